@@ -1,0 +1,32 @@
+# Everything a newcomer needs: `make run`, `make test`, `make check`, `make bench`. Needs Python 3.11+, make and git.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: run test check bench clean
+.DEFAULT_GOAL := run
+
+run: $(STAMP)
+	@$(BIN)/overwinter run
+
+test: $(STAMP)
+	@$(BIN)/python -m pytest
+
+check: $(STAMP)
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+bench: $(STAMP)
+	@for program in benchmarks/[a-z]*.py; do $(BIN)/python $$program || exit 1; done
+
+clean:
+	rm -rf $(VENV) build dist
+
+# Built anew when a dependency changes; a half-made environment has no stamp and is finished next time.
+$(STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Overwinter needs Python 3.11 or newer: make PYTHON=python3.12"; rm -rf $(VENV); exit 2; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,6 @@
+"""Your own model and your own data, in the smallest form that Overwinter takes."""
+
+from my_package.data import Data
+from my_package.net import Net
+
+__all__ = ["Data", "Net"]

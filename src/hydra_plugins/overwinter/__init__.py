@@ -1,0 +1,1 @@
+"""Overwinter inside Hydra, wherever it composes (also in DVC): see `plugin`."""

@@ -1,0 +1,39 @@
+"""What Hydra loads wherever it composes, also inside DVC: the schema, the resolver, and where configs/ is.
+
+Hydra imports this module at every start of every Hydra application in the environment: it must stay quick, and
+must never import torch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import OmegaConf
+
+from overwinter.config.composition import configs_digest
+from overwinter.config.groups import Config
+
+_configs: list[Path] = []
+
+
+class OverwinterSearchPath(SearchPathPlugin):
+    """Remembers the folder that is being composed, for the resolver below.
+
+    DVC resolves interpolations after Hydra has been shut down, when nobody else knows the folder any more.
+    """
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Note the primary folder of the search path."""
+        folders = [item.path for item in search_path.get_path() if item.provider == "main" and item.path]
+        _configs[:] = [Path(folder.removeprefix("file://")) for folder in folders]
+
+
+def _digest() -> str:
+    return configs_digest(_configs[0]) if _configs else ""
+
+
+OmegaConf.register_new_resolver("overwinter.configs_digest", _digest, replace=True)
+ConfigStore.instance().store(name="overwinter_schema", node=Config, provider="overwinter")

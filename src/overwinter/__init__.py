@@ -1,0 +1,62 @@
+"""Overwinter: give it a PyTorch model and an energy budget.
+
+The rooms load when first used, so that a wrong configuration is refused before torch is imported::
+
+    import overwinter as ow
+
+    def train(stage: ow.pipeline.Stage) -> None:
+        data = ow.data.load(stage.config.data)
+"""
+
+import importlib
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from overwinter import (
+        budget,
+        carbon,
+        config,
+        data,
+        energy,
+        evaluation,
+        hibernation,
+        ledger,
+        models,
+        pipeline,
+        power,
+        quantization,
+        report,
+        runtime,
+        serving,
+        sparsity,
+        training,
+    )
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "budget",
+    "carbon",
+    "config",
+    "data",
+    "energy",
+    "evaluation",
+    "hibernation",
+    "ledger",
+    "models",
+    "pipeline",
+    "power",
+    "quantization",
+    "report",
+    "runtime",
+    "serving",
+    "sparsity",
+    "training",
+]
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in __all__:
+        return importlib.import_module(f"overwinter.{name}")
+    raise AttributeError(f"module 'overwinter' has no attribute {name!r}")

@@ -1,0 +1,168 @@
+"""Before anything is spent: may a stage start, and can the budget hold a whole plan?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from overwinter.budget.forecasting import Forecast
+from overwinter.budget.limits import Budget
+from overwinter.budget.verdict import Reason, Verdict, verdict
+from overwinter.errors import RefusedError
+
+if TYPE_CHECKING:
+    from overwinter.config.checks.budget import Limit
+    from overwinter.ledger import Spent
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Outlook:
+    """What will have been spent on one limit's subject: already, and with what is forecast."""
+
+    spent: float
+    expected: float
+    high: float
+    unknown: tuple[str, ...]
+
+
+def admit(
+    budget: Budget, *, stage: str, forecast: Forecast, spent_run: Spent, spent_stage: Spent
+) -> tuple[str, ...]:
+    """Let a stage start, or not: what it will cost is held against what is left.
+
+    Args:
+        budget: what is allowed.
+        stage: the stage that wants to start.
+        forecast: of its whole execution. What it resumes counts as done.
+        spent_run: what the run has spent so far, with what its stages resumed.
+        spent_stage: what of that was spent on this stage.
+
+    Returns:
+        warnings: limits that do not bind, or that only the forecast's upper end would break.
+
+    Raises:
+        RefusedError: nothing is left, or less than the stage is expected to need.
+    """
+    said = _judged(budget, stage, {stage: forecast}, spent_run, {stage: spent_stage})
+    if not said.passed:
+        raise RefusedError(f"{stage} does not start.\n{said.refusal()}")
+    return said.warnings
+
+
+def judge_plan(
+    budget: Budget,
+    *,
+    forecasts: Sequence[Forecast],
+    spent_run: Spent,
+    spent_stages: Mapping[str, Spent],
+) -> Verdict:
+    """Judge whether the budget can hold all stages that would run.
+
+    Args:
+        budget: what is allowed.
+        forecasts: of every stage that would run, in their order.
+        spent_run: what counts already: spent by the run, or the cost of the results that it would reuse.
+        spent_stages: what of that belongs to a stage that would run (its checkpoint's joules); absent is
+            nothing.
+
+    Returns:
+        a verdict; forecasts that are unknown are named in its warnings.
+    """
+    by_stage = {each.stage: each for each in forecasts}
+    return _judged(budget, "plan", by_stage, spent_run, spent_stages)
+
+
+def _judged(
+    budget: Budget,
+    name: str,
+    forecasts: Mapping[str, Forecast],
+    spent_run: Spent,
+    spent_stages: Mapping[str, Spent],
+) -> Verdict:
+    reasons: list[Reason] = []
+    warnings: list[str] = []
+    rest = {stage: spent_stages.get(stage) for stage in forecasts}
+    for stage, each in forecasts.items():
+        for limit in budget.limits_of(stage):
+            outlook = _outlook(limit, budget, {stage: each}, rest[stage], rest)
+            _weigh(limit, budget, outlook, f"{stage} alone", reasons, warnings)
+    for limit in budget.total:
+        outlook = _outlook(limit, budget, forecasts, spent_run, rest)
+        _weigh(limit, budget, outlook, "the whole run", reasons, warnings)
+    return verdict(name, reasons, warnings=list(dict.fromkeys(warnings)), modelled=False, mode=budget.mode)
+
+
+def _weigh(
+    limit: Limit, budget: Budget, outlook: _Outlook, whose: str, reasons: list[Reason], warnings: list[str]
+) -> None:
+    allowed = limit.amount.value
+    ok = outlook.expected <= allowed and outlook.spent < allowed
+    reasons.append(
+        Reason(
+            limit=limit.key,
+            value=outlook.expected,
+            allowed=allowed,
+            unit=limit.amount.unit,
+            ok=ok,
+            binding=budget.binds(limit),
+            message=_in_words(limit, outlook, whose, ok=ok),
+        )
+    )
+    if ok and outlook.high > allowed:
+        warnings.append(f"{limit} may not hold: {whose} may come to {limit.quantity(outlook.high)}.")
+    if outlook.unknown:
+        warnings.append(
+            f"{limit}: no forecast of {limit.amount.dimension} for {', '.join(outlook.unknown)}; "
+            "the guard inside the stage holds the limit."
+        )
+
+
+def _in_words(limit: Limit, outlook: _Outlook, whose: str, *, ok: bool) -> str:
+    left = limit.quantity(max(0.0, limit.amount.value - outlook.spent))
+    expected = f"{whose} is expected to come to {limit.quantity(outlook.expected)}"
+    if ok:
+        return f"{expected}, within {limit}; {left} are left."
+    if outlook.spent >= limit.amount.value:
+        return f"Nothing is left of {limit}: {limit.quantity(outlook.spent)} are spent. Raise it."
+    return f"{expected}, over {limit}; {left} are left. Raise the limit, or make the work cheaper."
+
+
+def _outlook(
+    limit: Limit,
+    budget: Budget,
+    forecasts: Mapping[str, Forecast],
+    spent: Spent | None,
+    rest: Mapping[str, Spent | None],
+) -> _Outlook:
+    before = _spent(limit, budget, spent)
+    expected = high = before
+    unknown: list[str] = []
+    for stage, each in forecasts.items():
+        likely, at_most = _whole(limit, budget, each, "expected"), _whole(limit, budget, each, "high")
+        if likely is None or at_most is None:
+            unknown.append(stage)
+            continue
+        resumed = _spent(limit, budget, rest[stage])  # counted in `before`, and not to be spent again
+        expected += max(0.0, likely - resumed)
+        high += max(0.0, at_most - resumed)
+    return _Outlook(spent=before, expected=expected, high=high, unknown=tuple(unknown))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Costs:
+    energy_j: float | None
+    carbon_g: float | None
+    duration_s: float | None
+
+
+def _whole(limit: Limit, budget: Budget, each: Forecast, end: str) -> float | None:
+    """Return the forecast in the limit's dimension, at the range's ``end``: `expected` or `high`."""
+    ranges = (each.energy_j, each.carbon_g, each.duration_s)
+    energy_j, carbon_g, duration_s = (getattr(each, end) if each is not None else None for each in ranges)
+    costs = _Costs(energy_j=energy_j, carbon_g=carbon_g, duration_s=duration_s)
+    return budget.amount(limit.amount.dimension, costs)
+
+
+def _spent(limit: Limit, budget: Budget, spent: Spent | None) -> float:
+    return (budget.amount(limit.amount.dimension, spent) or 0.0) if spent is not None else 0.0

@@ -1,0 +1,162 @@
+"""The gate between two stages: what an artifact cost to produce, and how good it is, against the budget.
+
+A gate judges the *cost to produce* (from energy.json, also of results restored from DVC's cache), never what
+was spent now: the same artifact always gets the same verdict.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from overwinter.budget.limits import Budget
+from overwinter.budget.quality import judge_quality
+from overwinter.budget.saving import judge_net_saving, judge_payback
+from overwinter.budget.verdict import Reason, Verdict, verdict
+from overwinter.config.checks.budget import Limit
+from overwinter.errors import IntegrityError
+
+
+def judge(
+    budget: Budget,
+    *,
+    stage: str,
+    energy: Mapping[str, Mapping[str, Any]],
+    metrics: Mapping[str, Any] | None = None,
+    dense_metrics: Mapping[str, Any] | None = None,
+) -> Verdict:
+    """Judge one stage.
+
+    Args:
+        budget: what is allowed.
+        stage: the stage after which the gate stands.
+        energy: the content of energy.json by stage: of this one and of all earlier ones.
+        metrics: the content of this stage's metrics.json. Where it has `dense` and `chosen` (the stage
+            evaluate), net saving and payback are judged too.
+        dense_metrics: metrics.json of the stage that made the dense model, as the reference of this stage's
+            quality.
+
+    Raises:
+        IntegrityError: an energy.json lacks a figure or holds an impossible one.
+    """
+    own, total = _together([(stage, energy[stage])]), _together(energy.items())
+    reasons = [
+        _held(limit, budget.amount(limit.amount.dimension, own), stage, budget)
+        for limit in budget.limits_of(stage)
+    ]
+    reasons += [
+        _held(limit, budget.amount(limit.amount.dimension, total), "all stages so far", budget)
+        for limit in budget.total
+    ]
+    measured = min(own.measured_share, total.measured_share) if budget.total else own.measured_share
+    if budget.require_measured:
+        reasons.append(_measured(measured, stage, budget))
+    reasons += judge_quality(budget, stage, metrics or {}, dense_metrics or {})
+    warnings = _close_calls(budget, stage, energy)
+    if metrics and "dense" in metrics and "chosen" in metrics:
+        spent_j = sum(float(energy[name]["energy_j"]) for name in budget.payback.stages if name in energy)
+        reasons += judge_net_saving(budget, metrics)
+        payback, doubts = judge_payback(budget, metrics, spent_j)
+        reasons, warnings = reasons + payback, warnings + doubts
+    modelled = measured < budget.measured_share
+    if modelled:
+        warnings.append(
+            f"Judged on modelled joules: counters measured {measured:.0%} of them, "
+            f"and budget.measured_share={budget.measured_share:g}."
+        )
+    return verdict(stage, reasons, warnings=warnings, modelled=modelled, mode=budget.mode)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Produced:
+    """What one or more artifacts cost to produce."""
+
+    energy_j: float
+    measured_j: float
+    carbon_g: float | None
+    duration_s: float
+
+    @property
+    def measured_share(self) -> float:
+        return self.measured_j / self.energy_j if self.energy_j else 1.0
+
+
+def _together(energies: Iterable[tuple[str, Mapping[str, Any]]]) -> _Produced:
+    energy_j = measured_j = duration_s = 0.0
+    carbon_g: float | None = 0.0
+    for stage, content in energies:
+        own_j = _figure(stage, content, "energy_j")
+        energy_j += own_j
+        measured_j += own_j * _figure(stage, content, "measured_fraction")
+        duration_s += _figure(stage, content, "duration_s")
+        known = carbon_g is not None and content.get("carbon_g") is not None
+        carbon_g = (carbon_g or 0.0) + _figure(stage, content, "carbon_g") if known else None
+    return _Produced(energy_j=energy_j, measured_j=measured_j, carbon_g=carbon_g, duration_s=duration_s)
+
+
+def _figure(stage: str, energy: Mapping[str, Any], name: str) -> float:
+    value = energy.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        raise IntegrityError(
+            f"outputs/{stage}/energy.json: {name}={value!r} cannot be. Run `dvc repro -f {stage}`."
+        )
+    return float(value)
+
+
+def _held(limit: Limit, value: float | None, whose: str, budget: Budget) -> Reason:
+    ok = value is not None and value <= limit.amount.value
+    return Reason(
+        limit=limit.key,
+        value=value,
+        allowed=limit.amount.value,
+        unit=limit.amount.unit,
+        ok=ok,
+        binding=budget.binds(limit),
+        message=_in_words(limit, value, whose, ok=ok),
+    )
+
+
+def _in_words(limit: Limit, value: float | None, whose: str, *, ok: bool) -> str:
+    if value is None:
+        unknown = f"{whose}: {limit.amount.dimension} is not known, so {limit} cannot be held."
+        return f"{unknown} Set `carbon` to a source of intensity."
+    cost = limit.quantity(value)
+    if ok:
+        return f"{whose} cost {cost}, within {limit}."
+    return f"{whose} cost {cost}, over {limit}. Raise the limit, or make the work cheaper."
+
+
+def _measured(measured: float, stage: str, budget: Budget) -> Reason:
+    ok = measured >= budget.measured_share
+    message = f"{stage}: counters measured {measured:.0%} of the joules"
+    if not ok:
+        message += (
+            f", less than budget.measured_share={budget.measured_share:g}, and budget.require_measured=true. "
+            "`overwinter doctor` says which counters are missing."
+        )
+    return Reason(
+        limit="budget.require_measured",
+        value=measured,
+        allowed=budget.measured_share,
+        unit="1",
+        ok=ok,
+        binding=budget.mode != "warn",
+        message=message,
+    )
+
+
+def _close_calls(budget: Budget, stage: str, energy: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Warn where a limit on joules holds, but only within the figure's own uncertainty."""
+    warnings = []
+    for limits, names in ((budget.limits_of(stage), [stage]), (budget.total, list(energy))):
+        value_j = sum(float(energy[name]["energy_j"]) for name in names)
+        # Errors of the stages share one cause (the same counter, the same assumed watts): they add up.
+        doubt_j = sum(float(energy[name].get("uncertainty_j") or 0.0) for name in names)
+        warnings += [
+            f"{limit} holds only within the uncertainty: {value_j:.4g} J ± {doubt_j:.3g} J."
+            for limit in limits
+            if limit.amount.dimension == "energy" and value_j <= limit.amount.value < value_j + doubt_j
+        ]
+    return warnings

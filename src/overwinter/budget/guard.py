@@ -1,0 +1,135 @@
+"""The guard inside a running stage: it stops at a step once the budget is, or will be, exceeded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from overwinter.errors import RefusedError
+
+if TYPE_CHECKING:
+    from overwinter.budget.limits import Budget, Costs
+    from overwinter.config.checks.budget import Limit
+    from overwinter.ledger import Spent
+
+# Share of the work before the projection starts from scratch: importing, allocating and warming up cost more
+# per step than the steps do.
+_WARM_UP_SHARE = 0.05
+# What has to be seen after the warm-up before a projection is believed.
+_SEEN_SHARE = 0.05
+_SEEN_S = 3.0
+# A projection may be above the limit by so much before it stops the work: stopping for nothing costs a
+# resumption.
+_MARGIN = 0.05
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """Where the projection starts from."""
+
+    done: float
+    energy_j: float
+    carbon_g: float
+    duration_s: float
+
+
+class StageGuard:
+    """Holds what a running stage spends against its limits and those of the total.
+
+    Args:
+        budget: what is allowed.
+        stage: the running stage.
+        spent_run: what the run has spent before this execution, with what it resumed (`Ledger.spent` after
+            `begin` and before the first heartbeat).
+        spent_stage: what of that was spent on this stage.
+    """
+
+    def __init__(self, budget: Budget, *, stage: str, spent_run: Spent, spent_stage: Spent) -> None:
+        self._stage = stage
+        self._budget = budget
+        pairs = [(limit, spent_stage) for limit in budget.limits_of(stage)]
+        pairs += [(limit, spent_run) for limit in budget.total]
+        self._held = [(limit, budget.binds(limit), self._amount(limit, spent)) for limit, spent in pairs]
+        self._warned: set[int] = set()
+        self._last_duration_s = -1.0
+        self._first_done: float | None = None
+        self._mark: _Mark | None = None
+
+    def check(
+        self, energy_j: float, carbon_g: float | None, duration_s: float, done: float, total: float
+    ) -> tuple[str, ...]:
+        """Look at the limits; call it at every step. Until a new reading comes it costs next to nothing.
+
+        Args:
+            energy_j: joules of this execution, by the meter's latest reading.
+            carbon_g: grams of this execution; None where the intensity is unknown, and limits on carbon rest.
+            duration_s: seconds of this execution, at that reading.
+            done: units of work done, counting from the very beginning, also after a resumption.
+            total: units of work in all.
+
+        Returns:
+            warnings about limits that do not bind, each once.
+
+        Raises:
+            RefusedError: a binding limit is exceeded, or will be at this rate: save a checkpoint and let it
+            out.
+        """
+        # Between two readings nothing is new; once all is done, stopping saves nothing, and the gate will
+        # judge.
+        if duration_s == self._last_duration_s or done >= total or not self._held:
+            return ()
+        self._last_duration_s = duration_s
+        now = _Mark(done=done, energy_j=energy_j, carbon_g=carbon_g or 0.0, duration_s=duration_s)
+        start = self._start(now, total)
+        warnings = []
+        for place, (limit, binding, before) in enumerate(self._held):
+            if limit.amount.dimension == "carbon" and carbon_g is None:
+                continue
+            message = self._broken(limit, before, now, start, total)
+            if message is None or place in self._warned:
+                continue
+            if binding:
+                raise RefusedError(message)
+            self._warned.add(place)
+            warnings.append(message)
+        return tuple(warnings)
+
+    def _start(self, now: _Mark, total: float) -> _Mark | None:
+        """Return where to project from, or None while it is too early."""
+        if self._first_done is None:
+            self._first_done = now.done
+        ahead = total - self._first_done
+        if self._mark is None:
+            if now.done - self._first_done >= _WARM_UP_SHARE * ahead:
+                self._mark = now
+            return None
+        seen = now.done - self._mark.done
+        enough = (
+            seen > 0 and seen >= _SEEN_SHARE * ahead and now.duration_s - self._mark.duration_s >= _SEEN_S
+        )
+        return self._mark if enough else None
+
+    def _broken(
+        self, limit: Limit, before: float, now: _Mark, start: _Mark | None, total: float
+    ) -> str | None:
+        allowed = limit.amount.value
+        value = before + self._amount(limit, now)
+        if value > allowed:
+            return self._message(limit, f"has spent {limit.quantity(value)}", now, total)
+        if start is None:
+            return None
+        per_unit = (self._amount(limit, now) - self._amount(limit, start)) / (now.done - start.done)
+        course = value + per_unit * (total - now.done)
+        if course > allowed * (1 + _MARGIN):
+            return self._message(limit, f"is on course for {limit.quantity(course)}", now, total)
+        return None
+
+    def _message(self, limit: Limit, what: str, now: _Mark, total: float) -> str:
+        whole = "" if limit.key.startswith("budget.stages.") else ", with the stages before it"
+        return (
+            f"{self._stage} {what}{whole}, over {limit}, at {now.done:g} of {total:g}. "
+            "Its checkpoint is kept: raise the limit and run again to go on from there."
+        )
+
+    def _amount(self, limit: Limit, costs: Costs) -> float:
+        return self._budget.amount(limit.amount.dimension, costs) or 0.0

@@ -1,0 +1,73 @@
+"""The command `overwinter`: one module per subcommand, imported only when it is called.
+
+Each module has ``add_arguments(parser)`` and ``run(arguments) -> exit code``. Overrides are Hydra's grammar
+everywhere. Starting costs as little as Python itself, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from overwinter import __version__
+from overwinter.errors import EXIT_USAGE, OverwinterError
+from overwinter.programs import guarded
+
+COMMANDS = {
+    "run": "compose, plan and reproduce the pipeline, with progress and a closing table",
+    "plan": "which stages would run and why, what they would cost; spends nothing",
+    "compose": "write params.yaml and dvc.yaml from configs/ and overrides",
+    "measure": "joules of any command",
+    "ledger": "every execution ever, and sums of them",
+    "bundle": "inspect, verify and wake a hibernated model",
+    "doctor": "what this machine can meter and cap, and what is missing",
+    "init": "a new project in a folder",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    parsed = _parser(words).parse_args(words)
+    if parsed.debug:
+        os.environ["OVERWINTER_DEBUG"] = "1"
+    return guarded(lambda: _dispatch(parsed))
+
+
+def _dispatch(parsed: argparse.Namespace) -> int:
+    if parsed.directory:
+        _enter(parsed.directory)
+    return int(importlib.import_module(f"overwinter.cli.{parsed.command}").run(parsed))
+
+
+def _enter(directory: str) -> None:
+    try:
+        os.chdir(directory)
+    except OSError as error:
+        message = f"-C {directory}: {error.strerror}. Name a folder that exists."
+        raise _UsageError(message) from None
+
+
+class _UsageError(OverwinterError):
+    exit_code = EXIT_USAGE
+
+
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    """Build the parser; only the subcommand that is called brings its arguments."""
+    parser = argparse.ArgumentParser(
+        prog="overwinter",
+        description="Give it a PyTorch model and an energy budget: every joule is accounted for.",
+    )
+    parser.add_argument("--version", action="version", version=f"overwinter {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    parser.add_argument("-C", dest="directory", metavar="DIR", help="work in this folder")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    called = next((word for word in words if word in COMMANDS), None)
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary)
+        if name == called:
+            importlib.import_module(f"overwinter.cli.{name}").add_arguments(command)
+    return parser

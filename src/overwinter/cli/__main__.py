@@ -1,0 +1,7 @@
+"""`python -m overwinter.cli`, where the command is not on the path."""
+
+import sys
+
+from overwinter.cli import main
+
+sys.exit(main())

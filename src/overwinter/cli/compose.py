@@ -1,0 +1,23 @@
+"""`overwinter compose [overrides]`: write params.yaml and dvc.yaml."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the overrides."""
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="Hydra overrides")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write both files, and say which changed."""
+    from overwinter.config import find_project
+    from overwinter.pipeline.composing import write_composed
+
+    changed = write_composed(find_project(), arguments.overrides)
+    for path in changed:
+        print(f"wrote {path.name}")
+    if not changed:
+        print("params.yaml and dvc.yaml are up to date")
+    return 0

@@ -1,0 +1,133 @@
+"""`overwinter doctor`: what this machine can meter and cap, and what is missing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+_PACKAGES = ("torch", "torchao", "onnxruntime", "hydra-core", "dvc", "codecarbon", "nvidia-ml-py")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        topic: for instance `energy: rapl`.
+        good: whether it can be used.
+        detail: what was found.
+        advice: what to do where it cannot; empty where nothing need be done.
+    """
+
+    topic: str
+    good: bool
+    detail: str
+    advice: str = ""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the output's form."""
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Look at everything and print it."""
+    findings = [*_system(), *_packages(), *_meters(), *_tools(), *_project()]
+    if arguments.json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        _print_table(findings)
+    return 0
+
+
+def _system() -> list[Finding]:
+    cores = len(os.sched_getaffinity(0))
+    return [
+        Finding(topic="python", good=True, detail=f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
+        Finding(topic="cpu", good=True, detail=f"{cores} usable core{'s' if cores > 1 else ''}"),
+    ]
+
+
+def _packages() -> list[Finding]:
+    findings = []
+    for name in _PACKAGES:
+        try:
+            findings.append(Finding(topic=f"package: {name}", good=True, detail=version(name)))
+        except PackageNotFoundError:
+            findings.append(Finding(topic=f"package: {name}", good=False, detail="missing", advice=f"pip install {name}"))
+    return findings
+
+
+def _meters() -> list[Finding]:
+    from overwinter.energy import probe
+
+    energy, hardware = _metering_config()
+    return [
+        Finding(topic=f"energy: {source.name}", good=source.available, detail=source.reason, advice=source.advice)
+        for source in probe(energy, hardware)
+    ]
+
+
+def _metering_config():  # type: ignore[no-untyped-def]
+    """The project's metering, or the defaults where there is no project."""
+    from overwinter.config import find_project, load_config
+    from overwinter.energy import default_config
+    from overwinter.errors import OverwinterError
+
+    try:
+        config = load_config(find_project())
+    except OverwinterError:
+        return default_config()
+    return config.energy, config.hardware
+
+
+def _tools() -> list[Finding]:
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    git = shutil.which("git")
+    return [
+        Finding(topic="tool: git", good=bool(git), detail=git or "missing", advice="" if git else "`dvc exp run` needs git"),
+        Finding(
+            topic="tool: C compiler",
+            good=bool(compiler),
+            detail=compiler or "missing",
+            advice="" if compiler else "torch.compile needs one, for instance gcc",
+        ),
+    ]
+
+
+def _project() -> list[Finding]:
+    from overwinter.config import find_project, load_config
+    from overwinter.errors import OverwinterError
+    from overwinter.pipeline.composing import refuse_stale
+
+    try:
+        project = find_project()
+        refuse_stale(load_config(project), project)
+    except OverwinterError as error:
+        return [Finding(topic="project", good=False, detail=str(error).splitlines()[0], advice="see above")]
+    writable = os.access(project.root, os.W_OK)
+    detail = _relative(project.root) if writable else "cannot be written"
+    return [Finding(topic="project", good=writable, detail=detail)]
+
+
+def _relative(path: Path) -> str:
+    return os.path.relpath(path)
+
+
+def _print_table(findings: list[Finding]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD)
+    for title in ("", "what", "found", "what to do"):
+        table.add_column(title)
+    for finding in findings:
+        table.add_row("yes" if finding.good else "no", finding.topic, finding.detail, finding.advice)
+    Console().print(table)

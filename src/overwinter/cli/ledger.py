@@ -1,0 +1,247 @@
+"""`overwinter ledger`: every execution ever, filtered, summed, exported."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from overwinter.errors import EXIT_DONE, ConfigError
+from overwinter.units import format_duration, format_si, parse_quantity
+
+if TYPE_CHECKING:
+    from overwinter.ledger import ExecutionRecord, Filter, Total
+
+_DOCUMENTS = ("energy", "metrics")  # nested: in JSON only
+_TITLES = (
+    "begun (UTC)",
+    "stage",
+    "status",
+    "time",
+    "energy",
+    "measured",
+    "carbon",
+    "cost",
+    "experiment",
+    "run",
+    "message",
+)
+_RIGHT = ("time", "energy", "measured", "carbon", "cost", "executions")
+_MESSAGE_WIDTH = 60
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the filters, the sums and the output's form."""
+    from overwinter.ledger import STATUSES, SUM_KEYS
+
+    parser.add_argument("--stage", help="only this stage")
+    parser.add_argument("--status", choices=STATUSES, help="only executions that ended (or run) like this")
+    parser.add_argument(
+        "--since", metavar="WHEN", help="begun since: 2026-07-01, 2026-07-01T12:00 (UTC), or 7d ago"
+    )
+    parser.add_argument("--experiment", metavar="NAME", help="only this experiment of DVC")
+    parser.add_argument(
+        "--run", dest="run_id", metavar="ID", help="only this run; the beginning of its id is enough"
+    )
+    parser.add_argument("--by", choices=SUM_KEYS, help="sums instead of single executions")
+    parser.add_argument(
+        "--thrown-away", action="store_true", help="only what was spent on results later thrown away"
+    )
+    parser.add_argument("--file", metavar="PATH", help="another ledger than the project's")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--csv", action="store_true", help="comma-separated values on standard output")
+    form.add_argument(
+        "--json", action="store_true", help="JSON on standard output, with energy.json and metrics.json"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what is asked for; return 0."""
+    from overwinter.ledger import Ledger, thrown_away, totals
+
+    path = _ledger_file(args.file)
+    with Ledger.open(path) as ledger:
+        ledger.reap()
+        everything = ledger.executions()
+        records = ledger.executions(_filter(args))
+    vain = {record.id for record in thrown_away(everything)}
+    if args.thrown_away:
+        records = [record for record in records if record.id in vain]
+    sums = totals(records, args.by) if args.by else None
+    if args.json:
+        print(json.dumps(_document(records, sums, vain), indent=2))
+    elif args.csv:
+        _write_csv(records, sums, vain)
+    elif not records:
+        print(
+            f"No such execution in {path}." if everything else f"{path} is empty: nothing was run here yet."
+        )
+    else:
+        _print_tables(records, sums, vain)
+    return EXIT_DONE
+
+
+def _ledger_file(given: str | None) -> Path:
+    from overwinter.ledger import ledger_path
+
+    if given is None:
+        return ledger_path()
+    if not Path(given).is_file():
+        raise ConfigError(f"--file {given} does not exist. Name a ledger, such as .overwinter/ledger.sqlite.")
+    return Path(given)
+
+
+def _filter(args: argparse.Namespace) -> Filter:
+    from overwinter.ledger import Filter
+
+    return Filter(
+        stage=args.stage,
+        status=args.status,
+        run_id=args.run_id,
+        experiment=args.experiment,
+        since_utc=_since(args.since) if args.since else None,
+    )
+
+
+def _since(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        try:
+            age = parse_quantity(text, key="--since", dimensions=("time",))
+            return datetime.now(UTC) - timedelta(seconds=age.value)
+        except (ConfigError, OverflowError):
+            ways = "a date (2026-07-01), a time (2026-07-01T12:00), or an age (7d)"
+            raise ConfigError(f"--since {text!r} is no time. Write {ways}.") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _document(
+    records: Sequence[ExecutionRecord], sums: Sequence[Total] | None, vain: set[str]
+) -> dict[str, Any]:
+    from overwinter.ledger import total
+
+    listed = {"executions": [_flat(record, vain) for record in records]}
+    if sums is not None:
+        listed = {"sums": [asdict(each) for each in sums]}
+    lost = [record for record in records if record.id in vain]
+    return {
+        **listed,
+        "total": asdict(total("all", records)),
+        "thrown_away": asdict(total("thrown away", lost)),
+    }
+
+
+def _flat(record: ExecutionRecord, vain: set[str]) -> dict[str, Any]:
+    values = {field.name: getattr(record, field.name) for field in fields(record)}
+    plain = {name: each.isoformat() if isinstance(each, datetime) else each for name, each in values.items()}
+    return {**plain, "thrown_away": record.id in vain}
+
+
+def _write_csv(records: Sequence[ExecutionRecord], sums: Sequence[Total] | None, vain: set[str]) -> None:
+    if sums is not None:
+        rows = [{**asdict(each), "cost": _money(each.cost)} for each in sums]
+        names = [field.name for field in fields(sums[0])] if sums else []
+    else:
+        from overwinter.ledger import ExecutionRecord
+
+        names = [field.name for field in fields(ExecutionRecord) if field.name not in _DOCUMENTS] + [
+            "thrown_away"
+        ]
+        rows = [_flat(record, vain) for record in records]
+    writer = csv.DictWriter(sys.stdout, names, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+def _print_tables(records: Sequence[ExecutionRecord], sums: Sequence[Total] | None, vain: set[str]) -> None:
+    from overwinter.ledger import total
+
+    lost = [record for record in records if record.id in vain]
+    if sums is None:
+        _print_table(_TITLES, [_row(record) for record in records])
+        sums = []
+    ends = [total("all", records), total("later thrown away", lost)]
+    _print_table(
+        ("", "executions", "time", "energy", "measured", "carbon", "cost"),
+        [_sum(each) for each in [*sums, *ends]],
+    )
+    if unknown := ends[0].unknown:
+        print(f"Of {unknown} of them no joules are known; the sums leave them out.")
+
+
+def _print_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    kept = [place for place, title in enumerate(titles) if place == 0 or any(row[place] for row in rows)]
+    titles, rows = [titles[place] for place in kept], [[row[place] for place in kept] for row in rows]
+    if sys.stdout.isatty():
+        _print_rich(titles, rows)
+    else:
+        _print_plain(titles, rows)
+
+
+def _print_rich(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD)
+    for title in titles:
+        table.add_column(title, justify="right" if title in _RIGHT else "left", no_wrap=title != "message")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    Console().print(table)
+
+
+def _print_plain(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(len(row[place]) for row in [titles, *rows]) for place in range(len(titles))]
+    for row in [titles, *rows]:
+        cells = [
+            cell.rjust(width) if title in _RIGHT else cell.ljust(width)
+            for cell, width, title in zip(row, widths, titles, strict=True)
+        ]
+        print("  ".join(cells).rstrip())
+    print()
+
+
+def _row(record: ExecutionRecord) -> list[str]:
+    message = " ".join((record.message or "").split())
+    return [
+        f"{record.started_utc:%Y-%m-%d %H:%M:%S}",
+        record.stage,
+        record.status,
+        "" if record.duration_s is None else format_duration(record.duration_s),
+        "unknown" if record.energy_j is None else _energy(record.energy_j, record.uncertainty_j or 0.0),
+        "" if record.measured_fraction is None else f"{record.measured_fraction:.0%}",
+        "" if record.carbon_g is None else format_si(record.carbon_g, "gCO2e"),
+        "" if record.cost is None else f"{record.cost:.4g} {record.currency or ''}".strip(),
+        record.experiment or "",
+        record.run_id[:12],
+        message if len(message) <= _MESSAGE_WIDTH else message[: _MESSAGE_WIDTH - 1] + "…",
+    ]
+
+
+def _sum(each: Total) -> list[str]:
+    return [
+        each.name,
+        str(each.executions),
+        format_duration(each.duration_s),
+        _energy(each.energy_j, each.uncertainty_j),
+        f"{each.measured_fraction:.0%}",
+        format_si(each.carbon_g, "gCO2e"),
+        _money(each.cost),
+    ]
+
+
+def _energy(energy_j: float, uncertainty_j: float) -> str:
+    return f"{format_si(energy_j, 'J')} ± {format_si(uncertainty_j, 'J')}"
+
+
+def _money(cost: dict[str, float]) -> str:
+    return ", ".join(f"{amount:.4g} {currency}" for currency, amount in sorted(cost.items()))

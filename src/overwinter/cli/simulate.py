@@ -1,0 +1,24 @@
+"""`overwinter simulate power | hibernation`: replay a recorded trace through a policy, against the offline optimum."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+
+_SUBJECTS = {
+    "power": "a carbon trace through a power-cap policy, on a device's table of watts and seconds",
+    "hibernation": "recorded requests through a sleep policy",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare both subjects and their arguments."""
+    subjects = parser.add_subparsers(dest="subject", required=True, metavar="SUBJECT")
+    for name, summary in _SUBJECTS.items():
+        subject = subjects.add_parser(name, help=summary, description=summary)
+        importlib.import_module(f"overwinter.cli.simulate_{name}").add_arguments(subject)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the subject's simulation."""
+    return int(importlib.import_module(f"overwinter.cli.simulate_{arguments.subject}").run(arguments))

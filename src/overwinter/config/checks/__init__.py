@@ -1,0 +1,34 @@
+"""What a type cannot say: ranges, choices, units, files that must be there. One module per concern, no torch."""
+
+from __future__ import annotations
+
+from overwinter.config.checks.budget import check_budget
+from overwinter.config.checks.data import check_data
+from overwinter.config.checks.energy import check_carbon, check_energy, check_hardware
+from overwinter.config.checks.evaluation import check_evaluate, check_hibernate
+from overwinter.config.checks.pipeline import check_pipeline
+from overwinter.config.checks.quantize import check_quantize
+from overwinter.config.checks.sparsify import check_sparsify
+from overwinter.config.checks.training import check_train
+from overwinter.config.groups import Config
+
+__all__ = ["check_config"]
+
+
+def check_config(config: Config) -> None:
+    """Check every group of a typed configuration.
+
+    Raises:
+        ConfigError: the first value that cannot be used, with its key, and what is allowed.
+    """
+    check_pipeline(config)
+    check_data(config)
+    check_train(config)
+    check_sparsify(config)
+    check_quantize(config)
+    check_evaluate(config)
+    check_hibernate(config)
+    check_energy(config.energy)
+    check_hardware(config.hardware)
+    check_carbon(config.carbon)
+    check_budget(config)

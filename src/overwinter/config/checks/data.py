@@ -1,0 +1,78 @@
+"""Checks of the group `data/`: the files are there, before any energy is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from overwinter.config.groups import Config
+from overwinter.errors import ConfigError
+
+_DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
+_FASHION_FILES = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+_FASHION_TARGETS = ("overwinter.data.FashionMnist", "overwinter.data.fashion.FashionMnist")
+
+
+def check_data(config: Config) -> None:
+    """Check the group `data/` of a typed configuration.
+
+    Raises:
+        ConfigError: a file or folder is missing.
+    """
+    check_data_files(config.data)
+
+
+def check_data_files(config_data: Mapping[str, Any]) -> None:
+    """Check that what ``data.root`` names exists, and for `FashionMnist` each of its files.
+
+    Raises:
+        ConfigError: a file or folder is missing, or ``data._target_`` is.
+    """
+    target, root = config_data.get("_target_"), config_data.get("root")
+    if not isinstance(target, str) or not target:
+        raise ConfigError("data._target_ is missing. Name a class, such as overwinter.data.Digits.")
+    if root is not None and not isinstance(root, str):
+        raise ConfigError(f"data.root={root!r} must be a path, or null.")
+    if target in _FASHION_TARGETS:
+        folder = fashion_folder(root)
+        for name in _FASHION_FILES:
+            fashion_file(folder, name)
+    elif root is not None and not Path(root).exists():
+        raise ConfigError(f"data.root={root!r} does not exist. Name the file or folder of your data.")
+
+
+def fashion_folder(root: str | None) -> Path:
+    """Return the folder of Fashion-MNIST's files: ``root``, or the one of Debian's package.
+
+    Raises:
+        ConfigError: it does not exist.
+    """
+    folder = _DEBIAN_FOLDER if root is None else Path(root)
+    if not folder.is_dir():
+        where = f"data.root={root!r} is no folder" if root is not None else f"{folder} does not exist"
+        raise ConfigError(
+            f"Fashion-MNIST is not there: {where}.\n"
+            "`apt-get install dataset-fashion-mnist`, or data.root=FOLDER with its four IDX files."
+        )
+    return folder
+
+
+def fashion_file(folder: Path, name: str) -> Path:
+    """Return the path of one IDX file, gzipped or plain, spelled either way in use.
+
+    Args:
+        folder: where it should be.
+        name: for instance ``train-images-idx3``.
+
+    Raises:
+        ConfigError: it is not there.
+    """
+    spellings = [f"{name}-ubyte", f"{name.replace('-idx', '.idx')}-ubyte"]
+    for candidate in (folder / f"{spelling}{ending}" for spelling in spellings for ending in (".gz", "")):
+        if candidate.is_file():
+            return candidate
+    raise ConfigError(
+        f"{folder / spellings[0]}[.gz] is missing. Put Fashion-MNIST's four IDX files there, "
+        "or `apt-get install dataset-fashion-mnist` and leave data.root=null."
+    )

@@ -1,0 +1,69 @@
+"""The groups `evaluate/` and `hibernate/`: what their types cannot say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from overwinter.config.groups import Config
+from overwinter.errors import ConfigError
+
+
+def check_evaluate(config: Config) -> None:
+    """Check the group `evaluate`.
+
+    Raises:
+        ConfigError: a value is out of range, or nothing is named where something must be.
+    """
+    evaluate = config.evaluate
+    _check_named("evaluate.runtimes", evaluate.runtimes)
+    _check_named("evaluate.batch_sizes", evaluate.batch_sizes)
+    for size in evaluate.batch_sizes:
+        _check_least("evaluate.batch_sizes", size, 1)
+    if evaluate.choose_at_batch_size not in evaluate.batch_sizes:
+        raise ConfigError(
+            f"evaluate.choose_at_batch_size={evaluate.choose_at_batch_size} is not among "
+            f"evaluate.batch_sizes={evaluate.batch_sizes}. Name one of them."
+        )
+    if not 0 <= evaluate.max_quality_loss < 1:
+        raise ConfigError(
+            f"evaluate.max_quality_loss={evaluate.max_quality_loss} must be at least 0 and below 1; 0.01 is "
+            "one point."
+        )
+    _check_least("evaluate.repeats", evaluate.repeats, 3)
+    _check_least("evaluate.threads", evaluate.threads, 1)
+    if not 0 < evaluate.sample_duration_s <= 60:
+        raise ConfigError(
+            f"evaluate.sample_duration_s={evaluate.sample_duration_s} must be above 0 and at most 60."
+        )
+    if not 0.5 <= evaluate.confidence < 1:
+        raise ConfigError(f"evaluate.confidence={evaluate.confidence} must be at least 0.5 and below 1.")
+
+
+def check_hibernate(config: Config) -> None:
+    """Check the group `hibernate`.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+    hibernate = config.hibernate
+    _check_least("hibernate.canary_samples", hibernate.canary_samples, 1)
+    _check_least("hibernate.wake_repeats", hibernate.wake_repeats, 1)
+    if not 0 < hibernate.canary_tolerance < 1:
+        raise ConfigError(
+            f"hibernate.canary_tolerance={hibernate.canary_tolerance} must be above 0 and below 1: a share "
+            "of the "
+            "largest recorded logit."
+        )
+
+
+def _check_named(key: str, values: Sequence[Any]) -> None:
+    if not values:
+        raise ConfigError(f"{key} is empty. Name at least one.")
+    if len(set(values)) < len(values):
+        raise ConfigError(f"{key}={list(values)} names one twice. Name each once.")
+
+
+def _check_least(key: str, value: int, least: int) -> None:
+    if value < least:
+        raise ConfigError(f"{key}={value} must be at least {least}.")

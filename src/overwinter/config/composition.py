@@ -1,0 +1,125 @@
+"""From configs/ and overrides to the text of params.yaml: the very bytes that `dvc exp run -S` writes.
+
+DVC composes with three calls (`compose`, `OmegaConf.resolve`, `OmegaConf.to_yaml`); so do we. The plugin in
+`hydra_plugins.overwinter` registers the schemas and the resolver for `configs_digest` in both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from itertools import takewhile
+from pathlib import Path
+
+from overwinter.config.project import Project
+from overwinter.errors import ConfigError, nearest
+
+
+def compose(project: Project, overrides: Sequence[str] = ()) -> str:
+    """Return the text of params.yaml for ``overrides`` in Hydra's grammar.
+
+    Raises:
+        ConfigError: an unknown key, group or option, a value of the wrong type, or a missing value.
+    """
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    refuse_swept(overrides)
+    try:
+        with initialize_config_dir(str(project.configs), version_base=None):
+            config = hydra_compose(config_name=project.config_name, overrides=list(overrides))
+        OmegaConf.resolve(config)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_explained(error, project)) from None
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise ConfigError(f"No value for {', '.join(missing)}. Give one in {project.configs} or on the command line.")
+    return OmegaConf.to_yaml(config)
+
+
+def refuse_swept(overrides: Sequence[str]) -> None:
+    """Refuse what is no override, and a sweep where one configuration is asked for."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    except HydraException as error:
+        raise ConfigError(f"{_first_line(error)}\nAn override reads key=value, for instance train.epochs=5") from None
+    for override in parsed:
+        if override.is_sweep_override():
+            raise ConfigError(f"{override.input_line} names several values. One run takes one value.")
+
+
+def configs_digest(configs: Path) -> str:
+    """Return the SHA-256 of all YAML files under ``configs``: their names and their bytes."""
+    digest = hashlib.sha256()
+    for path in sorted(configs.rglob("*.yaml")):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(configs).as_posix()}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _explained(error: Exception, project: Project) -> str:
+    """Hydra's message, shortened, with the nearest name where one can be told."""
+    lines = [line.strip() for line in _messages(error) if line.strip()]
+    if lines and "Could not find '" in lines[0]:
+        return _unknown_option(lines)
+    if lines and lines[0].startswith("Could not override '"):
+        return _unknown_key(lines[0].split("'")[1], lines, project)
+    noise = ("full_key:", "object_type=", "reference_type=", "Config search path")
+    return "\n".join([line for line in lines if not line.startswith(noise)][:2])
+
+
+def _unknown_key(key: str, lines: list[str], project: Project) -> str:
+    close = nearest(key, _known_keys(project))
+    return f"{key}: there is no such key.{close}" if close else "\n".join(lines[:2])
+
+
+def _unknown_option(lines: list[str]) -> str:
+    """`In 'config': Could not find 'sparsify/foo'`, and a list of what there is."""
+    wanted = lines[0].split("'")[-2]
+    start = next((place for place, line in enumerate(lines) if line.startswith("Available options")), len(lines))
+    options = list(takewhile(lambda line: not line.startswith("Config search path"), lines[start + 1 :]))
+    group, _, name = wanted.rpartition("/")
+    if not options:
+        return f"There is no group or option {wanted!r} in configs/."
+    return f"{group}={name}: there is no such option. Known: {', '.join(options)}.{nearest(name, options)}"
+
+
+def _messages(error: BaseException) -> list[str]:
+    causes = [error]
+    while (cause := causes[-1].__cause__) is not None:
+        causes.append(cause)
+    lines = "\n".join(str(each) for each in causes).splitlines()
+    return list(dict.fromkeys(lines))
+
+
+def _known_keys(project: Project) -> list[str]:
+    """All keys of the default composition, dotted."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from omegaconf import DictConfig
+
+    with initialize_config_dir(str(project.configs), version_base=None):
+        config = hydra_compose(config_name=project.config_name)
+
+    def walk(node: DictConfig, prefix: str) -> list[str]:
+        keys = []
+        for key in node:
+            name = f"{prefix}{key}"
+            keys.append(name)
+            child = node._get_node(key)
+            if isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():
+                keys += walk(child, f"{name}.")
+        return keys
+
+    return walk(config, "")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

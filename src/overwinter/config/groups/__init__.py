@@ -1,0 +1,123 @@
+"""The typed schemas, one file per concern. No torch, no values: the values are in configs/."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import Any
+
+from omegaconf import MISSING
+
+from overwinter.config.groups.budget import BudgetConfig, PowerConfig
+from overwinter.config.groups.compression import (
+    ChannelsConfig,
+    FineTunedSparsifyConfig,
+    MagnitudeConfig,
+    SparsifyConfig,
+)
+from overwinter.config.groups.energy import (
+    CarbonConfig,
+    ConstantCarbonConfig,
+    CountryCarbonConfig,
+    EnergyConfig,
+    HardwareConfig,
+)
+from overwinter.config.groups.evaluation import EvaluateConfig, HibernateConfig
+from overwinter.config.groups.pipeline import PipelineConfig, StageSpec
+from overwinter.config.groups.quantize import CalibratedQuantizeConfig, QuantizeConfig
+from overwinter.config.groups.training import FitConfig, TrainConfig
+from overwinter.errors import ConfigError, nearest
+
+__all__ = [
+    "SCHEMAS",
+    "BudgetConfig",
+    "CalibratedQuantizeConfig",
+    "CarbonConfig",
+    "ChannelsConfig",
+    "Config",
+    "ConstantCarbonConfig",
+    "CountryCarbonConfig",
+    "EnergyConfig",
+    "EvaluateConfig",
+    "FineTunedSparsifyConfig",
+    "FitConfig",
+    "HardwareConfig",
+    "HibernateConfig",
+    "MagnitudeConfig",
+    "PipelineConfig",
+    "PowerConfig",
+    "QuantizeConfig",
+    "SparsifyConfig",
+    "StageSpec",
+    "TrainConfig",
+]
+
+
+@dataclass
+class Config:
+    """The whole configuration, as params.yaml holds it.
+
+    `model` and `data` are open: `_target_` names a class, the other keys are its arguments.
+    `sparsify`, `quantize` and `carbon` take the schema of the option that was picked.
+
+    Attributes:
+        seed: of everything random.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        threads: CPU threads of training; null leaves torch's choice.
+        trusted_targets: prefixes that `_target_` may have beside `overwinter.` and `torch.`.
+        configs_digest: of configs/, so that a stale params.yaml is found out.
+    """
+
+    seed: int = MISSING
+    device: str = MISSING
+    threads: int | None = MISSING
+    trusted_targets: list[str] = MISSING
+    pipeline: PipelineConfig = field(default_factory=PipelineConfig)
+    data: dict[str, Any] = MISSING
+    model: dict[str, Any] = MISSING
+    train: TrainConfig = field(default_factory=TrainConfig)
+    sparsify: Any = MISSING
+    quantize: Any = MISSING
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    hibernate: HibernateConfig = field(default_factory=HibernateConfig)
+    energy: EnergyConfig = field(default_factory=EnergyConfig)
+    hardware: HardwareConfig = field(default_factory=HardwareConfig)
+    carbon: Any = MISSING
+    power: PowerConfig = field(default_factory=PowerConfig)
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
+    configs_digest: str = MISSING
+
+
+def _sparsify_schema(node: Mapping[str, Any]) -> type[SparsifyConfig]:
+    built_in = {"none": SparsifyConfig, "magnitude": MagnitudeConfig, "channels": ChannelsConfig}
+    return _by_name("sparsify", "method", node, built_in)
+
+
+def _quantize_schema(node: Mapping[str, Any]) -> type[QuantizeConfig]:
+    return CalibratedQuantizeConfig if node.get("methods") else QuantizeConfig
+
+
+def _carbon_schema(node: Mapping[str, Any]) -> type[CarbonConfig]:
+    built_in = {"constant": ConstantCarbonConfig, "country": CountryCarbonConfig}
+    return _by_name("carbon", "source", node, built_in)
+
+
+def _by_name(group: str, key: str, node: Mapping[str, Any], built_in: dict[str, Any]) -> Any:
+    """The schema of the option that ``node`` names; third parties add theirs as entry points `GROUP.NAME`."""
+    name = node.get(key)
+    if name in built_in:
+        return built_in[name]
+    added = {point.name: point for point in entry_points(group="overwinter.schemas")}
+    if (point := added.get(f"{group}.{name}")) is not None:
+        return point.load()
+    known = [*built_in, *(each.removeprefix(f"{group}.") for each in added if each.startswith(f"{group}."))]
+    raise ConfigError(f"{group}.{key}={name!r} is unknown. Known: {', '.join(known)}.{nearest(str(name), known)}")
+
+
+# Groups whose keys depend on the option that was picked.
+SCHEMAS: dict[str, Callable[[Mapping[str, Any]], type[Any]]] = {
+    "sparsify": _sparsify_schema,
+    "quantize": _quantize_schema,
+    "carbon": _carbon_schema,
+}

@@ -1,0 +1,37 @@
+"""The group `pipeline/`: the order of the stages, what each needs, and the gate after each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from omegaconf import MISSING
+
+
+@dataclass
+class StageSpec:
+    """One stage of the pipeline, from which `overwinter compose` renders a stage of dvc.yaml and its gate.
+
+    Attributes:
+        needs: earlier stages whose outputs it reads.
+        params: configuration groups and keys on which its result depends.
+        outs: what it leaves in `outputs/<stage>/`, beside metrics.json, energy.json and power.csv.
+    """
+
+    needs: list[str] = MISSING
+    params: list[str] = MISSING
+    outs: list[str] = field(default_factory=lambda: ["model"])
+
+
+@dataclass
+class PipelineConfig:
+    """The pipeline.
+
+    Attributes:
+        programs: folder of the stage programs, relative to dvc.yaml.
+        code: further files or folders on which every stage depends, for instance your own package.
+        stages: name -> what it needs, in the order of the pipeline.
+    """
+
+    programs: str = MISSING
+    code: list[str] = MISSING
+    stages: dict[str, StageSpec] = MISSING

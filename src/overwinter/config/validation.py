@@ -1,0 +1,88 @@
+"""From the text of params.yaml to a typed `Config`, with everything checked that can be before energy is spent."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from overwinter.config.checks import check_config
+from overwinter.config.groups import SCHEMAS, Config
+from overwinter.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from overwinter.config.project import Project
+
+_REMEDY = "Run `overwinter compose`."
+
+
+def load_config(project: Project) -> Config:
+    """Read and validate the project's params.yaml.
+
+    Raises:
+        ConfigError: it is missing, not YAML, or holds a wrong key, type, unit or range.
+    """
+    try:
+        text = project.params.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{project.params} is missing. {_REMEDY}") from None
+    return validate(text, source=str(project.params))
+
+
+def validate(text: str, *, source: str = "the composed configuration") -> Config:
+    """Parse YAML text into a `Config`.
+
+    Args:
+        text: the content of params.yaml.
+        source: what to call it in a message.
+
+    Raises:
+        ConfigError: not YAML, or a wrong key, type, unit or range.
+    """
+    config = _typed(Config, _parsed(text, source), prefix="")
+    for group, schema_of in SCHEMAS.items():
+        node = getattr(config, group)
+        if not isinstance(node, Mapping):
+            raise ConfigError(f"{group}={node!r} must be a mapping. {_REMEDY}")
+        setattr(config, group, _typed(schema_of(node), dict(node), prefix=f"{group}."))
+    check_config(config)
+    return config
+
+
+def _parsed(text: str, source: str) -> dict[str, Any]:
+    import yaml
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        # OmegaConf's own reading of YAML, so that `1e-3` is a number as it was when composed.
+        content = OmegaConf.to_container(OmegaConf.create(text), resolve=True)
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
+        raise ConfigError(f"{source} cannot be read: {error}\n{_REMEDY}") from None
+    if not isinstance(content, dict) or not content:
+        raise ConfigError(f"{source} holds no mapping of keys to values. {_REMEDY}")
+    return {str(key): value for key, value in content.items()}
+
+
+def _typed(schema: type[Any], content: Mapping[str, Any], *, prefix: str) -> Any:
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(schema), dict(content))
+        missing = sorted(OmegaConf.missing_keys(merged))
+        if missing:
+            raise ConfigError(f"No value for {', '.join(prefix + key for key in missing)}. {_REMEDY}")
+        return OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        raise ConfigError(_explained(error, schema, prefix)) from None
+
+
+def _explained(error: Any, schema: type[Any], prefix: str) -> str:
+    key = prefix + (error.full_key or str(error.key or ""))
+    owner = error.object_type if dataclasses.is_dataclass(error.object_type) else schema
+    known = [field.name for field in dataclasses.fields(owner)]
+    leaf = key.rsplit(".", 1)[-1]
+    if leaf not in known and "not in" in str(error.msg):
+        return f"{key}: there is no such key. Known here: {', '.join(known)}.{nearest(leaf, known)}"
+    return f"{key}: {str(error.msg).splitlines()[0]}"

@@ -1,0 +1,45 @@
+"""Data: where samples come from, how they are split, and how the training loop receives them.
+
+- `DataSource` is the protocol; `load_data` makes the one that ``data._target_`` names.
+- `Digits` (in scikit-learn's wheel) and `FashionMnist` (IDX files) are built in, on `InMemory` splits.
+- `tensors` turns any split into two tensors; `Batches` feeds the training loop, in an order that depends on
+  nothing but the seed and the epoch; `RandomShift` and `RandomFlip` augment whole batches while training.
+
+Your own data is any class with three members::
+
+    class Data:
+        labels = ["cat", "dog"]                        # what each class is called
+        preprocessing = {"mean": 0.5, "std": 0.25}     # JSON: how raw input became model input; goes into
+        the bundle
+
+        def __init__(self, root: str) -> None: ...     # the other keys of `data` are its arguments
+
+        def split(self, name: str) -> torch.utils.data.Dataset:   # "train", "validation" or "test"
+            ...                                        # len() and [index] -> (float tensor, int label)
+
+Name it with ``data._target_=my_package.Data`` and ``trusted_targets=[my_package]``. ``data.root`` is
+reserved for the file or folder it reads, which DVC then watches. ``test`` is asked for by the stage
+`evaluate` only. ``examples/own_model`` is a complete one.
+"""
+
+from overwinter.data.augmentation import RandomFlip, RandomShift
+from overwinter.data.batches import Batches
+from overwinter.data.digits import Digits
+from overwinter.data.fashion import FashionMnist
+from overwinter.data.in_memory import InMemory, tensors
+from overwinter.data.protocol import SPLITS, DataSource, Transform
+from overwinter.data.source import load_data
+
+__all__ = [
+    "SPLITS",
+    "Batches",
+    "DataSource",
+    "Digits",
+    "FashionMnist",
+    "InMemory",
+    "RandomFlip",
+    "RandomShift",
+    "Transform",
+    "load_data",
+    "tensors",
+]

@@ -1,0 +1,79 @@
+"""Splits that fit into memory, and turning any split into tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from overwinter.data.protocol import Transform
+from overwinter.errors import ConfigError
+
+
+class InMemory(Dataset[tuple[torch.Tensor, int]]):
+    """Samples as two tensors, so that a batch is one indexing operation.
+
+    Attributes:
+        inputs: (samples, ...), float.
+        labels: (samples,), int64.
+        transform: augmentation while training; None for none.
+    """
+
+    def __init__(
+        self, inputs: torch.Tensor, labels: torch.Tensor, *, transform: Transform | None = None
+    ) -> None:
+        if len(inputs) != len(labels):
+            raise ConfigError(f"{len(inputs)} inputs have {len(labels)} labels. Each input needs one.")
+        self.inputs = inputs
+        self.labels = labels
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        return self.inputs[index], int(self.labels[index])
+
+
+def tensors(dataset: Dataset[Any], limit: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return inputs (n, ...) and labels (n,), never augmented.
+
+    Args:
+        dataset: any map-style dataset of (float tensor, int label).
+        limit: how many samples at most, from the beginning; None for all.
+
+    Raises:
+        ConfigError: there is no sample.
+    """
+    count = len(dataset)  # type: ignore[arg-type]  # map-style: Dataset itself declares no length
+    count = count if limit is None else min(limit, count)
+    if count < 1:
+        raise ConfigError(f"The data set has {count} samples to read. A split needs at least one.")
+    if isinstance(dataset, InMemory):
+        return dataset.inputs[:count], dataset.labels[:count]
+    samples = [dataset[index] for index in range(count)]
+    inputs = torch.stack([torch.as_tensor(sample[0]) for sample in samples])
+    labels = torch.tensor([int(sample[1]) for sample in samples])
+    return inputs, labels
+
+
+def shuffled_by_class(labels: NDArray[np.integer[Any]], seed: int) -> NDArray[np.int64]:
+    """Return indices in an order whose every stretch has nearly the shares of classes of the whole.
+
+    Each class is shuffled by itself and its samples spread evenly over the order, so that cutting the order
+    into splits stratifies them.
+
+    Args:
+        labels: (samples,).
+        seed: of the shuffling.
+    """
+    generator = np.random.default_rng(seed)
+    position = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        ranks = generator.permutation(len(members))
+        position[members] = (ranks + generator.random()) / len(members)
+    return np.argsort(position, kind="stable")

@@ -1,0 +1,201 @@
+"""One device and the gauges that can read it: when one fails, the next takes over; no failure is zero."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from overwinter.energy.protocols import Gauge, Increment
+from overwinter.energy.report import MODELLED
+
+_STUCK_AFTER_S = 5.0
+_STUCK_AFTER_READS = 10
+_SMOOTHING = 0.3  # of the recent power: about the last second at 10 Hz
+_SHORTEST_POWER_INTERVAL_S = 0.02  # a power derived over less is mostly the counter's own update
+
+
+class _StuckCounterError(Exception):
+    """A counter that does not move although its device is on."""
+
+
+@dataclass(slots=True)
+class Total:
+    """Energy since the channel's start, by one source.
+
+    Attributes:
+        source: provenance.
+        relative_uncertainty: of the source.
+        edge_s: of the source.
+        energy_uj: so far.
+        doubt_uj: further uncertainty so far.
+    """
+
+    source: str
+    relative_uncertainty: float
+    edge_s: float
+    energy_uj: int = 0
+    doubt_uj: int = 0
+
+
+class Channel:
+    """One device's energy since its start.
+
+    Args:
+        device: such as `gpu:0`.
+        gauges: ways of reading it, the best first. After the last one, the last known power is assumed.
+        guess_w: power assumed while none is known yet.
+        held_uncertainty: relative uncertainty of assumed power.
+        warn: takes one line for a person.
+        never_still: the counter moves whenever the device is on, so that standing still is a failure.
+    """
+
+    def __init__(
+        self,
+        *,
+        device: str,
+        gauges: Sequence[Gauge],
+        guess_w: float,
+        held_uncertainty: float,
+        warn: Callable[[str], None],
+        never_still: bool = False,
+    ) -> None:
+        self.device = device
+        self.idle_w: float | None = None
+        self._gauges = list(gauges)
+        self._recent_w: float | None = None
+        self._guess_w = guess_w
+        self._held_uncertainty = held_uncertainty
+        self._warn = warn
+        self._never_still = never_still
+        self._totals: dict[str, Total] = {}
+        self._now_s = self._moved_s = self._ticked_s = 0.0
+        self._still_reads = 0
+        self._ticked_uj = 0
+
+    def start(self, now_s: float) -> None:
+        """Begin to count at ``now_s``."""
+        self._now_s = self._moved_s = self._ticked_s = now_s
+        while self._gauges:
+            try:
+                self._gauges[0].start(now_s)
+            except Exception as error:  # noqa: BLE001 -- a driver may raise anything; the work must go on
+                self._drop(error)
+            else:
+                return
+
+    @property
+    def max_interval_s(self) -> float:
+        """Read at least this often, or energy is lost."""
+        return self._gauges[0].max_interval_s if self._gauges else float("inf")
+
+    @property
+    def totals(self) -> Iterator[Total]:
+        """Energy since the start, one entry per source that gave some."""
+        return iter(self._totals.values())
+
+    @property
+    def energy_uj(self) -> int:
+        """Energy since the start, of all sources."""
+        return sum(total.energy_uj for total in self._totals.values())
+
+    @property
+    def power_w(self) -> float:
+        """The device's recent power, or the guess while none is known."""
+        return self._guess_w if self._recent_w is None else self._recent_w
+
+    @property
+    def source(self) -> str:
+        """Provenance of what is read at present."""
+        return self._gauges[0].source if self._gauges else MODELLED
+
+    @property
+    def measured(self) -> bool:
+        """Whether a counter or a sensor reads this device at present."""
+        return self.source != MODELLED
+
+    def advance(self, now_s: float, *, edge: bool) -> None:
+        """Count up to ``now_s``. Never raises."""
+        while self._gauges:
+            try:
+                self._count(self._gauges[0].advance(now_s, edge=edge), now_s)
+            except Exception as error:  # noqa: BLE001 -- a driver may raise anything; the work must go on
+                self._drop(error)
+                self._hand_over()
+            else:
+                self._now_s = now_s
+                return
+        self._hold(now_s - self._moved_s)
+        self._now_s = self._moved_s = now_s
+
+    def sample(self, now_s: float) -> tuple[float, float | None] | None:
+        """Return (power in watts, limit in watts) at ``now_s``; None where too little time has passed."""
+        elapsed_s = now_s - self._ticked_s
+        if elapsed_s < _SHORTEST_POWER_INTERVAL_S:
+            return None
+        power_w, limit_w = self._told()
+        if power_w is None:
+            power_w = (self.energy_uj - self._ticked_uj) / 1e6 / elapsed_s
+        self._ticked_s, self._ticked_uj = now_s, self.energy_uj
+        if power_w or not self._never_still:  # a counter that stands still tells no power of zero
+            self._recent_w = _smoothed(self._recent_w, power_w)
+        return power_w, limit_w
+
+    def _told(self) -> tuple[float | None, float | None]:
+        if not self._gauges:
+            return self.power_w, None
+        try:
+            return self._gauges[0].power_w(), self._gauges[0].limit_w()
+        except Exception:  # noqa: BLE001 -- a missing sample loses no energy; `advance` notices a dead device
+            return None, None
+
+    def _count(self, increment: Increment, now_s: float) -> None:
+        gauge = self._gauges[0]
+        moved = bool(increment.energy_uj or increment.gap_s)
+        self._still_reads = 0 if moved else self._still_reads + 1
+        if (
+            self._never_still
+            and self._still_reads >= _STUCK_AFTER_READS
+            and now_s - self._moved_s >= _STUCK_AFTER_S
+        ):
+            raise _StuckCounterError(f"it has stood still for {now_s - self._moved_s:.1f} s")
+        total = self._total(gauge.source, gauge.relative_uncertainty, gauge.edge_s)
+        total.energy_uj += increment.energy_uj
+        total.doubt_uj += increment.doubt_uj
+        self._hold(increment.gap_s)
+        if moved:
+            self._moved_s = now_s
+
+    def _hold(self, duration_s: float) -> None:
+        """Assume the last known power for a time that no gauge knows of."""
+        if duration_s > 0:
+            total = self._total(MODELLED, self._held_uncertainty, 0.0)
+            total.energy_uj += round(self.power_w * duration_s * 1e6)
+
+    def _total(self, source: str, relative_uncertainty: float, edge_s: float) -> Total:
+        if source not in self._totals:
+            self._totals[source] = Total(source, relative_uncertainty, edge_s)
+        return self._totals[source]
+
+    def _drop(self, error: Exception) -> None:
+        failed = self._gauges.pop(0)
+        then = (
+            f"continuing with {self._gauges[0].source}"
+            if self._gauges
+            else "assuming its last known power from here on"
+        )
+        self._warn(f"{self.device}: {failed.source} failed ({error or type(error).__name__}); {then}")
+
+    def _hand_over(self) -> None:
+        """Let the next gauge count from where the failed one last moved."""
+        self._still_reads = 0
+        while self._gauges:
+            try:
+                self._gauges[0].start(self._moved_s)
+            except Exception as error:  # noqa: BLE001 -- as above
+                self._drop(error)
+            else:
+                return
+
+
+def _smoothed(recent_w: float | None, power_w: float) -> float:
+    return power_w if recent_w is None else recent_w + _SMOOTHING * (power_w - recent_w)

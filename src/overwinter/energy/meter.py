@@ -1,0 +1,290 @@
+"""The meter: channels read by one sampler thread; windows nest, overlap and can be read in the middle."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Self
+
+from overwinter.energy.channel import Channel
+from overwinter.energy.clocks import SuspendWatch
+from overwinter.energy.cross_check import CrossCheck
+from overwinter.energy.cuda import synchronize
+from overwinter.energy.notices import Notices
+from overwinter.energy.report import Draw, EnergyReport, build_report
+from overwinter.energy.sampler import Sampler
+from overwinter.energy.samples import PowerSample, SampleLog
+
+_SHORTEST_INTERVAL_S = 0.005
+_LOCK_PATIENCE_S = 5.0
+
+Mark = dict[tuple[str, str], tuple[int, int]]
+"""(device, source) -> (energy, doubt) in microjoules since the meter's start."""
+
+
+class Window:
+    """A stretch of time whose energy is asked for. Made by `EnergyMeter.window`; it begins at once."""
+
+    def __init__(self, meter: EnergyMeter, name: str, *, start_s: float, mark: Mark) -> None:
+        self.name, self.start_s, self.mark = name, start_s, mark
+        self._meter = meter
+        self._peaks_w: dict[str, float] = {}
+        self._report: EnergyReport | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def read(self) -> EnergyReport:
+        """Return what the window drew so far; cheap, and without waiting for CUDA."""
+        return self._report or self._meter.report(self, edge=False)
+
+    def close(self) -> EnergyReport:
+        """End the window and return what it drew; closing again returns the same report."""
+        if self._report is None:
+            self._report = self._meter.end(self)
+        return self._report
+
+    def note_peaks(self, powers_w: Iterable[tuple[str, float]]) -> None:
+        """Take the sampler's powers."""
+        for device, power_w in powers_w:
+            self._peaks_w[device] = max(power_w, self.peak_w(device))
+
+    def peak_w(self, device: str) -> float:
+        """Return the highest power that the sampler saw so far."""
+        return self._peaks_w.get(device, 0.0)
+
+
+class EnergyMeter:
+    """Meters energy from `start` (or `with`) to `close`. Trouble with a device is a warning, no exception.
+
+    Made by `open_meter`. All methods may be called from any thread.
+
+    Args:
+        channels: one per device.
+        interval_s: between two samples of power.
+        idle_probe_s: seconds of idling measured at the start, if the idle power of a counted device is
+            unknown.
+        head_s: seconds before the start that the report of the whole covers too.
+        closers: called at the end.
+        cross_check: another meter beside this one.
+        notices: where the sources put their warnings.
+        clock: monotonic seconds.
+        watch: notices a suspended machine.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[Channel],
+        *,
+        interval_s: float,
+        idle_probe_s: float = 0.0,
+        head_s: float = 0.0,
+        closers: Iterable[Callable[[], None]] = (),
+        cross_check: CrossCheck | None = None,
+        notices: Notices | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        watch: SuspendWatch | None = None,
+    ) -> None:
+        self._channels = list(channels)
+        self._interval_s, self._idle_probe_s, self._head_s = interval_s, idle_probe_s, head_s
+        self._closers, self._cross_check = list(closers), cross_check
+        self._clock, self._watch = clock, watch or SuspendWatch()
+        self._lock = threading.RLock()
+        self._hung = False
+        self._windows: list[Window] = []
+        self._notices = notices or Notices(clock)
+        self._log = SampleLog()
+        self._sampler: Sampler | None = None
+        self._start_s = self._now_s = 0.0
+        self._whole = Window(self, "whole", start_s=0.0, mark={})
+        self._check_window: Window | None = None
+        self._closed = False
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def start(self) -> Self:
+        """Begin to count, start the sampler, and measure the idle baseline where it is asked for."""
+        self._notices.begin()
+        self._start_s = self._now_s = self._clock()
+        for channel in self._channels:
+            channel.start(self._start_s)
+        self._whole = Window(self, "whole", start_s=self._start_s - self._head_s, mark={})
+        self._windows.append(self._whole)
+        fastest_s = min((channel.max_interval_s for channel in self._channels), default=self._interval_s)
+        self._sampler = Sampler(self.tick, max(_SHORTEST_INTERVAL_S, min(self._interval_s, fastest_s)))
+        self._sampler.start()
+        self._probe_idle()
+        if self._cross_check:
+            self._cross_check.start(self._notices.add)
+            self._check_window = self.window("cross-check")
+        return self
+
+    def window(self, name: str) -> Window:
+        """Begin a window. Windows may nest and overlap."""
+        synchronize()
+        self._advance(edge=True)
+        with self._held():
+            window = Window(self, name, start_s=self._now_s, mark=self._mark())
+            self._windows.append(window)
+        return window
+
+    def read(self) -> EnergyReport:
+        """Return what was drawn since the start, so far; cheap, and without waiting for CUDA."""
+        return self._whole.read()
+
+    def close(self) -> EnergyReport:
+        """Stop, and return what was drawn since the start; closing again returns the same report."""
+        if self._closed:
+            return self._whole.close()
+        self._closed = True
+        if self._cross_check and self._check_window:
+            self._cross_check.stop(self._check_window.close(), self._notices.add)
+        report = self._whole.close()
+        for window in list(self._windows):
+            window.close()
+        self._stop()
+        return report
+
+    @property
+    def samples(self) -> tuple[PowerSample, ...]:
+        """Power over time since the start; the step grows in a long run."""
+        with self._held():
+            return self._log.all()
+
+    @property
+    def sampler_cpu_s(self) -> float:
+        """CPU seconds that the sampler thread has used."""
+        return self._sampler.cpu_s if self._sampler else 0.0
+
+    def tick(self) -> None:
+        """Take one sample of every device: what the sampler thread does."""
+        self._advance(edge=False)
+        with self._held():
+            told = [
+                (channel.device, sample)
+                for channel in self._channels
+                if (sample := channel.sample(self._now_s))
+            ]
+            since_s = self._now_s - self._start_s
+            self._log.add(
+                tuple(
+                    PowerSample(time_s=since_s, device=d, power_w=power, limit_w=limit)
+                    for d, (power, limit) in told
+                )
+            )
+            for window in self._windows:
+                window.note_peaks((device, power_w) for device, (power_w, _) in told)
+        self._notice_suspension()
+
+    def report(self, window: Window, *, edge: bool) -> EnergyReport:
+        """Return what ``window`` drew up to now. Windows call this."""
+        self._advance(edge=edge)
+        with self._held():
+            return build_report(
+                name=window.name,
+                duration_s=self._now_s - window.start_s,
+                draws=[draw for channel in self._channels for draw in _draws(channel, window)],
+                idle_w={c.device: c.idle_w for c in self._channels if c.idle_w is not None},
+                warnings=self._notices.since(window.start_s),
+            )
+
+    def end(self, window: Window) -> EnergyReport:
+        """Return what ``window`` drew, exactly, and forget it. Windows call this."""
+        synchronize()
+        report = self.report(window, edge=True)
+        with self._held():
+            self._windows.remove(window)
+        return report
+
+    def _advance(self, *, edge: bool) -> None:
+        with self._held() as held:
+            if not held or (self._sampler is not None and self._sampler.stopped):
+                return
+            now_s = self._clock()
+            for channel in self._channels:
+                channel.advance(now_s, edge=edge)
+            self._now_s = now_s
+
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[bool]:
+        """Take the lock, unless a driver's call hangs in the thread that has it: the work must go on."""
+        held = self._lock.acquire(timeout=0.0 if self._hung else _LOCK_PATIENCE_S)
+        if not held and not self._hung:
+            self._hung = True
+            self._notices.add("a meter's driver does not answer; figures from here on are incomplete")
+        try:
+            yield held
+        finally:
+            if held:
+                self._hung = False
+                self._lock.release()
+
+    def _mark(self) -> Mark:
+        return {
+            (c.device, total.source): (total.energy_uj, total.doubt_uj)
+            for c in self._channels
+            for total in c.totals
+        }
+
+    def _probe_idle(self) -> None:
+        """Measure the idle power of counted devices for which none is configured."""
+        unknown = [channel for channel in self._channels if channel.idle_w is None and channel.measured]
+        if not unknown or self._idle_probe_s <= 0:
+            return
+        with self.window("idle probe") as probe:
+            time.sleep(self._idle_probe_s)
+        report = probe.close()
+        for channel in unknown:
+            channel.idle_w = sum(
+                part.average_w for part in report.components if part.device == channel.device
+            )
+
+    def _notice_suspension(self) -> None:
+        gone_s = self._watch.newly_suspended_s()
+        if gone_s:
+            self._notices.add(
+                f"the machine was suspended for {gone_s:.0f} s, which count neither as time nor as energy"
+            )
+
+    def _stop(self) -> None:
+        if self._sampler:
+            self._sampler.stop()
+        if self._hung:
+            return  # the driver that hangs would hang here too
+        for close in self._closers:
+            with contextlib.suppress(
+                Exception
+            ):  # a driver that cannot be left in peace is no concern of the work
+                close()
+
+
+def _draws(channel: Channel, window: Window) -> Iterator[Draw]:
+    """What ``channel`` gave to ``window``, one entry per source that took part."""
+    for total in list(channel.totals):
+        before_uj, doubt_before_uj = window.mark.get((channel.device, total.source), (0, 0))
+        energy_uj, doubt_uj = total.energy_uj - before_uj, total.doubt_uj - doubt_before_uj
+        if energy_uj or doubt_uj or total.source == channel.source:
+            yield Draw(
+                device=channel.device,
+                source=total.source,
+                energy_uj=energy_uj,
+                doubt_uj=doubt_uj,
+                relative_uncertainty=total.relative_uncertainty,
+                edge_s=total.edge_s,
+                power_w=channel.power_w,
+                peak_w=window.peak_w(channel.device),
+            )

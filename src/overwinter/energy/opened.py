@@ -1,0 +1,69 @@
+"""`open_meter`: from the configuration to a running meter."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from overwinter.energy.cross_check import open_cross_check
+from overwinter.energy.meter import EnergyMeter
+from overwinter.energy.notices import Notices
+from overwinter.energy.opening import Opening
+from overwinter.energy.processes import process_age_s
+from overwinter.energy.ranks import local_rank
+from overwinter.energy.sources import open_channels
+from overwinter.errors import ConfigError
+
+if TYPE_CHECKING:
+    from overwinter.config.groups.energy import EnergyConfig, HardwareConfig
+
+
+def open_meter(
+    energy: EnergyConfig,
+    hardware: HardwareConfig,
+    *,
+    since_process_start: bool = False,
+    own_process: bool = True,
+) -> EnergyMeter:
+    """Open a meter on this machine; it begins with `start`, or with `with`.
+
+    On a node that several ranks share, local rank 0 counts for all of them, and the others' meters stay
+    empty.
+
+    Args:
+        energy: the group `energy/`.
+        hardware: the group `hardware/`.
+        since_process_start: modelled energy counts from this process's own start (imports are work too).
+        own_process: whether this process's own CPU time and memory count where they are modelled.
+
+    Raises:
+        ConfigError: a source has an unknown name, or none of them can be read here.
+    """
+    notices = Notices()
+    opening = Opening(
+        energy=energy,
+        hardware=hardware,
+        warn=notices.add,
+        own_process=own_process,
+        since_process_start=since_process_start,
+    )
+    rank = local_rank(os.environ)
+    if rank:
+        notices.add(f"local rank {rank}: local rank 0 counts for this node")
+        return EnergyMeter([], interval_s=energy.sample_interval_s, notices=notices)
+    channels = open_channels(opening)
+    if not channels:
+        raise ConfigError(
+            f"energy.sources={list(energy.sources)}: none of these can be read here. Add 'modelled' to them."
+        )
+    for channel in channels:
+        channel.idle_w = hardware.idle_w.get(channel.device, channel.idle_w)
+    return EnergyMeter(
+        channels,
+        interval_s=energy.sample_interval_s,
+        idle_probe_s=energy.idle_probe_s,
+        head_s=process_age_s() if since_process_start else 0.0,
+        closers=opening.closers,
+        cross_check=open_cross_check(energy),
+        notices=notices,
+    )

@@ -1,0 +1,33 @@
+"""What a source is given when its channels are opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from overwinter.config.groups.energy import EnergyConfig, HardwareConfig
+
+
+@dataclass(kw_only=True)
+class Opening:
+    """The settings, and what earlier sources have taken.
+
+    Attributes:
+        energy: the group `energy/`.
+        hardware: the group `hardware/`.
+        warn: takes one line for a person.
+        own_process: whether this process's own CPU time counts, beside its children's.
+        since_process_start: whether modelled energy counts from the process's own start.
+        covered: kinds of device that an earlier source meters, among `gpu`, `cpu`, `ram`.
+        closers: called when the meter closes.
+    """
+
+    energy: EnergyConfig
+    hardware: HardwareConfig
+    warn: Callable[[str], None]
+    own_process: bool = True
+    since_process_start: bool = False
+    covered: set[str] = field(default_factory=set)
+    closers: list[Callable[[], None]] = field(default_factory=list)

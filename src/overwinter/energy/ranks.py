@@ -1,0 +1,38 @@
+"""One process per node counts for the node: the elected one is local rank 0 of whatever started the ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+_LOCAL_RANK = (
+    "LOCAL_RANK",  # torchrun, accelerate, deepspeed
+    "SLURM_LOCALID",
+    "OMPI_COMM_WORLD_LOCAL_RANK",
+    "MPI_LOCALRANKID",  # Intel MPI, MPICH
+    "PALS_LOCAL_RANKID",  # Cray
+)
+_LOCAL_SIZE = (
+    "LOCAL_WORLD_SIZE",
+    "SLURM_NTASKS_PER_NODE",
+    "OMPI_COMM_WORLD_LOCAL_SIZE",
+    "MPI_LOCALNRANKS",
+    "PALS_LOCAL_SIZE",
+)
+
+
+def local_rank(environ: Mapping[str, str]) -> int:
+    """Return this process's rank on its node; 0 if nothing launched several."""
+    return _first(environ, _LOCAL_RANK, default=0)
+
+
+def ranks_on_node(environ: Mapping[str, str]) -> int:
+    """Return how many ranks run on this node; 1 if nothing says so."""
+    return max(1, _first(environ, _LOCAL_SIZE, default=1))
+
+
+def _first(environ: Mapping[str, str], names: tuple[str, ...], default: int) -> int:
+    for name in names:
+        value = environ.get(name, "")
+        if value.isdecimal():
+            return int(value)
+    return default

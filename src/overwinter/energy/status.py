@@ -1,0 +1,48 @@
+"""What this machine can meter, for `overwinter doctor`: quick, and without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from overwinter.energy.amd import amd_status
+from overwinter.energy.modelled import modelled_status
+from overwinter.energy.nvml import nvml_status
+from overwinter.energy.opening import Opening
+from overwinter.energy.rapl import rapl_status
+
+if TYPE_CHECKING:
+    from overwinter.config.groups.energy import EnergyConfig, HardwareConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceStatus:
+    """Whether a source of energy figures works here.
+
+    Attributes:
+        name: `nvml`, `rapl`, `amdsmi` or `modelled`.
+        available: whether it would be used.
+        reason: what was found.
+        remedy: what to do about it; empty if nothing.
+    """
+
+    name: str
+    available: bool
+    reason: str
+    remedy: str
+
+
+def probe(energy: EnergyConfig, hardware: HardwareConfig) -> list[SourceStatus]:
+    """Say of each built-in source whether it works here, why, and what to do; reads counters only."""
+    opening = Opening(energy=energy, hardware=hardware, warn=lambda _: None)
+    found = {
+        "nvml": nvml_status(),
+        "rapl": rapl_status(Path(energy.rapl_root)),
+        "amdsmi": amd_status(),
+        "modelled": modelled_status(opening),
+    }
+    return [
+        SourceStatus(name=name, available=available, reason=reason, remedy=remedy)
+        for name, (available, reason, remedy) in found.items()
+    ]

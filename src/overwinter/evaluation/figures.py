@@ -1,0 +1,104 @@
+"""From samples to figures with intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from overwinter.evaluation.bootstrap import bootstrap_interval
+from overwinter.evaluation.timing import Sample
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """One session at one batch size.
+
+    Attributes:
+        latency_p50_s: of a call, which answers a whole batch.
+        latency_p95_s: of a call.
+        cpu_s_per_answer: CPU-seconds per input.
+        cpu_s_per_answer_ci: its interval.
+        energy_per_answer_j: joules of the CPU per input.
+        energy_per_answer_ci_j: its interval.
+        measured: whether a counter gave the joules; else they are modelled from CPU-seconds.
+        samples: how many the figures rest on.
+        disturbed_samples: how many were taken while something else used the cores, kept or not.
+        quiet: whether none of the kept ones was.
+    """
+
+    latency_p50_s: float
+    latency_p95_s: float
+    cpu_s_per_answer: float
+    cpu_s_per_answer_ci: Interval
+    energy_per_answer_j: float
+    energy_per_answer_ci_j: Interval
+    measured: bool
+    samples: int
+    disturbed_samples: int
+    quiet: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields for metrics.json."""
+        return {
+            "latency_p50_s": self.latency_p50_s,
+            "latency_p95_s": self.latency_p95_s,
+            "cpu_s_per_answer": self.cpu_s_per_answer,
+            "cpu_s_per_answer_ci": list(self.cpu_s_per_answer_ci),
+            "energy_per_answer_j": self.energy_per_answer_j,
+            "energy_per_answer_ci_j": list(self.energy_per_answer_ci_j),
+            "measured": self.measured,
+            "samples": self.samples,
+            "disturbed_samples": self.disturbed_samples,
+        }
+
+
+def summarize(samples: Sequence[Sample], *, joules_per_cpu_s: float, confidence: float, seed: int) -> Figures:
+    """Turn the samples of one session at one batch size into figures.
+
+    Args:
+        samples: disturbed ones included; at least one.
+        joules_per_cpu_s: modelled joules of one CPU-second, for samples without a counter.
+        confidence: of the intervals.
+        seed: of the bootstrap.
+    """
+    kept = _kept(samples)
+    cpu_s = [sample.cpu_s / sample.answers for sample in kept]
+    measured = all(sample.energy_j is not None for sample in kept)
+    energy_j = [_energy_j(sample, joules_per_cpu_s) / sample.answers for sample in kept]
+    p50_s, p95_s = np.quantile(np.concatenate([sample.latencies_s for sample in kept]), [0.5, 0.95])
+    return Figures(
+        latency_p50_s=float(p50_s),
+        latency_p95_s=float(p95_s),
+        cpu_s_per_answer=float(np.median(cpu_s)),
+        cpu_s_per_answer_ci=bootstrap_interval(cpu_s, confidence=confidence, seed=seed),
+        energy_per_answer_j=float(np.median(energy_j)),
+        energy_per_answer_ci_j=bootstrap_interval(energy_j, confidence=confidence, seed=seed),
+        measured=measured,
+        samples=len(kept),
+        disturbed_samples=sum(sample.disturbed for sample in samples),
+        quiet=not any(sample.disturbed for sample in kept),
+    )
+
+
+def _kept(samples: Sequence[Sample]) -> list[Sample]:
+    """The quiet samples; on a machine that is never quiet, the half with the least disturbance."""
+    quiet = [sample for sample in samples if not sample.disturbed]
+    enough = math.ceil(len(samples) / 4)
+    if len(quiet) >= enough:
+        return quiet
+    return sorted(samples, key=_foreign_share)[: math.ceil(len(samples) / 2)]
+
+
+def _foreign_share(sample: Sample) -> float:
+    waited_s = max(0.0, sample.wall_s - sample.cpu_s)
+    return (sample.foreign_s + waited_s) / sample.wall_s
+
+
+def _energy_j(sample: Sample, joules_per_cpu_s: float) -> float:
+    return joules_per_cpu_s * sample.cpu_s if sample.energy_j is None else sample.energy_j

@@ -1,0 +1,170 @@
+"""Timing several sessions side by side.
+
+In one process, so that they share everything; interleaved in random order, so that a slow minute of the
+machine falls on all of them; after a warm-up; each sample long enough for the clocks. Samples during which
+something else used the cores are taken again, up to half as many as were asked for.
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import math
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from overwinter.errors import ConfigError
+from overwinter.evaluation.disturbance import CoreWatch, is_disturbed
+from overwinter.evaluation.joules import CpuJoules
+from overwinter.serving import Array, Session
+
+_WARM_UP_CALLS = 5
+Key = tuple[str, int]  # the session's name and the batch size
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How to time.
+
+    Attributes:
+        batch_sizes: each session is timed at each of them.
+        repeats: samples per session and batch size.
+        sample_duration_s: least length of one sample.
+        seed: of the order, and of which inputs are asked.
+    """
+
+    batch_sizes: Sequence[int]
+    repeats: int
+    sample_duration_s: float
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One session answering one batch size for a little while.
+
+    Attributes:
+        answers: how many inputs were answered.
+        wall_s: how long it took.
+        cpu_s: CPU time of this process meanwhile.
+        energy_j: counted joules; None without a counter.
+        latencies_s: of each call.
+        foreign_s: CPU time of other processes meanwhile, on all cores.
+    """
+
+    answers: int
+    wall_s: float
+    cpu_s: float
+    energy_j: float | None
+    latencies_s: Array
+    foreign_s: float
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether something else used the cores."""
+        return is_disturbed(wall_s=self.wall_s, own_cpu_s=self.cpu_s, foreign_s=self.foreign_s)
+
+
+def measure_speed(
+    sessions: Mapping[str, Session],
+    inputs: Array,
+    plan: Plan,
+    joules: CpuJoules,
+    progress: Callable[[float, float], None],
+) -> dict[Key, list[Sample]]:
+    """Time every session at every batch size.
+
+    Args:
+        sessions: name -> session.
+        inputs: model inputs (n, ...); batches are drawn from them at random.
+        plan: how to time.
+        joules: the meter.
+        progress: called with samples done and to do.
+
+    Returns:
+        (name, batch size) -> samples, disturbed ones included.
+
+    Raises:
+        ConfigError: there is no input.
+    """
+    if len(inputs) == 0:
+        raise ConfigError("There are no inputs to time the model with.")
+    batches = _batches(inputs, plan)
+    calls = {
+        (name, size): _calls_per_sample(session, batches[size], plan.sample_duration_s)
+        for (name, session), size in itertools.product(sessions.items(), plan.batch_sizes)
+    }
+    samples: dict[Key, list[Sample]] = {key: [] for key in calls}
+    shuffler = random.Random(plan.seed)  # noqa: S311 -- an order, not a secret
+    total = plan.repeats * len(calls)
+    with _no_garbage_collection():
+        for round_number in range(plan.repeats + math.ceil(plan.repeats / 2)):
+            wanted = list(calls) if round_number < plan.repeats else _to_repeat(samples, plan.repeats)
+            for key in shuffler.sample(wanted, len(wanted)):
+                samples[key].append(_sample(sessions[key[0]], batches[key[1]], calls[key], joules))
+                progress(min(total, sum(map(len, samples.values()))), total)
+    return samples
+
+
+def _to_repeat(samples: Mapping[Key, Sequence[Sample]], repeats: int) -> list[Key]:
+    """Return what lacks quiet samples; nothing where the machine is hardly ever quiet."""
+    quiet = {key: sum(not sample.disturbed for sample in taken) for key, taken in samples.items()}
+    if sum(quiet.values()) < len(quiet) * repeats / 4:
+        return []
+    return [key for key, count in quiet.items() if count < repeats]
+
+
+def _batches(inputs: Array, plan: Plan) -> dict[int, Array]:
+    generator = np.random.default_rng(plan.seed)
+    return {size: inputs[generator.integers(len(inputs), size=size)] for size in plan.batch_sizes}
+
+
+def _calls_per_sample(session: Session, batch: Array, duration_s: float) -> int:
+    """Warm up, and return how many calls fill ``duration_s``."""
+    for _ in range(_WARM_UP_CALLS):
+        session.run(batch)
+    begin_s = time.perf_counter()
+    for _ in range(_WARM_UP_CALLS):
+        session.run(batch)
+    call_s = max((time.perf_counter() - begin_s) / _WARM_UP_CALLS, 1e-7)
+    return max(1, math.ceil(duration_s / call_s))
+
+
+def _sample(session: Session, batch: Array, calls: int, joules: CpuJoules) -> Sample:
+    times_s = [0.0] * (calls + 1)
+    clock, run = time.perf_counter, session.run
+    run(batch)  # the session before this one has left its own data in the caches
+    with joules.piece() as reading:
+        watch = CoreWatch()
+        begin_cpu_s = time.process_time()
+        times_s[0] = clock()
+        for call in range(1, calls + 1):
+            run(batch)
+            times_s[call] = clock()
+        cpu_s = time.process_time() - begin_cpu_s
+        foreign_s = watch.foreign_s()
+    return Sample(
+        answers=calls * len(batch),
+        wall_s=times_s[-1] - times_s[0],
+        cpu_s=cpu_s,
+        energy_j=reading.energy_j,
+        latencies_s=np.diff(times_s),
+        foreign_s=foreign_s,
+    )
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

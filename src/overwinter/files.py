@@ -1,0 +1,108 @@
+"""Files that are whole or absent: written aside, flushed to the disk, renamed into place."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from overwinter.errors import IntegrityError, OverwinterError
+
+_CHUNK_BYTES = 1 << 20
+
+
+@contextlib.contextmanager
+def replacing(path: Path, mode: int = 0o644) -> Iterator[Path]:
+    """Give a temporary path beside ``path``; on success it takes ``path``'s place in one step.
+
+    Raises:
+        OverwinterError: the disk is full, or read-only; the old file, if any, is untouched.
+    """
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=_made(path.parent))
+    os.close(handle)
+    aside = Path(name)
+    try:
+        yield aside
+        aside.chmod(mode)
+        sync(aside)
+        aside.replace(path)
+        sync(path.parent)
+    except OSError as error:
+        raise write_error(path, error) from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Write ``content`` to ``path``, whole or not at all."""
+    with replacing(path, mode) as aside:
+        aside.write_bytes(content)
+
+
+def write_text(path: Path, content: str, mode: int = 0o644) -> None:
+    """Write ``content`` as UTF-8 to ``path``, whole or not at all."""
+    write_bytes(path, content.encode(), mode)
+
+
+def write_json(path: Path, content: Any, mode: int = 0o644) -> None:
+    """Write ``content`` as indented JSON; a NaN or an infinity is refused, since JSON has none."""
+    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n", mode)
+
+
+def read_json(path: Path, *, remedy: str) -> Any:
+    """Read a JSON file that one of our programs wrote.
+
+    Args:
+        path: the file.
+        remedy: what the reader of the error should do, for instance ``Run `dvc repro train`.``
+
+    Raises:
+        IntegrityError: the file is missing, unreadable or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise IntegrityError(f"{path} is missing. {remedy}") from None
+    except (OSError, ValueError) as error:
+        raise IntegrityError(f"{path} cannot be read: {error}. {remedy}") from None
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file as lower-case hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def sync(path: Path) -> None:
+    """Flush a file, or the entries of a folder, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_error(path: Path, error: OSError) -> OverwinterError:
+    """Translate a failed write into a message with the next step."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return OverwinterError(f"No space left to write {path}. Free some space and run the same command again.")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return OverwinterError(f"{path} cannot be written: {error.strerror}. Check the folder's permissions.")
+    return OverwinterError(f"{path} cannot be written: {error}.")
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(folder, error) from error
+    return folder

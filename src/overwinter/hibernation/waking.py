@@ -1,0 +1,98 @@
+"""Waking a model: verify, load, ask the canary, and only then serve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from overwinter.errors import IntegrityError, OverwinterError
+from overwinter.runtime import open_session
+from overwinter.serving import Array, Bundle, Session, largest_difference, prepare, read_bundle
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What the model says to one sample.
+
+    Attributes:
+        label: the likeliest class.
+        probability: that the model gives it, 0 to 1 (softmax of the logits).
+    """
+
+    label: str
+    probability: float
+
+
+class AwakeModel:
+    """A woken model: a `Session` that also knows its labels and its preprocessing.
+
+    Attributes:
+        bundle: what it was woken from.
+    """
+
+    def __init__(self, bundle: Bundle, session: Session) -> None:
+        self.bundle = bundle
+        self._session = session
+
+    def run(self, inputs: Array) -> Array:
+        """Return logits (batch, classes) as float32 of model inputs (batch, ...) as float32."""
+        return self._session.run(inputs)
+
+    def answer(self, raw: Any) -> list[Answer]:
+        """Answer raw samples: preprocessed as the bundle records, labelled as it says.
+
+        Args:
+            raw: one sample or a batch, as nested lists or an array.
+
+        Raises:
+            ConfigError: a wrong shape, or a value out of range.
+        """
+        logits = self.run(prepare(raw, self.bundle.preprocessing, self.bundle.input_shape)).astype(np.float64)
+        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+        shares /= shares.sum(axis=1, keepdims=True)  # (batch, classes)
+        return [
+            Answer(label=self.bundle.labels[int(row.argmax())], probability=float(row.max()))
+            for row in shares
+        ]
+
+
+def wake(bundle: Path, *, threads: int = 1, trusted: Sequence[str] = ()) -> AwakeModel:
+    """Wake a bundle.
+
+    Args:
+        bundle: its folder.
+        threads: CPU threads that compute one answer.
+        trusted: prefixes that the model's ``_target_`` may have, for runtimes that run its code.
+
+    Raises:
+        IntegrityError: a byte of the bundle was altered, or an answer to the canary differs: nothing is
+            served.
+    """
+    verified = read_bundle(bundle)
+    session = open_session(verified.payload, verified.runtime, threads, trusted=trusted)
+    _ask_canary(verified, session)
+    return AwakeModel(verified, session)
+
+
+def _ask_canary(bundle: Bundle, session: Session) -> None:
+    try:
+        answers = session.run(bundle.canary.inputs)
+    except OverwinterError:
+        raise
+    except Exception as error:  # noqa: BLE001 -- whatever it is, this is not the model put to sleep
+        raise IntegrityError(
+            f"{bundle.folder} cannot answer its canary: {error}. It is not served."
+        ) from None
+    difference = largest_difference(answers, bundle.canary.answers)
+    if difference > bundle.canary.tolerance:
+        raise IntegrityError(
+            f"{bundle.folder} woke up with other answers: they differ from the recorded ones by "
+            f"{difference:.2g} of the "
+            f"largest logit, allowed are {bundle.canary.tolerance:g}. It is not served.\n"
+            "Was it made on another kind of CPU, or with another version of its runtime? Make it again with "
+            "`dvc repro hibernate`."
+        )

@@ -1,0 +1,33 @@
+"""Every execution of every stage, kept: also the failed, refused, interrupted and killed ones.
+
+The ledger is one SQLite file in the project's `.overwinter/`, written by several processes at once. What it
+holds is what was *spent now*; what an artifact *cost to produce* is in its energy.json.
+
+- `ledger`: the door, `Ledger`: begin, reap, and the questions about spending.
+- `execution`: a running execution, its heartbeats and its end.
+- `records`, `totals`: the values read back, and their sums.
+- `schema`, `database`: the tables and their migrations; the file, its locks, forks and corruption.
+- `leftovers`: final records that a full disk would not take.
+- `process`: whether an execution's process still lives.
+"""
+
+from overwinter.ledger.execution import Execution
+from overwinter.ledger.ledger import Ledger, ledger_path
+from overwinter.ledger.records import STATUSES, ExecutionRecord, Filter, Spent
+from overwinter.ledger.totals import SUM_KEYS, Total, thrown_away, total, total_spent, totals
+
+__all__ = [
+    "STATUSES",
+    "SUM_KEYS",
+    "Execution",
+    "ExecutionRecord",
+    "Filter",
+    "Ledger",
+    "Spent",
+    "Total",
+    "ledger_path",
+    "thrown_away",
+    "total",
+    "total_spent",
+    "totals",
+]

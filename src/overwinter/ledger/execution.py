@@ -1,0 +1,231 @@
+"""One running execution: it begins, gives signs of life, and is closed, whatever happens to the disk."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from overwinter.ledger import leftovers
+from overwinter.ledger.database import Database
+from overwinter.ledger.records import FINAL_STATUSES, RUNNING
+from overwinter.ledger.schema import COLUMNS, to_row
+
+_BEGIN_TIMEOUT_S = 5.0
+_HEARTBEAT_TIMEOUT_S = 0.5  # the next one comes within the second
+_FINISH_DELAYS_S = (0.0, 0.2, 0.8, 2.0)
+_PLACES = ", ".join(f":{name}" for name in COLUMNS)
+_INSERT = f"INSERT OR REPLACE INTO executions ({', '.join(COLUMNS)}) VALUES ({_PLACES})"  # noqa: S608 - our own names
+# What a heartbeat changes. Status and end are among them: an execution that another machine took for dead,
+# because it could not see the process, reopens itself.
+_LIVE_COLUMNS = (
+    "status",
+    "ended_utc",
+    "message",
+    "duration_s",
+    "energy_j",
+    "uncertainty_j",
+    "measured_fraction",
+    "idle_j",
+    "carbon_g",
+    "cost",
+    "currency",
+    "power_w",
+    "heartbeat_utc",
+    "heartbeats",
+    "done",
+    "total",
+)
+_UPDATE = f"UPDATE executions SET {', '.join(f'{c} = :{c}' for c in _LIVE_COLUMNS)} WHERE id = :id"  # noqa: S608 - our own column names
+
+
+class Execution:
+    """A row of the ledger while its stage runs. Made by `Ledger.begin`.
+
+    No method raises because of the ledger: trouble with the disk never destroys the work. Every method may be
+    called from any thread; in a forked child they do nothing, since the execution is the parent's.
+
+    Attributes:
+        id: the row's key.
+    """
+
+    def __init__(self, row: Mapping[str, Any], database: Database, warn: Callable[[str], None]) -> None:
+        self.id: str = row["id"]
+        self._row = {**dict.fromkeys(COLUMNS), **row}
+        self._database = database
+        self._warn = warn
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._started_s = time.monotonic()
+        self._last: tuple[float, float] | None = None  # (monotonic seconds, joules) of the last heartbeat
+        self._finished = False
+        self._record(self._insert, timeout_s=_BEGIN_TIMEOUT_S, durable=True)
+
+    def heartbeat(
+        self,
+        *,
+        energy_j: float,
+        uncertainty_j: float = 0.0,
+        measured_fraction: float | None = None,
+        idle_j: float | None = None,
+        carbon_g: float | None = None,
+        cost: float | None = None,
+        currency: str | None = None,
+        done: float | None = None,
+        total: float | None = None,
+    ) -> None:
+        """Record what was spent so far, at least once a second; costs well under a millisecond.
+
+        Args:
+            energy_j: joules since the execution began, as of now.
+            uncertainty_j: of `energy_j`.
+            measured_fraction: share of it that counters measured.
+            idle_j: what idling would have cost.
+            carbon_g: grams so far; None where the intensity is unknown.
+            cost: money so far, in `currency`.
+            currency: such as EUR.
+            done: units of work done.
+            total: units of work in all.
+        """
+        if self._pid != os.getpid():
+            return
+        with self._lock:
+            if self._finished:
+                return
+            now_s = time.monotonic()
+            figures = {
+                "energy_j": energy_j,
+                "uncertainty_j": uncertainty_j,
+                "measured_fraction": measured_fraction,
+            }
+            money = {"carbon_g": carbon_g, "cost": cost, "currency": currency}
+            self._row.update(figures, idle_j=idle_j, **money, done=done, total=total)
+            self._row["power_w"] = self._power_w(now_s, energy_j)
+            self._row["duration_s"] = now_s - self._started_s
+            self._row["heartbeat_utc"] = datetime.now(UTC)
+            self._row["heartbeats"] += 1
+            self._record(self._update, timeout_s=_HEARTBEAT_TIMEOUT_S, durable=False)
+
+    def finish(
+        self,
+        *,
+        status: str,
+        exit_code: int,
+        energy: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, Any] | None = None,
+        message: str | None = None,
+        artifact_digest: str | None = None,
+        currency: str | None = None,
+    ) -> None:
+        """Close the execution. Only the first call counts, so that a clean-up may close once more.
+
+        Args:
+            status: `done`, `failed`, `refused` or `interrupted`.
+            exit_code: of the process.
+            energy: the content of energy.json; without it, the last heartbeat's figures stay.
+            metrics: the content of metrics.json, also of a refused stage.
+            message: why, if it did not go well.
+            artifact_digest: of what was made.
+            currency: of energy's `cost`.
+
+        Raises:
+            ValueError: the status is none of the four.
+        """
+        if status not in FINAL_STATUSES:
+            raise ValueError(
+                f"status={status!r} does not close an execution; allowed: {', '.join(FINAL_STATUSES)}"
+            )
+        if self._pid != os.getpid():
+            return
+        with self._lock:
+            if self._finished:
+                return
+            self._finished = True
+            self._row.update(status=status, exit_code=exit_code, ended_utc=datetime.now(UTC), message=message)
+            self._row.update(metrics=metrics, artifact_digest=artifact_digest)
+            self._row["duration_s"] = time.monotonic() - self._started_s
+            if energy is not None:
+                self._row.update(_figures(energy), energy=energy, sources=sources(energy))
+                self._row["currency"] = currency or self._row["currency"]
+            self._record_at_last()
+
+    def _power_w(self, now_s: float, energy_j: float) -> float | None:
+        before_s, before_j = self._last or (self._started_s, 0.0)
+        self._last = (now_s, energy_j)
+        elapsed_s = now_s - before_s
+        # Two calls in one instant say nothing about power; a counter that was reset says nothing either.
+        return (
+            (energy_j - before_j) / elapsed_s
+            if elapsed_s > 1e-3 and energy_j >= before_j
+            else self._row["power_w"]
+        )
+
+    def _record_at_last(self) -> None:
+        for delay_s in _FINISH_DELAYS_S:
+            time.sleep(delay_s)
+            if self._record(self._insert, timeout_s=_BEGIN_TIMEOUT_S, durable=True):
+                return
+        kept, beside = leftovers.keep(self._database.path, to_row(self._row)), leftovers.beside(self._database.path)
+        if kept is None:
+            where = f"It could be kept nowhere: {to_row(self._row)}"
+        elif kept == beside:
+            where = f"It is kept in {kept} and taken up by the next run."
+        else:
+            where = f"It is kept in {kept}: move it to {beside}, and the next run takes it up."
+        self._warn(f"The ledger could not take the final record of {self._row['stage']} ({self.id}). {where}")
+
+    def _record(self, work: Callable[[sqlite3.Connection], None], *, timeout_s: float, durable: bool) -> bool:
+        try:
+            self._database.write(work, busy_timeout_s=timeout_s, durable=durable)
+        except (sqlite3.Error, OSError) as error:
+            self._warn(
+                f"The ledger {self._database.path} cannot be written ({error}). The work goes on; the "
+                "record is tried again at every heartbeat. Free some space, or check the folder's permissions."
+            )
+            return False
+        return True
+
+    def _insert(self, connection: sqlite3.Connection) -> None:
+        insert(connection, [to_row(self._row)])
+
+    def _update(self, connection: sqlite3.Connection) -> None:
+        row = to_row({name: self._row[name] for name in ("id", *_LIVE_COLUMNS)})
+        if (
+            connection.execute(_UPDATE, row).rowcount == 0
+        ):  # the beginning was never recorded, or the file is new
+            self._insert(connection)
+
+
+def sources(energy: Mapping[str, Any]) -> str:
+    """Summarize where the joules of an energy.json come from: ``nvml-counter 92 %, modelled 8 %``."""
+    by_source: dict[str, float] = {}
+    for component in energy.get("components") or ():
+        by_source[component["source"]] = by_source.get(component["source"], 0.0) + float(
+            component["energy_j"]
+        )
+    total_j = sum(by_source.values())
+    largest_first = sorted(by_source.items(), key=lambda item: -item[1])
+    return ", ".join(
+        f"{name} {100 * part_j / total_j:.0f} %" if total_j else name for name, part_j in largest_first
+    )
+
+
+def insert(connection: sqlite3.Connection, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write whole rows, each in place of an earlier one of the same id."""
+    connection.executemany(_INSERT, ({**dict.fromkeys(COLUMNS), **row} for row in rows))
+
+
+def first_row(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the row of an execution that begins now; ``values`` are what the caller knows of it."""
+    row = {"status": RUNNING, "heartbeats": 0, "started_utc": datetime.now(UTC)}
+    row |= {"resumed_j": 0.0, "resumed_carbon_g": 0.0, "resumed_duration_s": 0.0}
+    return {**row, **values}
+
+
+def _figures(energy: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("duration_s", "energy_j", "uncertainty_j", "measured_fraction", "idle_j", "carbon_g", "cost")
+    return {name: energy[name] for name in names if energy.get(name) is not None}

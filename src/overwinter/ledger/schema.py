@@ -1,0 +1,119 @@
+"""The ledger's tables, their migrations, and the way between a row and a record.
+
+A migration only ever adds (a column, a table, an index), so that a program of yesterday still writes a ledger
+of today: every statement names its columns.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from datetime import UTC, datetime
+from typing import Any
+
+from overwinter.ledger.records import ExecutionRecord
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """
+        CREATE TABLE executions (
+            id TEXT NOT NULL PRIMARY KEY,
+            stage TEXT NOT NULL,
+            run_id TEXT NOT NULL,
+            experiment TEXT,
+            configuration_key TEXT NOT NULL,
+            params_digest TEXT,
+            work REAL,
+            started_utc TEXT NOT NULL,
+            ended_utc TEXT,
+            duration_s REAL,
+            status TEXT NOT NULL,
+            pid INTEGER NOT NULL,
+            process_start INTEGER NOT NULL,
+            boot_id TEXT NOT NULL,
+            pid_namespace TEXT NOT NULL,
+            host TEXT NOT NULL,
+            energy_j REAL,
+            uncertainty_j REAL,
+            measured_fraction REAL,
+            idle_j REAL,
+            carbon_g REAL,
+            cost REAL,
+            currency TEXT,
+            power_w REAL,
+            heartbeat_utc TEXT,
+            heartbeats INTEGER NOT NULL,
+            done REAL,
+            total REAL,
+            resumed_from TEXT,
+            resumed_j REAL NOT NULL,
+            resumed_carbon_g REAL NOT NULL,
+            resumed_duration_s REAL NOT NULL,
+            sources TEXT,
+            exit_code INTEGER,
+            message TEXT,
+            energy TEXT,
+            metrics TEXT,
+            artifact_digest TEXT
+        )
+        """,
+        "CREATE INDEX executions_by_start ON executions (started_utc)",
+        "CREATE INDEX executions_by_run ON executions (run_id)",
+        "CREATE INDEX executions_by_configuration ON executions (stage, configuration_key)",
+        "CREATE INDEX executions_running ON executions (status) WHERE status = 'running'",
+    ),
+)
+
+COLUMNS = tuple(field.name for field in fields(ExecutionRecord))
+_TIMES = ("started_utc", "ended_utc", "heartbeat_utc")
+_DOCUMENTS = ("energy", "metrics")
+
+
+def migrate(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
+    """Bring a ledger of any age to the newest schema, each step whole or not at all."""
+    while (version := _version(connection)) < len(migrations):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            if _version(connection) == version:  # another process may have been quicker
+                for statement in migrations[version]:
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {version + 1}")
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+
+
+def to_row(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn values of a record (some or all) into what SQLite stores."""
+    row = dict(values)
+    for name in _TIMES:
+        if isinstance(row.get(name), datetime):
+            row[name] = to_text(row[name])
+    for name in _DOCUMENTS:
+        if row.get(name) is not None:
+            row[name] = json.dumps(row[name], separators=(",", ":"))
+    return row
+
+
+def to_record(row: Mapping[str, Any]) -> ExecutionRecord:
+    """Turn a stored row into a record."""
+    values = {name: row[name] for name in COLUMNS}
+    for name in _TIMES:
+        if values[name] is not None:
+            values[name] = datetime.fromisoformat(values[name])
+    for name in _DOCUMENTS:
+        if values[name] is not None:
+            values[name] = json.loads(values[name])
+    return ExecutionRecord(**values)
+
+
+def to_text(time_utc: datetime) -> str:
+    """Write a time so that the order of texts is the order of times."""
+    return time_utc.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])

@@ -1,0 +1,95 @@
+"""``model.json``: what a saved model is and how to rebuild it. Reading and verifying it needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from overwinter import manifest
+from overwinter.errors import IntegrityError
+
+SCHEMA = 1
+DESCRIPTION = "model.json"
+_KEYS = {
+    "schema": int,
+    "form": str,
+    "model": dict,
+    "input_shape": list,
+    "parameters": int,
+    "sparsity": float,
+    "tensors": dict,
+    "quantization": dict | None,
+    "files": dict,
+    "lineage": dict,
+}
+
+
+def write_description(
+    folder: Path,
+    *,
+    form: str,
+    model_config: Mapping[str, Any],
+    input_shape: list[int],
+    parameters: int,
+    sparsity: float,
+    tensors: Mapping[str, Mapping[str, Any]],
+    files: list[str],
+    lineage: Mapping[str, Any],
+    quantization: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Describe the files already written to ``folder`` in a sealed ``model.json``; return its content.
+
+    Nothing in it depends on the time or the place, so identical models have identical bytes.
+
+    Args:
+        folder: the saved model's folder.
+        form: ``dense``, ``sparse``, ``int8_static``, ...
+        model_config: ``_target_`` and arguments, as the configuration has them.
+        input_shape: of one sample, without the batch.
+        parameters: how many there are.
+        sparsity: share of zeros among the prunable weights, counted.
+        tensors: name -> ``shape``, ``dtype``, ``nonzero`` (how many entries are not zero).
+        files: names of the files beside ``model.json``.
+        lineage: digests of what the model was made from.
+        quantization: how it was quantized; None if it was not.
+    """
+    description = {
+        "schema": SCHEMA,
+        "form": form,
+        "model": dict(model_config),
+        "input_shape": list(input_shape),
+        "parameters": parameters,
+        "sparsity": float(sparsity),
+        "tensors": {name: dict(entry) for name, entry in tensors.items()},
+        "quantization": None if quantization is None else dict(quantization),
+        "files": manifest.describe_files(folder, files),
+        "lineage": dict(lineage),
+    }
+    manifest.write_sealed(folder / DESCRIPTION, description)
+    return description
+
+
+def stored_bytes(description: Mapping[str, Any]) -> int:
+    """Return the size on disk of a saved model's files, without ``model.json``."""
+    return sum(entry["size_bytes"] for entry in description["files"].values())
+
+
+def load_description(folder: Path) -> dict[str, Any]:
+    """Return ``model.json`` of a saved model, after checking it and every file that it lists.
+
+    Raises:
+        IntegrityError: something is missing, cut short or altered, or was written by a newer Overwinter.
+    """
+    remedy = "Run the stage that makes this model again (`dvc repro`)."
+    description = manifest.read_sealed(folder / DESCRIPTION, remedy=remedy)
+    schema = description.get("schema")
+    if schema != SCHEMA:
+        raise IntegrityError(
+            f"{folder / DESCRIPTION} has schema {schema!r}; this Overwinter reads {SCHEMA}. {remedy}"
+        )
+    wrong = [key for key, kind in _KEYS.items() if not isinstance(description.get(key), kind)]
+    if wrong:
+        raise IntegrityError(f"{folder / DESCRIPTION} lacks {', '.join(wrong)}. {remedy}")
+    manifest.verify_files(folder, description["files"], remedy=remedy)
+    return description

@@ -1,0 +1,74 @@
+"""Giving a layer tensors of other sizes, as after channels were removed, in anyone's module."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import nn
+
+from overwinter.errors import IntegrityError
+
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+RESIZABLE_LAYERS = (nn.Linear, *_CONVOLUTIONS, *_NORMALISATIONS)
+
+
+def replace_tensors(layer: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Put other parameters and buffers into a layer and let its declared sizes follow.
+
+    Args:
+        layer: a Linear, a convolution or a batch normalisation; changed in place.
+        tensors: name (``weight``, ``bias``, ``running_mean``, ...) -> its new value.
+    """
+    for name, tensor in tensors.items():
+        old = getattr(layer, name)
+        if isinstance(old, nn.Parameter):
+            setattr(layer, name, nn.Parameter(tensor, requires_grad=old.requires_grad))
+        else:
+            setattr(layer, name, tensor)
+    _declare_sizes(layer)
+
+
+def resize_layers(model: nn.Module, shapes: Mapping[str, Sequence[int]]) -> None:
+    """Resize, in place, every layer whose saved tensors have other shapes than it has.
+
+    Args:
+        model: freshly built, so with all its channels.
+        shapes: tensor name, as in ``state_dict()``, -> saved shape.
+
+    Raises:
+        IntegrityError: a tensor of a layer that cannot be resized has another shape.
+    """
+    for prefix, module in model.named_modules():
+        resized = {}
+        for name, tensor in _own_tensors(module).items():
+            full_name = f"{prefix}.{name}" if prefix else name
+            shape = shapes.get(full_name, tensor.shape)
+            if list(shape) == list(tensor.shape):
+                continue
+            if not isinstance(module, RESIZABLE_LAYERS) or len(shape) != tensor.dim():
+                raise IntegrityError(
+                    f"The saved tensor {full_name} has the shape {list(shape)}, the rebuilt model "
+                    f"{list(tensor.shape)}. Was the model's code changed after it was saved? Train it again."
+                )
+            resized[name] = torch.empty(list(shape), dtype=tensor.dtype, device=tensor.device)
+        if resized:
+            replace_tensors(module, resized)
+
+
+def _own_tensors(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {**dict(module.named_parameters(recurse=False)), **dict(module.named_buffers(recurse=False))}
+
+
+def _declare_sizes(layer: nn.Module) -> None:
+    if isinstance(layer, nn.Linear):
+        layer.out_features, layer.in_features = layer.weight.shape
+    elif isinstance(layer, _CONVOLUTIONS):
+        depthwise = layer.groups == layer.in_channels > 1
+        layer.out_channels = layer.weight.shape[0]
+        layer.groups = layer.out_channels if depthwise else layer.groups
+        layer.in_channels = layer.weight.shape[1] * layer.groups
+    elif isinstance(layer, _NORMALISATIONS):
+        sized = layer.weight if layer.weight is not None else layer.running_mean
+        layer.num_features = len(sized) if sized is not None else layer.num_features

@@ -1,0 +1,142 @@
+"""A model on disk: ``weights.safetensors`` and ``model.json``. Never pickle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from overwinter import files
+from overwinter.errors import IntegrityError, OverwinterError
+from overwinter.models.building import build_model
+from overwinter.models.counting import count_parameters, counted_sparsity
+from overwinter.models.description import load_description, write_description
+from overwinter.models.resizing import resize_layers
+from overwinter.models.state import unique_state
+
+WEIGHTS = "weights.safetensors"
+
+
+def save_model(
+    folder: Path,
+    model: nn.Module,
+    *,
+    form: str,
+    model_config: Mapping[str, Any],
+    input_shape: Sequence[int],
+    lineage: Mapping[str, Any],
+    quantization: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Save a module so that `load_model` rebuilds it, and return its description.
+
+    Args:
+        folder: made if need be.
+        model: its state is copied to the CPU; a tensor known under two names is stored once.
+        form: ``dense`` or ``sparse``.
+        model_config: ``_target_`` and arguments of `build_model`, from before any channel was removed.
+        input_shape: of one sample, without the batch.
+        lineage: digests of what the model was made from.
+        quantization: how it was quantized; None if it was not.
+
+    Raises:
+        OverwinterError: a weight is NaN or infinite, or the disk is full.
+    """
+    tensors = _stored_tensors(model)
+    _refuse_broken(tensors)
+    folder.mkdir(parents=True, exist_ok=True)
+    with files.replacing(folder / WEIGHTS) as aside:
+        _write_tensors(aside, tensors)
+    return write_description(
+        folder,
+        form=form,
+        model_config=model_config,
+        input_shape=list(input_shape),
+        parameters=count_parameters(model),
+        sparsity=counted_sparsity(model),
+        tensors={name: _describe(tensor) for name, tensor in tensors.items()},
+        files=[WEIGHTS],
+        lineage=lineage,
+        quantization=quantization,
+    )
+
+
+def load_model(folder: Path, *, trusted: Sequence[str]) -> nn.Module:
+    """Rebuild a saved module, on the CPU and in evaluation mode.
+
+    The target is built with its saved arguments, its layers are resized to the saved shapes (channels may
+    have been removed), and every tensor is loaded: none may be missing or left over.
+
+    Args:
+        folder: what `save_model` wrote.
+        trusted: prefixes that ``_target_`` may have beside ``overwinter.`` and ``torch.``.
+
+    Raises:
+        IntegrityError: the folder is damaged, or the model's code no longer fits it.
+        ConfigError: the target is not trusted or cannot be built.
+    """
+    description = load_description(folder)
+    if WEIGHTS not in description["files"]:
+        raise IntegrityError(f"{folder} holds the form {description['form']!r}, which is no torch module.")
+    model = build_model(description["model"], trusted=trusted)
+    saved = _read_tensors(folder / WEIGHTS)
+    resize_layers(model, {name: tensor.shape for name, tensor in saved.items()})
+    _load_strictly(model, saved, folder)
+    return model.eval()
+
+
+def _stored_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
+    # Copies: safetensors refuses two tensors that view one storage.
+    return {name: tensor.to("cpu", copy=True).contiguous() for name, tensor in unique_state(model).items()}
+
+
+def _load_strictly(model: nn.Module, saved: Mapping[str, torch.Tensor], folder: Path) -> None:
+    state = model.state_dict(keep_vars=True)
+    first_names: dict[int, str] = {}
+    for name, tensor in state.items():
+        first_names.setdefault(id(tensor), name)
+    stored_under = {name: first_names[id(tensor)] for name, tensor in state.items()}
+    missing = sorted({first for first in stored_under.values() if first not in saved})
+    unknown = sorted(set(saved) - set(stored_under.values()))
+    if missing or unknown:
+        raise IntegrityError(
+            f"{folder} does not fit the model's code: missing tensors {missing}, unknown tensors {unknown}. "
+            "Was the code changed after the model was saved? Train it again."
+        )
+    model.load_state_dict({name: saved[first] for name, first in stored_under.items()})
+
+
+def _refuse_broken(tensors: Mapping[str, torch.Tensor]) -> None:
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise OverwinterError(
+                f"The tensor {name} holds NaN or infinite values, so this model is not saved. "
+                "Lower train.learning_rate or train.gradient_clip_norm."
+            )
+
+
+def _describe(tensor: torch.Tensor) -> dict[str, Any]:
+    return {
+        "shape": list(tensor.shape),
+        "dtype": str(tensor.dtype).removeprefix("torch."),
+        "nonzero": int(torch.count_nonzero(tensor)),
+    }
+
+
+def _write_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:
+        # safetensors wraps the operating system's error in text; the usual one is a full disk.
+        raise OverwinterError(f"{path.parent} cannot be written: {error}. Is the disk full?") from error
+
+
+def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise IntegrityError(f"{path} cannot be read: {error}. Run the stage that makes it again.") from None

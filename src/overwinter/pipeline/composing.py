@@ -1,0 +1,48 @@
+"""Writing params.yaml and dvc.yaml, and telling whether they are as configs/ says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from overwinter.config import Config, Project, compose, configs_digest, validate
+from overwinter.errors import ConfigError
+from overwinter.files import write_text
+from overwinter.pipeline.render import render_dvc_yaml
+
+
+def write_composed(project: Project, overrides: Sequence[str] = ()) -> list[Path]:
+    """Compose configs/ with ``overrides``, validate, and write params.yaml and dvc.yaml; return those that changed.
+
+    Raises:
+        ConfigError: the configuration cannot be used; both files stay as they were.
+    """
+    text = compose(project, overrides)
+    rendered = render_dvc_yaml(validate(text), project)
+    wanted = {project.params: text, project.dvc_yaml: rendered}
+    changed = [path for path, content in wanted.items() if _read(path) != content]
+    for path in changed:
+        write_text(path, wanted[path])
+    return changed
+
+
+def refuse_stale(config: Config, project: Project) -> None:
+    """Check that params.yaml and dvc.yaml are what configs/ says.
+
+    Raises:
+        ConfigError: configs/ has moved on, or dvc.yaml was rendered from something else.
+    """
+    if config.configs_digest != configs_digest(project.configs):
+        raise ConfigError(
+            f"{project.configs} has changed since params.yaml was composed from it.\n"
+            "Run `overwinter compose` (with your overrides), then go on."
+        )
+    if _read(project.dvc_yaml) != render_dvc_yaml(config, project):
+        raise ConfigError(
+            "dvc.yaml is not what params.yaml says (another data set, other stages, or an edit by hand).\n"
+            "Run `overwinter compose` with the same overrides, or `overwinter run`."
+        )
+
+
+def _read(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.exists() else None

@@ -1,0 +1,70 @@
+"""Making a new project: what `overwinter init` copies, and the DVC repository around it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from overwinter.errors import ConfigError, OverwinterError
+from overwinter.files import write_error, write_text
+
+_PARTS = ("configs", "stages", "pipelines", "data", "dvc.yaml", "params.yaml")
+_MADE_BY_RUNS = ("__pycache__", "outputs", "dvc.lock", ".overwinter", "cache", "tmp")
+_DVC_CONFIG = """\
+[core]
+    analytics = false
+    check_update = false
+{no_scm}[hydra]
+    enabled = true
+    config_dir = configs
+    config_name = config
+"""
+
+
+def create_project(folder: Path) -> None:
+    """Copy the template into ``folder`` and make it a DVC repository (and a Git one, where Git is there).
+
+    Raises:
+        ConfigError: the folder already holds one of the template's parts.
+        OverwinterError: it cannot be written.
+    """
+    taken = [name for name in (*_PARTS, ".dvc") if (folder / name).exists()]
+    if taken:
+        raise ConfigError(f"{folder} already has {', '.join(taken)}. Choose an empty folder; nothing was changed.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _copy_template(folder)
+        write_text(folder / ".dvc" / "config", _DVC_CONFIG.format(no_scm="" if _in_git(folder) else "    no_scm = true\n"))
+        write_text(folder / ".dvc" / ".gitignore", "/config.local\n/tmp\n/cache\n")
+        write_text(folder / ".dvcignore", "# Overwinter's own state is no data.\n.overwinter\n")
+        write_text(folder / ".gitignore", "__pycache__/\n.overwinter/\n")
+    except OSError as error:
+        raise write_error(folder, error) from error
+
+
+def _copy_template(folder: Path) -> None:
+    source = _template()
+    for name in _PARTS:
+        if (source / name).is_dir():
+            shutil.copytree(source / name, folder / name, ignore=shutil.ignore_patterns(*_MADE_BY_RUNS))
+        else:
+            shutil.copyfile(source / name, folder / name)
+
+
+def _template() -> Path:
+    package = Path(__file__).resolve().parents[1]
+    for candidate in (package / "project", package.parents[1]):  # a wheel, a checkout
+        if (candidate / "configs" / "config.yaml").is_file():
+            return candidate
+    raise OverwinterError(f"The project template is missing beside {package}. Install overwinter again.")
+
+
+def _in_git(folder: Path) -> bool:
+    """Whether Git looks after the folder; a new repository is made where there is none."""
+    if shutil.which("git") is None:
+        return False
+    inside = subprocess.run(["git", "rev-parse", "--is-inside-work-tree"], cwd=folder, capture_output=True, check=False)
+    if inside.returncode == 0:
+        return True
+    return subprocess.run(["git", "init", "--quiet"], cwd=folder, capture_output=True, check=False).returncode == 0

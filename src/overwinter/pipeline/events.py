@@ -1,0 +1,52 @@
+"""What a running stage tells `overwinter run`: one JSON object per line, appended to the file that it names.
+
+Without a listener nothing is written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+EVENTS_FILE = "OVERWINTER_EVENTS"
+
+
+def emit(kind: str, stage: str, **details: Any) -> None:
+    """Append an event: `start`, `progress`, `say` or `end`."""
+    path = os.environ.get(EVENTS_FILE)
+    if not path:
+        return
+    line = json.dumps({"event": kind, "stage": stage, "time_s": time.time(), **details})
+    try:
+        with open(path, "a", encoding="utf-8") as stream:
+            stream.write(line + "\n")
+    except OSError:
+        pass  # who listens may be gone, or the disk full: the work is what counts
+
+
+class EventReader:
+    """Reads the events that were appended since the last look."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._position = 0
+
+    def new(self) -> Iterator[dict[str, Any]]:
+        """Yield the complete lines that were not read before."""
+        try:
+            with self._path.open("rb") as stream:
+                stream.seek(self._position)
+                content = stream.read()
+        except FileNotFoundError:
+            return
+        whole, _, _ = content.rpartition(b"\n")
+        self._position += len(whole) + 1 if whole else 0
+        for line in whole.splitlines():
+            try:
+                yield json.loads(line)
+            except ValueError:
+                continue

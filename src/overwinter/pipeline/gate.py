@@ -1,0 +1,77 @@
+"""The gate after a stage: a verdict firewall between what was produced and what may follow.
+
+It depends on energy.json, which changes with every run; what follows depends only on gate.json, which holds the
+verdict and no numbers. So new joules for the same model run only the gate again, and so does a raised budget.
+gate.json exists only after a pass: a refusal that left one could be saved by `dvc exp save` and walked through.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from overwinter.budget import Verdict, judge, parse_budget
+from overwinter.config import Config, Project, find_project, load_config
+from overwinter.errors import ConfigError, RefusedError
+from overwinter.files import read_json, write_json
+from overwinter.pipeline.events import emit
+from overwinter.pipeline.lifeline import hold_lifeline, run_id
+from overwinter.pipeline.render import gate_name
+
+
+def run_gate(stage: str) -> int:
+    """Judge what ``stage`` and those before it cost, and how good it is.
+
+    Raises:
+        RefusedError: the verdict is no; the numbers are in gate_report.json, and in the ledger.
+        ConfigError: there is no such stage.
+        IntegrityError: a file to judge is missing or unreadable.
+    """
+    hold_lifeline()
+    emit("start", gate_name(stage))
+    project = find_project()
+    config = load_config(project)
+    folder = project.outputs / stage
+    (folder / "gate.json").unlink(missing_ok=True)
+    verdict = _judged(stage, config, project)
+    write_json(folder / "gate_report.json", verdict.to_json())
+    for warning in verdict.warnings:
+        _say(stage, warning)
+    if not verdict.passed:
+        _keep_refusal(stage, verdict, project)
+        raise RefusedError(f"the gate after {stage} refuses.\n{verdict.refusal()}")
+    write_json(folder / "gate.json", {"stage": stage, "pass": True})
+    return 0
+
+
+def _judged(stage: str, config: Config, project: Project) -> Verdict:
+    names = list(config.pipeline.stages)
+    if stage not in names:
+        raise ConfigError(f"There is no stage {stage!r}. Stages: {', '.join(names)}.")
+    judged = names[: names.index(stage) + 1]
+    return judge(
+        parse_budget(config.budget),
+        stage=stage,
+        energy={name: _read(project, name, "energy.json") for name in judged},
+        metrics=_read(project, stage, "metrics.json"),
+        dense_metrics=_read(project, names[0], "metrics.json"),
+    )
+
+
+def _read(project: Project, stage: str, name: str) -> dict[str, Any]:
+    path = project.outputs / stage / name
+    content: dict[str, Any] = read_json(path, remedy=f"Run `dvc repro {stage}`.")
+    return content
+
+
+def _say(stage: str, text: str) -> None:
+    print(f"{gate_name(stage)}: {text}", flush=True)
+    emit("say", gate_name(stage), text=text)
+
+
+def _keep_refusal(stage: str, verdict: Verdict, project: Project) -> None:
+    """Record the refusal; DVC forgets what fails, the ledger does not."""
+    from overwinter.ledger import Ledger, ledger_path
+
+    with Ledger.open(ledger_path(project.root)) as ledger:
+        execution = ledger.begin(stage=gate_name(stage), run_id=run_id(), configuration_key="")
+        execution.finish(status="refused", exit_code=RefusedError.exit_code, metrics=verdict.to_json(), message=verdict.refusal())

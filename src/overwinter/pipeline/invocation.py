@@ -1,0 +1,62 @@
+"""How a stage program was called: by DVC on params.yaml, or by a person with overrides on a scratch folder."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from overwinter.config import Config, Project, compose, find_project, load_config, validate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Invocation:
+    """One call of a stage program.
+
+    Attributes:
+        stage: its name.
+        project: where it runs.
+        config: the validated configuration.
+        folder: where its outputs go.
+        scratch: whether it only tries something, outside the pipeline's outputs.
+    """
+
+    stage: str
+    project: Project
+    config: Config
+    folder: Path
+    scratch: bool
+
+
+def invocation(stage: str, arguments: Sequence[str]) -> Invocation:
+    """Read the configuration for this call.
+
+    Without arguments: params.yaml, and the pipeline's own outputs. With overrides: configs/ composed afresh, and a
+    scratch folder, so that trying things never disturbs the pipeline.
+
+    Raises:
+        ConfigError: no project, or a configuration that cannot be used.
+    """
+    project = find_project()
+    if not arguments:
+        config = load_config(project)
+        return Invocation(stage=stage, project=project, config=config, folder=project.outputs / stage, scratch=False)
+    config = validate(compose(project, arguments))
+    moment = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
+    folder = project.state / "scratch" / f"{stage}-{moment}"
+    return Invocation(stage=stage, project=project, config=config, folder=folder, scratch=True)
+
+
+def serve_hydra_flags(arguments: Sequence[str]) -> bool:
+    """Let Hydra answer its own flags (`--help`, `--cfg job`, `--info`, `--shell-completion`); say whether it did."""
+    if not any(argument.startswith("-") for argument in arguments):
+        return False
+    import hydra
+
+    project = find_project()
+    answer = hydra.main(config_path=str(project.configs), config_name=project.config_name, version_base=None)(lambda _: None)
+    sys.argv[1:] = list(arguments)
+    answer()
+    return True

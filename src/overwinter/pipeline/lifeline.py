@@ -1,0 +1,87 @@
+"""A stage dies with the programs that started it.
+
+`kill -9` of dvc leaves its stage running; a second `dvc repro` then restores outputs under the orphan. So a stage
+that DVC started holds a lifeline (a pidfd each) to every process between itself and dvc, and to `overwinter run`
+where there is one, and ends itself as soon as one of them is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import threading
+import time
+
+import psutil
+
+RUN_ID = "OVERWINTER_RUN_ID"
+RUN_PID = "OVERWINTER_RUN_PID"
+
+
+def hold_lifeline() -> None:
+    """Watch the programs that started this stage, in a daemon thread; do nothing when a person started it."""
+    if "DVC_STAGE" not in os.environ:
+        return
+    watched = [_opened(pid) for pid in _starters()]
+    threading.Thread(target=_end_with_any, args=(watched,), name="lifeline", daemon=True).start()
+
+
+def run_id() -> str:
+    """Return what the executions of one command have in common: of `overwinter run`, of `dvc`, or of this process."""
+    given = os.environ.get(RUN_ID)
+    if given:
+        return given
+    if "DVC_STAGE" in os.environ:
+        for process in psutil.Process().parents():
+            if _is_dvc(process):
+                return f"dvc-{_moment(process)}-{process.pid}"
+    return f"hand-{_moment(psutil.Process())}-{os.getpid()}"
+
+
+def _moment(process: psutil.Process) -> str:
+    return time.strftime("%Y%m%d-%H%M%S", time.gmtime(process.create_time()))
+
+
+def _starters() -> list[int]:
+    """The process ids from our parent up to dvc, and on to `overwinter run`."""
+    chain: list[int] = []
+    dvc_seen, run_pid = False, int(os.environ.get(RUN_PID, "0"))
+    for process in psutil.Process().parents():
+        dvc_seen = dvc_seen or _is_dvc(process)
+        chain.append(process.pid)
+        if dvc_seen and (not run_pid or process.pid == run_pid):
+            return chain
+    _die()  # dvc, or `overwinter run`, was gone before we looked
+    return chain
+
+
+def _is_dvc(process: psutil.Process) -> bool:
+    try:
+        words = process.cmdline()
+    except psutil.Error:
+        return False
+    return any(os.path.basename(word) == "dvc" or word.startswith("dvc.") for word in words[:4])
+
+
+def _opened(pid: int) -> int:
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        _die()
+        raise
+
+
+def _end_with_any(watched: list[int]) -> None:
+    poll = select.poll()
+    for handle in watched:
+        poll.register(handle, select.POLLIN)
+    poll.poll()
+    _die()
+
+
+def _die() -> None:
+    """End at once, with all children: nothing half-done may go on beside a second run."""
+    for child in psutil.Process().children(recursive=True):
+        child.kill()
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,55 @@
+"""One program at a time writes a stage's outputs."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from overwinter.errors import OverwinterError
+from overwinter.files import write_error
+
+_PATIENCE_S = 5.0  # a killed predecessor needs a moment to let go
+_RETRY_S = 0.1
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, what: str) -> Iterator[None]:
+    """Hold the lock file ``path``; the kernel lets go of it however the process ends.
+
+    Raises:
+        OverwinterError: another process holds it still after five seconds.
+    """
+    handle = _opened(path)
+    try:
+        _acquire(handle, path, what)
+        os.ftruncate(handle, 0)
+        os.write(handle, f"{os.getpid()}\n".encode())
+        yield
+    finally:
+        os.close(handle)
+
+
+def _opened(path: Path) -> int:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
+def _acquire(handle: int, path: Path, what: str) -> None:
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                holder = path.read_text(encoding="utf-8").strip() or "unknown"
+                raise OverwinterError(f"{what} is being written by process {holder}. Wait for it, or end it.") from None
+            time.sleep(_RETRY_S)
+        else:
+            return

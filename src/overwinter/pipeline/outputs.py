@@ -1,0 +1,81 @@
+"""A stage's outputs: written aside, put in place together when the stage has succeeded."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from overwinter.errors import OverwinterError
+from overwinter.files import sync, write_error
+
+_ASIDE = ".part-"
+
+
+class Outputs:
+    """The folder `outputs/<stage>/` while its stage runs.
+
+    What a killed predecessor left aside is removed at the start; nothing half-written ever has its final name.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._pending: list[str] = []
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for leftover in folder.glob(f"{_ASIDE}*"):
+                _remove(leftover)
+        except OSError as error:
+            raise write_error(folder, error) from error
+
+    def aside(self, name: str) -> Path:
+        """Return where to write the output ``name``: a fresh folder, or a file's path if it has a suffix."""
+        path = self.folder / f"{_ASIDE}{name}"
+        if name not in self._pending:
+            self._pending.append(name)
+            if not path.suffix:
+                path.mkdir()
+        return path
+
+    def publish(self) -> None:
+        """Put every output in its place.
+
+        Raises:
+            OverwinterError: an output was asked for and not written, or cannot be put in place.
+        """
+        for name in self._pending:
+            source = self.folder / f"{_ASIDE}{name}"
+            if not source.exists() or (source.is_dir() and not any(source.iterdir())):
+                raise OverwinterError(f"The stage left {self.folder.name}/{name} empty. Write it with stage.out({name!r}).")
+        try:
+            for name in self._pending:
+                _put(self.folder / f"{_ASIDE}{name}", self.folder / name)
+            sync(self.folder)
+        except OSError as error:
+            raise write_error(self.folder, error) from error
+        self._pending.clear()
+
+    def discard(self) -> None:
+        """Remove what was written aside."""
+        for name in self._pending:
+            _remove(self.folder / f"{_ASIDE}{name}")
+        self._pending.clear()
+
+
+def _put(source: Path, target: Path) -> None:
+    for path in [source, *source.rglob("*")]:
+        sync(path)
+    if target.is_dir():
+        old = target.with_name(f"{_ASIDE}old-{target.name}")
+        target.replace(old)
+        source.replace(target)
+        shutil.rmtree(old)
+    else:
+        source.replace(target)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    elif os.path.lexists(path):
+        path.unlink()

@@ -1,0 +1,183 @@
+"""The edge of a stage program: from its command line to its exit code, with everything that watches over it.
+
+A stage opens in this order: lifeline, configuration, lock, gates, ledger, meter, guard. It closes in the reverse
+order, and whatever happens the ledger knows it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from overwinter.errors import EXIT_REFUSED, OverwinterError
+from overwinter.pipeline.events import emit
+from overwinter.pipeline.invocation import Invocation, invocation, serve_hydra_flags
+from overwinter.pipeline.lifeline import hold_lifeline, run_id
+from overwinter.pipeline.locks import locked
+from overwinter.pipeline.records import energy_record, write_power_csv
+from overwinter.pipeline.stage import InterruptedStageError, Stage
+from overwinter.programs import explained, guarded
+
+if TYPE_CHECKING:
+    from overwinter.budget import StageGuard
+    from overwinter.ledger import Execution, Ledger
+    from overwinter.pipeline.watch import Spent
+
+_STEP_PATIENCE_S = 2.0  # a stage that reported a step so recently is asked to stop at its next one
+
+
+def run_stage(name: str, work: Callable[[Stage], None], arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a stage program: ``python stages/NAME.py [overrides]``; ends the process with its exit code.
+
+    Args:
+        name: the stage.
+        work: what it does, given its context.
+        arguments: Hydra overrides; those of the command line by default.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if serve_hydra_flags(words):
+        sys.exit(0)
+    run_program(name, lambda: _run_stage(name, work, words))
+
+
+def run_program(name: str, program: Callable[[], int]) -> NoReturn:
+    """Run a program of the pipeline and tell `overwinter run` how it ended; ends the process."""
+
+    def told() -> int:
+        try:
+            code = program()
+        except BaseException as error:
+            message, code = explained(error)
+            emit("end", name, exit_code=code, message=message)
+            raise
+        emit("end", name, exit_code=code, message="")
+        return code
+
+    code = guarded(told)
+    sys.stdout.flush()
+    sys.exit(code)
+
+
+def _run_stage(name: str, work: Callable[[Stage], None], words: Sequence[str]) -> int:
+    hold_lifeline()
+    emit("start", name)
+    call = invocation(name, words)
+    with locked(call.project.state / "locks" / f"{name}.lock", what=str(call.folder)):
+        stage = Stage(call)
+        with _signals_heeded(stage), _accounted(stage, call):
+            work(stage)
+    if call.scratch:
+        stage.say(f"scratch results are in {call.folder}")
+    return 0
+
+
+@contextlib.contextmanager
+def _accounted(stage: Stage, call: Invocation) -> Iterator[None]:
+    """Meter the stage, keep the ledger, publish the outputs if all went well."""
+    from overwinter.ledger import Ledger, ledger_path
+
+    with Ledger.open(ledger_path(call.project.root)) as ledger:
+        ledger.reap()
+        execution = _begun(ledger, stage)
+        try:
+            stage.guard = _admitted(ledger, stage)
+            with _metered(stage, execution) as record:
+                yield
+            energy = record()
+            stage.publish(energy)
+        except BaseException as error:
+            stage.discard()
+            message, code = explained(error)
+            execution.finish(status=_status(error), exit_code=code, metrics=stage.metrics or None, message=message)
+            raise
+        execution.finish(status="done", exit_code=0, energy=energy, metrics=stage.metrics or None, artifact_digest=stage.artifact_digest())
+
+
+def _begun(ledger: Ledger, stage: Stage) -> Execution:
+    key = stage.configuration_key()
+    stage.resumed = ledger.earlier(stage=stage.name, configuration_key=key) if stage.has_checkpoint() else None
+    return ledger.begin(
+        stage=stage.name,
+        run_id=run_id(),
+        configuration_key=key,
+        experiment=os.environ.get("DVC_EXP_NAME") or ("scratch" if stage.scratch else None),
+        params_digest=stage.lineage()["parameters_sha256"],
+        resumed=stage.resumed,
+    )
+
+
+def _admitted(ledger: Ledger, stage: Stage) -> StageGuard:
+    """Hold the stage's forecast against what is left, before anything is spent; then guard what it spends."""
+    from overwinter.budget import StageGuard, admit, forecast, parse_budget
+    from overwinter.ledger import Filter
+
+    budget, key = parse_budget(stage.config.budget), stage.configuration_key()
+    spent_run, spent_stage = ledger.spent(run_id=run_id()), ledger.spent(run_id=run_id(), stage=stage.name)
+    expected = forecast(ledger.executions(Filter(stage=stage.name)), stage=stage.name, configuration_key=key, host=platform.node())
+    for warning in admit(budget, stage=stage.name, forecast=expected, spent_run=spent_run, spent_stage=spent_stage):
+        stage.say(warning)
+    return StageGuard(budget, stage=stage.name, spent_run=spent_run, spent_stage=spent_stage)
+
+
+@contextlib.contextmanager
+def _metered(stage: Stage, execution: Execution) -> Iterator[Callable[[], dict[str, Any]]]:
+    """Meter what happens inside; afterwards the yielded function gives the content of energy.json."""
+    from overwinter.carbon import open_source
+    from overwinter.energy import open_meter
+    from overwinter.pipeline.watch import Watch
+
+    config = stage.config
+    final: list[Spent] = []
+    with open_meter(config.energy, config.hardware, since_process_start=True) as meter:
+        watch = Watch(meter.window(stage.name), open_source(config.carbon), lambda spent: _beat(execution, spent, stage))
+        stage.attach(meter=meter, watch=watch)
+        try:
+            yield lambda: energy_record(stage, final[0])
+        finally:
+            final.append(watch.close())
+            _beat(execution, final[0], stage)
+            write_power_csv(stage, meter.samples, final[0])
+
+
+def _beat(execution: Execution, spent: Spent, stage: Stage) -> None:
+    report = spent.report
+    execution.heartbeat(
+        energy_j=report.energy_j,
+        uncertainty_j=report.uncertainty_j,
+        measured_fraction=report.measured_fraction,
+        idle_j=report.idle_j,
+        carbon_g=spent.carbon_g,
+        done=stage.position[0],
+        total=stage.position[1],
+    )
+
+
+def _status(error: BaseException) -> str:
+    if isinstance(error, (KeyboardInterrupt, InterruptedStageError)):
+        return "interrupted"
+    return "refused" if isinstance(error, OverwinterError) and error.exit_code == EXIT_REFUSED else "failed"
+
+
+@contextlib.contextmanager
+def _signals_heeded(stage: Stage) -> Iterator[None]:
+    """SIGINT and SIGTERM end a stage at its next step, with a checkpoint; at once where it has no steps, or twice asked."""
+
+    def heed(_number: int, _frame: FrameType | None) -> None:
+        steps = time.monotonic() - stage.last_progress_s < _STEP_PATIENCE_S
+        if not steps or stage.interrupted:
+            raise KeyboardInterrupt
+        stage.interrupted = True
+
+    previous = {number: signal.signal(number, heed) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

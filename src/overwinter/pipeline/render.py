@@ -1,0 +1,89 @@
+"""Rendering of dvc.yaml from configs/pipeline/: deterministic, readable, committed.
+
+Every stage depends on the constant answer of `check`, on the outputs it needs, and on the verdict of the gate
+before it. A gate depends on all joules spent up to it and on the budget; its verdict holds no numbers, so that
+new joules for the same model run only the gate again.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from overwinter.config.groups import Config, StageSpec
+from overwinter.config.project import Project
+
+_HEADER = """\
+# Rendered by `overwinter compose` from configs/pipeline/: edit that, not this.
+"""
+_CHECK_OUT = "outputs/check/check.json"
+
+
+def render_dvc_yaml(config: Config, project: Project) -> str:
+    """Return the text of dvc.yaml."""
+    import yaml
+
+    return _HEADER + yaml.safe_dump({"stages": rendered_stages(config, project)}, sort_keys=False, width=120)
+
+
+def rendered_stages(config: Config, project: Project) -> dict[str, Any]:
+    """Return the stages of dvc.yaml by name: the check, then each stage with its gate."""
+    stages: dict[str, Any] = {"check": _check(config, project)}
+    names = list(config.pipeline.stages)
+    for position, (name, spec) in enumerate(config.pipeline.stages.items()):
+        stages[name] = _stage(name, spec, config, before=names[:position])
+        stages[gate_name(name)] = _gate(name, config, before=names[:position])
+    return stages
+
+
+def gate_name(stage: str) -> str:
+    """Return DVC's name of the gate after ``stage``."""
+    return f"gate-{stage}"
+
+
+def stage_out(stage: str, out: str) -> str:
+    """Return the path of an output, relative to the project's root."""
+    return f"outputs/{stage}/{out}"
+
+
+def _check(config: Config, project: Project) -> dict[str, Any]:
+    program = f"{config.pipeline.programs}/check.py"
+    configs = os.path.relpath(project.configs, project.root)
+    return {
+        "desc": "params.yaml is valid and as configs/ says",
+        "cmd": f"python {program}",
+        "deps": [configs, program],
+        "params": [{"params.yaml": None}],
+        "outs": [_CHECK_OUT],
+    }
+
+
+def _stage(name: str, spec: StageSpec, config: Config, *, before: list[str]) -> dict[str, Any]:
+    program = f"{config.pipeline.programs}/{name}.py"
+    needed = [stage_out(need, out) for need in spec.needs for out in config.pipeline.stages[need].outs]
+    verdict = [stage_out(before[-1], "gate.json")] if before else []
+    return {
+        "cmd": f"python {program}",
+        "deps": [_CHECK_OUT, program, *config.pipeline.code, *_data_files(spec, config), *needed, *verdict],
+        "params": list(spec.params),
+        "outs": [stage_out(name, out) for out in spec.outs],
+        "metrics": [stage_out(name, "metrics.json"), {stage_out(name, "energy.json"): {"cache": False}}],
+        "plots": [{stage_out(name, "power.csv"): {"x": "time_s", "y": "power_w", "title": f"{name}: power"}}],
+    }
+
+
+def _gate(name: str, config: Config, *, before: list[str]) -> dict[str, Any]:
+    program = f"{config.pipeline.programs}/gate.py"
+    judged = [stage_out(stage, report) for stage in [*before, name] for report in ("energy.json", "metrics.json")]
+    return {
+        "cmd": f"python {program} {name}",
+        "deps": [program, *judged],
+        "params": ["budget"],
+        "metrics": [{stage_out(name, report): {"cache": False}} for report in ("gate.json", "gate_report.json")],
+    }
+
+
+def _data_files(spec: StageSpec, config: Config) -> list[str]:
+    """The data set's files, where it has any: DVC then knows it by content."""
+    root = config.data.get("root")
+    return [str(root)] if "data" in spec.params and root else []

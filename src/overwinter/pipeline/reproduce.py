@@ -1,0 +1,135 @@
+"""Driving `dvc repro`: one child in a session of its own, its stages heard through the events file."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from overwinter.config import Project
+from overwinter.errors import EXIT_FAILED
+from overwinter.pipeline.events import EVENTS_FILE, EventReader
+from overwinter.pipeline.lifeline import RUN_ID, RUN_PID
+
+_POLL_S = 0.1
+_KEPT_LOGS = 20
+
+
+@dataclass(kw_only=True)
+class Reproduction:
+    """How a `dvc repro` went.
+
+    Attributes:
+        run_id: under which the ledger knows it.
+        exit_code: ours: the failing program's, or 1.
+        ran: the stages, gates and check that really ran, in order.
+        message: what the failing program said, or dvc.
+        log: everything that dvc and the stages printed.
+    """
+
+    run_id: str
+    log: Path
+    exit_code: int = 0
+    ran: list[str] = field(default_factory=list)
+    message: str = ""
+
+
+def reproduce(project: Project, on_event: Callable[[dict[str, Any]], None]) -> Reproduction:
+    """Run `dvc repro` and report every event while it runs.
+
+    A SIGINT or SIGTERM is passed on once to dvc and its stage, which end at their next step with a checkpoint.
+    """
+    run_id = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:6]}"
+    folder = project.state / "runs"
+    folder.mkdir(parents=True, exist_ok=True)
+    _forget_old(folder)
+    outcome = Reproduction(run_id=run_id, log=folder / f"{run_id}.log")
+    events = EventReader(folder / f"{run_id}.events")
+    failures: list[dict[str, Any]] = []
+    with outcome.log.open("wb") as log, _started(project, run_id, folder, log) as dvc:
+        while True:
+            ended = dvc.poll() is not None
+            for event in events.new():
+                _note(event, outcome, failures)
+                on_event(event)
+            if ended:
+                break
+            time.sleep(_POLL_S)
+    _conclude(outcome, dvc.returncode, failures)
+    return outcome
+
+
+@contextmanager
+def _started(project: Project, run_id: str, folder: Path, log: Any) -> Iterator[subprocess.Popen[bytes]]:
+    environment = dict(os.environ)
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", os.defpath)])
+    environment |= {RUN_ID: run_id, RUN_PID: str(os.getpid()), EVENTS_FILE: str(folder / f"{run_id}.events")}
+    command = [sys.executable, "-m", "dvc", "repro"]
+    dvc = subprocess.Popen(
+        command, cwd=project.root, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+    )
+    with _forwarded_signals(dvc):
+        try:
+            yield dvc
+        finally:
+            if dvc.poll() is None:
+                _signal_group(dvc, signal.SIGKILL)
+            dvc.wait()
+
+
+@contextmanager
+def _forwarded_signals(dvc: subprocess.Popen[bytes]) -> Iterator[None]:
+    def forward(_number: int, _frame: FrameType | None) -> None:
+        _signal_group(dvc, signal.SIGINT)
+
+    previous = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _signal_group(dvc: subprocess.Popen[bytes], number: int) -> None:
+    try:
+        os.killpg(dvc.pid, number)
+    except ProcessLookupError:
+        pass
+
+
+def _note(event: dict[str, Any], outcome: Reproduction, failures: list[dict[str, Any]]) -> None:
+    if event["event"] == "start":
+        outcome.ran.append(event["stage"])
+    if event["event"] == "end" and event["exit_code"] != 0:
+        failures.append(event)
+
+
+def _conclude(outcome: Reproduction, dvc_code: int, failures: list[dict[str, Any]]) -> None:
+    if dvc_code == 0:
+        return
+    if failures:
+        outcome.exit_code = failures[-1]["exit_code"]
+        outcome.message = f"{failures[-1]['stage']}: {failures[-1]['message']}"
+    else:
+        outcome.exit_code = EXIT_FAILED
+        outcome.message = _dvc_errors(outcome.log) or f"dvc ended with code {dvc_code}; see {outcome.log}"
+
+
+def _dvc_errors(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return "\n".join(line for line in lines if line.startswith("ERROR:"))
+
+
+def _forget_old(folder: Path) -> None:
+    for path in sorted(folder.glob("*.log"))[:-_KEPT_LOGS]:
+        path.unlink(missing_ok=True)
+        path.with_suffix(".events").unlink(missing_ok=True)

@@ -1,0 +1,208 @@
+"""The context of a stage: its inputs, its outputs, and what watches over it while it runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from overwinter import __version__
+from overwinter.config import Config
+from overwinter.errors import ConfigError, IntegrityError, OverwinterError, RefusedError
+from overwinter.files import read_json, sha256, write_json
+from overwinter.pipeline.events import emit
+from overwinter.pipeline.outputs import Outputs
+from overwinter.pipeline.render import gate_name
+
+if TYPE_CHECKING:
+    from overwinter.budget import StageGuard
+    from overwinter.energy import EnergyMeter
+    from overwinter.ledger import Spent
+    from overwinter.pipeline.invocation import Invocation
+    from overwinter.pipeline.watch import Watch
+
+_EVENT_INTERVAL_S = 0.25
+
+
+class Stage:
+    """What a stage program works with.
+
+    Attributes:
+        name: the stage's name.
+        config: the whole typed configuration.
+        folder: where its outputs end up.
+        checkpoints: a folder that outlives a kill, for this very configuration and these very inputs.
+        meter: the running energy meter, for windows inside the stage.
+    """
+
+    def __init__(self, call: Invocation) -> None:
+        self.name = call.stage
+        self.config: Config = call.config
+        self.folder = call.folder
+        self.scratch = call.scratch
+        self.meter: EnergyMeter
+        self._project = call.project
+        self._watch: Watch | None = None
+        self.interrupted = False
+        self.last_progress_s = 0.0
+        self.position: tuple[float | None, float | None] = (None, None)
+        self.resumed: Spent | None = None
+        self.guard: StageGuard | None = None
+        self._last_event_s = 0.0
+        self._metrics: dict[str, Any] = {}
+        if self.name not in self.config.pipeline.stages:
+            raise ConfigError(f"pipeline.stages does not name {self.name!r}. Add it in configs/pipeline/ and run `overwinter compose`.")
+        if not call.scratch:
+            self._require_gates()
+        self._inputs = self._input_digests()
+        self._outputs = Outputs(call.folder)
+        self.checkpoints = call.project.state / "checkpoints" / f"{self.name}-{self.configuration_key()[:16]}"
+
+    # What a stage program calls.
+
+    def input(self, stage: str, out: str = "model") -> Path:
+        """Return the path of what an earlier stage left.
+
+        Raises:
+            OverwinterError: this stage did not declare that it needs it.
+        """
+        if stage not in self._spec.needs:
+            raise OverwinterError(f"pipeline.stages.{self.name}.needs does not name {stage!r}. Add it there.")
+        return self._project.outputs / stage / out
+
+    def out(self, name: str = "model") -> Path:
+        """Return where to write an output: a fresh folder, or a file's path if ``name`` has a suffix.
+
+        It takes its final place when the stage succeeds.
+        """
+        return self._outputs.aside(name)
+
+    def progress(self, done: float, total: float, **figures: float) -> None:
+        """Report a step of the work.
+
+        Raises:
+            RefusedError: the budget of the stage is, or will be, exceeded: save a checkpoint and let it out.
+            InterruptedStageError: the stage was asked to end.
+        """
+        self.last_progress_s, self.position = time.monotonic(), (done, total)
+        if self.interrupted:
+            raise InterruptedStageError(f"{self.name} was interrupted at {done:g} of {total:g}; it goes on from there next time.")
+        self._hold_to_budget(done, total)
+        if self.last_progress_s - self._last_event_s >= _EVENT_INTERVAL_S or done >= total:
+            self._last_event_s = self.last_progress_s
+            emit("progress", self.name, done=done, total=total, figures=figures)
+
+    def _hold_to_budget(self, done: float, total: float) -> None:
+        if self.guard is None or self._watch is None:
+            return
+        spent = self._watch.latest
+        report = spent.report
+        for warning in self.guard.check(report.energy_j, spent.carbon_g, report.duration_s, done, total):
+            self.say(warning)
+
+    def save_metrics(self, metrics: dict[str, Any]) -> None:
+        """Write metrics.json: numbers, strings and mappings of them."""
+        self._metrics = metrics
+        write_json(self.out("metrics.json"), metrics)
+
+    def say(self, text: str) -> None:
+        """Tell the person one line."""
+        print(f"{self.name}: {text}", flush=True)
+        emit("say", self.name, text=text)
+
+    def lineage(self) -> dict[str, Any]:
+        """Return where the stage's result comes from: digests of inputs and parameters, and the code's version."""
+        return {
+            "stage": self.name,
+            "inputs": self._inputs,
+            "parameters_sha256": _digest(self._parameters()),
+            "overwinter": __version__,
+        }
+
+    # What run_stage calls.
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What was saved as metrics."""
+        return self._metrics
+
+    @property
+    def _spec(self) -> Any:
+        return self.config.pipeline.stages[self.name]
+
+    def configuration_key(self) -> str:
+        """Return the digest of all that decides the result: parameters, inputs, and the code's version."""
+        return _digest(self.lineage())
+
+    def attach(self, *, meter: EnergyMeter, watch: Watch) -> None:
+        """Tie the stage to what watches over it."""
+        self.meter, self._watch = meter, watch
+
+    def has_checkpoint(self) -> bool:
+        """Say whether an earlier attempt left something to go on from."""
+        return self.checkpoints.is_dir() and any(self.checkpoints.iterdir())
+
+    def publish(self, energy: dict[str, Any]) -> None:
+        """Put the outputs in place, with energy.json, and forget the checkpoints."""
+        write_json(self.out("energy.json"), energy)
+        self._outputs.publish()
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+
+    def artifact_digest(self) -> str:
+        """Return the digest of what the stage made."""
+        return _digest({out: _tree_digest(self.folder / out) for out in self._spec.outs})
+
+    def discard(self) -> None:
+        """Remove what was written aside; the checkpoints stay."""
+        self._outputs.discard()
+
+    def _parameters(self) -> dict[str, Any]:
+        everything = asdict(self.config)
+        return {key: _dotted(everything, key) for key in self._spec.params}
+
+    def _input_digests(self) -> dict[str, str]:
+        digests = {}
+        for need in self._spec.needs:
+            for out in self.config.pipeline.stages[need].outs:
+                path = self._project.outputs / need / out
+                if not path.exists():
+                    raise IntegrityError(f"{path} is missing. Run `dvc repro {self.name}`.")
+                digests[f"{need}/{out}"] = _tree_digest(path)
+        return digests
+
+    def _require_gates(self) -> None:
+        """Refuse to start unless every gate before this stage has passed: DVC alone does not guarantee it."""
+        for stage in self.config.pipeline.stages:
+            if stage == self.name:
+                return
+            path = self._project.outputs / stage / "gate.json"
+            remedy = f"Run `dvc repro {gate_name(stage)}`."
+            if not path.exists():
+                raise RefusedError(f"{self.name} does not start: the gate after {stage} has not passed. {remedy}")
+            if read_json(path, remedy=remedy) != {"stage": stage, "pass": True}:
+                raise IntegrityError(f"{path} is not a verdict of the gate after {stage}. {remedy}")
+
+
+class InterruptedStageError(OverwinterError):
+    """The stage was asked to end (Ctrl-C, SIGTERM) and stopped at a step."""
+
+
+def _dotted(tree: Any, key: str) -> Any:
+    for part in key.split("."):
+        tree = tree[part]
+    return tree
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _tree_digest(path: Path) -> str:
+    """The digest of a file, or of a folder's names and files."""
+    if path.is_file():
+        return sha256(path)
+    return _digest({str(file.relative_to(path)): sha256(file) for file in sorted(path.rglob("*")) if file.is_file()})

@@ -1,0 +1,67 @@
+"""The eye on a running stage: one thread that reads the meter, weighs the carbon, and keeps the ledger's heart beating."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from overwinter.carbon import Intensity, IntensitySource
+    from overwinter.energy import EnergyReport, Window
+
+_INTERVAL_S = 0.5
+_J_PER_KWH = 3.6e6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spent:
+    """What a stage has spent so far.
+
+    Attributes:
+        report: the meter's reading.
+        carbon_g: its weight, each joule at the intensity of its moment.
+        intensity: the latest one.
+    """
+
+    report: EnergyReport
+    carbon_g: float
+    intensity: Intensity
+
+
+class Watch:
+    """Reads a window twice a second until it is closed."""
+
+    def __init__(self, window: Window, source: IntensitySource, on_reading: Callable[[Spent], None]) -> None:
+        self._window = window
+        self._source = source
+        self._on_reading = on_reading
+        self._weighed_j = 0.0
+        self._carbon_g = 0.0
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self.latest = self._weigh(window.read())
+        self._thread = threading.Thread(target=self._run, name="stage-watch", daemon=True)
+        self._thread.start()
+
+    def close(self) -> Spent:
+        """Stop watching and return the last word."""
+        self._stopping.set()
+        self._thread.join()
+        self.latest = self._weigh(self._window.close())
+        return self.latest
+
+    def _run(self) -> None:
+        while not self._stopping.wait(_INTERVAL_S):
+            self.latest = self._weigh(self._window.read())
+            self._on_reading(self.latest)
+
+    def _weigh(self, report: EnergyReport) -> Spent:
+        intensity = self._source.at(datetime.now(UTC))
+        with self._lock:
+            fresh_j = max(0.0, report.energy_j - self._weighed_j)
+            self._weighed_j += fresh_j
+            self._carbon_g += fresh_j / _J_PER_KWH * intensity.g_per_kwh
+            return Spent(report=report, carbon_g=self._carbon_g, intensity=intensity)

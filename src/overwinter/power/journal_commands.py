@@ -1,0 +1,165 @@
+"""What puts a setting back: one function per kind of command that a journal may hold.
+
+Run by the guard in the work's own process, by the watchdog after a kill, and by the next run after both were
+killed: there is one way of restoring, and every exit tests it. Standard library only, because the watchdog
+starts in milliseconds and imports nothing else.
+
+A command is a JSON object with its ``kind`` and:
+
+- ``nvml_limit``: ``uuid``, ``limit_mw`` (the previous one), ``ours_mw`` (those that we have set);
+- ``nvml_clocks``: ``uuid``; unlocks the clocks, since NVML cannot tell what was locked before;
+- ``file``: ``path``, ``text`` (the previous one, in microwatts), ``ours`` (those that we have written);
+- ``zeusd``: ``socket``, ``gpu_id``, ``limit_mw``, ``ours_mw``;
+- ``program``: ``argv``, for actuators of third parties.
+
+A limit that is not one of ours any more was set by somebody else meanwhile, and is left alone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    Command = dict[str, Any]
+
+_TOLERANCE_MW = 500  # drivers and RAPL round a limit to their own steps
+_ZEUSD_PATIENCE_S = 1.0
+_PROGRAM_PATIENCE_S = 2.0
+
+
+def perform(command: Command) -> str | None:
+    """Put one setting back.
+
+    Returns:
+        a note where it was left alone, else None.
+
+    Raises:
+        OSError: it could not be put back.
+    """
+    kind = str(command.get("kind"))
+    if kind not in _KINDS:
+        raise OSError(f"a journal asks for {kind!r}, which this version does not know")
+    return _KINDS[kind](command)
+
+
+def _nvml_limit(command: Command) -> str | None:
+    library, device = _nvml_device(command["uuid"])
+    now_mw = ctypes.c_uint()
+    _check(library, library.nvmlDeviceGetPowerManagementLimit(device, ctypes.byref(now_mw)))
+    if (note := _kept_off(command["uuid"], now_mw.value, command["limit_mw"], command["ours_mw"])) is not None:
+        return note or None
+    _check(library, library.nvmlDeviceSetPowerManagementLimit(device, ctypes.c_uint(command["limit_mw"])))
+    return None
+
+
+def _nvml_clocks(command: Command) -> str | None:
+    library, device = _nvml_device(command["uuid"])
+    _check(library, library.nvmlDeviceResetGpuLockedClocks(device))
+    return None
+
+
+def _file(command: Command) -> str | None:
+    with open(command["path"]) as stream:  # noqa: PTH123 -- pathlib takes the watchdog's start twice as long
+        now = stream.read().strip()
+    ours_mw = [int(each) // 1000 for each in command["ours"]]
+    note = _kept_off(command["path"], int(now) // 1000, int(command["text"]) // 1000, ours_mw)
+    if note is not None:
+        return note or None
+    with open(command["path"], "w") as stream:  # noqa: PTH123 -- as above
+        stream.write(command["text"])
+    return None
+
+
+def _zeusd(command: Command) -> str | None:
+    gpu = str(command["gpu_id"])
+    now_mw = zeusd(command["socket"], "GET", f"/gpu/get_power_limit?gpu_ids={gpu}")[gpu]["power_limit_mw"]
+    if (note := _kept_off(f"gpu {gpu}", now_mw, command["limit_mw"], command["ours_mw"])) is not None:
+        return note or None
+    target = f"/gpu/set_power_limit?gpu_ids={gpu}&power_limit_mw={command['limit_mw']}&block=true"
+    zeusd(command["socket"], "POST", target)
+    return None
+
+
+def _program(command: Command) -> str | None:
+    import subprocess
+
+    try:
+        ended = subprocess.run(command["argv"], timeout=_PROGRAM_PATIENCE_S, stdin=subprocess.DEVNULL)  # noqa: PLW1510 -- looked at below
+    except subprocess.TimeoutExpired:
+        raise OSError(f"{command['argv'][0]} took more than {_PROGRAM_PATIENCE_S:g} s") from None
+    if ended.returncode:
+        raise OSError(f"{command['argv'][0]} ended with {ended.returncode}")
+    return None
+
+
+_KINDS: dict[str, Callable[[Command], str | None]] = {
+    "nvml_limit": _nvml_limit,
+    "nvml_clocks": _nvml_clocks,
+    "file": _file,
+    "zeusd": _zeusd,
+    "program": _program,
+}
+
+
+def zeusd(socket_path: str, method: str, target: str) -> Any:
+    """Ask zeusd over its unix socket (https://ml.energy/zeus/zeusd/api/); its token, if any, is in ZEUSD_TOKEN.
+
+    Returns:
+        the JSON of its answer.
+
+    Raises:
+        PermissionError: it refuses.
+        OSError: it cannot be reached, or says that something went wrong.
+    """
+    import http.client
+    import socket
+
+    connection = http.client.HTTPConnection("localhost", timeout=_ZEUSD_PATIENCE_S)
+    connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    token = os.environ.get("ZEUSD_TOKEN")
+    try:
+        connection.sock.settimeout(_ZEUSD_PATIENCE_S)
+        connection.sock.connect(socket_path)
+        connection.request(method, target, headers={"Authorization": f"Bearer {token}"} if token else {})
+        answer = connection.getresponse()
+        text = answer.read()
+    except http.client.HTTPException as error:
+        raise OSError(f"zeusd at {socket_path} does not speak HTTP: {error!r}") from None
+    finally:
+        connection.close()
+    if answer.status != http.client.OK:
+        kind = PermissionError if answer.status in (401, 403, 404) else OSError
+        raise kind(f"zeusd at {socket_path} answers {answer.status}: {text[:200].decode(errors='replace')}")
+    try:
+        return json.loads(text or b"{}")
+    except ValueError:
+        raise OSError(f"zeusd at {socket_path} does not answer with JSON") from None
+
+
+def _nvml_device(uuid: str) -> tuple[ctypes.CDLL, ctypes.c_void_p]:
+    library = ctypes.CDLL("libnvidia-ml.so.1")
+    _check(library, library.nvmlInit_v2())
+    device = ctypes.c_void_p()
+    _check(library, library.nvmlDeviceGetHandleByUUID(uuid.encode(), ctypes.byref(device)))
+    return library, device
+
+
+def _check(library: ctypes.CDLL, code: int) -> None:
+    if code:
+        library.nvmlErrorString.restype = ctypes.c_char_p
+        raise OSError(f"NVML: {library.nvmlErrorString(code).decode()}")
+
+
+def _kept_off(what: str, now_mw: int, previous_mw: int, ours_mw: Iterable[int]) -> str | None:
+    """Say why nothing is to be put back: a note, or nothing to say where it is back already; else None."""
+    if abs(now_mw - previous_mw) <= _TOLERANCE_MW:
+        return ""
+    if any(abs(now_mw - each) <= _TOLERANCE_MW for each in ours_mw):
+        return None
+    return f"{what} is at {now_mw / 1e3:g} W, which somebody else has set: not put back to {previous_mw / 1e3:g} W"

@@ -1,0 +1,47 @@
+"""The edge of every program: errors become one clear message on standard error and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+
+from overwinter.errors import EXIT_FAILED, OverwinterError
+from overwinter.files import write_error
+
+EXIT_INTERRUPTED = 130
+
+
+def guarded(program: Callable[[], int]) -> int:
+    """Run ``program`` and return its exit code; say on standard error what it raised.
+
+    A traceback is shown only with `--debug` or ``OVERWINTER_DEBUG=1``.
+    """
+    try:
+        return program()
+    except BrokenPipeError:
+        _silence_output()  # the reader went away, as `| head` does
+        return EXIT_FAILED
+    except (Exception, KeyboardInterrupt) as error:
+        message, exit_code = explained(error)
+        if os.environ.get("OVERWINTER_DEBUG"):
+            traceback.print_exc()
+        print(f"overwinter: {message}", file=sys.stderr, flush=True)
+        return exit_code
+
+
+def explained(error: BaseException) -> tuple[str, int]:
+    """Return a person's message and the exit code for whatever a program raised."""
+    if isinstance(error, OverwinterError):
+        return str(error), error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted", EXIT_INTERRUPTED
+    if isinstance(error, OSError) and error.filename:
+        return str(write_error(error.filename, error)), EXIT_FAILED
+    hint = "" if os.environ.get("OVERWINTER_DEBUG") else "\nRun it again with OVERWINTER_DEBUG=1 for the traceback."
+    return f"unexpected {type(error).__name__}: {error}{hint}", EXIT_FAILED
+
+
+def _silence_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

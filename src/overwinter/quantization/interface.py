@@ -1,0 +1,79 @@
+"""What a quantizer is given, and what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import nn
+
+from overwinter.config.groups import CalibratedQuantizeConfig
+from overwinter.serving import Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A float model that was checked, and what is wanted of it.
+
+    Attributes:
+        model: in evaluation mode; the quantizer may change it.
+        description: its ``model.json``.
+        calibration: model inputs (n, ...), float32, from the training split.
+        settings: the group `quantize`.
+        lineage: digests of what the form is made from.
+        trusted: prefixes that the model's ``_target_`` may have beside ``overwinter.`` and ``torch.``.
+        out: existing folder of the form.
+    """
+
+    model: nn.Module
+    description: Mapping[str, Any]
+    calibration: Array
+    settings: CalibratedQuantizeConfig
+    lineage: Mapping[str, Any]
+    trusted: Sequence[str]
+    out: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizationReport:
+    """What became of the model.
+
+    Attributes:
+        quantized: layers now in integers.
+        left_in_float: layer with weights -> why it was not quantized.
+        zeros_before: zero weights of the quantized layers, before.
+        zeros_after: and after; rounding may add some, and none was lost.
+        size_bytes: of the form's files.
+        float_size_bytes: of the float model's files.
+    """
+
+    quantized: tuple[str, ...]
+    left_in_float: Mapping[str, str]
+    zeros_before: int
+    zeros_after: int
+    size_bytes: int
+    float_size_bytes: int
+
+    def to_metrics(self) -> dict[str, float]:
+        """Return the numbers for metrics.json."""
+        return {
+            "layers_quantized": len(self.quantized),
+            "layers_left_in_float": len(self.left_in_float),
+            "zeros_before": self.zeros_before,
+            "zeros_after": self.zeros_after,
+            "size_bytes": self.size_bytes,
+            "size_ratio": self.float_size_bytes / self.size_bytes,
+        }
+
+
+class Quantizer(Protocol):
+    """Makes one form. Made without arguments; registered under the method's name."""
+
+    def quantize(self, request: Request) -> QuantizationReport:
+        """Write the form to ``request.out`` and report.
+
+        Raises:
+            ConfigError: the method serves none of the model's layers.
+        """

@@ -1,0 +1,144 @@
+"""The closing table of a run: per stage what it cost, what came out, and whether it ran or was reused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from overwinter.units import format_bytes, format_duration, format_si
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageSummary:
+    """One row. What is not known is None.
+
+    Attributes:
+        stage: its name.
+        state: `run`, `reused`, `refused` or `missing`.
+        duration_s: of producing what lies there.
+        energy_j: joules of producing it.
+        uncertainty_j: of them.
+        measured_fraction: share of them that counters measured.
+        carbon_g: their weight.
+        quality: for instance `accuracy 98.6 %`.
+        size_bytes: of the model on disk.
+    """
+
+    stage: str
+    state: str
+    duration_s: float | None = None
+    energy_j: float | None = None
+    uncertainty_j: float | None = None
+    measured_fraction: float | None = None
+    carbon_g: float | None = None
+    quality: str | None = None
+    size_bytes: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row as a mapping."""
+        return asdict(self)
+
+
+def summarize(outputs: Path, stages: Collection[str], ran: Collection[str]) -> list[StageSummary]:
+    """Read what the stages left in ``outputs`` into rows, in their order."""
+    return [_row(outputs / stage, stage, stage in ran) for stage in stages]
+
+
+def render_summary(rows: list[StageSummary]) -> Table:
+    """Return the rows as a table, with a total."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, show_footer=True)
+    known = [row for row in rows if row.energy_j is not None]
+    for title, total in _columns(known):
+        left = title in ("stage", "quality", "")
+        table.add_column(title, footer=total, justify="left" if left else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*_cells(row))
+    return table
+
+
+def describe_sources(rows: list[StageSummary]) -> str:
+    """Say in one line how much of the joules was measured."""
+    energy_j = sum(row.energy_j or 0.0 for row in rows)
+    measured_j = sum((row.energy_j or 0.0) * (row.measured_fraction or 0.0) for row in rows)
+    if energy_j == 0:
+        return "No joules are known."
+    share = measured_j / energy_j
+    if share == 0:
+        return "Joules are modelled from CPU time and memory: this machine has no counter that can be read (`overwinter doctor`)."
+    return f"{share:.0%} of the joules were measured by counters; the rest is modelled."
+
+
+def _row(folder: Path, stage: str, ran: bool) -> StageSummary:
+    energy, metrics = _read(folder / "energy.json"), _read(folder / "metrics.json")
+    if not energy:
+        return StageSummary(stage=stage, state="missing")
+    passed = (folder / "gate.json").exists()
+    state = ("run" if ran else "reused") if passed else "refused"
+    return StageSummary(
+        stage=stage,
+        state=state,
+        quality=_quality(metrics),
+        size_bytes=_chosen(metrics).get("size_bytes"),
+        **{key: energy[key] for key in ("duration_s", "energy_j", "uncertainty_j", "measured_fraction", "carbon_g")},
+    )
+
+
+def _columns(rows: list[StageSummary]) -> list[tuple[str, str]]:
+    """Titles and totals."""
+    energy_j = sum(row.energy_j or 0.0 for row in rows)
+    # Modelled errors of the stages share one cause (the same wrong watts), so they add up, and do not cancel.
+    uncertainty_j = sum(row.uncertainty_j or 0.0 for row in rows)
+    return [
+        ("stage", "total"),
+        ("time", format_duration(sum(row.duration_s or 0.0 for row in rows))),
+        ("energy", _energy(energy_j, uncertainty_j)),
+        ("carbon", format_si(sum(row.carbon_g or 0.0 for row in rows), "gCO2e")),
+        ("quality", ""),
+        ("size", ""),
+        ("", ""),
+    ]
+
+
+def _cells(row: StageSummary) -> list[str]:
+    return [
+        row.stage,
+        "" if row.duration_s is None else format_duration(row.duration_s),
+        "" if row.energy_j is None else _energy(row.energy_j, row.uncertainty_j or 0.0),
+        "" if row.carbon_g is None else format_si(row.carbon_g, "gCO2e"),
+        row.quality or "",
+        "" if row.size_bytes is None else format_bytes(row.size_bytes),
+        row.state,
+    ]
+
+
+def _energy(energy_j: float, uncertainty_j: float) -> str:
+    return f"{format_si(energy_j, 'J')} ± {format_si(uncertainty_j, 'J')}"
+
+
+def _quality(metrics: dict[str, Any]) -> str | None:
+    chosen = _chosen(metrics)
+    if "accuracy" in chosen:
+        return f"accuracy {100 * chosen['accuracy']:.2f} %"
+    return f"perplexity {chosen['perplexity']:.3f}" if "perplexity" in chosen else None
+
+
+def _chosen(metrics: dict[str, Any]) -> dict[str, Any]:
+    chosen = metrics.get("chosen", metrics)
+    return chosen if isinstance(chosen, dict) else {}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,66 @@
+"""Runtimes: what a saved model is run by. Entry-point group ``overwinter.runtimes``.
+
+- `build` turns a saved model (`overwinter.models`) into the files that a runtime runs, and checks that the
+  answers are still torch's; `open_session` loads them and gives a `Session`, whose ``run`` answers.
+- `refusal` says why a runtime cannot run a form: `torch` runs modules, also those that torchao quantized;
+  `onnxruntime` runs ONNX forms, and float modules after exporting them.
+- `export_onnx`, `tidy`, `layer_of` and the torchao storage are shared with `overwinter.quantization`, which
+  makes the forms that these runtimes run.
+
+Opening an `onnxruntime` session imports no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from overwinter.runtime.interface import Runtime
+from overwinter.runtime.registry import build, find_runtime, open_session, refusal
+from overwinter.serving import Session
+
+if TYPE_CHECKING:
+    from overwinter.runtime.onnx_export import INPUT, OUTPUT, example_inputs, export_onnx
+    from overwinter.runtime.onnx_graph import float_weights, initializers, layer_of, tidy
+    from overwinter.runtime.torchao_storage import describe_torchao, import_torchao, load_torchao
+
+__all__ = [
+    "INPUT",
+    "OUTPUT",
+    "Runtime",
+    "Session",
+    "build",
+    "describe_torchao",
+    "example_inputs",
+    "export_onnx",
+    "find_runtime",
+    "float_weights",
+    "import_torchao",
+    "initializers",
+    "layer_of",
+    "load_torchao",
+    "open_session",
+    "refusal",
+    "tidy",
+]
+
+# Loaded when first used: these need torch, onnx or torchao.
+_HOMES = {
+    "INPUT": "onnx_export",
+    "OUTPUT": "onnx_export",
+    "describe_torchao": "torchao_storage",
+    "example_inputs": "onnx_export",
+    "export_onnx": "onnx_export",
+    "float_weights": "onnx_graph",
+    "import_torchao": "torchao_storage",
+    "initializers": "onnx_graph",
+    "layer_of": "onnx_graph",
+    "load_torchao": "torchao_storage",
+    "tidy": "onnx_graph",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'overwinter.runtime' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"overwinter.runtime.{_HOMES[name]}"), name)

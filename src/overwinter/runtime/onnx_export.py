@@ -1,0 +1,69 @@
+"""From a torch module to an ONNX graph, with the batch left open and batch normalisation folded.
+
+The exporter is torch's older, tracing one (``dynamo=False``): the newer one tripped over the quantizer's
+shape inference, and prints its progress. It is deprecated, so each of its warnings is named below.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+
+import onnx
+import torch
+from torch import nn
+from torch.jit._trace import TracerWarning  # torch.jit gives it out too, but does not declare it
+
+from overwinter.errors import ConfigError
+from overwinter.runtime.onnx_graph import tidy
+from overwinter.serving import Array
+
+INPUT, OUTPUT = "input", "output"
+_OPSET = 17
+_EXAMPLES = 3
+
+
+def example_inputs(input_shape: Sequence[int], batch: int = _EXAMPLES) -> Array:
+    """Return the same random model inputs (batch, ...) at every call."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(batch, *input_shape, generator=generator).numpy()
+
+
+def export_onnx(model: nn.Module, input_shape: Sequence[int]) -> onnx.ModelProto:
+    """Export a float module in evaluation mode.
+
+    Args:
+        model: takes (batch, ...), returns (batch, classes).
+        input_shape: of one sample, without the batch.
+
+    Raises:
+        ConfigError: the module uses what ONNX has no operator for.
+    """
+    written = io.BytesIO()
+    example = torch.from_numpy(example_inputs(input_shape))
+    with warnings.catch_warnings():
+        # The exporter's own deprecation, in torch from 2.9 on.
+        warnings.filterwarnings("ignore", "You are using the legacy TorchScript", DeprecationWarning)
+        warnings.filterwarnings("ignore", "The feature will be removed", DeprecationWarning)
+        # A branch on a tensor may be frozen by tracing: the answers are compared afterwards, at another batch
+        # size.
+        warnings.simplefilter("ignore", TracerWarning)
+        try:
+            torch.onnx.export(
+                model,
+                (example,),
+                written,  # type: ignore[arg-type]  # the older exporter takes streams as well
+                dynamo=False,
+                opset_version=_OPSET,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_axes={INPUT: {0: "batch"}, OUTPUT: {0: "batch"}},
+            )
+        except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ConfigError(
+                f"{type(model).__name__} cannot be exported to ONNX: {reason}\n"
+                "Take onnxruntime out of evaluate.runtimes and set quantize=none, or change the model."
+            ) from error
+    return tidy(onnx.load_from_string(written.getvalue()))

@@ -1,0 +1,100 @@
+"""Reading and tidying ONNX graphs: one order of everything, so that equal models have equal bytes."""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+
+from overwinter.serving import Array
+
+
+def layer_of(node_name: str) -> str:
+    """Return the torch layer that a node of an exported graph came from.
+
+    The exporter joins the names of the modules on the way by slashes, and a child of a Sequential repeats its
+    parent's name: ``/blocks.0/inner/inner.2/inner.2.0/Conv`` is ``blocks.0.inner.2.0``.
+    """
+    parts: list[str] = []
+    for part in node_name.strip("/").split("/")[:-1]:
+        if parts and part.startswith(f"{parts[-1]}."):
+            parts[-1] = part
+        else:
+            parts.append(part)
+    return ".".join(parts)
+
+
+def initializers(graph: onnx.GraphProto) -> dict[str, Array]:
+    """Return name -> value of the graph's constants."""
+    return {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+
+
+def tidy(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Give every node its own constants and everything a fixed order; changes ``model`` and returns it.
+
+    The exporter shares equal constants through Identity nodes, which hide a bias from the quantizer; and the
+    quantizer writes nodes and constants in the order of a set.
+    """
+    _inline_identities(model.graph)
+    _sort_nodes(model.graph)
+    _sort_named(model.graph.initializer)
+    _sort_named(model.graph.value_info)
+    model.producer_version = ""
+    return model
+
+
+def _inline_identities(graph: onnx.GraphProto) -> None:
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    copies = [node for node in graph.node if node.op_type == "Identity" and node.input[0] in constants]
+    for node in copies:
+        own = graph.initializer.add()
+        own.CopyFrom(constants[node.input[0]])
+        own.name = node.output[0]
+        graph.node.remove(node)
+
+
+def _sort_named(field: Any) -> None:
+    ordered = sorted(field, key=lambda entry: entry.name)
+    del field[:]
+    field.extend(ordered)
+
+
+def _sort_nodes(graph: onnx.GraphProto) -> None:
+    nodes = list(graph.node)
+    order = _topological([list(node.input) for node in nodes], [list(node.output) for node in nodes])
+    del graph.node[:]
+    graph.node.extend(nodes[index] for index in order)
+
+
+def _topological(inputs: Sequence[Sequence[str]], outputs: Sequence[Sequence[str]]) -> list[int]:
+    """Kahn's algorithm; among the nodes that may come next, the one with the least output name does."""
+    makers = {name: index for index, names in enumerate(outputs) for name in names if name}
+    needed = [{makers[name] for name in names if name in makers} for names in inputs]
+    users: dict[int, list[int]] = defaultdict(list)
+    for index, sources in enumerate(needed):
+        for source in sources:
+            users[source].append(index)
+    ready = [(outputs[index][0], index) for index, sources in enumerate(needed) if not sources]
+    heapq.heapify(ready)
+    order: list[int] = []
+    while ready:
+        _, index = heapq.heappop(ready)
+        order.append(index)
+        for user in users[index]:
+            needed[user].discard(index)
+            if not needed[user]:
+                heapq.heappush(ready, (outputs[user][0], user))
+    return order
+
+
+def float_weights(graph: onnx.GraphProto) -> dict[str, Array]:
+    """Return name -> value of the constants that are matrices or more, in floating point."""
+    return {
+        name: value
+        for name, value in initializers(graph).items()
+        if value.ndim >= 2 and np.issubdtype(value.dtype, np.floating)
+    }

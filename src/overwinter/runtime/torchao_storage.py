@@ -1,0 +1,125 @@
+"""Modules that torchao quantized, on disk: safetensors for the numbers, ``model.json`` for the rest.
+
+torchao's own metadata is kept, made byte-stable and moved from the safetensors header (whose order is not
+fixed) into ``model.json`` under ``quantization.tensors``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import logging
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from overwinter.errors import IntegrityError
+from overwinter.models import build_model, load_description, replace_tensors
+
+_WEIGHTS = "weights.safetensors"
+_SUPPORT = "torchao.prototype.safetensors.safetensors_support"
+# torchao cannot take names without a dot, which a bare Linear has.
+_PREFIX = "model."
+_NAMES = "tensor_names"
+
+
+def import_torchao() -> ModuleType:
+    """Import torchao's quantization without its noise; it takes seconds, so only for forms that need it."""
+    with _without_noise():
+        importlib.import_module(_SUPPORT)
+        return importlib.import_module("torchao.quantization")
+
+
+def describe_torchao(model: nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Take a quantized module apart.
+
+    Args:
+        model: as torchao's ``quantize_`` left it.
+
+    Returns:
+        plain tensors for safetensors, and name of a quantized weight -> JSON from which torchao makes it
+        again.
+    """
+    with _without_noise():
+        flatten = importlib.import_module(_SUPPORT).flatten_tensor_state_dict
+    state = model.state_dict()
+    quantized = {_PREFIX + name: tensor for name, tensor in state.items() if _is_quantized(tensor)}
+    flat, metadata = flatten(quantized)
+    plain = {name: tensor.detach().clone() for name, tensor in state.items() if not _is_quantized(tensor)}
+    parts = {name.removeprefix(_PREFIX): tensor.contiguous() for name, tensor in flat.items()}
+    stored = {name: _stable(text) for name, text in metadata.items() if name != _NAMES}
+    return plain | parts, {name.removeprefix(_PREFIX): entry for name, entry in stored.items()}
+
+
+def load_torchao(folder: Path, *, trusted: Sequence[str]) -> nn.Module:
+    """Rebuild a quantized module, bit for bit, on the CPU and in evaluation mode.
+
+    Args:
+        folder: a saved model whose ``quantization`` has ``tensors``.
+        trusted: prefixes that ``_target_`` may have beside ``overwinter.`` and ``torch.``.
+
+    Raises:
+        IntegrityError: the folder is damaged, or the model's code no longer fits it.
+    """
+    description = load_description(folder)
+    model = build_model(description["model"], trusted=trusted)
+    state = _assembled(load_file(folder / _WEIGHTS), description["quantization"]["tensors"])
+    if set(state) != set(model.state_dict()):
+        differing = ", ".join(sorted(set(state) ^ set(model.state_dict())))
+        raise IntegrityError(
+            f"{folder} does not fit the model's code: {differing}. Was the code changed after it was saved? "
+            "Run `dvc repro quantize`."
+        )
+    by_layer: dict[str, dict[str, torch.Tensor]] = defaultdict(dict)
+    for name, tensor in state.items():
+        layer, _, leaf = name.rpartition(".")
+        by_layer[layer][leaf] = tensor
+    for layer, tensors in by_layer.items():
+        replace_tensors(model.get_submodule(layer), tensors)
+    return model.eval()
+
+
+def _assembled(stored: Mapping[str, torch.Tensor], described: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    with _without_noise():
+        unflatten = importlib.import_module(_SUPPORT).unflatten_tensor_state_dict
+    metadata = {_PREFIX + name: json.dumps(entry) for name, entry in described.items()}
+    metadata[_NAMES] = json.dumps(list(metadata))
+    prefixed = {_PREFIX + name: tensor for name, tensor in stored.items()}
+    quantized, rest = unflatten(prefixed, metadata)
+    return {name.removeprefix(_PREFIX): tensor for name, tensor in (quantized | rest).items()}
+
+
+def _is_quantized(tensor: torch.Tensor) -> bool:
+    return type(tensor) not in (torch.Tensor, nn.Parameter)
+
+
+def _stable(text: str) -> dict[str, Any]:
+    """Parse torchao's JSON; it lists the parts of a tensor in the order of a set."""
+    entry: dict[str, Any] = json.loads(text)
+    entry["_tensor_data_names"] = sorted(entry["_tensor_data_names"])
+    return entry
+
+
+@contextlib.contextmanager
+def _without_noise() -> Iterator[None]:
+    """Silence what importing torchao always says: kernels for other GPUs, and an enum that it registers."""
+
+    def wanted(record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        return not ("Failed to load" in message or "Enum subclass" in message)
+
+    loggers = [logging.getLogger(name) for name in ("torchao", "torch.utils._pytree")]
+    for logger in loggers:
+        logger.addFilter(wanted)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(wanted)

@@ -1,0 +1,28 @@
+"""What a model that is ready to answer looks like, whichever runtime it runs on."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+class Session(Protocol):
+    """A model loaded into a runtime. It is closed by dropping it."""
+
+    def run(self, inputs: Array) -> Array:
+        """Return logits (batch, classes) as float32 of model inputs (batch, ...) as float32."""
+
+
+def largest_difference(answers: Array, expected: Array) -> float:
+    """Return the largest difference of two answers, relative to the largest expected logit.
+
+    Infinite where the shapes differ or an answer is not finite, so that it exceeds every tolerance.
+    """
+    if answers.shape != expected.shape or not np.isfinite(answers).all():
+        return float("inf")
+    scale = max(float(np.abs(expected).max(initial=0.0)), float(np.finfo(np.float32).tiny))
+    return float(np.abs(answers.astype(np.float64) - expected).max(initial=0.0)) / scale

@@ -1,0 +1,89 @@
+"""Structured sparsity: whole channels and hidden units are removed, and the model is really smaller."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+from overwinter.config.groups import ChannelsConfig
+from overwinter.data import tensors
+from overwinter.models import StepHook
+from overwinter.sparsity.dependencies import ChannelGroup, find_channel_groups
+from overwinter.sparsity.report import LayerReport, SparsityReport
+from overwinter.sparsity.selection import SKIPPED, skipped
+from overwinter.sparsity.surgery import channel_importance, keep_channels, silence_channels
+
+_EXAMPLES = 4
+# Summing fewer terms in another order changes the last bits; relative to the largest answer.
+_TOLERANCE = 1e-4
+
+
+class Channels:
+    """The sparsifier ``channels``: the same share of each layer's channels, the least important first."""
+
+    def __init__(self, config: ChannelsConfig) -> None:
+        self._config = config
+        self._before: dict[str, int] = {}
+        self._left_alone: dict[str, str] = {}
+
+    def prepare(self, model: nn.Module, train: Dataset[Any]) -> Sequence[StepHook]:
+        """Remove channels from ``model`` in place; nothing is left to do while it is fine-tuned."""
+        examples, _ = tensors(train, limit=_EXAMPLES)
+        groups, self._left_alone = find_channel_groups(model, examples)
+        names = [group.producer for group in groups]
+        left_out = skipped([*names, *self._left_alone], self._config.skip)
+        self._left_alone.update(dict.fromkeys(left_out, SKIPPED))
+        for group in groups:
+            if group.producer not in left_out:
+                self._remove(model, group, examples)
+        return []
+
+    def report(self, model: nn.Module) -> SparsityReport:
+        """Count the channels that ``model`` has now."""
+        layers = tuple(
+            LayerReport(
+                name=name, before=before, after=len(model.get_submodule(name).get_parameter("weight"))
+            )
+            for name, before in self._before.items()
+        )
+        return SparsityReport(
+            method="channels",
+            unit="channels",
+            asked=self._config.amount,
+            layers=layers,
+            left_alone=dict(sorted(self._left_alone.items())),
+        )
+
+    def _remove(self, model: nn.Module, group: ChannelGroup, examples: torch.Tensor) -> None:
+        kept = max(1, round(group.count * (1.0 - self._config.amount)))
+        keep = channel_importance(model, group).topk(kept).indices.sort().values
+        trouble = _tried_out(model, group, keep, examples)
+        if trouble is not None:
+            self._left_alone[group.producer] = trouble
+            return
+        keep_channels(model, group, keep)
+        self._before[group.producer] = group.count
+
+
+@torch.no_grad()
+def _tried_out(
+    model: nn.Module, group: ChannelGroup, keep: torch.Tensor, examples: torch.Tensor
+) -> str | None:
+    """Remove the channels from a copy; return why its answers are wrong, or None if they are right."""
+    smaller, silenced = copy.deepcopy(model), copy.deepcopy(model)
+    keep_channels(smaller, group, keep)
+    silence_channels(silenced, group, keep)
+    expected = silenced(examples)
+    try:
+        answers = smaller(examples)
+    except RuntimeError as error:
+        return f"the model cannot be run without some of its channels ({str(error).splitlines()[0]})"
+    difference = float((answers - expected).abs().max())
+    if difference > _TOLERANCE * float(expected.abs().max()) + _TOLERANCE:
+        return f"without some of its channels the answers differ by {difference:.3g} from what they should be"
+    return None

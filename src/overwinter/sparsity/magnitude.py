@@ -1,0 +1,149 @@
+"""Gradual magnitude pruning: the smallest weights go, more and more of them, while the model is fine-tuned.
+
+Zhu and Gupta, "To prune, or not to prune" (2017): the sparsity follows ``amount * (1 - (1 - t)^3)``, so
+most of it comes early, while the network can still recover.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+from overwinter.config.groups import MagnitudeConfig
+from overwinter.errors import OverwinterError
+from overwinter.models import prunable_weights
+from overwinter.sparsity.report import LayerReport, SparsityReport
+from overwinter.sparsity.selection import SKIPPED, skipped
+
+
+class Magnitude:
+    """The sparsifier ``magnitude``."""
+
+    def __init__(self, config: MagnitudeConfig) -> None:
+        self._config = config
+
+    def prepare(self, model: nn.Module, train: Dataset[Any]) -> Sequence[MaskHook]:  # noqa: ARG002 - needs no data
+        """Return the hook that zeroes weights while ``model`` is fine-tuned."""
+        config = self._config
+        hook = MaskHook(
+            self._chosen(model),
+            amount=config.amount,
+            scope=config.scope,
+            ramp_fraction=config.ramp_fraction,
+            update_interval_steps=config.update_interval_steps,
+        )
+        return [hook]
+
+    def report(self, model: nn.Module) -> SparsityReport:
+        """Count the zeros of each layer."""
+        layers = tuple(
+            LayerReport(name=name, before=weight.numel(), after=int(torch.count_nonzero(weight)))
+            for name, weight in self._chosen(model).items()
+        )
+        chosen = {layer.name for layer in layers}
+        left_alone = dict.fromkeys(set(prunable_weights(model)) - chosen, SKIPPED) | _others(model)
+        return SparsityReport(
+            method="magnitude",
+            unit="weights",
+            asked=self._config.amount,
+            layers=layers,
+            left_alone=dict(sorted(left_alone.items())),
+        )
+
+    def _chosen(self, model: nn.Module) -> dict[str, torch.Tensor]:
+        weights = prunable_weights(model)
+        left_out = skipped(weights, self._config.skip)
+        return {name: weight for name, weight in weights.items() if name not in left_out}
+
+
+class MaskHook:
+    """Raises the sparsity along the cubic schedule and keeps what was removed at zero.
+
+    Args:
+        weights: layer name -> weight, changed in place.
+        amount: final share of zeros, 0 to below 1.
+        scope: ``global`` ranks all weights together, ``layer`` each layer by itself.
+        ramp_fraction: share of all steps in which the sparsity rises, above 0, at most 1.
+        update_interval_steps: steps between two updates of the masks.
+    """
+
+    def __init__(
+        self,
+        weights: Mapping[str, torch.Tensor],
+        *,
+        amount: float,
+        scope: str,
+        ramp_fraction: float,
+        update_interval_steps: int,
+    ) -> None:
+        self._weights = dict(weights)
+        self._amount = amount
+        self._scope = scope
+        self._ramp_fraction = ramp_fraction
+        self._interval = update_interval_steps
+        self._masks: dict[str, torch.Tensor] = {}
+
+    def before_step(self, step: int, total: int) -> None:
+        """Do nothing: removed weights may have gradients, they are put back to zero after the step."""
+
+    def after_step(self, step: int, total: int) -> None:
+        """Update the masks if it is time to, and apply them."""
+        ramp = self._ramp_steps(total)
+        if step == ramp or (step < ramp and step % self._interval == 0):
+            self._update(self.sparsity_at(step, total))
+        with torch.no_grad():
+            for name, mask in self._masks.items():
+                self._weights[name].mul_(mask)
+
+    def settled(self, step: int, total: int) -> bool:
+        """Whether the sparsity has reached its final value."""
+        return step >= self._ramp_steps(total)
+
+    def sparsity_at(self, step: int, total: int) -> float:
+        """Return the share of zeros that the schedule asks for after a step."""
+        progress = min(1.0, step / self._ramp_steps(total))
+        return self._amount * (1.0 - (1.0 - progress) ** 3)
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Return the masks."""
+        return dict(self._masks)
+
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take up the masks again."""
+        self._masks = {name: mask.to(self._weights[name].device) for name, mask in state.items()}
+
+    def _ramp_steps(self, total: int) -> int:
+        return max(1, round(total * self._ramp_fraction))
+
+    def _update(self, sparsity: float) -> None:
+        magnitudes = {name: weight.detach().abs() for name, weight in self._weights.items()}
+        together = _threshold(magnitudes.values(), sparsity) if self._scope == "global" else None
+        for name, magnitude in magnitudes.items():
+            threshold = together if together is not None else _threshold([magnitude], sparsity)
+            self._masks[name] = magnitude > threshold
+            if not self._masks[name].any():
+                raise OverwinterError(
+                    f"Every weight of {name} would be removed at a sparsity of {sparsity:.3f}.\n"
+                    "Lower sparsify.amount, set sparsify.scope=layer, or name the layer in sparsify.skip."
+                )
+
+
+def _threshold(magnitudes: Iterable[torch.Tensor], sparsity: float) -> torch.Tensor:
+    """Return the magnitude of the largest weight to remove; -1 if there is none."""
+    together = torch.cat([magnitude.flatten() for magnitude in magnitudes])
+    count = round(sparsity * len(together))
+    return together.kthvalue(count).values if count else together.new_tensor(-1.0)
+
+
+def _others(model: nn.Module) -> dict[str, str]:
+    """Return the layers with matrices of their own that are neither Linear nor convolution."""
+    prunable = set(prunable_weights(model))
+    return {
+        name: f"{type(module).__name__} is neither Linear nor a convolution"
+        for name, module in model.named_modules()
+        if name not in prunable and any(tensor.dim() > 1 for tensor in module.parameters(recurse=False))
+    }

@@ -1,0 +1,31 @@
+"""No sparsity: the dense model goes on as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+from torch.utils.data import Dataset
+
+from overwinter.config.groups import SparsifyConfig
+from overwinter.models import StepHook, prunable_weights
+from overwinter.sparsity.report import SparsityReport
+
+
+class Nothing:
+    """The sparsifier ``none``."""
+
+    def __init__(self, config: SparsifyConfig) -> None:
+        self._method = config.method
+
+    def prepare(self, model: nn.Module, train: Dataset[Any]) -> Sequence[StepHook]:  # noqa: ARG002 - see the class
+        """Leave ``model`` as it is."""
+        return []
+
+    def report(self, model: nn.Module) -> SparsityReport:
+        """Say that every layer was left alone."""
+        left_alone = dict.fromkeys(prunable_weights(model), "sparsify.method is none")
+        return SparsityReport(
+            method=self._method, unit="weights", asked=0.0, layers=(), left_alone=left_alone
+        )

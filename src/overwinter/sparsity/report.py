@@ -1,0 +1,70 @@
+"""What was asked of a sparsifier, and what it did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerReport:
+    """One layer.
+
+    Attributes:
+        name: as in ``named_modules()``.
+        before: weights or channels that it had.
+        after: weights that are not zero, or channels, that it has now.
+    """
+
+    name: str
+    before: int
+    after: int
+
+    @property
+    def removed_share(self) -> float:
+        """How much was removed, 0 to 1."""
+        return 1.0 - self.after / self.before
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparsityReport:
+    """A whole model.
+
+    Attributes:
+        method: the sparsifier's name.
+        unit: what was removed: ``weights`` or ``channels``.
+        asked: share to remove from the layers that were not left alone, 0 to 1.
+        layers: one per layer from which something was to be removed.
+        left_alone: layer name -> why nothing was removed from it.
+    """
+
+    method: str
+    unit: str
+    asked: float
+    layers: tuple[LayerReport, ...]
+    left_alone: Mapping[str, str]
+
+    @property
+    def reached(self) -> float:
+        """Share removed from the layers that were not left alone, counted, 0 to 1."""
+        before = sum(layer.before for layer in self.layers)
+        return 1.0 - sum(layer.after for layer in self.layers) / before if before else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as JSON."""
+        return {
+            "method": self.method,
+            "unit": self.unit,
+            "asked": self.asked,
+            "reached": self.reached,
+            "layers": {
+                layer.name: {
+                    "before": layer.before,
+                    "after": layer.after,
+                    "removed_share": layer.removed_share,
+                }
+                for layer in self.layers
+            },
+            "left_alone": dict(self.left_alone),
+        }

@@ -1,0 +1,33 @@
+"""Training: one plain loop that fits a model, wherever in the pipeline it runs.
+
+- `fit` is the loop; its settings are the configuration's `FitConfig`, its outcome a `FitResult`.
+- `Checkpoints` keeps its state on disk: a fit that was killed goes on from the last checkpoint and, on a
+  CPU with the same number of threads, ends with the very bits of an undisturbed one.
+- `CrossEntropy` and `DistillationLoss` are losses; a `Loss` is anything with their signature.
+- `StepHook` lets a mask, a fake-quantizer or a growing sparsity take part in every step.
+- `evaluate` gives loss and accuracy on a split; `pick_device` reads the setting `device`.
+"""
+
+from overwinter.models import StepHook
+from overwinter.training.checkpoints import Checkpoints
+from overwinter.training.device import pick_device
+from overwinter.training.evaluation import Score, evaluate
+from overwinter.training.loop import fit
+from overwinter.training.losses import CrossEntropy, DistillationLoss, Loss
+from overwinter.training.result import EpochRecord, FitResult
+from overwinter.training.schedule import learning_rate_at
+
+__all__ = [
+    "Checkpoints",
+    "CrossEntropy",
+    "DistillationLoss",
+    "EpochRecord",
+    "FitResult",
+    "Loss",
+    "Score",
+    "StepHook",
+    "evaluate",
+    "fit",
+    "learning_rate_at",
+    "pick_device",
+]

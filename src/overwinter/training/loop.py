@@ -1,0 +1,249 @@
+"""The training loop.
+
+Everything random in a step (the order of the data, augmentation, dropout) is drawn from generators that are
+seeded by (seed, step), so a fit that goes on from a checkpoint sees what an undisturbed one sees, also in
+mid-epoch.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+from overwinter.config.groups import FitConfig
+from overwinter.data import Batches, tensors
+from overwinter.errors import OverwinterError
+from overwinter.models import StepHook
+from overwinter.training.checkpoints import Checkpoints
+from overwinter.training.device import autocast, fast_layout, laid_out
+from overwinter.training.evaluation import evaluate
+from overwinter.training.losses import CrossEntropy, Loss
+from overwinter.training.result import EpochRecord, FitResult
+from overwinter.training.schedule import learning_rate_at
+from overwinter.training.state import FitState
+
+Progress = Callable[..., None]
+
+
+def fit(
+    model: nn.Module,
+    train: Dataset[Any],
+    validation: Dataset[Any],
+    settings: FitConfig,
+    *,
+    seed: int,
+    device: torch.device,
+    threads: int | None = None,
+    hooks: Sequence[StepHook] = (),
+    loss: Loss | None = None,
+    checkpoints: Path | None = None,
+    progress: Progress | None = None,
+) -> FitResult:
+    """Fit ``model`` in place to ``train``, and keep its best weights by the loss on ``validation``.
+
+    AdamW with a warm-up and a cosine; gradients clipped; stops early when the validation loss no longer
+    improves. Only epochs that all hooks call settled can be the best.
+
+    Args:
+        model: trained in place; on the CPU and in evaluation mode when this returns.
+        train: map-style dataset of (float tensor, int label).
+        validation: likewise.
+        settings: epochs, batch size, learning rate, ...
+        seed: of everything random in here. The global generators are seeded anew in every step.
+        device: where to compute.
+        threads: CPU threads; None leaves torch's choice.
+        hooks: called around every optimizer step.
+        loss: what to minimise; None is the cross entropy with ``settings.label_smoothing``.
+        checkpoints: folder for checkpoints; None keeps none.
+        progress: called as ``progress(done, total, **figures)`` after every optimizer step. It may raise:
+            the fit then saves a checkpoint and lets the exception out.
+
+    Raises:
+        OverwinterError: the loss became NaN or infinite.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    run = _Fit(
+        laid_out(model).to(device),
+        train,
+        validation,
+        settings,
+        seed,
+        device,
+        hooks,
+        loss,
+        checkpoints,
+        progress,
+    )
+    return run.run()
+
+
+class _Fit:
+    """One fit: what stays the same from step to step; what changes is in its `FitState`."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        train: Dataset[Any],
+        validation: Dataset[Any],
+        settings: FitConfig,
+        seed: int,
+        device: torch.device,
+        hooks: Sequence[StepHook],
+        loss: Loss | None,
+        checkpoints: Path | None,
+        progress: Progress | None,
+    ) -> None:
+        self.settings, self.seed, self.device, self.hooks = settings, seed, device, tuple(hooks)
+        self.batches = Batches(train, batch_size=settings.batch_size, seed=seed, device=device)
+        self.validation = tensors(validation)
+        self.total = settings.epochs * len(self.batches)
+        self.loss = loss if loss is not None else CrossEntropy(settings.label_smoothing)
+        self.progress = progress if progress is not None else _silent
+        self.state = FitState(model, _optimizer(model, settings), self.hooks)
+        purpose = {"settings": asdict(settings), "seed": seed, "steps": self.total}
+        self.checkpoints = Checkpoints(checkpoints, purpose) if checkpoints is not None else None
+
+    def run(self) -> FitResult:
+        resumed = self._resume()
+        saved_at = time.monotonic()
+        while not self._finished():
+            epoch, start = divmod(self.state.step, len(self.batches))
+            for inputs, labels in self._seeded_batches(epoch, start):
+                self._step(inputs, labels)
+                if self.state.step % len(self.batches) == 0:
+                    self._end_epoch()
+                if time.monotonic() - saved_at >= self.settings.checkpoint_interval_s:
+                    self._save()
+                    saved_at = time.monotonic()
+                self._tell()
+        return self._result(resumed)
+
+    def _seeded_batches(self, epoch: int, start: int) -> Any:
+        batches = self.batches.epoch(epoch, start=start)
+        while True:
+            # Before the batch is fetched: a data set may draw from the global generators too.
+            _seed_globally(self.seed, self.state.step)
+            batch = next(batches, None)
+            if batch is None:
+                return
+            yield batch
+
+    def _step(self, inputs: torch.Tensor, labels: torch.Tensor) -> None:
+        state, step = self.state, self.state.step + 1
+        state.model.train()
+        _set_learning_rate(state.optimizer, self._learning_rate(step))
+        with autocast(self.device, self.settings.precision):
+            inputs = fast_layout(inputs)
+            loss = self.loss(state.model(inputs), labels, inputs)
+        value = self._finite(float(loss.detach()), step)
+        state.optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        nn.utils.clip_grad_norm_(state.model.parameters(), self.settings.gradient_clip_norm)
+        for hook in self.hooks:
+            hook.before_step(step, self.total)
+        state.optimizer.step()
+        for hook in self.hooks:
+            hook.after_step(step, self.total)
+        state.took_step(value)
+
+    def _end_epoch(self) -> None:
+        state = self.state
+        score = evaluate(state.model, *self.validation)
+        epoch = state.step // len(self.batches)
+        self._finite(score.loss, state.step)
+        record = EpochRecord(
+            epoch=epoch,
+            training_loss=state.loss_sum / len(self.batches),
+            validation_loss=score.loss,
+            validation_accuracy=score.accuracy,
+        )
+        state.ended_epoch(record, settled=all(hook.settled(state.step, self.total) for hook in self.hooks))
+
+    def _finished(self) -> bool:
+        patience = self.settings.patience_epochs
+        return self.state.step >= self.total or (0 < patience <= self.state.epochs_without_gain)
+
+    def _finite(self, value: float, step: int) -> float:
+        if not math.isfinite(value):
+            epoch = (step - 1) // len(self.batches) + 1
+            raise OverwinterError(
+                f"The loss is {value} in epoch {epoch}, step {step} of {self.total}, at a learning rate of "
+                f"{self._learning_rate(step):.3g}.\nLower the learning rate (its peak is "
+                f"{self.settings.learning_rate:g}), lengthen the warm-up, or look for NaN in the data."
+            )
+        return value
+
+    def _learning_rate(self, step: int) -> float:
+        settings = self.settings
+        return learning_rate_at(
+            step, self.total, peak=settings.learning_rate, warmup_fraction=settings.warmup_fraction
+        )
+
+    def _tell(self) -> None:
+        try:
+            self.progress(self.state.step, self.total, **self.state.figures())
+        except BaseException:
+            # A budget, a signal, a person: whatever it is, the work so far is kept before it goes on its way.
+            self._save()
+            raise
+
+    def _save(self) -> None:
+        if self.checkpoints is not None:
+            self.checkpoints.save(self.state.step, self.state.tensors(), self.state.progress())
+
+    def _resume(self) -> bool:
+        found = self.checkpoints.load() if self.checkpoints is not None else None
+        if found is None:
+            return False
+        self.state.take_up(*found)
+        return True
+
+    def _result(self, resumed: bool) -> FitResult:
+        state = self.state
+        model, best = state.best_model(), state.best_record
+        return FitResult(
+            model=model.to("cpu").eval(),
+            history=tuple(state.history),
+            best_validation_loss=best.validation_loss,
+            best_validation_accuracy=best.validation_accuracy,
+            epochs_run=len(state.history),
+            steps=state.step,
+            resumed=resumed,
+        )
+
+
+def _optimizer(model: nn.Module, settings: FitConfig) -> torch.optim.AdamW:
+    """AdamW; biases and normalisations, which have one dimension, don't decay."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [each for each in trained if each.dim() > 1], "weight_decay": settings.weight_decay},
+        {"params": [each for each in trained if each.dim() <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=settings.learning_rate)
+
+
+def _set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
+
+
+def _seed_globally(seed: int, step: int) -> None:
+    mixed = int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
+    torch.manual_seed(mixed)
+    np.random.seed(mixed)  # noqa: NPY002 - the legacy generator is what a user's data set may draw from
+    random.seed(mixed)
+
+
+def _silent(done: int, total: int, **figures: float) -> None:
+    pass

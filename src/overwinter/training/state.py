@@ -1,0 +1,139 @@
+"""What changes from step to step of a fit, and therefore goes into a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import nn
+
+from overwinter.models import StepHook, unique_state
+from overwinter.training.result import EpochRecord
+
+
+class FitState:
+    """Weights, optimizer, hooks, the best weights so far, and the story of the epochs.
+
+    Attributes:
+        step: optimizer steps done.
+        loss_sum: of the losses of this epoch's steps.
+        history: of the epochs done.
+        epochs_without_gain: epochs since the best one, counted from the first settled one.
+    """
+
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, hooks: Sequence[StepHook]) -> None:
+        self.model, self.optimizer, self.hooks = model, optimizer, hooks
+        self.step = 0
+        self.loss_sum = 0.0
+        self.history: list[EpochRecord] = []
+        self.epochs_without_gain = 0
+        self._last_loss = 0.0
+        self._best_epoch = 0
+        self._best: dict[str, torch.Tensor] = {}
+
+    @property
+    def best_record(self) -> EpochRecord:
+        """The epoch whose weights are the best."""
+        return self.history[self._best_epoch - 1]
+
+    def took_step(self, loss: float) -> None:
+        """Count a step."""
+        self.step += 1
+        self.loss_sum += loss
+        self._last_loss = loss
+
+    def ended_epoch(self, record: EpochRecord, *, settled: bool) -> None:
+        """Count an epoch; keep its weights if they may be the result and are the best."""
+        self.history.append(record)
+        self.loss_sum = 0.0
+        if not settled:
+            return
+        if not self._best_epoch or record.validation_loss < self.best_record.validation_loss:
+            self._best_epoch = record.epoch
+            self._best = {name: tensor.clone() for name, tensor in unique_state(self.model).items()}
+            self.epochs_without_gain = 0
+        else:
+            self.epochs_without_gain += 1
+
+    def best_model(self) -> nn.Module:
+        """Return the model with the best weights."""
+        with torch.no_grad():
+            for name, tensor in unique_state(self.model).items():
+                tensor.copy_(self._best[name])
+        return self.model
+
+    def figures(self) -> dict[str, float]:
+        """Return what a person wants to see after a step."""
+        figures = {"epoch": float(len(self.history)), "loss": self._last_loss}
+        if self.history:
+            figures["validation_accuracy"] = self.history[-1].validation_accuracy
+        return figures
+
+    def progress(self) -> dict[str, Any]:
+        """Return the numbers for a checkpoint, as JSON."""
+        return {
+            "step": self.step,
+            "loss_sum": self.loss_sum,
+            "last_loss": self._last_loss,
+            "best_epoch": self._best_epoch,
+            "epochs_without_gain": self.epochs_without_gain,
+            "history": [asdict(record) for record in self.history],
+        }
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return the tensors for a checkpoint, contiguous copies on the CPU."""
+        named = dict(_prefixed("model", unique_state(self.model)))
+        named.update(_prefixed("best", self._best))
+        for index, slots in self.optimizer.state_dict()["state"].items():
+            named.update(_prefixed(f"optimizer.{index}", slots))
+        for number, hook in enumerate(self.hooks):
+            named.update(_prefixed(f"hook.{number}", hook.state_dict()))
+        return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in named.items()}
+
+    def take_up(self, tensors: Mapping[str, torch.Tensor], progress: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.step = progress["step"]
+        self.loss_sum = progress["loss_sum"]
+        self._last_loss = progress["last_loss"]
+        self._best_epoch = progress["best_epoch"]
+        self.epochs_without_gain = progress["epochs_without_gain"]
+        self.history = [EpochRecord(**record) for record in progress["history"]]
+        with torch.no_grad():
+            for name, tensor in unique_state(self.model).items():
+                tensor.copy_(tensors[f"model.{name}"])
+        self._best = {name: tensor.clone() for name, tensor in _under("best", tensors).items()}
+        self._load_optimizer(tensors)
+        for number, hook in enumerate(self.hooks):
+            hook.load_state_dict(_under(f"hook.{number}", tensors))
+
+    def _load_optimizer(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        slots: dict[int, dict[str, torch.Tensor]] = {
+            index: {} for index in range(len(_optimized(self.optimizer)))
+        }
+        for name, tensor in _under("optimizer", tensors).items():
+            index, slot = name.split(".", 1)
+            slots[int(index)][slot] = tensor
+        for parameter, own in zip(_optimized(self.optimizer), slots.values(), strict=True):
+            # In the parameter's memory layout, as the optimizer would have made them.
+            own.update({slot: _laid_out_like(parameter, tensor) for slot, tensor in own.items()})
+        whole = self.optimizer.state_dict()
+        self.optimizer.load_state_dict({"state": slots, "param_groups": whole["param_groups"]})
+
+
+def _optimized(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _laid_out_like(parameter: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
+    return torch.empty_like(parameter).copy_(tensor) if tensor.shape == parameter.shape else tensor
+
+
+def _prefixed(prefix: str, tensors: Mapping[str, torch.Tensor]) -> Iterable[tuple[str, torch.Tensor]]:
+    return ((f"{prefix}.{name}", tensor) for name, tensor in tensors.items())
+
+
+def _under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    start = f"{prefix}."
+    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}

@@ -1,0 +1,69 @@
+"""Hibernate: put the chosen form to sleep in a bundle that wakes only if it gives the recorded answers.
+
+Reads `outputs/evaluate/chosen.json` and the model that it names. Leaves `outputs/hibernate/bundle/`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import overwinter as ow
+from overwinter.files import read_json
+from overwinter.units import format_bytes, format_duration
+
+
+def main(stage: ow.pipeline.Stage) -> None:
+    """Build the chosen form for its runtime, bundle it, and see it wake in a fresh process."""
+    settings, trusted = stage.config.hibernate, stage.config.trusted_targets
+    form, runtime = chosen(stage)
+    data = ow.data.load_data(stage.config.data, trusted=trusted)
+    canary_inputs, _ = ow.data.tensors(data.split("validation"), limit=settings.canary_samples)
+
+    with tempfile.TemporaryDirectory() as scratch:
+        payload = Path(scratch) / runtime
+        ow.runtime.build(model_of(stage, form), runtime, payload, trusted=trusted)
+        bundle = ow.hibernation.hibernate(
+            stage.out("bundle"),
+            payload=payload,
+            form=form,
+            runtime=runtime,
+            labels=data.labels,
+            preprocessing=data.preprocessing,
+            canary_inputs=canary_inputs.numpy(),
+            canary_tolerance=settings.canary_tolerance,
+            production_energy_j=production_energy_j(stage),
+            lineage=stage.lineage(),
+            trusted=trusted,
+        )
+
+    wakes = ow.hibernation.measure_wake(bundle.folder, repeats=settings.wake_repeats, trusted=trusted)
+    size = format_bytes(bundle.size_bytes)
+    stage.say(
+        f"{form}@{runtime} sleeps in {size}; a fresh process wakes it in {format_duration(wakes.median_s)}"
+    )
+    stage.save_metrics({"size_bytes": bundle.size_bytes, "wake_duration_s": wakes.median_s})
+
+
+def chosen(stage: ow.pipeline.Stage) -> tuple[str, str]:
+    """Return the form and the runtime that evaluate chose."""
+    choice = read_json(stage.input("evaluate", "chosen.json"), remedy="Run `dvc repro evaluate`.")
+    return choice["form"], choice["runtime"]
+
+
+def model_of(stage: ow.pipeline.Stage, form: str) -> Path:
+    """Return the saved model of a form."""
+    models = {"dense": stage.input("train"), "sparse": stage.input("sparsify")}
+    return (models | ow.quantization.read_forms(stage.input("quantize")))[form]
+
+
+def production_energy_j(stage: ow.pipeline.Stage) -> float | None:
+    """Return the joules that went into the model, as its stages recorded them; None if one has no record."""
+    records = [stage.input(need, "energy.json") for need in ("train", "sparsify", "quantize", "evaluate")]
+    if not all(record.exists() for record in records):
+        return None
+    return sum(read_json(record, remedy="Run `dvc repro`.")["energy_j"] for record in records)
+
+
+if __name__ == "__main__":
+    ow.pipeline.run_stage("hibernate", main)

@@ -1,0 +1,81 @@
+"""Remove weights or channels from the dense model, and fine-tune what is left to answer like it."""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+import overwinter as ow
+
+
+def main(stage: ow.pipeline.Stage) -> None:
+    """Sparsify, fine-tune, and count what is gone from the saved weights."""
+    config, trusted = stage.config, stage.config.trusted_targets
+    data = ow.data.load_data(config.data, trusted=trusted)
+    dense = ow.models.load_description(stage.input("train"))
+    model = ow.models.load_model(stage.input("train"), trusted=trusted)
+
+    sparsifier = ow.sparsity.open_sparsifier(config.sparsify)
+    hooks = sparsifier.prepare(model, data.split("train"))
+    epochs = fine_tune(stage, data, model, hooks)
+    report = sparsifier.report(model)
+    for layer, reason in report.left_alone.items():
+        stage.say(f"left alone: {layer}: {reason}")
+
+    saved = ow.models.save_model(
+        stage.out("model"),
+        model,
+        form="dense" if config.sparsify.method == "none" else "sparse",
+        model_config=dense["model"],
+        input_shape=dense["input_shape"],
+        lineage=stage.lineage(),
+    )
+    score = ow.training.evaluate(model, *ow.data.tensors(data.split("validation")))
+    stage.save_metrics(
+        {
+            "accuracy": score.accuracy,
+            "loss": score.loss,
+            "epochs": epochs,
+            "parameters": saved["parameters"],
+            "parameters_dense": dense["parameters"],
+            "size_bytes": ow.models.stored_bytes(saved),
+            "sparsity": saved["sparsity"],
+            "report": report.to_json(),
+        }
+    )
+
+
+def fine_tune(
+    stage: ow.pipeline.Stage,
+    data: ow.data.DataSource,
+    model: nn.Module,
+    hooks: Sequence[ow.training.StepHook],
+) -> int:
+    """Fine-tune ``model`` in place with the dense model as its teacher; return the epochs it took."""
+    config = stage.config
+    chosen = config.sparsify
+    if not isinstance(chosen, ow.config.groups.FineTunedSparsifyConfig):
+        return 0
+    teacher = ow.models.load_model(stage.input("train"), trusted=config.trusted_targets)
+    fitted = ow.training.fit(
+        model,
+        data.split("train"),
+        data.split("validation"),
+        chosen.fit,
+        seed=config.seed,
+        device=ow.training.pick_device(config.device),
+        threads=config.threads,
+        hooks=hooks,
+        loss=ow.training.DistillationLoss(
+            teacher,
+            weight=chosen.distillation_weight,
+            temperature=chosen.distillation_temperature,
+            label_smoothing=chosen.fit.label_smoothing,
+        ),
+        checkpoints=stage.checkpoints,
+        progress=stage.progress,
+    )
+    return fitted.epochs_run
+
+
+if __name__ == "__main__":
+    ow.pipeline.run_stage("sparsify", main)

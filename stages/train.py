@@ -1,0 +1,50 @@
+"""Train the dense model, from which all later stages start."""
+
+import overwinter as ow
+
+
+def main(stage: ow.pipeline.Stage) -> None:
+    """Fit the model to the training split and keep its best weights by the loss on the validation split."""
+    config, trusted = stage.config, stage.config.trusted_targets
+    data = ow.data.load_data(config.data, trusted=trusted)
+    train, validation = data.split("train"), data.split("validation")
+    inputs, _ = ow.data.tensors(train, limit=1)
+
+    model = ow.models.build_model(config.model, trusted=trusted, seed=config.seed)
+    fitted = ow.training.fit(
+        model,
+        train,
+        validation,
+        config.train,
+        seed=config.seed,
+        device=ow.training.pick_device(config.device),
+        threads=config.threads,
+        checkpoints=stage.checkpoints,
+        progress=stage.progress,
+    )
+    stage.say(
+        f"{100 * fitted.best_validation_accuracy:.2f} % on validation after {fitted.epochs_run} epochs"
+        + (", resumed from a checkpoint" if fitted.resumed else "")
+    )
+
+    saved = ow.models.save_model(
+        stage.out("model"),
+        fitted.model,
+        form="dense",
+        model_config=config.model,
+        input_shape=inputs.shape[1:],
+        lineage=stage.lineage(),
+    )
+    stage.save_metrics(
+        {
+            "accuracy": fitted.best_validation_accuracy,
+            "loss": fitted.best_validation_loss,
+            "epochs": fitted.epochs_run,
+            "parameters": saved["parameters"],
+            "size_bytes": ow.models.stored_bytes(saved),
+        }
+    )
+
+
+if __name__ == "__main__":
+    ow.pipeline.run_stage("train", main)

@@ -1,0 +1,54 @@
+"""Budgets as a configuration gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from overwinter.budget import Budget, parse_budget
+from overwinter.config.groups.budget import BudgetConfig
+from overwinter.ledger import ExecutionRecord
+
+CONFIGS = Path(__file__).parents[2] / "configs" / "budget"
+
+
+@pytest.fixture(scope="session")
+def config() -> Callable[..., BudgetConfig]:
+    """Return configs/budget/default.yaml under its schema, with other values in it."""
+    base = OmegaConf.merge(OmegaConf.structured(BudgetConfig), OmegaConf.load(CONFIGS / "default.yaml"))
+
+    def made(**values: Any) -> BudgetConfig:
+        made_config = OmegaConf.to_object(OmegaConf.merge(base, values))
+        assert isinstance(made_config, BudgetConfig)
+        return made_config
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def budget(config: Callable[..., BudgetConfig]) -> Callable[..., Budget]:
+    return lambda **values: parse_budget(config(**values))
+
+
+@pytest.fixture(scope="session")
+def energy() -> Callable[..., dict[str, Any]]:
+    """Return the content of an energy.json."""
+    usual = {"duration_s": 10.0, "energy_j": 100.0, "uncertainty_j": 5.0, "measured_fraction": 1.0, "carbon_g": 0.01}
+    return lambda **values: {**usual, **values}
+
+
+@pytest.fixture(scope="session")
+def record() -> Callable[..., ExecutionRecord]:
+    def made(**values: Any) -> ExecutionRecord:
+        nothing = dict.fromkeys(ExecutionRecord.__dataclass_fields__)
+        usual = {"id": "a", "stage": "train", "configuration_key": "key-1", "status": "done", "host": "here"}
+        usual |= {"started_utc": datetime(2026, 7, 1, tzinfo=UTC), "duration_s": 10.0}
+        usual |= {"resumed_j": 0.0, "resumed_carbon_g": 0.0, "resumed_duration_s": 0.0}
+        return ExecutionRecord(**{**nothing, **usual, **values})
+
+    return made

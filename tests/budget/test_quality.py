@@ -1,0 +1,65 @@
+"""Quality at a gate, against the dense model."""
+
+from __future__ import annotations
+
+import pytest
+
+from overwinter.budget import judge
+
+
+@pytest.fixture
+def gate(budget, energy):
+    def judged(quality, metrics, dense=None, **more):
+        made = budget(quality=quality, **more)
+        return judge(made, stage="sparsify", energy={"sparsify": energy()}, metrics=metrics, dense_metrics=dense)
+
+    return judged
+
+
+@pytest.mark.parametrize(
+    ("quality", "metrics", "dense", "passed"),
+    [
+        ({"min_accuracy": 0.9}, {"validation_accuracy": 0.9}, None, True),
+        ({"min_accuracy": 0.9}, {"validation_accuracy": 0.89}, None, False),
+        ({"max_accuracy_loss": 0.01}, {"validation_accuracy": 0.97}, {"validation_accuracy": 0.98}, True),
+        ({"max_accuracy_loss": 0.01}, {"validation_accuracy": 0.96}, {"validation_accuracy": 0.98}, False),
+        ({"max_accuracy_loss": 0.0}, {"validation_accuracy": 0.99}, {"validation_accuracy": 0.98}, True),
+        ({"max_loss_increase": 0.1}, {"validation_loss": 1.1}, {"validation_loss": 1.0}, True),
+        ({"max_loss_increase": 0.1}, {"validation_loss": 1.2}, {"validation_loss": 1.0}, False),
+        ({"max_loss_increase": 0.1}, {"perplexity": 12.0}, {"perplexity": 10.0}, False),
+        ({"max_loss_increase": 0.1}, {"loss": 0.0}, {"loss": 0.0}, True),
+    ],
+)
+def test_a_stage_is_judged_by_what_it_reports(gate, quality, metrics, dense, passed: bool):
+    verdict = gate(quality, metrics, dense)
+    assert verdict.passed is passed
+    assert len(verdict.reasons) == 1
+    assert ("Compress less" in verdict.refusal()) is not passed
+
+
+def test_a_stage_that_reports_no_quality_is_not_judged_by_it(gate):
+    assert gate({"max_accuracy_loss": 0.01}, {"steps": 10}, {"validation_accuracy": 0.9}).reasons == ()
+
+
+def test_one_point_lost_is_one_point_whatever_the_rounding(gate):
+    assert gate({"max_accuracy_loss": 0.01}, {"accuracy": 0.97}, {"accuracy": 0.98}).passed  # 0.98 - 0.97 > 0.01
+
+
+def test_at_the_end_the_chosen_form_is_judged_against_the_dense_one(gate):
+    metrics = {"dense": {"accuracy": 0.98}, "chosen": {"name": "int8", "accuracy": 0.95}, "candidates": {}}
+    verdict = gate({"max_accuracy_loss": 0.01}, metrics)
+    assert not verdict.passed
+    assert "accuracy 0.9500, dense 0.9800" in verdict.refusal()
+
+
+@pytest.mark.parametrize("quality", [{"min_accuracy": 0.9}, {"max_accuracy_loss": 0.01}, {"max_loss_increase": 0.1}])
+def test_at_the_end_a_missing_figure_is_no_pass(gate, quality):
+    verdict = gate(quality, {"dense": {"size_bytes": 1}, "chosen": {"size_bytes": 1}})
+    assert not verdict.passed
+    assert verdict.reasons[0].value is None
+
+
+def test_the_mode_warn_lets_it_through(gate):
+    verdict = gate({"min_accuracy": 0.9}, {"accuracy": 0.5}, mode="warn")
+    assert verdict.passed
+    assert "accuracy 0.5000" in verdict.warnings[0]

@@ -1,0 +1,89 @@
+"""Net saving and payback: does compression pay?"""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from overwinter.budget import judge
+
+
+def form(joules: float, low: float | None = None, high: float | None = None) -> dict:
+    interval = {} if low is None else {"energy_per_answer_ci_j": [low, high]}
+    return {"energy_per_answer_j": joules, **interval}
+
+
+@pytest.fixture(scope="session")
+def gate(budget, energy):
+    def judged(dense, chosen, **values):
+        spent = {"train": energy(energy_j=5000.0), "sparsify": energy(energy_j=60.0), "quantize": energy(energy_j=40.0)}
+        metrics = {"dense": dense, "chosen": {"name": "int8", **chosen}, "candidates": {}}
+        return judge(budget(**values), stage="evaluate", energy={**spent, "evaluate": energy()}, metrics=metrics)
+
+    return judged
+
+
+def test_a_saving_beyond_the_interval_passes(gate):
+    verdict = gate(form(1.0, 0.9, 1.1), form(0.5, 0.4, 0.6), net_saving=True)
+    assert verdict.passed
+    assert verdict.reasons[0].value == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("chosen", [form(0.95, 0.85, 1.05), form(1.2, 1.15, 1.25), form(0.8, 0.7, 0.9), form(0.5)])
+def test_no_saving_beyond_the_interval_is_refused(gate, chosen):
+    verdict = gate(form(1.0, 0.9, 1.1), chosen, net_saving=True)
+    assert not verdict.passed
+    assert verdict.reasons[0].limit == "budget.net_saving"
+
+
+def test_a_stage_without_both_forms_is_not_judged_by_saving(budget, energy):
+    saving = budget(net_saving=True, payback={"answers": 1})
+    assert judge(saving, stage="train", energy={"train": energy()}, metrics={"accuracy": 0.9}).reasons == ()
+
+
+@pytest.mark.parametrize(
+    ("payback", "passed"),
+    [
+        ({"answers": 200}, True),  # 100 J at 0.5 J an answer
+        ({"answers": 199}, False),
+        ({"days": 2, "answers_per_day": 100}, True),
+        ({"days": 1, "answers_per_day": 199}, False),
+        ({"answers": 1000, "days": 1, "answers_per_day": 10}, False),
+    ],
+)
+def test_the_joules_of_compressing_are_earned_back_in_time_or_not(gate, payback, passed: bool):
+    verdict = gate(form(1.0, 1.0, 1.0), form(0.5, 0.5, 0.5), payback=payback)
+    assert verdict.passed is passed
+    assert {reason.value for reason in verdict.reasons} == {200.0}
+    assert "100 J spent on compressing are earned back after 200 answers" in verdict.reasons[0].message
+
+
+def test_which_stages_have_to_be_earned_back_is_declared(gate):
+    verdict = gate(form(1.0), form(0.5), payback={"answers": 10**6, "stages": ["train", "sparsify", "quantize"]})
+    assert verdict.reasons[0].value == 10_200
+
+
+def test_what_saves_nothing_is_never_earned_back(gate):
+    for chosen in (form(1.0), form(2.0), {}):
+        verdict = gate(form(1.0), chosen, payback={"answers": 10**15})
+        assert not verdict.passed
+        assert verdict.reasons[0].value is None
+        assert "never earned back" in verdict.refusal()
+
+
+def test_a_doubtful_payback_passes_with_a_warning(gate):
+    late = gate(form(1.0, 0.9, 1.1), form(0.5, 0.4, 0.6), payback={"answers": 250})
+    never = gate(form(1.0, 0.5, 1.5), form(0.5, 0.1, 0.9), payback={"answers": 250})
+    assert late.passed
+    assert never.passed
+    assert "far end, they are earned back after 334 answers" in late.warnings[0]
+    assert "earned back never" in never.warnings[0]
+
+
+@given(st.floats(1e-6, 1e3), st.floats(1e-6, 1e3), st.integers(1, 10**12))
+def test_payback_is_just_when_the_answers_saving_covers_the_joules(gate, dense_j: float, chosen_j: float, answers: int):
+    passed = gate(form(dense_j), form(chosen_j), payback={"answers": answers}).passed
+    saved_j = (dense_j - chosen_j) * answers
+    if abs(saved_j - 100.0) > 1e-6 * max(100.0, dense_j * answers):
+        assert passed == (saved_j > 100.0)

@@ -1,0 +1,36 @@
+import pytest
+import torch
+
+from overwinter import models
+
+CONVNET = {
+    "_target_": "overwinter.models.ConvNet",
+    "input_shape": [1, 8, 8],
+    "classes": 3,
+    "channels": [4, 6],
+    "pool_after": [1],
+}
+
+
+@pytest.fixture
+def config():
+    return dict(CONVNET)
+
+
+@pytest.fixture
+def convnet(config):
+    return models.build_model(config, trusted=[]).eval()
+
+
+@pytest.fixture
+def images():
+    return torch.randn(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def save(tmp_path):
+    def save(model, config, **changes):
+        arguments = {"form": "dense", "input_shape": [1, 8, 8], "lineage": {"stage": "train"}, **changes}
+        return models.save_model(tmp_path / "model", model, model_config=config, **arguments)
+
+    return save

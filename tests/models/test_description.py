@@ -1,0 +1,29 @@
+import pytest
+
+from overwinter import manifest
+from overwinter.errors import IntegrityError
+from overwinter.models import load_description
+
+
+def reseal(folder, **changes):
+    path = folder / "model.json"
+    content = manifest.read_sealed(path, remedy="") | changes
+    manifest.write_sealed(path, {key: value for key, value in content.items() if value != "left out"})
+
+
+def test_a_newer_schema_is_refused(convnet, config, save, tmp_path):
+    save(convnet, config)
+    reseal(tmp_path / "model", schema=2)
+    with pytest.raises(IntegrityError, match="schema 2; this Overwinter reads 1"):
+        load_description(tmp_path / "model")
+
+
+@pytest.mark.parametrize("key", ["form", "tensors", "files", "input_shape", "quantization"])
+def test_a_missing_key_is_named(convnet, config, save, tmp_path, key):
+    save(convnet, config)
+    reseal(tmp_path / "model", **{key: "left out"})
+    if key == "quantization":  # none is what an unquantized model has
+        assert load_description(tmp_path / "model").get(key) is None
+        return
+    with pytest.raises(IntegrityError, match=f"lacks {key}"):
+        load_description(tmp_path / "model")

@@ -1,0 +1,139 @@
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from overwinter.errors import IntegrityError, OverwinterError
+from overwinter.models import build_model, load_description, load_model, save_model, stored_bytes
+
+
+class Tied(nn.Module):
+    def __init__(self, width: int):
+        super().__init__()
+        self.embedding = nn.Embedding(7, width)
+        self.head = nn.Linear(width, 7, bias=False)
+        self.head.weight = self.embedding.weight
+
+    def forward(self, tokens):
+        return self.head(self.embedding(tokens))
+
+
+def test_a_saved_model_gives_the_same_answers(convnet, config, images, save, tmp_path):
+    save(convnet, config)
+    assert torch.equal(load_model(tmp_path / "model", trusted=[])(images), convnet(images))
+
+
+def test_equal_models_have_equal_bytes(convnet, config, tmp_path):
+    for name in ("a", "b"):
+        save_model(
+            tmp_path / name, convnet, form="dense", model_config=config, input_shape=[1, 8, 8], lineage={}
+        )
+    for file in ("model.json", "weights.safetensors"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_the_description_counts_what_was_saved(convnet, config, save, tmp_path):
+    with torch.no_grad():
+        convnet.head.weight[:2] = 0.0
+    saved = save(convnet, config)
+    prunable = [entry for entry in saved["tensors"].values() if len(entry["shape"]) > 1]
+    total = sum(torch.Size(entry["shape"]).numel() for entry in prunable)
+    assert saved["sparsity"] == pytest.approx(12 / total)
+    assert saved["tensors"]["head.weight"] == {"shape": [3, 6], "dtype": "float32", "nonzero": 6}
+    assert saved["parameters"] == sum(each.numel() for each in convnet.parameters())
+    assert stored_bytes(saved) == (tmp_path / "model" / "weights.safetensors").stat().st_size
+    assert load_description(tmp_path / "model") == saved
+
+
+def test_a_tied_weight_is_stored_once_and_tied_again(tmp_path):
+    config = {"_target_": f"{__name__}.Tied", "width": 4}
+    saved = save_model(
+        tmp_path, Tied(4), form="dense", model_config=config, input_shape=[1], lineage={}
+    )
+    assert list(saved["tensors"]) == ["embedding.weight"]
+    rebuilt = load_model(tmp_path, trusted=[__name__])
+    assert rebuilt.head.weight is rebuilt.embedding.weight
+
+
+def test_a_nan_is_not_saved(convnet, config, save, tmp_path):
+    with torch.no_grad():
+        convnet.head.bias[0] = float("nan")
+    with pytest.raises(OverwinterError, match=r"head\.bias holds NaN"):
+        save(convnet, config)
+    assert not (tmp_path / "model" / "model.json").exists()
+
+
+def test_code_that_changed_since_is_refused(convnet, config, save, tmp_path):
+    save(convnet, config | {"channels": [4, 6, 8]})
+    with pytest.raises(IntegrityError, match=r"missing tensors .*features\.3\.0\.weight"):
+        load_model(tmp_path / "model", trusted=[])
+
+
+def test_a_form_that_is_no_torch_module_is_refused(tmp_path):
+    from overwinter.models import write_description
+
+    (tmp_path / "model.onnx").write_bytes(b"graph")
+    write_description(
+        tmp_path,
+        form="int8_static",
+        model_config={},
+        input_shape=[1],
+        parameters=1,
+        sparsity=0.0,
+        tensors={},
+        files=["model.onnx"],
+        lineage={},
+    )
+    with pytest.raises(IntegrityError, match="'int8_static', which is no torch module"):
+        load_model(tmp_path, trusted=[])
+
+
+@pytest.fixture(scope="module")
+def saved_folder(tmp_path_factory):
+    config = {"_target_": "overwinter.models.ConvNet", "input_shape": [1, 2, 2], "classes": 2, "channels": [2]}
+    folder = tmp_path_factory.mktemp("saved") / "model"
+    model = build_model(config, trusted=[])
+    save_model(folder, model, form="dense", model_config=config, input_shape=[1, 2, 2], lineage={})
+    return folder
+
+
+def damaged(folder: Path, name: str, damage) -> None:
+    """Check that a damaged copy of a saved model is refused."""
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(shutil.copytree(folder, Path(scratch) / "model"))
+        content = (copy / name).read_bytes()
+        (copy / name).write_bytes(damage(content))
+        with pytest.raises(IntegrityError):
+            load_model(copy, trusted=[])
+
+
+FILES = st.sampled_from(["model.json", "weights.safetensors"])
+
+
+@settings(deadline=None)
+@given(name=FILES, position=st.integers(0, 100_000), mask=st.integers(1, 255))
+def test_any_flipped_byte_is_found(saved_folder, name, position, mask):
+    def flip(content: bytes) -> bytes:
+        place = position % len(content)
+        return content[:place] + bytes([content[place] ^ mask]) + content[place + 1 :]
+
+    damaged(saved_folder, name, flip)
+
+
+@settings(deadline=None)
+@given(name=FILES, kept=st.integers(0, 100_000))
+def test_any_truncation_is_found(saved_folder, name, kept):
+    damaged(saved_folder, name, lambda content: content[: kept % len(content)])
+
+
+@pytest.mark.parametrize("name", ["model.json", "weights.safetensors"])
+def test_a_missing_file_is_found(saved_folder, tmp_path, name):
+    copy = Path(shutil.copytree(saved_folder, tmp_path / "model"))
+    (copy / name).unlink()
+    with pytest.raises(IntegrityError, match=name):
+        load_model(copy, trusted=[])
