@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from torch import nn
+from torch.utils.data import Dataset
 
 import overwinter as ow
 
@@ -11,12 +12,13 @@ def main(stage: ow.pipeline.Stage) -> None:
     """Sparsify, fine-tune, and count what is gone from the saved weights."""
     config, trusted = stage.config, stage.config.trusted_targets
     data = ow.data.load_data(config.data, trusted=trusted)
+    train, validation = data.split("train"), data.split("validation")
     dense = ow.models.load_description(stage.input("train"))
     model = ow.models.load_model(stage.input("train"), trusted=trusted)
 
     sparsifier = ow.sparsity.open_sparsifier(config.sparsify)
-    hooks = sparsifier.prepare(model, data.split("train"))
-    epochs = fine_tune(stage, data, model, hooks)
+    hooks = sparsifier.prepare(model, train)
+    epochs = fine_tune(stage, model, train, validation, hooks)
     report = sparsifier.report(model)
     for layer, reason in report.left_alone.items():
         stage.say(f"left alone: {layer}: {reason}")
@@ -29,7 +31,7 @@ def main(stage: ow.pipeline.Stage) -> None:
         input_shape=dense["input_shape"],
         lineage=stage.lineage(),
     )
-    score = ow.training.evaluate(model, *ow.data.tensors(data.split("validation")))
+    score = ow.training.evaluate(model, *ow.data.tensors(validation))
     stage.save_metrics(
         {
             "accuracy": score.accuracy,
@@ -46,8 +48,9 @@ def main(stage: ow.pipeline.Stage) -> None:
 
 def fine_tune(
     stage: ow.pipeline.Stage,
-    data: ow.data.DataSource,
     model: nn.Module,
+    train: Dataset,
+    validation: Dataset,
     hooks: Sequence[ow.training.StepHook],
 ) -> int:
     """Fine-tune ``model`` in place with the dense model as its teacher; return the epochs it took."""
@@ -58,8 +61,8 @@ def fine_tune(
     teacher = ow.models.load_model(stage.input("train"), trusted=config.trusted_targets)
     fitted = ow.training.fit(
         model,
-        data.split("train"),
-        data.split("validation"),
+        train,
+        validation,
         chosen.fit,
         seed=config.seed,
         device=ow.training.pick_device(config.device),

@@ -53,7 +53,7 @@ def test_any_truncation_is_found(kept):
 def test_what_was_never_sealed_is_refused(tmp_path, text):
     path = tmp_path / "content.json"
     path.write_text(text)
-    with pytest.raises(IntegrityError, match="content.json"):
+    with pytest.raises(IntegrityError, match=r"content\.json"):
         manifest.read_sealed(path, remedy="Do this.")
 
 

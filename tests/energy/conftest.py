@@ -1,4 +1,4 @@
-"""Settings from configs/, a clock that a test moves, powercap trees, and a stand-in NVML library that a test scripts."""
+"""Settings from configs/, a clock moved by hand, powercap trees, and a scripted stand-in NVML library."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def hand_driven(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Callable[..., EnergyMeter]:
-    """Build a meter on the hand-moved clock whose sampler never ticks by itself: `tick()` is called by the test."""
+    """Build a meter on the hand-moved clock whose sampler never ticks by itself: the test calls `tick`."""
     monkeypatch.setattr("overwinter.energy.sampler.Sampler.start", lambda self: None)
     monkeypatch.setattr("overwinter.energy.sampler.Sampler.stop", lambda self: self._stopped.set())
 

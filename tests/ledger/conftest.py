@@ -52,7 +52,13 @@ def begin() -> Callable[..., Execution]:
 def record() -> Callable[..., ExecutionRecord]:
     def made(**values: Any) -> ExecutionRecord:
         nothing = dict.fromkeys(ExecutionRecord.__dataclass_fields__)
-        usual = {"id": "a", "stage": "train", "run_id": "run-1", "configuration_key": "key-1", "status": "done"}
+        usual = {
+            "id": "a",
+            "stage": "train",
+            "run_id": "run-1",
+            "configuration_key": "key-1",
+            "status": "done",
+        }
         usual |= {"started_utc": datetime(2026, 7, 1, tzinfo=UTC), "host": "here", "heartbeats": 1}
         usual |= {"resumed_j": 0.0, "resumed_carbon_g": 0.0, "resumed_duration_s": 0.0}
         return ExecutionRecord(**{**nothing, **usual, **values})
@@ -66,7 +72,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)], capture_output=True, text=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if mounted.returncode != 0:
         pytest.skip(f"mounting a tmpfs needs root: {mounted.stderr.strip()}")

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 from contextlib import closing
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -63,7 +64,10 @@ def test_a_forked_child_opens_its_own(ledger: Ledger, begin):
             os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     mine.finish(status="done", exit_code=0)
-    assert [(each.stage, each.status) for each in ledger.executions()] == [("train", "done"), ("child", "done")]
+    assert [(each.stage, each.status) for each in ledger.executions()] == [
+        ("train", "done"),
+        ("child", "done"),
+    ]
 
 
 def test_a_ledger_deleted_under_us_is_begun_again_with_what_we_know(ledger: Ledger, path: Path, begin):
@@ -171,7 +175,10 @@ def test_on_a_full_disk_the_work_goes_on_and_the_record_is_made_up_for(small_dis
         filler.unlink()
         execution.heartbeat(energy_j=200.0)
         execution.finish(status="done", exit_code=0)
-        assert [(each.stage, each.energy_j) for each in ledger.executions()] == [("train", None), ("sparsify", 200.0)]
+        assert [(each.stage, each.energy_j) for each in ledger.executions()] == [
+            ("train", None),
+            ("sparsify", 200.0),
+        ]
 
 
 @pytest.mark.special
@@ -212,6 +219,10 @@ def test_a_read_only_disk_can_be_read_and_stops_nothing(small_disk: Path, heard,
 
 
 def fill(filler: Path) -> None:
-    with pytest.raises(OSError, match="No space"), filler.open("wb", buffering=0) as stream:
-        while True:
-            stream.write(b"x" * 512)
+    with filler.open("wb", buffering=0) as stream, pytest.raises(OSError, match="No space"):
+        endlessly(stream)
+
+
+def endlessly(stream: IO[bytes]) -> None:
+    while True:
+        stream.write(b"x" * 512)

@@ -32,9 +32,14 @@ def test_what_is_finished_is_there_in_full(ledger: Ledger, begin):
     execution = begin(ledger, experiment="blue-cat", params_digest="p", work=12.0)
     execution.heartbeat(energy_j=50.0, uncertainty_j=2.0, cost=0.5, currency="EUR", done=3, total=10)
     execution.finish(
-        status="done", exit_code=0, energy=ENERGY, metrics={"accuracy": 0.9}, artifact_digest="a", message=None
+        status="done",
+        exit_code=0,
+        energy=ENERGY,
+        metrics={"accuracy": 0.9},
+        artifact_digest="a",
+        message=None,
     )
-    (record,) = ledger.executions()
+    (record,) = ledger.executions(documents=True)
     assert record.status == "done"
     assert (record.energy_j, record.uncertainty_j, record.measured_fraction) == (100.0, 4.0, 0.8)
     assert (record.duration_s, record.idle_j, record.carbon_g) == (2.5, 30.0, 0.01)
@@ -132,10 +137,24 @@ def test_heartbeats_come_from_another_thread(ledger: Ledger, begin):
     assert {each.status for each in ledger.executions()} == {"done"}
 
 
-@given(st.lists(st.tuples(st.sampled_from(["rapl", "modelled", "nvml-power"]), st.floats(0, 1e9)), min_size=1))
+@given(
+    st.lists(st.tuples(st.sampled_from(["rapl", "modelled", "nvml-power"]), st.floats(0, 1e9)), min_size=1)
+)
 def test_the_sources_shares_add_up_to_the_whole(parts):
     text = sources({"components": [{"source": name, "energy_j": energy_j} for name, energy_j in parts]})
     shares = [float(part.split()[1]) for part in text.split(", ") if "%" in part]
     assert {part.split()[0] for part in text.split(", ")} == {name for name, _ in parts}
     if sum(energy_j for _, energy_j in parts):
         assert math.isclose(sum(shares), 100, abs_tol=1.5)
+
+
+def test_a_message_of_any_bytes_and_a_figure_of_any_type_do_not_cost_the_record(ledger: Ledger, begin):
+    begin(ledger).finish(
+        status="failed",
+        exit_code=1,
+        message="no file \udcff\x00.bin",
+        metrics={"loss": complex(1, 2), "nan": math.nan},
+    )
+    (record,) = ledger.executions(documents=True)
+    assert record.message == "no file \\udcff\x00.bin"
+    assert record.metrics["loss"] == "(1+2j)"

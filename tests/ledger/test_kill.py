@@ -1,7 +1,7 @@
 """`kill -9` at any moment: the ledger knows within a second's worth of power what an outside observer saw.
 
-The meter is simulated: joules are a function of the machine's monotonic clock, which parent and child share, so
-that the observer reads the very meter that the killed process fed the ledger from.
+The meter is simulated: joules are a function of the machine's monotonic clock, which parent and child share,
+so that the observer reads the very meter that the killed process fed the ledger from.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def killed_after(delay_s: float, path: Path) -> float:
 
 @pytest.mark.parametrize("kills", [25, pytest.param(100, marks=pytest.mark.slow)])
 def test_a_killed_run_s_joules_are_known_to_within_a_second(path: Path, kills: int):
-    chance = random.Random(kills)  # noqa: S311 - moments, not secrets
+    chance = random.Random(kills)
     with Ledger.open(path) as ledger:
         for kill in range(kills):
             observed_j = killed_after(chance.uniform(0.0, 0.4), path)

@@ -43,8 +43,12 @@ def test_a_ledger_that_is_not_there_is_empty_and_asking_does_not_make_it(ledger:
 
 
 def test_every_filter_finds_its_own(ledger: Ledger, begin):
-    begin(ledger, stage="train", run_id="aaaa", experiment="blue", configuration_key="k1").finish(status="done", exit_code=0)
-    begin(ledger, stage="quantize", run_id="aabb", configuration_key="k2").finish(status="failed", exit_code=1)
+    begin(ledger, stage="train", run_id="aaaa", experiment="blue", configuration_key="k1").finish(
+        status="done", exit_code=0
+    )
+    begin(ledger, stage="quantize", run_id="aabb", configuration_key="k2").finish(
+        status="failed", exit_code=1
+    )
     begin(ledger, stage="quantize", run_id="bbbb", configuration_key="k2")
 
     def found(**which: object) -> list[str]:
@@ -53,8 +57,8 @@ def test_every_filter_finds_its_own(ledger: Ledger, begin):
     assert found() == ["aaaa", "aabb", "bbbb"]
     assert found(stage="quantize") == ["aabb", "bbbb"]
     assert found(stage="quantize", status="running") == ["bbbb"]
-    assert found(run_id="aa") == ["aaaa", "aabb"]
-    assert found(run_id="a_") == []
+    assert found(run_id="aabb") == ["aabb"]
+    assert found(run_id="aa") == []
     assert found(experiment="blue") == ["aaaa"]
     assert found(configuration_key="k2") == ["aabb", "bbbb"]
     assert found(since_utc=datetime.now(UTC) - timedelta(minutes=1)) == ["aaaa", "aabb", "bbbb"]
@@ -139,7 +143,8 @@ def test_eight_processes_write_at_once(ledger: Ledger, path: Path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", EIGHT_WRITERS, str(path)]
     writers = [
-        subprocess.Popen([*command, f"run-{number}"], env=environment, stderr=subprocess.PIPE) for number in range(8)
+        subprocess.Popen([*command, f"run-{number}"], env=environment, stderr=subprocess.PIPE)
+        for number in range(8)
     ]
     for writer in writers:
         assert writer.communicate(timeout=60)[1] == b""
@@ -160,7 +165,9 @@ def test_a_ledger_that_cannot_be_read_is_told_to_a_person_and_stops_no_stage(pat
     assert len(heard.texts) == 1
 
 
-def test_trouble_is_said_on_standard_error_by_default(tmp_path: Path, begin, capsys: pytest.CaptureFixture[str]):
+def test_trouble_is_said_on_standard_error_by_default(
+    tmp_path: Path, begin, capsys: pytest.CaptureFixture[str]
+):
     (tmp_path / "file").touch()
     with Ledger.open(tmp_path / "file" / "ledger.sqlite") as ledger:
         begin(ledger)
@@ -180,3 +187,19 @@ def test_without_dvc_the_project_is_looked_for_upwards(tmp_path: Path, monkeypat
     monkeypatch.chdir(inside)
     assert ledger_path() == tmp_path / "project" / ".overwinter" / "ledger.sqlite"
     assert ledger_path(inside) == ledger_path()
+
+
+def test_a_temporary_copy_of_the_project_keeps_the_main_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    copy = tmp_path / ".dvc" / "tmp" / "exps" / "copy"
+    (copy / ".dvc").mkdir(parents=True)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    assert ledger_path(copy) == tmp_path / ".overwinter" / "ledger.sqlite"
+
+
+def test_documents_are_read_only_when_asked_for(ledger: Ledger, begin):
+    begin(ledger).finish(status="done", exit_code=0, energy={"energy_j": 1.0}, metrics={"accuracy": 0.9})
+    (short,), (full,) = ledger.executions(), ledger.executions(documents=True)
+    assert (short.energy, short.metrics, short.energy_j) == (None, None, 1.0)
+    assert (full.energy, full.metrics) == ({"energy_j": 1.0}, {"accuracy": 0.9})

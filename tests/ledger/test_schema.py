@@ -77,7 +77,13 @@ def test_a_program_of_yesterday_writes_a_ledger_of_tomorrow(path: Path, begin):
         assert connection.execute("PRAGMA user_version").fetchone()[0] == len(MIGRATIONS) + 1
 
 
-@given(started=_moments, ended=st.none() | _moments, energy_j=_figures, energy=_documents, message=st.none() | st.text())
+@given(
+    started=_moments,
+    ended=st.none() | _moments,
+    energy_j=_figures,
+    energy=_documents,
+    message=st.none() | st.text(),
+)
 def test_a_record_comes_back_as_it_went_in(record, started, ended, energy_j, energy, message):
     message = message if message is None else message.replace("\x00", "").encode("utf-8", "ignore").decode()
     given_record = record(

@@ -15,7 +15,9 @@ _energies = st.lists(st.none() | st.floats(0, 1e9), max_size=20)
 @given(_energies, st.sampled_from(SUM_KEYS), st.data())
 def test_the_groups_sums_are_the_whole(record, energies, by, data):
     stages = st.sampled_from(["train", "sparsify"])
-    records = [record(id=str(place), energy_j=each, stage=data.draw(stages)) for place, each in enumerate(energies)]
+    records = [
+        record(id=str(place), energy_j=each, stage=data.draw(stages)) for place, each in enumerate(energies)
+    ]
     groups = totals(records, by)
     assert sum(group.executions for group in groups) == len(records)
     assert sum(group.energy_j for group in groups) == pytest.approx(total("all", records).energy_j)
@@ -36,9 +38,14 @@ def test_measured_share_is_weighed_by_joules_and_money_kept_by_currency(record):
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=8), st.integers(0, 8))
 def test_a_chain_of_resumptions_is_counted_once_wherever_a_run_is_cut(record, energies, cut):
-    """Each execution resumes all before it; however many of them belong to this run, all joules count once."""
+    """Each execution resumes all before it; however many belong to this run, all joules count once."""
     chain = [
-        record(id=str(place), energy_j=each, resumed_from=str(place - 1) if place else None, resumed_j=sum(energies[:place]))
+        record(
+            id=str(place),
+            energy_j=each,
+            resumed_from=str(place - 1) if place else None,
+            resumed_j=sum(energies[:place]),
+        )
         for place, each in enumerate(energies)
     ]
     this_run = chain[min(cut, len(chain) - 1) :]
@@ -67,7 +74,11 @@ def test_an_artifact_that_was_replaced_is_thrown_away(record):
 
 
 def test_an_artifact_made_again_is_kept(record):
-    records = [record(id="first", artifact_digest="x"), record(id="tried", artifact_digest="y"), record(id="again", artifact_digest="x")]
+    records = [
+        record(id="first", artifact_digest="x"),
+        record(id="tried", artifact_digest="y"),
+        record(id="again", artifact_digest="x"),
+    ]
     assert [each.id for each in thrown_away(records)] == ["tried"]
 
 

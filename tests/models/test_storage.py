@@ -52,9 +52,7 @@ def test_the_description_counts_what_was_saved(convnet, config, save, tmp_path):
 
 def test_a_tied_weight_is_stored_once_and_tied_again(tmp_path):
     config = {"_target_": f"{__name__}.Tied", "width": 4}
-    saved = save_model(
-        tmp_path, Tied(4), form="dense", model_config=config, input_shape=[1], lineage={}
-    )
+    saved = save_model(tmp_path, Tied(4), form="dense", model_config=config, input_shape=[1], lineage={})
     assert list(saved["tensors"]) == ["embedding.weight"]
     rebuilt = load_model(tmp_path, trusted=[__name__])
     assert rebuilt.head.weight is rebuilt.embedding.weight
@@ -95,7 +93,12 @@ def test_a_form_that_is_no_torch_module_is_refused(tmp_path):
 
 @pytest.fixture(scope="module")
 def saved_folder(tmp_path_factory):
-    config = {"_target_": "overwinter.models.ConvNet", "input_shape": [1, 2, 2], "classes": 2, "channels": [2]}
+    config = {
+        "_target_": "overwinter.models.ConvNet",
+        "input_shape": [1, 2, 2],
+        "classes": 2,
+        "channels": [2],
+    }
     folder = tmp_path_factory.mktemp("saved") / "model"
     model = build_model(config, trusted=[])
     save_model(folder, model, form="dense", model_config=config, input_shape=[1, 2, 2], lineage={})

@@ -29,7 +29,7 @@ _REAL_CDLL = ctypes.CDLL
 class Device(ctypes.Structure):
     """`struct device` of nvml.c: milliwatts, millijoules, megahertz."""
 
-    _fields_ = [  # noqa: RUF012 -- ctypes wants a plain list
+    _fields_ = [
         ("uuid", ctypes.c_char * 64),
         ("name", ctypes.c_char * 64),
         ("bus_id", ctypes.c_char * 64),
@@ -59,7 +59,7 @@ class Device(ctypes.Structure):
 class Machine(ctypes.Structure):
     """`struct machine` of nvml.c."""
 
-    _fields_ = [  # noqa: RUF012 -- as above
+    _fields_ = [
         ("count", ctypes.c_uint64),
         ("may_set", ctypes.c_uint64),
         ("broken", ctypes.c_uint64),
@@ -98,8 +98,8 @@ class StandIn:
     def enter(self, monkeypatch: Any) -> None:
         """Make this process, and those it starts, see the machine.
 
-        A library's path is looked up when a process starts, so here `CDLL` is led to it; and since the library
-        keeps the first machine it has seen, each test loads a copy of its own.
+        A library's path is looked up when a process starts, so here `CDLL` is led to it; and since the
+        library keeps the first machine it has seen, each test loads a copy of its own.
         """
         import pynvml
 

@@ -29,7 +29,10 @@ def test_the_newest_is_taken_and_the_previous_kept(tmp_path):
     tensors, progress = load(tmp_path)
     assert progress == {"step": 100}
     assert torch.equal(tensors["weight"], torch.full((3,), 100.0))
-    assert sorted(path.name for path in tmp_path.glob("*.json")) == ["step-000000010.json", "step-000000100.json"]
+    assert sorted(path.name for path in tmp_path.glob("*.json")) == [
+        "step-000000010.json",
+        "step-000000100.json",
+    ]
     assert len(list(tmp_path.glob("*.safetensors"))) == 2
 
 
@@ -37,6 +40,13 @@ def test_another_fit_takes_nothing_up(tmp_path):
     save(tmp_path, 1)
     assert load(tmp_path, {"seed": 2}) is None
     assert load(tmp_path) is not None
+
+
+def test_later_steps_of_another_fit_make_room(tmp_path):
+    save(tmp_path, 50)
+    Checkpoints(tmp_path, {"seed": 2}).save(3, {"weight": torch.ones(1)}, {"step": 3})
+    assert load(tmp_path) is None
+    assert load(tmp_path, {"seed": 2})[1] == {"step": 3}
 
 
 def test_tensors_without_their_json_do_not_exist(tmp_path):

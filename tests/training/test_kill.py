@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 PROGRAM = """
 import sys, time
 from pathlib import Path
@@ -19,12 +21,13 @@ def progress(done, total, **figures):
 settings = FitConfig(epochs=4, batch_size=16, learning_rate=0.01, weight_decay=0.0, warmup_fraction=0.1,
                      gradient_clip_norm=1.0, label_smoothing=0.0, patience_epochs=0, precision="fp32",
                      checkpoint_interval_s=0.0)
-config = {"_target_": "overwinter.models.ConvNet", "input_shape": [1, 4, 4], "classes": 2, "channels": [4],
-          "dropout": 0.1}
+config = {"_target_": "overwinter.models.ConvNet", "input_shape": [1, 4, 4], "classes": 2,
+          "channels": [4], "dropout": 0.1}
 generator = torch.Generator().manual_seed(0)
 split = data.InMemory(torch.randn(160, 1, 4, 4, generator=generator), torch.arange(160) % 2)
 result = training.fit(models.build_model(config, trusted=[]), split, split, settings, seed=1, threads=1,
-                      device=torch.device("cpu"), checkpoints=Path(sys.argv[1]) / "checkpoints", progress=progress)
+                      device=torch.device("cpu"), progress=progress,
+                      checkpoints=Path(sys.argv[1]) / "checkpoints")
 models.save_model(Path(sys.argv[1]) / "model", result.model, form="dense", model_config=config,
                   input_shape=[1, 4, 4], lineage={})
 print(result.resumed)
@@ -41,6 +44,7 @@ def model_bytes(folder):
     return [(folder / "model" / name).read_bytes() for name in ("model.json", "weights.safetensors")]
 
 
+@pytest.mark.slow
 def test_kill_9_then_the_same_command_gives_the_same_bytes(tmp_path):
     undisturbed = start(tmp_path / "undisturbed", 0)
     killed = start(tmp_path / "killed", 0.1)

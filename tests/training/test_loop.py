@@ -98,9 +98,7 @@ def test_killed_again_and_again_it_ends_with_equal_bits(fit, new_model, tmp_path
     for _ in range(6):
         with pytest.raises(Dies.Killed):
             hooked(fit, new_model, loss=Dies(3), checkpoints=tmp_path)
-    assert same_bits(
-        weights(hooked(fit, new_model, checkpoints=tmp_path)), weights(hooked(fit, new_model))
-    )
+    assert same_bits(weights(hooked(fit, new_model, checkpoints=tmp_path)), weights(hooked(fit, new_model)))
 
 
 @pytest.mark.parametrize("stop", [1, 5, 7, TOTAL])
@@ -171,7 +169,9 @@ def test_the_best_epoch_is_kept_not_the_last(fit, validation):
     result = fit(learning_rate=0.3, epochs=6)
     best = min(result.history, key=lambda record: record.validation_loss)
     assert best is not result.history[-1]
-    assert evaluate(result.model, validation.inputs, validation.labels).loss == pytest.approx(best.validation_loss)
+    assert evaluate(result.model, validation.inputs, validation.labels).loss == pytest.approx(
+        best.validation_loss
+    )
     assert result.best_validation_loss == best.validation_loss
 
 
@@ -189,20 +189,20 @@ def test_a_nan_loss_is_refused_with_its_place(fit, train):
 
 
 def test_an_exploding_loss_is_refused(fit):
-    with pytest.raises(OverwinterError, match="The loss is (nan|inf)"):
+    with pytest.raises(OverwinterError, match=r"The loss is (nan|inf)"):
         fit(learning_rate=1e30, gradient_clip_norm=1e30, epochs=20)
 
 
 def test_gradients_are_clipped(fit, new_model):
+    norms = []
+
     class Norms(CountingHook):
         def before_step(self, step, total):
-            grads = [each.grad for each in model.parameters()]
-            self.calls.append(float(nn.utils.get_total_norm(grads)))
+            norms.append(float(nn.utils.get_total_norm([each.grad for each in model.parameters()])))
 
     model = new_model()
-    hook = Norms(model[0].weight)
-    fit(model=model, hooks=[hook], gradient_clip_norm=0.01)
-    assert max(hook.calls) <= 0.01 * 1.001
+    fit(model=model, hooks=[Norms(model[0].weight)], gradient_clip_norm=0.01)
+    assert max(norms) == pytest.approx(0.01, rel=1e-3)
 
 
 class Noisy(Dataset):
@@ -212,7 +212,8 @@ class Noisy(Dataset):
         return 20
 
     def __getitem__(self, index):
-        noise = torch.rand(1) + np.random.random() + random.random()
+        legacy = np.random.random()  # noqa: NPY002 - somebody's data set may use it
+        noise = torch.rand(1) + legacy + random.random()
         return torch.full((1, 4, 4), float(index % 2)) + noise, index % 2
 
 
@@ -239,5 +240,3 @@ def test_a_tied_weight_is_fitted_and_resumed(fit, tmp_path):
     resumed = fit(model=tied(), checkpoints=tmp_path)
     assert resumed.model[1].weight is resumed.model[3].weight
     assert same_bits(weights(resumed), weights(fit(model=tied())))
-
-

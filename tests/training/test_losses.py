@@ -7,7 +7,10 @@ from torch.nn import functional
 
 from overwinter.training import CrossEntropy, DistillationLoss
 
-INPUTS, LABELS = torch.randn(6, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 0, 1, 2])
+INPUTS, LABELS = (
+    torch.randn(6, 3, generator=torch.Generator().manual_seed(0)),
+    torch.tensor([0, 1, 2, 0, 1, 2]),
+)
 
 
 @pytest.fixture

@@ -7,9 +7,7 @@ from overwinter.training import learning_rate_at
 
 @given(total=st.integers(1, 500), warmup=st.floats(0, 1), peak=st.floats(1e-6, 10))
 def test_it_climbs_to_the_peak_and_falls_to_nearly_nothing(total, warmup, peak):
-    rates = [
-        learning_rate_at(step, total, peak=peak, warmup_fraction=warmup) for step in range(1, total + 1)
-    ]
+    rates = [learning_rate_at(step, total, peak=peak, warmup_fraction=warmup) for step in range(1, total + 1)]
     assert max(rates) == pytest.approx(peak)
     assert min(rates) > 0
     top = rates.index(max(rates))

@@ -30,9 +30,9 @@ class Data:
     """
 
     labels = ("left", "right")
-    preprocessing = {"scale": 10.0, "formula": "point / scale"}
 
     def __init__(self, root: str) -> None:
+        self.preprocessing = {"scale": 10.0, "formula": "point / scale"}
         with Path(root).open(newline="") as stream:
             self._rows = list(csv.reader(stream))
 

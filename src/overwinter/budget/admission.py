@@ -18,9 +18,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class _Outlook:
-    """What will have been spent on one limit's subject: already, and with what is forecast."""
+    """What will have been spent on one limit's subject: already, and with what is forecast.
+
+    Attributes:
+        spent: already.
+        sure: with the expected amount of an exact forecast, and with the least of a rough one. A projection
+            from a stage's first steps or from another configuration must not keep a stage from ever showing
+            better.
+        expected: with the expected amounts.
+        high: with the highest ones.
+        unknown: stages without a forecast.
+    """
 
     spent: float
+    sure: float
     expected: float
     high: float
     unknown: tuple[str, ...]
@@ -42,7 +53,9 @@ def admit(
         warnings: limits that do not bind, or that only the forecast's upper end would break.
 
     Raises:
-        RefusedError: nothing is left, or less than the stage is expected to need.
+        RefusedError: nothing is left, or less than the stage is expected to need (by a rough forecast: less
+        than
+            it needs at the very least).
     """
     said = _judged(budget, stage, {stage: forecast}, spent_run, {stage: spent_stage})
     if not said.passed:
@@ -97,7 +110,7 @@ def _weigh(
     limit: Limit, budget: Budget, outlook: _Outlook, whose: str, reasons: list[Reason], warnings: list[str]
 ) -> None:
     allowed = limit.amount.value
-    ok = outlook.expected <= allowed and outlook.spent < allowed
+    ok = outlook.sure <= allowed and outlook.spent < allowed
     reasons.append(
         Reason(
             limit=limit.key,
@@ -110,7 +123,8 @@ def _weigh(
         )
     )
     if ok and outlook.high > allowed:
-        warnings.append(f"{limit} may not hold: {whose} may come to {limit.quantity(outlook.high)}.")
+        expected, high = limit.quantity(outlook.expected), limit.quantity(outlook.high)
+        warnings.append(f"{limit} may not hold: {whose} may come to {expected}, at most {high}.")
     if outlook.unknown:
         warnings.append(
             f"{limit}: no forecast of {limit.amount.dimension} for {', '.join(outlook.unknown)}; "
@@ -136,17 +150,18 @@ def _outlook(
     rest: Mapping[str, Spent | None],
 ) -> _Outlook:
     before = _spent(limit, budget, spent)
-    expected = high = before
+    sure = expected = high = before
     unknown: list[str] = []
     for stage, each in forecasts.items():
-        likely, at_most = _whole(limit, budget, each, "expected"), _whole(limit, budget, each, "high")
-        if likely is None or at_most is None:
+        low, likely, at_most = (_whole(limit, budget, each, end) for end in ("low", "expected", "high"))
+        if low is None or likely is None or at_most is None:
             unknown.append(stage)
             continue
         resumed = _spent(limit, budget, rest[stage])  # counted in `before`, and not to be spent again
+        sure += max(0.0, (likely if each.basis == "exact" else low) - resumed)
         expected += max(0.0, likely - resumed)
         high += max(0.0, at_most - resumed)
-    return _Outlook(spent=before, expected=expected, high=high, unknown=tuple(unknown))
+    return _Outlook(spent=before, sure=sure, expected=expected, high=high, unknown=tuple(unknown))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +172,7 @@ class _Costs:
 
 
 def _whole(limit: Limit, budget: Budget, each: Forecast, end: str) -> float | None:
-    """Return the forecast in the limit's dimension, at the range's ``end``: `expected` or `high`."""
+    """Return the forecast in the limit's dimension, at the range's ``end``: `low`, `expected` or `high`."""
     ranges = (each.energy_j, each.carbon_g, each.duration_s)
     energy_j, carbon_g, duration_s = (getattr(each, end) if each is not None else None for each in ranges)
     costs = _Costs(energy_j=energy_j, carbon_g=carbon_g, duration_s=duration_s)

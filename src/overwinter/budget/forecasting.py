@@ -22,7 +22,7 @@ _J_PER_KWH = 3.6e6
 _LATEST = 20
 # An unfinished execution tells something from this share of its work on.
 _LEAST_SHARE = 0.1
-# Half widths of the range, as a ratio, when the history agrees with itself or is a single execution.
+# Half widths of the range, as a ratio, when many executions agree with one another.
 _FLOORS = {"exact": 0.10, "unfinished": 0.25, "scaled": 0.40}
 _OTHER_HOST = 0.50
 _MAD_TO_SIGMA = 1.4826  # of a normal distribution
@@ -147,6 +147,9 @@ def _range(values: list[float], floor: float) -> Range | None:
     logs = [math.log(value) for value in values]
     middle, count = statistics.median(logs), len(logs)
     deviation = _MAD_TO_SIGMA * statistics.median(abs(value - middle) for value in logs)
-    # Two sigma for many; for a few, the deviation itself is uncertain.
-    half = max(math.log1p(floor), 2 * (1 + 2 / count) * deviation * math.sqrt(1 + 1 / count))
+    # Two sigma for many. Of a few, the deviation itself is uncertain, and may be small by chance: the factors
+    # make nine in ten coming executions fall into the range from any number of earlier ones, if they scatter
+    # by 15 %.
+    from_history = 2 * (1 + 4 / count) * deviation * math.sqrt(1 + 1 / count)
+    half = max(math.log1p(floor) * (1 + 3 / count), from_history)
     return Range(low=math.exp(middle - half), expected=math.exp(middle), high=math.exp(middle + half))

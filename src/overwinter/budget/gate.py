@@ -41,25 +41,21 @@ def judge(
     Raises:
         IntegrityError: an energy.json lacks a figure or holds an impossible one.
     """
+    metrics, final = metrics or {}, _is_final(metrics)
     own, total = _together([(stage, energy[stage])]), _together(energy.items())
-    reasons = [
-        _held(limit, budget.amount(limit.amount.dimension, own), stage, budget)
-        for limit in budget.limits_of(stage)
-    ]
-    reasons += [
-        _held(limit, budget.amount(limit.amount.dimension, total), "all stages so far", budget)
-        for limit in budget.total
-    ]
+    reasons = [_held(limit, own, stage, budget) for limit in budget.limits_of(stage)]
+    reasons += [_held(limit, total, "all stages so far", budget) for limit in budget.total]
     measured = min(own.measured_share, total.measured_share) if budget.total else own.measured_share
+    if final and (budget.net_saving or budget.payback.answers is not None or budget.payback.days is not None):
+        measured = min(measured, _measured_answers(metrics))
     if budget.require_measured:
         reasons.append(_measured(measured, stage, budget))
-    reasons += judge_quality(budget, stage, metrics or {}, dense_metrics or {})
+    reasons += judge_quality(budget, stage, metrics, dense_metrics or {})
     warnings = _close_calls(budget, stage, energy)
-    if metrics and "dense" in metrics and "chosen" in metrics:
+    if final:
         spent_j = sum(float(energy[name]["energy_j"]) for name in budget.payback.stages if name in energy)
-        reasons += judge_net_saving(budget, metrics)
         payback, doubts = judge_payback(budget, metrics, spent_j)
-        reasons, warnings = reasons + payback, warnings + doubts
+        reasons, warnings = reasons + judge_net_saving(budget, metrics) + payback, warnings + doubts
     modelled = measured < budget.measured_share
     if modelled:
         warnings.append(
@@ -67,6 +63,15 @@ def judge(
             f"and budget.measured_share={budget.measured_share:g}."
         )
     return verdict(stage, reasons, warnings=warnings, modelled=modelled, mode=budget.mode)
+
+
+def _is_final(metrics: Mapping[str, Any] | None) -> bool:
+    return metrics is not None and "dense" in metrics and "chosen" in metrics
+
+
+def _measured_answers(metrics: Mapping[str, Any]) -> float:
+    """Return 0 where the stage evaluate says that its joules per answer were modelled, else 1."""
+    return float(all(metrics[form].get("measured", True) for form in ("dense", "chosen")))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +110,8 @@ def _figure(stage: str, energy: Mapping[str, Any], name: str) -> float:
     return float(value)
 
 
-def _held(limit: Limit, value: float | None, whose: str, budget: Budget) -> Reason:
+def _held(limit: Limit, produced: _Produced, whose: str, budget: Budget) -> Reason:
+    value = budget.amount(limit.amount.dimension, produced)
     ok = value is not None and value <= limit.amount.value
     return Reason(
         limit=limit.key,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from overwinter.budget.limits import Budget
@@ -12,6 +13,17 @@ from overwinter.budget.verdict import Reason
 # making.
 _ACCURACIES = ("accuracy", "validation_accuracy")
 _LOSSES = ("perplexity", "loss", "validation_loss")
+# Accuracies are counts over counts: a difference of just the allowed points must not fail on rounding.
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Finding:
+    """What one limit on quality is held against; `value` is None where the figures give none."""
+
+    value: float | None
+    ok: bool
+    words: str
 
 
 def judge_quality(
@@ -32,83 +44,67 @@ def judge_quality(
     final = "dense" in metrics and "chosen" in metrics
     if final:
         metrics, dense = metrics["chosen"], metrics["dense"]
-    reasons = [_min_accuracy(budget, stage, metrics), _accuracy_loss(budget, stage, metrics, dense)]
-    reasons.append(_loss_increase(budget, stage, metrics, dense))
-    return [reason for reason in reasons if reason is not None and (final or reason.value is not None)]
+    checks = {
+        "min_accuracy": _min_accuracy,
+        "max_accuracy_loss": _accuracy_loss,
+        "max_loss_increase": _loss_increase,
+    }
+    reasons = []
+    for name, check in checks.items():
+        allowed = getattr(budget.quality, name)
+        if allowed is None:
+            continue
+        found = check(metrics, dense, allowed)
+        if found is None and final:
+            found = _Finding(value=None, ok=False, words="the metrics have no figure for it")
+        if found is not None:
+            reasons.append(_reason(budget, stage, f"budget.quality.{name}", allowed, found))
+    return reasons
 
 
-def _min_accuracy(budget: Budget, stage: str, metrics: Mapping[str, Any]) -> Reason | None:
-    allowed = budget.quality.min_accuracy
-    if allowed is None:
+def _min_accuracy(metrics: Mapping[str, Any], _: Mapping[str, Any], allowed: float) -> _Finding | None:
+    name = _first(metrics, metrics, _ACCURACIES)
+    if name is None:
         return None
-    name, value = _first(metrics, metrics, _ACCURACIES)
-    ok = value is not None and value[0] >= allowed
-    words = f"{name} {value[0]:.4f}" if value else "no accuracy"
-    return _reason(budget, stage, "min_accuracy", value[0] if value else None, allowed, ok, words)
+    value = float(metrics[name])
+    return _Finding(value=value, ok=value >= allowed, words=f"{_said(name)} {value:.4f}")
 
 
-def _accuracy_loss(
-    budget: Budget, stage: str, metrics: Mapping[str, Any], dense: Mapping[str, Any]
-) -> Reason | None:
-    allowed = budget.quality.max_accuracy_loss
-    if allowed is None:
+def _accuracy_loss(metrics: Mapping[str, Any], dense: Mapping[str, Any], allowed: float) -> _Finding | None:
+    name = _first(metrics, dense, _ACCURACIES)
+    if name is None:
         return None
-    name, value = _first(metrics, dense, _ACCURACIES)
-    lost = None if value is None else value[1] - value[0]
-    # Accuracies are counts over counts: a difference of just the allowed points must not fail on rounding.
-    ok = lost is not None and lost <= allowed + 1e-12
-    words = (
-        f"{name} {value[0]:.4f}, dense {value[1]:.4f}"
-        if value
-        else "no accuracy to compare with the dense model's"
-    )
-    return _reason(budget, stage, "max_accuracy_loss", lost, allowed, ok, words)
+    value, reference = float(metrics[name]), float(dense[name])
+    words = f"{_said(name)} {value:.4f}, dense {reference:.4f}"
+    return _Finding(value=reference - value, ok=reference - value <= allowed + _ROUNDING, words=words)
 
 
-def _loss_increase(
-    budget: Budget, stage: str, metrics: Mapping[str, Any], dense: Mapping[str, Any]
-) -> Reason | None:
-    allowed = budget.quality.max_loss_increase
-    if allowed is None:
+def _loss_increase(metrics: Mapping[str, Any], dense: Mapping[str, Any], allowed: float) -> _Finding | None:
+    name = _first(metrics, dense, _LOSSES)
+    if name is None:
         return None
-    name, value = _first(metrics, dense, _LOSSES)
-    if value is None:
-        return _reason(
-            budget,
-            stage,
-            "max_loss_increase",
-            None,
-            allowed,
-            False,
-            "no loss to compare with the dense model's",
-        )
-    ok = value[0] <= value[1] * (1 + allowed)
-    rise = value[0] / value[1] - 1 if value[1] > 0 else None
-    return _reason(
-        budget, stage, "max_loss_increase", rise, allowed, ok, f"{name} {value[0]:.4g}, dense {value[1]:.4g}"
-    )
+    value, reference = float(metrics[name]), float(dense[name])
+    rise = value / reference - 1 if reference > 0 else None
+    words = f"{_said(name)} {value:.4g}, dense {reference:.4g}"
+    return _Finding(value=rise, ok=value <= reference * (1 + allowed) + _ROUNDING, words=words)
 
 
-def _first(
-    metrics: Mapping[str, Any], dense: Mapping[str, Any], names: tuple[str, ...]
-) -> tuple[str, tuple[float, float] | None]:
-    for name in names:
-        if name in metrics and name in dense:
-            return name.replace("_", " "), (float(metrics[name]), float(dense[name]))
-    return "", None
+def _first(metrics: Mapping[str, Any], dense: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
+    return next((name for name in names if name in metrics and name in dense), None)
 
 
-def _reason(
-    budget: Budget, stage: str, name: str, value: float | None, allowed: float, ok: bool, words: str
-) -> Reason:
-    key = f"budget.quality.{name}"
-    remedy = "" if ok else " Compress less, or train longer; or relax the limit."
+def _said(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _reason(budget: Budget, stage: str, key: str, allowed: float, found: _Finding) -> Reason:
+    remedy = "" if found.ok else " Compress less, or train longer; or relax the limit."
     return Reason(
         limit=key,
-        value=value,
+        value=found.value,
         allowed=allowed,
         unit="1",
-        ok=ok,
+        ok=found.ok,
         binding=budget.mode != "warn",
-        message=f"{stage}: {words}, {'within' if ok else 'against'} {key}={allowed:g}.{remedy}",
+        message=f"{stage}: {found.words}, {'within' if found.ok else 'against'} {key}={allowed:g}.{remedy}",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from overwinter.budget.limits import Budget
@@ -50,26 +51,37 @@ def judge_payback(
         return [], []
     likely, at_worst = _answers_to_earn(metrics, spent_j)
     reasons, warnings = [], []
-    for name, allowed in limits.items():
-        ok = likely is not None and likely <= allowed
-        reasons.append(
-            _reason(
-                budget, f"payback.{name}", likely, allowed, "answers", ok, _earned(spent_j, likely, allowed)
-            )
-        )
-        if ok and (at_worst is None or at_worst > allowed):
+    for limit in limits:
+        value = None if likely is None else likely / limit.answers_per_unit
+        ok = value is not None and value <= limit.allowed
+        words = _earned(spent_j, value, limit)
+        reasons.append(_reason(budget, limit.key, value, limit.allowed, limit.unit, ok, words))
+        if ok and (at_worst is None or at_worst > limit.allowed * limit.answers_per_unit):
             late = "never" if at_worst is None else f"after {at_worst:.3g} answers"
-            warnings.append(f"budget.payback.{name}: at the interval's far end, they are earned back {late}.")
+            warnings.append(f"budget.{limit.key}: at the interval's far end, they are earned back {late}.")
     return reasons, warnings
 
 
-def _payback_limits(budget: Budget) -> dict[str, float]:
-    payback = budget.payback
-    limits = {}
+@dataclass(frozen=True, kw_only=True)
+class _PaybackLimit:
+    key: str
+    allowed: float
+    unit: str
+    answers_per_unit: float
+
+
+def _payback_limits(budget: Budget) -> list[_PaybackLimit]:
+    payback, limits = budget.payback, []
     if payback.answers is not None:
-        limits["answers"] = payback.answers
+        allowed = payback.answers
+        limits.append(
+            _PaybackLimit(key="payback.answers", allowed=allowed, unit="answers", answers_per_unit=1.0)
+        )
     if payback.days is not None and payback.answers_per_day is not None:
-        limits["days"] = payback.days * payback.answers_per_day
+        rate = payback.answers_per_day
+        limits.append(
+            _PaybackLimit(key="payback.days", allowed=payback.days, unit="days", answers_per_unit=rate)
+        )
     return limits
 
 
@@ -88,13 +100,13 @@ def _divided(spent_j: float, saving_j: float) -> float | None:
     return float(math.ceil(spent_j / saving_j)) if saving_j > 0 else None
 
 
-def _earned(spent_j: float, answers: float | None, allowed: float) -> str:
+def _earned(spent_j: float, value: float | None, limit: _PaybackLimit) -> str:
     spent = format_si(spent_j, "J")
-    if answers is None:
+    if value is None:
         return f"{spent} spent on compressing are never earned back: answers got no cheaper. Leave it dense."
-    remedy = "" if answers <= allowed else " Compress with less effort, or expect more answers."
-    earned = f"{spent} spent on compressing are earned back after {answers:.4g} answers"
-    return f"{earned}; allowed {allowed:.4g}.{remedy}"
+    earned = f"{spent} spent on compressing are earned back after {value:.4g} {limit.unit}"
+    remedy = "" if value <= limit.allowed else " Compress with less effort, or expect more answers."
+    return f"{earned}; budget.{limit.key} allows {limit.allowed:.4g}.{remedy}"
 
 
 def _interval(form: Mapping[str, Any]) -> tuple[float, float] | None:

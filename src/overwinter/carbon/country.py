@@ -47,7 +47,7 @@ def find_country(code: str, *, key: str) -> Country:
     if code in countries:
         return countries[code]
     by_name = {country.name: country.code for country in countries.values()}
-    hint = nearest(code, countries) if len(code) <= 3 else _named(nearest(code, by_name), by_name)
+    hint = nearest(code.upper(), countries) if len(code) <= 3 else _named(nearest(code, by_name), by_name)
     raise ConfigError(
         f"{key}={code!r} is not in CodeCarbon's table. Write an ISO 3166 alpha-3 code, such as FRA.{hint}"
     )

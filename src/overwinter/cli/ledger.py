@@ -69,7 +69,9 @@ def run(args: argparse.Namespace) -> int:
     with Ledger.open(path) as ledger:
         ledger.reap()
         everything = ledger.executions()
-        records = ledger.executions(_filter(args))
+        records = ledger.executions(_filter(args), documents=args.json)
+    if args.run_id:
+        records = [record for record in records if record.run_id.startswith(args.run_id)]
     vain = {record.id for record in thrown_away(everything)}
     if args.thrown_away:
         records = [record for record in records if record.id in vain]
@@ -103,7 +105,6 @@ def _filter(args: argparse.Namespace) -> Filter:
     return Filter(
         stage=args.stage,
         status=args.status,
-        run_id=args.run_id,
         experiment=args.experiment,
         since_utc=_since(args.since) if args.since else None,
     )

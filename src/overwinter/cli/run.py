@@ -5,8 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from overwinter.errors import EXIT_DONE, ConfigError
+from overwinter.errors import EXIT_DONE, ConfigError, RefusedError
+
+if TYPE_CHECKING:
+    from overwinter.config import Project
+    from overwinter.report import StageSummary
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     from overwinter.report import progress_for, summarize
 
     project = find_project()
+    _refuse_beyond_budget(project, arguments.overrides)
     write_composed(project, arguments.overrides)
     progress = progress_for(Console(stderr=True))
     try:
@@ -44,7 +51,17 @@ def run(arguments: argparse.Namespace) -> int:
     return outcome.exit_code
 
 
-def _print_table(rows: list) -> None:  # type: ignore[type-arg]
+def _refuse_beyond_budget(project: Project, overrides: Sequence[str]) -> None:
+    """Plan first: a run that the budget cannot hold is refused before anything is spent or written."""
+    from overwinter.pipeline.outlook import look_ahead
+    from overwinter.pipeline.plan import make_plan
+
+    verdict = look_ahead(make_plan(project, overrides), project).verdict
+    if not verdict.passed:
+        raise RefusedError(f"the budget cannot hold this run; nothing was started.\n{verdict.refusal()}")
+
+
+def _print_table(rows: list[StageSummary]) -> None:
     from rich.console import Console
 
     from overwinter.report.summary import describe_sources, render_summary

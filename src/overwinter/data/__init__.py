@@ -27,11 +27,10 @@ from overwinter.data.batches import Batches
 from overwinter.data.digits import Digits
 from overwinter.data.fashion import FashionMnist
 from overwinter.data.in_memory import InMemory, tensors
-from overwinter.data.protocol import SPLITS, DataSource, Transform
+from overwinter.data.protocol import DataSource, Transform
 from overwinter.data.source import load_data
 
 __all__ = [
-    "SPLITS",
     "Batches",
     "DataSource",
     "Digits",

@@ -8,6 +8,7 @@ FORMAT").
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
 from pathlib import Path
 
@@ -37,11 +38,11 @@ def read_idx(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
             f"{path} begins with {content[:4].hex()}, not with {magic.hex()}: it is no IDX file of unsigned "
             f"bytes in {dimensions} dimensions. Get it again."
         )
-    shape = [int(size) for size in np.frombuffer(content[4:header_bytes], dtype=">u4")]
-    expected_bytes = header_bytes + int(np.prod(shape, dtype=object)) if len(shape) == dimensions else None
+    shape = [int.from_bytes(content[start : start + 4]) for start in range(4, header_bytes, 4)]
+    expected_bytes = header_bytes + math.prod(shape)
     if len(content) != expected_bytes:
         raise IntegrityError(
-            f"{path} has {len(content)} bytes, but its header promises {expected_bytes or 'more'} ({shape}): "
+            f"{path} has {len(content)} bytes, but its header promises {expected_bytes} ({shape}): "
             "it was cut short or altered. Get it again."
         )
     return np.frombuffer(content, dtype=np.uint8, offset=header_bytes).reshape(shape)

@@ -26,7 +26,7 @@ _LONGEST_PACE_S = 1.0
 
 def _pace_s(age_s: float) -> float:
     """How often living children are looked at between windows' edges: soon at first, then once a second."""
-    return min(_LONGEST_PACE_S, age_s / 10)
+    return min(_LONGEST_PACE_S, age_s / 2)
 
 
 class CpuModel:

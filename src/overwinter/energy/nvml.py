@@ -125,7 +125,7 @@ def open_nvml(opening: Opening) -> list[Channel]:
         return []
     opening.closers.append(pynvml.nvmlShutdown)
     try:
-        return [channel for index in _visible() if (channel := _channel(index, opening))]
+        return [channel for index in visible_indices() if (channel := _channel(index, opening))]
     except pynvml.NVMLError as error:
         opening.warn(f"nvml: the GPUs cannot be listed ({error}); GPUs are not metered")
         return []
@@ -163,14 +163,15 @@ def library_present() -> bool:
 
 
 def _described(pynvml: Any) -> tuple[bool, str, str]:
-    visible = _visible()
+    visible = visible_indices()
     if not visible:
         return False, "no GPU is visible", "check CUDA_VISIBLE_DEVICES"
     names = (pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(index)) for index in visible)
     return True, ", ".join(f"gpu:{index} {name}" for index, name in zip(visible, names, strict=True)), ""
 
 
-def _visible() -> list[int]:
+def visible_indices() -> list[int]:
+    """Return NVML's indices of the GPUs that CUDA_VISIBLE_DEVICES shows; NVML must be initialised."""
     import pynvml
 
     handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]

@@ -23,7 +23,7 @@ from overwinter.evaluation.disturbance import CoreWatch, is_disturbed
 from overwinter.evaluation.joules import CpuJoules
 from overwinter.serving import Array, Session
 
-_WARM_UP_CALLS = 5
+_WARM_UP_CALLS = 10
 Key = tuple[str, int]  # the session's name and the batch size
 
 
@@ -125,14 +125,13 @@ def _batches(inputs: Array, plan: Plan) -> dict[int, Array]:
 
 
 def _calls_per_sample(session: Session, batch: Array, duration_s: float) -> int:
-    """Warm up, and return how many calls fill ``duration_s``."""
+    """Warm up, and return how many of the quickest call (others may have had to wait) fill ``duration_s``."""
+    times_s = []
     for _ in range(_WARM_UP_CALLS):
+        begin_s = time.perf_counter()
         session.run(batch)
-    begin_s = time.perf_counter()
-    for _ in range(_WARM_UP_CALLS):
-        session.run(batch)
-    call_s = max((time.perf_counter() - begin_s) / _WARM_UP_CALLS, 1e-7)
-    return max(1, math.ceil(duration_s / call_s))
+        times_s.append(time.perf_counter() - begin_s)
+    return max(1, math.ceil(duration_s / max(min(times_s), 1e-7)))
 
 
 def _sample(session: Session, batch: Array, calls: int, joules: CpuJoules) -> Sample:

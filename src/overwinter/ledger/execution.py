@@ -169,7 +169,8 @@ class Execution:
             time.sleep(delay_s)
             if self._record(self._insert, timeout_s=_BEGIN_TIMEOUT_S, durable=True):
                 return
-        kept, beside = leftovers.keep(self._database.path, to_row(self._row)), leftovers.beside(self._database.path)
+        kept = leftovers.keep(self._database.path, to_row(self._row))
+        beside = leftovers.beside(self._database.path)
         if kept is None:
             where = f"It could be kept nowhere: {to_row(self._row)}"
         elif kept == beside:
@@ -183,8 +184,8 @@ class Execution:
             self._database.write(work, busy_timeout_s=timeout_s, durable=durable)
         except (sqlite3.Error, OSError) as error:
             self._warn(
-                f"The ledger {self._database.path} cannot be written ({error}). The work goes on; the "
-                "record is tried again at every heartbeat. Free some space, or check the folder's permissions."
+                f"The ledger {self._database.path} cannot be written ({error}). The work goes on; "
+                "the record is tried again at every heartbeat. Free space, or check the folder's permissions."
             )
             return False
         return True

@@ -19,7 +19,7 @@ from overwinter.ledger.database import Database
 from overwinter.ledger.execution import Execution, first_row, insert
 from overwinter.ledger.process import ProcessIdentity, is_alive, this_process
 from overwinter.ledger.records import KILLED, RUNNING, ExecutionRecord, Filter, Spent
-from overwinter.ledger.schema import COLUMNS, to_record, to_text
+from overwinter.ledger.schema import COLUMNS, COLUMNS_WITHOUT_DOCUMENTS, to_record, to_text
 from overwinter.ledger.totals import total_spent, unfinished
 
 LEDGER_FILE = Path(".overwinter") / "ledger.sqlite"
@@ -115,14 +115,20 @@ class Ledger:
         gone = [record for record in self._known(Filter(status=RUNNING)) if _is_gone(record, observer)]
         return [record for record in gone if self._close_as_killed(record)]
 
-    def executions(self, which: Filter | None = None) -> list[ExecutionRecord]:
+    def executions(self, which: Filter | None = None, *, documents: bool = False) -> list[ExecutionRecord]:
         """Return the executions asked for, oldest first.
+
+        Args:
+            which: a selection; all by default.
+            documents: with the contents of energy.json and metrics.json, which are long to read for thousands
+                of executions; without, they are None.
 
         Raises:
             OverwinterError: the ledger exists and cannot be read.
         """
         condition, values = _condition(which or Filter())
-        query = f"SELECT {', '.join(COLUMNS)} FROM executions WHERE {condition} ORDER BY started_utc, rowid"  # noqa: S608 - our own column names
+        names = ", ".join(COLUMNS if documents else COLUMNS_WITHOUT_DOCUMENTS)
+        query = f"SELECT {names} FROM executions WHERE {condition} ORDER BY started_utc, rowid"  # noqa: S608 - our own column names
         if not self.path.exists():
             return []
         try:
@@ -206,8 +212,7 @@ def ledger_path(folder: Path | None = None) -> Path:
     DVC tells a stage its main root in ``DVC_ROOT``, also when it runs in a temporary copy of the project.
     Otherwise the nearest folder upwards that has a ledger or a DVC repository counts.
     """
-    root = os.environ.get("DVC_ROOT")
-    if folder is None and root:
+    if root := os.environ.get("DVC_ROOT"):
         return Path(root) / LEDGER_FILE
     start = (folder or Path.cwd()).absolute()
     for parent in (start, *start.parents):
@@ -231,13 +236,10 @@ def _is_gone(record: ExecutionRecord, observer: ProcessIdentity) -> bool:
 
 
 def _condition(which: Filter) -> tuple[str, list[Any]]:
-    exact = {"stage": which.stage, "status": which.status, "experiment": which.experiment}
-    exact["configuration_key"] = which.configuration_key
+    exact = {"stage": which.stage, "status": which.status, "run_id": which.run_id}
+    exact |= {"experiment": which.experiment, "configuration_key": which.configuration_key}
     parts = [f"{name} = ?" for name, value in exact.items() if value is not None]
     values: list[Any] = [value for value in exact.values() if value is not None]
-    if which.run_id is not None:
-        parts.append("substr(run_id, 1, ?) = ?")
-        values += [len(which.run_id), which.run_id]
     if which.since_utc is not None:
         parts.append("started_utc >= ?")
         values.append(to_text(which.since_utc))

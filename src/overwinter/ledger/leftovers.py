@@ -70,9 +70,16 @@ def _open_locked(path: Path, flags: int) -> int:
         handle = os.open(path, flags | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
-            if path.exists() and os.path.samestat(path.stat(), os.fstat(handle)):
+            if _is_still_at(path, handle):
                 return handle
         except OSError:
             os.close(handle)
             raise
         os.close(handle)
+
+
+def _is_still_at(path: Path, handle: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False

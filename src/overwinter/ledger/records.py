@@ -124,7 +124,7 @@ class Filter:
     Attributes:
         stage: name of the stage.
         status: one of `STATUSES`.
-        run_id: of one run; a beginning of it is enough.
+        run_id: of one run.
         experiment: name of the experiment.
         configuration_key: of one configuration.
         since_utc: begun at that time or later.

@@ -69,6 +69,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 COLUMNS = tuple(field.name for field in fields(ExecutionRecord))
 _TIMES = ("started_utc", "ended_utc", "heartbeat_utc")
 _DOCUMENTS = ("energy", "metrics")
+COLUMNS_WITHOUT_DOCUMENTS = tuple(f"NULL AS {name}" if name in _DOCUMENTS else name for name in COLUMNS)
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
@@ -94,8 +95,9 @@ def to_row(values: Mapping[str, Any]) -> dict[str, Any]:
             row[name] = to_text(row[name])
     for name in _DOCUMENTS:
         if row.get(name) is not None:
-            row[name] = json.dumps(row[name], separators=(",", ":"))
-    return row
+            # `default`: a figure of an unusual type must not cost the record, nor the work that it is of.
+            row[name] = json.dumps(row[name], separators=(",", ":"), default=str)
+    return {name: _storable(value) if isinstance(value, str) else value for name, value in row.items()}
 
 
 def to_record(row: Mapping[str, Any]) -> ExecutionRecord:
@@ -113,6 +115,11 @@ def to_record(row: Mapping[str, Any]) -> ExecutionRecord:
 def to_text(time_utc: datetime) -> str:
     """Write a time so that the order of texts is the order of times."""
     return time_utc.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def _storable(text: str) -> str:
+    """Replace what UTF-8 cannot say: a file's name in an error message may hold any bytes."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _version(connection: sqlite3.Connection) -> int:

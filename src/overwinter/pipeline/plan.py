@@ -26,11 +26,13 @@ class PlannedStage:
         name: of a stage, a gate or the check.
         runs: whether `dvc repro` would run it (or restore it, where it ran on the same before).
         reasons: why, each as a person would say it; empty if it does not run.
+        follows: those of the reasons that only name an earlier stage.
     """
 
     name: str
     runs: bool
     reasons: tuple[str, ...]
+    follows: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +64,10 @@ def make_plan(project: Project, overrides: Sequence[str] = ()) -> Plan:
     planned: dict[str, PlannedStage] = {}
     for name, stage in stages.items():
         reasons = _own_reasons(stage, locked.get(name), changed.get(name, {}), parameters, made_by)
-        reasons += [f"{need} runs" for need in _upstream(stage, made_by) if planned[need].runs and _passes_on(need)]
-        planned[name] = PlannedStage(name=name, runs=bool(reasons), reasons=tuple(reasons))
+        follows = [f"{need} runs" for need in _upstream(stage, made_by) if planned[need].runs and _passes_on(need)]
+        planned[name] = PlannedStage(
+            name=name, runs=bool(reasons + follows), reasons=(*reasons, *follows), follows=tuple(follows)
+        )
     return Plan(config=config, stages=tuple(planned.values()))
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from overwinter.errors import EXIT_REFUSED, OverwinterError
 from overwinter.pipeline.events import emit
+from overwinter.pipeline.identity import declared_work
 from overwinter.pipeline.invocation import Invocation, invocation, serve_hydra_flags
 from overwinter.pipeline.lifeline import hold_lifeline, run_id
 from overwinter.pipeline.locks import locked
@@ -109,6 +110,7 @@ def _begun(ledger: Ledger, stage: Stage) -> Execution:
         configuration_key=key,
         experiment=os.environ.get("DVC_EXP_NAME") or ("scratch" if stage.scratch else None),
         params_digest=stage.lineage()["parameters_sha256"],
+        work=declared_work(stage.config, stage.name),
         resumed=stage.resumed,
     )
 
@@ -120,7 +122,13 @@ def _admitted(ledger: Ledger, stage: Stage) -> StageGuard:
 
     budget, key = parse_budget(stage.config.budget), stage.configuration_key()
     spent_run, spent_stage = ledger.spent(run_id=run_id()), ledger.spent(run_id=run_id(), stage=stage.name)
-    expected = forecast(ledger.executions(Filter(stage=stage.name)), stage=stage.name, configuration_key=key, host=platform.node())
+    expected = forecast(
+        ledger.executions(Filter(stage=stage.name)),
+        stage=stage.name,
+        configuration_key=key,
+        work=declared_work(stage.config, stage.name),
+        host=platform.node(),
+    )
     for warning in admit(budget, stage=stage.name, forecast=expected, spent_run=spent_run, spent_stage=spent_stage):
         stage.say(warning)
     return StageGuard(budget, stage=stage.name, spent_run=spent_run, spent_stage=spent_stage)

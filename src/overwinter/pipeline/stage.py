@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from overwinter import __version__
 from overwinter.config import Config
 from overwinter.errors import ConfigError, IntegrityError, OverwinterError, RefusedError
-from overwinter.files import read_json, sha256, write_json
+from overwinter.files import read_json, write_json
 from overwinter.pipeline.events import emit
+from overwinter.pipeline.identity import digest, lineage, tree_digest
 from overwinter.pipeline.outputs import Outputs
 from overwinter.pipeline.render import gate_name
 
@@ -58,7 +55,7 @@ class Stage:
             raise ConfigError(f"pipeline.stages does not name {self.name!r}. Add it in configs/pipeline/ and run `overwinter compose`.")
         if not call.scratch:
             self._require_gates()
-        self._inputs = self._input_digests()
+        self._lineage = lineage(self.config, self._project, self.name)
         self._outputs = Outputs(call.folder)
         self.checkpoints = call.project.state / "checkpoints" / f"{self.name}-{self.configuration_key()[:16]}"
 
@@ -116,12 +113,7 @@ class Stage:
 
     def lineage(self) -> dict[str, Any]:
         """Return where the stage's result comes from: digests of inputs and parameters, and the code's version."""
-        return {
-            "stage": self.name,
-            "inputs": self._inputs,
-            "parameters_sha256": _digest(self._parameters()),
-            "overwinter": __version__,
-        }
+        return dict(self._lineage)
 
     # What run_stage calls.
 
@@ -136,7 +128,7 @@ class Stage:
 
     def configuration_key(self) -> str:
         """Return the digest of all that decides the result: parameters, inputs, and the code's version."""
-        return _digest(self.lineage())
+        return digest(self._lineage)
 
     def attach(self, *, meter: EnergyMeter, watch: Watch) -> None:
         """Tie the stage to what watches over it."""
@@ -154,25 +146,11 @@ class Stage:
 
     def artifact_digest(self) -> str:
         """Return the digest of what the stage made."""
-        return _digest({out: _tree_digest(self.folder / out) for out in self._spec.outs})
+        return digest({out: tree_digest(self.folder / out) for out in self._spec.outs})
 
     def discard(self) -> None:
         """Remove what was written aside; the checkpoints stay."""
         self._outputs.discard()
-
-    def _parameters(self) -> dict[str, Any]:
-        everything = asdict(self.config)
-        return {key: _dotted(everything, key) for key in self._spec.params}
-
-    def _input_digests(self) -> dict[str, str]:
-        digests = {}
-        for need in self._spec.needs:
-            for out in self.config.pipeline.stages[need].outs:
-                path = self._project.outputs / need / out
-                if not path.exists():
-                    raise IntegrityError(f"{path} is missing. Run `dvc repro {self.name}`.")
-                digests[f"{need}/{out}"] = _tree_digest(path)
-        return digests
 
     def _require_gates(self) -> None:
         """Refuse to start unless every gate before this stage has passed: DVC alone does not guarantee it."""
@@ -189,20 +167,3 @@ class Stage:
 
 class InterruptedStageError(OverwinterError):
     """The stage was asked to end (Ctrl-C, SIGTERM) and stopped at a step."""
-
-
-def _dotted(tree: Any, key: str) -> Any:
-    for part in key.split("."):
-        tree = tree[part]
-    return tree
-
-
-def _digest(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _tree_digest(path: Path) -> str:
-    """The digest of a file, or of a folder's names and files."""
-    if path.is_file():
-        return sha256(path)
-    return _digest({str(file.relative_to(path)): sha256(file) for file in sorted(path.rglob("*")) if file.is_file()})

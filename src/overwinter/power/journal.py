@@ -1,14 +1,16 @@
 """The folder of one setting of one device: who holds it, and what puts it back.
 
     <state>/<key>/mutex             held for moments, by whoever reads or changes the rest
-    <state>/<key>/journal.json      the previous value and the commands that restore it; there before any change
+    <state>/<key>/journal.json      the previous value, and the commands that restore it; comes before changes
     <state>/<key>/<id>.holder       one per run: an advisory lock that lives as long as its process
     <state>/<key>/<id>.json         what that run is and which value it wants
 
-A run is alive as long as its lock cannot be taken: the kernel lets go of it however the process ends, and, unlike
-a process id, it means the same in every container that shares the folder. Standard library only: the watchdog
-uses this module too.
+A run is alive as long as its lock cannot be taken: the kernel lets go of it however the process ends, and,
+unlike a process id, it means the same in every container that shares the folder. Standard library only: the
+watchdog uses this module too.
 """
+
+# ruff: noqa: PTH108, PTH118, PTH123, PTH208 -- pathlib doubles the watchdog's start
 
 from __future__ import annotations
 
@@ -91,7 +93,7 @@ class Slot:
             os.unlink(self.journal_path)
 
     def restore(self, perform: Callable[[dict[str, Any]], str | None]) -> list[str]:
-        """Put back what the journal says, and remove it; called within the mutex, when nobody holds the setting.
+        """Put back what the journal says, and remove it; called within the mutex.
 
         Returns:
             notes about what was left alone, or about a journal from before a restart of the machine.
@@ -105,7 +107,9 @@ class Slot:
             return []
         if journal.get("boot_id") != boot_id():
             self.forget()
-            return [f"{journal.get('device')}: its journal is from before the machine was restarted, and was dropped"]
+            return [
+                f"{journal.get('device')}: its journal is older than the machine's last start: dropped"
+            ]
         notes = [note for command in journal["commands"] if (note := perform(command))]
         self.forget()
         return notes
@@ -130,7 +134,7 @@ class Slot:
 def boot_id() -> str:
     """Return the id of this start of the machine."""
     try:
-        with open("/proc/sys/kernel/random/boot_id") as stream:  # noqa: PTH123 -- pathlib would slow the watchdog's start
+        with open("/proc/sys/kernel/random/boot_id") as stream:
             return stream.read().strip()
     except OSError:
         return "unknown"
@@ -139,7 +143,7 @@ def boot_id() -> str:
 def read_json(path: str) -> dict[str, Any] | None:
     """Return the object in a file; None where there is none, or it cannot be read."""
     try:
-        with open(path) as stream:  # noqa: PTH123 -- as above
+        with open(path) as stream:
             content = json.load(stream)
     except (OSError, ValueError):
         return None

@@ -8,12 +8,14 @@ A command is a JSON object with its ``kind`` and:
 
 - ``nvml_limit``: ``uuid``, ``limit_mw`` (the previous one), ``ours_mw`` (those that we have set);
 - ``nvml_clocks``: ``uuid``; unlocks the clocks, since NVML cannot tell what was locked before;
-- ``file``: ``path``, ``text`` (the previous one, in microwatts), ``ours`` (those that we have written);
+- ``file``: ``path``, ``limit_uw``, ``ours_mw``; a file that holds microwatts, as the powercap tree does;
 - ``zeusd``: ``socket``, ``gpu_id``, ``limit_mw``, ``ours_mw``;
 - ``program``: ``argv``, for actuators of third parties.
 
 A limit that is not one of ours any more was set by somebody else meanwhile, and is left alone.
 """
+
+# ruff: noqa: PTH123 -- pathlib doubles the watchdog's start
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ def _nvml_limit(command: Command) -> str | None:
     library, device = _nvml_device(command["uuid"])
     now_mw = ctypes.c_uint()
     _check(library, library.nvmlDeviceGetPowerManagementLimit(device, ctypes.byref(now_mw)))
-    if (note := _kept_off(command["uuid"], now_mw.value, command["limit_mw"], command["ours_mw"])) is not None:
+    if (
+        note := _kept_off(command["uuid"], now_mw.value, command["limit_mw"], command["ours_mw"])
+    ) is not None:
         return note or None
     _check(library, library.nvmlDeviceSetPowerManagementLimit(device, ctypes.c_uint(command["limit_mw"])))
     return None
@@ -65,14 +69,13 @@ def _nvml_clocks(command: Command) -> str | None:
 
 
 def _file(command: Command) -> str | None:
-    with open(command["path"]) as stream:  # noqa: PTH123 -- pathlib takes the watchdog's start twice as long
+    with open(command["path"]) as stream:
         now = stream.read().strip()
-    ours_mw = [int(each) // 1000 for each in command["ours"]]
-    note = _kept_off(command["path"], int(now) // 1000, int(command["text"]) // 1000, ours_mw)
+    note = _kept_off(command["path"], int(now) // 1000, command["limit_uw"] // 1000, command["ours_mw"])
     if note is not None:
         return note or None
-    with open(command["path"], "w") as stream:  # noqa: PTH123 -- as above
-        stream.write(command["text"])
+    with open(command["path"], "w") as stream:
+        stream.write(str(command["limit_uw"]))
     return None
 
 
@@ -108,7 +111,7 @@ _KINDS: dict[str, Callable[[Command], str | None]] = {
 
 
 def zeusd(socket_path: str, method: str, target: str) -> Any:
-    """Ask zeusd over its unix socket (https://ml.energy/zeus/zeusd/api/); its token, if any, is in ZEUSD_TOKEN.
+    """Ask zeusd (https://ml.energy/zeus/zeusd/api/) over its unix socket, with the token in ZEUSD_TOKEN, if any.
 
     Returns:
         the JSON of its answer.
@@ -162,4 +165,5 @@ def _kept_off(what: str, now_mw: int, previous_mw: int, ours_mw: Iterable[int]) 
         return ""
     if any(abs(now_mw - each) <= _TOLERANCE_MW for each in ours_mw):
         return None
-    return f"{what} is at {now_mw / 1e3:g} W, which somebody else has set: not put back to {previous_mw / 1e3:g} W"
+    was = f"not put back to {previous_mw / 1e3:g} W"
+    return f"{what} is at {now_mw / 1e3:g} W, which somebody else has set: {was}"

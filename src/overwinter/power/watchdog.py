@@ -3,10 +3,13 @@
     python -I -S watchdog.py PID IDENTITY SLOT_FOLDER...
 
 The guard starts it before the first change. It makes itself independent of the run (a session of its own, no
-child of it, so that what kills the run and its children leaves it), says ``ready`` on standard output, and waits
-for one of two things: the byte ``q`` on standard input (the run has put everything back), or the end of the run,
-whereupon it restores every slot that nobody else holds and ends. Standard library only, and little of it.
+child of it, so that what kills the run and its children leaves it), says ``ready`` on standard output, and
+waits for one of two things: the byte ``q`` on standard input (the run has put everything back), or the end of
+the run, whereupon it restores every slot that nobody else holds, and ends. Standard library only, and little
+of it.
 """
+
+# ruff: noqa: PTH100, PTH120, PTH123 -- pathlib doubles its start
 
 from __future__ import annotations
 
@@ -18,7 +21,6 @@ import time
 
 _RETRY_S = 0.2
 _PATIENCE_S = 30.0
-_POLL_S = 0.1
 
 
 def main(arguments: list[str]) -> int:
@@ -42,7 +44,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _say_ready() -> None:
-    with open(os.devnull, "r+b", buffering=0) as null:  # noqa: PTH123 -- pathlib would slow the start
+    with open(os.devnull, "r+b", buffering=0) as null:
         os.write(1, b"ready\n")
         os.dup2(null.fileno(), 1)
         os.dup2(null.fileno(), 2)
@@ -50,7 +52,7 @@ def _say_ready() -> None:
 
 
 def _let_go(watched: int) -> bool:
-    """Wait; True if the run says that it needs no watching any more, False if it has ended without saying so."""
+    """Wait; True if the run says that it needs no watching any more, False if it ended without saying so."""
     poll = select.poll()
     poll.register(watched, select.POLLIN)
     poll.register(0, select.POLLIN)

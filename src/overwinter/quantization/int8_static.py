@@ -9,6 +9,9 @@ bits there (``reduce_range``).
 
 from __future__ import annotations
 
+import contextlib
+import io
+import math
 import platform
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -125,10 +128,10 @@ def _listed(layers: Sequence[_Layer], reasons: Mapping[str, str | None]) -> str:
 def _quantized(exported: onnx.ModelProto, request: Request, excluded: Sequence[str]) -> onnx.ModelProto:
     source = onnx.ModelProto()
     source.CopyFrom(exported)
-    add_pre_process_metadata(
-        source
-    )  # batch normalisation is folded and constants are tidy: nothing else is needed
-    with tempfile.TemporaryDirectory() as folder:
+    # Batch normalisation is folded and constants are tidy: there is nothing left to prepare.
+    add_pre_process_metadata(source)
+    # The histogram calibrators print their settings.
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         target = Path(folder) / _MODEL
         quantize_static(
             source,
@@ -155,10 +158,11 @@ def _reduce_range() -> bool:
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
-    """Feeds calibration samples (n, ...) in batches."""
+    """Feeds calibration samples (n, ...) in batches of one size, as the histogram calibrators want them."""
 
     def __init__(self, calibration: Array) -> None:
-        self._batches: Iterator[Array] = iter(np.split(calibration, range(_BATCH, len(calibration), _BATCH)))
+        size = math.gcd(len(calibration), _BATCH)
+        self._batches: Iterator[Array] = iter(np.split(calibration, len(calibration) // size))
 
     def get_next(self) -> dict[str, Array] | None:
         batch = next(self._batches, None)

@@ -25,8 +25,8 @@ _EXAMPLES = 3
 
 
 def example_inputs(input_shape: Sequence[int], batch: int = _EXAMPLES) -> Array:
-    """Return the same random model inputs (batch, ...) at every call."""
-    generator = torch.Generator().manual_seed(0)
+    """Return random model inputs (batch, ...), the same at every call and others for every batch size."""
+    generator = torch.Generator().manual_seed(batch)
     return torch.randn(batch, *input_shape, generator=generator).numpy()
 
 

@@ -6,7 +6,7 @@ most of it comes early, while the network can still recover.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -85,19 +85,18 @@ class MaskHook:
         self._scope = scope
         self._ramp_fraction = ramp_fraction
         self._interval = update_interval_steps
-        self._masks: dict[str, torch.Tensor] = {}
+        self._removed: dict[str, torch.Tensor] = {}
 
     def before_step(self, step: int, total: int) -> None:
         """Do nothing: removed weights may have gradients, they are put back to zero after the step."""
 
     def after_step(self, step: int, total: int) -> None:
-        """Update the masks if it is time to, and apply them."""
+        """Put what was removed back to zero, and remove more if it is time to."""
+        self._apply()
         ramp = self._ramp_steps(total)
         if step == ramp or (step < ramp and step % self._interval == 0):
-            self._update(self.sparsity_at(step, total))
-        with torch.no_grad():
-            for name, mask in self._masks.items():
-                self._weights[name].mul_(mask)
+            self._remove(self.sparsity_at(step, total))
+            self._apply()
 
     def settled(self, step: int, total: int) -> bool:
         """Whether the sparsity has reached its final value."""
@@ -110,33 +109,41 @@ class MaskHook:
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Return the masks."""
-        return dict(self._masks)
+        return dict(self._removed)
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
         """Take up the masks again."""
-        self._masks = {name: mask.to(self._weights[name].device) for name, mask in state.items()}
+        self._removed = {name: mask.to(self._weights[name].device) for name, mask in state.items()}
 
     def _ramp_steps(self, total: int) -> int:
         return max(1, round(total * self._ramp_fraction))
 
-    def _update(self, sparsity: float) -> None:
+    def _apply(self) -> None:
+        with torch.no_grad():
+            for name, removed in self._removed.items():
+                self._weights[name].masked_fill_(removed, 0.0)
+
+    def _remove(self, sparsity: float) -> None:
         magnitudes = {name: weight.detach().abs() for name, weight in self._weights.items()}
-        together = _threshold(magnitudes.values(), sparsity) if self._scope == "global" else None
-        for name, magnitude in magnitudes.items():
-            threshold = together if together is not None else _threshold([magnitude], sparsity)
-            self._masks[name] = magnitude > threshold
-            if not self._masks[name].any():
+        together = [list(magnitudes)] if self._scope == "global" else [[name] for name in magnitudes]
+        for names in together:
+            masks = _smallest([magnitudes[name] for name in names], sparsity)
+            self._removed.update(zip(names, masks, strict=True))
+        for name, removed in self._removed.items():
+            if removed.all():
                 raise OverwinterError(
                     f"Every weight of {name} would be removed at a sparsity of {sparsity:.3f}.\n"
                     "Lower sparsify.amount, set sparsify.scope=layer, or name the layer in sparsify.skip."
                 )
 
 
-def _threshold(magnitudes: Iterable[torch.Tensor], sparsity: float) -> torch.Tensor:
-    """Return the magnitude of the largest weight to remove; -1 if there is none."""
+def _smallest(magnitudes: Sequence[torch.Tensor], share: float) -> list[torch.Tensor]:
+    """Return a mask for each tensor; together they mark exactly ``share`` of all entries, the smallest."""
     together = torch.cat([magnitude.flatten() for magnitude in magnitudes])
-    count = round(sparsity * len(together))
-    return together.kthvalue(count).values if count else together.new_tensor(-1.0)
+    chosen = torch.zeros_like(together, dtype=torch.bool)
+    chosen[together.topk(round(share * len(together)), largest=False, sorted=False).indices] = True
+    parts = torch.split_with_sizes(chosen, [magnitude.numel() for magnitude in magnitudes])
+    return [part.view(magnitude.shape) for part, magnitude in zip(parts, magnitudes, strict=True)]
 
 
 def _others(model: nn.Module) -> dict[str, str]:

@@ -20,7 +20,6 @@ from overwinter import files, manifest
 from overwinter.errors import IntegrityError, OverwinterError
 
 _log = logging.getLogger(__name__)
-_KEPT = 2
 
 
 class Checkpoints:
@@ -55,9 +54,7 @@ class Checkpoints:
             "files": manifest.describe_files(self._folder, [f"{name}.safetensors"]),
         }
         manifest.write_sealed(self._folder / f"{name}.json", content)
-        for outdated in self._found()[_KEPT:]:
-            outdated.unlink()
-            outdated.with_suffix(".safetensors").unlink(missing_ok=True)
+        self._drop_all_but(self._folder / f"{name}.json")
 
     def load(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
         """Return tensors and progress of the newest whole checkpoint of this fit; None if there is none.
@@ -79,6 +76,13 @@ class Checkpoints:
 
     def _found(self) -> list[Path]:
         return sorted(self._folder.glob("step-*.json"), reverse=True)
+
+    def _drop_all_but(self, newest: Path) -> None:
+        """Keep the newest and the one before it; later steps are another fit's."""
+        previous = [path for path in self._found() if path < newest][:1]
+        for outdated in set(self._found()) - {newest, *previous}:
+            outdated.unlink()
+            outdated.with_suffix(".safetensors").unlink(missing_ok=True)
 
     def _set_aside(self, path: Path) -> None:
         for part in (path, path.with_suffix(".safetensors")):

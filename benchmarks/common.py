@@ -1,0 +1,68 @@
+"""What every benchmark shares: the machine, the versions and the result file."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+from overwinter.energy.machine import this_machine
+from overwinter.files import write_json
+
+RESULTS = Path(__file__).parent / "results"
+_DISTRIBUTIONS = (
+    "codecarbon",
+    "dvc",
+    "hydra-core",
+    "numpy",
+    "nvidia-ml-py",
+    "onnxruntime",
+    "overwinter",
+    "torch",
+    "torchao",
+    "zeus",
+)
+
+
+def machine() -> dict[str, Any]:
+    """Describe this machine: what a reader needs to judge a figure."""
+    cpu = this_machine()
+    return {
+        "cpu": cpu.cpu_name,
+        "threads": cpu.threads,
+        "allowed_threads": cpu.allowed_threads,
+        "virtual": cpu.virtual,
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "gpus": _gpus(),
+        "kernel": platform.release(),
+        "load_average_1_min": round(os.getloadavg()[0], 2),
+        "time_utc": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of every relevant installed distribution."""
+    found = {"python": platform.python_version()}
+    for name in _DISTRIBUTIONS:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def write_result(name: str, content: dict[str, Any]) -> Path:
+    """Write ``content``, the machine and the versions to benchmarks/results/``name``.json; return the path."""
+    path = RESULTS / f"{name}.json"
+    write_json(path, {"benchmark": name, "machine": machine(), "versions": versions(), **content})
+    return path
+
+
+def _gpus() -> list[str]:
+    from overwinter.energy.nvml import nvml_status
+
+    available, described, _ = nvml_status()
+    return described.split(", ") if available else []

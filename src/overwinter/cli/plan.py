@@ -1,0 +1,97 @@
+"""`overwinter plan [overrides]`: which stages would run and why, what they would cost, and whether the budget holds."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from overwinter.errors import EXIT_DONE, EXIT_REFUSED
+
+if TYPE_CHECKING:
+    from overwinter.budget import Forecast, Range
+    from overwinter.pipeline.outlook import Outlook
+    from overwinter.pipeline.plan import Plan, PlannedStage
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the overrides and the output's form."""
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="Hydra overrides")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the plan; return 3 if the budget cannot hold it."""
+    from overwinter.config import find_project
+    from overwinter.pipeline.outlook import look_ahead
+    from overwinter.pipeline.plan import make_plan
+
+    project = find_project()
+    plan = make_plan(project, arguments.overrides)
+    outlook = look_ahead(plan, project)
+    if arguments.json:
+        print(json.dumps(_as_json(plan, outlook), indent=2))
+    else:
+        _print_table(plan, outlook)
+    return EXIT_DONE if outlook.verdict.passed else EXIT_REFUSED
+
+
+def _as_json(plan: Plan, outlook: Outlook) -> dict[str, object]:
+    return {
+        "stages": [asdict(stage) for stage in plan.stages],
+        "forecasts": {name: asdict(each) for name, each in outlook.forecasts.items()},
+        "verdict": outlook.verdict.to_json(),
+    }
+
+
+def _print_table(plan: Plan, outlook: Outlook) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table(box=SIMPLE_HEAD)
+    for title in ("stage", "", "energy", "time", "why"):
+        table.add_column(title)
+    for stage in plan.stages:
+        if stage.name not in plan.config.pipeline.stages and not _own_reasons(stage):
+            continue  # a gate or the check that only follows
+        expected = outlook.forecasts.get(stage.name)
+        state = "" if not stage.runs else ("restore" if stage.name in outlook.restored else "run")
+        table.add_row(stage.name, state, _energy(expected), _time(expected), "\n".join(_why(stage)))
+    console.print(table)
+    if not any(stage.runs for stage in plan.stages):
+        console.print("Nothing would run: everything is up to date.")
+    for warning in outlook.verdict.warnings:
+        console.print(warning, style="yellow", highlight=False, markup=False)
+    for reason in outlook.verdict.reasons:
+        console.print(reason.message, style=None if reason.ok else "red", highlight=False, markup=False)
+
+
+def _own_reasons(stage: PlannedStage) -> list[str]:
+    return [reason for reason in stage.reasons if reason not in stage.follows]
+
+
+def _why(stage: PlannedStage) -> list[str]:
+    names = [reason.removesuffix(" runs") for reason in stage.follows]
+    return _own_reasons(stage) + ([f"after {', '.join(names)}"] if names else [])
+
+
+def _energy(expected: Forecast | None) -> str:
+    return "" if expected is None else _span(expected.energy_j, "J")
+
+
+def _time(expected: Forecast | None) -> str:
+    return "" if expected is None else _span(expected.duration_s, "s")
+
+
+def _span(range_: Range | None, unit: str) -> str:
+    from overwinter.units import format_duration, format_si
+
+    if range_ is None:
+        return "unknown"
+    if range_.high == 0:
+        return "none"
+    say = format_duration if unit == "s" else lambda value: format_si(value, unit)
+    return f"{say(range_.expected)} ({say(range_.low)} to {say(range_.high)})"

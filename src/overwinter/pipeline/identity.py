@@ -1,0 +1,73 @@
+"""What decides a stage's result: its parameters, its inputs and the code's version, as digests."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from overwinter import __version__
+from overwinter.config import Config, Project
+from overwinter.errors import IntegrityError
+from overwinter.files import sha256
+
+
+def lineage(config: Config, project: Project, stage: str) -> dict[str, Any]:
+    """Return where the result of ``stage`` comes from.
+
+    Raises:
+        IntegrityError: an input is missing.
+    """
+    return {
+        "stage": stage,
+        "inputs": _input_digests(config, project, stage),
+        "parameters_sha256": digest(_parameters(config, stage)),
+        "overwinter": __version__,
+    }
+
+
+def configuration_key(config: Config, project: Project, stage: str) -> str:
+    """Return the digest of all that decides the result of ``stage``."""
+    return digest(lineage(config, project, stage))
+
+
+def declared_work(config: Config, stage: str) -> float:
+    """Return the amount of work by which a forecast scales: epochs where the stage has them, else 1."""
+    group = getattr(config, stage, None)
+    return float(getattr(getattr(group, "fit", group), "epochs", 1))
+
+
+def digest(content: Any) -> str:
+    """Return the SHA-256 of anything JSON can hold."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def tree_digest(path: Path) -> str:
+    """Return the digest of a file, or of a folder's names and files."""
+    if path.is_file():
+        return sha256(path)
+    return digest({str(file.relative_to(path)): sha256(file) for file in sorted(path.rglob("*")) if file.is_file()})
+
+
+def _parameters(config: Config, stage: str) -> dict[str, Any]:
+    everything = asdict(config)
+    return {key: _dotted(everything, key) for key in config.pipeline.stages[stage].params}
+
+
+def _input_digests(config: Config, project: Project, stage: str) -> dict[str, str]:
+    digests = {}
+    for need in config.pipeline.stages[stage].needs:
+        for out in config.pipeline.stages[need].outs:
+            path = project.outputs / need / out
+            if not path.exists():
+                raise IntegrityError(f"{path} is missing. Run `dvc repro {stage}`.")
+            digests[f"{need}/{out}"] = tree_digest(path)
+    return digests
+
+
+def _dotted(tree: Any, key: str) -> Any:
+    for part in key.split("."):
+        tree = tree[part]
+    return tree

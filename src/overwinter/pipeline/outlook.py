@@ -1,0 +1,94 @@
+"""What a plan would cost, from the ledger's history, and whether the budget holds it."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from overwinter.budget import Forecast, Range, Verdict, forecast, judge_plan, parse_budget
+from overwinter.config import Project
+from overwinter.errors import OverwinterError
+from overwinter.ledger import ExecutionRecord, Ledger, Spent, ledger_path
+from overwinter.pipeline.identity import configuration_key, declared_work
+from overwinter.pipeline.plan import Plan
+
+_NOTHING = Range(low=0.0, expected=0.0, high=0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """A plan's costs.
+
+    Attributes:
+        forecasts: by stage, of those that would run.
+        restored: stages that ran on the very same before, so that DVC restores them from its cache.
+        verdict: whether the budget holds all of it, with what is reused.
+    """
+
+    forecasts: dict[str, Forecast]
+    restored: frozenset[str]
+    verdict: Verdict
+
+
+def look_ahead(plan: Plan, project: Project) -> Outlook:
+    """Forecast every stage that would run, and hold the sum against the budget."""
+    config = plan.config
+    runs = {stage.name for stage in plan.stages if stage.runs}
+    with Ledger.open(ledger_path(project.root)) as ledger:
+        ledger.reap()
+        records = ledger.executions()
+        forecasts, restored, spent = {}, set(), {}
+        for stage in config.pipeline.stages:
+            if stage not in runs:
+                continue
+            key = _known_key(plan, project, stage, runs - restored)
+            if key is not None and _done_before(records, stage, key):
+                restored.add(stage)
+                forecasts[stage] = Forecast(stage=stage, basis="restored", energy_j=_NOTHING, carbon_g=_NOTHING, duration_s=_NOTHING)
+                continue
+            forecasts[stage] = forecast(
+                records, stage=stage, configuration_key=key, work=declared_work(config, stage), host=platform.node()
+            )
+            if key is not None:
+                spent[stage] = ledger.earlier(stage=stage, configuration_key=key)
+    reused = _cost_of_reused(project, [stage for stage in config.pipeline.stages if stage not in runs])
+    verdict = judge_plan(
+        parse_budget(config.budget), forecasts=list(forecasts.values()), spent_run=_sum([reused, *spent.values()]), spent_stages=spent
+    )
+    return Outlook(forecasts=forecasts, restored=frozenset(restored), verdict=verdict)
+
+
+def _known_key(plan: Plan, project: Project, stage: str, running: set[str]) -> str | None:
+    """The stage's configuration key, where its inputs will be those that lie there."""
+    if any(need in running for need in plan.config.pipeline.stages[stage].needs):
+        return None
+    try:
+        return configuration_key(plan.config, project, stage)
+    except OverwinterError:
+        return None
+
+
+def _done_before(records: Sequence[ExecutionRecord], stage: str, key: str) -> bool:
+    return any(record.stage == stage and record.configuration_key == key and record.status == "done" for record in records)
+
+
+def _cost_of_reused(project: Project, stages: Sequence[str]) -> Spent:
+    costs = []
+    for stage in stages:
+        try:
+            energy = json.loads((project.outputs / stage / "energy.json").read_text(encoding="utf-8"))
+            costs.append(Spent(energy_j=energy["energy_j"], carbon_g=energy["carbon_g"], duration_s=energy["duration_s"]))
+        except (OSError, ValueError, KeyError):
+            continue  # nothing there yet: the gate will say so
+    return _sum(costs)
+
+
+def _sum(parts: Sequence[Spent]) -> Spent:
+    return Spent(
+        energy_j=sum(part.energy_j for part in parts),
+        carbon_g=sum(part.carbon_g for part in parts),
+        duration_s=sum(part.duration_s for part in parts),
+        executions=tuple(name for part in parts for name in part.executions),
+    )

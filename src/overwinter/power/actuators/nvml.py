@@ -1,0 +1,246 @@
+"""NVIDIA GPUs through NVML: the power limit, and locked clocks for work that no power limit ever binds.
+
+NVML counts in milliwatts. Setting needs root or CAP_SYS_ADMIN, and reading back is the only proof
+(`nvmlDeviceGetEnforcedPowerLimit`: the driver takes other limiters into account). The `_v2` setter of pynvml
+ignores the driver's answer and is not used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeVar
+
+from overwinter.energy.nvml import library_present, visible_indices
+from overwinter.errors import ConfigError
+from overwinter.power.actuators.values import (
+    ActuatorSettings,
+    DeniedError,
+    DeviceLostError,
+    Limits,
+    Permission,
+    may_administer,
+)
+
+_SW_POWER_CAP = 0x4  # nvmlClocksEventReasonSwPowerCap
+_NEAR = 0.97  # a board that draws this share of its limit is taken to be held back by it
+_WHO = "root, a process with CAP_SYS_ADMIN, or zeusd (https://ml.energy/zeus/zeusd/) could"
+
+Answer = TypeVar("Answer")
+
+
+class _Boards:
+    """The GPUs that CUDA_VISIBLE_DEVICES shows."""
+
+    def __init__(self) -> None:
+        if not library_present():
+            raise ConfigError("power.actuator: there is no NVIDIA driver (libnvidia-ml.so.1).")
+        import pynvml
+
+        try:
+            pynvml.nvmlInit()
+        except pynvml.NVMLError as error:
+            raise ConfigError(
+                f"power.actuator: NVML does not start: {error}. Check the driver with nvidia-smi."
+            ) from None
+        try:
+            self._handles = {
+                f"gpu:{index}": pynvml.nvmlDeviceGetHandleByIndex(index) for index in visible_indices()
+            }
+        except pynvml.NVMLError as error:
+            pynvml.nvmlShutdown()
+            raise ConfigError(
+                f"power.actuator: the GPUs cannot be listed: {error}. Check nvidia-smi."
+            ) from None
+
+    def devices(self) -> tuple[str, ...]:
+        """Return their names."""
+        return tuple(self._handles)
+
+    def _ask(self, device: str, call: Callable[[Any], Answer]) -> Answer:
+        """Call NVML with the device's handle.
+
+        Raises:
+            DeniedError: NVML wants more rights.
+            DeviceLostError: it fails in any other way.
+        """
+        import pynvml
+
+        try:
+            return call(self._handles[device])
+        except pynvml.NVMLError_NoPermission:
+            raise DeniedError(f"{device}: this process may not change it; {_WHO}.") from None
+        except pynvml.NVMLError as error:
+            raise DeviceLostError(f"{device} does not answer: {error}.") from None
+
+    def permission(self) -> Permission:
+        """Say whether NVML will let this process set anything."""
+        return Permission(granted=True) if may_administer() else Permission(granted=False, who=_WHO)
+
+    def _uuid(self, device: str) -> str:
+        """Return the name that is the same in every process."""
+        import pynvml
+
+        return str(self._ask(device, pynvml.nvmlDeviceGetUUID))
+
+    def _place(self, device: str) -> str:
+        """Return the PCI address as `lspci -D` writes it; zeusd names the same one."""
+        import pynvml
+
+        bus_id = self._ask(device, pynvml.nvmlDeviceGetPciInfo).busId
+        return f"gpu-{pci_address(bus_id.decode() if isinstance(bus_id, bytes) else str(bus_id))}"
+
+    def close(self) -> None:
+        """Let go of NVML."""
+        import pynvml
+
+        pynvml.nvmlShutdown()
+
+
+class NvmlPowerLimit(_Boards):
+    """The board's power limit."""
+
+    name = "nvml"
+    quantity: Literal["power_w", "clock_mhz"] = "power_w"
+    note = ""
+
+    def limits(self, device: str) -> Limits:
+        """Return the range and the limit now, in watts."""
+        import pynvml
+
+        ask = self._ask
+        minimum_mw, maximum_mw = ask(device, pynvml.nvmlDeviceGetPowerManagementLimitConstraints)
+        return Limits(
+            minimum=minimum_mw / 1e3,
+            maximum=maximum_mw / 1e3,
+            default=ask(device, pynvml.nvmlDeviceGetPowerManagementDefaultLimit) / 1e3,
+            current=ask(device, pynvml.nvmlDeviceGetPowerManagementLimit) / 1e3,
+        )
+
+    def apply(self, device: str, value: float) -> None:
+        """Set the limit, in watts."""
+        import pynvml
+
+        self._ask(device, lambda board: pynvml.nvmlDeviceSetPowerManagementLimit(board, round(value * 1e3)))
+
+    def enforced(self, device: str) -> float:
+        """Return the limit that the driver enforces, in watts."""
+        import pynvml
+
+        return float(self._ask(device, pynvml.nvmlDeviceGetEnforcedPowerLimit)) / 1e3
+
+    def bound(self, device: str) -> bool | None:
+        """Say whether the limit holds the clocks down, by the driver's reasons, else by the power drawn."""
+        import pynvml
+
+        try:
+            return bool(self._ask(device, pynvml.nvmlDeviceGetCurrentClocksEventReasons) & _SW_POWER_CAP)
+        except DeviceLostError:
+            pass  # an old driver, or a GPU that does not tell
+        try:
+            power_mw = self._ask(device, pynvml.nvmlDeviceGetPowerUsage)
+            return bool(power_mw >= _NEAR * self._ask(device, pynvml.nvmlDeviceGetEnforcedPowerLimit))
+        except DeviceLostError:
+            return None
+
+    def key(self, device: str) -> str:
+        """Return the setting's name on this machine."""
+        return f"{self._place(device)}.power"
+
+    def snapshot(self, device: str) -> Mapping[str, int]:
+        """Return the limit now."""
+        import pynvml
+
+        return {"limit_mw": self._ask(device, pynvml.nvmlDeviceGetPowerManagementLimit)}
+
+    def commands(
+        self, device: str, snapshot: Mapping[str, int], ours: Sequence[float]
+    ) -> list[dict[str, Any]]:
+        """Return what sets it again."""
+        ours_mw = [round(value * 1e3) for value in ours]
+        return [{"kind": "nvml_limit", "uuid": self._uuid(device), **snapshot, "ours_mw": ours_mw}]
+
+
+class NvmlLockedClocks(_Boards):
+    """The highest SM clock, where no power limit binds: decoding draws 137 to 300 of an H200's 700 W."""
+
+    name = "nvml_clocks"
+    quantity: Literal["power_w", "clock_mhz"] = "clock_mhz"
+    note = "locked clocks end unlocked: NVML cannot tell whether an operator had locked them before"
+
+    def limits(self, device: str) -> Limits:
+        """Return the supported range, in megahertz."""
+        import pynvml
+
+        highest = float(
+            self._ask(device, lambda board: pynvml.nvmlDeviceGetMaxClockInfo(board, pynvml.NVML_CLOCK_SM))
+        )
+        return Limits(
+            minimum=min(self._supported(device), default=0.0),
+            maximum=highest,
+            default=highest,
+            current=None,
+        )
+
+    def apply(self, device: str, value: float) -> None:
+        """Lock the clocks between their lowest and ``value`` megahertz."""
+        import pynvml
+
+        self._ask(device, lambda board: pynvml.nvmlDeviceSetGpuLockedClocks(board, 0, round(value)))
+
+    def enforced(self, device: str) -> float:
+        """Return the clock now; an idle GPU clocks lower than the lock, which says nothing against it."""
+        import pynvml
+
+        return float(
+            self._ask(device, lambda board: pynvml.nvmlDeviceGetClockInfo(board, pynvml.NVML_CLOCK_SM))
+        )
+
+    def bound(self, device: str) -> bool | None:  # noqa: ARG002 -- the driver does not tell apart who set the clock
+        """Return None: a locked clock holds whenever the GPU works."""
+        return None
+
+    def key(self, device: str) -> str:
+        """Return the setting's name on this machine."""
+        return f"{self._place(device)}.clocks"
+
+    def snapshot(self, device: str) -> Mapping[str, int]:  # noqa: ARG002 -- NVML does not tell
+        """Return nothing: there is nothing to read."""
+        return {}
+
+    def commands(
+        self,
+        device: str,
+        snapshot: Mapping[str, int],  # noqa: ARG002 -- as above
+        ours: Sequence[float],  # noqa: ARG002
+    ) -> list[dict[str, Any]]:
+        """Return what unlocks the clocks."""
+        return [{"kind": "nvml_clocks", "uuid": self._uuid(device)}]
+
+    def _supported(self, device: str) -> list[float]:
+        import pynvml
+
+        def clocks(board: Any) -> list[float]:
+            memory = pynvml.nvmlDeviceGetSupportedMemoryClocks(board)
+            return (
+                [float(each) for each in pynvml.nvmlDeviceGetSupportedGraphicsClocks(board, memory[0])]
+                if memory
+                else []
+            )
+
+        return self._ask(device, clocks)
+
+
+def pci_address(bus_id: str) -> str:
+    """Return ``00000000:01:00.0`` as ``0000:01:00.0``, in lower case."""
+    domain, _, rest = bus_id.lower().partition(":")
+    return f"{domain[-4:].rjust(4, '0')}:{rest}"
+
+
+def open_power_limit(settings: ActuatorSettings) -> NvmlPowerLimit:  # noqa: ARG001 -- the same for all actuators
+    """Open the power limits of the visible GPUs."""
+    return NvmlPowerLimit()
+
+
+def open_locked_clocks(settings: ActuatorSettings) -> NvmlLockedClocks:  # noqa: ARG001 -- as above
+    """Open the clocks of the visible GPUs."""
+    return NvmlLockedClocks()

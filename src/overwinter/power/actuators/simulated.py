@@ -1,0 +1,105 @@
+"""Devices that exist as files only, for tests and for trying a policy: ``<root>/<name>/{limit_uw,range_w}``.
+
+``range_w`` holds minimum, maximum and default in watts. The watchdog can put a file back like a real limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from overwinter.errors import ConfigError
+from overwinter.power.actuators.values import (
+    ActuatorSettings,
+    DeniedError,
+    DeviceLostError,
+    Limits,
+    Permission,
+)
+
+
+class SimulatedLimit:
+    """Limits of simulated devices.
+
+    Args:
+        root: the folder of the devices; `make` adds one.
+    """
+
+    name = "simulated"
+    quantity: Literal["power_w", "clock_mhz"] = "power_w"
+    note = "simulated: nothing real is limited"
+
+    def __init__(self, root: Path) -> None:
+        self._folders = {folder.name: folder for folder in sorted(root.iterdir()) if folder.is_dir()}
+
+    @staticmethod
+    def make(root: Path, device: str, *, minimum_w: float, maximum_w: float, limit_w: float) -> Path:
+        """Make a device; return the file that holds its limit, in microwatts."""
+        folder = root / device
+        folder.mkdir(parents=True)
+        (folder / "range_w").write_text(f"{minimum_w} {maximum_w} {maximum_w}")
+        (folder / "limit_uw").write_text(str(round(limit_w * 1e6)))
+        return folder / "limit_uw"
+
+    def devices(self) -> tuple[str, ...]:
+        """Return their names."""
+        return tuple(self._folders)
+
+    def permission(self) -> Permission:
+        """Say whether their files may be written: a file ``denied`` in the folder forbids it."""
+        denied = any((folder / "denied").exists() for folder in self._folders.values())
+        return Permission(granted=not denied, who="whoever removes the file `denied` could" if denied else "")
+
+    def limits(self, device: str) -> Limits:
+        """Return the range and the limit now, in watts."""
+        minimum_w, maximum_w, default_w = map(float, self._read(device, "range_w").split())
+        return Limits(minimum=minimum_w, maximum=maximum_w, default=default_w, current=self.enforced(device))
+
+    def apply(self, device: str, value: float) -> None:
+        """Set the limit, in watts."""
+        self._read(device, "range_w")
+        if not self.permission().granted:
+            raise DeniedError(f"{device}: this process may not change it; {self.permission().who}.")
+        (self._folders[device] / "limit_uw").write_text(str(round(value * 1e6)))
+
+    def enforced(self, device: str) -> float:
+        """Return the limit, in watts."""
+        return int(self._read(device, "limit_uw")) / 1e6
+
+    def bound(self, device: str) -> bool | None:  # noqa: ARG002 -- it draws nothing
+        """Return None: only the power drawn can tell."""
+        return None
+
+    def key(self, device: str) -> str:
+        """Return the setting's name."""
+        return f"simulated-{device}.power"
+
+    def snapshot(self, device: str) -> Mapping[str, int]:
+        """Return the limit now, in microwatts."""
+        return {"limit_uw": int(self._read(device, "limit_uw"))}
+
+    def commands(
+        self, device: str, snapshot: Mapping[str, int], ours: Sequence[float]
+    ) -> list[dict[str, Any]]:
+        """Return what writes it again."""
+        path = str(self._folders[device] / "limit_uw")
+        return [{"kind": "file", "path": path, **snapshot, "ours_mw": [round(each * 1e3) for each in ours]}]
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _read(self, device: str, name: str) -> str:
+        try:
+            return (self._folders[device] / name).read_text()
+        except OSError as error:
+            raise DeviceLostError(f"{device} does not answer: {error}.") from None
+
+
+def open_simulated(settings: ActuatorSettings) -> SimulatedLimit:
+    """Open the devices under the configured folder."""
+    if settings.simulated_root is None or not settings.simulated_root.is_dir():
+        raise ConfigError(
+            f"power.actuator=simulated: {settings.simulated_root} is not a folder of simulated devices."
+        )
+    return SimulatedLimit(settings.simulated_root)

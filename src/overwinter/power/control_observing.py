@@ -1,0 +1,128 @@
+"""What the control loop knows: where its readings come from, and how fast and thirsty the work is under each limit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from overwinter.power.interface import OperatingPoint, Series
+
+_SETTLING_S = 1.0  # after a change, the device and its counter need a moment
+_SHORTEST_S = 2.0  # less under one limit says nothing about it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """Where the readings come from: plain functions, each quick; one that raises counts as not known.
+
+    Attributes:
+        energy_j: joules drawn so far by device, named as in energy.json.
+        intensity_g_per_kwh: the grid's carbon intensity at a time.
+        intensity_forecast: of the step that contains a time, and of the next ones.
+        price_per_kwh: what energy costs at a time.
+        price_forecast: like that of the intensity.
+        remaining: what is left of the budget: joules and grams.
+    """
+
+    energy_j: Callable[[], Mapping[str, float]]
+    intensity_g_per_kwh: Callable[[datetime], float | None] | None = None
+    intensity_forecast: Callable[[datetime], Series | None] | None = None
+    price_per_kwh: Callable[[datetime], float | None] | None = None
+    price_forecast: Callable[[datetime], Series | None] | None = None
+    remaining: Callable[[], tuple[float | None, float | None]] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What the work promises.
+
+    Attributes:
+        deadline_utc: when it must be done; None: no matter when.
+        pause_w: power drawn in a pause before its end; 0 where the device is handed back.
+        resume_s: time that a pause costs beside its own length.
+    """
+
+    deadline_utc: datetime | None = None
+    pause_w: float = 0.0
+    resume_s: float = 0.0
+
+
+@dataclass
+class _Stretch:
+    """Seconds, joules and work under one limit."""
+
+    duration_s: float = 0.0
+    energy_j: float = 0.0
+    work: float = 0.0
+
+
+@dataclass(kw_only=True)
+class WorkMeter:
+    """Power and speed since the last decision, and under each limit since the start.
+
+    Attributes:
+        latest_w: power of each device between the two latest readings.
+    """
+
+    latest_w: dict[str, float] = field(default_factory=dict)
+    _now_s: float = math.nan
+    _energies_j: dict[str, float] = field(default_factory=dict)
+    _work: float = 0.0
+    _limit_w: float | None = None
+    _settled_s: float = math.inf
+    _since: _Stretch = field(default_factory=_Stretch)
+    _under: dict[float, _Stretch] = field(default_factory=dict)
+
+    def note(self, now_s: float, energies_j: Mapping[str, float], work_done: float | None) -> None:
+        """Take a reading of the devices that are limited."""
+        work = self._work if work_done is None else work_done
+        gone_s = now_s - self._now_s
+        if gone_s > 0:  # not at the first reading, when the time before is not a number
+            drawn_j = {
+                device: energy_j - self._energies_j.get(device, energy_j)
+                for device, energy_j in energies_j.items()
+            }
+            self.latest_w = {device: drawn / gone_s for device, drawn in drawn_j.items()}
+            self._add(now_s, gone_s, sum(drawn_j.values()), max(0.0, work - self._work))
+        self._now_s, self._energies_j, self._work = now_s, dict(energies_j), work
+
+    def decided(self, limit_w: float | None) -> None:
+        """Begin a new stretch, under ``limit_w`` on every device; None: no such limit."""
+        self._since = _Stretch()
+        if limit_w != self._limit_w:
+            self._limit_w, self._settled_s = limit_w, self._now_s + _SETTLING_S
+
+    def since_decision(self) -> tuple[float | None, float | None]:
+        """Return mean power, and work per second, since the last decision; None where no time went by."""
+        if self._since.duration_s <= 0:
+            return None, None
+        return self._since.energy_j / self._since.duration_s, self._since.work / self._since.duration_s
+
+    def points(self) -> tuple[OperatingPoint, ...]:
+        """Return what is known under each limit, in rising order of the limit."""
+        return tuple(
+            OperatingPoint(
+                limit_w=limit_w,
+                power_w=seen.energy_j / seen.duration_s,
+                speed_per_s=seen.work / seen.duration_s,
+            )
+            for limit_w, seen in sorted(self._under.items())
+            if seen.duration_s >= _SHORTEST_S and seen.work > 0
+        )
+
+    def _add(self, now_s: float, gone_s: float, drawn_j: float, work: float) -> None:
+        stretches = [self._since]
+        if self._limit_w is not None and now_s - gone_s >= self._settled_s:
+            stretches.append(self._under.setdefault(self._limit_w, _Stretch()))
+        for stretch in stretches:
+            stretch.duration_s += gone_s
+            stretch.energy_j += drawn_j
+            stretch.work += work
+
+
+def common_limit_w(limits_w: Iterable[float]) -> float | None:
+    """Return the limit that all devices have, if they have the same one."""
+    rounded = {round(limit_w, 1) for limit_w in limits_w}
+    return rounded.pop() if len(rounded) == 1 else None

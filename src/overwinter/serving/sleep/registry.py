@@ -1,0 +1,99 @@
+"""Sleep policies by name: the built-in ones, and those of other packages."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from overwinter.errors import ConfigError, nearest
+from overwinter.serving.sleep.interface import SleepPolicy
+from overwinter.serving.sleep.ladder import Ladder
+from overwinter.serving.sleep.latency import WithinLatency
+from overwinter.serving.sleep.learned import Learned
+from overwinter.serving.sleep.timed import BreakEven, Fixed, Randomised
+
+GROUP = "overwinter.sleep_policies"
+Factory = Callable[..., SleepPolicy]
+
+
+def open_policy(
+    name: str,
+    ladder: Ladder,
+    *,
+    seed: int = 0,
+    options: Mapping[str, Any] | None = None,
+    limit_p95_s: float | None = None,
+) -> SleepPolicy:
+    """Make a sleep policy.
+
+    Args:
+        name: a built-in policy, or an entry point in the group `overwinter.sleep_policies`: something that is called
+            with the ladder and the options.
+        ladder: the rungs and what they cost.
+        seed: given to a policy that has an argument `seed`.
+        options: the policy's own keyword arguments.
+        limit_p95_s: at most a twentieth of the requests may wait longer for a wake.
+
+    Raises:
+        ConfigError: the policy or an option is unknown, or an option is missing or wrong.
+    """
+    policy = _call(name, _find(name), ladder, seed, dict(options or {}))
+    return policy if limit_p95_s is None else WithinLatency(policy, ladder, limit_s=limit_p95_s)
+
+
+def policy_names() -> list[str]:
+    """Return the names of all policies, built in and added."""
+    return sorted({*_BUILT_IN, *_added()})
+
+
+def _scheduled(ladder: Ladder, *, windows: Any, outside: str = "break_even", seed: int = 0) -> SleepPolicy:
+    from overwinter.serving.sleep.scheduled import Scheduled
+    from overwinter.serving.sleep.windows import parse_windows
+
+    parsed = parse_windows(windows)
+    return Scheduled(open_policy(outside, ladder, seed=seed), ladder, windows=parsed)
+
+
+_BUILT_IN: dict[str, Factory] = {
+    "break_even": BreakEven,
+    "fixed": Fixed,
+    "learned": Learned,
+    "randomised": Randomised,
+    "scheduled": _scheduled,
+}
+
+
+def _find(name: str) -> Factory:
+    if name in _BUILT_IN:
+        return _BUILT_IN[name]
+    added = _added()
+    if name not in added:
+        known = policy_names()
+        raise ConfigError(
+            f"The sleep policy {name!r} is unknown. Known: {', '.join(known)}.{nearest(name, known)}"
+        )
+    return cast(Factory, added[name].load())
+
+
+def _added() -> dict[str, Any]:
+    from importlib.metadata import entry_points
+
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def _call(name: str, factory: Factory, ladder: Ladder, seed: int, options: dict[str, Any]) -> SleepPolicy:
+    parameters = list(inspect.signature(factory).parameters.values())[1:]
+    known = [parameter.name for parameter in parameters if parameter.kind != parameter.VAR_KEYWORD]
+    unknown = [option for option in options if option not in known]
+    if unknown and len(known) == len(parameters):
+        said = f"Known: {', '.join(known)}." if known else "It has none."
+        raise ConfigError(
+            f"The sleep policy {name!r} has no option {unknown[0]!r}. {said}{nearest(unknown[0], known)}"
+        )
+    for parameter in parameters:
+        if parameter.name in known and parameter.default is parameter.empty and parameter.name not in options:
+            raise ConfigError(f"The sleep policy {name!r} needs the option {parameter.name!r}.")
+    if "seed" in known:
+        options.setdefault("seed", seed)
+    return factory(ladder, **options)

@@ -1,0 +1,62 @@
+"""A schedule on top of another policy: ready in its windows, and woken in time for them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from overwinter.serving.sleep.interface import Decision, SleepPolicy
+from overwinter.serving.sleep.ladder import Ladder
+from overwinter.serving.sleep.windows import Window
+
+
+class Scheduled:
+    """Rests on the top rung in every window; outside, another policy decides.
+
+    It wakes ahead of a window by the longest time that a wake takes, so that the first request inside finds it ready.
+    """
+
+    def __init__(self, policy: SleepPolicy, ladder: Ladder, *, windows: Sequence[Window]) -> None:
+        self._policy = policy
+        self._windows = tuple(windows)
+        self._lead_s = max(rung.sleep_s + rung.wake_s for rung in ladder.rungs)
+        self._held, self._known_from_s, self._known_until_s = False, math.inf, -math.inf
+
+    def began_idle(self, time_s: float) -> None:
+        """Pass it on."""
+        self._policy.began_idle(time_s)
+
+    def arrived(self, time_s: float) -> None:
+        """Pass it on: the policy outside learns from requests inside, too."""
+        self._policy.arrived(time_s)
+
+    def decide(self, time_s: float) -> Decision:
+        """Return the top in a window and shortly before one, else what the policy outside says."""
+        if not self._known_from_s <= time_s < self._known_until_s:
+            self._look_up(time_s)
+        if self._held:
+            return Decision(rung=0, until_s=self._known_until_s, reason="window")
+        outside = self._policy.decide(time_s)
+        until_s = min(outside.until_s, self._known_until_s)
+        return Decision(rung=outside.rung, until_s=until_s, reason=outside.reason)
+
+    def state(self) -> dict[str, Any]:
+        """Return the state of the policy outside."""
+        return self._policy.state()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restore the policy outside."""
+        self._policy.restore(state)
+
+    def _look_up(self, time_s: float) -> None:
+        held, until_s = zip(*(self._hold(window, time_s) for window in self._windows), strict=True)
+        self._held, self._known_from_s, self._known_until_s = any(held), time_s, min(until_s)
+
+    def _hold(self, window: Window, time_s: float) -> tuple[bool, float]:
+        """Return whether the window keeps the model ready, and until when that is known."""
+        if window.is_open(time_s):
+            return True, window.next_end_s(time_s)
+        start_s = window.next_start_s(time_s)
+        ready_from_s = start_s - self._lead_s
+        return (True, start_s) if ready_from_s <= time_s else (False, ready_from_s)

@@ -1,0 +1,112 @@
+"""Policies that go down after time-outs: fixed, break-even, randomised. All choose when an idle period begins."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import Any
+
+from overwinter.errors import ConfigError
+from overwinter.serving.sleep.interface import Decision
+from overwinter.serving.sleep.ladder import Ladder
+
+
+class TimedDescent:
+    """The common part: goes down the ladder's break-even times, stretched or shortened by one factor.
+
+    A subclass chooses the factor as an idle period begins (0: all the way down at once; infinity: never), and may
+    learn from how long the period was.
+    """
+
+    reason = "time-out"
+
+    def __init__(self, ladder: Ladder) -> None:
+        self._descents = ladder.descents
+        self._idle_since_s: float | None = None
+        self._deadlines: tuple[tuple[float, int], ...] = ()
+
+    def began_idle(self, time_s: float) -> None:
+        """Choose the time-outs of this idle period."""
+        self._idle_since_s = time_s
+        factor = self._choose()
+        steps = self._descents if factor < math.inf else ()
+        self._deadlines = tuple((time_s + factor * step.after_s, step.rung) for step in steps)
+
+    def arrived(self, time_s: float) -> None:
+        """Learn how long the idle period was, if it was one."""
+        if self._idle_since_s is not None:
+            self._learn(max(0.0, time_s - self._idle_since_s))
+            self._idle_since_s = None
+
+    def decide(self, time_s: float) -> Decision:
+        """Return the rung whose time-out has passed, and when the next one passes."""
+        rung, reason = 0, "busy lately"
+        for deadline_s, below in self._deadlines:
+            if time_s < deadline_s:
+                return Decision(rung=rung, until_s=deadline_s, reason=reason)
+            rung, reason = below, self.reason
+        return Decision(rung=rung, until_s=math.inf, reason=reason)
+
+    def state(self) -> dict[str, Any]:
+        """Return nothing: what such a policy does depends on the present idle period alone."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on as from the start."""
+
+    def _choose(self) -> float:
+        raise NotImplementedError
+
+    def _learn(self, idle_s: float) -> None:
+        pass
+
+
+class Fixed(TimedDescent):
+    """All the way down after the same time-out, whatever sleeping and waking cost."""
+
+    def __init__(self, ladder: Ladder, *, timeout_s: float) -> None:
+        """Check the time-out.
+
+        Raises:
+            ConfigError: it is no number, or negative.
+        """
+        super().__init__(ladder)
+        if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float) or not timeout_s >= 0:
+            raise ConfigError(f"timeout_s={timeout_s!r} must be a number of seconds, zero or more.")
+        self._timeout_s = float(timeout_s)
+
+    def began_idle(self, time_s: float) -> None:
+        """Start the time-out."""
+        self._idle_since_s = time_s
+        self._deadlines = ((time_s + self._timeout_s, self._descents[-1].rung),)
+
+
+class BreakEven(TimedDescent):
+    """Down when resting has cost as much as sleeping and waking would have: twice the optimum at most.
+
+    Karlin, Manasse, Rudolph and Sleator, *Competitive snoopy caching* (1988); no deterministic policy does better.
+    Joules are counted above the lowest rung, and where going down in steps costs no more than going down at once.
+    """
+
+    reason = "break-even"
+
+    def _choose(self) -> float:
+        return 1.0
+
+
+class Randomised(TimedDescent):
+    """A random share of the break-even times: e/(e-1) = 1.58 times the optimum at most, in expectation.
+
+    The share x has the density e^x / (e - 1) on 0..1. Karlin, Manasse, McGeoch and Owicki, *Competitive randomized
+    algorithms for nonuniform problems* (1990); one share for all steps: Lotker, Patt-Shamir and Rawitz, *Rent, lease
+    or buy* (2008). The draws are independent of everything, so that a restart does no harm.
+    """
+
+    reason = "randomised"
+
+    def __init__(self, ladder: Ladder, *, seed: int = 0) -> None:
+        super().__init__(ladder)
+        self._random = random.Random(seed)  # noqa: S311 -- a sleep time is no secret
+
+    def _choose(self) -> float:
+        return math.log1p(self._random.random() * (math.e - 1))

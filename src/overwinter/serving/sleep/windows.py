@@ -1,0 +1,105 @@
+"""Windows of the week in which the model is kept ready, by two cron expressions and a time zone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
+
+from overwinter.errors import ConfigError
+
+# How far back to look for the latest tick: most expressions tick daily, the rarest on 29 February of some century.
+_LOOK_BACK_S = tuple(86400.0 * days for days in (1, 8, 32, 367, 9 * 366))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """Open from each tick of one cron expression to the next tick of another.
+
+    Attributes:
+        start: five-field cron expression, such as `0 8 * * 1-5`.
+        end: likewise; a tick of both at the same moment closes.
+        time_zone: IANA name, such as `Europe/Berlin`; ticks follow its clock, like Debian's cron, through the hours
+            that are skipped or repeated.
+    """
+
+    start: str
+    end: str
+    time_zone: str = "UTC"
+
+    def __post_init__(self) -> None:
+        try:
+            zone = ZoneInfo(self.time_zone)
+        except (KeyError, ValueError, OSError, TypeError):
+            raise ConfigError(
+                f"time_zone={self.time_zone!r} is unknown. Write an IANA name, such as Europe/Berlin or UTC."
+            ) from None
+        for key in ("start", "end"):
+            _check_expression(key, getattr(self, key), zone)
+
+    def is_open(self, time_s: float) -> bool:
+        """Return whether the last start before ``time_s`` (or at it) is later than the last end."""
+        return self._last(self.start, time_s) > self._last(self.end, time_s)
+
+    def next_start_s(self, time_s: float) -> float:
+        """Return the first start after ``time_s``, in UNIX time; infinite if there is none in fifty years."""
+        return next((tick for tick in self._ticks(self.start, time_s) if tick > time_s), math.inf)
+
+    def next_end_s(self, time_s: float) -> float:
+        """Return the first end after ``time_s``, in UNIX time; infinite if there is none in fifty years."""
+        return next((tick for tick in self._ticks(self.end, time_s) if tick > time_s), math.inf)
+
+    def _last(self, expression: str, time_s: float) -> float:
+        """Return the last tick by ``time_s``, found forward: cronsim's backward ticks differ in a skipped hour."""
+        for look_back_s in _LOOK_BACK_S:
+            last = -math.inf
+            for tick in self._ticks(expression, time_s - look_back_s):
+                if tick > time_s:
+                    break
+                last = tick
+            if last > -math.inf:
+                return last
+        return -math.inf
+
+    def _ticks(self, expression: str, from_s: float) -> Iterator[float]:
+        from_utc = datetime.fromtimestamp(math.floor(from_s), tz=UTC)
+        for tick in CronSim(expression, from_utc.astimezone(ZoneInfo(self.time_zone))):
+            yield tick.timestamp()
+
+
+def parse_windows(windows: Any) -> tuple[Window, ...]:
+    """Return windows from a list of mappings with the keys `start`, `end` and perhaps `time_zone`.
+
+    Raises:
+        ConfigError: it is no such list, or a window is wrong.
+    """
+    if not isinstance(windows, list | tuple) or not windows:
+        raise ConfigError(f"windows={windows!r} must be a list of windows, each with start and end.")
+    return tuple(map(_parse_window, windows))
+
+
+def _parse_window(window: Any) -> Window:
+    if isinstance(window, Window):
+        return window
+    try:
+        return Window(**window)
+    except TypeError:
+        raise ConfigError(
+            f"The window {window!r} must have start and end (cron expressions), may have time_zone, and nothing else."
+        ) from None
+
+
+def _check_expression(key: str, expression: Any, zone: ZoneInfo) -> None:
+    try:
+        if len(expression.split()) != 5:
+            raise CronSimError("it needs five fields")  # noqa: TRY301 -- same message for every fault
+        CronSim(expression, datetime.now(zone))
+    except (AttributeError, CronSimError) as error:
+        raise ConfigError(
+            f"{key}={expression!r} is no cron expression: {error}. Write five fields, such as 0 8 * * 1-5."
+        ) from None

@@ -1,0 +1,130 @@
+"""A stage starts only if what is left may hold it; a plan holds or does not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from overwinter.budget import Forecast, Range, admit, judge_plan
+from overwinter.errors import RefusedError
+from overwinter.ledger import Spent
+
+NOTHING = Spent()
+
+
+def of(stage: str, joules: float, **more: Range) -> Forecast:
+    energy_j = Range(low=joules * 0.8, expected=joules, high=joules * 1.2)
+    return Forecast(stage=stage, basis="exact", executions=3, energy_j=energy_j, **more)
+
+
+def test_a_stage_that_fits_starts(budget):
+    allowed = budget(total="1 kJ")
+    assert (
+        admit(allowed, stage="train", forecast=of("train", 800), spent_run=NOTHING, spent_stage=NOTHING) == ()
+    )
+
+
+def test_a_stage_that_needs_more_than_is_left_does_not_start(budget):
+    allowed, spent = budget(total="1 kJ"), Spent(energy_j=300.0)
+    with pytest.raises(
+        RefusedError, match=r"train does not start.\n.*1.10 kJ, over budget.total=1 kJ; 700 J are left"
+    ):
+        admit(allowed, stage="train", forecast=of("train", 800), spent_run=spent, spent_stage=NOTHING)
+
+
+def test_what_it_resumes_need_not_be_spent_again(budget):
+    allowed, spent = budget(total="1 kJ", stages={"train": "900 J"}), Spent(energy_j=600.0)
+    assert admit(allowed, stage="train", forecast=of("train", 700), spent_run=spent, spent_stage=spent) == ()
+
+
+def test_only_the_upper_end_warns(budget):
+    allowed = budget(stages={"train": "900 J"})
+    (warning,) = admit(
+        allowed, stage="train", forecast=of("train", 800), spent_run=NOTHING, spent_stage=NOTHING
+    )
+    assert "budget.stages.train=900 J may not hold: train alone may come to 800 J, at most 960 J" in warning
+
+
+def test_a_rough_forecast_refuses_only_what_is_too_much_at_the_very_least(budget):
+    rough = replace(of("train", 1200), basis="unfinished")  # 960 J at least
+    with pytest.raises(RefusedError):
+        admit(budget(total="950 J"), stage="train", forecast=rough, spent_run=NOTHING, spent_stage=NOTHING)
+    (warning,) = admit(
+        budget(total="970 J"), stage="train", forecast=rough, spent_run=NOTHING, spent_stage=NOTHING
+    )
+    assert "may come to 1.20 kJ, at most 1.44 kJ" in warning
+
+
+def test_an_unknown_forecast_starts_with_a_warning(budget):
+    unknown = Forecast(stage="train", basis="unknown")
+    (warning,) = admit(
+        budget(total="1 kJ"), stage="train", forecast=unknown, spent_run=NOTHING, spent_stage=NOTHING
+    )
+    assert "no forecast of energy for train" in warning
+
+
+def test_nothing_starts_where_nothing_is_left(budget):
+    unknown, spent = Forecast(stage="train", basis="unknown"), Spent(energy_j=1000.0)
+    with pytest.raises(RefusedError, match=r"Nothing is left of budget.total=1 kJ: 1.00 kJ are spent"):
+        admit(budget(total="1 kJ"), stage="train", forecast=unknown, spent_run=spent, spent_stage=NOTHING)
+
+
+def test_soft_limits_and_the_mode_warn_let_it_start(budget):
+    for allowed in (budget(total="1 J soft"), budget(total="1 J", mode="warn")):
+        warnings = admit(
+            allowed, stage="train", forecast=of("train", 800), spent_run=NOTHING, spent_stage=NOTHING
+        )
+        assert "over budget.total" in warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("limit", "more", "fits"),
+    [
+        ("10 min", {"duration_s": Range(low=1, expected=599, high=600)}, True),
+        ("10 min", {"duration_s": Range(low=1, expected=601, high=900)}, False),
+        ("5 gCO2e", {"carbon_g": Range(low=1, expected=6, high=7)}, False),
+        ("0.30 EUR", {}, False),
+        ("0.40 EUR", {}, True),
+    ],
+)
+def test_every_dimension_is_held(budget, limit: str, more: dict[str, Range], fits: bool):
+    allowed = budget(total=limit, price_per_kwh="0.30 EUR")
+    said = judge_plan(allowed, forecasts=[of("train", 4e6, **more)], spent_run=NOTHING, spent_stages={})
+    assert said.passed is fits
+
+
+def test_a_plan_adds_its_stages_up(budget):
+    allowed = budget(total="1 kJ", stages={"train": "700 J", "sparsify": "300 J"})
+    both = [of("train", 600), of("sparsify", 250)]
+    assert judge_plan(allowed, forecasts=both, spent_run=NOTHING, spent_stages={}).passed
+    said = judge_plan(allowed, forecasts=both, spent_run=Spent(energy_j=200.0), spent_stages={})
+    assert [(reason.limit, reason.ok) for reason in said.reasons] == [
+        ("budget.stages.train", True),
+        ("budget.stages.sparsify", True),
+        ("budget.total", False),
+    ]
+
+
+def test_a_plan_names_what_it_cannot_forecast(budget):
+    stages = [of("train", 600), Forecast(stage="sparsify", basis="unknown")]
+    said = judge_plan(budget(total="1 kJ"), forecasts=stages, spent_run=NOTHING, spent_stages={})
+    assert said.passed
+    assert "no forecast of energy for sparsify" in said.warnings[0]
+
+
+@given(st.floats(0, 2000), st.floats(0, 2000), st.floats(0, 1))
+def test_a_stage_starts_just_when_it_fits(budget, needs_j: float, spent_j: float, share: float):
+    allowed = budget(total="1 kJ")
+    resumed_j = min(needs_j, spent_j * share)
+    said = judge_plan(
+        allowed,
+        forecasts=[of("train", needs_j)],
+        spent_run=Spent(energy_j=spent_j),
+        spent_stages={"train": Spent(energy_j=resumed_j)},
+    )
+    end_j = spent_j + needs_j - resumed_j
+    if abs(end_j - 1000) > 1e-6:
+        assert said.passed == (end_j < 1000 and spent_j < 1000)

@@ -1,0 +1,86 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from overwinter import hibernation, models, runtime
+from overwinter.cli import main
+
+CONVNET = {"_target_": "overwinter.models.ConvNet", "input_shape": [1, 4, 4], "classes": 2, "channels": [3]}
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli")
+    model = models.build_model(CONVNET, trusted=[]).eval()
+    models.save_model(
+        folder / "saved", model, form="dense", model_config=CONVNET, input_shape=[1, 4, 4], lineage={}
+    )
+    runtime.build(folder / "saved", "onnxruntime", folder / "payload", trusted=[])
+    return hibernation.hibernate(
+        folder / "bundle",
+        payload=folder / "payload",
+        form="dense",
+        runtime="onnxruntime",
+        labels=["no", "yes"],
+        preprocessing={},
+        canary_inputs=np.ones((2, 1, 4, 4), np.float32),
+        canary_tolerance=1e-3,
+        production_energy_j=1234.0,
+        lineage={"stage": "hibernate"},
+    ).folder
+
+
+@pytest.mark.parametrize("action", ["verify", "inspect", "wake"])
+def test_json_of_every_action(bundle, capsys, action):
+    assert main(["bundle", action, str(bundle), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["form"] == "dense"
+    assert report["runtime"] == "onnxruntime"
+    assert len(report["digest"]) == 64
+
+
+def test_inspect_tells_people_what_they_need(bundle, capsys):
+    assert main(["bundle", "inspect", str(bundle)]) == 0
+    said = capsys.readouterr().out
+    assert "production_energy_j  1.23 kJ" in said
+    assert '["no", "yes"]' in said
+
+
+def test_wake_says_how_long_it_took(bundle, capsys):
+    assert main(["bundle", "wake", str(bundle), "--json", "--threads", "2"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["canary"] == "answers as recorded"
+    assert 0 < report["wake_duration_s"] < 60
+
+
+@pytest.mark.parametrize("action", ["verify", "inspect", "wake"])
+def test_an_altered_bundle_exits_with_4_and_one_message(bundle, capsys, action):
+    path = bundle / "payload" / "model.onnx"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1])
+    try:
+        assert main(["bundle", action, str(bundle)]) == 4
+    finally:
+        path.write_bytes(content)
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert f"has {len(content) - 1} bytes instead of {len(content)}" in said.err
+    assert "Traceback" not in said.err
+
+
+def test_a_folder_that_is_no_bundle_exits_with_4(tmp_path, capsys):
+    assert main(["bundle", "verify", str(tmp_path)]) == 4
+    assert "bundle.json is missing" in capsys.readouterr().err
+
+
+def test_the_command_never_imports_torch(bundle):
+    code = (
+        "import sys; from overwinter.cli import main; "
+        "code = main(['bundle', 'wake', sys.argv[1]]); assert 'torch' not in sys.modules; sys.exit(code)"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code, str(bundle)], env={"PYTHONPATH": ":".join(sys.path)}, check=True
+    )

@@ -1,0 +1,193 @@
+"""`overwinter ledger`: lists, filters, sums, exports."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from overwinter.cli import main
+from overwinter.ledger import Ledger
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project in which train was killed and resumed, and quantize done twice with another result."""
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.chdir(tmp_path)
+    with Ledger.open(tmp_path / ".overwinter" / "ledger.sqlite") as ledger:
+        run(ledger, "train", "run-1", status="interrupted", joules=400.0)
+        resumed = ledger.earlier(stage="train", configuration_key="train")
+        run(ledger, "train", "run-2", joules=600.0, resumed=resumed, experiment="blue-cat")
+        run(ledger, "quantize", "run-2", joules=50.0, artifact="old")
+        run(ledger, "quantize", "run-3", joules=60.0, artifact="new")
+        run(ledger, "evaluate", "run-3", status="failed", message="NaN\nloss")
+    return tmp_path
+
+
+def run(
+    ledger: Ledger,
+    stage: str,
+    run_id: str,
+    *,
+    status: str = "done",
+    joules: float | None = None,
+    artifact: str | None = None,
+    message: str | None = None,
+    **values,
+) -> None:
+    execution = ledger.begin(stage=stage, run_id=run_id, configuration_key=stage, **values)
+    energy = None
+    if joules is not None:
+        energy = {
+            "energy_j": joules,
+            "uncertainty_j": joules / 10,
+            "measured_fraction": 0.5,
+            "carbon_g": joules / 1000,
+        }
+    code = 0 if status == "done" else 1
+    execution.finish(
+        status=status,
+        exit_code=code,
+        energy=energy,
+        metrics={"x": 1},
+        message=message,
+        artifact_digest=artifact,
+    )
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    def called(*words: str) -> str:
+        assert main(["ledger", *words]) == 0
+        out, err = capsys.readouterr()
+        assert err == ""
+        return str(out)
+
+    return called
+
+
+def test_it_lists_every_execution_and_their_sum(project: Path, said):
+    lines = said().splitlines()
+    assert len([line for line in lines if line.startswith("20")]) == 5
+    assert any("interrupted" in line and "400 J ± 40.0 J" in line for line in lines)
+    assert any("evaluate" in line and "unknown" in line and "NaN loss" in line for line in lines)
+    assert any(line.startswith("all ") and "1.11 kJ ± 111 J" in line for line in lines)
+    assert any(line.startswith("later thrown away") and "50.0 J" in line for line in lines)
+    assert lines[-1] == "Of 1 of them no joules are known; the sums leave them out."
+
+
+def test_output_that_is_no_terminal_is_plain(project: Path, said):
+    assert said().isascii() or "─" not in said()
+    assert "\x1b" not in said()
+
+
+def test_on_a_terminal_it_is_a_table(project: Path, said, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "200")
+    assert "───" in said()
+
+
+@pytest.mark.parametrize(
+    ("words", "stages"),
+    [
+        (("--stage", "quantize"), ["quantize", "quantize"]),
+        (("--status", "failed"), ["evaluate"]),
+        (("--experiment", "blue-cat"), ["train"]),
+        (("--run", "run-3"), ["quantize", "evaluate"]),
+        (("--run", "run-", "--stage", "train"), ["train", "train"]),
+        (("--since", "1h"), ["train", "train", "quantize", "quantize", "evaluate"]),
+        (("--since", "2020-01-01"), ["train", "train", "quantize", "quantize", "evaluate"]),
+        (("--since", "2999-01-01T00:00:00+02:00"), []),
+        (("--thrown-away",), ["quantize", "evaluate"]),
+    ],
+)
+def test_filters(project: Path, said, words: tuple[str, ...], stages: list[str]):
+    assert [each["stage"] for each in json.loads(said("--json", *words))["executions"]] == stages
+
+
+def test_json_has_everything(project: Path, said):
+    document = json.loads(said("--json"))
+    first, second = document["executions"][:2]
+    assert first["energy"]["energy_j"] == first["energy_j"] == 400.0
+    assert first["metrics"] == {"x": 1}
+    assert second["resumed_from"] == first["id"]
+    assert (second["resumed_j"], first["thrown_away"]) == (400.0, False)
+    assert document["total"]["energy_j"] == 1110.0
+    assert document["thrown_away"]["energy_j"] == 50.0
+
+
+def test_csv_has_a_line_for_each(project: Path, said):
+    rows = list(csv.DictReader(io.StringIO(said("--csv"))))
+    assert [row["stage"] for row in rows] == ["train", "train", "quantize", "quantize", "evaluate"]
+    assert [row["energy_j"] for row in rows] == ["400.0", "600.0", "50.0", "60.0", ""]
+    assert rows[4]["message"] == "NaN\nloss"
+    assert [row["thrown_away"] for row in rows] == ["False", "False", "True", "False", "True"]
+
+
+def test_sums_by_stage(project: Path, said):
+    sums = {each["name"]: each for each in json.loads(said("--json", "--by", "stage"))["sums"]}
+    assert {name: each["energy_j"] for name, each in sums.items()} == {
+        "train": 1000.0,
+        "quantize": 110.0,
+        "evaluate": 0,
+    }
+    assert sums["evaluate"]["unknown"] == 1
+    rows = list(csv.DictReader(io.StringIO(said("--csv", "--by", "status"))))
+    assert {row["name"]: row["executions"] for row in rows} == {
+        "interrupted": "1",
+        "done": "3",
+        "failed": "1",
+    }
+    assert any(line.startswith("train") and "1.00 kJ" in line for line in said("--by", "stage").splitlines())
+
+
+@pytest.mark.parametrize("by", ["stage", "day", "experiment", "status", "run"])
+def test_every_sum_can_be_shown(project: Path, said, by: str):
+    assert "all" in said("--by", by)
+
+
+def test_a_project_without_a_ledger_says_so_and_stays_as_it_is(
+    tmp_path: Path, said, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert "nothing was run here yet" in said()
+    assert json.loads(said("--json"))["executions"] == []
+    assert said("--csv").startswith("id,stage,")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_found_says_so(project: Path, said):
+    assert "No such execution" in said("--stage", "hibernate")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--since", "yesterday"), "--since 'yesterday' is no time"),
+        (("--since", "5 kJ"), "--since '5 kJ' is no time"),
+        (("--file", "nowhere.sqlite"), "--file nowhere.sqlite does not exist"),
+    ],
+)
+def test_wrong_usage_is_one_clear_message(
+    project: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], message: str
+):
+    assert main(["ledger", *words]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert message in err
+
+
+def test_it_is_quick_and_loads_no_torch(project: Path):
+    code = """import sys; from overwinter.cli import main; main(['ledger'])
+assert not {'torch', 'rich', 'hydra', 'omegaconf'} & set(sys.modules)"""
+    before_s = time.monotonic()
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    assert time.monotonic() - before_s < 5.0  # about 0.15 s on an idle machine

@@ -1,0 +1,32 @@
+import subprocess
+import sys
+
+import pytest
+
+from overwinter.config.checks.data import check_data_files
+from overwinter.errors import ConfigError
+
+
+def test_a_root_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"data\.root='.*none' does not exist"):
+        check_data_files({"_target_": "my_package.Data", "root": str(tmp_path / "none")})
+
+
+@pytest.mark.parametrize("config", [{}, {"_target_": ""}, {"_target_": 3}])
+def test_a_missing_target_is_refused(config):
+    with pytest.raises(ConfigError, match=r"data\._target_ is missing"):
+        check_data_files(config)
+
+
+def test_a_root_of_the_wrong_type_is_refused():
+    with pytest.raises(ConfigError, match=r"data\.root=3 must be a path"):
+        check_data_files({"_target_": "my_package.Data", "root": 3})
+
+
+def test_data_without_files_passes():
+    check_data_files({"_target_": "overwinter.data.Digits"})
+
+
+def test_the_check_needs_no_torch():
+    program = "import sys, overwinter.config.checks.data; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

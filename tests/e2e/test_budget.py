@@ -1,0 +1,78 @@
+"""Budgets that stop: gates, and what is held behind them."""
+
+import json
+
+from overwinter.errors import EXIT_REFUSED
+
+TIGHT = "budget.stages.train=1 mJ"
+
+
+def test_a_refusing_gate_holds_what_follows_and_loses_nothing(space, quick):
+    before = space.models()
+    (space.root / "outputs" / "sparsify" / "gate.json").stat()
+    done = space.run("sparsify.amount=0.25", TIGHT, check=False)
+    assert done.returncode == EXIT_REFUSED
+    assert "budget.stages.train" in done.stderr
+    assert not (space.root / "outputs/train/gate.json").exists()
+    report = space.json("train/gate_report.json")
+    assert report["passed"] is False
+    assert report["reasons"][0]["value"] > report["reasons"][0]["allowed"]
+    assert space.models() == before
+
+    # Plain dvc refuses too, and what it refused cannot be saved and walked through.
+    assert space("dvc", "repro", check=False).returncode == 255
+    space("dvc", "exp", "save", "--force", check=False)
+    again = space("dvc", "repro", check=False)
+    assert again.returncode == 255
+    assert "Running stage 'sparsify'" not in again.stdout
+
+    # Raised again, only gates run.
+    raised = space.run("budget.stages.train=1 MJ")
+    assert set(space.states(raised).values()) == {"reused"}
+    assert space.models() == before
+
+
+def test_a_stage_without_the_gates_before_it_does_not_start(space):
+    (space.root / "outputs" / "train" / "gate.json").unlink()
+    done = space("python", "stages/sparsify.py", check=False)
+    assert done.returncode == EXIT_REFUSED
+    assert "gate after train" in done.stderr
+
+
+def test_a_forged_verdict_is_an_integrity_error(space):
+    (space.root / "outputs" / "train" / "gate.json").write_text('{"stage": "train", "pass": "maybe"}')
+    assert space("python", "stages/sparsify.py", check=False).returncode == 4
+
+
+def test_a_budget_that_cannot_hold_the_plan_starts_nothing(space):
+    done = space.run("train.epochs=3", "budget.total=1 mJ", check=False)
+    assert done.returncode == EXIT_REFUSED
+    assert "nothing was started" in done.stderr
+    assert "epochs: 2" in (space.root / "params.yaml").read_text()
+
+
+def test_the_guard_stops_a_running_stage_which_resumes_when_the_budget_is_raised(space):
+    budget_j = space.json("train/energy.json")["energy_j"] * 1.5
+    longer = ("train.epochs=60", "train.patience_epochs=0")
+    (space.root / ".overwinter" / "ledger.sqlite").unlink()  # no history: neither plan nor admission can know
+    done = space.run(*longer, f"budget.stages.train={budget_j} J", check=False)
+    assert done.returncode == EXIT_REFUSED
+    assert "on course" in done.stderr or "has spent" in done.stderr
+    refused = _executions(space)[-1]
+    assert refused["status"] == "refused"
+    assert refused["energy_j"] < 2 * budget_j
+
+    space.run(*longer, "budget.stages.train=1 MJ")
+    energy = space.json("train/energy.json")
+    assert energy["resumed_j"] > 0
+    assert energy["energy_j"] > energy["resumed_j"]
+
+
+def _executions(space):
+    return json.loads(space("overwinter", "ledger", "--json", "--stage", "train").stdout)["executions"]
+
+
+def test_the_ledger_keeps_a_refused_gate(space):
+    space.run(TIGHT, check=False)
+    answer = json.loads(space("overwinter", "ledger", "--json", "--status", "refused").stdout)
+    assert [record["stage"] for record in answer["executions"]] == ["gate-train"]

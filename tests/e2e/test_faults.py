@@ -1,0 +1,180 @@
+"""Killing, truncating, starving: afterwards `dvc repro` ends as if nothing had happened, or says what is wrong."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+
+import psutil
+import pytest
+
+KILLS = 3
+
+
+def _stages(space):
+    """Processes at work in the project, by what they are."""
+    found = {}
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        words = process.info["cmdline"] or []
+        if process.info["cwd"] != str(space.root):
+            continue
+        name = next((word for word in words if word.startswith("stages/") or word in ("repro", "run")), None)
+        if name and "-c" not in words[:2]:
+            found.setdefault(name, process)
+    return found
+
+
+def _wait_for(condition, timeout_s=60.0):
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if answer := condition():
+            return answer
+        time.sleep(0.02)
+    raise AssertionError("it never happened")
+
+
+def _kill(space, victim):
+    """Kill -9 the running stage, dvc or `overwinter run`."""
+    names = {"dvc": "repro", "run": "run"}
+    if victim == "stage":
+        process = _wait_for(lambda: next((p for name, p in _stages(space).items() if name.startswith("stages/")), None))
+    else:
+        process = _wait_for(lambda: _stages(space).get(names[victim]))
+    process.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["stage", "dvc", "run"])
+def test_after_kill_9_dvc_repro_ends_with_the_same_bytes_and_no_orphan(space, fresh, victim, quick):
+    random.seed(victim)
+    for _ in range(KILLS):
+        runner = fresh.start("overwinter", "run", *quick)
+        _wait_for(lambda: any(name.startswith("stages/") for name in _stages(fresh)))
+        time.sleep(random.uniform(0.0, 6.0))
+        if runner.poll() is None:
+            _kill(fresh, victim)
+        runner.wait(timeout=60)
+        _wait_for(lambda: not _stages(fresh), timeout_s=10)
+    fresh("dvc", "repro")
+    assert fresh.models() == space.models()
+    assert not list((fresh.root / "outputs").rglob(".part-*"))
+    statuses = {record["status"] for record in json.loads(fresh("overwinter", "ledger", "--json").stdout)["executions"]}
+    assert "running" not in statuses
+
+
+def test_ctrl_c_ends_a_run_with_a_checkpoint_and_the_next_one_goes_on_from_it(space, quick):
+    overrides = (*quick, "train.epochs=40", "train.patience_epochs=0")
+    events = space.root / ".overwinter" / "runs"
+    before = set(events.glob("*.events"))
+    runner = space.start("overwinter", "run", *overrides)
+    log = _wait_for(lambda: next(iter(set(events.glob("*.events")) - before), None))
+    _wait_for(lambda: '"progress"' in log.read_text())
+    os.kill(runner.pid, signal.SIGINT)
+    assert runner.wait(timeout=30) != 0
+    assert not _stages(space)
+    record = json.loads(space("overwinter", "ledger", "--json", "--status", "interrupted").stdout)["executions"][-1]
+    assert record["stage"] == "train"
+    space("dvc", "repro", "train")
+    assert space.json("train/energy.json")["resumed_j"] > 0
+
+
+def _model(space, stage="train"):
+    return space.root / "outputs" / stage / "model" / "weights.safetensors"
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "missing"])
+def test_a_damaged_artifact_is_refused(space, damage):
+    path = _model(space)
+    content = bytearray(path.read_bytes())
+    path.unlink()  # DVC may have linked it to its cache
+    if damage == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+    elif damage == "flipped":
+        content[-1] ^= 1
+        path.write_bytes(content)
+    done = space("python", "stages/sparsify.py", check=False)
+    assert done.returncode == 4
+    assert "weights.safetensors" in done.stderr
+    assert json.loads((space.root / "outputs/sparsify/gate.json").read_text())["pass"]  # what was there stays
+
+
+def test_a_diverging_loss_is_told_with_step_and_remedy(space):
+    done = space("python", "stages/train.py", "threads=1", "train.epochs=1", "train.learning_rate=1e30", "train.gradient_clip_norm=1e30", check=False)
+    assert done.returncode == 1
+    assert "learning_rate" in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 4
+
+
+BAD = [
+    ("train.epohcs=3", "Did you mean 'train.epochs'"),
+    ("train.epochs=abc", "abc"),
+    ("train.epochs=0", "train.epochs=0"),
+    ("sparsify=foo", "channels"),
+    ("sparsify.amount=1.5", "sparsify.amount=1.5"),
+    ("budget.total='3 kj'", "Did you mean 'kJ'"),
+    ("budget.total=30", "budget.total"),
+    ("model._target_=os.system", "trusted_targets"),
+    ("device=gpu", "device='gpu'"),
+    ("no_such_group=1", "no_such_group"),
+    ("train", "key=value"),
+]
+
+
+@pytest.mark.parametrize(("override", "message"), BAD)
+def test_a_wrong_setting_is_refused_before_anything_runs(untouched, override, message):
+    done = untouched("overwinter", "run", override, check=False)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 3
+
+
+def test_edited_parameters_are_refused_by_the_check(space):
+    params = space.root / "params.yaml"
+    params.write_text(params.read_text().replace("  epochs: 2\n", "  epochs: many\n"))
+    done = space("dvc", "repro", check=False)
+    assert done.returncode == 255
+    assert "train.epochs" in done.stderr + done.stdout
+    assert "Running stage 'train'" not in done.stdout
+
+
+def test_data_that_is_not_there_is_told_with_how_to_get_it(space):
+    done = space("overwinter", "run", "data=fashion", "data.root=/nowhere", "model=fashion_cnn", check=False)
+    assert done.returncode == 2
+    assert "dataset-fashion-mnist" in done.stderr
+
+
+@pytest.mark.special
+def test_a_full_disk_leaves_nothing_half_written(space, tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root")
+    folder = space.root / "outputs" / "train"
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(folder)], check=False, capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("mounting is not allowed here")
+    try:
+        done = space("python", "stages/train.py", check=False)
+        assert done.returncode == 1
+        assert "No space left" in done.stderr
+        assert os.listdir(folder) == []
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_the_default_case_opens_no_socket(fresh, tmp_path, quick):
+    """Every Python process of the run, DVC's too, dies on the first socket that could leave the machine."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import socket\n"
+        "class Blocked(socket.socket):\n"
+        "    def __init__(self, family=socket.AF_INET, *args, **kwargs):\n"
+        "        if family in (socket.AF_INET, socket.AF_INET6):\n"
+        "            raise AssertionError('a socket was opened')\n"
+        "        super().__init__(family, *args, **kwargs)\n"
+        "socket.socket = Blocked\n"
+        "socket.create_connection = socket.getaddrinfo = lambda *a, **k: Blocked()\n"
+    )
+    blocked = subprocess.run(["python", "-c", "import socket; socket.socket()"], env={**fresh.env, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=False)
+    assert "a socket was opened" in blocked.stderr
+    fresh("overwinter", "run", *quick, PYTHONPATH=str(tmp_path))
+    assert (fresh.root / "outputs/hibernate/bundle/bundle.json").exists()

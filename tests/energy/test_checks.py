@@ -1,0 +1,61 @@
+"""Wrong settings of `energy`, `hardware` and `carbon` are refused with the full key and the value."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from overwinter.config.checks.energy import check_carbon, check_energy, check_hardware
+from overwinter.config.groups.energy import ConstantCarbonConfig, CountryCarbonConfig
+from overwinter.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sources": []}, r"energy.sources=\[\]"),
+        ({"sources": ["nvml", "nvml"]}, "names a source twice"),
+        ({"sources": ["rapll"]}, "Did you mean 'rapl'"),
+        ({"sample_interval_s": 0.0}, "energy.sample_interval_s=0 is out of range"),
+        ({"sample_interval_s": float("nan")}, "energy.sample_interval_s=nan"),
+        ({"idle_probe_s": -1.0}, "energy.idle_probe_s=-1"),
+        ({"cross_check": "codecarb"}, "Did you mean 'codecarbon'"),
+        ({"cross_check": "codecarbon", "cross_check_country": "FRX"}, "energy.cross_check_country='FRX'"),
+        ({"cross_check_threshold": -0.1}, "energy.cross_check_threshold=-0.1"),
+    ],
+)
+def test_energy(energy_config: Any, change: dict[str, Any], message: str) -> None:
+    check_energy(energy_config)
+    with pytest.raises(ConfigError, match=message):
+        check_energy(replace(energy_config, **change))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"cpu_tdp_w": -5.0}, "hardware.cpu_tdp_w=-5"),
+        ({"cpu_threads": 0}, "hardware.cpu_threads=0"),
+        ({"cpu_w_per_thread": 0.0}, "hardware.cpu_w_per_thread=0"),
+        ({"cpu_idle_fraction": 1.5}, "at most 1"),
+        ({"ram_w_per_gib": -1.0}, "hardware.ram_w_per_gib"),
+        ({"relative_uncertainty": -0.4}, "hardware.relative_uncertainty"),
+        ({"idle_w": {"gpu:0": -1.0}}, "hardware.idle_w.gpu:0=-1"),
+    ],
+)
+def test_hardware(hardware_config: Any, change: dict[str, Any], message: str) -> None:
+    check_hardware(hardware_config)
+    with pytest.raises(ConfigError, match=message):
+        check_hardware(replace(hardware_config, **change))
+
+
+def test_carbon() -> None:
+    check_carbon(ConstantCarbonConfig(source="constant", intensity_g_per_kwh=475.0))
+    check_carbon(CountryCarbonConfig(source="country", country="FRA"))
+    with pytest.raises(ConfigError, match=r"carbon\.intensity_g_per_kwh=-1"):
+        check_carbon(ConstantCarbonConfig(source="constant", intensity_g_per_kwh=-1.0))
+    with pytest.raises(ConfigError, match=r"carbon\.country='XXX'"):
+        check_carbon(CountryCarbonConfig(source="country", country="XXX"))
+    with pytest.raises(ConfigError, match="Did you mean 'constant'"):
+        check_carbon(ConstantCarbonConfig(source="constnt", intensity_g_per_kwh=1.0))

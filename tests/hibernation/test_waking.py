@@ -1,0 +1,122 @@
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from overwinter import runtime, serving
+from overwinter.errors import ConfigError, IntegrityError
+from overwinter.hibernation import wake
+
+LEAN = """
+import sys
+from pathlib import Path
+from overwinter.hibernation import wake
+model = wake(Path(sys.argv[1]))
+assert model.answer([[0] * 8] * 8)[0].label in "abc"
+loaded = {"torch", "sklearn", "onnx", "torchao", "hydra", "omegaconf"} & set(sys.modules)
+assert not loaded, loaded
+"""
+
+
+@pytest.mark.parametrize("name", ["torch", "onnxruntime"])
+def test_a_woken_model_answers_as_it_did(hibernate, payloads, name):
+    bundle = hibernate(name)
+    inputs = np.random.default_rng(1).standard_normal((6, 1, 8, 8)).astype(np.float32)
+    expected = runtime.open_session(payloads[name], name, 1).run(inputs)
+    np.testing.assert_array_equal(wake(bundle.folder).run(inputs), expected)
+
+
+def test_raw_inputs_are_preprocessed_and_answers_labelled(hibernate):
+    model = wake(hibernate().folder)
+    raw = np.random.default_rng(2).integers(0, 17, (5, 8, 8))
+    logits = model.run(((raw - 8.0) / 4.0).astype(np.float32)[:, None])
+    answers = model.answer(raw)
+    assert [answer.label for answer in answers] == ["abc"[index] for index in logits.argmax(axis=1)]
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose([answer.probability for answer in answers], shares.max(axis=1), rtol=1e-5)
+    with pytest.raises(ConfigError, match="raw values are between 0 and 16"):
+        model.answer(raw + 100)
+
+
+def test_waking_an_onnx_bundle_imports_no_torch(hibernate):
+    command = [sys.executable, "-W", "error", "-c", LEAN, str(hibernate().folder)]
+    subprocess.run(command, env={"PYTHONPATH": os.pathsep.join(sys.path)}, check=True)
+
+
+def test_a_model_that_answers_otherwise_is_not_served(hibernate, payloads):
+    """All digests are right: only the canary can tell."""
+    bundle = hibernate()
+    folder = bundle.folder.with_name("silently-wrong")
+    wrong = serving.Canary(inputs=bundle.canary.inputs, answers=bundle.canary.answers + 0.1, tolerance=1e-3)
+    serving.write_bundle(
+        folder,
+        payload=payloads["onnxruntime"],
+        form="dense",
+        runtime="onnxruntime",
+        input_shape=bundle.input_shape,
+        labels=bundle.labels,
+        preprocessing=bundle.preprocessing,
+        canary=wrong,
+        production_energy_j=None,
+        lineage={},
+    )
+    with pytest.raises(IntegrityError, match="woke up with other answers") as caught:
+        wake(folder)
+    assert caught.value.exit_code == 4
+
+
+def test_a_canary_that_the_model_cannot_read_is_refused(hibernate, payloads):
+    bundle = hibernate()
+    folder = bundle.folder.with_name("unreadable")
+    canary = serving.Canary(
+        inputs=np.zeros((2, 3), np.float32), answers=bundle.canary.answers[:2], tolerance=1e-3
+    )
+    serving.write_bundle(
+        folder,
+        payload=payloads["onnxruntime"],
+        form="dense",
+        runtime="onnxruntime",
+        input_shape=[3],
+        labels=bundle.labels,
+        preprocessing={},
+        canary=canary,
+        production_energy_j=None,
+        lineage={},
+    )
+    with pytest.raises(IntegrityError, match="cannot answer its canary"):
+        wake(folder)
+
+
+def test_an_altered_payload_is_refused_before_it_is_loaded(hibernate, monkeypatch):
+    bundle = hibernate()
+    model = bundle.payload / "model.onnx"
+    content = bytearray(model.read_bytes())
+    content[len(content) // 2] ^= 1
+    model.write_bytes(content)
+    monkeypatch.setattr(
+        "overwinter.hibernation.waking.open_session", lambda *_, **__: pytest.fail("it was loaded")
+    )
+    with pytest.raises(IntegrityError, match="altered"):
+        wake(bundle.folder)
+
+
+def test_code_that_is_not_trusted_is_not_run(hibernate, payloads, tmp_path, monkeypatch):
+    (tmp_path / "stranger.py").write_text("import torch\nclass Net(torch.nn.Linear):\n    pass\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    from overwinter import models
+
+    config = {"_target_": "stranger.Net", "in_features": 4, "out_features": 2}
+    model = models.build_model(config, trusted=["stranger"]).eval()
+    models.save_model(tmp_path / "own", model, form="dense", model_config=config, input_shape=[4], lineage={})
+    bundle = hibernate(
+        "torch",
+        payload=tmp_path / "own",
+        canary_inputs=np.zeros((1, 4), np.float32),
+        labels=["a", "b"],
+        trusted=["stranger"],
+    )
+    assert wake(bundle.folder, trusted=["stranger"]).run(np.ones((1, 4), np.float32)).shape == (1, 2)
+    with pytest.raises(ConfigError, match="not trusted"):
+        wake(bundle.folder)

@@ -1,0 +1,130 @@
+"""Saved models to quantize, and what to quantize them with."""
+
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from overwinter import models, quantization
+from overwinter.config.groups import CalibratedQuantizeConfig
+
+CONVNET = {
+    "_target_": "overwinter.models.ConvNet",
+    "input_shape": [1, 8, 8],
+    "classes": 3,
+    "channels": [8, 12],
+    "pool_after": [1],
+}
+
+OWN_NETS = """
+    import torch
+    from torch import nn
+
+    class Upsampling(nn.Module):
+        '''Has a layer that int8_static does not serve.'''
+        def __init__(self):
+            super().__init__()
+            self.up = nn.ConvTranspose2d(1, 4, 2, stride=2)
+            self.conv = nn.Conv2d(4, 4, 3)
+            self.head = nn.Linear(4, 3)
+        def forward(self, x):
+            return self.head(torch.relu(self.conv(self.up(x))).mean((2, 3)))
+
+    class ConvolutionsOnly(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(1, 3, 8)
+        def forward(self, x):
+            return self.conv(x).flatten(1)
+
+    class Overflowing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Linear(64, 8)
+            self.second = nn.Linear(8, 3)
+            with torch.no_grad():
+                self.first.weight.fill_(3e38)
+        def forward(self, x):
+            return self.second(self.first(x.flatten(1)))
+
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.enter = nn.Linear(64, 64)
+            self.leave = nn.Linear(64, 64)
+            self.leave.weight = self.enter.weight
+            self.scale = nn.Parameter(torch.ones(64))
+        def forward(self, x):
+            return self.leave(self.enter(x.flatten(1))) * self.scale
+"""
+
+
+@pytest.fixture
+def convnet() -> nn.Module:
+    """A ConvNet whose batch normalisation has seen data."""
+    torch.manual_seed(0)
+    model = models.build_model(CONVNET, trusted=[])
+    model(torch.randn(64, 1, 8, 8))
+    return model.eval()
+
+
+@pytest.fixture
+def sparse_convnet(convnet: nn.Module) -> nn.Module:
+    """Every other weight of it is zero."""
+    for weight in models.prunable_weights(convnet).values():
+        with torch.no_grad():
+            weight.view(-1)[::2] = 0
+    return convnet
+
+
+@pytest.fixture
+def save(tmp_path: Path) -> Callable[..., Path]:
+    def save(model: nn.Module, form: str = "dense", config: dict = CONVNET) -> Path:
+        folder = tmp_path / "float"
+        models.save_model(folder, model, form=form, model_config=config, input_shape=[1, 8, 8], lineage={})
+        return folder
+
+    return save
+
+
+@pytest.fixture
+def save_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save: Callable[..., Path]
+) -> Callable[[str], Path]:
+    (tmp_path / "nets_to_quantize.py").write_text(textwrap.dedent(OWN_NETS))
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def save_named(name: str) -> Path:
+        torch.manual_seed(0)
+        config = {"_target_": f"nets_to_quantize.{name}"}
+        return save(models.build_model(config, trusted=["nets_to_quantize"]).eval(), config=config)
+
+    return save_named
+
+
+@pytest.fixture
+def calibration() -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((100, 1, 8, 8)).astype(np.float32)
+
+
+@pytest.fixture
+def quantize(tmp_path: Path, calibration: np.ndarray) -> Callable[..., quantization.QuantizationReport]:
+    """Quantize into ``tmp_path / method``."""
+
+    def quantize(method: str, folder: Path, samples: np.ndarray = calibration, **changes):
+        settings = {"calibration_samples": 100, "calibration_method": "minmax", "skip": [], **changes}
+        return quantization.quantize(
+            method,
+            folder,
+            tmp_path / method,
+            calibration=samples,
+            settings=CalibratedQuantizeConfig(version=1, methods=[method], **settings),
+            lineage={"stage": "quantize"},
+            trusted=["nets_to_quantize"],
+        )
+
+    return quantize

@@ -1,0 +1,103 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from overwinter import models, runtime
+from overwinter.errors import ConfigError, IntegrityError
+
+
+def _open(tmp_path):
+    runtime.build(tmp_path / "int8_dynamic", "torch", tmp_path / "built", trusted=["nets_to_quantize"])
+    return runtime.open_session(tmp_path / "built", "torch", 1, trusted=["nets_to_quantize"])
+
+
+def test_linear_layers_are_quantized_and_convolutions_listed(quantize, save, convnet, tmp_path, calibration):
+    report = quantize("int8_dynamic", save(convnet))
+    assert report.quantized == ("head",)
+    assert report.left_in_float == {
+        "features.0.0": "int8_dynamic serves Linear, not Conv2d",
+        "features.2.0": "int8_dynamic serves Linear, not Conv2d",
+    }
+    with torch.inference_mode():
+        dense = convnet(torch.from_numpy(calibration)).numpy()
+    difference = np.abs(_open(tmp_path).run(calibration) - dense)
+    assert 0 < difference.max() < 0.05 * np.abs(dense).max()
+
+
+def test_zero_weights_stay_zero(quantize, save, sparse_convnet):
+    report = quantize("int8_dynamic", save(sparse_convnet, form="sparse"))
+    assert report.zeros_after >= report.zeros_before == int((sparse_convnet.head.weight == 0).sum()) > 0
+
+
+def test_a_round_trip_is_bit_identical_and_tied_weights_are_named(quantize, save_own, tmp_path, calibration):
+    quantize("int8_dynamic", save_own("Tied"))
+    description = models.load_description(tmp_path / "int8_dynamic")
+    assert description["quantization"]["untied"] == ["enter", "leave"]
+    first, second = _open(tmp_path).run(calibration), _open(tmp_path).run(calibration)
+    np.testing.assert_array_equal(first, second)
+
+
+def test_removed_channels_survive(quantize, save, convnet, tmp_path, calibration):
+    """The class builds 12 channels; the saved model has 5 at the head's input."""
+    second = convnet.features[2]
+    models.replace_tensors(second[0], {"weight": second[0].weight.detach()[:5].clone()})
+    norm = {
+        name: getattr(second[1], name).detach()[:5].clone()
+        for name in ("weight", "bias", "running_mean", "running_var")
+    }
+    models.replace_tensors(second[1], norm)
+    models.replace_tensors(convnet.head, {"weight": convnet.head.weight.detach()[:, :5].clone()})
+    quantize("int8_dynamic", save(convnet))
+    assert _open(tmp_path).run(calibration).shape == (100, 3)
+
+
+def test_a_model_without_linear_layers_is_refused(quantize, save_own):
+    with pytest.raises(
+        ConfigError, match="serves none of the model's layers: conv: int8_dynamic serves Linear, not Conv2d"
+    ):
+        quantize("int8_dynamic", save_own("ConvolutionsOnly"))
+
+
+def test_onnxruntime_refuses_the_form_with_a_reason(quantize, save, convnet, tmp_path):
+    quantize("int8_dynamic", save(convnet))
+    with pytest.raises(ConfigError, match=r"'onnxruntime' cannot run the form 'int8_dynamic': .*torchao"):
+        runtime.build(tmp_path / "int8_dynamic", "onnxruntime", tmp_path / "built", trusted=[])
+
+
+def test_an_altered_weight_is_refused(quantize, save, convnet, tmp_path):
+    quantize("int8_dynamic", save(convnet))
+    weights = tmp_path / "int8_dynamic" / "weights.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(IntegrityError, match="altered"):
+        _open(tmp_path)
+
+
+QUANTIZE = """
+import sys
+import numpy as np
+from pathlib import Path
+from overwinter import quantization
+from overwinter.config.groups import CalibratedQuantizeConfig
+settings = CalibratedQuantizeConfig(version=1, methods=["int8_dynamic"], calibration_samples=64,
+                                    calibration_method="minmax", skip=[])
+quantization.quantize("int8_dynamic", Path(sys.argv[1]), Path(sys.argv[2]),
+                      settings=settings, lineage={}, trusted=[],
+                      calibration=np.zeros((1, 1, 8, 8), np.float32))
+"""
+
+
+def test_two_processes_make_the_same_bytes_in_silence(save, convnet, tmp_path):
+    folder, made = save(convnet), []
+    for seed in ("1", "2"):
+        command = [sys.executable, "-W", "error", "-c", QUANTIZE, str(folder), str(tmp_path / seed)]
+        environment = {"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)}
+        said = subprocess.run(command, env=environment, check=True, capture_output=True)
+        assert said.stdout + said.stderr == b""
+        made.append({path.name: path.read_bytes() for path in sorted((tmp_path / seed).iterdir())})
+    assert set(made[0]) == {"model.json", "weights.safetensors"}
+    assert made[0] == made[1]

@@ -1,0 +1,120 @@
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+
+from overwinter import models, runtime
+from overwinter.errors import ConfigError
+from overwinter.quantization.int8_static import needs_reduced_range
+from overwinter.runtime import initializers
+
+
+def _answers(folder, form_runtime, tmp_path, inputs):
+    out = tmp_path / f"built-{folder.name}-{form_runtime}"
+    runtime.build(folder, form_runtime, out, trusted=["nets_to_quantize"])
+    return runtime.open_session(out, form_runtime, 1).run(inputs)
+
+
+@pytest.mark.parametrize("method", ["minmax", "percentile", "entropy"])
+def test_answers_stay_close_to_the_float_model(quantize, save, convnet, tmp_path, calibration, method, capfd):
+    folder = save(convnet)
+    report = quantize("int8_static", folder, calibration_method=method)
+    assert capfd.readouterr() == ("", "")
+    dense = _answers(folder, "torch", tmp_path, calibration)
+    integer = _answers(tmp_path / "int8_static", "onnxruntime", tmp_path, calibration)
+    assert report.quantized == ("features.0.0", "features.2.0", "head")
+    assert report.left_in_float == {}
+    assert np.abs(integer - dense).mean() < 0.05 * np.abs(dense).max()
+    assert np.abs(integer - dense).max() > 0, "an exact match would mean that nothing was quantized"
+
+
+def test_the_weights_are_integers_per_output_channel(quantize, save, convnet, tmp_path):
+    quantize("int8_static", save(convnet))
+    constants = initializers(onnx.load(tmp_path / "int8_static" / "model.onnx").graph)
+    weights = {name: value for name, value in constants.items() if value.ndim >= 2}
+    assert {value.dtype for value in weights.values()} == {np.dtype(np.int8)}
+    scales = [value for name, value in constants.items() if "scale" in name and value.shape == (12,)]
+    assert scales, "one scale per output channel of the second convolution"
+
+
+def test_zero_weights_stay_zero(quantize, save, sparse_convnet, tmp_path):
+    folder = save(sparse_convnet, form="sparse")
+    report = quantize("int8_static", folder)
+    assert report.zeros_before == sum(
+        int((w == 0).sum()) for w in models.prunable_weights(sparse_convnet).values()
+    )
+    assert report.zeros_after >= report.zeros_before > 0
+    assert models.load_description(tmp_path / "int8_static")["sparsity"] >= 0.5
+
+
+def test_skipped_and_unserved_layers_are_listed_with_the_reason(quantize, save_own):
+    report = quantize("int8_static", save_own("Upsampling"), skip=["he*"])
+    assert report.quantized == ("conv",)
+    assert report.left_in_float == {
+        "head": "quantize.skip names 'he*'",
+        "up": "int8_static serves Conv, Gemm, MatMul, not ConvTranspose",
+    }
+
+
+def test_skipped_layers_keep_their_float_weights(quantize, save, convnet, tmp_path):
+    quantize("int8_static", save(convnet), skip=["head"])
+    constants = initializers(onnx.load(tmp_path / "int8_static" / "model.onnx").graph)
+    np.testing.assert_array_equal(constants["head.weight"], convnet.head.weight.detach().numpy())
+
+
+def test_serving_no_layer_is_refused(quantize, save, convnet):
+    with pytest.raises(
+        ConfigError, match=r"serves none of the model's layers: features\.0\.0: quantize\.skip"
+    ):
+        quantize("int8_static", save(convnet), skip=["*"])
+
+
+QUANTIZE = """
+import sys
+import numpy as np
+from pathlib import Path
+from overwinter import quantization
+from overwinter.config.groups import CalibratedQuantizeConfig
+settings = CalibratedQuantizeConfig(version=1, methods=["int8_static"], calibration_samples=64,
+                                    calibration_method="minmax", skip=[])
+quantization.quantize("int8_static", Path(sys.argv[1]), Path(sys.argv[2]),
+                      settings=settings, lineage={}, trusted=[],
+                      calibration=np.random.default_rng(0).standard_normal((64, 1, 8, 8)).astype(np.float32))
+assert "torchao" not in sys.modules, "torchao takes seconds to import"
+"""
+
+
+def test_two_processes_make_the_same_bytes_in_silence(save, convnet, tmp_path):
+    folder, made = save(convnet), []
+    for seed in ("1", "2"):
+        out = tmp_path / seed
+        command = [sys.executable, "-W", "error", "-c", QUANTIZE, str(folder), str(out)]
+        environment = {"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)}
+        said = subprocess.run(command, env=environment, check=True, capture_output=True)
+        assert said.stdout + said.stderr == b""
+        made.append({path.name: path.read_bytes() for path in sorted(out.iterdir())})
+    assert set(made[0]) == {"model.json", "model.onnx"}
+    assert made[0] == made[1]
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "reduced"),
+    [
+        ("x86_64", "avx2 fma", True),
+        ("x86_64", "avx512f avx512_vnni", False),
+        ("AMD64", "avx_vnni", False),
+        ("aarch64", "asimd", False),
+    ],
+)
+def test_range_is_reduced_where_sums_would_saturate(machine, flags, reduced):
+    assert needs_reduced_range(machine, flags) is reduced
+
+
+def test_reduced_range_keeps_weights_within_seven_bits(quantize, save, convnet, tmp_path, monkeypatch):
+    monkeypatch.setattr("overwinter.quantization.int8_static.needs_reduced_range", lambda *_: True)
+    quantize("int8_static", save(convnet))
+    constants = initializers(onnx.load(tmp_path / "int8_static" / "model.onnx").graph)
+    assert max(np.abs(value.astype(int)).max() for value in constants.values() if value.ndim >= 2) <= 64
+    assert models.load_description(tmp_path / "int8_static")["quantization"]["reduce_range"] is True

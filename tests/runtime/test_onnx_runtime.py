@@ -1,0 +1,57 @@
+import subprocess
+import sys
+
+import pytest
+
+from overwinter import runtime
+from overwinter.errors import ConfigError, IntegrityError, OverwinterError
+
+BUILD = """
+import sys
+from pathlib import Path
+from overwinter import runtime
+runtime.build(Path(sys.argv[1]), "onnxruntime", Path(sys.argv[2]), trusted=[])
+"""
+
+
+def test_two_processes_build_the_same_bytes(saved, tmp_path):
+    built = []
+    for seed in ("1", "2"):
+        out = tmp_path / seed
+        command = [sys.executable, "-W", "error", "-c", BUILD, str(saved), str(out)]
+        said = subprocess.run(
+            command,
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)},
+            check=True,
+            capture_output=True,
+        )
+        assert said.stdout + said.stderr == b"", "the exporter must be silent"
+        built.append((out / "model.onnx").read_bytes())
+    assert built[0] == built[1]
+
+
+def test_a_batch_size_used_as_a_constant_is_found_at_build_time(save_own, tmp_path):
+    with pytest.raises(OverwinterError, match="batch size"):
+        runtime.build(save_own("FixedBatch"), "onnxruntime", tmp_path / "built", trusted=["nets_to_run"])
+
+
+def test_a_branch_frozen_by_tracing_is_found_at_build_time(save_own, tmp_path):
+    with pytest.raises(OverwinterError, match=r"differ from torch's.*\n.*branch"):
+        runtime.build(save_own("Branching"), "onnxruntime", tmp_path / "built", trusted=["nets_to_run"])
+
+
+def test_an_operator_that_onnx_lacks_is_named(save_own, tmp_path):
+    with pytest.raises(ConfigError, match=r"Unexportable cannot be exported to ONNX: .*bessel"):
+        runtime.build(save_own("Unexportable"), "onnxruntime", tmp_path / "built", trusted=["nets_to_run"])
+
+
+def test_a_broken_file_is_an_integrity_error(tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"not a graph")
+    with pytest.raises(IntegrityError, match="cannot be loaded by ONNX Runtime"):
+        runtime.open_session(tmp_path, "onnxruntime", 1)
+
+
+def test_no_thread_at_all_is_refused(saved, tmp_path):
+    runtime.build(saved, "onnxruntime", tmp_path, trusted=[])
+    with pytest.raises(ConfigError, match="threads=0"):
+        runtime.open_session(tmp_path, "onnxruntime", 0)

@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+
+from overwinter import runtime
+from overwinter.errors import ConfigError, IntegrityError
+from overwinter.models import load_description
+
+INPUTS = np.random.default_rng(0).standard_normal((5, 1, 8, 8)).astype(np.float32)
+
+
+def test_torch_and_onnxruntime_give_the_same_answers(saved, tmp_path):
+    answers = {}
+    for name in ("torch", "onnxruntime"):
+        runtime.build(saved, name, tmp_path / name, trusted=[])
+        answers[name] = runtime.open_session(tmp_path / name, name, 1).run(INPUTS)
+    assert answers["torch"].shape == (5, 3)
+    assert answers["torch"].dtype == answers["onnxruntime"].dtype == np.float32
+    np.testing.assert_allclose(answers["onnxruntime"], answers["torch"], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["torch", "onnxruntime"])
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_any_batch_size_is_answered_like_its_samples(saved, tmp_path, name, batch):
+    runtime.build(saved, name, tmp_path / "built", trusted=[])
+    session = runtime.open_session(tmp_path / "built", name, 2)
+    one_by_one = np.concatenate([session.run(INPUTS[i : i + 1]) for i in range(batch)])
+    np.testing.assert_allclose(session.run(INPUTS[:batch]), one_by_one, atol=1e-5)
+
+
+def test_unknown_runtime_is_refused_with_the_nearest_name(saved, tmp_path):
+    with pytest.raises(ConfigError, match=r"'onnxruntme' is unknown.*Did you mean 'onnxruntime'"):
+        runtime.build(saved, "onnxruntme", tmp_path / "built", trusted=[])
+
+
+def test_refusal_says_which_forms_a_runtime_cannot_run(saved):
+    description = load_description(saved)
+    torchao = description | {"form": "int8_dynamic", "quantization": {"method": "int8_dynamic"}}
+    graph = torchao | {"form": "int8_static", "files": {"model.onnx": {}}}
+    torch_runtime, onnx_runtime = runtime.find_runtime("torch"), runtime.find_runtime("onnxruntime")
+    assert torch_runtime.refusal(description) is None
+    assert torch_runtime.refusal(torchao) is None
+    assert "ONNX graph" in torch_runtime.refusal(graph)
+    assert onnx_runtime.refusal(description) is None
+    assert onnx_runtime.refusal(graph) is None
+    assert "torchao" in onnx_runtime.refusal(torchao)
+
+
+def test_building_a_damaged_model_is_refused(saved, tmp_path):
+    weights = saved / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x00\x01")
+    with pytest.raises(IntegrityError):
+        runtime.build(saved, "onnxruntime", tmp_path / "built", trusted=[])
+
+
+def test_third_parties_add_runtimes(monkeypatch):
+    class Own:
+        name = "own"
+
+    class Point:
+        name = "own"
+
+        def load(self):
+            return Own
+
+    monkeypatch.setattr(
+        "importlib.metadata.entry_points", lambda group: [Point()] if "runtimes" in group else []
+    )
+    assert isinstance(runtime.find_runtime("own"), Own)

@@ -1,0 +1,10 @@
+import pytest
+
+from overwinter import runtime
+
+
+def test_the_door_is_sorted_and_whole():
+    assert runtime.__all__ == sorted(runtime.__all__)
+    assert all(hasattr(runtime, name) for name in runtime.__all__)
+    with pytest.raises(AttributeError, match="nothing"):
+        runtime.nothing  # noqa: B018 -- the access is what is tested

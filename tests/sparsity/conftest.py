@@ -1,0 +1,70 @@
+import pytest
+import torch
+
+from overwinter.config.groups import ChannelsConfig, FitConfig, MagnitudeConfig
+from overwinter.data import InMemory
+
+FIT = FitConfig(
+    epochs=4,
+    batch_size=8,
+    learning_rate=0.01,
+    weight_decay=0.0,
+    warmup_fraction=0.1,
+    gradient_clip_norm=1.0,
+    label_smoothing=0.0,
+    patience_epochs=0,
+    precision="fp32",
+    checkpoint_interval_s=0.0,
+)
+
+
+@pytest.fixture
+def settings():
+    return FIT
+
+
+@pytest.fixture
+def magnitude_config():
+    def magnitude_config(**changes):
+        values = {
+            "version": 1,
+            "method": "magnitude",
+            "amount": 0.75,
+            "skip": [],
+            "distillation_weight": 0.5,
+            "distillation_temperature": 2.0,
+            "fit": FIT,
+            "scope": "global",
+            "ramp_fraction": 0.5,
+            "update_interval_steps": 2,
+        }
+        return MagnitudeConfig(**(values | changes))
+
+    return magnitude_config
+
+
+@pytest.fixture
+def channels_config():
+    def channels_config(**changes):
+        values = {
+            "version": 1,
+            "method": "channels",
+            "amount": 0.5,
+            "skip": [],
+            "distillation_weight": 0.5,
+            "distillation_temperature": 2.0,
+            "fit": FIT,
+        }
+        return ChannelsConfig(**(values | changes))
+
+    return channels_config
+
+
+@pytest.fixture
+def images():
+    return torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def train(images):
+    return InMemory(images, torch.arange(6) % 2)
