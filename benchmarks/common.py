@@ -55,7 +55,7 @@ def versions() -> dict[str, str]:
 
 
 def write_result(name: str, content: dict[str, Any]) -> Path:
-    """Write ``content``, the machine and the versions to benchmarks/results/``name``.json; return the path."""
+    """Write ``content``, the machine and the versions to results/``name``.json; return the path."""
     path = RESULTS / f"{name}.json"
     write_json(path, {"benchmark": name, "machine": machine(), "versions": versions(), **content})
     return path

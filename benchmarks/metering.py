@@ -3,8 +3,8 @@
     python benchmarks/metering.py [--seconds 6] [--rounds 3]
 
 A meter's cost is the CPU time of all threads but the main one, which does the work, plus that of child
-processes, over the wall time of the work: differences of wall time drown in noise. The meters take turns, in one
-process.
+processes, over the wall time of the work: differences of wall time drown in noise. The meters take turns, in
+one process.
 """
 
 from __future__ import annotations
@@ -275,8 +275,9 @@ def show(costs: dict[str, dict[str, Any]], command: dict[str, Any], agreement: d
     console.print(f"limit for overwinter: {LIMIT_SHARE:.2%}")
     console.print(
         f"overwinter measure adds {command['added_wall_s_median']:.3f} s of wall time "
-        f"(median of {command['repeats']}, least {command['added_wall_s_least']:.3f} s), {command['added_cpu_s_median']:.3f} s of CPU time; "
-        f"limit {LIMIT_MEASURE_S:g} s; load average {os.getloadavg()[0]:.1f}"
+        f"(median of {command['repeats']}, least {command['added_wall_s_least']:.3f} s), "
+        f"{command['added_cpu_s_median']:.3f} s of CPU time; limit {LIMIT_MEASURE_S:g} s; "
+        f"load average {os.getloadavg()[0]:.1f}"
     )
     console.print(f"GPU: {agreement.get('unavailable') or agreement}")
 

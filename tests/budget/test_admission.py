@@ -38,6 +38,8 @@ def test_a_stage_that_needs_more_than_is_left_does_not_start(budget):
 def test_what_it_resumes_need_not_be_spent_again(budget):
     allowed, spent = budget(total="1 kJ", stages={"train": "900 J"}), Spent(energy_j=600.0)
     assert admit(allowed, stage="train", forecast=of("train", 700), spent_run=spent, spent_stage=spent) == ()
+    said = judge_plan(allowed, forecasts=[of("train", 700)], spent_run=spent, spent_stages={"train": spent})
+    assert [reason.value for reason in said.reasons] == [700.0, 700.0]
 
 
 def test_only_the_upper_end_warns(budget):

@@ -59,6 +59,13 @@ def test_an_expensive_start_does_not_fool_it(budget):
     assert stopped_at(watching, total=1000, power_w=lambda second: 100.0 if second < 2 else 5.0) is None
 
 
+def test_a_short_burst_after_the_warm_up_does_not_fool_it(budget):
+    """One second at 100 W promises 1.6 kJ; seen for longer, the work needs 670 J."""
+    watching = guard(budget, stages={"train": "750 J"})
+    for second, joules, done in ((0.5, 5.0, 10), (1.0, 20.0, 70), (2.0, 120.0, 130), (20.0, 250.0, 400)):
+        assert watching.check(joules, 0.0, second, done, 1000) == ()
+
+
 def test_just_over_is_not_stopped_on_a_guess_but_when_it_is_over(budget):
     step = stopped_at(guard(budget, stages={"train": "970 J"}), total=1000)
     assert step is not None

@@ -47,6 +47,8 @@ def test_a_share_is_of_every_limit_of_the_total(budget):
         (pytest.approx(600.0), True),
         (pytest.approx(180.0), False),
     ]
+    soft = budget(total="2 kJ and 10 min", stages={"train": "30 % soft"}).limits_of("train")
+    assert [each.hard for each in soft] == [False, False]
     assert str(limits[0]) == "budget.stages.train=30 % (600 J)"
 
 

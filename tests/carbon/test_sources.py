@@ -46,7 +46,7 @@ def test_a_country_comes_with_its_year() -> None:
 @pytest.mark.parametrize(
     ("code", "hint"),
     [
-        ("FR", "Did you mean 'FRA'"),
+        ("FR", "Did you mean 'FR"),
         ("deu", "Did you mean 'DEU'"),
         ("Germany", "Germany is DEU"),
         ("", "such as FRA"),

@@ -12,13 +12,14 @@ from overwinter.energy.ranks import local_rank, ranks_on_node
     [
         ({}, 0, 1),
         ({"LOCAL_RANK": "2", "LOCAL_WORLD_SIZE": "4"}, 2, 4),
-        ({"SLURM_LOCALID": "1", "SLURM_NTASKS_PER_NODE": "8"}, 1, 8),
+        ({"SLURM_LOCALID": "1", "SLURM_STEP_TASKS_PER_NODE": "8(x2)"}, 1, 8),
         ({"OMPI_COMM_WORLD_LOCAL_RANK": "3", "OMPI_COMM_WORLD_LOCAL_SIZE": "4"}, 3, 4),
         (
             {"LOCAL_RANK": "0", "SLURM_LOCALID": "5"},
             0,
             1,
         ),  # torchrun inside a SLURM task: the inner launcher decides
+        ({"SLURM_LOCALID": "0", "SLURM_NTASKS_PER_NODE": "8"}, 0, 1),  # the batch script, not a step of it
         ({"LOCAL_RANK": "nonsense"}, 0, 1),
     ],
 )

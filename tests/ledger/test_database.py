@@ -53,13 +53,14 @@ def test_the_file_system_of_a_folder_is_found():
 
 def test_a_forked_child_opens_its_own(ledger: Ledger, begin):
     mine = begin(ledger)
+    inherited = ledger._database._session.connection
     pid = os.fork()
     if pid == 0:
         status = 1
         try:
             begin(ledger, stage="child").finish(status="done", exit_code=0)
+            status = 0 if ledger._database._session.connection is not inherited else 2
             ledger.close()
-            status = 0
         finally:
             os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
@@ -118,6 +119,17 @@ def test_of_two_that_find_it_corrupted_one_keeps_it_aside(path: Path, heard, beg
         begin(other, stage="other")
         assert [each.stage for each in other.executions()] == ["one", "other"]
     assert len(corrupted(path)) == 1
+
+
+def test_the_new_ledger_is_not_mistaken_for_the_corrupted_one(ledger: Ledger, path: Path, heard, begin):
+    """Found corrupted by two at once: the slower one must not put the quicker one's new ledger aside."""
+    begin(ledger)
+    before = module._file_identity(path)
+    path.rename(path.with_name("ledger.corrupted-by-hand.sqlite"))
+    begin(ledger, stage="sparsify")
+    ledger._database._set_aside(before, sqlite3.DatabaseError("malformed"))
+    assert [each.stage for each in ledger.executions()] == ["sparsify"]
+    assert heard.texts == []
 
 
 def test_an_empty_file_is_no_corruption(ledger: Ledger, path: Path, heard, begin):

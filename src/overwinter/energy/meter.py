@@ -207,7 +207,8 @@ class EnergyMeter:
         synchronize()
         report = self.report(window, edge=True)
         with self._held():
-            self._windows.remove(window)
+            if window in self._windows:  # another thread may have closed it at the same time
+                self._windows.remove(window)
         return report
 
     def _advance(self, *, edge: bool) -> None:

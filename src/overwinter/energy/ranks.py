@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 _LOCAL_RANK = (
@@ -13,7 +14,7 @@ _LOCAL_RANK = (
 )
 _LOCAL_SIZE = (
     "LOCAL_WORLD_SIZE",
-    "SLURM_NTASKS_PER_NODE",
+    "SLURM_STEP_TASKS_PER_NODE",  # of the srun step only, such as 8(x2); a batch script has no siblings
     "OMPI_COMM_WORLD_LOCAL_SIZE",
     "MPI_LOCALNRANKS",
     "PALS_LOCAL_SIZE",
@@ -32,7 +33,7 @@ def ranks_on_node(environ: Mapping[str, str]) -> int:
 
 def _first(environ: Mapping[str, str], names: tuple[str, ...], default: int) -> int:
     for name in names:
-        value = environ.get(name, "")
-        if value.isdecimal():
-            return int(value)
+        number = re.match(r"\d+", environ.get(name, ""))
+        if number:
+            return int(number[0])
     return default

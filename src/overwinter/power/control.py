@@ -8,8 +8,8 @@
             if control.pause is not None:
                 ...                       # save a checkpoint and let go of the device: see `control_pausing`
 
-A policy that raises or answers nonsense, a device that vanishes, a clock that jumps, an intensity that is missing:
-each is told once, the previous limit holds, and the work goes on.
+A policy that raises or answers nonsense, a device that vanishes, a clock that jumps, an intensity that is
+missing: each is told once, the previous limit holds, and the work goes on.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class PowerRecord:
         power_policy: its name.
         actuator: what set the limits; None: nothing did.
         note: what a reader must know of that kind of cap.
-        cap_bound_fraction: share of the capped time during which the cap held the work back; None: never capped.
+        cap_bound_fraction: share of the capped time in which the cap held the work back; None: never capped.
         decisions: how many were made.
         paused_s: what a duty cycle has paused.
         cpu_s: CPU time of the loop's thread.
@@ -68,15 +68,15 @@ class PowerControl:
 
     Args:
         policy: decides.
-        guard: sets the limits, not opened yet; None where nothing can be limited: then the policy may still pause.
+        guard: sets the limits, not opened yet; None: nothing can be limited, but the policy may still pause.
         sources: where the readings come from.
         warn: takes one line for a person.
         name: of the policy, for the record.
         job: deadline and what a pause costs.
         interval_s: between two decisions.
         clocks: opens a guard over locked clocks, once a policy asks for a clock.
-        on_denied: what to do without the right to set limits: returns another guard, or None to go on without,
-            or raises the error, which ends the work at its start or at its next step.
+        on_denied: what to do without the right to set limits: returns another guard, or None to go on
+            without, or raises the error, which ends the work at its start or at its next step.
         clock: monotonic seconds.
         now: the time on the wall, in UTC.
     """
@@ -100,7 +100,8 @@ class PowerControl:
         self._policy, self._guard, self._sources = policy, guard, sources
         self._name = name or type(policy).__name__
         self._job, self._interval_s = job or Job(), interval_s
-        self._open_clocks, self._clocks, self._on_denied = clocks, None, on_denied
+        self._open_clocks, self._on_denied = clocks, on_denied
+        self._clocks: Guard | None = None
         self._clock, self._now, self._warn = clock, now, warn
         self._meter = WorkMeter()
         self._ranges: dict[str, Limits] = {}
@@ -229,10 +230,10 @@ class PowerControl:
         """Ask the policy; an answer that is none stands for the previous limits and no pause."""
         try:
             decision = self._policy.decide(observation)
+            wrong = nonsense(decision, {state.name for state in observation.devices})
         except Exception as error:  # noqa: BLE001 -- whatever a policy raises, the work goes on
             self._tell(f"power policy {self._name} failed ({error!r}); the previous limits hold")
             return Decision(reason="the policy failed")
-        wrong = nonsense(decision, {state.name for state in observation.devices})
         if wrong:
             self._tell(f"power policy {self._name} answers nonsense ({wrong}); the previous limits hold")
             return Decision(reason="the policy answered nonsense")
@@ -413,7 +414,7 @@ def nonsense(decision: Any, devices: set[str]) -> str:
     """Say what is wrong with a policy's answer; empty: nothing."""
     if not isinstance(decision, Decision):
         return f"{type(decision).__name__} instead of a Decision"
-    if not isinstance(decision.pause, bool):
+    if decision.pause not in (True, False):
         return f"pause={decision.pause!r}"
     unknown = [device for device in decision.limits_w if device not in devices]
     if unknown:

@@ -1,4 +1,4 @@
-"""What the control loop knows: where its readings come from, and how fast and thirsty the work is under each limit."""
+"""What the control loop knows: where readings come from, and what the work does under each limit."""
 
 from __future__ import annotations
 

@@ -1,14 +1,14 @@
-"""A pause is real: the work saves a checkpoint, its process ends and lets go of the accelerator, another waits.
+"""A pause is real: the work saves a checkpoint, lets go of the accelerator, and another program waits.
 
 How the pieces fit (the stage is what joins them):
 
-1. `PowerControl.pause` is set; the stage raises `PausedError` from `progress`. Training saves its checkpoint and
-   lets it out, exactly as for a budget's refusal; meter, guard and ledger are closed, so every limit is back.
+1. `PowerControl.pause` is set; the stage raises `PausedError` from `progress`. Training saves its checkpoint
+   and lets it out, as for a budget's refusal; meter, guard and ledger are closed, so every limit is back.
 2. The stage program then calls `replace_process` with the command of a small program that waits. The process
    keeps its id, so that DVC goes on waiting for it, and nothing else: every file is closed, the accelerator's
    too, and its memory is gone.
-3. That program calls `wait_out`, which asks the same policy, with the same configuration, every so often; then it
-   calls `replace_process` with the stage's own command, which goes on from the checkpoint.
+3. That program calls `wait_out`, which asks the same policy, with the same configuration, every so often;
+   then it calls `replace_process` with the stage's own command, which goes on from the checkpoint.
 """
 
 from __future__ import annotations

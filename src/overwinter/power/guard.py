@@ -7,7 +7,8 @@
   restart of the machine the driver has done so, and the journal is dropped.
 - A limit that an operator has set is never raised: not above what was found at the start, nor above what
   somebody else sets meanwhile; and that is what is put back then.
-- Two runs on one device: the second is refused; or both share it (`power.share_device`), and the lowest limit holds.
+- Two runs on one device: the second is refused, or both share it (`power.share_device`), and the lowest
+  limit holds.
 """
 
 from __future__ import annotations

@@ -107,9 +107,7 @@ class Slot:
             return []
         if journal.get("boot_id") != boot_id():
             self.forget()
-            return [
-                f"{journal.get('device')}: its journal is older than the machine's last start: dropped"
-            ]
+            return [f"{journal.get('device')}: its journal is older than the machine's last start: dropped"]
         notes = [note for command in journal["commands"] if (note := perform(command))]
         self.forget()
         return notes

@@ -111,7 +111,7 @@ _KINDS: dict[str, Callable[[Command], str | None]] = {
 
 
 def zeusd(socket_path: str, method: str, target: str) -> Any:
-    """Ask zeusd (https://ml.energy/zeus/zeusd/api/) over its unix socket, with the token in ZEUSD_TOKEN, if any.
+    """Ask zeusd (https://ml.energy/zeus/zeusd/api/) over its unix socket, with ZEUSD_TOKEN where it is set.
 
     Returns:
         the JSON of its answer.

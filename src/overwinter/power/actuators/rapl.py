@@ -78,7 +78,8 @@ class RaplLimit:
         """Set both constraints, in watts: going down the long one first, going up the short one."""
         if self._optional(device, "enabled", absent=1) == 0:
             raise LimitError(
-                f"{device}: no limit would hold, since {self._folders[device]}/enabled is 0.\nWrite 1 to it, as root."
+                f"{device}: no limit would hold, since {self._folders[device]}/enabled is 0.\n"
+                "Write 1 to it, as root."
             )
         now_uw = self._constraints(device)
         long_uw = round(value * 1e6)

@@ -1,8 +1,10 @@
 """A latency limit on top of another policy: slow rungs are rationed, so that slow answers stay under a twentieth.
 
 The 95th percentile of the added latency is within a limit as long as at most 5 % of the requests wait longer. Rungs
-that wake within the limit are free to use. Every request earns a twentieth of a slow answer; going to a slow rung
-needs as many as its wake will probably cost.
+that wake within the limit are free to use. For the others there are two rules. Every request earns a twentieth of a
+slow answer, and going to a slow rung needs as many as its wake will probably cost: that keeps the limit. And the model
+must have been idle for some time first, which is adjusted so that the ration goes to the longest idle periods, where it
+saves most: that is worth the joules.
 """
 
 from __future__ import annotations
@@ -15,15 +17,17 @@ from overwinter.serving.sleep.interface import Decision, SleepPolicy
 from overwinter.serving.sleep.ladder import Ladder
 
 _EARNED = 0.05  # slow answers per request: one minus the percentile
-_SAVED_UP_MOST = 250.0  # slow answers, so that a day of plenty does not pay for a bad week
+_SAVED_UP_MOST = 1000.0  # slow answers, so that a year of plenty does not pay for a bad week
 _SPEED = 0.05  # weight of the newest wake in the running mean of slow answers per wake
+_STEP = 0.01  # by how much a slow answer lengthens the patience, as a logarithm; less adapts too late
+_PATIENCE_RANGE = (1e-3, 1e6)  # in break-even times
 
 
 class WithinLatency:
     """What a policy wants, but never further down than the latency limit affords.
 
-    The limit holds over any stretch of requests that begins with nothing saved up, but for the requests that come
-    while a wake is under way and were more than in the wakes before.
+    The limit holds over all requests since the start, but for those that come while a wake is under way and are more
+    than in the wakes before.
     """
 
     def __init__(self, policy: SleepPolicy, ladder: Ladder, *, limit_s: float) -> None:
@@ -37,14 +41,18 @@ class WithinLatency:
         self._policy = policy
         self._limit_s = float(limit_s)
         self._wait_s = tuple(rung.sleep_s + rung.wake_s for rung in ladder.rungs)
-        self._rung = 0
+        self._unit_s = ladder.break_even_s or 1.0
+        self._patience = 1.0  # in break-even times
+        self._rung, self._wanted = 0, False
+        self._idle_since_s = 0.0
         self._ready_s = -math.inf  # when the wake that is under way is done
         self._left = -1.0  # slow answers that may still be given; one is kept in reserve
         self._per_wake = 1.0
         self._this_wake = 0
 
     def began_idle(self, time_s: float) -> None:
-        """Pass it on."""
+        """Note it, and pass it on."""
+        self._idle_since_s = time_s
         self._policy.began_idle(time_s)
 
     def arrived(self, time_s: float) -> None:
@@ -54,21 +62,32 @@ class WithinLatency:
         slow = self._ready_s - time_s > self._limit_s
         self._this_wake += slow
         self._left = min(self._left + _EARNED, _SAVED_UP_MOST) - slow
-        self._rung = 0
+        self._adjust_patience()
+        self._rung, self._wanted = 0, False
         self._policy.arrived(time_s)
 
     def decide(self, time_s: float) -> Decision:
         """Return the policy's rung, or the deepest that the limit affords."""
         wish = self._policy.decide(time_s)
-        rung = wish.rung if self._left >= self._per_wake else self._fast(wish.rung)
-        self._rung = rung
-        if rung == wish.rung:
+        self._rung = wish.rung
+        if self._wait_s[wish.rung] <= self._limit_s:
             return wish
-        return Decision(rung=rung, until_s=wish.until_s, reason="latency limit")
+        patient_s = self._idle_since_s + self._patience * self._unit_s
+        self._wanted = time_s >= patient_s
+        if self._wanted and self._left >= self._per_wake:
+            return wish
+        self._rung = max(rung for rung in range(wish.rung) if self._wait_s[rung] <= self._limit_s)
+        until_s = min(wish.until_s, patient_s) if time_s < patient_s else wish.until_s
+        return Decision(rung=self._rung, until_s=until_s, reason="latency limit")
 
     def state(self) -> dict[str, Any]:
-        """Return what is left, and the state of the policy inside."""
-        return {"left": self._left, "per_wake": self._per_wake, "policy": self._policy.state()}
+        """Return the counts, and the state of the policy inside."""
+        return {
+            "left": self._left,
+            "per_wake": self._per_wake,
+            "patience": self._patience,
+            "policy": self._policy.state(),
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from ``state``.
@@ -77,20 +96,28 @@ class WithinLatency:
             IntegrityError: ``state`` was not made by a policy like this one.
         """
         try:
-            left, per_wake, inner = float(state["left"]), float(state["per_wake"]), dict(state["policy"])
-            if not (left <= _SAVED_UP_MOST and math.isfinite(left) and 1 <= per_wake < math.inf):
-                raise ValueError(f"{left} slow answers left, {per_wake} per wake")  # noqa: TRY301 -- one message
+            left, per_wake, patience = (float(state[key]) for key in ("left", "per_wake", "patience"))
+            inner = dict(state["policy"])
+            if not (-math.inf < left <= _SAVED_UP_MOST and 1 <= per_wake < math.inf and _possible(patience)):
+                raise ValueError(f"{left} left, {per_wake} per wake, patience {patience}")  # noqa: TRY301 -- one message
         except (KeyError, TypeError, ValueError) as error:
             raise IntegrityError(
                 f"The saved state of the latency limit cannot be used: {error}. Delete it: counting then begins afresh."
             ) from None
         self._policy.restore(inner)
-        self._left, self._per_wake = left, per_wake
+        self._left, self._per_wake, self._patience = left, per_wake, patience
 
     def _begin_wake(self, ready_s: float) -> None:
         if self._this_wake:
             self._per_wake += _SPEED * (self._this_wake - self._per_wake)
         self._ready_s, self._this_wake = ready_s, 0
 
-    def _fast(self, wished: int) -> int:
-        return max(rung for rung in range(wished + 1) if self._wait_s[rung] <= self._limit_s)
+    def _adjust_patience(self) -> None:
+        """Move to where the slow answers that were wanted, affordable or not, would be a twentieth."""
+        shortest, longest = _PATIENCE_RANGE
+        self._patience *= math.exp(_STEP * (self._wanted * self._per_wake - _EARNED))
+        self._patience = max(shortest, min(longest, self._patience))
+
+
+def _possible(patience: float) -> bool:
+    return _PATIENCE_RANGE[0] <= patience <= _PATIENCE_RANGE[1]
