@@ -44,9 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=6.0, help="of work per turn")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each meter")
-    parser.add_argument(
-        "--commands", type=int, default=15, help="commands run bare and under `overwinter measure`"
-    )
+    parser.add_argument("--commands", type=int, default=15, help="commands run bare and under `overwinter measure`")
     parser.add_argument("--gpu-seconds", type=float, default=60.0, help="of the comparison with NVML's power")
     arguments = parser.parse_args()
     costs = sampling_cost(arguments.seconds, arguments.rounds)
@@ -194,11 +192,11 @@ def gpu_agreement(seconds: float) -> dict[str, Any]:
     available, reason, _ = nvml_status()
     if not available:
         return {"unavailable": reason}
-    monitor = zeus_monitor()
+    monitor, load = zeus_monitor(), gpu_load()
     with open_meter(*settings("nvml")) as meter, meter.window("gpu") as window:
         if monitor:
             monitor.begin_window("gpu")
-        integral_j = power_integral_j(seconds, gpu_load())
+        integral_j = power_integral_j(seconds, load)
         zeus_j = monitor.end_window("gpu").total_energy if monitor else None
     ours_j = window.close().energy_j
     return {
@@ -263,9 +261,7 @@ def gpu_load() -> Callable[[], None]:
 
 def show(costs: dict[str, dict[str, Any]], command: dict[str, Any], agreement: dict[str, Any]) -> None:
     """Print the tables."""
-    table = Table(
-        title=f"Sampling at {1 / INTERVAL_S:g} Hz: CPU time of the meter's threads over the work's wall time"
-    )
+    table = Table(title=f"Sampling at {1 / INTERVAL_S:g} Hz: CPU time of the meter's threads over the work's wall time")
     for heading in ("meter", "share", "worst turn", "first start", "work per second"):
         table.add_column(heading)
     for name, cost in costs.items():

@@ -11,9 +11,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-os.environ.setdefault(
-    "OMP_WAIT_POLICY", "PASSIVE"
-)  # before torch starts its threads: waiting ones must not spin
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch starts its threads: waiting ones must not spin
 
 import overwinter as ow
 from overwinter.files import write_json
@@ -39,9 +37,7 @@ def main(stage: ow.pipeline.Stage) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         contenders = {f"{each.form}@{each.runtime}": each for each in prepare(stage, Path(scratch))}
         sessions = {name: each.session for name, each in contenders.items()}
-        accuracy = {
-            name: ow.evaluation.measure_quality(session, inputs, labels) for name, session in sessions.items()
-        }
+        accuracy = {name: ow.evaluation.measure_quality(session, inputs, labels) for name, session in sessions.items()}
         figures = ow.evaluation.compare_speed(
             sessions, inputs, settings, meter=stage.meter, seed=stage.config.seed, progress=stage.progress
         )
@@ -72,9 +68,7 @@ def prepare(stage: ow.pipeline.Stage, scratch: Path) -> list[Contender]:
         refusals = {runtime: ow.runtime.refusal(model, runtime) for runtime in stage.config.evaluate.runtimes}
         for runtime, refusal in refusals.items():
             if refusal is None:
-                contenders.append(
-                    contender(stage, form, model, runtime, simplicity, scratch / f"{form}-{runtime}")
-                )
+                contenders.append(contender(stage, form, model, runtime, simplicity, scratch / f"{form}-{runtime}"))
         if None not in refusals.values():
             stage.say(
                 f"{form} takes no part: evaluate.runtimes names none that runs it "

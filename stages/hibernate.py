@@ -39,9 +39,7 @@ def main(stage: ow.pipeline.Stage) -> None:
 
     wakes = ow.hibernation.measure_wake(bundle.folder, repeats=settings.wake_repeats, trusted=trusted)
     size = format_bytes(bundle.size_bytes)
-    stage.say(
-        f"{form}@{runtime} sleeps in {size}; a fresh process wakes it in {format_duration(wakes.median_s)}"
-    )
+    stage.say(f"{form}@{runtime} sleeps in {size}; a fresh process wakes it in {format_duration(wakes.median_s)}")
     stage.save_metrics({"size_bytes": bundle.size_bytes, "wake_duration_s": wakes.median_s})
 
 

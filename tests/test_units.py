@@ -52,12 +52,22 @@ def test_a_printed_energy_reads_back_to_three_digits(energy_j):
 
 @pytest.mark.parametrize(
     ("duration_s", "text"),
-    [(0.0123, "12.3 ms"), (0.52, "0.520 s"), (59.9, "59.9 s"), (59.97, "1 min 00 s"), (65, "1 min 05 s"), (7384, "2 h 03 min")],
+    [
+        (0.0123, "12.3 ms"),
+        (0.52, "0.520 s"),
+        (59.9, "59.9 s"),
+        (59.97, "1 min 00 s"),
+        (65, "1 min 05 s"),
+        (7384, "2 h 03 min"),
+    ],
 )
 def test_durations_read_as_a_person_says_them(duration_s, text):
     assert format_duration(duration_s) == text
 
 
-@pytest.mark.parametrize(("value", "text"), [(999.9, "1.00 kJ"), (1e3, "1.00 kJ"), (123.4, "123 J"), (0, "0 J"), (-1500, "-1.50 kJ")])
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(999.9, "1.00 kJ"), (1e3, "1.00 kJ"), (123.4, "123 J"), (0, "0 J"), (-1500, "-1.50 kJ")],
+)
 def test_si_prefixes_round_up_cleanly(value, text):
     assert format_si(value, "J") == text

@@ -87,9 +87,7 @@ def _sealed_bytes(content: Mapping[str, Any]) -> bytes:
 def _inside(folder: Path, name: str) -> str:
     parts = PurePosixPath(name)
     if not name or parts.is_absolute() or ".." in parts.parts or "\0" in name:
-        raise IntegrityError(
-            f"{folder} lists the file {name!r}, which is not inside it. Don't use this folder."
-        )
+        raise IntegrityError(f"{folder} lists the file {name!r}, which is not inside it. Don't use this folder.")
     return name
 
 

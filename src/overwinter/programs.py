@@ -23,7 +23,7 @@ def guarded(program: Callable[[], int]) -> int:
     except BrokenPipeError:
         _silence_output()  # the reader went away, as `| head` does
         return EXIT_FAILED
-    except (Exception, KeyboardInterrupt) as error:
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 -- the edge: a message, not a traceback
         message, exit_code = explained(error)
         if os.environ.get("OVERWINTER_DEBUG"):
             traceback.print_exc()

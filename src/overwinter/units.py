@@ -36,7 +36,7 @@ _UNITS: dict[str, tuple[str, float]] = {
     "kW": ("power", 1e3),
 }
 _CURRENCIES = ("EUR", "USD", "GBP", "CHF", "JPY", "CNY", "INR", "SEK", "NOK", "DKK", "PLN", "CAD", "AUD")
-_UNITS.update({currency: ("money", 1.0) for currency in _CURRENCIES})
+_UNITS.update(dict.fromkeys(_CURRENCIES, ("money", 1.0)))
 BASE_UNITS = {"energy": "J", "carbon": "gCO2e", "time": "s", "power": "W"}
 _QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-z]\w*|%)\s*")
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
@@ -84,7 +84,9 @@ def parse_quantity(text: str, *, key: str, dimensions: tuple[str, ...]) -> Quant
     number, unit = match.groups()
     dimension, factor = ("share", 0.01) if unit == "%" else _UNITS.get(unit, ("", 0.0))
     if dimension not in dimensions:
-        raise ConfigError(f"{key}={text!r} has the wrong unit {unit!r}. Allowed: {', '.join(allowed)}.{nearest(unit, allowed)}")
+        raise ConfigError(
+            f"{key}={text!r} has the wrong unit {unit!r}. Allowed: {', '.join(allowed)}.{nearest(unit, allowed)}"
+        )
     value = float(number) * factor
     if value < 0 or not math.isfinite(value):
         raise ConfigError(f"{key}={text!r} must be a finite amount, zero or more.")
@@ -120,7 +122,9 @@ def _three_digits(value: float) -> str:
 
 
 def _units_of(dimensions: tuple[str, ...]) -> list[str]:
-    return [unit for unit, (dimension, _) in _UNITS.items() if dimension in dimensions] + (["%"] if "share" in dimensions else [])
+    return [unit for unit, (dimension, _) in _UNITS.items() if dimension in dimensions] + (
+        ["%"] if "share" in dimensions else []
+    )
 
 
 def _base_unit(dimension: str, unit: str) -> str:

@@ -22,16 +22,12 @@ def of(stage: str, joules: float, **more: Range) -> Forecast:
 
 def test_a_stage_that_fits_starts(budget):
     allowed = budget(total="1 kJ")
-    assert (
-        admit(allowed, stage="train", forecast=of("train", 800), spent_run=NOTHING, spent_stage=NOTHING) == ()
-    )
+    assert admit(allowed, stage="train", forecast=of("train", 800), spent_run=NOTHING, spent_stage=NOTHING) == ()
 
 
 def test_a_stage_that_needs_more_than_is_left_does_not_start(budget):
     allowed, spent = budget(total="1 kJ"), Spent(energy_j=300.0)
-    with pytest.raises(
-        RefusedError, match=r"train does not start.\n.*1.10 kJ, over budget.total=1 kJ; 700 J are left"
-    ):
+    with pytest.raises(RefusedError, match=r"train does not start.\n.*1.10 kJ, over budget.total=1 kJ; 700 J are left"):
         admit(allowed, stage="train", forecast=of("train", 800), spent_run=spent, spent_stage=NOTHING)
 
 
@@ -44,9 +40,7 @@ def test_what_it_resumes_need_not_be_spent_again(budget):
 
 def test_only_the_upper_end_warns(budget):
     allowed = budget(stages={"train": "900 J"})
-    (warning,) = admit(
-        allowed, stage="train", forecast=of("train", 800), spent_run=NOTHING, spent_stage=NOTHING
-    )
+    (warning,) = admit(allowed, stage="train", forecast=of("train", 800), spent_run=NOTHING, spent_stage=NOTHING)
     assert "budget.stages.train=900 J may not hold: train alone may come to 800 J, at most 960 J" in warning
 
 
@@ -54,17 +48,13 @@ def test_a_rough_forecast_refuses_only_what_is_too_much_at_the_very_least(budget
     rough = replace(of("train", 1200), basis="unfinished")  # 960 J at least
     with pytest.raises(RefusedError):
         admit(budget(total="950 J"), stage="train", forecast=rough, spent_run=NOTHING, spent_stage=NOTHING)
-    (warning,) = admit(
-        budget(total="970 J"), stage="train", forecast=rough, spent_run=NOTHING, spent_stage=NOTHING
-    )
+    (warning,) = admit(budget(total="970 J"), stage="train", forecast=rough, spent_run=NOTHING, spent_stage=NOTHING)
     assert "may come to 1.20 kJ, at most 1.44 kJ" in warning
 
 
 def test_an_unknown_forecast_starts_with_a_warning(budget):
     unknown = Forecast(stage="train", basis="unknown")
-    (warning,) = admit(
-        budget(total="1 kJ"), stage="train", forecast=unknown, spent_run=NOTHING, spent_stage=NOTHING
-    )
+    (warning,) = admit(budget(total="1 kJ"), stage="train", forecast=unknown, spent_run=NOTHING, spent_stage=NOTHING)
     assert "no forecast of energy for train" in warning
 
 
@@ -76,9 +66,7 @@ def test_nothing_starts_where_nothing_is_left(budget):
 
 def test_soft_limits_and_the_mode_warn_let_it_start(budget):
     for allowed in (budget(total="1 J soft"), budget(total="1 J", mode="warn")):
-        warnings = admit(
-            allowed, stage="train", forecast=of("train", 800), spent_run=NOTHING, spent_stage=NOTHING
-        )
+        warnings = admit(allowed, stage="train", forecast=of("train", 800), spent_run=NOTHING, spent_stage=NOTHING)
         assert "over budget.total" in warnings[0]
 
 

@@ -20,9 +20,7 @@ def test_without_history_it_is_unknown(record):
 
 
 def test_the_same_configuration_is_exact(record):
-    records = [
-        record(energy_j=each, duration_s=each / 10, carbon_g=each / 1000) for each in (90.0, 100.0, 110.0)
-    ]
+    records = [record(energy_j=each, duration_s=each / 10, carbon_g=each / 1000) for each in (90.0, 100.0, 110.0)]
     seen = forecast(records, stage="train", configuration_key="key-1", host="here")
     assert (seen.basis, seen.executions) == ("exact", 3)
     assert seen.energy_j.expected == pytest.approx(100.0)
@@ -86,12 +84,8 @@ def test_only_the_latest_count(record):
 
 
 @given(st.lists(st.floats(1e-3, 1e9), min_size=1, max_size=20), st.floats(1e-3, 1e3))
-def test_the_middle_is_within_the_history_and_the_unit_does_not_matter(
-    record, energies: list[float], factor: float
-):
-    seen = forecast(
-        [record(energy_j=each) for each in energies], stage="train", configuration_key="key-1"
-    ).energy_j
+def test_the_middle_is_within_the_history_and_the_unit_does_not_matter(record, energies: list[float], factor: float):
+    seen = forecast([record(energy_j=each) for each in energies], stage="train", configuration_key="key-1").energy_j
     other = forecast(
         [record(energy_j=each * factor) for each in energies], stage="train", configuration_key="key-1"
     ).energy_j
@@ -107,15 +101,11 @@ def test_the_range_covers_the_next_execution_nearly_always(record, history: int)
     inside = []
     for _ in range(1000):
         *past, coming = (100.0 * chance.lognormvariate(0.0, 0.15) for _ in range(history + 1))
-        seen = forecast(
-            [record(energy_j=each) for each in past], stage="train", configuration_key="key-1"
-        ).energy_j
+        seen = forecast([record(energy_j=each) for each in past], stage="train", configuration_key="key-1").energy_j
         inside.append(seen.low <= coming <= seen.high)
     assert statistics.mean(inside) >= 0.88
 
 
 def test_a_stage_that_costs_nothing_is_forecast_as_such(record):
-    seen = forecast(
-        [record(energy_j=0.0), record(energy_j=0.0)], stage="train", configuration_key="key-1"
-    ).energy_j
+    seen = forecast([record(energy_j=0.0), record(energy_j=0.0)], stage="train", configuration_key="key-1").energy_j
     assert (seen.low, seen.expected, seen.high) == (0.0, 0.0, 0.0)

@@ -36,9 +36,7 @@ def test_without_limits_everything_passes(budget, energy):
         ("1 kJ and 9 s", {"duration_s": 10.0}, False),
     ],
 )
-def test_a_limit_on_a_stage_holds_or_does_not(
-    budget, energy, limit: str, figures: dict[str, float], passed: bool
-):
+def test_a_limit_on_a_stage_holds_or_does_not(budget, energy, limit: str, figures: dict[str, float], passed: bool):
     allowed = budget(stages={"train": limit}, price_per_kwh="0.30 EUR")
     verdict = judge(allowed, stage="train", energy={"train": energy(**figures)})
     assert verdict.passed is passed
@@ -126,9 +124,7 @@ _costs = st.lists(st.floats(0, 1e9), min_size=1, max_size=5)
 
 
 @given(_costs, st.integers(1, 10**9))
-def test_raising_a_limit_never_turns_a_pass_into_a_refusal(
-    budget, energy, costs_j: list[float], limit_j: int
-):
+def test_raising_a_limit_never_turns_a_pass_into_a_refusal(budget, energy, costs_j: list[float], limit_j: int):
     spent = {f"stage{place}": energy(energy_j=cost_j) for place, cost_j in enumerate(costs_j)}
     stage = list(spent)[-1]
     tight = judge(budget(total=f"{limit_j} J"), stage=stage, energy=spent)

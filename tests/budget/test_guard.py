@@ -97,9 +97,7 @@ def test_the_total_counts_the_stages_before(budget):
 
 def test_the_message_says_what_to_do(budget):
     watching = guard(budget, stages={"train": "1 kJ"})
-    with pytest.raises(
-        RefusedError, match=r"over budget.stages.train=1 kJ, at 1 of 10. Its checkpoint is kept: raise"
-    ):
+    with pytest.raises(RefusedError, match=r"over budget.stages.train=1 kJ, at 1 of 10. Its checkpoint is kept: raise"):
         watching.check(energy_j=1001.0, carbon_g=0.0, duration_s=1.0, done=1, total=10)
 
 
@@ -151,7 +149,5 @@ def test_a_check_costs_microseconds(budget):
     steps = 20_000
     before_s = time.thread_time()
     for step in range(steps):
-        watching.check(
-            float(step), 0.0, float(step), step, steps
-        )  # a new reading at every step: the dear case
+        watching.check(float(step), 0.0, float(step), step, steps)  # a new reading at every step: the dear case
     assert (time.thread_time() - before_s) / steps < 50e-6

@@ -147,9 +147,7 @@ def test_stages_that_do_not_exist_are_found(config):
 def test_every_ready_made_option_is_valid(option: str):
     own = OmegaConf.load(CONFIGS / f"{option}.yaml")
     assert own.pop("defaults", ["default", "_self_"]) == ["default", "_self_"]
-    merged = OmegaConf.merge(
-        OmegaConf.structured(BudgetConfig), OmegaConf.load(CONFIGS / "default.yaml"), own
-    )
+    merged = OmegaConf.merge(OmegaConf.structured(BudgetConfig), OmegaConf.load(CONFIGS / "default.yaml"), own)
     made = OmegaConf.to_object(merged)
     assert isinstance(made, BudgetConfig)
     parse_budget(made)

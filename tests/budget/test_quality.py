@@ -11,9 +11,7 @@ from overwinter.budget import judge
 def gate(budget, energy):
     def judged(quality, metrics, dense=None, **more):
         made = budget(quality=quality, **more)
-        return judge(
-            made, stage="sparsify", energy={"sparsify": energy()}, metrics=metrics, dense_metrics=dense
-        )
+        return judge(made, stage="sparsify", energy={"sparsify": energy()}, metrics=metrics, dense_metrics=dense)
 
     return judged
 
@@ -44,9 +42,7 @@ def test_a_stage_that_reports_no_quality_is_not_judged_by_it(gate):
 
 
 def test_one_point_lost_is_one_point_whatever_the_rounding(gate):
-    assert gate(
-        {"max_accuracy_loss": 0.01}, {"accuracy": 0.97}, {"accuracy": 0.98}
-    ).passed  # 0.98 - 0.97 > 0.01
+    assert gate({"max_accuracy_loss": 0.01}, {"accuracy": 0.97}, {"accuracy": 0.98}).passed  # 0.98 - 0.97 > 0.01
 
 
 def test_at_the_end_the_chosen_form_is_judged_against_the_dense_one(gate):
@@ -56,9 +52,7 @@ def test_at_the_end_the_chosen_form_is_judged_against_the_dense_one(gate):
     assert "accuracy 0.9500, dense 0.9800" in verdict.refusal()
 
 
-@pytest.mark.parametrize(
-    "quality", [{"min_accuracy": 0.9}, {"max_accuracy_loss": 0.01}, {"max_loss_increase": 0.1}]
-)
+@pytest.mark.parametrize("quality", [{"min_accuracy": 0.9}, {"max_accuracy_loss": 0.01}, {"max_loss_increase": 0.1}])
 def test_at_the_end_a_missing_figure_is_no_pass(gate, quality):
     verdict = gate(quality, {"dense": {"size_bytes": 1}, "chosen": {"size_bytes": 1}})
     assert not verdict.passed

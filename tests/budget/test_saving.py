@@ -23,9 +23,7 @@ def gate(budget, energy):
             "quantize": energy(energy_j=40.0),
         }
         metrics = {"dense": dense, "chosen": {"name": "int8", **chosen}, "candidates": {}}
-        return judge(
-            budget(**values), stage="evaluate", energy={**spent, "evaluate": energy()}, metrics=metrics
-        )
+        return judge(budget(**values), stage="evaluate", energy={**spent, "evaluate": energy()}, metrics=metrics)
 
     return judged
 
@@ -36,9 +34,7 @@ def test_a_saving_beyond_the_interval_passes(gate):
     assert verdict.reasons[0].value == pytest.approx(0.3)
 
 
-@pytest.mark.parametrize(
-    "chosen", [form(0.95, 0.85, 1.05), form(1.2, 1.15, 1.25), form(0.8, 0.7, 0.9), form(0.5)]
-)
+@pytest.mark.parametrize("chosen", [form(0.95, 0.85, 1.05), form(1.2, 1.15, 1.25), form(0.8, 0.7, 0.9), form(0.5)])
 def test_no_saving_beyond_the_interval_is_refused(gate, chosen):
     verdict = gate(form(1.0, 0.9, 1.1), chosen, net_saving=True)
     assert not verdict.passed
@@ -70,9 +66,7 @@ def test_the_joules_of_compressing_are_earned_back_in_time_or_not(gate, payback,
 
 
 def test_which_stages_have_to_be_earned_back_is_declared(gate):
-    verdict = gate(
-        form(1.0), form(0.5), payback={"answers": 10**6, "stages": ["train", "sparsify", "quantize"]}
-    )
+    verdict = gate(form(1.0), form(0.5), payback={"answers": 10**6, "stages": ["train", "sparsify", "quantize"]})
     assert verdict.reasons[0].value == 10_200
 
 
@@ -94,9 +88,7 @@ def test_a_doubtful_payback_passes_with_a_warning(gate):
 
 
 @given(st.floats(1e-6, 1e3), st.floats(1e-6, 1e3), st.integers(1, 10**12))
-def test_payback_is_just_when_the_answers_saving_covers_the_joules(
-    gate, dense_j: float, chosen_j: float, answers: int
-):
+def test_payback_is_just_when_the_answers_saving_covers_the_joules(gate, dense_j: float, chosen_j: float, answers: int):
     passed = gate(form(dense_j), form(chosen_j), payback={"answers": answers}).passed
     saved_j = (dense_j - chosen_j) * answers
     if abs(saved_j - 100.0) > 1e-6 * max(100.0, dense_j * answers):

@@ -15,9 +15,7 @@ CONVNET = {"_target_": "overwinter.models.ConvNet", "input_shape": [1, 4, 4], "c
 def bundle(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cli")
     model = models.build_model(CONVNET, trusted=[]).eval()
-    models.save_model(
-        folder / "saved", model, form="dense", model_config=CONVNET, input_shape=[1, 4, 4], lineage={}
-    )
+    models.save_model(folder / "saved", model, form="dense", model_config=CONVNET, input_shape=[1, 4, 4], lineage={})
     runtime.build(folder / "saved", "onnxruntime", folder / "payload", trusted=[])
     return hibernation.hibernate(
         folder / "bundle",
@@ -81,6 +79,4 @@ def test_the_command_never_imports_torch(bundle):
         "import sys; from overwinter.cli import main; "
         "code = main(['bundle', 'wake', sys.argv[1]]); assert 'torch' not in sys.modules; sys.exit(code)"
     )
-    subprocess.run(
-        [sys.executable, "-c", code, str(bundle)], env={"PYTHONPATH": ":".join(sys.path)}, check=True
-    )
+    subprocess.run([sys.executable, "-c", code, str(bundle)], env={"PYTHONPATH": ":".join(sys.path)}, check=True)

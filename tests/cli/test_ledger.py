@@ -154,9 +154,7 @@ def test_every_sum_can_be_shown(project: Path, said, by: str):
     assert "all" in said("--by", by)
 
 
-def test_a_project_without_a_ledger_says_so_and_stays_as_it_is(
-    tmp_path: Path, said, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_project_without_a_ledger_says_so_and_stays_as_it_is(tmp_path: Path, said, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     assert "nothing was run here yet" in said()
     assert json.loads(said("--json"))["executions"] == []

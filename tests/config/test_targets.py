@@ -9,7 +9,10 @@ def test_a_trusted_target_is_called_with_its_arguments():
     assert instantiate(node, trusted=["fractions"], denominator=6) == 0.5
 
 
-@pytest.mark.parametrize("target", ["os.system", "builtins.eval", "subprocess.run", "fractions_evil.F", "overwinterx.A", "torchx.A"])
+@pytest.mark.parametrize(
+    "target",
+    ["os.system", "builtins.eval", "subprocess.run", "fractions_evil.F", "overwinterx.A", "torchx.A"],
+)
 def test_an_untrusted_target_is_refused_before_anything_is_imported(target):
     with pytest.raises(ConfigError, match="not trusted"):
         instantiate({"_target_": target}, trusted=["fractions"])

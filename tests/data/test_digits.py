@@ -13,9 +13,7 @@ from overwinter.data import digits as digits_module
 from overwinter.data.protocol import SPLITS
 from overwinter.errors import ConfigError, IntegrityError
 
-CONFIG = OmegaConf.to_container(
-    OmegaConf.load(Path(__file__).parents[2] / "configs" / "data" / "digits.yaml")
-)
+CONFIG = OmegaConf.to_container(OmegaConf.load(Path(__file__).parents[2] / "configs" / "data" / "digits.yaml"))
 
 
 @pytest.fixture(scope="module")

@@ -77,9 +77,7 @@ def test_the_preprocessing_makes_the_input(tmp_path):
     raw = (source.split("validation").inputs * recorded["std"] + recorded["mean"]).round()
     assert float(raw.min()) >= 0
     assert float(raw.max()) <= 255
-    assert torch.allclose(
-        (raw - recorded["mean"]) / recorded["std"], source.split("validation").inputs, atol=1e-5
-    )
+    assert torch.allclose((raw - recorded["mean"]) / recorded["std"], source.split("validation").inputs, atol=1e-5)
 
 
 def test_the_test_files_are_not_read_before_they_are_asked_for(tmp_path):

@@ -39,9 +39,7 @@ def test_inputs_and_labels_must_match():
         InMemory(torch.ones(3, 1), torch.zeros(2))
 
 
-@given(
-    counts=st.lists(st.integers(1, 30), min_size=1, max_size=5), seed=st.integers(0, 99), cut=st.floats(0, 1)
-)
+@given(counts=st.lists(st.integers(1, 30), min_size=1, max_size=5), seed=st.integers(0, 99), cut=st.floats(0, 1))
 def test_any_cut_of_the_order_is_stratified(counts, seed, cut):
     labels = np.repeat(np.arange(len(counts)), counts)
     order = shuffled_by_class(labels, seed)

@@ -28,10 +28,17 @@ class Workspace:
 
     def __init__(self, root: Path, env: dict[str, str] | None = None) -> None:
         self.root = root
-        self.env = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1", **(env or {})}
+        self.env = {
+            **os.environ,
+            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+            "OMP_NUM_THREADS": "1",
+            **(env or {}),
+        }
 
     def __call__(self, *words: str, check: bool = True, **env: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(words, cwd=self.root, env={**self.env, **env}, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            words, cwd=self.root, env={**self.env, **env}, capture_output=True, text=True, check=False
+        )
         if check and done.returncode != 0:
             raise AssertionError(f"{words} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
         assert "Traceback" not in done.stderr, done.stderr
@@ -52,7 +59,12 @@ class Workspace:
 
     def models(self) -> dict[str, bytes]:
         folders = [self.root / "outputs" / model for model in MODELS]
-        return {str(file.relative_to(self.root)): file.read_bytes() for f in folders for file in sorted(f.rglob("*")) if file.is_file()}
+        return {
+            str(file.relative_to(self.root)): file.read_bytes()
+            for f in folders
+            for file in sorted(f.rglob("*"))
+            if file.is_file()
+        }
 
 
 @pytest.fixture

@@ -101,7 +101,15 @@ def test_a_damaged_artifact_is_refused(space, damage):
 
 
 def test_a_diverging_loss_is_told_with_step_and_remedy(space):
-    done = space("python", "stages/train.py", "threads=1", "train.epochs=1", "train.learning_rate=1e30", "train.gradient_clip_norm=1e30", check=False)
+    done = space(
+        "python",
+        "stages/train.py",
+        "threads=1",
+        "train.epochs=1",
+        "train.learning_rate=1e30",
+        "train.gradient_clip_norm=1e30",
+        check=False,
+    )
     assert done.returncode == 1
     assert "Lower the learning rate" in done.stderr
     assert len(done.stderr.strip().splitlines()) <= 4
@@ -150,7 +158,9 @@ def test_a_full_disk_leaves_nothing_half_written(space, tmp_path):
     if os.geteuid() != 0:
         pytest.skip("mounting a small file system needs root")
     folder = space.root / "outputs" / "train"
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(folder)], check=False, capture_output=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(folder)], check=False, capture_output=True
+    )
     if mounted.returncode != 0:
         pytest.skip("mounting is not allowed here")
     try:
@@ -174,7 +184,13 @@ def test_the_default_case_opens_no_socket(fresh, tmp_path, quick):
         "socket.socket = Blocked\n"
         "socket.create_connection = socket.getaddrinfo = lambda *a, **k: Blocked()\n"
     )
-    blocked = subprocess.run(["python", "-c", "import socket; socket.socket()"], env={**fresh.env, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=False)
+    blocked = subprocess.run(
+        ["python", "-c", "import socket; socket.socket()"],
+        env={**fresh.env, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert "a socket was opened" in blocked.stderr
     fresh("overwinter", "run", *quick, PYTHONPATH=str(tmp_path))
     assert (fresh.root / "outputs/hibernate/bundle/bundle.json").exists()

@@ -11,7 +11,12 @@ def test_a_new_project_runs_to_a_bundle_that_wakes(space):
     energy = space.json("train/energy.json")
     assert energy["energy_j"] > 0
     assert energy["uncertainty_j"] > 0
-    assert {part["source"] for part in energy["components"]} <= {"modelled", "rapl", "nvml-counter", "nvml-power"}
+    assert {part["source"] for part in energy["components"]} <= {
+        "modelled",
+        "rapl",
+        "nvml-counter",
+        "nvml-power",
+    }
     assert "answers as recorded" in space("overwinter", "bundle", "wake", "outputs/hibernate/bundle").stdout
 
 

@@ -31,9 +31,7 @@ def amdsmi(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Any:
     return module
 
 
-def test_the_accumulator_counts_in_its_own_unit(
-    amdsmi: Any, opening: Any, hand_driven: Any, clock: Any
-) -> None:
+def test_the_accumulator_counts_in_its_own_unit(amdsmi: Any, opening: Any, hand_driven: Any, clock: Any) -> None:
     meter = hand_driven(open_amd(opening), opening, closers=opening.closers).start()
     for _ in range(10):
         clock.forward(1)

@@ -15,9 +15,7 @@ PEAK_PER_S = 10_000.0
     first=st.integers(0, TURN - 1),
     steps=st.lists(st.tuples(st.floats(0.0, 20.0), st.floats(0.0, 1.0)), max_size=60),
 )
-def test_increments_add_up_exactly_over_any_number_of_turns(
-    first: int, steps: list[tuple[float, float]]
-) -> None:
+def test_increments_add_up_exactly_over_any_number_of_turns(first: int, steps: list[tuple[float, float]]) -> None:
     counter, true, now_s, counted = Counter(first, 0.0, peak_per_s=PEAK_PER_S, turn=TURN), first, 0.0, 0
     for elapsed_s, share in steps:
         now_s += elapsed_s

@@ -37,23 +37,17 @@ def test_it_opens_no_socket_disagrees_aloud_and_exports_its_csv(
     csv_path = tmp_path / "out" / "emissions.csv"
     energy_config.cross_check, energy_config.cross_check_threshold = "codecarbon", 0.0
     energy_config.cross_check_csv = str(csv_path)
-    (tmp_path / ".codecarbon.config").write_text(
-        "[codecarbon]\nsave_to_api=true\npue=100\nforce_cpu_power=5000\n"
-    )
+    (tmp_path / ".codecarbon.config").write_text("[codecarbon]\nsave_to_api=true\npue=100\nforce_cpu_power=5000\n")
     monkeypatch.setenv("CODECARBON_COUNTRY_ISO_CODE", "USA")
     groups = json.dumps([vars(energy_config), vars(hardware_config)])
-    done = subprocess.run(
-        [sys.executable, "-c", RUN, groups], capture_output=True, text=True, check=True, cwd=tmp_path
-    )
+    done = subprocess.run([sys.executable, "-c", RUN, groups], capture_output=True, text=True, check=True, cwd=tmp_path)
     told = json.loads(done.stdout)
     assert told["opened"] == []
     assert any(text.startswith("cross-check: CodeCarbon says") for text in told["report"]["warnings"])
     (row,) = csv.DictReader(csv_path.read_text().splitlines())
     assert row["country_iso_code"] == "FRA"
     assert float(row["pue"]) == 1.0
-    assert (
-        0 < float(row["cpu_energy"]) * 3.6e6 < 1000
-    )  # not the 5000 W that the stray configuration file asks for
+    assert 0 < float(row["cpu_energy"]) * 3.6e6 < 1000  # not the 5000 W that the stray configuration file asks for
     assert not (tmp_path / "emissions.csv").exists()
 
 

@@ -44,18 +44,14 @@ class StandInCuda:
     ("state", "waited"),
     [({}, [0, 2]), ({"initialized": False}, []), ({"capturing": True}, []), ({"broken": True}, [])],
 )
-def test_only_devices_in_use(
-    monkeypatch: pytest.MonkeyPatch, state: dict[str, bool], waited: list[int]
-) -> None:
+def test_only_devices_in_use(monkeypatch: pytest.MonkeyPatch, state: dict[str, bool], waited: list[int]) -> None:
     cuda = StandInCuda(**state)
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
     synchronize()
     assert cuda.waited == waited
 
 
-def test_windows_are_edged_by_a_wait(
-    monkeypatch: pytest.MonkeyPatch, energy_config: Any, hardware_config: Any
-) -> None:
+def test_windows_are_edged_by_a_wait(monkeypatch: pytest.MonkeyPatch, energy_config: Any, hardware_config: Any) -> None:
     from overwinter.energy import open_meter
 
     cuda = StandInCuda()

@@ -9,10 +9,7 @@ XEON = "\n".join(
     f"physical id\t: {index % 2}\nflags\t\t: fpu vme\n"
     for index in range(56)
 )
-VIRTUAL = (
-    "processor\t: 0\nmodel name\t: AMD EPYC 7763 64-Core Processor\n"
-    "physical id\t: 0\nflags\t\t: fpu hypervisor\n"
-)
+VIRTUAL = "processor\t: 0\nmodel name\t: AMD EPYC 7763 64-Core Processor\nphysical id\t: 0\nflags\t\t: fpu hypervisor\n"
 
 
 def test_two_packages_of_a_known_cpu() -> None:

@@ -75,15 +75,9 @@ def test_windows_nest_overlap_and_can_be_read_in_the_middle(hand_driven: Any, cl
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    steps=st.lists(st.tuples(st.floats(0.0, 100.0), st.sampled_from(["window", "tick", "read"])), max_size=30)
-)
-def test_adjacent_windows_add_up_to_the_whole(
-    hand_driven: Any, clock: Any, steps: list[tuple[float, str]]
-) -> None:
-    meter = hand_driven(
-        [channel(Steady(33.3)), channel(Steady(4.4, source="modelled"), device="ram")]
-    ).start()
+@given(steps=st.lists(st.tuples(st.floats(0.0, 100.0), st.sampled_from(["window", "tick", "read"])), max_size=30))
+def test_adjacent_windows_add_up_to_the_whole(hand_driven: Any, clock: Any, steps: list[tuple[float, str]]) -> None:
+    meter = hand_driven([channel(Steady(33.3)), channel(Steady(4.4, source="modelled"), device="ram")]).start()
     window, parts_j = meter.window("first"), 0.0
     for seconds, what in steps:
         clock.forward(seconds)
@@ -104,9 +98,7 @@ def test_a_failing_gauge_hands_over_without_a_gap(hand_driven: Any, clock: Any) 
         clock.forward(1)
         meter.tick()
     report = meter.close()
-    assert {part.source: part.energy_j for part in report.components} == pytest.approx(
-        {"rapl": 500, "nvml-power": 450}
-    )
+    assert {part.source: part.energy_j for part in report.components} == pytest.approx({"rapl": 500, "nvml-power": 450})
 
 
 def test_failing_from_the_start_falls_to_the_guess(hand_driven: Any, clock: Any) -> None:

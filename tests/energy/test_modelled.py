@@ -108,9 +108,7 @@ def test_child_processes_count(energy_config: Any, hardware_config: Any) -> None
     assert busy.close().uncertainty_j == pytest.approx(0.4 * busy.close().energy_j, rel=0.1)
 
 
-def test_the_root_of_several_ranks_is_their_launcher(
-    energy_config: Any, hardware_config: Any, tmp_path: Any
-) -> None:
+def test_the_root_of_several_ranks_is_their_launcher(energy_config: Any, hardware_config: Any, tmp_path: Any) -> None:
     """Two ranks under one launcher: rank 0's meter sees the CPU time of both."""
     rank = tmp_path / "rank.py"
     rank.write_text(
@@ -143,6 +141,4 @@ def test_the_root_of_several_ranks_is_their_launcher(
     reports = [json.loads(line) for line in done.stdout.splitlines()]
     counted = [report for report in reports if report["components"]]
     assert len(counted) == 1
-    assert (
-        counted[0]["above_idle_j"] > 2.0
-    )  # the other rank's second or so at 7 W, on a machine that may be shared
+    assert counted[0]["above_idle_j"] > 2.0  # the other rank's second or so at 7 W, on a machine that may be shared

@@ -28,9 +28,7 @@ def run(meter: Any, clock: Any, device: Any, *, seconds: int, power_w: float) ->
         meter.tick()
 
 
-def test_the_energy_counter_is_preferred_and_exact(
-    nvml: Any, opening: Any, hand_driven: Any, clock: Any
-) -> None:
+def test_the_energy_counter_is_preferred_and_exact(nvml: Any, opening: Any, hand_driven: Any, clock: Any) -> None:
     nvml.count = 1
     meter = hand_driven(open_nvml(opening), opening).start()
     window = meter.window("w")
@@ -95,24 +93,18 @@ def test_a_gpu_that_never_tells_is_assumed_at_half_its_limit(
     assert any("assuming 150 W" in text for text in meter.read().warnings)
 
 
-def test_a_counter_that_stands_still_is_found_out(
-    nvml: Any, opening: Any, hand_driven: Any, clock: Any
-) -> None:
+def test_a_counter_that_stands_still_is_found_out(nvml: Any, opening: Any, hand_driven: Any, clock: Any) -> None:
     nvml.count = 1
     meter = hand_driven(open_nvml(opening), opening).start()
     for _ in range(100):
         clock.forward(0.1)
         meter.tick()
     report = meter.read()
-    assert report.energy_j == pytest.approx(
-        1000, rel=0.02
-    )  # 100 W for 10 s, although the counter gave nothing
+    assert report.energy_j == pytest.approx(1000, rel=0.02)  # 100 W for 10 s, although the counter gave nothing
     assert any("stood still" in text for text in report.warnings)
 
 
-def test_a_counter_reset_by_the_driver_is_reported(
-    nvml: Any, opening: Any, hand_driven: Any, clock: Any
-) -> None:
+def test_a_counter_reset_by_the_driver_is_reported(nvml: Any, opening: Any, hand_driven: Any, clock: Any) -> None:
     nvml.count = 1
     meter = hand_driven(open_nvml(opening), opening).start()
     run(meter, clock, nvml.devices[0], seconds=10, power_w=200)
@@ -142,9 +134,7 @@ def test_a_driver_that_does_not_start_is_a_warning(nvml: Any, opening: Any) -> N
     assert "does not start" in opening.warnings[0]
 
 
-def test_a_short_window_says_so_and_is_not_a_sure_zero(
-    nvml: Any, opening: Any, hand_driven: Any, clock: Any
-) -> None:
+def test_a_short_window_says_so_and_is_not_a_sure_zero(nvml: Any, opening: Any, hand_driven: Any, clock: Any) -> None:
     nvml.count = 1
     meter = hand_driven(open_nvml(opening), opening).start()
     run(meter, clock, nvml.devices[0], seconds=5, power_w=300)

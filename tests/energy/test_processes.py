@@ -56,9 +56,7 @@ def test_an_orphan_that_was_seen_stays_counted() -> None:
     tree = ProcessTree(own=False)
     before_s = tree.walk()
     burn = BURN.format(0.4)
-    orphan = (
-        f"import subprocess,sys; p=subprocess.Popen([sys.executable,'-S','-c',{burn!r}]); sys.stdin.read()"
-    )
+    orphan = f"import subprocess,sys; p=subprocess.Popen([sys.executable,'-S','-c',{burn!r}]); sys.stdin.read()"
     parent = subprocess.Popen(
         [sys.executable, "-S", "-c", orphan], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

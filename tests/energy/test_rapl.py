@@ -57,9 +57,7 @@ def test_memory_mapped_zones_serve_where_they_are_the_only_ones(powercap: Any) -
     assert devices(powercap.root) == ["cpu:package-0"]
 
 
-def test_three_wraps_are_exact_to_the_microjoule(
-    powercap: Any, opening: Any, hand_driven: Any, clock: Any
-) -> None:
+def test_three_wraps_are_exact_to_the_microjoule(powercap: Any, opening: Any, hand_driven: Any, clock: Any) -> None:
     turn_uj, power_uw, true_uj = 262_143_328_850, 287_654_321, 262_000_000_017
     zone = powercap.zone("intel-rapl:0", "package-0", energy_uj=true_uj, range_uj=turn_uj)
     first_uj = true_uj
@@ -162,9 +160,7 @@ def test_counters_that_may_not_be_read_are_reported(
     powercap: Any, opening: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     zone = powercap.zone("intel-rapl:0", "package-0")
-    (zone / "energy_uj").write_text(
-        "denied"
-    )  # root reads through any mode, so an unreadable number stands in
+    (zone / "energy_uj").write_text("denied")  # root reads through any mode, so an unreadable number stands in
     assert open_rapl(opening) == []
     assert "may not be read" in opening.warnings[0]
     available, reason, remedy = rapl_status(powercap.root)
@@ -172,9 +168,7 @@ def test_counters_that_may_not_be_read_are_reported(
     assert "chmod" in remedy
 
 
-def test_the_sampler_thread_catches_wraps_by_itself(
-    powercap: Any, energy_config: Any, hardware_config: Any
-) -> None:
+def test_the_sampler_thread_catches_wraps_by_itself(powercap: Any, energy_config: Any, hardware_config: Any) -> None:
     turn_uj = 60_000_000  # at 1500 W the shortest wrap takes 40 ms, so the sampler polls every 10 ms
     zone = powercap.zone("intel-rapl:0", "package-0", range_uj=turn_uj)
     energy_config.sources = ["rapl"]
@@ -190,7 +184,5 @@ def test_the_sampler_thread_catches_wraps_by_itself(
             aside.replace(zone / "energy_uj")
             time.sleep(0.002)
         report = window.close()
-    assert (
-        round(report.energy_j * 1e6) == true_uj or report.warnings
-    )  # a starved machine must at least say so
+    assert round(report.energy_j * 1e6) == true_uj or report.warnings  # a starved machine must at least say so
     assert len(meter.samples) > 20

@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 from overwinter.energy.report import Component, Draw, build_report, combined_uncertainty_j
 
 
-def draw(
-    source: str, energy_uj: int, *, device: str = "gpu:0", edge_s: float = 0.0, doubt_uj: int = 0
-) -> Draw:
+def draw(source: str, energy_uj: int, *, device: str = "gpu:0", edge_s: float = 0.0, doubt_uj: int = 0) -> Draw:
     return Draw(
         device=device,
         source=source,
@@ -28,9 +26,7 @@ def draw(
 
 
 def part(source: str, uncertainty_j: float) -> Component:
-    return Component(
-        device="d", energy_j=1.0, uncertainty_j=uncertainty_j, source=source, average_w=1.0, peak_w=1.0
-    )
+    return Component(device="d", energy_j=1.0, uncertainty_j=uncertainty_j, source=source, average_w=1.0, peak_w=1.0)
 
 
 def test_one_kind_adds_up_and_different_kinds_combine_in_quadrature() -> None:
@@ -75,12 +71,8 @@ def test_doubt_widens_the_uncertainty() -> None:
 
 
 def test_a_short_window_is_wider_and_says_so() -> None:
-    long = build_report(
-        name="w", duration_s=100, draws=[draw("rapl", 10**8, edge_s=0.1)], idle_w={}, warnings=[]
-    )
-    short = build_report(
-        name="w", duration_s=0.2, draws=[draw("rapl", 200_000, edge_s=0.1)], idle_w={}, warnings=[]
-    )
+    long = build_report(name="w", duration_s=100, draws=[draw("rapl", 10**8, edge_s=0.1)], idle_w={}, warnings=[])
+    short = build_report(name="w", duration_s=0.2, draws=[draw("rapl", 200_000, edge_s=0.1)], idle_w={}, warnings=[])
     assert not long.warnings
     assert "measure 1 s or more" in short.warnings[0]
     assert short.uncertainty_j / short.energy_j > 4 * long.uncertainty_j / long.energy_j

@@ -61,9 +61,7 @@ class WallPlug:
 
 
 def open_wall_plug(opening: Opening) -> list[Channel]:
-    return [
-        Channel(device="platform", gauges=[WallPlug()], guess_w=42, held_uncertainty=0.4, warn=opening.warn)
-    ]
+    return [Channel(device="platform", gauges=[WallPlug()], guess_w=42, held_uncertainty=0.4, warn=opening.warn)]
 
 
 def test_an_entry_point_is_a_source_like_any_other(

@@ -36,9 +36,7 @@ def test_it_covers_the_true_median_about_as_often_as_it_says(draw):
     true_median = {"normal": 0.0, "lognormal": 1.0}[draw]
     covered = 0
     for trial in range(200):
-        low, high = bootstrap_interval(
-            getattr(generator, draw)(size=15).tolist(), confidence=0.95, seed=trial
-        )
+        low, high = bootstrap_interval(getattr(generator, draw)(size=15).tolist(), confidence=0.95, seed=trial)
         covered += low <= true_median <= high
     # 95 % nominal; 15 samples are few, and 200 trials have a standard error of 1.5 points.
     assert covered >= 0.88 * 200

@@ -27,9 +27,7 @@ def test_the_fewest_joules_win():
 
 
 def test_among_overlapping_intervals_the_simpler_form_wins():
-    choice = choose(
-        [option("dense", 10), option("sparse", 4.1), option("int8_static", 4)], max_quality_loss=0.01
-    )
+    choice = choose([option("dense", 10), option("sparse", 4.1), option("int8_static", 4)], max_quality_loss=0.01)
     assert choice.chosen.form == "sparse"
 
 

@@ -41,9 +41,7 @@ def _judged(candidates):
 
 
 def test_a_form_that_is_faster_is_chosen_and_reported(make_meter, make_session):
-    candidates = _candidates(
-        make_meter, make_session, {"dense@torch": 0.0008, "int8_static@onnxruntime": 0.0001}
-    )
+    candidates = _candidates(make_meter, make_session, {"dense@torch": 0.0008, "int8_static@onnxruntime": 0.0001})
     choice = _judged(candidates)
     metrics = json.loads(json.dumps(report(candidates, choice, 4), allow_nan=False))
     assert metrics["chosen"]["name"] == "int8_static@onnxruntime"
@@ -61,9 +59,7 @@ def test_a_form_that_is_faster_is_chosen_and_reported(make_meter, make_session):
 
 
 def test_where_nothing_is_faster_the_verdict_says_so(make_meter, make_session):
-    candidates = _candidates(
-        make_meter, make_session, {"dense@torch": 0.0001, "int8_static@onnxruntime": 0.0008}
-    )
+    candidates = _candidates(make_meter, make_session, {"dense@torch": 0.0001, "int8_static@onnxruntime": 0.0008})
     choice = _judged(candidates)
     assert report(candidates, choice, 4)["pays"] is False
     assert "compression does not pay" in verdict(candidates, choice, 4)

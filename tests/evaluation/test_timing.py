@@ -19,9 +19,7 @@ def test_cpu_time_per_answer_is_found(make_meter, make_session):
 
 
 def test_every_sample_fills_its_duration_and_knows_its_calls(make_meter, make_session):
-    samples = measure_speed(
-        {"a": make_session(0.0001)}, INPUTS, PLAN, CpuJoules(make_meter()), lambda *_: None
-    )
+    samples = measure_speed({"a": make_session(0.0001)}, INPUTS, PLAN, CpuJoules(make_meter()), lambda *_: None)
     for (_, size), taken in samples.items():
         assert len(taken) >= PLAN.repeats
         for sample in taken:
@@ -48,9 +46,7 @@ def test_sessions_take_turns_in_an_order_that_the_seed_decides(make_meter, make_
 
 def test_progress_ends_at_the_total(make_meter, make_session):
     heard = []
-    measure_speed(
-        {"a": make_session(1e-5)}, INPUTS, PLAN, CpuJoules(make_meter()), lambda *step: heard.append(step)
-    )
+    measure_speed({"a": make_session(1e-5)}, INPUTS, PLAN, CpuJoules(make_meter()), lambda *step: heard.append(step))
     assert heard[0] == (1, 6)
     assert heard[-1] == (6, 6)
 

@@ -70,9 +70,7 @@ def test_a_model_that_answers_otherwise_is_not_served(hibernate, payloads):
 def test_a_canary_that_the_model_cannot_read_is_refused(hibernate, payloads):
     bundle = hibernate()
     folder = bundle.folder.with_name("unreadable")
-    canary = serving.Canary(
-        inputs=np.zeros((2, 3), np.float32), answers=bundle.canary.answers[:2], tolerance=1e-3
-    )
+    canary = serving.Canary(inputs=np.zeros((2, 3), np.float32), answers=bundle.canary.answers[:2], tolerance=1e-3)
     serving.write_bundle(
         folder,
         payload=payloads["onnxruntime"],
@@ -95,9 +93,7 @@ def test_an_altered_payload_is_refused_before_it_is_loaded(hibernate, monkeypatc
     content = bytearray(model.read_bytes())
     content[len(content) // 2] ^= 1
     model.write_bytes(content)
-    monkeypatch.setattr(
-        "overwinter.hibernation.waking.open_session", lambda *_, **__: pytest.fail("it was loaded")
-    )
+    monkeypatch.setattr("overwinter.hibernation.waking.open_session", lambda *_, **__: pytest.fail("it was loaded"))
     with pytest.raises(IntegrityError, match="altered"):
         wake(bundle.folder)
 

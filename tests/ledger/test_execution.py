@@ -137,9 +137,7 @@ def test_heartbeats_come_from_another_thread(ledger: Ledger, begin):
     assert {each.status for each in ledger.executions()} == {"done"}
 
 
-@given(
-    st.lists(st.tuples(st.sampled_from(["rapl", "modelled", "nvml-power"]), st.floats(0, 1e9)), min_size=1)
-)
+@given(st.lists(st.tuples(st.sampled_from(["rapl", "modelled", "nvml-power"]), st.floats(0, 1e9)), min_size=1))
 def test_the_sources_shares_add_up_to_the_whole(parts):
     text = sources({"components": [{"source": name, "energy_j": energy_j} for name, energy_j in parts]})
     shares = [float(part.split()[1]) for part in text.split(", ") if "%" in part]

@@ -46,9 +46,7 @@ def test_every_filter_finds_its_own(ledger: Ledger, begin):
     begin(ledger, stage="train", run_id="aaaa", experiment="blue", configuration_key="k1").finish(
         status="done", exit_code=0
     )
-    begin(ledger, stage="quantize", run_id="aabb", configuration_key="k2").finish(
-        status="failed", exit_code=1
-    )
+    begin(ledger, stage="quantize", run_id="aabb", configuration_key="k2").finish(status="failed", exit_code=1)
     begin(ledger, stage="quantize", run_id="bbbb", configuration_key="k2")
 
     def found(**which: object) -> list[str]:
@@ -143,8 +141,7 @@ def test_eight_processes_write_at_once(ledger: Ledger, path: Path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", EIGHT_WRITERS, str(path)]
     writers = [
-        subprocess.Popen([*command, f"run-{number}"], env=environment, stderr=subprocess.PIPE)
-        for number in range(8)
+        subprocess.Popen([*command, f"run-{number}"], env=environment, stderr=subprocess.PIPE) for number in range(8)
     ]
     for writer in writers:
         assert writer.communicate(timeout=60)[1] == b""
@@ -165,9 +162,7 @@ def test_a_ledger_that_cannot_be_read_is_told_to_a_person_and_stops_no_stage(pat
     assert len(heard.texts) == 1
 
 
-def test_trouble_is_said_on_standard_error_by_default(
-    tmp_path: Path, begin, capsys: pytest.CaptureFixture[str]
-):
+def test_trouble_is_said_on_standard_error_by_default(tmp_path: Path, begin, capsys: pytest.CaptureFixture[str]):
     (tmp_path / "file").touch()
     with Ledger.open(tmp_path / "file" / "ledger.sqlite") as ledger:
         begin(ledger)
@@ -189,9 +184,7 @@ def test_without_dvc_the_project_is_looked_for_upwards(tmp_path: Path, monkeypat
     assert ledger_path(inside) == ledger_path()
 
 
-def test_a_temporary_copy_of_the_project_keeps_the_main_ledger(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_temporary_copy_of_the_project_keeps_the_main_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     copy = tmp_path / ".dvc" / "tmp" / "exps" / "copy"
     (copy / ".dvc").mkdir(parents=True)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))

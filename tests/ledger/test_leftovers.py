@@ -36,9 +36,7 @@ def test_a_line_cut_short_is_left_out(tmp_path: Path):
         assert rows == [{"id": "0"}]
 
 
-def test_where_the_folder_is_gone_the_temporary_folder_keeps_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_where_the_folder_is_gone_the_temporary_folder_keeps_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     kept = leftovers.keep(tmp_path / "gone" / "ledger.sqlite", {"id": "7"})
     assert kept is not None
@@ -46,9 +44,7 @@ def test_where_the_folder_is_gone_the_temporary_folder_keeps_them(
     assert json.loads(kept.read_text(encoding="utf-8")) == {"id": "7"}
 
 
-def test_nothing_is_lost_between_many_that_keep_and_one_that_takes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_nothing_is_lost_between_many_that_keep_and_one_that_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
     ledger, children, each = tmp_path / "ledger.sqlite", 4, 30
     pids = []

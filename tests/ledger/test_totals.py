@@ -15,9 +15,7 @@ _energies = st.lists(st.none() | st.floats(0, 1e9), max_size=20)
 @given(_energies, st.sampled_from(SUM_KEYS), st.data())
 def test_the_groups_sums_are_the_whole(record, energies, by, data):
     stages = st.sampled_from(["train", "sparsify"])
-    records = [
-        record(id=str(place), energy_j=each, stage=data.draw(stages)) for place, each in enumerate(energies)
-    ]
+    records = [record(id=str(place), energy_j=each, stage=data.draw(stages)) for place, each in enumerate(energies)]
     groups = totals(records, by)
     assert sum(group.executions for group in groups) == len(records)
     assert sum(group.energy_j for group in groups) == pytest.approx(total("all", records).energy_j)

@@ -38,9 +38,7 @@ def source(monkeypatch):
 
 def fit(model, source, **arguments):
     train, validation = source.split("train"), source.split("validation")
-    return training.fit(
-        model, train, validation, FIT, seed=0, device=torch.device("cpu"), threads=1, **arguments
-    )
+    return training.fit(model, train, validation, FIT, seed=0, device=torch.device("cpu"), threads=1, **arguments)
 
 
 def test_it_is_trained_halved_saved_and_rebuilt(source, tmp_path):
@@ -64,9 +62,7 @@ def test_it_is_trained_halved_saved_and_rebuilt(source, tmp_path):
     halved = fit(model, source, hooks=hooks, loss=teacher).model
     assert [layer.name for layer in sparsifier.report(halved).layers] == ["first", "second"]
 
-    models.save_model(
-        tmp_path, halved, form="sparse", model_config=config("model"), input_shape=[2], lineage={}
-    )
+    models.save_model(tmp_path, halved, form="sparse", model_config=config("model"), input_shape=[2], lineage={})
     rebuilt = models.load_model(tmp_path, trusted=TRUSTED)
     assert rebuilt.first.out_features == 16
     score = training.evaluate(rebuilt, *data.tensors(source.split("test")))

@@ -30,9 +30,7 @@ def test_a_saved_model_gives_the_same_answers(convnet, config, images, save, tmp
 
 def test_equal_models_have_equal_bytes(convnet, config, tmp_path):
     for name in ("a", "b"):
-        save_model(
-            tmp_path / name, convnet, form="dense", model_config=config, input_shape=[1, 8, 8], lineage={}
-        )
+        save_model(tmp_path / name, convnet, form="dense", model_config=config, input_shape=[1, 8, 8], lineage={})
     for file in ("model.json", "weights.safetensors"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 

@@ -27,7 +27,11 @@ subprocess.run(["/bin/sh", "-c", f"'{sys.executable}' -c '{sys.argv[1]}'; true"]
 def _started(tmp_path, *environment):
     dvc = tmp_path / "dvc"
     dvc.write_text(_STARTER)
-    starter = subprocess.Popen([sys.executable, str(dvc), _STAGE.replace("\n", "\n"), *environment], stdout=subprocess.PIPE, text=True)
+    starter = subprocess.Popen(
+        [sys.executable, str(dvc), _STAGE.replace("\n", "\n"), *environment],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     return starter, starter.stdout.readline().split()
 
 
@@ -59,7 +63,10 @@ def test_a_stage_whose_run_is_gone_does_not_start(tmp_path):
 
 def test_a_stage_started_by_hand_is_left_alone():
     environment = {key: value for key, value in os.environ.items() if key != "DVC_STAGE"}
-    code = "from overwinter.pipeline.lifeline import hold_lifeline; hold_lifeline(); import threading; print(threading.active_count())"
+    code = (
+        "import threading; from overwinter.pipeline.lifeline import hold_lifeline; "
+        "hold_lifeline(); print(threading.active_count())"
+    )
     answer = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert answer.stdout == "1\n"
 

@@ -19,7 +19,9 @@ with locked(pathlib.Path(sys.argv[1]), what="outputs/train"):
 
 @pytest.fixture
 def holder(tmp_path):
-    process = subprocess.Popen([sys.executable, "-c", _HOLDER, str(tmp_path / "lock")], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", _HOLDER, str(tmp_path / "lock")], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout.readline() == "held\n"
     yield process
     process.kill()
@@ -29,7 +31,10 @@ def holder(tmp_path):
 
 def test_a_second_writer_is_refused_and_told_who_holds_it(tmp_path, holder, monkeypatch):
     monkeypatch.setattr(locks, "_PATIENCE_S", 0.2)
-    with pytest.raises(OverwinterError, match=f"process {holder.pid}"), locks.locked(tmp_path / "lock", what="outputs/train"):
+    with (
+        pytest.raises(OverwinterError, match=f"process {holder.pid}"),
+        locks.locked(tmp_path / "lock", what="outputs/train"),
+    ):
         pass
 
 

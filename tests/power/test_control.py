@@ -116,9 +116,7 @@ def test_policy_sees_the_devices_and_its_limits_are_set(loop: Any, limit_file: P
     control.close()
 
 
-def test_a_device_that_is_not_named_gets_its_previous_limit_back(
-    loop: Any, limit_file: Path, world: _World
-) -> None:
+def test_a_device_that_is_not_named_gets_its_previous_limit_back(loop: Any, limit_file: Path, world: _World) -> None:
     control = loop(_Policy(Decision(limits_w={"toy": 150.0}), Decision()))
     control.tick()
     world.forward(10)
@@ -271,9 +269,7 @@ def test_a_clock_that_jumps_changes_nothing_until_the_next_decision(
     control.close()
 
 
-def test_a_device_that_vanishes_is_left_out(
-    loop: Any, limit_file: Path, world: _World, warnings: list[str]
-) -> None:
+def test_a_device_that_vanishes_is_left_out(loop: Any, limit_file: Path, world: _World, warnings: list[str]) -> None:
     policy = _Policy(Decision(limits_w={"toy": 150.0}), Decision())
     control = loop(policy)
     control.tick()
@@ -289,9 +285,7 @@ def test_a_device_that_vanishes_is_left_out(
 
 
 def test_pause_is_told_until_the_policy_takes_it_back(loop: Any, world: _World) -> None:
-    control = loop(
-        _Policy(Decision(), Decision(pause=True, reason="dirty"), Decision(pause=True), Decision())
-    )
+    control = loop(_Policy(Decision(), Decision(pause=True, reason="dirty"), Decision(pause=True), Decision()))
     pauses = []
     for _ in range(4):
         control.tick()
@@ -322,9 +316,7 @@ def _without_right(limit_file: Path) -> None:
     (limit_file.parent / "denied").touch()
 
 
-def test_without_the_right_the_work_fails_at_its_start(
-    loop: Any, limit_file: Path, warnings: list[str]
-) -> None:
+def test_without_the_right_the_work_fails_at_its_start(loop: Any, limit_file: Path, warnings: list[str]) -> None:
     _without_right(limit_file)
 
     def fail(error: DeniedError) -> None:
@@ -358,9 +350,7 @@ def test_without_the_right_the_work_goes_on_where_that_is_wanted(
     assert control.close().actuator is None
 
 
-def test_thread_decides_before_the_work_begins_and_costs_next_to_nothing(
-    limit_file: Path, warnings: list[str]
-) -> None:
+def test_thread_decides_before_the_work_begins_and_costs_next_to_nothing(limit_file: Path, warnings: list[str]) -> None:
     energies = itertools.count(step=50.0)
     control = PowerControl(
         _Policy(Decision(limits_w={"toy": 150.0})),

@@ -159,9 +159,7 @@ def test_limit_of_an_operator_is_never_raised(gpus: Any, state: Path, warnings: 
     assert any("operator allows 400" in line for line in warnings)
 
 
-def test_limit_that_an_operator_sets_meanwhile_holds_and_stays(
-    gpus: Any, state: Path, warnings: list[str]
-) -> None:
+def test_limit_that_an_operator_sets_meanwhile_holds_and_stays(gpus: Any, state: Path, warnings: list[str]) -> None:
     with _guard(warnings) as guard:
         guard.apply("gpu:0", 500)
         gpus.device(0).limit_mw = 350_000
@@ -197,9 +195,7 @@ def test_without_the_right_nothing_is_left_behind(gpus: Any, state: Path, warnin
     assert gpus.device(0).limit_mw == 650_000
 
 
-def test_device_that_vanishes_is_an_error_and_the_others_go_back(
-    gpus: Any, state: Path, warnings: list[str]
-) -> None:
+def test_device_that_vanishes_is_an_error_and_the_others_go_back(gpus: Any, state: Path, warnings: list[str]) -> None:
     with _guard(warnings) as guard:
         guard.apply("gpu:0", 300)
         guard.apply("gpu:1", 300)
@@ -252,9 +248,7 @@ def test_ten_kills_in_a_row_are_all_put_back_in_time(gpus: Any, state: Path, wai
         _ended(process)
 
 
-def test_kill_of_the_run_and_all_its_children_spares_the_watchdog(
-    gpus: Any, state: Path, wait_for: Any
-) -> None:
+def test_kill_of_the_run_and_all_its_children_spares_the_watchdog(gpus: Any, state: Path, wait_for: Any) -> None:
     import psutil
 
     process = _started("fork")

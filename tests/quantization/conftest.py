@@ -92,9 +92,7 @@ def save(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def save_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save: Callable[..., Path]
-) -> Callable[[str], Path]:
+def save_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save: Callable[..., Path]) -> Callable[[str], Path]:
     (tmp_path / "nets_to_quantize.py").write_text(textwrap.dedent(OWN_NETS))
     monkeypatch.syspath_prepend(str(tmp_path))
 

@@ -42,9 +42,7 @@ def test_the_weights_are_integers_per_output_channel(quantize, save, convnet, tm
 def test_zero_weights_stay_zero(quantize, save, sparse_convnet, tmp_path):
     folder = save(sparse_convnet, form="sparse")
     report = quantize("int8_static", folder)
-    assert report.zeros_before == sum(
-        int((w == 0).sum()) for w in models.prunable_weights(sparse_convnet).values()
-    )
+    assert report.zeros_before == sum(int((w == 0).sum()) for w in models.prunable_weights(sparse_convnet).values())
     assert report.zeros_after >= report.zeros_before > 0
     assert models.load_description(tmp_path / "int8_static")["sparsity"] >= 0.5
 
@@ -65,9 +63,7 @@ def test_skipped_layers_keep_their_float_weights(quantize, save, convnet, tmp_pa
 
 
 def test_serving_no_layer_is_refused(quantize, save, convnet):
-    with pytest.raises(
-        ConfigError, match=r"serves none of the model's layers: features\.0\.0: quantize\.skip"
-    ):
+    with pytest.raises(ConfigError, match=r"serves none of the model's layers: features\.0\.0: quantize\.skip"):
         quantize("int8_static", save(convnet), skip=["*"])
 
 

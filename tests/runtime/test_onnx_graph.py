@@ -29,18 +29,14 @@ def _chain(length: int) -> list[onnx.NodeProto]:
 
 @given(st.permutations(range(6)), st.permutations(range(4)))
 def test_tidy_gives_one_order_whatever_the_order_was(node_order, constant_order):
-    constants = [
-        helper.make_tensor(f"c{index}", TensorProto.FLOAT, [1], [float(index)]) for index in range(4)
-    ]
+    constants = [helper.make_tensor(f"c{index}", TensorProto.FLOAT, [1], [float(index)]) for index in range(4)]
     nodes = _chain(6)
     outputs = [helper.make_tensor_value_info("t5", TensorProto.FLOAT, [1])]
     inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])]
 
     def graph(order, constant_order):
         model = helper.make_model(
-            helper.make_graph(
-                [nodes[i] for i in order], "g", inputs, outputs, [constants[i] for i in constant_order]
-            )
+            helper.make_graph([nodes[i] for i in order], "g", inputs, outputs, [constants[i] for i in constant_order])
         )
         return tidy(model).SerializeToString(deterministic=True)
 

@@ -62,7 +62,5 @@ def test_third_parties_add_runtimes(monkeypatch):
         def load(self):
             return Own
 
-    monkeypatch.setattr(
-        "importlib.metadata.entry_points", lambda group: [Point()] if "runtimes" in group else []
-    )
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [Point()] if "runtimes" in group else [])
     assert isinstance(runtime.find_runtime("own"), Own)

@@ -84,9 +84,7 @@ def test_removed_channels_give_the_answers_of_a_masked_model(kind, seed):
 
 
 @pytest.mark.parametrize("kind", sorted(set(FOUND) - {"HardCoded"}))
-def test_half_of_the_channels_are_really_gone_and_the_model_is_rebuilt(
-    kind, channels_config, train, tmp_path
-):
+def test_half_of_the_channels_are_really_gone_and_the_model_is_rebuilt(kind, channels_config, train, tmp_path):
     model = new(kind)
     before = count_parameters(model)
     sparsifier = Channels(channels_config())

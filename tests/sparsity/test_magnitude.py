@@ -49,17 +49,13 @@ def test_the_asked_share_is_zero_at_the_end(magnitude_config, train, scope, amou
     assert counted_sparsity(model) == pytest.approx(amount, abs=0.01)
     assert sparsifier.report(model).reached == pytest.approx(counted_sparsity(model))
     if scope == "layer":
-        assert all(
-            zeros(each) == pytest.approx(amount, abs=0.02) for each in prunable_weights(model).values()
-        )
+        assert all(zeros(each) == pytest.approx(amount, abs=0.02) for each in prunable_weights(model).values())
 
 
 def test_masks_hold_and_only_grow(magnitude_config, train):
     model = new_model()
     (hook,) = Magnitude(magnitude_config()).prepare(model, train)
-    gone = {
-        name: torch.zeros_like(weight, dtype=torch.bool) for name, weight in prunable_weights(model).items()
-    }
+    gone = {name: torch.zeros_like(weight, dtype=torch.bool) for name, weight in prunable_weights(model).items()}
     for _ in run(model, hook):
         for name, weight in prunable_weights(model).items():
             assert (weight[gone[name]] == 0).all()
@@ -176,9 +172,7 @@ def test_the_sparsity_is_the_one_of_the_saved_weights(magnitude_config, train, s
 
 
 @pytest.mark.parametrize("stop", [3, 9, 10, 17])
-def test_an_interrupted_fine_tuning_ends_with_the_same_masks(
-    magnitude_config, train, settings, tmp_path, stop
-):
+def test_an_interrupted_fine_tuning_ends_with_the_same_masks(magnitude_config, train, settings, tmp_path, stop):
     settings = replace(settings, epochs=10, batch_size=3)
     undisturbed = fine_tuned(Magnitude(magnitude_config()), train, settings)
     assert fine_tuned(Magnitude(magnitude_config()), train, settings, tmp_path, stop) is None

@@ -72,8 +72,6 @@ def fit(new_model, train, validation):
         arguments = {"seed": 7, "device": torch.device("cpu"), "threads": 1}
         names = {"hooks", "loss", "checkpoints", "progress", *arguments}
         arguments |= {name: changes.pop(name) for name in names & set(changes)}
-        return training.fit(
-            model or new_model(), train, validation, replace(SETTINGS, **changes), **arguments
-        )
+        return training.fit(model or new_model(), train, validation, replace(SETTINGS, **changes), **arguments)
 
     return fit

@@ -169,9 +169,7 @@ def test_the_best_epoch_is_kept_not_the_last(fit, validation):
     result = fit(learning_rate=0.3, epochs=6)
     best = min(result.history, key=lambda record: record.validation_loss)
     assert best is not result.history[-1]
-    assert evaluate(result.model, validation.inputs, validation.labels).loss == pytest.approx(
-        best.validation_loss
-    )
+    assert evaluate(result.model, validation.inputs, validation.labels).loss == pytest.approx(best.validation_loss)
     assert result.best_validation_loss == best.validation_loss
 
 

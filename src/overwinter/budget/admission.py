@@ -37,9 +37,7 @@ class _Outlook:
     unknown: tuple[str, ...]
 
 
-def admit(
-    budget: Budget, *, stage: str, forecast: Forecast, spent_run: Spent, spent_stage: Spent
-) -> tuple[str, ...]:
+def admit(budget: Budget, *, stage: str, forecast: Forecast, spent_run: Spent, spent_stage: Spent) -> tuple[str, ...]:
     """Let a stage start, or not: what it will cost is held against what is left.
 
     Args:

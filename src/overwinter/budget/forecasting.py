@@ -114,9 +114,7 @@ def _from(
     floor = _FLOORS[basis] + (0.0 if at_home else _OTHER_HOST)
     energy_j = _range([((each.energy_j or 0.0) + each.resumed_j) * factor(each) for each in latest], floor)
     weighed = [each for each in latest if each.carbon_g is not None]
-    carbon_g = _range(
-        [((each.carbon_g or 0.0) + each.resumed_carbon_g) * factor(each) for each in weighed], floor
-    )
+    carbon_g = _range([((each.carbon_g or 0.0) + each.resumed_carbon_g) * factor(each) for each in weighed], floor)
     if intensity_g_per_kwh is not None and energy_j is not None:
         carbon_g = energy_j.scaled(intensity_g_per_kwh / _J_PER_KWH)
     timed = [each for each in latest if each.duration_s is not None]

@@ -104,9 +104,7 @@ def _together(energies: Iterable[tuple[str, Mapping[str, Any]]]) -> _Produced:
 def _figure(stage: str, energy: Mapping[str, Any], name: str) -> float:
     value = energy.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-        raise IntegrityError(
-            f"outputs/{stage}/energy.json: {name}={value!r} cannot be. Run `dvc repro -f {stage}`."
-        )
+        raise IntegrityError(f"outputs/{stage}/energy.json: {name}={value!r} cannot be. Run `dvc repro -f {stage}`.")
     return float(value)
 
 

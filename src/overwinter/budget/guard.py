@@ -104,14 +104,10 @@ class StageGuard:
                 self._mark = now
             return None
         seen = now.done - self._mark.done
-        enough = (
-            seen > 0 and seen >= _SEEN_SHARE * ahead and now.duration_s - self._mark.duration_s >= _SEEN_S
-        )
+        enough = seen > 0 and seen >= _SEEN_SHARE * ahead and now.duration_s - self._mark.duration_s >= _SEEN_S
         return self._mark if enough else None
 
-    def _broken(
-        self, limit: Limit, before: float, now: _Mark, start: _Mark | None, total: float
-    ) -> str | None:
+    def _broken(self, limit: Limit, before: float, now: _Mark, start: _Mark | None, total: float) -> str | None:
         allowed = limit.amount.value
         value = before + self._amount(limit, now)
         if value > allowed:

@@ -26,9 +26,7 @@ class _Finding:
     words: str
 
 
-def judge_quality(
-    budget: Budget, stage: str, metrics: Mapping[str, Any], dense: Mapping[str, Any]
-) -> list[Reason]:
+def judge_quality(budget: Budget, stage: str, metrics: Mapping[str, Any], dense: Mapping[str, Any]) -> list[Reason]:
     """Judge the model that a stage leaves.
 
     At the stage evaluate (metrics with `dense` and `chosen`) a figure that a limit needs has to be there.

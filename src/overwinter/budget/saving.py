@@ -33,9 +33,7 @@ def judge_net_saving(budget: Budget, metrics: Mapping[str, Any]) -> list[Reason]
     return [_reason(budget, "net_saving", gap_j, 0.0, "J", gap_j > 0, f"{words}.")]
 
 
-def judge_payback(
-    budget: Budget, metrics: Mapping[str, Any], spent_j: float
-) -> tuple[list[Reason], list[str]]:
+def judge_payback(budget: Budget, metrics: Mapping[str, Any], spent_j: float) -> tuple[list[Reason], list[str]]:
     """Judge after how many answers the joules spent on compressing are earned back.
 
     Args:
@@ -74,14 +72,10 @@ def _payback_limits(budget: Budget) -> list[_PaybackLimit]:
     payback, limits = budget.payback, []
     if payback.answers is not None:
         allowed = payback.answers
-        limits.append(
-            _PaybackLimit(key="payback.answers", allowed=allowed, unit="answers", answers_per_unit=1.0)
-        )
+        limits.append(_PaybackLimit(key="payback.answers", allowed=allowed, unit="answers", answers_per_unit=1.0))
     if payback.days is not None and payback.answers_per_day is not None:
         rate = payback.answers_per_day
-        limits.append(
-            _PaybackLimit(key="payback.days", allowed=payback.days, unit="days", answers_per_unit=rate)
-        )
+        limits.append(_PaybackLimit(key="payback.days", allowed=payback.days, unit="days", answers_per_unit=rate))
     return limits
 
 

@@ -39,9 +39,7 @@ def find_source(name: str) -> Factory:
     others = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
     if name not in others:
         known = sorted([*_BUILT_IN, *others])
-        raise ConfigError(
-            f"carbon.source={name!r} is not known. Known: {', '.join(known)}.{nearest(name, known)}"
-        )
+        raise ConfigError(f"carbon.source={name!r} is not known. Known: {', '.join(known)}.{nearest(name, known)}")
     plugin: Factory = others[name].load()
     return plugin
 
@@ -56,9 +54,7 @@ def _open_constant(config: Any) -> IntensitySource:
 
 def _open_country(config: Any) -> IntensitySource:
     country = find_country(config.country, key="carbon.country")
-    return FixedIntensity(
-        intensity=Intensity(g_per_kwh=country.g_per_kwh, source=country.provenance, kind="average")
-    )
+    return FixedIntensity(intensity=Intensity(g_per_kwh=country.g_per_kwh, source=country.provenance, kind="average"))
 
 
 _BUILT_IN: dict[str, Factory] = {"constant": _open_constant, "country": _open_country}

@@ -10,6 +10,10 @@ import shutil
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from overwinter.config.groups import EnergyConfig, HardwareConfig
 
 _PACKAGES = ("torch", "torchao", "onnxruntime", "hydra-core", "dvc", "codecarbon", "nvidia-ml-py")
 
@@ -49,7 +53,11 @@ def run(arguments: argparse.Namespace) -> int:
 def _system() -> list[Finding]:
     cores = len(os.sched_getaffinity(0))
     return [
-        Finding(topic="python", good=True, detail=f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
+        Finding(
+            topic="python",
+            good=True,
+            detail=f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+        ),
         Finding(topic="cpu", good=True, detail=f"{cores} usable core{'s' if cores > 1 else ''}"),
     ]
 
@@ -60,30 +68,32 @@ def _packages() -> list[Finding]:
         try:
             findings.append(Finding(topic=f"package: {name}", good=True, detail=version(name)))
         except PackageNotFoundError:
-            findings.append(Finding(topic=f"package: {name}", good=False, detail="missing", advice=f"pip install {name}"))
+            findings.append(
+                Finding(topic=f"package: {name}", good=False, detail="missing", advice=f"pip install {name}")
+            )
     return findings
 
 
 def _meters() -> list[Finding]:
     from overwinter.energy import probe
 
-    energy, hardware = _metering_config()
+    energy, hardware = _metering()
     return [
-        Finding(topic=f"energy: {source.name}", good=source.available, detail=source.reason, advice=source.advice)
+        Finding(topic=f"energy: {source.name}", good=source.available, detail=source.reason, advice=source.remedy)
         for source in probe(energy, hardware)
     ]
 
 
-def _metering_config():  # type: ignore[no-untyped-def]
-    """The project's metering, or the defaults where there is no project."""
-    from overwinter.config import find_project, load_config
-    from overwinter.energy import default_config
+def _metering() -> tuple[EnergyConfig, HardwareConfig]:
+    """The project's metering, or the template's where there is no usable project."""
+    from overwinter.config import find_project, load_config, validate
     from overwinter.errors import OverwinterError
+    from overwinter.pipeline.creation import template_folder
 
     try:
         config = load_config(find_project())
     except OverwinterError:
-        return default_config()
+        config = validate((template_folder() / "params.yaml").read_text(encoding="utf-8"))
     return config.energy, config.hardware
 
 
@@ -91,7 +101,12 @@ def _tools() -> list[Finding]:
     compiler = shutil.which("cc") or shutil.which("gcc")
     git = shutil.which("git")
     return [
-        Finding(topic="tool: git", good=bool(git), detail=git or "missing", advice="" if git else "`dvc exp run` needs git"),
+        Finding(
+            topic="tool: git",
+            good=bool(git),
+            detail=git or "missing",
+            advice="" if git else "`dvc exp run` needs git",
+        ),
         Finding(
             topic="tool: C compiler",
             good=bool(compiler),

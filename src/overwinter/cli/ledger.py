@@ -42,23 +42,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("--stage", help="only this stage")
     parser.add_argument("--status", choices=STATUSES, help="only executions that ended (or run) like this")
-    parser.add_argument(
-        "--since", metavar="WHEN", help="begun since: 2026-07-01, 2026-07-01T12:00 (UTC), or 7d ago"
-    )
+    parser.add_argument("--since", metavar="WHEN", help="begun since: 2026-07-01, 2026-07-01T12:00 (UTC), or 7d ago")
     parser.add_argument("--experiment", metavar="NAME", help="only this experiment of DVC")
-    parser.add_argument(
-        "--run", dest="run_id", metavar="ID", help="only this run; the beginning of its id is enough"
-    )
+    parser.add_argument("--run", dest="run_id", metavar="ID", help="only this run; the beginning of its id is enough")
     parser.add_argument("--by", choices=SUM_KEYS, help="sums instead of single executions")
-    parser.add_argument(
-        "--thrown-away", action="store_true", help="only what was spent on results later thrown away"
-    )
+    parser.add_argument("--thrown-away", action="store_true", help="only what was spent on results later thrown away")
     parser.add_argument("--file", metavar="PATH", help="another ledger than the project's")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="comma-separated values on standard output")
-    form.add_argument(
-        "--json", action="store_true", help="JSON on standard output, with energy.json and metrics.json"
-    )
+    form.add_argument("--json", action="store_true", help="JSON on standard output, with energy.json and metrics.json")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -81,9 +73,7 @@ def run(args: argparse.Namespace) -> int:
     elif args.csv:
         _write_csv(records, sums, vain)
     elif not records:
-        print(
-            f"No such execution in {path}." if everything else f"{path} is empty: nothing was run here yet."
-        )
+        print(f"No such execution in {path}." if everything else f"{path} is empty: nothing was run here yet.")
     else:
         _print_tables(records, sums, vain)
     return EXIT_DONE
@@ -123,9 +113,7 @@ def _since(text: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _document(
-    records: Sequence[ExecutionRecord], sums: Sequence[Total] | None, vain: set[str]
-) -> dict[str, Any]:
+def _document(records: Sequence[ExecutionRecord], sums: Sequence[Total] | None, vain: set[str]) -> dict[str, Any]:
     from overwinter.ledger import total
 
     listed = {"executions": [_flat(record, vain) for record in records]}
@@ -152,9 +140,7 @@ def _write_csv(records: Sequence[ExecutionRecord], sums: Sequence[Total] | None,
     else:
         from overwinter.ledger import ExecutionRecord
 
-        names = [field.name for field in fields(ExecutionRecord) if field.name not in _DOCUMENTS] + [
-            "thrown_away"
-        ]
+        names = [field.name for field in fields(ExecutionRecord) if field.name not in _DOCUMENTS] + ["thrown_away"]
         rows = [_flat(record, vain) for record in records]
     writer = csv.DictWriter(sys.stdout, names, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
@@ -223,7 +209,7 @@ def _row(record: ExecutionRecord) -> list[str]:
         "" if record.carbon_g is None else format_si(record.carbon_g, "gCO2e"),
         "" if record.cost is None else f"{record.cost:.4g} {record.currency or ''}".strip(),
         record.experiment or "",
-        record.run_id[:12],
+        record.run_id[:24],
         message if len(message) <= _MESSAGE_WIDTH else message[: _MESSAGE_WIDTH - 1] + "…",
     ]
 

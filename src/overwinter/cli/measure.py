@@ -27,12 +27,8 @@ _NOT_EXECUTABLE = 126
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options, and the command as it stands."""
     parser.add_argument("--json", action="store_true", help="report as JSON on standard error")
-    parser.add_argument(
-        "--output", metavar="FILE", type=Path, help="write the JSON report to this file instead"
-    )
-    parser.add_argument(
-        "words", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="what to run and measure"
-    )
+    parser.add_argument("--output", metavar="FILE", type=Path, help="write the JSON report to this file instead")
+    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="what to run and measure")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -164,18 +160,10 @@ def _table(report: EnergyReport) -> list[str]:
         )
         for part in report.components
     ]
-    rows.append(
-        ("total", "", format_si(report.energy_j, "J"), f"± {format_si(report.uncertainty_j, 'J')}", "", "")
-    )
+    rows.append(("total", "", format_si(report.energy_j, "J"), f"± {format_si(report.uncertainty_j, 'J')}", "", ""))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
-    lines.append(
-        f"{format_duration(report.duration_s)}, {report.measured_fraction:.0%} measured, the rest modelled"
-    )
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines.append(f"{format_duration(report.duration_s)}, {report.measured_fraction:.0%} measured, the rest modelled")
     if report.idle_j is not None and report.above_idle_j is not None:
-        lines.append(
-            f"idle {format_si(report.idle_j, 'J')}, above idle {format_si(report.above_idle_j, 'J')}"
-        )
+        lines.append(f"idle {format_si(report.idle_j, 'J')}, above idle {format_si(report.above_idle_j, 'J')}")
     return lines + [f"warning: {text}" for text in report.warnings]

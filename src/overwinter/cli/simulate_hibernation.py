@@ -1,9 +1,10 @@
-"""`overwinter simulate hibernation`: recorded requests through a sleep policy, against the offline optimum."""
+"""`overwinter simulate hibernation`: recorded requests through a sleep policy, against the optimum."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,9 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--slo-p95-s", type=float, metavar="S", help="limit of the policy's added latency, 95th percentile"
     )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of the spread of counted requests, and of the policy (0)"
-    )
+    parser.add_argument("--seed", type=int, default=0, help="of the spread of counted requests, and of the policy (0)")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -59,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Replay, and print the comparison."""
     report = simulate(arguments)
     if arguments.json:
-        print(json.dumps(report, indent=2, allow_nan=False))  # noqa: T201 -- a program's output
+        print(json.dumps(report, indent=2, allow_nan=False))
     else:
         _print_table(report, arguments)
     return 0
@@ -91,9 +90,7 @@ def simulate(arguments: argparse.Namespace) -> dict[str, Any]:
         "policy": outcome.to_json(),
         "optimum": {"energy_j": least_j},
         "ratio": outcome.energy_j / least_j if least_j else 1.0,
-        "fixed": {
-            str(timeout_s): replay_fixed(arrivals_s, timeout_s, ladder).to_json() for timeout_s in _FIXED_S
-        },
+        "fixed": {str(timeout_s): replay_fixed(arrivals_s, timeout_s, ladder).to_json() for timeout_s in _FIXED_S},
         "best_fixed": {"timeout_s": best.timeout_s, "energy_j": best.energy_j},
     }
 
@@ -138,9 +135,7 @@ def _print_table(report: dict[str, Any], arguments: argparse.Namespace) -> None:
 
     from overwinter.units import format_duration
 
-    table = Table(
-        box=SIMPLE_HEAD, title=f"{arguments.requests.name}, waking takes {format_duration(arguments.wake_s)}"
-    )
+    table = Table(box=SIMPLE_HEAD, title=f"{arguments.requests.name}, waking takes {format_duration(arguments.wake_s)}")
     table.add_column("policy")
     for title in ("energy", "of the optimum", "wakes", "added latency p50", "p95"):
         table.add_column(title, justify="right")
@@ -154,7 +149,7 @@ def _print_table(report: dict[str, Any], arguments: argparse.Namespace) -> None:
     rows += [(best_name, report["best_fixed"]), ("optimum, knowing the arrivals", report["optimum"])]
     for title, figures in rows:
         table.add_row(title, *_cells(figures, least_j))
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 
 def _cells(figures: dict[str, Any], least_j: float) -> list[str]:

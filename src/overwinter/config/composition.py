@@ -111,7 +111,7 @@ def _known_keys(project: Project) -> list[str]:
     def walk(node: DictConfig, prefix: str) -> list[str]:
         keys = []
         for key in node:
-            name = f"{prefix}{key}"
+            name = f"{prefix}{key!s}"
             keys.append(name)
             child = node._get_node(key)
             if isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():

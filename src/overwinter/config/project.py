@@ -64,5 +64,7 @@ def _described(root: Path) -> Project:
     hydra = parser["hydra"] if parser.has_section("hydra") else {}
     configs = Path(os.path.normpath(root / hydra.get("config_dir", "configs")))
     if not configs.is_dir():
-        raise ConfigError(f"{configs} is missing; {root / '.dvc' / 'config'} names it as hydra.config_dir. Run `overwinter init`.")
+        raise ConfigError(
+            f"{configs} is missing; {root / '.dvc' / 'config'} names it as hydra.config_dir. Run `overwinter init`."
+        )
     return Project(root=root, configs=configs, config_name=hydra.get("config_name", "config"))

@@ -51,8 +51,9 @@ def trusted_target(node: Mapping[str, Any], *, trusted: Sequence[str], key: str 
     prefixes = [*_OWN_PREFIXES, *(prefix.rstrip(".") + "." for prefix in trusted)]
     if not target.startswith(tuple(prefixes)):
         package = target.split(".", 1)[0]
+        where = f"{key}._target_" if key else "_target_"
         raise ConfigError(
-            f"{key}{'.' if key else ''}_target_={target!r} is not trusted: it must start with one of {', '.join(prefixes)}\n"
+            f"{where}={target!r} is not trusted: it must start with one of {', '.join(prefixes)}\n"
             f"If the code is yours, add its package: trusted_targets=[{package}]"
         )
     return target
@@ -66,7 +67,8 @@ def _locate(target: str) -> Any:
         if error.name is None or not module_name.startswith(error.name):
             raise  # the user's module exists, and needs something that is not installed
         raise ConfigError(
-            f"_target_={target!r}: there is no module {error.name!r}. Is your package installed, or its folder in PYTHONPATH?"
+            f"_target_={target!r}: there is no module {error.name!r}.\n"
+            "Is your package installed, or its folder in PYTHONPATH?"
         ) from None
     public = [known for known in vars(module) if not known.startswith("_")]
     factory = getattr(module, name, None)

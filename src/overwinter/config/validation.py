@@ -39,7 +39,7 @@ def validate(text: str, *, source: str = "the composed configuration") -> Config
     Raises:
         ConfigError: not YAML, or a wrong key, type, unit or range.
     """
-    config = _typed(Config, _parsed(text, source), prefix="")
+    config: Config = _typed(Config, _parsed(text, source), prefix="")
     for group, schema_of in SCHEMAS.items():
         node = getattr(config, group)
         if not isinstance(node, Mapping):

@@ -58,9 +58,7 @@ class Batches:
             return ((self._dataset.inputs[batch], self._dataset.labels[batch]) for batch in chosen)
         # The loader's own generator keeps it from drawing from the global one, which belongs to the
         # training loop.
-        loader = DataLoader(
-            self._dataset, batch_sampler=chosen.tolist(), generator=torch.Generator(), num_workers=0
-        )
+        loader = DataLoader(self._dataset, batch_sampler=chosen.tolist(), generator=torch.Generator(), num_workers=0)
         return iter(loader)
 
 

@@ -84,9 +84,7 @@ class Digits:
         labels = torch.from_numpy(self._labels[members])
         return InMemory(inputs, labels, transform=transform if name == "train" else None)
 
-    def _split_members(
-        self, seed: int, validation_share: float, test_share: float
-    ) -> dict[str, NDArray[np.int64]]:
+    def _split_members(self, seed: int, validation_share: float, test_share: float) -> dict[str, NDArray[np.int64]]:
         order = shuffled_by_class(self._labels, seed)
         test = round(len(order) * test_share)
         validation = round(len(order) * validation_share)
@@ -102,9 +100,7 @@ def digits_file() -> Path:
     """
     found = importlib.util.find_spec("sklearn")
     if found is None or found.origin is None:
-        raise ConfigError(
-            "scikit-learn is not installed, and the digits come in it. `pip install scikit-learn`"
-        )
+        raise ConfigError("scikit-learn is not installed, and the digits come in it. `pip install scikit-learn`")
     path = Path(found.origin).parent / "datasets" / "data" / "digits.csv.gz"
     if not path.is_file():
         raise ConfigError(f"{path} is missing. Install scikit-learn again.")

@@ -22,9 +22,7 @@ class InMemory(Dataset[tuple[torch.Tensor, int]]):
         transform: augmentation while training; None for none.
     """
 
-    def __init__(
-        self, inputs: torch.Tensor, labels: torch.Tensor, *, transform: Transform | None = None
-    ) -> None:
+    def __init__(self, inputs: torch.Tensor, labels: torch.Tensor, *, transform: Transform | None = None) -> None:
         if len(inputs) != len(labels):
             raise ConfigError(f"{len(inputs)} inputs have {len(labels)} labels. Each input needs one.")
         self.inputs = inputs

@@ -6,8 +6,8 @@ one device with the `protocols.Gauge`s that can read it, so that a failing one i
 window drew into an `EnergyReport`. `status.probe` tells what this machine can meter; `cross_check` lets
 CodeCarbon measure beside. No torch is imported.
 
-A third party's source is a function in the entry-point group `overwinter.energy_sources`: it takes an `Opening` and
-returns `Channel`s over its own `Gauge`s.
+A third party's source is a function in the entry-point group `overwinter.energy_sources`: it takes an `Opening`
+and returns `Channel`s over its own `Gauge`s.
 """
 
 from overwinter.energy.channel import Channel

@@ -152,11 +152,7 @@ class Channel:
         gauge = self._gauges[0]
         moved = bool(increment.energy_uj or increment.gap_s)
         self._still_reads = 0 if moved else self._still_reads + 1
-        if (
-            self._never_still
-            and self._still_reads >= _STUCK_AFTER_READS
-            and now_s - self._moved_s >= _STUCK_AFTER_S
-        ):
+        if self._never_still and self._still_reads >= _STUCK_AFTER_READS and now_s - self._moved_s >= _STUCK_AFTER_S:
             raise _StuckCounterError(f"it has stood still for {now_s - self._moved_s:.1f} s")
         total = self._total(gauge.source, gauge.relative_uncertainty, gauge.edge_s)
         total.energy_uj += increment.energy_uj

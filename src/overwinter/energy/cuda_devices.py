@@ -36,12 +36,8 @@ def visible_gpus(value: str | None, uuids: Sequence[str], mig_parents: Mapping[s
 def _index(entry: str, uuids: Sequence[str], mig_parents: Mapping[str, int]) -> int | None:
     if entry.isdecimal():
         return int(entry) if int(entry) < len(uuids) else None
-    if entry.startswith(
-        "MIG-GPU-"
-    ):  # the name before driver 470: MIG-GPU-<uuid>/<gpu instance>/<compute instance>
-        return _unique(
-            entry.removeprefix("MIG-").split("/")[0], {uuid: index for index, uuid in enumerate(uuids)}
-        )
+    if entry.startswith("MIG-GPU-"):  # the name before driver 470: MIG-GPU-<uuid>/<gpu instance>/<compute instance>
+        return _unique(entry.removeprefix("MIG-").split("/")[0], {uuid: index for index, uuid in enumerate(uuids)})
     if entry.startswith("MIG-"):
         return _unique(entry, mig_parents)
     if entry.startswith("GPU-"):

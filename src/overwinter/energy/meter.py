@@ -174,17 +174,10 @@ class EnergyMeter:
         """Take one sample of every device: what the sampler thread does."""
         self._advance(edge=False)
         with self._held():
-            told = [
-                (channel.device, sample)
-                for channel in self._channels
-                if (sample := channel.sample(self._now_s))
-            ]
+            told = [(channel.device, sample) for channel in self._channels if (sample := channel.sample(self._now_s))]
             since_s = self._now_s - self._start_s
             self._log.add(
-                tuple(
-                    PowerSample(time_s=since_s, device=d, power_w=power, limit_w=limit)
-                    for d, (power, limit) in told
-                )
+                tuple(PowerSample(time_s=since_s, device=d, power_w=power, limit_w=limit) for d, (power, limit) in told)
             )
             for window in self._windows:
                 window.note_peaks((device, power_w) for device, (power_w, _) in told)
@@ -236,9 +229,7 @@ class EnergyMeter:
 
     def _mark(self) -> Mark:
         return {
-            (c.device, total.source): (total.energy_uj, total.doubt_uj)
-            for c in self._channels
-            for total in c.totals
+            (c.device, total.source): (total.energy_uj, total.doubt_uj) for c in self._channels for total in c.totals
         }
 
     def _probe_idle(self) -> None:
@@ -250,9 +241,7 @@ class EnergyMeter:
             time.sleep(self._idle_probe_s)
         report = probe.close()
         for channel in unknown:
-            channel.idle_w = sum(
-                part.average_w for part in report.components if part.device == channel.device
-            )
+            channel.idle_w = sum(part.average_w for part in report.components if part.device == channel.device)
 
     def _notice_suspension(self) -> None:
         gone_s = self._watch.newly_suspended_s()
@@ -267,9 +256,7 @@ class EnergyMeter:
         if self._hung:
             return  # the driver that hangs would hang here too
         for close in self._closers:
-            with contextlib.suppress(
-                Exception
-            ):  # a driver that cannot be left in peace is no concern of the work
+            with contextlib.suppress(Exception):  # a driver that cannot be left in peace is no concern of the work
                 close()
 
 

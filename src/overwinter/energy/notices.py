@@ -28,8 +28,4 @@ class Notices:
 
     def since(self, start_s: float) -> list[str]:
         """Return what concerns a window that began at ``start_s``."""
-        return [
-            text
-            for text, at_s in list(self._at_s.items())
-            if at_s >= start_s or at_s <= self._standing_until_s
-        ]
+        return [text for text, at_s in list(self._at_s.items()) if at_s >= start_s or at_s <= self._standing_until_s]

@@ -119,9 +119,7 @@ def open_nvml(opening: Opening) -> list[Channel]:
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
-        opening.warn(
-            f"nvml: the driver's library is there but does not start ({error}); GPUs are not metered"
-        )
+        opening.warn(f"nvml: the driver's library is there but does not start ({error}); GPUs are not metered")
         return []
     opening.closers.append(pynvml.nvmlShutdown)
     try:
@@ -212,9 +210,7 @@ def _channel(index: int, opening: Opening) -> Channel | None:
     limit_w = board.limit_w()
     guess_w = limit_w / 2 if limit_w else _FALLBACK_GUESS_W
     if not gauges:
-        opening.warn(
-            f"{device}: neither an energy counter nor a power reading; assuming {guess_w:g} W, half its limit"
-        )
+        opening.warn(f"{device}: neither an energy counter nor a power reading; assuming {guess_w:g} W, half its limit")
     if "MIG-" in os.environ.get("CUDA_VISIBLE_DEVICES", ""):
         opening.warn(f"{device}: a MIG device has no meter of its own; the whole board is counted")
     return Channel(

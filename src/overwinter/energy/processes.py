@@ -103,9 +103,7 @@ class ProcessTree:
                 continue
             del self._members[pid]
             if not self._is_parent(known.ppid):
-                self._orphaned_s += (
-                    known.cpu_s
-                )  # nobody in the tree waits for it, so no account holds its time
+                self._orphaned_s += known.cpu_s  # nobody in the tree waits for it, so no account holds its time
         return sum(stat.cpu_s for stat in self._members.values())
 
 

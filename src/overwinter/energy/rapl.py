@@ -92,9 +92,7 @@ def open_rapl(opening: Opening) -> list[Channel]:
     zones = find_zones(Path(opening.energy.rapl_root))
     readable = [zone for zone in zones if zone.readable]
     if zones and not readable:
-        opening.warn(
-            f"rapl: {zones[0].folder}/energy_uj may not be read; {_REMEDY}; until then the CPU is modelled"
-        )
+        opening.warn(f"rapl: {zones[0].folder}/energy_uj may not be read; {_REMEDY}; until then the CPU is modelled")
     return [_channel(zone, opening) for zone in choose(readable)]
 
 
@@ -150,9 +148,7 @@ def _channel(zone: Zone, opening: Opening) -> Channel:
     try:
         gauges: list[Gauge] = [RaplGauge(zone, opening.warn)]
     except (OSError, ValueError) as error:
-        opening.warn(
-            f"{zone.device}: its counter's range is unreadable ({error}); {_GUESS_W[zone.domain]:g} W assumed"
-        )
+        opening.warn(f"{zone.device}: its counter's range is unreadable ({error}); {_GUESS_W[zone.domain]:g} W assumed")
         gauges = []
     return Channel(
         device=zone.device,

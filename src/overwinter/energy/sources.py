@@ -60,7 +60,5 @@ def _opened(name: str, opening: Opening) -> list[Channel]:
     try:
         return source(opening)
     except Exception as error:  # noqa: BLE001 -- trouble with a meter must not stop the work
-        opening.warn(
-            f"{name} could not be opened ({type(error).__name__}: {error}); the next source takes its part"
-        )
+        opening.warn(f"{name} could not be opened ({type(error).__name__}: {error}); the next source takes its part")
         return []

@@ -73,8 +73,7 @@ def choose(options: Sequence[Option], *, max_quality_loss: float) -> Choice:
     dense_options = [option for option in options if option.form == DENSE]
     if not dense_options:
         raise OverwinterError(
-            "No runtime runs the dense model, so there is nothing to compare with. Add one to "
-            "evaluate.runtimes."
+            "No runtime runs the dense model, so there is nothing to compare with. Add one to evaluate.runtimes."
         )
     dense = min(dense_options, key=_energy_j)
     # A loss of exactly the limit is allowed: the difference of two shares carries rounding.

@@ -31,8 +31,6 @@ def measure_quality(session: Session, inputs: Array, labels: NDArray[np.integer[
     for begin in range(0, len(inputs), _BATCH):
         logits = session.run(inputs[begin : begin + _BATCH])  # (batch, classes)
         if not np.isfinite(logits).all():
-            raise OverwinterError(
-                f"An answer to the test samples {begin} to {begin + len(logits) - 1} is not finite."
-            )
+            raise OverwinterError(f"An answer to the test samples {begin} to {begin + len(logits) - 1} is not finite.")
         right += int((logits.argmax(axis=1) == labels[begin : begin + _BATCH]).sum())
     return right / len(inputs)

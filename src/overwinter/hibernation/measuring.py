@@ -49,7 +49,5 @@ def _wake_once(bundle: Path, trusted: Sequence[str]) -> float:
         duration_s = time.perf_counter() - begin_s
         _, complaint = process.communicate(timeout=_TIMEOUT_S)
     if process.returncode != 0 or said.strip() != "awake":
-        raise OverwinterError(
-            f"{bundle} does not wake in a fresh process: {complaint.strip() or said.strip()}"
-        )
+        raise OverwinterError(f"{bundle} does not wake in a fresh process: {complaint.strip() or said.strip()}")
     return duration_s

@@ -52,9 +52,7 @@ def hibernate(
     check_preprocessing(preprocessing)
     answers = open_session(payload, runtime, 1, trusted=trusted).run(canary_inputs)
     if not np.isfinite(answers).all():
-        raise OverwinterError(
-            f"The form {form!r} answers NaN or infinity on {runtime}, so it is not put to sleep."
-        )
+        raise OverwinterError(f"The form {form!r} answers NaN or infinity on {runtime}, so it is not put to sleep.")
     return write_bundle(
         bundle,
         payload=payload,

@@ -54,10 +54,7 @@ class AwakeModel:
         logits = self.run(prepare(raw, self.bundle.preprocessing, self.bundle.input_shape)).astype(np.float64)
         shares = np.exp(logits - logits.max(axis=1, keepdims=True))
         shares /= shares.sum(axis=1, keepdims=True)  # (batch, classes)
-        return [
-            Answer(label=self.bundle.labels[int(row.argmax())], probability=float(row.max()))
-            for row in shares
-        ]
+        return [Answer(label=self.bundle.labels[int(row.argmax())], probability=float(row.max())) for row in shares]
 
 
 def wake(bundle: Path, *, threads: int = 1, trusted: Sequence[str] = ()) -> AwakeModel:
@@ -84,9 +81,7 @@ def _ask_canary(bundle: Bundle, session: Session) -> None:
     except OverwinterError:
         raise
     except Exception as error:  # noqa: BLE001 -- whatever it is, this is not the model put to sleep
-        raise IntegrityError(
-            f"{bundle.folder} cannot answer its canary: {error}. It is not served."
-        ) from None
+        raise IntegrityError(f"{bundle.folder} cannot answer its canary: {error}. It is not served.") from None
     difference = largest_difference(answers, bundle.canary.answers)
     if difference > bundle.canary.tolerance:
         raise IntegrityError(

@@ -73,9 +73,7 @@ class Database:
         self._say = say
         self._session = _Session()
 
-    def write(
-        self, work: Callable[[sqlite3.Connection], Work], *, busy_timeout_s: float, durable: bool
-    ) -> Work:
+    def write(self, work: Callable[[sqlite3.Connection], Work], *, busy_timeout_s: float, durable: bool) -> Work:
         """Do ``work`` in one short transaction.
 
         Args:
@@ -91,9 +89,7 @@ class Database:
 
         def transaction(connection: sqlite3.Connection) -> Work:
             connection.execute(f"PRAGMA busy_timeout = {round(1000 * busy_timeout_s)}")
-            connection.execute(
-                f"PRAGMA synchronous = {'FULL' if durable or self.journal_reason else 'NORMAL'}"
-            )
+            connection.execute(f"PRAGMA synchronous = {'FULL' if durable or self.journal_reason else 'NORMAL'}")
             connection.execute("BEGIN IMMEDIATE")
             try:
                 result = work(connection)
@@ -188,9 +184,7 @@ class Database:
         got = str(connection.execute(f"PRAGMA journal_mode = {wanted}").fetchone()[0]).upper()
         reason = ""
         if network:
-            reason = (
-                f"{self.path.parent} is on a network file system ({system}), where SQLite's WAL does not work"
-            )
+            reason = f"{self.path.parent} is on a network file system ({system}), where SQLite's WAL does not work"
         elif got != "WAL":
             reason = f"SQLite cannot use WAL in {self.path.parent} (file system {system or 'unknown'})"
         if reason and not self.journal_reason:
@@ -232,9 +226,7 @@ def _connect_read_only(path: Path) -> sqlite3.Connection:
     # `mode=ro` needs the WAL's shared memory; on a read-only disk nobody writes, so `immutable` is safe
     # there.
     for options in ("mode=ro", "immutable=1"):
-        connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?{options}", uri=True, check_same_thread=False
-        )
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?{options}", uri=True, check_same_thread=False)
         connection.row_factory = sqlite3.Row
         try:
             connection.execute("SELECT count(*) FROM executions").fetchone()

@@ -136,9 +136,7 @@ class Execution:
             ValueError: the status is none of the four.
         """
         if status not in FINAL_STATUSES:
-            raise ValueError(
-                f"status={status!r} does not close an execution; allowed: {', '.join(FINAL_STATUSES)}"
-            )
+            raise ValueError(f"status={status!r} does not close an execution; allowed: {', '.join(FINAL_STATUSES)}")
         if self._pid != os.getpid():
             return
         with self._lock:
@@ -158,11 +156,7 @@ class Execution:
         self._last = (now_s, energy_j)
         elapsed_s = now_s - before_s
         # Two calls in one instant say nothing about power; a counter that was reset says nothing either.
-        return (
-            (energy_j - before_j) / elapsed_s
-            if elapsed_s > 1e-3 and energy_j >= before_j
-            else self._row["power_w"]
-        )
+        return (energy_j - before_j) / elapsed_s if elapsed_s > 1e-3 and energy_j >= before_j else self._row["power_w"]
 
     def _record_at_last(self) -> None:
         for delay_s in _FINISH_DELAYS_S:
@@ -195,9 +189,7 @@ class Execution:
 
     def _update(self, connection: sqlite3.Connection) -> None:
         row = to_row({name: self._row[name] for name in ("id", *_LIVE_COLUMNS)})
-        if (
-            connection.execute(_UPDATE, row).rowcount == 0
-        ):  # the beginning was never recorded, or the file is new
+        if connection.execute(_UPDATE, row).rowcount == 0:  # the beginning was never recorded, or the file is new
             self._insert(connection)
 
 
@@ -205,14 +197,10 @@ def sources(energy: Mapping[str, Any]) -> str:
     """Summarize where the joules of an energy.json come from: ``nvml-counter 92 %, modelled 8 %``."""
     by_source: dict[str, float] = {}
     for component in energy.get("components") or ():
-        by_source[component["source"]] = by_source.get(component["source"], 0.0) + float(
-            component["energy_j"]
-        )
+        by_source[component["source"]] = by_source.get(component["source"], 0.0) + float(component["energy_j"])
     total_j = sum(by_source.values())
     largest_first = sorted(by_source.items(), key=lambda item: -item[1])
-    return ", ".join(
-        f"{name} {100 * part_j / total_j:.0f} %" if total_j else name for name, part_j in largest_first
-    )
+    return ", ".join(f"{name} {100 * part_j / total_j:.0f} %" if total_j else name for name, part_j in largest_first)
 
 
 def insert(connection: sqlite3.Connection, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -134,9 +134,7 @@ class Ledger:
         try:
             return self._database.read(lambda db: [to_record(row) for row in db.execute(query, values)])
         except (sqlite3.Error, OSError) as error:
-            message = (
-                f"The ledger {self.path} cannot be read ({error}). Check its and its folder's permissions."
-            )
+            message = f"The ledger {self.path} cannot be read ({error}). Check its and its folder's permissions."
             self._say_once(message)
             raise OverwinterError(message) from error
 
@@ -186,18 +184,14 @@ class Ledger:
         try:
             return self._database.write(close, busy_timeout_s=_REAP_TIMEOUT_S, durable=True)
         except (sqlite3.Error, OSError) as error:
-            self._say_once(
-                f"The ledger {self.path} cannot be written ({error}): killed executions stay open in it."
-            )
+            self._say_once(f"The ledger {self.path} cannot be written ({error}): killed executions stay open in it.")
             return False
 
     def _take_leftovers(self) -> None:
         # Only the block's success forgets the rows kept aside.
         with contextlib.suppress(sqlite3.Error, OSError), leftovers.taking(self.path) as rows:
             if rows:
-                self._database.write(
-                    lambda db: insert(db, rows), busy_timeout_s=_REAP_TIMEOUT_S, durable=True
-                )
+                self._database.write(lambda db: insert(db, rows), busy_timeout_s=_REAP_TIMEOUT_S, durable=True)
 
     def _say_once(self, text: str) -> None:
         kind = text.partition("(")[0]  # the same trouble, whatever SQLite calls it this time

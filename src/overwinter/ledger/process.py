@@ -67,11 +67,7 @@ def is_alive(process: ProcessIdentity, *, observer: ProcessIdentity) -> bool | N
     if process.pid_namespace != observer.pid_namespace:
         return None
     stat = _stat(process.pid)
-    return (
-        stat is not None
-        and int(stat[_START_TIME]) == process.process_start
-        and stat[_STATE] not in ("Z", "X")
-    )
+    return stat is not None and int(stat[_START_TIME]) == process.process_start and stat[_STATE] not in ("Z", "X")
 
 
 def _stat(pid: int) -> list[str] | None:

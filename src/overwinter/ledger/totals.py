@@ -105,9 +105,7 @@ def total_spent(records: Sequence[ExecutionRecord]) -> Spent:
     """Add executions up, with what the ones that they resumed had spent, nothing twice."""
     own = {record.id for record in records}
     # Carried-over spending counts unless the execution it comes from is counted itself.
-    carried = [
-        record for record in records if record.resumed_from is not None and record.resumed_from not in own
-    ]
+    carried = [record for record in records if record.resumed_from is not None and record.resumed_from not in own]
     return Spent(
         energy_j=sum(r.energy_j or 0.0 for r in records) + sum(r.resumed_j for r in carried),
         carbon_g=sum(r.carbon_g or 0.0 for r in records) + sum(r.resumed_carbon_g for r in carried),

@@ -79,9 +79,7 @@ def _check(
     if not channels or min(channels) < 1:
         raise ConfigError(f"model.channels={list(channels)} must name at least one positive width.")
     if any(number < 1 or number > len(channels) for number in pool_after):
-        raise ConfigError(
-            f"model.pool_after={list(pool_after)} must name convolutions between 1 and {len(channels)}."
-        )
+        raise ConfigError(f"model.pool_after={list(pool_after)} must name convolutions between 1 and {len(channels)}.")
     if min(input_shape[1:]) < 2 ** len(pool_after):
         raise ConfigError(
             f"model.pool_after={list(pool_after)} halves a {input_shape[1]}x{input_shape[2]} image away. "

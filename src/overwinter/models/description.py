@@ -85,9 +85,7 @@ def load_description(folder: Path) -> dict[str, Any]:
     description = manifest.read_sealed(folder / DESCRIPTION, remedy=remedy)
     schema = description.get("schema")
     if schema != SCHEMA:
-        raise IntegrityError(
-            f"{folder / DESCRIPTION} has schema {schema!r}; this Overwinter reads {SCHEMA}. {remedy}"
-        )
+        raise IntegrityError(f"{folder / DESCRIPTION} has schema {schema!r}; this Overwinter reads {SCHEMA}. {remedy}")
     wrong = [key for key, kind in _KEYS.items() if not isinstance(description.get(key), kind)]
     if wrong:
         raise IntegrityError(f"{folder / DESCRIPTION} lacks {', '.join(wrong)}. {remedy}")

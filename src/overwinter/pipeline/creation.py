@@ -35,7 +35,10 @@ def create_project(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _copy_template(folder)
-        write_text(folder / ".dvc" / "config", _DVC_CONFIG.format(no_scm="" if _in_git(folder) else "    no_scm = true\n"))
+        write_text(
+            folder / ".dvc" / "config",
+            _DVC_CONFIG.format(no_scm="" if _in_git(folder) else "    no_scm = true\n"),
+        )
         write_text(folder / ".dvc" / ".gitignore", "/config.local\n/tmp\n/cache\n")
         write_text(folder / ".dvcignore", "# Overwinter's own state is no data.\n.overwinter\n")
         write_text(folder / ".gitignore", "__pycache__/\n.overwinter/\n")
@@ -44,7 +47,7 @@ def create_project(folder: Path) -> None:
 
 
 def _copy_template(folder: Path) -> None:
-    source = _template()
+    source = template_folder()
     for name in _PARTS:
         if (source / name).is_dir():
             shutil.copytree(source / name, folder / name, ignore=shutil.ignore_patterns(*_MADE_BY_RUNS))
@@ -52,7 +55,8 @@ def _copy_template(folder: Path) -> None:
             shutil.copyfile(source / name, folder / name)
 
 
-def _template() -> Path:
+def template_folder() -> Path:
+    """Return where the template of a project is: in the wheel, or the checkout itself."""
     package = Path(__file__).resolve().parents[1]
     for candidate in (package / "project", package.parents[1]):  # a wheel, a checkout
         if (candidate / "configs" / "config.yaml").is_file():

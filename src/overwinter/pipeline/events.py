@@ -22,7 +22,7 @@ def emit(kind: str, stage: str, **details: Any) -> None:
         return
     line = json.dumps({"event": kind, "stage": stage, "time_s": time.time(), **details})
     try:
-        with open(path, "a", encoding="utf-8") as stream:
+        with Path(path).open("a", encoding="utf-8") as stream:
             stream.write(line + "\n")
     except OSError:
         pass  # who listens may be gone, or the disk full: the work is what counts

@@ -74,4 +74,9 @@ def _keep_refusal(stage: str, verdict: Verdict, project: Project) -> None:
 
     with Ledger.open(ledger_path(project.root)) as ledger:
         execution = ledger.begin(stage=gate_name(stage), run_id=run_id(), configuration_key="")
-        execution.finish(status="refused", exit_code=RefusedError.exit_code, metrics=verdict.to_json(), message=verdict.refusal())
+        execution.finish(
+            status="refused",
+            exit_code=RefusedError.exit_code,
+            metrics=verdict.to_json(),
+            message=verdict.refusal(),
+        )

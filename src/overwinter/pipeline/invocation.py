@@ -56,7 +56,9 @@ def serve_hydra_flags(arguments: Sequence[str]) -> bool:
     import hydra
 
     project = find_project()
-    answer = hydra.main(config_path=str(project.configs), config_name=project.config_name, version_base=None)(lambda _: None)
+    answer = hydra.main(config_path=str(project.configs), config_name=project.config_name, version_base=None)(
+        lambda _: None
+    )
     sys.argv[1:] = list(arguments)
     answer()
     return True

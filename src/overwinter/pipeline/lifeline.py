@@ -12,6 +12,7 @@ import select
 import signal
 import threading
 import time
+from pathlib import Path
 
 import psutil
 
@@ -61,7 +62,7 @@ def _is_dvc(process: psutil.Process) -> bool:
         words = process.cmdline()
     except psutil.Error:
         return False
-    return any(os.path.basename(word) == "dvc" or word.startswith("dvc.") for word in words[:4])
+    return any(Path(word).name == "dvc" or word.startswith("dvc.") for word in words[:4])
 
 
 def _opened(pid: int) -> int:

@@ -39,23 +39,34 @@ def look_ahead(plan: Plan, project: Project) -> Outlook:
     with Ledger.open(ledger_path(project.root)) as ledger:
         ledger.reap()
         records = ledger.executions()
-        forecasts, restored, spent = {}, set(), {}
+        forecasts: dict[str, Forecast] = {}
+        restored: set[str] = set()
+        spent: dict[str, Spent] = {}
         for stage in config.pipeline.stages:
             if stage not in runs:
                 continue
             key = _known_key(plan, project, stage, runs - restored)
             if key is not None and _done_before(records, stage, key):
                 restored.add(stage)
-                forecasts[stage] = Forecast(stage=stage, basis="restored", energy_j=_NOTHING, carbon_g=_NOTHING, duration_s=_NOTHING)
+                forecasts[stage] = Forecast(
+                    stage=stage, basis="restored", energy_j=_NOTHING, carbon_g=_NOTHING, duration_s=_NOTHING
+                )
                 continue
             forecasts[stage] = forecast(
-                records, stage=stage, configuration_key=key, work=declared_work(config, stage), host=platform.node()
+                records,
+                stage=stage,
+                configuration_key=key,
+                work=declared_work(config, stage),
+                host=platform.node(),
             )
             if key is not None:
                 spent[stage] = ledger.earlier(stage=stage, configuration_key=key)
     reused = _cost_of_reused(project, [stage for stage in config.pipeline.stages if stage not in runs])
     verdict = judge_plan(
-        parse_budget(config.budget), forecasts=list(forecasts.values()), spent_run=_sum([reused, *spent.values()]), spent_stages=spent
+        parse_budget(config.budget),
+        forecasts=list(forecasts.values()),
+        spent_run=_sum([reused, *spent.values()]),
+        spent_stages=spent,
     )
     return Outlook(forecasts=forecasts, restored=frozenset(restored), verdict=verdict)
 
@@ -71,7 +82,9 @@ def _known_key(plan: Plan, project: Project, stage: str, running: set[str]) -> s
 
 
 def _done_before(records: Sequence[ExecutionRecord], stage: str, key: str) -> bool:
-    return any(record.stage == stage and record.configuration_key == key and record.status == "done" for record in records)
+    return any(
+        record.stage == stage and record.configuration_key == key and record.status == "done" for record in records
+    )
 
 
 def _cost_of_reused(project: Project, stages: Sequence[str]) -> Spent:
@@ -79,7 +92,9 @@ def _cost_of_reused(project: Project, stages: Sequence[str]) -> Spent:
     for stage in stages:
         try:
             energy = json.loads((project.outputs / stage / "energy.json").read_text(encoding="utf-8"))
-            costs.append(Spent(energy_j=energy["energy_j"], carbon_g=energy["carbon_g"], duration_s=energy["duration_s"]))
+            costs.append(
+                Spent(energy_j=energy["energy_j"], carbon_g=energy["carbon_g"], duration_s=energy["duration_s"])
+            )
         except (OSError, ValueError, KeyError):
             continue  # nothing there yet: the gate will say so
     return _sum(costs)

@@ -46,7 +46,9 @@ class Outputs:
         for name in self._pending:
             source = self.folder / f"{_ASIDE}{name}"
             if not source.exists() or (source.is_dir() and not any(source.iterdir())):
-                raise OverwinterError(f"The stage left {self.folder.name}/{name} empty. Write it with stage.out({name!r}).")
+                raise OverwinterError(
+                    f"The stage left {self.folder.name}/{name} empty. Write it with stage.out({name!r})."
+                )
         try:
             for name in self._pending:
                 _put(self.folder / f"{_ASIDE}{name}", self.folder / name)

@@ -83,7 +83,7 @@ def _own_reasons(
     reasons = [] if stage["cmd"] == locked["cmd"] else [f"its command is now `{stage['cmd']}`"]
     known = {item["path"] for item in locked.get("deps", [])}
     reasons += [f"{path} is a new dependency" for path in stage["deps"] if path not in known]
-    reasons += _changed_parameters(stage["params"] if "params" in stage else [], locked, parameters)
+    reasons += _changed_parameters(stage.get("params", []), locked, parameters)
     reasons += [f"{path} is {state}" for path, state in changed.items() if path in known and path not in made_by]
     outs = _outs(stage)
     return reasons + [f"{path} is {state}" for path, state in changed.items() if path in outs]
@@ -103,7 +103,11 @@ def _differences(key: str, old: Any, new: Any) -> list[str]:
     if old == new:
         return []
     if isinstance(old, dict) and isinstance(new, dict):
-        return [line for name in {**old, **new} for line in _differences(f"{key}.{name}", old.get(name, _ABSENT), new.get(name, _ABSENT))]
+        return [
+            line
+            for name in {**old, **new}
+            for line in _differences(f"{key}.{name}", old.get(name, _ABSENT), new.get(name, _ABSENT))
+        ]
     return [f"{key}: {_shown(old)} -> {_shown(new)}"]
 
 
@@ -152,7 +156,9 @@ def _changed_files(project: Project) -> dict[str, dict[str, str]]:
     if not (project.root / "dvc.lock").exists():
         return {}
     command = [sys.executable, "-m", "dvc", "status", "--json"]
-    answer = subprocess.run(command, cwd=project.root, capture_output=True, text=True, check=False, env=dict(os.environ))
+    answer = subprocess.run(
+        command, cwd=project.root, capture_output=True, text=True, check=False, env=dict(os.environ)
+    )
     if answer.returncode != 0:
         raise OverwinterError(f"dvc cannot tell the state of {project.root}: {answer.stderr.strip()}")
     changed: dict[str, dict[str, str]] = {}

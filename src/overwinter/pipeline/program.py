@@ -98,7 +98,13 @@ def _accounted(stage: Stage, call: Invocation) -> Iterator[None]:
             message, code = explained(error)
             execution.finish(status=_status(error), exit_code=code, metrics=stage.metrics or None, message=message)
             raise
-        execution.finish(status="done", exit_code=0, energy=energy, metrics=stage.metrics or None, artifact_digest=stage.artifact_digest())
+        execution.finish(
+            status="done",
+            exit_code=0,
+            energy=energy,
+            metrics=stage.metrics or None,
+            artifact_digest=stage.artifact_digest(),
+        )
 
 
 def _begun(ledger: Ledger, stage: Stage) -> Execution:
@@ -144,7 +150,9 @@ def _metered(stage: Stage, execution: Execution) -> Iterator[Callable[[], dict[s
     config = stage.config
     final: list[Spent] = []
     with open_meter(config.energy, config.hardware, since_process_start=True) as meter:
-        watch = Watch(meter.window(stage.name), open_source(config.carbon), lambda spent: _beat(execution, spent, stage))
+        watch = Watch(
+            meter.window(stage.name), open_source(config.carbon), lambda spent: _beat(execution, spent, stage)
+        )
         stage.attach(meter=meter, watch=watch)
         try:
             yield lambda: energy_record(stage, final[0])
@@ -175,7 +183,7 @@ def _status(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _signals_heeded(stage: Stage) -> Iterator[None]:
-    """SIGINT and SIGTERM end a stage at its next step, with a checkpoint; at once where it has no steps, or twice asked."""
+    """SIGINT and SIGTERM end a stage at its next step, with a checkpoint; at once without steps, or asked twice."""
 
     def heed(_number: int, _frame: FrameType | None) -> None:
         steps = time.monotonic() - stage.last_progress_s < _STEP_PATIENCE_S

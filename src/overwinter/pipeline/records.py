@@ -53,5 +53,13 @@ def write_power_csv(stage: Stage, samples: Iterable[PowerSample], spent: Spent) 
     writer.writerow(_COLUMNS)
     for sample in samples:
         limit_w = "" if sample.limit_w is None else f"{sample.limit_w:.3f}"
-        writer.writerow([f"{sample.time_s:.3f}", sample.device, f"{sample.power_w:.3f}", limit_w, f"{spent.intensity.g_per_kwh:g}"])
+        writer.writerow(
+            [
+                f"{sample.time_s:.3f}",
+                sample.device,
+                f"{sample.power_w:.3f}",
+                limit_w,
+                f"{spent.intensity.g_per_kwh:g}",
+            ]
+        )
     write_text(stage.out("power.csv"), text.getvalue())

@@ -9,7 +9,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -75,7 +75,13 @@ def _started(project: Project, run_id: str, folder: Path, log: Any) -> Iterator[
     environment |= {RUN_ID: run_id, RUN_PID: str(os.getpid()), EVENTS_FILE: str(folder / f"{run_id}.events")}
     command = [sys.executable, "-m", "dvc", "repro"]
     dvc = subprocess.Popen(
-        command, cwd=project.root, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        command,
+        cwd=project.root,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
     )
     with _forwarded_signals(dvc):
         try:
@@ -100,10 +106,8 @@ def _forwarded_signals(dvc: subprocess.Popen[bytes]) -> Iterator[None]:
 
 
 def _signal_group(dvc: subprocess.Popen[bytes], number: int) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(dvc.pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def _note(event: dict[str, Any], outcome: Reproduction, failures: list[dict[str, Any]]) -> None:

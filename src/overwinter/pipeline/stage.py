@@ -52,7 +52,7 @@ class Stage:
         self._last_event_s = 0.0
         self._metrics: dict[str, Any] = {}
         if self.name not in self.config.pipeline.stages:
-            raise ConfigError(f"pipeline.stages does not name {self.name!r}. Add it in configs/pipeline/ and run `overwinter compose`.")
+            raise ConfigError(f"pipeline.stages does not name {self.name!r}. Add it, then run `overwinter compose`.")
         if not call.scratch:
             self._require_gates()
         self._lineage = lineage(self.config, self._project, self.name)
@@ -87,7 +87,9 @@ class Stage:
         """
         self.last_progress_s, self.position = time.monotonic(), (done, total)
         if self.interrupted:
-            raise InterruptedStageError(f"{self.name} was interrupted at {done:g} of {total:g}; it goes on from there next time.")
+            raise InterruptedStageError(
+                f"{self.name} was interrupted at {done:g} of {total:g}; it goes on from there next time."
+            )
         self._hold_to_budget(done, total)
         if self.last_progress_s - self._last_event_s >= _EVENT_INTERVAL_S or done >= total:
             self._last_event_s = self.last_progress_s

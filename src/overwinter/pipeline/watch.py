@@ -1,4 +1,4 @@
-"""The eye on a running stage: one thread that reads the meter, weighs the carbon, and keeps the ledger's heart beating."""
+"""The eye on a running stage: one thread reads the meter, weighs the carbon, keeps the ledger's heart beating."""
 
 from __future__ import annotations
 

@@ -253,9 +253,7 @@ class PowerControl:
             power_w=power_w,
             speed_per_s=speed_per_s,
             intensity_g_per_kwh=self._figure("carbon intensity", self._sources.intensity_g_per_kwh, now),
-            intensity_forecast=self._at(
-                "forecast of the carbon intensity", self._sources.intensity_forecast, now
-            ),
+            intensity_forecast=self._at("forecast of the carbon intensity", self._sources.intensity_forecast, now),
             price_per_kwh=self._figure("price", self._sources.price_per_kwh, now, signed=True),
             price_forecast=self._at("forecast of the price", self._sources.price_forecast, now),
             remaining_energy_j=energy_j,
@@ -420,16 +418,9 @@ def nonsense(decision: Any, devices: set[str]) -> str:
     if unknown:
         return f"a limit for {unknown[0]!r}, which is not here"
     figures = {**decision.limits_w, "review_s": decision.review_s, "clock_mhz": decision.clock_mhz}
-    wrong = [
-        f"{key}={value!r}" for key, value in figures.items() if value is not None and not _is_figure(value)
-    ]
+    wrong = [f"{key}={value!r}" for key, value in figures.items() if value is not None and not _is_figure(value)]
     return wrong[0] if wrong else ""
 
 
 def _is_figure(value: Any) -> bool:
-    return (
-        isinstance(value, (int, float))
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-        and value >= 0
-    )
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value >= 0

@@ -81,8 +81,7 @@ class WorkMeter:
         gone_s = now_s - self._now_s
         if gone_s > 0:  # not at the first reading, when the time before is not a number
             drawn_j = {
-                device: energy_j - self._energies_j.get(device, energy_j)
-                for device, energy_j in energies_j.items()
+                device: energy_j - self._energies_j.get(device, energy_j) for device, energy_j in energies_j.items()
             }
             self.latest_w = {device: drawn / gone_s for device, drawn in drawn_j.items()}
             self._add(now_s, gone_s, sum(drawn_j.values()), max(0.0, work - self._work))

@@ -1,4 +1,4 @@
-"""From the configuration to a control loop: which actuator, and what to do without the right to set a limit."""
+"""From the configuration to a control loop: which actuator, and what to do without the right to limit."""
 
 from __future__ import annotations
 
@@ -137,18 +137,14 @@ def _cpu_ranges(names: list[str], hardware: HardwareConfig) -> dict[str, Limits]
 class _Opening:
     """Opens guards, and falls back as `on_denied` says."""
 
-    def __init__(
-        self, power: CommonSettings, settings: ActuatorSettings, warn: Callable[[str], None]
-    ) -> None:
+    def __init__(self, power: CommonSettings, settings: ActuatorSettings, warn: Callable[[str], None]) -> None:
         self._power, self._settings, self._warn = power, settings, warn
 
     def guard(self) -> Guard | None:
         """Return a guard over the configured actuator, or what stands in for it."""
         name, known = self._power.actuator, actuator_names()
         if name not in known:
-            raise ConfigError(
-                f"power.actuator={name!r} is unknown. Known: {', '.join(known)}.{nearest(name, known)}"
-            )
+            raise ConfigError(f"power.actuator={name!r} is unknown. Known: {', '.join(known)}.{nearest(name, known)}")
         try:
             actuator = open_actuator(name, self._settings)
         except ConfigError as error:

@@ -115,11 +115,7 @@ def wait_out(
         except Exception as error:  # noqa: BLE001 -- whatever a policy raises, the work goes on
             return Decision(reason=f"the policy failed: {error!r}")
         if not isinstance(decision, Decision) or not decision.pause:
-            return (
-                decision
-                if isinstance(decision, Decision)
-                else Decision(reason="the policy answered nonsense")
-            )
+            return decision if isinstance(decision, Decision) else Decision(reason="the policy answered nonsense")
         review_s = decision.review_s if decision.review_s is not None else interval_s
         sleep(min(interval_s, max(1.0, review_s if math.isfinite(review_s) else interval_s)))
 

@@ -143,9 +143,7 @@ class Guard:
                     self._set(device, held, target)
             enforced = self.actuator.enforced(device)
             if target is not None and enforced > target + max(1.0, _TOLERANCE):
-                self._tell(
-                    device, f"was limited to {target:g}, and {enforced:g} is enforced: the cap does not hold"
-                )
+                self._tell(device, f"was limited to {target:g}, and {enforced:g} is enforced: the cap does not hold")
             return enforced
 
     def close(self) -> None:
@@ -222,9 +220,7 @@ class Guard:
         held = self._held[device]
         low, high = held.minimum - _TOLERANCE, held.maximum + _TOLERANCE
         if not (isinstance(value, (int, float)) and math.isfinite(value) and low <= value <= high):
-            raise LimitError(
-                f"{device} takes no limit of {value}: it takes {held.minimum:g} to {held.maximum:g}."
-            )
+            raise LimitError(f"{device} takes no limit of {value}: it takes {held.minimum:g} to {held.maximum:g}.")
 
     @contextlib.contextmanager
     def _within(self, held: _Held) -> Iterator[None]:
@@ -245,11 +241,7 @@ class Guard:
                 self._claim(held.slot, held.wanted)
                 held.claimed = held.wanted
             self._heed_operator(device, held)
-            wants += [
-                other["want"]
-                for other in held.slot.living(but=self._identity)
-                if other.get("want") is not None
-            ]
+            wants += [other["want"] for other in held.slot.living(but=self._identity) if other.get("want") is not None]
         if not wants:
             return None
         if min(wants) > held.previous + _TOLERANCE:
@@ -278,9 +270,7 @@ class Guard:
             self.actuator.apply(device, target)
             return
         if self._watchdog is None:  # also where another run has set the limit: it may end before this one
-            self._watchdog = Watchdog(
-                self._identity, [each.slot.folder for each in self._held.values() if each.slot]
-            )
+            self._watchdog = Watchdog(self._identity, [each.slot.folder for each in self._held.values() if each.slot])
         journal = held.slot.journal()
         ours = list(journal["ours"]) if journal else []
         if ours and ours[-1] == target and self._is_set(device, target):
@@ -297,9 +287,7 @@ class Guard:
         current = self.actuator.limits(device).current
         return current is None or abs(current - target) <= _TOLERANCE
 
-    def _write_journal(
-        self, device: str, held: _Held, journal: dict[str, Any] | None, ours: list[float]
-    ) -> None:
+    def _write_journal(self, device: str, held: _Held, journal: dict[str, Any] | None, ours: list[float]) -> None:
         assert held.slot is not None  # noqa: S101 -- as above
         snapshot = journal["snapshot"] if journal else dict(self.actuator.snapshot(device))
         content = {

@@ -54,9 +54,7 @@ def _nvml_limit(command: Command) -> str | None:
     library, device = _nvml_device(command["uuid"])
     now_mw = ctypes.c_uint()
     _check(library, library.nvmlDeviceGetPowerManagementLimit(device, ctypes.byref(now_mw)))
-    if (
-        note := _kept_off(command["uuid"], now_mw.value, command["limit_mw"], command["ours_mw"])
-    ) is not None:
+    if (note := _kept_off(command["uuid"], now_mw.value, command["limit_mw"], command["ours_mw"])) is not None:
         return note or None
     _check(library, library.nvmlDeviceSetPowerManagementLimit(device, ctypes.c_uint(command["limit_mw"])))
     return None

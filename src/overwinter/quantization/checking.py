@@ -40,9 +40,7 @@ def _check_calibration(calibration: Array, input_shape: Sequence[int]) -> None:
             "Was the model trained on other data?"
         )
     if not np.isfinite(calibration).all():
-        raise OverwinterError(
-            "A calibration sample holds NaN or infinite values. Clean the data and run it again."
-        )
+        raise OverwinterError("A calibration sample holds NaN or infinite values. Clean the data and run it again.")
 
 
 def _check_skip(skip: Sequence[str], layers: Sequence[str]) -> None:
@@ -58,8 +56,7 @@ def _check_weights(model: nn.Module) -> None:
     for name, tensor in model.state_dict().items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise OverwinterError(
-                f"The tensor {name} holds NaN or infinite values, so the model is not quantized. Train it "
-                "again."
+                f"The tensor {name} holds NaN or infinite values, so the model is not quantized. Train it again."
             )
 
 

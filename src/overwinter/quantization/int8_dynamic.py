@@ -29,13 +29,8 @@ class Int8Dynamic:
         left = _left_in_float(model, request.settings.skip)
         wanted = [layer for layer in _linear_layers(model) if layer not in left]
         if not wanted:
-            reasons = (
-                "; ".join(f"{layer}: {reason}" for layer, reason in left.items())
-                or "none of them has a weight"
-            )
-            raise ConfigError(
-                f"{_FORM} serves none of the model's layers: {reasons}. Take it out of quantize.methods."
-            )
+            reasons = "; ".join(f"{layer}: {reason}" for layer, reason in left.items()) or "none of them has a weight"
+            raise ConfigError(f"{_FORM} serves none of the model's layers: {reasons}. Take it out of quantize.methods.")
         before = {layer: model.get_parameter(f"{layer}.weight").detach().clone() for layer in wanted}
         untied = _tied_weights(model, wanted)
         torchao = import_torchao()
@@ -94,9 +89,7 @@ def _check_zeros(model: nn.Module, before: Mapping[str, torch.Tensor]) -> tuple[
     return counts[0], counts[1]
 
 
-def _save(
-    request: Request, model: nn.Module, quantized: list[str], left: dict[str, str], untied: list[str]
-) -> None:
+def _save(request: Request, model: nn.Module, quantized: list[str], left: dict[str, str], untied: list[str]) -> None:
     tensors, described = describe_torchao(model)
     with files.replacing(request.out / _WEIGHTS) as aside:
         save_file(tensors, aside)

@@ -120,9 +120,7 @@ def _reason_against(layer: _Layer, skip: Sequence[str]) -> str | None:
 
 
 def _listed(layers: Sequence[_Layer], reasons: Mapping[str, str | None]) -> str:
-    return (
-        "; ".join(f"{layer.name}: {reasons[layer.node]}" for layer in layers) or "none of them has a weight"
-    )
+    return "; ".join(f"{layer.name}: {reasons[layer.node]}" for layer in layers) or "none of them has a weight"
 
 
 def _quantized(exported: onnx.ModelProto, request: Request, excluded: Sequence[str]) -> onnx.ModelProto:
@@ -169,9 +167,7 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has n
         return None if batch is None else {INPUT: batch}
 
 
-def _check_zeros(
-    before: onnx.GraphProto, after: onnx.GraphProto, layers: Sequence[_Layer]
-) -> tuple[int, int]:
+def _check_zeros(before: onnx.GraphProto, after: onnx.GraphProto, layers: Sequence[_Layer]) -> tuple[int, int]:
     """Count zero weights before and after, and refuse if one was lost."""
     floats, integers = initializers(before), initializers(after)
     counts = [0, 0]
@@ -180,23 +176,19 @@ def _check_zeros(
         quantized = integers.get(f"{layer.weight}_quantized")
         if quantized is None:
             raise OverwinterError(
-                f"ONNX Runtime left the layer {layer.name} in floating point without a reason. Add it to "
-                "quantize.skip."
+                f"ONNX Runtime left the layer {layer.name} in floating point without a reason. Add it to quantize.skip."
             )
         is_zero = quantized == 0
         if integers[f"{layer.weight}_zero_point"].any() or not is_zero[was_zero].all():
             raise OverwinterError(
-                f"Quantizing turned zero weights of the layer {layer.name} into others. Add it to "
-                "quantize.skip."
+                f"Quantizing turned zero weights of the layer {layer.name} into others. Add it to quantize.skip."
             )
         counts[0] += int(was_zero.sum())
         counts[1] += int(is_zero.sum())
     return counts[0], counts[1]
 
 
-def _describe(
-    request: Request, graph: onnx.GraphProto, quantized: list[str], left: Mapping[str, str]
-) -> None:
+def _describe(request: Request, graph: onnx.GraphProto, quantized: list[str], left: Mapping[str, str]) -> None:
     constants = {name: value for name, value in initializers(graph).items() if value.ndim >= 1}
     weights = [value for value in constants.values() if value.ndim >= 2]
     nonzero = sum(int(np.count_nonzero(value)) for value in weights)

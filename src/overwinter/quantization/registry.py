@@ -70,9 +70,7 @@ def quantize(
     check_methods([method])
     description = load_description(model_folder)
     if description["quantization"] is not None:
-        raise ConfigError(
-            f"{model_folder} is quantized already ({description['form']}). Quantize the float model."
-        )
+        raise ConfigError(f"{model_folder} is quantized already ({description['form']}). Quantize the float model.")
     request = Request(
         model=load_model(model_folder, trusted=trusted),
         description=description,

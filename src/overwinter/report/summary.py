@@ -73,7 +73,7 @@ def describe_sources(rows: list[StageSummary]) -> str:
         return "No joules are known."
     share = measured_j / energy_j
     if share == 0:
-        return "Joules are modelled from CPU time and memory: this machine has no counter that can be read (`overwinter doctor`)."
+        return "Joules are modelled from CPU time and memory: no counter can be read here (`overwinter doctor`)."
     return f"{share:.0%} of the joules were measured by counters; the rest is modelled."
 
 

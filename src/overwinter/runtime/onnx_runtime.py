@@ -16,9 +16,7 @@ from overwinter.models import load_description
 from overwinter.serving import OnnxSession, Session, largest_difference
 
 MODEL = "model.onnx"
-TOLERANCE = (
-    1e-4  # of an answer against torch's, relative to the largest logit; float32 kernels differ by about 1e-6
-)
+TOLERANCE = 1e-4  # of an answer against torch's, relative to the largest logit; float32 kernels differ by about 1e-6
 
 
 class OnnxRuntime:

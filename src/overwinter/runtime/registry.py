@@ -34,9 +34,7 @@ def find_runtime(name: str) -> Runtime:
     added = {point.name: point for point in entry_points(group=GROUP)}
     if name not in added:
         known = sorted([*_BUILT_IN, *added])
-        raise ConfigError(
-            f"The runtime {name!r} is unknown. Known: {', '.join(known)}.{nearest(name, known)}"
-        )
+        raise ConfigError(f"The runtime {name!r} is unknown. Known: {', '.join(known)}.{nearest(name, known)}")
     return cast(Runtime, added[name].load()())
 
 

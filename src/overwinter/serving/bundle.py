@@ -213,9 +213,7 @@ def _read_canary(path: Path, tolerance: float) -> Canary:
 def _names(folder: Path) -> list[str]:
     """Names of all entries but folders, relative, with forward slashes."""
     return sorted(
-        path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
-        if path.is_symlink() or not path.is_dir()
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()
     )
 
 
@@ -223,11 +221,7 @@ def _refuse_unlisted(folder: Path, listed: Mapping[str, Any]) -> None:
     found = set(_names(folder)) - {_BUNDLE}
     unlisted = sorted(found - set(listed))
     if unlisted:
-        raise IntegrityError(
-            f"{folder} holds files that bundle.json does not list: {', '.join(unlisted)}. {_REMEDY}"
-        )
+        raise IntegrityError(f"{folder} holds files that bundle.json does not list: {', '.join(unlisted)}. {_REMEDY}")
     special = sorted(name for name in found | {_BUNDLE} if not stat.S_ISREG((folder / name).lstat().st_mode))
     if special:
-        raise IntegrityError(
-            f"{folder} holds links or devices, not plain files: {', '.join(special)}. {_REMEDY}"
-        )
+        raise IntegrityError(f"{folder} holds links or devices, not plain files: {', '.join(special)}. {_REMEDY}")

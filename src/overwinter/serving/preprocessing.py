@@ -50,9 +50,7 @@ def prepare(raw: Any, preprocessing: Mapping[str, Any], input_shape: Sequence[in
     """
     check_preprocessing(preprocessing)
     samples = _samples(raw, preprocessing, input_shape)
-    mean, std = (
-        _per_channel(preprocessing.get(key, default), key, input_shape) for key, default in _DEFAULTS
-    )
+    mean, std = (_per_channel(preprocessing.get(key, default), key, input_shape) for key, default in _DEFAULTS)
     prepared: Array = ((samples - mean) / std).astype(np.float32)
     return prepared
 
@@ -77,11 +75,7 @@ def _samples(raw: Any, preprocessing: Mapping[str, Any], input_shape: Sequence[i
 def _check_range(samples: Array, declared: Sequence[float] | None) -> None:
     if not np.isfinite(samples).all():
         raise ConfigError("The input holds NaN or infinite values.")
-    if (
-        declared is not None
-        and samples.size
-        and not declared[0] <= samples.min() <= samples.max() <= declared[1]
-    ):
+    if declared is not None and samples.size and not declared[0] <= samples.min() <= samples.max() <= declared[1]:
         raise ConfigError(
             f"The input goes from {samples.min():g} to {samples.max():g}; raw values are between "
             f"{declared[0]:g} and {declared[1]:g}."

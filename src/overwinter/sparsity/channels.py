@@ -46,9 +46,7 @@ class Channels:
     def report(self, model: nn.Module) -> SparsityReport:
         """Count the channels that ``model`` has now."""
         layers = tuple(
-            LayerReport(
-                name=name, before=before, after=len(model.get_submodule(name).get_parameter("weight"))
-            )
+            LayerReport(name=name, before=before, after=len(model.get_submodule(name).get_parameter("weight")))
             for name, before in self._before.items()
         )
         return SparsityReport(
@@ -71,9 +69,7 @@ class Channels:
 
 
 @torch.no_grad()
-def _tried_out(
-    model: nn.Module, group: ChannelGroup, keep: torch.Tensor, examples: torch.Tensor
-) -> str | None:
+def _tried_out(model: nn.Module, group: ChannelGroup, keep: torch.Tensor, examples: torch.Tensor) -> str | None:
     """Remove the channels from a copy; return why its answers are wrong, or None if they are right."""
     smaller, silenced = copy.deepcopy(model), copy.deepcopy(model)
     keep_channels(smaller, group, keep)

@@ -124,9 +124,7 @@ class _Walk:
                 uses[node.target.rpartition(".")[0]] += 2  # a function works on the layer's tensor directly
         owners = Counter(id(tensor) for module in self._modules.values() for tensor in _own(module))
         self._shared = {name for name, count in uses.items() if count > 1}
-        self._shared |= {
-            name for name, module in self._modules.items() if any(owners[id(t)] > 1 for t in _own(module))
-        }
+        self._shared |= {name for name, module in self._modules.items() if any(owners[id(t)] > 1 for t in _own(module))}
 
     def group(self, producer: str) -> ChannelGroup:
         node = self._calls.get(producer)
@@ -145,13 +143,9 @@ class _Walk:
         if not consumers:
             raise _CoupledError("nothing consumes its output")
         count = module.weight.shape[0]
-        return ChannelGroup(
-            producer=producer, count=int(count), followers=tuple(followers), consumers=tuple(consumers)
-        )
+        return ChannelGroup(producer=producer, count=int(count), followers=tuple(followers), consumers=tuple(consumers))
 
-    def _follow(
-        self, node: fx.Node, channels: _Channels, followers: list[Place], consumers: list[Place]
-    ) -> None:
+    def _follow(self, node: fx.Node, channels: _Channels, followers: list[Place], consumers: list[Place]) -> None:
         for user in node.users:
             if _is_size_query(user):
                 continue
@@ -191,9 +185,7 @@ class _Walk:
         if len(user.all_input_nodes) > 1 and not all(
             _is_size_query(each) for each in user.all_input_nodes if each is not node
         ):
-            raise _CoupledError(
-                f"its output is combined with another layer's ({_called(user, self._modules)})"
-            )
+            raise _CoupledError(f"its output is combined with another layer's ({_called(user, self._modules)})")
         module = self._modules[str(user.target)] if user.op == "call_module" else None
         if _matches(user, module, _ELEMENTWISE_MODULES, _ELEMENTWISE_FUNCTIONS, _ELEMENTWISE_METHODS):
             return channels
@@ -221,9 +213,7 @@ def _makes_channels(module: nn.Module) -> bool:
 
 
 def _is_depthwise(module: nn.Module | None) -> bool:
-    return (
-        isinstance(module, _CONVOLUTIONS) and 1 < module.groups == module.in_channels == module.out_channels
-    )
+    return isinstance(module, _CONVOLUTIONS) and 1 < module.groups == module.in_channels == module.out_channels
 
 
 def _own(module: nn.Module) -> Iterator[torch.Tensor]:
@@ -248,16 +238,12 @@ def _is_size_query(user: fx.Node) -> bool:
     if user.op != "call_function":
         return False
     asks_shape = user.target is getattr and user.args[1] == "shape"
-    of_size = user.target in (operator.getitem, operator.mul) and all(
-        map(_is_size_query, user.all_input_nodes)
-    )
+    of_size = user.target in (operator.getitem, operator.mul) and all(map(_is_size_query, user.all_input_nodes))
     return asks_shape or of_size
 
 
 def _is_reshaping(user: fx.Node, module: nn.Module | None) -> bool:
-    return _matches(
-        user, module, (nn.Flatten,), (torch.flatten, torch.reshape), ("flatten", "view", "reshape")
-    )
+    return _matches(user, module, (nn.Flatten,), (torch.flatten, torch.reshape), ("flatten", "view", "reshape"))
 
 
 def _flattens_channels(node: fx.Node, user: fx.Node, channels: _Channels) -> bool:

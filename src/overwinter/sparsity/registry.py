@@ -29,6 +29,5 @@ def open_sparsifier(config: SparsifyConfig) -> Sparsifier:
         return cast(Sparsifier, added[config.method].load()(config))
     known = sorted({*_BUILT_IN, *added})
     raise ConfigError(
-        f"sparsify.method={config.method!r} is unknown. Known: {', '.join(known)}."
-        f"{nearest(config.method, known)}"
+        f"sparsify.method={config.method!r} is unknown. Known: {', '.join(known)}.{nearest(config.method, known)}"
     )

@@ -186,9 +186,7 @@ class _Fit:
 
     def _learning_rate(self, step: int) -> float:
         settings = self.settings
-        return learning_rate_at(
-            step, self.total, peak=settings.learning_rate, warmup_fraction=settings.warmup_fraction
-        )
+        return learning_rate_at(step, self.total, peak=settings.learning_rate, warmup_fraction=settings.warmup_fraction)
 
     def _tell(self) -> None:
         try:

@@ -43,9 +43,7 @@ class DistillationLoss:
         label_smoothing: of the cross entropy.
     """
 
-    def __init__(
-        self, teacher: nn.Module, *, weight: float, temperature: float, label_smoothing: float = 0.0
-    ) -> None:
+    def __init__(self, teacher: nn.Module, *, weight: float, temperature: float, label_smoothing: float = 0.0) -> None:
         self._teacher = teacher.eval().requires_grad_(requires_grad=False)
         self._weight = weight
         self._temperature = temperature

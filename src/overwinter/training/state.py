@@ -109,9 +109,7 @@ class FitState:
             hook.load_state_dict(_under(f"hook.{number}", tensors))
 
     def _load_optimizer(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        slots: dict[int, dict[str, torch.Tensor]] = {
-            index: {} for index in range(len(_optimized(self.optimizer)))
-        }
+        slots: dict[int, dict[str, torch.Tensor]] = {index: {} for index in range(len(_optimized(self.optimizer)))}
         for name, tensor in _under("optimizer", tensors).items():
             index, slot = name.split(".", 1)
             slots[int(index)][slot] = tensor

@@ -83,9 +83,7 @@ def read_limits(budget: BudgetConfig) -> tuple[tuple[Limit, ...], dict[str, tupl
         ConfigError: a text that is no limit, or a share of a total that has no limit.
     """
     total = _limits("budget.total", budget.total, whole=None)
-    stages = {
-        name: _limits(f"budget.stages.{name}", text, whole=total) for name, text in budget.stages.items()
-    }
+    stages = {name: _limits(f"budget.stages.{name}", text, whole=total) for name, text in budget.stages.items()}
     return total, {name: limits for name, limits in stages.items() if limits}
 
 
@@ -108,8 +106,7 @@ def read_fallbacks(budget: BudgetConfig) -> tuple[tuple[str, ...], ...]:
     """
     if budget.mode not in MODES:
         raise ConfigError(
-            f"budget.mode={budget.mode!r} is unknown. Allowed: {', '.join(MODES)}."
-            f"{nearest(budget.mode, MODES)}"
+            f"budget.mode={budget.mode!r} is unknown. Allowed: {', '.join(MODES)}.{nearest(budget.mode, MODES)}"
         )
     if budget.mode == "degrade" and not budget.degrade:
         raise ConfigError("budget.mode=degrade needs budget.degrade, such as [train.epochs=10].")
@@ -124,13 +121,9 @@ def _overrides(key: str, text: str) -> tuple[str, ...]:
     for word in words:
         name, equals, _ = word.partition("=")
         if not equals or not name:
-            raise ConfigError(
-                f"{key}={text!r}: {word!r} is no override. Write key=value, such as train.epochs=10."
-            )
+            raise ConfigError(f"{key}={text!r}: {word!r} is no override. Write key=value, such as train.epochs=10.")
         if name.lstrip("+~").split(".")[0] == "budget":
-            raise ConfigError(
-                f"{key}={text!r} changes the budget itself. A fallback may change anything else."
-            )
+            raise ConfigError(f"{key}={text!r} changes the budget itself. A fallback may change anything else.")
     if not words:
         raise ConfigError(f"{key} is empty. Write one or more overrides, such as train.epochs=10.")
     return words
@@ -146,9 +139,7 @@ def _limits(key: str, text: str | None, *, whole: Sequence[Limit] | None) -> tup
     for limit in limits:
         kind = (limit.amount.dimension, limit.hard)
         if kind in seen:
-            raise ConfigError(
-                f"{key}={text!r} limits {limit.amount.dimension} twice. Keep one, or end one in `soft`."
-            )
+            raise ConfigError(f"{key}={text!r} limits {limit.amount.dimension} twice. Keep one, or end one in `soft`.")
         seen.add(kind)
     return tuple(limits)
 
@@ -176,18 +167,14 @@ def _share(amount: Quantity, share: float) -> Quantity:
 def _check_names(key: str, names: Iterable[str], stages: list[str]) -> None:
     for name in names:
         if name not in stages:
-            raise ConfigError(
-                f"{key}: there is no stage {name!r}. Stages: {', '.join(stages)}.{nearest(name, stages)}"
-            )
+            raise ConfigError(f"{key}: there is no stage {name!r}. Stages: {', '.join(stages)}.{nearest(name, stages)}")
 
 
 def _check_currency(limit: Limit, price: Quantity | None) -> None:
     if limit.amount.dimension != "money":
         return
     if price is None:
-        raise ConfigError(
-            f"{limit.key}={limit.text!r} needs budget.price_per_kwh. Set it, such as '0.30 EUR'."
-        )
+        raise ConfigError(f"{limit.key}={limit.text!r} needs budget.price_per_kwh. Set it, such as '0.30 EUR'.")
     if price.unit != limit.amount.unit:
         raise ConfigError(
             f"{limit.key}={limit.text!r} and budget.price_per_kwh={str(price)!r} differ in currency. Use one."
@@ -196,16 +183,13 @@ def _check_currency(limit: Limit, price: Quantity | None) -> None:
 
 def _check_sums(total: Sequence[Limit], by_stage: Mapping[str, Sequence[Limit]]) -> None:
     for whole in total:
-        parts = [
-            limit for limits in by_stage.values() if (limit := _tightest(limits, whole.amount.dimension))
-        ]
+        parts = [limit for limits in by_stage.values() if (limit := _tightest(limits, whole.amount.dimension))]
         amount = sum(part.amount.value for part in parts)
         if amount > whole.amount.value * (1 + _ROUNDING):
             together = Quantity(value=amount, dimension=whole.amount.dimension, unit=whole.amount.unit)
             named = ", ".join(f"{part.key}={part.text}" for part in parts)
             raise ConfigError(
-                f"{named}: together {together}, more than {whole.key}={whole.text}. "
-                "Lower them, or raise the total."
+                f"{named}: together {together}, more than {whole.key}={whole.text}. Lower them, or raise the total."
             )
 
 
@@ -234,10 +218,6 @@ def _check_payback(payback: PaybackConfig) -> None:
         if value is not None and not value > 0:
             raise ConfigError(f"budget.payback.{name}={value} must be above 0.")
     if payback.days is not None and payback.answers_per_day is None:
-        raise ConfigError(
-            "budget.payback.days needs budget.payback.answers_per_day, the rate expected in use."
-        )
+        raise ConfigError("budget.payback.days needs budget.payback.answers_per_day, the rate expected in use.")
     if (payback.days is not None or payback.answers is not None) and not payback.stages:
-        raise ConfigError(
-            "budget.payback.stages is empty. Name the stages whose joules have to be earned back."
-        )
+        raise ConfigError("budget.payback.stages is empty. Name the stages whose joules have to be earned back.")

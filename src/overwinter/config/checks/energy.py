@@ -84,6 +84,4 @@ def _between(key: str, value: float, low: float, high: float) -> None:
 
 def _choice(key: str, value: str, allowed: Iterable[str]) -> None:
     if value not in allowed:
-        raise ConfigError(
-            f"{key}={value!r} is not known. Allowed: {', '.join(allowed)}.{nearest(value, allowed)}"
-        )
+        raise ConfigError(f"{key}={value!r} is not known. Allowed: {', '.join(allowed)}.{nearest(value, allowed)}")

@@ -27,15 +27,12 @@ def check_evaluate(config: Config) -> None:
         )
     if not 0 <= evaluate.max_quality_loss < 1:
         raise ConfigError(
-            f"evaluate.max_quality_loss={evaluate.max_quality_loss} must be at least 0 and below 1; 0.01 is "
-            "one point."
+            f"evaluate.max_quality_loss={evaluate.max_quality_loss} must be at least 0 and below 1; 0.01 is one point."
         )
     _check_least("evaluate.repeats", evaluate.repeats, 3)
     _check_least("evaluate.threads", evaluate.threads, 1)
     if not 0 < evaluate.sample_duration_s <= 60:
-        raise ConfigError(
-            f"evaluate.sample_duration_s={evaluate.sample_duration_s} must be above 0 and at most 60."
-        )
+        raise ConfigError(f"evaluate.sample_duration_s={evaluate.sample_duration_s} must be above 0 and at most 60.")
     if not 0.5 <= evaluate.confidence < 1:
         raise ConfigError(f"evaluate.confidence={evaluate.confidence} must be at least 0.5 and below 1.")
 

@@ -44,7 +44,9 @@ def _check_root(config: Config) -> None:
 def _check_stage(name: str, spec: StageSpec, earlier: list[str], keys: list[str]) -> None:
     where = f"pipeline.stages.{name}"
     if not _STAGE_NAME.fullmatch(name) or name in _RESERVED:
-        raise ConfigError(f"{where}: a stage's name is lower-case letters, digits and _, and not {' or '.join(_RESERVED)}.")
+        raise ConfigError(
+            f"{where}: a stage's name is lower-case letters, digits and _, and not {' or '.join(_RESERVED)}."
+        )
     for need in spec.needs:
         if need not in earlier:
             raise ConfigError(f"{where}.needs: {need!r} is no earlier stage. Earlier: {', '.join(earlier) or 'none'}.")

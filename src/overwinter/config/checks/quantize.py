@@ -29,6 +29,5 @@ def check_quantize(config: Config) -> None:
     if method not in CALIBRATION_METHODS:
         known = ", ".join(CALIBRATION_METHODS)
         raise ConfigError(
-            f"quantize.calibration_method={method!r} is unknown. Known: "
-            f"{known}.{nearest(method, CALIBRATION_METHODS)}"
+            f"quantize.calibration_method={method!r} is unknown. Known: {known}.{nearest(method, CALIBRATION_METHODS)}"
         )

@@ -35,6 +35,4 @@ def check_choice(key: str, value: str, allowed: Sequence[str]) -> None:
         ConfigError: with the key, the value, what is allowed, and the nearest.
     """
     if value not in allowed:
-        raise ConfigError(
-            f"{key}={value!r} is unknown. Allowed: {', '.join(allowed)}.{nearest(value, allowed)}"
-        )
+        raise ConfigError(f"{key}={value!r} is unknown. Allowed: {', '.join(allowed)}.{nearest(value, allowed)}")

@@ -91,7 +91,8 @@ class Config:
 
 def _sparsify_schema(node: Mapping[str, Any]) -> type[SparsifyConfig]:
     built_in = {"none": SparsifyConfig, "magnitude": MagnitudeConfig, "channels": ChannelsConfig}
-    return _by_name("sparsify", "method", node, built_in)
+    schema: type[SparsifyConfig] = _by_name("sparsify", "method", node, built_in)
+    return schema
 
 
 def _quantize_schema(node: Mapping[str, Any]) -> type[QuantizeConfig]:
@@ -100,7 +101,8 @@ def _quantize_schema(node: Mapping[str, Any]) -> type[QuantizeConfig]:
 
 def _carbon_schema(node: Mapping[str, Any]) -> type[CarbonConfig]:
     built_in = {"constant": ConstantCarbonConfig, "country": CountryCarbonConfig}
-    return _by_name("carbon", "source", node, built_in)
+    schema: type[CarbonConfig] = _by_name("carbon", "source", node, built_in)
+    return schema
 
 
 def _by_name(group: str, key: str, node: Mapping[str, Any], built_in: dict[str, Any]) -> Any:

@@ -27,7 +27,8 @@ class FineTunedSparsifyConfig(SparsifyConfig):
     """A method that removes while it fine-tunes.
 
     Attributes:
-        amount: share removed, 0 to below 1: of the prunable weights (`magnitude`), of each layer's channels (`channels`).
+        amount: share removed, 0 to below 1: of the prunable weights (`magnitude`), of each layer's channels
+            (`channels`).
         skip: name patterns (fnmatch) of layers left alone.
         distillation_weight: share of the loss that follows the dense model's answers, 0 to 1.
         distillation_temperature: softens both models' answers (Hinton et al. 2015).

@@ -148,9 +148,7 @@ class DutyCycle:
         self._settle(self._clock())
         gone_s = max(self._clock() - began_s, 1e-9)
         for device, account in self._accounts.items():
-            account.idle_w = (
-                (account.energy_j - before[device]) / gone_s if account.limit_w else account.idle_w
-            )
+            account.idle_w = (account.energy_j - before[device]) / gone_s if account.limit_w else account.idle_w
 
     def _settle(self, now_s: float) -> None:
         """Add the time that went by, and take the joules that were drawn."""

@@ -49,9 +49,7 @@ class Actuator(Protocol):
     def snapshot(self, device: str) -> Mapping[str, int]:
         """Return all that `commands` needs to put the present state back."""
 
-    def commands(
-        self, device: str, snapshot: Mapping[str, int], ours: Sequence[float]
-    ) -> list[dict[str, Any]]:
+    def commands(self, device: str, snapshot: Mapping[str, int], ours: Sequence[float]) -> list[dict[str, Any]]:
         """Return what puts ``snapshot`` back, as long as one of ``ours`` is set; see `journal_commands`."""
 
     def close(self) -> None:

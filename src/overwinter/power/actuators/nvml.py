@@ -43,14 +43,10 @@ class _Boards:
                 f"power.actuator: NVML does not start: {error}. Check the driver with nvidia-smi."
             ) from None
         try:
-            self._handles = {
-                f"gpu:{index}": pynvml.nvmlDeviceGetHandleByIndex(index) for index in visible_indices()
-            }
+            self._handles = {f"gpu:{index}": pynvml.nvmlDeviceGetHandleByIndex(index) for index in visible_indices()}
         except pynvml.NVMLError as error:
             pynvml.nvmlShutdown()
-            raise ConfigError(
-                f"power.actuator: the GPUs cannot be listed: {error}. Check nvidia-smi."
-            ) from None
+            raise ConfigError(f"power.actuator: the GPUs cannot be listed: {error}. Check nvidia-smi.") from None
 
     def devices(self) -> tuple[str, ...]:
         """Return their names."""
@@ -152,9 +148,7 @@ class NvmlPowerLimit(_Boards):
 
         return {"limit_mw": self._ask(device, pynvml.nvmlDeviceGetPowerManagementLimit)}
 
-    def commands(
-        self, device: str, snapshot: Mapping[str, int], ours: Sequence[float]
-    ) -> list[dict[str, Any]]:
+    def commands(self, device: str, snapshot: Mapping[str, int], ours: Sequence[float]) -> list[dict[str, Any]]:
         """Return what sets it again."""
         ours_mw = [round(value * 1e3) for value in ours]
         return [{"kind": "nvml_limit", "uuid": self._uuid(device), **snapshot, "ours_mw": ours_mw}]
@@ -171,9 +165,7 @@ class NvmlLockedClocks(_Boards):
         """Return the supported range, in megahertz."""
         import pynvml
 
-        highest = float(
-            self._ask(device, lambda board: pynvml.nvmlDeviceGetMaxClockInfo(board, pynvml.NVML_CLOCK_SM))
-        )
+        highest = float(self._ask(device, lambda board: pynvml.nvmlDeviceGetMaxClockInfo(board, pynvml.NVML_CLOCK_SM)))
         return Limits(
             minimum=min(self._supported(device), default=0.0),
             maximum=highest,
@@ -191,9 +183,7 @@ class NvmlLockedClocks(_Boards):
         """Return the clock now; an idle GPU clocks lower than the lock, which says nothing against it."""
         import pynvml
 
-        return float(
-            self._ask(device, lambda board: pynvml.nvmlDeviceGetClockInfo(board, pynvml.NVML_CLOCK_SM))
-        )
+        return float(self._ask(device, lambda board: pynvml.nvmlDeviceGetClockInfo(board, pynvml.NVML_CLOCK_SM)))
 
     def bound(self, device: str) -> bool | None:  # noqa: ARG002 -- the driver does not tell apart who set the clock
         """Return None: a locked clock holds whenever the GPU works."""

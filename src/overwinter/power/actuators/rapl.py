@@ -78,8 +78,7 @@ class RaplLimit:
         """Set both constraints, in watts: going down the long one first, going up the short one."""
         if self._optional(device, "enabled", absent=1) == 0:
             raise LimitError(
-                f"{device}: no limit would hold, since {self._folders[device]}/enabled is 0.\n"
-                "Write 1 to it, as root."
+                f"{device}: no limit would hold, since {self._folders[device]}/enabled is 0.\nWrite 1 to it, as root."
             )
         now_uw = self._constraints(device)
         long_uw = round(value * 1e6)
@@ -105,14 +104,10 @@ class RaplLimit:
         """Return both constraints, in microwatts."""
         return self._constraints(device)
 
-    def commands(
-        self, device: str, snapshot: Mapping[str, int], ours: Sequence[float]
-    ) -> list[dict[str, Any]]:
+    def commands(self, device: str, snapshot: Mapping[str, int], ours: Sequence[float]) -> list[dict[str, Any]]:
         """Return what writes both again, the short one first: a limit is raised from above."""
         ours_uw = {_LONG: [round(value * 1e6) for value in ours]}
-        ours_uw[_SHORT] = (
-            [_short_uw(snapshot, value_uw) for value_uw in ours_uw[_LONG]] if _SHORT in snapshot else []
-        )
+        ours_uw[_SHORT] = [_short_uw(snapshot, value_uw) for value_uw in ours_uw[_LONG]] if _SHORT in snapshot else []
         return [
             {
                 "kind": "file",
@@ -135,9 +130,7 @@ class RaplLimit:
         try:
             return int((self._folders[device] / name).read_text())
         except (OSError, ValueError) as error:
-            raise DeviceLostError(
-                f"{device}: {self._folders[device] / name} cannot be read: {error}."
-            ) from None
+            raise DeviceLostError(f"{device}: {self._folders[device] / name} cannot be read: {error}.") from None
 
     def _optional(self, device: str, name: str, absent: int = 0) -> int:
         try:
@@ -157,9 +150,7 @@ class RaplLimit:
 
 def _short_uw(constraints: Mapping[str, int], long_uw: int) -> int:
     """The short-term limit that keeps its ratio to the long-term one."""
-    return (
-        round(long_uw * max(1.0, constraints[_SHORT] / constraints[_LONG])) if constraints[_LONG] else long_uw
-    )
+    return round(long_uw * max(1.0, constraints[_SHORT] / constraints[_LONG])) if constraints[_LONG] else long_uw
 
 
 def open_rapl(settings: ActuatorSettings) -> RaplLimit:

@@ -53,9 +53,7 @@ def _factory(name: str) -> Factory:
     point = next((each for each in entry_points(group=ENTRY_POINT_GROUP) if each.name == name), None)
     if point is None:
         known = actuator_names()
-        raise ConfigError(
-            f"power.actuator={name!r} is unknown. Known: {', '.join(known)}.{nearest(name, known)}"
-        )
+        raise ConfigError(f"power.actuator={name!r} is unknown. Known: {', '.join(known)}.{nearest(name, known)}")
     factory: Factory = point.load()
     return factory
 

@@ -79,9 +79,7 @@ class SimulatedLimit:
         """Return the limit now, in microwatts."""
         return {"limit_uw": int(self._read(device, "limit_uw"))}
 
-    def commands(
-        self, device: str, snapshot: Mapping[str, int], ours: Sequence[float]
-    ) -> list[dict[str, Any]]:
+    def commands(self, device: str, snapshot: Mapping[str, int], ours: Sequence[float]) -> list[dict[str, Any]]:
         """Return what writes it again."""
         path = str(self._folders[device] / "limit_uw")
         return [{"kind": "file", "path": path, **snapshot, "ours_mw": [round(each * 1e3) for each in ours]}]
@@ -99,7 +97,5 @@ class SimulatedLimit:
 def open_simulated(settings: ActuatorSettings) -> SimulatedLimit:
     """Open the devices under the configured folder."""
     if settings.simulated_root is None or not settings.simulated_root.is_dir():
-        raise ConfigError(
-            f"power.actuator=simulated: {settings.simulated_root} is not a folder of simulated devices."
-        )
+        raise ConfigError(f"power.actuator=simulated: {settings.simulated_root} is not a folder of simulated devices.")
     return SimulatedLimit(settings.simulated_root)

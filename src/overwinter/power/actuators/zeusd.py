@@ -38,27 +38,19 @@ class ZeusdPowerLimit(NvmlPowerLimit):
             self._groups = list(told["enabled_api_groups"])
         except (OSError, KeyError, TypeError, ValueError) as error:
             self.close()
-            raise ConfigError(
-                f"power.actuator=zeusd: {socket} does not answer as zeusd 0.5 does: {error}."
-            ) from None
+            raise ConfigError(f"power.actuator=zeusd: {socket} does not answer as zeusd 0.5 does: {error}.") from None
 
     def apply(self, device: str, value: float) -> None:
         """Ask the daemon to set the limit, in watts."""
-        target = (
-            f"/gpu/set_power_limit?gpu_ids={self._id(device)}&power_limit_mw={round(value * 1e3)}&block=true"
-        )
+        target = f"/gpu/set_power_limit?gpu_ids={self._id(device)}&power_limit_mw={round(value * 1e3)}&block=true"
         try:
             zeusd(self._socket, "POST", target)
         except PermissionError as error:
-            raise DeniedError(
-                f"{device}: {error}. Is its group {_CONTROL} enabled, and ZEUSD_TOKEN set?"
-            ) from None
+            raise DeniedError(f"{device}: {error}. Is its group {_CONTROL} enabled, and ZEUSD_TOKEN set?") from None
         except OSError as error:
             raise DeviceLostError(f"{device}: {error}.") from None
 
-    def commands(
-        self, device: str, snapshot: Mapping[str, int], ours: Sequence[float]
-    ) -> list[dict[str, Any]]:
+    def commands(self, device: str, snapshot: Mapping[str, int], ours: Sequence[float]) -> list[dict[str, Any]]:
         """Return what sets it again, through the daemon."""
         ours_mw = [round(value * 1e3) for value in ours]
         command = {"kind": "zeusd", "socket": self._socket, "gpu_id": self._id(device), "ours_mw": ours_mw}
@@ -89,7 +81,5 @@ def open_zeusd(settings: ActuatorSettings) -> ZeusdPowerLimit:
     """Open the limits of the visible GPUs, through the daemon."""
     socket = find_socket(settings.zeusd_socket)
     if socket is None:
-        raise ConfigError(
-            "power.actuator=zeusd: no socket of zeusd is there. Start it, or set ZEUSD_SOCK_PATH."
-        )
+        raise ConfigError("power.actuator=zeusd: no socket of zeusd is there. Start it, or set ZEUSD_SOCK_PATH.")
     return ZeusdPowerLimit(socket)

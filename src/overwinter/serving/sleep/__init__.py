@@ -1,12 +1,14 @@
 """When an idle model should sleep, and how deep: policies that the server and the simulation share.
 
-- A `Ladder` of `Rung`s says how a model can rest, and what each way costs; its lower envelope gives break-even times.
-- A `SleepPolicy` is told of arrivals and of time passing, and answers with a `Decision`: which rung, and until when.
-  `open_policy` makes one by name: `fixed`, `break_even`, `randomised`, `learned`, `scheduled` (windows by cron
-  expression, and another policy outside them), or another package's; with a latency limit on top, if wanted.
-- `overwinter.serving.sleep.simulation` replays recorded requests (`overwinter.serving.sleep.requests`) through a
-  policy, against the offline optimum. It is no part of this door: it needs numpy, and the supervisor has no room for
-  that.
+- A `Ladder` of `Rung`s says how a model can rest, and what each way costs; its lower envelope gives
+  break-even times.
+- A `SleepPolicy` is told of arrivals and of time passing, and answers with a `Decision`: which rung, and
+  until when. `open_policy` makes one by name: `fixed`, `break_even`, `randomised`, `learned`, `scheduled`
+  (windows by cron expression, and another policy outside them), or another package's; with a latency limit on
+  top, if wanted.
+- `overwinter.serving.sleep.simulation` replays recorded requests (`overwinter.serving.sleep.requests`)
+  through a policy, against the offline optimum. It is no part of this door: it needs numpy, and the
+  supervisor has no room for that.
 """
 
 from overwinter.serving.sleep.interface import Decision, SleepPolicy

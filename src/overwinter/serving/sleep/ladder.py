@@ -1,8 +1,8 @@
 """The rungs on which an idle model can rest, and when each of them pays.
 
-The lower envelope of the rungs' costs over the length of an idle period gives the break-even times: Irani, Shukla
-and Gupta, *Online strategies for dynamic power management* (2003); Augustine, Irani and Swamy (FOCS 2004). With two
-rungs it is ``T* = [E_sleep + E_wake - P_off (t_sleep + t_wake)] / (P_park - P_off)``.
+The lower envelope of the rungs' costs over the length of an idle period gives the break-even times: Irani,
+Shukla and Gupta, *Online strategies for dynamic power management* (2003); Augustine, Irani and Swamy (FOCS
+2004). With two rungs it is ``T* = [E_sleep + E_wake - P_off (t_sleep + t_wake)] / (P_park - P_off)``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ class Rung:
         power_w: drawn while resting there.
         wake_s: from a request to being ready to answer it; the 95th percentile, where it was measured.
         wake_j: energy of one wake, all of it.
-        sleep_s: from leaving the rung above until resting there; a request that comes meanwhile waits for its end.
+        sleep_s: from leaving the rung above until resting there; a request that comes meanwhile waits for its
+            end.
         sleep_j: energy of going there, all of it.
     """
 
@@ -39,9 +40,7 @@ class Rung:
         for quantity in ("power_w", "wake_s", "wake_j", "sleep_s", "sleep_j"):
             value = getattr(self, quantity)
             if not (math.isfinite(value) and value >= 0):
-                raise ConfigError(
-                    f"The rung {self.name!r} has {quantity}={value}. It must be finite, zero or more."
-                )
+                raise ConfigError(f"The rung {self.name!r} has {quantity}={value}. It must be finite, zero or more.")
 
     @property
     def switch_j(self) -> float:
@@ -51,7 +50,7 @@ class Rung:
 
 @dataclass(frozen=True, kw_only=True)
 class Descent:
-    """One step of the lower envelope: a rung, and the idle time from which it is the cheapest to have chosen."""
+    """One step of the lower envelope: a rung, and from which idle time it is the cheapest choice."""
 
     after_s: float
     rung: int
@@ -64,20 +63,19 @@ class Ladder:
         """Check the rungs.
 
         Raises:
-            ConfigError: there is none below the top, the top needs a wake, a name is used twice, or a rung draws as
-                much as the one above it.
+            ConfigError: there is none below the top, the top needs a wake, a name is used twice, or a rung
+                draws as much as the one above it.
         """
         self.rungs = tuple(rungs)
         if len(self.rungs) < 2:
             raise ConfigError(f"A ladder needs a rung below the top, but has {len(self.rungs)} in all.")
-        if self.rungs[0].wake_s or self.rungs[0].wake_j:
-            raise ConfigError(
-                f"The top rung {self.rungs[0].name!r} must be ready: wake_s and wake_j are 0 there."
-            )
+        top = self.rungs[0]
+        if top.wake_s or top.wake_j or top.sleep_s or top.sleep_j:
+            raise ConfigError(f"The top rung {top.name!r} must be ready: nothing to wake from, nowhere to sink.")
         for above, below in zip(self.rungs, self.rungs[1:], strict=False):
             if below.power_w >= above.power_w:
                 raise ConfigError(
-                    f"{below.name!r} draws {below.power_w:g} W, and {above.name!r} above it {above.power_w:g} W: "
+                    f"{below.name!r} draws {below.power_w:g} W, {above.name!r} above it {above.power_w:g} W: "
                     "going down saves nothing. Leave it out, or correct the watts."
                 )
         names = [rung.name for rung in self.rungs]
@@ -100,13 +98,6 @@ class Ladder:
         """The idle time from which any sleep pays."""
         return self.descents[0].after_s
 
-    def rest_j(self, rung: int, idle_s: float) -> float:
-        """Energy of an idle period that is spent on one rung from its first moment, with the wake that ends it."""
-        return self.rungs[rung].power_w * idle_s + self._switch_j(rung)
-
-    def _switch_j(self, rung: int) -> float:
-        return self.rungs[rung].switch_j if rung else 0.0
-
     def _pays_after_s(self, above: int, below: int) -> float:
         saved_w = self.rungs[above].power_w - self.rungs[below].power_w
-        return max(0.0, (self._switch_j(below) - self._switch_j(above)) / saved_w)
+        return max(0.0, (self.rungs[below].switch_j - self.rungs[above].switch_j) / saved_w)

@@ -1,10 +1,10 @@
-"""A latency limit on top of another policy: slow rungs are rationed, so that slow answers stay under a twentieth.
+"""A latency limit on top of another policy: at most a twentieth of the requests waits longer.
 
-The 95th percentile of the added latency is within a limit as long as at most 5 % of the requests wait longer. Rungs
-that wake within the limit are free to use. For the others there are two rules. Every request earns a twentieth of a
-slow answer, and going to a slow rung needs as many as its wake will probably cost: that keeps the limit. And the model
-must have been idle for some time first, which is adjusted so that the ration goes to the longest idle periods, where it
-saves most: that is worth the joules.
+The 95th percentile of the added latency is within a limit as long as at most 5 % of the requests wait longer.
+Rungs that wake within the limit are free to use. For the others there are two rules. Every request earns a
+twentieth of a slow answer, and going to a slow rung needs as many as its wake will probably cost: that keeps
+the limit. And the model must have been idle for some time first, which is adjusted so that the ration goes to
+the longest idle periods, where it saves most: that is worth the joules.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _PATIENCE_RANGE = (1e-3, 1e6)  # in break-even times
 class WithinLatency:
     """What a policy wants, but never further down than the latency limit affords.
 
-    The limit holds over all requests since the start, but for those that come while a wake is under way and are more
-    than in the wakes before.
+    The limit holds over all requests since the start, but for those that come while a wake is under way and
+    are more than in the wakes before.
     """
 
     def __init__(self, policy: SleepPolicy, ladder: Ladder, *, limit_s: float) -> None:
@@ -99,7 +99,8 @@ class WithinLatency:
             left, per_wake, patience = (float(state[key]) for key in ("left", "per_wake", "patience"))
             inner = dict(state["policy"])
             if not (-math.inf < left <= _SAVED_UP_MOST and 1 <= per_wake < math.inf and _possible(patience)):
-                raise ValueError(f"{left} left, {per_wake} per wake, patience {patience}")  # noqa: TRY301 -- one message
+                found = f"{left} left, {per_wake} per wake, patience {patience}"
+                raise ValueError(found)  # noqa: TRY301 -- one message for all faults
         except (KeyError, TypeError, ValueError) as error:
             raise IntegrityError(
                 f"The saved state of the latency limit cannot be used: {error}. Delete it: counting then begins afresh."

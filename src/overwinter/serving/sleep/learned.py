@@ -1,13 +1,14 @@
 """A policy that learns from the arrivals which time-outs would have been best.
 
-Sixteen candidates, each a factor on the break-even times, from 0 (sleep at once) to infinity (never). For each, the
-joules that it would have spent on every idle period so far are summed, older periods counting less. The sums are kept
-apart by how busy it has been lately, at two speeds, since what was best on a busy morning is not on a quiet night.
-The least sum wins. A context that was seldom seen leans on the sums over all contexts, and break-even is
-used until enough was seen at all.
+Sixteen candidates, each a factor on the break-even times, from 0 (sleep at once) to infinity (never). For
+each, the joules that it would have spent on every idle period so far are summed, older periods counting less.
+The sums are kept apart by how busy it has been lately, at two speeds, since what was best on a busy morning
+is not on a quiet night. The least sum wins. A context that was seldom seen leans on the sums over all
+contexts, and break-even is used until enough was seen at all.
 
-The idea is follow-the-leader with side information (Cesa-Bianchi and Lugosi, *Prediction, Learning, and Games*, 2006),
-on the histogram of *Serverless in the Wild* (Shahrad et al., ATC 2020) made fine and discounted.
+The idea is follow-the-leader with side information (Cesa-Bianchi and Lugosi, *Prediction, Learning, and
+Games*, 2006), on the histogram of *Serverless in the Wild* (Shahrad et al., ATC 2020) made fine and
+discounted.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from overwinter.errors import IntegrityError
 from overwinter.serving.sleep.ladder import Ladder
 from overwinter.serving.sleep.timed import TimedDescent
 
-# Break-even first, then by distance from it: the first of equals wins, and break-even is never far off the best.
+# Break-even first, then by distance from it: the first of equals wins, and break-even is never far off the
+# best.
 FACTORS = (1, 1.4, 0.75, 2, 0.55, 2.8, 0.4, 4, 0.3, 0.2, 8, 0.15, 0.1, 0.05, 0, math.inf)
 _WARM_UP = 30  # idle periods
 _SPEEDS = (0.05, 0.2)  # weights of the newest idle period in the two running means
@@ -53,9 +55,7 @@ class Learned(TimedDescent):
         context = self._contexts.get(self._here)
         if context is None:
             return FACTORS[_least(self._overall.losses_j)]
-        blended = [
-            own + share * all_ for own, all_ in zip(context.losses_j, self._overall.losses_j, strict=True)
-        ]
+        blended = [own + share * all_ for own, all_ in zip(context.losses_j, self._overall.losses_j, strict=True)]
         return FACTORS[_least(blended)]
 
     def _learn(self, idle_s: float) -> None:
@@ -104,7 +104,7 @@ class Learned(TimedDescent):
 
 
 class _Losses:
-    """What following the descents at each factor would have cost, which is piecewise linear in the idle time."""
+    """What following the descents at each factor costs: piecewise linear in the idle time."""
 
     def __init__(self, ladder: Ladder) -> None:
         curves = [_curve(ladder, factor) for factor in FACTORS]
@@ -115,7 +115,7 @@ class _Losses:
         ]
 
     def of(self, idle_s: float) -> list[float]:
-        """Return the joules above those of the lowest rung. (candidates,)"""
+        """Return the joules above those of the lowest rung, one per candidate."""
         passed = bisect.bisect_left(self._breaks_s, idle_s)
         if not passed:
             return [0.0] * len(FACTORS)

@@ -28,8 +28,8 @@ def open_policy(
     """Make a sleep policy.
 
     Args:
-        name: a built-in policy, or an entry point in the group `overwinter.sleep_policies`: something that is called
-            with the ladder and the options.
+        name: a built-in policy, or an entry point in the group `overwinter.sleep_policies`: something that is
+            called with the ladder and the options.
         ladder: the rungs and what they cost.
         seed: given to a policy that has an argument `seed`.
         options: the policy's own keyword arguments.
@@ -70,9 +70,7 @@ def _find(name: str) -> Factory:
     added = _added()
     if name not in added:
         known = policy_names()
-        raise ConfigError(
-            f"The sleep policy {name!r} is unknown. Known: {', '.join(known)}.{nearest(name, known)}"
-        )
+        raise ConfigError(f"The sleep policy {name!r} is unknown. Known: {', '.join(known)}.{nearest(name, known)}")
     return cast(Factory, added[name].load())
 
 
@@ -88,9 +86,7 @@ def _call(name: str, factory: Factory, ladder: Ladder, seed: int, options: dict[
     unknown = [option for option in options if option not in known]
     if unknown and len(known) == len(parameters):
         said = f"Known: {', '.join(known)}." if known else "It has none."
-        raise ConfigError(
-            f"The sleep policy {name!r} has no option {unknown[0]!r}. {said}{nearest(unknown[0], known)}"
-        )
+        raise ConfigError(f"The sleep policy {name!r} has no option {unknown[0]!r}. {said}{nearest(unknown[0], known)}")
     for parameter in parameters:
         if parameter.name in known and parameter.default is parameter.empty and parameter.name not in options:
             raise ConfigError(f"The sleep policy {name!r} needs the option {parameter.name!r}.")

@@ -18,14 +18,14 @@ def read_arrivals(path: Path, *, seed: int) -> Seconds:
     """Return the arrival times of recorded requests, ascending.
 
     Args:
-        path: CSV with a column `seconds`, one row per request, ascending; or with `seconds` and `count`, one row per
-            bin. The requests of a bin are spread uniformly at random over it: evenly spread ones would be a clockwork.
-            A bin is as wide as most are, or until the next one begins.
+        path: CSV with a column `seconds`, one row per request, ascending; or with `seconds` and `count`, one
+            row per bin. The requests of a bin are spread uniformly at random over it: evenly spread ones
+            would be a clockwork. A bin is as wide as most are, or until the next one begins.
         seed: of that spread.
 
     Raises:
-        ConfigError: the file cannot be read, a column is missing, a number is wrong, times are negative or not
-            ascending, or fewer than two requests are in it.
+        ConfigError: the file cannot be read, a column is missing, a number is wrong, times are negative or
+            not ascending, or fewer than two requests are in it.
     """
     columns = _read_columns(path)
     seconds = columns["seconds"]
@@ -35,9 +35,7 @@ def read_arrivals(path: Path, *, seed: int) -> Seconds:
     else:
         _refuse_unless_ascending(path, seconds, strictly=False)
     if len(seconds) < 2 or seconds[-1] <= seconds[0]:
-        raise ConfigError(
-            f"{path} holds {len(seconds)} request(s) and no time between any two: nothing to replay."
-        )
+        raise ConfigError(f"{path} holds {len(seconds)} request(s) and no time between any two: nothing to replay.")
     return seconds
 
 
@@ -49,9 +47,7 @@ def _read_columns(path: Path) -> dict[str, Seconds]:
             reader.fieldnames = names
             if "seconds" not in names:
                 found = f"only {', '.join(names)}" if names else "is empty"
-                raise ConfigError(
-                    f"{path} has no column `seconds`, {found}. Its first line must name the columns."
-                )
+                raise ConfigError(f"{path} has no column `seconds`, {found}. Its first line must name the columns.")
             wanted = [name for name in ("seconds", "count") if name in names]
             rows = [[_number(path, reader.line_num, name, row[name]) for name in wanted] for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:

@@ -14,7 +14,8 @@ from overwinter.serving.sleep.windows import Window
 class Scheduled:
     """Rests on the top rung in every window; outside, another policy decides.
 
-    It wakes ahead of a window by the longest time that a wake takes, so that the first request inside finds it ready.
+    It wakes ahead of a window by the longest time that a wake takes, so that the first request inside finds
+    it ready.
     """
 
     def __init__(self, policy: SleepPolicy, ladder: Ladder, *, windows: Sequence[Window]) -> None:

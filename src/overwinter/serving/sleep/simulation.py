@@ -1,9 +1,9 @@
 """Recorded requests replayed through a sleep policy, against the offline optimum.
 
-Accounting, the same for policies and optimum: per gap between two arrivals, the joules of resting on each rung for as
-long as the policy rests there, and for going down and waking what they cost on top of resting (`Rung.switch_j`).
-Serving time, and arrivals during a wake, are left out of the joules. They count in the latency: who arrives
-during a wake waits for its end. The model is ready when the first request arrives.
+Accounting, the same for policies and optimum: per gap between two arrivals, the joules of resting on each
+rung for as long as the policy rests there, and for going down and waking what they cost on top of resting
+(`Rung.switch_j`). Serving time, and arrivals during a wake, are left out of the joules. They count in the
+latency: who arrives during a wake waits for its end. The model is ready when the first request arrives.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class Outcome:
         wakes: how often it woke, for a request or ahead of one.
         added_latency_s: per request, how long it waited for a wake. (requests,)
         rest_s: seconds rested on each rung of the ladder.
-        timeouts_s: per gap, how long after the arrival the model first left the top; infinite if never. (gaps,)
+        timeouts_s: per gap, how long after the arrival the model first left the top; infinite if never.
+            (gaps,)
     """
 
     energy_j: float
@@ -74,12 +75,13 @@ def replay(arrivals_s: Seconds, policy: SleepPolicy, ladder: Ladder) -> Outcome:
     """
     sleeper = _Sleeper(policy, ladder)
     times_s = arrivals_s.tolist()
-    waits_s, timeouts_s = [sleeper.answer(times_s[0])], []
+    waits_s, timeouts_s, energies_j = [sleeper.answer(times_s[0])], [], []
     for until_s in times_s[1:]:
         timeouts_s.append(sleeper.rest(until_s))
         waits_s.append(sleeper.answer(until_s))
+        energies_j.append(sleeper.take_energy_j())
     return Outcome(
-        energy_j=sleeper.energy_j(),
+        energy_j=float(np.sum(energies_j)),  # in the optimum's order, so that rounding cannot put it below
         wakes=sleeper.wakes,
         added_latency_s=np.array(waits_s),
         rest_s=tuple(sleeper.rest_s),
@@ -95,29 +97,33 @@ def replay_fixed(arrivals_s: Seconds, timeout_s: float, ladder: Ladder) -> Outco
 def optimum_j(arrivals_s: Seconds, ladder: Ladder) -> float:
     """Return the least joules with all arrivals known: per gap, the cheapest rung from its first moment."""
     gaps_s = np.diff(arrivals_s)
-    choices_j = [ladder.rest_j(rung, gaps_s) for rung in range(len(ladder.rungs))]
+    choices_j = [gaps_s * rung.power_w + rung.switch_j for rung in ladder.rungs]
     return float(np.min(choices_j, axis=0).sum())
 
 
 def best_fixed(arrivals_s: Seconds, ladder: Ladder) -> BestFixed:
     """Return the fixed time-out to the lowest rung that spends least, found exactly.
 
-    Between two neighbouring gap lengths a longer time-out only costs more, so that 0 and the gaps are all to try.
+    Between two neighbouring gap lengths a longer time-out only costs more, so that 0 and the gaps are all to
+    try.
     """
     gaps_s = np.sort(np.diff(arrivals_s))
     timeouts_s = np.append(0.0, gaps_s)
-    ended = np.searchsorted(
-        gaps_s, timeouts_s, side="right"
-    )  # gaps that end before each time-out, or with it
+    ended = np.searchsorted(gaps_s, timeouts_s, side="right")  # gaps that end before each time-out, or with it
     outlasting = len(gaps_s) - ended
     sums_s = np.append(0.0, np.cumsum(gaps_s))
     on_top_s = sums_s[ended] + outlasting * timeouts_s
     top, lowest = ladder.rungs[0], ladder.rungs[-1]
-    energies_j = (
-        top.power_w * on_top_s + lowest.power_w * (sums_s[-1] - on_top_s) + outlasting * lowest.switch_j
-    )
-    least = int(energies_j.argmin())
-    return BestFixed(timeout_s=float(timeouts_s[least]), energy_j=float(energies_j[least]))
+    energies_j = top.power_w * on_top_s + lowest.power_w * (sums_s[-1] - on_top_s) + outlasting * lowest.switch_j
+    timeout_s = float(timeouts_s[energies_j.argmin()])
+    return BestFixed(timeout_s=timeout_s, energy_j=_fixed_j(np.diff(arrivals_s), timeout_s, ladder))
+
+
+def _fixed_j(gaps_s: Seconds, timeout_s: float, ladder: Ladder) -> float:
+    """Return the joules of a fixed time-out, gap by gap, in the optimum's order."""
+    top, lowest = ladder.rungs[0], ladder.rungs[-1]
+    slept_j = top.power_w * timeout_s + lowest.power_w * (gaps_s - timeout_s) + lowest.switch_j
+    return float(np.where(gaps_s > timeout_s, slept_j, top.power_w * gaps_s).sum())
 
 
 class _Sleeper:
@@ -129,7 +135,7 @@ class _Sleeper:
         self._rung = 0
         self._now_s = self._settled_s = self._ready_s = -math.inf
         self.rest_s = [0.0] * len(ladder.rungs)
-        self.switches_j = 0.0
+        self._energy_j = 0.0
         self.wakes = 0
 
     def rest(self, until_s: float) -> float:
@@ -144,12 +150,12 @@ class _Sleeper:
                 self._move(decision.rung)
                 left_s = min(left_s, self._now_s - began_s)
             step_s = min(decision.until_s, until_s)
-            self.rest_s[self._rung] += step_s - self._now_s
+            self._rest(step_s - self._now_s)
             self._now_s = step_s
             if decision.until_s >= until_s:
                 return left_s
         raise OverwinterError(
-            f"The sleep policy {type(self._policy).__name__} decided {_MOST_DECISIONS} times between two requests, "
+            f"The sleep policy {type(self._policy).__name__} decided {_MOST_DECISIONS} times in one gap, "
             f"at last for {decision}. Its until_s must lie ahead."
         )
 
@@ -161,22 +167,24 @@ class _Sleeper:
         self._policy.arrived(time_s)
         return max(0.0, self._ready_s - time_s)
 
-    def energy_j(self) -> float:
-        """Return all joules so far."""
-        rungs = self._ladder.rungs
-        return self.switches_j + sum(
-            rung.power_w * rest_s for rung, rest_s in zip(rungs, self.rest_s, strict=True)
-        )
+    def take_energy_j(self) -> float:
+        """Return the joules since this was last asked."""
+        energy_j, self._energy_j = self._energy_j, 0.0
+        return energy_j
+
+    def _rest(self, duration_s: float) -> None:
+        self.rest_s[self._rung] += duration_s
+        self._energy_j += self._ladder.rungs[self._rung].power_w * duration_s
 
     def _move(self, to: int) -> None:
         """Go down, paying for it, or wake, in part or wholly."""
         left, reached = self._ladder.rungs[self._rung], self._ladder.rungs[to]
         if to > self._rung:
-            self.switches_j += reached.sleep_j - reached.power_w * reached.sleep_s
+            self._energy_j += reached.sleep_j - reached.power_w * reached.sleep_s
             self._settled_s = self._now_s + reached.sleep_s
         else:
             self.wakes += 1
-            self.switches_j += left.wake_j - left.power_w * left.wake_s - reached.wake_j
+            self._energy_j += left.wake_j - left.power_w * left.wake_s - reached.wake_j
             if self._now_s >= self._ready_s:
                 self._ready_s = max(self._now_s, self._settled_s) + left.wake_s - reached.wake_s
         self._rung = to

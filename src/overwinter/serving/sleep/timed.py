@@ -1,4 +1,4 @@
-"""Policies that go down after time-outs: fixed, break-even, randomised. All choose when an idle period begins."""
+"""Policies that go down after time-outs: fixed, break-even, randomised."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from overwinter.serving.sleep.ladder import Ladder
 class TimedDescent:
     """The common part: goes down the ladder's break-even times, stretched or shortened by one factor.
 
-    A subclass chooses the factor as an idle period begins (0: all the way down at once; infinity: never), and may
-    learn from how long the period was.
+    A subclass chooses the factor as an idle period begins (0: all the way down at once; infinity: never), and
+    may learn from how long the period was.
     """
 
     reason = "time-out"
@@ -84,8 +84,9 @@ class Fixed(TimedDescent):
 class BreakEven(TimedDescent):
     """Down when resting has cost as much as sleeping and waking would have: twice the optimum at most.
 
-    Karlin, Manasse, Rudolph and Sleator, *Competitive snoopy caching* (1988); no deterministic policy does better.
-    Joules are counted above the lowest rung, and where going down in steps costs no more than going down at once.
+    Karlin, Manasse, Rudolph and Sleator, *Competitive snoopy caching* (1988); no deterministic policy does
+    better. Joules are counted above the lowest rung, and where going down in steps costs no more than going
+    down at once.
     """
 
     reason = "break-even"
@@ -97,9 +98,10 @@ class BreakEven(TimedDescent):
 class Randomised(TimedDescent):
     """A random share of the break-even times: e/(e-1) = 1.58 times the optimum at most, in expectation.
 
-    The share x has the density e^x / (e - 1) on 0..1. Karlin, Manasse, McGeoch and Owicki, *Competitive randomized
-    algorithms for nonuniform problems* (1990); one share for all steps: Lotker, Patt-Shamir and Rawitz, *Rent, lease
-    or buy* (2008). The draws are independent of everything, so that a restart does no harm.
+    The share x has the density e^x / (e - 1) on 0..1. Karlin, Manasse, McGeoch and Owicki, *Competitive
+    randomized algorithms for nonuniform problems* (1990); one share for all steps: Lotker, Patt-Shamir and
+    Rawitz, *Rent, lease or buy* (2008). The draws are independent of everything, so that a restart does no
+    harm.
     """
 
     reason = "randomised"

@@ -13,7 +13,8 @@ from cronsim import CronSim, CronSimError
 
 from overwinter.errors import ConfigError
 
-# How far back to look for the latest tick: most expressions tick daily, the rarest on 29 February of some century.
+# How far back to look for the latest tick: most expressions tick daily, the rarest on 29 February of some
+# century.
 _LOOK_BACK_S = tuple(86400.0 * days for days in (1, 8, 32, 367, 9 * 366))
 
 
@@ -24,8 +25,8 @@ class Window:
     Attributes:
         start: five-field cron expression, such as `0 8 * * 1-5`.
         end: likewise; a tick of both at the same moment closes.
-        time_zone: IANA name, such as `Europe/Berlin`; ticks follow its clock, like Debian's cron, through the hours
-            that are skipped or repeated.
+        time_zone: IANA name, such as `Europe/Berlin`; ticks follow its clock, like Debian's cron, through the
+            hours that are skipped or repeated.
     """
 
     start: str
@@ -55,7 +56,7 @@ class Window:
         return next((tick for tick in self._ticks(self.end, time_s) if tick > time_s), math.inf)
 
     def _last(self, expression: str, time_s: float) -> float:
-        """Return the last tick by ``time_s``, found forward: cronsim's backward ticks differ in a skipped hour."""
+        """Return the last tick by ``time_s``, found forward: backward, cronsim loses those of skipped hours."""
         for look_back_s in _LOOK_BACK_S:
             last = -math.inf
             for tick in self._ticks(expression, time_s - look_back_s):
@@ -90,7 +91,7 @@ def _parse_window(window: Any) -> Window:
         return Window(**window)
     except TypeError:
         raise ConfigError(
-            f"The window {window!r} must have start and end (cron expressions), may have time_zone, and nothing else."
+            f"The window {window!r} must have start and end (cron expressions), and may have time_zone."
         ) from None
 
 

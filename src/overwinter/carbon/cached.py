@@ -1,0 +1,183 @@
+"""A live source: fetched in the background, kept on disk, and used only while it is fresh enough.
+
+`at` never waits for the network, save once: the first reading waits for the first fetch, up to the time-out, if
+there is nothing on disk. A fetch that fails is tried again after 5 s, then 10 s, up to 10 min, or when the server
+says. What was fetched counts for `max_age_s`: half-hourly values and forecasts stay good for a while without the
+network. After that the source does not answer, and the fall-back chain goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from overwinter.carbon.http import SourceError
+from overwinter.carbon.intensity import Intensity
+from overwinter.carbon.provider import Point, Provider, point
+from overwinter.errors import OverwinterError
+from overwinter.files import write_json
+
+_FIRST_RETRY_S, _LAST_RETRY_S = 5.0, 600.0
+_HOLDS_S = 3600.0  # the last point holds for an hour, the longest step that services have
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fetched:
+    """What a fetch gave.
+
+    Attributes:
+        fetched_utc: when.
+        points: in order of time.
+    """
+
+    fetched_utc: datetime
+    points: tuple[Point, ...]
+
+    def at(self, time_utc: datetime) -> Point | None:
+        """Return the point that holds at ``time_utc``."""
+        place = bisect_right(self.points, time_utc, key=lambda each: each.time_utc) - 1
+        if place < 0:
+            return None
+        found = self.points[place]
+        return found if (time_utc - found.time_utc).total_seconds() <= _HOLDS_S else None
+
+
+class LiveSource:
+    """The intensities of a provider, with a memory.
+
+    Args:
+        provider: what is asked.
+        folder: where answers are kept; shared by all runs of a user.
+        refresh_s: asked again after so long.
+        max_age_s: an answer older than this does not count.
+        timeout_s: of one fetch, and of the first reading.
+        now: the time on the wall, in UTC.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        provider: Provider,
+        *,
+        folder: Path,
+        refresh_s: float,
+        max_age_s: float,
+        timeout_s: float,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._provider = provider
+        self._path = folder / f"{hashlib.sha256(provider.identity.encode()).hexdigest()[:24]}.json"
+        self._refresh_s, self._max_age_s, self._timeout_s = refresh_s, max_age_s, timeout_s
+        self._now, self._clock = now, clock
+        self._lock = threading.Lock()
+        self._fetched = self._from_disk()
+        self._problem = ""
+        self._failures = 0
+        self._next_s = clock()
+        self._thread: threading.Thread | None = None
+        self._first_by_s = clock() + timeout_s
+        self._refresh_if_due()
+
+    def at(self, time_utc: datetime) -> Intensity:
+        """Return the intensity at ``time_utc``, as far as it is known and fresh.
+
+        Raises:
+            SourceError: it is not, with the reason.
+        """
+        self._refresh_if_due()
+        fetched = self._usable()
+        if fetched is None:
+            self._await_first()
+            fetched = self._usable()
+        found = fetched.at(time_utc) if fetched else None
+        if found is None:
+            raise SourceError(self._problem or f"{self._provider.name} tells nothing about {time_utc:%Y-%m-%d %H:%M}")
+        source = f"{self._provider.name} at {found.time_utc:%Y-%m-%dT%H:%MZ}"
+        return Intensity(g_per_kwh=found.g_per_kwh, source=source, kind=self._provider.kind)
+
+    def forecast(self, time_utc: datetime) -> tuple[Point, ...]:
+        """Return the provider's forecast, from the point that holds at ``time_utc`` on; empty where it has none."""
+        self._refresh_if_due()
+        fetched = self._usable()
+        first = fetched.at(time_utc) if fetched else None
+        if fetched is None or first is None:
+            return ()
+        return tuple(each for each in fetched.points if each.time_utc >= first.time_utc)
+
+    def _usable(self) -> _Fetched | None:
+        fetched = self._fetched
+        return fetched if fetched is not None and abs(self._age_s(fetched)) <= self._max_age_s else None
+
+    def _age_s(self, fetched: _Fetched) -> float:
+        return (self._now() - fetched.fetched_utc).total_seconds()
+
+    # Refreshing.
+
+    def _refresh_if_due(self) -> None:
+        with self._lock:
+            running = self._thread is not None and self._thread.is_alive()
+            fresh = self._fetched is not None and 0 <= self._age_s(self._fetched) < self._refresh_s
+            if running or fresh or self._clock() < self._next_s:
+                return
+            self._thread = threading.Thread(target=self._refresh, name="carbon-refresh", daemon=True)
+            self._thread.start()
+
+    def _await_first(self) -> None:
+        """Wait for a fetch that is under way, within the time-out that began when the source was opened."""
+        thread = self._thread
+        if thread is not None:
+            thread.join(max(0.0, self._first_by_s - self._clock()))
+
+    def _refresh(self) -> None:
+        time_utc = self._now()
+        try:
+            points = self._provider.fetch(time_utc, deadline_s=time.monotonic() + self._timeout_s)
+            if not points:
+                raise SourceError(f"{self._provider.name} tells nothing")
+        except SourceError as error:
+            self._failed(str(error), error.retry_after_s)
+            return
+        except Exception as error:  # noqa: BLE001 -- in a thread of its own nobody else would hear of it
+            self._failed(f"{self._provider.name} failed with {type(error).__name__}", 0.0)
+            return
+        self._fetched = _Fetched(fetched_utc=time_utc, points=points)
+        self._problem, self._failures = "", 0
+        self._next_s = self._clock() + self._refresh_s
+        self._to_disk(self._fetched)
+
+    def _failed(self, problem: str, retry_after_s: float) -> None:
+        wait_s = min(_LAST_RETRY_S, _FIRST_RETRY_S * 2**self._failures)
+        self._failures += 1
+        self._next_s = self._clock() + max(wait_s, retry_after_s)
+        self._problem = problem
+
+    # The disk.
+
+    def _from_disk(self) -> _Fetched | None:
+        try:
+            content = json.loads(self._path.read_text(encoding="utf-8"))
+            points = tuple(point(time, value, service="the cache") for time, value in content["points"])
+            return _Fetched(fetched_utc=datetime.fromisoformat(content["fetched_utc"]), points=points)
+        except (OSError, ValueError, KeyError, TypeError, SourceError):
+            return None
+
+    def _to_disk(self, fetched: _Fetched) -> None:
+        content = {
+            "schema": 1,
+            "source": self._provider.identity,
+            "kind": self._provider.kind,
+            "fetched_utc": fetched.fetched_utc.isoformat(),
+            "points": [[each.time_utc.isoformat(), each.g_per_kwh] for each in fetched.points],
+        }
+        try:
+            write_json(self._path, content)
+        except OverwinterError as error:
+            self._problem = f"not kept on disk: {error}"

@@ -1,0 +1,78 @@
+"""WattTime (https://docs.watttime.org, version 3): marginal emissions of a region, every five minutes.
+
+An account's name and password give a token that lasts half an hour. Values come in pounds of CO2 per megawatt
+hour and are converted.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from overwinter.carbon.http import SourceError, get_json
+from overwinter.carbon.intensity import Kind
+from overwinter.carbon.provider import Point, point
+
+_NAME = "watttime"
+_SIGNAL, _UNITS = "co2_moer", "lbs_co2_per_mwh"
+_G_PER_KWH = 0.45359237  # of one lb/MWh
+_TOKEN_S = 25 * 60.0  # renewed before its half hour is over
+_UNAUTHORIZED = 401
+
+
+class WattTime:
+    """The marginal intensity of one region, now and for the next day.
+
+    Args:
+        base_url: of the service, without the version.
+        region: such as ``CAISO_NORTH``, the one that is open to every account.
+        user: of the account.
+        password: of the account.
+    """
+
+    kind: Kind = "marginal"
+
+    def __init__(self, base_url: str, *, region: str, user: str, password: str) -> None:
+        self.name = f"{_NAME} {region}"
+        self._base_url, self._region = base_url.rstrip("/"), region
+        self._login = base64.b64encode(f"{user}:{password}".encode()).decode()
+        self._token, self._renew_s = "", 0.0
+        self.identity = f"{_NAME} {self._base_url} {region}"
+
+    def fetch(self, time_utc: datetime, *, deadline_s: float) -> tuple[Point, ...]:  # noqa: ARG002 -- it tells from now on
+        """Return the running five minutes and the forecast that follows them."""
+        query = f"region={quote(self._region, safe='')}&signal_type={_SIGNAL}"
+        answer = self._ask(f"{self._base_url}/v3/forecast?{query}", deadline_s)
+        try:
+            rows, units = [(row["point_time"], row["value"]) for row in answer["data"]], answer["meta"]["units"]
+            values = [(start, float(value) * _G_PER_KWH) for start, value in rows]
+        except (KeyError, TypeError, ValueError):
+            raise SourceError(f"{_NAME} answers otherwise than it documents") from None
+        if units != _UNITS:
+            raise SourceError(f"{_NAME} tells its values in {units!r}, not in {_UNITS!r}")
+        points = [point(start, value, service=_NAME) for start, value in values]
+        return tuple(sorted(points, key=lambda each: each.time_utc))
+
+    def _ask(self, url: str, deadline_s: float) -> Any:
+        """Ask with the token; one that has expired is renewed, once."""
+        fresh = not self._token or time.monotonic() >= self._renew_s
+        if fresh:
+            self._renew(deadline_s)
+        try:
+            return get_json(url, deadline_s=deadline_s, headers={"Authorization": f"Bearer {self._token}"})
+        except SourceError as error:
+            self._token = ""
+            if fresh or error.status != _UNAUTHORIZED:
+                raise
+        return self._ask(url, deadline_s)
+
+    def _renew(self, deadline_s: float) -> None:
+        headers = {"Authorization": f"Basic {self._login}"}
+        answer = get_json(f"{self._base_url}/login", deadline_s=deadline_s, headers=headers)
+        token = answer.get("token") if isinstance(answer, dict) else None
+        if not isinstance(token, str) or not token:
+            raise SourceError(f"{_NAME} gives no token")
+        self._token, self._renew_s = token, time.monotonic() + _TOKEN_S
