@@ -73,6 +73,12 @@ def quick() -> tuple[str, ...]:
     return QUICK
 
 
+@pytest.fixture
+def workspace() -> type[Workspace]:
+    """Commands in a folder."""
+    return Workspace
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Path:
     """A project whose pipeline has run once; read only."""

@@ -77,6 +77,16 @@ def test_an_altered_weight_is_refused(quantize, save, convnet, tmp_path):
         _open(tmp_path)
 
 
+def test_what_another_torchao_wrote_is_an_error_for_people(quantize, save, convnet, tmp_path, monkeypatch):
+    quantize("int8_dynamic", save(convnet))
+    description = models.load_description(tmp_path / "int8_dynamic")
+    entry = description["quantization"]["tensors"]["head.weight"]
+    entry["_data"]["from_the_future"] = True
+    monkeypatch.setattr("overwinter.runtime.torchao_storage.load_description", lambda _folder: description)
+    with pytest.raises(IntegrityError, match=r"version of torchao cannot rebuild.*\n.*dvc repro quantize"):
+        runtime.load_torchao(tmp_path / "int8_dynamic", trusted=[])
+
+
 QUANTIZE = """
 import sys
 import numpy as np

@@ -134,6 +134,12 @@ def test_checkpoints_of_other_settings_are_not_taken_up(fit, tmp_path, caplog):
     assert "other settings" in caplog.text
 
 
+def test_checkpoints_of_a_model_of_other_shapes_are_not_taken_up(fit, new_model, tmp_path):
+    fit(checkpoints=tmp_path)
+    narrower = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), *new_model()[2:5], nn.Linear(32, 2))
+    assert not fit(model=narrower, checkpoints=tmp_path).resumed
+
+
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(fit, tmp_path, caplog):
     with pytest.raises(Dies.Killed):
         fit(loss=Dies(9), checkpoints=tmp_path)

@@ -32,7 +32,7 @@ class Data:
     labels = ("left", "right")
 
     def __init__(self, root: str) -> None:
-        self.preprocessing = {"scale": 10.0, "formula": "point / scale"}
+        self.preprocessing = {"mean": 0.0, "std": 10.0}  # (raw - mean) / std
         with Path(root).open(newline="") as stream:
             self._rows = list(csv.reader(stream))
 
@@ -40,4 +40,4 @@ class Data:
         """Return ``train`` (three fifths of the rows), ``validation`` or ``test`` (a fifth each)."""
         fifths = {"train": (0, 1, 2), "validation": (3,), "test": (4,)}[name]
         rows = [row for number, row in enumerate(self._rows) if number % 5 in fifths]
-        return Points(rows, self.preprocessing["scale"])
+        return Points(rows, self.preprocessing["std"])

@@ -57,7 +57,7 @@ def judge(
         payback, doubts = judge_payback(budget, metrics, spent_j)
         reasons, warnings = reasons + judge_net_saving(budget, metrics) + payback, warnings + doubts
     modelled = measured < budget.measured_share
-    if modelled:
+    if modelled and reasons:
         warnings.append(
             f"Judged on modelled joules: counters measured {measured:.0%} of them, "
             f"and budget.measured_share={budget.measured_share:g}."

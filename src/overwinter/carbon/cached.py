@@ -25,7 +25,8 @@ from overwinter.errors import OverwinterError
 from overwinter.files import write_json
 
 _FIRST_RETRY_S, _LAST_RETRY_S = 5.0, 600.0
-_HOLDS_S = 3600.0  # the last point holds for an hour, the longest step that services have
+_LONGEST_STEP_S = 3600.0  # that services have: what is fetched may already be so old
+_LEAD_S = 600.0  # a service's first point may begin at the next round five minutes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,13 +41,15 @@ class _Fetched:
     fetched_utc: datetime
     points: tuple[Point, ...]
 
-    def at(self, time_utc: datetime) -> Point | None:
-        """Return the point that holds at ``time_utc``."""
+    def at(self, time_utc: datetime, last_holds_s: float) -> Point | None:
+        """Return the point that holds at ``time_utc``; the last one does for ``last_holds_s``."""
         place = bisect_right(self.points, time_utc, key=lambda each: each.time_utc) - 1
         if place < 0:
-            return None
+            early_s = (self.points[0].time_utc - time_utc).total_seconds()
+            return self.points[0] if early_s <= _LEAD_S else None
         found = self.points[place]
-        return found if (time_utc - found.time_utc).total_seconds() <= _HOLDS_S else None
+        is_last = place == len(self.points) - 1
+        return None if is_last and (time_utc - found.time_utc).total_seconds() > last_holds_s else found
 
 
 class LiveSource:
@@ -76,6 +79,7 @@ class LiveSource:
         self._provider = provider
         self._path = folder / f"{hashlib.sha256(provider.identity.encode()).hexdigest()[:24]}.json"
         self._refresh_s, self._max_age_s, self._timeout_s = refresh_s, max_age_s, timeout_s
+        self._last_holds_s = max_age_s + _LONGEST_STEP_S
         self._now, self._clock = now, clock
         self._lock = threading.Lock()
         self._fetched = self._from_disk()
@@ -97,7 +101,7 @@ class LiveSource:
         if fetched is None:
             self._await_first()
             fetched = self._usable()
-        found = fetched.at(time_utc) if fetched else None
+        found = fetched.at(time_utc, self._last_holds_s) if fetched else None
         if found is None:
             raise SourceError(self._problem or f"{self._provider.name} tells nothing about {time_utc:%Y-%m-%d %H:%M}")
         source = f"{self._provider.name} at {found.time_utc:%Y-%m-%dT%H:%MZ}"
@@ -107,7 +111,7 @@ class LiveSource:
         """Return the provider's forecast, from the point that holds at ``time_utc`` on; empty where it has none."""
         self._refresh_if_due()
         fetched = self._usable()
-        first = fetched.at(time_utc) if fetched else None
+        first = fetched.at(time_utc, self._last_holds_s) if fetched else None
         if fetched is None or first is None:
             return ()
         return tuple(each for each in fetched.points if each.time_utc >= first.time_utc)
@@ -140,13 +144,14 @@ class LiveSource:
         time_utc = self._now()
         try:
             points = self._provider.fetch(time_utc, deadline_s=time.monotonic() + self._timeout_s)
-            if not points:
-                raise SourceError(f"{self._provider.name} tells nothing")
         except SourceError as error:
             self._failed(str(error), error.retry_after_s)
             return
         except Exception as error:  # noqa: BLE001 -- in a thread of its own nobody else would hear of it
             self._failed(f"{self._provider.name} failed with {type(error).__name__}", 0.0)
+            return
+        if not points:
+            self._failed(f"{self._provider.name} tells nothing", 0.0)
             return
         self._fetched = _Fetched(fetched_utc=time_utc, points=points)
         self._problem, self._failures = "", 0
@@ -165,7 +170,8 @@ class LiveSource:
         try:
             content = json.loads(self._path.read_text(encoding="utf-8"))
             points = tuple(point(time, value, service="the cache") for time, value in content["points"])
-            return _Fetched(fetched_utc=datetime.fromisoformat(content["fetched_utc"]), points=points)
+            fetched_utc = datetime.fromisoformat(content["fetched_utc"])
+            return _Fetched(fetched_utc=fetched_utc, points=points) if points and fetched_utc.tzinfo else None
         except (OSError, ValueError, KeyError, TypeError, SourceError):
             return None
 

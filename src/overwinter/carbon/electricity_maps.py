@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 from urllib.parse import quote
 
 from overwinter.carbon.http import SourceError, get_json
@@ -45,7 +46,7 @@ class ElectricityMaps:
         except (SourceError, KeyError, TypeError):
             return []  # not in every plan; the present is known, and a forecast can be made from history
 
-    def _ask(self, what: str, deadline_s: float) -> dict[str, object]:
+    def _ask(self, what: str, deadline_s: float) -> dict[str, Any]:
         url = f"{self._base_url}/carbon-intensity/{what}?zone={quote(self._zone, safe='')}"
         answer = get_json(url, deadline_s=deadline_s, headers={"auth-token": self._token})
         if not isinstance(answer, dict):

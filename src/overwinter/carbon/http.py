@@ -63,6 +63,8 @@ def get_json(url: str, *, deadline_s: float, headers: Mapping[str, str] | None =
     except urllib.error.HTTPError as error:
         with error:
             _refused(error, place)
+    except TimeoutError:
+        raise SourceError(f"{place} does not answer in time") from None
     except (OSError, ValueError) as error:
         # `reason` alone: some messages repeat the request.
         raise SourceError(f"{place} does not answer: {getattr(error, 'reason', type(error).__name__)}") from None

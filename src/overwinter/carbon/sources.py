@@ -57,4 +57,16 @@ def _open_country(config: Any) -> IntensitySource:
     return FixedIntensity(intensity=Intensity(g_per_kwh=country.g_per_kwh, source=country.provenance, kind="average"))
 
 
-_BUILT_IN: dict[str, Factory] = {"constant": _open_constant, "country": _open_country}
+def _open_live(config: Any) -> IntensitySource:
+    from overwinter.carbon.live import open_live  # urllib takes 30 ms, which other sources need not wait for
+
+    return open_live(config, open_source)
+
+
+_BUILT_IN: dict[str, Factory] = {
+    "constant": _open_constant,
+    "country": _open_country,
+    "uk_grid": _open_live,
+    "electricity_maps": _open_live,
+    "watttime": _open_live,
+}

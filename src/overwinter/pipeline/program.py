@@ -70,6 +70,7 @@ def _run_stage(name: str, work: Callable[[Stage], None], words: Sequence[str]) -
     hold_lifeline()
     emit("start", name)
     call = invocation(name, words)
+    sys.path.append(str(call.project.root))  # the user's own package may lie beside dvc.yaml
     with locked(call.project.state / "locks" / f"{name}.lock", what=str(call.folder)):
         stage = Stage(call)
         with _signals_heeded(stage), _accounted(stage, call):

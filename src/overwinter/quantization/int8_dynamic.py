@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -33,10 +34,7 @@ class Int8Dynamic:
             raise ConfigError(f"{_FORM} serves none of the model's layers: {reasons}. Take it out of quantize.methods.")
         before = {layer: model.get_parameter(f"{layer}.weight").detach().clone() for layer in wanted}
         untied = _tied_weights(model, wanted)
-        torchao = import_torchao()
-        # Its inductor settings are global, and eager mode has no use for them.
-        config = torchao.Int8DynamicActivationInt8WeightConfig(set_inductor_config=False)
-        torchao.quantize_(model, config, filter_fn=lambda _module, name: name in before)
+        _quantize(model, before.keys())
         zeros_before, zeros_after = _check_zeros(model, before)
         _save(request, model, wanted, left, untied)
         return QuantizationReport(
@@ -47,6 +45,16 @@ class Int8Dynamic:
             size_bytes=(request.out / _WEIGHTS).stat().st_size,
             float_size_bytes=sum(entry["size_bytes"] for entry in request.description["files"].values()),
         )
+
+
+def _quantize(model: nn.Module, layers: Collection[str]) -> None:
+    torchao = import_torchao()
+    with warnings.catch_warnings():
+        # torchao 0.17 mentions a layout of its first version, whichever version is asked for.
+        warnings.filterwarnings("ignore", "Deprecation: PlainLayout", UserWarning)
+        # The inductor settings are global, and eager mode has no use for them. Only the second version can be saved.
+        config = torchao.Int8DynamicActivationInt8WeightConfig(set_inductor_config=False, version=2)
+    torchao.quantize_(model, config, filter_fn=lambda _module, name: name in layers)
 
 
 def _linear_layers(model: nn.Module) -> list[str]:

@@ -66,7 +66,7 @@ def load_torchao(folder: Path, *, trusted: Sequence[str]) -> nn.Module:
         trusted: prefixes that ``_target_`` may have beside ``overwinter.`` and ``torch.``.
 
     Raises:
-        IntegrityError: the folder is damaged, or the model's code no longer fits it.
+        IntegrityError: the folder is damaged, was written by an incompatible torchao, or no longer fits the model's code.
     """
     description = load_description(folder)
     model = build_model(description["model"], trusted=trusted)
@@ -92,7 +92,13 @@ def _assembled(stored: Mapping[str, torch.Tensor], described: Mapping[str, Any])
     metadata = {_PREFIX + name: json.dumps(entry) for name, entry in described.items()}
     metadata[_NAMES] = json.dumps(list(metadata))
     prefixed = {_PREFIX + name: tensor for name, tensor in stored.items()}
-    quantized, rest = unflatten(prefixed, metadata)
+    try:
+        quantized, rest = unflatten(prefixed, metadata)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise IntegrityError(
+            f"This version of torchao cannot rebuild the quantized weights: {error}\n"
+            "Install the version they were made with, or run `dvc repro quantize`."
+        ) from None
     return {name.removeprefix(_PREFIX): tensor for name, tensor in (quantized | rest).items()}
 
 

@@ -64,7 +64,9 @@ def fit(
         threads: CPU threads; None leaves torch's choice.
         hooks: called around every optimizer step.
         loss: what to minimise; None is the cross entropy with ``settings.label_smoothing``.
-        checkpoints: folder for checkpoints; None keeps none.
+        checkpoints: folder for checkpoints; None keeps none. Those of a fit with other settings or of a model
+            of other shapes are not taken up; what else decides the result (data, loss) must be in the folder's
+            name.
         progress: called as ``progress(done, total, **figures)`` after every optimizer step. It may raise:
             the fit then saves a checkpoint and lets the exception out.
 
@@ -111,7 +113,12 @@ class _Fit:
         self.loss = loss if loss is not None else CrossEntropy(settings.label_smoothing)
         self.progress = progress if progress is not None else _silent
         self.state = FitState(model, _optimizer(model, settings), self.hooks)
-        purpose = {"settings": asdict(settings), "seed": seed, "steps": self.total}
+        purpose = {
+            "settings": asdict(settings),
+            "seed": seed,
+            "steps": self.total,
+            "shapes_sha256": self.state.shapes_sha256(),
+        }
         self.checkpoints = Checkpoints(checkpoints, purpose) if checkpoints is not None else None
 
     def run(self) -> FitResult:

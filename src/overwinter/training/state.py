@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -70,6 +72,11 @@ class FitState:
         if self.history:
             figures["validation_accuracy"] = self.history[-1].validation_accuracy
         return figures
+
+    def shapes_sha256(self) -> str:
+        """Return a digest of the model's tensor names and shapes, by which its checkpoints are known."""
+        shapes = {name: list(tensor.shape) for name, tensor in unique_state(self.model).items()}
+        return hashlib.sha256(json.dumps(shapes).encode()).hexdigest()
 
     def progress(self) -> dict[str, Any]:
         """Return the numbers for a checkpoint, as JSON."""

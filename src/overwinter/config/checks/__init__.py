@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from overwinter.config.checks.budget import check_budget
+from overwinter.config.checks.carbon import check_live_carbon
 from overwinter.config.checks.data import check_data
 from overwinter.config.checks.energy import check_carbon, check_energy, check_hardware
 from overwinter.config.checks.evaluation import check_evaluate, check_hibernate
@@ -31,4 +32,5 @@ def check_config(config: Config) -> None:
     check_energy(config.energy)
     check_hardware(config.hardware)
     check_carbon(config.carbon)
+    check_live_carbon(config.carbon)
     check_budget(config)

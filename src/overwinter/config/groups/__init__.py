@@ -10,6 +10,11 @@ from typing import Any
 from omegaconf import MISSING
 
 from overwinter.config.groups.budget import BudgetConfig, PowerConfig
+from overwinter.config.groups.carbon import (
+    ElectricityMapsCarbonConfig,
+    UkGridCarbonConfig,
+    WattTimeCarbonConfig,
+)
 from overwinter.config.groups.compression import (
     ChannelsConfig,
     FineTunedSparsifyConfig,
@@ -100,7 +105,13 @@ def _quantize_schema(node: Mapping[str, Any]) -> type[QuantizeConfig]:
 
 
 def _carbon_schema(node: Mapping[str, Any]) -> type[CarbonConfig]:
-    built_in = {"constant": ConstantCarbonConfig, "country": CountryCarbonConfig}
+    built_in = {
+        "constant": ConstantCarbonConfig,
+        "country": CountryCarbonConfig,
+        "uk_grid": UkGridCarbonConfig,
+        "electricity_maps": ElectricityMapsCarbonConfig,
+        "watttime": WattTimeCarbonConfig,
+    }
     schema: type[CarbonConfig] = _by_name("carbon", "source", node, built_in)
     return schema
 

@@ -1,0 +1,87 @@
+"""Projects of one's own: from a wheel, with one's own model and data, and a case in a folder of its own."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def _installed_from_a_wheel(folder: Path) -> dict[str, str]:
+    """Build the wheel and unpack it apart from the checkout; return the environment that uses it."""
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    source = folder / "source"
+    leave = shutil.ignore_patterns(".git", ".venv", "outputs", ".overwinter", ".dvc/cache", "*.egg-info", ".mypy_cache")
+    shutil.copytree(ROOT, source, ignore=leave)
+    build = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(source)]
+    subprocess.run(build, check=True, capture_output=True)
+    site = folder / "site"
+    install = [*pip, "install", "--no-deps", "--target", str(site), *map(str, folder.glob("*.whl"))]
+    subprocess.run(install, check=True, capture_output=True)
+    path = os.pathsep.join([str(site / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
+    return {"PYTHONPATH": str(site), "PATH": path}
+
+
+@pytest.mark.slow
+def test_a_project_from_a_wheel_runs_at_once(tmp_path, quick, workspace):
+    env = _installed_from_a_wheel(tmp_path / "wheel_build")
+    here = workspace(tmp_path, env)
+    where = here("python", "-c", "import overwinter; print(overwinter.__file__)").stdout
+    assert str(tmp_path) in where
+    here("python", "-m", "overwinter.cli", "init", "project")
+    project = workspace(tmp_path / "project", env)
+    assert (project.root / "pipelines" / "fashion" / ".dvc" / "config").is_file()
+    assert not list(project.root.rglob("outputs"))
+    project("python", "-m", "overwinter.cli", "run", *quick)
+    assert project.json("hibernate/gate.json")["pass"]
+
+
+def test_a_folder_that_holds_something_is_not_overwritten(tmp_path, workspace):
+    (tmp_path / "configs").mkdir()
+    done = workspace(tmp_path)("overwinter", "init", ".", check=False)
+    assert done.returncode == 2
+    assert "configs" in done.stderr
+    assert os.listdir(tmp_path) == ["configs"]
+
+
+@pytest.mark.slow
+def test_ones_own_model_and_data_run_through_all_stages(fresh):
+    example = ROOT / "examples" / "own_model"
+    shutil.copytree(example / "my_package", fresh.root / "my_package")
+    shutil.copytree(example / "configs", fresh.root / "configs", dirs_exist_ok=True)
+    shutil.copy(example / "spirals.csv", fresh.root)
+    own = ("model=mine", "data=mine", "trusted_targets=[my_package]", "pipeline.code=[my_package]")
+    fresh.run(*own)
+    assert fresh.json("train/metrics.json")["accuracy"] > 0.4
+
+    # Both the package and the data are dependencies by content.
+    again = fresh.run(*own)
+    assert set(fresh.states(again).values()) == {"reused"}
+    table = fresh.root / "spirals.csv"
+    table.write_text("\n".join(table.read_text().splitlines()[:-1]) + "\n")
+    assert "spirals.csv is modified" in fresh("overwinter", "plan", "--json", *own).stdout
+
+
+def test_without_trust_ones_own_code_is_not_run(fresh):
+    done = fresh("overwinter", "run", "model._target_=my_package.Net", check=False)
+    assert done.returncode == 2
+    assert "trusted_targets=[my_package]" in done.stderr
+
+
+def test_outside_a_project_every_command_says_so(tmp_path, workspace):
+    for words in (("run",), ("plan",), ("compose",)):
+        done = workspace(tmp_path)("overwinter", *words, check=False)
+        assert done.returncode == 2
+        assert "overwinter init" in done.stderr
+
+
+def test_the_committed_files_are_what_configs_says(workspace):
+    """params.yaml and dvc.yaml, of the root and of every case, held against their source."""
+    for folder in (ROOT, *sorted(path.parent.parent for path in ROOT.glob("pipelines/*/.dvc/config"))):
+        before = [(folder / name).read_bytes() for name in ("params.yaml", "dvc.yaml")]
+        workspace(folder)("overwinter", "compose")
+        assert [(folder / name).read_bytes() for name in ("params.yaml", "dvc.yaml")] == before
