@@ -287,7 +287,7 @@ def test_trouble_is_an_error_within_the_deadline(service: _Service, answer: _Raw
 
 
 def test_nobody_listening_is_an_error() -> None:
-    with pytest.raises(SourceError, match="127.0.0.1 does not answer"):
+    with pytest.raises(SourceError, match=r"127\.0\.0\.1 does not answer"):
         get_json("http://127.0.0.1:9/", deadline_s=_soon())
 
 

@@ -351,8 +351,16 @@ def state_folder() -> Path:
     Raises:
         ConfigError: others could write there, and what a journal says is done with our rights.
     """
-    configured = os.environ.get(STATE_VARIABLE)
-    folder = _made(Path(configured).absolute() if configured else _default_state())
+    return _checked(_made(_state_path()))
+
+
+def known_state_folder() -> Path | None:
+    """Return the folder of `state_folder`, if some run has made it; makes nothing."""
+    folder = _state_path()
+    return _checked(folder) if folder.is_dir() else None
+
+
+def _checked(folder: Path) -> Path:
     told = folder.stat()
     if told.st_uid != os.geteuid() or told.st_mode & 0o022:
         raise ConfigError(
@@ -360,6 +368,11 @@ def state_folder() -> Path:
             f"Run `chmod 700 {folder}`, or set {STATE_VARIABLE}."
         )
     return folder
+
+
+def _state_path() -> Path:
+    configured = os.environ.get(STATE_VARIABLE)
+    return Path(configured).absolute() if configured else _default_state()
 
 
 def _default_state() -> Path:

@@ -66,7 +66,7 @@ def load_torchao(folder: Path, *, trusted: Sequence[str]) -> nn.Module:
         trusted: prefixes that ``_target_`` may have beside ``overwinter.`` and ``torch.``.
 
     Raises:
-        IntegrityError: the folder is damaged, was written by an incompatible torchao, or no longer fits the model's code.
+        IntegrityError: the folder is damaged, comes from an incompatible torchao, or does not fit the model's code.
     """
     description = load_description(folder)
     model = build_model(description["model"], trusted=trusted)

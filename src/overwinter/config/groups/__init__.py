@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from overwinter.config.groups.budget import BudgetConfig, PowerConfig
+from overwinter.config.groups.budget import BudgetConfig
 from overwinter.config.groups.carbon import (
     ElectricityMapsCarbonConfig,
     UkGridCarbonConfig,
@@ -30,6 +30,16 @@ from overwinter.config.groups.energy import (
 )
 from overwinter.config.groups.evaluation import EvaluateConfig, HibernateConfig
 from overwinter.config.groups.pipeline import PipelineConfig, StageSpec
+from overwinter.config.groups.power import (
+    BudgetPacingPowerConfig,
+    CappedPowerConfig,
+    CarbonAwarePowerConfig,
+    EnergyOptimalPowerConfig,
+    PowerConfig,
+    PriceAwarePowerConfig,
+    SchedulePowerConfig,
+    StaticPowerConfig,
+)
 from overwinter.config.groups.quantize import CalibratedQuantizeConfig, QuantizeConfig
 from overwinter.config.groups.training import FitConfig, TrainConfig
 from overwinter.errors import ConfigError, nearest
@@ -37,13 +47,17 @@ from overwinter.errors import ConfigError, nearest
 __all__ = [
     "SCHEMAS",
     "BudgetConfig",
+    "BudgetPacingPowerConfig",
     "CalibratedQuantizeConfig",
+    "CappedPowerConfig",
+    "CarbonAwarePowerConfig",
     "CarbonConfig",
     "ChannelsConfig",
     "Config",
     "ConstantCarbonConfig",
     "CountryCarbonConfig",
     "EnergyConfig",
+    "EnergyOptimalPowerConfig",
     "EvaluateConfig",
     "FineTunedSparsifyConfig",
     "FitConfig",
@@ -52,9 +66,12 @@ __all__ = [
     "MagnitudeConfig",
     "PipelineConfig",
     "PowerConfig",
+    "PriceAwarePowerConfig",
     "QuantizeConfig",
+    "SchedulePowerConfig",
     "SparsifyConfig",
     "StageSpec",
+    "StaticPowerConfig",
     "TrainConfig",
 ]
 
@@ -64,7 +81,7 @@ class Config:
     """The whole configuration, as params.yaml holds it.
 
     `model` and `data` are open: `_target_` names a class, the other keys are its arguments.
-    `sparsify`, `quantize` and `carbon` take the schema of the option that was picked.
+    `sparsify`, `quantize`, `carbon` and `power` take the schema of the option that was picked.
 
     Attributes:
         seed: of everything random.
@@ -89,7 +106,7 @@ class Config:
     energy: EnergyConfig = field(default_factory=EnergyConfig)
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
     carbon: Any = MISSING
-    power: PowerConfig = field(default_factory=PowerConfig)
+    power: Any = MISSING
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     configs_digest: str = MISSING
 
@@ -128,9 +145,23 @@ def _by_name(group: str, key: str, node: Mapping[str, Any], built_in: dict[str, 
     raise ConfigError(f"{group}.{key}={name!r} is unknown. Known: {', '.join(known)}.{nearest(str(name), known)}")
 
 
+def _power_schema(node: Mapping[str, Any]) -> type[PowerConfig]:
+    built_in = {
+        "none": PowerConfig,
+        "static": StaticPowerConfig,
+        "schedule": SchedulePowerConfig,
+        "energy_optimal": EnergyOptimalPowerConfig,
+        "budget_pacing": BudgetPacingPowerConfig,
+        "carbon_aware": CarbonAwarePowerConfig,
+        "price_aware": PriceAwarePowerConfig,
+    }
+    return _by_name("power", "policy", node, built_in)
+
+
 # Groups whose keys depend on the option that was picked.
 SCHEMAS: dict[str, Callable[[Mapping[str, Any]], type[Any]]] = {
     "sparsify": _sparsify_schema,
     "quantize": _quantize_schema,
     "carbon": _carbon_schema,
+    "power": _power_schema,
 }

@@ -1,4 +1,4 @@
-"""The groups `budget/` and `power/`."""
+"""The group `budget/`."""
 
 from __future__ import annotations
 
@@ -74,14 +74,3 @@ class BudgetConfig:
     quality: QualityConfig = field(default_factory=QualityConfig)
     net_saving: bool = MISSING
     payback: PaybackConfig = field(default_factory=PaybackConfig)
-
-
-@dataclass
-class PowerConfig:
-    """The power-cap policy.
-
-    Attributes:
-        policy: `none`, or the name of an entry point in `overwinter.power_policies`.
-    """
-
-    policy: str = MISSING

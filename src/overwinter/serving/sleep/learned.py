@@ -86,14 +86,7 @@ class Learned(TimedDescent):
             IntegrityError: ``state`` is not one of this policy, or was altered.
         """
         try:
-            if state["policy"] != "learned" or state["factors"] != [str(factor) for factor in FACTORS]:
-                raise ValueError("it belongs to another policy or version")  # noqa: TRY301 -- all faults, one message
-            seen = int(state["seen"])
-            means = _finite(state["means"], len(_SPEEDS))
-            overall = _Sums.from_json(state["overall"])
-            if seen and overall.weight < 1:
-                raise ValueError(f"its sums have the weight {overall.weight} after {seen} idle periods")  # noqa: TRY301
-            contexts = {_key(key): _Sums.from_json(sums) for key, sums in state["contexts"]}
+            seen, means, overall, contexts = _parse(state)
         except (KeyError, TypeError, ValueError) as error:
             raise IntegrityError(
                 f"The saved state of the sleep policy `learned` cannot be used: {error}. "
@@ -169,7 +162,20 @@ class _Sums:
         sums = cls()
         sums.weight = _finite([content["weight"]], 1)[0]
         sums.losses_j = _finite(content["losses_j"], len(FACTORS))
+        if sums.weight < 0:
+            raise ValueError(f"a weight of {sums.weight}")
         return sums
+
+
+def _parse(state: dict[str, Any]) -> tuple[int, list[float], _Sums, dict[tuple[int, ...], _Sums]]:
+    if state["policy"] != "learned" or state["factors"] != [str(factor) for factor in FACTORS]:
+        raise ValueError("it belongs to another policy or version")
+    seen, means = state["seen"], _finite(state["means"], len(_SPEEDS))
+    overall = _Sums.from_json(state["overall"])
+    if not isinstance(seen, int) or seen < 0 or (seen > 0) != (overall.weight >= 1) or min(means) < 0:
+        raise ValueError(f"{seen} idle periods of {means} break-even times, weighing {overall.weight}")
+    contexts = {_key(key): _Sums.from_json(sums) for key, sums in state["contexts"]}
+    return seen, means, overall, contexts
 
 
 def _least(losses_j: list[float]) -> int:

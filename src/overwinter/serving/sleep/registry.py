@@ -83,6 +83,8 @@ def _added() -> dict[str, Any]:
 def _call(name: str, factory: Factory, ladder: Ladder, seed: int, options: dict[str, Any]) -> SleepPolicy:
     parameters = list(inspect.signature(factory).parameters.values())[1:]
     known = [parameter.name for parameter in parameters if parameter.kind != parameter.VAR_KEYWORD]
+    if "seed" in known:
+        options.setdefault("seed", seed)
     unknown = [option for option in options if option not in known]
     if unknown and len(known) == len(parameters):
         said = f"Known: {', '.join(known)}." if known else "It has none."
@@ -90,6 +92,4 @@ def _call(name: str, factory: Factory, ladder: Ladder, seed: int, options: dict[
     for parameter in parameters:
         if parameter.name in known and parameter.default is parameter.empty and parameter.name not in options:
             raise ConfigError(f"The sleep policy {name!r} needs the option {parameter.name!r}.")
-    if "seed" in known:
-        options.setdefault("seed", seed)
     return factory(ladder, **options)

@@ -75,7 +75,7 @@ def _refuse_unless_ascending(path: Path, seconds: Seconds, *, strictly: bool) ->
     if len(wrong):
         row = int(wrong[0])
         raise ConfigError(
-            f"{path}: seconds={seconds[row + 1]:g} comes after seconds={seconds[row]:g} (row {row + 2}). "
+            f"{path}: seconds={seconds[row + 1]:g} comes after seconds={seconds[row]:g} (line {row + 3}). "
             f"Sort the rows by time{', one row per bin' if strictly else ''}."
         )
 

@@ -1,0 +1,173 @@
+"""`overwinter power status | profile`: what can be limited and by whom, and which limit a command runs best under."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from overwinter.errors import EXIT_DONE, ConfigError, OverwinterError
+
+if TYPE_CHECKING:
+    from overwinter.power.control_profiling import ProfilePoint
+    from overwinter.power.guard_status import PowerStatus
+
+_MOST_LIMITS = 50
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare both subjects and their arguments."""
+    subjects = parser.add_subparsers(dest="subject", required=True, metavar="SUBJECT")
+    status = subjects.add_parser("status", help="devices, limits, who may change them, and what runs have left behind")
+    status.add_argument("--restore", action="store_true", help="put back what killed runs have left behind")
+    status.add_argument("--json", action="store_true", help="print JSON")
+    profile = subjects.add_parser("profile", help="run a command once under each of several limits, and compare")
+    profile.add_argument("--limits", type=int, default=5, metavar="N", help="how many limits (5)")
+    profile.add_argument("--max-slowdown", type=float, default=0.1, metavar="SHARE", help="0.1 is 10 %% longer (0.1)")
+    profile.add_argument(
+        "--actuator", default="auto", metavar="NAME", help="nvml, zeusd or rapl (the first that works)"
+    )
+    profile.add_argument("--json", action="store_true", help="print JSON")
+    profile.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="what to run")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the subject."""
+    return _status(arguments) if arguments.subject == "status" else _profile(arguments)
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from overwinter.power.guard_status import power_status, restore_left_behind
+
+    restored = restore_left_behind() if arguments.restore else []
+    status = power_status(_settings())
+    if arguments.json:
+        content = status.to_json() | ({"restored": restored} if arguments.restore else {})
+        print(json.dumps(content, indent=2))
+        return EXIT_DONE
+    for line in [*restored, *_status_lines(status)]:
+        print(line)
+    return EXIT_DONE
+
+
+def _status_lines(status: PowerStatus) -> list[str]:
+    rows = [("device", "set by", "lowest", "highest", "default", "set", "enforced", "may be set by this process")]
+    rows += [
+        (
+            each.device,
+            each.actuator,
+            *(
+                _figure(value, each.unit)
+                for value in (each.minimum, each.maximum, each.default, each.current, each.enforced)
+            ),
+            "yes" if each.may_set else f"no: {each.who}",
+        )
+        for each in status.devices
+    ]
+    lines = _columns(rows) if status.devices else ["Nothing here takes a power limit."]
+    lines += [f"{name}: {reason}" for name, reason in status.unavailable.items()]
+    for journal in status.journals:
+        holders = f" by process {', '.join(map(str, journal.holders))}" if journal.holders else ""
+        values = "" if journal.ours is None else f", at {journal.ours:g}, to go back to {journal.previous:g}"
+        lines.append(f"{journal.setting}: {journal.state}{holders}{values}")
+    if any(journal.state == "left behind" for journal in status.journals):
+        lines.append("Run `overwinter power status --restore` to put back what was left behind.")
+    return lines
+
+
+def _profile(arguments: argparse.Namespace) -> int:
+    from overwinter.cli.measure import _settings as metering
+    from overwinter.energy import open_meter
+    from overwinter.power.actuators import DeniedError, open_actuator
+    from overwinter.power.control_profiling import best, profile
+    from overwinter.power.guard import Guard
+
+    words = arguments.words[1:] if arguments.words[:1] == ["--"] else arguments.words
+    _refuse_wrong(arguments, words)
+    actuator = open_actuator(arguments.actuator, _settings())
+    permission = actuator.permission()
+    if not permission.granted:
+        raise DeniedError(f"Power limits may not be set by this process; {permission.who}.")
+    energy, hardware = metering()
+
+    def energy_j() -> dict[str, float]:
+        return {part.device: part.energy_j for part in meter.read().components}
+
+    with Guard(actuator, warn=_warn) as guard, open_meter(energy, hardware, own_process=False) as meter:
+        points = profile(guard, lambda: _run_once(words), energy_j, count=arguments.limits)
+    _tell(points, best(points, max_slowdown=arguments.max_slowdown), words, actuator.devices(), arguments)
+    return EXIT_DONE
+
+
+def _refuse_wrong(arguments: argparse.Namespace, words: Sequence[str]) -> None:
+    if not words:
+        raise ConfigError("overwinter power profile needs a command: overwinter power profile -- python train.py")
+    if not 2 <= arguments.limits <= _MOST_LIMITS:
+        raise ConfigError(f"--limits {arguments.limits} must be between 2 and {_MOST_LIMITS}.")
+    if not arguments.max_slowdown >= 0:
+        raise ConfigError(f"--max-slowdown {arguments.max_slowdown} must be 0 or more; 0.1 is 10 % longer.")
+
+
+def _run_once(words: Sequence[str]) -> None:
+    try:
+        code = subprocess.run(words, stdout=sys.stderr, check=False).returncode
+    except OSError as error:
+        raise ConfigError(f"{words[0]}: {error.strerror}. Name a command that can be run.") from None
+    if code:
+        raise OverwinterError(f"{words[0]} ended with {code}; every limit was put back. Make it run through first.")
+
+
+def _tell(
+    points: Sequence[ProfilePoint],
+    chosen: ProfilePoint,
+    words: Sequence[str],
+    devices: Sequence[str],
+    arguments: argparse.Namespace,
+) -> None:
+    if arguments.json:
+        content: dict[str, Any] = {"command": list(words), "devices": list(devices)}
+        content |= {"max_slowdown": arguments.max_slowdown, "points": [each.to_json() for each in points]}
+        print(json.dumps(content | {"best": chosen.to_json()}, indent=2))
+        return
+    from overwinter.units import format_duration, format_si
+
+    rows = [("limit", "energy", "time", "slow-down")]
+    rows += [
+        (
+            f"{each.limit_w:g} W",
+            format_si(each.energy_j, "J"),
+            format_duration(each.duration_s),
+            f"{each.slowdown:+.1%}",
+        )
+        for each in points
+    ]
+    print("\n".join(_columns(rows)))
+    saved = 1 - chosen.energy_j / points[0].energy_j if points[0].energy_j else 0.0
+    print(
+        f"Least energy within {arguments.max_slowdown:.0%}: {chosen.limit_w:g} W, {saved:.1%} less than without a cap."
+    )
+
+
+def _settings() -> Any:
+    from overwinter.cli.measure import _settings as metering
+    from overwinter.power.actuators import ActuatorSettings
+
+    energy, _ = metering()
+    return ActuatorSettings(powercap_root=Path(energy.rapl_root))
+
+
+def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _figure(value: float | None, unit: str) -> str:
+    return "unknown" if value is None else f"{value:g} {unit}"
+
+
+def _warn(text: str) -> None:
+    print(f"overwinter: {text}", file=sys.stderr)

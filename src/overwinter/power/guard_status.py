@@ -1,0 +1,164 @@
+"""What can be limited on this machine, by whom, and what runs hold or have left behind. Changes nothing unasked."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from overwinter.errors import ConfigError, OverwinterError
+from overwinter.power.actuators import Actuator, ActuatorSettings, DeviceLostError, open_actuator
+from overwinter.power.guard import known_state_folder
+from overwinter.power.journal import Slot, boot_id
+from overwinter.power.journal_commands import perform
+
+_ACTUATORS = ("nvml", "nvml_clocks", "zeusd", "rapl")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceStatus:
+    """One setting of one device.
+
+    Attributes:
+        actuator: what sets it.
+        device: as in energy.json.
+        unit: `W` or `MHz`.
+        minimum: the lowest that it takes.
+        maximum: the highest.
+        default: the maker's.
+        current: what is set; None where the device does not tell.
+        enforced: what really holds.
+        may_set: whether this process may.
+        who: who could; empty where this process may.
+    """
+
+    actuator: str
+    device: str
+    unit: str
+    minimum: float
+    maximum: float
+    default: float
+    current: float | None
+    enforced: float
+    may_set: bool
+    who: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class JournalStatus:
+    """What runs hold, or have left behind.
+
+    Attributes:
+        setting: its name on this machine.
+        device: as in energy.json; None where nothing is set.
+        previous: what it goes back to; None where nothing is set.
+        ours: what was set last; None where nothing is.
+        holders: process ids of living runs.
+        state: `held`, `left behind` by a killed run and its killed watchdog, or `stale`, from before a restart.
+    """
+
+    setting: str
+    device: str | None
+    previous: float | None
+    ours: float | None
+    holders: tuple[int, ...]
+    state: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PowerStatus:
+    """The whole picture.
+
+    Attributes:
+        devices: what can be limited.
+        unavailable: actuator -> why it cannot be used here.
+        journals: what runs hold or have left.
+    """
+
+    devices: tuple[DeviceStatus, ...]
+    unavailable: dict[str, str]
+    journals: tuple[JournalStatus, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return asdict(self)
+
+
+def power_status(settings: ActuatorSettings, actuators: Sequence[str] = _ACTUATORS) -> PowerStatus:
+    """Look at every actuator and every journal."""
+    devices: list[DeviceStatus] = []
+    unavailable: dict[str, str] = {}
+    for name in actuators:
+        try:
+            with contextlib.closing(open_actuator(name, settings)) as actuator:
+                devices += _described(actuator)
+        except (ConfigError, DeviceLostError) as error:
+            unavailable[name] = str(error).partition(": ")[2] or str(error)
+    return PowerStatus(devices=tuple(devices), unavailable=unavailable, journals=tuple(journals()))
+
+
+def journals() -> list[JournalStatus]:
+    """Return what runs hold or have left behind, by setting."""
+    return [status for slot in _slots() if (status := _looked_at(slot)) is not None]
+
+
+def restore_left_behind() -> list[str]:
+    """Put back what killed runs have left, where no living run holds the setting; return what was done.
+
+    Raises:
+        OverwinterError: a setting cannot be put back.
+    """
+    told: list[str] = []
+    for slot in _slots():
+        try:
+            with slot.mutex():
+                journal = slot.journal()
+                if journal is None or slot.living():
+                    continue
+                notes = slot.restore(perform)
+        except OSError as error:
+            raise OverwinterError(f"{Path(slot.folder).name} cannot be put back: {error}. Are you root?") from error
+        told += notes or [f"{journal.get('device')} is back at {journal.get('previous'):g}"]
+    return told
+
+
+def _described(actuator: Actuator) -> list[DeviceStatus]:
+    permission = actuator.permission()
+    unit = "W" if actuator.quantity == "power_w" else "MHz"
+    return [
+        DeviceStatus(
+            actuator=actuator.name,
+            device=device,
+            unit=unit,
+            **asdict(actuator.limits(device)),
+            enforced=actuator.enforced(device),
+            may_set=permission.granted,
+            who=permission.who,
+        )
+        for device in actuator.devices()
+    ]
+
+
+def _slots() -> list[Slot]:
+    folder = known_state_folder()
+    if folder is None:
+        return []
+    return [Slot(str(each)) for each in sorted(folder.iterdir()) if (each / "mutex").exists()]
+
+
+def _looked_at(slot: Slot) -> JournalStatus | None:
+    with slot.mutex():
+        journal, living = slot.journal() or {}, slot.living()
+    if not journal and not living:
+        return None
+    left = "left behind" if journal.get("boot_id") == boot_id() else "stale"
+    return JournalStatus(
+        setting=Path(slot.folder).name,
+        device=journal.get("device"),
+        previous=journal.get("previous"),
+        ours=journal["ours"][-1] if journal.get("ours") else None,
+        holders=tuple(int(each["pid"]) for each in living if "pid" in each),
+        state="held" if living else left,
+    )

@@ -1,0 +1,123 @@
+"""From the configuration to a loop: the actuator, and the fall-back without the right to set limits."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from overwinter.errors import ConfigError
+from overwinter.power.actuators import DeniedError
+from overwinter.power.control_observing import Sources
+from overwinter.power.control_opening import duty_devices, open_control
+from overwinter.power.interface import Decision, Observation
+
+_HARDWARE: Any = SimpleNamespace(cpu_tdp_w=100.0, cpu_threads=10, cpu_w_per_thread=6.0, cpu_idle_fraction=0.2)
+
+
+@dataclasses.dataclass
+class _Power:
+    policy: str = "fixed"
+    actuator: str = "nvml"
+    on_denied: str = "fail"
+    interval_s: float = 5.0
+    share_device: str = "refuse"
+
+
+class _Fixed:
+    """Half of each device's highest limit."""
+
+    def decide(self, observation: Observation) -> Decision:
+        return Decision(limits_w={device.name: device.max_w / 2 for device in observation.devices}, clock_mhz=1200)
+
+
+def _control(power: Any, warnings: list[str], root: Path, energy_j: Any = None) -> Any:
+    energy: Any = SimpleNamespace(rapl_root=str(root))
+    sources = Sources(energy_j=energy_j or (lambda: {"gpu:0": 5.0, "cpu": 1.0, "ram": 1.0}))
+    return open_control(power, _Fixed(), energy=energy, hardware=_HARDWARE, sources=sources, warn=warnings.append)
+
+
+def test_limits_and_clocks_are_set_and_put_back(
+    gpus: Any, state: Path, warnings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("overwinter.power.actuators.nvml.may_administer", lambda: True)
+    with _control(_Power(), warnings, tmp_path) as control:
+        assert gpus.device(0).limit_mw == gpus.device(1).limit_mw == 350_000
+        assert gpus.device(0).locked_clock_mhz == 1200
+        assert control.record().power_policy == "fixed"
+    assert gpus.device(0).limit_mw == gpus.device(1).limit_mw == 650_000
+    assert gpus.device(0).locked_clock_mhz == 0
+
+
+@pytest.mark.parametrize("known_before", [True, False])
+def test_without_the_right_and_on_denied_fail(
+    gpus: Any, state: Path, warnings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known_before: bool
+) -> None:
+    gpus.state.may_set = 0
+    monkeypatch.setattr("overwinter.power.actuators.nvml.may_administer", lambda: not known_before)
+    with pytest.raises(DeniedError, match=r"(?s)zeusd.*power\.on_denied"):
+        _control(_Power(), warnings, tmp_path).start()
+
+
+@pytest.mark.parametrize("known_before", [True, False])
+def test_without_the_right_and_on_denied_duty_cycle(
+    gpus: Any, state: Path, warnings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known_before: bool
+) -> None:
+    gpus.state.may_set = 0
+    monkeypatch.setattr("overwinter.power.actuators.nvml.may_administer", lambda: not known_before)
+    began_s = time.monotonic()
+
+    def energy_j() -> dict[str, float]:
+        return {"gpu:0": 500.0 * (time.monotonic() - began_s - control_paused())}
+
+    def control_paused() -> float:
+        return float(control.record().paused_s)
+
+    control = _control(_Power(on_denied="duty_cycle"), warnings, tmp_path, lambda: {"gpu:0": 0.0})
+    control._sources = Sources(energy_j=energy_j)
+    with control:
+        record = control.record()
+        assert record.actuator == "duty_cycle"
+        assert "saves no energy" in record.note
+        control.step(1, 10)
+    assert gpus.device(0).limit_mw == 650_000
+    assert any("power.on_denied=duty_cycle" in line for line in warnings)
+
+
+def test_without_the_right_and_on_denied_ignore(
+    gpus: Any, state: Path, warnings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("overwinter.power.actuators.nvml.may_administer", lambda: False)
+    with _control(_Power(on_denied="ignore"), warnings, tmp_path) as control:
+        assert control.record().actuator is None
+    assert any("Nothing is capped" in line for line in warnings)
+
+
+def test_machine_where_nothing_takes_a_limit(
+    warnings: list[str], state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("overwinter.power.actuators.nvml.library_present", lambda: False)
+    with pytest.raises(DeniedError, match="nothing here takes a power limit"):
+        _control(_Power(actuator="auto"), warnings, tmp_path)
+    with _control(_Power(actuator="auto", on_denied="duty_cycle"), warnings, tmp_path, lambda: {"cpu": 1.0}) as control:
+        assert control.record().actuator == "duty_cycle"
+
+
+def test_actuators_that_cannot_be_used(gpus: Any, warnings: list[str], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'nvml'"):
+        _control(_Power(actuator="nvlm", on_denied="ignore"), warnings, tmp_path)
+    with pytest.raises(ConfigError, match="takes no power limits"):
+        _control(_Power(actuator="nvml_clocks"), warnings, tmp_path)
+
+
+def test_duty_cycle_holds_gpus_else_the_cpu(gpus: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert set(duty_devices(["gpu:0", "cpu", "ram"], _HARDWARE)) == {"gpu:0"}
+    monkeypatch.setattr("overwinter.energy.machine.allowed_threads", lambda: 1.0)
+    cpu = duty_devices(["cpu", "ram"], _HARDWARE)["cpu"]
+    assert (cpu.maximum, cpu.minimum) == (pytest.approx(10), pytest.approx(2.1))
+    packages = duty_devices(["cpu:package-0", "cpu:package-1"], _HARDWARE)
+    assert packages["cpu:package-1"].maximum == pytest.approx(5)

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import copy
+import json
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from overwinter.errors import IntegrityError
+from overwinter.serving.sleep import open_policy
+from overwinter.serving.sleep.learned import FACTORS, _Losses
+from overwinter.serving.sleep.requests import read_arrivals
+from overwinter.serving.sleep.simulation import best_fixed, optimum_j, replay, replay_fixed
+
+
+def arrivals(gaps_s):
+    return np.cumsum([0.0, *gaps_s])
+
+
+def exponential(mean_s, count, seed=0):
+    return np.random.default_rng(seed).exponential(mean_s, count).tolist()
+
+
+def test_rare_requests_teach_it_to_sleep_at_once(ladder):
+    times_s = arrivals(exponential(10 * ladder.break_even_s, 3000))
+    outcome = replay(times_s, open_policy("learned", ladder), ladder)
+    assert np.median(outcome.timeouts_s[1000:]) <= 0.1 * ladder.break_even_s
+    assert outcome.energy_j <= 1.01 * best_fixed(times_s, ladder).energy_j
+
+
+def test_frequent_requests_teach_it_to_stay(ladder):
+    times_s = arrivals(exponential(ladder.break_even_s / 4, 3000))
+    outcome = replay(times_s, open_policy("learned", ladder), ladder)
+    assert outcome.energy_j <= 1.01 * best_fixed(times_s, ladder).energy_j
+    assert outcome.energy_j < 0.99 * replay_fixed(times_s, ladder.break_even_s / 4, ladder).energy_j
+
+
+def test_quiet_and_busy_times_get_time_outs_of_their_own(ladder):
+    unit_s = ladder.break_even_s
+    gaps_s = [gap for turn in range(20) for gap in exponential((8, 0.125)[turn % 2] * unit_s, 300, seed=turn)]
+    times_s = arrivals(gaps_s)
+    outcome = replay(times_s, open_policy("learned", ladder), ladder)
+    assert outcome.energy_j < 0.99 * best_fixed(times_s, ladder).energy_j  # no single time-out can do both
+
+
+@given(st.floats(0, 1e4), st.sampled_from(range(len(FACTORS))))
+def test_the_losses_are_what_following_a_candidate_costs(two_rungs, idle_s, candidate):
+    ladder = two_rungs()
+    timeout_s = FACTORS[candidate] * ladder.break_even_s
+    times_s = np.array([0.0, idle_s])
+    cost_j = replay_fixed(times_s, timeout_s, ladder).energy_j - ladder.rungs[-1].power_w * idle_s
+    assert _Losses(ladder).of(idle_s)[candidate] == pytest.approx(cost_j, abs=1e-6, rel=1e-9)
+
+
+def test_the_losses_follow_every_rung_of_a_deep_ladder(deep_ladder):
+    losses_j = _Losses(deep_ladder).of(100.0)  # break-even at 1, 5 and 30 s; 20 W on the lowest rung
+    assert losses_j[FACTORS.index(1)] == pytest.approx(1 * 80 + 4 * 40 + 25 * 30 + 990)
+    assert losses_j[FACTORS.index(0)] == pytest.approx(990)
+    assert losses_j[-1] == pytest.approx(100 * 80)
+
+
+@given(st.lists(st.floats(0, 100), min_size=80, max_size=120), st.integers(0, 79))
+def test_a_policy_restored_halfway_decides_as_if_it_had_never_slept(two_rungs, gaps_s, cut):
+    ladder, times_s = two_rungs(), arrivals(gaps_s)
+    whole = open_policy("learned", ladder)
+    first = open_policy("learned", ladder)
+    expected = replay(times_s, whole, ladder).timeouts_s
+    before = replay(times_s[: cut + 1], first, ladder).timeouts_s
+    second = open_policy("learned", ladder)
+    second.restore(json.loads(json.dumps(first.state())))
+    after = replay(times_s[cut:], second, ladder).timeouts_s
+    assert np.array_equal(np.concatenate([before, after]), expected)
+    assert second.state() == whole.state()
+
+
+def damaged(state):
+    """Every way of leaving out or spoiling one entry."""
+    for key in state:
+        yield {name: value for name, value in state.items() if name != key}
+        for wrong in (None, "x", -1.5, [], [float("nan")] * 2, {"weight": float("inf"), "losses_j": []}):
+            if key != "contexts" or wrong != []:
+                yield {**copy.deepcopy(state), key: wrong}
+
+
+def test_a_damaged_state_is_refused_and_nothing_of_it_is_used(ladder):
+    policy = open_policy("learned", ladder)
+    replay(arrivals(exponential(5, 100)), policy, ladder)
+    good = policy.state()
+    for bad in damaged(good):
+        with pytest.raises(IntegrityError, match="learns afresh"):
+            policy.restore(bad)
+        assert policy.state() == good
+
+
+def test_a_state_stays_small(ladder):
+    policy = open_policy("learned", ladder)
+    rng = random.Random(0)
+    replay(arrivals([10 ** rng.uniform(-4, 5) for _ in range(20_000)]), policy, ladder)
+    assert len(json.dumps(policy.state())) < 150_000
+
+
+@pytest.mark.parametrize("name", ["azure_llm_2023_conv", "twitter_ups"])
+def test_it_comes_near_the_optimum_on_recorded_requests(two_rungs, requests_folder, name):
+    times_s = read_arrivals(requests_folder / f"{name}.csv", seed=0)[:30_000]
+    for wake_s in (1.0, 30.0):
+        ladder = two_rungs(wake_s)
+        spent_j = replay(times_s, open_policy("learned", ladder), ladder).energy_j
+        assert spent_j <= 1.005 * best_fixed(times_s, ladder).energy_j
+        assert spent_j <= 1.05 * optimum_j(times_s, ladder)
