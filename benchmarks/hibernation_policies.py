@@ -150,10 +150,11 @@ def show(traces: list[dict[str, Any]], summaries: dict[str, Any], curve: list[di
     console.print(table)
     for seed, summary in summaries.items():
         mean, worst = summary["mean"], summary["worst"]
+        excess = 100 * (summary["learned_over_best_fixed_worst"] - 1)
         console.print(
             f"seed {seed}: break_even mean {mean['break_even']:.4f}, worst {worst['break_even']:.4f}; "
             f"learned mean {mean['learned']:.4f}, worst {worst['learned']:.4f}, at most "
-            f"{100 * (summary['learned_over_best_fixed_worst'] - 1):+.2f} % against the best fixed; met: {meets(summary)}"
+            f"{excess:+.2f} % against the best fixed; met: {meets(summary)}"
         )
     table = Table(
         "wake", "limit p95", "added p95", "joules", "never asleep", title=f"{CURVE_FILE}, learned, under a limit"

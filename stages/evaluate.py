@@ -1,7 +1,7 @@
 """Evaluate: measure every form on every runtime, side by side, and choose the one that will be served.
 
 Reads the models of train (dense), sparsify and quantize, and the test split, which no earlier stage has seen.
-Leaves `outputs/evaluate/chosen.json`; the figures are in metrics.json.
+Leaves `outputs/evaluate/chosen.json`, and comparison.json with every form at every batch size.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ def main(stage: ow.pipeline.Stage) -> None:
     choice = ow.evaluation.choose(options, max_quality_loss=settings.max_quality_loss)
     stage.say(ow.evaluation.verdict(candidates, choice, batch_size))
     write_json(stage.out("chosen.json"), {"form": choice.chosen.form, "runtime": choice.chosen.runtime})
+    write_json(stage.out("comparison.json"), ow.evaluation.comparison(candidates))
     stage.save_metrics(ow.evaluation.report(candidates, choice, batch_size))
 
 

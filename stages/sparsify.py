@@ -6,6 +6,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 import overwinter as ow
+from overwinter.files import write_json
 
 
 def main(stage: ow.pipeline.Stage) -> None:
@@ -31,6 +32,7 @@ def main(stage: ow.pipeline.Stage) -> None:
         input_shape=dense["input_shape"],
         lineage=stage.lineage(),
     )
+    write_json(stage.out("layers.json"), report.to_json())
     score = ow.training.evaluate(model, *ow.data.tensors(validation))
     stage.save_metrics(
         {
@@ -41,7 +43,6 @@ def main(stage: ow.pipeline.Stage) -> None:
             "parameters_dense": dense["parameters"],
             "size_bytes": ow.models.stored_bytes(saved),
             "sparsity": saved["sparsity"],
-            "report": report.to_json(),
         }
     )
 

@@ -33,7 +33,9 @@ def test_it_loads_nothing_heavy(code):
 
 
 def test_a_stage_program_refuses_a_wrong_setting_before_it_loads_torch():
-    program = "import runpy, sys; sys.argv[1:] = ['train.epochs=0']; runpy.run_path('stages/train.py', run_name='__main__')"
+    program = (
+        "import runpy, sys; sys.argv[1:] = ['train.epochs=0']; runpy.run_path('stages/train.py', run_name='__main__')"
+    )
     check = f"try:\n    {program}\nexcept SystemExit as end:\n    print(end.code, 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout == "2 False\n"

@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from overwinter.errors import EXIT_FAILED, OverwinterError
+from overwinter.errors import EXIT_DONE, EXIT_FAILED, OverwinterError
 from overwinter.files import write_error
 
 EXIT_INTERRUPTED = 130
@@ -25,6 +25,8 @@ def guarded(program: Callable[[], int]) -> int:
         return EXIT_FAILED
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 -- the edge: a message, not a traceback
         message, exit_code = explained(error)
+        if exit_code == EXIT_DONE:
+            return exit_code
         if os.environ.get("OVERWINTER_DEBUG"):
             traceback.print_exc()
         print(f"overwinter: {message}", file=sys.stderr, flush=True)

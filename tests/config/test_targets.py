@@ -24,13 +24,14 @@ def test_an_untrusted_target_is_refused_before_anything_is_imported(target):
         ({}, "_target_ is missing"),
         ({"_target_": "fractions.Fractoin"}, "Did you mean 'Fraction'"),
         ({"_target_": "fractions.math"}, "not a class or a function"),
+        ({"_target_": "builtins.type"}, "is built in"),
         ({"_target_": "no_such_package.Net"}, "no module 'no_such_package'"),
         ({"_target_": "fractions.Fraction", "numeratr": 1}, "unexpected keyword argument 'numeratr'"),
     ],
 )
 def test_a_target_that_cannot_be_used_says_why(node, message):
     with pytest.raises(ConfigError, match=message):
-        instantiate(node, trusted=["fractions", "no_such_package"])
+        instantiate(node, trusted=["fractions", "builtins", "no_such_package"])
 
 
 def test_a_missing_dependency_of_the_users_own_module_is_not_hidden(tmp_path, monkeypatch):

@@ -76,3 +76,27 @@ def test_the_ledger_keeps_a_refused_gate(space):
     space.run(TIGHT, check=False)
     answer = json.loads(space("overwinter", "ledger", "--json", "--status", "refused").stdout)
     assert [record["stage"] for record in answer["executions"]] == ["gate-train"]
+
+
+def test_a_run_that_may_degrade_falls_back_and_says_so(space):
+    limit_j = 3 * space.json("sparsify/energy.json")["energy_j"]
+    dear = ("sparsify.fit.epochs=100", "sparsify.fit.patience_epochs=0", f"budget.stages.sparsify={limit_j} J")
+    done = space.run(*dear, "budget.mode=degrade", "budget.degrade=['sparsify.fit.epochs=1']")
+    assert "degrading: sparsify.fit.epochs=1" in done.stderr
+    assert "epochs: 1\n" in (space.root / "params.yaml").read_text()
+    assert space.json("sparsify/energy.json")["energy_j"] < limit_j
+    ledger = json.loads(space("overwinter", "ledger", "--json", "--stage", "degrade").stdout)["executions"]
+    assert [record["metrics"]["overrides"] for record in ledger] == ["sparsify.fit.epochs=1"]
+
+
+def test_a_probe_forecasts_what_has_no_history_and_its_work_is_not_lost(space, quick):
+    (space.root / ".overwinter" / "ledger.sqlite").unlink()
+    longer = (*quick, "train.epochs=30", "train.patience_epochs=0")
+    plan = ("overwinter", "plan", "--json", *longer)
+    assert json.loads(space(*plan).stdout)["forecasts"]["train"]["basis"] == "unknown"
+    expected = json.loads(space(*plan, "--probe", "1.5").stdout)["forecasts"]["train"]
+    assert expected["basis"] == "probe"
+    space("overwinter", "run", *longer)
+    energy = space.json("train/energy.json")
+    assert energy["resumed_j"] > 0
+    assert expected["energy_j"]["low"] / 2 < energy["energy_j"] < expected["energy_j"]["high"] * 2

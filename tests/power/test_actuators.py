@@ -362,7 +362,7 @@ def test_duty_cycle_holds_the_average(busy_w: float, idle_share: float, cap_shar
         duty.at_step()
     average_w = work.energy_j / work.now_s
     # What one step draws before it can be looked at cannot be held.
-    assert average_w <= cap_w * 1.01 + busy_w * max(step_s, 0.06) / work.now_s
+    assert average_w <= cap_w * 1.01 + busy_w * max(step_s, 0.3) / work.now_s
     assert average_w >= min(cap_w, busy_w) * 0.93
     if cap_w > busy_w:
         assert duty.paused_s == 0

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
+from overwinter.carbon.provider import Point
 from overwinter.errors import ConfigError
 from overwinter.power.actuators import DeniedError
 from overwinter.power.actuators.simulated import SimulatedLimit
 from overwinter.power.control import PowerControl, nonsense
-from overwinter.power.control_observing import Job, Sources, WorkMeter, common_limit_w
+from overwinter.power.control_observing import Job, Sources, WorkMeter, common_limit_w, forecast_series
 from overwinter.power.guard import Guard
 from overwinter.power.interface import Decision, Observation, Series
 
@@ -312,6 +313,19 @@ def test_cap_that_binds_and_cap_that_does_not(loop: Any, limit_file: Path, world
     assert control.close().cap_bound_fraction == pytest.approx(6 / 8)
 
 
+@pytest.mark.parametrize(("power_w", "told"), [(120, 1), (199, 0)])
+def test_cap_that_hardly_ever_binds_is_told(
+    loop: Any, world: _World, warnings: list[str], power_w: float, told: int
+) -> None:
+    control = loop(_Policy(Decision(limits_w={"toy": 200.0})), interval_s=1000)
+    for _ in range(40):
+        control.tick()
+        world.forward(1, power_w=power_w)
+    record = control.close()
+    assert len(_said(warnings, "draws less than the limit")) == told
+    assert len([line for line in record.warnings if "draws less" in line]) == told
+
+
 def _without_right(limit_file: Path) -> None:
     (limit_file.parent / "denied").touch()
 
@@ -404,3 +418,20 @@ def test_a_stretch_under_a_limit_begins_after_it_has_settled() -> None:
     (point,) = meter.points()
     assert point.power_w == pytest.approx(100)
     assert meter.since_decision()[0] == pytest.approx(200)
+
+
+def _points(*told: tuple[float, float]) -> list[Point]:
+    return [Point(time_utc=_NOON + timedelta(minutes=minute), g_per_kwh=value) for minute, value in told]
+
+
+def test_a_forecast_becomes_even_steps_from_now_on() -> None:
+    points = _points((-60, 1), (-30, 2), (0, 3), (30, 4), (90, 5), (120, 6))
+    series = forecast_series(points, _NOON + timedelta(minutes=10))
+    assert series is not None
+    assert (series.start_utc, series.step_s) == (_NOON, 1800)
+    assert series.values == (3, 4, 4, 5, 6)
+
+
+def test_a_forecast_of_one_point_is_none() -> None:
+    assert forecast_series([], _NOON) is None
+    assert forecast_series(_points((-60, 1), (0, 2)), _NOON + timedelta(minutes=5)) is None

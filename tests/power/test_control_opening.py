@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from overwinter.carbon.provider import Point
 from overwinter.errors import ConfigError
 from overwinter.power.actuators import DeniedError
 from overwinter.power.control_observing import Sources
-from overwinter.power.control_opening import duty_devices, open_control
-from overwinter.power.interface import Decision, Observation
+from overwinter.power.control_opening import duty_devices, open_control, sources_of
+from overwinter.power.interface import Decision, Observation, Series
 
 _HARDWARE: Any = SimpleNamespace(cpu_tdp_w=100.0, cpu_threads=10, cpu_w_per_thread=6.0, cpu_idle_fraction=0.2)
 
@@ -51,6 +53,17 @@ def test_limits_and_clocks_are_set_and_put_back(
         assert control.record().power_policy == "fixed"
     assert gpus.device(0).limit_mw == gpus.device(1).limit_mw == 650_000
     assert gpus.device(0).locked_clock_mhz == 0
+
+
+def test_only_the_first_rank_of_a_node_sets_limits(
+    gpus: Any, state: Path, warnings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("overwinter.power.actuators.nvml.may_administer", lambda: True)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with _control(_Power(), warnings, tmp_path) as control:
+        assert gpus.device(0).limit_mw == 650_000
+        assert control.record().actuator is None
+    assert warnings == []
 
 
 @pytest.mark.parametrize("known_before", [True, False])
@@ -121,3 +134,19 @@ def test_duty_cycle_holds_gpus_else_the_cpu(gpus: Any, monkeypatch: pytest.Monke
     assert (cpu.maximum, cpu.minimum) == (pytest.approx(10), pytest.approx(2.1))
     packages = duty_devices(["cpu:package-0", "cpu:package-1"], _HARDWARE)
     assert packages["cpu:package-1"].maximum == pytest.approx(5)
+
+
+def test_sources_of_a_meter_and_an_intensity_source() -> None:
+    parts = [SimpleNamespace(device="cpu", energy_j=5.0), SimpleNamespace(device="cpu", energy_j=2.0)]
+    meter: Any = SimpleNamespace(read=lambda: SimpleNamespace(components=parts))
+    noon = datetime(2026, 6, 1, 12, tzinfo=UTC)
+    points = [Point(time_utc=noon + timedelta(hours=hour), g_per_kwh=100.0 + hour) for hour in range(3)]
+    constant: Any = SimpleNamespace(at=lambda time_utc: SimpleNamespace(g_per_kwh=42.0))
+    live: Any = SimpleNamespace(at=constant.at, forecast=lambda time_utc: points)
+    assert sources_of(meter, constant).intensity_forecast is None
+    sources = sources_of(meter, live, remaining=lambda: (1.0, None))
+    assert sources.energy_j() == {"cpu": 7.0}
+    assert sources.intensity_g_per_kwh is not None
+    assert sources.intensity_g_per_kwh(noon) == 42
+    assert sources.intensity_forecast is not None
+    assert sources.intensity_forecast(noon) == Series(start_utc=noon, step_s=3600, values=(100, 101, 102))

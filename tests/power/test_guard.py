@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,13 @@ with Guard(open_actuator("nvml", ActuatorSettings()), share=share, warn=print) a
         if os.fork() == 0:
             time.sleep(3)
             os._exit(0)
+    if how == "fork-exit":
+        import os
+        child = os.fork()
+        if child == 0:
+            sys.exit(0)
+        os.waitpid(child, 0)
+        print("child ended", flush=True)
     for _ in range(3000):
         time.sleep(0.01)
         if share:
@@ -207,15 +215,46 @@ def test_device_that_vanishes_is_an_error_and_the_others_go_back(gpus: Any, stat
     assert (state / _KEY / "journal.json").exists()
 
 
-def test_closing_twice_and_in_a_forked_child_is_harmless(gpus: Any, state: Path, warnings: list[str]) -> None:
+def test_closing_twice_is_harmless(gpus: Any, state: Path, warnings: list[str]) -> None:
     guard = _guard(warnings).open()
     guard.apply("gpu:0", 300)
-    child = subprocess.run(["true"], check=True)
-    assert child.returncode == 0
     guard.close()
     gpus.device(0).limit_mw = 500_000
     guard.close()
     assert gpus.device(0).limit_mw == 500_000
+
+
+def test_driver_that_hangs_does_not_hold_up_the_end(
+    gpus: Any, state: Path, warnings: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("overwinter.power.guard._PATIENCE_S", 0.2)
+    guard = _guard(warnings).open()
+    guard.apply("gpu:0", 300)
+    hangs, goes_on = threading.Event(), threading.Event()
+
+    def hang(device: str, value: float) -> None:
+        hangs.set()
+        goes_on.wait(10)
+
+    monkeypatch.setattr(guard.actuator, "apply", hang)
+    thread = threading.Thread(target=guard.apply, args=("gpu:0", 310))
+    thread.start()
+    hangs.wait(10)
+    guard.close()
+    assert any("driver hangs" in line for line in warnings)
+    goes_on.set()
+    thread.join()
+    guard.close()
+    assert gpus.device(0).limit_mw == 650_000
+
+
+def test_forked_child_that_ends_leaves_the_limit(gpus: Any, state: Path) -> None:
+    process = _started("fork-exit")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "child ended\n"
+    assert gpus.device(0).limit_mw == 300_000
+    process.terminate()
+    _ended(process)
 
 
 @pytest.mark.parametrize("how", ["return", "raise"])

@@ -42,6 +42,7 @@ struct device {
     uint64_t energy_mj;    /* the counter, where `frozen` */
     uint64_t frozen;       /* 0: the counter runs by the clock, at the power drawn */
     uint64_t ignores_limit; /* accepts a limit and does not keep it */
+    uint64_t counted_ns, counted_nj; /* the running counter: when it was last read, and what it had counted */
 };
 
 struct machine {
@@ -90,6 +91,13 @@ static uint64_t drawn(const struct device *device) {
     if (device->locked_clock_mhz && device->max_clock_mhz)
         demand = device->idle_mw + (demand - device->idle_mw) * device->locked_clock_mhz / device->max_clock_mhz;
     return demand < enforced(device) ? demand : enforced(device);
+}
+
+/* Bring the counter up to now, at the power that has been drawn since it was last looked at. */
+static void count(struct device *device) {
+    uint64_t now = now_ns(), since = device->counted_ns ? device->counted_ns : machine->start_ns;
+    device->counted_nj += (now - since) / 1000u * drawn(device);
+    device->counted_ns = now;
 }
 
 int nvmlInitWithFlags(unsigned flags) {
@@ -178,8 +186,8 @@ int nvmlDeviceGetMigDeviceHandleByIndex(struct device *device, unsigned index, s
 int nvmlDeviceGetTotalEnergyConsumption(struct device *device, unsigned long long *energy_mj) {
     REQUIRE(device);
     if (!device->has_counter) return NOT_SUPPORTED;
-    *energy_mj = device->frozen ? device->energy_mj
-                                : ENERGY_BASE + (now_ns() - machine->start_ns) / 1000000u * drawn(device) / 1000u;
+    count(device);
+    *energy_mj = device->frozen ? device->energy_mj : ENERGY_BASE + device->counted_nj / 1000000u;
     return SUCCESS;
 }
 int nvmlDeviceGetPowerUsage(struct device *device, unsigned *power_mw) {
@@ -213,6 +221,7 @@ int nvmlDeviceSetPowerManagementLimit(struct device *device, unsigned limit_mw) 
     REQUIRE(device);
     if (!machine->may_set) return NO_PERMISSION;
     if (limit_mw < device->min_mw || limit_mw > device->max_mw) return INVALID_ARGUMENT;
+    count(device);
     device->limit_mw = limit_mw;
     device->sets++;
     return SUCCESS;
@@ -253,6 +262,7 @@ int nvmlDeviceSetGpuLockedClocks(struct device *device, unsigned min_mhz, unsign
     REQUIRE(device);
     if (!machine->may_set) return NO_PERMISSION;
     if (min_mhz > max_mhz || max_mhz > device->max_clock_mhz) return INVALID_ARGUMENT;
+    count(device);
     device->locked_clock_mhz = max_mhz;
     device->sets++;
     return SUCCESS;

@@ -51,6 +51,8 @@ class Device(ctypes.Structure):
                 "energy_mj",
                 "frozen",
                 "ignores_limit",
+                "counted_ns",
+                "counted_nj",
             )
         ),
     ]

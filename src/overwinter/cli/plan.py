@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING
 
 from overwinter.errors import EXIT_DONE, EXIT_REFUSED
 
 if TYPE_CHECKING:
     from overwinter.budget import Forecast, Range
+    from overwinter.config import Project
     from overwinter.pipeline.outlook import Outlook
     from overwinter.pipeline.plan import Plan, PlannedStage
 
@@ -19,6 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the overrides and the output's form."""
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="Hydra overrides")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--probe",
+        type=float,
+        metavar="SECONDS",
+        help="run stages that have no history for so many seconds (this spends energy; their checkpoints are kept)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -29,12 +37,21 @@ def run(arguments: argparse.Namespace) -> int:
 
     project = find_project()
     plan = make_plan(project, arguments.overrides)
-    outlook = look_ahead(plan, project)
+    prober = None
+    if arguments.probe is not None:
+        prober = partial(_probed, project, plan, arguments)
+    outlook = look_ahead(plan, project, prober)
     if arguments.json:
         print(json.dumps(_as_json(plan, outlook), indent=2))
     else:
         _print_table(plan, outlook)
     return EXIT_DONE if outlook.verdict.passed else EXIT_REFUSED
+
+
+def _probed(project: Project, plan: Plan, arguments: argparse.Namespace, stage: str) -> Forecast:
+    from overwinter.pipeline.probe import probe
+
+    return probe(project, plan.config, stage, arguments.overrides, arguments.probe)
 
 
 def _as_json(plan: Plan, outlook: Outlook) -> dict[str, object]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from overwinter.power.guard_status import PowerStatus
 
 _MOST_LIMITS = 50
+_STANDARD_ERROR = 2  # standard output is for the result alone
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +56,9 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _status_lines(status: PowerStatus) -> list[str]:
-    rows = [("device", "set by", "lowest", "highest", "default", "set", "enforced", "may be set by this process")]
+    rows: list[tuple[str, ...]] = [
+        ("device", "set by", "lowest", "highest", "default", "set", "enforced", "may be set by this process")
+    ]
     rows += [
         (
             each.device,
@@ -114,7 +117,7 @@ def _refuse_wrong(arguments: argparse.Namespace, words: Sequence[str]) -> None:
 
 def _run_once(words: Sequence[str]) -> None:
     try:
-        code = subprocess.run(words, stdout=sys.stderr, check=False).returncode
+        code = subprocess.run(words, stdout=_STANDARD_ERROR, check=False).returncode
     except OSError as error:
         raise ConfigError(f"{words[0]}: {error.strerror}. Name a command that can be run.") from None
     if code:

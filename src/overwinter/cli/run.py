@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from overwinter.errors import EXIT_DONE, ConfigError, RefusedError
+from overwinter.errors import EXIT_DONE, EXIT_REFUSED, ConfigError, RefusedError
 
 if TYPE_CHECKING:
     from overwinter.config import Project
+    from overwinter.pipeline.reproduce import Reproduction
     from overwinter.report import StageSummary
 
 
@@ -26,21 +27,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Reproduce the pipeline; return 0, or the exit code of the program that stopped it."""
     if arguments.multirun:
         raise ConfigError("Sweeps (-m) are not there yet. Run the values one by one: stages they share run once.")
-    from rich.console import Console
-
     from overwinter.config import find_project, load_config
-    from overwinter.pipeline.composing import write_composed
-    from overwinter.pipeline.reproduce import reproduce
-    from overwinter.report import progress_for, summarize
+    from overwinter.report import summarize
 
     project = find_project()
-    _refuse_beyond_budget(project, arguments.overrides)
-    write_composed(project, arguments.overrides)
-    progress = progress_for(Console(stderr=True))
-    try:
-        outcome = reproduce(project, progress)
-    finally:
-        progress.close()
+    outcome = _reproduced(project, arguments.overrides)
     rows = summarize(project.outputs, load_config(project).pipeline.stages, outcome.ran)
     if arguments.json:
         print(json.dumps({"run_id": outcome.run_id, "stages": [row.to_json() for row in rows]}, indent=2))
@@ -51,12 +42,69 @@ def run(arguments: argparse.Namespace) -> int:
     return outcome.exit_code
 
 
+def _reproduced(project: Project, overrides: Sequence[str]) -> Reproduction:
+    """Run; where the budget refuses and says how to degrade, recompose with the next fallback and run again.
+
+    Raises:
+        RefusedError: the plan alone is over the budget, and nothing (else) is left to fall back to.
+    """
+    from overwinter.pipeline.degrading import record_fallback
+
+    attempts = _attempts(project, overrides)
+    current = next(attempts)
+    while True:
+        following = None
+        try:
+            outcome = _attempt(project, current)
+            if outcome.exit_code != EXIT_REFUSED or (following := next(attempts, None)) is None:
+                return outcome
+            refusal = outcome.message
+        except RefusedError as error:
+            if (following := next(attempts, None)) is None:
+                raise
+            refusal = str(error)
+        added = " ".join(following[len(overrides) :])
+        print(f"overwinter: {refusal}\noverwinter: degrading: {added}", file=sys.stderr)
+        record_fallback(project, added, refusal)
+        current = following
+
+
+def _attempts(project: Project, overrides: Sequence[str]) -> Iterator[list[str]]:
+    """The overrides asked for; in the mode `degrade`, then those with each fallback."""
+    from overwinter.budget import parse_budget
+    from overwinter.config import compose, validate
+
+    budget = parse_budget(validate(compose(project, overrides)).budget)
+    yield list(overrides)
+    for fallback in budget.fallbacks if budget.mode == "degrade" else ():
+        yield [*overrides, *fallback]
+
+
+def _attempt(project: Project, overrides: Sequence[str]) -> Reproduction:
+    from rich.console import Console
+
+    from overwinter.pipeline.composing import write_composed
+    from overwinter.pipeline.reproduce import reproduce
+    from overwinter.report import progress_for
+
+    _refuse_beyond_budget(project, overrides)
+    write_composed(project, overrides)
+    progress = progress_for(Console(stderr=True))
+    try:
+        return reproduce(project, progress)
+    finally:
+        progress.close()
+
+
 def _refuse_beyond_budget(project: Project, overrides: Sequence[str]) -> None:
     """Plan first: a run that the budget cannot hold is refused before anything is spent or written."""
+    from overwinter.config.checks.data import check_data
     from overwinter.pipeline.outlook import look_ahead
     from overwinter.pipeline.plan import make_plan
 
-    verdict = look_ahead(make_plan(project, overrides), project).verdict
+    plan = make_plan(project, overrides)
+    check_data(plan.config)
+    verdict = look_ahead(plan, project).verdict
     if not verdict.passed:
         raise RefusedError(f"the budget cannot hold this run; nothing was started.\n{verdict.refusal()}")
 

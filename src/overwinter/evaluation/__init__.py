@@ -6,14 +6,14 @@
 - Joules come from a CPU counter where there is one; else they are modelled from CPU-seconds, and say so.
 - `choose` takes the form with the fewest joules per answer within the quality asked for. Overlapping
   intervals count as equal, and then the simpler form wins; a saving is against dense at its best runtime.
-- `report` puts it all into the words of metrics.json.
+- `report` puts it into the words of metrics.json, `comparison` all batch sizes into those of comparison.json.
 """
 
 from overwinter.evaluation.choosing import Choice, Option, choose
 from overwinter.evaluation.comparing import compare_speed, verdict
 from overwinter.evaluation.figures import Figures
 from overwinter.evaluation.quality import measure_quality
-from overwinter.evaluation.reporting import Candidate, report
+from overwinter.evaluation.reporting import Candidate, comparison, report
 
 __all__ = [
     "Candidate",
@@ -22,6 +22,7 @@ __all__ = [
     "Option",
     "choose",
     "compare_speed",
+    "comparison",
     "measure_quality",
     "report",
     "verdict",

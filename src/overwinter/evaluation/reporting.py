@@ -1,4 +1,4 @@
-"""The words of metrics.json."""
+"""The words of metrics.json and comparison.json."""
 
 from __future__ import annotations
 
@@ -48,13 +48,8 @@ class Candidate:
         )
 
     def to_json(self, batch_size: int) -> dict[str, Any]:
-        """Return accuracy, size, the figures at ``batch_size``, and all figures under ``batch``."""
-        return {
-            "accuracy": self.accuracy,
-            "size_bytes": self.size_bytes,
-            **self.figures[batch_size].to_json(),
-            "batch": {str(size): figures.to_json() for size, figures in self.figures.items()},
-        }
+        """Return accuracy, size, and the figures at ``batch_size``."""
+        return {"accuracy": self.accuracy, "size_bytes": self.size_bytes, **self.figures[batch_size].to_json()}
 
 
 def report(candidates: Sequence[Candidate], choice: Choice, batch_size: int) -> dict[str, Any]:
@@ -68,8 +63,8 @@ def report(candidates: Sequence[Candidate], choice: Choice, batch_size: int) -> 
     entries = {candidate.name: candidate.to_json(batch_size) for candidate in candidates}
     dense, chosen = entries[choice.dense.name], entries[choice.chosen.name]
     return {
-        "dense": {"name": choice.dense.name} | _flat(dense),
-        "chosen": {"name": choice.chosen.name} | _flat(chosen),
+        "dense": {"name": choice.dense.name} | dense,
+        "chosen": {"name": choice.chosen.name} | chosen,
         "pays": choice.pays,
         "saving": choice.saving,
         "size_ratio": dense["size_bytes"] / chosen["size_bytes"],
@@ -78,5 +73,8 @@ def report(candidates: Sequence[Candidate], choice: Choice, batch_size: int) -> 
     }
 
 
-def _flat(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in entry.items() if key != "batch"}
+def comparison(candidates: Sequence[Candidate]) -> dict[str, Any]:
+    """Return comparison.json: every candidate at every batch size."""
+    return {
+        candidate.name: {str(size): candidate.to_json(size) for size in candidate.figures} for candidate in candidates
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from overwinter.config import find_project, load_config
+from overwinter.config.checks.data import check_data
 from overwinter.files import write_json
 from overwinter.pipeline.composing import refuse_stale
 from overwinter.pipeline.events import emit
@@ -18,6 +19,8 @@ def run_check() -> int:
     hold_lifeline()
     emit("start", "check")
     project = find_project()
-    refuse_stale(load_config(project), project)
+    config = load_config(project)
+    refuse_stale(config, project)
+    check_data(config)
     write_json(project.outputs / "check" / "check.json", {"params": "valid"})
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from overwinter.budget import Forecast, Range, Verdict, forecast, judge_plan, parse_budget
@@ -32,8 +32,14 @@ class Outlook:
     verdict: Verdict
 
 
-def look_ahead(plan: Plan, project: Project) -> Outlook:
-    """Forecast every stage that would run, and hold the sum against the budget."""
+def look_ahead(plan: Plan, project: Project, probe: Callable[[str], Forecast] | None = None) -> Outlook:
+    """Forecast every stage that would run, and hold the sum against the budget.
+
+    Args:
+        plan: what would run.
+        project: where.
+        probe: asked for a stage that has no history and whose inputs are there; without it, such a stage is unknown.
+    """
     config = plan.config
     runs = {stage.name for stage in plan.stages if stage.runs}
     with Ledger.open(ledger_path(project.root)) as ledger:
@@ -59,6 +65,8 @@ def look_ahead(plan: Plan, project: Project) -> Outlook:
                 work=declared_work(config, stage),
                 host=platform.node(),
             )
+            if forecasts[stage].basis == "unknown" and key is not None and probe is not None:
+                forecasts[stage] = probe(stage)
             if key is not None:
                 spent[stage] = ledger.earlier(stage=stage, configuration_key=key)
     reused = _cost_of_reused(project, [stage for stage in config.pipeline.stages if stage not in runs])

@@ -39,7 +39,8 @@ def _add_resumed(record: dict[str, Any], resumed: Any) -> None:
     fresh_j = record["energy_j"]
     if fresh_j > 0:  # the earlier attempts were metered alike, so their uncertainty is taken as alike
         for name in ("uncertainty_j", "idle_j", "above_idle_j"):
-            record[name] *= 1 + resumed.energy_j / fresh_j
+            if record[name] is not None:
+                record[name] *= 1 + resumed.energy_j / fresh_j
     record["energy_j"] += resumed.energy_j
     record["carbon_g"] += resumed.carbon_g
     record["duration_s"] += resumed.duration_s

@@ -66,7 +66,7 @@ def _stage(name: str, spec: StageSpec, config: Config, *, before: list[str]) -> 
         "cmd": f"python {program}",
         "deps": [_CHECK_OUT, program, *config.pipeline.code, *_data_files(spec, config), *needed, *verdict],
         "params": list(spec.params),
-        "outs": [stage_out(name, out) for out in spec.outs],
+        "outs": [stage_out(name, out) for out in [*spec.outs, *spec.reports]],
         "metrics": [stage_out(name, "metrics.json"), {stage_out(name, "energy.json"): {"cache": False}}],
         "plots": [{stage_out(name, "power.csv"): {"x": "time_s", "y": "power_w", "title": f"{name}: power"}}],
     }

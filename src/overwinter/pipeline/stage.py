@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from overwinter.config import Config
-from overwinter.errors import ConfigError, IntegrityError, OverwinterError, RefusedError
+from overwinter.errors import EXIT_DONE, ConfigError, IntegrityError, OverwinterError, RefusedError
 from overwinter.files import read_json, write_json
 from overwinter.pipeline.events import emit
 from overwinter.pipeline.identity import digest, lineage, tree_digest
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from overwinter.pipeline.watch import Watch
 
 _EVENT_INTERVAL_S = 0.25
+PROBE_S = "OVERWINTER_PROBE_S"  # seconds of steps after which a probed stage stops
 
 
 class Stage:
@@ -50,6 +52,8 @@ class Stage:
         self.resumed: Spent | None = None
         self.guard: StageGuard | None = None
         self._last_event_s = 0.0
+        self._probe_s = float(os.environ[PROBE_S]) if PROBE_S in os.environ else None
+        self._probe_ends_s: float | None = None
         self._metrics: dict[str, Any] = {}
         if self.name not in self.config.pipeline.stages:
             raise ConfigError(f"pipeline.stages does not name {self.name!r}. Add it, then run `overwinter compose`.")
@@ -93,7 +97,8 @@ class Stage:
         self._hold_to_budget(done, total)
         if self.last_progress_s - self._last_event_s >= _EVENT_INTERVAL_S or done >= total:
             self._last_event_s = self.last_progress_s
-            emit("progress", self.name, done=done, total=total, figures=figures)
+            emit("progress", self.name, done=done, total=total, figures=figures, **self._spent())
+        self._end_probe(done, total)
 
     def _hold_to_budget(self, done: float, total: float) -> None:
         if self.guard is None or self._watch is None:
@@ -102,6 +107,21 @@ class Stage:
         report = spent.report
         for warning in self.guard.check(report.energy_j, spent.carbon_g, report.duration_s, done, total):
             self.say(warning)
+
+    def _spent(self) -> dict[str, float]:
+        if self._watch is None:
+            return {}
+        spent = self._watch.latest
+        report = spent.report
+        return {"energy_j": report.energy_j, "carbon_g": spent.carbon_g, "duration_s": report.duration_s}
+
+    def _end_probe(self, done: float, total: float) -> None:
+        """Stop where only a probe was asked for, and its time is over."""
+        if self._probe_s is None:
+            return
+        self._probe_ends_s = self._probe_ends_s or self.last_progress_s + self._probe_s
+        if self.last_progress_s >= self._probe_ends_s and done < total:
+            raise ProbeEndedError(f"{self.name} was probed up to {done:g} of {total:g}.")
 
     def save_metrics(self, metrics: dict[str, Any]) -> None:
         """Write metrics.json: numbers, strings and mappings of them."""
@@ -169,3 +189,9 @@ class Stage:
 
 class InterruptedStageError(OverwinterError):
     """The stage was asked to end (Ctrl-C, SIGTERM) and stopped at a step."""
+
+
+class ProbeEndedError(InterruptedStageError):
+    """Only the beginning of the stage was asked for."""
+
+    exit_code = EXIT_DONE

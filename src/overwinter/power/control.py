@@ -34,6 +34,8 @@ from overwinter.power.interface import Decision, DeviceState, Observation, Power
 _SAMPLE_S = 1.0  # between two looks at whether a cap binds
 _FIRST_S = 2.0  # the work waits so long for the first decision, at most
 _JUMP_S = 30.0  # between the clock on the wall and the one that never jumps
+_ENOUGH_LOOKS = 30  # to say that a cap does not bind
+_SELDOM = 0.05  # share of the capped time
 _NEAR = 0.95  # of its limit: what draws that much is held back by it
 _SHORTEST_REVIEW_S = 0.05
 
@@ -52,6 +54,7 @@ class PowerRecord:
         decisions: how many were made.
         paused_s: what a duty cycle has paused.
         cpu_s: CPU time of the loop's thread.
+        warnings: what was told, each line once.
     """
 
     power_policy: str
@@ -61,6 +64,7 @@ class PowerRecord:
     decisions: int
     paused_s: float
     cpu_s: float
+    warnings: tuple[str, ...]
 
 
 class PowerControl:
@@ -106,7 +110,7 @@ class PowerControl:
         self._meter = WorkMeter()
         self._ranges: dict[str, Limits] = {}
         self._progress: tuple[float, float] | None = None
-        self._told: set[str] = set()
+        self._told: dict[str, None] = {}
         self._seen_s = self._seen_utc_s = math.nan
         self._due_s = -math.inf
         self._capped = self._bound = self._decisions = 0
@@ -153,6 +157,7 @@ class PowerControl:
 
     def close(self) -> PowerRecord:
         """Stop deciding, put every limit back, and return the record; closing again returns it again."""
+        self._tell_idle_cap()
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join(_FIRST_S)  # a policy that hangs is not waited for
@@ -172,10 +177,11 @@ class PowerControl:
             decisions=self._decisions,
             paused_s=actuator.paused_s if isinstance(actuator, DutyCycle) else 0.0,
             cpu_s=self._cpu_s,
+            warnings=tuple(self._told),
         )
 
     def paused_work(self) -> PausedWork:
-        """Return what the process that waits needs to know, once `pause` is set."""
+        """Return what the process that waits needs to know, once `pause` is set; ask before `close`."""
         return PausedWork(
             devices=self._device_states(),
             points=self._meter.points(),
@@ -317,7 +323,7 @@ class PowerControl:
             except OverwinterError as error:
                 self._tell(f"clocks stay as they are: {error}")
         if self._clocks is None:
-            if clock_mhz is not None and self._open_clocks is None:
+            if clock_mhz is not None and self._ranges:
                 self._tell("clocks stay as they are: nothing here takes a clock limit")
             return
         for device in self._clocks.actuator.devices():
@@ -362,6 +368,13 @@ class PowerControl:
                 self._capped += 1
                 self._bound += bound
 
+    def _tell_idle_cap(self) -> None:
+        if self._capped >= _ENOUGH_LOOKS and self._bound < _SELDOM * self._capped:
+            self._tell(
+                f"the cap held the work back {self._bound / self._capped:.0%} of the time: it draws less than the "
+                "limit. A lower limit would bind, or locked clocks (power=static power.clock_mhz=...)"
+            )
+
     # Readings.
 
     def _clock_jumped(self, now_s: float) -> bool:
@@ -404,7 +417,7 @@ class PowerControl:
 
     def _tell(self, text: str) -> None:
         if text not in self._told:
-            self._told.add(text)
+            self._told[text] = None
             self._warn(text)
 
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from overwinter.power.interface import OperatingPoint, Series
 
+if TYPE_CHECKING:
+    from overwinter.carbon.provider import Point
+
 _SETTLING_S = 1.0  # after a change, the device and its counter need a moment
+_SHORTEST_STEP_S = 60.0
 _SHORTEST_S = 2.0  # less under one limit says nothing about it
 
 
@@ -125,3 +131,25 @@ def common_limit_w(limits_w: Iterable[float]) -> float | None:
     """Return the limit that all devices have, if they have the same one."""
     rounded = {round(limit_w, 1) for limit_w in limits_w}
     return rounded.pop() if len(rounded) == 1 else None
+
+
+def forecast_series(points: Sequence[Point], time_utc: datetime) -> Series | None:
+    """Return points in time as a series of even steps that begins with the one that contains ``time_utc``.
+
+    Args:
+        points: in order of time, each holding until the next; gaps are filled with the value before them.
+        time_utc: of the observation.
+
+    Returns:
+        None where fewer than two points are known from then on.
+    """
+    later = [each for each in points if each.time_utc > time_utc]
+    running = [each for each in points if each.time_utc <= time_utc][-1:]
+    known = running + later
+    if len(known) < 2:
+        return None
+    gaps_s = [(after.time_utc - each.time_utc).total_seconds() for each, after in pairwise(known)]
+    step_s = max(min(gaps_s), _SHORTEST_STEP_S)
+    values = [each.g_per_kwh for each, gap_s in zip(known, gaps_s, strict=False) for _ in range(round(gap_s / step_s))]
+    values.append(known[-1].g_per_kwh)
+    return Series(start_utc=known[0].time_utc, step_s=step_s, values=tuple(values))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from overwinter.energy.machine import this_machine, thread_power_w
+from overwinter.energy.ranks import local_rank
 from overwinter.errors import ConfigError, nearest
 from overwinter.power.actuators import (
     Actuator,
@@ -18,36 +21,22 @@ from overwinter.power.actuators import (
     open_actuator,
 )
 from overwinter.power.control import PowerControl
+from overwinter.power.control_observing import Sources, forecast_series
 from overwinter.power.guard import Guard
 
 if TYPE_CHECKING:
+    from overwinter.carbon import IntensitySource
     from overwinter.config.groups.energy import EnergyConfig, HardwareConfig
-    from overwinter.power.control_observing import Job, Sources
-    from overwinter.power.interface import PowerPolicy
+    from overwinter.config.groups.power import CappedPowerConfig
+    from overwinter.energy import EnergyMeter
+    from overwinter.power.control_observing import Job
+    from overwinter.power.interface import PowerPolicy, Series
 
 _ABOVE_IDLE = 1.05  # no pause brings a device below its idle power
 
 
-class CommonSettings(Protocol):
-    """What every option of the group `power/` has.
-
-    Attributes:
-        policy: its name, for the record.
-        actuator: `auto`, or the name of an actuator.
-        on_denied: without the right to set limits: `fail`, `duty_cycle` or `ignore`.
-        interval_s: between two decisions.
-        share_device: `refuse` a second run on a device, or `share` it.
-    """
-
-    policy: str
-    actuator: str
-    on_denied: str
-    interval_s: float
-    share_device: str
-
-
 def open_control(
-    power: CommonSettings,
+    power: CappedPowerConfig,
     policy: PowerPolicy,
     *,
     energy: EnergyConfig,
@@ -70,19 +59,55 @@ def open_control(
     Raises:
         ConfigError: an unknown actuator; with `on_denied: fail`, none that works.
     """
-    settings = actuator_settings(energy, hardware, sources)
-    opening = _Opening(power, settings, warn)
+    # On a node that several ranks share, local rank 0 sets the limits for all of them.
+    leads = local_rank(os.environ) == 0
+    opening = _Opening(power, actuator_settings(energy, hardware, sources), warn)
     return PowerControl(
         policy,
-        opening.guard(),
+        opening.guard() if leads else None,
         sources=sources,
         warn=warn,
         name=power.policy,
         job=job,
         interval_s=power.interval_s,
-        clocks=opening.clocks,
+        clocks=opening.clocks if leads else None,
         on_denied=opening.denied,
     )
+
+
+def sources_of(
+    meter: EnergyMeter,
+    carbon: IntensitySource,
+    *,
+    remaining: Callable[[], tuple[float | None, float | None]] | None = None,
+    price_per_kwh: Callable[[datetime], float | None] | None = None,
+    price_forecast: Callable[[datetime], Series | None] | None = None,
+) -> Sources:
+    """Return the readings of a running meter and an open intensity source, with its forecast where it has one.
+
+    Args:
+        meter: started.
+        carbon: from `overwinter.carbon.open_source`.
+        remaining: what is left of the budget: joules and grams.
+        price_per_kwh: what energy costs at a time.
+        price_forecast: of the price.
+    """
+    ahead = getattr(carbon, "forecast", None)
+    return Sources(
+        energy_j=lambda: _by_device(meter),
+        intensity_g_per_kwh=lambda time_utc: carbon.at(time_utc).g_per_kwh,
+        intensity_forecast=(lambda time_utc: forecast_series(ahead(time_utc), time_utc)) if ahead else None,
+        price_per_kwh=price_per_kwh,
+        price_forecast=price_forecast,
+        remaining=remaining,
+    )
+
+
+def _by_device(meter: EnergyMeter) -> dict[str, float]:
+    drawn_j: dict[str, float] = {}
+    for part in meter.read().components:  # a device whose source failed meanwhile has two
+        drawn_j[part.device] = drawn_j.get(part.device, 0.0) + part.energy_j
+    return drawn_j
 
 
 def actuator_settings(energy: EnergyConfig, hardware: HardwareConfig, sources: Sources) -> ActuatorSettings:
@@ -137,7 +162,7 @@ def _cpu_ranges(names: list[str], hardware: HardwareConfig) -> dict[str, Limits]
 class _Opening:
     """Opens guards, and falls back as `on_denied` says."""
 
-    def __init__(self, power: CommonSettings, settings: ActuatorSettings, warn: Callable[[str], None]) -> None:
+    def __init__(self, power: CappedPowerConfig, settings: ActuatorSettings, warn: Callable[[str], None]) -> None:
         self._power, self._settings, self._warn = power, settings, warn
 
     def guard(self) -> Guard | None:

@@ -35,6 +35,7 @@ from overwinter.power.journal_commands import perform
 from overwinter.power.watchdog_process import Watchdog
 
 STATE_VARIABLE = "OVERWINTER_POWER_STATE"
+_PATIENCE_S = 5.0
 _TOLERANCE = 0.5  # watts or megahertz: drivers round to their own steps
 _KEPT = 2  # of our own settings: a crash may come between journalling one and setting it
 _LOCKS: set[int] = set()  # that say that this process is alive; a forked child must not keep them
@@ -89,7 +90,7 @@ class Guard:
         self._held: dict[str, _Held] = {}
         self._watchdog: Watchdog | None = None
         self._mutex = threading.RLock()
-        self._pid = os.getpid()
+        self._pid, self._closed = os.getpid(), False
 
     def __enter__(self) -> Self:
         return self.open()
@@ -147,16 +148,24 @@ class Guard:
             return enforced
 
     def close(self) -> None:
-        """Put everything back and let the devices go; does nothing in a forked child, or a second time."""
-        if os.getpid() != self._pid:
+        """Put everything back, let the devices go and close the actuator.
+
+        Does nothing in a forked child, or a second time.
+        """
+        if os.getpid() != self._pid or self._closed:
             return
-        with self._mutex:
+        if not self._mutex.acquire(timeout=_PATIENCE_S):
+            self._warn("A driver hangs; the limits will be put back when this process has ended.")
+            return  # the watchdog, which nobody has dismissed, does it
+        try:
+            self._closed = True
             kept = [device for device, held in self._held.items() if not self._let_go(device, held)]
-            self._held = {}
             if self._watchdog is not None:
                 (self._watchdog.leave if kept else self._watchdog.dismiss)()
-            self._watchdog = None
+            self.actuator.close()
             atexit.unregister(self.close)
+        finally:
+            self._mutex.release()
 
     # Taking.
 

@@ -10,7 +10,7 @@ unlike a process id, it means the same in every container that shares the folder
 watchdog uses this module too.
 """
 
-# ruff: noqa: PTH108, PTH118, PTH123, PTH208 -- pathlib doubles the watchdog's start
+# ruff: noqa: PTH108, PTH118, PTH123 -- pathlib doubles the watchdog's start
 
 from __future__ import annotations
 

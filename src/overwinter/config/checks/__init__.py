@@ -1,10 +1,13 @@
-"""What a type cannot say: ranges, choices, units, files that must be there. One module per concern, no torch."""
+"""What a type cannot say: ranges, choices, units. One module per concern, no torch.
+
+Whether the data is there (`data.check_data`) is asked apart, by what is about to run: a configuration can be composed
+on another machine than it runs on.
+"""
 
 from __future__ import annotations
 
 from overwinter.config.checks.budget import check_budget
 from overwinter.config.checks.carbon import check_live_carbon
-from overwinter.config.checks.data import check_data
 from overwinter.config.checks.energy import check_carbon, check_energy, check_hardware
 from overwinter.config.checks.evaluation import check_evaluate, check_hibernate
 from overwinter.config.checks.pipeline import check_pipeline
@@ -23,7 +26,6 @@ def check_config(config: Config) -> None:
         ConfigError: the first value that cannot be used, with its key, and what is allowed.
     """
     check_pipeline(config)
-    check_data(config)
     check_train(config)
     check_sparsify(config)
     check_quantize(config)

@@ -133,18 +133,6 @@ def _carbon_schema(node: Mapping[str, Any]) -> type[CarbonConfig]:
     return schema
 
 
-def _by_name(group: str, key: str, node: Mapping[str, Any], built_in: dict[str, Any]) -> Any:
-    """The schema of the option that ``node`` names; third parties add theirs as entry points `GROUP.NAME`."""
-    name = node.get(key)
-    if name in built_in:
-        return built_in[name]
-    added = {point.name: point for point in entry_points(group="overwinter.schemas")}
-    if (point := added.get(f"{group}.{name}")) is not None:
-        return point.load()
-    known = [*built_in, *(each.removeprefix(f"{group}.") for each in added if each.startswith(f"{group}."))]
-    raise ConfigError(f"{group}.{key}={name!r} is unknown. Known: {', '.join(known)}.{nearest(str(name), known)}")
-
-
 def _power_schema(node: Mapping[str, Any]) -> type[PowerConfig]:
     built_in = {
         "none": PowerConfig,
@@ -155,7 +143,20 @@ def _power_schema(node: Mapping[str, Any]) -> type[PowerConfig]:
         "carbon_aware": CarbonAwarePowerConfig,
         "price_aware": PriceAwarePowerConfig,
     }
-    return _by_name("power", "policy", node, built_in)
+    schema: type[PowerConfig] = _by_name("power", "policy", node, built_in)
+    return schema
+
+
+def _by_name(group: str, key: str, node: Mapping[str, Any], built_in: dict[str, Any]) -> Any:
+    """The schema of the option that ``node`` names; third parties add theirs as entry points `GROUP.NAME`."""
+    name = node.get(key)
+    if name in built_in:
+        return built_in[name]
+    added = {point.name: point for point in entry_points(group="overwinter.schemas")}
+    if (point := added.get(f"{group}.{name}")) is not None:
+        return point.load()
+    known = [*built_in, *(each.removeprefix(f"{group}.") for each in added if each.startswith(f"{group}."))]
+    raise ConfigError(f"{group}.{key}={name!r} is unknown. Known: {', '.join(known)}.{nearest(str(name), known)}")
 
 
 # Groups whose keys depend on the option that was picked.

@@ -15,11 +15,13 @@ class StageSpec:
         needs: earlier stages whose outputs it reads.
         params: configuration groups and keys on which its result depends.
         outs: what it leaves in `outputs/<stage>/`, beside metrics.json, energy.json and power.csv.
+        reports: further files it leaves, on which no stage depends.
     """
 
     needs: list[str] = MISSING
     params: list[str] = MISSING
     outs: list[str] = field(default_factory=lambda: ["model"])
+    reports: list[str] = field(default_factory=list)
 
 
 @dataclass

@@ -21,7 +21,7 @@ from overwinter.errors import ConfigError
 from overwinter.power.actuators.values import ActuatorSettings, Limits, Permission
 
 _CREDIT_S = 2.0  # unused power is forgotten after so long
-_LOOK_S = 0.05  # steps shorter than this share a look at the meter
+_LOOK_S = 0.25  # steps shorter than this share a look at the meter, which costs some 0.1 ms
 _SHORTEST_S = 0.005
 _LONGEST_S = 5.0  # a pause is looked at again after so long: the idle power may not be what was thought
 _MOST_SHARE = 0.95  # of the time may go by in pauses: the work always gets on
@@ -70,6 +70,7 @@ class DutyCycle:
         self._accounts = {device: _Account() for device in devices}
         self._lock = threading.Lock()
         self._looked_s = self._began_s = clock()
+        self._waited_s = -math.inf
         self.paused_s = 0.0
 
     def devices(self) -> tuple[str, ...]:
@@ -102,8 +103,9 @@ class DutyCycle:
 
     def bound(self, device: str) -> bool | None:
         """Say whether the work has had to wait lately."""
-        account = self._accounts[device]
-        return None if account.limit_w is None else account.balance_j < 0.5 * account.limit_w * _CREDIT_S
+        if self._accounts[device].limit_w is None:
+            return None
+        return self._clock() - self._waited_s < _CREDIT_S
 
     def key(self, device: str) -> str | None:  # noqa: ARG002 -- for all devices
         """Return None: it ends with the process."""
@@ -135,6 +137,8 @@ class DutyCycle:
         while waited_s < allowed_s and (due_s := min(self._due_s(), allowed_s - waited_s)) > _SHORTEST_S:
             self._wait(min(due_s, _LONGEST_S))
             waited_s = self._clock() - now_s
+        if waited_s:
+            self._waited_s = self._clock()
         self.paused_s += waited_s
         return waited_s
 
@@ -142,7 +146,7 @@ class DutyCycle:
         """Nothing is held open."""
 
     def _wait(self, duration_s: float) -> None:
-        before = {device: self._energy_j(device) for device in self._accounts}
+        before = {device: account.energy_j for device, account in self._accounts.items()}
         began_s = self._clock()
         self._sleep(duration_s)
         self._settle(self._clock())

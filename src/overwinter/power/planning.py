@@ -1,0 +1,207 @@
+"""How much work to do when, so that it is done in time at the least cost. No solver is needed.
+
+Under one price (grams or money per joule), mixing two power limits within a step reaches every point between
+them, so only the lower convex hull of (speed, watts) counts, the pause included. Each edge of the hull is some
+work at a cost per unit, in each step of the forecast; filling the cheapest edges first solves the linear
+programme exactly, since the edges of one step grow dearer in order. A negative price turns that around: then the
+upper hull counts.
+
+Where a pause costs (the device is kept, or there are no pauses), the cost depends on when the work ends. Then
+the same filling is done for every step in which it may end, and the cheapest end wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from overwinter.power.interface import OperatingPoint
+
+Floats = NDArray[np.float64]
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Hull:
+    """A chain of operating points in rising order of speed, the first one the pause where there are any.
+
+    Attributes:
+        speeds: work per second; (vertices,).
+        powers: watts; (vertices,).
+        limits_w: power limit of each vertex; None is a pause.
+    """
+
+    speeds: Floats
+    powers: Floats
+    limits_w: tuple[float | None, ...]
+
+    @cached_property
+    def widths(self) -> Floats:
+        """Speed that each edge adds; (edges,)."""
+        return np.diff(self.speeds)
+
+    @cached_property
+    def slopes(self) -> Floats:
+        """Joules per unit of work along each edge; (edges,)."""
+        return np.diff(self.powers) / self.widths
+
+    @property
+    def top_speed(self) -> float:
+        """The speed of the fastest vertex."""
+        return float(self.speeds[-1])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Envelope:
+    """What counts while energy costs something (``lower``), and while using it is paid for (``upper``)."""
+
+    lower: Hull
+    upper: Hull
+
+    def at(self, price: float) -> Hull:
+        """Return the hull that counts under ``price``."""
+        return self.upper if price < 0 else self.lower
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Plan:
+    """An answer.
+
+    Attributes:
+        work: units of work in each step; (steps,).
+        cost: price times joules, summed.
+        end_step: the step in which the work ends, where that was weighed.
+    """
+
+    work: Floats
+    cost: float
+    end_step: int | None = None
+
+
+@lru_cache(maxsize=512)
+def envelope(points: tuple[OperatingPoint, ...], idle_w: float | None) -> Envelope:
+    """Return the envelope of ``points`` and of a pause that draws ``idle_w``; None: there are no pauses.
+
+    Points that are slower than the slowest useful one stay in, as the hull itself drops them.
+    """
+    pause = [] if idle_w is None else [(0.0, idle_w, None)]
+    vertices = [*pause, *((point.speed_per_s, point.power_w, point.limit_w) for point in points)]
+    return Envelope(lower=_chain(vertices, sign=1.0), upper=_chain(vertices, sign=-1.0))
+
+
+def plan(prices: Floats, durations_s: Floats, work: float, points: Sequence[OperatingPoint], idle_w: float | None) -> Plan:
+    """Plan ``work`` over the steps of a forecast.
+
+    Args:
+        prices: cost per joule in each step, in any unit; (steps,).
+        durations_s: length of each step; (steps,).
+        work: how much is to be done; what doesn't fit is left out.
+        points: what the work does under each limit.
+        idle_w: power drawn in a pause before the end; None: no pauses.
+    """
+    known = tuple(points)
+    free = envelope(known, 0.0)
+    if idle_w == 0:
+        return _fill(prices, durations_s, work, free)
+    return _fill_to_end(prices, durations_s, work, envelope(known, idle_w), free)
+
+
+def _chain(vertices: Iterable[tuple[float, float, float | None]], *, sign: float) -> Hull:
+    """Andrew's monotone chain, from the slowest vertex to the fastest; the lower one for ``sign`` 1."""
+    chain: list[tuple[float, float, float | None]] = []
+    for vertex in sorted(vertices, key=lambda each: (each[0], sign * each[1])):
+        if chain and vertex[0] <= chain[-1][0] * (1 + _ROUNDING):
+            continue  # as fast as the one before, and not better
+        while len(chain) > 1 and _is_above(chain[-2], chain[-1], vertex, sign):
+            chain.pop()
+        chain.append(vertex)
+    return Hull(
+        speeds=np.array([each[0] for each in chain]),
+        powers=np.array([each[1] for each in chain]),
+        limits_w=tuple(each[2] for each in chain),
+    )
+
+
+def _is_above(
+    left: tuple[float, float, float | None],
+    middle: tuple[float, float, float | None],
+    right: tuple[float, float, float | None],
+    sign: float,
+) -> bool:
+    turn = (middle[1] - left[1]) * (right[0] - left[0]) - (right[1] - left[1]) * (middle[0] - left[0])
+    return sign * turn >= 0
+
+
+def _fill(prices: Floats, durations_s: Floats, work: float, curve: Envelope) -> Plan:
+    """Fill the cheapest edges first; every step may be idle, for nothing."""
+    steps, costs, sizes = _edges(prices, durations_s, curve)
+    order = np.argsort(costs, kind="stable")
+    before = np.cumsum(sizes[order]) - sizes[order]
+    taken = np.clip(work - before, 0.0, sizes[order])
+    done = np.bincount(steps[order], weights=taken, minlength=len(prices))
+    return Plan(work=done, cost=float(taken @ costs[order]))
+
+
+def _fill_to_end(prices: Floats, durations_s: Floats, work: float, kept: Envelope, free: Envelope) -> Plan:
+    """Fill for every step in which the work may end: before it ``kept`` counts, in it ``free``."""
+    count = len(prices)
+    base_work = _before(kept.lower.speeds[0] * durations_s)
+    base_cost = _before(kept.lower.powers[0] * prices * durations_s)
+    steps, costs, sizes = (
+        np.concatenate(pair)
+        for pair in zip(_edges(prices, durations_s, kept), _edges(prices, durations_s, free), strict=True)
+    )
+    is_last = np.arange(len(steps)) >= len(steps) - _edge_count(prices, free)
+    order = np.argsort(costs, kind="stable")
+    steps, costs, sizes, is_last = steps[order], costs[order], sizes[order], is_last[order]
+    ends = _possible_ends(durations_s, work, kept, base_work)
+    # (ends, edges): an edge counts before the end, or, of those with a free pause, in it
+    open_sizes = np.where(is_last, steps == ends[:, None], steps < ends[:, None]) * sizes
+    before = np.cumsum(open_sizes, axis=1) - open_sizes
+    taken = np.clip(work - base_work[ends, None] - before, 0.0, open_sizes)
+    total = base_cost[ends] + taken @ costs
+    best = int(np.argmin(total))
+    done = np.bincount(steps, weights=taken[best], minlength=count)
+    done[: ends[best]] += kept.lower.speeds[0] * durations_s[: ends[best]]
+    return Plan(work=done, cost=float(total[best]), end_step=int(ends[best]))
+
+
+def _possible_ends(durations_s: Floats, work: float, kept: Envelope, base_work: Floats) -> NDArray[np.intp]:
+    """Return the steps in which the work can end: it fits, and is not over before; at least the last."""
+    fits = np.cumsum(durations_s) * kept.lower.top_speed >= work * (1 - _ROUNDING)
+    ends = np.flatnonzero(fits & (base_work <= work))
+    return ends if len(ends) else np.array([len(durations_s) - 1])
+
+
+def _edges(prices: Floats, durations_s: Floats, curve: Envelope) -> tuple[NDArray[np.intp], Floats, Floats]:
+    """Return step, cost per unit of work, and work of every edge in every step; (edges,) each."""
+    parts = []
+    for steps, hull in (
+        (np.flatnonzero(prices >= 0), curve.lower),
+        (np.flatnonzero(prices < 0), curve.upper),
+    ):
+        parts.append(
+            (
+                np.repeat(steps, len(hull.widths)),
+                np.outer(prices[steps], hull.slopes).ravel(),
+                np.outer(durations_s[steps], hull.widths).ravel(),
+            )
+        )
+    if not len(parts[1][0]):
+        return parts[0]
+    steps, costs, sizes = (np.concatenate(pair) for pair in zip(*parts, strict=True))
+    return steps, costs, sizes
+
+
+def _edge_count(prices: Floats, curve: Envelope) -> int:
+    below = int(np.count_nonzero(prices < 0))
+    return below * len(curve.upper.widths) + (len(prices) - below) * len(curve.lower.widths)
+
+
+def _before(values: Floats) -> Floats:
+    """Return the sums of what comes before each value; (steps,)."""
+    return np.cumsum(values) - values

@@ -1,0 +1,67 @@
+"""Decisions in the words of policies: the same limit for every device, always within its range."""
+
+from __future__ import annotations
+
+import math
+
+from overwinter.power.interface import Decision, DeviceState, Observation, OperatingPoint
+
+_NEAR_W = 0.5  # drivers round limits
+
+
+def as_before(reason: str) -> Decision:
+    """Give every device its previous limit back, and go on."""
+    return Decision(reason=reason)
+
+
+def pause(reason: str, *, review_s: float | None = None) -> Decision:
+    """Stop the work."""
+    return Decision(pause=True, review_s=review_s, reason=reason)
+
+
+def limit_all(
+    observation: Observation,
+    limit_w: float,
+    reason: str,
+    *,
+    review_s: float | None = None,
+    clock_mhz: int | None = None,
+) -> Decision:
+    """Limit every device to ``limit_w``, or to the nearest that it takes and an operator allows."""
+    limits = {device.name: within(device, limit_w) for device in observation.devices}
+    return Decision(limits_w=limits, clock_mhz=clock_mhz, review_s=review_s, reason=reason)
+
+
+def within(device: DeviceState, limit_w: float) -> float | None:
+    """Return ``limit_w`` moved into what ``device`` may be set to; None for its previous limit."""
+    if device.ceiling_w < device.min_w or not math.isfinite(limit_w):
+        return None
+    return min(max(limit_w, device.min_w), device.ceiling_w)
+
+
+def usable_points(observation: Observation) -> tuple[OperatingPoint, ...]:
+    """Return the points that every device may be set to, without those that make no sense."""
+    lowest_w = max((device.min_w for device in observation.devices), default=0.0)
+    highest_w = min((device.ceiling_w for device in observation.devices), default=math.inf)
+    return tuple(
+        point
+        for point in observation.points
+        if lowest_w - _NEAR_W <= point.limit_w <= highest_w + _NEAR_W
+        and 0 < point.speed_per_s < math.inf
+        and 0 < point.power_w < math.inf
+    )
+
+
+def work_left(observation: Observation) -> float | None:
+    """Return the units of work to do; None: not known."""
+    if observation.work_total is None:
+        return None
+    left = observation.work_total - (observation.work_done or 0.0)
+    return left if math.isfinite(left) else None
+
+
+def time_left_s(observation: Observation) -> float | None:
+    """Return the seconds to the deadline, negative after it; None: there is none."""
+    if observation.deadline_utc is None:
+        return None
+    return (observation.deadline_utc - observation.time_utc).total_seconds()

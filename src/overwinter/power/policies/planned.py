@@ -1,0 +1,154 @@
+"""The policies that plan over a forecast: `carbon_aware` and `price_aware`.
+
+A receding horizon: each time, the work that is left is planned afresh over the steps of the forecast up to the
+deadline (`overwinter.power.planning`), and the first step of that plan is what happens. Within a step the faster
+of two limits comes first, so that time is never short at its end.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from overwinter.power.interface import Decision, Observation, OperatingPoint, Series
+from overwinter.power.planning import Envelope, Floats, Plan, envelope, plan
+from overwinter.power.policies.answers import (
+    as_before,
+    limit_all,
+    pause,
+    time_left_s,
+    usable_points,
+    work_left,
+)
+
+_NOTHING = 1e-9  # share of a step, or of the work, that rounding may leave over
+_SHORTEST_S = 1e-3
+_DAY_S = 86400.0
+_HOUR_S = 3600.0
+_LONGEST_PLAN = 1000  # steps; a later deadline is seen through longer ones
+
+
+@dataclass(frozen=True, kw_only=True)
+class CarbonAware:
+    """The least grams by the deadline.
+
+    Attributes:
+        pauses: whether the work may stop; otherwise only limits follow the intensity.
+    """
+
+    pauses: bool = True
+
+    def decide(self, observation: Observation) -> Decision:
+        """Answer the first step of the plan over the intensity's forecast."""
+        forecast = observation.intensity_forecast
+        return _first_step(observation, forecast, "gCO2e/kWh", pauses=self.pauses)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriceAware:
+    """The least money by the deadline.
+
+    Attributes:
+        pauses: whether the work may stop; otherwise only limits follow the price.
+    """
+
+    pauses: bool = True
+
+    def decide(self, observation: Observation) -> Decision:
+        """Answer the first step of the plan over the price's forecast."""
+        return _first_step(observation, observation.price_forecast, "per kWh", pauses=self.pauses)
+
+
+def _first_step(observation: Observation, forecast: Series | None, unit: str, *, pauses: bool) -> Decision:
+    left, until_s = work_left(observation), time_left_s(observation)
+    if left is None or until_s is None or left <= 0:
+        return as_before("no deadline, or the work that is left is not known")
+    points = usable_points(observation)
+    if not points:
+        return as_before("speed and power under limits are not known yet")
+    until_s -= observation.resume_s if pauses else 0.0
+    if left >= until_s * max(point.speed_per_s for point in points) * (1 - _NOTHING):
+        return as_before("no time to spare before the deadline")
+    idle_w = observation.pause_w if pauses else None
+    durations_s, prices = horizon(observation, forecast, until_s)
+    planned = plan(prices, durations_s, left, points, idle_w)
+    curve = envelope(points, 0.0 if planned.end_step == 0 else idle_w)
+    known = f"{prices[0]:.0f} {unit}" if forecast is not None else "no forecast: the least energy by the deadline"
+    return _carry_out(observation, planned, curve, prices, durations_s, known)
+
+
+def horizon(observation: Observation, forecast: Series | None, until_s: float) -> tuple[Floats, Floats]:
+    """Return length and price of the steps from now to ``until_s`` seconds ahead; (steps,) each.
+
+    The first step ends where the forecast's does. Beyond the forecast its last day is repeated; what is missing
+    in it gets its mean; without any, all steps cost the same.
+    """
+    values = _filled(forecast)
+    step_s = forecast.step_s if forecast is not None and forecast.step_s > 0 else _HOUR_S
+    gone_s = 0.0
+    if forecast is not None:
+        gone_s = (observation.time_utc - forecast.start_utc).total_seconds()
+    first = max(0, int(gone_s // step_s))
+    head_s = step_s - (gone_s - first * step_s) if gone_s >= 0 else step_s
+    merged = max(1, math.ceil(until_s / step_s / _LONGEST_PLAN))
+    edges = np.arange(head_s, until_s, step_s * merged)
+    durations_s = np.diff(np.concatenate([[0.0], edges, [until_s]]))
+    prices = _continued(values, first + np.arange(len(durations_s)) * merged, step_s)
+    return durations_s, prices
+
+
+def _filled(forecast: Series | None) -> Floats:
+    values = np.array(forecast.values if forecast is not None else (), dtype=float)
+    finite = np.isfinite(values)
+    if not finite.any():
+        return np.ones(1)
+    return np.where(finite, values, values[finite].mean())
+
+
+def _continued(values: Floats, places: np.ndarray[tuple[int], np.dtype[np.intp]], step_s: float) -> Floats:
+    """Return the values at ``places``; those beyond the end are the last day's, or the last one."""
+    day = min(len(values), max(1, round(_DAY_S / step_s)))
+    if len(values) < round(_DAY_S / step_s):
+        day = 1
+    beyond = places - len(values)
+    return values[np.where(beyond < 0, places, len(values) - day + beyond % day)]
+
+
+def _carry_out(
+    observation: Observation, planned: Plan, curve: Envelope, prices: Floats, durations_s: Floats, known: str
+) -> Decision:
+    """Turn the work of the first step into a limit, or a pause, and for how long."""
+    hull, duration_s = curve.at(prices[0]), float(durations_s[0])
+    speed = float(planned.work[0]) / duration_s
+    upper = int(np.searchsorted(hull.speeds, speed * (1 - _NOTHING)))
+    upper = min(max(upper, 0), len(hull.speeds) - 1)
+    lower = max(0, upper - 1)
+    share = 1.0 if upper == lower else (speed - hull.speeds[lower]) / (hull.speeds[upper] - hull.speeds[lower])
+    if share > 1 - _NOTHING:
+        return _at(observation, hull.limits_w[upper], None, known)
+    if share < _NOTHING:
+        return _rest(observation, planned, durations_s, hull.limits_w[lower], known)
+    return _at(observation, hull.limits_w[upper], max(share * duration_s, _SHORTEST_S), known)
+
+
+def _rest(
+    observation: Observation, planned: Plan, durations_s: Floats, limit_w: float | None, known: str
+) -> Decision:
+    """Take the lower of two limits; a pause too short for what it costs is not taken."""
+    busy = np.flatnonzero(planned.work > _NOTHING * planned.work.sum())
+    pause_s = float(durations_s[: busy[0]].sum()) if len(busy) else math.inf
+    if limit_w is None and pause_s <= 2 * observation.resume_s:
+        return _at(observation, _slowest(usable_points(observation)), None, f"{known}; too short for a pause")
+    return _at(observation, limit_w, None, known)
+
+
+def _slowest(points: tuple[OperatingPoint, ...]) -> float:
+    return min(points, key=lambda point: point.speed_per_s).limit_w
+
+
+def _at(observation: Observation, limit_w: float | None, review_s: float | None, known: str) -> Decision:
+    if limit_w is None:
+        return pause(f"paused at {known}", review_s=review_s)
+    return limit_all(observation, limit_w, f"{limit_w:.0f} W at {known}", review_s=review_s)

@@ -1,0 +1,325 @@
+"""Encryption at rest: one file that holds many, their names and sizes hidden, locked for one key or several.
+
+Layout: magic, length of the header (4 bytes, big-endian), header (JSON), and equal chunks of AES-256-GCM. They are
+encrypted with a key made for this file alone, so that a chunk's number can be its nonce; the file's identity and the
+number of its chunks are authenticated with every chunk, so that none can be left out, moved or brought from elsewhere.
+That key is in the header, wrapped by each wrapping key: a change of wrapping keys leaves the chunks alone.
+Inside are an index (names, places, sizes), the files one after the other, and zeros up to a whole chunk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import mmap
+import os
+import shutil
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from overwinter import files
+from overwinter.errors import ConfigError, IntegrityError
+from overwinter.serving.sealing.keys import SECRET_BYTES, WrappingKey
+
+_MAGIC = b"OWSEAL1\n"
+_LENGTH = struct.Struct(">I")
+_TAG_BYTES = 16
+_NONCE_BYTES = 12
+_FILE_ID_BYTES = 16
+_HEADER_LIMIT_BYTES = 1 << 16
+_CHUNK_RANGE_BYTES = (1 << 12, 1 << 24)
+DEFAULT_CHUNK_BYTES = 1 << 20
+_REMEDY = "Don't use it; take it afresh from where it was made."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What is readable without a key.
+
+    Attributes:
+        file_id: random; ties chunks and wrapped keys to this file.
+        chunk_bytes: of what a chunk holds, without its tag.
+        chunks: how many there are.
+        wrapped: the file's key, wrapped, by the id of the wrapping key.
+    """
+
+    file_id: bytes
+    chunk_bytes: int
+    chunks: int
+    wrapped: Mapping[str, bytes]
+
+    @property
+    def bound(self) -> bytes:
+        """What is authenticated with every chunk."""
+        return self.file_id + struct.pack(">QQ", self.chunk_bytes, self.chunks)
+
+
+def seal(
+    contents: Mapping[str, Path], out: Path, keys: Sequence[WrappingKey], *, chunk_bytes: int = DEFAULT_CHUNK_BYTES
+) -> None:
+    """Encrypt files into one, whole or not at all, readable by its owner alone.
+
+    Args:
+        contents: files by the names they shall have inside: relative, with forward slashes.
+        out: the sealed file.
+        keys: each of them will open it.
+        chunk_bytes: 4 KiB to 16 MiB; the sizes of the files are hidden up to that.
+
+    Raises:
+        ConfigError: a name, the chunk size, or the number of keys is wrong, or a file changed meanwhile.
+    """
+    if not keys:
+        raise ConfigError(f"{out} needs a key to be sealed with.")
+    if not _CHUNK_RANGE_BYTES[0] <= chunk_bytes <= _CHUNK_RANGE_BYTES[1]:
+        raise ConfigError(f"chunk_bytes={chunk_bytes} must be 4096 to 16777216.")
+    index = _index(contents)
+    total_bytes = len(index) + sum(path.stat().st_size for path in contents.values())
+    secret, file_id = os.urandom(SECRET_BYTES), os.urandom(_FILE_ID_BYTES)
+    header = Header(
+        file_id=file_id,
+        chunk_bytes=chunk_bytes,
+        chunks=-(-total_bytes // chunk_bytes),
+        wrapped={key.key_id: _wrap(secret, key, file_id) for key in keys},
+    )
+    with files.replacing(out, mode=0o600) as aside, aside.open("wb") as stream:
+        stream.write(_header_bytes(header))
+        cipher = AESGCM(secret)
+        written = 0
+        for number, plain in enumerate(_chunks(index, contents, chunk_bytes)):
+            stream.write(cipher.encrypt(_nonce(number), plain, header.bound))
+            written += 1
+        if written != header.chunks:
+            raise ConfigError(f"A file changed while {out} was being sealed. Seal it again.")
+
+
+def unseal(path: Path, keys: Sequence[WrappingKey], *, threads: int = 2) -> dict[str, memoryview]:
+    """Decrypt and verify a sealed file, all of it, into memory.
+
+    Args:
+        path: what `seal` wrote.
+        keys: wrapping keys; one of them has to fit.
+        threads: that decrypt side by side.
+
+    Returns:
+        The files' contents by name; views of one buffer, nothing of which is returned unless all of it is right.
+
+    Raises:
+        IntegrityError: it was altered, cut short or extended, or no key fits.
+    """
+    with _opened(path) as stream:
+        header, begins = _read_header(path, stream)
+        cipher = AESGCM(_unwrap(path, header, keys))
+        plain = _fresh_memory(header.chunks * header.chunk_bytes)
+        reader = _ChunkReader(stream.fileno(), begins, header, cipher, plain)
+        try:
+            with ThreadPoolExecutor(max_workers=threads) as pool:
+                list(pool.map(reader.decrypt, _shares(header.chunks, threads)))
+        except InvalidTag:
+            raise IntegrityError(f"{path} was altered: a chunk does not fit its seal. {_REMEDY}") from None
+    return _split(path, plain)
+
+
+def rewrap(path: Path, keys: Sequence[WrappingKey], new_keys: Sequence[WrappingKey]) -> None:
+    """Lock a sealed file for other keys; what it holds is not encrypted again.
+
+    Raises:
+        ConfigError: there is no new key.
+        IntegrityError: the header was altered, or none of the old keys fits.
+    """
+    if not new_keys:
+        raise ConfigError(f"{path} needs a new key to be locked with.")
+    with _opened(path) as source:
+        header, begins = _read_header(path, source)
+        secret = _unwrap(path, header, keys)
+        wrapped = {key.key_id: _wrap(secret, key, header.file_id) for key in new_keys}
+        fresh = Header(file_id=header.file_id, chunk_bytes=header.chunk_bytes, chunks=header.chunks, wrapped=wrapped)
+        with files.replacing(path, mode=0o600) as aside, aside.open("wb") as stream:
+            stream.write(_header_bytes(fresh))
+            source.seek(begins)
+            shutil.copyfileobj(source, stream, 1 << 20)
+
+
+def read_header(path: Path) -> Header:
+    """Return what is readable without a key.
+
+    Raises:
+        IntegrityError: it is no sealed file, or its length is not what its header says.
+    """
+    with _opened(path) as stream:
+        return _read_header(path, stream)[0]
+
+
+def _fresh_memory(size_bytes: int) -> memoryview:
+    """Return zeroed memory, in huge pages where there are any: one page fault per 4 KiB costs as much as decrypting it."""
+    memory = mmap.mmap(-1, size_bytes)
+    with contextlib.suppress(OSError):
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return memoryview(memory)
+
+
+class _ChunkReader:
+    """Decrypts runs of chunks of one file, each into its place; threads share it."""
+
+    def __init__(self, handle: int, begins: int, header: Header, cipher: AESGCM, plain: memoryview) -> None:
+        self._handle, self._begins, self._header, self._cipher, self._plain = handle, begins, header, cipher, plain
+
+    def decrypt(self, numbers: range) -> None:
+        size, bound = self._header.chunk_bytes, self._header.bound
+        sealed = bytearray(size + _TAG_BYTES)
+        for number in numbers:
+            read = os.preadv(self._handle, [sealed], self._begins + number * len(sealed))
+            if read != len(sealed):
+                raise InvalidTag  # it was cut short since it was opened
+            place = self._plain[number * size : (number + 1) * size]
+            self._cipher.decrypt_into(_nonce(number), sealed, bound, place)
+
+
+def _opened(path: Path) -> AbstractContextManager[BinaryIO]:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise IntegrityError(f"{path} cannot be read: {error.strerror}. {_REMEDY}") from None
+
+
+def _header_bytes(header: Header) -> bytes:
+    content = {
+        "chunk_bytes": header.chunk_bytes,
+        "chunks": header.chunks,
+        "file_id": header.file_id.hex(),
+        "wrapped": {key_id: wrapped.hex() for key_id, wrapped in header.wrapped.items()},
+    }
+    text = json.dumps(content).encode()
+    return _MAGIC + _LENGTH.pack(len(text)) + text
+
+
+def _read_header(path: Path, stream: BinaryIO) -> tuple[Header, int]:
+    """Return the header, and where the chunks begin."""
+    opening = stream.read(len(_MAGIC) + _LENGTH.size)
+    if len(opening) < len(_MAGIC) + _LENGTH.size or not opening.startswith(_MAGIC):
+        raise IntegrityError(f"{path} is no sealed file. {_REMEDY}")
+    (length,) = _LENGTH.unpack(opening[len(_MAGIC) :])
+    if length > _HEADER_LIMIT_BYTES:
+        raise IntegrityError(f"{path} claims a header of {length} bytes. {_REMEDY}")
+    try:
+        header = _parse_header(stream.read(length))
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise IntegrityError(f"The header of {path} is damaged: {type(error).__name__}. {_REMEDY}") from None
+    begins = len(opening) + length
+    expected = begins + header.chunks * (header.chunk_bytes + _TAG_BYTES)
+    actual = os.fstat(stream.fileno()).st_size
+    if actual != expected:
+        raise IntegrityError(f"{path} has {actual} bytes instead of {expected}. {_REMEDY}")
+    return header, begins
+
+
+def _parse_header(text: bytes) -> Header:
+    content = json.loads(text)
+    header = Header(
+        file_id=bytes.fromhex(content["file_id"]),
+        chunk_bytes=_whole(content["chunk_bytes"], *_CHUNK_RANGE_BYTES),
+        chunks=_whole(content["chunks"], 1, 1 << 32),
+        wrapped={str(key_id): bytes.fromhex(wrapped) for key_id, wrapped in content["wrapped"].items()},
+    )
+    if len(header.file_id) != _FILE_ID_BYTES or _header_bytes(header)[len(_MAGIC) + _LENGTH.size :] != text:
+        raise ValueError("not as it was written")
+    return header
+
+
+def _whole(value: Any, least: int, most: int) -> int:
+    if type(value) is not int or not least <= value <= most:
+        raise ValueError(f"{value} is not in {least}..{most}")
+    return value
+
+
+def _nonce(number: int) -> bytes:
+    return number.to_bytes(_NONCE_BYTES, "big")
+
+
+def _wrap(secret: bytes, key: WrappingKey, file_id: bytes) -> bytes:
+    nonce = os.urandom(_NONCE_BYTES)
+    return nonce + AESGCM(key.secret).encrypt(nonce, secret, _wrap_context(file_id))
+
+
+def _unwrap(path: Path, header: Header, keys: Sequence[WrappingKey]) -> bytes:
+    for key in keys:
+        wrapped = header.wrapped.get(key.key_id, b"")
+        if len(wrapped) == _NONCE_BYTES + SECRET_BYTES + _TAG_BYTES:
+            try:
+                nonce, locked = wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:]
+                return AESGCM(key.secret).decrypt(nonce, locked, _wrap_context(header.file_id))
+            except InvalidTag:
+                raise IntegrityError(f"{path} was altered: its wrapped key does not fit. {_REMEDY}") from None
+    has, given = (", ".join(ids) or "none" for ids in (header.wrapped, [key.key_id for key in keys]))
+    raise IntegrityError(f"{path} is locked for other keys (it has {has}; given: {given}). Give the right one.")
+
+
+def _wrap_context(file_id: bytes) -> bytes:
+    return b"overwinter sealed file key\0" + file_id
+
+
+def _index(contents: Mapping[str, Path]) -> bytes:
+    entries = []
+    for name, path in contents.items():
+        if not _is_inside(name):
+            raise ConfigError(f"The name {name!r} cannot be sealed: it must be relative, without `..`.")
+        entries.append([name, path.stat().st_size])
+    text = json.dumps(entries).encode()
+    return _LENGTH.pack(len(text)) + text
+
+
+def _chunks(index: bytes, contents: Mapping[str, Path], chunk_bytes: int) -> Iterator[bytes]:
+    """Cut index and files into equal chunks, the last one filled up with zeros."""
+    pending = bytearray(index)
+    for path in contents.values():
+        with path.open("rb") as stream:
+            while piece := stream.read(chunk_bytes - len(pending) % chunk_bytes):
+                pending += piece
+                while len(pending) >= chunk_bytes:
+                    yield bytes(pending[:chunk_bytes])
+                    del pending[:chunk_bytes]
+    while pending:
+        yield bytes(pending[:chunk_bytes].ljust(chunk_bytes, b"\0"))
+        del pending[:chunk_bytes]
+
+
+def _split(path: Path, plain: memoryview) -> dict[str, memoryview]:
+    """Cut what was sealed into its files; a holder of the key may have written nonsense."""
+    try:
+        return _cut(plain)
+    except (struct.error, TypeError, ValueError, RecursionError) as error:
+        raise IntegrityError(f"{path} has a wrong index: {error}. {_REMEDY}") from None
+
+
+def _cut(plain: memoryview) -> dict[str, memoryview]:
+    (length,) = _LENGTH.unpack(plain[: _LENGTH.size])
+    begins = _LENGTH.size + length
+    found: dict[str, memoryview] = {}
+    for name, size_bytes in json.loads(bytes(plain[_LENGTH.size : begins])):
+        ends = begins + _whole(size_bytes, 0, len(plain) - begins)
+        if not _is_inside(name) or name in found:
+            raise ValueError(f"the name {name!r}")
+        found[name] = plain[begins:ends]
+        begins = ends
+    return found
+
+
+def _is_inside(name: Any) -> bool:
+    if not isinstance(name, str) or not name or "\0" in name or "\\" in name:
+        return False
+    place = PurePosixPath(name)
+    return not place.is_absolute() and ".." not in place.parts and str(place) == name and name != "."
+
+
+def _shares(chunks: int, threads: int) -> list[range]:
+    """Give every thread a run of neighbouring chunks."""
+    edges = [chunks * part // threads for part in range(threads + 1)]
+    return [range(begin, end) for begin, end in itertools.pairwise(edges) if end > begin]

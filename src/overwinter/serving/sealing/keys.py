@@ -1,0 +1,107 @@
+"""Secrets from outside: 32 bytes from a file, the environment or a command's output."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+import shlex
+import stat
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from overwinter.errors import ConfigError
+
+SECRET_BYTES = 32
+_COMMAND_LIMIT_S = 60.0
+_FORM = "64 hexadecimal digits, or base64, of 32 bytes (`openssl rand -hex 32` makes one)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrappingKey:
+    """A key that locks up the keys of sealed files.
+
+    Attributes:
+        key_id: names the key without betraying it: a digest of the secret.
+        secret: 32 bytes; never shown.
+    """
+
+    key_id: str
+    secret: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, secret: bytes) -> WrappingKey:
+        """Return the key of a secret."""
+        return cls(key_id=hashlib.sha256(b"overwinter wrapping key\0" + secret).hexdigest()[:16], secret=secret)
+
+
+def load_wrapping_key(source: str) -> WrappingKey:
+    """Return the key that ``source`` leads to.
+
+    Args:
+        source: `file:PATH` (readable by its owner alone), `env:NAME`, or `command:WORDS` (run without a shell; the key
+            is what it prints).
+
+    Raises:
+        ConfigError: there is no key, or it is not 32 bytes; no message holds any of it.
+    """
+    kind, colon, rest = source.partition(":")
+    readers = {"file": _from_file, "env": _from_environment, "command": _from_command}
+    if not (colon and rest and kind in readers):
+        raise ConfigError("A key's source must be file:PATH, env:NAME or command:WORDS. Don't write the key itself.")
+    return WrappingKey.of(_decode(readers[kind](rest), source))
+
+
+def read_private(path: Path) -> bytes:
+    """Return the content of a file that holds a secret.
+
+    Raises:
+        ConfigError: it cannot be read, or others than its owner can read or write it.
+    """
+    try:
+        with path.open("rb") as stream:
+            mode = os.fstat(stream.fileno()).st_mode
+            content = stream.read(1 << 16)
+    except OSError as error:
+        raise ConfigError(f"The key file {path} cannot be read: {error.strerror}.") from None
+    if stat.S_IMODE(mode) & 0o077:
+        raise ConfigError(f"The key file {path} is open to others (mode {stat.S_IMODE(mode):o}). Run: chmod 600 {path}")
+    return content
+
+
+def _from_file(path: str) -> bytes:
+    return read_private(Path(path))
+
+
+def _from_environment(name: str) -> bytes:
+    value = os.environ.get(name)
+    if not value:
+        raise ConfigError(f"The environment variable {name} holds no key. Set it to {_FORM}.")
+    return value.encode()
+
+
+def _from_command(words: str) -> bytes:
+    try:
+        done = subprocess.run(shlex.split(words), capture_output=True, timeout=_COMMAND_LIMIT_S, check=True)
+    except subprocess.CalledProcessError as error:
+        raise ConfigError(f"The key command {words!r} ended with exit code {error.returncode}.") from None
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        raise ConfigError(f"The key command {words!r} did not run: {type(error).__name__}.") from None
+    return done.stdout
+
+
+def _decode(content: bytes, source: str) -> bytes:
+    text = content.strip()
+    decoders = (bytes.fromhex, lambda found: base64.b64decode(found, validate=True))
+    for decode in decoders:
+        try:
+            secret = decode(text.decode("ascii"))
+        except (ValueError, binascii.Error):
+            continue
+        if len(secret) == SECRET_BYTES:
+            return secret
+    if len(content) == SECRET_BYTES:
+        return content
+    raise ConfigError(f"{source.partition(':')[0]}: the key found there has not the right form. It must be {_FORM}.")
