@@ -6,12 +6,9 @@ Leaves `outputs/evaluate/chosen.json`, and comparison.json with every form at ev
 
 from __future__ import annotations
 
-import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch starts its threads: waiting ones must not spin
 
 import overwinter as ow
 from overwinter.files import write_json

@@ -1,0 +1,164 @@
+"""What the pipeline costs on top of its work: `overwinter run` against one bare process that does the same.
+
+    python benchmarks/overhead.py [--rounds 2]
+
+Both do the default case from a clean workspace: the pipeline as eleven programs under DVC, with metering, gates,
+ledger and atomic outputs; the bare process calls the very same stage functions one after the other, with none of it.
+They take turns. The default case's own figures (accuracy, size, CPU time per answer) are read from the last run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import runpy
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from common import write_result
+
+PIPELINE = ("train", "sparsify", "quantize", "evaluate", "hibernate")
+LIMITS_S = {"pipeline": 90.0, "above_bare": 20.0}
+
+
+class BareStage:
+    """The least that a stage function needs: paths, and nobody watching."""
+
+    def __init__(self, name: str, config: Any, root: Path) -> None:
+        from overwinter.config.groups import EnergyConfig, HardwareConfig
+        from overwinter.energy import open_meter
+
+        self.name, self.config, self.root = name, config, root
+        self.checkpoints = None
+        self.meter = open_meter(EnergyConfig(**vars(config.energy)), HardwareConfig(**vars(config.hardware)))
+
+    def input(self, stage: str, out: str = "model") -> Path:
+        """Return what an earlier stage left."""
+        return self.root / stage / out
+
+    def out(self, name: str = "model") -> Path:
+        """Return where to write an output."""
+        path = self.root / self.name / name
+        (path.parent if path.suffix else path).mkdir(parents=True, exist_ok=True)
+        return path
+
+    def save_metrics(self, metrics: dict[str, Any]) -> None:
+        """Write metrics.json."""
+        self.out("metrics.json").write_text(json.dumps(metrics))
+
+    def lineage(self) -> dict[str, Any]:
+        """Return nothing: nobody asks."""
+        return {}
+
+    def progress(self, *_: float, **__: float) -> None:
+        """Hear nothing."""
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        print(text)
+
+
+def bare(project: Path) -> None:
+    """Do the default case's work in this process."""
+    from overwinter.config import find_project, load_config
+
+    config = load_config(find_project(project))
+    with tempfile.TemporaryDirectory() as folder:
+        for name in PIPELINE:
+            main = runpy.run_path(str(project / "stages" / f"{name}.py"))["main"]
+            stage = BareStage(name, config, Path(folder))
+            with stage.meter if name == "evaluate" else nullcontext():
+                main(stage)
+
+
+def timed(command: list[str], cwd: Path) -> float:
+    """Run a command to its end and return its seconds."""
+    started_s = time.perf_counter()
+    subprocess.run(command, cwd=cwd, check=True, capture_output=True)
+    return time.perf_counter() - started_s
+
+
+def one_round(project: Path) -> dict[str, float]:
+    """Time the pipeline from a clean workspace, then the bare process."""
+    for leftover in ("outputs", "dvc.lock", ".overwinter", ".dvc/cache", ".dvc/tmp"):
+        path = project / leftover
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    pipeline_s = timed([sys.executable, "-m", "overwinter.cli", "run"], project)
+    bare_s = timed([sys.executable, str(Path(__file__).resolve()), "--bare", str(project)], project)
+    return {"pipeline_s": pipeline_s, "bare_s": bare_s, "above_bare_s": pipeline_s - bare_s} | parts(project)
+
+
+def parts(project: Path) -> dict[str, float]:
+    """Tell from the run's events where its seconds went: in stages, in gates and check, and between programs."""
+    events_file = max((project / ".overwinter" / "runs").glob("*.events"))
+    events = [json.loads(line) for line in events_file.read_text().splitlines()]
+    began = {event["stage"]: event["time_s"] for event in events if event["event"] == "start"}
+    took = {event["stage"]: event["time_s"] - began[event["stage"]] for event in events if event["event"] == "end"}
+    stages_s = sum(seconds for name, seconds in took.items() if name in PIPELINE)
+    whole_s = max(event["time_s"] for event in events) - min(began.values())
+    return {
+        "in_stages_s": stages_s,
+        "in_gates_and_check_s": sum(took.values()) - stages_s,
+        "between_programs_s": whole_s - sum(took.values()),
+    }
+
+
+def figures(project: Path) -> dict[str, Any]:
+    """Read the default case's own figures."""
+    metrics = json.loads((project / "outputs/evaluate/metrics.json").read_text())
+    every = json.loads((project / "outputs/evaluate/comparison.json").read_text())
+    dense = {name: entry for name, entry in every.items() if name.startswith("dense@")}
+    chosen = every[metrics["chosen"]["name"]]
+    cpu = {
+        size: {
+            "chosen_cpu_s_per_answer": chosen[size]["cpu_s_per_answer"],
+            "dense_best_cpu_s_per_answer": min(entry[size]["cpu_s_per_answer"] for entry in dense.values()),
+        }
+        for size in chosen
+    }
+    return {
+        "chosen": metrics["chosen"]["name"],
+        "accuracy_dense": metrics["dense"]["accuracy"],
+        "accuracy_chosen": metrics["chosen"]["accuracy"],
+        "times_smaller": metrics["size_ratio"],
+        "batch": cpu,
+    }
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--bare", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.bare:
+        bare(arguments.bare)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        project = Path(folder) / "project"
+        subprocess.run([sys.executable, "-m", "overwinter.cli", "init", str(project)], check=True, capture_output=True)
+        rounds = [one_round(project) for _ in range(arguments.rounds)]
+        case = figures(project)
+    medians = {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
+    table = Table("default case", "median", "limit")
+    for name, seconds in medians.items():
+        limit = LIMITS_S.get(name.removesuffix("_s"))
+        table.add_row(name, f"{seconds:.1f} s", f"{limit:g} s" if limit else "")
+    console = Console()
+    console.print(table)
+    console.print_json(data=case)
+    console.print(f"written to {write_result('overhead', {'rounds': rounds, 'medians': medians, 'case': case}).name}")
+
+
+if __name__ == "__main__":
+    main()
