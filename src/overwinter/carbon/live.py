@@ -1,4 +1,4 @@
-"""From the group `carbon/` to live sources: the provider, its memory, and the chain behind it."""
+"""From the group `carbon/` to sources that may fail to answer: a service with its memory, or a trace, and the chain."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from overwinter.carbon.electricity_maps import ElectricityMaps
 from overwinter.carbon.fallback import FallbackChain
 from overwinter.carbon.intensity import IntensitySource
 from overwinter.carbon.provider import Provider
+from overwinter.carbon.trace import TraceSource, read_trace
 from overwinter.carbon.uk_grid import UkGrid
 from overwinter.carbon.watttime import WattTime
 from overwinter.config.checks.carbon import typed_fallbacks
@@ -36,6 +37,17 @@ def open_live(config: Any, open_other: Callable[[Any], IntensitySource]) -> Fall
         timeout_s=config.timeout_s,
     )
     return FallbackChain([live, *(open_other(option) for option in typed_fallbacks(config))])
+
+
+def open_trace(config: Any, open_other: Callable[[Any], IntensitySource]) -> FallbackChain:
+    """Open a recorded trace with its fall-backs.
+
+    Raises:
+        ConfigError: the file holds no trace.
+    """
+    path = Path(config.path)
+    trace = TraceSource(read_trace(path), name=path.name, kind=config.kind)
+    return FallbackChain([trace, *(open_other(option) for option in typed_fallbacks(config))])
 
 
 def _electricity_maps(config: Any) -> Provider:

@@ -63,9 +63,16 @@ def _open_live(config: Any) -> IntensitySource:
     return open_live(config, open_source)
 
 
+def _open_trace(config: Any) -> IntensitySource:
+    from overwinter.carbon.live import open_trace  # as above
+
+    return open_trace(config, open_source)
+
+
 _BUILT_IN: dict[str, Factory] = {
     "constant": _open_constant,
     "country": _open_country,
+    "trace": _open_trace,
     "uk_grid": _open_live,
     "electricity_maps": _open_live,
     "watttime": _open_live,

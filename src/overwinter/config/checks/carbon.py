@@ -1,23 +1,32 @@
-"""Checks of the live options of the group `carbon/`, and the typing of their fall-backs."""
+"""Checks of the options of the group `carbon/` that may fail to answer, and the typing of their fall-backs."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from overwinter.config.groups.carbon import ElectricityMapsCarbonConfig, LiveCarbonConfig, WattTimeCarbonConfig
+from overwinter.config.checks.ranges import check_choice
+from overwinter.config.groups.carbon import (
+    ElectricityMapsCarbonConfig,
+    FallibleCarbonConfig,
+    LiveCarbonConfig,
+    TraceCarbonConfig,
+    WattTimeCarbonConfig,
+)
 from overwinter.errors import ConfigError
 
 _MOST_TIMEOUT_S = 2.0
+_KINDS = ("average", "marginal")
 _FIXED = ("constant", "country")
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def check_live_carbon(carbon: Any, key: str = "carbon") -> None:
-    """Check an option of the group; those that are no services pass.
+    """Check an option of the group; those that always answer pass.
 
     Args:
         carbon: the typed group.
@@ -26,8 +35,26 @@ def check_live_carbon(carbon: Any, key: str = "carbon") -> None:
     Raises:
         ConfigError: the first value that cannot be used, with its key.
     """
-    if not isinstance(carbon, LiveCarbonConfig):
+    if not isinstance(carbon, FallibleCarbonConfig):
         return
+    if isinstance(carbon, TraceCarbonConfig):
+        _check_trace(carbon, key)
+    if isinstance(carbon, LiveCarbonConfig):
+        _check_service(carbon, key)
+    options = typed_fallbacks(carbon, key)
+    if not options or options[-1].source not in _FIXED:
+        raise ConfigError(f"{key}.fallback must end with one of {', '.join(_FIXED)}, which always answer.")
+    for name, option in zip(carbon.fallback, options, strict=True):
+        check_live_carbon(option, f"{key}.fallback.{name}")
+
+
+def _check_trace(carbon: TraceCarbonConfig, key: str) -> None:
+    check_choice(f"{key}.kind", carbon.kind, _KINDS)
+    if not Path(carbon.path).is_file():
+        raise ConfigError(f"{key}.path={carbon.path!r} is not there. Name a CSV file with time_utc,g_per_kwh.")
+
+
+def _check_service(carbon: LiveCarbonConfig, key: str) -> None:
     _check_url(f"{key}.base_url", carbon.base_url)
     if not 0 < carbon.timeout_s <= _MOST_TIMEOUT_S:
         raise ConfigError(f"{key}.timeout_s={carbon.timeout_s} must be above 0 and at most {_MOST_TIMEOUT_S:g}.")
@@ -36,14 +63,9 @@ def check_live_carbon(carbon: Any, key: str = "carbon") -> None:
     if not carbon.max_age_s >= carbon.refresh_s:
         raise ConfigError(f"{key}.max_age_s={carbon.max_age_s} must be at least {key}.refresh_s={carbon.refresh_s}.")
     _check_names(carbon, key)
-    options = typed_fallbacks(carbon, key)
-    if not options or options[-1].source not in _FIXED:
-        raise ConfigError(f"{key}.fallback must end with one of {', '.join(_FIXED)}, which always answer.")
-    for name, option in zip(carbon.fallback, options, strict=True):
-        check_live_carbon(option, f"{key}.fallback.{name}")
 
 
-def typed_fallbacks(carbon: LiveCarbonConfig, key: str = "carbon") -> list[Any]:
+def typed_fallbacks(carbon: FallibleCarbonConfig, key: str = "carbon") -> list[Any]:
     """Return the fall-backs, each in the schema of its option.
 
     Raises:

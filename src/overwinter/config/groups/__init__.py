@@ -12,6 +12,7 @@ from omegaconf import MISSING
 from overwinter.config.groups.budget import BudgetConfig
 from overwinter.config.groups.carbon import (
     ElectricityMapsCarbonConfig,
+    TraceCarbonConfig,
     UkGridCarbonConfig,
     WattTimeCarbonConfig,
 )
@@ -125,6 +126,7 @@ def _carbon_schema(node: Mapping[str, Any]) -> type[CarbonConfig]:
     built_in = {
         "constant": ConstantCarbonConfig,
         "country": CountryCarbonConfig,
+        "trace": TraceCarbonConfig,
         "uk_grid": UkGridCarbonConfig,
         "electricity_maps": ElectricityMapsCarbonConfig,
         "watttime": WattTimeCarbonConfig,

@@ -1,4 +1,4 @@
-"""The live options of the group `carbon/`: services on the network, with their memory and their fall-backs."""
+"""The options of the group `carbon/` that may fail to answer, with their fall-backs: services, and traces."""
 
 from __future__ import annotations
 
@@ -11,7 +11,32 @@ from overwinter.config.groups.energy import CarbonConfig
 
 
 @dataclass
-class LiveCarbonConfig(CarbonConfig):
+class FallibleCarbonConfig(CarbonConfig):
+    """A source that does not always answer.
+
+    Attributes:
+        fallback: further options of this group by any name, asked in this order; the last is `constant` or
+            `country`.
+    """
+
+    fallback: dict[str, Any] = MISSING
+
+
+@dataclass
+class TraceCarbonConfig(FallibleCarbonConfig):
+    """A recorded trace: CSV with `time_utc` and `g_per_kwh`.
+
+    Attributes:
+        path: of the file, relative to the project.
+        kind: `average` or `marginal`.
+    """
+
+    path: str = MISSING
+    kind: str = MISSING
+
+
+@dataclass
+class LiveCarbonConfig(FallibleCarbonConfig):
     """What every service has.
 
     Attributes:
@@ -20,8 +45,6 @@ class LiveCarbonConfig(CarbonConfig):
         max_age_s: an answer older than this does not count any more, and the fall-backs are asked.
         timeout_s: of one question, at most 2; the work never waits for it, save once at the start.
         cache: folder of the last answers; null takes ~/.cache/overwinter/carbon.
-        fallback: further options of this group by any name, asked in this order; the last is `constant` or
-            `country`.
     """
 
     base_url: str = MISSING
@@ -29,7 +52,6 @@ class LiveCarbonConfig(CarbonConfig):
     max_age_s: float = MISSING
     timeout_s: float = MISSING
     cache: str | None = MISSING
-    fallback: dict[str, Any] = MISSING
 
 
 @dataclass
