@@ -3,7 +3,7 @@ import json
 import numpy as np
 
 from overwinter.config.groups import EvaluateConfig
-from overwinter.evaluation import Candidate, comparison, choose, compare_speed, report, verdict
+from overwinter.evaluation import Candidate, choose, compare_speed, comparison, report, verdict
 
 SETTINGS = EvaluateConfig(
     version=1,

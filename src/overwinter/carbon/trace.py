@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,6 +15,8 @@ from overwinter.carbon.provider import Point, point
 from overwinter.errors import ConfigError
 
 COLUMNS = ("time_utc", "g_per_kwh")
+_UNEVEN = 0.05  # of a step
+_MOST_STEPS = 20  # for one that is known: beyond, the steps are not what they seem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,10 +111,12 @@ def _evened(points: list[Point], path: Path) -> Trace:
     if len(points) < 2:
         raise ConfigError(f"{path} holds {len(points)} intensities. A trace has at least two.")
     start_utc = points[0].time_utc
-    step_s = statistics.median_low((after.time_utc - each.time_utc).total_seconds() for each, after in pairwise(points))
-    places = [round((each.time_utc - start_utc).total_seconds() / step_s) for each in points]
-    if len(set(places)) < len(places):
-        raise ConfigError(f"{path} has two intensities within {step_s:g} s, its usual step.")
+    step_s = min((after.time_utc - each.time_utc).total_seconds() for each, after in pairwise(points))
+    steps = [(each.time_utc - start_utc).total_seconds() / step_s for each in points]
+    places = [round(step) for step in steps]
+    uneven = any(abs(step - place) > _UNEVEN for step, place in zip(steps, places, strict=True))
+    if uneven or places[-1] >= _MOST_STEPS * len(points):
+        raise ConfigError(f"{path} has no even steps: its smallest is {step_s:g} s. Write one intensity per step.")
     values = list(_filled(places, [each.g_per_kwh for each in points]))
     return Trace(
         start_utc=start_utc.astimezone(UTC),

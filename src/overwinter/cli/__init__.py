@@ -23,6 +23,7 @@ COMMANDS = {
     "measure": "joules of any command",
     "ledger": "every execution ever, and sums of them",
     "bundle": "inspect, verify and wake a hibernated model",
+    "power": "devices, limits, who may change them; the energy-optimal limit of a workload",
     "doctor": "what this machine can meter and cap, and what is missing",
     "init": "a new project in a folder",
 }

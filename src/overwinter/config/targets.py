@@ -83,7 +83,9 @@ def _refuse_misfit(target: str, factory: Any, arguments: Mapping[str, Any]) -> N
     try:
         signature = inspect.signature(factory)
     except ValueError:
-        raise ConfigError(f"_target_={target!r} is built in and does not say what it takes. Wrap it in a class.") from None
+        raise ConfigError(
+            f"_target_={target!r} is built in and does not say what it takes. Wrap it in a class."
+        ) from None
     try:
         signature.bind(**arguments)
     except TypeError as error:

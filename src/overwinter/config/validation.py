@@ -68,6 +68,10 @@ def _typed(schema: type[Any], content: Mapping[str, Any], *, prefix: str) -> Any
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    for field in dataclasses.fields(schema):  # OmegaConf's own message on this names no key
+        group: Any = field.default_factory
+        if dataclasses.is_dataclass(group) and not isinstance(content.get(field.name, {}), Mapping):
+            raise ConfigError(f"{prefix}{field.name}={content[field.name]!r} must be a mapping of keys to values.")
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), dict(content))
         missing = sorted(OmegaConf.missing_keys(merged))

@@ -31,7 +31,7 @@ class _Board:
         self._limit_reads = 0
 
     def power_w(self) -> float:
-        import pynvml  # type: ignore[import-untyped]
+        import pynvml
 
         return float(pynvml.nvmlDeviceGetPowerUsage(self._handle)) / 1e3
 

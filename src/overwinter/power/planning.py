@@ -93,7 +93,9 @@ def envelope(points: tuple[OperatingPoint, ...], idle_w: float | None) -> Envelo
     return Envelope(lower=_chain(vertices, sign=1.0), upper=_chain(vertices, sign=-1.0))
 
 
-def plan(prices: Floats, durations_s: Floats, work: float, points: Sequence[OperatingPoint], idle_w: float | None) -> Plan:
+def plan(
+    prices: Floats, durations_s: Floats, work: float, points: Sequence[OperatingPoint], idle_w: float | None
+) -> Plan:
     """Plan ``work`` over the steps of a forecast.
 
     Args:
@@ -142,13 +144,12 @@ def _fill(prices: Floats, durations_s: Floats, work: float, curve: Envelope) -> 
     order = np.argsort(costs, kind="stable")
     before = np.cumsum(sizes[order]) - sizes[order]
     taken = np.clip(work - before, 0.0, sizes[order])
-    done = np.bincount(steps[order], weights=taken, minlength=len(prices))
+    done = _by_step(steps[order], taken, len(prices))
     return Plan(work=done, cost=float(taken @ costs[order]))
 
 
 def _fill_to_end(prices: Floats, durations_s: Floats, work: float, kept: Envelope, free: Envelope) -> Plan:
     """Fill for every step in which the work may end: before it ``kept`` counts, in it ``free``."""
-    count = len(prices)
     base_work = _before(kept.lower.speeds[0] * durations_s)
     base_cost = _before(kept.lower.powers[0] * prices * durations_s)
     steps, costs, sizes = (
@@ -165,7 +166,7 @@ def _fill_to_end(prices: Floats, durations_s: Floats, work: float, kept: Envelop
     taken = np.clip(work - base_work[ends, None] - before, 0.0, open_sizes)
     total = base_cost[ends] + taken @ costs
     best = int(np.argmin(total))
-    done = np.bincount(steps, weights=taken[best], minlength=count)
+    done = _by_step(steps, taken[best], len(prices))
     done[: ends[best]] += kept.lower.speeds[0] * durations_s[: ends[best]]
     return Plan(work=done, cost=float(total[best]), end_step=int(ends[best]))
 
@@ -200,6 +201,10 @@ def _edges(prices: Floats, durations_s: Floats, curve: Envelope) -> tuple[NDArra
 def _edge_count(prices: Floats, curve: Envelope) -> int:
     below = int(np.count_nonzero(prices < 0))
     return below * len(curve.upper.widths) + (len(prices) - below) * len(curve.lower.widths)
+
+
+def _by_step(steps: NDArray[np.intp], work: Floats, count: int) -> Floats:
+    return np.bincount(steps, weights=work, minlength=count).astype(np.float64)
 
 
 def _before(values: Floats) -> Floats:

@@ -65,7 +65,5 @@ def _limited(
 ) -> Decision:
     if limit is None:
         return Decision(clock_mhz=clock_mhz, reason=reason)
-    limits = {
-        device.name: within(device, limit.watts(device.min_w, device.max_w)) for device in observation.devices
-    }
+    limits = {device.name: within(device, limit.watts(device.min_w, device.max_w)) for device in observation.devices}
     return Decision(limits_w=limits, clock_mhz=clock_mhz, reason=reason)

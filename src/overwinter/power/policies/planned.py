@@ -133,9 +133,7 @@ def _carry_out(
     return _at(observation, hull.limits_w[upper], max(share * duration_s, _SHORTEST_S), known)
 
 
-def _rest(
-    observation: Observation, planned: Plan, durations_s: Floats, limit_w: float | None, known: str
-) -> Decision:
+def _rest(observation: Observation, planned: Plan, durations_s: Floats, limit_w: float | None, known: str) -> Decision:
     """Take the lower of two limits; a pause too short for what it costs is not taken."""
     busy = np.flatnonzero(planned.work > _NOTHING * planned.work.sum())
     pause_s = float(durations_s[: busy[0]].sum()) if len(busy) else math.inf

@@ -1,0 +1,247 @@
+"""The intensity of the coming hours and days, from what is past: where a provider's forecast is not to be had.
+
+A climatology (mean by hour of the week, recent weeks counting more) takes out what repeats; what is left over,
+divided by its usual size at that hour of the day, is carried on by linear autoregressions over the last days and
+the last week, with coefficients shrunk towards their mean over the hours of the day. All is refitted every day on
+all past hours, and on those of other regions where they are given (the climatology is each region's own, the
+dynamics are shared). Two orders are averaged, since neither is best.
+
+Only the past counts: the forecast for an hour is a function of the hours before it, and of the running hour's
+value if that is known. Half of the forecast then ignores it: a value of one hour alone says little about the
+next ones, and a plan that trusts it fully runs or pauses on its noise (measured: 0.001 of the optimum's saving).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+HOUR_S = 3600.0
+_DAY, _WEEK = 24, 168  # hours
+_ORDERS = (_WEEK + 1, 3 * _DAY + 1)  # hours that a regression looks back
+_HALF_LIFE = 60 * _DAY  # of an hour's weight in the climatology, in hours
+_PRIOR_WEEKS = 4.0  # how many weeks an hour of the week needs to count as much as the hour of the day
+_RIDGE = 1e-3  # of the mean variance
+_HOURLY_LAGS = _DAY  # lags whose coefficients follow the hour of the day
+_HOURLY_RIDGE = 0.3
+_HOURLY_REACH = 4  # hours around an hour of the day that teach its coefficients
+_OTHERS = 0.3  # weight of another region's hours
+_TRUST_IN_NOW = 0.5
+_LEAST_HISTORY = 28 * _DAY  # hours; with less, the last day repeats
+
+
+class HourlySource(Protocol):
+    """A trace in even steps: what of `overwinter.carbon.trace.Trace` is needed here."""
+
+    @property
+    def start_utc(self) -> datetime: ...
+    @property
+    def step_s(self) -> float: ...
+    @property
+    def g_per_kwh(self) -> Sequence[float]: ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Hours:
+    """Values by the hour.
+
+    Attributes:
+        first: hours from 1970 to the first value.
+        values: (hours,).
+    """
+
+    first: int
+    values: Floats
+
+    def until(self, hour: int) -> Hours:
+        """Return what lies before ``hour``."""
+        return Hours(first=self.first, values=self.values[: max(0, hour - self.first)])
+
+
+def hour_of(time_utc: datetime) -> int:
+    """Return the whole hours from 1970 to ``time_utc``."""
+    return int(time_utc.timestamp() // HOUR_S)
+
+
+def by_hour(trace: HourlySource) -> Hours:
+    """Return the means of the hours that ``trace`` covers fully; longer steps hold for all of their hours."""
+    start_s = trace.start_utc.astimezone(UTC).timestamp()
+    edges_s = start_s + trace.step_s * np.arange(len(trace.g_per_kwh) + 1)
+    summed = np.concatenate([[0.0], np.cumsum(np.asarray(trace.g_per_kwh, dtype=float) * trace.step_s)])
+    first, last = int(-(-start_s // HOUR_S)), int(edges_s[-1] // HOUR_S)
+    at_hours = np.interp(HOUR_S * np.arange(first, last + 1), edges_s, summed)
+    return Hours(first=first, values=np.diff(at_hours) / HOUR_S)
+
+
+class Forecaster:
+    """Forecasts from a history that may go on after the time of the forecast: what comes later is not looked at.
+
+    Args:
+        history: of the region.
+        others: of other regions, at any time.
+        now_known: whether the running hour's value is known, as from a live source.
+    """
+
+    def __init__(self, history: Hours, others: Sequence[Hours] = (), *, now_known: bool = True) -> None:
+        self._history, self._others, self._now_known = history, tuple(others), now_known
+        self._day = -1
+        self._models: tuple[_Model, ...] = ()
+
+    def at(self, hour: int, steps: int) -> Floats:
+        """Return the forecast of ``hour`` and the hours after it; (steps,).
+
+        Raises:
+            ValueError: there is no hour before.
+        """
+        past = self._history.until(hour)
+        if not len(past.values):
+            raise ValueError("a forecast needs at least one hour of history")
+        place = hour - self._history.first
+        if not self._now_known or place >= len(self._history.values):
+            return self._from(past, hour, steps)
+        now = self._history.values[place]
+        knowing = self._from(self._history.until(hour + 1), hour + 1, steps - 1)
+        return (1 - _TRUST_IN_NOW) * self._from(past, hour, steps) + _TRUST_IN_NOW * np.concatenate([[now], knowing])
+
+    def _from(self, past: Hours, hour: int, steps: int) -> Floats:
+        if steps <= 0:
+            return np.zeros(0)
+        self._refit(hour)
+        if not self._models:
+            return _repeated(past.values, steps)
+        return np.asarray(np.mean([model.forecast(past, steps) for model in self._models], axis=0))
+
+    def _refit(self, hour: int) -> None:
+        """Fit on what was past when the day of ``hour`` began."""
+        day = hour // _DAY
+        if day == self._day:
+            return
+        past = self._history.until(day * _DAY)
+        others = [other.until(day * _DAY) for other in self._others]
+        self._day, self._models = day, _fitted(past, others)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Climate:
+    """Mean and usual deviation by hour of the week; (168,) each."""
+
+    level: Floats
+    scatter: Floats
+
+    def standard(self, hours: Hours) -> Floats:
+        """Return the deviations of ``hours``, in usual ones."""
+        which = _hours(hours) % _WEEK
+        return (hours.values - self.level[which]) / self.scatter[which]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Model:
+    """An autoregression of the deviations.
+
+    Attributes:
+        climate: of the region.
+        weights: of the last hours, the latest one last, for each hour of the day; (24, order).
+    """
+
+    climate: _Climate
+    weights: Floats
+
+    def forecast(self, past: Hours, steps: int) -> Floats:
+        order, next_hour = self.weights.shape[1], past.first + len(past.values)
+        recent = Hours(first=next_hour - order, values=past.values[-order:])
+        line = np.concatenate([self.climate.standard(recent), np.zeros(steps)])
+        for step in range(steps):
+            line[order + step] = self.weights[(next_hour + step) % _DAY] @ line[step : order + step]
+        which = (next_hour + np.arange(steps)) % _WEEK
+        return np.asarray(self.climate.level[which] + self.climate.scatter[which] * line[order:])
+
+
+def _fitted(past: Hours, others: Sequence[Hours]) -> tuple[_Model, ...]:
+    if len(past.values) < _LEAST_HISTORY:
+        return ()
+    climate = _climate(past)
+    regions = [(1.0, past, climate)]
+    regions += [(_OTHERS, other, _climate(other)) for other in others if len(other.values) >= _LEAST_HISTORY]
+    standard = [(weight, region.standard(hours)) for weight, hours, region in regions]
+    return tuple(_Model(climate=climate, weights=_weights(standard, order, first_hour=past.first)) for order in _ORDERS)
+
+
+def _climate(hours: Hours) -> _Climate:
+    hour = _hours(hours)
+    weight = 0.5 ** ((len(hour) - 1 - np.arange(len(hour))) / _HALF_LIFE)
+    daily = _mean_by(hour % _DAY, hours.values, weight, _DAY)
+    away = hours.values - daily[hour % _DAY]
+    counts = np.bincount(hour % _WEEK, weight, _WEEK)
+    weekly = np.bincount(hour % _WEEK, weight * away, _WEEK) / (counts + _PRIOR_WEEKS)
+    level = daily[np.arange(_WEEK) % _DAY] + weekly
+    rest = hours.values - level[hour % _WEEK]
+    return _Climate(level=level, scatter=_scatter(hour, rest)[np.arange(_WEEK) % _DAY])
+
+
+def _scatter(hour: NDArray[np.intp], rest: Floats) -> Floats:
+    """Return the usual deviation by hour of the day, drawn halfway towards the same at all hours; (24,)."""
+    overall = float(rest.std())
+    if overall <= 0:
+        return np.ones(_DAY)
+    daily = np.sqrt(_mean_by(hour % _DAY, rest**2, np.ones(len(rest)), _DAY))
+    daily = (np.roll(daily, 1) + daily + np.roll(daily, -1)) / 3
+    return np.asarray(overall * np.sqrt(np.maximum(daily / daily.mean(), 1e-3)))
+
+
+def _weights(regions: Sequence[tuple[float, Floats]], order: int, *, first_hour: int) -> Floats:
+    """Fit the autoregression of ``order``; the first region's own hours also shape the hours of the day."""
+    products, targets = np.zeros((order, order)), np.zeros(order)
+    for weight, deviations in regions:
+        rows, wanted = _lagged(deviations, order)
+        products += weight * (rows.T @ rows)
+        targets += weight * (rows.T @ wanted)
+    common = _ridge(products, targets, _RIDGE * float(np.trace(products)) / order)
+    rows, wanted = _lagged(regions[0][1], order)
+    hour = (first_hour + order + np.arange(len(rows))) % _DAY
+    return np.asarray(common + _hourly(rows[:, -_HOURLY_LAGS:], wanted - rows @ common, hour, order))
+
+
+def _hourly(rows: Floats, rest: Floats, hour: NDArray[np.intp], order: int) -> Floats:
+    """Return what each hour of the day adds to the weights, learned from the hours around it; (24, order)."""
+    products = np.array([rows[hour == each].T @ rows[hour == each] for each in range(_DAY)])
+    targets = np.array([rows[hour == each].T @ rest[hour == each] for each in range(_DAY)])
+    away = np.abs(np.arange(_DAY)[:, None] - np.arange(_DAY))
+    near = np.clip(1 - np.minimum(away, _DAY - away) / _HOURLY_REACH, 0.0, None)  # (24, 24)
+    penalty = _HOURLY_RIDGE * len(rest) / _DAY
+    added = np.zeros((_DAY, order))
+    for each in range(_DAY):
+        around = np.tensordot(near[each], products, axes=1)
+        added[each, order - rows.shape[1] :] = _ridge(around, near[each] @ targets, penalty)
+    return added
+
+
+def _lagged(deviations: Floats, order: int) -> tuple[Floats, Floats]:
+    """Return every run of ``order`` hours, and the hour after it; (rows, order) and (rows,)."""
+    windows = np.lib.stride_tricks.sliding_window_view(deviations, order + 1)
+    return windows[:, :-1], windows[:, -1]
+
+
+def _ridge(products: Floats, targets: Floats, penalty: float) -> Floats:
+    return np.asarray(np.linalg.solve(products + max(penalty, 1e-9) * np.eye(len(products)), targets))
+
+
+def _mean_by(which: NDArray[np.intp], values: Floats, weight: Floats, count: int) -> Floats:
+    sums, counts = np.bincount(which, weight * values, count), np.bincount(which, weight, count)
+    return np.asarray(sums / np.maximum(counts, 1e-12))
+
+
+def _hours(hours: Hours) -> NDArray[np.intp]:
+    return hours.first + np.arange(len(hours.values))
+
+
+def _repeated(values: Floats, steps: int) -> Floats:
+    """Return the last day again and again; of less than a day, the last value."""
+    last = values[-_DAY:] if len(values) >= _DAY else values[-1:]
+    return np.resize(last, steps)

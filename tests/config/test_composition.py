@@ -1,0 +1,73 @@
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from overwinter.config import compose, configs_digest, validate
+from overwinter.errors import ConfigError
+
+DVC_COMPOSES = """
+import sys
+from dvc.utils.hydra import compose_and_dump
+compose_and_dump(sys.argv[1], sys.argv[2], None, "config", ".", sys.argv[3:])
+"""
+
+# What an option cannot know: the person has to say it.
+NEEDED = {("carbon", "trace"): [f"carbon.path={__file__}"]}
+
+
+@pytest.mark.parametrize("overrides", [[], ["train.epochs=3", "quantize=none", "budget.total='2 kJ'"]])
+def test_the_bytes_are_those_that_dvc_writes(project, tmp_path, overrides):
+    target = tmp_path / "params.yaml"
+    command = [sys.executable, "-c", DVC_COMPOSES, str(target), str(project.configs), *overrides]
+    subprocess.run(command, check=True, cwd=tmp_path)
+    assert compose(project, overrides) == target.read_text()
+
+
+def test_every_option_of_every_group_composes_and_is_valid(project):
+    groups = [folder for folder in sorted(project.configs.iterdir()) if folder.is_dir()]
+    assert len(groups) >= 13
+    for group in groups:
+        for option in sorted(path.stem for path in group.glob("*.yaml")):
+            needed = NEEDED.get((group.name, option), [])
+            validate(compose(project, [f"{group.name}={option}", *needed]), source=f"{group.name}={option}")
+
+
+def test_the_digest_follows_names_and_bytes(project, tmp_path):
+    copy = tmp_path / "configs"
+    shutil.copytree(project.configs, copy)
+    digest = configs_digest(copy)
+    assert digest == configs_digest(project.configs)
+    assert f"configs_digest: {digest}" in compose(replace(project, configs=copy))
+    (copy / "train" / "default.yaml").rename(copy / "train" / "other.yaml")
+    assert configs_digest(copy) != digest
+    (copy / "train" / "other.yaml").rename(copy / "train" / "default.yaml")
+    (copy / "notes.txt").write_text("no configuration")
+    assert configs_digest(copy) == digest
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("sparsify=magnitud", "Did you mean 'magnitude'"),
+        ("train.learning_rat=1", "Did you mean 'train.learning_rate'"),
+        ("train.epochs=[1]", "train.epochs"),
+        ("quantize.calibration_samples=many", "many"),
+        ("seed=1,2", "several values"),
+        ("train", "key=value"),
+    ],
+)
+def test_what_cannot_be_composed_says_why(project, override, message):
+    with pytest.raises(ConfigError, match=message):
+        validate(compose(project, [override]))
+
+
+def test_a_missing_value_is_named(project, tmp_path):
+    copy = tmp_path / "configs"
+    shutil.copytree(project.configs, copy)
+    path = copy / "train" / "default.yaml"
+    path.write_text("".join(line for line in path.read_text().splitlines(True) if not line.startswith("epochs")))
+    with pytest.raises(ConfigError, match=r"No value for train\.epochs"):
+        compose(replace(project, configs=copy))

@@ -1,0 +1,80 @@
+import contextlib
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from overwinter.config import compose, validate
+from overwinter.config.groups import ChannelsConfig, ConstantCarbonConfig
+from overwinter.errors import ConfigError
+
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8)
+
+
+@pytest.fixture
+def content(project):
+    return yaml.safe_load(compose(project))
+
+
+def _validated(content):
+    return validate(yaml.safe_dump(content, sort_keys=False), source="params.yaml")
+
+
+def test_groups_take_the_schema_of_their_option(content):
+    config = _validated(content)
+    assert isinstance(config.sparsify, ChannelsConfig)
+    assert isinstance(config.carbon, ConstantCarbonConfig)
+    assert config.pipeline.stages["sparsify"].needs == ["train"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"trian": {}}, "Did you mean 'train'"),
+        ({"train": 3}, "train"),
+        ({"sparsify": None}, "sparsify"),
+        ({"sparsify": {"method": "magic"}}, "Known: none, magnitude, channels"),
+        ({"seed": -1}, "seed=-1"),
+        ({"threads": 0}, "threads=0"),
+        ({"device": "tpu"}, "device='tpu'"),
+        ({"model": {}}, "model._target_ is missing"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_key(content, change, message):
+    with pytest.raises(ConfigError) as caught:
+        _validated({**content, **change})
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "just words", "[1, 2]", "a: [", "a: ${b}"])
+def test_what_is_no_configuration_is_refused(text):
+    with pytest.raises(ConfigError):
+        validate(text)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    key=st.sampled_from(["seed", "train", "sparsify", "quantize", "evaluate", "budget", "pipeline", "data"]),
+    value=LEAVES,
+)
+def test_whatever_stands_in_a_group_it_is_valid_or_a_config_error(content, key, value):
+    with contextlib.suppress(ConfigError):  # anything else is a traceback in a person's face
+        _validated({**content, key: value})
+
+
+@pytest.mark.parametrize(
+    ("stages", "message"),
+    [
+        ({}, "pipeline.stages is empty"),
+        ({"Train": {"needs": [], "params": []}}, "lower-case"),
+        ({"gate": {"needs": [], "params": []}}, "lower-case"),
+        ({"a": {"needs": ["b"], "params": []}}, "'b' is no earlier stage"),
+        ({"a": {"needs": [], "params": ["trian"]}}, "Did you mean 'train'"),
+        ({"a": {"needs": [], "params": [], "outs": []}}, "outs is empty"),
+    ],
+)
+def test_stages_that_cannot_be_put_in_order_are_refused(content, stages, message):
+    content["pipeline"]["stages"] = stages
+    with pytest.raises(ConfigError, match=message):
+        _validated(content)

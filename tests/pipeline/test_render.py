@@ -1,0 +1,63 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from overwinter.config import Project, compose, validate
+from overwinter.pipeline.render import render_dvc_yaml, rendered_stages
+
+ROOT = Path(__file__).parents[2]
+PROJECT = Project(root=ROOT, configs=ROOT / "configs", config_name="config")
+
+
+@pytest.fixture
+def config():
+    return validate(compose(PROJECT))
+
+
+def _paths(items):
+    return [next(iter(item)) if isinstance(item, dict) else item for item in items]
+
+
+def test_the_text_is_deterministic_and_reads_back(config):
+    text = render_dvc_yaml(config, PROJECT)
+    assert text == render_dvc_yaml(validate(compose(PROJECT)), PROJECT)
+    assert yaml.safe_load(text)["stages"] == rendered_stages(config, PROJECT)
+
+
+def test_every_stage_waits_for_the_check_and_the_gate_before_it(config):
+    stages = rendered_stages(config, PROJECT)
+    names = list(config.pipeline.stages)
+    for before, name in zip([None, *names], names, strict=False):
+        assert "outputs/check/check.json" in stages[name]["deps"]
+        assert before is None or f"outputs/{before}/gate.json" in stages[name]["deps"]
+
+
+def test_nothing_depends_on_joules_but_gates(config):
+    for name, stage in rendered_stages(config, PROJECT).items():
+        judged = [path for path in stage["deps"] if path.endswith("energy.json")]
+        assert bool(judged) == name.startswith("gate-")
+
+
+def test_the_budget_belongs_to_gates_and_carbon_to_nobody(config):
+    for name, stage in rendered_stages(config, PROJECT).items():
+        if name == "check":
+            continue
+        assert ("budget" in stage["params"]) == name.startswith("gate-")
+        assert "carbon" not in stage["params"]
+
+
+def test_no_output_is_written_twice_and_every_input_is_written_before(config):
+    made = set()
+    for stage in rendered_stages(config, PROJECT).values():
+        assert all(path in made for path in stage["deps"] if path.startswith("outputs/"))
+        outs = _paths([*stage.get("outs", []), *stage.get("metrics", []), *stage.get("plots", [])])
+        assert not made & set(outs)
+        made |= set(outs)
+
+
+def test_data_on_disk_and_ones_own_code_are_dependencies(config):
+    config.data["root"] = "data/mine"
+    config.pipeline.code = ["my_package"]
+    stages = rendered_stages(config, PROJECT)
+    assert all({"data/mine", "my_package"} <= set(stages[name]["deps"]) for name in config.pipeline.stages)

@@ -1,0 +1,59 @@
+import json
+
+import pytest
+from rich.console import Console
+
+from overwinter.report import StageSummary, render_summary, summarize
+from overwinter.report.summary import describe_sources
+
+ENERGY = {"duration_s": 2.0, "energy_j": 10.0, "uncertainty_j": 4.0, "measured_fraction": 0.0, "carbon_g": 0.001}
+
+
+def _left(folder, energy=ENERGY, metrics=None, passed=True):
+    folder.mkdir(parents=True)
+    (folder / "energy.json").write_text(json.dumps(energy))
+    (folder / "metrics.json").write_text(json.dumps(metrics or {"accuracy": 0.5, "size_bytes": 100}))
+    if passed:
+        (folder / "gate.json").write_text("{}")
+
+
+def test_a_row_says_whether_its_stage_ran_was_reused_refused_or_is_missing(tmp_path):
+    for name, passed in (("a", True), ("b", True), ("c", False)):
+        _left(tmp_path / name, passed=passed)
+    rows = summarize(tmp_path, ["a", "b", "c", "d"], ran={"a"})
+    assert [row.state for row in rows] == ["run", "reused", "refused", "missing"]
+
+
+def test_the_chosen_form_speaks_for_evaluate(tmp_path):
+    _left(tmp_path / "evaluate", metrics={"dense": {"accuracy": 0.9}, "chosen": {"accuracy": 0.8, "size_bytes": 7}})
+    (row,) = summarize(tmp_path, ["evaluate"], ran=())
+    assert row.quality == "accuracy 80.00 %"
+    assert row.size_bytes == 7
+
+
+def test_unreadable_files_make_a_missing_row_and_no_traceback(tmp_path):
+    _left(tmp_path / "a")
+    (tmp_path / "a" / "energy.json").write_text("{")
+    assert summarize(tmp_path, ["a"], ran=())[0].state == "missing"
+
+
+def test_the_table_adds_up_joules_and_their_uncertainty(tmp_path):
+    _left(tmp_path / "a")
+    _left(tmp_path / "b")
+    console = Console(width=120, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115 -- closed with it
+    console.print(render_summary(summarize(tmp_path, ["a", "b"], ran={"a", "b"})))
+    console.file.close()
+    total = next(line for line in console.export_text().splitlines() if "total" in line)
+    assert "20.0 J ± 8.00 J" in total
+    assert "4.00 s" in total
+
+
+@pytest.mark.parametrize(
+    ("measured", "said"),
+    [(0.0, "modelled from CPU time"), (0.75, "75% of the joules were measured"), (None, "No joules")],
+)
+def test_it_says_how_much_was_measured(measured, said):
+    rows = [
+        StageSummary(stage="a", state="run", energy_j=None if measured is None else 10.0, measured_fraction=measured)
+    ]
+    assert said in describe_sources(rows)
