@@ -11,7 +11,7 @@ run: $(STAMP)
 	@$(BIN)/overwinter run
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 check: $(STAMP)
 	@$(BIN)/ruff format --check .

@@ -81,21 +81,22 @@ def bare(project: Path) -> None:
                 main(stage)
 
 
-def timed(command: list[str], cwd: Path) -> float:
-    """Run a command to its end and return its seconds."""
+def timed(command: list[str], cwd: Path) -> tuple[float, str]:
+    """Run a command to its end; return its seconds, and what it printed."""
     started_s = time.perf_counter()
-    subprocess.run(command, cwd=cwd, check=True, capture_output=True)
-    return time.perf_counter() - started_s
+    done = subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True)
+    return time.perf_counter() - started_s, done.stdout
 
 
-def one_round(project: Path) -> dict[str, float]:
-    """Time the pipeline from a clean workspace, then the bare process."""
+def one_round(project: Path) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    """Time the pipeline from a clean workspace, then the bare process; return the seconds, and the closing table."""
     for leftover in ("outputs", "dvc.lock", ".overwinter", ".dvc/cache", ".dvc/tmp"):
         path = project / leftover
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    pipeline_s = timed([sys.executable, "-m", "overwinter.cli", "run"], project)
-    bare_s = timed([sys.executable, str(Path(__file__).resolve()), "--bare", str(project)], project)
-    return {"pipeline_s": pipeline_s, "bare_s": bare_s, "above_bare_s": pipeline_s - bare_s} | parts(project)
+    pipeline_s, table = timed([sys.executable, "-m", "overwinter.cli", "run", "--json"], project)
+    bare_s, _ = timed([sys.executable, str(Path(__file__).resolve()), "--bare", str(project)], project)
+    seconds = {"pipeline_s": pipeline_s, "bare_s": bare_s, "above_bare_s": pipeline_s - bare_s}
+    return seconds | parts(project), json.loads(table)["stages"]
 
 
 def parts(project: Path) -> dict[str, float]:
@@ -147,17 +148,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder) / "project"
         subprocess.run([sys.executable, "-m", "overwinter.cli", "init", str(project)], check=True, capture_output=True)
-        rounds = [one_round(project) for _ in range(arguments.rounds)]
+        rounds, tables = zip(*(one_round(project) for _ in range(arguments.rounds)), strict=True)
         case = figures(project)
     medians = {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
     table = Table("default case", "median", "limit")
     for name, seconds in medians.items():
         limit = LIMITS_S.get(name.removesuffix("_s"))
         table.add_row(name, f"{seconds:.1f} s", f"{limit:g} s" if limit else "")
+    result = {"rounds": rounds, "medians": medians, "case": case, "table": tables[-1]}
     console = Console()
     console.print(table)
     console.print_json(data=case)
-    console.print(f"written to {write_result('overhead', {'rounds': rounds, 'medians': medians, 'case': case}).name}")
+    console.print(f"written to {write_result('overhead', result).name}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Projects of one's own: from a wheel, with one's own model and data, and a case in a folder of its own."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -85,3 +86,19 @@ def test_the_committed_files_are_what_configs_says(workspace):
         before = [(folder / name).read_bytes() for name in ("params.yaml", "dvc.yaml")]
         workspace(folder)("overwinter", "compose")
         assert [(folder / name).read_bytes() for name in ("params.yaml", "dvc.yaml")] == before
+
+
+@pytest.mark.slow
+def test_a_stage_of_ones_own_is_a_program_a_group_and_a_name(space, quick):
+    """The very files of docs/extending.md."""
+    blocks = re.findall(
+        r"^```(?:python|yaml)\n(.*?)^```", (ROOT / "docs/extending.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    targets = ("stages/confidence.py", "configs/confidence/default.yaml", "configs/pipeline/mine.yaml")
+    for target, content in zip(targets, blocks, strict=True):
+        (space.root / target).parent.mkdir(exist_ok=True)
+        (space.root / target).write_text(content)
+    done = space.run("pipeline=mine", "+confidence=default")
+    assert space.states(done) == {**dict.fromkeys(space.states(done), "reused"), "confidence": "run"}
+    assert 0.1 < space.json("confidence/metrics.json")["confidence"] <= 1
+    assert space.json("confidence/gate.json") == {"stage": "confidence", "pass": True}

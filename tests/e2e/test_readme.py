@@ -1,6 +1,7 @@
 """Every command of the README's `sh` blocks, in order, as a reader would type them."""
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,9 @@ def test_every_command_of_the_readme_does_what_it_says(fresh):
     for command, exit_code in commands((ROOT / "README.md").read_text()):
         done = fresh("bash", "-c", command, check=False)
         assert done.returncode == exit_code, f"{command}\n{done.stdout}\n{done.stderr}"
+
+
+def test_the_readme_quotes_only_what_is_on_file():
+    readme = runpy.run_path(str(ROOT / "benchmarks" / "readme.py"))
+    text = (ROOT / "README.md").read_text()
+    assert readme["filled"](text) == text

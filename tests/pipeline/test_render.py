@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from overwinter.config import Project, compose, validate
-from overwinter.pipeline.render import render_dvc_yaml, rendered_stages
+from overwinter.pipeline.render import render_dvc_yaml, render_gitignore, rendered_stages
 
 ROOT = Path(__file__).parents[2]
 PROJECT = Project(root=ROOT, configs=ROOT / "configs", config_name="config")
@@ -54,6 +54,15 @@ def test_no_output_is_written_twice_and_every_input_is_written_before(config):
         outs = _paths([*stage.get("outs", []), *stage.get("metrics", []), *stage.get("plots", [])])
         assert not made & set(outs)
         made |= set(outs)
+
+
+def test_git_ignores_just_what_dvc_keeps(config):
+    ignored = set(render_gitignore(config).splitlines()[1:])
+    for stage in rendered_stages(config, PROJECT).values():
+        for item in [*stage.get("outs", []), *stage.get("metrics", []), *stage.get("plots", [])]:
+            path = next(iter(item)) if isinstance(item, dict) else item
+            cached = not (isinstance(item, dict) and item[path].get("cache") is False)
+            assert (path.removeprefix("outputs") in ignored) == cached
 
 
 def test_data_on_disk_and_ones_own_code_are_dependencies(config):

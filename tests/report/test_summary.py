@@ -18,10 +18,11 @@ def _left(folder, energy=ENERGY, metrics=None, passed=True):
 
 
 def test_a_row_says_whether_its_stage_ran_was_reused_refused_or_is_missing(tmp_path):
-    for name, passed in (("a", True), ("b", True), ("c", False)):
+    for name, passed in (("a", True), ("b", True), ("c", False), ("d", False)):
         _left(tmp_path / name, passed=passed)
-    rows = summarize(tmp_path, ["a", "b", "c", "d"], ran={"a"})
-    assert [row.state for row in rows] == ["run", "reused", "refused", "missing"]
+    (tmp_path / "c" / "gate_report.json").write_text('{"passed": false}')
+    rows = summarize(tmp_path, ["a", "b", "c", "d", "e"], ran={"a"})
+    assert [row.state for row in rows] == ["run", "reused", "refused", "not judged", "missing"]
 
 
 def test_the_chosen_form_speaks_for_evaluate(tmp_path):

@@ -16,10 +16,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from overwinter.carbon.trace import Trace
 
 Floats = NDArray[np.float64]
 
@@ -35,17 +36,6 @@ _HOURLY_REACH = 4  # hours around an hour of the day that teach its coefficients
 _OTHERS = 0.3  # weight of another region's hours
 _TRUST_IN_NOW = 0.5
 _LEAST_HISTORY = 28 * _DAY  # hours; with less, the last day repeats
-
-
-class HourlySource(Protocol):
-    """A trace in even steps: what of `overwinter.carbon.trace.Trace` is needed here."""
-
-    @property
-    def start_utc(self) -> datetime: ...
-    @property
-    def step_s(self) -> float: ...
-    @property
-    def g_per_kwh(self) -> Sequence[float]: ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,7 +60,7 @@ def hour_of(time_utc: datetime) -> int:
     return int(time_utc.timestamp() // HOUR_S)
 
 
-def by_hour(trace: HourlySource) -> Hours:
+def by_hour(trace: Trace) -> Hours:
     """Return the means of the hours that ``trace`` covers fully; longer steps hold for all of their hours."""
     start_s = trace.start_utc.astimezone(UTC).timestamp()
     edges_s = start_s + trace.step_s * np.arange(len(trace.g_per_kwh) + 1)
@@ -91,8 +81,7 @@ class Forecaster:
 
     def __init__(self, history: Hours, others: Sequence[Hours] = (), *, now_known: bool = True) -> None:
         self._history, self._others, self._now_known = history, tuple(others), now_known
-        self._day = -1
-        self._models: tuple[_Model, ...] = ()
+        self._models: dict[int, tuple[_Model, ...]] = {}  # by day
 
     def at(self, hour: int, steps: int) -> Floats:
         """Return the forecast of ``hour`` and the hours after it; (steps,).
@@ -113,19 +102,16 @@ class Forecaster:
     def _from(self, past: Hours, hour: int, steps: int) -> Floats:
         if steps <= 0:
             return np.zeros(0)
-        self._refit(hour)
-        if not self._models:
-            return _repeated(past.values, steps)
-        return np.asarray(np.mean([model.forecast(past, steps) for model in self._models], axis=0))
-
-    def _refit(self, hour: int) -> None:
-        """Fit on what was past when the day of ``hour`` began."""
         day = hour // _DAY
-        if day == self._day:
-            return
-        past = self._history.until(day * _DAY)
-        others = [other.until(day * _DAY) for other in self._others]
-        self._day, self._models = day, _fitted(past, others)
+        if day not in self._models:
+            self._models[day] = self._fit(day * _DAY)
+        if not self._models[day]:
+            return _repeated(past.values, steps)
+        return np.asarray(np.mean([model.forecast(past, steps) for model in self._models[day]], axis=0))
+
+    def _fit(self, hour: int) -> tuple[_Model, ...]:
+        """Fit on what was past when the day began, at ``hour``."""
+        return _fitted(self._history.until(hour), [other.until(hour) for other in self._others])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -11,13 +11,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write both files, and say which changed."""
+    """Write the files, and say which changed."""
     from overwinter.config import find_project
     from overwinter.pipeline.composing import write_composed
 
-    changed = write_composed(find_project(), arguments.overrides)
+    project = find_project()
+    changed = write_composed(project, arguments.overrides)
     for path in changed:
-        print(f"wrote {path.name}")
+        print(f"wrote {path.relative_to(project.root)}")
     if not changed:
         print("params.yaml and dvc.yaml are up to date")
     return 0

@@ -117,7 +117,7 @@ def process_age_s() -> float:
 
 def _pids() -> set[int]:
     try:
-        names = os.listdir(_PROC)  # noqa: PTH208 -- ten times cheaper than Path.iterdir
+        names = os.listdir(_PROC)
     except OSError:
         return set()
     return {int(name) for name in names if name.isdecimal()}

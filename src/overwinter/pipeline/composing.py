@@ -1,4 +1,4 @@
-"""Writing params.yaml and dvc.yaml, and telling whether they are as configs/ says."""
+"""Writing params.yaml and what is rendered from it, and telling whether they are as configs/ says."""
 
 from __future__ import annotations
 
@@ -8,18 +8,25 @@ from pathlib import Path
 from overwinter.config import Config, Project, compose, configs_digest, validate
 from overwinter.errors import ConfigError
 from overwinter.files import write_text
-from overwinter.pipeline.render import render_dvc_yaml
+from overwinter.pipeline.render import render_dvc_yaml, render_gitignore
 
 
 def write_composed(project: Project, overrides: Sequence[str] = ()) -> list[Path]:
-    """Compose configs/ with ``overrides``, validate, and write params.yaml and dvc.yaml; return those that changed.
+    """Compose configs/ with ``overrides``, validate, and write params.yaml and what follows from it.
+
+    Returns:
+        the files that changed: params.yaml, dvc.yaml, outputs/.gitignore.
 
     Raises:
-        ConfigError: the configuration cannot be used; both files stay as they were.
+        ConfigError: the configuration cannot be used; they all stay as they were.
     """
     text = compose(project, overrides)
-    rendered = render_dvc_yaml(validate(text), project)
-    wanted = {project.params: text, project.dvc_yaml: rendered}
+    config = validate(text)
+    wanted = {
+        project.params: text,
+        project.dvc_yaml: render_dvc_yaml(config, project),
+        project.outputs / ".gitignore": render_gitignore(config),
+    }
     changed = [path for path, content in wanted.items() if _read(path) != content]
     for path in changed:
         write_text(path, wanted[path])

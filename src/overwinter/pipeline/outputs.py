@@ -8,8 +8,7 @@ from pathlib import Path
 
 from overwinter.errors import OverwinterError
 from overwinter.files import sync, write_error
-
-_ASIDE = ".part-"
+from overwinter.pipeline.render import ASIDE
 
 
 class Outputs:
@@ -23,14 +22,14 @@ class Outputs:
         self._pending: list[str] = []
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for leftover in folder.glob(f"{_ASIDE}*"):
+            for leftover in folder.glob(f"{ASIDE}*"):
                 _remove(leftover)
         except OSError as error:
             raise write_error(folder, error) from error
 
     def aside(self, name: str) -> Path:
         """Return where to write the output ``name``: a fresh folder, or a file's path if it has a suffix."""
-        path = self.folder / f"{_ASIDE}{name}"
+        path = self.folder / f"{ASIDE}{name}"
         if name not in self._pending:
             self._pending.append(name)
             if not path.suffix:
@@ -44,14 +43,14 @@ class Outputs:
             OverwinterError: an output was asked for and not written, or cannot be put in place.
         """
         for name in self._pending:
-            source = self.folder / f"{_ASIDE}{name}"
+            source = self.folder / f"{ASIDE}{name}"
             if not source.exists() or (source.is_dir() and not any(source.iterdir())):
                 raise OverwinterError(
                     f"The stage left {self.folder.name}/{name} empty. Write it with stage.out({name!r})."
                 )
         try:
             for name in self._pending:
-                _put(self.folder / f"{_ASIDE}{name}", self.folder / name)
+                _put(self.folder / f"{ASIDE}{name}", self.folder / name)
             sync(self.folder)
         except OSError as error:
             raise write_error(self.folder, error) from error
@@ -60,7 +59,7 @@ class Outputs:
     def discard(self) -> None:
         """Remove what was written aside."""
         for name in self._pending:
-            _remove(self.folder / f"{_ASIDE}{name}")
+            _remove(self.folder / f"{ASIDE}{name}")
         self._pending.clear()
 
 
@@ -68,7 +67,7 @@ def _put(source: Path, target: Path) -> None:
     for path in [source, *source.rglob("*")]:
         sync(path)
     if target.is_dir():
-        old = target.with_name(f"{_ASIDE}old-{target.name}")
+        old = target.with_name(f"{ASIDE}old-{target.name}")
         target.replace(old)
         source.replace(target)
         shutil.rmtree(old)

@@ -16,6 +16,7 @@ from overwinter.config.project import Project
 _HEADER = """\
 # Rendered by `overwinter compose` from configs/pipeline/: edit that, not this.
 """
+ASIDE = ".part-"  # how the name of an output begins that is still being written
 _CHECK_OUT = "outputs/check/check.json"
 
 
@@ -24,6 +25,19 @@ def render_dvc_yaml(config: Config, project: Project) -> str:
     import yaml
 
     return _HEADER + yaml.safe_dump({"stages": rendered_stages(config, project)}, sort_keys=False, width=120)
+
+
+def render_gitignore(config: Config) -> str:
+    """Return the text of outputs/.gitignore: what DVC keeps, Git does not.
+
+    DVC would add a .gitignore per stage, but only after a run in which nothing failed.
+    """
+    kept = [f"/{name}/{out}" for name, spec in config.pipeline.stages.items() for out in _cached(spec)]
+    return _HEADER + "".join(f"{path}\n" for path in ["/check/check.json", *kept, f"/*/{ASIDE}*"])
+
+
+def _cached(spec: StageSpec) -> list[str]:
+    return [*spec.outs, *spec.reports, "metrics.json", "power.csv"]
 
 
 def rendered_stages(config: Config, project: Project) -> dict[str, Any]:

@@ -117,7 +117,9 @@ def _chain(vertices: Iterable[tuple[float, float, float | None]], *, sign: float
     chain: list[tuple[float, float, float | None]] = []
     for vertex in sorted(vertices, key=lambda each: (each[0], sign * each[1])):
         if chain and vertex[0] <= chain[-1][0] * (1 + _ROUNDING):
-            continue  # as fast as the one before, and not better
+            if sign * vertex[1] >= sign * chain[-1][1]:
+                continue  # as fast as the one before, and not better
+            chain.pop()
         while len(chain) > 1 and _is_above(chain[-2], chain[-1], vertex, sign):
             chain.pop()
         chain.append(vertex)

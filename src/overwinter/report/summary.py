@@ -20,7 +20,7 @@ class StageSummary:
 
     Attributes:
         stage: its name.
-        state: `run`, `reused`, `refused` or `missing`.
+        state: `run`, `reused`, `refused` or `not judged` by its gate, or `missing`.
         duration_s: of producing what lies there.
         energy_j: joules of producing it.
         uncertainty_j: of them.
@@ -81,8 +81,7 @@ def _row(folder: Path, stage: str, ran: bool) -> StageSummary:
     energy, metrics = _read(folder / "energy.json"), _read(folder / "metrics.json")
     if not energy:
         return StageSummary(stage=stage, state="missing")
-    passed = (folder / "gate.json").exists()
-    state = ("run" if ran else "reused") if passed else "refused"
+    state = _state(folder, ran)
     return StageSummary(
         stage=stage,
         state=state,
@@ -90,6 +89,12 @@ def _row(folder: Path, stage: str, ran: bool) -> StageSummary:
         size_bytes=_chosen(metrics).get("size_bytes"),
         **{key: energy[key] for key in ("duration_s", "energy_j", "uncertainty_j", "measured_fraction", "carbon_g")},
     )
+
+
+def _state(folder: Path, ran: bool) -> str:
+    if (folder / "gate.json").exists():
+        return "run" if ran else "reused"
+    return "refused" if _read(folder / "gate_report.json").get("passed") is False else "not judged"
 
 
 def _columns(rows: list[StageSummary]) -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ from overwinter.config.groups.power import (
     DeadlinePowerConfig,
     EnergyOptimalPowerConfig,
     PlannedPowerConfig,
+    PowerConfig,
     PriceAwarePowerConfig,
     SchedulePowerConfig,
     ScheduleRule,
@@ -78,7 +79,11 @@ def check_power(config: Config) -> None:
     Raises:
         ConfigError: the first value that cannot be used, with its key.
     """
-    chosen = config.power
+    check_power_values(config.power)
+
+
+def check_power_values(chosen: PowerConfig) -> None:
+    """Check the group by itself; see `check_power`."""
     if isinstance(chosen, CappedPowerConfig):
         check_choice("power.on_denied", chosen.on_denied, ON_DENIED)
         check_choice("power.share_device", chosen.share_device, SHARE_DEVICE)

@@ -89,6 +89,7 @@ class Config:
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         threads: CPU threads of training; null leaves torch's choice.
         trusted_targets: prefixes that `_target_` may have beside `overwinter.` and `torch.`.
+        extensions: settings of your own stages, by stage; open.
         configs_digest: of configs/, so that a stale params.yaml is found out.
     """
 
@@ -109,6 +110,7 @@ class Config:
     carbon: Any = MISSING
     power: Any = MISSING
     budget: BudgetConfig = field(default_factory=BudgetConfig)
+    extensions: dict[str, Any] = MISSING
     configs_digest: str = MISSING
 
 

@@ -119,34 +119,35 @@ def _continued(values: Floats, places: np.ndarray[tuple[int], np.dtype[np.intp]]
 def _carry_out(
     observation: Observation, planned: Plan, curve: Envelope, prices: Floats, durations_s: Floats, known: str
 ) -> Decision:
-    """Turn the work of the first step into a limit, or a pause, and for how long."""
+    """Turn the work of the first step into a limit, or a pause, and for how long; at its end, ask again."""
     hull, duration_s = curve.at(prices[0]), float(durations_s[0])
     speed = float(planned.work[0]) / duration_s
-    upper = int(np.searchsorted(hull.speeds, speed * (1 - _NOTHING)))
-    upper = min(max(upper, 0), len(hull.speeds) - 1)
-    lower = max(0, upper - 1)
-    share = 1.0 if upper == lower else (speed - hull.speeds[lower]) / (hull.speeds[upper] - hull.speeds[lower])
-    if share > 1 - _NOTHING:
-        return _at(observation, hull.limits_w[upper], None, known)
+    upper = min(int(np.searchsorted(hull.speeds, speed * (1 - _NOTHING))), len(hull.speeds) - 1)
+    if upper == 0:
+        return _rest(observation, planned, durations_s, hull.limits_w[0], known)
+    share = (speed - hull.speeds[upper - 1]) / (hull.speeds[upper] - hull.speeds[upper - 1])
     if share < _NOTHING:
-        return _rest(observation, planned, durations_s, hull.limits_w[lower], known)
-    return _at(observation, hull.limits_w[upper], max(share * duration_s, _SHORTEST_S), known)
+        return _rest(observation, planned, durations_s, hull.limits_w[upper - 1], known)
+    lasting_s = duration_s if share > 1 - _NOTHING else share * duration_s
+    return _at(observation, hull.limits_w[upper], max(lasting_s, _SHORTEST_S), known)
 
 
 def _rest(observation: Observation, planned: Plan, durations_s: Floats, limit_w: float | None, known: str) -> Decision:
     """Take the lower of two limits; a pause too short for what it costs is not taken."""
+    duration_s = max(float(durations_s[0]), _SHORTEST_S)
     busy = np.flatnonzero(planned.work > _NOTHING * planned.work.sum())
     pause_s = float(durations_s[: busy[0]].sum()) if len(busy) else math.inf
     if limit_w is None and pause_s <= 2 * observation.resume_s:
-        return _at(observation, _slowest(usable_points(observation)), None, f"{known}; too short for a pause")
-    return _at(observation, limit_w, None, known)
+        slowest_w = _slowest(usable_points(observation))
+        return _at(observation, slowest_w, duration_s, f"{known}; too short for a pause")
+    return _at(observation, limit_w, duration_s, known)
 
 
 def _slowest(points: tuple[OperatingPoint, ...]) -> float:
     return min(points, key=lambda point: point.speed_per_s).limit_w
 
 
-def _at(observation: Observation, limit_w: float | None, review_s: float | None, known: str) -> Decision:
+def _at(observation: Observation, limit_w: float | None, review_s: float, known: str) -> Decision:
     if limit_w is None:
         return pause(f"paused at {known}", review_s=review_s)
     return limit_all(observation, limit_w, f"{limit_w:.0f} W at {known}", review_s=review_s)

@@ -22,12 +22,15 @@ from overwinter.power.interface import OperatingPoint
 
 Floats = NDArray[np.float64]
 
-_DEPTHS = (0.2, 0.3, 0.4)  # log of the energy saved at the floor
-_FLOORS = (0.45, 0.55, 0.65)  # where it is, as a share of the power drawn freely
+_DEPTHS = (0.15, 0.3, 0.45)  # log of the energy saved at the floor
+_FLOORS = (0.4, 0.5, 0.6, 0.7)  # where it is, as a share of the power drawn freely
 _LEFT_WIDTH = 0.3  # below the floor by that share, all is lost again
 _SCATTER = np.array([0.01, 0.02, 0.03, 0.045, 0.065])  # standard deviation of log energy
-_LOG_PRIOR = np.log(np.array([1.5, 1.5, 1.0, 1.0, 1.0]))  # of each scatter
+_LOG_PRIOR = np.log(np.array([1.25, 1.25, 1.0, 1.0, 1.0]))  # of each scatter
 _WORTHWHILE = 0.0065  # expected improvement of log energy that is worth one more probe
+_IDLE = 0.25  # share of the power drawn freely that does not fall with the clock
+_BOUND = 0.6  # share of the time that grows as the clock falls, before a probe tells
+_SLOW_SCATTER = (0.015, 0.35)  # deviation of the slow-down that this foretells: alone, and as a share of it
 _SAME_W = 0.5
 _erf = np.vectorize(math.erf, otypes=[float])
 
@@ -69,7 +72,7 @@ def search(
     untried = [place for place in range(lowest + 1, len(grid)) if place not in known]
     shares = np.minimum(np.array(grid) * devices / top.power_w, 1.0)
     return Search(
-        next_w=_most_promising(grid, untried, known, shares, _log_energy(known[best])),
+        next_w=_most_promising(grid, untried, known, shares, _log_energy(known[best]), max_slowdown),
         best_w=known[best].limit_w,
     )
 
@@ -80,10 +83,13 @@ def _most_promising(
     known: Mapping[int, OperatingPoint],
     shares: Floats,
     best: float,
+    max_slowdown: float | None,
 ) -> float | None:
     if not untried:
         return None
     gains = _expected_gains(untried, known, shares, best)
+    if max_slowdown is not None:
+        gains = gains * _chance_in_time(untried, known, shares, max_slowdown)
     place = int(np.argmax(gains))
     return grid[untried[place]] if gains[place] >= _WORTHWHILE else None
 
@@ -114,6 +120,24 @@ def _expected_gains(untried: Sequence[int], known: Mapping[int, OperatingPoint],
     gap = (level + curves[:, untried] - best)[:, None, :]  # (curves, 1, untried)
     gains = _improvement(gap, spread[None, :, None])
     return np.asarray((weight[:, :, None] * gains).sum(axis=(0, 1)) / weight.sum())
+
+
+def _chance_in_time(
+    untried: Sequence[int], known: Mapping[int, OperatingPoint], shares: Floats, max_slowdown: float
+) -> Floats:
+    """Return the chance of each untried limit to be fast enough; (untried,).
+
+    Power beyond the idle share falls with the cube of the clock, and the time that depends on it grows as it falls.
+    """
+    clock = np.cbrt(np.clip((shares - _IDLE) / (1 - _IDLE), 0.05, 1.0))
+    slower = 1 / clock - 1
+    full_speed = known[len(shares) - 1].speed_per_s
+    told = [
+        (full_speed / point.speed_per_s - 1) / slower[place] for place, point in known.items() if slower[place] > 0.02
+    ]
+    expected = max(0.0, float(np.mean([_BOUND, *told]))) * slower[list(untried)]
+    spread = _SLOW_SCATTER[0] + _SLOW_SCATTER[1] * expected
+    return np.asarray((1 + _erf((max_slowdown - expected) / spread / math.sqrt(2))) / 2)
 
 
 def _improvement(gap: Floats, spread: Floats) -> Floats:

@@ -1,0 +1,225 @@
+"""What the power policies save on recorded traces and measured tables, against perfect knowledge.
+
+    python benchmarks/power_policies.py DATA [--starts 150]
+
+DATA holds carbon/*.csv and power/zeus_power_*.csv. Simulated: the tables' watts and seconds were measured on real
+GPUs, by others. `carbon_aware` is judged four ways, since what it may know matters: with the region's own past
+alone (as `overwinter simulate power` does) and with the past of the other regions too, each with and without the
+intensity of the running hour. No way sees a later hour, and another region's hours count only once they are past.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from common import write_result
+from overwinter.carbon.forecast import Forecaster, Hours, by_hour
+from overwinter.carbon.trace import read_trace
+from overwinter.config.checks.power import read_limit
+from overwinter.power.interface import Decision, Observation, PowerPolicy, Series
+from overwinter.power.policies import BudgetPacing, CarbonAware, EnergyOptimal, NoCap, StaticCap
+from overwinter.power.simulation import ForecastMemory, Job, draw_starts
+from overwinter.power.simulation_device import DeviceTable, read_device_table, read_workloads
+from overwinter.power.simulation_report import Comparison, Found, compare, find_least_energy
+
+TRACES = ("gb_2019", "gb_2021", "us_nyis_2022", "us_pjm_2022")
+DEVICES = {"v100": {"network": "resnet50", "batch_size": "360"}, "p100": {"network": "resnet50", "batch_size": "128"}}
+HOURS, SEED = 24.0, 0
+JOBS = tuple(Job(hours=HOURS, slack=slack) for slack in (1.1, 1.25, 1.5, 2.0))
+PAID = Job(hours=HOURS, slack=2.0, pause_w=25.0)
+KNOWLEDGE = {
+    "own_past": (False, True),
+    "all_past": (True, True),
+    "own_past_without_now": (False, False),
+    "all_past_without_now": (True, False),
+}
+SLOWDOWNS = (None, 0.3, 0.2, 0.1, 0.05)
+
+
+@dataclass(kw_only=True)
+class Timed:
+    """A policy, and the longest and mean time of its decisions."""
+
+    policy: PowerPolicy
+    longest_s: float = 0.0
+    total_s: float = 0.0
+    count: int = 0
+
+    def decide(self, observation: Observation) -> Decision:
+        """Answer as the policy does; the time is CPU time, since this machine does other work too."""
+        began = time.thread_time()
+        decision = self.policy.decide(observation)
+        spent_s = time.thread_time() - began
+        self.longest_s, self.total_s = max(self.longest_s, spent_s), self.total_s + spent_s
+        self.count += 1
+        return decision
+
+
+def main() -> None:
+    """Run everything, print it, and write results/power_policies.json."""
+    arguments = _arguments()
+    traces = {name: by_hour(read_trace(arguments.data / "carbon" / f"{name}.csv")) for name in TRACES}
+    tables = {name: arguments.data / "power" / f"zeus_power_{name}.csv" for name in DEVICES}
+    devices = {name: read_device_table(tables[name], select) for name, select in DEVICES.items()}
+    content = {
+        "label": "simulated on measured tables",
+        "starts": arguments.starts,
+        "carbon_aware": carbon_aware(traces, devices, arguments.starts),
+        "energy_optimal": {
+            name: [least_energy(read_workloads(path, {}), slowdown) for slowdown in SLOWDOWNS]
+            for name, path in tables.items()
+        },
+        "forecast_error": {name: forecast_error(traces[name]) for name in TRACES},
+        "decision_s": decision_times(traces["gb_2021"], devices["v100"]),
+    }
+    print(f"Written to {write_result('power_policies', content)}.")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, metavar="DATA")
+    parser.add_argument("--starts", type=int, default=150)
+    return parser.parse_args()
+
+
+def carbon_aware(traces: dict[str, Hours], devices: dict[str, DeviceTable], starts: int) -> list[dict[str, Any]]:
+    """Compare on every device, trace, job and kind of knowledge."""
+    rows = []
+    for kind, (pooled, now_known) in KNOWLEDGE.items():
+        found: dict[tuple[str, Job], list[dict[str, Any]]] = {}
+        for trace_name, trace in traces.items():
+            others = [other for name, other in traces.items() if name != trace_name] if pooled else []
+            forecasts = ForecastMemory(trace, others, now_known=now_known)
+            for device_name, device in devices.items():
+                # the longest job first, so that its forecasts serve the others
+                for job in (PAID, *reversed(JOBS)):
+                    drawn = draw_starts(trace, job, starts, SEED)
+                    compared = compare(CarbonAware(), device, job, trace, drawn, forecasts)
+                    found.setdefault((device_name, job), []).append(_row(trace_name, compared))
+        rows += [_summary(kind, device_name, job, each) for (device_name, job), each in found.items()]
+    return rows
+
+
+def _row(trace_name: str, compared: Comparison) -> dict[str, Any]:
+    return {
+        "trace": trace_name,
+        "share": compared.share_of_saving(),
+        "share_best_static": compared.share_of_saving(compared.best_static),
+        "best_static_w": compared.best_static_w,
+        "missed_deadlines": sum(run.missed for run in compared.policy),
+        "saving": 1 - _grams(compared.policy) / _grams(compared.no_cap),
+    }
+
+
+def _grams(outcomes: Iterable[Any]) -> float:
+    return sum(each.carbon_g for each in outcomes)
+
+
+def _summary(kind: str, device_name: str, job: Job, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    shares = [row["share"] for row in rows]
+    summary = {
+        "knowledge": kind,
+        "device": device_name,
+        "slack": job.slack,
+        "pause_w": job.pause_w,
+        "mean_share": fmean(shares),
+        "least_share": min(shares),
+        "least_lead_on_best_static": min(row["share"] - row["share_best_static"] for row in rows),
+        "missed_deadlines": sum(row["missed_deadlines"] for row in rows),
+        "traces": rows,
+    }
+    print(
+        f"{device_name} slack {job.slack:<4} pause {job.pause_w:>2.0f} W  {kind:<20} share {fmean(shares):.4f}  "
+        f"least {min(shares):.3f}  lead on the best single limit {summary['least_lead_on_best_static']:+.4f}  "
+        f"missed {summary['missed_deadlines']}",
+        flush=True,
+    )
+    return summary
+
+
+def least_energy(workloads: Sequence[DeviceTable], max_slowdown: float | None) -> dict[str, Any]:
+    """Search every workload of a table."""
+    found = [find_least_energy(workload, max_slowdown) for workload in workloads]
+    excess = [each.energy_j / each.best_energy_j - 1 for each in found]
+    summary = {
+        "max_slowdown": max_slowdown,
+        "workloads": len(found),
+        "within_1_percent": fmean(each <= 0.01 for each in excess),
+        "mean_excess": fmean(excess),
+        "probes_of_a_sweep": fmean(each.probes / each.full_sweep for each in found),
+        "beyond_max_slowdown": sum(_is_too_slow(each, max_slowdown) for each in found),
+    }
+    print("energy_optimal", summary, flush=True)
+    return summary
+
+
+def _is_too_slow(found: Found, max_slowdown: float | None) -> bool:
+    return max_slowdown is not None and found.slowdown > max_slowdown + 1e-9
+
+
+def forecast_error(trace: Hours) -> dict[str, float]:
+    """Return the mean absolute error over the mean intensity, one day ahead, and that of repeating a day."""
+    forecaster = Forecaster(trace)
+    own, repeated, level = [], [], []
+    for place in range(35 * 24, len(trace.values) - 24, 24):
+        actual = trace.values[place : place + 24]
+        own.append(float(abs(forecaster.at(trace.first + place, 24) - actual).mean()))
+        repeated.append(float(abs(trace.values[place - 24 : place] - actual).mean()))
+        level.append(float(actual.mean()))
+    error = {"own": fmean(own) / fmean(level), "repeating_yesterday": fmean(repeated) / fmean(level)}
+    print("forecast error", {name: round(value, 4) for name, value in error.items()}, flush=True)
+    return error
+
+
+def decision_times(trace: Hours, device: DeviceTable) -> dict[str, dict[str, float]]:
+    """Return the CPU time of a decision, longest and mean, on plans of two days and of a fortnight."""
+    began = datetime.fromtimestamp((trace.first + 1000) * 3600, tz=UTC)
+    policies: dict[str, PowerPolicy] = {
+        "none": NoCap(),
+        "static": StaticCap(limit=read_limit("60 %", key="limit")),
+        "energy_optimal": EnergyOptimal(max_slowdown=0.2, step_w=25.0),
+        "budget_pacing": BudgetPacing(),
+        "carbon_aware": CarbonAware(),
+    }
+    times = {}
+    for name, policy in policies.items():
+        for hours, pause_w in ((48, 0.0), (336, 0.0), (48, 25.0), (336, 25.0)):
+            timed = Timed(policy=policy)
+            for place in range(100):
+                timed.decide(_observation(trace, device, began, 1000 + place, hours, pause_w))
+            times[f"{name}, {hours} h, pause {pause_w:.0f} W"] = {
+                "mean": timed.total_s / timed.count,
+                "longest": timed.longest_s,
+            }
+    for name, each in times.items():
+        print(f"{name}: {1e3 * each['mean']:.3f} ms, at most {1e3 * each['longest']:.3f} ms", flush=True)
+    return times
+
+
+def _observation(
+    trace: Hours, device: DeviceTable, began: datetime, place: int, hours: int, pause_w: float
+) -> Observation:
+    forecast = Series(start_utc=began, step_s=3600.0, values=tuple(trace.values[place : place + hours]))
+    return Observation(
+        time_utc=began,
+        devices=(device.state,),
+        points=device.points[:3] if place % 2 else device.points,
+        work_done=0.0,
+        work_total=hours / 2,
+        deadline_utc=began + timedelta(hours=hours),
+        intensity_g_per_kwh=forecast.values[0],
+        intensity_forecast=forecast,
+        remaining_energy_j=1e8,
+        pause_w=pause_w,
+    )
+
+
+if __name__ == "__main__":
+    main()

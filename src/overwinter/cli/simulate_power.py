@@ -1,0 +1,199 @@
+"""`overwinter simulate power`: a carbon trace through a power policy, or a search for the least energy."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from overwinter.errors import EXIT_DONE, ConfigError, nearest
+
+if TYPE_CHECKING:
+    from overwinter.power.interface import PowerPolicy
+    from overwinter.power.simulation_report import Comparison, Found
+
+_SEARCHED = "energy_optimal"
+_UNFIT = {
+    "budget_pacing": "paces a budget, and a simulated job has none",
+    "price_aware": "follows prices, and the trace tells carbon intensity",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare trace, device and job."""
+    parser.add_argument("--policy", required=True, help=f"name of a power policy; {_SEARCHED} needs no trace")
+    parser.add_argument("--carbon", type=Path, metavar="TRACE.csv", help="time_utc,g_per_kwh")
+    parser.add_argument(
+        "--device", type=Path, metavar="TABLE.csv", required=True, help="power_limit,time_per_epoch,average_power,..."
+    )
+    parser.add_argument("--select", metavar="COLUMN=VALUE,...", help="rows of the device's table; others are left out")
+    parser.add_argument("--hours", type=float, default=24.0, help="of work at full speed (24)")
+    parser.add_argument("--slack", type=float, default=1.5, help="time to the deadline, in hours of work (1.5)")
+    parser.add_argument("--starts", type=int, default=150, help="jobs, at whole hours drawn at random (150)")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw (0)")
+    parser.add_argument("--pause-w", type=float, default=0.0, help="power drawn in a pause before the job's end (0)")
+    parser.add_argument("--max-slowdown", type=float, help=f"of {_SEARCHED}: 0.2 allows 20 %% more time; default: any")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("overrides", nargs="*", metavar="power.KEY=VALUE", help="of the policy's own settings")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Simulate, and print a table or JSON."""
+    _check(arguments)
+    return _search(arguments) if arguments.policy == _SEARCHED else _compare(arguments)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    for name, least in (("hours", 0.0), ("slack", 1.0), ("starts", 1.0), ("pause_w", 0.0), ("max_slowdown", 0.0)):
+        value = getattr(arguments, name)
+        too_low = value is not None and (not least <= value < float("inf") or (name == "hours" and value == 0))
+        if too_low:
+            least_text = "above 0" if name == "hours" else f"at least {least:g}"
+            raise ConfigError(f"--{name.replace('_', '-')} {value:g} must be {least_text}.")
+    if arguments.seed < 0:
+        raise ConfigError(f"--seed {arguments.seed} must be at least 0.")
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from overwinter.carbon.forecast import by_hour
+    from overwinter.carbon.trace import read_trace
+    from overwinter.power.simulation import Job
+    from overwinter.power.simulation_device import parse_select, read_device_table
+    from overwinter.power.simulation_report import simulate
+
+    policy = _policy(arguments)
+    if arguments.carbon is None:
+        raise ConfigError(f"--policy {arguments.policy} needs --carbon TRACE.csv with time_utc,g_per_kwh.")
+    trace = read_trace(arguments.carbon)
+    device = read_device_table(arguments.device, parse_select(arguments.select))
+    job = Job(hours=arguments.hours, slack=arguments.slack, pause_w=arguments.pause_w)
+    found = simulate(policy, device, job, by_hour(trace), count=arguments.starts, seed=arguments.seed)
+    if arguments.json:
+        print(json.dumps(found.to_json(), indent=2))
+    else:
+        _print_comparison(found, arguments)
+    if trace.interpolated:
+        missing = f"{len(trace.interpolated)} of {len(trace.g_per_kwh)} steps of {arguments.carbon.name} are missing"
+        print(f"{missing}: interpolated.", file=sys.stderr if arguments.json else sys.stdout)
+    return EXIT_DONE
+
+
+def _search(arguments: argparse.Namespace) -> int:
+    from overwinter.power.simulation_device import parse_select, read_workloads
+    from overwinter.power.simulation_report import find_least_energy
+
+    workloads = read_workloads(arguments.device, parse_select(arguments.select))
+    found = [find_least_energy(workload, arguments.max_slowdown) for workload in workloads]
+    if arguments.json:
+        print(json.dumps({"workloads": [_found_json(each) for each in found]}, indent=2))
+    else:
+        _print_found(found)
+    return EXIT_DONE
+
+
+def _policy(arguments: argparse.Namespace) -> PowerPolicy:
+    """Open the policy with its values in configs/power (the project's, else the built-in ones) and the overrides."""
+    from overwinter.config.checks.power import check_power_values
+    from overwinter.power.policies import open_policy, policy_names
+
+    name, known = arguments.policy, policy_names()
+    if name not in known:
+        raise ConfigError(f"--policy {name} is unknown. Known: {', '.join(known)}.{nearest(name, known)}")
+    if name in _UNFIT:
+        raise ConfigError(f"--policy {name} {_UNFIT[name]}. Take carbon_aware, static, schedule, none or your own.")
+    config = _settings(name, arguments.overrides)
+    check_power_values(config)
+    return open_policy(config)
+
+
+def _settings(name: str, overrides: list[str]) -> Any:
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    from overwinter.config.groups import SCHEMAS
+
+    path = _configs() / "power" / f"{name}.yaml"
+    content = OmegaConf.load(path) if path.is_file() else OmegaConf.create({"policy": name})
+    for override in overrides:
+        if not override.startswith("power.") or "=" not in override:
+            raise ConfigError(f"{override!r} is no setting of the policy. Write power.KEY=VALUE.")
+    try:
+        own = OmegaConf.from_dotlist(overrides).get("power", {})
+        schema = SCHEMAS["power"]({"policy": name})
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), content, own))
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"power.{error.full_key}: {str(error).splitlines()[0]}. See {path}.") from None
+
+
+def _configs() -> Path:
+    from overwinter.config.project import find_project
+    from overwinter.pipeline.creation import template_folder
+
+    try:
+        return find_project().configs
+    except ConfigError:
+        return template_folder() / "configs"
+
+
+def _found_json(found: Found) -> dict[str, Any]:
+    return {
+        "select": dict(found.select),
+        "probes": found.probes,
+        "full_sweep": found.full_sweep,
+        "limit_w": found.limit_w,
+        "energy_j": found.energy_j,
+        "best_energy_j": found.best_energy_j,
+        "slowdown": found.slowdown,
+    }
+
+
+def _print_comparison(found: Comparison, arguments: argparse.Namespace) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        title=f"{len(found.starts)} jobs of {arguments.hours:g} h of work, slack {arguments.slack:g}, "
+        f"pauses at {arguments.pause_w:g} W",
+        caption=f"Simulated on {arguments.device.name} and {arguments.carbon.name}; grams, joules and hours are sums.",
+    )
+    for column in ("", "carbon", "energy", "hours", "missed", "of the possible saving"):
+        table.add_column(column, justify="left" if not column else "right")
+    rows = {
+        arguments.policy: found.policy,
+        "no cap": found.no_cap,
+        f"best single limit ({found.best_static_w:g} W)": found.best_static,
+        "optimum, knowing all": found.optimum,
+    }
+    for name, outcomes in rows.items():
+        table.add_row(name, *_cells(found, outcomes))
+    Console().print(table)
+
+
+def _cells(found: Comparison, outcomes: Any) -> list[str]:
+    from overwinter.units import format_si
+
+    share = found.share_of_saving(outcomes)
+    return [
+        format_si(sum(each.carbon_g for each in outcomes), "gCO2e"),
+        format_si(sum(each.energy_j for each in outcomes), "J"),
+        f"{sum(each.hours for each in outcomes):.0f}",
+        str(sum(each.missed for each in outcomes)),
+        "-" if share is None else f"{100 * share:.1f} %",
+    ]
+
+
+def _print_found(found: list[Found]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="Limits with the least energy per work", caption="Simulated: the table answers each probe.")
+    for column in ("workload", "limit", "probes", "of", "energy above the least", "slower by"):
+        table.add_column(column, justify="left" if column == "workload" else "right")
+    for each in found:
+        excess = each.energy_j / each.best_energy_j - 1
+        name = " ".join(each.select.values()) or "all rows"
+        cells = [f"{each.limit_w:g} W", str(each.probes), str(each.full_sweep)]
+        table.add_row(name, *cells, f"{100 * excess:.1f} %", f"{100 * each.slowdown:.1f} %")
+    Console().print(table)

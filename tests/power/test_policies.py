@@ -1,0 +1,332 @@
+import math
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from overwinter.config.checks.power import (
+    check_power_values,
+    read_deadline,
+    read_limit,
+    read_rules,
+    read_time_zone,
+)
+from overwinter.config.groups.power import (
+    CarbonAwarePowerConfig,
+    PowerConfig,
+    PriceAwarePowerConfig,
+    ScheduleRule,
+)
+from overwinter.errors import ConfigError
+from overwinter.power.interface import Decision, DeviceState, Observation, OperatingPoint, PowerPolicy, Series
+from overwinter.power.policies import (
+    BudgetPacing,
+    CarbonAware,
+    EnergyOptimal,
+    NoCap,
+    PriceAware,
+    Schedule,
+    StaticCap,
+    open_policy,
+    policy_names,
+    registry,
+)
+
+NOW = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)  # a Monday
+POINTS = tuple(
+    OperatingPoint(limit_w=limit, power_w=power, speed_per_s=speed)
+    for limit, power, speed in ((100, 95, 0.5), (150, 140, 0.85), (200, 185, 0.95), (250, 220, 1.0))
+)
+GPU = DeviceState(name="gpu0", min_w=100, max_w=250, default_w=250, previous_w=250, current_w=250)
+
+
+def observation(**changed):
+    base = Observation(
+        time_utc=NOW,
+        devices=(GPU,),
+        points=POINTS,
+        work_done=0.0,
+        work_total=10 * 3600.0,
+        deadline_utc=NOW + timedelta(hours=20),
+    )
+    return replace(base, **changed)
+
+
+def hours(values, start=NOW):
+    return Series(start_utc=start, step_s=3600.0, values=tuple(values))
+
+
+ALL = (
+    NoCap(),
+    StaticCap(limit=read_limit("60 %", key="power.limit")),
+    Schedule(rules=read_rules([ScheduleRule("mon-sun", "00:00-24:00", "400 W", False)]), time_zone=ZoneInfo("UTC")),
+    EnergyOptimal(max_slowdown=0.2, step_w=25.0),
+    BudgetPacing(),
+    CarbonAware(),
+    CarbonAware(pauses=False),
+    PriceAware(),
+)
+anything = st.one_of(st.none(), st.floats(allow_nan=True, allow_infinity=True), st.sampled_from([0.0, -50.0]))
+values = st.one_of(st.floats(-500, 1000), st.sampled_from([0.0, math.nan, math.inf]))
+series = st.one_of(
+    st.none(),
+    st.builds(
+        Series,
+        start_utc=st.sampled_from([NOW, NOW - timedelta(hours=3), NOW + timedelta(days=2), NOW - timedelta(days=400)]),
+        step_s=st.sampled_from([300.0, 1800.0, 3600.0]),
+        values=st.lists(values, min_size=1, max_size=30).map(tuple),
+    ),
+)
+
+
+@pytest.mark.parametrize("policy", ALL, ids=lambda policy: type(policy).__name__)
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_limits_stay_within_what_the_device_takes_and_an_operator_allows(policy, data):
+    previous_w = data.draw(st.floats(100, 250))
+    seen = observation(
+        devices=(replace(GPU, previous_w=previous_w), replace(GPU, name="gpu1", min_w=120, max_w=200, previous_w=180)),
+        points=data.draw(st.sampled_from([POINTS, POINTS[:1], (), (replace(POINTS[0], speed_per_s=math.nan),)])),
+        work_done=data.draw(st.sampled_from([None, 0.0, 9 * 3600.0, 1e9])),
+        work_total=data.draw(st.sampled_from([None, 10 * 3600.0])),
+        deadline_utc=data.draw(st.sampled_from([None, NOW + timedelta(hours=20), NOW - timedelta(days=3)])),
+        intensity_forecast=data.draw(series),
+        price_forecast=data.draw(series),
+        intensity_g_per_kwh=data.draw(anything),
+        remaining_energy_j=data.draw(st.one_of(st.none(), st.floats(-1e9, 1e9))),
+        remaining_carbon_g=data.draw(st.one_of(st.none(), st.floats(-1e3, 1e6))),
+        pause_w=data.draw(st.sampled_from([0.0, 25.0])),
+        resume_s=data.draw(st.sampled_from([0.0, 60.0])),
+    )
+    decision = policy.decide(seen)
+    assert decision == policy.decide(seen)
+    assert decision.reason
+    assert decision.review_s is None or 0 < decision.review_s <= 3600
+    for device in seen.devices:
+        limit_w = decision.limits_w.get(device.name)
+        assert limit_w is None or device.min_w <= limit_w <= device.ceiling_w
+
+
+@pytest.mark.parametrize("policy", [CarbonAware(), CarbonAware(pauses=False), PriceAware()])
+@given(
+    forecasts=st.lists(series, min_size=1, max_size=8),
+    slack=st.floats(1.001, 3.0),
+    pause_w=st.sampled_from([0.0, 25.0]),
+    jump_s=st.sampled_from([0.0, 0.0, -5400.0]),
+)
+@settings(max_examples=60, deadline=None)
+def test_the_deadline_is_kept_whatever_the_forecast_says(policy, forecasts, slack, pause_w, jump_s):
+    total, speed = 6 * 3600.0, {point.limit_w: point.speed_per_s for point in POINTS}
+    gone_s, done, asked = 0.0, 0.0, 0
+    deadline = NOW + timedelta(seconds=total * slack)
+    while done < total * (1 - 1e-9):
+        # the wall clock goes back for an hour, then comes right again
+        shown_s = gone_s + (jump_s if 7200 < gone_s < 10800 else 0.0)
+        forecast = forecasts[asked % len(forecasts)]
+        decision = policy.decide(
+            observation(
+                time_utc=NOW + timedelta(seconds=shown_s),
+                work_done=done,
+                work_total=total,
+                deadline_utc=deadline,
+                intensity_forecast=forecast,
+                price_forecast=forecast,
+                pause_w=pause_w,
+            )
+        )
+        limit_w = decision.limits_w.get("gpu0") or 250
+        rate = 0.0 if decision.pause else speed[limit_w]
+        lasting_s = min(decision.review_s or 3600.0, 3600 - gone_s % 3600 or 3600.0)
+        lasting_s = min(lasting_s, (total - done) / rate) if rate else lasting_s
+        done, gone_s, asked = done + rate * lasting_s, gone_s + lasting_s, asked + 1
+        assert asked < 2000
+        if jump_s and gone_s < 10800:
+            continue
+        if jump_s and (total - done) > total * slack - gone_s:
+            return  # the clock lied until it was too late
+        assert (total - done) / 1.0 <= total * slack - gone_s + 1.0
+
+
+def test_carbon_aware_pauses_in_dirty_hours_and_runs_in_clean_ones():
+    dirty_first = observation(intensity_forecast=hours([900] * 8 + [100] * 12))
+    clean_first = observation(intensity_forecast=hours([100] * 12 + [900] * 8))
+    assert CarbonAware().decide(dirty_first).pause
+    assert not CarbonAware().decide(clean_first).pause
+    assert not CarbonAware(pauses=False).decide(dirty_first).pause
+
+
+def test_without_forecast_the_least_energy_by_the_deadline_is_taken():
+    assert CarbonAware().decide(observation()).limits_w == {"gpu0": 150}
+
+
+def test_price_aware_follows_prices_and_not_carbon():
+    seen = observation(intensity_forecast=hours([100] * 12 + [900] * 8), price_forecast=hours([0.9] * 8 + [0.1] * 12))
+    assert PriceAware().decide(seen).pause
+
+
+def test_no_time_to_spare_means_no_cap():
+    seen = observation(deadline_utc=NOW + timedelta(hours=10), intensity_forecast=hours([900] * 20))
+    assert CarbonAware().decide(seen).limits_w == {}
+    assert not CarbonAware().decide(seen).pause
+
+
+def test_a_pause_that_costs_more_than_it_lasts_is_not_taken():
+    seen = observation(
+        time_utc=NOW + timedelta(minutes=58), intensity_forecast=hours([900, *[100] * 20]), resume_s=300.0
+    )
+    assert not CarbonAware().decide(seen).pause
+    assert CarbonAware().decide(replace(seen, resume_s=10.0)).pause
+
+
+def test_static_takes_watts_and_shares_of_the_range():
+    for text, expected in (("150 W", 150), ("0 %", 100), ("100 %", 250), ("40 %", 160), ("90 W", 100), ("1 kW", 250)):
+        assert StaticCap(limit=read_limit(text, key="k")).decide(observation()).limits_w == {"gpu0": expected}
+    assert StaticCap(limit=None, clock_mhz=900).decide(observation()) == Decision(
+        clock_mhz=900, reason="the limit of the configuration"
+    )
+
+
+def test_a_timetable_follows_its_time_zone_and_wraps_past_midnight():
+    rules = read_rules(
+        [ScheduleRule("mon-fri", "22:00-06:00", None, True), ScheduleRule("sat,sun", "00:00-24:00", "100 W", False)]
+    )
+    policy = Schedule(rules=rules, time_zone=read_time_zone("Europe/Berlin"))
+
+    def at(text):
+        return policy.decide(observation(time_utc=datetime.fromisoformat(text).astimezone(UTC)))
+
+    assert at("2026-03-02T21:30:00+00:00").pause  # 22:30 in Berlin
+    assert not at("2026-03-02T20:30:00+00:00").pause
+    assert at("2026-03-07T03:00:00+01:00").pause  # Friday's night, on Saturday
+    assert at("2026-03-07T07:00:00+01:00").limits_w == {"gpu0": 100}
+    assert at("2026-07-06T20:30:00+00:00").pause  # 22:30 in summer
+
+
+def test_energy_optimal_tries_and_settles_within_its_slowdown():
+    policy, known = EnergyOptimal(max_slowdown=0.1, step_w=50.0), {}
+    truth = {point.limit_w: point for point in POINTS}
+    for _ in range(10):
+        points = tuple(known[limit_w] for limit_w in sorted(known))
+        limit_w = policy.decide(observation(points=points)).limits_w["gpu0"]
+        if limit_w in known:
+            break
+        known[limit_w] = truth[limit_w]
+    assert limit_w == 200  # 150 W needs less, and is 18 % slower
+    assert len(known) < 4  # 100 W, below what is too slow, was not tried
+
+
+def test_budget_pacing_spends_evenly():
+    seen = observation(remaining_energy_j=20 * 3600 * 150.0)
+    assert BudgetPacing().decide(seen).limits_w["gpu0"] == pytest.approx(150)
+    by_carbon = replace(seen, remaining_carbon_g=20 * 0.12 * 100.0, intensity_g_per_kwh=100.0)
+    assert BudgetPacing().decide(by_carbon).limits_w["gpu0"] == pytest.approx(120)
+    two = replace(seen, devices=(GPU, replace(GPU, name="gpu1")), remaining_energy_j=20 * 3600 * 400.0)
+    assert BudgetPacing().decide(two).limits_w == pytest.approx({"gpu0": 200, "gpu1": 200})
+
+
+def test_budget_pacing_pauses_for_a_part_of_the_hour_where_no_limit_is_low_enough():
+    poor = observation(remaining_energy_j=20 * 3600 * 47.5)  # half of what the lowest limit draws
+    working, resting = (
+        poor,
+        replace(poor, time_utc=NOW + timedelta(minutes=45), deadline_utc=NOW + timedelta(hours=20.75)),
+    )
+    assert BudgetPacing().decide(working).review_s == pytest.approx(1800, abs=1)
+    assert BudgetPacing().decide(resting).pause
+
+
+def test_budget_pacing_without_deadline_looks_at_the_work():
+    seen = observation(deadline_utc=None, remaining_energy_j=10 * 3600 * 196.0)
+    assert BudgetPacing().decide(seen).limits_w == {"gpu0": 200}
+
+
+def test_decisions_are_quick():
+    plan = observation(
+        intensity_forecast=hours([100 + 7 * (hour % 24) for hour in range(336)]),
+        work_total=150 * 3600.0,
+        deadline_utc=NOW + timedelta(hours=336),
+        pause_w=25.0,
+        remaining_energy_j=1e7,
+    )
+    for policy in ALL:
+        allowed_s = 0.05 if isinstance(policy, CarbonAware | PriceAware) else 0.001
+        spent = []
+        for _ in range(5):
+            began = time.thread_time()
+            policy.decide(plan)
+            spent.append(time.thread_time() - began)
+        assert min(spent) < allowed_s, type(policy).__name__
+
+
+def test_every_built_in_policy_is_a_policy():
+    assert all(isinstance(policy, PowerPolicy) for policy in ALL)
+    assert {"none", "static", "schedule", "energy_optimal", "budget_pacing", "carbon_aware", "price_aware"} <= set(
+        policy_names()
+    )
+
+
+def test_an_unknown_policy_is_refused_with_the_nearest():
+    with pytest.raises(ConfigError, match=r"power\.policy='carbon_awre' is unknown.*Did you mean 'carbon_aware'"):
+        open_policy(PowerConfig(policy="carbon_awre"))
+
+
+def test_a_third_party_policy_is_found_by_its_entry_point(monkeypatch):
+    class Point:
+        name = "mine"
+
+        def load(self):
+            return lambda config: ("mine", config.policy)
+
+    monkeypatch.setattr(registry, "entry_points", lambda group: [Point()] if group == registry.GROUP else [])
+    assert open_policy(PowerConfig(policy="mine")) == ("mine", "mine")
+
+
+@pytest.mark.parametrize(
+    ("read", "message"),
+    [
+        (lambda: read_limit("120 %", key="power.limit"), "power.limit='120 %' is more than the whole range"),
+        (lambda: read_limit("fast", key="power.limit"), "power.limit='fast' is not a quantity"),
+        (lambda: read_limit("0 W", key="power.limit"), "above 0 W"),
+        (lambda: read_time_zone("Mars/Base"), "power.time_zone='Mars/Base' is unknown"),
+        (lambda: read_rules([ScheduleRule("mo", "1:00-2:00", None, True)]), r"power.rules\[0\].days='mo'"),
+        (lambda: read_rules([ScheduleRule("mon", "25:00-2:00", None, True)]), r"power.rules\[0\].hours"),
+        (lambda: read_deadline("2026-03-01T08:00:00", started_utc=NOW), "has no time zone"),
+        (lambda: read_deadline("soon", started_utc=NOW), "power.deadline='soon'"),
+    ],
+)
+def test_what_cannot_be_read_is_named(read, message):
+    with pytest.raises(ConfigError, match=message):
+        read()
+
+
+def test_deadlines_are_times_or_durations():
+    assert read_deadline("36 h", started_utc=NOW) == NOW + timedelta(hours=36)
+    assert read_deadline("2026-03-01T08:00:00+01:00", started_utc=NOW) == datetime(2026, 3, 1, 7, tzinfo=UTC)
+    assert read_deadline(None, started_utc=NOW) is None
+
+
+def _common(**changed):
+    return {"actuator": "auto", "on_denied": "ignore", "interval_s": 60.0, "share_device": "refuse"} | changed
+
+
+@pytest.mark.parametrize(
+    ("config", "key"),
+    [
+        (CarbonAwarePowerConfig(policy="carbon_aware", **_common(on_denied="igore")), "power.on_denied='igore'"),
+        (CarbonAwarePowerConfig(policy="carbon_aware", **_common(interval_s=0.0)), "power.interval_s=0.0"),
+        (
+            CarbonAwarePowerConfig(policy="carbon_aware", deadline="1 h", pause_w=-1, **_common()),
+            "power.pause_w=-1",
+        ),
+        (
+            PriceAwarePowerConfig(policy="price_aware", deadline=None, pause_w=0, resume_s=0, prices=None, **_common()),
+            "power.prices is not set",
+        ),
+    ],
+)
+def test_values_out_of_range_are_refused_with_their_key(config, key):
+    with pytest.raises(ConfigError, match=key):
+        check_power_values(config)
