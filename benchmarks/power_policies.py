@@ -210,7 +210,7 @@ def _observation(
     return Observation(
         time_utc=began,
         devices=(device.state,),
-        points=device.points[:3] if place % 2 else device.points,
+        points=(device.points[0], device.points[2], device.points[-1]) if place % 2 else device.points,
         work_done=0.0,
         work_total=hours / 2,
         deadline_utc=began + timedelta(hours=hours),

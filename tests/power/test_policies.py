@@ -2,11 +2,13 @@ import math
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from overwinter.config.checks.power import (
     check_power_values,
@@ -15,6 +17,7 @@ from overwinter.config.checks.power import (
     read_rules,
     read_time_zone,
 )
+from overwinter.config.groups import SCHEMAS
 from overwinter.config.groups.power import (
     CarbonAwarePowerConfig,
     PowerConfig,
@@ -36,6 +39,7 @@ from overwinter.power.policies import (
     registry,
 )
 
+CONFIGS = Path(__file__).parents[2] / "configs" / "power"
 NOW = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)  # a Monday
 POINTS = tuple(
     OperatingPoint(limit_w=limit, power_w=power, speed_per_s=speed)
@@ -266,6 +270,17 @@ def test_every_built_in_policy_is_a_policy():
     assert {"none", "static", "schedule", "energy_optimal", "budget_pacing", "carbon_aware", "price_aware"} <= set(
         policy_names()
     )
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_option_of_the_group_fits_its_schema_and_opens_its_policy(path):
+    content = OmegaConf.load(path)
+    if path.stem == "price_aware":
+        content.prices = "prices.csv"  # required, and nobody else's to choose
+    config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(SCHEMAS["power"](content)), content))
+    check_power_values(config)
+    assert config.policy == path.stem
+    assert isinstance(open_policy(config), PowerPolicy)
 
 
 def test_an_unknown_policy_is_refused_with_the_nearest():

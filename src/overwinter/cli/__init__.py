@@ -24,6 +24,7 @@ COMMANDS = {
     "ledger": "every execution ever, and sums of them",
     "bundle": "inspect, verify and wake a hibernated model",
     "power": "devices, limits, who may change them; the energy-optimal limit of a workload",
+    "simulate": "replay a recorded trace through a policy, against the offline optimum",
     "doctor": "what this machine can meter and cap, and what is missing",
     "init": "a new project in a folder",
 }

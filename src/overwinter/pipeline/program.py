@@ -17,6 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from overwinter.errors import EXIT_REFUSED, OverwinterError
+from overwinter.pipeline.capping import capped, stage_command, wait_and_return
 from overwinter.pipeline.events import emit
 from overwinter.pipeline.identity import declared_work
 from overwinter.pipeline.invocation import Invocation, invocation, serve_hydra_flags
@@ -73,13 +74,26 @@ def _run_stage(name: str, work: Callable[[Stage], None], words: Sequence[str]) -
     emit("start", name)
     call = invocation(name, words)
     sys.path.append(str(call.project.root))  # the user's own package may lie beside dvc.yaml
-    with locked(call.project.state / "locks" / f"{name}.lock", what=str(call.folder)):
-        stage = Stage(call)
-        with _signals_heeded(stage), _accounted(stage, call):
-            work(stage)
+    stage = _paused_or_done(call, work)
+    if stage.paused_work is not None:
+        wait_and_return(stage.paused_work, stage_command(words))
     if call.scratch:
         stage.say(f"scratch results are in {call.folder}")
     return 0
+
+
+def _paused_or_done(call: Invocation, work: Callable[[Stage], None]) -> Stage:
+    """Do the work; where the power policy pauses it, everything is closed, and the checkpoint waits."""
+    from overwinter.power.control_pausing import PausedError
+
+    with locked(call.project.state / "locks" / f"{call.stage}.lock", what=str(call.folder)):
+        stage = Stage(call)
+        try:
+            with _signals_heeded(stage), _accounted(stage, call):
+                work(stage)
+        except PausedError as error:
+            stage.say(str(error))
+    return stage
 
 
 @contextlib.contextmanager
@@ -150,15 +164,14 @@ def _metered(stage: Stage, execution: Execution) -> Iterator[Callable[[], dict[s
     from overwinter.energy import open_meter
     from overwinter.pipeline.watch import Watch
 
-    config = stage.config
+    config, carbon = stage.config, open_source(stage.config.carbon)
     final: list[Spent] = []
     with open_meter(config.energy, config.hardware, since_process_start=True) as meter:
-        watch = Watch(
-            meter.window(stage.name), open_source(config.carbon), lambda spent: _beat(execution, spent, stage)
-        )
-        stage.attach(meter=meter, watch=watch)
+        watch = Watch(meter, carbon, lambda spent: _beat(execution, spent, stage))
         try:
-            yield lambda: energy_record(stage, final[0])
+            with capped(config, meter, carbon, stage.say) as control:
+                stage.attach(meter=meter, watch=watch, control=control)
+                yield lambda: energy_record(stage, final[0])
         finally:
             final.append(watch.close())
             _beat(execution, final[0], stage)
@@ -179,7 +192,9 @@ def _beat(execution: Execution, spent: Spent, stage: Stage) -> None:
 
 
 def _status(error: BaseException) -> str:
-    if isinstance(error, (KeyboardInterrupt, InterruptedStageError)):
+    from overwinter.power.control_pausing import PausedError
+
+    if isinstance(error, (KeyboardInterrupt, InterruptedStageError, PausedError)):
         return "interrupted"
     return "refused" if isinstance(error, OverwinterError) and error.exit_code == EXIT_REFUSED else "failed"
 

@@ -27,12 +27,25 @@ def energy_record(stage: Stage, spent: Spent) -> dict[str, Any]:
     record["intensity_g_per_kwh"] = spent.intensity.g_per_kwh
     record["intensity_source"] = spent.intensity.source
     record["intensity_kind"] = spent.intensity.kind
-    record["power_policy"] = stage.config.power.policy
-    record["cap_bound_fraction"] = 0.0
+    record |= _power(stage)
     record["resumed_j"] = 0.0
     if stage.resumed is not None and stage.resumed.executions:
         _add_resumed(record, stage.resumed)
     return record
+
+
+def _power(stage: Stage) -> dict[str, Any]:
+    if stage.control is None:
+        return {"power_policy": "none", "cap_bound_fraction": None}
+    record = stage.control.record()
+    return {
+        "power_policy": record.power_policy,
+        "power_actuator": record.actuator,
+        "power_note": record.note,
+        "cap_bound_fraction": record.cap_bound_fraction,
+        "paused_s": record.paused_s,
+        "power_warnings": list(record.warnings),
+    }
 
 
 def _add_resumed(record: dict[str, Any], resumed: Any) -> None:

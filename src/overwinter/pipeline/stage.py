@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from overwinter.ledger import Spent
     from overwinter.pipeline.invocation import Invocation
     from overwinter.pipeline.watch import Watch
+    from overwinter.power.control import PowerControl
+    from overwinter.power.control_pausing import PausedWork
 
 _EVENT_INTERVAL_S = 0.25
 PROBE_S = "OVERWINTER_PROBE_S"  # seconds of steps after which a probed stage stops
@@ -51,6 +53,8 @@ class Stage:
         self.position: tuple[float | None, float | None] = (None, None)
         self.resumed: Spent | None = None
         self.guard: StageGuard | None = None
+        self.control: PowerControl | None = None
+        self.paused_work: PausedWork | None = None
         self._last_event_s = 0.0
         self._probe_s = float(os.environ[PROBE_S]) if PROBE_S in os.environ else None
         self._probe_ends_s: float | None = None
@@ -88,6 +92,7 @@ class Stage:
         Raises:
             RefusedError: the budget of the stage is, or will be, exceeded: save a checkpoint and let it out.
             InterruptedStageError: the stage was asked to end.
+            PausedError: the power policy wants the work to stop for a while.
         """
         self.last_progress_s, self.position = time.monotonic(), (done, total)
         if self.interrupted:
@@ -95,6 +100,7 @@ class Stage:
                 f"{self.name} was interrupted at {done:g} of {total:g}; it goes on from there next time."
             )
         self._hold_to_budget(done, total)
+        self._follow_policy(done, total)
         if self.last_progress_s - self._last_event_s >= _EVENT_INTERVAL_S or done >= total:
             self._last_event_s = self.last_progress_s
             emit("progress", self.name, done=done, total=total, figures=figures, **self._spent())
@@ -107,6 +113,16 @@ class Stage:
         report = spent.report
         for warning in self.guard.check(report.energy_j, spent.carbon_g, report.duration_s, done, total):
             self.say(warning)
+
+    def _follow_policy(self, done: float, total: float) -> None:
+        if self.control is None:
+            return
+        self.control.step(done, total)
+        if self.control.pause is not None and done < total:
+            from overwinter.power.control_pausing import PausedError
+
+            self.paused_work = self.control.paused_work()
+            raise PausedError(self.control.pause)
 
     def _spent(self) -> dict[str, float]:
         if self._watch is None:
@@ -152,9 +168,9 @@ class Stage:
         """Return the digest of all that decides the result: parameters, inputs, and the code's version."""
         return digest(self._lineage)
 
-    def attach(self, *, meter: EnergyMeter, watch: Watch) -> None:
+    def attach(self, *, meter: EnergyMeter, watch: Watch, control: PowerControl | None = None) -> None:
         """Tie the stage to what watches over it."""
-        self.meter, self._watch = meter, watch
+        self.meter, self._watch, self.control = meter, watch, control
 
     def has_checkpoint(self) -> bool:
         """Say whether an earlier attempt left something to go on from."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from overwinter.carbon import Intensity, IntensitySource
-    from overwinter.energy import EnergyReport, Window
+    from overwinter.energy import EnergyMeter, EnergyReport
 
 _INTERVAL_S = 0.5
 _J_PER_KWH = 3.6e6
@@ -32,30 +32,30 @@ class Spent:
 
 
 class Watch:
-    """Reads a window twice a second until it is closed."""
+    """Reads a meter twice a second until it is closed: all since the process began, its imports too."""
 
-    def __init__(self, window: Window, source: IntensitySource, on_reading: Callable[[Spent], None]) -> None:
-        self._window = window
+    def __init__(self, meter: EnergyMeter, source: IntensitySource, on_reading: Callable[[Spent], None]) -> None:
+        self._meter = meter
         self._source = source
         self._on_reading = on_reading
         self._weighed_j = 0.0
         self._carbon_g = 0.0
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self.latest = self._weigh(window.read())
+        self.latest = self._weigh(meter.read())
         self._thread = threading.Thread(target=self._run, name="stage-watch", daemon=True)
         self._thread.start()
 
     def close(self) -> Spent:
-        """Stop watching and return the last word."""
+        """Close the meter and return the last word."""
         self._stopping.set()
         self._thread.join()
-        self.latest = self._weigh(self._window.close())
+        self.latest = self._weigh(self._meter.close())
         return self.latest
 
     def _run(self) -> None:
         while not self._stopping.wait(_INTERVAL_S):
-            self.latest = self._weigh(self._window.read())
+            self.latest = self._weigh(self._meter.read())
             self._on_reading(self.latest)
 
     def _weigh(self, report: EnergyReport) -> Spent:

@@ -1,0 +1,33 @@
+"""The program that waits while the power policy pauses a stage: no torch, no accelerator, the stage's process id."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from overwinter.carbon import open_source
+from overwinter.config import find_project, load_config
+from overwinter.pipeline.capping import observer
+from overwinter.pipeline.lifeline import hold_lifeline
+from overwinter.power.control_pausing import PausedWork, replace_process, wait_out
+from overwinter.power.policies import open_policy
+from overwinter.programs import guarded
+
+
+def main() -> int:
+    """Wait until the policy lets the work go on, then become the stage again."""
+    state, *command = sys.argv[1:]
+    hold_lifeline()
+    path = Path(state)
+    work = PausedWork.from_json(json.loads(path.read_text(encoding="utf-8")))
+    path.unlink()
+    config = load_config(find_project())
+    observe = observer(work, open_source(config.carbon))
+    decision = wait_out(open_policy(config.power), observe, interval_s=config.power.interval_s)
+    print(f"going on: {decision.reason}", flush=True)
+    replace_process(command)
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main))
