@@ -53,7 +53,7 @@ def test_a_budget_that_cannot_hold_the_plan_starts_nothing(space):
 
 def test_the_guard_stops_a_running_stage_which_resumes_when_the_budget_is_raised(space):
     budget_j = space.json("train/energy.json")["energy_j"] * 1.5
-    longer = ("train.epochs=60", "train.patience_epochs=0")
+    longer = ("train.epochs=30", "train.patience_epochs=0")
     (space.root / ".overwinter" / "ledger.sqlite").unlink()  # no history: neither plan nor admission can know
     done = space.run(*longer, f"budget.stages.train={budget_j} J", check=False)
     assert done.returncode == EXIT_REFUSED
@@ -91,7 +91,7 @@ def test_a_run_that_may_degrade_falls_back_and_says_so(space):
 
 def test_a_probe_forecasts_what_has_no_history_and_its_work_is_not_lost(space, quick):
     (space.root / ".overwinter" / "ledger.sqlite").unlink()
-    longer = (*quick, "train.epochs=30", "train.patience_epochs=0")
+    longer = (*quick, "train.epochs=16", "train.patience_epochs=0")
     plan = ("overwinter", "plan", "--json", *longer)
     assert json.loads(space(*plan).stdout)["forecasts"]["train"]["basis"] == "unknown"
     expected = json.loads(space(*plan, "--probe", "1.5").stdout)["forecasts"]["train"]

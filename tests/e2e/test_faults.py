@@ -10,7 +10,7 @@ import time
 import psutil
 import pytest
 
-KILLS = 3
+KILLS = 2
 
 
 def _stages(space):

@@ -132,7 +132,8 @@ def _weigh(
 
 def _in_words(limit: Limit, outlook: _Outlook, whose: str, *, ok: bool) -> str:
     left = limit.quantity(max(0.0, limit.amount.value - outlook.spent))
-    expected = f"{whose} is expected to come to {limit.quantity(outlook.expected)}"
+    at_least = "at least " if outlook.unknown else ""
+    expected = f"{whose} is expected to come to {at_least}{limit.quantity(outlook.expected)}"
     if ok:
         return f"{expected}, within {limit}; {left} are left."
     if outlook.spent >= limit.amount.value:
