@@ -11,6 +11,7 @@ intensity of the running hour. No way sees a later hour, and another region's ho
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import fmean
 from typing import Any
+
+import numpy as np
 
 from common import write_result
 from overwinter.carbon.forecast import Forecaster, Hours, by_hour
@@ -111,11 +114,22 @@ def _row(trace_name: str, compared: Comparison) -> dict[str, Any]:
     return {
         "trace": trace_name,
         "share": compared.share_of_saving(),
+        "share_error": _share_error(compared),
         "share_best_static": compared.share_of_saving(compared.best_static),
         "best_static_w": compared.best_static_w,
         "missed_deadlines": sum(run.missed for run in compared.policy),
         "saving": 1 - _grams(compared.policy) / _grams(compared.no_cap),
     }
+
+
+def _share_error(compared: Comparison) -> float:
+    """Return the standard error of the pooled share over the draw of starts, as a ratio's: by linearisation."""
+    uncapped, policy, least = (
+        np.array([run.carbon_g for run in runs]) for runs in (compared.no_cap, compared.policy, compared.optimum)
+    )
+    saved, possible = uncapped - policy, uncapped - least
+    away = saved - saved.sum() / possible.sum() * possible
+    return float(away.std(ddof=1) * math.sqrt(len(away)) / possible.sum())
 
 
 def _grams(outcomes: Iterable[Any]) -> float:
@@ -130,13 +144,14 @@ def _summary(kind: str, device_name: str, job: Job, rows: Sequence[dict[str, Any
         "slack": job.slack,
         "pause_w": job.pause_w,
         "mean_share": fmean(shares),
+        "mean_share_error": math.sqrt(sum(row["share_error"] ** 2 for row in rows)) / len(rows),
         "least_share": min(shares),
         "least_lead_on_best_static": min(row["share"] - row["share_best_static"] for row in rows),
         "missed_deadlines": sum(row["missed_deadlines"] for row in rows),
         "traces": rows,
     }
     print(
-        f"{device_name} slack {job.slack:<4} pause {job.pause_w:>2.0f} W  {kind:<20} share {fmean(shares):.4f}  "
+        f"{device_name} slack {job.slack:<4} pause {job.pause_w:>2.0f} W  {kind:<20} share {fmean(shares):.5f} +- {summary['mean_share_error']:.4f}  "
         f"least {min(shares):.3f}  lead on the best single limit {summary['least_lead_on_best_static']:+.4f}  "
         f"missed {summary['missed_deadlines']}",
         flush=True,

@@ -7,8 +7,7 @@ all past hours, and on those of other regions where they are given (the climatol
 dynamics are shared). Two orders are averaged, since neither is best.
 
 Only the past counts: the forecast for an hour is a function of the hours before it, and of the running hour's
-value if that is known. Half of the forecast then ignores it: a value of one hour alone says little about the
-next ones, and a plan that trusts it fully runs or pauses on its noise (measured: 0.001 of the optimum's saving).
+value if that is known, as it is from a live source.
 """
 
 from __future__ import annotations
@@ -34,7 +33,6 @@ _HOURLY_LAGS = _DAY  # lags whose coefficients follow the hour of the day
 _HOURLY_RIDGE = 0.3
 _HOURLY_REACH = 4  # hours around an hour of the day that teach its coefficients
 _OTHERS = 0.3  # weight of another region's hours
-_TRUST_IN_NOW = 0.5
 _LEAST_HISTORY = 28 * _DAY  # hours; with less, the last day repeats
 
 
@@ -89,15 +87,13 @@ class Forecaster:
         Raises:
             ValueError: there is no hour before.
         """
-        past = self._history.until(hour)
+        past, place = self._history.until(hour), hour - self._history.first
         if not len(past.values):
             raise ValueError("a forecast needs at least one hour of history")
-        place = hour - self._history.first
         if not self._now_known or place >= len(self._history.values):
             return self._from(past, hour, steps)
-        now = self._history.values[place]
-        knowing = self._from(self._history.until(hour + 1), hour + 1, steps - 1)
-        return (1 - _TRUST_IN_NOW) * self._from(past, hour, steps) + _TRUST_IN_NOW * np.concatenate([[now], knowing])
+        later = self._from(self._history.until(hour + 1), hour + 1, steps - 1)
+        return np.concatenate([self._history.values[place : place + 1], later])
 
     def _from(self, past: Hours, hour: int, steps: int) -> Floats:
         if steps <= 0:
