@@ -150,12 +150,10 @@ def _summary(kind: str, device_name: str, job: Job, rows: Sequence[dict[str, Any
         "missed_deadlines": sum(row["missed_deadlines"] for row in rows),
         "traces": rows,
     }
-    print(
-        f"{device_name} slack {job.slack:<4} pause {job.pause_w:>2.0f} W  {kind:<20} share {fmean(shares):.5f} +- {summary['mean_share_error']:.4f}  "
-        f"least {min(shares):.3f}  lead on the best single limit {summary['least_lead_on_best_static']:+.4f}  "
-        f"missed {summary['missed_deadlines']}",
-        flush=True,
-    )
+    named = f"{device_name} slack {job.slack:<4} pause {job.pause_w:>2.0f} W  {kind:<20}"
+    share = f"share {summary['mean_share']:.5f} +- {summary['mean_share_error']:.4f}, least {min(shares):.3f}"
+    lead = f"lead on the best single limit {summary['least_lead_on_best_static']:+.4f}"
+    print(f"{named}  {share}  {lead}  missed {summary['missed_deadlines']}", flush=True)
     return summary
 
 

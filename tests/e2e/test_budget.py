@@ -100,3 +100,20 @@ def test_a_probe_forecasts_what_has_no_history_and_its_work_is_not_lost(space, q
     energy = space.json("train/energy.json")
     assert energy["resumed_j"] > 0
     assert expected["energy_j"]["low"] / 2 < energy["energy_j"] < expected["energy_j"]["high"] * 2
+
+
+def test_a_refused_experiment_is_kept_in_the_ledger_with_its_name_and_numbers(space, quick):
+    settings = [f"-S{word}" for word in (*quick, "budget.stages.train='1 mJ'")]
+    done = space("dvc", "exp", "run", "-n", "dear", *settings, check=False)
+    assert done.returncode == 255
+    (record,) = json.loads(space("overwinter", "ledger", "--json", "--experiment", "dear").stdout)["executions"]
+    assert record["status"] == "refused", record
+    assert record["stage"] == "gate-train", record
+    assert record["metrics"]["reasons"][0]["value"] > 0.001
+
+
+def test_a_price_turns_joules_into_money_in_the_ledger(space):
+    space("python", "stages/train.py", "threads=1", "train.epochs=1", "budget.price_per_kwh='3600 EUR'")
+    record = json.loads(space("overwinter", "ledger", "--json", "--experiment", "scratch").stdout)["executions"][-1]
+    assert record["currency"] == "EUR"
+    assert abs(record["cost"] - record["energy_j"] * 3600 / 3.6e6) < 1e-6 * record["cost"] + 1e-9

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from overwinter.config.checks.power import read_deadline
 from overwinter.config.groups.power import CappedPowerConfig, DeadlinePowerConfig, PlannedPowerConfig
+from overwinter.errors import ConfigError
 
 if TYPE_CHECKING:
     from overwinter.carbon import IntensitySource
@@ -49,6 +50,7 @@ def capped(
     from overwinter.power.control_opening import open_control
     from overwinter.power.policies import open_policy
 
+    _refuse_unfed(power)
     with open_control(
         power,
         open_policy(power),
@@ -86,6 +88,17 @@ def observer(work: PausedWork, carbon: IntensitySource) -> Callable[[datetime], 
         return work.observe(time_utc, **known)
 
     return observe
+
+
+def _refuse_unfed(power: CappedPowerConfig) -> None:
+    """Refuse what a running stage cannot feed its policy yet: an option that does nothing would be a lie."""
+    for name in ("profile", "prices"):
+        if getattr(power, name, None) is not None:
+            raise ConfigError(
+                f"power.{name} is read by `overwinter simulate power` only so far. Set power.{name}=null."
+            )
+    if power.policy in ("price_aware", "budget_pacing"):
+        raise ConfigError(f"power.policy={power.policy} cannot follow a stage yet. Choose another policy.")
 
 
 def _sources(meter: EnergyMeter, carbon: IntensitySource) -> Sources:

@@ -14,7 +14,7 @@ from overwinter.config import Config, Project, find_project, load_config
 from overwinter.errors import ConfigError, RefusedError
 from overwinter.files import read_json, write_json
 from overwinter.pipeline.events import emit
-from overwinter.pipeline.lifeline import hold_lifeline, run_id
+from overwinter.pipeline.lifeline import experiment, hold_lifeline, run_id
 from overwinter.pipeline.render import gate_name
 
 
@@ -73,7 +73,7 @@ def _keep_refusal(stage: str, verdict: Verdict, project: Project) -> None:
     from overwinter.ledger import Ledger, ledger_path
 
     with Ledger.open(ledger_path(project.root)) as ledger:
-        execution = ledger.begin(stage=gate_name(stage), run_id=run_id(), configuration_key="")
+        execution = ledger.begin(stage=gate_name(stage), run_id=run_id(), configuration_key="", experiment=experiment())
         execution.finish(
             status="refused",
             exit_code=RefusedError.exit_code,

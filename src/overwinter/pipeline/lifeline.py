@@ -40,6 +40,11 @@ def run_id() -> str:
     return f"hand-{_moment(psutil.Process())}-{os.getpid()}"
 
 
+def experiment() -> str | None:
+    """Return DVC's name of the experiment that this program works for; None in the workspace."""
+    return os.environ.get("DVC_EXP_NAME") or None
+
+
 def _moment(process: psutil.Process) -> str:
     return time.strftime("%Y%m%d-%H%M%S", time.gmtime(process.create_time()))
 

@@ -21,7 +21,7 @@ from overwinter.pipeline.capping import capped, stage_command, wait_and_return
 from overwinter.pipeline.events import emit
 from overwinter.pipeline.identity import declared_work
 from overwinter.pipeline.invocation import Invocation, invocation, serve_hydra_flags
-from overwinter.pipeline.lifeline import hold_lifeline, run_id
+from overwinter.pipeline.lifeline import experiment, hold_lifeline, run_id
 from overwinter.pipeline.locks import locked
 from overwinter.pipeline.records import energy_record, write_power_csv
 from overwinter.pipeline.stage import InterruptedStageError, Stage
@@ -131,7 +131,7 @@ def _begun(ledger: Ledger, stage: Stage) -> Execution:
         stage=stage.name,
         run_id=run_id(),
         configuration_key=key,
-        experiment=os.environ.get("DVC_EXP_NAME") or ("scratch" if stage.scratch else None),
+        experiment=experiment() or ("scratch" if stage.scratch else None),
         params_digest=stage.lineage()["parameters_sha256"],
         work=declared_work(stage.config, stage.name),
         resumed=stage.resumed,
@@ -140,10 +140,10 @@ def _begun(ledger: Ledger, stage: Stage) -> Execution:
 
 def _admitted(ledger: Ledger, stage: Stage) -> StageGuard:
     """Hold the stage's forecast against what is left, before anything is spent; then guard what it spends."""
-    from overwinter.budget import StageGuard, admit, forecast, parse_budget
+    from overwinter.budget import StageGuard, admit, forecast
     from overwinter.ledger import Filter
 
-    budget, key = parse_budget(stage.config.budget), stage.configuration_key()
+    budget, key = stage.budget, stage.configuration_key()
     spent_run, spent_stage = ledger.spent(run_id=run_id()), ledger.spent(run_id=run_id(), stage=stage.name)
     expected = forecast(
         ledger.executions(Filter(stage=stage.name)),
@@ -179,13 +179,15 @@ def _metered(stage: Stage, execution: Execution) -> Iterator[Callable[[], dict[s
 
 
 def _beat(execution: Execution, spent: Spent, stage: Stage) -> None:
-    report = spent.report
+    report, price_per_j = spent.report, stage.budget.price_per_j
     execution.heartbeat(
         energy_j=report.energy_j,
         uncertainty_j=report.uncertainty_j,
         measured_fraction=report.measured_fraction,
         idle_j=report.idle_j,
         carbon_g=spent.carbon_g,
+        cost=None if price_per_j is None else price_per_j * report.energy_j,
+        currency=stage.budget.currency,
         done=stage.position[0],
         total=stage.position[1],
     )

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from overwinter.budget import parse_budget
 from overwinter.config import Config
 from overwinter.errors import EXIT_DONE, ConfigError, IntegrityError, OverwinterError, RefusedError
 from overwinter.files import read_json, write_json
@@ -17,7 +18,7 @@ from overwinter.pipeline.outputs import Outputs
 from overwinter.pipeline.render import gate_name
 
 if TYPE_CHECKING:
-    from overwinter.budget import StageGuard
+    from overwinter.budget import Budget, StageGuard
     from overwinter.energy import EnergyMeter
     from overwinter.ledger import Spent
     from overwinter.pipeline.invocation import Invocation
@@ -52,6 +53,7 @@ class Stage:
         self.last_progress_s = 0.0
         self.position: tuple[float | None, float | None] = (None, None)
         self.resumed: Spent | None = None
+        self.budget: Budget = parse_budget(self.config.budget)
         self.guard: StageGuard | None = None
         self.control: PowerControl | None = None
         self.paused_work: PausedWork | None = None

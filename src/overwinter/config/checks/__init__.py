@@ -11,6 +11,7 @@ from overwinter.config.checks.carbon import check_live_carbon
 from overwinter.config.checks.energy import check_carbon, check_energy, check_hardware
 from overwinter.config.checks.evaluation import check_evaluate, check_hibernate
 from overwinter.config.checks.pipeline import check_pipeline
+from overwinter.config.checks.power import check_power
 from overwinter.config.checks.quantize import check_quantize
 from overwinter.config.checks.sparsify import check_sparsify
 from overwinter.config.checks.training import check_train
@@ -36,3 +37,4 @@ def check_config(config: Config) -> None:
     check_carbon(config.carbon)
     check_live_carbon(config.carbon)
     check_budget(config)
+    check_power(config)
