@@ -24,6 +24,8 @@ from overwinter.power.journal import Slot
 _SETTINGS = ActuatorSettings()
 _KEY = "gpu-0000:01:00.0.power"
 _WORK = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it
 import sys, time
 from overwinter.power.actuators import ActuatorSettings, open_actuator
 from overwinter.power.guard import Guard
