@@ -15,6 +15,9 @@ from overwinter.config.checks.power import read_deadline
 from overwinter.config.groups.power import CappedPowerConfig, DeadlinePowerConfig, PlannedPowerConfig
 from overwinter.errors import ConfigError
 
+# Set by the program that waited: the process is older than the stage's work, and its past is counted already.
+WAITED = "OVERWINTER_WAITED"
+
 if TYPE_CHECKING:
     from overwinter.carbon import IntensitySource
     from overwinter.config import Config

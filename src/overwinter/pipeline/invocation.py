@@ -40,13 +40,17 @@ def invocation(stage: str, arguments: Sequence[str]) -> Invocation:
         ConfigError: no project, or a configuration that cannot be used.
     """
     project = find_project()
+    config = configured(project, arguments)
     if not arguments:
-        config = load_config(project)
         return Invocation(stage=stage, project=project, config=config, folder=project.outputs / stage, scratch=False)
-    config = validate(compose(project, arguments))
     moment = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
     folder = project.state / "scratch" / f"{stage}-{moment}"
     return Invocation(stage=stage, project=project, config=config, folder=folder, scratch=True)
+
+
+def configured(project: Project, arguments: Sequence[str]) -> Config:
+    """Return the project's configuration as it is committed, or composed afresh with overrides."""
+    return validate(compose(project, arguments)) if arguments else load_config(project)
 
 
 def serve_hydra_flags(arguments: Sequence[str]) -> bool:

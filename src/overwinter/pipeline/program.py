@@ -17,7 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from overwinter.errors import EXIT_REFUSED, OverwinterError
-from overwinter.pipeline.capping import capped, stage_command, wait_and_return
+from overwinter.pipeline.capping import WAITED, capped, stage_command, wait_and_return
 from overwinter.pipeline.events import emit
 from overwinter.pipeline.identity import declared_work
 from overwinter.pipeline.invocation import Invocation, invocation, serve_hydra_flags
@@ -166,7 +166,7 @@ def _metered(stage: Stage, execution: Execution) -> Iterator[Callable[[], dict[s
 
     config, carbon = stage.config, open_source(stage.config.carbon)
     final: list[Spent] = []
-    with open_meter(config.energy, config.hardware, since_process_start=True) as meter:
+    with open_meter(config.energy, config.hardware, since_process_start=WAITED not in os.environ) as meter:
         watch = Watch(meter, carbon, lambda spent: _beat(execution, spent, stage))
         try:
             with capped(config, meter, carbon, stage.say) as control:

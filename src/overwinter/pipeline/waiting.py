@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
 from overwinter.carbon import open_source
-from overwinter.config import find_project, load_config
-from overwinter.pipeline.capping import observer
+from overwinter.config import find_project
+from overwinter.pipeline.capping import WAITED, observer
+from overwinter.pipeline.invocation import configured
 from overwinter.pipeline.lifeline import hold_lifeline
 from overwinter.power.control_pausing import PausedWork, replace_process, wait_out
 from overwinter.power.policies import open_policy
@@ -22,10 +24,12 @@ def main() -> int:
     path = Path(state)
     work = PausedWork.from_json(json.loads(path.read_text(encoding="utf-8")))
     path.unlink()
-    config = load_config(find_project())
+    _, _, *overrides = command  # the interpreter, the program, and what it was called with
+    config = configured(find_project(), overrides)
     observe = observer(work, open_source(config.carbon))
     decision = wait_out(open_policy(config.power), observe, interval_s=config.power.interval_s)
     print(f"going on: {decision.reason}", flush=True)
+    os.environ[WAITED] = "1"
     replace_process(command)
 
 
