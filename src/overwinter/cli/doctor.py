@@ -142,7 +142,7 @@ def _print_table(findings: list[Finding]) -> None:
 
     table = Table(box=SIMPLE_HEAD)
     for title in ("", "what", "found", "what to do"):
-        table.add_column(title)
+        table.add_column(title, overflow="fold")
     for finding in findings:
         table.add_row("yes" if finding.good else "no", finding.topic, finding.detail, finding.advice)
     Console().print(table)

@@ -69,8 +69,10 @@ def _print_table(plan: Plan, outlook: Outlook) -> None:
 
     console = Console()
     table = Table(box=SIMPLE_HEAD)
-    for title in ("stage", "", "energy", "time", "why"):
-        table.add_column(title)
+    for title in ("stage", ""):
+        table.add_column(title, no_wrap=True)
+    for title in ("energy", "time", "why"):
+        table.add_column(title, overflow="fold")  # a narrow terminal wraps them, and cuts nothing short
     for stage in plan.stages:
         if stage.name not in plan.config.pipeline.stages and not _own_reasons(stage):
             continue  # a gate or the check that only follows
