@@ -1,3 +1,4 @@
+import importlib.metadata
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -31,8 +32,10 @@ def test_none_changes_nothing_and_says_so(train):
 
 
 def test_a_third_partys_is_found_by_its_entry_point(monkeypatch):
-    point = EntryPoint(name="foreign", value=f"{__name__}:Foreign", group=registry.GROUP)
-    monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == registry.GROUP else [])
+    point = EntryPoint(name="foreign", value=f"{__name__}:Foreign", group=registry.SPARSIFIERS.group)
+    monkeypatch.setattr(
+        importlib.metadata, "entry_points", lambda group: [point] if group == registry.SPARSIFIERS.group else []
+    )
     config = SparsifyConfig(version=1, method="foreign")
     assert open_sparsifier(config).config is config
 

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 
 from overwinter.energy.channel import Channel
 from overwinter.energy.opening import Opening
-from overwinter.errors import ConfigError, nearest
-
-ENTRY_POINT_GROUP = "overwinter.energy_sources"
-_BUILT_IN = {
-    "amdsmi": "overwinter.energy.amd:open_amd",
-    "modelled": "overwinter.energy.modelled:open_modelled",
-    "nvml": "overwinter.energy.nvml:open_nvml",
-    "rapl": "overwinter.energy.rapl:open_rapl",
-}
-_CONTAINS = {"platform": {"cpu", "ram"}}
+from overwinter.plugins import Registry
 
 Source = Callable[[Opening], list[Channel]]
+
+SOURCES: Registry[Source] = Registry(
+    group="overwinter.energy_sources",
+    key="energy.sources",
+    built_in={
+        "amdsmi": "overwinter.energy.amd:open_amd",
+        "modelled": "overwinter.energy.modelled:open_modelled",
+        "nvml": "overwinter.energy.nvml:open_nvml",
+        "rapl": "overwinter.energy.rapl:open_rapl",
+    },
+)
+_CONTAINS = {"platform": {"cpu", "ram"}}
 
 
 def open_channels(opening: Opening) -> list[Channel]:
@@ -33,30 +35,8 @@ def open_channels(opening: Opening) -> list[Channel]:
     return channels
 
 
-def find_source(name: str) -> Source:
-    """Return the function that opens source ``name``.
-
-    Raises:
-        ConfigError: there is none of that name.
-    """
-    if name in _BUILT_IN:
-        module, function = _BUILT_IN[name].split(":")
-        source: Source = getattr(importlib.import_module(module), function)
-        return source
-    from importlib.metadata import entry_points  # takes as long to import as all of this package
-
-    others = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
-    if name not in others:
-        known = sorted([*_BUILT_IN, *others])
-        raise ConfigError(
-            f"energy.sources has no meter named {name!r}. Known: {', '.join(known)}.{nearest(name, known)}"
-        )
-    plugin: Source = others[name].load()
-    return plugin
-
-
 def _opened(name: str, opening: Opening) -> list[Channel]:
-    source = find_source(name)
+    source = SOURCES.find(name)
     try:
         return source(opening)
     except Exception as error:  # noqa: BLE001 -- trouble with a meter must not stop the work

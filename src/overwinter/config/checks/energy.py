@@ -21,12 +21,12 @@ def check_energy(config: EnergyConfig) -> None:
     Raises:
         ConfigError: a source or cross-check that does not exist, or a number out of range.
     """
-    from overwinter.energy.sources import find_source
+    from overwinter.energy.sources import SOURCES
 
     if not config.sources:
         raise ConfigError("energy.sources=[] would meter nothing. Name at least 'modelled'.")
     for name in config.sources:
-        find_source(name)
+        SOURCES.find(name)
     if len(set(config.sources)) < len(config.sources):
         raise ConfigError(f"energy.sources={list(config.sources)} names a source twice. Name each once.")
     _between("energy.sample_interval_s", config.sample_interval_s, 0.01, _LONGEST_INTERVAL_S)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any
 
 from overwinter.errors import ConfigError, nearest
+from overwinter.plugins import Registry
 from overwinter.serving.sleep.interface import SleepPolicy
 from overwinter.serving.sleep.ladder import Ladder
 from overwinter.serving.sleep.latency import WithinLatency
-from overwinter.serving.sleep.learned import Learned
-from overwinter.serving.sleep.timed import BreakEven, Fixed, Randomised
 
 GROUP = "overwinter.sleep_policies"
 Factory = Callable[..., SleepPolicy]
@@ -38,16 +37,17 @@ def open_policy(
     Raises:
         ConfigError: the policy or an option is unknown, or an option is missing or wrong.
     """
-    policy = _call(name, _find(name), ladder, seed, dict(options or {}))
+    policy = _call(name, _POLICIES.find(name), ladder, seed, dict(options or {}))
     return policy if limit_p95_s is None else WithinLatency(policy, ladder, limit_s=limit_p95_s)
 
 
 def policy_names() -> list[str]:
     """Return the names of all policies, built in and added."""
-    return sorted({*_BUILT_IN, *_added()})
+    return _POLICIES.names()
 
 
-def _scheduled(ladder: Ladder, *, windows: Any, outside: str = "break_even", seed: int = 0) -> SleepPolicy:
+def scheduled(ladder: Ladder, *, windows: Any, outside: str = "break_even", seed: int = 0) -> SleepPolicy:
+    """Make the policy that follows windows, and another one outside them."""
     from overwinter.serving.sleep.scheduled import Scheduled
     from overwinter.serving.sleep.windows import parse_windows
 
@@ -55,29 +55,17 @@ def _scheduled(ladder: Ladder, *, windows: Any, outside: str = "break_even", see
     return Scheduled(open_policy(outside, ladder, seed=seed), ladder, windows=parsed)
 
 
-_BUILT_IN: dict[str, Factory] = {
-    "break_even": BreakEven,
-    "fixed": Fixed,
-    "learned": Learned,
-    "randomised": Randomised,
-    "scheduled": _scheduled,
-}
-
-
-def _find(name: str) -> Factory:
-    if name in _BUILT_IN:
-        return _BUILT_IN[name]
-    added = _added()
-    if name not in added:
-        known = policy_names()
-        raise ConfigError(f"The sleep policy {name!r} is unknown. Known: {', '.join(known)}.{nearest(name, known)}")
-    return cast(Factory, added[name].load())
-
-
-def _added() -> dict[str, Any]:
-    from importlib.metadata import entry_points
-
-    return {point.name: point for point in entry_points(group=GROUP)}
+_POLICIES: Registry[Factory] = Registry(
+    group=GROUP,
+    key="policy",
+    built_in={
+        "break_even": "overwinter.serving.sleep.timed:BreakEven",
+        "fixed": "overwinter.serving.sleep.timed:Fixed",
+        "learned": "overwinter.serving.sleep.learned:Learned",
+        "randomised": "overwinter.serving.sleep.timed:Randomised",
+        "scheduled": "overwinter.serving.sleep.registry:scheduled",
+    },
+)
 
 
 def _call(name: str, factory: Factory, ladder: Ladder, seed: int, options: dict[str, Any]) -> SleepPolicy:
