@@ -3,10 +3,11 @@
     python benchmarks/kill.py [--kills 100] [--seed 0]
 
 One project runs `overwinter run` on a powercap tree in a temporary folder, whose counter this program drives with
-a power that changes all the time. At a random moment the command and all that it started are killed; the same run
-is then taken up again, so that the kills fall into every stage. For each stage that was at work, the joules that
-the ledger knows are compared with those that this program, an outside observer of the same counter, saw between
-the stage's entry in the ledger and the kill. No real device is touched. Writes benchmarks/results/kill.json.
+a power that changes all the time. At a random moment after a stage began, the command and all that it started are
+killed; the same run is then taken up again, so that the kills fall into every stage. For each stage that was at
+work, the joules that the ledger knows are compared with those that this program, an outside observer of the same
+counter, saw between the stage's entry in the ledger and the kill. No real device is touched. Writes
+benchmarks/results/kill.json.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ from typing import Any
 import psutil
 
 from common import write_result
-from overwinter.ledger import Ledger
+from overwinter.ledger import ExecutionRecord, Ledger
 
 _ALLOWED_S = 1.0
-_LONGEST_S = 14.0  # from the start of a command to its kill: a whole run takes several kills
+_LONGEST_S = 8.0  # from a stage's start to the kill: longer than a stage, so that kills fall between stages too
 _TICK_S = 0.005
 _COMMAND = str(Path(sys.executable).parent / "overwinter")
 _RANGE_UJ = 262_143_328_850
@@ -98,7 +99,7 @@ def kill_runs(folder: Path, kills: int, chance: random.Random) -> list[Kill]:
     tries: list[Kill] = []
     seed = 0
     while sum(each.stage is not None for each in tries) < kills:
-        killed_s = _killed_after(project, chance.uniform(0.5, _LONGEST_S), folder / "powercap", seed)
+        killed_s = _killed_after(project, chance.uniform(0.0, _LONGEST_S), folder / "powercap", seed)
         if killed_s is None:
             seed += 1
             continue
@@ -111,9 +112,14 @@ def _killed_after(project: Path, delay_s: float, powercap: Path, seed: int) -> f
     """Start a run and kill all of it; return when, or None if it ended first."""
     overrides = [*_QUICK, f"seed={seed}", "energy.sources=[rapl]", f"energy.rapl_root={powercap}"]
     command = [_COMMAND, "run", *overrides, "energy.idle_probe_s=0"]
-    with subprocess.Popen(command, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
+    with (
+        (project.parent / "run.log").open("w+") as log,
+        subprocess.Popen(command, cwd=project, stdout=log, stderr=log) as run,
+    ):
         try:
+            _wait_for_a_stage(project, run)
             run.wait(delay_s)
+            said = (project.parent / "run.log").read_text()
         except subprocess.TimeoutExpired:
             family = [*psutil.Process(run.pid).children(recursive=True), psutil.Process(run.pid)]
             killed_s = time.time()
@@ -123,17 +129,30 @@ def _killed_after(project: Path, delay_s: float, powercap: Path, seed: int) -> f
             psutil.wait_procs(family, timeout=10)
             return killed_s
     if run.returncode != 0:
-        raise RuntimeError(f"the run ended with {run.returncode}, not killed by this program")
+        raise RuntimeError(f"the run ended by itself, with {run.returncode}:\n{said}")
     return None
 
 
-def _compared(project: Path, counter: DrivenCounter, killed_s: float) -> Kill:
+def _wait_for_a_stage(project: Path, run: subprocess.Popen[bytes]) -> None:
+    """Wait until a stage is at work, or the run has ended: half of a short run is Python and DVC starting."""
+    while run.poll() is None:
+        if any(each.status == "running" for each in _executions(project)):
+            return
+        time.sleep(0.05)
+
+
+def _executions(project: Path) -> list[ExecutionRecord]:
     path = project / ".overwinter" / "ledger.sqlite"
     if not path.exists():
-        return Kill(stage=None)
+        return []
     with Ledger.open(path) as ledger:
+        return ledger.executions()
+
+
+def _compared(project: Path, counter: DrivenCounter, killed_s: float) -> Kill:
+    with Ledger.open(project / ".overwinter" / "ledger.sqlite") as ledger:
         closed = {each.id for each in ledger.reap()}
-        records = [each for each in ledger.executions() if each.id in closed]
+    records = [each for each in _executions(project) if each.id in closed]
     if not records:
         return Kill(stage=None)
     (record,) = records
