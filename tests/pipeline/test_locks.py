@@ -1,3 +1,4 @@
+import fcntl
 import os
 import signal
 import subprocess
@@ -42,3 +43,46 @@ def test_a_killed_holder_lets_go(tmp_path, holder):
     os.kill(holder.pid, signal.SIGKILL)
     with locks.locked(tmp_path / "lock", what="outputs/train"):
         assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
+
+
+@pytest.fixture
+def dvc_locks(tmp_path):
+    folder = tmp_path / ".dvc" / "tmp"
+    folder.mkdir(parents=True)
+    return folder / "rwlock"
+
+
+@pytest.mark.parametrize("cut_short", ["", '{"write": {"/pro'])
+def test_a_list_of_dvc_s_that_a_kill_cut_short_is_removed(tmp_path, dvc_locks, cut_short):
+    dvc_locks.write_text(cut_short)
+    assert locks.mend_dvc_locks(tmp_path)
+    assert not dvc_locks.exists()
+
+
+@pytest.mark.parametrize("whole", [None, "{}", '{"read": {}, "write": {}}'])
+def test_a_whole_list_stays(tmp_path, dvc_locks, whole):
+    if whole is not None:
+        dvc_locks.write_text(whole)
+    assert not locks.mend_dvc_locks(tmp_path)
+    assert dvc_locks.exists() == (whole is not None)
+
+
+def test_a_list_that_dvc_is_writing_stays(tmp_path, dvc_locks):
+    dvc_locks.write_text("")
+    with dvc_locks.with_name("rwlock.lock").open("w") as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        assert not locks.mend_dvc_locks(tmp_path)
+    assert dvc_locks.exists()
+
+
+def test_dvc_still_guards_its_list_with_the_lock_that_is_taken_here(tmp_path):
+    from dvc import rwlock
+    from dvc.fs import localfs
+
+    with (
+        rwlock._edit_rwlock(str(tmp_path), localfs, hardlink=False),
+        (tmp_path / rwlock.RWLOCK_LOCK).open("a") as guard,
+        pytest.raises(BlockingIOError),
+    ):
+        fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert rwlock.RWLOCK_FILE == "rwlock"

@@ -1,9 +1,10 @@
-"""One program at a time writes a stage's outputs."""
+"""One program at a time writes a stage's outputs; and DVC's own list of locks, when a kill cut it short."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -31,6 +32,42 @@ def locked(path: Path, *, what: str) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def mend_dvc_locks(root: Path) -> bool:
+    """Remove DVC's list of locks if it is cut short, and return whether it was.
+
+    DVC rewrites ``.dvc/tmp/rwlock`` in place; killed at that moment it leaves half a list, and from then on every
+    command of DVC refuses to start. A list that is cut short while nobody holds the lock that guards it belongs to
+    nobody alive.
+
+    Args:
+        root: the folder with ``.dvc/``.
+    """
+    listed = root / ".dvc" / "tmp" / "rwlock"
+    if _is_whole(listed):
+        return False
+    guard = os.open(listed.with_name("rwlock.lock"), os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _is_whole(listed):
+            return False
+        listed.unlink()
+    except BlockingIOError:
+        return False  # DVC is writing it just now
+    finally:
+        os.close(guard)
+    return True
+
+
+def _is_whole(listed: Path) -> bool:
+    try:
+        json.loads(listed.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return True
+    except ValueError:
+        return False
+    return True
 
 
 def _opened(path: Path) -> int:

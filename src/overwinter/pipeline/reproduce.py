@@ -19,6 +19,7 @@ from overwinter.config import Project
 from overwinter.errors import EXIT_FAILED
 from overwinter.pipeline.events import EVENTS_FILE, EventReader
 from overwinter.pipeline.lifeline import RUN_ID, RUN_PID
+from overwinter.pipeline.locks import mend_dvc_locks
 
 _POLL_S = 0.1
 _KEPT_LOGS = 20
@@ -73,6 +74,7 @@ def _started(project: Project, run_id: str, folder: Path, log: Any) -> Iterator[
     environment = dict(os.environ)
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", os.defpath)])
     environment |= {RUN_ID: run_id, RUN_PID: str(os.getpid()), EVENTS_FILE: str(folder / f"{run_id}.events")}
+    mend_dvc_locks(project.root)
     command = [sys.executable, "-m", "dvc", "repro"]
     dvc = subprocess.Popen(
         command,
