@@ -1,9 +1,11 @@
 """Reading and verifying an encrypted bundle, beside what `openssl speed` gives for the cipher alone.
 
-    python benchmarks/bundle_crypto.py [--mb 512] [--rounds 5]
+    python benchmarks/bundle_crypto.py [--mb 512] [--rounds 7]
 
-The sealed file is in the page cache; opening it reads, decrypts and verifies every byte into fresh memory. The target
-is 1.5 GB/s on two cores, or 0.8 of `openssl speed` on one core, whichever is less. The median of the rounds is judged.
+The sealed file is in the page cache. `read_bundle` reads and decrypts every byte into fresh memory, digests it against
+the list in bundle.json, and checks the Ed25519 signature over that. The target is 1.5 GB/s on two cores, or 0.8 of
+`openssl speed` on one core, whichever is less. The median of the rounds is judged; the process runs on as many cores as
+it is given, and once more on one.
 """
 
 from __future__ import annotations
@@ -18,8 +20,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from common import write_result
-from overwinter.serving.sealing import WrappingKey, seal, unseal
+from overwinter.serving import BundleFacts, Canary, Keys, read_bundle, seal_bundle, sign_bundle, write_bundle
+from overwinter.serving.sealing import create_signing_key, load_signing_key
 
 TARGET_GB_PER_S = 1.5
 TARGET_SHARE = 0.8
@@ -30,7 +35,7 @@ def main() -> None:
     """Measure, print, and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--mb", type=int, default=512, help="of weights in the bundle")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
     openssl_gb_per_s = openssl_speed()
     target = min(TARGET_GB_PER_S, TARGET_SHARE * openssl_gb_per_s) if openssl_gb_per_s else TARGET_GB_PER_S
@@ -39,10 +44,10 @@ def main() -> None:
     content |= {
         "openssl_speed_gb_per_s": openssl_gb_per_s,
         "target_gb_per_s": target,
-        "met": content["unseal"]["2"]["median_gb_per_s"] >= target,
+        "met": content["read"]["2"]["median_gb_per_s"] >= target,
     }
-    for threads, found in content["unseal"].items():
-        print(f"unseal, {threads} thread(s): {found['median_gb_per_s']:.2f} GB/s (best {found['best_gb_per_s']:.2f})")
+    for cores, found in content["read"].items():
+        print(f"read, {cores} core(s): {found['median_gb_per_s']:.2f} GB/s (best {found['best_gb_per_s']:.2f})")
     print(
         f"seal: {content['seal_gb_per_s']:.2f} GB/s; openssl speed: {openssl_gb_per_s} GB/s; target {target:.2f} GB/s"
     )
@@ -61,31 +66,54 @@ def openssl_speed() -> float | None:
 
 
 def measure(folder: Path, size_bytes: int, rounds: int) -> dict[str, Any]:
-    """Seal random weights once, and open them again and again."""
-    weights, sealed, key = folder / "weights", folder / "sealed", WrappingKey.of(os.urandom(32))
-    with weights.open("wb") as stream:
+    """Seal random weights once, and read them again and again."""
+    keys = sealed_bundle(folder, size_bytes)
+    sealed = folder / "sealed"
+    begin_s = time.perf_counter()
+    seal_bundle(folder / "bundle", sealed, keys.wrapping_keys())
+    sealed_s = time.perf_counter() - begin_s
+    cores = sorted(os.sched_getaffinity(0))
+    rates = {}
+    for count in (1, 2):
+        os.sched_setaffinity(0, cores[:count])
+        rates[str(count)] = read(sealed, keys, size_bytes, rounds)
+    return {"size_bytes": size_bytes, "rounds": rounds, "seal_gb_per_s": size_bytes / sealed_s / 1e9, "read": rates}
+
+
+def sealed_bundle(folder: Path, size_bytes: int) -> Keys:
+    """Write a signed bundle of random weights; return who vouches for it and what will open it."""
+    (folder / "payload").mkdir()
+    with (folder / "payload" / "model.onnx").open("wb") as stream:
         for begin in range(0, size_bytes, 1 << 20):
             stream.write(os.urandom(min(1 << 20, size_bytes - begin)))
-    begin_s = time.perf_counter()
-    seal({"weights": weights}, sealed, [key])
-    sealed_s = time.perf_counter() - begin_s
-    return {
-        "size_bytes": size_bytes,
-        "rounds": rounds,
-        "seal_gb_per_s": size_bytes / sealed_s / 1e9,
-        "unseal": {str(threads): opened(sealed, key, size_bytes, threads, rounds) for threads in (1, 2)},
-    }
+    facts = BundleFacts(
+        form="dense",
+        runtime="onnxruntime",
+        input_shape=(2,),
+        labels=("no", "yes"),
+        preprocessing={},
+        production_energy_j=None,
+        lineage={},
+    )
+    canary = Canary(inputs=np.zeros((1, 2), np.float32), answers=np.ones((1, 2), np.float32), tolerance=1e-3)
+    write_bundle(folder / "bundle", payload=folder / "payload", facts=facts, canary=canary)
+    create_signing_key(folder / "key", folder / "key.pub")
+    sign_bundle(folder / "bundle", load_signing_key(f"file:{folder / 'key'}"))
+    (folder / "secret").write_text(os.urandom(32).hex())
+    (folder / "secret").chmod(0o600)
+    return Keys(trusted=(folder / "key.pub",), opening=(f"file:{folder / 'secret'}",))
 
 
-def opened(sealed: Path, key: WrappingKey, size_bytes: int, threads: int, rounds: int) -> dict[str, float]:
+def read(sealed: Path, keys: Keys, size_bytes: int, rounds: int) -> dict[str, float]:
     """Return GB/s over the rounds."""
     rates = []
     for _ in range(rounds):
         begin_s = time.perf_counter()
-        found = unseal(sealed, [key], threads=threads)
+        bundle = read_bundle(sealed, keys=keys)
         rates.append(size_bytes / (time.perf_counter() - begin_s) / 1e9)
-        assert len(found["weights"]) == size_bytes
-        del found
+        assert bundle.signed_by
+        assert (bundle.payload / "model.onnx").stat().st_size == size_bytes
+        del bundle
     return {"median_gb_per_s": statistics.median(rates), "best_gb_per_s": max(rates)}
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import math
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,9 +26,10 @@ import numpy as np
 from common import write_result
 from overwinter.carbon.forecast import Forecaster, Hours, by_hour
 from overwinter.carbon.trace import read_trace
-from overwinter.config.checks.power import read_limit
+from overwinter.config.checks.power import read_limit, read_rules, read_time_zone
+from overwinter.config.groups.power import ScheduleRule
 from overwinter.power.interface import Decision, Observation, PowerPolicy, Series
-from overwinter.power.policies import BudgetPacing, CarbonAware, EnergyOptimal, NoCap, StaticCap
+from overwinter.power.policies import BudgetPacing, CarbonAware, EnergyOptimal, NoCap, PriceAware, Schedule, StaticCap
 from overwinter.power.simulation import ForecastMemory, Job, draw_starts
 from overwinter.power.simulation_device import DeviceTable, read_device_table, read_workloads
 from overwinter.power.simulation_report import Comparison, Found, compare, find_least_energy
@@ -43,6 +45,9 @@ KNOWLEDGE = {
     "own_past_without_now": (False, False),
     "all_past_without_now": (True, False),
 }
+_PAST = 35 * 24  # hours
+_SPANS = {"": slice(0, 24), ", 1 to 6 h": slice(1, 7), ", 24 to 48 h": slice(24, 48)}
+RULE = ScheduleRule(days="mon-fri", hours="07:00-22:00", limit="40 %", pause=False)
 SLOWDOWNS = (None, 0.3, 0.2, 0.1, 0.05)
 
 
@@ -125,7 +130,7 @@ def _row(trace_name: str, compared: Comparison) -> dict[str, Any]:
 def _share_error(compared: Comparison) -> float:
     """Return the standard error of the pooled share over the draw of starts, as a ratio's: by linearisation."""
     uncapped, policy, least = (
-        np.array([run.carbon_g for run in runs]) for runs in (compared.no_cap, compared.policy, compared.optimum)
+        np.array([run.cost for run in runs]) for runs in (compared.no_cap, compared.policy, compared.optimum)
     )
     saved, possible = uncapped - policy, uncapped - least
     away = saved - saved.sum() / possible.sum() * possible
@@ -133,7 +138,7 @@ def _share_error(compared: Comparison) -> float:
 
 
 def _grams(outcomes: Iterable[Any]) -> float:
-    return sum(each.carbon_g for each in outcomes)
+    return sum(each.cost for each in outcomes)
 
 
 def _summary(kind: str, device_name: str, job: Job, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -178,15 +183,25 @@ def _is_too_slow(found: Found, max_slowdown: float | None) -> bool:
 
 
 def forecast_error(trace: Hours) -> dict[str, float]:
-    """Return the mean absolute error over the mean intensity, one day ahead, and that of repeating a day."""
-    forecaster = Forecaster(trace)
-    own, repeated, level = [], [], []
-    for place in range(35 * 24, len(trace.values) - 24, 24):
-        actual = trace.values[place : place + 24]
-        own.append(float(abs(forecaster.at(trace.first + place, 24) - actual).mean()))
-        repeated.append(float(abs(trace.values[place - 24 : place] - actual).mean()))
+    """Return the mean absolute error over the mean intensity: of forecasts made at midnight, by how far they look.
+
+    `own` knows all that is past, `own_from_5_weeks` as much as a live source has after five weeks (the cache keeps
+    half a year, and repeats the last day in its first four weeks).
+    """
+    whole, away, level = Forecaster(trace), defaultdict[str, list[float]](list), []
+    for place in range(_PAST, len(trace.values) - 48, 24):
+        actual, hour = trace.values[place : place + 48], trace.first + place
+        recent = Hours(first=hour - _PAST, values=trace.values[place - _PAST : place + 1])
+        made = {
+            "own": whole.at(hour, 48),
+            "own_from_5_weeks": Forecaster(recent).at(hour, 48),
+            "repeating_yesterday": np.resize(trace.values[place - 24 : place], 48),
+        }
+        for name, forecast in made.items():
+            for label, span in _SPANS.items():
+                away[f"{name}{label}"].append(float(abs(forecast - actual)[span].mean()))
         level.append(float(actual.mean()))
-    error = {"own": fmean(own) / fmean(level), "repeating_yesterday": fmean(repeated) / fmean(level)}
+    error = {name: fmean(each) / fmean(level) for name, each in away.items()}
     print("forecast error", {name: round(value, 4) for name, value in error.items()}, flush=True)
     return error
 
@@ -198,8 +213,10 @@ def decision_times(trace: Hours, device: DeviceTable) -> dict[str, dict[str, flo
         "none": NoCap(),
         "static": StaticCap(limit=read_limit("60 %", key="limit")),
         "energy_optimal": EnergyOptimal(max_slowdown=0.2, step_w=25.0),
+        "schedule": Schedule(rules=read_rules([RULE]), time_zone=read_time_zone("Europe/Berlin")),
         "budget_pacing": BudgetPacing(),
         "carbon_aware": CarbonAware(),
+        "price_aware": PriceAware(),
     }
     times = {}
     for name, policy in policies.items():
@@ -229,6 +246,7 @@ def _observation(
         deadline_utc=began + timedelta(hours=hours),
         intensity_g_per_kwh=forecast.values[0],
         intensity_forecast=forecast,
+        price_forecast=forecast,
         remaining_energy_j=1e8,
         pause_w=pause_w,
     )

@@ -1,6 +1,7 @@
 """Hibernate: put the chosen form to sleep in a bundle that wakes only if it gives the recorded answers.
 
-Reads `outputs/evaluate/chosen.json` and the model that it names. Leaves `outputs/hibernate/bundle/`.
+Reads `outputs/evaluate/chosen.json` and the model that it names. Leaves `outputs/hibernate/bundle`: a folder, or one
+encrypted file if there are keys to open it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import overwinter as ow
 from overwinter.files import read_json
+from overwinter.serving.sealing import load_signing_key
+from overwinter.serving.store import StoreAddress, open_store
 from overwinter.units import format_bytes, format_duration
 
 
@@ -23,24 +26,44 @@ def main(stage: ow.pipeline.Stage) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         payload = Path(scratch) / runtime
         ow.runtime.build(model_of(stage, form), runtime, payload, trusted=trusted)
-        bundle = ow.hibernation.hibernate(
+        ow.hibernation.hibernate(
             stage.out("bundle"),
             payload=payload,
-            form=form,
-            runtime=runtime,
-            labels=data.labels,
-            preprocessing=data.preprocessing,
+            facts=ow.serving.BundleFacts(
+                form=form,
+                runtime=runtime,
+                input_shape=tuple(canary_inputs.shape[1:]),
+                labels=tuple(map(str, data.labels)),
+                preprocessing=data.preprocessing,
+                production_energy_j=production_energy_j(stage),
+                lineage=stage.lineage(),
+                licence=settings.licence,
+                notes=settings.notes,
+            ),
             canary_inputs=canary_inputs.numpy(),
             canary_tolerance=settings.canary_tolerance,
-            production_energy_j=production_energy_j(stage),
-            lineage=stage.lineage(),
             trusted=trusted,
         )
 
-    wakes = ow.hibernation.measure_wake(bundle.folder, repeats=settings.wake_repeats, trusted=trusted)
+    keys = list(settings.encryption_keys)
+    bundle = ow.hibernation.protect(stage.out("bundle"), sign_key=settings.sign_key, encryption_keys=keys)
+    wakes = ow.hibernation.measure_wake(bundle.source, repeats=settings.wake_repeats, keys=keys, trusted=trusted)
     size = format_bytes(bundle.size_bytes)
     stage.say(f"{form}@{runtime} sleeps in {size}; a fresh process wakes it in {format_duration(wakes.median_s)}")
     stage.save_metrics({"size_bytes": bundle.size_bytes, "wake_duration_s": wakes.median_s})
+    if settings.publish is not None:
+        stage.say(published(stage, bundle.source))
+
+
+def published(stage: ow.pipeline.Stage, bundle: Path) -> str:
+    """Publish a bundle where the configuration says; say which version it became."""
+    settings = stage.config.hibernate
+    address = StoreAddress.parse(settings.publish)
+    sign_key = None if settings.sign_key is None else load_signing_key(settings.sign_key)
+    keys = ow.serving.Keys(opening=tuple(settings.encryption_keys))
+    store = open_store(address.store, sign_key=sign_key)
+    number, _ = store.publish(bundle, address.name, alias=address.which, keys=keys)
+    return f"published as version {number} of {address.name} ({address.which}) in {address.store}"
 
 
 def chosen(stage: ow.pipeline.Stage) -> tuple[str, str]:

@@ -1,6 +1,7 @@
-"""Quantize: make int8 forms of the model, with ranges calibrated on training samples.
+"""Quantize: make quantized forms of the model, calibrated on training samples.
 
-Reads `outputs/sparsify/model`. Leaves `outputs/quantize/model/`: one folder per form, and the list of them.
+Reads the model of the stage that it needs, `outputs/sparsify/model` as a rule. Leaves `outputs/quantize/model/`: one
+folder per form, and the list of them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ def main(stage: ow.pipeline.Stage) -> None:
     """Make every form that `quantize.methods` names."""
     settings, trusted = stage.config.quantize, stage.config.trusted_targets
     ow.quantization.check_methods(settings.methods)
-    model, out = stage.input("sparsify"), stage.out("model")
+    model, out = stage.input(stage.config.pipeline.stages[stage.name].needs[-1]), stage.out("model")
 
     metrics = {}
     for done, method in enumerate(settings.methods):

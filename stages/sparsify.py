@@ -24,13 +24,15 @@ def main(stage: ow.pipeline.Stage) -> None:
     for layer, reason in report.left_alone.items():
         stage.say(f"left alone: {layer}: {reason}")
 
+    untouched = config.sparsify.method == "none"
     saved = ow.models.save_model(
         stage.out("model"),
         model,
-        form="dense" if config.sparsify.method == "none" else "sparse",
+        form="dense" if untouched else "sparse",
         model_config=dense["model"],
         input_shape=dense["input_shape"],
         lineage=stage.lineage(),
+        quantization_aware=dense.get("quantization_aware") if untouched else None,
     )
     write_json(stage.out("layers.json"), report.to_json())
     score = ow.training.evaluate(model, *ow.data.tensors(validation))

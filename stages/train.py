@@ -11,6 +11,7 @@ def main(stage: ow.pipeline.Stage) -> None:
     inputs, _ = ow.data.tensors(train, limit=1)
 
     model = ow.models.build_model(config.model, trusted=trusted, seed=config.seed)
+    awareness = ow.training.make_aware(model, config.train)
     fitted = ow.training.fit(
         model,
         train,
@@ -19,6 +20,7 @@ def main(stage: ow.pipeline.Stage) -> None:
         seed=config.seed,
         device=ow.training.pick_device(config.device),
         threads=config.threads,
+        hooks=awareness.hooks,
         checkpoints=stage.checkpoints,
         progress=stage.progress,
     )
@@ -27,6 +29,10 @@ def main(stage: ow.pipeline.Stage) -> None:
         + (", resumed from a checkpoint" if fitted.resumed else "")
     )
 
+    for layer, reason in awareness.left_in_float.items():
+        stage.say(f"left in floating point: {layer}: {reason}")
+
+    quantization_aware = awareness.finish()
     saved = ow.models.save_model(
         stage.out("model"),
         fitted.model,
@@ -34,6 +40,7 @@ def main(stage: ow.pipeline.Stage) -> None:
         model_config=config.model,
         input_shape=inputs.shape[1:],
         lineage=stage.lineage(),
+        quantization_aware=quantization_aware,
     )
     stage.save_metrics(
         {

@@ -16,7 +16,7 @@ from typing import Any
 from overwinter import files
 from overwinter.errors import IntegrityError
 
-__all__ = ["describe_files", "read_sealed", "verify_files", "write_sealed"]
+__all__ = ["check_size", "describe_files", "parse_sealed", "read_sealed", "verify_files", "write_sealed"]
 
 _SEAL = "seal_sha256"
 
@@ -64,18 +64,55 @@ def read_sealed(path: Path, *, remedy: str) -> dict[str, Any]:
     Raises:
         IntegrityError: the file is missing, not JSON, or not byte for byte what was written.
     """
-    content = files.read_json(path, remedy=remedy)
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        raise IntegrityError(f"{path} is missing. {remedy}") from None
+    except OSError as error:
+        raise IntegrityError(f"{path} cannot be read: {error}. {remedy}") from None
+    return parse_sealed(text, path, remedy=remedy)
+
+
+def parse_sealed(text: bytes, path: Path, *, remedy: str) -> dict[str, Any]:
+    """Take out of ``text`` what `write_sealed` put in, without the seal.
+
+    Args:
+        text: the bytes of the file.
+        path: where they come from, for the message.
+        remedy: what the reader of the error should do.
+
+    Raises:
+        IntegrityError: it is not JSON, or not byte for byte what was written.
+    """
+    # A stranger's JSON may be nested deeper than Python's stack.
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise IntegrityError(f"{path} cannot be read: {error}. {remedy}") from None
     if not isinstance(content, dict) or _SEAL not in content:
         raise IntegrityError(f"{path} has no seal ({_SEAL}), so it was not written by Overwinter. {remedy}")
     del content[_SEAL]
     # Python's JSON reads NaN and Infinity, which we never write: re-sealing such a file raises ValueError.
     try:
         expected = _sealed_bytes(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         expected = b""
-    if path.read_bytes() != expected:
+    if text != expected:
         raise IntegrityError(f"{path} was altered after it was written: its seal does not fit. {remedy}")
     return content
+
+
+def check_size(path: Path, size_bytes: int, entry: Any, *, remedy: str) -> None:
+    """Check that a file has the size that `describe_files` saw, and that a digest of it is listed.
+
+    Raises:
+        IntegrityError: it was cut short or extended, or the entry is none.
+    """
+    listed = entry if isinstance(entry, dict) else {}
+    if type(listed.get("size_bytes")) is not int or not isinstance(listed.get("sha256"), str):
+        raise IntegrityError(f"{path} is listed without a size and a digest. {remedy}")
+    if size_bytes != entry["size_bytes"]:
+        raise IntegrityError(f"{path} has {size_bytes} bytes instead of {entry['size_bytes']}. {remedy}")
 
 
 def _sealed_bytes(content: Mapping[str, Any]) -> bytes:
@@ -93,15 +130,9 @@ def _inside(folder: Path, name: str) -> str:
 
 def _verify_file(path: Path, entry: Any, remedy: str) -> None:
     try:
-        expected_bytes, expected_sha256 = int(entry["size_bytes"]), str(entry["sha256"])
-    except (KeyError, TypeError, ValueError):
-        raise IntegrityError(f"{path} is listed without a size and a digest. {remedy}") from None
-    try:
-        size_bytes = path.stat().st_size
-        altered = size_bytes == expected_bytes and files.sha256(path) != expected_sha256
+        check_size(path, path.stat().st_size, entry, remedy=remedy)
+        altered = files.sha256(path) != entry["sha256"]
     except OSError as error:
         raise IntegrityError(f"{path} cannot be read: {error.strerror}. {remedy}") from None
-    if size_bytes != expected_bytes:
-        raise IntegrityError(f"{path} has {size_bytes} bytes instead of {expected_bytes}. {remedy}")
     if altered:
-        raise IntegrityError(f"{path} was altered: its SHA-256 is not {expected_sha256[:12]}... {remedy}")
+        raise IntegrityError(f"{path} was altered: its SHA-256 is not {entry['sha256'][:12]}... {remedy}")

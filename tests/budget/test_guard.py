@@ -151,3 +151,18 @@ def test_a_check_costs_microseconds(budget):
     for step in range(steps):
         watching.check(float(step), 0.0, float(step), step, steps)  # a new reading at every step: the dear case
     assert (time.thread_time() - before_s) / steps < 50e-6
+
+
+def test_what_is_left_is_what_the_tightest_limits_leave(budget):
+    """Grams apart from joules; money is the joules that it buys; time and other stages' limits are nothing to pace."""
+    limits = {"total": "1 kJ, 1 gCO2e, 1 h", "stages": {"train": "0.0005 EUR", "evaluate": "1 J"}}
+    watching = guard(
+        budget,
+        spent_run=Spent(energy_j=300.0, carbon_g=0.5),
+        spent_stage=Spent(energy_j=100.0),
+        price_per_kwh="3.6 EUR",  # a joule costs a millionth
+        **limits,
+    )
+    assert watching.remaining(50.0, 0.25) == (pytest.approx(350.0), pytest.approx(0.25))
+    assert watching.remaining(750.0, 0.25)[0] == pytest.approx(-350.0)
+    assert guard(budget, stages={"train": "5 s"}).remaining(1.0, 1.0) == (None, None)

@@ -70,12 +70,10 @@ def test_no_history_is_said():
 
 def test_half_hours_are_averaged_and_long_steps_spread():
     start = datetime(2026, 1, 1, 0, 30, tzinfo=UTC)
-    halves = Trace(start_utc=start, step_s=1800, g_per_kwh=(9, 100, 200, 300, 400), interpolated=frozenset())
+    halves = Trace(start_utc=start, step_s=1800, values=(9, 100, 200, 300, 400), interpolated=frozenset())
     assert by_hour(halves).values.tolist() == [150, 350]
     assert by_hour(halves).first == FIRST + 1
-    long = Trace(
-        start_utc=datetime(2026, 1, 1, tzinfo=UTC), step_s=7200, g_per_kwh=(100, 200), interpolated=frozenset()
-    )
+    long = Trace(start_utc=datetime(2026, 1, 1, tzinfo=UTC), step_s=7200, values=(100, 200), interpolated=frozenset())
     assert by_hour(long).values.tolist() == [100, 100, 200, 200]
 
 

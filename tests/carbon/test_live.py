@@ -177,6 +177,8 @@ def _watttime(service: _Service) -> WattTime:
 
 # Providers.
 
+_NOON_SHARP = datetime(2026, 6, 1, 12, tzinfo=UTC)
+
 
 def test_uk_grid_tells_the_actual_and_the_forecast(service: _Service) -> None:
     service.answers = _uk
@@ -200,9 +202,34 @@ def test_electricity_maps_sends_its_token_and_reads_latest_and_forecast(service:
 
 
 def test_electricity_maps_does_without_a_forecast_that_is_not_in_the_plan(service: _Service) -> None:
-    service.answers = lambda path, *rest: _Raw(status=403) if path.endswith("forecast") else _maps(path, *rest)
+    def latest_alone(path: str, *rest: Any) -> Any:
+        return _maps(path, *rest) if path.endswith("latest") else _Raw(status=403)
+
+    service.answers = latest_alone
     maps = ElectricityMaps(f"{service.url}/v3", zone="FR", token=_TOKEN)
     assert [each.g_per_kwh for each in maps.fetch(_NOON, deadline_s=_soon())] == [56]
+
+
+def test_electricity_maps_tells_the_last_day_where_it_has_no_forecast(service: _Service, tmp_path: Path) -> None:
+    def without_forecast(path: str, *rest: Any) -> Any:
+        if path.endswith("forecast"):
+            return _Raw(status=403)
+        if path.endswith("history"):
+            rows = [
+                {"carbonIntensity": 10 + each, "datetime": _NOON_SHARP - timedelta(hours=each)} for each in range(24)
+            ]
+            return {"zone": "FR", "history": [{**row, "datetime": row["datetime"].isoformat()} for row in rows[::-1]]}
+        return _maps(path, *rest)
+
+    service.answers = without_forecast
+    maps = ElectricityMaps(f"{service.url}/v3", zone="FR", token=_TOKEN)
+    told = [each.g_per_kwh for each in maps.fetch(_NOON, deadline_s=_soon())]
+    assert (told[0], told[-2], told[-1], len(told)) == (33, 11, 56, 24)
+    live = LiveSource(maps, folder=tmp_path, refresh_s=300, max_age_s=7200, timeout_s=2, now=lambda: _NOON)
+    assert live.at(_NOON).g_per_kwh == 56
+    ahead = live.forecast(_NOON)  # a day that repeats, since a day is all that is known
+    assert ahead[0].time_utc == _NOON_SHARP
+    assert [each.g_per_kwh for each in ahead[:4]] == [56, 33, 32, 31]
 
 
 def test_watttime_logs_in_and_converts_pounds_per_megawatt_hour(service: _Service) -> None:
@@ -439,8 +466,8 @@ def test_what_is_too_old_does_not_count(source: Any, clock: _Clock, provider: _P
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"points": []}', '{"points": [["x", 1]], "fetched_utc": 5}'])
 def test_a_broken_cache_is_no_obstacle(source: Any, clock: _Clock, tmp_path: Path, text: str) -> None:
     _settled(source())
-    (path,) = (tmp_path / "cache").iterdir()
-    path.write_text(text)
+    for path in (tmp_path / "cache").iterdir():
+        path.write_text(text)
     assert source().at(clock.utc).g_per_kwh == 100
 
 
@@ -588,7 +615,7 @@ def test_tokens_reach_neither_the_log_nor_the_cache_nor_any_message(
     assert "HTTP 401" in failed.source
     told = [failed.source, repr(failed), caplog.text, *capfd.readouterr(), repr(chain), repr(config)]
     told += [path.read_text() for path in tmp_path.rglob("*.json")]
-    assert len(list(tmp_path.rglob("*.json"))) == 1
+    assert len(list(tmp_path.rglob("*.json"))) == 2  # the latest answer, and the history
     assert not [text for text in told if _TOKEN in text]
 
 

@@ -36,7 +36,7 @@ def _row(hour: int, value: object) -> str:
 
 def test_reads_even_steps(tmp_path: Path) -> None:
     trace = read_trace(_written(tmp_path, _row(0, 96.0), _row(1, 94), _row(2, "9e1")))
-    assert (trace.start_utc, trace.step_s, trace.g_per_kwh) == (_START, 3600, (96, 94, 90))
+    assert (trace.start_utc, trace.step_s, trace.values) == (_START, 3600, (96, 94, 90))
     assert trace.interpolated == frozenset()
     assert trace.end_utc == _hour(3)
     assert [trace.place(_hour(hour)) for hour in (-0.1, 0, 1.9, 2.99, 3)] == [None, 0, 1, 2, None]
@@ -45,7 +45,7 @@ def test_reads_even_steps(tmp_path: Path) -> None:
 def test_gaps_are_interpolated_and_told(tmp_path: Path) -> None:
     path = _written(tmp_path, _row(0, 100), _row(1, 110), _row(2, ""), _row(4, 140), _row(5, 150))
     trace = read_trace(path)
-    assert trace.g_per_kwh == pytest.approx((100, 110, 120, 130, 140, 150))
+    assert trace.values == pytest.approx((100, 110, 120, 130, 140, 150))
     assert trace.interpolated == {2, 3}
     source = TraceSource(trace, name="x.csv", kind="marginal")
     assert source.at(_hour(3.5)).source == "trace x.csv (interpolated)"
@@ -57,7 +57,17 @@ def test_outside_its_time_it_does_not_answer(tmp_path: Path) -> None:
     source = TraceSource(read_trace(_written(tmp_path, _row(0, 1), _row(1, 2))), name="x.csv", kind="average")
     with pytest.raises(SourceError, match="2021-01-01 00:00 to 2021-01-01 02:00 only"):
         source.at(_hour(2))
-    assert not hasattr(source, "forecast")
+    assert source.forecast(_hour(100)) == ()
+
+
+def test_its_forecast_comes_from_its_past_alone(tmp_path: Path) -> None:
+    days = [_row(hour, 100 + 50 * (hour % 24 < 6)) for hour in range(24 * 3)]
+    after = [_row(hour, 9000) for hour in range(24 * 3, 24 * 4)]
+    source = TraceSource(read_trace(_written(tmp_path, *days, *after)), name="x.csv", kind="average")
+    told = source.forecast(_hour(71))
+    assert [told[0].time_utc, told[1].time_utc] == [_hour(71), _hour(72)]
+    assert [each.g_per_kwh for each in told[:9]] == [100, *[150] * 6, 100, 100]
+    assert source.forecast(_hour(0)) == ()
 
 
 @given(st.lists(st.floats(0, 2000), min_size=2, max_size=40), st.data())
@@ -70,16 +80,16 @@ def test_what_is_known_stays_and_the_rest_lies_between(
     if any(after - hour == 1 for hour, after in itertools.pairwise(known)):
         trace = read_trace(_written(tmp_path_factory.mktemp("trace"), *rows))
         assert trace.interpolated == kept
-        assert len(trace.g_per_kwh) == len(values)
-        assert all(trace.g_per_kwh[hour] == values[hour] for hour in range(len(values)) if hour not in kept)
-        assert all(min(values) <= value <= max(values) or hour in kept for hour, value in enumerate(trace.g_per_kwh))
+        assert len(trace.values) == len(values)
+        assert all(trace.values[hour] == values[hour] for hour in range(len(values)) if hour not in kept)
+        assert all(min(values) <= value <= max(values) or hour in kept for hour, value in enumerate(trace.values))
 
 
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([], "holds 0 intensities"),
-        ([_row(0, 1)], "holds 1 intensities"),
+        ([], "holds 0 figures"),
+        ([_row(0, 1)], "holds 1 figures"),
         ([_row(0, 1), _row(1, -5)], "line 3: it tells -5"),
         ([_row(0, 1), _row(1, "nan")], "line 3"),
         ([_row(0, 1), _row(1, "dirty")], "line 3: it tells 'dirty'"),

@@ -7,6 +7,7 @@ import pytest
 
 from overwinter import hibernation, models, runtime
 from overwinter.cli import main
+from overwinter.serving import BundleFacts
 
 CONVNET = {"_target_": "overwinter.models.ConvNet", "input_shape": [1, 4, 4], "classes": 2, "channels": [3]}
 
@@ -20,14 +21,17 @@ def bundle(tmp_path_factory):
     return hibernation.hibernate(
         folder / "bundle",
         payload=folder / "payload",
-        form="dense",
-        runtime="onnxruntime",
-        labels=["no", "yes"],
-        preprocessing={},
+        facts=BundleFacts(
+            form="dense",
+            runtime="onnxruntime",
+            input_shape=(1, 4, 4),
+            labels=("no", "yes"),
+            preprocessing={},
+            production_energy_j=1234.0,
+            lineage={"stage": "hibernate"},
+        ),
         canary_inputs=np.ones((2, 1, 4, 4), np.float32),
         canary_tolerance=1e-3,
-        production_energy_j=1234.0,
-        lineage={"stage": "hibernate"},
     ).folder
 
 

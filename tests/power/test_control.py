@@ -19,7 +19,9 @@ from overwinter.power.actuators.simulated import SimulatedLimit
 from overwinter.power.control import PowerControl, nonsense
 from overwinter.power.control_observing import Job, Sources, WorkMeter, common_limit_w, forecast_series
 from overwinter.power.guard import Guard
-from overwinter.power.interface import Decision, Observation, Series
+from overwinter.power.interface import Decision, Observation, OperatingPoint, Series
+from overwinter.power.profile import Profile, ProfileKey, save_profile
+from overwinter.power.profile_store import ProfileStore
 
 _NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
@@ -435,3 +437,50 @@ def test_a_forecast_becomes_even_steps_from_now_on() -> None:
 def test_a_forecast_of_one_point_is_none() -> None:
     assert forecast_series([], _NOON) is None
     assert forecast_series(_points((-60, 1), (0, 2)), _NOON + timedelta(minutes=5)) is None
+
+
+def _to(limit_w: float, *, settled: bool = False) -> Decision:
+    return Decision(limits_w={"toy": limit_w}, settled=settled)
+
+
+def test_a_profile_is_kept_once_the_policy_has_settled_and_feeds_the_next_run(
+    loop: Any, world: _World, limit_file: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "profiles" / "train.json"
+
+    def run(*answers: Decision) -> None:
+        control = loop(_Policy(*answers), profiles=ProfileStore(place, workload="w", writes=True))
+        control.tick()
+        for _ in range(10 * len(answers) + 5):
+            free = _limit_w(limit_file) >= 200
+            world.forward(1, power_w=200 if free else 150, speed=10 if free else 7)
+            control.step(world.done, 1000)
+            control.tick()
+        control.close()
+
+    run(_to(280.0), _to(150.0))
+    assert not place.exists()  # nobody said that the search is over
+    run(_to(280.0), _to(150.0), _to(150.0, settled=True))
+    policy = _Policy(_to(150.0))
+    loop(policy, profiles=ProfileStore(place, workload="w", writes=False)).tick()
+    points = {point.limit_w: (point.power_w, point.speed_per_s) for point in policy.seen[0].points}
+    assert points == {150: pytest.approx((150, 7)), 280: pytest.approx((200, 10))}
+
+
+def test_a_profile_of_something_else_ends_the_work_at_its_start_and_lets_the_device_go(
+    limit_file: Path, tmp_path: Path, warnings: list[str]
+) -> None:
+    place = tmp_path / "train.json"
+    point = OperatingPoint(limit_w=150, power_w=140, speed_per_s=7)
+    save_profile(place, Profile(key=ProfileKey(device_model="x", driver="y", workload="w"), points=(point,)))
+
+    def control() -> PowerControl:
+        guard = Guard(SimulatedLimit(limit_file.parents[1]), warn=warnings.append)
+        sources = Sources(energy_j=lambda: {"toy": 0.0})
+        store = ProfileStore(place, workload="w", writes=True)
+        return PowerControl(_Policy(_to(150.0)), guard, sources=sources, warn=warnings.append, profiles=store)
+
+    for _ in range(2):  # the second is not told that the first still holds the device
+        with pytest.raises(ConfigError, match="was made for device model 'x'"):
+            control().start()
+    assert _limit_w(limit_file) == 280

@@ -11,7 +11,11 @@ from typing import Any
 
 import pytest
 
+from overwinter.carbon.constant import FixedIntensity
+from overwinter.carbon.fallback import FallbackChain
+from overwinter.carbon.intensity import Intensity
 from overwinter.carbon.provider import Point
+from overwinter.carbon.trace import TraceSource, read_trace
 from overwinter.errors import ConfigError
 from overwinter.power.actuators import DeniedError
 from overwinter.power.control_observing import Sources
@@ -150,3 +154,22 @@ def test_sources_of_a_meter_and_an_intensity_source() -> None:
     assert sources.intensity_g_per_kwh(noon) == 42
     assert sources.intensity_forecast is not None
     assert sources.intensity_forecast(noon) == Series(start_utc=noon, step_s=3600, values=(100, 101, 102))
+
+
+def test_an_intensity_that_is_missing_for_hours_is_bridged_and_then_said_to_be_unknown(tmp_path: Path) -> None:
+    """A trace that ended: its past goes on being a forecast for two days, then nothing is foreseen."""
+    path, start = tmp_path / "c.csv", datetime(2026, 6, 1, tzinfo=UTC)
+    rows = [f"{start + timedelta(hours=hour):%Y-%m-%dT%H:%M:%SZ},{100 + hour % 24}" for hour in range(72)]
+    path.write_text("\n".join(["time_utc,g_per_kwh", *rows]) + "\n")
+    fallback = FixedIntensity(intensity=Intensity(g_per_kwh=475.0, source="constant", kind="average"))
+    chain = FallbackChain([TraceSource(read_trace(path), name="c.csv", kind="average"), fallback])
+    meter: Any = SimpleNamespace(read=lambda: SimpleNamespace(components=[]))
+    sources = sources_of(meter, chain)
+    assert sources.intensity_forecast is not None
+    assert sources.intensity_g_per_kwh is not None
+    hours_later = start + timedelta(hours=80)
+    assert sources.intensity_g_per_kwh(hours_later) == 475
+    ahead = sources.intensity_forecast(hours_later)
+    assert ahead is not None
+    assert ahead.values[:3] == pytest.approx((108, 109, 110))
+    assert sources.intensity_forecast(start + timedelta(hours=72 + 60)) is None

@@ -247,6 +247,34 @@ def test_budget_pacing_without_deadline_looks_at_the_work():
     assert BudgetPacing().decide(seen).limits_w == {"gpu0": 200}
 
 
+def test_budget_pacing_takes_a_faster_limit_where_what_is_drawn_while_idle_makes_haste_cheaper():
+    """The even rate, 163 W for 14 h, is below every limit; 200 W do the work in time and within the budget."""
+    idling = tuple(replace(point, power_w=180 + 0.2 * point.power_w) for point in POINTS)
+    seen = observation(
+        points=idling, deadline_utc=NOW + timedelta(hours=14), remaining_energy_j=10 * 3600 * 1.02 * idling[-1].power_w
+    )
+    assert BudgetPacing().decide(seen).limits_w == {"gpu0": 200}
+    slow_alone = replace(seen, points=idling[:1])
+    assert "without a cap" in BudgetPacing().decide(slow_alone).reason
+
+
+@pytest.mark.parametrize("policy", [CarbonAware(), PriceAware(), BudgetPacing()], ids=lambda each: type(each).__name__)
+def test_where_only_the_uncapped_point_is_known_one_lower_limit_is_tried(policy):
+    known = POINTS[-1]
+    scarce = {"deadline_utc": None, "remaining_energy_j": 1.0} if isinstance(policy, BudgetPacing) else {}
+    seen = observation(points=(known,), **scarce)
+    tried_w = policy.decide(seen).limits_w["gpu0"]
+    assert GPU.min_w < tried_w < known.limit_w
+    two = replace(seen, points=(OperatingPoint(limit_w=tried_w, power_w=tried_w, speed_per_s=0.8), known))
+    assert "trying" not in policy.decide(two).reason
+    assert "trying" not in policy.decide(replace(seen, devices=())).reason
+
+
+def test_nothing_unknown_is_tried_while_time_is_short():
+    short = observation(points=POINTS[-1:], deadline_utc=NOW + timedelta(hours=10.5))
+    assert "trying" not in CarbonAware().decide(short).reason
+
+
 def test_decisions_are_quick():
     plan = observation(
         intensity_forecast=hours([100 + 7 * (hour % 24) for hour in range(336)]),
@@ -273,10 +301,11 @@ def test_every_built_in_policy_is_a_policy():
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_option_of_the_group_fits_its_schema_and_opens_its_policy(path):
+def test_every_option_of_the_group_fits_its_schema_and_opens_its_policy(path, tmp_path):
     content = OmegaConf.load(path)
     if path.stem == "price_aware":
-        content.prices = "prices.csv"  # required, and nobody else's to choose
+        (tmp_path / "prices.csv").touch()
+        content.prices = str(tmp_path / "prices.csv")  # required, and nobody else's to choose
     config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(SCHEMAS["power"](content)), content))
     check_power_values(config)
     assert config.policy == path.stem
@@ -337,8 +366,8 @@ def _common(**changed):
             "power.pause_w=-1",
         ),
         (
-            PriceAwarePowerConfig(policy="price_aware", deadline=None, pause_w=0, resume_s=0, prices=None, **_common()),
-            "power.prices is not set",
+            PriceAwarePowerConfig(policy="price_aware", deadline=None, pause_w=0, resume_s=0, prices="p", **_common()),
+            "power.prices='p' is not there",
         ),
     ],
 )

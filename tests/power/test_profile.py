@@ -7,7 +7,7 @@ from overwinter.errors import ConfigError, IntegrityError
 from overwinter.power.interface import OperatingPoint
 from overwinter.power.profile import Profile, ProfileKey, load_profile, save_profile, workload_digest
 
-KEY = ProfileKey(gpu_model="Tesla V100", driver="550.1", workload=workload_digest({"batch_size": 8}))
+KEY = ProfileKey(device_model="Tesla V100", driver="550.1", workload=workload_digest({"batch_size": 8}))
 PROFILE = Profile(key=KEY, points=(OperatingPoint(limit_w=100, power_w=90, speed_per_s=2.5),))
 
 
@@ -16,7 +16,7 @@ def test_a_profile_comes_back_as_it_was(tmp_path):
     assert load_profile(tmp_path / "p.json", KEY) == PROFILE
 
 
-@pytest.mark.parametrize("name", ["gpu_model", "driver", "workload"])
+@pytest.mark.parametrize("name", ["device_model", "driver", "workload"])
 def test_a_profile_of_something_else_is_refused(tmp_path, name):
     save_profile(tmp_path / "p.json", PROFILE)
     with pytest.raises(ConfigError, match=f"was made for {name.replace('_', ' ')}"):

@@ -43,11 +43,11 @@ def test_without_a_cap_the_sum_is_watts_times_intensity():
     trace, job = wavy(), Job(hours=5.5, slack=2.0)
     outcome = replay(NoCap(), TABLE, job, trace, FIRST + 900, ForecastMemory(trace))
     intensity = trace.values[900:906] @ [1, 1, 1, 1, 1, 0.5]
-    assert outcome.carbon_g == pytest.approx(0.220 * intensity)
+    assert outcome.cost == pytest.approx(0.220 * intensity)
     assert outcome.energy_j == pytest.approx(220 * 5.5 * 3600)
     assert outcome.hours == pytest.approx(5.5)
     single = run_under(250, TABLE, job, trace, FIRST + 900)
-    assert (single.carbon_g, single.energy_j) == pytest.approx((outcome.carbon_g, outcome.energy_j))
+    assert (single.cost, single.energy_j) == pytest.approx((outcome.cost, outcome.energy_j))
 
 
 class PauseThenRun:
@@ -64,7 +64,7 @@ def test_pauses_within_an_hour_are_paid_up_to_the_end_and_limits_between_rows_in
     outcome = replay(PauseThenRun(), TABLE, job, trace, FIRST + 900, ForecastMemory(trace))
     assert outcome.hours == pytest.approx(2.0)  # two halves at 0.675
     assert outcome.energy_j == pytest.approx(3600 * (25.0 + 117.5))
-    assert outcome.carbon_g == pytest.approx(0.1425 * 100)
+    assert outcome.cost == pytest.approx(0.1425 * 100)
 
 
 @given(
@@ -83,17 +83,17 @@ def test_nothing_beats_the_optimum_and_no_deadline_is_missed(hours, slack, pause
     assert not policy.missed
     assert not best.missed
     for outcome in (policy, replay(NoCap(), TABLE, job, trace, start, forecasts)):
-        assert best.carbon_g <= outcome.carbon_g + 1e-6 * (abs(outcome.carbon_g) + 1)
+        assert best.cost <= outcome.cost + 1e-6 * (abs(outcome.cost) + 1)
     for point in TABLE.points:
         single = run_under(point.limit_w, TABLE, job, trace, start)
-        assert single.missed or best.carbon_g <= single.carbon_g + 1e-6 * (abs(single.carbon_g) + 1)
+        assert single.missed or best.cost <= single.cost + 1e-6 * (abs(single.cost) + 1)
 
 
 @pytest.mark.parametrize("pause_w", [0.0, 25.0])
 def test_more_slack_never_makes_the_optimum_worse(pause_w):
     trace = wavy()
     grams = [
-        best_under(TABLE, Job(hours=10, slack=slack, pause_w=pause_w), trace, FIRST + 900).carbon_g
+        best_under(TABLE, Job(hours=10, slack=slack, pause_w=pause_w), trace, FIRST + 900).cost
         for slack in (1.0, 1.05, 1.1, 1.5, 2.0, 3.3)
     ]
     assert grams == sorted(grams, reverse=True)
@@ -106,7 +106,7 @@ def test_the_optimum_accounts_for_what_it_does():
         job = Job(hours=10, slack=2.0, pause_w=pause_w)
         assert best_under(TABLE, job, trace, FIRST + 900).hours <= 20
         best = best_under(TABLE, job, flat, FIRST + 900)
-        assert best.energy_j * 250 / 3.6e6 == pytest.approx(best.carbon_g)
+        assert best.energy_j * 250 / 3.6e6 == pytest.approx(best.cost)
         assert best.energy_j == pytest.approx(140 / 0.85 * 10 * 3600)
 
 

@@ -7,7 +7,7 @@ from overwinter.errors import ConfigError, OverwinterError
 
 
 def test_an_unknown_method_is_refused_with_the_nearest_name():
-    with pytest.raises(ConfigError, match=r"'int8_statik', which is unknown.*Did you mean 'int8_static'"):
+    with pytest.raises(ConfigError, match=r"quantize\.methods='int8_statik' is unknown.*Did you mean 'int8_static'"):
         quantization.check_methods(["int8_dynamic", "int8_statik"])
 
 

@@ -29,6 +29,13 @@ OWN_NETS = """
         def forward(self, x):
             return self.head(x.reshape(int(x.shape[0]), 64))
 
+    class Flat(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Linear(64, 3)
+        def forward(self, x):
+            return self.head(x.flatten(1))
+
     class Branching(nn.Module):
         '''Branches on its input's values.'''
         def __init__(self):

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+import torch
 
-from overwinter import runtime
+from overwinter import models, runtime
 from overwinter.errors import ConfigError, IntegrityError
 from overwinter.models import load_description
 
@@ -64,3 +65,25 @@ def test_third_parties_add_runtimes(monkeypatch):
 
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [Point()] if "runtimes" in group else [])
     assert isinstance(runtime.find_runtime("own"), Own)
+
+
+def test_torch_runs_integer_layers_as_they_were_saved(saved, tmp_path):
+    description = load_description(saved)
+    model = models.load_model(saved, trusted=[])
+    head = next(name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear))
+    models.replace_layer(
+        model, head, models.IntegerLinear.from_float(model.get_submodule(head), models.Grid(bits=4, group_size=32))
+    )
+    models.save_model(
+        tmp_path / "int4",
+        model,
+        form="int4",
+        model_config=description["model"],
+        input_shape=description["input_shape"],
+        lineage={},
+    )
+    runtime.build(tmp_path / "int4", "torch", tmp_path / "built", trusted=[])
+    answers = runtime.open_session(tmp_path / "built", "torch", 1).run(INPUTS)
+    with torch.inference_mode():
+        np.testing.assert_array_equal(answers, model(torch.from_numpy(INPUTS)).numpy())
+    assert runtime.refusal(tmp_path / "int4", "onnxruntime") is None

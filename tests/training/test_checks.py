@@ -1,8 +1,16 @@
-from dataclasses import replace
+from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import pytest
 
-from overwinter.config.checks.training import check_fit
+from overwinter.config.checks.training import check_fit, check_train
+from overwinter.config.groups import (
+    QatConfig,
+    QatTrainConfig,
+    RelaxedQatConfig,
+    RelaxedQatTrainConfig,
+    TrainConfig,
+)
 from overwinter.errors import ConfigError
 
 
@@ -30,3 +38,68 @@ def test_good_settings_pass(settings):
 def test_a_value_out_of_range_is_named(settings, key, value):
     with pytest.raises(ConfigError, match=f"sparsify.fit.{key}="):
         check_fit(replace(settings, **{key: value}), key="sparsify.fit")
+
+
+def whole_config(train, methods=("qat",), sparsify="none"):
+    return SimpleNamespace(
+        train=train, quantize=SimpleNamespace(methods=list(methods)), sparsify=SimpleNamespace(method=sparsify)
+    )
+
+
+QAT = {
+    "rounding": "straight_through",
+    "scale": "observed",
+    "weight_bits": 4,
+    "group_size": None,
+    "symmetric": True,
+    "activation_bits": 8,
+    "start_fraction": 0.3,
+    "freeze_fraction": 0.7,
+    "skip": [],
+}
+RELAXATION = {"rounding": "relaxed", "temperature": 1.0, "noise": 0.3, "neighbours": 1}
+
+
+def qat_config(settings, **changes):
+    fit = {**asdict(settings), "version": 1}
+    if str(changes.get("rounding", "")).startswith("relaxed"):
+        return RelaxedQatTrainConfig(**fit, qat=RelaxedQatConfig(**QAT | RELAXATION | changes))
+    return QatTrainConfig(**fit, qat=QatConfig(**QAT | changes))
+
+
+def test_good_qat_settings_pass(settings):
+    check_train(whole_config(qat_config(settings)))
+    check_train(whole_config(qat_config(settings, rounding="relaxed")))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("rounding", "up"),
+        ("scale", "guessed"),
+        ("weight_bits", 1),
+        ("weight_bits", 9),
+        ("activation_bits", 16),
+        ("group_size", 0),
+        ("start_fraction", 1.0),
+        ("start_fraction", -0.1),
+        ("freeze_fraction", 1.1),
+        ("freeze_fraction", 0.3),
+    ],
+)
+def test_a_qat_value_out_of_range_is_named(settings, key, value):
+    with pytest.raises(ConfigError, match=f"train.qat.{key}="):
+        check_train(whole_config(qat_config(settings, **{key: value})))
+
+
+@pytest.mark.parametrize(("key", "value"), [("temperature", 0.0), ("noise", 0.0), ("neighbours", 0)])
+def test_a_relaxed_value_out_of_range_is_named(settings, key, value):
+    with pytest.raises(ConfigError, match=f"train.qat.{key}="):
+        check_train(whole_config(qat_config(settings, rounding="relaxed", **{key: value})))
+
+
+def test_quantizing_to_trained_grids_needs_grids(settings):
+    with pytest.raises(ConfigError, match=r"there is no train.qat. Set train=qat_int8"):
+        check_train(whole_config(TrainConfig(**asdict(settings), version=1)))
+    with pytest.raises(ConfigError, match=r"sparsify.method=channels changes the weights.*sparsify=none"):
+        check_train(whole_config(qat_config(settings), sparsify="channels"))

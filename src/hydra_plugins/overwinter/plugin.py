@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from overwinter.config.composition import configs_digest
 from overwinter.config.groups import Config
+from overwinter.config.groups.serve import ServiceConfig
 
 _configs: list[Path] = []
 
@@ -37,3 +38,4 @@ def _digest() -> str:
 
 OmegaConf.register_new_resolver("overwinter.configs_digest", _digest, replace=True)
 ConfigStore.instance().store(name="overwinter_schema", node=Config, provider="overwinter")
+ConfigStore.instance().store(name="service_schema", node=ServiceConfig, provider="overwinter")

@@ -94,6 +94,25 @@ class StageGuard:
             warnings.append(message)
         return tuple(warnings)
 
+    def remaining(self, energy_j: float, carbon_g: float | None) -> tuple[float | None, float | None]:
+        """Return the joules and the grams that the tightest limits leave; None where nothing limits them.
+
+        Money counts as the joules that it buys.
+
+        Args:
+            energy_j: joules of this execution so far.
+            carbon_g: grams of this execution so far; None where they are not known.
+        """
+        spent = _Mark(done=0.0, energy_j=energy_j, carbon_g=carbon_g or 0.0, duration_s=0.0)
+        left: dict[str, list[float]] = {"energy": [], "carbon": []}
+        for limit, _, before in self._held:
+            rest = limit.amount.value - before - self._amount(limit, spent)
+            if limit.amount.dimension == "money" and self._budget.price_per_j:
+                left["energy"].append(rest / self._budget.price_per_j)
+            elif limit.amount.dimension in left:
+                left[limit.amount.dimension].append(rest)
+        return min(left["energy"], default=None), min(left["carbon"], default=None)
+
     def _start(self, now: _Mark, total: float) -> _Mark | None:
         """Return where to project from, or None while it is too early."""
         if self._first_done is None:

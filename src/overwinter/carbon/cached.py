@@ -4,6 +4,9 @@
 there is nothing on disk. A fetch that fails is tried again after 5 s, then 10 s, up to 10 min, or when the server
 says. What was fetched counts for `max_age_s`: half-hourly values and forecasts stay good for a while without the
 network. After that the source does not answer, and the fall-back chain goes on.
+
+Where the provider has no forecast, one is made from what it has told of past hours (`history`), also while it does
+not answer.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from overwinter.carbon.history import History
 from overwinter.carbon.http import SourceError
 from overwinter.carbon.intensity import Intensity
 from overwinter.carbon.provider import Point, Provider, point
@@ -77,7 +81,9 @@ class LiveSource:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._provider = provider
-        self._path = folder / f"{hashlib.sha256(provider.identity.encode()).hexdigest()[:24]}.json"
+        name = hashlib.sha256(provider.identity.encode()).hexdigest()[:24]
+        self._path = folder / f"{name}.json"
+        self._history = History(folder / f"{name}.history.json", identity=provider.identity)
         self._refresh_s, self._max_age_s, self._timeout_s = refresh_s, max_age_s, timeout_s
         self._last_holds_s = max_age_s + _LONGEST_STEP_S
         self._now, self._clock = now, clock
@@ -108,13 +114,17 @@ class LiveSource:
         return Intensity(g_per_kwh=found.g_per_kwh, source=source, kind=self._provider.kind)
 
     def forecast(self, time_utc: datetime) -> tuple[Point, ...]:
-        """Return the provider's forecast, from the point that holds at ``time_utc`` on; empty where it has none."""
+        """Return a forecast from the point that holds at ``time_utc`` on; empty where too little is known.
+
+        It is the provider's where that has one; else it is made from what the provider has told so far.
+        """
         self._refresh_if_due()
         fetched = self._usable()
         first = fetched.at(time_utc, self._last_holds_s) if fetched else None
-        if fetched is None or first is None:
-            return ()
-        return tuple(each for each in fetched.points if each.time_utc >= first.time_utc)
+        told: tuple[Point, ...] = ()
+        if fetched is not None and first is not None:
+            told = tuple(each for each in fetched.points if each.time_utc >= first.time_utc)
+        return told if len(told) > 1 else self._history.forecast(time_utc)
 
     def _usable(self) -> _Fetched | None:
         fetched = self._fetched
@@ -156,7 +166,7 @@ class LiveSource:
         self._fetched = _Fetched(fetched_utc=time_utc, points=points)
         self._problem, self._failures = "", 0
         self._next_s = self._clock() + self._refresh_s
-        self._to_disk(self._fetched)
+        self._to_disk(self._fetched, time_utc)
 
     def _failed(self, problem: str, retry_after_s: float) -> None:
         wait_s = min(_LAST_RETRY_S, _FIRST_RETRY_S * 2**self._failures)
@@ -175,7 +185,7 @@ class LiveSource:
         except (OSError, ValueError, KeyError, TypeError, SourceError):
             return None
 
-    def _to_disk(self, fetched: _Fetched) -> None:
+    def _to_disk(self, fetched: _Fetched, time_utc: datetime) -> None:
         content = {
             "schema": 1,
             "source": self._provider.identity,
@@ -185,5 +195,6 @@ class LiveSource:
         }
         try:
             write_json(self._path, content)
+            self._history.add(fetched.points, time_utc)
         except OverwinterError as error:
             self._problem = f"not kept on disk: {error}"

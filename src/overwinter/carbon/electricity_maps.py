@@ -30,21 +30,24 @@ class ElectricityMaps:
         self.identity = f"{_NAME} {self._base_url} {zone}"
 
     def fetch(self, time_utc: datetime, *, deadline_s: float) -> tuple[Point, ...]:  # noqa: ARG002 -- it tells the latest
-        """Return the latest hour, and the forecast."""
+        """Return the latest hour and the forecast; where there is none, the last day, from which one can be made."""
         latest = self._ask("latest", deadline_s)
         try:
             now = point(latest["datetime"], latest["carbonIntensity"], service=_NAME)
         except (KeyError, TypeError):
             raise SourceError(f"{_NAME} answers otherwise than it documents") from None
-        ahead = [each for each in self._forecast(deadline_s) if each.time_utc > now.time_utc]
-        return (now, *sorted(ahead, key=lambda each: each.time_utc))
+        around = [each for each in self._rows("forecast", deadline_s) if each.time_utc > now.time_utc]
+        if not around:
+            around = [each for each in self._rows("history", deadline_s) if each.time_utc < now.time_utc]
+        return tuple(sorted((now, *around), key=lambda each: each.time_utc))
 
-    def _forecast(self, deadline_s: float) -> list[Point]:
+    def _rows(self, what: str, deadline_s: float) -> list[Point]:
+        """Return the rows of ``forecast`` or ``history``; none where the token's plan has no such thing."""
         try:
-            rows = self._ask("forecast", deadline_s)["forecast"]
+            rows = self._ask(what, deadline_s)[what]
             return [point(row["datetime"], row["carbonIntensity"], service=_NAME) for row in rows]
         except (SourceError, KeyError, TypeError):
-            return []  # not in every plan; the present is known, and a forecast can be made from history
+            return []
 
     def _ask(self, what: str, deadline_s: float) -> dict[str, Any]:
         url = f"{self._base_url}/carbon-intensity/{what}?zone={quote(self._zone, safe='')}"

@@ -61,8 +61,8 @@ def hour_of(time_utc: datetime) -> int:
 def by_hour(trace: Trace) -> Hours:
     """Return the means of the hours that ``trace`` covers fully; longer steps hold for all of their hours."""
     start_s = trace.start_utc.astimezone(UTC).timestamp()
-    edges_s = start_s + trace.step_s * np.arange(len(trace.g_per_kwh) + 1)
-    summed = np.concatenate([[0.0], np.cumsum(np.asarray(trace.g_per_kwh, dtype=float) * trace.step_s)])
+    edges_s = start_s + trace.step_s * np.arange(len(trace.values) + 1)
+    summed = np.concatenate([[0.0], np.cumsum(np.asarray(trace.values, dtype=float) * trace.step_s)])
     first, last = int(-(-start_s // HOUR_S)), int(edges_s[-1] // HOUR_S)
     at_hours = np.interp(HOUR_S * np.arange(first, last + 1), edges_s, summed)
     return Hours(first=first, values=np.diff(at_hours) / HOUR_S)

@@ -1,53 +1,63 @@
-"""A recorded trace of intensities: CSV with ``time_utc,g_per_kwh``, in even steps; gaps are interpolated and told."""
+"""A recorded trace: CSV with ``time_utc`` and a figure, in even steps; gaps are interpolated and told.
+
+The figure is a carbon intensity (``g_per_kwh``), or, for `overwinter.power.prices`, a price (``price_per_kwh``).
+"""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from overwinter.carbon.http import SourceError
 from overwinter.carbon.intensity import Intensity, Kind
 from overwinter.carbon.provider import Point, point
 from overwinter.errors import ConfigError
 
-COLUMNS = ("time_utc", "g_per_kwh")
+if TYPE_CHECKING:
+    from overwinter.carbon.past import PastForecast
+
+TIME, INTENSITY = "time_utc", "g_per_kwh"
 _UNEVEN = 0.05  # of a step
 _MOST_STEPS = 20  # for one that is known: beyond, the steps are not what they seem
+
+_Row = tuple[datetime, float]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trace:
-    """Intensities in even steps.
+    """Figures in even steps.
 
     Attributes:
         start_utc: of the first step.
         step_s: length of a step.
-        g_per_kwh: one value per step.
+        values: one per step, in the unit that the column's name says.
         interpolated: places of the values that were missing.
     """
 
     start_utc: datetime
     step_s: float
-    g_per_kwh: tuple[float, ...]
+    values: tuple[float, ...]
     interpolated: frozenset[int]
 
     @property
     def end_utc(self) -> datetime:
         """The end of the last step."""
-        return self.start_utc + timedelta(seconds=self.step_s * len(self.g_per_kwh))
+        return self.start_utc + timedelta(seconds=self.step_s * len(self.values))
 
     def place(self, time_utc: datetime) -> int | None:
         """Return the place of the step that contains a time; None outside the trace."""
         place = int((time_utc - self.start_utc).total_seconds() // self.step_s)
-        return place if 0 <= place < len(self.g_per_kwh) else None
+        return place if 0 <= place < len(self.values) else None
 
 
 class TraceSource:
-    """The intensity of a moment, from a trace. It tells no forecast: a recorded future is not one.
+    """The intensity of a moment, from a trace, and a forecast from its past: a recorded future is none.
 
     Args:
         trace: the values.
@@ -57,6 +67,7 @@ class TraceSource:
 
     def __init__(self, trace: Trace, *, name: str, kind: Kind) -> None:
         self._trace, self._name, self._kind = trace, name, kind
+        self._memory: PastForecast | None = None
 
     def at(self, time_utc: datetime) -> Intensity:
         """Return the intensity at ``time_utc``.
@@ -69,59 +80,88 @@ class TraceSource:
             reach = f"{self._trace.start_utc:%Y-%m-%d %H:%M} to {self._trace.end_utc:%Y-%m-%d %H:%M}"
             raise SourceError(f"{self._name} reaches from {reach} only")
         told = " (interpolated)" if place in self._trace.interpolated else ""
-        return Intensity(g_per_kwh=self._trace.g_per_kwh[place], source=f"trace {self._name}{told}", kind=self._kind)
+        return Intensity(g_per_kwh=self._trace.values[place], source=f"trace {self._name}{told}", kind=self._kind)
+
+    def forecast(self, time_utc: datetime) -> tuple[Point, ...]:
+        """Return what the hours before ``time_utc`` let expect, as `overwinter.carbon.past` does."""
+        if self._memory is None:
+            from overwinter.carbon.forecast import by_hour  # numpy, which only forecasts need
+            from overwinter.carbon.past import PastForecast
+
+            self._memory = PastForecast(by_hour(self._trace))
+        return self._memory.at(time_utc)
 
 
-def read_trace(path: Path) -> Trace:
-    """Read a CSV file with the columns ``time_utc`` and ``g_per_kwh``; others are ignored.
+def read_trace(path: Path, column: str = INTENSITY) -> Trace:
+    """Read ``time_utc`` and ``column`` of a CSV file; other columns are ignored.
 
     Raises:
         ConfigError: the file is missing, or holds no such trace; the line is named.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            return _evened(_rows(csv.DictReader(stream), path), path)
+            return _evened(_rows(csv.DictReader(stream), path, column), path)
     except OSError as error:
-        raise ConfigError(
-            f"{path} cannot be read: {error.strerror}. Name a CSV file with time_utc,g_per_kwh."
-        ) from None
+        raise ConfigError(f"{path} cannot be read: {error.strerror}. Name a CSV file with {TIME},{column}.") from None
     except (csv.Error, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not a CSV file: {error}.") from None
 
 
-def _rows(reader: csv.DictReader[str], path: Path) -> list[Point]:
-    missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+def _rows(reader: csv.DictReader[str], path: Path, column: str) -> list[_Row]:
+    columns = (TIME, column)
+    missing = [name for name in columns if name not in (reader.fieldnames or ())]
     if missing:
-        raise ConfigError(f"{path} has no column {missing[0]}. Its first line must name {', '.join(COLUMNS)}.")
-    points: list[Point] = []
+        raise ConfigError(f"{path} has no column {missing[0]}. Its first line must name {', '.join(columns)}.")
+    read = _READERS.get(column, _figure)
+    rows: list[_Row] = []
     for row in reader:
-        if not (row["g_per_kwh"] or "").strip():
+        if not (row[column] or "").strip():
             continue  # a gap that is written down
         try:
-            read = point(row["time_utc"], row["g_per_kwh"], service="it")
+            time_utc, value = read(row[TIME], row[column])
         except SourceError as error:
             raise ConfigError(f"{path}, line {reader.line_num}: {error}.") from None
-        if points and read.time_utc <= points[-1].time_utc:
-            raise ConfigError(f"{path}, line {reader.line_num}: {row['time_utc']} is not after the time before it.")
-        points.append(read)
-    return points
+        if rows and time_utc <= rows[-1][0]:
+            raise ConfigError(f"{path}, line {reader.line_num}: {row[TIME]} is not after the time before it.")
+        rows.append((time_utc, value))
+    return rows
 
 
-def _evened(points: list[Point], path: Path) -> Trace:
-    if len(points) < 2:
-        raise ConfigError(f"{path} holds {len(points)} intensities. A trace has at least two.")
-    start_utc = points[0].time_utc
-    step_s = min((after.time_utc - each.time_utc).total_seconds() for each, after in pairwise(points))
-    steps = [(each.time_utc - start_utc).total_seconds() / step_s for each in points]
+def _intensity(time: str, g_per_kwh: str) -> _Row:
+    read = point(time, g_per_kwh, service="it")
+    return read.time_utc, read.g_per_kwh
+
+
+def _figure(time: str, text: str) -> _Row:
+    """Read a figure of any sign: energy may cost less than nothing."""
+    moment = point(time, 0.0, service="it").time_utc
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise SourceError(f"it tells {text!r} at {time}, which is no number")
+    return moment, value
+
+
+_READERS: dict[str, Callable[[str, str], _Row]] = {INTENSITY: _intensity}
+
+
+def _evened(rows: list[_Row], path: Path) -> Trace:
+    if len(rows) < 2:
+        raise ConfigError(f"{path} holds {len(rows)} figures. A trace has at least two.")
+    start_utc = rows[0][0]
+    step_s = min((after - each).total_seconds() for (each, _), (after, _) in pairwise(rows))
+    steps = [(each - start_utc).total_seconds() / step_s for each, _ in rows]
     places = [round(step) for step in steps]
     uneven = any(abs(step - place) > _UNEVEN for step, place in zip(steps, places, strict=True))
-    if uneven or places[-1] >= _MOST_STEPS * len(points):
-        raise ConfigError(f"{path} has no even steps: its smallest is {step_s:g} s. Write one intensity per step.")
-    values = list(_filled(places, [each.g_per_kwh for each in points]))
+    if uneven or places[-1] >= _MOST_STEPS * len(rows):
+        raise ConfigError(f"{path} has no even steps: its smallest is {step_s:g} s. Write one figure per step.")
+    values = list(_filled(places, [value for _, value in rows]))
     return Trace(
         start_utc=start_utc.astimezone(UTC),
         step_s=step_s,
-        g_per_kwh=tuple(values),
+        values=tuple(values),
         interpolated=frozenset(range(len(values))) - frozenset(places),
     )
 

@@ -1,51 +1,96 @@
-"""`overwinter bundle verify | inspect | wake PATH`: a hibernated model."""
+"""`overwinter bundle ACTION`: a hibernated model, looked at, woken, signed, encrypted, and kept in a store."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import time
 from pathlib import Path
 from typing import Any
 
-from overwinter.serving import Bundle, read_bundle
+from overwinter.errors import ConfigError
+from overwinter.serving import Bundle, Expected, Keys, obtain
 from overwinter.units import format_bytes, format_duration, format_si
 
-_ACTIONS = {
-    "verify": "check every byte; exit 4 if one was altered",
+_LOOKING = {
+    "verify": "check every byte; exit 4 if one was altered, or no trusted key has signed it",
     "inspect": "verify, and say what it is and where it comes from",
     "wake": "verify, load it and ask its canary; exit 4 if an answer differs",
 }
+_OTHERS = ("bundle_sealing", "bundle_store")
+_ADDRESS = "a bundle's folder, a sealed file, or STORE#NAME@ALIAS"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the actions."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    for name, summary in _ACTIONS.items():
+    for name, summary in _LOOKING.items():
         action = actions.add_parser(name, help=summary, description=summary)
-        action.add_argument("path", type=Path, help="the bundle's folder, such as outputs/hibernate/bundle")
-        action.add_argument("--json", action="store_true", help="print JSON")
+        action.add_argument("address", help=_ADDRESS)
+        add_keys(action)
+        action.set_defaults(act=_wake if name == "wake" else _look)
         if name == "wake":
             action.add_argument("--threads", type=int, default=1, help="CPU threads that compute one answer")
             action.add_argument(
-                "--trust",
+                "--trust-code",
                 action="append",
                 default=[],
                 metavar="PACKAGE",
                 help="a package whose model class may be built",
             )
+    for module in _OTHERS:
+        importlib.import_module(f"overwinter.cli.{module}").add_actions(actions)
+    for action in actions.choices.values():
+        action.add_argument("--json", action="store_true", help="print JSON")
+
+
+def add_keys(parser: argparse.ArgumentParser) -> None:
+    """Declare who vouches for a bundle, what opens it, and what it must be."""
+    parser.add_argument(
+        "--trusted", action="append", default=[], type=Path, metavar="FILE", help="a public key that must have signed"
+    )
+    parser.add_argument(
+        "--key", action="append", default=[], metavar="SOURCE", help="opens it: file:PATH, env:NAME or command:WORDS"
+    )
+    parser.add_argument("--digest", help="the digest that it must have, or its first 8 digits or more")
+    parser.add_argument(
+        "--lineage",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="what its lineage must hold, such as inputs.train/model=DIGEST",
+    )
+
+
+def keys_of(arguments: argparse.Namespace) -> Keys:
+    """Return the keys that were named."""
+    return Keys(trusted=tuple(arguments.trusted), opening=tuple(arguments.key))
+
+
+def expected_of(arguments: argparse.Namespace) -> Expected:
+    """Return what was expected.
+
+    Raises:
+        ConfigError: a lineage is not KEY=VALUE.
+    """
+    pairs = [text.partition("=") for text in arguments.lineage]
+    for key, equals, _ in pairs:
+        if not (key and equals):
+            raise ConfigError(f"--lineage {key!r} must be KEY=VALUE, such as inputs.train/model=DIGEST.")
+    return Expected(digest=arguments.digest, lineage={key: value for key, _, value in pairs})
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what was asked; errors carry the exit code."""
-    report = _wake(arguments) if arguments.action == "wake" else _inspect(arguments)
+    report = arguments.act(arguments)
     print(json.dumps(report, indent=2) if arguments.json else _lines(report))
     return 0
 
 
-def _inspect(arguments: argparse.Namespace) -> dict[str, Any]:
-    bundle = read_bundle(arguments.path)
-    report = _summary(bundle)
+def _look(arguments: argparse.Namespace) -> dict[str, Any]:
+    bundle = obtain(arguments.address, keys=keys_of(arguments), expected=expected_of(arguments))
+    report = summary(bundle)
     if arguments.action == "inspect":
         report |= {
             "input_shape": list(bundle.input_shape),
@@ -55,6 +100,8 @@ def _inspect(arguments: argparse.Namespace) -> dict[str, Any]:
             "canary_tolerance": bundle.canary.tolerance,
             "production_energy_j": bundle.production_energy_j,
             "lineage": dict(bundle.lineage),
+            "licence": bundle.licence,
+            "notes": bundle.notes,
         }
     return report
 
@@ -63,33 +110,44 @@ def _wake(arguments: argparse.Namespace) -> dict[str, Any]:
     from overwinter.hibernation import wake
 
     begin_s = time.perf_counter()
-    model = wake(arguments.path, threads=arguments.threads, trusted=arguments.trust)
-    return _summary(model.bundle) | {
+    model = wake(
+        arguments.address,
+        keys=keys_of(arguments),
+        expected=expected_of(arguments),
+        threads=arguments.threads,
+        trusted=arguments.trust_code,
+    )
+    return summary(model.bundle) | {
         "canary": "answers as recorded",
         "wake_duration_s": time.perf_counter() - begin_s,  # of this process, once it was running
     }
 
 
-def _summary(bundle: Bundle) -> dict[str, Any]:
+def summary(bundle: Bundle) -> dict[str, Any]:
+    """Return what every action says of a bundle."""
     return {
-        "bundle": str(bundle.folder),
+        "bundle": str(bundle.source),
         "digest": bundle.digest,
         "form": bundle.form,
         "runtime": bundle.runtime,
         "size_bytes": bundle.size_bytes,
+        "sealed": bundle.sealed,
+        "signed_by": list(bundle.signed_by),
     }
 
 
 def _lines(report: dict[str, Any]) -> str:
-    width = max(map(len, report))
+    width = max(map(len, report), default=0)
     return "\n".join(f"{key.ljust(width)}  {_said(key, value)}" for key, value in report.items())
 
 
 def _said(key: str, value: Any) -> str:
+    if value is None:
+        return "unknown"
     if key == "size_bytes":
         return format_bytes(value)
     if key.endswith("_s"):
         return format_duration(value)
     if key.endswith("_j"):
-        return "unknown" if value is None else format_si(value, "J")
+        return format_si(value, "J")
     return value if isinstance(value, str) else json.dumps(value)

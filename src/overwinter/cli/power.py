@@ -13,10 +13,17 @@ from typing import TYPE_CHECKING, Any
 from overwinter.errors import EXIT_DONE, ConfigError, OverwinterError
 
 if TYPE_CHECKING:
+    from overwinter.power.actuators import Actuator
     from overwinter.power.control_profiling import ProfilePoint
     from overwinter.power.guard_status import PowerStatus
+    from overwinter.power.interface import OperatingPoint
+    from overwinter.power.profile_store import ProfileStore
 
 _MOST_LIMITS = 50
+_NOTHING_TO_FIND = (
+    "Without a device that takes a limit there is no best one to find: a duty cycle only pauses a stage between its "
+    "steps, and saves no energy by itself."
+)
 _STANDARD_ERROR = 2  # standard output is for the result alone
 
 
@@ -26,11 +33,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     status = subjects.add_parser("status", help="devices, limits, who may change them, and what runs have left behind")
     status.add_argument("--restore", action="store_true", help="put back what killed runs have left behind")
     status.add_argument("--json", action="store_true", help="print JSON")
-    profile = subjects.add_parser("profile", help="run a command once under each of several limits, and compare")
-    profile.add_argument("--limits", type=int, default=5, metavar="N", help="how many limits (5)")
+    profile = subjects.add_parser("profile", help="find the limit under which a command takes the least energy")
+    profile.add_argument("--limits", type=int, default=8, metavar="N", help="evenly spread limits to choose from (8)")
+    profile.add_argument("--every", action="store_true", help="try all of them, not only those that promise something")
     profile.add_argument("--max-slowdown", type=float, default=0.1, metavar="SHARE", help="0.1 is 10 %% longer (0.1)")
     profile.add_argument(
         "--actuator", default="auto", metavar="NAME", help="nvml, zeusd or rapl (the first that works)"
+    )
+    profile.add_argument(
+        "--output", type=Path, metavar="FILE", help="keep what was found, and tell it from there the next time"
     )
     profile.add_argument("--json", action="store_true", help="print JSON")
     profile.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="what to run")
@@ -83,15 +94,44 @@ def _status_lines(status: PowerStatus) -> list[str]:
 
 
 def _profile(arguments: argparse.Namespace) -> int:
-    from overwinter.cli.measure import _settings as metering
-    from overwinter.energy import open_meter
-    from overwinter.power.actuators import DeniedError, open_actuator
-    from overwinter.power.control_profiling import best, profile
-    from overwinter.power.guard import Guard
+    from overwinter.power.control_profiling import best
 
     words = arguments.words[1:] if arguments.words[:1] == ["--"] else arguments.words
     _refuse_wrong(arguments, words)
-    actuator = open_actuator(arguments.actuator, _settings())
+    actuator = _opened(arguments.actuator)
+    store = _store(arguments.output, words)
+    known = store.of(actuator) if store is not None else ()
+    if known:
+        print(f"overwinter: found in {arguments.output}; delete it to measure again", file=sys.stderr)
+        points = _stored_points(known)
+        actuator.close()
+    else:
+        points = _measured(actuator, words, arguments)
+    devices = actuator.devices()
+    _tell(points, best(points, max_slowdown=arguments.max_slowdown), words, devices, arguments)
+    if store is not None and not known:
+        store.keep([point.operating() for point in reversed(points)])
+    return EXIT_DONE
+
+
+def _opened(name: str) -> Actuator:
+    from overwinter.power.actuators import open_actuator
+
+    if name == "duty_cycle":
+        raise ConfigError(f"--actuator duty_cycle: {_NOTHING_TO_FIND}")
+    try:
+        return open_actuator(name, _settings())
+    except ConfigError as error:
+        raise ConfigError(f"{error}\n{_NOTHING_TO_FIND}") from None
+
+
+def _measured(actuator: Actuator, words: Sequence[str], arguments: argparse.Namespace) -> list[ProfilePoint]:
+    from overwinter.cli.measure import _settings as metering
+    from overwinter.energy import open_meter
+    from overwinter.power.actuators import DeniedError
+    from overwinter.power.control_profiling import profile, spread
+    from overwinter.power.guard import Guard
+
     permission = actuator.permission()
     if not permission.granted:
         raise DeniedError(f"Power limits may not be set by this process; {permission.who}.")
@@ -101,9 +141,25 @@ def _profile(arguments: argparse.Namespace) -> int:
         return {part.device: part.energy_j for part in meter.read().components}
 
     with Guard(actuator, warn=_warn) as guard, open_meter(energy, hardware, own_process=False) as meter:
-        points = profile(guard, lambda: _run_once(words), energy_j, count=arguments.limits)
-    _tell(points, best(points, max_slowdown=arguments.max_slowdown), words, actuator.devices(), arguments)
-    return EXIT_DONE
+        limits_w = spread(guard, arguments.limits)
+        slowdown = None if arguments.every else arguments.max_slowdown
+        return profile(guard, lambda: _run_once(words), energy_j, limits_w=limits_w, max_slowdown=slowdown)
+
+
+def _store(path: Path | None, words: Sequence[str]) -> ProfileStore | None:
+    """Return the place of the profile of one command; its words are what makes it the work that it is."""
+    if path is None:
+        return None
+    from overwinter.power.profile import workload_digest
+    from overwinter.power.profile_store import ProfileStore
+
+    return ProfileStore(path, workload=workload_digest({"command": list(words)}), writes=True)
+
+
+def _stored_points(known: Sequence[OperatingPoint]) -> list[ProfilePoint]:
+    from overwinter.power.control_profiling import ProfilePoint
+
+    return [ProfilePoint.stored(point, known[-1].speed_per_s) for point in reversed(known)]
 
 
 def _refuse_wrong(arguments: argparse.Namespace, words: Sequence[str]) -> None:
@@ -150,6 +206,7 @@ def _tell(
     ]
     print("\n".join(_columns(rows)))
     saved = 1 - chosen.energy_j / points[0].energy_j if points[0].energy_j else 0.0
+    print(f"{len(points)} of {arguments.limits} limits were tried.")
     print(
         f"Least energy within {arguments.max_slowdown:.0%}: {chosen.limit_w:g} W, {saved:.1%} less than without a cap."
     )

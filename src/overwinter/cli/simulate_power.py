@@ -1,4 +1,4 @@
-"""`overwinter simulate power`: a carbon trace through a power policy, or a search for the least energy."""
+"""`overwinter simulate power`: a trace of carbon or prices through a power policy, or a search for the least energy."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ from typing import TYPE_CHECKING, Any
 from overwinter.errors import EXIT_DONE, ConfigError, nearest
 
 if TYPE_CHECKING:
+    from overwinter.carbon.trace import Trace
     from overwinter.power.interface import PowerPolicy
+    from overwinter.power.simulation import Job
     from overwinter.power.simulation_report import Comparison, Found
 
-_SEARCHED = "energy_optimal"
-_UNFIT = {
-    "budget_pacing": "paces a budget, and a simulated job has none",
-    "price_aware": "follows prices, and the trace tells carbon intensity",
-}
+_SEARCHED, _PRICED, _PACED = "energy_optimal", "price_aware", "budget_pacing"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare trace, device and job."""
     parser.add_argument("--policy", required=True, help=f"name of a power policy; {_SEARCHED} needs no trace")
     parser.add_argument("--carbon", type=Path, metavar="TRACE.csv", help="time_utc,g_per_kwh")
+    parser.add_argument("--prices", type=Path, metavar="PRICES.csv", help=f"time_utc,price_per_kwh, for {_PRICED}")
+    parser.add_argument(
+        "--published", type=int, default=0, metavar="H", help="hours ahead that are known, as tomorrow's prices are (0)"
+    )
+    parser.add_argument("--budget", metavar="AMOUNT", help=f"of one job, for {_PACED}: '4 kWh' or '900 gCO2e'")
     parser.add_argument(
         "--device", type=Path, metavar="TABLE.csv", required=True, help="power_limit,time_per_epoch,average_power,..."
     )
@@ -52,32 +55,63 @@ def _check(arguments: argparse.Namespace) -> None:
         if too_low:
             least_text = "above 0" if name == "hours" else f"at least {least:g}"
             raise ConfigError(f"--{name.replace('_', '-')} {value:g} must be {least_text}.")
-    if arguments.seed < 0:
-        raise ConfigError(f"--seed {arguments.seed} must be at least 0.")
+    for name in ("seed", "published"):
+        if getattr(arguments, name) < 0:
+            raise ConfigError(f"--{name} {getattr(arguments, name)} must be at least 0.")
 
 
 def _compare(arguments: argparse.Namespace) -> int:
     from overwinter.carbon.forecast import by_hour
-    from overwinter.carbon.trace import read_trace
-    from overwinter.power.simulation import Job
     from overwinter.power.simulation_device import parse_select, read_device_table
     from overwinter.power.simulation_report import simulate
 
+    _refuse_unknown(arguments.policy)
+    job, (path, trace) = _job(arguments), _trace(arguments)
     policy = _policy(arguments)
-    if arguments.carbon is None:
-        raise ConfigError(f"--policy {arguments.policy} needs --carbon TRACE.csv with time_utc,g_per_kwh.")
-    trace = read_trace(arguments.carbon)
     device = read_device_table(arguments.device, parse_select(arguments.select))
-    job = Job(hours=arguments.hours, slack=arguments.slack, pause_w=arguments.pause_w)
-    found = simulate(policy, device, job, by_hour(trace), count=arguments.starts, seed=arguments.seed)
+    settings = {"count": arguments.starts, "seed": arguments.seed, "published": arguments.published}
+    found = simulate(policy, device, job, by_hour(trace), **settings)
     if arguments.json:
         print(json.dumps(found.to_json(), indent=2))
     else:
         _print_comparison(found, arguments)
     if trace.interpolated:
-        missing = f"{len(trace.interpolated)} of {len(trace.g_per_kwh)} steps of {arguments.carbon.name} are missing"
+        missing = f"{len(trace.interpolated)} of {len(trace.values)} steps of {path.name} are missing"
         print(f"{missing}: interpolated.", file=sys.stderr if arguments.json else sys.stdout)
     return EXIT_DONE
+
+
+def _trace(arguments: argparse.Namespace) -> tuple[Path, Trace]:
+    """Read what the policy follows: prices, or carbon intensity."""
+    from overwinter.carbon.trace import INTENSITY, read_trace
+    from overwinter.power.prices import COLUMN
+
+    if arguments.policy == _PRICED or (arguments.prices is not None and arguments.carbon is None):
+        option, path, column = "--prices PRICES.csv", arguments.prices, COLUMN
+    else:
+        option, path, column = "--carbon TRACE.csv", arguments.carbon, INTENSITY
+    if path is None:
+        raise ConfigError(f"--policy {arguments.policy} needs {option} with time_utc,{column}.")
+    return path, read_trace(path, column)
+
+
+def _job(arguments: argparse.Namespace) -> Job:
+    from overwinter.power.simulation import Job
+    from overwinter.units import parse_quantity
+
+    priced = arguments.policy == _PRICED or (arguments.prices is not None and arguments.carbon is None)
+    if arguments.policy == _PACED and arguments.budget is None:
+        raise ConfigError(f"--policy {_PACED} needs --budget, what one job may take, such as --budget '4 kWh'.")
+    allowed = ("energy",) if priced else ("energy", "carbon")
+    budget = parse_quantity(arguments.budget, key="--budget", dimensions=allowed) if arguments.budget else None
+    return Job(
+        hours=arguments.hours,
+        slack=arguments.slack,
+        pause_w=arguments.pause_w,
+        priced=priced,
+        budget_j=budget.value if budget and budget.dimension == "energy" else None,
+        budget_cost=budget.value if budget and budget.dimension == "carbon" else None,
+    )
 
 
 def _search(arguments: argparse.Namespace) -> int:
@@ -93,17 +127,22 @@ def _search(arguments: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
+def _refuse_unknown(name: str) -> None:
+    from overwinter.power.policies import policy_names
+
+    known = policy_names()
+    if name not in known:
+        raise ConfigError(f"--policy {name} is unknown. Known: {', '.join(known)}.{nearest(name, known)}")
+
+
 def _policy(arguments: argparse.Namespace) -> PowerPolicy:
     """Open the policy with its values in configs/power (the project's, else the built-in ones) and the overrides."""
     from overwinter.config.checks.power import check_power_values
-    from overwinter.power.policies import open_policy, policy_names
+    from overwinter.power.policies import open_policy
 
-    name, known = arguments.policy, policy_names()
-    if name not in known:
-        raise ConfigError(f"--policy {name} is unknown. Known: {', '.join(known)}.{nearest(name, known)}")
-    if name in _UNFIT:
-        raise ConfigError(f"--policy {name} {_UNFIT[name]}. Take carbon_aware, static, schedule, none or your own.")
-    config = _settings(name, arguments.overrides)
+    name = arguments.policy
+    own = [f"power.prices={arguments.prices}"] if name == _PRICED and arguments.prices is not None else []
+    config = _settings(name, [*own, *arguments.overrides])
     check_power_values(config)
     return open_policy(config)
 
@@ -156,9 +195,11 @@ def _print_comparison(found: Comparison, arguments: argparse.Namespace) -> None:
     table = Table(
         title=f"{len(found.starts)} jobs of {arguments.hours:g} h of work, slack {arguments.slack:g}, "
         f"pauses at {arguments.pause_w:g} W",
-        caption=f"Simulated on {arguments.device.name} and {arguments.carbon.name}; grams, joules and hours are sums.",
+        caption=f"Simulated on {arguments.device.name} and {_trace_name(found, arguments)}; all figures are sums.",
     )
-    for column in ("", "carbon", "energy", "hours", "missed", "of the possible saving"):
+    budgeted = ("over budget",) if arguments.budget else ()
+    unit = "cost" if found.job.priced else "carbon"
+    for column in ("", unit, "energy", "hours", "missed", *budgeted, "of the possible saving"):
         table.add_column(column, justify="left" if not column else "right")
     rows = {
         arguments.policy: found.policy,
@@ -171,15 +212,21 @@ def _print_comparison(found: Comparison, arguments: argparse.Namespace) -> None:
     Console().print(table)
 
 
+def _trace_name(found: Comparison, arguments: argparse.Namespace) -> str:
+    return str((arguments.prices if found.job.priced else arguments.carbon).name)
+
+
 def _cells(found: Comparison, outcomes: Any) -> list[str]:
     from overwinter.units import format_si
 
-    share = found.share_of_saving(outcomes)
+    share, cost = found.share_of_saving(outcomes), sum(each.cost for each in outcomes)
+    budgeted = found.job.budget_j is not None or found.job.budget_cost is not None
     return [
-        format_si(sum(each.carbon_g for each in outcomes), "gCO2e"),
+        f"{cost:.4g}" if found.job.priced else format_si(cost, "gCO2e"),
         format_si(sum(each.energy_j for each in outcomes), "J"),
         f"{sum(each.hours for each in outcomes):.0f}",
         str(sum(each.missed for each in outcomes)),
+        *([str(sum(each.over_budget for each in outcomes))] if budgeted else []),
         "-" if share is None else f"{100 * share:.1f} %",
     ]
 

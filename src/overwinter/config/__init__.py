@@ -9,7 +9,7 @@ from overwinter.config.composition import compose, configs_digest
 from overwinter.config.groups import Config
 from overwinter.config.project import Project, find_project
 from overwinter.config.targets import instantiate
-from overwinter.config.validation import load_config, validate
+from overwinter.config.validation import load_config, validate, validate_service
 
 __all__ = [
     "Config",
@@ -20,4 +20,5 @@ __all__ = [
     "instantiate",
     "load_config",
     "validate",
+    "validate_service",
 ]

@@ -71,6 +71,8 @@ def _explained(error: Exception, project: Project) -> str:
         return _unknown_option(lines)
     if lines and lines[0].startswith("Could not override '"):
         return _unknown_key(lines[0].split("'")[1], lines, project)
+    if lines and lines[0].startswith("Interpolation key '"):
+        return _unknown_source(lines)
     noise = ("full_key:", "object_type=", "reference_type=", "Config search path")
     return "\n".join([line for line in lines if not line.startswith(noise)][:2])
 
@@ -78,6 +80,12 @@ def _explained(error: Exception, project: Project) -> str:
 def _unknown_key(key: str, lines: list[str], project: Project) -> str:
     close = nearest(key, _known_keys(project))
     return f"{key}: there is no such key.{close}" if close else "\n".join(lines[:2])
+
+
+def _unknown_source(lines: list[str]) -> str:
+    """`Interpolation key 'model.root' not found`."""
+    source = lines[0].split("'")[1]
+    return f"A key takes its value from {source}, which is not there. Pick an option that has it, or set that key."
 
 
 def _unknown_option(lines: list[str]) -> str:

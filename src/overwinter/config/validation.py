@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from overwinter.config.checks import check_config
+from overwinter.config.checks import check_config, check_service
 from overwinter.config.groups import SCHEMAS, Config
+from overwinter.config.groups.serve import ServiceConfig
 from overwinter.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
@@ -47,6 +48,17 @@ def validate(text: str, *, source: str = "the composed configuration") -> Config
         setattr(config, group, _typed(schema_of(node), dict(node), prefix=f"{group}."))
     check_config(config)
     return config
+
+
+def validate_service(text: str) -> ServiceConfig:
+    """Parse what was composed from configs/serve.yaml, for `overwinter serve` and `overwinter deploy`.
+
+    Raises:
+        ConfigError: not YAML, or a wrong key, type, unit or range.
+    """
+    service: ServiceConfig = _typed(ServiceConfig, _parsed(text, "the composed configuration"), prefix="")
+    check_service(service)
+    return service
 
 
 def _parsed(text: str, source: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 - `DataSource` is the protocol; `load_data` makes the one that ``data._target_`` names.
 - `Digits` (in scikit-learn's wheel) and `FashionMnist` (IDX files) are built in, on `InMemory` splits.
+- `Text` cuts documents into `Windows` of tokens for a language model (``data=text``).
 - `tensors` turns any split into two tensors; `Batches` feeds the training loop, in an order that depends on
   nothing but the seed and the epoch; `RandomShift` and `RandomFlip` augment whole batches while training.
 
@@ -29,6 +30,7 @@ from overwinter.data.fashion import FashionMnist
 from overwinter.data.in_memory import InMemory, tensors
 from overwinter.data.protocol import DataSource, Transform
 from overwinter.data.source import load_data
+from overwinter.data.text import Text, Windows
 
 __all__ = [
     "Batches",
@@ -38,7 +40,9 @@ __all__ = [
     "InMemory",
     "RandomFlip",
     "RandomShift",
+    "Text",
     "Transform",
+    "Windows",
     "load_data",
     "tensors",
 ]

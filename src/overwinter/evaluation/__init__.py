@@ -6,24 +6,56 @@
 - Joules come from a CPU counter where there is one; else they are modelled from CPU-seconds, and say so.
 - `choose` takes the form with the fewest joules per answer within the quality asked for. Overlapping
   intervals count as equal, and then the simpler form wins; a saving is against dense at its best runtime.
+- Language models: `score_text` gives perplexity, divergence from dense and agreement with it on the same windows,
+  `compare_answers` the cost of a token read and of a token written, apart; `as_served` is the module as torch would
+  serve it. `LanguageCandidate`, `text_quality`, `language_report` and `language_verdict` are their words.
 - `report` puts it into the words of metrics.json, `comparison` all batch sizes into those of comparison.json.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from overwinter.evaluation.choosing import Choice, Option, choose
 from overwinter.evaluation.comparing import compare_speed, verdict
 from overwinter.evaluation.figures import Figures
+from overwinter.evaluation.language_report import (
+    LanguageCandidate,
+    language_report,
+    language_verdict,
+    text_quality,
+)
 from overwinter.evaluation.quality import measure_quality
 from overwinter.evaluation.reporting import Candidate, comparison, report
+
+if TYPE_CHECKING:
+    from overwinter.evaluation.language import as_served, compare_answers, score_text
 
 __all__ = [
     "Candidate",
     "Choice",
     "Figures",
+    "LanguageCandidate",
     "Option",
+    "as_served",
     "choose",
+    "compare_answers",
     "compare_speed",
     "comparison",
+    "language_report",
+    "language_verdict",
     "measure_quality",
     "report",
+    "score_text",
+    "text_quality",
     "verdict",
 ]
+
+_NEED_TORCH = ("as_served", "compare_answers", "score_text")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _NEED_TORCH:
+        raise AttributeError(f"module 'overwinter.evaluation' has no attribute {name!r}")
+    return getattr(importlib.import_module("overwinter.evaluation.language"), name)

@@ -1,8 +1,9 @@
-"""How sure a figure is: the percentile bootstrap of a median (Efron, 1979)."""
+"""How sure a figure is: the percentile bootstrap (Efron, 1979)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,15 +12,18 @@ from overwinter.errors import ConfigError
 _RESAMPLES = 2000
 
 
-def bootstrap_interval(values: Sequence[float], *, confidence: float, seed: int) -> tuple[float, float]:
+def bootstrap_interval(
+    values: Sequence[float], *, confidence: float, seed: int, statistic: Callable[..., Any] = np.median
+) -> tuple[float, float]:
     """Return the interval that holds, with this confidence, the median of what ``values`` are drawn from.
 
-    Medians, because what disturbs a timing only ever makes it longer.
+    Medians of timings, because what disturbs one only ever makes it longer.
 
     Args:
         values: independent samples, at least one.
         confidence: above 0 and below 1.
         seed: of the resampling.
+        statistic: `numpy.median` or `numpy.mean`.
     """
     if not values:
         raise ConfigError("An interval needs at least one sample. Raise evaluate.repeats.")
@@ -27,5 +31,5 @@ def bootstrap_interval(values: Sequence[float], *, confidence: float, seed: int)
     generator = np.random.default_rng(seed)
     drawn = samples[generator.integers(len(samples), size=(_RESAMPLES, len(samples)))]  # (resamples, samples)
     tail = (1.0 - confidence) / 2
-    low, high = np.quantile(np.median(drawn, axis=1), [tail, 1.0 - tail])
+    low, high = np.quantile(statistic(drawn, axis=1), [tail, 1.0 - tail])
     return float(low), float(high)

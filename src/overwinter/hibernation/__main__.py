@@ -1,16 +1,17 @@
-"""``python -m overwinter.hibernation BUNDLE [TRUSTED...]``: wake a bundle and say so, for `measure_wake`."""
+"""``python -m overwinter.hibernation BUNDLE KEYS [TRUSTED...]``: wake a bundle and say so, for `measure_wake`."""
 
 from __future__ import annotations
 
+import json
 import sys
-from pathlib import Path
 
 from overwinter.hibernation.waking import wake
 from overwinter.programs import guarded
+from overwinter.serving import Keys
 
 
 def _main() -> int:
-    wake(Path(sys.argv[1]), trusted=sys.argv[2:])
+    wake(sys.argv[1], keys=Keys(opening=tuple(json.loads(sys.argv[2]))), trusted=sys.argv[3:])
     sys.stdout.write("awake\n")
     sys.stdout.flush()
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import subprocess
 import sys
@@ -31,17 +32,23 @@ class WakeTimes:
         return statistics.median(self.durations_s)
 
 
-def measure_wake(bundle: Path, *, repeats: int, trusted: Sequence[str] = ()) -> WakeTimes:
+def measure_wake(bundle: Path, *, repeats: int, keys: Sequence[str] = (), trusted: Sequence[str] = ()) -> WakeTimes:
     """Wake a bundle in ``repeats`` fresh processes, one after the other.
+
+    Args:
+        bundle: its folder, or the file that it was sealed in.
+        repeats: how often.
+        keys: where the keys are that open it.
+        trusted: prefixes that the model's ``_target_`` may have, for runtimes that run its code.
 
     Raises:
         OverwinterError: it does not wake.
     """
-    return WakeTimes(durations_s=tuple(_wake_once(bundle, trusted) for _ in range(repeats)))
+    return WakeTimes(durations_s=tuple(_wake_once(bundle, keys, trusted) for _ in range(repeats)))
 
 
-def _wake_once(bundle: Path, trusted: Sequence[str]) -> float:
-    command = [sys.executable, "-m", "overwinter.hibernation", str(bundle), *trusted]
+def _wake_once(bundle: Path, keys: Sequence[str], trusted: Sequence[str]) -> float:
+    command = [sys.executable, "-m", "overwinter.hibernation", str(bundle), json.dumps(list(keys)), *trusted]
     begin_s = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None  # noqa: S101 -- it was asked for

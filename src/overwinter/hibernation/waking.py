@@ -11,7 +11,8 @@ import numpy as np
 
 from overwinter.errors import IntegrityError, OverwinterError
 from overwinter.runtime import open_session
-from overwinter.serving import Array, Bundle, Session, largest_difference, prepare, read_bundle
+from overwinter.serving import Array, Bundle, Expected, Keys, Session, largest_difference, obtain, prepare
+from overwinter.serving.bundle.keys import ANYTHING, NO_KEYS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,22 +58,31 @@ class AwakeModel:
         return [Answer(label=self.bundle.labels[int(row.argmax())], probability=float(row.max())) for row in shares]
 
 
-def wake(bundle: Path, *, threads: int = 1, trusted: Sequence[str] = ()) -> AwakeModel:
+def wake(
+    address: str | Path,
+    *,
+    keys: Keys = NO_KEYS,
+    expected: Expected = ANYTHING,
+    threads: int = 1,
+    trusted: Sequence[str] = (),
+) -> AwakeModel:
     """Wake a bundle.
 
     Args:
-        bundle: its folder.
+        address: where it is; see `overwinter.serving.obtain`.
+        keys: who vouches for it, and what opens it.
+        expected: what it must be.
         threads: CPU threads that compute one answer.
         trusted: prefixes that the model's ``_target_`` may have, for runtimes that run its code.
 
     Raises:
-        IntegrityError: a byte of the bundle was altered, or an answer to the canary differs: nothing is
-            served.
+        IntegrityError: a byte of the bundle was altered, no trusted key has signed it, or an answer to the canary
+            differs: nothing is served.
     """
-    verified = read_bundle(bundle)
-    session = open_session(verified.payload, verified.runtime, threads, trusted=trusted)
-    _ask_canary(verified, session)
-    return AwakeModel(verified, session)
+    bundle = obtain(address, keys=keys, expected=expected)
+    session = open_session(bundle.payload, bundle.runtime, threads, trusted=trusted)
+    _ask_canary(bundle, session)
+    return AwakeModel(bundle, session)
 
 
 def _ask_canary(bundle: Bundle, session: Session) -> None:
@@ -81,11 +91,11 @@ def _ask_canary(bundle: Bundle, session: Session) -> None:
     except OverwinterError:
         raise
     except Exception as error:  # noqa: BLE001 -- whatever it is, this is not the model put to sleep
-        raise IntegrityError(f"{bundle.folder} cannot answer its canary: {error}. It is not served.") from None
+        raise IntegrityError(f"{bundle.source} cannot answer its canary: {error}. It is not served.") from None
     difference = largest_difference(answers, bundle.canary.answers)
     if difference > bundle.canary.tolerance:
         raise IntegrityError(
-            f"{bundle.folder} woke up with other answers: they differ from the recorded ones by "
+            f"{bundle.source} woke up with other answers: they differ from the recorded ones by "
             f"{difference:.2g} of the "
             f"largest logit, allowed are {bundle.canary.tolerance:g}. It is not served.\n"
             "Was it made on another kind of CPU, or with another version of its runtime? Make it again with "

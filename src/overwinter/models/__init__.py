@@ -5,7 +5,12 @@
   from them, also after channels were removed, without pickle.
 - `load_description` verifies a saved model and returns its ``model.json``, without torch; `stored_bytes` is
   its size; `write_description` is for the forms that are no torch modules, such as an ONNX graph.
+- `IntegerLinear` and `IntegerConv2d` hold a weight as `Codes` on a `Grid`; `integer_layers` finds them,
+  `integer_form` and `replace_layer` put them in. Saved and loaded bit for bit.
+- `AwareLayer` is the grid that quantization-aware training found for a layer.
 - `prunable_weights`, `count_parameters` and `counted_sparsity` say what there is to remove and what is gone.
+- `pretrained` reads a language model from a local folder or GGUF file (``model=huggingface``, extra `llm`) into a
+  `CausalLanguageModel`; `pretrained_tokenizer` and `save_tokenizer` are for its tokenizer.
 - `StepHook` is how a mask or a fake-quantizer takes part in fitting a model.
 
 Your own model is any `torch.nn.Module` from a float tensor (batch, ...) to logits (batch, classes)::
@@ -25,26 +30,51 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from overwinter.models.aware import AwareLayer
     from overwinter.models.building import build_model
+    from overwinter.models.causal import CausalLanguageModel
     from overwinter.models.convnet import ConvNet
     from overwinter.models.counting import count_parameters, counted_sparsity, prunable_weights
     from overwinter.models.description import load_description, stored_bytes, write_description
+    from overwinter.models.grid import Codes, Grid
     from overwinter.models.hooks import StepHook
+    from overwinter.models.huggingface import pretrained, pretrained_tokenizer, save_tokenizer
+    from overwinter.models.integer import (
+        IntegerConv2d,
+        IntegerLayer,
+        IntegerLinear,
+        integer_form,
+        integer_layers,
+        replace_layer,
+    )
     from overwinter.models.resizing import replace_tensors
     from overwinter.models.state import unique_state
     from overwinter.models.storage import load_model, save_model
 
 __all__ = [
+    "AwareLayer",
+    "CausalLanguageModel",
+    "Codes",
     "ConvNet",
+    "Grid",
+    "IntegerConv2d",
+    "IntegerLayer",
+    "IntegerLinear",
     "StepHook",
     "build_model",
     "count_parameters",
     "counted_sparsity",
+    "integer_form",
+    "integer_layers",
     "load_description",
     "load_model",
+    "pretrained",
+    "pretrained_tokenizer",
     "prunable_weights",
+    "replace_layer",
     "replace_tensors",
     "save_model",
+    "save_tokenizer",
     "stored_bytes",
     "unique_state",
     "write_description",
@@ -52,16 +82,29 @@ __all__ = [
 
 # Loaded when first used, so that a description can be verified without importing torch.
 _HOMES = {
+    "AwareLayer": "aware",
+    "CausalLanguageModel": "causal",
+    "Codes": "grid",
     "ConvNet": "convnet",
+    "Grid": "grid",
+    "IntegerConv2d": "integer",
+    "IntegerLayer": "integer",
+    "IntegerLinear": "integer",
     "StepHook": "hooks",
     "build_model": "building",
     "count_parameters": "counting",
     "counted_sparsity": "counting",
+    "integer_form": "integer",
+    "integer_layers": "integer",
     "load_description": "description",
     "load_model": "storage",
+    "pretrained": "huggingface",
+    "pretrained_tokenizer": "huggingface",
     "prunable_weights": "counting",
+    "replace_layer": "integer",
     "replace_tensors": "resizing",
     "save_model": "storage",
+    "save_tokenizer": "huggingface",
     "stored_bytes": "description",
     "unique_state": "state",
     "write_description": "description",

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+
 import torch
 from torch import nn
+
+from overwinter.models.integer import integer_layers
 
 PRUNABLE_LAYERS = (
     nn.Linear,
@@ -28,13 +33,21 @@ def prunable_weights(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Return how many parameters ``model`` has, zeros included, shared ones once."""
-    return sum(parameter.numel() for parameter in model.parameters())
+    """Return how many parameters ``model`` has, zeros and integer weights included, shared ones once."""
+    integers = sum(math.prod(layer.weight_shape) for layer in integer_layers(model).values())
+    return integers + sum(parameter.numel() for parameter in model.parameters())
 
 
 def counted_sparsity(model: nn.Module) -> float:
-    """Return the share of exact zeros among the prunable weights, 0 to 1."""
-    weights = prunable_weights(model).values()
-    total = sum(weight.numel() for weight in weights)
-    nonzero = sum(int(torch.count_nonzero(weight)) for weight in weights)
+    """Return the share of exact zeros among the prunable and the integer weights, 0 to 1."""
+    total = nonzero = 0
+    for weight in _all_weights(model):
+        total += weight.numel()
+        nonzero += int(torch.count_nonzero(weight))
     return 1.0 - nonzero / total if total else 0.0
+
+
+def _all_weights(model: nn.Module) -> Iterator[torch.Tensor]:
+    yield from prunable_weights(model).values()
+    for layer in integer_layers(model).values():  # one at a time: dequantized, they are large
+        yield layer.weight()

@@ -37,6 +37,7 @@ def write_description(
     files: list[str],
     lineage: Mapping[str, Any],
     quantization: Mapping[str, Any] | None = None,
+    quantization_aware: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Describe the files already written to ``folder`` in a sealed ``model.json``; return its content.
 
@@ -53,6 +54,7 @@ def write_description(
         files: names of the files beside ``model.json``.
         lineage: digests of what the model was made from.
         quantization: how it was quantized; None if it was not.
+        quantization_aware: the grids that a float model was trained for; None if it was not, and then no key.
     """
     description = {
         "schema": SCHEMA,
@@ -66,6 +68,8 @@ def write_description(
         "files": manifest.describe_files(folder, files),
         "lineage": dict(lineage),
     }
+    if quantization_aware is not None:
+        description["quantization_aware"] = dict(quantization_aware)
     manifest.write_sealed(folder / DESCRIPTION, description)
     return description
 

@@ -16,6 +16,7 @@ from overwinter.errors import IntegrityError, OverwinterError
 from overwinter.models.building import build_model
 from overwinter.models.counting import count_parameters, counted_sparsity
 from overwinter.models.description import load_description, write_description
+from overwinter.models.integer import integer_layers, swap_in
 from overwinter.models.resizing import resize_layers
 from overwinter.models.state import unique_state
 
@@ -31,6 +32,7 @@ def save_model(
     input_shape: Sequence[int],
     lineage: Mapping[str, Any],
     quantization: Mapping[str, Any] | None = None,
+    quantization_aware: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Save a module so that `load_model` rebuilds it, and return its description.
 
@@ -41,13 +43,17 @@ def save_model(
         model_config: ``_target_`` and arguments of `build_model`, from before any channel was removed.
         input_shape: of one sample, without the batch.
         lineage: digests of what the model was made from.
-        quantization: how it was quantized; None if it was not.
+        quantization: how it was quantized; None if it was not. Its integer layers are described under ``layers``.
+        quantization_aware: the grids that a float model was trained for; None if it was not.
 
     Raises:
         OverwinterError: a weight is NaN or infinite, or the disk is full.
     """
     tensors = _stored_tensors(model)
     _refuse_broken(tensors)
+    integers = {name: layer.describe() for name, layer in integer_layers(model).items()}
+    if integers:
+        quantization = {**(quantization or {}), "layers": integers}
     folder.mkdir(parents=True, exist_ok=True)
     with files.replacing(folder / WEIGHTS) as aside:
         _write_tensors(aside, tensors)
@@ -62,6 +68,7 @@ def save_model(
         files=[WEIGHTS],
         lineage=lineage,
         quantization=quantization,
+        quantization_aware=quantization_aware,
     )
 
 
@@ -69,7 +76,8 @@ def load_model(folder: Path, *, trusted: Sequence[str]) -> nn.Module:
     """Rebuild a saved module, on the CPU and in evaluation mode.
 
     The target is built with its saved arguments, its layers are resized to the saved shapes (channels may
-    have been removed), and every tensor is loaded: none may be missing or left over.
+    have been removed), integer layers take the place of those that were quantized, and every tensor is loaded:
+    none may be missing or left over.
 
     Args:
         folder: what `save_model` wrote.
@@ -84,7 +92,10 @@ def load_model(folder: Path, *, trusted: Sequence[str]) -> nn.Module:
         raise IntegrityError(f"{folder} holds the form {description['form']!r}, which is no torch module.")
     model = build_model(description["model"], trusted=trusted)
     saved = _read_tensors(folder / WEIGHTS)
-    resize_layers(model, {name: tensor.shape for name, tensor in saved.items()})
+    integers = (description["quantization"] or {}).get("layers", {})
+    shapes = {f"{name}.weight": entry["shape"] for name, entry in integers.items()}
+    resize_layers(model, {name: list(tensor.shape) for name, tensor in saved.items()} | shapes)
+    swap_in(model, integers)
     _load_strictly(model, saved, folder)
     return model.eval()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -12,56 +13,69 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from overwinter.config.checks.power import read_deadline
-from overwinter.config.groups.power import CappedPowerConfig, DeadlinePowerConfig, PlannedPowerConfig
-from overwinter.errors import ConfigError
+from overwinter.config.groups.power import (
+    CappedPowerConfig,
+    DeadlinePowerConfig,
+    EnergyOptimalPowerConfig,
+    PlannedPowerConfig,
+    PriceAwarePowerConfig,
+)
 
 # Set by the program that waited: the process is older than the stage's work, and its past is counted already.
 WAITED = "OVERWINTER_WAITED"
+# Set by it too: a deadline that was given as a duration is one from the stage's first start.
+DEADLINE = "OVERWINTER_DEADLINE"
 
 if TYPE_CHECKING:
     from overwinter.carbon import IntensitySource
-    from overwinter.config import Config
     from overwinter.energy import EnergyMeter
+    from overwinter.pipeline.stage import Stage
     from overwinter.power.control import PowerControl
-    from overwinter.power.control_observing import Job, Sources
+    from overwinter.power.control_observing import Job
     from overwinter.power.control_pausing import PausedWork
+    from overwinter.power.prices import Prices
+    from overwinter.power.profile_store import ProfileStore
 
 
 @contextlib.contextmanager
-def capped(
-    config: Config, meter: EnergyMeter, carbon: IntensitySource, say: Callable[[str], None]
-) -> Iterator[PowerControl | None]:
+def capped(stage: Stage, meter: EnergyMeter, carbon: IntensitySource) -> Iterator[PowerControl | None]:
     """Let the configured policy limit the power inside; every limit is back afterwards.
 
     Args:
-        config: the whole configuration.
+        stage: with its watch attached.
         meter: running.
         carbon: where the intensity comes from.
-        say: takes one line for a person.
 
     Yields:
         the control, or None for the policy `none`.
 
     Raises:
         RefusedError: another run holds a device.
-        ConfigError: the policy cannot be followed here.
+        ConfigError: the policy cannot be followed here, or its stored profile is of something else.
     """
-    power = config.power
+    power = stage.config.power
     if not isinstance(power, CappedPowerConfig):
         yield None
         return
-    from overwinter.power.control_opening import open_control
+    from overwinter.power.control_opening import open_control, sources_of
     from overwinter.power.policies import open_policy
 
-    _refuse_unfed(power)
+    prices = _prices(power)
     with open_control(
         power,
         open_policy(power),
-        energy=config.energy,
-        hardware=config.hardware,
-        sources=_sources(meter, carbon),
-        warn=say,
+        energy=stage.config.energy,
+        hardware=stage.config.hardware,
+        sources=sources_of(
+            meter,
+            carbon,
+            remaining=stage.remaining,
+            price_per_kwh=prices.at if prices else None,
+            price_forecast=prices.forecast if prices else None,
+        ),
+        warn=stage.say,
         job=_job(power),
+        profiles=_profiles(stage, power),
     ) as control:
         yield control
 
@@ -78,36 +92,44 @@ def wait_and_return(work: PausedWork, command: Sequence[str]) -> NoReturn:
     replace_process([sys.executable, "-m", "overwinter.pipeline.waiting", stream.name, *command])
 
 
-def observer(work: PausedWork, carbon: IntensitySource) -> Callable[[datetime], Any]:
-    """Return what observes for a policy while the work is paused."""
+def observer(work: PausedWork, carbon: IntensitySource, power: Any) -> Callable[[datetime], Any]:
+    """Return what observes for the policy of the group ``power`` while the work is paused."""
     from overwinter.power.control_observing import forecast_series
 
-    ahead = getattr(carbon, "forecast", None)
+    ahead, prices = getattr(carbon, "forecast", None), _prices(power)
 
     def observe(time_utc: datetime) -> Any:
         known: dict[str, Any] = {"intensity_g_per_kwh": carbon.at(time_utc).g_per_kwh}
         if ahead is not None:
             known["intensity_forecast"] = forecast_series(ahead(time_utc), time_utc)
+        if prices is not None:
+            known |= {"price_per_kwh": prices.at(time_utc), "price_forecast": prices.forecast(time_utc)}
         return work.observe(time_utc, **known)
 
     return observe
 
 
-def _refuse_unfed(power: CappedPowerConfig) -> None:
-    """Refuse what a running stage cannot feed its policy yet: an option that does nothing would be a lie."""
-    for name in ("profile", "prices"):
-        if getattr(power, name, None) is not None:
-            raise ConfigError(
-                f"power.{name} is read by `overwinter simulate power` only so far. Set power.{name}=null."
-            )
-    if power.policy in ("price_aware", "budget_pacing"):
-        raise ConfigError(f"power.policy={power.policy} cannot follow a stage yet. Choose another policy.")
+def _prices(power: Any) -> Prices | None:
+    if not isinstance(power, PriceAwarePowerConfig):
+        return None
+    from overwinter.power.prices import read_prices
+
+    return read_prices(Path(power.prices))
 
 
-def _sources(meter: EnergyMeter, carbon: IntensitySource) -> Sources:
-    from overwinter.power.control_opening import sources_of
+def _profiles(stage: Stage, power: CappedPowerConfig) -> ProfileStore | None:
+    """Return the stage's place in the folder `power.profile`; only the policy that searches writes there."""
+    if not isinstance(power, (EnergyOptimalPowerConfig, PlannedPowerConfig)) or power.profile is None:
+        return None
+    from overwinter.pipeline.identity import workload
+    from overwinter.power.profile import workload_digest
+    from overwinter.power.profile_store import ProfileStore
 
-    return sources_of(meter, carbon)
+    place = stage.profile_place(power.profile)
+    writes = isinstance(power, EnergyOptimalPowerConfig)
+    if not writes and not place.exists():
+        stage.say(f"no profile of this stage in {place.parent} yet: what it does under a limit is learned on the way")
+    return ProfileStore(place, workload=workload_digest(workload(stage.config, stage.name)), writes=writes)
 
 
 def _job(power: CappedPowerConfig) -> Job:
@@ -115,7 +137,8 @@ def _job(power: CappedPowerConfig) -> Job:
 
     if not isinstance(power, DeadlinePowerConfig):
         return Job()
-    deadline = read_deadline(power.deadline, started_utc=datetime.now(UTC))
+    begun = os.environ.get(DEADLINE)
+    deadline = datetime.fromisoformat(begun) if begun else read_deadline(power.deadline, started_utc=datetime.now(UTC))
     if not isinstance(power, PlannedPowerConfig):
         return Job(deadline_utc=deadline)
     return Job(deadline_utc=deadline, pause_w=power.pause_w, resume_s=power.resume_s)

@@ -39,6 +39,13 @@ def declared_work(config: Config, stage: str) -> float:
     return float(getattr(getattr(group, "fit", group), "epochs", 1))
 
 
+def workload(config: Config, stage: str) -> dict[str, Any]:
+    """Return what makes a step of ``stage`` the work that it is, whatever it draws and however often it is done."""
+    everything = asdict(config)
+    keys = {"model", "data", *config.pipeline.stages[stage].params} - {"power", "seed"}
+    return {"stage": stage, **{key: _without_amount(_dotted(everything, key)) for key in sorted(keys)}}
+
+
 def digest(content: Any) -> str:
     """Return the SHA-256 of anything JSON can hold."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -54,6 +61,12 @@ def tree_digest(path: Path) -> str:
 def _parameters(config: Config, stage: str) -> dict[str, Any]:
     everything = asdict(config)
     return {key: _dotted(everything, key) for key in config.pipeline.stages[stage].params}
+
+
+def _without_amount(tree: Any) -> Any:
+    if not isinstance(tree, dict):
+        return tree
+    return {key: _without_amount(value) for key, value in tree.items() if key != "epochs"}
 
 
 def _input_digests(config: Config, project: Project, stage: str) -> dict[str, str]:

@@ -60,6 +60,30 @@ def mend_dvc_locks(root: Path) -> bool:
     return True
 
 
+def mend_dvc_lock_file(root: Path) -> bool:
+    """Set ``dvc.lock`` aside as ``dvc.lock.broken`` if it is cut short, and return whether it was.
+
+    DVC rewrites it in place; killed at that moment it leaves a file that it then refuses. Without one it compares
+    nothing, but restores from its run cache what ran before.
+
+    Args:
+        root: the folder with ``dvc.lock``.
+    """
+    import yaml
+
+    path = root / "dvc.lock"
+    if not path.exists():
+        return False
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 -- the C twin of SafeLoader
+    except (yaml.YAMLError, UnicodeDecodeError):
+        content = None
+    if isinstance(content, dict) and "schema" in content:
+        return False
+    path.replace(path.with_name("dvc.lock.broken"))
+    return True
+
+
 def _is_whole(listed: Path) -> bool:
     try:
         json.loads(listed.read_text(encoding="utf-8"))

@@ -13,7 +13,7 @@ from typing import Any
 
 from overwinter.config import Config, Project, compose, validate
 from overwinter.errors import OverwinterError
-from overwinter.pipeline.locks import mend_dvc_locks
+from overwinter.pipeline.locks import mend_dvc_lock_file, mend_dvc_locks
 from overwinter.pipeline.render import rendered_stages
 
 _ABSENT = object()
@@ -154,9 +154,10 @@ def _parsed(text: str) -> dict[str, Any]:
 
 def _changed_files(project: Project) -> dict[str, dict[str, str]]:
     """Per stage: path -> `modified`, `deleted` or `new`, by content."""
+    mend_dvc_locks(project.root)
+    mend_dvc_lock_file(project.root)
     if not (project.root / "dvc.lock").exists():
         return {}
-    mend_dvc_locks(project.root)
     command = [sys.executable, "-m", "dvc", "status", "--json"]
     answer = subprocess.run(
         command, cwd=project.root, capture_output=True, text=True, check=False, env=dict(os.environ)

@@ -17,6 +17,7 @@ from overwinter.budget import Forecast, Range
 from overwinter.config import Config, Project
 from overwinter.errors import OverwinterError
 from overwinter.pipeline.events import EVENTS_FILE, EventReader
+from overwinter.pipeline.render import stage_program
 from overwinter.pipeline.stage import PROBE_S
 
 _SPREAD = 0.3  # a few seconds of a stage tell the rest to about this share, one way or the other
@@ -40,7 +41,7 @@ def probe(project: Project, config: Config, stage: str, overrides: Sequence[str]
     """
     with tempfile.TemporaryDirectory() as folder:
         events = Path(folder) / "events"
-        command = [sys.executable, f"{config.pipeline.programs}/{stage}.py", *overrides, f"seed={config.seed}"]
+        command = [sys.executable, stage_program(stage, config), *overrides, f"seed={config.seed}"]
         environment = os.environ | {EVENTS_FILE: str(events), PROBE_S: str(duration_s)}
         done = subprocess.run(
             command, cwd=project.root, env=environment, capture_output=True, text=True, check=False, timeout=3600

@@ -169,8 +169,8 @@ def _metered(stage: Stage, execution: Execution) -> Iterator[Callable[[], dict[s
     with open_meter(config.energy, config.hardware, since_process_start=WAITED not in os.environ) as meter:
         watch = Watch(meter, carbon, lambda spent: _beat(execution, spent, stage))
         try:
-            with capped(config, meter, carbon, stage.say) as control:
-                stage.attach(meter=meter, watch=watch, control=control)
+            stage.attach(meter=meter, watch=watch)
+            with capped(stage, meter, carbon) as stage.control:
                 yield lambda: energy_record(stage, final[0])
         finally:
             final.append(watch.close())

@@ -12,6 +12,7 @@ from typing import Any
 
 from overwinter.config.groups import Config, StageSpec
 from overwinter.config.project import Project
+from overwinter.places import PACKAGE
 
 _HEADER = """\
 # Rendered by `overwinter compose` from configs/pipeline/: edit that, not this.
@@ -60,6 +61,11 @@ def stage_out(stage: str, out: str) -> str:
     return f"outputs/{stage}/{out}"
 
 
+def stage_program(stage: str, config: Config) -> str:
+    """Return the path of the program that runs a stage, relative to the project's root."""
+    return f"{config.pipeline.programs}/{config.pipeline.stages[stage].program or stage}.py"
+
+
 def _check(config: Config, project: Project) -> dict[str, Any]:
     program = f"{config.pipeline.programs}/check.py"
     configs = os.path.relpath(project.configs, project.root)
@@ -73,7 +79,7 @@ def _check(config: Config, project: Project) -> dict[str, Any]:
 
 
 def _stage(name: str, spec: StageSpec, config: Config, *, before: list[str]) -> dict[str, Any]:
-    program = f"{config.pipeline.programs}/{name}.py"
+    program = stage_program(name, config)
     needed = [stage_out(need, out) for need in spec.needs for out in config.pipeline.stages[need].outs]
     verdict = [stage_out(before[-1], "gate.json")] if before else []
     return {
@@ -98,6 +104,9 @@ def _gate(name: str, config: Config, *, before: list[str]) -> dict[str, Any]:
 
 
 def _data_files(spec: StageSpec, config: Config) -> list[str]:
-    """The data set's files, where it has any: DVC then knows it by content."""
-    root = config.data.get("root")
-    return [str(root)] if "data" in spec.params and root else []
+    """The files of the data set and of a pretrained model, where there are any: DVC then knows them by content.
+
+    What an installed package carries is elsewhere on every machine: its digest (`sha256`) stands for it.
+    """
+    roots = {key: getattr(config, key).get("root") for key in ("data", "model") if key in spec.params}
+    return [str(root) for root in roots.values() if root and not str(root).startswith(PACKAGE)]

@@ -126,6 +126,17 @@ class Stage:
             self.paused_work = self.control.paused_work()
             raise PausedError(self.control.pause)
 
+    def remaining(self) -> tuple[float | None, float | None]:
+        """Return the joules and grams that the budget leaves this stage; None where nothing limits them."""
+        if self.guard is None or self._watch is None:
+            return None, None
+        spent = self._watch.latest
+        return self.guard.remaining(spent.report.energy_j, spent.carbon_g)
+
+    def profile_place(self, folder: str) -> Path:
+        """Return the file of this stage's power profile in ``folder``, as the main root sees it."""
+        return self._project.state.parent / folder / f"{self.name}.json"
+
     def _spent(self) -> dict[str, float]:
         if self._watch is None:
             return {}
@@ -170,9 +181,9 @@ class Stage:
         """Return the digest of all that decides the result: parameters, inputs, and the code's version."""
         return digest(self._lineage)
 
-    def attach(self, *, meter: EnergyMeter, watch: Watch, control: PowerControl | None = None) -> None:
+    def attach(self, *, meter: EnergyMeter, watch: Watch) -> None:
         """Tie the stage to what watches over it."""
-        self.meter, self._watch, self.control = meter, watch, control
+        self.meter, self._watch = meter, watch
 
     def has_checkpoint(self) -> bool:
         """Say whether an earlier attempt left something to go on from."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from overwinter.carbon import open_source
 from overwinter.config import find_project
-from overwinter.pipeline.capping import WAITED, observer
+from overwinter.pipeline.capping import DEADLINE, WAITED, observer
 from overwinter.pipeline.invocation import configured
 from overwinter.pipeline.lifeline import hold_lifeline
 from overwinter.power.control_pausing import PausedWork, replace_process, wait_out
@@ -26,10 +26,12 @@ def main() -> int:
     path.unlink()
     _, _, *overrides = command  # the interpreter, the program, and what it was called with
     config = configured(find_project(), overrides)
-    observe = observer(work, open_source(config.carbon))
+    observe = observer(work, open_source(config.carbon), config.power)
     decision = wait_out(open_policy(config.power), observe, interval_s=config.power.interval_s)
     print(f"going on: {decision.reason}", flush=True)
     os.environ[WAITED] = "1"
+    if work.deadline_utc is not None:
+        os.environ[DEADLINE] = work.deadline_utc.isoformat()
     replace_process(command)
 
 

@@ -26,10 +26,11 @@ from typing import Any, Self, TypeVar
 from overwinter.errors import OverwinterError
 from overwinter.power.actuators.duty_cycle import DutyCycle
 from overwinter.power.actuators.values import DeniedError, DeviceLostError, LimitError, Limits
-from overwinter.power.control_observing import Job, Sources, WorkMeter, common_limit_w
+from overwinter.power.control_observing import Job, Sources, WorkMeter, common_limit_w, merged_points
 from overwinter.power.control_pausing import Pause, PausedWork
 from overwinter.power.guard import Guard
-from overwinter.power.interface import Decision, DeviceState, Observation, PowerPolicy
+from overwinter.power.interface import Decision, DeviceState, Observation, OperatingPoint, PowerPolicy
+from overwinter.power.profile_store import ProfileStore
 
 _SAMPLE_S = 1.0  # between two looks at whether a cap binds
 _FIRST_S = 2.0  # the work waits so long for the first decision, at most
@@ -77,6 +78,7 @@ class PowerControl:
         warn: takes one line for a person.
         name: of the policy, for the record.
         job: deadline and what a pause costs.
+        profiles: what is stored of this work, read when a device is taken, and kept when the policy has settled.
         interval_s: between two decisions.
         clocks: opens a guard over locked clocks, once a policy asks for a clock.
         on_denied: what to do without the right to set limits: returns another guard, or None to go on
@@ -94,6 +96,7 @@ class PowerControl:
         warn: Callable[[str], None],
         name: str = "",
         job: Job | None = None,
+        profiles: ProfileStore | None = None,
         interval_s: float = 10.0,
         clocks: Callable[[], Guard] | None = None,
         on_denied: Callable[[DeniedError], Guard | None] | None = None,
@@ -104,6 +107,8 @@ class PowerControl:
         self._policy, self._guard, self._sources = policy, guard, sources
         self._name = name or type(policy).__name__
         self._job, self._interval_s = job or Job(), interval_s
+        self._profiles, self._settled = profiles, False
+        self._stored: tuple[OperatingPoint, ...] = ()
         self._open_clocks, self._on_denied = clocks, on_denied
         self._clocks: Guard | None = None
         self._clock, self._now, self._warn = clock, now, warn
@@ -161,6 +166,8 @@ class PowerControl:
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join(_FIRST_S)  # a policy that hangs is not waited for
+        if self._settled:
+            self._keep_profile()
         for guard in (self._clocks, self._guard):
             if guard is not None:
                 guard.close()
@@ -182,12 +189,15 @@ class PowerControl:
 
     def paused_work(self) -> PausedWork:
         """Return what the process that waits needs to know, once `pause` is set; ask before `close`."""
+        energy_j, carbon_g = self._remaining()
         return PausedWork(
             devices=self._device_states(),
-            points=self._meter.points(),
+            points=self._points(),
             work_done=self._progress[0] if self._progress else None,
             work_total=self._progress[1] if self._progress else None,
             deadline_utc=self._job.deadline_utc,
+            remaining_energy_j=energy_j,
+            remaining_carbon_g=carbon_g,
             pause_w=self._job.pause_w,
             resume_s=self._job.resume_s,
         )
@@ -230,6 +240,9 @@ class PowerControl:
             self.pause = None
         self._set_limits(decision)
         self._set_clock(decision.clock_mhz)
+        if decision.settled and not self._settled:
+            self._settled = True
+            self._keep_profile()
         self._meter.decided(common_limit_w(state.current_w for state in self._device_states()))
 
     def _decision(self, observation: Observation) -> Decision:
@@ -248,11 +261,11 @@ class PowerControl:
     def _observe(self) -> Observation:
         now = self._now()
         power_w, speed_per_s = self._meter.since_decision()
-        energy_j, carbon_g = self._read("remaining budget", self._sources.remaining) or (None, None)
+        energy_j, carbon_g = self._remaining()
         return Observation(
             time_utc=now,
             devices=self._device_states(),
-            points=self._meter.points(),
+            points=self._points(),
             work_done=self._progress[0] if self._progress else None,
             work_total=self._progress[1] if self._progress else None,
             deadline_utc=self._job.deadline_utc,
@@ -268,10 +281,29 @@ class PowerControl:
             resume_s=self._job.resume_s,
         )
 
+    def _points(self) -> tuple[OperatingPoint, ...]:
+        return merged_points(self._stored, self._meter.points())
+
+    def _remaining(self) -> tuple[float | None, float | None]:
+        return self._read("remaining budget", self._sources.remaining) or (None, None)
+
+    def _keep_profile(self) -> None:
+        if self._profiles is None or not self._meter.points():
+            return
+        try:
+            self._profiles.keep(self._points())
+        except OverwinterError as error:
+            self._tell(f"the profile is not kept: {error}")
+
     # Devices.
 
     def _adopt(self, guard: Guard) -> None:
         guard.open()
+        try:
+            self._stored = self._profiles.of(guard.actuator) if self._profiles is not None else ()
+        except OverwinterError:
+            guard.close()
+            raise
         self._guard = guard
         self._ranges = {device: guard.actuator.limits(device) for device in guard.actuator.devices()}
         if guard.actuator.note:

@@ -133,6 +133,13 @@ def common_limit_w(limits_w: Iterable[float]) -> float | None:
     return rounded.pop() if len(rounded) == 1 else None
 
 
+def merged_points(stored: Iterable[OperatingPoint], measured: Sequence[OperatingPoint]) -> tuple[OperatingPoint, ...]:
+    """Return what a profile tells and what this run has measured, in rising order of the limit; the latter counts."""
+    fresh = {round(point.limit_w, 1) for point in measured}
+    kept = [point for point in stored if round(point.limit_w, 1) not in fresh]
+    return tuple(sorted([*kept, *measured], key=lambda point: point.limit_w))
+
+
 def forecast_series(points: Sequence[Point], time_utc: datetime) -> Series | None:
     """Return points in time as a series of even steps that begins with the one that contains ``time_utc``.
 

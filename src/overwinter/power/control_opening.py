@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from overwinter.energy import EnergyMeter
     from overwinter.power.control_observing import Job
     from overwinter.power.interface import PowerPolicy, Series
+    from overwinter.power.profile_store import ProfileStore
 
 _ABOVE_IDLE = 1.05  # no pause brings a device below its idle power
 
@@ -44,6 +45,7 @@ def open_control(
     sources: Sources,
     warn: Callable[[str], None],
     job: Job | None = None,
+    profiles: ProfileStore | None = None,
 ) -> PowerControl:
     """Prepare a control loop; use it in a `with` block.
 
@@ -55,6 +57,7 @@ def open_control(
         sources: where readings come from; what they meter is what a duty cycle can hold.
         warn: takes one line for a person.
         job: deadline, and what a pause costs.
+        profiles: what is stored of this work.
 
     Raises:
         ConfigError: an unknown actuator; with `on_denied: fail`, none that works.
@@ -69,6 +72,7 @@ def open_control(
         warn=warn,
         name=power.policy,
         job=job,
+        profiles=profiles,
         interval_s=power.interval_s,
         clocks=opening.clocks if leads else None,
         on_denied=opening.denied,

@@ -70,6 +70,8 @@ class PausedWork:
     deadline_utc: datetime | None
     pause_w: float
     resume_s: float
+    remaining_energy_j: float | None = None
+    remaining_carbon_g: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -88,6 +90,8 @@ class PausedWork:
             deadline_utc=datetime.fromisoformat(deadline) if deadline else None,
             pause_w=content["pause_w"],
             resume_s=content["resume_s"],
+            remaining_energy_j=content["remaining_energy_j"],
+            remaining_carbon_g=content["remaining_carbon_g"],
         )
 
     def observe(self, time_utc: datetime, **known: Any) -> Observation:

@@ -1,13 +1,17 @@
-"""A command run once under each of several limits: what it takes and how long, and which limit costs least."""
+"""A command run under several limits, once each: what it takes and how long, and which limit costs least.
+
+Which limits are worth a run is what `energy_optimal` says (`policies.probing`), unless all are asked for.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 from overwinter.power.guard import Guard
+from overwinter.power.interface import OperatingPoint
 
 _STEP_W = 1.0
 
@@ -28,6 +32,23 @@ class ProfilePoint:
     duration_s: float
     slowdown: float
 
+    @classmethod
+    def stored(cls, point: OperatingPoint, full_speed_per_s: float) -> Self:
+        """Return what `operating` was made from."""
+        duration_s = 1 / point.speed_per_s
+        return cls(
+            limit_w=point.limit_w,
+            energy_j=point.power_w * duration_s,
+            duration_s=duration_s,
+            slowdown=full_speed_per_s * duration_s - 1,
+        )
+
+    def operating(self) -> OperatingPoint:
+        """Return power, and runs per second."""
+        return OperatingPoint(
+            limit_w=self.limit_w, power_w=self.energy_j / self.duration_s, speed_per_s=1 / self.duration_s
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values, with the mean power."""
         return {**asdict(self), "power_w": self.energy_j / self.duration_s}
@@ -38,24 +59,26 @@ def profile(
     work: Callable[[], None],
     energy_j: Callable[[], Mapping[str, float]],
     *,
-    count: int,
+    limits_w: Sequence[float],
+    max_slowdown: float | None,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[ProfilePoint]:
-    """Run the work under ``count`` limits, from the highest that an operator allows to the lowest.
+    """Run the work under the limits that are worth it, the highest first.
 
     Args:
         guard: over the devices, open.
         work: what to run; raises if it fails, which ends the profile with every limit put back.
         energy_j: joules that each device has drawn since some fixed moment.
-        count: of limits, evenly spread.
+        limits_w: what may be tried; see `spread`.
+        max_slowdown: how much longer the work may take than without a cap; None: every limit is tried.
         clock: monotonic seconds.
 
     Returns:
-        a point per limit, in falling order of the limit.
+        a point per limit that was tried, in falling order of the limit.
     """
     devices = guard.actuator.devices()
     points: list[ProfilePoint] = []
-    for limit_w in spread(guard, count):
+    while (limit_w := _next(limits_w, points, max_slowdown, len(devices))) is not None:
         for device in devices:
             guard.apply(device, limit_w)
         before_j, began_s = energy_j(), clock()
@@ -65,7 +88,18 @@ def profile(
         full_s = points[0].duration_s if points else duration_s
         slowdown = duration_s / full_s - 1
         points.append(ProfilePoint(limit_w=limit_w, energy_j=drawn_j, duration_s=duration_s, slowdown=slowdown))
-    return points
+    return sorted(points, key=lambda point: -point.limit_w)
+
+
+def _next(
+    limits_w: Sequence[float], points: Sequence[ProfilePoint], max_slowdown: float | None, devices: int
+) -> float | None:
+    tried = {point.limit_w for point in points}
+    if max_slowdown is None or any(point.energy_j <= 0 for point in points):  # nothing was metered: no search
+        return next((limit_w for limit_w in limits_w if limit_w not in tried), None)
+    from overwinter.power.policies.probing import search
+
+    return search(limits_w, [point.operating() for point in points], max_slowdown, devices).next_w
 
 
 def spread(guard: Guard, count: int) -> list[float]:

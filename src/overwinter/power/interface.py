@@ -116,6 +116,7 @@ class Decision:
         clock_mhz: locked clock of every GPU; None unlocks.
         pause: stop the work, and release the device, until a later decision says otherwise.
         review_s: ask again after so many seconds at the latest; None: when the loop's own period is over.
+        settled: a search is over: what is known of the work by now is worth keeping in a profile.
         reason: one line for the person and the record.
     """
 
@@ -123,6 +124,7 @@ class Decision:
     clock_mhz: int | None = None
     pause: bool = False
     review_s: float | None = None
+    settled: bool = False
     reason: str = ""
 
 

@@ -15,7 +15,7 @@ from overwinter.files import read_json, write_json
 from overwinter.power.interface import OperatingPoint
 
 _SCHEMA = 1
-_REMEDY = "Delete it, or name another one in power.profile; it is measured again."
+_REMEDY = "Delete it, or name another place in power.profile; it is measured again."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,12 +23,12 @@ class ProfileKey:
     """What a profile holds for.
 
     Attributes:
-        gpu_model: as the driver names it; several equal devices are one model.
-        driver: its version.
+        device_model: as the driver names it, with how many there are; the CPU's name where that is limited.
+        driver: what sets the limit, and its version: a GPU's driver, or the kernel.
         workload: digest of what makes the work what it is; see `workload_digest`.
     """
 
-    gpu_model: str
+    device_model: str
     driver: str
     workload: str
 

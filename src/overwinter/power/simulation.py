@@ -1,4 +1,4 @@
-"""Jobs replayed over a carbon trace: a policy against no cap, the best single limit, and perfect knowledge.
+"""Jobs replayed over a trace of carbon or prices: a policy, no cap, the best single limit, and perfect knowledge.
 
 A job is so many hours of full-speed work (the speed under the highest limit). It starts at a whole hour, at least
 five weeks after the trace begins, and has to be done within slack times those hours. A pause before its end draws
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -39,11 +39,17 @@ class Job:
         hours: of work at full speed.
         slack: time to the deadline, in ``hours``.
         pause_w: power drawn in a pause before the end.
+        priced: the trace tells what a kilowatt-hour costs, not what it weighs.
+        budget_j: joules that the job may take; None: any.
+        budget_cost: grams, or money, that it may take; None: any.
     """
 
     hours: float
     slack: float
     pause_w: float = 0.0
+    priced: bool = False
+    budget_j: float | None = None
+    budget_cost: float | None = None
 
     @property
     def time_s(self) -> float:
@@ -56,16 +62,18 @@ class Outcome:
     """What one job took.
 
     Attributes:
-        carbon_g: grams.
+        cost: grams, or money where the trace tells prices.
         energy_j: joules.
         hours: from its start to its end.
         missed: whether it ended after its deadline.
+        over_budget: whether it took more than it may.
     """
 
-    carbon_g: float
+    cost: float
     energy_j: float
     hours: float
     missed: bool
+    over_budget: bool
 
 
 class ForecastMemory:
@@ -75,9 +83,13 @@ class ForecastMemory:
         trace: intensity by the hour.
         others: of other regions; only what is past counts.
         now_known: whether the running hour's value is known.
+        published: hours ahead that are known too, such as tomorrow's prices.
     """
 
-    def __init__(self, trace: Hours, others: Sequence[Hours] = (), *, now_known: bool = True) -> None:
+    def __init__(
+        self, trace: Hours, others: Sequence[Hours] = (), *, now_known: bool = True, published: int = 0
+    ) -> None:
+        self._trace, self._published = trace, published
         self._forecaster = Forecaster(trace, others, now_known=now_known)
         self._known: dict[int, Floats] = {}
 
@@ -85,8 +97,16 @@ class ForecastMemory:
         """Return the forecast of ``hour`` and the hours after it; (steps,)."""
         known = self._known.get(hour)
         if known is None or len(known) < steps:
-            known = self._known[hour] = self._forecaster.at(hour, steps)
+            known = self._known[hour] = self._made(hour, steps)
         return known[:steps]
+
+    def _made(self, hour: int, steps: int) -> Floats:
+        place = hour - self._trace.first
+        told = self._trace.values[place : place + 1 + self._published][:steps] if self._published else np.zeros(0)
+        if not len(told):
+            return self._forecaster.at(hour, steps)
+        latest = hour + len(told) - 1
+        return np.concatenate([told[:-1], self._forecaster.at(latest, steps - len(told) + 1)])
 
 
 def draw_starts(trace: Hours, job: Job, count: int, seed: int) -> list[int]:
@@ -111,11 +131,11 @@ def replay(
     policy: PowerPolicy, device: DeviceTable, job: Job, trace: Hours, start: int, forecasts: ForecastMemory
 ) -> Outcome:
     """Run one job under ``policy`` from hour ``start`` of the trace."""
-    left_s, now_s, carbon_g, energy_j = job.hours * HOUR_S, 0.0, 0.0, 0.0
+    left_s, now_s, cost, energy_j = job.hours * HOUR_S, 0.0, 0.0, 0.0
     while left_s > _DONE * job.hours * HOUR_S:
         if now_s > _LONGEST * job.time_s + _PAST_HOURS * HOUR_S:
             raise ConfigError(f"The policy has not finished the job after {now_s / HOUR_S:.0f} h: it pauses too much.")
-        seen = _observed(device, job, trace, start, now_s, left_s, forecasts)
+        seen = _with_budget(_observed(device, job, trace, start, now_s, left_s, forecasts), job, energy_j, cost)
         decision = policy.decide(seen)
         point = _operating(device, decision, job.pause_w)
         until_s = (math.floor(now_s / HOUR_S + _DONE) + 1) * HOUR_S - now_s
@@ -124,9 +144,9 @@ def replay(
         if full_speed > 0:
             duration_s = min(duration_s, left_s / full_speed)
         drawn_j = point.power_w * duration_s
-        carbon_g += drawn_j / _J_PER_KWH * _intensity(trace, start, now_s)
+        cost += drawn_j / _J_PER_KWH * _intensity(trace, start, now_s)
         energy_j, left_s, now_s = energy_j + drawn_j, left_s - full_speed * duration_s, now_s + duration_s
-    return _outcome(carbon_g, energy_j, now_s, job)
+    return _outcome(cost, energy_j, now_s, job)
 
 
 def run_under(limit_w: float, device: DeviceTable, job: Job, trace: Hours, start: int) -> Outcome:
@@ -156,9 +176,23 @@ def best_under(device: DeviceTable, job: Job, trace: Hours, start: int) -> Outco
     return _outcome(best.cost / _J_PER_KWH, energy_j, float(durations_s[:end].sum() + ending_s), job)
 
 
-def _outcome(carbon_g: float, energy_j: float, time_s: float, job: Job) -> Outcome:
-    missed = bool(time_s > job.time_s + _LATE_S)
-    return Outcome(carbon_g=float(carbon_g), energy_j=float(energy_j), hours=float(time_s / HOUR_S), missed=missed)
+def _outcome(cost: float, energy_j: float, time_s: float, job: Job) -> Outcome:
+    budgets = ((energy_j, job.budget_j), (cost, job.budget_cost))
+    return Outcome(
+        cost=float(cost),
+        energy_j=float(energy_j),
+        hours=float(time_s / HOUR_S),
+        missed=bool(time_s > job.time_s + _LATE_S),
+        over_budget=any(budget is not None and spent > budget * (1 + _DONE) for spent, budget in budgets),
+    )
+
+
+def _with_budget(seen: Observation, job: Job, energy_j: float, cost: float) -> Observation:
+    return replace(
+        seen,
+        remaining_energy_j=None if job.budget_j is None else job.budget_j - energy_j,
+        remaining_carbon_g=None if job.budget_cost is None else job.budget_cost - cost,
+    )
 
 
 def _observed(
@@ -174,6 +208,10 @@ def _observed(
     began = datetime.fromtimestamp(start * HOUR_S, tz=UTC)
     steps = max(1, math.ceil(job.time_s / HOUR_S - _DONE) - (hour - start))
     forecast = forecasts.at(min(hour, trace.first + len(trace.values)), steps)
+    now = _intensity(trace, start, now_s)
+    ahead = Series(
+        start_utc=datetime.fromtimestamp(hour * HOUR_S, tz=UTC), step_s=HOUR_S, values=tuple(forecast.tolist())
+    )
     return Observation(
         time_utc=began + timedelta(seconds=now_s),
         devices=(device.state,),
@@ -181,10 +219,10 @@ def _observed(
         work_done=job.hours - left_s / HOUR_S,
         work_total=job.hours,
         deadline_utc=began + timedelta(seconds=job.time_s),
-        intensity_g_per_kwh=_intensity(trace, start, now_s),
-        intensity_forecast=Series(
-            start_utc=datetime.fromtimestamp(hour * HOUR_S, tz=UTC), step_s=HOUR_S, values=tuple(forecast.tolist())
-        ),
+        intensity_g_per_kwh=None if job.priced else now,
+        intensity_forecast=None if job.priced else ahead,
+        price_per_kwh=now if job.priced else None,
+        price_forecast=ahead if job.priced else None,
         pause_w=job.pause_w,
     )
 

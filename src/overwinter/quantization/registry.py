@@ -2,43 +2,42 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from overwinter.config.groups import CalibratedQuantizeConfig
-from overwinter.errors import ConfigError, nearest
+from overwinter.errors import ConfigError
 from overwinter.models import load_description, load_model
+from overwinter.plugins import Registry
 from overwinter.quantization.checking import check_request
 from overwinter.quantization.interface import QuantizationReport, Quantizer, Request
 from overwinter.serving import Array
 
-GROUP = "overwinter.quantizers"
-_BUILT_IN = {
-    "int8_dynamic": ("overwinter.quantization.int8_dynamic", "Int8Dynamic"),
-    "int8_static": ("overwinter.quantization.int8_static", "Int8Static"),
-}
+QUANTIZERS: Registry[Any] = Registry(
+    group="overwinter.quantizers",
+    key="quantize.methods",
+    built_in={
+        "int4_gptq": "overwinter.quantization.integer_forms:Int4Gptq",
+        "int4_hqq": "overwinter.quantization.integer_forms:Int4Hqq",
+        "int4_nearest": "overwinter.quantization.integer_forms:Int4Nearest",
+        "int8_dynamic": "overwinter.quantization.int8_dynamic:Int8Dynamic",
+        "int8_smooth": "overwinter.quantization.integer_forms:Int8Smooth",
+        "int8_static": "overwinter.quantization.int8_static:Int8Static",
+        "int8_weight_only": "overwinter.quantization.integer_forms:Int8WeightOnly",
+        "qat": "overwinter.quantization.integer_forms:TrainedGrids",
+    },
+)
 
 
 def check_methods(methods: Sequence[str]) -> None:
-    """Check that every method is known, before any work is done.
+    """Check that every method is known and can be imported, before any work is done.
 
     Raises:
-        ConfigError: one is not.
+        ConfigError: nobody offers one.
     """
-    unknown = [method for method in methods if method not in _BUILT_IN]
-    if not unknown:
-        return
-    from importlib.metadata import entry_points
-
-    known = sorted({*_BUILT_IN, *(point.name for point in entry_points(group=GROUP))})
-    for method in unknown:
-        if method not in known:
-            raise ConfigError(
-                f"quantize.methods names {method!r}, which is unknown. Known: "
-                f"{', '.join(known)}.{nearest(method, known)}"
-            )
+    for method in methods:
+        QUANTIZERS.find(method)
 
 
 def quantize(
@@ -54,7 +53,7 @@ def quantize(
     """Make one quantized form of a saved float model.
 
     Args:
-        method: `int8_static`, `int8_dynamic`, or an entry point's name.
+        method: one of the built-in names, or an entry point's.
         model_folder: a saved float model.
         out: the form's folder; made if need be.
         calibration: model inputs (n, ...), float32, from the training split.
@@ -67,7 +66,7 @@ def quantize(
             layer, or a method that serves none of the model's layers.
         OverwinterError: NaN or infinity in a weight or an activation.
     """
-    check_methods([method])
+    quantizer: Quantizer = QUANTIZERS.find(method)()
     description = load_description(model_folder)
     if description["quantization"] is not None:
         raise ConfigError(f"{model_folder} is quantized already ({description['form']}). Quantize the float model.")
@@ -82,14 +81,4 @@ def quantize(
     )
     check_request(request)
     out.mkdir(parents=True, exist_ok=True)
-    return _find(method).quantize(request)
-
-
-def _find(method: str) -> Quantizer:
-    if method in _BUILT_IN:
-        module, attribute = _BUILT_IN[method]
-        return cast(Quantizer, getattr(importlib.import_module(module), attribute)())
-    from importlib.metadata import entry_points
-
-    (point,) = entry_points(group=GROUP, name=method)
-    return cast(Quantizer, point.load()())
+    return quantizer.quantize(request)

@@ -2,12 +2,14 @@
 
 - `build` turns a saved model (`overwinter.models`) into the files that a runtime runs, and checks that the
   answers are still torch's; `open_session` loads them and gives a `Session`, whose ``run`` answers.
-- `refusal` says why a runtime cannot run a form: `torch` runs modules, also those that torchao quantized;
-  `onnxruntime` runs ONNX forms, and float modules after exporting them.
+- `refusal` says why a runtime cannot run a form: `torch` and `torch-compile` (which needs a C++ compiler) run
+  modules, also those that torchao quantized;
+  `onnxruntime` and `openvino` (an extra) run ONNX forms, and modules after exporting them: float ones, and those
+  with the integer layers of `overwinter.models`.
 - `export_onnx`, `tidy`, `layer_of` and the torchao storage are shared with `overwinter.quantization`, which
   makes the forms that these runtimes run.
 
-Opening an `onnxruntime` session imports no torch.
+Opening an `onnxruntime` or `openvino` session imports no torch.
 """
 
 from __future__ import annotations

@@ -30,12 +30,13 @@ def example_inputs(input_shape: Sequence[int], batch: int = _EXAMPLES) -> Array:
     return torch.randn(batch, *input_shape, generator=generator).numpy()
 
 
-def export_onnx(model: nn.Module, input_shape: Sequence[int]) -> onnx.ModelProto:
-    """Export a float module in evaluation mode.
+def export_onnx(model: nn.Module, input_shape: Sequence[int], *, integers: bool = False) -> onnx.ModelProto:
+    """Export a module in evaluation mode.
 
     Args:
         model: takes (batch, ...), returns (batch, classes).
         input_shape: of one sample, without the batch.
+        integers: whether it holds the stand-ins of integer layers (`onnx_integer`), whose codes must stay codes.
 
     Raises:
         ConfigError: the module uses what ONNX has no operator for.
@@ -46,6 +47,8 @@ def export_onnx(model: nn.Module, input_shape: Sequence[int]) -> onnx.ModelProto
         # The exporter's own deprecation, in torch from 2.9 on.
         warnings.filterwarnings("ignore", "You are using the legacy TorchScript", DeprecationWarning)
         warnings.filterwarnings("ignore", "The feature will be removed", DeprecationWarning)
+        # Padding other than by zeros; nothing is lost.
+        warnings.filterwarnings("ignore", "Constant folding - Only steps=1", UserWarning)
         # A branch on a tensor may be frozen by tracing: the answers are compared afterwards, at another batch
         # size.
         warnings.simplefilter("ignore", TracerWarning)
@@ -59,6 +62,7 @@ def export_onnx(model: nn.Module, input_shape: Sequence[int]) -> onnx.ModelProto
                 input_names=[INPUT],
                 output_names=[OUTPUT],
                 dynamic_axes={INPUT: {0: "batch"}, OUTPUT: {0: "batch"}},
+                do_constant_folding=not integers,
             )
         except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0]

@@ -1,4 +1,4 @@
-"""The runtime `onnxruntime`: a float model is exported, a quantized ONNX form is taken as it is.
+"""The runtime `onnxruntime`: a module, float or with integer layers, is exported; an ONNX form is taken as it is.
 
 Opening a session needs no torch.
 """
@@ -8,15 +8,20 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from overwinter import files
 from overwinter.errors import OverwinterError
 from overwinter.models import load_description
 from overwinter.serving import OnnxSession, Session, largest_difference
 
+if TYPE_CHECKING:
+    from torch import nn
+
 MODEL = "model.onnx"
 TOLERANCE = 1e-4  # of an answer against torch's, relative to the largest logit; float32 kernels differ by about 1e-6
+# Of integer layers: roundings that fall on the other side of a step of 1/255, in layer after layer.
+INTEGER_TOLERANCE = 0.05
 
 
 class OnnxRuntime:
@@ -25,38 +30,83 @@ class OnnxRuntime:
     name = "onnxruntime"
 
     def refusal(self, description: Mapping[str, Any]) -> str | None:
-        """Return why ONNX Runtime cannot run this form: it takes ONNX files and float torch models."""
+        """Return why ONNX Runtime cannot run this form: it takes ONNX files and torch models, not torchao's."""
         if MODEL in description["files"] or description["quantization"] is None:
             return None
+        if "layers" in description["quantization"]:
+            return _refused_layers(description["quantization"]["layers"])
         return "its weights are quantized in torchao's format, which ONNX Runtime has no kernels for"
 
     def build(self, model_folder: Path, out: Path, *, trusted: Sequence[str]) -> None:
         """Write ``model.onnx``; the answers of an exported one are checked against torch's."""
-        description = load_description(model_folder)
-        if MODEL in description["files"]:
-            shutil.copyfile(model_folder / MODEL, out / MODEL)
-        else:
-            _export(model_folder, description["input_shape"], out, trusted)
+        write_onnx(model_folder, out, trusted=trusted, own_kernels=True)
 
     def open(self, folder: Path, *, threads: int, trusted: Sequence[str]) -> Session:  # noqa: ARG002
         """Load ``model.onnx``."""
         return OnnxSession(folder / MODEL, threads=threads)
 
 
-def _export(model_folder: Path, input_shape: Sequence[int], out: Path, trusted: Sequence[str]) -> None:
+def _refused_layers(layers: Mapping[str, Mapping[str, Any]]) -> str | None:
+    for name, entry in layers.items():
+        bits = entry["activation_bits"]
+        if entry["activations"] is not None and bits != 8:
+            return f"the layer {name} has activations of {bits} bits, and ONNX Runtime's kernels compute in 8"
+    return None
+
+
+def write_onnx(model_folder: Path, out: Path, *, trusted: Sequence[str], own_kernels: bool) -> None:
+    """Write ``model.onnx`` of a saved model into ``out``, and check ONNX Runtime's answers against torch's.
+
+    Args:
+        model_folder: a form that `OnnxRuntime.refusal` lets pass.
+        out: existing folder.
+        trusted: as in `build`.
+        own_kernels: whether for ONNX Runtime's own kernels, which take one range for a flat batch (where that is
+            close enough) and fuse no QDQ of these Linear layers; else for OpenVINO's, where it is the other way.
+
+    Raises:
+        OverwinterError: the answers differ too much.
+    """
+    description = load_description(model_folder)
+    if MODEL in description["files"]:
+        shutil.copyfile(model_folder / MODEL, out / MODEL)
+        return
+    from overwinter.models import load_model
+
+    model, input_shape = load_model(model_folder, trusted=trusted), description["input_shape"]
+    if description["quantization"] is None:
+        _refuse_difference(_written(model, model, input_shape, out), TOLERANCE)
+        return
+    difference = _export_integers(model, input_shape, out, batch_ranges=own_kernels, own=own_kernels)
+    if difference > INTEGER_TOLERANCE and own_kernels:
+        difference = _export_integers(model, input_shape, out, batch_ranges=False, own=True)
+    _refuse_difference(difference, INTEGER_TOLERANCE)
+
+
+def _export_integers(
+    model: nn.Module, input_shape: Sequence[int], out: Path, *, batch_ranges: bool, own: bool
+) -> float:
+    from overwinter.runtime.onnx_integer import with_stand_ins
+
+    return _written(with_stand_ins(model, batch_ranges=batch_ranges, products=not own), model, input_shape, out)
+
+
+def _written(exported: nn.Module, model: nn.Module, input_shape: Sequence[int], out: Path) -> float:
+    """Write ``exported``, and return how far its answers are from those of ``model``."""
     import torch
 
-    from overwinter.models import load_model
     from overwinter.runtime.onnx_export import example_inputs, export_onnx
 
-    model = load_model(model_folder, trusted=trusted)
-    files.write_bytes(out / MODEL, export_onnx(model, input_shape).SerializeToString(deterministic=True))
+    graph = export_onnx(exported, input_shape, integers=exported is not model)
+    files.write_bytes(out / MODEL, graph.SerializeToString(deterministic=True))
     session = OnnxSession(out / MODEL, threads=1)
+    differences = []
     for batch in (1, 5):  # neither is the batch that was traced
         inputs = example_inputs(input_shape, batch)
         with torch.inference_mode():
             expected = model(torch.from_numpy(inputs)).numpy()
-        _refuse_difference(largest_difference(_answer(session, inputs), expected))
+        differences.append(largest_difference(_answer(session, inputs), expected))
+    return max(differences)
 
 
 def _answer(session: Session, inputs: Any) -> Any:
@@ -70,11 +120,11 @@ def _answer(session: Session, inputs: Any) -> Any:
         ) from None
 
 
-def _refuse_difference(difference: float) -> None:
-    if difference > TOLERANCE:
+def _refuse_difference(difference: float, tolerance: float) -> None:
+    if difference > tolerance:
         raise OverwinterError(
             f"ONNX Runtime's answers differ from torch's by {difference:.2g} of the largest logit; "
-            f"allowed are {TOLERANCE:g}.\nDoes forward() branch on its input's values? Tracing freezes such "
+            f"allowed are {tolerance:g}.\nDoes forward() branch on its input's values? Tracing freezes such "
             "branches: "
             "change it, or take onnxruntime out of evaluate.runtimes."
         )

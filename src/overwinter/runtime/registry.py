@@ -16,7 +16,9 @@ GROUP = "overwinter.runtimes"
 # Found without scanning the metadata of every installed package: a wake has no time for that.
 _BUILT_IN = {
     "onnxruntime": ("overwinter.runtime.onnx_runtime", "OnnxRuntime"),
+    "openvino": ("overwinter.runtime.openvino_runtime", "OpenVinoRuntime"),
     "torch": ("overwinter.runtime.torch_runtime", "TorchRuntime"),
+    "torch-compile": ("overwinter.runtime.torch_compile", "TorchCompileRuntime"),
 }
 
 
@@ -48,7 +50,7 @@ def build(model_folder: Path, runtime: str, out: Path, *, trusted: Sequence[str]
 
     Args:
         model_folder: a saved model, of any form.
-        runtime: `torch`, `onnxruntime`, or an entry point's name.
+        runtime: `torch`, `torch-compile`, `onnxruntime`, `openvino`, or an entry point's name.
         out: folder for the runtime's files; made if need be.
         trusted: prefixes that the model's ``_target_`` may have beside ``overwinter.`` and ``torch.``.
 

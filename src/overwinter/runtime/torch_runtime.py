@@ -52,8 +52,9 @@ class TorchSession:
 
 
 def load_torch_form(folder: Path, *, trusted: Sequence[str]) -> nn.Module:
-    """Rebuild a saved torch model, quantized by torchao or not, on the CPU and in evaluation mode."""
-    if load_description(folder)["quantization"] is None:
+    """Rebuild a saved torch model, also one with integer layers or torchao's, on the CPU and in evaluation mode."""
+    quantization = load_description(folder)["quantization"]
+    if quantization is None or "layers" in quantization:
         return load_model(folder, trusted=trusted)
     from overwinter.runtime.torchao_storage import load_torchao
 

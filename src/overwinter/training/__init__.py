@@ -5,6 +5,7 @@
   CPU with the same number of threads, ends with the very bits of an undisturbed one.
 - `CrossEntropy` and `DistillationLoss` are losses; a `Loss` is anything with their signature.
 - `StepHook` lets a mask, a fake-quantizer or a growing sparsity take part in every step.
+- `make_aware` is quantization-aware training (see `qat`): fake-quantizers in the model, their grids afterwards.
 - `evaluate` gives loss and accuracy on a split; `pick_device` reads the setting `device`.
 """
 
@@ -14,10 +15,12 @@ from overwinter.training.device import pick_device
 from overwinter.training.evaluation import Score, evaluate
 from overwinter.training.loop import fit
 from overwinter.training.losses import CrossEntropy, DistillationLoss, Loss
+from overwinter.training.qat import Awareness, make_aware
 from overwinter.training.result import EpochRecord, FitResult
 from overwinter.training.schedule import learning_rate_at
 
 __all__ = [
+    "Awareness",
     "Checkpoints",
     "CrossEntropy",
     "DistillationLoss",
@@ -29,5 +32,6 @@ __all__ = [
     "evaluate",
     "fit",
     "learning_rate_at",
+    "make_aware",
     "pick_device",
 ]

@@ -118,13 +118,13 @@ def test_keys_are_made_kept_private_and_read_back(tmp_path):
     private, public = tmp_path / "sign.pem", tmp_path / "sign.pub"
     create_signing_key(private, public)
     assert stat.S_IMODE(private.stat().st_mode) == 0o600
-    envelope = sign_payload(b"x", KIND, load_signing_key(private))
+    envelope = sign_payload(b"x", KIND, load_signing_key(f"file:{private}"))
     assert verified_payload(envelope, KIND, [load_trusted_key(public)]) == b"x"
     with pytest.raises(ConfigError, match="exists already"):
         create_signing_key(private, public)
     private.chmod(0o644)
     with pytest.raises(ConfigError, match="chmod 600"):
-        load_signing_key(private)
+        load_signing_key(f"file:{private}")
 
 
 def test_what_is_no_key_is_refused(tmp_path):
@@ -132,8 +132,9 @@ def test_what_is_no_key_is_refused(tmp_path):
         path = tmp_path / "key.pem"
         path.write_bytes(content)
         path.chmod(0o600)
-        for load in (load_signing_key, load_trusted_key):
-            with pytest.raises(ConfigError, match="holds no Ed25519"):
-                load(path)
+        with pytest.raises(ConfigError, match="is no Ed25519 private key"):
+            load_signing_key(f"file:{path}")
+        with pytest.raises(ConfigError, match="holds no Ed25519"):
+            load_trusted_key(path)
     with pytest.raises(ConfigError, match="cannot be read"):
         load_trusted_key(tmp_path / "none")

@@ -13,11 +13,13 @@ from overwinter.config.checks.evaluation import check_evaluate, check_hibernate
 from overwinter.config.checks.pipeline import check_pipeline
 from overwinter.config.checks.power import check_power
 from overwinter.config.checks.quantize import check_quantize
+from overwinter.config.checks.serve import check_serve
 from overwinter.config.checks.sparsify import check_sparsify
 from overwinter.config.checks.training import check_train
 from overwinter.config.groups import Config
+from overwinter.config.groups.serve import ServiceConfig
 
-__all__ = ["check_config"]
+__all__ = ["check_config", "check_service"]
 
 
 def check_config(config: Config) -> None:
@@ -38,3 +40,12 @@ def check_config(config: Config) -> None:
     check_live_carbon(config.carbon)
     check_budget(config)
     check_power(config)
+
+
+def check_service(service: ServiceConfig) -> None:
+    """Check what `overwinter serve` and `overwinter deploy` compose.
+
+    Raises:
+        ConfigError: the first value that cannot be used, with its key, and what is allowed.
+    """
+    check_serve(service.serve)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from overwinter.config.checks.text import TEXT_TARGETS, check_text
 from overwinter.config.groups import Config
 from overwinter.errors import ConfigError
 
@@ -38,6 +39,8 @@ def check_data_files(config_data: Mapping[str, Any]) -> None:
         folder = fashion_folder(root)
         for name in _FASHION_FILES:
             fashion_file(folder, name)
+    elif target in TEXT_TARGETS:
+        check_text(config_data)
     elif root is not None and not Path(root).exists():
         raise ConfigError(f"data.root={root!r} does not exist. Name the file or folder of your data.")
 

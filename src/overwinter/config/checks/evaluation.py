@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
-from overwinter.config.groups import Config
+from overwinter.config.groups import Config, EvaluateConfig, LanguageEvaluateConfig
 from overwinter.errors import ConfigError
+
+_SOURCE = re.compile(r"(file|env|command):.+")
+_PUBLISH = re.compile(r".+#[a-z0-9][a-z0-9._-]{0,63}(@[a-z][a-z0-9._-]{0,63})?")
 
 
 def check_evaluate(config: Config) -> None:
@@ -16,6 +20,19 @@ def check_evaluate(config: Config) -> None:
         ConfigError: a value is out of range, or nothing is named where something must be.
     """
     evaluate = config.evaluate
+    if isinstance(evaluate, LanguageEvaluateConfig):
+        _check_language(evaluate)
+    else:
+        _check_forms(evaluate)
+    _check_least("evaluate.repeats", evaluate.repeats, 3)
+    _check_least("evaluate.threads", evaluate.threads, 1)
+    if not 0 < evaluate.sample_duration_s <= 60:
+        raise ConfigError(f"evaluate.sample_duration_s={evaluate.sample_duration_s} must be above 0 and at most 60.")
+    if not 0.5 <= evaluate.confidence < 1:
+        raise ConfigError(f"evaluate.confidence={evaluate.confidence} must be at least 0.5 and below 1.")
+
+
+def _check_forms(evaluate: EvaluateConfig) -> None:
     _check_named("evaluate.runtimes", evaluate.runtimes)
     _check_named("evaluate.batch_sizes", evaluate.batch_sizes)
     for size in evaluate.batch_sizes:
@@ -29,12 +46,16 @@ def check_evaluate(config: Config) -> None:
         raise ConfigError(
             f"evaluate.max_quality_loss={evaluate.max_quality_loss} must be at least 0 and below 1; 0.01 is one point."
         )
-    _check_least("evaluate.repeats", evaluate.repeats, 3)
-    _check_least("evaluate.threads", evaluate.threads, 1)
-    if not 0 < evaluate.sample_duration_s <= 60:
-        raise ConfigError(f"evaluate.sample_duration_s={evaluate.sample_duration_s} must be above 0 and at most 60.")
-    if not 0.5 <= evaluate.confidence < 1:
-        raise ConfigError(f"evaluate.confidence={evaluate.confidence} must be at least 0.5 and below 1.")
+
+
+def _check_language(evaluate: LanguageEvaluateConfig) -> None:
+    if not 0 <= evaluate.max_perplexity_increase < 10:
+        raise ConfigError(
+            f"evaluate.max_perplexity_increase={evaluate.max_perplexity_increase} must be at least 0 and below 10; "
+            "0.02 is 2 % above the dense model's."
+        )
+    _check_least("evaluate.prompt_tokens", evaluate.prompt_tokens, 1)
+    _check_least("evaluate.answer_tokens", evaluate.answer_tokens, 1)
 
 
 def check_hibernate(config: Config) -> None:
@@ -44,6 +65,18 @@ def check_hibernate(config: Config) -> None:
         ConfigError: a value is out of range.
     """
     hibernate = config.hibernate
+    for key, sources in (
+        ("sign_key", [hibernate.sign_key] if hibernate.sign_key is not None else []),
+        ("encryption_keys", hibernate.encryption_keys),
+    ):
+        if not all(_SOURCE.fullmatch(source) for source in sources):
+            raise ConfigError(
+                f"hibernate.{key} must be file:PATH, env:NAME or command:WORDS. Don't write the key itself."
+            )
+    if hibernate.publish is not None and not _PUBLISH.fullmatch(hibernate.publish):
+        raise ConfigError(
+            f"hibernate.publish={hibernate.publish!r} must be STORE#NAME@ALIAS, such as s3://models#digits@candidate."
+        )
     _check_least("hibernate.canary_samples", hibernate.canary_samples, 1)
     _check_least("hibernate.wake_repeats", hibernate.wake_repeats, 1)
     if not 0 < hibernate.canary_tolerance < 1:

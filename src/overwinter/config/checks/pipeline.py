@@ -47,6 +47,8 @@ def _check_stage(name: str, spec: StageSpec, earlier: list[str], keys: list[str]
         raise ConfigError(
             f"{where}: a stage's name is lower-case letters, digits and _, and not {' or '.join(_RESERVED)}."
         )
+    if spec.program is not None and not _STAGE_NAME.fullmatch(spec.program):
+        raise ConfigError(f"{where}.program={spec.program!r} is no name of a program. Name one without folder and .py.")
     for need in spec.needs:
         if need not in earlier:
             raise ConfigError(f"{where}.needs: {need!r} is no earlier stage. Earlier: {', '.join(earlier) or 'none'}.")

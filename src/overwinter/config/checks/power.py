@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from overwinter.config.checks.budget import read_limits
 from overwinter.config.checks.ranges import check_at_least, check_choice
 from overwinter.config.groups import Config
+from overwinter.config.groups.budget import BudgetConfig
 from overwinter.config.groups.power import (
+    BudgetPacingPowerConfig,
     CappedPowerConfig,
     DeadlinePowerConfig,
     EnergyOptimalPowerConfig,
@@ -25,6 +29,7 @@ from overwinter.units import parse_quantity
 
 ON_DENIED = ("fail", "duty_cycle", "ignore")
 SHARE_DEVICE = ("refuse", "share")
+_PACED = ("energy", "carbon", "money")
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _HOURS = re.compile(r"(\d{1,2}):(\d{2})\s*-\s*(\d{1,2}):(\d{2})")
 
@@ -80,6 +85,8 @@ def check_power(config: Config) -> None:
         ConfigError: the first value that cannot be used, with its key.
     """
     check_power_values(config.power)
+    if isinstance(config.power, BudgetPacingPowerConfig):
+        _check_budget_is_there(config.budget)
 
 
 def check_power_values(chosen: PowerConfig) -> None:
@@ -204,5 +211,17 @@ def _check_planned(chosen: DeadlinePowerConfig) -> None:
     if isinstance(chosen, PlannedPowerConfig):
         check_at_least("power.pause_w", chosen.pause_w, 0)
         check_at_least("power.resume_s", chosen.resume_s, 0)
-    if isinstance(chosen, PriceAwarePowerConfig) and chosen.prices is None:
-        raise ConfigError("power.prices is not set. Name a CSV with time_utc and a price for every hour.")
+    if isinstance(chosen, PriceAwarePowerConfig) and not Path(chosen.prices).is_file():
+        raise ConfigError(
+            f"power.prices={chosen.prices!r} is not there. Name a CSV with time_utc,price_per_kwh for every hour."
+        )
+
+
+def _check_budget_is_there(budget: BudgetConfig) -> None:
+    total, stages = read_limits(budget)
+    limits = [*total, *(each for limits in stages.values() for each in limits)]
+    if not any(limit.amount.dimension in _PACED for limit in limits):
+        raise ConfigError(
+            "power.policy=budget_pacing has nothing to pace: no joules, grams or money are limited. "
+            "Set budget.total, such as budget.total='2 kWh'."
+        )

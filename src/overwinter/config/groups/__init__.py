@@ -29,7 +29,7 @@ from overwinter.config.groups.energy import (
     EnergyConfig,
     HardwareConfig,
 )
-from overwinter.config.groups.evaluation import EvaluateConfig, HibernateConfig
+from overwinter.config.groups.evaluation import EvaluateConfig, HibernateConfig, LanguageEvaluateConfig
 from overwinter.config.groups.pipeline import PipelineConfig, StageSpec
 from overwinter.config.groups.power import (
     BudgetPacingPowerConfig,
@@ -42,7 +42,14 @@ from overwinter.config.groups.power import (
     StaticPowerConfig,
 )
 from overwinter.config.groups.quantize import CalibratedQuantizeConfig, QuantizeConfig
-from overwinter.config.groups.training import FitConfig, TrainConfig
+from overwinter.config.groups.training import (
+    FitConfig,
+    QatConfig,
+    QatTrainConfig,
+    RelaxedQatConfig,
+    RelaxedQatTrainConfig,
+    TrainConfig,
+)
 from overwinter.errors import ConfigError, nearest
 
 __all__ = [
@@ -64,11 +71,16 @@ __all__ = [
     "FitConfig",
     "HardwareConfig",
     "HibernateConfig",
+    "LanguageEvaluateConfig",
     "MagnitudeConfig",
     "PipelineConfig",
     "PowerConfig",
     "PriceAwarePowerConfig",
+    "QatConfig",
+    "QatTrainConfig",
     "QuantizeConfig",
+    "RelaxedQatConfig",
+    "RelaxedQatTrainConfig",
     "SchedulePowerConfig",
     "SparsifyConfig",
     "StageSpec",
@@ -82,7 +94,7 @@ class Config:
     """The whole configuration, as params.yaml holds it.
 
     `model` and `data` are open: `_target_` names a class, the other keys are its arguments.
-    `sparsify`, `quantize`, `carbon` and `power` take the schema of the option that was picked.
+    `train`, `sparsify`, `quantize`, `evaluate`, `carbon` and `power` take the schema of the option that was picked.
 
     Attributes:
         seed: of everything random.
@@ -100,10 +112,10 @@ class Config:
     pipeline: PipelineConfig = field(default_factory=PipelineConfig)
     data: dict[str, Any] = MISSING
     model: dict[str, Any] = MISSING
-    train: TrainConfig = field(default_factory=TrainConfig)
+    train: Any = MISSING
     sparsify: Any = MISSING
     quantize: Any = MISSING
-    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    evaluate: Any = MISSING
     hibernate: HibernateConfig = field(default_factory=HibernateConfig)
     energy: EnergyConfig = field(default_factory=EnergyConfig)
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
@@ -114,6 +126,13 @@ class Config:
     configs_digest: str = MISSING
 
 
+def _train_schema(node: Mapping[str, Any]) -> type[TrainConfig]:
+    if "qat" not in node:
+        return TrainConfig
+    settings = node["qat"] if isinstance(node["qat"], Mapping) else {}
+    return RelaxedQatTrainConfig if str(settings.get("rounding")).startswith("relaxed") else QatTrainConfig
+
+
 def _sparsify_schema(node: Mapping[str, Any]) -> type[SparsifyConfig]:
     built_in = {"none": SparsifyConfig, "magnitude": MagnitudeConfig, "channels": ChannelsConfig}
     schema: type[SparsifyConfig] = _by_name("sparsify", "method", node, built_in)
@@ -122,6 +141,10 @@ def _sparsify_schema(node: Mapping[str, Any]) -> type[SparsifyConfig]:
 
 def _quantize_schema(node: Mapping[str, Any]) -> type[QuantizeConfig]:
     return CalibratedQuantizeConfig if node.get("methods") else QuantizeConfig
+
+
+def _evaluate_schema(node: Mapping[str, Any]) -> type[EvaluateConfig | LanguageEvaluateConfig]:
+    return LanguageEvaluateConfig if "prompt_tokens" in node else EvaluateConfig
 
 
 def _carbon_schema(node: Mapping[str, Any]) -> type[CarbonConfig]:
@@ -165,8 +188,10 @@ def _by_name(group: str, key: str, node: Mapping[str, Any], built_in: dict[str, 
 
 # Groups whose keys depend on the option that was picked.
 SCHEMAS: dict[str, Callable[[Mapping[str, Any]], type[Any]]] = {
+    "train": _train_schema,
     "sparsify": _sparsify_schema,
     "quantize": _quantize_schema,
+    "evaluate": _evaluate_schema,
     "carbon": _carbon_schema,
     "power": _power_schema,
 }

@@ -13,7 +13,7 @@ class EvaluateConfig:
 
     Attributes:
         version: as in every stage.
-        runtimes: which runtimes take part, among `torch`, `onnxruntime`.
+        runtimes: which runtimes take part, among `torch`, `torch-compile`, `onnxruntime`, `openvino`.
         batch_sizes: each form is timed at each of them.
         choose_at_batch_size: the form with the fewest joules per answer at this batch size is chosen.
         max_quality_loss: how much of the dense model's quality a form may lose and still be chosen (0.01: one
@@ -36,6 +36,31 @@ class EvaluateConfig:
 
 
 @dataclass
+class LanguageEvaluateConfig:
+    """The stage `evaluate` of a language model. An answer is a prompt that is read, and tokens that are written.
+
+    Attributes:
+        version: as in every stage.
+        max_perplexity_increase: how much higher than the dense model's a form's perplexity may be (0.02: 2 %).
+        prompt_tokens: of a timed answer: read at once (prefill).
+        answer_tokens: of a timed answer: written one after the other (decode).
+        repeats: timed samples per form and phase, interleaved in random order.
+        sample_duration_s: least length of one timed sample.
+        threads: CPU threads.
+        confidence: of the intervals, for instance 0.95.
+    """
+
+    version: int = MISSING
+    max_perplexity_increase: float = MISSING
+    prompt_tokens: int = MISSING
+    answer_tokens: int = MISSING
+    repeats: int = MISSING
+    sample_duration_s: float = MISSING
+    threads: int = MISSING
+    confidence: float = MISSING
+
+
+@dataclass
 class HibernateConfig:
     """The stage `hibernate`.
 
@@ -45,9 +70,20 @@ class HibernateConfig:
         canary_tolerance: largest allowed difference of a woken answer, relative to the largest recorded
             logit.
         wake_repeats: wakes in fresh processes whose median duration is reported.
+        sign_key: where the private key is that signs the bundle (`file:PATH`, `env:NAME` or `command:WORDS`); null
+            leaves it unsigned.
+        encryption_keys: where the keys are that will open the bundle, in the same way; none leaves it in the clear.
+        publish: STORE#NAME@ALIAS; null publishes nothing.
+        licence: under which others may use the model; null says nothing.
+        notes: for whoever finds the bundle.
     """
 
     version: int = MISSING
     canary_samples: int = MISSING
     canary_tolerance: float = MISSING
     wake_repeats: int = MISSING
+    sign_key: str | None = MISSING
+    encryption_keys: list[str] = MISSING
+    publish: str | None = MISSING
+    licence: str | None = MISSING
+    notes: str | None = MISSING

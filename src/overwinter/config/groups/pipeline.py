@@ -16,12 +16,14 @@ class StageSpec:
         params: configuration groups and keys on which its result depends.
         outs: what it leaves in `outputs/<stage>/`, beside metrics.json, energy.json and power.csv.
         reports: further files it leaves, on which no stage depends.
+        program: name of its program in `programs`, without .py; null: the stage's own name.
     """
 
     needs: list[str] = MISSING
     params: list[str] = MISSING
     outs: list[str] = field(default_factory=lambda: ["model"])
     reports: list[str] = field(default_factory=list)
+    program: str | None = None
 
 
 @dataclass

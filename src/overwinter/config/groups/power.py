@@ -87,8 +87,8 @@ class EnergyOptimalPowerConfig(CappedPowerConfig):
     Attributes:
         max_slowdown: how much longer the work may take than without a cap (0.2: 20 %); null: no matter.
         step_w: distance between two limits that are tried.
-        profile: file that holds what is known of this workload on this device; read, and written when all
-            probes are done; null keeps none.
+        profile: folder that holds, for each stage, what is known of its work on this device; read, and written
+            when all probes are done; null keeps none.
     """
 
     max_slowdown: float | None = MISSING
@@ -102,7 +102,7 @@ class DeadlinePowerConfig(CappedPowerConfig):
 
     Attributes:
         deadline: when the work must be done: a time with its zone (`2026-03-01T08:00:00+01:00`), or a duration
-            from the start (`36 h`); null: as soon as possible.
+            from the stage's start (`36 h`); null: as soon as possible.
     """
 
     deadline: str | None = MISSING
@@ -140,7 +140,7 @@ class PriceAwarePowerConfig(PlannedPowerConfig):
     """The least money, by hourly prices.
 
     Attributes:
-        prices: CSV with `time_utc` and a price per kilowatt-hour for every hour, also the coming ones.
+        prices: CSV with `time_utc` and `price_per_kwh` for every hour, also the coming ones.
     """
 
-    prices: str | None = MISSING
+    prices: str = MISSING

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
@@ -41,3 +41,67 @@ class TrainConfig(FitConfig):
     """The stage `train`."""
 
     version: int = MISSING
+
+
+@dataclass
+class QatConfig:
+    """Quantization-aware training of Linear and Conv2d layers.
+
+    Attributes:
+        rounding: `straight_through`; `relaxed` and `relaxed_straight_through` have keys of their own.
+        scale: `observed` follows the range of the values; `learned` starts there and is trained like a weight.
+        weight_bits: of the weights' codes, 2 to 8.
+        group_size: inputs of one output channel that share a scale; null for one scale per output channel.
+        symmetric: the weights' grid has its zero in the middle; else every group has a zero point.
+        activation_bits: of the codes of the layers' inputs, 2 to 8; null leaves activations in floating point.
+        start_fraction: share of all steps trained in floating point first, while ranges are watched.
+        freeze_fraction: share of all steps after which scales and batch statistics stand still.
+        skip: name patterns (fnmatch) of layers left in floating point.
+    """
+
+    rounding: str = MISSING
+    scale: str = MISSING
+    weight_bits: int = MISSING
+    group_size: int | None = MISSING
+    symmetric: bool = MISSING
+    activation_bits: int | None = MISSING
+    start_fraction: float = MISSING
+    freeze_fraction: float = MISSING
+    skip: list[str] = MISSING
+
+
+@dataclass
+class RelaxedQatConfig(QatConfig):
+    """Relaxed quantization: a sample from a concrete distribution over grid points takes the place of rounding.
+
+    Attributes:
+        temperature: of the concrete distribution; towards 0 it is the discrete one.
+        noise: scale of the logistic noise at the start, in grid steps; it is trained like a weight.
+        neighbours: grid points looked at on either side of the nearest one.
+    """
+
+    temperature: float = MISSING
+    noise: float = MISSING
+    neighbours: int = MISSING
+
+
+@dataclass
+class QatTrainConfig(TrainConfig):
+    """The stage `train`, quantization-aware.
+
+    Attributes:
+        qat: how.
+    """
+
+    qat: QatConfig = field(default_factory=QatConfig)
+
+
+@dataclass
+class RelaxedQatTrainConfig(QatTrainConfig):
+    """The stage `train` with relaxed quantization.
+
+    Attributes:
+        qat: how.
+    """
+
+    qat: RelaxedQatConfig = field(default_factory=RelaxedQatConfig)

@@ -7,6 +7,8 @@ import math
 from overwinter.power.interface import Decision, DeviceState, Observation, OperatingPoint
 
 _NEAR_W = 0.5  # drivers round limits
+_TRIAL_SHARE = 0.4  # of the range; near the limit with the least energy on most GPUs, and far enough from the top
+_TRIAL_S = 60.0
 
 
 def as_before(reason: str) -> Decision:
@@ -50,6 +52,23 @@ def usable_points(observation: Observation) -> tuple[OperatingPoint, ...]:
         and 0 < point.speed_per_s < math.inf
         and 0 < point.power_w < math.inf
     )
+
+
+def trial(observation: Observation) -> Decision | None:
+    """Return what to try where nothing is known of the work under a lower limit; None: enough is known.
+
+    Without a stored profile the work first runs without a cap, then for a while under this limit: between two
+    points, and a pause, there is something to plan.
+    """
+    lowest_w = max((device.min_w for device in observation.devices), default=0.0)
+    highest_w = min((device.ceiling_w for device in observation.devices), default=0.0)
+    if highest_w - lowest_w <= _NEAR_W or len(usable_points(observation)) != 1:
+        return None
+    trial_w = lowest_w + _TRIAL_SHARE * (highest_w - lowest_w)
+    if any(abs(point.limit_w - trial_w) <= _NEAR_W for point in usable_points(observation)):
+        return None
+    reason = f"trying {trial_w:.0f} W, since nothing is known of the work under a lower limit"
+    return limit_all(observation, trial_w, reason, review_s=_TRIAL_S)
 
 
 def work_left(observation: Observation) -> float | None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from statistics import fmean
+
+import numpy as np
 
 from overwinter.power.interface import Decision, Observation, OperatingPoint
 from overwinter.power.policies.answers import (
@@ -10,6 +14,7 @@ from overwinter.power.policies.answers import (
     limit_all,
     pause,
     time_left_s,
+    trial,
     usable_points,
     work_left,
 )
@@ -32,33 +37,77 @@ class BudgetPacing:
             return _over_work(observation, left_j)
         if until_s <= 0:
             return as_before("the deadline is over")
-        return _over_time(observation, max(left_j, 0.0) / until_s)
+        return _over_time(observation, left_j, until_s)
 
 
 def _remaining_j(observation: Observation) -> float | None:
     amounts = []
     if observation.remaining_energy_j is not None:
         amounts.append(observation.remaining_energy_j)
-    intensity = observation.intensity_g_per_kwh
+    intensity = _coming_intensity(observation)
     if observation.remaining_carbon_g is not None and intensity is not None and intensity > 0:
         amounts.append(observation.remaining_carbon_g / intensity * _J_PER_KWH)
     return min(amounts, default=None)
 
 
-def _over_time(observation: Observation, allowed_w: float) -> Decision:
-    """Limit all devices together to ``allowed_w``; below their lowest limits, pause for a share of each hour."""
+def _coming_intensity(observation: Observation) -> float | None:
+    """Return the mean that is foreseen up to the deadline; without a forecast, what holds now."""
+    forecast, until_s = observation.intensity_forecast, time_left_s(observation)
+    steps = len(forecast.values) if forecast is not None else 0
+    if forecast is not None and until_s is not None:
+        steps = max(1, math.ceil(until_s / forecast.step_s))
+    ahead = [value for value in (forecast.values[:steps] if forecast else ()) if math.isfinite(value) and value > 0]
+    return fmean(ahead) if ahead else observation.intensity_g_per_kwh
+
+
+def _over_time(observation: Observation, left_j: float, until_s: float) -> Decision:
+    """Limit all devices together to what the budget allows; below their lowest limits, pause for a share of each hour.
+
+    Where the work is known not to be done in time that way, a faster limit that needs no more joules in all is
+    better: what draws much while idle is cheaper the sooner it is done.
+    """
+    allowed_w = max(left_j, 0.0) / until_s
+    if (faster := _sooner(observation, left_j, until_s, allowed_w)) is not None:
+        return faster
     devices = max(1, len(observation.devices))
     lowest = min(usable_points(observation), key=lambda point: point.power_w, default=None)
     if lowest is not None and lowest.power_w > allowed_w:
         return _part_time(observation, lowest, allowed_w)
-    return limit_all(observation, allowed_w / devices, f"the budget allows {allowed_w:.0f} W up to the deadline")
+    return limit_all(observation, allowed_w / devices, f"the budget allows {allowed_w:.3g} W up to the deadline")
+
+
+def _sooner(observation: Observation, left_j: float, until_s: float, allowed_w: float) -> Decision | None:
+    left, points = work_left(observation), usable_points(observation)
+    if left is None or not points or _speed_at(points, allowed_w, observation.pause_w) * until_s >= left:
+        return None
+    fitting = [
+        point
+        for point in points
+        if point.speed_per_s * until_s >= left and point.power_w / point.speed_per_s * left <= left_j
+    ]
+    if fitting:
+        slowest = min(fitting, key=lambda point: point.speed_per_s)
+        return limit_all(observation, slowest.limit_w, f"{slowest.limit_w:.3g} W do the work in time and in budget")
+    ceilings = {device.ceiling_w for device in observation.devices}
+    if len(ceilings) == 1 and max(point.limit_w for point in points) < min(ceilings) - 1:
+        return as_before("the work would be late; trying what it takes without a cap")
+    return None
+
+
+def _speed_at(points: tuple[OperatingPoint, ...], power_w: float, pause_w: float) -> float:
+    """Return the speed at a mean power: between two points on the line between them, below all of them part-time."""
+    rising = sorted(points, key=lambda point: point.power_w)
+    powers, speeds = [point.power_w for point in rising], [point.speed_per_s for point in rising]
+    if power_w < powers[0]:
+        return speeds[0] * max(0.0, power_w - pause_w) / max(powers[0] - pause_w, 1e-9)
+    return float(np.interp(power_w, powers, speeds))
 
 
 def _part_time(observation: Observation, lowest: OperatingPoint, allowed_w: float) -> Decision:
     """Work for the first part of every hour, so that the mean is ``allowed_w``; the clock says which part it is."""
     share = max(0.0, allowed_w - observation.pause_w) / max(lowest.power_w - observation.pause_w, 1e-9)
     into_hour_s = observation.time_utc.timestamp() % _HOUR_S
-    reason = f"the budget allows {allowed_w:.0f} W, the lowest limit draws {lowest.power_w:.0f} W"
+    reason = f"the budget allows {allowed_w:.3g} W, the lowest known limit draws {lowest.power_w:.3g} W"
     if into_hour_s < share * _HOUR_S:
         return limit_all(observation, lowest.limit_w, reason, review_s=share * _HOUR_S - into_hour_s)
     return pause(reason, review_s=_HOUR_S - into_hour_s)
@@ -73,5 +122,7 @@ def _over_work(observation: Observation, left_j: float) -> Decision:
     if affordable:
         fastest = max(affordable, key=lambda point: point.speed_per_s)
         return limit_all(observation, fastest.limit_w, "the fastest limit under which the budget lasts")
+    if (untried := trial(observation)) is not None:
+        return untried
     frugal = min(points, key=lambda point: point.power_w / point.speed_per_s)
     return limit_all(observation, frugal.limit_w, "the budget does not last even at the most frugal known limit")

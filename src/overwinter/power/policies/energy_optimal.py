@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -33,7 +33,8 @@ class EnergyOptimal:
             return limit_all(observation, found.next_w, f"trying {found.next_w:.0f} W")
         if found.best_w is None:
             return as_before("no limit is known to be fast enough")
-        return limit_all(observation, found.best_w, f"{found.best_w:.0f} W needs the least energy per work")
+        decision = limit_all(observation, found.best_w, f"{found.best_w:.0f} W needs the least energy per work")
+        return replace(decision, settled=True)
 
     def limits_w(self, observation: Observation) -> list[float]:
         """Return the limits that may be tried: from the highest allowed one down in steps, and the lowest."""

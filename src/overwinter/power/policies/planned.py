@@ -19,6 +19,7 @@ from overwinter.power.policies.answers import (
     limit_all,
     pause,
     time_left_s,
+    trial,
     usable_points,
     work_left,
 )
@@ -27,6 +28,7 @@ _NOTHING = 1e-9  # share of a step, or of the work, that rounding may leave over
 _SHORTEST_S = 1e-3
 _DAY_S = 86400.0
 _HOUR_S = 3600.0
+_TRIAL_ROOM = 0.9  # share of the time that the work needs at most, for a limit of unknown speed to be tried
 _LONGEST_PLAN = 1000  # steps; a later deadline is seen through longer ones
 
 
@@ -71,11 +73,13 @@ def _first_step(observation: Observation, forecast: Series | None, unit: str, *,
     until_s -= observation.resume_s if pauses else 0.0
     if left >= until_s * max(point.speed_per_s for point in points) * (1 - _NOTHING):
         return as_before("no time to spare before the deadline")
+    if left <= _TRIAL_ROOM * until_s * points[0].speed_per_s and (untried := trial(observation)) is not None:
+        return untried
     idle_w = observation.pause_w if pauses else None
     durations_s, prices = horizon(observation, forecast, until_s)
     planned = plan(prices, durations_s, left, points, idle_w)
     curve = envelope(points, 0.0 if planned.end_step == 0 else idle_w)
-    known = f"{prices[0]:.0f} {unit}" if forecast is not None else "no forecast: the least energy by the deadline"
+    known = f"{prices[0]:.3g} {unit}" if forecast is not None else "no forecast: the least energy by the deadline"
     return _carry_out(observation, planned, curve, prices, durations_s, known)
 
 
@@ -150,4 +154,4 @@ def _slowest(points: tuple[OperatingPoint, ...]) -> float:
 def _at(observation: Observation, limit_w: float | None, review_s: float, known: str) -> Decision:
     if limit_w is None:
         return pause(f"paused at {known}", review_s=review_s)
-    return limit_all(observation, limit_w, f"{limit_w:.0f} W at {known}", review_s=review_s)
+    return limit_all(observation, limit_w, f"{limit_w:.4g} W at {known}", review_s=review_s)

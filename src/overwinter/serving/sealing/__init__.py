@@ -1,24 +1,27 @@
 """Sealing: signatures over what a bundle claims, and encryption of what it holds. Needs no torch and no numpy.
 
 - `sign_payload` and `verified_payload` put a document into a DSSE envelope signed with Ed25519, and take it out again.
-- `seal` encrypts files into one (AES-256-GCM in chunks, names and sizes inside); `unseal` gives them back, verified, in
-  parallel; `rewrap` changes who may open it without encrypting it again.
+- `seal` encrypts files into one (AES-256-GCM in chunks, names and sizes inside); `unseal_in_memory` gives them back,
+  verified, in memory alone; `rewrap` changes who may open it without encrypting it again.
 - `load_wrapping_key` takes the key from a file, the environment or a command.
 """
 
-from overwinter.serving.sealing.container import Header, read_header, rewrap, seal, unseal
+from overwinter.serving.sealing.container import Header, read_header, rewrap, seal
 from overwinter.serving.sealing.envelope import (
     create_signing_key,
     key_id,
     load_signing_key,
     load_trusted_key,
     sign_payload,
+    unverified_payload,
     verified_payload,
 )
 from overwinter.serving.sealing.keys import WrappingKey, load_wrapping_key
+from overwinter.serving.sealing.opened import OpenedFile, unseal_in_memory
 
 __all__ = [
     "Header",
+    "OpenedFile",
     "WrappingKey",
     "create_signing_key",
     "key_id",
@@ -29,6 +32,7 @@ __all__ = [
     "rewrap",
     "seal",
     "sign_payload",
-    "unseal",
+    "unseal_in_memory",
+    "unverified_payload",
     "verified_payload",
 ]

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from overwinter import files
 from overwinter.errors import ConfigError, IntegrityError
-from overwinter.serving.sealing.keys import read_private
+from overwinter.serving.sealing.keys import read_secret
 
 _PAYLOAD_LIMIT_BYTES = 16 << 20
 _SIGNATURES_LIMIT = 16
@@ -53,15 +53,21 @@ def verified_payload(envelope: Any, payload_type: str, trusted: Sequence[Ed25519
     Raises:
         IntegrityError: it is no such envelope, or no trusted key has signed it.
     """
-    try:
-        payload, signatures = _parse(envelope, payload_type)
-    except (KeyError, TypeError, ValueError, binascii.Error) as error:
-        raise IntegrityError(f"The signature envelope is damaged: {error}. Don't use what it came with.") from None
+    payload, signatures = _checked(envelope, payload_type)
     message = _pre_authentication(payload_type, payload)
     if any(_fits(key, signature, message) for key in trusted for signature in signatures):
         return payload
     known = ", ".join(map(key_id, trusted)) or "none"
     raise IntegrityError(f"No trusted key has signed this (trusted: {known}). Don't use it, or trust its maker's key.")
+
+
+def unverified_payload(envelope: Any, payload_type: str) -> bytes:
+    """Return the payload of an envelope, whoever signed it.
+
+    Raises:
+        IntegrityError: it is no such envelope.
+    """
+    return _checked(envelope, payload_type)[0]
 
 
 def key_id(key: Ed25519PublicKey) -> str:
@@ -84,18 +90,23 @@ def create_signing_key(private: Path, public: Path) -> None:
     files.write_bytes(public, key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
 
 
-def load_signing_key(path: Path) -> Ed25519PrivateKey:
+def load_signing_key(source: str) -> Ed25519PrivateKey:
     """Read a private key.
+
+    Args:
+        source: `file:PATH` (readable by its owner alone), `env:NAME` or `command:WORDS`.
 
     Raises:
         ConfigError: it cannot be read, is open to others, or is no Ed25519 key.
     """
     try:
-        key = load_pem_private_key(read_private(path), password=None)
+        key = load_pem_private_key(read_secret(source), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, Ed25519PrivateKey):
-        raise ConfigError(f"{path} holds no Ed25519 private key as PEM without a password.")
+        raise ConfigError(
+            f"{source.partition(':')[0]}: what is there is no Ed25519 private key as PEM without a password."
+        )
     return key
 
 
@@ -121,6 +132,13 @@ def _pre_authentication(payload_type: str, payload: bytes) -> bytes:
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 
 
+def _checked(envelope: Any, payload_type: str) -> tuple[bytes, list[bytes]]:
+    try:
+        return _parse(envelope, payload_type)
+    except (KeyError, TypeError, ValueError, binascii.Error) as error:
+        raise IntegrityError(f"The signature envelope is damaged: {error}. Don't use what it came with.") from None
+
+
 def _parse(envelope: Mapping[str, Any], payload_type: str) -> tuple[bytes, list[bytes]]:
     if envelope["payloadType"] != payload_type:
         raise ValueError(f"its type is not {payload_type}")
@@ -135,7 +153,10 @@ def _parse(envelope: Mapping[str, Any], payload_type: str) -> tuple[bytes, list[
 def _decode(text: Any) -> bytes:
     if not isinstance(text, str):
         raise TypeError("what should be base64 is no text")
-    return base64.b64decode(text.encode("ascii"), validate=True)
+    decoded = base64.b64decode(text.encode("ascii"), validate=True)
+    if base64.b64encode(decoded).decode() != text:  # the unused bits of the last digit are not zero
+        raise ValueError("its base64 is not as it was written")
+    return decoded
 
 
 def _fits(key: Ed25519PublicKey, signature: bytes, message: bytes) -> bool:

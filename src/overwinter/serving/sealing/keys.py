@@ -47,11 +47,30 @@ def load_wrapping_key(source: str) -> WrappingKey:
     Raises:
         ConfigError: there is no key, or it is not 32 bytes; no message holds any of it.
     """
-    kind, colon, rest = source.partition(":")
-    readers = {"file": _from_file, "env": _from_environment, "command": _from_command}
-    if not (colon and rest and kind in readers):
+    return WrappingKey.of(_decode(read_secret(source), source))
+
+
+def check_source(source: str) -> None:
+    """Check the form of a key's source, without going there.
+
+    Raises:
+        ConfigError: it is none of the three.
+    """
+    kind, _, rest = source.partition(":")
+    if not rest or kind not in ("file", "env", "command"):
         raise ConfigError("A key's source must be file:PATH, env:NAME or command:WORDS. Don't write the key itself.")
-    return WrappingKey.of(_decode(readers[kind](rest), source))
+
+
+def read_secret(source: str) -> bytes:
+    """Return what is at the source of a key.
+
+    Raises:
+        ConfigError: the source is none, or nothing is there.
+    """
+    check_source(source)
+    kind, _, rest = source.partition(":")
+    readers = {"file": _from_file, "env": _from_environment, "command": _from_command}
+    return readers[kind](rest)
 
 
 def read_private(path: Path) -> bytes:

@@ -1,0 +1,201 @@
+"""Forms on runtimes: a residual MLP at batch 1 and 128, interleaved, beside ONNX Runtime's and NNCF's own int8.
+
+    python benchmarks/runtimes.py [--repeats 15] [--nncf-python VENV/bin/python]
+
+The model has 6 blocks, 768 wide, 4x hidden, GELU, LayerNorm, and random weights: this is about cost, and the difference
+of the logits says only that the kernels are right. One thread, one process; `overwinter.evaluation` times and
+gives the intervals. NNCF (``pip install nncf openvino`` in an environment of its own, with this one's OpenVINO) is
+left out where no Python is given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import onnxruntime.quantization as ort_quantization
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+import common
+from metering import settings as energy_settings
+from overwinter import models, runtime
+from overwinter.config.groups import EvaluateConfig
+from overwinter.energy import open_meter
+from overwinter.evaluation import Figures, compare_speed
+from overwinter.models import Grid
+from overwinter.quantization import Recipe, apply_recipe
+from overwinter.serving import Array, OnnxSession, OpenVinoSession, Session, largest_difference
+
+EAGER = "dense@torch"
+WIDTH = 768
+# Asked for: the chosen form's CPU-seconds per answer over those of fp32 in eager torch, by batch size.
+ASKED = {1: 0.12, 128: 0.25}
+FORMS = {
+    "int8": Recipe(solver="nearest", grid=Grid(bits=8)),
+    "int8_dynamic": Recipe(solver="nearest", grid=Grid(bits=8), activations="dynamic"),
+    "int8_static": Recipe(solver="nearest", grid=Grid(bits=8), activations="static"),
+    "int4_g64": Recipe(solver="nearest", grid=Grid(bits=4, group_size=64)),
+}
+PEER_DYNAMIC, PEER_NNCF = "peer: onnxruntime quantize_dynamic", "peer: nncf int8@openvino"
+NNCF = """
+import sys, numpy, nncf, openvino
+inputs = numpy.load(sys.argv[2])
+data = nncf.Dataset(list(inputs.reshape(-1, 16, inputs.shape[-1])))
+model = nncf.quantize(openvino.Core().read_model(sys.argv[1]), data, model_type=nncf.ModelType.TRANSFORMER)
+openvino.save_model(model, sys.argv[3], compress_to_fp16=False)
+"""
+
+
+class Block(nn.Module):
+    """A residual block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(
+            nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 4 * WIDTH), nn.GELU(), nn.Linear(4 * WIDTH, WIDTH)
+        )
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return (batch, width) of (batch, width)."""
+        return inputs + self.inner(inputs)
+
+
+class Mlp(nn.Sequential):
+    """Six blocks and a head."""
+
+    def __init__(self) -> None:
+        super().__init__(*(Block() for _ in range(6)), nn.Linear(WIDTH, 10))
+
+
+def main() -> None:
+    """Build, time, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--nncf-python", type=Path, help="of an environment that has nncf")
+    arguments = parser.parse_args()
+    torch.manual_seed(0)
+    dense, inputs = Mlp().eval(), torch.randn(256, WIDTH)
+    with tempfile.TemporaryDirectory() as folder:
+        sessions = dict(built(dense, inputs, Path(folder)))
+        sessions |= dict(peers(Path(folder), inputs.numpy(), arguments.nncf_python))
+        figures = timed(sessions, inputs.numpy(), arguments.repeats)
+        expected = sessions[EAGER].run(inputs.numpy())
+        differences = {name: largest_difference(each.run(inputs.numpy()), expected) for name, each in sessions.items()}
+    content = summary(figures, differences)
+    show(content)
+    print(f"wrote {common.write_result('runtimes', content)}")
+
+
+def built(dense: nn.Module, inputs: torch.Tensor, folder: Path) -> Iterator[tuple[str, Session]]:
+    """Save every form, build it for every runtime, and yield form@runtime and its session."""
+    yield from opened(save(dense, "dense", folder), ("torch", "torch-compile", "onnxruntime", "openvino"))
+    layers = [name for name, layer in dense.named_modules() if isinstance(layer, nn.Linear)]
+    for form, recipe in FORMS.items():
+        model = copy.deepcopy(dense)
+        apply_recipe(model, recipe, layers, inputs[:128])
+        yield from opened(save(model, form, folder), ("onnxruntime", "openvino"))
+
+
+def save(model: nn.Module, form: str, folder: Path) -> Path:
+    """Save a form in a folder of its name."""
+    config = {"_target_": f"{Mlp.__module__}.Mlp"}
+    models.save_model(folder / form, model, form=form, model_config=config, input_shape=[WIDTH], lineage={})
+    return folder / form
+
+
+def opened(form: Path, runtimes: tuple[str, ...]) -> Iterator[tuple[str, Session]]:
+    """Build and open one form on several runtimes."""
+    trusted = [Mlp.__module__]
+    for name in runtimes:
+        out = form.with_name(f"{form.name}@{name}")
+        runtime.build(form, name, out, trusted=trusted)
+        yield out.name, runtime.open_session(out, name, 1, trusted=trusted)
+
+
+def peers(folder: Path, inputs: Array, nncf_python: Path | None) -> Iterator[tuple[str, Session]]:
+    """Quantize the dense model's ONNX file by other tools."""
+    source, dynamic = folder / "dense@onnxruntime/model.onnx", folder / "dynamic.onnx"
+    kind = ort_quantization.QuantType.QInt8
+    ort_quantization.quantize_dynamic(source, dynamic, weight_type=kind, per_channel=True)
+    yield PEER_DYNAMIC, OnnxSession(dynamic, threads=1)
+    if nncf_python is None:
+        return
+    import numpy as np
+
+    np.save(folder / "inputs.npy", inputs)
+    command = [nncf_python, "-c", NNCF, source, folder / "inputs.npy", folder / "nncf.xml"]
+    subprocess.run([str(part) for part in command], check=True, capture_output=True)
+    yield PEER_NNCF, OpenVinoSession(folder / "nncf.xml", threads=1)
+
+
+def timed(sessions: dict[str, Session], inputs: Array, repeats: int) -> dict[str, dict[int, Figures]]:
+    """Time all sessions side by side."""
+    plan = EvaluateConfig(
+        runtimes=[], batch_sizes=list(ASKED), repeats=repeats, sample_duration_s=0.1, threads=1, confidence=0.95
+    )
+    with open_meter(*energy_settings("modelled")) as meter:
+        return compare_speed(sessions, inputs, plan, meter=meter, seed=0, progress=lambda _done, _all: None)
+
+
+def summary(figures: dict[str, dict[int, Figures]], differences: dict[str, float]) -> dict[str, Any]:
+    """Put everything into JSON: ratios are of CPU-seconds per answer, to fp32 in eager torch."""
+    rows: dict[str, Any] = {}
+    for name, sizes in figures.items():
+        rows[name] = {"logits_difference": differences[name], "batches": {}}
+        for size, found in sizes.items():
+            ratio = found.cpu_s_per_answer / figures[EAGER][size].cpu_s_per_answer
+            rows[name]["batches"][str(size)] = found.to_json() | {"ratio_to_eager": ratio}
+    return {"asked_ratio": {str(size): ratio for size, ratio in ASKED.items()}, "best": best(figures), "rows": rows}
+
+
+def best(figures: dict[str, dict[int, Figures]]) -> dict[str, Any]:
+    """Return, per batch size, our best form, the best peer and dense at its best."""
+    found: dict[str, Any] = {}
+    for size, asked in ASKED.items():
+        cost = {name: sizes[size].cpu_s_per_answer for name, sizes in figures.items()}
+        others = [name for name in cost if name.startswith("peer")]
+        dense = min((name for name in cost if name.startswith("dense")), key=cost.__getitem__)
+        own = min((name for name in cost if name not in others), key=cost.__getitem__)
+        peer = min(others, key=cost.__getitem__)
+        found[str(size)] = {
+            "own": own,
+            "ratio_to_eager": cost[own] / cost[EAGER],
+            "reached": cost[own] / cost[EAGER] <= asked,
+            "dense_at_its_best": dense,
+            "ratio_to_dense_at_its_best": cost[own] / cost[dense],
+            "peer": peer,
+            "ratio_to_peer": cost[own] / cost[peer],
+        }
+    return found
+
+
+def show(content: dict[str, Any]) -> None:
+    """Print the table."""
+    table = Table("form@runtime", "batch", "p50 ms", "CPU ms/answer", "95 %", "x eager", "logits differ")
+    for name, row in content["rows"].items():
+        for size, found in row["batches"].items():
+            low, high = (1e3 * bound for bound in found["cpu_s_per_answer_ci"])
+            cells = (1e3 * found["latency_p50_s"], 1e3 * found["cpu_s_per_answer"])
+            table.add_row(
+                name,
+                size,
+                *(f"{cell:.3f}" for cell in cells),
+                f"{low:.3f}-{high:.3f}",
+                f"{found['ratio_to_eager']:.3f}",
+                f"{row['logits_difference']:.2g}",
+            )
+    console = Console(width=120)
+    console.print(table)
+    console.print_json(data={"asked": content["asked_ratio"], "best": content["best"]})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""What the benchmarks of the server share: a server in a process of its own, and what to ask it."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from overwinter.serving import Array, Bundle
+
+BUNDLE = Path("outputs/hibernate/bundle")
+
+
+@contextlib.contextmanager
+def server(*overrides: str) -> Iterator[int]:
+    """Serve the bundle as `model`; give the port."""
+    command = [
+        sys.executable,
+        "-m",
+        "overwinter.cli",
+        "serve",
+        "--model",
+        f"model={BUNDLE}",
+        "serve.port=0",
+        *overrides,
+    ]
+    with (
+        tempfile.TemporaryFile("w+") as log,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process,
+    ):
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            log.seek(0)
+            raise SystemExit(log.read())
+        try:
+            yield int(line.rsplit(":", 1)[1])
+        finally:
+            process.terminate()
+
+
+def samples(bundle: Bundle, count: int) -> Array:
+    """Return model inputs (count, ...), float32."""
+    return np.random.default_rng(0).standard_normal((count, *bundle.input_shape)).astype(np.float32)
+
+
+def question(sample: Array) -> bytes:
+    """Return the body of a request for the logits of one sample."""
+    tensor = {"name": "input", "datatype": "FP32", "shape": [1, *sample.shape], "data": sample.ravel().tolist()}
+    return json.dumps({"inputs": [tensor], "outputs": [{"name": "logits"}]}).encode()
+
+
+def logits(answer: Any) -> Array:
+    """Return the logits (1, classes) of an answer."""
+    return np.array(answer["outputs"][0]["data"], dtype=np.float32)
+
+
+def ask(connection: http.client.HTTPConnection, path: str, body: bytes | None = None) -> tuple[int, Any]:
+    """Return status and content; a POST if there is a body."""
+    connection.request("GET" if body is None else "POST", path, body)
+    reply = connection.getresponse()
+    return reply.status, json.loads(reply.read())

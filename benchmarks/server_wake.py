@@ -1,0 +1,113 @@
+"""What a sleeping server costs, and how long the first answer takes from each rung.
+
+Rungs are measured in turns with a bare script that loads the same file into ONNX Runtime and answers once. Run
+it from the repository after `overwinter run`: `python benchmarks/server_wake.py [REPEATS] [IDLE_S]`.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from common import write_result
+from overwinter.hibernation import wake
+from server_common import BUNDLE, ask, logits, question, samples, server
+
+BARE = """
+import json, sys
+import numpy as np
+import onnxruntime
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = 1
+session = onnxruntime.InferenceSession(sys.argv[1], sess_options=options, providers=["CPUExecutionProvider"])
+sample = np.load(sys.argv[2])
+print(session.run(None, {session.get_inputs()[0].name: sample})[0].tolist(), flush=True)
+"""
+RUNGS = ("off", "preforked", "parked")
+SETTLED_S = 0.6  # for a pre-forked worker to finish its imports
+
+
+def main() -> None:
+    """Measure, and write the result."""
+    repeats, idle_s = (int(word) for word in (sys.argv[1:] + ["50", "60"][len(sys.argv) - 1 :]))
+    model = wake(BUNDLE)
+    sample = samples(model.bundle, 1)
+    expected = model.run(sample)
+    with server() as port, tempfile.TemporaryDirectory() as folder:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        asleep = _asleep(connection, idle_s)
+        np.save(Path(folder) / "sample.npy", sample)
+        durations_s: dict[str, list[float]] = {name: [] for name in ("bare", *RUNGS)}
+        for _ in range(repeats):
+            durations_s["bare"].append(_bare(Path(folder) / "sample.npy", expected))
+            for rung in RUNGS:
+                durations_s[rung].append(_from_rung(connection, rung, sample, expected))
+        _, status = ask(connection, "/overwinter/status")
+    times = {name: _summary(values) for name, values in durations_s.items()}
+    times["ratio_off_to_bare"] = {"p50": times["off"]["p50_s"] / times["bare"]["p50_s"]}
+    result = {
+        "repeats": repeats,
+        "asleep": asleep,
+        "after_wakes_resident_bytes": status["supervisor"]["resident_bytes"],
+        "first_answer": times,
+        "note": "first answer over HTTP, the worker asleep on the rung; bare: from starting Python to the answer",
+    }
+    print(json.dumps(result, indent=2))
+    print(write_result("server_wake", result))
+
+
+def _asleep(connection: http.client.HTTPConnection, idle_s: float) -> dict[str, float]:
+    _, before = ask(connection, "/overwinter/status")
+    time.sleep(idle_s)
+    _, after = ask(connection, "/overwinter/status")
+    spent_s = after["supervisor"]["cpu_s"] - before["supervisor"]["cpu_s"]
+    return {
+        "resident_bytes": after["supervisor"]["resident_bytes"],
+        "idle_s": idle_s,
+        "core_share": spent_s / idle_s,
+        "note": "the share includes answering one status request",
+    }
+
+
+def _bare(sample: Path, expected: np.ndarray) -> float:
+    begin_s = time.perf_counter()
+    command = [sys.executable, "-c", BARE, str(BUNDLE / "payload" / "model.onnx"), str(sample)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        answer = json.loads(process.stdout.readline())
+        duration_s = time.perf_counter() - begin_s
+    assert np.allclose(answer, expected, atol=1e-4)
+    return duration_s
+
+
+def _from_rung(connection: http.client.HTTPConnection, rung: str, sample: np.ndarray, expected: np.ndarray) -> float:
+    ask(connection, "/overwinter/models/model/rung", json.dumps({"rung": "ready"}).encode())
+    ask(connection, "/overwinter/models/model/rung", json.dumps({"rung": rung}).encode())
+    time.sleep(SETTLED_S if rung == "preforked" else 0.05)
+    body = question(sample[0])
+    begin_s = time.perf_counter()
+    status, answer = ask(connection, "/v2/models/model/infer", body)
+    duration_s = time.perf_counter() - begin_s
+    assert status == 200, answer
+    assert np.allclose(logits(answer), expected, atol=1e-4)
+    return duration_s
+
+
+def _summary(durations_s: list[float]) -> dict[str, float]:
+    return {
+        "p50_s": statistics.median(durations_s),
+        "p95_s": float(np.quantile(durations_s, 0.95)),
+        "least_s": min(durations_s),
+    }
+
+
+if __name__ == "__main__":
+    main()

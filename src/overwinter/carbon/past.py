@@ -1,0 +1,67 @@
+"""A forecast from what is past, kept for the hour: where the provider has none of its own.
+
+The past may have holes: hours without an answer are filled on the straight line between known ones, and where the
+latest known hour is some hours ago, the forecast begins there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import numpy as np
+
+from overwinter.carbon.forecast import HOUR_S, Forecaster, Hours, hour_of
+from overwinter.carbon.provider import Point
+
+_AHEAD = 96  # hours; beyond, the past tells no more than the last day of it
+_LONGEST_GAP = 48  # hours without any answer, after which the past says nothing about now
+
+
+class PastForecast:
+    """The intensity of the coming hours.
+
+    Args:
+        past: what is known; hours after the one that is asked for are never looked at.
+    """
+
+    def __init__(self, past: Hours) -> None:
+        self._past = past
+        self._forecaster = Forecaster(past)
+        self._known: tuple[int, tuple[Point, ...]] = (0, ())
+
+    def at(self, time_utc: datetime) -> tuple[Point, ...]:
+        """Return the running hour and those after it; empty where too little is known."""
+        hour = hour_of(time_utc)
+        if self._known[0] != hour:
+            self._known = (hour, self._made(hour))
+        return self._known[1]
+
+    def _made(self, hour: int) -> tuple[Point, ...]:
+        known = len(self._past.until(hour + 1).values)
+        latest = self._past.first + known - 1
+        if not known or hour - latest > _LONGEST_GAP:
+            return ()
+        if not len(self._past.until(latest).values):
+            return ()  # the running hour alone lets expect nothing
+        values = self._forecaster.at(latest, hour - latest + _AHEAD)[hour - latest :]
+        return tuple(_point(hour + step, float(value)) for step, value in enumerate(values))
+
+
+def filled(known: Mapping[int, float]) -> Hours:
+    """Return values by hour, without holes; what is older than a hole of weeks is left out.
+
+    Args:
+        known: hours since 1970, and the value of each.
+    """
+    hours = np.array(sorted(known), dtype=np.int64)
+    if not len(hours):
+        return Hours(first=0, values=np.zeros(0))
+    breaks = np.flatnonzero(np.diff(hours) > _LONGEST_GAP)
+    hours = hours[breaks[-1] + 1 :] if len(breaks) else hours
+    every = np.arange(hours[0], hours[-1] + 1)
+    return Hours(first=int(hours[0]), values=np.interp(every, hours, [known[int(hour)] for hour in hours]))
+
+
+def _point(hour: int, value: float) -> Point:
+    return Point(time_utc=datetime.fromtimestamp(hour * HOUR_S, tz=UTC), g_per_kwh=max(0.0, value))

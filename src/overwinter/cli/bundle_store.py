@@ -1,0 +1,101 @@
+"""`overwinter bundle publish | fetch | list | alias | rollback | pin | gc`: bundles in a store."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from overwinter.serving import Keys
+from overwinter.serving.store import Catalog, Store, StoreAddress, open_store
+
+_ACTIONS = {
+    "publish": "bring a bundle into a store, and let an alias name it",
+    "fetch": "bring a published bundle here; a fetch that was cut off goes on",
+    "list": "versions and aliases of a name",
+    "alias": "let an alias name another version",
+    "rollback": "exchange champion and previous",
+    "pin": "refuse, on this machine, any state of the store before this one",
+    "gc": "forget versions that no alias names, and remove what no version needs",
+}
+
+
+def add_actions(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the actions."""
+    made = {name: actions.add_parser(name, help=said, description=said) for name, said in _ACTIONS.items()}
+    made["publish"].add_argument("bundle", type=Path, help="a bundle's folder, or a sealed file")
+    made["publish"].add_argument(
+        "--key", action="append", default=[], metavar="SOURCE", help="opens a sealed file, which is verified first"
+    )
+    for name, action in made.items():
+        if name == "gc":
+            action.add_argument("store", help="a folder, or an address such as s3://bucket/prefix")
+        else:
+            action.add_argument("address", help="STORE#NAME, or STORE#NAME@WHICH")
+        action.add_argument(
+            "--trusted", action="append", default=[], type=Path, metavar="FILE", help="a public key of the store"
+        )
+        if name in ("publish", "alias", "rollback", "gc"):
+            action.add_argument("--sign-key", metavar="SOURCE", help="signs the change")
+        action.set_defaults(act=globals()[f"_{name}"])
+    made["fetch"].add_argument("out", type=Path, help="where to")
+    made["alias"].add_argument("alias", help="such as champion")
+    made["gc"].add_argument("--keep", type=int, default=3, help="newest versions of each name that stay anyway")
+
+
+def _store(arguments: argparse.Namespace, address: str) -> Store:
+    from overwinter.serving.sealing import load_signing_key
+
+    source = getattr(arguments, "sign_key", None)
+    return open_store(
+        address,
+        keys=Keys(trusted=tuple(arguments.trusted)),
+        sign_key=load_signing_key(source) if source else None,
+    )
+
+
+def _publish(arguments: argparse.Namespace) -> dict[str, Any]:
+    address = StoreAddress.parse(arguments.address)
+    store = _store(arguments, address.store)
+    keys = Keys(opening=tuple(arguments.key))
+    number, version = store.publish(arguments.bundle, address.name, alias=address.which, keys=keys)
+    return {"name": address.name, "version": number, "alias": address.which, **asdict(version)}
+
+
+def _fetch(arguments: argparse.Namespace) -> dict[str, Any]:
+    address = StoreAddress.parse(arguments.address)
+    store = _store(arguments, address.store)
+    number, version = store.resolve(address.name, address.which)
+    store.fetch(version, arguments.out)
+    return {"bundle": str(arguments.out), "version": number, **asdict(version)}
+
+
+def _list(arguments: argparse.Namespace) -> dict[str, Any]:
+    address = StoreAddress.parse(arguments.address)
+    return _told(_store(arguments, address.store).catalog(address.name))
+
+
+def _alias(arguments: argparse.Namespace) -> dict[str, Any]:
+    address = StoreAddress.parse(arguments.address)
+    return _told(_store(arguments, address.store).set_alias(address.name, arguments.alias, address.which))
+
+
+def _rollback(arguments: argparse.Namespace) -> dict[str, Any]:
+    address = StoreAddress.parse(arguments.address)
+    return _told(_store(arguments, address.store).rollback(address.name))
+
+
+def _pin(arguments: argparse.Namespace) -> dict[str, Any]:
+    address = StoreAddress.parse(arguments.address)
+    return {"name": address.name, "pinned_change": _store(arguments, address.store).pin(address.name)}
+
+
+def _gc(arguments: argparse.Namespace) -> dict[str, Any]:
+    forgotten, removed = _store(arguments, arguments.store).collect(keep=arguments.keep)
+    return {"versions_forgotten": forgotten, "parts_removed": removed}
+
+
+def _told(catalog: Catalog) -> dict[str, Any]:
+    versions = {f"version {number}": asdict(version) for number, version in catalog.versions.items()}
+    return {"name": catalog.name, "change": catalog.serial, "aliases": dict(catalog.aliases), **versions}

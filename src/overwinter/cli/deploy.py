@@ -1,0 +1,143 @@
+"""`overwinter deploy kubernetes | systemd | cron | container BUNDLE [OVERRIDES]`: files for an orchestrator."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from overwinter import __version__
+from overwinter.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from overwinter.serving.deploy import Deployment
+
+_FORMS = {
+    "kubernetes": "a Deployment that KEDA takes to zero and wakes, or a Knative Service",
+    "systemd": "socket activation, idle exit, and timers for windows",
+    "cron": "a crontab for windows, and the script that it calls",
+    "container": "a Containerfile and a compose file",
+}
+_NEXT = {
+    "kubernetes": "kubectl apply -f {folder}/kubernetes.yaml",
+    "systemd": "systemd-analyze verify {folder}/*.service, then copy them to /etc/systemd/system",
+    "cron": "crontab {folder}/{name}.crontab",
+    "container": "podman build -f {folder}/Containerfile -t {name} {context}, then podman-compose up",
+}
+
+
+class Renderer(Protocol):
+    """Turns a deployment into the files of one orchestrator."""
+
+    def render(self, deployment: Deployment) -> Mapping[str, str]:
+        """Return the files, name to text."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the forms, and what each asks."""
+    forms = parser.add_subparsers(dest="form", required=True, metavar="FORM")
+    for name, summary in _FORMS.items():
+        form = forms.add_parser(name, help=summary, description=summary)
+        form.add_argument("bundle", type=Path, help="the bundle's folder, such as outputs/hibernate/bundle")
+        form.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="of configs/serve, as `overwinter serve`'s")
+        form.add_argument("--name", default="model", help="of the service: lower-case letters, digits, hyphens (model)")
+        form.add_argument("--output", type=Path, metavar="DIR", help="where to write (deploy/FORM)")
+        form.add_argument(
+            "--idle-s", type=float, metavar="S", help="time without a request, then zero (of policy fixed, else 300)"
+        )
+        form.add_argument("--start-s", type=float, default=60.0, metavar="S", help="from nothing to ready (60)")
+        _ADD[name](form)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the files, and say what to do with them."""
+    from overwinter.files import write_text
+
+    deployment = _deployment(arguments)
+    folder = arguments.output or Path("deploy") / arguments.form
+    for name, text in _renderer(arguments, folder.resolve()).render(deployment).items():
+        write_text(folder / name, text, mode=0o755 if name.endswith(".sh") else 0o644)
+        print(folder / name)
+    values = {"folder": folder, "name": deployment.name, "context": deployment.bundle.parent}
+    print("Next: " + _NEXT[arguments.form].format(**values))
+    return 0
+
+
+def _deployment(arguments: argparse.Namespace) -> Deployment:
+    import yaml
+
+    from overwinter.cli.service import load_service
+    from overwinter.pipeline.creation import template_folder
+    from overwinter.serving import read_bundle
+    from overwinter.serving.deploy import Deployment
+    from overwinter.serving.deploy.deployment import overrides_of
+
+    serve = load_service(arguments.overrides).serve
+    if serve.port == 0:
+        raise ConfigError("serve.port=0 would be another port at every start. Name one.")
+    defaults = yaml.safe_load((template_folder() / "configs" / "serve" / "default.yaml").read_text())
+    return Deployment(
+        name=arguments.name,
+        bundle=arguments.bundle.resolve(),
+        digest=read_bundle(arguments.bundle).digest,
+        serve=serve,
+        overrides=overrides_of(serve, defaults),
+        fixed_idle_s=arguments.idle_s,
+        start_s=arguments.start_s,
+    )
+
+
+def _renderer(arguments: argparse.Namespace, folder: Path) -> Renderer:
+    from overwinter.serving.deploy import Container, Cron, Kubernetes, Systemd
+
+    given: dict[str, Any] = {key: getattr(arguments, key) for key in _SETTINGS[arguments.form]}
+    if arguments.form == "cron":
+        given |= {"script": str(folder / f"{arguments.name}.sh"), "state": str(folder / f"{arguments.name}.state")}
+    if arguments.form == "container":
+        given |= {"version": __version__, "token": str(arguments.token.resolve())}
+    forms: dict[str, Any] = {"kubernetes": Kubernetes, "systemd": Systemd, "cron": Cron, "container": Container}
+    renderer: Renderer = forms[arguments.form](**given)
+    return renderer
+
+
+def _add_kubernetes(form: argparse.ArgumentParser) -> None:
+    form.add_argument("--image", required=True, help="with the bundle in it, as `deploy container` builds it")
+    form.add_argument("--hostname", required=True, help="by which clients reach the service")
+    form.add_argument("--knative", action="store_true", help="a Knative Service instead of KEDA")
+    form.add_argument("--memory", default="1Gi", help="limit of a pod (1Gi)")
+    form.add_argument("--cpus", type=int, default=1, help="limit of a pod (1)")
+    form.add_argument("--gpus", type=int, default=0, help="NVIDIA GPUs of a pod (0)")
+
+
+def _add_systemd(form: argparse.ArgumentParser) -> None:
+    _add_program(form)
+    form.add_argument("--backend-port", type=int, default=18080, help="of the server, on 127.0.0.1 (18080)")
+    form.add_argument("--run-as", metavar="USER", help="who owns the bundle; for the system's manager")
+
+
+def _add_cron(form: argparse.ArgumentParser) -> None:
+    _add_program(form)
+    form.add_argument("--machine-zone", default="UTC", metavar="ZONE", help="what the machine's clock shows (UTC)")
+
+
+def _add_container(form: argparse.ArgumentParser) -> None:
+    form.add_argument("--token", type=Path, required=True, metavar="FILE", help="with the bearer token")
+    form.add_argument("--memory", default="1g", help="limit of the container (1g)")
+    form.add_argument("--cpus", type=float, default=1.0, help="limit of the container (1)")
+
+
+def _add_program(form: argparse.ArgumentParser) -> None:
+    program = str(Path(sys.executable).with_name("overwinter"))
+    form.add_argument("--program", default=program, help="absolute path of overwinter (the one of this environment)")
+
+
+_ADD = {"kubernetes": _add_kubernetes, "systemd": _add_systemd, "cron": _add_cron, "container": _add_container}
+_SETTINGS = {  # form: what its renderer takes from the command line as it is
+    "kubernetes": ("image", "hostname", "knative", "memory", "cpus", "gpus"),
+    "systemd": ("program", "backend_port", "run_as"),
+    "cron": ("program", "machine_zone"),
+    "container": ("memory", "cpus"),
+}

@@ -1,0 +1,63 @@
+"""What `overwinter status`, `sleep` and `wake` share: asking a running server."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from overwinter.errors import OverwinterError
+
+_TIMEOUT_S = 120
+
+
+def add_server_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare which server."""
+    parser.add_argument("--url", default="http://127.0.0.1:8080", help="of the server (http://127.0.0.1:8080)")
+    parser.add_argument("--token-file", type=Path, metavar="FILE", help="as serve.access.token_file")
+
+
+def ask_server(arguments: argparse.Namespace, path: str, content: Any = None) -> Any:
+    """Return the JSON that the server answers; a POST if there is content.
+
+    Raises:
+        OverwinterError: no server is there, or it says no.
+    """
+    if not arguments.url.startswith(("http://", "https://")):
+        raise OverwinterError(f"--url {arguments.url!r} must begin with http:// or https://.")
+    headers = {"Content-Type": "application/json"}
+    if arguments.token_file:
+        headers["Authorization"] = f"Bearer {arguments.token_file.read_text(encoding='utf-8').strip()}"
+    body = None if content is None else json.dumps(content).encode()
+    request = urllib.request.Request(arguments.url.rstrip("/") + path, data=body, headers=headers)  # noqa: S310 -- checked above
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as reply:  # noqa: S310 -- likewise
+            return json.loads(reply.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            raise OverwinterError(f"The server says: {_message(error)}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise OverwinterError(
+            f"No server answers at {arguments.url}: {reason}. Is it running? Name its --url."
+        ) from None
+
+
+def put_on_rung(arguments: argparse.Namespace, rung: str) -> int:
+    """Put the named models, or all, on a rung; say so."""
+    names = arguments.models or list(ask_server(arguments, "/overwinter/status")["models"])
+    for name in names:
+        done = ask_server(arguments, f"/overwinter/models/{quote(name, safe='')}/rung", {"rung": rung})
+        print(f"{name}: {done['state']}")
+    return 0
+
+
+def _message(error: urllib.error.HTTPError) -> str:
+    try:
+        return str(json.loads(error.read())["error"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"{error.code} {error.reason}"

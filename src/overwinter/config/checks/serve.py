@@ -1,0 +1,133 @@
+"""What a type cannot say of the group `serve/`."""
+
+from __future__ import annotations
+
+import ipaddress
+import itertools
+from pathlib import Path
+
+from overwinter.config.checks.ranges import check_at_least, check_choice
+from overwinter.config.groups.serve import AccessConfig, DrawsConfig, ReplicasConfig, ServeConfig, SleepConfig
+from overwinter.errors import ConfigError
+
+RUNGS = ("parked", "preforked", "off")
+_LEAST = {  # key: (least, whether above it)
+    "limits.body_bytes": (1, False),
+    "limits.header_bytes": (1024, False),
+    "limits.connections": (1, False),
+    "limits.read_s": (0, True),
+    "limits.keep_alive_s": (0, True),
+    "limits.held_bytes": (1, False),
+    "limits.queue": (1, False),
+    "limits.answer_s": (0, True),
+    "worker.threads": (1, False),
+    "worker.wake_s": (0, True),
+    "worker.stop_s": (0, True),
+    "worker.backoff_s": (0, True),
+    "worker.longest_backoff_s": (0, True),
+    "sleep.seed": (0, False),
+    "sleep.wake_p95_s": (0, False),
+    "sleep.parked_wake_s": (0, True),
+    "sleep.preforked_wake_s": (0, True),
+    "sleep.off_wake_s": (0, True),
+    "draws.ready_w": (0, False),
+    "draws.parked_w": (0, False),
+    "draws.preforked_w": (0, False),
+    "draws.off_w": (0, False),
+    "draws.waking_w": (0, False),
+    "draws.uncertainty_w": (0, False),
+    "replicas.fewest": (0, False),
+    "replicas.most": (1, False),
+    "replicas.queue_per_replica": (1, False),
+    "replicas.idle_s": (0, False),
+}
+
+
+def check_serve(serve: ServeConfig) -> None:
+    """Check the group `serve/`.
+
+    Raises:
+        ConfigError: the first value that cannot be used, with its key, and what is allowed.
+    """
+    for key, (least, above) in _LEAST.items():
+        group, _, name = key.partition(".")
+        value = getattr(getattr(serve, group), name)
+        if value is not None:  # serve.sleep.wake_p95_s
+            check_at_least(f"serve.{key}", value, least, above=above)
+    if not 0 <= serve.port <= 65535:
+        raise ConfigError(f"serve.port={serve.port} must be from 0 (any free one) to 65535.")
+    _check_access(serve.host, serve.access)
+    _check_sleep(serve.sleep)
+    _check_draws(serve.draws, serve.sleep.rungs)
+    _check_replicas(serve.replicas)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach the address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _check_access(host: str, access: AccessConfig) -> None:
+    if access.token_file is not None and not Path(access.token_file).is_file():
+        raise ConfigError(f"serve.access.token_file={access.token_file!r} is not there. Name a file, or null.")
+    if not is_loopback(host) and access.token_file is None:
+        raise ConfigError(
+            f"serve.host={host!r} can be reached from other machines, and nobody would be asked who they are.\n"
+            "Name a file in serve.access.token_file, or listen on 127.0.0.1."
+        )
+
+
+def _check_sleep(sleep: SleepConfig) -> None:
+    for rung in sleep.rungs:
+        check_choice("serve.sleep.rungs", rung, RUNGS)
+    if not sleep.rungs or list(sleep.rungs) != [rung for rung in RUNGS if rung in sleep.rungs]:
+        raise ConfigError(
+            f"serve.sleep.rungs={list(sleep.rungs)} must name some of {', '.join(RUNGS)}, each once, in this order."
+        )
+    if sleep.policy == "scheduled":
+        raise ConfigError(
+            "serve.sleep.policy=scheduled: name the policy that holds outside the windows, and give "
+            "serve.sleep.windows."
+        )
+    _check_policy(sleep)
+
+
+def _check_policy(sleep: SleepConfig) -> None:
+    """Open the policy on a ladder of the same rungs, so that its own checks speak before anything is served."""
+    from overwinter.serving.sleep import Ladder, Rung, open_policy
+    from overwinter.serving.sleep.windows import parse_windows
+
+    count = len(sleep.rungs)
+    rungs = [Rung(name=rung, power_w=float(count - place)) for place, rung in enumerate(["ready", *sleep.rungs])]
+    try:
+        open_policy(
+            sleep.policy,
+            Ladder(rungs),
+            seed=sleep.seed,
+            options=dict(sleep.options),
+            limit_p95_s=sleep.wake_p95_s,
+        )
+        if sleep.windows:
+            parse_windows([vars(window) for window in sleep.windows])
+    except ConfigError as error:
+        raise ConfigError(f"serve.sleep: {error}") from None
+
+
+def _check_draws(draws: DrawsConfig, rungs: list[str]) -> None:
+    watts = [(f"{rung}_w", getattr(draws, f"{rung}_w")) for rung in ("ready", *rungs)]
+    for (above, above_w), (below, below_w) in itertools.pairwise(watts):
+        if below_w >= above_w:
+            raise ConfigError(
+                f"serve.draws.{below}={below_w:g} must be below serve.draws.{above}={above_w:g}: a rung that saves "
+                "nothing does not belong in serve.sleep.rungs."
+            )
+
+
+def _check_replicas(replicas: ReplicasConfig) -> None:
+    if replicas.fewest > replicas.most:
+        raise ConfigError(
+            f"serve.replicas.fewest={replicas.fewest} must be at most serve.replicas.most={replicas.most}."
+        )

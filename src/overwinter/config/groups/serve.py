@@ -1,0 +1,182 @@
+"""The group `serve/`: a hibernating server, and the small configuration that it is composed in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+
+@dataclass
+class AccessConfig:
+    """Who may ask.
+
+    Attributes:
+        token_file: file with the bearer token; null asks for none.
+    """
+
+    token_file: str | None = MISSING
+
+
+@dataclass
+class LimitsConfig:
+    """What one client can take.
+
+    Attributes:
+        body_bytes: of one request.
+        header_bytes: of one request.
+        connections: open at once.
+        read_s: to send one request.
+        keep_alive_s: a connection without a request is closed then.
+        held_bytes: of all requests in memory at once.
+        queue: requests that wait per model.
+        answer_s: deadline of a request, waiting and waking included.
+    """
+
+    body_bytes: int = MISSING
+    header_bytes: int = MISSING
+    connections: int = MISSING
+    read_s: float = MISSING
+    keep_alive_s: float = MISSING
+    held_bytes: int = MISSING
+    queue: int = MISSING
+    answer_s: float = MISSING
+
+
+@dataclass
+class WorkerConfig:
+    """The process that computes.
+
+    Attributes:
+        threads: CPU threads of one answer.
+        launcher: words before the worker's command; it speaks over its standard input and output.
+        wake_s: longest wake.
+        stop_s: time to leave by itself.
+        backoff_s: pause after a crash, doubled at every further one in a row.
+        longest_backoff_s: its limit.
+    """
+
+    threads: int = MISSING
+    launcher: list[str] = MISSING
+    wake_s: float = MISSING
+    stop_s: float = MISSING
+    backoff_s: float = MISSING
+    longest_backoff_s: float = MISSING
+
+
+@dataclass
+class WindowConfig:
+    """A window of the week in which the model is kept ready.
+
+    Attributes:
+        start: cron expression of five fields.
+        end: likewise.
+        time_zone: IANA name.
+    """
+
+    start: str = MISSING
+    end: str = MISSING
+    time_zone: str = "UTC"
+
+
+@dataclass
+class SleepConfig:
+    """When an idle model rests, and how deep (`overwinter.serving.sleep`).
+
+    Attributes:
+        policy: `fixed`, `break_even`, `randomised`, `learned`, or an entry point in
+            `overwinter.sleep_policies`.
+        options: of the policy.
+        seed: of a randomised policy.
+        rungs: among `parked`, `preforked` and `off`, in this order.
+        wake_p95_s: at most a twentieth of the requests may wait longer for a wake.
+        windows: in which the model is kept ready.
+        parked_wake_s: a wake from there, for the policy.
+        preforked_wake_s: likewise.
+        off_wake_s: likewise.
+    """
+
+    policy: str = MISSING
+    options: dict[str, Any] = MISSING
+    seed: int = MISSING
+    rungs: list[str] = MISSING
+    wake_p95_s: float | None = MISSING
+    windows: list[WindowConfig] = MISSING
+    parked_wake_s: float = MISSING
+    preforked_wake_s: float = MISSING
+    off_wake_s: float = MISSING
+
+
+@dataclass
+class DrawsConfig:
+    """Watts of what a sleep releases (memory, a GPU, a machine).
+
+    Attributes:
+        source: how they were measured; null: they are guesses, and no saving is claimed.
+        ready_w: ready to answer.
+        parked_w: worker alive, weights released.
+        preforked_w: modules imported.
+        off_w: no worker.
+        waking_w: during a wake.
+        uncertainty_w: standard uncertainty of each.
+    """
+
+    source: str | None = MISSING
+    ready_w: float = MISSING
+    parked_w: float = MISSING
+    preforked_w: float = MISSING
+    off_w: float = MISSING
+    waking_w: float = MISSING
+    uncertainty_w: float = MISSING
+
+
+@dataclass
+class ReplicasConfig:
+    """Workers of one model.
+
+    Attributes:
+        fewest: kept ready at least.
+        most: at once.
+        queue_per_replica: one more when more requests wait per replica.
+        idle_s: a replica beyond the first leaves after that long without work.
+    """
+
+    fewest: int = MISSING
+    most: int = MISSING
+    queue_per_replica: int = MISSING
+    idle_s: float = MISSING
+
+
+@dataclass
+class ServeConfig:
+    """The server.
+
+    Attributes:
+        host: address to listen on.
+        port: 0 takes any free one.
+        log: file of JSON lines; null: standard error.
+    """
+
+    host: str = MISSING
+    port: int = MISSING
+    log: str | None = MISSING
+    access: AccessConfig = field(default_factory=AccessConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    worker: WorkerConfig = field(default_factory=WorkerConfig)
+    sleep: SleepConfig = field(default_factory=SleepConfig)
+    draws: DrawsConfig = field(default_factory=DrawsConfig)
+    replicas: ReplicasConfig = field(default_factory=ReplicasConfig)
+
+
+@dataclass
+class ServiceConfig:
+    """What `overwinter serve` and `overwinter deploy` compose, apart from params.yaml.
+
+    Attributes:
+        trusted_targets: packages whose model classes a worker may build.
+        serve: the server.
+    """
+
+    trusted_targets: list[str] = MISSING
+    serve: ServeConfig = field(default_factory=ServeConfig)

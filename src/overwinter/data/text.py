@@ -1,0 +1,186 @@
+"""Text for language models: documents, cut into windows of tokens, split by document.
+
+A document is a file, a line of a ``.jsonl`` file, or a part of a file between separators. No document is in two
+splits, so that a test window's neighbours were never calibrated on.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from overwinter.config.checks.text import SPLITS, addresses, check_windows, find_texts
+from overwinter.data.in_memory import InMemory
+from overwinter.errors import ConfigError, IntegrityError
+from overwinter.models import pretrained_tokenizer
+
+_JSON_LINES = (".jsonl", ".jsonl.gz")
+_JSON_KEY = "text"
+
+
+class Windows(InMemory):
+    """Windows of tokens, each with the tokens that follow its own by one.
+
+    Attributes:
+        inputs: (windows, length), int64.
+        labels: (windows, length), int64: ``labels[:, t]`` is the token after ``inputs[:, t]``.
+    """
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, Any]:
+        return self.inputs[index], self.labels[index]
+
+
+class Text:
+    """A text data set.
+
+    Args:
+        tokenizer: the model's folder or GGUF file, or a folder with tokenizer.json.
+        length: tokens of one window.
+        split_seed: decides which documents and which windows are in which split.
+        validation_share: of the documents.
+        test_share: of the documents.
+        windows: split -> how many windows at most, drawn from all of its documents; None or absent: all.
+        paths: files, folders, glob patterns; local, ``package:NAME/PATH``, or fsspec addresses.
+        root: local file or folder in which relative ``paths`` are.
+        separator: cuts a file into documents; None: a file is one document.
+        sha256: of the content of all files; None: not checked.
+
+    Attributes:
+        labels: empty: the answers are the vocabulary's own tokens.
+
+    Raises:
+        ConfigError: nothing at a place, no UTF-8, or too little text for three splits.
+        IntegrityError: the content is not what ``sha256`` names.
+    """
+
+    labels: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        *,
+        tokenizer: str,
+        length: int,
+        split_seed: int,
+        validation_share: float,
+        test_share: float,
+        windows: Mapping[str, int | None],
+        paths: Sequence[str] = (),
+        root: str | None = None,
+        separator: str | None = None,
+        sha256: str | None = None,
+    ) -> None:
+        check_windows(windows)
+        contents = _read(find_texts(addresses(root, paths)))
+        self.sha256 = _checked_digest(contents, sha256)
+        documents = [part for name, content in contents.items() for part in _documents(name, content, separator)]
+        self._members = _split(documents, split_seed, validation_share, test_share)
+        self._tokenizer = tokenizer
+        self._length, self._seed, self._windows = length, split_seed, windows
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """Return how text becomes model input."""
+        return {
+            "raw": {"dtype": "text"},
+            "input": {"dtype": "int64", "shape": [self._length]},
+            "formula": "tokens of the bundle's tokenizer",
+        }
+
+    def split(self, name: str) -> Windows:
+        """Return the windows of ``train``, ``validation`` or ``test``, in an order drawn by the seed.
+
+        Raises:
+            ConfigError: its documents are shorter than one window.
+        """
+        stream = self._tokens(self._members[name])
+        count = (len(stream) - 1) // self._length
+        if count < 1:
+            raise ConfigError(
+                f"The split {name!r} has {len(stream)} tokens, and data.length={self._length} needs one more than that "
+                "many. Give it more text, a larger share, or shorter windows."
+            )
+        order = np.random.default_rng([self._seed, SPLITS.index(name)]).permutation(count)[: self._windows.get(name)]
+        starts = order[:, None] * self._length + np.arange(self._length)  # (windows, length)
+        return Windows(torch.from_numpy(stream[starts]), torch.from_numpy(stream[starts + 1]))
+
+    @functools.cached_property
+    def _opened(self) -> tuple[Any, list[int]]:
+        """The fast tokenizer, and the tokens that end a text: none or one."""
+        tokenizer = pretrained_tokenizer(self._tokenizer)
+        end = [] if tokenizer.eos_token_id is None else [int(tokenizer.eos_token_id)]
+        return tokenizer.backend_tokenizer, end
+
+    def _tokens(self, documents: Sequence[str]) -> NDArray[np.int64]:
+        """All documents in one stream, each closed by the token that ends a text."""
+        encoder, end = self._opened
+        encoded = encoder.encode_batch(list(documents), add_special_tokens=False)
+        pieces = [np.asarray([*each.ids, *end], dtype=np.int64) for each in encoded]
+        return np.concatenate(pieces)
+
+
+def _read(texts: Sequence[str]) -> dict[str, str]:
+    import fsspec  # type: ignore[import-untyped]  # has no types
+
+    contents = {}
+    for address in texts:
+        try:
+            with fsspec.open(address, "rb", compression="infer") as stream:
+                contents[address] = stream.read().decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"data.paths: {address} is no UTF-8 text: {error.reason} at {error.start}.") from None
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"data.paths: {address} cannot be read: {error}.") from None
+    return contents
+
+
+def _checked_digest(contents: Mapping[str, str], expected: str | None) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(contents):
+        digest.update(hashlib.sha256(contents[name].encode()).digest())
+    found = digest.hexdigest()
+    if expected is not None and found != expected:
+        raise IntegrityError(
+            f"The texts are not those that data.sha256 names: their SHA-256 is {found}, not {expected}.\n"
+            "If you trust them, put the new digest into the configuration."
+        )
+    return found
+
+
+def _documents(name: str, content: str, separator: str | None) -> list[str]:
+    if name.endswith(_JSON_LINES):
+        return [_text_of(line, name, number) for number, line in enumerate(content.splitlines(), 1) if line.strip()]
+    parts = content.split(separator) if separator else [content]
+    return [part for part in parts if part.strip()]
+
+
+def _text_of(line: str, name: str, number: int) -> str:
+    try:
+        return str(json.loads(line)[_JSON_KEY])
+    except (ValueError, KeyError, TypeError):
+        raise ConfigError(f"{name}, line {number}: not a JSON object with the key {_JSON_KEY!r}.") from None
+
+
+def _split(documents: Sequence[str], seed: int, validation_share: float, test_share: float) -> dict[str, list[str]]:
+    """Shuffle the documents and cut them into train, validation and test; none is left empty."""
+    if len(documents) < len(SPLITS):
+        raise ConfigError(
+            f"The text has {len(documents)} documents, and each of {', '.join(SPLITS)} needs one of its own. "
+            "Name more files, or set data.separator, which cuts a file into documents."
+        )
+    order = np.random.default_rng(seed).permutation(len(documents))
+    test = max(1, round(len(documents) * test_share))
+    validation = max(1, round(len(documents) * validation_share))
+    if test + validation >= len(documents):
+        raise ConfigError(
+            f"data.validation_share={validation_share} and data.test_share={test_share} leave none of "
+            f"{len(documents)} documents to train or calibrate on. Lower one, or add text."
+        )
+    parts = order[test + validation :], order[test : test + validation], order[:test]
+    return {name: [documents[index] for index in part] for name, part in zip(SPLITS, parts, strict=True)}

@@ -1,0 +1,169 @@
+"""Language models, measured: what each form says of the next tokens of a text, and what its own tokens cost.
+
+An answer is a prompt that is read at once (prefill) and tokens that are written one after the other (decode), with
+keys and values kept, each token the likeliest. The two phases are timed apart: the first is bound by arithmetic,
+the second by memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from overwinter.config.groups import LanguageEvaluateConfig
+from overwinter.energy import EnergyMeter
+from overwinter.errors import OverwinterError
+from overwinter.evaluation.choosing import DENSE
+from overwinter.evaluation.figures import Figures, summarize
+from overwinter.evaluation.joules import CpuJoules
+from overwinter.evaluation.language_report import AnswerFigures, TextScores
+from overwinter.evaluation.timing import Plan, Sample, measure_speed
+from overwinter.models import CausalLanguageModel, integer_layers, replace_layer
+from overwinter.serving import Array, Session
+
+Progress = Callable[[float, float], None]
+_PREFILL, _DECODE = "prefill", "decode"
+
+
+def as_served(model: nn.Module) -> nn.Module:
+    """Give weight-only integer layers their float weight, in place; the answers keep every bit.
+
+    Eager torch has no kernel for float32 inputs and integer weights that is quicker than the float one, so a
+    server would dequantize once, when it loads, and not at every token.
+    """
+    for name, layer in integer_layers(model).items():
+        if layer.activations is None and layer.smoothing is None and len(layer.weight_shape) == 2:
+            rows, columns = layer.weight_shape
+            plain = nn.Linear(columns, rows, bias=False)
+            plain.weight = nn.Parameter(layer.weight(), requires_grad=False)
+            plain.bias = layer.bias  # type: ignore[assignment]  # a parameter, or None
+            replace_layer(model, name, plain.eval())
+    return model
+
+
+def score_text(
+    models: Mapping[str, nn.Module], tokens: torch.Tensor, following: torch.Tensor, progress: Progress
+) -> dict[str, TextScores]:
+    """Let every form predict the same windows.
+
+    Args:
+        models: form -> module from tokens (batch, length) to logits (batch, length, vocabulary); ``dense`` is one.
+        tokens: (windows, length), int64.
+        following: (windows, length), the token after each of ``tokens``.
+        progress: called with windows done and to do.
+
+    Raises:
+        OverwinterError: an answer is NaN or infinite.
+    """
+    rows: dict[str, list[tuple[float, float, float]]] = {name: [] for name in models}
+    with torch.inference_mode():
+        for done, (window, wanted) in enumerate(zip(tokens, following, strict=True), 1):
+            dense = _log_probabilities(DENSE, models[DENSE], window)
+            for name, model in models.items():
+                said = dense if name == DENSE else _log_probabilities(name, model, window)
+                rows[name].append(_scores(said, dense, wanted))
+            progress(done, len(tokens))
+    return {name: TextScores.from_rows(each) for name, each in rows.items()}
+
+
+def compare_answers(
+    models: Mapping[str, CausalLanguageModel],
+    prompt: torch.Tensor,
+    settings: LanguageEvaluateConfig,
+    *,
+    meter: EnergyMeter,
+    seed: int,
+    progress: Progress,
+) -> dict[str, AnswerFigures]:
+    """Time all forms on the same prompt, both phases, interleaved; torch takes ``settings.threads``.
+
+    Args:
+        models: form -> model.
+        prompt: (1, prompt tokens), int64.
+        settings: the group `evaluate`.
+        meter: the stage's.
+        seed: of the order and the bootstrap.
+        progress: called with samples done and to do.
+
+    Raises:
+        ConfigError: no meter covers the CPU.
+    """
+    torch.set_num_threads(settings.threads)
+    sessions: dict[str, Session] = {f"{name}/{_PREFILL}": _Prefill(model) for name, model in models.items()}
+    for name, model in models.items():
+        sessions[f"{name}/{_DECODE}"] = _Decode(model, prompt, settings.answer_tokens)
+    plan = Plan(batch_sizes=[1], repeats=settings.repeats, sample_duration_s=settings.sample_duration_s, seed=seed)
+    joules = CpuJoules(meter)
+    samples = measure_speed(sessions, prompt.numpy(), plan, joules, progress)
+    joules_per_cpu_s = joules.joules_per_cpu_s(settings.threads)
+
+    def per_token(key: str, tokens: int) -> Figures:
+        taken: list[Sample] = [replace(each, answers=each.answers * tokens) for each in samples[key, 1]]
+        return summarize(taken, joules_per_cpu_s=joules_per_cpu_s, confidence=settings.confidence, seed=seed)
+
+    return {
+        name: AnswerFigures(
+            prompt_tokens=prompt.shape[1],
+            answer_tokens=settings.answer_tokens,
+            prefill=per_token(f"{name}/{_PREFILL}", prompt.shape[1]),
+            decode=per_token(f"{name}/{_DECODE}", settings.answer_tokens),
+        )
+        for name in models
+    }
+
+
+class _Prefill:
+    """A `Session` that reads the prompt and says the first token."""
+
+    def __init__(self, model: CausalLanguageModel) -> None:
+        self._model = model
+
+    def run(self, inputs: Array) -> Array:
+        """Return logits (1, vocabulary) after the prompt (1, tokens)."""
+        with torch.inference_mode():
+            answer: Array = self._model.step(torch.from_numpy(inputs))[0].numpy()
+        return answer
+
+
+class _Decode:
+    """A `Session` that writes tokens after a prompt which it has read already."""
+
+    def __init__(self, model: CausalLanguageModel, prompt: torch.Tensor, count: int) -> None:
+        self._model, self._count = model, count
+        with torch.inference_mode():
+            logits, self._kept = model.step(prompt)
+        self._first = logits.argmax(-1, keepdim=True)  # (1, 1)
+
+    def run(self, inputs: Array) -> Array:  # noqa: ARG002 -- the prompt, which was read when this was made
+        """Return the tokens written, (1, count), and forget them again."""
+        token, written = self._first, []
+        with torch.inference_mode():
+            for _ in range(self._count):
+                logits, self._kept = self._model.step(token, self._kept)
+                token = logits.argmax(-1, keepdim=True)
+                written.append(token)
+            self._kept.crop(-self._count)
+            tokens: Array = torch.cat(written, dim=1).numpy()
+        return tokens
+
+
+def _log_probabilities(name: str, model: nn.Module, window: torch.Tensor) -> torch.Tensor:
+    """Of every next token, (length, vocabulary)."""
+    said: Any = functional.log_softmax(model(window[None])[0], dim=-1)
+    if not bool(torch.isfinite(said).all()):
+        raise OverwinterError(f"The form {name!r} answers NaN or infinity to the test text. Leave it out.")
+    tensor: torch.Tensor = said
+    return tensor
+
+
+def _scores(said: torch.Tensor, dense: torch.Tensor, wanted: torch.Tensor) -> tuple[float, float, float]:
+    """Mean loss in nats, mean Kullback-Leibler divergence from dense in nats, and share of equal first choices."""
+    loss = functional.nll_loss(said, wanted).item()
+    divergence = functional.kl_div(said, dense, log_target=True, reduction="batchmean").item()
+    agreement = (said.argmax(-1) == dense.argmax(-1)).float().mean().item()
+    return loss, divergence, agreement

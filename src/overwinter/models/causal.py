@@ -1,0 +1,111 @@
+"""A causal language model of the transformers library as a plain module: tokens in, logits out.
+
+It is built from its configuration alone, so that a saved one needs neither the folder it came from nor code of
+others. https://huggingface.co/docs/transformers
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+
+from overwinter.errors import ConfigError
+
+
+class CausalLanguageModel(nn.Module):
+    """Next-token logits at every position.
+
+    A tied head stays tied: it is one parameter under two names, which is stored once.
+
+    Args:
+        config: of the transformers library, as JSON, with ``model_type``.
+        random_weights: whether to draw initial weights; what is about to be loaded needs none.
+
+    Attributes:
+        config: as given.
+        network: the transformers module; ``network.config`` is its configuration.
+
+    Raises:
+        ConfigError: the extra `llm` is missing, or the configuration is of no causal language model that the
+            installed transformers knows.
+    """
+
+    def __init__(self, *, config: Mapping[str, Any], random_weights: bool = True) -> None:
+        super().__init__()
+        self.config = dict(config)
+        self.network = _built(self.config, random_weights=random_weights)
+        self.network.tie_weights()
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return logits (batch, length, vocabulary), float32, of tokens (batch, length), int64."""
+        logits: torch.Tensor = self.network(input_ids=tokens, use_cache=False).logits
+        return logits.float()
+
+    def step(self, tokens: torch.Tensor, kept: Any = None) -> tuple[torch.Tensor, Any]:
+        """Read tokens (batch, n) after those whose keys and values are in ``kept``.
+
+        Returns:
+            logits of the next token, (batch, vocabulary), float32, and transformers' cache, which is ``kept`` grown.
+        """
+        answer = self.network(input_ids=tokens, past_key_values=kept, use_cache=True, logits_to_keep=1)
+        return answer.logits[:, -1].float(), answer.past_key_values
+
+    def saved_as(self) -> dict[str, Any]:
+        """Return the ``model_config`` with which `save_model` makes it loadable anywhere."""
+        return {
+            "_target_": "overwinter.models.CausalLanguageModel",
+            "config": self.config,
+            "random_weights": False,
+        }
+
+
+def import_transformers() -> ModuleType:
+    """Import the transformers library without the noise of what it looks for on the way.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        with quiet():
+            import transformers
+            import transformers.modeling_utils  # the noisy part; else it would come with the first model
+    except ImportError as error:
+        raise ConfigError(
+            f"Language models need the transformers library: {error}.\n`pip install 'overwinter[llm]'`"
+        ) from None
+    return transformers
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Silence logs below errors: of kernels for other GPUs, and of settings that don't concern a local model."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def _built(config: Mapping[str, Any], *, random_weights: bool) -> Any:
+    transformers = import_transformers()
+    from transformers.initialization import no_init_weights
+
+    skipping = contextlib.nullcontext() if random_weights else no_init_weights()
+    rest = {key: value for key, value in config.items() if key not in ("model_type", "auto_map")}
+    try:
+        with quiet(), skipping:
+            parsed = transformers.AutoConfig.for_model(config.get("model_type", ""), **rest)
+            return transformers.AutoModelForCausalLM.from_config(parsed, dtype=torch.float32, trust_remote_code=False)
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise ConfigError(
+            f"transformers {transformers.__version__} builds no causal language model of the type "
+            f"{config.get('model_type')!r}: {str(error).strip().splitlines()[0]}\n"
+            "Name a decoder-only model, or install a version of transformers that knows it."
+        ) from None

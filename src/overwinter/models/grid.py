@@ -1,0 +1,122 @@
+"""Grids: which values a quantized weight may take, and how codes become bytes.
+
+A weight is seen as a matrix (out, columns): one row per output channel, its inputs flattened. A row is cut
+into groups; each group has a scale, and a zero point when the grid is asymmetric. ``value = (code - zero) *
+scale`` with codes from 0 to ``2**bits - 1``, so a float zero is exact on every grid made here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional
+
+from overwinter.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """How a weight is quantized.
+
+    Attributes:
+        bits: per code, 2 to 8.
+        group_size: columns that share a scale; the last group of a row may be shorter. None: a whole row does.
+        symmetric: the zero point is the middle code, ``2**(bits - 1)``, and not stored.
+    """
+
+    bits: int
+    group_size: int | None = None
+    symmetric: bool = True
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.bits <= 8:
+            raise ConfigError(f"A grid of {self.bits} bits cannot be stored. Use 2 to 8 bits.")
+        if self.group_size is not None and self.group_size < 1:
+            raise ConfigError(f"group_size={self.group_size} must be at least 1, or null for one group per channel.")
+
+    @property
+    def top(self) -> int:
+        """The largest code."""
+        return (1 << self.bits) - 1
+
+    @property
+    def middle(self) -> int:
+        """The zero point of a symmetric grid."""
+        return 1 << (self.bits - 1)
+
+    def groups(self, columns: int) -> int:
+        """Return how many groups a row of ``columns`` has."""
+        return 1 if self.group_size is None else -(-columns // self.group_size)
+
+    def grouped(self, matrix: torch.Tensor) -> torch.Tensor:
+        """Return (out, columns) as (out, groups, size), a short last group filled with zeros."""
+        rows, columns = matrix.shape
+        size = columns if self.group_size is None else self.group_size
+        missing = self.groups(columns) * size - columns
+        padded = functional.pad(matrix, (0, missing)) if missing else matrix
+        return padded.reshape(rows, -1, size)
+
+    def between(self, low: torch.Tensor, high: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return scale and zero point (None when symmetric) of groups whose values lie between two bounds.
+
+        Args:
+            low: (out, groups), at most 0, so that zero stays on the grid.
+            high: (out, groups), at least 0.
+        """
+        if self.symmetric:
+            return _never_zero(torch.maximum(-low, high) / (self.middle - 1 or 1)), None
+        scale = _never_zero((high - low) / self.top)
+        return scale, (-low / scale).round().clamp(0, self.top)
+
+    def nearest(self, matrix: torch.Tensor) -> Codes:
+        """Round (out, columns) to the nearest codes, over the range from each group's least to largest value."""
+        values = self.grouped(matrix)
+        scale, zero = self.between(values.amin(2).clamp(max=0), values.amax(2).clamp(min=0))
+        return self.encode(matrix, scale, zero)
+
+    def encode(self, matrix: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor | None) -> Codes:
+        """Round (out, columns) to the nearest codes for a scale and a zero point (out, groups)."""
+        origin = self.middle if zero is None else zero[:, :, None]
+        codes = (self.grouped(matrix) / scale[:, :, None]).round() + origin
+        kept = codes.clamp(0, self.top).flatten(1)[:, : matrix.shape[1]]
+        return Codes(
+            codes=kept.to(torch.uint8), scale=scale.float(), zero=None if zero is None else zero.to(torch.uint8)
+        )
+
+    def decode(self, codes: Codes) -> torch.Tensor:
+        """Return the values (out, columns), float32."""
+        origin = self.middle if codes.zero is None else codes.zero[:, :, None].float()
+        values = (self.grouped(codes.codes).float() - origin) * codes.scale[:, :, None]
+        return values.flatten(1)[:, : codes.codes.shape[1]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Codes:
+    """A quantized matrix.
+
+    Attributes:
+        codes: (out, columns), uint8, not packed.
+        scale: (out, groups), float32, positive.
+        zero: (out, groups), uint8; None on a symmetric grid.
+    """
+
+    codes: torch.Tensor
+    scale: torch.Tensor
+    zero: torch.Tensor | None
+
+
+def pack(codes: torch.Tensor) -> torch.Tensor:
+    """Return codes of at most 4 bits (out, columns) two per byte, the earlier column in the lower half."""
+    even = functional.pad(codes, (0, codes.shape[1] % 2))
+    return even[:, 0::2] | (even[:, 1::2] << 4)  # (out, ceil(columns / 2))
+
+
+def unpack(packed: torch.Tensor, columns: int) -> torch.Tensor:
+    """Return what `pack` was given: (out, columns)."""
+    return torch.stack([packed & 15, packed >> 4], dim=2).flatten(1)[:, :columns]
+
+
+def _never_zero(scale: torch.Tensor) -> torch.Tensor:
+    # A group of zeros, or of values so small that the division underflows.
+    return torch.where(scale > 0, scale, torch.ones_like(scale))

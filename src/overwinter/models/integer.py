@@ -1,0 +1,300 @@
+"""Layers whose weight is stored in integers: `IntegerLinear` and `IntegerConv2d`.
+
+They are what every method of `overwinter.quantization` makes, what `save_model` and `load_model` keep bit for
+bit, and what the runtimes read to build their own integer kernels. ``forward`` is the reference arithmetic:
+the weight is dequantized, the input fake-quantized, and the float operator applied, so a kernel that adds in
+integers differs by float rounding only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self, cast
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from overwinter.errors import ConfigError, IntegrityError
+from overwinter.models.grid import Codes, Grid, pack, unpack
+
+ACTIVATIONS = (None, "dynamic", "static")
+
+
+class IntegerLayer(nn.Module):
+    """What `IntegerLinear` and `IntegerConv2d` share.
+
+    Attributes:
+        grid: of the weight.
+        weight_shape: of the float weight, (out, in) or (out, in / groups, height, width).
+        activations: None (float), ``dynamic`` (range of each token or sample) or ``static`` (one fixed range).
+        activation_bits: of the input's codes, 2 to 8; unsigned with a zero point.
+        codes: (out, columns) uint8; two per byte when the grid has at most 4 bits (see `grid.pack`).
+        scale: (out, groups) float32.
+        zero: (out, groups) uint8; None when the grid is symmetric.
+        bias: as the float layer had it, or None.
+        activation_scale: () float32; None unless ``static``.
+        activation_zero: () uint8; None unless ``static``.
+        smoothing: (in features or channels,) float32 by which the input is multiplied first (SmoothQuant); None for 1.
+    """
+
+    grid: Grid
+    weight_shape: tuple[int, ...]
+    activations: str | None
+    activation_bits: int
+    codes: torch.Tensor
+    scale: torch.Tensor
+    zero: torch.Tensor | None
+    bias: torch.Tensor | None
+    activation_scale: torch.Tensor | None
+    activation_zero: torch.Tensor | None
+    smoothing: torch.Tensor | None
+
+    def __init__(
+        self,
+        layer: nn.Linear | nn.Conv2d,
+        grid: Grid,
+        *,
+        activations: str | None = None,
+        activation_bits: int = 8,
+        smoothed: bool = False,
+    ) -> None:
+        super().__init__()
+        if activations not in ACTIVATIONS:
+            raise ConfigError(f"activations={activations!r} is unknown. Allowed: null, dynamic, static.")
+        self.grid, self.activations, self.activation_bits = grid, activations, activation_bits
+        self.weight_shape = tuple(layer.weight.shape)
+        rows, groups = self.weight_shape[0], grid.groups(self.columns)
+        width = -(-self.columns // 2) if self._packed else self.columns
+        zero = None if grid.symmetric else torch.zeros(rows, groups, dtype=torch.uint8)
+        static = activations == "static"
+        self.register_buffer("codes", torch.zeros(rows, width, dtype=torch.uint8))
+        self.register_buffer("scale", torch.ones(rows, groups))
+        self.register_buffer("zero", zero)
+        self.register_buffer("activation_scale", torch.ones(()) if static else None)
+        self.register_buffer("activation_zero", torch.zeros((), dtype=torch.uint8) if static else None)
+        self.register_buffer("smoothing", torch.ones(_inputs(layer)) if smoothed else None)
+        self.bias = layer.bias
+        self._adopt(layer)
+        self.train(layer.training)
+
+    @classmethod
+    def from_float(
+        cls,
+        layer: nn.Linear | nn.Conv2d,
+        grid: Grid,
+        codes: Codes | None = None,
+        *,
+        activations: str | None = None,
+        activation_bits: int = 8,
+        smoothing: torch.Tensor | None = None,
+    ) -> Self:
+        """Make the integer form of a float layer.
+
+        Args:
+            layer: keeps its bias; its weight is not changed.
+            grid: of the weight.
+            codes: what a solver found; None rounds the layer's weight to nearest.
+            activations: None, ``dynamic`` or ``static`` (`set_activation_range` says which range).
+            activation_bits: of the input's codes.
+            smoothing: (in features or channels,) by which the input is multiplied first. ``codes``, or the layer's
+                weight, must have been divided by it already.
+
+        Raises:
+            ConfigError: an unknown kind of activations.
+        """
+        made = cls(
+            layer, grid, activations=activations, activation_bits=activation_bits, smoothed=smoothing is not None
+        ).to(layer.weight.device)
+        made.set_codes(grid.nearest(layer.weight.detach().flatten(1).float()) if codes is None else codes)
+        if made.smoothing is not None and smoothing is not None:
+            made.smoothing.copy_(smoothing)
+        return made
+
+    @property
+    def columns(self) -> int:
+        """Inputs of one output: the width of the weight as a matrix."""
+        return int(torch.Size(self.weight_shape[1:]).numel())
+
+    @property
+    def _packed(self) -> bool:
+        return self.grid.bits <= 4
+
+    def get_codes(self) -> Codes:
+        """Return the weight's codes, not packed."""
+        codes = unpack(self.codes, self.columns) if self._packed else self.codes
+        return Codes(codes=codes, scale=self.scale, zero=self.zero)
+
+    def set_codes(self, codes: Codes) -> None:
+        """Take other codes, scales and zero points of the same grid."""
+        self.codes.copy_(pack(codes.codes) if self._packed else codes.codes)
+        self.scale.copy_(codes.scale)
+        if self.zero is not None and codes.zero is not None:
+            self.zero.copy_(codes.zero)
+
+    def set_activation_range(self, low: float, high: float) -> None:
+        """Fix the range of ``static`` activations; it is widened to hold 0."""
+        if self.activation_scale is None or self.activation_zero is None:
+            raise ConfigError(f"A layer with activations={self.activations!r} has no fixed range.")
+        scale, zero = _activation_grid(
+            torch.tensor(low, dtype=torch.float32), torch.tensor(high, dtype=torch.float32), self.activation_bits
+        )
+        self.activation_scale.copy_(scale)
+        self.activation_zero.copy_(zero)
+
+    def weight(self) -> torch.Tensor:
+        """Return the dequantized weight in ``weight_shape``, float32."""
+        return self.grid.decode(self.get_codes()).reshape(self.weight_shape)
+
+    def quantized_input(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return the input as the kernel sees it: smoothed, and on the grid of its activations."""
+        if self.smoothing is not None:
+            inputs = inputs * self._per_channel(self.smoothing.to(inputs.dtype))
+        if self.activations is None:
+            return inputs
+        if self.activation_scale is not None and self.activation_zero is not None:
+            scale, zero = self.activation_scale, self.activation_zero.float()
+        else:
+            axes = self._sample_axes(inputs)
+            scale, zero = _activation_grid(
+                inputs.amin(axes, keepdim=True).float(), inputs.amax(axes, keepdim=True).float(), self.activation_bits
+            )
+        codes = ((inputs / scale).round() + zero).clamp(0, 2**self.activation_bits - 1)
+        return ((codes - zero) * scale).to(inputs.dtype)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what ``model.json`` says of the layer, from which `swap_in` makes an empty one again."""
+        return {
+            "bits": self.grid.bits,
+            "group_size": self.grid.group_size,
+            "symmetric": self.grid.symmetric,
+            "activations": self.activations,
+            "activation_bits": self.activation_bits,
+            "smoothed": self.smoothing is not None,
+            "shape": list(self.weight_shape),
+        }
+
+    def extra_repr(self) -> str:
+        """Say in print(model) what the layer is."""
+        return ", ".join(f"{key}={value}" for key, value in self.describe().items())
+
+    def _adopt(self, layer: Any) -> None:
+        """Take over what the operator needs beside weight and bias."""
+
+    def _per_channel(self, values: torch.Tensor) -> torch.Tensor:
+        raise NotImplementedError
+
+    def _sample_axes(self, inputs: torch.Tensor) -> tuple[int, ...]:
+        """The axes over which one range of dynamic activations is taken."""
+        raise NotImplementedError
+
+
+class IntegerLinear(IntegerLayer):
+    """`torch.nn.Linear` with an integer weight; dynamic activations have one range per token."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return (..., out) of (..., in)."""
+        return functional.linear(self.quantized_input(inputs), self.weight().to(inputs.dtype), self.bias)
+
+    def _adopt(self, layer: nn.Linear) -> None:
+        self.in_features, self.out_features = layer.in_features, layer.out_features
+
+    def _per_channel(self, values: torch.Tensor) -> torch.Tensor:
+        return values
+
+    def _sample_axes(self, inputs: torch.Tensor) -> tuple[int, ...]:  # noqa: ARG002 -- as of a convolution
+        return (-1,)
+
+
+class IntegerConv2d(IntegerLayer):
+    """`torch.nn.Conv2d` with an integer weight; dynamic activations have one range per sample."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return (batch, out channels, height, width) of (batch, in channels, height, width)."""
+        weight = self.weight().to(inputs.dtype)
+        images = self.quantized_input(inputs)
+        padding: Any = self.padding
+        if self.padding_mode != "zeros":
+            images, padding = functional.pad(images, self._edges, mode=self.padding_mode), 0
+        return functional.conv2d(images, weight, self.bias, self.stride, padding, self.dilation, self.groups)
+
+    def _adopt(self, layer: nn.Conv2d) -> None:
+        self.in_channels, self.out_channels, self.groups = layer.in_channels, layer.out_channels, layer.groups
+        self.kernel_size = cast(tuple[int, int], layer.kernel_size)
+        self.stride = cast(tuple[int, int], layer.stride)
+        self.padding = cast("tuple[int, int] | str", layer.padding)
+        self.dilation = cast(tuple[int, int], layer.dilation)
+        self.padding_mode: str = layer.padding_mode
+        self._edges: list[int] = list(layer._reversed_padding_repeated_twice)  # as its forward does
+
+    def _per_channel(self, values: torch.Tensor) -> torch.Tensor:
+        return values[:, None, None]
+
+    def _sample_axes(self, inputs: torch.Tensor) -> tuple[int, ...]:
+        return tuple(range(inputs.dim() - 3, inputs.dim()))
+
+
+def integer_form(layer: nn.Module) -> type[IntegerLinear] | type[IntegerConv2d] | None:
+    """Return the class that takes this layer's place, or None where there is none."""
+    if type(layer) is nn.Linear:
+        return IntegerLinear
+    return IntegerConv2d if type(layer) is nn.Conv2d else None
+
+
+def integer_layers(model: nn.Module) -> dict[str, IntegerLayer]:
+    """Return name -> integer layer, each once, in the order of the module."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, IntegerLayer)}
+
+
+def replace_layer(model: nn.Module, name: str, layer: nn.Module) -> None:
+    """Put ``layer`` in the place of the module called ``name``, also where that one stands under other names."""
+    old = model.get_submodule(name)
+    for other, module in list(model.named_modules(remove_duplicate=False)):
+        if module is old:
+            parent, _, leaf = other.rpartition(".")
+            setattr(model.get_submodule(parent), leaf, layer)
+
+
+def swap_in(model: nn.Module, described: Mapping[str, Mapping[str, Any]]) -> None:
+    """Put empty integer layers into a rebuilt float model, to be filled by ``load_state_dict``.
+
+    Args:
+        model: its layers already have the saved sizes.
+        described: layer name -> what `IntegerLayer.describe` said.
+
+    Raises:
+        IntegrityError: the model's code has no Linear or Conv2d of that name.
+    """
+    for name, entry in described.items():
+        try:
+            layer: Any = model.get_submodule(name)
+        except AttributeError:
+            layer = None
+        form = None if layer is None else integer_form(layer)
+        if form is None:
+            raise IntegrityError(
+                f"The saved model has an integer layer {name!r}, the model's code no Linear or Conv2d of that name. "
+                "Was the code changed after the model was saved? Quantize it again."
+            )
+        grid = Grid(bits=entry["bits"], group_size=entry["group_size"], symmetric=entry["symmetric"])
+        empty = form(
+            layer,
+            grid,
+            activations=entry["activations"],
+            activation_bits=entry["activation_bits"],
+            smoothed=entry["smoothed"],
+        )
+        replace_layer(model, name, empty)
+
+
+def _inputs(layer: nn.Linear | nn.Conv2d) -> int:
+    return layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
+
+
+def _activation_grid(low: torch.Tensor, high: torch.Tensor, bits: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scale and zero point, float, of activations between ``low`` and ``high``; as ONNX's DynamicQuantizeLinear."""
+    low, high = low.clamp(max=0), high.clamp(min=0)
+    top = 2**bits - 1
+    scale = (high - low) / top
+    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+    return scale, (-low / scale).round().clamp(0, top)

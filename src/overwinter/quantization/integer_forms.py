@@ -1,0 +1,178 @@
+"""Forms of integer layers: ``weights.safetensors`` and ``model.json``, which `overwinter.models.load_model` loads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from overwinter.errors import ConfigError, OverwinterError
+from overwinter.models import (
+    Grid,
+    integer_form,
+    integer_layers,
+    load_model,
+    prunable_weights,
+    replace_layer,
+    save_model,
+    stored_bytes,
+)
+from overwinter.models.aware import AwareLayer
+from overwinter.quantization.checking import skipping_pattern
+from overwinter.quantization.interface import QuantizationReport, Request
+from overwinter.quantization.recipe import Recipe, apply_recipe
+
+_INT4 = Grid(bits=4, group_size=64, symmetric=False)
+
+
+class IntegerForm:
+    """Makes a form by a recipe: choose the layers, quantize, check the zeros, save, check the round trip."""
+
+    form: str
+    recipe: Recipe
+
+    def quantize(self, request: Request) -> QuantizationReport:
+        """Quantize in place and save; see `Quantizer`."""
+        model = request.model
+        left = self._left_in_float(model, request)
+        wanted = [name for name in _layers(model) if name not in left]
+        if not wanted:
+            reasons = "; ".join(f"{layer}: {reason}" for layer, reason in left.items()) or "none of them has a weight"
+            raise ConfigError(
+                f"{self.form} serves none of the model's layers: {reasons}. Take it out of quantize.methods."
+            )
+        zeros = {name: _weight(model, name) == 0 for name in wanted}
+        untied = _tied(model, wanted)
+        self._apply(model, wanted, request)
+        counts = _check_zeros(model, zeros)
+        saved = self._save(request, left, untied)
+        return QuantizationReport(
+            quantized=tuple(wanted),
+            left_in_float=left,
+            zeros_before=counts[0],
+            zeros_after=counts[1],
+            size_bytes=stored_bytes(saved),
+            float_size_bytes=stored_bytes(request.description),
+        )
+
+    def _apply(self, model: nn.Module, layers: Sequence[str], request: Request) -> None:
+        apply_recipe(model, self.recipe, layers, torch.from_numpy(request.calibration))
+
+    def _left_in_float(self, model: nn.Module, request: Request) -> dict[str, str]:
+        left = {}
+        for name in _layers(model):
+            layer = model.get_submodule(name)
+            pattern = skipping_pattern(name, request.settings.skip)
+            if pattern is not None:
+                left[name] = f"quantize.skip names {pattern!r}"
+            elif integer_form(layer) is None:
+                left[name] = f"{self.form} serves Linear and Conv2d, not {type(layer).__name__}"
+        return left
+
+    def _save(self, request: Request, left: Mapping[str, str], untied: Sequence[str]) -> dict[str, Any]:
+        saved = save_model(
+            request.out,
+            request.model,
+            form=self.form,
+            model_config=request.description["model"],
+            input_shape=request.description["input_shape"],
+            lineage=request.lineage,
+            quantization={"method": self.form, "left_in_float": dict(left), "untied": list(untied)},
+        )
+        loaded = load_model(request.out, trusted=request.trusted).state_dict()
+        if any(not torch.equal(tensor, loaded[name]) for name, tensor in request.model.state_dict().items()):
+            raise OverwinterError(f"{request.out} does not hold what was saved. Take {self.form} out of the methods.")
+        return saved
+
+
+class Int8WeightOnly(IntegerForm):
+    """8 bits in groups of 64; activations stay in floating point.
+
+    With one scale per output channel, SmolLM2's divergence from dense is twice as large.
+    """
+
+    form = "int8_weight_only"
+    recipe = Recipe(solver="nearest", grid=Grid(bits=8, group_size=64))
+
+
+class Int8Smooth(IntegerForm):
+    """8 bits per output channel, activations at run time, their outliers moved into the weights first."""
+
+    form = "int8_smooth"
+    recipe = Recipe(solver="nearest", grid=Grid(bits=8), activations="dynamic", smoothing=0.7)
+
+
+class Int4Nearest(IntegerForm):
+    """4 bits in groups of 64, rounded to nearest."""
+
+    form = "int4_nearest"
+    recipe = Recipe(solver="nearest", grid=_INT4)
+
+
+class Int4Hqq(IntegerForm):
+    """4 bits in groups of 64, without data."""
+
+    form = "int4_hqq"
+    recipe = Recipe(solver="hqq", grid=_INT4)
+
+
+class Int4Gptq(IntegerForm):
+    """4 bits in groups of 64, by calibration."""
+
+    form = "int4_gptq"
+    recipe = Recipe(solver="gptq", grid=_INT4)
+
+
+class TrainedGrids(IntegerForm):
+    """The very grids that the model was trained for (quantization-aware training)."""
+
+    form = "qat"
+
+    def _left_in_float(self, model: nn.Module, request: Request) -> dict[str, str]:
+        aware = request.description.get("quantization_aware")
+        if not aware:
+            raise ConfigError(
+                "qat needs a model trained for its grids, and this one was not. Train it so, or take it out."
+            )
+        untrained = {name: "it was not trained for a grid" for name in _layers(model) if name not in aware}
+        return untrained | super()._left_in_float(model, request)
+
+    def _apply(self, model: nn.Module, layers: Sequence[str], request: Request) -> None:
+        aware = request.description["quantization_aware"]
+        for name in layers:
+            layer = AwareLayer.from_json(aware[name]).integer_layer(model.get_submodule(name))
+            replace_layer(model, name, layer)
+
+
+def _layers(model: nn.Module) -> list[str]:
+    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    return list(dict.fromkeys([*prunable_weights(model), *linear]))
+
+
+def _weight(model: nn.Module, name: str) -> torch.Tensor:
+    return model.get_parameter(f"{name}.weight").detach()
+
+
+def _tied(model: nn.Module, layers: Sequence[str]) -> list[str]:
+    """Return the layers whose weight has another name too: quantized, each gets its own."""
+    names: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    shared = {name for group in names.values() if len(group) > 1 for name in group}
+    return [layer for layer in layers if f"{layer}.weight" in shared]
+
+
+def _check_zeros(model: nn.Module, zeros: Mapping[str, torch.Tensor]) -> tuple[int, int]:
+    """Count zero weights before and after, and refuse if one was lost."""
+    before = after = 0
+    integers = integer_layers(model)
+    for name, was_zero in zeros.items():
+        is_zero = integers[name].weight() == 0
+        if not bool(is_zero[was_zero].all()):
+            raise OverwinterError(
+                f"Quantizing turned zero weights of the layer {name} into others. Add it to quantize.skip."
+            )
+        before, after = before + int(was_zero.sum()), after + int(is_zero.sum())
+    return before, after

@@ -1,0 +1,52 @@
+"""The runtime `openvino`: ONNX files as those of `onnxruntime`, run by OpenVINO on the CPU.
+
+Opening a session needs no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from overwinter.errors import OverwinterError
+from overwinter.models import load_description
+from overwinter.runtime.onnx_runtime import MODEL, OnnxRuntime, write_onnx
+from overwinter.serving import OnnxSession, OpenVinoSession, Session, largest_difference
+
+TOLERANCE = 1e-4  # of a float model's answers, relative to the largest logit
+# Roundings that fall on the other side of a step of 1/255, in layer after layer.
+QUANTIZED_TOLERANCE = 0.05
+
+
+class OpenVinoRuntime:
+    """OpenVINO on the CPU."""
+
+    name = "openvino"
+
+    def refusal(self, description: Mapping[str, Any]) -> str | None:
+        """Return why OpenVINO cannot run this form: it takes what ONNX Runtime takes."""
+        reason = OnnxRuntime().refusal(description)
+        return None if reason is None else reason.replace("ONNX Runtime", "OpenVINO")
+
+    def build(self, model_folder: Path, out: Path, *, trusted: Sequence[str]) -> None:
+        """Write ``model.onnx``, and check OpenVINO's answers against ONNX Runtime's."""
+        # OpenVINO has no kernel for MatMulInteger: with it, an answer took as long as a float one.
+        write_onnx(model_folder, out, trusted=trusted, own_kernels=False)
+        from overwinter.runtime.onnx_export import example_inputs
+
+        description = load_description(model_folder)
+        tolerance = TOLERANCE if description["quantization"] is None else QUANTIZED_TOLERANCE
+        session, reference = OpenVinoSession(out / MODEL, threads=1), OnnxSession(out / MODEL, threads=1)
+        for batch in (1, 5):
+            inputs = example_inputs(description["input_shape"], batch)
+            difference = largest_difference(session.run(inputs), reference.run(inputs))
+            if difference > tolerance:
+                raise OverwinterError(
+                    f"OpenVINO's answers differ from ONNX Runtime's by {difference:.2g} of the largest logit; "
+                    f"allowed are {tolerance:g}. Take openvino out of evaluate.runtimes."
+                )
+
+    def open(self, folder: Path, *, threads: int, trusted: Sequence[str]) -> Session:  # noqa: ARG002
+        """Load ``model.onnx``."""
+        return OpenVinoSession(folder / MODEL, threads=threads)

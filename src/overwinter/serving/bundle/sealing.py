@@ -1,0 +1,59 @@
+"""Encrypting a bundle at rest, and taking it out again."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from overwinter import files
+from overwinter.errors import OverwinterError
+from overwinter.serving.bundle.facts import BUNDLE, CANARY, SIGNATURE
+from overwinter.serving.bundle.keys import ANYTHING, Expected, Keys
+from overwinter.serving.bundle.reading import read_bundle
+from overwinter.serving.sealing import WrappingKey, seal
+
+_FIRST = (BUNDLE, SIGNATURE, CANARY)
+
+
+def seal_bundle(folder: Path, out: Path, keys: Sequence[WrappingKey]) -> None:
+    """Verify a bundle and encrypt it into one file (0600), its signature included.
+
+    Args:
+        folder: a bundle in the clear; it stays as it is.
+        out: the sealed file; one that is there is replaced.
+        keys: each of them will open it.
+
+    Raises:
+        IntegrityError: the bundle is damaged.
+        ConfigError: there is no key.
+    """
+    bundle = read_bundle(folder)
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()]
+    names.sort(key=lambda name: (name not in _FIRST, name))
+    seal({name: bundle.folder / name for name in names}, out, keys)
+
+
+def open_bundle(sealed: Path, folder: Path, *, keys: Keys, expected: Expected = ANYTHING) -> None:
+    """Verify a sealed bundle and write it out in the clear (0600), whole or not at all.
+
+    Raises:
+        IntegrityError: it was altered, no key opens it, no trusted key has signed it, or another one was expected.
+        OverwinterError: the folder exists, or cannot be written.
+    """
+    if folder.exists():
+        raise OverwinterError(f"{folder} exists already. Name a new folder, or remove it.")
+    bundle = read_bundle(sealed, keys=keys, expected=expected)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as parent:
+        aside = Path(parent) / "bundle"
+        try:
+            shutil.copytree(bundle.folder, aside)
+            for path in [aside, *aside.rglob("*")]:
+                path.chmod(0o700 if path.is_dir() else 0o600)
+                files.sync(path)
+            aside.replace(folder)
+            files.sync(folder.parent)
+        except OSError as error:
+            raise files.write_error(folder, error) from error

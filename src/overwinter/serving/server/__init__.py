@@ -1,0 +1,15 @@
+"""The hibernating server: a small process that holds the port, and worker processes that exist only while needed.
+
+- `make_plan` turns a validated configuration and verified bundles into a `Plan`; `overwinter serve` does so, and
+  then replaces itself by the supervisor (`python -m overwinter.serving.server`), which knows the plan alone. The
+  supervisor imports neither torch nor numpy nor Hydra, and opens no GPU.
+- `http` is the door (h11 on asyncio), `routing` finds the handler, `inference` and `control` are the handlers.
+- `model` holds a model's queue and asks its sleep policy (`overwinter.serving.sleep`); `replica` is one worker
+  on its rung; `worker_process` starts it and speaks `frames` with it. The worker's own program is
+  `overwinter.hibernation.worker`.
+- `accounts` counts seconds, joules, wakes and requests, for `/metrics` and `overwinter status`.
+"""
+
+from overwinter.serving.server.plan import ModelPlan, Plan, make_plan
+
+__all__ = ["ModelPlan", "Plan", "make_plan"]

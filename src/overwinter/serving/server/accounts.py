@@ -1,0 +1,145 @@
+"""What a model cost and did: seconds and joules by state, wakes, requests. Nothing is claimed that was not measured."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter as Sums
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
+
+    from overwinter.config.groups.serve import DrawsConfig
+
+STATES = ("ready", "waking", "parked", "preforked", "off")
+_WAKE_BUCKETS_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5, 1, 2, 5, 10, 30, 60)
+
+
+class Log(Protocol):
+    """Writes one structured line."""
+
+    def __call__(self, event: str, **facts: Any) -> None:
+        """Write it."""
+
+
+class Metrics:
+    """The metrics of a server, labelled by model."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = self._counter("requests", "Requests answered, by status", ("model", "status"))
+        self.transitions = self._counter("transitions", "Changes of state", ("model", "state", "reason"))
+        self.crashes = self._counter("worker_crashes", "Workers that ended unasked", ("model",))
+        self.wakes = Histogram(
+            "overwinter_wake_seconds",
+            "Duration of wakes: all of it, and verifying, loading and asking the canary alone",
+            ("model", "rung", "step"),
+            registry=self.registry,
+            buckets=_WAKE_BUCKETS_S,
+        )
+
+    def _counter(self, name: str, text: str, labels: tuple[str, ...]) -> Counter:
+        return Counter(f"overwinter_{name}", text, labels, registry=self.registry)
+
+
+class Accounts:
+    """Of one model, over all its replicas.
+
+    Args:
+        model: its name.
+        draws: watts by state.
+        metrics: of the server.
+        log: of the server.
+        now_s: a monotonic clock.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        draws: DrawsConfig,
+        metrics: Metrics,
+        log: Log,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._model, self._draws, self._metrics, self._log, self._now_s = model, draws, metrics, log, now_s
+        self._where: dict[Any, tuple[str, float]] = {}
+        self._seconds: dict[str, float] = dict.fromkeys(STATES, 0.0)
+        self.wakes = self.crashes = self.requests = 0
+        metrics.registry.register(self)
+
+    def entered(self, replica: Any, state: str, *, reason: str) -> None:
+        """Note that a replica changed its state."""
+        self._settle(replica)
+        self._where[replica] = (state, self._now_s())
+        self._metrics.transitions.labels(self._model, state, reason).inc()
+        self._log("state", model=self._model, state=state, reason=reason)
+        if reason == "crash":
+            self.crashes += 1
+            self._metrics.crashes.labels(self._model).inc()
+
+    def left(self, replica: Any) -> None:
+        """Note that a replica is no more."""
+        self._settle(replica)
+        del self._where[replica]
+
+    def woke(self, rung: str, duration_s: float, *, loading_s: float) -> None:
+        """Note a wake from a rung."""
+        self.wakes += 1
+        self._metrics.wakes.labels(self._model, rung, "all").observe(duration_s)
+        self._metrics.wakes.labels(self._model, rung, "loading").observe(loading_s)
+        self._log("woke", model=self._model, rung=rung, duration_s=round(duration_s, 6), loading_s=round(loading_s, 6))
+
+    def answered(self, status: int) -> None:
+        """Note an answer."""
+        self.requests += 1
+        self._metrics.requests.labels(self._model, status).inc()
+
+    def seconds(self) -> dict[str, float]:
+        """Return the seconds in each state so far."""
+        for replica in self._where:
+            self._settle(replica)
+        return dict(self._seconds)
+
+    def joules(self) -> dict[str, float]:
+        """Return the joules in each state so far, by the configured watts."""
+        return {state: seconds * self._watts(state) for state, seconds in self.seconds().items()}
+
+    def saved_j(self) -> tuple[float, float] | None:
+        """Return the joules saved against staying ready all the time, and their standard uncertainty.
+
+        None where the draws were not measured. Each state's watts have independent errors.
+        """
+        if self._draws.source is None:
+            return None
+        apart = {state: seconds for state, seconds in self.seconds().items() if state != "ready"}
+        saved_j = sum(seconds * (self._watts("ready") - self._watts(state)) for state, seconds in apart.items())
+        return saved_j, self._draws.uncertainty_w * math.hypot(sum(apart.values()), *apart.values())
+
+    def collect(self) -> Iterator[Metric]:
+        """Give Prometheus what is computed when it asks."""
+        basis = "guessed" if self._draws.source is None else "measured"
+        present = Sums(state for state, _ in self._where.values())
+        joules = CounterMetricFamily("overwinter_energy_joules", "Energy by state", labels=("model", "state", "basis"))
+        seconds = CounterMetricFamily("overwinter_state_seconds", "Time in each state", labels=("model", "state"))
+        state_now = GaugeMetricFamily("overwinter_replicas", "Replicas in each state", labels=("model", "state"))
+        for state, spent_j in self.joules().items():
+            joules.add_metric((self._model, state, basis), spent_j)
+            seconds.add_metric((self._model, state), self._seconds[state])
+            state_now.add_metric((self._model, state), present[state])
+        yield from (joules, seconds, state_now)
+
+    def _settle(self, replica: Any) -> None:
+        now_s = self._now_s()
+        if replica in self._where:
+            state, since_s = self._where[replica]
+            self._seconds[state] += now_s - since_s
+            self._where[replica] = (state, now_s)
+
+    def _watts(self, state: str) -> float:
+        return float(getattr(self._draws, f"{state}_w"))

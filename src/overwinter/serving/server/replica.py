@@ -1,0 +1,152 @@
+"""One worker of a model, and the rung on which it rests."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from overwinter.serving.server.accounts import Accounts
+from overwinter.serving.server.frames import Frame
+from overwinter.serving.server.messages import Call
+from overwinter.serving.server.plan import ModelPlan, Plan
+from overwinter.serving.server.worker_process import WorkerDied, WorkerProcess, start_worker
+
+
+class WakeRefused(Exception):  # noqa: N818 -- what the bundle deserved, no fault of the server
+    """The bundle was altered, or its canary answers otherwise: nothing is served."""
+
+
+class Replica:
+    """A worker process that is asked by one task only.
+
+    Args:
+        model: to serve.
+        plan: of the server.
+        accounts: are told of every change of state.
+        changed: called when the process ends.
+    """
+
+    def __init__(
+        self,
+        model: ModelPlan,
+        *,
+        plan: Plan,
+        accounts: Accounts,
+        changed: Callable[[], None],
+    ) -> None:
+        self._model, self._plan, self._settings = model, plan, plan.serve.worker
+        self._accounts, self._changed = accounts, changed
+        self._process: WorkerProcess | None = None
+        self._watches: dict[WorkerProcess, asyncio.Task[None]] = {}
+        self.rung = "off"
+        accounts.entered(self, "off", reason="start")
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process, if there is one."""
+        return self._process.pid if self._process and self._process.alive else None
+
+    @property
+    def died(self) -> bool:
+        """Whether the process ended by itself."""
+        return self._process is not None and not self._process.alive
+
+    async def reach(self, rung: str, *, reason: str) -> None:
+        """Go to a rung.
+
+        Raises:
+            WorkerDied: it ended on the way; the replica is off then.
+            WakeRefused: it must not be served; likewise.
+        """
+        if self.died:
+            await self._stop("crash")
+        if rung == self.rung:
+            return
+        if rung == "off":
+            await self._stop(reason)
+        elif rung == "preforked":
+            await self._prefork(reason)
+        else:
+            if self.rung != "ready":
+                await self._wake(reason)
+            if rung == "parked":
+                await self._tell({"operation": "park"}, self._settings.stop_s)
+            self._enter(rung, reason)
+
+    async def answer(self, call: Call, *, within_s: float) -> Frame:
+        """Ask the woken model.
+
+        Raises:
+            WorkerDied: it ended over it; the replica is off then.
+        """
+        return await self._tell({"operation": call.operation, "headers": dict(call.headers)}, within_s, call.body)
+
+    async def close(self) -> None:
+        """End every process, also those that were about to be ended when their task was cancelled."""
+        self._process = None
+        watches = dict(self._watches)
+        for process in watches:
+            await process.stop(within_s=self._settings.stop_s)
+        await asyncio.gather(*watches.values())
+
+    async def _tell(self, header: dict[str, object], within_s: float, body: bytes = b"") -> Frame:
+        assert self._process is not None  # noqa: S101 -- `reach` came first
+        try:
+            return await self._process.ask(header, body, within_s=within_s)
+        except WorkerDied:
+            await self._stop("crash")
+            raise
+
+    async def _wake(self, reason: str) -> None:
+        begin_s, left = time.monotonic(), self.rung
+        self._enter("waking", reason)
+        try:
+            process = self._process or await self._start()
+        except WorkerDied:
+            self._enter("off", "crash")
+            raise
+        self._process = process
+        order = {
+            "operation": "wake",
+            "bundle": self._model.bundle,
+            "digest": self._model.digest,
+            "keys": self._plan.keys,
+            "opening": self._plan.opening,
+            "threads": self._settings.threads,
+            "trusted": self._plan.trusted,
+        }
+        frame = await self._tell(order, self._settings.wake_s)
+        if frame.header["status"] != "ready":
+            await self._stop("refused")
+            raise WakeRefused(str(frame.header["error"]))
+        self._accounts.woke(left, time.monotonic() - begin_s, loading_s=frame.header["wake_s"])
+
+    async def _prefork(self, reason: str) -> None:
+        """Start the next process before the old one leaves, so that a request in between finds one."""
+        old = self._process
+        self._process = await self._start()
+        self._enter("preforked", reason)
+        if old is not None:
+            await old.stop(within_s=self._settings.stop_s)
+
+    async def _start(self) -> WorkerProcess:
+        launcher = self._settings.launcher
+        process = await start_worker(self._model.runtime, trusted=self._plan.trusted, launcher=launcher)
+        self._watches[process] = asyncio.create_task(self._watch(process))
+        return process
+
+    async def _watch(self, process: WorkerProcess) -> None:
+        await process.ended()
+        del self._watches[process]
+        self._changed()
+
+    async def _stop(self, reason: str) -> None:
+        process, self._process = self._process, None
+        self._enter("off", reason)
+        if process is not None:
+            await process.stop(within_s=self._settings.stop_s)
+
+    def _enter(self, rung: str, reason: str) -> None:
+        self.rung = rung
+        self._accounts.entered(self, rung, reason=reason)

@@ -1,0 +1,39 @@
+"""The ladder and the policy of a served model, from the group `serve/`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from overwinter.serving.sleep import Ladder, Rung, SleepPolicy, open_policy
+
+if TYPE_CHECKING:
+    from overwinter.config.groups.serve import ServeConfig
+
+
+def make_ladder(serve: ServeConfig) -> Ladder:
+    """Return the rungs, the top one `ready`, with the configured watts and wake times."""
+    draws = serve.draws
+    rungs = [Rung(name="ready", power_w=draws.ready_w)]
+    for name in serve.sleep.rungs:
+        wake_s = float(getattr(serve.sleep, f"{name}_wake_s"))
+        power_w = float(getattr(draws, f"{name}_w"))
+        rungs.append(Rung(name=name, power_w=power_w, wake_s=wake_s, wake_j=wake_s * draws.waking_w))
+    return Ladder(rungs)
+
+
+def make_policy(serve: ServeConfig, ladder: Ladder) -> SleepPolicy:
+    """Return the policy: the configured one, within the latency limit, and under the windows.
+
+    Raises:
+        ConfigError: it is unknown, or an option is wrong.
+    """
+    sleep = serve.sleep
+    policy = open_policy(
+        sleep.policy, ladder, seed=sleep.seed, options=dict(sleep.options), limit_p95_s=sleep.wake_p95_s
+    )
+    if not sleep.windows:
+        return policy
+    from overwinter.serving.sleep.scheduled import Scheduled
+    from overwinter.serving.sleep.windows import parse_windows
+
+    return Scheduled(policy, ladder, windows=parse_windows(cast("list[Any]", sleep.windows)))

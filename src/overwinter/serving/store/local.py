@@ -1,0 +1,69 @@
+"""A store in a local folder."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+from overwinter import files
+from overwinter.errors import IntegrityError
+
+_MODE = 0o600
+
+
+class LocalPlace:
+    """A `Place` on a local disk; files are for their owner alone."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def read(self, name: str, limit_bytes: int) -> bytes:
+        """See `Place`."""
+        try:
+            with (self._root / name).open("rb") as stream:
+                content = stream.read(limit_bytes + 1)
+        except OSError as error:
+            raise IntegrityError(f"{self._root / name} cannot be read: {error.strerror}. Publish it again.") from None
+        if len(content) > limit_bytes:
+            raise IntegrityError(f"{self._root / name} is larger than {limit_bytes} bytes. Don't use it.")
+        return content
+
+    def create(self, name: str, content: bytes) -> bool:
+        """See `Place`; a hard link is what only one of many can make."""
+        path = self._root / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".part") as aside:
+                aside.write(content)
+                aside.flush()
+                os.fchmod(aside.fileno(), _MODE)
+                os.fsync(aside.fileno())
+                os.link(aside.name, path)
+            files.sync(path.parent)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise files.write_error(path, error) from error
+        return True
+
+    def write(self, name: str, content: bytes) -> None:
+        """See `Place`."""
+        files.write_bytes(self._root / name, content, _MODE)
+
+    def age_s(self, name: str) -> float | None:
+        """See `Place`."""
+        try:
+            return max(0.0, time.time() - (self._root / name).stat().st_mtime)
+        except OSError:
+            return None
+
+    def names(self, folder: str) -> list[str]:
+        """See `Place`."""
+        found = (path for path in (self._root / folder).rglob("*") if path.is_file() and path.name[0] != ".")
+        return sorted(path.relative_to(self._root).as_posix() for path in found)
+
+    def remove(self, name: str) -> None:
+        """See `Place`."""
+        (self._root / name).unlink(missing_ok=True)

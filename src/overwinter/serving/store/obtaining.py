@@ -1,0 +1,53 @@
+"""A published bundle, fetched once and verified at every use."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from overwinter.errors import IntegrityError
+from overwinter.serving.bundle.facts import Bundle
+from overwinter.serving.bundle.keys import Expected, Keys
+from overwinter.serving.bundle.reading import read_bundle
+from overwinter.serving.store.address import StoreAddress
+from overwinter.serving.store.store import open_store
+
+
+def obtain_from_store(address: StoreAddress, *, keys: Keys, expected: Expected) -> Bundle:
+    """Return the verified bundle at an address in a store; what was fetched before is not fetched again.
+
+    Raises:
+        IntegrityError: the store or the bundle was altered, is older than a pin, or is not what it must be.
+        ConfigError: there is no such version.
+    """
+    store = open_store(address.store, keys=Keys(trusted=keys.trusted))
+    _, version = store.resolve(address.name, address.which)
+    target = _cache() / version.manifest
+    known = target.exists()
+    store.fetch(version, target)
+    try:
+        bundle = _read(target, version.digest, keys, expected)
+    except IntegrityError:
+        if not known:
+            raise
+        _remove(target)  # it may have been damaged here
+        store.fetch(version, target)
+        bundle = _read(target, version.digest, keys, expected)
+    return bundle
+
+
+def _read(target: Path, digest: str, keys: Keys, expected: Expected) -> Bundle:
+    bundle = read_bundle(target, keys=keys, expected=expected)
+    if not bundle.sealed:
+        Expected(digest=digest).check(bundle)
+    return bundle
+
+
+def _remove(target: Path) -> None:
+    shutil.rmtree(target) if target.is_dir() else target.unlink()
+
+
+def _cache() -> Path:
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(cache) / "overwinter" / "bundles"

@@ -1,0 +1,71 @@
+"""Evaluate a language model: every form on the same text and the same prompt, side by side, and choose one.
+
+It is the stage `evaluate` of `configs/pipeline/language.yaml`. Reads the models of train (dense) and quantize, and the
+test split, which no earlier stage has seen. Leaves `outputs/evaluate/chosen.json`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+import overwinter as ow
+from overwinter.errors import ConfigError
+from overwinter.files import write_json
+
+
+def main(stage: ow.pipeline.Stage) -> None:
+    """Measure, choose, and say whether it pays."""
+    settings, seed = stage.config.evaluate, stage.config.seed
+    windows, following, prompt = test_text(stage)
+    folders = {"dense": stage.input("train")} | ow.quantization.read_forms(stage.input("quantize"))
+    models = {form: opened(stage, folder) for form, folder in folders.items()}
+
+    scores = ow.evaluation.score_text(models, windows, following, stage.progress)
+    figures = ow.evaluation.compare_answers(
+        models, prompt, settings, meter=stage.meter, seed=seed, progress=stage.progress
+    )
+    candidates = [
+        ow.evaluation.LanguageCandidate(
+            form=form,
+            simplicity=simplicity,
+            size_bytes=ow.models.stored_bytes(ow.models.load_description(folder)),
+            quality=ow.evaluation.text_quality(
+                scores[form], scores["dense"], confidence=settings.confidence, seed=seed
+            ),
+            figures=figures[form],
+        )
+        for simplicity, (form, folder) in enumerate(folders.items())
+    ]
+    options = [candidate.option() for candidate in candidates]
+    choice = ow.evaluation.choose(options, max_quality_loss=settings.max_perplexity_increase)
+    stage.say(ow.evaluation.language_verdict(candidates, choice))
+    write_json(stage.out("chosen.json"), {"form": choice.chosen.form, "runtime": choice.chosen.runtime})
+    stage.save_metrics(ow.evaluation.language_report(candidates, choice))
+
+
+def test_text(stage: ow.pipeline.Stage) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return windows of the test split, what follows each token, and the beginning of the first as a prompt."""
+    data = ow.data.load_data(stage.config.data, trusted=stage.config.trusted_targets)
+    windows, following = ow.data.tensors(data.split("test"))
+    wanted = stage.config.evaluate.prompt_tokens
+    if windows.shape[1] < wanted:
+        raise ConfigError(
+            f"evaluate.prompt_tokens={wanted} is more than a window has: data.length={windows.shape[1]}. "
+            "Lower it, or lengthen the windows."
+        )
+    return windows, following, windows[:1, :wanted]
+
+
+def opened(stage: ow.pipeline.Stage, folder: Path) -> ow.models.CausalLanguageModel:
+    """Load a form as torch would serve it."""
+    model = ow.models.load_model(folder, trusted=stage.config.trusted_targets)
+    if not isinstance(model, ow.models.CausalLanguageModel):
+        raise ConfigError(f"{folder} holds no language model. Pick model=huggingface.")
+    ow.evaluation.as_served(model)
+    return model
+
+
+if __name__ == "__main__":
+    ow.pipeline.run_stage("evaluate", main)

@@ -1,0 +1,43 @@
+"""Take a pretrained language model over as the dense one, from which all later stages start.
+
+It is the stage `train` of a pipeline that trains nothing (`configs/pipeline/language.yaml`). Leaves
+`outputs/train/model/` and `outputs/train/tokenizer/`.
+"""
+
+from __future__ import annotations
+
+import overwinter as ow
+from overwinter.errors import ConfigError
+
+
+def main(stage: ow.pipeline.Stage) -> None:
+    """Read the model, save it in Overwinter's own format, and measure its perplexity on the validation split."""
+    config, trusted = stage.config, stage.config.trusted_targets
+    model = ow.models.build_model(config.model, trusted=trusted, seed=config.seed)
+    if not isinstance(model, ow.models.CausalLanguageModel):
+        raise ConfigError(f"model._target_={config.model['_target_']} is no language model. Pick model=huggingface.")
+    data = ow.data.load_data(config.data, trusted=trusted)
+    windows, following = ow.data.tensors(data.split("validation"))
+
+    saved = ow.models.save_model(
+        stage.out("model"),
+        model,
+        form="dense",
+        model_config=model.saved_as(),
+        input_shape=windows.shape[1:],
+        lineage=stage.lineage(),
+    )
+    ow.models.save_tokenizer(config.model["root"], stage.out("tokenizer"))
+    scores = ow.evaluation.score_text({"dense": model}, windows, following, stage.progress)["dense"]
+    stage.say(f"perplexity {scores.perplexity:.2f} on {len(windows)} windows of the validation split")
+    stage.save_metrics(
+        {
+            "perplexity": scores.perplexity,
+            "parameters": saved["parameters"],
+            "size_bytes": ow.models.stored_bytes(saved),
+        }
+    )
+
+
+if __name__ == "__main__":
+    ow.pipeline.run_stage("train", main)

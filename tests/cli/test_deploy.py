@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import argparse
+from types import SimpleNamespace
+
+import pytest
+
+from overwinter import serving
+from overwinter.cli import deploy
+from overwinter.errors import ConfigError, IntegrityError
+
+OWN = {
+    "kubernetes": ["--image", "registry.example/model:1", "--hostname", "model.example.com"],
+    "systemd": [],
+    "cron": [],
+    "container": ["--token", "token"],
+}
+FILES = {
+    "kubernetes": {"kubernetes.yaml"},
+    "systemd": {"forecast.socket", "forecast.service", "forecast-server.service"},
+    "cron": {"forecast.crontab", "forecast.sh"},
+    "container": {"Containerfile", "compose.yaml"},
+}
+
+
+@pytest.fixture
+def bundle(monkeypatch):
+    monkeypatch.setattr(serving, "read_bundle", lambda _: SimpleNamespace(digest="cd" * 32), raising=False)
+    return "outputs/bundle"
+
+
+def deployed(*words):
+    parser = argparse.ArgumentParser()
+    deploy.add_arguments(parser)
+    return deploy.run(parser.parse_args(list(words)))
+
+
+@pytest.mark.parametrize("form", sorted(OWN))
+def test_each_form_writes_its_files(form, bundle, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert deployed(form, bundle, "serve.port=9000", "--name", "forecast", *OWN[form]) == 0
+    folder = tmp_path / "deploy" / form
+    assert {file.name for file in folder.iterdir()} == FILES[form]
+    assert all("cd" * 32 in file.read_text() for file in folder.iterdir())
+    assert all(file.stat().st_mode & 0o111 for file in folder.glob("*.sh"))
+    shown = capsys.readouterr().out
+    assert all(f"deploy/{form}/{name}\n" in shown for name in FILES[form])
+    assert "Next: " in shown
+
+
+def test_paths_are_absolute_since_it_runs_elsewhere(bundle, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "token").write_text("secret")
+    (tmp_path / "token").chmod(0o600)
+    deployed("cron", bundle, "serve.access.token_file=token", "--output", "there")
+    script = (tmp_path / "there" / "model.sh").read_text()
+    assert f"{tmp_path}/outputs/bundle" in script
+    assert f"{tmp_path}/token" in script
+    assert f"{tmp_path}/there/model.sh start" in (tmp_path / "there" / "model.crontab").read_text()
+
+
+def test_a_port_that_changes_is_refused(bundle):
+    with pytest.raises(ConfigError, match=r"serve\.port=0"):
+        deployed("cron", bundle, "serve.port=0")
+
+
+def test_a_bundle_that_is_none_is_refused(tmp_path):
+    with pytest.raises((ConfigError, IntegrityError)):
+        deployed("cron", str(tmp_path), "--output", str(tmp_path / "there"))
+    assert not (tmp_path / "there").exists()

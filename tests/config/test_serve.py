@@ -1,0 +1,55 @@
+"""The group `serve/`: what is refused before anything is served."""
+
+import pytest
+
+from overwinter.cli.service import load_service
+from overwinter.config.checks.serve import is_loopback
+from overwinter.errors import ConfigError
+
+
+def test_the_default_is_valid_and_for_this_machine_alone():
+    serve = load_service().serve
+    assert is_loopback(serve.host)
+    assert (serve.draws.source, serve.replicas.fewest) == (None, 0)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("serve.prt=1", "Could not override|serve.prt"),
+        ("serve.port=65536", "serve.port=65536"),
+        ("serve.port=http", "serve.port"),
+        ("serve.host=0.0.0.0", "serve.access.token_file"),
+        ("serve.host=example.org", "serve.access.token_file"),
+        ("serve.access.token_file=nowhere", "is not there"),
+        ("serve.limits.queue=0", "serve.limits.queue"),
+        ("serve.limits.answer_s=0", "serve.limits.answer_s"),
+        ("serve.worker.threads=0", "serve.worker.threads"),
+        ("serve.sleep.rungs=[]", "serve.sleep.rungs"),
+        ("serve.sleep.rungs=[off,parked]", "serve.sleep.rungs"),
+        ("serve.sleep.rungs=[deep]", "serve.sleep.rungs"),
+        ("serve.sleep.policy=brake_even", "break_even"),
+        ("serve.sleep.policy=fixed", "timeout_s"),
+        ("serve.sleep.policy=scheduled", "serve.sleep.windows"),
+        ("serve.sleep.windows=[{start: never, end: 0 8 * * *}]", "serve.sleep"),
+        ("serve.sleep.wake_p95_s=-1", "serve.sleep.wake_p95_s"),
+        ("serve.draws.parked_w=1", "serve.draws.parked_w=1 must be below serve.draws.ready_w"),
+        ("serve.replicas.fewest=2", "serve.replicas.most"),
+    ],
+)
+def test_a_wrong_value_is_named(override, message):
+    with pytest.raises(ConfigError, match=message):
+        load_service([override])
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [("127.0.0.1", True), ("127.8.8.8", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("::", False)],
+)
+def test_loopback_is_known(host, loopback):
+    assert is_loopback(host) is loopback
+
+
+def test_another_address_needs_a_token(tmp_path):
+    (tmp_path / "token").touch()
+    assert load_service(["serve.host=0.0.0.0", f"serve.access.token_file={tmp_path / 'token'}"])

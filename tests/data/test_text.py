@@ -1,0 +1,110 @@
+import json
+
+import pytest
+import torch
+
+from overwinter import data
+from overwinter.config.checks.text import check_text, find_texts
+from overwinter.errors import ConfigError, IntegrityError
+
+tokenizers = pytest.importorskip("tokenizers", reason="the extra llm is not installed")
+transformers = pytest.importorskip("transformers", reason="the extra llm is not installed")
+
+SHARES = {"length": 4, "split_seed": 0, "validation_share": 0.25, "test_share": 0.25, "windows": {}}
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tokenizer")
+    vocabulary = {"<end>": 0, "<unk>": 1} | {f"w{number}": number + 2 for number in range(200)}
+    words = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="<unk>"))
+    words.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    transformers.PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<end>").save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def texts(tmp_path):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for number in range(8):
+        (folder / f"{number}.txt").write_text(" ".join(f"w{20 * number + word}" for word in range(20)))
+    return folder
+
+
+def made(tokenizer, **changes):
+    return data.Text(**{**SHARES, "tokenizer": tokenizer, **changes})
+
+
+def test_labels_are_the_tokens_that_follow(texts, tokenizer):
+    windows = made(tokenizer, root=str(texts)).split("train")
+    inputs, labels = data.tensors(windows)
+    assert inputs.shape == labels.shape == (20, 4)  # 4 documents of 20 words and an end, and the last token has no next
+    assert inputs.dtype == torch.int64
+    assert torch.equal(inputs[:, 1:], labels[:, :-1])
+    assert torch.equal(windows[3][1], labels[3])
+
+
+def test_no_document_is_in_two_splits(texts, tokenizer):
+    source = made(tokenizer, root=str(texts))
+    seen = [set(source.split(name).inputs.flatten().tolist()) - {0} for name in ("train", "validation", "test")]
+    assert not seen[0] & seen[1]
+    assert not (seen[0] | seen[1]) & seen[2]
+
+
+def test_the_same_seed_gives_the_same_windows(texts, tokenizer):
+    first, again = (made(tokenizer, root=str(texts), windows={"test": 3}).split("test") for _ in range(2))
+    assert len(first) == 3
+    assert torch.equal(first.inputs, again.inputs)
+
+
+def test_patterns_folders_and_other_file_systems(texts):
+    fsspec = pytest.importorskip("fsspec")
+    with fsspec.open("memory://corpus/a.txt", "wt") as stream:
+        stream.write("w1 w2")
+    assert len(find_texts([f"{texts}/[0-3].txt", f"{texts}/0.txt"])) == 4
+    assert len(find_texts([str(texts)])) == 8
+    assert find_texts(["memory://corpus/*.txt"]) == ["memory:///corpus/a.txt"]
+
+
+def test_lines_of_json_and_separators_make_documents(tmp_path, tokenizer):
+    lines = tmp_path / "lines.jsonl"
+    lines.write_text("".join(json.dumps({"text": "w1 w2 w3 w4 w5 w6"}) + "\n" for _ in range(4)))
+    parts = tmp_path / "parts.txt"
+    parts.write_text("----".join(["w1 w2 w3 w4 w5 w6"] * 4))
+    assert len(made(tokenizer, paths=[str(lines)]).split("test")) == 1
+    assert len(made(tokenizer, paths=[str(parts)], separator="----").split("test")) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"paths": ["none/*.txt"]}, "no file at"),
+        ({"length": 1000}, r"data\.length=1000"),
+        ({"windows": {"trian": 3}}, "no split"),
+        ({"validation_share": 0.5, "test_share": 0.5}, "leave none"),
+        ({"paths": ["0.txt"]}, "1 documents"),
+    ],
+)
+def test_what_cannot_be_had_is_named(texts, tokenizer, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        made(tokenizer, root=str(texts), **changes).split("train")
+
+
+def test_other_content_than_the_digest_names_is_refused(texts, tokenizer):
+    digest = made(tokenizer, root=str(texts)).sha256
+    made(tokenizer, root=str(texts), sha256=digest)
+    (texts / "0.txt").write_text("w1")
+    with pytest.raises(IntegrityError, match=r"data\.sha256"):
+        made(tokenizer, root=str(texts), sha256=digest)
+
+
+def test_the_check_finds_a_missing_tokenizer_first(texts, tmp_path):
+    with pytest.raises(ConfigError, match=r"data\.tokenizer"):
+        check_text({**SHARES, "root": str(texts), "tokenizer": str(tmp_path / "none")})
+
+
+def test_a_file_that_is_no_text_is_named(texts, tokenizer):
+    (texts / "0.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match=r"0\.txt is no UTF-8"):
+        made(tokenizer, root=str(texts))

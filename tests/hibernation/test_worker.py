@@ -1,0 +1,94 @@
+"""The worker's operations; its process is tried in test_serving."""
+
+import io
+import json
+
+import pytest
+
+from overwinter.hibernation.worker import Worker
+from overwinter.serving.server.frames import Frame, read_frame
+
+
+def answer(worker, body=b"", **header):
+
+    return read_frame(io.BytesIO(worker.answer(Frame(header, body))))
+
+
+@pytest.fixture
+def order(hibernate):
+    bundle = hibernate()
+    return {
+        "operation": "wake",
+        "bundle": str(bundle.folder),
+        "digest": bundle.digest,
+        "keys": [],
+        "opening": [],
+        "threads": 1,
+        "trusted": [],
+    }
+
+
+QUESTION = json.dumps(
+    {"inputs": [{"name": "input", "datatype": "FP32", "shape": [1, 1, 8, 8], "data": [0.5] * 64}]}
+).encode()
+
+
+def test_it_answers_once_awake_and_not_when_parked(order):
+    worker = Worker()
+    assert answer(worker, QUESTION, operation="infer", headers={}).header["status"] == 500
+    assert answer(worker, **order).header["status"] == "ready"
+    first = answer(worker, QUESTION, operation="infer", headers={})
+    assert first.header["status"] == 200
+    assert answer(worker, operation="park").header == {"status": "parked"}
+    assert answer(worker, QUESTION, operation="infer", headers={}).header["status"] == 500
+    assert answer(worker, **order).header["status"] == "ready"
+    assert answer(worker, QUESTION, operation="infer", headers={}) == first
+
+
+@pytest.mark.parametrize("body", [b"{", b'{"inputs": []}'])
+def test_a_wrong_request_gets_a_400(order, body):
+    worker = Worker()
+    answer(worker, **order)
+    reply = answer(worker, body, operation="infer", headers={})
+    assert (reply.header["status"], list(json.loads(reply.body))) == (400, ["error"])
+
+
+def test_an_altered_bundle_is_refused(order, tmp_path):
+    payload = tmp_path / "bundle" / "payload" / "model.onnx"
+    payload.write_bytes(payload.read_bytes()[:-1] + b"x")
+    reply = answer(Worker(), **order)
+    assert reply.header["status"] == "refused"
+    assert "model.onnx" in reply.header["error"]
+
+
+def test_another_bundle_than_was_verified_is_refused(order):
+    reply = answer(Worker(), **order | {"digest": "0" * 64})
+    assert "is another bundle" in reply.header["error"]
+
+
+def test_a_failing_model_does_not_end_the_worker(order, monkeypatch, capsys):
+    worker = Worker()
+    answer(worker, **order)
+
+    def fail(*_):
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr("overwinter.hibernation.worker.infer", fail)
+    reply = answer(worker, QUESTION, operation="infer", headers={})
+    assert reply.header["status"] == 500
+    assert b"no memory" not in reply.body
+    assert "no memory" in capsys.readouterr().err
+
+
+def test_the_canary_is_asked_at_every_wake(order, monkeypatch):
+    asked = []
+    run = "overwinter.serving.onnx_session.OnnxSession.run"
+    from overwinter.serving.onnx_session import OnnxSession
+
+    original = OnnxSession.run
+    monkeypatch.setattr(run, lambda self, inputs: asked.append(len(inputs)) or original(self, inputs))
+    worker = Worker()
+    for _ in range(2):
+        answer(worker, **order)
+        answer(worker, operation="park")
+    assert asked == [4, 4]

@@ -1,0 +1,90 @@
+import json
+
+import pytest
+import torch
+
+from overwinter import models
+from overwinter.errors import ConfigError, IntegrityError
+
+transformers = pytest.importorskip("transformers", reason="the extra llm is not installed")
+
+SIZES = {
+    "vocab_size": 32,
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+TOKENS = torch.tensor([[3, 5, 8, 13], [21, 2, 3, 4]])
+
+
+@pytest.fixture(params=[True, False], ids=["tied", "untied"])
+def folder(tmp_path, request):
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(**SIZES, tie_word_embeddings=request.param)
+    transformers.LlamaForCausalLM(config).save_pretrained(tmp_path / "llama")
+    return tmp_path / "llama"
+
+
+def test_it_answers_as_transformers_does(folder):
+    expected = transformers.AutoModelForCausalLM.from_pretrained(folder, local_files_only=True).eval()
+    model = models.pretrained(root=str(folder))
+    with torch.inference_mode():
+        assert torch.equal(model(TOKENS), expected(input_ids=TOKENS).logits)
+
+
+def test_a_saved_one_needs_not_the_folder_it_came_from(folder, tmp_path):
+    model = models.pretrained(root=str(folder))
+    saved = models.save_model(
+        tmp_path / "saved", model, form="dense", model_config=model.saved_as(), input_shape=[4], lineage={}
+    )
+    for file in folder.iterdir():
+        file.unlink()
+    loaded = models.load_model(tmp_path / "saved", trusted=[])
+    with torch.inference_mode():
+        assert torch.equal(loaded(TOKENS), model(TOKENS))
+    tied = model.config.get("tie_word_embeddings", True)
+    assert ("network.lm_head.weight" in saved["tensors"]) is not tied
+    assert (loaded.network.lm_head.weight is loaded.network.model.embed_tokens.weight) is tied
+
+
+def test_a_place_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"model\.root='.*none' does not exist"):
+        models.pretrained(root=str(tmp_path / "none"))
+
+
+def test_an_unknown_architecture_is_named(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "no_such_model"}))
+    with pytest.raises(ConfigError, match="no_such_model"):
+        models.pretrained(root=str(tmp_path))
+
+
+def test_pickled_weights_are_not_read(folder):
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(ConfigError, match="pickle"):
+        models.pretrained(root=str(folder))
+
+
+def test_another_file_than_the_digest_names_is_refused(folder):
+    with pytest.raises(IntegrityError, match=r"model\.sha256"):
+        models.pretrained(root=str(folder), sha256="0" * 64)
+
+
+def test_missing_weights_are_refused(folder):
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(folder / "model.safetensors")
+    weights.pop("model.norm.weight")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(IntegrityError, match=r"model\.norm\.weight"):
+        models.pretrained(root=str(folder))
+
+
+def test_a_file_that_is_no_gguf_is_refused(tmp_path):
+    (tmp_path / "model.bin").write_bytes(b"x")
+    with pytest.raises(ConfigError, match="neither a folder nor a"):
+        models.pretrained(root=str(tmp_path / "model.bin"))

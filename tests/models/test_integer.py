@@ -1,0 +1,188 @@
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from overwinter.errors import ConfigError, IntegrityError
+from overwinter.models import (
+    Grid,
+    IntegerConv2d,
+    IntegerLinear,
+    build_model,
+    count_parameters,
+    counted_sparsity,
+    integer_form,
+    integer_layers,
+    load_description,
+    load_model,
+    replace_layer,
+    save_model,
+)
+from overwinter.models.integer import swap_in
+
+INT8 = Grid(bits=8)
+INT4 = Grid(bits=4, group_size=5, symmetric=False)
+
+
+class Tied(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(7, 6)
+        self.inner = nn.Linear(6, 6)
+        self.again = self.inner
+        self.head = nn.Linear(6, 7, bias=False)
+        self.head.weight = self.embedding.weight
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return self.head(self.again(self.inner(self.embedding(tokens))))
+
+
+def quantized(model: nn.Module, grid: Grid, **options) -> nn.Module:
+    for name, layer in list(model.named_modules()):
+        form = integer_form(layer)
+        if form is not None:
+            replace_layer(model, name, form.from_float(layer, grid, **options))
+    return model
+
+
+@pytest.mark.parametrize("grid", [INT8, INT4, Grid(bits=3), Grid(bits=8, symmetric=False)])
+@pytest.mark.parametrize("activations", [None, "dynamic", "static"])
+@pytest.mark.parametrize("smoothed", [False, True])
+def test_a_round_trip_is_bit_identical(convnet, config, images, tmp_path, grid, activations, smoothed):
+    quantized(convnet, grid, activations=activations)
+    if smoothed:
+        head = nn.Linear(6, 3)
+        convnet.head = IntegerLinear.from_float(head, grid, smoothing=torch.rand(6) + 0.5)
+    if activations == "static":
+        for layer in integer_layers(convnet).values():
+            if layer.activations == "static":
+                layer.set_activation_range(-1.0, 2.0)
+    save_model(tmp_path, convnet, form="int", model_config=config, input_shape=[1, 8, 8], lineage={})
+    loaded = load_model(tmp_path, trusted=[])
+    assert list(integer_layers(loaded)) == ["features.0.0", "features.2.0", "head"]
+    for name, tensor in convnet.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor), name
+    assert torch.equal(loaded(images), convnet(images))
+
+
+def test_the_description_says_how_each_layer_is_stored(convnet, config, tmp_path):
+    convnet.head = IntegerLinear.from_float(convnet.head, INT4, activations="dynamic")
+    saved = save_model(
+        tmp_path, convnet, form="int4", model_config=config, input_shape=[1, 8, 8], lineage={}, quantization={"a": 1}
+    )
+    assert saved["quantization"] == {
+        "a": 1,
+        "layers": {
+            "head": {
+                "bits": 4,
+                "group_size": 5,
+                "symmetric": False,
+                "activations": "dynamic",
+                "activation_bits": 8,
+                "smoothed": False,
+                "shape": [3, 6],
+            }
+        },
+    }
+    assert saved["tensors"]["head.codes"]["shape"] == [3, 3]
+    assert load_description(tmp_path) == saved
+
+
+def test_integer_weights_are_counted(convnet):
+    before, sparse = count_parameters(convnet), torch.zeros_like(convnet.head.weight)
+    with torch.no_grad():
+        convnet.head.weight.copy_(sparse)
+    zeros = counted_sparsity(convnet)
+    quantized(convnet, INT8)
+    assert count_parameters(convnet) == before
+    assert counted_sparsity(convnet) >= zeros > 0
+
+
+def test_trained_grids_of_a_float_model_are_kept(convnet, config, tmp_path):
+    aware = {"head": {"bits": 4}}
+    save_model(
+        tmp_path,
+        convnet,
+        form="dense",
+        model_config=config,
+        input_shape=[1, 8, 8],
+        lineage={},
+        quantization_aware=aware,
+    )
+    assert load_description(tmp_path)["quantization_aware"] == aware
+
+
+def test_a_tied_weight_stays_with_the_other_and_a_layer_used_twice_is_one(tmp_path):
+    model = quantized(Tied(), INT8)
+    assert model.inner is model.again
+    config = {"_target_": f"{__name__}.Tied"}
+    save_model(tmp_path, model, form="int8", model_config=config, input_shape=[2], lineage={})
+    loaded = load_model(tmp_path, trusted=[__name__])
+    tokens = torch.tensor([[1, 5]])
+    assert loaded.inner is loaded.again
+    assert torch.equal(loaded.embedding.weight, model.embedding.weight)
+    assert torch.equal(loaded(tokens), model(tokens))
+
+
+def test_removed_channels_are_rebuilt(convnet, config, images, tmp_path):
+    from overwinter.models import replace_tensors
+
+    convnet.head = nn.Linear(5, 3)
+    norm = convnet.features[2][1]
+    replace_tensors(convnet.features[2][0], {"weight": convnet.features[2][0].weight.detach()[:5].clone()})
+    replace_tensors(norm, {name: getattr(norm, name).detach()[:5].clone() for name in ("weight", "bias")})
+    replace_tensors(norm, {name: getattr(norm, name)[:5].clone() for name in ("running_mean", "running_var")})
+    quantized(convnet, INT4)
+    save_model(tmp_path, convnet, form="int4", model_config=config, input_shape=[1, 8, 8], lineage={})
+    assert torch.equal(load_model(tmp_path, trusted=[])(images), convnet(images))
+
+
+@pytest.mark.parametrize("mode", ["zeros", "circular", "reflect"])
+@pytest.mark.parametrize("padding", [1, "same"])
+def test_a_convolution_is_the_float_one_with_the_decoded_weight(mode, padding):
+    layer = nn.Conv2d(4, 6, 3, padding=padding, padding_mode=mode, groups=2, dilation=2)
+    integer = IntegerConv2d.from_float(layer, INT8)
+    inputs = torch.randn(2, 4, 9, 9)
+    with torch.no_grad():
+        layer.weight.copy_(integer.weight())
+    torch.testing.assert_close(integer(inputs), layer(inputs))
+
+
+def test_dynamic_ranges_are_of_each_token_and_hold_zero():
+    integer = IntegerLinear.from_float(nn.Linear(4, 2), INT8, activations="dynamic")
+    small = torch.tensor([[0.1, 0.2, 0.3, 0.25]])
+    alone = integer.quantized_input(small)
+    beside = integer.quantized_input(torch.cat([small, 100 * small]))[:1]
+    assert torch.equal(alone, beside)
+    assert float((alone - small).abs().max()) <= 0.3 / 255 / 2 + 1e-7
+    assert torch.equal(integer.quantized_input(torch.zeros(1, 4)), torch.zeros(1, 4))
+
+
+def test_static_ranges_clip():
+    integer = IntegerLinear.from_float(nn.Linear(3, 2), INT8, activations="static")
+    integer.set_activation_range(-1.0, 1.55)
+    got = integer.quantized_input(torch.tensor([[-5.0, 0.0, 9.0]]))
+    torch.testing.assert_close(got, torch.tensor([[-1.0, 0.0, 1.55]]))
+    with pytest.raises(ConfigError, match="no fixed range"):
+        IntegerLinear.from_float(nn.Linear(3, 2), INT8).set_activation_range(0, 1)
+
+
+def test_smoothing_multiplies_the_input():
+    layer, smoothing = nn.Linear(4, 3), torch.tensor([2.0, 0.5, 1.0, 4.0])
+    with torch.no_grad():
+        layer.weight.div_(smoothing)
+    integer = IntegerLinear.from_float(layer, Grid(bits=8), smoothing=smoothing)
+    inputs = torch.randn(5, 4)
+    torch.testing.assert_close(integer(inputs), functional.linear(inputs * smoothing, integer.weight(), layer.bias))
+
+
+def test_an_unknown_kind_of_activations_is_refused():
+    with pytest.raises(ConfigError, match="'dynamik' is unknown"):
+        IntegerLinear.from_float(nn.Linear(2, 2), INT8, activations="dynamik")
+
+
+@pytest.mark.parametrize("name", ["nothing", "features"])
+def test_a_layer_that_the_code_lost_is_named(config, name):
+    entry = IntegerLinear.from_float(nn.Linear(2, 2), INT8).describe()
+    with pytest.raises(IntegrityError, match=f"integer layer '{name}'"):
+        swap_in(build_model(config, trusted=[]), {name: entry})

@@ -1,0 +1,80 @@
+"""What feeds a policy while a stage runs, and while it waits."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from overwinter.carbon.fallback import FallbackChain
+from overwinter.carbon.trace import TraceSource, read_trace
+from overwinter.config import Config, find_project, load_config
+from overwinter.config.groups import CarbonAwarePowerConfig, PriceAwarePowerConfig
+from overwinter.pipeline.capping import DEADLINE, _job, observer
+from overwinter.pipeline.identity import workload
+from overwinter.power.control_pausing import PausedWork
+from overwinter.power.policies import BudgetPacing, PriceAware
+
+_ROOT = Path(__file__).parents[2]
+_NOON = datetime(2026, 6, 10, 12, tzinfo=UTC)
+_COMMON: Any = {"actuator": "auto", "on_denied": "ignore", "interval_s": 60.0, "share_device": "refuse"}
+_PLANNED: Any = {"deadline": "36 h", "pause": True, "pause_w": 0.0, "resume_s": 5.0, "profile": None, **_COMMON}
+
+
+@pytest.fixture(scope="module")
+def config() -> Config:
+    return load_config(find_project(_ROOT))
+
+
+def _csv(path: Path, column: str, hours: int = 10 * 24) -> Path:
+    start = _NOON - timedelta(hours=hours - 24)
+    rows = [f"{start + timedelta(hours=hour):%Y-%m-%dT%H:%M:%SZ},{100 + hour % 24}" for hour in range(hours)]
+    path.write_text("\n".join([f"time_utc,{column}", *rows]) + "\n")
+    return path
+
+
+def _paused(**changed: Any) -> PausedWork:
+    nothing: Any = dict.fromkeys(("work_done", "work_total", "deadline_utc"))
+    return PausedWork(**{"devices": (), "points": (), "pause_w": 0, "resume_s": 0, **nothing, **changed})
+
+
+def test_a_duration_counts_from_the_first_start_also_after_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    power = CarbonAwarePowerConfig(policy="carbon_aware", **_PLANNED)
+    fresh = _job(power).deadline_utc
+    assert fresh is not None
+    assert abs(fresh - datetime.now(UTC) - timedelta(hours=36)) < timedelta(minutes=1)
+    monkeypatch.setenv(DEADLINE, _NOON.isoformat())
+    assert _job(power).deadline_utc == _NOON
+
+
+def test_while_it_waits_the_policy_sees_intensity_forecast_prices_and_what_was_left(tmp_path: Path) -> None:
+    carbon = TraceSource(read_trace(_csv(tmp_path / "c.csv", "g_per_kwh")), name="c.csv", kind="average")
+    prices = str(_csv(tmp_path / "p.csv", "price_per_kwh"))
+    power = PriceAwarePowerConfig(policy="price_aware", prices=prices, **_PLANNED)
+    work = _paused(remaining_energy_j=5.0, remaining_carbon_g=None)
+    seen = observer(work, FallbackChain([carbon]), power)(_NOON)
+    assert (seen.intensity_g_per_kwh, seen.price_per_kwh, seen.remaining_energy_j) == (100, 100, 5)
+    assert seen.intensity_forecast.values[:3] == pytest.approx((100, 101, 102))
+    assert len(seen.price_forecast.values) == 24  # the file ends there
+    assert not PriceAware().decide(seen).pause
+    assert not BudgetPacing().decide(seen).pause
+
+
+def test_outside_the_prices_the_waiting_ends_with_a_message(tmp_path: Path) -> None:
+    prices = str(_csv(tmp_path / "p.csv", "price_per_kwh"))
+    power = PriceAwarePowerConfig(policy="price_aware", prices=prices, **_PLANNED)
+    constant: Any = SimpleNamespace(at=lambda _: SimpleNamespace(g_per_kwh=1.0))
+    with pytest.raises(Exception, match=r"p\.csv \(power\.prices\) reaches"):
+        observer(_paused(), constant, power)(_NOON + timedelta(days=9))
+
+
+def test_the_workload_is_the_work_and_not_how_often_or_under_which_policy(config: Config) -> None:
+    described = workload(config, "train")
+    assert {"model", "data", "train", "stage"} <= described.keys()
+    assert not {"seed", "power"} & described.keys()
+    assert "epochs" not in described["train"]
+    assert described["train"]["batch_size"] == config.train.batch_size
+    assert workload(config, "evaluate")["model"] == config.model

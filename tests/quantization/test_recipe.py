@@ -1,0 +1,102 @@
+import pytest
+import torch
+from torch import nn
+
+from overwinter.errors import ConfigError, OverwinterError
+from overwinter.models import Grid, integer_layers
+from overwinter.quantization import Recipe, apply_recipe
+from overwinter.quantization.chain import open_chain
+
+INT3 = Grid(bits=3, group_size=16, symmetric=False)
+LAYERS = ["blocks.0.enter", "blocks.0.leave", "blocks.1.enter", "blocks.1.leave", "head"]
+
+
+class Block(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter, self.leave = nn.Linear(16, 32), nn.Linear(32, 16)
+
+    def forward(self, inputs: torch.Tensor, scale: float) -> tuple[torch.Tensor]:
+        return (inputs + scale * self.leave(torch.relu(self.enter(inputs))),)
+
+
+class Stack(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(20, 16), nn.Linear(16, 20)
+        self.blocks = nn.ModuleList(Block() for _ in range(2))
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        values = self.embedding(tokens)
+        for block in self.blocks:
+            (values,) = block(values, scale=1.0)
+        return self.head(values)
+
+
+@pytest.fixture
+def stack() -> nn.Module:
+    torch.manual_seed(0)
+    return Stack().eval()
+
+
+@pytest.fixture
+def tokens() -> torch.Tensor:
+    return torch.randint(0, 20, (20, 6), generator=torch.Generator().manual_seed(0))
+
+
+def error(tokens: torch.Tensor, **recipe) -> float:
+    torch.manual_seed(0)
+    model = Stack().eval()
+    with torch.no_grad():
+        dense = model(tokens)
+        apply_recipe(model, Recipe(**recipe), LAYERS, tokens)
+        return float((model(tokens) - dense).square().mean())
+
+
+def test_better_solvers_err_less(tokens):
+    errors = {solver: error(tokens, solver=solver, grid=INT3) for solver in ("nearest", "searched", "hqq", "gptq")}
+    assert errors["gptq"] < errors["hqq"] < errors["nearest"]
+    assert errors["searched"] < errors["nearest"]
+
+
+def test_blocks_are_found_with_all_their_arguments(stack, tokens):
+    chain = open_chain(stack, [tokens])
+    assert list(chain.blocks) == ["blocks.0.", "blocks.1."]
+    assert chain.rest == [((), {"scale": 1.0})]
+
+
+def test_a_pattern_gives_layers_another_grid(stack):
+    apply_recipe(stack, Recipe(solver="nearest", grid=INT3, overrides={"*.leave": Grid(bits=8)}), LAYERS)
+    assert {name: layer.grid.bits for name, layer in integer_layers(stack).items()} == {
+        name: 8 if name.endswith("leave") else 3 for name in LAYERS
+    }
+
+
+def test_static_ranges_hold_what_calibration_showed(stack, tokens):
+    apply_recipe(
+        stack, Recipe(solver="nearest", grid=Grid(bits=8), activations="static", smoothing=0.5), LAYERS, tokens
+    )
+    layer = integer_layers(stack)["head"]
+    assert layer.smoothing is not None
+    assert layer.activation_scale > 0
+
+
+@pytest.mark.parametrize(
+    ("recipe", "layers", "message"),
+    [
+        ({"solver": "gptk"}, LAYERS, "'gptk' is unknown"),
+        ({"solver": "nearest"}, ["embedding"], "embedding is a Embedding, not Linear or Conv2d"),
+        ({"solver": "gptq"}, LAYERS, "needs calibration"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_the_work(stack, recipe, layers, message):
+    with pytest.raises(ConfigError, match=message):
+        apply_recipe(stack, Recipe(grid=INT3, **recipe), layers)
+    assert not integer_layers(stack)
+
+
+def test_a_broken_weight_names_its_layer(stack):
+    with torch.no_grad():
+        stack.head.weight[0, 0] = torch.nan
+    with pytest.raises(OverwinterError, match="weight of the layer head holds NaN"):
+        apply_recipe(stack, Recipe(solver="nearest", grid=INT3), LAYERS)

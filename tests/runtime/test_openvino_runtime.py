@@ -1,0 +1,71 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from overwinter import runtime
+from overwinter.errors import ConfigError, IntegrityError, OverwinterError
+from overwinter.models import load_description
+
+pytest.importorskip("openvino", reason="the extra `openvino` is not installed")
+pytestmark = pytest.mark.special
+
+INPUTS = np.random.default_rng(0).standard_normal((5, 1, 8, 8)).astype(np.float32)
+
+
+def test_it_answers_like_torch_at_any_batch_size(saved, tmp_path):
+    answers = {}
+    for name in ("torch", "openvino"):
+        runtime.build(saved, name, tmp_path / name, trusted=[])
+        session = runtime.open_session(tmp_path / name, name, 1)
+        answers[name] = [session.run(INPUTS[:size]) for size in (1, 5)]
+    for own, expected in zip(answers["openvino"], answers["torch"], strict=True):
+        assert own.dtype == np.float32
+        np.testing.assert_allclose(own, expected, atol=1e-5)
+
+
+def test_an_answer_is_not_overwritten_by_the_next(saved, tmp_path):
+    runtime.build(saved, "openvino", tmp_path / "built", trusted=[])
+    session = runtime.open_session(tmp_path / "built", "openvino", 1)
+    first = session.run(INPUTS[:1])
+    kept = first.copy()
+    session.run(INPUTS[1:2])
+    np.testing.assert_array_equal(first, kept)
+
+
+def test_opening_imports_no_torch(saved, tmp_path):
+    runtime.build(saved, "openvino", tmp_path / "built", trusted=[])
+    code = (
+        "import sys; from pathlib import Path; from overwinter import runtime;"
+        "runtime.open_session(Path(sys.argv[1]), 'openvino', 1); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "built")], check=True)
+
+
+def test_an_answer_out_of_tolerance_is_refused(saved, tmp_path, monkeypatch):
+    monkeypatch.setattr("overwinter.runtime.openvino_runtime.TOLERANCE", -1.0)
+    with pytest.raises(OverwinterError, match="OpenVINO's answers differ"):
+        runtime.build(saved, "openvino", tmp_path / "built", trusted=[])
+
+
+def test_a_broken_file_is_an_integrity_error(tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"not a graph")
+    with pytest.raises(IntegrityError, match="cannot be loaded by OpenVINO"):
+        runtime.open_session(tmp_path, "openvino", 1)
+
+
+def test_no_thread_at_all_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="threads=0"):
+        runtime.open_session(tmp_path, "openvino", 0)
+
+
+def test_without_the_extra_it_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(ConfigError, match=r"pip install 'overwinter\[openvino\]'"):
+        runtime.open_session(tmp_path, "openvino", 1)
+
+
+def test_it_refuses_what_has_no_onnx_form(saved):
+    torchao = load_description(saved) | {"quantization": {"method": "int8_dynamic"}}
+    assert "OpenVINO" in runtime.find_runtime("openvino").refusal(torchao)

@@ -1,0 +1,172 @@
+import os
+import shutil
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from overwinter import manifest
+from overwinter.errors import IntegrityError
+from overwinter.serving import Expected, Keys, read_bundle
+
+
+def test_a_bundle_says_what_was_put_in(whole, canary):
+    bundle = read_bundle(whole)
+    assert (bundle.form, bundle.runtime, bundle.input_shape) == ("int8_static", "onnxruntime", (1, 2, 2))
+    assert bundle.labels == ("no", "yes")
+    assert bundle.production_energy_j == 12.5
+    assert (bundle.licence, bundle.notes, bundle.signed_by, bundle.sealed) == (None, None, (), False)
+    assert bundle.source == bundle.folder == whole
+    np.testing.assert_array_equal(bundle.canary.inputs, canary.inputs)
+    np.testing.assert_array_equal(bundle.canary.answers, canary.answers)
+    assert bundle.size_bytes == sum(path.stat().st_size for path in whole.rglob("*") if path.is_file())
+
+
+def _files(folder):
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_any_changed_byte_is_found(whole, data):
+    path = data.draw(st.sampled_from(_files(whole)))
+    content = path.read_bytes()
+    position = data.draw(st.integers(0, len(content) - 1))
+    byte = data.draw(st.integers(0, 255).filter(lambda byte: byte != content[position]))
+    _refused(whole, path, content[:position] + bytes([byte]) + content[position + 1 :])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_any_truncation_and_any_addition_is_found(whole, data):
+    path = data.draw(st.sampled_from(_files(whole)))
+    content = path.read_bytes()
+    length = data.draw(st.integers(0, len(content) - 1))
+    _refused(whole, path, data.draw(st.sampled_from([content[:length], content + b"\x00", content + b" "])))
+
+
+def _refused(folder, path, altered):
+    content = path.read_bytes()
+    path.write_bytes(altered)
+    try:
+        with pytest.raises(IntegrityError):
+            read_bundle(folder)
+    finally:
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["bundle.json", "canary.safetensors", "payload/model.onnx"])
+def test_a_missing_file_is_found(tmp_path, whole, name):
+    shutil.copytree(whole, tmp_path / "bundle")
+    (tmp_path / "bundle" / name).unlink()
+    with pytest.raises(IntegrityError):
+        read_bundle(tmp_path / "bundle")
+
+
+def test_a_file_that_is_not_listed_is_found(tmp_path, whole):
+    shutil.copytree(whole, tmp_path / "bundle")
+    (tmp_path / "bundle" / "payload" / "model.onnx.data").write_bytes(b"")
+    with pytest.raises(IntegrityError, match=r"does not list: payload/model\.onnx\.data"):
+        read_bundle(tmp_path / "bundle")
+
+
+def test_a_link_to_the_right_bytes_is_refused(tmp_path, whole):
+    shutil.copytree(whole, tmp_path / "bundle")
+    model = tmp_path / "bundle" / "payload" / "model.onnx"
+    model.unlink()
+    model.symlink_to(whole / "payload" / "model.onnx")
+    with pytest.raises(IntegrityError, match="links or devices"):
+        read_bundle(tmp_path / "bundle")
+
+
+def _rewritten(folder, **changes):
+    """A liar's bundle.json, with a seal that fits."""
+    content = manifest.read_sealed(folder / "bundle.json", remedy="")
+    manifest.write_sealed(folder / "bundle.json", content | changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"schema": 2},
+        {"form": 3},
+        {"labels": [1]},
+        {"input_shape": ["8"]},
+        {"canary_tolerance": 1},
+        {"lineage": None},
+        {"files": []},
+        {"licence": 7},
+        {"execute": "rm -rf /"},
+    ],
+)
+def test_a_document_of_another_form_is_refused(tmp_path, whole, changes):
+    shutil.copytree(whole, tmp_path / "bundle")
+    _rewritten(tmp_path / "bundle", **changes)
+    with pytest.raises(IntegrityError):
+        read_bundle(tmp_path / "bundle")
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "payload/../../outside", "a\0b", "\ud800"])
+def test_a_name_that_leads_out_is_not_followed(tmp_path, whole, name):
+    (tmp_path / "outside").write_text("mine")
+    shutil.copytree(whole, tmp_path / "bundle")
+    files = manifest.read_sealed(whole / "bundle.json", remedy="")["files"]
+    _rewritten(tmp_path / "bundle", files=files | {name: {"size_bytes": 4, "sha256": "0" * 64}})
+    with pytest.raises(IntegrityError, match="missing"):
+        read_bundle(tmp_path / "bundle")
+
+
+@pytest.mark.parametrize("text", [b"[" * 200_000, b'{"a":' * 200_000, b"\xff", b"9" * 10_000, b"NaN", b""])
+def test_a_document_made_to_hurt_is_refused(tmp_path, whole, text):
+    shutil.copytree(whole, tmp_path / "bundle")
+    (tmp_path / "bundle" / "bundle.json").write_bytes(text)
+    with pytest.raises(IntegrityError):
+        read_bundle(tmp_path / "bundle")
+
+
+def test_a_giant_document_is_not_read(tmp_path, whole):
+    shutil.copytree(whole, tmp_path / "bundle")
+    os.truncate(tmp_path / "bundle" / "bundle.json", 1 << 40)  # sparse: takes no disk
+    with pytest.raises(IntegrityError, match="16777216 are allowed"):
+        read_bundle(tmp_path / "bundle")
+
+
+def test_another_bundle_than_expected_is_refused(whole):
+    digest = read_bundle(whole).digest
+    assert read_bundle(whole, expected=Expected(digest=f"sha256:{digest}")).digest == digest
+    assert read_bundle(whole, expected=Expected(digest=digest[:8])).digest == digest
+    for wrong in ("0" * 64, digest[:7], ""):
+        with pytest.raises(IntegrityError, match="another bundle"):
+            read_bundle(whole, expected=Expected(digest=wrong))
+
+
+def test_another_lineage_than_expected_is_refused(whole):
+    right = {"stage": "hibernate", "inputs.train/model": "abc", "inputs.evaluate/chosen.json": "def"}
+    assert read_bundle(whole, expected=Expected(lineage=right)).form == "int8_static"
+    for key in ("stage", "inputs.train/model", "inputs.nothing", "nothing", "stage.deeper"):
+        with pytest.raises(IntegrityError, match="made from something else"):
+            read_bundle(whole, expected=Expected(lineage={key: "other"}))
+
+
+def test_an_unsigned_bundle_is_refused_where_a_key_is_trusted(whole, key_pair):
+    with pytest.raises(IntegrityError, match="is not signed"):
+        read_bundle(whole, keys=Keys(trusted=(key_pair[1],)))
+
+
+def test_what_is_no_bundle_is_refused(tmp_path):
+    with pytest.raises(IntegrityError, match="No such file"):
+        read_bundle(tmp_path / "none")
+    with pytest.raises(IntegrityError, match=r"bundle\.json is missing"):
+        read_bundle(tmp_path)
+    (tmp_path / "text").write_text("hello")
+    with pytest.raises(IntegrityError, match="no sealed file"):
+        read_bundle(tmp_path / "text")
+
+
+def test_files_beyond_all_reason_are_not_counted_to_the_end(tmp_path, whole):
+    shutil.copytree(whole, tmp_path / "bundle")
+    for number in range(4100):
+        (tmp_path / "bundle" / str(number)).touch()
+    with pytest.raises(IntegrityError, match="more than 4096 files"):
+        read_bundle(tmp_path / "bundle")

@@ -1,0 +1,31 @@
+"""The commands of docs/deploy.md, run as they stand there."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from overwinter import cli, serving
+
+ROOT = Path(__file__).parents[3]
+
+
+def commands():
+    text = (ROOT / "docs" / "deploy.md").read_text()
+    return [line for line in text.split("```console\n")[1].split("```")[0].splitlines() if line]
+
+
+@pytest.mark.parametrize("line", commands())
+def test_the_documented_commands_run(line, tmp_path, monkeypatch, capsys):
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(serving, "read_bundle", lambda _: SimpleNamespace(digest="cd" * 32), raising=False)
+    program, *words = shlex.split(line)
+    assert (program, cli.main(words)) == ("overwinter", 0)
+    written, last = capsys.readouterr().out.strip().rsplit("\n", 1)
+    assert last.startswith("Next: ")
+    assert all((tmp_path / name).is_file() for name in written.splitlines())

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+
+from overwinter.errors import ConfigError
+from overwinter.serving.deploy import Kubernetes
+
+WINDOW = "{start:'0 8 * * 1-5',end:'0 18 * * 1-5',time_zone:Europe/Berlin}"
+NATIVE = "1.34"
+
+
+def closed(required, **properties):
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+def texts(**properties):
+    return {"type": "object", "additionalProperties": {"type": "string"}, **properties}
+
+
+NUMBER, TEXT, DURATION = {"type": "integer", "minimum": 0}, {"type": "string"}, {"type": "string", "pattern": r"^\d+s$"}
+META = closed(["name"], name=TEXT)
+ROUTE = closed(  # http.keda.sh/v1beta1, the fields that are used
+    ["target", "scalingMetric"],
+    target=closed(["service", "port"], service=TEXT, port=NUMBER),
+    rules={"type": "array", "items": closed([], hosts={"type": "array", "items": TEXT})},
+    scalingMetric=closed(["concurrency"], concurrency=closed(["targetValue"], targetValue=NUMBER | {"minimum": 1})),
+    timeouts=closed([], readiness=DURATION, request=DURATION, responseHeader=DURATION),
+)
+TRIGGER = {
+    "oneOf": [
+        closed(
+            ["type", "metadata"],
+            type={"const": "external-push"},
+            metadata=texts(required=["scalerAddress", "interceptorRoute"]),
+        ),
+        closed(
+            ["type", "metadata"],
+            type={"const": "cron"},
+            metadata=texts(required=["timezone", "start", "end", "desiredReplicas"]),
+        ),
+    ]
+}
+SCALED = closed(  # keda.sh/v1alpha1
+    ["scaleTargetRef", "triggers"],
+    scaleTargetRef=closed(["name"], name=TEXT),
+    minReplicaCount=NUMBER,
+    maxReplicaCount=NUMBER | {"minimum": 1},
+    cooldownPeriod=NUMBER,
+    triggers={"type": "array", "items": TRIGGER},
+)
+KNATIVE = closed(  # serving.knative.dev/v1; its pod template is checked as a Deployment's
+    ["template"],
+    template=closed(["metadata", "spec"], metadata=closed([], annotations=texts()), spec={"type": "object"}),
+)
+ADDED = {"InterceptorRoute": ROUTE, "ScaledObject": SCALED}
+# https://knative.dev/docs/serving/configuration/feature-flags: what a pod may have without a flag
+KNATIVE_POD = {"automountServiceAccountToken", "containers", "volumes", "timeoutSeconds"}
+
+
+@pytest.fixture
+def rendered(deployed):
+    """Return the checked documents by kind."""
+
+    def render(*overrides, settings=None, **own):
+        renderer = Kubernetes(image="registry.example/model:1", hostname="model.example.com", **own)
+        text = renderer.render(deployed(*overrides, **settings or {}))["kubernetes.yaml"]
+        assert "&id" not in text
+        return {document["kind"]: document for document in documents_of(text)}
+
+    return render
+
+
+def documents_of(text):
+    documents = list(yaml.safe_load_all(text))
+    for document in documents:
+        check(document)
+    return documents
+
+
+def check(document):
+    if document["kind"] in ADDED:
+        envelope = closed(["spec"], apiVersion=TEXT, kind=TEXT, metadata=META, spec=ADDED[document["kind"]])
+        jsonschema.validate(document, envelope)
+    elif document["apiVersion"].startswith("serving.knative.dev"):
+        jsonschema.validate(document["spec"], KNATIVE)
+        pod = document["spec"]["template"]["spec"]
+        assert set(pod) <= KNATIVE_POD
+        template = {"metadata": {"labels": {"a": "b"}}, "spec": {k: v for k, v in pod.items() if k != "timeoutSeconds"}}
+        spec = {"selector": {"matchLabels": {"a": "b"}}, "template": template}
+        stand_in = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"}, "spec": spec}
+        kubernetes_validate.validate(stand_in, NATIVE, strict=True)
+    else:
+        kubernetes_validate.validate(document, NATIVE, strict=True)
+
+
+def test_the_checks_can_fail(rendered):
+    documents = rendered()
+    documents["Deployment"]["spec"]["replicaz"] = 1
+    documents["ScaledObject"]["spec"]["cooldown"] = 1
+    with pytest.raises(kubernetes_validate.ValidationError):
+        check(documents["Deployment"])
+    with pytest.raises(jsonschema.ValidationError):
+        check(documents["ScaledObject"])
+
+
+def test_the_rules_arrive(rendered):
+    documents = rendered(
+        "serve.sleep.policy=fixed",
+        "+serve.sleep.options.timeout_s=90",
+        "serve.replicas.most=3",
+        "serve.replicas.queue_per_replica=7",
+        "serve.limits.answer_s=30",
+        "serve.limits.queue=9",
+    )
+    assert list(documents) == ["Deployment", "Service", "InterceptorRoute", "ScaledObject"]
+    scaled, route = documents["ScaledObject"]["spec"], documents["InterceptorRoute"]["spec"]
+    assert (scaled["minReplicaCount"], scaled["maxReplicaCount"], scaled["cooldownPeriod"]) == (0, 3, 90)
+    assert route["scalingMetric"]["concurrency"]["targetValue"] == 7
+    assert route["timeouts"]["readiness"] == "30s"
+    pod = documents["Deployment"]["spec"]["template"]["spec"]
+    arguments = pod["containers"][0]["args"]
+    assert {"serve.limits.queue=9", "serve.replicas.most=1"} <= set(arguments)
+    assert pod["terminationGracePeriodSeconds"] == 40
+    assert "securityContext" in pod
+
+
+def test_the_token_is_asked_for_and_not_written(rendered, tmp_path):
+    token = tmp_path / "token"
+    token.write_text("secret-text")
+    token.chmod(0o600)
+    documents = rendered(f"serve.access.token_file={token}")
+    server = documents["Deployment"]["spec"]["template"]["spec"]["containers"][0]
+    assert "serve.access.token_file=/tmp/token" in server["args"]
+    assert "umask 077; cat /run/secrets/overwinter/token > /tmp/token" in server["command"][2]
+    assert "secret-text" not in str(documents)
+    assert str(token) not in str(documents)
+
+
+def test_a_window_is_a_trigger_that_begins_early(rendered):
+    triggers = rendered(f"serve.sleep.windows=[{WINDOW}]", settings={"start_s": 90.0})["ScaledObject"]["spec"][
+        "triggers"
+    ]
+    metadata = {"start": "58 7 * * 1-5", "timezone": "Europe/Berlin", "end": "0 18 * * 1-5", "desiredReplicas": "1"}
+    assert triggers[1:] == [{"type": "cron", "metadata": metadata}]
+
+
+def test_what_must_not_stop_does_not(rendered):
+    scaled = rendered("serve.replicas.fewest=2", "serve.replicas.most=2", gpus=1)["ScaledObject"]["spec"]
+    assert (scaled["minReplicaCount"], scaled["maxReplicaCount"]) == (2, 2)
+
+
+def test_knative_bounds_and_windows(rendered):
+    documents = rendered(f"serve.sleep.windows=[{WINDOW}]", knative=True, settings={"fixed_idle_s": 120.0})
+    assert list(documents) == ["Service", "ServiceAccount", "Role", "RoleBinding", "CronJob"]
+    annotations = documents["Service"]["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["autoscaling.knative.dev/min-scale"] == "0"
+    assert annotations["autoscaling.knative.dev/scale-to-zero-pod-retention-period"] == "120s"
+    close = documents["CronJob"]["spec"]
+    assert (close["schedule"], close["timeZone"]) == ("0 18 * * 1-5", "Europe/Berlin")
+    assert documents["Role"]["rules"][0]["resourceNames"] == ["model"]
+
+
+def test_knative_holds_one_window(rendered):
+    with pytest.raises(ConfigError, match="one window"):
+        rendered(f"serve.sleep.windows=[{WINDOW},{WINDOW}]", knative=True)

@@ -1,0 +1,30 @@
+"""From configuration to ladder and policy."""
+
+from overwinter.serving.server.resting import make_ladder, make_policy
+
+
+def test_the_ladder_has_the_configured_rungs_watts_and_wakes(settings):
+    settings.sleep.rungs, settings.sleep.off_wake_s, settings.draws.waking_w = ["parked", "off"], 2.0, 5.0
+    ladder = make_ladder(settings)
+    assert [rung.name for rung in ladder.rungs] == ["ready", "parked", "off"]
+    assert (ladder.rungs[2].power_w, ladder.rungs[2].wake_s, ladder.rungs[2].wake_j) == (0, 2.0, 10.0)
+
+
+def test_the_default_ladder_uses_every_rung(settings):
+    ladder = make_ladder(settings)
+    assert [descent.rung for descent in ladder.descents] == [1, 2, 3]
+
+
+def test_a_latency_limit_keeps_a_model_on_a_rung_that_wakes_in_time(settings):
+    settings.sleep.wake_p95_s = 0.05
+    policy = make_policy(settings, make_ladder(settings))
+    policy.began_idle(0.0)
+    assert policy.decide(1e6).rung == 1
+
+
+def test_windows_keep_it_ready(settings):
+    settings.sleep.windows = [{"start": "0 0 * * *", "end": "0 12 * * *"}]
+    policy = make_policy(settings, make_ladder(settings))
+    policy.began_idle(0.0)
+    assert policy.decide(6 * 3600.0).reason == "window"
+    assert policy.decide(20 * 3600.0).rung == 3
