@@ -9,8 +9,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from overwinter.doors import lazily
 
 if TYPE_CHECKING:
     from overwinter.hibernation.measuring import WakeTimes, measure_wake
@@ -31,8 +32,4 @@ _HOMES = {
     "wake": "waking",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'overwinter.hibernation' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"overwinter.hibernation.{_HOMES[name]}"), name)
+__getattr__ = lazily(__name__, _HOMES)

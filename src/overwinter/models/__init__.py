@@ -26,8 +26,9 @@ of ``model`` are its arguments. If `torch.fx` can trace it, whole channels can b
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from overwinter.doors import lazily
 
 if TYPE_CHECKING:
     from overwinter.models.aware import AwareLayer
@@ -110,8 +111,4 @@ _HOMES = {
     "write_description": "description",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'overwinter.models' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"overwinter.models.{_HOMES[name]}"), name)
+__getattr__ = lazily(__name__, _HOMES)

@@ -7,8 +7,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from overwinter.doors import lazily
 
 if TYPE_CHECKING:
     from overwinter.power.interface import (
@@ -55,8 +56,4 @@ _HOMES = {
     "workload_digest": "profile",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'overwinter.power' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"overwinter.power.{_HOMES[name]}"), name)
+__getattr__ = lazily(__name__, _HOMES)

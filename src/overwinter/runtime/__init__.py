@@ -14,9 +14,9 @@ Opening an `onnxruntime` or `openvino` session imports no torch.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from overwinter.doors import lazily
 from overwinter.runtime.interface import Runtime
 from overwinter.runtime.registry import build, find_runtime, open_session, refusal
 from overwinter.serving import Session
@@ -61,8 +61,4 @@ _HOMES = {
     "tidy": "onnx_graph",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'overwinter.runtime' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"overwinter.runtime.{_HOMES[name]}"), name)
+__getattr__ = lazily(__name__, _HOMES)

@@ -9,8 +9,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from overwinter.doors import lazily
 
 if TYPE_CHECKING:
     from overwinter.serving.bundle.facts import Bundle, BundleFacts, Canary
@@ -68,8 +69,4 @@ _HOMES = {
     "write_bundle": "bundle.writing",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'overwinter.serving' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"overwinter.serving.{_HOMES[name]}"), name)
+__getattr__ = lazily(__name__, _HOMES)
