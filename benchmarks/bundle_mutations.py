@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,10 +28,12 @@ from common import write_result
 from overwinter import manifest
 from overwinter.errors import IntegrityError
 from overwinter.serving import BundleFacts, Canary, Keys, read_bundle, sign_bundle, write_bundle
+from overwinter.serving.bundle import contents as bundle_contents
 from overwinter.serving.sealing import WrappingKey, create_signing_key, load_signing_key, rewrap, seal
 from overwinter.serving.store import Pins, open_store
 
-CHUNK_BYTES = 4096
+CHUNK_BYTES = 16384
+MODEL_BYTES = 150_000  # more than two of the pieces that its digests are of
 Alteration = tuple[str, Callable[[], object]]
 
 
@@ -41,6 +44,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     memory = Path("/dev/shm")  # noqa: S108 -- the disk is not what is measured
+    bundle_contents.PIECE_BYTES = 1 << 16  # so that a small bundle has several
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         scene = Scene(Path(folder), random.Random(arguments.seed))  # noqa: S311 -- no secret
         before_mb, begin_s = peak_mb(), time.perf_counter()
@@ -93,7 +97,7 @@ class Scene:
     def _bundle(self, name: str) -> Path:
         payload = self._folder / f"{name}.payload"
         payload.mkdir()
-        (payload / "model.onnx").write_bytes(name.encode() * 1500)
+        (payload / "model.onnx").write_bytes(name.encode() * (MODEL_BYTES // len(name)))
         (payload / "table.json").write_text("{}")
         facts = BundleFacts(
             form="dense",
@@ -195,16 +199,32 @@ class Scene:
         whole = manifest.read_sealed(self._plain / "bundle.json", remedy="")
         name = self._rng.choice(["../../etc/passwd", "/etc/passwd", "payload/../../x", "\ud800", "a\0b"])
         entry = {"sha256": "0" * 64, "size_bytes": self._rng.choice([0, -1, 1 << 70, 10])}
-        aside = self._folder / "document"
-        manifest.write_sealed(aside, whole | {"files": whole["files"] | {name: entry}})
-        lie = aside.read_bytes()
         texts = {
-            "folder: a path that leads out": lie,
+            "folder: a path that leads out": self._document(whole, {name: entry}),
+            "folder: a false list of pieces": self._document(whole, {"payload/model.onnx": self._pieces(whole)}),
             "folder: a giant document": b"[" * self._rng.randrange(10_000, 300_000),
             "folder: an old bundle.json": (self._old / "bundle.json").read_bytes(),
         }
         kind = self._rng.choice(list(texts))
         return kind, lambda: self._read_with(self._plain / "bundle.json", texts[kind])
+
+    def _document(self, whole: dict[str, Any], listed: dict[str, Any]) -> bytes:
+        aside = self._folder / "document"
+        manifest.write_sealed(aside, whole | {"files": whole["files"] | listed})
+        return aside.read_bytes()
+
+    def _pieces(self, whole: dict[str, Any]) -> dict[str, Any]:
+        entry = whole["files"]["payload/model.onnx"]
+        digests, size = entry["pieces_sha256"], entry["piece_bytes"]
+        lies = [
+            {"pieces_sha256": digests[::-1]},
+            {"pieces_sha256": digests[:-1]},
+            {"pieces_sha256": digests * 1000},
+            {"pieces_sha256": [], "piece_bytes": 1 << 62},
+            {"piece_bytes": self._rng.choice([0, -size, 1, size - 1, 2 * size, 1 << 62])},
+            {"sha256": digests[0]},
+        ]
+        return entry | self._rng.choice(lies)
 
     # An encrypted file.
 

@@ -157,7 +157,7 @@ def _started(machine: Any, folder: Path, how: str) -> subprocess.Popen[str]:
 
 
 def _restored_after_s(machine: Any) -> float:
-    """Wait until the previous limit is back and stays so."""
+    """Wait until the previous limit is back."""
     began_s = time.monotonic()
     while time.monotonic() - began_s < _PATIENCE_S:
         if machine.device(0).limit_mw == _PREVIOUS_MW:

@@ -1,56 +1,169 @@
 """SmolLM2-135M quantized: perplexity over dense inside and outside the calibration's domain, and KL to dense.
 
-Usage: ``quantization_smollm2.py [METHOD ...]``. Results of earlier methods in the result file are kept, so that the
-table can be made in slices.
+Usage: ``quantization_smollm2.py [--keep FOLDER] [METHOD ...]``. Results of earlier methods in the result file are kept,
+so that the table can be made in slices. With ``--keep`` the dear parts of a method (text that the model wrote, GPTQ's
+codes) are kept with what they cost, for a later run to go on from; a row's seconds are those of all its parts.
+``torchao_*`` are the peer's own methods, on the same layers and windows.
 """
 
 from __future__ import annotations
 
+import argparse
 import copy
 import json
-import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 
 import common
 import smollm2
-from overwinter.models import Grid
-from overwinter.quantization import Recipe, apply_recipe
+from overwinter.models import Grid, integer_layers
+from overwinter.models.integer import swap_in
+from overwinter.quantization import Recipe, Recovery, apply_recipe, generate_text, recover
+from overwinter.runtime import import_torchao
 
 NAME = "quantization_smollm2"
 INT4 = Grid(bits=4, group_size=64, symmetric=False)
-METHODS = {
-    "int8_weight_only": Recipe(solver="nearest", grid=Grid(bits=8, group_size=64)),
-    "int8_weight_only_per_channel": Recipe(solver="nearest", grid=Grid(bits=8)),
-    "int8_dynamic": Recipe(solver="nearest", grid=Grid(bits=8), activations="dynamic"),
-    "int8_dynamic_smooth": Recipe(solver="nearest", grid=Grid(bits=8), activations="dynamic", smoothing=0.7),
-    "int4_gptq": Recipe(solver="gptq", grid=INT4),
-    "int4_nearest": Recipe(solver="nearest", grid=INT4),
-    "int4_hqq": Recipe(solver="hqq", grid=INT4),
+INT8 = Grid(bits=8, group_size=64)
+GENERATED = 32  # windows that the dense model writes itself
+CALIBRATION = 32  # windows of plays
+
+
+@dataclass(kw_only=True)
+class Work:
+    """Runs a method's parts, and counts what they cost.
+
+    Attributes:
+        keep: folder for parts that later runs may take up; None: nothing is kept.
+        parts: name -> seconds, and seconds of CPU.
+    """
+
+    keep: Path | None
+    parts: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def part(self, name: str, make: Callable[[], Any]) -> Any:
+        """Return what ``make`` returns."""
+        begun, worked = time.perf_counter(), time.process_time()
+        made = make()
+        self.parts[name] = {"seconds": time.perf_counter() - begun, "cpu_seconds": time.process_time() - worked}
+        print(name, self.parts[name], flush=True)
+        return made
+
+    def kept_part(self, name: str, make: Callable[[], Any]) -> Any:
+        """Return what ``make`` returns, or returned in an earlier run, and count what it cost then."""
+        path = None if self.keep is None else self.keep / f"{name}.pt"
+        if path is not None and path.exists():
+            kept = torch.load(path, weights_only=True)
+            self.parts[name] = kept["cost"]
+            return kept["made"]
+        made = self.part(name, make)
+        if path is not None:
+            torch.save({"cost": self.parts[name], "made": made}, path)
+        return made
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ours:
+    """A recipe, and the recovery after it, on the calibration windows and as many again as the model wrote itself."""
+
+    recipe: Recipe
+    recovery: Recovery | None = None
+
+    def __call__(self, work: Work, model: Any, dense: Any, calibration: torch.Tensor) -> None:
+        """Quantize ``model`` in place."""
+        layers = smollm2.block_layers(model)
+        state = work.kept_part(self._name(), lambda: self._codes(copy.deepcopy(model), layers, calibration))
+        swap_in(model, state["described"])
+        for name, layer in integer_layers(model).items():
+            layer.load_state_dict(state["layers"][name])
+        if self.recovery is not None:
+            recovery = self.recovery
+            written = work.kept_part("generated", lambda: _written(dense))
+            work.part("recovered", lambda: recover(model, dense, [calibration, written], recovery, _told))
+
+    def _name(self) -> str:
+        grid, extra = self.recipe.grid, self.recipe.activation_group_size
+        return f"{self.recipe.solver}_{grid.bits}_{grid.group_size}_{self.recipe.activations}_{extra}"
+
+    def _codes(self, model: Any, layers: list[str], calibration: torch.Tensor) -> dict[str, Any]:
+        apply_recipe(model, self.recipe, layers, calibration)
+        integers = integer_layers(model)
+        return {
+            "described": {name: layer.describe() for name, layer in integers.items()},
+            "layers": {name: layer.state_dict() for name, layer in integers.items()},
+        }
+
+
+def torchao(name: str, **settings: Any) -> Callable[..., None]:
+    """The peer's method of that name, on the layers of the blocks."""
+
+    def quantize(work: Work, model: Any, _dense: Any, _calibration: torch.Tensor) -> None:
+        library, layers = import_torchao(), set(smollm2.block_layers(model))
+        config = getattr(library, name)(**settings)
+        work.part(name, lambda: library.quantize_(model, config, filter_fn=lambda _, at: at in layers))
+
+    return quantize
+
+
+def _written(dense: Any) -> torch.Tensor:
+    able = torch.cpu._is_avx512_bf16_supported()
+    return generate_text(copy.deepcopy(dense).bfloat16() if able else dense, GENERATED, smollm2.WINDOW, seed=0)
+
+
+def _told(done: int, total: int) -> None:
+    print(f"recovery {done} of {total}", flush=True)
+
+
+METHODS: dict[str, Callable[..., None]] = {
+    "int8_weight_only": Ours(recipe=Recipe(solver="nearest", grid=INT8)),
+    "int8_weight_only_per_channel": Ours(recipe=Recipe(solver="nearest", grid=Grid(bits=8))),
+    "int8_dynamic": Ours(recipe=Recipe(solver="nearest", grid=Grid(bits=8), activations="dynamic")),
+    "int8_dynamic_smooth": Ours(
+        recipe=Recipe(solver="nearest", grid=Grid(bits=8), activations="dynamic", smoothing=0.7)
+    ),
+    "int8_dynamic_grouped": Ours(
+        recipe=Recipe(solver="nearest", grid=INT8, activations="dynamic", activation_group_size=64, smoothing=0.5)
+    ),
+    "int4_nearest": Ours(recipe=Recipe(solver="nearest", grid=INT4)),
+    "int4_hqq": Ours(recipe=Recipe(solver="hqq", grid=INT4)),
+    "int4_gptq": Ours(recipe=Recipe(solver="gptq", grid=INT4)),
+    "int4_recovered": Ours(
+        recipe=Recipe(solver="gptq", grid=INT4), recovery=Recovery(steps=36, learning_rate=1e-3, zeros=False)
+    ),
+    "torchao_int8_weight_only": torchao("Int8WeightOnlyConfig", set_inductor_config=False, version=2),
+    "torchao_int8_dynamic": torchao("Int8DynamicActivationInt8WeightConfig", set_inductor_config=False, version=2),
 }
 
 
-def main(names: list[str]) -> None:
+def main(names: list[str], keep: Path | None) -> None:
     """Score the dense model and each method on the same windows, and write the table after each."""
     torch.set_num_threads(2)
     dense, tokenizer = smollm2.load()
-    calibration, scored = smollm2.calibration_windows(tokenizer), smollm2.scored_windows(tokenizer)
+    calibration, scored = smollm2.calibration_windows(tokenizer, CALIBRATION), smollm2.scored_windows(tokenizer)
     reference = {domain: smollm2.reference(dense, windows) for domain, windows in scored.items()}
     path = common.RESULTS / f"{NAME}.json"
     rows: dict[str, Any] = json.loads(path.read_text())["rows"] if path.exists() else {}
     for name in names or METHODS:
-        model, begun = copy.deepcopy(dense), time.perf_counter()
-        apply_recipe(model, METHODS[name], smollm2.block_layers(model), calibration)
-        rows[name] = {"seconds": time.perf_counter() - begun}
+        model, work = copy.deepcopy(dense), Work(keep=keep)
+        METHODS[name](work, model, dense, calibration)
+        cost = {key: sum(part[key] for part in work.parts.values()) for key in ("seconds", "cpu_seconds")}
+        row: dict[str, Any] = {**cost, "parts": work.parts}
         for domain, windows in scored.items():
             losses, logits = reference[domain]
             scores, divergences = smollm2.score(model, windows, logits)
-            rows[name][domain] = smollm2.ratio(scores, losses) | {"kl_nats": sum(divergences) / len(divergences)}
-        print(name, rows[name], flush=True)
+            row[domain] = smollm2.ratio(scores, losses) | {"kl_nats": sum(divergences) / len(divergences)}
+        rows[name] = row
+        print(name, row, flush=True)
         common.write_result(NAME, {"dense": "dequantized Q4_1 GGUF", "threads": torch.get_num_threads(), "rows": rows})
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("methods", nargs="*", metavar="METHOD", help=", ".join(METHODS))
+    parser.add_argument("--keep", type=Path)
+    arguments = parser.parse_args()
+    main(arguments.methods, arguments.keep)

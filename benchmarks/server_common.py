@@ -20,15 +20,15 @@ BUNDLE = Path("outputs/hibernate/bundle")
 
 
 @contextlib.contextmanager
-def server(*overrides: str) -> Iterator[int]:
-    """Serve the bundle as `model`; give the port."""
+def server(*overrides: str, bundle: Path = BUNDLE) -> Iterator[int]:
+    """Serve a bundle as `model`; give the port."""
     command = [
         sys.executable,
         "-m",
         "overwinter.cli",
         "serve",
         "--model",
-        f"model={BUNDLE}",
+        f"model={bundle}",
         "serve.port=0",
         *overrides,
     ]

@@ -1,7 +1,7 @@
-"""What a sleeping server costs, and how long the first answer takes from each rung.
+"""How long the first answer takes from each rung.
 
 Rungs are measured in turns with a bare script that loads the same file into ONNX Runtime and answers once. Run
-it from the repository after `overwinter run`: `python benchmarks/server_wake.py [REPEATS] [IDLE_S]`.
+it from the repository after `overwinter run`: `python benchmarks/server_wake.py [REPEATS]`.
 """
 
 from __future__ import annotations
@@ -37,13 +37,12 @@ SETTLED_S = 0.6  # for a pre-forked worker to finish its imports
 
 def main() -> None:
     """Measure, and write the result."""
-    repeats, idle_s = (int(word) for word in (sys.argv[1:] + ["50", "60"][len(sys.argv) - 1 :]))
+    repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 50
     model = wake(BUNDLE)
     sample = samples(model.bundle, 1)
     expected = model.run(sample)
     with server() as port, tempfile.TemporaryDirectory() as folder:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        asleep = _asleep(connection, idle_s)
         np.save(Path(folder) / "sample.npy", sample)
         durations_s: dict[str, list[float]] = {name: [] for name in ("bare", *RUNGS)}
         for _ in range(repeats):
@@ -55,26 +54,12 @@ def main() -> None:
     times["ratio_off_to_bare"] = {"p50": times["off"]["p50_s"] / times["bare"]["p50_s"]}
     result = {
         "repeats": repeats,
-        "asleep": asleep,
         "after_wakes_resident_bytes": status["supervisor"]["resident_bytes"],
         "first_answer": times,
         "note": "first answer over HTTP, the worker asleep on the rung; bare: from starting Python to the answer",
     }
     print(json.dumps(result, indent=2))
     print(write_result("server_wake", result))
-
-
-def _asleep(connection: http.client.HTTPConnection, idle_s: float) -> dict[str, float]:
-    _, before = ask(connection, "/overwinter/status")
-    time.sleep(idle_s)
-    _, after = ask(connection, "/overwinter/status")
-    spent_s = after["supervisor"]["cpu_s"] - before["supervisor"]["cpu_s"]
-    return {
-        "resident_bytes": after["supervisor"]["resident_bytes"],
-        "idle_s": idle_s,
-        "core_share": spent_s / idle_s,
-        "note": "the share includes answering one status request",
-    }
 
 
 def _bare(sample: Path, expected: np.ndarray) -> float:

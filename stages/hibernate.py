@@ -6,6 +6,7 @@ encrypted file if there are keys to open it.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -21,10 +22,11 @@ def main(stage: ow.pipeline.Stage) -> None:
     settings, trusted = stage.config.hibernate, stage.config.trusted_targets
     form, runtime = chosen(stage)
     data = ow.data.load_data(stage.config.data, trusted=trusted)
-    canary_inputs, _ = ow.data.tensors(data.split("validation"), limit=settings.canary_samples)
+    inputs, _ = ow.data.tensors(data.split("validation"), limit=settings.canary_samples)
 
     with tempfile.TemporaryDirectory() as scratch:
-        payload = Path(scratch) / runtime
+        payload, extras = Path(scratch) / runtime, extras_of(stage, Path(scratch))
+        canary_inputs = inputs if extras is None else ow.hibernation.canary_tokens(inputs)
         ow.runtime.build(model_of(stage, form), runtime, payload, trusted=trusted)
         ow.hibernation.hibernate(
             stage.out("bundle"),
@@ -32,16 +34,17 @@ def main(stage: ow.pipeline.Stage) -> None:
             facts=ow.serving.BundleFacts(
                 form=form,
                 runtime=runtime,
-                input_shape=tuple(canary_inputs.shape[1:]),
+                input_shape=tuple(inputs.shape[1:]),
                 labels=tuple(map(str, data.labels)),
                 preprocessing=data.preprocessing,
                 production_energy_j=production_energy_j(stage),
-                lineage=stage.lineage(),
+                lineage=lineage(stage, data),
                 licence=settings.licence,
                 notes=settings.notes,
             ),
             canary_inputs=canary_inputs.numpy(),
             canary_tolerance=settings.canary_tolerance,
+            extras=extras,
             trusted=trusted,
         )
 
@@ -74,13 +77,28 @@ def chosen(stage: ow.pipeline.Stage) -> tuple[str, str]:
 
 def model_of(stage: ow.pipeline.Stage, form: str) -> Path:
     """Return the saved model of a form."""
-    models = {"dense": stage.input("train"), "sparse": stage.input("sparsify")}
-    return (models | ow.quantization.read_forms(stage.input("quantize")))[form]
+    models = {"dense": stage.input("train")} | ow.quantization.read_forms(stage.input("quantize"))
+    return stage.input("sparsify") if form == "sparse" else models[form]
+
+
+def extras_of(stage: ow.pipeline.Stage, scratch: Path) -> Path | None:
+    """Return a folder with the tokenizer, if the model is a language model."""
+    if "tokenizer" not in stage.config.pipeline.stages["train"].outs:
+        return None
+    shutil.copytree(stage.input("train", "tokenizer"), scratch / "extras" / "tokenizer")
+    return scratch / "extras"
+
+
+def lineage(stage: ow.pipeline.Stage, data: ow.data.DataSource) -> dict[str, object]:
+    """Return digests of the inputs, the parameters and the data, and the versions of the code."""
+    pipeline = stage.config.pipeline
+    code = [Path(pipeline.programs), *map(Path, pipeline.code)]
+    return stage.lineage() | {"data_sha256": ow.hibernation.data_digest(data)} | ow.hibernation.code_version(code)
 
 
 def production_energy_j(stage: ow.pipeline.Stage) -> float | None:
     """Return the joules that went into the model, as its stages recorded them; None if one has no record."""
-    records = [stage.input(need, "energy.json") for need in ("train", "sparsify", "quantize", "evaluate")]
+    records = [stage.input(need, "energy.json") for need in stage.config.pipeline.stages["hibernate"].needs]
     if not all(record.exists() for record in records):
         return None
     return sum(read_json(record, remedy="Run `dvc repro`.")["energy_j"] for record in records)

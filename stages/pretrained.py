@@ -29,9 +29,11 @@ def main(stage: ow.pipeline.Stage) -> None:
     )
     ow.models.save_tokenizer(config.model["root"], stage.out("tokenizer"))
     scores = ow.evaluation.score_text({"dense": model}, windows, following, stage.progress)["dense"]
-    stage.say(f"perplexity {scores.perplexity:.2f} on {len(windows)} windows of the validation split")
+    dense = "dense" if model.origin is None else f"dense is {model.origin}"
+    stage.say(f"perplexity {scores.perplexity:.2f} on {len(windows)} windows of the validation split ({dense})")
     stage.save_metrics(
         {
+            "origin": model.origin,
             "perplexity": scores.perplexity,
             "parameters": saved["parameters"],
             "size_bytes": ow.models.stored_bytes(saved),

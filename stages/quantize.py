@@ -6,6 +6,8 @@ folder per form, and the list of them.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import overwinter as ow
 from overwinter.units import format_bytes
 
@@ -15,6 +17,7 @@ def main(stage: ow.pipeline.Stage) -> None:
     settings, trusted = stage.config.quantize, stage.config.trusted_targets
     ow.quantization.check_methods(settings.methods)
     model, out = stage.input(stage.config.pipeline.stages[stage.name].needs[-1]), stage.out("model")
+    calibration = calibration_samples(stage, model) if settings.methods else None
 
     metrics = {}
     for done, method in enumerate(settings.methods):
@@ -22,7 +25,7 @@ def main(stage: ow.pipeline.Stage) -> None:
             method,
             model,
             out / method,
-            calibration=calibration_samples(stage),
+            calibration=calibration,
             settings=settings,
             lineage=stage.lineage(),
             trusted=trusted,
@@ -35,17 +38,26 @@ def main(stage: ow.pipeline.Stage) -> None:
     stage.save_metrics({"forms": len(settings.methods)} | metrics)
 
 
-def calibration_samples(stage: ow.pipeline.Stage) -> ow.serving.Array:
-    """Return the first samples of the training split, which the evaluation never sees."""
-    data = ow.data.load_data(stage.config.data, trusted=stage.config.trusted_targets)
-    inputs, _ = ow.data.tensors(data.split("train"), limit=stage.config.quantize.calibration_samples)
-    return inputs.numpy()
+def calibration_samples(stage: ow.pipeline.Stage, model: Path) -> ow.serving.Array:
+    """Return the first samples of the training split, which the evaluation never sees, or the model's own text."""
+    config = stage.config
+    data = ow.data.load_data(config.data, trusted=config.trusted_targets)
+    inputs, _ = ow.data.tensors(data.split("train"), limit=config.quantize.calibration_samples)
+    return ow.quantization.calibration_inputs(
+        model, inputs.numpy(), config.quantize, trusted=config.trusted_targets, seed=config.seed
+    )
 
 
 def tell(stage: ow.pipeline.Stage, method: str, report: ow.quantization.QuantizationReport) -> None:
     """Say what became of the layers, above all of those left in floating point."""
     size = format_bytes(report.size_bytes)
-    stage.say(f"{method}: {len(report.quantized)} layers quantized, {size}")
+    stage.say(
+        f"{method}: {len(report.quantized)} layers quantized, {size}, {report.agreement:.1%} of answers as before"
+    )
+    if report.sensitivity:
+        stage.say(f"{method}: most sensitive: {ow.quantization.worst_layers(report.sensitivity)}")
+    if report.untied:
+        stage.say(f"{method}: no longer shared with another layer: the weights of {', '.join(report.untied)}")
     for layer, reason in report.left_in_float.items():
         stage.say(f"{method}: {layer} is left in floating point: {reason}")
 

@@ -11,6 +11,9 @@ def main(stage: ow.pipeline.Stage) -> None:
     inputs, _ = ow.data.tensors(train, limit=1)
 
     model = ow.models.build_model(config.model, trusted=trusted, seed=config.seed)
+    ow.runtime.check_runtimes(
+        model, config.evaluate.runtimes, model_config=config.model, input_shape=inputs.shape[1:], trusted=trusted
+    )
     awareness = ow.training.make_aware(model, config.train)
     fitted = ow.training.fit(
         model,

@@ -19,6 +19,7 @@ LEAN = {
     "power": "import overwinter.power",
     "ledger": "import overwinter.ledger",
     "serving": "import overwinter.serving",
+    "the supervisor": "import overwinter.serving.server.supervisor",
     "report": "import overwinter.report",
 }
 HEAVY = ("torch", "sklearn", "codecarbon", "transformers")

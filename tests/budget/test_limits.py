@@ -97,6 +97,7 @@ def test_money_is_joules_at_a_price(budget):
         ({"measured_share": 1.5}, r"budget.measured_share=1.5 must be between 0 and 1"),
         ({"quality": {"min_accuracy": 97}}, r"budget.quality.min_accuracy=97.* must be between 0 and 1"),
         ({"quality": {"max_loss_increase": -1}}, r"budget.quality.max_loss_increase=-1.* must be 0 or more"),
+        ({"quality": {"at_most": {"calibration_error": float("inf")}}}, r"at_most.calibration_error=inf is no limit"),
         ({"payback": {"answers": 0}}, r"budget.payback.answers=0.* must be above 0"),
         ({"payback": {"days": 30}}, r"needs budget.payback.answers_per_day"),
         ({"payback": {"answers": 9, "stages": []}}, r"budget.payback.stages is empty"),

@@ -59,6 +59,29 @@ def test_at_the_end_a_missing_figure_is_no_pass(gate, quality):
     assert verdict.reasons[0].value is None
 
 
+@pytest.mark.parametrize(
+    ("quality", "passed"),
+    [
+        ({"at_least": {"agreement_with_dense": 0.97}}, True),
+        ({"at_least": {"agreement_with_dense": 0.98}}, False),
+        ({"at_most": {"calibration_error": 0.04}}, True),
+        ({"at_most": {"calibration_error": 0.03}}, False),
+        ({"at_least": {"recall_of_sevens": 0.1}}, False),
+        ({"at_least": {"worst_class": 0.1}}, False),
+    ],
+)
+def test_any_figure_of_the_chosen_form_can_have_a_limit(gate, quality, passed: bool):
+    chosen = {"agreement_with_dense": 0.97, "calibration_error": 0.04, "worst_class": "seven"}
+    verdict = gate(quality, {"dense": {}, "chosen": chosen})
+    assert verdict.passed is passed
+    (kind, limits) = next(iter(quality.items()))
+    assert verdict.reasons[0].limit == f"budget.quality.{kind}.{next(iter(limits))}"
+
+
+def test_an_earlier_stage_has_no_such_figure_and_is_not_judged_by_it(gate):
+    assert gate({"at_least": {"agreement_with_dense": 0.97}}, {"accuracy": 0.9}).reasons == ()
+
+
 def test_the_mode_warn_lets_it_through(gate):
     verdict = gate({"min_accuracy": 0.9}, {"accuracy": 0.5}, mode="warn")
     assert verdict.passed

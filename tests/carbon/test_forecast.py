@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from overwinter.carbon.forecast import Forecaster, Hours, by_hour, hour_of
+from overwinter.carbon.forecast import Forecaster, Hours, _lag_products, by_hour, hour_of
 from overwinter.carbon.trace import Trace, read_trace
 
 TRACES = Path(__file__).parents[3] / "shared" / "data" / "carbon"
@@ -48,6 +48,13 @@ def test_a_week_that_repeats_is_foreseen():
     hours = weekly(10)
     forecast = Forecaster(hours).at(FIRST + 9 * 168 + 30, 96)
     assert forecast == pytest.approx(hours.values[9 * 168 + 30 : 9 * 168 + 126], abs=3)
+
+
+@pytest.mark.parametrize("order", [1, 25, 169])
+def test_the_quick_sums_are_those_of_all_runs_of_hours(order):
+    deviations = np.random.default_rng(0).normal(size=700)
+    runs = np.lib.stride_tricks.sliding_window_view(deviations, order + 1)
+    assert _lag_products(deviations, order) == pytest.approx(runs.T @ runs)
 
 
 def test_constant_intensity_stays_constant():

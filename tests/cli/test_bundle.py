@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 
@@ -28,7 +29,7 @@ def bundle(tmp_path_factory):
             labels=("no", "yes"),
             preprocessing={},
             production_energy_j=1234.0,
-            lineage={"stage": "hibernate"},
+            lineage={"stage": "hibernate", "inputs": {"train/model": "abc"}},
         ),
         canary_inputs=np.ones((2, 1, 4, 4), np.float32),
         canary_tolerance=1e-3,
@@ -47,8 +48,9 @@ def test_json_of_every_action(bundle, capsys, action):
 def test_inspect_tells_people_what_they_need(bundle, capsys):
     assert main(["bundle", "inspect", str(bundle)]) == 0
     said = capsys.readouterr().out
-    assert "production_energy_j  1.23 kJ" in said
+    assert re.search(r"production_energy_j +1\.23 kJ", said)
     assert '["no", "yes"]' in said
+    assert re.search(r"lineage inputs\.train/model +abc", said)
 
 
 def test_wake_says_how_long_it_took(bundle, capsys):

@@ -88,7 +88,7 @@ def test_a_bundle_goes_through_a_store(do, tmp_path):
     assert do("verify", "store#digits@canary")[1]["digest"] == first["digest"]
     assert do("fetch", "store#digits@1", "fetched")[0] == 0
     assert do("verify", "fetched")[1]["digest"] == first["digest"]
-    assert do("gc", "store", "--keep", "0")[1] == {"versions_forgotten": 0, "parts_removed": 0}
+    assert do("gc", "store", "--keep", "0")[1] == {"versions_forgotten": 0, "files_removed": 0}
     assert do("pin", "store#digits")[1]["pinned_change"] == 4
     (tmp_path / "store" / "names" / "digits" / "0000000004.json").unlink()
     code, said = do("wake", "store#digits")

@@ -59,6 +59,23 @@ def test_paths_are_absolute_since_it_runs_elsewhere(bundle, tmp_path, monkeypatc
     assert f"{tmp_path}/there/model.sh start" in (tmp_path / "there" / "model.crontab").read_text()
 
 
+def test_machines_take_the_version_that_was_published(tmp_path, monkeypatch, capsys):
+    from overwinter.serving import store
+
+    monkeypatch.chdir(tmp_path)
+    opened = SimpleNamespace(address="/models", resolve=lambda name, which: (7, SimpleNamespace(digest="ab" * 32)))
+    monkeypatch.setattr(store, "open_store", lambda address, keys: opened)
+    words = ["--token-command", "cat /token", "--clients", "10.0.0.0/8", "--key", "command:get key"]
+    assert deployed("vm", "models#digits", "serve.port=9000", "--name", "digits", *words) == 0
+    assert {file.name for file in (tmp_path / "deploy/vm").iterdir()} == {
+        "main.tf",
+        "terraform.tfvars.json",
+        "cloud-init.yaml",
+    }
+    assert f"/models#digits@sha256:{'ab' * 32}" in (tmp_path / "deploy/vm/cloud-init.yaml").read_text()
+    assert "terraform -chdir=deploy/vm init" in capsys.readouterr().out
+
+
 def test_a_port_that_changes_is_refused(bundle):
     with pytest.raises(ConfigError, match=r"serve\.port=0"):
         deployed("cron", bundle, "serve.port=0")

@@ -159,6 +159,8 @@ def test_energy_optimal_has_a_table_too(capsys, files):
         (("limit=3",), "static", "Write power.KEY=VALUE"),
         (("power.limt=3",), "static", "limt"),
         (("power.limit=much",), "static", "power.limit='much'"),
+        (("power.limit=20 W",), "static", "asks for 20 W, and the device takes 100 to 250 W"),
+        (("power.max_slowdown=0.1",), "energy_optimal", "--max-slowdown"),
     ],
 )
 def test_bad_input_is_named(files, words, policy, message):

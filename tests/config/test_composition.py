@@ -14,11 +14,14 @@ from dvc.utils.hydra import compose_and_dump
 compose_and_dump(sys.argv[1], sys.argv[2], None, "config", ".", sys.argv[3:])
 """
 
+LANGUAGE = ["model=smollm2", "data=text", "pipeline=language", "evaluate=language", "budget.payback.stages=[quantize]"]
+
 # What an option cannot know: the person has to say it.
 NEEDED = {
     ("carbon", "trace"): [f"carbon.path={__file__}"],
     ("data", "text"): [f"data.root={__file__}", f"data.tokenizer={__file__}"],
-    ("model", "huggingface"): [f"model.root={__file__}"],
+    ("model", "huggingface"): [*LANGUAGE[1:], f"model.root={__file__}"],
+    ("model", "smollm2"): LANGUAGE[1:],
     ("pipeline", "language"): ["budget.payback.stages=[quantize]"],
     ("power", "budget_pacing"): ["budget.total='2 kWh'"],
     ("power", "price_aware"): [f"power.prices={__file__}"],

@@ -35,6 +35,16 @@ def test_the_default_is_valid_and_for_this_machine_alone():
         ("serve.sleep.wake_p95_s=-1", "serve.sleep.wake_p95_s"),
         ("serve.draws.parked_w=1", "serve.draws.parked_w=1 must be below serve.draws.ready_w"),
         ("serve.replicas.fewest=2", "serve.replicas.most"),
+        ("serve.replicas.wait_s=0", "serve.replicas.wait_s"),
+        ("serve.access.tls_cert=pyproject.toml", "tls_cert and serve.access.tls_key belong together"),
+        ("serve.access.client_ca=pyproject.toml", "client_ca needs TLS"),
+        ("serve.idle_exit_s=0", "serve.idle_exit_s"),
+        ("serve.keep.prefix=true", "serve.state"),
+        ("serve.keep.answers_bytes=9", "serve.state"),
+        ("serve.deferral.requests=0", "serve.deferral.requests"),
+        ("serve.limits.answer_tokens=0", "serve.limits.answer_tokens"),
+        ("carbon.intensity_g_per_kwh=-1", "carbon.intensity_g_per_kwh"),
+        ("carbon=nowhere", "nowhere"),
     ],
 )
 def test_a_wrong_value_is_named(override, message):

@@ -16,6 +16,7 @@ QUICK = (
     "train.batch_size=32",
     "sparsify.fit.epochs=1",
     "evaluate.repeats=3",
+    "evaluate.measure_loading=false",
     "evaluate.sample_duration_s=0.005",
     "evaluate.max_quality_loss=0.99",
     "hibernate.wake_repeats=1",

@@ -10,7 +10,7 @@ import pytest
 class Window:
     def __init__(self, meter, name):
         self.meter, self.name = meter, name
-        self.begin = (meter.energy_j(), time.perf_counter())
+        self.begin = (meter.energy_j(), meter.clock.perf_counter())
         self.report = None
 
     def __enter__(self):
@@ -21,7 +21,10 @@ class Window:
 
     def close(self):
         if self.report is None:
-            energy_j, duration_s = self.meter.energy_j() - self.begin[0], time.perf_counter() - self.begin[1]
+            energy_j, duration_s = (
+                self.meter.energy_j() - self.begin[0],
+                self.meter.clock.perf_counter() - self.begin[1],
+            )
             part = SimpleNamespace(device=self.meter.device, source=self.meter.source, energy_j=energy_j)
             gpu = SimpleNamespace(device="gpu:0", source="nvml-counter", energy_j=1e6)
             self.report = SimpleNamespace(components=(part, gpu), duration_s=duration_s)
@@ -31,11 +34,11 @@ class Window:
 class Meter:
     """Counts 10 W of idle power and 30 J per CPU-second of this process."""
 
-    def __init__(self, source="modelled", device="cpu"):
-        self.source, self.device, self.windows = source, device, []
+    def __init__(self, source="modelled", device="cpu", clock=time):
+        self.source, self.device, self.clock, self.windows = source, device, clock, []
 
     def energy_j(self):
-        return 10 * time.perf_counter() + 30 * time.process_time()
+        return 10 * self.clock.perf_counter() + 30 * self.clock.process_time()
 
     def window(self, name):
         self.windows.append(name)

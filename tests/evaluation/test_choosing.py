@@ -8,7 +8,7 @@ from overwinter.evaluation import Option, choose
 SIMPLICITY = {"dense": 0, "sparse": 1, "int8_static": 2, "int8_dynamic": 3}
 
 
-def option(form, energy_j, spread_j=0.1, *, quality=0.98, runtime="torch"):
+def option(form, energy_j, spread_j=0.1, *, quality=0.98, runtime="torch", broken_limits=()):
     return Option(
         form=form,
         runtime=runtime,
@@ -16,6 +16,7 @@ def option(form, energy_j, spread_j=0.1, *, quality=0.98, runtime="torch"):
         quality=quality,
         energy_j=energy_j,
         energy_ci_j=(energy_j - spread_j, energy_j + spread_j),
+        broken_limits=broken_limits,
     )
 
 
@@ -55,6 +56,14 @@ def test_a_better_runtime_is_not_sold_as_compression():
 def test_a_form_that_loses_too_much_quality_is_out():
     options = [option("dense", 10), option("sparse", 7), option("int8_static", 4, quality=0.96)]
     assert choose(options, max_quality_loss=0.01).chosen.form == "sparse"
+
+
+def test_a_form_that_breaks_another_limit_is_out():
+    broken = ("worst_class_accuracy 0.4000, dense 0.9000",)
+    options = [option("dense", 10), option("sparse", 7), option("int8_static", 4, broken_limits=broken)]
+    assert choose(options, max_quality_loss=0.01).chosen.form == "sparse"
+    options = [option("dense", 10), option("int8_static", 4, broken_limits=broken)]
+    assert choose(options, max_quality_loss=0.01).pays is False
 
 
 def test_losing_exactly_the_limit_is_allowed():

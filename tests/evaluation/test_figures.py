@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from overwinter.evaluation.figures import summarize
+from overwinter.evaluation.joules import Rates
 from overwinter.evaluation.timing import Sample
 
 
@@ -17,13 +18,15 @@ def sample(cpu_s=0.05, *, answers=100, wall_s=0.05, energy_j=None, foreign_s=0.0
 
 
 def summary(samples):
-    return summarize(samples, joules_per_cpu_s=20.0, confidence=0.95, seed=0)
+    return summarize(samples, rates=Rates(busy_j_per_cpu_s=15.0, idle_w=5.0, threads=1), confidence=0.95, seed=0)
 
 
 def test_figures_are_per_answer():
     figures = summary([sample(0.05)] * 5)
     assert figures.cpu_s_per_answer == pytest.approx(0.0005)
     assert figures.energy_per_answer_j == pytest.approx(0.01)
+    assert figures.energy_above_idle_per_answer_j == pytest.approx(0.0075)
+    assert figures.answers_per_s == pytest.approx(2000)
     assert figures.latency_p50_s == pytest.approx(0.0005)
     assert figures.measured is False
     assert figures.quiet is True
@@ -32,6 +35,7 @@ def test_figures_are_per_answer():
 def test_counted_joules_are_taken_as_they_are_and_say_so():
     figures = summary([sample(energy_j=3.0)] * 5)
     assert figures.energy_per_answer_j == pytest.approx(0.03)
+    assert figures.energy_above_idle_per_answer_j == pytest.approx((3.0 - 5.0 * 0.05) / 100)
     assert figures.measured is True
 
 

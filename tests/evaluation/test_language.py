@@ -8,7 +8,7 @@ import torch
 from overwinter import evaluation
 from overwinter.config.groups import LanguageEvaluateConfig
 from overwinter.errors import OverwinterError
-from overwinter.models import CausalLanguageModel, Grid, IntegerLinear, integer_layers, replace_layer
+from overwinter.models import CausalLanguageModel
 
 pytest.importorskip("transformers", reason="the extra llm is not installed")
 
@@ -24,6 +24,7 @@ CONFIG = {
 }
 SETTINGS = LanguageEvaluateConfig(
     version=1,
+    runtimes=["torch"],
     max_perplexity_increase=0.02,
     prompt_tokens=6,
     answer_tokens=4,
@@ -82,6 +83,16 @@ def test_a_broken_form_is_named():
         evaluation.score_text({"dense": made(), "broken": broken}, tokens, following, ignored)
 
 
+def test_the_first_dense_form_is_the_reference_and_without_one_nothing_is_compared():
+    tokens, following = windows()
+    models = {"other@torch": made(1), "dense@torch": made(0), "dense@torch-bf16": made(2)}
+    scores = evaluation.score_text(models, tokens, following, ignored)
+    assert scores["dense@torch"].divergences.max() == 0
+    assert scores["dense@torch-bf16"].divergences.min() > 0
+    with pytest.raises(OverwinterError, match="no dense form among other@torch"):
+        evaluation.score_text({"other@torch": made(1)}, tokens, following, ignored)
+
+
 def test_decoding_with_kept_keys_writes_what_whole_passes_would():
     from overwinter.evaluation.language import _Decode
 
@@ -93,23 +104,6 @@ def test_decoding_with_kept_keys_writes_what_whole_passes_would():
         for _ in range(5):
             tokens = torch.cat([tokens, model(tokens)[:, -1].argmax(-1, keepdim=True)], dim=1)
     assert first.tolist() == again.tolist() == tokens[:, 7:].tolist()
-
-
-def test_weight_only_layers_are_served_dequantized_with_the_same_bits():
-    model, (tokens, _) = made(), windows()
-    for name in ("network.model.layers.0.mlp.up_proj", "network.model.layers.1.self_attn.q_proj"):
-        replace_layer(model, name, IntegerLinear.from_float(model.get_submodule(name), Grid(bits=8)))
-    dynamic = model.get_submodule("network.model.layers.1.mlp.up_proj")
-    replace_layer(
-        model,
-        "network.model.layers.1.mlp.up_proj",
-        IntegerLinear.from_float(dynamic, Grid(bits=8), activations="dynamic"),
-    )
-    with torch.inference_mode():
-        before = model(tokens)
-        evaluation.as_served(model)
-        assert torch.equal(model(tokens), before)
-    assert list(integer_layers(model)) == ["network.model.layers.1.mlp.up_proj"]
 
 
 def test_both_phases_are_timed_apart(make_meter):
@@ -129,7 +123,12 @@ def test_both_phases_are_timed_apart(make_meter):
 def candidate(form, *, ratio, energy_j, simplicity):
     figures = SimpleNamespace(energy_j=energy_j, energy_ci_j=(0.98 * energy_j, 1.02 * energy_j))
     return evaluation.LanguageCandidate(
-        form=form, simplicity=simplicity, size_bytes=1, quality={"perplexity_ratio": ratio}, figures=figures
+        form=form,
+        runtime="torch",
+        simplicity=simplicity,
+        size_bytes=1,
+        quality={"perplexity_ratio": ratio},
+        figures=figures,
     )
 
 
@@ -144,6 +143,29 @@ def test_the_fewest_joules_within_the_limit_are_chosen_and_equals_stay_dense(rat
     ]
     choice = evaluation.choose([each.option() for each in candidates], max_quality_loss=0.02)
     assert choice.chosen.form == chosen
+
+
+def test_what_dense_is_stands_beside_every_figure(make_meter):
+    models, (tokens, following) = {"dense@torch": made(0), "other@torch": made(1)}, windows()
+    scores = evaluation.score_text(models, tokens, following, ignored)
+    figures = evaluation.compare_answers(models, tokens[:1], SETTINGS, meter=make_meter(), seed=0, progress=ignored)
+    candidates = [
+        evaluation.LanguageCandidate(
+            form=name.partition("@")[0],
+            runtime="torch",
+            simplicity=0,
+            size_bytes=1,
+            quality=evaluation.text_quality(scores[name], scores["dense@torch"], confidence=0.95, seed=0),
+            figures=figures[name],
+        )
+        for name in models
+    ]
+    choice = evaluation.choose([each.option() for each in candidates], max_quality_loss=0.02)
+    report = evaluation.language_report(candidates, choice, origin="dequantized Q4_1")
+    lines = evaluation.language_verdict(candidates, choice, origin="dequantized Q4_1").splitlines()
+    assert {entry["origin"] for entry in report["candidates"].values()} == {"dequantized Q4_1"}
+    assert report["dense"]["origin"] == report["chosen"]["origin"] == "dequantized Q4_1"
+    assert all("of dense, which is dequantized Q4_1" in line for line in lines[:2])
 
 
 def test_the_interval_of_a_mean_holds_it():

@@ -113,6 +113,13 @@ def test_an_altered_bundle_does_not_start(hibernate, tmp_path):
     assert "model.onnx" in done.stderr
 
 
+def test_another_bundle_than_expected_does_not_start(hibernate, tmp_path):
+    words = ["serve", str(hibernate().folder), "--lineage", "stage=train"]
+    assert overwinter(*words, cwd=tmp_path).returncode == 4
+    two = ["serve", "--model", "a=bundle", "--model", "b=bundle", "--digest", "0" * 8]
+    assert "--digest is of one bundle" in overwinter(*two, cwd=tmp_path).stderr
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -75,7 +75,7 @@ def test_an_altered_payload_is_refused_before_it_is_loaded(hibernate, monkeypatc
     content = bytearray(model.read_bytes())
     content[len(content) // 2] ^= 1
     model.write_bytes(content)
-    monkeypatch.setattr("overwinter.hibernation.waking.open_session", lambda *_, **__: pytest.fail("it was loaded"))
+    monkeypatch.setattr("overwinter.hibernation.waking.open_model", lambda *_, **__: pytest.fail("it was loaded"))
     with pytest.raises(IntegrityError, match="altered"):
         wake(bundle.folder)
 

@@ -10,8 +10,12 @@ from overwinter.serving.server.frames import Frame, read_frame
 
 
 def answer(worker, body=b"", **header):
+    (frame,) = worker.answers(Frame(header, body))
+    return read_frame(io.BytesIO(frame))
 
-    return read_frame(io.BytesIO(worker.answer(Frame(header, body))))
+
+def new_worker():
+    return Worker(interrupted=lambda: False)
 
 
 @pytest.fixture
@@ -34,7 +38,7 @@ QUESTION = json.dumps(
 
 
 def test_it_answers_once_awake_and_not_when_parked(order):
-    worker = Worker()
+    worker = new_worker()
     assert answer(worker, QUESTION, operation="infer", headers={}).header["status"] == 500
     assert answer(worker, **order).header["status"] == "ready"
     first = answer(worker, QUESTION, operation="infer", headers={})
@@ -47,7 +51,7 @@ def test_it_answers_once_awake_and_not_when_parked(order):
 
 @pytest.mark.parametrize("body", [b"{", b'{"inputs": []}'])
 def test_a_wrong_request_gets_a_400(order, body):
-    worker = Worker()
+    worker = new_worker()
     answer(worker, **order)
     reply = answer(worker, body, operation="infer", headers={})
     assert (reply.header["status"], list(json.loads(reply.body))) == (400, ["error"])
@@ -56,18 +60,18 @@ def test_a_wrong_request_gets_a_400(order, body):
 def test_an_altered_bundle_is_refused(order, tmp_path):
     payload = tmp_path / "bundle" / "payload" / "model.onnx"
     payload.write_bytes(payload.read_bytes()[:-1] + b"x")
-    reply = answer(Worker(), **order)
+    reply = answer(new_worker(), **order)
     assert reply.header["status"] == "refused"
     assert "model.onnx" in reply.header["error"]
 
 
 def test_another_bundle_than_was_verified_is_refused(order):
-    reply = answer(Worker(), **order | {"digest": "0" * 64})
+    reply = answer(new_worker(), **order | {"digest": "0" * 64})
     assert "is another bundle" in reply.header["error"]
 
 
 def test_a_failing_model_does_not_end_the_worker(order, monkeypatch, capsys):
-    worker = Worker()
+    worker = new_worker()
     answer(worker, **order)
 
     def fail(*_):
@@ -87,7 +91,7 @@ def test_the_canary_is_asked_at_every_wake(order, monkeypatch):
 
     original = OnnxSession.run
     monkeypatch.setattr(run, lambda self, inputs: asked.append(len(inputs)) or original(self, inputs))
-    worker = Worker()
+    worker = new_worker()
     for _ in range(2):
         answer(worker, **order)
         answer(worker, operation="park")

@@ -2,7 +2,7 @@ import pytest
 
 from overwinter import manifest
 from overwinter.errors import IntegrityError
-from overwinter.models import load_description
+from overwinter.models import already_verified, load_description
 
 
 def reseal(folder, **changes):
@@ -26,4 +26,16 @@ def test_a_missing_key_is_named(convnet, config, save, tmp_path, key):
         assert load_description(tmp_path / "model").get(key) is None
         return
     with pytest.raises(IntegrityError, match=f"lacks {key}"):
+        load_description(tmp_path / "model")
+
+
+def test_files_are_not_digested_twice_where_they_were_verified(convnet, config, save, tmp_path):
+    save(convnet, config)
+    weights = tmp_path / "model" / "weights.safetensors"
+    weights.write_bytes(b"altered" + weights.read_bytes()[7:])
+    with already_verified(tmp_path / "model"):
+        load_description(tmp_path / "model")
+        with already_verified(tmp_path / "another"), pytest.raises(IntegrityError, match="altered"):
+            load_description(tmp_path / "model")
+    with pytest.raises(IntegrityError, match="altered"):
         load_description(tmp_path / "model")

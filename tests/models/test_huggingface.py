@@ -59,6 +59,7 @@ def test_a_place_that_is_not_there_is_named(tmp_path):
 
 def test_an_unknown_architecture_is_named(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "no_such_model"}))
+    (tmp_path / "model.safetensors").write_bytes(b"")
     with pytest.raises(ConfigError, match="no_such_model"):
         models.pretrained(root=str(tmp_path))
 

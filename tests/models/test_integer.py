@@ -79,6 +79,7 @@ def test_the_description_says_how_each_layer_is_stored(convnet, config, tmp_path
                 "symmetric": False,
                 "activations": "dynamic",
                 "activation_bits": 8,
+                "activation_group_size": None,
                 "smoothed": False,
                 "shape": [3, 6],
             }
@@ -156,6 +157,26 @@ def test_dynamic_ranges_are_of_each_token_and_hold_zero():
     assert torch.equal(alone, beside)
     assert float((alone - small).abs().max()) <= 0.3 / 255 / 2 + 1e-7
     assert torch.equal(integer.quantized_input(torch.zeros(1, 4)), torch.zeros(1, 4))
+
+
+def test_grouped_ranges_are_of_each_part_of_a_token_and_survive_a_round_trip(tmp_path):
+    layer = nn.Linear(5, 2)
+    integer = IntegerLinear.from_float(layer, INT8, activations="dynamic", activation_group_size=3)
+    inputs = torch.tensor([[1000.0, -200.0, 0.0, 1.0, 0.004]])
+    rounded = integer.quantized_input(inputs)
+    assert torch.allclose(rounded[:, :3], inputs[:, :3], atol=4.0)
+    assert torch.allclose(rounded[:, 3:], inputs[:, 3:], atol=0.004)  # not drowned by the first three
+    empty = nn.Sequential(nn.Linear(5, 2))
+    swap_in(empty, {"0": integer.describe()})
+    empty[0].load_state_dict(integer.state_dict())
+    assert torch.equal(empty(inputs), integer(inputs))
+
+
+@pytest.mark.parametrize(("layer", "activations"), [(nn.Conv2d(1, 1, 1), "dynamic"), (nn.Linear(2, 2), "static")])
+def test_grouped_ranges_are_of_dynamic_linear_layers_only(layer, activations):
+    form = integer_form(layer)
+    with pytest.raises(ConfigError, match=r"activation_group_size=2 is for dynamic activations of Linear"):
+        form.from_float(layer, INT8, activations=activations, activation_group_size=2)
 
 
 def test_static_ranges_clip():

@@ -28,6 +28,24 @@ def test_a_saved_model_gives_the_same_answers(convnet, config, images, save, tmp
     assert torch.equal(load_model(tmp_path / "model", trusted=[])(images), convnet(images))
 
 
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux's list of mapped files")
+def test_loaded_weights_are_the_files_own_pages_and_changing_them_leaves_the_file_alone(tmp_path):
+    saved = save_model(
+        tmp_path / "model",
+        nn.Linear(8, 4),
+        form="dense",
+        model_config={"_target_": "torch.nn.Linear", "in_features": 8, "out_features": 4},
+        input_shape=[8],
+        lineage={},
+    )
+    file = tmp_path / "model/weights.safetensors"
+    before, loaded = file.read_bytes(), load_model(tmp_path / "model", trusted=[])
+    assert str(file) in Path("/proc/self/maps").read_text()
+    loaded.weight.data.fill_(3.0)
+    assert file.read_bytes() == before
+    assert load_description(tmp_path / "model") == saved
+
+
 def test_equal_models_have_equal_bytes(convnet, config, tmp_path):
     for name in ("a", "b"):
         save_model(tmp_path / name, convnet, form="dense", model_config=config, input_shape=[1, 8, 8], lineage={})

@@ -16,6 +16,7 @@ from overwinter.config.groups import CarbonAwarePowerConfig, PriceAwarePowerConf
 from overwinter.pipeline.capping import DEADLINE, _job, observer
 from overwinter.pipeline.identity import workload
 from overwinter.power.control_pausing import PausedWork
+from overwinter.power.interface import OperatingPoint
 from overwinter.power.policies import BudgetPacing, PriceAware
 
 _ROOT = Path(__file__).parents[2]
@@ -55,7 +56,7 @@ def test_while_it_waits_the_policy_sees_intensity_forecast_prices_and_what_was_l
     prices = str(_csv(tmp_path / "p.csv", "price_per_kwh"))
     power = PriceAwarePowerConfig(policy="price_aware", prices=prices, **_PLANNED)
     work = _paused(remaining_energy_j=5.0, remaining_carbon_g=None)
-    seen = observer(work, FallbackChain([carbon]), power)(_NOON)
+    seen = observer(work, FallbackChain([carbon]), power, print)(_NOON)
     assert (seen.intensity_g_per_kwh, seen.price_per_kwh, seen.remaining_energy_j) == (100, 100, 5)
     assert seen.intensity_forecast.values[:3] == pytest.approx((100, 101, 102))
     assert len(seen.price_forecast.values) == 24  # the file ends there
@@ -63,12 +64,19 @@ def test_while_it_waits_the_policy_sees_intensity_forecast_prices_and_what_was_l
     assert not BudgetPacing().decide(seen).pause
 
 
-def test_outside_the_prices_the_waiting_ends_with_a_message(tmp_path: Path) -> None:
+def test_outside_the_prices_the_waiting_ends_and_says_why(tmp_path: Path) -> None:
     prices = str(_csv(tmp_path / "p.csv", "price_per_kwh"))
     power = PriceAwarePowerConfig(policy="price_aware", prices=prices, **_PLANNED)
     constant: Any = SimpleNamespace(at=lambda _: SimpleNamespace(g_per_kwh=1.0))
-    with pytest.raises(Exception, match=r"p\.csv \(power\.prices\) reaches"):
-        observer(_paused(), constant, power)(_NOON + timedelta(days=9))
+    told: list[str] = []
+    deadline = _NOON + timedelta(days=10)
+    points = tuple(OperatingPoint(limit_w=w, power_w=w - 9, speed_per_s=w / 200) for w in (100, 200))
+    work = _paused(points=points, work_done=1.0, work_total=900.0, deadline_utc=deadline)
+    observe = observer(work, constant, power, told.append)
+    decisions = [PriceAware().decide(observe(_NOON + timedelta(days=9, minutes=minute))) for minute in range(3)]
+    assert not any(decision.pause for decision in decisions)
+    assert [line.partition(":")[0] for line in told] == ["price is not known", "forecast of the price is not known"]
+    assert "p.csv (power.prices) reaches from" in told[0]
 
 
 def test_the_workload_is_the_work_and_not_how_often_or_under_which_policy(config: Config) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import json
 import socketserver
 import threading
@@ -18,17 +19,17 @@ from hypothesis import strategies as st
 
 from overwinter.errors import ConfigError
 from overwinter.power.actuators import (
+    ACTUATORS,
     ActuatorSettings,
     DeniedError,
     DeviceLostError,
     LimitError,
     Limits,
-    actuator_names,
     open_actuator,
 )
 from overwinter.power.actuators.duty_cycle import DutyCycle
 from overwinter.power.actuators.nvml import pci_address
-from overwinter.power.actuators.registry import ENTRY_POINT_GROUP
+from overwinter.power.actuators.simulated import SimulatedLimit
 from overwinter.power.guard import Guard
 
 # NVML.
@@ -306,17 +307,10 @@ def test_unknown_name() -> None:
 
 
 def test_third_party_actuator_by_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Point:
-        name = "pdu"
-
-        @staticmethod
-        def load() -> Any:
-            return lambda settings: ("opened", settings)
-
-    monkeypatch.setattr(
-        "overwinter.power.actuators.registry.entry_points", lambda group: [Point] if group == ENTRY_POINT_GROUP else []
-    )
-    assert "pdu" in actuator_names()
+    point = importlib.metadata.EntryPoint(name="pdu", value="math:gcd", group="overwinter.power_actuators")
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [point] if group == point.group else [])
+    assert "pdu" in ACTUATORS.names()
+    monkeypatch.setattr("math.gcd", lambda settings: ("opened", settings))
     assert open_actuator("pdu", ActuatorSettings())[0] == "opened"  # type: ignore[index]
 
 
@@ -406,10 +400,17 @@ def test_duty_cycle_forgets_what_a_slow_stretch_left() -> None:
     assert duty.at_step() == pytest.approx((6000 - 300 * 10 - 600) / 300, abs=0.1)
 
 
-def test_simulated_devices(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="not a folder"):
-        open_actuator("simulated", ActuatorSettings(simulated_root=tmp_path / "none"))
+def test_a_duty_cycle_needs_something_that_is_metered() -> None:
     with pytest.raises(ConfigError, match="nothing here is metered"):
         open_actuator("duty_cycle", ActuatorSettings())
-    with contextlib.closing(open_actuator("simulated", ActuatorSettings(simulated_root=tmp_path))) as actuator:
-        assert actuator.devices() == ()
+
+
+def test_simulated_devices_are_named_by_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OVERWINTER_SIMULATED_DEVICES", raising=False)
+    for told in (ActuatorSettings(), ActuatorSettings(simulated_root=tmp_path / "none")):
+        with pytest.raises(ConfigError, match=r"no simulated device.*Set OVERWINTER_SIMULATED_DEVICES"):
+            open_actuator("simulated", told)
+    SimulatedLimit.make(tmp_path, "toy", minimum_w=100, maximum_w=300, limit_w=280)
+    monkeypatch.setenv("OVERWINTER_SIMULATED_DEVICES", str(tmp_path))
+    with contextlib.closing(open_actuator("simulated", ActuatorSettings())) as actuator:
+        assert actuator.limits("toy") == Limits(minimum=100, maximum=300, default=300, current=280)

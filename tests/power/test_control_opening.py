@@ -18,8 +18,8 @@ from overwinter.carbon.provider import Point
 from overwinter.carbon.trace import TraceSource, read_trace
 from overwinter.errors import ConfigError
 from overwinter.power.actuators import DeniedError
-from overwinter.power.control_observing import Sources
-from overwinter.power.control_opening import duty_devices, open_control, sources_of
+from overwinter.power.control_observing import Readings, Sources, metered, sources_of
+from overwinter.power.control_opening import duty_devices, open_control
 from overwinter.power.interface import Decision, Observation, Series
 
 _HARDWARE: Any = SimpleNamespace(cpu_tdp_w=100.0, cpu_threads=10, cpu_w_per_thread=6.0, cpu_idle_fraction=0.2)
@@ -95,7 +95,7 @@ def test_without_the_right_and_on_denied_duty_cycle(
         return float(control.record().paused_s)
 
     control = _control(_Power(on_denied="duty_cycle"), warnings, tmp_path, lambda: {"gpu:0": 0.0})
-    control._sources = Sources(energy_j=energy_j)
+    control._readings = Readings(Sources(energy_j=energy_j), warnings.append)
     with control:
         record = control.record()
         assert record.actuator == "duty_cycle"
@@ -147,8 +147,8 @@ def test_sources_of_a_meter_and_an_intensity_source() -> None:
     points = [Point(time_utc=noon + timedelta(hours=hour), g_per_kwh=100.0 + hour) for hour in range(3)]
     constant: Any = SimpleNamespace(at=lambda time_utc: SimpleNamespace(g_per_kwh=42.0))
     live: Any = SimpleNamespace(at=constant.at, forecast=lambda time_utc: points)
-    assert sources_of(meter, constant).intensity_forecast is None
-    sources = sources_of(meter, live, remaining=lambda: (1.0, None))
+    assert sources_of(constant).intensity_forecast is None
+    sources = sources_of(live, energy_j=lambda: metered(meter), remaining=lambda: (1.0, None))
     assert sources.energy_j() == {"cpu": 7.0}
     assert sources.intensity_g_per_kwh is not None
     assert sources.intensity_g_per_kwh(noon) == 42
@@ -163,8 +163,7 @@ def test_an_intensity_that_is_missing_for_hours_is_bridged_and_then_said_to_be_u
     path.write_text("\n".join(["time_utc,g_per_kwh", *rows]) + "\n")
     fallback = FixedIntensity(intensity=Intensity(g_per_kwh=475.0, source="constant", kind="average"))
     chain = FallbackChain([TraceSource(read_trace(path), name="c.csv", kind="average"), fallback])
-    meter: Any = SimpleNamespace(read=lambda: SimpleNamespace(components=[]))
-    sources = sources_of(meter, chain)
+    sources = sources_of(chain)
     assert sources.intensity_forecast is not None
     assert sources.intensity_g_per_kwh is not None
     hours_later = start + timedelta(hours=80)

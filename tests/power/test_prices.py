@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from overwinter.errors import ConfigError, OverwinterError
-from overwinter.power.prices import read_prices
+from overwinter.power.prices import Prices
 
 START = datetime(2026, 6, 1, tzinfo=UTC)
 
@@ -16,7 +16,7 @@ def written(tmp_path, *rows, header="time_utc,price_per_kwh"):
 
 def test_prices_may_be_negative_and_what_lies_ahead_is_known(tmp_path):
     rows = ("2026-06-01T00:00:00Z,0.3", "2026-06-01T01:00:00Z,-0.05", "2026-06-01T03:00:00Z,0.15")
-    prices = read_prices(written(tmp_path, *rows))
+    prices = Prices(written(tmp_path, *rows))
     assert prices.at(START + timedelta(minutes=90)) == -0.05
     ahead = prices.forecast(START + timedelta(minutes=90))
     assert (ahead.start_utc, ahead.step_s) == (START + timedelta(hours=1), 3600)
@@ -24,10 +24,22 @@ def test_prices_may_be_negative_and_what_lies_ahead_is_known(tmp_path):
 
 
 def test_outside_the_file_nothing_is_known(tmp_path):
-    prices = read_prices(written(tmp_path, "2026-06-01T00:00:00Z,0.3", "2026-06-01T01:00:00Z,0.2"))
+    prices = Prices(written(tmp_path, "2026-06-01T00:00:00Z,0.3", "2026-06-01T01:00:00Z,0.2"))
     for look in (prices.at, prices.forecast):
         with pytest.raises(OverwinterError, match=r"prices\.csv \(power\.prices\) reaches from 2026-06-01 00:00"):
             look(START + timedelta(hours=2))
+
+
+def test_a_file_that_was_written_again_is_read_again(tmp_path):
+    prices = Prices(written(tmp_path, "2026-06-01T00:00:00Z,0.3", "2026-06-01T01:00:00Z,0.2"))
+    tomorrow = [f"2026-06-02T{hour:02}:00:00Z,0.1" for hour in range(24)]
+    path = written(tmp_path, "2026-06-01T01:00:00Z,0.2", *tomorrow)
+    assert prices.at(START + timedelta(hours=30)) == 0.1
+    assert len(prices.forecast(START + timedelta(hours=1)).values) == 47
+    path.write_text("time_utc,price")  # half written
+    assert prices.at(START + timedelta(hours=30)) == 0.1
+    path.unlink()
+    assert prices.at(START + timedelta(hours=30)) == 0.1
 
 
 @pytest.mark.parametrize(
@@ -41,9 +53,9 @@ def test_outside_the_file_nothing_is_known(tmp_path):
 )
 def test_what_is_no_price_is_told_with_its_line(tmp_path, row, message):
     with pytest.raises(ConfigError, match=message):
-        read_prices(written(tmp_path, "2026-06-01T00:00:00Z,0.3", row))
+        Prices(written(tmp_path, "2026-06-01T00:00:00Z,0.3", row))
 
 
 def test_another_column_is_told(tmp_path):
     with pytest.raises(ConfigError, match="no column price_per_kwh"):
-        read_prices(written(tmp_path, "2026-06-01T00:00:00Z,0.3", header="time_utc,g_per_kwh"))
+        Prices(written(tmp_path, "2026-06-01T00:00:00Z,0.3", header="time_utc,g_per_kwh"))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from overwinter.carbon.forecast import Hours, by_hour, hour_of
 from overwinter.carbon.trace import read_trace
-from overwinter.errors import ConfigError
+from overwinter.errors import ConfigError, OverwinterError
 from overwinter.power.interface import Decision, OperatingPoint
 from overwinter.power.policies import CarbonAware, NoCap
 from overwinter.power.simulation import (
@@ -160,6 +160,23 @@ def test_a_limit_out_of_range_is_refused():
         replay(Wild(), TABLE, Job(hours=1, slack=1.5), wavy(), FIRST + 900, ForecastMemory(wavy()))
 
 
+def test_a_policy_that_fails_or_answers_nonsense_is_told_with_its_time():
+    class Broken:
+        def __init__(self, answer):
+            self.answer = answer
+
+        def decide(self, observation):
+            return self.answer if self.answer is not ZeroDivisionError else 1 / 0
+
+    for answer, message in (
+        (ZeroDivisionError, r"failed at 2026-02-07 12:00: ZeroDivisionError"),
+        (None, "NoneType instead of a Decision"),
+        (Decision(limits_w={"gpu:7": 100.0}), "'gpu:7', which is not here"),
+    ):
+        with pytest.raises(OverwinterError, match=message):
+            replay(Broken(answer), TABLE, Job(hours=1, slack=1.5), wavy(), FIRST + 900, ForecastMemory(wavy()))
+
+
 def test_a_trace_without_room_is_refused():
     with pytest.raises(ConfigError, match="five weeks of past"):
         draw_starts(wavy(days=36), Job(hours=24, slack=1.5), 5, 0)
@@ -199,10 +216,10 @@ def data(name):
 
 
 def test_on_recorded_carbon_the_policy_reaches_most_of_the_optimum():
-    trace = by_hour(read_trace(data("carbon/gb_2021.csv")))
+    trace = by_hour(read_trace(data("carbon/gb_2021.csv"))).until(hour_of(datetime(2021, 6, 1, tzinfo=UTC)))
     device = read_device_table(data("power/zeus_power_v100.csv"), {"network": "resnet50", "batch_size": "360"})
-    compared = simulate(CarbonAware(), device, Job(hours=24, slack=2.0), trace, count=40, seed=0)
-    assert compared.share_of_saving() > 0.85  # 40 starts are noisy: the benchmark's 150 give 0.91
+    compared = simulate(CarbonAware(), device, Job(hours=24, slack=2.0), trace, count=20, seed=0)
+    assert compared.share_of_saving() > 0.85  # 20 starts of spring are noisy: the benchmark's 150 give 0.91
     assert compared.share_of_saving() > compared.share_of_saving(compared.best_static) + 0.1
     assert compared.to_json()["policy"]["missed_deadlines"] == 0
 

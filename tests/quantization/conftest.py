@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from overwinter import models, quantization
-from overwinter.config.groups import CalibratedQuantizeConfig
+from overwinter.config.groups import CalibratedQuantizeConfig, MixedConfig, RecoveryConfig
 
 CONVNET = {
     "_target_": "overwinter.models.ConvNet",
@@ -50,6 +50,18 @@ OWN_NETS = """
                 self.first.weight.fill_(3e38)
         def forward(self, x):
             return self.second(self.first(x.flatten(1)))
+
+    class Reader(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding = nn.Embedding(5, 4)
+            self.head = nn.Linear(4, 5)
+        def forward(self, tokens):
+            return self.head(self.embedding(tokens))
+
+    class Writer(Reader):
+        def step(self, tokens, kept=None):
+            return self(tokens)[:, -1], kept
 
     class Tied(nn.Module):
         def __init__(self):
@@ -110,17 +122,39 @@ def calibration() -> np.ndarray:
 
 
 @pytest.fixture
-def quantize(tmp_path: Path, calibration: np.ndarray) -> Callable[..., quantization.QuantizationReport]:
+def settings() -> Callable[..., CalibratedQuantizeConfig]:
+    """The group `quantize` for one method."""
+
+    def settings(method: str, **changes) -> CalibratedQuantizeConfig:
+        values = {
+            "calibration_samples": 100,
+            "calibration_text": "data",
+            "calibration_method": "minmax",
+            "skip": [],
+            "overrides": {},
+            "recovery": RecoveryConfig(steps=0, learning_rate=0.001, batch_size=32, zeros=False),
+            "sensitivity_samples": 0,
+            "mixed": MixedConfig(max_size_ratio=None, max_divergence_nats=None),
+            "min_agreement": 0.0,
+        }
+        return CalibratedQuantizeConfig(version=2, methods=[method], **values | changes)
+
+    return settings
+
+
+@pytest.fixture
+def quantize(
+    tmp_path: Path, calibration: np.ndarray, settings: Callable[..., CalibratedQuantizeConfig]
+) -> Callable[..., quantization.QuantizationReport]:
     """Quantize into ``tmp_path / method``."""
 
     def quantize(method: str, folder: Path, samples: np.ndarray = calibration, **changes):
-        settings = {"calibration_samples": 100, "calibration_method": "minmax", "skip": [], **changes}
         return quantization.quantize(
             method,
             folder,
             tmp_path / method,
             calibration=samples,
-            settings=CalibratedQuantizeConfig(version=1, methods=[method], **settings),
+            settings=settings(method, **changes),
             lineage={"stage": "quantize"},
             trusted=["nets_to_quantize"],
         )

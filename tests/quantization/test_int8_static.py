@@ -72,9 +72,13 @@ import sys
 import numpy as np
 from pathlib import Path
 from overwinter import quantization
-from overwinter.config.groups import CalibratedQuantizeConfig
+from overwinter.config.groups import CalibratedQuantizeConfig, MixedConfig, RecoveryConfig
 settings = CalibratedQuantizeConfig(version=1, methods=["int8_static"], calibration_samples=64,
-                                    calibration_method="minmax", skip=[])
+                                    calibration_text="data",
+                                    calibration_method="minmax", skip=[], overrides={},
+                                    recovery=RecoveryConfig(steps=0, learning_rate=0.001, batch_size=4, zeros=False),
+                                    sensitivity_samples=0, min_agreement=0.0,
+                                    mixed=MixedConfig(max_size_ratio=None, max_divergence_nats=None))
 quantization.quantize("int8_static", Path(sys.argv[1]), Path(sys.argv[2]),
                       settings=settings, lineage={}, trusted=[],
                       calibration=np.random.default_rng(0).standard_normal((64, 1, 8, 8)).astype(np.float32))

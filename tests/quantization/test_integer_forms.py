@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from overwinter import models
-from overwinter.errors import ConfigError
+from overwinter.config.groups import GridConfig, MixedConfig, RecoveryConfig
+from overwinter.errors import ConfigError, RefusedError
 from overwinter.models.aware import AwareLayer
 
 CONVNET = {
@@ -13,7 +14,7 @@ CONVNET = {
     "pool_after": [1],
 }
 
-RECIPES = ["int4_gptq", "int4_hqq", "int4_nearest", "int8_smooth", "int8_weight_only"]
+RECIPES = ["int4_gptq", "int4_hqq", "int4_nearest", "int8_grouped", "int8_smooth", "int8_weight_only"]
 
 
 @pytest.mark.parametrize("method", RECIPES)
@@ -45,7 +46,8 @@ def test_what_is_left_in_float_has_its_reason(quantize, save_own):
 
 
 def test_untied_layers_are_named(quantize, save_own, tmp_path):
-    quantize("int8_weight_only", save_own("Tied"))
+    report = quantize("int8_weight_only", save_own("Tied"))
+    assert report.untied == ("enter", "leave")
     assert models.load_description(tmp_path / "int8_weight_only")["quantization"]["untied"] == ["enter", "leave"]
 
 
@@ -59,14 +61,19 @@ def test_a_model_without_trained_grids_is_refused(quantize, save, convnet):
         quantize("qat", save(convnet))
 
 
-def test_trained_grids_give_the_very_answers_of_the_trained_model(quantize, convnet, tmp_path, calibration):
+def trained_grid(convnet) -> AwareLayer:
+    """Put the head's weights on a grid, as training does, and return it."""
     grid = models.Grid(bits=4)
     codes = grid.nearest(convnet.head.weight.detach())
     with torch.no_grad():
         convnet.head.weight.copy_(grid.decode(codes))
-    aware = AwareLayer(
+    return AwareLayer(
         grid=grid, scale=codes.scale, zero=None, activation_bits=None, activation_scale=None, activation_zero=None
     )
+
+
+def test_trained_grids_give_the_very_answers_of_the_trained_model(quantize, convnet, tmp_path, calibration):
+    aware = trained_grid(convnet)
     models.save_model(
         tmp_path / "float",
         convnet,
@@ -82,3 +89,71 @@ def test_trained_grids_give_the_very_answers_of_the_trained_model(quantize, conv
     inputs = torch.from_numpy(calibration)
     with torch.inference_mode():
         assert torch.equal(models.load_model(tmp_path / "qat", trusted=[])(inputs), convnet(inputs))
+
+
+def test_overrides_and_recovery_and_the_report_reach_the_saved_form(quantize, save, convnet, tmp_path):
+    grid = GridConfig(bits=8, group_size=None, symmetric=True)
+    recovery = RecoveryConfig(steps=3, learning_rate=0.001, batch_size=32, zeros=False)
+    report = quantize("int4_nearest", save(convnet), overrides={"he*": grid}, recovery=recovery, sensitivity_samples=8)
+    saved = models.load_description(tmp_path / "int4_nearest")["quantization"]
+    assert {name: layer["bits"] for name, layer in saved["layers"].items()} == {
+        "features.0.0": 4,
+        "features.2.0": 4,
+        "head": 8,
+    }
+    assert len(saved["recovery_nats"]) == 2
+    assert list(saved["sensitivity"]) != []
+    assert set(report.sensitivity) == set(saved["sensitivity"]) == set(saved["layers"])
+
+
+def test_a_pattern_that_fits_no_layer_is_refused(quantize, save, convnet):
+    grid = GridConfig(bits=8, group_size=None, symmetric=True)
+    with pytest.raises(ConfigError, match=r"quantize\.overrides names 'haed'.*Did you mean 'head'"):
+        quantize("int4_nearest", save(convnet), overrides={"haed": grid})
+
+
+@pytest.mark.parametrize("method", ["mixed", "qat"])
+def test_methods_that_choose_grids_take_no_overrides(quantize, save, convnet, tmp_path, method):
+    aware = {"head": trained_grid(convnet).to_json()}
+    folder = tmp_path / "float"
+    models.save_model(
+        folder, convnet, form="dense", model_config=CONVNET, input_shape=[1, 8, 8], lineage={}, quantization_aware=aware
+    )
+    grid = GridConfig(bits=8, group_size=None, symmetric=True)
+    with pytest.raises(ConfigError, match=f"{method} chooses every layer's grid itself"):
+        quantize(method, folder, overrides={"head": grid}, sensitivity_samples=4)
+
+
+def mixed(quantize, folder, **limits):
+    limits = {"max_size_ratio": None, "max_divergence_nats": None} | limits
+    return quantize("mixed", folder, sensitivity_samples=50, mixed=MixedConfig(**limits))
+
+
+def test_mixed_precision_keeps_a_size_limit_and_is_no_worse_than_4_bits(quantize, save, convnet):
+    folder = save(convnet)
+    least = quantize("int4_gptq", folder, sensitivity_samples=50)
+    limit = 1.15 * least.size_bytes / least.float_size_bytes
+    report = mixed(quantize, folder, max_size_ratio=limit)
+    assert report.size_bytes <= limit * report.float_size_bytes
+    assert max(each.bits for each in report.sensitivity.values()) == 8 or report.left_in_float
+    worst = [max(each.divergence_nats for each in found.sensitivity.values()) for found in (report, least)]
+    assert worst[0] < worst[1]
+
+
+def test_mixed_precision_keeps_a_divergence_limit(quantize, save, convnet, tmp_path, calibration):
+    report = mixed(quantize, save(convnet), max_divergence_nats=2e-5)
+    assert report.size_bytes < report.float_size_bytes
+    loaded = models.load_model(tmp_path / "mixed", trusted=[])
+    inputs = torch.from_numpy(calibration[:50])
+    with torch.inference_mode():
+        odds, wanted = (model(inputs).log_softmax(1) for model in (loaded, convnet))
+    assert float((wanted.exp() * (wanted - odds)).sum(1).mean()) <= 2e-5
+    assert sorted([*report.quantized, *report.left_in_float]) == ["features.0.0", "features.2.0", "head"]
+
+
+def test_a_ruined_form_is_refused_with_the_layers_that_ruin_it(quantize, save, convnet, calibration):
+    with torch.no_grad():
+        convnet.head.bias.zero_()
+        convnet.head.weight[:, 0] = 1e4  # the same for all classes: it decides nothing, and takes the whole grid
+    with pytest.raises(RefusedError, match=r"int4_nearest ruins the model: .*Worst layers.*: head \(4 bits\)"):
+        quantize("int4_nearest", save(convnet), min_agreement=0.9)

@@ -21,10 +21,10 @@ class Block(nn.Module):
 
 
 class Stack(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, blocks: int = 2) -> None:
         super().__init__()
         self.embedding, self.head = nn.Embedding(20, 16), nn.Linear(16, 20)
-        self.blocks = nn.ModuleList(Block() for _ in range(2))
+        self.blocks = nn.ModuleList(Block() for _ in range(blocks))
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         values = self.embedding(tokens)
@@ -57,6 +57,19 @@ def test_better_solvers_err_less(tokens):
     errors = {solver: error(tokens, solver=solver, grid=INT3) for solver in ("nearest", "searched", "hqq", "gptq")}
     assert errors["gptq"] < errors["hqq"] < errors["nearest"]
     assert errors["searched"] < errors["nearest"]
+
+
+def test_errors_of_many_blocks_do_not_pile_up(tokens):
+    errors = {}
+    for solver in ("nearest", "gptq"):
+        torch.manual_seed(0)
+        model = Stack(blocks=12).eval()
+        layers = [name for name, each in model.named_modules() if isinstance(each, nn.Linear)]
+        with torch.no_grad():
+            dense = model(tokens)
+            apply_recipe(model, Recipe(solver=solver, grid=INT3), layers, tokens)
+            errors[solver] = float((model(tokens) - dense).square().mean())
+    assert errors["gptq"] < 0.5 * errors["nearest"]
 
 
 def test_blocks_are_found_with_all_their_arguments(stack, tokens):

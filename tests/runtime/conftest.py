@@ -45,7 +45,19 @@ OWN_NETS = """
             y = self.head(x.flatten(1))
             return y if x.mean() > 0 else -y
 
+    class Bessel(nn.Module):
+        def forward(self, x):
+            return torch.special.bessel_j0(x)
+
     class Unexportable(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Sequential(nn.Flatten(), Bessel())
+            self.head = nn.Linear(64, 3)
+        def forward(self, x):
+            return self.head(self.body(x))
+
+    class OwnUnexportable(nn.Module):
         def __init__(self):
             super().__init__()
             self.head = nn.Linear(64, 3)

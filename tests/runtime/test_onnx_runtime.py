@@ -40,9 +40,13 @@ def test_a_branch_frozen_by_tracing_is_found_at_build_time(save_own, tmp_path):
         runtime.build(save_own("Branching"), "onnxruntime", tmp_path / "built", trusted=["nets_to_run"])
 
 
-def test_an_operator_that_onnx_lacks_is_named(save_own, tmp_path):
-    with pytest.raises(ConfigError, match=r"Unexportable cannot be exported to ONNX: .*bessel"):
-        runtime.build(save_own("Unexportable"), "onnxruntime", tmp_path / "built", trusted=["nets_to_run"])
+@pytest.mark.parametrize(
+    ("name", "where"), [("Unexportable", r"layer body\.1"), ("OwnUnexportable", r"its own forward\(\)")]
+)
+def test_an_operator_that_onnx_lacks_is_named_with_its_layer(save_own, tmp_path, capfd, name, where):
+    with pytest.raises(ConfigError, match=rf"{name} cannot be exported to ONNX: {where}: .*bessel"):
+        runtime.build(save_own(name), "onnxruntime", tmp_path / "built", trusted=["nets_to_run"])
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_broken_file_is_an_integrity_error(tmp_path):

@@ -2,6 +2,7 @@ import subprocess
 import sys
 
 import numpy as np
+import onnx
 import pytest
 
 from overwinter import runtime
@@ -46,6 +47,19 @@ def test_opening_imports_no_torch(saved, tmp_path):
 def test_an_answer_out_of_tolerance_is_refused(saved, tmp_path, monkeypatch):
     monkeypatch.setattr("overwinter.runtime.openvino_runtime.TOLERANCE", -1.0)
     with pytest.raises(OverwinterError, match="OpenVINO's answers differ"):
+        runtime.build(saved, "openvino", tmp_path / "built", trusted=[])
+
+
+def test_an_operator_that_openvino_lacks_is_named_with_its_layer(saved, tmp_path, monkeypatch):
+    def write_foreign(_saved, out, **_):
+        value = onnx.helper.make_tensor_value_info
+        node = onnx.helper.make_node("Foreign", ["x"], ["y"], name="/body/body.1/Foreign", domain="elsewhere")
+        ends = ([value("x", 1, ["batch", 4])], [value("y", 1, ["batch", 4])])
+        graph = onnx.helper.make_graph([node], "graph", *ends)
+        onnx.save(onnx.helper.make_model(graph), out / "model.onnx")
+
+    monkeypatch.setattr("overwinter.runtime.openvino_runtime.write_onnx", write_foreign)
+    with pytest.raises(ConfigError, match=r"OpenVINO cannot run this model: Foreign of layer body\.1\. "):
         runtime.build(saved, "openvino", tmp_path / "built", trusted=[])
 
 

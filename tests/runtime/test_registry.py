@@ -87,3 +87,19 @@ def test_torch_runs_integer_layers_as_they_were_saved(saved, tmp_path):
     with torch.inference_mode():
         np.testing.assert_array_equal(answers, model(torch.from_numpy(INPUTS)).numpy())
     assert runtime.refusal(tmp_path / "int4", "onnxruntime") is None
+
+
+def test_what_no_runtime_could_run_is_found_before_training(saved, save_own):
+    description = load_description(saved)
+    model = models.load_model(saved, trusted=[])
+    place = {"model_config": description["model"], "input_shape": description["input_shape"], "trusted": []}
+    runtime.check_runtimes(model, ["torch", "onnxruntime"], **place)
+    with pytest.raises(ConfigError, match=r"evaluate\.runtimes='onnx' is unknown"):
+        runtime.check_runtimes(model, ["torch", "onnx"], **place)
+    own = load_description(save_own("Unexportable"))
+    place |= {"model_config": own["model"], "trusted": ["nets_to_run"]}
+    model = models.build_model(own["model"], trusted=["nets_to_run"])
+    runtime.check_runtimes(model, ["torch"], **place)
+    with pytest.raises(ConfigError, match=r"layer body\.1: .*bessel"):
+        runtime.check_runtimes(model, ["torch", "onnxruntime"], **place)
+    assert model.training

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
+import torch
 import torch._inductor.config as inductor
 
 from overwinter import runtime
-from overwinter.errors import ConfigError
+from overwinter.errors import ConfigError, OverwinterError
 from overwinter.models import load_description
 from overwinter.runtime.torch_compile import missing_compiler
 
@@ -22,6 +23,17 @@ def test_it_answers_like_torch_and_leaves_no_setting_changed(saved, tmp_path):
     assert inductor.freezing == before
     for size in (1, 2, 7):
         np.testing.assert_allclose(compiled.run(INPUTS[:size]), eager.run(INPUTS[:size]), atol=1e-5)
+
+
+def test_an_answer_out_of_tolerance_is_refused(saved, tmp_path, monkeypatch):
+    class Astray(torch.nn.Module):
+        def forward(self, inputs):
+            return torch.ones(len(inputs), 3)
+
+    monkeypatch.setattr("overwinter.runtime.torch_compile.missing_compiler", lambda: None)
+    monkeypatch.setattr("overwinter.runtime.torch_compile._compiled", lambda *_: Astray())
+    with pytest.raises(OverwinterError, match="compiled module's answers differ from torch's"):
+        runtime.build(saved, "torch-compile", tmp_path / "built", trusted=[])
 
 
 def test_without_a_compiler_it_is_unavailable_and_says_why(saved, tmp_path, monkeypatch):

@@ -57,7 +57,14 @@ QAT = {
     "freeze_fraction": 0.7,
     "skip": [],
 }
-RELAXATION = {"rounding": "relaxed", "temperature": 1.0, "noise": 0.3, "neighbours": 1}
+RELAXATION = {
+    "rounding": "relaxed",
+    "temperature": 1.0,
+    "noise": 0.3,
+    "final_noise_share": 0.1,
+    "neighbours": 1,
+    "relax_activations": False,
+}
 
 
 def qat_config(settings, **changes):
@@ -92,7 +99,9 @@ def test_a_qat_value_out_of_range_is_named(settings, key, value):
         check_train(whole_config(qat_config(settings, **{key: value})))
 
 
-@pytest.mark.parametrize(("key", "value"), [("temperature", 0.0), ("noise", 0.0), ("neighbours", 0)])
+@pytest.mark.parametrize(
+    ("key", "value"), [("temperature", 0.0), ("noise", 0.0), ("final_noise_share", 0.0), ("neighbours", 0)]
+)
 def test_a_relaxed_value_out_of_range_is_named(settings, key, value):
     with pytest.raises(ConfigError, match=f"train.qat.{key}="):
         check_train(whole_config(qat_config(settings, rounding="relaxed", **{key: value})))

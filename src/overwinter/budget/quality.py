@@ -1,13 +1,15 @@
-"""Quality at a gate: accuracy not below, loss not above, both against the dense model."""
+"""Quality at a gate: accuracy not below, loss not above, both against the dense model; any other figure by name."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from overwinter.budget.limits import Budget
 from overwinter.budget.verdict import Reason
+from overwinter.config.groups.budget import QualityConfig
 
 # By preference: what is measured on held-out data, then what stands for it while a model is still in the
 # making.
@@ -15,6 +17,9 @@ _ACCURACIES = ("accuracy", "validation_accuracy")
 _LOSSES = ("perplexity", "loss", "validation_loss")
 # Accuracies are counts over counts: a difference of just the allowed points must not fail on rounding.
 _ROUNDING = 1e-12
+
+
+_Check = Callable[[Mapping[str, Any], Mapping[str, Any], float], "_Finding | None"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,22 +47,38 @@ def judge_quality(budget: Budget, stage: str, metrics: Mapping[str, Any], dense:
     final = "dense" in metrics and "chosen" in metrics
     if final:
         metrics, dense = metrics["chosen"], metrics["dense"]
-    checks = {
-        "min_accuracy": _min_accuracy,
-        "max_accuracy_loss": _accuracy_loss,
-        "max_loss_increase": _loss_increase,
-    }
     reasons = []
-    for name, check in checks.items():
-        allowed = getattr(budget.quality, name)
-        if allowed is None:
-            continue
+    for key, allowed, check in _limits(budget.quality):
         found = check(metrics, dense, allowed)
         if found is None and final:
             found = _Finding(value=None, ok=False, words="the metrics have no figure for it")
         if found is not None:
-            reasons.append(_reason(budget, stage, f"budget.quality.{name}", allowed, found))
+            reasons.append(_reason(budget, stage, f"budget.quality.{key}", allowed, found))
     return reasons
+
+
+def _limits(quality: QualityConfig) -> Iterator[tuple[str, float, _Check]]:
+    """Yield the key of each limit that is set, what it allows, and how it is judged."""
+    checks: dict[str, _Check] = {
+        "min_accuracy": _min_accuracy,
+        "max_accuracy_loss": _accuracy_loss,
+        "max_loss_increase": _loss_increase,
+    }
+    for key, check in checks.items():
+        allowed = getattr(quality, key)
+        if allowed is not None:
+            yield key, allowed, check
+    for name, allowed in quality.at_least.items():
+        yield f"at_least.{name}", allowed, functools.partial(_named, name, 1)
+    for name, allowed in quality.at_most.items():
+        yield f"at_most.{name}", allowed, functools.partial(_named, name, -1)
+
+
+def _named(name: str, sign: int, metrics: Mapping[str, Any], _: Mapping[str, Any], allowed: float) -> _Finding | None:
+    value = metrics.get(name)
+    if not isinstance(value, int | float):
+        return None
+    return _Finding(value=float(value), ok=sign * (value - allowed) >= -_ROUNDING, words=f"{_said(name)} {value:.4g}")
 
 
 def _min_accuracy(metrics: Mapping[str, Any], _: Mapping[str, Any], allowed: float) -> _Finding | None:

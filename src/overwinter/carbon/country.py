@@ -5,7 +5,10 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Any
 
+from overwinter.carbon.constant import FixedIntensity
+from overwinter.carbon.intensity import Intensity
 from overwinter.energy.cpu_table import codecarbon_data
 from overwinter.errors import ConfigError, nearest
 from overwinter.files import read_json
@@ -51,6 +54,12 @@ def find_country(code: str, *, key: str) -> Country:
     raise ConfigError(
         f"{key}={code!r} is not in CodeCarbon's table. Write an ISO 3166 alpha-3 code, such as FRA.{hint}"
     )
+
+
+def open_country(config: Any) -> FixedIntensity:
+    """Open the option `country` of the group `carbon/`."""
+    country = find_country(config.country, key="carbon.country")
+    return FixedIntensity(intensity=Intensity(g_per_kwh=country.g_per_kwh, source=country.provenance, kind="average"))
 
 
 @functools.cache

@@ -10,8 +10,8 @@ from typing import Any
 from overwinter.carbon.cached import LiveSource
 from overwinter.carbon.electricity_maps import ElectricityMaps
 from overwinter.carbon.fallback import FallbackChain
-from overwinter.carbon.intensity import IntensitySource
 from overwinter.carbon.provider import Provider
+from overwinter.carbon.sources import open_source
 from overwinter.carbon.trace import TraceSource, read_trace
 from overwinter.carbon.uk_grid import UkGrid
 from overwinter.carbon.watttime import WattTime
@@ -19,12 +19,8 @@ from overwinter.config.checks.carbon import typed_fallbacks
 from overwinter.errors import ConfigError
 
 
-def open_live(config: Any, open_other: Callable[[Any], IntensitySource]) -> FallbackChain:
+def open_live(config: Any) -> FallbackChain:
     """Open a service with its fall-backs.
-
-    Args:
-        config: the option, in its schema.
-        open_other: opens a fall-back.
 
     Raises:
         ConfigError: a token is not in the environment.
@@ -36,10 +32,10 @@ def open_live(config: Any, open_other: Callable[[Any], IntensitySource]) -> Fall
         max_age_s=config.max_age_s,
         timeout_s=config.timeout_s,
     )
-    return FallbackChain([live, *(open_other(option) for option in typed_fallbacks(config))])
+    return FallbackChain([live, *map(open_source, typed_fallbacks(config))])
 
 
-def open_trace(config: Any, open_other: Callable[[Any], IntensitySource]) -> FallbackChain:
+def open_trace(config: Any) -> FallbackChain:
     """Open a recorded trace with its fall-backs.
 
     Raises:
@@ -47,7 +43,7 @@ def open_trace(config: Any, open_other: Callable[[Any], IntensitySource]) -> Fal
     """
     path = Path(config.path)
     trace = TraceSource(read_trace(path), name=path.name, kind=config.kind)
-    return FallbackChain([trace, *(open_other(option) for option in typed_fallbacks(config))])
+    return FallbackChain([trace, *map(open_source, typed_fallbacks(config))])
 
 
 def _electricity_maps(config: Any) -> Provider:

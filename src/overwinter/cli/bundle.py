@@ -6,6 +6,7 @@ import argparse
 import importlib
 import json
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -137,8 +138,19 @@ def summary(bundle: Bundle) -> dict[str, Any]:
 
 
 def _lines(report: dict[str, Any]) -> str:
+    origin = report.pop("lineage", {})
+    report |= {f"lineage {key}": value for key, value in _dotted(origin)}
     width = max(map(len, report), default=0)
     return "\n".join(f"{key.ljust(width)}  {_said(key, value)}" for key, value in report.items())
+
+
+def _dotted(lineage: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Give each value under the key that `--lineage` takes."""
+    for key, value in lineage.items():
+        if isinstance(value, dict):
+            yield from ((f"{key}.{inner}", each) for inner, each in _dotted(value))
+        else:
+            yield key, value
 
 
 def _said(key: str, value: Any) -> str:

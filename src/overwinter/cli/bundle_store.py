@@ -93,7 +93,7 @@ def _pin(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _gc(arguments: argparse.Namespace) -> dict[str, Any]:
     forgotten, removed = _store(arguments, arguments.store).collect(keep=arguments.keep)
-    return {"versions_forgotten": forgotten, "parts_removed": removed}
+    return {"versions_forgotten": forgotten, "files_removed": removed}
 
 
 def _told(catalog: Catalog) -> dict[str, Any]:

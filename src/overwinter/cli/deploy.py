@@ -1,4 +1,4 @@
-"""`overwinter deploy kubernetes | systemd | cron | container BUNDLE [OVERRIDES]`: files for an orchestrator."""
+"""`overwinter deploy kubernetes | systemd | cron | container | vm BUNDLE [OVERRIDES]`: files for an orchestrator."""
 
 from __future__ import annotations
 
@@ -20,13 +20,17 @@ _FORMS = {
     "systemd": "socket activation, idle exit, and timers for windows",
     "cron": "a crontab for windows, and the script that it calls",
     "container": "a Containerfile and a compose file",
+    "vm": "a group of machines on AWS, from none to many: Terraform and cloud-init",
 }
 _NEXT = {
     "kubernetes": "kubectl apply -f {folder}/kubernetes.yaml",
     "systemd": "systemd-analyze verify {folder}/*.service, then copy them to /etc/systemd/system",
     "cron": "crontab {folder}/{name}.crontab",
     "container": "podman build -f {folder}/Containerfile -t {name} {context}, then podman-compose up",
+    "vm": "terraform -chdir={folder} init && terraform -chdir={folder} apply, which asks for what is your account's",
 }
+_FOLDER = "the bundle's folder, such as outputs/hibernate/bundle"
+_IN_STORE = "STORE#NAME@ALIAS of a published bundle; the machines will take this very version"
 
 
 class Renderer(Protocol):
@@ -41,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     forms = parser.add_subparsers(dest="form", required=True, metavar="FORM")
     for name, summary in _FORMS.items():
         form = forms.add_parser(name, help=summary, description=summary)
-        form.add_argument("bundle", type=Path, help="the bundle's folder, such as outputs/hibernate/bundle")
+        form.add_argument("bundle", help=_IN_STORE if name == "vm" else _FOLDER)
         form.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="of configs/serve, as `overwinter serve`'s")
         form.add_argument("--name", default="model", help="of the service: lower-case letters, digits, hyphens (model)")
         form.add_argument("--output", type=Path, metavar="DIR", help="where to write (deploy/FORM)")
@@ -56,9 +60,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the files, and say what to do with them."""
     from overwinter.files import write_text
 
-    deployment = _deployment(arguments)
+    source, digest = _published(arguments) if arguments.form == "vm" else _in_folder(arguments)
+    deployment = _deployment(arguments, source, digest)
     folder = arguments.output or Path("deploy") / arguments.form
-    for name, text in _renderer(arguments, folder.resolve()).render(deployment).items():
+    for name, text in _renderer(arguments, folder.resolve(), source).render(deployment).items():
         write_text(folder / name, text, mode=0o755 if name.endswith(".sh") else 0o644)
         print(folder / name)
     values = {"folder": folder, "name": deployment.name, "context": deployment.bundle.parent}
@@ -66,12 +71,29 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _deployment(arguments: argparse.Namespace) -> Deployment:
+def _in_folder(arguments: argparse.Namespace) -> tuple[str, str]:
+    from overwinter.serving import read_bundle
+
+    folder = Path(arguments.bundle).resolve()
+    return str(folder), read_bundle(folder).digest
+
+
+def _published(arguments: argparse.Namespace) -> tuple[str, str]:
+    """Return the address of a version that no alias can move, and its digest."""
+    from overwinter.serving import Keys
+    from overwinter.serving.store import StoreAddress, open_store
+
+    address = StoreAddress.parse(arguments.bundle)
+    store = open_store(address.store, keys=Keys(trusted=tuple(arguments.trusted)))
+    _, version = store.resolve(address.name, address.which)
+    return f"{store.address}#{address.name}@sha256:{version.digest}", version.digest
+
+
+def _deployment(arguments: argparse.Namespace, source: str, digest: str) -> Deployment:
     import yaml
 
     from overwinter.cli.service import load_service
     from overwinter.pipeline.creation import template_folder
-    from overwinter.serving import read_bundle
     from overwinter.serving.deploy import Deployment
     from overwinter.serving.deploy.deployment import overrides_of
 
@@ -81,8 +103,8 @@ def _deployment(arguments: argparse.Namespace) -> Deployment:
     defaults = yaml.safe_load((template_folder() / "configs" / "serve" / "default.yaml").read_text())
     return Deployment(
         name=arguments.name,
-        bundle=arguments.bundle.resolve(),
-        digest=read_bundle(arguments.bundle).digest,
+        bundle=Path(source),
+        digest=digest,
         serve=serve,
         overrides=overrides_of(serve, defaults),
         fixed_idle_s=arguments.idle_s,
@@ -90,17 +112,36 @@ def _deployment(arguments: argparse.Namespace) -> Deployment:
     )
 
 
-def _renderer(arguments: argparse.Namespace, folder: Path) -> Renderer:
-    from overwinter.serving.deploy import Container, Cron, Kubernetes, Systemd
+def _renderer(arguments: argparse.Namespace, folder: Path, source: str) -> Renderer:
+    from overwinter.serving.deploy import Container, Cron, Kubernetes, Systemd, Vm
 
     given: dict[str, Any] = {key: getattr(arguments, key) for key in _SETTINGS[arguments.form]}
     if arguments.form == "cron":
         given |= {"script": str(folder / f"{arguments.name}.sh"), "state": str(folder / f"{arguments.name}.state")}
     if arguments.form == "container":
         given |= {"version": __version__, "token": str(arguments.token.resolve())}
-    forms: dict[str, Any] = {"kubernetes": Kubernetes, "systemd": Systemd, "cron": Cron, "container": Container}
+    if arguments.form == "vm":
+        given |= {"source": source, **_of_machines(arguments)}
+    forms: dict[str, Any] = {
+        "kubernetes": Kubernetes,
+        "systemd": Systemd,
+        "cron": Cron,
+        "container": Container,
+        "vm": Vm,
+    }
     renderer: Renderer = forms[arguments.form](**given)
     return renderer
+
+
+def _of_machines(arguments: argparse.Namespace) -> dict[str, Any]:
+    from overwinter.serving.deploy.vm import checked_command, trusted_files
+
+    return {
+        "clients": tuple(arguments.clients),
+        "token_command": checked_command(arguments.token_command),
+        "trusted": trusted_files(arguments.trusted),
+        "keys": tuple(arguments.key),
+    }
 
 
 def _add_kubernetes(form: argparse.ArgumentParser) -> None:
@@ -109,6 +150,9 @@ def _add_kubernetes(form: argparse.ArgumentParser) -> None:
     form.add_argument("--knative", action="store_true", help="a Knative Service instead of KEDA")
     form.add_argument("--memory", default="1Gi", help="limit of a pod (1Gi)")
     form.add_argument("--cpus", type=int, default=1, help="limit of a pod (1)")
+    form.add_argument(
+        "--prometheus", metavar="URL", help="reads the pods' /metrics; needed for serve.replicas.wait_s (none)"
+    )
     form.add_argument("--gpus", type=int, default=0, help="NVIDIA GPUs of a pod (0)")
 
 
@@ -129,15 +173,50 @@ def _add_container(form: argparse.ArgumentParser) -> None:
     form.add_argument("--cpus", type=float, default=1.0, help="limit of the container (1)")
 
 
+def _add_vm(form: argparse.ArgumentParser) -> None:
+    form.add_argument(
+        "--token-command",
+        required=True,
+        metavar="WORDS",
+        help="prints the token, on a machine and as root, such as `aws ssm get-parameter ...`",
+    )
+    form.add_argument(
+        "--clients", action="append", required=True, metavar="CIDR", help="addresses that may ask, such as 10.0.0.0/8"
+    )
+    form.add_argument("--instance-type", default="t3.medium", help="of a machine (t3.medium)")
+    form.add_argument(
+        "--package",
+        default=f"overwinter[s3]=={__version__}",
+        help="what pip installs there (this version, with the extra s3)",
+    )
+    form.add_argument(
+        "--trusted", action="append", default=[], type=Path, metavar="FILE", help="a public key that must have signed"
+    )
+    form.add_argument(
+        "--key",
+        action="append",
+        default=[],
+        metavar="SOURCE",
+        help="opens the bundle, as a machine finds it: command:...",
+    )
+
+
 def _add_program(form: argparse.ArgumentParser) -> None:
     program = str(Path(sys.executable).with_name("overwinter"))
     form.add_argument("--program", default=program, help="absolute path of overwinter (the one of this environment)")
 
 
-_ADD = {"kubernetes": _add_kubernetes, "systemd": _add_systemd, "cron": _add_cron, "container": _add_container}
+_ADD = {
+    "kubernetes": _add_kubernetes,
+    "systemd": _add_systemd,
+    "cron": _add_cron,
+    "container": _add_container,
+    "vm": _add_vm,
+}
 _SETTINGS = {  # form: what its renderer takes from the command line as it is
-    "kubernetes": ("image", "hostname", "knative", "memory", "cpus", "gpus"),
+    "kubernetes": ("image", "hostname", "knative", "memory", "cpus", "gpus", "prometheus"),
     "systemd": ("program", "backend_port", "run_as"),
     "cron": ("program", "machine_zone"),
     "container": ("memory", "cpus"),
+    "vm": ("package", "instance_type"),
 }

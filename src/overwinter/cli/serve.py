@@ -8,9 +8,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from overwinter.cli.bundle import add_keys, expected_of, keys_of
 from overwinter.cli.service import CONFIG_NAME, load_service
 from overwinter.errors import ConfigError
-from overwinter.serving import Bundle, Keys, obtain
+from overwinter.serving import Bundle, Expected, Keys, obtain
 from overwinter.serving.server import Plan, make_plan
 
 
@@ -26,12 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", action="append", default=[], metavar="NAME=BUNDLE", help="a bundle, served by another name"
     )
-    parser.add_argument(
-        "--trusted", action="append", default=[], type=Path, metavar="FILE", help="a public key that must have signed"
-    )
-    parser.add_argument(
-        "--key", action="append", default=[], metavar="SOURCE", help="opens them: file:PATH, env:NAME or command:WORDS"
-    )
+    add_keys(parser)
     parser.add_argument("--config", default=CONFIG_NAME, metavar="NAME", help="another configuration than serve")
 
 
@@ -41,8 +37,8 @@ def run(arguments: argparse.Namespace) -> int:
     named = [_named(text) for text in arguments.model]
     named += [(_name_of(word), word) for word in arguments.words if word not in overrides]
     service = load_service(overrides, config_name=arguments.config)
-    keys = Keys(trusted=tuple(arguments.trusted), opening=tuple(arguments.key))
-    _become_supervisor(make_plan(service, _verified(named, keys), keys=keys))
+    keys = keys_of(arguments)
+    _become_supervisor(make_plan(service, _verified(named, keys, expected_of(arguments)), keys=keys))
     return 0
 
 
@@ -60,14 +56,18 @@ def _named(text: str) -> tuple[str, str]:
     return name, path
 
 
-def _verified(named: list[tuple[str, str]], keys: Keys) -> dict[str, tuple[str, Bundle]]:
+def _verified(named: list[tuple[str, str]], keys: Keys, expected: Expected) -> dict[str, tuple[str, Bundle]]:
     if not named:
         raise ConfigError("Name at least one bundle, such as outputs/hibernate/bundle.")
     names = [name for name, _ in named]
     double = next((name for name in names if names.count(name) > 1), None)
     if double is not None:
         raise ConfigError(f"Two bundles would be called {double!r}. Name them: --model NAME=BUNDLE.")
-    return {name: (address, obtain(address, keys=keys)) for name, address in named}
+    if expected.digest is not None and len(named) > 1:
+        raise ConfigError(
+            "--digest is of one bundle. Serve it alone, or name digests in addresses: STORE#NAME@sha256:..."
+        )
+    return {name: (address, obtain(address, keys=keys, expected=expected)) for name, address in named}
 
 
 def _become_supervisor(plan: Plan) -> None:

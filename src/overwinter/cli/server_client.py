@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import ssl
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -19,6 +20,8 @@ def add_server_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare which server."""
     parser.add_argument("--url", default="http://127.0.0.1:8080", help="of the server (http://127.0.0.1:8080)")
     parser.add_argument("--token-file", type=Path, metavar="FILE", help="as serve.access.token_file")
+    parser.add_argument("--ca", metavar="FILE", help="certificates (PEM) to trust beside the system's, for https")
+    parser.add_argument("--cert", metavar="FILE", help="our certificate and key (PEM), if the server asks for one")
 
 
 def ask_server(arguments: argparse.Namespace, path: str, content: Any = None) -> Any:
@@ -35,7 +38,7 @@ def ask_server(arguments: argparse.Namespace, path: str, content: Any = None) ->
     body = None if content is None else json.dumps(content).encode()
     request = urllib.request.Request(arguments.url.rstrip("/") + path, data=body, headers=headers)  # noqa: S310 -- checked above
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as reply:  # noqa: S310 -- likewise
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S, context=_tls(arguments)) as reply:  # noqa: S310 -- likewise
             return json.loads(reply.read())
     except urllib.error.HTTPError as error:
         with error:
@@ -45,6 +48,17 @@ def ask_server(arguments: argparse.Namespace, path: str, content: Any = None) ->
         raise OverwinterError(
             f"No server answers at {arguments.url}: {reason}. Is it running? Name its --url."
         ) from None
+
+
+def _tls(arguments: argparse.Namespace) -> ssl.SSLContext | None:
+    if not arguments.url.startswith("https://"):
+        return None
+    context = ssl.create_default_context()
+    if arguments.ca:
+        context.load_verify_locations(arguments.ca)
+    if arguments.cert:
+        context.load_cert_chain(arguments.cert)
+    return context
 
 
 def put_on_rung(arguments: argparse.Namespace, rung: str) -> int:

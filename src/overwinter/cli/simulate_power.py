@@ -49,6 +49,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> None:
+    if arguments.policy == _SEARCHED and arguments.overrides:
+        raise ConfigError(
+            f"--policy {_SEARCHED} takes no {arguments.overrides[0]} here: the table says which limits there are, and "
+            "--max-slowdown 0.2 how much longer the work may take."
+        )
     for name, least in (("hours", 0.0), ("slack", 1.0), ("starts", 1.0), ("pause_w", 0.0), ("max_slowdown", 0.0)):
         value = getattr(arguments, name)
         too_low = value is not None and (not least <= value < float("inf") or (name == "hours" and value == 0))

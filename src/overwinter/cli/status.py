@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from overwinter.cli.server_client import add_server_arguments, ask_server
-from overwinter.units import format_bytes, format_si
+from overwinter.units import format_bytes, format_duration, format_si
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,13 +27,20 @@ def run(arguments: argparse.Namespace) -> int:
 def _lines(status: Mapping[str, Any]) -> str:
     own = status["supervisor"]
     lines = [f"supervisor {own['pid']}: {format_bytes(own['resident_bytes'])}, {own['cpu_s']:.1f} s of CPU time"]
+    if status["deferred"]:
+        lines.append(f"{status['deferred']} request(s) wait for a greener hour")
     for name, model in status["models"].items():
         lines.append(
-            f"{name}: {model['state']} ({model['why']}), {model['queue']} waiting, {model['replicas']} replica(s)"
+            f"{name}: {model['state']} ({_why(model)}), {model['queue']} waiting, {model['replicas']} replica(s)"
         )
         lines.append(f"  {model['requests']} requests, {model['wakes']} wakes, {model['crashes']} crashes")
         lines.append(f"  {_energy(model)}")
     return "\n".join(lines)
+
+
+def _why(model: Mapping[str, Any]) -> str:
+    next_s = model["next_decision_in_s"]
+    return str(model["why"]) if next_s is None else f"{model['why']}; decides again in {format_duration(next_s)}"
 
 
 def _energy(model: Mapping[str, Any]) -> str:

@@ -57,8 +57,20 @@ def validate_service(text: str) -> ServiceConfig:
         ConfigError: not YAML, or a wrong key, type, unit or range.
     """
     service: ServiceConfig = _typed(ServiceConfig, _parsed(text, "the composed configuration"), prefix="")
+    service.carbon = typed_carbon(service.carbon)
     check_service(service)
     return service
+
+
+def typed_carbon(node: Any) -> Any:
+    """Return the group `carbon/` in the schema of its option.
+
+    Raises:
+        ConfigError: a wrong key or type.
+    """
+    if not isinstance(node, Mapping):
+        raise ConfigError(f"carbon={node!r} must be a mapping. {_REMEDY}")
+    return _typed(SCHEMAS["carbon"](node), dict(node), prefix="carbon.")
 
 
 def _parsed(text: str, source: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ class Option:
         quality: more is better.
         energy_j: per answer.
         energy_ci_j: its interval.
+        broken_limits: on quality, in words; an option that breaks one is not chosen.
     """
 
     form: str
@@ -29,6 +30,7 @@ class Option:
     quality: float
     energy_j: float
     energy_ci_j: tuple[float, float]
+    broken_limits: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -77,7 +79,12 @@ def choose(options: Sequence[Option], *, max_quality_loss: float) -> Choice:
         )
     dense = min(dense_options, key=_energy_j)
     # A loss of exactly the limit is allowed: the difference of two shares carries rounding.
-    good = [option for option in options if dense.quality - option.quality <= max_quality_loss + 1e-12]
+    good = [
+        option
+        for option in options
+        if option.form == DENSE
+        or (dense.quality - option.quality <= max_quality_loss + 1e-12 and not option.broken_limits)
+    ]
     mark = min(good, key=_energy_j)
     if mark.form == DENSE or _overlap(mark, dense):
         return Choice(chosen=dense, dense=dense, pays=False)

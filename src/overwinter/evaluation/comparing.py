@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from overwinter.config.groups import EvaluateConfig
 from overwinter.energy import EnergyMeter
 from overwinter.evaluation.choosing import Choice
 from overwinter.evaluation.figures import Figures, summarize
 from overwinter.evaluation.joules import CpuJoules
+from overwinter.evaluation.narrowing import Narrowing
 from overwinter.evaluation.reporting import Candidate
 from overwinter.evaluation.timing import Plan, measure_speed
 from overwinter.serving import Array, Session
@@ -23,8 +24,11 @@ def compare_speed(
     meter: EnergyMeter,
     seed: int,
     progress: Callable[[float, float], None],
+    contenders: Collection[str] | None = None,
 ) -> dict[str, dict[int, Figures]]:
     """Time all sessions and return name -> batch size -> figures.
+
+    Those of the contenders that may use the least are sampled until it is clear which does (see `Narrowing`).
 
     Args:
         sessions: name -> session.
@@ -33,6 +37,7 @@ def compare_speed(
         meter: the stage's.
         seed: of the order, the inputs and the bootstrap.
         progress: called with samples done and to do.
+        contenders: names of the sessions that are good enough to be chosen; None for all.
 
     Raises:
         ConfigError: there is no input, or no meter covers the CPU.
@@ -44,14 +49,38 @@ def compare_speed(
         seed=seed,
     )
     joules = CpuJoules(meter)
-    samples = measure_speed(sessions, inputs, plan, joules, progress)
-    joules_per_cpu_s = joules.joules_per_cpu_s(settings.threads)
+    narrowing = Narrowing(
+        batch_size=settings.choose_at_batch_size,
+        contenders=sessions if contenders is None else contenders,
+        precision=settings.precision,
+        most_samples=settings.most_repeats,
+        confidence=settings.confidence,
+        seed=seed,
+    )
+    samples = measure_speed(sessions, inputs, plan, joules, progress, narrowing)
+    rates = joules.rates(settings.threads)
     figures: dict[str, dict[int, Figures]] = {name: {} for name in sessions}
     for (name, size), taken in samples.items():
-        figures[name][size] = summarize(
-            taken, joules_per_cpu_s=joules_per_cpu_s, confidence=settings.confidence, seed=seed
-        )
+        figures[name][size] = summarize(taken, rates=rates, confidence=settings.confidence, seed=seed)
     return figures
+
+
+def describe(candidate: Candidate, batch_size: int) -> str:
+    """Return a candidate's figures in a line."""
+    figures = candidate.figures[batch_size]
+    p50, p95 = (format_si(latency_s, "s") for latency_s in (figures.latency_p50_s, figures.latency_p95_s))
+    rates = (f"{each.answers_per_s:.0f}/s at batch {size}" for size, each in candidate.figures.items())
+    said = [
+        f"accuracy {_percent(candidate.quality.accuracy)} (between {_percents(candidate.quality.accuracy_ci)})",
+        f"{format_si(figures.energy_per_answer_j, 'J')} per answer",
+        f"{p50} (p95 {p95}) per batch of {batch_size}",
+        ", ".join(rates),
+        format_bytes(candidate.size_bytes),
+    ]
+    if candidate.loading is not None:
+        loading = candidate.loading
+        said.append(f"loads in {loading.load_s:.2f} s and {format_bytes(loading.peak_memory_bytes)} of memory")
+    return f"{candidate.name}: " + "; ".join([*said, *(f"too bad: {each}" for each in candidate.quality.broken_limits)])
 
 
 def verdict(candidates: Sequence[Candidate], choice: Choice, batch_size: int) -> str:
@@ -61,12 +90,22 @@ def verdict(candidates: Sequence[Candidate], choice: Choice, batch_size: int) ->
     figures = chosen.figures[batch_size]
     kind = "measured" if figures.measured else "modelled"
     cost = f"{format_si(figures.energy_per_answer_j, 'J')} per answer ({kind}, batch {batch_size})"
-    said = f"{chosen.name} is chosen: {cost}, accuracy {100 * chosen.accuracy:.2f} %, "
+    said = f"{chosen.name} is chosen: {cost}, accuracy {_percent(chosen.quality.accuracy)}, "
     said += format_bytes(chosen.size_bytes)
     if choice.pays:
-        said += f"; {100 * choice.saving:.0f} % fewer joules than {dense.name} ({100 * dense.accuracy:.2f} %)"
+        said += f"; {100 * choice.saving:.0f} % fewer joules than {dense.name} ({_percent(dense.quality.accuracy)})"
+        said += f"; between {_percents(chosen.quality.accuracy_loss_ci)} of accuracy lost"
     else:
         said += "; no other form uses fewer joules beyond the uncertainty, so compression does not pay"
     if not all(each.quiet for candidate in candidates for each in candidate.figures.values()):
         said += "\nOther processes used the cores meanwhile: the intervals are wider than they could be"
     return said
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
+
+
+def _percents(interval: tuple[float, float]) -> str:
+    low, high = interval
+    return f"{100 * low:.2f} and {100 * high:.2f} %"

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from overwinter.evaluation.bootstrap import bootstrap_interval
+from overwinter.evaluation.joules import Rates
 from overwinter.evaluation.timing import Sample
 
 Interval = tuple[float, float]
@@ -22,10 +23,12 @@ class Figures:
     Attributes:
         latency_p50_s: of a call, which answers a whole batch.
         latency_p95_s: of a call.
+        answers_per_s: throughput of one session that is never idle.
         cpu_s_per_answer: CPU-seconds per input.
         cpu_s_per_answer_ci: its interval.
         energy_per_answer_j: joules of the CPU per input.
         energy_per_answer_ci_j: its interval.
+        energy_above_idle_per_answer_j: of these, what an idle CPU would not have drawn.
         measured: whether a counter gave the joules; else they are modelled from CPU-seconds.
         samples: how many the figures rest on.
         disturbed_samples: how many were taken while something else used the cores, kept or not.
@@ -34,10 +37,12 @@ class Figures:
 
     latency_p50_s: float
     latency_p95_s: float
+    answers_per_s: float
     cpu_s_per_answer: float
     cpu_s_per_answer_ci: Interval
     energy_per_answer_j: float
     energy_per_answer_ci_j: Interval
+    energy_above_idle_per_answer_j: float
     measured: bool
     samples: int
     disturbed_samples: int
@@ -48,46 +53,49 @@ class Figures:
         return {
             "latency_p50_s": self.latency_p50_s,
             "latency_p95_s": self.latency_p95_s,
+            "answers_per_s": self.answers_per_s,
             "cpu_s_per_answer": self.cpu_s_per_answer,
             "cpu_s_per_answer_ci": list(self.cpu_s_per_answer_ci),
             "energy_per_answer_j": self.energy_per_answer_j,
             "energy_per_answer_ci_j": list(self.energy_per_answer_ci_j),
+            "energy_above_idle_per_answer_j": self.energy_above_idle_per_answer_j,
             "measured": self.measured,
             "samples": self.samples,
             "disturbed_samples": self.disturbed_samples,
         }
 
 
-def summarize(samples: Sequence[Sample], *, joules_per_cpu_s: float, confidence: float, seed: int) -> Figures:
+def summarize(samples: Sequence[Sample], *, rates: Rates, confidence: float, seed: int) -> Figures:
     """Turn the samples of one session at one batch size into figures.
 
     Args:
         samples: disturbed ones included; at least one.
-        joules_per_cpu_s: modelled joules of one CPU-second, for samples without a counter.
+        rates: what CPU-seconds cost, for samples without a counter.
         confidence: of the intervals.
         seed: of the bootstrap.
     """
-    kept = _kept(samples)
-    cpu_s = [sample.cpu_s / sample.answers for sample in kept]
-    measured = all(sample.energy_j is not None for sample in kept)
-    energy_j = [_energy_j(sample, joules_per_cpu_s) / sample.answers for sample in kept]
-    p50_s, p95_s = np.quantile(np.concatenate([sample.latencies_s for sample in kept]), [0.5, 0.95])
+    taken = kept(samples)
+    cpu_s = [sample.cpu_s / sample.answers for sample in taken]
+    energy_j = [rates.total_j(cpu_s=each.cpu_s, counted_j=each.energy_j) / each.answers for each in taken]
+    p50_s, p95_s = np.quantile(np.concatenate([sample.latencies_s for sample in taken]), [0.5, 0.95])
     return Figures(
         latency_p50_s=float(p50_s),
         latency_p95_s=float(p95_s),
+        answers_per_s=float(np.median([sample.answers / sample.wall_s for sample in taken])),
         cpu_s_per_answer=float(np.median(cpu_s)),
         cpu_s_per_answer_ci=bootstrap_interval(cpu_s, confidence=confidence, seed=seed),
         energy_per_answer_j=float(np.median(energy_j)),
         energy_per_answer_ci_j=bootstrap_interval(energy_j, confidence=confidence, seed=seed),
-        measured=measured,
-        samples=len(kept),
+        energy_above_idle_per_answer_j=float(np.median([_above_idle_j(sample, rates) for sample in taken])),
+        measured=all(sample.energy_j is not None for sample in taken),
+        samples=len(taken),
         disturbed_samples=sum(sample.disturbed for sample in samples),
-        quiet=not any(sample.disturbed for sample in kept),
+        quiet=not any(sample.disturbed for sample in taken),
     )
 
 
-def _kept(samples: Sequence[Sample]) -> list[Sample]:
-    """The quiet samples; on a machine that is never quiet, the half with the least disturbance."""
+def kept(samples: Sequence[Sample]) -> list[Sample]:
+    """Return the quiet samples; on a machine that is never quiet, the half with the least disturbance."""
     quiet = [sample for sample in samples if not sample.disturbed]
     enough = math.ceil(len(samples) / 4)
     if len(quiet) >= enough:
@@ -100,5 +108,6 @@ def _foreign_share(sample: Sample) -> float:
     return (sample.foreign_s + waited_s) / sample.wall_s
 
 
-def _energy_j(sample: Sample, joules_per_cpu_s: float) -> float:
-    return joules_per_cpu_s * sample.cpu_s if sample.energy_j is None else sample.energy_j
+def _above_idle_j(sample: Sample, rates: Rates) -> float:
+    above_j = rates.above_idle_j(cpu_s=sample.cpu_s, wall_s=sample.wall_s, counted_j=sample.energy_j)
+    return above_j / sample.answers

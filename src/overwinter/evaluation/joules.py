@@ -29,6 +29,33 @@ class Reading:
     energy_j: float | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rates:
+    """What an undisturbed answer's CPU-seconds cost, for work that no counter saw.
+
+    Attributes:
+        busy_j_per_cpu_s: joules above idle of a CPU-second.
+        idle_w: of the whole CPU.
+        threads: how many share one answer's CPU time.
+    """
+
+    busy_j_per_cpu_s: float
+    idle_w: float
+    threads: int
+
+    def total_j(self, *, cpu_s: float, counted_j: float | None) -> float:
+        """Return all joules: counted ones, or those of the busy threads and of an idle CPU for as long as they take."""
+        if counted_j is not None:
+            return counted_j
+        return self.busy_j_per_cpu_s * cpu_s + self.idle_w * cpu_s / self.threads
+
+    def above_idle_j(self, *, cpu_s: float, wall_s: float, counted_j: float | None) -> float:
+        """Return the joules that an idle CPU would not have drawn."""
+        if counted_j is not None:
+            return max(0.0, counted_j - self.idle_w * wall_s)
+        return self.busy_j_per_cpu_s * cpu_s
+
+
 class CpuJoules:
     """Reads a meter around pieces of work.
 
@@ -56,10 +83,8 @@ class CpuJoules:
             yield reading
         reading.energy_j = _cpu_j(window.close())
 
-    def joules_per_cpu_s(self, threads: int) -> float:
-        """Close the comparison and return the modelled joules of one CPU-second of an undisturbed answer.
-
-        That is the power of a busy thread above idle, and the idle power for as long as the second lasts.
+    def rates(self, threads: int) -> Rates:
+        """Close the comparison and return what its CPU-seconds cost.
 
         Args:
             threads: how many share one answer's CPU time.
@@ -74,8 +99,8 @@ class CpuJoules:
             raise ConfigError(
                 "No meter covers the CPU, on which answers are computed. Add `modelled` to energy.sources."
             )
-        busy_w = max(0.0, energy_j - self._idle_w * report.duration_s) / cpu_s
-        return busy_w + self._idle_w / threads
+        busy_j = max(0.0, energy_j - self._idle_w * report.duration_s)
+        return Rates(busy_j_per_cpu_s=busy_j / cpu_s, idle_w=self._idle_w, threads=threads)
 
 
 def _is_counted(report: EnergyReport) -> bool:

@@ -18,32 +18,15 @@ from torch.nn import functional
 from overwinter.config.groups import LanguageEvaluateConfig
 from overwinter.energy import EnergyMeter
 from overwinter.errors import OverwinterError
-from overwinter.evaluation.choosing import DENSE
 from overwinter.evaluation.figures import Figures, summarize
 from overwinter.evaluation.joules import CpuJoules
-from overwinter.evaluation.language_report import AnswerFigures, TextScores
+from overwinter.evaluation.language_report import AnswerFigures, TextScores, dense_among
 from overwinter.evaluation.timing import Plan, Sample, measure_speed
-from overwinter.models import CausalLanguageModel, integer_layers, replace_layer
+from overwinter.models import CausalLanguageModel
 from overwinter.serving import Array, Session
 
 Progress = Callable[[float, float], None]
 _PREFILL, _DECODE = "prefill", "decode"
-
-
-def as_served(model: nn.Module) -> nn.Module:
-    """Give weight-only integer layers their float weight, in place; the answers keep every bit.
-
-    Eager torch has no kernel for float32 inputs and integer weights that is quicker than the float one, so a
-    server would dequantize once, when it loads, and not at every token.
-    """
-    for name, layer in integer_layers(model).items():
-        if layer.activations is None and layer.smoothing is None and len(layer.weight_shape) == 2:
-            rows, columns = layer.weight_shape
-            plain = nn.Linear(columns, rows, bias=False)
-            plain.weight = nn.Parameter(layer.weight(), requires_grad=False)
-            plain.bias = layer.bias  # type: ignore[assignment]  # a parameter, or None
-            replace_layer(model, name, plain.eval())
-    return model
 
 
 def score_text(
@@ -52,20 +35,22 @@ def score_text(
     """Let every form predict the same windows.
 
     Args:
-        models: form -> module from tokens (batch, length) to logits (batch, length, vocabulary); ``dense`` is one.
+        models: form, or form@runtime -> module from tokens (batch, length) to logits (batch, length, vocabulary). The
+            first that is dense is what all are compared with.
         tokens: (windows, length), int64.
         following: (windows, length), the token after each of ``tokens``.
         progress: called with windows done and to do.
 
     Raises:
-        OverwinterError: an answer is NaN or infinite.
+        OverwinterError: an answer is NaN or infinite, or there is no dense form.
     """
+    reference = dense_among(list(models))
     rows: dict[str, list[tuple[float, float, float]]] = {name: [] for name in models}
     with torch.inference_mode():
         for done, (window, wanted) in enumerate(zip(tokens, following, strict=True), 1):
-            dense = _log_probabilities(DENSE, models[DENSE], window)
+            dense = _log_probabilities(reference, models[reference], window)
             for name, model in models.items():
-                said = dense if name == DENSE else _log_probabilities(name, model, window)
+                said = dense if name == reference else _log_probabilities(name, model, window)
                 rows[name].append(_scores(said, dense, wanted))
             progress(done, len(tokens))
     return {name: TextScores.from_rows(each) for name, each in rows.items()}
@@ -80,10 +65,10 @@ def compare_answers(
     seed: int,
     progress: Progress,
 ) -> dict[str, AnswerFigures]:
-    """Time all forms on the same prompt, both phases, interleaved; torch takes ``settings.threads``.
+    """Time all models on the same prompt, both phases, interleaved; torch takes ``settings.threads``.
 
     Args:
-        models: form -> model.
+        models: form@runtime -> model.
         prompt: (1, prompt tokens), int64.
         settings: the group `evaluate`.
         meter: the stage's.
@@ -100,11 +85,11 @@ def compare_answers(
     plan = Plan(batch_sizes=[1], repeats=settings.repeats, sample_duration_s=settings.sample_duration_s, seed=seed)
     joules = CpuJoules(meter)
     samples = measure_speed(sessions, prompt.numpy(), plan, joules, progress)
-    joules_per_cpu_s = joules.joules_per_cpu_s(settings.threads)
+    rates = joules.rates(settings.threads)
 
     def per_token(key: str, tokens: int) -> Figures:
         taken: list[Sample] = [replace(each, answers=each.answers * tokens) for each in samples[key, 1]]
-        return summarize(taken, joules_per_cpu_s=joules_per_cpu_s, confidence=settings.confidence, seed=seed)
+        return summarize(taken, rates=rates, confidence=settings.confidence, seed=seed)
 
     return {
         name: AnswerFigures(

@@ -10,12 +10,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from overwinter.errors import OverwinterError
 from overwinter.evaluation.bootstrap import bootstrap_interval
-from overwinter.evaluation.choosing import Choice, Option
+from overwinter.evaluation.choosing import DENSE, Choice, Option
 from overwinter.evaluation.figures import Figures, Interval
 from overwinter.units import format_bytes, format_si
-
-_RUNTIME = "torch"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,10 +99,11 @@ class AnswerFigures:
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageCandidate:
-    """A form of a language model on the runtime `torch`, measured.
+    """A form of a language model on a runtime, measured.
 
     Attributes:
         form: ``dense``, ``int8_weight_only``, ...
+        runtime: `torch` or `torch-bf16`.
         simplicity: 0 for dense, more for each transformation.
         size_bytes: of its weights on disk.
         quality: its entry for metrics.json: perplexity, ratio to dense, divergence, agreement.
@@ -111,6 +111,7 @@ class LanguageCandidate:
     """
 
     form: str
+    runtime: str
     simplicity: int
     size_bytes: int
     quality: Mapping[str, Any]
@@ -119,13 +120,13 @@ class LanguageCandidate:
     @property
     def name(self) -> str:
         """``form@runtime``."""
-        return f"{self.form}@{_RUNTIME}"
+        return f"{self.form}@{self.runtime}"
 
     def option(self) -> Option:
         """Return what competes; the better the lower its perplexity is, as a multiple of dense's."""
         return Option(
             form=self.form,
-            runtime=_RUNTIME,
+            runtime=self.runtime,
             simplicity=self.simplicity,
             quality=-self.quality["perplexity_ratio"],
             energy_j=self.figures.energy_j,
@@ -135,6 +136,18 @@ class LanguageCandidate:
     def to_json(self) -> dict[str, Any]:
         """Return quality, size and costs."""
         return {**self.quality, "size_bytes": self.size_bytes, **self.figures.to_json()}
+
+
+def dense_among(names: Sequence[str]) -> str:
+    """Return the first of the names, form or form@runtime, that is dense: the reference.
+
+    Raises:
+        OverwinterError: none is.
+    """
+    for name in names:
+        if name.partition("@")[0] == DENSE:
+            return name
+    raise OverwinterError(f"There is no dense form among {', '.join(names)} to compare with.")
 
 
 def text_quality(scores: TextScores, dense: TextScores, *, confidence: float, seed: int) -> dict[str, Any]:
@@ -148,9 +161,17 @@ def text_quality(scores: TextScores, dense: TextScores, *, confidence: float, se
     }
 
 
-def language_report(candidates: Sequence[LanguageCandidate], choice: Choice) -> dict[str, Any]:
-    """Return metrics.json: dense, what was chosen, whether it pays, and every candidate."""
-    entries = {candidate.name: candidate.to_json() for candidate in candidates}
+def language_report(
+    candidates: Sequence[LanguageCandidate], choice: Choice, *, origin: str | None = None
+) -> dict[str, Any]:
+    """Return metrics.json: dense, what was chosen, whether it pays, and every candidate.
+
+    Args:
+        candidates: all of them.
+        choice: among them.
+        origin: what dense is, where it is not the model as it was trained; stands beside every figure.
+    """
+    entries = {candidate.name: {"origin": origin} | candidate.to_json() for candidate in candidates}
     dense, chosen = entries[choice.dense.name], entries[choice.chosen.name]
     return {
         "dense": {"name": choice.dense.name} | dense,
@@ -162,11 +183,15 @@ def language_report(candidates: Sequence[LanguageCandidate], choice: Choice) -> 
     }
 
 
-def language_verdict(candidates: Sequence[LanguageCandidate], choice: Choice) -> str:
-    """Return each form in a line, and the choice."""
-    lines = [_line(candidate) for candidate in candidates]
+def language_verdict(candidates: Sequence[LanguageCandidate], choice: Choice, *, origin: str | None = None) -> str:
+    """Return each form in a line, and the choice; ``origin`` as in `language_report`."""
+    dense = DENSE if origin is None else f"dense, which is {origin}"
+    lines = [_line(candidate, dense) for candidate in candidates]
     if choice.pays:
-        lines.append(f"{choice.chosen.name} is chosen: {100 * choice.saving:.0f} % fewer joules than dense")
+        lines.append(
+            f"{choice.chosen.name} is chosen: {100 * choice.saving:.0f} % fewer joules than dense at its best, "
+            f"{choice.dense.name}"
+        )
     else:
         lines.append(
             f"{choice.chosen.name} is chosen: no other form within the limit on perplexity uses fewer joules beyond "
@@ -175,11 +200,11 @@ def language_verdict(candidates: Sequence[LanguageCandidate], choice: Choice) ->
     return "\n".join(lines)
 
 
-def _line(candidate: LanguageCandidate) -> str:
+def _line(candidate: LanguageCandidate, dense: str) -> str:
     quality, figures = candidate.quality, candidate.figures
     kind = "measured" if figures.prefill.measured and figures.decode.measured else "modelled"
     return (
-        f"{candidate.name}: perplexity {quality['perplexity']:.2f} ({quality['perplexity_ratio']:.4f} of dense), "
+        f"{candidate.name}: perplexity {quality['perplexity']:.2f} ({quality['perplexity_ratio']:.4f} of {dense}), "
         f"prefill {_tokens_per_s(figures.prefill, figures.prompt_tokens):.0f} tokens/s and "
         f"{format_si(figures.prefill.energy_per_answer_j, 'J')} per token, "
         f"decode {_tokens_per_s(figures.decode, figures.answer_tokens):.1f} tokens/s and "

@@ -1,36 +1,197 @@
-"""How good the answers are."""
+"""How good the answers are, of the very sessions that would serve."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
+from overwinter.config import instantiate
+from overwinter.config.groups import EvaluateConfig
 from overwinter.errors import ConfigError, OverwinterError
+from overwinter.evaluation.choosing import DENSE
+from overwinter.evaluation.corruptions import corrupt
+from overwinter.evaluation.scores import (
+    Labels,
+    Measure,
+    accuracy,
+    agreement,
+    calibration_error,
+    loss_interval,
+    share_interval,
+    top_accuracy,
+    worst_class,
+)
 from overwinter.serving import Array, Session
 
 _BATCH = 256
+_CORRUPTED = 2000  # samples: the accuracy on them is within 2 points, and corruptions cost a pass each
+_TOP = 5
+_LESS_IS_BETTER = ("calibration_error",)
 
 
-def measure_quality(session: Session, inputs: Array, labels: NDArray[np.integer[Any]]) -> float:
-    """Return the share of right answers, 0 to 1.
+@dataclass(frozen=True, kw_only=True)
+class Quality:
+    """What the answers of one session are worth.
+
+    Attributes:
+        scores: name -> number: `accuracy`, `calibration_error`, `worst_class_accuracy`, `agreement_with_dense`;
+            `top5_accuracy` of more than five classes; `accuracy_CORRUPTION`; your own.
+        worst_class: the name of the class with the least accuracy.
+        accuracy_ci: interval of the accuracy on all inputs of this kind; the test split is a sample of them.
+        accuracy_loss_ci: interval of what was lost against dense, on the same samples.
+        broken_limits: in words, which scores are worse than dense's by more than is allowed.
+    """
+
+    scores: Mapping[str, float]
+    worst_class: str
+    accuracy_ci: tuple[float, float]
+    accuracy_loss_ci: tuple[float, float]
+    broken_limits: tuple[str, ...] = ()
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right answers."""
+        return self.scores["accuracy"]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields for metrics.json."""
+        return {
+            **self.scores,
+            "accuracy_ci": list(self.accuracy_ci),
+            "accuracy_loss_ci": list(self.accuracy_loss_ci),
+            "worst_class": self.worst_class,
+            "broken_limits": list(self.broken_limits),
+        }
+
+
+class Examiner:
+    """Asks sessions the test split, as it is and corrupted, and compares their answers with dense's.
 
     Args:
-        session: what would serve.
         inputs: model inputs (n, ...).
         labels: (n,).
+        class_names: of the labels.
+        settings: the group `evaluate`.
+        seed: of the corruptions.
+        trusted: prefixes that a measure's ``_target_`` may have beside ``overwinter.`` and ``torch.``.
 
     Raises:
-        ConfigError: there is no sample.
+        ConfigError: there is no sample, or a measure cannot be made.
+    """
+
+    def __init__(
+        self,
+        inputs: Array,
+        labels: Labels,
+        class_names: Sequence[str],
+        settings: EvaluateConfig,
+        *,
+        seed: int,
+        trusted: Sequence[str],
+    ) -> None:
+        if len(inputs) == 0:
+            raise ConfigError("The test split is empty, so quality cannot be measured.")
+        self._inputs, self._labels, self._class_names = inputs, labels, class_names
+        self._corrupted = {name: corrupt(name, inputs[:_CORRUPTED], seed=seed) for name in settings.corruptions}
+        self._confidence = settings.confidence
+        self._max_losses = {"accuracy": settings.max_quality_loss} | settings.max_losses
+        self._measures = {name: _measure(name, node, trusted) for name, node in settings.measures.items()}
+
+    def examine(self, sessions: Mapping[str, Session]) -> dict[str, Quality]:
+        """Return name -> quality.
+
+        Args:
+            sessions: form@runtime -> what would serve. The answers of the first that runs dense are the reference.
+
+        Raises:
+            ConfigError: there is no dense form, or a limit on what cannot be measured of this model.
+            OverwinterError: an answer is NaN or infinite, or a measure of yours is no number.
+        """
+        dense = next((name for name in sessions if name.partition("@")[0] == DENSE), None)
+        if dense is None:
+            raise ConfigError(
+                "No runtime runs the dense model, so there is nothing to compare with. Add one to evaluate.runtimes."
+            )
+        reference = answer_all(sessions[dense], self._inputs)
+        found = {name: self._quality(session, reference) for name, session in sessions.items()}
+        return {
+            name: replace(each, broken_limits=_broken(each.scores, found[dense].scores, self._max_losses))
+            for name, each in found.items()
+        }
+
+    def _quality(self, session: Session, reference: Array) -> Quality:
+        logits, labels = answer_all(session, self._inputs), self._labels
+        worst, worst_accuracy = worst_class(logits, labels)
+        scores = {"accuracy": accuracy(logits, labels)}
+        if logits.shape[1] > _TOP:
+            scores["top5_accuracy"] = top_accuracy(logits, labels, _TOP)
+        scores |= {
+            "calibration_error": calibration_error(logits, labels),
+            "agreement_with_dense": agreement(logits, reference),
+            "worst_class_accuracy": worst_accuracy,
+        }
+        for name, inputs in self._corrupted.items():
+            scores[f"accuracy_{name}"] = accuracy(answer_all(session, inputs), labels[:_CORRUPTED])
+        scores |= {name: _number(name, measure(logits, labels)) for name, measure in self._measures.items()}
+        right, dense_right = (given.argmax(axis=1) == labels for given in (logits, reference))
+        return Quality(
+            scores=scores,
+            worst_class=str(self._class_names[worst]),
+            accuracy_ci=share_interval(right, confidence=self._confidence),
+            accuracy_loss_ci=loss_interval(dense_right, right, confidence=self._confidence),
+        )
+
+
+def answer_all(session: Session, inputs: Array) -> Array:
+    """Return the logits (n, classes) of all inputs (n, ...).
+
+    Raises:
         OverwinterError: an answer is NaN or infinite.
     """
-    if len(inputs) == 0:
-        raise ConfigError("The test split is empty, so quality cannot be measured.")
-    right = 0
+    answers = []
     for begin in range(0, len(inputs), _BATCH):
         logits = session.run(inputs[begin : begin + _BATCH])  # (batch, classes)
         if not np.isfinite(logits).all():
             raise OverwinterError(f"An answer to the test samples {begin} to {begin + len(logits) - 1} is not finite.")
-        right += int((logits.argmax(axis=1) == labels[begin : begin + _BATCH]).sum())
-    return right / len(inputs)
+        answers.append(logits)
+    return np.concatenate(answers)
+
+
+def _measure(name: str, node: Mapping[str, Any], trusted: Sequence[str]) -> Measure:
+    measure = instantiate(node, trusted=trusted)
+    if not callable(measure):
+        raise ConfigError(f"evaluate.measures.{name}: what {node['_target_']} makes cannot be called.")
+    return cast(Measure, measure)
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not np.isfinite(number):
+        raise OverwinterError(f"evaluate.measures.{name} gave {value!r}, which is no finite number.")
+    return number
+
+
+def _broken(
+    scores: Mapping[str, float], dense: Mapping[str, float], max_losses: Mapping[str, float]
+) -> tuple[str, ...]:
+    """Return the limits that are broken. A loss of exactly the limit is allowed: differences carry rounding."""
+    for name in max_losses:
+        if name not in scores:
+            raise ConfigError(
+                f"evaluate.max_losses.{name}: this model has no such measure. It has {', '.join(scores)}."
+            )
+    return tuple(
+        f"{name} {scores[name]:.4f}, dense {dense[name]:.4f}"
+        for name, allowed in max_losses.items()
+        if _worse_by(name, scores[name], dense[name]) > allowed + 1e-12
+    )
+
+
+def _worse_by(name: str, value: float, dense: float) -> float:
+    return value - dense if name in _LESS_IS_BETTER else dense - value

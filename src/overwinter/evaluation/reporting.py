@@ -8,6 +8,8 @@ from typing import Any
 
 from overwinter.evaluation.choosing import Choice, Option
 from overwinter.evaluation.figures import Figures
+from overwinter.evaluation.loading import Loading
+from overwinter.evaluation.quality import Quality
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,16 +20,18 @@ class Candidate:
         form: ``dense``, ``sparse``, ...
         runtime: which runs it.
         simplicity: 0 for dense, more for each transformation.
-        accuracy: on the test split, of the very session that was timed.
+        quality: on the test split, of the very session that was timed.
         size_bytes: of the files that the runtime loads.
+        loading: in a fresh process; None where that was not asked for.
         figures: batch size -> figures.
     """
 
     form: str
     runtime: str
     simplicity: int
-    accuracy: float
+    quality: Quality
     size_bytes: int
+    loading: Loading | None
     figures: Mapping[int, Figures]
 
     @property
@@ -42,14 +46,21 @@ class Candidate:
             form=self.form,
             runtime=self.runtime,
             simplicity=self.simplicity,
-            quality=self.accuracy,
+            quality=self.quality.accuracy,
             energy_j=figures.energy_per_answer_j,
             energy_ci_j=figures.energy_per_answer_ci_j,
+            broken_limits=self.quality.broken_limits,
         )
 
     def to_json(self, batch_size: int) -> dict[str, Any]:
-        """Return accuracy, size, and the figures at ``batch_size``."""
-        return {"accuracy": self.accuracy, "size_bytes": self.size_bytes, **self.figures[batch_size].to_json()}
+        """Return quality, size, what loading takes, and the figures at ``batch_size``; throughput at all of them."""
+        return {
+            **self.quality.to_json(),
+            "size_bytes": self.size_bytes,
+            **(self.loading.to_json() if self.loading else {}),
+            **self.figures[batch_size].to_json(),
+            "answers_per_s_at_batch": {str(size): each.answers_per_s for size, each in self.figures.items()},
+        }
 
 
 def report(candidates: Sequence[Candidate], choice: Choice, batch_size: int) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from overwinter.serving import Array, Session
 
 _WARM_UP_CALLS = 10
 Key = tuple[str, int]  # the session's name and the batch size
+Progress = Callable[[float, float], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,12 +71,16 @@ class Sample:
         return is_disturbed(wall_s=self.wall_s, own_cpu_s=self.cpu_s, foreign_s=self.foreign_s)
 
 
+Again = Callable[[Mapping[Key, Sequence[Sample]]], Sequence[Key]]
+
+
 def measure_speed(
     sessions: Mapping[str, Session],
     inputs: Array,
     plan: Plan,
     joules: CpuJoules,
-    progress: Callable[[float, float], None],
+    progress: Progress,
+    again: Again = lambda _samples: [],
 ) -> dict[Key, list[Sample]]:
     """Time every session at every batch size.
 
@@ -85,6 +90,7 @@ def measure_speed(
         plan: how to time.
         joules: the meter.
         progress: called with samples done and to do.
+        again: after the planned rounds, says what to sample once more; asked until it names nothing.
 
     Returns:
         (name, batch size) -> samples, disturbed ones included.
@@ -103,12 +109,21 @@ def measure_speed(
     shuffler = random.Random(plan.seed)  # noqa: S311 -- an order, not a secret
     total = plan.repeats * len(calls)
     with _no_garbage_collection():
-        for round_number in range(plan.repeats + math.ceil(plan.repeats / 2)):
-            wanted = list(calls) if round_number < plan.repeats else _to_repeat(samples, plan.repeats)
+        for wanted in _rounds(samples, plan.repeats, again):
             for key in shuffler.sample(wanted, len(wanted)):
                 samples[key].append(_sample(sessions[key[0]], batches[key[1]], calls[key], joules))
                 progress(min(total, sum(map(len, samples.values()))), total)
     return samples
+
+
+def _rounds(samples: Mapping[Key, Sequence[Sample]], repeats: int, again: Again) -> Iterator[Sequence[Key]]:
+    """Yield what to sample: everything, then what was disturbed, then what is still wanted."""
+    for _ in range(repeats):
+        yield list(samples)
+    for _ in range(math.ceil(repeats / 2)):
+        yield _to_repeat(samples, repeats)
+    while wanted := again(samples):
+        yield wanted
 
 
 def _to_repeat(samples: Mapping[Key, Sequence[Sample]], repeats: int) -> list[Key]:

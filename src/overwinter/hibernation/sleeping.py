@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from overwinter.errors import ConfigError, OverwinterError
-from overwinter.runtime import open_session
+from overwinter.hibernation.opening import open_model
 from overwinter.serving import Array, Bundle, BundleFacts, Canary, check_preprocessing, write_bundle
+from overwinter.serving.bundle.facts import tokenizer_in
 
 
 def hibernate(
@@ -28,10 +29,11 @@ def hibernate(
         bundle: folder of the new bundle.
         payload: what `overwinter.runtime.build` wrote for the runtime.
         facts: what the bundle says.
-        canary_inputs: model inputs (n, ...).
+        canary_inputs: model inputs (n, ...); of a language model, tokens (n, length), int64.
         canary_tolerance: largest allowed difference of a woken answer, relative to the largest recorded
             logit.
-        extras: folder with what else belongs to the model, such as a tokenizer.
+        extras: folder with what else belongs to the model; a language model's tokenizer is in its subfolder
+            ``tokenizer``.
         trusted: prefixes that the model's ``_target_`` may have, for runtimes that run its code.
 
     Raises:
@@ -40,8 +42,10 @@ def hibernate(
     """
     if len(canary_inputs) == 0:
         raise ConfigError("hibernate.canary_samples must be at least 1: a wake is checked by them.")
-    check_preprocessing(facts.preprocessing)
-    answers = open_session(payload, facts.runtime, 1, trusted=trusted).run(canary_inputs)
+    language = tokenizer_in(extras) is not None
+    if not language:  # whose text becomes tokens by the tokenizer beside it
+        check_preprocessing(facts.preprocessing)
+    answers = open_model(payload, facts.runtime, 1, language=language, trusted=trusted).run(canary_inputs)
     if not np.isfinite(answers).all():
         raise OverwinterError(
             f"The form {facts.form!r} answers NaN or infinity on {facts.runtime}, so it is not put to sleep."

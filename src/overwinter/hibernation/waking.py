@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from overwinter.errors import IntegrityError, OverwinterError
-from overwinter.runtime import open_session
+from overwinter.hibernation.opening import import_for, open_model
 from overwinter.serving import Array, Bundle, Expected, Keys, Session, largest_difference, obtain, prepare
 from overwinter.serving.bundle.keys import ANYTHING, NO_KEYS
 
@@ -33,15 +33,16 @@ class AwakeModel:
 
     Attributes:
         bundle: what it was woken from.
+        session: the runtime's; of a language model (`Bundle.tokenizer`), a `LanguageSession`.
     """
 
     def __init__(self, bundle: Bundle, session: Session) -> None:
         self.bundle = bundle
-        self._session = session
+        self.session = session
 
     def run(self, inputs: Array) -> Array:
         """Return logits (batch, classes) as float32 of model inputs (batch, ...) as float32."""
-        return self._session.run(inputs)
+        return self.session.run(inputs)
 
     def answer(self, raw: Any) -> list[Answer]:
         """Answer raw samples: preprocessed as the bundle records, labelled as it says.
@@ -79,8 +80,9 @@ def wake(
         IntegrityError: a byte of the bundle was altered, no trusted key has signed it, or an answer to the canary
             differs: nothing is served.
     """
-    bundle = obtain(address, keys=keys, expected=expected)
-    session = open_session(bundle.payload, bundle.runtime, threads, trusted=trusted)
+    bundle = obtain(address, keys=keys, expected=expected, meanwhile=import_for)
+    language = bundle.tokenizer is not None
+    session = open_model(bundle.payload, bundle.runtime, threads, language=language, trusted=trusted)
     _ask_canary(bundle, session)
     return AwakeModel(bundle, session)
 

@@ -1,8 +1,8 @@
 """The worker of a served model: a blocking loop that wakes it, parks it and asks it, as the supervisor says.
 
-It speaks frames (`overwinter.serving.server.frames`) over its standard input and output, which are one socket.
-Before anything else it imports what a wake needs and says `preforked`; then it answers one frame at a time. It
-leaves when the supervisor closes the socket, or dies.
+It speaks frames (`overwinter.serving.server.frames`) over its standard input and output, which are one socket, and
+answers one at a time. What loads a model is imported beside that, so that a bundle is verified meanwhile. It leaves
+when the supervisor closes the socket, or dies.
 """
 
 from __future__ import annotations
@@ -11,70 +11,103 @@ import ctypes
 import gc
 import importlib
 import os
+import select
 import signal
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from overwinter.errors import ConfigError, OverwinterError
 from overwinter.hibernation.waking import AwakeModel, wake
 from overwinter.hibernation.worker_inference import infer
 from overwinter.serving import Expected, Keys
 from overwinter.serving.server.frames import Frame, pack_frame, read_frame
-from overwinter.serving.server.messages import Reply, RequestError, json_reply
+from overwinter.serving.server.messages import LANGUAGE, Reply, RequestError
 
-# What a wake imports beyond this module, by runtime; another runtime is imported when it wakes.
-_IMPORTED_AHEAD = {"onnxruntime": ("overwinter.runtime.onnx_runtime", "overwinter.serving.onnx_session")}
+if TYPE_CHECKING:
+    from overwinter.hibernation.worker_language import Language
+
+# What a wake imports beyond this module, by what it is of; other runtimes are imported when they wake.
+_IMPORTED_AHEAD = {
+    "onnxruntime": ("overwinter.runtime.onnx_runtime", "overwinter.serving.onnx_session"),
+    "torch": ("overwinter.runtime.torch_runtime",),
+    LANGUAGE: ("overwinter.hibernation.language", "overwinter.hibernation.worker_language", "tokenizers"),
+}
 
 
-def main() -> None:
-    """Serve the supervisor at the other end of standard input, until it leaves."""
+def main(kind: str) -> None:
+    """Serve the supervisor at the other end of standard input, until it leaves.
+
+    Args:
+        kind: what will be woken: `language`, or a runtime's name.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor says when to leave
     incoming, outgoing = _take_over()
-    begin_s = time.perf_counter()
-    for name in _IMPORTED_AHEAD.get(sys.argv[1], ()):
+    threading.Thread(target=_import_ahead, args=(kind,), daemon=True).start()
+    worker = Worker(interrupted=lambda: bool(select.select([incoming], [], [], 0)[0]))
+    while (frame := read_frame(incoming)) is not None:
+        for answer in worker.answers(frame):
+            outgoing.write(answer)
+            outgoing.flush()
+
+
+def _import_ahead(kind: str) -> None:
+    for name in _IMPORTED_AHEAD.get(kind, ()):
         importlib.import_module(name)
-    worker = Worker()
-    answer = pack_frame({"status": "preforked", "import_s": time.perf_counter() - begin_s})
-    while True:
-        outgoing.write(answer)
-        outgoing.flush()
-        if (frame := read_frame(incoming)) is None:
-            return
-        answer = worker.answer(frame)
+    if kind == LANGUAGE:
+        from overwinter.models.causal import import_transformers
+
+        _ = import_transformers().AutoModelForCausalLM  # the name alone imports what every model needs
 
 
 class Worker:
-    """The model, if it is awake, and what can be asked of it."""
+    """The model, if it is awake, and what can be asked of it.
 
-    def __init__(self) -> None:
+    Args:
+        interrupted: whether the supervisor has said something since, which it does while an answer is written if
+            nobody listens any more.
+    """
+
+    def __init__(self, *, interrupted: Callable[[], bool]) -> None:
+        self._interrupted = interrupted
         self._model: AwakeModel | None = None
-        self._operations = {"wake": self._wake, "park": self._park}
+        self._language: Language | None = None
+        self._operations = {"wake": self._wake, "keep": self._keep, "park": self._park}
 
-    def answer(self, frame: Frame) -> bytes:
-        """Do what a frame asks; return the frame of the answer."""
-        operation = self._operations.get(frame.header["operation"])
-        if operation is not None:
-            return pack_frame(operation(frame.header))
-        reply = self._ask(frame)
-        body = reply.body
-        assert isinstance(body, bytes)  # noqa: S101 -- `infer` answers in one piece
-        return pack_frame({"status": reply.status, "headers": dict(reply.headers)}, body)
+    def answers(self, frame: Frame) -> Iterator[bytes]:
+        """Do what a frame asks; yield the frames of the answer, all but the last with `more` in the header."""
+        name = frame.header["operation"]
+        if name in self._operations:
+            yield pack_frame(self._operations[name](frame.header))
+        elif name != "cancel":  # a cancelled answer has ended by itself
+            for answer in self._ask(frame):
+                yield pack_frame(*answer)
 
-    def _ask(self, frame: Frame) -> Reply:
-        if self._model is None:
-            return json_reply({"error": "The model is not awake."}, status=500)
+    def _ask(self, frame: Frame) -> Iterator[Frame]:
         try:
-            return infer(self._model, frame.header["headers"], frame.body)
+            yield from self._frames(frame)
         except RequestError as error:
-            return error.reply()
+            yield _frame(error.reply())
         except ConfigError as error:  # what `prepare` says of raw inputs
-            return RequestError(400, str(error)).reply()
+            yield _frame(RequestError(400, str(error)).reply())
         except Exception as error:  # noqa: BLE001 -- one request must not end the worker
             sys.stderr.write(f"The model failed on a request: {type(error).__name__}: {error}\n")
-            return RequestError(500, "The model failed on this request; the server's log says why.").reply()
+            reply = RequestError(500, "The model failed on this request; the server's log says why.").reply()
+            yield _frame(reply, broken=True)
+
+    def _frames(self, frame: Frame) -> Iterator[Frame]:
+        operation, header = frame.header["operation"], frame.header
+        if self._model is None:
+            raise RequestError(500, "The model is not awake.")
+        if (operation == "infer") == (self._language is not None):
+            raise RequestError(400, f"This model does not answer {operation!r}: see /v1/models and /v2/models/NAME.")
+        if self._language is not None:
+            yield from self._language.answer(operation, header, frame.body, self._interrupted)
+        else:
+            yield _frame(infer(self._model, header["headers"], frame.body))
 
     def _wake(self, header: Mapping[str, Any]) -> dict[str, Any]:
         begin_s = time.perf_counter()
@@ -86,16 +119,38 @@ class Worker:
                 threads=header["threads"],
                 trusted=header["trusted"],
             )
+            if model.bundle.tokenizer is not None:
+                self._language = _language(model, header)
         except OverwinterError as error:
             return {"status": "refused", "error": str(error)}
         self._model = model
         return {"status": "ready", "wake_s": time.perf_counter() - begin_s}
 
+    def _keep(self, _header: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            return {"kept": self._language is not None and self._language.keep()}
+        except OverwinterError as error:
+            sys.stderr.write(f"The last conversation is not kept: {error}\n")
+            return {"kept": False}
+
     def _park(self, _header: Mapping[str, Any]) -> dict[str, Any]:
-        self._model = None
+        self._model = self._language = None
         gc.collect()
         _return_memory()
         return {"status": "parked"}
+
+
+def _language(model: AwakeModel, header: Mapping[str, Any]) -> Language:
+    from overwinter.hibernation.worker_language import Language
+
+    prefix = None if header["prefix"] is None else Path(header["prefix"])
+    return Language(model, most_tokens=header["answer_tokens"], keeps_prefix=header["keeps_prefix"], prefix=prefix)
+
+
+def _frame(reply: Reply, *, broken: bool = False) -> Frame:
+    """Return the frame of a whole reply; `broken` ends one that may have begun to stream."""
+    assert isinstance(reply.body, bytes)  # noqa: S101 -- no handler here answers otherwise
+    return Frame({"status": reply.status, "headers": dict(reply.headers), "broken": broken}, reply.body)
 
 
 def _return_memory() -> None:

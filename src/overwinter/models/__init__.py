@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from overwinter.models.causal import CausalLanguageModel
     from overwinter.models.convnet import ConvNet
     from overwinter.models.counting import count_parameters, counted_sparsity, prunable_weights
-    from overwinter.models.description import load_description, stored_bytes, write_description
+    from overwinter.models.description import already_verified, load_description, stored_bytes, write_description
     from overwinter.models.grid import Codes, Grid
     from overwinter.models.hooks import StepHook
     from overwinter.models.huggingface import pretrained, pretrained_tokenizer, save_tokenizer
@@ -62,6 +62,7 @@ __all__ = [
     "IntegerLayer",
     "IntegerLinear",
     "StepHook",
+    "already_verified",
     "build_model",
     "count_parameters",
     "counted_sparsity",
@@ -92,6 +93,7 @@ _HOMES = {
     "IntegerLayer": "integer",
     "IntegerLinear": "integer",
     "StepHook": "hooks",
+    "already_verified": "description",
     "build_model": "building",
     "count_parameters": "counting",
     "counted_sparsity": "counting",

@@ -26,9 +26,11 @@ class CausalLanguageModel(nn.Module):
     Args:
         config: of the transformers library, as JSON, with ``model_type``.
         random_weights: whether to draw initial weights; what is about to be loaded needs none.
+        origin: what the weights are, where they are not the model's own: ``dequantized Q4_1``; else None.
 
     Attributes:
         config: as given.
+        origin: as given.
         network: the transformers module; ``network.config`` is its configuration.
 
     Raises:
@@ -36,8 +38,9 @@ class CausalLanguageModel(nn.Module):
             installed transformers knows.
     """
 
-    def __init__(self, *, config: Mapping[str, Any], random_weights: bool = True) -> None:
+    def __init__(self, *, config: Mapping[str, Any], random_weights: bool = True, origin: str | None = None) -> None:
         super().__init__()
+        self.origin = origin
         self.config = dict(config)
         self.network = _built(self.config, random_weights=random_weights)
         self.network.tie_weights()
@@ -62,6 +65,7 @@ class CausalLanguageModel(nn.Module):
             "_target_": "overwinter.models.CausalLanguageModel",
             "config": self.config,
             "random_weights": False,
+            "origin": self.origin,
         }
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from overwinter.errors import IntegrityError
 
 SCHEMA = 1
 DESCRIPTION = "model.json"
+_VERIFIED: ContextVar[Path | None] = ContextVar("_VERIFIED", default=None)
 _KEYS = {
     "schema": int,
     "form": str,
@@ -93,5 +96,19 @@ def load_description(folder: Path) -> dict[str, Any]:
     wrong = [key for key, kind in _KEYS.items() if not isinstance(description.get(key), kind)]
     if wrong:
         raise IntegrityError(f"{folder / DESCRIPTION} lacks {', '.join(wrong)}. {remedy}")
-    manifest.verify_files(folder, description["files"], remedy=remedy)
+    if folder != _VERIFIED.get():
+        manifest.verify_files(folder, description["files"], remedy=remedy)
     return description
+
+
+@contextlib.contextmanager
+def already_verified(folder: Path) -> Iterator[None]:
+    """Within, don't digest the files of this saved model again: their bytes were verified with the bundle they are in.
+
+    Every loading step describes the model afresh; on weights of some size, each would take longer than loading them.
+    """
+    token = _VERIFIED.set(folder)
+    try:
+        yield
+    finally:
+        _VERIFIED.reset(token)

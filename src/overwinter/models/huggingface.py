@@ -9,6 +9,7 @@ weights are dequantized to float32, so what is called dense there has the qualit
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import io
 from collections.abc import Iterator, Mapping
@@ -18,12 +19,13 @@ from typing import Any
 import torch
 
 from overwinter import files
+from overwinter.config.checks.model import GGUF, model_path
 from overwinter.errors import ConfigError, IntegrityError
 from overwinter.models.causal import CausalLanguageModel, import_transformers, quiet
 from overwinter.places import local_path
 
-_GGUF = ".gguf"
 _KEY = "model.root"
+_FLOATS = ("F64", "F32", "F16", "BF16")
 # What a configuration says of its place and its maker, not of the model.
 _UNSTABLE = ("_name_or_path", "_model_name_or_path", "_from_model_config", "transformers_version", "auto_map", "dtype")
 
@@ -41,10 +43,10 @@ def pretrained(*, root: str, sha256: str | None = None) -> CausalLanguageModel:
             has no safetensors; or the extra `llm` is missing.
         IntegrityError: the file is not the one that ``sha256`` names, is damaged, or lacks weights.
     """
-    path = local_path(root, key=_KEY)
+    path = model_path(root)
     _check_digest(path, sha256)
     config = _read_config(path)
-    model = CausalLanguageModel(config=config, random_weights=False)
+    model = CausalLanguageModel(config=config, random_weights=False, origin=_origin(path))
     weights = _gguf_weights(path, model) if _is_gguf(path) else _folder_weights(path)
     _load(model, weights, path)
     return model.eval()
@@ -80,7 +82,7 @@ def save_tokenizer(root: str, folder: Path) -> None:
 
 
 def _is_gguf(path: Path) -> bool:
-    return path.is_file() and path.suffix == _GGUF
+    return path.is_file() and path.suffix == GGUF
 
 
 def _source(path: Path) -> dict[str, Any]:
@@ -89,7 +91,7 @@ def _source(path: Path) -> dict[str, Any]:
     if path.is_dir():
         return {"pretrained_model_name_or_path": path, **common}
     if not _is_gguf(path):
-        raise ConfigError(f"{_KEY}={str(path)!r} is neither a folder nor a {_GGUF} file.")
+        raise ConfigError(f"{_KEY}={str(path)!r} is neither a folder nor a {GGUF} file.")
     return {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name, **common}
 
 
@@ -109,8 +111,6 @@ def _check_digest(path: Path, sha256: str | None) -> None:
 
 def _read_config(path: Path) -> dict[str, Any]:
     transformers = import_transformers()
-    if path.is_dir() and not (path / "config.json").is_file():
-        raise ConfigError(f"{_KEY}={str(path)!r} has no config.json. Name the folder that holds it and the weights.")
     with _reading(path, "configuration"):
         config = transformers.AutoConfig.from_pretrained(**_source(path))
     if getattr(config, "is_encoder_decoder", False):
@@ -133,6 +133,20 @@ def _reading(path: Path, what: str) -> Iterator[None]:
         ) from None
 
 
+def _origin(path: Path) -> str | None:
+    """Say how most of a GGUF file's weights are quantized."""
+    if not _is_gguf(path):
+        return None
+    with _reading(path, "GGUF file"):
+        import gguf
+
+        elements: collections.Counter[str] = collections.Counter()
+        for tensor in gguf.GGUFReader(path).tensors:
+            elements[tensor.tensor_type.name] += int(tensor.n_elements)
+    kind = elements.most_common(1)[0][0]
+    return None if kind in _FLOATS else f"dequantized {kind}"
+
+
 def _gguf_weights(path: Path, model: CausalLanguageModel) -> Mapping[str, torch.Tensor]:
     # Read here and not by `from_pretrained`, which asks for the package accelerate as well.
     with _reading(path, "GGUF file"), contextlib.redirect_stderr(io.StringIO()):  # its progress bar has no switch
@@ -146,8 +160,6 @@ def _gguf_weights(path: Path, model: CausalLanguageModel) -> Mapping[str, torch.
 def _folder_weights(path: Path) -> Mapping[str, torch.Tensor]:
     """Read through ``from_pretrained``, which knows the older names of weights and joins shards."""
     transformers = import_transformers()
-    if not list(path.glob("*.safetensors")):
-        raise ConfigError(f"{path} has no *.safetensors. Weights in pickle are not read: convert them first.")
     with _reading(path, "weights"):
         network, info = transformers.AutoModelForCausalLM.from_pretrained(
             **_source(path), use_safetensors=True, dtype=torch.float32, output_loading_info=True
@@ -165,5 +177,5 @@ def _load(model: CausalLanguageModel, weights: Mapping[str, torch.Tensor], path:
     missing = sorted(name for name, tensor in known.items() if id(tensor) not in given)
     if missing:
         raise IntegrityError(f"{path} lacks the weights {', '.join(missing[:5])}. Get it again.")
-    model.network.load_state_dict({name: tensor.float() for name, tensor in weights.items()}, strict=False)
+    model.network.load_state_dict({name: tensor.float() for name, tensor in weights.items()}, strict=False, assign=True)
     model.network.tie_weights()

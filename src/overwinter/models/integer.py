@@ -29,6 +29,8 @@ class IntegerLayer(nn.Module):
         weight_shape: of the float weight, (out, in) or (out, in / groups, height, width).
         activations: None (float), ``dynamic`` (range of each token or sample) or ``static`` (one fixed range).
         activation_bits: of the input's codes, 2 to 8; unsigned with a zero point.
+        activation_group_size: features of a token that share a range, of ``dynamic`` activations of a Linear layer;
+            their codes are symmetric, as those of ONNX Runtime's blocked kernel. None: all of a token's do.
         codes: (out, columns) uint8; two per byte when the grid has at most 4 bits (see `grid.pack`).
         scale: (out, groups) float32.
         zero: (out, groups) uint8; None when the grid is symmetric.
@@ -42,6 +44,7 @@ class IntegerLayer(nn.Module):
     weight_shape: tuple[int, ...]
     activations: str | None
     activation_bits: int
+    activation_group_size: int | None
     codes: torch.Tensor
     scale: torch.Tensor
     zero: torch.Tensor | None
@@ -57,12 +60,19 @@ class IntegerLayer(nn.Module):
         *,
         activations: str | None = None,
         activation_bits: int = 8,
+        activation_group_size: int | None = None,
         smoothed: bool = False,
     ) -> None:
         super().__init__()
         if activations not in ACTIVATIONS:
             raise ConfigError(f"activations={activations!r} is unknown. Allowed: null, dynamic, static.")
+        if activation_group_size is not None and (activations != "dynamic" or not isinstance(layer, nn.Linear)):
+            raise ConfigError(
+                f"activation_group_size={activation_group_size} is for dynamic activations of Linear layers, not for "
+                f"activations={activations!r} of {type(layer).__name__}."
+            )
         self.grid, self.activations, self.activation_bits = grid, activations, activation_bits
+        self.activation_group_size = activation_group_size
         self.weight_shape = tuple(layer.weight.shape)
         rows, groups = self.weight_shape[0], grid.groups(self.columns)
         width = -(-self.columns // 2) if self._packed else self.columns
@@ -87,6 +97,7 @@ class IntegerLayer(nn.Module):
         *,
         activations: str | None = None,
         activation_bits: int = 8,
+        activation_group_size: int | None = None,
         smoothing: torch.Tensor | None = None,
     ) -> Self:
         """Make the integer form of a float layer.
@@ -97,14 +108,20 @@ class IntegerLayer(nn.Module):
             codes: what a solver found; None rounds the layer's weight to nearest.
             activations: None, ``dynamic`` or ``static`` (`set_activation_range` says which range).
             activation_bits: of the input's codes.
+            activation_group_size: features of a token that share a range of dynamic activations; None: all of them.
             smoothing: (in features or channels,) by which the input is multiplied first. ``codes``, or the layer's
                 weight, must have been divided by it already.
 
         Raises:
-            ConfigError: an unknown kind of activations.
+            ConfigError: an unknown kind of activations, or groups of activations that are not dynamic ones of a Linear.
         """
         made = cls(
-            layer, grid, activations=activations, activation_bits=activation_bits, smoothed=smoothing is not None
+            layer,
+            grid,
+            activations=activations,
+            activation_bits=activation_bits,
+            activation_group_size=activation_group_size,
+            smoothed=smoothing is not None,
         ).to(layer.weight.device)
         made.set_codes(grid.nearest(layer.weight.detach().flatten(1).float()) if codes is None else codes)
         if made.smoothing is not None and smoothing is not None:
@@ -146,12 +163,17 @@ class IntegerLayer(nn.Module):
         """Return the dequantized weight in ``weight_shape``, float32."""
         return self.grid.decode(self.get_codes()).reshape(self.weight_shape)
 
+    def smoothed_input(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return the input times ``smoothing``."""
+        return inputs if self.smoothing is None else inputs * self._per_channel(self.smoothing.to(inputs.dtype))
+
     def quantized_input(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return the input as the kernel sees it: smoothed, and on the grid of its activations."""
-        if self.smoothing is not None:
-            inputs = inputs * self._per_channel(self.smoothing.to(inputs.dtype))
+        inputs = self.smoothed_input(inputs)
         if self.activations is None:
             return inputs
+        if self.activation_group_size is not None:
+            return _rounded_in_groups(inputs, self.activation_group_size, self.activation_bits)
         if self.activation_scale is not None and self.activation_zero is not None:
             scale, zero = self.activation_scale, self.activation_zero.float()
         else:
@@ -170,6 +192,7 @@ class IntegerLayer(nn.Module):
             "symmetric": self.grid.symmetric,
             "activations": self.activations,
             "activation_bits": self.activation_bits,
+            "activation_group_size": self.activation_group_size,
             "smoothed": self.smoothing is not None,
             "shape": list(self.weight_shape),
         }
@@ -177,6 +200,10 @@ class IntegerLayer(nn.Module):
     def extra_repr(self) -> str:
         """Say in print(model) what the layer is."""
         return ", ".join(f"{key}={value}" for key, value in self.describe().items())
+
+    def apply_weight(self, inputs: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """Return the float operator's answer to an input, with a weight in ``weight_shape``."""
+        raise NotImplementedError
 
     def _adopt(self, layer: Any) -> None:
         """Take over what the operator needs beside weight and bias."""
@@ -190,11 +217,15 @@ class IntegerLayer(nn.Module):
 
 
 class IntegerLinear(IntegerLayer):
-    """`torch.nn.Linear` with an integer weight; dynamic activations have one range per token."""
+    """`torch.nn.Linear` with an integer weight; dynamic activations have one range per token, or per group of it."""
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return (..., out) of (..., in)."""
-        return functional.linear(self.quantized_input(inputs), self.weight().to(inputs.dtype), self.bias)
+        return self.apply_weight(self.quantized_input(inputs), self.weight().to(inputs.dtype))
+
+    def apply_weight(self, inputs: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """Return the float operator's answer to an input, with a weight in ``weight_shape``."""
+        return functional.linear(inputs, weight, self.bias)
 
     def _adopt(self, layer: nn.Linear) -> None:
         self.in_features, self.out_features = layer.in_features, layer.out_features
@@ -211,12 +242,14 @@ class IntegerConv2d(IntegerLayer):
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return (batch, out channels, height, width) of (batch, in channels, height, width)."""
-        weight = self.weight().to(inputs.dtype)
-        images = self.quantized_input(inputs)
+        return self.apply_weight(self.quantized_input(inputs), self.weight().to(inputs.dtype))
+
+    def apply_weight(self, inputs: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """Return the float operator's answer to an input, with a weight in ``weight_shape``."""
         padding: Any = self.padding
         if self.padding_mode != "zeros":
-            images, padding = functional.pad(images, self._edges, mode=self.padding_mode), 0
-        return functional.conv2d(images, weight, self.bias, self.stride, padding, self.dilation, self.groups)
+            inputs, padding = functional.pad(inputs, self._edges, mode=self.padding_mode), 0
+        return functional.conv2d(inputs, weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
     def _adopt(self, layer: nn.Conv2d) -> None:
         self.in_channels, self.out_channels, self.groups = layer.in_channels, layer.out_channels, layer.groups
@@ -282,6 +315,7 @@ def swap_in(model: nn.Module, described: Mapping[str, Mapping[str, Any]]) -> Non
             grid,
             activations=entry["activations"],
             activation_bits=entry["activation_bits"],
+            activation_group_size=entry.get("activation_group_size"),  # younger than the others
             smoothed=entry["smoothed"],
         )
         replace_layer(model, name, empty)
@@ -298,3 +332,13 @@ def _activation_grid(low: torch.Tensor, high: torch.Tensor, bits: int) -> tuple[
     scale = (high - low) / top
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))
     return scale, (-low / scale).round().clamp(0, top)
+
+
+def _rounded_in_groups(inputs: torch.Tensor, size: int, bits: int) -> torch.Tensor:
+    """Return (..., features) on symmetric grids, one for every ``size`` features of a token."""
+    features = inputs.shape[-1]
+    values = functional.pad(inputs, (0, -features % size)).float().reshape(*inputs.shape[:-1], -1, size)
+    top = 2 ** (bits - 1) - 1
+    scale = values.abs().amax(-1, keepdim=True) / top
+    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+    return ((values / scale).round() * scale).flatten(-2)[..., :features].to(inputs.dtype)

@@ -118,7 +118,18 @@ def _load_strictly(model: nn.Module, saved: Mapping[str, torch.Tensor], folder: 
             f"{folder} does not fit the model's code: missing tensors {missing}, unknown tensors {unknown}. "
             "Was the code changed after the model was saved? Train it again."
         )
-    model.load_state_dict({name: saved[first] for name, first in stored_under.items()})
+    # The tensors are the file's own pages, read when they are first used: a model need not fit into memory twice.
+    model.load_state_dict({name: saved[first] for name, first in stored_under.items()}, assign=True)
+    for name, first in stored_under.items():
+        if name != first:
+            _share(model, name, first)
+
+
+def _share(model: nn.Module, name: str, first: str) -> None:
+    """Let a tensor stand under a second name again."""
+    path, _, leaf = name.rpartition(".")
+    original, _, original_leaf = first.rpartition(".")
+    setattr(model.get_submodule(path), leaf, getattr(model.get_submodule(original), original_leaf))
 
 
 def _refuse_broken(tensors: Mapping[str, torch.Tensor]) -> None:

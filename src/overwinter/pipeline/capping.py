@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from overwinter.power.control import PowerControl
     from overwinter.power.control_observing import Job
     from overwinter.power.control_pausing import PausedWork
+    from overwinter.power.interface import Observation
     from overwinter.power.prices import Prices
     from overwinter.power.profile_store import ProfileStore
 
@@ -57,22 +58,16 @@ def capped(stage: Stage, meter: EnergyMeter, carbon: IntensitySource) -> Iterato
     if not isinstance(power, CappedPowerConfig):
         yield None
         return
-    from overwinter.power.control_opening import open_control, sources_of
+    from overwinter.power.control_observing import metered, sources_of
+    from overwinter.power.control_opening import open_control
     from overwinter.power.policies import open_policy
 
-    prices = _prices(power)
     with open_control(
         power,
         open_policy(power),
         energy=stage.config.energy,
         hardware=stage.config.hardware,
-        sources=sources_of(
-            meter,
-            carbon,
-            remaining=stage.remaining,
-            price_per_kwh=prices.at if prices else None,
-            price_forecast=prices.forecast if prices else None,
-        ),
+        sources=sources_of(carbon, energy_j=lambda: metered(meter), remaining=stage.remaining, prices=_prices(power)),
         warn=stage.say,
         job=_job(power),
         profiles=_profiles(stage, power),
@@ -92,29 +87,30 @@ def wait_and_return(work: PausedWork, command: Sequence[str]) -> NoReturn:
     replace_process([sys.executable, "-m", "overwinter.pipeline.waiting", stream.name, *command])
 
 
-def observer(work: PausedWork, carbon: IntensitySource, power: Any) -> Callable[[datetime], Any]:
-    """Return what observes for the policy of the group ``power`` while the work is paused."""
-    from overwinter.power.control_observing import forecast_series
+def observer(
+    work: PausedWork, carbon: IntensitySource, power: Any, tell: Callable[[str], None]
+) -> Callable[[datetime], Observation]:
+    """Return what observes for the policy of the group ``power`` while the work is paused.
 
-    ahead, prices = getattr(carbon, "forecast", None), _prices(power)
+    Args:
+        work: what is known of it.
+        carbon: where the intensity comes from.
+        power: the group.
+        tell: takes one line for a person.
+    """
+    from overwinter.power.control_notices import Notices
+    from overwinter.power.control_observing import Readings, sources_of
 
-    def observe(time_utc: datetime) -> Any:
-        known: dict[str, Any] = {"intensity_g_per_kwh": carbon.at(time_utc).g_per_kwh}
-        if ahead is not None:
-            known["intensity_forecast"] = forecast_series(ahead(time_utc), time_utc)
-        if prices is not None:
-            known |= {"price_per_kwh": prices.at(time_utc), "price_forecast": prices.forecast(time_utc)}
-        return work.observe(time_utc, **known)
-
-    return observe
+    readings = Readings(sources_of(carbon, prices=_prices(power)), Notices(tell).tell)
+    return lambda time_utc: work.observe(time_utc, **readings.outside(time_utc))
 
 
 def _prices(power: Any) -> Prices | None:
     if not isinstance(power, PriceAwarePowerConfig):
         return None
-    from overwinter.power.prices import read_prices
+    from overwinter.power.prices import Prices
 
-    return read_prices(Path(power.prices))
+    return Prices(Path(power.prices))
 
 
 def _profiles(stage: Stage, power: CappedPowerConfig) -> ProfileStore | None:

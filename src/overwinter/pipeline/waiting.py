@@ -26,13 +26,17 @@ def main() -> int:
     path.unlink()
     _, _, *overrides = command  # the interpreter, the program, and what it was called with
     config = configured(find_project(), overrides)
-    observe = observer(work, open_source(config.carbon), config.power)
+    observe = observer(work, open_source(config.carbon), config.power, _say)
     decision = wait_out(open_policy(config.power), observe, interval_s=config.power.interval_s)
-    print(f"going on: {decision.reason}", flush=True)
+    _say(f"going on: {decision.reason}")
     os.environ[WAITED] = "1"
     if work.deadline_utc is not None:
         os.environ[DEADLINE] = work.deadline_utc.isoformat()
     replace_process(command)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
 
 
 if __name__ == "__main__":

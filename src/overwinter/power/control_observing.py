@@ -1,19 +1,25 @@
-"""What the control loop knows: where readings come from, and what the work does under each limit."""
+"""What a policy gets to know: readings, each of which may fail, and what the work does under each limit."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from overwinter.power.interface import OperatingPoint, Series
 
 if TYPE_CHECKING:
+    from overwinter.carbon import IntensitySource
     from overwinter.carbon.provider import Point
+    from overwinter.energy import EnergyMeter
+    from overwinter.power.prices import Prices
 
+Reading = TypeVar("Reading")
+
+_INTENSITY, _FORESEEN = "carbon intensity", "forecast of the carbon intensity"
 _SETTLING_S = 1.0  # after a change, the device and its counter need a moment
 _SHORTEST_STEP_S = 60.0
 _SHORTEST_S = 2.0  # less under one limit says nothing about it
@@ -38,6 +44,98 @@ class Sources:
     price_per_kwh: Callable[[datetime], float | None] | None = None
     price_forecast: Callable[[datetime], Series | None] | None = None
     remaining: Callable[[], tuple[float | None, float | None]] | None = None
+
+
+def sources_of(
+    carbon: IntensitySource,
+    *,
+    energy_j: Callable[[], Mapping[str, float]] = dict,
+    remaining: Callable[[], tuple[float | None, float | None]] | None = None,
+    prices: Prices | None = None,
+) -> Sources:
+    """Return sources that read what a stage reads.
+
+    Args:
+        carbon: from `overwinter.carbon.open_source`; some of them foresee.
+        energy_j: of a meter; see `metered`.
+        remaining: what is left of the budget: joules and grams.
+        prices: what energy costs.
+    """
+    ahead = getattr(carbon, "forecast", None)
+    return Sources(
+        energy_j=energy_j,
+        intensity_g_per_kwh=lambda time_utc: carbon.at(time_utc).g_per_kwh,
+        intensity_forecast=(lambda time_utc: forecast_series(ahead(time_utc), time_utc)) if ahead else None,
+        price_per_kwh=prices.at if prices else None,
+        price_forecast=prices.forecast if prices else None,
+        remaining=remaining,
+    )
+
+
+def metered(meter: EnergyMeter) -> dict[str, float]:
+    """Return the joules that a meter has counted so far, by device."""
+    drawn_j: dict[str, float] = {}
+    for part in meter.read().components:  # a device whose source failed meanwhile has two
+        drawn_j[part.device] = drawn_j.get(part.device, 0.0) + part.energy_j
+    return drawn_j
+
+
+class Readings:
+    """Reads the sources: one that raises, or tells what cannot be, is told of once and counts as not known.
+
+    Args:
+        sources: what is read.
+        tell: takes one line for a person.
+    """
+
+    def __init__(self, sources: Sources, tell: Callable[[str], None]) -> None:
+        self._sources, self._tell = sources, tell
+        self._doubted: set[str] = set()
+
+    def energies_j(self) -> Mapping[str, float]:
+        """Return the joules drawn so far by device; nothing where the meter fails."""
+        return self._read("energy", self._sources.energy_j) or {}
+
+    def remaining(self) -> tuple[float | None, float | None]:
+        """Return what is left of the budget: joules and grams."""
+        source = self._sources.remaining
+        return (self._read("remaining budget", source) if source is not None else None) or (None, None)
+
+    def outside(self, now: datetime) -> dict[str, Any]:
+        """Return the fields of an observation that tell about the world outside: carbon and prices."""
+        sources = self._sources
+        intensity = self._at(_INTENSITY, sources.intensity_g_per_kwh, now)
+        return {
+            "intensity_g_per_kwh": self._figure(_INTENSITY, intensity, 0.0),
+            "intensity_forecast": self._credible(self._at(_FORESEEN, sources.intensity_forecast, now)),
+            "price_per_kwh": self._figure("price", self._at("price", sources.price_per_kwh, now), -math.inf),
+            "price_forecast": self._at("forecast of the price", sources.price_forecast, now),
+        }
+
+    def _credible(self, forecast: Series | None) -> Series | None:
+        """Take out of a forecast of intensities what cannot be; a policy bridges it with the rest."""
+        if forecast is None:
+            return None
+        values = [self._figure(_FORESEEN, value, 0.0) for value in forecast.values]
+        return replace(forecast, values=tuple(math.nan if value is None else value for value in values))
+
+    def _figure(self, what: str, value: Any, least: float) -> float | None:
+        if value is None or (isinstance(value, (int, float)) and math.isfinite(value) and value >= least):
+            return value
+        if what not in self._doubted:
+            self._doubted.add(what)
+            self._tell(f"{what} of {value!r} makes no sense; it counts as not known")
+        return None
+
+    def _at(self, what: str, source: Callable[[datetime], Reading] | None, now: datetime) -> Reading | None:
+        return None if source is None else self._read(what, lambda: source(now))
+
+    def _read(self, what: str, read: Callable[[], Reading]) -> Reading | None:
+        try:
+            return read()
+        except Exception as error:  # noqa: BLE001 -- third parties' sources; the work goes on without
+            self._tell(f"{what} is not known: {error!r}")
+            return None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,33 +4,30 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from overwinter.energy.machine import this_machine, thread_power_w
 from overwinter.energy.ranks import local_rank
-from overwinter.errors import ConfigError, nearest
+from overwinter.errors import ConfigError
 from overwinter.power.actuators import (
+    ACTUATORS,
     Actuator,
     ActuatorSettings,
     DeniedError,
     DeviceLostError,
     Limits,
-    actuator_names,
     open_actuator,
 )
 from overwinter.power.control import PowerControl
-from overwinter.power.control_observing import Sources, forecast_series
+from overwinter.power.control_observing import Sources
 from overwinter.power.guard import Guard
 
 if TYPE_CHECKING:
-    from overwinter.carbon import IntensitySource
     from overwinter.config.groups.energy import EnergyConfig, HardwareConfig
     from overwinter.config.groups.power import CappedPowerConfig
-    from overwinter.energy import EnergyMeter
     from overwinter.power.control_observing import Job
-    from overwinter.power.interface import PowerPolicy, Series
+    from overwinter.power.interface import PowerPolicy
     from overwinter.power.profile_store import ProfileStore
 
 _ABOVE_IDLE = 1.05  # no pause brings a device below its idle power
@@ -77,41 +74,6 @@ def open_control(
         clocks=opening.clocks if leads else None,
         on_denied=opening.denied,
     )
-
-
-def sources_of(
-    meter: EnergyMeter,
-    carbon: IntensitySource,
-    *,
-    remaining: Callable[[], tuple[float | None, float | None]] | None = None,
-    price_per_kwh: Callable[[datetime], float | None] | None = None,
-    price_forecast: Callable[[datetime], Series | None] | None = None,
-) -> Sources:
-    """Return the readings of a running meter and an open intensity source, with its forecast where it has one.
-
-    Args:
-        meter: started.
-        carbon: from `overwinter.carbon.open_source`.
-        remaining: what is left of the budget: joules and grams.
-        price_per_kwh: what energy costs at a time.
-        price_forecast: of the price.
-    """
-    ahead = getattr(carbon, "forecast", None)
-    return Sources(
-        energy_j=lambda: _by_device(meter),
-        intensity_g_per_kwh=lambda time_utc: carbon.at(time_utc).g_per_kwh,
-        intensity_forecast=(lambda time_utc: forecast_series(ahead(time_utc), time_utc)) if ahead else None,
-        price_per_kwh=price_per_kwh,
-        price_forecast=price_forecast,
-        remaining=remaining,
-    )
-
-
-def _by_device(meter: EnergyMeter) -> dict[str, float]:
-    drawn_j: dict[str, float] = {}
-    for part in meter.read().components:  # a device whose source failed meanwhile has two
-        drawn_j[part.device] = drawn_j.get(part.device, 0.0) + part.energy_j
-    return drawn_j
 
 
 def actuator_settings(energy: EnergyConfig, hardware: HardwareConfig, sources: Sources) -> ActuatorSettings:
@@ -171,11 +133,10 @@ class _Opening:
 
     def guard(self) -> Guard | None:
         """Return a guard over the configured actuator, or what stands in for it."""
-        name, known = self._power.actuator, actuator_names()
-        if name not in known:
-            raise ConfigError(f"power.actuator={name!r} is unknown. Known: {', '.join(known)}.{nearest(name, known)}")
+        name = self._power.actuator
+        open_it = ACTUATORS.find(name)  # an unknown name is a mistake, which no fall-back hides
         try:
-            actuator = open_actuator(name, self._settings)
+            actuator = open_it(self._settings)
         except ConfigError as error:
             return self.denied(DeniedError(str(error)))
         if actuator.quantity != "power_w":

@@ -10,7 +10,7 @@ from typing import Any
 
 from overwinter.errors import ConfigError, OverwinterError
 from overwinter.power.actuators import Actuator, ActuatorSettings, DeviceLostError, open_actuator
-from overwinter.power.guard import known_state_folder
+from overwinter.power.guard_state import known_state_folder
 from overwinter.power.journal import Slot, boot_id
 from overwinter.power.journal_commands import perform
 

@@ -139,7 +139,8 @@ class PowerPolicy(Protocol):
     def decide(self, observation: Observation) -> Decision:
         """Answer one observation.
 
-        Limits lie within each device's ``min_w`` and ``ceiling_w``. What is missing from the observation is
-        answered by a safe decision (the previous limit, no pause) and a reason, never by an exception.
+        Limits lie within each device's ``min_w`` and ``ceiling_w``; one that a device does not take is refused by
+        the loop, which says so and leaves the previous one. What is missing from the observation is answered by a
+        safe decision (the previous limit, no pause) and a reason, never by an exception.
         """
         ...

@@ -1,30 +1,36 @@
 """What energy costs by the hour: a CSV with ``time_utc,price_per_kwh``, in any currency, also of the coming hours.
 
-Exchanges publish the prices of the next day at noon, so that what lies ahead in the file is known, not foreseen.
+Exchanges publish the prices of the next day at noon, so that what lies ahead in the file is known, not foreseen; and
+a job may last longer than what the file told at its start, so a file that has changed is read again.
 """
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from overwinter.carbon.trace import Trace, read_trace
-from overwinter.errors import OverwinterError
+from overwinter.errors import ConfigError, OverwinterError
 from overwinter.power.interface import Series
 
 COLUMN = "price_per_kwh"
 
 
 class Prices:
-    """The prices of a file.
+    """The prices of the file that `power.prices` names; they may be negative.
 
     Args:
-        trace: the values, which may be negative.
-        name: of the file, for messages.
+        path: of the file.
+
+    Raises:
+        ConfigError: it is missing, or holds no prices; the line is named.
     """
 
-    def __init__(self, trace: Trace, *, name: str) -> None:
-        self._trace, self._name = trace, name
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._changed = _change(path)
+        self._known = read_trace(path, COLUMN)
 
     def at(self, time_utc: datetime) -> float:
         """Return the price at ``time_utc``, per kilowatt-hour.
@@ -32,7 +38,8 @@ class Prices:
         Raises:
             OverwinterError: the file does not reach there.
         """
-        return self._trace.values[self._place(time_utc)]
+        trace, place = self._place(time_utc)
+        return trace.values[place]
 
     def forecast(self, time_utc: datetime) -> Series:
         """Return the prices from the step that contains ``time_utc`` on.
@@ -40,25 +47,32 @@ class Prices:
         Raises:
             OverwinterError: the file does not reach there.
         """
-        place = self._place(time_utc)
-        return Series(
-            start_utc=self._trace.start_utc + timedelta(seconds=place * self._trace.step_s),
-            step_s=self._trace.step_s,
-            values=self._trace.values[place:],
-        )
+        trace, place = self._place(time_utc)
+        start_utc = trace.start_utc + timedelta(seconds=place * trace.step_s)
+        return Series(start_utc=start_utc, step_s=trace.step_s, values=trace.values[place:])
 
-    def _place(self, time_utc: datetime) -> int:
-        place = self._trace.place(time_utc)
+    def _place(self, time_utc: datetime) -> tuple[Trace, int]:
+        trace = self._latest()
+        place = trace.place(time_utc)
         if place is None:
-            reach = f"{self._trace.start_utc:%Y-%m-%d %H:%M} to {self._trace.end_utc:%Y-%m-%d %H:%M}"
-            raise OverwinterError(f"{self._name} (power.prices) reaches from {reach} only")
-        return place
+            reach = f"{trace.start_utc:%Y-%m-%d %H:%M} to {trace.end_utc:%Y-%m-%d %H:%M}"
+            raise OverwinterError(f"{self._path.name} (power.prices) reaches from {reach} only")
+        return trace, place
+
+    def _latest(self) -> Trace:
+        """Return what the file holds; while it is being written, or gone, what it held before."""
+        changed = _change(self._path)
+        if changed != self._changed:
+            with contextlib.suppress(ConfigError):
+                self._known = read_trace(self._path, COLUMN)
+                self._changed = changed
+        return self._known
 
 
-def read_prices(path: Path) -> Prices:
-    """Read the file that `power.prices` names.
-
-    Raises:
-        ConfigError: it is missing, or holds no prices; the line is named.
-    """
-    return Prices(read_trace(path, COLUMN), name=path.name)
+def _change(path: Path) -> tuple[int, int]:
+    """Return what differs once the file was written again."""
+    try:
+        told = path.stat()
+    except OSError:
+        return 0, 0
+    return told.st_mtime_ns, told.st_size

@@ -18,7 +18,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from overwinter.carbon.forecast import Forecaster, Hours
-from overwinter.errors import ConfigError
+from overwinter.errors import ConfigError, OverwinterError
+from overwinter.power.control_asking import nonsense
 from overwinter.power.interface import Decision, Observation, OperatingPoint, PowerPolicy, Series
 from overwinter.power.planning import Floats, envelope, plan
 from overwinter.power.simulation_device import DeviceTable
@@ -136,7 +137,7 @@ def replay(
         if now_s > _LONGEST * job.time_s + _PAST_HOURS * HOUR_S:
             raise ConfigError(f"The policy has not finished the job after {now_s / HOUR_S:.0f} h: it pauses too much.")
         seen = _with_budget(_observed(device, job, trace, start, now_s, left_s, forecasts), job, energy_j, cost)
-        decision = policy.decide(seen)
+        decision = _decided(policy, seen)
         point = _operating(device, decision, job.pause_w)
         until_s = (math.floor(now_s / HOUR_S + _DONE) + 1) * HOUR_S - now_s
         duration_s = min(until_s, decision.review_s or until_s)
@@ -185,6 +186,18 @@ def _outcome(cost: float, energy_j: float, time_s: float, job: Job) -> Outcome:
         missed=bool(time_s > job.time_s + _LATE_S),
         over_budget=any(budget is not None and spent > budget * (1 + _DONE) for spent, budget in budgets),
     )
+
+
+def _decided(policy: PowerPolicy, seen: Observation) -> Decision:
+    """Ask the policy; where the real loop would go on under the previous limits, a simulation says what is wrong."""
+    try:
+        decision = policy.decide(seen)
+        wrong = nonsense(decision, {device.name for device in seen.devices})
+    except Exception as error:
+        raise OverwinterError(f"The policy failed at {seen.time_utc:%Y-%m-%d %H:%M}: {error!r}. Correct it.") from error
+    if wrong:
+        raise OverwinterError(f"The policy answers nonsense at {seen.time_utc:%Y-%m-%d %H:%M}: {wrong}. Correct it.")
+    return decision
 
 
 def _with_budget(seen: Observation, job: Job, energy_j: float, cost: float) -> Observation:

@@ -5,29 +5,42 @@
   still.
 - ``int8_static``: weights per output channel, activations by ranges calibrated on the user's data; an ONNX
   graph (QDQ) that ONNX Runtime executes in integers, convolutions included.
-- ``int8_dynamic``: weights per output row, activations at run time; torchao's, Linear layers only.
-- ``int8_weight_only``, ``int8_smooth``, ``int4_nearest``, ``int4_hqq``, ``int4_gptq``, ``qat``: Linear and Conv2d as
-  the integer layers of `overwinter.models`, saved as safetensors and loaded bit for bit.
+- ``int8_dynamic``: weights per output row, activations at run time; ``fp8_weight_only``; both are torchao's, and of
+  Linear layers only.
+- ``int8_weight_only``, ``int8_smooth``, ``int8_grouped``, ``int4_nearest``, ``int4_hqq``, ``int4_gptq``, ``mixed``,
+  ``qat``: Linear and Conv2d as the integer layers of `overwinter.models`, saved as safetensors and loaded bit for bit.
 - `apply_recipe` replaces a module's layers by integer layers as a `Recipe` says: 2 to 8 bits, per channel or in
   groups, rounded to nearest, by range search, HQQ or GPTQ, with SmoothQuant, block by block.
+- `recover` distils their scales against the dense model; `sensitivity` says which layer bears quantization badly.
+- `calibration_inputs` and `generate_text`: the user's samples, text that the dense model writes itself, or both.
 
 `write_forms` and `read_forms` say which forms there are. A form is a folder that
 `overwinter.models.load_description` verifies and `overwinter.runtime` runs.
 """
 
 from overwinter.quantization.forms import read_forms, write_forms
+from overwinter.quantization.generation import generate_text
 from overwinter.quantization.interface import QuantizationReport, Quantizer, Request
 from overwinter.quantization.recipe import Recipe, apply_recipe
-from overwinter.quantization.registry import check_methods, quantize
+from overwinter.quantization.recovery import Recovery, recover
+from overwinter.quantization.registry import calibration_inputs, check_methods, quantize
+from overwinter.quantization.sensitivity import LayerDamage, sensitivity, worst_layers
 
 __all__ = [
+    "LayerDamage",
     "QuantizationReport",
     "Quantizer",
     "Recipe",
+    "Recovery",
     "Request",
     "apply_recipe",
+    "calibration_inputs",
     "check_methods",
+    "generate_text",
     "quantize",
     "read_forms",
+    "recover",
+    "sensitivity",
+    "worst_layers",
     "write_forms",
 ]

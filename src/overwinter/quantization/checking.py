@@ -16,13 +16,49 @@ from overwinter.models import prunable_weights
 from overwinter.quantization.interface import Request
 from overwinter.serving import Array
 
+_ANSWERED = 1 << 26  # numbers in the answer to a batch: 256 MiB
+
 
 def check_request(request: Request) -> None:
     """Refuse what cannot give a good form: see `quantize` for what is raised."""
     _check_calibration(request.calibration, request.description["input_shape"])
-    _check_skip(request.settings.skip, list(prunable_weights(request.model)))
+    check_patterns("quantize.skip", request.settings.skip, list(prunable_weights(request.model)))
     _check_weights(request.model)
-    _check_activations(request.model, request.calibration)
+    _check_activations(request.model, torch.from_numpy(request.calibration))
+
+
+def check_patterns(key: str, patterns: Sequence[str], layers: Sequence[str]) -> None:
+    """Refuse a name pattern (fnmatch) that fits no layer."""
+    for pattern in patterns:
+        if not fnmatch.filter(layers, pattern):
+            raise ConfigError(
+                f"{key} names {pattern!r}, which fits no layer. Layers: {', '.join(layers)}.{nearest(pattern, layers)}"
+            )
+
+
+def refuse_tokens(method: str, request: Request) -> None:
+    """Refuse a model whose inputs are tokens, for methods whose tools trace the model with float inputs."""
+    if request.calibration.dtype.kind in "iu":
+        raise ConfigError(
+            f"{method} takes models of float inputs, and this one reads tokens. Use int8_weight_only, int8_grouped, "
+            "int8_smooth or int4_gptq."
+        )
+
+
+def refuse_integer_settings(method: str, request: Request) -> None:
+    """Refuse settings that only forms of integer layers have."""
+    settings = request.settings
+    given = {
+        "overrides": bool(settings.overrides),
+        "recovery.steps": settings.recovery.steps > 0,
+        "sensitivity_samples": settings.sensitivity_samples > 0,
+    }
+    for key, is_given in given.items():
+        if is_given:
+            raise ConfigError(
+                f"quantize.{key} is for forms of integer layers (int8_weight_only, int8_smooth, int4_gptq, ...), not "
+                f"for {method}. Clear it, or take {method} out of quantize.methods."
+            )
 
 
 def skipping_pattern(layer: str, skip: Sequence[str]) -> str | None:
@@ -43,15 +79,6 @@ def _check_calibration(calibration: Array, input_shape: Sequence[int]) -> None:
         raise OverwinterError("A calibration sample holds NaN or infinite values. Clean the data and run it again.")
 
 
-def _check_skip(skip: Sequence[str], layers: Sequence[str]) -> None:
-    for pattern in skip:
-        if not fnmatch.filter(layers, pattern):
-            raise ConfigError(
-                f"quantize.skip names {pattern!r}, which fits no layer. Layers: "
-                f"{', '.join(layers)}.{nearest(pattern, layers)}"
-            )
-
-
 def _check_weights(model: nn.Module) -> None:
     for name, tensor in model.state_dict().items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
@@ -60,10 +87,16 @@ def _check_weights(model: nn.Module) -> None:
             )
 
 
-def _check_activations(model: nn.Module, calibration: Array) -> None:
+def _check_activations(model: nn.Module, calibration: torch.Tensor) -> None:
     with _refusing_broken_outputs(model), torch.inference_mode():
-        for begin in range(0, len(calibration), 256):
-            model(torch.from_numpy(calibration[begin : begin + 256]))
+        answer = model(calibration[:1])
+        for batch in torch.split(calibration[1:], _batch_size(answer)):
+            model(batch)
+
+
+def _batch_size(answer: torch.Tensor) -> int:
+    """How many samples to run at once: a language model's answer to one is as large as a whole batch of others."""
+    return max(1, min(256, _ANSWERED // answer.numel()))
 
 
 @contextmanager

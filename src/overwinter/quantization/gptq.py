@@ -3,7 +3,7 @@
 Frantar et al., https://arxiv.org/abs/2210.17323. Columns go in the order of falling input energy while groups and
 their ranges stay where they are (static activation order); ranges are searched with the Hessian's diagonal as
 weights; and where the inputs have drifted from the dense model's because earlier layers are quantized already, the
-weight is first moved so that it answers the drifted inputs as the dense one answered its own (asymmetric
+weight is first moved so that it answers the drifted inputs more as the dense one answered its own (asymmetric
 calibration, https://arxiv.org/abs/2504.02692).
 """
 
@@ -15,6 +15,9 @@ from overwinter.models import Codes, Grid
 from overwinter.quantization.ranges import search_ranges
 
 _STRIDE = 128
+# How far a weight follows the drift of its inputs, as in the authors' code. In full, each layer shrinks what is noisy,
+# and thirty blocks after one another ruined SmolLM2 (perplexity 1.8 times the dense one's).
+_TRUST = 0.25
 
 
 def solve_gptq(
@@ -32,7 +35,7 @@ def solve_gptq(
     damped = _damped(hessian, damping)
     zeros = weight == 0
     if drift is not None:
-        weight = weight + torch.linalg.solve(damped, drift.T @ weight.T).T
+        weight = weight + _TRUST * torch.linalg.solve(damped, drift.T @ weight.T).T
     weight = weight.masked_fill(zeros, 0.0)  # what is sparse stays sparse
     scale, zero = search_ranges(weight, grid, hessian.diagonal())
     order = hessian.diagonal().argsort(descending=True)

@@ -33,9 +33,10 @@ from onnxruntime.quantization.quant_utils import (  # type: ignore[import-untype
 
 from overwinter import files
 from overwinter.errors import ConfigError, OverwinterError
-from overwinter.models import write_description
-from overwinter.quantization.checking import skipping_pattern
+from overwinter.models import Grid, write_description
+from overwinter.quantization.checking import refuse_integer_settings, refuse_tokens, skipping_pattern
 from overwinter.quantization.interface import QuantizationReport, Request
+from overwinter.quantization.recipe import Recipe
 from overwinter.runtime import INPUT, export_onnx, float_weights, initializers, layer_of, tidy
 from overwinter.serving import Array
 
@@ -53,8 +54,12 @@ _METHODS = {
 class Int8Static:
     """Makes the form ``int8_static``: ``model.onnx`` and ``model.json``."""
 
+    recipe = Recipe(solver="nearest", grid=Grid(bits=8), activations="static")  # much the same, for its report
+
     def quantize(self, request: Request) -> QuantizationReport:
         """Export, calibrate and quantize; see `Quantizer`."""
+        refuse_tokens(_FORM, request)
+        refuse_integer_settings(_FORM, request)
         exported = export_onnx(request.model, request.description["input_shape"])
         layers = _weighted_layers(exported.graph)
         reasons = {layer.node: _reason_against(layer, request.settings.skip) for layer in layers}

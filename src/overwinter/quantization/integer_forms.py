@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,45 +22,57 @@ from overwinter.models import (
     stored_bytes,
 )
 from overwinter.models.aware import AwareLayer
-from overwinter.quantization.checking import skipping_pattern
+from overwinter.quantization.checking import check_patterns, skipping_pattern
 from overwinter.quantization.interface import QuantizationReport, Request
+from overwinter.quantization.mixed import plan_mixed
 from overwinter.quantization.recipe import Recipe, apply_recipe
+from overwinter.quantization.recovery import Recovery, recover
+from overwinter.quantization.sensitivity import LayerDamage, sensitivity
 
 _INT4 = Grid(bits=4, group_size=64, symmetric=False)
 
 
 class IntegerForm:
-    """Makes a form by a recipe: choose the layers, quantize, check the zeros, save, check the round trip."""
+    """Makes a form by a recipe: choose the layers, quantize, recover, check the zeros, save, check the round trip."""
 
     form: str
     recipe: Recipe
 
     def quantize(self, request: Request) -> QuantizationReport:
         """Quantize in place and save; see `Quantizer`."""
-        model = request.model
+        model, settings = request.model, request.settings
         left = self._left_in_float(model, request)
         wanted = [name for name in _layers(model) if name not in left]
-        if not wanted:
-            reasons = "; ".join(f"{layer}: {reason}" for layer, reason in left.items()) or "none of them has a weight"
-            raise ConfigError(
-                f"{self.form} serves none of the model's layers: {reasons}. Take it out of quantize.methods."
-            )
+        self._refuse_nothing(wanted, left)
+        check_patterns("quantize.overrides", list(settings.overrides), wanted)
+        dense = copy.deepcopy(model) if settings.recovery.steps or settings.sensitivity_samples else model
         zeros = {name: _weight(model, name) == 0 for name in wanted}
         untied = _tied(model, wanted)
-        self._apply(model, wanted, request)
-        counts = _check_zeros(model, zeros)
-        saved = self._save(request, left, untied)
+        kept = self._apply(model, wanted, request)
+        quantized = [name for name in wanted if name not in kept]
+        divergences = _recovered(model, dense, request)
+        counts = _check_zeros(model, {name: zeros[name] for name in quantized})
+        damages = _damages(model, dense, request)
+        more = {"recovery_nats": divergences, "sensitivity": {name: each.to_json() for name, each in damages.items()}}
+        untied = [name for name in untied if name in quantized]
+        saved = self._save(request, left | kept, untied, more)
         return QuantizationReport(
-            quantized=tuple(wanted),
-            left_in_float=left,
+            quantized=tuple(quantized),
+            left_in_float=left | kept,
+            untied=tuple(untied),
             zeros_before=counts[0],
             zeros_after=counts[1],
             size_bytes=stored_bytes(saved),
             float_size_bytes=stored_bytes(request.description),
+            sensitivity=damages,
         )
 
-    def _apply(self, model: nn.Module, layers: Sequence[str], request: Request) -> None:
-        apply_recipe(model, self.recipe, layers, torch.from_numpy(request.calibration))
+    def _apply(self, model: nn.Module, layers: Sequence[str], request: Request) -> dict[str, str]:
+        """Quantize in place; return the layers that were left in floating point after all, and why."""
+        overrides = {name: Grid(**vars(grid)) for name, grid in request.settings.overrides.items()}
+        recipe = dataclasses.replace(self.recipe, overrides=overrides)
+        apply_recipe(model, recipe, layers, torch.from_numpy(request.calibration))
+        return {}
 
     def _left_in_float(self, model: nn.Module, request: Request) -> dict[str, str]:
         left = {}
@@ -71,7 +85,15 @@ class IntegerForm:
                 left[name] = f"{self.form} serves Linear and Conv2d, not {type(layer).__name__}"
         return left
 
-    def _save(self, request: Request, left: Mapping[str, str], untied: Sequence[str]) -> dict[str, Any]:
+    def _refuse_nothing(self, wanted: Sequence[str], left: Mapping[str, str]) -> None:
+        if wanted:
+            return
+        reasons = "; ".join(f"{layer}: {reason}" for layer, reason in left.items()) or "none of them has a weight"
+        raise ConfigError(f"{self.form} serves none of the model's layers: {reasons}. Take it out of quantize.methods.")
+
+    def _save(
+        self, request: Request, left: Mapping[str, str], untied: Sequence[str], more: Mapping[str, Any]
+    ) -> dict[str, Any]:
         saved = save_model(
             request.out,
             request.model,
@@ -79,7 +101,7 @@ class IntegerForm:
             model_config=request.description["model"],
             input_shape=request.description["input_shape"],
             lineage=request.lineage,
-            quantization={"method": self.form, "left_in_float": dict(left), "untied": list(untied)},
+            quantization={"method": self.form, "left_in_float": dict(left), "untied": list(untied), **more},
         )
         loaded = load_model(request.out, trusted=request.trusted).state_dict()
         if any(not torch.equal(tensor, loaded[name]) for name, tensor in request.model.state_dict().items()):
@@ -95,6 +117,22 @@ class Int8WeightOnly(IntegerForm):
 
     form = "int8_weight_only"
     recipe = Recipe(solver="nearest", grid=Grid(bits=8, group_size=64))
+
+
+class Int8Grouped(IntegerForm):
+    """8 bits in groups of 64, of weights and, at run time, of activations, whose outliers are moved first.
+
+    On SmolLM2 the divergence from dense is a quarter of that with one range per token.
+    """
+
+    form = "int8_grouped"
+    recipe = Recipe(
+        solver="nearest",
+        grid=Grid(bits=8, group_size=64),
+        activations="dynamic",
+        activation_group_size=64,
+        smoothing=0.5,
+    )
 
 
 class Int8Smooth(IntegerForm):
@@ -125,6 +163,20 @@ class Int4Gptq(IntegerForm):
     recipe = Recipe(solver="gptq", grid=_INT4)
 
 
+class Mixed(IntegerForm):
+    """4 bits, 8 bits or floating point, layer by layer, within ``quantize.mixed``."""
+
+    form = "mixed"
+    recipe = Recipe(solver="gptq", grid=_INT4)
+
+    def _apply(self, model: nn.Module, layers: Sequence[str], request: Request) -> dict[str, str]:
+        _refuse_overrides(self.form, request)
+        calibration = torch.from_numpy(request.calibration)
+        recipe, kept = plan_mixed(model, self.recipe, layers, calibration, request)
+        apply_recipe(model, recipe, [name for name in layers if name not in kept], calibration)
+        return kept
+
+
 class TrainedGrids(IntegerForm):
     """The very grids that the model was trained for (quantization-aware training)."""
 
@@ -139,11 +191,18 @@ class TrainedGrids(IntegerForm):
         untrained = {name: "it was not trained for a grid" for name in _layers(model) if name not in aware}
         return untrained | super()._left_in_float(model, request)
 
-    def _apply(self, model: nn.Module, layers: Sequence[str], request: Request) -> None:
+    def _apply(self, model: nn.Module, layers: Sequence[str], request: Request) -> dict[str, str]:
+        _refuse_overrides(self.form, request)
         aware = request.description["quantization_aware"]
         for name in layers:
             layer = AwareLayer.from_json(aware[name]).integer_layer(model.get_submodule(name))
             replace_layer(model, name, layer)
+        return {}
+
+
+def _refuse_overrides(form: str, request: Request) -> None:
+    if request.settings.overrides:
+        raise ConfigError(f"{form} chooses every layer's grid itself. Set quantize.overrides={{}}, or take it out.")
 
 
 def _layers(model: nn.Module) -> list[str]:
@@ -162,6 +221,26 @@ def _tied(model: nn.Module, layers: Sequence[str]) -> list[str]:
         names.setdefault(id(parameter), []).append(name)
     shared = {name for group in names.values() if len(group) > 1 for name in group}
     return [layer for layer in layers if f"{layer}.weight" in shared]
+
+
+def _recovered(model: nn.Module, dense: nn.Module, request: Request) -> list[float]:
+    """Distil as `quantize.recovery` says; return the divergence at the first and the last step."""
+    settings = request.settings.recovery
+    if settings.steps == 0 or not integer_layers(model):
+        return []
+    recovery = Recovery(
+        steps=settings.steps,
+        learning_rate=settings.learning_rate,
+        batch_size=settings.batch_size,
+        zeros=settings.zeros,
+    )
+    losses = recover(model, dense, [torch.from_numpy(request.calibration)], recovery)
+    return [losses[0], losses[-1]]
+
+
+def _damages(model: nn.Module, dense: nn.Module, request: Request) -> dict[str, LayerDamage]:
+    count = request.settings.sensitivity_samples
+    return sensitivity(dense, model, torch.from_numpy(request.calibration[:count])) if count else {}
 
 
 def _check_zeros(model: nn.Module, zeros: Mapping[str, torch.Tensor]) -> tuple[int, int]:

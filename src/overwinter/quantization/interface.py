@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from torch import nn
 
 from overwinter.config.groups import CalibratedQuantizeConfig
+from overwinter.quantization.sensitivity import LayerDamage
 from overwinter.serving import Array
 
 
@@ -20,7 +21,7 @@ class Request:
     Attributes:
         model: in evaluation mode; the quantizer may change it.
         description: its ``model.json``.
-        calibration: model inputs (n, ...), float32, from the training split.
+        calibration: model inputs (n, ...), float32 or tokens.
         settings: the group `quantize`.
         lineage: digests of what the form is made from.
         trusted: prefixes that the model's ``_target_`` may have beside ``overwinter.`` and ``torch.``.
@@ -47,6 +48,9 @@ class QuantizationReport:
         zeros_after: and after; rounding may add some, and none was lost.
         size_bytes: of the form's files.
         float_size_bytes: of the float model's files.
+        untied: layers whose weight another name had too; quantized, each has its own.
+        sensitivity: layer -> its damage, the worst first; empty if it was not asked for.
+        agreement: share of answers to calibration samples that are the dense model's, 0 to 1; None: not measured yet.
     """
 
     quantized: tuple[str, ...]
@@ -55,17 +59,21 @@ class QuantizationReport:
     zeros_after: int
     size_bytes: int
     float_size_bytes: int
+    untied: tuple[str, ...] = ()
+    sensitivity: Mapping[str, LayerDamage] = field(default_factory=dict)
+    agreement: float | None = None
 
     def to_metrics(self) -> dict[str, float]:
         """Return the numbers for metrics.json."""
         return {
             "layers_quantized": len(self.quantized),
             "layers_left_in_float": len(self.left_in_float),
+            "layers_untied": len(self.untied),
             "zeros_before": self.zeros_before,
             "zeros_after": self.zeros_after,
             "size_bytes": self.size_bytes,
             "size_ratio": self.float_size_bytes / self.size_bytes,
-        }
+        } | ({} if self.agreement is None else {"agreement": self.agreement})
 
 
 class Quantizer(Protocol):

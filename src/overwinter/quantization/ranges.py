@@ -11,7 +11,8 @@ import torch
 
 from overwinter.models import Grid
 
-_SHRUNK = torch.linspace(1.0, 0.6, 9).tolist()
+_SHRUNK = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6)
+_AT_ONCE = 1 << 16  # values searched together: what stays in a core's cache
 
 
 def search_ranges(
@@ -24,15 +25,22 @@ def search_ranges(
         grid: on which it will be rounded.
         importance: (columns,) by which squared errors count; None: all alike.
     """
-    values = grid.grouped(matrix)
     weights = grid.grouped((torch.ones_like(matrix[0]) if importance is None else importance)[None])
+    rows = max(1, _AT_ONCE // matrix.shape[1])
+    parts = [_searched(grid.grouped(part), grid, weights) for part in torch.split(matrix, rows)]
+    zeros = [zero for _, zero in parts if zero is not None]
+    return torch.cat([scale for scale, _ in parts]), torch.cat(zeros) if zeros else None
+
+
+def _searched(values: torch.Tensor, grid: Grid, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The search for a few rows (rows, groups, size), with the importance of each column (1, groups, size)."""
     low, high = values.amin(2).clamp(max=0), values.amax(2).clamp(min=0)
     best, least = grid.between(low, high), None
     for cut_low in [1.0] if grid.symmetric else _SHRUNK:
         for cut_high in _SHRUNK:
             shrunk_low = low * (cut_high if grid.symmetric else cut_low)
             candidate = grid.between(shrunk_low, high * cut_high)
-            error = (_rounding_error(values, grid, *candidate).square() * weights).sum(2)  # (out, groups)
+            error = (_rounding_error(values, grid, *candidate).square() * weights).sum(2)  # (rows, groups)
             if least is None:
                 best, least = candidate, error
             else:

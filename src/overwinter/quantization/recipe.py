@@ -34,6 +34,7 @@ class Recipe:
         solver: ``nearest``, ``searched``, ``hqq`` or ``gptq``.
         grid: of the weights.
         activations: None, ``dynamic`` or ``static``.
+        activation_group_size: of dynamic activations of Linear layers; None: one range per token.
         smoothing: strength of SmoothQuant, 0 to 1; 0: none. It needs calibration inputs.
         overrides: name pattern (fnmatch) of layers -> their grid.
     """
@@ -41,6 +42,7 @@ class Recipe:
     solver: str
     grid: Grid
     activations: str | None = None
+    activation_group_size: int | None = None
     smoothing: float = 0.0
     overrides: Mapping[str, Grid] = field(default_factory=dict)
 
@@ -131,7 +133,9 @@ def _block_by_block(model: nn.Module, recipe: Recipe, layers: Sequence[str], bat
             dense[index] = before.answer
         for name in names:
             _replace(model, name, recipe, seen[name])
-        drifted = [call_block(block, each, rest) for each, rest in zip(drifted, chain.rest, strict=True)]
+        # Only GPTQ makes up for the errors of earlier blocks; ranges are those of the dense model.
+        given = zip(drifted, chain.rest, strict=True)
+        drifted = [call_block(block, *each) for each in given] if compared else list(dense)
     _outside(model, recipe, [name for name in layers if name not in done], batches)
 
 
@@ -199,7 +203,14 @@ def _replace(model: nn.Module, name: str, recipe: Recipe, seen: _Seen) -> None:
     if factors is not None:
         weight = weight / (factors if weight.dim() == 2 else factors[:, None, None])
     codes = _codes(weight.flatten(1), grid, recipe.solver, seen, factors)
-    integer = form.from_float(layer, grid, codes, activations=recipe.activations, smoothing=factors)
+    integer = form.from_float(
+        layer,
+        grid,
+        codes,
+        activations=recipe.activations,
+        activation_group_size=recipe.activation_group_size if isinstance(layer, nn.Linear) else None,
+        smoothing=factors,
+    )
     if recipe.activations == "static":
         integer.set_activation_range(*_range(seen, factors))
     replace_layer(model, name, integer)

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from overwinter.config.groups import CalibratedQuantizeConfig
 from overwinter.errors import ConfigError
 from overwinter.models import load_description, load_model
 from overwinter.plugins import Registry
 from overwinter.quantization.checking import check_request
+from overwinter.quantization.generation import generate_text
 from overwinter.quantization.interface import QuantizationReport, Quantizer, Request
+from overwinter.quantization.judging import agreement, answers, refuse_ruined
 from overwinter.serving import Array
 
 QUANTIZERS: Registry[Any] = Registry(
     group="overwinter.quantizers",
     key="quantize.methods",
     built_in={
+        "fp8_weight_only": "overwinter.quantization.torchao_forms:Fp8WeightOnly",
         "int4_gptq": "overwinter.quantization.integer_forms:Int4Gptq",
         "int4_hqq": "overwinter.quantization.integer_forms:Int4Hqq",
         "int4_nearest": "overwinter.quantization.integer_forms:Int4Nearest",
-        "int8_dynamic": "overwinter.quantization.int8_dynamic:Int8Dynamic",
+        "int8_dynamic": "overwinter.quantization.torchao_forms:Int8Dynamic",
+        "int8_grouped": "overwinter.quantization.integer_forms:Int8Grouped",
         "int8_smooth": "overwinter.quantization.integer_forms:Int8Smooth",
         "int8_static": "overwinter.quantization.int8_static:Int8Static",
         "int8_weight_only": "overwinter.quantization.integer_forms:Int8WeightOnly",
+        "mixed": "overwinter.quantization.integer_forms:Mixed",
         "qat": "overwinter.quantization.integer_forms:TrainedGrids",
     },
 )
@@ -56,7 +64,7 @@ def quantize(
         method: one of the built-in names, or an entry point's.
         model_folder: a saved float model.
         out: the form's folder; made if need be.
-        calibration: model inputs (n, ...), float32, from the training split.
+        calibration: model inputs (n, ...), float32 or tokens; see `calibration_inputs`.
         settings: the group `quantize`.
         lineage: digests of what the form is made from.
         trusted: prefixes that the model's ``_target_`` may have beside ``overwinter.`` and ``torch.``.
@@ -64,6 +72,7 @@ def quantize(
     Raises:
         ConfigError: an unknown method, no or unfit calibration samples, a pattern in ``skip`` that fits no
             layer, or a method that serves none of the model's layers.
+        RefusedError: the form answers too often otherwise than the dense model (``quantize.min_agreement``).
         OverwinterError: NaN or infinity in a weight or an activation.
     """
     quantizer: Quantizer = QUANTIZERS.find(method)()
@@ -80,5 +89,31 @@ def quantize(
         out=out,
     )
     check_request(request)
+    dense = answers(request.model, calibration)
     out.mkdir(parents=True, exist_ok=True)
-    return quantizer.quantize(request)
+    report = quantizer.quantize(request)
+    report = dataclasses.replace(report, agreement=agreement(out, calibration, dense, trusted=trusted))
+    refuse_ruined(method, report, model_folder, request, getattr(quantizer, "recipe", None))
+    return report
+
+
+def calibration_inputs(
+    model_folder: Path, samples: Array, settings: CalibratedQuantizeConfig, *, trusted: Sequence[str], seed: int
+) -> Array:
+    """Return what to calibrate with: the user's samples, text that the saved model writes itself, or both.
+
+    Args:
+        model_folder: a saved float model.
+        samples: model inputs (n, ...) of the user.
+        settings: the group `quantize`; ``calibration_samples`` windows are written.
+        trusted: as in `quantize`.
+        seed: of the writing.
+
+    Raises:
+        ConfigError: the model is no language model, and ``quantize.calibration_text`` is not ``data``.
+    """
+    if settings.calibration_text == "data":
+        return samples
+    model = load_model(model_folder, trusted=trusted)
+    written = generate_text(model, settings.calibration_samples, samples.shape[1], seed=seed).numpy()
+    return written if settings.calibration_text == "generated" else np.concatenate([samples, written])

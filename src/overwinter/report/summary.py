@@ -133,7 +133,10 @@ def _quality(metrics: dict[str, Any]) -> str | None:
     chosen = _chosen(metrics)
     if "accuracy" in chosen:
         return f"accuracy {100 * chosen['accuracy']:.2f} %"
-    return f"perplexity {chosen['perplexity']:.3f}" if "perplexity" in chosen else None
+    if "perplexity" not in chosen:
+        return None
+    origin = f" (of {chosen['origin']})" if chosen.get("origin") else ""
+    return f"perplexity {chosen['perplexity']:.3f}{origin}"
 
 
 def _chosen(metrics: dict[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """Runtimes: what a saved model is run by. Entry-point group ``overwinter.runtimes``.
 
 - `build` turns a saved model (`overwinter.models`) into the files that a runtime runs, and checks that the
-  answers are still torch's; `open_session` loads them and gives a `Session`, whose ``run`` answers.
+  answers are still torch's; `open_session` loads them and gives a `Session`, whose ``run`` answers; `load_module`
+  gives the module itself, for language models, which answer in steps.
+- `check_runtimes` does the first of these with a model that is not trained yet.
 - `refusal` says why a runtime cannot run a form: `torch` and `torch-compile` (which needs a C++ compiler) run
-  modules, also those that torchao quantized;
+  modules, also those that torchao quantized; `torch-bf16` runs language models, 4-bit layers by a packed kernel;
   `onnxruntime` and `openvino` (an extra) run ONNX forms, and modules after exporting them: float ones, and those
   with the integer layers of `overwinter.models`.
 - `export_onnx`, `tidy`, `layer_of` and the torchao storage are shared with `overwinter.quantization`, which
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from overwinter.doors import lazily
 from overwinter.runtime.interface import Runtime
-from overwinter.runtime.registry import build, find_runtime, open_session, refusal
+from overwinter.runtime.registry import build, check_runtimes, find_runtime, load_module, open_session, refusal
 from overwinter.serving import Session
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ __all__ = [
     "Runtime",
     "Session",
     "build",
+    "check_runtimes",
     "describe_torchao",
     "example_inputs",
     "export_onnx",
@@ -40,6 +43,7 @@ __all__ = [
     "import_torchao",
     "initializers",
     "layer_of",
+    "load_module",
     "load_torchao",
     "open_session",
     "refusal",

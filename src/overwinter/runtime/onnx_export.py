@@ -7,8 +7,11 @@ shape inference, and prints its progress. It is deprecated, so each of its warni
 from __future__ import annotations
 
 import io
+import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import onnx
 import torch
@@ -16,12 +19,15 @@ from torch import nn
 from torch.jit._trace import TracerWarning  # torch.jit gives it out too, but does not declare it
 
 from overwinter.errors import ConfigError
+from overwinter.runtime.onnx_folding import fold_normalisations
 from overwinter.runtime.onnx_graph import tidy
 from overwinter.serving import Array
 
 INPUT, OUTPUT = "input", "output"
 _OPSET = 17
 _EXAMPLES = 3
+_OPERATOR = re.compile(r"\b\w+::\w+")
+_SCOPE = "__module."
 
 
 def example_inputs(input_shape: Sequence[int], batch: int = _EXAMPLES) -> Array:
@@ -39,19 +45,11 @@ def export_onnx(model: nn.Module, input_shape: Sequence[int], *, integers: bool 
         integers: whether it holds the stand-ins of integer layers (`onnx_integer`), whose codes must stay codes.
 
     Raises:
-        ConfigError: the module uses what ONNX has no operator for.
+        ConfigError: the module uses what ONNX has no operator for; the layer is named.
     """
     written = io.BytesIO()
     example = torch.from_numpy(example_inputs(input_shape))
-    with warnings.catch_warnings():
-        # The exporter's own deprecation, in torch from 2.9 on.
-        warnings.filterwarnings("ignore", "You are using the legacy TorchScript", DeprecationWarning)
-        warnings.filterwarnings("ignore", "The feature will be removed", DeprecationWarning)
-        # Padding other than by zeros; nothing is lost.
-        warnings.filterwarnings("ignore", "Constant folding - Only steps=1", UserWarning)
-        # A branch on a tensor may be frozen by tracing: the answers are compared afterwards, at another batch
-        # size.
-        warnings.simplefilter("ignore", TracerWarning)
+    with _quietly():
         try:
             torch.onnx.export(
                 model,
@@ -66,8 +64,45 @@ def export_onnx(model: nn.Module, input_shape: Sequence[int], *, integers: bool 
             )
         except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0]
+            where = _layers_with(_OPERATOR.search(reason), model, example)
             raise ConfigError(
-                f"{type(model).__name__} cannot be exported to ONNX: {reason}\n"
-                "Take onnxruntime out of evaluate.runtimes and set quantize=none, or change the model."
+                f"{type(model).__name__} cannot be exported to ONNX: {where}{reason}\n"
+                "Take onnxruntime and openvino out of evaluate.runtimes and set quantize=none, or change the model."
             ) from error
-    return tidy(onnx.load_from_string(written.getvalue()))
+    exported = onnx.load_from_string(written.getvalue())
+    if integers:
+        fold_normalisations(exported.graph)
+    return tidy(exported)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    shown = torch._C._jit_onnx_log
+    # When it fails, it would print the whole graph; its own switch for that is always on.
+    torch._C._jit_onnx_log = lambda *_: None
+    with warnings.catch_warnings():
+        # The exporter's own deprecation, in torch from 2.9 on, and that of tracing.
+        warnings.filterwarnings("ignore", "You are using the legacy TorchScript", DeprecationWarning)
+        warnings.filterwarnings("ignore", "The feature will be removed", DeprecationWarning)
+        warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
+        # Padding other than by zeros; nothing is lost.
+        warnings.filterwarnings("ignore", "Constant folding - Only steps=1", UserWarning)
+        # A branch on a tensor may be frozen by tracing: the answers are compared afterwards, at another batch
+        # size.
+        warnings.simplefilter("ignore", TracerWarning)
+        try:
+            yield
+        finally:
+            torch._C._jit_onnx_log = shown
+
+
+def _layers_with(operator: re.Match[str] | None, model: nn.Module, example: torch.Tensor) -> str:
+    """Say which layers use an operator; nothing where that is unknown."""
+    if operator is None:
+        return ""
+    trace: Any = torch.jit.trace  # torch has no types for it
+    traced = trace(model, example, check_trace=False)
+    nodes = [node for node in traced.inlined_graph.nodes() if node.kind() == operator.group()]
+    scopes = [node.scopeName().rpartition("/")[2].removeprefix(_SCOPE) for node in nodes]
+    layers = dict.fromkeys(f"layer {scope}" if scope else "its own forward()" for scope in scopes)
+    return f"{', '.join(layers)}: " if layers else ""

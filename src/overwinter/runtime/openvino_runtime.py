@@ -5,11 +5,12 @@ Opening a session needs no torch.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from overwinter.errors import OverwinterError
+from overwinter.errors import ConfigError, IntegrityError, OverwinterError
 from overwinter.models import load_description
 from overwinter.runtime.onnx_runtime import MODEL, OnnxRuntime, write_onnx
 from overwinter.serving import OnnxSession, OpenVinoSession, Session, largest_difference
@@ -37,7 +38,7 @@ class OpenVinoRuntime:
 
         description = load_description(model_folder)
         tolerance = TOLERANCE if description["quantization"] is None else QUANTIZED_TOLERANCE
-        session, reference = OpenVinoSession(out / MODEL, threads=1), OnnxSession(out / MODEL, threads=1)
+        session, reference = _opened(out / MODEL), OnnxSession(out / MODEL, threads=1)
         for batch in (1, 5):
             inputs = example_inputs(description["input_shape"], batch)
             difference = largest_difference(session.run(inputs), reference.run(inputs))
@@ -50,3 +51,21 @@ class OpenVinoRuntime:
     def open(self, folder: Path, *, threads: int, trusted: Sequence[str]) -> Session:  # noqa: ARG002
         """Load ``model.onnx``."""
         return OpenVinoSession(folder / MODEL, threads=threads)
+
+
+def _opened(path: Path) -> Session:
+    """Open what was just exported: if that fails, the model is at fault, and not the file."""
+    try:
+        return OpenVinoSession(path, threads=1)
+    except IntegrityError as error:
+        reason = str(error).splitlines()[0]
+    import onnx
+
+    from overwinter.runtime.onnx_graph import layer_of
+
+    nodes = [node for node in onnx.load(path).graph.node if re.search(rf"\b{node.op_type}\b", reason)]
+    layers = dict.fromkeys(f"{node.op_type} of layer {layer_of(node.name) or node.name}" for node in nodes)
+    raise ConfigError(
+        f"OpenVINO cannot run this model{': ' if layers else ''}{', '.join(layers)}. {reason}\n"
+        "Take openvino out of evaluate.runtimes, or change the model."
+    )

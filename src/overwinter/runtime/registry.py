@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, Any
 
-from overwinter.errors import ConfigError, nearest
+from overwinter.errors import ConfigError
 from overwinter.models import load_description
+from overwinter.plugins import Registry
 from overwinter.runtime.interface import Runtime
 from overwinter.serving import Session
 
-GROUP = "overwinter.runtimes"
-# Found without scanning the metadata of every installed package: a wake has no time for that.
-_BUILT_IN = {
-    "onnxruntime": ("overwinter.runtime.onnx_runtime", "OnnxRuntime"),
-    "openvino": ("overwinter.runtime.openvino_runtime", "OpenVinoRuntime"),
-    "torch": ("overwinter.runtime.torch_runtime", "TorchRuntime"),
-    "torch-compile": ("overwinter.runtime.torch_compile", "TorchCompileRuntime"),
-}
+if TYPE_CHECKING:
+    from torch import nn
+
+RUNTIMES: Registry[type[Runtime]] = Registry(
+    group="overwinter.runtimes",
+    key="evaluate.runtimes",
+    built_in={
+        "onnxruntime": "overwinter.runtime.onnx_runtime:OnnxRuntime",
+        "openvino": "overwinter.runtime.openvino_runtime:OpenVinoRuntime",
+        "torch": "overwinter.runtime.torch_runtime:TorchRuntime",
+        "torch-bf16": "overwinter.runtime.torch_bf16:TorchBf16Runtime",
+        "torch-compile": "overwinter.runtime.torch_compile:TorchCompileRuntime",
+    },
+)
 
 
 def find_runtime(name: str) -> Runtime:
@@ -28,16 +35,7 @@ def find_runtime(name: str) -> Runtime:
     Raises:
         ConfigError: there is none.
     """
-    if name in _BUILT_IN:
-        module, attribute = _BUILT_IN[name]
-        return cast(Runtime, getattr(importlib.import_module(module), attribute)())
-    from importlib.metadata import entry_points
-
-    added = {point.name: point for point in entry_points(group=GROUP)}
-    if name not in added:
-        known = sorted([*_BUILT_IN, *added])
-        raise ConfigError(f"The runtime {name!r} is unknown. Known: {', '.join(known)}.{nearest(name, known)}")
-    return cast(Runtime, added[name].load()())
+    return RUNTIMES.find(name)()
 
 
 def refusal(model_folder: Path, runtime: str) -> str | None:
@@ -67,6 +65,42 @@ def build(model_folder: Path, runtime: str, out: Path, *, trusted: Sequence[str]
     found.build(model_folder, out, trusted=trusted)
 
 
+def check_runtimes(
+    model: nn.Module,
+    runtimes: Sequence[str],
+    *,
+    model_config: Mapping[str, Any],
+    input_shape: Sequence[int],
+    trusted: Sequence[str],
+) -> None:
+    """Find out before a model is trained whether it can be run afterwards: build it for each runtime, as it is.
+
+    Of the models that come with overwinter this is known, so that only the names are looked at.
+
+    Args:
+        model: untrained; it is not changed.
+        runtimes: of ``evaluate.runtimes``; one that cannot run a float model here at all is passed over.
+        model_config: ``_target_`` and its arguments.
+        input_shape: of one sample.
+        trusted: as in `build`.
+
+    Raises:
+        ConfigError: a runtime is unknown, or lacks what the model uses.
+        OverwinterError: a runtime's answers differ from torch's by more than its tolerance.
+    """
+    from overwinter.models import save_model
+
+    found = {name: find_runtime(name) for name in runtimes}
+    if str(model_config["_target_"]).startswith("overwinter."):
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        saved = Path(scratch) / "model"
+        save_model(saved, model, form="dense", model_config=model_config, input_shape=input_shape, lineage={})
+        for name, runtime in found.items():
+            if runtime.refusal(load_description(saved)) is None:
+                build(saved, name, Path(scratch) / name, trusted=trusted)
+
+
 def open_session(folder: Path, runtime: str, threads: int, *, trusted: Sequence[str] = ()) -> Session:
     """Load what `build` wrote for ``runtime`` into ``folder``.
 
@@ -81,3 +115,24 @@ def open_session(folder: Path, runtime: str, threads: int, *, trusted: Sequence[
         IntegrityError: the files are damaged.
     """
     return find_runtime(runtime).open(folder, threads=threads, trusted=trusted)
+
+
+def load_module(folder: Path, runtime: str, *, trusted: Sequence[str]) -> nn.Module:
+    """Load a module as a runtime of torch's serves it: what answers in steps, as language models do, is used so.
+
+    Args:
+        folder: a saved model, or what `build` wrote.
+        runtime: `torch` or `torch-bf16`.
+        trusted: as in `build`.
+
+    Raises:
+        ConfigError: the runtime is unknown, serves no modules, or cannot run this form.
+        IntegrityError: the files are damaged.
+    """
+    found = find_runtime(runtime)
+    load = getattr(found, "load", None)
+    reason = "it serves no torch modules" if load is None else found.refusal(load_description(folder))
+    if load is None or reason is not None:
+        raise ConfigError(f"The runtime {runtime!r} cannot serve the model in {folder} step by step: {reason}.")
+    module: nn.Module = load(folder, trusted=trusted)
+    return module

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from overwinter.models import load_description, load_model
+from overwinter.runtime.served_layers import in_float32
 from overwinter.serving import Session
 from overwinter.serving.session import Array
 
@@ -35,7 +36,11 @@ class TorchRuntime:
     def open(self, folder: Path, *, threads: int, trusted: Sequence[str]) -> Session:
         """Rebuild the module. The number of threads holds for the whole process: torch has one pool."""
         torch.set_num_threads(threads)
-        return TorchSession(load_torch_form(folder, trusted=trusted))
+        return TorchSession(self.load(folder, trusted=trusted))
+
+    def load(self, folder: Path, *, trusted: Sequence[str]) -> nn.Module:
+        """Rebuild the module as it is served, from a saved model or from what `build` wrote."""
+        return in_float32(load_torch_form(folder, trusted=trusted))
 
 
 class TorchSession:

@@ -14,18 +14,25 @@ def evaluate(**changes):
         "batch_sizes": [1, 32],
         "choose_at_batch_size": 32,
         "max_quality_loss": 0.01,
+        "max_losses": {},
+        "corruptions": [],
+        "measures": {},
+        "measure_loading": False,
         "repeats": 15,
+        "most_repeats": 30,
+        "precision": 0.02,
         "sample_duration_s": 0.04,
         "threads": 1,
         "confidence": 0.95,
     }
-    check_evaluate(SimpleNamespace(evaluate=EvaluateConfig(**values | changes)))
+    check_evaluate(SimpleNamespace(evaluate=EvaluateConfig(**values | changes), trusted_targets=["mine"]))
 
 
 def language(**changes):
     values = {
         "version": 1,
         "max_perplexity_increase": 0.02,
+        "runtimes": ["torch"],
         "prompt_tokens": 8,
         "answer_tokens": 4,
         "repeats": 3,
@@ -54,6 +61,11 @@ def hibernate(**changes):
 def test_good_values_pass():
     evaluate()
     hibernate(sign_key="env:KEY", encryption_keys=["file:a b"], publish="s3://bucket/x#digits@candidate")
+    evaluate(
+        corruptions=["blur", "noise"],
+        measures={"own": {"_target_": "mine.Measure", "label": 3}},
+        max_losses={"own": 0.1, "accuracy_blur": 0.2, "calibration_error": 0},
+    )
     evaluate(runtimes=["torch"], batch_sizes=[1], choose_at_batch_size=1, max_quality_loss=0)
     language()
     hibernate()
@@ -68,7 +80,20 @@ def test_good_values_pass():
         ({"choose_at_batch_size": 8}, "choose_at_batch_size=8 is not among"),
         ({"max_quality_loss": 1.5}, "evaluate.max_quality_loss=1.5"),
         ({"max_quality_loss": float("nan")}, "evaluate.max_quality_loss=nan"),
+        ({"max_losses": {"worst_class_accuracy": -0.1}}, r"evaluate\.max_losses\.worst_class_accuracy=-0\.1"),
+        ({"max_losses": {"worst_clas_accuracy": 0.1}}, "Did you mean 'worst_class_accuracy'"),
+        ({"max_losses": {"accuracy_blur": 0.1}, "corruptions": ["noise"]}, "'accuracy_blur', which is unknown"),
+        ({"corruptions": ["nois"]}, "evaluate.corruptions names 'nois'.*Did you mean 'noise'"),
+        ({"measures": {"accuracy": {"_target_": "mine.Measure"}}}, r"evaluate\.measures\.accuracy: .* name of its own"),
+        ({"measures": {"A b": {"_target_": "mine.Measure"}}}, r"evaluate\.measures\.A b: "),
+        ({"measures": {"own": 3}}, r"evaluate\.measures\.own\._target_ is missing"),
+        (
+            {"measures": {"own": {"_target_": "os.system"}}},
+            r"evaluate\.measures\.own\._target_='os.system' is not trusted",
+        ),
         ({"repeats": 2}, "evaluate.repeats=2 must be at least 3"),
+        ({"most_repeats": 14}, "evaluate.most_repeats=14 must be at least 15"),
+        ({"precision": 0.0}, "evaluate.precision=0.0"),
         ({"sample_duration_s": 0.0}, "evaluate.sample_duration_s=0.0"),
         ({"threads": 0}, "evaluate.threads=0"),
         ({"confidence": 1.0}, "evaluate.confidence=1.0"),
@@ -85,6 +110,7 @@ def test_bad_values_of_evaluate_are_refused_with_their_key(changes, message):
         ({"max_perplexity_increase": -0.1}, "evaluate.max_perplexity_increase=-0.1"),
         ({"max_perplexity_increase": float("nan")}, "evaluate.max_perplexity_increase=nan"),
         ({"prompt_tokens": 0}, "evaluate.prompt_tokens=0"),
+        ({"runtimes": []}, "evaluate.runtimes is empty"),
         ({"answer_tokens": 0}, "evaluate.answer_tokens=0"),
         ({"repeats": 2}, "evaluate.repeats=2"),
         ({"confidence": 1.0}, "evaluate.confidence=1.0"),

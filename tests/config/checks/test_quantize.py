@@ -3,16 +3,40 @@ from types import SimpleNamespace
 import pytest
 
 from overwinter.config.checks.quantize import check_quantize
-from overwinter.config.groups import CalibratedQuantizeConfig, QuantizeConfig
+from overwinter.config.groups import (
+    CalibratedQuantizeConfig,
+    GridConfig,
+    MixedConfig,
+    QuantizeConfig,
+    RecoveryConfig,
+)
 from overwinter.errors import ConfigError
+
+
+def recovery(**changes):
+    return RecoveryConfig(**{"steps": 0, "learning_rate": 0.001, "batch_size": 4, "zeros": False} | changes)
+
+
+def grid(**changes):
+    return {"head": GridConfig(**{"bits": 8, "group_size": None, "symmetric": True} | changes)}
+
+
+def limits(size=None, nats=None):
+    return MixedConfig(max_size_ratio=size, max_divergence_nats=nats)
 
 
 def check(**changes):
     values = {
         "methods": ["int8_static"],
         "calibration_samples": 256,
+        "calibration_text": "data",
         "calibration_method": "minmax",
         "skip": [],
+        "overrides": {},
+        "recovery": recovery(),
+        "sensitivity_samples": 0,
+        "mixed": MixedConfig(max_size_ratio=None, max_divergence_nats=None),
+        "min_agreement": 0.5,
     }
     check_quantize(SimpleNamespace(quantize=CalibratedQuantizeConfig(version=1, **values | changes)))
 
@@ -20,6 +44,8 @@ def check(**changes):
 def test_good_values_pass():
     check()
     check(methods=["int8_static", "int8_dynamic"], calibration_method="entropy")
+    check(calibration_text="both", overrides=grid(), recovery=recovery(steps=10))
+    check(methods=["mixed"], mixed=limits(nats=0.01))
     check_quantize(SimpleNamespace(quantize=QuantizeConfig(version=1, methods=[])))
 
 
@@ -29,6 +55,17 @@ def test_good_values_pass():
         ({"calibration_samples": 0}, "quantize.calibration_samples=0"),
         ({"calibration_method": "percentil"}, "'percentil' is unknown.*Did you mean 'percentile'"),
         ({"methods": ["int8_static", "int8_static"]}, "names int8_static twice"),
+        ({"calibration_text": "genrated"}, "calibration_text='genrated' is unknown.*Did you mean 'generated'"),
+        ({"overrides": grid(bits=16)}, r"quantize\.overrides\.head\.bits=16 must be 2 to 8"),
+        ({"overrides": grid(group_size=0)}, r"quantize\.overrides\.head\.group_size=0"),
+        ({"recovery": recovery(steps=-1)}, r"quantize\.recovery\.steps=-1"),
+        ({"recovery": recovery(learning_rate=0.0)}, r"quantize\.recovery\.learning_rate=0\.0"),
+        ({"recovery": recovery(batch_size=0)}, r"quantize\.recovery\.batch_size=0"),
+        ({"sensitivity_samples": -1}, r"quantize\.sensitivity_samples=-1"),
+        ({"min_agreement": 1.5}, r"quantize\.min_agreement=1\.5"),
+        ({"methods": ["mixed"]}, "needs one limit.*neither is set"),
+        ({"methods": ["mixed"], "mixed": limits(0.3, 0.1)}, "max_size_ratio and max_divergence_nats is set"),
+        ({"methods": ["mixed"], "mixed": limits(size=-0.1)}, r"quantize\.mixed\.max_size_ratio=-0\.1"),
     ],
 )
 def test_bad_values_are_refused_with_their_key(changes, message):

@@ -35,7 +35,7 @@ def payload(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def write(payload):
-    def write(folder, extras=None, **changes):
+    def write(folder, *, payload=payload, extras=None, **changes):
         return write_bundle(folder, payload=payload, facts=BundleFacts(**FACTS | changes), canary=CANARY, extras=extras)
 
     return write

@@ -24,7 +24,7 @@ def test_licence_notes_and_extras_come_along(tmp_path, write):
     extras = tmp_path / "extras"
     extras.mkdir()
     (extras / "tokenizer.json").write_text("{}")
-    bundle = write(tmp_path / "bundle", extras, licence="Apache-2.0", notes="for tests")
+    bundle = write(tmp_path / "bundle", extras=extras, licence="Apache-2.0", notes="for tests")
     assert (bundle.licence, bundle.notes) == ("Apache-2.0", "for tests")
     assert (bundle.extras / "tokenizer.json").read_text() == "{}"
     assert (bundle.extras / "tokenizer.json").stat().st_mode & 0o777 == 0o600

@@ -29,6 +29,15 @@ def test_the_compose_file_gives_no_right_that_is_not_needed(deployed):
     assert server["volumes"] == ["/etc/token:/run/secrets/overwinter/token:ro"]
 
 
+def test_what_must_survive_has_a_volume(deployed, tmp_path):
+    rendered = RENDERER.render(deployed(f"serve.state={tmp_path}", "serve.keep.answers_bytes=1000"))
+    compose = yaml.safe_load(rendered["compose.yaml"])
+    assert compose["services"]["model"]["volumes"][1] == "model-state:/var/lib/overwinter"
+    assert compose["volumes"] == {"model-state": {}}
+    words = json.loads(rendered["Containerfile"].splitlines()[-1].removeprefix("CMD "))
+    assert {"serve.state=/var/lib/overwinter", "serve.keep.answers_bytes=1000"} <= set(words)
+
+
 @pytest.mark.special
 def test_podman_compose_reads_it(deployed, tmp_path):
     if not shutil.which("podman-compose"):

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from overwinter import cli, serving
+from overwinter.cli import deploy
 
 ROOT = Path(__file__).parents[3]
 
@@ -24,6 +25,7 @@ def test_the_documented_commands_run(line, tmp_path, monkeypatch, capsys):
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(serving, "read_bundle", lambda _: SimpleNamespace(digest="cd" * 32), raising=False)
+    monkeypatch.setattr(deploy, "_published", lambda arguments: (arguments.bundle, "cd" * 32))  # no such store
     program, *words = shlex.split(line)
     assert (program, cli.main(words)) == ("overwinter", 0)
     written, last = capsys.readouterr().out.strip().rsplit("\n", 1)

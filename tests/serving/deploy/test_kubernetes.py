@@ -41,6 +41,12 @@ TRIGGER = {
             type={"const": "cron"},
             metadata=texts(required=["timezone", "start", "end", "desiredReplicas"]),
         ),
+        closed(
+            ["type", "metricType", "metadata"],
+            type={"const": "prometheus"},
+            metricType={"enum": ["AverageValue", "Value"]},
+            metadata=texts(required=["serverAddress", "query", "threshold"]),
+        ),
     ]
 }
 SCALED = closed(  # keda.sh/v1alpha1
@@ -125,6 +131,25 @@ def test_the_rules_arrive(rendered):
     assert {"serve.limits.queue=9", "serve.replicas.most=1"} <= set(arguments)
     assert pod["terminationGracePeriodSeconds"] == 40
     assert "securityContext" in pod
+
+
+def test_a_limit_of_waits_is_a_trigger_where_something_measures_them(deployed):
+    limit = deployed("serve.replicas.wait_s=1.5", "serve.replicas.most=3")
+    common = {"image": "registry.example/model:1", "hostname": "model.example.com"}
+    measured = Kubernetes(**common, prometheus="http://prometheus:9090").render(limit)["kubernetes.yaml"]
+    scaled = next(document for document in documents_of(measured) if document["kind"] == "ScaledObject")
+    trigger = scaled["spec"]["triggers"][-1]
+    assert (trigger["metricType"], trigger["metadata"]["threshold"]) == ("Value", "1.5")
+    assert "wait_s" not in measured.split("apiVersion")[0]
+    for renderer in (Kubernetes(**common), Kubernetes(**common, knative=True, prometheus="http://prometheus:9090")):
+        assert "serve.replicas.wait_s=1.5 is left out" in renderer.render(limit)["kubernetes.yaml"]
+
+
+def test_a_pod_keeps_nothing_and_says_so(deployed, tmp_path):
+    keeping = deployed(f"serve.state={tmp_path}", "serve.keep.answers_bytes=1000")
+    text = Kubernetes(image="a", hostname="b").render(keeping)["kubernetes.yaml"]
+    assert "# serve.state is left out" in text
+    assert "serve.keep" not in text
 
 
 def test_the_token_is_asked_for_and_not_written(rendered, tmp_path):

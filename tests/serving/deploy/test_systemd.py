@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 
 import pytest
 
+from overwinter.cli.service import load_service
 from overwinter.serving.deploy import Systemd
 
 WINDOW = "{start:'0 8 * * 1-5',end:'0 18 * * 1-5',time_zone:Europe/Berlin}"
@@ -61,3 +63,12 @@ def test_words_are_quoted_as_systemd_reads_them(deployed):
     (text,) = Systemd(program="/opt/100% $x/overwinter").render(deployed("serve.replicas.fewest=1")).values()
     assert 'ExecStart="/opt/100%% $$x/overwinter" "serve"' in text
     assert "User=" not in text
+
+
+def test_what_must_survive_is_where_systemd_keeps_it(deployed, tmp_path, monkeypatch):
+    keeping = deployed(f"serve.state={tmp_path}", "serve.keep.answers_bytes=1000")
+    unit = RENDERER.render(keeping)["model-server.service"]
+    assert "StateDirectory=overwinter/model\n" in unit
+    (word,) = re.findall(r'"(serve\.state=[^"]*)"', unit)
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    assert load_service([word.replace("$$", "$"), "serve.keep.answers_bytes=1000"]).serve.state == str(tmp_path)

@@ -48,7 +48,7 @@ def test_another_zones_clock_shows_every_moment(expression, zone):
     timetable = read_timetable(expression)
     moved = [text for part in timetable.moved_between(zone, "UTC") for text in part.expressions()]
     wanted = list(islice(CronSim(expression, FIRST.astimezone(ZoneInfo(zone))), 20))
-    everything = ticks(moved, count=3000)
+    everything = ticks(moved, count=300)
     assert {tick.astimezone(UTC) for tick in wanted} <= set(everything)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from overwinter.errors import ConfigError, IntegrityError
-from overwinter.serving.sealing import WrappingKey, read_header, rewrap, seal, unseal_in_memory
+from overwinter.serving.sealing import OpenedFile, WrappingKey, read_header, rewrap, seal
 from overwinter.serving.sealing import container as container_module
 from overwinter.serving.sealing import index as index_module
 
@@ -43,7 +44,7 @@ def plain(contents):
 
 
 def opened(path, keys=(KEY,)):
-    found = unseal_in_memory(path, keys)
+    found = OpenedFile(path, keys)
     try:
         return {name: found.read(name) for name in found.sizes}
     finally:
@@ -54,9 +55,31 @@ def test_what_was_sealed_comes_back(sealed, contents):
     assert opened(sealed) == plain(contents)
 
 
-def test_windows_are_put_together_again(sealed, contents, monkeypatch):
-    monkeypatch.setattr(container_module, "_WINDOW_BYTES", 2 * CHUNK_BYTES)
-    assert opened(sealed) == plain(contents)
+@pytest.mark.parametrize("piece_bytes", [1, 1000, CHUNK_BYTES, 5000])
+def test_spans_are_put_together_again(sealed, contents, piece_bytes):
+    found = OpenedFile(sealed, [KEY], threads=3)
+    assert found.read("empty") == b""
+    spans = [
+        (name, begin, min(piece_bytes, found.sizes[name] - begin))
+        for name in ("exact", "sub/labels.json", "model.onnx")
+        for begin in range(0, found.sizes[name], piece_bytes)
+    ]
+    texts = plain(contents)
+    expected = [hashlib.sha256(texts[name][begin : begin + size]).hexdigest() for name, begin, size in spans]
+    assert found.digests(spans) == expected
+    assert {name: (found.folder / name).read_bytes() for name in texts} == texts
+    with pytest.raises(PermissionError):
+        (found.folder / "exact").write_bytes(b"other")
+
+
+def test_chunks_that_no_file_needs_are_refused(tmp_path, contents, monkeypatch):
+    """A maker who holds the key, and hides something behind the files."""
+    (tmp_path / "hidden").write_bytes(bytes(CHUNK_BYTES))
+    index = index_module.index_bytes(contents)
+    monkeypatch.setattr(container_module, "index_bytes", lambda _: index)
+    seal({**contents, "hidden": tmp_path / "hidden"}, tmp_path / "long", [KEY], chunk_bytes=CHUNK_BYTES)
+    with pytest.raises(IntegrityError, match="it is too long"):
+        opened(tmp_path / "long")
 
 
 @given(sizes=st.lists(st.integers(0, 3 * CHUNK_BYTES), max_size=6))

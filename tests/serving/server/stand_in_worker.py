@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import struct
 import sys
@@ -45,11 +46,26 @@ def infer(body):
     if "die" in words or ("die_once" in words and once("died")):
         jot("died")
         os._exit(9)
-    send({"status": 200, "headers": {}}, b"echo " + body)
+    if "stream" in words:
+        stream(words)
+    else:
+        send({"status": 200, "headers": {}}, b"echo " + body)
+
+
+def stream(words):
+    """Say "part" as often as the last word tells; `break` and `die_late` end it in the middle."""
+    for place in range(int(words[-1])):
+        if select.select([incoming], [], [], 0)[0]:
+            jot("cancelled")
+            break
+        send({"more": True} | ({} if place else {"status": 200, "headers": {}}), b"part")
+        time.sleep(0.01)
+    if "die_late" in words:
+        os._exit(9)
+    send({"broken": "break" in words})
 
 
 jot("start")
-send({"status": "preforked", "import_s": 0})
 while True:
     lengths = incoming.read(12)
     if not lengths:
@@ -58,6 +74,11 @@ while True:
     header, body = json.loads(incoming.read(header_bytes)), incoming.read(body_bytes)
     if header["operation"] == "wake":
         wake(header)
+    elif header["operation"] == "keep":
+        jot("keep")
+        send({"kept": True})
+    elif header["operation"] == "cancel":
+        pass
     elif header["operation"] == "park":
         send({"status": "parked"})
     else:

@@ -4,9 +4,11 @@ import asyncio
 
 import pytest
 
+from overwinter.serving.server.access import Access
 from overwinter.serving.server.http import Door
 from overwinter.serving.server.messages import Reply, RequestError, Route
 from overwinter.serving.server.routing import Router
+from overwinter.serving.server.streams import Stream
 
 TOKEN = b"0123456789abcdef"
 
@@ -21,17 +23,31 @@ async def _echo(request):
     return Reply(body=request.method.encode() + b" " + request.body)
 
 
-async def _stream(_request):
-    async def parts():
-        yield b"one "
-        yield b"two"
+STREAMS = []
 
-    return Reply(body=parts())
+
+async def _stream(request):
+    stream = Stream()
+    STREAMS.append(stream)
+    for part in (b"one ", b"two"):
+        stream.put(part)
+    if request.method == "GET":
+        stream.end()
+    else:
+        asyncio.get_running_loop().create_task(_keep_saying(stream))
+    return Reply(body=stream)
+
+
+async def _keep_saying(stream):
+    while not stream.abandoned:
+        stream.put(b"more")
+        await asyncio.sleep(0.01)
 
 
 ROUTES = [
     Route(method="POST", pattern="/echo", handler=_echo),
     Route(method="GET", pattern="/stream", handler=_stream),
+    Route(method="POST", pattern="/stream", handler=_stream),
     Route(method="GET", pattern="/health", handler=_echo, open_to_all=True),
 ]
 
@@ -42,7 +58,7 @@ def talk(settings):
 
     def talk(*contents, token=None, log=lambda *_, **__: None):
         async def whole():
-            door = Door(Router(ROUTES), settings.limits, token=token, log=log)
+            door = Door(Router(ROUTES), settings.limits, access=Access(token=token), log=log)
             listener = await asyncio.start_server(door.connection, "127.0.0.1", 0)
             answers = await asyncio.gather(
                 *(_exchange(listener.sockets[0].getsockname()[1], text) for text in contents)
@@ -175,3 +191,9 @@ def test_a_token_is_asked_for(talk, header, status):
 def test_health_checks_need_no_token(talk):
     (answer,) = talk(b"GET /health HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n", token=TOKEN)
     assert answer.startswith(b"HTTP/1.1 200")
+
+
+def test_a_client_that_leaves_abandons_its_stream(talk):
+    (answer,) = talk(post(b"", path="/stream"))
+    assert b"\r\n\r\n4\r\none \r\n3\r\ntwo\r\n4\r\nmore\r\n" in answer
+    assert STREAMS[-1].abandoned

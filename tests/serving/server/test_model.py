@@ -51,6 +51,37 @@ def test_it_goes_down_the_ladder_by_itself(run_with_model, settings):
     assert run_with_model(scenario) == "time-out"
 
 
+def test_it_says_why_it_is_asleep_or_awake_and_when_it_decides_again(run_with_model, settings):
+    settings.sleep.policy, settings.sleep.options = "fixed", {"timeout_s": 60.0}
+
+    async def scenario(served):
+        said = [served.model.status()["why"]]
+        await served.ask("one")
+        await served.until(lambda: served.model.why == "busy lately")
+        status = served.model.status()
+        assert 50 < status["next_decision_in_s"] <= 60
+        await served.model.order("off")
+        await served.until(lambda: served.model.status()["next_decision_in_s"] is None)
+        return [*said, served.model.status()["why"]]
+
+    assert run_with_model(scenario) == ["not asked yet", "by hand"]
+
+
+def test_a_ladder_without_off_is_begun_below(run_with_model, settings):
+    settings.sleep.rungs, settings.sleep.policy, settings.sleep.options = ["parked"], "fixed", {"timeout_s": 0.02}
+
+    async def scenario(served):
+        await asyncio.sleep(0.05)
+        assert served.model.state == "off"
+        assert await served.ask("one") == "echo one"
+        await served.until(lambda: served.model.state == "parked")
+        with pytest.raises(ConfigError, match="'off' is unknown"):
+            await served.model.order("off")
+        return await served.ask("two")
+
+    assert run_with_model(scenario) == "echo two"
+
+
 def test_sleep_waits_for_requests_under_way(run_with_model):
     async def scenario(served):
         await served.ask("wake up")
@@ -173,6 +204,32 @@ def test_replicas_come_with_the_queue_and_leave_without_work(run_with_model, set
     assert run_with_model(scenario) == {"echo sleep 0.1"}
 
 
+def test_a_replica_comes_when_requests_wait_too_long(run_with_model, settings):
+    settings.replicas.most, settings.replicas.queue_per_replica, settings.replicas.wait_s = 2, 100, 0.05
+
+    async def scenario(served):
+        await served.ask("one")
+        asked = [asyncio.create_task(served.ask("sleep 0.02")) for _ in range(2)]
+        await asyncio.gather(*asked)
+        assert served.model.status()["replicas"] == 1
+        asked = [asyncio.create_task(served.ask("sleep 0.2")) for _ in range(6)]
+        await served.until(lambda: served.model.status()["replicas"] == 2)
+        return set(await asyncio.gather(*asked))
+
+    assert run_with_model(scenario) == {"echo sleep 0.2"}
+
+
+def test_replicas_come_once_the_first_is_awake_for_who_waited_meanwhile(run_with_model, settings):
+    settings.replicas.most, settings.replicas.queue_per_replica = 2, 1
+
+    async def scenario(served):
+        asked = [asyncio.create_task(served.ask("sleep 0.1")) for _ in range(6)]
+        await served.until(lambda: served.model.status()["replicas"] == 2)
+        return set(await asyncio.gather(*asked))
+
+    assert run_with_model(scenario) == {"echo sleep 0.1"}
+
+
 def test_the_fewest_replicas_are_ready_unasked(run_with_model, settings):
     settings.replicas.fewest, settings.replicas.most = 2, 2
 
@@ -199,3 +256,41 @@ def test_an_unknown_rung_is_named(run_with_model):
             await served.model.order("deep")
 
     run_with_model(scenario)
+
+
+def test_an_answer_in_parts_comes_as_it_is_written(run_with_model):
+    async def scenario(served):
+        reply = await served.reply("stream 5")
+        assert [part async for part in reply.body] == [b"part"] * 5
+        return await served.ask("next")
+
+    assert run_with_model(scenario) == "echo next"
+
+
+@pytest.mark.parametrize("word", ["break", "die_late"])
+def test_an_answer_that_breaks_off_says_so(run_with_model, word):
+    async def scenario(served):
+        reply = await served.reply(f"stream {word} 2")
+        assert [part async for part in reply.body] == [b"part", b"part", b"broken"]
+        return await served.ask("next")
+
+    assert run_with_model(scenario) == "echo next"
+
+
+def test_an_answer_that_nobody_reads_ends_early(run_with_model):
+    async def scenario(served):
+        reply = await served.reply("stream 1000")
+        reply.body.abandon()
+        assert await served.ask("next") == "echo next"
+        return served.count("cancelled")
+
+    assert run_with_model(scenario) == 1
+
+
+def test_sleep_waits_for_an_answer_in_parts(run_with_model):
+    async def scenario(served):
+        reply = await served.reply("stream 10")
+        await served.model.order("off")
+        return [part async for part in reply.body]
+
+    assert run_with_model(scenario) == [b"part"] * 10

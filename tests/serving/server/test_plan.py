@@ -5,11 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from overwinter.errors import ConfigError
 from overwinter.serving import Keys
 from overwinter.serving.server import make_plan
 from overwinter.serving.server.plan import parse_plan
-from overwinter.serving.server.supervisor import read_token
 
 KEYS = Keys(trusted=(Path("a.pub"),), opening=("env:KEY",))
 
@@ -23,6 +21,7 @@ def bundle(tmp_path):
         input_shape=(1, 8, 8),
         labels=("a", "b"),
         preprocessing={"raw": {"dtype": "uint8", "shape": [8, 8]}},
+        tokenizer=None,
     )
 
 
@@ -45,20 +44,8 @@ def test_the_metadata_says_what_can_be_asked(service, bundle):
     assert metadata["versions"] == ["abababababab"]
 
 
-@pytest.mark.parametrize(
-    ("mode", "content", "message"), [(0o640, b"x" * 32, "chmod 600"), (0o600, b"short", "5 bytes")]
-)
-def test_a_token_that_is_no_secret_is_refused(tmp_path, mode, content, message):
-    file = tmp_path / "token"
-    file.write_bytes(content)
-    file.chmod(mode)
-    with pytest.raises(ConfigError, match=message):
-        read_token(str(file))
-
-
-def test_a_token_is_read_without_its_line_end(tmp_path):
-    file = tmp_path / "token"
-    file.write_bytes(b"0123456789abcdef\n")
-    file.chmod(0o600)
-    assert read_token(str(file)) == b"0123456789abcdef"
-    assert read_token(None) is None
+def test_a_language_model_is_one_and_has_no_tensors(service, bundle):
+    assert make_plan(service, {"m": ("b", bundle)}, keys=KEYS).models[0].kind == "onnxruntime"
+    bundle.tokenizer, bundle.runtime = Path("tokenizer"), "torch"
+    model = make_plan(service, {"m": ("b", bundle)}, keys=KEYS).models[0]
+    assert (model.kind, model.metadata["inputs"], model.metadata["platform"]) == ("language", [], "overwinter_torch")

@@ -40,7 +40,12 @@ STRAIGHT = QatConfig(
     skip=[],
 )
 RELAXED = RelaxedQatConfig(
-    **asdict(STRAIGHT) | {"rounding": "relaxed", "scale": "learned"}, temperature=1.0, noise=0.3, neighbours=1
+    **asdict(STRAIGHT) | {"rounding": "relaxed", "scale": "learned"},
+    temperature=1.0,
+    noise=0.3,
+    final_noise_share=0.1,
+    neighbours=1,
+    relax_activations=True,
 )
 
 

@@ -86,6 +86,28 @@ def test_phases_follow_the_steps(new_model, straight, train_config):
     assert seen == ["watching", "quantizing", "quantizing", "frozen", "frozen", "frozen", "frozen"]
 
 
+@pytest.mark.parametrize("relax_activations", [True, False])
+def test_activations_are_relaxed_only_where_it_is_asked_for(new_model, relaxed, train_config, relax_activations):
+    model = new_model()
+    training.make_aware(model, train_config(replace(relaxed, relax_activations=relax_activations)))
+    assert model.head.parametrizations.weight[0].log_noise is not None
+    assert (model.head.input_quantizer.log_noise is not None) == relax_activations
+
+
+def test_the_noise_falls_in_a_line_until_scales_freeze(new_model, relaxed, train_config):
+    model = new_model()
+    settings = replace(relaxed, start_fraction=0.2, freeze_fraction=0.7, final_noise_share=0.5)
+    awareness = training.make_aware(model, train_config(settings))
+    quantizer, seen = model.head.parametrizations.weight[0], []
+    model(torch.randn(8, 1, 4, 4))
+    for step in range(1, 11):
+        awareness.after_step(step, 10)
+        seen.append(quantizer.noise_share)
+    assert seen == pytest.approx([1, 1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.5, 0.5, 0.5])
+    awareness.load_state_dict({"step": torch.tensor(4), "total": torch.tensor(10)})
+    assert quantizer.noise_share == pytest.approx(0.8)
+
+
 def test_frozen_scales_and_batch_statistics_stand_still(new_model, settings, train_config):
     model = new_model()
     awareness = training.make_aware(model, train_config(settings))
@@ -136,12 +158,11 @@ def test_masks_and_a_teacher_take_part(fit, new_model, straight, validation):
     assert torch.equal(answers(integer_form(result.model, found), validation), fake)
 
 
-def test_calibrating_alone_rounds_to_nearest(new_model, straight, train_config, validation):
+def test_ranges_that_were_only_watched_round_to_nearest(new_model, straight, train_config, validation):
     model = new_model()
     weight = model.head.weight.detach().clone()
     awareness = training.make_aware(model, train_config(straight))
     model(validation.inputs)
-    awareness.calibrate()
     awareness.finish()
     grid = Grid(bits=4)
     assert torch.equal(model.head.weight, grid.decode(grid.nearest(weight)))

@@ -48,6 +48,30 @@ def test_hard_samples_follow_the_probabilities_of_the_cells():
         assert float((samples == point).float().mean()) == pytest.approx(probability, abs=0.006)
 
 
+@pytest.mark.parametrize("temperature", [0.3, 1.0])
+@pytest.mark.parametrize("neighbours", [1, 3])
+def test_its_slopes_are_those_of_its_samples(temperature, neighbours):
+    values = torch.linspace(-7.9, 6.9, 24, dtype=torch.float64).requires_grad_()  # no clipping, no half step
+    noise = torch.tensor(0.4, dtype=torch.float64, requires_grad=True)
+
+    def same_sample(values, noise):
+        torch.manual_seed(5)
+        return relaxed(values, LOW, HIGH, noise=noise, temperature=temperature, neighbours=neighbours, hard=False)
+
+    assert torch.autograd.gradcheck(same_sample, (values, noise))
+
+
+def test_a_hard_sample_has_the_slopes_of_the_relaxed_one():
+    slopes = []
+    for hard in (False, True):
+        values = torch.linspace(-7.9, 6.9, 24).requires_grad_()
+        torch.manual_seed(5)
+        sampled(values, hard=hard).sum().backward()
+        slopes.append(values.grad)
+    assert torch.equal(*slopes)
+    assert slopes[0].abs().max() > 0
+
+
 def test_little_noise_and_a_low_temperature_round_to_nearest():
     values = torch.tensor([-3.2, 0.3, 5.7])
     assert torch.allclose(sampled(values, noise=0.01, temperature=0.01), values.round())

@@ -10,6 +10,7 @@ from overwinter.config.checks.budget import check_budget
 from overwinter.config.checks.carbon import check_live_carbon
 from overwinter.config.checks.energy import check_carbon, check_energy, check_hardware
 from overwinter.config.checks.evaluation import check_evaluate, check_hibernate
+from overwinter.config.checks.model import check_model
 from overwinter.config.checks.pipeline import check_pipeline
 from overwinter.config.checks.power import check_power
 from overwinter.config.checks.quantize import check_quantize
@@ -29,6 +30,7 @@ def check_config(config: Config) -> None:
         ConfigError: the first value that cannot be used, with its key, and what is allowed.
     """
     check_pipeline(config)
+    check_model(config)
     check_train(config)
     check_sparsify(config)
     check_quantize(config)
@@ -48,4 +50,6 @@ def check_service(service: ServiceConfig) -> None:
     Raises:
         ConfigError: the first value that cannot be used, with its key, and what is allowed.
     """
+    check_carbon(service.carbon)
+    check_live_carbon(service.carbon)
     check_serve(service.serve)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -210,6 +211,10 @@ def _check_quality(quality: QualityConfig) -> None:
         raise ConfigError(
             f"budget.quality.max_loss_increase={quality.max_loss_increase} must be 0 or more (0.05 is 5 %)."
         )
+    for key in ("at_least", "at_most"):
+        for name, value in getattr(quality, key).items():
+            if not math.isfinite(value):
+                raise ConfigError(f"budget.quality.{key}.{name}={value} is no limit.")
 
 
 def _check_payback(payback: PaybackConfig) -> None:

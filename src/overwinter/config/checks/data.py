@@ -1,4 +1,4 @@
-"""Checks of the group `data/`: the files are there, before any energy is spent."""
+"""Checks that the files of the groups `data/` and `model/` are there, before any energy is spent."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from overwinter.config.checks.model import check_model_files
 from overwinter.config.checks.text import TEXT_TARGETS, check_text
 from overwinter.config.groups import Config
 from overwinter.errors import ConfigError
@@ -16,12 +17,13 @@ _FASHION_TARGETS = ("overwinter.data.FashionMnist", "overwinter.data.fashion.Fas
 
 
 def check_data(config: Config) -> None:
-    """Check the group `data/` of a typed configuration.
+    """Check what the groups `data/` and `model/` of a typed configuration name on this machine.
 
     Raises:
-        ConfigError: a file or folder is missing.
+        ConfigError: a file or folder is missing, or what reads it.
     """
     check_data_files(config.data)
+    check_model_files(config.model)
 
 
 def check_data_files(config_data: Mapping[str, Any]) -> None:

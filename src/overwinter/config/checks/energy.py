@@ -61,9 +61,9 @@ def check_carbon(config: Any) -> None:
     Raises:
         ConfigError: an unknown source or country, or an intensity out of range.
     """
-    from overwinter.carbon.sources import find_source
+    from overwinter.carbon.sources import SOURCES
 
-    find_source(config.source)
+    SOURCES.find(config.source)
     if config.source == "constant":
         _between("carbon.intensity_g_per_kwh", config.intensity_g_per_kwh, 0.0, 5000.0)
     if config.source == "country":

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from overwinter.config.groups import Config, EvaluateConfig, LanguageEvaluateConfig
-from overwinter.errors import ConfigError
+from overwinter.config.targets import trusted_target
+from overwinter.errors import ConfigError, nearest
 
+CORRUPTIONS = ("blur", "contrast", "missing", "noise")
+# Of metrics.json, beside the accuracy, which has a limit of its own.
+MEASURES = ("agreement_with_dense", "calibration_error", "top5_accuracy", "worst_class_accuracy")
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _SOURCE = re.compile(r"(file|env|command):.+")
 _PUBLISH = re.compile(r".+#[a-z0-9][a-z0-9._-]{0,63}(@[a-z][a-z0-9._-]{0,63})?")
 
@@ -23,7 +28,7 @@ def check_evaluate(config: Config) -> None:
     if isinstance(evaluate, LanguageEvaluateConfig):
         _check_language(evaluate)
     else:
-        _check_forms(evaluate)
+        _check_forms(evaluate, config.trusted_targets)
     _check_least("evaluate.repeats", evaluate.repeats, 3)
     _check_least("evaluate.threads", evaluate.threads, 1)
     if not 0 < evaluate.sample_duration_s <= 60:
@@ -32,7 +37,7 @@ def check_evaluate(config: Config) -> None:
         raise ConfigError(f"evaluate.confidence={evaluate.confidence} must be at least 0.5 and below 1.")
 
 
-def _check_forms(evaluate: EvaluateConfig) -> None:
+def _check_forms(evaluate: EvaluateConfig, trusted: Sequence[str]) -> None:
     _check_named("evaluate.runtimes", evaluate.runtimes)
     _check_named("evaluate.batch_sizes", evaluate.batch_sizes)
     for size in evaluate.batch_sizes:
@@ -42,13 +47,37 @@ def _check_forms(evaluate: EvaluateConfig) -> None:
             f"evaluate.choose_at_batch_size={evaluate.choose_at_batch_size} is not among "
             f"evaluate.batch_sizes={evaluate.batch_sizes}. Name one of them."
         )
+    _check_measures(evaluate.measures, trusted)
+    _check_limits(evaluate)
+    _check_least("evaluate.most_repeats", evaluate.most_repeats, evaluate.repeats)
+    if not 0 < evaluate.precision < 1:
+        raise ConfigError(f"evaluate.precision={evaluate.precision} must be above 0 and below 1; 0.02 is 2 %.")
+
+
+def _check_measures(measures: Mapping[str, Any], trusted: Sequence[str]) -> None:
+    for name, node in measures.items():
+        key = f"evaluate.measures.{name}"
+        if name in ("accuracy", "worst_class", *MEASURES) or not _NAME.fullmatch(str(name)):
+            raise ConfigError(f"{key}: a measure of yours needs a name of its own, of small letters, digits and _.")
+        trusted_target(node if isinstance(node, Mapping) else {}, trusted=trusted, key=key)
+
+
+def _check_limits(evaluate: EvaluateConfig) -> None:
     if not 0 <= evaluate.max_quality_loss < 1:
         raise ConfigError(
             f"evaluate.max_quality_loss={evaluate.max_quality_loss} must be at least 0 and below 1; 0.01 is one point."
         )
+    for corruption in evaluate.corruptions:
+        _check_known("evaluate.corruptions", corruption, CORRUPTIONS)
+    measured = [*MEASURES, *(f"accuracy_{name}" for name in evaluate.corruptions), *evaluate.measures]
+    for name, loss in evaluate.max_losses.items():
+        _check_known("evaluate.max_losses", name, measured)
+        if not loss >= 0:
+            raise ConfigError(f"evaluate.max_losses.{name}={loss} must be 0 or more; 0.01 is one point.")
 
 
 def _check_language(evaluate: LanguageEvaluateConfig) -> None:
+    _check_named("evaluate.runtimes", evaluate.runtimes)
     if not 0 <= evaluate.max_perplexity_increase < 10:
         raise ConfigError(
             f"evaluate.max_perplexity_increase={evaluate.max_perplexity_increase} must be at least 0 and below 10; "
@@ -85,6 +114,11 @@ def check_hibernate(config: Config) -> None:
             "of the "
             "largest recorded logit."
         )
+
+
+def _check_known(key: str, name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        raise ConfigError(f"{key} names {name!r}, which is unknown. Known: {', '.join(known)}.{nearest(name, known)}")
 
 
 def _check_named(key: str, values: Sequence[Any]) -> None:

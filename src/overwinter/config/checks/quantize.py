@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from overwinter.config.groups import CalibratedQuantizeConfig, Config
 from overwinter.errors import ConfigError, nearest
 
 CALIBRATION_METHODS = ("entropy", "minmax", "percentile")
+CALIBRATION_TEXTS = ("both", "data", "generated")
 
 
 def check_quantize(config: Config) -> None:
@@ -25,9 +28,57 @@ def check_quantize(config: Config) -> None:
             f"quantize.calibration_samples={quantize.calibration_samples} must be at least 1: "
             "the activations' ranges come from them."
         )
-    method = quantize.calibration_method
-    if method not in CALIBRATION_METHODS:
-        known = ", ".join(CALIBRATION_METHODS)
+    _check_known("calibration_method", quantize.calibration_method, CALIBRATION_METHODS)
+    _check_known("calibration_text", quantize.calibration_text, CALIBRATION_TEXTS)
+    _check_overrides(quantize)
+    _check_recovery(quantize)
+    _check_limits(quantize)
+
+
+def _check_known(key: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
         raise ConfigError(
-            f"quantize.calibration_method={method!r} is unknown. Known: {known}.{nearest(method, CALIBRATION_METHODS)}"
+            f"quantize.{key}={value!r} is unknown. Known: {', '.join(known)}.{nearest(value, list(known))}"
         )
+
+
+def _check_overrides(quantize: CalibratedQuantizeConfig) -> None:
+    for pattern, grid in quantize.overrides.items():
+        key = f"quantize.overrides.{pattern}"
+        if not 2 <= grid.bits <= 8:
+            raise ConfigError(f"{key}.bits={grid.bits} must be 2 to 8. For floating point, name it in quantize.skip.")
+        if grid.group_size is not None and grid.group_size < 1:
+            raise ConfigError(f"{key}.group_size={grid.group_size} must be at least 1, or null for a whole channel.")
+
+
+def _check_recovery(quantize: CalibratedQuantizeConfig) -> None:
+    recovery = quantize.recovery
+    if recovery.steps < 0:
+        raise ConfigError(f"quantize.recovery.steps={recovery.steps} must be at least 0, which means no recovery.")
+    if not 0 < recovery.learning_rate <= 0.1:
+        raise ConfigError(
+            f"quantize.recovery.learning_rate={recovery.learning_rate} must be above 0 and at most 0.1: "
+            "it is a share of each scale."
+        )
+    if recovery.batch_size < 1:
+        raise ConfigError(f"quantize.recovery.batch_size={recovery.batch_size} must be at least 1.")
+
+
+def _check_limits(quantize: CalibratedQuantizeConfig) -> None:
+    if quantize.sensitivity_samples < 0:
+        raise ConfigError(f"quantize.sensitivity_samples={quantize.sensitivity_samples} must be at least 0.")
+    if not 0 <= quantize.min_agreement <= 1:
+        raise ConfigError(f"quantize.min_agreement={quantize.min_agreement} must be from 0 to 1: it is a share.")
+    limits = {
+        "max_size_ratio": quantize.mixed.max_size_ratio,
+        "max_divergence_nats": quantize.mixed.max_divergence_nats,
+    }
+    given = [key for key, value in limits.items() if value is not None]
+    if "mixed" in quantize.methods and len(given) != 1:
+        raise ConfigError(
+            "The method mixed needs one limit, quantize.mixed.max_size_ratio or quantize.mixed.max_divergence_nats, "
+            f"and {' and '.join(given) or 'neither'} is set. Set the other to null."
+        )
+    for key in given:
+        if not (limits[key] or 0) > 0:
+            raise ConfigError(f"quantize.mixed.{key}={limits[key]} must be above 0.")

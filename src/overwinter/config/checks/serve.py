@@ -20,6 +20,7 @@ _LEAST = {  # key: (least, whether above it)
     "limits.held_bytes": (1, False),
     "limits.queue": (1, False),
     "limits.answer_s": (0, True),
+    "limits.answer_tokens": (1, False),
     "worker.threads": (1, False),
     "worker.wake_s": (0, True),
     "worker.stop_s": (0, True),
@@ -39,7 +40,12 @@ _LEAST = {  # key: (least, whether above it)
     "replicas.fewest": (0, False),
     "replicas.most": (1, False),
     "replicas.queue_per_replica": (1, False),
+    "replicas.wait_s": (0, True),
     "replicas.idle_s": (0, False),
+    "keep.answers_bytes": (0, False),
+    "deferral.requests": (1, False),
+    "deferral.refresh_s": (0, True),
+    "deferral.kept_s": (0, True),
 }
 
 
@@ -52,10 +58,14 @@ def check_serve(serve: ServeConfig) -> None:
     for key, (least, above) in _LEAST.items():
         group, _, name = key.partition(".")
         value = getattr(getattr(serve, group), name)
-        if value is not None:  # serve.sleep.wake_p95_s
+        if value is not None:  # serve.sleep.wake_p95_s, serve.replicas.wait_s
             check_at_least(f"serve.{key}", value, least, above=above)
     if not 0 <= serve.port <= 65535:
         raise ConfigError(f"serve.port={serve.port} must be from 0 (any free one) to 65535.")
+    if serve.idle_exit_s is not None:
+        check_at_least("serve.idle_exit_s", serve.idle_exit_s, 0, above=True)
+    if serve.state is None and (serve.keep.answers_bytes or serve.keep.prefix):
+        raise ConfigError("serve.keep needs a folder to keep it in: name one in serve.state.")
     _check_access(serve.host, serve.access)
     _check_sleep(serve.sleep)
     _check_draws(serve.draws, serve.sleep.rungs)
@@ -71,12 +81,18 @@ def is_loopback(host: str) -> bool:
 
 
 def _check_access(host: str, access: AccessConfig) -> None:
-    if access.token_file is not None and not Path(access.token_file).is_file():
-        raise ConfigError(f"serve.access.token_file={access.token_file!r} is not there. Name a file, or null.")
-    if not is_loopback(host) and access.token_file is None:
+    for key in ("token_file", "tls_cert", "tls_key", "client_ca"):
+        file = getattr(access, key)
+        if file is not None and not Path(file).is_file():
+            raise ConfigError(f"serve.access.{key}={file!r} is not there. Name a file, or null.")
+    if (access.tls_cert is None) != (access.tls_key is None):
+        raise ConfigError("serve.access.tls_cert and serve.access.tls_key belong together: name both files, or none.")
+    if access.client_ca is not None and access.tls_cert is None:
+        raise ConfigError("serve.access.client_ca needs TLS: name serve.access.tls_cert and serve.access.tls_key too.")
+    if not is_loopback(host) and access.token_file is None and access.client_ca is None:
         raise ConfigError(
             f"serve.host={host!r} can be reached from other machines, and nobody would be asked who they are.\n"
-            "Name a file in serve.access.token_file, or listen on 127.0.0.1."
+            "Name a file in serve.access.token_file or serve.access.client_ca, or listen on 127.0.0.1."
         )
 
 

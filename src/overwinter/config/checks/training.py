@@ -64,6 +64,8 @@ def _check_qat(qat: QatConfig) -> None:
     if isinstance(qat, RelaxedQatConfig):
         check_at_least("train.qat.temperature", qat.temperature, 0, above=True)
         check_at_least("train.qat.noise", qat.noise, 0, above=True)
+        if not 0 < qat.final_noise_share <= 1:
+            raise ConfigError(f"train.qat.final_noise_share={qat.final_noise_share} must be above 0 and at most 1.")
         check_at_least("train.qat.neighbours", qat.neighbours, 1)
 
 

@@ -41,7 +41,13 @@ from overwinter.config.groups.power import (
     SchedulePowerConfig,
     StaticPowerConfig,
 )
-from overwinter.config.groups.quantize import CalibratedQuantizeConfig, QuantizeConfig
+from overwinter.config.groups.quantize import (
+    CalibratedQuantizeConfig,
+    GridConfig,
+    MixedConfig,
+    QuantizeConfig,
+    RecoveryConfig,
+)
 from overwinter.config.groups.training import (
     FitConfig,
     QatConfig,
@@ -69,16 +75,19 @@ __all__ = [
     "EvaluateConfig",
     "FineTunedSparsifyConfig",
     "FitConfig",
+    "GridConfig",
     "HardwareConfig",
     "HibernateConfig",
     "LanguageEvaluateConfig",
     "MagnitudeConfig",
+    "MixedConfig",
     "PipelineConfig",
     "PowerConfig",
     "PriceAwarePowerConfig",
     "QatConfig",
     "QatTrainConfig",
     "QuantizeConfig",
+    "RecoveryConfig",
     "RelaxedQatConfig",
     "RelaxedQatTrainConfig",
     "SchedulePowerConfig",

@@ -14,9 +14,17 @@ class AccessConfig:
 
     Attributes:
         token_file: file with the bearer token; null asks for none.
+        tls_cert: PEM file of the server's certificates; null speaks plain HTTP.
+        tls_key: PEM file (0600) of its private key.
+        client_ca: PEM file; a client must bear a certificate that one of these signed. Null asks for none.
+        hosts: names by which clients may call the server beside its address, where nothing else tells who they are.
     """
 
     token_file: str | None = MISSING
+    tls_cert: str | None = MISSING
+    tls_key: str | None = MISSING
+    client_ca: str | None = MISSING
+    hosts: list[str] = MISSING
 
 
 @dataclass
@@ -32,6 +40,7 @@ class LimitsConfig:
         held_bytes: of all requests in memory at once.
         queue: requests that wait per model.
         answer_s: deadline of a request, waiting and waking included.
+        answer_tokens: of one text that a language model writes.
     """
 
     body_bytes: int = MISSING
@@ -42,6 +51,7 @@ class LimitsConfig:
     held_bytes: int = MISSING
     queue: int = MISSING
     answer_s: float = MISSING
+    answer_tokens: int = MISSING
 
 
 @dataclass
@@ -139,13 +149,43 @@ class ReplicasConfig:
         fewest: kept ready at least.
         most: at once.
         queue_per_replica: one more when more requests wait per replica.
+        wait_s: one more when a request has waited that long; null: the queue alone counts.
         idle_s: a replica beyond the first leaves after that long without work.
     """
 
     fewest: int = MISSING
     most: int = MISSING
     queue_per_replica: int = MISSING
+    wait_s: float | None = MISSING
     idle_s: float = MISSING
+
+
+@dataclass
+class DeferralConfig:
+    """Requests that wait for a greener hour (`Overwinter-Deadline`).
+
+    Attributes:
+        requests: that wait at once.
+        refresh_s: the forecast is asked that often while some wait.
+        kept_s: an answer can be fetched that long.
+    """
+
+    requests: int = MISSING
+    refresh_s: float = MISSING
+    kept_s: float = MISSING
+
+
+@dataclass
+class KeepConfig:
+    """What is kept in `state` for the user: none of it unless declared.
+
+    Attributes:
+        answers_bytes: of answers that equal requests get without a wake; 0 keeps none.
+        prefix: whether a language model keeps what it has read last, also over sleep.
+    """
+
+    answers_bytes: int = MISSING
+    prefix: bool = MISSING
 
 
 @dataclass
@@ -156,17 +196,23 @@ class ServeConfig:
         host: address to listen on.
         port: 0 takes any free one.
         log: file of JSON lines; null: standard error.
+        state: folder of what outlives sleep and restarts; null: nothing does.
+        idle_exit_s: leave after that long without a request, where systemd holds the port; null: never.
     """
 
     host: str = MISSING
     port: int = MISSING
     log: str | None = MISSING
+    state: str | None = MISSING
+    idle_exit_s: float | None = MISSING
     access: AccessConfig = field(default_factory=AccessConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     worker: WorkerConfig = field(default_factory=WorkerConfig)
     sleep: SleepConfig = field(default_factory=SleepConfig)
     draws: DrawsConfig = field(default_factory=DrawsConfig)
     replicas: ReplicasConfig = field(default_factory=ReplicasConfig)
+    keep: KeepConfig = field(default_factory=KeepConfig)
+    deferral: DeferralConfig = field(default_factory=DeferralConfig)
 
 
 @dataclass
@@ -175,8 +221,10 @@ class ServiceConfig:
 
     Attributes:
         trusted_targets: packages whose model classes a worker may build.
+        carbon: whose forecast requests wait for that can; the schema of the option that was picked.
         serve: the server.
     """
 
     trusted_targets: list[str] = MISSING
+    carbon: Any = MISSING
     serve: ServeConfig = field(default_factory=ServeConfig)

@@ -77,12 +77,16 @@ class RelaxedQatConfig(QatConfig):
     Attributes:
         temperature: of the concrete distribution; towards 0 it is the discrete one.
         noise: scale of the logistic noise at the start, in grid steps; it is trained like a weight.
+        final_noise_share: how much of the trained noise is left when scales freeze; until then it falls in a line.
         neighbours: grid points looked at on either side of the nearest one.
+        relax_activations: whether activations are relaxed as well as weights; else they are rounded straight through.
     """
 
     temperature: float = MISSING
     noise: float = MISSING
+    final_noise_share: float = MISSING
     neighbours: int = MISSING
+    relax_activations: bool = MISSING
 
 
 @dataclass

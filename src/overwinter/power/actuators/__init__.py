@@ -5,7 +5,7 @@ actuator only reads and sets: that what it sets is put back, however the run end
 """
 
 from overwinter.power.actuators.interface import Actuator
-from overwinter.power.actuators.registry import actuator_names, open_actuator
+from overwinter.power.actuators.registry import ACTUATORS, open_actuator
 from overwinter.power.actuators.values import (
     ActuatorSettings,
     DeniedError,
@@ -16,6 +16,7 @@ from overwinter.power.actuators.values import (
 )
 
 __all__ = [
+    "ACTUATORS",
     "Actuator",
     "ActuatorSettings",
     "DeniedError",
@@ -23,6 +24,5 @@ __all__ = [
     "LimitError",
     "Limits",
     "Permission",
-    "actuator_names",
     "open_actuator",
 ]

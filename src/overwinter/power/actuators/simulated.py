@@ -1,10 +1,12 @@
 """Devices that exist as files only, for tests and for trying a policy: ``<root>/<name>/{limit_uw,range_w}``.
 
-``range_w`` holds minimum, maximum and default in watts. The watchdog can put a file back like a real limit.
+``range_w`` holds minimum, maximum and default in watts, ``limit_uw`` the limit in microwatts. The variable
+OVERWINTER_SIMULATED_DEVICES names the root. The watchdog can put a file back like a real limit.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +19,8 @@ from overwinter.power.actuators.values import (
     Limits,
     Permission,
 )
+
+ROOT_VARIABLE = "OVERWINTER_SIMULATED_DEVICES"
 
 
 class SimulatedLimit:
@@ -96,6 +100,11 @@ class SimulatedLimit:
 
 def open_simulated(settings: ActuatorSettings) -> SimulatedLimit:
     """Open the devices under the configured folder."""
-    if settings.simulated_root is None or not settings.simulated_root.is_dir():
-        raise ConfigError(f"power.actuator=simulated: {settings.simulated_root} is not a folder of simulated devices.")
-    return SimulatedLimit(settings.simulated_root)
+    root = settings.simulated_root or Path(os.environ.get(ROOT_VARIABLE, ""))
+    devices = root.glob("*/range_w") if root.name else iter(())
+    if next(devices, None) is None:
+        raise ConfigError(
+            f"power.actuator=simulated: no simulated device is in {str(root)!r}. Set {ROOT_VARIABLE} to a folder with "
+            "<device>/range_w (such as '100 300 300') and <device>/limit_uw."
+        )
+    return SimulatedLimit(root)

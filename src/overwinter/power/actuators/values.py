@@ -49,7 +49,7 @@ class ActuatorSettings:
     Attributes:
         powercap_root: Linux's powercap tree, for containers that mount it elsewhere.
         zeusd_socket: of zeusd; None takes ZEUSD_SOCK_PATH, then the documented places.
-        simulated_root: folder in which simulated devices live.
+        simulated_root: folder in which simulated devices live; None takes OVERWINTER_SIMULATED_DEVICES.
         duty_devices: what the duty cycle can hold, with its range.
         energy_j: joules that a device has drawn since some fixed moment, for the duty cycle.
     """

@@ -6,7 +6,7 @@ import math
 
 from overwinter.power.interface import Decision, DeviceState, Observation, OperatingPoint
 
-_NEAR_W = 0.5  # drivers round limits
+NEAR_W = 0.5  # drivers round limits
 _TRIAL_SHARE = 0.4  # of the range; near the limit with the least energy on most GPUs, and far enough from the top
 _TRIAL_S = 60.0
 
@@ -48,7 +48,7 @@ def usable_points(observation: Observation) -> tuple[OperatingPoint, ...]:
     return tuple(
         point
         for point in observation.points
-        if lowest_w - _NEAR_W <= point.limit_w <= highest_w + _NEAR_W
+        if lowest_w - NEAR_W <= point.limit_w <= highest_w + NEAR_W
         and 0 < point.speed_per_s < math.inf
         and 0 < point.power_w < math.inf
     )
@@ -62,10 +62,10 @@ def trial(observation: Observation) -> Decision | None:
     """
     lowest_w = max((device.min_w for device in observation.devices), default=0.0)
     highest_w = min((device.ceiling_w for device in observation.devices), default=0.0)
-    if highest_w - lowest_w <= _NEAR_W or len(usable_points(observation)) != 1:
+    if highest_w - lowest_w <= NEAR_W or len(usable_points(observation)) != 1:
         return None
     trial_w = lowest_w + _TRIAL_SHARE * (highest_w - lowest_w)
-    if any(abs(point.limit_w - trial_w) <= _NEAR_W for point in usable_points(observation)):
+    if any(abs(point.limit_w - trial_w) <= NEAR_W for point in usable_points(observation)):
         return None
     reason = f"trying {trial_w:.0f} W, since nothing is known of the work under a lower limit"
     return limit_all(observation, trial_w, reason, review_s=_TRIAL_S)

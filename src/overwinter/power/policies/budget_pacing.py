@@ -8,8 +8,10 @@ from statistics import fmean
 
 import numpy as np
 
+from overwinter.config.groups.power import BudgetPacingPowerConfig
 from overwinter.power.interface import Decision, Observation, OperatingPoint
 from overwinter.power.policies.answers import (
+    NEAR_W,
     as_before,
     limit_all,
     pause,
@@ -20,7 +22,9 @@ from overwinter.power.policies.answers import (
 )
 
 _J_PER_KWH = 3.6e6
-_HOUR_S = 3600.0
+_MORE = 1.02  # than is allowed: less is within what a limit can hold
+_PERIODS_S = (3600.0, 900.0, 300.0, 60.0)
+_FEWEST = 8  # periods up to the deadline
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +65,7 @@ def _coming_intensity(observation: Observation) -> float | None:
 
 
 def _over_time(observation: Observation, left_j: float, until_s: float) -> Decision:
-    """Limit all devices together to what the budget allows; below their lowest limits, pause for a share of each hour.
+    """Limit all devices together to what the budget allows; below their lowest limits, pause for a share of the time.
 
     Where the work is known not to be done in time that way, a faster limit that needs no more joules in all is
     better: what draws much while idle is cheaper the sooner it is done.
@@ -70,10 +74,17 @@ def _over_time(observation: Observation, left_j: float, until_s: float) -> Decis
     if (faster := _sooner(observation, left_j, until_s, allowed_w)) is not None:
         return faster
     devices = max(1, len(observation.devices))
-    lowest = min(usable_points(observation), key=lambda point: point.power_w, default=None)
-    if lowest is not None and lowest.power_w > allowed_w:
-        return _part_time(observation, lowest, allowed_w)
+    lowest = _lowest(observation)
+    if lowest is not None and lowest.power_w > allowed_w * _MORE:
+        return _part_time(observation, lowest, allowed_w, until_s)
     return limit_all(observation, allowed_w / devices, f"the budget allows {allowed_w:.3g} W up to the deadline")
+
+
+def _lowest(observation: Observation) -> OperatingPoint | None:
+    """Return what the work does under the lowest limit there is; None: not known yet."""
+    lowest_w = max((device.min_w for device in observation.devices), default=0.0)
+    at_lowest = [point for point in usable_points(observation) if point.limit_w <= lowest_w + NEAR_W]
+    return min(at_lowest, key=lambda point: point.power_w, default=None)
 
 
 def _sooner(observation: Observation, left_j: float, until_s: float, allowed_w: float) -> Decision | None:
@@ -103,14 +114,18 @@ def _speed_at(points: tuple[OperatingPoint, ...], power_w: float, pause_w: float
     return float(np.interp(power_w, powers, speeds))
 
 
-def _part_time(observation: Observation, lowest: OperatingPoint, allowed_w: float) -> Decision:
-    """Work for the first part of every hour, so that the mean is ``allowed_w``; the clock says which part it is."""
+def _part_time(observation: Observation, lowest: OperatingPoint, allowed_w: float, until_s: float) -> Decision:
+    """Work for the first part of every hour, so that the mean is ``allowed_w``; the clock says which part it is.
+
+    Where the deadline is near, of every quarter of an hour, of five minutes, or of one.
+    """
+    period_s = next((each for each in _PERIODS_S if each <= until_s / _FEWEST), _PERIODS_S[-1])
     share = max(0.0, allowed_w - observation.pause_w) / max(lowest.power_w - observation.pause_w, 1e-9)
-    into_hour_s = observation.time_utc.timestamp() % _HOUR_S
+    gone_s = observation.time_utc.timestamp() % period_s
     reason = f"the budget allows {allowed_w:.3g} W, the lowest known limit draws {lowest.power_w:.3g} W"
-    if into_hour_s < share * _HOUR_S:
-        return limit_all(observation, lowest.limit_w, reason, review_s=share * _HOUR_S - into_hour_s)
-    return pause(reason, review_s=_HOUR_S - into_hour_s)
+    if gone_s < share * period_s:
+        return limit_all(observation, lowest.limit_w, reason, review_s=share * period_s - gone_s)
+    return pause(reason, review_s=period_s - gone_s)
 
 
 def _over_work(observation: Observation, left_j: float) -> Decision:
@@ -126,3 +141,8 @@ def _over_work(observation: Observation, left_j: float) -> Decision:
         return untried
     frugal = min(points, key=lambda point: point.power_w / point.speed_per_s)
     return limit_all(observation, frugal.limit_w, "the budget does not last even at the most frugal known limit")
+
+
+def open_budget_pacing(_: BudgetPacingPowerConfig) -> BudgetPacing:
+    """Make the policy; what it goes by, budget and deadline, comes with the observation."""
+    return BudgetPacing()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from overwinter.config.groups.power import EnergyOptimalPowerConfig
 from overwinter.power.interface import Decision, Observation
 from overwinter.power.policies.answers import as_before, limit_all, usable_points
 from overwinter.power.policies.probing import search
@@ -47,3 +48,8 @@ class EnergyOptimal:
         if known[-1] - lowest_w > self.step_w / 2:
             known.append(lowest_w)
         return known[::-1]
+
+
+def open_energy_optimal(config: EnergyOptimalPowerConfig) -> EnergyOptimal:
+    """Make the policy from the group `power/`."""
+    return EnergyOptimal(max_slowdown=config.max_slowdown, step_w=config.step_w)

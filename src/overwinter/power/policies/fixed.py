@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
-from overwinter.config.checks.power import LimitSetting, TimetableRule
-from overwinter.power.interface import Decision, Observation
-from overwinter.power.policies.answers import as_before, pause, within
+from overwinter.config.checks.power import LimitSetting, TimetableRule, read_limit, read_rules, read_time_zone
+from overwinter.config.groups.power import PowerConfig, SchedulePowerConfig, StaticPowerConfig
+from overwinter.power.interface import Decision, DeviceState, Observation
+from overwinter.power.policies.answers import as_before, pause
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,5 +66,29 @@ def _limited(
 ) -> Decision:
     if limit is None:
         return Decision(clock_mhz=clock_mhz, reason=reason)
-    limits = {device.name: within(device, limit.watts(device.min_w, device.max_w)) for device in observation.devices}
+    limits = {device.name: _asked_w(device, limit) for device in observation.devices}
     return Decision(limits_w=limits, clock_mhz=clock_mhz, reason=reason)
+
+
+def _asked_w(device: DeviceState, limit: LimitSetting) -> float:
+    """Return what a person asked for, at most what an operator allows.
+
+    Watts out of the device's range are not moved into it: the loop refuses them, says so, and the previous limit holds.
+    """
+    asked_w = limit.watts(device.min_w, device.max_w)
+    return asked_w if asked_w > device.max_w else min(asked_w, max(device.ceiling_w, device.min_w))
+
+
+def open_no_cap(_: PowerConfig) -> NoCap:
+    """Make the policy `none`."""
+    return NoCap()
+
+
+def open_static(config: StaticPowerConfig) -> StaticCap:
+    """Make the policy `static` from the group `power/`."""
+    return StaticCap(limit=read_limit(config.limit, key="power.limit"), clock_mhz=config.clock_mhz)
+
+
+def open_schedule(config: SchedulePowerConfig) -> Schedule:
+    """Make the policy `schedule` from the group `power/`."""
+    return Schedule(rules=read_rules(config.rules), time_zone=read_time_zone(config.time_zone))

@@ -8,10 +8,11 @@ of two limits comes first, so that time is never short at its end.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from overwinter.config.groups.power import CarbonAwarePowerConfig, PriceAwarePowerConfig
 from overwinter.power.interface import Decision, Observation, OperatingPoint, Series
 from overwinter.power.planning import Envelope, Floats, Plan, envelope, plan
 from overwinter.power.policies.answers import (
@@ -44,7 +45,7 @@ class CarbonAware:
 
     def decide(self, observation: Observation) -> Decision:
         """Answer the first step of the plan over the intensity's forecast."""
-        forecast = observation.intensity_forecast
+        forecast = _not_below_zero(observation.intensity_forecast)
         return _first_step(observation, forecast, "gCO2e/kWh", pauses=self.pauses)
 
 
@@ -61,6 +62,13 @@ class PriceAware:
     def decide(self, observation: Observation) -> Decision:
         """Answer the first step of the plan over the price's forecast."""
         return _first_step(observation, observation.price_forecast, "per kWh", pauses=self.pauses)
+
+
+def _not_below_zero(forecast: Series | None) -> Series | None:
+    """Return a forecast of intensities as it can be: an extrapolation may fall below zero, and no grid does."""
+    if forecast is None or not any(value < 0 for value in forecast.values):
+        return forecast
+    return replace(forecast, values=tuple(0.0 if value < 0 else value for value in forecast.values))
 
 
 def _first_step(observation: Observation, forecast: Series | None, unit: str, *, pauses: bool) -> Decision:
@@ -155,3 +163,13 @@ def _at(observation: Observation, limit_w: float | None, review_s: float, known:
     if limit_w is None:
         return pause(f"paused at {known}", review_s=review_s)
     return limit_all(observation, limit_w, f"{limit_w:.4g} W at {known}", review_s=review_s)
+
+
+def open_carbon_aware(config: CarbonAwarePowerConfig) -> CarbonAware:
+    """Make the policy `carbon_aware` from the group `power/`."""
+    return CarbonAware(pauses=config.pause)
+
+
+def open_price_aware(config: PriceAwarePowerConfig) -> PriceAware:
+    """Make the policy `price_aware` from the group `power/`."""
+    return PriceAware(pauses=config.pause)

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import entry_points
-from typing import Any, cast
+from typing import Any
 
-from overwinter.config.checks.power import read_limit, read_rules, read_time_zone
-from overwinter.errors import ConfigError, nearest
+from overwinter.plugins import Registry
 from overwinter.power.interface import PowerPolicy
-from overwinter.power.policies.budget_pacing import BudgetPacing
-from overwinter.power.policies.energy_optimal import EnergyOptimal
-from overwinter.power.policies.fixed import NoCap, Schedule, StaticCap
-from overwinter.power.policies.planned import CarbonAware, PriceAware
 
-GROUP = "overwinter.power_policies"
+POLICIES: Registry[Callable[[Any], PowerPolicy]] = Registry(
+    group="overwinter.power_policies",
+    key="power.policy",
+    built_in={
+        "budget_pacing": "overwinter.power.policies.budget_pacing:open_budget_pacing",
+        "carbon_aware": "overwinter.power.policies.planned:open_carbon_aware",
+        "energy_optimal": "overwinter.power.policies.energy_optimal:open_energy_optimal",
+        "none": "overwinter.power.policies.fixed:open_no_cap",
+        "price_aware": "overwinter.power.policies.planned:open_price_aware",
+        "schedule": "overwinter.power.policies.fixed:open_schedule",
+        "static": "overwinter.power.policies.fixed:open_static",
+    },
+)
 
 
 def open_policy(config: Any) -> PowerPolicy:
@@ -23,35 +29,9 @@ def open_policy(config: Any) -> PowerPolicy:
     Raises:
         ConfigError: nobody offers it, or a value cannot be used.
     """
-    name = str(config.policy)
-    if name in _BUILT_IN:
-        return _BUILT_IN[name](config)
-    added = {point.name: point for point in entry_points(group=GROUP)}
-    if name in added:
-        return cast(PowerPolicy, added[name].load()(config))
-    known = policy_names()
-    raise ConfigError(f"power.policy={name!r} is unknown. Known: {', '.join(known)}.{nearest(name, known)}")
+    return POLICIES.find(str(config.policy))(config)
 
 
 def policy_names() -> list[str]:
     """Return the names of all policies, built in and added."""
-    return sorted({*_BUILT_IN, *(point.name for point in entry_points(group=GROUP))})
-
-
-def _static(config: Any) -> PowerPolicy:
-    return StaticCap(limit=read_limit(config.limit, key="power.limit"), clock_mhz=config.clock_mhz)
-
-
-def _schedule(config: Any) -> PowerPolicy:
-    return Schedule(rules=read_rules(config.rules), time_zone=read_time_zone(config.time_zone))
-
-
-_BUILT_IN: dict[str, Callable[[Any], PowerPolicy]] = {
-    "none": lambda _: NoCap(),
-    "static": _static,
-    "schedule": _schedule,
-    "energy_optimal": lambda config: EnergyOptimal(max_slowdown=config.max_slowdown, step_w=config.step_w),
-    "budget_pacing": lambda _: BudgetPacing(),
-    "carbon_aware": lambda config: CarbonAware(pauses=config.pause),
-    "price_aware": lambda config: PriceAware(pauses=config.pause),
-}
+    return POLICIES.names()

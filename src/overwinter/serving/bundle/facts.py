@@ -12,7 +12,7 @@ from overwinter.serving.session import Array
 
 SCHEMA = 1
 BUNDLE, SIGNATURE, CANARY = "bundle.json", "signature.json", "canary.safetensors"
-PAYLOAD, EXTRAS = "payload", "extras"
+PAYLOAD, EXTRAS, TOKENIZER = "payload", "extras", "tokenizer"
 # What is left out of bundle.json when it is not known: a bundle without it has the bytes that it always had.
 _OPTIONAL = ("licence", "notes")
 
@@ -22,8 +22,8 @@ class Canary:
     """Recorded questions and answers.
 
     Attributes:
-        inputs: model inputs (n, ...).
-        answers: logits (n, classes), float32.
+        inputs: model inputs (n, ...); of a language model, tokens of some text (n, length), int64.
+        answers: logits (n, classes), float32; of a language model, those of the next token (n, vocabulary).
         tolerance: largest allowed difference of a woken answer, relative to the largest recorded logit.
     """
 
@@ -92,6 +92,17 @@ class Bundle(BundleFacts):
     def extras(self) -> Path:
         """The folder of what the payload does not need but its users do, such as a tokenizer; it may be absent."""
         return self.folder / EXTRAS
+
+    @property
+    def tokenizer(self) -> Path | None:
+        """The folder with a language model's tokenizer.json; None for any other model."""
+        return tokenizer_in(self.extras)
+
+
+def tokenizer_in(extras: Path | None) -> Path | None:
+    """Return where a language model's tokenizer is in a folder of extras; None where there is none."""
+    folder = None if extras is None else extras / TOKENIZER
+    return folder if folder is not None and (folder / "tokenizer.json").is_file() else None
 
 
 def written(facts: BundleFacts, tolerance: float, listed: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,16 +7,23 @@ from pathlib import Path
 from overwinter.errors import IntegrityError
 from overwinter.serving.bundle.facts import Bundle
 from overwinter.serving.bundle.keys import ANYTHING, NO_KEYS, Expected, Keys
-from overwinter.serving.bundle.reading import read_bundle
+from overwinter.serving.bundle.reading import Meanwhile, read_bundle
 
 
-def obtain(address: str | Path, *, keys: Keys = NO_KEYS, expected: Expected = ANYTHING) -> Bundle:
+def obtain(
+    address: str | Path,
+    *,
+    keys: Keys = NO_KEYS,
+    expected: Expected = ANYTHING,
+    meanwhile: Meanwhile | None = None,
+) -> Bundle:
     """Return the verified bundle at an address.
 
     Args:
         address: a bundle's folder, a sealed bundle's file, or STORE#NAME@WHICH (see `overwinter.serving.store`).
         keys: who vouches for it, and what opens it.
         expected: what it must be.
+        meanwhile: see `read_bundle`.
 
     Raises:
         IntegrityError: there is none, or it is not what it must be.
@@ -26,7 +33,7 @@ def obtain(address: str | Path, *, keys: Keys = NO_KEYS, expected: Expected = AN
     if not place.exists() and "#" in str(address):
         from overwinter.serving.store import StoreAddress, obtain_from_store
 
-        return obtain_from_store(StoreAddress.parse(str(address)), keys=keys, expected=expected)
+        return obtain_from_store(StoreAddress.parse(str(address)), keys=keys, expected=expected, meanwhile=meanwhile)
     if not place.exists():
         raise IntegrityError(f"There is no bundle at {address}. Name its folder, or the file that it was sealed in.")
-    return read_bundle(place, keys=keys, expected=expected)
+    return read_bundle(place, keys=keys, expected=expected, meanwhile=meanwhile)

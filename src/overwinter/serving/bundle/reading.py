@@ -3,28 +3,51 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from overwinter import manifest
 from overwinter.errors import IntegrityError
-from overwinter.serving.bundle.contents import REMEDY, Contents, FolderContents
-from overwinter.serving.bundle.facts import BUNDLE, CANARY, SCHEMA, SIGNATURE, Bundle, Canary, said, wrong_keys
+from overwinter.serving.bundle.contents import REMEDY, Contents, FolderContents, compare, threads_here
+from overwinter.serving.bundle.facts import (
+    BUNDLE,
+    CANARY,
+    SCHEMA,
+    SIGNATURE,
+    Bundle,
+    BundleFacts,
+    Canary,
+    said,
+    wrong_keys,
+)
 from overwinter.serving.bundle.keys import ANYTHING, NO_KEYS, Expected, Keys
 
+Meanwhile = Callable[[BundleFacts], object]
+_WORTH_WAITING_BYTES = 4 << 20
+_SWITCH_S = 2e-4
 # No honest bundle comes near these, and no other one shall fill the memory.
 _LIMITS_BYTES = {BUNDLE: 16 << 20, SIGNATURE: 1 << 20, CANARY: 1 << 30}
 
 
-def read_bundle(source: Path, *, keys: Keys = NO_KEYS, expected: Expected = ANYTHING, threads: int = 2) -> Bundle:
+def read_bundle(
+    source: Path,
+    *,
+    keys: Keys = NO_KEYS,
+    expected: Expected = ANYTHING,
+    threads: int | None = None,
+    meanwhile: Meanwhile | None = None,
+) -> Bundle:
     """Verify every byte of a bundle and return what it says.
 
     Args:
         source: its folder, or the file that it was sealed in.
         keys: who vouches for it, and what opens it; without trusted keys, a signature is not looked at.
         expected: what it must be.
-        threads: that verify side by side.
+        threads: that verify side by side; None: one for each core.
+        meanwhile: is called with what the bundle says while its larger files are verified, such as to import what
+            will load them. It must not touch them. A small bundle is verified before it could begin.
 
     Raises:
         IntegrityError: a file is missing, cut short, altered, not listed, or no plain file; no trusted key has signed
@@ -32,26 +55,31 @@ def read_bundle(source: Path, *, keys: Keys = NO_KEYS, expected: Expected = ANYT
         ConfigError: a key cannot be read.
     """
     sealed = source.is_file()
-    contents: Contents = _unsealed(source, keys) if sealed else FolderContents(source, threads)
-    bundle = _verified(source, contents, keys, sealed)
+    threads = threads or threads_here()
+    contents: Contents = _unsealed(source, keys, threads) if sealed else FolderContents(source, threads)
+    bundle = _verified(source, contents, keys, sealed, meanwhile)
     expected.check(bundle)
     return bundle
 
 
-def _unsealed(source: Path, keys: Keys) -> Contents:
-    from overwinter.serving.sealing import unseal_in_memory
+def _unsealed(source: Path, keys: Keys, threads: int) -> Contents:
+    from overwinter.serving.sealing import OpenedFile
 
-    return unseal_in_memory(source, keys.wrapping_keys())
+    return OpenedFile(source, keys.wrapping_keys(), threads=threads)
 
 
-def _verified(source: Path, contents: Contents, keys: Keys, sealed: bool) -> Bundle:
+def _verified(source: Path, contents: Contents, keys: Keys, sealed: bool, meanwhile: Meanwhile | None) -> Bundle:
     text = _read(source, contents, BUNDLE)
     digest = hashlib.sha256(text).hexdigest()
     signed_by = _signers(source, contents, digest, keys)
     content = _parsed(source, text)
-    _compare(source, contents, content["files"])
+    facts = said(content)
+    if meanwhile is None or sum(contents.sizes.values()) < _WORTH_WAITING_BYTES:
+        compare(source, contents, content["files"])
+    else:
+        _overlapped(lambda: compare(source, contents, content["files"]), lambda: meanwhile(facts))
     return Bundle(
-        **vars(said(content)),
+        **vars(facts),
         source=source,
         folder=contents.folder,
         digest=digest,
@@ -61,6 +89,23 @@ def _verified(source: Path, contents: Contents, keys: Keys, sealed: bool) -> Bun
         sealed=sealed,
         _opened=contents,
     )
+
+
+def _overlapped(verify: Callable[[], object], other: Callable[[], object]) -> None:
+    """Do both; what verification finds comes first."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_S)  # else an import keeps the interpreter for 5 ms whenever a chunk is done
+    try:
+        with ThreadPoolExecutor(max_workers=1) as aside:
+            verified = aside.submit(verify)
+            try:
+                other()
+            finally:
+                verified.result()
+    finally:
+        sys.setswitchinterval(interval_s)
 
 
 def _read(source: Path, contents: Contents, name: str) -> bytes:
@@ -73,13 +118,15 @@ def _read(source: Path, contents: Contents, name: str) -> bytes:
 
 
 def _signers(source: Path, contents: Contents, digest: str, keys: Keys) -> tuple[str, ...]:
+    # Read even where nobody is trusted: in a sealed file, no byte is left out.
+    text = _read(source, contents, SIGNATURE) if SIGNATURE in contents.sizes else None
     if not keys.trusted:
         return ()
     from overwinter.serving.bundle.signing import verified_signers
 
-    if SIGNATURE not in contents.sizes:
+    if text is None:
         raise IntegrityError(f"{source} is not signed, and only what a trusted key has signed is used. {REMEDY}")
-    return verified_signers(source, _read(source, contents, SIGNATURE), digest, keys.public_keys())
+    return verified_signers(source, text, digest, keys.public_keys())
 
 
 def _parsed(source: Path, text: bytes) -> dict[str, Any]:
@@ -92,20 +139,6 @@ def _parsed(source: Path, text: bytes) -> dict[str, Any]:
     if wrong:
         raise IntegrityError(f"{source / BUNDLE} lacks {', '.join(wrong)}, or has them in a wrong form. {REMEDY}")
     return content
-
-
-def _compare(source: Path, contents: Contents, listed: Mapping[str, Any]) -> None:
-    """Hold the files against the list: names first, then sizes, then every byte."""
-    found = set(contents.sizes) - {BUNDLE, SIGNATURE}
-    if unlisted := sorted(found - set(listed)):
-        raise IntegrityError(f"{source} holds files that bundle.json does not list: {', '.join(unlisted)}. {REMEDY}")
-    if missing := sorted(set(listed) - found):
-        raise IntegrityError(f"{source / missing[0]} is missing. {REMEDY}")
-    for name, entry in listed.items():
-        manifest.check_size(source / name, contents.sizes[name], entry, remedy=REMEDY)
-    for name, digest in contents.digests(found).items():
-        if digest != listed[name]["sha256"]:
-            raise IntegrityError(f"{source / name} was altered: its SHA-256 is not the listed one. {REMEDY}")
 
 
 def _canary(source: Path, text: bytes, tolerance: float) -> Canary:

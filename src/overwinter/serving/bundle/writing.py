@@ -8,6 +8,7 @@ from pathlib import Path
 
 from overwinter import files, manifest
 from overwinter.errors import OverwinterError
+from overwinter.serving.bundle.contents import FolderContents, list_files, threads_here
 from overwinter.serving.bundle.facts import BUNDLE, CANARY, EXTRAS, PAYLOAD, Bundle, BundleFacts, Canary, written
 from overwinter.serving.bundle.reading import read_bundle
 
@@ -49,7 +50,7 @@ def _fill(folder: Path, payload: Path, facts: BundleFacts, canary: Canary, extra
         _copy_private(extras, folder / EXTRAS)
     _write_canary(folder / CANARY, canary)
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()]
-    listed = manifest.describe_files(folder, names)
+    listed = list_files(FolderContents(folder, threads_here()), names)
     manifest.write_sealed(folder / BUNDLE, written(facts, canary.tolerance, listed))
     (folder / BUNDLE).chmod(_MODE)
 

@@ -3,8 +3,8 @@
 - A `Deployment` is a bundle and the rules it is served by, as the group `serve/` has them: when it may go to zero,
   which windows keep it ready, how many replicas there are.
 - A renderer turns it into the files of one orchestrator: `Kubernetes` (KEDA or Knative), `Systemd` (socket
-  activation), `Cron`, `Container` (Containerfile and compose file). It is given one orchestrator's own settings,
-  and neither reads nor writes anything.
+  activation), `Cron`, `Container` (Containerfile and compose file), `Vm` (Terraform and cloud-init). It is given one
+  orchestrator's own settings, and neither reads nor writes anything.
 - `overwinter.serving.deploy.timetable` moves cron expressions to an earlier time or another zone.
 """
 
@@ -13,5 +13,6 @@ from overwinter.serving.deploy.cron import Cron
 from overwinter.serving.deploy.deployment import Deployment
 from overwinter.serving.deploy.kubernetes import Kubernetes
 from overwinter.serving.deploy.systemd import Systemd
+from overwinter.serving.deploy.vm import Vm
 
-__all__ = ["Container", "Cron", "Deployment", "Kubernetes", "Systemd"]
+__all__ = ["Container", "Cron", "Deployment", "Kubernetes", "Systemd", "Vm"]

@@ -15,11 +15,13 @@ from overwinter.serving.deploy.deployment import LIVE_PATH, Deployment
 from overwinter.serving.deploy.kubernetes import BUNDLE, SECRETS, TOKEN
 
 _PORT = 8080
+_STATE = "/var/lib/overwinter"
 _CONTAINERFILE = """\
 ARG BASE=docker.io/library/python:3.12-slim
 FROM ${{BASE}}
 ARG OVERWINTER=overwinter=={version}
 RUN pip install --no-cache-dir "${{OVERWINTER}}"
+RUN install -d -o 65532 -g 65532 {state}
 COPY --chown=65532:65532 {paths}
 USER 65532:65532
 ENV HOME=/tmp
@@ -53,7 +55,8 @@ class Container:
             version=self.version,
             paths=json.dumps([f"{deployment.bundle.name}/", BUNDLE]),
             port=_PORT,
-            words=json.dumps(deployment.words(BUNDLE, **address, **TOKEN)),
+            state=_STATE,
+            words=json.dumps(deployment.words(BUNDLE, **address, **TOKEN, state=_STATE if deployment.keeps else None)),
         )
         build = f"Built by: podman build -f Containerfile -t {deployment.name} {deployment.bundle.parent}"
         heading = deployment.heading(build, f"The token must belong to the image's user: chown 65532 {self.token}")
@@ -77,4 +80,8 @@ class Container:
             "stop_grace_period": f"{serve.limits.answer_s + 10:g}s",
             "restart": "unless-stopped",
         }
-        return {"services": {deployment.name: server}}
+        if not deployment.keeps:
+            return {"services": {deployment.name: server}}
+        kept = f"{deployment.name}-state"
+        server["volumes"] = [f"{self.token}:{SECRETS}/token:ro", f"{kept}:{_STATE}"]
+        return {"services": {deployment.name: server}, "volumes": {kept: {}}}

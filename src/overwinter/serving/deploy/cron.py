@@ -64,7 +64,8 @@ class Cron:
             ConfigError: a window cannot be rendered.
         """
         serve = deployment.serve
-        words = deployment.words(str(deployment.bundle), host=serve.host, port=serve.port)
+        state = f"{self.state}/kept" if deployment.keeps else None
+        words = deployment.words(str(deployment.bundle), host=serve.host, port=serve.port, state=state)
         script = _SCRIPT.format(
             state=shlex.quote(self.state),
             command=shlex.join([self.program, *words]),

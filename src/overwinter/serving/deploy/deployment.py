@@ -88,6 +88,15 @@ class Deployment:
         """Return when to wake for a window: early enough to be ready as it opens."""
         return read_timetable(window.start).earlier(self.start_s)
 
+    @property
+    def keeps(self) -> bool:
+        """Whether something outlives sleep and restarts."""
+        return self.serve.state is not None
+
+    def not_kept(self) -> list[str]:
+        """Return a line for the heading where a machine or a pod takes with it what the configuration keeps."""
+        return ["serve.state is left out: what is kept goes with the one that keeps it."] if self.keeps else []
+
     def words(self, bundle: str, **changes: Any) -> list[str]:
         """Return the words that start the server, after the program's own name.
 
@@ -96,6 +105,8 @@ class Deployment:
             changes: other values, by key below `serve`, double underscores for dots; None leaves the server's default.
         """
         values = dict(self.overrides) | {key.replace("__", "."): value for key, value in changes.items()}
+        if values.get("state") is None:  # nothing can be kept without a place for it
+            values = {key: value for key, value in values.items() if not key.startswith("keep.")}
         given = [_overriding(f"serve.{key}", value) for key, value in values.items() if value is not None]
         return ["serve", bundle, *(word for words in given for word in words)]
 
@@ -129,10 +140,11 @@ class Deployment:
 def overrides_of(serve: ServeConfig, defaults: Mapping[str, Any]) -> dict[str, Any]:
     """Return the rules that differ from the server's defaults, by dotted key below `serve`; paths made absolute."""
     found = {}
-    for group in ("access", "limits", "sleep", "replicas"):
+    for group in (name for name, value in defaults.items() if isinstance(value, Mapping)):
         for name, value in _plain(getattr(serve, group)).items():
             if value != defaults[group][name]:
-                found[f"{group}.{name}"] = str(Path(value).resolve()) if group == "access" else value
+                is_path = group == "access" and isinstance(value, str)
+                found[f"{group}.{name}"] = str(Path(value).resolve()) if is_path else value
     return found
 
 

@@ -39,6 +39,8 @@ class Kubernetes:
         cpus: limit of a pod.
         gpus: NVIDIA GPUs of a pod.
         kubectl_image: what Knative's CronJobs run.
+        prometheus: address of a Prometheus that reads the pods' /metrics, for `serve.replicas.wait_s`; None leaves
+            that limit out.
     """
 
     image: str
@@ -48,6 +50,7 @@ class Kubernetes:
     cpus: int = 1
     gpus: int = 0
     kubectl_image: str = "registry.k8s.io/kubectl:v1.34.0"
+    prometheus: str | None = None
 
     def render(self, deployment: Deployment) -> dict[str, str]:
         """Return the file, name to text.
@@ -59,10 +62,18 @@ class Kubernetes:
         name = deployment.name
         heading = deployment.heading(
             *deployment.rules(),
+            *self._left_out(deployment),
             f"Its token, before: kubectl create secret generic {name}-token --from-file=token=FILE",
             "Needs Knative Serving." if self.knative else "Needs KEDA and its HTTP add-on in the namespace keda.",
         )
         return {"kubernetes.yaml": heading + yaml.dump_all(documents, Dumper=_Plain, sort_keys=False, width=120)}
+
+    def _left_out(self, deployment: Deployment) -> list[str]:
+        wait_s = deployment.serve.replicas.wait_s
+        rendered = wait_s is None or (self.prometheus is not None and not self.knative)
+        reason = "Knative has no such rule" if self.knative else "it needs --prometheus"
+        waits = [] if rendered else [f"serve.replicas.wait_s={wait_s:g} is left out: {reason}."]
+        return [*waits, *deployment.not_kept()]
 
     def _for_keda(self, deployment: Deployment) -> list[dict[str, Any]]:
         name = deployment.name
@@ -74,7 +85,7 @@ class Kubernetes:
             _document("apps/v1", "Deployment", name, server),
             _document("v1", "Service", name, {"selector": labels, "ports": ports}),
             _document("http.keda.sh/v1beta1", "InterceptorRoute", name, self._route(deployment)),
-            _document("keda.sh/v1alpha1", "ScaledObject", name, _scaling(deployment)),
+            _document("keda.sh/v1alpha1", "ScaledObject", name, self._scaling(deployment)),
         ]
 
     def _route(self, deployment: Deployment) -> dict[str, Any]:
@@ -86,6 +97,27 @@ class Kubernetes:
             "scalingMetric": {"concurrency": {"targetValue": serve.replicas.queue_per_replica}},
             "timeouts": {"readiness": answer, "request": answer, "responseHeader": answer},
         }
+
+    def _scaling(self, deployment: Deployment) -> dict[str, Any]:
+        route = {"scalerAddress": _SCALER, "interceptorRoute": deployment.name}
+        triggers = [{"type": "external-push", "metadata": route}, *_window_triggers(deployment)]
+        return {
+            "scaleTargetRef": {"name": deployment.name},
+            "minReplicaCount": deployment.fewest,
+            "maxReplicaCount": max(deployment.serve.replicas.most, deployment.fewest),
+            "cooldownPeriod": math.ceil(deployment.idle[0]),
+            "triggers": [*triggers, *self._wait_trigger(deployment)],
+        }
+
+    def _wait_trigger(self, deployment: Deployment) -> list[dict[str, Any]]:
+        """Return the rule that pods grow in number as the waits of a twentieth of the requests exceed the limit."""
+        wait_s = deployment.serve.replicas.wait_s
+        if wait_s is None or self.prometheus is None:
+            return []
+        pods = f'overwinter_wait_seconds_bucket{{pod=~"{deployment.name}-.+"}}'
+        query = f"histogram_quantile(0.95, sum by (le) (rate({pods}[1m])))"
+        rule = {"serverAddress": self.prometheus, "query": query, "threshold": f"{wait_s:g}"}
+        return [{"type": "prometheus", "metricType": "Value", "metadata": rule}]
 
     def _for_knative(self, deployment: Deployment) -> list[dict[str, Any]]:
         name, serve = deployment.name, deployment.serve
@@ -190,21 +222,10 @@ _USER = {"runAsNonRoot": True, "runAsUser": 65532, "fsGroup": 65532, "seccompPro
 _BARE = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
 TOKEN: dict[str, Any] = {
     "access__token_file": f"{SECRETS}/token",
-    "access__certificate": None,  # the ingress in front speaks TLS
-    "access__key": None,
-    "access__client_authority": None,
+    "access__tls_cert": None,  # what is in front speaks TLS
+    "access__tls_key": None,
+    "access__client_ca": None,
 }
-
-
-def _scaling(deployment: Deployment) -> dict[str, Any]:
-    route = {"scalerAddress": _SCALER, "interceptorRoute": deployment.name}
-    return {
-        "scaleTargetRef": {"name": deployment.name},
-        "minReplicaCount": deployment.fewest,
-        "maxReplicaCount": max(deployment.serve.replicas.most, deployment.fewest),
-        "cooldownPeriod": math.ceil(deployment.idle[0]),
-        "triggers": [{"type": "external-push", "metadata": route}, *_window_triggers(deployment)],
-    }
 
 
 def _window_triggers(deployment: Deployment) -> list[dict[str, Any]]:

@@ -72,12 +72,13 @@ class Systemd:
         return units
 
     def _server(self, deployment: Deployment, host: str, port: int) -> list[_Section]:
-        words = deployment.words(str(deployment.bundle), host=host, port=port)
+        state = "${oc.env:STATE_DIRECTORY}" if deployment.keeps else None  # systemd says where StateDirectory is
+        words = deployment.words(str(deployment.bundle), host=host, port=port, state=state)
         near = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 -- a comparison
         wait = f"until (: < /dev/tcp/{near}/{port}) 2>/dev/null; do sleep 0.05; done"
         settings: list[tuple[str, object]] = [
-            ("ExecStart", " ".join(map(_quoted, [self.program, *words]))),
-            ("ExecStartPost", f"/bin/bash -c {_quoted(wait)}"),  # the proxy must find it listening
+            ("ExecStart", command_line([self.program, *words])),
+            ("ExecStartPost", "/bin/bash -c " + command_line([wait])),  # the proxy must find it listening
             *([("User", self.run_as)] if self.run_as else []),
             ("WorkingDirectory", "/"),
             ("StateDirectory", f"overwinter/{deployment.name}"),
@@ -126,8 +127,12 @@ def _text(sections: Sequence[_Section]) -> str:
     return "\n" + "\n\n".join(parts) + "\n"
 
 
+def command_line(words: Sequence[str]) -> str:
+    """Return a command as systemd.service(5) reads it, every word quoted."""
+    return " ".join(map(_quoted, words))
+
+
 def _quoted(word: str) -> str:
-    """Quote a word of a command line as systemd.service(5) reads it."""
     for plain, written in (("\\", "\\\\"), ('"', '\\"'), ("%", "%%"), ("$", "$$")):
         word = word.replace(plain, written)
     return f'"{word}"'

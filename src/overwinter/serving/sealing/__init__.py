@@ -1,7 +1,7 @@
 """Sealing: signatures over what a bundle claims, and encryption of what it holds. Needs no torch and no numpy.
 
 - `sign_payload` and `verified_payload` put a document into a DSSE envelope signed with Ed25519, and take it out again.
-- `seal` encrypts files into one (AES-256-GCM in chunks, names and sizes inside); `unseal_in_memory` gives them back,
+- `seal` encrypts files into one (AES-256-GCM in chunks, names and sizes inside); `OpenedFile` gives them back,
   verified, in memory alone; `rewrap` changes who may open it without encrypting it again.
 - `load_wrapping_key` takes the key from a file, the environment or a command.
 """
@@ -17,7 +17,7 @@ from overwinter.serving.sealing.envelope import (
     verified_payload,
 )
 from overwinter.serving.sealing.keys import WrappingKey, load_wrapping_key
-from overwinter.serving.sealing.opened import OpenedFile, unseal_in_memory
+from overwinter.serving.sealing.opened import OpenedFile
 
 __all__ = [
     "Header",
@@ -32,7 +32,6 @@ __all__ = [
     "rewrap",
     "seal",
     "sign_payload",
-    "unseal_in_memory",
     "unverified_payload",
     "verified_payload",
 ]

@@ -9,17 +9,17 @@ Inside are an index (names, places, sizes), the files one after the other, and z
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import shutil
 import struct
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import threading
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -37,7 +37,6 @@ _FILE_ID_BYTES = 16
 _HEADER_LIMIT_BYTES = 1 << 16
 _CHUNK_RANGE_BYTES = (1 << 12, 1 << 24)
 DEFAULT_CHUNK_BYTES = 1 << 20
-_WINDOW_BYTES = 4 << 20
 _REMEDY = "Don't use it; take it afresh from where it was made."
 
 
@@ -101,35 +100,56 @@ def seal(
             raise ConfigError(f"A file changed while {out} was being sealed. Seal it again.")
 
 
-def plain_windows(path: Path, keys: Sequence[WrappingKey]) -> Generator[memoryview]:
-    """Decrypt and verify a sealed file, window by window; the next one is decrypted while one is being used.
+class PlainReader:
+    """Decrypts any part of a sealed file; threads may share one.
 
-    Args:
-        path: what `seal` wrote.
-        keys: wrapping keys; one of them has to fit.
-
-    Yields:
-        What was sealed, in order. A window is overwritten once the next one is asked for, and nothing may be trusted
-        before the last one has come.
+    Attributes:
+        path: of the file.
+        room_bytes: of what was sealed, zeros at the end included.
+        close: gives the file back; done anyway when the reader is dropped.
 
     Raises:
-        IntegrityError: it was altered, cut short or extended, or no key fits.
+        IntegrityError: the header was altered, or no key fits.
     """
-    with _opened(path) as stream, ThreadPoolExecutor(max_workers=1) as pool:
-        header, begins = _read_header(path, stream)
-        reader = _ChunkReader(stream.fileno(), begins, header, AESGCM(_unwrap(path, header, keys)))
-        step = max(1, _WINDOW_BYTES // header.chunk_bytes)
-        rooms = itertools.cycle([bytearray(min(step, header.chunks) * header.chunk_bytes) for _ in range(2)])
-        runs = [range(begin, min(begin + step, header.chunks)) for begin in range(0, header.chunks, step)]
-        coming = pool.submit(reader.decrypt, runs[0], next(rooms))
+
+    def __init__(self, path: Path, keys: Sequence[WrappingKey]) -> None:
+        self.path = path
+        with _opened(path) as stream:
+            self._header, self._begins = _read_header(path, stream)
+            self._cipher = AESGCM(_unwrap(path, self._header, keys))
+            self._handle = os.dup(stream.fileno())
+        self.close = weakref.finalize(self, os.close, self._handle)
+        self.room_bytes = self._header.chunks * self._header.chunk_bytes
+        self._rooms = threading.local()
+
+    def chunks_of(self, size_bytes: int) -> bool:
+        """Say whether there are as many chunks as so many bytes need: then each has its part of them."""
+        return self._header.chunks == -(-size_bytes // self._header.chunk_bytes)
+
+    def pieces(self, begin: int, size_bytes: int) -> Iterator[memoryview]:
+        """Yield a part of what was sealed, piece by piece; a piece is overwritten once the thread asks for the next.
+
+        Raises:
+            IntegrityError: it was altered, or cut short meanwhile.
+        """
+        size, end = self._header.chunk_bytes, begin + size_bytes
+        for number in range(begin // size, -(-end // size)):
+            plain, base = self._decrypted(number), number * size
+            yield plain[max(begin - base, 0) : min(end - base, size)]
+
+    def _decrypted(self, number: int) -> memoryview:
+        if not hasattr(self._rooms, "sealed"):  # one pair for each thread: fresh memory costs more than decrypting
+            self._rooms.sealed = bytearray(self._header.chunk_bytes + _TAG_BYTES)
+            self._rooms.plain = memoryview(bytearray(self._header.chunk_bytes))
+        sealed, plain = self._rooms.sealed, self._rooms.plain
         try:
-            for following in [*runs[1:], None]:
-                window = coming.result()
-                if following is not None:
-                    coming = pool.submit(reader.decrypt, following, next(rooms))
-                yield window
-        except InvalidTag:
-            raise IntegrityError(f"{path} was altered: a chunk does not fit its seal. {_REMEDY}") from None
+            # Less may be there since it was opened.
+            if os.preadv(self._handle, [sealed], self._begins + number * len(sealed)) == len(sealed):
+                self._cipher.decrypt_into(_nonce(number), sealed, self._header.bound, plain)
+                return cast("memoryview", plain)
+        except (InvalidTag, OSError):
+            pass
+        raise IntegrityError(f"{self.path} was altered: a chunk does not fit its seal. {_REMEDY}")
 
 
 def rewrap(path: Path, keys: Sequence[WrappingKey], new_keys: Sequence[WrappingKey]) -> None:
@@ -160,26 +180,6 @@ def read_header(path: Path) -> Header:
     """
     with _opened(path) as stream:
         return _read_header(path, stream)[0]
-
-
-class _ChunkReader:
-    """Decrypts runs of chunks of one file."""
-
-    def __init__(self, handle: int, begins: int, header: Header, cipher: AESGCM) -> None:
-        self._handle, self._begins, self._header, self._cipher = handle, begins, header, cipher
-        self._sealed = bytearray(header.chunk_bytes + _TAG_BYTES)
-
-    def decrypt(self, numbers: range, room: bytearray) -> memoryview:
-        """Decrypt into ``room``; return what was filled."""
-        size, filled = self._header.chunk_bytes, 0
-        for number in numbers:
-            read = os.preadv(self._handle, [self._sealed], self._begins + number * len(self._sealed))
-            if read != len(self._sealed):
-                raise InvalidTag  # it was cut short since it was opened
-            place = memoryview(room)[filled : filled + size]
-            self._cipher.decrypt_into(_nonce(number), self._sealed, self._header.bound, place)
-            filled += size
-        return memoryview(room)[:filled]
 
 
 def _opened(path: Path) -> AbstractContextManager[BinaryIO]:

@@ -3,10 +3,13 @@
 - `make_plan` turns a validated configuration and verified bundles into a `Plan`; `overwinter serve` does so, and
   then replaces itself by the supervisor (`python -m overwinter.serving.server`), which knows the plan alone. The
   supervisor imports neither torch nor numpy nor Hydra, and opens no GPU.
-- `http` is the door (h11 on asyncio), `routing` finds the handler, `inference` and `control` are the handlers.
+- `http` is the door (h11 on asyncio) on the sockets of `listening`, `access` says who may come in, `routing` finds
+  the handler; `inference` (Open Inference Protocol), `openai` and `control` are the handlers.
 - `model` holds a model's queue and asks its sleep policy (`overwinter.serving.sleep`); `replica` is one worker
-  on its rung; `worker_process` starts it and speaks `frames` with it. The worker's own program is
+  on its rung; `worker_process` forks it and speaks `frames` with it. What the worker does is
   `overwinter.hibernation.worker`.
+- `keeping` and `answers` hold what outlives sleep; `deferral` lets requests wait for a greener hour (`grid`,
+  `greenest`, `deferred`).
 - `accounts` counts seconds, joules, wakes and requests, for `/metrics` and `overwinter status`.
 """
 

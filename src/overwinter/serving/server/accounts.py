@@ -8,7 +8,7 @@ from collections import Counter as Sums
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from overwinter.config.groups.serve import DrawsConfig
 
 STATES = ("ready", "waking", "parked", "preforked", "off")
-_WAKE_BUCKETS_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5, 1, 2, 5, 10, 30, 60)
+_BUCKETS_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5, 1, 2, 5, 10, 30, 60)
 
 
 class Log(Protocol):
@@ -40,8 +40,18 @@ class Metrics:
             "Duration of wakes: all of it, and verifying, loading and asking the canary alone",
             ("model", "rung", "step"),
             registry=self.registry,
-            buckets=_WAKE_BUCKETS_S,
+            buckets=_BUCKETS_S,
         )
+
+        self.waits = Histogram(
+            "overwinter_wait_seconds",
+            "From a request's arrival until a worker begins with it, waking included",
+            ("model",),
+            registry=self.registry,
+            buckets=_BUCKETS_S,
+        )
+
+        self.deferred = Gauge("overwinter_deferred", "Requests that wait for a greener hour", registry=self.registry)
 
     def _counter(self, name: str, text: str, labels: tuple[str, ...]) -> Counter:
         return Counter(f"overwinter_{name}", text, labels, registry=self.registry)
@@ -94,6 +104,10 @@ class Accounts:
         self._metrics.wakes.labels(self._model, rung, "all").observe(duration_s)
         self._metrics.wakes.labels(self._model, rung, "loading").observe(loading_s)
         self._log("woke", model=self._model, rung=rung, duration_s=round(duration_s, 6), loading_s=round(loading_s, 6))
+
+    def waited(self, duration_s: float) -> None:
+        """Note how long a request has waited for a worker."""
+        self._metrics.waits.labels(self._model).observe(duration_s)
 
     def answered(self, status: int) -> None:
         """Note an answer."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,12 @@ class Control:
     Args:
         models: by name.
         metrics: of the server.
+        deferred: how many requests wait for a greener hour.
     """
 
-    def __init__(self, models: Mapping[str, Model], metrics: Metrics) -> None:
-        self._models, self._metrics = models, metrics
+    def __init__(self, models: Mapping[str, Model], metrics: Metrics, *, deferred: Callable[[], int]) -> None:
+        self._models, self._metrics, self._deferred = models, metrics, deferred
+        metrics.deferred.set_function(deferred)
 
     def routes(self) -> list[Route]:
         """Return what it answers."""
@@ -45,7 +47,7 @@ class Control:
 
     async def _status(self, _request: Request) -> Reply:
         models = {name: model.status() for name, model in self._models.items()}
-        return json_reply({"supervisor": _own_use(), "models": models})
+        return json_reply({"supervisor": _own_use(), "deferred": self._deferred(), "models": models})
 
     async def _order(self, request: Request) -> Reply:
         """Put a model on a rung: `{"rung": "off"}`."""

@@ -7,12 +7,13 @@ h11 alone, since a server framework would take the memory that a sleeping server
 from __future__ import annotations
 
 import asyncio
-import hmac
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
 import h11
 
+from overwinter.serving.server.access import Access
 from overwinter.serving.server.messages import Reply, Request, RequestError
 from overwinter.serving.server.routing import Router
 
@@ -30,12 +31,13 @@ class Door:
     Args:
         router: who answers what.
         limits: of each connection, and of all together.
-        token: that every request must bear, but for routes that are open to all; None: none.
+        access: who may ask.
         log: is told of what goes wrong inside.
     """
 
-    def __init__(self, router: Router, limits: LimitsConfig, *, token: bytes | None, log: Log) -> None:
-        self._router, self._limits, self._token, self._log = router, limits, token, log
+    def __init__(self, router: Router, limits: LimitsConfig, *, access: Access, log: Log) -> None:
+        self._router, self._limits, self._access, self._log = router, limits, access, log
+        self._last_use_s = time.monotonic()
         self._open: set[asyncio.Task[Any]] = set()
         self._busy: set[asyncio.Task[Any]] = set()
         self._held_bytes = 0
@@ -53,6 +55,10 @@ class Door:
         finally:
             self._open.discard(task)
             writer.close()
+
+    def idle_s(self) -> float:
+        """Return for how long nothing was asked."""
+        return 0.0 if self._busy else time.monotonic() - self._last_use_s
 
     async def close(self, *, within_s: float) -> None:
         """Let requests under way finish, and close every connection."""
@@ -75,6 +81,7 @@ class Door:
                 await self._answer(wire, head)
             finally:
                 self._busy.discard(task)
+                self._last_use_s = time.monotonic()
             if not wire.reusable():
                 return
 
@@ -82,7 +89,7 @@ class Door:
         held = [0]
         try:
             route, request = self._router.find(head)
-            self._check_token(head, open_to_all=route.open_to_all)
+            self._access.check(head, open_to_all=route.open_to_all)
             body = await self._body(wire, request, held)
             request = Request(
                 method=head.method, path=head.path, headers=head.headers, body=body, matched=request.matched
@@ -99,13 +106,6 @@ class Door:
         finally:
             self._held_bytes -= held[0]
         await wire.send(reply, last=self._closing or not wire.whole())
-
-    def _check_token(self, request: Request, *, open_to_all: bool) -> None:
-        if self._token is None or open_to_all:
-            return
-        kind, _, given = request.headers.get("authorization", "").partition(" ")
-        if kind.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self._token):
-            raise RequestError(401, "This server asks for a token: Authorization: Bearer TEXT.")
 
     async def _body(self, wire: _Wire, request: Request, held: list[int]) -> bytes:
         """Read the body, counted among all that are held; refused before it is sent where that can be told."""
@@ -175,10 +175,13 @@ class _Wire:
             parts += [self._http.send(h11.Data(data=reply.body)) or b"", self._http.send(h11.EndOfMessage()) or b""]
             await self._write(b"".join(parts))
             return
-        await self._write(parts[0])
-        async for part in reply.body:
-            await self._write(self._http.send(h11.Data(data=part)) or b"")
-        await self._write(self._http.send(h11.EndOfMessage()) or b"")
+        try:
+            await self._write(parts[0])
+            async for part in reply.body:
+                await self._write(self._http.send(h11.Data(data=part)) or b"")
+            await self._write(self._http.send(h11.EndOfMessage()) or b"")
+        finally:
+            reply.body.abandon()
 
     def whole(self) -> bool:
         """Whether the client's request was read to its end."""

@@ -38,7 +38,7 @@ class Inference:
             routes += [
                 Route(method="GET", pattern=model, handler=self._metadata),
                 Route(method="GET", pattern=f"{model}/ready", handler=self._ready),
-                Route(method="POST", pattern=f"{model}/infer", handler=self._infer),
+                Route(method="POST", pattern=f"{model}/infer", handler=self._infer, computes=True),
             ]
         return routes
 
@@ -68,5 +68,5 @@ class Inference:
     async def _infer(self, request: Request) -> Reply:
         model = self._model(request)
         headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
-        call = Call(operation="infer", headers=headers, body=request.body, deadline_s=self._answer_s)
+        call = Call(operation="infer", headers=headers, body=request.body, deadline_s=self._answer_s, repeatable=True)
         return await model.ask(call)

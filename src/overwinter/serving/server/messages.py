@@ -7,9 +7,13 @@ a model, and the worker's `Reply` goes back as it is. What needs numpy or a toke
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from overwinter.serving.server.streams import Stream
+
+LANGUAGE = "language"  # the kind of a worker that writes text; other kinds are named after their runtime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +41,7 @@ class Reply:
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | AsyncIterator[bytes] = b""
+    body: bytes | Stream = b""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +52,11 @@ class Call:
         operation: which of the worker's operations, such as `infer`.
         headers: what the operation needs of the request's headers.
         body: of the request.
-        deadline_s: how long the client may wait for an answer, from now.
+        deadline_s: how long the client may wait for an answer, or for its beginning, from now.
         idempotent: asked again when a worker dies over it.
+        repeatable: an equal call has an equal answer, which may be kept (`serve.keep.answers_bytes`).
+        model: what the client calls the model.
+        if_broken: ends an answer whose worker died while it was written.
     """
 
     operation: str
@@ -57,6 +64,9 @@ class Call:
     body: bytes
     deadline_s: float
     idempotent: bool = True
+    repeatable: bool = False
+    model: str = ""
+    if_broken: bytes = b""
 
 
 Handler = Callable[[Request], Awaitable[Reply]]
@@ -71,12 +81,14 @@ class Route:
         pattern: a path whose parts in braces match anything but a slash, such as `/v2/models/{model}/infer`.
         handler: gives the reply.
         open_to_all: health checks, which need no token.
+        computes: it asks a model, which may be put off (`Overwinter-Deadline`).
     """
 
     method: str
     pattern: str
     handler: Handler
     open_to_all: bool = False
+    computes: bool = False
 
 
 class RequestError(Exception):

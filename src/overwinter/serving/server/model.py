@@ -12,14 +12,18 @@ import math
 import time
 from collections import deque
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from overwinter.errors import ConfigError
 from overwinter.serving.server.accounts import Accounts, Log
+from overwinter.serving.server.frames import Frame
+from overwinter.serving.server.keeping import Keeping
 from overwinter.serving.server.messages import Call, Reply, RequestError
 from overwinter.serving.server.plan import ModelPlan, Plan
 from overwinter.serving.server.replica import Replica, WakeRefused
 from overwinter.serving.server.resting import make_ladder, make_policy
+from overwinter.serving.server.streams import Stream
 from overwinter.serving.server.worker_process import WorkerDied
 from overwinter.serving.sleep import Decision
 
@@ -31,6 +35,11 @@ _KEEP_READY = ("window", "replicas.fewest")  # reasons to wake a model that nobo
 class _Job:
     call: Call
     reply: asyncio.Future[Reply]
+    since_s: float
+
+
+class _Broken(Exception):  # noqa: N818 -- the worker lives
+    """The model failed while it wrote."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,16 +65,19 @@ class Model:
         self._server, self._serve, self._log = plan, plan.serve, log
         self._ladder = make_ladder(plan.serve)
         self._policy = make_policy(plan.serve, self._ladder)
+        self._keeping = Keeping(model, plan.serve, log)
+        self._keeping.restore(self._policy)
         self._places = {rung.name: place for place, rung in enumerate(self._ladder.rungs)}
         self._queue: deque[_Job] = deque()
         self._orders: deque[_Order] = deque()
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._first = self._replica()
+        self._first = self._replica(prefix=self._keeping.prefix)
         self._replicas = [self._first]
         self._held: str | None = None
         self._failures = 0
-        self.why, self.refused = "start", ""
+        self._next_s = math.inf
+        self.why, self.refused = "not asked yet", ""
 
     @property
     def state(self) -> str:
@@ -79,12 +91,15 @@ class Model:
             self._add_replica()
 
     async def close(self) -> None:
-        """End the workers. Requests that wait are told to come again."""
+        """Keep what must be kept, and end the workers. Requests that wait are told to come again."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         while self._queue:
             _settle(self._queue.popleft().reply, RequestError(503, "The server leaves.", retry_after_s=1))
+        self._keeping.save(self._policy)
+        with contextlib.suppress(WorkerDied):
+            await self._first.keep()
         for replica in self._replicas:
             await replica.close()
 
@@ -94,12 +109,15 @@ class Model:
         Raises:
             RequestError: 503, with the time to try again where that makes sense.
         """
-        self._policy.arrived(time.time())
-        try:
-            reply = await self._ask(call)
-        except RequestError as error:
-            self.accounts.answered(error.status)
-            raise
+        reply = self._keeping.answer(call)
+        if reply is None:
+            self._policy.arrived(time.time())
+            try:
+                reply = await self._ask(call)
+            except RequestError as error:
+                self.accounts.answered(error.status)
+                raise
+            self._keeping.note(call, reply)
         self.accounts.answered(reply.status)
         return reply
 
@@ -124,6 +142,7 @@ class Model:
         return {
             "state": self.state,
             "why": self.why,
+            "next_decision_in_s": self._next_decision_in_s(),
             "refused": self.refused or None,
             "version": self.plan.digest[:12],
             "queue": len(self._queue),
@@ -138,16 +157,21 @@ class Model:
             "saved_j": saved and {"value": saved[0], "standard_uncertainty": saved[1]},
         }
 
+    def _next_decision_in_s(self) -> float | None:
+        """Return when the policy decides anew if nothing happens; None: never."""
+        return None if math.isinf(self._next_s) else max(0.0, self._next_s - time.time())
+
     async def _ask(self, call: Call) -> Reply:
         if self.refused:
             raise RequestError(503, f"The model is not served: {self.refused}")
         if len(self._queue) >= self._serve.limits.queue:
             raise RequestError(503, "Too many requests wait for this model. Try again.", retry_after_s=1)
-        job = _Job(call=call, reply=asyncio.get_running_loop().create_future())
+        job = _Job(call=call, reply=asyncio.get_running_loop().create_future(), since_s=time.monotonic())
         self._queue.append(job)
         self._held = None
         self._changed.set()
         self._consider_replicas()
+        self._watch_wait(job)
         try:
             return await asyncio.wait_for(job.reply, call.deadline_s)
         except TimeoutError:
@@ -156,12 +180,13 @@ class Model:
             if job in self._queue:
                 self._queue.remove(job)
 
-    def _replica(self) -> Replica:
+    def _replica(self, prefix: Path | None = None) -> Replica:
         return Replica(
             self.plan,
             plan=self._server,
             accounts=self.accounts,
             changed=self._changed.set,
+            prefix=prefix,
         )
 
     def _begin(self, work: Any) -> None:
@@ -206,13 +231,19 @@ class Model:
                 await self._restart()
                 continue
             decision = self._decide()
-            self.why = decision.reason
-            place = self._places[self._first.rung]
-            rises = decision.rung < last or decision.reason in _KEEP_READY
-            if decision.rung > place or (rises and decision.rung < place and not self.refused):
-                await self._first.reach(self._ladder.rungs[decision.rung].name, reason=decision.reason)
-            last = decision.rung
+            await self._follow(decision, rises=decision.rung < last or decision.reason in _KEEP_READY)
+            last, self._next_s = decision.rung, decision.until_s
             await self._wait(decision.until_s - time.time())
+
+    async def _follow(self, decision: Decision, *, rises: bool) -> None:
+        """Go down as the policy says; up only where it has a reason to, since nobody asks."""
+        place = self._places.get(self._first.rung, len(self._places))  # `off` is below a ladder that does not have it
+        if decision.rung < place and (self.refused or not rises):
+            return
+        self.why = decision.reason
+        if decision.rung > place:
+            self._keeping.save(self._policy)
+        await self._first.reach(self._ladder.rungs[decision.rung].name, reason=decision.reason)
 
     async def _restart(self) -> None:
         """Bring a worker that ended while it rested back to its rung."""
@@ -250,6 +281,9 @@ class Model:
         for retried in (False, True):
             if not await self._wake_for(replica, job):
                 return
+            self._consider_replicas()
+            if not retried:
+                self.accounts.waited(time.monotonic() - job.since_s)
             try:
                 frame = await replica.answer(job.call, within_s=self._serve.limits.answer_s)
             except WorkerDied as error:
@@ -259,9 +293,40 @@ class Model:
                 await self._back_off(error)
             else:
                 self._failures = 0
-                header = frame.header
-                _settle(job.reply, Reply(status=header["status"], headers=header["headers"], body=frame.body))
+                await self._pass_on(replica, job, frame)
                 return
+
+    async def _pass_on(self, replica: Replica, job: _Job, frame: Frame) -> None:
+        """Give the client the answer, whole, or as it is written."""
+        status, headers = frame.header["status"], frame.header["headers"]
+        if not frame.header.get("more"):
+            _settle(job.reply, Reply(status=status, headers=headers, body=frame.body))
+            return
+        stream = Stream()
+        if job.reply.done():
+            stream.abandon()
+        _settle(job.reply, Reply(status=status, headers=headers, body=stream))
+        try:
+            await self._stream(replica, frame, stream)
+        except (WorkerDied, _Broken) as error:
+            stream.put(job.call.if_broken)
+            if isinstance(error, WorkerDied):
+                await self._back_off(error)
+        finally:
+            stream.end()
+
+    async def _stream(self, replica: Replica, frame: Frame, stream: Stream) -> None:
+        """Hear an answer to its end, which comes soon after nobody reads it any more."""
+        cancelled = False
+        stream.put(frame.body)
+        while frame.header.get("more"):
+            if stream.abandoned and not cancelled:
+                replica.cancel()
+                cancelled = True
+            frame = await replica.go_on(within_s=self._serve.limits.answer_s)
+            if frame.header.get("broken"):
+                raise _Broken
+            stream.put(frame.body)
 
     async def _wake_for(self, replica: Replica, job: _Job) -> bool:
         """Wake, as often as it takes; return whether somebody still waits for the answer."""
@@ -294,9 +359,22 @@ class Model:
     # The other replicas.
 
     def _consider_replicas(self) -> None:
-        count = len(self._replicas)
-        long = len(self._queue) > self._serve.replicas.queue_per_replica * count
-        if long and count < self._serve.replicas.most and self._first.rung == "ready":
+        """Add one if the queue is long."""
+        if len(self._queue) > self._serve.replicas.queue_per_replica * len(self._replicas):
+            self._add_if_allowed()
+
+    def _watch_wait(self, job: _Job) -> None:
+        """Add one whenever a request has waited for as long as it may, until it is answered."""
+        if (wait_s := self._serve.replicas.wait_s) is not None:
+            asyncio.get_running_loop().call_later(wait_s, self._consider_wait, job)
+
+    def _consider_wait(self, job: _Job) -> None:
+        if job in self._queue:
+            self._add_if_allowed()
+            self._watch_wait(job)
+
+    def _add_if_allowed(self) -> None:
+        if len(self._replicas) < self._serve.replicas.most and self._first.rung == "ready":
             self._add_replica()
 
     def _add_replica(self) -> None:

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
+from overwinter.serving.server.messages import LANGUAGE
+
 if TYPE_CHECKING:
     from overwinter.config.groups.serve import ServeConfig, ServiceConfig
     from overwinter.serving import Bundle, Keys
@@ -23,14 +25,14 @@ class ModelPlan:
         name: in addresses.
         bundle: where it is: a folder, a sealed file or an address in a store.
         digest: of the bundle that was verified; another one is not served.
-        runtime: which one loads it.
+        kind: `language`, or the name of the runtime that loads it.
         metadata: what the protocol says of the model.
     """
 
     name: str
     bundle: str
     digest: str
-    runtime: str
+    kind: str
     metadata: Mapping[str, Any]
 
 
@@ -43,6 +45,7 @@ class Plan:
         trusted: packages whose model classes a worker may build.
         keys: files of public keys, one of which must have signed a bundle.
         opening: sources of the keys that open sealed bundles; the keys themselves are read by the worker.
+        carbon: the group `carbon/`, validated; plain, for the process that asks.
         serve: the group `serve/`, validated. In the supervisor it is no `ServeConfig`, whose module needs
             OmegaConf, but has its attributes.
     """
@@ -51,6 +54,7 @@ class Plan:
     trusted: tuple[str, ...]
     keys: tuple[str, ...]
     opening: tuple[str, ...]
+    carbon: Mapping[str, Any]
     serve: ServeConfig
 
     def to_json(self) -> str:
@@ -71,7 +75,7 @@ def make_plan(service: ServiceConfig, bundles: Mapping[str, tuple[str, Bundle]],
             name=name,
             bundle=address,
             digest=bundle.digest,
-            runtime=bundle.runtime,
+            kind=bundle.runtime if bundle.tokenizer is None else LANGUAGE,
             metadata=_metadata(name, bundle),
         )
         for name, (address, bundle) in bundles.items()
@@ -81,6 +85,7 @@ def make_plan(service: ServiceConfig, bundles: Mapping[str, tuple[str, Bundle]],
         trusted=tuple(service.trusted_targets),
         keys=tuple(str(path.resolve()) for path in keys.trusted),
         opening=keys.opening,
+        carbon=asdict(service.carbon),
         serve=service.serve,
     )
 
@@ -96,19 +101,21 @@ def parse_plan(text: str) -> Plan:
         trusted=tuple(content["trusted"]),
         keys=tuple(content["keys"]),
         opening=tuple(content["opening"]),
+        carbon=content["carbon"],
         serve=cast("ServeConfig", SimpleNamespace(**groups)),
     )
 
 
 def _metadata(name: str, bundle: Bundle) -> dict[str, Any]:
+    common = {"name": name, "versions": [bundle.digest[:12]], "platform": f"overwinter_{bundle.runtime}"}
+    if bundle.tokenizer is not None:  # it is asked at /v1
+        return {**common, "inputs": [], "outputs": []}
     inputs = [{"name": "input", "datatype": "FP32", "shape": [-1, *bundle.input_shape]}]
     raw = bundle.preprocessing.get("raw")
     if isinstance(raw, Mapping) and "shape" in raw:
         inputs.append({"name": "raw", "datatype": _datatype(raw.get("dtype", "float32")), "shape": [-1, *raw["shape"]]})
     return {
-        "name": name,
-        "versions": [bundle.digest[:12]],
-        "platform": f"overwinter_{bundle.runtime}",
+        **common,
         "inputs": inputs,
         "outputs": [
             {"name": "logits", "datatype": "FP32", "shape": [-1, len(bundle.labels)]},

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from overwinter.serving.server.accounts import Accounts
 from overwinter.serving.server.frames import Frame
 from overwinter.serving.server.messages import Call
 from overwinter.serving.server.plan import ModelPlan, Plan
 from overwinter.serving.server.worker_process import WorkerDied, WorkerProcess, start_worker
+
+_WRITING_SHARE = 0.9  # of the time in which a worker must have answered: a text ends then, and is not lost
 
 
 class WakeRefused(Exception):  # noqa: N818 -- what the bundle deserved, no fault of the server
@@ -25,6 +28,7 @@ class Replica:
         plan: of the server.
         accounts: are told of every change of state.
         changed: called when the process ends.
+        prefix: file that a language model's last conversation is kept in over sleep; None: none is.
     """
 
     def __init__(
@@ -34,9 +38,10 @@ class Replica:
         plan: Plan,
         accounts: Accounts,
         changed: Callable[[], None],
+        prefix: Path | None = None,
     ) -> None:
         self._model, self._plan, self._settings = model, plan, plan.serve.worker
-        self._accounts, self._changed = accounts, changed
+        self._accounts, self._changed, self._prefix = accounts, changed, prefix
         self._process: WorkerProcess | None = None
         self._watches: dict[WorkerProcess, asyncio.Task[None]] = {}
         self.rung = "off"
@@ -63,6 +68,8 @@ class Replica:
             await self._stop("crash")
         if rung == self.rung:
             return
+        if rung != "ready":
+            await self.keep()
         if rung == "off":
             await self._stop(reason)
         elif rung == "preforked":
@@ -80,7 +87,32 @@ class Replica:
         Raises:
             WorkerDied: it ended over it; the replica is off then.
         """
-        return await self._tell({"operation": call.operation, "headers": dict(call.headers)}, within_s, call.body)
+        header = {
+            "operation": call.operation,
+            "headers": dict(call.headers),
+            "model": call.model,
+            "within_s": within_s * _WRITING_SHARE,
+        }
+        return await self._tell(header, within_s, call.body)
+
+    async def go_on(self, *, within_s: float) -> Frame:
+        """Return the next frame of an answer that said there was more.
+
+        Raises:
+            WorkerDied: it ended over it; the replica is off then.
+        """
+        assert self._process is not None  # noqa: S101 -- it has begun to answer
+        return await self._said(self._process.next_frame(within_s=within_s))
+
+    def cancel(self) -> None:
+        """Ask it to end the answer that it is giving; it is heard to its end all the same."""
+        assert self._process is not None  # noqa: S101 -- it has begun to answer
+        self._process.cancel()
+
+    async def keep(self) -> None:
+        """Let a ready model write down what must survive sleep."""
+        if self._prefix is not None and self.rung == "ready" and self._process is not None and self._process.listens:
+            await self._tell({"operation": "keep"}, self._settings.wake_s)
 
     async def close(self) -> None:
         """End every process, also those that were about to be ended when their task was cancelled."""
@@ -92,8 +124,11 @@ class Replica:
 
     async def _tell(self, header: dict[str, object], within_s: float, body: bytes = b"") -> Frame:
         assert self._process is not None  # noqa: S101 -- `reach` came first
+        return await self._said(self._process.ask(header, body, within_s=within_s))
+
+    async def _said(self, answer: Awaitable[Frame]) -> Frame:
         try:
-            return await self._process.ask(header, body, within_s=within_s)
+            return await answer
         except WorkerDied:
             await self._stop("crash")
             raise
@@ -114,6 +149,9 @@ class Replica:
             "keys": self._plan.keys,
             "opening": self._plan.opening,
             "threads": self._settings.threads,
+            "answer_tokens": self._plan.serve.limits.answer_tokens,
+            "keeps_prefix": self._plan.serve.keep.prefix,
+            "prefix": None if self._prefix is None else str(self._prefix),
             "trusted": self._plan.trusted,
         }
         frame = await self._tell(order, self._settings.wake_s)
@@ -132,7 +170,7 @@ class Replica:
 
     async def _start(self) -> WorkerProcess:
         launcher = self._settings.launcher
-        process = await start_worker(self._model.runtime, trusted=self._plan.trusted, launcher=launcher)
+        process = await start_worker(self._model.kind, trusted=self._plan.trusted, launcher=launcher)
         self._watches[process] = asyncio.create_task(self._watch(process))
         return process
 

@@ -7,25 +7,30 @@ import contextlib
 import json
 import os
 import signal
-import stat
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from overwinter.errors import ConfigError, OverwinterError
+from overwinter.errors import OverwinterError
+from overwinter.serving.server.access import open_access, tls_context
 from overwinter.serving.server.accounts import Accounts, Metrics
 from overwinter.serving.server.control import Control
+from overwinter.serving.server.deferral import Deferral
+from overwinter.serving.server.deferred import DeferredStore
+from overwinter.serving.server.grid import Grid
 from overwinter.serving.server.http import Door
 from overwinter.serving.server.inference import Inference
+from overwinter.serving.server.listening import open_sockets
 from overwinter.serving.server.model import Model
+from overwinter.serving.server.openai import OpenAI
 from overwinter.serving.server.plan import Plan
 from overwinter.serving.server.routing import Router
+from overwinter.serving.server.worker_process import prepare_to_fork
 
 if TYPE_CHECKING:
     from overwinter.config.groups.serve import ServeConfig
-
-_LEAST_TOKEN_BYTES = 16
 
 
 class JsonLog:
@@ -42,11 +47,11 @@ class JsonLog:
 
 
 async def serve(plan: Plan) -> None:
-    """Serve until SIGTERM or SIGINT.
+    """Serve until SIGTERM or SIGINT, or until nothing is asked for long enough.
 
     Raises:
         OverwinterError: the address cannot be listened on, or the log not written.
-        ConfigError: the token file is no secret.
+        ConfigError: a secret can be read by others, or a certificate is none.
     """
     settings = plan.serve
     with _log_stream(settings.log) as stream:
@@ -60,38 +65,41 @@ async def serve(plan: Plan) -> None:
             )
             for model in plan.models
         }
-        routes = [*Inference(models, answer_s=settings.limits.answer_s).routes(), *Control(models, metrics).routes()]
-        door = Door(Router(routes), settings.limits, token=read_token(settings.access.token_file), log=log)
-        async with await _listen(door, settings) as listener:
+        answer_s = settings.limits.answer_s
+        deferral = _deferral(plan, log)
+        adapters = (
+            Inference(models, answer_s=answer_s),
+            OpenAI(models, answer_s=answer_s),
+            Control(models, metrics, deferred=lambda: deferral.waiting),
+        )
+        routes = deferral.over(route for adapter in adapters for route in adapter.routes())
+        door = Door(Router(routes), settings.limits, access=open_access(settings.host, settings.access), log=log)
+        async with contextlib.AsyncExitStack() as stack:
+            listeners = await _listening(stack, door, settings)
+            prepare_to_fork()
             for model in models.values():
                 model.start()
-            _announce(listener, models, log)
-            await _until_told()
-            listener.close()
+            deferral.start()
+            _announce(listeners, settings, models, log)
+            await _until_told(lambda: 0.0 if deferral.waiting else door.idle_s(), settings.idle_exit_s)
+            for listener in listeners:
+                listener.close()
             log("leaving")
+            await deferral.close()
             await door.close(within_s=settings.limits.answer_s)
             for model in models.values():
                 await model.close()
 
 
-def read_token(file: str | None) -> bytes | None:
-    """Return the token that requests must bear.
-
-    Raises:
-        ConfigError: others can read the file, or the token is short.
-    """
-    if file is None:
-        return None
-    path = Path(file)
-    if stat.S_IMODE(path.stat().st_mode) & 0o077:
-        raise ConfigError(f"serve.access.token_file={file!r} can be read by others. `chmod 600 {file}`.")
-    token = path.read_bytes().strip()
-    if len(token) < _LEAST_TOKEN_BYTES:
-        raise ConfigError(
-            f"serve.access.token_file={file!r} holds {len(token)} bytes; {_LEAST_TOKEN_BYTES} are the least.\n"
-            f"`(umask 077; openssl rand -hex 32 > {file})` writes a good one."
-        )
-    return token
+def _deferral(plan: Plan, log: JsonLog) -> Deferral:
+    settings = plan.serve.deferral
+    return Deferral(
+        Grid(plan.carbon, refresh_s=settings.refresh_s, log=log),
+        settings,
+        answer_s=plan.serve.limits.answer_s,
+        store=None if plan.serve.state is None else DeferredStore(Path(plan.serve.state) / "deferred"),
+        log=log,
+    )
 
 
 @contextlib.contextmanager
@@ -107,25 +115,38 @@ def _log_stream(path: str | None) -> Any:
         yield stream
 
 
-async def _listen(door: Door, settings: ServeConfig) -> asyncio.Server:
-    try:
-        return await asyncio.start_server(door.connection, settings.host, settings.port, backlog=1024)
-    except OSError as error:
-        raise OverwinterError(
-            f"Nothing can listen on {settings.host}:{settings.port}: {os.strerror(error.errno or 0)}.\n"
-            "Name another serve.port (0 takes any free one), or end the program that holds this one."
-        ) from None
+async def _listening(stack: contextlib.AsyncExitStack, door: Door, settings: ServeConfig) -> list[asyncio.Server]:
+    tls = tls_context(settings.access)
+    timeout_s = None if tls is None else settings.limits.read_s
+    return [
+        await stack.enter_async_context(
+            await asyncio.start_server(door.connection, sock=each, ssl=tls, ssl_handshake_timeout=timeout_s)
+        )
+        for each in open_sockets(settings)
+    ]
 
 
-def _announce(listener: asyncio.Server, models: dict[str, Model], log: JsonLog) -> None:
-    host, port = listener.sockets[0].getsockname()[:2]
-    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    log("serving", address=address, models=list(models))
-    print(f"{', '.join(models)}: {address}", flush=True)
+def _announce(listeners: list[asyncio.Server], settings: ServeConfig, models: dict[str, Model], log: JsonLog) -> None:
+    for listener in listeners:
+        address = _address(listener.sockets[0].getsockname(), tls=settings.access.tls_cert is not None)
+        log("serving", address=address, models=list(models))
+        print(f"{', '.join(models)}: {address}", flush=True)
 
 
-async def _until_told() -> None:
+def _address(name: tuple[str, int] | str, *, tls: bool) -> str:
+    if isinstance(name, str):  # a Unix socket of systemd's
+        return f"unix:{name}"
+    host, port = name[:2]
+    return f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+async def _until_told(idle_s: Callable[[], float], idle_exit_s: float | None) -> None:
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told.set)
-    await told.wait()
+    while not told.is_set():
+        left_s = None if idle_exit_s is None else idle_exit_s - idle_s()
+        if left_s is not None and left_s <= 0:
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(told.wait(), left_s)

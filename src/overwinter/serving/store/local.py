@@ -61,7 +61,7 @@ class LocalPlace:
 
     def names(self, folder: str) -> list[str]:
         """See `Place`."""
-        found = (path for path in (self._root / folder).rglob("*") if path.is_file() and path.name[0] != ".")
+        found = (path for path in (self._root / folder).rglob("*") if path.is_file())
         return sorted(path.relative_to(self._root).as_posix() for path in found)
 
     def remove(self, name: str) -> None:

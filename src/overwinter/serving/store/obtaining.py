@@ -9,12 +9,14 @@ from pathlib import Path
 from overwinter.errors import IntegrityError
 from overwinter.serving.bundle.facts import Bundle
 from overwinter.serving.bundle.keys import Expected, Keys
-from overwinter.serving.bundle.reading import read_bundle
+from overwinter.serving.bundle.reading import Meanwhile, read_bundle
 from overwinter.serving.store.address import StoreAddress
 from overwinter.serving.store.store import open_store
 
 
-def obtain_from_store(address: StoreAddress, *, keys: Keys, expected: Expected) -> Bundle:
+def obtain_from_store(
+    address: StoreAddress, *, keys: Keys, expected: Expected, meanwhile: Meanwhile | None = None
+) -> Bundle:
     """Return the verified bundle at an address in a store; what was fetched before is not fetched again.
 
     Raises:
@@ -27,18 +29,18 @@ def obtain_from_store(address: StoreAddress, *, keys: Keys, expected: Expected) 
     known = target.exists()
     store.fetch(version, target)
     try:
-        bundle = _read(target, version.digest, keys, expected)
+        bundle = _read(target, version.digest, keys, expected, meanwhile)
     except IntegrityError:
         if not known:
             raise
         _remove(target)  # it may have been damaged here
         store.fetch(version, target)
-        bundle = _read(target, version.digest, keys, expected)
+        bundle = _read(target, version.digest, keys, expected, meanwhile)
     return bundle
 
 
-def _read(target: Path, digest: str, keys: Keys, expected: Expected) -> Bundle:
-    bundle = read_bundle(target, keys=keys, expected=expected)
+def _read(target: Path, digest: str, keys: Keys, expected: Expected, meanwhile: Meanwhile | None) -> Bundle:
+    bundle = read_bundle(target, keys=keys, expected=expected, meanwhile=meanwhile)
     if not bundle.sealed:
         Expected(digest=digest).check(bundle)
     return bundle

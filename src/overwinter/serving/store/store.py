@@ -151,20 +151,21 @@ class Store:
         return found.catalog.serial
 
     def collect(self, *, keep: int, grace_s: float = GRACE_S) -> tuple[int, int]:
-        """Forget versions that no alias names, and remove parts that no version needs.
+        """Forget versions that no alias names; remove parts that no version needs, and what killed publishers left.
 
         Args:
             keep: newest versions of each name that stay without an alias.
-            grace_s: parts younger than this stay: they may belong to a publication under way.
+            grace_s: files younger than this stay: they may belong to a publication under way.
 
         Returns:
-            How many versions were forgotten, and how many parts removed.
+            How many versions were forgotten, and how many files removed.
 
         Raises:
             IntegrityError: a catalog or a manifest is damaged; nothing is removed then.
         """
         forgotten = sum(self._forget(name, keep) for name in self.names())
         candidates = self._place.names("parts")
+        candidates += [name for name in self._place.names("names") if not _CATALOG.fullmatch(name)]
         needed = {part_name(part) for manifest in self._manifests() for part in parts_of(self._place, manifest)}
         removed = 0
         for name in set(candidates) - needed:

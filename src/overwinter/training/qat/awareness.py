@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from overwinter.config.groups import QatConfig, QatTrainConfig, TrainConfig
+from overwinter.config.groups import QatConfig, QatTrainConfig, RelaxedQatConfig, TrainConfig
 from overwinter.errors import ConfigError, nearest
 from overwinter.models import AwareLayer, StepHook, integer_form, prunable_weights
 from overwinter.training.qat.quantizers import InputQuantizer, Phase, WeightQuantizer, weight_quantizer
@@ -61,6 +61,7 @@ class Awareness:
         self._normalisations = [each for each in model.modules() if isinstance(each, _NORMALISATIONS)]
         self._handle = model.register_forward_pre_hook(self._still_normalisations)
         self._phase = Phase.WATCHING
+        self._final_noise_share = settings.final_noise_share if isinstance(settings, RelaxedQatConfig) else 1.0
 
     @property
     def hooks(self) -> Sequence[StepHook]:
@@ -76,6 +77,8 @@ class Awareness:
         due = self._due()
         if due is not self._phase:
             self._enter(due)
+        elif due is Phase.QUANTIZING:
+            self._set_phase(due)
 
     def settled(self, step: int, total: int) -> bool:
         """Whether the scales stand still."""
@@ -90,25 +93,26 @@ class Awareness:
         self._step, self._total = int(state["step"]), int(state["total"])
         self._set_phase(self._due())
 
-    def calibrate(self) -> None:
-        """Fix the grids by the weights and the ranges seen so far, without any training: plain rounding."""
-        self._adopt_ranges()
-        self._set_phase(Phase.FROZEN)
-
     def finish(self) -> dict[str, Any] | None:
         """Take the fake-quantizers out, leave the weights on their grids, and return those for `save_model`.
+
+        If the ranges were only watched so far, this is plain rounding to nearest.
 
         Returns:
             layer name -> `AwareLayer.to_json`; None for a model that was trained as it is.
         """
         self._handle.remove()
-        self._set_phase(Phase.FROZEN)
+        if self._phase is not Phase.FROZEN:
+            self._enter(Phase.FROZEN)
         return {name: _take_out(layer).to_json() for name, layer in self._layers.items()} or None
 
     def _due(self) -> Phase:
-        if self._step < max(1, round(self._start_fraction * self._total)):
+        if self._step < self._start_step(self._total):
             return Phase.WATCHING
         return Phase.FROZEN if self._step >= self._freeze_step(self._total) else Phase.QUANTIZING
+
+    def _start_step(self, total: int) -> int:
+        return max(1, round(self._start_fraction * total))
 
     def _freeze_step(self, total: int) -> int:
         return max(1, round(self._freeze_fraction * total))
@@ -123,9 +127,15 @@ class Awareness:
     def _set_phase(self, phase: Phase) -> None:
         self._phase = phase
         for layer in self._layers.values():
-            weight_quantizer(layer).phase = phase
-            if (quantizer := _input_quantizer(layer)) is not None:
-                quantizer.phase = phase
+            for quantizer in (weight_quantizer(layer), _input_quantizer(layer)):
+                if quantizer is not None:
+                    quantizer.phase, quantizer.noise_share = phase, self._noise_share()
+
+    def _noise_share(self) -> float:
+        """Falls in a line while the scales are learned, so that statistics in the end are of the grid without noise."""
+        begin, end = self._start_step(self._total), self._freeze_step(self._total)
+        passed = min(1.0, max(0.0, (self._step - begin) / max(1, end - begin)))
+        return 1.0 + (self._final_noise_share - 1.0) * passed
 
     def _adopt_ranges(self) -> None:
         for layer in self._layers.values():

@@ -32,6 +32,7 @@ class Quantizer(nn.Module):
 
     Attributes:
         phase: set by the one who leads the training.
+        noise_share: likewise: how much of the relaxation's noise there is still, 1 to 0.
         grid: of the codes.
         scale: (rows, groups), as observed.
         log_scale: (rows * groups,), the logarithm of the scale where it is learned instead; else None.
@@ -41,15 +42,16 @@ class Quantizer(nn.Module):
     scale: torch.Tensor
     zero: torch.Tensor | None
 
-    def __init__(self, grid: Grid, settings: QatConfig, *, rows: int, groups: int) -> None:
+    def __init__(self, grid: Grid, settings: QatConfig, *, rows: int, groups: int, relaxed: bool) -> None:
         super().__init__()
-        self.phase, self.grid, self._shape = Phase.WATCHING, grid, (rows, groups)
+        self.phase, self.noise_share = Phase.WATCHING, 1.0
+        self.grid, self._shape = grid, (rows, groups)
         self.register_buffer("scale", torch.ones(rows, groups))
         self.register_buffer("zero", None if grid.symmetric else torch.zeros(rows, groups))
         # One dimension, so that it does not decay with the weights.
         learned = settings.scale == "learned"
         self.log_scale = nn.Parameter(torch.zeros(rows * groups)) if learned else None
-        self._relaxation = settings if isinstance(settings, RelaxedQatConfig) else None
+        self._relaxation = settings if relaxed and isinstance(settings, RelaxedQatConfig) else None
         noise = None if self._relaxation is None else math.log(self._relaxation.noise)
         self.log_noise = None if noise is None else nn.Parameter(torch.tensor(noise))
 
@@ -87,7 +89,7 @@ class Quantizer(nn.Module):
             values,
             low,
             high,
-            noise=lessened(log_noise, 1.0 / math.sqrt(values.numel())).exp(),
+            noise=lessened(log_noise, 1.0 / math.sqrt(values.numel())).exp() * self.noise_share,
             temperature=how.temperature,
             neighbours=how.neighbours,
             hard=how.rounding == "relaxed_straight_through",
@@ -99,7 +101,7 @@ class WeightQuantizer(Quantizer):
 
     def __init__(self, weight: torch.Tensor, settings: QatConfig) -> None:
         grid = Grid(bits=settings.weight_bits, group_size=settings.group_size, symmetric=settings.symmetric)
-        super().__init__(grid, settings, rows=len(weight), groups=grid.groups(weight[0].numel()))
+        super().__init__(grid, settings, rows=len(weight), groups=grid.groups(weight[0].numel()), relaxed=True)
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         """Return the weight, fake-quantized unless this only watches."""
@@ -129,7 +131,8 @@ class InputQuantizer(Quantizer):
     batches: torch.Tensor
 
     def __init__(self, bits: int, settings: QatConfig) -> None:
-        super().__init__(Grid(bits=bits, symmetric=False), settings, rows=1, groups=1)
+        relaxed = isinstance(settings, RelaxedQatConfig) and settings.relax_activations
+        super().__init__(Grid(bits=bits, symmetric=False), settings, rows=1, groups=1, relaxed=relaxed)
         self.register_buffer("low", torch.zeros(1, 1))
         self.register_buffer("high", torch.zeros(1, 1))
         self.register_buffer("batches", torch.zeros(()))

@@ -8,35 +8,40 @@ import torch
 from overwinter import models, runtime
 from overwinter.errors import ConfigError, IntegrityError
 
+METHODS = ["int8_dynamic", "fp8_weight_only"]
 
-def _open(tmp_path):
-    runtime.build(tmp_path / "int8_dynamic", "torch", tmp_path / "built", trusted=["nets_to_quantize"])
+
+def _open(tmp_path, method="int8_dynamic"):
+    runtime.build(tmp_path / method, "torch", tmp_path / "built", trusted=["nets_to_quantize"])
     return runtime.open_session(tmp_path / "built", "torch", 1, trusted=["nets_to_quantize"])
 
 
-def test_linear_layers_are_quantized_and_convolutions_listed(quantize, save, convnet, tmp_path, calibration):
-    report = quantize("int8_dynamic", save(convnet))
+@pytest.mark.parametrize("method", METHODS)
+def test_linear_layers_are_quantized_and_convolutions_listed(quantize, save, convnet, tmp_path, calibration, method):
+    report = quantize(method, save(convnet))
     assert report.quantized == ("head",)
     assert report.left_in_float == {
-        "features.0.0": "int8_dynamic serves Linear, not Conv2d",
-        "features.2.0": "int8_dynamic serves Linear, not Conv2d",
+        "features.0.0": f"{method} serves Linear, not Conv2d",
+        "features.2.0": f"{method} serves Linear, not Conv2d",
     }
     with torch.inference_mode():
         dense = convnet(torch.from_numpy(calibration)).numpy()
-    difference = np.abs(_open(tmp_path).run(calibration) - dense)
+    difference = np.abs(_open(tmp_path, method).run(calibration) - dense)
     assert 0 < difference.max() < 0.05 * np.abs(dense).max()
 
 
-def test_zero_weights_stay_zero(quantize, save, sparse_convnet):
-    report = quantize("int8_dynamic", save(sparse_convnet, form="sparse"))
+@pytest.mark.parametrize("method", METHODS)
+def test_zero_weights_stay_zero(quantize, save, sparse_convnet, method):
+    report = quantize(method, save(sparse_convnet, form="sparse"))
     assert report.zeros_after >= report.zeros_before == int((sparse_convnet.head.weight == 0).sum()) > 0
 
 
-def test_a_round_trip_is_bit_identical_and_tied_weights_are_named(quantize, save_own, tmp_path, calibration):
-    quantize("int8_dynamic", save_own("Tied"))
-    description = models.load_description(tmp_path / "int8_dynamic")
+@pytest.mark.parametrize("method", METHODS)
+def test_a_round_trip_is_bit_identical_and_tied_weights_are_named(quantize, save_own, tmp_path, calibration, method):
+    quantize(method, save_own("Tied"))
+    description = models.load_description(tmp_path / method)
     assert description["quantization"]["untied"] == ["enter", "leave"]
-    first, second = _open(tmp_path).run(calibration), _open(tmp_path).run(calibration)
+    first, second = (_open(tmp_path, method).run(calibration) for _ in range(2))
     np.testing.assert_array_equal(first, second)
 
 
@@ -92,9 +97,13 @@ import sys
 import numpy as np
 from pathlib import Path
 from overwinter import quantization
-from overwinter.config.groups import CalibratedQuantizeConfig
+from overwinter.config.groups import CalibratedQuantizeConfig, MixedConfig, RecoveryConfig
 settings = CalibratedQuantizeConfig(version=1, methods=["int8_dynamic"], calibration_samples=64,
-                                    calibration_method="minmax", skip=[])
+                                    calibration_text="data",
+                                    calibration_method="minmax", skip=[], overrides={},
+                                    recovery=RecoveryConfig(steps=0, learning_rate=0.001, batch_size=4, zeros=False),
+                                    sensitivity_samples=0, min_agreement=0.0,
+                                    mixed=MixedConfig(max_size_ratio=None, max_divergence_nats=None))
 quantization.quantize("int8_dynamic", Path(sys.argv[1]), Path(sys.argv[2]),
                       settings=settings, lineage={}, trusted=[],
                       calibration=np.zeros((1, 1, 8, 8), np.float32))

@@ -1,0 +1,253 @@
+"""What a hibernating server claims to save, beside what somebody outside sees it save.
+
+    python benchmarks/hibernation_saving.py [--window-s 20] [--replay-s 180] [--seed 0]
+
+Run it from the repository after `overwinter run`. An observer reads from /proc what the server and its workers cost: CPU
+seconds, and proportional memory over time. Joules are modelled from them (watts of a busy thread, 0.375 W per GiB): no
+counter is read, and on a CPU a resident model draws hardly anything, so the saving is small; what is proven is that the
+server's own account of it is right.
+
+1. Draws: the server is put on each rung, and the observer says what it draws there.
+2. Replay: requests at random moments, of a server that never sleeps and of one that hibernates by `break_even` with
+   these draws. Observed saving: the difference of what the observer saw. Claimed saving: of the hibernating server.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import math
+import statistics
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common import write_result
+from overwinter.energy.machine import this_machine, thread_power_w
+from overwinter.hibernation import wake
+from server_common import BUNDLE, ask, question, samples, server
+
+MEMORY_W_PER_GIB = 0.375
+THREAD_W_IN_DOUBT = 4.0  # configs/hardware
+TICKS_PER_S = 100
+RUNGS = ("ready", "parked", "preforked", "off")
+NEVER = ("serve.sleep.policy=fixed", "++serve.sleep.options.timeout_s=1000000")
+WAKES = 5
+
+
+class Observer:
+    """Watches a process and its children from outside."""
+
+    def __init__(self, pid: int, thread_w: float) -> None:
+        self._pid, self._thread_w = pid, thread_w
+
+    def cpu_s(self) -> float:
+        """Return the CPU seconds of the process, its children, and those that it has waited for."""
+        own = _stat(self._pid)
+        return (sum(own[11:15]) + sum(sum(_stat(child)[11:13]) for child in self._children())) / TICKS_PER_S
+
+    def memory_w(self) -> float:
+        """Return the modelled watts of the memory that they hold now, shared pages by their share."""
+        held = sum(_proportional_bytes(pid) for pid in (self._pid, *self._children()))
+        return MEMORY_W_PER_GIB * held / 2**30
+
+    @contextmanager
+    def watching(self, period_s: float = 0.25) -> Iterator[dict[str, float]]:
+        """Give joules and seconds of what goes on within, once it is over."""
+        seen = {"memory_j": 0.0}
+        over = threading.Event()
+
+        def look() -> None:
+            last_s = time.monotonic()
+            while not over.wait(period_s):
+                now_s = time.monotonic()
+                seen["memory_j"] += self.memory_w() * (now_s - last_s)
+                last_s = now_s
+
+        looking = threading.Thread(target=look)
+        begin_s, begin_cpu_s = time.monotonic(), self.cpu_s()
+        looking.start()
+        try:
+            yield seen
+        finally:
+            over.set()
+            looking.join()
+            seen["duration_s"] = time.monotonic() - begin_s
+            seen["cpu_s"] = self.cpu_s() - begin_cpu_s
+            seen["energy_j"] = seen["memory_j"] + seen["cpu_s"] * self._thread_w
+
+    def _children(self) -> list[int]:
+        listed = Path(f"/proc/{self._pid}/task/{self._pid}/children").read_text(encoding="ascii")
+        return [int(pid) for pid in listed.split()]
+
+
+def main() -> None:
+    """Measure, print, and write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--window-s", type=float, default=20.0, help="of watching on each rung")
+    parser.add_argument("--replay-s", type=float, default=180.0, help="of requests, for each server")
+    parser.add_argument("--seed", type=int, default=0, help="of their moments")
+    arguments = parser.parse_args()
+    thread_w, reason = thread_power_w(
+        this_machine(), cpu_tdp_w=None, cpu_threads=None, cpu_w_per_thread=THREAD_W_IN_DOUBT
+    )
+    body = question(samples(wake(BUNDLE).bundle, 1)[0])
+    draws = measured_draws(arguments.window_s, body, thread_w)
+    moments_s = moments(arguments.replay_s, arguments.seed)
+    asleep = replayed(moments_s, arguments.replay_s, body, thread_w, overrides(draws))
+    awake = replayed(moments_s, arguments.replay_s, body, thread_w, [*NEVER, *overrides(draws)])
+    observed_j = awake["energy_j"] - asleep["energy_j"]
+    claimed_j, uncertainty_j = asleep["claimed"]
+    content = {
+        "kind": f"modelled: {thread_w:g} W per busy thread ({reason}), {MEMORY_W_PER_GIB} W per GiB",
+        "draws": draws,
+        "requests": len(moments_s),
+        "hibernating": asleep,
+        "never_asleep": awake,
+        "observed_saving_j": observed_j,
+        "claimed_saving_j": claimed_j,
+        "claimed_uncertainty_j": uncertainty_j,
+        "share_of_never_asleep": observed_j / awake["energy_j"],
+        "claim_holds": abs(observed_j - claimed_j) <= 2 * math.hypot(uncertainty_j, draws["request_uncertainty_j"]),
+    }
+    print(json.dumps({key: value for key, value in content.items() if key != "kind"}, indent=2))
+    print(f"wrote results/{write_result('hibernation_saving', content).name}")
+
+
+def measured_draws(window_s: float, body: bytes, thread_w: float) -> dict[str, float]:
+    """Return watts on each rung and during a wake, their standard uncertainty, and what a request's joules vary by."""
+    with server(*NEVER) as port:
+        connection, observer = observed(port, thread_w)
+        answer(connection, body)
+        watts: dict[str, float] = {}
+        doubts_w = []
+        for rung in RUNGS:
+            put(connection, rung)
+            windows_w = [watch(observer, window_s / 4) for _ in range(4)]
+            watts[f"{rung}_w"] = statistics.fmean(windows_w)
+            doubts_w.append(statistics.stdev(windows_w) / 2)
+        wakes = [woken(connection, observer) for _ in range(WAKES)]
+        requests_j = [asked(connection, observer, body) for _ in range(WAKES)]
+    watts["waking_w"] = statistics.fmean(each["energy_j"] / each["duration_s"] for each in wakes)
+    return watts | {
+        "wake_s": statistics.fmean(each["duration_s"] for each in wakes),
+        "uncertainty_w": max(*doubts_w, 1e-4),
+        "request_uncertainty_j": statistics.stdev(requests_j) * math.sqrt(2 * WAKES),
+    }
+
+
+def overrides(draws: dict[str, float]) -> list[str]:
+    """Return the draws as the server is told them."""
+    told = {key: value for key, value in draws.items() if key.endswith("_w")}
+    return [
+        "serve.draws.source='an observer, modelled'",
+        *(f"serve.draws.{key}={value}" for key, value in told.items()),
+    ]
+
+
+def moments(duration_s: float, seed: int) -> list[float]:
+    """Return when requests come: bursts of a few, with long gaps between them."""
+    rng = np.random.default_rng(seed)
+    found, now_s = [], 1.0
+    while now_s < duration_s:
+        found.append(now_s)
+        now_s += float(rng.exponential(1.0 if rng.random() < 0.7 else duration_s / 6))
+    return found
+
+
+def replayed(
+    moments_s: list[float], duration_s: float, body: bytes, thread_w: float, told: list[str]
+) -> dict[str, Any]:
+    """Return what a server costs, seen from outside, and what it says itself."""
+    with server(*told) as port:
+        connection, observer = observed(port, thread_w)
+        answer(connection, body)
+        before = status(connection)
+        with observer.watching() as seen:
+            begin_s = time.monotonic()
+            for moment_s in [*moments_s, duration_s]:
+                time.sleep(max(0.0, begin_s + moment_s - time.monotonic()))
+                if moment_s < duration_s:
+                    answer(connection, body)
+        after = status(connection)
+    claimed_j = after["saved_j"]["value"] - before["saved_j"]["value"]
+    return {
+        **seen,
+        "wakes": after["wakes"] - before["wakes"],
+        "state_s": {rung: after["state_s"][rung] - before["state_s"][rung] for rung in after["state_s"]},
+        "claimed": [claimed_j, after["saved_j"]["standard_uncertainty"]],
+    }
+
+
+def observed(port: int, thread_w: float) -> tuple[http.client.HTTPConnection, Observer]:
+    """Return a connection to the server, and an observer of it."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    _, content = ask(connection, "/overwinter/status")
+    return connection, Observer(content["supervisor"]["pid"], thread_w)
+
+
+def status(connection: http.client.HTTPConnection) -> dict[str, Any]:
+    """Return what the server says of the model."""
+    content: dict[str, Any] = ask(connection, "/overwinter/status")[1]["models"]["model"]
+    return content
+
+
+def answer(connection: http.client.HTTPConnection, body: bytes) -> None:
+    """Ask once."""
+    code, _ = ask(connection, "/v2/models/model/infer", body)
+    assert code == 200
+
+
+def put(connection: http.client.HTTPConnection, rung: str) -> None:
+    """Put the model on a rung."""
+    code, content = ask(connection, "/overwinter/models/model/rung", json.dumps({"rung": rung}).encode())
+    assert code == 200, content
+
+
+def watch(observer: Observer, duration_s: float) -> float:
+    """Return the watts while nothing is asked."""
+    with observer.watching() as seen:
+        time.sleep(duration_s)
+    return seen["energy_j"] / seen["duration_s"]
+
+
+def woken(connection: http.client.HTTPConnection, observer: Observer) -> dict[str, float]:
+    """Return what a wake from `off` costs."""
+    put(connection, "off")
+    with observer.watching(0.02) as seen:
+        put(connection, "ready")
+    return seen
+
+
+def asked(connection: http.client.HTTPConnection, observer: Observer, body: bytes) -> float:
+    """Return the joules of a request of a ready model."""
+    with observer.watching(0.02) as seen:
+        answer(connection, body)
+    return seen["energy_j"]
+
+
+def _stat(pid: int) -> list[float]:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return [0.0] * 50  # it left; its parent has its seconds now
+    fields = text.rpartition(")")[2].split()  # from the state on, the third of proc(5)
+    return [float(field) if field.lstrip("-").isdigit() else 0.0 for field in fields]
+
+
+def _proportional_bytes(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:")), 0)
+
+
+if __name__ == "__main__":
+    main()

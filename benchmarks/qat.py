@@ -1,0 +1,202 @@
+"""Fashion-MNIST in 8 and 4 bits: points of accuracy lost by rounding, by training for the grid, by relaxation.
+
+    python benchmarks/qat.py [METHOD ...] [--seeds 0 1 2] [--workers 2]
+
+Starts from the dense model of pipelines/fashion and fine-tunes it for one epoch, with the same settings for every
+method, once per seed; one thread per fit. Accuracy is on the 10,000 test images, answered by ONNX Runtime with the
+very file that would be served. Rows of earlier runs are kept, so that the table can be made in slices.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+import common
+from overwinter import data, models, quantization, runtime, training
+from overwinter.config import Config, Project, compose, validate
+
+NAME = "qat"
+ROOT = Path(__file__).parents[1]
+DENSE = ROOT / "pipelines/fashion/outputs/train/model"
+FINE_TUNING = ["train.epochs=1", "train.batch_size=128", "train.learning_rate=0.001", "threads=1", "sparsify=none"]
+INT4 = ["train=qat_int4", "quantize=qat", "train.qat.start_fraction=0.05"]
+RELAXED = ["train=relaxed_int4", *INT4[1:]]
+INPUTS_TOO = ["train.qat.activation_bits=4"]
+RELAXED_INPUTS = ["train.qat.relax_activations=true"]
+METHODS = {
+    "float": ["train=default", "quantize=none"],
+    "int8_static": ["train=default", "quantize=int8_static"],
+    "int4_rounded": [*INT4, "train.learning_rate=1e-12"],
+    "int4_straight_through": INT4,
+    "int4_straight_through_learned": [*INT4, "train.qat.scale=learned"],
+    "int4_relaxed": RELAXED,
+    "int4_relaxed_straight_through": [*RELAXED, "train.qat.rounding=relaxed_straight_through"],
+    "int4_inputs_too_straight_through": [*INT4, *INPUTS_TOO],
+    "int4_inputs_too_straight_through_learned": [*INT4, *INPUTS_TOO, "train.qat.scale=learned"],
+    "int4_inputs_too_relaxed": [*RELAXED, *INPUTS_TOO, *RELAXED_INPUTS],
+}
+# Asked for: points of accuracy lost at most, and pairs of which the first may be no worse than the second.
+ASKED_LOST = {"int8_static": 0.3, "int4_straight_through": 0.5, "int4_relaxed": 0.5}
+ASKED_PAIRS = {
+    "int4_relaxed": "int4_straight_through",
+    "int4_inputs_too_relaxed": "int4_inputs_too_straight_through",
+}
+STUDENT_95 = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36}  # by the number of seeds
+
+
+def main() -> None:
+    """Run what was asked for, write after each result, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("methods", nargs="*", metavar="METHOD", help=", ".join(METHODS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--workers", type=int, default=2)
+    arguments = parser.parse_args()
+    if unknown := set(arguments.methods) - set(METHODS):
+        parser.error(f"unknown methods {sorted(unknown)}; known: {', '.join(METHODS)}")
+    if not DENSE.exists():
+        raise SystemExit(f"{DENSE} is missing: `overwinter -C pipelines/fashion run`.")
+    path = common.RESULTS / f"{NAME}.json"
+    rows: dict[str, Any] = json.loads(path.read_text())["rows"] if path.exists() else {}
+    with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:
+        wanted = [(method, seed) for seed in arguments.seeds for method in arguments.methods or METHODS]
+        for done in as_completed([pool.submit(measured, method, seed) for method, seed in wanted]):
+            method, seed, row = done.result()
+            rows.setdefault(method, {})[str(seed)] = row
+            print(method, seed, row, flush=True)
+            common.write_result(NAME, {"fine_tuning": FINE_TUNING, "methods": METHODS, **summary(rows), "rows": rows})
+    show(summary(rows))
+
+
+def measured(method: str, seed: int) -> tuple[str, int, dict[str, Any]]:
+    """Fine-tune, quantize, build, and count right answers, of the dense start too."""
+    torch.set_num_threads(1)
+    project = Project(root=ROOT, configs=ROOT / "configs", config_name="fashion")
+    config = validate(compose(project, [*FINE_TUNING, *METHODS[method], f"seed={seed}"]))
+    source = data.load_data(config.data, trusted=[])
+    with tempfile.TemporaryDirectory() as name:
+        folder, begun = Path(name), time.process_time()
+        # What is quantized without training stays as it is.
+        trained = DENSE if method == "int8_static" else fitted(config, source, folder / "trained")
+        fit_cpu_s = time.process_time() - begun
+        form = quantized(config, source, trained, folder)
+        right = {place: accuracy(place, source, folder) for place in (DENSE, form)}
+        size_bytes = models.stored_bytes(models.load_description(form))
+    row = {
+        "accuracy": right[form],
+        "lost_points": 100 * (right[DENSE] - right[form]),
+        "fit_cpu_s": fit_cpu_s,
+        "size_bytes": size_bytes,
+    }
+    return method, seed, row
+
+
+def fitted(config: Config, source: Any, folder: Path) -> Path:
+    """Fine-tune the dense model and save the result."""
+    model, description = models.load_model(DENSE, trusted=[]), models.load_description(DENSE)
+    awareness = training.make_aware(model, config.train)
+    result = training.fit(
+        model,
+        source.split("train"),
+        source.split("validation"),
+        config.train,
+        seed=config.seed,
+        device=torch.device("cpu"),
+        threads=config.threads,
+        hooks=awareness.hooks,
+    )
+    models.save_model(
+        folder,
+        result.model,
+        form="dense",
+        model_config=description["model"],
+        input_shape=description["input_shape"],
+        lineage={},
+        quantization_aware=awareness.finish(),
+    )
+    return folder
+
+
+def quantized(config: Config, source: Any, trained: Path, folder: Path) -> Path:
+    """Return the folder of the form that is asked for: of the trained model itself where none is."""
+    for method in config.quantize.methods:
+        inputs, _ = data.tensors(source.split("train"), limit=config.quantize.calibration_samples)
+        quantization.quantize(
+            method,
+            trained,
+            folder / method,
+            calibration=inputs.numpy(),
+            settings=config.quantize,
+            lineage={},
+            trusted=[],
+        )
+        return folder / method
+    return trained
+
+
+def accuracy(form: Path, source: Any, folder: Path) -> float:
+    """Return the share of right answers on the test split, by ONNX Runtime where it runs the form, else by torch."""
+    built = folder / "built" / form.name
+    name = "torch" if runtime.refusal(form, "onnxruntime") else "onnxruntime"  # which has no inputs of 4 bits
+    runtime.build(form, name, built, trusted=[])
+    session = runtime.open_session(built, name, 1)
+    inputs, labels = (each.numpy() for each in data.tensors(source.split("test")))
+    batches = ((inputs[at : at + 250], labels[at : at + 250]) for at in range(0, len(labels), 250))
+    return sum(int((session.run(some).argmax(1) == wanted).sum()) for some, wanted in batches) / len(labels)
+
+
+def summary(rows: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str, Any]:
+    """Put the seeds together: mean losses, and differences paired by seed."""
+    lost = {method: interval([row["lost_points"] for row in seeds.values()]) for method, seeds in rows.items()}
+    reached = {method: lost[method]["mean"] <= most for method, most in ASKED_LOST.items() if method in lost}
+    pairs = {}
+    for method, other in ASKED_PAIRS.items():
+        if both := [seed for seed in rows.get(method, {}) if seed in rows.get(other, {})]:
+            gains = [100 * (rows[method][seed]["accuracy"] - rows[other][seed]["accuracy"]) for seed in both]
+            pairs[f"{method} over {other}"] = interval(gains)
+    return {"lost_points": lost, "asked_lost_points": ASKED_LOST, "reached": reached, "gained_points_paired": pairs}
+
+
+def interval(values: list[float]) -> dict[str, float]:
+    """Return the mean over the seeds and its 95 % interval by Student's t; of one seed the mean alone."""
+    found = {"mean": statistics.mean(values), "seeds": len(values)}
+    if len(values) in STUDENT_95:
+        half = STUDENT_95[len(values)] * statistics.stdev(values) / math.sqrt(len(values))
+        found |= {"low": found["mean"] - half, "high": found["mean"] + half}
+    return found
+
+
+def show(content: Mapping[str, Any]) -> None:
+    """Print the tables."""
+    table = Table("method", "points lost", "95 %", "seeds", "asked")
+    for method, found in content["lost_points"].items():
+        asked = content["asked_lost_points"].get(method)
+        table.add_row(method, *_cells(found), "" if asked is None else f"at most {asked}")
+    pairs = Table("paired by seed", "points gained", "95 %", "seeds")
+    for name, found in content["gained_points_paired"].items():
+        pairs.add_row(name, *_cells(found))
+    console = Console(width=120)
+    console.print(table)
+    console.print(pairs)
+
+
+def _cells(found: Mapping[str, float]) -> tuple[str, str, str]:
+    bounds = f"{found['low']:.2f} to {found['high']:.2f}" if "low" in found else ""
+    return f"{found['mean']:.2f}", bounds, str(found["seeds"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Time to load and peak memory, in a fresh process: what a server that holds this form, and nothing else, needs."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from overwinter.errors import OverwinterError
+from overwinter.serving import Array
+
+_CHILD = "import sys; from overwinter.evaluation.loading import load_and_tell; load_and_tell(*sys.argv[1:])"
+_STATUS = Path("/proc/self/status")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loading:
+    """What it takes to be ready to answer.
+
+    Attributes:
+        load_s: from a started Python to the first answer, the runtime's own libraries included.
+        peak_memory_bytes: of the process, after it answered once.
+    """
+
+    load_s: float
+    peak_memory_bytes: int
+
+    def to_json(self) -> dict[str, float]:
+        """Return the fields for metrics.json."""
+        return {"load_s": self.load_s, "peak_memory_bytes": self.peak_memory_bytes}
+
+
+def measure_loading(folder: Path, runtime: str, inputs: Array, *, threads: int, trusted: Sequence[str]) -> Loading:
+    """Load a built form in a fresh process, and let it answer once.
+
+    Args:
+        folder: what `overwinter.runtime.build` filled.
+        runtime: its name.
+        inputs: one batch (batch, ...).
+        threads: CPU threads.
+        trusted: as in `overwinter.runtime.build`.
+
+    Raises:
+        OverwinterError: it fails there.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        asked = Path(scratch) / "inputs.npy"
+        np.save(asked, inputs)
+        command = [sys.executable, "-c", _CHILD, str(folder), runtime, str(threads), str(asked), *trusted]
+        paths = os.pathsep.join(filter(None, sys.path))  # the user's module may lie beside the stage program
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": paths}
+        )
+    if done.returncode != 0:
+        reason = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise OverwinterError(f"{folder.name} cannot be loaded by {runtime} in a fresh process: {reason}")
+    return Loading(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def load_and_tell(folder: str, runtime: str, threads: str, inputs: str, *trusted: str) -> None:
+    """Load, answer once, and print a `Loading` as JSON."""
+    asked = np.load(inputs, allow_pickle=False)
+    begin_s = time.perf_counter()
+    from overwinter.runtime import open_session
+
+    open_session(Path(folder), runtime, int(threads), trusted=trusted).run(asked)
+    loading = Loading(load_s=time.perf_counter() - begin_s, peak_memory_bytes=_peak_bytes())
+    print(json.dumps(loading.to_json()))
+
+
+def _peak_bytes() -> int:
+    """Return the peak of resident memory; Linux's `getrusage` would count the parent's, from before `exec`."""
+    if _STATUS.exists():
+        line = next(line for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

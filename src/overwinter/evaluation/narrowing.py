@@ -1,0 +1,76 @@
+"""Which sessions need more samples before it is clear which uses the least.
+
+A few samples of everything tell most forms apart; the two or three that are left deserve the rest of the time. This
+is successive elimination (Even-Dar et al., 2006), with the bootstrap intervals that the choice itself looks at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from overwinter.evaluation.bootstrap import bootstrap_interval
+from overwinter.evaluation.figures import kept
+from overwinter.evaluation.timing import Key, Sample
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Cost:
+    """Of an answer: joules where a counter gave them, else CPU-seconds."""
+
+    median: float
+    low: float
+    high: float
+
+    def overlaps(self, other: _Cost) -> bool:
+        return self.low <= other.high and other.low <= self.high
+
+    @property
+    def width(self) -> float:
+        """Of the interval, as a share of the median."""
+        return (self.high - self.low) / self.median if self.median > 0 else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Narrowing:
+    """Asks for more samples of the cheapest session and of those whose intervals overlap its interval.
+
+    It stops when no other overlaps, when all these intervals are narrow, or when enough samples were taken.
+
+    Attributes:
+        batch_size: at which is chosen.
+        contenders: names of the sessions that may be chosen.
+        precision: width of an interval, as a share of the figure, that is narrow enough.
+        most_samples: of a session, disturbed ones included.
+        confidence: of the intervals.
+        seed: of the bootstrap.
+    """
+
+    batch_size: int
+    contenders: Collection[str]
+    precision: float
+    most_samples: int
+    confidence: float
+    seed: int
+
+    def __call__(self, samples: Mapping[Key, Sequence[Sample]]) -> list[Key]:
+        """Return what to sample once more; nothing where the choice is as clear as it gets."""
+        taken = {key: samples[key] for key in ((name, self.batch_size) for name in self.contenders)}
+        costs = {key: self._cost(each) for key, each in taken.items()}
+        if not costs:
+            return []
+        least = min(costs.values(), key=lambda cost: cost.median)
+        rivals = [key for key, cost in costs.items() if cost.overlaps(least)]
+        unclear = len(rivals) > 1 and any(costs[key].width > self.precision for key in rivals)
+        return [key for key in rivals if len(taken[key]) < self.most_samples] if unclear else []
+
+    def _cost(self, samples: Sequence[Sample]) -> _Cost:
+        values = [_cost_of(sample) / sample.answers for sample in kept(samples)]
+        low, high = bootstrap_interval(values, confidence=self.confidence, seed=self.seed)
+        return _Cost(median=float(np.median(values)), low=low, high=high)
+
+
+def _cost_of(sample: Sample) -> float:
+    return sample.cpu_s if sample.energy_j is None else sample.energy_j

@@ -1,0 +1,55 @@
+"""Where a bundle comes from, beyond what its stage was given: the very data, and the commit of the code."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from overwinter.data import DataSource, InMemory
+
+_SPLITS = ("train", "validation")  # only the stage evaluate asks for the test split
+_GIT_LIMIT_S = 30.0
+
+
+def data_digest(data: DataSource) -> str:
+    """Return the SHA-256 of what a model was trained and calibrated on.
+
+    A source that knows its own, as an attribute ``sha256``, is taken at its word; of any other, every sample of the
+    splits train and validation is read.
+    """
+    known = getattr(data, "sha256", None)
+    if known is not None:
+        return str(known)
+    digest = hashlib.sha256()
+    for name in _SPLITS:
+        split = data.split(name)
+        members: Any = [(split.inputs, split.labels)] if isinstance(split, InMemory) else split
+        # By index: a map-style dataset need not know where it ends otherwise.
+        for index in range(len(members)):
+            for part in members[index]:
+                digest.update(torch.as_tensor(part).contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def code_version(code: Sequence[Path]) -> dict[str, Any]:
+    """Return the commit of the repository around us, and whether ``code`` differs from it; empty outside of one.
+
+    Args:
+        code: files and folders of the program.
+    """
+    try:
+        commit = _git("rev-parse", "HEAD")
+        changed = _git("status", "--porcelain", "--", *map(str, code))
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"commit": commit, "code_changed_since": bool(changed)}
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(["git", *words], capture_output=True, text=True, check=True, timeout=_GIT_LIMIT_S)
+    return done.stdout.strip()

@@ -1,0 +1,81 @@
+"""From the fields of an OpenAI request to what is to be written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from overwinter.hibernation.writing import Wish
+from overwinter.serving.server.messages import RequestError
+
+_COMPLETION_TOKENS = 16  # OpenAI's default of /v1/completions
+_STOPS = 4
+# What only one value can be offered of: whoever asks for another must not believe to have got it.
+_ONLY = {
+    "n": 1,
+    "best_of": 1,
+    "echo": False,
+    "logprobs": False,
+    "top_logprobs": 0,
+    "suffix": "",
+    "logit_bias": {},
+    "presence_penalty": 0,
+    "frequency_penalty": 0,
+    "tools": [],
+    "functions": [],
+}
+
+
+def parse_wish(
+    content: Mapping[str, Any], prompt: Sequence[int], defaults: Mapping[str, Any], *, room: int, chat: bool
+) -> Wish:
+    """Return what a request wants.
+
+    Args:
+        content: of the request.
+        prompt: its tokens.
+        defaults: the model's generation_config.json: its temperature and nucleus, if it was made for drawing.
+        room: tokens that can be written at most.
+        chat: whether it is a chat, whose answer is as long as there is room if nothing else is said.
+
+    Raises:
+        RequestError: 400, a value is out of range, or not offered.
+    """
+    for key, only in _ONLY.items():
+        if content.get(key) is not None and content[key] != only:
+            raise RequestError(400, f"`{key}` can only be {only!r} here, not {str(content[key])[:80]!r}.")
+    asked = content.get("max_completion_tokens") if chat else None
+    asked = asked if asked is not None else content.get("max_tokens")
+    asked = asked if asked is not None else (room if chat else _COMPLETION_TOKENS)
+    if type(asked) is not int or asked < 1:
+        raise RequestError(400, f"`max_tokens` must be a whole number from 1, not {asked!r}.")
+    drawn = defaults if defaults.get("do_sample") is True else {}
+    return Wish(
+        prompt=prompt,
+        most_tokens=min(asked, room),
+        temperature=_number(content, "temperature", drawn.get("temperature", 1.0), 0, 2),
+        top_p=_number(content, "top_p", drawn.get("top_p", 1.0), 0, 1),
+        seed=_seed(content.get("seed")),
+        stop=_stops(content.get("stop")),
+    )
+
+
+def _number(content: Mapping[str, Any], key: str, default: float, least: float, most: float) -> float:
+    value = content.get(key)
+    value = default if value is None else value
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        raise RequestError(400, f"`{key}` must be a number from {least} to {most}, not {value!r}.")
+    return float(value)
+
+
+def _seed(value: Any) -> int | None:
+    if value is None or type(value) is int:
+        return None if value is None else value % 2**64  # OpenAI's seeds may be negative, numpy's not
+    raise RequestError(400, f"`seed` must be a whole number, not {value!r}.")
+
+
+def _stops(value: Any) -> tuple[str, ...]:
+    stops = [] if value is None else [value] if isinstance(value, str) else value
+    if not isinstance(stops, list) or len(stops) > _STOPS or not all(isinstance(stop, str) and stop for stop in stops):
+        raise RequestError(400, f"`stop` must be a text, or a list of at most {_STOPS}, none of them empty.")
+    return tuple(stops)

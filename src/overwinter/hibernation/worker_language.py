@@ -1,0 +1,227 @@
+"""A woken language model behind OpenAI's completions: prompts and chats in, text out, whole or as it is written.
+
+https://platform.openai.com/docs/api-reference; what is asked for and not offered (several choices, log
+probabilities, tools) is refused, not ignored.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from overwinter.errors import IntegrityError
+from overwinter.hibernation.chat import ChatTemplate
+from overwinter.hibernation.waking import AwakeModel
+from overwinter.hibernation.wishes import parse_wish
+from overwinter.hibernation.worker_prefix import load_prefix, save_prefix
+from overwinter.hibernation.writing import Kept, Wish, Written, write
+from overwinter.models import load_description
+from overwinter.serving import Bundle
+from overwinter.serving.server.frames import Frame
+from overwinter.serving.server.messages import RequestError, json_reply
+
+CHAT, COMPLETE = "chat", "complete"
+_EVENTS = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
+
+
+class Language:
+    """A woken language model with its tokenizer.
+
+    Args:
+        model: awake, of a bundle with a tokenizer.
+        most_tokens: of any answer.
+        keeps_prefix: whether what was read last is kept for a prompt that begins in the same way.
+        prefix: file that it is kept in over sleep; None: in memory alone.
+
+    Raises:
+        IntegrityError: its tokenizer cannot be read.
+    """
+
+    def __init__(self, model: AwakeModel, *, most_tokens: int, keeps_prefix: bool, prefix: Path | None) -> None:
+        from tokenizers import Tokenizer
+
+        folder = model.bundle.tokenizer
+        assert folder is not None  # noqa: S101 -- the caller has looked
+        try:
+            self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        except Exception as error:  # noqa: BLE001 -- tokenizers raises plain exceptions
+            raise IntegrityError(f"{folder}/tokenizer.json cannot be read: {error}. Make the bundle again.") from None
+        self._session: Any = model.session
+        self._settings = _read(folder / "generation_config.json")
+        self._template = ChatTemplate(folder)
+        self._ends = _ends(self._settings, self._template.end, self._tokenizer)
+        self._most_tokens, self._context_tokens = most_tokens, _context_tokens(model.bundle)
+        self._bundle, self._prefix = model.bundle.digest, prefix
+        self._kept = Kept() if keeps_prefix else None
+        if prefix is not None:
+            self._kept = load_prefix(prefix, bundle=self._bundle)
+
+    def keep(self) -> bool:
+        """Write down what was read last, before sleep; return whether there was anything to keep.
+
+        Raises:
+            OverwinterError: it cannot be written.
+        """
+        if self._prefix is None or self._kept is None:
+            return False
+        return save_prefix(self._prefix, self._kept, bundle=self._bundle)
+
+    def answer(
+        self, operation: str, header: Mapping[str, Any], body: bytes, interrupted: Callable[[], bool]
+    ) -> Iterator[Frame]:
+        """Answer a request in one frame, or as it is written: `more` frames follow those that say so.
+
+        Args:
+            operation: `chat` or `complete`.
+            header: of the request: `model`, its name, and `within_s`, in which the answer must be written.
+            body: JSON.
+            interrupted: whether nobody listens any more.
+
+        Raises:
+            RequestError: 400, it asks for what there is not.
+        """
+        until_s = time.monotonic() + float(header["within_s"])
+        content = _parsed(body)
+        tokens = self._chat_tokens(content) if operation == CHAT else self._prompt_tokens(content)
+        room = self._context_tokens - len(tokens)
+        if room < 1:
+            raise RequestError(400, f"The prompt has {len(tokens)} tokens; {self._context_tokens - 1} fit.")
+        wish = parse_wish(content, tokens, self._settings, room=min(room, self._most_tokens), chat=operation == CHAT)
+        written = Written()
+        pieces = write(
+            self._session,
+            wish,
+            decode=self._decoder(),
+            ends=self._ends,
+            kept=Kept() if self._kept is None else self._kept,
+            may_go_on=lambda: time.monotonic() < until_s and not interrupted(),
+            written=written,
+        )
+        spelling = _Spelling(chat=operation == CHAT, model=str(header["model"]))
+        if content.get("stream") is True:
+            yield from _streamed(spelling, pieces, wish, written, _usage_wanted(content))
+        else:
+            yield _whole(spelling, "".join(pieces), wish, written)
+
+    def _decoder(self) -> Callable[[int], str | None]:
+        from tokenizers.decoders import DecodeStream
+
+        stream = DecodeStream(skip_special_tokens=True)
+        return lambda token: stream.step(self._tokenizer, token)
+
+    def _chat_tokens(self, content: Mapping[str, Any]) -> Sequence[int]:
+        text = self._template.render(content.get("messages"))
+        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def _prompt_tokens(self, content: Mapping[str, Any]) -> Sequence[int]:
+        prompt = content.get("prompt")
+        if isinstance(prompt, list) and len(prompt) == 1 and isinstance(prompt[0], str | list):
+            prompt = prompt[0]
+        if isinstance(prompt, str) and prompt:
+            return list(self._tokenizer.encode(prompt).ids)
+        size = self._tokenizer.get_vocab_size()
+        if isinstance(prompt, list) and prompt and all(type(token) is int and 0 <= token < size for token in prompt):
+            return prompt
+        raise RequestError(400, "`prompt` must be one text, or one list of tokens, and not empty.")
+
+
+class _Spelling:
+    """How OpenAI spells an answer: of a chat or of a completion, whole or in chunks."""
+
+    def __init__(self, *, chat: bool, model: str) -> None:
+        self._chat, self._model = chat, model
+        self._id = ("chatcmpl-" if chat else "cmpl-") + uuid.uuid4().hex
+        self._created_s = int(time.time())
+
+    def whole(self, text: str, reason: str, usage: Mapping[str, int]) -> dict[str, Any]:
+        said = {"message": {"role": "assistant", "content": text}} if self._chat else {"text": text}
+        return self._framed([{**said, "finish_reason": reason}], streamed=False) | {"usage": dict(usage)}
+
+    def chunk(self, text: str | None, reason: str | None = None, *, first: bool = False) -> dict[str, Any]:
+        if self._chat:
+            delta = ({"role": "assistant"} if first else {}) | ({} if text is None else {"content": text})
+            return self._framed([{"delta": delta, "finish_reason": reason}], streamed=True)
+        return self._framed([{"text": text or "", "finish_reason": reason}], streamed=True)
+
+    def usage(self, usage: Mapping[str, int]) -> dict[str, Any]:
+        return self._framed([], streamed=True) | {"usage": dict(usage)}
+
+    def _framed(self, choices: list[dict[str, Any]], *, streamed: bool) -> dict[str, Any]:
+        kind = "text_completion" if not self._chat else "chat.completion" + (".chunk" if streamed else "")
+        framed = [{"index": 0, "logprobs": None, **choice} for choice in choices]
+        return {
+            "id": self._id,
+            "object": kind,
+            "created": self._created_s,
+            "model": self._model,
+            "choices": framed,
+        }
+
+
+def _whole(spelling: _Spelling, text: str, wish: Wish, written: Written) -> Frame:
+    reply = json_reply(spelling.whole(text, written.reason, _usage(wish, written)))
+    assert isinstance(reply.body, bytes)  # noqa: S101 -- json_reply answers in one piece
+    return Frame({"status": reply.status, "headers": dict(reply.headers)}, reply.body)
+
+
+def _streamed(
+    spelling: _Spelling, pieces: Iterator[str], wish: Wish, written: Written, with_usage: bool
+) -> Iterator[Frame]:
+    """Yield server-sent events; the head goes with the first text, so that a failure before it has its own status."""
+    first = next(pieces, "")
+    head = {"status": 200, "headers": _EVENTS, "more": True}
+    yield Frame(head, _event(spelling.chunk(first, first=True)))
+    for piece in pieces:
+        yield Frame({"more": True}, _event(spelling.chunk(piece)))
+    last = [_event(spelling.chunk(None, written.reason))]
+    if with_usage:
+        last.append(_event(spelling.usage(_usage(wish, written))))
+    yield Frame({}, b"".join([*last, b"data: [DONE]\n\n"]))
+
+
+def _event(content: Any) -> bytes:
+    return b"data: " + json.dumps(content, separators=(",", ":")).encode() + b"\n\n"
+
+
+def _usage(wish: Wish, written: Written) -> dict[str, int]:
+    read, said = len(wish.prompt), len(written.tokens)
+    return {"prompt_tokens": read, "completion_tokens": said, "total_tokens": read + said}
+
+
+def _usage_wanted(content: Mapping[str, Any]) -> bool:
+    options = content.get("stream_options") or {}
+    return isinstance(options, dict) and options.get("include_usage") is True
+
+
+def _parsed(body: bytes) -> dict[str, Any]:
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise RequestError(400, f"The body is no JSON: {error}.") from None
+    if not isinstance(content, dict):
+        raise RequestError(400, "The body must be a JSON object.")
+    return content
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return content if isinstance(content, dict) else {}
+
+
+def _context_tokens(bundle: Bundle) -> int:
+    """Return how many tokens the model was made to read; no limit where its configuration says nothing."""
+    config = load_description(bundle.payload)["model"].get("config", {})
+    declared = config.get("max_position_embeddings", config.get("n_positions"))
+    return declared if type(declared) is int else sys.maxsize
+
+
+def _ends(settings: Mapping[str, Any], end: str | None, tokenizer: Any) -> frozenset[int]:
+    given = settings.get("eos_token_id")
+    ends = set(given if isinstance(given, list) else [given])
+    ends.add(tokenizer.token_to_id(end) if end else None)
+    return frozenset(token for token in ends if type(token) is int)

@@ -1,0 +1,72 @@
+"""Calibration text that the dense model writes itself, for when the user has none, or only of one domain.
+
+Sampled from the model's own distribution after a random first token (LLM-QAT, https://arxiv.org/abs/2305.17888).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+
+from overwinter.errors import ConfigError
+
+_PIECE = 256  # tokens written in one go: the cache of keys and values slows with its length
+_TOGETHER = 64  # pieces written side by side
+
+
+@runtime_checkable
+class Writer(Protocol):
+    """A language model that can go on from what it has read, such as `overwinter.models.CausalLanguageModel`."""
+
+    def step(self, tokens: torch.Tensor, kept: Any = None) -> tuple[torch.Tensor, Any]:
+        """Return the next token's logits (batch, vocabulary) after tokens (batch, n), and the cache, grown."""
+
+
+def generate_text(
+    model: object,
+    windows: int,
+    length: int,
+    *,
+    seed: int,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> torch.Tensor:
+    """Return (windows, length) tokens, int64; a window is joined from pieces of at most 256 tokens.
+
+    Args:
+        model: in evaluation mode.
+        windows: how many.
+        length: tokens of each.
+        seed: equal seeds give equal text on equal machines.
+        progress: called with the tokens written of each window so far, and ``length`` times the batches there are.
+
+    Raises:
+        ConfigError: the model is no language model.
+    """
+    if not isinstance(model, Writer):
+        raise ConfigError(
+            f"{type(model).__name__} is no language model, so it cannot write its own calibration text. "
+            "Set quantize.calibration_text=data."
+        )
+    randomness = torch.Generator().manual_seed(seed)
+    pieces = -(-length // _PIECE)
+    size = -(-length // pieces)
+    batches = torch.split(torch.arange(windows * pieces), _TOGETHER)
+    written = []
+    for done, batch in enumerate(batches):
+        written.append(_written(model, len(batch), size, randomness))
+        progress(done + 1, len(batches))
+    return torch.cat(written).reshape(windows, pieces * size)[:, :length].clone()
+
+
+@torch.inference_mode()
+def _written(model: Writer, count: int, length: int, randomness: torch.Generator) -> torch.Tensor:
+    logits, _ = model.step(torch.zeros(1, 1, dtype=torch.int64))
+    tokens = [torch.randint(0, logits.shape[1], (count, 1), generator=randomness)]
+    kept = None
+    for _ in range(length - 1):
+        logits, kept = model.step(tokens[-1], kept)
+        odds = torch.softmax(logits.float().cpu(), 1)
+        tokens.append(torch.multinomial(odds, 1, generator=randomness))
+    return torch.cat(tokens, 1)  # (count, length)

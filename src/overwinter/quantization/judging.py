@@ -1,0 +1,78 @@
+"""Whether a form still answers as the model did that it was made from."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from overwinter.errors import RefusedError
+from overwinter.models import load_description, load_model
+from overwinter.quantization.interface import QuantizationReport, Request
+from overwinter.quantization.recipe import Recipe, apply_recipe
+from overwinter.quantization.sensitivity import sensitivity, worst_layers
+from overwinter.runtime import open_session
+from overwinter.serving import Array, Session
+
+_ASKED = 1 << 12  # answers compared: samples, or tokens of them
+_BATCH = 4
+_EXAMPLES = 8  # samples on which a ruined form's layers are judged one by one
+_MODEL = "model.onnx"
+
+
+def answers(model: nn.Module, calibration: Array) -> NDArray[np.int64]:
+    """Return which class, or next token, a float model names for the first calibration samples."""
+    with torch.inference_mode():
+        found = [model(batch).argmax(-1).flatten() for batch in _asked(torch.from_numpy(calibration))]
+    named: NDArray[np.int64] = torch.cat(found).numpy()
+    return named
+
+
+def agreement(folder: Path, calibration: Array, dense: NDArray[np.int64], *, trusted: Sequence[str]) -> float:
+    """Return the share of the same samples for which a saved form names the same."""
+    runtime = "onnxruntime" if _MODEL in load_description(folder)["files"] else "torch"
+    session: Session = open_session(folder, runtime, torch.get_num_threads(), trusted=trusted)
+    found = [session.run(batch.numpy()).argmax(-1).ravel() for batch in _asked(torch.from_numpy(calibration))]
+    return float((np.concatenate(found) == dense).mean())
+
+
+def refuse_ruined(
+    method: str, report: QuantizationReport, model_folder: Path, request: Request, recipe: Recipe | None
+) -> None:
+    """Refuse a form that answers too often otherwise, and say which layers do it.
+
+    Args:
+        method: that made the form.
+        report: with the agreement.
+        model_folder: the float model.
+        request: what the form was made from; its model may be changed by now.
+        recipe: to quantize one layer at a time as the method does; None: its layers are not looked at.
+
+    Raises:
+        RefusedError: the agreement is below ``quantize.min_agreement``.
+    """
+    least = request.settings.min_agreement
+    if report.agreement is None or report.agreement >= least:
+        return
+    damages = report.sensitivity
+    if not damages and recipe is not None:
+        dense = load_model(model_folder, trusted=request.trusted)
+        quantized, calibration = copy.deepcopy(dense), torch.from_numpy(request.calibration)
+        apply_recipe(quantized, recipe, report.quantized, calibration)
+        damages = sensitivity(dense, quantized, calibration[:_EXAMPLES])
+    blamed = f" Worst layers, each quantized alone: {worst_layers(damages)}." if damages else ""
+    raise RefusedError(
+        f"{method} ruins the model: {report.agreement:.1%} of its answers are the dense model's, and "
+        f"quantize.min_agreement={least} asks for more.{blamed}\n"
+        f"Put those layers into quantize.skip or quantize.overrides, or take {method} out of quantize.methods."
+    )
+
+
+def _asked(calibration: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    per_sample = 1 if calibration.is_floating_point() else calibration[0].numel()
+    return torch.split(calibration[: max(1, _ASKED // per_sample)], _BATCH)

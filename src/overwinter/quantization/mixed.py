@@ -1,0 +1,105 @@
+"""Planning the form ``mixed``: try 4 and 8 bits on every layer, and choose within the limit."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import nn
+
+from overwinter.errors import ConfigError
+from overwinter.models import Grid, stored_bytes
+from overwinter.quantization.interface import Request
+from overwinter.quantization.mixing import Option, fit_divergence, fit_size
+from overwinter.quantization.recipe import Recipe, apply_recipe
+from overwinter.quantization.sensitivity import divergence, log_odds, sensitivity
+
+_GRIDS = (Grid(bits=4, group_size=64, symmetric=False), Grid(bits=8, group_size=64))
+_TRIES = 6
+_HEADER_BYTES = 160  # what safetensors says of one tensor; an integer layer has three
+_REASON = "quantize.mixed gains more by storing other layers in integers"
+
+
+def plan_mixed(
+    model: nn.Module, recipe: Recipe, layers: Sequence[str], calibration: torch.Tensor, request: Request
+) -> tuple[Recipe, dict[str, str]]:
+    """Return the recipe with a grid for each layer, and the layers that stay in floating point, with the reason.
+
+    Args:
+        model: float; not changed.
+        recipe: its solver is used for every grid.
+        layers: to choose for.
+        calibration: model inputs (n, ...); the first ``quantize.sensitivity_samples`` of them judge the layers.
+        request: with the limit, and the float model's size.
+
+    Raises:
+        ConfigError: the limit cannot be kept, or there are no samples to judge by.
+    """
+    settings = request.settings
+    if settings.sensitivity_samples == 0:
+        raise ConfigError("mixed judges every layer by itself. Set quantize.sensitivity_samples to at least 1.")
+    samples = calibration[: settings.sensitivity_samples]
+    options = _options(model, recipe, layers, calibration, samples)
+    if settings.mixed.max_size_ratio is not None:
+        chosen = fit_size(options, _left_for(model, layers, request, settings.mixed.max_size_ratio))
+        return _planned(recipe, chosen)
+    limit = settings.mixed.max_divergence_nats or 0.0
+    return _within(model, recipe, options, calibration, samples, limit)
+
+
+def _options(
+    model: nn.Module, recipe: Recipe, layers: Sequence[str], calibration: torch.Tensor, samples: torch.Tensor
+) -> dict[str, list[Option]]:
+    options = {name: [Option(bits=None, size_bytes=_float_bytes(model, name), divergence_nats=0.0)] for name in layers}
+    for grid in _GRIDS:
+        candidate = copy.deepcopy(model)
+        apply_recipe(candidate, dataclasses.replace(recipe, grid=grid), layers, calibration)
+        for name, damage in sensitivity(model, candidate, samples).items():
+            size = damage.size_bytes + 2 * _HEADER_BYTES
+            options[name].append(Option(bits=grid.bits, size_bytes=size, divergence_nats=damage.divergence_nats))
+    return options
+
+
+def _left_for(model: nn.Module, layers: Sequence[str], request: Request, ratio: float) -> int:
+    """Bytes that the limit leaves for the weights of these layers."""
+    float_bytes = stored_bytes(request.description)
+    rest = float_bytes - sum(_float_bytes(model, name) for name in layers)
+    return int(float_bytes * ratio) - rest
+
+
+def _float_bytes(model: nn.Module, name: str) -> int:
+    weight = model.get_parameter(f"{name}.weight")
+    return weight.numel() * weight.element_size()
+
+
+def _within(
+    model: nn.Module,
+    recipe: Recipe,
+    options: Mapping[str, Sequence[Option]],
+    calibration: torch.Tensor,
+    samples: torch.Tensor,
+    limit: float,
+) -> tuple[Recipe, dict[str, str]]:
+    """Lower the forecast until the whole model, measured, keeps the limit."""
+    wanted, forecast = log_odds(model, samples), limit
+    for _ in range(_TRIES):
+        planned, kept = _planned(recipe, fit_divergence(options, forecast))
+        trial = copy.deepcopy(model)
+        apply_recipe(trial, planned, [name for name in options if name not in kept], calibration)
+        found = divergence(trial, samples, wanted)
+        if found <= limit:
+            return planned, kept
+        forecast *= 0.8 * limit / found
+    raise ConfigError(
+        f"mixed found nothing within quantize.mixed.max_divergence_nats={limit}: the last of {_TRIES} choices "
+        f"diverges by {found:.3g} nats. Raise the limit."
+    )
+
+
+def _planned(recipe: Recipe, chosen: Mapping[str, Option]) -> tuple[Recipe, dict[str, str]]:
+    by_bits = {grid.bits: grid for grid in _GRIDS}
+    overrides = {name: by_bits[option.bits] for name, option in chosen.items() if option.bits is not None}
+    kept = {name: _REASON for name, option in chosen.items() if option.bits is None}
+    return dataclasses.replace(recipe, overrides=overrides), kept

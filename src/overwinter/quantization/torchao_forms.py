@@ -1,0 +1,191 @@
+"""Forms that torchao makes of Linear layers: ``int8_dynamic`` and ``fp8_weight_only``. Its own names stay in here.
+
+Its fp8 with activations in fp8 too needs a GPU of compute capability 8.9, and none of the runtimes serves from one.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from overwinter import files
+from overwinter.errors import ConfigError, OverwinterError
+from overwinter.models import Grid, prunable_weights, write_description
+from overwinter.quantization.checking import refuse_integer_settings, refuse_tokens, skipping_pattern
+from overwinter.quantization.interface import QuantizationReport, Request
+from overwinter.quantization.recipe import Recipe
+from overwinter.runtime import describe_torchao, example_inputs, import_torchao, load_torchao
+
+_WEIGHTS = "weights.safetensors"
+
+
+class TorchaoForm:
+    """Makes ``weights.safetensors`` and ``model.json``, which `overwinter.runtime.load_torchao` loads."""
+
+    form: str
+    weights: str
+    activations: str
+
+    def configuration(self, torchao: Any) -> Any:
+        """Return torchao's configuration of the method."""
+        raise NotImplementedError
+
+    def quantize(self, request: Request) -> QuantizationReport:
+        """Quantize in place and save; see `Quantizer`."""
+        refuse_tokens(self.form, request)
+        refuse_integer_settings(self.form, request)
+        model = request.model
+        left = _left_in_float(model, self.form, request.settings.skip)
+        wanted = [layer for layer in _linear_layers(model) if layer not in left]
+        if not wanted:
+            reasons = "; ".join(f"{layer}: {reason}" for layer, reason in left.items()) or "none of them has a weight"
+            raise ConfigError(
+                f"{self.form} serves none of the model's layers: {reasons}. Take it out of quantize.methods."
+            )
+        before = {layer: model.get_parameter(f"{layer}.weight").detach().clone() for layer in wanted}
+        untied = _tied_weights(model, wanted)
+        self._convert(model, before.keys())
+        zeros_before, zeros_after = _check_zeros(model, before)
+        self._save(request, wanted, left, untied)
+        return QuantizationReport(
+            quantized=tuple(wanted),
+            left_in_float=left,
+            untied=tuple(untied),
+            zeros_before=zeros_before,
+            zeros_after=zeros_after,
+            size_bytes=(request.out / _WEIGHTS).stat().st_size,
+            float_size_bytes=sum(entry["size_bytes"] for entry in request.description["files"].values()),
+        )
+
+    def _convert(self, model: nn.Module, layers: Collection[str]) -> None:
+        torchao = import_torchao()
+        with warnings.catch_warnings():
+            # torchao 0.17 mentions a layout of its first version, whichever version is asked for.
+            warnings.filterwarnings("ignore", "Deprecation: PlainLayout", UserWarning)
+            config = self.configuration(torchao)
+        torchao.quantize_(model, config, filter_fn=lambda _module, name: name in layers)
+
+    def _save(self, request: Request, quantized: list[str], left: dict[str, str], untied: list[str]) -> None:
+        tensors, described = describe_torchao(request.model)
+        with files.replacing(request.out / _WEIGHTS) as aside:
+            save_file(tensors, aside)
+        write_description(
+            request.out,
+            form=self.form,
+            model_config=request.description["model"],
+            input_shape=request.description["input_shape"],
+            parameters=request.description["parameters"],
+            sparsity=_sparsity(request.model),
+            tensors={name: _entry(tensor) for name, tensor in sorted(tensors.items())},
+            files=[_WEIGHTS],
+            lineage=request.lineage,
+            quantization={
+                "method": self.form,
+                "weights": self.weights,
+                "activations": self.activations,
+                "quantized": quantized,
+                "left_in_float": left,
+                "untied": untied,
+                "tensors": described,
+            },
+        )
+        self._check_round_trip(request)
+
+    def _check_round_trip(self, request: Request) -> None:
+        inputs = torch.from_numpy(example_inputs(request.description["input_shape"]))
+        loaded = load_torchao(request.out, trusted=request.trusted)
+        with torch.inference_mode():
+            if not torch.equal(loaded(inputs), request.model(inputs)):
+                raise OverwinterError(
+                    f"{request.out} does not answer as before it was saved. Take {self.form} out of quantize.methods."
+                )
+
+
+class Int8Dynamic(TorchaoForm):
+    """Weights per output row, activations at run time."""
+
+    form = "int8_dynamic"
+    weights = "int8 symmetric per output row"
+    activations = "int8 per token at run time"
+    recipe = Recipe(solver="nearest", grid=Grid(bits=8), activations="dynamic")  # much the same, for its report
+
+    def configuration(self, torchao: Any) -> Any:
+        """See `TorchaoForm`."""
+        # The inductor settings are global, and eager mode has no use for them. Only the second version can be saved.
+        return torchao.Int8DynamicActivationInt8WeightConfig(set_inductor_config=False, version=2)
+
+
+class Fp8WeightOnly(TorchaoForm):
+    """Weights in float8 (e4m3) with a scale per output row; a sparse weight's zeros stay."""
+
+    form = "fp8_weight_only"
+    weights = "float8 e4m3 per output row"
+    activations = "float32"
+
+    def configuration(self, torchao: Any) -> Any:
+        """See `TorchaoForm`."""
+        return torchao.Float8WeightOnlyConfig(set_inductor_config=False)
+
+
+def _linear_layers(model: nn.Module) -> list[str]:
+    return [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+
+
+def _left_in_float(model: nn.Module, form: str, skip: Sequence[str]) -> dict[str, str]:
+    left = {}
+    for layer in dict.fromkeys([*prunable_weights(model), *_linear_layers(model)]):
+        pattern = skipping_pattern(layer, skip)
+        kind = type(model.get_submodule(layer))
+        if pattern is not None:
+            left[layer] = f"quantize.skip names {pattern!r}"
+        elif kind is not nn.Linear:
+            left[layer] = f"{form} serves Linear, not {kind.__name__}"
+    return left
+
+
+def _tied_weights(model: nn.Module, layers: Sequence[str]) -> list[str]:
+    """Return the layers whose weight has another name too: quantized, each gets its own."""
+    names: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    shared = {name for group in names.values() if len(group) > 1 for name in group}
+    return [layer for layer in layers if f"{layer}.weight" in shared]
+
+
+def _check_zeros(model: nn.Module, before: Mapping[str, torch.Tensor]) -> tuple[int, int]:
+    """Count zero weights before and after, and refuse if one was lost."""
+    counts = [0, 0]
+    for layer, weight in before.items():
+        was_zero = weight == 0
+        is_zero = _dequantized(model.get_submodule(layer).weight) == 0
+        if not bool(is_zero[was_zero].all()):
+            raise OverwinterError(
+                f"Quantizing turned zero weights of the layer {layer} into others. Add it to quantize.skip."
+            )
+        counts[0] += int(was_zero.sum())
+        counts[1] += int(is_zero.sum())
+    return counts[0], counts[1]
+
+
+def _sparsity(model: nn.Module) -> float:
+    weights = [_dequantized(weight) for weight in prunable_weights(model).values()]
+    nonzero = sum(int(torch.count_nonzero(weight)) for weight in weights)
+    return 1.0 - nonzero / sum(weight.numel() for weight in weights)
+
+
+def _dequantized(weight: Any) -> torch.Tensor:
+    floats: torch.Tensor = weight.dequantize() if hasattr(weight, "qdata") else weight
+    return floats
+
+
+def _entry(tensor: torch.Tensor) -> dict[str, Any]:
+    return {
+        "shape": list(tensor.shape),
+        "dtype": str(tensor.dtype).removeprefix("torch."),
+        "nonzero": int(torch.count_nonzero(tensor.float())),  # float8 cannot be counted
+    }

@@ -1,0 +1,95 @@
+"""The layers that torch serves in the place of integer layers: dequantized once, or packed for a kernel of its own.
+
+Eager torch has no kernel for float32 inputs and integer weights that is quicker than the float one. In bfloat16 it has
+one for 4 bits in groups, which reads an eighth of the bytes: for the one token that a language model writes at a time,
+reading weights is the work.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from overwinter.models import IntegerLayer, IntegerLinear, integer_layers, replace_layer
+
+_GROUP_SIZES = (32, 64, 128, 256)  # that torch's kernel takes
+_ROWS = 16  # and the multiple of outputs
+_FEW = 8  # tokens up to which the packed kernel is quicker than the dequantized product
+_MIDDLE = 8  # the code that torch's kernel subtracts first
+
+
+def in_float32(model: nn.Module) -> nn.Module:
+    """Give weight-only integer Linear layers their float weight, in place; the answers keep every bit.
+
+    A server dequantizes once, when it loads, and not at every token.
+    """
+    for name, layer in integer_layers(model).items():
+        if is_weight_only(layer):
+            replace_layer(model, name, _dequantized(layer))
+    return model
+
+
+def in_bfloat16(model: nn.Module) -> nn.Module:
+    """Let a model compute in bfloat16, in place: its parameters, and 4-bit layers packed. Buffers stay as they are.
+
+    Args:
+        model: its integer layers are Linear and weight-only (`is_weight_only`).
+    """
+    for name, layer in integer_layers(model).items():
+        replace_layer(model, name, PackedLinear(layer) if _packs(layer) else _dequantized(layer))
+    for parameter in model.parameters():
+        parameter.data = parameter.data.bfloat16()
+    return model
+
+
+def is_weight_only(layer: IntegerLayer) -> bool:
+    """Return whether the layer is the float one with another weight."""
+    return layer.activations is None and layer.smoothing is None and isinstance(layer, IntegerLinear)
+
+
+class PackedLinear(nn.Module):
+    """`torch.nn.Linear` in bfloat16 with a 4-bit weight: packed for few tokens, dequantized beside it for many.
+
+    Args:
+        layer: weight-only, in groups that torch's kernel takes.
+    """
+
+    codes: torch.Tensor
+    scales_and_offsets: torch.Tensor
+
+    def __init__(self, layer: IntegerLayer) -> None:
+        super().__init__()
+        codes = layer.get_codes()
+        middle = layer.grid.middle
+        zero = torch.full_like(codes.scale, middle) if codes.zero is None else codes.zero.float()
+        offsets = torch.stack([codes.scale, (middle - zero) * codes.scale], dim=2)  # (out, groups, 2)
+        self._group_size = layer.grid.group_size or layer.columns
+        shifted = codes.codes.int() + (_MIDDLE - middle)
+        self.register_buffer("codes", torch._convert_weight_to_int4pack_for_cpu(shifted, 1))
+        self.register_buffer("scales_and_offsets", offsets.transpose(0, 1).contiguous().bfloat16())
+        self.weight = nn.Parameter(layer.weight().bfloat16(), requires_grad=False)
+        self.bias = layer.bias
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return (..., out) of (..., in)."""
+        tokens = inputs.flatten(0, -2)  # (tokens, in)
+        if len(tokens) > _FEW:
+            return functional.linear(inputs, self.weight, self.bias)
+        product = torch._weight_int4pack_mm_for_cpu(tokens, self.codes, self._group_size, self.scales_and_offsets)
+        answer = product if self.bias is None else product + self.bias
+        return answer.reshape(*inputs.shape[:-1], -1)
+
+
+def _packs(layer: IntegerLayer) -> bool:
+    size = layer.grid.group_size
+    rows, columns = layer.weight_shape
+    return layer.grid.bits <= 4 and size in _GROUP_SIZES and columns % size == 0 and rows % _ROWS == 0
+
+
+def _dequantized(layer: IntegerLayer) -> nn.Linear:
+    rows, columns = layer.weight_shape
+    plain = nn.Linear(columns, rows, bias=False)
+    plain.weight = nn.Parameter(layer.weight(), requires_grad=False)
+    plain.bias = layer.bias  # type: ignore[assignment]  # a parameter, or None
+    return plain.eval()

@@ -1,0 +1,59 @@
+"""The runtime `torch-bf16`: a language model in eager torch, in bfloat16, its 4-bit layers by torch's packed kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from overwinter.errors import OverwinterError
+from overwinter.models import CausalLanguageModel
+from overwinter.runtime.served_layers import in_bfloat16
+from overwinter.runtime.torch_runtime import TorchRuntime, load_torch_form
+from overwinter.serving import largest_difference
+
+_TARGET = "overwinter.models.CausalLanguageModel"
+_TOLERANCE = 0.05  # of an answer against float32's, relative to the largest logit: bfloat16 has 8 bits
+_EXAMPLE = (1, 8)  # tokens
+
+
+class TorchBf16Runtime(TorchRuntime):
+    """Eager torch on the CPU in bfloat16. Of CPUs without instructions for it the measured joules will tell."""
+
+    name = "torch-bf16"
+
+    def refusal(self, description: Mapping[str, Any]) -> str | None:
+        """Return why it cannot run this form: it takes language models whose activations are in floating point."""
+        if description["model"].get("_target_") != _TARGET:
+            return "it runs language models only"
+        layers = (description["quantization"] or {}).get("layers", {})
+        quantized = [name for name, entry in layers.items() if entry["activations"] is not None or entry["smoothed"]]
+        if quantized:
+            return f"the layer {quantized[0]} quantizes its input, for which torch has no kernel in bfloat16"
+        return super().refusal(description)
+
+    def build(self, model_folder: Path, out: Path, *, trusted: Sequence[str]) -> None:
+        """Copy the saved model, and check that its answers are still float32's."""
+        super().build(model_folder, out, trusted=trusted)
+        expected, answered = (_answers(runtime.load(out, trusted=trusted)) for runtime in (TorchRuntime(), self))
+        difference = largest_difference(answered.numpy(), expected.numpy())
+        if difference > _TOLERANCE:
+            raise OverwinterError(
+                f"In bfloat16 the answers differ from float32's by {difference:.2g} of the largest logit; allowed are "
+                f"{_TOLERANCE:g}. Take torch-bf16 out of evaluate.runtimes."
+            )
+
+    def load(self, folder: Path, *, trusted: Sequence[str]) -> nn.Module:
+        """Rebuild the module as it is served, from a saved model or from what `build` wrote."""
+        return in_bfloat16(load_torch_form(folder, trusted=trusted))
+
+
+def _answers(model: nn.Module) -> torch.Tensor:
+    assert isinstance(model, CausalLanguageModel), type(model)  # noqa: S101 -- refused otherwise
+    tokens = torch.randint(model.network.config.vocab_size, _EXAMPLE, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        logits: torch.Tensor = model(tokens)  # (1, tokens, vocabulary)
+    return logits

@@ -1,0 +1,120 @@
+"""Who may ask: TLS with or without clients' certificates, a token, and the names by which browsers may call."""
+
+from __future__ import annotations
+
+import hmac
+import ssl
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from overwinter.errors import ConfigError
+from overwinter.serving.server.messages import Request, RequestError
+
+if TYPE_CHECKING:
+    from overwinter.config.groups.serve import AccessConfig
+
+_LEAST_TOKEN_BYTES = 16
+_LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
+
+
+class Access:
+    """Checks each request.
+
+    Where neither a token nor a certificate tells who asks, the names are checked that a browser sends along. Else a
+    page from anywhere could ask in the name of whoever looks at it: by pointing its own name at this machine (DNS
+    rebinding, seen in `Host`) or by posting across (seen in `Origin`).
+
+    Args:
+        token: that every request must bear; None: none.
+        hosts: names that may be called; None: any.
+    """
+
+    def __init__(self, *, token: bytes | None = None, hosts: frozenset[str] | None = None) -> None:
+        self._token, self._hosts = token, hosts
+
+    def check(self, request: Request, *, open_to_all: bool) -> None:
+        """Let a request pass.
+
+        Args:
+            request: its head.
+            open_to_all: whether it needs no token.
+
+        Raises:
+            RequestError: 401 or 403.
+        """
+        if self._hosts is not None:
+            self._check_name(request.headers.get("host", ""))
+            self._check_name(urlsplit(request.headers.get("origin", "")).netloc)
+        if self._token is not None and not open_to_all:
+            kind, _, given = request.headers.get("authorization", "").partition(" ")
+            if kind.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self._token):
+                raise RequestError(401, "This server asks for a token: Authorization: Bearer TEXT.")
+
+    def _check_name(self, place: str) -> None:
+        if place and _name(place) not in (self._hosts or ()):
+            raise RequestError(403, f"This server does not go by {place[:100]!r}. Add its name to serve.access.hosts.")
+
+
+def open_access(host: str, access: AccessConfig) -> Access:
+    """Return the checks of a configuration.
+
+    Raises:
+        ConfigError: the token file is no secret.
+    """
+    known = access.token_file is not None or access.client_ca is not None
+    names = None if known else frozenset((*_LOCAL_NAMES, host.lower(), *(name.lower() for name in access.hosts)))
+    return Access(token=read_token(access.token_file), hosts=names)
+
+
+def read_token(file: str | None) -> bytes | None:
+    """Return the token that requests must bear.
+
+    Raises:
+        ConfigError: others can read the file, or the token is short.
+    """
+    if file is None:
+        return None
+    _check_secret("token_file", file)
+    token = Path(file).read_bytes().strip()
+    if len(token) < _LEAST_TOKEN_BYTES:
+        raise ConfigError(
+            f"serve.access.token_file={file!r} holds {len(token)} bytes; {_LEAST_TOKEN_BYTES} are the least.\n"
+            f"`(umask 077; openssl rand -hex 32 > {file})` writes a good one."
+        )
+    return token
+
+
+def tls_context(access: AccessConfig) -> ssl.SSLContext | None:
+    """Return the TLS of a configuration: 1.2 and above, with clients' certificates if it names who signs them.
+
+    Raises:
+        ConfigError: the key can be read by others, or a file does not hold what it should.
+    """
+    if access.tls_cert is None or access.tls_key is None:
+        return None
+    _check_secret("tls_key", access.tls_key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(access.tls_cert, access.tls_key)
+    except ssl.SSLError as error:
+        raise ConfigError(f"serve.access.tls_cert and tls_key are no certificate and its key: {error}.") from None
+    if access.client_ca is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        try:
+            context.load_verify_locations(access.client_ca)
+        except ssl.SSLError as error:
+            raise ConfigError(f"serve.access.client_ca={access.client_ca!r} is no certificate: {error}.") from None
+    return context
+
+
+def _check_secret(key: str, file: str) -> None:
+    if stat.S_IMODE(Path(file).stat().st_mode) & 0o077:
+        raise ConfigError(f"serve.access.{key}={file!r} can be read by others. `chmod 600 {file}`.")
+
+
+def _name(place: str) -> str:
+    """Return the host of `host:port` in lower case; an IPv6 address has no brackets."""
+    return (urlsplit(f"//{place}").hostname or "").lower()

@@ -1,0 +1,110 @@
+"""OpenAI's API over HTTP: models, completions and chat completions, whole or streamed as server-sent events.
+
+https://platform.openai.com/docs/api-reference. What needs a tokenizer happens in the worker
+(`overwinter.hibernation.worker_language`); here a request only finds its model, and errors their form.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from overwinter.serving.server.messages import (
+    LANGUAGE,
+    Call,
+    Reply,
+    Request,
+    RequestError,
+    Route,
+    json_reply,
+)
+from overwinter.serving.server.model import Model
+
+_BROKEN = b'data: {"error": {"message": "The model ended while it wrote.", "type": "server_error"}}\n\n'
+
+
+class OpenAI:
+    """The API on the language models among those served.
+
+    Args:
+        models: by name.
+        answer_s: how long a request may take until its answer begins.
+    """
+
+    def __init__(self, models: Mapping[str, Model], *, answer_s: float) -> None:
+        self._models = {name: model for name, model in models.items() if model.plan.kind == LANGUAGE}
+        self._answer_s, self._created_s = answer_s, int(time.time())
+
+    def routes(self) -> list[Route]:
+        """Return what it answers."""
+        return [
+            Route(method="GET", pattern="/v1/models", handler=self._list),
+            Route(method="GET", pattern="/v1/models/{model}", handler=_spelling_errors(self._show)),
+            Route(method="POST", pattern="/v1/completions", handler=self._writer("complete"), computes=True),
+            Route(method="POST", pattern="/v1/chat/completions", handler=self._writer("chat"), computes=True),
+        ]
+
+    async def _list(self, _request: Request) -> Reply:
+        return json_reply({"object": "list", "data": [self._entry(name) for name in self._models]})
+
+    async def _show(self, request: Request) -> Reply:
+        name = request.matched["model"]
+        self._find(name)
+        return json_reply(self._entry(name))
+
+    def _writer(self, operation: str) -> Callable[[Request], Awaitable[Reply]]:
+        async def write(request: Request) -> Reply:
+            content = _content(request.body)
+            name = content["model"]
+            call = Call(
+                operation=operation,
+                headers={},
+                body=request.body,
+                deadline_s=self._answer_s,
+                model=name,
+                repeatable=content.get("temperature") == 0 and not content.get("stream"),
+                if_broken=_BROKEN,
+            )
+            return await self._find(name).ask(call)
+
+        return _spelling_errors(write)
+
+    def _find(self, name: str) -> Model:
+        if name not in self._models:
+            there = ", ".join(self._models) or "none"
+            raise RequestError(404, f"There is no language model {name[:100]!r} here. There are: {there}.")
+        return self._models[name]
+
+    def _entry(self, name: str) -> dict[str, Any]:
+        return {"id": name, "object": "model", "created": self._created_s, "owned_by": "overwinter"}
+
+
+def _content(body: bytes) -> dict[str, Any]:
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict) or not isinstance(content.get("model"), str):
+        raise RequestError(400, "The body must be a JSON object with `model`, such as one of /v1/models.")
+    return content
+
+
+def _spelling_errors(handler: Callable[[Request], Awaitable[Reply]]) -> Callable[[Request], Awaitable[Reply]]:
+    """Give errors the form that OpenAI's clients read, those of the worker too."""
+
+    @functools.wraps(handler)
+    async def spelled(request: Request) -> Reply:
+        try:
+            reply = await handler(request)
+        except RequestError as error:
+            reply = error.reply()
+        if reply.status < 400 or not isinstance(reply.body, bytes):
+            return reply
+        kind = "invalid_request_error" if reply.status < 500 else "server_error"
+        spelt = {"message": json.loads(reply.body)["error"], "type": kind, "param": None, "code": None}
+        return json_reply({"error": spelt}, status=reply.status, headers=reply.headers)
+
+    return spelled

@@ -1,0 +1,34 @@
+import numpy as np
+import pytest
+import torch
+
+from overwinter import models, runtime
+from overwinter.errors import OverwinterError
+from overwinter.evaluation import measure_loading
+
+CONFIG = {"_target_": "overwinter.models.ConvNet", "input_shape": [1, 8, 8], "classes": 3, "channels": [4, 6]}
+INPUTS = np.zeros((2, 1, 8, 8), np.float32)
+
+
+@pytest.fixture
+def built(tmp_path):
+    torch.manual_seed(0)
+    model = models.build_model({**CONFIG, "pool_after": [1]}, trusted=[])
+    saved = tmp_path / "saved"
+    config = {**CONFIG, "pool_after": [1]}
+    models.save_model(saved, model.eval(), form="dense", model_config=config, input_shape=[1, 8, 8], lineage={})
+    runtime.build(saved, "onnxruntime", tmp_path / "built", trusted=[])
+    return tmp_path / "built"
+
+
+def test_a_fresh_process_tells_its_own_memory_and_not_its_parents(built):
+    ballast = np.ones(60_000_000)  # 480 MB that the child must not answer for
+    loading = measure_loading(built, "onnxruntime", INPUTS, threads=1, trusted=[])
+    assert 20e6 < loading.peak_memory_bytes < 400e6 < ballast.nbytes
+    assert 0 < loading.load_s < 60
+
+
+def test_what_fails_there_says_why(built):
+    (built / "model.onnx").write_bytes(b"not a graph")
+    with pytest.raises(OverwinterError, match="built cannot be loaded by onnxruntime in a fresh process"):
+        measure_loading(built, "onnxruntime", INPUTS, threads=1, trusted=[])

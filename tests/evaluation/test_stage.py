@@ -1,0 +1,75 @@
+"""The stage program's own story: who takes part. It is loaded from its file, since stages are no package."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from overwinter import models, quantization
+
+PROGRAM = Path(__file__).parents[2] / "stages" / "evaluate.py"
+CONFIG = {"_target_": "overwinter.models.ConvNet", "input_shape": [1, 8, 8], "classes": 3, "channels": [4, 6]}
+INPUTS = np.random.default_rng(0).standard_normal((8, 1, 8, 8)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def program():
+    spec = importlib.util.spec_from_file_location("evaluate_stage", PROGRAM)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where its dataclass looks for itself
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules[spec.name]
+
+
+@pytest.fixture
+def outputs(tmp_path):
+    torch.manual_seed(0)
+    model = models.build_model(CONFIG, trusted=[]).eval()
+    folders = {name: tmp_path / name for name in ("train", "sparsify", "quantize")}
+
+    def save(folder, form):
+        models.save_model(folder, model, form=form, model_config=CONFIG, input_shape=[1, 8, 8], lineage={})
+
+    save(folders["train"], "dense")
+    save(folders["sparsify"], "dense")
+    folders["quantize"].mkdir()
+    grid = models.Grid(bits=8)
+    models.replace_layer(model, "head", models.IntegerLinear.from_float(model.head, grid))
+    save(folders["quantize"] / "int8_weight_only", "int8_weight_only")
+    quantization.write_forms(folders["quantize"], ["int8_weight_only"])
+    return folders
+
+
+def stage(outputs, said, runtimes):
+    evaluate = SimpleNamespace(runtimes=runtimes, threads=1, batch_sizes=[1, 4], measure_loading=False)
+    config = SimpleNamespace(evaluate=evaluate, trusted_targets=[])
+    return SimpleNamespace(config=config, input=lambda name: outputs[name], say=said.append)
+
+
+def test_every_form_takes_part_on_every_runtime_that_runs_it(program, outputs, tmp_path):
+    said = []
+    found = program.prepare(stage(outputs, said, ["torch", "onnxruntime"]), INPUTS, tmp_path / "scratch")
+    assert list(found) == [
+        "dense@torch",
+        "dense@onnxruntime",
+        "int8_weight_only@torch",
+        "int8_weight_only@onnxruntime",
+    ], "and a sparsify stage that removed nothing adds no form"
+    assert [each.simplicity for each in found.values()] == [0, 0, 1, 1]
+    answers = [each.session.run(INPUTS) for each in found.values()]
+    np.testing.assert_allclose(answers[1], answers[0], atol=1e-4)
+    assert said == []
+
+
+def test_a_form_that_no_runtime_runs_is_named_with_the_reason(program, outputs, tmp_path, monkeypatch):
+    refused = lambda folder, _: "it is a riddle" if folder.name.startswith("int8") else None  # noqa: E731
+    monkeypatch.setattr(program.ow.runtime, "refusal", refused)
+    said = []
+    found = program.prepare(stage(outputs, said, ["onnxruntime"]), INPUTS, tmp_path / "scratch")
+    assert list(found) == ["dense@onnxruntime"]
+    assert said == ["int8_weight_only takes no part: evaluate.runtimes names none that runs it (it is a riddle)"]

@@ -1,0 +1,58 @@
+import json
+
+import pytest
+
+from overwinter.hibernation.chat import ChatTemplate
+from overwinter.serving.server.messages import RequestError
+
+pytest.importorskip("jinja2")
+TEMPLATE = (
+    "{% for message in messages %}"
+    "{% if message.role == 'tool' %}{{ raise_exception('no tools') }}{% endif %}\n"
+    "<{{ message.role }}>{{ message.content }}{{ eos_token }}"
+    "{% endfor %}\n"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+CHAT = [{"role": "user", "content": "Hi"}]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"eos_token": {"content": "</s>"}}))
+    (tmp_path / "chat_template.jinja").write_text(TEMPLATE)
+    return tmp_path
+
+
+def test_messages_become_a_prompt(folder):
+    assert ChatTemplate(folder).render(CHAT) == "<user>Hi</s><assistant>"
+    parts = [{"role": "user", "content": [{"type": "text", "text": "H"}, {"type": "text", "text": "i"}]}]
+    assert ChatTemplate(folder).render(parts) == "<user>Hi</s><assistant>"
+
+
+def test_a_template_may_be_in_the_configuration(tmp_path):
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ messages[0].content }}"}))
+    assert ChatTemplate(tmp_path).render(CHAT) == "Hi"
+
+
+def test_a_model_without_a_template_does_not_chat(tmp_path):
+    with pytest.raises(RequestError, match="no chat template"):
+        ChatTemplate(tmp_path).render(CHAT)
+
+
+@pytest.mark.parametrize(
+    "messages", [None, [], "Hi", [{"role": "user"}], [{"content": "Hi"}], [{"role": "user", "content": [{}]}]]
+)
+def test_what_is_no_message_is_refused(folder, messages):
+    with pytest.raises(RequestError, match="message"):
+        ChatTemplate(folder).render(messages)
+
+
+def test_what_the_template_refuses_is_refused(folder):
+    with pytest.raises(RequestError, match="no tools"):
+        ChatTemplate(folder).render([{"role": "tool", "content": "x"}])
+
+
+def test_a_template_cannot_reach_beyond_its_sandbox(folder):
+    (folder / "chat_template.jinja").write_text("{{ messages.__class__.__mro__[1].__subclasses__() }}")
+    with pytest.raises(RequestError, match="refuses"):
+        ChatTemplate(folder).render(CHAT)

@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+import torch
+
+from overwinter import quantization
+from overwinter.config.groups import GridConfig, RecoveryConfig
+from overwinter.errors import ConfigError
+from overwinter.quantization.checking import _batch_size
+
+HEAD = {"head": GridConfig(bits=8, group_size=None, symmetric=True)}
+STEPS = RecoveryConfig(steps=1, learning_rate=0.001, batch_size=4, zeros=False)
+
+
+@pytest.mark.parametrize("method", ["int8_dynamic", "int8_static"])
+@pytest.mark.parametrize(
+    ("key", "change"),
+    [
+        ("overrides", {"overrides": HEAD}),
+        (r"recovery\.steps", {"recovery": STEPS}),
+        ("sensitivity_samples", {"sensitivity_samples": 1}),
+    ],
+)
+def test_settings_of_integer_layers_are_refused_elsewhere(quantize, save, convnet, method, key, change):
+    with pytest.raises(ConfigError, match=f"quantize.{key} is for forms of integer layers.*not for {method}"):
+        quantize(method, save(convnet), **change)
+
+
+@pytest.mark.parametrize("method", ["int8_dynamic", "int8_static"])
+def test_tools_that_trace_with_floats_take_no_tokens(quantize, save_own, method):
+    tokens = np.zeros((4, 1, 8, 8), np.int64)
+    with pytest.raises(ConfigError, match=f"{method} takes models of float inputs, and this one reads tokens"):
+        quantize(method, save_own("Reader"), tokens)
+
+
+def test_long_answers_are_asked_for_one_by_one():
+    assert _batch_size(torch.empty(1, 10)) == 256
+    assert _batch_size(torch.empty(1, 512, 49152, device="meta")) == 2
+    assert _batch_size(torch.empty(1, 4096, 49152, device="meta")) == 1
+
+
+def test_a_model_that_writes_no_text_cannot_calibrate_itself(quantize, save, convnet, calibration, settings):
+    with pytest.raises(ConfigError, match="ConvNet is no language model"):
+        quantization.calibration_inputs(
+            save(convnet), calibration, settings("int4_gptq", calibration_text="generated"), trusted=[], seed=0
+        )
+
+
+@pytest.mark.parametrize(("text", "windows"), [("data", 2), ("generated", 5), ("both", 7)])
+def test_calibration_is_of_the_users_text_and_the_models_own(save_own, settings, text, windows):
+    users = np.full((2, 6), 3, np.int64)
+    found = quantization.calibration_inputs(
+        save_own("Writer"),
+        users,
+        settings("int4_gptq", calibration_text=text, calibration_samples=5),
+        trusted=["nets_to_quantize"],
+        seed=0,
+    )
+    assert found.shape == (windows, 6)
+    assert found.dtype == np.int64
+    assert np.array_equal(found[:2], users) == (text != "generated")

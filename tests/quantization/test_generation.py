@@ -1,0 +1,46 @@
+import pytest
+import torch
+from torch import nn
+
+from overwinter.errors import ConfigError
+from overwinter.quantization import generate_text
+
+
+class Counting:
+    """Answers with the next number, almost surely."""
+
+    def __init__(self) -> None:
+        self.longest = 0
+
+    def step(self, tokens, kept=0):
+        kept = (kept or 0) + tokens.shape[1]
+        self.longest = max(self.longest, kept)
+        return 50.0 * nn.functional.one_hot((tokens[:, -1] + 1) % 11, 11).float(), kept
+
+
+def test_windows_follow_the_models_own_odds_and_are_joined_from_short_pieces():
+    model = Counting()
+    text = generate_text(model, 3, 600, seed=0)
+    assert text.shape == (3, 600)
+    assert text.dtype == torch.int64
+    jumps = ((text[:, 1:] - text[:, :-1]) % 11 != 1).sum(1)
+    assert int(jumps.max()) <= 2  # only where a piece begins
+    assert model.longest < 256
+
+
+def test_the_seed_decides():
+    first, same, other = (generate_text(Counting(), 20, 4, seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(first, same)
+    assert not torch.equal(first, other)
+    assert len(set(first[:, 0].tolist())) > 3
+
+
+def test_progress_reaches_its_end():
+    seen = []
+    generate_text(Counting(), 70, 2, seed=0, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 2), (2, 2)]
+
+
+def test_what_writes_no_text_is_refused():
+    with pytest.raises(ConfigError, match=r"Linear is no language model.*quantize\.calibration_text=data"):
+        generate_text(nn.Linear(2, 2), 1, 4, seed=0)

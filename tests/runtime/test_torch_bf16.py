@@ -1,0 +1,106 @@
+import pytest
+import torch
+
+from overwinter import models, runtime
+from overwinter.errors import ConfigError
+from overwinter.models import CausalLanguageModel, Grid, IntegerLinear, load_description, save_model
+from overwinter.runtime.served_layers import PackedLinear, in_bfloat16, in_float32
+
+pytest.importorskip("transformers", reason="the extra llm is not installed")
+
+CONFIG = {
+    "model_type": "llama",
+    "vocab_size": 48,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+    "tie_word_embeddings": True,
+}
+TOKENS = torch.randint(48, (1, 20), generator=torch.Generator().manual_seed(1))
+
+
+def made():
+    torch.manual_seed(0)
+    return CausalLanguageModel(config=CONFIG).eval()
+
+
+def quantized(grid, **arguments):
+    """All projections that read the hidden state, as a model would be after `quantize`."""
+    model = made()
+    for name, layer in list(model.named_modules()):
+        if isinstance(layer, torch.nn.Linear) and layer.in_features == 64 and "lm_head" not in name:
+            models.replace_layer(model, name, IntegerLinear.from_float(layer, grid, **arguments))
+    return model
+
+
+def saved(model, folder, form):
+    save_model(folder, model, form=form, model_config=model.saved_as(), input_shape=[20], lineage={})
+    return folder
+
+
+def close(answer, expected, share=0.03):
+    return float((answer - expected).abs().max() / expected.abs().max()) < share
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4])
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_a_packed_layer_answers_as_its_integers_do(bits, symmetric):
+    torch.manual_seed(bits)
+    layer = IntegerLinear.from_float(torch.nn.Linear(128, 48), Grid(bits=bits, group_size=32, symmetric=symmetric))
+    given = [torch.randn(2, tokens, 128) for tokens in (1, 4, 5, 40)]  # two by four tokens are the last few
+    with torch.inference_mode():
+        expected = [layer(inputs) for inputs in given]
+        packed = PackedLinear(layer).to(torch.bfloat16)
+        for inputs, answer in zip(given, expected, strict=True):
+            assert packed(inputs.bfloat16()).shape == answer.shape
+            assert close(packed(inputs.bfloat16()).float(), answer)
+
+
+def test_weight_only_layers_are_served_dequantized_with_the_same_bits():
+    model = quantized(Grid(bits=8))
+    dynamic = "network.model.layers.1.mlp.up_proj"
+    plain = made().get_submodule(dynamic)
+    models.replace_layer(model, dynamic, IntegerLinear.from_float(plain, Grid(bits=8), activations="dynamic"))
+    with torch.inference_mode():
+        before = model(TOKENS)
+        assert torch.equal(in_float32(model)(TOKENS), before)
+    assert list(models.integer_layers(model)) == [dynamic]
+
+
+@pytest.mark.parametrize("grid", [None, Grid(bits=4, group_size=32, symmetric=False), Grid(bits=8, group_size=32)])
+def test_whole_models_answer_as_in_float32_at_once_and_step_by_step(grid):
+    model = made() if grid is None else quantized(grid)
+    with torch.inference_mode():
+        expected = model(TOKENS)
+        served = in_bfloat16(model)
+        assert {each.dtype for each in served.parameters()} == {torch.bfloat16}
+        assert any(isinstance(each, PackedLinear) for each in served.modules()) == (grid is not None and grid.bits == 4)
+        head, embedding = served.network.get_output_embeddings(), served.network.get_input_embeddings()
+        assert head.weight is embedding.weight
+        assert close(served(TOKENS), expected)
+        kept = None
+        for at in range(TOKENS.shape[1]):
+            logits, kept = served.step(TOKENS[:, at : at + 1], kept)
+        assert logits.dtype == torch.float32
+        assert close(logits, expected[:, -1])
+
+
+def test_it_is_built_and_loaded_and_says_what_it_cannot_run(tmp_path):
+    four = saved(quantized(Grid(bits=4, group_size=32)), tmp_path / "four", "int4")
+    dynamic = saved(quantized(Grid(bits=8), activations="dynamic"), tmp_path / "dynamic", "int8")
+    runtime.build(four, "torch-bf16", tmp_path / "built", trusted=[])
+    for folder in (four, tmp_path / "built"):
+        model = runtime.load_module(folder, "torch-bf16", trusted=[])
+        assert any(isinstance(each, PackedLinear) for each in model.modules())
+    assert "quantizes its input" in (runtime.refusal(dynamic, "torch-bf16") or "")
+    with pytest.raises(ConfigError, match=r"'torch-bf16' cannot serve .* step by step: the layer .* quantizes"):
+        runtime.load_module(dynamic, "torch-bf16", trusted=[])
+    with pytest.raises(ConfigError, match=r"'onnxruntime' cannot serve .* it serves no torch modules"):
+        runtime.load_module(four, "onnxruntime", trusted=[])
+
+
+def test_it_runs_language_models_only(saved):
+    assert runtime.find_runtime("torch-bf16").refusal(load_description(saved)) == "it runs language models only"

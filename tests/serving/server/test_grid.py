@@ -1,0 +1,43 @@
+"""The process that asks for the carbon intensity."""
+
+import asyncio
+import datetime as dt
+import math
+
+from overwinter.serving.server.grid import Grid
+
+CONSTANT = {"source": "constant", "intensity_g_per_kwh": 475.0}
+
+
+def asked(carbon):
+    log = []
+    grid = Grid(carbon, refresh_s=60, log=lambda event, **facts: log.append(facts))
+
+    async def twice():
+        return await grid.points(), await grid.points()
+
+    first, again = asyncio.run(twice())
+    assert first is again
+    return first, log
+
+
+def test_a_constant_expects_nothing():
+    assert asked(CONSTANT)[0] == ()
+
+
+def test_a_trace_expects_what_its_past_lets_expect(tmp_path):
+    now = dt.datetime.now(dt.UTC).replace(minute=0, second=0, microsecond=0)
+    hours = [now - dt.timedelta(hours=hours) for hours in range(24 * 8, -2, -1)]
+    rows = [f"{hour:%Y-%m-%dT%H:%M:%SZ},{300 + 100 * math.cos(hour.hour / 24 * 2 * math.pi):.1f}" for hour in hours]
+    (tmp_path / "trace.csv").write_text("\n".join(["time_utc,g_per_kwh", *rows]) + "\n")
+    trace = {"source": "trace", "path": str(tmp_path / "trace.csv"), "kind": "average", "fallback": {"c": CONSTANT}}
+    points, _ = asked(trace)
+    assert len(points) > 20
+    least = min(points[:24], key=lambda point: point.g_per_kwh)
+    assert abs(dt.datetime.fromtimestamp(least.time_s, dt.UTC).hour - 12) <= 2
+
+
+def test_a_source_that_fails_is_none(capfd):
+    points, log = asked({"source": "no such thing"})
+    assert (points, "nobody knows" in log[0]["message"]) == ((), True)
+    assert "Traceback" in capfd.readouterr().err
