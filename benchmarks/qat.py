@@ -2,9 +2,10 @@
 
     python benchmarks/qat.py [METHOD ...] [--seeds 0 1 2] [--workers 2]
 
-Starts from the dense model of pipelines/fashion and fine-tunes it for one epoch, with the same settings for every
-method, once per seed; one thread per fit. Accuracy is on the 10,000 test images, answered by ONNX Runtime with the
-very file that would be served. Rows of earlier runs are kept, so that the table can be made in slices.
+Starts from the dense model of pipelines/fashion and fine-tunes it on a quarter of the training images, once each, with
+the same settings for every method, once per seed; one thread per fit. Accuracy is on the 10,000 test images, answered
+by ONNX Runtime with the very file that would be served. Rows of earlier runs are kept, so that the table can be made in
+slices.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.table import Table
+from torch.utils.data import Subset
 
 import common
 from overwinter import data, models, quantization, runtime, training
@@ -32,9 +34,10 @@ from overwinter.config import Config, Project, compose, validate
 NAME = "qat"
 ROOT = Path(__file__).parents[1]
 DENSE = ROOT / "pipelines/fashion/outputs/train/model"
+IMAGES = 13_504  # of 54,000, the first in the split's shuffled order: 106 steps
 FINE_TUNING = ["train.epochs=1", "train.batch_size=128", "train.learning_rate=0.001", "threads=1", "sparsify=none"]
 INT4 = ["train=qat_int4", "quantize=qat", "train.qat.start_fraction=0.05"]
-RELAXED = ["train=relaxed_int4", *INT4[1:]]
+RELAXED = ["train=relaxed_int4", *INT4[1:], "train.qat.freeze_fraction=0.4"]
 INPUTS_TOO = ["train.qat.activation_bits=4"]
 RELAXED_INPUTS = ["train.qat.relax_activations=true"]
 METHODS = {
@@ -77,7 +80,9 @@ def main() -> None:
             method, seed, row = done.result()
             rows.setdefault(method, {})[str(seed)] = row
             print(method, seed, row, flush=True)
-            common.write_result(NAME, {"fine_tuning": FINE_TUNING, "methods": METHODS, **summary(rows), "rows": rows})
+            common.write_result(
+                NAME, {"images": IMAGES, "fine_tuning": FINE_TUNING, "methods": METHODS, **summary(rows), "rows": rows}
+            )
     show(summary(rows))
 
 
@@ -110,7 +115,7 @@ def fitted(config: Config, source: Any, folder: Path) -> Path:
     awareness = training.make_aware(model, config.train)
     result = training.fit(
         model,
-        source.split("train"),
+        Subset(source.split("train"), range(IMAGES)),
         source.split("validation"),
         config.train,
         seed=config.seed,

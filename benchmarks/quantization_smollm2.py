@@ -132,7 +132,8 @@ METHODS: dict[str, Callable[..., None]] = {
     "int4_hqq": Ours(recipe=Recipe(solver="hqq", grid=INT4)),
     "int4_gptq": Ours(recipe=Recipe(solver="gptq", grid=INT4)),
     "int4_recovered": Ours(
-        recipe=Recipe(solver="gptq", grid=INT4), recovery=Recovery(steps=36, learning_rate=1e-3, zeros=False)
+        recipe=Recipe(solver="gptq", grid=INT4),
+        recovery=Recovery(steps=40, learning_rate=1e-3, batch_size=2, zeros=False),
     ),
     "torchao_int8_weight_only": torchao("Int8WeightOnlyConfig", set_inductor_config=False, version=2),
     "torchao_int8_dynamic": torchao("Int8DynamicActivationInt8WeightConfig", set_inductor_config=False, version=2),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from overwinter.report import StageSummary, render_summary
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+
+Row = tuple[str, str, str]  # what, how much, what was asked for
 
 
 def result(name: str) -> dict[str, Any]:
@@ -37,25 +39,16 @@ def closing_table() -> str:
 
 
 def figures() -> str:
-    """Draw the table of figures: what, how much, what was asked for."""
-    rows = ["| what | measured | asked for |", "|---|---|---|"]
-    rows += [f"| {what} | {value} | {asked} |" for what, value, asked in _rows()]
-    return "\n".join(rows) + "\n"
+    """Draw a table of figures per topic: what, how much, what was asked for."""
+    return "\n".join(_table(topic, rows()) for topic, rows in _TOPICS.items())
 
 
-def _rows() -> Iterator[tuple[str, str, str]]:
-    yield from _pipeline_rows()
-    yield from _fashion_rows()
-    for name, row in result("startup")["commands"].items():
-        yield f"{name}", f"{row['median_s']:.2f} s", f"{row['limit_s']:g} s"
-    metering = result("metering")
-    ours, theirs = (metering["sampling"][name]["cpu_share"] for name in ("overwinter", "codecarbon"))
-    yield "metering at 10 Hz, CPU time over wall time", f"{ours:.2%} (CodeCarbon {theirs:.2%})", "0.5 %"
-    added_s = metering["measure_command"]["added_wall_s_median"]
-    yield "`overwinter measure` adds", f"{added_s:.2f} s", "0.2 s"
+def _table(topic: str, rows: Iterable[Row]) -> str:
+    lines = [f"| {what} | {value} | {asked} |\n" for what, value, asked in rows]
+    return f"| {topic} | measured | asked for |\n|---|---|---|\n" + "".join(lines)
 
 
-def _pipeline_rows() -> Iterator[tuple[str, str, str]]:
+def _pipeline_rows() -> Iterator[Row]:
     overhead = result("overhead")
     seconds, case = overhead["medians"], overhead["case"]
     yield "default case, clean workspace", f"{seconds['pipeline_s']:.0f} s", "90 s"
@@ -67,15 +60,112 @@ def _pipeline_rows() -> Iterator[tuple[str, str, str]]:
     for size, cpu in case["batch"].items():
         ratio = cpu["chosen_cpu_s_per_answer"] / cpu["dense_best_cpu_s_per_answer"]
         yield f"CPU time per answer over dense at its best runtime, batch {size}", f"{ratio:.2f}", "below 1"
+    for name, row in result("startup")["commands"].items():
+        yield f"{name}", f"{row['median_s']:.2f} s", f"{row['limit_s']:g} s"
 
 
-def _fashion_rows() -> Iterator[tuple[str, str, str]]:
+def _energy_rows() -> Iterator[Row]:
+    metering = result("metering")
+    ours, theirs = (metering["sampling"][name]["cpu_share"] for name in ("overwinter", "codecarbon"))
+    yield "metering at 10 Hz, CPU time over wall time", f"{ours:.2%} (CodeCarbon {theirs:.2%})", "0.5 %"
+    added_s = metering["measure_command"]["added_wall_s_median"]
+    yield "`overwinter measure` adds", f"{added_s:.2f} s", "0.2 s"
+    kill = result("kill")
+    what = f"`kill -9` at {kill['kills']} random moments: stages whose ledger is within 1 s of power"
+    yield what, f"{kill['within_1_s']} of {kill['killed_stages']}", "all"
+
+
+def _power_rows() -> Iterator[Row]:
+    policies, guard = result("power_policies"), result("power_guard")
+    for slack, asked in (("1.1", "0.995"), ("1.25", "0.99"), ("1.5", "0.968"), ("2.0", "0.945")):
+        share = _carbon_share(policies, slack=float(slack), pause_w=0.0)
+        yield f"carbon_aware, share of the optimum's saving at slack {slack} (simulated)", share, asked
+    share = _carbon_share(policies, slack=2.0, pause_w=25.0)
+    yield "the same at slack 2.0 with paid pauses (simulated)", share, "0.947"
+    for device, rows in policies["energy_optimal"].items():
+        what = f"energy_optimal on {device.upper()}: workloads within 1 % of the best (simulated)"
+        yield what, f"{rows[0]['within_1_percent']:.0%}, {rows[0]['probes_of_a_sweep']:.2f} of the probes", "92 %, 0.5"
+    yield "control loop, CPU time over wall time", f"{guard['loop']['cpu_share']:.3%}", "0.2 %"
+    kills = guard["kills"]
+    value = f"{kills['restored_in_time']} of {kills['tries']}, slowest {1000 * kills['slowest_s']:.0f} ms"
+    yield "limit back after `kill -9` (stand-in driver)", value, "all, 2 s"
+
+
+def _carbon_share(policies: dict[str, Any], *, slack: float, pause_w: float) -> str:
+    wanted = {"knowledge": "own_past", "device": "v100", "slack": slack, "pause_w": pause_w}
+    (row,) = (row for row in policies["carbon_aware"] if wanted.items() <= row.items())
+    return f"{row['mean_share']:.3f} ± {row['mean_share_error']:.3f}"
+
+
+def _compression_rows() -> Iterator[Row]:
+    yield from _fashion_rows()
+    yield from _language_rows()
+    asked = result("runtimes")["asked_ratio"]
+    for size, best in result("runtimes")["best"].items():
+        what = f"residual MLP 768 wide, CPU time per answer over eager fp32, batch {size}"
+        yield f"{what} ({best['own']})", f"{best['ratio_to_eager']:.2f}", f"{asked[size]}"
+        what = f"the same over dense at its best ({best['dense_at_its_best']})"
+        yield what, f"{best['ratio_to_dense_at_its_best']:.2f}", "below 1"
+        yield f"the same over the best peer ({best['peer']})", f"{best['ratio_to_peer']:.2f}", "1.05"
+    choosing = result("choosing")
+    yield "chosen as a longer run would choose", f"{choosing['right']} of {choosing['of']}", "all"
+
+
+def _fashion_rows() -> Iterator[Row]:
     case = result("fashion")
     yield "Fashion-MNIST: test accuracy, dense", f"{case['accuracy_dense']:.2%}", "91 %"
     lost = 100 * (case["accuracy_dense"] - case["accuracy_chosen"])
     yield "Fashion-MNIST: points lost by both compressions", f"{lost:.2f}", "1"
     train_s = next(row["duration_s"] for row in case["stages"] if row["stage"] == "train")
     yield "Fashion-MNIST: training on two shared cores", f"{train_s / 60:.1f} min", "about 10 min"
+    qat = result("qat")
+    for method, asked in qat["asked_lost_points"].items():
+        lost = qat["lost_points"][method]
+        yield f"Fashion-MNIST: points lost by {method}, {lost['seeds']} seeds", f"{lost['mean']:.2f}", f"{asked}"
+
+
+def _language_rows() -> Iterator[Row]:
+    rows = result("quantization_smollm2")["rows"]
+    for name, asked in _PERPLEXITIES.items():
+        inside, outside = (100 * (rows[name][place]["ratio"] - 1) for place in ("in", "out"))
+        what = f"SmolLM2-135M (dense: dequantized Q4_1), perplexity over dense in / out of domain: {name}"
+        yield what, f"{inside:+.2f} % / {outside:+.2f} %", asked
+
+
+def _hibernation_rows() -> Iterator[Row]:
+    asleep, first = result("server_idle"), result("server_wake")["first_answer"]
+    yield "supervisor, everything asleep: resident", f"{asleep['resident_bytes'] / 1e6:.0f} MB", "40 MB"
+    share = f"{asleep['core_share']:.4%} over {asleep['idle_s'] / 60:.0f} min"
+    yield "supervisor, everything asleep: share of a core", share, "0.1 % over 10 min"
+    ratio = first["ratio_off_to_bare"]["p50"]
+    yield "first right answer from off, over a bare ONNX Runtime script", f"{ratio:.2f}", "1.25"
+    for rung, asked in (("preforked", "80 ms"), ("parked", "30 ms")):
+        p50, p95 = (1000 * first[rung][key] for key in ("p50_s", "p95_s"))
+        yield f"first right answer from {rung}, p50 / p95", f"{p50:.0f} / {p95:.0f} ms", asked
+    load = result("server_load")
+    ends = sum(load["disturbances"].values())
+    what = f"{load['requests']:,} requests from {load['clients']} clients, worker put to sleep or killed {ends} times"
+    yield what, ", ".join(f"{count:,} {kind}" for kind, count in load["outcomes"].items()), "right, or a clear 503"
+    crypto, mutations = result("bundle_crypto"), result("bundle_mutations")
+    yield "encrypted bundle, read and verified", f"{crypto['read']['2']['median_gb_per_s']:.2f} GB/s", "1.5 GB/s"
+    yield "mutated bundles refused", f"{sum(mutations['refused'].values()):,} of {mutations['count']:,}", "all"
+    sleep = result("hibernation_policies")["summary_by_seed"]["0"]
+    worst, mean = sleep["worst"]["break_even"], sleep["mean"]["learned"]
+    yield "break_even, joules over the optimum, worst (simulated)", f"{worst:.3f}", "1.17"
+    yield "learned, joules over the optimum, mean (simulated)", f"{mean:.3f}", "1.03"
+
+
+_PERPLEXITIES = {
+    "int8_weight_only": "+0.2 % / +0.2 %",
+    "int8_dynamic_grouped": "+0.5 % / +0.7 %",
+}
+_TOPICS: dict[str, Callable[[], Iterator[Row]]] = {
+    "the pipeline": _pipeline_rows,
+    "energy": _energy_rows,
+    "power": _power_rows,
+    "compression": _compression_rows,
+    "hibernation": _hibernation_rows,
+}
 
 
 def filled(text: str) -> str:

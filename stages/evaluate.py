@@ -23,7 +23,8 @@ class Contender:
     simplicity: int
     size_bytes: int
     session: ow.serving.Session
-    loading: ow.evaluation.Loading | None
+    load_s: float | None
+    peak_memory_bytes: int | None
 
 
 def main(stage: ow.pipeline.Stage) -> None:
@@ -54,7 +55,8 @@ def main(stage: ow.pipeline.Stage) -> None:
             simplicity=each.simplicity,
             quality=quality[name],
             size_bytes=each.size_bytes,
-            loading=each.loading,
+            load_s=each.load_s,
+            peak_memory_bytes=each.peak_memory_bytes,
             figures=figures[name],
         )
         for name, each in contenders.items()
@@ -98,16 +100,17 @@ def contender(
     """Build one form for one runtime, and open it as it would be served."""
     settings, trusted = stage.config.evaluate, stage.config.trusted_targets
     ow.runtime.build(model, runtime, folder, trusted=trusted)
-    batch, loading = inputs[: max(settings.batch_sizes)], None
+    batch, readiness = inputs[: max(settings.batch_sizes)], None
     if settings.measure_loading:
-        loading = ow.evaluation.measure_loading(folder, runtime, batch, threads=settings.threads, trusted=trusted)
+        readiness = ow.runtime.measure_loading(folder, runtime, batch, threads=settings.threads, trusted=trusted)
     return Contender(
         form=form,
         runtime=runtime,
         simplicity=simplicity,
         size_bytes=sum(file.stat().st_size for file in folder.iterdir()),
         session=ow.runtime.open_session(folder, runtime, settings.threads, trusted=trusted),
-        loading=loading,
+        load_s=readiness and readiness.load_s,
+        peak_memory_bytes=readiness and readiness.peak_memory_bytes,
     )
 
 

@@ -13,6 +13,10 @@ from overwinter.errors import ConfigError
 def main(stage: ow.pipeline.Stage) -> None:
     """Read the model, save it in Overwinter's own format, and measure its perplexity on the validation split."""
     config, trusted = stage.config, stage.config.trusted_targets
+    # What a later stage would stumble over is found before any work is done.
+    ow.quantization.check_methods(config.quantize.methods)
+    for runtime in config.evaluate.runtimes:
+        ow.runtime.find_runtime(runtime)
     model = ow.models.build_model(config.model, trusted=trusted, seed=config.seed)
     if not isinstance(model, ow.models.CausalLanguageModel):
         raise ConfigError(f"model._target_={config.model['_target_']} is no language model. Pick model=huggingface.")
@@ -29,11 +33,12 @@ def main(stage: ow.pipeline.Stage) -> None:
     )
     ow.models.save_tokenizer(config.model["root"], stage.out("tokenizer"))
     scores = ow.evaluation.score_text({"dense": model}, windows, following, stage.progress)["dense"]
-    dense = "dense" if model.origin is None else f"dense is {model.origin}"
-    stage.say(f"perplexity {scores.perplexity:.2f} on {len(windows)} windows of the validation split ({dense})")
+    said = {} if model.origin is None else {"origin": model.origin}
+    dense = f" (dense is {model.origin})" if said else ""
+    stage.say(f"perplexity {scores.perplexity:.2f} on {len(windows)} windows of the validation split{dense}")
     stage.save_metrics(
         {
-            "origin": model.origin,
+            **said,
             "perplexity": scores.perplexity,
             "parameters": saved["parameters"],
             "size_bytes": ow.models.stored_bytes(saved),

@@ -76,6 +76,14 @@ def test_machines_take_the_version_that_was_published(tmp_path, monkeypatch, cap
     assert "terraform -chdir=deploy/vm init" in capsys.readouterr().out
 
 
+def test_other_groups_are_handed_on(bundle, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    deployed("cron", bundle, "carbon=country", "serve.limits.queue=9")
+    assert "serve.limits.queue=9 carbon=country" in (tmp_path / "deploy/cron/model.sh").read_text().replace(
+        " serve.host=127.0.0.1 serve.port=8080", ""
+    )
+
+
 def test_a_port_that_changes_is_refused(bundle):
     with pytest.raises(ConfigError, match=r"serve\.port=0"):
         deployed("cron", bundle, "serve.port=0")

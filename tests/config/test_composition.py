@@ -64,6 +64,7 @@ def test_the_digest_follows_names_and_bytes(project, tmp_path):
     [
         ("sparsify=magnitud", "Did you mean 'magnitude'"),
         ("train.learning_rat=1", "Did you mean 'train.learning_rate'"),
+        ("evaluate.max_losses={own: 1}", r"'\+evaluate\.max_losses\.NAME=VALUE'"),
         ("train.epochs=[1]", "train.epochs"),
         ("quantize.calibration_samples=many", "many"),
         ("seed=1,2", "several values"),

@@ -5,7 +5,6 @@ import numpy as np
 from overwinter.config.groups import EvaluateConfig
 from overwinter.evaluation import (
     Candidate,
-    Loading,
     Quality,
     choose,
     compare_speed,
@@ -51,7 +50,8 @@ def _candidates(make_meter, make_session, speeds_s):
                 accuracy_loss_ci=(-0.001, 0.002),
             ),
             size_bytes=4000 // (simplicity + 1),
-            loading=Loading(load_s=0.25, peak_memory_bytes=50_000_000),
+            load_s=0.25,
+            peak_memory_bytes=50_000_000,
             figures=figures[name],
         )
         for simplicity, name in enumerate(sessions)

@@ -37,7 +37,7 @@ class _UntilOne:
         return Decision(pause=observation.time_utc < _NOON + timedelta(hours=1), review_s=self.review_s, reason="one")
 
 
-def _waited(policy: Any, interval_s: float = 600) -> tuple[Decision, float]:
+def _waited(policy: Any, interval_s: float = 600, told: list[str] | None = None) -> tuple[Decision, float]:
     now = [_NOON]
 
     def sleep(duration_s: float) -> None:
@@ -46,6 +46,8 @@ def _waited(policy: Any, interval_s: float = 600) -> tuple[Decision, float]:
     decision = wait_out(
         policy,
         lambda at: _WORK.observe(at, intensity_g_per_kwh=100.0),
+        name="mine",
+        tell=(told if told is not None else []).append,
         interval_s=interval_s,
         sleep=sleep,
         now=lambda: now[0],
@@ -72,18 +74,22 @@ def test_asks_again_when_the_policy_says_so() -> None:
     assert len(policy.seen) == 61
 
 
-def test_a_policy_that_fails_ends_the_pause() -> None:
+def test_a_policy_that_fails_or_answers_nonsense_ends_the_pause_and_is_told() -> None:
+    told: list[str] = []
+
     class Failing:
         def decide(self, observation: Observation) -> Any:
             raise RuntimeError("no forecast")
 
-    assert "no forecast" in _waited(Failing())[0].reason
+    assert not _waited(Failing(), told=told)[0].pause
 
     class Silent:
         def decide(self, observation: Observation) -> Any:
             return None
 
-    assert not _waited(Silent())[0].pause
+    assert not _waited(Silent(), told=told)[0].pause
+    assert "power policy mine failed (RuntimeError('no forecast'))" in told[0]
+    assert "NoneType instead of a Decision" in told[1]
 
 
 def test_paused_error_says_why() -> None:

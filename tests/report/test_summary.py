@@ -32,6 +32,12 @@ def test_the_chosen_form_speaks_for_evaluate(tmp_path):
     assert row.size_bytes == 7
 
 
+@pytest.mark.parametrize(("origin", "said"), [({}, ""), ({"origin": "dequantized Q4_1"}, " (of dequantized Q4_1)")])
+def test_a_perplexity_says_what_dense_is(tmp_path, origin, said):
+    _left(tmp_path / "evaluate", metrics={"dense": {}, "chosen": {"perplexity": 29.1384} | origin})
+    assert summarize(tmp_path, ["evaluate"], ran=())[0].quality == f"perplexity 29.138{said}"
+
+
 def test_unreadable_files_make_a_missing_row_and_no_traceback(tmp_path):
     _left(tmp_path / "a")
     (tmp_path / "a" / "energy.json").write_text("{")

@@ -23,7 +23,7 @@ COMMANDS = {
     "measure": "joules of any command",
     "ledger": "every execution ever, and sums of them",
     "bundle": "verify, wake, sign, encrypt and publish a hibernated model",
-    "deploy": "files for Kubernetes, systemd, cron or containers that serve a bundle by the same rules",
+    "deploy": "files for Kubernetes, systemd, cron, containers or cloud machines that serve a bundle by the same rules",
     "serve": "serve models that sleep until they are asked",
     "status": "which served models are asleep or awake, and why",
     "sleep": "put served models to rest",

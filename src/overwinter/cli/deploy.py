@@ -107,6 +107,7 @@ def _deployment(arguments: argparse.Namespace, source: str, digest: str) -> Depl
         digest=digest,
         serve=serve,
         overrides=overrides_of(serve, defaults),
+        others=tuple(text for text in arguments.overrides if not text.lstrip("+~").startswith("serve")),
         fixed_idle_s=arguments.idle_s,
         start_s=arguments.start_s,
     )

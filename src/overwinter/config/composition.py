@@ -78,7 +78,10 @@ def _explained(error: Exception, project: Project) -> str:
 
 
 def _unknown_key(key: str, lines: list[str], project: Project) -> str:
-    close = nearest(key, _known_keys(project))
+    known = _known_keys(project)
+    if key in known:
+        return f"{key} is a mapping of names of your own; Hydra takes them one by one: '+{key}.NAME=VALUE'."
+    close = nearest(key, known)
     return f"{key}: there is no such key.{close}" if close else "\n".join(lines[:2])
 
 

@@ -3,7 +3,6 @@
 - `Examiner` asks the very sessions that would serve: accuracy, top 5, calibration error, worst class, agreement with
   dense, accuracy on spoilt inputs, and your own measures (`Measure`, named by ``_target_``); each `Quality` says which
   limits it breaks.
-- `measure_loading` loads a form in a fresh process: time to load, peak memory.
 - `compare_speed` times sessions in one process, interleaved in random order, with warm-up, and drops the
   samples during which something else used the cores; each of its `Figures` has a bootstrap interval. The forms whose
   intervals overlap are sampled on, until it is clear which uses the least.
@@ -30,7 +29,6 @@ from overwinter.evaluation.language_report import (
     language_verdict,
     text_quality,
 )
-from overwinter.evaluation.loading import Loading, measure_loading
 from overwinter.evaluation.quality import Examiner, Quality
 from overwinter.evaluation.reporting import Candidate, comparison, report
 from overwinter.evaluation.scores import Measure
@@ -44,7 +42,6 @@ __all__ = [
     "Examiner",
     "Figures",
     "LanguageCandidate",
-    "Loading",
     "Measure",
     "Option",
     "Quality",
@@ -55,7 +52,6 @@ __all__ = [
     "describe",
     "language_report",
     "language_verdict",
-    "measure_loading",
     "report",
     "score_text",
     "text_quality",

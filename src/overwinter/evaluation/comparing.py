@@ -77,9 +77,8 @@ def describe(candidate: Candidate, batch_size: int) -> str:
         ", ".join(rates),
         format_bytes(candidate.size_bytes),
     ]
-    if candidate.loading is not None:
-        loading = candidate.loading
-        said.append(f"loads in {loading.load_s:.2f} s and {format_bytes(loading.peak_memory_bytes)} of memory")
+    if candidate.load_s is not None and candidate.peak_memory_bytes is not None:
+        said.append(f"loads in {candidate.load_s:.2f} s and {format_bytes(candidate.peak_memory_bytes)} of memory")
     return f"{candidate.name}: " + "; ".join([*said, *(f"too bad: {each}" for each in candidate.quality.broken_limits)])
 
 

@@ -171,7 +171,8 @@ def language_report(
         choice: among them.
         origin: what dense is, where it is not the model as it was trained; stands beside every figure.
     """
-    entries = {candidate.name: {"origin": origin} | candidate.to_json() for candidate in candidates}
+    said = {} if origin is None else {"origin": origin}
+    entries = {candidate.name: said | candidate.to_json() for candidate in candidates}
     dense, chosen = entries[choice.dense.name], entries[choice.chosen.name]
     return {
         "dense": {"name": choice.dense.name} | dense,

@@ -8,7 +8,6 @@ from typing import Any
 
 from overwinter.evaluation.choosing import Choice, Option
 from overwinter.evaluation.figures import Figures
-from overwinter.evaluation.loading import Loading
 from overwinter.evaluation.quality import Quality
 
 
@@ -22,7 +21,8 @@ class Candidate:
         simplicity: 0 for dense, more for each transformation.
         quality: on the test split, of the very session that was timed.
         size_bytes: of the files that the runtime loads.
-        loading: in a fresh process; None where that was not asked for.
+        load_s: time to load in a fresh process; None where that was not asked for.
+        peak_memory_bytes: of that process.
         figures: batch size -> figures.
     """
 
@@ -31,7 +31,8 @@ class Candidate:
     simplicity: int
     quality: Quality
     size_bytes: int
-    loading: Loading | None
+    load_s: float | None
+    peak_memory_bytes: int | None
     figures: Mapping[int, Figures]
 
     @property
@@ -57,7 +58,8 @@ class Candidate:
         return {
             **self.quality.to_json(),
             "size_bytes": self.size_bytes,
-            **(self.loading.to_json() if self.loading else {}),
+            "load_s": self.load_s,
+            "peak_memory_bytes": self.peak_memory_bytes,
             **self.figures[batch_size].to_json(),
             "answers_per_s_at_batch": {str(size): each.answers_per_s for size, each in self.figures.items()},
         }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ from overwinter.errors import IntegrityError, OverwinterError
 from overwinter.hibernation.opening import import_for, open_model
 from overwinter.serving import Array, Bundle, Expected, Keys, Session, largest_difference, obtain, prepare
 from overwinter.serving.bundle.keys import ANYTHING, NO_KEYS
+
+_STEPS = ("verify", "load", "canary")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +38,13 @@ class AwakeModel:
     Attributes:
         bundle: what it was woken from.
         session: the runtime's; of a language model (`Bundle.tokenizer`), a `LanguageSession`.
+        steps_s: how long each step of the wake took: `verify`, `load`, `canary`.
     """
 
-    def __init__(self, bundle: Bundle, session: Session) -> None:
+    def __init__(self, bundle: Bundle, session: Session, steps_s: Mapping[str, float]) -> None:
         self.bundle = bundle
         self.session = session
+        self.steps_s = steps_s
 
     def run(self, inputs: Array) -> Array:
         """Return logits (batch, classes) as float32 of model inputs (batch, ...) as float32."""
@@ -80,11 +86,16 @@ def wake(
         IntegrityError: a byte of the bundle was altered, no trusted key has signed it, or an answer to the canary
             differs: nothing is served.
     """
+    times_s = [time.perf_counter()]
     bundle = obtain(address, keys=keys, expected=expected, meanwhile=import_for)
+    times_s.append(time.perf_counter())
     language = bundle.tokenizer is not None
     session = open_model(bundle.payload, bundle.runtime, threads, language=language, trusted=trusted)
+    times_s.append(time.perf_counter())
     _ask_canary(bundle, session)
-    return AwakeModel(bundle, session)
+    times_s.append(time.perf_counter())
+    steps = zip(_STEPS, itertools.pairwise(times_s), strict=True)
+    return AwakeModel(bundle, session, {name: end_s - begin_s for name, (begin_s, end_s) in steps})
 
 
 def _ask_canary(bundle: Bundle, session: Session) -> None:

@@ -124,7 +124,7 @@ class Worker:
         except OverwinterError as error:
             return {"status": "refused", "error": str(error)}
         self._model = model
-        return {"status": "ready", "wake_s": time.perf_counter() - begin_s}
+        return {"status": "ready", "wake_s": time.perf_counter() - begin_s, "steps_s": dict(model.steps_s)}
 
     def _keep(self, _header: Mapping[str, Any]) -> dict[str, Any]:
         try:

@@ -27,7 +27,8 @@ def main() -> int:
     _, _, *overrides = command  # the interpreter, the program, and what it was called with
     config = configured(find_project(), overrides)
     observe = observer(work, open_source(config.carbon), config.power, _say)
-    decision = wait_out(open_policy(config.power), observe, interval_s=config.power.interval_s)
+    policy, name = open_policy(config.power), config.power.policy
+    decision = wait_out(policy, observe, name=name, tell=_say, interval_s=config.power.interval_s)
     _say(f"going on: {decision.reason}")
     os.environ[WAITED] = "1"
     if work.deadline_utc is not None:

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Self
 
 from overwinter.errors import OverwinterError
+from overwinter.power.control_asking import ask
 from overwinter.power.interface import Decision, DeviceState, Observation, OperatingPoint, PowerPolicy
 
 _FIRST_OWN_HANDLE = 3
@@ -104,22 +105,29 @@ def wait_out(
     policy: PowerPolicy,
     observe: Callable[[datetime], Observation],
     *,
+    name: str,
+    tell: Callable[[str], None],
     interval_s: float,
     sleep: Callable[[float], None] = time.sleep,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Decision:
     """Wait until the policy lets the work go on; return the decision that says so.
 
-    A policy that fails ends the pause: the work goes on, and its own loop says what is wrong.
+    A policy that fails, or answers nonsense, ends the pause.
+
+    Args:
+        policy: decides.
+        observe: what it sees at a time.
+        name: of the policy, for messages.
+        tell: takes one line for a person.
+        interval_s: between two questions, at most.
+        sleep: waits.
+        now: the time on the wall, in UTC.
     """
     while True:
-        time_utc = now()
-        try:
-            decision = policy.decide(observe(time_utc))
-        except Exception as error:  # noqa: BLE001 -- whatever a policy raises, the work goes on
-            return Decision(reason=f"the policy failed: {error!r}")
-        if not isinstance(decision, Decision) or not decision.pause:
-            return decision if isinstance(decision, Decision) else Decision(reason="the policy answered nonsense")
+        decision = ask(policy, name, observe(now()), tell)
+        if not decision.pause:
+            return decision
         review_s = decision.review_s if decision.review_s is not None else interval_s
         sleep(min(interval_s, max(1.0, review_s if math.isfinite(review_s) else interval_s)))
 

@@ -15,8 +15,8 @@ from overwinter.models import Codes, Grid
 from overwinter.quantization.ranges import search_ranges
 
 _STRIDE = 128
-# How far a weight follows the drift of its inputs, as in the authors' code. In full, each layer shrinks what is noisy,
-# and thirty blocks after one another ruined SmolLM2 (perplexity 1.8 times the dense one's).
+# How far a weight follows the drift of its inputs, as in the authors' code. In full, each layer shrinks what is noisy:
+# cosine to dense of MiniLM in 4 bits 0.936, with a quarter 0.989, with nothing 0.987; SmolLM2's perplexity 1.8 times.
 _TRUST = 0.25
 
 

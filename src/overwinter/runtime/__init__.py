@@ -4,6 +4,7 @@
   answers are still torch's; `open_session` loads them and gives a `Session`, whose ``run`` answers; `load_module`
   gives the module itself, for language models, which answer in steps.
 - `check_runtimes` does the first of these with a model that is not trained yet.
+- `measure_loading` opens one in a fresh process: the time it takes, and the peak of memory.
 - `refusal` says why a runtime cannot run a form: `torch` and `torch-compile` (which needs a C++ compiler) run
   modules, also those that torchao quantized; `torch-bf16` runs language models, 4-bit layers by a packed kernel;
   `onnxruntime` and `openvino` (an extra) run ONNX forms, and modules after exporting them: float ones, and those
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from overwinter.doors import lazily
 from overwinter.runtime.interface import Runtime
+from overwinter.runtime.loading import Readiness, measure_loading
 from overwinter.runtime.registry import build, check_runtimes, find_runtime, load_module, open_session, refusal
 from overwinter.serving import Session
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "INPUT",
     "OUTPUT",
+    "Readiness",
     "Runtime",
     "Session",
     "build",
@@ -45,6 +48,7 @@ __all__ = [
     "layer_of",
     "load_module",
     "load_torchao",
+    "measure_loading",
     "open_session",
     "refusal",
     "tidy",

@@ -11,6 +11,8 @@ import pytest
 
 from overwinter import cli, serving
 from overwinter.cli import deploy
+from overwinter.cli.service import load_service
+from overwinter.serving.server.container_worker import is_container
 
 ROOT = Path(__file__).parents[3]
 
@@ -31,3 +33,13 @@ def test_the_documented_commands_run(line, tmp_path, monkeypatch, capsys):
     written, last = capsys.readouterr().out.strip().rsplit("\n", 1)
     assert last.startswith("Next: ")
     assert all((tmp_path / name).is_file() for name in written.splitlines())
+
+
+def test_the_documented_launcher_begins_a_container(tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").touch()  # a project
+    monkeypatch.chdir(tmp_path)
+    block = (ROOT / "docs" / "deploy.md").read_text().split("```yaml\n")[1].split("```")[0]
+    (tmp_path / block.splitlines()[0].removeprefix("# ")).write_text(block)
+    assert is_container(load_service(["serve=contained"]).serve.worker.launcher)

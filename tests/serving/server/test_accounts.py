@@ -75,14 +75,15 @@ def test_no_saving_is_claimed_where_nothing_was_measured(clock):
 def test_metrics_say_state_wakes_and_reasons(clock):
     made, metrics = accounts(clock)
     spend(made, clock, ("off", 2), ("ready", 1))
-    made.woke("off", 0.25, loading_s=0.05)
+    made.woke("off", 0.25, steps_s={"load": 0.05})
     made.answered(200)
     made.entered("first", "off", reason="crash")
     lines = generate_latest(metrics.registry).decode().splitlines()
     for line in (
         'overwinter_requests_total{model="m",status="200"} 1.0',
         'overwinter_wake_seconds_sum{model="m",rung="off",step="all"} 0.25',
-        'overwinter_transitions_total{model="m",reason="crash",state="off"} 1.0',
+        'overwinter_wake_seconds_sum{model="m",rung="off",step="load"} 0.05',
+        'overwinter_transitions_total{from="ready",model="m",reason="crash",to="off"} 1.0',
         'overwinter_worker_crashes_total{model="m"} 1.0',
         'overwinter_energy_joules_total{basis="measured",model="m",state="ready"} 100.0',
         'overwinter_state_seconds_total{model="m",state="off"} 2.0',

@@ -22,8 +22,8 @@ def check_data(config: Config) -> None:
     Raises:
         ConfigError: a file or folder is missing, or what reads it.
     """
+    check_model_files(config.model)  # a text's tokenizer is the model's, as a rule: its own message comes first
     check_data_files(config.data)
-    check_model_files(config.model)
 
 
 def check_data_files(config_data: Mapping[str, Any]) -> None:

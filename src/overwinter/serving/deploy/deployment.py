@@ -33,6 +33,7 @@ class Deployment:
         digest: the bundle's SHA-256.
         serve: the server's configuration.
         overrides: what it differs in from the server's own defaults, by dotted key below `serve`.
+        others: overrides of other groups as they were given, such as `carbon=uk_grid`.
         fixed_idle_s: after how long without a request nothing runs; None takes it from the configuration.
         start_s: from nothing to ready: windows are opened that much earlier.
     """
@@ -42,6 +43,7 @@ class Deployment:
     digest: str
     serve: ServeConfig
     overrides: Mapping[str, Any]
+    others: tuple[str, ...] = ()
     fixed_idle_s: float | None = None
     start_s: float = 60.0
 
@@ -108,7 +110,7 @@ class Deployment:
         if values.get("state") is None:  # nothing can be kept without a place for it
             values = {key: value for key, value in values.items() if not key.startswith("keep.")}
         given = [_overriding(f"serve.{key}", value) for key, value in values.items() if value is not None]
-        return ["serve", bundle, *(word for words in given for word in words)]
+        return ["serve", bundle, *(word for words in given for word in words), *self.others]
 
     def heading(self, *lines: str) -> str:
         """Return the comment at the top of a rendered file."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter as Sums
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -33,11 +33,11 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.requests = self._counter("requests", "Requests answered, by status", ("model", "status"))
-        self.transitions = self._counter("transitions", "Changes of state", ("model", "state", "reason"))
+        self.transitions = self._counter("transitions", "Changes of state", ("model", "from", "to", "reason"))
         self.crashes = self._counter("worker_crashes", "Workers that ended unasked", ("model",))
         self.wakes = Histogram(
             "overwinter_wake_seconds",
-            "Duration of wakes: all of it, and verifying, loading and asking the canary alone",
+            "Duration of wakes: all of it, and its steps: start, verify, load, canary",
             ("model", "rung", "step"),
             registry=self.registry,
             buckets=_BUCKETS_S,
@@ -86,8 +86,9 @@ class Accounts:
     def entered(self, replica: Any, state: str, *, reason: str) -> None:
         """Note that a replica changed its state."""
         self._settle(replica)
+        before, _ = self._where.get(replica, ("none", 0.0))
         self._where[replica] = (state, self._now_s())
-        self._metrics.transitions.labels(self._model, state, reason).inc()
+        self._metrics.transitions.labels(self._model, before, state, reason).inc()
         self._log("state", model=self._model, state=state, reason=reason)
         if reason == "crash":
             self.crashes += 1
@@ -98,12 +99,14 @@ class Accounts:
         self._settle(replica)
         del self._where[replica]
 
-    def woke(self, rung: str, duration_s: float, *, loading_s: float) -> None:
-        """Note a wake from a rung."""
+    def woke(self, rung: str, duration_s: float, *, steps_s: Mapping[str, float]) -> None:
+        """Note a wake from a rung, and how long its steps took."""
         self.wakes += 1
         self._metrics.wakes.labels(self._model, rung, "all").observe(duration_s)
-        self._metrics.wakes.labels(self._model, rung, "loading").observe(loading_s)
-        self._log("woke", model=self._model, rung=rung, duration_s=round(duration_s, 6), loading_s=round(loading_s, 6))
+        for step, step_s in steps_s.items():
+            self._metrics.wakes.labels(self._model, rung, step).observe(step_s)
+        rounded = {f"{step}_s": round(step_s, 6) for step, step_s in steps_s.items()}
+        self._log("woke", model=self._model, rung=rung, duration_s=round(duration_s, 6), **rounded)
 
     def waited(self, duration_s: float) -> None:
         """Note how long a request has waited for a worker."""

@@ -158,7 +158,9 @@ class Replica:
         if frame.header["status"] != "ready":
             await self._stop("refused")
             raise WakeRefused(str(frame.header["error"]))
-        self._accounts.woke(left, time.monotonic() - begin_s, loading_s=frame.header["wake_s"])
+        duration_s = time.monotonic() - begin_s
+        steps_s = {"start": duration_s - frame.header["wake_s"], **frame.header["steps_s"]}
+        self._accounts.woke(left, duration_s, steps_s=steps_s)
 
     async def _prefork(self, reason: str) -> None:
         """Start the next process before the old one leaves, so that a request in between finds one."""

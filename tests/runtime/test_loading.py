@@ -4,7 +4,7 @@ import torch
 
 from overwinter import models, runtime
 from overwinter.errors import OverwinterError
-from overwinter.evaluation import measure_loading
+from overwinter.runtime import measure_loading
 
 CONFIG = {"_target_": "overwinter.models.ConvNet", "input_shape": [1, 8, 8], "classes": 3, "channels": [4, 6]}
 INPUTS = np.zeros((2, 1, 8, 8), np.float32)

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +18,12 @@ import numpy as np
 from overwinter.errors import OverwinterError
 from overwinter.serving import Array
 
-_CHILD = "import sys; from overwinter.evaluation.loading import load_and_tell; load_and_tell(*sys.argv[1:])"
+_CHILD = "import sys; from overwinter.runtime.loading import load_and_tell; load_and_tell(*sys.argv[1:])"
 _STATUS = Path("/proc/self/status")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Loading:
+class Readiness:
     """What it takes to be ready to answer.
 
     Attributes:
@@ -34,12 +34,8 @@ class Loading:
     load_s: float
     peak_memory_bytes: int
 
-    def to_json(self) -> dict[str, float]:
-        """Return the fields for metrics.json."""
-        return {"load_s": self.load_s, "peak_memory_bytes": self.peak_memory_bytes}
 
-
-def measure_loading(folder: Path, runtime: str, inputs: Array, *, threads: int, trusted: Sequence[str]) -> Loading:
+def measure_loading(folder: Path, runtime: str, inputs: Array, *, threads: int, trusted: Sequence[str]) -> Readiness:
     """Load a built form in a fresh process, and let it answer once.
 
     Args:
@@ -63,18 +59,18 @@ def measure_loading(folder: Path, runtime: str, inputs: Array, *, threads: int, 
     if done.returncode != 0:
         reason = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
         raise OverwinterError(f"{folder.name} cannot be loaded by {runtime} in a fresh process: {reason}")
-    return Loading(**json.loads(done.stdout.splitlines()[-1]))
+    return Readiness(**json.loads(done.stdout.splitlines()[-1]))
 
 
 def load_and_tell(folder: str, runtime: str, threads: str, inputs: str, *trusted: str) -> None:
-    """Load, answer once, and print a `Loading` as JSON."""
+    """Load, answer once, and print a `Readiness` as JSON."""
     asked = np.load(inputs, allow_pickle=False)
     begin_s = time.perf_counter()
-    from overwinter.runtime import open_session
+    from overwinter.runtime.registry import open_session
 
     open_session(Path(folder), runtime, int(threads), trusted=trusted).run(asked)
-    loading = Loading(load_s=time.perf_counter() - begin_s, peak_memory_bytes=_peak_bytes())
-    print(json.dumps(loading.to_json()))
+    loading = Readiness(load_s=time.perf_counter() - begin_s, peak_memory_bytes=_peak_bytes())
+    print(json.dumps(asdict(loading)))
 
 
 def _peak_bytes() -> int:

@@ -1,0 +1,161 @@
+"""The stage programs of language models, on a small model and text, without DVC."""
+
+import importlib.util
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from overwinter import models, quantization
+from overwinter.config.groups import LanguageEvaluateConfig
+from overwinter.errors import ConfigError
+from overwinter.files import read_json
+from overwinter.models import CausalLanguageModel, Grid, IntegerLinear, replace_layer, save_model
+
+transformers = pytest.importorskip("transformers", reason="the extra llm is not installed")
+tokenizers = pytest.importorskip("tokenizers")
+
+STAGES = Path(__file__).parents[2] / "stages"
+LLAMA = {
+    "vocab_size": 40,
+    "hidden_size": 64,
+    "intermediate_size": 64,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+    "eos_token_id": 1,
+}
+
+
+class Stage:
+    """What a stage program sees of `overwinter.pipeline.Stage`."""
+
+    def __init__(self, folder, config, meter=None):
+        self.folder, self.config, self.meter = folder, config, meter
+        self.said, self.metrics = [], None
+
+    def input(self, stage, out="model"):
+        return self.folder / stage / out
+
+    def out(self, name="model"):
+        return self.folder / "out" / name
+
+    def lineage(self):
+        return {}
+
+    def progress(self, done, total):
+        assert 0 < done <= total
+
+    def say(self, text):
+        self.said += text.splitlines()
+
+    def save_metrics(self, metrics):
+        self.metrics = metrics
+
+
+@pytest.fixture
+def model_folder(tmp_path):
+    """A model and a tokenizer of single letters, as transformers saves them."""
+    torch.manual_seed(0)
+    folder = tmp_path / "llama"
+    transformers.LlamaForCausalLM(transformers.LlamaConfig(**LLAMA)).save_pretrained(folder)
+    letters = {letter: at for at, letter in enumerate("?$abcdefghijklmnopqrstuvwxyz .,")}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(letters, unk_token="?"))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Split("", "isolated")
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="$", unk_token="?")
+    fast.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def config(tmp_path, model_folder):
+    for number in range(10):
+        (tmp_path / f"{number}.txt").write_text("the cold months are long, and the bear sleeps. " * 3)
+    data = {
+        "_target_": "overwinter.data.Text",
+        "root": str(tmp_path),
+        "paths": ["*.txt"],
+        "tokenizer": str(model_folder),
+        "length": 16,
+        "split_seed": 0,
+        "validation_share": 0.2,
+        "test_share": 0.2,
+        "windows": {"train": 4, "validation": 2, "test": 3},
+    }
+    evaluate = LanguageEvaluateConfig(
+        version=2,
+        runtimes=["torch", "torch-bf16"],
+        max_perplexity_increase=0.5,
+        prompt_tokens=8,
+        answer_tokens=2,
+        repeats=3,
+        sample_duration_s=0.001,
+        threads=1,
+        confidence=0.95,
+    )
+    model = {"_target_": "overwinter.models.pretrained", "root": str(model_folder)}
+    quantize = SimpleNamespace(methods=["int4_gptq"])
+    return SimpleNamespace(model=model, data=data, quantize=quantize, evaluate=evaluate, seed=0, trusted_targets=[])
+
+
+def program(name):
+    spec = importlib.util.spec_from_file_location(name, STAGES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def dense_and_forms(folder, config):
+    """What the stages before evaluate leave."""
+    dense = models.build_model(config.model, trusted=[], seed=0)
+    assert isinstance(dense, CausalLanguageModel)
+    arguments = {"model_config": dense.saved_as(), "input_shape": [16], "lineage": {}}
+    save_model(folder / "train/model", dense, form="dense", **arguments)
+    for form, grid, activations in (("int4", Grid(bits=4, group_size=32), None), ("int8", Grid(bits=8), "dynamic")):
+        model = models.load_model(folder / "train/model", trusted=[])
+        name = "network.model.layers.0.mlp.up_proj"
+        layer = IntegerLinear.from_float(model.get_submodule(name), grid, activations=activations)
+        replace_layer(model, name, layer)
+        save_model(folder / "quantize/model" / form, model, form=form, **arguments)
+    quantization.write_forms(folder / "quantize/model", ["int4", "int8"])
+
+
+def test_a_pretrained_model_is_taken_over_with_its_tokenizer(tmp_path, config):
+    stage = Stage(tmp_path, config)
+    program("pretrained").main(stage)
+    assert stage.metrics["perplexity"] > 1
+    assert "origin" not in stage.metrics  # its weights are its own
+    assert models.load_model(stage.out("model"), trusted=[])(torch.zeros(1, 3, dtype=torch.int64)).shape == (1, 3, 40)
+    assert models.pretrained_tokenizer(str(stage.out("tokenizer"))).decode([2, 3]).replace(" ", "") == "ab"
+
+
+def test_a_later_stages_unknown_names_are_found_before_the_model_is_read(tmp_path, config):
+    config.model["root"] = "/nowhere"
+    config.evaluate.runtimes = ["torch", "torch-bf17"]
+    with pytest.raises(ConfigError, match="'torch-bf17' is unknown"):
+        program("pretrained").main(Stage(tmp_path, config))
+    config.quantize.methods = ["int4_gtpq"]
+    with pytest.raises(ConfigError, match="'int4_gtpq' is unknown"):
+        program("pretrained").main(Stage(tmp_path, config))
+
+
+def test_every_form_is_measured_on_every_runtime_that_runs_it(tmp_path, config, make_meter):
+    dense_and_forms(tmp_path, config)
+    (tmp_path / "out").mkdir()
+    stage = Stage(tmp_path, config, make_meter())
+    program("evaluate_language").main(stage)
+    names = {"dense@torch", "dense@torch-bf16", "int4@torch", "int4@torch-bf16", "int8@torch"}
+    assert set(stage.metrics["candidates"]) == names
+    assert any("int8@torch-bf16 is left out" in line and "quantizes its input" in line for line in stage.said)
+    chosen = read_json(stage.out("chosen.json"), remedy="")
+    assert f"{chosen['form']}@{chosen['runtime']}" == stage.metrics["chosen"]["name"]
+    assert {"tokens_per_s", "energy_per_token_j"} <= set(stage.metrics["chosen"]["decode"])
+    assert stage.metrics["candidates"]["dense@torch-bf16"]["kl_to_dense_nats"] > 0
+
+
+def test_a_prompt_longer_than_a_window_is_refused_before_anything_is_loaded(tmp_path, config):
+    config.evaluate.prompt_tokens = 17
+    with pytest.raises(ConfigError, match=r"evaluate\.prompt_tokens=17 is more than a window has"):
+        program("evaluate_language").main(Stage(tmp_path, config))
