@@ -7,8 +7,8 @@ CPU seconds, and proportional memory over time. Joules are modelled from them (w
 no counter is read, and on a CPU a resident model draws hardly anything, so the saving is small; what is looked at is
 whether the server's own account of it is right.
 
-1. Draws: the server is put on each rung, and the observer says what it draws there. A rung that draws no less than the
-   one above is left out.
+1. Draws: the server is put on each rung, and the observer says what it draws there; a rung that draws no less than the
+   one above is left out. To `waking` goes all that a sleep costs: leaving, starting, and the first answer.
 2. Replay: requests at random moments, of a server that never sleeps and of two that hibernate by `break_even` with
    these draws, on every rung and on `off` alone. Observed saving: the difference of what the observer saw. Claimed
    saving: of the hibernating server. A claim that does not hold is shown.
@@ -141,11 +141,12 @@ def measured_draws(window_s: float, body: bytes, thread_w: float) -> dict[str, f
             windows_w = [watch(observer, window_s / 4) for _ in range(4)]
             watts[f"{rung}_w"] = statistics.fmean(windows_w)
             doubts_w.append(statistics.stdev(windows_w) / 2)
-        wakes = [woken(connection, observer) for _ in range(WAKES)]
+        cycles = [cycle(connection, observer, body) for _ in range(WAKES)]
         requests_j = [asked(connection, observer, body) for _ in range(WAKES)]
-    watts["waking_w"] = statistics.fmean(each["energy_j"] / each["duration_s"] for each in wakes)
+    wake_s = statistics.fmean(each["waking_s"] for each in cycles)
+    watts["waking_w"] = statistics.fmean(each["energy_j"] for each in cycles) / wake_s
     return watts | {
-        "wake_s": statistics.fmean(each["duration_s"] for each in wakes),
+        "wake_s": wake_s,
         "uncertainty_w": max(*doubts_w, 1e-4),
         "request_uncertainty_j": statistics.stdev(requests_j) * math.sqrt(2 * WAKES),
     }
@@ -155,7 +156,8 @@ def overrides(draws: dict[str, float], rungs: Sequence[str]) -> list[str]:
     """Return the draws as the server is told them, and those of the rungs that draw less than the one above."""
     told = [f"serve.draws.{key}={value}" for key, value in draws.items() if key.endswith("_w")]
     lower = [rung for above, rung in itertools.pairwise(rungs) if draws[f"{rung}_w"] < draws[f"{above}_w"]]
-    return ["serve.draws.source='an observer, modelled'", *told, f"serve.sleep.rungs=[{','.join(lower)}]"]
+    told += [f"serve.sleep.off_wake_s={draws['wake_s']}", f"serve.sleep.rungs=[{','.join(lower)}]"]
+    return ["serve.draws.source='an observer, modelled'", *told]
 
 
 def moments(duration_s: float, seed: int) -> list[float]:
@@ -225,12 +227,14 @@ def watch(observer: Observer, duration_s: float) -> float:
     return seen["energy_j"] / seen["duration_s"]
 
 
-def woken(connection: http.client.HTTPConnection, observer: Observer) -> dict[str, float]:
-    """Return what a wake from `off` costs."""
-    put(connection, "off")
+def cycle(connection: http.client.HTTPConnection, observer: Observer, body: bytes) -> dict[str, float]:
+    """Return what it costs to go to `off`, to wake and to answer once, and how long the server was waking."""
+    put(connection, "ready")
+    before_s = status(connection)["state_s"]["waking"]
     with observer.watching(0.02) as seen:
-        put(connection, "ready")
-    return seen
+        put(connection, "off")
+        answer(connection, body)
+    return seen | {"waking_s": status(connection)["state_s"]["waking"] - before_s}
 
 
 def asked(connection: http.client.HTTPConnection, observer: Observer, body: bytes) -> float:

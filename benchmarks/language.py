@@ -34,7 +34,6 @@ NAME = "language"
 RUNTIMES = ("torch", "torch-bf16")
 FORMS = {
     "int8_g64": Recipe(solver="nearest", grid=Grid(bits=8, group_size=64)),
-    "int8_dynamic": Recipe(solver="nearest", grid=Grid(bits=8), activations="dynamic"),
     "int4_g64": Recipe(solver="nearest", grid=Grid(bits=4, group_size=64, symmetric=False)),
 }
 

@@ -37,7 +37,7 @@ DENSE = ROOT / "pipelines/fashion/outputs/train/model"
 IMAGES = 13_504  # of 54,000, the first in the split's shuffled order: 106 steps
 FINE_TUNING = ["train.epochs=1", "train.batch_size=128", "train.learning_rate=0.001", "threads=1", "sparsify=none"]
 INT4 = ["train=qat_int4", "quantize=qat", "train.qat.start_fraction=0.05"]
-RELAXED = ["train=relaxed_int4", *INT4[1:], "train.qat.freeze_fraction=0.4"]
+RELAXED = ["train=relaxed_int4", *INT4[1:]]
 INPUTS_TOO = ["train.qat.activation_bits=4"]
 RELAXED_INPUTS = ["train.qat.relax_activations=true"]
 METHODS = {
@@ -47,6 +47,7 @@ METHODS = {
     "int4_straight_through": INT4,
     "int4_straight_through_learned": [*INT4, "train.qat.scale=learned"],
     "int4_relaxed": RELAXED,
+    "int4_relaxed_noisier": [*RELAXED, "train.qat.noise=0.33"],
     "int4_relaxed_straight_through": [*RELAXED, "train.qat.rounding=relaxed_straight_through"],
     "int4_inputs_too_straight_through": [*INT4, *INPUTS_TOO],
     "int4_inputs_too_straight_through_learned": [*INT4, *INPUTS_TOO, "train.qat.scale=learned"],

@@ -43,3 +43,11 @@ def test_nothing_is_imported_before_it_is_asked_for(elsewhere):
 def test_an_unknown_name_is_refused_with_the_nearest(elsewhere):
     with pytest.raises(ConfigError, match=r"test\.name='powr' is unknown. Known: power, root, unused.*'power'"):
         REGISTRY.find("powr")
+
+
+@pytest.mark.parametrize("value", ["no_such_package:thing", "math:no_such_function"])
+def test_a_package_that_cannot_be_imported_is_named(monkeypatch, value):
+    broken = importlib.metadata.EntryPoint(name="broken", value=value, group="overwinter.tests")
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [broken])
+    with pytest.raises(ConfigError, match=f"test.name='broken' stands for {value}, which cannot be loaded"):
+        REGISTRY.find("broken")

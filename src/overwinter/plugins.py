@@ -33,7 +33,7 @@ class Registry(Generic[T]):
         """Return what ``name`` stands for.
 
         Raises:
-            ConfigError: nobody offers it.
+            ConfigError: nobody offers it, or the package that does cannot be imported.
         """
         if name in self.built_in:
             module, attribute = self.built_in[name].split(":")
@@ -42,7 +42,13 @@ class Registry(Generic[T]):
         if name not in added:
             known = self.names()
             raise ConfigError(f"{self.key}={name!r} is unknown. Known: {', '.join(known)}.{nearest(name, known)}")
-        return cast(T, added[name].load())
+        try:
+            return cast(T, added[name].load())
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(
+                f"{self.key}={name!r} stands for {added[name].value}, which cannot be loaded: {error}.\n"
+                "Mend or remove the package that offers it."
+            ) from error
 
     def names(self) -> list[str]:
         """Return all names, sorted."""

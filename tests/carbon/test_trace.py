@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from overwinter.carbon import open_source
 from overwinter.carbon.http import SourceError
-from overwinter.carbon.trace import TraceSource, read_trace
+from overwinter.carbon.trace import read_trace
+from overwinter.carbon.trace_source import TraceSource
 from overwinter.config.checks.carbon import check_live_carbon
 from overwinter.config.groups.carbon import TraceCarbonConfig
 from overwinter.errors import ConfigError

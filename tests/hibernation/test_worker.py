@@ -15,7 +15,7 @@ def answer(worker, body=b"", **header):
 
 
 def new_worker():
-    return Worker(interrupted=lambda: False)
+    return Worker(interrupted=lambda: False, imported=lambda: None)
 
 
 @pytest.fixture

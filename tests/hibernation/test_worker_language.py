@@ -72,7 +72,7 @@ def woken(bundle):
     """Give a worker that is awake."""
 
     def woken(*, keeps_prefix=False, prefix=None, interrupted=lambda: False):
-        worker = Worker(interrupted=interrupted)
+        worker = Worker(interrupted=interrupted, imported=lambda: None)
         order = {"bundle": str(bundle.folder), "digest": bundle.digest, "keys": [], "opening": [], "threads": 1}
         order |= {"trusted": [], "answer_tokens": 20, "keeps_prefix": keeps_prefix}
         order["prefix"] = None if prefix is None else str(prefix)

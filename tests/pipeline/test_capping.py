@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from overwinter.carbon.fallback import FallbackChain
-from overwinter.carbon.trace import TraceSource, read_trace
+from overwinter.carbon.trace import read_trace
+from overwinter.carbon.trace_source import TraceSource
 from overwinter.config import Config, find_project, load_config
 from overwinter.config.groups import CarbonAwarePowerConfig, PriceAwarePowerConfig
 from overwinter.pipeline.capping import DEADLINE, _job, observer

@@ -15,7 +15,8 @@ from overwinter.carbon.constant import FixedIntensity
 from overwinter.carbon.fallback import FallbackChain
 from overwinter.carbon.intensity import Intensity
 from overwinter.carbon.provider import Point
-from overwinter.carbon.trace import TraceSource, read_trace
+from overwinter.carbon.trace import read_trace
+from overwinter.carbon.trace_source import TraceSource
 from overwinter.errors import ConfigError
 from overwinter.power.actuators import DeniedError
 from overwinter.power.control_observing import Readings, Sources, metered, sources_of

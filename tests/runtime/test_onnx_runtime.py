@@ -1,33 +1,7 @@
-import subprocess
-import sys
-
 import pytest
 
 from overwinter import runtime
 from overwinter.errors import ConfigError, IntegrityError, OverwinterError
-
-BUILD = """
-import sys
-from pathlib import Path
-from overwinter import runtime
-runtime.build(Path(sys.argv[1]), "onnxruntime", Path(sys.argv[2]), trusted=[])
-"""
-
-
-def test_two_processes_build_the_same_bytes(saved, tmp_path):
-    built = []
-    for seed in ("1", "2"):
-        out = tmp_path / seed
-        command = [sys.executable, "-W", "error", "-c", BUILD, str(saved), str(out)]
-        said = subprocess.run(
-            command,
-            env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)},
-            check=True,
-            capture_output=True,
-        )
-        assert said.stdout + said.stderr == b"", "the exporter must be silent"
-        built.append((out / "model.onnx").read_bytes())
-    assert built[0] == built[1]
 
 
 def test_a_batch_size_used_as_a_constant_is_found_at_build_time(save_own, tmp_path):

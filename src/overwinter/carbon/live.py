@@ -12,7 +12,8 @@ from overwinter.carbon.electricity_maps import ElectricityMaps
 from overwinter.carbon.fallback import FallbackChain
 from overwinter.carbon.provider import Provider
 from overwinter.carbon.sources import open_source
-from overwinter.carbon.trace import TraceSource, read_trace
+from overwinter.carbon.trace import read_trace
+from overwinter.carbon.trace_source import TraceSource
 from overwinter.carbon.uk_grid import UkGrid
 from overwinter.carbon.watttime import WattTime
 from overwinter.config.checks.carbon import typed_fallbacks

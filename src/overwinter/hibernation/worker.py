@@ -46,8 +46,9 @@ def main(kind: str) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor says when to leave
     incoming, outgoing = _take_over()
-    threading.Thread(target=_import_ahead, args=(kind,), daemon=True).start()
-    worker = Worker(interrupted=lambda: bool(select.select([incoming], [], [], 0)[0]))
+    importing = threading.Thread(target=_import_ahead, args=(kind,), daemon=True)
+    importing.start()
+    worker = Worker(interrupted=lambda: bool(select.select([incoming], [], [], 0)[0]), imported=importing.join)
     while (frame := read_frame(incoming)) is not None:
         for answer in worker.answers(frame):
             outgoing.write(answer)
@@ -69,13 +70,14 @@ class Worker:
     Args:
         interrupted: whether the supervisor has said something since, which it does while an answer is written if
             nobody listens any more.
+        imported: returns when everything is imported.
     """
 
-    def __init__(self, *, interrupted: Callable[[], bool]) -> None:
-        self._interrupted = interrupted
+    def __init__(self, *, interrupted: Callable[[], bool], imported: Callable[[], None]) -> None:
+        self._interrupted, self._imported = interrupted, imported
         self._model: AwakeModel | None = None
         self._language: Language | None = None
-        self._operations = {"wake": self._wake, "keep": self._keep, "park": self._park}
+        self._operations = {"import": self._import, "wake": self._wake, "keep": self._keep, "park": self._park}
 
     def answers(self, frame: Frame) -> Iterator[bytes]:
         """Do what a frame asks; yield the frames of the answer, all but the last with `more` in the header."""
@@ -108,6 +110,10 @@ class Worker:
             yield from self._language.answer(operation, header, frame.body, self._interrupted)
         else:
             yield _frame(infer(self._model, header["headers"], frame.body))
+
+    def _import(self, _header: Mapping[str, Any]) -> dict[str, Any]:
+        self._imported()
+        return {"status": "preforked"}
 
     def _wake(self, header: Mapping[str, Any]) -> dict[str, Any]:
         begin_s = time.perf_counter()

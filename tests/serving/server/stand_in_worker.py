@@ -74,6 +74,8 @@ while True:
     header, body = json.loads(incoming.read(header_bytes)), incoming.read(body_bytes)
     if header["operation"] == "wake":
         wake(header)
+    elif header["operation"] == "import":
+        send({"status": "preforked"})
     elif header["operation"] == "keep":
         jot("keep")
         send({"kept": True})

@@ -10,9 +10,15 @@ def test_the_ladder_has_the_configured_rungs_watts_and_wakes(settings):
     assert (ladder.rungs[2].power_w, ladder.rungs[2].wake_s, ladder.rungs[2].wake_j) == (0, 2.0, 10.0)
 
 
-def test_the_default_ladder_uses_every_rung(settings):
+def test_preforked_costs_a_start_so_that_only_a_latency_limit_leads_there(settings):
     ladder = make_ladder(settings)
-    assert [descent.rung for descent in ladder.descents] == [1, 2, 3]
+    preforked, off = ladder.rungs[2:]
+    assert preforked.sleep_j + preforked.wake_j == off.wake_j
+    assert [descent.rung for descent in ladder.descents] == [1, 3]
+    settings.sleep.wake_p95_s = 0.1
+    policy = make_policy(settings, make_ladder(settings))
+    policy.began_idle(0.0)
+    assert policy.decide(1e6).rung == 2
 
 
 def test_a_latency_limit_keeps_a_model_on_a_rung_that_wakes_in_time(settings):

@@ -163,12 +163,22 @@ class Replica:
         self._accounts.woke(left, duration_s, steps_s=steps_s)
 
     async def _prefork(self, reason: str) -> None:
-        """Start the next process before the old one leaves, so that a request in between finds one."""
+        """Start the next process before the old one leaves, so that a request in between finds one.
+
+        Its start and its imports keep a core busy as a wake does, and are counted so.
+        """
         old = self._process
-        self._process = await self._start()
-        self._enter("preforked", reason)
-        if old is not None:
-            await old.stop(within_s=self._settings.stop_s)
+        self._enter("waking", reason)
+        try:
+            self._process = await self._start()
+            await self._tell({"operation": "import"}, self._settings.wake_s)
+            self._enter("preforked", reason)
+        except WorkerDied:
+            self._enter("off", "crash")
+            raise
+        finally:
+            if old is not None and old is not self._process:
+                await old.stop(within_s=self._settings.stop_s)
 
     async def _start(self) -> WorkerProcess:
         launcher = self._settings.launcher

@@ -11,13 +11,19 @@ if TYPE_CHECKING:
 
 
 def make_ladder(serve: ServeConfig) -> Ladder:
-    """Return the rungs, the top one `ready`, with the configured watts and wake times."""
+    """Return the rungs, the top one `ready`, with the configured watts and wake times.
+
+    Going to `preforked` costs the joules of starting a process: of what a wake from `off` takes longer. Its time is
+    left out: the few requests that come meanwhile wait as if the model had been off.
+    """
     draws = serve.draws
     rungs = [Rung(name="ready", power_w=draws.ready_w)]
     for name in serve.sleep.rungs:
         wake_s = float(getattr(serve.sleep, f"{name}_wake_s"))
         power_w = float(getattr(draws, f"{name}_w"))
-        rungs.append(Rung(name=name, power_w=power_w, wake_s=wake_s, wake_j=wake_s * draws.waking_w))
+        started_s = max(0.0, serve.sleep.off_wake_s - wake_s) if name == "preforked" else 0.0
+        wake_j, sleep_j = wake_s * draws.waking_w, started_s * draws.waking_w
+        rungs.append(Rung(name=name, power_w=power_w, wake_s=wake_s, wake_j=wake_j, sleep_j=sleep_j))
     return Ladder(rungs)
 
 
