@@ -47,6 +47,7 @@ METHODS = {
     "int4_straight_through": INT4,
     "int4_straight_through_learned": [*INT4, "train.qat.scale=learned"],
     "int4_relaxed": RELAXED,
+    "int4_relaxed_observed": [*RELAXED, "train.qat.scale=observed"],
     "int4_relaxed_noisier": [*RELAXED, "train.qat.noise=0.33"],
     "int4_relaxed_straight_through": [*RELAXED, "train.qat.rounding=relaxed_straight_through"],
     "int4_inputs_too_straight_through": [*INT4, *INPUTS_TOO],

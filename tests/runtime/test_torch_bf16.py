@@ -88,6 +88,13 @@ def test_whole_models_answer_as_in_float32_at_once_and_step_by_step(grid):
         assert close(logits, expected[:, -1])
 
 
+@pytest.mark.parametrize("name", ["torch", "torch-bf16"])
+def test_served_weights_are_aligned_and_tied_ones_stay_tied(tmp_path, name):
+    model = runtime.load_module(saved(made(), tmp_path / "dense", "dense"), name, trusted=[])
+    assert all(each.data_ptr() % 64 == 0 for each in model.parameters())
+    assert model.network.get_output_embeddings().weight is model.network.get_input_embeddings().weight
+
+
 def test_it_is_built_and_loaded_and_says_what_it_cannot_run(tmp_path):
     four = saved(quantized(Grid(bits=4, group_size=32)), tmp_path / "four", "int4")
     dynamic = saved(quantized(Grid(bits=8), activations="dynamic"), tmp_path / "dynamic", "int8")

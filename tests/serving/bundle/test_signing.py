@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from overwinter.errors import ConfigError, IntegrityError
 from overwinter.serving import Keys, read_bundle, sign_bundle
-from overwinter.serving.bundle.signing import verified_signers
+from overwinter.serving.bundle.signature import verified_signers
 from overwinter.serving.sealing import create_signing_key, key_id, load_signing_key, load_trusted_key
 
 

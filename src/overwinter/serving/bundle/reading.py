@@ -122,7 +122,7 @@ def _signers(source: Path, contents: Contents, digest: str, keys: Keys) -> tuple
     text = _read(source, contents, SIGNATURE) if SIGNATURE in contents.sizes else None
     if not keys.trusted:
         return ()
-    from overwinter.serving.bundle.signing import verified_signers
+    from overwinter.serving.bundle.signature import verified_signers
 
     if text is None:
         raise IntegrityError(f"{source} is not signed, and only what a trusted key has signed is used. {REMEDY}")

@@ -6,7 +6,7 @@
 - `http` is the door (h11 on asyncio) on the sockets of `listening`, `access` says who may come in, `routing` finds
   the handler; `inference` (Open Inference Protocol), `openai` and `control` are the handlers.
 - `model` holds a model's queue and asks its sleep policy (`overwinter.serving.sleep`); `replica` is one worker
-  on its rung; `worker_process` forks it and speaks `frames` with it. What the worker does is
+  on its rung; `worker_start` forks it, `worker_process` speaks `frames` with it. What the worker does is
   `overwinter.hibernation.worker`.
 - `keeping` and `answers` hold what outlives sleep; `deferral` lets requests wait for a greener hour (`grid`,
   `greenest`, `deferred`).

@@ -11,7 +11,8 @@ from overwinter.serving.server.accounts import Accounts
 from overwinter.serving.server.frames import Frame
 from overwinter.serving.server.messages import Call
 from overwinter.serving.server.plan import ModelPlan, Plan
-from overwinter.serving.server.worker_process import WorkerDied, WorkerProcess, start_worker
+from overwinter.serving.server.worker_process import WorkerDied, WorkerProcess
+from overwinter.serving.server.worker_start import start_worker
 
 _WRITING_SHARE = 0.9  # of the time in which a worker must have answered: a text ends then, and is not lost
 

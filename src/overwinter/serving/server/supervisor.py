@@ -27,7 +27,7 @@ from overwinter.serving.server.model import Model
 from overwinter.serving.server.openai import OpenAI
 from overwinter.serving.server.plan import Plan
 from overwinter.serving.server.routing import Router
-from overwinter.serving.server.worker_process import prepare_to_fork
+from overwinter.serving.server.worker_start import prepare_to_fork
 
 if TYPE_CHECKING:
     from overwinter.config.groups.serve import ServeConfig
