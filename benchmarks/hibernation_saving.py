@@ -207,12 +207,14 @@ def observed(port: int, thread_w: float) -> tuple[http.client.HTTPConnection, Ob
 
 def status(connection: http.client.HTTPConnection) -> dict[str, Any]:
     """Return what the server says of the model."""
+    connection.close()
     content: dict[str, Any] = ask(connection, "/overwinter/status")[1]["models"]["model"]
     return content
 
 
 def answer(connection: http.client.HTTPConnection, body: bytes) -> None:
-    """Ask once."""
+    """Ask once, on a connection of its own: the server closes one that is silent for as long as the gaps are."""
+    connection.close()
     code, _ = ask(connection, "/v2/models/model/infer", body)
     assert code == 200
 
