@@ -1,12 +1,18 @@
-"""Order of the suite: what is quick comes first, the end-to-end runs last."""
+"""Order of the suite: what is quick comes first, the end-to-end runs last, the longest of them first."""
 
 from pathlib import Path
 
 import pytest
 
 E2E = Path(__file__).parent / "e2e"
+LONGEST = "test_every_command_of_the_readme"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put end-to-end and slow tests behind the others."""
-    items.sort(key=lambda item: (E2E in item.path.parents, item.get_closest_marker("slow") is not None))
+    """Put end-to-end and slow tests behind the others; a long one at the very end would keep one worker waiting."""
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> tuple[bool, bool, bool]:
+    slow = item.get_closest_marker("slow") is not None
+    return E2E in item.path.parents, slow, not item.name.startswith(LONGEST)
