@@ -14,6 +14,7 @@ from overwinter.errors import OverwinterError
 from overwinter.evaluation.bootstrap import bootstrap_interval
 from overwinter.evaluation.choosing import DENSE, Choice, Option
 from overwinter.evaluation.figures import Figures, Interval
+from overwinter.evaluation.reporting import told
 from overwinter.units import format_bytes, format_si
 
 
@@ -173,15 +174,7 @@ def language_report(
     """
     said = {} if origin is None else {"origin": origin}
     entries = {candidate.name: said | candidate.to_json() for candidate in candidates}
-    dense, chosen = entries[choice.dense.name], entries[choice.chosen.name]
-    return {
-        "dense": {"name": choice.dense.name} | dense,
-        "chosen": {"name": choice.chosen.name} | chosen,
-        "pays": choice.pays,
-        "saving": choice.saving,
-        "size_ratio": dense["size_bytes"] / chosen["size_bytes"],
-        "candidates": entries,
-    }
+    return told(entries, choice)
 
 
 def language_verdict(candidates: Sequence[LanguageCandidate], choice: Choice, *, origin: str | None = None) -> str:

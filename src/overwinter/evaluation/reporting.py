@@ -74,15 +74,24 @@ def report(candidates: Sequence[Candidate], choice: Choice, batch_size: int) -> 
         batch_size: at which was chosen.
     """
     entries = {candidate.name: candidate.to_json(batch_size) for candidate in candidates}
+    return told(entries, choice) | {"batch_size": batch_size}
+
+
+def told(entries: Mapping[str, Mapping[str, Any]], choice: Choice) -> dict[str, Any]:
+    """Return what metrics.json tells of a choice, of whatever kind the candidates are.
+
+    Args:
+        entries: what is known of each candidate, with its `size_bytes`.
+        choice: among them.
+    """
     dense, chosen = entries[choice.dense.name], entries[choice.chosen.name]
     return {
-        "dense": {"name": choice.dense.name} | dense,
-        "chosen": {"name": choice.chosen.name} | chosen,
+        "dense": {"name": choice.dense.name} | dict(dense),
+        "chosen": {"name": choice.chosen.name} | dict(chosen),
         "pays": choice.pays,
         "saving": choice.saving,
         "size_ratio": dense["size_bytes"] / chosen["size_bytes"],
-        "batch_size": batch_size,
-        "candidates": entries,
+        "candidates": dict(entries),
     }
 
 
