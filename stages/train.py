@@ -6,6 +6,7 @@ import overwinter as ow
 def main(stage: ow.pipeline.Stage) -> None:
     """Fit the model to the training split and keep its best weights by the loss on the validation split."""
     config, trusted = stage.config, stage.config.trusted_targets
+    ow.quantization.check_methods(config.quantize.methods)
     data = ow.data.load_data(config.data, trusted=trusted)
     train, validation = data.split("train"), data.split("validation")
     inputs, _ = ow.data.tensors(train, limit=1)
