@@ -8,7 +8,8 @@ no counter is read, and on a CPU a resident model draws hardly anything, so the 
 whether the server's own account of it is right.
 
 1. Draws: the server is put on each rung, and the observer says what it draws there; a rung that draws no less than the
-   one above is left out. To `waking` goes all that a sleep costs: leaving, starting, and the first answer.
+   one above is left out. To a wake goes all that a sleep costs: leaving, starting, and what the first answer costs more
+   than others.
 2. Replay: requests at random moments, of a server that never sleeps (twice: what differs is in doubt) and of two that
    hibernate by `break_even` with these draws, on every rung and on `off` alone. Observed saving: the difference of what
    the observer saw. Claimed saving: of the hibernating server. A claim that does not hold is shown.
@@ -41,7 +42,8 @@ THREAD_W_IN_DOUBT = 4.0  # configs/hardware
 TICKS_PER_S = 100
 RUNGS = ("ready", "parked", "preforked", "off")
 NEVER = ("serve.sleep.policy=fixed", "++serve.sleep.options.timeout_s=1000000")
-WAKES = 5
+WAKES = 10
+ANSWER_S = 1.0  # after which all work for a request is over
 SETTLE_S = 3.0  # a worker that has just started still imports what the next wake needs
 
 
@@ -144,22 +146,29 @@ def measured_draws(window_s: float, body: bytes, thread_w: float) -> dict[str, f
             windows_w = [watch(observer, window_s / 4) for _ in range(4)]
             watts[f"{rung}_w"] = statistics.fmean(windows_w)
             doubts_w.append(statistics.stdev(windows_w) / 2)
-        cycles = [cycle(connection, observer, body) for _ in range(WAKES)]
-        requests_j = [asked(connection, observer, body) for _ in range(WAKES)]
-    wake_s = statistics.fmean(each["waking_s"] for each in cycles)
-    watts["waking_w"] = statistics.fmean(each["energy_j"] for each in cycles) / wake_s
-    return watts | {
-        "wake_s": wake_s,
+        put(connection, "ready")
+        time.sleep(SETTLE_S)
+        requests_j = [asked(connection, observer, body) - ANSWER_S * watts["ready_w"] for _ in range(WAKES)]
+        request_j = statistics.fmean(requests_j)
+        wakes_j = {
+            rung: [cycle(connection, observer, body, rung, watts) - request_j for _ in range(WAKES)]
+            for rung in RUNGS[1:]
+        }
+    return {
+        **watts,
+        **{f"{rung}_wake_j": max(0.0, statistics.fmean(joules)) for rung, joules in wakes_j.items()},
         "uncertainty_w": max(*doubts_w, 1e-4),
+        "wake_uncertainty_j": max(map(statistics.stdev, wakes_j.values())),
+        "request_j": request_j,
         "request_uncertainty_j": statistics.stdev(requests_j) * math.sqrt(2 * WAKES),
     }
 
 
 def overrides(draws: dict[str, float], rungs: Sequence[str]) -> list[str]:
     """Return the draws as the server is told them, and those of the rungs that draw less than the one above."""
-    told = [f"serve.draws.{key}={value}" for key, value in draws.items() if key.endswith("_w")]
+    told = [f"serve.draws.{key}={value}" for key, value in draws.items() if not key.startswith("request")]
     lower = [rung for above, rung in itertools.pairwise(rungs) if draws[f"{rung}_w"] < draws[f"{above}_w"]]
-    told += [f"serve.sleep.off_wake_s={draws['wake_s']}", f"serve.sleep.rungs=[{','.join(lower)}]"]
+    told += [f"serve.sleep.rungs=[{','.join(lower)}]"]
     return ["serve.draws.source='an observer, modelled'", *told]
 
 
@@ -232,20 +241,35 @@ def watch(observer: Observer, duration_s: float) -> float:
     return seen["energy_j"] / seen["duration_s"]
 
 
-def cycle(connection: http.client.HTTPConnection, observer: Observer, body: bytes) -> dict[str, float]:
-    """Return what it costs to go to `off`, to wake and to answer once, and how long the server was waking."""
+def cycle(
+    connection: http.client.HTTPConnection, observer: Observer, body: bytes, rung: str, watts: dict[str, float]
+) -> float:
+    """Return the joules of going to a rung and answering from there, without those of resting.
+
+    To `preforked` leads the start of a process, which the server counts by itself: it is over before the watch begins.
+    """
     put(connection, "ready")
-    before_s = status(connection)["state_s"]["waking"]
+    time.sleep(SETTLE_S / 2)
+    if rung == "preforked":
+        put(connection, rung)
+        time.sleep(SETTLE_S)
+    before = status(connection)["state_s"]
     with observer.watching(0.02) as seen:
-        put(connection, "off")
+        put(connection, rung)
         answer(connection, body)
-    return seen | {"waking_s": status(connection)["state_s"]["waking"] - before_s}
+        time.sleep(ANSWER_S)
+    after = status(connection)["state_s"]
+    rested_j = sum(
+        (after[state] - before[state]) * watts["off_w" if state == "waking" else f"{state}_w"] for state in after
+    )
+    return seen["energy_j"] - rested_j
 
 
 def asked(connection: http.client.HTTPConnection, observer: Observer, body: bytes) -> float:
-    """Return the joules of a request of a ready model."""
+    """Return the joules in the `ANSWER_S` after a request of a ready model."""
     with observer.watching(0.02) as seen:
         answer(connection, body)
+        time.sleep(ANSWER_S)
     return seen["energy_j"]
 
 

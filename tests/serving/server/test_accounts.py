@@ -12,8 +12,11 @@ WATTS = {
     "parked_w": 90.0,
     "preforked_w": 80.0,
     "off_w": 70.0,
-    "waking_w": 110.0,
+    "parked_wake_j": 5.0,
+    "preforked_wake_j": 50.0,
+    "off_wake_j": 400.0,
     "uncertainty_w": 2.0,
+    "wake_uncertainty_j": 30.0,
 }
 
 
@@ -58,11 +61,34 @@ def test_a_replica_that_left_costs_no_more(clock):
 
 def test_the_saving_is_against_staying_ready_and_has_an_uncertainty(clock):
     made, _ = accounts(clock)
-    spend(made, clock, ("off", 30), ("waking", 40), ("ready", 1000))
+    spend(made, clock, ("off", 30), ("waking", 4), ("ready", 1000), ("off", 10), ("waking", 4), ("ready", 1))
     saved_j, uncertainty_j = made.saved_j()
-    assert saved_j == 30 * 30 - 40 * 10
-    # The watts of `ready` count for 70 s, those of `off` for 30, those of `waking` for 40.
-    assert uncertainty_j == pytest.approx(2 * (70**2 + 30**2 + 40**2) ** 0.5)
+    assert saved_j == 48 * 30 - 2 * 400
+    # The watts of `ready` count for 48 s, and so do those of `off`; both wakes are off by the same.
+    assert uncertainty_j == pytest.approx(((2 * 48) ** 2 + (2 * 48) ** 2 + 60**2) ** 0.5)
+
+
+@pytest.mark.parametrize("took_s", [1, 60])
+def test_a_wake_costs_what_it_was_measured_to_cost_however_long_it_takes(clock, took_s):
+    made, _ = accounts(clock)
+    spend(made, clock, ("off", 1), ("waking", took_s), ("ready", 1), ("parked", 1), ("waking", took_s), ("ready", 1))
+    assert made.joules()["waking"] - 2 * took_s * 70 == 400 + 5
+
+
+@pytest.mark.parametrize(
+    ("states", "switches_j"),
+    [
+        (("ready", "waking", "preforked"), 350),
+        (("ready", "waking", "off"), 350),
+        (("preforked", "waking", "ready"), 50),
+        (("off", "waking", "off", "waking", "off"), 800),
+        (("off", "waking"), 0),
+    ],
+)
+def test_a_start_and_a_failed_wake_cost_too(clock, states, switches_j):
+    made, _ = accounts(clock)
+    spend(made, clock, *((state, 1) for state in states))
+    assert made.joules()["waking"] - 70 * made.seconds()["waking"] == switches_j
 
 
 def test_no_saving_is_claimed_where_nothing_was_measured(clock):

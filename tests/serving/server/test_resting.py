@@ -4,10 +4,11 @@ from overwinter.serving.server.resting import make_ladder, make_policy
 
 
 def test_the_ladder_has_the_configured_rungs_watts_and_wakes(settings):
-    settings.sleep.rungs, settings.sleep.off_wake_s, settings.draws.waking_w = ["parked", "off"], 2.0, 5.0
+    settings.sleep.rungs, settings.sleep.off_wake_s, settings.draws.off_wake_j = ["parked", "off"], 2.0, 10.0
+    settings.draws.ready_w, settings.draws.parked_w, settings.draws.off_w = 5.0, 4.0, 3.0
     ladder = make_ladder(settings)
     assert [rung.name for rung in ladder.rungs] == ["ready", "parked", "off"]
-    assert (ladder.rungs[2].power_w, ladder.rungs[2].wake_s, ladder.rungs[2].wake_j) == (0, 2.0, 10.0)
+    assert (ladder.rungs[2].power_w, ladder.rungs[2].wake_s, ladder.rungs[2].wake_j) == (3.0, 2.0, 16.0)
 
 
 def test_preforked_costs_a_start_so_that_only_a_latency_limit_leads_there(settings):

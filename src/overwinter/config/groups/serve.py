@@ -120,7 +120,7 @@ class SleepConfig:
 
 @dataclass
 class DrawsConfig:
-    """Watts of what a sleep releases (memory, a GPU, a machine).
+    """What a sleep releases (memory, a GPU, a machine) in watts, and what a wake costs in joules.
 
     Attributes:
         source: how they were measured; null: they are guesses, and no saving is claimed.
@@ -128,8 +128,11 @@ class DrawsConfig:
         parked_w: worker alive, weights released.
         preforked_w: modules imported.
         off_w: no worker.
-        waking_w: during a wake.
-        uncertainty_w: standard uncertainty of each.
+        parked_wake_j: what a wake from there costs above what `off` draws meanwhile.
+        preforked_wake_j: likewise; the start of the process is not in it.
+        off_wake_j: likewise, and with the start.
+        uncertainty_w: standard uncertainty of each of the watts.
+        wake_uncertainty_j: of each of the wakes.
     """
 
     source: str | None = MISSING
@@ -137,8 +140,11 @@ class DrawsConfig:
     parked_w: float = MISSING
     preforked_w: float = MISSING
     off_w: float = MISSING
-    waking_w: float = MISSING
+    parked_wake_j: float = MISSING
+    preforked_wake_j: float = MISSING
+    off_wake_j: float = MISSING
     uncertainty_w: float = MISSING
+    wake_uncertainty_j: float = MISSING
 
 
 @dataclass

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
+from overwinter.serving.server.resting import prefork_j, wake_j_from
+
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
@@ -60,9 +62,12 @@ class Metrics:
 class Accounts:
     """Of one model, over all its replicas.
 
+    A wake costs the watts of `off` while it lasts, and what it was measured to cost above them: beside busy neighbours
+    it takes longer, but works no more.
+
     Args:
         model: its name.
-        draws: watts by state.
+        draws: watts by state, and joules of a wake.
         metrics: of the server.
         log: of the server.
         now_s: a monotonic clock.
@@ -79,7 +84,9 @@ class Accounts:
     ) -> None:
         self._model, self._draws, self._metrics, self._log, self._now_s = model, draws, metrics, log, now_s
         self._where: dict[Any, tuple[str, float]] = {}
+        self._woken_from: dict[Any, str] = {}
         self._seconds: dict[str, float] = dict.fromkeys(STATES, 0.0)
+        self._switches, self._switches_j = 0, 0.0
         self.wakes = self.crashes = self.requests = 0
         metrics.registry.register(self)
 
@@ -87,6 +94,10 @@ class Accounts:
         """Note that a replica changed its state."""
         self._settle(replica)
         before, _ = self._where.get(replica, ("none", 0.0))
+        if state == "waking":
+            self._woken_from[replica] = before
+        elif before == "waking":
+            self._switched(self._woken_from.pop(replica), state)
         self._where[replica] = (state, self._now_s())
         self._metrics.transitions.labels(self._model, before, state, reason).inc()
         self._log("state", model=self._model, state=state, reason=reason)
@@ -98,6 +109,7 @@ class Accounts:
         """Note that a replica is no more."""
         self._settle(replica)
         del self._where[replica]
+        self._woken_from.pop(replica, None)
 
     def woke(self, rung: str, duration_s: float, *, steps_s: Mapping[str, float]) -> None:
         """Note a wake from a rung, and how long its steps took."""
@@ -124,19 +136,24 @@ class Accounts:
         return dict(self._seconds)
 
     def joules(self) -> dict[str, float]:
-        """Return the joules in each state so far, by the configured watts."""
-        return {state: seconds * self._watts(state) for state, seconds in self.seconds().items()}
+        """Return the joules in each state so far, by the configured draws; a wake's count when it is over."""
+        joules = {state: seconds * self._watts(state) for state, seconds in self.seconds().items()}
+        joules["waking"] += self._switches_j
+        return joules
 
     def saved_j(self) -> tuple[float, float] | None:
         """Return the joules saved against staying ready all the time, and their standard uncertainty.
 
-        None where the draws were not measured. Each state's watts have independent errors.
+        None where the draws were not measured. Each state's watts have independent errors; those of wakes are alike.
         """
         if self._draws.source is None:
             return None
-        apart = {state: seconds for state, seconds in self.seconds().items() if state != "ready"}
-        saved_j = sum(seconds * (self._watts("ready") - self._watts(state)) for state, seconds in apart.items())
-        return saved_j, self._draws.uncertainty_w * math.hypot(sum(apart.values()), *apart.values())
+        seconds, joules = self.seconds(), self.joules()
+        apart_s = sum(seconds.values()) - seconds["ready"]
+        saved_j = apart_s * self._watts("ready") - (sum(joules.values()) - joules["ready"])
+        rests_s = (seconds["parked"], seconds["preforked"], seconds["off"] + seconds["waking"])
+        resting_j = self._draws.uncertainty_w * math.hypot(apart_s, *rests_s)
+        return saved_j, math.hypot(resting_j, self._draws.wake_uncertainty_j * self._switches)
 
     def collect(self) -> Iterator[Metric]:
         """Give Prometheus what is computed when it asks."""
@@ -151,6 +168,12 @@ class Accounts:
             state_now.add_metric((self._model, state), present[state])
         yield from (joules, seconds, state_now)
 
+    def _switched(self, left: str, reached: str) -> None:
+        """Count the joules of a wake, or of a process started to wait; also where it failed."""
+        prefork = reached == "preforked" or left == "ready"
+        self._switches += 1
+        self._switches_j += prefork_j(self._draws) if prefork else wake_j_from(left, self._draws)
+
     def _settle(self, replica: Any) -> None:
         now_s = self._now_s()
         if replica in self._where:
@@ -159,4 +182,4 @@ class Accounts:
             self._where[replica] = (state, now_s)
 
     def _watts(self, state: str) -> float:
-        return float(getattr(self._draws, f"{state}_w"))
+        return float(getattr(self._draws, "off_w" if state == "waking" else f"{state}_w"))
