@@ -25,6 +25,7 @@ COMMANDS = {
     "bundle": "verify, wake, sign, encrypt and publish a hibernated model",
     "deploy": "files for Kubernetes, systemd, cron, containers or cloud machines that serve a bundle by the same rules",
     "serve": "serve models that sleep until they are asked",
+    "draws": "what a served model draws awake and asleep, and what its wakes cost",
     "status": "which served models are asleep or awake, and why",
     "sleep": "put served models to rest",
     "wake": "wake served models before they are asked",

@@ -54,7 +54,7 @@ def _measured(words: Sequence[str], mask: set[Any]) -> tuple[int, EnergyReport |
     """Run the command under a meter. Signals are blocked here, and waited for; the command gets ``mask``."""
     from overwinter.energy import open_meter
 
-    energy, hardware = _settings()
+    energy, hardware = meter_settings()
     with open_meter(energy, hardware, own_process=False) as meter:
         try:
             pid = _spawn(words, mask)
@@ -85,7 +85,7 @@ def _wait(pid: int) -> int:
             os.kill(pid, told.si_signo)
 
 
-def _settings() -> tuple[EnergyConfig, HardwareConfig]:
+def meter_settings() -> tuple[EnergyConfig, HardwareConfig]:
     """Read the groups `energy` and `hardware`: of this project's params.yaml, else the defaults.
 
     Composing with Hydra would take longer than many a command; here plain YAML does.

@@ -126,7 +126,7 @@ def _opened(name: str) -> Actuator:
 
 
 def _measured(actuator: Actuator, words: Sequence[str], arguments: argparse.Namespace) -> list[ProfilePoint]:
-    from overwinter.cli.measure import _settings as metering
+    from overwinter.cli.measure import meter_settings as metering
     from overwinter.energy import open_meter
     from overwinter.power.actuators import DeniedError
     from overwinter.power.control_profiling import profile, spread
@@ -213,7 +213,7 @@ def _tell(
 
 
 def _settings() -> Any:
-    from overwinter.cli.measure import _settings as metering
+    from overwinter.cli.measure import meter_settings as metering
     from overwinter.power.actuators import ActuatorSettings
 
     energy, _ = metering()

@@ -4,6 +4,7 @@
   encrypts it.
 - `wake` verifies every byte of a bundle, loads it, asks the canary again and refuses to serve if an answer
   differs; the `AwakeModel` it returns answers model inputs (``run``) and raw ones (``answer``).
+- `measure_draws` meters a served model on each rung and at its wakes, which a claim of joules saved rests on.
 - `measure_wake` times wakes in fresh processes, from their start to their first right answer.
 - A language model's bundle has a tokenizer beside it, and wakes as a `LanguageSession`: tokens in, logits of the
   next token out, keys and values kept. Its canary are the `canary_tokens` of some text.
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 from overwinter.doors import lazily
 
 if TYPE_CHECKING:
+    from overwinter.hibernation.draws import Draws, Served, measure_draws
     from overwinter.hibernation.language import LanguageSession, canary_tokens
     from overwinter.hibernation.measuring import WakeTimes, measure_wake
     from overwinter.hibernation.origin import code_version, data_digest
@@ -27,12 +29,15 @@ if TYPE_CHECKING:
 __all__ = [
     "Answer",
     "AwakeModel",
+    "Draws",
     "LanguageSession",
+    "Served",
     "WakeTimes",
     "canary_tokens",
     "code_version",
     "data_digest",
     "hibernate",
+    "measure_draws",
     "measure_wake",
     "protect",
     "wake",
@@ -42,12 +47,15 @@ __all__ = [
 _HOMES = {
     "Answer": "waking",
     "AwakeModel": "waking",
+    "Draws": "draws",
     "LanguageSession": "language",
+    "Served": "draws",
     "WakeTimes": "measuring",
     "canary_tokens": "language",
     "code_version": "origin",
     "data_digest": "origin",
     "hibernate": "sleeping",
+    "measure_draws": "draws",
     "measure_wake": "measuring",
     "protect": "protecting",
     "wake": "waking",

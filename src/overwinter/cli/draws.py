@@ -1,0 +1,176 @@
+"""`overwinter draws BUNDLE`: what a served model draws on each rung, and what its wakes cost, for `serve.draws`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from overwinter.cli.bundle import add_keys
+from overwinter.cli.measure import meter_settings
+from overwinter.cli.server_client import ask_server
+from overwinter.cli.service import CONFIG_NAME, load_service
+from overwinter.errors import ConfigError, OverwinterError
+from overwinter.units import format_duration, format_si
+
+if TYPE_CHECKING:
+    from overwinter.hibernation import Draws
+
+_MODEL = "model"
+# No policy moves the model, nobody but us can ask, and nothing is kept of it.
+_ALONE = (
+    "serve.host=127.0.0.1",
+    "serve.port=0",
+    "serve.log=null",
+    "serve.state=null",
+    *(f"serve.access.{name}=null" for name in ("token_file", "tls_cert", "tls_key", "client_ca")),
+    "serve.sleep.policy=fixed",
+    "++serve.sleep.options.timeout_s=1e9",
+    "serve.sleep.windows=[]",
+    "serve.sleep.wake_p95_s=null",
+    "serve.replicas.fewest=0",
+    "serve.replicas.most=1",
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what to measure, and how long."""
+    parser.add_argument("bundle", metavar="BUNDLE", help="as of `overwinter serve`")
+    parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="such as serve.worker.threads=2")
+    parser.add_argument("--window-s", type=float, default=20.0, metavar="S", help="of metering on each rung (20)")
+    parser.add_argument("--wakes", type=int, default=10, metavar="N", help="from each rung (10)")
+    parser.add_argument("--config", default=CONFIG_NAME, metavar="NAME", help="another configuration than serve")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="write the YAML there instead of printing it: configs/serve/measured.yaml is then used by serve=measured",
+    )
+    add_keys(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve it for ourselves, measure, and say what belongs into the configuration.
+
+    Raises:
+        ConfigError: a wrong argument or setting.
+        OverwinterError: the server does not start, or the model does not wake.
+    """
+    if arguments.window_s < 1 or arguments.wakes < 2:
+        raise ConfigError(
+            f"--window-s {arguments.window_s:g} --wakes {arguments.wakes}: at least a second, and two wakes."
+        )
+    sleep = load_service(arguments.overrides, config_name=arguments.config).serve.sleep
+    draws = _measured(
+        arguments, list(sleep.rungs), [*_ALONE, *(f"~serve.sleep.options.{name}" for name in sleep.options)]
+    )
+    text = _yaml(draws, arguments.bundle)
+    if arguments.output is None:
+        print(text, end="")
+        return 0
+    from overwinter.files import write_text
+
+    write_text(arguments.output, text)
+    print("\n".join(_table(draws)))
+    print(f"wrote {arguments.output}")
+    return 0
+
+
+def _measured(arguments: argparse.Namespace, rungs: Sequence[str], alone: Sequence[str]) -> Draws:
+    from overwinter.energy import open_meter
+    from overwinter.hibernation import measure_draws
+
+    energy, hardware = meter_settings()
+    with open_meter(energy, hardware, own_process=False) as meter, _serving(arguments, alone) as served:
+        return measure_draws(
+            served,
+            meter,
+            rungs,
+            window_s=arguments.window_s,
+            wakes=arguments.wakes,
+            progress=lambda said: print(f"draws: {said}", file=sys.stderr, flush=True),
+        )
+
+
+class _Served:
+    """A model of a server that is ours alone."""
+
+    def __init__(self, url: str) -> None:
+        self._server = argparse.Namespace(url=url, token_file=None, ca=None, cert=None)
+
+    def put(self, rung: str) -> None:
+        """Put it on a rung."""
+        ask_server(self._server, f"/overwinter/models/{_MODEL}/rung", {"rung": rung})
+
+    def state_s(self) -> Mapping[str, float]:
+        """Return the seconds spent in each state."""
+        return cast("Mapping[str, float]", ask_server(self._server, "/overwinter/status")["models"][_MODEL]["state_s"])
+
+
+@contextmanager
+def _serving(arguments: argparse.Namespace, alone: Sequence[str]) -> Iterator[_Served]:
+    command = [sys.executable, "-m", "overwinter.cli", "serve", "--config", arguments.config, *_key_words(arguments)]
+    command += ["--model", f"{_MODEL}={arguments.bundle}", *arguments.overrides, *alone]
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8") as said,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True) as process,
+    ):
+        assert process.stdout is not None  # noqa: S101 -- it was asked for
+        line = process.stdout.readline()
+        try:
+            if not line:
+                said.seek(0)
+                raise OverwinterError(f"The server did not start. {said.read().strip()}")
+            yield _Served(line.split()[1])
+        finally:
+            process.terminate()
+
+
+def _key_words(arguments: argparse.Namespace) -> list[str]:
+    """Return the options of `add_keys` as they were given."""
+    given = {"--trusted": arguments.trusted, "--key": arguments.key, "--lineage": arguments.lineage}
+    words = [str(word) for option, values in given.items() for value in values for word in (option, value)]
+    return words + (["--digest", arguments.digest] if arguments.digest else [])
+
+
+def _yaml(draws: Draws, bundle: str) -> str:
+    """Return a file for configs/serve/."""
+    day = datetime.now(UTC).date().isoformat()
+    rows = {"source": json.dumps(draws.source)}
+    rows |= {f"{rung}_w": _number(watts) for rung, watts in draws.watts.items()}
+    rows |= {f"{rung}_wake_j": _number(joules) for rung, joules in draws.wakes_j.items()}
+    rows |= {"uncertainty_w": _number(draws.uncertainty_w), "wake_uncertainty_j": _number(draws.wake_uncertainty_j)}
+    lines = [
+        f"# By `overwinter draws {bundle}` on {platform.node()}, {day}. Rungs that draw no less are left out.",
+        "defaults:",
+        "  - default",
+        "  - _self_",
+        "sleep:",
+        f"  rungs: {json.dumps(draws.paying)}",
+        *(f"  {rung}_wake_s: {_number(duration_s)}" for rung, duration_s in draws.wakes_s.items()),
+        "draws:",
+        *(f"  {key}: {value}" for key, value in rows.items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _number(value: float) -> str:
+    return f"{value:.6g}"
+
+
+def _table(draws: Draws) -> list[str]:
+    lines = [f"{'rung':10}{'draws':>12}{'a wake costs':>15}{'and takes (p95)':>18}"]
+    for rung, watts in draws.watts.items():
+        wake = "" if rung not in draws.wakes_j else format_si(draws.wakes_j[rung], "J")
+        takes = "" if rung not in draws.wakes_s else format_duration(draws.wakes_s[rung])
+        lines.append(f"{rung:10}{format_si(watts, 'W'):>12}{wake:>15}{takes:>18}".rstrip())
+    doubt = f"± {format_si(draws.uncertainty_w, 'W')} and ± {format_si(draws.wake_uncertainty_j, 'J')}"
+    return [*lines, f"{doubt} (standard uncertainty); read from: {draws.source}"]
