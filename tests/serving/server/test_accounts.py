@@ -98,6 +98,12 @@ def test_no_saving_is_claimed_where_nothing_was_measured(clock):
     assert 'basis="guessed"' in generate_latest(metrics.registry).decode()
 
 
+def test_joules_from_modelled_draws_are_not_called_measured(clock):
+    made, metrics = accounts(clock, source="modelled, nvml-counter; 20 s on each rung")
+    spend(made, clock, ("off", 30))
+    assert 'basis="modelled"' in generate_latest(metrics.registry).decode()
+
+
 def test_metrics_say_state_wakes_and_reasons(clock):
     made, metrics = accounts(clock)
     spend(made, clock, ("off", 2), ("ready", 1))

@@ -123,7 +123,8 @@ class DrawsConfig:
     """What a sleep releases (memory, a GPU, a machine) in watts, and what a wake costs in joules.
 
     Attributes:
-        source: how they were measured; null: they are guesses, and no saving is claimed.
+        source: how they were measured, beginning with `modelled` where a part was; null: they are guesses, and no
+            saving is claimed.
         ready_w: ready to answer.
         parked_w: worker alive, weights released.
         preforked_w: modules imported.

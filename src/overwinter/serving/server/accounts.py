@@ -157,7 +157,7 @@ class Accounts:
 
     def collect(self) -> Iterator[Metric]:
         """Give Prometheus what is computed when it asks."""
-        basis = "guessed" if self._draws.source is None else "measured"
+        basis = _basis(self._draws.source)
         present = Sums(state for state, _ in self._where.values())
         joules = CounterMetricFamily("overwinter_energy_joules", "Energy by state", labels=("model", "state", "basis"))
         seconds = CounterMetricFamily("overwinter_state_seconds", "Time in each state", labels=("model", "state"))
@@ -183,3 +183,10 @@ class Accounts:
 
     def _watts(self, state: str) -> float:
         return float(getattr(self._draws, "off_w" if state == "waking" else f"{state}_w"))
+
+
+def _basis(source: str | None) -> str:
+    """Name what joules rest on: the word `modelled` at a source's beginning says that a part of it was."""
+    if source is None:
+        return "guessed"
+    return "modelled" if source.startswith("modelled") else "measured"
