@@ -151,6 +151,19 @@ def test_mixed_precision_keeps_a_divergence_limit(quantize, save, convnet, tmp_p
     assert sorted([*report.quantized, *report.left_in_float]) == ["features.0.0", "features.2.0", "head"]
 
 
+def test_mixed_precision_keeps_zero_weights_zero_whatever_each_layer_became(quantize, save, sparse_convnet, tmp_path):
+    before = {name: weight == 0 for name, weight in models.prunable_weights(sparse_convnet).items()}
+    report = mixed(quantize, save(sparse_convnet, form="sparse"), max_size_ratio=0.6)
+    assert len(report.quantized) + len(report.left_in_float) == len(before)
+    loaded = models.load_model(tmp_path / "mixed", trusted=[])
+    integers = models.integer_layers(loaded)
+    for name, was_zero in before.items():
+        layer = name.removesuffix(".weight")
+        weight = integers[layer].weight() if layer in integers else loaded.get_parameter(f"{layer}.weight")
+        assert bool((weight == 0)[was_zero].all()), layer
+    assert report.zeros_after >= report.zeros_before > 0
+
+
 def test_a_ruined_form_is_refused_with_the_layers_that_ruin_it(quantize, save, convnet, calibration):
     with torch.no_grad():
         convnet.head.bias.zero_()
