@@ -1,8 +1,11 @@
 """Draws: what is said of a model whose watts are known."""
 
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
+import yaml
 
 from overwinter.energy import Component, EnergyReport
 from overwinter.hibernation import draws as room
@@ -100,3 +103,16 @@ def test_what_the_meter_doubts_is_doubted_of_differences_and_wakes(monkeypatch):
 def test_the_source_says_whether_a_part_was_modelled(monkeypatch):
     assert measured(monkeypatch, World(source="rapl")).source == "rapl; 8 s on each rung, 3 wakes from each"
     assert measured(monkeypatch, World(source="modelled")).source.startswith("modelled")
+
+
+@pytest.mark.slow
+def test_the_real_command_meters_a_real_server(hibernate, tmp_path):
+    words = ["serve.sleep.rungs=[off]", "--window-s", "1", "--wakes", "2", "--output", "measured.yaml"]
+    command = [sys.executable, "-m", "overwinter.cli", "draws", str(hibernate().folder), *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    content = yaml.safe_load((tmp_path / "measured.yaml").read_text())
+    assert "resting on off" in done.stderr
+    assert content["sleep"]["off_wake_s"] > 0
+    assert content["draws"]["off_wake_j"] > 0
+    assert "1 s on each rung, 2 wakes from each" in content["draws"]["source"]
