@@ -13,13 +13,12 @@ from typing import Any
 
 import pytest
 
-from overwinter.carbon.provider import Point
 from overwinter.errors import ConfigError
 from overwinter.power.actuators import DeniedError
 from overwinter.power.actuators.simulated import SimulatedLimit
 from overwinter.power.control import PowerControl
 from overwinter.power.control_asking import nonsense
-from overwinter.power.control_observing import Job, Sources, WorkMeter, common_limit_w, forecast_series
+from overwinter.power.control_observing import Job, Sources
 from overwinter.power.guard import Guard
 from overwinter.power.interface import Decision, Observation, OperatingPoint, Series
 from overwinter.power.profile import Profile, ProfileKey, save_profile
@@ -440,40 +439,6 @@ def test_a_policy_that_hangs_holds_up_neither_start_nor_end(
 
 def test_nonsense_is_silent_about_sense() -> None:
     assert nonsense(Decision(limits_w={"a": 5, "b": None}, clock_mhz=1200, review_s=1), {"a", "b", "c"}) == ""
-
-
-def test_common_limit() -> None:
-    assert common_limit_w([200.0, 200.04]) == 200.0
-    assert common_limit_w([200.0, 250.0]) is None
-    assert common_limit_w([]) is None
-
-
-def test_a_stretch_under_a_limit_begins_after_it_has_settled() -> None:
-    meter = WorkMeter()
-    meter.note(0.0, {"a": 0.0}, 0.0)
-    meter.decided(200.0)
-    for second in range(1, 11):
-        meter.note(second, {"a": 1000.0 + 100.0 * second}, float(second))
-    (point,) = meter.points()
-    assert point.power_w == pytest.approx(100)
-    assert meter.since_decision()[0] == pytest.approx(200)
-
-
-def _points(*told: tuple[float, float]) -> list[Point]:
-    return [Point(time_utc=_NOON + timedelta(minutes=minute), g_per_kwh=value) for minute, value in told]
-
-
-def test_a_forecast_becomes_even_steps_from_now_on() -> None:
-    points = _points((-60, 1), (-30, 2), (0, 3), (30, 4), (90, 5), (120, 6))
-    series = forecast_series(points, _NOON + timedelta(minutes=10))
-    assert series is not None
-    assert (series.start_utc, series.step_s) == (_NOON, 1800)
-    assert series.values == (3, 4, 4, 5, 6)
-
-
-def test_a_forecast_of_one_point_is_none() -> None:
-    assert forecast_series([], _NOON) is None
-    assert forecast_series(_points((-60, 1), (0, 2)), _NOON + timedelta(minutes=5)) is None
 
 
 def _to(limit_w: float, *, settled: bool = False) -> Decision:

@@ -1,0 +1,212 @@
+"""The memory of live sources: a cache on disk, refreshing in the background, backing off, and forecasts from it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from overwinter.carbon.cached import LiveSource
+from overwinter.carbon.http import SourceError
+from overwinter.carbon.provider import Point
+
+_NOON = datetime(2026, 6, 1, 12, 10, tzinfo=UTC)
+
+
+class _Clock:
+    """The time, on the wall and monotonic."""
+
+    def __init__(self) -> None:
+        self.utc, self.now_s = _NOON, 100.0
+
+    def forward(self, duration_s: float) -> None:
+        self.utc += timedelta(seconds=duration_s)
+        self.now_s += duration_s
+
+
+class _Provider:
+    """Tells one value, or fails."""
+
+    name, kind, identity = "service ZONE", "average", "service ZONE"
+
+    def __init__(self) -> None:
+        self.value: float | SourceError = 100.0
+        self.fetches = 0
+        self.gate = threading.Event()
+        self.gate.set()
+        self.ahead = 1
+
+    def fetch(self, time_utc: datetime, *, deadline_s: float) -> tuple[Point, ...]:
+        self.fetches += 1
+        self.gate.wait(5)
+        if isinstance(self.value, SourceError):
+            raise self.value
+        hour = time_utc.replace(minute=0, second=0, microsecond=0)
+        return tuple(Point(time_utc=hour + timedelta(hours=n), g_per_kwh=self.value + n) for n in range(self.ahead))
+
+
+@pytest.fixture
+def clock() -> _Clock:
+    return _Clock()
+
+
+@pytest.fixture
+def provider() -> _Provider:
+    return _Provider()
+
+
+@pytest.fixture
+def source(clock: _Clock, provider: _Provider, tmp_path: Path) -> Callable[[], LiveSource]:
+    def make() -> LiveSource:
+        return LiveSource(
+            provider,  # type: ignore[arg-type]
+            folder=tmp_path / "cache",
+            refresh_s=300,
+            max_age_s=7200,
+            timeout_s=0.5,
+            now=lambda: clock.utc,
+            clock=lambda: clock.now_s,
+        )
+
+    return make
+
+
+def _settled(live: LiveSource) -> None:
+    if live._thread is not None:
+        live._thread.join(5)
+
+
+def test_first_reading_waits_for_the_first_fetch(source: Any, clock: _Clock) -> None:
+    answer = source().at(clock.utc)
+    assert (answer.g_per_kwh, answer.source, answer.kind) == (100, "service ZONE at 2026-06-01T12:00Z", "average")
+
+
+def test_no_reading_waits_longer_than_the_time_out(source: Any, clock: _Clock, provider: _Provider) -> None:
+    provider.gate.clear()
+    live = source()
+    began_s = time.monotonic()
+    with pytest.raises(SourceError):
+        live.at(clock.utc)
+    assert time.monotonic() - began_s < 1
+    clock.forward(0.6)
+    began_s = time.monotonic()
+    with pytest.raises(SourceError):
+        live.at(clock.utc)
+    assert time.monotonic() - began_s < 0.1
+    provider.gate.set()
+
+
+def test_refreshes_in_the_background_while_the_old_answer_serves(
+    source: Any, clock: _Clock, provider: _Provider
+) -> None:
+    live = source()
+    assert live.at(clock.utc).g_per_kwh == 100
+    provider.value = 150.0
+    clock.forward(299)
+    assert live.at(clock.utc).g_per_kwh == 100
+    assert provider.fetches == 1
+    provider.gate.clear()
+    clock.forward(2)
+    began_s = time.monotonic()
+    assert live.at(clock.utc).g_per_kwh == 100
+    assert time.monotonic() - began_s < 0.1
+    provider.gate.set()
+    _settled(live)
+    assert live.at(clock.utc).g_per_kwh == 150
+    assert provider.fetches == 2
+
+
+def test_another_run_starts_from_the_disk(source: Any, clock: _Clock, provider: _Provider, tmp_path: Path) -> None:
+    first = source()
+    first.at(clock.utc)
+    _settled(first)
+    provider.value = SourceError("gone")
+    clock.forward(60)
+    assert source().at(clock.utc).g_per_kwh == 100
+    assert provider.fetches == 1
+
+
+def test_what_is_too_old_does_not_count(source: Any, clock: _Clock, provider: _Provider) -> None:
+    live = source()
+    live.at(clock.utc)
+    provider.value = SourceError("gone")
+    clock.forward(7100)
+    assert live.at(clock.utc).g_per_kwh == 100
+    _settled(live)
+    clock.forward(200)
+    with pytest.raises(SourceError, match="gone"):
+        live.at(clock.utc)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"points": []}', '{"points": [["x", 1]], "fetched_utc": 5}'])
+def test_a_broken_cache_is_no_obstacle(source: Any, clock: _Clock, tmp_path: Path, text: str) -> None:
+    _settled(source())
+    for path in (tmp_path / "cache").iterdir():
+        path.write_text(text)
+    assert source().at(clock.utc).g_per_kwh == 100
+
+
+def test_failures_back_off_and_success_ends_that(source: Any, clock: _Clock, provider: _Provider) -> None:
+    provider.value = SourceError("busy")
+    live = source()
+    fetched_at = []
+    began_s = clock.now_s
+    for _ in range(900):
+        with contextlib.suppress(SourceError):
+            live.at(clock.utc)
+        _settled(live)
+        if provider.fetches > len(fetched_at):
+            fetched_at.append(clock.now_s - began_s)
+        clock.forward(1)
+    assert fetched_at == [0, 5, 15, 35, 75, 155, 315, 635]
+    provider.value = 90.0
+    clock.forward(400)
+    with contextlib.suppress(SourceError):
+        live.at(clock.utc)
+    _settled(live)
+    assert live.at(clock.utc).g_per_kwh == 90
+
+
+def test_a_server_that_asks_to_be_left_alone_is(source: Any, clock: _Clock, provider: _Provider) -> None:
+    provider.value = SourceError("limited", status=429, retry_after_s=120)
+    live = source()
+    for _ in range(119):
+        with contextlib.suppress(SourceError):
+            live.at(clock.utc)
+        _settled(live)
+        clock.forward(1)
+    assert provider.fetches == 1
+
+
+def test_a_provider_with_a_defect_is_told_by_its_error(source: Any, clock: _Clock, provider: _Provider) -> None:
+    provider.value = "not a number"  # type: ignore[assignment]
+    live = source()
+    _settled(live)
+    with pytest.raises(SourceError, match="failed with TypeError"):
+        live.at(clock.utc)
+
+
+def test_forecast_begins_with_the_running_step(source: Any, clock: _Clock, provider: _Provider) -> None:
+    provider.ahead = 4
+    live = source()
+    _settled(live)
+    provider.value = SourceError("gone")
+    clock.forward(3600)
+    forecast = live.forecast(clock.utc)
+    assert [each.g_per_kwh for each in forecast] == [101, 102, 103]
+    assert forecast[0].time_utc == datetime(2026, 6, 1, 13, tzinfo=UTC)
+
+
+def test_a_forecast_serves_while_the_service_does_not_answer(source: Any, clock: _Clock, provider: _Provider) -> None:
+    provider.ahead = 4
+    live = source()
+    _settled(live)
+    provider.value = SourceError("gone")
+    clock.forward(5400)
+    assert live.at(clock.utc).g_per_kwh == 101

@@ -1,0 +1,46 @@
+"""What the control loop sees: power per limit, the limit in force, a forecast in even steps."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from overwinter.carbon.provider import Point
+from overwinter.power.control_observing import WorkMeter, common_limit_w, forecast_series
+
+_NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
+
+
+def test_common_limit() -> None:
+    assert common_limit_w([200.0, 200.04]) == 200.0
+    assert common_limit_w([200.0, 250.0]) is None
+    assert common_limit_w([]) is None
+
+
+def test_a_stretch_under_a_limit_begins_after_it_has_settled() -> None:
+    meter = WorkMeter()
+    meter.note(0.0, {"a": 0.0}, 0.0)
+    meter.decided(200.0)
+    for second in range(1, 11):
+        meter.note(second, {"a": 1000.0 + 100.0 * second}, float(second))
+    (point,) = meter.points()
+    assert point.power_w == pytest.approx(100)
+    assert meter.since_decision()[0] == pytest.approx(200)
+
+
+def _points(*told: tuple[float, float]) -> list[Point]:
+    return [Point(time_utc=_NOON + timedelta(minutes=minute), g_per_kwh=value) for minute, value in told]
+
+
+def test_a_forecast_becomes_even_steps_from_now_on() -> None:
+    points = _points((-60, 1), (-30, 2), (0, 3), (30, 4), (90, 5), (120, 6))
+    series = forecast_series(points, _NOON + timedelta(minutes=10))
+    assert series is not None
+    assert (series.start_utc, series.step_s) == (_NOON, 1800)
+    assert series.values == (3, 4, 4, 5, 6)
+
+
+def test_a_forecast_of_one_point_is_none() -> None:
+    assert forecast_series([], _NOON) is None
+    assert forecast_series(_points((-60, 1), (0, 2)), _NOON + timedelta(minutes=5)) is None
