@@ -1,4 +1,4 @@
-# Everything a newcomer needs: `make run`, `make test`, `make check`, `make bench`. Needs Python 3.11+, make and git.
+# Everything a newcomer needs: `make run`, `make test`, `make check`, `make bench`, `make peers`. Needs Python 3.11+, make and git.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test samples check bench clean
+.PHONY: run test samples check bench peers clean
 .DEFAULT_GOAL := run
 
 run: $(STAMP)
@@ -27,8 +27,16 @@ check: $(DEV_STAMP)
 bench: $(DEV_STAMP)
 	@for program in metering startup overhead fashion readme; do $(BIN)/python benchmarks/$$program.py || exit 1; done
 
+# What some benchmarks compare with, each in an environment of its own, pinned in benchmarks/peers/NAME.txt.
+peers: $(patsubst benchmarks/peers/%.txt,.venv-peers/%/.installed,$(wildcard benchmarks/peers/*.txt))
+
+.venv-peers/%/.installed: benchmarks/peers/%.txt
+	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) .venv-peers build dist
 
 # Built anew when a dependency changes; a half-made environment has no stamp and is finished next time.
 $(STAMP): pyproject.toml constraints.txt

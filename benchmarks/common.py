@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from overwinter.energy.machine import this_machine
 from overwinter.files import write_json
 
 RESULTS = Path(__file__).parent / "results"
+_PEERS = Path(__file__).parent / "peers"
 _DISTRIBUTIONS = (
     "codecarbon",
     "dvc",
@@ -66,3 +68,20 @@ def _gpus() -> list[str]:
 
     available, described, _ = nvml_status()
     return described.split(", ") if available else []
+
+
+def run_peer(peer: str, program: str, *arguments: str | Path) -> None:
+    """Run a program of benchmarks/peers/ in that peer's own environment.
+
+    Raises:
+        SystemExit: the environment is missing, or the program failed.
+    """
+    python = _PEERS.parents[1] / ".venv-peers" / peer / "bin/python"
+    if not python.exists():
+        raise SystemExit(f"The peer {peer} is not set up: run `make peers`.")
+    command = [str(each) for each in (python, _PEERS / program, *arguments)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "HF_HUB_OFFLINE": "1"}
+    )
+    if done.returncode != 0:
+        raise SystemExit(f"{program} failed: {done.stderr[-2000:]}")

@@ -1,23 +1,22 @@
 """Forms on runtimes: a residual MLP at batch 1 and 128, interleaved, beside ONNX Runtime's and NNCF's own int8.
 
-    python benchmarks/runtimes.py [--repeats 15] [--nncf-python VENV/bin/python]
+    make peers && python benchmarks/runtimes.py [--repeats 15]
 
 The model has 6 blocks, 768 wide, 4x hidden, GELU, LayerNorm, and random weights: this is about cost. One thread, one
 process; `overwinter.evaluation` times, gives the intervals and chooses, among the forms whose logits differ from
-dense's by at most 2 % of the largest (so that 4 bits do not win against the peers' 8). NNCF (``pip install nncf
-openvino`` in an environment of its own, with this one's OpenVINO) is left out where no Python is given.
+dense's by at most 2 % of the largest (so that 4 bits do not win against the peers' 8).
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnxruntime.quantization as ort_quantization
 import torch
 from rich.console import Console
@@ -47,13 +46,6 @@ FORMS = {
     "int4_g64": Recipe(solver="nearest", grid=Grid(bits=4, group_size=64)),
 }
 PEER_DYNAMIC, PEER_NNCF = "peer: onnxruntime quantize_dynamic", "peer: nncf int8@openvino"
-NNCF = """
-import sys, numpy, nncf, openvino
-inputs = numpy.load(sys.argv[2])
-data = nncf.Dataset(list(inputs.reshape(-1, 16, inputs.shape[-1])))
-model = nncf.quantize(openvino.Core().read_model(sys.argv[1]), data, model_type=nncf.ModelType.TRANSFORMER)
-openvino.save_model(model, sys.argv[3], compress_to_fp16=False)
-"""
 
 
 class Block(nn.Module):
@@ -81,13 +73,12 @@ def main() -> None:
     """Build, time, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--nncf-python", type=Path, help="of an environment that has nncf")
     arguments = parser.parse_args()
     torch.manual_seed(0)
     dense, inputs = Mlp().eval(), torch.randn(256, WIDTH)
     with tempfile.TemporaryDirectory() as folder:
         sessions = dict(built(dense, inputs, Path(folder)))
-        sessions |= dict(peers(Path(folder), inputs.numpy(), arguments.nncf_python))
+        sessions |= dict(peers(Path(folder), inputs.numpy()))
         figures = timed(sessions, inputs.numpy(), arguments.repeats)
         expected = sessions[EAGER].run(inputs.numpy())
         differences = {name: largest_difference(each.run(inputs.numpy()), expected) for name, each in sessions.items()}
@@ -122,19 +113,14 @@ def opened(form: Path, runtimes: tuple[str, ...]) -> Iterator[tuple[str, Session
         yield out.name, runtime.open_session(out, name, 1, trusted=trusted)
 
 
-def peers(folder: Path, inputs: Array, nncf_python: Path | None) -> Iterator[tuple[str, Session]]:
+def peers(folder: Path, inputs: Array) -> Iterator[tuple[str, Session]]:
     """Quantize the dense model's ONNX file by other tools."""
     source, dynamic = folder / "dense@onnxruntime/model.onnx", folder / "dynamic.onnx"
     kind = ort_quantization.QuantType.QInt8
     ort_quantization.quantize_dynamic(source, dynamic, weight_type=kind, per_channel=True)
     yield PEER_DYNAMIC, OnnxSession(dynamic, threads=1)
-    if nncf_python is None:
-        return
-    import numpy as np
-
     np.save(folder / "inputs.npy", inputs)
-    command = [nncf_python, "-c", NNCF, source, folder / "inputs.npy", folder / "nncf.xml"]
-    subprocess.run([str(part) for part in command], check=True, capture_output=True)
+    common.run_peer("nncf", "nncf_int8.py", source, folder / "inputs.npy", folder / "nncf.xml")
     yield PEER_NNCF, OpenVinoSession(folder / "nncf.xml", threads=1)
 
 
