@@ -25,11 +25,14 @@ class Contender:
     session: ow.serving.Session
     load_s: float | None
     peak_memory_bytes: int | None
+    peak_gpu_memory_bytes: int | None
 
 
 def main(stage: ow.pipeline.Stage) -> None:
     """Measure, choose, and say whether it pays."""
     settings, seed, trusted = stage.config.evaluate, stage.config.seed, stage.config.trusted_targets
+    device = ow.runtime.serving_device(stage.config.device)
+    ow.runtime.check_devices(settings.runtimes, device)
     data = ow.data.load_data(stage.config.data, trusted=trusted)
     inputs, labels = (tensor.numpy() for tensor in ow.data.tensors(data.split("test")))
     examiner = ow.evaluation.Examiner(inputs, labels, data.labels, settings, seed=seed, trusted=trusted)
@@ -46,6 +49,7 @@ def main(stage: ow.pipeline.Stage) -> None:
             seed=seed,
             progress=stage.progress,
             contenders=[name for name, each in quality.items() if not each.broken_limits],
+            device=device,
         )
 
     candidates = [
@@ -57,6 +61,7 @@ def main(stage: ow.pipeline.Stage) -> None:
             size_bytes=each.size_bytes,
             load_s=each.load_s,
             peak_memory_bytes=each.peak_memory_bytes,
+            peak_gpu_memory_bytes=each.peak_gpu_memory_bytes,
             figures=figures[name],
         )
         for name, each in contenders.items()
@@ -66,9 +71,9 @@ def main(stage: ow.pipeline.Stage) -> None:
 
 def prepare(stage: ow.pipeline.Stage, inputs: ow.serving.Array, scratch: Path) -> dict[str, Contender]:
     """Build and open every form on every runtime that can run it."""
-    contenders = {}
+    contenders, device = {}, ow.runtime.serving_device(stage.config.device)
     for simplicity, (form, model) in enumerate(forms(stage).items()):
-        refusals = {runtime: ow.runtime.refusal(model, runtime) for runtime in stage.config.evaluate.runtimes}
+        refusals = {runtime: ow.runtime.refusal(model, runtime, device) for runtime in stage.config.evaluate.runtimes}
         for runtime in (runtime for runtime, refusal in refusals.items() if refusal is None):
             name = f"{form}@{runtime}"
             contenders[name] = contender(stage, form, model, runtime, simplicity, inputs, scratch / name)
@@ -99,18 +104,22 @@ def contender(
 ) -> Contender:
     """Build one form for one runtime, and open it as it would be served."""
     settings, trusted = stage.config.evaluate, stage.config.trusted_targets
-    ow.runtime.build(model, runtime, folder, trusted=trusted)
+    device = ow.runtime.serving_device(stage.config.device)
+    ow.runtime.build(model, runtime, folder, trusted=trusted, device=device)
     batch, readiness = inputs[: max(settings.batch_sizes)], None
     if settings.measure_loading:
-        readiness = ow.runtime.measure_loading(folder, runtime, batch, threads=settings.threads, trusted=trusted)
+        readiness = ow.runtime.measure_loading(
+            folder, runtime, batch, threads=settings.threads, trusted=trusted, device=device
+        )
     return Contender(
         form=form,
         runtime=runtime,
         simplicity=simplicity,
         size_bytes=sum(file.stat().st_size for file in folder.iterdir()),
-        session=ow.runtime.open_session(folder, runtime, settings.threads, trusted=trusted),
+        session=ow.runtime.open_session(folder, runtime, settings.threads, trusted=trusted, device=device),
         load_s=readiness and readiness.load_s,
         peak_memory_bytes=readiness and readiness.peak_memory_bytes,
+        peak_gpu_memory_bytes=readiness and readiness.peak_gpu_memory_bytes,
     )
 
 
@@ -123,9 +132,10 @@ def choose(stage: ow.pipeline.Stage, candidates: list[ow.evaluation.Candidate]) 
     for candidate in candidates:
         stage.say(ow.evaluation.describe(candidate, batch_size))
     stage.say(ow.evaluation.verdict(candidates, choice, batch_size))
-    write_json(stage.out("chosen.json"), {"form": choice.chosen.form, "runtime": choice.chosen.runtime})
+    device = ow.runtime.device_entry(ow.runtime.serving_device(stage.config.device))
+    write_json(stage.out("chosen.json"), {"form": choice.chosen.form, "runtime": choice.chosen.runtime} | device)
     write_json(stage.out("comparison.json"), ow.evaluation.comparison(candidates))
-    stage.save_metrics(ow.evaluation.report(candidates, choice, batch_size))
+    stage.save_metrics(ow.evaluation.report(candidates, choice, batch_size) | device)
 
 
 if __name__ == "__main__":

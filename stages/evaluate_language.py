@@ -18,8 +18,8 @@ from overwinter.files import write_json
 def main(stage: ow.pipeline.Stage) -> None:
     """Measure, choose, and say whether it pays."""
     settings, seed = stage.config.evaluate, stage.config.seed
-    for runtime in settings.runtimes:
-        ow.runtime.find_runtime(runtime)
+    device = ow.runtime.serving_device(stage.config.device)
+    ow.runtime.check_devices(settings.runtimes, device)
     windows, following, prompt = test_text(stage)
     folders = {"dense": stage.input("train")} | ow.quantization.read_forms(stage.input("quantize"))
     models = opened(stage, folders)
@@ -27,7 +27,7 @@ def main(stage: ow.pipeline.Stage) -> None:
 
     scores = ow.evaluation.score_text(models, windows, following, stage.progress)
     figures = ow.evaluation.compare_answers(
-        models, prompt, settings, meter=stage.meter, seed=seed, progress=stage.progress
+        models, prompt, settings, meter=stage.meter, seed=seed, progress=stage.progress, device=device
     )
     candidates = []
     for name in models:
@@ -48,8 +48,9 @@ def main(stage: ow.pipeline.Stage) -> None:
     choice = ow.evaluation.choose(options, max_quality_loss=settings.max_perplexity_increase)
     origin = models[dense].origin
     stage.say(ow.evaluation.language_verdict(candidates, choice, origin=origin))
-    write_json(stage.out("chosen.json"), {"form": choice.chosen.form, "runtime": choice.chosen.runtime})
-    stage.save_metrics(ow.evaluation.language_report(candidates, choice, origin=origin))
+    entry = ow.runtime.device_entry(device)
+    write_json(stage.out("chosen.json"), {"form": choice.chosen.form, "runtime": choice.chosen.runtime} | entry)
+    stage.save_metrics(ow.evaluation.language_report(candidates, choice, origin=origin) | entry)
 
 
 def test_text(stage: ow.pipeline.Stage) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -67,13 +68,13 @@ def test_text(stage: ow.pipeline.Stage) -> tuple[torch.Tensor, torch.Tensor, tor
 
 def opened(stage: ow.pipeline.Stage, folders: dict[str, Path]) -> dict[str, ow.models.CausalLanguageModel]:
     """Load every form as every runtime would serve it: form@runtime -> model, dense first."""
-    models = {}
+    models, device = {}, ow.runtime.serving_device(stage.config.device)
     for form, folder in folders.items():
         for runtime in stage.config.evaluate.runtimes:
-            if reason := ow.runtime.refusal(folder, runtime):
+            if reason := ow.runtime.refusal(folder, runtime, device):
                 stage.say(f"{form}@{runtime} is left out: {reason}")
                 continue
-            model = ow.runtime.load_module(folder, runtime, trusted=stage.config.trusted_targets)
+            model = ow.runtime.load_module(folder, runtime, trusted=stage.config.trusted_targets, device=device)
             if not isinstance(model, ow.models.CausalLanguageModel):
                 raise ConfigError(f"{folder} holds no language model. Pick model=huggingface.")
             models[f"{form}@{runtime}"] = model

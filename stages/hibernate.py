@@ -20,14 +20,14 @@ from overwinter.units import format_bytes, format_duration
 def main(stage: ow.pipeline.Stage) -> None:
     """Build the chosen form for its runtime, bundle it, and see it wake in a fresh process."""
     settings, trusted = stage.config.hibernate, stage.config.trusted_targets
-    form, runtime = chosen(stage)
+    form, runtime, device = chosen(stage)
     data = ow.data.load_data(stage.config.data, trusted=trusted)
     inputs, _ = ow.data.tensors(data.split("validation"), limit=settings.canary_samples)
 
     with tempfile.TemporaryDirectory() as scratch:
         payload, extras = Path(scratch) / runtime, extras_of(stage, Path(scratch))
         canary_inputs = inputs if extras is None else ow.hibernation.canary_tokens(inputs)
-        ow.runtime.build(model_of(stage, form), runtime, payload, trusted=trusted)
+        ow.runtime.build(model_of(stage, form), runtime, payload, trusted=trusted, device=device)
         ow.hibernation.hibernate(
             stage.out("bundle"),
             payload=payload,
@@ -41,6 +41,7 @@ def main(stage: ow.pipeline.Stage) -> None:
                 lineage=lineage(stage, data),
                 licence=settings.licence,
                 notes=settings.notes,
+                device=None if device == "cpu" else device.partition(":")[0],  # another machine's GPUs differ
             ),
             canary_inputs=canary_inputs.numpy(),
             canary_tolerance=settings.canary_tolerance,
@@ -69,10 +70,10 @@ def published(stage: ow.pipeline.Stage, bundle: Path) -> str:
     return f"published as version {number} of {address.name} ({address.which}) in {address.store}"
 
 
-def chosen(stage: ow.pipeline.Stage) -> tuple[str, str]:
-    """Return the form and the runtime that evaluate chose."""
+def chosen(stage: ow.pipeline.Stage) -> tuple[str, str, str]:
+    """Return the form and the runtime that evaluate chose, and the device on which it measured them."""
     choice = read_json(stage.input("evaluate", "chosen.json"), remedy="Run `dvc repro evaluate`.")
-    return choice["form"], choice["runtime"]
+    return choice["form"], choice["runtime"], choice.get("device", "cpu")
 
 
 def model_of(stage: ow.pipeline.Stage, form: str) -> Path:

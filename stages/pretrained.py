@@ -14,9 +14,9 @@ def main(stage: ow.pipeline.Stage) -> None:
     """Read the model, save it in Overwinter's own format, and measure its perplexity on the validation split."""
     config, trusted = stage.config, stage.config.trusted_targets
     # What a later stage would stumble over is found before any work is done.
-    ow.quantization.check_methods(config.quantize.methods)
-    for runtime in config.evaluate.runtimes:
-        ow.runtime.find_runtime(runtime)
+    device = ow.runtime.serving_device(config.device)
+    ow.quantization.check_methods(config.quantize.methods, device=device)
+    ow.runtime.check_devices(config.evaluate.runtimes, device)
     model = ow.models.build_model(config.model, trusted=trusted, seed=config.seed)
     if not isinstance(model, ow.models.CausalLanguageModel):
         raise ConfigError(f"model._target_={config.model['_target_']} is no language model. Pick model=huggingface.")

@@ -15,7 +15,8 @@ from overwinter.units import format_bytes
 def main(stage: ow.pipeline.Stage) -> None:
     """Make every form that `quantize.methods` names."""
     settings, trusted = stage.config.quantize, stage.config.trusted_targets
-    ow.quantization.check_methods(settings.methods)
+    device = ow.runtime.serving_device(stage.config.device)
+    ow.quantization.check_methods(settings.methods, device=device)
     model, out = stage.input(stage.config.pipeline.stages[stage.name].needs[-1]), stage.out("model")
     calibration = calibration_samples(stage, model) if settings.methods else None
 
@@ -29,6 +30,7 @@ def main(stage: ow.pipeline.Stage) -> None:
             settings=settings,
             lineage=stage.lineage(),
             trusted=trusted,
+            device=device,
         )
         tell(stage, method, report)
         metrics[method] = report.to_metrics()

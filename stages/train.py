@@ -6,14 +6,20 @@ import overwinter as ow
 def main(stage: ow.pipeline.Stage) -> None:
     """Fit the model to the training split and keep its best weights by the loss on the validation split."""
     config, trusted = stage.config, stage.config.trusted_targets
-    ow.quantization.check_methods(config.quantize.methods)
+    device = ow.runtime.serving_device(config.device)
+    ow.quantization.check_methods(config.quantize.methods, device=device)
     data = ow.data.load_data(config.data, trusted=trusted)
     train, validation = data.split("train"), data.split("validation")
     inputs, _ = ow.data.tensors(train, limit=1)
 
     model = ow.models.build_model(config.model, trusted=trusted, seed=config.seed)
     ow.runtime.check_runtimes(
-        model, config.evaluate.runtimes, model_config=config.model, input_shape=inputs.shape[1:], trusted=trusted
+        model,
+        config.evaluate.runtimes,
+        model_config=config.model,
+        input_shape=inputs.shape[1:],
+        trusted=trusted,
+        device=device,
     )
     awareness = ow.training.make_aware(model, config.train)
     fitted = ow.training.fit(

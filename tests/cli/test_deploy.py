@@ -9,6 +9,7 @@ from overwinter import serving
 from overwinter.cli import deploy
 from overwinter.errors import ConfigError, IntegrityError
 
+BUNDLE = SimpleNamespace(digest="cd" * 32, runtime="onnxruntime", tokenizer=None, device=None)
 OWN = {
     "kubernetes": ["--image", "registry.example/model:1", "--hostname", "model.example.com"],
     "systemd": [],
@@ -25,7 +26,7 @@ FILES = {
 
 @pytest.fixture
 def bundle(monkeypatch):
-    monkeypatch.setattr(serving, "read_bundle", lambda _: SimpleNamespace(digest="cd" * 32), raising=False)
+    monkeypatch.setattr(serving, "read_bundle", lambda _, keys: BUNDLE, raising=False)
     return "outputs/bundle"
 
 

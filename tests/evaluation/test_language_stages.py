@@ -97,7 +97,9 @@ def config(tmp_path, model_folder):
     )
     model = {"_target_": "overwinter.models.pretrained", "root": str(model_folder)}
     quantize = SimpleNamespace(methods=["int4_gptq"])
-    return SimpleNamespace(model=model, data=data, quantize=quantize, evaluate=evaluate, seed=0, trusted_targets=[])
+    return SimpleNamespace(
+        model=model, data=data, quantize=quantize, evaluate=evaluate, seed=0, trusted_targets=[], device="auto"
+    )
 
 
 def program(name):
@@ -159,3 +161,31 @@ def test_a_prompt_longer_than_a_window_is_refused_before_anything_is_loaded(tmp_
     config.evaluate.prompt_tokens = 17
     with pytest.raises(ConfigError, match=r"evaluate\.prompt_tokens=17 is more than a window has"):
         program("evaluate_language").main(Stage(tmp_path, config))
+
+
+def test_on_another_device_every_form_is_measured_there_with_the_joules_of_its_counter(
+    tmp_path, config, make_meter, monkeypatch
+):
+    """torch takes `cpu:0` for another device than `cpu`, as it would a GPU; the meter's GPU stands in for it."""
+    for setting in ("_IDLE_S", "_SHORTEST_COUNTED_S"):
+        monkeypatch.setattr(f"overwinter.evaluation.gpu_joules.{setting}", 0.001)
+    dense_and_forms(tmp_path, config)
+    (tmp_path / "out").mkdir()
+    config.device = "cpu:0"
+    stage = Stage(tmp_path, config, make_meter())
+    program("evaluate_language").main(stage)
+    assert read_json(stage.out("chosen.json"), remedy="")["device"] == stage.metrics["device"] == "cpu:0"
+    for candidate in stage.metrics["candidates"].values():
+        for phase in ("prefill", "decode"):
+            assert 0 < candidate[phase]["gpu_energy_per_token_j"] < candidate[phase]["energy_per_token_j"]
+    assert any("% measured on the GPU, the CPU's modelled" in line for line in stage.said)
+    assert stage.metrics["candidates"]["int4@torch-bf16"]["kl_to_dense_nats"] > 0
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+@pytest.mark.parametrize("name", ["pretrained", "evaluate_language"])
+def test_a_device_that_is_not_there_is_refused_before_the_model_is_read(tmp_path, config, name):
+    config.model["root"], config.device = "/nowhere", "cuda:0"
+    config.quantize.methods = []
+    with pytest.raises(ConfigError, match="which cannot compute on device=cuda:0: torch can use 0 CUDA devices"):
+        program(name).main(Stage(tmp_path, config))

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from overwinter import models, quantization
+from overwinter.errors import ConfigError
 
 PROGRAM = Path(__file__).parents[2] / "stages" / "evaluate.py"
 CONFIG = {"_target_": "overwinter.models.ConvNet", "input_shape": [1, 8, 8], "classes": 3, "channels": [4, 6]}
@@ -45,9 +46,9 @@ def outputs(tmp_path):
     return folders
 
 
-def stage(outputs, said, runtimes):
+def stage(outputs, said, runtimes, device="auto"):
     evaluate = SimpleNamespace(runtimes=runtimes, threads=1, batch_sizes=[1, 4], measure_loading=False)
-    config = SimpleNamespace(evaluate=evaluate, trusted_targets=[])
+    config = SimpleNamespace(evaluate=evaluate, trusted_targets=[], device=device, seed=0)
     return SimpleNamespace(config=config, input=lambda name: outputs[name], say=said.append)
 
 
@@ -67,9 +68,22 @@ def test_every_form_takes_part_on_every_runtime_that_runs_it(program, outputs, t
 
 
 def test_a_form_that_no_runtime_runs_is_named_with_the_reason(program, outputs, tmp_path, monkeypatch):
-    refused = lambda folder, _: "it is a riddle" if folder.name.startswith("int8") else None  # noqa: E731
+    refused = lambda folder, *_: "it is a riddle" if folder.name.startswith("int8") else None  # noqa: E731
     monkeypatch.setattr(program.ow.runtime, "refusal", refused)
     said = []
     found = program.prepare(stage(outputs, said, ["onnxruntime"]), INPUTS, tmp_path / "scratch")
     assert list(found) == ["dense@onnxruntime"]
     assert said == ["int8_weight_only takes no part: evaluate.runtimes names none that runs it (it is a riddle)"]
+
+
+def test_forms_are_built_and_opened_on_the_device_that_is_named(program, outputs, tmp_path):
+    """torch takes `cpu:0` for another device than `cpu`, as it would a GPU."""
+    named = stage(outputs, [], ["torch"], device="cpu:0")
+    found = program.prepare(named, INPUTS, tmp_path / "scratch")
+    assert {type(each.session).__name__ for each in found.values()} == {"GpuSession"}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_a_runtime_cannot_use_is_refused_before_anything_is_loaded(program, outputs):
+    with pytest.raises(ConfigError, match=r"evaluate\.runtimes names 'torch', which cannot compute on device=cuda"):
+        program.main(stage(outputs, [], ["torch"], device="cuda"))

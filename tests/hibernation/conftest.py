@@ -50,6 +50,7 @@ def hibernate(payloads, tmp_path):
             "preprocessing": {"mean": 8.0, "std": 4.0, "raw": {"shape": [8, 8], "range": [0, 16]}},
             "production_energy_j": None,
             "lineage": {"stage": "hibernate"},
+            "device": None,
         }
         facts |= {key: changes.pop(key) for key in list(changes) if key in facts}
         arguments |= changes

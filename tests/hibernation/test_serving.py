@@ -75,6 +75,9 @@ def test_a_model_sleeps_wakes_dies_and_answers(server):
         "/metrics",
     ):
         fetch(address, probe)
+    measured = fetch(address, "/metrics").decode()
+    assert 'overwinter_requests_total{model="digits",status="200"} 5.0' in measured
+    assert "_created" not in measured
     shown = overwinter("status", *flags).stdout
     assert "digits: off (by hand)" in shown
     assert "no saving is claimed" in shown

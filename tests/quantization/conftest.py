@@ -41,6 +41,15 @@ OWN_NETS = """
         def forward(self, x):
             return self.conv(x).flatten(1)
 
+    class Wide(nn.Module):
+        '''Its second layer's sizes are no multiples of 16.'''
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Linear(64, 48)
+            self.head = nn.Linear(48, 3)
+        def forward(self, x):
+            return self.head(torch.relu(self.body(x.flatten(1))))
+
     class Overflowing(nn.Module):
         def __init__(self):
             super().__init__()
@@ -148,7 +157,7 @@ def quantize(
 ) -> Callable[..., quantization.QuantizationReport]:
     """Quantize into ``tmp_path / method``."""
 
-    def quantize(method: str, folder: Path, samples: np.ndarray = calibration, **changes):
+    def quantize(method: str, folder: Path, samples: np.ndarray = calibration, *, device: str = "cpu", **changes):
         return quantization.quantize(
             method,
             folder,
@@ -157,6 +166,7 @@ def quantize(
             settings=settings(method, **changes),
             lineage={"stage": "quantize"},
             trusted=["nets_to_quantize"],
+            device=device,
         )
 
     return quantize

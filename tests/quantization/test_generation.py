@@ -1,9 +1,12 @@
+from typing import ClassVar
+
 import pytest
 import torch
 from torch import nn
 
 from overwinter.errors import ConfigError
-from overwinter.quantization import generate_text
+from overwinter.quantization import generate_text, generation
+from overwinter.quantization.precision import is_quick
 
 
 class Counting:
@@ -35,6 +38,14 @@ def test_the_seed_decides():
     assert len(set(first[:, 0].tolist())) > 3
 
 
+def test_words_come_as_often_as_their_odds_say():
+    odds = torch.tensor([[0.5, 0.0, 0.3, 0.2]]).expand(20_000, 4)
+    drawn = generation._drawn(odds, torch.Generator().manual_seed(0))
+    shares = torch.bincount(drawn[:, 0], minlength=4) / len(drawn)
+    torch.testing.assert_close(shares, odds[0], atol=0.01, rtol=0)
+    assert shares[1] == 0
+
+
 def test_progress_reaches_its_end():
     seen = []
     generate_text(Counting(), 70, 2, seed=0, progress=lambda done, total: seen.append((done, total)))
@@ -44,3 +55,22 @@ def test_progress_reaches_its_end():
 def test_what_writes_no_text_is_refused():
     with pytest.raises(ConfigError, match=r"Linear is no language model.*quantize\.calibration_text=data"):
         generate_text(nn.Linear(2, 2), 1, 4, seed=0)
+
+
+class Tiny(nn.Module):
+    kinds: ClassVar[set[torch.dtype]] = set()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(11, 11)
+
+    def step(self, tokens, kept=0):
+        self.kinds.add(self.head.weight.dtype)
+        return self.head(nn.functional.one_hot(tokens[:, -1], 11).to(self.head.weight.dtype)), kept
+
+
+def test_a_module_writes_in_bfloat16_where_that_is_quick_and_stays_as_it_was():
+    model = Tiny()
+    generate_text(model, 2, 4, seed=0)
+    assert Tiny.kinds == {torch.bfloat16 if is_quick(torch.device("cpu")) else torch.float32}
+    assert model.head.weight.dtype == torch.float32

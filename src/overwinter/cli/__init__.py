@@ -39,10 +39,23 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    parsed = _parser(words).parse_args(words)
+    parsed = _parsed(words)
     if parsed.debug:
         os.environ["OVERWINTER_DEBUG"] = "1"
     return guarded(lambda: _dispatch(parsed))
+
+
+def _parsed(words: list[str]) -> argparse.Namespace:
+    """Parse the words; overrides may also follow options, where argparse alone takes them for mistakes."""
+    parser = _parser(words)
+    parsed, rest = parser.parse_known_args(words)
+    taking = next((name for name in ("overrides", "words") if hasattr(parsed, name)), None)
+    wrong = [word for word in rest if taking is None or word.startswith("-")]
+    if wrong:
+        parser.error(f"unrecognized arguments: {' '.join(wrong)}")
+    if taking is not None:
+        setattr(parsed, taking, [*getattr(parsed, taking), *rest])
+    return parsed
 
 
 def _dispatch(parsed: argparse.Namespace) -> int:

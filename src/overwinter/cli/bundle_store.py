@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from overwinter.errors import ConfigError
 from overwinter.serving import Keys
 from overwinter.serving.store import Catalog, Store, StoreAddress, open_store
 
@@ -73,7 +74,10 @@ def _fetch(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _list(arguments: argparse.Namespace) -> dict[str, Any]:
     address = StoreAddress.parse(arguments.address)
-    return _told(_store(arguments, address.store).catalog(address.name))
+    catalog = _store(arguments, address.store).catalog(address.name)
+    if catalog.serial == 0:
+        raise ConfigError(f"Nothing is published as {address.name!r} in {address.store}.")
+    return _told(catalog)
 
 
 def _alias(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,6 +14,8 @@ from overwinter.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from overwinter.config.groups.serve import ServeConfig, ServiceConfig
+    from overwinter.serving import Bundle
     from overwinter.serving.deploy import Deployment
 
 _FORMS = {
@@ -26,7 +29,8 @@ _NEXT = {
     "kubernetes": "kubectl apply -f {folder}/kubernetes.yaml",
     "systemd": "systemd-analyze verify {folder}/*.service, then copy them to /etc/systemd/system",
     "cron": "crontab {folder}/{name}.crontab",
-    "container": "podman build -f {folder}/Containerfile -t {name} {context}, then podman-compose up",
+    "container": "podman build -f {folder}/Containerfile -t localhost/{name} {context}, then "
+    "podman-compose -f {folder}/compose.yaml up -d",
     "vm": "terraform -chdir={folder} init && terraform -chdir={folder} apply, which asks for what is your account's",
 }
 _FOLDER = "the bundle's folder, such as outputs/hibernate/bundle"
@@ -58,12 +62,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the files, and say what to do with them."""
+    from overwinter.cli.service import load_service
     from overwinter.files import write_text
 
-    source, digest = _published(arguments) if arguments.form == "vm" else _in_folder(arguments)
-    deployment = _deployment(arguments, source, digest)
+    service = load_service(arguments.overrides)
+    source, digest, own = _found(arguments, service)
+    deployment = _deployment(arguments, service.serve, source, digest)
     folder = arguments.output or Path("deploy") / arguments.form
-    for name, text in _renderer(arguments, folder.resolve(), source).render(deployment).items():
+    for name, text in _renderer(arguments, folder.resolve(), own).render(deployment).items():
         write_text(folder / name, text, mode=0o755 if name.endswith(".sh") else 0o644)
         print(folder / name)
     values = {"folder": folder, "name": deployment.name, "context": deployment.bundle.parent}
@@ -71,11 +77,17 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _in_folder(arguments: argparse.Namespace) -> tuple[str, str]:
-    from overwinter.serving import read_bundle
+def _found(arguments: argparse.Namespace, service: ServiceConfig) -> tuple[str, str, dict[str, Any]]:
+    """Return where the bundle is, its digest, and what the form takes beside its own settings."""
+    from overwinter.serving import Keys, read_bundle
 
+    if arguments.form == "vm":
+        source, digest = _published(arguments)
+        return source, digest, {"source": source, **_of_machines(arguments)}
     folder = Path(arguments.bundle).resolve()
-    return str(folder), read_bundle(folder).digest
+    bundle = read_bundle(folder, keys=Keys(trusted=tuple(getattr(arguments, "trusted", ()))))
+    own = _of_image(arguments, bundle, service) if arguments.form == "container" else {}
+    return str(folder), bundle.digest, own
 
 
 def _published(arguments: argparse.Namespace) -> tuple[str, str]:
@@ -89,15 +101,13 @@ def _published(arguments: argparse.Namespace) -> tuple[str, str]:
     return f"{store.address}#{address.name}@sha256:{version.digest}", version.digest
 
 
-def _deployment(arguments: argparse.Namespace, source: str, digest: str) -> Deployment:
+def _deployment(arguments: argparse.Namespace, serve: ServeConfig, source: str, digest: str) -> Deployment:
     import yaml
 
-    from overwinter.cli.service import load_service
     from overwinter.pipeline.creation import template_folder
     from overwinter.serving.deploy import Deployment
     from overwinter.serving.deploy.deployment import overrides_of
 
-    serve = load_service(arguments.overrides).serve
     if serve.port == 0:
         raise ConfigError("serve.port=0 would be another port at every start. Name one.")
     defaults = yaml.safe_load((template_folder() / "configs" / "serve" / "default.yaml").read_text())
@@ -113,16 +123,12 @@ def _deployment(arguments: argparse.Namespace, source: str, digest: str) -> Depl
     )
 
 
-def _renderer(arguments: argparse.Namespace, folder: Path, source: str) -> Renderer:
+def _renderer(arguments: argparse.Namespace, folder: Path, own: dict[str, Any]) -> Renderer:
     from overwinter.serving.deploy import Container, Cron, Kubernetes, Systemd, Vm
 
-    given: dict[str, Any] = {key: getattr(arguments, key) for key in _SETTINGS[arguments.form]}
+    given: dict[str, Any] = {key: getattr(arguments, key) for key in _SETTINGS[arguments.form]} | own
     if arguments.form == "cron":
         given |= {"script": str(folder / f"{arguments.name}.sh"), "state": str(folder / f"{arguments.name}.state")}
-    if arguments.form == "container":
-        given |= {"version": __version__, "token": str(arguments.token.resolve())}
-    if arguments.form == "vm":
-        given |= {"source": source, **_of_machines(arguments)}
     forms: dict[str, Any] = {
         "kubernetes": Kubernetes,
         "systemd": Systemd,
@@ -132,6 +138,34 @@ def _renderer(arguments: argparse.Namespace, folder: Path, source: str) -> Rende
     }
     renderer: Renderer = forms[arguments.form](**given)
     return renderer
+
+
+def _of_image(arguments: argparse.Namespace, bundle: Bundle, service: ServiceConfig) -> dict[str, Any]:
+    from overwinter.serving.deploy.requirements import extras_of, needed_by, tables, variables_of
+
+    return {
+        "package": _package(arguments.package, Path(arguments.bundle).resolve().parent),
+        "extras": extras_of(bundle),
+        "needed": needed_by(bundle),
+        "tables": tables(),
+        "variables": variables_of(dataclasses.asdict(service.carbon)),
+        "token": str(arguments.token.resolve()),
+        "trusted": tuple(str(path.resolve()) for path in arguments.trusted),
+    }
+
+
+def _package(given: str, context: Path) -> str:
+    """Return a requirement as it is, and the name of a wheel that the build can see.
+
+    Raises:
+        ConfigError: the wheel is elsewhere.
+    """
+    wheel = Path(given)
+    if wheel.suffix != ".whl":
+        return given
+    if wheel.is_file() and wheel.resolve().parent == context:
+        return wheel.name
+    raise ConfigError(f"--package {given}: a wheel must be beside the bundle, where the build sees it: in {context}.")
 
 
 def _of_machines(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -170,6 +204,14 @@ def _add_cron(form: argparse.ArgumentParser) -> None:
 
 def _add_container(form: argparse.ArgumentParser) -> None:
     form.add_argument("--token", type=Path, required=True, metavar="FILE", help="with the bearer token")
+    form.add_argument(
+        "--package",
+        default=f"overwinter=={__version__}",
+        help="what pip installs in the image: a requirement, or a wheel beside the bundle (this version)",
+    )
+    form.add_argument(
+        "--trusted", action="append", default=[], type=Path, metavar="FILE", help="a public key that must have signed"
+    )
     form.add_argument("--memory", default="1g", help="limit of the container (1g)")
     form.add_argument("--cpus", type=float, default=1.0, help="limit of the container (1)")
 

@@ -6,7 +6,8 @@
 - `compare_speed` times sessions in one process, interleaved in random order, with warm-up, and drops the
   samples during which something else used the cores; each of its `Figures` has a bootstrap interval. The forms whose
   intervals overlap are sampled on, until it is clear which uses the least.
-- Joules come from a CPU counter where there is one; else they are modelled from CPU-seconds, and say so.
+- Joules come from a CPU counter where there is one; else they are modelled from CPU-seconds, and say so. Where a GPU
+  answers (``device``), its own counter's are added to the CPU's; an answer then begins and ends in the host's memory.
 - `choose` takes the form with the fewest joules per answer within the quality asked for. Overlapping
   intervals count as equal, and then the simpler form wins; a saving is against dense at its best runtime.
 - Language models: `score_text` gives perplexity, divergence from dense and agreement with it on the same windows,

@@ -8,7 +8,7 @@ from overwinter.config.groups import EvaluateConfig
 from overwinter.energy import EnergyMeter
 from overwinter.evaluation.choosing import Choice
 from overwinter.evaluation.figures import Figures, summarize
-from overwinter.evaluation.joules import CpuJoules
+from overwinter.evaluation.gpu_joules import joules_of
 from overwinter.evaluation.narrowing import Narrowing
 from overwinter.evaluation.reporting import Candidate
 from overwinter.evaluation.timing import Plan, measure_speed
@@ -25,6 +25,7 @@ def compare_speed(
     seed: int,
     progress: Callable[[float, float], None],
     contenders: Collection[str] | None = None,
+    device: str = "cpu",
 ) -> dict[str, dict[int, Figures]]:
     """Time all sessions and return name -> batch size -> figures.
 
@@ -38,9 +39,10 @@ def compare_speed(
         seed: of the order, the inputs and the bootstrap.
         progress: called with samples done and to do.
         contenders: names of the sessions that are good enough to be chosen; None for all.
+        device: on which the sessions compute.
 
     Raises:
-        ConfigError: there is no input, or no meter covers the CPU.
+        ConfigError: there is no input, or no meter covers the CPU, or the device.
     """
     plan = Plan(
         batch_sizes=settings.batch_sizes,
@@ -48,21 +50,25 @@ def compare_speed(
         sample_duration_s=settings.sample_duration_s,
         seed=seed,
     )
-    joules = CpuJoules(meter)
-    narrowing = Narrowing(
-        batch_size=settings.choose_at_batch_size,
-        contenders=sessions if contenders is None else contenders,
-        precision=settings.precision,
-        most_samples=settings.most_repeats,
-        confidence=settings.confidence,
-        seed=seed,
-    )
+    joules = joules_of(meter, device)
+    narrowing = _narrowing(settings, sessions if contenders is None else contenders, seed)
     samples = measure_speed(sessions, inputs, plan, joules, progress, narrowing)
     rates = joules.rates(settings.threads)
     figures: dict[str, dict[int, Figures]] = {name: {} for name in sessions}
     for (name, size), taken in samples.items():
         figures[name][size] = summarize(taken, rates=rates, confidence=settings.confidence, seed=seed)
     return figures
+
+
+def _narrowing(settings: EvaluateConfig, contenders: Collection[str], seed: int) -> Narrowing:
+    return Narrowing(
+        batch_size=settings.choose_at_batch_size,
+        contenders=contenders,
+        precision=settings.precision,
+        most_samples=settings.most_repeats,
+        confidence=settings.confidence,
+        seed=seed,
+    )
 
 
 def describe(candidate: Candidate, batch_size: int) -> str:
@@ -79,6 +85,8 @@ def describe(candidate: Candidate, batch_size: int) -> str:
     ]
     if candidate.load_s is not None and candidate.peak_memory_bytes is not None:
         said.append(f"loads in {candidate.load_s:.2f} s and {format_bytes(candidate.peak_memory_bytes)} of memory")
+    if candidate.peak_gpu_memory_bytes is not None:
+        said.append(f"{format_bytes(candidate.peak_gpu_memory_bytes)} of the GPU's")
     return f"{candidate.name}: " + "; ".join([*said, *(f"too bad: {each}" for each in candidate.quality.broken_limits)])
 
 
@@ -87,8 +95,7 @@ def verdict(candidates: Sequence[Candidate], choice: Choice, batch_size: int) ->
     by_name = {candidate.name: candidate for candidate in candidates}
     chosen, dense = by_name[choice.chosen.name], by_name[choice.dense.name]
     figures = chosen.figures[batch_size]
-    kind = "measured" if figures.measured else "modelled"
-    cost = f"{format_si(figures.energy_per_answer_j, 'J')} per answer ({kind}, batch {batch_size})"
+    cost = f"{format_si(figures.energy_per_answer_j, 'J')} per answer ({figures.provenance}, batch {batch_size})"
     said = f"{chosen.name} is chosen: {cost}, accuracy {_percent(chosen.quality.accuracy)}, "
     said += format_bytes(chosen.size_bytes)
     if choice.pays:

@@ -26,13 +26,14 @@ class Figures:
         answers_per_s: throughput of one session that is never idle.
         cpu_s_per_answer: CPU-seconds per input.
         cpu_s_per_answer_ci: its interval.
-        energy_per_answer_j: joules of the CPU per input.
+        energy_per_answer_j: joules per input: of the CPU, and of the GPU where one answers.
         energy_per_answer_ci_j: its interval.
-        energy_above_idle_per_answer_j: of these, what an idle CPU would not have drawn.
-        measured: whether a counter gave the joules; else they are modelled from CPU-seconds.
+        energy_above_idle_per_answer_j: of these, what the idle machine would not have drawn.
+        measured: whether counters gave all the joules; else those of the CPU are modelled from CPU-seconds.
         samples: how many the figures rest on.
         disturbed_samples: how many were taken while something else used the cores, kept or not.
         quiet: whether none of the kept ones was.
+        gpu_energy_per_answer_j: counted joules of the GPU per input; None where none answers.
     """
 
     latency_p50_s: float
@@ -47,6 +48,17 @@ class Figures:
     samples: int
     disturbed_samples: int
     quiet: bool
+    gpu_energy_per_answer_j: float | None = None
+
+    @property
+    def provenance(self) -> str:
+        """Where the joules are from: ``measured``, ``modelled``, or how much of them is which."""
+        if self.measured:
+            return "measured"
+        if self.gpu_energy_per_answer_j is None:
+            return "modelled"
+        share = self.gpu_energy_per_answer_j / self.energy_per_answer_j
+        return f"{100 * share:.0f} % measured on the GPU, the CPU's modelled"
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields for metrics.json."""
@@ -62,7 +74,14 @@ class Figures:
             "measured": self.measured,
             "samples": self.samples,
             "disturbed_samples": self.disturbed_samples,
+            **self.gpu_to_json(),
         }
+
+    def gpu_to_json(self) -> dict[str, float]:
+        """Return what only a GPU's figures have."""
+        if self.gpu_energy_per_answer_j is None:
+            return {}
+        return {"gpu_energy_per_answer_j": self.gpu_energy_per_answer_j}
 
 
 def summarize(samples: Sequence[Sample], *, rates: Rates, confidence: float, seed: int) -> Figures:
@@ -76,7 +95,8 @@ def summarize(samples: Sequence[Sample], *, rates: Rates, confidence: float, see
     """
     taken = kept(samples)
     cpu_s = [sample.cpu_s / sample.answers for sample in taken]
-    energy_j = [rates.total_j(cpu_s=each.cpu_s, counted_j=each.energy_j) / each.answers for each in taken]
+    energy_j = [_total_j(each, rates) / each.answers for each in taken]
+    gpu_j = [each.gpu_j / each.answers for each in taken if each.gpu_j is not None]
     p50_s, p95_s = np.quantile(np.concatenate([sample.latencies_s for sample in taken]), [0.5, 0.95])
     return Figures(
         latency_p50_s=float(p50_s),
@@ -86,11 +106,12 @@ def summarize(samples: Sequence[Sample], *, rates: Rates, confidence: float, see
         cpu_s_per_answer_ci=bootstrap_interval(cpu_s, confidence=confidence, seed=seed),
         energy_per_answer_j=float(np.median(energy_j)),
         energy_per_answer_ci_j=bootstrap_interval(energy_j, confidence=confidence, seed=seed),
-        energy_above_idle_per_answer_j=float(np.median([_above_idle_j(sample, rates) for sample in taken])),
+        energy_above_idle_per_answer_j=float(np.median([_above_idle_j(each, rates) / each.answers for each in taken])),
         measured=all(sample.energy_j is not None for sample in taken),
         samples=len(taken),
         disturbed_samples=sum(sample.disturbed for sample in samples),
         quiet=not any(sample.disturbed for sample in taken),
+        gpu_energy_per_answer_j=float(np.median(gpu_j)) if gpu_j else None,
     )
 
 
@@ -104,10 +125,15 @@ def kept(samples: Sequence[Sample]) -> list[Sample]:
 
 
 def _foreign_share(sample: Sample) -> float:
-    waited_s = max(0.0, sample.wall_s - sample.cpu_s)
-    return (sample.foreign_s + waited_s) / sample.wall_s
+    return (sample.foreign_s + sample.waited_s) / sample.wall_s
+
+
+def _total_j(sample: Sample, rates: Rates) -> float:
+    if sample.gpu_j is None:
+        return rates.total_j(cpu_s=sample.cpu_s, counted_j=sample.energy_j)
+    return rates.total_j(cpu_s=sample.cpu_s, counted_j=sample.energy_j, gpu_s=sample.wall_s) + sample.gpu_j
 
 
 def _above_idle_j(sample: Sample, rates: Rates) -> float:
-    above_j = rates.above_idle_j(cpu_s=sample.cpu_s, wall_s=sample.wall_s, counted_j=sample.energy_j)
-    return above_j / sample.answers
+    gpu_j = max(0.0, (sample.gpu_j or 0.0) - rates.gpu_idle_w * sample.wall_s)
+    return rates.above_idle_j(cpu_s=sample.cpu_s, wall_s=sample.wall_s, counted_j=sample.energy_j) + gpu_j

@@ -23,10 +23,12 @@ class Reading:
     """What one piece of work drew; filled in when it ends.
 
     Attributes:
-        energy_j: None where no counter saw it.
+        energy_j: of the CPU; None where no counter saw it.
+        gpu_j: of the GPU that did it; None where none did.
     """
 
     energy_j: float | None = None
+    gpu_j: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,17 +39,25 @@ class Rates:
         busy_j_per_cpu_s: joules above idle of a CPU-second.
         idle_w: of the whole CPU.
         threads: how many share one answer's CPU time.
+        gpu_idle_w: of the GPU that answers; 0 where none does.
     """
 
     busy_j_per_cpu_s: float
     idle_w: float
     threads: int
+    gpu_idle_w: float = 0.0
 
-    def total_j(self, *, cpu_s: float, counted_j: float | None) -> float:
-        """Return all joules: counted ones, or those of the busy threads and of an idle CPU for as long as they take."""
+    def total_j(self, *, cpu_s: float, counted_j: float | None, gpu_s: float | None = None) -> float:
+        """Return all joules of the CPU: counted ones, or those of the busy threads and of an idle CPU meanwhile.
+
+        Args:
+            cpu_s: of the threads.
+            counted_j: by a counter; None without one.
+            gpu_s: how long a GPU answered, for which the CPU waits; None: it answers itself, as long as it computes.
+        """
         if counted_j is not None:
             return counted_j
-        return self.busy_j_per_cpu_s * cpu_s + self.idle_w * cpu_s / self.threads
+        return self.busy_j_per_cpu_s * cpu_s + self.idle_w * (cpu_s / self.threads if gpu_s is None else gpu_s)
 
     def above_idle_j(self, *, cpu_s: float, wall_s: float, counted_j: float | None) -> float:
         """Return the joules that an idle CPU would not have drawn."""
@@ -61,13 +71,19 @@ class CpuJoules:
 
     Args:
         meter: the stage's.
+
+    Attributes:
+        measured: whether a counter reads the CPU.
+        shortest_sample_s: least length of a sample that the counters can tell from others; 0: any.
     """
+
+    shortest_sample_s = 0.0
 
     def __init__(self, meter: EnergyMeter) -> None:
         self._meter = meter
         with meter.window("idle") as idle:
             time.sleep(_IDLE_S)
-        self._idle_w = _cpu_j(idle.close()) / idle.close().duration_s
+        self._idle_w = self._cpu_j(idle.close()) / idle.close().duration_s
         self.measured = _is_counted(idle.close())
         self._whole = meter.window("evaluation")
         self._begin_cpu_s = time.process_time()
@@ -81,7 +97,7 @@ class CpuJoules:
             return
         with self._meter.window("answers") as window:
             yield reading
-        reading.energy_j = _cpu_j(window.close())
+        reading.energy_j = self._cpu_j(window.close())
 
     def rates(self, threads: int) -> Rates:
         """Close the comparison and return what its CPU-seconds cost.
@@ -94,7 +110,7 @@ class CpuJoules:
         """
         cpu_s = time.process_time() - self._begin_cpu_s
         report = self._whole.close()
-        energy_j = _cpu_j(report)
+        energy_j = self._cpu_j(report)
         if energy_j <= 0 or cpu_s <= 0:
             raise ConfigError(
                 "No meter covers the CPU, on which answers are computed. Add `modelled` to energy.sources."
@@ -102,11 +118,11 @@ class CpuJoules:
         busy_j = max(0.0, energy_j - self._idle_w * report.duration_s)
         return Rates(busy_j_per_cpu_s=busy_j / cpu_s, idle_w=self._idle_w, threads=threads)
 
+    @staticmethod
+    def _cpu_j(report: EnergyReport) -> float:
+        return sum(part.energy_j for part in report.components if part.device.startswith("cpu"))
+
 
 def _is_counted(report: EnergyReport) -> bool:
     sources = {part.source for part in report.components if part.device.startswith("cpu")}
     return bool(sources) and _MODELLED not in sources
-
-
-def _cpu_j(report: EnergyReport) -> float:
-    return sum(part.energy_j for part in report.components if part.device.startswith("cpu"))

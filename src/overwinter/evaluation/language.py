@@ -19,7 +19,7 @@ from overwinter.config.groups import LanguageEvaluateConfig
 from overwinter.energy import EnergyMeter
 from overwinter.errors import OverwinterError
 from overwinter.evaluation.figures import Figures, summarize
-from overwinter.evaluation.joules import CpuJoules
+from overwinter.evaluation.gpu_joules import joules_of
 from overwinter.evaluation.language_report import AnswerFigures, TextScores, dense_among
 from overwinter.evaluation.timing import Plan, Sample, measure_speed
 from overwinter.models import CausalLanguageModel
@@ -35,8 +35,8 @@ def score_text(
     """Let every form predict the same windows.
 
     Args:
-        models: form, or form@runtime -> module from tokens (batch, length) to logits (batch, length, vocabulary). The
-            first that is dense is what all are compared with.
+        models: form, or form@runtime -> module from tokens (batch, length) to logits (batch, length, vocabulary), all
+            on one device. The first that is dense is what all are compared with.
         tokens: (windows, length), int64.
         following: (windows, length), the token after each of ``tokens``.
         progress: called with windows done and to do.
@@ -45,9 +45,10 @@ def score_text(
         OverwinterError: an answer is NaN or infinite, or there is no dense form.
     """
     reference = dense_among(list(models))
+    device = _device_of(models[reference])
     rows: dict[str, list[tuple[float, float, float]]] = {name: [] for name in models}
     with torch.inference_mode():
-        for done, (window, wanted) in enumerate(zip(tokens, following, strict=True), 1):
+        for done, (window, wanted) in enumerate(zip(tokens.to(device), following.to(device), strict=True), 1):
             dense = _log_probabilities(reference, models[reference], window)
             for name, model in models.items():
                 said = dense if name == reference else _log_probabilities(name, model, window)
@@ -64,6 +65,7 @@ def compare_answers(
     meter: EnergyMeter,
     seed: int,
     progress: Progress,
+    device: str = "cpu",
 ) -> dict[str, AnswerFigures]:
     """Time all models on the same prompt, both phases, interleaved; torch takes ``settings.threads``.
 
@@ -74,16 +76,17 @@ def compare_answers(
         meter: the stage's.
         seed: of the order and the bootstrap.
         progress: called with samples done and to do.
+        device: on which the models are.
 
     Raises:
-        ConfigError: no meter covers the CPU.
+        ConfigError: no meter covers the CPU, or the device.
     """
     torch.set_num_threads(settings.threads)
     sessions: dict[str, Session] = {f"{name}/{_PREFILL}": _Prefill(model) for name, model in models.items()}
     for name, model in models.items():
         sessions[f"{name}/{_DECODE}"] = _Decode(model, prompt, settings.answer_tokens)
     plan = Plan(batch_sizes=[1], repeats=settings.repeats, sample_duration_s=settings.sample_duration_s, seed=seed)
-    joules = CpuJoules(meter)
+    joules = joules_of(meter, device)
     samples = measure_speed(sessions, prompt.numpy(), plan, joules, progress)
     rates = joules.rates(settings.threads)
 
@@ -106,12 +109,12 @@ class _Prefill:
     """A `Session` that reads the prompt and says the first token."""
 
     def __init__(self, model: CausalLanguageModel) -> None:
-        self._model = model
+        self._model, self._device = model, _device_of(model)
 
     def run(self, inputs: Array) -> Array:
-        """Return logits (1, vocabulary) after the prompt (1, tokens)."""
+        """Return logits (1, vocabulary) after the prompt (1, tokens), both on the host."""
         with torch.inference_mode():
-            answer: Array = self._model.step(torch.from_numpy(inputs))[0].numpy()
+            answer: Array = self._model.step(torch.from_numpy(inputs).to(self._device))[0].cpu().numpy()
         return answer
 
 
@@ -121,7 +124,7 @@ class _Decode:
     def __init__(self, model: CausalLanguageModel, prompt: torch.Tensor, count: int) -> None:
         self._model, self._count = model, count
         with torch.inference_mode():
-            logits, self._kept = model.step(prompt)
+            logits, self._kept = model.step(prompt.to(_device_of(model)))
         self._first = logits.argmax(-1, keepdim=True)  # (1, 1)
 
     def run(self, inputs: Array) -> Array:  # noqa: ARG002 -- the prompt, which was read when this was made
@@ -133,8 +136,12 @@ class _Decode:
                 token = logits.argmax(-1, keepdim=True)
                 written.append(token)
             self._kept.crop(-self._count)
-            tokens: Array = torch.cat(written, dim=1).numpy()
+            tokens: Array = torch.cat(written, dim=1).cpu().numpy()
         return tokens
+
+
+def _device_of(model: nn.Module) -> torch.device:
+    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
 
 
 def _log_probabilities(name: str, model: nn.Module, window: torch.Tensor) -> torch.Tensor:

@@ -196,17 +196,18 @@ def language_verdict(candidates: Sequence[LanguageCandidate], choice: Choice, *,
 
 def _line(candidate: LanguageCandidate, dense: str) -> str:
     quality, figures = candidate.quality, candidate.figures
-    kind = "measured" if figures.prefill.measured and figures.decode.measured else "modelled"
     return (
         f"{candidate.name}: perplexity {quality['perplexity']:.2f} ({quality['perplexity_ratio']:.4f} of {dense}), "
         f"prefill {_tokens_per_s(figures.prefill, figures.prompt_tokens):.0f} tokens/s and "
         f"{format_si(figures.prefill.energy_per_answer_j, 'J')} per token, "
         f"decode {_tokens_per_s(figures.decode, figures.answer_tokens):.1f} tokens/s and "
-        f"{format_si(figures.decode.energy_per_answer_j, 'J')} per token ({kind}), {format_bytes(candidate.size_bytes)}"
+        f"{format_si(figures.decode.energy_per_answer_j, 'J')} per token ({figures.decode.provenance}), "
+        f"{format_bytes(candidate.size_bytes)}"
     )
 
 
 def _phase(figures: Figures, tokens: int) -> dict[str, Any]:
+    gpu_j = figures.gpu_energy_per_answer_j
     return {
         "tokens": tokens,
         "tokens_per_s": _tokens_per_s(figures, tokens),
@@ -216,6 +217,7 @@ def _phase(figures: Figures, tokens: int) -> dict[str, Any]:
         "energy_per_token_ci_j": list(figures.energy_per_answer_ci_j),
         "samples": figures.samples,
         "disturbed_samples": figures.disturbed_samples,
+        **({} if gpu_j is None else {"gpu_energy_per_token_j": gpu_j}),
     }
 
 

@@ -18,7 +18,7 @@ from overwinter.evaluation.timing import Key, Sample
 
 @dataclass(frozen=True, kw_only=True)
 class _Cost:
-    """Of an answer: joules where a counter gave them, else CPU-seconds."""
+    """Of an answer: counted joules (of a GPU too, the CPU's modelled ones beside it left out), else CPU-seconds."""
 
     median: float
     low: float
@@ -73,4 +73,6 @@ class Narrowing:
 
 
 def _cost_of(sample: Sample) -> float:
+    if sample.gpu_j is not None:
+        return sample.gpu_j + (sample.energy_j or 0.0)
     return sample.cpu_s if sample.energy_j is None else sample.energy_j

@@ -23,6 +23,7 @@ class Candidate:
         size_bytes: of the files that the runtime loads.
         load_s: time to load in a fresh process; None where that was not asked for.
         peak_memory_bytes: of that process.
+        peak_gpu_memory_bytes: of its tensors on the GPU that answers; None without one, and where it is unknown.
         figures: batch size -> figures.
     """
 
@@ -34,6 +35,7 @@ class Candidate:
     load_s: float | None
     peak_memory_bytes: int | None
     figures: Mapping[int, Figures]
+    peak_gpu_memory_bytes: int | None = None
 
     @property
     def name(self) -> str:
@@ -60,6 +62,7 @@ class Candidate:
             "size_bytes": self.size_bytes,
             "load_s": self.load_s,
             "peak_memory_bytes": self.peak_memory_bytes,
+            **({} if self.peak_gpu_memory_bytes is None else {"peak_gpu_memory_bytes": self.peak_gpu_memory_bytes}),
             **self.figures[batch_size].to_json(),
             "answers_per_s_at_batch": {str(size): each.answers_per_s for size, each in self.figures.items()},
         }

@@ -35,7 +35,7 @@ class Plan:
     Attributes:
         batch_sizes: each session is timed at each of them.
         repeats: samples per session and batch size.
-        sample_duration_s: least length of one sample.
+        sample_duration_s: least length of one sample; a GPU's counter may need more (`shortest_sample_s`).
         seed: of the order, and of which inputs are asked.
     """
 
@@ -53,9 +53,10 @@ class Sample:
         answers: how many inputs were answered.
         wall_s: how long it took.
         cpu_s: CPU time of this process meanwhile.
-        energy_j: counted joules; None without a counter.
+        energy_j: counted joules of the CPU; None without a counter.
         latencies_s: of each call.
         foreign_s: CPU time of other processes meanwhile, on all cores.
+        gpu_j: counted joules of the GPU that answered; None where none did.
     """
 
     answers: int
@@ -64,11 +65,18 @@ class Sample:
     energy_j: float | None
     latencies_s: Array
     foreign_s: float
+    gpu_j: float | None = None
+
+    @property
+    def waited_s(self) -> float:
+        """How long this process was made to wait by others; waiting for a GPU is its work."""
+        return max(0.0, self.wall_s - self.cpu_s) if self.gpu_j is None else 0.0
 
     @property
     def disturbed(self) -> bool:
         """Whether something else used the cores."""
-        return is_disturbed(wall_s=self.wall_s, own_cpu_s=self.cpu_s, foreign_s=self.foreign_s)
+        own_cpu_s = self.cpu_s if self.gpu_j is None else self.wall_s
+        return is_disturbed(wall_s=self.wall_s, own_cpu_s=own_cpu_s, foreign_s=self.foreign_s)
 
 
 Again = Callable[[Mapping[Key, Sequence[Sample]]], Sequence[Key]]
@@ -101,8 +109,9 @@ def measure_speed(
     if len(inputs) == 0:
         raise ConfigError("There are no inputs to time the model with.")
     batches = _batches(inputs, plan)
+    duration_s = max(plan.sample_duration_s, joules.shortest_sample_s)
     calls = {
-        (name, size): _calls_per_sample(session, batches[size], plan.sample_duration_s)
+        (name, size): _calls_per_sample(session, batches[size], duration_s)
         for (name, session), size in itertools.product(sessions.items(), plan.batch_sizes)
     }
     samples: dict[Key, list[Sample]] = {key: [] for key in calls}
@@ -169,6 +178,7 @@ def _sample(session: Session, batch: Array, calls: int, joules: CpuJoules) -> Sa
         energy_j=reading.energy_j,
         latencies_s=np.diff(times_s),
         foreign_s=foreign_s,
+        gpu_j=reading.gpu_j,
     )
 
 

@@ -25,11 +25,11 @@ class LanguageSession:
     """A `Session` whose inputs are tokens.
 
     Args:
-        model: in evaluation mode.
+        model: in evaluation mode; tokens and logits are on the host, wherever it is.
     """
 
     def __init__(self, model: CausalLanguageModel) -> None:
-        self._model = model
+        self._model, self._device = model, next(model.parameters()).device
 
     def run(self, inputs: Array) -> Array:
         """Return logits of the next token (batch, vocabulary), float32, after tokens (batch, length), int64."""
@@ -42,11 +42,13 @@ class LanguageSession:
             Logits of the next token (batch, vocabulary), float32, and ``kept``, grown in place.
         """
         with torch.inference_mode():
-            logits, kept = self._model.step(torch.from_numpy(tokens), kept)
-        return logits.numpy(), kept
+            logits, kept = self._model.step(torch.from_numpy(tokens).to(self._device), kept)
+        return logits.cpu().numpy(), kept
 
 
-def open_language(folder: Path, runtime: str, threads: int, *, trusted: Sequence[str] = ()) -> LanguageSession:
+def open_language(
+    folder: Path, runtime: str, threads: int, *, trusted: Sequence[str] = (), device: str = "cpu"
+) -> LanguageSession:
     """Load what `overwinter.runtime.build` wrote for a language model.
 
     Args:
@@ -54,13 +56,14 @@ def open_language(folder: Path, runtime: str, threads: int, *, trusted: Sequence
         runtime: that it was built for.
         threads: CPU threads that compute one answer; they hold for the whole process.
         trusted: prefixes that the model's ``_target_`` may have.
+        device: that computes.
 
     Raises:
-        ConfigError: the runtime runs no language model, or the payload holds none.
+        ConfigError: the runtime runs no language model, or not on the device, or the payload holds none.
         IntegrityError: the files are damaged.
     """
     torch.set_num_threads(threads)
-    model = load_module(folder, runtime, trusted=trusted)
+    model = load_module(folder, runtime, trusted=trusted, device=device)
     if not isinstance(model, CausalLanguageModel):
         raise ConfigError(f"{folder} holds a {type(model).__name__} beside a tokenizer, and no language model.")
     return LanguageSession(model)

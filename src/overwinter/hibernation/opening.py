@@ -23,7 +23,9 @@ def import_for(facts: BundleFacts) -> None:
         import_transformers()
 
 
-def open_model(payload: Path, runtime: str, threads: int, *, language: bool, trusted: Sequence[str] = ()) -> Session:
+def open_model(
+    payload: Path, runtime: str, threads: int, *, language: bool, trusted: Sequence[str] = (), device: str | None = None
+) -> Session:
     """Load what `overwinter.runtime.build` wrote.
 
     Args:
@@ -32,14 +34,15 @@ def open_model(payload: Path, runtime: str, threads: int, *, language: bool, tru
         threads: CPU threads that compute one answer.
         language: whether it is a language model, which gives a `LanguageSession`.
         trusted: prefixes that the model's ``_target_`` may have, for runtimes that run its code.
+        device: that computes: what the bundle names; None: the CPU.
 
     Raises:
-        ConfigError: the runtime is unknown, or cannot run this kind of model.
+        ConfigError: the runtime is unknown, or cannot run this kind of model, or not on the device.
         IntegrityError: the files are damaged.
     """
     with already_verified(payload):
         if not language:
-            return open_session(payload, runtime, threads, trusted=trusted)
+            return open_session(payload, runtime, threads, trusted=trusted, device=device or "cpu")
         from overwinter.hibernation.language import open_language
 
-        return open_language(payload, runtime, threads, trusted=trusted)
+        return open_language(payload, runtime, threads, trusted=trusted, device=device or "cpu")

@@ -45,7 +45,8 @@ def hibernate(
     language = tokenizer_in(extras) is not None
     if not language:  # whose text becomes tokens by the tokenizer beside it
         check_preprocessing(facts.preprocessing)
-    answers = open_model(payload, facts.runtime, 1, language=language, trusted=trusted).run(canary_inputs)
+    model = open_model(payload, facts.runtime, 1, language=language, trusted=trusted, device=facts.device)
+    answers = model.run(canary_inputs)
     if not np.isfinite(answers).all():
         raise OverwinterError(
             f"The form {facts.form!r} answers NaN or infinity on {facts.runtime}, so it is not put to sleep."

@@ -90,7 +90,9 @@ def wake(
     bundle = obtain(address, keys=keys, expected=expected, meanwhile=import_for)
     times_s.append(time.perf_counter())
     language = bundle.tokenizer is not None
-    session = open_model(bundle.payload, bundle.runtime, threads, language=language, trusted=trusted)
+    session = open_model(
+        bundle.payload, bundle.runtime, threads, language=language, trusted=trusted, device=bundle.device
+    )
     times_s.append(time.perf_counter())
     _ask_canary(bundle, session)
     times_s.append(time.perf_counter())

@@ -5,8 +5,8 @@
   still.
 - ``int8_static``: weights per output channel, activations by ranges calibrated on the user's data; an ONNX
   graph (QDQ) that ONNX Runtime executes in integers, convolutions included.
-- ``int8_dynamic``: weights per output row, activations at run time; ``fp8_weight_only``; both are torchao's, and of
-  Linear layers only.
+- ``int8_dynamic``: weights per output row, activations at run time; ``fp8_weight_only``; ``fp8_dynamic``, with
+  activations in fp8 too, for GPUs that compute in it; all are torchao's, and of Linear layers only.
 - ``int8_weight_only``, ``int8_smooth``, ``int8_grouped``, ``int4_nearest``, ``int4_hqq``, ``int4_gptq``, ``mixed``,
   ``qat``: Linear and Conv2d as the integer layers of `overwinter.models`, saved as safetensors and loaded bit for bit.
 - `apply_recipe` replaces a module's layers by integer layers as a `Recipe` says: 2 to 8 bits, per channel or in

@@ -26,6 +26,7 @@ class Request:
         lineage: digests of what the form is made from.
         trusted: prefixes that the model's ``_target_`` may have beside ``overwinter.`` and ``torch.``.
         out: existing folder of the form.
+        device: on which forms will be served; only forms that no CPU computes are made for it.
     """
 
     model: nn.Module
@@ -35,6 +36,7 @@ class Request:
     lineage: Mapping[str, Any]
     trusted: Sequence[str]
     out: Path
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +79,11 @@ class QuantizationReport:
 
 
 class Quantizer(Protocol):
-    """Makes one form. Made without arguments; registered under the method's name."""
+    """Makes one form. Made without arguments; registered under the method's name.
+
+    One whose form some devices cannot compute also has ``device_refusal(device) -> str | None``, which says why, and
+    puts ``"device": "cuda"`` into the ``quantization`` of its ``model.json``.
+    """
 
     def quantize(self, request: Request) -> QuantizationReport:
         """Write the form to ``request.out`` and report.

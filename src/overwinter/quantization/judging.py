@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from overwinter.models import load_description, load_model
 from overwinter.quantization.interface import QuantizationReport, Request
 from overwinter.quantization.recipe import Recipe, apply_recipe
 from overwinter.quantization.sensitivity import sensitivity, worst_layers
-from overwinter.runtime import open_session
+from overwinter.runtime import needed_device, open_session
 from overwinter.serving import Array, Session
 
 _ASKED = 1 << 12  # answers compared: samples, or tokens of them
@@ -33,10 +32,12 @@ def answers(model: nn.Module, calibration: Array) -> NDArray[np.int64]:
     return named
 
 
-def agreement(folder: Path, calibration: Array, dense: NDArray[np.int64], *, trusted: Sequence[str]) -> float:
-    """Return the share of the same samples for which a saved form names the same."""
-    runtime = "onnxruntime" if _MODEL in load_description(folder)["files"] else "torch"
-    session: Session = open_session(folder, runtime, torch.get_num_threads(), trusted=trusted)
+def agreement(folder: Path, calibration: Array, dense: NDArray[np.int64], request: Request) -> float:
+    """Return the share of the same samples for which a saved form names the same; on the CPU where that computes it."""
+    description = load_description(folder)
+    runtime = "onnxruntime" if _MODEL in description["files"] else "torch"
+    device = "cpu" if needed_device(description) is None else request.device
+    session: Session = open_session(folder, runtime, torch.get_num_threads(), trusted=request.trusted, device=device)
     found = [session.run(batch.numpy()).argmax(-1).ravel() for batch in _asked(torch.from_numpy(calibration))]
     return float((np.concatenate(found) == dense).mean())
 

@@ -7,6 +7,7 @@ Solvers: ``nearest`` (least to largest value), ``searched`` (ranges of least squ
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from overwinter.models import Codes, Grid, integer_form, replace_layer
 from overwinter.quantization.chain import call_block, open_chain
 from overwinter.quantization.gptq import solve_gptq
 from overwinter.quantization.hqq import solve_hqq
+from overwinter.quantization.precision import quick
 from overwinter.quantization.ranges import search_ranges
 from overwinter.quantization.statistics import Listener, Statistics, as_columns
 
@@ -127,15 +129,15 @@ def _block_by_block(model: nn.Module, recipe: Recipe, layers: Sequence[str], bat
         done.update(names)
         seen = {name: _Seen() for name in names}
         for index, rest in enumerate(chain.rest):
-            now = _observe(model, names, block, drifted[index], rest)
-            before = _observe(model, names, block, dense[index], rest) if compared else now
+            now = _observe(model, names, block, drifted[index], rest, quickly=compared)
+            before = _observe(model, names, block, dense[index], rest, quickly=True) if compared else now
             _count(model, seen, now.inputs, before.inputs, wanted=compared)
             dense[index] = before.answer
         for name in names:
             _replace(model, name, recipe, seen[name])
         # Only GPTQ makes up for the errors of earlier blocks; ranges are those of the dense model.
         given = zip(drifted, chain.rest, strict=True)
-        drifted = [call_block(block, *each) for each in given] if compared else list(dense)
+        drifted = [_called(block, *each, quickly=True) for each in given] if compared else list(dense)
     _outside(model, recipe, [name for name in layers if name not in done], batches)
 
 
@@ -146,11 +148,23 @@ class _Pass:
 
 
 def _observe(
-    model: nn.Module, names: Sequence[str], block: nn.Module, inputs: torch.Tensor, rest: tuple[Any, Any]
+    model: nn.Module,
+    names: Sequence[str],
+    block: nn.Module,
+    inputs: torch.Tensor,
+    rest: tuple[Any, Any],
+    *,
+    quickly: bool = False,
 ) -> _Pass:
     with Listener({name: model.get_submodule(name) for name in names}) as listener:
-        answer = call_block(block, inputs, rest)
+        answer = _called(block, inputs, rest, quickly=quickly)
     return _Pass(inputs=listener.inputs, answer=answer)
+
+
+def _called(block: nn.Module, inputs: torch.Tensor, rest: tuple[Any, Any], *, quickly: bool) -> torch.Tensor:
+    # Sums over thousands of inputs, as GPTQ takes them, are none the worse for inputs in bfloat16; a range would be.
+    with quick(inputs.device) if quickly else contextlib.nullcontext():
+        return call_block(block, inputs, rest)
 
 
 def _outside(model: nn.Module, recipe: Recipe, names: list[str], batches: list[torch.Tensor]) -> None:

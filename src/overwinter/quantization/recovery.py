@@ -3,11 +3,13 @@
 Codes stay where the solver put them, so that a sparse model stays sparse and nothing is rounded anew; what each
 group's codes mean is fitted to the dense model's answers, all layers together (as the second phase of EfficientQAT,
 https://arxiv.org/abs/2407.11062, with the dense model's answers in the place of labels).
+
+A step costs little more than its matrix products: the dense model answers a sample once (`teaching.Teacher`), and the
+two passes over all values that autograd would keep (the weights, the log-odds) have their derivatives written out.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,10 +17,11 @@ from typing import Any, cast
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from overwinter.errors import ConfigError, OverwinterError
 from overwinter.models import Codes, IntegerLayer, integer_layers, replace_layer
+from overwinter.quantization.precision import is_quick, quick
+from overwinter.quantization.teaching import Draw, Teacher, divergence
 
 _ZERO_STEPS = 20.0  # a zero point moves by so many learning rates: it is a code, not a share
 
@@ -67,10 +70,11 @@ def recover(
         raise ConfigError("Recovery needs integer layers and at least one calibration sample.")
     before = {name: layer.get_codes() for name, layer in layers.items()}
     movable = {name: _Movable(layer, zeros=recovery.zeros) for name, layer in layers.items()}
+    draws = _draws(calibration, recovery)
     for name, stand_in in movable.items():
         replace_layer(model, name, stand_in)
     try:
-        losses = _fit(model, dense, _batches(calibration, recovery), list(movable.values()), recovery, progress)
+        losses = _fit(model, Teacher(dense, calibration, draws), draws, list(movable.values()), recovery, progress)
     finally:
         for name, layer in layers.items():
             replace_layer(model, name, layer)
@@ -86,7 +90,7 @@ def recover(
 class _Movable(nn.Module):
     """An integer layer whose scale and zero point have gradients."""
 
-    codes: torch.Tensor
+    levels: torch.Tensor
     scale: torch.Tensor
     zero: torch.Tensor | None
 
@@ -94,57 +98,78 @@ class _Movable(nn.Module):
         super().__init__()
         self._layer = [layer]  # in a list, so that its own buffers are not this module's
         codes = layer.get_codes()
-        self.register_buffer("codes", layer.grid.grouped(codes.codes), persistent=False)  # (out, groups, size)
         self.gain = nn.Parameter(torch.ones_like(codes.scale))
         self.shift = nn.Parameter(torch.zeros_like(codes.scale)) if zeros and codes.zero is not None else None
         self.register_buffer("scale", codes.scale, persistent=False)
         self.register_buffer("zero", None if codes.zero is None else codes.zero.float(), persistent=False)
+        kind = torch.bfloat16 if is_quick(codes.scale.device) else codes.scale.dtype  # exact: they are small and whole
+        origin = layer.grid.middle if self.zero is None else self.zero[:, :, None].to(kind)
+        levels = layer.grid.grouped(codes.codes).to(kind) - origin
+        self.register_buffer("levels", levels, persistent=False)  # (out, groups, size), code - zero point
 
     def moved(self, codes: Codes) -> Codes:
         """Return the codes with the scales and zero points that were found."""
-        scale, origin = self._grid()
-        zero = None if codes.zero is None else cast(torch.Tensor, origin).detach().round().to(torch.uint8)
-        return Codes(codes=codes.codes, scale=scale.detach(), zero=zero)
+        zero = codes.zero
+        if zero is not None and self.shift is not None:
+            zero = (zero + self._step(self.shift).detach()).to(torch.uint8)
+        return Codes(codes=codes.codes, scale=self._scale().detach(), zero=zero)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         layer = self._layer[0]
-        scale, origin = self._grid()
-        kind = torch.bfloat16 if torch.is_autocast_enabled(inputs.device.type) else scale.dtype
-        origin = origin[:, :, None].to(kind) if isinstance(origin, torch.Tensor) else origin
-        values = (self.codes.to(kind) - origin) * scale[:, :, None].to(kind)  # exact but for the scale's rounding
+        levels = self.levels
+        if self.shift is not None:
+            levels = levels - self._step(self.shift)[:, :, None].to(levels.dtype)
+        values: torch.Tensor = _Scaled.apply(self._scale(), levels)  # type: ignore[no-untyped-call]
         weight = values.flatten(1)[:, : layer.columns].reshape(layer.weight_shape)
-        smoothed = layer.smoothed_input(inputs)
-        rounded = smoothed + (layer.quantized_input(inputs) - smoothed).detach()  # straight-through
+        rounded = smoothed = layer.smoothed_input(inputs)
+        if layer.activations is not None:
+            rounded = smoothed + (layer.quantized_input(inputs) - smoothed).detach()  # straight-through
         return layer.apply_weight(rounded, weight.to(rounded.dtype))
 
-    def _grid(self) -> tuple[torch.Tensor, torch.Tensor | int]:
-        grid = self._layer[0].grid
-        scale = self.scale * self.gain.clamp(min=0.1)
-        if self.zero is None:
-            return scale, grid.middle
-        if self.shift is None:
-            return scale, self.zero
-        wanted = (self.zero + self.shift).clamp(0, grid.top)
-        return scale, wanted + (wanted.round() - wanted).detach()  # straight-through
+    def _scale(self) -> torch.Tensor:
+        return self.scale * self.gain.clamp(min=0.1)
+
+    def _step(self, shift: torch.Tensor) -> torch.Tensor:
+        """How far zero points have moved: whole codes, within the grid; straight-through."""
+        zero = cast(torch.Tensor, self.zero)
+        wanted = (zero + shift).clamp(0, self._layer[0].grid.top) - zero
+        return wanted + (wanted.round() - wanted).detach()
 
 
-def _batches(calibration: Sequence[torch.Tensor], recovery: Recovery) -> list[torch.Tensor]:
+class _Scaled(torch.autograd.Function):
+    """Levels (out, groups, size) times scales (out, groups); a scale's gradient is summed over its group at once."""
+
+    @staticmethod
+    def forward(ctx: Any, scale: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(scale, levels)
+        return levels * scale[:, :, None].to(levels.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        (gradient,) = gradients
+        scale, levels = ctx.saved_tensors
+        of_levels = gradient * scale[:, :, None].to(gradient.dtype) if ctx.needs_input_grad[1] else None
+        return (gradient * levels).sum(2).to(scale.dtype), of_levels
+
+
+def _draws(calibration: Sequence[torch.Tensor], recovery: Recovery) -> list[Draw]:
     """Return one batch for each step: every sample once, in random order, then all over again."""
     randomness = torch.Generator().manual_seed(recovery.seed)
-    drawn: list[torch.Tensor] = []
+    drawn: list[Draw] = []
     while len(drawn) < recovery.steps:
-        round_: list[torch.Tensor] = []
-        for samples in calibration:
+        round_: list[Draw] = []
+        for which, samples in enumerate(calibration):
             order = torch.randperm(len(samples), generator=randomness)
-            round_ += [samples[part] for part in torch.split(order, recovery.batch_size)]
+            parts = torch.split(order, recovery.batch_size) if len(samples) else ()
+            round_ += [Draw(which=which, samples=tuple(part.tolist())) for part in parts]
         drawn += [round_[index] for index in torch.randperm(len(round_), generator=randomness).tolist()]
     return drawn[: recovery.steps]
 
 
 def _fit(
     model: nn.Module,
-    dense: nn.Module,
-    batches: Sequence[torch.Tensor],
+    teacher: Teacher,
+    draws: Sequence[Draw],
     layers: Sequence[_Movable],
     recovery: Recovery,
     progress: Callable[[int, int], None],
@@ -157,8 +182,11 @@ def _fit(
     adam = torch.optim.Adam(groups, betas=(0.9, 0.95))
     fall = torch.optim.lr_scheduler.LambdaLR(adam, lambda step: 0.5 + 0.5 * math.cos(math.pi * step / recovery.steps))
     losses: list[float] = []
-    for step, batch in enumerate(batches):
-        loss = _divergence(model, dense, batch)
+    for step, draw in enumerate(draws):
+        batch, wanted = teacher.lesson(draw)
+        with quick(batch.device):
+            answers = model(batch)
+        loss = divergence(answers, wanted)
         gradients = torch.autograd.grad(loss, [*gains, *shifts])  # of these alone: the rest stays as it is
         for parameter, gradient in zip([*gains, *shifts], gradients, strict=True):
             parameter.grad = gradient
@@ -169,18 +197,3 @@ def _fit(
         fall.step()
         progress(step + 1, recovery.steps)
     return losses
-
-
-def _divergence(model: nn.Module, dense: nn.Module, batch: torch.Tensor) -> torch.Tensor:
-    """Mean Kullback-Leibler divergence of the model's answers (..., classes) from the dense one's."""
-    with _quick(batch.device):
-        with torch.no_grad():
-            wanted = functional.log_softmax(dense(batch).float(), -1)
-        found = functional.log_softmax(model(batch).float(), -1)
-    return functional.kl_div(found.flatten(0, -2), wanted.flatten(0, -2), reduction="batchmean", log_target=True)
-
-
-def _quick(device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """bfloat16 where the processor multiplies in it; elsewhere it would be emulated, and slow."""
-    able = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
-    return torch.autocast(device.type, torch.bfloat16) if able else contextlib.nullcontext()

@@ -23,6 +23,7 @@ QUANTIZERS: Registry[Any] = Registry(
     group="overwinter.quantizers",
     key="quantize.methods",
     built_in={
+        "fp8_dynamic": "overwinter.quantization.torchao_forms:Fp8Dynamic",
         "fp8_weight_only": "overwinter.quantization.torchao_forms:Fp8WeightOnly",
         "int4_gptq": "overwinter.quantization.integer_forms:Int4Gptq",
         "int4_hqq": "overwinter.quantization.integer_forms:Int4Hqq",
@@ -38,14 +39,24 @@ QUANTIZERS: Registry[Any] = Registry(
 )
 
 
-def check_methods(methods: Sequence[str]) -> None:
-    """Check that every method is known and can be imported, before any work is done.
+def check_methods(methods: Sequence[str], *, device: str = "cpu") -> None:
+    """Check that every method is known, can be imported and suits the device, before any work is done.
+
+    Args:
+        methods: of ``quantize.methods``.
+        device: on which the forms will be served: `cpu`, `cuda` or `cuda:N`.
 
     Raises:
-        ConfigError: nobody offers one.
+        ConfigError: nobody offers one, or the device cannot compute its form.
     """
     for method in methods:
-        QUANTIZERS.find(method)
+        refusal = getattr(QUANTIZERS.find(method)(), "device_refusal", None)
+        reason = None if refusal is None else refusal(device)
+        if reason is not None:
+            raise ConfigError(
+                f"quantize.methods names {method!r}, which cannot be served on device={device}: {reason}.\n"
+                "Or take it out of quantize.methods."
+            )
 
 
 def quantize(
@@ -57,6 +68,7 @@ def quantize(
     settings: CalibratedQuantizeConfig,
     lineage: Mapping[str, Any],
     trusted: Sequence[str],
+    device: str = "cpu",
 ) -> QuantizationReport:
     """Make one quantized form of a saved float model.
 
@@ -68,13 +80,15 @@ def quantize(
         settings: the group `quantize`.
         lineage: digests of what the form is made from.
         trusted: prefixes that the model's ``_target_`` may have beside ``overwinter.`` and ``torch.``.
+        device: on which the form will be served.
 
     Raises:
-        ConfigError: an unknown method, no or unfit calibration samples, a pattern in ``skip`` that fits no
-            layer, or a method that serves none of the model's layers.
+        ConfigError: an unknown method, one whose form the device cannot compute, no or unfit calibration samples,
+            a pattern in ``skip`` that fits no layer, or a method that serves none of the model's layers.
         RefusedError: the form answers too often otherwise than the dense model (``quantize.min_agreement``).
         OverwinterError: NaN or infinity in a weight or an activation.
     """
+    check_methods([method], device=device)
     quantizer: Quantizer = QUANTIZERS.find(method)()
     description = load_description(model_folder)
     if description["quantization"] is not None:
@@ -87,12 +101,13 @@ def quantize(
         lineage=lineage,
         trusted=trusted,
         out=out,
+        device=device,
     )
     check_request(request)
     dense = answers(request.model, calibration)
     out.mkdir(parents=True, exist_ok=True)
     report = quantizer.quantize(request)
-    report = dataclasses.replace(report, agreement=agreement(out, calibration, dense, trusted=trusted))
+    report = dataclasses.replace(report, agreement=agreement(out, calibration, dense, request))
     refuse_ruined(method, report, model_folder, request, getattr(quantizer, "recipe", None))
     return report
 

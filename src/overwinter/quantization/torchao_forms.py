@@ -1,6 +1,6 @@
-"""Forms that torchao makes of Linear layers: ``int8_dynamic`` and ``fp8_weight_only``. Its own names stay in here.
+"""Forms that torchao makes of Linear layers: ``int8_dynamic``, ``fp8_weight_only`` and ``fp8_dynamic``.
 
-Its fp8 with activations in fp8 too needs a GPU of compute capability 8.9, and none of the runtimes serves from one.
+Its own names stay in here. ``fp8_dynamic`` is made, judged and served on a GPU of compute capability 8.9 or more.
 """
 
 from __future__ import annotations
@@ -19,9 +19,18 @@ from overwinter.models import Grid, prunable_weights, write_description
 from overwinter.quantization.checking import refuse_integer_settings, refuse_tokens, skipping_pattern
 from overwinter.quantization.interface import QuantizationReport, Request
 from overwinter.quantization.recipe import Recipe
-from overwinter.runtime import describe_torchao, example_inputs, import_torchao, load_torchao
+from overwinter.runtime import (
+    compute_in_bfloat16,
+    describe_torchao,
+    example_inputs,
+    find_runtime,
+    import_torchao,
+    load_torchao,
+)
 
 _WEIGHTS = "weights.safetensors"
+_FP8_CAPABILITY = (8, 9)  # Ada and Hopper; https://developer.nvidia.com/cuda-gpus
+_FP8_MULTIPLE = 16  # of a weight's rows and columns, which the kernel takes
 
 
 class TorchaoForm:
@@ -30,17 +39,22 @@ class TorchaoForm:
     form: str
     weights: str
     activations: str
+    needs: Mapping[str, str] = {}  # what is said of it in model.json beyond these: its device, its inputs
 
     def configuration(self, torchao: Any) -> Any:
         """Return torchao's configuration of the method."""
         raise NotImplementedError
+
+    def unfit(self, layer: nn.Linear) -> str | None:  # noqa: ARG002 -- most methods take all
+        """Return why a layer stays in floating point, or None."""
+        return None
 
     def quantize(self, request: Request) -> QuantizationReport:
         """Quantize in place and save; see `Quantizer`."""
         refuse_tokens(self.form, request)
         refuse_integer_settings(self.form, request)
         model = request.model
-        left = _left_in_float(model, self.form, request.settings.skip)
+        left = self._left_in_float(model, request.settings.skip)
         wanted = [layer for layer in _linear_layers(model) if layer not in left]
         if not wanted:
             reasons = "; ".join(f"{layer}: {reason}" for layer, reason in left.items()) or "none of them has a weight"
@@ -92,18 +106,33 @@ class TorchaoForm:
                 "left_in_float": left,
                 "untied": untied,
                 "tensors": described,
+                **self.needs,
             },
         )
         self._check_round_trip(request)
 
     def _check_round_trip(self, request: Request) -> None:
-        inputs = torch.from_numpy(example_inputs(request.description["input_shape"]))
-        loaded = load_torchao(request.out, trusted=request.trusted)
+        device = request.device if "device" in self.needs else "cpu"
+        inputs = torch.from_numpy(example_inputs(request.description["input_shape"])).to(device)
+        loaded, made = load_torchao(request.out, trusted=request.trusted).to(device), request.model.to(device)
         with torch.inference_mode():
-            if not torch.equal(loaded(inputs), request.model(inputs)):
+            if not torch.equal(loaded(inputs), made(inputs)):
                 raise OverwinterError(
                     f"{request.out} does not answer as before it was saved. Take {self.form} out of quantize.methods."
                 )
+
+    def _left_in_float(self, model: nn.Module, skip: Sequence[str]) -> dict[str, str]:
+        left = {}
+        for name in dict.fromkeys([*prunable_weights(model), *_linear_layers(model)]):
+            layer = model.get_submodule(name)
+            pattern = skipping_pattern(name, skip)
+            if pattern is not None:
+                left[name] = f"quantize.skip names {pattern!r}"
+            elif type(layer) is not nn.Linear:
+                left[name] = f"{self.form} serves Linear, not {type(layer).__name__}"
+            elif (reason := self.unfit(layer)) is not None:
+                left[name] = reason
+        return left
 
 
 class Int8Dynamic(TorchaoForm):
@@ -132,20 +161,49 @@ class Fp8WeightOnly(TorchaoForm):
         return torchao.Float8WeightOnlyConfig(set_inductor_config=False)
 
 
+class Fp8Dynamic(TorchaoForm):
+    """Weights in float8 (e4m3) with a scale per output row, activations with one per token; products in float8."""
+
+    form = "fp8_dynamic"
+    weights = "float8 e4m3 per output row"
+    activations = "float8 e4m3 per token at run time"
+    needs: Mapping[str, str] = {"device": "cuda", "inputs": "bfloat16"}
+
+    def device_refusal(self, device: str) -> str | None:
+        """Return why this device cannot compute it: that takes a GPU with kernels for float8."""
+        if not device.startswith("cuda"):
+            return "it has kernels on GPUs only; set device=cuda"
+        reason = find_runtime("torch").device_refusal(device)
+        if reason is not None:
+            return reason
+        capability = torch.cuda.get_device_capability(device)
+        if capability >= _FP8_CAPABILITY:
+            return None
+        name, (major, minor) = torch.cuda.get_device_name(device), capability
+        return f"it needs compute capability 8.9 (Ada, Hopper or later), and {name} has {major}.{minor}"
+
+    def configuration(self, torchao: Any) -> Any:
+        """See `TorchaoForm`."""
+        return torchao.Float8DynamicActivationFloat8WeightConfig(
+            granularity=torchao.PerRow(), set_inductor_config=False
+        )
+
+    def unfit(self, layer: nn.Linear) -> str | None:
+        """See `TorchaoForm`; torchao would leave the layer as it is and say nothing."""
+        rows, columns = layer.weight.shape
+        if rows % _FP8_MULTIPLE == columns % _FP8_MULTIPLE == 0:
+            return None
+        return f"its weight is {rows} x {columns}, and the kernel takes multiples of {_FP8_MULTIPLE}"
+
+    def _convert(self, model: nn.Module, layers: Collection[str]) -> None:
+        for name in layers:
+            model.get_submodule(name).to(torch.bfloat16)
+        super()._convert(model, layers)
+        compute_in_bfloat16(model, layers)
+
+
 def _linear_layers(model: nn.Module) -> list[str]:
     return [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
-
-
-def _left_in_float(model: nn.Module, form: str, skip: Sequence[str]) -> dict[str, str]:
-    left = {}
-    for layer in dict.fromkeys([*prunable_weights(model), *_linear_layers(model)]):
-        pattern = skipping_pattern(layer, skip)
-        kind = type(model.get_submodule(layer))
-        if pattern is not None:
-            left[layer] = f"quantize.skip names {pattern!r}"
-        elif kind is not nn.Linear:
-            left[layer] = f"{form} serves Linear, not {kind.__name__}"
-    return left
 
 
 def _tied_weights(model: nn.Module, layers: Sequence[str]) -> list[str]:

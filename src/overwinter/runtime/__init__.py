@@ -9,6 +9,9 @@
   modules, also those that torchao quantized; `torch-bf16` runs language models, 4-bit layers by a packed kernel;
   `onnxruntime` and `openvino` (an extra) run ONNX forms, and modules after exporting them: float ones, and those
   with the integer layers of `overwinter.models`.
+- `serving_device` says on which device forms are measured and served; `check_devices` whether every runtime can
+  compute there: torch's on the CPU and on CUDA devices, `onnxruntime` too where its build has the provider,
+  `openvino` on the CPU. A session's inputs and answers are on the host, wherever it computes.
 - `export_onnx`, `tidy`, `layer_of` and the torchao storage are shared with `overwinter.quantization`, which
   makes the forms that these runtimes run.
 
@@ -20,15 +23,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from overwinter.doors import lazily
+from overwinter.runtime.device import device_entry, needed_device, serving_device
 from overwinter.runtime.interface import Runtime
 from overwinter.runtime.loading import Readiness, measure_loading
-from overwinter.runtime.registry import build, check_runtimes, find_runtime, load_module, open_session, refusal
+from overwinter.runtime.registry import (
+    build,
+    check_devices,
+    check_runtimes,
+    find_runtime,
+    load_module,
+    open_session,
+    refusal,
+)
 from overwinter.serving import Session
 
 if TYPE_CHECKING:
     from overwinter.runtime.onnx_export import INPUT, OUTPUT, example_inputs, export_onnx
     from overwinter.runtime.onnx_graph import float_weights, initializers, layer_of, tidy
-    from overwinter.runtime.torchao_storage import describe_torchao, import_torchao, load_torchao
+    from overwinter.runtime.torchao_storage import compute_in_bfloat16, describe_torchao, import_torchao, load_torchao
 
 __all__ = [
     "INPUT",
@@ -37,8 +49,11 @@ __all__ = [
     "Runtime",
     "Session",
     "build",
+    "check_devices",
     "check_runtimes",
+    "compute_in_bfloat16",
     "describe_torchao",
+    "device_entry",
     "example_inputs",
     "export_onnx",
     "find_runtime",
@@ -49,8 +64,10 @@ __all__ = [
     "load_module",
     "load_torchao",
     "measure_loading",
+    "needed_device",
     "open_session",
     "refusal",
+    "serving_device",
     "tidy",
 ]
 
@@ -58,6 +75,7 @@ __all__ = [
 _HOMES = {
     "INPUT": "onnx_export",
     "OUTPUT": "onnx_export",
+    "compute_in_bfloat16": "torchao_storage",
     "describe_torchao": "torchao_storage",
     "example_inputs": "onnx_export",
     "export_onnx": "onnx_export",

@@ -10,20 +10,26 @@ from overwinter.serving import Session
 
 
 class Runtime(Protocol):
-    """Turns a saved model into files that it can run, and opens them. Made without arguments."""
+    """Turns a saved model into files that it can run, and opens them. Made without arguments.
+
+    One that computes on the CPU only needs neither `device_refusal` nor the arguments ``device``.
+    """
 
     name: str
 
     def refusal(self, description: Mapping[str, Any]) -> str | None:
         """Return why this runtime cannot run the form that ``model.json`` describes, or None if it can."""
 
-    def build(self, model_folder: Path, out: Path, *, trusted: Sequence[str]) -> None:
-        """Write what `open` needs into the existing folder ``out``; equal models give equal bytes.
+    def device_refusal(self, device: str) -> str | None:
+        """Return why this runtime cannot compute on ``device`` (`cuda`, `cuda:N`) here, or None if it can."""
+
+    def build(self, model_folder: Path, out: Path, *, trusted: Sequence[str], device: str = "cpu") -> None:
+        """Write what `open` needs into the existing folder ``out``; equal models give equal bytes on every device.
 
         Raises:
             ConfigError: the model uses what this runtime lacks.
-            OverwinterError: the answers differ from torch's by more than the runtime's tolerance.
+            OverwinterError: the answers on ``device`` differ from torch's by more than the runtime's tolerance.
         """
 
-    def open(self, folder: Path, *, threads: int, trusted: Sequence[str]) -> Session:
-        """Load what `build` wrote."""
+    def open(self, folder: Path, *, threads: int, trusted: Sequence[str], device: str = "cpu") -> Session:
+        """Load what `build` wrote; inputs and answers are on the CPU, wherever they are computed."""

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from overwinter.errors import OverwinterError
+from overwinter.runtime.device import CPU
 from overwinter.serving import Array
 
 _CHILD = "import sys; from overwinter.runtime.loading import load_and_tell; load_and_tell(*sys.argv[1:])"
@@ -29,13 +30,17 @@ class Readiness:
     Attributes:
         load_s: from a started Python to the first answer, the runtime's own libraries included.
         peak_memory_bytes: of the process, after it answered once.
+        peak_gpu_memory_bytes: of tensors on the GPU that answered; None on the CPU, and where it was not torch.
     """
 
     load_s: float
     peak_memory_bytes: int
+    peak_gpu_memory_bytes: int | None = None
 
 
-def measure_loading(folder: Path, runtime: str, inputs: Array, *, threads: int, trusted: Sequence[str]) -> Readiness:
+def measure_loading(
+    folder: Path, runtime: str, inputs: Array, *, threads: int, trusted: Sequence[str], device: str = CPU
+) -> Readiness:
     """Load a built form in a fresh process, and let it answer once.
 
     Args:
@@ -44,6 +49,7 @@ def measure_loading(folder: Path, runtime: str, inputs: Array, *, threads: int, 
         inputs: one batch (batch, ...).
         threads: CPU threads.
         trusted: as in `overwinter.runtime.build`.
+        device: that answers.
 
     Raises:
         OverwinterError: it fails there.
@@ -51,7 +57,7 @@ def measure_loading(folder: Path, runtime: str, inputs: Array, *, threads: int, 
     with tempfile.TemporaryDirectory() as scratch:
         asked = Path(scratch) / "inputs.npy"
         np.save(asked, inputs)
-        command = [sys.executable, "-c", _CHILD, str(folder), runtime, str(threads), str(asked), *trusted]
+        command = [sys.executable, "-c", _CHILD, str(folder), runtime, str(threads), device, str(asked), *trusted]
         paths = os.pathsep.join(filter(None, sys.path))  # the user's module may lie beside the stage program
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": paths}
@@ -62,14 +68,15 @@ def measure_loading(folder: Path, runtime: str, inputs: Array, *, threads: int, 
     return Readiness(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def load_and_tell(folder: str, runtime: str, threads: str, inputs: str, *trusted: str) -> None:
+def load_and_tell(folder: str, runtime: str, threads: str, device: str, inputs: str, *trusted: str) -> None:
     """Load, answer once, and print a `Readiness` as JSON."""
     asked = np.load(inputs, allow_pickle=False)
     begin_s = time.perf_counter()
     from overwinter.runtime.registry import open_session
 
-    open_session(Path(folder), runtime, int(threads), trusted=trusted).run(asked)
-    loading = Readiness(load_s=time.perf_counter() - begin_s, peak_memory_bytes=_peak_bytes())
+    open_session(Path(folder), runtime, int(threads), trusted=trusted, device=device).run(asked)
+    load_s = time.perf_counter() - begin_s
+    loading = Readiness(load_s=load_s, peak_memory_bytes=_peak_bytes(), peak_gpu_memory_bytes=_peak_gpu_bytes(device))
     print(json.dumps(asdict(loading)))
 
 
@@ -79,3 +86,11 @@ def _peak_bytes() -> int:
         line = next(line for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _peak_gpu_bytes(device: str) -> int | None:
+    """Return the peak of what torch's tensors took on the GPU; its context, half a gigabyte or so, is not in it."""
+    torch = sys.modules.get("torch")
+    if device == CPU or torch is None or not torch.cuda.is_initialized():
+        return None
+    return int(torch.cuda.max_memory_allocated(device))

@@ -13,19 +13,22 @@ from typing import TYPE_CHECKING, Any
 from overwinter import files
 from overwinter.errors import OverwinterError
 from overwinter.models import load_description
+from overwinter.runtime.agreeing import check_answers
+from overwinter.runtime.device import CPU, gpu_tolerance
 from overwinter.serving import OnnxSession, Session, largest_difference
 
 if TYPE_CHECKING:
     from torch import nn
 
 MODEL = "model.onnx"
+GPU_PROVIDER = "CUDAExecutionProvider"
 TOLERANCE = 1e-4  # of an answer against torch's, relative to the largest logit; float32 kernels differ by about 1e-6
 # Of integer layers: roundings that fall on the other side of a step of 1/255, in layer after layer.
 INTEGER_TOLERANCE = 0.05
 
 
 class OnnxRuntime:
-    """ONNX Runtime on the CPU."""
+    """ONNX Runtime, on the CPU, or on a GPU with the package onnxruntime-gpu."""
 
     name = "onnxruntime"
 
@@ -37,13 +40,35 @@ class OnnxRuntime:
             return _refused_layers(description["quantization"]["layers"])
         return "its weights are quantized in torchao's format, which ONNX Runtime has no kernels for"
 
-    def build(self, model_folder: Path, out: Path, *, trusted: Sequence[str]) -> None:
-        """Write ``model.onnx``; the answers of an exported one are checked against torch's."""
-        write_onnx(model_folder, out, trusted=trusted, own_kernels=True)
+    def device_refusal(self, device: str) -> str | None:  # noqa: ARG002 -- which GPU, opening will tell
+        """Return that this build of ONNX Runtime computes on the CPU only."""
+        import onnxruntime  # type: ignore[import-untyped]  # has no types
 
-    def open(self, folder: Path, *, threads: int, trusted: Sequence[str]) -> Session:  # noqa: ARG002
+        if GPU_PROVIDER in onnxruntime.get_available_providers():
+            return None
+        return f"this ONNX Runtime has no {GPU_PROVIDER}; the package onnxruntime-gpu, in place of onnxruntime, has it"
+
+    def build(self, model_folder: Path, out: Path, *, trusted: Sequence[str], device: str = CPU) -> None:
+        """Write ``model.onnx``; the answers of an exported one are checked against torch's, a GPU's against the CPU's.
+
+        What a GPU has no kernel for, ONNX Runtime computes on the CPU.
+        """
+        write_onnx(model_folder, out, trusted=trusted, own_kernels=True)
+        if device == CPU:
+            return
+        description = load_description(model_folder)
+        check_answers(
+            OnnxSession(out / MODEL, threads=1, device=device),
+            OnnxSession(out / MODEL, threads=1),
+            description["input_shape"],
+            tolerance=gpu_tolerance(description),
+            who=f"ONNX Runtime's answers on {device} differ from the CPU's",
+            remedy="Take onnxruntime out of evaluate.runtimes, or set device=auto.",
+        )
+
+    def open(self, folder: Path, *, threads: int, trusted: Sequence[str], device: str = CPU) -> Session:  # noqa: ARG002
         """Load ``model.onnx``."""
-        return OnnxSession(folder / MODEL, threads=threads)
+        return OnnxSession(folder / MODEL, threads=threads, device=device)
 
 
 def _refused_layers(layers: Mapping[str, Mapping[str, Any]]) -> str | None:

@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from overwinter.errors import ConfigError, IntegrityError, OverwinterError
+from overwinter.errors import ConfigError, IntegrityError
 from overwinter.models import load_description
+from overwinter.runtime.agreeing import check_answers
 from overwinter.runtime.onnx_runtime import MODEL, OnnxRuntime, write_onnx
-from overwinter.serving import OnnxSession, OpenVinoSession, Session, largest_difference
+from overwinter.serving import OnnxSession, OpenVinoSession, Session
 
 TOLERANCE = 1e-4  # of a float model's answers, relative to the largest logit
 # Roundings that fall on the other side of a step of 1/255, in layer after layer.
@@ -21,7 +22,7 @@ QUANTIZED_TOLERANCE = 0.05
 
 
 class OpenVinoRuntime:
-    """OpenVINO on the CPU."""
+    """OpenVINO, on the CPU only."""
 
     name = "openvino"
 
@@ -34,19 +35,15 @@ class OpenVinoRuntime:
         """Write ``model.onnx``, and check OpenVINO's answers against ONNX Runtime's."""
         # OpenVINO has no kernel for MatMulInteger: with it, an answer took as long as a float one.
         write_onnx(model_folder, out, trusted=trusted, own_kernels=False)
-        from overwinter.runtime.onnx_export import example_inputs
-
         description = load_description(model_folder)
-        tolerance = TOLERANCE if description["quantization"] is None else QUANTIZED_TOLERANCE
-        session, reference = _opened(out / MODEL), OnnxSession(out / MODEL, threads=1)
-        for batch in (1, 5):
-            inputs = example_inputs(description["input_shape"], batch)
-            difference = largest_difference(session.run(inputs), reference.run(inputs))
-            if difference > tolerance:
-                raise OverwinterError(
-                    f"OpenVINO's answers differ from ONNX Runtime's by {difference:.2g} of the largest logit; "
-                    f"allowed are {tolerance:g}. Take openvino out of evaluate.runtimes."
-                )
+        check_answers(
+            _opened(out / MODEL),
+            OnnxSession(out / MODEL, threads=1),
+            description["input_shape"],
+            tolerance=TOLERANCE if description["quantization"] is None else QUANTIZED_TOLERANCE,
+            who="OpenVINO's answers differ from ONNX Runtime's",
+            remedy="Take openvino out of evaluate.runtimes.",
+        )
 
     def open(self, folder: Path, *, threads: int, trusted: Sequence[str]) -> Session:  # noqa: ARG002
         """Load ``model.onnx``."""

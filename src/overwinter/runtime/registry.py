@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from overwinter.errors import ConfigError
 from overwinter.models import load_description
 from overwinter.plugins import Registry
+from overwinter.runtime.device import CPU, device_entry, device_refusal, form_refusal
 from overwinter.runtime.interface import Runtime
 from overwinter.serving import Session
 
@@ -38,12 +39,36 @@ def find_runtime(name: str) -> Runtime:
     return RUNTIMES.find(name)()
 
 
-def refusal(model_folder: Path, runtime: str) -> str | None:
-    """Return why ``runtime`` cannot run the saved model in ``model_folder``, or None if it can."""
-    return find_runtime(runtime).refusal(load_description(model_folder))
+def check_devices(runtimes: Sequence[str], device: str) -> None:
+    """Check that every runtime can compute on a device, before any work is done.
+
+    Args:
+        runtimes: of ``evaluate.runtimes``.
+        device: `cpu`, `cuda` or `cuda:N`; see `serving_device`.
+
+    Raises:
+        ConfigError: a runtime is unknown, or cannot compute there.
+    """
+    for name in runtimes:
+        reason = device_refusal(find_runtime(name), device)
+        if reason is not None:
+            raise ConfigError(
+                f"evaluate.runtimes names {name!r}, which cannot compute on device={device}: {reason}.\n"
+                "Take it out of evaluate.runtimes, or set device=auto, which trains on a GPU where there is one, and "
+                "measures and serves on the CPU."
+            )
 
 
-def build(model_folder: Path, runtime: str, out: Path, *, trusted: Sequence[str]) -> None:
+def refusal(model_folder: Path, runtime: str, device: str = CPU) -> str | None:
+    """Return why ``runtime`` cannot run the saved model in ``model_folder`` on ``device``, or None if it can."""
+    return _refusal(find_runtime(runtime), load_description(model_folder), device)
+
+
+def _refusal(runtime: Runtime, description: Mapping[str, Any], device: str) -> str | None:
+    return runtime.refusal(description) or form_refusal(description, device) or device_refusal(runtime, device)
+
+
+def build(model_folder: Path, runtime: str, out: Path, *, trusted: Sequence[str], device: str = CPU) -> None:
     """Prepare a saved model for a runtime.
 
     Args:
@@ -51,18 +76,19 @@ def build(model_folder: Path, runtime: str, out: Path, *, trusted: Sequence[str]
         runtime: `torch`, `torch-compile`, `onnxruntime`, `openvino`, or an entry point's name.
         out: folder for the runtime's files; made if need be.
         trusted: prefixes that the model's ``_target_`` may have beside ``overwinter.`` and ``torch.``.
+        device: on which its answers are checked; the files are the same for all.
 
     Raises:
-        ConfigError: the runtime is unknown, or cannot run this form or this model.
+        ConfigError: the runtime is unknown, or cannot run this form or this model on the device.
         OverwinterError: its answers differ from torch's by more than its tolerance.
     """
     found = find_runtime(runtime)
     description = load_description(model_folder)
-    reason = found.refusal(description)
+    reason = _refusal(found, description, device)
     if reason is not None:
         raise ConfigError(f"The runtime {runtime!r} cannot run the form {description['form']!r}: {reason}.")
     out.mkdir(parents=True, exist_ok=True)
-    found.build(model_folder, out, trusted=trusted)
+    found.build(model_folder, out, trusted=trusted, **device_entry(device))
 
 
 def check_runtimes(
@@ -72,6 +98,7 @@ def check_runtimes(
     model_config: Mapping[str, Any],
     input_shape: Sequence[int],
     trusted: Sequence[str],
+    device: str = CPU,
 ) -> None:
     """Find out before a model is trained whether it can be run afterwards: build it for each runtime, as it is.
 
@@ -83,13 +110,15 @@ def check_runtimes(
         model_config: ``_target_`` and its arguments.
         input_shape: of one sample.
         trusted: as in `build`.
+        device: on which the forms will be served.
 
     Raises:
-        ConfigError: a runtime is unknown, or lacks what the model uses.
+        ConfigError: a runtime is unknown, cannot compute on the device, or lacks what the model uses.
         OverwinterError: a runtime's answers differ from torch's by more than its tolerance.
     """
     from overwinter.models import save_model
 
+    check_devices(runtimes, device)
     found = {name: find_runtime(name) for name in runtimes}
     if str(model_config["_target_"]).startswith("overwinter."):
         return
@@ -98,10 +127,12 @@ def check_runtimes(
         save_model(saved, model, form="dense", model_config=model_config, input_shape=input_shape, lineage={})
         for name, runtime in found.items():
             if runtime.refusal(load_description(saved)) is None:
-                build(saved, name, Path(scratch) / name, trusted=trusted)
+                build(saved, name, Path(scratch) / name, trusted=trusted, device=device)
 
 
-def open_session(folder: Path, runtime: str, threads: int, *, trusted: Sequence[str] = ()) -> Session:
+def open_session(
+    folder: Path, runtime: str, threads: int, *, trusted: Sequence[str] = (), device: str = CPU
+) -> Session:
     """Load what `build` wrote for ``runtime`` into ``folder``.
 
     Args:
@@ -109,30 +140,36 @@ def open_session(folder: Path, runtime: str, threads: int, *, trusted: Sequence[
         runtime: the name that was given to `build`.
         threads: CPU threads that compute one answer.
         trusted: as in `build`.
+        device: that computes: `cpu`, `cuda` or `cuda:N`.
 
     Raises:
-        ConfigError: the runtime is unknown.
+        ConfigError: the runtime is unknown, or cannot compute on the device.
         IntegrityError: the files are damaged.
     """
-    return find_runtime(runtime).open(folder, threads=threads, trusted=trusted)
+    found = find_runtime(runtime)
+    reason = device_refusal(found, device)
+    if reason is not None:
+        raise ConfigError(f"The runtime {runtime!r} cannot compute on device={device}: {reason}.")
+    return found.open(folder, threads=threads, trusted=trusted, **device_entry(device))
 
 
-def load_module(folder: Path, runtime: str, *, trusted: Sequence[str]) -> nn.Module:
+def load_module(folder: Path, runtime: str, *, trusted: Sequence[str], device: str = CPU) -> nn.Module:
     """Load a module as a runtime of torch's serves it: what answers in steps, as language models do, is used so.
 
     Args:
         folder: a saved model, or what `build` wrote.
         runtime: `torch` or `torch-bf16`.
         trusted: as in `build`.
+        device: on which it computes: `cpu`, `cuda` or `cuda:N`.
 
     Raises:
-        ConfigError: the runtime is unknown, serves no modules, or cannot run this form.
+        ConfigError: the runtime is unknown, serves no modules, or cannot run this form on the device.
         IntegrityError: the files are damaged.
     """
     found = find_runtime(runtime)
     load = getattr(found, "load", None)
-    reason = "it serves no torch modules" if load is None else found.refusal(load_description(folder))
+    reason = "it serves no torch modules" if load is None else _refusal(found, load_description(folder), device)
     if load is None or reason is not None:
         raise ConfigError(f"The runtime {runtime!r} cannot serve the model in {folder} step by step: {reason}.")
-    module: nn.Module = load(folder, trusted=trusted)
+    module: nn.Module = load(folder, trusted=trusted, **device_entry(device))
     return module

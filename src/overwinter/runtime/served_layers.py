@@ -33,14 +33,15 @@ def in_float32(model: nn.Module) -> nn.Module:
     return model
 
 
-def in_bfloat16(model: nn.Module) -> nn.Module:
+def in_bfloat16(model: nn.Module, *, packed: bool = True) -> nn.Module:
     """Let a model compute in bfloat16, in place: its parameters, and 4-bit layers packed. Buffers stay as they are.
 
     Args:
         model: its integer layers are Linear and weight-only (`is_weight_only`).
+        packed: whether for the CPU, whose kernel reads packed weights; else all are dequantized.
     """
     for name, layer in integer_layers(model).items():
-        replace_layer(model, name, PackedLinear(layer) if _packs(layer) else _dequantized(layer))
+        replace_layer(model, name, PackedLinear(layer) if packed and _packs(layer) else _dequantized(layer))
     for parameter in model.parameters():
         parameter.data = parameter.data.bfloat16()
     return model

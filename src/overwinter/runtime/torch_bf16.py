@@ -11,23 +11,26 @@ from torch import nn
 
 from overwinter.errors import OverwinterError
 from overwinter.models import CausalLanguageModel
+from overwinter.runtime.device import CPU
 from overwinter.runtime.served_layers import in_bfloat16
-from overwinter.runtime.torch_runtime import TorchRuntime, load_torch_form
+from overwinter.runtime.torch_runtime import LANGUAGE_TARGET, TorchRuntime, load_torch_form, moved
 from overwinter.serving import largest_difference
 
-_TARGET = "overwinter.models.CausalLanguageModel"
 _TOLERANCE = 0.05  # of an answer against float32's, relative to the largest logit: bfloat16 has 8 bits
 _EXAMPLE = (1, 8)  # tokens
 
 
 class TorchBf16Runtime(TorchRuntime):
-    """Eager torch on the CPU in bfloat16. Of CPUs without instructions for it the measured joules will tell."""
+    """Eager torch in bfloat16. Of CPUs without instructions for it the measured joules will tell.
+
+    On a GPU 4-bit layers compute with their dequantized weight: the packed kernel is the CPU's.
+    """
 
     name = "torch-bf16"
 
     def refusal(self, description: Mapping[str, Any]) -> str | None:
         """Return why it cannot run this form: it takes language models whose activations are in floating point."""
-        if description["model"].get("_target_") != _TARGET:
+        if description["model"].get("_target_") != LANGUAGE_TARGET:
             return "it runs language models only"
         layers = (description["quantization"] or {}).get("layers", {})
         quantized = [name for name, entry in layers.items() if entry["activations"] is not None or entry["smoothed"]]
@@ -35,10 +38,11 @@ class TorchBf16Runtime(TorchRuntime):
             return f"the layer {quantized[0]} quantizes its input, for which torch has no kernel in bfloat16"
         return super().refusal(description)
 
-    def build(self, model_folder: Path, out: Path, *, trusted: Sequence[str]) -> None:
-        """Copy the saved model, and check that its answers are still float32's."""
+    def build(self, model_folder: Path, out: Path, *, trusted: Sequence[str], device: str = CPU) -> None:
+        """Copy the saved model, and check that its answers are still float32's on the CPU."""
         super().build(model_folder, out, trusted=trusted)
-        expected, answered = (_answers(runtime.load(out, trusted=trusted)) for runtime in (TorchRuntime(), self))
+        expected = _answers(TorchRuntime().load(out, trusted=trusted), CPU)
+        answered = _answers(self.load(out, trusted=trusted, device=device), device)
         difference = largest_difference(answered.numpy(), expected.numpy())
         if difference > _TOLERANCE:
             raise OverwinterError(
@@ -46,14 +50,14 @@ class TorchBf16Runtime(TorchRuntime):
                 f"{_TOLERANCE:g}. Take torch-bf16 out of evaluate.runtimes."
             )
 
-    def load(self, folder: Path, *, trusted: Sequence[str]) -> nn.Module:
+    def load(self, folder: Path, *, trusted: Sequence[str], device: str = CPU) -> nn.Module:
         """Rebuild the module as it is served, from a saved model or from what `build` wrote."""
-        return in_bfloat16(load_torch_form(folder, trusted=trusted))
+        return moved(in_bfloat16(load_torch_form(folder, trusted=trusted), packed=device == CPU), device)
 
 
-def _answers(model: nn.Module) -> torch.Tensor:
+def _answers(model: nn.Module, device: str) -> torch.Tensor:
     assert isinstance(model, CausalLanguageModel), type(model)  # noqa: S101 -- refused otherwise
     tokens = torch.randint(model.network.config.vocab_size, _EXAMPLE, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        logits: torch.Tensor = model(tokens)  # (1, tokens, vocabulary)
-    return logits
+        logits: torch.Tensor = model(tokens.to(device))  # (1, tokens, vocabulary)
+    return logits.cpu()

@@ -1,7 +1,8 @@
-"""The runtime `torch-compile`: the module compiled by torch's inductor with its weights frozen, on the CPU.
+"""The runtime `torch-compile`: the module compiled by torch's inductor with its weights frozen, for the CPU or a GPU.
 
 The bundle holds the module, not machine code, so it stays loadable anywhere; compiling is part of opening it and
-takes seconds to half a minute, and a C++ compiler. Inductor's settings are changed only while it compiles.
+takes seconds to half a minute, and a C++ compiler (on a GPU too, for what launches the kernels). Inductor's settings
+are changed only while it compiles.
 https://docs.pytorch.org/docs/stable/torch.compiler.html
 """
 
@@ -16,11 +17,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from overwinter.errors import ConfigError, OverwinterError
+from overwinter.errors import ConfigError
 from overwinter.models import load_description
+from overwinter.runtime.agreeing import check_answers
+from overwinter.runtime.device import CPU, gpu_tolerance, needed_device, on_gpu, torch_device_refusal
 from overwinter.runtime.onnx_export import example_inputs
-from overwinter.runtime.torch_runtime import TorchRuntime, TorchSession, load_torch_form
-from overwinter.serving import Session, largest_difference
+from overwinter.runtime.torch_runtime import TorchRuntime, load_torch_form, moved, torch_session
+from overwinter.serving import Session
 
 TOLERANCE = 1e-4  # of a float model's answers against eager torch's, relative to the largest logit
 # Roundings that fall on the other side of a step of 1/255, in layer after layer.
@@ -30,7 +33,7 @@ _BATCHES = (1, 5)  # inductor compiles one program for a batch of one and anothe
 
 
 class TorchCompileRuntime:
-    """Compiled torch on the CPU."""
+    """Compiled torch."""
 
     name = "torch-compile"
 
@@ -38,30 +41,35 @@ class TorchCompileRuntime:
         """Return why it cannot run this form, or that there is no C++ compiler here."""
         return TorchRuntime().refusal(description) or missing_compiler()
 
-    def build(self, model_folder: Path, out: Path, *, trusted: Sequence[str]) -> None:
-        """Copy the saved model, and check the compiled module's answers against eager torch's."""
+    def device_refusal(self, device: str) -> str | None:
+        """Return why torch cannot compute on this device here."""
+        return torch_device_refusal(device)
+
+    def build(self, model_folder: Path, out: Path, *, trusted: Sequence[str], device: str = CPU) -> None:
+        """Copy the saved model, and check the compiled module's answers against eager torch's on the CPU."""
         TorchRuntime().build(model_folder, out, trusted=trusted)
         description = load_description(model_folder)
         tolerance = TOLERANCE if description["quantization"] is None else QUANTIZED_TOLERANCE
-        eager = TorchSession(load_torch_form(out, trusted=trusted))
-        compiled = self.open(out, threads=torch.get_num_threads(), trusted=trusted)
-        for batch in _BATCHES:
-            inputs = example_inputs(description["input_shape"], batch)
-            difference = largest_difference(compiled.run(inputs), eager.run(inputs))
-            if difference > tolerance:
-                raise OverwinterError(
-                    f"The compiled module's answers differ from torch's by {difference:.2g} of the largest logit; "
-                    f"allowed are {tolerance:g}. Take torch-compile out of evaluate.runtimes."
-                )
+        # What no CPU computes is compared on the device that does.
+        eager = torch_session(load_torch_form(out, trusted=trusted), device if needed_device(description) else CPU)
+        with on_gpu(self.name, device):
+            check_answers(
+                self.open(out, threads=torch.get_num_threads(), trusted=trusted, device=device),
+                eager,
+                description["input_shape"],
+                tolerance=tolerance if device == CPU else gpu_tolerance(description),
+                who="The compiled module's answers differ from torch's",
+                remedy="Take torch-compile out of evaluate.runtimes.",
+            )
 
-    def open(self, folder: Path, *, threads: int, trusted: Sequence[str]) -> Session:
+    def open(self, folder: Path, *, threads: int, trusted: Sequence[str], device: str = CPU) -> Session:
         """Rebuild and compile the module. The number of threads holds for the whole process."""
         reason = missing_compiler()
         if reason is not None:
             raise ConfigError(f"The runtime 'torch-compile' cannot run here: {reason}.")
         torch.set_num_threads(threads)
-        model = load_torch_form(folder, trusted=trusted)
-        return TorchSession(_compiled(model, load_description(folder)["input_shape"]))
+        model = moved(load_torch_form(folder, trusted=trusted), device)
+        return torch_session(_compiled(model, load_description(folder)["input_shape"], device), device)
 
 
 def missing_compiler() -> str | None:
@@ -72,11 +80,11 @@ def missing_compiler() -> str | None:
     return f"torch compiles through a C++ compiler, and none of {', '.join(wanted)} is installed"
 
 
-def _compiled(model: nn.Module, input_shape: Sequence[int]) -> nn.Module:
+def _compiled(model: nn.Module, input_shape: Sequence[int], device: str) -> nn.Module:
     import torch._inductor.config as inductor
 
     compiled: nn.Module = torch.compile(model, dynamic=True)  # type: ignore[assignment]  # a module for a module
     with torch.inference_mode(), inductor.patch(freezing=True):
         for batch in _BATCHES:
-            compiled(torch.from_numpy(example_inputs(input_shape, batch)))
+            compiled(torch.from_numpy(example_inputs(input_shape, batch)).to(device))
     return compiled

@@ -11,16 +11,19 @@ import torch
 from torch import nn
 
 from overwinter.models import load_description, load_model
+from overwinter.runtime.agreeing import check_answers
+from overwinter.runtime.device import CPU, gpu_tolerance, needed_device, on_gpu, torch_device_refusal
 from overwinter.runtime.served_layers import in_float32
 from overwinter.serving import Session
 from overwinter.serving.session import Array
 
+LANGUAGE_TARGET = "overwinter.models.CausalLanguageModel"
 _WEIGHTS = "weights.safetensors"
 _DESCRIPTION = "model.json"
 
 
 class TorchRuntime:
-    """Eager torch on the CPU."""
+    """Eager torch, on the CPU or a GPU."""
 
     name = "torch"
 
@@ -28,19 +31,41 @@ class TorchRuntime:
         """Return why torch cannot run this form: it needs a module's weights."""
         return None if _WEIGHTS in description["files"] else "it is an ONNX graph, not a torch module"
 
-    def build(self, model_folder: Path, out: Path, *, trusted: Sequence[str]) -> None:  # noqa: ARG002 -- runs no code
-        """Copy the saved model: it is what torch runs."""
+    def device_refusal(self, device: str) -> str | None:
+        """Return why torch cannot compute on this device here."""
+        return torch_device_refusal(device)
+
+    def build(self, model_folder: Path, out: Path, *, trusted: Sequence[str], device: str = CPU) -> None:
+        """Copy the saved model: it is what torch runs. On a GPU its answers are checked against the CPU's."""
         for name in [*load_description(model_folder)["files"], _DESCRIPTION]:
             shutil.copyfile(model_folder / name, out / name)
+        if device != CPU:
+            self._check(out, trusted, device)
 
-    def open(self, folder: Path, *, threads: int, trusted: Sequence[str]) -> Session:
+    def open(self, folder: Path, *, threads: int, trusted: Sequence[str], device: str = CPU) -> Session:
         """Rebuild the module. The number of threads holds for the whole process: torch has one pool."""
         torch.set_num_threads(threads)
-        return TorchSession(self.load(folder, trusted=trusted))
+        return torch_session(self.load(folder, trusted=trusted), device)
 
-    def load(self, folder: Path, *, trusted: Sequence[str]) -> nn.Module:
+    def load(self, folder: Path, *, trusted: Sequence[str], device: str = CPU) -> nn.Module:
         """Rebuild the module as it is served, from a saved model or from what `build` wrote."""
-        return in_float32(load_torch_form(folder, trusted=trusted))
+        return moved(in_float32(load_torch_form(folder, trusted=trusted)), device)
+
+    def _check(self, folder: Path, trusted: Sequence[str], device: str) -> None:
+        description = load_description(folder)
+        # A language model's answers are compared when it is evaluated, all of its text; some forms know no CPU.
+        if needed_device(description) is not None or description["model"].get("_target_") == LANGUAGE_TARGET:
+            return
+        here, there = (torch_session(self.load(folder, trusted=trusted), each) for each in (CPU, device))
+        with on_gpu(self.name, device):
+            check_answers(
+                there,
+                here,
+                description["input_shape"],
+                tolerance=gpu_tolerance(description),
+                who=f"On {device} the answers differ from the CPU's",
+                remedy="Set device=auto.",
+            )
 
 
 class TorchSession:
@@ -54,6 +79,37 @@ class TorchSession:
         with torch.inference_mode():
             answers: Array = self._model(torch.from_numpy(inputs)).numpy()
         return answers
+
+
+class GpuSession:
+    """A `Session` on a module that computes on a device of its own.
+
+    An answer is over when the logits are back in the host's memory, so that its time holds both copies, as a server
+    pays them, and nothing is left in the device's queue.
+
+    Args:
+        model: on ``device``, in evaluation mode.
+        device: such as `cuda:0`.
+    """
+
+    def __init__(self, model: nn.Module, device: str) -> None:
+        self._model, self._device = model, torch.device(device)
+
+    def run(self, inputs: Array) -> Array:
+        """Return logits (batch, classes) as float32 of model inputs (batch, ...) as float32, both on the host."""
+        with torch.inference_mode():
+            answers: Array = self._model(torch.from_numpy(inputs).to(self._device)).float().cpu().numpy()
+        return answers
+
+
+def moved(model: nn.Module, device: str) -> nn.Module:
+    """Return a module, loaded on the CPU, where it will compute."""
+    return model if device == CPU else model.to(device)
+
+
+def torch_session(model: nn.Module, device: str) -> Session:
+    """Return a `Session` on a module, which is moved to the device."""
+    return TorchSession(model) if device == CPU else GpuSession(moved(model, device), device)
 
 
 def load_torch_form(folder: Path, *, trusted: Sequence[str]) -> nn.Module:

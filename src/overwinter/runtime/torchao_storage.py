@@ -11,7 +11,7 @@ import importlib
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -83,7 +83,17 @@ def load_torchao(folder: Path, *, trusted: Sequence[str]) -> nn.Module:
         by_layer[layer][leaf] = tensor
     for layer, tensors in by_layer.items():
         replace_tensors(model.get_submodule(layer), tensors)
+    if description["quantization"].get("inputs") == "bfloat16":
+        compute_in_bfloat16(model, description["quantization"]["quantized"])
     return model.eval()
+
+
+def compute_in_bfloat16(model: nn.Module, layers: Iterable[str]) -> None:
+    """Let layers take bfloat16 and answer in float32, in place: some kernels want it, and the rest of the model not."""
+    for name in layers:
+        layer = model.get_submodule(name)
+        layer.register_forward_pre_hook(lambda _layer, inputs: tuple(each.bfloat16() for each in inputs))
+        layer.register_forward_hook(lambda _layer, _inputs, answer: answer.float())
 
 
 def _assembled(stored: Mapping[str, torch.Tensor], described: Mapping[str, Any]) -> dict[str, torch.Tensor]:

@@ -9,7 +9,7 @@ import yaml
 
 from overwinter.serving.deploy import Container
 
-RENDERER = Container(version="1.2.3", token="/etc/token")
+RENDERER = Container(package="overwinter==1.2.3", needed=("h11==0.16.0", "numpy==2.4.6"), token="/etc/token")
 
 
 def test_the_image_holds_the_bundle_and_serves_it(deployed):
@@ -38,12 +38,69 @@ def test_what_must_survive_has_a_volume(deployed, tmp_path):
     assert {"serve.state=/var/lib/overwinter", "serve.keep.answers_bytes=1000"} <= set(words)
 
 
+def test_nothing_more_is_installed_than_serves_it(deployed):
+    text = RENDERER.render(deployed())["Containerfile"]
+    installing = [line for line in text.splitlines() if "pip install" in line]
+    assert [line.partition("--no-cache-dir ")[2] for line in installing] == [
+        "h11==0.16.0 numpy==2.4.6",
+        "--no-deps overwinter==1.2.3 codecarbon",
+    ]
+    assert all(line.startswith("RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf ") for line in installing)
+
+
+def test_one_that_needs_torch_takes_all_with_its_extras(deployed):
+    text = Container(package="overwinter==1.2.3", extras="[llm]", token="/t").render(deployed())["Containerfile"]
+    assert text.count("pip install") == 1
+    assert "--no-cache-dir 'overwinter[llm]==1.2.3'\n" in text
+
+
+def test_a_wheel_beside_the_bundle_is_seen_and_not_copied(deployed):
+    text = Container(package="o-1-any.whl", extras="[llm]", token="/t").render(deployed())["Containerfile"]
+    assert "RUN --mount=type=bind,source=o-1-any.whl,target=/tmp/o-1-any.whl --mount=type=secret" in text
+    assert "'/tmp/o-1-any.whl[llm]'\n" in text
+    assert text.count("COPY") == 1
+
+
+def test_the_build_verifies_the_bundle(deployed):
+    lines = RENDERER.render(deployed())["Containerfile"].splitlines()
+    verifying = json.loads(next(line for line in lines if "verify" in line).removeprefix("RUN "))
+    assert verifying == ["overwinter", "bundle", "verify", "/srv/bundle", "--digest", "ab" * 32]
+    assert lines.index("USER 65532:65532") < lines.index(f"RUN {json.dumps(verifying)}")
+
+
+def test_keys_and_credentials_come_from_the_host(deployed):
+    settings = {"trusted": ("/keys/a.pub", "/keys/b.pub"), "variables": ("TOKEN",)}
+    rendered = Container(package="overwinter", token="/t", **settings).render(deployed())
+    words = json.loads(rendered["Containerfile"].splitlines()[-1].removeprefix("CMD "))
+    inside = ["/run/secrets/overwinter/trusted-0.pem", "/run/secrets/overwinter/trusted-1.pem"]
+    assert words[-4:] == ["--trusted", inside[0], "--trusted", inside[1]]
+    (server,) = yaml.safe_load(rendered["compose.yaml"])["services"].values()
+    assert server["volumes"][1:] == [f"/keys/a.pub:{inside[0]}:ro", f"/keys/b.pub:{inside[1]}:ro"]
+    assert server["environment"] == ["TOKEN"]
+
+
+def test_no_registry_is_asked_for_the_image(deployed):
+    compose = yaml.safe_load(
+        RENDERER.render(deployed("serve.host=::1", "serve.access.token_file=null"))["compose.yaml"]
+    )
+    assert compose["name"] == "model"
+    assert compose["services"]["model"]["image"] == "localhost/model"
+    assert compose["services"]["model"]["ports"] == ["[::1]:8080:8080"]
+
+
 @pytest.mark.special
 def test_podman_compose_reads_it(deployed, tmp_path):
     if not shutil.which("podman-compose"):
         pytest.skip("podman-compose is not installed")
+    podman = tmp_path / "podman"  # the real one would leave a network behind
+    podman.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/said\necho podman version 4.3.1\n')
+    podman.chmod(0o755)
     (tmp_path / "compose.yaml").write_text(RENDERER.render(deployed())["compose.yaml"])
-    command = ["podman-compose", "--dry-run", "-f", str(tmp_path / "compose.yaml"), "up", "-d"]
+    command = ["podman-compose", "--podman-path", str(podman), "-f", str(tmp_path / "compose.yaml"), "up", "-d"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert "--cap-drop ALL" in done.stdout + done.stderr
+    run = next(line for line in (tmp_path / "said").read_text().splitlines() if line.startswith("run "))
+    assert "--read-only" in run
+    assert "--cap-drop ALL" in run
+    assert "--security-opt no-new-privileges" in run
+    assert run.endswith(" localhost/model")

@@ -15,6 +15,7 @@ from overwinter.cli.service import load_service
 from overwinter.serving.server.container_worker import is_container
 
 ROOT = Path(__file__).parents[3]
+BUNDLE = SimpleNamespace(digest="cd" * 32, runtime="onnxruntime", tokenizer=None, device=None)
 
 
 def commands():
@@ -26,7 +27,7 @@ def commands():
 def test_the_documented_commands_run(line, tmp_path, monkeypatch, capsys):
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(serving, "read_bundle", lambda _: SimpleNamespace(digest="cd" * 32), raising=False)
+    monkeypatch.setattr(serving, "read_bundle", lambda _, keys: BUNDLE, raising=False)
     monkeypatch.setattr(deploy, "_published", lambda arguments: (arguments.bundle, "cd" * 32))  # no such store
     program, *words = shlex.split(line)
     assert (program, cli.main(words)) == ("overwinter", 0)

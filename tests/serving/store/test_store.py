@@ -1,5 +1,9 @@
+import json
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +38,16 @@ def test_every_version_has_its_names(store, make):
     assert store.resolve("digits", "canary")[1].digest == digests[0]
     with pytest.raises(ConfigError, match=r"no 'champoin'.*Did you mean 'champion'"):
         store.resolve("digits", "champoin")
+
+
+def test_what_is_published_again_is_the_version_that_it_was(store, make):
+    first, second = make("a"), make("b")
+    store.publish(first, "digits", alias="champion")
+    published = store.publish(second, "digits", alias="champion")
+    assert store.publish(second, "digits", alias="champion") == published
+    assert store.catalog("digits").aliases == {"champion": 2, "previous": 1}  # there is something to go back to
+    assert store.publish(first, "digits", alias="canary")[0] == 1
+    assert sorted(store.catalog("digits").versions) == [1, 2]
 
 
 def test_rolling_back_twice_is_where_one_was(store, make):
@@ -95,6 +109,96 @@ def test_a_transfer_that_was_cut_off_goes_on(store, make, tmp_path, monkeypatch)
     assert read_bundle(tmp_path / "out").digest == version.digest
 
 
+def test_only_the_version_that_is_asked_for_counts_as_there(store, make, tmp_path):
+    _, first = store.publish(make("a"), "digits", alias="champion")
+    _, second = store.publish(make("b", b"another"), "digits", alias="champion")
+    store.fetch(first, tmp_path / "out")
+    store.fetch(first, tmp_path / "out")
+    with pytest.raises(ConfigError, match="is not this version"):
+        store.fetch(second, tmp_path / "out")
+    assert read_bundle(tmp_path / "out").digest == first.digest
+    (tmp_path / "out" / "more").touch()
+    with pytest.raises(ConfigError, match="is not this version"):
+        store.fetch(first, tmp_path / "out")
+    (tmp_path / "out" / "more").unlink()
+    (tmp_path / "out" / "payload" / "model.onnx").write_bytes(b"mOdel")
+    with pytest.raises(ConfigError, match="is not this version"):
+        store.fetch(first, tmp_path / "out")
+
+
+def test_what_another_version_has_left_is_no_part_of_this_one(store, make, tmp_path):
+    _, version = store.publish(make("a"), "digits", alias="champion")
+    (tmp_path / "out.partial" / "extras").mkdir(parents=True)
+    (tmp_path / "out.partial" / "extras" / "tokenizer.json").touch()
+    store.fetch(version, tmp_path / "out")
+    assert read_bundle(tmp_path / "out").digest == version.digest
+    assert not (tmp_path / "out" / "extras").exists()
+
+
+def test_a_catalog_that_lies_about_a_bundle_is_refused(store, make, tmp_path):
+    _, version = store.publish(make("a"), "digits", alias="champion")
+    with pytest.raises(IntegrityError, match="its catalog says 000000000000"):
+        store.fetch(replace(version, digest="0" * 64), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("key", ["manifest", "digest"])
+@pytest.mark.parametrize("given", ["../../../precious", "/precious", "A" * 64, "٣" * 64, 5])
+def test_a_catalog_with_names_for_digests_is_refused_and_nothing_touched(key, given, store, make, tmp_path):
+    (tmp_path / "precious").mkdir()
+    store.publish(make("a"), "digits", alias="champion")
+    (tmp_path / "cache" / "overwinter" / "bundles").mkdir(parents=True)
+    path = tmp_path / "store" / "names" / "digits" / "0000000001.json"
+    content = json.loads(path.read_text())
+    content["versions"]["1"][key] = given
+    path.write_text(json.dumps(content))
+    with pytest.raises(IntegrityError, match="a digest is none"):
+        obtain(f"{store.address}#digits")
+    assert (tmp_path / "precious").is_dir()
+
+
+@pytest.mark.parametrize("place", [".", "..", "/"])
+def test_a_place_without_a_name_is_refused(place, store, make):
+    _, version = store.publish(make("a"), "digits", alias="champion")
+    with pytest.raises(ConfigError, match="is no name for a bundle"):
+        store.fetch(version, Path(place))
+
+
+def test_nothing_is_collected_where_no_store_is(store, make, tmp_path):
+    with pytest.raises(ConfigError, match="nothing was ever published there"):
+        store.collect(keep=0)
+    store.publish(make("a"), "digits", alias="champion")
+    with pytest.raises(ConfigError, match="--keep -1"):
+        store.collect(keep=-1)
+
+
+def test_fetches_side_by_side_leave_the_bundle_and_nothing_else(store, make, tmp_path):
+    _, version = store.publish(make("a"), "digits", alias="champion")
+    for round_ in range(10):
+        target = tmp_path / "here" / f"out-{round_}"
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda _, target=target: store.fetch(version, target), range(8)))
+        assert read_bundle(target).digest == version.digest
+    assert len(list((tmp_path / "here").iterdir())) == 10  # no locks, nothing partial
+
+
+def test_a_lock_that_is_removed_is_held_by_one_at_a_time(tmp_path):
+    inside = []
+
+    def enter(_):
+        for _ in range(50):
+            with transfer_module._alone(tmp_path / "out"):
+                inside.append(1)
+                assert sum(inside) == 1
+                time.sleep(0)  # others may run
+                inside.append(-1)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(enter, range(8)))
+    assert len(inside) == 2 * 50 * 8
+    assert not list(tmp_path.glob("*.lock"))
+
+
 def test_the_collector_takes_no_version_that_is_named(store, make, tmp_path):
     for name in "abcd":
         store.publish(make(name, name.encode() * 50), "digits", alias="champion")
@@ -154,7 +258,7 @@ def test_a_manifest_that_leads_out_is_refused(store, tmp_path):
     for name in ("../up", "/root/up", "a/../../up"):
         manifest = transfer_module.send(store._place, {name: tmp_path / "x"}, sealed=False)
         with pytest.raises(IntegrityError, match="is none"):
-            transfer_module.receive(store._place, manifest, tmp_path / "in" / "out")
+            transfer_module.receive(store._place, manifest, tmp_path / "in" / "out", digest="0" * 64)
     assert not (tmp_path / "in" / "up").exists()
 
 
@@ -197,7 +301,7 @@ def test_a_signed_store_takes_no_unsigned_change(make, tmp_path, pins, key_pair)
 
 def test_an_unsigned_catalog_is_refused_where_a_key_is_trusted(store, make, tmp_path, pins, key_pair):
     store.publish(make("a"), "digits", alias="champion")
-    with pytest.raises(IntegrityError):
+    with pytest.raises(IntegrityError, match="is not signed.*--sign-key"):
         open_store(store.address, keys=Keys(trusted=(key_pair[1],)), pins=pins).catalog("digits")
 
 

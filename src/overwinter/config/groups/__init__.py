@@ -107,7 +107,8 @@ class Config:
 
     Attributes:
         seed: of everything random.
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        device: `cpu`, `cuda` or `cuda:N`: trains, measures and serves there; `auto`: trains on a GPU where there is
+            one, and measures and serves on the CPU.
         threads: CPU threads of training; null leaves torch's choice.
         trusted_targets: prefixes that `_target_` may have beside `overwinter.` and `torch.`.
         extensions: settings of your own stages, by stage; open.

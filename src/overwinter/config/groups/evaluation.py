@@ -26,7 +26,8 @@ class EvaluateConfig:
         repeats: timed samples per form, runtime and batch size, interleaved in random order.
         most_repeats: how many of those whose intervals overlap at the batch size that decides.
         precision: width of an interval, as a share of the figure, at which such a form gets no more.
-        sample_duration_s: least length of one timed sample; short answers are repeated to fill it.
+        sample_duration_s: least length of one timed sample; short answers are repeated to fill it. On a GPU it is at
+            least ten steps of the counter, 1 s.
         threads: CPU threads of every runtime.
         confidence: of the intervals, for instance 0.95.
     """
@@ -59,7 +60,7 @@ class LanguageEvaluateConfig:
         prompt_tokens: of a timed answer: read at once (prefill).
         answer_tokens: of a timed answer: written one after the other (decode).
         repeats: timed samples per form and phase, interleaved in random order.
-        sample_duration_s: least length of one timed sample.
+        sample_duration_s: least length of one timed sample; on a GPU at least 1 s.
         threads: CPU threads.
         confidence: of the intervals, for instance 0.95.
     """

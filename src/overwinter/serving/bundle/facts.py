@@ -14,7 +14,7 @@ SCHEMA = 1
 BUNDLE, SIGNATURE, CANARY = "bundle.json", "signature.json", "canary.safetensors"
 PAYLOAD, EXTRAS, TOKENIZER = "payload", "extras", "tokenizer"
 # What is left out of bundle.json when it is not known: a bundle without it has the bytes that it always had.
-_OPTIONAL = ("licence", "notes")
+_OPTIONAL = ("device", "licence", "notes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +46,7 @@ class BundleFacts:
         lineage: digests of what it was made from, and the version of the code that made it.
         licence: under which others may use it, such as ``Apache-2.0``; None if not declared.
         notes: for whoever finds it.
+        device: kind of device on which it was measured and answers: ``cuda``; None: the CPU.
     """
 
     form: str
@@ -57,6 +58,7 @@ class BundleFacts:
     lineage: Mapping[str, Any]
     licence: str | None = None
     notes: str | None = None
+    device: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +155,7 @@ def said(content: Mapping[str, Any]) -> BundleFacts:
         lineage=content["lineage"],
         licence=content.get("licence"),
         notes=content.get("notes"),
+        device=content.get("device"),
     )
 
 

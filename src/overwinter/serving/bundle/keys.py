@@ -5,6 +5,7 @@ Loads no cryptography before it is asked for a key.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from overwinter.serving.bundle.facts import Bundle
     from overwinter.serving.sealing import WrappingKey
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +89,11 @@ class Expected:
 
 NO_KEYS = Keys()
 ANYTHING = Expected()
+
+
+def is_digest(text: Any) -> bool:
+    """Say whether it is a SHA-256 as everything here spells it, which is a safe name of a file too."""
+    return isinstance(text, str) and _DIGEST.fullmatch(text) is not None
 
 
 def is_digest_of(expected: str, digest: str) -> bool:

@@ -49,11 +49,22 @@ def open_bundle(sealed: Path, folder: Path, *, keys: Keys, expected: Expected = 
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as parent:
         aside = Path(parent) / "bundle"
         try:
-            shutil.copytree(bundle.folder, aside)
-            for path in [aside, *aside.rglob("*")]:
-                path.chmod(0o700 if path.is_dir() else 0o600)
-                files.sync(path)
+            _copy(bundle.folder, aside)
             aside.replace(folder)
             files.sync(folder.parent)
         except OSError as error:
             raise files.write_error(folder, error) from error
+
+
+def _copy(folder: Path, target: Path) -> None:
+    """Copy a folder for its owner alone, up to the first error: `shutil.copytree` would go on, and tell them all."""
+    target.mkdir(mode=0o700)
+    for path in sorted(folder.iterdir()):
+        copied = target / path.name
+        if path.is_dir():
+            _copy(path, copied)
+        else:
+            shutil.copyfile(path, copied)
+            copied.chmod(0o600)
+            files.sync(copied)
+    files.sync(target)

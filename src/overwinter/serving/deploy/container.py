@@ -2,29 +2,37 @@
 
 One container is one server, which puts its own worker to sleep: what a container engine can add is only to stop
 the server itself, and then nothing would hold the port.
+
+The image holds what `requirements` says and no more. Its build verifies the bundle, so that an image of another one
+than was rendered for is never made; a mirror's credentials reach pip as a build secret, which no layer keeps.
+There is no health check: engines do nothing with its result, and asking once a minute takes more CPU time (0.07 s in
+the container alone) than the server does while its models sleep (none that a minute's counting shows).
 """
 
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import dataclass
 
 import yaml
 
-from overwinter.serving.deploy.deployment import LIVE_PATH, Deployment
+from overwinter.serving.deploy.deployment import Deployment
 from overwinter.serving.deploy.kubernetes import BUNDLE, SECRETS, TOKEN
 
 _PORT = 8080
 _STATE = "/var/lib/overwinter"
+_ENVIRONMENT = "/opt/overwinter"
+_PIP = "--mount=type=secret,id=pip.conf,target=/etc/pip.conf pip install --no-cache-dir"
 _CONTAINERFILE = """\
 ARG BASE=docker.io/library/python:3.12-slim
 FROM ${{BASE}}
-ARG OVERWINTER=overwinter=={version}
-RUN pip install --no-cache-dir "${{OVERWINTER}}"
-RUN install -d -o 65532 -g 65532 {state}
+RUN python3 -m venv {environment} && install -d -o 65532 -g 65532 {state}
+ENV PATH={environment}/bin:${{PATH}} HOME=/tmp
+{installed}
 COPY --chown=65532:65532 {paths}
 USER 65532:65532
-ENV HOME=/tmp
+RUN {verified}
 WORKDIR /
 EXPOSE {port}
 ENTRYPOINT ["overwinter"]
@@ -37,51 +45,88 @@ class Container:
     """Renders a Containerfile and a compose file.
 
     Attributes:
-        version: of Overwinter, to be installed in the image.
+        package: Overwinter as pip takes it, `overwinter==VERSION`, or the name of a wheel beside the bundle.
+        extras: of Overwinter, as in a requirement: `[llm]`, or nothing.
+        needed: all that the server needs beside it; None: whatever Overwinter as a whole does.
+        tables: a requirement whose files are read and whose own requirements are not needed.
+        variables: environment variables that are handed on to the server, as they are when it is started.
         token: path of the token's file on the host.
+        trusted: paths of public keys on the host, one of which must have signed the bundle.
         memory: limit of the container.
         cpus: limit of the container.
     """
 
-    version: str
+    package: str
     token: str
+    extras: str = ""
+    needed: tuple[str, ...] | None = None
+    tables: str = "codecarbon"
+    variables: tuple[str, ...] = ()
+    trusted: tuple[str, ...] = ()
     memory: str = "1g"
     cpus: float = 1.0
 
     def render(self, deployment: Deployment) -> dict[str, str]:
         """Return the files, name to text; the Containerfile copies the bundle from the build's context."""
-        address = {"host": "0.0.0.0", "port": _PORT}  # noqa: S104 -- the container's own address; the token is asked for
         text = _CONTAINERFILE.format(
-            version=self.version,
-            paths=json.dumps([f"{deployment.bundle.name}/", BUNDLE]),
-            port=_PORT,
+            environment=_ENVIRONMENT,
             state=_STATE,
-            words=json.dumps(deployment.words(BUNDLE, **address, **TOKEN, state=_STATE if deployment.keeps else None)),
+            installed="\n".join(self._installed()),
+            paths=json.dumps([f"{deployment.bundle.name}/", BUNDLE]),
+            verified=json.dumps(["overwinter", "bundle", "verify", BUNDLE, "--digest", deployment.digest]),
+            port=_PORT,
+            words=json.dumps(self._words(deployment)),
         )
-        build = f"Built by: podman build -f Containerfile -t {deployment.name} {deployment.bundle.parent}"
+        context = shlex.quote(str(deployment.bundle.parent))
+        build = f"Built by: podman build -f Containerfile -t {image_of(deployment)} {context}"
         heading = deployment.heading(build, f"The token must belong to the image's user: chown 65532 {self.token}")
         compose = yaml.safe_dump(self._compose(deployment), sort_keys=False, width=120)
         return {"Containerfile": heading + text, "compose.yaml": heading + compose}
 
+    def _installed(self) -> list[str]:
+        """Return the steps that install: what changes least first, so that a new version builds on the old layers."""
+        wheel = self.package.endswith(".whl")
+        mount = f"--mount=type=bind,source={self.package},target=/tmp/{self.package} " if wheel else ""
+        name, equals, version = self.package.partition("==")
+        package = f"/tmp/{self.package}{self.extras}" if wheel else f"{name}{self.extras}{equals}{version}"  # noqa: S108
+        if self.needed is None:
+            return [f"RUN {mount}{_PIP} {shlex.quote(package)}"]
+        needed = " ".join(map(shlex.quote, self.needed))
+        return [f"RUN {_PIP} {needed}", f"RUN {mount}{_PIP} --no-deps {shlex.quote(package)} {self.tables}"]
+
+    def _words(self, deployment: Deployment) -> list[str]:
+        address = {"host": "0.0.0.0", "port": _PORT}  # noqa: S104 -- the container's own address; the token is asked for
+        words = deployment.words(BUNDLE, **address, **TOKEN, state=_STATE if deployment.keeps else None)
+        keys = [word for _, inside in self._keys() for word in ("--trusted", inside)]
+        return [*words, *keys]
+
+    def _keys(self) -> list[tuple[str, str]]:
+        """Return where public keys are: on the host, and in the container."""
+        return [(path, f"{SECRETS}/trusted-{place}.pem") for place, path in enumerate(self.trusted)]
+
     def _compose(self, deployment: Deployment) -> dict[str, object]:
         serve = deployment.serve
-        ask = f"import urllib.request as r; r.urlopen('http://127.0.0.1:{_PORT}{LIVE_PATH}', timeout=2)"
+        host = f"[{serve.host}]" if ":" in serve.host else serve.host
+        kept = [f"{deployment.name}-state"] if deployment.keeps else []
+        mounted = [(self.token, f"{SECRETS}/token"), *self._keys()]
         server = {
-            "image": deployment.name,
-            "ports": [f"{serve.host}:{serve.port}:{_PORT}"],
+            "image": image_of(deployment),
+            "ports": [f"{host}:{serve.port}:{_PORT}"],
             "read_only": True,
             "tmpfs": ["/tmp"],  # noqa: S108 -- the container's own
             "cap_drop": ["ALL"],
             "security_opt": ["no-new-privileges"],
             "mem_limit": self.memory,
             "cpus": self.cpus,
-            "volumes": [f"{self.token}:{SECRETS}/token:ro"],
-            "healthcheck": {"test": ["CMD", "python", "-c", ask], "interval": "60s", "timeout": "5s"},
+            "volumes": [*(f"{path}:{inside}:ro" for path, inside in mounted), *(f"{name}:{_STATE}" for name in kept)],
+            **({"environment": list(self.variables)} if self.variables else {}),
             "stop_grace_period": f"{serve.limits.answer_s + 10:g}s",
             "restart": "unless-stopped",
         }
-        if not deployment.keeps:
-            return {"services": {deployment.name: server}}
-        kept = f"{deployment.name}-state"
-        server["volumes"] = [f"{self.token}:{SECRETS}/token:ro", f"{kept}:{_STATE}"]
-        return {"services": {deployment.name: server}, "volumes": {kept: {}}}
+        volumes: dict[str, object] = {"volumes": {name: {} for name in kept}} if kept else {}
+        return {"name": deployment.name, "services": {deployment.name: server}, **volumes}
+
+
+def image_of(deployment: Deployment) -> str:
+    """Return the image's name: one that no engine would look for at a registry where anybody may have taken it."""
+    return f"localhost/{deployment.name}"

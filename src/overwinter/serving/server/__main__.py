@@ -6,6 +6,8 @@ import asyncio
 import os
 import sys
 
+from prometheus_client import disable_created_metrics
+
 from overwinter.programs import guarded
 from overwinter.serving.server.plan import parse_plan
 from overwinter.serving.server.supervisor import serve
@@ -14,6 +16,8 @@ from overwinter.serving.server.supervisor import serve
 def _main() -> int:
     with os.fdopen(int(sys.argv[1]), encoding="utf-8") as stream:
         plan = parse_plan(stream.read())
+    # A second series for each of ours. It is switched for the whole process, which is the server's alone.
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client leaves it without annotations
     asyncio.run(serve(plan))
     return 0
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from overwinter.errors import ConfigError, IntegrityError, nearest
-from overwinter.serving.bundle.keys import is_digest_of
+from overwinter.serving.bundle.keys import is_digest, is_digest_of
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -72,7 +72,14 @@ class Catalog:
         )
 
     def published(self, version: Version, alias: str) -> Catalog:
-        """Return the catalog with one version more, which the alias then names."""
+        """Return the catalog with one version more, which the alias then names.
+
+        What is there already keeps its number: publishing it again, after a cut for example, must not make it the
+        `previous` of itself.
+        """
+        same = (number for number, known in self.versions.items() if known.manifest == version.manifest)
+        if (there := next(same, None)) is not None:
+            return self.pointed(alias, there)
         number = self.last + 1
         grown = replace(self, last=number, versions={**self.versions, number: version})
         return grown.pointed(alias, number)
@@ -134,7 +141,11 @@ def parsed(text: bytes, where: str, trusted: Sequence[Ed25519PublicKey]) -> Foun
     try:
         content = json.loads(text)
         signed = isinstance(content, dict) and "payloadType" in content
-        if trusted or signed:
+        if trusted and not signed:
+            raise IntegrityError(
+                f"{where} is not signed, and only what a trusted key has signed is used. Publish with --sign-key."
+            )
+        if signed:
             content = json.loads(_payload(content, trusted))
         return Found(catalog=_catalog(content), signed=signed, digest=hashlib.sha256(text).hexdigest())
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
@@ -153,9 +164,12 @@ def _catalog(content: Any) -> Catalog:
     versions = {int(number): Version(**entry) for number, entry in content.pop("versions").items()}
     catalog = Catalog(versions=versions, **content)
     numbers = [catalog.serial, catalog.last, *catalog.aliases.values(), *(v.size_bytes for v in versions.values())]
-    texts = [catalog.name, *(v.digest for v in versions.values()), *(v.manifest for v in versions.values())]
+    texts = [catalog.name, *(v.published_utc for v in versions.values())]
+    digests = [digest for v in versions.values() for digest in (v.digest, v.manifest)]  # they become names of files
     if not all(type(number) is int and number >= 0 for number in numbers) or not all(isinstance(t, str) for t in texts):
         raise ValueError("a number or a text has another form")
+    if not all(map(is_digest, digests)):
+        raise ValueError("a digest is none")
     if not set(catalog.aliases.values()) <= set(versions) or max(versions, default=0) > catalog.last:
         raise ValueError("an alias without a version")
     return catalog

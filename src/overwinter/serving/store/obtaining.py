@@ -27,7 +27,8 @@ def obtain_from_store(
     _, version = store.resolve(address.name, address.which)
     target = _cache() / version.manifest
     known = target.exists()
-    store.fetch(version, target)
+    if not known:
+        store.fetch(version, target)
     try:
         bundle = _read(target, version.digest, keys, expected, meanwhile)
     except IntegrityError:
@@ -47,7 +48,7 @@ def _read(target: Path, digest: str, keys: Keys, expected: Expected, meanwhile: 
 
 
 def _remove(target: Path) -> None:
-    shutil.rmtree(target) if target.is_dir() else target.unlink()
+    shutil.rmtree(target, ignore_errors=True) if target.is_dir() else target.unlink(missing_ok=True)
 
 
 def _cache() -> Path:

@@ -104,7 +104,8 @@ class Store:
         )
         changed = self._change(name, lambda catalog: catalog.published(version, alias))
         send(self._place, contents, sealed=bundle.sealed)  # what a collector took before it could see the catalog
-        return changed.aliases[alias], version
+        number = changed.aliases[alias]
+        return number, changed.versions[number]
 
     def resolve(self, name: str, which: str) -> tuple[int, Version]:
         """Return the number and the version that an alias, a number or `sha256:DIGITS` stands for.
@@ -121,9 +122,10 @@ class Store:
         """Bring a version to a folder, or a file if it is sealed; a fetch that was cut off goes on.
 
         Raises:
-            IntegrityError: a part is missing or altered.
+            IntegrityError: a part is missing or altered, or it is another bundle than the catalog says.
+            ConfigError: something else is at ``target``.
         """
-        receive(self._place, version.manifest, target)
+        receive(self._place, version.manifest, target, digest=version.digest)
 
     def set_alias(self, name: str, alias: str, which: str) -> Catalog:
         """Let an alias name another version.
@@ -162,7 +164,12 @@ class Store:
 
         Raises:
             IntegrityError: a catalog or a manifest is damaged; nothing is removed then.
+            ConfigError: ``keep`` is negative, or no store is there.
         """
+        if keep < 0:
+            raise ConfigError(f"--keep {keep} must be at least 0.")
+        if not self._place.names("names") and not self._place.names("parts"):
+            raise ConfigError(f"There is no store at {self.address}: nothing was ever published there.")
         forgotten = sum(self._forget(name, keep) for name in self.names())
         candidates = self._place.names("parts")
         candidates += [name for name in self._place.names("names") if not _CATALOG.fullmatch(name)]

@@ -6,13 +6,16 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from overwinter import files
-from overwinter.errors import IntegrityError
+from overwinter.errors import ConfigError, IntegrityError
+from overwinter.serving.bundle.facts import BUNDLE
+from overwinter.serving.bundle.keys import is_digest
 from overwinter.serving.sealing.index import is_inside
 from overwinter.serving.store.interface import Place
 
@@ -48,30 +51,77 @@ def parts_of(place: Place, manifest: str) -> set[str]:
     return {manifest}.union(*(entry["parts"] for entry in _manifest(place, manifest)["files"].values()))
 
 
-def receive(place: Place, manifest: str, target: Path) -> None:
+def receive(place: Place, manifest: str, target: Path, *, digest: str) -> None:
     """Bring a published bundle to ``target``: a folder, or a file if it is sealed; nothing if it is there.
 
     Raises:
-        IntegrityError: a part is missing or altered, or a name leads outside.
+        IntegrityError: a part is missing or altered, a name leads outside, or it is not the bundle of that digest.
+        ConfigError: something else is at ``target``.
         OverwinterError: the disk is full, or the place cannot be reached; the next call goes on from there.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(target):
-        if target.exists():
-            return
-        content = _manifest(place, manifest)
-        aside = target.with_name(f"{target.name}.partial")
-        try:
-            aside.mkdir(mode=0o700, exist_ok=True)
-            for name, entry in content["files"].items():
-                _receive_file(place, entry, aside / name)
-            source = aside / next(iter(content["files"])) if content["sealed"] else aside
-            source.replace(target)
-            if content["sealed"]:
-                aside.rmdir()
-            files.sync(target.parent)
-        except OSError as error:
-            raise files.write_error(target, error) from error
+    content = _manifest(place, manifest)
+    if target.name in ("", ".."):
+        raise ConfigError(f"{target} is no name for a bundle. Name a place that is not there yet.")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(target):
+            if _is_there(content, target):
+                _check_digest(target, digest)
+            else:
+                _receive_all(place, content, target, digest)
+    except OSError as error:
+        raise files.write_error(target, error) from error
+
+
+def _receive_all(place: Place, content: Mapping[str, Any], target: Path, digest: str) -> None:
+    aside = target.with_name(f"{target.name}.partial")
+    listed = {aside / name: entry for name, entry in content["files"].items()}
+    if _files_in(aside) - set(listed):  # of another version: a bundle with a file too many is none
+        shutil.rmtree(aside)
+    aside.mkdir(mode=0o700, exist_ok=True)
+    for path, entry in listed.items():
+        _receive_file(place, entry, path)
+    source = next(iter(listed)) if content["sealed"] else aside
+    _check_digest(source, digest)
+    source.replace(target)
+    if content["sealed"]:
+        aside.rmdir()
+    files.sync(target.parent)
+
+
+def _is_there(content: Mapping[str, Any], target: Path) -> bool:
+    """Say whether every byte is there, and no other file; False if nothing is.
+
+    Raises:
+        ConfigError: something else is.
+    """
+    if not os.path.lexists(target):
+        return False
+    listed = {target if content["sealed"] else target / name: entry for name, entry in content["files"].items()}
+    found = _files_in(target) if target.is_dir() else {target}
+    if found == set(listed) and all(_is_whole(path, entry) for path, entry in listed.items()):
+        return True
+    raise ConfigError(f"{target} is there, and is not this version. Remove it, or name another place.")
+
+
+def _files_in(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()}
+
+
+def _is_whole(path: Path, entry: Mapping[str, Any]) -> bool:
+    if path.is_symlink() or not path.is_file() or path.stat().st_size != entry["size_bytes"]:
+        return False
+    digests: list[str] = entry["parts"]
+    return [hashlib.sha256(piece).hexdigest() for piece in _pieces(path)] == digests
+
+
+def _check_digest(bundle: Path, digest: str) -> None:
+    named = bundle / BUNDLE if bundle.is_dir() else bundle
+    found = files.sha256(named) if named.is_file() else "of no digest"
+    if found != digest:
+        raise IntegrityError(
+            f"The store has the bundle {found[:12]}... where its catalog says {digest[:12]}... Don't use this store."
+        )
 
 
 def _put(place: Place, content: bytes) -> str:
@@ -115,7 +165,7 @@ def _manifest(place: Place, digest: str) -> dict[str, Any]:
 def _is_entry(entry: Any) -> bool:
     size_bytes, parts = entry["size_bytes"], entry["parts"]
     whole = type(size_bytes) is int and isinstance(parts, list) and len(parts) == -(-size_bytes // PART_BYTES)
-    return whole and all(isinstance(part, str) and len(part) == 64 and part.isalnum() for part in parts)
+    return whole and all(map(is_digest, parts))
 
 
 def _receive_file(place: Place, entry: Mapping[str, Any], path: Path) -> None:
@@ -136,7 +186,26 @@ def _receive_file(place: Place, entry: Mapping[str, Any], path: Path) -> None:
 
 @contextmanager
 def _alone(target: Path) -> Iterator[None]:
-    """Keep other processes from receiving the same bundle at the same time."""
-    with target.with_name(f"{target.name}.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    """Keep other processes from receiving the same bundle at the same time.
+
+    The file goes with whoever holds the lock. Who waited for it then holds one that nobody else will find, and tries
+    again with the file that is there.
+    """
+    path = target.with_name(f"{target.name}.lock")
+    while True:
+        with path.open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not _is_at(path, lock.fileno()):
+                continue
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
+def _is_at(path: Path, handle: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False

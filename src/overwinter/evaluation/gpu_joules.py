@@ -1,0 +1,111 @@
+"""Joules of work that a GPU does: its own counter, with the CPU's joules beside.
+
+NVIDIA's counter moves about ten times a second, so that a sample lasts ten of its steps or more. What is idle is a GPU
+that holds the models already, at its clocks for work: what a server that waits for questions pays.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from overwinter.energy import EnergyMeter, EnergyReport
+from overwinter.errors import ConfigError
+from overwinter.evaluation.joules import CpuJoules, Rates, Reading
+
+_IDLE_S = 1.0
+_MODELLED = "modelled"
+# Ten updates of the source; see the sources' `edge_s` in overwinter.energy.
+_SHORTEST_S = {"nvml-power": 10.0}
+_SHORTEST_COUNTED_S = 1.0
+
+
+class GpuJoules(CpuJoules):
+    """Reads a GPU's counter around pieces of work, beside what `CpuJoules` reads.
+
+    Args:
+        meter: the stage's.
+        device: `cuda` or `cuda:N`, as torch counts.
+
+    Raises:
+        ConfigError: no meter covers it: time on a GPU says little of its joules.
+    """
+
+    def __init__(self, meter: EnergyMeter, device: str) -> None:
+        with meter.window("idle GPU") as idle:
+            time.sleep(_IDLE_S)
+        report = idle.close()
+        self._gpu = metered_gpu(report, device)
+        self._gpu_idle_w = self._gpu_j(report) / report.duration_s
+        source = next(part.source for part in report.components if part.device == self._gpu)
+        self.shortest_sample_s = _SHORTEST_S.get(source, _SHORTEST_COUNTED_S)
+        super().__init__(meter)
+
+    @contextmanager
+    def piece(self) -> Iterator[Reading]:
+        """Read the counters around the work inside; CUDA is waited for at both ends."""
+        reading = Reading()
+        with self._meter.window("answers") as window:
+            yield reading
+        report = window.close()
+        reading.gpu_j = self._gpu_j(report)
+        if self.measured:
+            reading.energy_j = self._cpu_j(report)
+
+    def rates(self, threads: int) -> Rates:
+        """Close the comparison and return what its CPU-seconds cost; see `CpuJoules.rates`."""
+        return replace(super().rates(threads), gpu_idle_w=self._gpu_idle_w)
+
+    def _gpu_j(self, report: EnergyReport) -> float:
+        return sum(part.energy_j for part in report.components if part.device == self._gpu)
+
+
+def joules_of(meter: EnergyMeter, device: str) -> CpuJoules:
+    """Return what reads the joules of answers that are computed on a device."""
+    return CpuJoules(meter) if device == "cpu" else GpuJoules(meter, device)
+
+
+def metered_gpu(report: EnergyReport, device: str) -> str:
+    """Return what a meter calls torch's device: NVML numbers GPUs by their slots, CUDA those it sees by their speed.
+
+    Args:
+        report: of any window of the meter.
+        device: `cuda` or `cuda:N`.
+
+    Raises:
+        ConfigError: no counter or sensor reads it.
+    """
+    read = [part.device for part in report.components if part.device.startswith("gpu") and part.source != _MODELLED]
+    metered = list(dict.fromkeys(read))
+    if len(metered) == 1:
+        return metered[0]
+    wanted = _by_uuid(device) if metered else None
+    if wanted not in metered:
+        raise ConfigError(
+            f"No meter covers device={device}, on which answers are computed (GPUs metered: "
+            f"{', '.join(metered) or 'none'}).\n"
+            "Add `nvml` to energy.sources, or set device=auto, which measures on the CPU."
+        )
+    return wanted
+
+
+def _by_uuid(device: str) -> str | None:
+    """Return the meter's name of torch's GPU among several; None where NVML does not know it."""
+    import pynvml
+    import torch
+
+    properties: Any = torch.cuda.get_device_properties(device)
+    wanted = str(properties.uuid)
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None
+    try:
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+        uuids = [str(pynvml.nvmlDeviceGetUUID(handle)).removeprefix("GPU-") for handle in handles]
+    finally:
+        pynvml.nvmlShutdown()
+    return f"gpu:{uuids.index(wanted)}" if wanted in uuids else None
