@@ -301,7 +301,7 @@ def test_a_signed_store_takes_no_unsigned_change(make, tmp_path, pins, key_pair)
 
 def test_an_unsigned_catalog_is_refused_where_a_key_is_trusted(store, make, tmp_path, pins, key_pair):
     store.publish(make("a"), "digits", alias="champion")
-    with pytest.raises(IntegrityError, match="is not signed.*--sign-key"):
+    with pytest.raises(IntegrityError, match=r"is not signed.*--sign-key"):
         open_store(store.address, keys=Keys(trusted=(key_pair[1],)), pins=pins).catalog("digits")
 
 
