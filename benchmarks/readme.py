@@ -153,12 +153,19 @@ def _hibernation_rows() -> Iterator[Row]:
     crypto, mutations = result("bundle_crypto"), result("bundle_mutations")
     yield "encrypted bundle, read and verified", f"{crypto['read']['2']['median_gb_per_s']:.2f} GB/s", "1.5 GB/s"
     yield "mutated bundles refused", f"{sum(mutations['refused'].values()):,} of {mutations['count']:,}", "all"
+    saving = result("hibernation_saving")
+    seen = saving["every_rung"]
+    doubts_j = (seen["claimed_uncertainty_j"], saving["observed_uncertainty_j"])
+    what = f"joules saved in {seen['duration_s'] / 60:.0f} min (modelled): claimed by the server; seen by an observer"
+    claimed, observed = (f"{seen[key]:.1f} ± {doubt_j:.1f} J" for key, doubt_j in zip(_SAVINGS, doubts_j, strict=True))
+    yield what, f"{claimed}; {observed} ({seen['share_of_never_asleep']:.0%})", "within the uncertainty"
     sleep = result("hibernation_policies")["summary_by_seed"]["0"]
     worst, mean = sleep["worst"]["break_even"], sleep["mean"]["learned"]
     yield "break_even, joules over the optimum, worst (simulated)", f"{worst:.3f}", "1.17"
     yield "learned, joules over the optimum, mean (simulated)", f"{mean:.3f}", "1.03"
 
 
+_SAVINGS = ("claimed_j", "observed_saving_j")
 _PERPLEXITIES = {
     "int8_weight_only": "+0.2 % / +0.2 %",
     "int8_dynamic_grouped": "+0.5 % / +0.7 %",
