@@ -86,7 +86,6 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     begin_s = time.monotonic()
     torch.manual_seed(0)
-    # Not in inference mode, which torch.compile does not take with quantized tensors.
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torchao's and inductor's advice
         models, left_out = forms(shape, device)

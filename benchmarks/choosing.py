@@ -1,6 +1,6 @@
 """Is the right form chosen? Shapes and batch sizes, each chosen at the stage's own settings, then measured anew.
 
-    python benchmarks/choosing.py [--only NAME]
+    python benchmarks/choosing.py [--near] [--only NAME]
 
 Every case is compared as the stage evaluate does it (configs/evaluate/default.yaml: its repeats, its narrowing, its
 rule), on every runtime that runs a form. Then the same forms are opened again and all of them measured with the most
@@ -8,8 +8,9 @@ repeats that a form can get there, and another seed. The choice was right where 
 of that run, or lies inside the best's interval. The models have random weights: this is about cost alone, so no form is
 left out for its quality. CPU-seconds are measured; without a counter, joules are modelled from them.
 
-Ten cases are far from each other. The rest are ladders of widths on which dense and a quantized form change places, so
-that on any machine some are near ties, where choosing is hard; each row says how far the second best is from the best.
+In these ten the forms cost quite different amounts. With ``--near`` the cases are rungs of two ladders of widths, on
+which dense and a quantized form change places, so that some are near ties, where choosing is hard; each row says how
+far the second best is from the best.
 """
 
 from __future__ import annotations
@@ -93,8 +94,8 @@ CASES = (
     _conv(28, [16, 32], 1),
 )
 LADDERS = (
-    *(_mlp(width, 2, 1) for width in (176, 208, 240)),
-    *(_mlp(width, 2, 32) for width in (64, 80, 96)),
+    *(_mlp(width, 2, 1) for width in (224, 240, 256)),
+    *(_mlp(width, 2, 32) for width in (88, 96, 104)),
 )
 NEAR = 1.1  # of the second best's cost to the best's
 
@@ -102,14 +103,17 @@ NEAR = 1.1  # of the second best's cost to the best's
 def main() -> None:
     """Choose, measure anew, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--near", action="store_true", help="the near ties, into a file of their own")
     parser.add_argument("--only", help="part of a case's name; nothing is written then")
     arguments = parser.parse_args()
-    cases = [case for case in (*CASES, *LADDERS) if arguments.only is None or arguments.only in case.name]
+    asked = LADDERS if arguments.near else CASES
+    cases = [case for case in asked if arguments.only is None or arguments.only in case.name]
     rows = {case.name: judged(case) for case in cases}
     content = {"allowed_ratio": ALLOWED, **counted(rows), "cases": rows}
     show(content)
     if arguments.only is None:
-        print(f"wrote {common.write_result('choosing', content)}")
+        name = "choosing_near_ties" if arguments.near else "choosing"
+        print(f"wrote {common.write_result(name, content)}")
 
 
 def judged(case: Case) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 Usage: ``quantization_smollm2.py [--keep FOLDER] [METHOD ...]``. Results of earlier methods in the result file are kept,
 so that the table can be made in slices. With ``--keep`` the dear parts of a method (text that the model wrote, GPTQ's
 codes) are kept with what they cost, for a later run to go on from; a row's seconds are those of all its parts.
-``torchao_*`` are the peer's own methods, on the same layers and windows.
+``torchao_*`` and ``llm_compressor_*`` are the peers' own methods, on the same layers and windows (``make peers``).
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import resource
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,10 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 
 import common
 import smollm2
 from overwinter.models import Grid, integer_layers
+from overwinter.models.huggingface import pretrained_tokenizer
 from overwinter.models.integer import swap_in
 from overwinter.quantization import Recipe, Recovery, apply_recipe, generate_text, recover
 from overwinter.runtime import import_torchao
@@ -47,9 +51,9 @@ class Work:
 
     def part(self, name: str, make: Callable[[], Any]) -> Any:
         """Return what ``make`` returns."""
-        begun, worked = time.perf_counter(), time.process_time()
+        begun, worked = time.perf_counter(), _cpu_s()
         made = make()
-        self.parts[name] = {"seconds": time.perf_counter() - begun, "cpu_seconds": time.process_time() - worked}
+        self.parts[name] = {"seconds": time.perf_counter() - begun, "cpu_seconds": _cpu_s() - worked}
         print(name, self.parts[name], flush=True)
         return made
 
@@ -109,6 +113,25 @@ def torchao(name: str, **settings: Any) -> Callable[..., None]:
     return quantize
 
 
+def llm_compressor_gptq(work: Work, model: Any, dense: Any, calibration: torch.Tensor) -> None:
+    """The peer's GPTQ in its own environment, on the same windows; its seconds hold starting and loading."""
+    with tempfile.TemporaryDirectory() as name:
+        folder, windows, result = Path(name) / "model", Path(name) / "windows", Path(name) / "result"
+        dense.network.save_pretrained(folder)
+        pretrained_tokenizer(smollm2.GGUF).save_pretrained(folder)
+        save_file({"windows": calibration.contiguous()}, windows)
+        work.part("gptq", lambda: common.run_peer("llm-compressor", "llm_compressor_gptq.py", folder, windows, result))
+        with torch.no_grad():
+            for layer, weight in load_file(result).items():
+                model.network.get_submodule(layer).weight.copy_(weight)
+
+
+def _cpu_s() -> float:
+    """Of this process and of the children that it has waited for."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
 def _written(dense: Any) -> torch.Tensor:
     return generate_text(dense, GENERATED, smollm2.WINDOW, seed=0)
 
@@ -132,9 +155,10 @@ METHODS: dict[str, Callable[..., None]] = {
     "int4_gptq": Ours(recipe=Recipe(solver="gptq", grid=INT4)),
     "int4_recovered": Ours(
         recipe=Recipe(solver="gptq", grid=INT4),
-        recovery=Recovery(steps=100, learning_rate=1.5e-3, batch_size=2, zeros=False),
+        recovery=Recovery(steps=80, learning_rate=1.5e-3, batch_size=2, zeros=False),
     ),
     "torchao_int8_weight_only": torchao("Int8WeightOnlyConfig", set_inductor_config=False, version=2),
+    "llm_compressor_int4_gptq": llm_compressor_gptq,
     "torchao_int8_dynamic": torchao("Int8DynamicActivationInt8WeightConfig", set_inductor_config=False, version=2),
 }
 

@@ -9,6 +9,7 @@ The rooms load when first used, so that a wrong configuration is refused before 
 """
 
 import importlib
+import os
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,11 @@ __all__ = [
     "sparsity",
     "training",
 ]
+
+
+# ONNX Runtime (1.29 and later) tells its maker the names and digests of the models that it loads, unless this is set
+# before it is imported. What it writes for that would also be in the way of a wake.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -11,6 +12,7 @@ from overwinter.errors import EXIT_DONE, EXIT_FAILED, OverwinterError
 from overwinter.files import write_error
 
 EXIT_INTERRUPTED = 130
+_ALSO_OF_READING = (errno.EACCES, errno.EISDIR, errno.ENOENT, errno.ENOTDIR, errno.EPERM)
 
 
 def guarded(program: Callable[[], int]) -> int:
@@ -40,7 +42,9 @@ def explained(error: BaseException) -> tuple[str, int]:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted", EXIT_INTERRUPTED
     if isinstance(error, OSError) and error.filename:
-        return str(write_error(error.filename, error)), EXIT_FAILED
+        known = error.errno in _ALSO_OF_READING
+        told = f"{error.filename}: {error.strerror}. Check the path, and who may use it." if known else None
+        return told or str(write_error(error.filename, error)), EXIT_FAILED
     hint = "" if os.environ.get("OVERWINTER_DEBUG") else "\nRun it again with OVERWINTER_DEBUG=1 for the traceback."
     return f"unexpected {type(error).__name__}: {error}{hint}", EXIT_FAILED
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,29 @@ def test_what_has_no_kernel_or_no_time_is_named(program, shape, monkeypatch):
     arguments.seconds = -1.0
     assert program.prepared({"bf16": "bf16"}, shape, [], arguments, left_out) == {}
     assert left_out["bf16, decode at batch 1"] == "compiling took too long; run it again"
+
+
+def stand_in():
+    spec = importlib.util.spec_from_file_location("stand_in_nvml", Path(__file__).parents[1] / "stand_in" / "nvml.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.special
+@pytest.mark.skipif(stand_in().compiler() is None, reason="needs a C compiler for the stand-in driver")
+def test_joules_are_those_of_the_counter(program, tmp_path, monkeypatch):
+    """pynvml and the meter are real, on a compiled stand-in driver whose GPU draws 500 W."""
+    stand_in().StandIn(tmp_path).enter(monkeypatch)
+    monkeypatch.setattr(program, "IDLE_S", 0.2)
+    cell = program.Cell(step=lambda: time.sleep(0.05), tokens=4, calls=6, how="eager")
+    with program.open_meter(*program.energy_settings("nvml")) as meter:
+        drawn = program.idle(meter)
+        program.taken({("bf16", "decode", 1): cell}, meter, 1, until_s=0.0)
+    assert drawn == {"joules": "GPU board, nvml-counter", "idle_w": pytest.approx(500, rel=0.2)}
+    assert cell.rates == [pytest.approx(4 / 0.05, rel=0.2)]
+    assert cell.energies_j == [pytest.approx(500 * 0.05 / 4, rel=0.3)]
+    assert cell.powers_w == [pytest.approx(500, rel=0.2)]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device, and this writes no result")

@@ -81,6 +81,8 @@ def test_wrong_usage_exits_with_2(do, tmp_path):
 def test_a_bundle_goes_through_a_store(do, tmp_path):
     code, first = do("publish", "bundle", "store#digits")
     assert (code, first["version"], first["alias"]) == (0, 1, "champion")
+    do("keygen", "sign", "key")
+    do("sign", "bundle", "--sign-key", "file:key")
     assert do("publish", "bundle", "store#digits@champion")[1]["version"] == 2
     assert do("list", "store#digits")[1]["aliases"] == {"champion": 2, "previous": 1}
     assert do("rollback", "store#digits")[1]["aliases"] == {"champion": 1, "previous": 2}

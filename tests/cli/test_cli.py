@@ -37,3 +37,8 @@ def test_what_nobody_takes_is_refused(words, asked, capsys):
         asked(*words)
     assert ended.value.code == 2
     assert f"unrecognized arguments: {words[-1]}" in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_read_is_not_said_to_be_written(tmp_path, capsys):
+    assert cli.main(["status", "--token-file", str(tmp_path / "token")]) == 1
+    assert capsys.readouterr().err.startswith(f"overwinter: {tmp_path / 'token'}: No such file or directory.")

@@ -33,10 +33,16 @@ SETTINGS = EvaluateConfig(
 )
 
 
-def _candidates(make_meter, make_session, speeds_s):
+def _candidates(make_meter, make_session, speeds_s, device="cpu", peak_gpu_memory_bytes=None):
     sessions = {name: make_session(cpu_s) for name, cpu_s in speeds_s.items()}
     figures = compare_speed(
-        sessions, np.zeros((8, 2), np.float32), SETTINGS, meter=make_meter(), seed=0, progress=lambda *_: None
+        sessions,
+        np.zeros((8, 2), np.float32),
+        SETTINGS,
+        meter=make_meter(),
+        seed=0,
+        progress=lambda *_: None,
+        device=device,
     )
     return [
         Candidate(
@@ -53,6 +59,7 @@ def _candidates(make_meter, make_session, speeds_s):
             load_s=0.25,
             peak_memory_bytes=50_000_000,
             figures=figures[name],
+            peak_gpu_memory_bytes=peak_gpu_memory_bytes,
         )
         for simplicity, name in enumerate(sessions)
     ]
@@ -89,6 +96,19 @@ def test_a_form_that_is_faster_is_chosen_and_reported(make_meter, make_session):
     assert "int8_static@onnxruntime is chosen" in said
     assert "modelled" in said
     assert "between -0.10 and 0.20 % of accuracy lost" in said
+
+
+def test_on_a_gpu_its_joules_and_memory_stand_beside_the_hosts(make_meter, make_session, monkeypatch):
+    for setting in ("_IDLE_S", "_SHORTEST_COUNTED_S"):
+        monkeypatch.setattr(f"overwinter.evaluation.gpu_joules.{setting}", 0.001)
+    candidates = _candidates(make_meter, make_session, {"dense@torch": 0.0001}, "cuda", 7_000_000)
+    entry = report(candidates, _judged(candidates), 4)["dense"]
+    assert 0 < entry["gpu_energy_per_answer_j"] < entry["energy_per_answer_j"]
+    assert (entry["measured"], entry["peak_gpu_memory_bytes"]) == (False, 7_000_000)
+    assert "50.0 MB of memory; 7.00 MB of the GPU's" in describe(candidates[0], 4)
+    assert "% measured on the GPU, the CPU's modelled, batch 4" in verdict(candidates, _judged(candidates), 4)
+    on_the_cpu = report(plain := _candidates(make_meter, make_session, {"dense@torch": 0.0001}), _judged(plain), 4)
+    assert set(entry) - set(on_the_cpu["dense"]) == {"gpu_energy_per_answer_j", "peak_gpu_memory_bytes"}
 
 
 def test_where_nothing_is_faster_the_verdict_says_so(make_meter, make_session):

@@ -1,11 +1,18 @@
+import importlib.util
 import sys
+import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
+from omegaconf import OmegaConf
 
-from overwinter.energy import Component
+from overwinter.config.groups import EnergyConfig, HardwareConfig
+from overwinter.energy import Component, open_meter
 from overwinter.errors import ConfigError
+from overwinter.evaluation import gpu_joules
 from overwinter.evaluation.figures import summarize
 from overwinter.evaluation.gpu_joules import GpuJoules, joules_of, metered_gpu
 from overwinter.evaluation.joules import CpuJoules, Rates
@@ -173,3 +180,50 @@ def test_above_idle_leaves_out_what_an_idle_gpu_draws_while_it_waits():
     assert figures.energy_above_idle_per_answer_j == pytest.approx(24.0 + 3.0)
     assert (figures.measured, figures.provenance) == (True, "measured")
     assert _cost_of(sample) == 340.0
+
+
+def stand_in():
+    spec = importlib.util.spec_from_file_location("stand_in_nvml", Path(__file__).parents[1] / "stand_in" / "nvml.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.special
+@pytest.mark.skipif(stand_in().compiler() is None, reason="needs a C compiler for the stand-in driver")
+def test_the_real_meter_counts_the_gpu_that_torch_means(tmp_path, monkeypatch):
+    """pynvml is real, on a compiled stand-in driver with two GPUs that draw 500 W and 200 W."""
+    driver = stand_in().StandIn(tmp_path, count=2)
+    driver.device(1).demand_mw = 200_000
+    driver.enter(monkeypatch)
+    monkeypatch.setattr(gpu_joules, "_IDLE_S", 0.1)
+    uuid = driver.device(1).uuid.decode().removeprefix("GPU-")
+    cuda = SimpleNamespace(
+        get_device_properties=lambda _device: SimpleNamespace(uuid=uuid), is_initialized=lambda: False
+    )
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    with open_meter(*settings("nvml", "modelled")) as meter:
+        joules = joules_of(meter, "cuda:0")
+        with joules.piece() as reading:
+            time.sleep(0.3)
+    assert joules._gpu == "gpu:1"
+    assert reading.gpu_j == pytest.approx(200 * 0.3, rel=0.2)
+
+
+def settings(*sources):
+    configs = Path(__file__).parents[2] / "configs"
+    energy = EnergyConfig(**OmegaConf.load(configs / "energy/default.yaml"))
+    energy.sources, energy.idle_probe_s = list(sources), 0.0
+    return energy, HardwareConfig(**OmegaConf.load(configs / "hardware/auto.yaml"))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_real_gpu_at_work_draws_more_than_idle():
+    matrix = torch.randn(4096, 4096, device="cuda")
+    with open_meter(*settings("nvml", "modelled")) as meter:
+        joules = joules_of(meter, "cuda")
+        begin_s = time.monotonic()
+        with joules.piece() as reading:
+            while time.monotonic() < begin_s + 1.5:
+                (matrix @ matrix).sum().item()
+    assert reading.gpu_j > 1.2 * joules._gpu_idle_w * 1.5

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -82,8 +83,23 @@ def test_a_model_sleeps_wakes_dies_and_answers(server):
     assert "digits: off (by hand)" in shown
     assert "no saving is claimed" in shown
     assert overwinter("wake", *flags).stdout == "digits: ready\n"
-    events = [json.loads(line)["event"] for line in (folder / "log").read_text().splitlines()]
-    assert {"serving", "state", "woke", "crash"} <= set(events)
+    events = [json.loads(line) for line in (folder / "log").read_text().splitlines()]
+    assert {"serving", "state", "woke"} <= {event["event"] for event in events}
+    assert "crash" in {event.get("reason") for event in events}  # whether or not a request was the first to notice
+
+
+def test_a_store_is_asked_once_and_an_alias_may_move(hibernate, tmp_path):
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "XDG_STATE_HOME": str(tmp_path / "state")}
+    bundle = hibernate().folder
+    assert overwinter("bundle", "publish", str(bundle), "models#digits", cwd=tmp_path, env=environment).returncode == 0
+    words = [*OVERWINTER, "serve", "models#digits", "serve.port=0", f"serve.log={tmp_path / 'log'}"]
+    with subprocess.Popen(words, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        address = process.stdout.readline().split()[1]
+        shutil.rmtree(tmp_path / "models")
+        answer = json.loads(fetch(address, "/v2/models/digits/infer", QUESTION))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    assert answer["outputs"][1]["name"] == "label"
 
 
 def test_who_has_no_token_gets_health_alone(server):
@@ -130,6 +146,7 @@ def test_another_bundle_than_expected_does_not_start(hibernate, tmp_path):
         (["--model", "x"], "must be NAME=BUNDLE"),
         (["bundle", "serve.port=70000"], "serve.port=70000"),
         (["bundle", "serve.host=0.0.0.0"], "serve.access.token_file"),
+        (["bundle", "carbon=trace", "carbon.path=bundle/bundle.json"], "bundle.json has no column time_utc"),
         (["bundle", "--model", "bundle=bundle"], "Two bundles would be called 'bundle'"),
         (["bundle", "--config", "nowhere"], "nowhere.yaml is missing"),
     ],

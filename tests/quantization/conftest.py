@@ -11,6 +11,8 @@ from torch import nn
 
 from overwinter import models, quantization
 from overwinter.config.groups import CalibratedQuantizeConfig, MixedConfig, RecoveryConfig
+from overwinter.quantization.torchao_forms import Fp8Dynamic
+from overwinter.runtime import import_torchao
 
 CONVNET = {
     "_target_": "overwinter.models.ConvNet",
@@ -82,6 +84,24 @@ OWN_NETS = """
         def forward(self, x):
             return self.leave(self.enter(x.flatten(1))) * self.scale
 """
+
+
+@pytest.fixture
+def beside(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Let ``fp8_dynamic`` be made on a CPU, which torchao and we would refuse; torch takes `cpu:0` for another device.
+
+    It skips where torch's CPU has no product of float8 by rows.
+    """
+    import_torchao()
+    ones, scale = torch.ones(16, 16).to(torch.float8_e4m3fn), torch.ones(16, 1)
+    try:
+        torch._scaled_mm(ones, ones.t(), scale, scale.t(), out_dtype=torch.bfloat16)
+    except RuntimeError as error:
+        pytest.skip(f"torch {torch.__version__} computes no float8 on the CPU: {error}")
+    monkeypatch.setattr("torchao.quantization.quant_api._check_hardware_support", lambda _granularities: None)
+    monkeypatch.setattr(Fp8Dynamic, "needs", {"device": "cpu", "inputs": "bfloat16"})
+    monkeypatch.setattr(Fp8Dynamic, "device_refusal", lambda *_: None)
+    return "cpu:0"
 
 
 @pytest.fixture

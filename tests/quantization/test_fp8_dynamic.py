@@ -7,24 +7,12 @@ import torch
 from overwinter import models, quantization, runtime
 from overwinter.errors import ConfigError
 from overwinter.quantization.torchao_forms import Fp8Dynamic
-from overwinter.runtime import import_torchao
 
-BESIDE = "cpu:0"  # torch takes it for another device than `cpu`, as it would a GPU
 without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 
 
 def able():
     return torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 9)
-
-
-@pytest.fixture
-def beside(monkeypatch):
-    """Let the form be made on a CPU, which torchao and we would refuse."""
-    import_torchao()
-    monkeypatch.setattr("torchao.quantization.quant_api._check_hardware_support", lambda _granularities: None)
-    monkeypatch.setattr(Fp8Dynamic, "needs", {"device": "cpu", "inputs": "bfloat16"})
-    monkeypatch.setattr(Fp8Dynamic, "device_refusal", lambda *_: None)
-    return BESIDE
 
 
 def check(quantize, folder, tmp_path, calibration, device):

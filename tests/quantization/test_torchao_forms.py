@@ -120,3 +120,15 @@ def test_two_processes_make_the_same_bytes_in_silence(save, convnet, tmp_path):
         made.append({path.name: path.read_bytes() for path in sorted((tmp_path / seed).iterdir())})
     assert set(made[0]) == {"model.json", "weights.safetensors"}
     assert made[0] == made[1]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("method", METHODS)
+def test_a_gpu_answers_as_the_cpu_does(quantize, save, convnet, tmp_path, calibration, method):
+    quantize(method, save(convnet))
+    runtime.build(tmp_path / method, "torch", tmp_path / "built", trusted=[], device="cuda")
+    here, there = (
+        runtime.open_session(tmp_path / "built", "torch", 1, device=device).run(calibration)
+        for device in ("cpu", "cuda")
+    )
+    np.testing.assert_allclose(there, here, atol=0.05 * np.abs(here).max())

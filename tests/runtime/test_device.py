@@ -149,3 +149,21 @@ def test_a_gpu_answers_as_the_cpu_does(saved, tmp_path, name):
     np.testing.assert_allclose(there, here, atol=0.01 * np.abs(here).max())
     ready = runtime.measure_loading(tmp_path / "built", name, INPUTS, threads=1, trusted=[], device="cuda")
     assert 0 < ready.peak_gpu_memory_bytes < 1e9
+
+
+@needs_cuda
+@pytest.mark.parametrize("activations", [None, "dynamic"])
+def test_a_gpu_computes_integer_layers(saved, tmp_path, activations):
+    described, model = models.load_description(saved), models.load_model(saved, trusted=[])
+    for name, layer in list(model.named_modules()):
+        if (form := models.integer_form(layer)) is not None:
+            integer = form.from_float(layer, models.Grid(bits=8), activations=activations)
+            models.replace_layer(model, name, integer)
+    models.save_model(
+        tmp_path / "int8", model, form="int8", model_config=described["model"], input_shape=[1, 8, 8], lineage={}
+    )
+    runtime.build(tmp_path / "int8", "torch", tmp_path / "built", trusted=[], device="cuda")
+    here, there = (
+        runtime.open_session(tmp_path / "built", "torch", 1, device=device).run(INPUTS) for device in ("cpu", "cuda")
+    )
+    np.testing.assert_allclose(there, here, atol=0.05 * np.abs(here).max())

@@ -56,6 +56,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         form.add_argument(
             "--idle-s", type=float, metavar="S", help="time without a request, then zero (of policy fixed, else 300)"
         )
+        form.add_argument(
+            "--trusted",
+            action="append",
+            default=[],
+            type=Path,
+            metavar="FILE",
+            help="a public key that must have signed the bundle",
+        )
         form.add_argument("--start-s", type=float, default=60.0, metavar="S", help="from nothing to ready (60)")
         _ADD[name](form)
 
@@ -85,7 +93,7 @@ def _found(arguments: argparse.Namespace, service: ServiceConfig) -> tuple[str, 
         source, digest = _published(arguments)
         return source, digest, {"source": source, **_of_machines(arguments)}
     folder = Path(arguments.bundle).resolve()
-    bundle = read_bundle(folder, keys=Keys(trusted=tuple(getattr(arguments, "trusted", ()))))
+    bundle = read_bundle(folder, keys=Keys(trusted=tuple(arguments.trusted)))
     own = _of_image(arguments, bundle, service) if arguments.form == "container" else {}
     return str(folder), bundle.digest, own
 
@@ -106,7 +114,7 @@ def _deployment(arguments: argparse.Namespace, serve: ServeConfig, source: str, 
 
     from overwinter.pipeline.creation import template_folder
     from overwinter.serving.deploy import Deployment
-    from overwinter.serving.deploy.deployment import overrides_of
+    from overwinter.serving.deploy.deployment import overrides_of, read_trusted
 
     if serve.port == 0:
         raise ConfigError("serve.port=0 would be another port at every start. Name one.")
@@ -118,6 +126,7 @@ def _deployment(arguments: argparse.Namespace, serve: ServeConfig, source: str, 
         serve=serve,
         overrides=overrides_of(serve, defaults),
         others=tuple(text for text in arguments.overrides if not text.lstrip("+~").startswith("serve")),
+        trusted=read_trusted(arguments.trusted),
         fixed_idle_s=arguments.idle_s,
         start_s=arguments.start_s,
     )
@@ -150,7 +159,6 @@ def _of_image(arguments: argparse.Namespace, bundle: Bundle, service: ServiceCon
         "tables": tables(),
         "variables": variables_of(dataclasses.asdict(service.carbon)),
         "token": str(arguments.token.resolve()),
-        "trusted": tuple(str(path.resolve()) for path in arguments.trusted),
     }
 
 
@@ -169,12 +177,11 @@ def _package(given: str, context: Path) -> str:
 
 
 def _of_machines(arguments: argparse.Namespace) -> dict[str, Any]:
-    from overwinter.serving.deploy.vm import checked_command, trusted_files
+    from overwinter.serving.deploy.vm import checked_command
 
     return {
         "clients": tuple(arguments.clients),
         "token_command": checked_command(arguments.token_command),
-        "trusted": trusted_files(arguments.trusted),
         "keys": tuple(arguments.key),
     }
 
@@ -209,9 +216,6 @@ def _add_container(form: argparse.ArgumentParser) -> None:
         default=f"overwinter=={__version__}",
         help="what pip installs in the image: a requirement, or a wheel beside the bundle (this version)",
     )
-    form.add_argument(
-        "--trusted", action="append", default=[], type=Path, metavar="FILE", help="a public key that must have signed"
-    )
     form.add_argument("--memory", default="1g", help="limit of the container (1g)")
     form.add_argument("--cpus", type=float, default=1.0, help="limit of the container (1)")
 
@@ -231,9 +235,6 @@ def _add_vm(form: argparse.ArgumentParser) -> None:
         "--package",
         default=f"overwinter[s3]=={__version__}",
         help="what pip installs there (this version, with the extra s3)",
-    )
-    form.add_argument(
-        "--trusted", action="append", default=[], type=Path, metavar="FILE", help="a public key that must have signed"
     )
     form.add_argument(
         "--key",

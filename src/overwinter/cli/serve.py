@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from overwinter.carbon import open_source
 from overwinter.cli.bundle import add_keys, expected_of, keys_of
 from overwinter.cli.service import CONFIG_NAME, load_service
 from overwinter.errors import ConfigError
@@ -37,6 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     named = [_named(text) for text in arguments.model]
     named += [(_name_of(word), word) for word in arguments.words if word not in overrides]
     service = load_service(overrides, config_name=arguments.config)
+    open_source(service.carbon)  # one that cannot be opened is told now, not when the first request could wait
     keys = keys_of(arguments)
     _become_supervisor(make_plan(service, _verified(named, keys, expected_of(arguments)), keys=keys))
     return 0
@@ -56,7 +58,7 @@ def _named(text: str) -> tuple[str, str]:
     return name, path
 
 
-def _verified(named: list[tuple[str, str]], keys: Keys, expected: Expected) -> dict[str, tuple[str, Bundle]]:
+def _verified(named: list[tuple[str, str]], keys: Keys, expected: Expected) -> dict[str, Bundle]:
     if not named:
         raise ConfigError("Name at least one bundle, such as outputs/hibernate/bundle.")
     names = [name for name, _ in named]
@@ -67,7 +69,7 @@ def _verified(named: list[tuple[str, str]], keys: Keys, expected: Expected) -> d
         raise ConfigError(
             "--digest is of one bundle. Serve it alone, or name digests in addresses: STORE#NAME@sha256:..."
         )
-    return {name: (address, obtain(address, keys=keys, expected=expected)) for name, address in named}
+    return {name: obtain(address, keys=keys, expected=expected) for name, address in named}
 
 
 def _become_supervisor(plan: Plan) -> None:

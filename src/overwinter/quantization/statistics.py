@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from overwinter.quantization.precision import quick
+
 
 @dataclass(kw_only=True)
 class Statistics:
@@ -27,7 +29,8 @@ class Statistics:
     def add(self, inputs: torch.Tensor, dense: torch.Tensor) -> None:
         """Count inputs (rows, columns), and what the dense model had in their place."""
         self.hessian += inputs.T @ inputs
-        self.drift += (dense - inputs).T @ inputs
+        with quick(inputs.device):  # a correction, of which a share is taken: bfloat16 will do
+            self.drift += (dense - inputs).T @ inputs
         self.rows += len(inputs)
 
 

@@ -27,6 +27,7 @@ from overwinter.runtime import (
     import_torchao,
     load_torchao,
 )
+from overwinter.serving import Array
 
 _WEIGHTS = "weights.safetensors"
 _FP8_CAPABILITY = (8, 9)  # Ada and Hopper; https://developer.nvidia.com/cuda-gpus
@@ -40,6 +41,7 @@ class TorchaoForm:
     weights: str
     activations: str
     needs: Mapping[str, str] = {}  # what is said of it in model.json beyond these: its device, its inputs
+    reads_tokens = False  # whether language models are served
 
     def configuration(self, torchao: Any) -> Any:
         """Return torchao's configuration of the method."""
@@ -51,7 +53,8 @@ class TorchaoForm:
 
     def quantize(self, request: Request) -> QuantizationReport:
         """Quantize in place and save; see `Quantizer`."""
-        refuse_tokens(self.form, request)
+        if not self.reads_tokens:
+            refuse_tokens(self.form, request)
         refuse_integer_settings(self.form, request)
         model = request.model
         left = self._left_in_float(model, request.settings.skip)
@@ -113,7 +116,7 @@ class TorchaoForm:
 
     def _check_round_trip(self, request: Request) -> None:
         device = request.device if "device" in self.needs else "cpu"
-        inputs = torch.from_numpy(example_inputs(request.description["input_shape"])).to(device)
+        inputs = torch.from_numpy(_examples(request)).to(device)
         loaded, made = load_torchao(request.out, trusted=request.trusted).to(device), request.model.to(device)
         with torch.inference_mode():
             if not torch.equal(loaded(inputs), made(inputs)):
@@ -168,6 +171,7 @@ class Fp8Dynamic(TorchaoForm):
     weights = "float8 e4m3 per output row"
     activations = "float8 e4m3 per token at run time"
     needs: Mapping[str, str] = {"device": "cuda", "inputs": "bfloat16"}
+    reads_tokens = True
 
     def device_refusal(self, device: str) -> str | None:
         """Return why this device cannot compute it: that takes a GPU with kernels for float8."""
@@ -184,9 +188,12 @@ class Fp8Dynamic(TorchaoForm):
 
     def configuration(self, torchao: Any) -> Any:
         """See `TorchaoForm`."""
-        return torchao.Float8DynamicActivationFloat8WeightConfig(
+        config = torchao.Float8DynamicActivationFloat8WeightConfig(
             granularity=torchao.PerRow(), set_inductor_config=False
         )
+        # torch's own kernel wherever it is served, whatever else is installed there: the one that was measured.
+        config.kernel_preference = type(config.kernel_preference).TORCH
+        return config
 
     def unfit(self, layer: nn.Linear) -> str | None:
         """See `TorchaoForm`; torchao would leave the layer as it is and say nothing."""
@@ -200,6 +207,13 @@ class Fp8Dynamic(TorchaoForm):
             model.get_submodule(name).to(torch.bfloat16)
         super()._convert(model, layers)
         compute_in_bfloat16(model, layers)
+
+
+def _examples(request: Request) -> Array:
+    """Return model inputs; tokens are the calibration's own."""
+    if request.calibration.dtype.kind in "iu":
+        return request.calibration[:1]
+    return example_inputs(request.description["input_shape"])
 
 
 def _linear_layers(model: nn.Module) -> list[str]:

@@ -43,7 +43,8 @@ def in_bfloat16(model: nn.Module, *, packed: bool = True) -> nn.Module:
     for name, layer in integer_layers(model).items():
         replace_layer(model, name, PackedLinear(layer) if packed and _packs(layer) else _dequantized(layer))
     for parameter in model.parameters():
-        parameter.data = parameter.data.bfloat16()
+        if type(parameter.data) is torch.Tensor:  # and not a quantized one of torchao's
+            parameter.data = parameter.data.bfloat16()
     return model
 
 

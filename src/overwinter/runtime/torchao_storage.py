@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from overwinter.errors import IntegrityError
-from overwinter.models import build_model, load_description, replace_tensors
+from overwinter.models import build_model, load_description, replace_tensors, unique_state
 
 _WEIGHTS = "weights.safetensors"
 _SUPPORT = "torchao.prototype.safetensors.safetensors_support"
@@ -49,7 +49,7 @@ def describe_torchao(model: nn.Module) -> tuple[dict[str, torch.Tensor], dict[st
     """
     with _without_noise():
         flatten = importlib.import_module(_SUPPORT).flatten_tensor_state_dict
-    state = model.state_dict()
+    state = unique_state(model)
     quantized = {_PREFIX + name: tensor for name, tensor in state.items() if _is_quantized(tensor)}
     flat, metadata = flatten(quantized)
     plain = {name: tensor.detach().clone() for name, tensor in state.items() if not _is_quantized(tensor)}
@@ -71,7 +71,8 @@ def load_torchao(folder: Path, *, trusted: Sequence[str]) -> nn.Module:
     description = load_description(folder)
     model = build_model(description["model"], trusted=trusted)
     state = _assembled(load_file(folder / _WEIGHTS), description["quantization"]["tensors"])
-    if set(state) != set(model.state_dict()):
+    tied = {name: first for name, first in _tied(model).items() if name not in state}
+    if set(state) | set(tied) != set(model.state_dict()):
         differing = ", ".join(sorted(set(state) ^ set(model.state_dict())))
         raise IntegrityError(
             f"{folder} does not fit the model's code: {differing}. Was the code changed after it was saved? "
@@ -83,17 +84,36 @@ def load_torchao(folder: Path, *, trusted: Sequence[str]) -> nn.Module:
         by_layer[layer][leaf] = tensor
     for layer, tensors in by_layer.items():
         replace_tensors(model.get_submodule(layer), tensors)
+    for name, first in tied.items():
+        layer, _, leaf = name.rpartition(".")
+        original, _, original_leaf = first.rpartition(".")
+        setattr(model.get_submodule(layer), leaf, getattr(model.get_submodule(original), original_leaf))
     if description["quantization"].get("inputs") == "bfloat16":
         compute_in_bfloat16(model, description["quantization"]["quantized"])
     return model.eval()
 
 
+class Bfloat16Linear(nn.Linear):
+    """`torch.nn.Linear` that computes in bfloat16, for a kernel that takes no other, whatever the rest computes in."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return (..., out) of (..., in), in the type of the input."""
+        return super().forward(inputs.bfloat16()).to(inputs.dtype)
+
+
 def compute_in_bfloat16(model: nn.Module, layers: Iterable[str]) -> None:
-    """Let layers take bfloat16 and answer in float32, in place: some kernels want it, and the rest of the model not."""
+    """Make Linear layers `Bfloat16Linear`, in place; their tensors stay as they are."""
     for name in layers:
-        layer = model.get_submodule(name)
-        layer.register_forward_pre_hook(lambda _layer, inputs: tuple(each.bfloat16() for each in inputs))
-        layer.register_forward_hook(lambda _layer, _inputs, answer: answer.float())
+        model.get_submodule(name).__class__ = Bfloat16Linear
+
+
+def _tied(model: nn.Module) -> dict[str, str]:
+    """Return each further name of a tensor -> its first one, under which alone it is stored."""
+    firsts: dict[int, str] = {}
+    state = model.state_dict(keep_vars=True)
+    for name, tensor in state.items():
+        firsts.setdefault(id(tensor), name)
+    return {name: firsts[id(tensor)] for name, tensor in state.items() if firsts[id(tensor)] != name}
 
 
 def _assembled(stored: Mapping[str, torch.Tensor], described: Mapping[str, Any]) -> dict[str, torch.Tensor]:

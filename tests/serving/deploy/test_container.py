@@ -69,8 +69,8 @@ def test_the_build_verifies_the_bundle(deployed):
 
 
 def test_keys_and_credentials_come_from_the_host(deployed):
-    settings = {"trusted": ("/keys/a.pub", "/keys/b.pub"), "variables": ("TOKEN",)}
-    rendered = Container(package="overwinter", token="/t", **settings).render(deployed())
+    keys = {"/keys/a.pub": "a", "/keys/b.pub": "b"}
+    rendered = Container(package="overwinter", token="/t", variables=("TOKEN",)).render(deployed(trusted=keys))
     words = json.loads(rendered["Containerfile"].splitlines()[-1].removeprefix("CMD "))
     inside = ["/run/secrets/overwinter/trusted-0.pem", "/run/secrets/overwinter/trusted-1.pem"]
     assert words[-4:] == ["--trusted", inside[0], "--trusted", inside[1]]

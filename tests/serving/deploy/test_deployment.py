@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from overwinter.cli.service import load_service
 from overwinter.errors import ConfigError
+from overwinter.serving.deploy.deployment import read_trusted
 
 WINDOW = "{start:'0 8 * * 1-5',end:'0 18 * * 1-5',time_zone:Europe/Berlin}"
 
@@ -30,6 +31,17 @@ def test_the_words_compose_to_the_same_configuration(deployed):
 def test_what_is_as_the_server_has_it_is_not_repeated(deployed):
     assert deployed().words("/b") == ["serve", "/b"]
     assert deployed("serve.limits.queue=5").words("/b", limits__queue=None) == ["serve", "/b"]
+
+
+def test_whom_to_trust_is_told_wherever_it_runs(deployed, tmp_path):
+    (tmp_path / "signer.pub").write_text("a key")
+    deployment = deployed("serve.limits.queue=5", trusted=read_trusted([tmp_path / "signer.pub"]))
+    here, there = str(tmp_path / "signer.pub"), "/keys/trusted-0.pem"
+    assert deployment.words("/b")[2:] == ["serve.limits.queue=5", "--trusted", here]
+    assert deployment.keys_in("/keys") == {there: "a key"}
+    assert deployment.words("/b", trusted=deployment.keys_in("/keys"))[-2:] == ["--trusted", there]
+    with pytest.raises(ConfigError, match="--trusted"):
+        read_trusted([tmp_path / "none.pem"])
 
 
 @given(st.text(st.characters(codec="ascii", exclude_categories=["C"]), min_size=1) | st.sampled_from(["null", "true"]))

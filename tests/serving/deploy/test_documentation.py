@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from overwinter import cli, serving
+from overwinter import __version__, cli, serving
 from overwinter.cli import deploy
 from overwinter.cli.service import load_service
 from overwinter.serving.server.container_worker import is_container
@@ -34,6 +34,21 @@ def test_the_documented_commands_run(line, tmp_path, monkeypatch, capsys):
     written, last = capsys.readouterr().out.strip().rsplit("\n", 1)
     assert last.startswith("Next: ")
     assert all((tmp_path / name).is_file() for name in written.splitlines())
+
+
+def test_the_documented_image_is_built_as_the_command_itself_says(tmp_path, monkeypatch, capsys):
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    (tmp_path / "outputs" / "hibernate").mkdir(parents=True)
+    (tmp_path / "outputs" / "hibernate" / f"overwinter-{__version__}-py3-none-any.whl").touch()
+    (tmp_path / "signer.pub").write_text("a key")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(serving, "read_bundle", lambda _, keys: BUNDLE, raising=False)
+    lines = (ROOT / "docs" / "deploy.md").read_text().split("```console\n")[2].split("```")[0].splitlines()
+    rendering = next(line for line in lines if line.startswith("overwinter deploy"))
+    assert cli.main(shlex.split(rendering)[1:]) == 0
+    build, run = (line for line in lines if line.startswith("podman"))
+    told = capsys.readouterr().out.splitlines()[-1]
+    assert told == f"Next: {build.replace('outputs/', f'{tmp_path}/outputs/')}, then {run}"
 
 
 def test_the_documented_launcher_begins_a_container(tmp_path, monkeypatch):

@@ -133,6 +133,17 @@ def test_the_rules_arrive(rendered):
     assert "securityContext" in pod
 
 
+@pytest.mark.parametrize("own", [{}, {"knative": True}])
+def test_public_keys_are_a_map_that_the_pod_sees(rendered, own):
+    documents = rendered(settings={"trusted": {"/here/signer.pub": "a key"}}, **own)
+    assert documents["ConfigMap"]["data"] == {"trusted-0.pem": "a key"}
+    server = documents["Service" if own else "Deployment"]
+    pod = server["spec"]["template"]["spec"]
+    assert pod["containers"][0]["args"][-2:] == ["--trusted", "/etc/overwinter/trusted-0.pem"]
+    assert {"name": "trusted", "mountPath": "/etc/overwinter", "readOnly": True} in pod["containers"][0]["volumeMounts"]
+    assert {"name": "trusted", "configMap": {"name": "model-trusted"}} in pod["volumes"]
+
+
 def test_a_limit_of_waits_is_a_trigger_where_something_measures_them(deployed):
     limit = deployed("serve.replicas.wait_s=1.5", "serve.replicas.most=3")
     common = {"image": "registry.example/model:1", "hostname": "model.example.com"}

@@ -10,7 +10,7 @@ import yaml
 
 from overwinter.errors import ConfigError
 from overwinter.serving.deploy import Vm
-from overwinter.serving.deploy.vm import checked_command, trusted_files
+from overwinter.serving.deploy.vm import checked_command
 
 SOURCE = "s3://models#digits@sha256:" + "ab" * 32
 RENDERER = Vm(
@@ -19,7 +19,6 @@ RENDERER = Vm(
     token_command="aws ssm get-parameter --name '/it''s $HOME' --output text",
     instance_type="t3.medium",
     clients=("10.0.0.0/8",),
-    trusted=(("trusted-0.pem", "-----BEGIN PUBLIC KEY-----\n"),),
     keys=("command:aws secretsmanager get-secret-value",),
 )
 WINDOW = "{start:'0 8 * * 1-5',end:'0 18 * * 1-5',time_zone:Europe/Berlin}"
@@ -51,7 +50,9 @@ def test_it_keeps_a_machine_where_it_may_not_stop(deployed):
 
 
 def test_a_machine_serves_the_version_from_the_store_with_one_worker(deployed):
-    machine = RENDERER.render(deployed("serve.replicas.most=5", "serve.limits.queue=9"))["cloud-init.yaml"]
+    trusted = {"/here/signer.pub": "-----BEGIN PUBLIC KEY-----\n"}
+    deployment = deployed("serve.replicas.most=5", "serve.limits.queue=9", trusted=trusted)
+    machine = RENDERER.render(deployment)["cloud-init.yaml"]
     assert machine.startswith("#cloud-config\n")
     files = {file["path"]: file["content"] for file in yaml.safe_load(machine)["write_files"]}
     assert files["/etc/overwinter/trusted-0.pem"] == "-----BEGIN PUBLIC KEY-----\n"
@@ -100,7 +101,7 @@ def test_terraform_and_cloud_init_read_it(deployed, tmp_path):
     assert "model.service" not in done.stderr
 
 
-def test_what_it_cannot_hold_is_refused(deployed, tmp_path):
+def test_what_it_cannot_hold_is_refused(deployed):
     with pytest.raises(ConfigError, match="32 characters at most"):
         RENDERER.render(deployed(name="m" * 33))
     with pytest.raises(ConfigError, match="can hold one window"):
@@ -108,5 +109,3 @@ def test_what_it_cannot_hold_is_refused(deployed, tmp_path):
     for words in ("", "it's"):
         with pytest.raises(ConfigError, match="--token-command"):
             checked_command(words)
-    with pytest.raises(ConfigError, match="--trusted"):
-        trusted_files([tmp_path / "none.pem"])

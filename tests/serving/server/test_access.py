@@ -75,6 +75,11 @@ def test_a_token_that_is_no_secret_is_refused(tmp_path, mode, content, message):
         read_token(str(file))
 
 
+def test_a_token_that_is_not_ours_to_read_is_told_as_that(tmp_path):
+    with pytest.raises(ConfigError, match=r"cannot be read: No such file.*must belong to the user"):
+        read_token(str(tmp_path / "token"))
+
+
 def test_a_token_is_read_without_its_line_end(tmp_path):
     file = tmp_path / "token"
     file.write_bytes(b"0123456789abcdef\n")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from overwinter.cli import serve, sleep, status, wake
+from overwinter.cli import bundle, serve, sleep, status, wake
 
 TEXT = (Path(__file__).parents[3] / "docs" / "serve.md").read_text()
-MODULES = {"serve": serve, "sleep": sleep, "status": status, "wake": wake}
+MODULES = {"bundle": bundle, "serve": serve, "sleep": sleep, "status": status, "wake": wake}
 LINES = [line for line in TEXT.splitlines() if line.startswith(tuple(f"overwinter {name}" for name in MODULES))]
 
 

@@ -37,7 +37,17 @@ def test_a_trace_expects_what_its_past_lets_expect(tmp_path):
     assert abs(dt.datetime.fromtimestamp(least.time_s, dt.UTC).hour - 12) <= 2
 
 
-def test_a_source_that_fails_is_none(capfd):
-    points, log = asked({"source": "no such thing"})
+def test_a_source_that_fails_is_none_and_the_log_says_why(tmp_path):
+    trace = {"source": "trace", "path": str(tmp_path / "trace.csv"), "kind": "average", "fallback": {"c": CONSTANT}}
+    (tmp_path / "trace.csv").write_text("time,what\n")
+    points, log = asked(trace)
+    assert points == ()
+    assert "nobody knows the carbon intensity" in log[0]["message"]
+    assert "no column time_utc" in log[0]["message"]
+
+
+def test_a_process_that_dies_is_none_too(monkeypatch, capfd):
+    monkeypatch.setattr("overwinter.serving.server.grid._PROGRAM", "1 / 0")
+    points, log = asked(CONSTANT)
     assert (points, "nobody knows" in log[0]["message"]) == ((), True)
     assert "Traceback" in capfd.readouterr().err

@@ -1,6 +1,5 @@
 import json
 import shutil
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -180,23 +179,6 @@ def test_fetches_side_by_side_leave_the_bundle_and_nothing_else(store, make, tmp
             list(pool.map(lambda _, target=target: store.fetch(version, target), range(8)))
         assert read_bundle(target).digest == version.digest
     assert len(list((tmp_path / "here").iterdir())) == 10  # no locks, nothing partial
-
-
-def test_a_lock_that_is_removed_is_held_by_one_at_a_time(tmp_path):
-    inside = []
-
-    def enter(_):
-        for _ in range(50):
-            with transfer_module._alone(tmp_path / "out"):
-                inside.append(1)
-                assert sum(inside) == 1
-                time.sleep(0)  # others may run
-                inside.append(-1)
-
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(enter, range(8)))
-    assert len(inside) == 2 * 50 * 8
-    assert not list(tmp_path.glob("*.lock"))
 
 
 def test_the_collector_takes_no_version_that_is_named(store, make, tmp_path):

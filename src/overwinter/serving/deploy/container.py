@@ -51,7 +51,6 @@ class Container:
         tables: a requirement whose files are read and whose own requirements are not needed.
         variables: environment variables that are handed on to the server, as they are when it is started.
         token: path of the token's file on the host.
-        trusted: paths of public keys on the host, one of which must have signed the bundle.
         memory: limit of the container.
         cpus: limit of the container.
     """
@@ -62,7 +61,6 @@ class Container:
     needed: tuple[str, ...] | None = None
     tables: str = "codecarbon"
     variables: tuple[str, ...] = ()
-    trusted: tuple[str, ...] = ()
     memory: str = "1g"
     cpus: float = 1.0
 
@@ -96,19 +94,15 @@ class Container:
 
     def _words(self, deployment: Deployment) -> list[str]:
         address = {"host": "0.0.0.0", "port": _PORT}  # noqa: S104 -- the container's own address; the token is asked for
-        words = deployment.words(BUNDLE, **address, **TOKEN, state=_STATE if deployment.keeps else None)
-        keys = [word for _, inside in self._keys() for word in ("--trusted", inside)]
-        return [*words, *keys]
-
-    def _keys(self) -> list[tuple[str, str]]:
-        """Return where public keys are: on the host, and in the container."""
-        return [(path, f"{SECRETS}/trusted-{place}.pem") for place, path in enumerate(self.trusted)]
+        state = _STATE if deployment.keeps else None
+        return deployment.words(BUNDLE, trusted=deployment.keys_in(SECRETS), **address, **TOKEN, state=state)
 
     def _compose(self, deployment: Deployment) -> dict[str, object]:
         serve = deployment.serve
         host = f"[{serve.host}]" if ":" in serve.host else serve.host
         kept = [f"{deployment.name}-state"] if deployment.keeps else []
-        mounted = [(self.token, f"{SECRETS}/token"), *self._keys()]
+        keys = zip(deployment.trusted, deployment.keys_in(SECRETS), strict=True)
+        mounted = [(self.token, f"{SECRETS}/token"), *keys]
         server = {
             "image": image_of(deployment),
             "ports": [f"{host}:{serve.port}:{_PORT}"],

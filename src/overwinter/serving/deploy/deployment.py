@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ class Deployment:
         serve: the server's configuration.
         overrides: what it differs in from the server's own defaults, by dotted key below `serve`.
         others: overrides of other groups as they were given, such as `carbon=uk_grid`.
+        trusted: public keys, one of which must have signed the bundle: path on this machine -> text.
         fixed_idle_s: after how long without a request nothing runs; None takes it from the configuration.
         start_s: from nothing to ready: windows are opened that much earlier.
     """
@@ -44,6 +45,7 @@ class Deployment:
     serve: ServeConfig
     overrides: Mapping[str, Any]
     others: tuple[str, ...] = ()
+    trusted: Mapping[str, str] = field(default_factory=dict)
     fixed_idle_s: float | None = None
     start_s: float = 60.0
 
@@ -99,18 +101,24 @@ class Deployment:
         """Return a line for the heading where a machine or a pod takes with it what the configuration keeps."""
         return ["serve.state is left out: what is kept goes with the one that keeps it."] if self.keeps else []
 
-    def words(self, bundle: str, **changes: Any) -> list[str]:
+    def keys_in(self, folder: str) -> dict[str, str]:
+        """Return the public keys where a server elsewhere finds them: path below ``folder`` -> text."""
+        return {f"{folder}/trusted-{place}.pem": text for place, text in enumerate(self.trusted.values())}
+
+    def words(self, bundle: str, *, trusted: Iterable[str] | None = None, **changes: Any) -> list[str]:
         """Return the words that start the server, after the program's own name.
 
         Args:
             bundle: its path where the server runs.
+            trusted: paths of the public keys there; where they are here if None.
             changes: other values, by key below `serve`, double underscores for dots; None leaves the server's default.
         """
         values = dict(self.overrides) | {key.replace("__", "."): value for key, value in changes.items()}
         if values.get("state") is None:  # nothing can be kept without a place for it
             values = {key: value for key, value in values.items() if not key.startswith("keep.")}
         given = [_overriding(f"serve.{key}", value) for key, value in values.items() if value is not None]
-        return ["serve", bundle, *(word for words in given for word in words), *self.others]
+        keys = [word for path in (self.trusted if trusted is None else trusted) for word in ("--trusted", path)]
+        return ["serve", bundle, *(word for words in given for word in words), *self.others, *keys]
 
     def heading(self, *lines: str) -> str:
         """Return the comment at the top of a rendered file."""
@@ -137,6 +145,18 @@ class Deployment:
             return f"Never goes to zero: `off` is not among serve.sleep.rungs ({', '.join(self.serve.sleep.rungs)})."
         limit_s = self.serve.sleep.wake_p95_s
         return f"Never goes to zero: a start takes {self.start_s:g} s, and serve.sleep.wake_p95_s is {limit_s:g}."
+
+
+def read_trusted(paths: Iterable[Path]) -> dict[str, str]:
+    """Return public keys as a `Deployment` has them.
+
+    Raises:
+        ConfigError: one cannot be read.
+    """
+    try:
+        return {str(path.resolve()): path.read_text(encoding="utf-8") for path in paths}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--trusted {error}") from None
 
 
 def overrides_of(serve: ServeConfig, defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from overwinter.serving.deploy.timetable import read_timetable
 
 BUNDLE = "/srv/bundle"  # in the image
 SECRETS = "/run/secrets/overwinter"  # where the token is mounted
+_KEYS = "/etc/overwinter"  # where public keys are mounted
 _PORT = 8080
 _PRIVATE_TOKEN = "/tmp/token"  # noqa: S105, S108 -- a path, of the pod's own; see below
 # A mounted secret belongs to root and is readable by the group; the server takes only a token that is its own.
@@ -59,6 +60,7 @@ class Kubernetes:
             ConfigError: a window cannot be rendered.
         """
         documents = self._for_knative(deployment) if self.knative else self._for_keda(deployment)
+        documents = [*_key_map(deployment), *documents]
         name = deployment.name
         heading = deployment.heading(
             *deployment.rules(),
@@ -175,6 +177,7 @@ class Kubernetes:
         answer_s = math.ceil(deployment.serve.limits.answer_s)
         words = deployment.words(
             BUNDLE,
+            trusted=deployment.keys_in(_KEYS),
             host="0.0.0.0",  # noqa: S104 -- the pod's own address; the token is asked for
             port=_PORT,
             **TOKEN | {"access__token_file": _PRIVATE_TOKEN},
@@ -183,7 +186,7 @@ class Kubernetes:
         )
         limits: dict[str, Any] = {"cpu": str(self.cpus), "memory": self.memory}
         limits |= {"nvidia.com/gpu": str(self.gpus)} if self.gpus else {}
-        container = {
+        container: dict[str, Any] = {
             "name": "server",
             "image": self.image,
             "command": ["sh", "-c", _COPY_TOKEN, "overwinter"],
@@ -198,10 +201,13 @@ class Kubernetes:
                 {"name": "scratch", "mountPath": "/tmp"},  # noqa: S108
             ],
         }
-        volumes = [
+        volumes: list[dict[str, Any]] = [
             {"name": "token", "secret": {"secretName": f"{deployment.name}-token"}},
             {"name": "scratch", "emptyDir": {"medium": "Memory"}},
         ]
+        if deployment.trusted:
+            container["volumeMounts"].append({"name": "trusted", "mountPath": _KEYS, "readOnly": True})
+            volumes.append({"name": "trusted", "configMap": {"name": f"{deployment.name}-trusted"}})
         return {
             "automountServiceAccountToken": False,
             "securityContext": _USER,
@@ -226,6 +232,14 @@ TOKEN: dict[str, Any] = {
     "access__tls_key": None,
     "access__client_ca": None,
 }
+
+
+def _key_map(deployment: Deployment) -> list[dict[str, Any]]:
+    """Return the public keys as a document, if there are any."""
+    if not deployment.trusted:
+        return []
+    data = {path.rpartition("/")[2]: text for path, text in deployment.keys_in(_KEYS).items()}
+    return [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"{deployment.name}-trusted"}, "data": data}]
 
 
 def _window_triggers(deployment: Deployment) -> list[dict[str, Any]]:

@@ -12,7 +12,6 @@ import math
 import shlex
 from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -39,7 +38,6 @@ class Vm:
         token_command: prints the token, on the machine and as root.
         instance_type: of a machine.
         clients: address ranges that may ask, as CIDR.
-        trusted: public keys, one of which must have signed the bundle, by file name.
         keys: sources of the keys that open the bundle, as a machine finds them.
     """
 
@@ -48,7 +46,6 @@ class Vm:
     token_command: str
     instance_type: str
     clients: tuple[str, ...]
-    trusted: tuple[tuple[str, str], ...] = ()
     keys: tuple[str, ...] = ()
 
     def render(self, deployment: Deployment) -> dict[str, str]:
@@ -96,7 +93,7 @@ class Vm:
             "users": ["default", {"name": name, "system": True, "shell": "/usr/sbin/nologin"}],
             "write_files": [
                 {"path": f"/etc/systemd/system/{name}.service", "content": self._unit(deployment)},
-                *({"path": f"{_KEYS}/{file}", "content": text} for file, text in self.trusted),
+                *({"path": path, "content": text} for path, text in deployment.keys_in(_KEYS).items()),
             ],
             "runcmd": [
                 ["python3", "-m", "venv", _ENVIRONMENT],
@@ -110,14 +107,14 @@ class Vm:
         token = f"/run/{name}/token"
         words = deployment.words(
             self.source,
+            trusted=deployment.keys_in(_KEYS),
             host="0.0.0.0",  # noqa: S104 -- its own address; only the load balancer gets there, and the token is asked for
             port=_PORT,
             **TOKEN | {"access__token_file": token},
             replicas__fewest=min(1, deployment.serve.replicas.fewest),
             replicas__most=1,
         )
-        flags = [word for file, _ in self.trusted for word in ("--trusted", f"{_KEYS}/{file}")]
-        flags += [word for source in self.keys for word in ("--key", source)]
+        flags = [word for source in self.keys for word in ("--key", source)]
         fetch = f"umask 077; {self.token_command} > {token} && chown {name} {token}"
         return "\n".join(
             [
@@ -156,18 +153,6 @@ def _windows(deployment: Deployment) -> list[dict[str, str]]:
             start, end = starts[min(place, len(starts) - 1)], ends[min(place, len(ends) - 1)]
             found.append({"start": start, "end": end, "time_zone": window.time_zone})
     return found
-
-
-def trusted_files(paths: list[Path]) -> tuple[tuple[str, str], ...]:
-    """Return the names that public keys get on a machine, and their text.
-
-    Raises:
-        ConfigError: one cannot be read.
-    """
-    try:
-        return tuple((f"trusted-{place}.pem", path.read_text()) for place, path in enumerate(paths))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--trusted {error}") from None
 
 
 def checked_command(words: str) -> str:

@@ -97,7 +97,7 @@ def _from_file(path: str) -> bytes:
 def _from_environment(name: str) -> bytes:
     value = os.environ.get(name)
     if not value:
-        raise ConfigError(f"The environment variable {name} holds no key. Set it to {_FORM}.")
+        raise ConfigError(f"The environment variable {name} holds no key: it is not set here, or is empty.")
     return value.encode()
 
 

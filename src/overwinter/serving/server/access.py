@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import os
 import ssl
 import stat
 from pathlib import Path
@@ -72,12 +73,18 @@ def read_token(file: str | None) -> bytes | None:
     """Return the token that requests must bear.
 
     Raises:
-        ConfigError: others can read the file, or the token is short.
+        ConfigError: others can read the file, or we cannot, or the token is short.
     """
     if file is None:
         return None
-    _check_secret("token_file", file)
-    token = Path(file).read_bytes().strip()
+    try:
+        _check_secret("token_file", file)
+        token = Path(file).read_bytes().strip()
+    except OSError as error:
+        raise ConfigError(
+            f"serve.access.token_file={file!r} cannot be read: {error.strerror}. It must belong to the user that the "
+            f"server runs as ({os.geteuid()})."
+        ) from None
     if len(token) < _LEAST_TOKEN_BYTES:
         raise ConfigError(
             f"serve.access.token_file={file!r} holds {len(token)} bytes; {_LEAST_TOKEN_BYTES} are the least.\n"

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from overwinter.errors import OverwinterError
 from overwinter.serving.server.accounts import Log
 from overwinter.serving.server.frames import pack_frame, read_frame
 from overwinter.serving.server.greenest import Point
@@ -46,8 +47,11 @@ class Grid:
             process = await start_program([sys.executable, "-P", "-c", _PROGRAM])
             frame = await process.ask({"carbon": dict(self._carbon)}, within_s=_ANSWER_S)
             await process.stop(within_s=_ANSWER_S)
+            unknown = frame.header.get("error")
         except WorkerDied as error:
-            self._log("grid", message=f"nobody knows the carbon intensity: {error}")
+            unknown = str(error)
+        if unknown is not None:
+            self._log("grid", message=f"nobody knows the carbon intensity: {unknown}")
             return ()
         self._log("grid", points=len(frame.header["points"]), source=frame.header["source"])
         return tuple(Point(*point) for point in frame.header["points"])
@@ -59,8 +63,15 @@ def main() -> None:
     os.dup2(2, 1)
     frame = read_frame(incoming)
     if frame is not None:
-        outgoing.write(pack_frame(_looked_up(frame.header["carbon"])))
+        outgoing.write(pack_frame(_told(frame.header["carbon"])))
         outgoing.flush()
+
+
+def _told(carbon: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return _looked_up(carbon)
+    except OverwinterError as error:
+        return {"error": str(error)}
 
 
 def _looked_up(carbon: Mapping[str, Any]) -> dict[str, Any]:

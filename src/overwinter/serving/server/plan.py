@@ -23,7 +23,7 @@ class ModelPlan:
 
     Attributes:
         name: in addresses.
-        bundle: where it is: a folder, a sealed file or an address in a store.
+        bundle: where it is: a folder or a sealed file.
         digest: of the bundle that was verified; another one is not served.
         kind: `language`, or the name of the runtime that loads it.
         metadata: what the protocol says of the model.
@@ -62,23 +62,24 @@ class Plan:
         return json.dumps(asdict(self))
 
 
-def make_plan(service: ServiceConfig, bundles: Mapping[str, tuple[str, Bundle]], *, keys: Keys) -> Plan:
+def make_plan(service: ServiceConfig, bundles: Mapping[str, Bundle], *, keys: Keys) -> Plan:
     """Make the plan of a server.
 
     Args:
         service: validated.
-        bundles: name in addresses -> where the bundle is, and what was verified there.
+        bundles: name in addresses -> what was verified. One from a store is where it was fetched to: the store is not
+            asked again, since neither an alias that moves nor a store out of reach may keep a model from waking.
         keys: that they were verified and opened with.
     """
     models = tuple(
         ModelPlan(
             name=name,
-            bundle=address,
+            bundle=str(bundle.source),
             digest=bundle.digest,
             kind=bundle.runtime if bundle.tokenizer is None else LANGUAGE,
             metadata=_metadata(name, bundle),
         )
-        for name, (address, bundle) in bundles.items()
+        for name, bundle in bundles.items()
     )
     return Plan(
         models=models,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from overwinter import files
 from overwinter.errors import IntegrityError
+from overwinter.serving.store.locking import alone
 
 _REMEDY = "Remove the file if you don't need its pins any more."
 
@@ -27,8 +28,12 @@ class Pins:
         return cls(Path(state) / "overwinter" / "pins.json")
 
     def set(self, address: str, serial: int, digest: str) -> None:
-        """Pin, or move the pin."""
-        files.write_json(self._path, {**self._load(), address: [serial, digest]}, mode=0o600)
+        """Pin, or move the pin: never back, whoever else moves it, and without losing what others pin meanwhile."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with alone(self._path):
+            pins = self._load()
+            if address not in pins or pins[address][0] < serial:
+                files.write_json(self._path, {**pins, address: [serial, digest]}, mode=0o600)
 
     def check(self, address: str, serial: int, digest: str) -> None:
         """Compare a catalog with the pin, if there is one, and move the pin to it.

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from overwinter.serving.bundle.facts import BUNDLE
 from overwinter.serving.bundle.keys import is_digest
 from overwinter.serving.sealing.index import is_inside
 from overwinter.serving.store.interface import Place
+from overwinter.serving.store.locking import alone
 
 PART_BYTES = 8 << 20
 MANIFEST_LIMIT_BYTES = 16 << 20
@@ -64,7 +63,7 @@ def receive(place: Place, manifest: str, target: Path, *, digest: str) -> None:
         raise ConfigError(f"{target} is no name for a bundle. Name a place that is not there yet.")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(target):
+        with alone(target):
             if _is_there(content, target):
                 _check_digest(target, digest)
             else:
@@ -182,30 +181,3 @@ def _receive_file(place: Place, entry: Mapping[str, Any], path: Path) -> None:
         stream.truncate(entry["size_bytes"])
         stream.flush()
         os.fsync(stream.fileno())
-
-
-@contextmanager
-def _alone(target: Path) -> Iterator[None]:
-    """Keep other processes from receiving the same bundle at the same time.
-
-    The file goes with whoever holds the lock. Who waited for it then holds one that nobody else will find, and tries
-    again with the file that is there.
-    """
-    path = target.with_name(f"{target.name}.lock")
-    while True:
-        with path.open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not _is_at(path, lock.fileno()):
-                continue
-            try:
-                yield
-            finally:
-                path.unlink(missing_ok=True)
-            return
-
-
-def _is_at(path: Path, handle: int) -> bool:
-    try:
-        return os.path.samestat(path.stat(), os.fstat(handle))
-    except FileNotFoundError:
-        return False

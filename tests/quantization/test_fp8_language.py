@@ -1,0 +1,47 @@
+"""fp8 with activations in fp8 of a language model, on torch's own float8 product on the CPU."""
+
+import numpy as np
+import pytest
+import torch
+
+from overwinter import models, runtime
+
+pytest.importorskip("transformers", reason="the extra llm is not installed")
+
+LLAMA = {
+    "model_type": "llama",
+    "vocab_size": 48,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+    "tie_word_embeddings": True,
+}
+TOKENS = np.random.default_rng(0).integers(48, size=(12, 10))
+
+
+@pytest.mark.parametrize(("name", "skip"), [("torch", []), ("torch-bf16", ["*lm_head"])])
+def test_a_language_model_reads_and_writes_in_float8(quantize, tmp_path, beside, name, skip):
+    torch.manual_seed(0)
+    model = models.CausalLanguageModel(config=LLAMA).eval()
+    models.save_model(
+        tmp_path / "dense", model, form="dense", model_config=model.saved_as(), input_shape=[10], lineage={}
+    )
+    report = quantize("fp8_dynamic", tmp_path / "dense", TOKENS, device=beside, skip=skip)
+    assert len(report.quantized) == 2 * 7 + (not skip)
+    assert report.untied == (() if skip else ("network.lm_head",))
+    assert report.agreement > 0.8
+    runtime.build(tmp_path / "fp8_dynamic", name, tmp_path / "built", trusted=[], device=beside)
+    served = runtime.load_module(tmp_path / "built", name, trusted=[], device=beside)
+    network = served.network
+    assert (network.get_output_embeddings().weight is network.get_input_embeddings().weight) == bool(skip)
+    with torch.inference_mode():
+        tokens = torch.from_numpy(TOKENS[:2])
+        expected, whole = model(tokens), served(tokens)
+        kept = None
+        for at in range(tokens.shape[1]):
+            logits, kept = served.step(tokens[:, at : at + 1], kept)
+    assert float((whole - expected).norm() / expected.norm()) < 0.1
+    assert float((logits - expected[:, -1]).norm() / expected[:, -1].norm()) < 0.1
