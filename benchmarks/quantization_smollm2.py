@@ -82,12 +82,13 @@ class Ours:
         layers = smollm2.block_layers(model)
         state = work.kept_part(self._name(), lambda: self._codes(copy.deepcopy(model), layers, calibration))
         swap_in(model, state["described"])
-        for name, layer in integer_layers(model).items():
-            layer.load_state_dict(state["layers"][name])
+        _load(model, state["layers"])
         if self.recovery is not None:
             recovery = self.recovery
             written = work.kept_part("generated", lambda: _written(dense))
-            work.part("recovered", lambda: recover(model, dense, [calibration, written], recovery, _told))
+            samples = [calibration, written]
+            name = f"recovered_{recovery.steps}_{recovery.learning_rate}"
+            _load(model, work.kept_part(name, lambda: _recovered(model, dense, samples, recovery)))
 
     def _name(self) -> str:
         grid, extra = self.recipe.grid, self.recipe.activation_group_size
@@ -98,8 +99,22 @@ class Ours:
         integers = integer_layers(model)
         return {
             "described": {name: layer.describe() for name, layer in integers.items()},
-            "layers": {name: layer.state_dict() for name, layer in integers.items()},
+            "layers": _states(model),
         }
+
+
+def _recovered(model: Any, dense: Any, samples: list[torch.Tensor], recovery: Recovery) -> dict[str, Any]:
+    recover(model, dense, samples, recovery, _told)
+    return _states(model)
+
+
+def _states(model: Any) -> dict[str, Any]:
+    return {name: layer.state_dict() for name, layer in integer_layers(model).items()}
+
+
+def _load(model: Any, states: dict[str, Any]) -> None:
+    for name, layer in integer_layers(model).items():
+        layer.load_state_dict(states[name])
 
 
 def torchao(name: str, **settings: Any) -> Callable[..., None]:
@@ -155,7 +170,7 @@ METHODS: dict[str, Callable[..., None]] = {
     "int4_gptq": Ours(recipe=Recipe(solver="gptq", grid=INT4)),
     "int4_recovered": Ours(
         recipe=Recipe(solver="gptq", grid=INT4),
-        recovery=Recovery(steps=80, learning_rate=1.5e-3, batch_size=2, zeros=False),
+        recovery=Recovery(steps=70, learning_rate=2e-3, batch_size=2, zeros=False),
     ),
     "torchao_int8_weight_only": torchao("Int8WeightOnlyConfig", set_inductor_config=False, version=2),
     "llm_compressor_int4_gptq": llm_compressor_gptq,

@@ -14,7 +14,7 @@ from overwinter.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from overwinter.config.groups.serve import ServeConfig, ServiceConfig
+    from overwinter.config.groups.serve import ServiceConfig
     from overwinter.serving import Bundle
     from overwinter.serving.deploy import Deployment
 
@@ -74,8 +74,8 @@ def run(arguments: argparse.Namespace) -> int:
     from overwinter.files import write_text
 
     service = load_service(arguments.overrides)
-    source, digest, own = _found(arguments, service)
-    deployment = _deployment(arguments, service.serve, source, digest)
+    source, digest, own = _found(arguments)
+    deployment = _deployment(arguments, service, source, digest)
     folder = arguments.output or Path("deploy") / arguments.form
     for name, text in _renderer(arguments, folder.resolve(), own).render(deployment).items():
         write_text(folder / name, text, mode=0o755 if name.endswith(".sh") else 0o644)
@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _found(arguments: argparse.Namespace, service: ServiceConfig) -> tuple[str, str, dict[str, Any]]:
+def _found(arguments: argparse.Namespace) -> tuple[str, str, dict[str, Any]]:
     """Return where the bundle is, its digest, and what the form takes beside its own settings."""
     from overwinter.serving import Keys, read_bundle
 
@@ -94,7 +94,7 @@ def _found(arguments: argparse.Namespace, service: ServiceConfig) -> tuple[str, 
         return source, digest, {"source": source, **_of_machines(arguments)}
     folder = Path(arguments.bundle).resolve()
     bundle = read_bundle(folder, keys=Keys(trusted=tuple(arguments.trusted)))
-    own = _of_image(arguments, bundle, service) if arguments.form == "container" else {}
+    own = _of_image(arguments, bundle) if arguments.form == "container" else {}
     return str(folder), bundle.digest, own
 
 
@@ -109,13 +109,14 @@ def _published(arguments: argparse.Namespace) -> tuple[str, str]:
     return f"{store.address}#{address.name}@sha256:{version.digest}", version.digest
 
 
-def _deployment(arguments: argparse.Namespace, serve: ServeConfig, source: str, digest: str) -> Deployment:
+def _deployment(arguments: argparse.Namespace, service: ServiceConfig, source: str, digest: str) -> Deployment:
     import yaml
 
     from overwinter.pipeline.creation import template_folder
     from overwinter.serving.deploy import Deployment
-    from overwinter.serving.deploy.deployment import overrides_of, read_trusted
+    from overwinter.serving.deploy.deployment import overrides_of, read_trusted, variables_of
 
+    serve = service.serve
     if serve.port == 0:
         raise ConfigError("serve.port=0 would be another port at every start. Name one.")
     defaults = yaml.safe_load((template_folder() / "configs" / "serve" / "default.yaml").read_text())
@@ -126,6 +127,7 @@ def _deployment(arguments: argparse.Namespace, serve: ServeConfig, source: str, 
         serve=serve,
         overrides=overrides_of(serve, defaults),
         others=tuple(text for text in arguments.overrides if not text.lstrip("+~").startswith("serve")),
+        variables=variables_of(dataclasses.asdict(service.carbon)),
         trusted=read_trusted(arguments.trusted),
         fixed_idle_s=arguments.idle_s,
         start_s=arguments.start_s,
@@ -149,30 +151,30 @@ def _renderer(arguments: argparse.Namespace, folder: Path, own: dict[str, Any]) 
     return renderer
 
 
-def _of_image(arguments: argparse.Namespace, bundle: Bundle, service: ServiceConfig) -> dict[str, Any]:
-    from overwinter.serving.deploy.requirements import extras_of, needed_by, tables, variables_of
+def _of_image(arguments: argparse.Namespace, bundle: Bundle) -> dict[str, Any]:
+    from overwinter.serving.deploy.requirements import needed_by, tables
 
     return {
-        "package": _package(arguments.package, Path(arguments.bundle).resolve().parent),
-        "extras": extras_of(bundle),
+        **_package(arguments.package, Path(arguments.bundle).resolve().parent, bundle),
         "needed": needed_by(bundle),
         "tables": tables(),
-        "variables": variables_of(dataclasses.asdict(service.carbon)),
         "token": str(arguments.token.resolve()),
     }
 
 
-def _package(given: str, context: Path) -> str:
-    """Return a requirement as it is, and the name of a wheel that the build can see.
+def _package(given: str, context: Path, bundle: Bundle) -> dict[str, str]:
+    """Return what pip installs, and the name of the wheel that this is, if it is one.
 
     Raises:
         ConfigError: the wheel is elsewhere.
     """
+    from overwinter.serving.deploy.requirements import package_in, package_of
+
     wheel = Path(given)
     if wheel.suffix != ".whl":
-        return given
+        return {"package": package_of(given, bundle)}
     if wheel.is_file() and wheel.resolve().parent == context:
-        return wheel.name
+        return {"package": package_in(wheel, bundle), "wheel": wheel.name}
     raise ConfigError(f"--package {given}: a wheel must be beside the bundle, where the build sees it: in {context}.")
 
 

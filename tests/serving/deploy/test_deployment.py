@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from overwinter.cli.service import load_service
 from overwinter.errors import ConfigError
-from overwinter.serving.deploy.deployment import read_trusted
+from overwinter.serving.deploy import Cron, Vm
+from overwinter.serving.deploy.deployment import read_trusted, variables_of
 
 WINDOW = "{start:'0 8 * * 1-5',end:'0 18 * * 1-5',time_zone:Europe/Berlin}"
 
@@ -42,6 +43,24 @@ def test_whom_to_trust_is_told_wherever_it_runs(deployed, tmp_path):
     assert deployment.words("/b", trusted=deployment.keys_in("/keys"))[-2:] == ["--trusted", there]
     with pytest.raises(ConfigError, match="--trusted"):
         read_trusted([tmp_path / "none.pem"])
+
+
+def test_what_nothing_hands_on_is_asked_for(deployed):
+    assert deployed().asked_for() == []
+    told = "The server needs in its environment: NAME, WORD."
+    deployment = deployed(variables=("NAME", "WORD"))
+    for renderer in (
+        Cron(program="/bin/true", script="/s", state="/t"),
+        Vm(source="s", package="p", token_command="t", instance_type="i", clients=()),
+    ):
+        assert all(told in text for name, text in renderer.render(deployment).items() if not name.endswith(".json"))
+
+
+def test_credentials_are_looked_for_in_fallbacks_too():
+    watttime = {"source": "watttime", "user_env": "NAME", "password_env": "WORD", "fallback": {}}
+    maps = {"source": "electricity_maps", "token_env": "TOKEN", "fallback": {"next": watttime, "last": {"source": "x"}}}
+    assert variables_of(maps) == ("NAME", "TOKEN", "WORD")
+    assert variables_of({"source": "constant"}) == ()
 
 
 @given(st.text(st.characters(codec="ascii", exclude_categories=["C"]), min_size=1) | st.sampled_from(["null", "true"]))

@@ -133,6 +133,12 @@ def test_the_rules_arrive(rendered):
     assert "securityContext" in pod
 
 
+def test_credentials_come_from_a_secret(rendered):
+    pod = rendered(settings={"variables": ("TOKEN",)})["Deployment"]["spec"]["template"]["spec"]
+    key = {"secretKeyRef": {"name": "model-carbon", "key": "TOKEN"}}
+    assert pod["containers"][0]["env"][1] == {"name": "TOKEN", "valueFrom": key}
+
+
 @pytest.mark.parametrize("own", [{}, {"knative": True}])
 def test_public_keys_are_a_map_that_the_pod_sees(rendered, own):
     documents = rendered(settings={"trusted": {"/here/signer.pub": "a key"}}, **own)

@@ -12,7 +12,7 @@ import pytest
 
 from overwinter.errors import ConfigError
 from overwinter.serving.deploy import requirements
-from overwinter.serving.deploy.requirements import extras_of, needed_by, tables, variables_of
+from overwinter.serving.deploy.requirements import needed_by, package_in, package_of, tables
 
 PROJECT = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
 ALL = {re.split(r"[^\w.-]", text)[0].lower() for text in PROJECT["dependencies"]}
@@ -67,21 +67,22 @@ def test_what_the_image_lacks_is_never_imported_by_a_server(tmp_path):
 
 
 @pytest.mark.parametrize(("given", "extras"), [(bundle("torch"), ""), (bundle(tokenizer=Path("t")), "[llm]")])
-def test_one_with_torch_needs_everything(given, extras):
+def test_one_with_torch_needs_everything(given, extras, tmp_path):
     assert needed_by(given) is None
-    assert extras_of(given) == extras
+    assert package_of("overwinter==1.2", given) == f"overwinter{extras}==1.2"
+    assert package_of("overwinter[openvino]>=1", given) == "overwinter[openvino]>=1"
+    assert package_of("overwinter @ git+https://e.org/o", given) == f"overwinter{extras} @ git+https://e.org/o"
+    wheel = tmp_path / "overwinter-1-py3-none-any.whl"
+    wheel.write_bytes(b"one")
+    first = package_in(wheel, given)
+    assert first.startswith(f"overwinter{extras} @ file:///tmp/{wheel.name}#sha256=")
+    wheel.write_bytes(b"another")
+    assert package_in(wheel, given) != first
 
 
 def test_a_runtime_that_is_not_installed_here_has_no_version(monkeypatch):
     monkeypatch.setattr(requirements, "_WITHOUT_TORCH", ("no-such-runtime",))
     assert "no-such-runtime" in needed_by(bundle("no-such-runtime"))
-
-
-def test_credentials_are_looked_for_in_fallbacks_too():
-    watttime = {"source": "watttime", "user_env": "NAME", "password_env": "WORD", "fallback": {}}
-    maps = {"source": "electricity_maps", "token_env": "TOKEN", "fallback": {"next": watttime, "last": {"source": "x"}}}
-    assert variables_of(maps) == ("NAME", "TOKEN", "WORD")
-    assert variables_of({"source": "constant"}) == ()
 
 
 def test_no_image_is_rendered_for_a_gpu_that_it_could_not_use():

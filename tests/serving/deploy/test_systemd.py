@@ -18,7 +18,7 @@ RENDERER = Systemd(program="/bin/true", run_as="root")
 def test_systemd_accepts_the_units(deployed, tmp_path, overrides):
     if not shutil.which("systemd-analyze"):
         pytest.skip("systemd-analyze is not installed")
-    units = RENDERER.render(deployed(*overrides))
+    units = RENDERER.render(deployed(*overrides, variables=("NAME", "WORD"), trusted={"/etc/signer.pub": "a key"}))
     for name, text in units.items():
         (tmp_path / name).write_text(text)
     verify(tmp_path, expected="")
@@ -57,6 +57,12 @@ def test_a_window_holds_the_server_up_from_early_on(deployed):
     assert "OnCalendar=Mon,Tue,Wed,Thu,Fri *-*-* 18:0:00 Europe/Berlin\n" in units["model-window-0-end.timer"]
     assert "Requires=model-server.service\n" in units["model-window-0.service"]
     assert "Conflicts=model-window-0.service\n" in units["model-window-0-end.service"]
+
+
+def test_credentials_and_keys_reach_the_server(deployed):
+    units = RENDERER.render(deployed(variables=("NAME", "WORD"), trusted={"/etc/signer.pub": "a key"}))
+    assert "PassEnvironment=NAME WORD\n" in units["model-server.service"]
+    assert '"--trusted" "/etc/signer.pub"\n' in units["model-server.service"]
 
 
 def test_words_are_quoted_as_systemd_reads_them(deployed):

@@ -45,11 +45,10 @@ class Container:
     """Renders a Containerfile and a compose file.
 
     Attributes:
-        package: Overwinter as pip takes it, `overwinter==VERSION`, or the name of a wheel beside the bundle.
-        extras: of Overwinter, as in a requirement: `[llm]`, or nothing.
+        package: Overwinter as pip takes it, such as `overwinter==VERSION`.
+        wheel: name of the wheel beside the bundle that this is, in the image's /tmp; empty if it is none.
         needed: all that the server needs beside it; None: whatever Overwinter as a whole does.
         tables: a requirement whose files are read and whose own requirements are not needed.
-        variables: environment variables that are handed on to the server, as they are when it is started.
         token: path of the token's file on the host.
         memory: limit of the container.
         cpus: limit of the container.
@@ -57,10 +56,9 @@ class Container:
 
     package: str
     token: str
-    extras: str = ""
+    wheel: str = ""
     needed: tuple[str, ...] | None = None
     tables: str = "codecarbon"
-    variables: tuple[str, ...] = ()
     memory: str = "1g"
     cpus: float = 1.0
 
@@ -83,14 +81,12 @@ class Container:
 
     def _installed(self) -> list[str]:
         """Return the steps that install: what changes least first, so that a new version builds on the old layers."""
-        wheel = self.package.endswith(".whl")
-        mount = f"--mount=type=bind,source={self.package},target=/tmp/{self.package} " if wheel else ""
-        name, equals, version = self.package.partition("==")
-        package = f"/tmp/{self.package}{self.extras}" if wheel else f"{name}{self.extras}{equals}{version}"  # noqa: S108
+        mount = f"--mount=type=bind,source={self.wheel},target=/tmp/{self.wheel} " if self.wheel else ""
+        package = shlex.quote(self.package)
         if self.needed is None:
-            return [f"RUN {mount}{_PIP} {shlex.quote(package)}"]
+            return [f"RUN {mount}{_PIP} {package}"]
         needed = " ".join(map(shlex.quote, self.needed))
-        return [f"RUN {_PIP} {needed}", f"RUN {mount}{_PIP} --no-deps {shlex.quote(package)} {self.tables}"]
+        return [f"RUN {_PIP} {needed}", f"RUN {mount}{_PIP} --no-deps {package} {self.tables}"]
 
     def _words(self, deployment: Deployment) -> list[str]:
         address = {"host": "0.0.0.0", "port": _PORT}  # noqa: S104 -- the container's own address; the token is asked for
@@ -113,7 +109,7 @@ class Container:
             "mem_limit": self.memory,
             "cpus": self.cpus,
             "volumes": [*(f"{path}:{inside}:ro" for path, inside in mounted), *(f"{name}:{_STATE}" for name in kept)],
-            **({"environment": list(self.variables)} if self.variables else {}),
+            **({"environment": list(deployment.variables)} if deployment.variables else {}),
             "stop_grace_period": f"{serve.limits.answer_s + 10:g}s",
             "restart": "unless-stopped",
         }

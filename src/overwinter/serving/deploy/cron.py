@@ -74,7 +74,8 @@ class Cron:
         heading = deployment.heading(
             f"Runs in its windows, started {deployment.start_s:g} s before: cron wakes nothing at a request."
             if self._in_windows(deployment)
-            else "Runs from the machine's start: the server itself puts its worker to sleep."
+            else "Runs from the machine's start: the server itself puts its worker to sleep.",
+            *deployment.asked_for(),
         )
         return {
             f"{deployment.name}.crontab": heading + "SHELL=/bin/sh\n" + "\n".join(self._lines(deployment)) + "\n",

@@ -35,6 +35,7 @@ class Deployment:
         overrides: what it differs in from the server's own defaults, by dotted key below `serve`.
         others: overrides of other groups as they were given, such as `carbon=uk_grid`.
         trusted: public keys, one of which must have signed the bundle: path on this machine -> text.
+        variables: environment variables that hold credentials of the source of carbon intensity.
         fixed_idle_s: after how long without a request nothing runs; None takes it from the configuration.
         start_s: from nothing to ready: windows are opened that much earlier.
     """
@@ -46,6 +47,7 @@ class Deployment:
     overrides: Mapping[str, Any]
     others: tuple[str, ...] = ()
     trusted: Mapping[str, str] = field(default_factory=dict)
+    variables: tuple[str, ...] = ()
     fixed_idle_s: float | None = None
     start_s: float = 60.0
 
@@ -96,6 +98,10 @@ class Deployment:
     def keeps(self) -> bool:
         """Whether something outlives sleep and restarts."""
         return self.serve.state is not None
+
+    def asked_for(self) -> list[str]:
+        """Return a line for the heading where nothing that is rendered hands the credentials on."""
+        return [f"The server needs in its environment: {', '.join(self.variables)}."] if self.variables else []
 
     def not_kept(self) -> list[str]:
         """Return a line for the heading where a machine or a pod takes with it what the configuration keeps."""
@@ -157,6 +163,17 @@ def read_trusted(paths: Iterable[Path]) -> dict[str, str]:
         return {str(path.resolve()): path.read_text(encoding="utf-8") for path in paths}
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"--trusted {error}") from None
+
+
+def variables_of(carbon: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the environment variables that a source of carbon intensity and its fallbacks read credentials from.
+
+    Args:
+        carbon: the group `carbon/`.
+    """
+    own = {str(value) for key, value in carbon.items() if key.endswith("_env")}
+    theirs = (variables_of(option) for option in carbon.get("fallback", {}).values())
+    return tuple(sorted(own.union(*theirs)))
 
 
 def overrides_of(serve: ServeConfig, defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -66,6 +66,7 @@ class Kubernetes:
             *deployment.rules(),
             *self._left_out(deployment),
             f"Its token, before: kubectl create secret generic {name}-token --from-file=token=FILE",
+            *_credentials_line(deployment),
             "Needs Knative Serving." if self.knative else "Needs KEDA and its HTTP add-on in the namespace keda.",
         )
         return {"kubernetes.yaml": heading + yaml.dump_all(documents, Dumper=_Plain, sort_keys=False, width=120)}
@@ -191,7 +192,7 @@ class Kubernetes:
             "image": self.image,
             "command": ["sh", "-c", _COPY_TOKEN, "overwinter"],
             "args": words,
-            "env": [{"name": "HOME", "value": "/tmp"}],  # noqa: S108 -- the pod's own, emptied with it
+            "env": [{"name": "HOME", "value": "/tmp"}, *_credentials(deployment)],  # noqa: S108 -- emptied with the pod
             "ports": [{"name": "http", "containerPort": _PORT}],
             "readinessProbe": {"httpGet": {"path": LIVE_PATH, "port": _PORT}, "periodSeconds": 1},
             "resources": {"requests": dict(limits), "limits": limits},
@@ -240,6 +241,19 @@ def _key_map(deployment: Deployment) -> list[dict[str, Any]]:
         return []
     data = {path.rpartition("/")[2]: text for path, text in deployment.keys_in(_KEYS).items()}
     return [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"{deployment.name}-trusted"}, "data": data}]
+
+
+def _credentials_line(deployment: Deployment) -> list[str]:
+    names = ", ".join(deployment.variables)
+    made = f"kubectl create secret generic {deployment.name}-carbon --from-env-file=FILE, which gives {names}"
+    return [f"Credentials for the carbon intensity, before: {made}"] if names else []
+
+
+def _credentials(deployment: Deployment) -> list[dict[str, Any]]:
+    secret = f"{deployment.name}-carbon"
+    return [
+        {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": name}}} for name in deployment.variables
+    ]
 
 
 def _window_triggers(deployment: Deployment) -> list[dict[str, Any]]:

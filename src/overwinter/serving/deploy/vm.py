@@ -56,7 +56,7 @@ class Vm:
         """
         if len(deployment.name) > _LONGEST_NAME:
             raise ConfigError(f"--name {deployment.name!r} must be {_LONGEST_NAME} characters at most on AWS.")
-        heading = deployment.heading(*deployment.rules(), *deployment.not_kept())
+        heading = deployment.heading(*deployment.rules(), *deployment.not_kept(), *deployment.asked_for())
         group = files("overwinter.serving.deploy").joinpath("vm.tf").read_text(encoding="utf-8")
         values = json.dumps(self._values(deployment), indent=2) + "\n"
         machine = yaml.safe_dump(self._machine(deployment), sort_keys=False, width=120)
