@@ -109,6 +109,8 @@ def _compression_rows() -> Iterator[Row]:
         yield f"the same over the best peer ({best['peer']})", f"{best['ratio_to_peer']:.2f}", "1.05"
     choosing = result("choosing")
     yield "chosen as a longer run would choose", f"{choosing['right']} of {choosing['of']}", "all"
+    near = result("choosing_near_ties")
+    yield "the same where dense and int8 cost nearly the same", f"{near['right']} of {near['of']}", "all"
 
 
 def _fashion_rows() -> Iterator[Row]:
