@@ -155,26 +155,26 @@ def _of_image(arguments: argparse.Namespace, bundle: Bundle) -> dict[str, Any]:
     from overwinter.serving.deploy.requirements import needed_by, tables
 
     return {
-        **_package(arguments.package, Path(arguments.bundle).resolve().parent, bundle),
+        **_package(arguments.package, Path(arguments.bundle).resolve().parent),
         "needed": needed_by(bundle),
         "tables": tables(),
         "token": str(arguments.token.resolve()),
     }
 
 
-def _package(given: str, context: Path, bundle: Bundle) -> dict[str, str]:
+def _package(given: str, context: Path) -> dict[str, str]:
     """Return what pip installs, and the name of the wheel that this is, if it is one.
 
     Raises:
         ConfigError: the wheel is elsewhere.
     """
-    from overwinter.serving.deploy.requirements import package_in, package_of
+    from overwinter.serving.deploy.requirements import package_in
 
     wheel = Path(given)
     if wheel.suffix != ".whl":
-        return {"package": package_of(given, bundle)}
+        return {"package": given}
     if wheel.is_file() and wheel.resolve().parent == context:
-        return {"package": package_in(wheel, bundle), "wheel": wheel.name}
+        return {"package": package_in(wheel), "wheel": wheel.name}
     raise ConfigError(f"--package {given}: a wheel must be beside the bundle, where the build sees it: in {context}.")
 
 

@@ -95,7 +95,7 @@ def test_it_answers_sleeps_and_wakes_with_no_right_that_it_does_not_need(podman,
     token.chmod(0o400)
     os.chown(token, USER, USER)
     deployment = deployed(bundle=bundle.folder, digest=bundle.digest)
-    rendered = Container(package="overwinter", token=str(token)).render(deployment)
+    rendered = Container(package="overwinter", needed=(), token=str(token)).render(deployment)
     (server,) = yaml.safe_load(rendered["compose.yaml"])["services"].values()
     lines = dict(line.split(" ", 1) for line in rendered["Containerfile"].splitlines() if line[:4] in ("USER", "CMD "))
     place = [f"--user={lines['USER']}", "--env=HOME=/tmp", f"--volume={bundle.folder}:/srv/bundle:ro", "--name=server"]

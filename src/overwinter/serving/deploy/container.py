@@ -47,7 +47,7 @@ class Container:
     Attributes:
         package: Overwinter as pip takes it, such as `overwinter==VERSION`.
         wheel: name of the wheel beside the bundle that this is, in the image's /tmp; empty if it is none.
-        needed: all that the server needs beside it; None: whatever Overwinter as a whole does.
+        needed: all that the server needs beside it.
         tables: a requirement whose files are read and whose own requirements are not needed.
         token: path of the token's file on the host.
         memory: limit of the container.
@@ -56,8 +56,8 @@ class Container:
 
     package: str
     token: str
+    needed: tuple[str, ...]
     wheel: str = ""
-    needed: tuple[str, ...] | None = None
     tables: str = "codecarbon"
     memory: str = "1g"
     cpus: float = 1.0
@@ -75,18 +75,17 @@ class Container:
         )
         context = shlex.quote(str(deployment.bundle.parent))
         build = f"Built by: podman build -f Containerfile -t {image_of(deployment)} {context}"
-        heading = deployment.heading(build, f"The token must belong to the image's user: chown 65532 {self.token}")
+        heading = deployment.heading(
+            build, f"The token must belong to the image's user: chown 65532 {shlex.quote(self.token)}"
+        )
         compose = yaml.safe_dump(self._compose(deployment), sort_keys=False, width=120)
         return {"Containerfile": heading + text, "compose.yaml": heading + compose}
 
     def _installed(self) -> list[str]:
         """Return the steps that install: what changes least first, so that a new version builds on the old layers."""
         mount = f"--mount=type=bind,source={self.wheel},target=/tmp/{self.wheel} " if self.wheel else ""
-        package = shlex.quote(self.package)
-        if self.needed is None:
-            return [f"RUN {mount}{_PIP} {package}"]
-        needed = " ".join(map(shlex.quote, self.needed))
-        return [f"RUN {_PIP} {needed}", f"RUN {mount}{_PIP} --no-deps {package} {self.tables}"]
+        needed, packages = shlex.join(self.needed), shlex.join([self.package, self.tables])
+        return [f"RUN {_PIP} {needed}", f"RUN {mount}{_PIP} --no-deps {packages}"]
 
     def _words(self, deployment: Deployment) -> list[str]:
         address = {"host": "0.0.0.0", "port": _PORT}  # noqa: S104 -- the container's own address; the token is asked for

@@ -1,9 +1,8 @@
-"""What pip installs where a bundle is served: for one that needs no torch, a tenth of what trains it."""
+"""What pip installs where a bundle is served: a part of what trains it, and without torch a tenth."""
 
 from __future__ import annotations
 
-import re
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,59 +28,60 @@ _SERVER = (
     "rich",
     "safetensors",
 )
-_REQUIREMENT = re.compile(r"([\w.-]*)(\[[^]]*\])?(.*)", re.DOTALL)
-_WITHOUT_TORCH = ("onnxruntime", "openvino")  # runtimes named like their packages
+_TORCH = ("onnx", "onnxruntime", "torch", "torchao")  # onnx: beside what torch-compile imports
+_OF_RUNTIME = {
+    "onnxruntime": ("onnxruntime",),
+    "openvino": ("onnxruntime", "openvino"),
+    "torch": _TORCH,
+    "torch-bf16": _TORCH,
+    "torch-compile": _TORCH,
+}
+_OF_LANGUAGE = ("gguf", "transformers")
+_GROUP = "overwinter.runtimes"
 
 
-def needed_by(bundle: Bundle) -> tuple[str, ...] | None:
+def needed_by(bundle: Bundle) -> tuple[str, ...]:
     """Return all that a server of this bundle needs beside Overwinter itself, in the versions of this environment.
 
     Packages that these need themselves are left to pip.
 
-    Returns:
-        Requirements; None if it needs torch, and so whatever Overwinter as a whole does.
-
     Raises:
-        ConfigError: it is for ONNX Runtime on a GPU, whose CUDA libraries are no package's requirement.
+        ConfigError: nobody here offers its runtime, or it is for ONNX Runtime or OpenVINO on a GPU, whose libraries are
+            no package's requirement.
     """
-    if bundle.runtime not in _WITHOUT_TORCH or bundle.tokenizer is not None:
-        return None
-    if bundle.device is not None:
+    if bundle.device is not None and bundle.runtime in ("onnxruntime", "openvino"):
         raise ConfigError(
             f"The bundle answers by {bundle.runtime} on {bundle.device}, for which no image is rendered: it would need "
             "CUDA's libraries in the versions that this runtime was built with. Build on an image that has them."
         )
-    return tuple(_pinned(name) for name in sorted((*_SERVER, bundle.runtime), key=str.lower))
+    language = () if bundle.tokenizer is None else _OF_LANGUAGE
+    names = {*_SERVER, *language, *(_OF_RUNTIME.get(bundle.runtime) or _offering(bundle.runtime))}
+    return tuple(_pinned(name) for name in sorted(names, key=str.lower))
+
+
+def _offering(runtime: str) -> tuple[str, ...]:
+    """Return the package that adds a runtime to the built-in ones."""
+    found = [point.dist.name for point in entry_points(group=_GROUP, name=runtime) if point.dist is not None]
+    if not found:
+        raise ConfigError(
+            f"The bundle answers by {runtime!r}, which no package here offers. Install the one that does."
+        )
+    return (found[0],)
 
 
 def _pinned(name: str) -> str:
     try:
-        return f"{name}=={version(name)}"
-    except PackageNotFoundError:  # the runtime, where the bundle came from elsewhere
+        return f"{name}=={version(name).partition('+')[0]}"  # builds for other devices are versions of their own here
+    except PackageNotFoundError:  # where the bundle came from elsewhere
         return name
 
 
-def package_of(requirement: str, bundle: Bundle) -> str:
-    """Return a requirement of Overwinter, with the extras that the bundle's server needs if it names none.
-
-    Args:
-        requirement: such as `overwinter==1.0`.
-        bundle: to be served.
-    """
-    name, extras, rest = _REQUIREMENT.fullmatch(requirement.strip()).groups()  # type: ignore[union-attr]  # any text fits
-    return f"{name}{extras or _extras_of(bundle)}{rest}"
-
-
-def package_in(wheel: Path, bundle: Bundle) -> str:
+def package_in(wheel: Path) -> str:
     """Return the requirement of a wheel that the build finds in /tmp.
 
     Its digest makes pip refuse another one, and a build with another one not take the layer of this.
     """
-    return f"overwinter{_extras_of(bundle)} @ file:///tmp/{wheel.name}#sha256={sha256(wheel)}"
-
-
-def _extras_of(bundle: Bundle) -> str:
-    return "" if bundle.tokenizer is None else "[llm]"
+    return f"overwinter @ file:///tmp/{wheel.name}#sha256={sha256(wheel)}"
 
 
 def tables() -> str:
