@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from torch import nn
 
 from overwinter.quantization.precision import is_quick, quick
 
-_KEPT_BYTES = 4 << 30  # of answers; what does not fit is worked out anew
+_KEPT_BYTES = 4 << 30  # of answers, and at most a sixth of the machine's memory; what does not fit is worked out anew
 _ROWS = 32  # answers compared together: they stay in the processor's cache
 
 
@@ -42,7 +43,7 @@ class Teacher:
         self._dense, self._calibration = dense, calibration
         self._to_come = Counter((draw.which, sample) for draw in draws for sample in draw.samples)
         self._kept: dict[tuple[int, int], torch.Tensor] = {}
-        self._room = _KEPT_BYTES
+        self._room = min(_KEPT_BYTES, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 6)
 
     def lesson(self, draw: Draw) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the samples and the dense model's logits."""
