@@ -170,7 +170,7 @@ METHODS: dict[str, Callable[..., None]] = {
     "int4_gptq": Ours(recipe=Recipe(solver="gptq", grid=INT4)),
     "int4_recovered": Ours(
         recipe=Recipe(solver="gptq", grid=INT4),
-        recovery=Recovery(steps=70, learning_rate=2e-3, batch_size=2, zeros=False),
+        recovery=Recovery(steps=100, learning_rate=2e-3, batch_size=2, zeros=False),
     ),
     "torchao_int8_weight_only": torchao("Int8WeightOnlyConfig", set_inductor_config=False, version=2),
     "llm_compressor_int4_gptq": llm_compressor_gptq,
