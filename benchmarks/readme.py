@@ -139,6 +139,18 @@ def _language_rows() -> Iterator[Row]:
     what = f"the time that int4_recovered took on two cores (CPU time {recovered['cpu_seconds']:.0f} s)"
     yield what, f"{recovered['seconds']:.0f} s", "900 s"
 
+    yield from _token_rows()
+
+
+def _token_rows() -> Iterator[Row]:
+    rows = result("language")["rows"]
+    for phase in ("prefill", "decode"):
+        cost_j = {name: row[phase]["energy_per_token_j"] for name, row in rows.items()}
+        dense = min((name for name in cost_j if name.startswith("dense")), key=cost_j.__getitem__)
+        for form in ("int8_g64@torch-bf16", "int4_g64@torch-bf16"):
+            what = f"SmolLM2-135M, {phase}: joules per token (modelled) of {form} over {dense}"
+            yield what, f"{cost_j[form] / cost_j[dense]:.2f}", "below 1"
+
 
 def _perplexities(row: dict[str, Any]) -> str:
     inside, outside = (100 * (row[place]["ratio"] - 1) for place in ("in", "out"))
