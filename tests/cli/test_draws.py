@@ -1,5 +1,7 @@
 """`overwinter draws`: what it writes is what a server reads."""
 
+from dataclasses import replace
+
 import pytest
 
 from overwinter.cli import draws as command
@@ -33,6 +35,24 @@ def test_the_file_that_it_writes_is_a_choice_of_the_group_serve(project, monkeyp
     assert (serve.sleep.preforked_wake_s, serve.draws.off_w, serve.draws.off_wake_j) == (0.125, 2.0, 4.0)
     assert (serve.draws.uncertainty_w, serve.draws.wake_uncertainty_j) == (0.125, 0.25)
     assert serve.draws.source == FOUND.source
+
+
+def test_off_is_measured_even_where_nobody_rests_there(project, monkeypatch):
+    """Every model begins there, so what it draws is part of every account."""
+    asked = []
+    monkeypatch.setattr(command, "_measured", lambda _arguments, rungs, _alone: asked.append(rungs) or FOUND)
+    words = ["serve.sleep.rungs=[parked]", "--output", "configs/serve/measured.yaml"]
+    assert main(["draws", "outputs/hibernate/bundle", *words]) == 0
+    assert asked == [["parked", "off"]]
+    assert list(load_service(["serve=measured"]).serve.sleep.rungs) == ["parked"]
+
+
+def test_where_no_rung_draws_less_nothing_is_written(project, monkeypatch, capsys):
+    same = replace(FOUND, watts=dict.fromkeys(FOUND.watts, 2.5))
+    monkeypatch.setattr(command, "_measured", lambda *_: same)
+    assert main(["draws", "outputs/hibernate/bundle", "--output", "configs/serve/measured.yaml"]) == 1
+    assert "saves nothing here" in capsys.readouterr().err
+    assert not (project / "configs/serve/measured.yaml").exists()
 
 
 @pytest.mark.parametrize("words", [("--wakes", "1"), ("--window-s", "0")])

@@ -69,10 +69,16 @@ def run(arguments: argparse.Namespace) -> int:
             f"--window-s {arguments.window_s:g} --wakes {arguments.wakes}: at least a second, and two wakes."
         )
     sleep = load_service(arguments.overrides, config_name=arguments.config).serve.sleep
-    draws = _measured(
-        arguments, list(sleep.rungs), [*_ALONE, *(f"~serve.sleep.options.{name}" for name in sleep.options)]
-    )
-    text = _yaml(draws, arguments.bundle)
+    rungs = [*sleep.rungs, *({"off"} - set(sleep.rungs))]  # where every model begins, and a crash leads
+    forgotten = [f"~serve.sleep.options.{name}" for name in sleep.options]
+    draws = _measured(arguments, rungs, [*_ALONE, f"serve.sleep.rungs=[{','.join(rungs)}]", *forgotten])
+    paying = [rung for rung in draws.paying if rung in sleep.rungs]
+    if not paying:
+        raise OverwinterError(
+            f"None of {', '.join(sleep.rungs)} draws less than `ready` ({format_si(draws.watts['ready'], 'W')}): "
+            "sleeping saves nothing here. If you doubt it, measure longer (--window-s), and with less beside."
+        )
+    text = _yaml(draws, paying, arguments.bundle)
     if arguments.output is None:
         print(text, end="")
         return 0
@@ -141,7 +147,7 @@ def _key_words(arguments: argparse.Namespace) -> list[str]:
     return words + (["--digest", arguments.digest] if arguments.digest else [])
 
 
-def _yaml(draws: Draws, bundle: str) -> str:
+def _yaml(draws: Draws, paying: Sequence[str], bundle: str) -> str:
     """Return a file for configs/serve/."""
     day = datetime.now(UTC).date().isoformat()
     rows = {"source": json.dumps(draws.source)}
@@ -154,7 +160,7 @@ def _yaml(draws: Draws, bundle: str) -> str:
         "  - default",
         "  - _self_",
         "sleep:",
-        f"  rungs: {json.dumps(draws.paying)}",
+        f"  rungs: {json.dumps(paying)}",
         *(f"  {rung}_wake_s: {_number(duration_s)}" for rung, duration_s in draws.wakes_s.items()),
         "draws:",
         *(f"  {key}: {value}" for key, value in rows.items()),
