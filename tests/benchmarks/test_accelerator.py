@@ -8,20 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SMALL = (
     "--layers 1 --width 256 --hidden 64 --vocabulary 64 --prompt 8 --cache 16 --batches 1,2 --repeats 3 --sample 0.001"
 )
 
 
 @pytest.fixture
-def program(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    spec = importlib.util.spec_from_file_location("accelerator", BENCHMARKS / "accelerator.py")
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)  # where its dataclasses look for themselves
-    spec.loader.exec_module(module)
-    return module
+def program(load_benchmark):
+    return load_benchmark("accelerator")
 
 
 @pytest.fixture

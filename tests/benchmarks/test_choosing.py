@@ -1,23 +1,13 @@
 """How the benchmark of choices judges one."""
 
-import importlib.util
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture
-def program(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    spec = importlib.util.spec_from_file_location("choosing", BENCHMARKS / "choosing.py")
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)  # where its dataclasses look for themselves
-    spec.loader.exec_module(module)
-    return module
+def program(load_benchmark):
+    return load_benchmark("choosing")
 
 
 def judged(program, chosen, *, second_cost, interval_end=1.0):
