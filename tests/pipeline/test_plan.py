@@ -32,3 +32,15 @@ def test_a_new_command_or_dependency_is_a_reason():
     assert _reasons({}, cmd="python b.py") == ["its command is now `python b.py`"]
     assert _reasons({}, deps=["a.py", "new.csv"]) == ["new.csv is a new dependency"]
     assert _own_reasons({}, None, {}, {}, {}) == ["never ran here"]
+
+
+def test_settings_that_another_choice_brings_along_are_counted():
+    old = {"version": 1, "methods": [], "only": 1}
+    new = {"version": 2, "methods": ["int8_static"], "samples": 256, "skip": []}
+    assert _differences("quantize", old, new) == [
+        "quantize.version: 1 -> 2",
+        'quantize.methods: [] -> ["int8_static"]',
+        "quantize.only: 1 -> none",
+        "quantize: 2 more settings",
+    ]
+    assert _differences("quantize", new, old)[-1] == "quantize: 2 fewer settings"

@@ -104,11 +104,17 @@ def _differences(key: str, old: Any, new: Any) -> list[str]:
     if old == new:
         return []
     if isinstance(old, dict) and isinstance(new, dict):
-        return [
+        came, went = ([name for name in one if name not in other] for one, other in ((new, old), (old, new)))
+        # Another choice of a group brings its settings along: their number says enough.
+        brief = [(names, word) for names, word in ((came, "more"), (went, "fewer")) if len(names) > 1]
+        counted = {name for names, _ in brief for name in names}
+        lines = [
             line
             for name in {**old, **new}
+            if name not in counted
             for line in _differences(f"{key}.{name}", old.get(name, _ABSENT), new.get(name, _ABSENT))
         ]
+        return lines + [f"{key}: {len(names)} {word} settings" for names, word in brief]
     return [f"{key}: {_shown(old)} -> {_shown(new)}"]
 
 
