@@ -118,6 +118,9 @@ def _fashion_rows() -> Iterator[Row]:
     yield "Fashion-MNIST: test accuracy, dense", f"{case['accuracy_dense']:.2%}", "91 %"
     lost = 100 * (case["accuracy_dense"] - case["accuracy_chosen"])
     yield "Fashion-MNIST: points lost by both compressions", f"{lost:.2f}", "1"
+    chosen, eager = (case["comparison"][name]["1"]["cpu_s_per_answer"] for name in (case["chosen"], "dense@torch"))
+    what = f"Fashion-MNIST: CPU time per answer over eager fp32, batch 1 ({case['chosen']})"
+    yield what, f"{chosen / eager:.2f}", "0.3"
     train_s = next(row["duration_s"] for row in case["stages"] if row["stage"] == "train")
     yield "Fashion-MNIST: training on two shared cores", f"{train_s / 60:.1f} min", "about 10 min"
     qat = result("qat")

@@ -47,7 +47,7 @@ def main(stage: ow.pipeline.Stage) -> None:
             settings,
             meter=stage.meter,
             seed=seed,
-            progress=stage.progress,
+            progress=stage.unsaved_progress,
             contenders=[name for name, each in quality.items() if not each.broken_limits],
             device=device,
         )

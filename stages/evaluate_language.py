@@ -25,9 +25,9 @@ def main(stage: ow.pipeline.Stage) -> None:
     models = opened(stage, folders)
     dense = next(iter(models))
 
-    scores = ow.evaluation.score_text(models, windows, following, stage.progress)
+    scores = ow.evaluation.score_text(models, windows, following, stage.unsaved_progress)
     figures = ow.evaluation.compare_answers(
-        models, prompt, settings, meter=stage.meter, seed=seed, progress=stage.progress, device=device
+        models, prompt, settings, meter=stage.meter, seed=seed, progress=stage.unsaved_progress, device=device
     )
     candidates = []
     for name in models:

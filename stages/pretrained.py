@@ -32,7 +32,7 @@ def main(stage: ow.pipeline.Stage) -> None:
         lineage=stage.lineage(),
     )
     ow.models.save_tokenizer(config.model["root"], stage.out("tokenizer"))
-    scores = ow.evaluation.score_text({"dense": model}, windows, following, stage.progress)["dense"]
+    scores = ow.evaluation.score_text({"dense": model}, windows, following, stage.unsaved_progress)["dense"]
     said = {} if model.origin is None else {"origin": model.origin}
     dense = f" (dense is {model.origin})" if said else ""
     stage.say(f"perplexity {scores.perplexity:.2f} on {len(windows)} windows of the validation split{dense}")

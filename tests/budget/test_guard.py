@@ -101,6 +101,15 @@ def test_the_message_says_what_to_do(budget):
         watching.check(energy_j=1001.0, carbon_g=0.0, duration_s=1.0, done=1, total=10)
 
 
+def test_of_work_that_would_begin_anew_only_what_is_spent_counts(budget):
+    """After a third of the steps, and 90 J of 100 J, the rest may be cheap; above 100 J it is over."""
+    watching = guard(budget, stages={"train": "100 J"})
+    for second in range(1, 91):
+        assert watching.check(float(second), 0.0, float(second), done=second / 270, total=1, resumable=False) == ()
+    with pytest.raises(RefusedError, match=r"has spent 101 J, over .* Raise the limit and run again: it begins anew"):
+        watching.check(101.0, 0.0, 101.0, done=0.5, total=1, resumable=False)
+
+
 @pytest.mark.parametrize(
     ("limit", "reading"),
     [("10 s", (0.0, 0.0, 11.0)), ("1 gCO2e", (0.0, 1.1, 1.0)), ("0.30 EUR", (4e6, 0.0, 1.0))],

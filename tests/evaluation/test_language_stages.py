@@ -45,7 +45,7 @@ class Stage:
     def lineage(self):
         return {}
 
-    def progress(self, done, total):
+    def unsaved_progress(self, done, total):
         assert 0 < done <= total
 
     def say(self, text):

@@ -21,6 +21,8 @@ _SEEN_S = 3.0
 # A projection may be above the limit by so much before it stops the work: stopping for nothing costs a
 # resumption.
 _MARGIN = 0.05
+_RESUMED = "Its checkpoint is kept: raise the limit and run again to go on from there."
+_ANEW = "Raise the limit and run again: it begins anew."
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,14 @@ class StageGuard:
         self._mark: _Mark | None = None
 
     def check(
-        self, energy_j: float, carbon_g: float | None, duration_s: float, done: float, total: float
+        self,
+        energy_j: float,
+        carbon_g: float | None,
+        duration_s: float,
+        done: float,
+        total: float,
+        *,
+        resumable: bool = True,
     ) -> tuple[str, ...]:
         """Look at the limits; call it at every step. Until a new reading comes it costs next to nothing.
 
@@ -66,6 +75,8 @@ class StageGuard:
             duration_s: seconds of this execution, at that reading.
             done: units of work done, counting from the very beginning, also after a resumption.
             total: units of work in all.
+            resumable: False for work that would begin anew. Its steps are uneven, so nothing is projected from them:
+                stopping too early would throw away what was spent.
 
         Returns:
             warnings about limits that do not bind, each once.
@@ -80,7 +91,7 @@ class StageGuard:
             return ()
         self._last_duration_s = duration_s
         now = _Mark(done=done, energy_j=energy_j, carbon_g=carbon_g or 0.0, duration_s=duration_s)
-        start = self._start(now, total)
+        start = self._start(now, total) if resumable else None
         warnings = []
         for place, (limit, binding, before) in enumerate(self._held):
             if limit.amount.dimension == "carbon" and carbon_g is None:
@@ -88,6 +99,7 @@ class StageGuard:
             message = self._broken(limit, before, now, start, total)
             if message is None or place in self._warned:
                 continue
+            message += _RESUMED if resumable else _ANEW
             if binding:
                 raise RefusedError(message)
             self._warned.add(place)
@@ -141,10 +153,7 @@ class StageGuard:
 
     def _message(self, limit: Limit, what: str, now: _Mark, total: float) -> str:
         whole = "" if limit.key.startswith("budget.stages.") else ", with the stages before it"
-        return (
-            f"{self._stage} {what}{whole}, over {limit}, at {now.done:g} of {total:g}. "
-            "Its checkpoint is kept: raise the limit and run again to go on from there."
-        )
+        return f"{self._stage} {what}{whole}, over {limit}, at {now.done:g} of {total:g}. "
 
     def _amount(self, limit: Limit, costs: Costs) -> float:
         return self._budget.amount(limit.amount.dimension, costs) or 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,38 +90,51 @@ class Stage:
         return self._outputs.aside(name)
 
     def progress(self, done: float, total: float, **figures: float) -> None:
-        """Report a step of the work.
+        """Report a step of work that has a checkpoint, or saves one when it is stopped.
 
         Raises:
             RefusedError: the budget of the stage is, or will be, exceeded: save a checkpoint and let it out.
             InterruptedStageError: the stage was asked to end.
             PausedError: the power policy wants the work to stop for a while.
         """
+        self._advance(done, total, figures, kept=True)
+
+    def unsaved_progress(self, done: float, total: float) -> None:
+        """Report a step of work that would begin anew, and whose steps may be uneven.
+
+        As `progress`, but the budget holds only what is spent already, and it is paused only while nothing is done.
+        """
+        self._advance(done, total, {}, kept=False)
+
+    def _advance(self, done: float, total: float, figures: Mapping[str, float], *, kept: bool) -> None:
         self.last_progress_s, self.position = time.monotonic(), (done, total)
         if self.interrupted:
+            onwards = "goes on from there" if kept else "begins anew"
             raise InterruptedStageError(
-                f"{self.name} was interrupted at {done:g} of {total:g}; it goes on from there next time."
+                f"{self.name} was interrupted at {done:g} of {total:g}; it {onwards} next time."
             )
-        self._hold_to_budget(done, total)
-        self._follow_policy(done, total)
+        self._hold_to_budget(done, total, kept=kept)
+        self._follow_policy(done, total, pausable=kept or done == 0)
         if self.last_progress_s - self._last_event_s >= _EVENT_INTERVAL_S or done >= total:
             self._last_event_s = self.last_progress_s
             emit("progress", self.name, done=done, total=total, figures=figures, **self._spent())
         self._end_probe(done, total)
 
-    def _hold_to_budget(self, done: float, total: float) -> None:
+    def _hold_to_budget(self, done: float, total: float, *, kept: bool) -> None:
         if self.guard is None or self._watch is None:
             return
         spent = self._watch.latest
         report = spent.report
-        for warning in self.guard.check(report.energy_j, spent.carbon_g, report.duration_s, done, total):
+        for warning in self.guard.check(
+            report.energy_j, spent.carbon_g, report.duration_s, done, total, resumable=kept
+        ):
             self.say(warning)
 
-    def _follow_policy(self, done: float, total: float) -> None:
+    def _follow_policy(self, done: float, total: float, *, pausable: bool) -> None:
         if self.control is None:
             return
         self.control.step(done, total)
-        if self.control.pause is not None and done < total:
+        if self.control.pause is not None and done < total and pausable:
             from overwinter.power.control_pausing import PausedError
 
             self.paused_work = self.control.paused_work()
