@@ -1,6 +1,6 @@
 """Tokens per second and joules per token of a language model of a billion parameters on one NVIDIA GPU.
 
-    python benchmarks/accelerator.py [--phases decode,prefill] [--repeats 5] [--seconds 420]
+    python benchmarks/accelerator.py [--phases decode,prefill] [--repeats 5] [--seconds 420] [--solve 1]
 
 A decoder-only transformer with random weights: this is about cost. Its layers in bf16, and as torchao makes them in
 int8 and fp8, weight-only and with activations too. Prefill (all tokens of a prompt at once, bound by arithmetic) and
@@ -10,9 +10,18 @@ coordinate descent, without which it does not read 8-bit weights as such), and e
 that no form pays for Python. All forms are in memory at once and take turns in random order; each sample lasts 15
 updates of the GPU's energy counter. Joules are those of the GPU's board.
 
-It takes at most 8 minutes: what is not compiled in 70 % of ``--seconds`` is left out and named; inductor keeps what it
-compiled on disk, so that a second run gets further. One phase alone has a result file of its own. Without a CUDA device
-the program runs on the CPU, to show that it works, and writes nothing.
+Then it times what the stage quantize does with a model of that size, GPTQ of ``--solve`` blocks, on the GPU and on the
+CPU beside it (`accelerator_solving`).
+
+It takes at most 8 minutes, and GPTQ's: what is not compiled in 70 % of ``--seconds`` is left out and named; inductor
+keeps what it compiled on disk, so that a second run gets further. One phase alone has a result file of its own. Without
+a CUDA device the program runs on the CPU, to show that it works, and writes nothing.
+
+A machine with a GPU that is lent for minutes needs no installation, only src/ and benchmarks/ of this repository and
+torch, torchao, transformers, onnx, omegaconf with antlr4, numpy, psutil, rich, safetensors and nvidia-ml-py; what it
+lacks of these can lie in a folder beside them:
+
+    PYTHONPATH=src:FOLDER python3 benchmarks/accelerator.py
 """
 
 from __future__ import annotations
@@ -38,6 +47,7 @@ from rich.table import Table
 
 import common
 from accelerator_model import HEAD, QUERIES, Decoder, Shape, empty_cache
+from accelerator_solving import solving, told
 from metering import settings as energy_settings
 from overwinter.energy import EnergyMeter, open_meter
 from overwinter.evaluation.bootstrap import bootstrap_interval
@@ -101,11 +111,20 @@ def main() -> None:
         "duration_s": time.monotonic() - begin_s,
     }
     show(content)
+    save(content, arguments, device)  # now: the loan of a GPU may end in what follows
+    if arguments.solve:
+        content["gptq"] = solving(shape, arguments.solve, device)
+        print(told(content["gptq"]), flush=True)
+        save(content, arguments, device)
+
+
+def save(content: dict[str, Any], arguments: argparse.Namespace, device: torch.device) -> None:
+    """Write the result, if it is one of a GPU."""
     if device.type == "cpu":
         print("no CUDA device: these figures of the CPU only show that the program works; nothing is written")
         return
     name = "accelerator" if set(arguments.phases) == set(PHASES) else f"accelerator_{arguments.phases[0]}"
-    print(f"wrote {common.write_result(name, content)}")
+    print(f"wrote {common.write_result(name, content)}", flush=True)
 
 
 def parsed() -> argparse.Namespace:
@@ -118,6 +137,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--phases", type=lambda text: text.split(","), default=list(PHASES))
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--sample", type=float, default=1.5, help="seconds of a sample")
+    parser.add_argument("--solve", type=int, default=1, help="blocks that GPTQ quantizes; 0: none")
     parser.add_argument("--seconds", type=float, default=420.0, help="no round is begun after them, but the first 3")
     arguments = parser.parse_args()
     if arguments.width % (HEAD * QUERIES) or arguments.cache <= arguments.prompt:

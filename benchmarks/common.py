@@ -23,8 +23,10 @@ _DISTRIBUTIONS = (
     "nvidia-ml-py",
     "onnxruntime",
     "overwinter",
+    "safetensors",
     "torch",
     "torchao",
+    "transformers",
     "zeus",
 )
 

@@ -2,8 +2,8 @@
 
     python benchmarks/qat.py [METHOD ...] [--seeds 0 1 2] [--workers 2]
 
-Starts from the dense model of pipelines/fashion and fine-tunes it on a quarter of the training images, once each, with
-the same settings for every method, once per seed; one thread per fit. Accuracy is on the 10,000 test images, answered
+Starts from the dense model of pipelines/fashion and fine-tunes it for one epoch, with the same settings for every
+method, once per seed; one thread per fit. Accuracy is on the 10,000 test images, answered
 by ONNX Runtime with the very file that would be served. Rows of earlier runs are kept, so that the table can be made in
 slices.
 """
@@ -34,7 +34,7 @@ from overwinter.config import Config, Project, compose, validate
 NAME = "qat"
 ROOT = Path(__file__).parents[1]
 DENSE = ROOT / "pipelines/fashion/outputs/train/model"
-IMAGES = 13_504  # of 54,000, the first in the split's shuffled order: 106 steps
+IMAGES = 54_000  # all of the training split: 422 steps
 FINE_TUNING = ["train.epochs=1", "train.batch_size=128", "train.learning_rate=0.001", "threads=1", "sparsify=none"]
 INT4 = ["train=qat_int4", "quantize=qat", "train.qat.start_fraction=0.05"]
 RELAXED = ["train=relaxed_int4", *INT4[1:]]
@@ -54,12 +54,16 @@ METHODS = {
     "int4_inputs_too_straight_through_learned": [*INT4, *INPUTS_TOO, "train.qat.scale=learned"],
     "int4_inputs_too_relaxed": [*RELAXED, *INPUTS_TOO, *RELAXED_INPUTS],
 }
-# Asked for: points of accuracy lost at most, and pairs of which the first may be no worse than the second.
+# Asked for: points of accuracy lost at most.
 ASKED_LOST = {"int8_static": 0.3, "int4_straight_through": 0.5, "int4_relaxed": 0.5}
-ASKED_PAIRS = {
-    "int4_relaxed": "int4_straight_through",
-    "int4_inputs_too_relaxed": "int4_inputs_too_straight_through",
-}
+# Compared seed by seed. Relaxed may be no worse than straight-through; a loss against the dense start alone would
+# flatter, since an epoch more does any model good.
+PAIRS = (
+    ("int4_relaxed", "int4_straight_through"),
+    ("int4_inputs_too_relaxed", "int4_inputs_too_straight_through"),
+    ("int4_straight_through", "float"),
+    ("int4_relaxed", "float"),
+)
 STUDENT_95 = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36}  # by the number of seeds
 
 
@@ -170,7 +174,7 @@ def summary(rows: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str, 
     lost = {method: interval([row["lost_points"] for row in seeds.values()]) for method, seeds in rows.items()}
     reached = {method: lost[method]["mean"] <= most for method, most in ASKED_LOST.items() if method in lost}
     pairs = {}
-    for method, other in ASKED_PAIRS.items():
+    for method, other in PAIRS:
         if both := [seed for seed in rows.get(method, {}) if seed in rows.get(other, {})]:
             gains = [100 * (rows[method][seed]["accuracy"] - rows[other][seed]["accuracy"]) for seed in both]
             pairs[f"{method} over {other}"] = interval(gains)

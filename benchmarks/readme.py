@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -123,14 +123,24 @@ def _fashion_rows() -> Iterator[Row]:
     yield what, f"{chosen / eager:.2f}", "0.3"
     train_s = next(row["duration_s"] for row in case["stages"] if row["stage"] == "train")
     yield "Fashion-MNIST: training on two shared cores", f"{train_s / 60:.1f} min", "about 10 min"
+    yield from _training_rows()
+
+
+def _training_rows() -> Iterator[Row]:
     qat = result("qat")
+    gained = {pair: _interval(found) for pair, found in qat["gained_points_paired"].items()}
     for method, asked in qat["asked_lost_points"].items():
         lost = qat["lost_points"][method]
-        value = f"{lost['mean']:.2f}" + (f" ({lost['low']:.2f} to {lost['high']:.2f})" if "low" in lost else "")
-        yield f"Fashion-MNIST: points lost by {method}, seeds: {lost['seeds']}", value, f"{asked}"
-    gain = qat["gained_points_paired"]["int4_relaxed over int4_straight_through"]
-    value = f"{gain['mean']:+.2f} ({gain['low']:+.2f} to {gain['high']:+.2f})"
+        beside = gained.get(f"{method} over float")
+        more = f"; {beside} over an epoch in float" if beside else ""
+        yield f"Fashion-MNIST: points lost by {method}, seeds: {lost['seeds']}", f"{_interval(lost)}{more}", f"{asked}"
+    value = gained["int4_relaxed over int4_straight_through"]
     yield "Fashion-MNIST: points gained by relaxed quantization over straight-through", value, "0"
+
+
+def _interval(found: Mapping[str, float]) -> str:
+    bounds = f" ({found['low']:+.2f} to {found['high']:+.2f})" if "low" in found else ""
+    return f"{found['mean']:+.2f}{bounds}"
 
 
 def _language_rows() -> Iterator[Row]:

@@ -71,16 +71,19 @@ def main(stage: ow.pipeline.Stage) -> None:
 
 def prepare(stage: ow.pipeline.Stage, inputs: ow.serving.Array, scratch: Path) -> dict[str, Contender]:
     """Build and open every form on every runtime that can run it."""
-    contenders, device = {}, ow.runtime.serving_device(stage.config.device)
-    for simplicity, (form, model) in enumerate(forms(stage).items()):
-        refusals = {runtime: ow.runtime.refusal(model, runtime, device) for runtime in stage.config.evaluate.runtimes}
-        for runtime in (runtime for runtime, refusal in refusals.items() if refusal is None):
+    contenders, device, models = {}, ow.runtime.serving_device(stage.config.device), forms(stage)
+    refusals = {  # of all forms first: a damaged one is found before any work is done
+        form: {runtime: ow.runtime.refusal(model, runtime, device) for runtime in stage.config.evaluate.runtimes}
+        for form, model in models.items()
+    }
+    for simplicity, (form, model) in enumerate(models.items()):
+        for runtime in (runtime for runtime, refusal in refusals[form].items() if refusal is None):
             name = f"{form}@{runtime}"
             contenders[name] = contender(stage, form, model, runtime, simplicity, inputs, scratch / name)
-        if None not in refusals.values():
+        if None not in refusals[form].values():
             stage.say(
                 f"{form} takes no part: evaluate.runtimes names none that runs it "
-                f"({'; '.join(map(str, refusals.values()))})"
+                f"({'; '.join(map(str, refusals[form].values()))})"
             )
     return contenders
 

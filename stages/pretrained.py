@@ -20,7 +20,10 @@ def main(stage: ow.pipeline.Stage) -> None:
     model = ow.models.build_model(config.model, trusted=trusted, seed=config.seed)
     if not isinstance(model, ow.models.CausalLanguageModel):
         raise ConfigError(f"model._target_={config.model['_target_']} is no language model. Pick model=huggingface.")
+    ow.quantization.check_layer_names(model, config.quantize)
     data = ow.data.load_data(config.data, trusted=trusted)
+    for split in ("train", "test"):
+        data.split(split)  # too little text for a split is found here
     windows, following = ow.data.tensors(data.split("validation"))
 
     saved = ow.models.save_model(

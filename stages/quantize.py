@@ -6,6 +6,7 @@ folder per form, and the list of them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import overwinter as ow
@@ -16,12 +17,15 @@ def main(stage: ow.pipeline.Stage) -> None:
     """Make every form that `quantize.methods` names."""
     settings, trusted = stage.config.quantize, stage.config.trusted_targets
     device = ow.runtime.serving_device(stage.config.device)
+    compute_device = ow.runtime.computing_device(stage.config.device)
     ow.quantization.check_methods(settings.methods, device=device)
     model, out = stage.input(stage.config.pipeline.stages[stage.name].needs[-1]), stage.out("model")
-    calibration = calibration_samples(stage, model) if settings.methods else None
+    units = 1 + len(settings.methods)
+    stage.unsaved_progress(0, units)
+    calibration = calibration_samples(stage, model, telling(stage, 0, units)) if settings.methods else None
 
     metrics = {}
-    for done, method in enumerate(settings.methods):
+    for done, method in enumerate(settings.methods, start=1):
         report = ow.quantization.quantize(
             method,
             model,
@@ -31,22 +35,37 @@ def main(stage: ow.pipeline.Stage) -> None:
             lineage=stage.lineage(),
             trusted=trusted,
             device=device,
+            compute_device=compute_device,
+            progress=telling(stage, done, units),
         )
+        stage.unsaved_progress(done + 1, units)
         tell(stage, method, report)
         metrics[method] = report.to_metrics()
-        stage.progress(done + 1, len(settings.methods))
 
     ow.quantization.write_forms(out, settings.methods)
     stage.save_metrics({"forms": len(settings.methods)} | metrics)
 
 
-def calibration_samples(stage: ow.pipeline.Stage, model: Path) -> ow.serving.Array:
+def telling(stage: ow.pipeline.Stage, done: int, units: int) -> Callable[[float, float], None]:
+    """Return what tells how far the next unit has come, `done` being behind it."""
+    return lambda part, whole: stage.unsaved_progress(round(done + part / whole, 3), units)
+
+
+def calibration_samples(
+    stage: ow.pipeline.Stage, model: Path, progress: Callable[[float, float], None]
+) -> ow.serving.Array:
     """Return the first samples of the training split, which the evaluation never sees, or the model's own text."""
     config = stage.config
     data = ow.data.load_data(config.data, trusted=config.trusted_targets)
     inputs, _ = ow.data.tensors(data.split("train"), limit=config.quantize.calibration_samples)
     return ow.quantization.calibration_inputs(
-        model, inputs.numpy(), config.quantize, trusted=config.trusted_targets, seed=config.seed
+        model,
+        inputs.numpy(),
+        config.quantize,
+        trusted=config.trusted_targets,
+        seed=config.seed,
+        compute_device=ow.runtime.computing_device(config.device),
+        progress=progress,
     )
 
 

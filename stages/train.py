@@ -1,26 +1,25 @@
 """Train the dense model, from which all later stages start."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import overwinter as ow
+
+if TYPE_CHECKING:
+    from torch.nn import Module
 
 
 def main(stage: ow.pipeline.Stage) -> None:
     """Fit the model to the training split and keep its best weights by the loss on the validation split."""
     config, trusted = stage.config, stage.config.trusted_targets
-    device = ow.runtime.serving_device(config.device)
-    ow.quantization.check_methods(config.quantize.methods, device=device)
     data = ow.data.load_data(config.data, trusted=trusted)
     train, validation = data.split("train"), data.split("validation")
     inputs, _ = ow.data.tensors(train, limit=1)
-
     model = ow.models.build_model(config.model, trusted=trusted, seed=config.seed)
-    ow.runtime.check_runtimes(
-        model,
-        config.evaluate.runtimes,
-        model_config=config.model,
-        input_shape=inputs.shape[1:],
-        trusted=trusted,
-        device=device,
-    )
+    look_ahead(stage, data, model, inputs.shape[1:])
+
     awareness = ow.training.make_aware(model, config.train)
     fitted = ow.training.fit(
         model,
@@ -38,19 +37,42 @@ def main(stage: ow.pipeline.Stage) -> None:
         f"{100 * fitted.best_validation_accuracy:.2f} % on validation after {fitted.epochs_run} epochs"
         + (", resumed from a checkpoint" if fitted.resumed else "")
     )
-
     for layer, reason in awareness.left_in_float.items():
         stage.say(f"left in floating point: {layer}: {reason}")
 
-    quantization_aware = awareness.finish()
+    keep(stage, fitted, inputs.shape[1:], awareness.finish())
+
+
+def look_ahead(stage: ow.pipeline.Stage, data: ow.data.DataSource, model: Module, input_shape: Sequence[int]) -> None:
+    """Find what a later stage would stumble over, before any work is done."""
+    config, trusted = stage.config, stage.config.trusted_targets
+    device = ow.runtime.serving_device(config.device)
+    ow.data.check_splits(data)
+    ow.quantization.check_methods(config.quantize.methods, device=device)
+    ow.quantization.check_layer_names(model, config.quantize)
+    ow.runtime.check_runtimes(
+        model,
+        config.evaluate.runtimes,
+        model_config=config.model,
+        input_shape=input_shape,
+        trusted=trusted,
+        device=device,
+    )
+    ow.evaluation.own_measures(config.evaluate, trusted=trusted)
+
+
+def keep(
+    stage: ow.pipeline.Stage, fitted: ow.training.FitResult, input_shape: Sequence[int], aware: dict[str, Any] | None
+) -> None:
+    """Save the model, and what is known of it."""
     saved = ow.models.save_model(
         stage.out("model"),
         fitted.model,
         form="dense",
-        model_config=config.model,
-        input_shape=inputs.shape[1:],
+        model_config=stage.config.model,
+        input_shape=input_shape,
         lineage=stage.lineage(),
-        quantization_aware=quantization_aware,
+        quantization_aware=aware,
     )
     stage.save_metrics(
         {

@@ -1,11 +1,20 @@
-"""Order of the suite: what is quick comes first, the end-to-end runs last, the longest of them first."""
+"""Order of the suite: what is quick comes first, the end-to-end runs last, the longest of them first.
+
+Properties are not judged by the time that an example takes: a busy machine would fail them.
+"""
 
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 E2E = Path(__file__).parent / "e2e"
 LONGEST = "test_every_command_of_the_readme"
+
+hypothesis.settings.register_profile(
+    "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("unhurried")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 SMALL = (
-    "--layers 1 --width 256 --hidden 64 --vocabulary 64 --prompt 8 --cache 16 --batches 1,2 --repeats 3 --sample 0.001"
+    "--layers 1 --width 256 --hidden 64 --vocabulary 64 --prompt 8 --cache 16 --batches 1,2 --repeats 3 --sample 0.001 "
+    "--solve 1"
 )
 
 
@@ -133,5 +134,6 @@ def test_without_a_gpu_it_runs_to_its_end_and_writes_nothing(program, monkeypatc
     said = capsys.readouterr().out
     assert "nothing is written" in said
     assert "fp8 dynamic is left out: it has kernels on GPUs only" in said
+    assert "GPTQ of 1 blocks on 128 tokens" in said
     assert said.count("int8 weight-only") == 2 * 2 * 2  # phases, batches; made and shown
     assert written == []

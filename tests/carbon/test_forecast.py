@@ -20,7 +20,7 @@ def weekly(weeks, noise=0.0, seed=0):
 
 
 @given(st.integers(40 * 24, 44 * 24), st.floats(0, 1000), st.booleans())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_what_comes_later_changes_nothing(place, later, now_known):
     hours = weekly(7, noise=20)
     changed = hours.values.copy()

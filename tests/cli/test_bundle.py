@@ -42,6 +42,7 @@ def test_json_of_every_action(bundle, capsys, action):
     report = json.loads(capsys.readouterr().out)
     assert report["form"] == "dense"
     assert report["runtime"] == "onnxruntime"
+    assert report["device"] == "cpu"
     assert len(report["digest"]) == 64
 
 

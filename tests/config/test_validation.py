@@ -53,7 +53,7 @@ def test_what_is_no_configuration_is_refused(text):
         validate(text)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     key=st.sampled_from(["seed", "train", "sparsify", "quantize", "evaluate", "budget", "pipeline", "data"]),
     value=LEAVES,

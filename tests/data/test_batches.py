@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import Dataset
 
@@ -50,7 +50,6 @@ def test_every_epoch_and_seed_has_its_own_order_and_always_the_same():
     assert labels(epoch(numbered(18))) != labels(epoch(numbered(18), seed=1))
 
 
-@settings(deadline=None)
 @given(start=st.integers(0, 5), number=st.integers(0, 3), slow=st.booleans())
 def test_an_interrupted_epoch_goes_on_with_the_same_batches(start, number, slow):
     dataset = Slow(21) if slow else numbered(21)

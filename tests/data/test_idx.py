@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -21,7 +21,6 @@ def idx(array: np.ndarray) -> bytes:
 ARRAYS = arrays.arrays(np.uint8, arrays.array_shapes(min_dims=1, max_dims=3, max_side=5))
 
 
-@settings(deadline=None)
 @given(array=ARRAYS, zipped=st.booleans())
 def test_what_is_written_is_read(array, zipped):
     with tempfile.TemporaryDirectory() as folder:
@@ -30,7 +29,6 @@ def test_what_is_written_is_read(array, zipped):
         assert np.array_equal(read_idx(path, dimensions=array.ndim), array)
 
 
-@settings(deadline=None)
 @given(array=ARRAYS, zipped=st.booleans(), kept=st.integers(0, 10_000))
 def test_any_truncation_is_refused(array, zipped, kept):
     with tempfile.TemporaryDirectory() as folder:
@@ -41,7 +39,6 @@ def test_any_truncation_is_refused(array, zipped, kept):
             read_idx(path, dimensions=array.ndim)
 
 
-@settings(deadline=None)
 @given(content=st.binary(max_size=40))
 def test_nonsense_is_refused_or_read_but_never_crashes(content):
     with tempfile.TemporaryDirectory() as folder:

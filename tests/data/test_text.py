@@ -1,3 +1,4 @@
+import gzip
 import json
 
 import pytest
@@ -102,6 +103,12 @@ def test_other_content_than_the_digest_names_is_refused(texts, tokenizer):
 def test_the_check_finds_a_missing_tokenizer_first(texts, tmp_path):
     with pytest.raises(ConfigError, match=r"data\.tokenizer"):
         check_text({**SHARES, "root": str(texts), "tokenizer": str(tmp_path / "none")})
+
+
+def test_a_compressed_file_that_is_cut_short_is_named(tmp_path, tokenizer):
+    (tmp_path / "cut.txt.gz").write_bytes(gzip.compress(b"words " * 100)[:20])
+    with pytest.raises(ConfigError, match=r"cut\.txt\.gz cannot be read: Compressed file ended"):
+        made(tokenizer, paths=[str(tmp_path / "cut.txt.gz")])
 
 
 def test_a_file_that_is_no_text_is_named(texts, tokenizer):

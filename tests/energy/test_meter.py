@@ -74,7 +74,7 @@ def test_windows_nest_overlap_and_can_be_read_in_the_middle(hand_driven: Any, cl
     assert meter.read().energy_j == pytest.approx(1000)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.tuples(st.floats(0.0, 100.0), st.sampled_from(["window", "tick", "read"])), max_size=30))
 def test_adjacent_windows_add_up_to_the_whole(hand_driven: Any, clock: Any, steps: list[tuple[float, str]]) -> None:
     meter = hand_driven([channel(Steady(33.3)), channel(Steady(4.4, source="modelled"), device="ram")]).start()

@@ -75,7 +75,7 @@ def test_three_wraps_are_exact_to_the_microjoule(powercap: Any, opening: Any, ha
     assert not report.warnings
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_nested_and_overlapping_windows_are_exact(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory, opening: Any, hand_driven: Any, clock: Any

@@ -98,8 +98,15 @@ class Words(Recall):
     def __call__(self, logits, labels):
         return "many"
 
+class Broken(Recall):
+    def __call__(self, logits, labels):
+        return {}[self.label]
+
 class Mute:
     pass
+
+def function(logits, labels):
+    return 1.0
 """
 
 
@@ -129,6 +136,20 @@ def test_a_measure_that_is_none_is_refused_before_anything_is_asked():
         examiner(measures={"mine": {"_target_": "os.system"}})
     with pytest.raises(OverwinterError, match="'many', which is no finite number"):
         examiner(measures=measure("Words", label=2)).examine({"dense@torch": Echo()})
+
+
+@pytest.mark.usefixtures("own")
+def test_a_measure_that_fails_is_named():
+    with pytest.raises(ConfigError, match=r"(?s)evaluate\.measures\.mine: .*missing.*'logits'.*is a class"):
+        examiner(measures=measure("function"))
+    with pytest.raises(OverwinterError, match=r"evaluate\.measures\.mine failed: KeyError: 2"):
+        examiner(measures=measure("Broken", label=2)).examine({"dense@torch": Echo()})
+
+
+def test_labels_without_a_name_are_refused():
+    settings = SimpleNamespace(**SETTINGS)
+    with pytest.raises(ConfigError, match="labels from 0 to 5, and data names 2 classes"):
+        Examiner(np.zeros((2, 2), np.float32), np.array([0, 5]), ["a", "b"], settings, seed=0, trusted=[])
 
 
 def test_nan_in_an_answer_is_refused():

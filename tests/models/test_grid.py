@@ -16,7 +16,7 @@ def matrix(seed: int, rows: int, columns: int) -> torch.Tensor:
     return torch.where(values.abs() < 0.3, 0.0, values)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(grid=GRIDS, seed=st.integers(0, 99), rows=st.integers(1, 4), columns=st.integers(1, 40))
 def test_rounding_is_off_by_half_a_step_and_keeps_zeros(grid, seed, rows, columns):
     weight = matrix(seed, rows, columns)
@@ -30,7 +30,7 @@ def test_rounding_is_off_by_half_a_step_and_keeps_zeros(grid, seed, rows, column
     assert codes.scale.shape == (rows, grid.groups(columns))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(grid=GRIDS, seed=st.integers(0, 99), columns=st.integers(1, 40))
 def test_values_on_the_grid_keep_their_codes(grid, seed, columns):
     codes = grid.nearest(matrix(seed, 3, columns))

@@ -168,7 +168,7 @@ def test_grouped_ranges_are_of_each_part_of_a_token_and_survive_a_round_trip(tmp
     assert torch.allclose(rounded[:, 3:], inputs[:, 3:], atol=0.004)  # not drowned by the first three
     empty = nn.Sequential(nn.Linear(5, 2))
     swap_in(empty, {"0": integer.describe()})
-    empty[0].load_state_dict(integer.state_dict())
+    empty[0].load_state_dict(integer.state_dict(), assign=True)
     assert torch.equal(empty(inputs), integer(inputs))
 
 
@@ -200,6 +200,25 @@ def test_smoothing_multiplies_the_input():
 def test_an_unknown_kind_of_activations_is_refused():
     with pytest.raises(ConfigError, match="'dynamik' is unknown"):
         IntegerLinear.from_float(nn.Linear(2, 2), INT8, activations="dynamik")
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("bits", [4, 8])
+def test_zeros_are_where_the_dequantized_weight_is_0(bits, symmetric):
+    layer = nn.Conv2d(3, 5, 3)
+    with torch.no_grad():
+        layer.weight[torch.rand(5, 3, 3, 3) < 0.4] = 0.0
+        layer.weight[2] *= 1e-40  # scales as small as numbers get
+    integer = integer_form(layer).from_float(layer, Grid(bits=bits, group_size=4, symmetric=symmetric))
+    zeros = integer.zeros()
+    assert torch.equal(zeros, integer.weight() == 0)
+    assert 0 < int(zeros.sum()) < zeros.numel()
+
+
+def test_layers_to_be_filled_take_no_memory():
+    integer, model = IntegerLinear.from_float(nn.Linear(4, 2), INT8), nn.Sequential(nn.Linear(4, 2))
+    swap_in(model, {"0": integer.describe()})
+    assert all(buffer.is_meta for buffer in model.buffers())
 
 
 @pytest.mark.parametrize("name", ["nothing", "features"])

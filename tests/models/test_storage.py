@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -74,6 +74,37 @@ def test_a_tied_weight_is_stored_once_and_tied_again(tmp_path):
     assert rebuilt.head.weight is rebuilt.embedding.weight
 
 
+class Views(nn.Module):
+    """Tensors that lie in the same memory: whole, in part, turned, and beside each other."""
+
+    def __init__(self):
+        super().__init__()
+        room = torch.arange(24.0)
+        self.register_buffer("all", room)
+        self.register_buffer("part", room[4:8])
+        self.register_buffer("turned", room[:6].view(2, 3).T)
+        self.register_buffer("none", room[:0])
+        beside = torch.arange(8.0)
+        self.register_buffer("left", beside[:4])
+        self.register_buffer("right", beside[4:])
+
+
+def test_tensors_that_view_the_same_memory_are_stored_apart(tmp_path):
+    config = {"_target_": f"{__name__}.Views"}
+    save_model(tmp_path, Views(), form="dense", model_config=config, input_shape=[1], lineage={})
+    loaded, wanted = load_model(tmp_path, trusted=[__name__]).state_dict(), Views().state_dict()
+    assert {name: tensor.tolist() for name, tensor in loaded.items()} == {
+        name: tensor.tolist() for name, tensor in wanted.items()
+    }
+
+
+def test_a_loaded_model_is_saved_over_the_file_that_it_is_pages_of(convnet, config, save, tmp_path):
+    saved = save(convnet, config)
+    loaded = load_model(tmp_path / "model", trusted=[])
+    assert save(loaded, config) == saved
+    assert torch.equal(loaded.head.weight, convnet.head.weight)
+
+
 def test_a_nan_is_not_saved(convnet, config, save, tmp_path):
     with torch.no_grad():
         convnet.head.bias[0] = float("nan")
@@ -134,7 +165,6 @@ def damaged(folder: Path, name: str, damage) -> None:
 FILES = st.sampled_from(["model.json", "weights.safetensors"])
 
 
-@settings(deadline=None)
 @given(name=FILES, position=st.integers(0, 100_000), mask=st.integers(1, 255))
 def test_any_flipped_byte_is_found(saved_folder, name, position, mask):
     def flip(content: bytes) -> bytes:
@@ -144,7 +174,6 @@ def test_any_flipped_byte_is_found(saved_folder, name, position, mask):
     damaged(saved_folder, name, flip)
 
 
-@settings(deadline=None)
 @given(name=FILES, kept=st.integers(0, 100_000))
 def test_any_truncation_is_found(saved_folder, name, kept):
     damaged(saved_folder, name, lambda content: content[: kept % len(content)])

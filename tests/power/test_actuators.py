@@ -338,7 +338,7 @@ def _duty(work: _Work, maximum_w: float = 1000.0) -> DutyCycle:
     return DutyCycle({"gpu:0": limits}, lambda device: work.energy_j, clock=lambda: work.now_s, sleep=work.sleep)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     busy_w=st.floats(200, 700),
     idle_share=st.floats(0, 0.5),

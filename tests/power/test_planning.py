@@ -44,7 +44,7 @@ def _least(prices, durations, work, points, idle_w, end):
 
 
 @given(points_strategy, prices_strategy, st.floats(0.01, 1.0), st.sampled_from([0.0, 25.0]), st.floats(0.2, 1.0))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_plan_is_what_a_linear_programme_finds(points, prices, load, idle_w, last):
     durations = np.ones(len(prices))
     durations[-1] = last
@@ -56,7 +56,7 @@ def test_the_plan_is_what_a_linear_programme_finds(points, prices, load, idle_w,
 
 
 @given(points_strategy, prices_strategy, st.floats(0.01, 1.0), st.sampled_from([0.0, 25.0, None]))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_no_step_gets_more_work_than_fits(points, prices, load, idle_w):
     durations = np.linspace(1.0, 0.5, len(prices))
     top = max(point.speed_per_s for point in points)
@@ -66,7 +66,7 @@ def test_no_step_gets_more_work_than_fits(points, prices, load, idle_w):
 
 
 @given(points_strategy, st.lists(st.floats(1, 900), min_size=2, max_size=12), st.sampled_from([0.0, 25.0]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_more_time_never_costs_more(points, prices, idle_w):
     top = max(point.speed_per_s for point in points)
     costs = [

@@ -89,7 +89,7 @@ series = st.one_of(
 
 @pytest.mark.parametrize("policy", ALL, ids=lambda policy: type(policy).__name__)
 @given(data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_limits_stay_within_what_the_device_takes_and_an_operator_allows(policy, data):
     previous_w = data.draw(st.floats(100, 250))
     seen = observation(
@@ -122,7 +122,7 @@ def test_limits_stay_within_what_the_device_takes_and_an_operator_allows(policy,
     pause_w=st.sampled_from([0.0, 25.0]),
     jump_s=st.sampled_from([0.0, 0.0, -5400.0]),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_deadline_is_kept_whatever_the_forecast_says(policy, forecasts, slack, pause_w, jump_s):
     total, speed = 6 * 3600.0, {point.limit_w: point.speed_per_s for point in POINTS}
     gone_s, done, asked = 0.0, 0.0, 0
@@ -389,7 +389,7 @@ def _common(**changed):
             "power.pause_w=-1",
         ),
         (
-            PriceAwarePowerConfig(policy="price_aware", deadline=None, pause_w=0, resume_s=0, prices="p", **_common()),
+            PriceAwarePowerConfig(policy="price_aware", pause_w=0, resume_s=0, prices="p", **_common()),
             "power.prices='p' is not there",
         ),
     ],

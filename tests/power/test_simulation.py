@@ -74,7 +74,7 @@ def test_pauses_within_an_hour_are_paid_up_to_the_end_and_limits_between_rows_in
     st.sampled_from([200.0, 100.0, 0.0]),
     st.integers(0, 3),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_nothing_beats_the_optimum_and_no_deadline_is_missed(hours, slack, pause_w, floor, seed):
     trace, job = wavy(floor=floor, seed=seed), Job(hours=hours, slack=slack, pause_w=pause_w)
     start, forecasts = FIRST + 36 * 24 + 7, ForecastMemory(trace)

@@ -25,11 +25,19 @@ def test_settings_of_integer_layers_are_refused_elsewhere(quantize, save, convne
         quantize(method, save(convnet), **change)
 
 
-@pytest.mark.parametrize("method", ["int8_dynamic", "int8_static"])
-def test_tools_that_trace_with_floats_take_no_tokens(quantize, save_own, method):
+@pytest.mark.parametrize(
+    ("key", "change"), [("skip", {"skip": ["nothing.*"]}), ("overrides", {"overrides": {"nothing.*": HEAD["head"]}})]
+)
+def test_patterns_that_fit_no_layer_are_found_before_training(convnet, settings, key, change):
+    quantization.check_layer_names(convnet, settings("int4_nearest", skip=["head"], overrides={"features.*": HEAD}))
+    with pytest.raises(ConfigError, match=rf"quantize\.{key} names 'nothing\.\*', which fits no layer. Layers: feat"):
+        quantization.check_layer_names(convnet, settings("int4_nearest", **change))
+
+
+def test_a_tool_that_traces_with_floats_takes_no_tokens(quantize, save_own):
     tokens = np.zeros((4, 1, 8, 8), np.int64)
-    with pytest.raises(ConfigError, match=f"{method} takes models of float inputs, and this one reads tokens"):
-        quantize(method, save_own("Reader"), tokens)
+    with pytest.raises(ConfigError, match="int8_static takes models of float inputs, and this one reads tokens"):
+        quantize("int8_static", save_own("Reader"), tokens)
 
 
 def test_long_answers_are_asked_for_one_by_one():

@@ -5,6 +5,7 @@ from overwinter import models
 from overwinter.config.groups import GridConfig, MixedConfig, RecoveryConfig
 from overwinter.errors import ConfigError, RefusedError
 from overwinter.models.aware import AwareLayer
+from overwinter.quantization.mixing import Option
 
 CONVNET = {
     "_target_": "overwinter.models.ConvNet",
@@ -170,3 +171,16 @@ def test_a_ruined_form_is_refused_with_the_layers_that_ruin_it(quantize, save, c
         convnet.head.weight[:, 0] = 1e4  # the same for all classes: it decides nothing, and takes the whole grid
     with pytest.raises(RefusedError, match=r"int4_nearest ruins the model: .*Worst layers.*: head \(4 bits\)"):
         quantize("int4_nearest", save(convnet), min_agreement=0.9)
+
+
+def test_the_refusal_judges_the_layers_as_they_were_quantized(quantize, save, convnet):
+    overrides = {"features.*": GridConfig(bits=2, group_size=None, symmetric=True)}
+    with pytest.raises(RefusedError, match=r"Worst layers, each quantized alone: features\.\d\.0 \(2 bits\)"):
+        quantize("int4_nearest", save(convnet), overrides=overrides, min_agreement=1.0)
+
+
+def test_mixed_says_so_where_its_limit_leaves_nothing_to_quantize(quantize, save, convnet, monkeypatch):
+    floats = {"head": Option(bits=None, size_bytes=4, divergence_nats=0.0)}
+    monkeypatch.setattr("overwinter.quantization.mixed.fit_size", lambda _options, _bytes: floats)
+    with pytest.raises(ConfigError, match="mixed would leave every layer in floating point"):
+        mixed(quantize, save(convnet), max_size_ratio=9.0)

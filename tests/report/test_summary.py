@@ -17,12 +17,30 @@ def _left(folder, energy=ENERGY, metrics=None, passed=True):
         (folder / "gate.json").write_text("{}")
 
 
-def test_a_row_says_whether_its_stage_ran_was_reused_refused_or_is_missing(tmp_path):
-    for name, passed in (("a", True), ("b", True), ("c", False), ("d", False)):
+@pytest.mark.parametrize(
+    ("passed", "report", "state"),
+    [
+        (True, None, "reused"),
+        (False, '{"passed": false}', "refused"),
+        (False, None, "not judged"),
+        (None, None, "missing"),
+    ],
+)
+def test_a_row_says_whether_its_stage_ran_was_reused_refused_or_is_missing(tmp_path, passed, report, state):
+    _left(tmp_path / "a")
+    if passed is not None:
+        _left(tmp_path / "b", passed=passed)
+    if report is not None:
+        (tmp_path / "b" / "gate_report.json").write_text(report)
+    assert [row.state for row in summarize(tmp_path, ["a", "b"], ran={"a"})] == ["run", state]
+
+
+def test_what_lies_behind_a_stage_that_did_not_pass_is_of_an_earlier_run(tmp_path):
+    for name, passed in (("a", False), ("b", True), ("c", True)):
         _left(tmp_path / name, passed=passed)
-    (tmp_path / "c" / "gate_report.json").write_text('{"passed": false}')
-    rows = summarize(tmp_path, ["a", "b", "c", "d", "e"], ran={"a"})
-    assert [row.state for row in rows] == ["run", "reused", "refused", "not judged", "missing"]
+    rows = summarize(tmp_path, ["a", "b", "c", "d"], ran={"a", "c"})
+    assert [row.state for row in rows] == ["not judged", "not reached", "run", "not reached"]
+    assert rows[1].energy_j is None
 
 
 def test_the_chosen_form_speaks_for_evaluate(tmp_path):

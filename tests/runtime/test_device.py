@@ -28,6 +28,31 @@ def test_auto_trains_where_it_can_and_serves_on_the_cpu():
     ]
 
 
+def test_a_model_is_quantized_where_it_is_trained_wherever_it_is_served(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert [runtime.computing_device(setting) for setting in ("auto", "cpu", "cuda", "cuda:0")] == [
+        "cuda",
+        "cpu",
+        "cuda",
+        "cuda:0",
+    ]
+    with pytest.raises(ConfigError, match=r"device='cuda:1' cannot quantize: torch can use 1 CUDA devices.*device=cpu"):
+        runtime.computing_device("cuda:1")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert runtime.computing_device("auto") == "cpu"
+
+
+def test_memory_that_is_too_small_is_said_to_be():
+    with (
+        pytest.raises(
+            ConfigError, match=r"fails in quantize\.methods=x on device=cuda: full\nFree .*; or set device=cpu"
+        ),
+        runtime.on_gpu("quantize.methods=x", "cuda", remedy="set device=cpu"),
+    ):
+        raise torch.OutOfMemoryError("full\nmore")
+
+
 @without_cuda
 @pytest.mark.parametrize(
     ("name", "reason"),

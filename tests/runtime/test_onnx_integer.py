@@ -127,7 +127,7 @@ def test_smoothing_is_part_of_the_graph(tmp_path, activations):
     assert exported(net, [4, 6, 6], tmp_path)[1] < 0.03
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     columns=st.integers(1, 70),
     bits=st.integers(2, 8),

@@ -68,7 +68,7 @@ def test_what_is_left_alone_has_its_reason(kind):
             raise AssertionError(left_alone[layer])
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(kind=st.sampled_from(sorted(set(FOUND) - {"HardCoded"})), seed=st.integers(0, 1000))
 def test_removed_channels_give_the_answers_of_a_masked_model(kind, seed):
     model = new(kind)

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -84,7 +84,6 @@ def test_global_scope_ranks_all_layers_together():
     assert zeros(small) == pytest.approx(0.8)
 
 
-@settings(deadline=None)
 @given(amount=st.floats(0, 0.99), ramp=st.floats(0.01, 1), total=st.integers(1, 300))
 def test_the_schedule_is_cubic_and_reaches_the_amount(amount, ramp, total):
     hook = MaskHook({}, amount=amount, scope="global", ramp_fraction=ramp, update_interval_steps=1)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from overwinter.errors import OverwinterError
@@ -56,7 +56,6 @@ def test_tensors_without_their_json_do_not_exist(tmp_path):
     assert load(tmp_path)[1] == {"step": 1}
 
 
-@settings(deadline=None)
 @given(
     ending=st.sampled_from(["json", "safetensors"]),
     position=st.integers(0, 10_000),

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from overwinter.errors import OverwinterError, RefusedError
+from overwinter.errors import ConfigError, OverwinterError, RefusedError
 from overwinter.training import CrossEntropy
 
 STEPS_PER_EPOCH, TOTAL = 5, 15
@@ -184,6 +184,12 @@ def test_it_stops_early_without_gain(fit):
     assert result.epochs_run < 40
     best = min(result.history, key=lambda record: record.validation_loss)
     assert result.epochs_run == best.epoch + 2
+
+
+def test_a_label_that_names_no_class_is_refused_with_those_that_do(fit, train):
+    train.labels[3] = 70
+    with pytest.raises(ConfigError, match=r"names no class: Target 70 is out of bounds. .* logits: labels go from 0"):
+        fit()
 
 
 def test_a_nan_loss_is_refused_with_its_place(fit, train):

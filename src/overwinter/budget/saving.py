@@ -29,7 +29,7 @@ def judge_net_saving(budget: Budget, metrics: Mapping[str, Any]) -> list[Reason]
     gap_j = dense_j[0] - chosen_j[1]
     words = f"{_per_answer('chosen', metrics['chosen'])}, {_per_answer('dense', metrics['dense'])}"
     if gap_j <= 0:
-        words += ": no saving beyond the confidence interval. Compress more, or leave it dense"
+        words += ": no saving beyond the confidence interval. Compress more, or leave out budget.net_saving"
     return [_reason(budget, "net_saving", gap_j, 0.0, "J", gap_j > 0, f"{words}.")]
 
 

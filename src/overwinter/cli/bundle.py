@@ -131,6 +131,7 @@ def summary(bundle: Bundle) -> dict[str, Any]:
         "digest": bundle.digest,
         "form": bundle.form,
         "runtime": bundle.runtime,
+        "device": bundle.device or "cpu",
         "size_bytes": bundle.size_bytes,
         "sealed": bundle.sealed,
         "signed_by": list(bundle.signed_by),

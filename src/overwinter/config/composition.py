@@ -73,6 +73,8 @@ def _explained(error: Exception, project: Project) -> str:
         return _unknown_key(lines[0].split("'")[1], lines, project)
     if lines and lines[0].startswith("Interpolation key '"):
         return _unknown_source(lines)
+    if lines and lines[0].startswith("Error merging override ") and (said := _below_a_value(lines[0], project)):
+        return said
     noise = ("full_key:", "object_type=", "reference_type=", "Config search path")
     return "\n".join([line for line in lines if not line.startswith(noise)][:2])
 
@@ -83,6 +85,16 @@ def _unknown_key(key: str, lines: list[str], project: Project) -> str:
         return f"{key} is a mapping of names of your own; Hydra takes them one by one: '+{key}.NAME=VALUE'."
     close = nearest(key, known)
     return f"{key}: there is no such key.{close}" if close else "\n".join(lines[:2])
+
+
+def _below_a_value(line: str, project: Project) -> str | None:
+    """`Error merging override budget.total.energy=1J`, where ``budget.total`` takes one value."""
+    override = line.removeprefix("Error merging override ").strip("'")
+    key = override.partition("=")[0].lstrip("+~")
+    owner = next((name for name in sorted(_known_keys(project), reverse=True) if key.startswith(f"{name}.")), None)
+    if owner is None:
+        return None
+    return f"{override}: {owner} takes one value, and has no keys below it. Write {owner}=VALUE."
 
 
 def _unknown_source(lines: list[str]) -> str:

@@ -100,7 +100,10 @@ def _typed(schema: type[Any], content: Mapping[str, Any], *, prefix: str) -> Any
         merged = OmegaConf.merge(OmegaConf.structured(schema), dict(content))
         missing = sorted(OmegaConf.missing_keys(merged))
         if missing:
-            raise ConfigError(f"No value for {', '.join(prefix + key for key in missing)}. {_REMEDY}")
+            raise ConfigError(
+                f"No value for {', '.join(prefix + key for key in missing)}. Write it out; or, where params.yaml is "
+                "older than configs/, run `overwinter compose`."
+            )
         return OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         raise ConfigError(_explained(error, schema, prefix)) from None

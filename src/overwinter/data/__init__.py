@@ -1,6 +1,6 @@
 """Data: where samples come from, how they are split, and how the training loop receives them.
 
-- `DataSource` is the protocol; `load_data` makes the one that ``data._target_`` names.
+- `DataSource` is the protocol; `load_data` makes the one that ``data._target_`` names, `check_splits` looks at it.
 - `Digits` (in scikit-learn's wheel) and `FashionMnist` (IDX files) are built in, on `InMemory` splits.
 - `Text` cuts documents into `Windows` of tokens for a language model (``data=text``).
 - `tensors` turns any split into two tensors; `Batches` feeds the training loop, in an order that depends on
@@ -10,8 +10,7 @@ Your own data is any class with three members::
 
     class Data:
         labels = ["cat", "dog"]                        # what each class is called
-        preprocessing = {"mean": 0.5, "std": 0.25}     # JSON: how raw input became model input; goes into
-        the bundle
+        preprocessing = {"mean": 0.5, "std": 0.25}     # JSON: how raw input became model input; the bundle has it
 
         def __init__(self, root: str) -> None: ...     # the other keys of `data` are its arguments
 
@@ -19,8 +18,8 @@ Your own data is any class with three members::
             ...                                        # len() and [index] -> (float tensor, int label)
 
 Name it with ``data._target_=my_package.Data`` and ``trusted_targets=[my_package]``. ``data.root`` is
-reserved for the file or folder it reads, which DVC then watches. ``test`` is asked for by the stage
-`evaluate` only. ``examples/own_model`` is a complete one.
+reserved for the file or folder it reads, which DVC then watches. ``test`` is answered in the stage `evaluate` only;
+before training, `check_splits` looks at its first sample. ``examples/own_model`` is a complete one.
 """
 
 from overwinter.data.augmentation import RandomFlip, RandomShift
@@ -29,7 +28,7 @@ from overwinter.data.digits import Digits
 from overwinter.data.fashion import FashionMnist
 from overwinter.data.in_memory import InMemory, tensors
 from overwinter.data.protocol import DataSource, Transform
-from overwinter.data.source import load_data
+from overwinter.data.source import check_splits, load_data
 from overwinter.data.text import Text, Windows
 
 __all__ = [
@@ -43,6 +42,7 @@ __all__ = [
     "Text",
     "Transform",
     "Windows",
+    "check_splits",
     "load_data",
     "tensors",
 ]

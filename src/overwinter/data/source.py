@@ -1,13 +1,16 @@
-"""From the configuration's ``data`` to a data source."""
+"""From the configuration's ``data`` to a data source, and a first look at its splits."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+import torch
+
 from overwinter.config import instantiate
-from overwinter.data.protocol import DataSource
-from overwinter.errors import ConfigError
+from overwinter.data.in_memory import InMemory
+from overwinter.data.protocol import SPLITS, DataSource
+from overwinter.errors import ConfigError, OverwinterError
 
 
 def load_data(config_data: Mapping[str, Any], *, trusted: Sequence[str]) -> DataSource:
@@ -31,3 +34,49 @@ def load_data(config_data: Mapping[str, Any], *, trusted: Sequence[str]) -> Data
             "A data source has labels, preprocessing and split(name); see `pydoc overwinter.data`."
         )
     return cast(DataSource, source)
+
+
+def check_splits(source: DataSource) -> None:
+    """Look at the first sample of every split before any work is done: ``test`` would be missed at the end only.
+
+    Raises:
+        ConfigError: a split cannot be made or is empty, its inputs are no floats or have another shape than those of
+            ``train``, or a label names no class.
+        IntegrityError: its files are damaged.
+    """
+    shapes = {name: _first_shape(source, name) for name in SPLITS}
+    for name, shape in shapes.items():
+        if shape != shapes["train"]:
+            raise ConfigError(
+                f"data: inputs of the split {name} have the shape {list(shape)}, those of train "
+                f"{list(shapes['train'])}. Prepare all splits in the same way."
+            )
+
+
+def _first_shape(source: DataSource, split: str) -> torch.Size:
+    try:
+        dataset: Any = source.split(split)
+        first = (torch.as_tensor(dataset[0][0]), int(dataset[0][1])) if len(dataset) else None
+    except OverwinterError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"data: the split {split} cannot be read: {type(error).__name__}: {error}.\n"
+            f"A data source needs {', '.join(SPLITS)}; OVERWINTER_DEBUG=1 shows the traceback."
+        ) from error
+    if first is None:
+        raise ConfigError(f"data: the split {split} has no samples. It needs at least one.")
+    inputs, label = first
+    if not inputs.is_floating_point():
+        raise ConfigError(f"data: inputs of the split {split} are {inputs.dtype}. Return float32 tensors.")
+    _check_labels(source, split, dataset.labels if isinstance(dataset, InMemory) else torch.tensor([label]))
+    return inputs.shape
+
+
+def _check_labels(source: DataSource, split: str, labels: torch.Tensor) -> None:
+    low, high, classes = int(labels.min()), int(labels.max()), len(source.labels)
+    if low < 0 or high >= classes:
+        raise ConfigError(
+            f"data: the split {split} has the label {low if low < 0 else high}, and {classes} classes are named: "
+            f"labels go from 0 to {classes - 1}. Mend the labels, or name all classes."
+        )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -135,7 +136,7 @@ def _read(texts: Sequence[str]) -> dict[str, str]:
                 contents[address] = stream.read().decode("utf-8")
         except UnicodeDecodeError as error:
             raise ConfigError(f"data.paths: {address} is no UTF-8 text: {error.reason} at {error.start}.") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError, zlib.error) as error:  # the last two: of a compressed file cut short
             raise ConfigError(f"data.paths: {address} cannot be read: {error}.") from None
     return contents
 

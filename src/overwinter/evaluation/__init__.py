@@ -1,7 +1,7 @@
 """Evaluation: every form on every runtime, measured side by side, and the one that will be served.
 
 - `Examiner` asks the very sessions that would serve: accuracy, top 5, calibration error, worst class, agreement with
-  dense, accuracy on spoilt inputs, and your own measures (`Measure`, named by ``_target_``); each `Quality` says which
+  dense, accuracy on spoilt inputs, and your own measures (`Measure`, made by `own_measures`); each `Quality` says which
   limits it breaks.
 - `compare_speed` times sessions in one process, interleaved in random order, with warm-up, and drops the
   samples during which something else used the cores; each of its `Figures` has a bootstrap interval. The forms whose
@@ -30,7 +30,7 @@ from overwinter.evaluation.language_report import (
     language_verdict,
     text_quality,
 )
-from overwinter.evaluation.quality import Examiner, Quality
+from overwinter.evaluation.quality import Examiner, Quality, own_measures
 from overwinter.evaluation.reporting import Candidate, comparison, report
 from overwinter.evaluation.scores import Measure
 
@@ -53,6 +53,7 @@ __all__ = [
     "describe",
     "language_report",
     "language_verdict",
+    "own_measures",
     "report",
     "score_text",
     "text_quality",

@@ -102,7 +102,8 @@ def verdict(candidates: Sequence[Candidate], choice: Choice, batch_size: int) ->
         said += f"; {100 * choice.saving:.0f} % fewer joules than {dense.name} ({_percent(dense.quality.accuracy)})"
         said += f"; between {_percents(chosen.quality.accuracy_loss_ci)} of accuracy lost"
     else:
-        said += "; no other form uses fewer joules beyond the uncertainty, so compression does not pay"
+        said += "; no other form within the limits on quality uses fewer joules beyond the uncertainty, so compression "
+        said += "does not pay"
     if not all(each.quiet for candidate in candidates for each in candidate.figures.values()):
         said += "\nOther processes used the cores meanwhile: the intervals are wider than they could be"
     return said

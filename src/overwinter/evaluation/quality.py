@@ -30,6 +30,7 @@ _BATCH = 256
 _CORRUPTED = 2000  # samples: the accuracy on them is within 2 points, and corruptions cost a pass each
 _TOP = 5
 _LESS_IS_BETTER = ("calibration_error",)
+_A_MEASURE = "A measure is a class whose objects are called with logits and labels, and return a number."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +80,7 @@ class Examiner:
         trusted: prefixes that a measure's ``_target_`` may have beside ``overwinter.`` and ``torch.``.
 
     Raises:
-        ConfigError: there is no sample, or a measure cannot be made.
+        ConfigError: there is no sample, a label names no class, or a measure cannot be made.
     """
 
     def __init__(
@@ -94,11 +95,16 @@ class Examiner:
     ) -> None:
         if len(inputs) == 0:
             raise ConfigError("The test split is empty, so quality cannot be measured.")
+        if not 0 <= int(labels.min()) <= int(labels.max()) < len(class_names):
+            raise ConfigError(
+                f"The test split has labels from {labels.min()} to {labels.max()}, and data names {len(class_names)} "
+                f"classes: labels go from 0 to {len(class_names) - 1}. Mend the labels, or name all classes."
+            )
         self._inputs, self._labels, self._class_names = inputs, labels, class_names
         self._corrupted = {name: corrupt(name, inputs[:_CORRUPTED], seed=seed) for name in settings.corruptions}
         self._confidence = settings.confidence
         self._max_losses = {"accuracy": settings.max_quality_loss} | settings.max_losses
-        self._measures = {name: _measure(name, node, trusted) for name, node in settings.measures.items()}
+        self._measures = own_measures(settings, trusted=trusted)
 
     def examine(self, sessions: Mapping[str, Session]) -> dict[str, Quality]:
         """Return name -> quality.
@@ -108,7 +114,7 @@ class Examiner:
 
         Raises:
             ConfigError: there is no dense form, or a limit on what cannot be measured of this model.
-            OverwinterError: an answer is NaN or infinite, or a measure of yours is no number.
+            OverwinterError: an answer is NaN or infinite, or a measure of yours fails or is no number.
         """
         dense = next((name for name in sessions if name.partition("@")[0] == DENSE), None)
         if dense is None:
@@ -135,7 +141,7 @@ class Examiner:
         }
         for name, inputs in self._corrupted.items():
             scores[f"accuracy_{name}"] = accuracy(answer_all(session, inputs), labels[:_CORRUPTED])
-        scores |= {name: _number(name, measure(logits, labels)) for name, measure in self._measures.items()}
+        scores |= {name: _number(name, measure, logits, labels) for name, measure in self._measures.items()}
         right, dense_right = (given.argmax(axis=1) == labels for given in (logits, reference))
         return Quality(
             scores=scores,
@@ -160,20 +166,43 @@ def answer_all(session: Session, inputs: Array) -> Array:
     return np.concatenate(answers)
 
 
+def own_measures(settings: EvaluateConfig, *, trusted: Sequence[str]) -> dict[str, Measure]:
+    """Make the user's measures, by name; before training, to find out that they can be made.
+
+    Args:
+        settings: the group `evaluate`.
+        trusted: prefixes that a measure's ``_target_`` may have beside ``overwinter.`` and ``torch.``.
+
+    Raises:
+        ConfigError: one cannot be made, or cannot be called.
+    """
+    return {name: _measure(name, node, trusted) for name, node in settings.measures.items()}
+
+
 def _measure(name: str, node: Mapping[str, Any], trusted: Sequence[str]) -> Measure:
-    measure = instantiate(node, trusted=trusted)
+    try:
+        measure = instantiate(node, trusted=trusted)
+    except ConfigError as error:
+        raise ConfigError(f"evaluate.measures.{name}: {error}\n{_A_MEASURE}") from None
     if not callable(measure):
-        raise ConfigError(f"evaluate.measures.{name}: what {node['_target_']} makes cannot be called.")
+        raise ConfigError(f"evaluate.measures.{name}: what {node['_target_']} makes cannot be called. {_A_MEASURE}")
     return cast(Measure, measure)
 
 
-def _number(name: str, value: Any) -> float:
+def _number(name: str, measure: Measure, logits: Array, labels: Labels) -> float:
+    try:
+        value: Any = measure(logits, labels)
+    except Exception as error:
+        raise OverwinterError(
+            f"evaluate.measures.{name} failed: {type(error).__name__}: {error}.\n{_A_MEASURE} "
+            "OVERWINTER_DEBUG=1 shows the traceback."
+        ) from error
     try:
         number = float(value)
     except (TypeError, ValueError):
         number = float("nan")
     if not np.isfinite(number):
-        raise OverwinterError(f"evaluate.measures.{name} gave {value!r}, which is no finite number.")
+        raise OverwinterError(f"evaluate.measures.{name} gave {value!r}, which is no finite number. {_A_MEASURE}")
     return number
 
 

@@ -11,6 +11,8 @@
 - `prunable_weights`, `count_parameters` and `counted_sparsity` say what there is to remove and what is gone.
 - `pretrained` reads a language model from a local folder or GGUF file (``model=huggingface``, extra `llm`) into a
   `CausalLanguageModel`; `pretrained_tokenizer` and `save_tokenizer` are for its tokenizer.
+- `twin` is a second module on the same memory, `is_finite` looks at a tensor without copying it: a model may be as
+  large as the memory.
 - `StepHook` is how a mask or a fake-quantizer takes part in fitting a model.
 
 Your own model is any `torch.nn.Module` from a float tensor (batch, ...) to logits (batch, classes)::
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
         replace_layer,
     )
     from overwinter.models.resizing import replace_tensors
-    from overwinter.models.state import unique_state
+    from overwinter.models.state import is_finite, twin, unique_state
     from overwinter.models.storage import load_model, save_model
 
 __all__ = [
@@ -68,6 +70,7 @@ __all__ = [
     "counted_sparsity",
     "integer_form",
     "integer_layers",
+    "is_finite",
     "load_description",
     "load_model",
     "pretrained",
@@ -78,6 +81,7 @@ __all__ = [
     "save_model",
     "save_tokenizer",
     "stored_bytes",
+    "twin",
     "unique_state",
     "write_description",
 ]
@@ -99,6 +103,7 @@ _HOMES = {
     "counted_sparsity": "counting",
     "integer_form": "integer",
     "integer_layers": "integer",
+    "is_finite": "state",
     "load_description": "description",
     "load_model": "storage",
     "pretrained": "huggingface",
@@ -109,6 +114,7 @@ _HOMES = {
     "save_model": "storage",
     "save_tokenizer": "huggingface",
     "stored_bytes": "description",
+    "twin": "state",
     "unique_state": "state",
     "write_description": "description",
 }

@@ -41,13 +41,14 @@ def count_parameters(model: nn.Module) -> int:
 def counted_sparsity(model: nn.Module) -> float:
     """Return the share of exact zeros among the prunable and the integer weights, 0 to 1."""
     total = nonzero = 0
-    for weight in _all_weights(model):
-        total += weight.numel()
-        nonzero += int(torch.count_nonzero(weight))
+    for where in _nonzero(model):
+        total += where.numel()
+        nonzero += int(torch.count_nonzero(where))
     return 1.0 - nonzero / total if total else 0.0
 
 
-def _all_weights(model: nn.Module) -> Iterator[torch.Tensor]:
+def _nonzero(model: nn.Module) -> Iterator[torch.Tensor]:
+    """Every weight, or of an integer layer where it is not 0, one at a time: they are large."""
     yield from prunable_weights(model).values()
-    for layer in integer_layers(model).values():  # one at a time: dequantized, they are large
-        yield layer.weight()
+    for layer in integer_layers(model).values():
+        yield layer.zeros().logical_not_()

@@ -78,8 +78,8 @@ class Grid:
     def encode(self, matrix: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor | None) -> Codes:
         """Round (out, columns) to the nearest codes for a scale and a zero point (out, groups)."""
         origin = self.middle if zero is None else zero[:, :, None]
-        codes = (self.grouped(matrix) / scale[:, :, None]).round() + origin
-        kept = codes.clamp(0, self.top).flatten(1)[:, : matrix.shape[1]]
+        codes = (self.grouped(matrix) / scale[:, :, None]).round_().add_(origin).clamp_(0, self.top)
+        kept = codes.flatten(1)[:, : matrix.shape[1]]
         return Codes(
             codes=kept.to(torch.uint8), scale=scale.float(), zero=None if zero is None else zero.to(torch.uint8)
         )
@@ -87,7 +87,7 @@ class Grid:
     def decode(self, codes: Codes) -> torch.Tensor:
         """Return the values (out, columns), float32."""
         origin = self.middle if codes.zero is None else codes.zero[:, :, None].float()
-        values = (self.grouped(codes.codes).float() - origin) * codes.scale[:, :, None]
+        values = self.grouped(codes.codes).to(torch.float32, copy=True).sub_(origin).mul_(codes.scale[:, :, None])
         return values.flatten(1)[:, : codes.codes.shape[1]]
 
 

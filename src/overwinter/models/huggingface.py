@@ -4,7 +4,8 @@
 - `pretrained_tokenizer` gives the tokenizer that came with them, `save_tokenizer` writes it down for later stages.
 
 Nothing is downloaded, no code of the model's authors is run, and weights in pickle are refused. A GGUF file's
-weights are dequantized to float32, so what is called dense there has the quality of the quantized file.
+weights are dequantized to float32, so what is called dense there has the quality of the quantized file. A folder's
+weights stay pages of its files (`overwinter.models.pages`), a GGUF file's are in memory as a whole.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from overwinter import files
 from overwinter.config.checks.model import GGUF, model_path
 from overwinter.errors import ConfigError, IntegrityError
 from overwinter.models.causal import CausalLanguageModel, import_transformers, quiet
+from overwinter.models.pages import mapped_weights
 from overwinter.places import local_path
 
 _KEY = "model.root"
@@ -47,7 +49,7 @@ def pretrained(*, root: str, sha256: str | None = None) -> CausalLanguageModel:
     _check_digest(path, sha256)
     config = _read_config(path)
     model = CausalLanguageModel(config=config, random_weights=False, origin=_origin(path))
-    weights = _gguf_weights(path, model) if _is_gguf(path) else _folder_weights(path)
+    weights = _gguf_weights(path, model) if _is_gguf(path) else _folder_weights(path, model)
     _load(model, weights, path)
     return model.eval()
 
@@ -157,8 +159,11 @@ def _gguf_weights(path: Path, model: CausalLanguageModel) -> Mapping[str, torch.
     return tensors
 
 
-def _folder_weights(path: Path) -> Mapping[str, torch.Tensor]:
-    """Read through ``from_pretrained``, which knows the older names of weights and joins shards."""
+def _folder_weights(path: Path, model: CausalLanguageModel) -> Mapping[str, torch.Tensor]:
+    """Take the files' pages, or read through ``from_pretrained``, which knows older names of weights."""
+    mapped = mapped_weights(path, model.network.state_dict(keep_vars=True))
+    if mapped is not None:
+        return mapped
     transformers = import_transformers()
     with _reading(path, "weights"):
         network, info = transformers.AutoModelForCausalLM.from_pretrained(

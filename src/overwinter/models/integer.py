@@ -163,6 +163,13 @@ class IntegerLayer(nn.Module):
         """Return the dequantized weight in ``weight_shape``, float32."""
         return self.grid.decode(self.get_codes()).reshape(self.weight_shape)
 
+    def zeros(self) -> torch.Tensor:
+        """Return where the weight is 0, bool in ``weight_shape``, without dequantizing it: scales are positive."""
+        codes = self.get_codes()
+        origin = self.grid.middle if codes.zero is None else codes.zero[:, :, None]
+        found = (self.grid.grouped(codes.codes) == origin).flatten(1)[:, : self.columns]
+        return found.reshape(self.weight_shape)
+
     def smoothed_input(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return the input times ``smoothing``."""
         return inputs if self.smoothing is None else inputs * self._per_channel(self.smoothing.to(inputs.dtype))
@@ -289,7 +296,7 @@ def replace_layer(model: nn.Module, name: str, layer: nn.Module) -> None:
 
 
 def swap_in(model: nn.Module, described: Mapping[str, Mapping[str, Any]]) -> None:
-    """Put empty integer layers into a rebuilt float model, to be filled by ``load_state_dict``.
+    """Put empty integer layers into a rebuilt float model, to be filled by ``load_state_dict(assign=True)``.
 
     Args:
         model: its layers already have the saved sizes.
@@ -310,14 +317,15 @@ def swap_in(model: nn.Module, described: Mapping[str, Mapping[str, Any]]) -> Non
                 "Was the code changed after the model was saved? Quantize it again."
             )
         grid = Grid(bits=entry["bits"], group_size=entry["group_size"], symmetric=entry["symmetric"])
-        empty = form(
-            layer,
-            grid,
-            activations=entry["activations"],
-            activation_bits=entry["activation_bits"],
-            activation_group_size=entry.get("activation_group_size"),  # younger than the others
-            smoothed=entry["smoothed"],
-        )
+        with torch.device("meta"):  # sizes without memory
+            empty = form(
+                layer,
+                grid,
+                activations=entry["activations"],
+                activation_bits=entry["activation_bits"],
+                activation_group_size=entry.get("activation_group_size"),  # younger than the others
+                smoothed=entry["smoothed"],
+            )
         replace_layer(model, name, empty)
 
 

@@ -1,6 +1,8 @@
-"""A module's state without repetitions."""
+"""A module's tensors without repetitions, looked at or shared without copies: they may be as large as the memory."""
 
 from __future__ import annotations
+
+import copy
 
 import torch
 from torch import nn
@@ -15,3 +17,20 @@ def unique_state(model: nn.Module) -> dict[str, torch.Tensor]:
             seen.add(id(tensor))
             unique[name] = tensor.detach()
     return unique
+
+
+def twin(model: nn.Module) -> nn.Module:
+    """Return a second module whose parameters are the same memory, to replace layers of or to convert.
+
+    Its `Parameter` objects are its own, and so are its buffers, which a ``forward`` may change.
+    """
+    shared = {id(each): nn.Parameter(each.detach(), requires_grad=each.requires_grad) for each in model.parameters()}
+    return copy.deepcopy(model, dict[int, object](shared))
+
+
+def is_finite(tensor: torch.Tensor) -> bool:
+    """Return whether a tensor of floats holds neither NaN nor infinity; `torch.isfinite` makes two of its size."""
+    if tensor.numel() == 0:
+        return True
+    low, high = tensor.detach().aminmax()  # either is NaN if any is
+    return bool(low.isfinite() & high.isfinite())

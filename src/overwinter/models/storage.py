@@ -18,7 +18,7 @@ from overwinter.models.counting import count_parameters, counted_sparsity
 from overwinter.models.description import load_description, write_description
 from overwinter.models.integer import integer_layers, swap_in
 from overwinter.models.resizing import resize_layers
-from overwinter.models.state import unique_state
+from overwinter.models.state import is_finite, unique_state
 
 WEIGHTS = "weights.safetensors"
 
@@ -38,7 +38,7 @@ def save_model(
 
     Args:
         folder: made if need be.
-        model: its state is copied to the CPU; a tensor known under two names is stored once.
+        model: its state is stored from where it lies, on the CPU; a tensor known under two names once.
         form: ``dense`` or ``sparse``.
         model_config: ``_target_`` and arguments of `build_model`, from before any channel was removed.
         input_shape: of one sample, without the batch.
@@ -101,8 +101,14 @@ def load_model(folder: Path, *, trusted: Sequence[str]) -> nn.Module:
 
 
 def _stored_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
-    # Copies: safetensors refuses two tensors that view one storage.
-    return {name: tensor.to("cpu", copy=True).contiguous() for name, tensor in unique_state(model).items()}
+    """Return name -> tensor on the CPU, copied only where two view the same bytes, which safetensors refuses."""
+    tensors = {name: tensor.to("cpu").contiguous() for name, tensor in unique_state(model).items()}
+    end = 0
+    for name, tensor in sorted(tensors.items(), key=lambda item: item[1].data_ptr()):
+        if tensor.data_ptr() < end:
+            tensors[name] = tensor.clone()
+        end = max(end, tensor.data_ptr() + tensor.nbytes)
+    return tensors
 
 
 def _load_strictly(model: nn.Module, saved: Mapping[str, torch.Tensor], folder: Path) -> None:
@@ -134,7 +140,7 @@ def _share(model: nn.Module, name: str, first: str) -> None:
 
 def _refuse_broken(tensors: Mapping[str, torch.Tensor]) -> None:
     for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        if tensor.is_floating_point() and not is_finite(tensor):
             raise OverwinterError(
                 f"The tensor {name} holds NaN or infinite values, so this model is not saved. "
                 "Lower train.learning_rate or train.gradient_clip_norm."

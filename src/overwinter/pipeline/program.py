@@ -86,7 +86,7 @@ def _paused_or_done(call: Invocation, work: Callable[[Stage], None]) -> Stage:
     """Do the work; where the power policy pauses it, everything is closed, and the checkpoint waits."""
     from overwinter.power.control_pausing import PausedError
 
-    with locked(call.project.state / "locks" / f"{call.stage}.lock", what=str(call.folder)):
+    with locked(call.project.state / "locks" / f"{call.stage}.lock", what=f"What the stage {call.stage} leaves"):
         stage = Stage(call)
         try:
             with _signals_heeded(stage), _accounted(stage, call):

@@ -13,11 +13,16 @@
   groups, rounded to nearest, by range search, HQQ or GPTQ, with SmoothQuant, block by block.
 - `recover` distils their scales against the dense model; `sensitivity` says which layer bears quantization badly.
 - `calibration_inputs` and `generate_text`: the user's samples, text that the dense model writes itself, or both.
+- All of these compute on the device that they are told; its memory holds one block of a model that stays on the CPU,
+  and the whole of one that is recovered, judged layer by layer, or writes. They tell how far they are; that may stop
+  them.
+- `check_methods` and `check_layer_names` find out before a model is trained whether it can be quantized as asked.
 
 `write_forms` and `read_forms` say which forms there are. A form is a folder that
 `overwinter.models.load_description` verifies and `overwinter.runtime` runs.
 """
 
+from overwinter.quantization.checking import check_layer_names
 from overwinter.quantization.forms import read_forms, write_forms
 from overwinter.quantization.generation import generate_text
 from overwinter.quantization.interface import QuantizationReport, Quantizer, Request
@@ -35,6 +40,7 @@ __all__ = [
     "Request",
     "apply_recipe",
     "calibration_inputs",
+    "check_layer_names",
     "check_methods",
     "generate_text",
     "quantize",

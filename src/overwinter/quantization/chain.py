@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from overwinter.quantization.lending import moved
+
 
 class _Reached(Exception):  # noqa: N818 -- no error: it ends a pass early
     """The first block was called."""
@@ -43,9 +45,12 @@ def open_chain(model: nn.Module, batches: list[torch.Tensor]) -> Chain:
     return Chain(blocks={"": model}, inputs=batches, rest=[((), {})] * len(batches))
 
 
-def call_block(block: nn.Module, inputs: torch.Tensor, rest: tuple[tuple[Any, ...], dict[str, Any]]) -> torch.Tensor:
-    """Return a block's answer: its first value, if it gives several."""
-    return _first(block(inputs, *rest[0], **rest[1]))
+def call_block(
+    block: nn.Module, inputs: torch.Tensor, rest: tuple[tuple[Any, ...], dict[str, Any]], device: str
+) -> torch.Tensor:
+    """Return the answer, on the CPU, of a block that is on a device: its first value, if it gives several."""
+    args, keywords = moved(rest, device)
+    return _first(block(inputs.to(device), *args, **keywords)).to("cpu")
 
 
 def _first(answer: Any) -> torch.Tensor:

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from overwinter.config.groups import CalibratedQuantizeConfig, QuantizeConfig
 from overwinter.errors import ConfigError, OverwinterError, nearest
-from overwinter.models import prunable_weights
+from overwinter.models import is_finite, prunable_weights
 from overwinter.quantization.interface import Request
 from overwinter.serving import Array
 
@@ -26,6 +27,18 @@ def check_request(request: Request) -> None:
     check_patterns("quantize.skip", request.settings.skip, list(prunable_weights(request.model)))
     _check_weights(request.model)
     _check_activations(request.model, torch.from_numpy(request.calibration))
+
+
+def check_layer_names(model: nn.Module, settings: QuantizeConfig) -> None:
+    """Check before a model is trained that every name pattern of the group `quantize` fits a layer of it.
+
+    Raises:
+        ConfigError: a pattern in ``skip`` or ``overrides`` fits none.
+    """
+    if isinstance(settings, CalibratedQuantizeConfig):
+        layers = list(prunable_weights(model))
+        check_patterns("quantize.skip", settings.skip, layers)
+        check_patterns("quantize.overrides", list(settings.overrides), layers)
 
 
 def check_patterns(key: str, patterns: Sequence[str], layers: Sequence[str]) -> None:
@@ -82,7 +95,7 @@ def _check_calibration(calibration: Array, input_shape: Sequence[int]) -> None:
 
 def _check_weights(model: nn.Module) -> None:
     for name, tensor in model.state_dict().items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        if tensor.is_floating_point() and not is_finite(tensor):
             raise OverwinterError(
                 f"The tensor {name} holds NaN or infinite values, so the model is not quantized. Train it again."
             )
@@ -114,7 +127,7 @@ def _refusing_broken_outputs(model: nn.Module) -> Iterator[None]:
 @contextmanager
 def _hooked(name: str, module: nn.Module) -> Iterator[None]:
     def refuse(_module: nn.Module, _inputs: Any, output: Any) -> None:
-        if isinstance(output, torch.Tensor) and not bool(torch.isfinite(output).all()):
+        if isinstance(output, torch.Tensor) and output.is_floating_point() and not is_finite(output):
             raise OverwinterError(
                 f"The layer {name} answers NaN or infinity on the calibration samples, so its range cannot "
                 "be known. "

@@ -5,15 +5,15 @@ Sampled from the model's own distribution after a random first token (LLM-QAT, h
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
 from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from torch import nn
 
 from overwinter.errors import ConfigError
+from overwinter.models import twin
 from overwinter.quantization.precision import is_quick
+from overwinter.quantization.progress import Progress, part, silent
 
 _PIECE = 256  # tokens written in one go: the cache of keys and values slows with its length
 _TOGETHER = 64  # pieces written side by side
@@ -33,7 +33,8 @@ def generate_text(
     length: int,
     *,
     seed: int,
-    progress: Callable[[int, int], None] = lambda _done, _total: None,
+    progress: Progress = silent,
+    device: str = "cpu",
 ) -> torch.Tensor:
     """Return (windows, length) tokens, int64; a window is joined from pieces of at most 256 tokens.
 
@@ -42,7 +43,8 @@ def generate_text(
         windows: how many.
         length: tokens of each.
         seed: equal seeds give equal text on equal machines.
-        progress: called with the tokens written of each window so far, and ``length`` times the batches there are.
+        progress: called after each token of a batch, with how far it has come, and with all of it.
+        device: that computes: `cpu`, `cuda` or `cuda:N`; its memory holds the whole model.
 
     Raises:
         ConfigError: the model is no language model.
@@ -56,28 +58,31 @@ def generate_text(
     pieces = -(-length // _PIECE)
     size = -(-length // pieces)
     batches = torch.split(torch.arange(windows * pieces), _TOGETHER)
-    writer, written = _quick_writer(model), []
+    writer, written = _quick_writer(model, torch.device(device)), []
     for done, batch in enumerate(batches):
-        written.append(_written(writer, len(batch), size, randomness))
-        progress(done + 1, len(batches))
+        mine = part(progress, done / len(batches), (done + 1) / len(batches))
+        written.append(_written(writer, len(batch), size, randomness, device, mine))
     return torch.cat(written).reshape(windows, pieces * size)[:, :length].clone()
 
 
-def _quick_writer(model: Writer) -> Writer:
-    """The model in bfloat16 where that is quick: what it writes need not be its own to the last bit."""
-    if not isinstance(model, nn.Module) or not is_quick(next(model.parameters()).device):
+def _quick_writer(model: Writer, device: torch.device) -> Writer:
+    """The model on a device, in bfloat16 where that is quick: what it writes need not be its own to the last bit."""
+    if not isinstance(model, nn.Module) or (device.type == "cpu" and not is_quick(device)):
         return model
-    return cast(Writer, copy.deepcopy(model).bfloat16())
+    return cast(Writer, twin(model).to(device, torch.bfloat16 if is_quick(device) else None))
 
 
 @torch.inference_mode()
-def _written(model: Writer, count: int, length: int, randomness: torch.Generator) -> torch.Tensor:
-    logits, _ = model.step(torch.zeros(1, 1, dtype=torch.int64))
+def _written(
+    model: Writer, count: int, length: int, randomness: torch.Generator, device: str, progress: Progress
+) -> torch.Tensor:
+    logits, _ = model.step(torch.zeros(1, 1, dtype=torch.int64, device=device))
     tokens = [torch.randint(0, logits.shape[1], (count, 1), generator=randomness)]
     kept = None
     for _ in range(length - 1):
-        logits, kept = model.step(tokens[-1], kept)
+        logits, kept = model.step(tokens[-1].to(device), kept)
         tokens.append(_drawn(torch.softmax(logits.float().cpu(), 1), randomness))
+        progress(len(tokens), length)
     return torch.cat(tokens, 1)  # (count, length)
 
 

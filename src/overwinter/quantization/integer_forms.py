@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,16 +19,19 @@ from overwinter.models import (
     replace_layer,
     save_model,
     stored_bytes,
+    twin,
 )
 from overwinter.models.aware import AwareLayer
 from overwinter.quantization.checking import check_patterns, skipping_pattern
 from overwinter.quantization.interface import QuantizationReport, Request
 from overwinter.quantization.mixed import plan_mixed
+from overwinter.quantization.progress import Progress, part
 from overwinter.quantization.recipe import Recipe, apply_recipe
 from overwinter.quantization.recovery import Recovery, recover
 from overwinter.quantization.sensitivity import LayerDamage, sensitivity
 
 _INT4 = Grid(bits=4, group_size=64, symmetric=False)
+_SOLVING, _RECOVERING, _JUDGING = 4, 6, 2  # parts of a method's time, roughly, of those that it takes
 
 
 class IntegerForm:
@@ -45,13 +47,13 @@ class IntegerForm:
         wanted = [name for name in _layers(model) if name not in left]
         self._refuse_nothing(wanted, left)
         check_patterns("quantize.overrides", list(settings.overrides), wanted)
-        dense = copy.deepcopy(model) if settings.recovery.steps or settings.sensitivity_samples else model
-        zeros = {name: _weight(model, name) == 0 for name in wanted}
+        dense = twin(model) if settings.recovery.steps or settings.sensitivity_samples else model
+        weights = {name: _weight(model, name) for name in wanted}  # not copied: as a rule pages of the model's file
         untied = _tied(model, wanted)
         kept = self._apply(model, wanted, request)
         quantized = [name for name in wanted if name not in kept]
         divergences = _recovered(model, dense, request)
-        counts = _check_zeros(model, {name: zeros[name] for name in quantized})
+        counts = _check_zeros(model, {name: weights[name] for name in quantized})
         damages = _damages(model, dense, request)
         more = {"recovery_nats": divergences, "sensitivity": {name: each.to_json() for name, each in damages.items()}}
         untied = [name for name in untied if name in quantized]
@@ -71,7 +73,8 @@ class IntegerForm:
         """Quantize in place; return the layers that were left in floating point after all, and why."""
         overrides = {name: Grid(**vars(grid)) for name, grid in request.settings.overrides.items()}
         recipe = dataclasses.replace(self.recipe, overrides=overrides)
-        apply_recipe(model, recipe, layers, torch.from_numpy(request.calibration))
+        calibration, device = torch.from_numpy(request.calibration), request.compute_device
+        apply_recipe(model, recipe, layers, calibration, device=device, progress=_solving(request))
         return {}
 
     def _left_in_float(self, model: nn.Module, request: Request) -> dict[str, str]:
@@ -172,8 +175,10 @@ class Mixed(IntegerForm):
     def _apply(self, model: nn.Module, layers: Sequence[str], request: Request) -> dict[str, str]:
         _refuse_overrides(self.form, request)
         calibration = torch.from_numpy(request.calibration)
-        recipe, kept = plan_mixed(model, self.recipe, layers, calibration, request)
-        apply_recipe(model, recipe, [name for name in layers if name not in kept], calibration)
+        progress, device = _solving(request), request.compute_device
+        recipe, kept = plan_mixed(model, self.recipe, layers, calibration, request, part(progress, 0.0, 0.8))
+        chosen = [name for name in layers if name not in kept]
+        apply_recipe(model, recipe, chosen, calibration, device=device, progress=part(progress, 0.8, 1.0))
         return kept
 
 
@@ -223,6 +228,18 @@ def _tied(model: nn.Module, layers: Sequence[str]) -> list[str]:
     return [layer for layer in layers if f"{layer}.weight" in shared]
 
 
+def _shares(request: Request) -> tuple[float, float]:
+    """Return how far the method is when its layers are solved, and when they are recovered."""
+    recovering = _RECOVERING if request.settings.recovery.steps else 0
+    judging = _JUDGING if request.settings.sensitivity_samples else 0
+    total = _SOLVING + recovering + judging
+    return _SOLVING / total, (_SOLVING + recovering) / total
+
+
+def _solving(request: Request) -> Progress:
+    return part(request.progress, 0.0, _shares(request)[0])
+
+
 def _recovered(model: nn.Module, dense: nn.Module, request: Request) -> list[float]:
     """Distil as `quantize.recovery` says; return the divergence at the first and the last step."""
     settings = request.settings.recovery
@@ -234,24 +251,27 @@ def _recovered(model: nn.Module, dense: nn.Module, request: Request) -> list[flo
         batch_size=settings.batch_size,
         zeros=settings.zeros,
     )
-    losses = recover(model, dense, [torch.from_numpy(request.calibration)], recovery)
+    samples, progress = [torch.from_numpy(request.calibration)], part(request.progress, *_shares(request))
+    losses = recover(model, dense, samples, recovery, progress, device=request.compute_device)
     return [losses[0], losses[-1]]
 
 
 def _damages(model: nn.Module, dense: nn.Module, request: Request) -> dict[str, LayerDamage]:
     count = request.settings.sensitivity_samples
-    return sensitivity(dense, model, torch.from_numpy(request.calibration[:count])) if count else {}
+    samples = torch.from_numpy(request.calibration[:count])
+    progress = part(request.progress, _shares(request)[1], 1.0)
+    return sensitivity(dense, model, samples, device=request.compute_device, progress=progress) if count else {}
 
 
-def _check_zeros(model: nn.Module, zeros: Mapping[str, torch.Tensor]) -> tuple[int, int]:
-    """Count zero weights before and after, and refuse if one was lost."""
+def _check_zeros(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> tuple[int, int]:
+    """Count zero weights before, in the float weights, and after, and refuse if one was lost."""
     before = after = 0
     integers = integer_layers(model)
-    for name, was_zero in zeros.items():
-        is_zero = integers[name].weight() == 0
-        if not bool(is_zero[was_zero].all()):
+    for name, weight in weights.items():
+        was_zero, is_zero = weight == 0, integers[name].zeros()
+        if bool((was_zero & ~is_zero).any()):
             raise OverwinterError(
                 f"Quantizing turned zero weights of the layer {name} into others. Add it to quantize.skip."
             )
-        before, after = before + int(was_zero.sum()), after + int(is_zero.sum())
+        before, after = before + int(was_zero.count_nonzero()), after + int(is_zero.count_nonzero())
     return before, after

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from torch import nn
 
 from overwinter.config.groups import CalibratedQuantizeConfig
+from overwinter.quantization.progress import Progress, silent
 from overwinter.quantization.sensitivity import LayerDamage
 from overwinter.serving import Array
 
@@ -27,6 +28,8 @@ class Request:
         trusted: prefixes that the model's ``_target_`` may have beside ``overwinter.`` and ``torch.``.
         out: existing folder of the form.
         device: on which forms will be served; only forms that no CPU computes are made for it.
+        compute_device: that calibrates, solves, recovers and judges layers, wherever forms will be served.
+        progress: to be called with how far the method has come, and with all of it; it may raise, to stop the method.
     """
 
     model: nn.Module
@@ -37,6 +40,8 @@ class Request:
     trusted: Sequence[str]
     out: Path
     device: str = "cpu"
+    compute_device: str = "cpu"
+    progress: Progress = silent
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from overwinter.errors import RefusedError
-from overwinter.models import load_description, load_model
+from overwinter.models import already_verified, load_description, load_model
 from overwinter.quantization.interface import QuantizationReport, Request
 from overwinter.quantization.recipe import Recipe, apply_recipe
-from overwinter.quantization.sensitivity import sensitivity, worst_layers
+from overwinter.quantization.sensitivity import LayerDamage, sensitivity, worst_layers
 from overwinter.runtime import needed_device, open_session
+from overwinter.runtime.torch_runtime import TorchSession
 from overwinter.serving import Array, Session
 
 _ASKED = 1 << 12  # answers compared: samples, or tokens of them
@@ -34,12 +36,20 @@ def answers(model: nn.Module, calibration: Array) -> NDArray[np.int64]:
 
 def agreement(folder: Path, calibration: Array, dense: NDArray[np.int64], request: Request) -> float:
     """Return the share of the same samples for which a saved form names the same; on the CPU where that computes it."""
-    description = load_description(folder)
-    runtime = "onnxruntime" if _MODEL in description["files"] else "torch"
-    device = "cpu" if needed_device(description) is None else request.device
-    session: Session = open_session(folder, runtime, torch.get_num_threads(), trusted=request.trusted, device=device)
+    session = _session(folder, request)
     found = [session.run(batch.numpy()).argmax(-1).ravel() for batch in _asked(torch.from_numpy(calibration))]
     return float((np.concatenate(found) == dense).mean())
+
+
+def _session(folder: Path, request: Request) -> Session:
+    description = load_description(folder)
+    if request.calibration.dtype.kind in "iu" and "layers" in (description["quantization"] or {}):
+        # Served, the layers would be dequantized once for all, to the same answers: more than memory may hold.
+        with already_verified(folder):
+            return TorchSession(load_model(folder, trusted=request.trusted))
+    runtime = "onnxruntime" if _MODEL in description["files"] else "torch"
+    device = "cpu" if needed_device(description) is None else request.device
+    return open_session(folder, runtime, torch.get_num_threads(), trusted=request.trusted, device=device)
 
 
 def refuse_ruined(
@@ -52,7 +62,7 @@ def refuse_ruined(
         report: with the agreement.
         model_folder: the float model.
         request: what the form was made from; its model may be changed by now.
-        recipe: to quantize one layer at a time as the method does; None: its layers are not looked at.
+        recipe: much the same as the method, for forms without integer layers; None: their layers are not looked at.
 
     Raises:
         RefusedError: the agreement is below ``quantize.min_agreement``.
@@ -60,18 +70,27 @@ def refuse_ruined(
     least = request.settings.min_agreement
     if report.agreement is None or report.agreement >= least:
         return
-    damages = report.sensitivity
-    if not damages and recipe is not None:
-        dense = load_model(model_folder, trusted=request.trusted)
-        quantized, calibration = copy.deepcopy(dense), torch.from_numpy(request.calibration)
-        apply_recipe(quantized, recipe, report.quantized, calibration)
-        damages = sensitivity(dense, quantized, calibration[:_EXAMPLES])
+    damages = report.sensitivity or _damages(report, model_folder, request, recipe)
     blamed = f" Worst layers, each quantized alone: {worst_layers(damages)}." if damages else ""
     raise RefusedError(
         f"{method} ruins the model: {report.agreement:.1%} of its answers are the dense model's, and "
         f"quantize.min_agreement={least} asks for more.{blamed}\n"
         f"Put those layers into quantize.skip or quantize.overrides, or take {method} out of quantize.methods."
     )
+
+
+def _damages(
+    report: QuantizationReport, model_folder: Path, request: Request, recipe: Recipe | None
+) -> Mapping[str, LayerDamage]:
+    dense, calibration = load_model(model_folder, trusted=request.trusted), torch.from_numpy(request.calibration)
+    if "layers" in (load_description(request.out)["quantization"] or {}):
+        quantized = load_model(request.out, trusted=request.trusted)  # as it was refused, overrides and all
+    elif recipe is not None:
+        quantized = copy.deepcopy(dense)
+        apply_recipe(quantized, recipe, report.quantized, calibration, device=request.compute_device)
+    else:
+        return {}
+    return sensitivity(dense, quantized, calibration[:_EXAMPLES], device=request.compute_device)
 
 
 def _asked(calibration: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
 
@@ -10,9 +9,11 @@ import torch
 from torch import nn
 
 from overwinter.errors import ConfigError
-from overwinter.models import Grid, stored_bytes
+from overwinter.models import Grid, stored_bytes, twin
 from overwinter.quantization.interface import Request
+from overwinter.quantization.lending import lent
 from overwinter.quantization.mixing import Option, fit_divergence, fit_size
+from overwinter.quantization.progress import Progress, part, silent
 from overwinter.quantization.recipe import Recipe, apply_recipe
 from overwinter.quantization.sensitivity import divergence, log_odds, sensitivity
 
@@ -23,7 +24,12 @@ _REASON = "quantize.mixed gains more by storing other layers in integers"
 
 
 def plan_mixed(
-    model: nn.Module, recipe: Recipe, layers: Sequence[str], calibration: torch.Tensor, request: Request
+    model: nn.Module,
+    recipe: Recipe,
+    layers: Sequence[str],
+    calibration: torch.Tensor,
+    request: Request,
+    progress: Progress = silent,
 ) -> tuple[Recipe, dict[str, str]]:
     """Return the recipe with a grid for each layer, and the layers that stay in floating point, with the reason.
 
@@ -32,7 +38,8 @@ def plan_mixed(
         recipe: its solver is used for every grid.
         layers: to choose for.
         calibration: model inputs (n, ...); the first ``quantize.sensitivity_samples`` of them judge the layers.
-        request: with the limit, and the float model's size.
+        request: with the limit, the float model's size, and the device that computes.
+        progress: called with how far it has come, and with all of it.
 
     Raises:
         ConfigError: the limit cannot be kept, or there are no samples to judge by.
@@ -40,23 +47,31 @@ def plan_mixed(
     settings = request.settings
     if settings.sensitivity_samples == 0:
         raise ConfigError("mixed judges every layer by itself. Set quantize.sensitivity_samples to at least 1.")
-    samples = calibration[: settings.sensitivity_samples]
-    options = _options(model, recipe, layers, calibration, samples)
+    samples, device = calibration[: settings.sensitivity_samples], request.compute_device
+    options = _options(model, recipe, layers, calibration, samples, device, part(progress, 0.0, 0.8))
     if settings.mixed.max_size_ratio is not None:
         chosen = fit_size(options, _left_for(model, layers, request, settings.mixed.max_size_ratio))
         return _planned(recipe, chosen)
     limit = settings.mixed.max_divergence_nats or 0.0
-    return _within(model, recipe, options, calibration, samples, limit)
+    return _within(model, recipe, options, calibration, samples, limit, device, part(progress, 0.8, 1.0))
 
 
 def _options(
-    model: nn.Module, recipe: Recipe, layers: Sequence[str], calibration: torch.Tensor, samples: torch.Tensor
+    model: nn.Module,
+    recipe: Recipe,
+    layers: Sequence[str],
+    calibration: torch.Tensor,
+    samples: torch.Tensor,
+    device: str,
+    progress: Progress,
 ) -> dict[str, list[Option]]:
     options = {name: [Option(bits=None, size_bytes=_float_bytes(model, name), divergence_nats=0.0)] for name in layers}
-    for grid in _GRIDS:
-        candidate = copy.deepcopy(model)
-        apply_recipe(candidate, dataclasses.replace(recipe, grid=grid), layers, calibration)
-        for name, damage in sensitivity(model, candidate, samples).items():
+    for index, grid in enumerate(_GRIDS):
+        candidate, mine = twin(model), part(progress, index / len(_GRIDS), (index + 1) / len(_GRIDS))
+        tried = dataclasses.replace(recipe, grid=grid)
+        apply_recipe(candidate, tried, layers, calibration, device=device, progress=part(mine, 0.0, 0.5))
+        damages = sensitivity(model, candidate, samples, device=device, progress=part(mine, 0.5, 1.0))
+        for name, damage in damages.items():
             size = damage.size_bytes + 2 * _HEADER_BYTES
             options[name].append(Option(bits=grid.bits, size_bytes=size, divergence_nats=damage.divergence_nats))
     return options
@@ -81,14 +96,20 @@ def _within(
     calibration: torch.Tensor,
     samples: torch.Tensor,
     limit: float,
+    device: str,
+    progress: Progress,
 ) -> tuple[Recipe, dict[str, str]]:
     """Lower the forecast until the whole model, measured, keeps the limit."""
-    wanted, forecast = log_odds(model, samples), limit
-    for _ in range(_TRIES):
+    forecast = limit
+    with lent(model, device):
+        wanted = log_odds(model, samples, device)
+    for tries in range(_TRIES):
+        progress(tries, _TRIES)
         planned, kept = _planned(recipe, fit_divergence(options, forecast))
-        trial = copy.deepcopy(model)
-        apply_recipe(trial, planned, [name for name in options if name not in kept], calibration)
-        found = divergence(trial, samples, wanted)
+        trial = twin(model)
+        apply_recipe(trial, planned, [name for name in options if name not in kept], calibration, device=device)
+        with lent(trial, device):
+            found = divergence(trial, samples, wanted, device)
         if found <= limit:
             return planned, kept
         forecast *= 0.8 * limit / found
@@ -101,5 +122,10 @@ def _within(
 def _planned(recipe: Recipe, chosen: Mapping[str, Option]) -> tuple[Recipe, dict[str, str]]:
     by_bits = {grid.bits: grid for grid in _GRIDS}
     overrides = {name: by_bits[option.bits] for name, option in chosen.items() if option.bits is not None}
+    if not overrides:
+        raise ConfigError(
+            "mixed would leave every layer in floating point: quantize.mixed.max_size_ratio has room for that, or "
+            "quantize.mixed.max_divergence_nats for nothing else. Lower the one, or raise the other."
+        )
     kept = {name: _REASON for name, option in chosen.items() if option.bits is None}
     return dataclasses.replace(recipe, overrides=overrides), kept

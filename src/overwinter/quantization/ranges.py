@@ -12,7 +12,8 @@ import torch
 from overwinter.models import Grid
 
 _SHRUNK = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6)
-_AT_ONCE = 1 << 16  # values searched together: what stays in a core's cache
+_AT_ONCE = 1 << 16  # values searched together: what stays in a core's cache,
+_AT_ONCE_ELSEWHERE = 1 << 24  # and on a device: what keeps it busy, in some hundreds of MB
 
 
 def search_ranges(
@@ -26,7 +27,7 @@ def search_ranges(
         importance: (columns,) by which squared errors count; None: all alike.
     """
     weights = grid.grouped((torch.ones_like(matrix[0]) if importance is None else importance)[None])
-    rows = max(1, _AT_ONCE // matrix.shape[1])
+    rows = max(1, (_AT_ONCE if matrix.is_cpu else _AT_ONCE_ELSEWHERE) // matrix.shape[1])
     parts = [_searched(grid.grouped(part), grid, weights) for part in torch.split(matrix, rows)]
     zeros = [zero for _, zero in parts if zero is not None]
     return torch.cat([scale for scale, _ in parts]), torch.cat(zeros) if zeros else None

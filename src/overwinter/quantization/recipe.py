@@ -17,11 +17,13 @@ import torch
 from torch import nn
 
 from overwinter.errors import ConfigError, OverwinterError
-from overwinter.models import Codes, Grid, integer_form, replace_layer
+from overwinter.models import Codes, Grid, integer_form, is_finite, replace_layer
 from overwinter.quantization.chain import call_block, open_chain
 from overwinter.quantization.gptq import solve_gptq
 from overwinter.quantization.hqq import solve_hqq
+from overwinter.quantization.lending import CPU, lent, streamed
 from overwinter.quantization.precision import quick
+from overwinter.quantization.progress import Progress, silent
 from overwinter.quantization.ranges import search_ranges
 from overwinter.quantization.statistics import Listener, Statistics, as_columns
 
@@ -61,15 +63,26 @@ _DATA_FREE: Mapping[str, Callable[[torch.Tensor, Grid], Codes]] = {
 
 
 def apply_recipe(
-    model: nn.Module, recipe: Recipe, layers: Sequence[str], calibration: torch.Tensor | None = None
+    model: nn.Module,
+    recipe: Recipe,
+    layers: Sequence[str],
+    calibration: torch.Tensor | None = None,
+    *,
+    device: str = CPU,
+    progress: Progress = silent,
 ) -> None:
     """Replace layers by integer ones, in place, block by block: statistics are held of one block at a time.
 
+    On a GPU its memory holds one block, with one batch of its inputs and its statistics: the model stays on the CPU,
+    and so do the calibration samples as the blocks answer them, of which a large model's may not fit.
+
     Args:
-        model: in evaluation mode.
+        model: on the CPU, in evaluation mode.
         recipe: what to do.
         layers: names of Linear and Conv2d layers.
         calibration: model inputs (n, ...); needed by ``gptq``, ``static`` and smoothing.
+        device: that computes: `cpu`, `cuda` or `cuda:N`.
+        progress: called with the layers that are quantized, and with how many there are, after each block.
 
     Raises:
         ConfigError: an unknown solver, a layer that is neither Linear nor Conv2d, or no calibration where one is
@@ -79,10 +92,11 @@ def apply_recipe(
     _check(model, recipe, layers, calibration)
     with torch.no_grad():
         if calibration is None or not _needs_data(recipe):
-            for name in layers:
-                _replace(model, name, recipe, _Seen())
+            for done, name in enumerate(layers):
+                _replace_alone(model, name, recipe, device)
+                progress(done + 1, len(layers))
         else:
-            _block_by_block(model, recipe, layers, list(torch.split(calibration, _BATCH)))
+            _block_by_block(model, recipe, layers, list(torch.split(calibration, _BATCH)), device, progress)
 
 
 @dataclass(kw_only=True)
@@ -116,29 +130,74 @@ def _check(model: nn.Module, recipe: Recipe, layers: Sequence[str], calibration:
         if integer_form(layer) is None:
             raise ConfigError(f"The layer {name} is a {type(layer).__name__}, not Linear or Conv2d. Skip it.")
         weight = layer.weight
-        if isinstance(weight, torch.Tensor) and not bool(torch.isfinite(weight).all()):
+        if isinstance(weight, torch.Tensor) and not is_finite(weight):
             raise OverwinterError(f"The weight of the layer {name} holds NaN or infinity. Train the model again.")
 
 
-def _block_by_block(model: nn.Module, recipe: Recipe, layers: Sequence[str], batches: list[torch.Tensor]) -> None:
+def _replace_alone(model: nn.Module, name: str, recipe: Recipe, device: str) -> None:
+    with lent(model.get_submodule(name), device):
+        _replace(model, name, recipe, _Seen())
+    model.get_submodule(name).to(CPU)
+
+
+def _block_by_block(
+    model: nn.Module,
+    recipe: Recipe,
+    layers: Sequence[str],
+    batches: list[torch.Tensor],
+    device: str,
+    progress: Progress,
+) -> None:
     chain = open_chain(model, batches)
-    dense, done = list(chain.inputs), set()
-    drifted, compared = list(chain.inputs), recipe.solver == "gptq"
+    drift, done = _Drift(dense=list(chain.inputs), drifted=list(chain.inputs)), set()
     for prefix, block in chain.blocks.items():
         names = [name for name in layers if name.startswith(prefix)]
         done.update(names)
-        seen = {name: _Seen() for name in names}
-        for index, rest in enumerate(chain.rest):
-            now = _observe(model, names, block, drifted[index], rest, quickly=compared)
-            before = _observe(model, names, block, dense[index], rest, quickly=True) if compared else now
-            _count(model, seen, now.inputs, before.inputs, wanted=compared)
-            dense[index] = before.answer
-        for name in names:
-            _replace(model, name, recipe, seen[name])
-        # Only GPTQ makes up for the errors of earlier blocks; ranges are those of the dense model.
-        given = zip(drifted, chain.rest, strict=True)
-        drifted = [_called(block, *each, quickly=True) for each in given] if compared else list(dense)
-    _outside(model, recipe, [name for name in layers if name not in done], batches)
+        with lent(block, device):
+            _one_block(model, recipe, names, _Visited(block=block, rest=chain.rest, device=device), drift)
+        progress(len(done), len(layers))
+    left = [name for name in layers if name not in done]
+    if left:
+        with streamed(model, list(chain.blocks.values()), device):
+            _outside(model, recipe, left, batches, device)
+        progress(len(layers), len(layers))
+
+
+@dataclass(kw_only=True)
+class _Drift:
+    """What the next block is given, one per calibration batch: by the dense blocks, and by the quantized ones."""
+
+    dense: list[torch.Tensor]
+    drifted: list[torch.Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Visited:
+    """A block on the device that computes, and the further arguments of each calibration batch."""
+
+    block: nn.Module
+    rest: Sequence[tuple[Any, Any]]
+    device: str
+
+    def answer(self, inputs: torch.Tensor, rest: tuple[Any, Any], *, quickly: bool) -> torch.Tensor:
+        # Sums over thousands of inputs, as GPTQ takes them, are none the worse for inputs in bfloat16; ranges would be.
+        with quick(torch.device(self.device)) if quickly else contextlib.nullcontext():
+            return call_block(self.block, inputs, rest, self.device)
+
+
+def _one_block(model: nn.Module, recipe: Recipe, names: Sequence[str], visited: _Visited, drift: _Drift) -> None:
+    compared = recipe.solver == "gptq"
+    seen = {name: _Seen() for name in names}
+    for index, rest in enumerate(visited.rest):
+        now = _observe(model, names, visited, drift.drifted[index], rest, quickly=compared)
+        before = _observe(model, names, visited, drift.dense[index], rest, quickly=True) if compared else now
+        _count(model, seen, now.inputs, before.inputs, wanted=compared)
+        drift.dense[index] = before.answer
+    for name in names:
+        _replace(model, name, recipe, seen[name])
+    # Only GPTQ makes up for the errors of earlier blocks; ranges are those of the dense model.
+    given = zip(drift.drifted, visited.rest, strict=True)
+    drift.drifted = [visited.answer(*each, quickly=True) for each in given] if compared else list(drift.dense)
 
 
 @dataclass(kw_only=True)
@@ -150,31 +209,27 @@ class _Pass:
 def _observe(
     model: nn.Module,
     names: Sequence[str],
-    block: nn.Module,
+    visited: _Visited,
     inputs: torch.Tensor,
     rest: tuple[Any, Any],
     *,
     quickly: bool = False,
 ) -> _Pass:
     with Listener({name: model.get_submodule(name) for name in names}) as listener:
-        answer = _called(block, inputs, rest, quickly=quickly)
+        answer = visited.answer(inputs, rest, quickly=quickly)
     return _Pass(inputs=listener.inputs, answer=answer)
 
 
-def _called(block: nn.Module, inputs: torch.Tensor, rest: tuple[Any, Any], *, quickly: bool) -> torch.Tensor:
-    # Sums over thousands of inputs, as GPTQ takes them, are none the worse for inputs in bfloat16; a range would be.
-    with quick(inputs.device) if quickly else contextlib.nullcontext():
-        return call_block(block, inputs, rest)
-
-
-def _outside(model: nn.Module, recipe: Recipe, names: list[str], batches: list[torch.Tensor]) -> None:
+def _outside(
+    model: nn.Module, recipe: Recipe, names: Sequence[str], batches: Sequence[torch.Tensor], device: str
+) -> None:
     """Layers before and behind the blocks, by what the quantized blocks give them."""
-    if not names:
-        return
+    whole = _Visited(block=model, rest=[], device=device)
     seen = {name: _Seen() for name in names}
     for batch in batches:
-        now = _observe(model, names, model, batch, ((), {}))
-        _count(model, seen, now.inputs, now.inputs, wanted=recipe.solver == "gptq")
+        with Listener({name: model.get_submodule(name) for name in names}, ending=True) as listener:
+            whole.answer(batch, ((), {}), quickly=False)
+        _count(model, seen, listener.inputs, listener.inputs, wanted=recipe.solver == "gptq")
     for name in names:
         _replace(model, name, recipe, seen[name])
 
@@ -189,7 +244,7 @@ def _count(
 ) -> None:
     counted: dict[int, Statistics] = {}  # layers that share their input share its statistics
     for name, given in inputs.items():
-        if not bool(torch.isfinite(given).all()):
+        if not is_finite(given):
             raise OverwinterError(f"The layer {name} is given NaN or infinity by the calibration samples.")
         layer = model.get_submodule(name)
         seen[name].add(layer, given)
@@ -197,14 +252,15 @@ def _count(
             continue
         if id(given) not in counted:
             columns = as_columns(layer, given)
-            statistics = seen[name].statistics or _empty(columns.shape[1])
+            statistics = seen[name].statistics or _empty(columns.shape[1], columns.device)
             statistics.add(columns, as_columns(layer, dense[name]))
             counted[id(given)] = statistics
         seen[name].statistics = counted[id(given)]
 
 
-def _empty(columns: int) -> Statistics:
-    return Statistics(hessian=torch.zeros(columns, columns), drift=torch.zeros(columns, columns))
+def _empty(columns: int, device: torch.device) -> Statistics:
+    hessian, drift = (torch.zeros(columns, columns, device=device) for _ in range(2))
+    return Statistics(hessian=hessian, drift=drift)
 
 
 def _replace(model: nn.Module, name: str, recipe: Recipe, seen: _Seen) -> None:

@@ -20,6 +20,7 @@ from torch import nn
 
 from overwinter.errors import ConfigError, OverwinterError
 from overwinter.models import Codes, IntegerLayer, integer_layers, replace_layer
+from overwinter.quantization.lending import CPU, lent
 from overwinter.quantization.precision import is_quick, quick
 from overwinter.quantization.teaching import Draw, Teacher, divergence
 
@@ -51,30 +52,46 @@ def recover(
     calibration: Sequence[torch.Tensor],
     recovery: Recovery,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
+    *,
+    device: str = CPU,
 ) -> list[float]:
     """Fit scales and zero points of a module's integer layers in place; return the divergence at each step, in nats.
 
+    On a GPU its memory holds both models, all layers' codes and one batch.
+
     Args:
-        model: with integer layers; its other parameters stay as they are.
+        model: on the CPU, with integer layers; its other parameters stay as they are.
         dense: what it was made from; answers logits (..., classes).
         calibration: model inputs, one tensor (n, ...) for each shape of sample.
         recovery: how.
         progress: called with the steps done and their number.
+        device: that computes: `cpu`, `cuda` or `cuda:N`.
 
     Raises:
         ConfigError: no calibration samples, or no integer layers.
         OverwinterError: the divergence became NaN or infinite; the model is as it was before.
     """
-    layers = integer_layers(model)
-    if not layers or not any(len(each) for each in calibration):
+    if not integer_layers(model) or not any(len(each) for each in calibration):
         raise ConfigError("Recovery needs integer layers and at least one calibration sample.")
+    with lent(model, device), lent(dense, device):
+        draws = _draws(calibration, recovery)
+        return _distilled(model, Teacher(dense, calibration, draws, device), draws, recovery, progress)
+
+
+def _distilled(
+    model: nn.Module,
+    teacher: Teacher,
+    draws: Sequence[Draw],
+    recovery: Recovery,
+    progress: Callable[[int, int], None],
+) -> list[float]:
+    layers = integer_layers(model)
     before = {name: layer.get_codes() for name, layer in layers.items()}
     movable = {name: _Movable(layer, zeros=recovery.zeros) for name, layer in layers.items()}
-    draws = _draws(calibration, recovery)
     for name, stand_in in movable.items():
         replace_layer(model, name, stand_in)
     try:
-        losses = _fit(model, Teacher(dense, calibration, draws), draws, list(movable.values()), recovery, progress)
+        losses = _fit(model, teacher, draws, list(movable.values()), recovery, progress)
     finally:
         for name, layer in layers.items():
             replace_layer(model, name, layer)

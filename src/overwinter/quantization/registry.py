@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from overwinter.config.groups import CalibratedQuantizeConfig
 from overwinter.errors import ConfigError
-from overwinter.models import load_description, load_model
+from overwinter.models import already_verified, load_description, load_model
 from overwinter.plugins import Registry
 from overwinter.quantization.checking import check_request
 from overwinter.quantization.generation import generate_text
 from overwinter.quantization.interface import QuantizationReport, Quantizer, Request
 from overwinter.quantization.judging import agreement, answers, refuse_ruined
+from overwinter.quantization.progress import Progress, silent
+from overwinter.runtime import on_gpu
 from overwinter.serving import Array
 
 QUANTIZERS: Registry[Any] = Registry(
@@ -69,6 +72,8 @@ def quantize(
     lineage: Mapping[str, Any],
     trusted: Sequence[str],
     device: str = "cpu",
+    compute_device: str = "cpu",
+    progress: Progress = silent,
 ) -> QuantizationReport:
     """Make one quantized form of a saved float model.
 
@@ -81,6 +86,9 @@ def quantize(
         lineage: digests of what the form is made from.
         trusted: prefixes that the model's ``_target_`` may have beside ``overwinter.`` and ``torch.``.
         device: on which the form will be served.
+        compute_device: that calibrates, solves and recovers, see `overwinter.runtime.computing_device`.
+        progress: called with how far the method has come, and with all of it; what it raises ends the method, which
+            has saved nothing by then.
 
     Raises:
         ConfigError: an unknown method, one whose form the device cannot compute, no or unfit calibration samples,
@@ -93,27 +101,39 @@ def quantize(
     description = load_description(model_folder)
     if description["quantization"] is not None:
         raise ConfigError(f"{model_folder} is quantized already ({description['form']}). Quantize the float model.")
-    request = Request(
-        model=load_model(model_folder, trusted=trusted),
-        description=description,
-        calibration=calibration,
-        settings=settings,
-        lineage=lineage,
-        trusted=trusted,
-        out=out,
-        device=device,
-    )
+    with already_verified(model_folder):
+        request = Request(
+            model=load_model(model_folder, trusted=trusted),
+            description=description,
+            calibration=calibration,
+            settings=settings,
+            lineage=lineage,
+            trusted=trusted,
+            out=out,
+            device=device,
+            compute_device=compute_device,
+            progress=progress,
+        )
     check_request(request)
     dense = answers(request.model, calibration)
     out.mkdir(parents=True, exist_ok=True)
-    report = quantizer.quantize(request)
+    with on_gpu(f"quantize.methods={method}", compute_device, remedy="set device=cpu"):
+        report = quantizer.quantize(request)
+    request = dataclasses.replace(request, model=nn.Module())  # it is saved: memory is for the form as it loads
     report = dataclasses.replace(report, agreement=agreement(out, calibration, dense, request))
     refuse_ruined(method, report, model_folder, request, getattr(quantizer, "recipe", None))
     return report
 
 
 def calibration_inputs(
-    model_folder: Path, samples: Array, settings: CalibratedQuantizeConfig, *, trusted: Sequence[str], seed: int
+    model_folder: Path,
+    samples: Array,
+    settings: CalibratedQuantizeConfig,
+    *,
+    trusted: Sequence[str],
+    seed: int,
+    compute_device: str = "cpu",
+    progress: Progress = silent,
 ) -> Array:
     """Return what to calibrate with: the user's samples, text that the saved model writes itself, or both.
 
@@ -123,6 +143,8 @@ def calibration_inputs(
         settings: the group `quantize`; ``calibration_samples`` windows are written.
         trusted: as in `quantize`.
         seed: of the writing.
+        compute_device: that writes.
+        progress: called while text is written, with how far it has come, and with all of it.
 
     Raises:
         ConfigError: the model is no language model, and ``quantize.calibration_text`` is not ``data``.
@@ -130,5 +152,7 @@ def calibration_inputs(
     if settings.calibration_text == "data":
         return samples
     model = load_model(model_folder, trusted=trusted)
-    written = generate_text(model, settings.calibration_samples, samples.shape[1], seed=seed).numpy()
+    count, length = settings.calibration_samples, samples.shape[1]
+    with on_gpu("writing calibration text", compute_device, remedy="set device=cpu"):
+        written = generate_text(model, count, length, seed=seed, progress=progress, device=compute_device).numpy()
     return written if settings.calibration_text == "generated" else np.concatenate([samples, written])

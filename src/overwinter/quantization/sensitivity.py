@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,6 +11,8 @@ from torch import nn
 from torch.nn import functional
 
 from overwinter.models import IntegerLayer, integer_layers, replace_layer
+from overwinter.quantization.lending import CPU, lent
+from overwinter.quantization.progress import Progress, silent
 
 _BATCH = 4
 
@@ -36,34 +38,51 @@ class LayerDamage:
         return asdict(self)
 
 
-def sensitivity(dense: nn.Module, quantized: nn.Module, samples: torch.Tensor) -> dict[str, LayerDamage]:
+def sensitivity(
+    dense: nn.Module,
+    quantized: nn.Module,
+    samples: torch.Tensor,
+    *,
+    device: str = CPU,
+    progress: Progress = silent,
+) -> dict[str, LayerDamage]:
     """Return layer -> its damage, the worst first.
 
     Args:
-        dense: in evaluation mode, answers logits (..., classes); as it was when this returns.
+        dense: on the CPU, in evaluation mode, answers logits (..., classes); as it was when this returns.
         quantized: the same with integer layers.
         samples: model inputs (n, ...).
+        device: that computes: `cpu`, `cuda` or `cuda:N`; its memory holds the dense model and one layer more.
+        progress: called with the layers that are judged, and with how many there are.
     """
-    wanted = log_odds(dense, samples)
-    found = {name: _damage(dense, name, layer, samples, wanted) for name, layer in integer_layers(quantized).items()}
+    with lent(dense, device):
+        wanted = log_odds(dense, samples, device)
+        layers, found = integer_layers(quantized), {}
+        for name, layer in layers.items():
+            found[name] = _damage(dense, name, layer, samples, wanted, device)
+            progress(len(found), len(layers))
     return dict(sorted(found.items(), key=lambda item: -item[1].divergence_nats))
 
 
-def log_odds(model: nn.Module, samples: torch.Tensor) -> list[torch.Tensor]:
-    """Return the logarithms of a model's odds (..., classes), batch by batch."""
+def log_odds(model: nn.Module, samples: torch.Tensor, device: str) -> list[torch.Tensor]:
+    """Return the logarithms of the odds (..., classes) of a model on a device, batch by batch, on the CPU."""
     with torch.inference_mode():
-        return [functional.log_softmax(model(batch).float(), -1) for batch in torch.split(samples, _BATCH)]
+        return [each.to(CPU) for each in _log_odds(model, samples, device)]
 
 
-def divergence(model: nn.Module, samples: torch.Tensor, wanted: list[torch.Tensor]) -> float:
-    """Return the mean Kullback-Leibler divergence, in nats, of a model's answers from `log_odds` of another."""
+def divergence(model: nn.Module, samples: torch.Tensor, wanted: list[torch.Tensor], device: str) -> float:
+    """Return the mean Kullback-Leibler divergence, in nats, of answers on a device from `log_odds` of another model."""
     with torch.inference_mode():
-        found = (functional.log_softmax(model(batch).float(), -1) for batch in torch.split(samples, _BATCH))
         each = [
-            functional.kl_div(odds, logs, reduction="none", log_target=True).sum(-1).flatten()
-            for odds, logs in zip(found, wanted, strict=True)
+            functional.kl_div(odds, logs.to(device), reduction="none", log_target=True).sum(-1).flatten()
+            for odds, logs in zip(_log_odds(model, samples, device), wanted, strict=True)
         ]
     return float(torch.cat(each).mean())
+
+
+def _log_odds(model: nn.Module, samples: torch.Tensor, device: str) -> Iterator[torch.Tensor]:
+    for batch in torch.split(samples, _BATCH):
+        yield functional.log_softmax(model(batch.to(device)).float(), -1)
 
 
 def worst_layers(damages: Mapping[str, LayerDamage], count: int = 5) -> str:
@@ -81,17 +100,19 @@ def integer_bytes(layer: IntegerLayer) -> int:
 
 
 def _damage(
-    dense: nn.Module, name: str, layer: IntegerLayer, samples: torch.Tensor, wanted: list[torch.Tensor]
+    dense: nn.Module, name: str, layer: IntegerLayer, samples: torch.Tensor, wanted: list[torch.Tensor], device: str
 ) -> LayerDamage:
     floating: Any = dense.get_submodule(name)
-    replace_layer(dense, name, layer)
-    try:
-        found = divergence(dense, samples, wanted)
-    finally:
-        replace_layer(dense, name, floating)
+    with lent(layer, device):
+        replace_layer(dense, name, layer)
+        try:
+            found = divergence(dense, samples, wanted, device)
+        finally:
+            replace_layer(dense, name, floating)
+        weight_error = _weight_error(layer, floating.weight.detach().float())
     return LayerDamage(
         divergence_nats=found,
-        weight_error=_weight_error(layer, floating.weight.detach().float()),
+        weight_error=weight_error,
         bits=layer.grid.bits,
         size_bytes=integer_bytes(layer),
     )

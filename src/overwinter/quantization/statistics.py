@@ -46,11 +46,20 @@ def as_columns(layer: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
     return patches.transpose(1, 2).flatten(0, 1)
 
 
-class Listener:
-    """Keeps the last input of each layer of a block while it is entered."""
+class _Heard(Exception):  # noqa: N818 -- no error: it ends a pass early
+    """Every layer was called."""
 
-    def __init__(self, layers: Mapping[str, nn.Module]) -> None:
-        self._layers = layers
+
+class Listener:
+    """Keeps the last input of each layer of a block while it is entered.
+
+    Args:
+        layers: by name.
+        ending: whether what is done in it is over as soon as each was called: a language model's logits are large.
+    """
+
+    def __init__(self, layers: Mapping[str, nn.Module], *, ending: bool = False) -> None:
+        self._layers, self._ending = layers, ending
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         self.inputs: dict[str, torch.Tensor] = {}
 
@@ -59,12 +68,15 @@ class Listener:
             self._handles.append(layer.register_forward_pre_hook(self._keeper(name)))
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
         for handle in self._handles:
             handle.remove()
+        return isinstance(error, _Heard)
 
     def _keeper(self, name: str) -> Callable[[nn.Module, tuple[torch.Tensor, ...]], None]:
         def keep(_layer: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
             self.inputs[name] = given[0]
+            if self._ending and len(self.inputs) == len(self._layers):
+                raise _Heard
 
         return keep

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from overwinter.quantization.lending import CPU
 from overwinter.quantization.precision import is_quick, quick
 
 _KEPT_BYTES = 4 << 30  # of answers, and at most a sixth of the machine's memory; what does not fit is worked out anew
@@ -31,27 +32,30 @@ class Draw:
 
 
 class Teacher:
-    """Answers draws; keeps the answers to samples that come again.
+    """Answers draws; keeps the answers to samples that come again, in the CPU's memory.
 
     Args:
-        dense: module that answers logits (..., classes).
+        dense: module that answers logits (..., classes), on the device.
         calibration: its inputs, (n, ...) each.
         draws: what it will be asked, in order.
+        device: that computes.
     """
 
-    def __init__(self, dense: nn.Module, calibration: Sequence[torch.Tensor], draws: Sequence[Draw]) -> None:
-        self._dense, self._calibration = dense, calibration
+    def __init__(
+        self, dense: nn.Module, calibration: Sequence[torch.Tensor], draws: Sequence[Draw], device: str = CPU
+    ) -> None:
+        self._dense, self._calibration, self._device = dense, calibration, device
         self._to_come = Counter((draw.which, sample) for draw in draws for sample in draw.samples)
         self._kept: dict[tuple[int, int], torch.Tensor] = {}
         self._room = min(_KEPT_BYTES, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 6)
 
     def lesson(self, draw: Draw) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the samples and the dense model's logits."""
-        batch = self._calibration[draw.which][list(draw.samples)]
+        """Return the samples and the dense model's logits, on the device."""
+        batch = self._calibration[draw.which][list(draw.samples)].to(self._device)
         keys = [(draw.which, sample) for sample in draw.samples]
         self._to_come.subtract(keys)
         if all(key in self._kept for key in keys):
-            return batch, torch.stack([self._remembered(key) for key in keys])
+            return batch, torch.stack([self._remembered(key) for key in keys]).to(self._device)
         with torch.no_grad(), quick(batch.device):
             answers = self._dense(batch)
         answers = answers.bfloat16() if is_quick(batch.device) else answers  # it was multiplied in nothing finer
@@ -61,7 +65,7 @@ class Teacher:
 
     def _remember(self, key: tuple[int, int], answer: torch.Tensor) -> None:
         if self._to_come[key] and key not in self._kept and answer.nbytes <= self._room:
-            self._kept[key] = answer.clone()
+            self._kept[key] = answer.to(CPU, copy=True)
             self._room -= answer.nbytes
 
     def _remembered(self, key: tuple[int, int]) -> torch.Tensor:

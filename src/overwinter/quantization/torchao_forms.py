@@ -16,7 +16,7 @@ from torch import nn
 from overwinter import files
 from overwinter.errors import ConfigError, OverwinterError
 from overwinter.models import Grid, prunable_weights, write_description
-from overwinter.quantization.checking import refuse_integer_settings, refuse_tokens, skipping_pattern
+from overwinter.quantization.checking import refuse_integer_settings, skipping_pattern
 from overwinter.quantization.interface import QuantizationReport, Request
 from overwinter.quantization.recipe import Recipe
 from overwinter.runtime import (
@@ -41,7 +41,6 @@ class TorchaoForm:
     weights: str
     activations: str
     needs: Mapping[str, str] = {}  # what is said of it in model.json beyond these: its device, its inputs
-    reads_tokens = False  # whether language models are served
 
     def configuration(self, torchao: Any) -> Any:
         """Return torchao's configuration of the method."""
@@ -53,8 +52,6 @@ class TorchaoForm:
 
     def quantize(self, request: Request) -> QuantizationReport:
         """Quantize in place and save; see `Quantizer`."""
-        if not self.reads_tokens:
-            refuse_tokens(self.form, request)
         refuse_integer_settings(self.form, request)
         model = request.model
         left = self._left_in_float(model, request.settings.skip)
@@ -64,7 +61,7 @@ class TorchaoForm:
             raise ConfigError(
                 f"{self.form} serves none of the model's layers: {reasons}. Take it out of quantize.methods."
             )
-        before = {layer: model.get_parameter(f"{layer}.weight").detach().clone() for layer in wanted}
+        before = {layer: model.get_parameter(f"{layer}.weight").detach() for layer in wanted}  # torchao makes new ones
         untied = _tied_weights(model, wanted)
         self._convert(model, before.keys())
         zeros_before, zeros_after = _check_zeros(model, before)
@@ -171,7 +168,6 @@ class Fp8Dynamic(TorchaoForm):
     weights = "float8 e4m3 per output row"
     activations = "float8 e4m3 per token at run time"
     needs: Mapping[str, str] = {"device": "cuda", "inputs": "bfloat16"}
-    reads_tokens = True
 
     def device_refusal(self, device: str) -> str | None:
         """Return why this device cannot compute it: that takes a GPU with kernels for float8."""
@@ -235,18 +231,18 @@ def _check_zeros(model: nn.Module, before: Mapping[str, torch.Tensor]) -> tuple[
     for layer, weight in before.items():
         was_zero = weight == 0
         is_zero = _dequantized(model.get_submodule(layer).weight) == 0
-        if not bool(is_zero[was_zero].all()):
+        if bool((was_zero & ~is_zero).any()):
             raise OverwinterError(
                 f"Quantizing turned zero weights of the layer {layer} into others. Add it to quantize.skip."
             )
-        counts[0] += int(was_zero.sum())
-        counts[1] += int(is_zero.sum())
+        counts[0] += int(was_zero.count_nonzero())
+        counts[1] += int(is_zero.count_nonzero())
     return counts[0], counts[1]
 
 
 def _sparsity(model: nn.Module) -> float:
-    weights = [_dequantized(weight) for weight in prunable_weights(model).values()]
-    nonzero = sum(int(torch.count_nonzero(weight)) for weight in weights)
+    weights = prunable_weights(model).values()
+    nonzero = sum(int(torch.count_nonzero(_dequantized(weight))) for weight in weights)
     return 1.0 - nonzero / sum(weight.numel() for weight in weights)
 
 

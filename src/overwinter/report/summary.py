@@ -13,6 +13,8 @@ from overwinter.units import format_bytes, format_duration, format_si
 if TYPE_CHECKING:
     from rich.table import Table
 
+_PASSED = ("run", "reused")
+
 
 @dataclass(frozen=True, kw_only=True)
 class StageSummary:
@@ -20,7 +22,7 @@ class StageSummary:
 
     Attributes:
         stage: its name.
-        state: `run`, `reused`, `refused` or `not judged` by its gate, or `missing`.
+        state: `run`, `reused`, `refused` or `not judged` by its gate, `missing`, or `not reached` behind one of these.
         duration_s: of producing what lies there.
         energy_j: joules of producing it.
         uncertainty_j: of them.
@@ -46,8 +48,18 @@ class StageSummary:
 
 
 def summarize(outputs: Path, stages: Collection[str], ran: Collection[str]) -> list[StageSummary]:
-    """Read what the stages left in ``outputs`` into rows, in their order."""
-    return [_row(outputs / stage, stage, stage in ran) for stage in stages]
+    """Read what the stages left in ``outputs`` into rows, in their order.
+
+    What lies behind a stage that did not pass is of an earlier run, with other parameters, and is not told.
+    """
+    rows: list[StageSummary] = []
+    for stage in stages:
+        stopped = any(row.state not in _PASSED for row in rows)
+        old = stopped and stage not in ran
+        rows.append(
+            StageSummary(stage=stage, state="not reached") if old else _row(outputs / stage, stage, stage in ran)
+        )
+    return rows
 
 
 def render_summary(rows: list[StageSummary]) -> Table:

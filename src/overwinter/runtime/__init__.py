@@ -3,6 +3,7 @@
 - `build` turns a saved model (`overwinter.models`) into the files that a runtime runs, and checks that the
   answers are still torch's; `open_session` loads them and gives a `Session`, whose ``run`` answers; `load_module`
   gives the module itself, for language models, which answer in steps.
+- `check_answers` is that check, for a runtime of your own (``examples/own_forms``).
 - `check_runtimes` does the first of these with a model that is not trained yet.
 - `measure_loading` opens one in a fresh process: the time it takes, and the peak of memory.
 - `refusal` says why a runtime cannot run a form: `torch` and `torch-compile` (which needs a C++ compiler) run
@@ -11,7 +12,8 @@
   with the integer layers of `overwinter.models`.
 - `serving_device` says on which device forms are measured and served; `check_devices` whether every runtime can
   compute there: torch's on the CPU and on CUDA devices, `onnxruntime` too where its build has the provider,
-  `openvino` on the CPU. A session's inputs and answers are on the host, wherever it computes.
+  `openvino` on the CPU. A session's inputs and answers are on the host, wherever it computes. `computing_device` says
+  on which device models are quantized; `on_gpu` what to do where one fails there.
 - `export_onnx`, `tidy`, `layer_of` and the torchao storage are shared with `overwinter.quantization`, which
   makes the forms that these runtimes run.
 
@@ -23,7 +25,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from overwinter.doors import lazily
-from overwinter.runtime.device import device_entry, needed_device, serving_device
+from overwinter.runtime.agreeing import check_answers
+from overwinter.runtime.device import computing_device, device_entry, needed_device, on_gpu, serving_device
 from overwinter.runtime.interface import Runtime
 from overwinter.runtime.loading import Readiness, measure_loading
 from overwinter.runtime.registry import (
@@ -49,9 +52,11 @@ __all__ = [
     "Runtime",
     "Session",
     "build",
+    "check_answers",
     "check_devices",
     "check_runtimes",
     "compute_in_bfloat16",
+    "computing_device",
     "describe_torchao",
     "device_entry",
     "example_inputs",
@@ -65,6 +70,7 @@ __all__ = [
     "load_torchao",
     "measure_loading",
     "needed_device",
+    "on_gpu",
     "open_session",
     "refusal",
     "serving_device",

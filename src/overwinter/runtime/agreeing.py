@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from overwinter.errors import OverwinterError
-from overwinter.serving import Session, largest_difference
+from overwinter.serving import Array, Session, largest_difference
 
 _BATCHES = (1, 5)  # a compiler may make one program for a batch of one, and another for all larger ones
 
@@ -24,14 +26,29 @@ def check_answers(
         remedy: what to do, for the message.
 
     Raises:
-        OverwinterError: the answers differ by more than that.
+        OverwinterError: the answers differ by more than that, or those of ``reference`` are not finite.
     """
     from overwinter.runtime.onnx_export import example_inputs  # a process that wakes a model has no time for onnx
 
     for batch in _BATCHES:
         inputs = example_inputs(input_shape, batch)
-        difference = largest_difference(session.run(inputs), reference.run(inputs))
+        expected = finite(reference.run(inputs))
+        difference = largest_difference(session.run(inputs), expected)
         if difference > tolerance:
             raise OverwinterError(
                 f"{who} by {difference:.2g} of the largest logit; allowed are {tolerance:g}. {remedy}"
             )
+
+
+def finite(answers: Array) -> Array:
+    """Return the model's own answers, which others are compared with.
+
+    Raises:
+        OverwinterError: there is NaN or infinity in them.
+    """
+    if not np.isfinite(answers).all():
+        raise OverwinterError(
+            "The model itself answers NaN or infinity to random inputs, so no runtime's answers can be compared with "
+            "its own. Look for a division by zero, a logarithm or broken weights in it."
+        )
+    return answers

@@ -26,6 +26,27 @@ def serving_device(setting: str) -> str:
     return CPU if setting == "auto" else setting
 
 
+def computing_device(setting: str) -> str:
+    """Return where a model is quantized under the setting ``device``: `cpu`, `cuda` or `cuda:N`.
+
+    That is where it was trained, with ``auto`` on a GPU where there is one, and not where it will be served:
+    calibrating and solving are work of the training's kind, and the form that comes of it is judged where it is served.
+
+    Raises:
+        ConfigError: torch cannot compute there.
+    """
+    if setting == CPU:
+        return CPU
+    if setting == "auto":
+        import torch
+
+        return "cuda" if torch.cuda.is_available() else CPU
+    reason = torch_device_refusal(setting)
+    if reason is not None:
+        raise ConfigError(f"device={setting!r} cannot quantize: {reason}. Set device=auto or device=cpu.")
+    return setting
+
+
 def kind_of(device: str) -> str:
     """Return ``cuda`` of ``cuda:1``: what is told to other machines, whose GPUs have other numbers."""
     return device.partition(":")[0]
@@ -80,8 +101,13 @@ def device_entry(device: str) -> dict[str, str]:
 
 
 @contextmanager
-def on_gpu(runtime: str, device: str) -> Iterator[None]:
+def on_gpu(where: str, device: str, *, remedy: str = "set device=auto, which serves on the CPU") -> Iterator[None]:
     """Say what to do where a model fails on a GPU that answers on the CPU; on the CPU, do nothing.
+
+    Args:
+        where: in which part of the work it would fail.
+        device: on which.
+        remedy: what to do about it in the configuration.
 
     Raises:
         ConfigError: it fails there.
@@ -92,8 +118,7 @@ def on_gpu(runtime: str, device: str) -> Iterator[None]:
         if device == CPU:
             raise
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ConfigError(
-            f"The model fails in the runtime {runtime!r} on device={device}: {reason}\n"
-            "Does forward() make tensors of its own? Make them on the device of its input; or set device=auto, which "
-            "serves on the CPU."
-        ) from error
+        advice = "Does forward() make tensors of its own? Make them on the device of its input; or"
+        if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported here
+            advice = "Free the GPU's memory; or"
+        raise ConfigError(f"The model fails in {where} on device={device}: {reason}\n{advice} {remedy}.") from error

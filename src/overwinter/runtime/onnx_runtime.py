@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from overwinter import files
 from overwinter.errors import OverwinterError
 from overwinter.models import load_description
-from overwinter.runtime.agreeing import check_answers
+from overwinter.runtime.agreeing import check_answers, finite
 from overwinter.runtime.device import CPU, gpu_tolerance
 from overwinter.serving import OnnxSession, Session, largest_difference
 
@@ -129,7 +129,7 @@ def _written(exported: nn.Module, model: nn.Module, input_shape: Sequence[int], 
     for batch in (1, 5):  # neither is the batch that was traced
         inputs = example_inputs(input_shape, batch)
         with torch.inference_mode():
-            expected = model(torch.from_numpy(inputs)).numpy()
+            expected = finite(model(torch.from_numpy(inputs)).numpy())
         differences.append(largest_difference(_answer(session, inputs), expected))
     return max(differences)
 

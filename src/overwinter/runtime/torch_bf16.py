@@ -32,7 +32,10 @@ class TorchBf16Runtime(TorchRuntime):
         """Return why it cannot run this form: it takes language models whose activations are in floating point."""
         if description["model"].get("_target_") != LANGUAGE_TARGET:
             return "it runs language models only"
-        layers = (description["quantization"] or {}).get("layers", {})
+        quantization = description["quantization"] or {}
+        if quantization.get("activations") == "float32":
+            return "its layers take inputs in float32"
+        layers = quantization.get("layers", {})
         quantized = [name for name, entry in layers.items() if entry["activations"] is not None or entry["smoothed"]]
         if quantized:
             return f"the layer {quantized[0]} quantizes its input, for which torch has no kernel in bfloat16"

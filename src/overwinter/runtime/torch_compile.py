@@ -52,7 +52,7 @@ class TorchCompileRuntime:
         tolerance = TOLERANCE if description["quantization"] is None else QUANTIZED_TOLERANCE
         # What no CPU computes is compared on the device that does.
         eager = torch_session(load_torch_form(out, trusted=trusted), device if needed_device(description) else CPU)
-        with on_gpu(self.name, device):
+        with on_gpu(f"the runtime {self.name!r}", device):
             check_answers(
                 self.open(out, threads=torch.get_num_threads(), trusted=trusted, device=device),
                 eager,

@@ -57,7 +57,7 @@ class TorchRuntime:
         if needed_device(description) is not None or description["model"].get("_target_") == LANGUAGE_TARGET:
             return
         here, there = (torch_session(self.load(folder, trusted=trusted), each) for each in (CPU, device))
-        with on_gpu(self.name, device):
+        with on_gpu(f"the runtime {self.name!r}", device):
             check_answers(
                 there,
                 here,

@@ -22,7 +22,7 @@ from torch.utils.data import Dataset
 
 from overwinter.config.groups import FitConfig
 from overwinter.data import Batches, tensors
-from overwinter.errors import OverwinterError
+from overwinter.errors import ConfigError, OverwinterError
 from overwinter.models import StepHook
 from overwinter.training.checkpoints import Checkpoints
 from overwinter.training.device import autocast, fast_layout, laid_out
@@ -71,22 +71,13 @@ def fit(
             the fit then saves a checkpoint and lets the exception out.
 
     Raises:
+        ConfigError: a label names no class of the model's.
         OverwinterError: the loss became NaN or infinite.
     """
     if threads is not None:
         torch.set_num_threads(threads)
-    run = _Fit(
-        laid_out(model).to(device),
-        train,
-        validation,
-        settings,
-        seed,
-        device,
-        hooks,
-        loss,
-        checkpoints,
-        progress,
-    )
+    placed = laid_out(model).to(device)
+    run = _Fit(placed, train, validation, settings, seed, device, hooks, loss, checkpoints, progress)
     return run.run()
 
 
@@ -151,8 +142,7 @@ class _Fit:
         state.model.train()
         _set_learning_rate(state.optimizer, self._learning_rate(step))
         with autocast(self.device, self.settings.precision):
-            inputs = fast_layout(inputs)
-            loss = self.loss(state.model(inputs), labels, inputs)
+            loss = self._loss(fast_layout(inputs), labels)
         value = self._finite(float(loss.detach()), step)
         state.optimizer.zero_grad()
         torch.autograd.backward(loss)
@@ -163,6 +153,16 @@ class _Fit:
         for hook in self.hooks:
             hook.after_step(step, self.total)
         state.took_step(value)
+
+    def _loss(self, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        logits = self.state.model(inputs)
+        try:
+            return self.loss(logits, labels, inputs)
+        except IndexError as error:
+            raise ConfigError(
+                f"A label of the training split names no class: {error} The model answers {logits.shape[-1]} logits: "
+                f"labels go from 0 to {logits.shape[-1] - 1}. Mend the labels, or the model's number of classes."
+            ) from error
 
     def _end_epoch(self) -> None:
         state = self.state

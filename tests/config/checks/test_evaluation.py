@@ -40,7 +40,8 @@ def language(**changes):
         "threads": 1,
         "confidence": 0.95,
     }
-    check_evaluate(SimpleNamespace(evaluate=LanguageEvaluateConfig(**values | changes)))
+    data = {"_target_": "overwinter.data.Text", "length": 64}
+    check_evaluate(SimpleNamespace(evaluate=LanguageEvaluateConfig(**values | changes), data=data))
 
 
 def hibernate(**changes):
@@ -110,6 +111,7 @@ def test_bad_values_of_evaluate_are_refused_with_their_key(changes, message):
         ({"max_perplexity_increase": -0.1}, "evaluate.max_perplexity_increase=-0.1"),
         ({"max_perplexity_increase": float("nan")}, "evaluate.max_perplexity_increase=nan"),
         ({"prompt_tokens": 0}, "evaluate.prompt_tokens=0"),
+        ({"prompt_tokens": 65}, "evaluate.prompt_tokens=65 is more than a window has: data.length=64"),
         ({"runtimes": []}, "evaluate.runtimes is empty"),
         ({"answer_tokens": 0}, "evaluate.answer_tokens=0"),
         ({"repeats": 2}, "evaluate.repeats=2"),

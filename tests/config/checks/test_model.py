@@ -27,6 +27,13 @@ def test_a_language_pipeline_passes_and_classifiers_are_not_asked():
     check_model(config(language=False, target={"_target_": "my.Net"}, train=None, evaluate=None))
 
 
+def test_settings_for_text_are_refused_where_a_classifier_is_scored_and_the_other_way_round():
+    with pytest.raises(ConfigError, match=r"evaluate=language is for text.*Set evaluate=default"):
+        check_model(config(target={"_target_": "my.Net"}, train=None, evaluate=None))
+    with pytest.raises(ConfigError, match=r"evaluate_language scores text.*Set evaluate=language"):
+        check_model(config(language=False, target={"_target_": "my.Net"}, evaluate="evaluate_language"))
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

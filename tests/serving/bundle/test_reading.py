@@ -27,7 +27,7 @@ def _files(folder):
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_any_changed_byte_is_found(whole, data):
     path = data.draw(st.sampled_from(_files(whole)))
@@ -37,7 +37,7 @@ def test_any_changed_byte_is_found(whole, data):
     _refused(whole, path, content[:position] + bytes([byte]) + content[position + 1 :])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_any_truncation_and_any_addition_is_found(whole, data):
     path = data.draw(st.sampled_from(_files(whole)))

@@ -64,7 +64,7 @@ def test_credentials_are_looked_for_in_fallbacks_too():
 
 
 @given(st.text(st.characters(codec="ascii", exclude_categories=["C"]), min_size=1) | st.sampled_from(["null", "true"]))
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_text_survives_hydras_grammar(deployed, text):
     assume("${" not in text)  # an interpolation, there too
     (word,) = deployed_once(deployed).words("/b", access__token_file=text)[2:]

@@ -29,13 +29,13 @@ def ticks(expressions, *, count=60, first=FIRST):
 
 
 @given(CLOCKS)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_expressions_tick_as_what_was_read(expression):
     assert ticks(read_timetable(expression).expressions()) == ticks([expression])
 
 
 @given(CLOCKS, st.integers(0, 1439))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_earlier_moves_every_tick(expression, lead_min):
     lead = timedelta(minutes=lead_min)
     moved = [text for part in read_timetable(expression).earlier(60 * lead_min) for text in part.expressions()]
@@ -43,7 +43,7 @@ def test_earlier_moves_every_tick(expression, lead_min):
 
 
 @given(CLOCKS, st.sampled_from(["Europe/Berlin", "Asia/Kolkata", "America/New_York"]))
-@settings(deadline=None, max_examples=8)
+@settings(max_examples=8)
 def test_another_zones_clock_shows_every_moment(expression, zone):
     timetable = read_timetable(expression)
     moved = [text for part in timetable.moved_between(zone, "UTC") for text in part.expressions()]

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from overwinter.config.checks.text import TEXT_TARGETS
 from overwinter.config.groups import Config, EvaluateConfig, LanguageEvaluateConfig
 from overwinter.config.targets import trusted_target
 from overwinter.errors import ConfigError, nearest
@@ -27,6 +28,7 @@ def check_evaluate(config: Config) -> None:
     evaluate = config.evaluate
     if isinstance(evaluate, LanguageEvaluateConfig):
         _check_language(evaluate)
+        _check_prompt(evaluate.prompt_tokens, config.data)
     else:
         _check_forms(evaluate, config.trusted_targets)
     _check_least("evaluate.repeats", evaluate.repeats, 3)
@@ -85,6 +87,15 @@ def _check_language(evaluate: LanguageEvaluateConfig) -> None:
         )
     _check_least("evaluate.prompt_tokens", evaluate.prompt_tokens, 1)
     _check_least("evaluate.answer_tokens", evaluate.answer_tokens, 1)
+
+
+def _check_prompt(prompt_tokens: int, config_data: Mapping[str, Any]) -> None:
+    length = config_data.get("length")
+    if config_data.get("_target_") in TEXT_TARGETS and isinstance(length, int) and prompt_tokens > length:
+        raise ConfigError(
+            f"evaluate.prompt_tokens={prompt_tokens} is more than a window has: data.length={length}. "
+            "Lower it, or lengthen the windows."
+        )
 
 
 def check_hibernate(config: Config) -> None:

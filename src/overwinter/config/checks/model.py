@@ -37,6 +37,7 @@ def check_model(config: Config) -> None:
             "model._target_ is a language model, which evaluate has no settings for. Set evaluate=language."
         )
     if not pretrained:
+        _refuse_other_program(config, language)
         return
     for stage, spec in config.pipeline.stages.items():
         program = spec.program or stage
@@ -45,6 +46,21 @@ def check_model(config: Config) -> None:
                 f"The stage {stage} {_OF_CLASSIFIERS[program]}, and model._target_ is a language model. "
                 "Set pipeline=language, or your own pipeline of such stages."
             )
+
+
+def _refuse_other_program(config: Config, language: bool) -> None:
+    """Refuse settings for text where a classifier is scored, and the other way round."""
+    programs = [spec.program or stage for stage, spec in config.pipeline.stages.items()]
+    if language and "evaluate" in programs:
+        raise ConfigError(
+            "evaluate=language is for text, and the program evaluate scores a classifier. Set evaluate=default; or, "
+            "for a language model, pipeline=language model=huggingface data=text."
+        )
+    if not language and "evaluate_language" in programs:
+        raise ConfigError(
+            "The program evaluate_language scores text, and evaluate has the settings of a classifier. "
+            "Set evaluate=language model=huggingface data=text; or, for a classifier, pipeline=default."
+        )
 
 
 def check_model_files(config_model: Mapping[str, Any]) -> None:

@@ -107,8 +107,8 @@ class Config:
 
     Attributes:
         seed: of everything random.
-        device: `cpu`, `cuda` or `cuda:N`: trains, measures and serves there; `auto`: trains on a GPU where there is
-            one, and measures and serves on the CPU.
+        device: `cpu`, `cuda` or `cuda:N`: all is done there; `auto`: trains and quantizes on a GPU where there is one,
+            and measures and serves on the CPU.
         threads: CPU threads of training; null leaves torch's choice.
         trusted_targets: prefixes that `_target_` may have beside `overwinter.` and `torch.`.
         extensions: settings of your own stages, by stage; open.

@@ -1,4 +1,4 @@
-"""fp8 with activations in fp8 of a language model, on torch's own float8 product on the CPU."""
+"""torchao's forms of a language model: fp8 with activations in fp8 is on torch's own float8 product on the CPU."""
 
 import numpy as np
 import pytest
@@ -45,3 +45,24 @@ def test_a_language_model_reads_and_writes_in_float8(quantize, tmp_path, beside,
             logits, kept = served.step(tokens[:, at : at + 1], kept)
     assert float((whole - expected).norm() / expected.norm()) < 0.1
     assert float((logits - expected[:, -1]).norm() / expected[:, -1].norm()) < 0.1
+
+
+@pytest.mark.parametrize("method", ["int8_dynamic", "fp8_weight_only"])
+def test_a_language_model_takes_torchaos_other_forms(quantize, tmp_path, method):
+    torch.manual_seed(0)
+    model = models.CausalLanguageModel(config=LLAMA).eval()
+    models.save_model(
+        tmp_path / "dense", model, form="dense", model_config=model.saved_as(), input_shape=[10], lineage={}
+    )
+    report = quantize(method, tmp_path / "dense", TOKENS)
+    assert len(report.quantized) == 2 * 7 + 1
+    assert report.untied == ("network.lm_head",)
+    assert report.agreement > 0.8
+    refusal = runtime.refusal(tmp_path / method, "torch-bf16")
+    assert refusal == (None if method == "int8_dynamic" else "its layers take inputs in float32")
+    for name in ("torch", "torch-bf16") if refusal is None else ("torch",):
+        runtime.build(tmp_path / method, name, tmp_path / name, trusted=[])
+        served = runtime.load_module(tmp_path / name, name, trusted=[])
+        with torch.inference_mode():
+            found, expected = (each(torch.from_numpy(TOKENS[:2])) for each in (served, model))
+        assert 0 < float((found - expected).norm() / expected.norm()) < 0.1

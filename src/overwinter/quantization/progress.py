@@ -1,0 +1,16 @@
+"""How far a piece of work has come, told to whoever may stop it: a budget, a power policy, a person who watches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Progress = Callable[[float, float], None]  # (done, all of it); it may raise, and the work is then over
+
+
+def silent(_done: float, _total: float) -> None:
+    """Tell nobody."""
+
+
+def part(progress: Progress, begin: float, end: float) -> Progress:
+    """Return what tells of a piece of the work, which is all of it from the share ``begin`` to the share ``end``."""
+    return lambda done, total: progress(begin + (end - begin) * done / total, 1.0)
