@@ -389,7 +389,7 @@ def _common(**changed):
             "power.pause_w=-1",
         ),
         (
-            PriceAwarePowerConfig(policy="price_aware", pause_w=0, resume_s=0, prices="p", **_common()),
+            PriceAwarePowerConfig(policy="price_aware", deadline=None, pause_w=0, resume_s=0, prices="p", **_common()),
             "power.prices='p' is not there",
         ),
     ],

@@ -45,8 +45,10 @@ def _built() -> Path:
     digest = hashlib.sha256(_SOURCE.read_bytes() + version.encode()).hexdigest()[:16]
     folder = Path(tempfile.gettempdir()) / f"overwinter-gpu-{os.getuid()}-{digest}"
     library = folder / "gpu.so"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise PermissionError(f"{folder} is somebody else's: what lies in it is not run.")
     if not library.exists():
-        folder.mkdir(mode=0o700, exist_ok=True)
         spec = importlib.util.find_spec("torch")
         home = Path(str(spec and spec.origin)).parent
         aside = folder / f"building-{os.getpid()}.so"
