@@ -134,8 +134,8 @@ def _training_rows() -> Iterator[Row]:
         beside = gained.get(f"{method} over float")
         more = f"; {beside} over an epoch in float" if beside else ""
         yield f"Fashion-MNIST: points lost by {method}, seeds: {lost['seeds']}", f"{_interval(lost)}{more}", f"{asked}"
-    value = gained["int4_relaxed over int4_straight_through"]
-    yield "Fashion-MNIST: points gained by relaxed quantization over straight-through", value, "0"
+    for pair, what in _GAINS.items():
+        yield f"Fashion-MNIST: points gained by relaxed quantization over straight-through{what}", gained[pair], "0"
 
 
 def _interval(found: Mapping[str, float]) -> str:
@@ -151,8 +151,17 @@ def _language_rows() -> Iterator[Row]:
     recovered = rows["int4_recovered"]
     what = f"the time that int4_recovered took on two cores (CPU time {recovered['cpu_seconds']:.0f} s)"
     yield what, f"{recovered['seconds']:.0f} s", "900 s"
-
     yield from _token_rows()
+    yield from _memory_rows()
+
+
+def _memory_rows() -> Iterator[Row]:
+    memory = result("memory")
+    share = {name: step["share_of_float32"] for name, step in memory["steps"].items()}
+    by_hand = next(name for name in share if "torchao" in name)
+    for method in ("int8_weight_only", "int4_nearest"):
+        what = f"{memory['parameters'] / 1e9:.1f} billion parameters, memory over float32's: {method} ({by_hand})"
+        yield what, f"{share[method]:.0%} ({share[by_hand]:.0%})", "codes and one block"
 
 
 def _token_rows() -> Iterator[Row]:
@@ -200,6 +209,10 @@ def _hibernation_rows() -> Iterator[Row]:
 
 
 _SAVINGS = ("claimed_j", "observed_saving_j")
+_GAINS = {
+    "int4_relaxed over int4_straight_through": "",
+    "int4_inputs_too_relaxed over int4_inputs_too_straight_through": ", inputs in 4 bits too",
+}
 _PERPLEXITIES = {  # our method -> the peer's, asked for
     "int8_weight_only": ("torchao_int8_weight_only", "+0.2 % / +0.2 %"),
     "int8_dynamic_grouped": ("torchao_int8_dynamic", "+0.5 % / +0.7 %"),
