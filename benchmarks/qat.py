@@ -111,11 +111,12 @@ def measured(method: str, seed: int) -> tuple[str, int, dict[str, Any]]:
         trained = DENSE if method == "int8_static" else fitted(config, source, images, folder / "trained")
         fit_cpu_s = time.process_time() - begun
         form = quantized(config, source, trained, folder)
-        right = {place: accuracy(place, source, folder) for place in (DENSE, form)}
+        (right, _), (kept, loss_nats) = (examined(place, source, folder) for place in (DENSE, form))
         size_bytes = models.stored_bytes(models.load_description(form))
     row = {
-        "accuracy": right[form],
-        "lost_points": 100 * (right[DENSE] - right[form]),
+        "accuracy": kept,
+        "lost_points": 100 * (right - kept),
+        "loss_nats": loss_nats,
         "fit_cpu_s": fit_cpu_s,
         "size_bytes": size_bytes,
     }
@@ -165,27 +166,46 @@ def quantized(config: Config, source: Any, trained: Path, folder: Path) -> Path:
     return trained
 
 
-def accuracy(form: Path, source: Any, folder: Path) -> float:
-    """Return the share of right answers on the test split, by ONNX Runtime where it runs the form, else by torch."""
+def examined(form: Path, source: Any, folder: Path) -> tuple[float, float]:
+    """Return the share of right answers on the test split and their cross entropy.
+
+    By ONNX Runtime where it runs the form, else by torch.
+    """
     built = folder / "built" / form.name
     name = "torch" if runtime.refusal(form, "onnxruntime") else "onnxruntime"  # which has no inputs of 4 bits
     runtime.build(form, name, built, trusted=[])
     session = runtime.open_session(built, name, 1)
-    inputs, labels = (each.numpy() for each in data.tensors(source.split("test")))
-    batches = ((inputs[at : at + 250], labels[at : at + 250]) for at in range(0, len(labels), 250))
-    return sum(int((session.run(some).argmax(1) == wanted).sum()) for some, wanted in batches) / len(labels)
+    inputs, labels = data.tensors(source.split("test"))
+    answers = torch.cat([torch.from_numpy(session.run(some.numpy())) for some in inputs.split(250)])
+    right = int((answers.argmax(1) == labels).sum()) / len(labels)
+    return right, float(torch.nn.functional.cross_entropy(answers, labels))
 
 
 def summary(rows: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str, Any]:
     """Put the seeds together: mean losses, and differences paired by seed."""
     lost = {method: interval([row["lost_points"] for row in seeds.values()]) for method, seeds in rows.items()}
     reached = {method: lost[method]["mean"] <= most for method, most in ASKED_LOST.items() if method in lost}
-    pairs = {}
+    return {
+        "lost_points": lost,
+        "asked_lost_points": ASKED_LOST,
+        "reached": reached,
+        "gained_points_paired": gained(rows, "accuracy", 100.0),
+        "gained_nats_paired": gained(rows, "loss_nats", -1.0),
+    }
+
+
+def gained(
+    rows: Mapping[str, Mapping[str, Mapping[str, float]]], figure: str, unit: float
+) -> dict[str, dict[str, float]]:
+    """Compare the pairs by a figure, seed by seed; above 0 the first of a pair is better."""
+    found = {}
     for method, other in PAIRS:
-        if both := [seed for seed in rows.get(method, {}) if seed in rows.get(other, {})]:
-            gains = [100 * (rows[method][seed]["accuracy"] - rows[other][seed]["accuracy"]) for seed in both]
-            pairs[f"{method} over {other}"] = interval(gains)
-    return {"lost_points": lost, "asked_lost_points": ASKED_LOST, "reached": reached, "gained_points_paired": pairs}
+        ours, theirs = rows.get(method, {}), rows.get(other, {})
+        both = [seed for seed in ours if figure in ours[seed] and figure in theirs.get(seed, {})]
+        if both:
+            differences = [unit * (ours[seed][figure] - theirs[seed][figure]) for seed in both]
+            found[f"{method} over {other}"] = interval(differences)
+    return found
 
 
 def interval(values: list[float]) -> dict[str, float]:
@@ -203,17 +223,18 @@ def show(content: Mapping[str, Any]) -> None:
     for method, found in content["lost_points"].items():
         asked = content["asked_lost_points"].get(method)
         table.add_row(method, *_cells(found), "" if asked is None else f"at most {asked}")
-    pairs = Table("paired by seed", "points gained", "95 %", "seeds")
-    for name, found in content["gained_points_paired"].items():
-        pairs.add_row(name, *_cells(found))
+    pairs = Table("paired by seed", "gained", "95 %", "seeds")
+    for unit in ("points", "nats"):
+        for name, found in content[f"gained_{unit}_paired"].items():
+            pairs.add_row(f"{name}, {unit}", *_cells(found))
     console = Console(width=120)
     console.print(table)
     console.print(pairs)
 
 
 def _cells(found: Mapping[str, float]) -> tuple[str, str, str]:
-    bounds = f"{found['low']:.2f} to {found['high']:.2f}" if "low" in found else ""
-    return f"{found['mean']:.2f}", bounds, str(found["seeds"])
+    bounds = f"{found['low']:.4f} to {found['high']:.4f}" if "low" in found else ""
+    return f"{found['mean']:.4f}", bounds, str(found["seeds"])
 
 
 if __name__ == "__main__":

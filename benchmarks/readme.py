@@ -135,12 +135,14 @@ def _training_rows() -> Iterator[Row]:
         more = f"; {beside} over an epoch in float" if beside else ""
         yield f"Fashion-MNIST: points lost by {method}, seeds: {lost['seeds']}", f"{_interval(lost)}{more}", f"{asked}"
     for pair, what in _GAINS.items():
-        yield f"Fashion-MNIST: points gained by relaxed quantization over straight-through{what}", gained[pair], "0"
+        nats = qat["gained_nats_paired"].get(pair)
+        value = gained[pair] + (f"; {_interval(nats, 4)} nats" if nats else "")
+        yield f"Fashion-MNIST: points gained by relaxed quantization over straight-through{what}", value, "0"
 
 
-def _interval(found: Mapping[str, float]) -> str:
-    bounds = f" ({found['low']:+.2f} to {found['high']:+.2f})" if "low" in found else ""
-    return f"{found['mean']:+.2f}{bounds}"
+def _interval(found: Mapping[str, float], digits: int = 2) -> str:
+    mean, *bounds = (f"{found[key]:+.{digits}f}" for key in ("mean", "low", "high") if key in found)
+    return f"{mean} ({' to '.join(bounds)})" if bounds else mean
 
 
 def _language_rows() -> Iterator[Row]:
@@ -212,6 +214,7 @@ _SAVINGS = ("claimed_j", "observed_saving_j")
 _GAINS = {
     "int4_relaxed over int4_straight_through": "",
     "int4_inputs_too_relaxed over int4_inputs_too_straight_through": ", inputs in 4 bits too",
+    "int4_inputs_too_relaxed over int4_inputs_too_straight_through_learned": ", the same, its scales learned too",
 }
 _PERPLEXITIES = {  # our method -> the peer's, asked for
     "int8_weight_only": ("torchao_int8_weight_only", "+0.2 % / +0.2 %"),
