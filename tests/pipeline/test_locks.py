@@ -88,14 +88,24 @@ def test_dvc_still_guards_its_list_with_the_lock_that_is_taken_here(tmp_path):
     assert rwlock.RWLOCK_FILE == "rwlock"
 
 
-@pytest.mark.parametrize("cut_short", ["", "schema", "schema: '2.0'\nstages:\n  train:\n    cmd: [", "\x00\x01"])
+@pytest.mark.parametrize(
+    "cut_short",
+    [
+        "",
+        "schema",
+        "schema: '2.0'\nstages:\n",
+        "schema: '2.0'\nstages:\n  train:\n    cm",
+        "schema: '2.0'\nstages:\n  train:\n    cmd: [",
+        "\x00\x01",
+    ],
+)
 def test_a_dvc_lock_that_a_kill_cut_short_is_set_aside(tmp_path, cut_short):
     (tmp_path / "dvc.lock").write_text(cut_short)
     assert locks.mend_dvc_lock_file(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dvc.lock.broken"]
 
 
-@pytest.mark.parametrize("whole", [None, "schema: '2.0'\nstages: {}\n"])
+@pytest.mark.parametrize("whole", [None, "schema: '2.0'\nstages: {}\n", "schema: '2.0'\nstages: {a: {cmd: b}}\n"])
 def test_a_whole_dvc_lock_stays(tmp_path, whole):
     if whole is not None:
         (tmp_path / "dvc.lock").write_text(whole)

@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from overwinter.errors import OverwinterError
 from overwinter.files import write_error
@@ -78,10 +79,17 @@ def mend_dvc_lock_file(root: Path) -> bool:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 -- the C twin of SafeLoader
     except (yaml.YAMLError, UnicodeDecodeError):
         content = None
-    if isinstance(content, dict) and "schema" in content:
+    if _is_whole_lock(content):
         return False
     path.replace(path.with_name("dvc.lock.broken"))
     return True
+
+
+def _is_whole_lock(content: Any) -> bool:
+    if not isinstance(content, dict) or "schema" not in content:
+        return False
+    stages = content.get("stages", {})
+    return isinstance(stages, dict) and all(isinstance(each, dict) and "cmd" in each for each in stages.values())
 
 
 def _is_whole(listed: Path) -> bool:
