@@ -43,6 +43,8 @@ def infer(body):
     words = body.decode().split()
     if "sleep" in words:
         time.sleep(float(words[-1]))
+    if "write" in words and select.select([incoming], [], [], float(words[-1]))[0]:
+        jot("cancelled")
     if "die" in words or ("die_once" in words and once("died")):
         jot("died")
         os._exit(9)

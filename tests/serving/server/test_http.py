@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from overwinter.serving.server.access import Access
+from overwinter.serving.server.held import HeldBytes
 from overwinter.serving.server.http import Door
 from overwinter.serving.server.messages import Reply, RequestError, Route
 from overwinter.serving.server.routing import Router
@@ -58,7 +59,8 @@ def talk(settings):
 
     def talk(*contents, token=None, log=lambda *_, **__: None):
         async def whole():
-            door = Door(Router(ROUTES), settings.limits, access=Access(token=token), log=log)
+            held = HeldBytes(settings.limits.held_bytes)
+            door = Door(Router(ROUTES), settings.limits, access=Access(token=token), held=held, log=log)
             listener = await asyncio.start_server(door.connection, "127.0.0.1", 0)
             answers = await asyncio.gather(
                 *(_exchange(listener.sockets[0].getsockname()[1], text) for text in contents)

@@ -8,6 +8,7 @@ import pytest
 
 from overwinter.errors import ConfigError
 from overwinter.serving.server.messages import RequestError
+from overwinter.serving.server.model import CLIENT_LEFT
 from overwinter.serving.server.replica import WakeRefused
 
 RUNGS = ("parked", "preforked", "off")
@@ -294,3 +295,44 @@ def test_sleep_waits_for_an_answer_in_parts(run_with_model):
         return [part async for part in reply.body]
 
     assert run_with_model(scenario) == [b"part"] * 10
+
+
+def counted(served, status):
+    return served.model.accounts._metrics.requests.labels("m", status)._value.get()
+
+
+def test_nobody_is_answered_who_has_left_while_waiting(run_with_model):
+    async def scenario(served):
+        await served.ask("wake up")
+        busy = asyncio.create_task(served.ask("sleep 0.2"))
+        await asyncio.sleep(0.05)
+        queued = asyncio.create_task(served.ask("die"))
+        await asyncio.sleep(0.05)
+        for task in (queued, busy):
+            task.cancel()
+        assert await served.ask("next") == "echo next"
+        return served.count("died"), counted(served, CLIENT_LEFT), counted(served, 200), served.model.status()["queue"]
+
+    assert run_with_model(scenario) == (0, 2, 2, 0)
+
+
+def test_a_model_that_woke_for_nobody_answers_the_next(run_with_model):
+    async def scenario(served):
+        gone = asyncio.create_task(served.ask("die"))
+        await served.until(lambda: served.model.state == "waking")
+        gone.cancel()
+        await served.until(lambda: served.count("wake") == 1)
+        return await served.ask("next"), served.count("died"), counted(served, CLIENT_LEFT)
+
+    assert run_with_model(scenario) == ("echo next", 0, 1)
+
+
+def test_a_text_is_ended_when_its_client_leaves(run_with_model):
+    async def scenario(served):
+        await served.ask("wake up")
+        gone = asyncio.create_task(served.ask("write 9"))
+        await asyncio.sleep(0.05)
+        gone.cancel()
+        return await served.ask("next"), served.count("cancelled"), counted(served, CLIENT_LEFT)
+
+    assert run_with_model(scenario) == ("echo next", 1, 1)

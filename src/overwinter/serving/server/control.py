@@ -38,7 +38,7 @@ class Control:
         return [
             Route(method="GET", pattern="/metrics", handler=self._show_metrics),
             Route(method="GET", pattern="/overwinter/status", handler=self._status),
-            Route(method="POST", pattern="/overwinter/models/{model}/rung", handler=self._order),
+            Route(method="POST", pattern="/overwinter/models/{model}/rung", handler=self._order, limit="header_bytes"),
         ]
 
     async def _show_metrics(self, _request: Request) -> Reply:

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 import h11
 
 from overwinter.serving.server.access import Access
+from overwinter.serving.server.held import HeldBytes
 from overwinter.serving.server.messages import Reply, Request, RequestError
+from overwinter.serving.server.presence import Watched, until_refused
 from overwinter.serving.server.routing import Router
 
 if TYPE_CHECKING:
@@ -32,15 +34,15 @@ class Door:
         router: who answers what.
         limits: of each connection, and of all together.
         access: who may ask.
+        held: counts the bytes of requests in memory.
         log: is told of what goes wrong inside.
     """
 
-    def __init__(self, router: Router, limits: LimitsConfig, *, access: Access, log: Log) -> None:
-        self._router, self._limits, self._access, self._log = router, limits, access, log
+    def __init__(self, router: Router, limits: LimitsConfig, *, access: Access, held: HeldBytes, log: Log) -> None:
+        self._router, self._limits, self._access, self._log, self._held = router, limits, access, log, held
         self._last_use_s = time.monotonic()
         self._open: set[asyncio.Task[Any]] = set()
         self._busy: set[asyncio.Task[Any]] = set()
-        self._held_bytes = 0
         self._closing = False
 
     async def connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -90,12 +92,13 @@ class Door:
         try:
             route, request = self._router.find(head)
             self._access.check(head, open_to_all=route.open_to_all)
-            body = await self._body(wire, request, held)
+            body = await self._body(wire, request, route.limit, held)
             request = Request(
                 method=head.method, path=head.path, headers=head.headers, body=body, matched=request.matched
             )
             del body
-            reply = await route.handler(request)
+            async with Watched(wire.left):
+                reply = await route.handler(request)
         except RequestError as error:
             reply = error.reply()
         except TimeoutError:
@@ -104,28 +107,27 @@ class Door:
             self._log("error", message=f"{type(error).__name__}: {error}", path=head.path)
             reply = RequestError(500, "The server failed on this request; its log says why.").reply()
         finally:
-            self._held_bytes -= held[0]
+            self._held.remove(held[0])
         await wire.send(reply, last=self._closing or not wire.whole())
 
-    async def _body(self, wire: _Wire, request: Request, held: list[int]) -> bytes:
+    async def _body(self, wire: _Wire, request: Request, limit: str, held: list[int]) -> bytes:
         """Read the body, counted among all that are held; refused before it is sent where that can be told."""
         announced = int(request.headers.get("content-length", "0"))  # h11 has checked that it is a number
-        self._check_size(announced, announced)
+        self._check_size(limit, announced, announced)
         parts: list[bytes] = []
         async with asyncio.timeout(self._limits.read_s):
             async for part in wire.body():
                 held[0] += len(part)
-                self._held_bytes += len(part)
-                self._check_size(held[0], 0)
+                self._held.add(len(part))
+                self._check_size(limit, held[0], 0)
                 parts.append(part)
         return b"".join(parts)
 
-    def _check_size(self, size_bytes: int, coming_bytes: int) -> None:
-        if size_bytes > self._limits.body_bytes:
-            raise RequestError(
-                413, f"The body is larger than {self._limits.body_bytes} bytes (serve.limits.body_bytes)."
-            )
-        if self._held_bytes + coming_bytes > self._limits.held_bytes:
+    def _check_size(self, limit: str, size_bytes: int, coming_bytes: int) -> None:
+        most_bytes = getattr(self._limits, limit)
+        if size_bytes > most_bytes:
+            raise RequestError(413, f"The body is larger than {most_bytes} bytes (serve.limits.{limit}).")
+        if not self._held.fits(coming_bytes):
             raise RequestError(503, "Too many requests are in memory. Try again.", retry_after_s=_BUSY_RETRY_S)
 
 
@@ -162,6 +164,30 @@ class _Wire:
             self._writer.write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
         while isinstance(event := await self._event(), h11.Data):
             yield bytes(event.data)
+
+    async def left(self) -> bool:
+        """Return True once the client has left; False where it says so much more that this cannot be told.
+
+        What it sends ahead meanwhile is kept for the next request.
+        """
+        try:
+            while len(self._http.trailing_data[0]) < self._limits.header_bytes:
+                if not (part := await self._reader.read(_CHUNK_BYTES)):
+                    return await self._ended()
+                self._http.receive_data(part)
+        except OSError:
+            return True
+        return False
+
+    async def _ended(self) -> bool:
+        """Tell who has left from who has nothing more to say and still reads."""
+        if self._writer.get_extra_info("ssl_object") is not None:
+            return True
+        if self._http.their_http_version == b"1.0":
+            return False
+        interim = h11.InformationalResponse(status_code=100, headers=[])
+        await until_refused(self._writer, self._http.send(interim) or b"")
+        return True
 
     async def send(self, reply: Reply, *, last: bool) -> None:
         """Send a reply; no time limit while the client keeps reading."""

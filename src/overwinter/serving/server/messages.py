@@ -82,6 +82,7 @@ class Route:
         handler: gives the reply.
         open_to_all: health checks, which need no token.
         computes: it asks a model, which may be put off (`Overwinter-Deadline`).
+        limit: the key of `serve.limits` that bounds its body, in bytes.
     """
 
     method: str
@@ -89,6 +90,7 @@ class Route:
     handler: Handler
     open_to_all: bool = False
     computes: bool = False
+    limit: str = "body_bytes"
 
 
 class RequestError(Exception):

@@ -28,6 +28,7 @@ from overwinter.serving.server.worker_process import WorkerDied
 from overwinter.serving.sleep import Decision
 
 _LONGEST_REST_S = 3600.0  # then the policy is asked again: the clock may have been set
+CLIENT_LEFT = 499  # as nginx counts it: the client has left before its answer, which is computed no further
 _KEEP_READY = ("window", "replicas.fewest")  # reasons to wake a model that nobody asks
 
 
@@ -116,6 +117,9 @@ class Model:
                 reply = await self._ask(call)
             except RequestError as error:
                 self.accounts.answered(error.status)
+                raise
+            except asyncio.CancelledError:
+                self.accounts.answered(CLIENT_LEFT)
                 raise
             self._keeping.note(call, reply)
         self.accounts.answered(reply.status)
@@ -285,7 +289,7 @@ class Model:
             if not retried:
                 self.accounts.waited(time.monotonic() - job.since_s)
             try:
-                frame = await replica.answer(job.call, within_s=self._serve.limits.answer_s)
+                frame = await self._first_frame(replica, job)
             except WorkerDied as error:
                 if retried or not job.call.idempotent:
                     message = "The worker died over this request; the server's log says how."
@@ -295,6 +299,19 @@ class Model:
                 self._failures = 0
                 await self._pass_on(replica, job, frame)
                 return
+
+    async def _first_frame(self, replica: Replica, job: _Job) -> Frame:
+        """Return what a worker answers first; a text is ended early if its client leaves meanwhile."""
+
+        def end(reply: asyncio.Future[Reply]) -> None:
+            if reply.cancelled():
+                replica.cancel()
+
+        job.reply.add_done_callback(end)
+        try:
+            return await replica.answer(job.call, within_s=self._serve.limits.answer_s)
+        finally:
+            job.reply.remove_done_callback(end)
 
     async def _pass_on(self, replica: Replica, job: _Job, frame: Frame) -> None:
         """Give the client the answer, whole, or as it is written."""
@@ -340,8 +357,8 @@ class Model:
                 _settle(job.reply, RequestError(503, f"The model is not served: {error}"))
             else:
                 self.why = "busy"
-                return True
-        return False
+                break
+        return not job.reply.done()
 
     async def _back_off(self, error: WorkerDied) -> None:
         worker = self._serve.worker

@@ -22,6 +22,7 @@ from overwinter.serving.server.messages import (
     json_reply,
 )
 from overwinter.serving.server.model import Model
+from overwinter.serving.server.openai_errors import respelled
 
 _BROKEN = b'data: {"error": {"message": "The model ended while it wrote.", "type": "server_error"}}\n\n'
 
@@ -98,13 +99,8 @@ def _spelling_errors(handler: Callable[[Request], Awaitable[Reply]]) -> Callable
     @functools.wraps(handler)
     async def spelled(request: Request) -> Reply:
         try:
-            reply = await handler(request)
+            return respelled(await handler(request))
         except RequestError as error:
-            reply = error.reply()
-        if reply.status < 400 or not isinstance(reply.body, bytes):
-            return reply
-        kind = "invalid_request_error" if reply.status < 500 else "server_error"
-        spelt = {"message": json.loads(reply.body)["error"], "type": kind, "param": None, "code": None}
-        return json_reply({"error": spelt}, status=reply.status, headers=reply.headers)
+            return respelled(error.reply())
 
     return spelled

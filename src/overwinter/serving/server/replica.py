@@ -106,9 +106,9 @@ class Replica:
         return await self._said(self._process.next_frame(within_s=within_s))
 
     def cancel(self) -> None:
-        """Ask it to end the answer that it is giving; it is heard to its end all the same."""
-        assert self._process is not None  # noqa: S101 -- it has begun to answer
-        self._process.cancel()
+        """Ask it to end the answer that it is giving, if it lives; it is heard to its end all the same."""
+        if self._process is not None:
+            self._process.cancel()
 
     async def keep(self) -> None:
         """Let a ready model write down what must survive sleep."""

@@ -20,6 +20,7 @@ from overwinter.serving.server.control import Control
 from overwinter.serving.server.deferral import Deferral
 from overwinter.serving.server.deferred import DeferredStore
 from overwinter.serving.server.grid import Grid
+from overwinter.serving.server.held import HeldBytes
 from overwinter.serving.server.http import Door
 from overwinter.serving.server.inference import Inference
 from overwinter.serving.server.listening import open_sockets
@@ -73,7 +74,13 @@ async def serve(plan: Plan) -> None:
             Control(models, metrics, deferred=lambda: deferral.waiting),
         )
         routes = deferral.over(route for adapter in adapters for route in adapter.routes())
-        door = Door(Router(routes), settings.limits, access=open_access(settings.host, settings.access), log=log)
+        door = Door(
+            Router(routes),
+            settings.limits,
+            access=open_access(settings.host, settings.access),
+            held=HeldBytes(settings.limits.held_bytes),
+            log=log,
+        )
         async with contextlib.AsyncExitStack() as stack:
             listeners = await _listening(stack, door, settings)
             prepare_to_fork()

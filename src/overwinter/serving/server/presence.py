@@ -1,0 +1,72 @@
+"""Whether a client that waits for its answer is still there: nobody computes for one that has left.
+
+A client that leaves ends its side of the connection, and so does one that has said all that it wants to say and still
+reads (`nc -N`); TCP tells the two apart only when something is sent to them, which the first one's machine refuses. So
+a client that has ended its side is sent an interim response (100), which everything that speaks HTTP/1.1 must be able
+to read. Who speaks HTTP/1.0 may not get one, and counts as there. TLS is not ended by halves here: its end is the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Self
+
+_PATIENCE_S = 0.05  # most answers are there before anybody has to look
+_FIRST_LOOK_S, _LONGEST_LOOK_S = 0.02, 1.0
+
+
+class Watched:
+    """A block that is cancelled when the client leaves.
+
+    Args:
+        left: returns once it has: whether that is certain.
+    """
+
+    def __init__(self, left: Callable[[], Awaitable[bool]]) -> None:
+        self._left = left
+        self._watching: asyncio.Future[bool] | None = None
+        self._over = False
+
+    async def __aenter__(self) -> Self:
+        """Begin to watch, after a while."""
+        self._task = asyncio.current_task()
+        self._timer = asyncio.get_running_loop().call_later(_PATIENCE_S, self._begin)
+        return self
+
+    async def __aexit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        """Watch no longer: the connection is read by one at a time."""
+        self._over = True
+        self._timer.cancel()
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait({self._watching})
+
+    def _begin(self) -> None:
+        self._watching = asyncio.ensure_future(self._left())
+        self._watching.add_done_callback(self._tell)
+
+    def _tell(self, watching: asyncio.Future[bool]) -> None:
+        if not (self._over or watching.cancelled()) and watching.result() and self._task is not None:
+            self._task.cancel()
+
+
+async def until_refused(writer: asyncio.StreamWriter, probe: bytes) -> None:
+    """Return when the other side has refused a probe; never, if it takes it."""
+    if not _refused(writer):
+        writer.write(probe)
+    pause_s = _FIRST_LOOK_S
+    while not _refused(writer):
+        await asyncio.sleep(pause_s)
+        pause_s = min(2 * pause_s, _LONGEST_LOOK_S)
+
+
+def _refused(writer: asyncio.StreamWriter) -> bool:
+    """Return whether the connection is over; asyncio does not look while nothing is read or written."""
+    if writer.transport.is_closing():
+        return True
+    return bool(writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
