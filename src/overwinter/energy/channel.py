@@ -9,7 +9,9 @@ from overwinter.energy.protocols import Gauge, Increment
 from overwinter.energy.report import MODELLED
 
 _STUCK_AFTER_S = 5.0
+_STUCK_AFTER_UPDATES = 500  # of the source; a quick one is found out sooner
 _STUCK_AFTER_READS = 10
+_DEAD_AFTER_UPDATES = 100  # without any since the start, where a window ends
 _SMOOTHING = 0.3  # of the recent power: about the last second at 10 Hz
 _SHORTEST_POWER_INTERVAL_S = 0.02  # a power derived over less is mostly the counter's own update
 
@@ -117,7 +119,7 @@ class Channel:
         """Count up to ``now_s``. Never raises."""
         while self._gauges:
             try:
-                self._count(self._gauges[0].advance(now_s, edge=edge), now_s)
+                self._count(self._gauges[0].advance(now_s, edge=edge), now_s, edge=edge)
             except Exception as error:  # noqa: BLE001 -- a driver may raise anything; the work must go on
                 self._drop(error)
                 self._hand_over()
@@ -148,18 +150,24 @@ class Channel:
         except Exception:  # noqa: BLE001 -- a missing sample loses no energy; `advance` notices a dead device
             return None, None
 
-    def _count(self, increment: Increment, now_s: float) -> None:
+    def _count(self, increment: Increment, now_s: float, *, edge: bool) -> None:
         gauge = self._gauges[0]
         moved = bool(increment.energy_uj or increment.gap_s)
         self._still_reads = 0 if moved else self._still_reads + 1
-        if self._never_still and self._still_reads >= _STUCK_AFTER_READS and now_s - self._moved_s >= _STUCK_AFTER_S:
-            raise _StuckCounterError(f"it has stood still for {now_s - self._moved_s:.1f} s")
         total = self._total(gauge.source, gauge.relative_uncertainty, gauge.edge_s)
+        if self._never_still and not moved and self._is_stuck(now_s - self._moved_s, total, edge=edge):
+            raise _StuckCounterError(f"it has stood still for {now_s - self._moved_s:.1f} s")
         total.energy_uj += increment.energy_uj
         total.doubt_uj += increment.doubt_uj
         self._hold(increment.gap_s)
         if moved:
             self._moved_s = now_s
+
+    def _is_stuck(self, still_s: float, total: Total, *, edge: bool) -> bool:
+        if edge and not total.energy_uj and still_s >= min(_STUCK_AFTER_S, _DEAD_AFTER_UPDATES * total.edge_s):
+            return True
+        patience_s = min(_STUCK_AFTER_S, _STUCK_AFTER_UPDATES * total.edge_s)
+        return self._still_reads >= _STUCK_AFTER_READS and still_s >= patience_s
 
     def _hold(self, duration_s: float) -> None:
         """Assume the last known power for a time that no gauge knows of."""

@@ -1,22 +1,23 @@
 """Package and memory energy through Linux's powercap tree (RAPL), each joule counted once.
 
-A package contains its cores, and psys contains the packages: they are never added up. `intel-rapl-mmio` is a
-second way to the same counters. https://docs.kernel.org/power/powercap/powercap.html
+What cannot be read is named and filled in: a package beside readable ones is assumed to draw what they draw, which
+counts as modelled; where none can be read, the next source takes the CPU.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from overwinter.energy.channel import Channel
 from overwinter.energy.counter import CounterGauge
+from overwinter.energy.mirror import MirrorWatch, settled
 from overwinter.energy.opening import Opening
-from overwinter.energy.protocols import Gauge
+from overwinter.energy.patient import Patient
+from overwinter.energy.protocols import Increment
+from overwinter.energy.rapl_zones import Zone, choose, find_zones, zone_names
+from overwinter.energy.siblings import SiblingModel
 
-_ZONE = re.compile(r"(intel-rapl|intel-rapl-mmio|amd-rapl)(:\d+)+")
 _PEAK_W = {
     "cpu": 1500.0,
     "ram": 500.0,
@@ -24,60 +25,34 @@ _PEAK_W = {
 }  # no machine draws more; what would is a counter's jump
 _GUESS_W = {"cpu": 60.0, "ram": 5.0, "platform": 100.0}  # only if a counter fails before it ever told a power
 _REMEDY = "run as root, or let an administrator `chmod a+r` the energy_uj files (closed since CVE-2020-8694)"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Zone:
-    """A power zone with a counter.
-
-    Attributes:
-        device: `cpu:package-0`, `ram:package-0` or `platform`.
-        folder: in the powercap tree.
-    """
-
-    device: str
-    folder: Path
-
-    @property
-    def domain(self) -> str:
-        """`cpu`, `ram` or `platform`."""
-        return self.device.split(":")[0]
-
-    @property
-    def readable(self) -> bool:
-        """Whether this process may read the counter."""
-        try:
-            self.energy_uj()
-        except (OSError, ValueError):
-            return False
-        return True
-
-    def energy_uj(self) -> int:
-        """Read the counter, in microjoules."""
-        return int((self.folder / "energy_uj").read_text())
-
-    def range_uj(self) -> int:
-        """Return where the counter begins again at zero, in microjoules."""
-        return int((self.folder / "max_energy_range_uj").read_text())
+# A counter has 32 bits, of 2^-14 J or 2^-16 J in almost all processors, as the kernel rounds them; others are near.
+_POSSIBLE_TURNS_UJ = (262_143_328_850, 65_532_610_987, 131_072_000_000, 32_768_000_000, 16_384_000_000)
 
 
 class RaplGauge(CounterGauge):
-    """One zone's counter; against a wall meter RAPL is within 10 to 15 %."""
+    """A zone's counter. Against a wall meter RAPL is within 10 to 15 %."""
 
     source = "rapl"
     relative_uncertainty = 0.15
     edge_s = 0.002  # the counter is updated about every millisecond
 
-    def __init__(self, zone: Zone, warn: Callable[[str], None]) -> None:
-        self._zone = zone
+    def __init__(self, zone: Zone, warn: Callable[[str], None], at_edge: Callable[[], None] = lambda: None) -> None:
+        self._zone, self._at_edge = zone, at_edge
         super().__init__(
-            zone.energy_uj,
-            device=zone.device,
+            Patient(zone.energy_uj),
+            device=str(zone),
             warn=warn,
             unit_uj=1,
             peak_w=_PEAK_W[zone.domain],
             turn=zone.range_uj(),
+            possible_turns=_POSSIBLE_TURNS_UJ,
         )
+
+    def advance(self, now_s: float, *, edge: bool) -> Increment:
+        """Return what was drawn since the previous call."""
+        if edge:
+            self._at_edge()
+        return super().advance(now_s, edge=edge)
 
     def limit_w(self) -> float | None:
         """Return the long-term limit in force, if the zone has one."""
@@ -87,72 +62,118 @@ class RaplGauge(CounterGauge):
             return None
 
 
+class SuspectGauge(RaplGauge):
+    """A die's counter that may be the one of another die: it counts nothing until that is ruled out.
+
+    Until then, what it shows is doubt; then all of it is counted at once.
+    """
+
+    def __init__(self, zone: Zone, watch: MirrorWatch, warn: Callable[[str], None]) -> None:
+        self._watch, self._withheld_uj = watch, 0
+        super().__init__(zone, warn)
+
+    def advance(self, now_s: float, *, edge: bool) -> Increment:
+        """Return what was drawn since the previous call, as far as it is this die's own."""
+        own = super().advance(now_s, edge=edge)
+        verdict = self._watch.look()
+        if verdict is not False:
+            self._withheld_uj += own.energy_uj
+            return Increment(energy_uj=0, doubt_uj=0 if verdict else own.energy_uj)
+        withheld_uj, self._withheld_uj = self._withheld_uj, 0
+        return Increment(energy_uj=own.energy_uj + withheld_uj, doubt_uj=own.doubt_uj, gap_s=own.gap_s)
+
+
 def open_rapl(opening: Opening) -> list[Channel]:
     """Open the zones that count each part once."""
-    zones = find_zones(Path(opening.energy.rapl_root))
-    readable = [zone for zone in zones if zone.readable]
-    if zones and not readable:
-        opening.warn(f"rapl: {zones[0].folder}/energy_uj may not be read; {_REMEDY}; until then the CPU is modelled")
-    return [_channel(zone, opening) for zone in choose(readable)]
+    root = Path(opening.energy.rapl_root)
+    zones = choose(find_zones(root))
+    for text in _notes(zones):
+        opening.warn(f"rapl: {text}")
+    census = _Census(root, opening)
+    domains = [[zone for zone in zones if zone.domain == domain] for domain in _PEAK_W]
+    return [channel for domain in domains for channel in _channels(domain, opening, census)]
 
 
 def rapl_status(root: Path) -> tuple[bool, str, str]:
     """Return (available, reason, what to do) for `overwinter doctor`."""
-    zones = find_zones(root)
+    zones = choose(find_zones(root))
     if not zones:
         return (
             False,
             f"no power zones under {root}",
             "nothing to do in a virtual machine; in a container, mount the host's tree (energy.rapl_root)",
         )
-    chosen = choose([zone for zone in zones if zone.readable])
-    if not chosen:
+    readable = [zone for zone in zones if zone.readable]
+    if not readable:
         return False, f"{len(zones)} zones under {root}, none readable", _REMEDY
-    return True, ", ".join(zone.device for zone in chosen), ""
+    counted, _, mirrored = _apart(readable)
+    told = ", ".join(zone.device for zone in zones if zone in counted)
+    told += "".join(f"; {zone} shows the counter of another die and is not counted" for zone in mirrored)
+    denied = [zone for zone in zones if zone not in readable]
+    told += "".join(f"; {zone} may not be read ({zone.refusal})" for zone in denied)
+    return True, told, _REMEDY if denied else ""
 
 
-def find_zones(root: Path) -> list[Zone]:
-    """Find every package, memory and psys zone under ``root``, in its flat and in its nested form."""
-    folders = {
-        path.name: path
-        for pattern in ("*", "*/*", "*/*/*")
-        for path in sorted(_glob(root, pattern), reverse=True)
-        if _ZONE.fullmatch(path.name) and (path / "energy_uj").exists()
-    }
-    named = {name: _read(folder / "name") for name, folder in folders.items()}
-    zones = [(_device(name, named), folder) for name, folder in sorted(folders.items())]
-    return [Zone(device=device, folder=folder) for device, folder in zones if device]
+def _notes(zones: Sequence[Zone]) -> Iterator[str]:
+    """Say what may not be read and what is done about it, and what was guessed."""
+    counted = {zone.domain for zone in zones if zone.readable}
+    denied = [zone for zone in zones if not zone.readable]
+    named = ", ".join(f"{zone}: {zone.refusal}" for zone in denied)
+    if denied:
+        filled = [zone.device for zone in denied if zone.domain in counted]
+        then = f"; {', '.join(filled)} is assumed to draw what the others do" if filled else ""
+        yield f"{named}: may not be read, so that its energy is modelled; {_REMEDY}{then}"
+    for zone in zones:
+        if zone.nameless:
+            yield f"{zone.folder.name} has no name; it is counted as a package of its own"
+        if zone.readable and zone.range_uj() is None:
+            yield f"the range of {zone} is not told; a wrap of its counter is recognized by what is usual"
 
 
-def choose(zones: Iterable[Zone]) -> list[Zone]:
-    """Keep zones that don't overlap: packages and their memory; psys only where there is no package."""
-    by_device: dict[str, Zone] = {}
-    for zone in sorted(zones, key=lambda zone: ("mmio" in zone.folder.name, zone.folder.name)):
-        by_device.setdefault(zone.device, zone)
-    if any(zone.domain == "cpu" for zone in by_device.values()):
-        by_device.pop("platform", None)
-        return list(by_device.values())
-    return [by_device["platform"]] if "platform" in by_device else list(by_device.values())
+class _Census:
+    """Notices packages that come while the meter runs: they are not counted, which must be said."""
+
+    def __init__(self, root: Path, opening: Opening) -> None:
+        self._root, self._opening = root, opening
+        self._known = zone_names(root)
+
+    def look(self) -> None:
+        for name in sorted(zone_names(self._root) - self._known):
+            self._known.add(name)
+            self._opening.warn(f"rapl: {name} came after the start; what it draws is not counted in this run")
 
 
-def _device(zone_name: str, named: dict[str, str]) -> str | None:
-    own = named[zone_name]
-    if own.startswith("package"):
-        return f"cpu:{own}"
-    if own == "dram":
-        return f"ram:{named.get(zone_name.rpartition(':')[0], zone_name)}"
-    return "platform" if own == "psys" else None
+def _channels(zones: Sequence[Zone], opening: Opening, census: _Census) -> list[Channel]:
+    """Open the zones of one domain; none of it where no counter can be read."""
+    counted, suspects, _ = _apart([zone for zone in zones if zone.readable])
+    channels = [_channel(zone, opening, census) for zone in counted]
+    channels += [_suspect(zone, watch, opening) for zone, watch in suspects]
+    if channels:
+        channels += [_assumed(zone, channels[:], opening) for zone in zones if not zone.readable]
+    return channels
 
 
-def _channel(zone: Zone, opening: Opening) -> Channel:
-    try:
-        gauges: list[Gauge] = [RaplGauge(zone, opening.warn)]
-    except (OSError, ValueError) as error:
-        opening.warn(f"{zone.device}: its counter's range is unreadable ({error}); {_GUESS_W[zone.domain]:g} W assumed")
-        gauges = []
+def _apart(zones: Iterable[Zone]) -> tuple[list[Zone], list[tuple[Zone, MirrorWatch]], list[Zone]]:
+    """Return zones with counters of their own, those that may mirror another one's, and those that do."""
+    counted: list[Zone] = []
+    suspects: list[tuple[Zone, MirrorWatch]] = []
+    mirrored: list[Zone] = []
+    for zone in zones:
+        dies = [other for other in counted if (other.domain, other.package) == (zone.domain, zone.package)]
+        watches = [settled(MirrorWatch(zone.energy_uj, other.energy_uj)) for other in dies]
+        if any(watch.verdict for watch in watches):
+            mirrored.append(zone)
+        elif undecided := [watch for watch in watches if watch.verdict is None]:
+            suspects.append((zone, undecided[0]))
+        else:
+            counted.append(zone)
+    return counted, suspects, mirrored
+
+
+def _channel(zone: Zone, opening: Opening, census: _Census) -> Channel:
     return Channel(
         device=zone.device,
-        gauges=gauges,
+        gauges=[RaplGauge(zone, opening.warn, census.look)],
         guess_w=_GUESS_W[zone.domain],
         held_uncertainty=opening.hardware.relative_uncertainty,
         warn=opening.warn,
@@ -160,15 +181,21 @@ def _channel(zone: Zone, opening: Opening) -> Channel:
     )
 
 
-def _glob(root: Path, pattern: str) -> list[Path]:
-    try:
-        return list(root.glob(pattern))
-    except OSError:
-        return []
+def _suspect(zone: Zone, watch: MirrorWatch, opening: Opening) -> Channel:
+    return Channel(
+        device=zone.device,
+        gauges=[SuspectGauge(zone, watch, opening.warn)],
+        guess_w=0.0,
+        held_uncertainty=opening.hardware.relative_uncertainty,
+        warn=opening.warn,
+    )
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""
+def _assumed(zone: Zone, others: Sequence[Channel], opening: Opening) -> Channel:
+    return Channel(
+        device=zone.device,
+        gauges=[SiblingModel(others)],
+        guess_w=_GUESS_W[zone.domain],
+        held_uncertainty=opening.hardware.relative_uncertainty,
+        warn=opening.warn,
+    )

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from overwinter.energy.rapl import choose, find_zones
+from overwinter.energy.rapl_zones import find_zones, one_of_each
 from overwinter.errors import ConfigError
 from overwinter.power.actuators.values import (
     ActuatorSettings,
@@ -39,7 +39,7 @@ class RaplLimit:
     note = ""
 
     def __init__(self, root: Path) -> None:
-        zones = choose(find_zones(root))
+        zones = one_of_each(find_zones(root))
         self._folders = {
             zone.device: zone.folder
             for zone in zones

@@ -1,0 +1,39 @@
+"""Reading a number from a file of the kernel's, which may fail for a moment (EAGAIN, EIO, half a line)."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+
+_MOST_FAILURES = 10  # in a row: about a second
+_LASTING = {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENODEV, errno.EISDIR, errno.ENOTDIR}
+
+
+class Patient:
+    """Gives the last value again while a reading fails in passing; a counter then catches up by itself.
+
+    Args:
+        read: gives the value; raises OSError or ValueError.
+    """
+
+    def __init__(self, read: Callable[[], int]) -> None:
+        self._read = read
+        self._last: int | None = None
+        self._failures = 0
+
+    def __call__(self) -> int:
+        """Return the value.
+
+        Raises:
+            OSError, ValueError: there was none before, or it fails for good.
+        """
+        try:
+            self._last = self._read()
+        except (OSError, ValueError) as error:
+            self._failures += 1
+            lasting = isinstance(error, OSError) and error.errno in _LASTING
+            if lasting or self._last is None or self._failures > _MOST_FAILURES:
+                raise
+        else:
+            self._failures = 0
+        return self._last
