@@ -223,10 +223,10 @@ def power_integral_j(seconds: float, load: Callable[[], None]) -> float:
     """Integrate the power of all visible GPUs by the trapezoid rule while ``load`` keeps them busy."""
     import pynvml
 
-    from overwinter.energy.nvml import visible_indices
+    from overwinter.energy.nvml_boards import visible_boards
 
     pynvml.nvmlInit()
-    handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in visible_indices()]
+    handles = [board.handle for board in visible_boards().boards if board.handle]
 
     def power_w() -> float:
         return sum(pynvml.nvmlDeviceGetPowerUsage(handle) for handle in handles) / 1e3

@@ -41,6 +41,17 @@ def test_forms(value: str | None, expected: list[int]) -> None:
     assert visible_gpus(value, UUIDS, MIGS) == expected
 
 
+def test_numbers_are_cudas_and_uuids_are_the_boards_own() -> None:
+    assert visible_gpus("0,2", UUIDS, MIGS, order=[2, 0, 1]) == [2, 1]
+    assert visible_gpus("GPU-11aa", UUIDS, MIGS, order=[2, 0, 1]) == [0]
+
+
+def test_a_uuid_that_nobody_has_is_that_of_the_only_silent_board() -> None:
+    assert visible_gpus("GPU-77", [UUIDS[0], None, UUIDS[2]], MIGS) == [1]
+    assert visible_gpus("GPU-77", [UUIDS[0], None, None], MIGS) == []
+    assert visible_gpus("GPU-22", [UUIDS[0], None, UUIDS[2]], MIGS) == [2]
+
+
 @given(st.text(alphabet="0123456789,-GPUMIGab/ ", max_size=40))
 def test_any_text_names_existing_gpus_once(value: str) -> None:
     indices = visible_gpus(value, UUIDS, MIGS)

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from overwinter.energy.nvml_boards import pci_address
 from overwinter.errors import ConfigError
 from overwinter.power.actuators import (
     ACTUATORS,
@@ -28,7 +29,6 @@ from overwinter.power.actuators import (
     open_actuator,
 )
 from overwinter.power.actuators.duty_cycle import DutyCycle
-from overwinter.power.actuators.nvml import pci_address
 from overwinter.power.actuators.simulated import SimulatedLimit
 from overwinter.power.guard import Guard
 
@@ -50,6 +50,30 @@ def test_nvml_tells_ranges_in_watts_and_reads_back_what_is_enforced(gpus: Any) -
 def test_nvml_sees_only_the_visible_gpus(gpus: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus.device(1).uuid.decode())
     assert open_actuator("nvml", ActuatorSettings()).devices() == ("gpu:1",)
+
+
+@pytest.mark.parametrize("code", [1, 3, 4, 999])
+def test_nvml_limits_the_boards_that_are_left_and_names_the_lost(gpus: Any, code: int) -> None:
+    gpus.device(0).lost = code
+    actuator = open_actuator("nvml", ActuatorSettings())
+    assert actuator.devices() == ("gpu:1",)
+    assert "gpu:0 does not answer" in actuator.note
+    actuator.apply("gpu:1", 300)
+    assert gpus.device(1).limit_mw == 300_000
+
+
+def test_nvml_with_nothing_but_lost_boards_is_no_actuator(gpus: Any) -> None:
+    gpus.device(0).lost = gpus.device(1).lost = 1
+    with pytest.raises(ConfigError, match=r"gpu:0 does not answer \(GPU is lost\)"):
+        open_actuator("nvml", ActuatorSettings())
+
+
+def test_nvml_does_not_limit_a_board_that_may_be_somebody_elses(gpus: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("overwinter.energy.nvml_boards.ask_cuda", lambda: None)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    gpus.device(1).name = b"NVIDIA Faster 900W"
+    with pytest.raises(ConfigError, match="CUDA_DEVICE_ORDER=PCI_BUS_ID"):
+        open_actuator("nvml", ActuatorSettings())
 
 
 def test_nvml_tells_whether_the_cap_binds(gpus: Any) -> None:
@@ -113,6 +137,11 @@ def test_rapl_limits_packages_and_nothing_that_is_inside_or_around_them(powercap
     actuator = _rapl(powercap)
     assert actuator.devices() == ("cpu:package-0", "cpu:package-1")
     assert actuator.limits("cpu:package-0") == Limits(minimum=25, maximum=125, default=125, current=125)
+
+
+def test_rapl_limits_a_package_whose_energy_may_not_be_read(powercap: Path) -> None:
+    (powercap / "intel-rapl:1" / "energy_uj").unlink()
+    assert _rapl(powercap).devices() == ("cpu:package-0", "cpu:package-1")
 
 
 def test_rapl_takes_a_lowest_limit_that_the_zone_tells(powercap: Path) -> None:

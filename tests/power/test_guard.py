@@ -20,7 +20,9 @@ from overwinter.power.actuators.simulated import SimulatedLimit
 from overwinter.power.actuators.values import ActuatorSettings
 from overwinter.power.guard import Guard
 from overwinter.power.guard_state import state_folder
-from overwinter.power.journal import Slot
+from overwinter.power.guard_status import power_status, restore_left_behind
+from overwinter.power.journal import Slot, boot_id
+from overwinter.power.journal_commands import perform
 
 _SETTINGS = ActuatorSettings()
 _KEY = "gpu-0000:01:00.0.power"
@@ -216,6 +218,101 @@ def test_device_that_vanishes_is_an_error_and_the_others_go_back(gpus: Any, stat
     assert gpus.device(1).limit_mw == 650_000
     assert any("gpu:0 could not be put back" in line for line in warnings)
     assert (state / _KEY / "journal.json").exists()
+
+
+def test_restoring_finds_a_board_beside_a_lost_one(gpus: Any, state: Path, wait_for: Any) -> None:
+    """NVML looks up no UUID while any board is lost; the watchdog puts the others back all the same."""
+    gpus.device(0).limit_mw = 600_000
+    process = _started()
+    gpus.device(1).lost = 1
+    process.kill()
+    _ended(process)
+    assert wait_for(lambda: gpus.device(0).limit_mw == 600_000, 5.0)
+
+
+def test_watchdog_puts_back_every_board_that_is_left(
+    gpus: Any, state: Path, warnings: list[str], wait_for: Any, tmp_path: Path
+) -> None:
+    script = (
+        "import time, sys\n"
+        "from overwinter.power.actuators import ActuatorSettings, open_actuator\n"
+        "from overwinter.power.guard import Guard\n"
+        "guard = Guard(open_actuator('nvml', ActuatorSettings()), warn=print).open()\n"
+        "for device in guard.devices: guard.apply(device, 300)\n"
+        "print('capped', flush=True); time.sleep(30)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "capped\n"
+    gpus.device(0).lost = 1
+    process.kill()
+    _ended(process)
+    assert wait_for(lambda: gpus.device(1).limit_mw == 650_000, 5.0)
+    assert gpus.device(0).limit_mw == 300_000
+    gpus.device(0).lost = 0  # it comes back, and the watchdog is still trying
+    assert wait_for(lambda: gpus.device(0).limit_mw == 650_000, 5.0)
+
+
+def test_board_that_is_lost_when_it_is_taken_is_left_out(gpus: Any, state: Path, warnings: list[str]) -> None:
+    actuator = open_actuator("nvml", _SETTINGS)
+    gpus.device(0).lost = 1
+    with Guard(actuator, warn=warnings.append) as guard:
+        assert guard.devices == ("gpu:1",)
+        guard.apply("gpu:1", 300)
+    assert gpus.device(1).limit_mw == 650_000
+    assert any("gpu:0 does not answer" in line and "left out" in line for line in warnings)
+
+
+def test_guard_over_nothing_but_lost_boards_is_refused(gpus: Any, state: Path, warnings: list[str]) -> None:
+    guard = _guard(warnings)
+    gpus.device(0).lost = gpus.device(1).lost = 1
+    with pytest.raises(DeviceLostError, match="gpu:0"):
+        guard.open()
+
+
+def test_restoring_by_hand_goes_on_after_a_board_that_does_not_answer(
+    gpus: Any, state: Path, warnings: list[str]
+) -> None:
+    guard = _guard(warnings).open()
+    guard.apply("gpu:0", 300)
+    guard.apply("gpu:1", 300)
+    for holder in state.glob("*/*.holder"):
+        holder.unlink()  # as after a kill of the run and its watchdog
+    gpus.device(0).lost = 1
+    with pytest.raises(OverwinterError, match=r"(?s)gpu:1 is back at 650.*0000:01:00\.0\.power cannot be put back"):
+        restore_left_behind()
+    assert gpus.device(1).limit_mw == 650_000
+    status = power_status(_SETTINGS)
+    assert "nvml gpu:0" in status.unavailable
+    assert [each.device for each in status.devices if each.actuator == "nvml"] == ["gpu:1"]
+    gpus.device(0).lost = 0
+    guard.close()
+    assert gpus.device(0).limit_mw == 650_000
+
+
+def test_every_command_of_a_journal_is_tried(tmp_path: Path, state: Path) -> None:
+    slot = Slot(str(tmp_path))
+    content = {"boot_id": boot_id(), "device": "cpu:package-0", "commands": [{"at": 1}, {"at": 2}]}
+    (tmp_path / "journal.json").write_text(json.dumps(content))
+    tried = []
+
+    def perform(command: dict[str, Any]) -> str | None:
+        tried.append(command["at"])
+        if command["at"] == 1:
+            raise OSError("lost")
+        return None
+
+    with pytest.raises(OSError, match="lost"):
+        slot.restore(perform)
+    assert tried == [1, 2]
+    assert slot.journal() is not None
+
+
+def test_garbled_file_is_an_error_that_others_survive(tmp_path: Path) -> None:
+    (tmp_path / "limit").write_text("garbage")
+    command = {"kind": "file", "path": str(tmp_path / "limit"), "limit_uw": 10**8, "ours_mw": [50_000]}
+    with pytest.raises(OSError, match="cannot be put back"):
+        perform(command)
 
 
 def test_nothing_is_set_once_the_guard_is_closed(gpus: Any, state: Path, warnings: list[str]) -> None:

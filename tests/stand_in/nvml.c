@@ -36,7 +36,7 @@ struct device {
     uint64_t demand_mw;    /* what the work would draw without any limit */
     uint64_t idle_mw;
     uint64_t max_clock_mhz, locked_clock_mhz; /* 0: not locked */
-    uint64_t lost;         /* fallen off the bus */
+    uint64_t lost;         /* fallen off the bus; above 1, the code that it answers with instead */
     uint64_t sets;         /* successful calls that changed a limit */
     uint64_t has_counter;  /* whether there is an energy counter */
     uint64_t energy_mj;    /* the counter, where `frozen` */
@@ -73,10 +73,14 @@ static uint64_t now_ns(void) {
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+static int trouble(const struct device *device) {
+    return device->lost == 1 ? GPU_IS_LOST : (int)device->lost;
+}
+
 static int usable(struct device *device) {
     if (!users) return UNINITIALIZED;
     if (!device) return INVALID_ARGUMENT;
-    return device->lost ? GPU_IS_LOST : SUCCESS;
+    return trouble(device);
 }
 
 #define REQUIRE(device) do { int code = usable(device); if (code) return code; } while (0)
@@ -144,10 +148,13 @@ int nvmlDeviceGetHandleByIndex_v2(unsigned index, struct device **handle) {
     if (!users) return UNINITIALIZED;
     if (index >= machine->count) return INVALID_ARGUMENT;
     *handle = &machine->devices[index];
-    return (*handle)->lost ? GPU_IS_LOST : SUCCESS;
+    return trouble(*handle);
 }
+/* As documented: "if any GPU has fallen off the bus", whichever is asked for. */
 int nvmlDeviceGetHandleByUUID(const char *uuid, struct device **handle) {
     if (!users) return UNINITIALIZED;
+    for (unsigned index = 0; index < machine->count; index++)
+        if (machine->devices[index].lost) return trouble(&machine->devices[index]);
     for (unsigned index = 0; index < machine->count; index++)
         if (!strcmp(machine->devices[index].uuid, uuid)) return nvmlDeviceGetHandleByIndex_v2(index, handle);
     return NOT_FOUND;

@@ -9,20 +9,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 
-def visible_gpus(value: str | None, uuids: Sequence[str], mig_parents: Mapping[str, int]) -> list[int]:
-    """Return the indices of the visible GPUs, each once, in the order they are named.
+def visible_gpus(
+    value: str | None,
+    uuids: Sequence[str | None],
+    mig_parents: Mapping[str, int],
+    *,
+    order: Sequence[int] | None = None,
+) -> list[int]:
+    """Return NVML's indices of the visible GPUs, each once, in the order they are named.
 
     Args:
         value: of CUDA_VISIBLE_DEVICES; None if it is not set, which shows all.
-        uuids: of the GPUs, by index, such as `GPU-8f7c...`.
-        mig_parents: UUID of each MIG device -> index of its GPU.
+        uuids: of the GPUs, by NVML's index, such as `GPU-8f7c...`; None for one that does not answer.
+        mig_parents: UUID of each MIG device -> NVML's index of its GPU.
+        order: NVML's indices in CUDA's order; None: they are in the same order.
     """
     if value is None:
         return list(range(len(uuids)))
+    numbers = range(len(uuids)) if order is None else order
     indices: list[int] = []
     names: set[str] = set()
     for entry in (part.strip() for part in value.split(",")):
-        index = _index(entry, uuids, mig_parents)
+        index = _index(entry, uuids, mig_parents, numbers)
         if index is None:
             break
         twice = index in indices and not entry.startswith("MIG-")  # one GPU may show several MIG devices
@@ -33,16 +41,32 @@ def visible_gpus(value: str | None, uuids: Sequence[str], mig_parents: Mapping[s
     return list(dict.fromkeys(indices))
 
 
-def _index(entry: str, uuids: Sequence[str], mig_parents: Mapping[str, int]) -> int | None:
+def names_by_number(value: str) -> set[int]:
+    """Return the numbers by which CUDA_VISIBLE_DEVICES names GPUs, in CUDA's order."""
+    return {int(entry) for part in value.split(",") if (entry := part.strip()).isdecimal()}
+
+
+def _index(
+    entry: str, uuids: Sequence[str | None], mig_parents: Mapping[str, int], numbers: Sequence[int]
+) -> int | None:
     if entry.isdecimal():
-        return int(entry) if int(entry) < len(uuids) else None
+        return numbers[int(entry)] if int(entry) < len(numbers) else None
     if entry.startswith("MIG-GPU-"):  # the name before driver 470: MIG-GPU-<uuid>/<gpu instance>/<compute instance>
-        return _unique(entry.removeprefix("MIG-").split("/")[0], {uuid: index for index, uuid in enumerate(uuids)})
+        return _by_uuid(entry.removeprefix("MIG-").split("/")[0], uuids)
     if entry.startswith("MIG-"):
         return _unique(entry, mig_parents)
     if entry.startswith("GPU-"):
-        return _unique(entry, {uuid: index for index, uuid in enumerate(uuids)})
+        return _by_uuid(entry, uuids)
     return None
+
+
+def _by_uuid(entry: str, uuids: Sequence[str | None]) -> int | None:
+    """Return the GPU of a UUID; one that no GPU has is that of the only one that does not answer."""
+    known = {uuid: index for index, uuid in enumerate(uuids) if uuid is not None}
+    silent = [index for index, uuid in enumerate(uuids) if uuid is None]
+    if len(silent) == 1 and not any(uuid.startswith(entry) for uuid in known):
+        return silent[0]
+    return _unique(entry, known)
 
 
 def _unique(prefix: str, indices: Mapping[str, int]) -> int | None:

@@ -6,23 +6,25 @@ A100 and H100, https://arxiv.org/abs/2312.02741).
 
 from __future__ import annotations
 
-import ctypes
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from overwinter.energy.channel import Channel
 from overwinter.energy.counter import CounterGauge
-from overwinter.energy.cuda_devices import visible_gpus
+from overwinter.energy.nvml_boards import Board, Visible, library_present, visible_boards
 from overwinter.energy.opening import Opening
 from overwinter.energy.protocols import Gauge, Increment
+from overwinter.energy.ranks import ranks_on_node
 
 _PEAK_W = 4000.0  # no board draws more; what would is a counter's jump
 _LIMIT_READS = 10  # the limit is read at every tenth sample
 _FALLBACK_GUESS_W = 200.0
+_LOST_W = 60.0  # of a board that does not answer: about what an idle one draws
+_LOST_UNCERTAINTY = 1.0
 
 
-class _Board:
+class _Readings:
     """The power and the limit that a board tells."""
 
     def __init__(self, handle: Any) -> None:
@@ -63,7 +65,7 @@ class NvmlCounterGauge(CounterGauge):
     relative_uncertainty = 0.05
     edge_s = 0.1
 
-    def __init__(self, board: _Board, device: str, warn: Callable[[str], None]) -> None:
+    def __init__(self, board: _Readings, device: str, warn: Callable[[str], None]) -> None:
         super().__init__(board.energy_mj, device=device, warn=warn, unit_uj=1000, peak_w=_PEAK_W)
         self._board = board
 
@@ -84,7 +86,7 @@ class NvmlPowerGauge:
     edge_s = 1.0
     max_interval_s = 1.0
 
-    def __init__(self, board: _Board) -> None:
+    def __init__(self, board: _Readings) -> None:
         self._board = board
         self._now_s = 0.0
         self._power_w: float | None = None
@@ -123,10 +125,13 @@ def open_nvml(opening: Opening) -> list[Channel]:
         return []
     opening.closers.append(pynvml.nvmlShutdown)
     try:
-        return [channel for index in visible_indices() if (channel := _channel(index, opening))]
+        visible = visible_boards()
     except pynvml.NVMLError as error:
         opening.warn(f"nvml: the GPUs cannot be listed ({error}); GPUs are not metered")
         return []
+    for text in _doubts(visible):
+        opening.warn(f"nvml: {text}")
+    return [_channel(board, opening) for board in visible.boards]
 
 
 def nvml_status() -> tuple[bool, str, str]:
@@ -144,82 +149,69 @@ def nvml_status() -> tuple[bool, str, str]:
     except pynvml.NVMLError as error:
         return False, f"NVML does not start: {error}", "check the driver with nvidia-smi"
     try:
-        return _described(pynvml)
+        return _described()
     except pynvml.NVMLError as error:
         return False, f"the GPUs cannot be listed: {error}", "check the driver with nvidia-smi"
     finally:
         pynvml.nvmlShutdown()
 
 
-def library_present() -> bool:
-    """Whether the driver's library can be loaded; much quicker than importing pynvml to find out."""
-    try:
-        ctypes.CDLL("libnvidia-ml.so.1")
-    except OSError:
-        return False
-    return True
-
-
-def _described(pynvml: Any) -> tuple[bool, str, str]:
-    visible = visible_indices()
-    if not visible:
+def _described() -> tuple[bool, str, str]:
+    visible = visible_boards()
+    if not visible.boards:
         return False, "no GPU is visible", "check CUDA_VISIBLE_DEVICES"
-    names = (pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(index)) for index in visible)
-    return True, ", ".join(f"gpu:{index} {name}" for index, name in zip(visible, names, strict=True)), ""
+    answering = [f"{board.device} {board.name or 'of unknown name'}" for board in visible.boards if board.handle]
+    silent = [f"{board.device} does not answer ({board.trouble})" for board in visible.boards if not board.handle]
+    told = ", ".join([*answering, *silent]) + (f"; {visible.doubt}" if visible.doubt else "")
+    return bool(answering), told, "look for its Xid in the kernel's log; reset or restart the machine" if silent else ""
 
 
-def visible_indices() -> list[int]:
-    """Return NVML's indices of the GPUs that CUDA_VISIBLE_DEVICES shows; NVML must be initialised."""
-    import pynvml
-
-    handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
-    value = os.environ.get("CUDA_VISIBLE_DEVICES")
-    parents = _mig_parents(handles) if value and "MIG-" in value else {}
-    return visible_gpus(value, [str(pynvml.nvmlDeviceGetUUID(handle)) for handle in handles], parents)
-
-
-def _mig_parents(handles: list[Any]) -> dict[str, int]:
-    """Map the UUID of each MIG device to the index of its GPU."""
-    import pynvml
-
-    parents: dict[str, int] = {}
-    for index, handle in enumerate(handles):
-        try:
-            slots = pynvml.nvmlDeviceGetMaxMigDeviceCount(handle)
-        except pynvml.NVMLError:
-            continue  # a GPU without MIG
-        for slot in range(slots):
-            try:
-                mig = pynvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, slot)
-            except pynvml.NVMLError:
-                continue  # an empty slot
-            parents[str(pynvml.nvmlDeviceGetUUID(mig))] = index
-    return parents
+def _doubts(visible: Visible) -> Iterator[str]:
+    """Say where the GPUs that are metered may not be those that the work uses."""
+    if visible.doubt:
+        yield visible.doubt
+    ranks = ranks_on_node(os.environ)
+    if "CUDA_VISIBLE_DEVICES" in os.environ and len(visible.boards) < ranks:
+        yield (
+            f"{len(visible.boards)} of this node's GPUs are visible to the first of its {ranks} ranks, which counts "
+            "for all; what GPUs draw that only other ranks see is not counted"
+        )
 
 
-def _channel(index: int, opening: Opening) -> Channel | None:
-    import pynvml
-
-    device = f"gpu:{index}"
-    handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-    board, gauges = _Board(handle), list[Gauge]()
-    if _answers(board.energy_mj):
-        gauges.append(NvmlCounterGauge(board, device, opening.warn))
-    if _answers(board.power_w):
-        gauges.append(NvmlPowerGauge(board))
-    limit_w = board.limit_w()
+def _channel(board: Board, opening: Opening) -> Channel:
+    if board.handle is None:
+        return _assumed(board, opening)
+    readings, gauges = _Readings(board.handle), list[Gauge]()
+    if _answers(readings.energy_mj):
+        gauges.append(NvmlCounterGauge(readings, board.device, opening.warn))
+    if _answers(readings.power_w):
+        gauges.append(NvmlPowerGauge(readings))
+    limit_w = readings.limit_w()
     guess_w = limit_w / 2 if limit_w else _FALLBACK_GUESS_W
     if not gauges:
-        opening.warn(f"{device}: neither an energy counter nor a power reading; assuming {guess_w:g} W, half its limit")
+        half = ", half its limit" if limit_w else ""
+        opening.warn(f"{board.device}: neither an energy counter nor a power reading; assuming {guess_w:g} W{half}")
     if "MIG-" in os.environ.get("CUDA_VISIBLE_DEVICES", ""):
-        opening.warn(f"{device}: a MIG device has no meter of its own; the whole board is counted")
+        opening.warn(f"{board.device}: a MIG device has no meter of its own; the whole board is counted")
     return Channel(
-        device=device,
+        device=board.device,
         gauges=gauges,
         guess_w=guess_w,
         held_uncertainty=opening.hardware.relative_uncertainty,
         warn=opening.warn,
         never_still=True,
+    )
+
+
+def _assumed(board: Board, opening: Opening) -> Channel:
+    """Return a channel for a board that is there and tells nothing, so that it does not look like one of 0 W."""
+    opening.warn(f"{board.device} does not answer ({board.trouble}); it is assumed to idle at {_LOST_W:g} W")
+    return Channel(
+        device=board.device,
+        gauges=[],
+        guess_w=_LOST_W,
+        held_uncertainty=_LOST_UNCERTAINTY,
+        warn=opening.warn,
     )
 
 

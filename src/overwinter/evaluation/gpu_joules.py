@@ -97,15 +97,17 @@ def _by_uuid(device: str) -> str | None:
     import pynvml
     import torch
 
+    from overwinter.energy.nvml_boards import all_boards
+
     properties: Any = torch.cuda.get_device_properties(device)
-    wanted = str(properties.uuid)
+    wanted = f"GPU-{str(properties.uuid).removeprefix('GPU-')}"
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
         return None
     try:
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
-        uuids = [str(pynvml.nvmlDeviceGetUUID(handle)).removeprefix("GPU-") for handle in handles]
+        return next((board.device for board in all_boards() if board.uuid == wanted), None)
+    except pynvml.NVMLError:
+        return None
     finally:
         pynvml.nvmlShutdown()
-    return f"gpu:{uuids.index(wanted)}" if wanted in uuids else None

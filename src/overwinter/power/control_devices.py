@@ -138,7 +138,11 @@ class Devices:
             guard.close()
             raise
         self._guard = guard
-        self._ranges = {device: guard.actuator.limits(device) for device in guard.actuator.devices()}
+        for device in guard.devices:
+            try:
+                self._ranges[device] = guard.actuator.limits(device)
+            except DeviceLostError as error:
+                self._lose(device, error)
         if guard.actuator.note:
             self._tell(guard.actuator.note)
 
@@ -208,7 +212,7 @@ class Devices:
             self._take_clocks()
         if self._clocks is None:
             return
-        for device in self._clocks.actuator.devices():
+        for device in self._clocks.devices:
             try:
                 self._clocks.apply(device, clock_mhz)
             except OverwinterError as error:

@@ -76,7 +76,7 @@ def profile(
     Returns:
         a point per limit that was tried, in falling order of the limit.
     """
-    devices = guard.actuator.devices()
+    devices = guard.devices
     points: list[ProfilePoint] = []
     while (limit_w := _next(limits_w, points, max_slowdown, len(devices))) is not None:
         for device in devices:
@@ -104,11 +104,9 @@ def _next(
 
 def spread(guard: Guard, count: int) -> list[float]:
     """Return ``count`` limits that every device takes, evenly spread, the highest first."""
-    limits = [guard.actuator.limits(device) for device in guard.actuator.devices()]
+    limits = [guard.actuator.limits(device) for device in guard.devices]
     lowest = max(each.minimum for each in limits)
-    highest = min(
-        min(each.maximum, guard.previous(device)) for each, device in zip(limits, guard.actuator.devices(), strict=True)
-    )
+    highest = min(min(each.maximum, guard.previous(device)) for each, device in zip(limits, guard.devices, strict=True))
     if count < 2 or highest - lowest < _STEP_W:
         return [highest]
     return [round(highest - (highest - lowest) * step / (count - 1), 1) for step in range(count)]

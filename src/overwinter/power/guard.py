@@ -26,6 +26,7 @@ from typing import Self
 
 from overwinter.errors import OverwinterError
 from overwinter.power.actuators.interface import Actuator
+from overwinter.power.actuators.values import DeviceLostError
 from overwinter.power.guard_holding import Holding
 from overwinter.power.guard_state import made, state_folder
 from overwinter.power.journal import Slot
@@ -71,18 +72,24 @@ class Guard:
     def open(self) -> Self:
         """Take the devices, and restore what a killed run has left on them. Changes nothing else.
 
+        One that does not answer is told of and left out.
+
         Raises:
             RefusedError: another run holds one of them.
-            DeviceLostError: one does not answer.
+            DeviceLostError: none answers.
         """
         atexit.register(self.close)
         try:
-            for device in self.actuator.devices():
-                self._held[device] = self._taken(device)
+            self._take_all()
         except BaseException:
             self.close()
             raise
         return self
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The devices that are held."""
+        return tuple(self._held)
 
     def previous(self, device: str) -> float:
         """Return the limit to which the device goes back, and above which it is never set."""
@@ -124,6 +131,18 @@ class Guard:
             atexit.unregister(self.close)
         finally:
             self._mutex.release()
+
+    def _take_all(self) -> None:
+        lost: list[DeviceLostError] = []
+        for device in self.actuator.devices():
+            try:
+                self._held[device] = self._taken(device)
+            except DeviceLostError as error:
+                lost.append(error)
+        if lost and not self._held:
+            raise lost[0]
+        for each in lost:
+            self._warn(f"{each} It is left out.")
 
     def _taken(self, device: str) -> Holding:
         key = self.actuator.key(device)

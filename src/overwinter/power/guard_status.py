@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from overwinter.errors import ConfigError, OverwinterError
-from overwinter.power.actuators import Actuator, ActuatorSettings, DeviceLostError, open_actuator
+from overwinter.power.actuators import Actuator, ActuatorSettings, DeviceLostError, Permission, open_actuator
 from overwinter.power.guard_state import known_state_folder
 from overwinter.power.journal import Slot, boot_id
 from overwinter.power.journal_commands import perform
@@ -73,7 +73,7 @@ class PowerStatus:
 
     Attributes:
         devices: what can be limited.
-        unavailable: actuator -> why it cannot be used here.
+        unavailable: actuator, or one device of it -> why it cannot be used here.
         journals: what runs hold or have left.
     """
 
@@ -93,7 +93,7 @@ def power_status(settings: ActuatorSettings, actuators: Sequence[str] = _ACTUATO
     for name in actuators:
         try:
             with contextlib.closing(open_actuator(name, settings)) as actuator:
-                devices += _described(actuator)
+                devices += _described(actuator, unavailable)
         except (ConfigError, DeviceLostError) as error:
             unavailable[name] = str(error).partition(": ")[2] or str(error)
     return PowerStatus(devices=tuple(devices), unavailable=unavailable, journals=tuple(journals()))
@@ -110,35 +110,49 @@ def restore_left_behind() -> list[str]:
     Raises:
         OverwinterError: a setting cannot be put back.
     """
-    told: list[str] = []
+    told, failures = list[str](), list[str]()
     for slot in _slots():
         try:
-            with slot.mutex():
-                journal = slot.journal()
-                if journal is None or slot.living():
-                    continue
-                notes = slot.restore(perform)
-        except OSError as error:
-            raise OverwinterError(f"{Path(slot.folder).name} cannot be put back: {error}. Are you root?") from error
-        told += notes or [f"{journal.get('device')} is back at {journal.get('previous'):g}"]
+            told += _restored(slot)
+        except OSError as error:  # the other settings have a right to be put back all the same
+            failures.append(f"{Path(slot.folder).name} cannot be put back: {error}.")
+    if failures:
+        raise OverwinterError("\n".join([*told, *failures, "Are you root?"]))
     return told
 
 
-def _described(actuator: Actuator) -> list[DeviceStatus]:
+def _restored(slot: Slot) -> list[str]:
+    with slot.mutex():
+        journal = slot.journal()
+        if journal is None or slot.living():
+            return []
+        return slot.restore(perform) or [f"{journal.get('device')} is back at {journal.get('previous'):g}"]
+
+
+def _described(actuator: Actuator, unavailable: dict[str, str]) -> list[DeviceStatus]:
+    """Describe each device; one that does not answer is noted in ``unavailable``."""
+    # An attribute that only actuators over devices that can be lost have.
+    unavailable |= {f"{actuator.name} {device}": why for device, why in getattr(actuator, "lost", {}).items()}
     permission = actuator.permission()
-    unit = "W" if actuator.quantity == "power_w" else "MHz"
-    return [
-        DeviceStatus(
-            actuator=actuator.name,
-            device=device,
-            unit=unit,
-            **asdict(actuator.limits(device)),
-            enforced=actuator.enforced(device),
-            may_set=permission.granted,
-            who=permission.who,
-        )
-        for device in actuator.devices()
-    ]
+    described = []
+    for device in actuator.devices():
+        try:
+            described.append(_device(actuator, device, permission))
+        except DeviceLostError as error:
+            unavailable[f"{actuator.name} {device}"] = str(error)
+    return described
+
+
+def _device(actuator: Actuator, device: str, permission: Permission) -> DeviceStatus:
+    return DeviceStatus(
+        actuator=actuator.name,
+        device=device,
+        unit="W" if actuator.quantity == "power_w" else "MHz",
+        **asdict(actuator.limits(device)),
+        enforced=actuator.enforced(device),
+        may_set=permission.granted,
+        who=permission.who,
+    )
 
 
 def _slots() -> list[Slot]:

@@ -99,7 +99,7 @@ class Slot:
             notes about what was left alone, or about a journal from before a restart of the machine.
 
         Raises:
-            OSError: a command failed; the journal stays, for the next one to try.
+            OSError: a command failed, after the others were tried; the journal stays, for the next one to try.
         """
         journal = self.journal()
         if journal is None:
@@ -108,9 +108,17 @@ class Slot:
         if journal.get("boot_id") != boot_id():
             self.forget()
             return [f"{journal.get('device')}: its journal is older than the machine's last start: dropped"]
-        notes = [note for command in journal["commands"] if (note := perform(command))]
+        notes: list[str | None] = []
+        failure: OSError | None = None
+        for command in journal["commands"]:
+            try:
+                notes.append(perform(command))
+            except OSError as error:
+                failure = error
+        if failure is not None:
+            raise failure
         self.forget()
-        return notes
+        return [note for note in notes if note]
 
     def _is_dead(self, identity: str) -> bool:
         try:

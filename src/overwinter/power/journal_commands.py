@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _TOLERANCE_MW = 500  # drivers and RAPL round a limit to their own steps
 _ZEUSD_PATIENCE_S = 1.0
 _PROGRAM_PATIENCE_S = 2.0
+_UUID_LENGTH = 96
 
 
 def perform(command: Command) -> str | None:
@@ -47,7 +48,10 @@ def perform(command: Command) -> str | None:
     kind = str(command.get("kind"))
     if kind not in _KINDS:
         raise OSError(f"a journal asks for {kind!r}, which this version does not know")
-    return _KINDS[kind](command)
+    try:
+        return _KINDS[kind](command)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:  # a garbled file, or an old library
+        raise OSError(f"{kind} cannot be put back: {error!r}") from error
 
 
 def _nvml_limit(command: Command) -> str | None:
@@ -147,8 +151,24 @@ def _nvml_device(uuid: str) -> tuple[ctypes.CDLL, ctypes.c_void_p]:
     library = ctypes.CDLL("libnvidia-ml.so.1")
     _check(library, library.nvmlInit_v2())
     device = ctypes.c_void_p()
-    _check(library, library.nvmlDeviceGetHandleByUUID(uuid.encode(), ctypes.byref(device)))
+    code = library.nvmlDeviceGetHandleByUUID(uuid.encode(), ctypes.byref(device))
+    if code and (found := _searched(library, uuid)) is not None:
+        return library, found
+    _check(library, code)
     return library, device
+
+
+def _searched(library: ctypes.CDLL, uuid: str) -> ctypes.c_void_p | None:
+    """Look at one board after the other: where one is lost, NVML may refuse to find any other by its UUID."""
+    count, text = ctypes.c_uint(), ctypes.create_string_buffer(_UUID_LENGTH)
+    _check(library, library.nvmlDeviceGetCount_v2(ctypes.byref(count)))
+    for index in range(count.value):
+        device = ctypes.c_void_p()
+        if library.nvmlDeviceGetHandleByIndex_v2(ctypes.c_uint(index), ctypes.byref(device)):
+            continue
+        if not library.nvmlDeviceGetUUID(device, text, _UUID_LENGTH) and text.value == uuid.encode():
+            return device
+    return None
 
 
 def _check(library: ctypes.CDLL, code: int) -> None:

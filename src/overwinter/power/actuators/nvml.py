@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
-from overwinter.energy.nvml import library_present, visible_indices
+from overwinter.energy.nvml_boards import Visible, library_present, pci_address, visible_boards
 from overwinter.errors import ConfigError
 from overwinter.power.actuators.values import (
     ActuatorSettings,
@@ -29,7 +29,14 @@ Answer = TypeVar("Answer")
 
 
 class _Boards:
-    """The GPUs that CUDA_VISIBLE_DEVICES shows."""
+    """The GPUs that CUDA_VISIBLE_DEVICES shows.
+
+    Attributes:
+        lost: those that do not answer, with the reason; the others are limited all the same.
+        note: what is to be told of them.
+    """
+
+    note = ""
 
     def __init__(self) -> None:
         if not library_present():
@@ -43,10 +50,16 @@ class _Boards:
                 f"power.actuator: NVML does not start: {error}. Check the driver with nvidia-smi."
             ) from None
         try:
-            self._handles = {f"gpu:{index}": pynvml.nvmlDeviceGetHandleByIndex(index) for index in visible_indices()}
-        except pynvml.NVMLError as error:
+            boards = _certain(visible_boards()).boards
+        except (pynvml.NVMLError, ConfigError) as error:
             pynvml.nvmlShutdown()
-            raise ConfigError(f"power.actuator: the GPUs cannot be listed: {error}. Check nvidia-smi.") from None
+            raise error if isinstance(error, ConfigError) else _unlisted(str(error)) from None
+        self._handles = {board.device: board.handle for board in boards if board.handle}
+        self.lost = {board.device: board.trouble for board in boards if not board.handle}
+        if self.lost and not self._handles:
+            pynvml.nvmlShutdown()
+            raise _unlisted(_told(self.lost))
+        self.note = "; ".join(filter(None, [self.note, _told(self.lost)]))
 
     def devices(self) -> tuple[str, ...]:
         """Return their names."""
@@ -97,7 +110,6 @@ class NvmlPowerLimit(_Boards):
 
     name = "nvml"
     quantity: Literal["power_w", "clock_mhz"] = "power_w"
-    note = ""
 
     def limits(self, device: str) -> Limits:
         """Return the range and the limit now, in watts."""
@@ -220,10 +232,19 @@ class NvmlLockedClocks(_Boards):
         return self._ask(device, clocks)
 
 
-def pci_address(bus_id: str) -> str:
-    """Return ``00000000:01:00.0`` as ``0000:01:00.0``, in lower case."""
-    domain, _, rest = bus_id.lower().partition(":")
-    return f"{domain[-4:].rjust(4, '0')}:{rest}"
+def _certain(visible: Visible) -> Visible:
+    """Refuse to limit boards that may be somebody else's."""
+    if visible.doubt:
+        raise ConfigError(f"power.actuator: {visible.doubt}.")
+    return visible
+
+
+def _unlisted(reason: str) -> ConfigError:
+    return ConfigError(f"power.actuator: the GPUs cannot be listed: {reason}. Check nvidia-smi.")
+
+
+def _told(lost: Mapping[str, str]) -> str:
+    return ", ".join(f"{device} does not answer ({trouble}) and is left out" for device, trouble in lost.items())
 
 
 def open_power_limit(settings: ActuatorSettings) -> NvmlPowerLimit:  # noqa: ARG001 -- the same for all actuators

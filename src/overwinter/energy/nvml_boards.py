@@ -1,0 +1,168 @@
+"""The NVIDIA GPUs of this machine, one by one: a board that does not answer takes no other one along.
+
+NVML numbers boards by their slots, CUDA by its own order (`cuda_order`); a board is known by its UUID and its PCI
+address. NVIDIA_VISIBLE_DEVICES needs no reading: a container's runtime has already hidden what it leaves out.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from overwinter.energy.cuda_devices import names_by_number, visible_gpus
+from overwinter.energy.cuda_order import ask_cuda
+
+
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    """One GPU.
+
+    Attributes:
+        index: NVML's.
+        handle: NVML's; None where the board does not answer.
+        uuid: such as `GPU-8f7c...`; None where the board does not answer.
+        address: on the PCI bus, as `lspci -D` writes it; None where it does not tell.
+        name: the model's; None where it does not tell.
+        trouble: why it does not answer; empty if it does.
+    """
+
+    index: int
+    handle: Any = None
+    uuid: str | None = None
+    address: str | None = None
+    name: str | None = None
+    trouble: str = ""
+
+    @property
+    def device(self) -> str:
+        """Its name in energy.json."""
+        return f"gpu:{self.index}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Visible:
+    """The GPUs that CUDA_VISIBLE_DEVICES shows.
+
+    Attributes:
+        boards: each once, in the order they are named.
+        doubt: why these may be the wrong ones; empty where they are known.
+    """
+
+    boards: tuple[Board, ...]
+    doubt: str = ""
+
+
+def library_present() -> bool:
+    """Whether the driver's library can be loaded; much quicker than importing pynvml to find out."""
+    try:
+        ctypes.CDLL("libnvidia-ml.so.1")
+    except OSError:
+        return False
+    return True
+
+
+def all_boards() -> list[Board]:
+    """Return every GPU of the machine, by NVML's index; NVML must be initialised.
+
+    Raises:
+        pynvml.NVMLError: not even their number is known.
+    """
+    import pynvml
+
+    return [_board(index) for index in range(pynvml.nvmlDeviceGetCount())]
+
+
+def visible_boards(environ: Mapping[str, str] = os.environ) -> Visible:
+    """Return the GPUs that CUDA_VISIBLE_DEVICES shows; NVML must be initialised.
+
+    Raises:
+        pynvml.NVMLError: not even their number is known.
+    """
+    boards = all_boards()
+    value = environ.get("CUDA_VISIBLE_DEVICES")
+    parents = _mig_parents(boards) if value and "MIG-" in value else {}
+    doubt = ""
+    if value is not None and _needs_cuda(value, boards, environ):
+        told = ask_cuda()
+        if told is not None:
+            return Visible(boards=tuple(board for board in boards if {board.uuid, board.address} & told))
+        doubt = (
+            f"CUDA_VISIBLE_DEVICES={value} counts unlike GPUs in CUDA's own order, which could not be asked for; it is "
+            "taken for the order of their slots. Set CUDA_DEVICE_ORDER=PCI_BUS_ID, or name them by UUID"
+        )
+    indices = visible_gpus(value, [board.uuid for board in boards], parents, order=_slot_order(boards))
+    return Visible(boards=tuple(boards[index] for index in indices), doubt=doubt)
+
+
+def pci_address(bus_id: str) -> str:
+    """Return ``00000000:01:00.0`` as ``0000:01:00.0``, in lower case."""
+    domain, _, rest = bus_id.lower().partition(":")
+    return f"{domain[-4:].rjust(4, '0')}:{rest}"
+
+
+def _board(index: int) -> Board:
+    import pynvml
+
+    try:
+        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        uuid = _text(pynvml.nvmlDeviceGetUUID(handle))
+    except pynvml.NVMLError as error:
+        return Board(index=index, trouble=str(error))
+    bus_id = _told(lambda: _text(pynvml.nvmlDeviceGetPciInfo(handle).busId))
+    return Board(
+        index=index,
+        handle=handle,
+        uuid=uuid,
+        address=pci_address(bus_id) if bus_id else None,
+        name=_told(lambda: _text(pynvml.nvmlDeviceGetName(handle))),
+    )
+
+
+def _needs_cuda(value: str, boards: Sequence[Board], environ: Mapping[str, str]) -> bool:
+    """Whether only CUDA knows which boards are meant: it puts the fastest first, where they are not alike."""
+    if environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID" or len({board.name for board in boards if board.name}) < 2:
+        return False
+    named = names_by_number(value)
+    return bool(named) and not set(range(len(boards))) <= named
+
+
+def _slot_order(boards: Sequence[Board]) -> list[int]:
+    """NVML's indices in the order of PCI addresses; NVML's own order where a board does not tell its address."""
+    if any(board.address is None for board in boards):
+        return [board.index for board in boards]
+    return [board.index for board in sorted(boards, key=lambda board: str(board.address))]
+
+
+def _mig_parents(boards: Sequence[Board]) -> dict[str, int]:
+    """Map the UUID of each MIG device to the index of its GPU."""
+    import pynvml
+
+    parents: dict[str, int] = {}
+    for board in boards:
+        ask = partial(pynvml.nvmlDeviceGetMaxMigDeviceCount, board.handle)
+        slots = _told(ask) if board.handle else 0
+        for slot in range(slots or 0):
+            try:
+                mig = pynvml.nvmlDeviceGetMigDeviceHandleByIndex(board.handle, slot)
+                parents[_text(pynvml.nvmlDeviceGetUUID(mig))] = board.index
+            except pynvml.NVMLError:
+                continue  # an empty slot
+    return parents
+
+
+def _told(ask: Callable[[], Any]) -> Any:
+    """Return what NVML tells, None where it does not."""
+    import pynvml
+
+    try:
+        return ask()
+    except pynvml.NVMLError:
+        return None
+
+
+def _text(told: str | bytes) -> str:
+    return told.decode() if isinstance(told, bytes) else str(told)
