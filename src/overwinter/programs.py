@@ -29,8 +29,7 @@ def guarded(program: Callable[[], int]) -> int:
         message, exit_code = explained(error)
         if exit_code == EXIT_DONE:
             return exit_code
-        if os.environ.get("OVERWINTER_DEBUG"):
-            traceback.print_exc()
+        sys.stderr.write(debug_traceback())
         print(f"overwinter: {message}", file=sys.stderr, flush=True)
         return exit_code
 
@@ -47,6 +46,11 @@ def explained(error: BaseException) -> tuple[str, int]:
         return told or str(write_error(error.filename, error)), EXIT_FAILED
     hint = "" if os.environ.get("OVERWINTER_DEBUG") else "\nRun it again with OVERWINTER_DEBUG=1 for the traceback."
     return f"unexpected {type(error).__name__}: {error}{hint}", EXIT_FAILED
+
+
+def debug_traceback() -> str:
+    """Return the traceback of the error at hand, for whoever asked for it; else an empty string."""
+    return traceback.format_exc() if os.environ.get("OVERWINTER_DEBUG") else ""
 
 
 def _silence_output() -> None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from overwinter import __version__
-from overwinter.errors import EXIT_USAGE, OverwinterError
+from overwinter.errors import EXIT_USAGE, OverwinterError, nearest
 from overwinter.programs import guarded
 
 COMMANDS = {
@@ -36,6 +38,9 @@ COMMANDS = {
 }
 
 
+_INVALID_CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -52,10 +57,21 @@ def _parsed(words: list[str]) -> argparse.Namespace:
     taking = next((name for name in ("overrides", "words") if hasattr(parsed, name)), None)
     wrong = [word for word in rest if taking is None or word.startswith("-")]
     if wrong:
-        parser.error(f"unrecognized arguments: {' '.join(wrong)}")
+        from overwinter.cli.suggestions import suggestion
+
+        parser.error(
+            f"unrecognized arguments: {' '.join(wrong)}.{suggestion(wrong[0], words, _options(parser, parsed))}"
+        )
     if taking is not None:
         setattr(parsed, taking, [*getattr(parsed, taking), *rest])
     return parsed
+
+
+def _options(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -> list[str]:
+    """Return the flags of the program and of the subcommand that is called."""
+    subcommands = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    actions = [*parser._actions, *subcommands.choices[parsed.command]._actions]
+    return [flag for action in actions for flag in action.option_strings]
 
 
 def _dispatch(parsed: argparse.Namespace) -> int:
@@ -72,13 +88,22 @@ def _enter(directory: str) -> None:
         raise _UsageError(message) from None
 
 
+class _Parser(argparse.ArgumentParser):
+    """Names the nearest of what it knows beside what it does not know."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and the message, and end with 2."""
+        found = _INVALID_CHOICE.search(message)
+        super().error(message + (nearest(found[1], re.findall(r"'([^']*)'", found[2])) if found else ""))
+
+
 class _UsageError(OverwinterError):
     exit_code = EXIT_USAGE
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     """Build the parser; only the subcommand that is called brings its arguments."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="overwinter",
         description="Give it a PyTorch model and an energy budget: every joule is accounted for.",
     )

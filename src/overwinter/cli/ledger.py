@@ -6,7 +6,7 @@ import argparse
 import csv
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -33,6 +33,7 @@ _TITLES = (
     "message",
 )
 _RIGHT = ("time", "energy", "measured", "carbon", "cost", "executions")
+_LEAST_IMPORTANT = ("message", "run", "experiment", "measured", "cost", "carbon")  # a narrow terminal does without
 _MESSAGE_WIDTH = 60
 
 
@@ -178,12 +179,19 @@ def _print_rich(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD)
-    for title in titles:
-        table.add_column(title, justify="right" if title in _RIGHT else "left", no_wrap=title != "message")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
+    from overwinter.report.fitting import fitted
+
+    def build(without: Collection[str]) -> Table:
+        table = Table(box=SIMPLE_HEAD)
+        kept = [place for place, title in enumerate(titles) if title not in without]
+        for title in (titles[place] for place in kept):
+            table.add_column(title, justify="right" if title in _RIGHT else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(row[place]) for place in kept))
+        return table
+
+    console = Console()
+    console.print(fitted(console, build, _LEAST_IMPORTANT))
 
 
 def _print_plain(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -77,7 +77,7 @@ def _print_table(plan: Plan, outlook: Outlook) -> None:
         if stage.name not in plan.config.pipeline.stages and not _own_reasons(stage):
             continue  # a gate or the check that only follows
         expected = outlook.forecasts.get(stage.name)
-        state = "" if not stage.runs else ("restore" if stage.name in outlook.restored else "run")
+        state = "reused" if not stage.runs else ("restore" if stage.name in outlook.restored else "run")
         table.add_row(stage.name, state, _energy(expected), _time(expected), "\n".join(_why(stage)))
     console.print(table)
     if not any(stage.runs for stage in plan.stages):

@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _print_table(rows)
     if outcome.exit_code != EXIT_DONE:
-        print(f"overwinter: {outcome.message}", file=sys.stderr)
+        print(f"{outcome.traceback}overwinter: {outcome.message}", file=sys.stderr)
     return outcome.exit_code
 
 
@@ -112,8 +112,9 @@ def _refuse_beyond_budget(project: Project, overrides: Sequence[str]) -> None:
 def _print_table(rows: list[StageSummary]) -> None:
     from rich.console import Console
 
-    from overwinter.report.summary import describe_sources, render_summary
+    from overwinter.report.fitting import fitted
+    from overwinter.report.summary import LEAST_IMPORTANT, describe_sources, render_summary
 
     console = Console(width=None if sys.stdout.isatty() else 140)
-    console.print(render_summary(rows))
+    console.print(fitted(console, lambda without: render_summary(rows, without), LEAST_IMPORTANT))
     console.print(describe_sources(rows), style="dim")

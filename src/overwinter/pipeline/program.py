@@ -25,7 +25,7 @@ from overwinter.pipeline.lifeline import experiment, hold_lifeline, run_id
 from overwinter.pipeline.locks import locked
 from overwinter.pipeline.records import energy_record, write_power_csv
 from overwinter.pipeline.stage import InterruptedStageError, Stage
-from overwinter.programs import explained, guarded
+from overwinter.programs import debug_traceback, explained, guarded
 
 if TYPE_CHECKING:
     from overwinter.budget import StageGuard
@@ -59,7 +59,7 @@ def run_program(name: str, program: Callable[[], int]) -> NoReturn:
             code = program()
         except BaseException as error:
             message, code = explained(error)
-            emit("end", name, exit_code=code, message=message)
+            emit("end", name, exit_code=code, message=message, traceback=debug_traceback())
             raise
         emit("end", name, exit_code=code, message="")
         return code

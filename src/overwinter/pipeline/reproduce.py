@@ -34,6 +34,7 @@ class Reproduction:
         exit_code: ours: the failing program's, or 1.
         ran: the stages, gates and check that really ran, in order.
         message: what the failing program said, or dvc.
+        traceback: of the failing program, where `--debug` asks for it.
         log: everything that dvc and the stages printed.
     """
 
@@ -42,6 +43,7 @@ class Reproduction:
     exit_code: int = 0
     ran: list[str] = field(default_factory=list)
     message: str = ""
+    traceback: str = ""
 
 
 def reproduce(project: Project, on_event: Callable[[dict[str, Any]], None]) -> Reproduction:
@@ -128,6 +130,7 @@ def _conclude(outcome: Reproduction, dvc_code: int, failures: list[dict[str, Any
     if failures:
         outcome.exit_code = failures[-1]["exit_code"]
         outcome.message = f"{failures[-1]['stage']}: {failures[-1]['message']}"
+        outcome.traceback = failures[-1].get("traceback", "")
     else:
         outcome.exit_code = EXIT_FAILED
         outcome.message = _dvc_errors(outcome.log) or f"dvc ended with code {dvc_code}; see {outcome.log}"

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _PASSED = ("run", "reused")
+LEAST_IMPORTANT = ("carbon", "size", "quality")  # columns that a narrow terminal does without, in this order
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,18 +63,20 @@ def summarize(outputs: Path, stages: Collection[str], ran: Collection[str]) -> l
     return rows
 
 
-def render_summary(rows: list[StageSummary]) -> Table:
-    """Return the rows as a table, with a total."""
+def render_summary(rows: list[StageSummary], without: Collection[str] = ()) -> Table:
+    """Return the rows as a table, with a total; ``without`` names columns to leave out."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, show_footer=True)
-    known = [row for row in rows if row.energy_j is not None]
-    for title, total in _columns(known):
+    columns = _columns([row for row in rows if row.energy_j is not None])
+    kept = [place for place, (title, _) in enumerate(columns) if title not in without]
+    for title, total in (columns[place] for place in kept):
         left = title in ("stage", "quality", "")
-        table.add_column(title, footer=total, justify="left" if left else "right", no_wrap=True)
+        table.add_column(title, footer=total, justify="left" if left else "right", overflow="fold")
     for row in rows:
-        table.add_row(*_cells(row))
+        cells = _cells(row)
+        table.add_row(*(cells[place] for place in kept))
     return table
 
 

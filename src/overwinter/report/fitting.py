@@ -1,0 +1,28 @@
+"""Tables on narrow terminals: the least important columns go, so that no figure is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+_ANY_WIDTH = 10_000
+
+
+def fitted(console: Console, build: Callable[[Collection[str]], Table], droppable: Sequence[str]) -> Table:
+    """Return a table that is as wide as the console at most, as far as leaving out columns can help.
+
+    Args:
+        console: where it will be printed.
+        build: makes the table without the named columns.
+        droppable: columns, the least important one first.
+    """
+    unbounded = console.options.update_width(_ANY_WIDTH)
+    for count in range(len(droppable) + 1):
+        table = build(droppable[:count])
+        if console.measure(table, options=unbounded).maximum <= console.width:
+            break
+    return table
