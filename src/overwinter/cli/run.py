@@ -12,8 +12,11 @@ from overwinter.errors import EXIT_DONE, EXIT_REFUSED, ConfigError, RefusedError
 
 if TYPE_CHECKING:
     from overwinter.config import Project
+    from overwinter.pipeline.plan import Plan
     from overwinter.pipeline.reproduce import Reproduction
     from overwinter.report import StageSummary
+
+_NAMED = 3  # changed settings that are named before a run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,7 +90,7 @@ def _attempt(project: Project, overrides: Sequence[str]) -> Reproduction:
     from overwinter.pipeline.reproduce import reproduce
     from overwinter.report import progress_for
 
-    _refuse_beyond_budget(project, overrides)
+    _look_ahead(project, overrides)
     write_composed(project, overrides)
     progress = progress_for(Console(stderr=True))
     try:
@@ -96,8 +99,8 @@ def _attempt(project: Project, overrides: Sequence[str]) -> Reproduction:
         progress.close()
 
 
-def _refuse_beyond_budget(project: Project, overrides: Sequence[str]) -> None:
-    """Plan first: a run that the budget cannot hold is refused before anything is spent or written."""
+def _look_ahead(project: Project, overrides: Sequence[str]) -> None:
+    """Plan first: say what is replaced, and refuse what the budget cannot hold before anything is spent or written."""
     from overwinter.config.checks.data import check_data
     from overwinter.pipeline.outlook import look_ahead
     from overwinter.pipeline.plan import make_plan
@@ -107,6 +110,21 @@ def _refuse_beyond_budget(project: Project, overrides: Sequence[str]) -> None:
     verdict = look_ahead(plan, project).verdict
     if not verdict.passed:
         raise RefusedError(f"the budget cannot hold this run; nothing was started.\n{verdict.refusal()}")
+    if replaced := _replaced(plan, project):
+        print(f"overwinter: {replaced}", file=sys.stderr)
+
+
+def _replaced(plan: Plan, project: Project) -> str:
+    """Say which settings differ from those that the present outputs were made with; nothing if none do."""
+    made = [stage for stage in plan.stages if (project.outputs / stage.name / "energy.json").exists()]
+    changed = list(dict.fromkeys(reason for stage in made for reason in stage.reasons if " -> " in reason))
+    if not changed:
+        return ""
+    more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
+    return (
+        f"the outputs of another configuration are replaced ({'; '.join(changed[:_NAMED])}{more}); DVC's cache keeps "
+        "them.\nTo make this configuration the default, write it into configs/ (config.yaml names each group's choice)."
+    )
 
 
 def _print_table(rows: list[StageSummary]) -> None:
