@@ -1,12 +1,55 @@
 """A bundle of a small model."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import strategies as st
 
 from overwinter import hibernation, models, runtime, serving
+
+# What clients put where something else belongs.
+JUNK = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.sampled_from([-1, 0, 2**31, 2**63, 10**30, 10**400, 1e308, -1e-320, float("inf"), "", "\ud800", "9" * 400])
+    | st.floats(allow_nan=True)
+    | st.text(st.characters(), max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@pytest.fixture(scope="session")
+def spoilt():
+    """Make a strategy of a request in which up to three fields are junk, too many, or missing."""
+
+    @st.composite
+    def spoilt(draw, request, keys=()):
+        found = copy.deepcopy(request)
+        for _ in range(draw(st.integers(0, 3))):
+            _spoil(draw, found, keys)
+        return found
+
+    return spoilt
+
+
+def _spoil(draw, holder, keys):
+    known = sorted(holder) if isinstance(holder, dict) else range(len(holder))
+    if not known and not keys:
+        return
+    key = draw(st.sampled_from([*known, *(keys if isinstance(holder, dict) else ())]))
+    inner = holder.get(key) if isinstance(holder, dict) else holder[key]
+    if isinstance(inner, dict | list) and draw(st.booleans()):
+        _spoil(draw, inner, ())
+    elif draw(st.booleans()) or not isinstance(holder, dict):
+        holder[key] = draw(JUNK)
+    else:
+        holder.pop(key, None)
+
 
 CONVNET = {
     "_target_": "overwinter.models.ConvNet",

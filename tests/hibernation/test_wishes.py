@@ -1,6 +1,6 @@
 import pytest
 
-from overwinter.hibernation.wishes import parse_wish
+from overwinter.hibernation.wishes import parse_streaming, parse_wish
 from overwinter.serving.server.messages import RequestError
 
 
@@ -42,8 +42,36 @@ def test_what_is_said_holds_within_the_room():
         {"stop": ["a", ""]},
         {"stop": list("abcde")},
         {"stop": 7},
+        {"stop": ["a"] * 5000},
+        {"max_tokens": -1},
+        {"max_tokens": 1.0},
+        {"temperature": 1e308},
+        {"temperature": float("inf")},
+        {"temperature": "1"},
+        {"top_p": 10**400},
+        {"logit_bias": {"7": 100}},
+        {"logit_bias": [[[[[[]]]]]]},
+        {"response_format": {"type": "json_object"}},
+        {"seed": True},
     ],
 )
 def test_what_is_wrong_or_not_offered_is_refused(content):
     with pytest.raises(RequestError, match=next(iter(content))):
         wish(**content)
+
+
+def test_numbers_beyond_all_bounds_are_within_the_room():
+    assert wish(max_tokens=10**4000, seed=-(10**4000)).most_tokens == 50
+
+
+def test_a_wrong_length_of_a_chat_is_named_as_it_was_asked():
+    with pytest.raises(RequestError, match="`max_completion_tokens`"):
+        wish(chat=True, max_completion_tokens=0, max_tokens=7)
+
+
+def test_how_an_answer_comes():
+    assert parse_streaming({}) == (False, False)
+    assert parse_streaming({"stream": True, "stream_options": {"include_usage": True}}) == (True, True)
+    for wrong in ({"stream": 1}, {"stream_options": True}, {"stream_options": {"include_usage": "no"}}):
+        with pytest.raises(RequestError):
+            parse_streaming(wrong)

@@ -29,6 +29,7 @@ def order(hibernate):
         "opening": [],
         "threads": 1,
         "trusted": [],
+        "json_values": 10_000,
     }
 
 
@@ -39,21 +40,21 @@ QUESTION = json.dumps(
 
 def test_it_answers_once_awake_and_not_when_parked(order):
     worker = new_worker()
-    assert answer(worker, QUESTION, operation="infer", headers={}).header["status"] == 500
+    assert answer(worker, QUESTION, operation="infer", headers={}, model="m").header["status"] == 500
     assert answer(worker, **order).header["status"] == "ready"
-    first = answer(worker, QUESTION, operation="infer", headers={})
+    first = answer(worker, QUESTION, operation="infer", headers={}, model="m")
     assert first.header["status"] == 200
     assert answer(worker, operation="park").header == {"status": "parked"}
-    assert answer(worker, QUESTION, operation="infer", headers={}).header["status"] == 500
+    assert answer(worker, QUESTION, operation="infer", headers={}, model="m").header["status"] == 500
     assert answer(worker, **order).header["status"] == "ready"
-    assert answer(worker, QUESTION, operation="infer", headers={}) == first
+    assert answer(worker, QUESTION, operation="infer", headers={}, model="m") == first
 
 
 @pytest.mark.parametrize("body", [b"{", b'{"inputs": []}'])
 def test_a_wrong_request_gets_a_400(order, body):
     worker = new_worker()
     answer(worker, **order)
-    reply = answer(worker, body, operation="infer", headers={})
+    reply = answer(worker, body, operation="infer", headers={}, model="m")
     assert (reply.header["status"], list(json.loads(reply.body))) == (400, ["error"])
 
 
@@ -74,11 +75,11 @@ def test_a_failing_model_does_not_end_the_worker(order, monkeypatch, capsys):
     worker = new_worker()
     answer(worker, **order)
 
-    def fail(*_):
+    def fail(*_, **__):
         raise RuntimeError("no memory")
 
     monkeypatch.setattr("overwinter.hibernation.worker.infer", fail)
-    reply = answer(worker, QUESTION, operation="infer", headers={})
+    reply = answer(worker, QUESTION, operation="infer", headers={}, model="m")
     assert reply.header["status"] == 500
     assert b"no memory" not in reply.body
     assert "no memory" in capsys.readouterr().err

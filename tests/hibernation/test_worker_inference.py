@@ -1,9 +1,12 @@
 """The Open Inference Protocol as a woken model answers it."""
 
+import contextlib
 import json
 
+import hypothesis
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
 from overwinter.errors import ConfigError
 from overwinter.hibernation import wake
@@ -24,8 +27,12 @@ def tensor(values, datatype="FP32", name="input", **changes):
 
 
 def ask(model, tensor, binary=b"", headers=None, **request):
-    reply = infer(model, headers or {}, json.dumps({"inputs": [tensor], **request}).encode() + binary)
+    reply = asked(model, json.dumps({"inputs": [tensor], **request}).encode() + binary, headers)
     return json.loads(reply.body), reply
+
+
+def asked(model, body, headers=None, *, most_values=100_000):
+    return infer(model, headers or {}, body, name="m", most_values=most_values)
 
 
 def by_name(content):
@@ -66,7 +73,7 @@ def test_binary_tensors_go_both_ways(model):
     del described["data"]
     request = {"inputs": [described], "parameters": {"binary_data_output": True}}
     head = json.dumps(request).encode()
-    reply = infer(model, {"inference-header-content-length": str(len(head))}, head + INPUTS.tobytes())
+    reply = asked(model, head + INPUTS.tobytes(), {"inference-header-content-length": str(len(head))})
     length = int(reply.headers["Inference-Header-Content-Length"])
     outputs, rest = json.loads(reply.body[:length])["outputs"], reply.body[length:]
     sizes = [output["parameters"]["binary_data_size"] for output in outputs]
@@ -79,18 +86,20 @@ def test_binary_tensors_go_both_ways(model):
     ("body", "message"),
     [
         (b"{", "no JSON"),
-        (b"[" * 100_000, "no JSON"),
+        (b"[" * 90_000, "too deep"),
         (b"[]", "JSON object"),
         (b"{}", "one tensor"),
         (b'{"inputs": [{}, {}]}', "one tensor"),
         (b'{"inputs": [{"name": "input", "datatype": "FP8"}]}', "FP8"),
+        (b'{"inputs": [{"name": "input", "datatype": ["FP32"]}]}', "datatype"),
         (b'{"inputs": [{"name": "input", "datatype": "FP32", "shape": [-1]}]}', "whole numbers"),
-        (b'{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1]}]}', "needs `data`"),
+        (b'{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1]}]}', "`data` is missing"),
+        (b'{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1], "data": [NaN]}]}', "NaN"),
     ],
 )
 def test_what_is_no_request_is_refused(model, body, message):
     with pytest.raises(RequestError, match=message) as refusal:
-        infer(model, {}, body)
+        asked(model, body)
     assert refusal.value.status == 400
 
 
@@ -98,20 +107,114 @@ def test_what_is_no_request_is_refused(model, body, message):
     ("changes", "message"),
     [
         ({"name": "x"}, "'x' is unknown"),
+        ({"name": None}, "None is unknown"),
         ({"shape": [2, 1, 8, 8]}, "needs 128 values"),
         ({"shape": [1, 3, 8, 8]}, "must be FP32"),
+        ({"shape": [10**30, 1, 8, 8]}, "`shape`"),
+        ({"shape": [0, 2**62, 2**62], "data": []}, "`shape`"),
+        ({"shape": [0, 1, 8, 8], "data": []}, "no sample"),
+        ({"shape": [], "data": [1]}, "must be FP32"),
+        ({"shape": [1] * 40}, "`shape`"),
+        ({"shape": [3.0, 1, 8, 8]}, "`shape`"),
+        ({"shape": [True, 192]}, "`shape`"),
+        ({"shape": "3"}, "`shape`"),
         ({"datatype": "FP64"}, "must be FP32"),
+        ({"datatype": "FP16"}, "must be FP32"),
+        ({"datatype": "BF16"}, "'BF16' is unknown"),
+        ({"datatype": "BYTES"}, "'BYTES' is unknown"),
         ({"datatype": "UINT8"}, "no UINT8"),
+        ({"datatype": "BOOL"}, "for BOOL"),
         ({"data": ["a"]}, "numbers only"),
+        ({"data": [None] * 192}, "numbers only"),
+        ({"data": [0.5] * 191 + [True]}, "numbers only"),
+        ({"data": {"a": 1}}, "must be a list"),
         ({"data": [[1, 2], [3]]}, "no array"),
-        ({"data": [1e39] * 192}, "infinite"),
+        ({"data": [[1], 2]}, "no array"),
+        ({"data": [10**400] + [0.5] * 191}, "too large"),
+        ({"data": [10**400] * 192}, "too large"),
+        ({"data": [1e39] * 192}, "not finite"),
         ({"parameters": []}, "must be an object"),
         ({"parameters": {"binary_data_size": 8}}, "0 bytes came"),
+        ({"parameters": {"binary_data_size": "0"}}, "0 bytes came"),
+        ({"parameters": {"binary_data_size": False}}, "0 bytes came"),
     ],
 )
 def test_a_tensor_that_does_not_fit_is_refused(model, changes, message):
-    with pytest.raises(RequestError, match=message):
+    with pytest.raises(RequestError, match=message) as refusal:
         ask(model, tensor(INPUTS, **changes))
+    assert refusal.value.status == 400
+
+
+def test_deeply_nested_data_is_refused(model):
+    body = json.dumps({"inputs": [tensor(INPUTS, data="DEEP")]}).replace('"DEEP"', "[" * 500 + "1" + "]" * 500)
+    with pytest.raises(RequestError, match="deep"):
+        asked(model, body.encode())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"id": 7}, "`id`"),
+        ({"outputs": [{"name": "x"}]}, "'x', which is unknown"),
+        ({"outputs": [{}]}, "None, which is unknown"),
+        ({"outputs": {"name": "label"}}, "`outputs`"),
+        ({"outputs": [{"name": "label", "parameters": {"classification": 2}}]}, "not offered"),
+        ({"outputs": [{"name": "label", "parameters": {"binary_data": 1}}]}, "`binary_data`"),
+        ({"parameters": {"binary_data_output": "yes"}}, "`binary_data_output`"),
+        ({"parameters": 7}, "`parameters`"),
+    ],
+)
+def test_a_request_that_asks_for_something_else_is_refused(model, changes, message):
+    with pytest.raises(RequestError, match=message) as refusal:
+        ask(model, tensor(INPUTS), **changes)
+    assert refusal.value.status == 400
+
+
+def test_an_answer_says_whose_it_is_and_ignores_foreign_parameters(model):
+    content, _ = ask(model, tensor(INPUTS, parameters={"content_type": "np"}), parameters={"priority": 1}, id="\ud800")
+    assert (content["model_name"], content["model_version"]) == ("m", model.bundle.digest[:12])
+    assert content["id"] == "\ud800"
+
+
+def test_too_many_answers_at_once_are_refused(model):
+    many = np.zeros((40, 1, 8, 8), np.uint8)
+    head = {"inputs": [{"name": "input", "datatype": "FP32", "shape": [40, 1, 8, 8]}]}
+    head["inputs"][0]["parameters"] = {"binary_data_size": 4 * many.size}
+    text = json.dumps(head).encode()
+    headers = {"inference-header-content-length": str(len(text))}
+    body = text + many.astype("<f4").tobytes()
+    assert asked(model, body, headers, most_values=120).status == 200
+    with pytest.raises(RequestError, match="fewer samples") as refusal:
+        asked(model, body, headers, most_values=119)
+    assert refusal.value.status == 413
+
+
+def test_a_large_batch_is_computed_in_pieces(model, monkeypatch):
+    whole, _ = ask(model, tensor(RAW, "UINT8", "raw"))
+    monkeypatch.setattr("overwinter.hibernation.worker_inference._AT_ONCE", 64)
+    sizes = []
+    run = model.run
+    monkeypatch.setattr(model, "run", lambda inputs: sizes.append(len(inputs)) or run(inputs))
+    pieces, _ = ask(model, tensor(RAW, "UINT8", "raw"))
+    assert sizes == [1, 1]
+    assert by_name(pieces)["label"] == by_name(whole)["label"]
+    np.testing.assert_allclose(by_name(pieces)["logits"]["data"], by_name(whole)["logits"]["data"], rtol=1e-5)
+
+
+def test_one_raw_sample_needs_no_batch(model):
+    content, _ = ask(model, tensor(RAW[0], "UINT8", "raw"))
+    assert by_name(content)["label"]["shape"] == [1]
+
+
+def test_half_precision_and_booleans_are_read_from_bytes(model):
+    for datatype, values in (("FP16", RAW.astype("<f2")), ("BOOL", RAW > 8)):
+        head = tensor(values, datatype, "raw", parameters={"binary_data_size": values.nbytes})
+        del head["data"]
+        text = json.dumps({"inputs": [head]}).encode()
+        reply = asked(model, text + values.tobytes(), {"inference-header-content-length": str(len(text))})
+        assert reply.status == 200
+    with pytest.raises(RequestError, match="0 or 1"):
+        asked(model, text + b"\x02" * values.nbytes, {"inference-header-content-length": str(len(text))})
 
 
 def test_raw_values_out_of_range_are_refused(model):
@@ -119,12 +222,29 @@ def test_raw_values_out_of_range_are_refused(model):
         ask(model, tensor(RAW + 100, "UINT8", "raw"))
 
 
-@pytest.mark.parametrize("length", ["x", "-1", "1000000", ""])
+@pytest.mark.parametrize("length", ["x", "-1", "1000000", "", "9" * 5000])
 def test_a_wrong_header_length_is_refused(model, length):
     with pytest.raises(RequestError, match="Inference-Header-Content-Length"):
         ask(model, tensor(INPUTS), headers={"inference-header-content-length": length})
 
 
-def test_an_unknown_output_is_refused(model):
-    with pytest.raises(RequestError, match="'x' is unknown"):
-        ask(model, tensor(INPUTS), outputs=[{"name": "x"}])
+def test_an_answer_that_is_no_number_is_no_answer(model, monkeypatch):
+    monkeypatch.setattr(model, "run", lambda inputs: np.full((len(inputs), 3), np.inf, np.float32))
+    with pytest.raises(RequestError, match="no finite number"):
+        ask(model, tensor(INPUTS))
+
+
+REQUEST = {
+    "id": "7",
+    "parameters": {"binary_data_output": False},
+    "inputs": [tensor(RAW[:1], "UINT8", "raw", parameters={})],
+    "outputs": [{"name": "logits", "parameters": {"binary_data": False}}],
+}
+
+
+@hypothesis.settings(suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])  # the model keeps no state
+@hypothesis.given(data=st.data())
+def test_any_request_is_answered_or_refused(model, spoilt, data):
+    request = data.draw(spoilt(REQUEST))
+    with contextlib.suppress(RequestError, ConfigError):
+        assert json.loads(asked(model, json.dumps(request).encode()).body)["model_name"] == "m"

@@ -6,9 +6,11 @@ import subprocess
 import sys
 import urllib.request
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
+from hypothesis import strategies as st
 
 from overwinter import hibernation, models, runtime
 from overwinter.hibernation.worker import Worker
@@ -67,14 +69,20 @@ def bundle(tmp_path_factory):
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def any_worker(woken):
+    """One for many requests."""
+    return woken()
+
+
+@pytest.fixture(scope="module")
 def woken(bundle):
     """Give a worker that is awake."""
 
     def woken(*, keeps_prefix=False, prefix=None, interrupted=lambda: False):
         worker = Worker(interrupted=interrupted, imported=lambda: None)
         order = {"bundle": str(bundle.folder), "digest": bundle.digest, "keys": [], "opening": [], "threads": 1}
-        order |= {"trusted": [], "answer_tokens": 20, "keeps_prefix": keeps_prefix}
+        order |= {"trusted": [], "answer_tokens": 20, "json_values": 10_000, "keeps_prefix": keeps_prefix}
         order["prefix"] = None if prefix is None else str(prefix)
         (reply,) = frames(worker, "wake", **order)
         assert reply.header["status"] == "ready", reply
@@ -166,20 +174,51 @@ def test_nobody_listening_and_no_time_left_end_it(woken):
 
 
 @pytest.mark.parametrize(
-    ("operation", "content"),
+    ("operation", "content", "said"),
     [
-        ("complete", {"prompt": ""}),
-        ("complete", {"prompt": ["a", "b"]}),
-        ("complete", {"prompt": [300]}),
-        ("complete", {"prompt": "a", "n": 3}),
-        ("complete", []),
-        ("chat", {"messages": []}),
-        ("infer", {"inputs": []}),
+        ("complete", {}, "`prompt`"),
+        ("complete", {"prompt": ""}, "`prompt` must not be empty"),
+        ("complete", {"prompt": ["a", "b"]}, "`prompt`"),
+        ("complete", {"prompt": [300]}, "`prompt`"),
+        ("complete", {"prompt": [True]}, "`prompt`"),
+        ("complete", {"prompt": [-1]}, "`prompt`"),
+        ("complete", {"prompt": [1.0]}, "`prompt`"),
+        ("complete", {"prompt": "a\ud800"}, "surrogate"),
+        ("complete", {"prompt": "a", "n": 3}, "`n`"),
+        ("complete", {"prompt": "a", "stream": "yes"}, "`stream`"),
+        ("complete", {"prompt": "a", "stream_options": [1]}, "`stream_options`"),
+        ("complete", {"prompt": [1] * 20_000}, "json_values"),
+        ("complete", [], "JSON object"),
+        ("chat", {"messages": []}, "`messages`"),
+        ("chat", {"messages": [{"role": "user", "content": "\udfff"}]}, "surrogate"),
+        ("infer", {"inputs": []}, "does not answer"),
     ],
 )
-def test_a_wrong_request_gets_a_400(woken, operation, content):
+def test_a_wrong_request_is_refused_by_the_name_of_its_field(woken, operation, content, said):
     (frame,) = frames(woken(), operation, content)
-    assert (frame.header["status"], list(json.loads(frame.body))) == (400, ["error"])
+    assert (frame.header["status"], list(json.loads(frame.body))) == (413 if said == "json_values" else 400, ["error"])
+    assert said in json.loads(frame.body)["error"]
+
+
+@pytest.mark.parametrize("temperature", [1e-320, 1e-30, 2])
+def test_any_temperature_draws(woken, temperature):
+    assert answer(woken(), "complete", **PROMPT | {"temperature": temperature})["usage"]["prompt_tokens"] == 3
+
+
+WISHES = ("n", "logprobs", "logit_bias", "stop", "seed", "top_p", "temperature", "max_tokens", "max_completion_tokens")
+TEXT = PROMPT | {"stream": False, "stop": ["x"], "stream_options": {"include_usage": True}, "max_tokens": 2}
+CHAT = TEXT | {"messages": [{"role": "user", "content": [{"type": "text", "text": "abc"}]}]}
+
+
+@hypothesis.settings(max_examples=150)
+@hypothesis.given(data=st.data())
+@pytest.mark.parametrize(("operation", "content"), [("complete", TEXT), ("chat", CHAT)])
+def test_any_request_is_answered_or_refused(any_worker, spoilt, operation, content, data):
+    asked = data.draw(spoilt(content, keys=WISHES))
+    answered = frames(any_worker, operation, asked)
+    assert answered[0].header["status"] in (200, 400)
+    assert not any(frame.header.get("broken") for frame in answered if answered[0].header["status"] == 200)
+    assert answered[0].header["status"] == 200 or len(answered[0].body) < 600
 
 
 def test_a_failure_while_it_writes_is_marked(woken, monkeypatch, capsys):

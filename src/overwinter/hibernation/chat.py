@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
+from overwinter.serving.server.bounded_json import shown
 from overwinter.serving.server.messages import RequestError
+
+_LONGEST_SAID = 300
+_ROLE = re.compile(r"[\w-]{1,64}")  # the template says which it knows; nothing else than a name may get into the prompt
+# What a template raises of its own accord beside what Jinja does, on contents that it did not reckon with.
+_TEMPLATE_FAULTS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 class ChatTemplate:
@@ -39,8 +46,8 @@ class ChatTemplate:
             RequestError: 400, these are no messages, the template refuses them, or there is none.
         """
         if not isinstance(messages, list) or not messages:
-            raise RequestError(400, "`messages` must be a list of messages, and not empty.")
-        plain = [_plain(message) for message in messages]
+            raise RequestError(400, f"`messages` must be a list of messages, and not empty, not {shown(messages)}.")
+        plain = [_plain(f"messages[{place}]", message) for place, message in enumerate(messages)]
         from jinja2 import TemplateError
 
         try:
@@ -52,8 +59,9 @@ class ChatTemplate:
                     eos_token=self.end or "",
                 )
             )
-        except TemplateError as error:
-            raise RequestError(400, f"The model's chat template refuses these messages: {error}.") from None
+        except (TemplateError, *_TEMPLATE_FAULTS) as error:
+            said = str(error)[:_LONGEST_SAID]
+            raise RequestError(400, f"`messages` are refused by the model's chat template: {said}.") from None
 
     @cached_property
     def _template(self) -> Any:
@@ -75,19 +83,29 @@ class ChatTemplate:
         return token if isinstance(token, str) else None
 
 
-def _plain(message: Any) -> dict[str, str]:
+def _plain(field: str, message: Any) -> dict[str, str]:
     """Return role and text of a message; a content in parts is joined."""
-    if isinstance(message, dict) and isinstance(message.get("role"), str):
-        content = message.get("content")
-        if isinstance(content, str):
-            return {"role": message["role"], "content": content}
-        if isinstance(content, list) and all(_is_text(part) for part in content):
-            return {"role": message["role"], "content": "".join(part["text"] for part in content)}
-    raise RequestError(400, "Each message needs a `role` and a `content` of text.")
+    if not isinstance(message, dict):
+        raise RequestError(400, f"`{field}` must be an object with `role` and `content`, not {shown(message)}.")
+    role, content = message.get("role"), message.get("content")
+    if not isinstance(role, str) or not _ROLE.fullmatch(role):
+        raise RequestError(400, f"`{field}.role` must be a name such as `user`, not {shown(role)}.")
+    if isinstance(content, list):
+        return {
+            "role": role,
+            "content": "".join(_text(f"{field}.content[{at}]", part) for at, part in enumerate(content)),
+        }
+    if not isinstance(content, str):
+        raise RequestError(400, f"`{field}.content` must be a text, or a list of texts, not {shown(content)}.")
+    return {"role": role, "content": content}
 
 
-def _is_text(part: Any) -> bool:
-    return isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)
+def _text(field: str, part: Any) -> str:
+    if isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str):
+        return str(part["text"])
+    raise RequestError(
+        400, f'`{field}` must be {{"type": "text", "text": "..."}}, not {shown(part)}: text alone is read.'
+    )
 
 
 def _refuse(message: str) -> NoReturn:

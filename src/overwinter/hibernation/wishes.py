@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from overwinter.hibernation.writing import Wish
+from overwinter.serving.server.bounded_json import shown
 from overwinter.serving.server.messages import RequestError
 
 _COMPLETION_TOKENS = 16  # OpenAI's default of /v1/completions
@@ -23,7 +24,28 @@ _ONLY = {
     "frequency_penalty": 0,
     "tools": [],
     "functions": [],
+    "response_format": {"type": "text"},
+    "modalities": ["text"],
 }
+
+
+class Streaming(NamedTuple):
+    """Whether an answer is to come as it is written, and whether with its usage at the end."""
+
+    wanted: bool
+    with_usage: bool
+
+
+def parse_streaming(content: Mapping[str, Any]) -> Streaming:
+    """Return how an answer is to come.
+
+    Raises:
+        RequestError: 400, `stream` or `stream_options` is something else than what it must be.
+    """
+    options = content.get("stream_options")
+    if options is not None and not isinstance(options, dict):
+        raise RequestError(400, f"`stream_options` must be an object, not {shown(options)}.")
+    return Streaming(_flag(content, "stream"), _flag(options or {}, "include_usage"))
 
 
 def parse_wish(
@@ -43,16 +65,11 @@ def parse_wish(
     """
     for key, only in _ONLY.items():
         if content.get(key) is not None and content[key] != only:
-            raise RequestError(400, f"`{key}` can only be {only!r} here, not {str(content[key])[:80]!r}.")
-    asked = content.get("max_completion_tokens") if chat else None
-    asked = asked if asked is not None else content.get("max_tokens")
-    asked = asked if asked is not None else (room if chat else _COMPLETION_TOKENS)
-    if type(asked) is not int or asked < 1:
-        raise RequestError(400, f"`max_tokens` must be a whole number from 1, not {asked!r}.")
+            raise RequestError(400, f"`{key}` can only be {only!r} here, not {shown(content[key])}.")
     drawn = defaults if defaults.get("do_sample") is True else {}
     return Wish(
         prompt=prompt,
-        most_tokens=min(asked, room),
+        most_tokens=min(_most_tokens(content, chat=chat, otherwise=room if chat else _COMPLETION_TOKENS), room),
         temperature=_number(content, "temperature", drawn.get("temperature", 1.0), 0, 2),
         top_p=_number(content, "top_p", drawn.get("top_p", 1.0), 0, 1),
         seed=_seed(content.get("seed")),
@@ -60,18 +77,36 @@ def parse_wish(
     )
 
 
+def _most_tokens(content: Mapping[str, Any], *, chat: bool, otherwise: int) -> int:
+    for key in ("max_completion_tokens", "max_tokens") if chat else ("max_tokens",):
+        asked = content.get(key)
+        if asked is None:
+            continue
+        if type(asked) is not int or asked < 1:
+            raise RequestError(400, f"`{key}` must be a whole number from 1, not {shown(asked)}.")
+        return asked
+    return otherwise
+
+
+def _flag(content: Mapping[str, Any], key: str) -> bool:
+    value = content.get(key)
+    if value is not None and not isinstance(value, bool):
+        raise RequestError(400, f"`{key}` must be true or false, not {shown(value)}.")
+    return value is True
+
+
 def _number(content: Mapping[str, Any], key: str, default: float, least: float, most: float) -> float:
     value = content.get(key)
     value = default if value is None else value
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-        raise RequestError(400, f"`{key}` must be a number from {least} to {most}, not {value!r}.")
+        raise RequestError(400, f"`{key}` must be a number from {least} to {most}, not {shown(value)}.")
     return float(value)
 
 
 def _seed(value: Any) -> int | None:
     if value is None or type(value) is int:
         return None if value is None else value % 2**64  # OpenAI's seeds may be negative, numpy's not
-    raise RequestError(400, f"`seed` must be a whole number, not {value!r}.")
+    raise RequestError(400, f"`seed` must be a whole number, not {shown(value)}.")
 
 
 def _stops(value: Any) -> tuple[str, ...]:

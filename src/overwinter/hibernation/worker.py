@@ -77,6 +77,7 @@ class Worker:
         self._interrupted, self._imported = interrupted, imported
         self._model: AwakeModel | None = None
         self._language: Language | None = None
+        self._most_values = 0
         self._operations = {"import": self._import, "wake": self._wake, "keep": self._keep, "park": self._park}
 
     def answers(self, frame: Frame) -> Iterator[bytes]:
@@ -109,7 +110,8 @@ class Worker:
         if self._language is not None:
             yield from self._language.answer(operation, header, frame.body, self._interrupted)
         else:
-            yield _frame(infer(self._model, header["headers"], frame.body))
+            limit = self._most_values
+            yield _frame(infer(self._model, header["headers"], frame.body, name=header["model"], most_values=limit))
 
     def _import(self, _header: Mapping[str, Any]) -> dict[str, Any]:
         self._imported()
@@ -129,7 +131,7 @@ class Worker:
                 self._language = _language(model, header)
         except OverwinterError as error:
             return {"status": "refused", "error": str(error)}
-        self._model = model
+        self._model, self._most_values = model, header["json_values"]
         return {"status": "ready", "wake_s": time.perf_counter() - begin_s, "steps_s": dict(model.steps_s)}
 
     def _keep(self, _header: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,7 +152,13 @@ def _language(model: AwakeModel, header: Mapping[str, Any]) -> Language:
     from overwinter.hibernation.worker_language import Language
 
     prefix = None if header["prefix"] is None else Path(header["prefix"])
-    return Language(model, most_tokens=header["answer_tokens"], keeps_prefix=header["keeps_prefix"], prefix=prefix)
+    return Language(
+        model,
+        most_tokens=header["answer_tokens"],
+        most_values=header["json_values"],
+        keeps_prefix=header["keeps_prefix"],
+        prefix=prefix,
+    )
 
 
 def _frame(reply: Reply, *, broken: bool = False) -> Frame:

@@ -10,166 +10,148 @@ of the likeliest class.
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from overwinter.hibernation.waking import AwakeModel
+from overwinter.hibernation.worker_tensors import Tensor, parameters, read_tensor
 from overwinter.serving import Array, prepare
+from overwinter.serving.server.bounded_json import parse_object, shown
 from overwinter.serving.server.messages import Reply, RequestError, json_reply
 
 _JSON_LENGTH = "inference-header-content-length"
-_TYPES = {
-    "BOOL": "?",
-    "UINT8": "u1",
-    "UINT16": "<u2",
-    "UINT32": "<u4",
-    "UINT64": "<u8",
-    "INT8": "i1",
-    "INT16": "<i2",
-    "INT32": "<i4",
-    "INT64": "<i8",
-    "FP16": "<f2",
-    "FP32": "<f4",
-    "FP64": "<f8",
-}
+_LONGEST_LENGTH = 20  # digits
 _OUTPUTS = ("logits", "label", "probability")
+_AT_ONCE = 1 << 20  # values of model inputs: a batch of a stranger's size would take memory in every layer
+_NOT_OFFERED = ("classification", "shared_memory_region")  # they would change the form of an answer
 
 
-class _Tensor(NamedTuple):
-    description: dict[str, Any]
-    values: Array
-
-
-def infer(model: AwakeModel, headers: Mapping[str, str], body: bytes) -> Reply:
+def infer(model: AwakeModel, headers: Mapping[str, str], body: bytes, *, name: str, most_values: int) -> Reply:
     """Answer a request.
 
     Args:
         model: awake.
         headers: in lower case; `inference-header-content-length` says where binary tensors begin.
         body: JSON, and binary tensors after it.
+        name: of the model, to its clients.
+        most_values: of the JSON, and of the answer.
 
     Raises:
-        RequestError: 400, the request is none of this protocol, or does not fit the model.
+        RequestError: 400, the request is none of this protocol, or does not fit the model; 413, it is too large.
         ConfigError: raw values are out of range.
     """
-    request, binary = _parsed(headers, body)
-    values = _model_input(model, _input(request, binary))
+    request, binary = _parsed(headers, body, most_values)
     wanted = _wanted(request)
-    tensors = {tensor.description["name"]: tensor for tensor in _outputs(model, model.run(values))}
-    content = {key: request[key] for key in ("id",) if key in request}
-    return _reply(content, [(tensors[name], as_binary) for name, as_binary in wanted.items()])
+    samples = _samples(model, read_tensor(_input(request), binary))
+    if len(samples) * max(1, len(model.bundle.labels)) > most_values:
+        raise RequestError(
+            413, f"`shape` asks for {len(samples)} answers; send fewer samples at once (serve.limits.json_values)."
+        )
+    with np.errstate(all="ignore"):  # what is not finite is refused by name
+        logits = np.concatenate([model.run(inputs) for inputs in _batches(model, request, samples)])
+    if not np.isfinite(logits).all():
+        raise RequestError(400, "`data` is too large for the model: its answer is no finite number.")
+    tensors = {tensor.description["name"]: tensor for tensor in _outputs(model, logits)}
+    content = {"model_name": name, "model_version": model.bundle.digest[:12]} | _id(request)
+    return _reply(content, [(tensors[each], as_binary) for each, as_binary in wanted.items()])
 
 
-def _parsed(headers: Mapping[str, str], body: bytes) -> tuple[dict[str, Any], bytes]:
+def _parsed(headers: Mapping[str, str], body: bytes, most_values: int) -> tuple[dict[str, Any], bytes]:
     length = headers.get(_JSON_LENGTH, str(len(body)))
-    if not (length.isascii() and length.isdigit() and int(length) <= len(body)):
+    if not (length.isascii() and length.isdigit() and len(length) < _LONGEST_LENGTH and int(length) <= len(body)):
         raise RequestError(400, f"Inference-Header-Content-Length: {length[:40]!r} must be at most the body's length.")
-    try:
-        request = json.loads(body[: int(length)])
-    except (ValueError, RecursionError) as error:
-        raise RequestError(400, f"The body is no JSON: {error}.") from None
-    if not isinstance(request, dict):
-        raise RequestError(400, "The body must be a JSON object with `inputs`.")
-    return request, body[int(length) :]
+    return parse_object(body[: int(length)], most_values=most_values), body[int(length) :]
 
 
-def _input(request: Mapping[str, Any], binary: bytes) -> _Tensor:
+def _id(request: Mapping[str, Any]) -> dict[str, str]:
+    if not isinstance(request.get("id", ""), str):
+        raise RequestError(400, f"`id` must be a text, not {shown(request['id'])}.")
+    return {"id": request["id"]} if "id" in request else {}
+
+
+def _input(request: Mapping[str, Any]) -> Mapping[str, Any]:
     inputs = request.get("inputs")
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
-        raise RequestError(400, "`inputs` must hold one tensor, named `input` or `raw`.")
-    description = inputs[0]
-    kind = _TYPES.get(str(description.get("datatype")))
-    if kind is None:
-        known = ", ".join(_TYPES)
-        raise RequestError(400, f"The datatype {description.get('datatype')!r} is unknown. Known: {known}.")
-    shape = description.get("shape")
-    if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
-        raise RequestError(400, f"The shape {shape!r} must be a list of whole numbers.")
-    values = _values(description, np.dtype(kind), binary)
-    if values.size != math.prod(shape):
-        raise RequestError(400, f"The shape {shape} needs {math.prod(shape)} values; {values.size} came.")
-    return _Tensor(description, values.reshape(shape))
+        raise RequestError(400, f"`inputs` must hold one tensor, named `input` or `raw`, not {shown(inputs)}.")
+    if inputs[0].get("name") not in ("input", "raw"):
+        raise RequestError(400, f"`inputs[0].name` {shown(inputs[0].get('name'))} is unknown. Known: input, raw.")
+    return inputs[0]
 
 
-def _values(description: Mapping[str, Any], kind: np.dtype[Any], binary: bytes) -> Array:
-    size_bytes = _parameters(description).get("binary_data_size")
-    if size_bytes is not None:
-        if size_bytes != len(binary) or len(binary) % kind.itemsize:
-            raise RequestError(400, f"binary_data_size={size_bytes!r}, but {len(binary)} bytes came after the JSON.")
-        return np.frombuffer(binary, kind)
-    if binary or "data" not in description:
-        raise RequestError(400, "A tensor needs `data`, or the parameter `binary_data_size` and bytes after the JSON.")
-    try:
-        given = np.asarray(description["data"])
-        if given.size and given.dtype.kind not in "biuf":
-            raise RequestError(400, "`data` must hold numbers only.")
-        with np.errstate(over="ignore"):
-            values = given.astype(kind)
-    except (ValueError, OverflowError) as error:
-        raise RequestError(400, f"`data` is no array of numbers: {error}.") from None
-    if kind.kind in "iu" and not np.array_equal(values, given):
-        raise RequestError(400, f"`data` holds values that are no {description['datatype']}.")
+def _samples(model: AwakeModel, tensor: Tensor) -> Array:
+    """Return (batch, ...), as they came: checked in shape, not yet in value."""
+    bundle, values = model.bundle, tensor.values
+    if tensor.description["name"] == "input":
+        if values.shape[1:] != bundle.input_shape or tensor.description["datatype"] != "FP32":
+            came = f"{tensor.description['datatype']} {list(values.shape)}"
+            raise RequestError(400, f"`input` must be FP32 {[-1, *bundle.input_shape]}, not {came}.")
+        return values
+    shapes = _raw_shapes(bundle.preprocessing, bundle.input_shape)
+    if values.shape in shapes:
+        return values[np.newaxis]
+    if values.shape[1:] not in shapes:
+        expected = " or ".join(str([-1, *shape]) for shape in shapes)
+        raise RequestError(400, f"`raw` must be {expected}, not {list(values.shape)}.")
     return values
 
 
-def _model_input(model: AwakeModel, tensor: _Tensor) -> Array:
-    """Return (batch, *input shape), float32."""
-    name, values = tensor.description.get("name"), tensor.values
-    bundle = model.bundle
-    if name == "raw":
-        prepared = prepare(values, bundle.preprocessing, bundle.input_shape)
-        if not np.isfinite(prepared).all():
-            raise RequestError(400, "The input is too large for the model.")
-        return prepared
-    if name != "input":
-        raise RequestError(400, f"The input {name!r} is unknown. Known: input, raw.")
-    if values.shape[1:] != bundle.input_shape or tensor.description["datatype"] != "FP32":
-        expected = [-1, *bundle.input_shape]
-        raise RequestError(
-            400, f"`input` must be FP32 {expected}, not {tensor.description['datatype']} {values.shape}."
-        )
-    if not np.isfinite(values).all():
-        raise RequestError(400, "The input holds NaN or infinite values.")
-    return values
+def _raw_shapes(preprocessing: Mapping[str, Any], input_shape: Sequence[int]) -> list[tuple[int, ...]]:
+    declared = preprocessing.get("raw", {}).get("shape")
+    return list(dict.fromkeys(tuple(shape) for shape in (declared, input_shape) if shape is not None))
+
+
+def _batches(model: AwakeModel, request: Mapping[str, Any], samples: Array) -> Iterator[Array]:
+    """Yield model inputs (batch, *input shape), float32, few enough at once."""
+    raw = request["inputs"][0]["name"] == "raw"
+    size = max(1, _AT_ONCE // max(1, math.prod(samples.shape[1:])))
+    for begin in range(0, len(samples), size):
+        batch = samples[begin : begin + size]
+        inputs = prepare(batch, model.bundle.preprocessing, model.bundle.input_shape) if raw else batch
+        if not np.isfinite(inputs).all():
+            raise RequestError(400, "`data` holds values that are not finite, or too large for the model.")
+        yield inputs
 
 
 def _wanted(request: Mapping[str, Any]) -> dict[str, bool]:
     """Return the names of the wanted outputs, each with whether it goes back as bytes."""
-    by_default = _parameters(request).get("binary_data_output") is True
-    outputs = request.get("outputs") or [{"name": name} for name in _OUTPUTS]
-    if not isinstance(outputs, list) or not all(isinstance(output, dict) for output in outputs):
+    by_default = _flag(request, "binary_data_output", default=False)
+    outputs = request.get("outputs")
+    if outputs is not None and not (isinstance(outputs, list) and all(isinstance(each, dict) for each in outputs)):
         raise RequestError(400, "`outputs` must be a list of objects with a `name`.")
     wanted = {}
-    for output in outputs:
+    for output in outputs or [{"name": name} for name in _OUTPUTS]:
         if output.get("name") not in _OUTPUTS:
-            raise RequestError(400, f"The output {output.get('name')!r} is unknown. Known: {', '.join(_OUTPUTS)}.")
-        wanted[output["name"]] = _parameters(output).get("binary_data", by_default) is True
+            known = ", ".join(_OUTPUTS)
+            raise RequestError(400, f"`outputs` names {shown(output.get('name'))}, which is unknown. Known: {known}.")
+        for key in _NOT_OFFERED:
+            if key in parameters(output):
+                raise RequestError(400, f"`{key}` is not offered here: leave it out.")
+        wanted[output["name"]] = _flag(output, "binary_data", default=by_default)
     return wanted
 
 
-def _parameters(holder: Mapping[str, Any]) -> Mapping[str, Any]:
-    parameters = holder.get("parameters", {})
-    if not isinstance(parameters, dict):
-        raise RequestError(400, "`parameters` must be an object.")
-    return parameters
+def _flag(holder: Mapping[str, Any], key: str, *, default: bool) -> bool:
+    given = parameters(holder).get(key, default)
+    if not isinstance(given, bool):
+        raise RequestError(400, f"`{key}` must be true or false, not {shown(given)}.")
+    return given
 
 
-def _outputs(model: AwakeModel, logits: Array) -> list[_Tensor]:
+def _outputs(model: AwakeModel, logits: Array) -> list[Tensor]:
     shares = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     shares /= shares.sum(axis=1, keepdims=True)  # (batch, classes)
     labels = np.array([model.bundle.labels[place] for place in logits.argmax(axis=1)], dtype=object)
     named = (("logits", "FP32", logits), ("label", "BYTES", labels), ("probability", "FP32", shares.max(axis=1)))
     return [
-        _Tensor({"name": name, "datatype": datatype, "shape": list(values.shape)}, values)
+        Tensor({"name": name, "datatype": datatype, "shape": list(values.shape)}, values)
         for name, datatype, values in named
     ]
 
 
-def _reply(content: dict[str, Any], tensors: list[tuple[_Tensor, bool]]) -> Reply:
+def _reply(content: dict[str, Any], tensors: list[tuple[Tensor, bool]]) -> Reply:
     outputs, parts = [], []
     for tensor, as_binary in tensors:
         if as_binary:

@@ -17,11 +17,12 @@ from typing import Any
 from overwinter.errors import IntegrityError
 from overwinter.hibernation.chat import ChatTemplate
 from overwinter.hibernation.waking import AwakeModel
-from overwinter.hibernation.wishes import parse_wish
+from overwinter.hibernation.wishes import parse_streaming, parse_wish
 from overwinter.hibernation.worker_prefix import load_prefix, save_prefix
 from overwinter.hibernation.writing import Kept, Wish, Written, write
 from overwinter.models import load_description
 from overwinter.serving import Bundle
+from overwinter.serving.server.bounded_json import parse_object, shown
 from overwinter.serving.server.frames import Frame
 from overwinter.serving.server.messages import RequestError, json_reply
 
@@ -35,6 +36,7 @@ class Language:
     Args:
         model: awake, of a bundle with a tokenizer.
         most_tokens: of any answer.
+        most_values: of the JSON of a request.
         keeps_prefix: whether what was read last is kept for a prompt that begins in the same way.
         prefix: file that it is kept in over sleep; None: in memory alone.
 
@@ -42,7 +44,9 @@ class Language:
         IntegrityError: its tokenizer cannot be read.
     """
 
-    def __init__(self, model: AwakeModel, *, most_tokens: int, keeps_prefix: bool, prefix: Path | None) -> None:
+    def __init__(
+        self, model: AwakeModel, *, most_tokens: int, most_values: int, keeps_prefix: bool, prefix: Path | None
+    ) -> None:
         from tokenizers import Tokenizer
 
         folder = model.bundle.tokenizer
@@ -56,6 +60,7 @@ class Language:
         self._template = ChatTemplate(folder)
         self._ends = _ends(self._settings, self._template.end, self._tokenizer)
         self._most_tokens, self._context_tokens = most_tokens, _context_tokens(model.bundle)
+        self._most_values = most_values
         self._bundle, self._prefix = model.bundle.digest, prefix
         self._kept = Kept() if keeps_prefix else None
         if prefix is not None:
@@ -86,11 +91,14 @@ class Language:
             RequestError: 400, it asks for what there is not.
         """
         until_s = time.monotonic() + float(header["within_s"])
-        content = _parsed(body)
-        tokens = self._chat_tokens(content) if operation == CHAT else self._prompt_tokens(content)
+        content = parse_object(body, most_values=self._most_values)
+        field, tokens = self._tokens(content, chat=operation == CHAT)
         room = self._context_tokens - len(tokens)
+        if not tokens:
+            raise RequestError(400, f"`{field}` must not be empty.")
         if room < 1:
-            raise RequestError(400, f"The prompt has {len(tokens)} tokens; {self._context_tokens - 1} fit.")
+            raise RequestError(400, f"`{field}` has {len(tokens)} tokens; {self._context_tokens - 1} fit.")
+        streamed = parse_streaming(content)
         wish = parse_wish(content, tokens, self._settings, room=min(room, self._most_tokens), chat=operation == CHAT)
         written = Written()
         pieces = write(
@@ -103,8 +111,8 @@ class Language:
             written=written,
         )
         spelling = _Spelling(chat=operation == CHAT, model=str(header["model"]))
-        if content.get("stream") is True:
-            yield from _streamed(spelling, pieces, wish, written, _usage_wanted(content))
+        if streamed.wanted:
+            yield from _streamed(spelling, pieces, wish, written, streamed.with_usage)
         else:
             yield _whole(spelling, "".join(pieces), wish, written)
 
@@ -114,20 +122,28 @@ class Language:
         stream = DecodeStream(skip_special_tokens=True)
         return lambda token: stream.step(self._tokenizer, token)
 
-    def _chat_tokens(self, content: Mapping[str, Any]) -> Sequence[int]:
-        text = self._template.render(content.get("messages"))
-        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
-
-    def _prompt_tokens(self, content: Mapping[str, Any]) -> Sequence[int]:
+    def _tokens(self, content: Mapping[str, Any], *, chat: bool) -> tuple[str, Sequence[int]]:
+        """Return the field that holds what is to be read, and its tokens."""
+        if chat:
+            return "messages", self._encode("messages", self._template.render(content.get("messages")), special=False)
         prompt = content.get("prompt")
         if isinstance(prompt, list) and len(prompt) == 1 and isinstance(prompt[0], str | list):
             prompt = prompt[0]
-        if isinstance(prompt, str) and prompt:
-            return list(self._tokenizer.encode(prompt).ids)
+        if isinstance(prompt, str):
+            return "prompt", self._encode("prompt", prompt, special=True)
         size = self._tokenizer.get_vocab_size()
-        if isinstance(prompt, list) and prompt and all(type(token) is int and 0 <= token < size for token in prompt):
-            return prompt
-        raise RequestError(400, "`prompt` must be one text, or one list of tokens, and not empty.")
+        if isinstance(prompt, list) and all(type(token) is int and 0 <= token < size for token in prompt):
+            return "prompt", prompt
+        raise RequestError(
+            400, f"`prompt` must be one text, or one list of tokens from 0 to {size - 1}, not {shown(prompt)}."
+        )
+
+    def _encode(self, field: str, text: str, *, special: bool) -> list[int]:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise RequestError(400, f"`{field}` holds half of a surrogate pair, which is no text.") from None
+        return list(self._tokenizer.encode(text, add_special_tokens=special).ids)
 
 
 class _Spelling:
@@ -191,21 +207,6 @@ def _event(content: Any) -> bytes:
 def _usage(wish: Wish, written: Written) -> dict[str, int]:
     read, said = len(wish.prompt), len(written.tokens)
     return {"prompt_tokens": read, "completion_tokens": said, "total_tokens": read + said}
-
-
-def _usage_wanted(content: Mapping[str, Any]) -> bool:
-    options = content.get("stream_options") or {}
-    return isinstance(options, dict) and options.get("include_usage") is True
-
-
-def _parsed(body: bytes) -> dict[str, Any]:
-    try:
-        content = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise RequestError(400, f"The body is no JSON: {error}.") from None
-    if not isinstance(content, dict):
-        raise RequestError(400, "The body must be a JSON object.")
-    return content
 
 
 def _read(path: Path) -> dict[str, Any]:

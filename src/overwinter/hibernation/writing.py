@@ -132,8 +132,8 @@ def _drawing(wish: Wish) -> Callable[[Array], int]:
     rng = np.random.default_rng(wish.seed)
 
     def draw(logits: Array) -> int:
-        scaled = logits.astype(np.float64) / wish.temperature
-        shares = np.exp(scaled - scaled.max())
+        with np.errstate(over="ignore"):  # a temperature next to 0 leaves the likeliest token alone
+            shares = np.exp((logits.astype(np.float64) - logits.max()) / wish.temperature)
         shares /= shares.sum()
         order = np.argsort(-shares, kind="stable")
         sums = np.cumsum(shares[order])

@@ -49,6 +49,7 @@ ROUTES = [
     Route(method="POST", pattern="/echo", handler=_echo),
     Route(method="GET", pattern="/stream", handler=_stream),
     Route(method="POST", pattern="/stream", handler=_stream),
+    Route(method="POST", pattern="/text", handler=_echo, limit="text_bytes"),
     Route(method="GET", pattern="/health", handler=_echo, open_to_all=True),
 ]
 
@@ -150,6 +151,13 @@ def test_a_body_over_the_limit_is_refused_before_it_is_sent(talk, settings):
     )
     assert announced.startswith(b"HTTP/1.1 413")
     assert chunked.startswith(b"HTTP/1.1 413")
+
+
+def test_a_route_can_have_a_smaller_limit(talk, settings):
+    settings.limits.text_bytes = 10
+    answers = talk(post(b"0123456789", path="/text"), post(b"01234567890", path="/text"), post(b"01234567890"))
+    assert [answer[9:12] for answer in answers] == [b"200", b"413", b"200"]
+    assert b"serve.limits.text_bytes" in answers[1]
 
 
 def test_all_bodies_together_are_bounded(talk, settings):

@@ -23,7 +23,7 @@ class Stub:
 
 
 def ask(models, method, path, content=None, body=None):
-    adapter = OpenAI(models, answer_s=7)
+    adapter = OpenAI(models, answer_s=7, most_values=1000)
     body = json.dumps(content).encode() if body is None else body
     route, request = Router(adapter.routes()).find(Request(method=method, path=path, headers={}, body=body))
     reply = asyncio.run(route.handler(request))
@@ -46,10 +46,33 @@ def test_a_request_goes_to_its_model(path, operation):
     assert (model.call.operation, model.call.model, model.call.deadline_s) == (operation, "llm", 7)
 
 
-@pytest.mark.parametrize("body", [b"{", b"[]", b"{}", b'{"model": 7}', b"[" * 9999])
-def test_a_body_without_a_model_is_refused(body):
-    reply, content = ask({}, "POST", "/v1/completions", body=body)
-    assert (reply.status, "`model`" in content["error"]["message"]) == (400, True)
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [
+        (b"{", 400, "no JSON"),
+        (b"[]", 400, "JSON object"),
+        (b"{}", 400, "`model`"),
+        (b'{"model": 7}', 400, "`model`"),
+        (b'{"model": "llm", "prompt": [' + b"[]," * 600 + b"0]}", 413, "json_values"),
+        (b'{"model": "other"}', 404, "'other'"),
+    ],
+)
+def test_a_body_that_names_no_model_is_refused(body, status, said):
+    model = Stub("language")
+    reply, content = ask({"llm": model}, "POST", "/v1/completions", body=body)
+    assert (reply.status, said in content["error"]["message"]) == (status, True)
+    assert not hasattr(model, "call")
+
+
+def test_without_a_language_model_nothing_is_read(monkeypatch):
+    monkeypatch.delattr("overwinter.serving.server.openai.parse_object")
+    reply, _ = ask({"cnn": Stub("onnxruntime")}, "POST", "/v1/completions", body=b"[" * 9999)
+    assert reply.status == 404
+
+
+def test_prompts_and_chats_have_a_limit_of_their_own():
+    routes = OpenAI({}, answer_s=7, most_values=1000).routes()
+    assert {route.limit for route in routes if route.method == "POST"} == {"text_bytes"}
 
 
 def test_errors_have_the_form_that_clients_read():

@@ -13,6 +13,8 @@ from overwinter.errors import ConfigError
 RUNGS = ("parked", "preforked", "off")
 _LEAST = {  # key: (least, whether above it)
     "limits.body_bytes": (1, False),
+    "limits.text_bytes": (1, False),
+    "limits.json_values": (1, False),
     "limits.header_bytes": (1024, False),
     "limits.connections": (1, False),
     "limits.read_s": (0, True),

@@ -33,6 +33,8 @@ class LimitsConfig:
 
     Attributes:
         body_bytes: of one request.
+        text_bytes: of one prompt or chat (`/v1`), which the supervisor reads itself.
+        json_values: values and keys in the JSON of one request, and numbers of its answer.
         header_bytes: of one request.
         connections: open at once.
         read_s: to send one request.
@@ -44,6 +46,8 @@ class LimitsConfig:
     """
 
     body_bytes: int = MISSING
+    text_bytes: int = MISSING
+    json_values: int = MISSING
     header_bytes: int = MISSING
     connections: int = MISSING
     read_s: float = MISSING

@@ -68,5 +68,12 @@ class Inference:
     async def _infer(self, request: Request) -> Reply:
         model = self._model(request)
         headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
-        call = Call(operation="infer", headers=headers, body=request.body, deadline_s=self._answer_s, repeatable=True)
+        call = Call(
+            operation="infer",
+            headers=headers,
+            body=request.body,
+            deadline_s=self._answer_s,
+            model=model.plan.name,
+            repeatable=True,
+        )
         return await model.ask(call)

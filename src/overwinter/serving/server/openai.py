@@ -7,11 +7,11 @@ https://platform.openai.com/docs/api-reference. What needs a tokenizer happens i
 from __future__ import annotations
 
 import functools
-import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from overwinter.serving.server.bounded_json import parse_object, shown
 from overwinter.serving.server.messages import (
     LANGUAGE,
     Call,
@@ -24,7 +24,10 @@ from overwinter.serving.server.messages import (
 from overwinter.serving.server.model import Model
 from overwinter.serving.server.openai_errors import respelled
 
-_BROKEN = b'data: {"error": {"message": "The model ended while it wrote.", "type": "server_error"}}\n\n'
+_BROKEN = (
+    b'data: {"error": {"message": "The model ended while it wrote.", "type": "server_error", '
+    b'"param": null, "code": null}}\n\n'
+)
 
 
 class OpenAI:
@@ -33,20 +36,24 @@ class OpenAI:
     Args:
         models: by name.
         answer_s: how long a request may take until its answer begins.
+        most_values: of the JSON of a request.
     """
 
-    def __init__(self, models: Mapping[str, Model], *, answer_s: float) -> None:
+    def __init__(self, models: Mapping[str, Model], *, answer_s: float, most_values: int) -> None:
         self._models = {name: model for name, model in models.items() if model.plan.kind == LANGUAGE}
-        self._answer_s, self._created_s = answer_s, int(time.time())
+        self._answer_s, self._most_values, self._created_s = answer_s, most_values, int(time.time())
 
     def routes(self) -> list[Route]:
         """Return what it answers."""
         return [
             Route(method="GET", pattern="/v1/models", handler=self._list),
             Route(method="GET", pattern="/v1/models/{model}", handler=_spelling_errors(self._show)),
-            Route(method="POST", pattern="/v1/completions", handler=self._writer("complete"), computes=True),
-            Route(method="POST", pattern="/v1/chat/completions", handler=self._writer("chat"), computes=True),
+            self._writing("/v1/completions", "complete"),
+            self._writing("/v1/chat/completions", "chat"),
         ]
+
+    def _writing(self, path: str, operation: str) -> Route:
+        return Route(method="POST", pattern=path, handler=self._writer(operation), computes=True, limit="text_bytes")
 
     async def _list(self, _request: Request) -> Reply:
         return json_reply({"object": "list", "data": [self._entry(name) for name in self._models]})
@@ -58,8 +65,12 @@ class OpenAI:
 
     def _writer(self, operation: str) -> Callable[[Request], Awaitable[Reply]]:
         async def write(request: Request) -> Reply:
-            content = _content(request.body)
-            name = content["model"]
+            if not self._models:
+                raise RequestError(404, "There is no language model here.")
+            content = parse_object(request.body, most_values=self._most_values)
+            name = content.get("model")
+            if not isinstance(name, str):
+                raise RequestError(400, f"`model` must name one of /v1/models, not {shown(name)}.")
             call = Call(
                 operation=operation,
                 headers={},
@@ -76,21 +87,11 @@ class OpenAI:
     def _find(self, name: str) -> Model:
         if name not in self._models:
             there = ", ".join(self._models) or "none"
-            raise RequestError(404, f"There is no language model {name[:100]!r} here. There are: {there}.")
+            raise RequestError(404, f"There is no language model {shown(name)} here. There are: {there}.")
         return self._models[name]
 
     def _entry(self, name: str) -> dict[str, Any]:
         return {"id": name, "object": "model", "created": self._created_s, "owned_by": "overwinter"}
-
-
-def _content(body: bytes) -> dict[str, Any]:
-    try:
-        content = json.loads(body)
-    except (ValueError, RecursionError):
-        content = None
-    if not isinstance(content, dict) or not isinstance(content.get("model"), str):
-        raise RequestError(400, "The body must be a JSON object with `model`, such as one of /v1/models.")
-    return content
 
 
 def _spelling_errors(handler: Callable[[Request], Awaitable[Reply]]) -> Callable[[Request], Awaitable[Reply]]:

@@ -151,6 +151,7 @@ class Replica:
             "opening": self._plan.opening,
             "threads": self._settings.threads,
             "answer_tokens": self._plan.serve.limits.answer_tokens,
+            "json_values": self._plan.serve.limits.json_values,
             "keeps_prefix": self._plan.serve.keep.prefix,
             "prefix": None if self._prefix is None else str(self._prefix),
             "trusted": self._plan.trusted,

@@ -70,7 +70,7 @@ async def serve(plan: Plan) -> None:
         deferral = _deferral(plan, log)
         adapters = (
             Inference(models, answer_s=answer_s),
-            OpenAI(models, answer_s=answer_s),
+            OpenAI(models, answer_s=answer_s, most_values=settings.limits.json_values),
             Control(models, metrics, deferred=lambda: deferral.waiting),
         )
         routes = deferral.over(route for adapter in adapters for route in adapter.routes())
