@@ -24,7 +24,11 @@ def replacing(path: Path, mode: int = 0o644) -> Iterator[Path]:
     Raises:
         OverwinterError: the disk is full, or read-only; the old file, if any, is untouched.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=_made(path.parent))
+    folder = _made(path.parent)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=folder)
+    except OSError as error:
+        raise write_error(path, error) from error
     os.close(handle)
     aside = Path(name)
     try:

@@ -71,6 +71,21 @@ def test_it_has_one_thread_since_it_forks(supervisor):
         assert len(os.listdir(f"/proc/{process.pid}/task")) == 1
 
 
+def test_a_second_server_on_one_state_is_refused_before_it_opens_its_port(supervisor, tmp_path):
+    def change(serve):
+        serve["state"] = str(tmp_path / "state")
+
+    with supervisor(change) as (address, first):
+        with supervisor(change) as (said, second):
+            assert (second.wait(20), said) == (1, "")
+            assert f"process {first.pid}" in second.stderr.read()
+        with urllib.request.urlopen(f"{address}/v2/health/live", timeout=10) as reply:
+            assert reply.status == 200
+    first.wait(20)
+    with supervisor(change) as (address, _):
+        assert address.startswith("http://")
+
+
 def test_a_page_that_calls_itself_otherwise_is_refused(supervisor):
     with supervisor() as (address, _):
         host, port = address.removeprefix("http://").split(":")

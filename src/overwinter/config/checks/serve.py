@@ -49,6 +49,7 @@ _LEAST = {  # key: (least, whether above it)
     "replicas.idle_s": (0, False),
     "keep.answers_bytes": (0, False),
     "deferral.requests": (1, False),
+    "deferral.bytes": (1, False),
     "deferral.refresh_s": (0, True),
     "deferral.kept_s": (0, True),
 }

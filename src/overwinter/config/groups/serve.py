@@ -176,12 +176,14 @@ class DeferralConfig:
     """Requests that wait for a greener hour (`Overwinter-Deadline`).
 
     Attributes:
-        requests: that wait at once.
+        requests: that wait, or whose answer is kept, at once.
+        bytes: of their bodies and their answers on disk.
         refresh_s: the forecast is asked that often while some wait.
         kept_s: an answer can be fetched that long.
     """
 
     requests: int = MISSING
+    bytes: int = MISSING
     refresh_s: float = MISSING
     kept_s: float = MISSING
 

@@ -6,15 +6,18 @@ that was cut short or altered is no answer. The least recently used go first.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import re
 from collections import OrderedDict
 from pathlib import Path
 
 from overwinter.serving.server.messages import Call, Reply
 
 _DIGEST_BYTES = 32
+_NAME = re.compile(r"[0-9a-f]{64}")
 KEPT = {"Overwinter-Answer": "kept"}
 
 
@@ -30,7 +33,10 @@ class Answers:
     def __init__(self, folder: Path, *, bundle: str, most_bytes: int) -> None:
         self._folder, self._bundle, self._most_bytes = folder, bundle, most_bytes
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        found = sorted((entry.stat().st_mtime, entry.name, entry.stat().st_size) for entry in os.scandir(folder))
+        for half_written in folder.glob(".*"):
+            half_written.unlink(missing_ok=True)
+        there = [(entry.name, entry.stat()) for entry in os.scandir(folder) if _NAME.fullmatch(entry.name)]
+        found = sorted((stat.st_mtime, name, stat.st_size) for name, stat in there)
         self._sizes = OrderedDict((name, size) for _, name, size in found)
         self._shrink()
 
@@ -44,7 +50,8 @@ class Answers:
             self._drop(name)
         else:
             self._sizes.move_to_end(name)
-            os.utime(self._folder / name)
+            with contextlib.suppress(OSError):  # a disk that has become read-only forgets the order, no answer
+                os.utime(self._folder / name)
         return reply
 
     def add(self, call: Call, reply: Reply) -> None:
@@ -61,7 +68,8 @@ class Answers:
             aside.chmod(0o600)
             aside.replace(self._folder / name)
         except OSError:  # a full disk keeps no answer, and takes none away
-            aside.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                aside.unlink(missing_ok=True)
             return
         self._sizes[name] = len(content) + _DIGEST_BYTES
         self._sizes.move_to_end(name)
@@ -80,7 +88,8 @@ class Answers:
 
     def _drop(self, name: str) -> None:
         del self._sizes[name]
-        (self._folder / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            (self._folder / name).unlink(missing_ok=True)
 
 
 def _read(path: Path) -> Reply | None:

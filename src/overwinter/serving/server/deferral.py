@@ -2,7 +2,9 @@
 
 A client says `Overwinter-Deadline: 3600` (seconds from now, or a time such as 2026-11-21T18:00:00Z). Its request is
 held until then; with `Prefer: respond-async` (RFC 7240) it gets 202 and a `Location` instead, where the answer can be
-fetched for a while. What is to be fetched is on disk before the 202 goes out, and is asked after a restart.
+fetched for a while. What is to be fetched is on disk before the 202 goes out, in memory only while it is asked, and is
+asked after a restart. An answer for which the disk is full is given from memory, and written once there is room; the
+others wait for that.
 """
 
 from __future__ import annotations
@@ -11,15 +13,18 @@ import asyncio
 import contextlib
 import datetime as dt
 import functools
+import re
 import time
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from overwinter.errors import OverwinterError
 from overwinter.serving.server.accounts import Log
 from overwinter.serving.server.deferred import DeferredStore, Waiting
 from overwinter.serving.server.greenest import greenest_time_s, present_g_per_kwh
 from overwinter.serving.server.grid import Grid
+from overwinter.serving.server.held import HeldBytes
 from overwinter.serving.server.messages import Handler, Reply, Request, RequestError, Route, json_reply
 from overwinter.serving.server.routing import Router
 from overwinter.serving.server.streams import Stream
@@ -29,7 +34,9 @@ if TYPE_CHECKING:
 
 DEADLINE = "overwinter-deadline"
 _POLL_S = 30.0
-_AGAIN_S = 5.0  # after an answer that says to come again
+_AGAIN_S = 5.0  # after an answer that says to come again, or a disk that was full
+_SECONDS = re.compile(r"[0-9]{1,12}(\.[0-9]{0,9})?")
+_EPOCH = dt.datetime(1970, 1, 1)  # UTC without saying so: arithmetic with zones ends at the years 1 and 9999
 
 
 class Deferral:
@@ -40,14 +47,25 @@ class Deferral:
         settings: the group `serve.deferral`.
         answer_s: what an answer may take, which is left until the deadline.
         store: of what is to be fetched; None: only held requests can wait.
+        held: counts the bytes of requests in memory.
         log: of the server.
     """
 
     def __init__(
-        self, grid: Grid, settings: DeferralConfig, *, answer_s: float, store: DeferredStore | None, log: Log
+        self,
+        grid: Grid,
+        settings: DeferralConfig,
+        *,
+        answer_s: float,
+        store: DeferredStore | None,
+        held: HeldBytes,
+        log: Log,
     ) -> None:
         self._grid, self._settings, self._answer_s, self._store, self._log = grid, settings, answer_s, store, log
-        self._leaving = asyncio.Event()
+        self._held_bytes = held
+        self._leaving, self._disk = asyncio.Event(), asyncio.Event()
+        self._disk.set()  # as far as is known, it can be written
+        self._unwritten: dict[str, Reply] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._router = Router(())
         self._held = 0
@@ -72,7 +90,7 @@ class Deferral:
     def start(self) -> None:
         """Go on with what was waiting before a restart."""
         if self._store is not None:
-            self._store.drop_old(self._settings.kept_s)
+            self._store.drop_old()
             for waiting in self._store.waiting():
                 self._begin(waiting)
 
@@ -90,10 +108,10 @@ class Deferral:
             if DEADLINE not in request.headers:
                 return await handler(request)
             deadline_s = parse_deadline(request.headers[DEADLINE], now_s=time.time())
-            if self.waiting >= self._settings.requests:
-                raise RequestError(503, "Too many requests wait for a greener hour. Try again.", retry_after_s=_POLL_S)
             if "respond-async" in request.headers.get("prefer", "").lower():
                 return self._accept(request, deadline_s)
+            if self.waiting >= self._settings.requests:
+                raise _too_many()
             await self._hold(deadline_s)
             return await handler(request)
 
@@ -126,8 +144,16 @@ class Deferral:
     def _accept(self, request: Request, deadline_s: float) -> Reply:
         if self._store is None:
             raise RequestError(400, "Prefer: respond-async needs serve.state, a folder, so that nothing gets lost.")
-        self._store.drop_old(self._settings.kept_s)
-        waiting = self._store.add(request, deadline_s)
+        if not self._store.could_hold(len(request.body)):
+            raise RequestError(413, f"The body is larger than {self._settings.bytes} bytes (serve.deferral.bytes).")
+        if not self._store.make_room(len(request.body), most=self._settings.requests - self._held):
+            raise _too_many()
+        try:
+            waiting = self._store.add(request, deadline_s)
+        except (OSError, OverwinterError) as error:
+            self._log("not kept", message=str(error))
+            message = "The request cannot be written down, and so cannot wait: the server's disk is full or read-only."
+            raise RequestError(507, message, retry_after_s=_POLL_S) from None
         self._begin(waiting)
         return _not_yet(waiting.id)
 
@@ -138,28 +164,64 @@ class Deferral:
 
     async def _work_off(self, waiting: Waiting) -> None:
         """Ask in time; an answer that says to come again is asked for again until the deadline."""
-        assert self._store is not None  # noqa: S101 -- it has given out what waits
         await self._wait(waiting.deadline_s)
         while True:
-            reply = await self._asked(waiting.request)
+            await self._disk.wait()
+            reply = await self._asked_within_memory(waiting)
             if reply.status != 503 or time.time() > waiting.deadline_s:
-                self._store.answer(waiting.id, reply)
-                return
+                break
             await asyncio.sleep(_AGAIN_S)
+        await self._write_down(waiting.id, reply)
 
-    async def _asked(self, request: Request) -> Reply:
+    async def _asked_within_memory(self, waiting: Waiting) -> Reply:
+        assert self._store is not None  # noqa: S101 -- it has given out what waits
+        await self._held_bytes.room(waiting.size_bytes)
+        self._held_bytes.add(waiting.size_bytes)
         try:
-            route, found = self._router.find(request)
-            reply = await route.handler(found)
+            return await self._asked(self._store.request(waiting.id))
         except RequestError as error:
             return error.reply()
+        except Exception as error:  # noqa: BLE001 -- one request must not be lost without an answer
+            self._log("error", message=f"{type(error).__name__}: {error}", deferred=waiting.id)
+            return RequestError(500, "The server failed on this request; its log says why.").reply()
+        finally:
+            self._held_bytes.remove(waiting.size_bytes)
+
+    async def _write_down(self, name: str, reply: Reply) -> None:
+        """Keep an answer in memory until it is on the disk; nothing else is asked while the disk takes nothing."""
+        assert self._store is not None  # noqa: S101 -- likewise
+        self._unwritten[name] = reply
+        try:
+            while not self._written(name, reply):
+                await asyncio.sleep(_AGAIN_S)
+        finally:
+            del self._unwritten[name]
+            if not self._unwritten:
+                self._disk.set()
+
+    def _written(self, name: str, reply: Reply) -> bool:
+        assert self._store is not None  # noqa: S101 -- likewise
+        try:
+            self._store.answer(name, reply)
+        except (OSError, OverwinterError) as error:
+            if self._disk.is_set():
+                self._log("not kept", message=f"An answer stays in memory, and the others wait: {error}")
+            self._disk.clear()
+            return False
+        return True
+
+    async def _asked(self, request: Request) -> Reply:
+        route, found = self._router.find(request)
+        reply = await route.handler(found)
         if isinstance(reply.body, Stream):
             return replace(reply, body=b"".join([part async for part in reply.body]))
         return reply
 
     async def _fetch(self, request: Request) -> Reply:
         name = request.matched["id"]
-        if name in self._tasks:
+        if name in self._unwritten:
+            return self._unwritten[name]
+        if self._store is not None and self._store.waits(name):
             return _not_yet(name)
         reply = None if self._store is None else self._store.fetch(name)
         if reply is None:
@@ -181,17 +243,22 @@ def parse_deadline(text: str, *, now_s: float) -> float:
     Raises:
         RequestError: 400, it is neither seconds from now nor a time with its zone.
     """
+    if _SECONDS.fullmatch(text):
+        return now_s + float(text)
     try:
-        if text.replace(".", "", 1).isdigit():
-            return now_s + float(text)
         time_given = dt.datetime.fromisoformat(text)
-        if time_given.tzinfo is not None:
-            return time_given.timestamp()
     except ValueError:
-        pass
+        time_given = None
+    if time_given is not None and (offset := time_given.utcoffset()) is not None:
+        return (time_given.replace(tzinfo=None) - _EPOCH - offset).total_seconds()
     raise RequestError(
         400, f"Overwinter-Deadline: {text[:60]!r} must be seconds from now, or a time such as 2026-11-21T18:00:00Z."
     )
+
+
+def _too_many() -> RequestError:
+    message = "Too many requests wait for a greener hour, or too many answers were not fetched. Try again."
+    return RequestError(503, message, retry_after_s=_POLL_S)
 
 
 def _not_yet(name: str) -> Reply:

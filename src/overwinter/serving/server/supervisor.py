@@ -28,6 +28,7 @@ from overwinter.serving.server.model import Model
 from overwinter.serving.server.openai import OpenAI
 from overwinter.serving.server.plan import Plan
 from overwinter.serving.server.routing import Router
+from overwinter.serving.server.state_lock import locked
 from overwinter.serving.server.worker_start import prepare_to_fork
 
 if TYPE_CHECKING:
@@ -51,11 +52,11 @@ async def serve(plan: Plan) -> None:
     """Serve until SIGTERM or SIGINT, or until nothing is asked for long enough.
 
     Raises:
-        OverwinterError: the address cannot be listened on, or the log not written.
+        OverwinterError: the address cannot be listened on, the log not written, or another server holds the state.
         ConfigError: a secret can be read by others, or a certificate is none.
     """
     settings = plan.serve
-    with _log_stream(settings.log) as stream:
+    with locked(settings.state), _log_stream(settings.log) as stream:
         log, metrics = JsonLog(stream), Metrics()
         models = {
             model.name: Model(
@@ -67,7 +68,8 @@ async def serve(plan: Plan) -> None:
             for model in plan.models
         }
         answer_s = settings.limits.answer_s
-        deferral = _deferral(plan, log)
+        held = HeldBytes(settings.limits.held_bytes)
+        deferral = _deferral(plan, held, log)
         adapters = (
             Inference(models, answer_s=answer_s),
             OpenAI(models, answer_s=answer_s, most_values=settings.limits.json_values),
@@ -78,7 +80,7 @@ async def serve(plan: Plan) -> None:
             Router(routes),
             settings.limits,
             access=open_access(settings.host, settings.access),
-            held=HeldBytes(settings.limits.held_bytes),
+            held=held,
             log=log,
         )
         async with contextlib.AsyncExitStack() as stack:
@@ -98,13 +100,18 @@ async def serve(plan: Plan) -> None:
                 await model.close()
 
 
-def _deferral(plan: Plan, log: JsonLog) -> Deferral:
+def _deferral(plan: Plan, held: HeldBytes, log: JsonLog) -> Deferral:
     settings = plan.serve.deferral
+    store = None
+    if plan.serve.state is not None:
+        folder = Path(plan.serve.state) / "deferred"
+        store = DeferredStore(folder, most_bytes=settings.bytes, kept_s=settings.kept_s, log=log)
     return Deferral(
         Grid(plan.carbon, refresh_s=settings.refresh_s, log=log),
         settings,
         answer_s=plan.serve.limits.answer_s,
-        store=None if plan.serve.state is None else DeferredStore(Path(plan.serve.state) / "deferred"),
+        store=store,
+        held=held,
         log=log,
     )
 
