@@ -29,7 +29,8 @@ _SOURCE = Path(__file__).with_name("standin_nvml.c")
 def energy_config(tmp_path: Path) -> EnergyConfig:
     """The defaults, with an empty powercap tree and no idle probe."""
     config = EnergyConfig(**yaml.safe_load((_CONFIGS / "energy" / "default.yaml").read_text()))
-    return dataclasses.replace(config, rapl_root=str(tmp_path / "powercap"), idle_probe_s=0.0)
+    roots = {f"{tree}_root": str(tmp_path / tree) for tree in ("hwmon", "power_supply")}
+    return dataclasses.replace(config, rapl_root=str(tmp_path / "powercap"), idle_probe_s=0.0, **roots)
 
 
 @pytest.fixture

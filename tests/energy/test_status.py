@@ -12,7 +12,7 @@ from overwinter.energy import probe
 
 def test_every_built_in_source_has_a_reason(energy_config: Any, hardware_config: Any) -> None:
     found = {status.name: status for status in probe(energy_config, hardware_config)}
-    assert list(found) == ["nvml", "rapl", "amdsmi", "modelled"]
+    assert list(found) == ["nvml", "rapl", "amdsmi", "hwmon", "power-supply", "modelled"]
     assert all(status.reason and status.remedy for status in found.values() if not status.available)
     assert found["modelled"].available
 

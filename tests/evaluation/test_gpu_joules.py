@@ -138,6 +138,8 @@ def test_among_several_gpus_the_one_that_torch_means_is_found_by_its_uuid(make_b
         nvmlDeviceGetCount=lambda: 4,
         nvmlDeviceGetHandleByIndex=lambda index: index,
         nvmlDeviceGetUUID=lambda handle: f"GPU-{'abcd'[handle]}",
+        nvmlDeviceGetPciInfo=lambda handle: SimpleNamespace(busId=f"00000000:0{handle}:00.0"),
+        nvmlDeviceGetName=lambda _handle: "GPU",
         NVMLError=RuntimeError,
     )
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))

@@ -1,7 +1,7 @@
 """Joules with provenance: what was drawn, by which device, measured or modelled, and how sure that is.
 
-`open_meter` opens the configured `sources` (`nvml`, `rapl`, `amd`, `modelled`), each a list of `channel`s:
-one device with the `protocols.Gauge`s that can read it, so that a failing one is followed by the next. A
+`open_meter` opens the configured `sources` (`nvml`, `rapl`, `amd`, `hwmon`, `power_supply`, `modelled`), each a list
+of `channel`s: one device with the `protocols.Gauge`s that can read it, so that a failing one is followed by the next. A
 `meter.EnergyMeter` reads them in one `sampler` thread and at the edges of windows; `report` turns what a
 window drew into an `EnergyReport`. `status.probe` tells what this machine can meter; `cross_check` lets
 CodeCarbon measure beside. No torch is imported.

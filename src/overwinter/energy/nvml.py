@@ -14,7 +14,8 @@ from overwinter.energy.channel import Channel
 from overwinter.energy.counter import CounterGauge
 from overwinter.energy.nvml_boards import Board, Visible, library_present, visible_boards
 from overwinter.energy.opening import Opening
-from overwinter.energy.protocols import Gauge, Increment
+from overwinter.energy.power_gauge import PowerGauge
+from overwinter.energy.protocols import Gauge
 from overwinter.energy.ranks import ranks_on_node
 
 _PEAK_W = 4000.0  # no board draws more; what would is a counter's jump
@@ -78,34 +79,16 @@ class NvmlCounterGauge(CounterGauge):
         return self._board.limit_w()
 
 
-class NvmlPowerGauge:
-    """Board power, integrated by the trapezoid rule. Readings are averages over about a second."""
+class NvmlPowerGauge(PowerGauge):
+    """Board power, integrated. Readings are averages over about a second."""
 
     source = "nvml-power"
     relative_uncertainty = 0.10
     edge_s = 1.0
-    max_interval_s = 1.0
 
     def __init__(self, board: _Readings) -> None:
+        super().__init__(board.power_w)
         self._board = board
-        self._now_s = 0.0
-        self._power_w: float | None = None
-
-    def start(self, now_s: float) -> None:
-        """Begin at ``now_s``; that may be in the past, if another gauge failed then."""
-        self._now_s, self._power_w = now_s, None
-
-    def advance(self, now_s: float, *, edge: bool) -> Increment:  # noqa: ARG002 -- every reading counts alike
-        """Return what was drawn since the previous call."""
-        power_w = self._board.power_w()
-        mean_w = power_w if self._power_w is None else (power_w + self._power_w) / 2
-        energy_uj = round(mean_w * max(now_s - self._now_s, 0.0) * 1e6)
-        self._now_s, self._power_w = now_s, power_w
-        return Increment(energy_uj=energy_uj)
-
-    def power_w(self) -> float | None:
-        """Return the power at the last reading."""
-        return self._power_w
 
     def limit_w(self) -> float | None:
         """Return the limit that really holds."""

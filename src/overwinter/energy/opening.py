@@ -20,7 +20,9 @@ class Opening:
         warn: takes one line for a person.
         own_process: whether this process's own CPU time counts, beside its children's.
         since_process_start: whether modelled energy counts from the process's own start.
-        covered: kinds of device that an earlier source meters, among `gpu`, `cpu`, `ram`.
+        covered: kinds of device that an earlier source meters, among `gpu`, `cpu`, `ram`, `platform` (those two in one)
+            and `machine` (all in one).
+        measured: those of them that a counter or sensor reads, and no assumption.
         closers: called when the meter closes.
     """
 
@@ -30,4 +32,5 @@ class Opening:
     own_process: bool = True
     since_process_start: bool = False
     covered: set[str] = field(default_factory=set)
+    measured: set[str] = field(default_factory=set)
     closers: list[Callable[[], None]] = field(default_factory=list)

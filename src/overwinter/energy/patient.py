@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from typing import Generic, TypeVar
+
+Value = TypeVar("Value", int, float)
 
 _MOST_FAILURES = 10  # in a row: about a second
 _LASTING = {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENODEV, errno.EISDIR, errno.ENOTDIR}
 
 
-class Patient:
+class Patient(Generic[Value]):
     """Gives the last value again while a reading fails in passing; a counter then catches up by itself.
 
     Args:
         read: gives the value; raises OSError or ValueError.
     """
 
-    def __init__(self, read: Callable[[], int]) -> None:
-        self._read = read
-        self._last: int | None = None
+    def __init__(self, read: Callable[[], Value]) -> None:
+        self._read: Callable[[], Value] = read
+        self._last: Value | None = None
         self._failures = 0
 
-    def __call__(self) -> int:
+    def __call__(self) -> Value:
         """Return the value.
 
         Raises:

@@ -25,7 +25,7 @@ class Gauge(Protocol):
     """One way of reading one device. May raise anything at any call: its channel goes to the next one.
 
     Attributes:
-        source: provenance: `nvml-counter`, `nvml-power`, `amdsmi`, `rapl` or `modelled`.
+        source: provenance: `nvml-counter`, `nvml-power`, `amdsmi`, `rapl`, `hwmon`, `power-supply` or `modelled`.
         relative_uncertainty: of its energies, whatever the length of the window.
         edge_s: how stale a reading may be; it widens the uncertainty of short windows.
     """

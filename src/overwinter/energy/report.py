@@ -22,10 +22,10 @@ class Component:
     """One device's share of a report, as read by one source.
 
     Attributes:
-        device: such as `gpu:0`, `cpu:package-0`, `ram:package-0`, `cpu`, `ram`.
+        device: such as `gpu:0`, `cpu:package-0`, `ram:package-0`, `cpu`, `ram`, or all in one: `machine`.
         energy_j: drawn in the window.
         uncertainty_j: half-width of the interval around it.
-        source: `nvml-counter`, `nvml-power`, `amdsmi`, `rapl` or `modelled`.
+        source: `nvml-counter`, `nvml-power`, `amdsmi`, `rapl`, `hwmon`, `power-supply` or `modelled`.
         average_w: over the whole window.
         peak_w: highest sampled power, at least `average_w`.
     """

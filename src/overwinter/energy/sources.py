@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from overwinter.energy.channel import Channel
 from overwinter.energy.opening import Opening
@@ -15,24 +15,52 @@ SOURCES: Registry[Source] = Registry(
     key="energy.sources",
     built_in={
         "amdsmi": "overwinter.energy.amd:open_amd",
+        "hwmon": "overwinter.energy.hwmon:open_hwmon",
         "modelled": "overwinter.energy.modelled:open_modelled",
         "nvml": "overwinter.energy.nvml:open_nvml",
+        "power-supply": "overwinter.energy.power_supply:open_power_supply",
         "rapl": "overwinter.energy.rapl:open_rapl",
     },
 )
-_CONTAINS = {"platform": {"cpu", "ram"}}
+_CONTAINS = {"machine": {"platform", "cpu", "ram", "gpu"}, "platform": {"cpu", "ram"}}
+_MANY = {"gpu"}  # several sources may each have some of them
 
 
 def open_channels(opening: Opening) -> list[Channel]:
-    """Open the configured sources in order; no part of the machine is counted twice."""
+    """Open the configured sources in order; no part of the machine is counted twice.
+
+    What an earlier source measures, no later one does, nor anything that contains it or lies in it. What an earlier one
+    only assumes gives way to a later one's measurement.
+    """
     channels: list[Channel] = []
     for name in opening.energy.sources:
-        found = _opened(name, opening)
-        channels += found
-        for channel in found:
-            kind = channel.device.split(":")[0]
-            opening.covered |= _CONTAINS.get(kind, {kind})
+        found = [each for each in _opened(name, opening) if not _taken(each, channels)]
+        measured = [each for each in found if each.measured]
+        channels = [each for each in channels if each.measured or not _taken(each, measured)] + found
+        opening.covered = _parts(channels)
+        opening.measured = _parts(each for each in channels if each.measured)
     return channels
+
+
+def _taken(channel: Channel, channels: Iterable[Channel]) -> bool:
+    """Whether others count what this channel does, as well as it can."""
+    rivals = (each for each in channels if each.measured or not channel.measured)
+    return any(_overlap(_kind(channel), _kind(each)) for each in rivals)
+
+
+def _overlap(one: str, other: str) -> bool:
+    if one == other:
+        return one not in _MANY
+    return other in _CONTAINS.get(one, ()) or one in _CONTAINS.get(other, ())
+
+
+def _parts(channels: Iterable[Channel]) -> set[str]:
+    kinds = {_kind(each) for each in channels}
+    return kinds.union(*(_CONTAINS.get(kind, set()) for kind in kinds))
+
+
+def _kind(channel: Channel) -> str:
+    return channel.device.split(":")[0]
 
 
 def _opened(name: str, opening: Opening) -> list[Channel]:

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from overwinter.energy.amd import amd_status
+from overwinter.energy.hwmon import hwmon_status
 from overwinter.energy.modelled import modelled_status
 from overwinter.energy.nvml import nvml_status
 from overwinter.energy.opening import Opening
+from overwinter.energy.power_supply import power_supply_status
 from overwinter.energy.rapl import rapl_status
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ class SourceStatus:
     """Whether a source of energy figures works here.
 
     Attributes:
-        name: `nvml`, `rapl`, `amdsmi` or `modelled`.
+        name: `nvml`, `rapl`, `amdsmi`, `hwmon`, `power-supply` or `modelled`.
         available: whether it would be used.
         reason: what was found.
         remedy: what to do about it; empty if nothing.
@@ -40,6 +42,8 @@ def probe(energy: EnergyConfig, hardware: HardwareConfig) -> list[SourceStatus]:
         "nvml": nvml_status(),
         "rapl": rapl_status(Path(energy.rapl_root)),
         "amdsmi": amd_status(),
+        "hwmon": hwmon_status(Path(energy.hwmon_root)),
+        "power-supply": power_supply_status(Path(energy.power_supply_root)),
         "modelled": modelled_status(opening),
     }
     return [

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from overwinter.energy import EnergyMeter, EnergyReport
+from overwinter.energy import Component, EnergyMeter, EnergyReport
 from overwinter.errors import ConfigError
 
 _MODELLED = "modelled"
+_CPU_KINDS = ("cpu", "platform", "machine")
 _IDLE_S = 0.1
 
 
@@ -120,9 +121,18 @@ class CpuJoules:
 
     @staticmethod
     def _cpu_j(report: EnergyReport) -> float:
-        return sum(part.energy_j for part in report.components if part.device.startswith("cpu"))
+        return sum(part.energy_j for part in _cpu_parts(report))
 
 
 def _is_counted(report: EnergyReport) -> bool:
-    sources = {part.source for part in report.components if part.device.startswith("cpu")}
+    sources = {part.source for part in _cpu_parts(report)}
     return bool(sources) and _MODELLED not in sources
+
+
+def _cpu_parts(report: EnergyReport) -> list[Component]:
+    """Return what the CPU drew, or else the smallest whole that contains it and has a meter."""
+    for kind in _CPU_KINDS:
+        found = [part for part in report.components if part.device.partition(":")[0] == kind]
+        if found:
+            return found
+    return []

@@ -12,10 +12,13 @@ class EnergyConfig:
     """Metering. None of it changes a result, so no stage depends on it.
 
     Attributes:
-        sources: which meters to try, in this order, among `nvml`, `rapl`, `amdsmi`, `modelled`, or entry
-            points in `overwinter.energy_sources`; a part of the machine is left to the first that meters it.
+        sources: which meters to try, in this order, among `nvml`, `rapl`, `amdsmi`, `hwmon`, `power-supply`,
+            `modelled`, or entry points in `overwinter.energy_sources`; a part of the machine is left to the first
+            that measures it.
         sample_interval_s: seconds between two samples of power; a counter that wraps sooner is read sooner.
         rapl_root: the powercap tree, for containers that mount it elsewhere.
+        hwmon_root: the tree of hardware monitors, likewise.
+        power_supply_root: the tree of batteries and mains supplies, likewise.
         cross_check: `none`, or `codecarbon` to let CodeCarbon measure beside.
         cross_check_threshold: relative difference from which the cross-check warns.
         cross_check_country: ISO 3166 alpha-3 code that CodeCarbon's own gram figures are for; joules don't
@@ -28,6 +31,8 @@ class EnergyConfig:
     sources: list[str] = MISSING
     sample_interval_s: float = MISSING
     rapl_root: str = MISSING
+    hwmon_root: str = MISSING
+    power_supply_root: str = MISSING
     cross_check: str = MISSING
     cross_check_threshold: float = MISSING
     cross_check_country: str = MISSING
