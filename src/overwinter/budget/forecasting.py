@@ -1,18 +1,24 @@
 """What a stage will cost, from the ledger's history.
 
-The middle is the median and the spread the median absolute deviation, both of logarithms (costs are ratios;
-one run beside a busy neighbour must not move the forecast). The range widens with few executions (a normal
-prediction interval's sqrt(1 + 1/n), with a heavier factor for small n), and never falls below a floor that
-says how alike the executions are at best.
+Of a configuration that has run, the middle is the median and the spread the median absolute deviation, both of
+logarithms (costs are ratios; one run beside a busy neighbour must not move the forecast). The range widens with few
+executions (a normal prediction interval's sqrt(1 + 1/n), with a heavier factor for small n), and never falls below a
+floor that says how alike the executions are at best.
+
+Another amount of the same work (more epochs, with all else alike) is put together from two parts that every execution
+tells apart: what its steps cost, which grows with them, and what it costs however many they are (starting, loading,
+saving). Executions of other settings are not alike, and no figure is made of them.
 """
 
 from __future__ import annotations
 
 import math
-import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from overwinter.budget.growing import Parts, grown
+from overwinter.budget.ranges import Range, alike
 
 if TYPE_CHECKING:
     from overwinter.ledger import ExecutionRecord
@@ -23,22 +29,8 @@ _LATEST = 20
 # An unfinished execution tells something from this share of its work on.
 _LEAST_SHARE = 0.1
 # Half widths of the range, as a ratio, when many executions agree with one another.
-_FLOORS = {"exact": 0.10, "unfinished": 0.25, "scaled": 0.40}
+_FLOORS = {"exact": 0.10, "unfinished": 0.25}
 _OTHER_HOST = 0.50
-_MAD_TO_SIGMA = 1.4826  # of a normal distribution
-
-
-@dataclass(frozen=True, kw_only=True)
-class Range:
-    """A figure that is not known yet: the median, and what it will hardly leave."""
-
-    low: float
-    expected: float
-    high: float
-
-    def scaled(self, factor: float) -> Range:
-        """Return the range in another unit."""
-        return Range(low=self.low * factor, expected=self.expected * factor, high=self.high * factor)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +39,9 @@ class Forecast:
 
     Attributes:
         stage: its name.
-        basis: `exact` (done executions of this very configuration), `unfinished` (its stopped ones,
-            extrapolated), `scaled` (other configurations of the stage, by their declared work), or `unknown`.
+        basis: `exact` (done executions of this very configuration), `unfinished` (its stopped ones, extrapolated),
+            `scaled` (other amounts of the same work, in their fixed and their growing part), `unlike` (only
+            executions of other settings, of which no figure is made), or `unknown`.
         executions: how many it rests on.
         energy_j: joules; None if unknown.
         carbon_g: grams; None if unknown.
@@ -69,6 +62,8 @@ def forecast(
     stage: str,
     configuration_key: str | None,
     work: float | None = None,
+    workload: str | None = None,
+    inputs: Mapping[str, str] | None = None,
     host: str | None = None,
     intensity_g_per_kwh: float | None = None,
 ) -> Forecast:
@@ -79,75 +74,114 @@ def forecast(
         stage: the stage.
         configuration_key: of what would run; None where it depends on results that are not there yet.
         work: its declared amount of work, such as epochs x samples; None if it declares none.
+        workload: digest of what a step of it is; only executions of the same one are scaled.
+        inputs: the artifact digests of what it would read; None where these are not there yet.
         host: the machine it would run on. Its own executions are preferred to others'.
         intensity_g_per_kwh: of the electricity; without it, grams come from the history.
     """
     own = [record for record in records if record.stage == stage and record.energy_j is not None]
-    same = [record for record in own if record.configuration_key == configuration_key]
-    candidates: list[tuple[str, list[ExecutionRecord], Callable[[ExecutionRecord], float]]] = [
-        ("exact", [each for each in same if each.status == "done"], lambda _: 1.0),
-        (
-            "unfinished",
-            [each for each in same if _share_done(each) >= _LEAST_SHARE],
-            lambda each: 1 / _share_done(each),
-        ),
-    ]
-    if work:
-        like = [each for each in own if each.status == "done" and each.work]
-        candidates.append(("scaled", like, lambda each: work / (each.work or work)))
-    for basis, chosen, factor in candidates:
+    same = [record for record in own if configuration_key is not None and record.configuration_key == configuration_key]
+    done = [record for record in own if record.status == "done"]
+    like = [record for record in done if work and record.work and workload and record.workload == workload]
+    stopped = [record for record in same if _share_done(record) >= _LEAST_SHARE]
+    for basis, chosen in (
+        ("exact", [each for each in same if each.status == "done"]),
+        ("unfinished", stopped),
+        ("scaled", like),
+    ):
         if chosen:
-            return _from(stage, basis, chosen, factor, host, intensity_g_per_kwh)
-    return Forecast(stage=stage, basis="unknown")
+            at_home = [record for record in chosen if host is None or record.host == host]
+            latest = (at_home or chosen)[-_LATEST:]
+            same_inputs = all(record.inputs == inputs for record in latest)
+            made = _Made(basis=basis, work=work, away=not at_home, same_inputs=same_inputs)
+            return made.forecast(stage, latest, intensity_g_per_kwh)
+    return Forecast(stage=stage, basis="unlike" if done else "unknown", executions=len(done))
 
 
-def _from(
-    stage: str,
-    basis: str,
-    records: list[ExecutionRecord],
-    factor: Callable[[ExecutionRecord], float],
-    host: str | None,
-    intensity_g_per_kwh: float | None,
-) -> Forecast:
-    at_home = [record for record in records if host is None or record.host == host]
-    latest = (at_home or records)[-_LATEST:]
-    floor = _FLOORS[basis] + (0.0 if at_home else _OTHER_HOST)
-    energy_j = _range([((each.energy_j or 0.0) + each.resumed_j) * factor(each) for each in latest], floor)
-    weighed = [each for each in latest if each.carbon_g is not None]
-    carbon_g = _range([((each.carbon_g or 0.0) + each.resumed_carbon_g) * factor(each) for each in weighed], floor)
-    if intensity_g_per_kwh is not None and energy_j is not None:
-        carbon_g = energy_j.scaled(intensity_g_per_kwh / _J_PER_KWH)
-    timed = [each for each in latest if each.duration_s is not None]
-    return Forecast(
-        stage=stage,
-        basis=basis,
-        executions=len(latest),
-        energy_j=energy_j,
-        carbon_g=carbon_g,
-        duration_s=_range(
-            [((each.duration_s or 0.0) + each.resumed_duration_s) * factor(each) for each in timed], floor
-        ),
-    )
+@dataclass(frozen=True, kw_only=True)
+class _Made:
+    """How figures are made of executions.
+
+    Attributes:
+        basis: of the forecast.
+        work: the amount of work that is asked for.
+        away: they ran on another machine.
+        same_inputs: they read what is to be read now.
+    """
+
+    basis: str
+    work: float | None
+    away: bool
+    same_inputs: bool
+
+    def forecast(self, stage: str, records: Sequence[ExecutionRecord], intensity_g_per_kwh: float | None) -> Forecast:
+        energy_j = self._range([_Cost.energy(each) for each in records], records)
+        weighed = [each for each in records if each.carbon_g is not None]
+        carbon_g = self._range([_Cost.carbon(each) for each in weighed], weighed)
+        if intensity_g_per_kwh is not None and energy_j is not None:
+            carbon_g = energy_j.scaled(intensity_g_per_kwh / _J_PER_KWH)
+        timed = [each for each in records if each.duration_s is not None]
+        return Forecast(
+            stage=stage,
+            basis=self.basis,
+            executions=len(records),
+            energy_j=energy_j,
+            carbon_g=carbon_g,
+            duration_s=self._range([_Cost.time(each) for each in timed], timed),
+        )
+
+    def _range(self, costs: Sequence[_Cost], records: Sequence[ExecutionRecord]) -> Range | None:
+        if self.basis == "exact":
+            return alike([each.whole for each in costs], self._floor("exact"))
+        parts = [self._parts(cost, record) for cost, record in zip(costs, records, strict=True)]
+        if self.basis == "scaled" or all(each.steps_cost is not None for each in parts):
+            range_ = grown(parts, same_inputs=self.same_inputs)
+            return range_.widened(math.log1p(_OTHER_HOST)) if range_ is not None and self.away else range_
+        shares = [each.whole / _share_done(record) for each, record in zip(costs, records, strict=True)]
+        return alike(shares, self._floor("unfinished"))
+
+    def _floor(self, basis: str) -> float:
+        return _FLOORS[basis] + (_OTHER_HOST if self.away else 0.0)
+
+    def _parts(self, cost: _Cost, record: ExecutionRecord) -> Parts:
+        ratio = (self.work or 0.0) / (record.work or 1.0) if self.basis == "scaled" else 1.0
+        return Parts(
+            cost=cost.own,
+            steps_cost=cost.steps,
+            steps=record.steps,
+            done=record.done if record.status == "done" else record.total,
+            total=record.total,
+            ratio=ratio,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Cost:
+    """One execution's joules, grams or seconds: with what it resumed, its own, and of these what its steps cost."""
+
+    whole: float
+    own: float
+    steps: float | None
+
+    @classmethod
+    def energy(cls, record: ExecutionRecord) -> _Cost:
+        own = record.energy_j or 0.0
+        return cls(whole=own + record.resumed_j, own=own, steps=record.steps_j)
+
+    @classmethod
+    def carbon(cls, record: ExecutionRecord) -> _Cost:
+        own, energy_j = record.carbon_g or 0.0, record.energy_j or 0.0
+        share = None if record.steps_j is None else (record.steps_j / energy_j if energy_j else 0.0)
+        steps = None if share is None else share * own
+        return cls(whole=own + record.resumed_carbon_g, own=own, steps=steps)
+
+    @classmethod
+    def time(cls, record: ExecutionRecord) -> _Cost:
+        own = record.duration_s or 0.0
+        return cls(whole=own + record.resumed_duration_s, own=own, steps=record.steps_s)
 
 
 def _share_done(record: ExecutionRecord) -> float:
     if record.status in ("running", "done") or not record.done or not record.total:
         return 0.0
     return min(1.0, record.done / record.total)
-
-
-def _range(values: list[float], floor: float) -> Range | None:
-    """Return the robust prediction range of positive values; of zeros, zero; of none, None."""
-    if not values:
-        return None
-    if min(values) <= 0:
-        return Range(low=0.0, expected=statistics.median(values), high=max(values) * (1 + floor))
-    logs = [math.log(value) for value in values]
-    middle, count = statistics.median(logs), len(logs)
-    deviation = _MAD_TO_SIGMA * statistics.median(abs(value - middle) for value in logs)
-    # Two sigma for many. Of a few, the deviation itself is uncertain, and may be small by chance: the factors
-    # make nine in ten coming executions fall into the range from any number of earlier ones, if they scatter
-    # by 15 %.
-    from_history = 2 * (1 + 4 / count) * deviation * math.sqrt(1 + 1 / count)
-    half = max(math.log1p(floor) * (1 + 3 / count), from_history)
-    return Range(low=math.exp(middle - half), expected=math.exp(middle), high=math.exp(middle + half))

@@ -18,7 +18,7 @@ from overwinter.units import format_duration, format_si, parse_quantity
 if TYPE_CHECKING:
     from overwinter.ledger import ExecutionRecord, Filter, Total
 
-_DOCUMENTS = ("energy", "metrics")  # nested: in JSON only
+_DOCUMENTS = ("energy", "metrics", "inputs")  # nested: in JSON only
 _TITLES = (
     "begun (UTC)",
     "stage",

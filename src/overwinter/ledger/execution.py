@@ -39,6 +39,9 @@ _LIVE_COLUMNS = (
     "heartbeats",
     "done",
     "total",
+    "steps",
+    "steps_j",
+    "steps_s",
 )
 _UPDATE = f"UPDATE executions SET {', '.join(f'{c} = :{c}' for c in _LIVE_COLUMNS)} WHERE id = :id"  # noqa: S608 - our own column names
 
@@ -77,6 +80,9 @@ class Execution:
         currency: str | None = None,
         done: float | None = None,
         total: float | None = None,
+        steps: float | None = None,
+        steps_j: float | None = None,
+        steps_s: float | None = None,
     ) -> None:
         """Record what was spent so far, at least once a second; costs well under a millisecond.
 
@@ -90,6 +96,9 @@ class Execution:
             currency: such as EUR.
             done: units of work done.
             total: units of work in all.
+            steps: units of work between the first report of them and the latest.
+            steps_j: joules spent between these two.
+            steps_s: seconds between these two.
         """
         if self._pid != os.getpid():
             return
@@ -104,6 +113,7 @@ class Execution:
             }
             money = {"carbon_g": carbon_g, "cost": cost, "currency": currency}
             self._row.update(figures, idle_j=idle_j, **money, done=done, total=total)
+            self._row.update(steps=steps, steps_j=steps_j, steps_s=steps_s)
             self._row["power_w"] = self._power_w(now_s, energy_j)
             self._row["duration_s"] = now_s - self._started_s
             self._row["heartbeat_utc"] = datetime.now(UTC)

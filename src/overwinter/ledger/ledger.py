@@ -7,7 +7,7 @@ import os
 import secrets
 import sqlite3
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -79,6 +79,8 @@ class Ledger:
         experiment: str | None = None,
         params_digest: str | None = None,
         work: float | None = None,
+        workload: str | None = None,
+        inputs: Mapping[str, str] | None = None,
         resumed: Spent | None = None,
     ) -> Execution:
         """Record that a stage begins in the calling process.
@@ -89,13 +91,16 @@ class Ledger:
             configuration_key: digest of all that decides the stage's result.
             experiment: DVC's name of the experiment; None in the workspace.
             params_digest: digest of its parameters.
-            work: declared amount of work, such as epochs x samples, for forecasts of other configurations.
+            work: declared amount of work, such as epochs x samples, for forecasts of other amounts.
+            workload: digest of what a step of its work is, whatever their number.
+            inputs: the artifact digest of each stage that it reads from.
             resumed: what `earlier` returned, if the stage goes on from a checkpoint.
         """
         self._take_leftovers()
         values: dict[str, Any] = {"id": secrets.token_hex(16), "stage": stage, "run_id": run_id}
         values |= {"experiment": experiment, "configuration_key": configuration_key}
-        values |= {"params_digest": params_digest, "work": work, **this_process().to_row()}
+        values |= {"params_digest": params_digest, "work": work, "workload": workload, "inputs": inputs}
+        values |= this_process().to_row()
         if resumed is not None and resumed.executions:
             values |= {"resumed_from": resumed.executions[-1], "resumed_j": resumed.energy_j}
             values |= {"resumed_carbon_g": resumed.carbon_g, "resumed_duration_s": resumed.duration_s}

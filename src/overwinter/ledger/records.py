@@ -58,6 +58,11 @@ class ExecutionRecord:
         energy: the content of energy.json.
         metrics: the content of metrics.json.
         artifact_digest: of what it made.
+        workload: digest of what a step of its work is, whatever their number; executions of one workload are alike.
+        inputs: the artifact digest of each stage that it read from.
+        steps: units of work between its first and its latest report of them.
+        steps_j: joules spent between the same, apart from starting, loading and saving.
+        steps_s: seconds between the same.
     """
 
     id: str
@@ -98,6 +103,11 @@ class ExecutionRecord:
     energy: Mapping[str, Any] | None
     metrics: Mapping[str, Any] | None
     artifact_digest: str | None
+    workload: str | None
+    inputs: Mapping[str, str] | None
+    steps: float | None
+    steps_j: float | None
+    steps_s: float | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,11 +64,19 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX executions_by_configuration ON executions (stage, configuration_key)",
         "CREATE INDEX executions_running ON executions (status) WHERE status = 'running'",
     ),
+    (
+        "ALTER TABLE executions ADD COLUMN workload TEXT",
+        "ALTER TABLE executions ADD COLUMN inputs TEXT",
+        "ALTER TABLE executions ADD COLUMN steps REAL",
+        "ALTER TABLE executions ADD COLUMN steps_j REAL",
+        "ALTER TABLE executions ADD COLUMN steps_s REAL",
+    ),
 )
 
 COLUMNS = tuple(field.name for field in fields(ExecutionRecord))
 _TIMES = ("started_utc", "ended_utc", "heartbeat_utc")
 _DOCUMENTS = ("energy", "metrics")
+_JSON = (*_DOCUMENTS, "inputs")
 COLUMNS_WITHOUT_DOCUMENTS = tuple(f"NULL AS {name}" if name in _DOCUMENTS else name for name in COLUMNS)
 
 
@@ -93,7 +101,7 @@ def to_row(values: Mapping[str, Any]) -> dict[str, Any]:
     for name in _TIMES:
         if isinstance(row.get(name), datetime):
             row[name] = to_text(row[name])
-    for name in _DOCUMENTS:
+    for name in _JSON:
         if row.get(name) is not None:
             # `default`: a figure of an unusual type must not cost the record, nor the work that it is of.
             row[name] = json.dumps(row[name], separators=(",", ":"), default=str)
@@ -106,7 +114,7 @@ def to_record(row: Mapping[str, Any]) -> ExecutionRecord:
     for name in _TIMES:
         if values[name] is not None:
             values[name] = datetime.fromisoformat(values[name])
-    for name in _DOCUMENTS:
+    for name in _JSON:
         if values[name] is not None:
             values[name] = json.loads(values[name])
     return ExecutionRecord(**values)

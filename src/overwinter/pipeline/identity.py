@@ -13,6 +13,20 @@ from overwinter.config import Config, Project
 from overwinter.errors import IntegrityError
 from overwinter.files import sha256
 
+_AMOUNT = frozenset({"epochs"})
+# They change what comes out of a step, not what goes into it.
+_NEUTRAL = _AMOUNT | {
+    "checkpoint_interval_s",
+    "distillation_temperature",
+    "distillation_weight",
+    "gradient_clip_norm",
+    "label_smoothing",
+    "learning_rate",
+    "patience_epochs",
+    "warmup_fraction",
+    "weight_decay",
+}
+
 
 def lineage(config: Config, project: Project, stage: str) -> dict[str, Any]:
     """Return where the result of ``stage`` comes from.
@@ -43,7 +57,26 @@ def workload(config: Config, stage: str) -> dict[str, Any]:
     """Return what makes a step of ``stage`` the work that it is, whatever it draws and however often it is done."""
     everything = asdict(config)
     keys = {"model", "data", *config.pipeline.stages[stage].params} - {"power", "seed"}
-    return {"stage": stage, **{key: _without_amount(_dotted(everything, key)) for key in sorted(keys)}}
+    return {"stage": stage, **{key: _without(_dotted(everything, key), _AMOUNT) for key in sorted(keys)}}
+
+
+def likeness(config: Config, stage: str) -> str:
+    """Return a digest that executions of ``stage`` share if a step of theirs costs alike, however many there are.
+
+    Settings that change what is learned, and not what learning it costs, leave it as it is.
+    """
+    everything = asdict(config)
+    keys = {"model", "data", *config.pipeline.stages[stage].params} - {"seed"}
+    return digest({"stage": stage, **{key: _without(_dotted(everything, key), _NEUTRAL) for key in sorted(keys)}})
+
+
+def artifacts_read(described: dict[str, Any]) -> dict[str, str]:
+    """Return the artifact digest of each stage that a result rests on, from its `lineage`."""
+    outs: dict[str, dict[str, str]] = {}
+    for name, content in described["inputs"].items():
+        stage, _, out = name.partition("/")
+        outs.setdefault(stage, {})[out] = content
+    return {stage: digest(content) for stage, content in outs.items()}
 
 
 def digest(content: Any) -> str:
@@ -63,10 +96,10 @@ def _parameters(config: Config, stage: str) -> dict[str, Any]:
     return {key: _dotted(everything, key) for key in config.pipeline.stages[stage].params}
 
 
-def _without_amount(tree: Any) -> Any:
+def _without(tree: Any, names: frozenset[str]) -> Any:
     if not isinstance(tree, dict):
         return tree
-    return {key: _without_amount(value) for key, value in tree.items() if key != "epochs"}
+    return {key: _without(value, names) for key, value in tree.items() if key not in names}
 
 
 def _input_digests(config: Config, project: Project, stage: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ from overwinter.budget import Forecast, Range, Verdict, forecast, judge_plan, pa
 from overwinter.config import Project
 from overwinter.errors import OverwinterError
 from overwinter.ledger import ExecutionRecord, Ledger, Spent, ledger_path
-from overwinter.pipeline.identity import configuration_key, declared_work
+from overwinter.pipeline.identity import artifacts_read, configuration_key, declared_work, likeness, lineage
 from overwinter.pipeline.plan import Plan
 
 _NOTHING = Range(low=0.0, expected=0.0, high=0.0)
@@ -63,9 +63,11 @@ def look_ahead(plan: Plan, project: Project, probe: Callable[[str], Forecast] | 
                 stage=stage,
                 configuration_key=key,
                 work=declared_work(config, stage),
+                workload=likeness(config, stage),
+                inputs=artifacts_read(lineage(config, project, stage)) if key is not None else None,
                 host=platform.node(),
             )
-            if forecasts[stage].basis == "unknown" and key is not None and probe is not None:
+            if forecasts[stage].energy_j is None and key is not None and probe is not None:
                 forecasts[stage] = probe(stage)
             if key is not None:
                 spent[stage] = ledger.earlier(stage=stage, configuration_key=key)

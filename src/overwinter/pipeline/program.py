@@ -13,13 +13,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from overwinter.errors import EXIT_REFUSED, OverwinterError
 from overwinter.pipeline.capping import WAITED, capped, stage_command, wait_and_return
 from overwinter.pipeline.events import emit
-from overwinter.pipeline.identity import declared_work
+from overwinter.pipeline.identity import artifacts_read, declared_work, likeness
 from overwinter.pipeline.invocation import Invocation, invocation, serve_hydra_flags
 from overwinter.pipeline.lifeline import experiment, hold_lifeline, run_id
 from overwinter.pipeline.locks import locked
@@ -134,6 +135,8 @@ def _begun(ledger: Ledger, stage: Stage) -> Execution:
         experiment=experiment() or ("scratch" if stage.scratch else None),
         params_digest=stage.lineage()["parameters_sha256"],
         work=declared_work(stage.config, stage.name),
+        workload=likeness(stage.config, stage.name),
+        inputs=artifacts_read(stage.lineage()),
         resumed=stage.resumed,
     )
 
@@ -150,6 +153,8 @@ def _admitted(ledger: Ledger, stage: Stage) -> StageGuard:
         stage=stage.name,
         configuration_key=key,
         work=declared_work(stage.config, stage.name),
+        workload=likeness(stage.config, stage.name),
+        inputs=artifacts_read(stage.lineage()),
         host=platform.node(),
     )
     for warning in admit(budget, stage=stage.name, forecast=expected, spent_run=spent_run, spent_stage=spent_stage):
@@ -179,7 +184,7 @@ def _metered(stage: Stage, execution: Execution) -> Iterator[Callable[[], dict[s
 
 
 def _beat(execution: Execution, spent: Spent, stage: Stage) -> None:
-    report, price_per_j = spent.report, stage.budget.price_per_j
+    report, price_per_j, costs = spent.report, stage.budget.price_per_j, stage.step_costs()
     execution.heartbeat(
         energy_j=report.energy_j,
         uncertainty_j=report.uncertainty_j,
@@ -190,6 +195,7 @@ def _beat(execution: Execution, spent: Spent, stage: Stage) -> None:
         currency=stage.budget.currency,
         done=stage.position[0],
         total=stage.position[1],
+        **(asdict(costs) if costs is not None else {}),
     )
 
 

@@ -17,6 +17,7 @@ from overwinter.pipeline.events import emit
 from overwinter.pipeline.identity import digest, lineage, tree_digest
 from overwinter.pipeline.outputs import Outputs
 from overwinter.pipeline.render import gate_name
+from overwinter.pipeline.stepping import StepCosts, Stepping
 
 if TYPE_CHECKING:
     from overwinter.budget import Budget, StageGuard
@@ -50,6 +51,7 @@ class Stage:
         self.meter: EnergyMeter
         self._project = call.project
         self._watch: Watch | None = None
+        self._stepping: Stepping | None = None
         self.interrupted = False
         self.last_progress_s = 0.0
         self.position: tuple[float | None, float | None] = (None, None)
@@ -113,6 +115,8 @@ class Stage:
             raise InterruptedStageError(
                 f"{self.name} was interrupted at {done:g} of {total:g}; it {onwards} next time."
             )
+        if kept and self._watch is not None and self._stepping is not None:
+            self._stepping.note(done, total, self._watch.latest.report)
         self._hold_to_budget(done, total, kept=kept)
         self._follow_policy(done, total, pausable=kept or done == 0)
         if self.last_progress_s - self._last_event_s >= _EVENT_INTERVAL_S or done >= total:
@@ -197,7 +201,11 @@ class Stage:
 
     def attach(self, *, meter: EnergyMeter, watch: Watch) -> None:
         """Tie the stage to what watches over it."""
-        self.meter, self._watch = meter, watch
+        self.meter, self._watch, self._stepping = meter, watch, Stepping(meter.read)
+
+    def step_costs(self) -> StepCosts | None:
+        """Return what the steps have cost so far; None where the stage has none that are alike."""
+        return self._stepping.costs() if self._stepping is not None else None
 
     def has_checkpoint(self) -> bool:
         """Say whether an earlier attempt left something to go on from."""

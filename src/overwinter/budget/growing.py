@@ -1,0 +1,88 @@
+"""Another amount of the same work: what its steps cost, and what it costs however many they are."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from overwinter.budget.ranges import Range
+
+# How far executions of one workload scatter, one sigma of logarithms, and how many of them that assumption is worth.
+_SCATTER, _WORTH = 0.12, 4
+_OTHER_INPUTS = 0.30  # the same, where they read from other results: a model with other channels, a sparser one
+# A step's cost drifts (heat, neighbours, memory): one sigma per doubling of what was seen.
+_DRIFT = 0.03
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What one execution cost, in joules, grams or seconds alike.
+
+    Attributes:
+        cost: all of it.
+        steps_cost: of that, what came between its first and its latest report of progress; None if not known.
+        steps: units of work between the two.
+        done: units of work done at the end.
+        total: units of work that it set out to do.
+        ratio: the amount of work that is asked for, as a multiple of what this execution set out to do.
+    """
+
+    cost: float
+    steps_cost: float | None
+    steps: float | None
+    done: float | None
+    total: float | None
+    ratio: float
+
+
+def grown(history: Sequence[Parts], *, same_inputs: bool) -> Range | None:
+    """Return the cost of the amount of work that is asked for; of no history, None.
+
+    Args:
+        history: executions of the same workload, in any amount.
+        same_inputs: whether they read from the same results.
+    """
+    split = [each for each in history if each.steps_cost is not None and each.steps and each.total]
+    scatter = _SCATTER if same_inputs else _OTHER_INPUTS
+    return _from_parts(split, scatter) if split else _between(history, scatter)
+
+
+def _from_parts(history: Sequence[Parts], scatter: float) -> Range:
+    seen = sum(each.steps or 0.0 for each in history)
+    per_step = sum(each.steps_cost or 0.0 for each in history) / seen
+    fixed = statistics.median(_fixed(each) for each in history)
+    # The first step belongs to what is fixed: it warms up what the others find warm.
+    needed = max(0.0, statistics.median((each.total or 0.0) * each.ratio for each in history) - 1)
+    fewest = min([needed, *((each.done or 0.0) for each in history if (each.done or 0.0) < (each.total or 0.0))])
+    most, least = fixed + per_step * needed, fixed + per_step * fewest
+    if least <= 0:
+        return Range(low=0.0, expected=most, high=most * math.exp(2 * scatter))
+    own = [_fixed(each) + (each.steps_cost or 0.0) / (each.steps or 1.0) * needed for each in history]
+    drift = _DRIFT * math.log2(max(1.0, needed / seen)) * per_step * needed / most
+    half = 2 * math.hypot(_sigma(own, scatter) * math.sqrt(1 + 1 / len(history)), drift)
+    # One that ended early may do so again: then the truth lies anywhere between.
+    spread = Range(low=least, expected=math.sqrt(least * most), high=most)
+    return spread.widened(half)
+
+
+def _between(history: Sequence[Parts], scatter: float) -> Range | None:
+    """Without the parts: somewhere between all of it being fixed and all of it growing with the work."""
+    costs = [each.cost for each in history if each.cost > 0]
+    if len(costs) < len(history) or not costs:
+        return Range(low=0.0, expected=0.0, high=max(each.cost for each in history)) if history else None
+    ends = sorted(statistics.geometric_mean(each.cost * each.ratio**share for each in history) for share in (0, 1))
+    half = 2 * _sigma(costs, scatter) * math.sqrt(1 + 1 / len(costs))
+    return Range(low=ends[0], expected=math.sqrt(ends[0] * ends[1]), high=ends[1]).widened(half)
+
+
+def _fixed(each: Parts) -> float:
+    return max(0.0, each.cost - (each.steps_cost or 0.0))
+
+
+def _sigma(values: Sequence[float], scatter: float) -> float:
+    """Return how far costs scatter: as assumed before, and more and more as seen."""
+    logs = [math.log(value) for value in values if value > 0]
+    squares = sum((each - statistics.fmean(logs)) ** 2 for each in logs)
+    return math.sqrt((_WORTH * scatter**2 + squares) / (_WORTH + max(0, len(logs) - 1)))
