@@ -20,12 +20,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from overwinter.budget import Forecast, forecast
-from overwinter.ledger import ExecutionRecord, Ledger, ledger_path
 from rich.console import Console
 from rich.table import Table
 
 from common import write_result
+from overwinter.budget import Forecast, forecast
+from overwinter.ledger import ExecutionRecord, Ledger, ledger_path
 
 SHORT, TRUE = (1, 2), (4, 8, 16, 32)
 LIMITS = {"median_error": 0.15, "covered": 0.80, "widest_range": 2.5}

@@ -2,8 +2,9 @@
 
 `at` never waits for the network, save once: the first reading waits for the first fetch, up to the time-out, if
 there is nothing on disk. A fetch that fails is tried again after 5 s, then 10 s, up to 10 min, or when the server
-says. What was fetched counts for `max_age_s`: half-hourly values and forecasts stay good for a while without the
-network. After that the source does not answer, and the fall-back chain goes on.
+says, which holds for all programs that share the folder. What was fetched counts for `max_age_s`: half-hourly values
+and forecasts stay good for a while without the network. After that the source does not answer, and the fall-back
+chain goes on.
 
 Where the provider has no forecast, one is made from what it has told of past hours (`history`), also while it does
 not answer.
@@ -17,12 +18,13 @@ import threading
 import time
 from bisect import bisect_right
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from overwinter.carbon.history import History
-from overwinter.carbon.http import SourceError
+from overwinter.carbon.http import LONGEST_REST_S, SourceError
 from overwinter.carbon.intensity import Intensity
 from overwinter.carbon.provider import Point, Provider, point
 from overwinter.errors import OverwinterError
@@ -40,10 +42,14 @@ class _Fetched:
     Attributes:
         fetched_utc: when.
         points: in order of time.
+        notes: what a person should know of it.
+        renewable_share: of the electricity at that time, from 0 to 1; None where the provider does not tell.
     """
 
     fetched_utc: datetime
     points: tuple[Point, ...]
+    notes: tuple[str, ...] = ()
+    renewable_share: float | None = None
 
     def at(self, time_utc: datetime, last_holds_s: float) -> Point | None:
         """Return the point that holds at ``time_utc``; the last one does for ``last_holds_s``."""
@@ -83,15 +89,16 @@ class LiveSource:
         self._provider = provider
         name = hashlib.sha256(provider.identity.encode()).hexdigest()[:24]
         self._path = folder / f"{name}.json"
+        self._rest_path = folder / f"{name}.rest.json"
         self._history = History(folder / f"{name}.history.json", identity=provider.identity)
         self._refresh_s, self._max_age_s, self._timeout_s = refresh_s, max_age_s, timeout_s
         self._last_holds_s = max_age_s + _LONGEST_STEP_S
         self._now, self._clock = now, clock
         self._lock = threading.Lock()
         self._fetched = self._from_disk()
-        self._problem = ""
+        self._problem, rest_s = self._rest_from_disk()
         self._failures = 0
-        self._next_s = clock()
+        self._next_s = clock() + rest_s
         self._thread: threading.Thread | None = None
         self._first_by_s = clock() + timeout_s
         self._refresh_if_due()
@@ -111,7 +118,18 @@ class LiveSource:
         if found is None:
             raise SourceError(self._problem or f"{self._provider.name} tells nothing about {time_utc:%Y-%m-%d %H:%M}")
         source = f"{self._provider.name} at {found.time_utc:%Y-%m-%dT%H:%MZ}"
-        return Intensity(g_per_kwh=found.g_per_kwh, source=source, kind=self._provider.kind)
+        return Intensity(
+            g_per_kwh=found.g_per_kwh,
+            source=source,
+            kind=self._provider.kind,
+            renewable_share=fetched.renewable_share if fetched else None,
+        )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of the answer in use: rows left out, no forecast."""
+        fetched = self._usable()
+        return fetched.notes if fetched is not None else ()
 
     def forecast(self, time_utc: datetime) -> tuple[Point, ...]:
         """Return a forecast from the point that holds at ``time_utc`` on; empty where too little is known.
@@ -163,7 +181,12 @@ class LiveSource:
         if not points:
             self._failed(f"{self._provider.name} tells nothing", 0.0)
             return
-        self._fetched = _Fetched(fetched_utc=time_utc, points=points)
+        self._fetched = _Fetched(
+            fetched_utc=time_utc,
+            points=points,
+            notes=tuple(getattr(self._provider, "notes", ())),
+            renewable_share=getattr(self._provider, "renewable_share", None),
+        )
         self._problem, self._failures = "", 0
         self._next_s = self._clock() + self._refresh_s
         self._to_disk(self._fetched, time_utc)
@@ -173,6 +196,8 @@ class LiveSource:
         self._failures += 1
         self._next_s = self._clock() + max(wait_s, retry_after_s)
         self._problem = problem
+        if retry_after_s > 0:
+            self._rest_to_disk(problem, retry_after_s)
 
     # The disk.
 
@@ -181,7 +206,13 @@ class LiveSource:
             content = json.loads(self._path.read_text(encoding="utf-8"))
             points = tuple(point(time, value, service="the cache") for time, value in content["points"])
             fetched_utc = datetime.fromisoformat(content["fetched_utc"])
-            return _Fetched(fetched_utc=fetched_utc, points=points) if points and fetched_utc.tzinfo else None
+            if not points or fetched_utc.tzinfo is None:
+                return None
+            notes, share = tuple(map(str, content.get("notes", ()))), content.get("renewable_share")
+            known = isinstance(share, float) and 0 <= share <= 1
+            return _Fetched(
+                fetched_utc=fetched_utc, points=points, notes=notes, renewable_share=share if known else None
+            )
         except (OSError, ValueError, KeyError, TypeError, SourceError):
             return None
 
@@ -192,9 +223,26 @@ class LiveSource:
             "kind": self._provider.kind,
             "fetched_utc": fetched.fetched_utc.isoformat(),
             "points": [[each.time_utc.isoformat(), each.g_per_kwh] for each in fetched.points],
+            "notes": list(fetched.notes),
+            "renewable_share": fetched.renewable_share,
         }
         try:
             write_json(self._path, content)
             self._history.add(fetched.points, time_utc)
         except OverwinterError as error:
             self._problem = f"not kept on disk: {error}"
+
+    def _rest_from_disk(self) -> tuple[str, float]:
+        """Return why the server is left alone, and for how many seconds more; it may have told another program."""
+        try:
+            content = json.loads(self._rest_path.read_text(encoding="utf-8"))
+            rest_s = (datetime.fromisoformat(content["until_utc"]) - self._now()).total_seconds()
+            problem = str(content["problem"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return "", 0.0
+        return (problem, rest_s) if 0 < rest_s <= LONGEST_REST_S else ("", 0.0)
+
+    def _rest_to_disk(self, problem: str, rest_s: float) -> None:
+        until_utc = self._now() + timedelta(seconds=rest_s)
+        with suppress(OverwinterError):  # then only this program knows
+            write_json(self._rest_path, {"schema": 1, "until_utc": until_utc.isoformat(), "problem": problem})

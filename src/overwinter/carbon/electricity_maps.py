@@ -8,13 +8,15 @@ from urllib.parse import quote
 
 from overwinter.carbon.http import SourceError, get_json
 from overwinter.carbon.intensity import Kind
-from overwinter.carbon.provider import Point, point
+from overwinter.carbon.provider import Point
+from overwinter.carbon.rows import read_rows, share_of
 
 _NAME = "electricity_maps"
+_UNITS = ("gco2eq/kwh", "gco2e/kwh", "gco2/kwh")
 
 
 class ElectricityMaps:
-    """The intensity of one zone, and its forecast where the token's plan has one.
+    """The intensity of one zone, and its forecast and mix where the token's plan has them.
 
     Args:
         base_url: of the service, with its version.
@@ -28,30 +30,63 @@ class ElectricityMaps:
         self.name = f"{_NAME} {zone}"
         self._base_url, self._zone, self._token = base_url.rstrip("/"), zone, token
         self.identity = f"{_NAME} {self._base_url} {zone}"
+        self.notes: tuple[str, ...] = ()
+        self.renewable_share: float | None = None
 
     def fetch(self, time_utc: datetime, *, deadline_s: float) -> tuple[Point, ...]:  # noqa: ARG002 -- it tells the latest
         """Return the latest hour and the forecast; where there is none, the last day, from which one can be made."""
-        latest = self._ask("latest", deadline_s)
-        try:
-            now = point(latest["datetime"], latest["carbonIntensity"], service=_NAME)
-        except (KeyError, TypeError):
-            raise SourceError(f"{_NAME} answers otherwise than it documents") from None
-        around = [each for each in self._rows("forecast", deadline_s) if each.time_utc > now.time_utc]
+        self.notes, self.renewable_share = (), None
+        latest = self._points([self._ask("carbon-intensity/latest", deadline_s)], "latest")
+        around = [each for each in self._table("forecast", deadline_s) if each.time_utc not in _times(latest)]
+        if latest:
+            around = [each for each in around if each.time_utc > latest[-1].time_utc]
         if not around:
-            around = [each for each in self._rows("history", deadline_s) if each.time_utc < now.time_utc]
-        return tuple(sorted((now, *around), key=lambda each: each.time_utc))
+            past = self._table("history", deadline_s)
+            around = [each for each in past if not latest or each.time_utc < latest[-1].time_utc]
+        if not latest and not around:
+            raise SourceError("; ".join(self.notes) or f"{self.name} tells nothing")
+        self.renewable_share = self._renewable(deadline_s)
+        return tuple(sorted((*latest, *around), key=lambda each: each.time_utc))
 
-    def _rows(self, what: str, deadline_s: float) -> list[Point]:
-        """Return the rows of ``forecast`` or ``history``; none where the token's plan has no such thing."""
+    def _table(self, what: str, deadline_s: float) -> tuple[Point, ...]:
+        """Return the rows of ``forecast`` or ``history``; none, with a note, where the plan has no such thing."""
         try:
-            rows = self._ask(what, deadline_s)[what]
-            return [point(row["datetime"], row["carbonIntensity"], service=_NAME) for row in rows]
-        except (SourceError, KeyError, TypeError):
-            return []
+            answer = self._ask(f"carbon-intensity/{what}", deadline_s)
+            return self._points(answer.get(what), what, within=answer)
+        except SourceError as error:
+            self.notes = (*self.notes, f"no {what}: {error}")
+            return ()
 
-    def _ask(self, what: str, deadline_s: float) -> dict[str, Any]:
-        url = f"{self._base_url}/carbon-intensity/{what}?zone={quote(self._zone, safe='')}"
-        answer = get_json(url, deadline_s=deadline_s, headers={"auth-token": self._token})
+    def _points(self, rows: Any, what: str, *, within: dict[str, Any] | None = None) -> tuple[Point, ...]:
+        self._check(within or {})
+        points, notes = read_rows(rows, self._row, service=self.name, what=what)
+        self.notes = (*self.notes, *notes)
+        return points
+
+    def _row(self, row: Any) -> tuple[Any, Any]:
+        self._check(row)
+        return row["datetime"], row["carbonIntensity"]
+
+    def _check(self, told: dict[str, Any]) -> None:
+        zone, units = told.get("zone"), told.get("units", told.get("unit"))
+        if isinstance(zone, str) and zone.casefold() != self._zone.casefold():
+            raise SourceError(f"it is of the zone {zone!r}, not of {self._zone!r}")
+        if isinstance(units, str) and units.replace(" ", "").casefold() not in _UNITS:
+            raise SourceError(f"it is in {units!r}, not in gCO2eq/kWh")
+
+    def _renewable(self, deadline_s: float) -> float | None:
+        try:
+            return share_of(self._ask("power-breakdown/latest", deadline_s).get("renewablePercentage"))
+        except SourceError:
+            return None  # not in every plan, and nothing rests on it
+
+    def _ask(self, path: str, deadline_s: float) -> dict[str, Any]:
+        url = f"{self._base_url}/{path}?zone={quote(self._zone, safe='')}"
+        answer = get_json(url, deadline_s=deadline_s, headers={"auth-token": self._token}, whose=self.name)
         if not isinstance(answer, dict):
-            raise SourceError(f"{_NAME} answers otherwise than it documents")
+            raise SourceError(f"{self.name} answers otherwise than it documents")
         return answer
+
+
+def _times(points: tuple[Point, ...]) -> set[datetime]:
+    return {each.time_utc for each in points}

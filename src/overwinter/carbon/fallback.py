@@ -39,6 +39,11 @@ class FallbackChain:
             return replace(answer, source=f"{answer.source} (fall-back: {'; '.join(problems)})")
         raise SourceError("; ".join(problems))
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of the sources' answers, each once."""
+        return tuple(dict.fromkeys(note for source in self._sources for note in getattr(source, "notes", ())))
+
     def forecast(self, time_utc: datetime) -> tuple[Point, ...]:
         """Return the first forecast that one of the sources has; empty where none has."""
         for source in self._sources:

@@ -233,6 +233,12 @@ def _hours(hours: Hours) -> NDArray[np.intp]:
 
 
 def _repeated(values: Floats, steps: int) -> Floats:
-    """Return the last day again and again; of less than a day, the last value."""
-    last = values[-_DAY:] if len(values) >= _DAY else values[-1:]
-    return np.resize(last, steps)
+    """Return the last day again and again, with a straight line where it is not known; of half a day, the last value.
+
+    Holes at the beginning of the day that a service tells must not make a flat line of it.
+    """
+    last = values[-_DAY:]
+    if len(last) < _DAY // 2:
+        return np.resize(values[-1:], steps)
+    between = np.linspace(last[-1], last[0], _DAY - len(last) + 2)[1:-1]
+    return np.resize(np.concatenate([between, last]), steps)

@@ -17,11 +17,13 @@ class Intensity:
         g_per_kwh: the figure.
         source: where it comes from, with its year or time.
         kind: `average` of the whole mix, or `marginal`, of one more kilowatt-hour: different quantities.
+        renewable_share: of the electricity at that time, from 0 to 1; None where the source tells no mix.
     """
 
     g_per_kwh: float
     source: str
     kind: Kind
+    renewable_share: float | None = None
 
 
 class IntensitySource(Protocol):

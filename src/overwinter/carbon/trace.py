@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import math
+import statistics
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ from overwinter.errors import ConfigError
 
 TIME, INTENSITY = "time_utc", "g_per_kwh"
 _UNEVEN = 0.05  # of a step
+_JITTER_S = 2.0  # clocks of loggers that are off by a second
 _MOST_STEPS = 20  # for one that is known: beyond, the steps are not what they seem
 
 _Row = tuple[datetime, float]
@@ -109,11 +111,14 @@ _READERS: dict[str, Callable[[str, str], _Row]] = {INTENSITY: _intensity}
 def _evened(rows: list[_Row], path: Path) -> Trace:
     if len(rows) < 2:
         raise ConfigError(f"{path} holds {len(rows)} figures. A trace has at least two.")
+    step_s = _step_s(min((after - each).total_seconds() for (each, _), (after, _) in pairwise(rows)))
     start_utc = rows[0][0]
-    step_s = min((after - each).total_seconds() for (each, _), (after, _) in pairwise(rows))
     steps = [(each - start_utc).total_seconds() / step_s for each, _ in rows]
     places = [round(step) for step in steps]
-    uneven = any(abs(step - place) > _UNEVEN for step, place in zip(steps, places, strict=True))
+    away = [step - place for step, place in zip(steps, places, strict=True)]
+    usual = statistics.median(away)  # the first row may be the one that is off
+    start_utc += timedelta(seconds=usual * step_s)
+    uneven = any(abs(each - usual) > max(_UNEVEN, _JITTER_S / step_s) for each in away)
     if uneven or places[-1] >= _MOST_STEPS * len(rows):
         raise ConfigError(f"{path} has no even steps: its smallest is {step_s:g} s. Write one figure per step.")
     values = list(_filled(places, [value for _, value in rows]))
@@ -123,6 +128,12 @@ def _evened(rows: list[_Row], path: Path) -> Trace:
         values=tuple(values),
         interpolated=frozenset(range(len(values))) - frozenset(places),
     )
+
+
+def _step_s(smallest_s: float) -> float:
+    """Return the step between two rows that each may be off by a second: whole minutes, where it is close to them."""
+    minutes_s = 60.0 * round(smallest_s / 60.0)
+    return minutes_s if minutes_s and abs(smallest_s - minutes_s) <= 2 * _JITTER_S else smallest_s
 
 
 def _filled(places: list[int], values: list[float]) -> Iterable[float]:

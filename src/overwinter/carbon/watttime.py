@@ -14,7 +14,8 @@ from urllib.parse import quote
 
 from overwinter.carbon.http import SourceError, get_json
 from overwinter.carbon.intensity import Kind
-from overwinter.carbon.provider import Point, point
+from overwinter.carbon.provider import Point
+from overwinter.carbon.rows import read_rows
 
 _NAME = "watttime"
 _SIGNAL, _UNITS = "co2_moer", "lbs_co2_per_mwh"
@@ -34,6 +35,7 @@ class WattTime:
     """
 
     kind: Kind = "marginal"
+    renewable_share: float | None = None  # of one more kilowatt-hour there is no mix
 
     def __init__(self, base_url: str, *, region: str, user: str, password: str) -> None:
         self.name = f"{_NAME} {region}"
@@ -41,20 +43,25 @@ class WattTime:
         self._login = base64.b64encode(f"{user}:{password}".encode()).decode()
         self._token, self._renew_s = "", 0.0
         self.identity = f"{_NAME} {self._base_url} {region}"
+        self.notes: tuple[str, ...] = ()
 
     def fetch(self, time_utc: datetime, *, deadline_s: float) -> tuple[Point, ...]:  # noqa: ARG002 -- it tells from now on
         """Return the running five minutes and the forecast that follows them."""
         query = f"region={quote(self._region, safe='')}&signal_type={_SIGNAL}"
         answer = self._ask(f"{self._base_url}/v3/forecast?{query}", deadline_s)
         try:
-            rows, units = [(row["point_time"], row["value"]) for row in answer["data"]], answer["meta"]["units"]
-            values = [(start, float(value) * _G_PER_KWH) for start, value in rows]
-        except (KeyError, TypeError, ValueError):
-            raise SourceError(f"{_NAME} answers otherwise than it documents") from None
+            rows, meta = answer["data"], answer["meta"]
+            units, region = meta["units"], meta.get("region", self._region)
+        except (LookupError, TypeError, AttributeError):
+            raise SourceError(f"{self.name} answers otherwise than it documents") from None
         if units != _UNITS:
-            raise SourceError(f"{_NAME} tells its values in {units!r}, not in {_UNITS!r}")
-        points = [point(start, value, service=_NAME) for start, value in values]
-        return tuple(sorted(points, key=lambda each: each.time_utc))
+            raise SourceError(f"{self.name} tells its values in {units!r}, not in {_UNITS!r}")
+        if region != self._region:
+            raise SourceError(f"{self.name} tells of the region {region!r} instead")
+        points, self.notes = read_rows(rows, _row, service=self.name, what="forecast")
+        if not points:
+            raise SourceError("; ".join(self.notes) or f"{self.name} tells nothing")
+        return points
 
     def _ask(self, url: str, deadline_s: float) -> Any:
         """Ask with the token; one that has expired is renewed, once."""
@@ -62,7 +69,9 @@ class WattTime:
         if fresh:
             self._renew(deadline_s)
         try:
-            return get_json(url, deadline_s=deadline_s, headers={"Authorization": f"Bearer {self._token}"})
+            return get_json(
+                url, deadline_s=deadline_s, headers={"Authorization": f"Bearer {self._token}"}, whose=self.name
+            )
         except SourceError as error:
             self._token = ""
             if fresh or error.status != _UNAUTHORIZED:
@@ -71,8 +80,13 @@ class WattTime:
 
     def _renew(self, deadline_s: float) -> None:
         headers = {"Authorization": f"Basic {self._login}"}
-        answer = get_json(f"{self._base_url}/login", deadline_s=deadline_s, headers=headers)
+        answer = get_json(f"{self._base_url}/login", deadline_s=deadline_s, headers=headers, whose=self.name)
         token = answer.get("token") if isinstance(answer, dict) else None
         if not isinstance(token, str) or not token:
-            raise SourceError(f"{_NAME} gives no token")
+            raise SourceError(f"{self.name} gives no token")
         self._token, self._renew_s = token, time.monotonic() + _TOKEN_S
+
+
+def _row(row: Any) -> tuple[Any, Any]:
+    value = row["value"]
+    return row["point_time"], value if isinstance(value, bool) else float(value) * _G_PER_KWH
