@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from overwinter.carbon.cached import LiveSource
+from overwinter.carbon.history import History
 from overwinter.carbon.http import SourceError
 from overwinter.carbon.provider import Point
 
@@ -210,3 +211,44 @@ def test_a_forecast_serves_while_the_service_does_not_answer(source: Any, clock:
     provider.value = SourceError("gone")
     clock.forward(5400)
     assert live.at(clock.utc).g_per_kwh == 101
+
+
+def test_a_rest_that_a_server_asks_for_holds_for_other_programs_too(
+    source: Any, clock: _Clock, provider: _Provider
+) -> None:
+    provider.value = SourceError("HTTP 429: too many", status=429, retry_after_s=3600)
+    with pytest.raises(SourceError, match="too many"):
+        source().at(clock.utc)
+    clock.forward(3500)
+    with pytest.raises(SourceError, match="too many"):
+        source().at(clock.utc)
+    assert provider.fetches == 1
+    clock.forward(200)
+    provider.value = 100.0
+    assert source().at(clock.utc).g_per_kwh == 100
+
+
+def test_notes_and_the_mix_come_with_the_answer_also_from_disk(source: Any, clock: _Clock, provider: Any) -> None:
+    provider.notes, provider.renewable_share = ("1 of 24 rows are left out",), 0.4
+    for _ in range(2):
+        live = source()
+        assert live.at(clock.utc).renewable_share == 0.4
+        assert live.notes == ("1 of 24 rows are left out",)
+        _settled(live)
+    assert provider.fetches == 1
+
+
+def test_holes_in_the_day_that_is_told_make_no_flat_line_of_the_forecast(tmp_path: Path) -> None:
+    for missing in ({0}, {0, 1, 2}, {23}, {11}, set(range(5)), set(range(0, 24, 3))):
+        history = History(tmp_path / f"{len(missing)}{min(missing)}.json", identity="x")
+        day = [
+            Point(time_utc=_NOON - timedelta(hours=24 - hour), g_per_kwh=400 if hour < 3 else 100) for hour in range(24)
+        ]
+        history.add([*(each for hour, each in enumerate(day) if hour not in missing), _point_now(400)], _NOON)
+        ahead = [each.g_per_kwh for each in history.forecast(_NOON)]
+        assert ahead[0] == 400
+        assert all(each <= 200 for each in ahead[6:23])
+
+
+def _point_now(value: float) -> Point:
+    return Point(time_utc=_NOON.replace(minute=0), g_per_kwh=value)

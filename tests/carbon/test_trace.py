@@ -131,3 +131,15 @@ def test_from_the_configuration_with_a_fall_back_outside_its_time(tmp_path: Path
     config.kind, config.path = "average", str(tmp_path / "none.csv")
     with pytest.raises(ConfigError, match=r"carbon\.path"):
         check_live_carbon(config)
+
+
+@given(st.sampled_from([5, 15, 30, 60]), st.lists(st.integers(-1, 1), min_size=30, max_size=200), st.data())
+def test_a_second_of_jitter_makes_no_gaps_and_moves_nothing(
+    tmp_path_factory: pytest.TempPathFactory, minutes: int, jitter_s: list[int], data: st.DataObject
+) -> None:
+    gone = data.draw(st.sets(st.integers(2, len(jitter_s) - 2), max_size=5))
+    times = [_START + timedelta(minutes=minutes * place, seconds=away) for place, away in enumerate(jitter_s)]
+    rows = [f"{time:%Y-%m-%dT%H:%M:%SZ},{place}" for place, time in enumerate(times) if place not in gone]
+    trace = read_trace(_written(tmp_path_factory.mktemp("trace"), *rows))
+    assert (trace.step_s, len(trace.values), trace.interpolated) == (60.0 * minutes, len(jitter_s), gone)
+    assert abs((trace.start_utc - _START).total_seconds()) <= 1

@@ -397,3 +397,9 @@ def _common(**changed):
 def test_values_out_of_range_are_refused_with_their_key(config, key):
     with pytest.raises(ConfigError, match=key):
         check_power_values(config)
+
+
+def test_hours_that_end_where_they_begin_are_a_whole_day() -> None:
+    rule = read_rules([ScheduleRule(days="mon", hours="22:00-22:00", limit="50 %", pause=False)])[0]
+    monday = datetime(2026, 6, 1, 22, tzinfo=UTC)
+    assert [rule.holds(monday + timedelta(hours=hours)) for hours in (-0.1, 0, 12, 23.9, 24)] == [0, 1, 1, 1, 0]

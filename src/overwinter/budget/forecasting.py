@@ -40,9 +40,8 @@ class Forecast:
     Attributes:
         stage: its name.
         basis: `exact` (done executions of this very configuration), `unfinished` (its stopped ones, extrapolated),
-            `scaled` (other amounts of the same work, in their fixed and their growing part), `unlike` (only
-            executions of other settings, of which no figure is made), or `unknown`.
-        executions: how many it rests on.
+            `scaled` (other amounts of the same work, in their fixed and their growing part), or `unknown`.
+        executions: how many it rests on; where it is unknown, how many there are of other settings.
         energy_j: joules; None if unknown.
         carbon_g: grams; None if unknown.
         duration_s: seconds; None if unknown.
@@ -95,7 +94,7 @@ def forecast(
             same_inputs = all(record.inputs == inputs for record in latest)
             made = _Made(basis=basis, work=work, away=not at_home, same_inputs=same_inputs)
             return made.forecast(stage, latest, intensity_g_per_kwh)
-    return Forecast(stage=stage, basis="unlike" if done else "unknown", executions=len(done))
+    return Forecast(stage=stage, basis="unknown", executions=len(done))
 
 
 @dataclass(frozen=True, kw_only=True)

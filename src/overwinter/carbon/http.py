@@ -102,7 +102,8 @@ def _read(answer: Any, deadline_s: float, who: str) -> bytes:
         size_bytes += len(chunk)
         _check_size(size_bytes, who)
         _left_s(deadline_s, who)
-    if answer.length:  # of the announced bytes, how many did not come
+    announced = answer.headers.get("Content-Length", "")
+    if announced.isdecimal() and size_bytes < int(announced):
         raise SourceError(f"{who} answers with less than it announces: the connection was cut")
     return _unpacked(b"".join(chunks), answer, who)
 
@@ -184,7 +185,7 @@ def _reason(error: urllib.error.HTTPError, secrets: frozenset[str]) -> str:
     try:
         told = _told(json.loads(text))
     except (ValueError, RecursionError):
-        told = "" if "<" in text else text
+        told = "" if "<" in text or text.lstrip().startswith(("{", "[")) else text  # a page, or broken JSON
     for secret in secrets:
         told = told.replace(secret, "***")
     line = " ".join("".join(each if each.isprintable() else " " for each in told).split())

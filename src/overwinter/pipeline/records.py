@@ -27,6 +27,8 @@ def energy_record(stage: Stage, spent: Spent) -> dict[str, Any]:
     record["intensity_g_per_kwh"] = spent.intensity.g_per_kwh
     record["intensity_source"] = spent.intensity.source
     record["intensity_kind"] = spent.intensity.kind
+    record["renewable_share"] = spent.intensity.renewable_share
+    record["warnings"] = [*record["warnings"], *spent.notes]
     record |= _power(stage)
     record["resumed_j"] = 0.0
     if stage.resumed is not None and stage.resumed.executions:

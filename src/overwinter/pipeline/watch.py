@@ -24,11 +24,13 @@ class Spent:
         report: the meter's reading.
         carbon_g: its weight, each joule at the intensity of its moment.
         intensity: the latest one.
+        notes: what the source had to leave out so far.
     """
 
     report: EnergyReport
     carbon_g: float
     intensity: Intensity
+    notes: tuple[str, ...] = ()
 
 
 class Watch:
@@ -40,6 +42,7 @@ class Watch:
         self._on_reading = on_reading
         self._weighed_j = 0.0
         self._carbon_g = 0.0
+        self._notes: dict[str, None] = {}  # in their order, each once
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self.latest = self._weigh(meter.read())
@@ -64,4 +67,5 @@ class Watch:
             fresh_j = max(0.0, report.energy_j - self._weighed_j)
             self._weighed_j += fresh_j
             self._carbon_g += fresh_j / _J_PER_KWH * intensity.g_per_kwh
-            return Spent(report=report, carbon_g=self._carbon_g, intensity=intensity)
+            self._notes |= dict.fromkeys(getattr(self._source, "notes", ()))
+            return Spent(report=report, carbon_g=self._carbon_g, intensity=intensity, notes=tuple(self._notes))

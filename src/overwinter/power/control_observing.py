@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Reading = TypeVar("Reading")
 
 _INTENSITY, _FORESEEN = "carbon intensity", "forecast of the carbon intensity"
+_SHARE = "renewable share"
 _SETTLING_S = 1.0  # after a change, the device and its counter need a moment
 _SHORTEST_STEP_S = 60.0
 _SHORTEST_S = 2.0  # less under one limit says nothing about it
@@ -33,6 +34,7 @@ class Sources:
         energy_j: joules drawn so far by device, named as in energy.json.
         intensity_g_per_kwh: the grid's carbon intensity at a time.
         intensity_forecast: of the step that contains a time, and of the next ones.
+        renewable_share: of the electricity at a time, from 0 to 1.
         price_per_kwh: what energy costs at a time.
         price_forecast: like that of the intensity.
         remaining: what is left of the budget: joules and grams.
@@ -41,6 +43,7 @@ class Sources:
     energy_j: Callable[[], Mapping[str, float]]
     intensity_g_per_kwh: Callable[[datetime], float | None] | None = None
     intensity_forecast: Callable[[datetime], Series | None] | None = None
+    renewable_share: Callable[[datetime], float | None] | None = None
     price_per_kwh: Callable[[datetime], float | None] | None = None
     price_forecast: Callable[[datetime], Series | None] | None = None
     remaining: Callable[[], tuple[float | None, float | None]] | None = None
@@ -66,6 +69,7 @@ def sources_of(
         energy_j=energy_j,
         intensity_g_per_kwh=lambda time_utc: carbon.at(time_utc).g_per_kwh,
         intensity_forecast=(lambda time_utc: forecast_series(ahead(time_utc), time_utc)) if ahead else None,
+        renewable_share=lambda time_utc: getattr(carbon.at(time_utc), "renewable_share", None),
         price_per_kwh=prices.at if prices else None,
         price_forecast=prices.forecast if prices else None,
         remaining=remaining,
@@ -107,6 +111,7 @@ class Readings:
         intensity = self._at(_INTENSITY, sources.intensity_g_per_kwh, now)
         return {
             "intensity_g_per_kwh": self._figure(_INTENSITY, intensity, 0.0),
+            "renewable_share": self._figure(_SHARE, self._at(_SHARE, sources.renewable_share, now), 0.0),
             "intensity_forecast": self._credible(self._at(_FORESEEN, sources.intensity_forecast, now)),
             "price_per_kwh": self._figure("price", self._at("price", sources.price_per_kwh, now), -math.inf),
             "price_forecast": self._at("forecast of the price", sources.price_forecast, now),

@@ -81,6 +81,7 @@ class Observation:
         speed_per_s: work per second since the last decision.
         intensity_g_per_kwh: the grid's carbon intensity now.
         intensity_forecast: of the step that is running, and of the next ones.
+        renewable_share: of the electricity now, from 0 to 1.
         price_per_kwh: what energy costs now.
         price_forecast: like that of the intensity.
         remaining_energy_j: what is left of the budget of energy.
@@ -99,6 +100,7 @@ class Observation:
     speed_per_s: float | None = None
     intensity_g_per_kwh: float | None = None
     intensity_forecast: Series | None = None
+    renewable_share: float | None = None
     price_per_kwh: float | None = None
     price_forecast: Series | None = None
     remaining_energy_j: float | None = None

@@ -124,3 +124,23 @@ def test_an_end_that_never_comes_keeps_it_open():
 def test_a_wrong_window_is_refused(ladder, windows, said):
     with pytest.raises(ConfigError, match=said):
         open_policy("scheduled", ladder, options={"windows": windows})
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        ("0 8 * * *", "0 8 * * *"),
+        ("0 8 * * *", "00 8 * * 0-6"),
+        ("0 22 * * 1-5", "0 22 * * *"),
+        ("0 8 * * *", "0 * * * *"),
+    ],
+)
+def test_a_window_that_closes_whenever_it_opens_is_refused(start, end):
+    with pytest.raises(ConfigError, match="closes whenever it opens"):
+        Window(start=start, end=end)
+
+
+def test_a_start_that_opens_nothing_wakes_nobody():
+    window = Window(start="0 8 * * *", end="0 8 * * 0")  # on Sundays it closes as it opens
+    saturday = at("2026-03-28T12:00:00", ZoneInfo("UTC"))
+    assert window.next_start_s(saturday) == at("2026-03-30T08:00:00", ZoneInfo("UTC"))

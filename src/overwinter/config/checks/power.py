@@ -58,7 +58,7 @@ class TimetableRule:
     Attributes:
         days: Monday is 0.
         start: local time from which it holds.
-        end: up to which; at or before ``start``: on the next day.
+        end: up to which; at or before ``start``: on the next day, so that the same time twice is a whole day.
         limit: None leaves the limit alone.
         pause: stop the work then.
     """

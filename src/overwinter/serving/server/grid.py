@@ -53,6 +53,8 @@ class Grid:
         if unknown is not None:
             self._log("grid", message=f"nobody knows the carbon intensity: {unknown}")
             return ()
+        for note in frame.header["notes"]:
+            self._log("grid", message=note)
         self._log("grid", points=len(frame.header["points"]), source=frame.header["source"])
         return tuple(Point(*point) for point in frame.header["points"])
 
@@ -85,4 +87,4 @@ def _looked_up(carbon: Mapping[str, Any]) -> dict[str, Any]:
     present = source.at(now)
     forecast = getattr(source, "forecast", None)
     points = [] if forecast is None else [(each.time_utc.timestamp(), each.g_per_kwh) for each in forecast(now)]
-    return {"source": present.source, "points": points}
+    return {"source": present.source, "points": points, "notes": list(getattr(source, "notes", ()))}

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -16,6 +17,8 @@ from overwinter.errors import ConfigError
 # How far back to look for the latest tick: most expressions tick daily, the rarest on 29 February of some
 # century.
 _LOOK_BACK_S = tuple(86400.0 * days for days in (1, 8, 32, 367, 9 * 366))
+
+_TRIED_STARTS = 20  # of which one must open, or the window is a mistake
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,14 +45,20 @@ class Window:
             ) from None
         for key in ("start", "end"):
             _check_expression(key, getattr(self, key), zone)
+        if not any(map(self.is_open, islice(self._ticks(self.start, datetime.now(UTC).timestamp()), _TRIED_STARTS))):
+            raise ConfigError(
+                f"start={self.start!r}, end={self.end!r}: the window closes whenever it opens. Let it end at another "
+                "time; for a whole week, name its days in two windows that overlap."
+            )
 
     def is_open(self, time_s: float) -> bool:
         """Return whether the last start before ``time_s`` (or at it) is later than the last end."""
         return self._last(self.start, time_s) > self._last(self.end, time_s)
 
     def next_start_s(self, time_s: float) -> float:
-        """Return the first start after ``time_s``, in UNIX time; infinite if there is none in fifty years."""
-        return next((tick for tick in self._ticks(self.start, time_s) if tick > time_s), math.inf)
+        """Return when it opens next after ``time_s``, in UNIX time; infinite if it does not in fifty years."""
+        opening = (tick for tick in self._ticks(self.start, time_s) if tick > time_s and self.is_open(tick))
+        return next(opening, math.inf)
 
     def next_end_s(self, time_s: float) -> float:
         """Return the first end after ``time_s``, in UNIX time; infinite if there is none in fifty years."""
