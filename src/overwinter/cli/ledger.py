@@ -47,7 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--experiment", metavar="NAME", help="only this experiment of DVC")
     parser.add_argument("--run", dest="run_id", metavar="ID", help="only this run; the beginning of its id is enough")
     parser.add_argument("--by", choices=SUM_KEYS, help="sums instead of single executions")
-    parser.add_argument("--thrown-away", action="store_true", help="only what was spent on results later thrown away")
+    parser.add_argument(
+        "--thrown-away", action="store_true", help="only executions on which no result in use and no checkpoint rests"
+    )
     parser.add_argument("--file", metavar="PATH", help="another ledger than the project's")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="comma-separated values on standard output")
@@ -56,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what is asked for; return 0."""
-    from overwinter.ledger import Ledger, thrown_away, totals
+    from overwinter.ledger import Ledger, kept_in, thrown_away, totals
 
     path = _ledger_file(args.file)
     with Ledger.open(path) as ledger:
@@ -65,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
         records = ledger.executions(_filter(args), documents=args.json)
     if args.run_id:
         records = [record for record in records if record.run_id.startswith(args.run_id)]
-    vain = {record.id for record in thrown_away(everything)}
+    vain = {record.id for record in thrown_away(everything, kept_in(path.absolute().parent))}
     if args.thrown_away:
         records = [record for record in records if record.id in vain]
     sums = totals(records, args.by) if args.by else None

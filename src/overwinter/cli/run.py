@@ -12,6 +12,7 @@ from overwinter.errors import EXIT_DONE, EXIT_REFUSED, ConfigError, RefusedError
 
 if TYPE_CHECKING:
     from overwinter.config import Project
+    from overwinter.ledger import ExecutionRecord
     from overwinter.pipeline.plan import Plan
     from overwinter.pipeline.reproduce import Reproduction
     from overwinter.report import StageSummary
@@ -35,7 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     project = find_project()
     outcome = _reproduced(project, arguments.overrides)
-    rows = summarize(project.outputs, load_config(project).pipeline.stages, outcome.ran)
+    executions = _executions(project, outcome.run_id)
+    rows = summarize(project.outputs, load_config(project).pipeline.stages, outcome.ran, executions)
     if arguments.json:
         print(json.dumps({"run_id": outcome.run_id, "stages": [row.to_json() for row in rows]}, indent=2))
     else:
@@ -43,6 +45,19 @@ def run(arguments: argparse.Namespace) -> int:
     if outcome.exit_code != EXIT_DONE:
         print(f"{outcome.traceback}overwinter: {outcome.message}", file=sys.stderr)
     return outcome.exit_code
+
+
+def _executions(project: Project, run_id: str) -> list[ExecutionRecord]:
+    """Return what the ledger knows of this run; a ledger that cannot be read has said so already."""
+    from overwinter.errors import OverwinterError
+    from overwinter.ledger import Filter, Ledger, ledger_path
+
+    with Ledger.open(ledger_path(project.root)) as ledger:
+        ledger.reap()
+        try:
+            return ledger.executions(Filter(run_id=run_id))
+        except OverwinterError:
+            return []
 
 
 def _reproduced(project: Project, overrides: Sequence[str]) -> Reproduction:

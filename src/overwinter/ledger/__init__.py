@@ -6,25 +6,32 @@ holds is what was *spent now*; what an artifact *cost to produce* is in its ener
 - `ledger`: the door, `Ledger`: begin, reap, and the questions about spending.
 - `execution`: a running execution, its heartbeats and its end.
 - `records`, `totals`: the values read back, and their sums.
+- `kept`: which results and checkpoints are still there, by the project's files.
 - `schema`, `database`: the tables and their migrations; the file, its locks, forks and corruption.
 - `leftovers`: final records that a full disk would not take.
 - `process`: whether an execution's process still lives.
 """
 
 from overwinter.ledger.execution import Execution
+from overwinter.ledger.kept import Kept, checkpoint_folder, has_checkpoint, kept_in
 from overwinter.ledger.ledger import Ledger, ledger_path
-from overwinter.ledger.records import STATUSES, ExecutionRecord, Filter, Spent
+from overwinter.ledger.records import SCRATCH, STATUSES, ExecutionRecord, Filter, Spent
 from overwinter.ledger.totals import SUM_KEYS, Total, thrown_away, total, total_spent, totals
 
 __all__ = [
+    "SCRATCH",
     "STATUSES",
     "SUM_KEYS",
     "Execution",
     "ExecutionRecord",
     "Filter",
+    "Kept",
     "Ledger",
     "Spent",
     "Total",
+    "checkpoint_folder",
+    "has_checkpoint",
+    "kept_in",
     "ledger_path",
     "thrown_away",
     "total",

@@ -20,7 +20,7 @@ from overwinter.ledger.execution import Execution, first_row, insert
 from overwinter.ledger.process import ProcessIdentity, is_alive, this_process
 from overwinter.ledger.records import KILLED, RUNNING, ExecutionRecord, Filter, Spent
 from overwinter.ledger.schema import COLUMNS, COLUMNS_WITHOUT_DOCUMENTS, to_record, to_text
-from overwinter.ledger.totals import total_spent, unfinished
+from overwinter.ledger.totals import resumable, total_spent
 
 LEDGER_FILE = Path(".overwinter") / "ledger.sqlite"
 _REAP_TIMEOUT_S = 5.0
@@ -153,11 +153,11 @@ class Ledger:
         return total_spent(self._known(Filter(run_id=run_id, stage=stage)))
 
     def earlier(self, *, stage: str, configuration_key: str) -> Spent:
-        """Return what unfinished executions of one configuration have spent since it was last done.
+        """Return what the unfinished executions of one configuration have spent that its checkpoint rests on.
 
-        It is what a stage that goes on from their checkpoint has to count as its own.
+        It is what a stage that goes on from there has to count as its own.
         """
-        return total_spent(unfinished(self._known(Filter(stage=stage, configuration_key=configuration_key))))
+        return total_spent(resumable(self._known(Filter(stage=stage, configuration_key=configuration_key))))
 
     def _known(self, which: Filter) -> list[ExecutionRecord]:
         try:

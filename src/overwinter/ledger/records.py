@@ -12,6 +12,7 @@ DONE = "done"
 KILLED = "killed"
 FINAL_STATUSES = (DONE, "failed", "refused", "interrupted")
 STATUSES = (RUNNING, *FINAL_STATUSES, KILLED)
+SCRATCH = "scratch"  # the experiment of a stage program that a person called with overrides
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from overwinter.ledger.records import DONE, RUNNING, ExecutionRecord, Spent
+from overwinter.ledger.kept import Kept
+from overwinter.ledger.records import DONE, RUNNING, SCRATCH, ExecutionRecord, Spent
 
 _KEYS: dict[str, Callable[[ExecutionRecord], str]] = {
     "stage": lambda record: record.stage,
@@ -74,31 +75,78 @@ def totals(records: Iterable[ExecutionRecord], by: str) -> list[Total]:
     return [total(name, group) for name, group in groups.items()]
 
 
-def thrown_away(records: Sequence[ExecutionRecord]) -> list[ExecutionRecord]:
-    """Return the executions whose result nobody has any more.
+def thrown_away(records: Sequence[ExecutionRecord], kept: Kept | None = None) -> list[ExecutionRecord]:
+    """Return the executions on which nothing rests that is still there.
 
-    Kept is, for each stage of each experiment (and of the workspace), what its latest done execution made,
-    and every execution that this one resumed. All else that ended was spent in vain: it failed, was killed or
-    refused and never resumed, or its artifact was replaced by another one.
+    There are: the results in outputs/ and in scratch folders; of a stage of which nothing lies there, and of every
+    experiment, what its latest done execution made; the checkpoints that wait to be resumed; and what runs now. They
+    rest on the execution that made them, on every one that this one resumed, and, through what it read, on those that
+    made its inputs. A result is known by its content: all executions that made the same one are kept with it.
 
     Args:
-        records: all executions of the ledger, oldest first; a selection would miss what replaced them.
+        records: all executions of the ledger, oldest first; a selection would miss what rests on them.
+        kept: what lies in the project; without it, the latest result of every stage counts as there.
     """
+    there = _there(records, kept or Kept())
+    made: dict[tuple[str, str], list[ExecutionRecord]] = {}
+    for record in records:
+        if record.status == DONE and record.artifact_digest is not None:
+            made.setdefault((record.stage, record.artifact_digest), []).append(record)
     by_id = {record.id: record for record in records}
-    latest = {(record.stage, record.experiment): record for record in records if record.status == DONE}
-    digests = {(record.stage, record.artifact_digest) for record in latest.values()}
-    kept = [record for record in records if record.status == RUNNING]
-    kept += [record for record in records if record.status == DONE and _is_kept(record, latest, digests)]
     useful: set[str] = set()
-    for record in kept:
-        useful |= _with_resumed(record, by_id)
+    while there:
+        record = there.pop()
+        if record.id in useful:
+            continue
+        useful.add(record.id)
+        there += made.get((record.stage, record.artifact_digest or ""), [])
+        there += [by_id[record.resumed_from]] if record.resumed_from in by_id else []
+        for stage, digest in (record.inputs or {}).items():
+            there += made.get((stage, digest), [])
     return [record for record in records if record.id not in useful]
+
+
+def _there(records: Sequence[ExecutionRecord], kept: Kept) -> list[ExecutionRecord]:
+    latest = {(record.stage, record.experiment): record for record in records if record.status == DONE}
+    by_files = {id(record) for record in latest.values() if _is_told_by_files(record, kept)}
+    attempts: dict[tuple[str, str], list[ExecutionRecord]] = {}
+    for record in records:
+        attempts.setdefault((record.stage, record.configuration_key), []).append(record)
+    stopped = [unfinished(some) for (stage, key), some in attempts.items() if kept.has_checkpoint(stage, key)]
+    return [
+        *(record for record in records if record.status == RUNNING or record.id in kept.results),
+        *(record for record in latest.values() if id(record) not in by_files),
+        *(some[-1] for some in stopped if some),
+    ]
+
+
+def _is_told_by_files(record: ExecutionRecord, kept: Kept) -> bool:
+    """Say whether the files tell if the latest result is in use: it may have been replaced by an earlier one."""
+    if record.experiment == SCRATCH:
+        return record.workload is not None  # earlier versions did not name the execution in what it left
+    return record.experiment is None and record.stage in kept.stages
 
 
 def unfinished(records: Sequence[ExecutionRecord]) -> list[ExecutionRecord]:
     """Return the ended executions since the last done one; ``records`` of one configuration, oldest first."""
     last_done = max((place for place, record in enumerate(records) if record.status == DONE), default=-1)
     return [record for record in records[last_done + 1 :] if record.status != RUNNING]
+
+
+def resumable(records: Sequence[ExecutionRecord]) -> list[ExecutionRecord]:
+    """Return the latest unfinished execution and those that it went on from, oldest first.
+
+    The checkpoint is theirs. What began anew before them, or was done before, left nothing in it.
+
+    Args:
+        records: of one configuration, oldest first.
+    """
+    ended = unfinished(records)
+    by_id = {record.id: record for record in ended}
+    chain: list[ExecutionRecord] = ended[-1:]
+    while chain and (before := by_id.pop(chain[0].resumed_from or "", None)) is not None:
+        chain.insert(0, before)
+    return chain
 
 
 def total_spent(records: Sequence[ExecutionRecord]) -> Spent:
@@ -112,22 +160,3 @@ def total_spent(records: Sequence[ExecutionRecord]) -> Spent:
         duration_s=sum(r.duration_s or 0.0 for r in records) + sum(r.resumed_duration_s for r in carried),
         executions=tuple(record.id for record in records),
     )
-
-
-def _is_kept(
-    record: ExecutionRecord,
-    latest: dict[tuple[str, str | None], ExecutionRecord],
-    digests: set[tuple[str, str | None]],
-) -> bool:
-    if latest[record.stage, record.experiment] is record:
-        return True
-    return record.artifact_digest is not None and (record.stage, record.artifact_digest) in digests
-
-
-def _with_resumed(record: ExecutionRecord, by_id: dict[str, ExecutionRecord]) -> set[str]:
-    chain: set[str] = set()
-    current: ExecutionRecord | None = record
-    while current is not None and current.id not in chain:
-        chain.add(current.id)
-        current = by_id.get(current.resumed_from or "")
-    return chain

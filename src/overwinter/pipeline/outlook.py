@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from overwinter.budget import Forecast, Range, Verdict, forecast, judge_plan, parse_budget
 from overwinter.config import Project
 from overwinter.errors import OverwinterError
-from overwinter.ledger import ExecutionRecord, Ledger, Spent, ledger_path
+from overwinter.ledger import ExecutionRecord, Ledger, Spent, checkpoint_folder, has_checkpoint, ledger_path
 from overwinter.pipeline.identity import artifacts_read, configuration_key, declared_work, likeness, lineage
 from overwinter.pipeline.plan import Plan
 
@@ -69,7 +69,7 @@ def look_ahead(plan: Plan, project: Project, probe: Callable[[str], Forecast] | 
             )
             if forecasts[stage].energy_j is None and key is not None and probe is not None:
                 forecasts[stage] = probe(stage)
-            if key is not None:
+            if key is not None and has_checkpoint(checkpoint_folder(project.state, stage, key)):
                 spent[stage] = ledger.earlier(stage=stage, configuration_key=key)
     reused = _cost_of_reused(project, [stage for stage in config.pipeline.stages if stage not in runs])
     verdict = judge_plan(

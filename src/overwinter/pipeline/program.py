@@ -126,13 +126,15 @@ def _accounted(stage: Stage, call: Invocation) -> Iterator[None]:
 
 
 def _begun(ledger: Ledger, stage: Stage) -> Execution:
+    from overwinter.ledger import SCRATCH
+
     key = stage.configuration_key()
     stage.resumed = ledger.earlier(stage=stage.name, configuration_key=key) if stage.has_checkpoint() else None
     return ledger.begin(
         stage=stage.name,
         run_id=run_id(),
         configuration_key=key,
-        experiment=experiment() or ("scratch" if stage.scratch else None),
+        experiment=experiment() or (SCRATCH if stage.scratch else None),
         params_digest=stage.lineage()["parameters_sha256"],
         work=declared_work(stage.config, stage.name),
         workload=likeness(stage.config, stage.name),
@@ -176,7 +178,7 @@ def _metered(stage: Stage, execution: Execution) -> Iterator[Callable[[], dict[s
         try:
             stage.attach(meter=meter, watch=watch)
             with capped(stage, meter, carbon) as stage.control:
-                yield lambda: energy_record(stage, final[0])
+                yield lambda: energy_record(stage, final[0], execution=execution.id)
         finally:
             final.append(watch.close())
             _beat(execution, final[0], stage)

@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 _COLUMNS = ("time_s", "device", "power_w", "limit_w", "intensity_g_per_kwh")
 
 
-def energy_record(stage: Stage, spent: Spent) -> dict[str, Any]:
+def energy_record(stage: Stage, spent: Spent, *, execution: str) -> dict[str, Any]:
     """Return the content of energy.json: the cost to produce what the stage made.
 
-    A stage that went on from a checkpoint carries what its earlier attempts had spent up to there.
+    A stage that went on from a checkpoint carries what its earlier attempts had spent up to there. The execution is
+    named, so that the ledger knows which of them a result in use rests on.
     """
-    record: dict[str, Any] = {"schema": 1, "stage": stage.name, **spent.report.to_json()}
+    record: dict[str, Any] = {"schema": 1, "stage": stage.name, "execution": execution, **spent.report.to_json()}
     record["carbon_g"] = spent.carbon_g
     record["intensity_g_per_kwh"] = spent.intensity.g_per_kwh
     record["intensity_source"] = spent.intensity.source

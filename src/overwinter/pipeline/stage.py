@@ -13,6 +13,7 @@ from overwinter.budget import parse_budget
 from overwinter.config import Config
 from overwinter.errors import EXIT_DONE, ConfigError, IntegrityError, OverwinterError, RefusedError
 from overwinter.files import read_json, write_json
+from overwinter.ledger import checkpoint_folder, has_checkpoint
 from overwinter.pipeline.events import emit
 from overwinter.pipeline.identity import digest, lineage, tree_digest
 from overwinter.pipeline.outputs import Outputs
@@ -70,7 +71,7 @@ class Stage:
             self._require_gates()
         self._lineage = lineage(self.config, self._project, self.name)
         self._outputs = Outputs(call.folder)
-        self.checkpoints = call.project.state / "checkpoints" / f"{self.name}-{self.configuration_key()[:16]}"
+        self.checkpoints = checkpoint_folder(call.project.state, self.name, self.configuration_key())
 
     # What a stage program calls.
 
@@ -209,7 +210,7 @@ class Stage:
 
     def has_checkpoint(self) -> bool:
         """Say whether an earlier attempt left something to go on from."""
-        return self.checkpoints.is_dir() and any(self.checkpoints.iterdir())
+        return has_checkpoint(self.checkpoints)
 
     def publish(self, energy: dict[str, Any]) -> None:
         """Put the outputs in place, with energy.json, and forget the checkpoints."""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from overwinter.ledger import total, total_spent
+from overwinter.ledger.records import DONE
 from overwinter.units import format_bytes, format_duration, format_si
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from overwinter.ledger import ExecutionRecord
 
 _PASSED = ("run", "reused")
 LEAST_IMPORTANT = ("carbon", "size", "quality")  # columns that a narrow terminal does without, in this order
@@ -23,9 +27,10 @@ class StageSummary:
 
     Attributes:
         stage: its name.
-        state: `run`, `reused`, `refused` or `not judged` by its gate, `missing`, or `not reached` behind one of these.
-        duration_s: of producing what lies there.
-        energy_j: joules of producing it.
+        state: `run`, `reused`, `refused` or `not judged` by its gate, `missing`, or `not reached` behind one of these;
+            of a stage that did not come to its end: how the ledger says that it ended, such as `failed`.
+        duration_s: of producing what lies there, or of the attempt that left nothing, with what it went on from.
+        energy_j: joules of the same.
         uncertainty_j: of them.
         measured_fraction: share of them that counters measured.
         carbon_g: their weight.
@@ -48,13 +53,25 @@ class StageSummary:
         return asdict(self)
 
 
-def summarize(outputs: Path, stages: Collection[str], ran: Collection[str]) -> list[StageSummary]:
+def summarize(
+    outputs: Path, stages: Collection[str], ran: Collection[str], executions: Sequence[ExecutionRecord] = ()
+) -> list[StageSummary]:
     """Read what the stages left in ``outputs`` into rows, in their order.
 
     What lies behind a stage that did not pass is of an earlier run, with other parameters, and is not told.
+
+    Args:
+        outputs: of the project.
+        stages: of the pipeline.
+        ran: those that ran now.
+        executions: of this run, oldest first: what was spent on a stage that left nothing.
     """
     rows: list[StageSummary] = []
     for stage in stages:
+        attempts = [each for each in executions if each.stage == stage]
+        if attempts and attempts[-1].status != DONE:
+            rows.append(_attempted(stage, attempts))
+            continue
         stopped = any(row.state not in _PASSED for row in rows)
         old = stopped and stage not in ran
         rows.append(
@@ -106,6 +123,22 @@ def _row(folder: Path, stage: str, ran: bool) -> StageSummary:
     )
 
 
+def _attempted(stage: str, attempts: Sequence[ExecutionRecord]) -> StageSummary:
+    """Return the row of a stage that left nothing: what was spent on it, with what it went on from."""
+    own, spent = total(stage, attempts), total_spent(attempts)
+    known = own.unknown < own.executions
+    return StageSummary(
+        stage=stage,
+        state=attempts[-1].status,
+        duration_s=spent.duration_s if any(each.duration_s is not None for each in attempts) else None,
+        energy_j=spent.energy_j if known else None,
+        # Earlier attempts were metered alike, so that their uncertainty is taken as alike.
+        uncertainty_j=own.uncertainty_j * (spent.energy_j / own.energy_j if own.energy_j else 1.0) if known else None,
+        measured_fraction=own.measured_fraction if known else None,
+        carbon_g=spent.carbon_g if known else None,
+    )
+
+
 def _state(folder: Path, ran: bool) -> str:
     if (folder / "gate.json").exists():
         return "run" if ran else "reused"
@@ -119,9 +152,9 @@ def _columns(rows: list[StageSummary]) -> list[tuple[str, str]]:
     uncertainty_j = sum(row.uncertainty_j or 0.0 for row in rows)
     return [
         ("stage", "total"),
-        ("time", format_duration(sum(row.duration_s or 0.0 for row in rows))),
-        ("energy", _energy(energy_j, uncertainty_j)),
-        ("carbon", format_si(sum(row.carbon_g or 0.0 for row in rows), "gCO2e")),
+        ("time", format_duration(sum(row.duration_s or 0.0 for row in rows)) if rows else ""),
+        ("energy", _energy(energy_j, uncertainty_j) if rows else "unknown"),
+        ("carbon", format_si(sum(row.carbon_g or 0.0 for row in rows), "gCO2e") if rows else ""),
         ("quality", ""),
         ("size", ""),
         ("", ""),
