@@ -118,3 +118,47 @@ def test_a_stage_starts_just_when_it_fits(budget, needs_j: float, spent_j: float
     end_j = spent_j + needs_j - resumed_j
     if abs(end_j - 1000) > 1e-6:
         assert said.passed == (end_j < 1000 and spent_j < 1000)
+
+
+_figures = st.floats(1.0, 1e4)
+
+
+@given(
+    forecasts=st.lists(
+        st.tuples(_figures, st.floats(1.0, 9.0), st.sampled_from(["exact", "scaled", "unknown"])),
+        min_size=1,
+        max_size=3,
+    ),
+    total_j=_figures,
+    train_j=_figures,
+    mode=st.sampled_from(["stop", "warn"]),
+)
+def test_of_one_limit_one_thing_is_said(budget, forecasts, total_j, train_j, mode):
+    """Within, may not hold, over or unknown: whatever the plan prints of a limit, in reasons and warnings together."""
+    limit = min(total_j, train_j)
+    allowed = budget(total=f"{total_j} J", stages={"train": f"{limit} J"}, mode=mode)
+    stages = ("train", "sparsify", "quantize")
+    made = [
+        Forecast(stage=stage, basis=basis)
+        if basis == "unknown"
+        else Forecast(
+            stage=stage, basis=basis, energy_j=Range(low=joules / factor, expected=joules, high=joules * factor)
+        )
+        for stage, (joules, factor, basis) in zip(stages, forecasts, strict=False)
+    ]
+    said = judge_plan(allowed, forecasts=made, spent_run=NOTHING, spent_stages={})
+    high = {name: sum(each.energy_j.high for each in some if each.energy_j) for name, some in _by_limit(made).items()}
+    for name, highest in high.items():
+        texts = {*said.warnings, *(reason.message for reason in said.reasons)}
+        (text,) = [text for text in texts if f"{name}=" in text]
+        verdicts = [word for word in (", within ", " may not hold: ", ", over ", ": no forecast ") if word in text]
+        assert len(verdicts) == 1
+        unknown = any(each.energy_j is None for each in _by_limit(made)[name])
+        (reason,) = [reason for reason in said.reasons if reason.limit == name]
+        assert (verdicts == [", over "]) is not reason.ok
+        assert (verdicts == [", within "]) is (highest <= reason.allowed and not unknown)
+    assert all(warning in {reason.message for reason in said.reasons} for warning in said.warnings)
+
+
+def _by_limit(forecasts):
+    return {"budget.total": forecasts, "budget.stages.train": [each for each in forecasts if each.stage == "train"]}

@@ -1,8 +1,10 @@
+import io
 import json
 
 import pytest
 from rich.console import Console
 
+from overwinter.ledger import ExecutionRecord
 from overwinter.report import StageSummary, render_summary, summarize
 from overwinter.report.summary import describe_sources
 
@@ -82,3 +84,44 @@ def test_it_says_how_much_was_measured(measured, said):
         StageSummary(stage="a", state="run", energy_j=None if measured is None else 10.0, measured_fraction=measured)
     ]
     assert said in describe_sources(rows)
+
+
+def _execution(**values):
+    nothing = dict.fromkeys(ExecutionRecord.__dataclass_fields__)
+    usual = {"id": "1", "stage": "a", "resumed_j": 0.0, "resumed_carbon_g": 0.0, "resumed_duration_s": 0.0}
+    return ExecutionRecord(**{**nothing, **usual, **values})
+
+
+@pytest.mark.parametrize("status", ["failed", "refused", "interrupted", "killed"])
+def test_a_stage_that_left_nothing_is_told_with_what_was_spent_on_it(tmp_path, status):
+    spent = {"energy_j": 45.0, "uncertainty_j": 9.0, "measured_fraction": 0.5, "duration_s": 4.0, "carbon_g": 0.5}
+    rows = summarize(tmp_path, ["a", "b"], ran={"a"}, executions=[_execution(status=status, **spent)])
+    assert [row.state for row in rows] == [status, "not reached"]
+    assert (rows[0].energy_j, rows[0].uncertainty_j, rows[0].measured_fraction) == (45.0, 9.0, 0.5)
+    assert "45.0 J ± 9.00 J" in _total(rows)
+
+
+def test_what_it_went_on_from_is_counted_once(tmp_path):
+    first = _execution(status="interrupted", energy_j=10.0, resumed_from="0", resumed_j=30.0)
+    second = _execution(id="2", status="refused", energy_j=5.0, uncertainty_j=1.0, resumed_from="1", resumed_j=40.0)
+    (row,) = summarize(tmp_path, ["a"], ran={"a"}, executions=[first, second])
+    assert (row.state, row.energy_j) == ("refused", 45.0)
+
+
+def test_an_attempt_of_which_nothing_is_known_is_no_zero(tmp_path):
+    rows = summarize(tmp_path, ["a"], ran={"a"}, executions=[_execution(status="refused")])
+    assert rows[0].energy_j is None
+    assert "unknown" in _total(rows)
+
+
+def test_a_stage_that_was_done_in_the_end_is_told_by_what_it_left(tmp_path):
+    _left(tmp_path / "a")
+    stopped, done = _execution(status="interrupted", energy_j=3.0), _execution(id="2", status="done", energy_j=7.0)
+    (row,) = summarize(tmp_path, ["a"], ran={"a"}, executions=[stopped, done])
+    assert (row.state, row.energy_j) == ("run", 10.0)
+
+
+def _total(rows):
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(render_summary(rows))
+    return next(line for line in console.export_text().splitlines() if "total" in line)

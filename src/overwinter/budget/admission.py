@@ -109,6 +109,7 @@ def _weigh(
 ) -> None:
     allowed = limit.amount.value
     ok = outlook.sure <= allowed and outlook.spent < allowed
+    message = _in_words(limit, outlook, whose) if ok else _refused(limit, outlook, whose)
     reasons.append(
         Reason(
             limit=limit.key,
@@ -117,28 +118,46 @@ def _weigh(
             unit=limit.amount.unit,
             ok=ok,
             binding=budget.binds(limit),
-            message=_in_words(limit, outlook, whose, ok=ok),
+            message=message,
         )
     )
-    if ok and outlook.high > allowed:
-        expected, high = limit.quantity(outlook.expected), limit.quantity(outlook.high)
-        warnings.append(f"{limit} may not hold: {whose} may come to {expected}, at most {high}.")
+    if ok and (outlook.high > allowed or outlook.unknown):
+        warnings.append(message)
+
+
+def _in_words(limit: Limit, outlook: _Outlook, whose: str) -> str:
+    """Say of a limit that is not broken whether it holds, may not hold, or cannot be told: one of these."""
+    expected, high = limit.quantity(outlook.expected), limit.quantity(outlook.high)
+    if outlook.high > limit.amount.value:
+        return f"{limit} may not hold: {whose} may come to {expected}, at most {_more(outlook, high)}."
     if outlook.unknown:
-        warnings.append(
+        return (
             f"{limit}: no forecast of {limit.amount.dimension} for {', '.join(outlook.unknown)}; "
-            "the guard inside the stage holds the limit."
+            f"the guard inside the stage holds the limit. Without {_them(outlook)}, {whose} may come to {expected}."
         )
+    return f"{whose} is expected to come to {expected}, within {limit}; {_left(limit, outlook)} are left."
 
 
-def _in_words(limit: Limit, outlook: _Outlook, whose: str, *, ok: bool) -> str:
-    left = limit.quantity(max(0.0, limit.amount.value - outlook.spent))
-    at_least = "at least " if outlook.unknown else ""
-    expected = f"{whose} is expected to come to {at_least}{limit.quantity(outlook.expected)}"
-    if ok:
-        return f"{expected}, within {limit}; {left} are left."
+def _refused(limit: Limit, outlook: _Outlook, whose: str) -> str:
     if outlook.spent >= limit.amount.value:
         return f"Nothing is left of {limit}: {limit.quantity(outlook.spent)} are spent. Raise it."
-    return f"{expected}, over {limit}; {left} are left. Raise the limit, or make the work cheaper."
+    at_least = "at least " if outlook.unknown else ""
+    return (
+        f"{whose} is expected to come to {at_least}{limit.quantity(outlook.expected)}, over {limit}; "
+        f"{_left(limit, outlook)} are left. Raise the limit, or make the work cheaper."
+    )
+
+
+def _more(outlook: _Outlook, high: str) -> str:
+    return f"{high} and what {', '.join(outlook.unknown)} may need" if outlook.unknown else high
+
+
+def _them(outlook: _Outlook) -> str:
+    return "it" if len(outlook.unknown) == 1 else "them"
+
+
+def _left(limit: Limit, outlook: _Outlook) -> str:
+    return limit.quantity(max(0.0, limit.amount.value - outlook.spent))
 
 
 def _outlook(

@@ -82,10 +82,10 @@ def _print_table(plan: Plan, outlook: Outlook) -> None:
     console.print(table)
     if not any(stage.runs for stage in plan.stages):
         console.print("Nothing would run: everything is up to date.")
-    for warning in outlook.verdict.warnings:
-        console.print(warning, style="yellow", highlight=False, markup=False)
-    for reason in outlook.verdict.reasons:
-        console.print(reason.message, style=None if reason.ok else "red", highlight=False, markup=False)
+    styles = {reason.message: None if reason.ok else "red" for reason in outlook.verdict.reasons}
+    styles |= dict.fromkeys((warning for warning in outlook.verdict.warnings if styles.get(warning) is None), "yellow")
+    for message, style in styles.items():
+        console.print(message, style=style, highlight=False, markup=False)
 
 
 def _own_reasons(stage: PlannedStage) -> list[str]:
@@ -98,7 +98,11 @@ def _why(stage: PlannedStage) -> list[str]:
 
 
 def _energy(expected: Forecast | None) -> str:
-    return "" if expected is None else _span(expected.energy_j, "J")
+    if expected is None:
+        return ""
+    if expected.energy_j is None and expected.executions:
+        return "unknown: only other settings have run"
+    return _span(expected.energy_j, "J")
 
 
 def _time(expected: Forecast | None) -> str:

@@ -88,9 +88,9 @@ def render_summary(rows: list[StageSummary], without: Collection[str] = ()) -> T
     table = Table(box=SIMPLE_HEAD, show_footer=True)
     columns = _columns([row for row in rows if row.energy_j is not None])
     kept = [place for place, (title, _) in enumerate(columns) if title not in without]
-    for title, total in (columns[place] for place in kept):
+    for title, footer in (columns[place] for place in kept):
         left = title in ("stage", "quality", "")
-        table.add_column(title, footer=total, justify="left" if left else "right", overflow="fold")
+        table.add_column(title, footer=footer, justify="left" if left else "right", overflow="fold")
     for row in rows:
         cells = _cells(row)
         table.add_row(*(cells[place] for place in kept))
