@@ -14,6 +14,7 @@ from overwinter.errors import RefusedError
 if TYPE_CHECKING:
     from overwinter.config.checks.budget import Limit
     from overwinter.ledger import Spent
+    from overwinter.units import Quantity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,15 +149,15 @@ def _refused(limit: Limit, outlook: _Outlook, whose: str) -> str:
     )
 
 
-def _more(outlook: _Outlook, high: str) -> str:
-    return f"{high} and what {', '.join(outlook.unknown)} may need" if outlook.unknown else high
+def _more(outlook: _Outlook, high: Quantity) -> str:
+    return f"{high} and what {', '.join(outlook.unknown)} may need" if outlook.unknown else str(high)
 
 
 def _them(outlook: _Outlook) -> str:
     return "it" if len(outlook.unknown) == 1 else "them"
 
 
-def _left(limit: Limit, outlook: _Outlook) -> str:
+def _left(limit: Limit, outlook: _Outlook) -> Quantity:
     return limit.quantity(max(0.0, limit.amount.value - outlook.spent))
 
 
