@@ -132,9 +132,10 @@ def _in_words(limit: Limit, outlook: _Outlook, whose: str) -> str:
     if outlook.high > limit.amount.value:
         return f"{limit} may not hold: {whose} may come to {expected}, at most {_more(outlook, high)}."
     if outlook.unknown:
+        rest = f" Without {_them(outlook)}, {whose} may come to {expected}." if outlook.expected else ""
         return (
             f"{limit}: no forecast of {limit.amount.dimension} for {', '.join(outlook.unknown)}; "
-            f"the guard inside the stage holds the limit. Without {_them(outlook)}, {whose} may come to {expected}."
+            f"the guard inside the stage holds the limit.{rest}"
         )
     return f"{whose} is expected to come to {expected}, within {limit}; {_left(limit, outlook)} are left."
 
