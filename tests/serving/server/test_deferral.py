@@ -41,14 +41,14 @@ class Site:
 
     takes_s = 0.0
 
-    def __init__(self, store=None, *, green_s=0.2, answer=None, held_bytes=1000, **settings):
+    def __init__(self, store=None, *, green_s=0.2, answer=None, held_bytes=1000, connections=64, **settings):
         settings = SimpleNamespace(**{"requests": 8, "bytes": 1 << 20, "refresh_s": 900.0, "kept_s": 60.0} | settings)
         self.log, self.asked, self._answer = [], [], answer or (lambda body: json_reply({"said": body.decode()}))
         self.held = HeldBytes(held_bytes)
         self.deferral = Deferral(
             Grid(green_s),
             settings,
-            answer_s=1.0,
+            limits=SimpleNamespace(answer_s=1.0, connections=connections),
             store=store,
             held=self.held,
             log=lambda event, **facts: self.log.append(facts),
@@ -254,6 +254,21 @@ def test_what_is_due_is_read_into_memory_only_as_far_as_there_is_room(store):
         return count, max(most), site.held._count
 
     assert asyncio.run(scenario()) == (6, 100, 0)
+
+
+@pytest.mark.parametrize("limit", [{"held_bytes": 100}, {"connections": 4}])
+def test_those_who_are_held_leave_half_to_others(limit):
+    async def scenario():
+        site = Site(green_s=20, **limit)
+        held = [asyncio.create_task(site.send(headers=SOON, body=b"y" * 25)) for _ in range(2)]
+        await asyncio.sleep(0.05)
+        with pytest.raises(RequestError, match="Too many"):
+            await site.send(headers=SOON, body=b"y" * 25)
+        await site.deferral.close()
+        await asyncio.wait(held)
+        return [type(task.exception()) for task in held]
+
+    assert asyncio.run(scenario()) == [RequestError, RequestError]
 
 
 @pytest.fixture

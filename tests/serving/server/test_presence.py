@@ -78,7 +78,7 @@ async def reset(_reader, writer):
 def test_nothing_is_computed_for_a_client_that_has_left(meet, go):
     _, site = meet(go, takes_s=5)
     assert site.noted == ["cancelled"]
-    assert site.held.fits(site.held._most_bytes)  # what it sent is no longer counted
+    assert site.held.fits(site.held.most_bytes)  # what it sent is no longer counted
 
 
 def test_a_client_with_nothing_more_to_say_gets_its_answer(meet):

@@ -30,7 +30,7 @@ from overwinter.serving.server.routing import Router
 from overwinter.serving.server.streams import Stream
 
 if TYPE_CHECKING:
-    from overwinter.config.groups.serve import DeferralConfig
+    from overwinter.config.groups.serve import DeferralConfig, LimitsConfig
 
 DEADLINE = "overwinter-deadline"
 _POLL_S = 30.0
@@ -45,7 +45,8 @@ class Deferral:
     Args:
         grid: tells what is expected.
         settings: the group `serve.deferral`.
-        answer_s: what an answer may take, which is left until the deadline.
+        limits: of the server: what an answer may take, which is left until the deadline, and how many connections and
+            bytes requests that are held may keep from others: half of them.
         store: of what is to be fetched; None: only held requests can wait.
         held: counts the bytes of requests in memory.
         log: of the server.
@@ -56,19 +57,19 @@ class Deferral:
         grid: Grid,
         settings: DeferralConfig,
         *,
-        answer_s: float,
+        limits: LimitsConfig,
         store: DeferredStore | None,
         held: HeldBytes,
         log: Log,
     ) -> None:
-        self._grid, self._settings, self._answer_s, self._store, self._log = grid, settings, answer_s, store, log
-        self._held_bytes = held
+        self._grid, self._settings, self._limits, self._store, self._log = grid, settings, limits, store, log
+        self._memory = held
         self._leaving, self._disk = asyncio.Event(), asyncio.Event()
         self._disk.set()  # as far as is known, it can be written
         self._unwritten: dict[str, Reply] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._router = Router(())
-        self._held = 0
+        self._held, self._held_bytes = 0, 0
 
     @property
     def waiting(self) -> int:
@@ -110,19 +111,26 @@ class Deferral:
             deadline_s = parse_deadline(request.headers[DEADLINE], now_s=time.time())
             if "respond-async" in request.headers.get("prefer", "").lower():
                 return self._accept(request, deadline_s)
-            if self.waiting >= self._settings.requests:
+            if self.waiting >= self._settings.requests or not self._may_hold(len(request.body)):
                 raise _too_many()
-            await self._hold(deadline_s)
+            await self._hold(deadline_s, len(request.body))
             return await handler(request)
 
         return deferring
 
-    async def _hold(self, deadline_s: float) -> None:
+    def _may_hold(self, size_bytes: int) -> bool:
+        """Return whether a connection may wait for hours, and those that do leave enough to others."""
+        fits = self._held_bytes + size_bytes <= self._memory.most_bytes // 2
+        return self._held < max(1, self._limits.connections // 2) and (fits or not self._held)
+
+    async def _hold(self, deadline_s: float, size_bytes: int) -> None:
         self._held += 1
+        self._held_bytes += size_bytes
         try:
             await self._wait(deadline_s)
         finally:
             self._held -= 1
+            self._held_bytes -= size_bytes
 
     async def _wait(self, deadline_s: float) -> None:
         """Wait for the greenest moment that leaves time for an answer."""
@@ -131,7 +139,7 @@ class Deferral:
             points, now_s = await self._grid.points(), time.time()
             here_g = present_g_per_kwh(points, now_s=now_s)
             first_g = here_g if first_g is None else first_g
-            begin_s = greenest_time_s(points, now_s=now_s, latest_s=deadline_s - self._answer_s)
+            begin_s = greenest_time_s(points, now_s=now_s, latest_s=deadline_s - self._limits.answer_s)
             if begin_s <= now_s:
                 self._log("deferred", g_per_kwh_at_arrival=first_g, g_per_kwh=here_g)
                 return
@@ -175,8 +183,8 @@ class Deferral:
 
     async def _asked_within_memory(self, waiting: Waiting) -> Reply:
         assert self._store is not None  # noqa: S101 -- it has given out what waits
-        await self._held_bytes.room(waiting.size_bytes)
-        self._held_bytes.add(waiting.size_bytes)
+        await self._memory.room(waiting.size_bytes)
+        self._memory.add(waiting.size_bytes)
         try:
             return await self._asked(self._store.request(waiting.id))
         except RequestError as error:
@@ -185,7 +193,7 @@ class Deferral:
             self._log("error", message=f"{type(error).__name__}: {error}", deferred=waiting.id)
             return RequestError(500, "The server failed on this request; its log says why.").reply()
         finally:
-            self._held_bytes.remove(waiting.size_bytes)
+            self._memory.remove(waiting.size_bytes)
 
     async def _write_down(self, name: str, reply: Reply) -> None:
         """Keep an answer in memory until it is on the disk; nothing else is asked while the disk takes nothing."""

@@ -13,12 +13,12 @@ class HeldBytes:
     """
 
     def __init__(self, most_bytes: int) -> None:
-        self._most_bytes, self._count = most_bytes, 0
+        self.most_bytes, self._count = most_bytes, 0
         self._freed = asyncio.Event()
 
     def fits(self, size_bytes: int) -> bool:
         """Return whether so much more may be taken into memory."""
-        return self._count + size_bytes <= self._most_bytes
+        return self._count + size_bytes <= self.most_bytes
 
     def add(self, size_bytes: int) -> None:
         """Count what has come into memory."""

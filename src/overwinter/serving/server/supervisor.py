@@ -109,7 +109,7 @@ def _deferral(plan: Plan, held: HeldBytes, log: JsonLog) -> Deferral:
     return Deferral(
         Grid(plan.carbon, refresh_s=settings.refresh_s, log=log),
         settings,
-        answer_s=plan.serve.limits.answer_s,
+        limits=plan.serve.limits,
         store=store,
         held=held,
         log=log,
