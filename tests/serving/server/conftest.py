@@ -1,8 +1,10 @@
 """A server's configuration, models whose worker is a stand-in, and certificates."""
 
 import asyncio
+import contextlib
 import datetime as dt
 import ipaddress
+import socket
 import sys
 from pathlib import Path
 
@@ -10,10 +12,15 @@ import pytest
 
 from overwinter.cli.service import load_service
 from overwinter.serving import Keys
+from overwinter.serving.server.access import Access
 from overwinter.serving.server.accounts import Accounts, Metrics
-from overwinter.serving.server.messages import Call
+from overwinter.serving.server.held import HeldBytes
+from overwinter.serving.server.http import Door
+from overwinter.serving.server.messages import Call, Reply, RequestError, Route
 from overwinter.serving.server.model import Model
 from overwinter.serving.server.plan import ModelPlan, Plan, make_plan, parse_plan
+from overwinter.serving.server.routing import Router
+from overwinter.serving.server.streams import Stream
 
 STAND_IN = Path(__file__).with_name("stand_in_worker.py")
 
@@ -85,6 +92,114 @@ def run_with_model(settings, tmp_path):
         return asyncio.run(whole())
 
     return run
+
+
+class Rooms:
+    """Routes behind a door: what they do, the body of a request tells."""
+
+    def __init__(self):
+        self.streams = []
+
+    def routes(self):
+        return [
+            Route(method="POST", pattern="/echo", handler=self._echo, computes=True),
+            Route(method="POST", pattern="/v1/echo", handler=self._echo, computes=True),
+            Route(method="GET", pattern="/stream", handler=self._stream),
+            Route(method="POST", pattern="/stream", handler=self._stream),
+            Route(method="POST", pattern="/text", handler=self._echo, limit="text_bytes"),
+            Route(method="GET", pattern="/health", handler=self._echo, open_to_all=True),
+            Route(method="GET", pattern="/large", handler=self._large),
+        ]
+
+    async def _echo(self, request):
+        if request.body == b"fail":
+            raise ValueError("inside")
+        if request.body == b"slow":
+            await asyncio.sleep(0.2)
+        if request.body == b"busy":
+            raise RequestError(503, "Too many.", retry_after_s=2.4)
+        return Reply(body=request.method.encode() + b" " + request.body)
+
+    async def _large(self, _request):
+        return Reply(body=bytes(1 << 26))
+
+    async def _stream(self, request):
+        stream = Stream()
+        self.streams.append(stream)
+        for part in (b"one ", b"two"):
+            stream.put(part)
+        if request.method == "GET":
+            stream.end()
+        else:
+            asyncio.get_running_loop().create_task(_keep_saying(stream))
+        return Reply(body=stream)
+
+
+async def _keep_saying(stream):
+    while not stream.abandoned:
+        stream.put(b"more")
+        await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def rooms():
+    return Rooms()
+
+
+@pytest.fixture
+def at_door(settings, rooms):
+    """Run a coroutine function of a port and the door behind it."""
+
+    def at_door(scenario, *, access=None, log=lambda *_, **__: None, **options):
+        async def whole():
+            limits = settings.limits
+            door = Door(
+                Router(rooms.routes()),
+                limits,
+                access=access or Access(),
+                held=HeldBytes(limits.held_bytes),
+                log=log,
+                **options,
+            )
+            listener = socket.create_server(("127.0.0.1", 0))
+            port = listener.getsockname()[1]
+            door.listen([listener])
+            try:
+                return await scenario(port, door)
+            finally:
+                await door.close(within_s=1)
+
+        return asyncio.run(whole())
+
+    return at_door
+
+
+async def exchange(port, content, *, patience_s):
+    """Send bytes; return what comes back until the other side closes, or nothing more comes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    parts = []
+    with contextlib.suppress(TimeoutError, ConnectionError):
+        writer.write(content)
+        async with asyncio.timeout(patience_s):
+            while part := await reader.read(1 << 16):
+                parts.append(part)
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+    return b"".join(parts)
+
+
+@pytest.fixture
+def talk(at_door):
+    """Send bytes to a door, each on its own connection at once; return what comes back on each."""
+
+    def talk(*contents, patience_s=0.3, **options):
+        async def scenario(port, _door):
+            return await asyncio.gather(*(exchange(port, content, patience_s=patience_s) for content in contents))
+
+        return at_door(scenario, **options)
+
+    return talk
 
 
 @pytest.fixture(scope="session")

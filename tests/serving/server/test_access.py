@@ -31,28 +31,53 @@ def check(found, *, open_to_all=False, **headers):
     found.check(Request(method="POST", path="/", headers=headers), open_to_all=open_to_all)
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8080", "[::1]:8080", "LOCALHOST:1", "models.lan", ""])
+@pytest.mark.parametrize(
+    "host", ["localhost", "127.0.0.1:8080", "[::1]:8080", "[0::1]", "LOCALHOST.:1", "localhost:", "models.lan", ""]
+)
 def test_its_own_names_may_be_called(access, host):
-    found = open_access("127.0.0.1", access(hosts=["Models.lan"]))
-    check(found, host=host)
-    check(found, host="localhost", origin=f"http://{host}" if host else "")
+    check(open_access("127.0.0.1", access(hosts=["Models.lan"])), host=host)
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8080", "[::1]:8080", "LOCALHOST:1", "models.lan"])
+def test_their_pages_may_ask(access, host):
+    check(open_access("127.0.0.1", access(hosts=["Models.lan"])), host="localhost", origin=f"http://{host}")
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.nip.io", "x y"]
+    "host",
+    [
+        "evil.example",
+        "evil.example:8080",
+        "localhost.evil.example",
+        "127.0.0.1.nip.io",
+        "[fe80::1%25eth0]:1",
+        "0.0.0.0",
+    ],
 )
 def test_no_other_page_may_ask_in_somebodys_name(access, host):
     found = open_access("127.0.0.1", access())
     with pytest.raises(RequestError, match="does not go by") as refusal:
         check(found, host=host)
     assert refusal.value.status == 403
-    with pytest.raises(RequestError, match="does not go by"):
+    with pytest.raises(RequestError, match="another site"):
         check(found, host="localhost", origin=f"https://{host}", open_to_all=True)
 
 
-def test_a_token_or_a_certificate_says_enough(access):
+def test_a_token_or_a_certificate_says_enough_of_the_name(access):
     check(open_access("0.0.0.0", access(secret=TOKEN)), host="any.example", authorization=f"Bearer {TOKEN}")
     check(open_access("0.0.0.0", access(client_ca="ca.pem")), host="any.example")
+
+
+def test_but_not_of_the_page_that_asks(access):
+    """A browser adds the certificate whichever page asks."""
+    found = open_access("0.0.0.0", access(client_ca="ca.pem", hosts=["app.example"]))
+    check(found, host="any.example", origin="https://app.example")
+    check(found, host="any.example", origin="https://any.example")
+    for origin in ("https://evil.example", "null", "http://localhost"):
+        with pytest.raises(RequestError, match="another site"):
+            check(found, host="any.example", origin=origin)
+    with pytest.raises(RequestError, match="another site"):
+        check(found, **{"host": "any.example", "sec-fetch-site": "cross-site"})
 
 
 def test_a_token_is_asked_for_but_by_health_checks(access):

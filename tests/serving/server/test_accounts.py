@@ -108,7 +108,7 @@ def test_metrics_say_state_wakes_and_reasons(clock):
     made, metrics = accounts(clock)
     spend(made, clock, ("off", 2), ("ready", 1))
     made.woke("off", 0.25, steps_s={"load": 0.05})
-    made.answered(200)
+    made.answered(200, within_s=0.5)
     made.entered("first", "off", reason="crash")
     lines = generate_latest(metrics.registry).decode().splitlines()
     for line in (

@@ -19,12 +19,17 @@ SLOW = b"POST /slow HTTP/1.1\r\nHost: here\r\nContent-Length: 1\r\n\r\nx"
 class Site:
     """A door before a handler that takes its time, and notes whether it came to its end."""
 
-    def __init__(self, limits, *, takes_s=0.4):
+    def __init__(self, limits, *, tls, takes_s=0.4):
         self.noted, self._takes_s = [], takes_s
         self.held = HeldBytes(limits.held_bytes)
         routes = [Route(method="POST", pattern="/slow", handler=self._slow)]
         self.door = Door(
-            Router(routes), limits, access=Access(), held=self.held, log=lambda *_, **__: self.noted.append("error")
+            Router(routes),
+            limits,
+            access=Access(),
+            held=self.held,
+            log=lambda *_, **__: self.noted.append("error"),
+            tls=tls,
         )
 
     async def _slow(self, request):
@@ -43,15 +48,15 @@ def meet(settings):
 
     def meet(conversation, *, server_tls=None, client_tls=None, **changes):
         async def whole():
-            site = Site(settings.limits, **changes)
-            listener = await asyncio.start_server(site.door.connection, "127.0.0.1", 0, ssl=server_tls)
-            port = listener.sockets[0].getsockname()[1]
+            site = Site(settings.limits, tls=server_tls, **changes)
+            listener = socket.create_server(("127.0.0.1", 0))
+            port = listener.getsockname()[1]
+            site.door.listen([listener])
             reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=client_tls)
             answer = await conversation(reader, writer)
             async with asyncio.timeout(5):
                 while not site.noted:
                     await asyncio.sleep(0.01)
-            listener.close()
             await site.door.close(within_s=1)
             writer.close()
             return answer, site

@@ -17,6 +17,8 @@ _LEAST = {  # key: (least, whether above it)
     "limits.json_values": (1, False),
     "limits.header_bytes": (1024, False),
     "limits.connections": (1, False),
+    "limits.connections_per_address": (1, False),
+    "limits.head_s": (0, True),
     "limits.read_s": (0, True),
     "limits.keep_alive_s": (0, True),
     "limits.held_bytes": (1, False),

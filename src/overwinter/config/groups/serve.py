@@ -17,7 +17,8 @@ class AccessConfig:
         tls_cert: PEM file of the server's certificates; null speaks plain HTTP.
         tls_key: PEM file (0600) of its private key.
         client_ca: PEM file; a client must bear a certificate that one of these signed. Null asks for none.
-        hosts: names by which clients may call the server beside its address, where nothing else tells who they are.
+        hosts: names by which clients may call the server beside its address, where nothing else tells who they are, and
+            whose web pages may call it.
     """
 
     token_file: str | None = MISSING
@@ -37,7 +38,9 @@ class LimitsConfig:
         json_values: values and keys in the JSON of one request, and numbers of its answer.
         header_bytes: of one request.
         connections: open at once.
-        read_s: to send one request.
+        connections_per_address: likewise from one address (IPv6: one /64); not from this machine's own.
+        head_s: until the head of a request is there: from the connection on, TLS included, or from its first byte.
+        read_s: to send the body of one request, or to read on in an answer.
         keep_alive_s: a connection without a request is closed then.
         held_bytes: of all requests in memory at once.
         queue: requests that wait per model.
@@ -50,6 +53,8 @@ class LimitsConfig:
     json_values: int = MISSING
     header_bytes: int = MISSING
     connections: int = MISSING
+    connections_per_address: int = MISSING
+    head_s: float = MISSING
     read_s: float = MISSING
     keep_alive_s: float = MISSING
     held_bytes: int = MISSING
@@ -209,6 +214,7 @@ class ServeConfig:
         host: address to listen on.
         port: 0 takes any free one.
         log: file of JSON lines; null: standard error.
+        log_requests: whether it has a line for each request, too.
         state: folder of what outlives sleep and restarts; null: nothing does.
         idle_exit_s: leave after that long without a request, where systemd holds the port; null: never.
     """
@@ -216,6 +222,7 @@ class ServeConfig:
     host: str = MISSING
     port: int = MISSING
     log: str | None = MISSING
+    log_requests: bool = MISSING
     state: str | None = MISSING
     idle_exit_s: float | None = MISSING
     access: AccessConfig = field(default_factory=AccessConfig)

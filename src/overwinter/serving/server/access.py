@@ -8,10 +8,10 @@ import ssl
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from overwinter.errors import ConfigError
 from overwinter.serving.server.messages import Request, RequestError
+from overwinter.serving.server.origins import Origins, parse_authority
 
 if TYPE_CHECKING:
     from overwinter.config.groups.serve import AccessConfig
@@ -23,17 +23,20 @@ _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 class Access:
     """Checks each request.
 
-    Where neither a token nor a certificate tells who asks, the names are checked that a browser sends along. Else a
-    page from anywhere could ask in the name of whoever looks at it: by pointing its own name at this machine (DNS
-    rebinding, seen in `Host`) or by posting across (seen in `Origin`).
+    Where neither a token nor a certificate tells who asks, the name is checked by which it is called: a page could
+    point its own name at this machine (DNS rebinding, seen in `Host`). Whose page asks is checked always.
 
     Args:
         token: that every request must bear; None: none.
-        hosts: names that may be called; None: any.
+        names: hosts whose pages may ask.
+        any_name: whether the server may be called by other names than these, too.
     """
 
-    def __init__(self, *, token: bytes | None = None, hosts: frozenset[str] | None = None) -> None:
-        self._token, self._hosts = token, hosts
+    def __init__(
+        self, *, token: bytes | None = None, names: frozenset[str] = frozenset(), any_name: bool = True
+    ) -> None:
+        self._token, self._names, self._any_name = token, names, any_name
+        self._origins = Origins(names)
 
     def check(self, request: Request, *, open_to_all: bool) -> None:
         """Let a request pass.
@@ -45,17 +48,31 @@ class Access:
         Raises:
             RequestError: 401 or 403.
         """
-        if self._hosts is not None:
-            self._check_name(request.headers.get("host", ""))
-            self._check_name(urlsplit(request.headers.get("origin", "")).netloc)
+        self._check_name(request.headers.get("host", ""))
+        self._origins.check(request)
         if self._token is not None and not open_to_all:
-            kind, _, given = request.headers.get("authorization", "").partition(" ")
-            if kind.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self._token):
-                raise RequestError(401, "This server asks for a token: Authorization: Bearer TEXT.")
+            self._check_token(request.headers.get("authorization", ""), self._token)
+
+    def headers(self, request: Request) -> dict[str, str]:
+        """Return what a reply says to the browser of a page that may ask (CORS)."""
+        return self._origins.headers(request)
 
     def _check_name(self, place: str) -> None:
-        if place and _name(place) not in (self._hosts or ()):
+        authority = parse_authority(place)
+        if place and not self._any_name and (authority is None or authority.name not in self._names):
             raise RequestError(403, f"This server does not go by {place[:100]!r}. Add its name to serve.access.hosts.")
+
+    @staticmethod
+    def _check_token(given: str, token: bytes) -> None:
+        kind, _, text = given.partition(" ")
+        if kind.lower() == "bearer" and hmac.compare_digest(text.strip().encode(), token):
+            return
+        wrong = ', error="invalid_token"' if given else ""
+        raise RequestError(
+            401,
+            "This server asks for a token: Authorization: Bearer TEXT.",
+            headers={"WWW-Authenticate": f'Bearer realm="overwinter"{wrong}'},
+        )
 
 
 def open_access(host: str, access: AccessConfig) -> Access:
@@ -65,8 +82,9 @@ def open_access(host: str, access: AccessConfig) -> Access:
         ConfigError: the token file is no secret.
     """
     known = access.token_file is not None or access.client_ca is not None
-    names = None if known else frozenset((*_LOCAL_NAMES, host.lower(), *(name.lower() for name in access.hosts)))
-    return Access(token=read_token(access.token_file), hosts=names)
+    local = _LOCAL_NAMES if host in _LOCAL_NAMES or host.startswith("127.") else ()
+    names = frozenset((*local, host.lower(), *(name.lower() for name in access.hosts)))
+    return Access(token=read_token(access.token_file), names=names, any_name=known)
 
 
 def read_token(file: str | None) -> bytes | None:
@@ -120,8 +138,3 @@ def tls_context(access: AccessConfig) -> ssl.SSLContext | None:
 def _check_secret(key: str, file: str) -> None:
     if stat.S_IMODE(Path(file).stat().st_mode) & 0o077:
         raise ConfigError(f"serve.access.{key}={file!r} can be read by others. `chmod 600 {file}`.")
-
-
-def _name(place: str) -> str:
-    """Return the host of `host:port` in lower case; an IPv6 address has no brackets."""
-    return (urlsplit(f"//{place}").hostname or "").lower()

@@ -6,6 +6,7 @@ import math
 import time
 from collections import Counter as Sums
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -59,6 +60,19 @@ class Metrics:
         return Counter(f"overwinter_{name}", text, labels, registry=self.registry)
 
 
+@dataclass
+class Spent:
+    """How often something was done, and how long it took together."""
+
+    count: int = 0
+    duration_s: float = 0.0
+
+    def add(self, duration_s: float) -> None:
+        """Note that it was done once more."""
+        self.count += 1
+        self.duration_s += duration_s
+
+
 class Accounts:
     """Of one model, over all its replicas.
 
@@ -71,6 +85,14 @@ class Accounts:
         metrics: of the server.
         log: of the server.
         now_s: a monotonic clock.
+
+    Attributes:
+        succeeded: requests that were answered.
+        failed: requests that were not.
+        kept: those of `succeeded` whose answer was kept from an equal one.
+        last_s: when the last was answered, in seconds since 1970; 0: none was.
+        queued: waits of requests for a worker, waking included.
+        computed: what workers took for requests, until their answer or its beginning.
     """
 
     def __init__(
@@ -88,6 +110,9 @@ class Accounts:
         self._seconds: dict[str, float] = dict.fromkeys(STATES, 0.0)
         self._switches, self._switches_j = 0, 0.0
         self.wakes = self.crashes = self.requests = 0
+        self.succeeded, self.failed, self.kept = Spent(), Spent(), Spent()
+        self.queued, self.computed = Spent(), Spent()
+        self.last_s = 0.0
         metrics.registry.register(self)
 
     def entered(self, replica: Any, state: str, *, reason: str) -> None:
@@ -123,10 +148,15 @@ class Accounts:
     def waited(self, duration_s: float) -> None:
         """Note how long a request has waited for a worker."""
         self._metrics.waits.labels(self._model).observe(duration_s)
+        self.queued.add(duration_s)
 
-    def answered(self, status: int) -> None:
-        """Note an answer."""
+    def answered(self, status: int, *, within_s: float, kept: bool = False) -> None:
+        """Note an answer, how long it took, and whether it was kept from an equal request."""
         self.requests += 1
+        self.last_s = time.time()
+        (self.succeeded if status < 400 else self.failed).add(within_s)
+        if kept:
+            self.kept.add(within_s)
         self._metrics.requests.labels(self._model, status).inc()
 
     def seconds(self) -> dict[str, float]:

@@ -1,30 +1,42 @@
 """The door: HTTP/1.1 with h11 on asyncio, with limits on size, time and number.
 
 h11 alone, since a server framework would take the memory that a sleeping server must not have: aiohttp brings
-17 MB, h11 half of one.
+17 MB, h11 half of one. `seats` bounds connections, `wire` speaks on one, `heads` reads what is asked.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+import ssl
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import h11
 
 from overwinter.serving.server.access import Access
+from overwinter.serving.server.heads import new_request_id
 from overwinter.serving.server.held import HeldBytes
+from overwinter.serving.server.listening import accept_all, refuse
 from overwinter.serving.server.messages import Reply, Request, RequestError
-from overwinter.serving.server.presence import Watched, until_refused
+from overwinter.serving.server.model import CLIENT_LEFT
+from overwinter.serving.server.openai_errors import PREFIX, respelled
+from overwinter.serving.server.origins import preflight
+from overwinter.serving.server.presence import Watched
 from overwinter.serving.server.routing import Router
+from overwinter.serving.server.seats import Seat, Seats, counted_address
+from overwinter.serving.server.wire import Wire, open_wire
 
 if TYPE_CHECKING:
     from overwinter.config.groups.serve import LimitsConfig
 
-_CHUNK_BYTES = 1 << 16
 _BUSY_RETRY_S = 1.0
-Log = Callable[..., None]
+_PARTS_AT_ONCE = 256  # of a body, before others have their turn
+_FREE_PARTS, _LEAST_PART_BYTES = 1024, 32  # parts of any size, and what further ones must have on average
+_Log = Callable[..., None]
 
 
 class Door:
@@ -36,92 +48,163 @@ class Door:
         access: who may ask.
         held: counts the bytes of requests in memory.
         log: is told of what goes wrong inside.
+        seats: of connections; None: as `limits` says.
+        tls: None: plain HTTP.
+        logs_requests: whether the log is told of each request, too.
     """
 
-    def __init__(self, router: Router, limits: LimitsConfig, *, access: Access, held: HeldBytes, log: Log) -> None:
-        self._router, self._limits, self._access, self._log, self._held = router, limits, access, log, held
+    def __init__(
+        self,
+        router: Router,
+        limits: LimitsConfig,
+        *,
+        access: Access,
+        held: HeldBytes,
+        log: _Log,
+        seats: Seats | None = None,
+        tls: ssl.SSLContext | None = None,
+        logs_requests: bool = False,
+    ) -> None:
+        self._router, self._limits, self._access, self._held, self._log = router, limits, access, held, log
+        self._seats = seats or Seats(limits.connections, limits.connections_per_address)
+        self._tls, self._logs_requests = tls, logs_requests
         self._last_use_s = time.monotonic()
-        self._open: set[asyncio.Task[Any]] = set()
+        self._listening: list[asyncio.Task[None]] = []
         self._busy: set[asyncio.Task[Any]] = set()
         self._closing = False
 
-    async def connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection to its end."""
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 -- asyncio runs every callback in one
-        self._open.add(task)
-        try:
-            await self._converse(_Wire(reader, writer, self._limits), task)
-        except (ConnectionError, TimeoutError, h11.ProtocolError, asyncio.CancelledError, OSError):
-            pass  # the client went away, was too slow or spoke no HTTP; or the server leaves
-        finally:
-            self._open.discard(task)
-            writer.close()
+    def listen(self, listeners: Iterable[socket.socket]) -> None:
+        """Take connections on listening sockets, which are closed with the door."""
+        for listener in listeners:
+            work = accept_all(listener, self._take, free=self._seats.free, log=self._log)
+            self._listening.append(asyncio.create_task(work))
 
     def idle_s(self) -> float:
         """Return for how long nothing was asked."""
         return 0.0 if self._busy else time.monotonic() - self._last_use_s
 
+    async def stop_listening(self) -> None:
+        """Take no more connections."""
+        for task in self._listening:
+            task.cancel()
+        await asyncio.gather(*self._listening, return_exceptions=True)
+
     async def close(self, *, within_s: float) -> None:
         """Let requests under way finish, and close every connection."""
         self._closing = True
-        for task in self._open - self._busy:
-            task.cancel()
+        await self.stop_listening()
+        _cancel(self._seats.resting())
         if self._busy:
             await asyncio.wait(self._busy, timeout=within_s)
-        for task in list(self._open):
-            task.cancel()
+        _cancel(left := self._seats.tasks())
+        await asyncio.gather(*left, return_exceptions=True)
 
-    async def _converse(self, wire: _Wire, task: asyncio.Task[Any]) -> None:
-        if len(self._open) > self._limits.connections:
-            refusal = RequestError(503, "Too many connections. Try again.", retry_after_s=_BUSY_RETRY_S)
-            await wire.send(refusal.reply(), last=True)
+    def _take(self, client: socket.socket, peer: Any) -> None:
+        seat = self._seats.take(client, counted_address(peer))
+        if seat is None:
+            refuse(client, plain=self._tls is None)
             return
-        while not self._closing and (head := await wire.next_head(self._limits.keep_alive_s)) is not None:
-            self._busy.add(task)
+        seat.task = asyncio.create_task(self._serve(client, seat))
+        seat.task.add_done_callback(lambda _: self._dismiss(client, seat))
+
+    def _dismiss(self, client: socket.socket, seat: Seat) -> None:
+        self._seats.leave(seat)
+        client.close()
+
+    async def _serve(self, client: socket.socket, seat: Seat) -> None:
+        """Serve one connection to its end."""
+        # The client may go away or be too slow, speak no HTTP or no TLS; or it has to leave.
+        with contextlib.suppress(OSError, TimeoutError, h11.ProtocolError, asyncio.CancelledError):
+            wire = await open_wire(client, self._tls, self._limits)
             try:
-                await self._answer(wire, head)
+                await self._converse(wire, seat)
+                self._seats.receive(seat)
+                await wire.close()
             finally:
-                self._busy.discard(task)
-                self._last_use_s = time.monotonic()
+                wire.abort()
+
+    async def _converse(self, wire: Wire, seat: Seat) -> None:
+        idle_s = self._limits.head_s
+        while not self._closing:
+            try:
+                head = await wire.next_head(idle_s)
+            except RequestError as error:
+                await self._send_away(wire, error)
+                return
+            if head is None:
+                return
+            await self._attend(wire, head, seat)
             if not wire.reusable():
                 return
+            self._seats.wait(seat)
+            idle_s = self._limits.keep_alive_s
 
-    async def _answer(self, wire: _Wire, head: Request) -> None:
+    async def _send_away(self, wire: Wire, error: RequestError) -> None:
+        """Tell a client that its request could not even be read."""
+        reply, request_id = _spelt(error, wire.path_so_far), new_request_id()
+        if self._logs_requests:
+            self._log("request", request=request_id, status=reply.status, message=str(error))
+        await wire.send(replace(reply, headers={**reply.headers, "X-Request-Id": request_id}), last=True)
+
+    async def _attend(self, wire: Wire, head: Request, seat: Seat) -> None:
+        """Answer a request, and note it."""
+        assert seat.task is not None  # noqa: S101 -- it runs this
+        begin_s, status = time.monotonic(), CLIENT_LEFT
+        self._busy.add(seat.task)
+        try:
+            reply = await self._reply(wire, head, seat)
+            about = {**self._access.headers(head), "X-Request-Id": head.headers["x-request-id"]}
+            reply = replace(reply, headers={**reply.headers, **about})
+            await wire.send(reply, last=self._closing or not wire.whole())
+            status = reply.status
+        finally:
+            self._busy.discard(seat.task)
+            self._last_use_s = time.monotonic()
+            if self._logs_requests:
+                self._log("request", **_facts(head), status=status, duration_s=round(self._last_use_s - begin_s, 6))
+
+    async def _reply(self, wire: Wire, head: Request, seat: Seat) -> Reply:
         held = [0]
         try:
-            route, request = self._router.find(head)
-            self._access.check(head, open_to_all=route.open_to_all)
-            body = await self._body(wire, request, route.limit, held)
-            request = Request(
-                method=head.method, path=head.path, headers=head.headers, body=body, matched=request.matched
-            )
-            del body
-            async with Watched(wire.left):
-                reply = await route.handler(request)
+            return await self._answer(wire, head, seat, held)
         except RequestError as error:
-            reply = error.reply()
-        except TimeoutError:
-            reply = RequestError(408, f"The request took longer than {self._limits.read_s:g} s to arrive.").reply()
+            return _spelt(error, head.path)
         except Exception as error:  # noqa: BLE001 -- one request must not end the server
-            self._log("error", message=f"{type(error).__name__}: {error}", path=head.path)
-            reply = RequestError(500, "The server failed on this request; its log says why.").reply()
+            self._log("error", message=f"{type(error).__name__}: {error}", **_facts(head))
+            refusal = RequestError(500, "The server failed on this request; its log says why.")
+            return _spelt(refusal, head.path)
         finally:
             self._held.remove(held[0])
-        await wire.send(reply, last=self._closing or not wire.whole())
 
-    async def _body(self, wire: _Wire, request: Request, limit: str, held: list[int]) -> bytes:
+    async def _answer(self, wire: Wire, head: Request, seat: Seat, held: list[int]) -> Reply:
+        if head.method == "OPTIONS":
+            self._access.check(head, open_to_all=True)
+            return preflight(head, self._router.methods(head.path))
+        route, request = self._router.find(head)
+        self._access.check(head, open_to_all=route.open_to_all)
+        self._seats.receive(seat)
+        request = replace(request, body=await self._body(wire, head, route.limit, held))
+        self._seats.work(seat)
+        async with Watched(wire.left):
+            return await route.handler(request)
+
+    async def _body(self, wire: Wire, head: Request, limit: str, held: list[int]) -> bytes:
         """Read the body, counted among all that are held; refused before it is sent where that can be told."""
-        announced = int(request.headers.get("content-length", "0"))  # h11 has checked that it is a number
+        announced = int(head.headers.get("content-length", "0"))  # h11 has checked that it is a number
         self._check_size(limit, announced, announced)
-        parts: list[bytes] = []
-        async with asyncio.timeout(self._limits.read_s):
-            async for part in wire.body():
-                held[0] += len(part)
-                self._held.add(len(part))
-                self._check_size(limit, held[0], 0)
-                parts.append(part)
-        return b"".join(parts)
+        content, parts = bytearray(), 0
+        try:
+            async with asyncio.timeout(self._limits.read_s):
+                async for part in wire.body():
+                    parts += 1
+                    content += part
+                    held[0] += len(part)
+                    self._held.add(len(part))
+                    self._check_size(limit, held[0], 0)
+                    await _check_parts(parts, held[0])
+        except TimeoutError:
+            raise RequestError(408, f"The request took longer than {self._limits.read_s:g} s to arrive.") from None
+        return bytes(content)
 
     def _check_size(self, limit: str, size_bytes: int, coming_bytes: int) -> None:
         most_bytes = getattr(self._limits, limit)
@@ -131,101 +214,24 @@ class Door:
             raise RequestError(503, "Too many requests are in memory. Try again.", retry_after_s=_BUSY_RETRY_S)
 
 
-class _Wire:
-    """One connection: h11's events on a stream."""
+async def _check_parts(parts: int, size_bytes: int) -> None:
+    """Refuse a body that comes in crumbs, each of which costs as much as a large part; give others their turn."""
+    if parts > _FREE_PARTS and size_bytes < parts * _LEAST_PART_BYTES:
+        raise RequestError(
+            400, f"The body comes in {parts} chunks of {size_bytes / parts:.1f} bytes: send larger ones."
+        )
+    if parts % _PARTS_AT_ONCE == 0:
+        await asyncio.sleep(0)
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limits: LimitsConfig) -> None:
-        self._reader, self._writer, self._limits = reader, writer, limits
-        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.header_bytes)
 
-    async def next_head(self, idle_s: float) -> Request | None:
-        """Return the next request without its body; None when the client has left.
+def _spelt(error: RequestError, path: str) -> Reply:
+    return respelled(error.reply()) if path.startswith(PREFIX) else error.reply()
 
-        A request that is no HTTP gets a 400, and the connection ends.
-        """
-        try:
-            async with asyncio.timeout(idle_s):
-                event = await self._event()
-        except h11.RemoteProtocolError as error:
-            if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-                await self.send(
-                    RequestError(error.error_status_hint, f"This is no HTTP request: {error}.").reply(), last=True
-                )
-            return None
-        if not isinstance(event, h11.Request):
-            return None
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in event.headers}
-        path = event.target.decode("latin-1").partition("?")[0]
-        return Request(method=event.method.decode("latin-1"), path=path, headers=headers)
 
-    async def body(self) -> AsyncIterator[bytes]:
-        """Yield the parts of the body."""
-        if self._http.they_are_waiting_for_100_continue:
-            self._writer.write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
-        while isinstance(event := await self._event(), h11.Data):
-            yield bytes(event.data)
+def _facts(head: Request) -> dict[str, str]:
+    return {"request": head.headers["x-request-id"], "method": head.method[:40], "path": head.path[:200]}
 
-    async def left(self) -> bool:
-        """Return True once the client has left; False where it says so much more that this cannot be told.
 
-        What it sends ahead meanwhile is kept for the next request.
-        """
-        try:
-            while len(self._http.trailing_data[0]) < self._limits.header_bytes:
-                if not (part := await self._reader.read(_CHUNK_BYTES)):
-                    return await self._ended()
-                self._http.receive_data(part)
-        except OSError:
-            return True
-        return False
-
-    async def _ended(self) -> bool:
-        """Tell who has left from who has nothing more to say and still reads."""
-        if self._writer.get_extra_info("ssl_object") is not None:
-            return True
-        if self._http.their_http_version == b"1.0":
-            return False
-        interim = h11.InformationalResponse(status_code=100, headers=[])
-        await until_refused(self._writer, self._http.send(interim) or b"")
-        return True
-
-    async def send(self, reply: Reply, *, last: bool) -> None:
-        """Send a reply; no time limit while the client keeps reading."""
-        headers = [(name, value) for name, value in reply.headers.items()]
-        if isinstance(reply.body, bytes):
-            headers.append(("Content-Length", str(len(reply.body))))
-        if last:
-            headers.append(("Connection", "close"))
-        parts = [self._http.send(h11.Response(status_code=reply.status, headers=headers)) or b""]
-        if isinstance(reply.body, bytes):
-            parts += [self._http.send(h11.Data(data=reply.body)) or b"", self._http.send(h11.EndOfMessage()) or b""]
-            await self._write(b"".join(parts))
-            return
-        try:
-            await self._write(parts[0])
-            async for part in reply.body:
-                await self._write(self._http.send(h11.Data(data=part)) or b"")
-            await self._write(self._http.send(h11.EndOfMessage()) or b"")
-        finally:
-            reply.body.abandon()
-
-    def whole(self) -> bool:
-        """Whether the client's request was read to its end."""
-        return self._http.their_state in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
-
-    def reusable(self) -> bool:
-        """Go on to the next request, if both sides keep the connection."""
-        if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
-            return False
-        self._http.start_next_cycle()
-        return True
-
-    async def _write(self, content: bytes) -> None:
-        self._writer.write(content)
-        async with asyncio.timeout(self._limits.read_s):
-            await self._writer.drain()
-
-    async def _event(self) -> Any:
-        while (event := self._http.next_event()) is h11.NEED_DATA:
-            self._http.receive_data(await self._reader.read(_CHUNK_BYTES))
-        return event
+def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()

@@ -30,6 +30,7 @@ class Inference:
     def routes(self) -> list[Route]:
         """Return what it answers."""
         routes = [
+            Route(method="GET", pattern="/health", handler=self._live, open_to_all=True),
             Route(method="GET", pattern="/v2/health/live", handler=self._live, open_to_all=True),
             Route(method="GET", pattern="/v2/health/ready", handler=self._live, open_to_all=True),
             Route(method="GET", pattern="/v2", handler=self._server),
@@ -42,31 +43,22 @@ class Inference:
             ]
         return routes
 
-    def _model(self, request: Request) -> Model:
-        name, version = request.matched["model"], request.matched.get("version")
-        model = self._models.get(name)
-        if model is None:
-            raise RequestError(404, f"There is no model {name[:100]!r} here. There are: {', '.join(self._models)}.")
-        if version not in (None, *model.plan.metadata["versions"]):
-            raise RequestError(404, f"{name} has no version {str(version)[:100]!r}.")
-        return model
-
     async def _live(self, _request: Request) -> Reply:
         return json_reply({"live": True})
 
     async def _server(self, _request: Request) -> Reply:
-        extensions = ["binary_tensor_data"]
+        extensions = ["binary_tensor_data", "model_configuration", "statistics"]
         return json_reply({"name": "overwinter", "version": overwinter.__version__, "extensions": extensions})
 
     async def _metadata(self, request: Request) -> Reply:
-        return json_reply(self._model(request).plan.metadata)
+        return json_reply(find_model(self._models, request).plan.metadata)
 
     async def _ready(self, request: Request) -> Reply:
-        model = self._model(request)
+        model = find_model(self._models, request)
         return json_reply({"ready": not model.refused}, status=503 if model.refused else 200)
 
     async def _infer(self, request: Request) -> Reply:
-        model = self._model(request)
+        model = find_model(self._models, request)
         headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
         call = Call(
             operation="infer",
@@ -77,3 +69,18 @@ class Inference:
             repeatable=True,
         )
         return await model.ask(call)
+
+
+def find_model(models: Mapping[str, Model], request: Request) -> Model:
+    """Return the model that a path names.
+
+    Raises:
+        RequestError: 404, there is none, or not of this version.
+    """
+    name, version = request.matched["model"], request.matched.get("version")
+    model = models.get(name)
+    if model is None:
+        raise RequestError(404, f"There is no model {name[:100]!r} here. There are: {', '.join(models)}.")
+    if version not in (None, *model.plan.metadata["versions"]):
+        raise RequestError(404, f"{name} has no version {str(version)[:100]!r}.")
+    return model

@@ -1,10 +1,14 @@
-"""The sockets that the server listens on: its own, or those that systemd hands over (sd_listen_fds(3))."""
+"""The sockets that the server listens on, its own or systemd's (sd_listen_fds(3)), and taking connections from them."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
+import resource
 import socket
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from overwinter.errors import ConfigError, OverwinterError
 
@@ -13,6 +17,12 @@ if TYPE_CHECKING:
 
 _FIRST_HANDLE = 3
 _BACKLOG = 1024
+_PAUSE_S = 0.05  # after a failure to accept: the system may be out of descriptors
+_TOO_MANY = b'{"error": "Too many connections. Try again."}'
+_FULL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\nConnection: close\r\n"
+    b"Content-Length: %d\r\n\r\n%b" % (len(_TOO_MANY), _TOO_MANY)
+)
 
 
 def open_sockets(settings: ServeConfig) -> list[socket.socket]:
@@ -49,3 +59,63 @@ def _handed_over() -> list[socket.socket]:
     for handle in handles:
         os.set_inheritable(handle, False)
     return [socket.socket(fileno=handle) for handle in handles]
+
+
+def allow_connections(wanted: int, *, spare: int) -> int:
+    """Raise the limit of open files (RLIMIT_NOFILE) as far as connections need it, and return how many it allows.
+
+    No further: a worker inherits it, and some programs walk through all descriptors that there could be.
+
+    Args:
+        wanted: how many connections.
+        spare: descriptors for everything else.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + spare
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return wanted
+    reached = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (reached, hard))
+    return max(1, min(wanted, reached - spare))
+
+
+async def accept_all(
+    listener: socket.socket,
+    take: Callable[[socket.socket, Any], None],
+    *,
+    free: Callable[[], bool],
+    log: Callable[..., None],
+) -> None:
+    """Accept connections until cancelled, and close the listener.
+
+    Args:
+        listener: listening.
+        take: is given each connection, and its address.
+        free: closes a connection that can be spared, for when the system is out of descriptors.
+        log: is told once when that begins.
+    """
+    loop, failing = asyncio.get_running_loop(), False
+    listener.setblocking(False)
+    with listener:
+        while True:
+            try:
+                client, peer = await loop.sock_accept(listener)
+            except OSError as error:
+                if not failing:
+                    log("cannot accept", message=str(error))
+                failing = True
+                free()
+                await asyncio.sleep(_PAUSE_S)
+                continue
+            failing = False
+            take(client, peer)
+            await asyncio.sleep(0)  # others have their turn, however many come
+
+
+def refuse(client: socket.socket, *, plain: bool) -> None:
+    """Send a client away at once; only a plain one can be told why."""
+    with client, contextlib.suppress(OSError):
+        client.setblocking(False)
+        if plain:
+            client.send(_FULL)
+            client.recv(1 << 16)  # closing with it unread would reset the connection, and the answer be lost

@@ -23,7 +23,7 @@ class Request:
     Attributes:
         method: such as `GET`.
         path: without the query.
-        headers: names in lower case.
+        headers: names in lower case; those that came several times joined by commas. `x-request-id` is always there.
         body: all of it.
         matched: the parts of the path that the route's pattern names.
     """
@@ -100,16 +100,24 @@ class RequestError(Exception):
         status: of the reply.
         message: what is wrong, with which value, and what to do.
         retry_after_s: when to try again; None: it would be no use.
+        headers: that such a reply must bear.
     """
 
-    def __init__(self, status: int, message: str, *, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        retry_after_s: float | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
-        self.status, self.retry_after_s = status, retry_after_s
+        self.status, self.retry_after_s, self.headers = status, retry_after_s, headers or {}
 
     def reply(self) -> Reply:
         """Return it as JSON, with Retry-After in whole seconds."""
-        headers = {} if self.retry_after_s is None else {"Retry-After": str(max(1, round(self.retry_after_s)))}
-        return json_reply({"error": str(self)}, status=self.status, headers=headers)
+        again = {} if self.retry_after_s is None else {"Retry-After": str(max(1, round(self.retry_after_s)))}
+        return json_reply({"error": str(self)}, status=self.status, headers={**self.headers, **again})
 
 
 def json_reply(content: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:

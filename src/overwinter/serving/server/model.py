@@ -110,19 +110,22 @@ class Model:
         Raises:
             RequestError: 503, with the time to try again where that makes sense.
         """
-        reply = self._keeping.answer(call)
-        if reply is None:
-            self._policy.arrived(time.time())
-            try:
-                reply = await self._ask(call)
-            except RequestError as error:
-                self.accounts.answered(error.status)
-                raise
-            except asyncio.CancelledError:
-                self.accounts.answered(CLIENT_LEFT)
-                raise
-            self._keeping.note(call, reply)
-        self.accounts.answered(reply.status)
+        begin_s = time.monotonic()
+        kept = self._keeping.answer(call)
+        if kept is not None:
+            self.accounts.answered(kept.status, within_s=time.monotonic() - begin_s, kept=True)
+            return kept
+        status = CLIENT_LEFT
+        self._policy.arrived(time.time())
+        try:
+            reply = await self._ask(call)
+            status = reply.status
+        except RequestError as error:
+            status = error.status
+            raise
+        finally:
+            self.accounts.answered(status, within_s=time.monotonic() - begin_s)
+        self._keeping.note(call, reply)
         return reply
 
     async def order(self, rung: str) -> None:
@@ -308,10 +311,13 @@ class Model:
                 replica.cancel()
 
         job.reply.add_done_callback(end)
+        begin_s = time.monotonic()
         try:
-            return await replica.answer(job.call, within_s=self._serve.limits.answer_s)
+            frame = await replica.answer(job.call, within_s=self._serve.limits.answer_s)
         finally:
             job.reply.remove_done_callback(end)
+        self.accounts.computed.add(time.monotonic() - begin_s)
+        return frame
 
     async def _pass_on(self, replica: Replica, job: _Job, frame: Frame) -> None:
         """Give the client the answer, whole, or as it is written."""

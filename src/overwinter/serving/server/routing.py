@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from urllib.parse import unquote
 
@@ -19,22 +19,37 @@ class Router:
         self._routes = [(_compiled(route.pattern), route) for route in routes]
 
     def find(self, request: Request) -> tuple[Route, Request]:
-        """Return the route, and the request with what its pattern names.
+        """Return the route, and the request with what its pattern names. HEAD is answered as GET is.
 
         Raises:
             RequestError: 404, or 405 where the path is right.
         """
-        allowed = []
-        for pattern, route in self._routes:
-            found = pattern.fullmatch(request.path)
-            if found and route.method == request.method:
+        method = "GET" if request.method == "HEAD" else request.method
+        for route, found in self._at(request.path):
+            if route.method == method:
                 matched = {name: unquote(part) for name, part in found.groupdict().items()}
                 return route, replace(request, matched=matched)
-            if found:
-                allowed.append(route.method)
-        if allowed:
-            raise RequestError(405, f"{request.path} takes {', '.join(allowed)}, not {request.method}.")
-        raise RequestError(404, f"There is no {request.path[:200]!r} here.")
+        allowed = ", ".join(self.methods(request.path))
+        raise RequestError(
+            405, f"{request.path[:200]} takes {allowed}, not {request.method[:40]}.", headers={"Allow": allowed}
+        )
+
+    def methods(self, path: str) -> list[str]:
+        """Return what can be asked of a path; `*` is all of them.
+
+        Raises:
+            RequestError: 404, there is nothing at this path.
+        """
+        here = [route for route, _ in self._at(path)] if path != "*" else [route for _, route in self._routes]
+        if not here:
+            raise RequestError(404, f"There is no {path[:200]!r} here.")
+        methods = dict.fromkeys(route.method for route in here)
+        return [*methods, *(["HEAD"] if "GET" in methods else []), "OPTIONS"]
+
+    def _at(self, path: str) -> Iterator[tuple[Route, re.Match[str]]]:
+        for pattern, route in self._routes:
+            if found := pattern.fullmatch(path):
+                yield route, found
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:

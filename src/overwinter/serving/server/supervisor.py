@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -23,16 +24,21 @@ from overwinter.serving.server.grid import Grid
 from overwinter.serving.server.held import HeldBytes
 from overwinter.serving.server.http import Door
 from overwinter.serving.server.inference import Inference
-from overwinter.serving.server.listening import open_sockets
+from overwinter.serving.server.listening import allow_connections, open_sockets
 from overwinter.serving.server.model import Model
 from overwinter.serving.server.openai import OpenAI
 from overwinter.serving.server.plan import Plan
 from overwinter.serving.server.routing import Router
+from overwinter.serving.server.seats import Seats
 from overwinter.serving.server.state_lock import locked
+from overwinter.serving.server.triton import Triton
 from overwinter.serving.server.worker_start import prepare_to_fork
 
 if TYPE_CHECKING:
     from overwinter.config.groups.serve import ServeConfig
+
+# What it has open beside clients' connections: logs, listeners and files; a socket and a handle per worker.
+_DESCRIPTORS, _DESCRIPTORS_PER_WORKER = 32, 4
 
 
 class JsonLog:
@@ -71,33 +77,45 @@ async def serve(plan: Plan) -> None:
         held = HeldBytes(settings.limits.held_bytes)
         deferral = _deferral(plan, held, log)
         adapters = (
+            Triton(models),
             Inference(models, answer_s=answer_s),
             OpenAI(models, answer_s=answer_s, most_values=settings.limits.json_values),
             Control(models, metrics, deferred=lambda: deferral.waiting),
         )
         routes = deferral.over(route for adapter in adapters for route in adapter.routes())
-        door = Door(
-            Router(routes),
-            settings.limits,
-            access=open_access(settings.host, settings.access),
-            held=held,
-            log=log,
-        )
-        async with contextlib.AsyncExitStack() as stack:
-            listeners = await _listening(stack, door, settings)
-            prepare_to_fork()
-            for model in models.values():
-                model.start()
-            deferral.start()
-            _announce(listeners, settings, models, log)
-            await _until_told(lambda: 0.0 if deferral.waiting else door.idle_s(), settings.idle_exit_s)
-            for listener in listeners:
-                listener.close()
-            log("leaving")
-            await deferral.close()
-            await door.close(within_s=settings.limits.answer_s)
-            for model in models.values():
-                await model.close()
+        door = _door(Router(routes), settings, held=held, models=len(models), log=log)
+        listeners = open_sockets(settings)
+        door.listen(listeners)
+        prepare_to_fork()
+        for model in models.values():
+            model.start()
+        deferral.start()
+        _announce(listeners, settings, models, log)
+        await _until_told(lambda: 0.0 if deferral.waiting else door.idle_s(), settings.idle_exit_s)
+        await door.stop_listening()
+        log("leaving")
+        await deferral.close()
+        await door.close(within_s=settings.limits.answer_s)
+        for model in models.values():
+            await model.close()
+
+
+def _door(router: Router, settings: ServeConfig, *, held: HeldBytes, models: int, log: JsonLog) -> Door:
+    limits = settings.limits
+    spare = _DESCRIPTORS + _DESCRIPTORS_PER_WORKER * models * settings.replicas.most
+    connections = allow_connections(limits.connections, spare=spare)
+    if connections < limits.connections:
+        log("fewer connections", connections=connections, message="RLIMIT_NOFILE allows no more.")
+    return Door(
+        router,
+        limits,
+        access=open_access(settings.host, settings.access),
+        held=held,
+        log=log,
+        seats=Seats(connections, limits.connections_per_address),
+        tls=tls_context(settings.access),
+        logs_requests=settings.log_requests,
+    )
 
 
 def _deferral(plan: Plan, held: HeldBytes, log: JsonLog) -> Deferral:
@@ -129,20 +147,9 @@ def _log_stream(path: str | None) -> Any:
         yield stream
 
 
-async def _listening(stack: contextlib.AsyncExitStack, door: Door, settings: ServeConfig) -> list[asyncio.Server]:
-    tls = tls_context(settings.access)
-    timeout_s = None if tls is None else settings.limits.read_s
-    return [
-        await stack.enter_async_context(
-            await asyncio.start_server(door.connection, sock=each, ssl=tls, ssl_handshake_timeout=timeout_s)
-        )
-        for each in open_sockets(settings)
-    ]
-
-
-def _announce(listeners: list[asyncio.Server], settings: ServeConfig, models: dict[str, Model], log: JsonLog) -> None:
+def _announce(listeners: list[socket.socket], settings: ServeConfig, models: dict[str, Model], log: JsonLog) -> None:
     for listener in listeners:
-        address = _address(listener.sockets[0].getsockname(), tls=settings.access.tls_cert is not None)
+        address = _address(listener.getsockname(), tls=settings.access.tls_cert is not None)
         log("serving", address=address, models=list(models))
         print(f"{', '.join(models)}: {address}", flush=True)
 
