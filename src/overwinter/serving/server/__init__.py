@@ -3,8 +3,9 @@
 - `make_plan` turns a validated configuration and verified bundles into a `Plan`; `overwinter serve` does so, and
   then replaces itself by the supervisor (`python -m overwinter.serving.server`), which knows the plan alone. The
   supervisor imports neither torch nor numpy nor Hydra, and opens no GPU.
-- `http` is the door (h11 on asyncio) on the sockets of `listening`, `access` says who may come in, `routing` finds
-  the handler; `inference` (Open Inference Protocol), `openai` and `control` are the handlers.
+- `http` is the door on the sockets of `listening`: `seats` bounds its connections, `wire` (h11 on asyncio) speaks on
+  one, `heads` reads requests strictly, `access` and `origins` say who may come in, `routing` finds the handler;
+  `inference` (Open Inference Protocol), `triton` (its extensions), `openai` and `control` are the handlers.
 - `model` holds a model's queue and asks its sleep policy (`overwinter.serving.sleep`); `replica` is one worker
   on its rung; `worker_start` forks it, `worker_process` speaks `frames` with it. What the worker does is
   `overwinter.hibernation.worker`.
