@@ -1,4 +1,5 @@
 import os
+import re
 import shutil
 
 import numpy as np
@@ -7,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from overwinter import manifest
-from overwinter.errors import IntegrityError
-from overwinter.serving import Expected, Keys, read_bundle
+from overwinter.errors import ConfigError, IntegrityError
+from overwinter.serving import Expected, Keys, obtain, read_bundle
 
 
 def test_a_bundle_says_what_was_put_in(whole, canary):
@@ -170,3 +171,8 @@ def test_files_beyond_all_reason_are_not_counted_to_the_end(tmp_path, whole):
         (tmp_path / "bundle" / str(number)).touch()
     with pytest.raises(IntegrityError, match="more than 4096 files"):
         read_bundle(tmp_path / "bundle")
+
+
+def test_a_folder_above_a_bundle_is_answered_with_where_it_is(whole):
+    with pytest.raises(ConfigError, match=f"Did you mean {re.escape(str(whole))}"):
+        obtain(whole.parent)

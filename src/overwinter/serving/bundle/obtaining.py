@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from overwinter.errors import IntegrityError
-from overwinter.serving.bundle.facts import Bundle
+from overwinter.errors import ConfigError, IntegrityError
+from overwinter.serving.bundle.facts import BUNDLE, Bundle
 from overwinter.serving.bundle.keys import ANYTHING, NO_KEYS, Expected, Keys
 from overwinter.serving.bundle.reading import Meanwhile, read_bundle
 
@@ -27,7 +27,7 @@ def obtain(
 
     Raises:
         IntegrityError: there is none, or it is not what it must be.
-        ConfigError: a key cannot be read, or the store has no such version.
+        ConfigError: a key cannot be read, the store has no such version, or the bundle lies one folder deeper.
     """
     place = Path(address)
     if not place.exists() and "#" in str(address):
@@ -36,4 +36,7 @@ def obtain(
         return obtain_from_store(StoreAddress.parse(str(address)), keys=keys, expected=expected, meanwhile=meanwhile)
     if not place.exists():
         raise IntegrityError(f"There is no bundle at {address}. Name its folder, or the file that it was sealed in.")
+    inside = next((path.parent for path in sorted(place.glob(f"*/{BUNDLE}"))), None)
+    if inside is not None and not (place / BUNDLE).exists():
+        raise ConfigError(f"{place} is no bundle, but holds one. Did you mean {inside}?")
     return read_bundle(place, keys=keys, expected=expected, meanwhile=meanwhile)
