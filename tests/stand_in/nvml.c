@@ -190,6 +190,12 @@ int nvmlDeviceGetMigDeviceHandleByIndex(struct device *device, unsigned index, s
     return NOT_FOUND;
 }
 
+int nvmlDeviceGetArchitecture(struct device *device, unsigned *architecture) {
+    REQUIRE(device);
+    *architecture = 9; /* Hopper */
+    return SUCCESS;
+}
+
 int nvmlDeviceGetTotalEnergyConsumption(struct device *device, unsigned long long *energy_mj) {
     REQUIRE(device);
     if (!device->has_counter) return NOT_SUPPORTED;
