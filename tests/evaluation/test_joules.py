@@ -66,6 +66,15 @@ def test_a_counter_is_read_around_the_work_and_a_gpu_left_out(make_meter, clock)
     assert meter.windows[-1] == "answers"
 
 
+@pytest.mark.parametrize(("source", "device"), [("rapl", "platform"), ("hwmon", "machine:vdd_in")])
+def test_a_meter_of_what_contains_the_cpu_counts_for_it(make_meter, clock, source, device):
+    joules = CpuJoules(make_meter(source, device, clock=clock))
+    assert joules.measured is True
+    with joules.piece() as reading:
+        clock.work(0.05)
+    assert reading.energy_j == pytest.approx(40 * 0.05)
+
+
 def test_a_meter_without_the_cpu_is_refused(make_meter, clock):
     joules = CpuJoules(make_meter("nvml-counter", "gpu:1", clock=clock))
     with pytest.raises(ConfigError, match=r"Add `modelled` to energy\.sources"):

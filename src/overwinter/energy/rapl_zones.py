@@ -6,6 +6,7 @@ second way to the same counters. https://docs.kernel.org/power/powercap/powercap
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -100,8 +101,12 @@ def one_of_each(zones: Iterable[Zone]) -> list[Zone]:
 
 
 def zone_names(root: Path) -> set[str]:
-    """Return the folder names of the packages under ``root``: what can come and go while the machine runs."""
-    return {name for name in _folders(root) if name.count(":") == 1 and not _is_twin(name)}
+    """Return the names of the packages directly under ``root``, quickly: of what can come while the machine runs."""
+    try:
+        names = os.listdir(root)
+    except OSError:
+        return set()
+    return {name for name in names if name.count(":") == 1 and _ZONE.fullmatch(name) and not _is_twin(name)}
 
 
 def _folders(root: Path) -> dict[str, Path]:
