@@ -123,9 +123,11 @@ def _document(records: Sequence[ExecutionRecord], sums: Sequence[Total] | None, 
     if sums is not None:
         listed = {"sums": [asdict(each) for each in sums]}
     lost = [record for record in records if record.id in vain]
+    stages, commands = _by_kind(records)
     return {
         **listed,
-        "total": asdict(total("all", records)),
+        "total": asdict(total("all", stages)),
+        "commands": asdict(total("measured commands", commands)),
         "thrown_away": asdict(total("thrown away", lost)),
     }
 
@@ -157,13 +159,21 @@ def _print_tables(records: Sequence[ExecutionRecord], sums: Sequence[Total] | No
     if sums is None:
         _print_table(_TITLES, [_row(record) for record in records])
         sums = []
-    ends = [total("all", records), total("later thrown away", lost)]
+    stages, commands = _by_kind(records)
+    ends = [total("all", stages), total("later thrown away", lost)]
+    ends += [total("measured commands", commands)] if commands else []
     _print_table(
         ("", "executions", "time", "energy", "measured", "carbon", "cost"),
         [_sum(each) for each in [*sums, *ends]],
     )
-    if unknown := ends[0].unknown:
+    if unknown := sum(each.unknown for each in ends if each is not ends[1]):
         print(f"Of {unknown} of them no joules are known; the sums leave them out.")
+
+
+def _by_kind(records: Sequence[ExecutionRecord]) -> tuple[list[ExecutionRecord], list[ExecutionRecord]]:
+    """Part the pipeline's executions from the commands that were measured."""
+    commands = [record for record in records if record.is_command]
+    return [record for record in records if not record.is_command], commands
 
 
 def _print_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

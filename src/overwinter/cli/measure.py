@@ -1,22 +1,28 @@
-"""`overwinter measure [--json] -- COMMAND`: like `time`, for joules, of any command and its children."""
+"""`overwinter measure [--json] -- COMMAND`: like `time`, for joules, of any command and its children.
+
+What counts is what they do until the command itself ends; a daemon that it leaves behind counts up to then.
+"""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
-from overwinter.errors import ConfigError
+from overwinter.errors import EXIT_FAILED, ConfigError, OverwinterError
+from overwinter.outputs import check_output, write_output
 
 if TYPE_CHECKING:
+    from overwinter.cli.measure_ledger import Entry
     from overwinter.config.groups.energy import EnergyConfig, HardwareConfig
-    from overwinter.energy import EnergyReport
+    from overwinter.energy import EnergyMeter, EnergyReport
 
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 _SENT_BY_KERNEL = 0x80  # si_code of a key pressed at the terminal, which the command has received itself
@@ -26,44 +32,69 @@ _NOT_EXECUTABLE = 126
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options, and the command as it stands."""
+    from overwinter.outputs import output_path
+
     parser.add_argument("--json", action="store_true", help="report as JSON on standard error")
-    parser.add_argument("--output", metavar="FILE", type=Path, help="write the JSON report to this file instead")
+    parser.add_argument(
+        "--output", metavar="FILE", type=output_path, help="write the JSON report to this file, pipe or device instead"
+    )
+    parser.add_argument("--ledger", action="store_true", help="keep joules and grams in the project's ledger")
+    parser.add_argument("--name", help="under this name, by default the command's; implies --ledger")
     parser.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="what to run and measure")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the command, report what it drew on standard error, and return its exit code.
+    """Run the command, report what it drew, and return its exit code; 1 if only the report could not be written.
 
     Raises:
         ConfigError: no command, or a wrong setting.
+        OutputError: the output cannot be written; the command was not run.
     """
     words = arguments.words[1:] if arguments.words[:1] == ["--"] else arguments.words
     if not words:
         raise ConfigError("overwinter measure needs a command: overwinter measure -- python train.py")
+    if arguments.output:
+        check_output(arguments.output)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {*_FORWARDED, signal.SIGCHLD})
     try:
-        exit_code, report = _measured(words, mask)
+        exit_code, report, entry = _measured(words, mask, arguments)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    if report is not None:
-        _tell(report, words, exit_code, arguments)
-    return exit_code
+    carbon = entry.finish(exit_code) if entry else {}
+    if report is None:
+        return exit_code
+    content = {"command": list(words), "exit_code": exit_code, **report.to_json(), **carbon}
+    return exit_code if _told(content, report, arguments) else exit_code or EXIT_FAILED
 
 
-def _measured(words: Sequence[str], mask: set[Any]) -> tuple[int, EnergyReport | None]:
+def _measured(
+    words: Sequence[str], mask: set[Any], arguments: argparse.Namespace
+) -> tuple[int, EnergyReport | None, Entry | None]:
     """Run the command under a meter. Signals are blocked here, and waited for; the command gets ``mask``."""
     from overwinter.energy import open_meter
 
     energy, hardware = meter_settings()
-    with open_meter(energy, hardware, own_process=False) as meter:
+    entry_of = _ledger_entries(arguments, words)
+    with open_meter(energy, hardware, own_process=False, adopts_orphans=True) as meter:
+        entry = entry_of(meter)
         try:
             pid = _spawn(words, mask)
         except FileNotFoundError:
-            return _failed(words, "no such command", _NOT_FOUND), None
+            return _failed(words, "no such command", _NOT_FOUND), None, entry
         except OSError as error:
-            return _failed(words, error.strerror or str(error), _NOT_EXECUTABLE), None
+            return _failed(words, error.strerror or str(error), _NOT_EXECUTABLE), None, entry
         exit_code = _wait(pid)
-        return exit_code, meter.close()
+        return exit_code, meter.close(), entry
+
+
+def _ledger_entries(arguments: argparse.Namespace, words: Sequence[str]) -> Callable[[EnergyMeter], Entry | None]:
+    """Return what begins the ledger's entry, ready to do so at once: loading takes long, and nothing of the command."""
+    if not (arguments.ledger or arguments.name):
+        return lambda _: None
+    from overwinter.cli.measure_ledger import Entry
+
+    name, groups = arguments.name or Path(words[0]).name, project_groups() or {}
+    return lambda meter: Entry(name, words, groups, meter)
 
 
 def _spawn(words: Sequence[str], mask: set[Any]) -> int:
@@ -73,16 +104,30 @@ def _spawn(words: Sequence[str], mask: set[Any]) -> int:
 
 
 def _wait(pid: int) -> int:
-    """Wait for the command, forwarding signals; return its exit code, or 128 + N if signal N killed it."""
-    while True:
+    """Wait for the command, forwarding signals; return its exit code, or 128 + N if signal N killed it.
+
+    Whatever else ends is waited for too: orphans of the command may have become children of this process, and
+    the kernel counts the time of a child that was waited for.
+    """
+    exit_code: int | None = None
+    while exit_code is None:
         told = signal.sigwaitinfo({*_FORWARDED, signal.SIGCHLD})
         if told.si_signo == signal.SIGCHLD:
-            ended, status = os.waitpid(pid, os.WNOHANG)
-            if ended:
-                code = os.waitstatus_to_exitcode(status)
-                return code if code >= 0 else 128 - code
+            exit_code = _reaped(pid)
         elif told.si_code != _SENT_BY_KERNEL:
             os.kill(pid, told.si_signo)
+    return exit_code
+
+
+def _reaped(pid: int) -> int | None:
+    """Wait for all that has ended; return the command's exit code if it is among them."""
+    exit_code = None
+    with contextlib.suppress(ChildProcessError):
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            if ended[0] == pid:
+                code = os.waitstatus_to_exitcode(ended[1])
+                exit_code = code if code >= 0 else 128 - code
+    return exit_code
 
 
 def meter_settings() -> tuple[EnergyConfig, HardwareConfig]:
@@ -90,15 +135,15 @@ def meter_settings() -> tuple[EnergyConfig, HardwareConfig]:
 
     Composing with Hydra would take longer than many a command; here plain YAML does.
     """
-    groups = _project_groups() or {
-        "energy": _default("energy/default"),
-        "hardware": _default("hardware/auto"),
-    }
-    energy = SimpleNamespace(**{**groups["energy"], "idle_probe_s": 0.0, "cross_check": "none"})
-    return cast("EnergyConfig", energy), cast("HardwareConfig", SimpleNamespace(**groups["hardware"]))
+    groups = project_groups() or {}
+    # The defaults stand for keys that a project of an earlier version has not written down.
+    energy = {**_default("energy/default"), **groups.get("energy", {}), "idle_probe_s": 0.0, "cross_check": "none"}
+    hardware = {**_default("hardware/auto"), **groups.get("hardware", {})}
+    return cast("EnergyConfig", SimpleNamespace(**energy)), cast("HardwareConfig", SimpleNamespace(**hardware))
 
 
-def _project_groups() -> dict[str, Any] | None:
+def project_groups() -> dict[str, Any] | None:
+    """Read params.yaml of the project around the current folder; None where there is none with meters' settings."""
     for folder in (Path.cwd(), *Path.cwd().parents):
         if (folder / ".dvc").is_dir():
             params = folder / "params.yaml"
@@ -132,19 +177,23 @@ def _failed(words: Sequence[str], reason: str, exit_code: int) -> int:
     return exit_code
 
 
-def _tell(report: EnergyReport, words: Sequence[str], exit_code: int, arguments: argparse.Namespace) -> None:
-    content = {"command": list(words), "exit_code": exit_code, **report.to_json()}
+def _told(content: dict[str, Any], report: EnergyReport, arguments: argparse.Namespace) -> bool:
+    """Report in the form asked for; where that cannot be written, on standard error. Say whether it was."""
+    text = json.dumps(content, allow_nan=False)
     if arguments.output:
-        from overwinter.files import write_json
-
-        write_json(arguments.output, content)
+        try:
+            write_output(arguments.output, json.dumps(content, indent=2, allow_nan=False) + "\n")
+        except OverwinterError as error:
+            print(f"overwinter: {error}\noverwinter: the report was:\n{text}", file=sys.stderr)
+            return False
     elif arguments.json:
-        print(json.dumps(content), file=sys.stderr)
+        print(text, file=sys.stderr)
     else:
-        print("\n".join(_table(report)), file=sys.stderr)
+        print("\n".join(_table(report, content.get("carbon_g"))), file=sys.stderr)
+    return True
 
 
-def _table(report: EnergyReport) -> list[str]:
+def _table(report: EnergyReport, carbon_g: float | None) -> list[str]:
     """Lines for a person; plain, since a table library takes longer to load than many a command to run."""
     from overwinter.units import format_duration, format_si
 
@@ -166,4 +215,6 @@ def _table(report: EnergyReport) -> list[str]:
     lines.append(f"{format_duration(report.duration_s)}, {report.measured_fraction:.0%} measured, the rest modelled")
     if report.idle_j is not None and report.above_idle_j is not None:
         lines.append(f"idle {format_si(report.idle_j, 'J')}, above idle {format_si(report.above_idle_j, 'J')}")
+    if carbon_g is not None:
+        lines.append(f"{format_si(carbon_g, 'gCO2e')}, kept in the ledger")
     return lines + [f"warning: {text}" for text in report.warnings]

@@ -74,6 +74,7 @@ class EnergyMeter:
             unknown.
         head_s: seconds before the start that the report of the whole covers too.
         closers: called at the end.
+        last_words: asked at the end for a warning, which may be empty.
         cross_check: another meter beside this one.
         notices: where the sources put their warnings.
         clock: monotonic seconds.
@@ -88,6 +89,7 @@ class EnergyMeter:
         idle_probe_s: float = 0.0,
         head_s: float = 0.0,
         closers: Iterable[Callable[[], None]] = (),
+        last_words: Iterable[Callable[[], str]] = (),
         cross_check: CrossCheck | None = None,
         notices: Notices | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -95,7 +97,7 @@ class EnergyMeter:
     ) -> None:
         self._channels = list(channels)
         self._interval_s, self._idle_probe_s, self._head_s = interval_s, idle_probe_s, head_s
-        self._closers, self._cross_check = list(closers), cross_check
+        self._closers, self._last_words, self._cross_check = list(closers), list(last_words), cross_check
         self._clock, self._watch = clock, watch or SuspendWatch()
         self._lock = threading.RLock()
         self._hung = False
@@ -153,6 +155,7 @@ class EnergyMeter:
         self._closed = True
         if self._cross_check and self._check_window:
             self._cross_check.stop(self._check_window.close(), self._notices.add)
+        self._ask_last_words()
         report = self._whole.close()
         for window in list(self._windows):
             window.close()
@@ -249,6 +252,12 @@ class EnergyMeter:
             self._notices.add(
                 f"the machine was suspended for {gone_s:.0f} s, which count neither as time nor as energy"
             )
+
+    def _ask_last_words(self) -> None:
+        for ask in self._last_words:
+            with contextlib.suppress(OSError):
+                if text := ask():
+                    self._notices.add(text)
 
     def _stop(self) -> None:
         if self._sampler:

@@ -13,9 +13,10 @@ import os
 from collections.abc import Mapping
 
 from overwinter.energy.channel import Channel
+from overwinter.energy.cpu_time import WAYS, CpuTime
 from overwinter.energy.machine import this_machine, thread_power_w
 from overwinter.energy.opening import Opening
-from overwinter.energy.processes import ProcessTree, process_age_s
+from overwinter.energy.processes import process_age_s
 from overwinter.energy.protocols import Increment
 from overwinter.energy.ranks import ranks_on_node
 from overwinter.energy.report import MODELLED
@@ -47,7 +48,7 @@ class CpuModel:
 
     def __init__(
         self,
-        tree: ProcessTree,
+        tree: CpuTime,
         *,
         thread_w: float,
         idle_fraction: float,
@@ -66,7 +67,7 @@ class CpuModel:
 
     def start(self, now_s: float) -> None:
         """Begin at ``now_s``, or at the process's own start."""
-        cpu_s = self._tree.walk()
+        cpu_s = self._tree.begin()
         self._begun_s = now_s
         self._start_s = now_s - (self._head_s or 0.0)
         self._start_cpu_s = cpu_s if self._head_s is None else 0.0
@@ -102,7 +103,7 @@ class RamModel:
     max_interval_s = float("inf")
 
     def __init__(
-        self, tree: ProcessTree, *, w_per_gib: float, relative_uncertainty: float, head_s: float | None = None
+        self, tree: CpuTime, *, w_per_gib: float, relative_uncertainty: float, head_s: float | None = None
     ) -> None:
         self.relative_uncertainty = relative_uncertainty
         self._tree, self._w_per_gib, self._head_s = tree, w_per_gib, head_s
@@ -140,7 +141,9 @@ def open_modelled(opening: Opening) -> list[Channel]:
     wanted = {"cpu", "ram"} - opening.covered
     if not wanted:
         return []
-    tree = ProcessTree(root=_root(os.environ), own=opening.own_process)
+    tree = CpuTime(root=_root(os.environ), own=opening.own_process, adopts=opening.adopts_orphans, ways=_ways(opening))
+    opening.closers.append(tree.close)
+    opening.last_words.append(tree.left_running)
     head_s = process_age_s() if opening.since_process_start else None
     channels = [_cpu_channel(tree, opening, head_s)] if "cpu" in wanted else []
     return channels + ([_ram_channel(tree, opening, head_s)] if "ram" in wanted else [])
@@ -161,6 +164,11 @@ def _root(environ: Mapping[str, str]) -> int | None:
     return os.getppid() if ranks_on_node(environ) > 1 else None
 
 
+def _ways(opening: Opening) -> tuple[str, ...]:
+    chosen = getattr(opening.energy, "cpu_time", "auto")  # a params.yaml of an earlier version has no such key
+    return WAYS if chosen == "auto" else (chosen,)
+
+
 def _thread_w(opening: Opening) -> tuple[float, str]:
     hardware = opening.hardware
     return thread_power_w(
@@ -171,7 +179,7 @@ def _thread_w(opening: Opening) -> tuple[float, str]:
     )
 
 
-def _cpu_channel(tree: ProcessTree, opening: Opening, head_s: float | None) -> Channel:
+def _cpu_channel(tree: CpuTime, opening: Opening, head_s: float | None) -> Channel:
     hardware = opening.hardware
     model = CpuModel(
         tree,
@@ -184,7 +192,7 @@ def _cpu_channel(tree: ProcessTree, opening: Opening, head_s: float | None) -> C
     return _channel("cpu", model, model.idle_w, opening)
 
 
-def _ram_channel(tree: ProcessTree, opening: Opening, head_s: float | None) -> Channel:
+def _ram_channel(tree: CpuTime, opening: Opening, head_s: float | None) -> Channel:
     hardware = opening.hardware
     model = RamModel(
         tree,

@@ -24,6 +24,7 @@ def open_meter(
     *,
     since_process_start: bool = False,
     own_process: bool = True,
+    adopts_orphans: bool = False,
 ) -> EnergyMeter:
     """Open a meter on this machine; it begins with `start`, or with `with`.
 
@@ -35,6 +36,8 @@ def open_meter(
         hardware: the group `hardware/`.
         since_process_start: modelled energy counts from this process's own start (imports are work too).
         own_process: whether this process's own CPU time and memory count where they are modelled.
+        adopts_orphans: whether this process waits for every child that it gets, so that orphans of what it
+            runs may be made its own children.
 
     Raises:
         ConfigError: a source has an unknown name, or none of them can be read here.
@@ -45,6 +48,7 @@ def open_meter(
         hardware=hardware,
         warn=notices.add,
         own_process=own_process,
+        adopts_orphans=adopts_orphans,
         since_process_start=since_process_start,
     )
     rank = local_rank(os.environ)
@@ -64,6 +68,7 @@ def open_meter(
         idle_probe_s=energy.idle_probe_s,
         head_s=process_age_s() if since_process_start else 0.0,
         closers=opening.closers,
+        last_words=opening.last_words,
         cross_check=open_cross_check(energy),
         notices=notices,
     )

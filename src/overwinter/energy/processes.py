@@ -1,75 +1,109 @@
 """CPU time and memory of this process and all its descendants, living and finished, read cheaply from /proc.
 
 A finished child's time is in its parent's account (getrusage, cutime) once it has been waited for; a living
-child's is in its own. New processes are found by comparing the list of process ids with the last one, so that
-only new ids cost a look. A process that was seen in the tree stays in it, even when its parent dies before
-it.
+child's is in its own; `vanished` counts what is in neither. A process that was seen in the tree stays in it,
+even when its parent dies before it; one that was an orphan before it could be seen is known by a mark in its
+environment. Every figure is a lower bound: a look can miss time, and counts none twice.
 """
 
 from __future__ import annotations
 
 import os
 import resource
+import threading
 import time
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
 
-_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+from overwinter.energy import proc
+from overwinter.energy.proc import Stat
+from overwinter.energy.vanished import VanishedTime
+
 _GIB = 2**30
-_PROC = "/proc"
-
-
-@dataclass(frozen=True, slots=True)
-class _Stat:
-    """One process's account. A recycled id has another start; CPU seconds are with waited-for children."""
-
-    ppid: int
-    start_ticks: int
-    cpu_s: float
+_YOUNG_S = 2.0  # how long a new process is watched closely: most that vanish untold do so soon
+_MOST_NEW = 256  # ids that are looked up one by one; for more, all of /proc is listed
 
 
 class ProcessTree:
-    """The descendants of a process.
+    """The descendants of a process. Safe from any thread.
 
     Args:
         root: process id of the root: this process, or an ancestor that several ranks share.
         own: whether this process's own CPU time counts.
+        mark: text in the environment of all that belongs to the tree; empty where orphans cannot get lost.
     """
 
-    def __init__(self, *, root: int | None = None, own: bool = True) -> None:
+    def __init__(self, *, root: int | None = None, own: bool = True, mark: str = "") -> None:
         self._self = os.getpid()
         self._root = root or self._self
-        self._own = own
-        self._seen: set[int] = set()
-        self._members: dict[int, _Stat] = {}
-        self._orphaned_s = 0.0
+        self._own, self._mark = own, mark
+        self._sees = proc.is_ours()  # else only what was waited for is known
+        self._lock = threading.RLock()
+        self._listed: set[int] = set()
+        self._unborn: set[int] = set()
+        self._newest = 0
+        self._ancestors: frozenset[int] = frozenset()
+        self._members: dict[int, Stat] = {}
+        self._born_s: dict[int, float] = {}
+        self._forgetful: set[int] = set()
+        self._vanished = VanishedTime()
         self._cpu_s = 0.0
         self._counted_own_s = 0.0
 
     def quick_cpu_s(self) -> float:
         """Return CPU seconds so far; those of living children are as old as the last `walk`. Never falls."""
-        own_s = self._own_s()
-        self._cpu_s += own_s - self._counted_own_s
-        self._counted_own_s = own_s
-        return self._cpu_s
+        with self._lock:
+            own_s = self._own_s()
+            self._cpu_s += own_s - self._counted_own_s
+            self._counted_own_s = own_s
+            return self._cpu_s
+
+    def look(self) -> bool:
+        """Take in what is new, and note the time of what may vanish untold; return whether there is such a thing.
+
+        Costs one small file while nothing changes.
+        """
+        with self._lock:
+            if not self._sees or os.getpid() != self._self:
+                return False
+            self._find_new(self._new_ids())
+            watched = self._watched()
+            for pid in watched:
+                now = proc.stat(pid, exact=True)
+                if now is not None and now.start_ticks == self._members[pid].start_ticks:
+                    self._members[pid] = now
+            return bool(watched)
 
     def walk(self) -> float:
         """Return CPU seconds so far, of all. Never falls."""
-        if os.getpid() != self._self:
-            return self._cpu_s  # a fork inherited this object; the parent counts for it
-        self._find_new()
-        before_s = self._finished_s()
-        own_s, living_s = self._own_s(), self._living_s()
-        # A child that was waited for in between is missing now and counted at the next walk; never twice.
-        self._cpu_s = max(self._cpu_s, before_s + own_s + living_s + self._orphaned_s)
-        self._counted_own_s = own_s
-        return self._cpu_s
+        with self._lock:
+            if os.getpid() != self._self:
+                return self._cpu_s  # a fork inherited this object; the parent counts for it
+            if self._sees:
+                self._list()
+            gone: dict[int, Stat] = {}
+            while True:
+                # Parents before their children: one that is waited for in between is missing, not counted twice.
+                finished_s, own_s = self._finished_s(), self._own_s()
+                fresh = self._read_all()
+                if not fresh:
+                    break
+                gone |= fresh  # whether they were waited for shows in accounts read after they were gone
+            self._vanished.settle(gone, self._waited_s(finished_s))
+            living_s = sum(stat.cpu_s for stat in self._members.values())
+            self._cpu_s = max(self._cpu_s, finished_s + own_s + living_s + self._vanished.lost_s)
+            self._counted_own_s = own_s
+            return self._cpu_s
+
+    def living(self) -> list[int]:
+        """Return the descendants that were there at the last look."""
+        with self._lock:
+            return list(self._members)
 
     def memory_gib(self) -> float:
         """Return resident memory: all of this process's, and what its living descendants don't share."""
-        own_bytes = sum(_statm(self._self)[:1]) if self._own else 0
-        return (own_bytes + sum(resident - shared for resident, shared in map(_statm, self._members))) / _GIB
+        own_bytes = sum(proc.memory_bytes(self._self)[:1]) if self._own else 0
+        others = map(proc.memory_bytes, self.living())
+        return (own_bytes + sum(resident - shared for resident, shared in others)) / _GIB
 
     def _own_s(self) -> float:
         return time.process_time() if self._own else 0.0
@@ -78,69 +112,112 @@ class ProcessTree:
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         return usage.ru_utime + usage.ru_stime
 
-    def _find_new(self) -> None:
-        """Take in new processes whose parent is in the tree, over again for the children of those."""
-        pids = _pids()
-        new = {pid: stat for pid in pids - self._seen if (stat := _stat(pid))}
-        self._seen = pids
-        self._add_root(new)
-        while found := {pid: new.pop(pid) for pid, stat in list(new.items()) if self._is_parent(stat.ppid)}:
-            self._members.update(found)
+    def _waited_s(self, finished_s: float) -> dict[int, float]:
+        return {self._self: finished_s, **{pid: stat.waited_s for pid, stat in self._members.items()}}
 
-    def _add_root(self, new: dict[int, _Stat]) -> None:
+    def _list(self) -> None:
+        """Look at all of /proc: the slow way, that misses nothing."""
+        self._newest = proc.newest_pid() or 0
+        self._ancestors = _ancestors(self._root)
+        pids = proc.pids()
+        self._find_new(pids - self._listed - self._members.keys())
+        self._listed = pids
+        self._forgetful = {pid for pid in self._parents() if proc.status(pid).forgets_children}
+
+    def _new_ids(self) -> set[int]:
+        """Ids given since the last look; one that is not there yet is tried once more."""
+        newest = proc.newest_pid()
+        if newest is None or not 0 <= newest - self._newest <= _MOST_NEW:
+            self._newest = newest or 0
+            return proc.pids() - self._listed - self._members.keys()
+        new = set(range(self._newest + 1, newest + 1))
+        self._newest = newest
+        tried, self._unborn = new | self._unborn, new
+        return tried - self._members.keys()
+
+    def _find_new(self, pids: set[int]) -> None:
+        """Take in new processes whose parent is in the tree, over again for the children of those."""
+        new = {pid: stat for pid in pids if (stat := proc.stat(pid))}
+        self._unborn -= new.keys()
         new.pop(self._self, None)
         if self._root != self._self and self._root in new:
             self._members[self._root] = new.pop(self._root)
+        while found := {pid: new.pop(pid) for pid, stat in list(new.items()) if self._belongs(pid, stat)}:
+            for pid, stat in found.items():
+                self._take_in(pid, stat)
+
+    def _take_in(self, pid: int, stat: Stat) -> None:
+        status = proc.status(pid)
+        if not status.leads:
+            return
+        self._members[pid] = stat
+        self._born_s[pid] = time.monotonic()
+        if status.forgets_children:
+            self._forgetful.add(pid)
+
+    def _belongs(self, pid: int, stat: Stat) -> bool:
+        if self._is_parent(stat.ppid):
+            return True
+        # An orphan's new parent is always one of its ancestors.
+        return bool(self._mark) and stat.ppid in self._ancestors and proc.carries(pid, self._mark)
 
     def _is_parent(self, pid: int) -> bool:
         return pid == self._self or pid in self._members
 
-    def _living_s(self) -> float:
-        for pid, known in list(self._members.items()):
-            stat = _stat(pid)
-            if stat is not None and stat.start_ticks == known.start_ticks:
-                self._members[pid] = stat
-                continue
-            del self._members[pid]
-            if not self._is_parent(known.ppid):
-                self._orphaned_s += known.cpu_s  # nobody in the tree waits for it, so no account holds its time
-        return sum(stat.cpu_s for stat in self._members.values())
+    def _parents(self) -> set[int]:
+        return {stat.ppid for stat in self._members.values()} & self._members.keys()
+
+    def _watched(self) -> list[int]:
+        """Those whose time may be added to no account, and the new ones, of which that is not known yet."""
+        young_s = time.monotonic() - _YOUNG_S
+        return [
+            pid
+            for pid, stat in self._members.items()
+            if self._born_s.get(pid, 0.0) > young_s or stat.ppid in self._forgetful or not self._is_parent(stat.ppid)
+        ]
+
+    def _read_all(self) -> dict[int, Stat]:
+        """Read all accounts anew; take out and return, as last seen, those that are gone."""
+        gone = {}
+        for pid in self._parents_first():
+            known, now = self._members[pid], proc.stat(pid)
+            if now is not None and now.start_ticks == known.start_ticks:
+                self._members[pid] = _later(known, now)
+            elif now is not None or not proc.is_there(pid):
+                gone[pid] = self._members.pop(pid)
+                self._born_s.pop(pid, None)
+        self._forgetful -= gone.keys()
+        return gone
+
+    def _parents_first(self) -> list[int]:
+        children: dict[int, list[int]] = {}
+        tops = []
+        for pid, stat in self._members.items():
+            if stat.ppid in self._members:
+                children.setdefault(stat.ppid, []).append(pid)
+            else:
+                tops.append(pid)
+        for pid in tops:  # grows while it is gone through
+            tops += children.get(pid, ())
+        return tops
 
 
 def process_age_s() -> float:
     """Return how long ago this process started."""
-    stat = _stat(os.getpid())
+    stat = proc.stat(os.getpid())
     if stat is None:
         return 0.0
-    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - stat.start_ticks * _TICK_S)
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - proc.since_boot_s(stat.start_ticks))
 
 
-def _pids() -> set[int]:
-    try:
-        names = os.listdir(_PROC)
-    except OSError:
-        return set()
-    return {int(name) for name in names if name.isdecimal()}
+def _later(known: Stat, now: Stat) -> Stat:
+    """What was read more exactly before is not forgotten."""
+    return now if now.own_s >= known.own_s else replace(now, own_s=known.own_s)
 
 
-def _stat(pid: int) -> _Stat | None:
-    """Read /proc/PID/stat; a process's name may hold brackets, so fields count from the last one."""
-    content = _bytes(f"{_PROC}/{pid}/stat")
-    fields = content[content.rfind(b")") + 2 :].split(b" ", 20)
-    if len(fields) < 20:
-        return None
-    cpu_ticks = int(fields[11]) + int(fields[12]) + int(fields[13]) + int(fields[14])
-    return _Stat(ppid=int(fields[1]), start_ticks=int(fields[19]), cpu_s=cpu_ticks * _TICK_S)
-
-
-def _statm(pid: int) -> tuple[int, int]:
-    """Return (resident, shared) bytes; zeros for a process that is gone."""
-    fields = _bytes(f"{_PROC}/{pid}/statm").split()
-    return (int(fields[1]) * _PAGE_BYTES, int(fields[2]) * _PAGE_BYTES) if len(fields) > 2 else (0, 0)
-
-
-def _bytes(path: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError:
-        return b""
+def _ancestors(pid: int) -> frozenset[int]:
+    found = {1}
+    while (stat := proc.stat(pid)) and stat.ppid and stat.ppid not in found:
+        pid = stat.ppid
+        found.add(pid)
+    return frozenset(found)

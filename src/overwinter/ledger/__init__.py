@@ -15,10 +15,11 @@ holds is what was *spent now*; what an artifact *cost to produce* is in its ener
 from overwinter.ledger.execution import Execution
 from overwinter.ledger.kept import Kept, checkpoint_folder, has_checkpoint, kept_in
 from overwinter.ledger.ledger import Ledger, ledger_path
-from overwinter.ledger.records import SCRATCH, STATUSES, ExecutionRecord, Filter, Spent
+from overwinter.ledger.records import COMMAND_PREFIX, SCRATCH, STATUSES, ExecutionRecord, Filter, Spent
 from overwinter.ledger.totals import SUM_KEYS, Total, thrown_away, total, total_spent, totals
 
 __all__ = [
+    "COMMAND_PREFIX",
     "SCRATCH",
     "STATUSES",
     "SUM_KEYS",

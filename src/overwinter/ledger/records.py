@@ -13,6 +13,8 @@ KILLED = "killed"
 FINAL_STATUSES = (DONE, "failed", "refused", "interrupted")
 STATUSES = (RUNNING, *FINAL_STATUSES, KILLED)
 SCRATCH = "scratch"  # the experiment of a stage program that a person called with overrides
+COMMAND_PREFIX = "measure: "
+"""Begins the name of what `overwinter measure` recorded; no stage can be called so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +111,11 @@ class ExecutionRecord:
     steps: float | None
     steps_j: float | None
     steps_s: float | None
+
+    @property
+    def is_command(self) -> bool:
+        """Whether this is a command that was measured, and no stage of the pipeline."""
+        return self.stage.startswith(COMMAND_PREFIX)
 
 
 @dataclass(frozen=True, kw_only=True)

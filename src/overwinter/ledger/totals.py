@@ -16,6 +16,8 @@ _KEYS: dict[str, Callable[[ExecutionRecord], str]] = {
     "run": lambda record: record.run_id,
 }
 SUM_KEYS = tuple(_KEYS)
+COMMANDS = "(measured commands)"
+_OF_ONE_KIND = ("stage", "run")  # no group of these holds both stages and measured commands
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,10 +70,11 @@ def total(name: str, records: Sequence[ExecutionRecord]) -> Total:
 
 
 def totals(records: Iterable[ExecutionRecord], by: str) -> list[Total]:
-    """Add executions up by one of `SUM_KEYS`, in order of first appearance."""
+    """Add executions up by one of `SUM_KEYS`, in order of first appearance; measured commands by themselves."""
     groups: dict[str, list[ExecutionRecord]] = {}
     for record in records:
-        groups.setdefault(_KEYS[by](record), []).append(record)
+        own = by in _OF_ONE_KIND or not record.is_command
+        groups.setdefault(_KEYS[by](record) if own else COMMANDS, []).append(record)
     return [total(name, group) for name, group in groups.items()]
 
 
@@ -87,6 +90,7 @@ def thrown_away(records: Sequence[ExecutionRecord], kept: Kept | None = None) ->
         records: all executions of the ledger, oldest first; a selection would miss what rests on them.
         kept: what lies in the project; without it, the latest result of every stage counts as there.
     """
+    records = [record for record in records if not record.is_command]  # a command's result is not ours to judge
     there = _there(records, kept or Kept())
     made: dict[tuple[str, str], list[ExecutionRecord]] = {}
     for record in records:

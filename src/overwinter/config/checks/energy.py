@@ -21,6 +21,7 @@ def check_energy(config: EnergyConfig) -> None:
     Raises:
         ConfigError: a source or cross-check that does not exist, or a number out of range.
     """
+    from overwinter.energy.cpu_time import WAYS
     from overwinter.energy.sources import SOURCES
 
     if not config.sources:
@@ -32,6 +33,7 @@ def check_energy(config: EnergyConfig) -> None:
     _between("energy.sample_interval_s", config.sample_interval_s, 0.01, _LONGEST_INTERVAL_S)
     _between("energy.idle_probe_s", config.idle_probe_s, 0.0, _LONGEST_PROBE_S)
     _between("energy.cross_check_threshold", config.cross_check_threshold, 0.0, float("inf"))
+    _choice("energy.cpu_time", config.cpu_time, ("auto", *WAYS))
     _choice("energy.cross_check", config.cross_check, _CROSS_CHECKS)
     if config.cross_check != "none":
         _country("energy.cross_check_country", config.cross_check_country)

@@ -16,6 +16,9 @@ class EnergyConfig:
             `modelled`, or entry points in `overwinter.energy_sources`; a part of the machine is left to the first
             that measures it.
         sample_interval_s: seconds between two samples of power; a counter that wraps sooner is read sooner.
+        cpu_time: how a model's CPU seconds are counted: `auto` takes the best that works here of `cgroup` (a control
+            group of our own), `rusage` (orphans come to `overwinter measure`, which waits for them) and `proc`
+            (looks at /proc only); or one of these.
         rapl_root: the powercap tree, for containers that mount it elsewhere.
         hwmon_root: the tree of hardware monitors, likewise.
         power_supply_root: the tree of batteries and mains supplies, likewise.
@@ -30,6 +33,7 @@ class EnergyConfig:
 
     sources: list[str] = MISSING
     sample_interval_s: float = MISSING
+    cpu_time: str = MISSING
     rapl_root: str = MISSING
     hwmon_root: str = MISSING
     power_supply_root: str = MISSING

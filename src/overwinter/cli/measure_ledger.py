@@ -1,0 +1,71 @@
+"""A measured command's entry in the ledger, weighed in carbon: a row of its own kind, no stage of the pipeline."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from overwinter.carbon import open_source
+from overwinter.ledger import COMMAND_PREFIX, Ledger, ledger_path
+from overwinter.pipeline.watch import Spent, Watch
+
+if TYPE_CHECKING:
+    from overwinter.energy import EnergyMeter
+
+_WORLD = {"source": "constant", "intensity_g_per_kwh": 475.0}  # configs/carbon/constant.yaml says where it is from
+
+
+class Entry:
+    """The entry of one command, from its start to its end; trouble with the disk is said and costs nothing.
+
+    Args:
+        name: what the command is called in the ledger.
+        words: the command.
+        groups: the project's params.yaml, of which `carbon` counts; empty outside of a project.
+        meter: the running meter.
+    """
+
+    def __init__(self, name: str, words: Sequence[str], groups: Mapping[str, Any], meter: EnergyMeter) -> None:
+        carbon = json.loads(
+            json.dumps(groups.get("carbon") or _WORLD), object_hook=lambda each: SimpleNamespace(**each)
+        )
+        self._ledger = Ledger.open(ledger_path(), say=lambda text: print(f"overwinter: {text}", file=sys.stderr))
+        self._execution = self._ledger.begin(
+            stage=f"{COMMAND_PREFIX}{name}",
+            run_id=f"measure-{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
+            configuration_key=hashlib.sha256("\0".join(words).encode("utf-8", "surrogateescape")).hexdigest(),
+        )
+        self._watch = Watch(meter, open_source(carbon), self._beat)
+
+    def finish(self, exit_code: int) -> dict[str, Any]:
+        """Close the entry; return what carbon adds to the report."""
+        spent = self._watch.close()
+        carbon = {
+            "carbon_g": spent.carbon_g,
+            "intensity_g_per_kwh": spent.intensity.g_per_kwh,
+            "intensity_source": spent.intensity.source,
+            "intensity_kind": spent.intensity.kind,
+        }
+        self._execution.finish(
+            status="failed" if exit_code else "done",
+            exit_code=exit_code,
+            energy={**spent.report.to_json(), **carbon},
+            message=f"the command's exit code was {exit_code}" if exit_code else None,
+        )
+        self._ledger.close()
+        return carbon
+
+    def _beat(self, spent: Spent) -> None:
+        self._execution.heartbeat(
+            energy_j=spent.report.energy_j,
+            uncertainty_j=spent.report.uncertainty_j,
+            measured_fraction=spent.report.measured_fraction,
+            idle_j=spent.report.idle_j,
+            carbon_g=spent.carbon_g,
+        )

@@ -1,0 +1,143 @@
+"""CPU time of this process's tree, by the best way that works here.
+
+    cgroup: a control group of our own, in which the kernel adds up (`control_group`).
+    rusage: orphans become this process's children and it waits for them, so that the kernel adds them up too
+            (PR_SET_CHILD_SUBREAPER); only for a program that runs a command and nothing else.
+    proc:   looks at /proc alone, often while processes come and go (`processes`).
+
+The later ways go on beside the earlier: each can only miss time, so that the largest figure is the best.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+
+from overwinter.energy.control_group import SHARED, ControlGroup
+from overwinter.energy.processes import ProcessTree
+from overwinter.energy.sampler import Sampler
+
+WAYS = ("cgroup", "rusage", "proc")
+MARK = "OVERWINTER_METER"
+"""Environment variable by which orphans are known; a meter inside another one's command adds its own."""
+_SET_CHILD_SUBREAPER = 36
+_CLOSE_S = 0.02
+_CALM_S = 0.1
+_MOST_SHARE = 0.004  # of one thread's time, for looking closely
+
+
+class CpuTime:
+    """CPU seconds and memory of a process tree.
+
+    Args:
+        root: process id of the root, if it is not this process.
+        own: whether this process's own CPU time counts.
+        adopts: whether this process waits for every child that it gets, also for orphans.
+        ways: which of `WAYS` may be tried, the best first.
+    """
+
+    def __init__(
+        self, *, root: int | None = None, own: bool = True, adopts: bool = False, ways: tuple[str, ...] = WAYS
+    ) -> None:
+        self._root, self._own, self._adopts, self._ways = root, own, adopts, ways
+        self._mark = f"{os.getpid()}-{time.monotonic_ns():x}"
+        self._tree = ProcessTree(root=root, own=own, mark=self._mark)
+        self._group: ControlGroup | None = None
+        self._group_s = self._own_s = self._begun_s = self._cpu_s = 0.0
+        self._watch: Sampler | None = None
+        self.way = "proc"
+
+    def begin(self) -> float:
+        """Begin to count; return CPU seconds so far."""
+        self._begun_s = self._cpu_s = self._tree.walk()
+        self.way = self._chosen()
+        if self.way != "cgroup":
+            _add_mark(self._mark)
+            self._watch = Sampler(self._look, _CLOSE_S)
+            self._watch.start()
+        return self._begun_s
+
+    def close(self) -> None:
+        """Undo what counting needed; a figure asked for later is the last one."""
+        self.walk()
+        if self._watch:
+            self._watch.stop()
+        if self._group:
+            self._group = None
+            SHARED.leave()
+        _remove_mark(self._mark)
+
+    def quick_cpu_s(self) -> float:
+        """Return CPU seconds so far, as far as they are to be had for next to nothing. Never falls."""
+        return self._latest(self._tree.quick_cpu_s())
+
+    def walk(self) -> float:
+        """Return CPU seconds so far, of all. Never falls."""
+        return self._latest(self._tree.walk())
+
+    def memory_gib(self) -> float:
+        """Return resident memory: all of this process's, and what its living descendants don't share."""
+        return self._tree.memory_gib()
+
+    def left_running(self) -> str:
+        """Say what of the command still runs when it has ended; empty if nothing does."""
+        self._tree.walk()
+        count = len(self._living()) if self._adopts else 0
+        return f"{count} processes that the command started still run; from its end on they don't count" * bool(count)
+
+    def _living(self) -> set[int]:
+        grouped = self._group.processes() if self._group else []
+        return {*self._tree.living(), *grouped} - {os.getpid()}
+
+    def _latest(self, tree_s: float) -> float:
+        self._cpu_s = max(self._cpu_s, tree_s, self._begun_s + self._grouped_s())
+        return self._cpu_s
+
+    def _grouped_s(self) -> float:
+        """CPU seconds in the group since the beginning."""
+        if self._group is None:
+            return 0.0
+        try:
+            used_s = self._group.cpu_s() - self._group_s
+        except (OSError, ValueError):  # somebody removed it: what the tree knows goes on
+            return 0.0
+        return used_s if self._own else used_s - (time.process_time() - self._own_s)
+
+    def _chosen(self) -> str:
+        if "cgroup" in self._ways and self._root in (None, os.getpid()):
+            self._group = SHARED.enter(self._tree.living())
+            if self._group is not None:
+                self._group_s, self._own_s = self._group.cpu_s(), time.process_time()
+                self._begun_s = self._tree.walk()
+                return "cgroup"
+        return "rusage" if "rusage" in self._ways and self._adopts and _adopt_orphans() else "proc"
+
+    def _look(self) -> float:
+        """Look once; return the seconds until the next look, longer the dearer this one was."""
+        begun_s = time.thread_time()
+        changing = self._tree.look()
+        cost_s = time.thread_time() - begun_s
+        return max(_CLOSE_S if changing or not self._own else _CALM_S, cost_s / _MOST_SHARE)
+
+
+def _adopt_orphans() -> bool:
+    """Become the parent of every orphan below this process; inherited by none of them."""
+    import ctypes  # takes milliseconds, and only here
+
+    with contextlib.suppress(OSError, AttributeError):
+        return bool(ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+    return False
+
+
+def _add_mark(mark: str) -> None:
+    marks = os.environ.get(MARK, "").split()
+    os.environ[MARK] = " ".join([*marks, mark])
+
+
+def _remove_mark(mark: str) -> None:
+    marks = [each for each in os.environ.get(MARK, "").split() if each != mark]
+    if marks:
+        os.environ[MARK] = " ".join(marks)
+    else:
+        os.environ.pop(MARK, None)

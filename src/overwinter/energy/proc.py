@@ -1,0 +1,147 @@
+"""What /proc tells of processes: few system calls a look, and nothing raised for a process that is gone."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_PROC = "/proc"
+_SIGCHLD_BIT = 1 << 16
+_MOST_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """One process's account.
+
+    Attributes:
+        ppid: its parent.
+        start_ticks: when it began; a recycled id has another start.
+        own_s: CPU seconds of its own threads, living and finished.
+        waited_s: CPU seconds of the children that it has waited for, with those that they had waited for.
+    """
+
+    ppid: int
+    start_ticks: int
+    own_s: float
+    waited_s: float
+
+    @property
+    def cpu_s(self) -> float:
+        """All that its parent's account grows by when it is waited for."""
+        return self.own_s + self.waited_s
+
+
+def is_ours() -> bool:
+    """Say whether /proc is there and speaks of the process ids that this process knows."""
+    try:
+        return Path(_PROC, "self").readlink().name == str(os.getpid())
+    except OSError:
+        return False
+
+
+def pids() -> set[int]:
+    """Return the ids of all processes that can be seen."""
+    try:
+        names = os.listdir(_PROC)
+    except OSError:
+        return set()
+    return {int(name) for name in names if name.isdecimal()}
+
+
+def newest_pid() -> int | None:
+    """Return the id given last to a process or a thread: while it stays the same, nothing new has begun."""
+    last = _bytes("loadavg").rpartition(b" ")[2].strip()
+    return int(last) if last.isdigit() else None
+
+
+def stat(pid: int, *, exact: bool = False) -> Stat | None:
+    """Return a process's account, or None if it is gone.
+
+    Args:
+        pid: the process.
+        exact: look closer than the hundredths of a second of /proc/PID/stat, where there is one thread only.
+    """
+    content = _bytes(f"{pid}/stat")
+    fields = content[content.rfind(b")") + 2 :].split(b" ", 20)  # a process's name may hold brackets and blanks
+    if len(fields) < 20:
+        return None
+    own_s = (int(fields[11]) + int(fields[12])) * _TICK_S
+    if exact and fields[17] == b"1":
+        own_s = max(own_s, _scheduled_s(pid))  # it lacks what finished threads have used
+    waited_s = (int(fields[13]) + int(fields[14])) * _TICK_S
+    return Stat(ppid=int(fields[1]), start_ticks=int(fields[19]), own_s=own_s, waited_s=waited_s)
+
+
+def is_there(pid: int) -> bool:
+    """Say whether a process lives, even one whose account may not be read (another user's, `hidepid`)."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What only /proc/PID/status tells.
+
+    Attributes:
+        leads: whether the id is a process's and not one of its further threads'.
+        forgets_children: whether it ignores SIGCHLD, so that the times of its children are added to no account.
+    """
+
+    leads: bool
+    forgets_children: bool
+
+
+def status(pid: int) -> Status:
+    """Return what /proc/PID/status tells; of a process that is gone, nothing in particular."""
+    content = _bytes(f"{pid}/status")
+    group = re.search(rb"^Tgid:\t(\d+)", content, re.MULTILINE)
+    ignored = re.search(rb"^SigIgn:\t([0-9a-f]+)", content, re.MULTILINE)
+    return Status(
+        leads=group is None or int(group[1]) == pid,
+        forgets_children=ignored is not None and bool(int(ignored[1], 16) & _SIGCHLD_BIT),
+    )
+
+
+def carries(pid: int, mark: str) -> bool:
+    """Say whether ``mark`` stands in the environment that a process was started with."""
+    return mark.encode() in _bytes(f"{pid}/environ")
+
+
+def memory_bytes(pid: int) -> tuple[int, int]:
+    """Return (resident, shared) bytes; zeros for a process that is gone."""
+    fields = _bytes(f"{pid}/statm").split()
+    return (int(fields[1]) * _PAGE_BYTES, int(fields[2]) * _PAGE_BYTES) if len(fields) > 2 else (0, 0)
+
+
+def since_boot_s(start_ticks: int) -> float:
+    """Return when a process began, in seconds since the machine's start."""
+    return start_ticks * _TICK_S
+
+
+def _scheduled_s(pid: int) -> float:
+    """CPU time of the first thread by the scheduler's own clock; 0 where the kernel keeps none."""
+    first = _bytes(f"{pid}/schedstat").partition(b" ")[0]
+    return int(first) / 1e9 if first.isdigit() else 0.0
+
+
+def _bytes(name: str) -> bytes:
+    try:
+        handle = os.open(f"{_PROC}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        return os.read(handle, _MOST_BYTES)
+    except OSError:
+        return b""
+    finally:
+        os.close(handle)

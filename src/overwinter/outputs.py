@@ -1,0 +1,197 @@
+"""Files that a person names for a result: written through where they are no regular file, checked beforehand.
+
+`files` is for what the project itself keeps: there a link is replaced (DVC's cache may be behind it). Here it is
+followed, and a device, a pipe or an open descriptor (`/dev/stdout`, `/dev/fd/3`) is written to as the shell's
+`>` would.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import errno
+import os
+import re
+import stat
+import tempfile
+import time
+from pathlib import Path
+
+from overwinter.errors import EXIT_USAGE, OverwinterError
+from overwinter.files import sync, write_error
+
+_DESCRIPTOR = re.compile(r"/(?:dev|proc/(?:self|thread-self|{pid}))/fd/(\d+)".replace("{pid}", str(os.getpid())))
+_STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+_MOST_LINKS = 40
+_READER_PATIENCE_S = 5.0
+_READER_LOOK_S = 0.05
+
+
+class OutputError(OverwinterError):
+    """A file that cannot be written, found before any work was done."""
+
+    exit_code = EXIT_USAGE
+
+
+def output_path(text: str) -> Path:
+    """Take a file's name from the command line, for argparse.
+
+    Raises:
+        argparse.ArgumentTypeError: it names nothing, or a folder.
+    """
+    if not text or text.endswith("/"):
+        raise argparse.ArgumentTypeError(f"{text!r} names no file")
+    return Path(text)
+
+
+def check_output(path: Path) -> None:
+    """Make sure, as far as that can be known, that `write_output` will be able to write ``path``.
+
+    Raises:
+        OutputError: it will not; nothing was changed.
+    """
+    try:
+        _check(path)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}. Name another file.") from None
+
+
+def write_output(path: Path, content: str) -> None:
+    """Write ``content`` as UTF-8.
+
+    A regular file is replaced in one step and keeps its mode and owner; a link goes on pointing to it.
+
+    Raises:
+        OverwinterError: the disk is full, nobody reads the pipe, ...
+    """
+    try:
+        _write(path, content.encode())
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
+def _check(path: Path) -> None:
+    target = _target(path)
+    if isinstance(target, int):
+        os.fstat(target)
+        return
+    found = _status(target)
+    if found is not None and (stat.S_ISDIR(found.st_mode) or stat.S_ISBLK(found.st_mode)):
+        kind = "folder" if stat.S_ISDIR(found.st_mode) else "disk"
+        raise OSError(errno.EISDIR, f"it is a {kind}")
+    if found is not None and not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    if found is None:
+        _try_folder(target.parent)
+
+
+def _try_folder(folder: Path) -> None:
+    """Make a file and remove it: permissions, a read-only disk and a full one show in no other way."""
+    handle, name = tempfile.mkstemp(prefix=".overwinter-", dir=folder)
+    os.close(handle)
+    Path(name).unlink()
+
+
+def _write(path: Path, content: bytes) -> None:
+    target = _target(path)
+    if isinstance(target, int):
+        _write_to(os.dup(target), content)
+        return
+    found = _status(target)
+    if found is None or stat.S_ISREG(found.st_mode):
+        if (found is not None and found.st_nlink > 1) or not _replaced(target, content, found):
+            _write_to(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666), content)
+    elif stat.S_ISFIFO(found.st_mode):
+        _write_to(_pipe(target), content)
+    else:
+        _write_to(os.open(target, os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC), content)
+
+
+def _target(path: Path) -> Path | int:
+    """Follow links to where they lead: a path, or one of this process's descriptors."""
+    here = Path(os.path.abspath(path))  # noqa: PTH100 -- `..` after a link is the link's business, below
+    for _ in range(_MOST_LINKS):
+        here = Path(os.path.realpath(here.parent)) / here.name if str(here.parent) != "/dev/fd" else here
+        descriptor = _descriptor(str(here))
+        if descriptor is not None:
+            return descriptor
+        try:
+            link = here.readlink()
+        except OSError:
+            return here
+        here = here.parent / link
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+
+
+def _descriptor(name: str) -> int | None:
+    if name in _STANDARD:
+        return _STANDARD[name]
+    found = _DESCRIPTOR.fullmatch(name)
+    return int(found[1]) if found else None
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
+def _replaced(path: Path, content: bytes, old: os.stat_result | None) -> bool:
+    """Put a new file in ``path``'s place; False where that would lose its owner, or the folder forbids it."""
+    try:
+        handle, name = tempfile.mkstemp(prefix=".overwinter-", dir=path.parent)
+    except PermissionError:
+        return False
+    aside = Path(name)
+    try:
+        try:
+            _dress(handle, old)
+        except OSError:
+            os.close(handle)
+            return False
+        _write_to(handle, content)
+        sync(aside)
+        aside.replace(path)
+        with contextlib.suppress(OSError):
+            sync(path.parent)
+    except OSError as error:
+        if error.errno not in (errno.EBUSY, errno.EPERM, errno.EACCES):  # one file mounted by itself, a sticky folder
+            raise
+        return False
+    finally:
+        aside.unlink(missing_ok=True)
+    return True
+
+
+def _dress(handle: int, old: os.stat_result | None) -> None:
+    """Give a new file the mode and the owner of the old one, or else what the user's mask says."""
+    if old is None:
+        mask = os.umask(0)
+        os.umask(mask)
+        os.fchmod(handle, 0o666 & ~mask)
+        return
+    made = os.fstat(handle)
+    if (made.st_uid, made.st_gid) != (old.st_uid, old.st_gid):
+        os.fchown(handle, old.st_uid, old.st_gid)
+    os.fchmod(handle, stat.S_IMODE(old.st_mode))
+
+
+def _pipe(path: Path) -> int:
+    """Open a named pipe; its reader may come a little later."""
+    end_s = time.monotonic() + _READER_PATIENCE_S
+    while True:
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno != errno.ENXIO or time.monotonic() > end_s:
+                raise
+            time.sleep(_READER_LOOK_S)
+        else:
+            os.set_blocking(handle, True)
+            return handle
+
+
+def _write_to(handle: int, content: bytes) -> None:
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(content)
