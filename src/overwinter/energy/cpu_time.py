@@ -15,16 +15,16 @@ import os
 import time
 
 from overwinter.energy.control_group import SHARED, ControlGroup
-from overwinter.energy.processes import ProcessTree
+from overwinter.energy.processes import ProcessTree, Risk
 from overwinter.energy.sampler import Sampler
 
 WAYS = ("cgroup", "rusage", "proc")
 MARK = "OVERWINTER_METER"
 """Environment variable by which orphans are known; a meter inside another one's command adds its own."""
 _SET_CHILD_SUBREAPER = 36
-_CLOSE_S = 0.02
-_CALM_S = 0.1
-_MOST_SHARE = 0.004  # of one thread's time, for looking closely
+_PACES = {Risk.CERTAIN: (0.004, 0.02), Risk.POSSIBLE: (0.015, 0.01), Risk.NONE: (0.025, 0.004)}
+"""Seconds between looks, and the most of one thread's time that they may take."""
+_BESIDE_WORK_S = 0.05  # between looks in a process that itself works, from which each takes the interpreter
 
 
 class CpuTime:
@@ -42,7 +42,7 @@ class CpuTime:
     ) -> None:
         self._root, self._own, self._adopts, self._ways = root, own, adopts, ways
         self._mark = f"{os.getpid()}-{time.monotonic_ns():x}"
-        self._tree = ProcessTree(root=root, own=own, mark=self._mark)
+        self._tree = ProcessTree(root=root, own=own)
         self._group: ControlGroup | None = None
         self._group_s = self._own_s = self._begun_s = self._cpu_s = 0.0
         self._watch: Sampler | None = None
@@ -52,9 +52,11 @@ class CpuTime:
         """Begin to count; return CPU seconds so far."""
         self._begun_s = self._cpu_s = self._tree.walk()
         self.way = self._chosen()
-        if self.way != "cgroup":
+        if self.way == "proc":
+            self._tree.mark = self._mark
             _add_mark(self._mark)
-            self._watch = Sampler(self._look, _CLOSE_S)
+        if self.way != "cgroup":
+            self._watch = Sampler(self._look, 0.0)
             self._watch.start()
         return self._begun_s
 
@@ -116,9 +118,12 @@ class CpuTime:
     def _look(self) -> float:
         """Look once; return the seconds until the next look, longer the dearer this one was."""
         begun_s = time.thread_time()
-        changing = self._tree.look()
+        risk = self._tree.look()
         cost_s = time.thread_time() - begun_s
-        return max(_CLOSE_S if changing or not self._own else _CALM_S, cost_s / _MOST_SHARE)
+        pause_s, most_share = _PACES[risk]
+        if risk is Risk.NONE and self._own:
+            pause_s = _BESIDE_WORK_S
+        return max(pause_s, cost_s / most_share)
 
 
 def _adopt_orphans() -> bool:

@@ -11,6 +11,7 @@ _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _PROC = "/proc"
 _SIGCHLD_BIT = 1 << 16
+_FEW_THREADS = 8
 _MOST_BYTES = 1 << 16
 
 
@@ -64,15 +65,15 @@ def stat(pid: int, *, exact: bool = False) -> Stat | None:
 
     Args:
         pid: the process.
-        exact: look closer than the hundredths of a second of /proc/PID/stat, where there is one thread only.
+        exact: look closer than the hundredths of a second of /proc/PID/stat, where threads are few.
     """
     content = _bytes(f"{pid}/stat")
     fields = content[content.rfind(b")") + 2 :].split(b" ", 20)  # a process's name may hold brackets and blanks
     if len(fields) < 20:
         return None
     own_s = (int(fields[11]) + int(fields[12])) * _TICK_S
-    if exact and fields[17] == b"1":
-        own_s = max(own_s, _scheduled_s(pid))  # it lacks what finished threads have used
+    if exact and int(fields[17]) <= _FEW_THREADS:
+        own_s = max(own_s, _scheduled_s(pid, threads=int(fields[17])))
     waited_s = (int(fields[13]) + int(fields[14])) * _TICK_S
     return Stat(ppid=int(fields[1]), start_ticks=int(fields[19]), own_s=own_s, waited_s=waited_s)
 
@@ -128,9 +129,18 @@ def since_boot_s(start_ticks: int) -> float:
     return start_ticks * _TICK_S
 
 
-def _scheduled_s(pid: int) -> float:
-    """CPU time of the first thread by the scheduler's own clock; 0 where the kernel keeps none."""
-    first = _bytes(f"{pid}/schedstat").partition(b" ")[0]
+def _scheduled_s(pid: int, *, threads: int) -> float:
+    """CPU time of the living threads by the scheduler's own clock; 0 where the kernel keeps none."""
+    if threads == 1:
+        return _ran_s(f"{pid}/schedstat")
+    try:
+        return sum(_ran_s(f"{pid}/task/{thread}/schedstat") for thread in os.listdir(f"{_PROC}/{pid}/task"))
+    except OSError:
+        return 0.0
+
+
+def _ran_s(name: str) -> float:
+    first = _bytes(name).partition(b" ")[0]
     return int(first) / 1e9 if first.isdigit() else 0.0
 
 

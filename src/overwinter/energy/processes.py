@@ -13,6 +13,7 @@ import resource
 import threading
 import time
 from dataclasses import replace
+from enum import Enum
 
 from overwinter.energy import proc
 from overwinter.energy.proc import Stat
@@ -23,19 +24,30 @@ _YOUNG_S = 2.0  # how long a new process is watched closely: most that vanish un
 _MOST_NEW = 256  # ids that are looked up one by one; for more, all of /proc is listed
 
 
+class Risk(Enum):
+    """Whether CPU time is used that will be added to no account: for certain, possibly, or not now."""
+
+    CERTAIN = "certain"
+    POSSIBLE = "possible"
+    NONE = "none"
+
+
 class ProcessTree:
     """The descendants of a process. Safe from any thread.
 
     Args:
         root: process id of the root: this process, or an ancestor that several ranks share.
         own: whether this process's own CPU time counts.
-        mark: text in the environment of all that belongs to the tree; empty where orphans cannot get lost.
+
+    Attributes:
+        mark: text in the environment of all that belongs to the tree, to know orphans by; empty where orphans cannot
+            get lost.
     """
 
-    def __init__(self, *, root: int | None = None, own: bool = True, mark: str = "") -> None:
+    def __init__(self, *, root: int | None = None, own: bool = True) -> None:
         self._self = os.getpid()
         self._root = root or self._self
-        self._own, self._mark = own, mark
+        self._own, self.mark = own, ""
         self._sees = proc.is_ours()  # else only what was waited for is known
         self._lock = threading.RLock()
         self._listed: set[int] = set()
@@ -57,21 +69,19 @@ class ProcessTree:
             self._counted_own_s = own_s
             return self._cpu_s
 
-    def look(self) -> bool:
-        """Take in what is new, and note the time of what may vanish untold; return whether there is such a thing.
+    def look(self) -> Risk:
+        """Take in what is new, and note the time of what may vanish untold; return how much of that there is.
 
         Costs one small file while nothing changes.
         """
         with self._lock:
             if not self._sees or os.getpid() != self._self:
-                return False
+                return Risk.NONE
             self._find_new(self._new_ids())
-            watched = self._watched()
-            for pid in watched:
-                now = proc.stat(pid, exact=True)
-                if now is not None and now.start_ticks == self._members[pid].start_ticks:
-                    self._members[pid] = now
-            return bool(watched)
+            lost, young = self._unaccounted(), self._young()
+            if not self._read_closely({*lost, *young}):
+                self._settle()  # before its parent is gone too, and nobody can tell where its time went
+            return Risk.CERTAIN if lost or self._forgetful else Risk.POSSIBLE if young else Risk.NONE
 
     def walk(self) -> float:
         """Return CPU seconds so far, of all. Never falls."""
@@ -80,18 +90,7 @@ class ProcessTree:
                 return self._cpu_s  # a fork inherited this object; the parent counts for it
             if self._sees:
                 self._list()
-            gone: dict[int, Stat] = {}
-            while True:
-                # Parents before their children: one that is waited for in between is missing, not counted twice.
-                finished_s, own_s = self._finished_s(), self._own_s()
-                fresh = self._read_all()
-                if not fresh:
-                    break
-                gone |= fresh  # whether they were waited for shows in accounts read after they were gone
-            self._vanished.settle(gone, self._waited_s(finished_s))
-            living_s = sum(stat.cpu_s for stat in self._members.values())
-            self._cpu_s = max(self._cpu_s, finished_s + own_s + living_s + self._vanished.lost_s)
-            self._counted_own_s = own_s
+            self._settle()
             return self._cpu_s
 
     def living(self) -> list[int]:
@@ -104,6 +103,21 @@ class ProcessTree:
         own_bytes = sum(proc.memory_bytes(self._self)[:1]) if self._own else 0
         others = map(proc.memory_bytes, self.living())
         return (own_bytes + sum(resident - shared for resident, shared in others)) / _GIB
+
+    def _settle(self) -> None:
+        """Read all accounts, and find out where the time of what is gone went."""
+        gone: dict[int, Stat] = {}
+        while True:
+            # Parents before their children: one that is waited for in between is missing, not counted twice.
+            finished_s, own_s = self._finished_s(), self._own_s()
+            fresh = self._read_all()
+            if not fresh:
+                break
+            gone |= fresh  # whether they were waited for shows in accounts read after they were gone
+        self._vanished.settle(gone, self._waited_s(finished_s))
+        living_s = sum(stat.cpu_s for stat in self._members.values())
+        self._cpu_s = max(self._cpu_s, finished_s + own_s + living_s + self._vanished.lost_s)
+        self._counted_own_s = own_s
 
     def _own_s(self) -> float:
         return time.process_time() if self._own else 0.0
@@ -122,7 +136,7 @@ class ProcessTree:
         pids = proc.pids()
         self._find_new(pids - self._listed - self._members.keys())
         self._listed = pids
-        self._forgetful = {pid for pid in self._parents() if proc.status(pid).forgets_children}
+        self._note_forgetful(self._parents())
 
     def _new_ids(self) -> set[int]:
         """Ids given since the last look; one that is not there yet is tried once more."""
@@ -142,24 +156,28 @@ class ProcessTree:
         new.pop(self._self, None)
         if self._root != self._self and self._root in new:
             self._members[self._root] = new.pop(self._root)
+            self._vanished.meet(self._root, self._members[self._root])
         while found := {pid: new.pop(pid) for pid, stat in list(new.items()) if self._belongs(pid, stat)}:
             for pid, stat in found.items():
                 self._take_in(pid, stat)
 
     def _take_in(self, pid: int, stat: Stat) -> None:
-        status = proc.status(pid)
-        if not status.leads:
+        if not proc.status(pid).leads:
             return
         self._members[pid] = stat
         self._born_s[pid] = time.monotonic()
-        if status.forgets_children:
-            self._forgetful.add(pid)
+        self._vanished.meet(pid, stat)
+        self._note_forgetful({pid, stat.ppid} & self._members.keys())
+
+    def _note_forgetful(self, pids: set[int]) -> None:
+        forgetful = {pid for pid in pids if proc.status(pid).forgets_children}
+        self._forgetful = (self._forgetful - pids) | forgetful
 
     def _belongs(self, pid: int, stat: Stat) -> bool:
         if self._is_parent(stat.ppid):
             return True
         # An orphan's new parent is always one of its ancestors.
-        return bool(self._mark) and stat.ppid in self._ancestors and proc.carries(pid, self._mark)
+        return bool(self.mark) and stat.ppid in self._ancestors and proc.carries(pid, self.mark)
 
     def _is_parent(self, pid: int) -> bool:
         return pid == self._self or pid in self._members
@@ -167,14 +185,27 @@ class ProcessTree:
     def _parents(self) -> set[int]:
         return {stat.ppid for stat in self._members.values()} & self._members.keys()
 
-    def _watched(self) -> list[int]:
-        """Those whose time may be added to no account, and the new ones, of which that is not known yet."""
-        young_s = time.monotonic() - _YOUNG_S
+    def _unaccounted(self) -> list[int]:
+        """Those whose time will be added to no account."""
         return [
-            pid
-            for pid, stat in self._members.items()
-            if self._born_s.get(pid, 0.0) > young_s or stat.ppid in self._forgetful or not self._is_parent(stat.ppid)
+            pid for pid, stat in self._members.items() if stat.ppid in self._forgetful or not self._is_parent(stat.ppid)
         ]
+
+    def _young(self) -> list[int]:
+        """The new ones that may still become orphans, where those get lost."""
+        if not self.mark:
+            return []
+        since_s = time.monotonic() - _YOUNG_S
+        return [pid for pid, born_s in self._born_s.items() if born_s > since_s]
+
+    def _read_closely(self, pids: set[int]) -> bool:
+        """Read some accounts as exactly as can be; return whether all are still there."""
+        for pid in [pid for pid in self._parents_first() if pid in pids]:
+            now = proc.stat(pid, exact=True)
+            if now is None or now.start_ticks != self._members[pid].start_ticks:
+                return False
+            self._members[pid] = _later(self._members[pid], now)
+        return True
 
     def _read_all(self) -> dict[int, Stat]:
         """Read all accounts anew; take out and return, as last seen, those that are gone."""

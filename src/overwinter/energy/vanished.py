@@ -30,6 +30,10 @@ class VanishedTime:
         self._waited_s: dict[int, float] = {}
         self._missing_s: defaultdict[int, float] = defaultdict(float)
 
+    def meet(self, pid: int, stat: Stat) -> None:
+        """Take in a new process: what it has waited for from here on is of the tree."""
+        self._waited_s[pid] = stat.waited_s
+
     def settle(self, gone: Mapping[int, Stat], waited_s: Mapping[int, float]) -> None:
         """Take what vanished, as it was last seen, and what each living process of the tree has waited for since.
 
