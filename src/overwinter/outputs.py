@@ -109,9 +109,9 @@ def _write(path: Path, content: bytes) -> None:
 
 def _target(path: Path) -> Path | int:
     """Follow links to where they lead: a path, or one of this process's descriptors."""
-    here = Path(os.path.abspath(path))  # noqa: PTH100 -- `..` after a link is the link's business, below
+    here = Path.cwd() / path
     for _ in range(_MOST_LINKS):
-        here = Path(os.path.realpath(here.parent)) / here.name if str(here.parent) != "/dev/fd" else here
+        here = here.parent.resolve() / here.name
         descriptor = _descriptor(str(here))
         if descriptor is not None:
             return descriptor

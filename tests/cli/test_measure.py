@@ -156,3 +156,88 @@ def test_it_returns_promptly() -> None:
     begun_s = time.monotonic()
     measure("--", "true")
     assert time.monotonic() - begun_s < 5  # the figure itself is in benchmarks/metering.py
+
+
+def test_an_output_that_cannot_be_written_is_said_before_the_command_runs(tmp_path: Path) -> None:
+    for output in (tmp_path, tmp_path / "missing" / "report.json", Path("/proc/nowhere.json"), Path()):
+        done = measure("--output", str(output) if output.parts else "", "--", "touch", str(tmp_path / "ran"))
+        assert done.returncode == 2, output
+        assert "Traceback" not in done.stderr
+        assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(("code", "expected"), [(0, 1), (7, 7)])
+def test_figures_that_no_file_takes_are_not_lost(code: int, expected: int) -> None:
+    done = measure("--output", "/dev/full", "--", "sh", "-c", f"exit {code}")
+    assert done.returncode == expected
+    assert "No space left" in done.stderr
+    assert json.loads(done.stderr.splitlines()[-1])["exit_code"] == code
+
+
+def test_the_report_goes_to_a_pipe_and_to_standard_output(tmp_path: Path) -> None:
+    done = measure("--output", "/dev/stdout", "--", "echo", "said")
+    said, _, report = done.stdout.partition("\n")
+    assert said == "said"
+    assert json.loads(report)["command"] == ["echo", "said"]
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE)
+    measure("--output", str(pipe), "--", "true")
+    assert json.loads(reader.communicate(timeout=20)[0])["exit_code"] == 0
+
+
+def test_a_daemon_counts_until_the_command_ends_and_is_named(tmp_path: Path) -> None:
+    daemon = f"import time, os\nopen({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\nwhile True: pass"
+    script = f'({sys.executable} -S -c "$0" >/dev/null 2>&1 &) ; sleep 1'
+    begun_s = time.monotonic()
+    done = measure("--json", "--", "sh", "-c", script, daemon)
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+    assert time.monotonic() - begun_s < 30
+    assert any("still run" in text for text in json.loads(done.stderr)["warnings"])
+
+
+def test_a_measure_within_a_measure(tmp_path: Path) -> None:
+    inner = tmp_path / "inner.json"
+    command = [*MEASURE, "--output", str(inner), "--", sys.executable, "-S", "-c", BURN]
+    outer = json.loads(measure("--json", "--", *command).stderr)
+    assert outer["exit_code"] == 0
+    assert outer["energy_j"] > json.loads(inner.read_text())["energy_j"]
+
+
+def ledger(folder: Path, *words: str) -> Any:
+    command = [sys.executable, "-m", "overwinter.cli", "ledger", "--json", *words]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder).stdout)
+
+
+def test_a_ledger_entry_is_weighed_and_is_no_stage(tmp_path: Path) -> None:
+    (tmp_path / ".dvc").mkdir()
+    for words in (["--name", "my build", "--", "true"], ["--ledger", "--", "sh", "-c", "exit 3"], ["--", "true"]):
+        subprocess.run([*MEASURE, *words], capture_output=True, check=False, cwd=tmp_path)
+    found = ledger(tmp_path)
+    first, second = found["executions"]
+    assert [first["stage"], second["stage"]] == ["measure: my build", "measure: sh"]
+    assert [first["status"], second["status"]] == ["done", "failed"]
+    assert first["carbon_g"] == pytest.approx(first["energy_j"] / 3.6e6 * 475.0)
+    assert found["total"]["executions"] == 0
+    assert found["commands"]["executions"] == 2
+    assert not any(record["thrown_away"] for record in found["executions"])
+
+
+def test_the_project_s_own_carbon_source_weighs(tmp_path: Path) -> None:
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / "params.yaml").write_text(
+        json.dumps({"energy": {}, "hardware": {}, "carbon": {"source": "constant", "intensity_g_per_kwh": 50.0}})
+    )
+    report = tmp_path / "report.json"
+    subprocess.run([*MEASURE, "--ledger", "--output", str(report), "--", "sleep", "0.2"], check=True, cwd=tmp_path)
+    content = json.loads(report.read_text())
+    assert content["carbon_g"] == pytest.approx(content["energy_j"] / 3.6e6 * 50.0)
+    assert content["intensity_g_per_kwh"] == 50.0
+
+
+def test_a_command_that_does_not_start_ends_its_entry(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*MEASURE, "--ledger", "--", "no-such-command-here"], capture_output=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 127
+    assert [record["exit_code"] for record in ledger(tmp_path)["executions"]] == [127]

@@ -90,3 +90,14 @@ def test_what_ended_badly_is_thrown_away_unless_it_was_resumed_to_a_good_end(rec
         record(id="goes on", status="running", resumed_from="vain"),
     ]
     assert [each.id for each in thrown_away(records)] == ["lost"]
+
+
+def test_measured_commands_stand_by_themselves_and_are_never_thrown_away(record):
+    stage = record(stage="train", artifact_digest="a")
+    commands = [record(stage="measure: make"), record(stage="measure: make")]
+    assert thrown_away([stage, *commands]) == []
+    for by in ("day", "experiment", "status"):
+        groups = {each.name: each.executions for each in totals([stage, *commands], by)}
+        assert groups.pop("(measured commands)") == 2
+        assert list(groups.values()) == [1]
+    assert [each.name for each in totals([stage, *commands], "stage")] == ["train", "measure: make"]
