@@ -131,7 +131,7 @@ def test_the_next_one_collects_what_a_killed_one_left(parent: Path) -> None:
         "from overwinter.energy.control_group import ControlGroup\n"
         "group = ControlGroup(Path(sys.argv[1]))\n"
         "group.enter()\n"
-        "child = subprocess.Popen(['sleep', '60'])\n"
+        "child = subprocess.Popen(['sleep', '60'], stdout=subprocess.DEVNULL)\n"
         "print(child.pid, flush=True)\n"
         "time.sleep(60)\n"
     )
