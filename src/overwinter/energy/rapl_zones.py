@@ -110,12 +110,14 @@ def zone_names(root: Path) -> set[str]:
 
 
 def _folders(root: Path) -> dict[str, Path]:
-    """Zones by name. Links lead round in circles in sysfs, so that each is taken where it lies nearest to the root."""
+    """Zones by name, looked for no deeper than need be: links lead round in circles in sysfs."""
     found: dict[str, Path] = {}
     for pattern in ("*", "*/*", "*/*/*"):
         for path in sorted(_glob(root, pattern)):
             if _ZONE.fullmatch(path.name) and _is_folder(path):
                 found.setdefault(path.name, path)
+        if found:
+            break
     for name, path in list(found.items()):
         for inside in sorted(_glob(path, f"{name}:*")):
             found.setdefault(inside.name, inside)
