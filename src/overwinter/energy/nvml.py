@@ -189,13 +189,15 @@ def _channel(board: Board, opening: Opening) -> Channel:
 def _assumed(board: Board, opening: Opening) -> Channel:
     """Return a channel for a board that is there and tells nothing, so that it does not look like one of 0 W."""
     opening.warn(f"{board.device} does not answer ({board.trouble}); it is assumed to idle at {_LOST_W:g} W")
-    return Channel(
+    channel = Channel(
         device=board.device,
         gauges=[],
         guess_w=_LOST_W,
         held_uncertainty=_LOST_UNCERTAINTY,
         warn=opening.warn,
     )
+    channel.idle_w = _LOST_W
+    return channel
 
 
 def _answers(read: Callable[[], float]) -> bool:
