@@ -3,6 +3,7 @@
 Properties are not judged by the time that an example takes: a busy machine would fail them.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -15,6 +16,14 @@ hypothesis.settings.register_profile(
     "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("unhurried")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def meters_of_this_suite_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Whatever else is metered on this machine is no neighbour of the tests' meters."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OVERWINTER_METERS", str(tmp_path_factory.mktemp("meters")))
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -49,6 +49,8 @@ class Channel:
         held_uncertainty: relative uncertainty of assumed power.
         warn: takes one line for a person.
         never_still: the counter moves whenever the device is on, so that standing still is a failure.
+        counter: the counter's identity on this machine, by which other meters of it are known; the device's name if
+            left out.
     """
 
     def __init__(
@@ -60,8 +62,10 @@ class Channel:
         held_uncertainty: float,
         warn: Callable[[str], None],
         never_still: bool = False,
+        counter: str | None = None,
     ) -> None:
         self.device = device
+        self.counter = counter or device
         self.idle_w: float | None = None
         self._gauges = list(gauges)
         self._recent_w: float | None = None

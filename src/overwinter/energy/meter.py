@@ -13,6 +13,7 @@ from overwinter.energy.channel import Channel
 from overwinter.energy.clocks import SuspendWatch
 from overwinter.energy.cross_check import CrossCheck
 from overwinter.energy.cuda import synchronize
+from overwinter.energy.neighbours import Neighbours
 from overwinter.energy.notices import Notices
 from overwinter.energy.report import Draw, EnergyReport, build_report
 from overwinter.energy.sampler import Sampler
@@ -75,6 +76,7 @@ class EnergyMeter:
         head_s: seconds before the start that the report of the whole covers too.
         closers: called at the end.
         last_words: asked at the end for a warning, which may be empty.
+        neighbours: looks for other meters of the same counters.
         cross_check: another meter beside this one.
         notices: where the sources put their warnings.
         clock: monotonic seconds.
@@ -90,6 +92,7 @@ class EnergyMeter:
         head_s: float = 0.0,
         closers: Iterable[Callable[[], None]] = (),
         last_words: Iterable[Callable[[], str]] = (),
+        neighbours: Neighbours | None = None,
         cross_check: CrossCheck | None = None,
         notices: Notices | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -98,6 +101,7 @@ class EnergyMeter:
         self._channels = list(channels)
         self._interval_s, self._idle_probe_s, self._head_s = interval_s, idle_probe_s, head_s
         self._closers, self._last_words, self._cross_check = list(closers), list(last_words), cross_check
+        self._neighbours = neighbours
         self._clock, self._watch = clock, watch or SuspendWatch()
         self._lock = threading.RLock()
         self._hung = False
@@ -129,6 +133,8 @@ class EnergyMeter:
         fastest_s = min((channel.max_interval_s for channel in self._channels), default=self._interval_s)
         self._sampler = Sampler(self.tick, max(_SHORTEST_INTERVAL_S, min(self._interval_s, fastest_s)))
         self._sampler.start()
+        if self._neighbours:
+            self._neighbours.begin()
         self._probe_idle()
         if self._cross_check:
             self._cross_check.start(self._notices.add)
@@ -184,6 +190,8 @@ class EnergyMeter:
             )
             for window in self._windows:
                 window.note_peaks((device, power_w) for device, (power_w, _) in told)
+        if self._neighbours:
+            self._neighbours.look()
         self._notice_suspension()
 
     def report(self, window: Window, *, edge: bool) -> EnergyReport:
@@ -201,6 +209,8 @@ class EnergyMeter:
     def end(self, window: Window) -> EnergyReport:
         """Return what ``window`` drew, exactly, and forget it. Windows call this."""
         synchronize()
+        if self._neighbours:
+            self._neighbours.look(now=True)
         report = self.report(window, edge=True)
         with self._held():
             if window in self._windows:  # another thread may have closed it at the same time
@@ -262,6 +272,8 @@ class EnergyMeter:
     def _stop(self) -> None:
         if self._sampler:
             self._sampler.stop()
+        if self._neighbours:
+            self._neighbours.close()
         if self._hung:
             return  # the driver that hangs would hang here too
         for close in self._closers:

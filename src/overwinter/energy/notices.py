@@ -22,6 +22,10 @@ class Notices:
         """Add one line for a person."""
         self._at_s.setdefault(text, self._clock())
 
+    def renew(self, text: str) -> None:
+        """Add one line, or say that it holds again: for every window that is open now."""
+        self._at_s[text] = self._clock()
+
     def begin(self) -> None:
         """Let what was said so far, while meters were opened, stand for every report."""
         self._standing_until_s = self._clock()

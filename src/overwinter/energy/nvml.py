@@ -183,6 +183,7 @@ def _channel(board: Board, opening: Opening) -> Channel:
         held_uncertainty=opening.hardware.relative_uncertainty,
         warn=opening.warn,
         never_still=True,
+        counter=board.uuid,
     )
 
 

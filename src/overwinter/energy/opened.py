@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from overwinter.energy.channel import Channel
+from overwinter.energy.cpu_share import CpuShare
 from overwinter.energy.cross_check import open_cross_check
 from overwinter.energy.meter import EnergyMeter
+from overwinter.energy.neighbours import Neighbours
 from overwinter.energy.notices import Notices
 from overwinter.energy.opening import Opening
 from overwinter.energy.processes import process_age_s
@@ -16,6 +20,8 @@ from overwinter.errors import ConfigError
 
 if TYPE_CHECKING:
     from overwinter.config.groups.energy import EnergyConfig, HardwareConfig
+
+_CPU_DOMAINS = ("cpu", "platform")
 
 
 def open_meter(
@@ -62,6 +68,7 @@ def open_meter(
         )
     for channel in channels:
         channel.idle_w = hardware.idle_w.get(channel.device, channel.idle_w)
+    neighbours = _neighbours(channels, opening, notices)
     return EnergyMeter(
         channels,
         interval_s=energy.sample_interval_s,
@@ -69,6 +76,17 @@ def open_meter(
         head_s=process_age_s() if since_process_start else 0.0,
         closers=opening.closers,
         last_words=opening.last_words,
+        neighbours=neighbours,
         cross_check=open_cross_check(energy),
         notices=notices,
     )
+
+
+def _neighbours(channels: Sequence[Channel], opening: Opening, notices: Notices) -> Neighbours:
+    """Look for others that read the same counters; of the CPUs' it is known who kept them busy."""
+    measured = [channel for channel in channels if channel.measured]
+    neighbours = Neighbours({channel.counter: channel.device for channel in measured}, notices.renew)
+    if any(channel.device.split(":")[0] in _CPU_DOMAINS for channel in measured):
+        share = CpuShare(own=opening.own_process, asked=lambda: neighbours.seen)
+        opening.last_words.append(share.last_word)
+    return neighbours

@@ -178,6 +178,7 @@ def _channel(zone: Zone, opening: Opening, census: _Census) -> Channel:
         held_uncertainty=opening.hardware.relative_uncertainty,
         warn=opening.warn,
         never_still=zone.domain != "ram",  # some platforms show a memory zone that never counts
+        counter=str(zone.folder.resolve()),
     )
 
 
@@ -188,6 +189,7 @@ def _suspect(zone: Zone, watch: MirrorWatch, opening: Opening) -> Channel:
         guess_w=0.0,
         held_uncertainty=opening.hardware.relative_uncertainty,
         warn=opening.warn,
+        counter=str(zone.folder.resolve()),
     )
 
 

@@ -1,0 +1,179 @@
+"""Other meters on this machine: two runs that read one counter at the same time each get all of its energy.
+
+A running meter keeps a small locked file in a folder that all users share; the kernel lets go of the lock when its
+process dies, however it dies. A meter inside another one's command is no neighbour: its figure is meant to be a part
+of the other's. Containers with a /tmp of their own see each other's meters only where OVERWINTER_METERS names a
+folder that they share.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import stat
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from overwinter.energy import proc
+
+_FOLDER = "overwinter-meters"
+_SHARED_MODE = 0o1777  # everybody may add a file, and remove only their own
+_ENVIRONMENT = "OVERWINTER_METERS"
+_PACE_S = 1.0
+_MOST_BYTES = 4096
+_MOST_FILES = 1000
+_TRIES, _TRY_S = 5, 0.01  # of locking a new file: another meter may be looking at it
+
+
+class Neighbours:
+    """The meters that run beside this one, looked at about once a second.
+
+    Args:
+        counters: what this meter reads: a counter's identity on this machine -> its device, such as `gpu:0`.
+        warn: takes one line for a person, again for as long as it holds.
+        folder: where meters keep their files; the machine's own if left out.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        counters: Mapping[str, str],
+        warn: Callable[[str], None],
+        *,
+        folder: Path | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._counters = dict(counters)
+        self._warn, self._clock = warn, clock
+        self._folder = folder or Path(os.environ.get(_ENVIRONMENT) or Path(tempfile.gettempdir()) / _FOLDER)
+        self._pid = os.getpid()
+        self._ancestors = _ancestors(self._pid)
+        self._path: Path | None = None
+        self._lock = -1
+        self._due_s = float("-inf")
+        self.seen = False
+
+    def begin(self) -> None:
+        """Let others see this meter; a folder that cannot be used costs nothing but that."""
+        if not self._counters:
+            return
+        with contextlib.suppress(OSError):
+            _make_shared(self._folder)
+            self._register()
+        self.look(now=True)
+
+    def look(self, *, now: bool = False) -> None:
+        """Warn of every meter that runs beside this one at present; ``now`` or when a second has passed."""
+        if self._lock < 0 or not (now or self._clock() >= self._due_s):
+            return
+        self._due_s = self._clock() + _PACE_S
+        with contextlib.suppress(OSError):
+            for other in self._others():
+                for counter in self._counters.keys() & other["counters"]:
+                    self.seen = True
+                    self._warn(
+                        f"{self._counters[counter]}: process {other['pid']} meters it at the same time; "
+                        "what it draws meanwhile is in both figures, whole"
+                    )
+
+    def close(self) -> None:
+        """Let others see that this meter has ended."""
+        if self._lock < 0 or self._pid != os.getpid():
+            return
+        with contextlib.suppress(OSError):
+            if self._path:
+                self._path.unlink(missing_ok=True)
+        os.close(self._lock)
+        self._lock = -1
+
+    def _register(self) -> None:
+        path = self._folder / f"{self._pid}-{secrets.token_hex(4)}.json"
+        self._lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        self._path = path
+        _hold(self._lock)
+        content = {"pid": self._pid, "ancestors": sorted(self._ancestors), "counters": sorted(self._counters)}
+        os.write(self._lock, json.dumps(content).encode())
+
+    def _others(self) -> Iterator[Mapping[str, Any]]:
+        for path in sorted(self._folder.glob("*.json"))[:_MOST_FILES]:
+            if path == self._path:
+                continue
+            other = _running(path)
+            if other is not None and not self._is_related(other):
+                yield other
+
+    def _is_related(self, other: Mapping[str, Any]) -> bool:
+        return other["pid"] == self._pid or other["pid"] in self._ancestors or self._pid in other["ancestors"]
+
+
+def _running(path: Path) -> Mapping[str, Any] | None:
+    """Return what a meter says of itself, or None where it has ended; what it left is removed."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            _remove_old(path, handle)
+            return None
+        return _parsed(os.read(handle, _MOST_BYTES))
+    except OSError:
+        return None
+    finally:
+        os.close(handle)
+
+
+def _remove_old(path: Path, handle: int) -> None:
+    """Remove a file that nobody holds, but not one that is just being made."""
+    if os.fstat(handle).st_size:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def _parsed(content: bytes) -> Mapping[str, Any] | None:
+    """Read what another user may have written; None if it is not what a meter writes."""
+    with contextlib.suppress(ValueError, TypeError, KeyError):
+        other = json.loads(content)
+        return {
+            "pid": int(other["pid"]),
+            "ancestors": {int(pid) for pid in other["ancestors"]},
+            "counters": {str(counter) for counter in other["counters"]},
+        }
+    return None
+
+
+def _make_shared(folder: Path) -> None:
+    """Make the folder for everybody, or see that it is one: behind a link could be anything.
+
+    Raises:
+        OSError: it cannot be made, or is none.
+    """
+    try:
+        folder.mkdir()
+        folder.chmod(_SHARED_MODE)
+    except FileExistsError:
+        if not stat.S_ISDIR(folder.lstat().st_mode):
+            raise
+
+
+def _hold(handle: int) -> None:
+    for _ in range(_TRIES):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(_TRY_S)
+
+
+def _ancestors(pid: int) -> frozenset[int]:
+    found: set[int] = set()
+    while (known := proc.stat(pid)) and known.ppid not in {0, *found}:
+        pid = known.ppid
+        found.add(pid)
+    return frozenset(found)
