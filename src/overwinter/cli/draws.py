@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from overwinter.cli.bundle import add_keys
@@ -19,6 +18,7 @@ from overwinter.cli.measure import meter_settings
 from overwinter.cli.server_client import ask_server
 from overwinter.cli.service import CONFIG_NAME, load_service
 from overwinter.errors import ConfigError, OverwinterError
+from overwinter.outputs import check_output, output_path, write_output
 from overwinter.units import format_duration, format_si
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", default=CONFIG_NAME, metavar="NAME", help="another configuration than serve")
     parser.add_argument(
         "--output",
-        type=Path,
+        type=output_path,
         metavar="FILE",
         help="write the YAML there instead of printing it: configs/serve/measured.yaml is then used by serve=measured",
     )
@@ -68,6 +68,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(
             f"--window-s {arguments.window_s:g} --wakes {arguments.wakes}: at least a second, and two wakes."
         )
+    if arguments.output is not None:
+        check_output(arguments.output)  # measuring takes minutes
     sleep = load_service(arguments.overrides, config_name=arguments.config).serve.sleep
     rungs = [*sleep.rungs, *({"off"} - set(sleep.rungs))]  # where every model begins, and a crash leads
     forgotten = [f"~serve.sleep.options.{name}" for name in sleep.options]
@@ -82,9 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output is None:
         print(text, end="")
         return 0
-    from overwinter.files import write_text
-
-    write_text(arguments.output, text)
+    write_output(arguments.output, text)
     print("\n".join(_table(draws)))
     print(f"wrote {arguments.output}")
     return 0

@@ -21,7 +21,7 @@ from overwinter.errors import ConfigError
 if TYPE_CHECKING:
     from overwinter.config.groups.energy import EnergyConfig, HardwareConfig
 
-_CPU_DOMAINS = ("cpu", "platform")
+_CPU_DOMAINS = ("cpu", "platform", "machine")
 
 
 def open_meter(
