@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _look(arguments: argparse.Namespace) -> dict[str, Any]:
-    bundle = obtain(arguments.address, keys=keys_of(arguments), expected=expected_of(arguments))
+    bundle = obtain(arguments.address, keys=keys_of(arguments), expected=expected_of(arguments), hold=False)
     report = summary(bundle)
     if arguments.action == "inspect":
         report |= {

@@ -93,7 +93,7 @@ def _found(arguments: argparse.Namespace) -> tuple[str, str, dict[str, Any]]:
         source, digest = _published(arguments)
         return source, digest, {"source": source, **_of_machines(arguments)}
     folder = Path(arguments.bundle).resolve()
-    bundle = read_bundle(folder, keys=Keys(trusted=tuple(arguments.trusted)))
+    bundle = read_bundle(folder, keys=Keys(trusted=tuple(arguments.trusted)), hold=False)
     own = _of_image(arguments, bundle) if arguments.form == "container" else {}
     return str(folder), bundle.digest, own
 

@@ -69,7 +69,7 @@ def _verified(named: list[tuple[str, str]], keys: Keys, expected: Expected) -> d
         raise ConfigError(
             "--digest is of one bundle. Serve it alone, or name digests in addresses: STORE#NAME@sha256:..."
         )
-    return {name: obtain(address, keys=keys, expected=expected) for name, address in named}
+    return {name: obtain(address, keys=keys, expected=expected, hold=False) for name, address in named}
 
 
 def _become_supervisor(plan: Plan) -> None:

@@ -36,7 +36,8 @@ class ChatTemplate:
     def __init__(self, folder: Path) -> None:
         config = folder / "tokenizer_config.json"
         self._settings = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
-        self._file = folder / "chat_template.jinja"
+        file = folder / "chat_template.jinja"
+        self._text = file.read_text(encoding="utf-8") if file.is_file() else self._settings.get("chat_template")
         self.end = self._token("eos_token")
 
     def render(self, messages: Any) -> str:
@@ -67,14 +68,13 @@ class ChatTemplate:
     def _template(self) -> Any:
         from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-        text = self._file.read_text(encoding="utf-8") if self._file.is_file() else self._settings.get("chat_template")
-        if not isinstance(text, str):
+        if not isinstance(self._text, str):
             raise RequestError(400, "This model has no chat template. Ask /v1/completions.")
         environment = ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
         )
         environment.globals |= {"raise_exception": _refuse, "strftime_now": _now}
-        return environment.from_string(text)
+        return environment.from_string(self._text)
 
     def _token(self, key: str) -> str | None:
         token = self._settings.get(key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,13 @@ class LanguageSession:
 
     def __init__(self, model: CausalLanguageModel) -> None:
         self._model, self._device = model, next(model.parameters()).device
+
+    @property
+    def context_tokens(self) -> int:
+        """How many tokens the model was made to read; no limit where its configuration says nothing."""
+        config = self._model.config
+        declared = config.get("max_position_embeddings", config.get("n_positions"))
+        return declared if type(declared) is int else sys.maxsize
 
     def run(self, inputs: Array) -> Array:
         """Return logits of the next token (batch, vocabulary), float32, after tokens (batch, length), int64."""

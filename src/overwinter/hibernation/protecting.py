@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from overwinter.serving import Bundle, Keys, read_bundle, seal_bundle, sign_bundle
+from overwinter.serving import Bundle, Expected, Keys, read_bundle, seal_bundle, sign_bundle
 
 
 def protect(bundle: Path, *, sign_key: str | None = None, encryption_keys: Sequence[str] = ()) -> Bundle:
@@ -23,12 +23,13 @@ def protect(bundle: Path, *, sign_key: str | None = None, encryption_keys: Seque
     if sign_key is not None or encryption_keys:
         from overwinter.serving.sealing import load_signing_key, load_wrapping_key
 
+        made = Expected(digest=read_bundle(bundle, hold=False).digest)
         locks = [load_wrapping_key(source) for source in encryption_keys]
         if sign_key is not None:
-            sign_bundle(bundle, load_signing_key(sign_key))
+            sign_bundle(bundle, load_signing_key(sign_key), expected=made)
         if locks:
             aside = bundle.with_name(f".{bundle.name}.sealed")
-            seal_bundle(bundle, aside, locks)
+            seal_bundle(bundle, aside, locks, expected=made)
             shutil.rmtree(bundle)
             aside.replace(bundle)
-    return read_bundle(bundle, keys=Keys(opening=tuple(encryption_keys)))
+    return read_bundle(bundle, keys=Keys(opening=tuple(encryption_keys)), hold=False)

@@ -14,6 +14,7 @@ import numpy as np
 from overwinter.errors import IntegrityError, OverwinterError
 from overwinter.hibernation.opening import import_for, open_model
 from overwinter.serving import Array, Bundle, Expected, Keys, Session, largest_difference, obtain, prepare
+from overwinter.serving.bundle.facts import PAYLOAD
 from overwinter.serving.bundle.keys import ANYTHING, NO_KEYS
 
 _STEPS = ("verify", "load", "canary")
@@ -36,7 +37,7 @@ class AwakeModel:
     """A woken model: a `Session` that also knows its labels and its preprocessing.
 
     Attributes:
-        bundle: what it was woken from.
+        bundle: what it was woken from; its payload is given back, its extras are there to be opened.
         session: the runtime's; of a language model (`Bundle.tokenizer`), a `LanguageSession`.
         steps_s: how long each step of the wake took: `verify`, `load`, `canary`.
     """
@@ -95,6 +96,7 @@ def wake(
     )
     times_s.append(time.perf_counter())
     _ask_canary(bundle, session)
+    bundle.release(PAYLOAD)  # the runtime has what it needs
     times_s.append(time.perf_counter())
     steps = zip(_STEPS, itertools.pairwise(times_s), strict=True)
     return AwakeModel(bundle, session, {name: end_s - begin_s for name, (begin_s, end_s) in steps})

@@ -129,6 +129,7 @@ class Worker:
             )
             if model.bundle.tokenizer is not None:
                 self._language = _language(model, header)
+            model.bundle.release()
         except OverwinterError as error:
             return {"status": "refused", "error": str(error)}
         self._model, self._most_values = model, header["json_values"]

@@ -7,7 +7,6 @@ probabilities, tools) is refused, not ignored.
 from __future__ import annotations
 
 import json
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,8 +19,6 @@ from overwinter.hibernation.waking import AwakeModel
 from overwinter.hibernation.wishes import parse_streaming, parse_wish
 from overwinter.hibernation.worker_prefix import load_prefix, save_prefix
 from overwinter.hibernation.writing import Kept, Wish, Written, write
-from overwinter.models import load_description
-from overwinter.serving import Bundle
 from overwinter.serving.server.bounded_json import parse_object, shown
 from overwinter.serving.server.frames import Frame
 from overwinter.serving.server.messages import RequestError, json_reply
@@ -55,11 +52,12 @@ class Language:
             self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         except Exception as error:  # noqa: BLE001 -- tokenizers raises plain exceptions
             raise IntegrityError(f"{folder}/tokenizer.json cannot be read: {error}. Make the bundle again.") from None
-        self._session: Any = model.session
+        session: Any = model.session
+        self._session = session
         self._settings = _read(folder / "generation_config.json")
         self._template = ChatTemplate(folder)
         self._ends = _ends(self._settings, self._template.end, self._tokenizer)
-        self._most_tokens, self._context_tokens = most_tokens, _context_tokens(model.bundle)
+        self._most_tokens, self._context_tokens = most_tokens, session.context_tokens
         self._most_values = most_values
         self._bundle, self._prefix = model.bundle.digest, prefix
         self._kept = Kept() if keeps_prefix else None
@@ -212,13 +210,6 @@ def _usage(wish: Wish, written: Written) -> dict[str, int]:
 def _read(path: Path) -> dict[str, Any]:
     content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return content if isinstance(content, dict) else {}
-
-
-def _context_tokens(bundle: Bundle) -> int:
-    """Return how many tokens the model was made to read; no limit where its configuration says nothing."""
-    config = load_description(bundle.payload)["model"].get("config", {})
-    declared = config.get("max_position_embeddings", config.get("n_positions"))
-    return declared if type(declared) is int else sys.maxsize
 
 
 def _ends(settings: Mapping[str, Any], end: str | None, tokenizer: Any) -> frozenset[int]:

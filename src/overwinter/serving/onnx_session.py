@@ -9,6 +9,7 @@ from typing import Any
 import onnxruntime  # type: ignore[import-untyped]  # has no types
 
 from overwinter.errors import ConfigError, IntegrityError
+from overwinter.serving.onnx_files import external_files, mapped
 from overwinter.serving.session import Array
 
 _ERRORS_ONLY = 3
@@ -29,7 +30,7 @@ class OnnxSession:
 
     Raises:
         ConfigError: no thread, or ONNX Runtime cannot compute on the device: it would fall back to the CPU in silence.
-        IntegrityError: ONNX Runtime cannot load the file.
+        IntegrityError: ONNX Runtime cannot load the file, or it takes weights from files that are not beside it.
     """
 
     def __init__(self, path: Path, *, threads: int, device: str = _CPU) -> None:
@@ -37,9 +38,7 @@ class OnnxSession:
             raise ConfigError(f"threads={threads} must be at least 1.")
         _check_provider(device, onnxruntime.get_available_providers())
         try:
-            self._session = onnxruntime.InferenceSession(
-                str(path), sess_options=_options(threads), providers=_providers(device)
-            )
+            self._session = _opened(path, _options(threads), _providers(device))
         except Exception as error:  # noqa: BLE001 -- its exceptions share no base class below Exception
             raise IntegrityError(
                 f"{path} cannot be loaded by ONNX Runtime {onnxruntime.__version__}: {error}\n"
@@ -53,6 +52,15 @@ class OnnxSession:
         """Return logits (batch, classes) as float32 of model inputs (batch, ...) as float32."""
         answers: Array = self._session.run(self._outputs, {self._input: inputs})[0]
         return answers
+
+
+def _opened(path: Path, options: onnxruntime.SessionOptions, providers: list[Any]) -> onnxruntime.InferenceSession:
+    """Load a model; its external data is handed over, so that ONNX Runtime opens no path that the model names."""
+    with mapped(external_files(path)) as contents:
+        if contents:
+            buffers = list(contents.values())
+            options.add_external_initializers_from_files_in_memory(list(contents), buffers, list(map(len, buffers)))
+        return onnxruntime.InferenceSession(str(path), sess_options=options, providers=providers)
 
 
 def _check_provider(device: str, providers: Sequence[str]) -> None:

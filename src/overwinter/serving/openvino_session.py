@@ -6,10 +6,13 @@ https://docs.openvino.ai/2026/openvino-workflow/running-inference.html
 from __future__ import annotations
 
 import importlib
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from overwinter.errors import ConfigError, IntegrityError
+from overwinter.serving.onnx_files import external_files
 from overwinter.serving.session import Array
 
 
@@ -22,7 +25,8 @@ class OpenVinoSession:
 
     Raises:
         ConfigError: OpenVINO is not installed.
-        IntegrityError: OpenVINO cannot load the file, or lacks one of its operators.
+        IntegrityError: OpenVINO cannot load the file, lacks one of its operators, or it takes weights from files that
+            are not beside it.
     """
 
     def __init__(self, path: Path, *, threads: int) -> None:
@@ -31,8 +35,8 @@ class OpenVinoSession:
         openvino = import_openvino()
         try:
             core = openvino.Core()
-            compiled = core.compile_model(core.read_model(path), "CPU", _settings(threads))
-        except (RuntimeError, OSError) as error:
+            compiled = core.compile_model(_read(core, path), "CPU", _settings(threads))
+        except (RuntimeError, OSError, ValueError) as error:
             reason = " ".join(str(error).split())[:300]
             raise IntegrityError(
                 f"{path} cannot be loaded by OpenVINO {openvino.__version__}: {reason}\n"
@@ -60,6 +64,19 @@ def import_openvino() -> Any:
             f"The runtime `openvino` needs OpenVINO: {error}.\n"
             "`pip install 'overwinter[openvino]'`, or take it out of evaluate.runtimes."
         ) from None
+
+
+def _read(core: Any, path: Path) -> Any:
+    """Read a model; one with external data from copies, since OpenVINO takes none from files that have no name."""
+    external = external_files(path)
+    if not external:
+        return core.read_model(path)
+    with tempfile.TemporaryDirectory(prefix="overwinter-") as folder:
+        for name, source in {path.name: path, **external}.items():
+            copy = Path(folder) / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, copy)
+        return core.read_model(Path(folder) / path.name)
 
 
 def _settings(threads: int) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def test_what_was_published_comes_back(store, make, tmp_path):
     assert (number, version.digest) == (1, bundle.digest)
     assert bundle.lineage == {"name": "a"}
     assert {path.stat().st_mode & 0o777 for path in tmp_path.glob("store/**/*") if path.is_file()} == {0o600}
-    assert {path.stat().st_mode & 0o777 for path in bundle.folder.rglob("*") if path.is_file()} == {0o600}
+    assert {path.stat().st_mode & 0o777 for path in bundle.source.rglob("*") if path.is_file()} == {0o600}
     assert store.names() == ["digits"]
 
 
@@ -292,7 +292,7 @@ def test_a_bundle_is_obtained_by_its_address(store, make, tmp_path):
     address = f"{store.address}#digits"
     bundle = obtain(address)
     assert bundle.lineage == {"name": "a"}
-    (bundle.payload / "model.onnx").write_bytes(b"damaged here")
+    (bundle.source / "payload" / "model.onnx").write_bytes(b"damaged here")
     assert obtain(address + "@1").lineage == {"name": "a"}  # fetched again
     with pytest.raises(ConfigError, match="no '7'"):
         obtain(address + "@7")

@@ -1,4 +1,4 @@
-"""The files of a bundle, as a folder or in a sealed file: their sizes, their digests, and a folder to open them in.
+"""The files of a bundle, from a folder or a sealed file, held against the list of their sizes and digests.
 
 A large file is digested in pieces, side by side, and bundle.json lists the digest of each.
 """
@@ -6,85 +6,88 @@ A large file is digested in pieces, side by side, and bundle.json lists the dige
 from __future__ import annotations
 
 import hashlib
-import io
 import os
-import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeGuard
 
 from overwinter.errors import IntegrityError
 from overwinter.serving.bundle.facts import BUNDLE, SIGNATURE
+from overwinter.serving.bundle.folder import REMEDY
+from overwinter.serving.private import PrivateFiles
 from overwinter.serving.spans import Span, side_by_side
 
-REMEDY = "Don't use this bundle; make it again with `dvc repro hibernate`."
 PIECE_BYTES = 8 << 20
 _LEAST_PIECE_BYTES = 1 << 16  # smaller ones would make the list longer than it helps
-_FILES_LIMIT = 4096
 _MOST_THREADS = 8
 
 
-class Contents(Protocol):
-    """What verification needs to know of a bundle's files."""
-
-    @property
-    def folder(self) -> Path:
-        """Where they can be opened."""
+class Source(Protocol):
+    """Where the files of a bundle come from; threads may share one."""
 
     @property
     def sizes(self) -> Mapping[str, int]:
         """Bytes of each file, by its name: relative, with forward slashes."""
 
-    def read(self, name: str) -> bytes:
-        """Return the whole content of a file."""
-
-    def digests(self, spans: Sequence[Span]) -> list[str]:
-        """Return the SHA-256 of each span, as hexadecimal."""
+    def pieces(self, span: Span) -> Iterator[memoryview]:
+        """Yield a part of a file, piece by piece; a piece is overwritten once the thread asks for the next."""
 
 
-class FolderContents:
-    """A folder of plain files.
+class Contents:
+    """The files of a bundle, of which every byte is read once: what is digested is what is returned and held.
 
     Args:
-        folder: the bundle.
+        source: a folder, or a sealed file.
         threads: that digest side by side.
 
-    Raises:
-        IntegrityError: it holds a link or a device, or is no folder.
+    Attributes:
+        sizes: bytes of each file, by its name: relative, with forward slashes.
     """
 
-    def __init__(self, folder: Path, threads: int) -> None:
-        self.folder = folder
-        self.sizes = _plain_sizes(folder)
-        self._threads = threads
+    def __init__(self, source: Source, threads: int) -> None:
+        self.sizes = source.sizes
+        self._source, self._threads = source, threads
+        self._known: dict[str, bytes] = {}
+        self._held: PrivateFiles | None = None
 
     def read(self, name: str) -> bytes:
-        """See `Contents`."""
-        return b"".join(map(bytes, self._pieces((name, 0, self.sizes[name]))))
+        """Return the whole content of a small file; whoever asks for it again gets the same bytes."""
+        if name not in self._known:
+            content = b"".join(map(bytes, self._source.pieces((name, 0, self.sizes[name]))))
+            self._known[name] = content
+            if self._held is not None:
+                self._held.store(name, memoryview(content), 0)
+        return self._known[name]
+
+    def hold(self, *, memory_only: bool) -> PrivateFiles:
+        """Keep what has been read, and all that is digested from now on, in files that nobody else can change.
+
+        Args:
+            memory_only: see `PrivateFiles`.
+        """
+        held = PrivateFiles(self.sizes, memory_only=memory_only)
+        for name, content in self._known.items():
+            held.store(name, memoryview(content), 0)
+        self._held = held
+        return held
 
     def digests(self, spans: Sequence[Span]) -> list[str]:
-        """See `Contents`."""
+        """Return the SHA-256 of each span, as hexadecimal; no two may overlap."""
         return side_by_side(self._digest, spans, self._threads)
 
     def _digest(self, span: Span) -> str:
+        name, place, size_bytes = span
+        if name in self._known:
+            return hashlib.sha256(self._known[name][place : place + size_bytes]).hexdigest()
         digest = hashlib.sha256()
-        for piece in self._pieces(span):
+        if self._held is not None:
+            self._held.prepare(*span)
+        for piece in self._source.pieces(span):
             digest.update(piece)
+            if self._held is not None:
+                self._held.store(name, piece, place)
+                place += len(piece)
         return digest.hexdigest()
-
-    def _pieces(self, span: Span) -> Iterator[memoryview]:
-        """Read a part of a file, which must not have become a link since it was looked at; a piece is overwritten."""
-        name, place, left = span
-        try:
-            handle = os.open(self.folder / name, os.O_RDONLY | os.O_NOFOLLOW)
-            room = memoryview(bytearray(min(left, PIECE_BYTES)))
-            with io.FileIO(handle) as stream:
-                stream.seek(place)
-                while left and (read := stream.readinto(room[:left])):
-                    yield room[:read]
-                    left -= read
-        except OSError as error:
-            raise IntegrityError(f"{self.folder / name} cannot be read: {error.strerror}. {REMEDY}") from None
 
 
 def threads_here() -> int:
@@ -92,19 +95,18 @@ def threads_here() -> int:
     return min(len(os.sched_getaffinity(0)), _MOST_THREADS)
 
 
-def list_files(contents: Contents, names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Return what bundle.json says of files: their sizes, and a digest of each or of each of its pieces."""
+def list_files(contents: Contents) -> dict[str, dict[str, Any]]:
+    """Return what bundle.json says of its files: their sizes, and a digest of each or of each of its pieces."""
     entries: dict[str, dict[str, Any]] = {}
-    for name in sorted(names):
-        size_bytes = contents.sizes[name]
+    for name, size_bytes in sorted(contents.sizes.items()):
         found = contents.digests(_spans(name, size_bytes, PIECE_BYTES))
         digests = {"sha256": found[0]} if size_bytes <= PIECE_BYTES else _in_pieces(found)
         entries[name] = {**digests, "size_bytes": size_bytes}
     return entries
 
 
-def compare(source: Path, contents: Contents, listed: Mapping[str, Any]) -> None:
-    """Hold the files against the list: names first, then sizes, then every byte.
+def listed_digests(source: Path, contents: Contents, listed: Mapping[str, Any]) -> dict[Span, str]:
+    """Hold names and sizes against the list; return which digest each part of the files must have.
 
     Raises:
         IntegrityError: they differ, or the list is none.
@@ -114,13 +116,20 @@ def compare(source: Path, contents: Contents, listed: Mapping[str, Any]) -> None
         raise IntegrityError(f"{source} holds files that bundle.json does not list: {', '.join(unlisted)}. {REMEDY}")
     if missing := sorted(set(listed) - found):
         raise IntegrityError(f"{source / missing[0]} is missing. {REMEDY}")
-    spans: list[Span] = []
-    expected: list[str] = []
+    expected: dict[Span, str] = {}
     for name, entry in listed.items():
         piece_bytes, digests = _entry(source / name, contents.sizes[name], entry)
-        spans += _spans(name, contents.sizes[name], piece_bytes)
-        expected += digests
-    for span, digest, right in zip(spans, contents.digests(spans), expected, strict=True):
+        expected |= zip(_spans(name, contents.sizes[name], piece_bytes), digests, strict=True)
+    return expected
+
+
+def compare(source: Path, contents: Contents, expected: Mapping[Span, str]) -> None:
+    """Hold every byte against what `listed_digests` returned.
+
+    Raises:
+        IntegrityError: one differs.
+    """
+    for (span, right), digest in zip(expected.items(), contents.digests(list(expected)), strict=True):
         if digest != right:
             raise IntegrityError(f"{source / span[0]} was altered: its SHA-256 is not the listed one. {REMEDY}")
 
@@ -151,22 +160,3 @@ def _entry(path: Path, size_bytes: int, entry: Any) -> tuple[int, list[str]]:
 
 def _are_texts(values: Any) -> TypeGuard[list[str]]:
     return isinstance(values, list) and all(isinstance(value, str) for value in values)
-
-
-def _plain_sizes(folder: Path) -> dict[str, int]:
-    sizes: dict[str, int] = {}
-    for parent, folders, names in os.walk(folder, onerror=_refuse_unreadable):
-        for name in [*folders, *names]:
-            path = Path(parent) / name
-            found = path.lstat()
-            if stat.S_ISREG(found.st_mode):
-                sizes[path.relative_to(folder).as_posix()] = found.st_size
-            elif not stat.S_ISDIR(found.st_mode):
-                raise IntegrityError(f"{folder} holds links or devices, not plain files: {path}. {REMEDY}")
-        if len(sizes) > _FILES_LIMIT:
-            raise IntegrityError(f"{folder} holds more than {_FILES_LIMIT} files. {REMEDY}")
-    return sizes
-
-
-def _refuse_unreadable(error: OSError) -> None:
-    raise IntegrityError(f"{error.filename} cannot be read: {error.strerror}. {REMEDY}")

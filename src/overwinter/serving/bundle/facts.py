@@ -6,13 +6,17 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from overwinter.serving.session import Array
+
+if TYPE_CHECKING:
+    from overwinter.serving.private import PrivateFiles
 
 SCHEMA = 1
 BUNDLE, SIGNATURE, CANARY = "bundle.json", "signature.json", "canary.safetensors"
 PAYLOAD, EXTRAS, TOKENIZER = "payload", "extras", "tokenizer"
+_TOKENIZER_FILE = "tokenizer.json"
 # What is left out of bundle.json when it is not known: a bundle without it has the bytes that it always had.
 _OPTIONAL = ("device", "licence", "notes")
 
@@ -67,8 +71,9 @@ class Bundle(BundleFacts):
 
     Attributes:
         source: the folder or the sealed file that was read.
-        folder: where its files are in the clear: the source itself, or memory of this process, which goes when
-            the bundle does.
+        folder: where its files can be opened, as they were verified: `PrivateFiles`, which go when the bundle does. Of
+            one that was only looked at, the source itself, whose files may be others by now.
+        names: of its files, relative, with forward slashes.
         digest: SHA-256 of bundle.json, which lists all other digests: the bundle's name by content.
         canary: what is asked at every wake.
         size_bytes: of all files, in the clear.
@@ -78,12 +83,13 @@ class Bundle(BundleFacts):
 
     source: Path
     folder: Path
+    names: frozenset[str]
     digest: str
     canary: Canary
     size_bytes: int
     signed_by: tuple[str, ...]
     sealed: bool
-    _opened: object = field(default=None, repr=False, compare=False)
+    _held: PrivateFiles | None = field(default=None, repr=False, compare=False)
 
     @property
     def payload(self) -> Path:
@@ -98,13 +104,22 @@ class Bundle(BundleFacts):
     @property
     def tokenizer(self) -> Path | None:
         """The folder with a language model's tokenizer.json; None for any other model."""
-        return tokenizer_in(self.extras)
+        return self.extras / TOKENIZER if f"{EXTRAS}/{TOKENIZER}/{_TOKENIZER_FILE}" in self.names else None
+
+    def release(self, below: str = "") -> None:
+        """Give back the room of its files, once they are loaded; what was mapped of them stays as long as that does.
+
+        Args:
+            below: the folder in which they are, such as `payload`; all of them if empty.
+        """
+        if self._held is not None:
+            self._held.release(below)
 
 
 def tokenizer_in(extras: Path | None) -> Path | None:
     """Return where a language model's tokenizer is in a folder of extras; None where there is none."""
     folder = None if extras is None else extras / TOKENIZER
-    return folder if folder is not None and (folder / "tokenizer.json").is_file() else None
+    return folder if folder is not None and (folder / _TOKENIZER_FILE).is_file() else None
 
 
 def written(facts: BundleFacts, tolerance: float, listed: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ def obtain(
     keys: Keys = NO_KEYS,
     expected: Expected = ANYTHING,
     meanwhile: Meanwhile | None = None,
+    hold: bool = True,
 ) -> Bundle:
     """Return the verified bundle at an address.
 
@@ -24,6 +25,7 @@ def obtain(
         keys: who vouches for it, and what opens it.
         expected: what it must be.
         meanwhile: see `read_bundle`.
+        hold: see `read_bundle`.
 
     Raises:
         IntegrityError: there is none, or it is not what it must be.
@@ -33,10 +35,11 @@ def obtain(
     if not place.exists() and "#" in str(address):
         from overwinter.serving.store import StoreAddress, obtain_from_store
 
-        return obtain_from_store(StoreAddress.parse(str(address)), keys=keys, expected=expected, meanwhile=meanwhile)
+        published = StoreAddress.parse(str(address))
+        return obtain_from_store(published, keys=keys, expected=expected, meanwhile=meanwhile, hold=hold)
     if not place.exists():
         raise IntegrityError(f"There is no bundle at {address}. Name its folder, or the file that it was sealed in.")
     inside = next((path.parent for path in sorted(place.glob(f"*/{BUNDLE}"))), None)
     if inside is not None and not (place / BUNDLE).exists():
         raise ConfigError(f"{place} is no bundle, but holds one. Did you mean {inside}?")
-    return read_bundle(place, keys=keys, expected=expected, meanwhile=meanwhile)
+    return read_bundle(place, keys=keys, expected=expected, meanwhile=meanwhile, hold=hold)

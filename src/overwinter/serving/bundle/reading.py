@@ -10,7 +10,7 @@ from typing import Any
 
 from overwinter import manifest
 from overwinter.errors import IntegrityError
-from overwinter.serving.bundle.contents import REMEDY, Contents, FolderContents, compare, threads_here
+from overwinter.serving.bundle.contents import Contents, Source, compare, listed_digests, threads_here
 from overwinter.serving.bundle.facts import (
     BUNDLE,
     CANARY,
@@ -22,6 +22,7 @@ from overwinter.serving.bundle.facts import (
     said,
     wrong_keys,
 )
+from overwinter.serving.bundle.folder import REMEDY, FolderSource
 from overwinter.serving.bundle.keys import ANYTHING, NO_KEYS, Expected, Keys
 
 Meanwhile = Callable[[BundleFacts], object]
@@ -38,8 +39,9 @@ def read_bundle(
     expected: Expected = ANYTHING,
     threads: int | None = None,
     meanwhile: Meanwhile | None = None,
+    hold: bool = True,
 ) -> Bundle:
-    """Verify every byte of a bundle and return what it says.
+    """Verify every byte of a bundle and return what it says, with the very bytes that were verified.
 
     Args:
         source: its folder, or the file that it was sealed in.
@@ -48,46 +50,56 @@ def read_bundle(
         threads: that verify side by side; None: one for each core.
         meanwhile: is called with what the bundle says while its larger files are verified, such as to import what
             will load them. It must not touch them. A small bundle is verified before it could begin.
+        hold: whether its files are kept in `Bundle.folder` as they were verified, for whoever opens or copies them;
+            what only looks at a bundle needs no room for that.
 
     Raises:
         IntegrityError: a file is missing, cut short, altered, not listed, or no plain file; no trusted key has signed
             it, no key opens it, or it is not the bundle that was expected.
         ConfigError: a key cannot be read.
+        OverwinterError: there is no room for its files.
     """
     sealed = source.is_file()
-    threads = threads or threads_here()
-    contents: Contents = _unsealed(source, keys, threads) if sealed else FolderContents(source, threads)
-    bundle = _verified(source, contents, keys, sealed, meanwhile)
+    contents = Contents(_unsealed(source, keys) if sealed else FolderSource(source), threads or threads_here())
+    bundle = _verified(source, contents, keys, sealed=sealed, meanwhile=meanwhile, hold=hold)
     expected.check(bundle)
     return bundle
 
 
-def _unsealed(source: Path, keys: Keys, threads: int) -> Contents:
+def _unsealed(source: Path, keys: Keys) -> Source:
     from overwinter.serving.sealing import OpenedFile
 
-    return OpenedFile(source, keys.wrapping_keys(), threads=threads)
+    return OpenedFile(source, keys.wrapping_keys())
 
 
-def _verified(source: Path, contents: Contents, keys: Keys, sealed: bool, meanwhile: Meanwhile | None) -> Bundle:
+def _verified(
+    source: Path, contents: Contents, keys: Keys, *, sealed: bool, meanwhile: Meanwhile | None, hold: bool
+) -> Bundle:
     text = _read(source, contents, BUNDLE)
     digest = hashlib.sha256(text).hexdigest()
     signed_by = _signers(source, contents, digest, keys)
     content = _parsed(source, text)
     facts = said(content)
+    expected = listed_digests(source, contents, content["files"])
+    held = contents.hold(memory_only=sealed) if hold else None  # what was encrypted on a disk stays off it
+    canary = _read(source, contents, CANARY)
     if meanwhile is None or sum(contents.sizes.values()) < _WORTH_WAITING_BYTES:
-        compare(source, contents, content["files"])
+        compare(source, contents, expected)
     else:
-        _overlapped(lambda: compare(source, contents, content["files"]), lambda: meanwhile(facts))
+        _overlapped(lambda: compare(source, contents, expected), lambda: meanwhile(facts))
+    if held is not None:
+        held.freeze()
     return Bundle(
         **vars(facts),
         source=source,
-        folder=contents.folder,
+        folder=source if held is None else held.folder,
+        names=frozenset(contents.sizes),
         digest=digest,
-        canary=_canary(source, _read(source, contents, CANARY), content["canary_tolerance"]),
+        canary=_canary(source, canary, content["canary_tolerance"]),
         size_bytes=sum(contents.sizes.values()),
         signed_by=signed_by,
         sealed=sealed,
-        _opened=contents,
+        _held=held,
     )
 
 

@@ -17,22 +17,23 @@ from overwinter.serving.sealing import WrappingKey, seal
 _FIRST = (BUNDLE, SIGNATURE, CANARY)
 
 
-def seal_bundle(folder: Path, out: Path, keys: Sequence[WrappingKey]) -> None:
-    """Verify a bundle and encrypt it into one file (0600), its signature included.
+def seal_bundle(folder: Path, out: Path, keys: Sequence[WrappingKey], *, expected: Expected = ANYTHING) -> None:
+    """Verify a bundle and encrypt the very bytes into one file (0600), its signature included.
 
     Args:
         folder: a bundle in the clear; it stays as it is.
         out: the sealed file; one that is there is replaced.
         keys: each of them will open it.
+        expected: what the bundle must be.
 
     Raises:
-        IntegrityError: the bundle is damaged.
+        IntegrityError: the bundle is damaged, or another one than expected.
         ConfigError: there is no key.
     """
-    bundle = read_bundle(folder)
-    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()]
-    names.sort(key=lambda name: (name not in _FIRST, name))
+    bundle = read_bundle(folder, expected=expected)
+    names = sorted(bundle.names, key=lambda name: (name not in _FIRST, name))
     seal({name: bundle.folder / name for name in names}, out, keys)
+    bundle.release()
 
 
 def open_bundle(sealed: Path, folder: Path, *, keys: Keys, expected: Expected = ANYTHING) -> None:

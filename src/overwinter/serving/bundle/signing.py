@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from overwinter import files
 from overwinter.serving.bundle.facts import SIGNATURE
+from overwinter.serving.bundle.keys import ANYTHING, Expected
 from overwinter.serving.bundle.reading import read_bundle
 from overwinter.serving.bundle.signature import TYPE, spelled, statement
 from overwinter.serving.sealing import sign_payload
@@ -15,12 +16,18 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 
-def sign_bundle(folder: Path, key: Ed25519PrivateKey) -> None:
-    """Verify a bundle and sign it; an earlier signature is replaced.
+def sign_bundle(folder: Path, key: Ed25519PrivateKey, *, expected: Expected = ANYTHING) -> None:
+    """Verify a bundle and sign what was verified; an earlier signature is replaced.
+
+    Args:
+        folder: the bundle.
+        key: that signs.
+        expected: what the bundle must be.
 
     Raises:
-        IntegrityError: the bundle is damaged.
+        IntegrityError: the bundle is damaged, or another one than expected.
         OverwinterError: the signature cannot be written.
     """
-    envelope = sign_payload(statement(read_bundle(folder).digest), TYPE, key)
+    verified = read_bundle(folder, expected=expected, hold=False)
+    envelope = sign_payload(statement(verified.digest), TYPE, key)
     files.write_bytes(folder / SIGNATURE, spelled(envelope), mode=0o600)

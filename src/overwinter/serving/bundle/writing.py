@@ -8,8 +8,9 @@ from pathlib import Path
 
 from overwinter import files, manifest
 from overwinter.errors import OverwinterError
-from overwinter.serving.bundle.contents import FolderContents, list_files, threads_here
+from overwinter.serving.bundle.contents import Contents, list_files, threads_here
 from overwinter.serving.bundle.facts import BUNDLE, CANARY, EXTRAS, PAYLOAD, Bundle, BundleFacts, Canary, written
+from overwinter.serving.bundle.folder import FolderSource
 from overwinter.serving.bundle.reading import read_bundle
 
 _MODE, _FOLDER_MODE = 0o600, 0o700
@@ -41,7 +42,7 @@ def write_bundle(
             files.sync(folder.parent)
         except OSError as error:
             raise files.write_error(folder, error) from error
-    return read_bundle(folder)
+    return read_bundle(folder, hold=False)
 
 
 def _fill(folder: Path, payload: Path, facts: BundleFacts, canary: Canary, extras: Path | None) -> None:
@@ -49,8 +50,7 @@ def _fill(folder: Path, payload: Path, facts: BundleFacts, canary: Canary, extra
     if extras is not None:
         _copy_private(extras, folder / EXTRAS)
     _write_canary(folder / CANARY, canary)
-    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()]
-    listed = list_files(FolderContents(folder, threads_here()), names)
+    listed = list_files(Contents(FolderSource(folder), threads_here()))
     manifest.write_sealed(folder / BUNDLE, written(facts, canary.tolerance, listed))
     (folder / BUNDLE).chmod(_MODE)
 

@@ -9,6 +9,7 @@ Inside are an index (names, places, sizes), the files one after the other, and z
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -26,6 +27,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from overwinter import files
 from overwinter.errors import ConfigError, IntegrityError
+from overwinter.serving.plain_files import open_plain
 from overwinter.serving.sealing.index import index_bytes
 from overwinter.serving.sealing.keys import SECRET_BYTES, WrappingKey
 
@@ -184,7 +186,7 @@ def read_header(path: Path) -> Header:
 
 def _opened(path: Path) -> AbstractContextManager[BinaryIO]:
     try:
-        return path.open("rb")
+        return io.BufferedReader(open_plain(path, follow=True))
     except OSError as error:
         raise IntegrityError(f"{path} cannot be read: {error.strerror}. {_REMEDY}") from None
 

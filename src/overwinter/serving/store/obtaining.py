@@ -15,7 +15,12 @@ from overwinter.serving.store.store import open_store
 
 
 def obtain_from_store(
-    address: StoreAddress, *, keys: Keys, expected: Expected, meanwhile: Meanwhile | None = None
+    address: StoreAddress,
+    *,
+    keys: Keys,
+    expected: Expected,
+    meanwhile: Meanwhile | None = None,
+    hold: bool = True,
 ) -> Bundle:
     """Return the verified bundle at an address in a store; what was fetched before is not fetched again.
 
@@ -29,22 +34,21 @@ def obtain_from_store(
     known = target.exists()
     if not known:
         store.fetch(version, target)
+
+    def read() -> Bundle:
+        bundle = read_bundle(target, keys=keys, expected=expected, meanwhile=meanwhile, hold=hold)
+        if not bundle.sealed:
+            Expected(digest=version.digest).check(bundle)
+        return bundle
+
     try:
-        bundle = _read(target, version.digest, keys, expected, meanwhile)
+        return read()
     except IntegrityError:
         if not known:
             raise
         _remove(target)  # it may have been damaged here
         store.fetch(version, target)
-        bundle = _read(target, version.digest, keys, expected, meanwhile)
-    return bundle
-
-
-def _read(target: Path, digest: str, keys: Keys, expected: Expected, meanwhile: Meanwhile | None) -> Bundle:
-    bundle = read_bundle(target, keys=keys, expected=expected, meanwhile=meanwhile)
-    if not bundle.sealed:
-        Expected(digest=digest).check(bundle)
-    return bundle
+        return read()
 
 
 def _remove(target: Path) -> None:

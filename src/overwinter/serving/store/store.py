@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from overwinter.errors import ConfigError, IntegrityError, OverwinterError
 from overwinter.files import sha256
 from overwinter.serving.bundle.keys import NO_KEYS, Keys
 from overwinter.serving.bundle.reading import read_bundle
+from overwinter.serving.private import copied
 from overwinter.serving.store.address import checked_alias, checked_name
 from overwinter.serving.store.catalog import Catalog, Found, Version, parsed, spelled
 from overwinter.serving.store.interface import Place
@@ -22,6 +24,8 @@ from overwinter.serving.store.transfer import GRACE_S, part_name, parts_of, rece
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from overwinter.serving.bundle.facts import Bundle
 
 _CATALOG = re.compile(r"names/([^/]+)/(\d{10})\.json")
 _CATALOG_LIMIT_BYTES = 16 << 20
@@ -94,16 +98,15 @@ class Store:
         """
         checked_name(name)
         checked_alias(alias)
-        bundle = read_bundle(source, keys=keys)
-        contents = {_SEALED: source} if bundle.sealed else _files(source)
-        version = Version(
-            digest=sha256(source) if bundle.sealed else bundle.digest,
-            manifest=send(self._place, contents, sealed=bundle.sealed),
-            size_bytes=sum(path.stat().st_size for path in contents.values()),
-            published_utc=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        )
-        changed = self._change(name, lambda catalog: catalog.published(version, alias))
-        send(self._place, contents, sealed=bundle.sealed)  # what a collector took before it could see the catalog
+        with _verified(source, keys) as (bundle, contents):
+            version = Version(
+                digest=sha256(contents[_SEALED]) if bundle.sealed else bundle.digest,
+                manifest=send(self._place, contents, sealed=bundle.sealed),
+                size_bytes=sum(path.stat().st_size for path in contents.values()),
+                published_utc=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            )
+            changed = self._change(name, lambda catalog: catalog.published(version, alias))
+            send(self._place, contents, sealed=bundle.sealed)  # what a collector took before it could see the catalog
         number = changed.aliases[alias]
         return number, changed.versions[number]
 
@@ -219,5 +222,14 @@ class Store:
         raise OverwinterError(f"{self.address} is changed by too many at once. Try again.")
 
 
-def _files(folder: Path) -> dict[str, Path]:
-    return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+@contextmanager
+def _verified(source: Path, keys: Keys) -> Iterator[tuple[Bundle, dict[str, Path]]]:
+    """Give a bundle and what is to be published of it: the very bytes that were verified, by the names they get."""
+    if not source.is_file():
+        bundle = read_bundle(source, keys=keys)
+        yield bundle, {name: bundle.folder / name for name in sorted(bundle.names)}
+        bundle.release()
+        return
+    copy = copied(source)
+    yield read_bundle(copy.folder / source.name, keys=keys, hold=False), {_SEALED: copy.folder / source.name}
+    copy.release()

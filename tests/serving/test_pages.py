@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from overwinter.serving.sealing import pages
+from overwinter.serving import pages
 
 MIB = 1 << 20
 

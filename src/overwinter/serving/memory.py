@@ -1,0 +1,46 @@
+"""How much memory is left, to this machine and to the control groups around this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+_MACHINE, _OWN_GROUP, _GROUPS = Path("/proc/meminfo"), Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+_CACHED = ("active_file", "inactive_file")  # pages of files make way
+
+
+def available_bytes() -> int:
+    """Return how much more memory this process may take: what the machine has left, or a control group if less."""
+    return min([*_left_to_machine(), *_left_to_groups()], default=0)
+
+
+def _left_to_machine() -> Iterator[int]:
+    for line in _lines(_MACHINE):
+        if line.startswith("MemAvailable:"):
+            yield 1024 * int(line.split()[1])
+
+
+def _left_to_groups() -> Iterator[int]:
+    """Yield what each group has left below its limit, from our own up (version 2 only)."""
+    for own in (line.removeprefix("0::") for line in _lines(_OWN_GROUP) if line.startswith("0::")):
+        group = _GROUPS / own.lstrip("/")
+        for folder in [group, *group.parents]:
+            if folder.is_relative_to(_GROUPS):
+                yield from _left_to(folder)
+
+
+def _left_to(group: Path) -> Iterator[int]:
+    try:
+        limit, used = _lines(group / "memory.max")[0], int(_lines(group / "memory.current")[0])
+    except (IndexError, ValueError):
+        return
+    if limit.isdecimal():
+        stated = dict(line.split() for line in _lines(group / "memory.stat"))
+        yield max(0, int(limit) - used + sum(int(stated.get(name, 0)) for name in _CACHED))
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        return []
