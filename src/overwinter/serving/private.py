@@ -67,7 +67,7 @@ class PrivateFiles:
                 written = os.pwrite(self._handles[name], piece, place)
                 piece, place = piece[written:], place + written
         except OSError as error:
-            raise _no_room(error) from None
+            raise _no_room(error, "the memory" if self._in_memory else tempfile.gettempdir()) from None
 
     def freeze(self) -> None:
         """Let nobody change the files any more, this process included."""
@@ -142,7 +142,7 @@ def _on_disk() -> int:
         return os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except OSError as error:
         if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR):
-            raise _no_room(error) from None
+            raise _no_room(error, folder) from None
     handle, name = tempfile.mkstemp(dir=folder)
     Path(name).unlink()
     return handle
@@ -155,12 +155,12 @@ def _take_room(handle: int, size_bytes: int, *, in_memory: bool) -> None:
         else:
             os.posix_fallocate(handle, 0, size_bytes)  # else a full disk would show in the middle
     except OSError as error:
-        raise _no_room(error) from None
+        raise _no_room(error, "the memory" if in_memory else tempfile.gettempdir()) from None
 
 
-def _no_room(error: OSError) -> OverwinterError:
+def _no_room(error: OSError, where: str) -> OverwinterError:
     return OverwinterError(
-        f"There is no room in {tempfile.gettempdir()} for a private copy of what was verified: {error.strerror}. Free "
+        f"There is no room in {where} for a private copy of what was verified: {error.strerror}. Free "
         "some space, or set TMPDIR to a folder on a disk of this machine."
     )
 
