@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -13,6 +15,7 @@ import torch
 from hypothesis import strategies as st
 
 from overwinter import hibernation, models, runtime
+from overwinter.hibernation import waking
 from overwinter.hibernation.worker import Worker
 from overwinter.serving import BundleFacts
 from overwinter.serving.server.frames import Frame, read_frame
@@ -106,6 +109,27 @@ def events(answered):
     lines = b"".join(frame.body for frame in answered).decode().split("\n\n")
     assert lines[-2:] == ["data: [DONE]", ""]
     return [json.loads(line.removeprefix("data: ")) for line in lines[:-2]]
+
+
+def test_what_becomes_of_the_bundle_after_it_was_verified_does_not_matter(woken, bundle, tmp_path, monkeypatch):
+    """Its weights, its tokenizer, its settings and its chat template are those that were verified."""
+    chat = {"messages": [{"role": "user", "content": "abc"}], "max_tokens": 6, "temperature": 0}
+    before = [answer(woken(), "complete", **PROMPT)["choices"], answer(woken(), "chat", **chat)["choices"]]
+    real = waking.open_model
+
+    def opened(*arguments, **settings):
+        for path in (path for path in bundle.source.rglob("*") if path.is_file()):
+            shutil.copyfile(path, tmp_path / path.name)
+            os.truncate(path, 0)
+        return real(*arguments, **settings)
+
+    monkeypatch.setattr(waking, "open_model", opened)
+    try:
+        worker = woken()
+        assert [answer(worker, "complete", **PROMPT)["choices"], answer(worker, "chat", **chat)["choices"]] == before
+    finally:
+        for path in (path for path in bundle.source.rglob("*") if path.is_file()):
+            shutil.copyfile(tmp_path / path.name, path)
 
 
 def test_a_completion_is_what_the_model_says_greedily(woken, bundle):

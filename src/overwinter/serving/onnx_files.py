@@ -10,6 +10,7 @@ hold a tensor: weights themselves are stepped over, so that the size of a model 
 from __future__ import annotations
 
 import mmap
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -37,6 +38,8 @@ FIELDS: dict[str, dict[int, str]] = {
 }
 _ENTRY = "StringStringEntryProto"
 _KEY, _VALUE = 1, 2
+_WORD = re.compile(b"location")
+_MANY = ("FunctionProto", "NodeProto")  # and small: looking for the word takes less than looking inside
 _VARINT, _FIXED_64, _BYTES, _FIXED_32 = 0, 1, 2, 5
 _LONGEST_VARINT = 10
 Mapped = mmap.mmap | bytes
@@ -88,13 +91,15 @@ def _walk(content: Mapped) -> Iterator[bytes]:
         if message == _ENTRY:
             yield from _location(content, begin, end)
             continue
+        if message in _MANY and not _WORD.search(content, begin, end):
+            continue
         inner = FIELDS[message]
         waiting += [(inner[field], start, stop) for field, start, stop in _parts(content, begin, end) if field in inner]
 
 
 def _location(content: Mapped, begin: int, end: int) -> Iterator[bytes]:
     parts = [(field, content[start:stop]) for field, start, stop in _parts(content, begin, end)]
-    if (_KEY, b"location") in parts:
+    if (_KEY, _WORD.pattern) in parts:
         yield from (value for field, value in parts if field == _VALUE)
 
 

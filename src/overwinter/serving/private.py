@@ -93,7 +93,8 @@ class PrivateFiles:
         _take_room(handle, size_bytes, in_memory=self._in_memory)
         link = self.folder / name
         try:
-            link.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if "/" in name:
+                link.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             link.symlink_to(f"/proc/{os.getpid()}/fd/{handle}")
         except OSError as error:
             raise IntegrityError(f"The name {name!r} fits into no folder: {error.strerror}. Don't use it.") from None

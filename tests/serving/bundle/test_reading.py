@@ -1,6 +1,8 @@
+import collections
 import os
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,8 @@ from hypothesis import strategies as st
 from overwinter import manifest
 from overwinter.errors import ConfigError, IntegrityError
 from overwinter.serving import Expected, Keys, obtain, read_bundle
+from overwinter.serving.bundle import reading
+from overwinter.serving.bundle.folder import FolderSource
 
 
 def test_a_bundle_says_what_was_put_in(whole, canary):
@@ -178,3 +182,74 @@ def test_files_beyond_all_reason_are_not_counted_to_the_end(tmp_path, whole):
 def test_a_folder_above_a_bundle_is_answered_with_where_it_is(whole):
     with pytest.raises(ConfigError, match=f"Did you mean {re.escape(str(whole))}"):
         obtain(whole.parent)
+
+
+def test_what_was_verified_is_held_whatever_becomes_of_the_folder(tmp_path, whole):
+    shutil.copytree(whole, tmp_path / "bundle")
+    bundle = read_bundle(tmp_path / "bundle")
+    texts = {name: (whole / name).read_bytes() for name in bundle.names}
+    assert set(texts) == {path.relative_to(whole).as_posix() for path in _files(whole)}
+    os.truncate(tmp_path / "bundle" / "payload" / "model.onnx", 3)
+    (tmp_path / "bundle" / "payload" / "model.onnx.data").write_bytes(b"not listed")
+    shutil.rmtree(tmp_path / "bundle" / "payload" / "more")
+    assert {name: (bundle.folder / name).read_bytes() for name in texts} == texts
+    assert {path.relative_to(bundle.folder).as_posix() for path in _files(bundle.folder)} == set(texts)
+
+
+class _Looked(FolderSource):
+    """A folder in which something happens once it was looked at, before it is read."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.happens(folder)
+
+
+@pytest.mark.parametrize("name", ["bundle.json", "canary.safetensors", "payload/model.onnx"])
+@pytest.mark.parametrize("becomes", ["a pipe", "a link", "a folder", "nothing", "shorter", "another"])
+def test_what_becomes_of_a_file_between_looking_and_reading_is_found(tmp_path, whole, name, becomes, monkeypatch):
+    shutil.copytree(whole, tmp_path / "bundle")
+
+    def happens(_, folder):
+        content = (folder / name).read_bytes()
+        (folder / name).unlink()
+        changes = {
+            "a pipe": os.mkfifo,  # which nobody ever writes to
+            "a link": lambda path: path.symlink_to(whole / name),
+            "a folder": Path.mkdir,
+            "nothing": lambda _: None,
+            "shorter": lambda path: path.write_bytes(content[:-1]),
+            "another": lambda path: path.write_bytes(content[::-1]),
+        }
+        changes[becomes](folder / name)
+
+    monkeypatch.setattr(_Looked, "happens", happens, raising=False)
+    monkeypatch.setattr(reading, "FolderSource", _Looked)
+    with pytest.raises(IntegrityError):
+        read_bundle(tmp_path / "bundle")
+
+
+def test_a_file_that_grows_while_it_is_read_gives_no_more_than_was_listed(tmp_path, whole, monkeypatch):
+    shutil.copytree(whole, tmp_path / "bundle")
+
+    def happens(_, folder):
+        with (folder / "payload" / "model.onnx").open("ab") as stream:
+            stream.write(b"more")
+
+    monkeypatch.setattr(_Looked, "happens", happens, raising=False)
+    monkeypatch.setattr(reading, "FolderSource", _Looked)
+    bundle = read_bundle(tmp_path / "bundle")
+    assert (bundle.payload / "model.onnx").read_bytes() == (whole / "payload" / "model.onnx").read_bytes()
+
+
+def test_every_byte_is_read_once(whole, monkeypatch):
+    """Else two readings could differ."""
+    read = collections.Counter()
+    real = FolderSource.pieces
+
+    def pieces(self, span):
+        read[span[0]] += span[2]
+        return real(self, span)
+
+    monkeypatch.setattr(FolderSource, "pieces", pieces)
+    bundle = read_bundle(whole)
+    assert read == {name: (whole / name).stat().st_size for name in bundle.names}

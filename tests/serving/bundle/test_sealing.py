@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from overwinter.errors import ConfigError, IntegrityError, OverwinterError
-from overwinter.serving import Expected, Keys, open_bundle, read_bundle, seal_bundle
-from overwinter.serving.sealing import load_wrapping_key
+from overwinter.serving import Expected, Keys, open_bundle, private, read_bundle, seal_bundle, sign_bundle
+from overwinter.serving.bundle import sealing
+from overwinter.serving.sealing import load_signing_key, load_wrapping_key
 
 
 @pytest.fixture
@@ -77,3 +78,35 @@ def test_what_is_refused_is_not_opened(tmp_path, sealed, secret):
 def test_a_bundle_needs_a_key_to_be_sealed(tmp_path, signed):
     with pytest.raises(ConfigError, match="needs a key"):
         seal_bundle(signed, tmp_path / "out", [])
+
+
+def test_what_was_verified_is_sealed(tmp_path, signed, secret, key_pair, monkeypatch):
+    model = (signed / "payload" / "model.onnx").read_bytes()
+    real = sealing.seal
+
+    def seal(*arguments):
+        (signed / "payload" / "model.onnx").write_bytes(model[::-1])
+        real(*arguments)
+
+    monkeypatch.setattr(sealing, "seal", seal)
+    seal_bundle(signed, tmp_path / "out", [load_wrapping_key(secret)])
+    bundle = read_bundle(tmp_path / "out", keys=Keys(trusted=(key_pair[1],), opening=(secret,)))
+    assert (bundle.payload / "model.onnx").read_bytes() == model
+
+
+def test_another_bundle_than_expected_is_neither_signed_nor_sealed(tmp_path, write, secret, key_pair):
+    write(tmp_path / "bundle")
+    other = Expected(digest="0" * 64)
+    with pytest.raises(IntegrityError, match="another bundle"):
+        sign_bundle(tmp_path / "bundle", load_signing_key(f"file:{key_pair[0]}"), expected=other)
+    with pytest.raises(IntegrityError, match="another bundle"):
+        seal_bundle(tmp_path / "bundle", tmp_path / "out", [load_wrapping_key(secret)], expected=other)
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "bundle" / "signature.json").exists()
+
+
+def test_what_was_encrypted_never_reaches_a_disk(sealed, secret, monkeypatch):
+    monkeypatch.setattr(private, "_SMALL_BYTES", 0)
+    monkeypatch.setattr(private, "available_bytes", lambda: 0)
+    bundle = read_bundle(sealed, keys=Keys(opening=(secret,)))
+    assert str((bundle.payload / "model.onnx").readlink().readlink()).startswith("/memfd:")

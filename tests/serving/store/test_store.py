@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from overwinter.errors import ConfigError, IntegrityError
-from overwinter.serving import Keys, obtain, read_bundle
+from overwinter.serving import Keys, obtain, read_bundle, seal_bundle
 from overwinter.serving.store import open_store
+from overwinter.serving.store import store as store_module
 from overwinter.serving.store import transfer as transfer_module
 
 
@@ -327,3 +328,26 @@ def test_what_is_damaged_is_not_published(store, make):
     with pytest.raises(IntegrityError):
         store.publish(bundle, "digits", alias="champion")
     assert store.names() == []
+
+
+@pytest.mark.parametrize("form", ["folder", "sealed"])
+def test_what_was_verified_is_published(store, make, tmp_path, form, monkeypatch):
+    bundle, keys = make("a"), Keys()
+    if form == "sealed":
+        (tmp_path / "secret").write_text("ab" * 32)
+        (tmp_path / "secret").chmod(0o600)
+        keys = Keys(opening=(f"file:{tmp_path / 'secret'}",))
+        seal_bundle(bundle, tmp_path / "bundle.sealed", keys.wrapping_keys())
+        bundle = tmp_path / "bundle.sealed"
+    altered = bundle / "payload" / "model.onnx" if form == "folder" else bundle
+    before = altered.read_bytes()
+    real = store_module.send
+
+    def send(*arguments, **settings):
+        altered.write_bytes(before[::-1])
+        return real(*arguments, **settings)
+
+    monkeypatch.setattr(store_module, "send", send)
+    _, version = store.publish(bundle, "digits", alias="champion", keys=keys)
+    store.fetch(version, tmp_path / "fetched")
+    assert read_bundle(tmp_path / "fetched", keys=keys).lineage == {"name": "a"}
