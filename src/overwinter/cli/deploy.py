@@ -77,12 +77,23 @@ def run(arguments: argparse.Namespace) -> int:
     source, digest, own = _found(arguments)
     deployment = _deployment(arguments, service, source, digest)
     folder = arguments.output or Path("deploy") / arguments.form
-    for name, text in _renderer(arguments, folder.resolve(), own).render(deployment).items():
+    renderer = _renderer(arguments, folder.resolve(), own)
+    for name, text in renderer.render(deployment).items():
         write_text(folder / name, text, mode=0o755 if name.endswith(".sh") else 0o644)
         print(folder / name)
+    _warn_of_tags(renderer, deployment)
     values = {"folder": folder, "name": deployment.name, "context": deployment.bundle.parent}
     print("Next: " + _NEXT[arguments.form].format(**values))
     return 0
+
+
+def _warn_of_tags(renderer: Renderer, deployment: Deployment) -> None:
+    from overwinter.serving.deploy.images import is_pinned, of_tag
+
+    images = getattr(renderer, "images", None)  # only where something runs in one
+    for image in [] if images is None else images(deployment):
+        if not is_pinned(image):
+            print(f"Warning: {of_tag(image)}", file=sys.stderr)
 
 
 def _found(arguments: argparse.Namespace) -> tuple[str, str, dict[str, Any]]:
@@ -94,7 +105,7 @@ def _found(arguments: argparse.Namespace) -> tuple[str, str, dict[str, Any]]:
         return source, digest, {"source": source, **_of_machines(arguments)}
     folder = Path(arguments.bundle).resolve()
     bundle = read_bundle(folder, keys=Keys(trusted=tuple(arguments.trusted)), hold=False)
-    own = _of_image(arguments, bundle) if arguments.form == "container" else {}
+    own = {"container": _of_image, "kubernetes": _of_pods}.get(arguments.form, _of_nothing)(arguments, bundle)
     return str(folder), bundle.digest, own
 
 
@@ -152,14 +163,30 @@ def _renderer(arguments: argparse.Namespace, folder: Path, own: dict[str, Any]) 
 
 
 def _of_image(arguments: argparse.Namespace, bundle: Bundle) -> dict[str, Any]:
+    from overwinter.serving.deploy.images import checked_image
     from overwinter.serving.deploy.requirements import needed_by, tables
 
+    checked_image(arguments.base, key="--base")
+    if arguments.image is not None:
+        checked_image(arguments.image, key="--image")
     return {
         **_package(arguments.package, Path(arguments.bundle).resolve().parent),
         "needed": needed_by(bundle),
         "tables": tables(),
         "token": str(arguments.token.resolve()),
     }
+
+
+def _of_pods(arguments: argparse.Namespace, bundle: Bundle) -> dict[str, Any]:
+    from overwinter.serving.deploy.images import checked_image
+
+    checked_image(arguments.image, key="--image")
+    checked_image(arguments.kubectl_image, key="--kubectl-image")
+    return {"bundle_bytes": bundle.size_bytes}
+
+
+def _of_nothing(_arguments: argparse.Namespace, _bundle: Bundle) -> dict[str, Any]:
+    return {}
 
 
 def _package(given: str, context: Path) -> dict[str, str]:
@@ -189,7 +216,17 @@ def _of_machines(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _add_kubernetes(form: argparse.ArgumentParser) -> None:
-    form.add_argument("--image", required=True, help="with the bundle in it, as `deploy container` builds it")
+    from overwinter.serving.deploy.images import KUBECTL
+
+    form.add_argument(
+        "--image",
+        required=True,
+        metavar="NAME@sha256:DIGEST",
+        help="with the bundle in it, as `deploy container` builds it; a tag is warned of",
+    )
+    form.add_argument(
+        "--kubectl-image", default=KUBECTL, metavar="NAME@sha256:DIGEST", help=f"sets Knative's windows ({KUBECTL})"
+    )
     form.add_argument("--hostname", required=True, help="by which clients reach the service")
     form.add_argument("--knative", action="store_true", help="a Knative Service instead of KEDA")
     form.add_argument("--memory", default="1Gi", help="limit of a pod (1Gi)")
@@ -217,6 +254,14 @@ def _add_container(form: argparse.ArgumentParser) -> None:
         "--package",
         default=f"overwinter=={__version__}",
         help="what pip installs in the image: a requirement, or a wheel beside the bundle (this version)",
+    )
+    from overwinter.serving.deploy.images import BASE
+
+    form.add_argument("--base", default=BASE, metavar="NAME@sha256:DIGEST", help=f"what the image is built on ({BASE})")
+    form.add_argument(
+        "--image",
+        metavar="NAME@sha256:DIGEST",
+        help="what runs, once it was pushed (localhost/NAME, as it was built here)",
     )
     form.add_argument("--memory", default="1g", help="limit of the container (1g)")
     form.add_argument("--cpus", type=float, default=1.0, help="limit of the container (1)")
@@ -260,9 +305,9 @@ _ADD = {
     "vm": _add_vm,
 }
 _SETTINGS = {  # form: what its renderer takes from the command line as it is
-    "kubernetes": ("image", "hostname", "knative", "memory", "cpus", "gpus", "prometheus"),
+    "kubernetes": ("image", "hostname", "knative", "memory", "cpus", "gpus", "prometheus", "kubectl_image"),
     "systemd": ("program", "backend_port", "run_as"),
     "cron": ("program", "machine_zone"),
-    "container": ("memory", "cpus"),
+    "container": ("memory", "cpus", "base", "image"),
     "vm": ("package", "instance_type"),
 }

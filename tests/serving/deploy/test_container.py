@@ -26,14 +26,19 @@ def test_the_compose_file_gives_no_right_that_is_not_needed(deployed):
     (server,) = yaml.safe_load(text)["services"].values()
     assert server["ports"] == ["127.0.0.1:9000:8080"]
     assert (server["read_only"], server["cap_drop"]) == (True, ["ALL"])
-    assert server["volumes"] == ["/etc/token:/run/secrets/overwinter/token:ro"]
+    assert server["volumes"] == [
+        "/etc/token:/run/secrets/overwinter/token:ro",
+        "model-copies:/var/tmp/overwinter",
+    ]
+    assert server["pids_limit"] == 512
+    assert server["tmpfs"] == ["/tmp:size=64m"]
 
 
 def test_what_must_survive_has_a_volume(deployed, tmp_path):
     rendered = RENDERER.render(deployed(f"serve.state={tmp_path}", "serve.keep.answers_bytes=1000"))
     compose = yaml.safe_load(rendered["compose.yaml"])
-    assert compose["services"]["model"]["volumes"][1] == "model-state:/var/lib/overwinter"
-    assert compose["volumes"] == {"model-state": {}}
+    assert compose["services"]["model"]["volumes"][2] == "model-state:/var/lib/overwinter"
+    assert compose["volumes"] == {"model-copies": {}, "model-state": {}}
     words = json.loads(rendered["Containerfile"].splitlines()[-1].removeprefix("CMD "))
     assert {"serve.state=/var/lib/overwinter", "serve.keep.answers_bytes=1000"} <= set(words)
 
@@ -72,7 +77,7 @@ def test_keys_and_credentials_come_from_the_host(deployed):
     inside = ["/run/secrets/overwinter/trusted-0.pem", "/run/secrets/overwinter/trusted-1.pem"]
     assert words[-4:] == ["--trusted", inside[0], "--trusted", inside[1]]
     (server,) = yaml.safe_load(rendered["compose.yaml"])["services"].values()
-    assert server["volumes"][1:] == [f"/keys/a.pub:{inside[0]}:ro", f"/keys/b.pub:{inside[1]}:ro"]
+    assert server["volumes"][1:3] == [f"/keys/a.pub:{inside[0]}:ro", f"/keys/b.pub:{inside[1]}:ro"]
     assert server["environment"] == ["TOKEN"]
 
 
@@ -82,6 +87,7 @@ def test_no_registry_is_asked_for_the_image(deployed):
     )
     assert compose["name"] == "model"
     assert compose["services"]["model"]["image"] == "localhost/model"
+    assert compose["services"]["model"]["pull_policy"] == "never"
     assert compose["services"]["model"]["ports"] == ["[::1]:8080:8080"]
 
 
@@ -101,3 +107,22 @@ def test_podman_compose_reads_it(deployed, tmp_path):
     assert "--cap-drop ALL" in run
     assert "--security-opt no-new-privileges" in run
     assert run.endswith(" localhost/model")
+
+
+def test_images_are_named_by_digest_or_said_to_be_movable(deployed):
+    base, image = (f"registry.example/{name}@sha256:{digit * 64}" for name, digit in (("python", "a"), ("model", "b")))
+    renderer = Container(package="overwinter", needed=(), token="/t", base=base, image=image)
+    rendered = renderer.render(deployed())
+    assert f"ARG BASE={base}\n" in rendered["Containerfile"]
+    (server,) = yaml.safe_load(rendered["compose.yaml"])["services"].values()
+    assert server["image"] == image
+    assert "pull_policy" not in server
+    assert "named by a tag" not in str(rendered)
+    assert "docker.io/library/python:3.12-slim is named by a tag" in RENDERER.render(deployed())["Containerfile"]
+
+
+def test_private_copies_have_a_disk(deployed):
+    """What memory has no room for goes where TMPDIR points to: not to a tmpfs, which is memory too."""
+    rendered = RENDERER.render(deployed())
+    assert "TMPDIR=/var/tmp/overwinter" in rendered["Containerfile"]
+    assert "install -d -o 65532 -g 65532 /var/lib/overwinter /var/tmp/overwinter" in rendered["Containerfile"]

@@ -84,7 +84,8 @@ def options_of(server):
     """What `podman run` is told of a service."""
     flags = {"cap-drop": "cap_drop", "security-opt": "security_opt", "tmpfs": "tmpfs", "volume": "volumes"}
     many = [f"--{flag}={value}" for flag, key in flags.items() for value in server[key]]
-    return [*many, f"--read-only={server['read_only']}", f"--memory={server['mem_limit']}", f"--cpus={server['cpus']}"]
+    limits = {"read-only": "read_only", "memory": "mem_limit", "cpus": "cpus", "pids-limit": "pids_limit"}
+    return [*many, *(f"--{flag}={server[key]}" for flag, key in limits.items())]
 
 
 @pytest.mark.special

@@ -21,7 +21,7 @@ def texts(**properties):
 
 
 NUMBER, TEXT, DURATION = {"type": "integer", "minimum": 0}, {"type": "string"}, {"type": "string", "pattern": r"^\d+s$"}
-META = closed(["name"], name=TEXT)
+META = closed(["name", "labels"], name=TEXT, labels=texts())
 ROUTE = closed(  # http.keda.sh/v1beta1, the fields that are used
     ["target", "scalingMetric"],
     target=closed(["service", "port"], service=TEXT, port=NUMBER),
@@ -59,7 +59,9 @@ SCALED = closed(  # keda.sh/v1alpha1
 )
 KNATIVE = closed(  # serving.knative.dev/v1; its pod template is checked as a Deployment's
     ["template"],
-    template=closed(["metadata", "spec"], metadata=closed([], annotations=texts()), spec={"type": "object"}),
+    template=closed(
+        ["metadata", "spec"], metadata=closed([], annotations=texts(), labels=texts()), spec={"type": "object"}
+    ),
 )
 ADDED = {"InterceptorRoute": ROUTE, "ScaledObject": SCALED}
 # https://knative.dev/docs/serving/configuration/feature-flags: what a pod may have without a flag
@@ -121,7 +123,14 @@ def test_the_rules_arrive(rendered):
         "serve.limits.answer_s=30",
         "serve.limits.queue=9",
     )
-    assert list(documents) == ["Deployment", "Service", "InterceptorRoute", "ScaledObject"]
+    assert list(documents) == [
+        "Deployment",
+        "Service",
+        "InterceptorRoute",
+        "ScaledObject",
+        "NetworkPolicy",
+        "PodDisruptionBudget",
+    ]
     scaled, route = documents["ScaledObject"]["spec"], documents["InterceptorRoute"]["spec"]
     assert (scaled["minReplicaCount"], scaled["maxReplicaCount"], scaled["cooldownPeriod"]) == (0, 3, 90)
     assert route["scalingMetric"]["concurrency"]["targetValue"] == 7
@@ -196,7 +205,7 @@ def test_what_must_not_stop_does_not(rendered):
 
 def test_knative_bounds_and_windows(rendered):
     documents = rendered(f"serve.sleep.windows=[{WINDOW}]", knative=True, settings={"fixed_idle_s": 120.0})
-    assert list(documents) == ["Service", "ServiceAccount", "Role", "RoleBinding", "CronJob"]
+    assert list(documents) == ["Service", "ServiceAccount", "Role", "RoleBinding", "CronJob", "NetworkPolicy"]
     annotations = documents["Service"]["spec"]["template"]["metadata"]["annotations"]
     assert annotations["autoscaling.knative.dev/min-scale"] == "0"
     assert annotations["autoscaling.knative.dev/scale-to-zero-pod-retention-period"] == "120s"
@@ -208,3 +217,123 @@ def test_knative_bounds_and_windows(rendered):
 def test_knative_holds_one_window(rendered):
     with pytest.raises(ConfigError, match="one window"):
         rendered(f"serve.sleep.windows=[{WINDOW},{WINDOW}]", knative=True)
+
+
+BOTH = pytest.mark.parametrize("own", [{}, {"knative": True}], ids=["keda", "knative"])
+PINNED = f"registry.example/model@sha256:{'a' * 64}"
+
+
+def pod_of(documents):
+    return documents["Deployment" if "Deployment" in documents else "Service"]["spec"]["template"]
+
+
+@BOTH
+def test_a_start_may_take_long_and_a_server_that_hangs_is_started_again(rendered, own):
+    server = pod_of(rendered(settings={"start_s": 200.0}, **own))["spec"]["containers"][0]
+    probes = [server[f"{kind}Probe"] for kind in ("startup", "readiness", "liveness")]
+    assert {probe["httpGet"]["path"] for probe in probes} == {"/v2/health/live"}  # it wakes no model
+    assert probes[0]["failureThreshold"] * probes[0]["periodSeconds"] == 400
+
+
+@BOTH
+def test_every_object_has_the_recommended_labels(rendered, own):
+    windowed = rendered(f"serve.sleep.windows=[{WINDOW}]", "serve.replicas.most=2", **own)
+    labels = {kind: document["metadata"]["labels"] for kind, document in windowed.items()}
+    assert {len(each) for each in labels.values()} == {6}
+    expected = {"name": "model", "instance": "model", "version": "ab" * 6, "part-of": "overwinter"}
+    for each in [*labels.values(), pod_of(windowed)["metadata"]["labels"]]:
+        assert {f"app.kubernetes.io/{key}": value for key, value in expected.items()}.items() <= each.items()
+    assert pod_of(windowed)["metadata"]["labels"]["app.kubernetes.io/component"] == "server"
+    if own:
+        assert labels["CronJob"]["app.kubernetes.io/component"] == "windows"
+
+
+def test_only_what_is_in_front_reaches_the_pods_and_they_reach_nothing(rendered):
+    policy = rendered()["NetworkPolicy"]["spec"]
+    assert policy["podSelector"] == {"matchLabels": {"app.kubernetes.io/name": "model"}}
+    assert (policy["policyTypes"], policy["egress"]) == (["Ingress", "Egress"], [])
+    (rule,) = policy["ingress"]
+    assert namespaces(rule) == [["keda"]]
+    assert rule["ports"] == [{"protocol": "TCP", "port": 8080}]
+
+
+def namespaces(rule):
+    return [each["namespaceSelector"]["matchExpressions"][0]["values"] for each in rule["from"]]
+
+
+@pytest.mark.parametrize(
+    ("address", "peer"),
+    [
+        ("http://prometheus.monitoring:9090", "monitoring"),
+        ("http://prometheus.monitoring.svc.cluster.local:9090", "monitoring"),
+        ("http://prometheus:9090", {"podSelector": {}}),
+        ("https://metrics.example.com", {"namespaceSelector": {}}),
+        ("http://10.0.0.7:9090", {"namespaceSelector": {}}),
+    ],
+)
+def test_what_reads_the_metrics_comes_in(rendered, address, peer):
+    (rule,) = rendered(prometheus=address)["NetworkPolicy"]["spec"]["ingress"]
+    if isinstance(peer, str):
+        assert namespaces(rule) == [["keda"], [peer]]
+    else:
+        assert rule["from"][1] == peer
+
+
+def test_a_source_of_carbon_intensity_is_reached(rendered):
+    outside = rendered(settings={"others": ("carbon=uk_grid",)})["NetworkPolicy"]["spec"]["egress"]
+    assert [port["port"] for rule in outside for port in rule["ports"]] == [53, 53, 443]
+    assert rendered(settings={"others": ("carbon=constant",)})["NetworkPolicy"]["spec"]["egress"] == []
+
+
+def test_knatives_own_come_in(rendered):
+    policy = rendered(knative=True)["NetworkPolicy"]["spec"]
+    assert policy["podSelector"] == {"matchLabels": {"serving.knative.dev/service": "model"}}
+    assert "knative-serving" in namespaces(policy["ingress"][0])[0]
+
+
+@BOTH
+def test_several_pods_are_not_taken_away_at_once(rendered, own):
+    documents = rendered("serve.replicas.most=3", **own)
+    budget = documents["PodDisruptionBudget"]["spec"]
+    assert (budget["maxUnavailable"], "minAvailable" in budget) == (1, False)  # else one pod alone would hold its node
+    assert budget["selector"] == documents["NetworkPolicy"]["spec"]["podSelector"]
+    assert "PodDisruptionBudget" not in rendered(**own)
+
+
+def test_several_pods_are_spread(rendered, deployed):
+    several = rendered("serve.replicas.most=2")["Deployment"]["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    assert [rule["topologyKey"] for rule in several] == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
+    assert "topologySpreadConstraints" not in rendered()["Deployment"]["spec"]["template"]["spec"]
+    knative = Kubernetes(image=PINNED, hostname="b", knative=True).render(deployed("serve.replicas.most=2"))
+    assert "# Pods are not spread over nodes" in knative["kubernetes.yaml"]
+
+
+def test_a_movable_image_is_told_and_no_other_bundle_is_served_from_it(deployed):
+    tagged, pinned = (Kubernetes(image=image, hostname="h").render(deployed()) for image in ("a/b:1", PINNED))
+    assert "# The image a/b:1 is named by a tag" in tagged["kubernetes.yaml"]
+    assert "named by a tag" not in pinned["kubernetes.yaml"]
+    server = pod_of({document["kind"]: document for document in documents_of(pinned["kubernetes.yaml"])})
+    words = server["spec"]["containers"][0]["args"]
+    assert words[words.index("--digest") + 1] == "ab" * 32
+
+
+@BOTH
+def test_a_pod_has_no_right_and_no_room_that_it_does_not_need(rendered, own):
+    pod = pod_of(rendered(bundle_bytes=1 << 30, **own))["spec"]
+    (server,) = pod["containers"]
+    rights = pod.get("securityContext", {}) | server["securityContext"]
+    assert (rights["runAsNonRoot"], rights["runAsUser"], rights["runAsGroup"]) == (True, 65532, 65532)
+    assert rights["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert (rights["readOnlyRootFilesystem"], rights["allowPrivilegeEscalation"]) == (True, False)
+    assert rights["capabilities"] == {"drop": ["ALL"]}
+    assert pod["automountServiceAccountToken"] is False
+    rooms = {volume["name"]: volume.get("emptyDir") for volume in pod["volumes"]}
+    assert rooms["scratch"] == {"medium": "Memory", "sizeLimit": "64Mi"}
+    assert rooms["copies"] == {"sizeLimit": "2048Mi"}  # on a disk: what memory has no room for
+    assert {"name": "TMPDIR", "value": "/var/tmp/overwinter"} in server["env"]
+    assert server["resources"]["limits"]["ephemeral-storage"] == "2048Mi"
+
+
+def test_knative_takes_the_port_by_its_name(rendered):
+    """https://knative.dev/docs/serving/services/configure-requests-limits-services: `http1`, `h2c` or none."""
+    assert rendered(knative=True)["Service"]["spec"]["template"]["spec"]["containers"][0]["ports"][0]["name"] == "http1"

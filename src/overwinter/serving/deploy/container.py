@@ -14,21 +14,25 @@ from __future__ import annotations
 import json
 import shlex
 from dataclasses import dataclass
+from typing import Any
 
 import yaml
 
 from overwinter.serving.deploy.deployment import Deployment
-from overwinter.serving.deploy.kubernetes import BUNDLE, SECRETS, TOKEN
+from overwinter.serving.deploy.images import BASE, is_pinned, of_tag
+from overwinter.serving.deploy.kubernetes import BUNDLE, COPIES, SECRETS, TOKEN
 
 _PORT = 8080
 _STATE = "/var/lib/overwinter"
+_SCRATCH = "64m"  # of memory, which counts to the limit
+_MOST_THREADS = 512  # a server with a worker of torch's takes about a hundred
 _ENVIRONMENT = "/opt/overwinter"
 _PIP = "--mount=type=secret,id=pip.conf,target=/etc/pip.conf pip install --no-cache-dir"
 _CONTAINERFILE = """\
-ARG BASE=docker.io/library/python:3.12-slim
+ARG BASE={base}
 FROM ${{BASE}}
-RUN python3 -m venv {environment} && install -d -o 65532 -g 65532 {state}
-ENV PATH={environment}/bin:${{PATH}} HOME=/tmp
+RUN python3 -m venv {environment} && install -d -o 65532 -g 65532 {state} {copies}
+ENV PATH={environment}/bin:${{PATH}} HOME=/tmp TMPDIR={copies}
 {installed}
 COPY --chown=65532:65532 {paths}
 USER 65532:65532
@@ -52,6 +56,8 @@ class Container:
         token: path of the token's file on the host.
         memory: limit of the container.
         cpus: limit of the container.
+        base: image that is built on; by its digest, or else whoever may push to its tag says what is in it.
+        image: what runs, by its digest, once it was pushed; None: what was built here.
     """
 
     package: str
@@ -61,12 +67,16 @@ class Container:
     tables: str = "codecarbon"
     memory: str = "1g"
     cpus: float = 1.0
+    base: str = BASE
+    image: str | None = None
 
     def render(self, deployment: Deployment) -> dict[str, str]:
         """Return the files, name to text; the Containerfile copies the bundle from the build's context."""
         text = _CONTAINERFILE.format(
+            base=self.base,
             environment=_ENVIRONMENT,
             state=_STATE,
+            copies=COPIES,
             installed="\n".join(self._installed()),
             paths=json.dumps([f"{deployment.bundle.name}/", BUNDLE]),
             verified=json.dumps(["overwinter", "bundle", "verify", BUNDLE, "--digest", deployment.digest]),
@@ -76,10 +86,16 @@ class Container:
         context = shlex.quote(str(deployment.bundle.parent))
         build = f"Built by: podman build -f Containerfile -t {image_of(deployment)} {context}"
         heading = deployment.heading(
-            build, f"The token must belong to the image's user: chown 65532 {shlex.quote(self.token)}"
+            build,
+            *(of_tag(image) for image in self.images(deployment) if not is_pinned(image)),
+            f"The token must belong to the image's user: chown 65532 {shlex.quote(self.token)}",
         )
         compose = yaml.safe_dump(self._compose(deployment), sort_keys=False, width=120)
         return {"Containerfile": heading + text, "compose.yaml": heading + compose}
+
+    def images(self, _deployment: Deployment) -> list[str]:
+        """Return the images that are taken from elsewhere: what is built here, nobody else can push."""
+        return [self.base, *([] if self.image is None else [self.image])]
 
     def _installed(self) -> list[str]:
         """Return the steps that install: what changes least first, so that a new version builds on the old layers."""
@@ -88,32 +104,38 @@ class Container:
         return [f"RUN {_PIP} {needed}", f"RUN {mount}{_PIP} --no-deps {packages}"]
 
     def _words(self, deployment: Deployment) -> list[str]:
-        address = {"host": "0.0.0.0", "port": _PORT}  # noqa: S104 -- the container's own address; the token is asked for
+        address: dict[str, Any] = {"host": "0.0.0.0", "port": _PORT}  # noqa: S104 -- the container's own address; the token is asked for
         state = _STATE if deployment.keeps else None
         return deployment.words(BUNDLE, trusted=deployment.keys_in(SECRETS), **address, **TOKEN, state=state)
 
     def _compose(self, deployment: Deployment) -> dict[str, object]:
         serve = deployment.serve
         host = f"[{serve.host}]" if ":" in serve.host else serve.host
-        kept = [f"{deployment.name}-state"] if deployment.keeps else []
+        kept = {f"{deployment.name}-copies": COPIES}
+        kept |= {f"{deployment.name}-state": _STATE} if deployment.keeps else {}
         keys = zip(deployment.trusted, deployment.keys_in(SECRETS), strict=True)
         mounted = [(self.token, f"{SECRETS}/token"), *keys]
         server = {
-            "image": image_of(deployment),
+            "image": self.image or image_of(deployment),
+            **({} if self.image else {"pull_policy": "never"}),  # it was built here
             "ports": [f"{host}:{serve.port}:{_PORT}"],
             "read_only": True,
-            "tmpfs": ["/tmp"],  # noqa: S108 -- the container's own
+            "tmpfs": [f"/tmp:size={_SCRATCH}"],  # noqa: S108 -- the container's own
             "cap_drop": ["ALL"],
             "security_opt": ["no-new-privileges"],
             "mem_limit": self.memory,
+            "pids_limit": _MOST_THREADS,
             "cpus": self.cpus,
-            "volumes": [*(f"{path}:{inside}:ro" for path, inside in mounted), *(f"{name}:{_STATE}" for name in kept)],
+            "volumes": [
+                *(f"{path}:{inside}:ro" for path, inside in mounted),
+                *(f"{name}:{place}" for name, place in kept.items()),
+            ],
             **({"environment": list(deployment.variables)} if deployment.variables else {}),
             "stop_grace_period": f"{serve.limits.answer_s + 10:g}s",
             "restart": "unless-stopped",
         }
-        volumes: dict[str, object] = {"volumes": {name: {} for name in kept}} if kept else {}
-        return {"name": deployment.name, "services": {deployment.name: server}, **volumes}
+        volumes: dict[str, object] = {name: {} for name in kept}
+        return {"name": deployment.name, "services": {deployment.name: server}, "volumes": volumes}
 
 
 def image_of(deployment: Deployment) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 LIVE_PATH = "/v2/health/live"  # answered by the supervisor: neither wakes a model nor keeps one awake
 DEFAULT_IDLE_S = 300.0  # KEDA's own cool-down and Ollama's time-out
+_OFFLINE = ("constant", "country", "trace")  # options of configs/carbon
 _LONGEST_NAME = 40  # leaves room for suffixes within the 63 characters of a DNS label
 _PLAIN = re.compile(r"(?!(?i:null|true|false|inf|nan)$)[A-Za-z_/][\w./-]*|\d+(\.\d+){3}")  # needs no quotes
 _NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
@@ -99,6 +100,12 @@ class Deployment:
         """Whether something outlives sleep and restarts."""
         return self.serve.state is not None
 
+    @property
+    def asks_outside(self) -> bool:
+        """Whether the server asks a source of carbon intensity over the network."""
+        asked = (text.lstrip("+~").partition("=") for text in self.others)
+        return any(key.startswith("carbon") and value not in _OFFLINE for key, _, value in asked)
+
     def asked_for(self) -> list[str]:
         """Return a line for the heading where nothing that is rendered hands the credentials on."""
         return [f"The server needs in its environment: {', '.join(self.variables)}."] if self.variables else []
@@ -111,12 +118,15 @@ class Deployment:
         """Return the public keys where a server elsewhere finds them: path below ``folder`` -> text."""
         return {f"{folder}/trusted-{place}.pem": text for place, text in enumerate(self.trusted.values())}
 
-    def words(self, bundle: str, *, trusted: Iterable[str] | None = None, **changes: Any) -> list[str]:
+    def words(
+        self, bundle: str, *, trusted: Iterable[str] | None = None, pinned: bool = False, **changes: Any
+    ) -> list[str]:
         """Return the words that start the server, after the program's own name.
 
         Args:
             bundle: its path where the server runs.
             trusted: paths of the public keys there; where they are here if None.
+            pinned: whether no bundle but this very one is served.
             changes: other values, by key below `serve`, double underscores for dots; None leaves the server's default.
         """
         values = dict(self.overrides) | {key.replace("__", "."): value for key, value in changes.items()}
@@ -124,7 +134,8 @@ class Deployment:
             values = {key: value for key, value in values.items() if not key.startswith("keep.")}
         given = [_overriding(f"serve.{key}", value) for key, value in values.items() if value is not None]
         keys = [word for path in (self.trusted if trusted is None else trusted) for word in ("--trusted", path)]
-        return ["serve", bundle, *(word for words in given for word in words), *self.others, *keys]
+        digest = ["--digest", self.digest] if pinned else []
+        return ["serve", bundle, *(word for words in given for word in words), *self.others, *digest, *keys]
 
     def heading(self, *lines: str) -> str:
         """Return the comment at the top of a rendered file."""

@@ -1,0 +1,46 @@
+"""Names of container images, as engines and registries read them, and whether one can come to mean another image.
+
+https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests
+"""
+
+from __future__ import annotations
+
+import re
+
+from overwinter.errors import ConfigError
+
+BASE = "docker.io/library/python:3.12-slim"
+KUBECTL = "registry.k8s.io/kubectl:v1.34.0"
+_HOST = r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?(?::\d+)?/)?"
+_PATH = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_IMAGE = re.compile(rf"{_HOST}{_PATH}(?:/{_PATH})*(?::[\w][\w.-]{{0,127}})?(?P<digest>@sha256:[0-9a-f]{{64}})?")
+
+
+def checked_image(name: str, *, key: str) -> str:
+    """Return an image's name.
+
+    Args:
+        name: such as `registry.example/model:1`, better `registry.example/model@sha256:DIGEST`.
+        key: the flag that it was given by.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if _IMAGE.fullmatch(name):
+        return name
+    raise ConfigError(f"{key} {name!r} is no image's name. Write NAME@sha256:DIGEST (64 digits), or NAME:TAG.")
+
+
+def is_pinned(name: str) -> bool:
+    """Say whether a name stands for the same image for ever: whoever may push can move a tag."""
+    found = _IMAGE.fullmatch(name)
+    return found is not None and found["digest"] is not None
+
+
+def of_tag(name: str) -> str:
+    """Return what to tell about an image that is named by its tag."""
+    return (
+        f"The image {name} is named by a tag, which whoever may push there can move to another image. Name it by its "
+        "digest: NAME@sha256:DIGEST, which `podman push --digestfile FILE` or `docker buildx imagetools inspect NAME` "
+        "tell."
+    )
