@@ -15,7 +15,7 @@ from overwinter.cli.service import load_service
 from overwinter.serving.server.container_worker import is_container
 
 ROOT = Path(__file__).parents[3]
-BUNDLE = SimpleNamespace(digest="cd" * 32, runtime="onnxruntime", tokenizer=None, device=None)
+BUNDLE = SimpleNamespace(digest="cd" * 32, runtime="onnxruntime", tokenizer=None, device=None, size_bytes=1 << 20)
 
 
 def commands():
@@ -27,7 +27,7 @@ def commands():
 def test_the_documented_commands_run(line, tmp_path, monkeypatch, capsys):
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(serving, "read_bundle", lambda _, keys: BUNDLE, raising=False)
+    monkeypatch.setattr(serving, "read_bundle", lambda _, keys, hold: BUNDLE, raising=False)
     monkeypatch.setattr(deploy, "_published", lambda arguments: (arguments.bundle, "cd" * 32))  # no such store
     program, *words = shlex.split(line)
     assert (program, cli.main(words)) == ("overwinter", 0)
@@ -42,7 +42,7 @@ def test_the_documented_image_is_built_as_the_command_itself_says(tmp_path, monk
     (tmp_path / "outputs" / "hibernate" / f"overwinter-{__version__}-py3-none-any.whl").touch()
     (tmp_path / "signer.pub").write_text("a key")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(serving, "read_bundle", lambda _, keys: BUNDLE, raising=False)
+    monkeypatch.setattr(serving, "read_bundle", lambda _, keys, hold: BUNDLE, raising=False)
     lines = (ROOT / "docs" / "deploy.md").read_text().split("```console\n")[2].split("```")[0].splitlines()
     rendering = next(line for line in lines if line.startswith("overwinter deploy"))
     assert cli.main(shlex.split(rendering)[1:]) == 0
