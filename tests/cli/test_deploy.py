@@ -9,7 +9,7 @@ from overwinter import serving
 from overwinter.cli import deploy
 from overwinter.errors import ConfigError, IntegrityError
 
-BUNDLE = SimpleNamespace(digest="cd" * 32, runtime="onnxruntime", tokenizer=None, device=None)
+BUNDLE = SimpleNamespace(digest="cd" * 32, runtime="onnxruntime", tokenizer=None, device=None, size_bytes=1 << 20)
 OWN = {
     "kubernetes": ["--image", "registry.example/model:1", "--hostname", "model.example.com"],
     "systemd": [],
@@ -26,7 +26,7 @@ FILES = {
 
 @pytest.fixture
 def bundle(monkeypatch):
-    monkeypatch.setattr(serving, "read_bundle", lambda _, keys: BUNDLE, raising=False)
+    monkeypatch.setattr(serving, "read_bundle", lambda _, keys, hold: BUNDLE, raising=False)
     return "outputs/bundle"
 
 
@@ -94,3 +94,14 @@ def test_a_bundle_that_is_none_is_refused(tmp_path):
     with pytest.raises((ConfigError, IntegrityError)):
         deployed("cron", str(tmp_path), "--output", str(tmp_path / "there"))
     assert not (tmp_path / "there").exists()
+
+
+def test_an_image_named_by_its_tag_is_warned_of(bundle, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["kubernetes", bundle, "--hostname", "model.example.com", "--image"]
+    assert deployed(*words, "registry.example/model:1") == 0
+    assert "Warning: The image registry.example/model:1 is named by a tag" in capsys.readouterr().err
+    assert deployed(*words, f"registry.example/model@sha256:{'a' * 64}") == 0
+    assert capsys.readouterr().err == ""
+    with pytest.raises(ConfigError, match="is no image's name"):
+        deployed(*words, "registry.example/model@sha256:12")
