@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from overwinter.budget.ranges import Range
 
 # How far executions of one workload scatter, one sigma of logarithms, and how many of them that assumption is worth.
-_SCATTER, _WORTH = 0.12, 4
+_SCATTER, _WORTH = 0.12, 8
 _OTHER_INPUTS = 0.30  # the same, where they read from other results: a model with other channels, a sparser one
 # A step's cost drifts (heat, neighbours, memory): one sigma per doubling of what was seen.
 _DRIFT = 0.03
