@@ -6,8 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from overwinter.carbon import Intensity
+from overwinter.carbon.constant import FixedIntensity
 from overwinter.carbon.provider import Point
-from overwinter.power.control_observing import WorkMeter, common_limit_w, forecast_series
+from overwinter.power.control_observing import Readings, WorkMeter, common_limit_w, forecast_series, sources_of
+from overwinter.power.interface import Observation
 
 _NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
@@ -44,3 +47,11 @@ def test_a_forecast_becomes_even_steps_from_now_on() -> None:
 def test_a_forecast_of_one_point_is_none() -> None:
     assert forecast_series([], _NOON) is None
     assert forecast_series(_points((-60, 1), (0, 2)), _NOON + timedelta(minutes=5)) is None
+
+
+@pytest.mark.parametrize(("told", "seen"), [(0.4, 0.4), (None, None), (float("nan"), None)])
+def test_a_policy_sees_the_share_of_renewables(told: float | None, seen: float | None) -> None:
+    intensity = Intensity(g_per_kwh=100.0, source="grid", kind="average", renewable_share=told)
+    readings = Readings(sources_of(FixedIntensity(intensity=intensity)), lambda text: None)
+    assert readings.outside(_NOON)["renewable_share"] == seen
+    assert "renewable_share" in Observation.__dataclass_fields__
