@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+STATE_FOLDER = ".overwinter"
 _KEY_CHARACTERS = 16  # of the configuration key, in the name of a folder of checkpoints
 
 
@@ -30,7 +31,9 @@ class Kept:
 
 
 def kept_in(state: Path) -> Kept:
-    """Look at the project whose folder `.overwinter` is ``state``."""
+    """Look at the project whose folder `.overwinter` is ``state``; beside a ledger elsewhere, nothing is known."""
+    if state.name != STATE_FOLDER:
+        return Kept()
     outputs = {
         path.parent.name: told for path in (state.parent / "outputs").glob("*/energy.json") if (told := _id(path))
     }

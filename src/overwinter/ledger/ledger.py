@@ -17,12 +17,13 @@ from overwinter.errors import OverwinterError
 from overwinter.ledger import leftovers
 from overwinter.ledger.database import Database
 from overwinter.ledger.execution import Execution, first_row, insert
+from overwinter.ledger.kept import STATE_FOLDER
 from overwinter.ledger.process import ProcessIdentity, is_alive, this_process
 from overwinter.ledger.records import KILLED, RUNNING, ExecutionRecord, Filter, Spent
 from overwinter.ledger.schema import COLUMNS, COLUMNS_WITHOUT_DOCUMENTS, to_record, to_text
 from overwinter.ledger.totals import resumable, total_spent
 
-LEDGER_FILE = Path(".overwinter") / "ledger.sqlite"
+LEDGER_FILE = Path(STATE_FOLDER) / "ledger.sqlite"
 _REAP_TIMEOUT_S = 5.0
 # Heartbeats come every second; a process on another machine or in another container that was silent for so
 # long is taken for dead. If it was only stopped, its next heartbeat reopens it.
