@@ -193,7 +193,7 @@ def test_a_daemon_counts_until_the_command_ends_and_is_named(tmp_path: Path) -> 
     done = measure("--json", "--", "sh", "-c", script, daemon)
     os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
     assert time.monotonic() - begun_s < 30
-    assert any("still run" in text for text in json.loads(done.stderr)["warnings"])
+    assert any("that the command started still run" in text for text in json.loads(done.stderr)["warnings"])
 
 
 def test_a_measure_within_a_measure(tmp_path: Path) -> None:

@@ -26,6 +26,11 @@ def test_this_process() -> None:
     assert proc.memory_bytes(os.getpid())[0] > 1_000_000
 
 
+def test_memory_in_use_on_the_machine() -> None:
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert proc.memory_bytes(os.getpid())[0] < proc.used_memory_bytes() < pages
+
+
 def test_a_name_with_brackets_and_blanks(tmp_path: Path) -> None:
     program = tmp_path / "a) R (b 1 2"
     program.symlink_to("/bin/sleep")

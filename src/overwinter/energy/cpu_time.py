@@ -24,7 +24,7 @@ MARK = "OVERWINTER_METER"
 _SET_CHILD_SUBREAPER = 36
 _PACES = {Risk.CERTAIN: (0.004, 0.02), Risk.POSSIBLE: (0.015, 0.01), Risk.NONE: (0.025, 0.004)}
 """Seconds between looks, and the most of one thread's time that they may take."""
-_BESIDE_WORK_S = 0.05  # between looks in a process that itself works, from which each takes the interpreter
+_BESIDE_WORK_S = 0.1  # between looks in a process that itself works, from which each takes the interpreter
 
 
 class CpuTime:
@@ -72,11 +72,13 @@ class CpuTime:
 
     def quick_cpu_s(self) -> float:
         """Return CPU seconds so far, as far as they are to be had for next to nothing. Never falls."""
-        return self._latest(self._tree.quick_cpu_s())
+        self._cpu_s = max(self._cpu_s, self._tree.quick_cpu_s())
+        return self._cpu_s
 
     def walk(self) -> float:
         """Return CPU seconds so far, of all. Never falls."""
-        return self._latest(self._tree.walk())
+        self._cpu_s = max(self._cpu_s, self._tree.walk(), self._begun_s + self._grouped_s())
+        return self._cpu_s
 
     def memory_gib(self) -> float:
         """Return resident memory: all of this process's, and what its living descendants don't share."""
@@ -86,15 +88,18 @@ class CpuTime:
         """Say what of the command still runs when it has ended; empty if nothing does."""
         self._tree.walk()
         count = len(self._living()) if self._adopts else 0
-        return f"{count} processes that the command started still run; from its end on they don't count" * bool(count)
+        if not count:
+            return ""
+        still = (
+            "1 process that the command started still runs"
+            if count == 1
+            else (f"{count} processes that the command started still run")
+        )
+        return f"{still}; from the command's end on that does not count"
 
     def _living(self) -> set[int]:
         grouped = self._group.processes() if self._group else []
         return {*self._tree.living(), *grouped} - {os.getpid()}
-
-    def _latest(self, tree_s: float) -> float:
-        self._cpu_s = max(self._cpu_s, tree_s, self._begun_s + self._grouped_s())
-        return self._cpu_s
 
     def _grouped_s(self) -> float:
         """CPU seconds in the group since the beginning."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -122,6 +123,14 @@ def memory_bytes(pid: int) -> tuple[int, int]:
     """Return (resident, shared) bytes; zeros for a process that is gone."""
     fields = _bytes(f"{pid}/statm").split()
     return (int(fields[1]) * _PAGE_BYTES, int(fields[2]) * _PAGE_BYTES) if len(fields) > 2 else (0, 0)
+
+
+def used_memory_bytes() -> float:
+    """Return the memory in use on the whole machine; infinity if that is not told."""
+    content = _bytes("meminfo")
+    total = re.search(rb"^MemTotal:\s+(\d+) kB", content, re.MULTILINE)
+    free = re.search(rb"^MemFree:\s+(\d+) kB", content, re.MULTILINE)
+    return (int(total[1]) - int(free[1])) * 1024 if total and free else math.inf
 
 
 def since_boot_s(start_ticks: int) -> float:

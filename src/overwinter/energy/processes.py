@@ -99,10 +99,13 @@ class ProcessTree:
             return list(self._members)
 
     def memory_gib(self) -> float:
-        """Return resident memory: all of this process's, and what its living descendants don't share."""
+        """Return resident memory: all of this process's, and what its living descendants don't share.
+
+        Forks share pages with their parent that count as their own here; together they have no more than is in use.
+        """
         own_bytes = sum(proc.memory_bytes(self._self)[:1]) if self._own else 0
-        others = map(proc.memory_bytes, self.living())
-        return (own_bytes + sum(resident - shared for resident, shared in others)) / _GIB
+        others_bytes = sum(resident - shared for resident, shared in map(proc.memory_bytes, self.living()))
+        return min(own_bytes + others_bytes, proc.used_memory_bytes()) / _GIB
 
     def _settle(self) -> None:
         """Read all accounts, and find out where the time of what is gone went."""
