@@ -4,6 +4,8 @@ import io
 import json
 import os
 import shutil
+import resource
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -292,6 +294,21 @@ def test_nothing_said_or_nowhere_to_write_keeps_nothing(woken, tmp_path, capsys)
     answer(worker, "complete", **PROMPT)
     assert frames(worker, "keep")[0].header == {"kept": False}
     assert "not kept" in capsys.readouterr().err
+
+
+def test_a_full_disk_keeps_no_conversation_and_ends_no_worker(woken, tmp_path, capsys):
+    worker = woken(keeps_prefix=True, prefix=tmp_path / "prefix")
+    answer(worker, "complete", **PROMPT)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handled = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        assert frames(worker, "keep")[0].header == {"kept": False}
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handled)
+    assert "not kept" in capsys.readouterr().err
+    assert answer(worker, "complete", **PROMPT)
 
 
 def test_a_conversation_of_another_bundle_is_none(woken, tmp_path):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from overwinter import files
+from overwinter.errors import OverwinterError
 from overwinter.hibernation.writing import Kept
 
 _PLAIN = "DynamicLayer"  # layers that hold every token; others forget some, and cannot be put back so
@@ -29,13 +30,17 @@ def save_prefix(path: Path, kept: Kept, *, bundle: str) -> bool:
     if not layers or any(type(layer).__name__ != _PLAIN for layer in layers):
         return False
     import torch
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     tensors = {"tokens": torch.tensor(kept.tokens)}
     for place, layer in enumerate(layers):
         tensors |= {f"{place}.keys": layer.keys.contiguous(), f"{place}.values": layer.values.contiguous()}
-    with files.replacing(path, 0o600) as aside:
-        save_file(tensors, aside, metadata={"bundle": bundle})
+    try:
+        with files.replacing(path, 0o600) as aside:
+            save_file(tensors, aside, metadata={"bundle": bundle})
+    except SafetensorError as error:  # what it makes of a full disk
+        raise OverwinterError(f"{path} cannot be written: {error}.") from None
     return True
 
 

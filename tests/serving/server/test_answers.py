@@ -78,6 +78,33 @@ def test_a_disk_that_cannot_be_written_keeps_nothing_and_stops_nothing(answers, 
     assert kept.find(call()) is None
 
 
+def test_what_was_half_written_goes_and_what_is_foreign_stays(answers, tmp_path):
+    folder = tmp_path / "answers"
+    answers().add(call(), REPLY)
+    (folder / f".{'1' * 64}").write_bytes(b"half")
+    for name in (f".{'2' * 64}", "3" * 64, "notes"):
+        (folder / name).mkdir()
+    (folder / ("4" * 64)).symlink_to("nowhere")
+    kept = answers()
+    assert kept.find(call()) is not None
+    assert not (folder / f".{'1' * 64}").exists()
+    assert (folder / "notes").is_dir()
+
+
+def test_a_disk_that_has_become_read_only_still_gives_answers(answers, monkeypatch):
+    kept = answers()
+    kept.add(call(), REPLY)
+
+    def refuse(*_, **__):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("os.utime", refuse)
+    monkeypatch.setattr("pathlib.Path.unlink", refuse)
+    assert kept.find(call()) is not None
+    kept._drop(next(iter(kept._sizes)))
+    assert kept.find(call()) is None
+
+
 def test_the_file_is_private_and_says_what_was_answered(answers, tmp_path):
     answers().add(call(), REPLY)
     (file,) = (tmp_path / "answers").iterdir()

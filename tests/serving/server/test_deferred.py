@@ -100,7 +100,9 @@ def test_bytes_that_were_altered_are_not_asked_or_given_out(open_store, tmp_path
 
 def test_foreign_files_are_left_alone(open_store, tmp_path):
     (tmp_path / "notes.request").write_text("mine")
-    (tmp_path / "damaged").mkdir()
+    for name in ("damaged", f"{'1' * 32}.request", f".{'1' * 32}.request.x.part"):
+        (tmp_path / name).mkdir()
+    (tmp_path / f"{'2' * 32}.reply").symlink_to("nowhere")
     assert (len(open_store()[0]), open_store()[1]) == (0, [])
     assert (tmp_path / "notes.request").read_text() == "mine"
 

@@ -34,9 +34,10 @@ class Answers:
         self._folder, self._bundle, self._most_bytes = folder, bundle, most_bytes
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for half_written in folder.glob(".*"):
-            half_written.unlink(missing_ok=True)
-        there = [(entry.name, entry.stat()) for entry in os.scandir(folder) if _NAME.fullmatch(entry.name)]
-        found = sorted((stat.st_mtime, name, stat.st_size) for name, stat in there)
+            with contextlib.suppress(OSError):
+                half_written.unlink()
+        ours = [entry for entry in os.scandir(folder) if _NAME.fullmatch(entry.name) and entry.is_file()]
+        found = sorted((entry.stat().st_mtime, entry.name, entry.stat().st_size) for entry in ours)
         self._sizes = OrderedDict((name, size) for _, name, size in found)
         self._shrink()
 

@@ -209,7 +209,8 @@ class DeferredStore:
     def _read_folder(self) -> None:
         """Learn what is there; answers first, since a request that has one was only not yet removed."""
         for half_written in self._folder.glob(".*.part"):
-            half_written.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                half_written.unlink()
         replies = sorted((path.stat().st_mtime, path) for path in self._found(_REPLY))
         for since_s, path in replies:
             if (head := self._head(path)) is not None:
@@ -224,7 +225,8 @@ class DeferredStore:
                     self.answer(path.stem, _damaged().reply())
 
     def _found(self, kind: str) -> list[Path]:
-        return [path for path in sorted(self._folder.glob(f"*.{kind}")) if _ID.fullmatch(path.stem)]
+        found = sorted(self._folder.glob(f"*.{kind}"))
+        return [path for path in found if _ID.fullmatch(path.stem) and path.is_file()]
 
     def _head(self, path: Path) -> Mapping[str, Any] | None:
         """Return the first line of a whole file; set aside what is none."""
