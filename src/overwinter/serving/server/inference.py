@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import overwinter
-from overwinter.serving.server.messages import Call, Reply, Request, RequestError, Route, json_reply
+from overwinter.serving.server.messages import LANGUAGE, Call, Reply, Request, RequestError, Route, json_reply
 from overwinter.serving.server.model import Model
 
 _PASSED_ON = ("inference-header-content-length",)
@@ -59,6 +59,8 @@ class Inference:
 
     async def _infer(self, request: Request) -> Reply:
         model = find_model(self._models, request)
+        if model.plan.kind == LANGUAGE:  # not worth a wake
+            raise RequestError(400, f"{model.plan.name} is a language model: ask /v1/completions.")
         headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
         call = Call(
             operation="infer",
