@@ -128,11 +128,24 @@ def test_energy_optimal_reports_every_workload(capsys, files):
     (found,) = json.loads(capsys.readouterr().out)["workloads"]
     assert found["select"] == {"network": "net"}
     assert found["probes"] <= found["full_sweep"] == 4
-    assert found["energy_j"] == found["best_energy_j"] == pytest.approx(140 * 1.18 * 3600)
+    assert found["energy_j"] == found["best_energy_j"] == pytest.approx(140 * 11.8)
+    assert found["best_job_energy_j"] == pytest.approx(200 * 140 * 11.8)
+    tried_j = sum(time_s * power_w for _, time_s, power_w in ROWS)
+    assert found["job_energy_j"] >= found["best_job_energy_j"] + tried_j - 4 * 140 * 11.8 - 1
     assert found["slowdown"] == pytest.approx(0.18)
     assert simulate_power.run(parsed(files, "--json", "--max-slowdown", "0.1", policy="energy_optimal")) == 0
     (found,) = json.loads(capsys.readouterr().out)["workloads"]
     assert found["slowdown"] == pytest.approx(0.05)
+
+
+def test_the_noise_is_drawn_anew_in_each_repeat(capsys, files):
+    settings = ("--json", "--job", "30", "--noise", "0.1")
+    found = {}
+    for repeats in ("1", "5"):
+        assert simulate_power.run(parsed(files, *settings, "--repeats", repeats, policy="energy_optimal")) == 0
+        found[repeats] = json.loads(capsys.readouterr().out)
+        assert found[repeats]["mean_ratio"] == found[repeats]["workloads"][0]["ratio"] >= 1
+    assert found["1"]["mean_ratio"] != found["5"]["mean_ratio"]
 
 
 def test_energy_optimal_has_a_table_too(capsys, files):
@@ -148,6 +161,9 @@ def test_energy_optimal_has_a_table_too(capsys, files):
         (("--budget", "3 W"), "budget_pacing", "--budget='3 W'"),
         (("--budget", "much"), "budget_pacing", "--budget='much'"),
         ((), "price_aware", "needs --prices"),
+        (("--job", "0"), "energy_optimal", "--job 0 must be at least 1"),
+        (("--noise", "-1"), "energy_optimal", "--noise -1"),
+        (("--repeats", "0"), "energy_optimal", "--repeats 0"),
         (("--published", "-1"), "carbon_aware", "--published -1"),
         (("--slack", "0.9"), "carbon_aware", "--slack 0.9 must be at least 1"),
         (("--hours", "0"), "carbon_aware", "--hours 0 must be above 0"),

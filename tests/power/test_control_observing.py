@@ -32,6 +32,17 @@ def test_a_stretch_under_a_limit_begins_after_it_has_settled() -> None:
     assert meter.since_decision()[0] == pytest.approx(200)
 
 
+def test_each_decision_that_holds_a_limit_is_one_trial_of_it() -> None:
+    meter, now_s = WorkMeter(), 0.0
+    meter.note(now_s, {"a": 0.0}, 0.0)
+    for limit_w in (200.0, 100.0, 100.0, 200.0, 100.0):
+        meter.decided(limit_w)
+        for _ in range(5):
+            now_s += 1
+            meter.note(now_s, {"a": 100.0 * now_s}, now_s)
+    assert {point.limit_w: point.trials for point in meter.points()} == {100.0: 3, 200.0: 2}
+
+
 def _points(*told: tuple[float, float]) -> list[Point]:
     return [Point(time_utc=_NOON + timedelta(minutes=minute), g_per_kwh=value) for minute, value in told]
 

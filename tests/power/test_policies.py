@@ -232,7 +232,20 @@ def test_energy_optimal_tries_and_settles_within_its_slowdown():
             break
         known[limit_w] = truth[limit_w]
     assert limit_w == 200  # 150 W needs less, and is 18 % slower
-    assert len(known) < 4  # 100 W, below what is too slow, was not tried
+    assert 100 not in known  # it is below what is too slow
+
+
+def test_energy_optimal_tries_again_what_may_still_be_the_best():
+    policy = EnergyOptimal(max_slowdown=None, step_w=50.0)
+
+    def told(trials_150, trials_200):
+        rows = ((100, 150, 1), (150, 100, trials_150), (200, 103, trials_200), (250, 130, 1))
+        points = [OperatingPoint(limit_w=w, power_w=j, speed_per_s=1.0, trials=trials) for w, j, trials in rows]
+        return policy.decide(observation(points=tuple(points)))
+
+    assert (told(10, 1).limits_w, told(10, 1).settled) == ({"gpu0": 200}, False)
+    assert (told(10, 10).limits_w, told(10, 10).settled) == ({"gpu0": 150}, True)
+    assert told(50, 1).settled  # enough is enough
 
 
 def test_budget_pacing_spends_evenly():

@@ -8,12 +8,19 @@ from overwinter.power.interface import OperatingPoint
 from overwinter.power.profile import Profile, ProfileKey, load_profile, save_profile, workload_digest
 
 KEY = ProfileKey(device_model="Tesla V100", driver="550.1", workload=workload_digest({"batch_size": 8}))
-PROFILE = Profile(key=KEY, points=(OperatingPoint(limit_w=100, power_w=90, speed_per_s=2.5),))
+PROFILE = Profile(key=KEY, points=(OperatingPoint(limit_w=100, power_w=90, speed_per_s=2.5, trials=7),))
 
 
 def test_a_profile_comes_back_as_it_was(tmp_path):
     save_profile(tmp_path / "p.json", PROFILE)
     assert load_profile(tmp_path / "p.json", KEY) == PROFILE
+
+
+def test_a_profile_that_tells_no_trials_counts_one_each(tmp_path):
+    path = tmp_path / "p.json"
+    save_profile(path, PROFILE)
+    path.write_text(path.read_text().replace('"trials": 7', '"trials": 1').replace(', "trials": 1', ""))
+    assert load_profile(path, KEY).points[0].trials == 1
 
 
 @pytest.mark.parametrize("name", ["device_model", "driver", "workload"])
@@ -30,6 +37,7 @@ def test_a_profile_of_something_else_is_refused(tmp_path, name):
         lambda content: content.update(schema=9),
         lambda content: content["points"][0].update(speed_per_s=-1),
         lambda content: content["points"][0].update(power_w="much"),
+        lambda content: content["points"][0].update(trials=0),
         lambda content: content.update(key=7),
     ],
 )

@@ -20,7 +20,7 @@ from overwinter.power.simulation import (
     run_under,
 )
 from overwinter.power.simulation_device import DeviceTable, parse_select, read_device_table, read_workloads
-from overwinter.power.simulation_report import compare, find_least_energy, simulate
+from overwinter.power.simulation_report import compare, simulate
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 FIRST = hour_of(datetime(2026, 1, 1, tzinfo=UTC))
@@ -200,14 +200,6 @@ def test_rows_that_differ_in_what_is_not_selected_are_averaged(tmp_path):
             read_device_table(path, parse_select(text))
 
 
-def test_a_search_on_a_smooth_table_finds_the_least_with_few_probes():
-    found = find_least_energy(TABLE, None)
-    assert (found.limit_w, found.probes <= 3) == (150, True)
-    slow = find_least_energy(TABLE, 0.1)
-    assert slow.slowdown <= 0.1
-    assert slow.energy_j == slow.best_energy_j
-
-
 def data(name):
     path = DATA / name
     if not path.is_file():
@@ -222,15 +214,3 @@ def test_on_recorded_carbon_the_policy_reaches_most_of_the_optimum():
     assert compared.share_of_saving() > 0.85  # 20 starts of spring are noisy: the benchmark's 150 give 0.91
     assert compared.share_of_saving() > compared.share_of_saving(compared.best_static) + 0.1
     assert compared.to_json()["policy"]["missed_deadlines"] == 0
-
-
-@pytest.mark.parametrize("name", ["v100", "p100"])
-@pytest.mark.parametrize("slowdown", [None, 0.2])
-def test_on_recorded_tables_the_search_is_near_the_least_with_half_the_probes(name, slowdown):
-    workloads = read_workloads(data(f"power/zeus_power_{name}.csv"), {})
-    found = [find_least_energy(workload, slowdown) for workload in workloads]
-    excess = np.array([each.energy_j / each.best_energy_j - 1 for each in found])
-    assert np.mean([each.probes / each.full_sweep for each in found]) <= 0.5
-    assert np.mean(excess <= 0.01) >= 0.92
-    assert excess.mean() <= 0.004
-    assert slowdown is None or max(each.slowdown for each in found) <= slowdown + 1e-9

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from overwinter.carbon.trace import Trace
     from overwinter.power.interface import PowerPolicy
     from overwinter.power.simulation import Job
-    from overwinter.power.simulation_report import Comparison, Found
+    from overwinter.power.simulation_report import Comparison
+    from overwinter.power.simulation_searching import Found
 
 _SEARCHED, _PRICED, _PACED = "energy_optimal", "price_aware", "budget_pacing"
 
@@ -38,6 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the draw (0)")
     parser.add_argument("--pause-w", type=float, default=0.0, help="power drawn in a pause before the job's end (0)")
     parser.add_argument("--max-slowdown", type=float, help=f"of {_SEARCHED}: 0.2 allows 20 %% more time; default: any")
+    parser.add_argument("--job", type=int, default=200, help=f"of {_SEARCHED}: equal pieces of work in a job (200)")
+    parser.add_argument(
+        "--noise", type=float, default=0.0, help=f"of {_SEARCHED}: scatter of the joules measured; 0.02 is 2 %% (0)"
+    )
+    parser.add_argument("--repeats", type=int, default=1, help=f"of {_SEARCHED}: jobs per workload (1)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("overrides", nargs="*", metavar="power.KEY=VALUE", help="of the policy's own settings")
 
@@ -54,7 +60,16 @@ def _check(arguments: argparse.Namespace) -> None:
             f"--policy {_SEARCHED} takes no {arguments.overrides[0]} here: the table says which limits there are, and "
             "--max-slowdown 0.2 how much longer the work may take."
         )
-    for name, least in (("hours", 0.0), ("slack", 1.0), ("starts", 1.0), ("pause_w", 0.0), ("max_slowdown", 0.0)):
+    for name, least in (
+        ("hours", 0.0),
+        ("slack", 1.0),
+        ("starts", 1.0),
+        ("pause_w", 0.0),
+        ("max_slowdown", 0.0),
+        ("job", 1.0),
+        ("repeats", 1.0),
+        ("noise", 0.0),
+    ):
         value = getattr(arguments, name)
         too_low = value is not None and (not least <= value < float("inf") or (name == "hours" and value == 0))
         if too_low:
@@ -121,14 +136,20 @@ def _job(arguments: argparse.Namespace) -> Job:
 
 def _search(arguments: argparse.Namespace) -> int:
     from overwinter.power.simulation_device import parse_select, read_workloads
-    from overwinter.power.simulation_report import find_least_energy
+    from overwinter.power.simulation_searching import Search, find_least_energy, summed_up
 
+    search = Search(
+        pieces=arguments.job,
+        noise=arguments.noise,
+        repeats=arguments.repeats,
+        max_slowdown=arguments.max_slowdown,
+    )
     workloads = read_workloads(arguments.device, parse_select(arguments.select))
-    found = [find_least_energy(workload, arguments.max_slowdown) for workload in workloads]
+    found = [find_least_energy(workload, search, arguments.seed) for workload in workloads]
     if arguments.json:
-        print(json.dumps({"workloads": [_found_json(each) for each in found]}, indent=2))
+        print(json.dumps(summed_up(found) | {"workloads": [each.to_json() for each in found]}, indent=2))
     else:
-        _print_found(found)
+        _print_found(found, arguments)
     return EXIT_DONE
 
 
@@ -181,18 +202,6 @@ def _configs() -> Path:
         return template_folder() / "configs"
 
 
-def _found_json(found: Found) -> dict[str, Any]:
-    return {
-        "select": dict(found.select),
-        "probes": found.probes,
-        "full_sweep": found.full_sweep,
-        "limit_w": found.limit_w,
-        "energy_j": found.energy_j,
-        "best_energy_j": found.best_energy_j,
-        "slowdown": found.slowdown,
-    }
-
-
 def _print_comparison(found: Comparison, arguments: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -236,16 +245,28 @@ def _cells(found: Comparison, outcomes: Any) -> list[str]:
     ]
 
 
-def _print_found(found: list[Found]) -> None:
+def _print_found(found: list[Found], arguments: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title="Limits with the least energy per work", caption="Simulated: the table answers each probe.")
-    for column in ("workload", "limit", "probes", "of", "energy above the least", "slower by"):
+    from overwinter.power.simulation_searching import summed_up
+    from overwinter.units import format_si
+
+    summary = summed_up(found)
+    table = Table(
+        title=f"Jobs of {arguments.job} pieces of work that look for the limit with the least energy",
+        caption=f"Simulated on {arguments.device.name}: the table answers each measurement, scattered by "
+        f"{100 * arguments.noise:g} %. Above the least: mean {_above(summary['mean_ratio'])}, "
+        f"worst {_above(summary['worst_ratio'])}.",
+    )
+    for column in ("workload", "limit", "tried", "of", "energy of a job", "above the least", "slower by"):
         table.add_column(column, justify="left" if column == "workload" else "right")
     for each in found:
-        excess = each.energy_j / each.best_energy_j - 1
         name = " ".join(each.select.values()) or "all rows"
-        cells = [f"{each.limit_w:g} W", str(each.probes), str(each.full_sweep)]
-        table.add_row(name, *cells, f"{100 * excess:.1f} %", f"{100 * each.slowdown:.1f} %")
+        cells = [f"{each.limit_w:g} W", f"{each.probes:.3g}", str(each.full_sweep), format_si(each.job_energy_j, "J")]
+        table.add_row(name, *cells, _above(each.ratio), f"{100 * each.slowdown:.1f} %")
     Console().print(table)
+
+
+def _above(ratio: float) -> str:
+    return f"{100 * (ratio - 1):.1f} %"

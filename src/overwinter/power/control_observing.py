@@ -160,11 +160,12 @@ class Job:
 
 @dataclass
 class _Stretch:
-    """Seconds, joules and work under one limit."""
+    """Seconds, joules and work under one limit, and how many decisions they were measured under."""
 
     duration_s: float = 0.0
     energy_j: float = 0.0
     work: float = 0.0
+    trials: int = 0
 
 
 @dataclass(kw_only=True)
@@ -183,6 +184,7 @@ class WorkMeter:
     _settled_s: float = math.inf
     _since: _Stretch = field(default_factory=_Stretch)
     _under: dict[float, _Stretch] = field(default_factory=dict)
+    _begins_trial: bool = True
 
     def note(self, now_s: float, energies_j: Mapping[str, float], work_done: float | None) -> None:
         """Take a reading of the devices that are limited."""
@@ -199,6 +201,7 @@ class WorkMeter:
     def decided(self, limit_w: float | None) -> None:
         """Begin a new stretch, under ``limit_w`` on every device; None: no such limit."""
         self._since = _Stretch()
+        self._begins_trial = True
         if limit_w != self._limit_w:
             self._limit_w, self._settled_s = limit_w, self._now_s + _SETTLING_S
 
@@ -215,6 +218,7 @@ class WorkMeter:
                 limit_w=limit_w,
                 power_w=seen.energy_j / seen.duration_s,
                 speed_per_s=seen.work / seen.duration_s,
+                trials=seen.trials,
             )
             for limit_w, seen in sorted(self._under.items())
             if seen.duration_s >= _SHORTEST_S and seen.work > 0
@@ -223,7 +227,10 @@ class WorkMeter:
     def _add(self, now_s: float, gone_s: float, drawn_j: float, work: float) -> None:
         stretches = [self._since]
         if self._limit_w is not None and now_s - gone_s >= self._settled_s:
-            stretches.append(self._under.setdefault(self._limit_w, _Stretch()))
+            under = self._under.setdefault(self._limit_w, _Stretch())
+            under.trials += self._begins_trial
+            self._begins_trial = False
+            stretches.append(under)
         for stretch in stretches:
             stretch.duration_s += gone_s
             stretch.energy_j += drawn_j

@@ -78,7 +78,7 @@ def profile(
     """
     devices = guard.devices
     points: list[ProfilePoint] = []
-    while (limit_w := _next(limits_w, points, max_slowdown, len(devices))) is not None:
+    while (limit_w := _next(limits_w, points, max_slowdown)) is not None:
         for device in devices:
             guard.apply(device, limit_w)
         before_j, began_s = energy_j(), clock()
@@ -91,15 +91,13 @@ def profile(
     return sorted(points, key=lambda point: -point.limit_w)
 
 
-def _next(
-    limits_w: Sequence[float], points: Sequence[ProfilePoint], max_slowdown: float | None, devices: int
-) -> float | None:
+def _next(limits_w: Sequence[float], points: Sequence[ProfilePoint], max_slowdown: float | None) -> float | None:
     tried = {point.limit_w for point in points}
     if max_slowdown is None or any(point.energy_j <= 0 for point in points):  # nothing was metered: no search
         return next((limit_w for limit_w in limits_w if limit_w not in tried), None)
     from overwinter.power.policies.probing import search
 
-    return search(limits_w, [point.operating() for point in points], max_slowdown, devices).next_w
+    return search(limits_w, [point.operating() for point in points], max_slowdown).next_w
 
 
 def spread(guard: Guard, count: int) -> list[float]:

@@ -59,11 +59,13 @@ class OperatingPoint:
         limit_w: the limit on every device.
         power_w: mean power that all devices together draw.
         speed_per_s: work per second, in the unit of ``work_total``.
+        trials: how many measurements, each as long as a decision holds, these are the means of.
     """
 
     limit_w: float
     power_w: float
     speed_per_s: float
+    trials: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -81,15 +81,19 @@ def _parsed(path: Path, content: Any) -> Profile:
         if content["schema"] != _SCHEMA:
             raise IntegrityError(f"{path} has schema {content['schema']!r}, and {_SCHEMA} is known. {_REMEDY}")
         key = ProfileKey(**{name: str(value) for name, value in content["key"].items()})
-        points = tuple(
-            OperatingPoint(**{name: float(value) for name, value in point.items()}) for point in content["points"]
-        )
+        points = tuple(_point(**point) for point in content["points"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise IntegrityError(f"{path} is no profile: {error!r}. {_REMEDY}") from None
     if not all(_is_sensible(point) for point in points):
-        raise IntegrityError(f"{path} has a point without a positive limit, power and speed. {_REMEDY}")
+        raise IntegrityError(f"{path} has a point without a positive limit, power, speed and trials. {_REMEDY}")
     return Profile(key=key, points=tuple(sorted(points, key=lambda point: point.limit_w)))
 
 
 def _is_sensible(point: OperatingPoint) -> bool:
-    return all(math.isfinite(value) and value > 0 for value in (point.limit_w, point.power_w, point.speed_per_s))
+    return all(math.isfinite(value) and value > 0 for value in astuple(point))
+
+
+def _point(limit_w: Any, power_w: Any, speed_per_s: Any, trials: Any = 1) -> OperatingPoint:
+    return OperatingPoint(
+        limit_w=float(limit_w), power_w=float(power_w), speed_per_s=float(speed_per_s), trials=int(trials)
+    )

@@ -22,9 +22,8 @@ from overwinter.errors import ConfigError, OverwinterError
 from overwinter.power.control_asking import nonsense
 from overwinter.power.interface import Decision, Observation, OperatingPoint, PowerPolicy, Series
 from overwinter.power.planning import Floats, envelope, plan
-from overwinter.power.simulation_device import DeviceTable
+from overwinter.power.simulation_device import HOUR_S, DeviceTable
 
-HOUR_S = 3600.0
 _J_PER_KWH = 3.6e6
 _PAST_HOURS = 5 * 7 * 24
 _DONE = 1e-9  # of the work; what rounding leaves over

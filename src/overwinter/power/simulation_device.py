@@ -16,7 +16,7 @@ from overwinter.errors import ConfigError, nearest
 from overwinter.power.interface import DeviceState, OperatingPoint
 
 LIMIT, TIME, POWER = "power_limit", "time_per_epoch", "average_power"
-_HOUR_S = 3600.0
+HOUR_S = 3600.0
 
 Row = dict[str, str]
 
@@ -28,10 +28,12 @@ class DeviceTable:
     Attributes:
         select: the columns that name the workload.
         points: one per limit, rising; speed is 1 hour of full-speed work per hour under the highest limit.
+        piece_s: seconds that the piece of work took, of which the table tells the time, under the highest limit.
     """
 
     select: Mapping[str, str]
     points: tuple[OperatingPoint, ...]
+    piece_s: float = HOUR_S
 
     @property
     def state(self) -> DeviceState:
@@ -132,8 +134,8 @@ def _table(path: Path, rows: Iterable[Row], select: Mapping[str, str]) -> Device
         OperatingPoint(
             limit_w=limit_w,
             power_w=fmean(power_w for _, power_w in each),
-            speed_per_s=full_s / fmean(time_s for time_s, _ in each) / _HOUR_S,
+            speed_per_s=full_s / fmean(time_s for time_s, _ in each) / HOUR_S,
         )
         for limit_w, each in sorted(seen.items())
     ]
-    return DeviceTable(select=select, points=tuple(points))
+    return DeviceTable(select=select, points=tuple(points), piece_s=full_s)

@@ -1,19 +1,16 @@
-"""All jobs of a simulation, added up and compared; and what a search for the least energy finds, and its probes."""
+"""All jobs of a simulation, added up and compared."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import pairwise
 from typing import Any
 
 from overwinter.carbon.forecast import Hours
 from overwinter.errors import ConfigError
-from overwinter.power.interface import Observation, OperatingPoint, PowerPolicy
-from overwinter.power.policies import EnergyOptimal
+from overwinter.power.interface import PowerPolicy
 from overwinter.power.simulation import (
-    HOUR_S,
     ForecastMemory,
     Job,
     Outcome,
@@ -22,7 +19,7 @@ from overwinter.power.simulation import (
     replay,
     run_under,
 )
-from overwinter.power.simulation_device import DeviceTable
+from overwinter.power.simulation_device import HOUR_S, DeviceTable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,29 +84,6 @@ class Comparison:
         return summed
 
 
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """What a search for the limit with the least energy came to, on one workload.
-
-    Attributes:
-        select: the workload.
-        probes: limits tried.
-        full_sweep: limits there are.
-        limit_w: what was chosen.
-        energy_j: per unit of work (an hour at full speed), under it.
-        best_energy_j: the least there is, among the limits that are not too slow.
-        slowdown: of the chosen one, against the highest limit.
-    """
-
-    select: Mapping[str, str]
-    probes: int
-    full_sweep: int
-    limit_w: float
-    energy_j: float
-    best_energy_j: float
-    slowdown: float
-
-
 def compare(
     policy: PowerPolicy, device: DeviceTable, job: Job, trace: Hours, starts: Sequence[int], forecasts: ForecastMemory
 ) -> Comparison:
@@ -139,38 +113,6 @@ def simulate(
     """Draw ``count`` starts and compare; see `compare`. ``published`` hours ahead are known, not foreseen."""
     starts = draw_starts(trace, job, count, seed)
     return compare(policy, device, job, trace, starts, ForecastMemory(trace, published=published))
-
-
-def find_least_energy(device: DeviceTable, max_slowdown: float | None) -> Found:
-    """Let `EnergyOptimal` try limits of ``device``, whose table answers, until it asks for one it has tried."""
-    limits_w = [point.limit_w for point in device.points]
-    step_w = min((after - each for each, after in pairwise(limits_w)), default=1.0)
-    policy = EnergyOptimal(max_slowdown=max_slowdown, step_w=step_w)
-    known: dict[float, OperatingPoint] = {}
-    while (limit_w := _asked(policy, device, known)) not in known:
-        known[limit_w] = device.at(limit_w)
-    chosen, full_speed = known[limit_w], device.points[-1].speed_per_s
-    slowest = 0.0 if max_slowdown is None else full_speed / (1 + max_slowdown) * (1 - 1e-9)
-    return Found(
-        select=device.select,
-        probes=len(known),
-        full_sweep=len(limits_w),
-        limit_w=chosen.limit_w,
-        energy_j=_energy_j(chosen),
-        best_energy_j=min(_energy_j(point) for point in device.points if point.speed_per_s >= slowest),
-        slowdown=full_speed / chosen.speed_per_s - 1,
-    )
-
-
-def _asked(policy: PowerPolicy, device: DeviceTable, known: Mapping[float, OperatingPoint]) -> float:
-    points = tuple(sorted(known.values(), key=lambda point: point.limit_w))
-    seen = Observation(time_utc=datetime.fromtimestamp(0, tz=UTC), devices=(device.state,), points=points)
-    limit_w = policy.decide(seen).limits_w.get(device.state.name)
-    return device.state.ceiling_w if limit_w is None else limit_w
-
-
-def _energy_j(point: OperatingPoint) -> float:
-    return point.power_w / point.speed_per_s
 
 
 def _sum(outcomes: Sequence[Outcome]) -> float:

@@ -1,53 +1,70 @@
-"""The policy `energy_optimal`: the limit with the least energy per unit of work, found while the work goes on."""
+"""The policy `energy_optimal`: the limit with the least energy per unit of work, found while the work goes on.
+
+The work goes on under each limit that is tried, so that a try costs only what it takes more than the best; what
+counts is the whole job. `probing` says which limits are worth a try. Those that look nearly the best are tried
+again, each as often as it may still turn out to be the best (optimism in the face of uncertainty: Auer,
+Cesa-Bianchi and Fischer 2002), since one measurement scatters by more than limits differ.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from overwinter.config.groups.power import EnergyOptimalPowerConfig
-from overwinter.power.interface import Decision, Observation
+from overwinter.power.interface import Decision, Observation, OperatingPoint
 from overwinter.power.policies.answers import as_before, limit_all, usable_points
-from overwinter.power.policies.probing import search
+from overwinter.power.policies.probing import energy_per_work_j, search
+
+_DOUBT = 0.05  # share of the energy by which one trial may be wrong
+_ENOUGH = 50  # trials of one limit, after which the search is over
 
 
 @dataclass(frozen=True, kw_only=True)
 class EnergyOptimal:
-    """Tries few limits, each until the observation has a point for it, then stays with the best.
+    """Tries limits, each until the observation has a point for it, then goes on with what seems best.
 
     Attributes:
         max_slowdown: how much longer the work may take than without a cap; None: no matter.
         step_w: distance between two limits that are tried.
+        limits_w: what may be tried instead; None: from the highest allowed one down in steps, and the lowest.
     """
 
     max_slowdown: float | None
     step_w: float
+    limits_w: Sequence[float] | None = None
 
     def decide(self, observation: Observation) -> Decision:
         """Answer the next limit to try, or the best."""
-        limits_w = self.limits_w(observation)
+        limits_w = self._grid_w(observation) if self.limits_w is None else self.limits_w
         if not limits_w:
             return as_before("no device takes limits")
-        found = search(limits_w, usable_points(observation), self.max_slowdown, len(observation.devices))
+        found = search(limits_w, usable_points(observation), self.max_slowdown)
         if found.next_w is not None:
             return limit_all(observation, found.next_w, f"trying {found.next_w:.0f} W")
-        if found.best_w is None:
-            return as_before("no limit is known to be fast enough")
-        decision = limit_all(observation, found.best_w, f"{found.best_w:.0f} W needs the least energy per work")
+        best = min(found.fast_enough, key=energy_per_work_j)
+        again = best if best.trials >= _ENOUGH else min(found.fast_enough, key=_least_credible_j)
+        if again != best:
+            return limit_all(observation, again.limit_w, f"trying {again.limit_w:.0f} W again")
+        decision = limit_all(observation, best.limit_w, f"{best.limit_w:.0f} W needs the least energy per work")
         return replace(decision, settled=True)
 
-    def limits_w(self, observation: Observation) -> list[float]:
-        """Return the limits that may be tried: from the highest allowed one down in steps, and the lowest."""
+    def _grid_w(self, observation: Observation) -> list[float]:
         lowest_w = max((device.min_w for device in observation.devices), default=0.0)
         highest_w = min((device.ceiling_w for device in observation.devices), default=-1.0)
         if highest_w < lowest_w:
             return []
-        steps = np.arange(highest_w, lowest_w - 1e-6, -self.step_w)
-        known = [float(limit_w) for limit_w in steps]
+        known = [float(limit_w) for limit_w in np.arange(highest_w, lowest_w - 1e-6, -self.step_w)]
         if known[-1] - lowest_w > self.step_w / 2:
             known.append(lowest_w)
         return known[::-1]
+
+
+def _least_credible_j(point: OperatingPoint) -> float:
+    return energy_per_work_j(point) * (1 - _DOUBT / math.sqrt(point.trials))
 
 
 def open_energy_optimal(config: EnergyOptimalPowerConfig) -> EnergyOptimal:
