@@ -6,6 +6,7 @@ DATA holds carbon/*.csv and power/zeus_power_*.csv. Simulated: the tables' watts
 GPUs, by others. `carbon_aware` is judged three ways, since what it may know matters: with the region's own past
 alone (as `overwinter simulate power` does), with the past of the other regions too, and with its own past but without
 the intensity of the running hour. No way sees a later hour; another region's hours count only once they are past.
+`energy_optimal` has a program of its own: power_searching.py.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from overwinter.config.groups.power import ScheduleRule
 from overwinter.power.interface import Decision, Observation, PowerPolicy, Series
 from overwinter.power.policies import BudgetPacing, CarbonAware, EnergyOptimal, NoCap, PriceAware, Schedule, StaticCap
 from overwinter.power.simulation import ForecastMemory, Job, draw_starts
-from overwinter.power.simulation_device import DeviceTable, read_device_table, read_workloads
-from overwinter.power.simulation_report import Comparison, Found, compare, find_least_energy
+from overwinter.power.simulation_device import DeviceTable, read_device_table
+from overwinter.power.simulation_report import Comparison, compare
 
 TRACES = ("gb_2019", "gb_2021", "us_nyis_2022", "us_pjm_2022")
 DEVICES = {"v100": {"network": "resnet50", "batch_size": "360"}, "p100": {"network": "resnet50", "batch_size": "128"}}
@@ -48,7 +49,6 @@ _PAST = 35 * 24  # hours
 _KEPT = 26 * 7  # days of history that a live source keeps
 _SPANS = {"": slice(0, 24), ", 1 to 6 h": slice(1, 7), ", 24 to 48 h": slice(24, 48)}
 RULE = ScheduleRule(days="mon-fri", hours="07:00-22:00", limit="40 %", pause=False)
-SLOWDOWNS = (None, 0.3, 0.2, 0.1, 0.05)
 
 
 @dataclass(kw_only=True)
@@ -74,16 +74,12 @@ def main() -> None:
     """Run everything, print it, and write results/power_policies.json."""
     arguments = _arguments()
     traces = {name: by_hour(read_trace(arguments.data / "carbon" / f"{name}.csv")) for name in TRACES}
-    tables = {name: arguments.data / "power" / f"zeus_power_{name}.csv" for name in DEVICES}
-    devices = {name: read_device_table(tables[name], select) for name, select in DEVICES.items()}
+    power = arguments.data / "power"
+    devices = {name: read_device_table(power / f"zeus_power_{name}.csv", select) for name, select in DEVICES.items()}
     content = {
         "label": "simulated on measured tables",
         "starts": arguments.starts,
         "carbon_aware": carbon_aware(traces, devices, arguments.starts),
-        "energy_optimal": {
-            name: [least_energy(read_workloads(path, {}), slowdown) for slowdown in SLOWDOWNS]
-            for name, path in tables.items()
-        },
         "forecast_error": {name: forecast_error(traces[name]) for name in TRACES},
         "decision_s": decision_times(traces["gb_2021"], devices["v100"]),
         "forecast_s": forecast_times(traces["gb_2021"]),
@@ -161,26 +157,6 @@ def _summary(kind: str, device_name: str, job: Job, rows: Sequence[dict[str, Any
     lead = f"lead on the best single limit {summary['least_lead_on_best_static']:+.4f}"
     print(f"{named}  {share}  {lead}  missed {summary['missed_deadlines']}", flush=True)
     return summary
-
-
-def least_energy(workloads: Sequence[DeviceTable], max_slowdown: float | None) -> dict[str, Any]:
-    """Search every workload of a table."""
-    found = [find_least_energy(workload, max_slowdown) for workload in workloads]
-    excess = [each.energy_j / each.best_energy_j - 1 for each in found]
-    summary = {
-        "max_slowdown": max_slowdown,
-        "workloads": len(found),
-        "within_1_percent": fmean(each <= 0.01 for each in excess),
-        "mean_excess": fmean(excess),
-        "probes_of_a_sweep": fmean(each.probes / each.full_sweep for each in found),
-        "beyond_max_slowdown": sum(_is_too_slow(each, max_slowdown) for each in found),
-    }
-    print("energy_optimal", summary, flush=True)
-    return summary
-
-
-def _is_too_slow(found: Found, max_slowdown: float | None) -> bool:
-    return max_slowdown is not None and found.slowdown > max_slowdown + 1e-9
 
 
 def forecast_error(trace: Hours) -> dict[str, float]:

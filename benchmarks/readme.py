@@ -82,13 +82,27 @@ def _power_rows() -> Iterator[Row]:
         yield f"carbon_aware, share of the optimum's saving at slack {slack} (simulated)", share, asked
     share = _carbon_share(policies, slack=2.0, pause_w=25.0)
     yield "the same at slack 2.0 with paid pauses (simulated)", share, "0.947"
-    for device, rows in policies["energy_optimal"].items():
-        what = f"energy_optimal on {device.upper()}: workloads within 1 % of the best (simulated)"
-        yield what, f"{rows[0]['within_1_percent']:.0%}, {rows[0]['probes_of_a_sweep']:.2f} of the probes", "92 %, 0.5"
+    yield from _searching_rows()
     yield "control loop, CPU time over wall time", f"{guard['loop']['cpu_share']:.3%}", "0.2 %"
     kills = guard["kills"]
     value = f"{kills['restored_in_time']} of {kills['tries']}, slowest {1000 * kills['slowest_s']:.0f} ms"
     yield "limit back after `kill -9` (stand-in driver)", value, "all, 2 s"
+
+
+def _searching_rows() -> Iterator[Row]:
+    searching = result("power_searching")
+    targets, noises = searching["targets"], " / ".join(f"{100 * noise:g} %" for noise in searching["noises"])
+    what = f"energy_optimal, joules of a job over the least at noise {noises} (simulated)"
+    yield f"{what}, mean of devices", _ratios(searching["mean_of_devices"]), _ratios(targets["mean"])
+    asked = f"{_ratios(targets['device'])}; {targets['worst_workload_without_noise']}"
+    for device, row in searching["leave_one_device_out"].items():
+        ratios, worst = [each["mean_ratio"] for each in row["by_noise"]], row["by_noise"][0]["worst_ratio"]
+        named = f"the same on {device.upper()}, constants chosen on the others; worst workload without noise"
+        yield named, f"{_ratios(ratios)}; {worst:.3f}", asked
+
+
+def _ratios(ratios: Iterable[float]) -> str:
+    return " / ".join(f"{ratio:.4f}".rstrip("0") for ratio in ratios)
 
 
 def _carbon_share(policies: dict[str, Any], *, slack: float, pause_w: float) -> str:

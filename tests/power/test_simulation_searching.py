@@ -1,4 +1,4 @@
-"""Jobs that look for the best limit: on shapes that devices may have, on random ones, and on recorded ones."""
+"""Jobs that look for the best limit: on shapes that devices may have, and on recorded ones."""
 
 from pathlib import Path
 
@@ -18,18 +18,6 @@ def table(limits_w, powers_w, speeds):
     rows = zip(limits_w, powers_w, speeds, strict=True)
     points = [OperatingPoint(limit_w=float(w), power_w=p, speed_per_s=s / 3600) for w, p, s in rows]
     return DeviceTable(select={}, points=tuple(points), piece_s=10.0)
-
-
-def physical(rng, limits):
-    """One device: power is idle plus a power of the clock, and a part of the time waits for memory."""
-    top_w = rng.choice([70.0, 150.0, 300.0, 700.0])
-    limits_w = np.linspace(top_w * rng.uniform(0.25, 0.7), top_w, limits)
-    idle_w, free_w = top_w * rng.uniform(0.05, 0.35), top_w * rng.uniform(0.45, 1.3)
-    exponent, waiting = rng.uniform(1.5, 3.2), rng.uniform(0, 0.9)
-    clock = np.clip((limits_w - idle_w).clip(1e-6) / (free_w - idle_w), 0, 1) ** (1 / exponent)
-    clock = clock.clip(rng.uniform(0.1, 0.4), 1)
-    time = (waiting + (1 - waiting) / clock) * np.exp(rng.choice([0, 0.01, 0.03]) * rng.standard_normal(limits))
-    return table(limits_w, idle_w + (free_w - idle_w) * clock**exponent, 1 / time)
 
 
 SHAPES = {
@@ -57,18 +45,6 @@ def test_a_job_takes_what_its_pieces_take():
     assert (found.probes, found.limit_w) == (2, 100)
     assert (found.energy_j, found.best_job_energy_j) == pytest.approx((90 / 0.9 * 10, 1000 * 10))
     assert found.job_energy_j == pytest.approx(9 * 1000 + 1200)
-
-
-@pytest.mark.parametrize(
-    ("limits", "means"),
-    [((3, 7), (1.004, 1.004, 1.006)), ((7, 12), (1.006, 1.008, 1.012)), ((16, 31), (1.008, 1.01, 1.015))],
-)
-def test_on_random_devices_the_job_takes_little_more_than_the_least(limits, means):
-    rng = np.random.default_rng(7)
-    devices = [physical(rng, int(rng.integers(*limits))) for _ in range(40)]
-    for noise, mean in zip((0.0, 0.02, 0.05), means, strict=True):
-        found = [find_least_energy(device, Search(pieces=200, noise=noise, repeats=2)) for device in devices]
-        assert summed_up(found)["mean_ratio"] <= mean
 
 
 @settings(max_examples=60, deadline=None)

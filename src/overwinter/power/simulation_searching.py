@@ -8,8 +8,8 @@ joules that are measured of a piece scatter about the table's; its seconds do no
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from statistics import fmean
 from typing import Any
 
@@ -117,8 +117,9 @@ def run_job(policy: PowerPolicy, device: DeviceTable, search: Search, rng: np.ra
     """Run one job, and return the limit of each of its pieces."""
     known: dict[float, OperatingPoint] = {}
     limits_w: list[float] = []
+    first = Observation(time_utc=datetime.fromtimestamp(0, tz=UTC), devices=(device.state,), work_total=search.pieces)
     for done in range(search.pieces):
-        limit_w = _asked(policy, device, known, done, search.pieces)
+        limit_w = _asked(policy, first, known, done)
         share = max(_LEAST_SHARE, 1 + search.noise * float(rng.standard_normal()))
         known[limit_w] = _with_another(known.get(limit_w), device.at(limit_w), share)
         limits_w.append(limit_w)
@@ -132,15 +133,8 @@ def _with_another(known: OperatingPoint | None, true: OperatingPoint, share: flo
     return OperatingPoint(limit_w=true.limit_w, power_w=power_w, speed_per_s=true.speed_per_s, trials=trials + 1)
 
 
-def _asked(
-    policy: PowerPolicy, device: DeviceTable, known: Mapping[float, OperatingPoint], done: int, pieces: int
-) -> float:
-    seen = Observation(
-        time_utc=datetime.fromtimestamp(0, tz=UTC) + timedelta(seconds=done * device.piece_s),
-        devices=(device.state,),
-        points=tuple(sorted(known.values(), key=lambda point: point.limit_w)),
-        work_done=float(done),
-        work_total=float(pieces),
-    )
-    limit_w = policy.decide(seen).limits_w.get(device.state.name)
-    return device.state.ceiling_w if limit_w is None else limit_w
+def _asked(policy: PowerPolicy, first: Observation, known: Mapping[float, OperatingPoint], done: int) -> float:
+    points = tuple(sorted(known.values(), key=lambda point: point.limit_w))
+    (state,) = first.devices
+    limit_w = policy.decide(replace(first, points=points, work_done=float(done))).limits_w.get(state.name)
+    return state.ceiling_w if limit_w is None else limit_w

@@ -1,13 +1,17 @@
 """A policy that learns from the arrivals which time-outs would have been best.
 
 Sixteen candidates, each a factor on the break-even times, from 0 (sleep at once) to infinity (never). For
-each, the joules that it would have spent on every idle period so far are summed, older periods counting less.
-The sums are kept apart by how busy it has been lately, at two speeds, since what was best on a busy morning
-is not on a quiet night. The least sum wins. A context that was seldom seen leans on the sums over all
-contexts, and break-even is used until enough was seen at all.
+each, the joules that it would have spent on every idle period so far are summed, older periods counting less,
+and the least sum leads. It starts from break-even, which a little evidence outweighs.
 
-The idea is follow-the-leader with side information (Cesa-Bianchi and Lugosi, *Prediction, Learning, and
-Games*, 2006), on the histogram of *Serverless in the Wild* (Shahrad et al., ATC 2020) made fine and
+There are two leaders. One goes by the sums over everything, and soon is as good as the best candidate. The
+other goes by sums that are kept apart by how busy it has been lately, at two speeds, since what was best on a
+busy morning is not on a quiet night; but that spreads few periods over many sums, and where the requests have no
+such times it only learns later. So what each of the two would have spent is summed as well, and the second is
+followed once it has clearly spent less.
+
+The idea is follow-the-leader with side information and over leaders (Cesa-Bianchi and Lugosi, *Prediction,
+Learning, and Games*, 2006), on the histogram of *Serverless in the Wild* (Shahrad et al., ATC 2020) made fine and
 discounted.
 """
 
@@ -25,7 +29,8 @@ from overwinter.serving.sleep.timed import TimedDescent
 # Break-even first, then by distance from it: the first of equals wins, and break-even is never far off the
 # best.
 FACTORS = (1, 1.4, 0.75, 2, 0.55, 2.8, 0.4, 4, 0.3, 0.2, 8, 0.15, 0.1, 0.05, 0, math.inf)
-_WARM_UP = 30  # idle periods
+_HEAD_START = 1.0  # sleeps and wakes that break-even may have spent more than a candidate before it is left
+_CLEARLY = 3.0  # sleeps and wakes that the leader by context must have spent less than the other one
 _SPEEDS = (0.05, 0.2)  # weights of the newest idle period in the two running means
 _BIN = 0.5  # width of a context, in natural logarithms of the mean idle period
 _BINS = 8  # contexts reach as many bins to either side of break-even
@@ -34,7 +39,7 @@ _BORROWED = 3.0  # idle periods' worth of the overall sums that every context st
 
 
 class Learned(TimedDescent):
-    """The candidate time-outs that would have cost least so far, at times as busy as now."""
+    """The candidate time-outs that would have cost least so far, in all or at times as busy as now."""
 
     reason = "learned"
 
@@ -42,24 +47,39 @@ class Learned(TimedDescent):
         super().__init__(ladder)
         self._losses = _Losses(ladder)
         self._unit_s = ladder.break_even_s or 1.0
+        self._unit_j = max(0.0, ladder.rungs[-1].switch_j)
         self._seen = 0
         self._means = [0.0] * len(_SPEEDS)  # of idle periods in break-even times
         self._overall = _Sums()
         self._contexts: dict[tuple[int, ...], _Sums] = {}
+        self._spent_j = [0.0, 0.0]  # by the leader overall, and by the one of the context
         self._here = _context(self._means)
 
     def _choose(self) -> float:
-        if self._seen < _WARM_UP:
-            return 1.0
-        share = _BORROWED / self._overall.weight
+        overall, here = self._leaders()
+        return FACTORS[here if self._here_is_better() else overall]
+
+    def _leaders(self) -> tuple[int, int]:
+        """Return the candidates that lead in all and at times as busy as now, which leans on the former a little."""
+        all_j = [loss_j + self._head_start_j(place) for place, loss_j in enumerate(self._overall.losses_j)]
         context = self._contexts.get(self._here)
         if context is None:
-            return FACTORS[_least(self._overall.losses_j)]
-        blended = [own + share * all_ for own, all_ in zip(context.losses_j, self._overall.losses_j, strict=True)]
-        return FACTORS[_least(blended)]
+            return _least(all_j), _least(all_j)
+        share = _BORROWED / self._overall.weight
+        blended_j = [own_j + share * each_j for own_j, each_j in zip(context.losses_j, all_j, strict=True)]
+        return _least(all_j), _least(blended_j)
+
+    def _head_start_j(self, place: int) -> float:
+        return 0.0 if FACTORS[place] == 1 else _HEAD_START * self._unit_j
+
+    def _here_is_better(self) -> bool:
+        return self._spent_j[1] + _CLEARLY * self._unit_j <= self._spent_j[0]
 
     def _learn(self, idle_s: float) -> None:
         losses_j = self._losses.of(idle_s)
+        self._spent_j = [
+            spent_j * _KEPT + losses_j[leader] for spent_j, leader in zip(self._spent_j, self._leaders(), strict=True)
+        ]
         self._overall.add(losses_j)
         self._contexts.setdefault(self._here, _Sums()).add(losses_j)
         self._seen += 1
@@ -75,6 +95,7 @@ class Learned(TimedDescent):
             "factors": [str(factor) for factor in FACTORS],
             "seen": self._seen,
             "means": list(self._means),
+            "spent_j": list(self._spent_j),
             "overall": self._overall.to_json(),
             "contexts": [[list(context), sums.to_json()] for context, sums in self._contexts.items()],
         }
@@ -86,13 +107,14 @@ class Learned(TimedDescent):
             IntegrityError: ``state`` is not one of this policy, or was altered.
         """
         try:
-            seen, means, overall, contexts = _parse(state)
+            seen, means, spent_j, overall, contexts = _parse(state)
         except (KeyError, TypeError, ValueError) as error:
             raise IntegrityError(
                 f"The saved state of the sleep policy `learned` cannot be used: {error}. "
                 "Delete it: the policy then learns afresh."
             ) from None
-        self._seen, self._means, self._overall, self._contexts = seen, means, overall, contexts
+        self._seen, self._means, self._spent_j = seen, means, spent_j
+        self._overall, self._contexts = overall, contexts
         self._here = _context(means)
 
 
@@ -167,15 +189,18 @@ class _Sums:
         return sums
 
 
-def _parse(state: dict[str, Any]) -> tuple[int, list[float], _Sums, dict[tuple[int, ...], _Sums]]:
+def _parse(
+    state: dict[str, Any],
+) -> tuple[int, list[float], list[float], _Sums, dict[tuple[int, ...], _Sums]]:
     if state["policy"] != "learned" or state["factors"] != [str(factor) for factor in FACTORS]:
         raise ValueError("it belongs to another policy or version")
     seen, means = state["seen"], _finite(state["means"], len(_SPEEDS))
+    spent_j = _finite(state["spent_j"], 2)
     overall = _Sums.from_json(state["overall"])
     if not isinstance(seen, int) or seen < 0 or (seen > 0) != (overall.weight >= 1) or min(means) < 0:
         raise ValueError(f"{seen} idle periods of {means} break-even times, weighing {overall.weight}")
     contexts = {_key(key): _Sums.from_json(sums) for key, sums in state["contexts"]}
-    return seen, means, overall, contexts
+    return seen, means, spent_j, overall, contexts
 
 
 def _least(losses_j: list[float]) -> int:
