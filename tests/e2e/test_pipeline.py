@@ -30,7 +30,9 @@ def test_dvc_shows_metrics_parameters_and_plots(space):
     space("overwinter", "compose", "train.epochs=3")
     assert "train.epochs" in space("dvc", "params", "diff").stdout
     assert "index.html" in space("dvc", "plots", "show").stdout
-    assert "outputs_train_power_csv" in (space.root / "dvc_plots" / "index.html").read_text()
+    drawn = (space.root / "dvc_plots" / "index.html").read_text()
+    assert "outputs_train_power_csv" in drawn
+    assert '"facet": {"row": {"field": "device"' in drawn
 
 
 def test_an_override_runs_only_what_depends_on_it(space):

@@ -40,6 +40,11 @@ class Project:
         return self.root / "outputs"
 
     @property
+    def plot_templates(self) -> Path:
+        """The folder where DVC finds templates of plots by name."""
+        return self.root / ".dvc" / "plots"
+
+    @property
     def state(self) -> Path:
         """The folder of the ledger and the checkpoints; it outlives DVC's temporary workspaces (`DVC_ROOT`)."""
         return Path(os.environ.get("DVC_ROOT") or self.root) / ".overwinter"

@@ -8,6 +8,7 @@ from pathlib import Path
 from overwinter.config import Config, Project, compose, configs_digest, validate
 from overwinter.errors import ConfigError
 from overwinter.files import write_text
+from overwinter.pipeline.plots import TEMPLATE, render_power_plot
 from overwinter.pipeline.render import render_dvc_yaml, render_gitignore
 
 
@@ -15,7 +16,7 @@ def write_composed(project: Project, overrides: Sequence[str] = ()) -> list[Path
     """Compose configs/ with ``overrides``, validate, and write params.yaml and what follows from it.
 
     Returns:
-        the files that changed: params.yaml, dvc.yaml, outputs/.gitignore.
+        the files that changed: params.yaml, dvc.yaml, outputs/.gitignore, the plots' template.
 
     Raises:
         ConfigError: the configuration cannot be used; they all stay as they were.
@@ -26,6 +27,7 @@ def write_composed(project: Project, overrides: Sequence[str] = ()) -> list[Path
         project.params: text,
         project.dvc_yaml: render_dvc_yaml(config, project),
         project.outputs / ".gitignore": render_gitignore(config),
+        project.plot_templates / f"{TEMPLATE}.json": render_power_plot(),
     }
     changed = [path for path, content in wanted.items() if _read(path) != content]
     for path in changed:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from overwinter.errors import ConfigError, OverwinterError
 from overwinter.files import write_error, write_text
+from overwinter.pipeline.plots import TEMPLATE, render_power_plot
 
 _PARTS = ("configs", "stages", "pipelines", "data", "dvc.yaml", "params.yaml")
 _MADE_BY_RUNS = ("__pycache__", "outputs", "dvc.lock", ".overwinter", "cache", "tmp")
@@ -39,6 +40,7 @@ def create_project(folder: Path) -> None:
             folder / ".dvc" / "config",
             _DVC_CONFIG.format(no_scm="" if _in_git(folder) else "    no_scm = true\n"),
         )
+        write_text(folder / ".dvc" / "plots" / f"{TEMPLATE}.json", render_power_plot())
         write_text(folder / ".dvc" / ".gitignore", "/config.local\n/tmp\n/cache\n")
         write_text(folder / ".dvcignore", "# Overwinter's own state is no data.\n.overwinter\n")
         write_text(folder / ".gitignore", "__pycache__/\n.overwinter/\n")

@@ -12,12 +12,14 @@ from typing import Any
 
 from overwinter.config.groups import Config, StageSpec
 from overwinter.config.project import Project
+from overwinter.pipeline.plots import TEMPLATE
 from overwinter.places import PACKAGE
 
 _HEADER = """\
 # Rendered by `overwinter compose` from configs/pipeline/: edit that, not this.
 """
 ASIDE = ".part-"  # how the name of an output begins that is still being written
+_POWER = {"x": "time_s", "x_label": "seconds", "y": "power_w", "y_label": "watts"}
 _CHECK_OUT = "outputs/check/check.json"
 
 
@@ -88,7 +90,7 @@ def _stage(name: str, spec: StageSpec, config: Config, *, before: list[str]) -> 
         "params": list(spec.params),
         "outs": [stage_out(name, out) for out in [*spec.outs, *spec.reports]],
         "metrics": [stage_out(name, "metrics.json"), {stage_out(name, "energy.json"): {"cache": False}}],
-        "plots": [{stage_out(name, "power.csv"): {"x": "time_s", "y": "power_w", "title": f"{name}: power"}}],
+        "plots": [{stage_out(name, "power.csv"): {"template": TEMPLATE, **_POWER, "title": f"{name}: power"}}],
     }
 
 
