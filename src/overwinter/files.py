@@ -86,6 +86,17 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def open_to_others(path: Path, mode: int) -> bool:
+    """Whether others than its owner may read or write a file that holds a secret.
+
+    A credential of systemd may be open to its service alone by an access list, whose mask then shows as the rights of
+    the group; see systemd.exec(5), LoadCredential=.
+    """
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    is_credential = bool(credentials) and path.resolve().is_relative_to(Path(str(credentials)).resolve())
+    return bool(mode & (0o007 if is_credential else 0o077))
+
+
 def sync(path: Path) -> None:
     """Flush a file, or the entries of a folder, to the disk."""
     handle = os.open(path, os.O_RDONLY)

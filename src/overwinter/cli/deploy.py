@@ -105,7 +105,7 @@ def _found(arguments: argparse.Namespace) -> tuple[str, str, dict[str, Any]]:
         return source, digest, {"source": source, **_of_machines(arguments)}
     folder = Path(arguments.bundle).resolve()
     bundle = read_bundle(folder, keys=Keys(trusted=tuple(arguments.trusted)), hold=False)
-    own = {"container": _of_image, "kubernetes": _of_pods}.get(arguments.form, _of_nothing)(arguments, bundle)
+    own = _OWN[arguments.form](arguments, bundle) if arguments.form in _OWN else {}
     return str(folder), bundle.digest, own
 
 
@@ -185,8 +185,16 @@ def _of_pods(arguments: argparse.Namespace, bundle: Bundle) -> dict[str, Any]:
     return {"bundle_bytes": bundle.size_bytes}
 
 
-def _of_nothing(_arguments: argparse.Namespace, _bundle: Bundle) -> dict[str, Any]:
-    return {}
+def _of_units(arguments: argparse.Namespace, bundle: Bundle) -> dict[str, Any]:
+    from overwinter.serving.deploy.sandbox import open_to_everybody
+
+    prefixes = (sys.prefix, sys.base_prefix) if arguments.program == _own_program() else ()
+    return {
+        "runtime": bundle.runtime,
+        "device": bundle.device,
+        "private": not open_to_everybody(Path(arguments.bundle).resolve()),
+        "environment": [Path(arguments.program).parents[1], *map(Path, prefixes)],
+    }
 
 
 def _package(given: str, context: Path) -> dict[str, str]:
@@ -240,7 +248,10 @@ def _add_kubernetes(form: argparse.ArgumentParser) -> None:
 def _add_systemd(form: argparse.ArgumentParser) -> None:
     _add_program(form)
     form.add_argument("--backend-port", type=int, default=18080, help="of the server, on 127.0.0.1 (18080)")
-    form.add_argument("--run-as", metavar="USER", help="who owns the bundle; for the system's manager")
+    form.add_argument(
+        "--run-as", metavar="USER", help="who may read the bundle (a user that exists only while the server runs)"
+    )
+    form.add_argument("--memory", default="1G", help="limit of the server and its workers (1G)")
 
 
 def _add_cron(form: argparse.ArgumentParser) -> None:
@@ -293,10 +304,20 @@ def _add_vm(form: argparse.ArgumentParser) -> None:
 
 
 def _add_program(form: argparse.ArgumentParser) -> None:
-    program = str(Path(sys.executable).with_name("overwinter"))
-    form.add_argument("--program", default=program, help="absolute path of overwinter (the one of this environment)")
+    form.add_argument(
+        "--program", default=_own_program(), help="absolute path of overwinter (the one of this environment)"
+    )
 
 
+def _own_program() -> str:
+    return str(Path(sys.executable).with_name("overwinter"))
+
+
+_OWN = {
+    "container": _of_image,
+    "kubernetes": _of_pods,
+    "systemd": _of_units,
+}  # form: what its renderer takes from the bundle
 _ADD = {
     "kubernetes": _add_kubernetes,
     "systemd": _add_systemd,
@@ -306,7 +327,7 @@ _ADD = {
 }
 _SETTINGS = {  # form: what its renderer takes from the command line as it is
     "kubernetes": ("image", "hostname", "knative", "memory", "cpus", "gpus", "prometheus", "kubectl_image"),
-    "systemd": ("program", "backend_port", "run_as"),
+    "systemd": ("program", "backend_port", "run_as", "memory"),
     "cron": ("program", "machine_zone"),
     "container": ("memory", "cpus", "base", "image"),
     "vm": ("package", "instance_type"),

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from overwinter.errors import ConfigError
+from overwinter.files import open_to_others
 
 SECRET_BYTES = 32
 _COMMAND_LIMIT_S = 60.0
@@ -85,7 +86,7 @@ def read_private(path: Path) -> bytes:
             content = stream.read(1 << 16)
     except OSError as error:
         raise ConfigError(f"The key file {path} cannot be read: {error.strerror}.") from None
-    if stat.S_IMODE(mode) & 0o077:
+    if open_to_others(path, mode):
         raise ConfigError(f"The key file {path} is open to others (mode {stat.S_IMODE(mode):o}). Run: chmod 600 {path}")
     return content
 

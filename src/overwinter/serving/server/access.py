@@ -5,11 +5,11 @@ from __future__ import annotations
 import hmac
 import os
 import ssl
-import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from overwinter.errors import ConfigError
+from overwinter.files import open_to_others
 from overwinter.serving.server.messages import Request, RequestError
 from overwinter.serving.server.origins import Origins, parse_authority
 
@@ -136,5 +136,5 @@ def tls_context(access: AccessConfig) -> ssl.SSLContext | None:
 
 
 def _check_secret(key: str, file: str) -> None:
-    if stat.S_IMODE(Path(file).stat().st_mode) & 0o077:
+    if open_to_others(Path(file), Path(file).stat().st_mode):
         raise ConfigError(f"serve.access.{key}={file!r} can be read by others. `chmod 600 {file}`.")

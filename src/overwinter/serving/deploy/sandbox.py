@@ -1,0 +1,108 @@
+"""What systemd's units may do, and nothing beyond: systemd.exec(5), systemd.resource-control(5).
+
+`systemd-analyze security` reckons how exposed a unit is. What is opened here is opened for a reason that the units'
+heading gives: a GPU's devices, memory that is written and then run where a runtime compiles, the network where a
+source of carbon intensity is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+Settings = list[tuple[str, object]]
+
+# Runtimes that write machine code into memory and run it; ONNX Runtime's kernels are compiled beforehand.
+COMPILING = ("openvino", "torch", "torch-bf16", "torch-compile")
+_HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 -- what the sandbox hides, not a place to write
+_SHUT: Settings = [
+    ("NoNewPrivileges", "yes"),
+    ("CapabilityBoundingSet", ""),
+    ("AmbientCapabilities", ""),
+    ("UMask", "0077"),
+    ("ProtectSystem", "strict"),
+    ("ProtectHome", "tmpfs"),
+    ("PrivateTmp", "yes"),
+    ("PrivateUsers", "yes"),
+    ("PrivateIPC", "yes"),
+    ("RemoveIPC", "yes"),
+    ("KeyringMode", "private"),
+    ("ProtectProc", "invisible"),
+    ("ProtectClock", "yes"),
+    ("ProtectControlGroups", "yes"),
+    ("ProtectHostname", "yes"),
+    ("ProtectKernelLogs", "yes"),
+    ("ProtectKernelModules", "yes"),
+    ("ProtectKernelTunables", "yes"),
+    ("RestrictNamespaces", "yes"),
+    ("RestrictRealtime", "yes"),
+    ("RestrictSUIDSGID", "yes"),
+    ("LockPersonality", "yes"),
+    ("SystemCallArchitectures", "native"),
+    ("SystemCallFilter", "@system-service"),
+    ("SystemCallFilter", "~@privileged"),
+    ("SystemCallErrorNumber", "EPERM"),
+]
+
+
+def sandbox(
+    user: str | None,
+    *,
+    gpu: bool = False,
+    compiles: bool = False,
+    near: bool = False,
+    alone: bool = False,
+) -> Settings:
+    """Return the settings that shut a service in.
+
+    Args:
+        user: whom it runs as; None: a user that exists only while it runs.
+        gpu: it opens NVIDIA's devices.
+        compiles: it writes machine code and runs it.
+        near: it speaks with nobody but this machine.
+        alone: it speaks with nobody at all.
+    """
+    return [
+        ("DynamicUser", "yes") if user is None else ("User", user),
+        *_SHUT,
+        *([] if compiles else [("MemoryDenyWriteExecute", "yes")]),
+        *_devices(gpu),
+        *_network(near=near, alone=alone),
+    ]
+
+
+def _devices(gpu: bool) -> Settings:
+    if not gpu:
+        return [("PrivateDevices", "yes"), ("DevicePolicy", "closed")]
+    return [("DevicePolicy", "closed"), ("DeviceAllow", "char-nvidia* rw")]
+
+
+def _network(*, near: bool, alone: bool) -> Settings:
+    if alone:
+        return [("PrivateNetwork", "yes"), ("RestrictAddressFamilies", "none"), ("IPAddressDeny", "any")]
+    families: Settings = [("RestrictAddressFamilies", "AF_INET AF_INET6 AF_UNIX")]
+    return [*families, ("IPAddressDeny", "any"), ("IPAddressAllow", "localhost")] if near else families
+
+
+def hidden(paths: Iterable[Path]) -> list[Path]:
+    """Return those of ``paths`` that the sandbox hides, so that they must be bound, each once."""
+    return [path for path in dict.fromkeys(paths) if any(path.is_relative_to(place) for place in _HIDDEN)]
+
+
+def bound(paths: Sequence[Path]) -> Settings:
+    """Return the settings that bind ``paths`` into the sandbox, to be read."""
+    return [("BindReadOnlyPaths", path_word(path)) for path in paths]
+
+
+def path_word(path: Path) -> str:
+    """Return a path as a setting that is a list of paths reads it."""
+    text = str(path)
+    for plain, written in (("\\", "\\\\"), ('"', '\\"'), ("%", "%%"), (":", "\\:")):
+        text = text.replace(plain, written)
+    return f'"{text}"'
+
+
+def open_to_everybody(folder: Path) -> bool:
+    """Whether a user who owns nothing may read a folder and all in it; the folders above do not count."""
+    needed = ((path, 0o005 if path.is_dir() else 0o004) for path in [folder, *folder.rglob("*")])
+    return all(path.stat().st_mode & bits == bits for path, bits in needed)
