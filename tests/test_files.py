@@ -54,3 +54,12 @@ def test_missing_or_truncated_json_is_an_integrity_error_with_the_remedy(tmp_pat
 def test_sha256_is_the_standard_one(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert files.sha256(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_the_mask_of_a_credentials_access_list_is_no_right_of_a_group(tmp_path, monkeypatch):
+    secret = tmp_path / "token"
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    assert [files.open_to_others(secret, mode) for mode in (0o100600, 0o100440, 0o100604)] == [False, True, True]
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert [files.open_to_others(secret, mode) for mode in (0o100400, 0o100440, 0o100444)] == [False, False, True]
+    assert files.open_to_others(tmp_path.parent / "token", 0o100440)

@@ -188,12 +188,13 @@ def _of_pods(arguments: argparse.Namespace, bundle: Bundle) -> dict[str, Any]:
 def _of_units(arguments: argparse.Namespace, bundle: Bundle) -> dict[str, Any]:
     from overwinter.serving.deploy.sandbox import open_to_everybody
 
-    prefixes = (sys.prefix, sys.base_prefix) if arguments.program == _own_program() else ()
+    source = Path(__file__).parents[2]  # in a checkout, outside of the environment
+    own = (Path(sys.prefix), Path(sys.base_prefix), source) if arguments.program == _own_program() else ()
     return {
         "runtime": bundle.runtime,
         "device": bundle.device,
         "private": not open_to_everybody(Path(arguments.bundle).resolve()),
-        "environment": [Path(arguments.program).parents[1], *map(Path, prefixes)],
+        "environment": [Path(arguments.program).parents[1], *own],
     }
 
 

@@ -26,6 +26,7 @@ def commands():
 @pytest.mark.parametrize("line", commands())
 def test_the_documented_commands_run(line, tmp_path, monkeypatch, capsys):
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    (tmp_path / "outputs" / "hibernate" / "bundle").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(serving, "read_bundle", lambda _, keys, hold: BUNDLE, raising=False)
     monkeypatch.setattr(deploy, "_published", lambda arguments: (arguments.bundle, "cd" * 32))  # no such store

@@ -3,14 +3,17 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from overwinter.cli.service import load_service
 from overwinter.serving.deploy import Systemd
+from overwinter.serving.deploy.sandbox import open_to_everybody
 
 WINDOW = "{start:'0 8 * * 1-5',end:'0 18 * * 1-5',time_zone:Europe/Berlin}"
-RENDERER = Systemd(program="/bin/true", run_as="root")
+RENDERER = Systemd(program="/bin/true")
+WORST = 2.5  # exposure, of 10
 
 
 @pytest.mark.special
@@ -62,13 +65,95 @@ def test_a_window_holds_the_server_up_from_early_on(deployed):
 def test_credentials_and_keys_reach_the_server(deployed):
     units = RENDERER.render(deployed(variables=("NAME", "WORD"), trusted={"/etc/signer.pub": "a key"}))
     assert "PassEnvironment=NAME WORD\n" in units["model-server.service"]
-    assert '"--trusted" "/etc/signer.pub"\n' in units["model-server.service"]
+    assert "LoadCredential=trusted-0.pem:/etc/signer.pub\n" in units["model-server.service"]
+    assert '"--trusted" "%d/trusted-0.pem"\n' in units["model-server.service"]
+
+
+def test_secrets_are_handed_over_by_systemd(deployed, tmp_path):
+    files = {"token_file": "a token", "tls_cert": "c", "tls_key": "9%"}
+    secrets = {name: tmp_path / file for name, file in files.items()}
+    for path in secrets.values():
+        path.write_text("secret")
+    unit = RENDERER.render(deployed(*(f"serve.access.{name}='{path}'" for name, path in secrets.items())))
+    text = unit["model-server.service"]
+    for name in secrets:
+        assert f'"serve.access.{name}=%d/{name}"' in text
+    assert f"LoadCredential=token_file:{tmp_path}/a token\n" in text
+    assert f"LoadCredential=tls_key:{tmp_path}/9%%\n" in text
+
+
+def opened(text):
+    """Return the settings of a unit that come once, and the lines of its heading."""
+    lines = text.splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line and line[0] != "#"), text[: text.index("[")]
+
+
+def test_what_is_opened_is_opened_for_a_reason_that_the_heading_gives(deployed):
+    shut, heading = opened(RENDERER.render(deployed())["model-server.service"])
+    assert (shut["DynamicUser"], shut["MemoryDenyWriteExecute"], shut["PrivateDevices"]) == ("yes", "yes", "yes")
+    assert (shut["IPAddressDeny"], shut["IPAddressAllow"], shut["CapabilityBoundingSet"]) == ("any", "localhost", "")
+    assert "Open to the server" not in heading
+    renderer = Systemd(program="/bin/true", runtime="torch", device="cuda", run_as="models")
+    wide, heading = opened(renderer.render(deployed(variables=("KEY",)))["model-server.service"])
+    assert not {"DynamicUser", "MemoryDenyWriteExecute", "PrivateDevices", "IPAddressDeny"} & set(wide)
+    assert (wide["User"], wide["DeviceAllow"], wide["DevicePolicy"]) == ("models", "char-nvidia* rw", "closed")
+    assert [word for word in ("NVIDIA", "torch compiles", "carbon") if word not in heading] == []
+
+
+def test_only_what_talks_to_this_machine_alone_is_cut_off_from_others(deployed, tmp_path):
+    (tmp_path / "token").write_text("secret")
+    staying = ("serve.replicas.fewest=1", f"serve.access.token_file={tmp_path}/token")
+    far, _ = opened(RENDERER.render(deployed(*staying, "serve.host=0.0.0.0"))["model.service"])
+    assert "IPAddressDeny" not in far
+    near, _ = opened(RENDERER.render(deployed(*staying))["model.service"])
+    assert near["IPAddressAllow"] == "localhost"
+    proxy, _ = opened(RENDERER.render(deployed("serve.host=0.0.0.0", staying[1]))["model.service"])
+    assert "IPAddressDeny" not in proxy
+
+
+def test_a_bundle_that_its_owner_alone_may_read_is_copied_to_where_the_service_may(deployed):
+    text = Systemd(program="/bin/true", private=True).render(deployed())["model-server.service"]
+    assert '"sh" "/srv/my bundle" "/var/cache/overwinter/model/my bundle"\n' in text
+    assert '"serve" "/var/cache/overwinter/model/my bundle"' in text
+    assert "copies it" in opened(text)[1]
+    own = Systemd(program="/bin/true", private=True, run_as="models").render(deployed())["model-server.service"]
+    assert ('"serve" "/srv/my bundle"' in own, "ExecStartPre" in own) == (True, False)
+
+
+def test_what_the_sandbox_hides_is_bound_into_it(deployed, tmp_path):
+    renderer = Systemd(program="/bin/true", environment=[Path("/home/me/a venv"), Path("/opt/venv")])
+    text = renderer.render(deployed(bundle=Path("/root/b:1")))["model-server.service"]
+    assert re.findall("BindReadOnlyPaths=(.*)", text) == ['"/home/me/a venv"', '"/root/b\\:1"']
+
+
+def test_a_folder_is_open_to_everybody_only_with_all_that_is_in_it(tmp_path):
+    (tmp_path / "payload").mkdir()
+    (tmp_path / "payload" / "model.onnx").write_text("")
+    for path, mode in ((tmp_path, 0o755), (tmp_path / "payload", 0o755), (tmp_path / "payload" / "model.onnx", 0o644)):
+        path.chmod(mode)
+    assert open_to_everybody(tmp_path)
+    (tmp_path / "payload" / "model.onnx").chmod(0o600)
+    assert not open_to_everybody(tmp_path)
+
+
+@pytest.mark.special
+@pytest.mark.parametrize("overrides", [[], ["serve.replicas.fewest=1"], [f"serve.sleep.windows=[{WINDOW}]"]])
+@pytest.mark.parametrize("settings", [{}, {"runtime": "torch-compile", "device": "cuda", "run_as": "models"}])
+def test_no_unit_is_more_exposed_than_it_may_be(deployed, tmp_path, overrides, settings):
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("systemd-analyze is not installed")
+    renderer = Systemd(program="/bin/true", private=True, **settings)
+    for name, text in renderer.render(deployed(*overrides)).items():
+        if name.endswith(".service"):
+            (tmp_path / name).write_text(text)
+            command = ["systemd-analyze", "security", "--offline=true", str(tmp_path / name)]
+            told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            assert float(re.search(r"exposure level for \S+: ([\d.]+)", told)[1]) <= WORST, name
 
 
 def test_words_are_quoted_as_systemd_reads_them(deployed):
     (text,) = Systemd(program="/opt/100% $x/overwinter").render(deployed("serve.replicas.fewest=1")).values()
     assert 'ExecStart="/opt/100%% $$x/overwinter" "serve"' in text
-    assert "User=" not in text
 
 
 def test_what_must_survive_is_where_systemd_keeps_it(deployed, tmp_path, monkeypatch):
