@@ -14,6 +14,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from overwinter.serving.deploy.deployment import Deployment
 from overwinter.serving.deploy.sandbox import COMPILING, bound, hidden, sandbox
@@ -115,7 +116,7 @@ class Systemd:
 
     def _words(self, deployment: Deployment, host: str, port: int) -> list[str]:
         state = "${oc.env:STATE_DIRECTORY}" if deployment.keeps else None  # systemd says where StateDirectory is
-        secrets = {f"access__{name}": f"{_CREDENTIALS}/{name}" for name in _secrets(deployment)}
+        secrets: dict[str, Any] = {f"access__{name}": f"{_CREDENTIALS}/{name}" for name in _secrets(deployment)}
         bundle = f"/var/cache/{self._cache(deployment)}" if self._copies else str(deployment.bundle)
         trusted = [f"{_CREDENTIALS}/{name}" for name in _trusted(deployment)]
         return deployment.words(bundle, trusted=trusted, host=host, port=port, state=state, **secrets)
