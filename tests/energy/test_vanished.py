@@ -142,3 +142,11 @@ def test_a_child_that_its_parent_forgot() -> None:
     kernel.end(kernel.newest)
     looker.look()
     assert looker.total_s == 3.0
+
+
+def test_an_orphan_whose_parent_has_ended_and_is_still_there() -> None:
+    vanished = VanishedTime()
+    vanished.settle({}, {ROOT: 0.0, 2: 0.0, 3: 0.0})
+    orphan = Stat(ppid=2, start_ticks=0, own_s=0.5, waited_s=0.0)
+    vanished.settle({3: orphan}, {ROOT: 0.5, 2: 0.0}, ended={2})
+    assert vanished.lost_s == 0.0

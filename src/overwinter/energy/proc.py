@@ -13,6 +13,7 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _PROC = "/proc"
 _SIGCHLD_BIT = 1 << 16
 _FEW_THREADS = 8
+_ENDED = (b"Z", b"X")
 _MOST_BYTES = 1 << 16
 
 
@@ -25,12 +26,14 @@ class Stat:
         start_ticks: when it began; a recycled id has another start.
         own_s: CPU seconds of its own threads, living and finished.
         waited_s: CPU seconds of the children that it has waited for, with those that they had waited for.
+        ended: whether it is only there until its parent waits for it; its children have another parent.
     """
 
     ppid: int
     start_ticks: int
     own_s: float
     waited_s: float
+    ended: bool = False
 
     @property
     def cpu_s(self) -> float:
@@ -76,7 +79,9 @@ def stat(pid: int, *, exact: bool = False) -> Stat | None:
     if exact and int(fields[17]) <= _FEW_THREADS:
         own_s = max(own_s, _scheduled_s(pid, threads=int(fields[17])))
     waited_s = (int(fields[13]) + int(fields[14])) * _TICK_S
-    return Stat(ppid=int(fields[1]), start_ticks=int(fields[19]), own_s=own_s, waited_s=waited_s)
+    return Stat(
+        ppid=int(fields[1]), start_ticks=int(fields[19]), own_s=own_s, waited_s=waited_s, ended=fields[0] in _ENDED
+    )
 
 
 def is_there(pid: int) -> bool:

@@ -79,7 +79,9 @@ class ProcessTree:
                 return Risk.NONE
             self._find_new(self._new_ids())
             lost, young = self._unaccounted(), self._young()
-            if not self._read_closely({*lost, *young}):
+            # What others use unseen would hide, in their parents' accounts, that time is missing there.
+            watched = set(self._members) if lost or self._forgetful else {*lost, *young}
+            if not self._read_closely(watched):
                 self._settle()  # before its parent is gone too, and nobody can tell where its time went
             return Risk.CERTAIN if lost or self._forgetful else Risk.POSSIBLE if young else Risk.NONE
 
@@ -117,7 +119,8 @@ class ProcessTree:
             if not fresh:
                 break
             gone |= fresh  # whether they were waited for shows in accounts read after they were gone
-        self._vanished.settle(gone, self._waited_s(finished_s))
+        ended = {pid for pid, stat in self._members.items() if stat.ended}
+        self._vanished.settle(gone, self._waited_s(finished_s), ended)
         living_s = sum(stat.cpu_s for stat in self._members.values())
         self._cpu_s = max(self._cpu_s, finished_s + own_s + living_s + self._vanished.lost_s)
         self._counted_own_s = own_s
@@ -202,12 +205,16 @@ class ProcessTree:
         return [pid for pid, born_s in self._born_s.items() if born_s > since_s]
 
     def _read_closely(self, pids: set[int]) -> bool:
-        """Read some accounts as exactly as can be; return whether all are still there."""
+        """Read some accounts as exactly as can be; return whether all are still there, and have waited for nobody.
+
+        The time of a child that was waited for would be in two accounts, should both be gone at the next look.
+        """
         for pid in [pid for pid in self._parents_first() if pid in pids]:
             now = proc.stat(pid, exact=True)
-            if now is None or now.start_ticks != self._members[pid].start_ticks:
+            known = self._members[pid]
+            if now is None or now.start_ticks != known.start_ticks or now.waited_s > known.waited_s:
                 return False
-            self._members[pid] = _later(self._members[pid], now)
+            self._members[pid] = _later(known, now)
         return True
 
     def _read_all(self) -> dict[int, Stat]:

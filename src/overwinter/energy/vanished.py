@@ -9,13 +9,13 @@ a parent whose account grew by less than its vanished children had used has not 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from overwinter.energy.proc import Stat
 
 # Two accounts of whole hundredths of a second differ by this much without meaning anything.
 _ROUNDING_S = 0.021
-_ORPHANS = -1  # no process: those whose parent has vanished with them
+_ORPHANS = -1  # no process: those whose parent has ended too
 
 
 class VanishedTime:
@@ -34,21 +34,24 @@ class VanishedTime:
         """Take in a new process: what it has waited for from here on is of the tree."""
         self._waited_s[pid] = stat.waited_s
 
-    def settle(self, gone: Mapping[int, Stat], waited_s: Mapping[int, float]) -> None:
+    def settle(
+        self, gone: Mapping[int, Stat], waited_s: Mapping[int, float], ended: Collection[int] = frozenset()
+    ) -> None:
         """Take what vanished, as it was last seen, and what each living process of the tree has waited for since.
 
         Args:
             gone: vanished since the last call.
-            waited_s: of every living one, the root's too; read after the others were seen to be gone.
+            waited_s: of every one that is there, the root's too; read after the others were seen to be gone.
+            ended: those of them that wait for nobody any more, and whose children have become orphans.
         """
         grown_s = {pid: time_s - self._waited_s.get(pid, time_s) for pid, time_s in waited_s.items()}
         self._waited_s = dict(waited_s)
         used_s: defaultdict[int, float] = defaultdict(float)
         for stat in gone.values():
-            if stat.ppid in waited_s:
-                used_s[stat.ppid] += stat.cpu_s
-            elif stat.ppid in gone:
+            if stat.ppid in gone or stat.ppid in ended:
                 used_s[_ORPHANS] += stat.cpu_s
+            elif stat.ppid in waited_s:
+                used_s[stat.ppid] += stat.cpu_s
             else:
                 self.lost_s += stat.cpu_s  # its parent is none of the tree
         for pid, time_s in grown_s.items():
