@@ -58,7 +58,7 @@ def post(*lines, body=b""):
         (b"GET /\xff HTTP/1.1\r\nHost: here\r\n\r\n", 400),
         (b"GET  /health HTTP/1.1\r\nHost: here\r\n\r\n", 400),
         (b"GET /health\r\n\r\n", 400),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
         (b"GET /health HTTP/3.0\r\nHost: here\r\n\r\n", 505),
         (b"CONNECT here:80 HTTP/1.1\r\nHost: here\r\n\r\n", 400),
         (post(b"Expect: a-miracle", b"Content-Length: 4"), 417),

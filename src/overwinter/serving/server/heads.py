@@ -75,6 +75,8 @@ def read_head(event: h11.Request) -> Request:
     for raw_name, raw_value in event.headers:
         name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    if not event.http_version.startswith(b"1."):
+        raise RequestError(505, f"HTTP/{event.http_version.decode()} is not spoken here; HTTP/1.1 is.")
     path, authority = _path(event.target.decode("latin-1"), event.method)
     if authority is not None:
         headers["host"] = authority  # RFC 9112, section 3.2.2: it counts, not the field
@@ -94,8 +96,6 @@ def _path(target: str, method: bytes) -> tuple[str, str | None]:
 
 
 def _check(version: bytes, headers: dict[str, str]) -> None:
-    if not version.startswith(b"1."):
-        raise RequestError(505, f"HTTP/{version.decode('latin-1')} is not spoken here; HTTP/1.1 is.")
     if parse_authority(headers.get("host", "")) is None:
         raise RequestError(400, f"The Host {headers['host'][:100]!r} is no name with or without a port.")
     if "transfer-encoding" in headers and ("content-length" in headers or version == b"1.0"):

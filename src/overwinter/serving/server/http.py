@@ -154,7 +154,7 @@ class Door:
         try:
             reply = await self._reply(wire, head, seat)
             about = {**self._access.headers(head), "X-Request-Id": head.headers["x-request-id"]}
-            reply = replace(reply, headers={**reply.headers, **about})
+            reply = Reply(status=reply.status, headers={**reply.headers, **about}, body=reply.body)
             await wire.send(reply, last=self._closing or not wire.whole())
             status = reply.status
         finally:
@@ -180,10 +180,12 @@ class Door:
         if head.method == "OPTIONS":
             self._access.check(head, open_to_all=True)
             return preflight(head, self._router.methods(head.path))
-        route, request = self._router.find(head)
+        route, found = self._router.find(head)
         self._access.check(head, open_to_all=route.open_to_all)
         self._seats.receive(seat)
-        request = replace(request, body=await self._body(wire, head, route.limit, held))
+        body = await self._body(wire, head, route.limit, held)
+        request = Request(method=head.method, path=head.path, headers=head.headers, body=body, matched=found.matched)
+        del body  # the handler may let go of it
         self._seats.work(seat)
         async with Watched(wire.left):
             return await route.handler(request)

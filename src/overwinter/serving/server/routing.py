@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from urllib.parse import unquote
@@ -16,7 +17,10 @@ class Router:
     """Finds the route of a request."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
-        self._routes = [(_compiled(route.pattern), route) for route in routes]
+        self._routes = list(routes)
+        self._by_depth: defaultdict[int, list[tuple[re.Pattern[str], Route]]] = defaultdict(list)
+        for route in self._routes:
+            self._by_depth[route.pattern.count("/")].append((_compiled(route.pattern), route))
 
     def find(self, request: Request) -> tuple[Route, Request]:
         """Return the route, and the request with what its pattern names. HEAD is answered as GET is.
@@ -40,14 +44,14 @@ class Router:
         Raises:
             RequestError: 404, there is nothing at this path.
         """
-        here = [route for route, _ in self._at(path)] if path != "*" else [route for _, route in self._routes]
+        here = [route for route, _ in self._at(path)] if path != "*" else self._routes
         if not here:
             raise RequestError(404, f"There is no {path[:200]!r} here.")
         methods = dict.fromkeys(route.method for route in here)
         return [*methods, *(["HEAD"] if "GET" in methods else []), "OPTIONS"]
 
     def _at(self, path: str) -> Iterator[tuple[Route, re.Match[str]]]:
-        for pattern, route in self._routes:
+        for pattern, route in self._by_depth.get(path.count("/"), ()):
             if found := pattern.fullmatch(path):
                 yield route, found
 

@@ -66,7 +66,7 @@ class Wire:
                     return None
         except TimeoutError:
             return None
-        head = await self._head_in_time()
+        head = self._whole_head() or await self._head_in_time()
         return None if head is None else self._parsed(head)
 
     async def body(self) -> AsyncIterator[bytes]:
@@ -159,15 +159,20 @@ class Wire:
             raise RequestError(408, f"The head of the request took longer than {limit} to arrive.") from None
 
     async def _head(self) -> bytes | None:
-        while True:
-            while self._unread.startswith(b"\r\n"):  # RFC 9112, section 2.2: some send one too many
-                del self._unread[:2]
-            if (end := head_end(self._unread, self._limits.header_bytes)) is not None:
-                break
-            if not await self._read():
-                return None
-        check_lines(self._unread[:end])
+        while await self._read():
+            if (head := self._whole_head()) is not None:
+                return head
+        return None
+
+    def _whole_head(self) -> bytes | None:
+        """Take a head from what has come, if it is whole."""
+        while self._unread.startswith(b"\r\n"):  # RFC 9112, section 2.2: some send one too many
+            del self._unread[:2]
+        end = head_end(self._unread, self._limits.header_bytes)
+        if end is None:
+            return None
         head = bytes(self._unread[:end])
+        check_lines(head)
         del self._unread[:end]
         return head
 
@@ -212,10 +217,12 @@ class Wire:
 
     async def _write(self, content: bytes) -> None:
         """Write, as long as the client reads on."""
-        self._writer.write(content)
         transport = self._writer.transport
+        if transport.is_closing():
+            raise ConnectionResetError
+        transport.write(content)
         left_bytes = transport.get_write_buffer_size()
-        while not await self._drained():
+        while left_bytes and not await self._drained():
             before_bytes, left_bytes = left_bytes, transport.get_write_buffer_size()
             if left_bytes > before_bytes - _LEAST_PROGRESS_BYTES:
                 self.abort()
