@@ -3,11 +3,15 @@
 import contextlib
 import json
 import os
+import resource
+import shutil
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -39,8 +43,10 @@ def supervisor(service):
             pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
             process = subprocess.Popen([sys.executable, *command], pass_fds=handles, text=True, **pipes)
         with process:
-            yield process.stdout.readline().rpartition(" ")[2].strip(), process
-            process.terminate()
+            try:
+                yield process.stdout.readline().rpartition(" ")[2].strip(), process
+            finally:
+                process.terminate()
 
     return supervisor
 
@@ -105,3 +111,47 @@ def test_on_systemds_socket_it_leaves_when_idle(supervisor):
         with urllib.request.urlopen(f"{address}/v2", timeout=10) as reply:
             assert reply.status == 200
         assert process.wait(20) == 0
+
+
+def curl(*words):
+    command = ["curl", "--silent", "--show-error", "--max-time", "20", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_curl_finds_what_monitors_and_pages_ask(supervisor):
+    with supervisor() as (address, _):
+        for path in ("/health", "/v2/health/live", "/v2/health/ready", "/metrics", "/v2/models/stats"):
+            head = curl("--head", address + path)
+            assert head.startswith("HTTP/1.1 200")
+            whole = curl(address + path)
+            assert path == "/metrics" or f"Content-Length: {len(whole)}\n" in head.replace("\r", "")
+        assert json.loads(curl("--request", "POST", f"{address}/v2/repository/index")) == []
+        asked = ["--header", "Origin: http://localhost:3000", "--header", "Access-Control-Request-Method: POST"]
+        told = curl("--include", "--request", "OPTIONS", *asked, f"{address}/v1/completions")
+        assert "Access-Control-Allow-Origin: http://localhost:3000" in told
+        refused = curl("--header", "Origin: null", "--data", "{}", f"{address}/v1/completions")
+        assert json.loads(refused)["error"]["type"] == "permission_error"
+
+
+def test_with_few_descriptors_silent_clients_keep_nobody_out(supervisor):
+    """Neither are others refused, nor does the server spin."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.ExitStack() as stack:
+        address, process = stack.enter_context(supervisor())
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (60, 60))  # as if another had taken the rest
+        host, port = address.removeprefix("http://").split(":")
+        if soft < 400:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(400, hard), hard))
+        for _ in range(150):
+            stack.enter_context(socket.create_connection((host, int(port)), timeout=10))
+        with urllib.request.urlopen(f"{address}/health", timeout=20) as reply:
+            assert reply.status == 200
+        before_s = _cpu_s(process.pid)
+        time.sleep(1)
+        assert _cpu_s(process.pid) - before_s < 0.3
+
+
+def _cpu_s(pid):
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
