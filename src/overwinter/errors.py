@@ -28,6 +28,10 @@ class ConfigError(OverwinterError):
     exit_code = EXIT_USAGE
 
 
+class TargetError(ConfigError):
+    """A `_target_` that may not be called, or not with these arguments."""
+
+
 class RefusedError(OverwinterError):
     """A budget or a gate said no."""
 

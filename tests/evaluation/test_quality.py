@@ -130,7 +130,9 @@ def test_a_measure_of_ones_own_is_asked_and_limited():
 
 @pytest.mark.usefixtures("own")
 def test_a_measure_that_is_none_is_refused_before_anything_is_asked():
-    with pytest.raises(ConfigError, match=r"own_measures\.Mute makes cannot be called"):
+    with pytest.raises(
+        ConfigError, match=r"own_measures\.Mute' is the class Mute, not a class whose objects can be called"
+    ):
         examiner(measures=measure("Mute"))
     with pytest.raises(ConfigError, match="not trusted"):
         examiner(measures={"mine": {"_target_": "os.system"}})
@@ -140,7 +142,9 @@ def test_a_measure_that_is_none_is_refused_before_anything_is_asked():
 
 @pytest.mark.usefixtures("own")
 def test_a_measure_that_fails_is_named():
-    with pytest.raises(ConfigError, match=r"(?s)evaluate\.measures\.mine: .*missing.*'logits'.*is a class"):
+    with pytest.raises(
+        ConfigError, match=r"(?s)evaluate\.measures\.mine: .*is a function, not a class.*A measure is a class"
+    ):
         examiner(measures=measure("function"))
     with pytest.raises(OverwinterError, match=r"evaluate\.measures\.mine failed: KeyError: 2"):
         examiner(measures=measure("Broken", label=2)).examine({"dense@torch": Echo()})

@@ -96,5 +96,5 @@ def test_code_that_is_not_trusted_is_not_run(hibernate, payloads, tmp_path, monk
         trusted=["stranger"],
     )
     assert wake(bundle.folder, trusted=["stranger"]).run(np.ones((1, 4), np.float32)).shape == (1, 2)
-    with pytest.raises(ConfigError, match="not trusted"):
+    with pytest.raises(IntegrityError, match=r"names code that is not run: .*'stranger.Net' is not trusted"):
         wake(bundle.folder)

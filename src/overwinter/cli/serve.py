@@ -6,12 +6,14 @@ import argparse
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from overwinter.carbon import open_source
 from overwinter.cli.bundle import add_keys, expected_of, keys_of
 from overwinter.cli.service import CONFIG_NAME, load_service
 from overwinter.errors import ConfigError
+from overwinter.hibernation.opening import refuse_foreign_code
 from overwinter.serving import Bundle, Expected, Keys, obtain
 from overwinter.serving.server import Plan, make_plan
 
@@ -40,7 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
     service = load_service(overrides, config_name=arguments.config)
     open_source(service.carbon)  # one that cannot be opened is told now, not when the first request could wait
     keys = keys_of(arguments)
-    _become_supervisor(make_plan(service, _verified(named, keys, expected_of(arguments)), keys=keys))
+    bundles = _verified(named, keys, expected_of(arguments), service.trusted_targets)
+    _become_supervisor(make_plan(service, bundles, keys=keys))
     return 0
 
 
@@ -58,7 +61,9 @@ def _named(text: str) -> tuple[str, str]:
     return name, path
 
 
-def _verified(named: list[tuple[str, str]], keys: Keys, expected: Expected) -> dict[str, Bundle]:
+def _verified(
+    named: list[tuple[str, str]], keys: Keys, expected: Expected, trusted: Sequence[str]
+) -> dict[str, Bundle]:
     if not named:
         raise ConfigError("Name at least one bundle, such as outputs/hibernate/bundle.")
     names = [name for name, _ in named]
@@ -69,7 +74,10 @@ def _verified(named: list[tuple[str, str]], keys: Keys, expected: Expected) -> d
         raise ConfigError(
             "--digest is of one bundle. Serve it alone, or name digests in addresses: STORE#NAME@sha256:..."
         )
-    return {name: obtain(address, keys=keys, expected=expected, hold=False) for name, address in named}
+    bundles = {name: obtain(address, keys=keys, expected=expected, hold=False) for name, address in named}
+    for bundle in bundles.values():
+        refuse_foreign_code(bundle, trusted=trusted)
+    return bundles
 
 
 def _become_supervisor(plan: Plan) -> None:

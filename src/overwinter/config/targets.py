@@ -1,62 +1,226 @@
 """The only place that turns a `_target_` into an object.
 
-Hydra's own `instantiate` calls whatever it is given; published remote code executions came through it. Here a
-target must start with an allowed prefix, be a class or a plain function, and be reached through modules only.
+Hydra's own `instantiate` calls whatever it is given; published remote code executions came through it. Here the name
+must stand for a *class of the kind that its key asks for*, and that is looked at before it is called:
+
+- what comes with overwinter is listed, by its exact name (`MODEL`, `DATA`, `MEASURE`);
+- of a library, only the classes that its front door shows, such as `torch.nn.Linear`; nothing is imported for it;
+- of what the user trusts (`trusted_targets`), a class that is defined there. Functions may make models there too,
+  but in a configuration only: a saved model that comes from elsewhere names classes.
+
+Arguments are plain data, and a `_target_` inside them is refused.
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from overwinter.errors import ConfigError, nearest
+from overwinter.errors import TargetError, nearest
 
-_OWN_PREFIXES = ("overwinter.", "torch.")
+_LONGEST = 256  # letters of a name
+_DEEPEST = 32  # lists and mappings within each other
+_MOST_VALUES = 100_000
+_LARGEST = 2**63  # no size or seed is above it
+_LIBRARY_CLASS = re.compile(r"(modules\.(\w+\.)?)?[A-Z]\w*", re.ASCII)
 
 
-def instantiate(node: Mapping[str, Any], *, trusted: Sequence[str] = (), **extra: Any) -> Any:
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """What a `_target_` may be under one key.
+
+    Attributes:
+        key: in the configuration.
+        noun: what it must be, for messages.
+        classes: those that come with overwinter: public name -> the module that defines it.
+        functions: the same of functions, which a configuration may name and a saved model may not.
+        library: a package whose public classes of this kind may be named; None: there is none.
+        made_by_functions: whether functions of the user's own may make one.
+    """
+
+    key: str
+    noun: str
+    classes: Mapping[str, str] = field(default_factory=dict)
+    functions: Mapping[str, str] = field(default_factory=dict)
+    library: str | None = None
+    made_by_functions: bool = False
+
+    def built_in(self, target: str, *, functions: bool) -> str | None:
+        """Return `module:name` of what comes with overwinter under this name; None if nothing does."""
+        listed = {**self.classes, **self.functions} if functions else self.classes
+        for public, home in listed.items():
+            name = public.rpartition(".")[2]
+            if target in (public, f"{home}.{name}"):
+                return f"{home}:{name}"
+        return None
+
+    def in_library(self, target: str) -> bool:
+        """Say whether it is the name of a class of the library, as far as a name tells."""
+        prefix = f"{self.library}."
+        return target.startswith(prefix) and _LIBRARY_CLASS.fullmatch(target.removeprefix(prefix)) is not None
+
+    def allowed(self, *, functions: bool) -> str:
+        """Return in words what may be named without being trusted."""
+        names = [*self.classes, *(self.functions if functions else ())]
+        names += [f"classes of {self.library}"] if self.library else []
+        return ", ".join(names) or "nothing"
+
+
+MODEL = Kind(
+    key="model",
+    noun="class that derives from torch.nn.Module",
+    classes={
+        "overwinter.models.CausalLanguageModel": "overwinter.models.causal",
+        "overwinter.models.ConvNet": "overwinter.models.convnet",
+    },
+    functions={"overwinter.models.pretrained": "overwinter.models.huggingface"},
+    library="torch.nn",
+    made_by_functions=True,
+)
+DATA = Kind(
+    key="data",
+    noun="class with a method split",
+    classes={
+        "overwinter.data.Digits": "overwinter.data.digits",
+        "overwinter.data.FashionMnist": "overwinter.data.fashion",
+        "overwinter.data.Text": "overwinter.data.text",
+    },
+)
+MEASURE = Kind(key="evaluate.measures", noun="class whose objects can be called")
+
+
+def instantiate(
+    node: Mapping[str, Any],
+    kind: Kind,
+    fits: Callable[[type], bool],
+    *,
+    trusted: Sequence[str] = (),
+    functions: bool = True,
+) -> Any:
     """Call ``node["_target_"]`` with the node's other keys.
 
     Args:
-        node: `_target_` (dotted path of a class or function) and its keyword arguments.
-        trusted: prefixes allowed beside `overwinter.` and `torch.`, from `trusted_targets`.
-        extra: further keyword arguments, for instance an input shape.
+        node: `_target_` (dotted path of a class, or of a function that makes models) and its keyword arguments.
+        kind: what it must be.
+        fits: whether a class is of that kind.
+        trusted: packages allowed beside what the kind lists, from `trusted_targets`.
+        functions: whether the kind's functions may be called, as in a configuration; not of a stranger's choice.
 
     Raises:
-        ConfigError: the target is missing, not allowed, not found, or does not take these arguments.
+        ConfigError: the target is missing, not allowed, not found, of another kind, or does not take these arguments.
     """
-    target = trusted_target(node, trusted=trusted)
-    factory = _locate(target)
-    arguments = {key: value for key, value in node.items() if key != "_target_"} | extra
-    _refuse_misfit(target, factory, arguments)
-    return factory(**arguments)
+    found = find_target(node, kind, fits, trusted=trusted, functions=functions)
+    arguments = {key: value for key, value in node.items() if key != "_target_"}
+    _refuse_misfit(node["_target_"], found, arguments)
+    return found(**arguments)
 
 
-def trusted_target(node: Mapping[str, Any], *, trusted: Sequence[str], key: str = "") -> str:
-    """Return the node's `_target_`, without importing anything.
+def find_target(
+    node: Mapping[str, Any], kind: Kind, fits: Callable[[type], bool], *, trusted: Sequence[str], functions: bool
+) -> Callable[..., Any]:
+    """Return what `instantiate` would call: a class that fits, or a function that makes what does. It calls nothing.
+
+    Raises:
+        ConfigError: it is missing, not allowed, not found, of another kind, or its arguments are no plain data.
+    """
+    target = trusted_target(node, kind, trusted=trusted, functions=functions)
+    refuse_code(node, key=kind.key)
+    if (home := kind.built_in(target, functions=functions)) is not None:
+        module, name = home.split(":")
+        return _of_kind(target, getattr(importlib.import_module(module), name), kind, fits, functions=functions)
+    if kind.in_library(target):
+        return _of_kind(target, _library_class(kind, target), kind, fits, functions=False)
+    return _of_kind(target, _trusted_object(target, trusted), kind, fits, functions=functions)
+
+
+def trusted_target(
+    node: Mapping[str, Any], kind: Kind, *, trusted: Sequence[str], key: str = "", functions: bool = True
+) -> str:
+    """Return the node's `_target_` if its name is allowed, without importing anything.
 
     Args:
         node: with `_target_`.
+        kind: what it must be.
         trusted: as for `instantiate`.
-        key: of the node, for the message.
+        key: of the node, for the message; by default the kind's.
+        functions: as for `instantiate`.
 
     Raises:
         ConfigError: it is missing, or not allowed.
     """
-    target = node.get("_target_")
+    target, where = node.get("_target_"), f"{key or kind.key}._target_"
     if not isinstance(target, str) or not target:
-        raise ConfigError(f"{key}._target_ is missing. Name a class, such as _target_: my_package.Net.".lstrip("."))
-    prefixes = [*_OWN_PREFIXES, *(prefix.rstrip(".") + "." for prefix in trusted)]
-    if not target.startswith(tuple(prefixes)):
-        package = target.split(".", 1)[0]
-        where = f"{key}._target_" if key else "_target_"
-        raise ConfigError(
-            f"{where}={target!r} is not trusted: it must start with one of {', '.join(prefixes)}\n"
-            f"If the code is yours, add its package: trusted_targets=[{package}]"
+        raise TargetError(f"{where} is missing. Name a class, such as _target_: my_package.Net.")
+    parts = target.split(".")
+    dotted = len(parts) > 1 and all(part.isidentifier() for part in parts) and "__main__" not in parts[1:]
+    if len(target) > _LONGEST or not dotted:
+        raise TargetError(f"{where}={target[:_LONGEST]!r} is no dotted name of a class, such as my_package.Net.")
+    known = kind.built_in(target, functions=functions) is not None or kind.in_library(target)
+    if not known and _prefix_of(target, trusted) is None:
+        raise TargetError(
+            f"{where}={target!r} is not trusted. Allowed are {kind.allowed(functions=functions)}, and what is in trusted packages: "
+            f"{', '.join(trusted) or 'none'}.\nIf the code is yours, add its package: trusted_targets=[{parts[0]}]"
         )
     return target
+
+
+def refuse_code(value: Any, *, key: str) -> None:
+    """Check that arguments are plain data of some size: nothing in them is called, and they fill no memory.
+
+    Raises:
+        ConfigError: a `_target_` is inside, a value of another type, or too much of them.
+    """
+    values, left = [(value, 0)], _MOST_VALUES
+    while values:
+        each, depth = values.pop()
+        left -= 1
+        if left < 0 or depth > _DEEPEST:
+            raise TargetError(f"{key}: these arguments are too many, or nested too deep. Put them into a file.")
+        if isinstance(each, Mapping):
+            if depth and "_target_" in each:
+                raise TargetError(
+                    f"{key}: there is a _target_ inside the arguments. Make that object in your own class."
+                )
+            values += [(inner, depth + 1) for inner in each.values()]
+        elif isinstance(each, list | tuple):
+            values += [(inner, depth + 1) for inner in each]
+        elif not isinstance(each, str | int | float | None) or (isinstance(each, int) and abs(each) >= _LARGEST):
+            raise TargetError(f"{key}: the argument {str(each)[:80]!r} is no text, number, list or mapping.")
+
+
+def _prefix_of(target: str, trusted: Sequence[str]) -> str | None:
+    """Return the trusted package that a dotted name is in."""
+    packages = [package.rstrip(".") for package in trusted]
+    return next((package for package in packages if package and f"{target}.".startswith(f"{package}.")), None)
+
+
+def _library_class(kind: Kind, target: str) -> Any:
+    """Find a class among those that the library's front door shows, under the names that it has there."""
+    door = vars(importlib.import_module(str(kind.library)))
+    name = target.rpartition(".")[2]
+    found = door.get(name)
+    inside = f"{kind.library}.modules"
+    home = str(getattr(found, "__module__", ""))
+    if not inspect.isclass(found) or not f"{home}.".startswith(f"{inside}."):
+        raise TargetError(f"{kind.key}._target_={target!r}: {kind.library} has no such class.{nearest(name, door)}")
+    if target not in (f"{kind.library}.{name}", f"{inside}.{name}", f"{home}.{name}"):
+        raise TargetError(f"{kind.key}._target_={target!r} is {home}.{name}. Name {kind.library}.{name}.")
+    return found
+
+
+def _trusted_object(target: str, trusted: Sequence[str]) -> Any:
+    found = _locate(target)
+    home = str(getattr(found, "__module__", ""))
+    if _prefix_of(home, trusted) is None:
+        raise TargetError(
+            f"_target_={target!r} is {home}.{getattr(found, '__qualname__', '?')}, which is defined outside of what "
+            f"is trusted ({', '.join(trusted)}). Name it where it is defined, and trust that package if you do."
+        )
+    return found
 
 
 def _locate(target: str) -> Any:
@@ -66,28 +230,39 @@ def _locate(target: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or not module_name.startswith(error.name):
             raise  # the user's module exists, and needs something that is not installed
-        raise ConfigError(
+        raise TargetError(
             f"_target_={target!r}: there is no module {error.name!r}.\n"
             "Is your package installed, or its folder in PYTHONPATH?"
         ) from None
     public = [known for known in vars(module) if not known.startswith("_")]
-    factory = getattr(module, name, None)
-    if factory is None:
-        raise ConfigError(f"_target_={target!r}: {module_name} has no {name!r}.{nearest(name, public)}")
-    if not (inspect.isclass(factory) or inspect.isfunction(factory)):
-        raise ConfigError(f"_target_={target!r} is a {type(factory).__name__}, not a class or a function.")
-    return factory
+    found = getattr(module, name, None)
+    if found is None:
+        raise TargetError(f"_target_={target!r}: {module_name} has no {name!r}.{nearest(name, public)}")
+    if not (inspect.isclass(found) or inspect.isfunction(found)):
+        raise TargetError(f"_target_={target!r} is a {type(found).__name__}, not a class or a function.")
+    return found
 
 
-def _refuse_misfit(target: str, factory: Any, arguments: Mapping[str, Any]) -> None:
+def _of_kind(
+    target: str, found: Any, kind: Kind, fits: Callable[[type], bool], *, functions: bool
+) -> Callable[..., Any]:
+    if inspect.isclass(found) and fits(found):
+        return found
+    if inspect.isfunction(found) and kind.made_by_functions and functions:
+        return found
+    said = "a function" if inspect.isfunction(found) else f"the class {found.__qualname__}"
+    raise TargetError(f"{kind.key}._target_={target!r} is {said}, not a {kind.noun}. Name one.")
+
+
+def _refuse_misfit(target: str, found: Any, arguments: Mapping[str, Any]) -> None:
     try:
-        signature = inspect.signature(factory)
+        signature = inspect.signature(found)
     except ValueError:
-        raise ConfigError(
+        raise TargetError(
             f"_target_={target!r} is built in and does not say what it takes. Wrap it in a class."
         ) from None
     try:
         signature.bind(**arguments)
     except TypeError as error:
         known = ", ".join(signature.parameters)
-        raise ConfigError(f"_target_={target!r}: {error}. It takes: {known}.") from None
+        raise TargetError(f"_target_={target!r}: {error}. It takes: {known}.") from None

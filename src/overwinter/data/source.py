@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 
 from overwinter.config import instantiate
+from overwinter.config.targets import DATA
 from overwinter.data.in_memory import InMemory
 from overwinter.data.protocol import SPLITS, DataSource
 from overwinter.errors import ConfigError, OverwinterError
@@ -18,14 +19,14 @@ def load_data(config_data: Mapping[str, Any], *, trusted: Sequence[str]) -> Data
 
     Args:
         config_data: for instance ``{"_target_": "overwinter.data.Digits", "split_seed": 0, ...}``.
-        trusted: prefixes that ``_target_`` may have beside ``overwinter.`` and ``torch.``.
+        trusted: packages whose classes ``_target_`` may name, beside overwinter's.
 
     Raises:
         ConfigError: the target is not trusted, cannot be made, or is no `DataSource`; or its files are
             missing.
         IntegrityError: its files are damaged.
     """
-    source = instantiate(config_data, trusted=trusted)
+    source = instantiate(config_data, DATA, _has_splits, trusted=trusted)
     absent = [member for member in ("labels", "preprocessing", "split") if not hasattr(source, member)]
     absent += ["callable split"] if not absent and not callable(source.split) else []
     if absent:
@@ -34,6 +35,10 @@ def load_data(config_data: Mapping[str, Any], *, trusted: Sequence[str]) -> Data
             "A data source has labels, preprocessing and split(name); see `pydoc overwinter.data`."
         )
     return cast(DataSource, source)
+
+
+def _has_splits(found: type) -> bool:
+    return hasattr(found, "split")
 
 
 def check_splits(source: DataSource) -> None:

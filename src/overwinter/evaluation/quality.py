@@ -10,6 +10,7 @@ import numpy as np
 
 from overwinter.config import instantiate
 from overwinter.config.groups import EvaluateConfig
+from overwinter.config.targets import MEASURE
 from overwinter.errors import ConfigError, OverwinterError
 from overwinter.evaluation.choosing import DENSE
 from overwinter.evaluation.corruptions import corrupt
@@ -77,7 +78,7 @@ class Examiner:
         class_names: of the labels.
         settings: the group `evaluate`.
         seed: of the corruptions.
-        trusted: prefixes that a measure's ``_target_`` may have beside ``overwinter.`` and ``torch.``.
+        trusted: packages whose classes a measure's ``_target_`` may name.
 
     Raises:
         ConfigError: there is no sample, a label names no class, or a measure cannot be made.
@@ -171,7 +172,7 @@ def own_measures(settings: EvaluateConfig, *, trusted: Sequence[str]) -> dict[st
 
     Args:
         settings: the group `evaluate`.
-        trusted: prefixes that a measure's ``_target_`` may have beside ``overwinter.`` and ``torch.``.
+        trusted: packages whose classes a measure's ``_target_`` may name.
 
     Raises:
         ConfigError: one cannot be made, or cannot be called.
@@ -181,12 +182,14 @@ def own_measures(settings: EvaluateConfig, *, trusted: Sequence[str]) -> dict[st
 
 def _measure(name: str, node: Mapping[str, Any], trusted: Sequence[str]) -> Measure:
     try:
-        measure = instantiate(node, trusted=trusted)
+        measure = instantiate(node, MEASURE, _is_callable, trusted=trusted)
     except ConfigError as error:
         raise ConfigError(f"evaluate.measures.{name}: {error}\n{_A_MEASURE}") from None
-    if not callable(measure):
-        raise ConfigError(f"evaluate.measures.{name}: what {node['_target_']} makes cannot be called. {_A_MEASURE}")
     return cast(Measure, measure)
+
+
+def _is_callable(found: type) -> bool:
+    return any("__call__" in vars(base) for base in found.__mro__)
 
 
 def _number(name: str, measure: Measure, logits: Array, labels: Labels) -> float:

@@ -63,7 +63,7 @@ def open_language(
         folder: the payload.
         runtime: that it was built for.
         threads: CPU threads that compute one answer; they hold for the whole process.
-        trusted: prefixes that the model's ``_target_`` may have.
+        trusted: packages whose classes the model's ``_target_`` may name.
         device: that computes.
 
     Raises:

@@ -39,7 +39,7 @@ def measure_wake(bundle: Path, *, repeats: int, keys: Sequence[str] = (), truste
         bundle: its folder, or the file that it was sealed in.
         repeats: how often.
         keys: where the keys are that open it.
-        trusted: prefixes that the model's ``_target_`` may have, for runtimes that run its code.
+        trusted: packages whose classes the model's ``_target_`` may name, for runtimes that run its code.
 
     Raises:
         OverwinterError: it does not wake.

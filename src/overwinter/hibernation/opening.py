@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from overwinter.models import already_verified
+from overwinter.errors import IntegrityError, TargetError
+from overwinter.models import already_verified, load_description, own_models
+from overwinter.models.description import DESCRIPTION
 from overwinter.runtime import find_runtime, open_session
-from overwinter.serving import BundleFacts, Session
+from overwinter.serving import Bundle, BundleFacts, Session
 
 
 def import_for(facts: BundleFacts) -> None:
@@ -23,6 +25,37 @@ def import_for(facts: BundleFacts) -> None:
         import_transformers()
 
 
+def refuse_foreign_code(bundle: Bundle, *, trusted: Sequence[str]) -> None:
+    """Check by its name alone that the code which a bundle would run is trusted: nothing of it is imported.
+
+    Args:
+        bundle: verified.
+        trusted: as in `open_model`, which looks at the class itself.
+
+    Raises:
+        IntegrityError: it names other code.
+    """
+    if not (bundle.payload / DESCRIPTION).is_file():
+        return
+    from overwinter.config.targets import MODEL, trusted_target  # with Hydra, which an ONNX graph wakes without
+
+    with already_verified(bundle.payload):
+        model = load_description(bundle.payload)["model"]
+    try:
+        trusted_target(model, MODEL, trusted=trusted, functions=False)
+    except TargetError as error:
+        raise foreign_code(bundle, error) from None
+
+
+def foreign_code(bundle: Bundle, error: TargetError) -> IntegrityError:
+    """Return the refusal of a bundle whose model may not be built."""
+    return IntegrityError(
+        f"{bundle.source} names code that is not run: {str(error).splitlines()[0]}\n"
+        "It is not served. If you know its maker and have that package, trust it: --trust-code PACKAGE of "
+        "`overwinter bundle wake`, trusted_targets=[PACKAGE] of `overwinter serve`."
+    )
+
+
 def open_model(
     payload: Path, runtime: str, threads: int, *, language: bool, trusted: Sequence[str] = (), device: str | None = None
 ) -> Session:
@@ -33,14 +66,15 @@ def open_model(
         runtime: that it was built for.
         threads: CPU threads that compute one answer.
         language: whether it is a language model, which gives a `LanguageSession`.
-        trusted: prefixes that the model's ``_target_`` may have, for runtimes that run its code.
+        trusted: packages whose classes the model's ``_target_`` may name, for runtimes that run its code.
         device: that computes: what the bundle names; None: the CPU.
 
     Raises:
         ConfigError: the runtime is unknown, or cannot run this kind of model, or not on the device.
+        TargetError: the payload names code that is not trusted, or a function.
         IntegrityError: the files are damaged.
     """
-    with already_verified(payload):
+    with already_verified(payload), own_models(False):
         if not language:
             return open_session(payload, runtime, threads, trusted=trusted, device=device or "cpu")
         from overwinter.hibernation.language import open_language

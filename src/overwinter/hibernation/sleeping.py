@@ -34,7 +34,7 @@ def hibernate(
             logit.
         extras: folder with what else belongs to the model; a language model's tokenizer is in its subfolder
             ``tokenizer``.
-        trusted: prefixes that the model's ``_target_`` may have, for runtimes that run its code.
+        trusted: packages whose classes the model's ``_target_`` may name, for runtimes that run its code.
 
     Raises:
         ConfigError: no canary input, or a preprocessing that a bundle cannot apply.

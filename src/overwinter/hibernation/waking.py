@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from overwinter.errors import IntegrityError, OverwinterError
-from overwinter.hibernation.opening import import_for, open_model
+from overwinter.errors import IntegrityError, OverwinterError, TargetError
+from overwinter.hibernation.opening import foreign_code, import_for, open_model, refuse_foreign_code
 from overwinter.serving import Array, Bundle, Expected, Keys, Session, largest_difference, obtain, prepare
 from overwinter.serving.bundle.facts import PAYLOAD
 from overwinter.serving.bundle.keys import ANYTHING, NO_KEYS
@@ -81,25 +81,42 @@ def wake(
         keys: who vouches for it, and what opens it.
         expected: what it must be.
         threads: CPU threads that compute one answer.
-        trusted: prefixes that the model's ``_target_`` may have, for runtimes that run its code.
+        trusted: packages whose classes the model's ``_target_`` may name, for runtimes that run its code.
 
     Raises:
-        IntegrityError: a byte of the bundle was altered, no trusted key has signed it, or an answer to the canary
-            differs: nothing is served.
+        IntegrityError: a byte of the bundle was altered, no trusted key has signed it, it names code that is not
+            trusted, or an answer to the canary differs: nothing is served.
     """
     times_s = [time.perf_counter()]
     bundle = obtain(address, keys=keys, expected=expected, meanwhile=import_for)
     times_s.append(time.perf_counter())
-    language = bundle.tokenizer is not None
-    session = open_model(
-        bundle.payload, bundle.runtime, threads, language=language, trusted=trusted, device=bundle.device
-    )
+    session = _opened(bundle, threads, trusted)
     times_s.append(time.perf_counter())
     _ask_canary(bundle, session)
     bundle.release(PAYLOAD)  # the runtime has what it needs
     times_s.append(time.perf_counter())
     steps = zip(_STEPS, itertools.pairwise(times_s), strict=True)
     return AwakeModel(bundle, session, {name: end_s - begin_s for name, (begin_s, end_s) in steps})
+
+
+def _opened(bundle: Bundle, threads: int, trusted: Sequence[str]) -> Session:
+    refuse_foreign_code(bundle, trusted=trusted)
+    language = bundle.tokenizer is not None
+    try:
+        return open_model(
+            bundle.payload, bundle.runtime, threads, language=language, trusted=trusted, device=bundle.device
+        )
+    except TargetError as error:
+        raise foreign_code(bundle, error) from None
+    except (OverwinterError, ImportError, MemoryError):
+        raise
+    except Exception as error:
+        if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported here
+            raise
+        raise IntegrityError(
+            f"{bundle.source} cannot be loaded: {type(error).__name__}: {error}. It is not served.\n"
+            "Was it made for another version of its runtime? Make it again with `dvc repro hibernate`."
+        ) from error
 
 
 def _ask_canary(bundle: Bundle, session: Session) -> None:

@@ -2,7 +2,8 @@
 
 - `build_model` makes the module that ``model._target_`` names: `ConvNet`, or your own.
 - `save_model` writes ``weights.safetensors`` and the sealed ``model.json``; `load_model` rebuilds the module
-  from them, also after channels were removed, without pickle.
+  from them, also after channels were removed, without pickle. A saved model names classes only (`rebuild_model`),
+  but for those of one's own pipeline (`own_models`), which a trusted function may have made.
 - `load_description` verifies a saved model and returns its ``model.json``, without torch; `stored_bytes` is
   its size; `write_description` is for the forms that are no torch modules, such as an ONNX graph.
 - `IntegerLinear` and `IntegerConv2d` hold a weight as `Codes` on a `Grid`; `integer_layers` finds them,
@@ -34,11 +35,17 @@ from overwinter.doors import lazily
 
 if TYPE_CHECKING:
     from overwinter.models.aware import AwareLayer
-    from overwinter.models.building import build_model
+    from overwinter.models.building import build_model, rebuild_model
     from overwinter.models.causal import CausalLanguageModel
     from overwinter.models.convnet import ConvNet
     from overwinter.models.counting import count_parameters, counted_sparsity, prunable_weights
-    from overwinter.models.description import already_verified, load_description, stored_bytes, write_description
+    from overwinter.models.description import (
+        already_verified,
+        load_description,
+        own_models,
+        stored_bytes,
+        write_description,
+    )
     from overwinter.models.grid import Codes, Grid
     from overwinter.models.hooks import StepHook
     from overwinter.models.huggingface import pretrained, pretrained_tokenizer, save_tokenizer
@@ -73,9 +80,11 @@ __all__ = [
     "is_finite",
     "load_description",
     "load_model",
+    "own_models",
     "pretrained",
     "pretrained_tokenizer",
     "prunable_weights",
+    "rebuild_model",
     "replace_layer",
     "replace_tensors",
     "save_model",
@@ -106,9 +115,11 @@ _HOMES = {
     "is_finite": "state",
     "load_description": "description",
     "load_model": "storage",
+    "own_models": "description",
     "pretrained": "huggingface",
     "pretrained_tokenizer": "huggingface",
     "prunable_weights": "counting",
+    "rebuild_model": "building",
     "replace_layer": "integer",
     "replace_tensors": "resizing",
     "save_model": "storage",

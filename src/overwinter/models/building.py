@@ -1,4 +1,4 @@
-"""From the configuration's ``model`` to a module."""
+"""From the configuration's ``model``, or from a saved one's, to a module."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import torch
 from torch import nn
 
 from overwinter.config import instantiate
-from overwinter.errors import ConfigError
+from overwinter.config.targets import MODEL
+from overwinter.errors import TargetError
+from overwinter.models.description import are_own
 
 
 def build_model(config_model: Mapping[str, Any], *, trusted: Sequence[str], seed: int = 0) -> nn.Module:
@@ -17,19 +19,40 @@ def build_model(config_model: Mapping[str, Any], *, trusted: Sequence[str], seed
 
     Args:
         config_model: for instance ``{"_target_": "overwinter.models.ConvNet", "classes": 10, ...}``.
-        trusted: prefixes that ``_target_`` may have beside ``overwinter.`` and ``torch.``.
+        trusted: packages whose classes and functions ``_target_`` may name, beside overwinter's and torch.nn's.
         seed: of the initial weights; the global generator is left as it was.
 
     Raises:
         ConfigError: the target is not trusted, does not exist, takes other arguments, or is no module.
     """
+    return _built(config_model, trusted, seed=seed, functions=True)
+
+
+def rebuild_model(saved_model: Mapping[str, Any], *, trusted: Sequence[str]) -> nn.Module:
+    """Make the module that a saved model names, which may be a stranger's: functions only within `own_models`.
+
+    Args:
+        saved_model: ``model`` of its ``model.json``.
+        trusted: packages whose classes it may name, beside overwinter's and torch.nn's.
+
+    Raises:
+        ConfigError: as `build_model`.
+    """
+    return _built(saved_model, trusted, seed=0, functions=are_own())
+
+
+def _built(node: Mapping[str, Any], trusted: Sequence[str], *, seed: int, functions: bool) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = instantiate(config_model, trusted=trusted)
+        model = instantiate(node, MODEL, is_module, trusted=trusted, functions=functions)
     if not isinstance(model, nn.Module):
-        target = config_model.get("_target_")
-        raise ConfigError(
-            f"model._target_={target} made a {type(model).__name__}, not a torch.nn.Module. "
+        raise TargetError(
+            f"model._target_={node['_target_']} made a {type(model).__name__}, not a torch.nn.Module. "
             "Name a class that derives from torch.nn.Module."
         )
     return model
+
+
+def is_module(found: type) -> bool:
+    """Say whether objects of a class are models."""
+    return issubclass(found, nn.Module)

@@ -14,6 +14,7 @@ from overwinter.errors import IntegrityError
 SCHEMA = 1
 DESCRIPTION = "model.json"
 _VERIFIED: ContextVar[Path | None] = ContextVar("_VERIFIED", default=None)
+_OWN: ContextVar[bool] = ContextVar("_OWN", default=False)
 _KEYS = {
     "schema": int,
     "form": str,
@@ -112,3 +113,24 @@ def already_verified(folder: Path) -> Iterator[None]:
         yield
     finally:
         _VERIFIED.reset(token)
+
+
+@contextlib.contextmanager
+def own_models(own: bool = True) -> Iterator[None]:
+    """Within, saved models are those that one's own configuration made: trusted functions may have made them.
+
+    A stranger's, and every bundle's, name classes only, so that waking one calls nothing of its maker's choice.
+
+    Args:
+        own: False for what may be a stranger's after all.
+    """
+    token = _OWN.set(own)
+    try:
+        yield
+    finally:
+        _OWN.reset(token)
+
+
+def are_own() -> bool:
+    """Say whether saved models are one's own: see `own_models`."""
+    return _OWN.get()

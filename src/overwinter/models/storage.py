@@ -13,7 +13,7 @@ from torch import nn
 
 from overwinter import files
 from overwinter.errors import IntegrityError, OverwinterError
-from overwinter.models.building import build_model
+from overwinter.models.building import rebuild_model
 from overwinter.models.counting import count_parameters, counted_sparsity
 from overwinter.models.description import load_description, write_description
 from overwinter.models.integer import integer_layers, swap_in
@@ -81,7 +81,7 @@ def load_model(folder: Path, *, trusted: Sequence[str]) -> nn.Module:
 
     Args:
         folder: what `save_model` wrote.
-        trusted: prefixes that ``_target_`` may have beside ``overwinter.`` and ``torch.``.
+        trusted: packages whose classes ``_target_`` may name, beside overwinter's and torch.nn's.
 
     Raises:
         IntegrityError: the folder is damaged, or the model's code no longer fits it.
@@ -90,7 +90,7 @@ def load_model(folder: Path, *, trusted: Sequence[str]) -> nn.Module:
     description = load_description(folder)
     if WEIGHTS not in description["files"]:
         raise IntegrityError(f"{folder} holds the form {description['form']!r}, which is no torch module.")
-    model = build_model(description["model"], trusted=trusted)
+    model = rebuild_model(description["model"], trusted=trusted)
     saved = _read_tensors(folder / WEIGHTS)
     integers = (description["quantization"] or {}).get("layers", {})
     shapes = {f"{name}.weight": entry["shape"] for name, entry in integers.items()}

@@ -18,6 +18,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from overwinter.errors import EXIT_REFUSED, OverwinterError
+from overwinter.models.description import own_models
 from overwinter.pipeline.capping import WAITED, capped, stage_command, wait_and_return
 from overwinter.pipeline.events import emit
 from overwinter.pipeline.identity import artifacts_read, declared_work, likeness
@@ -90,7 +91,7 @@ def _paused_or_done(call: Invocation, work: Callable[[Stage], None]) -> Stage:
     with locked(call.project.state / "locks" / f"{call.stage}.lock", what=f"What the stage {call.stage} leaves"):
         stage = Stage(call)
         try:
-            with _signals_heeded(stage), _accounted(stage, call):
+            with own_models(), _signals_heeded(stage), _accounted(stage, call):
                 work(stage)
         except PausedError as error:
             stage.say(str(error))

@@ -25,7 +25,7 @@ class Request:
         calibration: model inputs (n, ...), float32 or tokens.
         settings: the group `quantize`.
         lineage: digests of what the form is made from.
-        trusted: prefixes that the model's ``_target_`` may have beside ``overwinter.`` and ``torch.``.
+        trusted: packages whose classes the model's ``_target_`` may name, beside overwinter's and torch.nn's.
         out: existing folder of the form.
         device: on which forms will be served; only forms that no CPU computes are made for it.
         compute_device: that calibrates, solves, recovers and judges layers, wherever forms will be served.

@@ -84,7 +84,7 @@ def quantize(
         calibration: model inputs (n, ...), float32 or tokens; see `calibration_inputs`.
         settings: the group `quantize`.
         lineage: digests of what the form is made from.
-        trusted: prefixes that the model's ``_target_`` may have beside ``overwinter.`` and ``torch.``.
+        trusted: packages whose classes the model's ``_target_`` may name, beside overwinter's and torch.nn's.
         device: on which the form will be served.
         compute_device: that calibrates, solves and recovers, see `overwinter.runtime.computing_device`.
         progress: called with how far the method has come, and with all of it; what it raises ends the method, which

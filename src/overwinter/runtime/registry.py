@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from overwinter.errors import ConfigError
 from overwinter.models import load_description
+from overwinter.models.description import DESCRIPTION, are_own
 from overwinter.plugins import Registry
 from overwinter.runtime.device import CPU, device_entry, device_refusal, form_refusal
 from overwinter.runtime.interface import Runtime
@@ -75,11 +77,12 @@ def build(model_folder: Path, runtime: str, out: Path, *, trusted: Sequence[str]
         model_folder: a saved model, of any form.
         runtime: `torch`, `torch-compile`, `onnxruntime`, `openvino`, or an entry point's name.
         out: folder for the runtime's files; made if need be.
-        trusted: prefixes that the model's ``_target_`` may have beside ``overwinter.`` and ``torch.``.
+        trusted: packages whose classes the model's ``_target_`` may name, beside overwinter's and torch.nn's.
         device: on which its answers are checked; the files are the same for all.
 
     Raises:
-        ConfigError: the runtime is unknown, or cannot run this form or this model on the device.
+        ConfigError: the runtime is unknown, or cannot run this form or this model on the device; or a bundle for it
+            would name the function that made the model.
         OverwinterError: its answers differ from torch's by more than its tolerance.
     """
     found = find_runtime(runtime)
@@ -89,6 +92,22 @@ def build(model_folder: Path, runtime: str, out: Path, *, trusted: Sequence[str]
         raise ConfigError(f"The runtime {runtime!r} cannot run the form {description['form']!r}: {reason}.")
     out.mkdir(parents=True, exist_ok=True)
     found.build(model_folder, out, trusted=trusted, **device_entry(device))
+    if (out / DESCRIPTION).is_file():  # the payload names the model's code, as torch's runtimes do
+        _refuse_function(description["model"], runtime, trusted)
+
+
+def _refuse_function(model_config: Mapping[str, Any], runtime: str, trusted: Sequence[str]) -> None:
+    from overwinter.config.targets import MODEL, find_target
+    from overwinter.models.building import is_module
+
+    made_by = find_target(model_config, MODEL, is_module, trusted=trusted, functions=are_own())
+    if inspect.isfunction(made_by):
+        target = model_config["_target_"]
+        raise ConfigError(
+            f"model._target_={target!r} is a function, which the runtime {runtime!r} would call when a bundle wakes; "
+            "bundles name classes only.\nWrap it in a class of yours, a torch.nn.Module whose __init__ calls it; or "
+            "serve it without its code: evaluate.runtimes=[onnxruntime]."
+        )
 
 
 def check_runtimes(

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from overwinter.errors import IntegrityError
-from overwinter.models import build_model, load_description, replace_tensors, unique_state
+from overwinter.models import load_description, rebuild_model, replace_tensors, unique_state
 
 _WEIGHTS = "weights.safetensors"
 _SUPPORT = "torchao.prototype.safetensors.safetensors_support"
@@ -63,13 +63,13 @@ def load_torchao(folder: Path, *, trusted: Sequence[str]) -> nn.Module:
 
     Args:
         folder: a saved model whose ``quantization`` has ``tensors``.
-        trusted: prefixes that ``_target_`` may have beside ``overwinter.`` and ``torch.``.
+        trusted: packages whose classes ``_target_`` may name, beside overwinter's and torch.nn's.
 
     Raises:
         IntegrityError: the folder is damaged, comes from an incompatible torchao, or does not fit the model's code.
     """
     description = load_description(folder)
-    model = build_model(description["model"], trusted=trusted)
+    model = rebuild_model(description["model"], trusted=trusted)
     state = _assembled(load_file(folder / _WEIGHTS), description["quantization"]["tensors"])
     tied = {name: first for name, first in _tied(model).items() if name not in state}
     if set(state) | set(tied) != set(model.state_dict()):

@@ -8,7 +8,7 @@ from typing import Any
 
 from overwinter.config.checks.text import TEXT_TARGETS
 from overwinter.config.groups import Config, EvaluateConfig, LanguageEvaluateConfig
-from overwinter.config.targets import trusted_target
+from overwinter.config.targets import MEASURE, trusted_target
 from overwinter.errors import ConfigError, nearest
 
 CORRUPTIONS = ("blur", "contrast", "missing", "noise")
@@ -61,7 +61,7 @@ def _check_measures(measures: Mapping[str, Any], trusted: Sequence[str]) -> None
         key = f"evaluate.measures.{name}"
         if name in ("accuracy", "worst_class", *MEASURES) or not _NAME.fullmatch(str(name)):
             raise ConfigError(f"{key}: a measure of yours needs a name of its own, of small letters, digits and _.")
-        trusted_target(node if isinstance(node, Mapping) else {}, trusted=trusted, key=key)
+        trusted_target(node if isinstance(node, Mapping) else {}, MEASURE, trusted=trusted, key=key)
 
 
 def _check_limits(evaluate: EvaluateConfig) -> None:

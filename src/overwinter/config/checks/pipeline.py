@@ -6,7 +6,7 @@ import re
 from dataclasses import fields
 
 from overwinter.config.groups import Config, StageSpec
-from overwinter.config.targets import trusted_target
+from overwinter.config.targets import DATA, MODEL, refuse_code, trusted_target
 from overwinter.errors import ConfigError, nearest
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -21,8 +21,10 @@ def check_pipeline(config: Config) -> None:
         ConfigError: the first wrong value, with its key.
     """
     _check_root(config)
-    for key in ("model", "data"):
-        trusted_target(getattr(config, key), trusted=config.trusted_targets, key=key)
+    for kind in (MODEL, DATA):
+        node = getattr(config, kind.key)
+        trusted_target(node, kind, trusted=config.trusted_targets)
+        refuse_code(node, key=kind.key)
     if not config.pipeline.stages:
         raise ConfigError("pipeline.stages is empty. Name at least one stage.")
     keys = [field.name for field in fields(config)]

@@ -110,7 +110,8 @@ class Config:
         device: `cpu`, `cuda` or `cuda:N`: all is done there; `auto`: trains and quantizes on a GPU where there is one,
             and measures and serves on the CPU.
         threads: CPU threads of training; null leaves torch's choice.
-        trusted_targets: prefixes that `_target_` may have beside `overwinter.` and `torch.`.
+        trusted_targets: packages whose classes `_target_` may name, beside what overwinter lists and torch.nn's;
+            their functions may make the model.
         extensions: settings of your own stages, by stage; open.
         configs_digest: of configs/, so that a stale params.yaml is found out.
     """
