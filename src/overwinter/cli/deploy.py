@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     from overwinter.cli.service import load_service
     from overwinter.files import write_text
 
-    service = load_service(arguments.overrides)
+    service = load_service(arguments.overrides, from_environment=False)
     source, digest, own = _found(arguments)
     deployment = _deployment(arguments, service, source, digest)
     folder = arguments.output or Path("deploy") / arguments.form
@@ -121,8 +121,7 @@ def _published(arguments: argparse.Namespace) -> tuple[str, str]:
 
 
 def _deployment(arguments: argparse.Namespace, service: ServiceConfig, source: str, digest: str) -> Deployment:
-    import yaml
-
+    from overwinter.documents import read_yaml
     from overwinter.pipeline.creation import template_folder
     from overwinter.serving.deploy import Deployment
     from overwinter.serving.deploy.deployment import overrides_of, read_trusted, variables_of
@@ -130,7 +129,7 @@ def _deployment(arguments: argparse.Namespace, service: ServiceConfig, source: s
     serve = service.serve
     if serve.port == 0:
         raise ConfigError("serve.port=0 would be another port at every start. Name one.")
-    defaults = yaml.safe_load((template_folder() / "configs" / "serve" / "default.yaml").read_text())
+    defaults = read_yaml(template_folder() / "configs" / "serve" / "default.yaml")
     return Deployment(
         name=arguments.name,
         bundle=Path(source),

@@ -160,13 +160,12 @@ def _default(name: str) -> dict[str, Any]:
 
 
 def _yaml(path: Path) -> dict[str, Any]:
-    import yaml
+    from overwinter.documents import read_yaml
 
     try:
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        content = yaml.load(path.read_bytes(), Loader=loader)  # noqa: S506 -- both are safe loaders
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}. Run `overwinter compose`.") from None
+        content = read_yaml(path)
+    except ConfigError as error:
+        raise ConfigError(f"{error} Run `overwinter compose`.") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path} holds no settings. Run `overwinter compose`.")
     return content

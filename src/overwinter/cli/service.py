@@ -15,20 +15,27 @@ if TYPE_CHECKING:
 CONFIG_NAME = "serve"
 
 
-def load_service(overrides: Sequence[str] = (), *, config_name: str = CONFIG_NAME) -> ServiceConfig:
+def load_service(
+    overrides: Sequence[str] = (), *, config_name: str = CONFIG_NAME, from_environment: bool = True
+) -> ServiceConfig:
     """Compose and validate configs/serve.yaml of the project here; where there is none, of the template.
 
     Args:
         overrides: in Hydra's grammar, such as `serve.port=9000`.
         config_name: another primary configuration in configs/, or a file anywhere (`NAME.yaml`), as `overwinter
             deploy` writes it.
+        from_environment: whether values may come from `${oc.env:NAME}`: not where they are written down.
 
     Raises:
         ConfigError: an unknown key, group or option, or a wrong type, unit or range.
     """
     from overwinter.config import compose, validate_service
+    from overwinter.documents import check_yaml_files
 
-    return validate_service(compose(_service_project(config_name), overrides))
+    project = _service_project(config_name)
+    groups = [path for group in ("serve", "carbon") for path in (project.configs / group).rglob("*.yaml")]
+    check_yaml_files([project.configs / f"{project.config_name}.yaml", *groups])
+    return validate_service(compose(project, overrides, from_environment=from_environment))
 
 
 def _service_project(config_name: str) -> Project:

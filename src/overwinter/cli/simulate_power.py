@@ -178,8 +178,10 @@ def _settings(name: str, overrides: list[str]) -> Any:
     from omegaconf.errors import OmegaConfBaseException
 
     from overwinter.config.groups import SCHEMAS
+    from overwinter.documents import check_yaml_files
 
     path = _configs() / "power" / f"{name}.yaml"
+    check_yaml_files([path] if path.is_file() else [])
     content = OmegaConf.load(path) if path.is_file() else OmegaConf.create({"policy": name})
     for override in overrides:
         if not override.startswith("power.") or "=" not in override:

@@ -11,16 +11,25 @@ from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
 
+from overwinter.config.environment import environment
+from overwinter.config.expansion import refuse_expansion
 from overwinter.config.project import Project
 from overwinter.errors import ConfigError, nearest
 
 
-def compose(project: Project, overrides: Sequence[str] = ()) -> str:
+def compose(project: Project, overrides: Sequence[str] = (), *, from_environment: bool = False) -> str:
     """Return the text of params.yaml for ``overrides`` in Hydra's grammar.
 
+    Args:
+        project: whose configs/ are composed.
+        overrides: in Hydra's grammar.
+        from_environment: whether values may come from `${oc.env:NAME}`; not of what is written down.
+
     Raises:
-        ConfigError: an unknown key, group or option, a value of the wrong type, or a missing value.
+        ConfigError: an unknown key, group or option, a value of the wrong type, or a missing value; or one that comes
+            from the environment.
     """
+    import yaml
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.errors import HydraException
@@ -29,12 +38,16 @@ def compose(project: Project, overrides: Sequence[str] = ()) -> str:
 
     refuse_swept(overrides)
     try:
-        with initialize_config_dir(str(project.configs), version_base=None):
-            config = hydra_compose(config_name=project.config_name, overrides=list(overrides))
-        OmegaConf.resolve(config)
+        with environment(allowed=from_environment):
+            with initialize_config_dir(str(project.configs), version_base=None):
+                config = hydra_compose(config_name=project.config_name, overrides=list(overrides))
+            refuse_expansion(config)
+            OmegaConf.resolve(config)
+            missing = sorted(OmegaConf.missing_keys(config))
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_explained(error, project)) from None
-    missing = sorted(OmegaConf.missing_keys(config))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a file is no YAML; OmegaConf passes that on
+        raise ConfigError(f"{project.configs} cannot be composed: {error}. Mend that file.") from None
     if missing:
         raise ConfigError(f"No value for {', '.join(missing)}. Give one in {project.configs} or on the command line.")
     return OmegaConf.to_yaml(config)
@@ -47,7 +60,7 @@ def refuse_swept(overrides: Sequence[str]) -> None:
 
     try:
         parsed = OverridesParser.create().parse_overrides(list(overrides))
-    except HydraException as error:
+    except (HydraException, RecursionError) as error:
         raise ConfigError(f"{_first_line(error)}\nAn override reads key=value, for instance train.epochs=5") from None
     for override in parsed:
         if override.is_sweep_override():
@@ -65,7 +78,9 @@ def configs_digest(configs: Path) -> str:
 
 
 def _explained(error: Exception, project: Project) -> str:
-    """Hydra's message, shortened, with the nearest name where one can be told."""
+    """Hydra's message, shortened, with the nearest name where one can be told; or our own, which it wraps."""
+    if (own := own_error(error)) is not None:
+        return str(own)
     lines = [line.strip() for line in _messages(error) if line.strip()]
     if lines and "Could not find '" in lines[0]:
         return _unknown_option(lines)
@@ -112,6 +127,13 @@ def _unknown_option(lines: list[str]) -> str:
     if not options:
         return f"There is no group or option {wanted!r} in configs/."
     return f"{group}={name}: there is no such option. Known: {', '.join(options)}.{nearest(name, options)}"
+
+
+def own_error(error: BaseException | None) -> ConfigError | None:
+    """Return the error of ours that Hydra or OmegaConf wrapped, if there is one."""
+    while error is not None and not isinstance(error, ConfigError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _messages(error: BaseException) -> list[str]:

@@ -162,8 +162,9 @@ def trusted_target(
     known = kind.built_in(target, functions=functions) is not None or kind.in_library(target)
     if not known and _prefix_of(target, trusted) is None:
         raise TargetError(
-            f"{where}={target!r} is not trusted. Allowed are {kind.allowed(functions=functions)}, and what is in trusted packages: "
-            f"{', '.join(trusted) or 'none'}.\nIf the code is yours, add its package: trusted_targets=[{parts[0]}]"
+            f"{where}={target!r} is not trusted. Allowed are {kind.allowed(functions=functions)}, and what is in "
+            f"trusted packages: {', '.join(trusted) or 'none'}.\n"
+            f"If the code is yours, add its package: trusted_targets=[{parts[0]}]"
         )
     return target
 

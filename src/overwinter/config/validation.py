@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from overwinter.config.checks import check_config, check_service
+from overwinter.config.composition import own_error
+from overwinter.config.environment import environment, guard_environment
 from overwinter.config.groups import SCHEMAS, Config
 from overwinter.config.groups.serve import ServiceConfig
+from overwinter.documents import check_yaml
 from overwinter.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
@@ -78,11 +81,15 @@ def _parsed(text: str, source: str) -> dict[str, Any]:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    guard_environment()
+    check_yaml(text, where=source)
     try:
         # OmegaConf's own reading of YAML, so that `1e-3` is a number as it was when composed.
-        content = OmegaConf.to_container(OmegaConf.create(text), resolve=True)
+        with environment(allowed=False):
+            content = OmegaConf.to_container(OmegaConf.create(text), resolve=True)
     except (yaml.YAMLError, OmegaConfBaseException) as error:
-        raise ConfigError(f"{source} cannot be read: {error}\n{_REMEDY}") from None
+        reason = own_error(error) or f"{source} cannot be read: {error}\n{_REMEDY}"
+        raise ConfigError(str(reason)) from None
     if not isinstance(content, dict) or not content:
         raise ConfigError(f"{source} holds no mapping of keys to values. {_REMEDY}")
     return {str(key): value for key, value in content.items()}

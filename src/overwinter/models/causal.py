@@ -17,6 +17,9 @@ from torch import nn
 
 from overwinter.errors import ConfigError
 
+# Of a transformers configuration: where code of its maker is, and which library quantizes.
+_CODE = ("auto_map", "custom_pipelines", "quantization_config", "use_kernels")
+
 
 class CausalLanguageModel(nn.Module):
     """Next-token logits at every position.
@@ -97,15 +100,28 @@ def quiet() -> Iterator[None]:
         logging.disable(before)
 
 
+def _harmless(config: Any) -> Any:
+    """Leave out what makes the library fetch and run code of others: kernels by the name of their repository."""
+    if isinstance(config, list | tuple):
+        return [_harmless(each) for each in config]
+    if not isinstance(config, Mapping):
+        return config
+    return {key: _harmless(value) for key, value in config.items() if not _names_code(str(key))}
+
+
+def _names_code(key: str) -> bool:
+    return key in _CODE or key.startswith("_") or key.endswith("_implementation")
+
+
 def _built(config: Mapping[str, Any], *, random_weights: bool) -> Any:
     transformers = import_transformers()
     from transformers.initialization import no_init_weights
 
     skipping = contextlib.nullcontext() if random_weights else no_init_weights()
-    rest = {key: value for key, value in config.items() if key not in ("model_type", "auto_map")}
+    rest = {key: value for key, value in _harmless(config).items() if key != "model_type"}
     try:
         with quiet(), skipping:
-            parsed = transformers.AutoConfig.for_model(config.get("model_type", ""), **rest)
+            parsed = transformers.AutoConfig.for_model(str(config.get("model_type")), **rest)
             return transformers.AutoModelForCausalLM.from_config(parsed, dtype=torch.float32, trust_remote_code=False)
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise ConfigError(

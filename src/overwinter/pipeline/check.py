@@ -5,7 +5,7 @@ from __future__ import annotations
 from overwinter.config import find_project, load_config
 from overwinter.config.checks.data import check_data
 from overwinter.files import write_json
-from overwinter.pipeline.composing import refuse_stale
+from overwinter.pipeline.composing import refuse_environment, refuse_stale
 from overwinter.pipeline.events import emit
 from overwinter.pipeline.lifeline import hold_lifeline
 
@@ -14,13 +14,14 @@ def run_check() -> int:
     """Validate params.yaml, compare it with configs/ and dvc.yaml, and write the constant answer.
 
     Raises:
-        ConfigError: a wrong or stale configuration, or missing data files.
+        ConfigError: a wrong or stale configuration, one that reads the environment, or missing data files.
     """
     hold_lifeline()
     emit("start", "check")
     project = find_project()
     config = load_config(project)
     refuse_stale(config, project)
+    refuse_environment(project)
     check_data(config)
     write_json(project.outputs / "check" / "check.json", {"params": "valid"})
     return 0

@@ -53,5 +53,15 @@ def refuse_stale(config: Config, project: Project) -> None:
         )
 
 
+def refuse_environment(project: Project) -> None:
+    """Check that nothing in params.yaml came from the environment, whoever composed it.
+
+    Raises:
+        ConfigError: a key in configs/ takes its value from there.
+    """
+    if any(b"oc.env" in path.read_bytes() for path in project.configs.rglob("*.yaml")):
+        compose(project)
+
+
 def _read(path: Path) -> str | None:
     return path.read_text(encoding="utf-8") if path.exists() else None

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from overwinter.documents import MOST_LOCK_BYTES, check_yaml
 from overwinter.errors import OverwinterError
 from overwinter.files import write_error
 
@@ -75,8 +76,10 @@ def mend_dvc_lock_file(root: Path) -> bool:
     path = root / "dvc.lock"
     if not path.exists():
         return False
+    text = path.read_bytes()
+    check_yaml(text, where=str(path), most_bytes=MOST_LOCK_BYTES)
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 -- the C twin of SafeLoader
+        content = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 -- the C twin of SafeLoader
     except (yaml.YAMLError, UnicodeDecodeError):
         content = None
     if _is_whole_lock(content):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from overwinter.config import Config, Project, compose, validate
+from overwinter.documents import MOST_LOCK_BYTES, read_yaml
 from overwinter.errors import OverwinterError
 from overwinter.pipeline.locks import mend_dvc_lock_file, mend_dvc_locks
 from overwinter.pipeline.render import rendered_stages
@@ -145,8 +146,8 @@ def _outs(stage: Mapping[str, Any]) -> list[str]:
 
 
 def _lock(path: Path) -> dict[str, Any]:
-    content = _parsed(path.read_text(encoding="utf-8")) if path.exists() else {}
-    stages = content.get("stages")
+    content = read_yaml(path, most_bytes=MOST_LOCK_BYTES) if path.exists() else {}
+    stages = content.get("stages") if isinstance(content, dict) else None
     return stages if isinstance(stages, dict) else {}
 
 

@@ -119,6 +119,7 @@ def _tied(model: nn.Module) -> dict[str, str]:
 def _assembled(stored: Mapping[str, torch.Tensor], described: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     with _without_noise():
         unflatten = importlib.import_module(_SUPPORT).unflatten_tensor_state_dict
+    _refuse_other_names(described)
     metadata = {_PREFIX + name: json.dumps(entry) for name, entry in described.items()}
     metadata[_NAMES] = json.dumps(list(metadata))
     prefixed = {_PREFIX + name: tensor for name, tensor in stored.items()}
@@ -130,6 +131,23 @@ def _assembled(stored: Mapping[str, torch.Tensor], described: Mapping[str, Any])
             "Install the version they were made with, or run `dvc repro quantize`."
         ) from None
     return {name.removeprefix(_PREFIX): tensor for name, tensor in (quantized | rest).items()}
+
+
+def _refuse_other_names(described: Mapping[str, Any]) -> None:
+    """Let only names of types through: torchao looks a data type up as any attribute of torch, and enums likewise."""
+    values: list[Any] = [described]
+    while values:
+        each = values.pop()
+        if isinstance(each, dict):
+            kind, name = each.get("_type"), each.get("_data")
+            known = (
+                isinstance(vars(torch).get(str(name)), torch.dtype) if kind == "torch.dtype" else str(name).isupper()
+            )
+            if isinstance(name, str) and not known:
+                raise IntegrityError(f"A quantized weight names {name[:80]!r}, which is no {kind}.")
+            values += each.values()
+        elif isinstance(each, list):
+            values += each
 
 
 def _is_quantized(tensor: torch.Tensor) -> bool:

@@ -20,9 +20,9 @@ class Session(Protocol):
 def largest_difference(answers: Array, expected: Array) -> float:
     """Return the largest difference of two answers, relative to the largest expected logit.
 
-    Infinite where the shapes differ or an answer is not finite, so that it exceeds every tolerance.
+    Infinite where the shapes differ or a logit is not finite, so that it exceeds every tolerance.
     """
-    if answers.shape != expected.shape or not np.isfinite(answers).all():
+    if answers.shape != expected.shape or not (np.isfinite(answers).all() and np.isfinite(expected).all()):
         return float("inf")
     scale = max(float(np.abs(expected).max(initial=0.0)), float(np.finfo(np.float32).tiny))
     return float(np.abs(answers.astype(np.float64) - expected).max(initial=0.0)) / scale

@@ -129,6 +129,8 @@ def test_bad_values_of_a_language_models_evaluate_are_refused_with_their_key(cha
         ({"canary_samples": 0}, "hibernate.canary_samples=0"),
         ({"canary_tolerance": 0.0}, "hibernate.canary_tolerance=0.0"),
         ({"canary_tolerance": float("nan")}, "hibernate.canary_tolerance=nan"),
+        ({"canary_tolerance": float("inf")}, "hibernate.canary_tolerance=inf"),
+        ({"canary_tolerance": 0.11}, r"hibernate.canary_tolerance=0.11 must be above 0 and at most 0\.1"),
         ({"wake_repeats": 0}, "hibernate.wake_repeats=0"),
         ({"sign_key": "deadbeef"}, "hibernate.sign_key must be file:PATH"),
         ({"encryption_keys": ["file:k", "env:"]}, "hibernate.encryption_keys must be file:PATH"),

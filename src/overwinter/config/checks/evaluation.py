@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from overwinter.canary import MOST_TOLERANCE
 from overwinter.config.checks.text import TEXT_TARGETS
 from overwinter.config.groups import Config, EvaluateConfig, LanguageEvaluateConfig
 from overwinter.config.targets import MEASURE, trusted_target
@@ -119,11 +120,10 @@ def check_hibernate(config: Config) -> None:
         )
     _check_least("hibernate.canary_samples", hibernate.canary_samples, 1)
     _check_least("hibernate.wake_repeats", hibernate.wake_repeats, 1)
-    if not 0 < hibernate.canary_tolerance < 1:
+    if not 0 < hibernate.canary_tolerance <= MOST_TOLERANCE:
         raise ConfigError(
-            f"hibernate.canary_tolerance={hibernate.canary_tolerance} must be above 0 and below 1: a share "
-            "of the "
-            "largest recorded logit."
+            f"hibernate.canary_tolerance={hibernate.canary_tolerance} must be above 0 and at most {MOST_TOLERANCE}: a "
+            "share of the largest recorded logit. No bundle with a larger one is woken."
         )
 
 

@@ -84,7 +84,7 @@ class HibernateConfig:
         version: as in every stage.
         canary_samples: validation samples whose answers are recorded and asked for at every wake.
         canary_tolerance: largest allowed difference of a woken answer, relative to the largest recorded
-            logit.
+            logit; above 0, at most 0.1.
         wake_repeats: wakes in fresh processes whose median duration is reported.
         sign_key: where the private key is that signs the bundle (`file:PATH`, `env:NAME` or `command:WORDS`); null
             leaves it unsigned.

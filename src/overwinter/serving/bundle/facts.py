@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from overwinter.canary import MOST_TOLERANCE
 from overwinter.serving.session import Array
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ class Canary:
     Attributes:
         inputs: model inputs (n, ...); of a language model, tokens of some text (n, length), int64.
         answers: logits (n, classes), float32; of a language model, those of the next token (n, vocabulary).
-        tolerance: largest allowed difference of a woken answer, relative to the largest recorded logit.
+        tolerance: largest allowed difference of a woken answer, relative to the largest recorded logit; at most
+            `overwinter.canary.MOST_TOLERANCE`.
     """
 
     inputs: Array
@@ -148,7 +149,7 @@ def wrong_keys(content: Mapping[str, Any]) -> list[str]:
         "input_shape": lambda value: _is_list(value, int),
         "labels": lambda value: _is_list(value, str),
         "preprocessing": lambda value: isinstance(value, dict),
-        "canary_tolerance": lambda value: isinstance(value, float) and math.isfinite(value),
+        "canary_tolerance": lambda value: isinstance(value, float) and 0 <= value <= MOST_TOLERANCE,
         "production_energy_j": lambda value: isinstance(value, float | None),
         "lineage": lambda value: isinstance(value, dict),
         "files": lambda value: isinstance(value, dict),

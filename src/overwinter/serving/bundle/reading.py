@@ -159,6 +159,9 @@ def _canary(source: Path, text: bytes, tolerance: float) -> Canary:
 
     try:
         arrays = load(text)
-        return Canary(inputs=arrays["inputs"], answers=arrays["answers"], tolerance=tolerance)
+        canary = Canary(inputs=arrays["inputs"], answers=arrays["answers"], tolerance=tolerance)
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise IntegrityError(f"{source / CANARY} holds no canary: {error}. {REMEDY}") from None
+    if canary.answers.size == 0:  # nothing would be compared
+        raise IntegrityError(f"{source / CANARY} records no answer. {REMEDY}")
+    return canary
