@@ -160,7 +160,7 @@ def trusted_target(
     if len(target) > _LONGEST or not dotted:
         raise TargetError(f"{where}={target[:_LONGEST]!r} is no dotted name of a class, such as my_package.Net.")
     known = kind.built_in(target, functions=functions) is not None or kind.in_library(target)
-    if not known and _prefix_of(target, trusted) is None:
+    if not known and not is_trusted(target, trusted):
         raise TargetError(
             f"{where}={target!r} is not trusted. Allowed are {kind.allowed(functions=functions)}, and what is in "
             f"trusted packages: {', '.join(trusted) or 'none'}.\n"
@@ -193,10 +193,10 @@ def refuse_code(value: Any, *, key: str) -> None:
             raise TargetError(f"{key}: the argument {str(each)[:80]!r} is no text, number, list or mapping.")
 
 
-def _prefix_of(target: str, trusted: Sequence[str]) -> str | None:
-    """Return the trusted package that a dotted name is in."""
+def is_trusted(name: str, trusted: Sequence[str]) -> bool:
+    """Say whether a dotted name is in one of the trusted packages."""
     packages = [package.rstrip(".") for package in trusted]
-    return next((package for package in packages if package and f"{target}.".startswith(f"{package}.")), None)
+    return any(package and f"{name}.".startswith(f"{package}.") for package in packages)
 
 
 def _library_class(kind: Kind, target: str) -> Any:
@@ -216,7 +216,7 @@ def _library_class(kind: Kind, target: str) -> Any:
 def _trusted_object(target: str, trusted: Sequence[str]) -> Any:
     found = _locate(target)
     home = str(getattr(found, "__module__", ""))
-    if _prefix_of(home, trusted) is None:
+    if not is_trusted(home, trusted):
         raise TargetError(
             f"_target_={target!r} is {home}.{getattr(found, '__qualname__', '?')}, which is defined outside of what "
             f"is trusted ({', '.join(trusted)}). Name it where it is defined, and trust that package if you do."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,9 +10,10 @@ import torch
 from torch import nn
 
 from overwinter.config import instantiate
-from overwinter.config.targets import MODEL
+from overwinter.config.targets import MODEL, is_trusted
 from overwinter.errors import TargetError
-from overwinter.models.description import are_own
+from overwinter.models.bounds import Bounded
+from overwinter.models.description import are_own, stored_bytes
 
 
 def build_model(config_model: Mapping[str, Any], *, trusted: Sequence[str], seed: int = 0) -> nn.Module:
@@ -28,17 +30,23 @@ def build_model(config_model: Mapping[str, Any], *, trusted: Sequence[str], seed
     return _built(config_model, trusted, seed=seed, functions=True)
 
 
-def rebuild_model(saved_model: Mapping[str, Any], *, trusted: Sequence[str]) -> nn.Module:
-    """Make the module that a saved model names, which may be a stranger's: functions only within `own_models`.
+def rebuild_model(description: Mapping[str, Any], *, trusted: Sequence[str]) -> nn.Module:
+    """Make the module that a saved model names. Outside of `own_models` it may be a stranger's.
+
+    Then functions are not called, and what nobody trusts takes no more memory than its weights account for.
 
     Args:
-        saved_model: ``model`` of its ``model.json``.
+        description: its ``model.json``.
         trusted: packages whose classes it may name, beside overwinter's and torch.nn's.
 
     Raises:
         ConfigError: as `build_model`.
+        IntegrityError: it would take too much.
     """
-    return _built(saved_model, trusted, seed=0, functions=are_own())
+    node = description["model"]
+    foreign = not are_own() and not is_trusted(str(node.get("_target_")), trusted)
+    with Bounded(stored_bytes(description), len(description["tensors"])) if foreign else contextlib.nullcontext():
+        return _built(node, trusted, seed=0, functions=are_own())
 
 
 def _built(node: Mapping[str, Any], trusted: Sequence[str], *, seed: int, functions: bool) -> nn.Module:

@@ -90,7 +90,7 @@ def load_model(folder: Path, *, trusted: Sequence[str]) -> nn.Module:
     description = load_description(folder)
     if WEIGHTS not in description["files"]:
         raise IntegrityError(f"{folder} holds the form {description['form']!r}, which is no torch module.")
-    model = rebuild_model(description["model"], trusted=trusted)
+    model = rebuild_model(description, trusted=trusted)
     saved = _read_tensors(folder / WEIGHTS)
     integers = (description["quantization"] or {}).get("layers", {})
     shapes = {f"{name}.weight": entry["shape"] for name, entry in integers.items()}

@@ -69,7 +69,7 @@ def load_torchao(folder: Path, *, trusted: Sequence[str]) -> nn.Module:
         IntegrityError: the folder is damaged, comes from an incompatible torchao, or does not fit the model's code.
     """
     description = load_description(folder)
-    model = rebuild_model(description["model"], trusted=trusted)
+    model = rebuild_model(description, trusted=trusted)
     state = _assembled(load_file(folder / _WEIGHTS), description["quantization"]["tensors"])
     tied = {name: first for name, first in _tied(model).items() if name not in state}
     if set(state) | set(tied) != set(model.state_dict()):
