@@ -15,7 +15,7 @@ from overwinter.errors import IntegrityError
 _TIMES_STORED = 64
 _SMALL_BYTES = 1 << 30
 _ELEMENT_BYTES = 4
-_STEPS, _STEPS_PER_TENSOR = 20_000, 32  # a layer takes about ten to make
+_STEPS, _STEPS_PER_TENSOR = 4_000, 32  # a layer of two tensors takes about ten to make
 
 
 class Bounded(TorchFunctionMode):
@@ -54,7 +54,8 @@ def _asked_elements(func: Any, given: list[Any]) -> int:
     shapes: list[Any] = [each for each in given if isinstance(each, list | tuple) and _are_integers(each)]
     sides: list[int] = [each for each in given if isinstance(each, int) and not isinstance(each, bool)]
     square = sides * 2 if func is torch.eye and len(sides) == 1 else sides
-    return max(sides + [math.prod(map(abs, each)) for each in [*shapes, square]])
+    products: list[int] = [math.prod(map(abs, each)) for each in [*shapes, square]]
+    return max(sides + products)
 
 
 def _are_integers(values: Any) -> bool:
