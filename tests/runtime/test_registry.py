@@ -103,3 +103,21 @@ def test_what_no_runtime_could_run_is_found_before_training(saved, save_own):
     with pytest.raises(ConfigError, match=r"layer body\.1: .*bessel"):
         runtime.check_runtimes(model, ["torch", "onnxruntime"], **place)
     assert model.training
+
+
+def test_a_function_makes_a_model_that_is_served_without_its_code_only(tmp_path, monkeypatch):
+    (tmp_path / "made.py").write_text(
+        "from torch import nn\ndef net(): return nn.Linear(4, 2)\nclass Net(nn.Module): ...\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    config = {"_target_": "made.net"}
+    asked = {"model_config": config, "input_shape": [4], "trusted": ["made"]}
+    model = models.build_model(config, trusted=["made"]).eval()
+    with models.own_models():
+        runtime.check_runtimes(model, ["onnxruntime"], **asked)
+        with pytest.raises(
+            ConfigError, match=r"(?s)'made\.net' is a function, which the runtime 'torch' would call.*class"
+        ):
+            runtime.check_runtimes(model, ["onnxruntime", "torch"], **asked)
+    with pytest.raises(ConfigError, match="is a function, not a class"):
+        runtime.check_runtimes(model, ["onnxruntime"], **asked)
