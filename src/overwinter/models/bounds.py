@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import re
+import resource
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +21,63 @@ _TIMES_STORED = 64
 _SMALL_BYTES = 1 << 30
 _ELEMENT_BYTES = 4
 _STEPS, _STEPS_PER_TENSOR = 4_000, 32  # a layer of two tensors takes about ten to make
+_MOST_LAYERS = 10_000
+_OTHER_BYTES = 1 << 30  # beside tensors: modules that are imported meanwhile, stacks of threads
+_STATUS = Path("/proc/self/status")
+_DATA = re.compile(r"^VmData:\s+(\d+) kB$", re.MULTILINE)
+
+
+@contextlib.contextmanager
+def bounded(model_config: Mapping[str, Any], stored_bytes: int, tensors: int) -> Iterator[None]:
+    """Within, the model that a stranger has named is built, with no more memory than its weights account for.
+
+    Tensors are counted before they are made (`Bounded`). What Python makes beside them, such as lists and copies of
+    layers, ends at the system's limit on this process (Linux), which is then as it was.
+
+    Args:
+        model_config: `_target_` and its arguments.
+        stored_bytes: of the weights that the model is built for.
+        tensors: how many they are.
+
+    Raises:
+        IntegrityError: more is asked for.
+    """
+    refuse_endless(model_config)
+    bound = Bounded(stored_bytes, tensors)
+    try:
+        with _memory_limited(bound.most_bytes + _OTHER_BYTES), bound:
+            yield
+    except MemoryError:
+        raise bound.exceeded() from None
+
+
+def refuse_endless(config: Any) -> None:
+    """Refuse a number of layers that no model has, over which a library would go on and on before it fails.
+
+    Raises:
+        IntegrityError: there is one, however deep.
+    """
+    for key, value in config.items() if isinstance(config, Mapping) else ():
+        refuse_endless(value)
+        if "layer" in str(key) and isinstance(value, int) and value > _MOST_LAYERS:
+            raise IntegrityError(f"The model's {key}={value} is above {_MOST_LAYERS}. Mend its configuration.")
+
+
+@contextlib.contextmanager
+def _memory_limited(more_bytes: int) -> Iterator[None]:
+    """Within, this process gets so much more memory; beyond, a `MemoryError` (or torch's error) instead."""
+    found = _DATA.search(_STATUS.read_text()) if _STATUS.is_file() else None
+    if found is None:
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = (int(found[1]) << 10) + more_bytes
+    limits = [limit for limit in (wanted, soft, hard) if limit != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_DATA, (min(limits), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 class Bounded(TorchFunctionMode):
@@ -25,13 +87,16 @@ class Bounded(TorchFunctionMode):
         stored_bytes: of the weights that the model is built for.
         tensors: how many they are.
 
+    Attributes:
+        most_bytes: that number.
+
     Raises:
         IntegrityError: more is asked for.
     """
 
     def __init__(self, stored_bytes: int, tensors: int) -> None:
         super().__init__()
-        self._most_bytes = max(_SMALL_BYTES, _TIMES_STORED * stored_bytes)
+        self.most_bytes = max(_SMALL_BYTES, _TIMES_STORED * stored_bytes)
         self._most_steps = _STEPS + _STEPS_PER_TENSOR * tensors
         self._bytes = self._steps = 0
 
@@ -41,12 +106,16 @@ class Bounded(TorchFunctionMode):
         self._steps += 1
         if not any(isinstance(each, torch.Tensor) for each in given):  # it makes one out of nothing
             self._bytes += _asked_elements(func, given) * _ELEMENT_BYTES
-        if self._bytes > self._most_bytes or self._steps > self._most_steps:
-            raise IntegrityError(
-                f"The model would take more than {self._most_bytes >> 20} MiB or {self._most_steps} steps to build, "
-                "which its weights don't account for."
-            )
+        if self._bytes > self.most_bytes or self._steps > self._most_steps:
+            raise self.exceeded()
         return func(*args, **(kwargs or {}))
+
+    def exceeded(self) -> IntegrityError:
+        """Return what says that it asked for more."""
+        return IntegrityError(
+            f"The model would take more than {self.most_bytes >> 20} MiB or {self._most_steps} steps to build, "
+            "which its weights don't account for."
+        )
 
 
 def _asked_elements(func: Any, given: list[Any]) -> int:

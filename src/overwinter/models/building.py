@@ -12,7 +12,7 @@ from torch import nn
 from overwinter.config import instantiate
 from overwinter.config.targets import MODEL, is_trusted
 from overwinter.errors import TargetError
-from overwinter.models.bounds import Bounded
+from overwinter.models.bounds import bounded
 from overwinter.models.description import are_own, stored_bytes
 
 
@@ -45,7 +45,8 @@ def rebuild_model(description: Mapping[str, Any], *, trusted: Sequence[str]) -> 
     """
     node = description["model"]
     foreign = not are_own() and not is_trusted(str(node.get("_target_")), trusted)
-    with Bounded(stored_bytes(description), len(description["tensors"])) if foreign else contextlib.nullcontext():
+    within = bounded(node, stored_bytes(description), len(description["tensors"]))
+    with within if foreign else contextlib.nullcontext():
         return _built(node, trusted, seed=0, functions=are_own())
 
 

@@ -19,7 +19,6 @@ from overwinter.errors import ConfigError
 
 # Of a transformers configuration: where code of its maker is, and which library quantizes.
 _CODE = ("auto_map", "custom_pipelines", "quantization_config", "use_kernels")
-_MOST_LAYERS = 10_000
 
 
 class CausalLanguageModel(nn.Module):
@@ -101,14 +100,6 @@ def quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def _refuse_endless(config: Any) -> None:
-    """Refuse a number of layers that no model has, for which the library would fill the memory before it fails."""
-    for key, value in config.items() if isinstance(config, Mapping) else ():
-        _refuse_endless(value)
-        if "layer" in str(key) and isinstance(value, int) and value > _MOST_LAYERS:
-            raise ConfigError(f"A language model's {key}={value} is above {_MOST_LAYERS}. Mend its configuration.")
-
-
 def _harmless(config: Any) -> Any:
     """Leave out what makes the library fetch and run code of others: kernels by the name of their repository."""
     if isinstance(config, list | tuple):
@@ -127,7 +118,6 @@ def _built(config: Mapping[str, Any], *, random_weights: bool) -> Any:
     from transformers.initialization import no_init_weights
 
     skipping = contextlib.nullcontext() if random_weights else no_init_weights()
-    _refuse_endless(config)
     rest = {key: value for key, value in _harmless(config).items() if key != "model_type"}
     try:
         with quiet(), skipping:

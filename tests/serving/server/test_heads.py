@@ -99,6 +99,7 @@ def test_the_target_of_a_question_about_everything():
     [
         ({"method": "CONNECT", "target": "here:80"}, 400),
         ({"target": "ftp://here/"}, 400),
+        ({"target": "http:///v2"}, 400),
         *[({"target": f"http://{host}/"}, 400) for host in ("[", "user@here", "here:99999", "here:80:80")],
         ({"version": "2.0"}, 505),
         ({"version": "0.9"}, 505),

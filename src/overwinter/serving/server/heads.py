@@ -20,7 +20,7 @@ _END = b"\r\n\r\n"
 _LONE = re.compile(rb"(?<!\r)\n|\r[^\n]")
 _FOLDED = re.compile(rb"\r\n[ \t]")
 _PATH = re.compile(rb"[A-Z]{1,20} (/[!-~]{0,200})")
-_ABSOLUTE = re.compile(r"https?://([^/?#]*)(.*)", re.IGNORECASE)
+_ABSOLUTE = re.compile(r"https?://([^/?#]+)(.*)", re.IGNORECASE)
 _ID = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 _FIRST = 0x21  # below it are blanks and control characters, such as the first byte of TLS
 _MOST_FIELDS = 100
