@@ -67,3 +67,18 @@ def test_what_a_bundle_cannot_apply_is_found_before_it_is_written(changes, messa
 def test_a_value_too_few_for_the_channels_is_refused():
     with pytest.raises(ConfigError, match="2 values for 3 channels"):
         prepare(np.zeros((3, 2, 2)), {"mean": [1, 2]}, [3, 2, 2])
+
+
+@pytest.mark.parametrize(
+    "raw", [[], "8", {"shape": 8}, {"shape": ["8"]}, {"shape": [-1]}, {"range": ["a", "b"]}, {"range": [0]}]
+)
+def test_a_raw_input_that_is_none_is_refused(raw):
+    with pytest.raises(ConfigError, match=r"preprocessing\.raw="):
+        prepare(np.zeros((1, 2)), {"raw": raw}, (2,))
+
+
+def test_a_raw_input_of_another_size_is_refused_and_the_models_own_taken():
+    declared = {"raw": {"shape": [8, 8]}}
+    with pytest.raises(ConfigError, match=r"raw\.shape=\[8, 8\] is not of as many values as the model's \[4\]"):
+        prepare(np.zeros((1, 8, 8)), declared, (4,))
+    assert prepare(np.zeros((1, 4)), declared, (4,)).shape == (1, 4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,7 +19,8 @@ def check_preprocessing(preprocessing: Mapping[str, Any]) -> None:
     """Check that `prepare` can apply what a data source declares.
 
     Raises:
-        ConfigError: another formula, or a mean or std that is no number, one per channel, or zero.
+        ConfigError: another formula; a mean or std that is no number, one per channel, or zero; or a raw input whose
+            shape or range is none.
     """
     formula = preprocessing.get("formula", FORMULA)
     if formula != FORMULA:
@@ -30,6 +32,9 @@ def check_preprocessing(preprocessing: Mapping[str, Any]) -> None:
         value = _numbers(key, preprocessing.get(key, default))
         if key == "std" and not (value > 0).all():
             raise ConfigError(f"preprocessing.std={value.tolist()} must be above zero.")
+    raw = preprocessing.get("raw", {})
+    if not isinstance(raw, Mapping) or not _is_shape(raw.get("shape")) or not _is_range(raw.get("range")):
+        raise ConfigError(f"preprocessing.raw={raw!r} must be a mapping, with a `shape` and a `range` [low, high].")
 
 
 def prepare(raw: Any, preprocessing: Mapping[str, Any], input_shape: Sequence[int]) -> Array:
@@ -64,6 +69,11 @@ def _samples(raw: Any, preprocessing: Mapping[str, Any], input_shape: Sequence[i
     shapes = [tuple(shape) for shape in (declared.get("shape"), input_shape) if shape is not None]
     for shape in shapes:
         if samples.shape == shape or samples.shape[1:] == shape:
+            if math.prod(shape) != math.prod(input_shape):
+                raise ConfigError(
+                    f"preprocessing.raw.shape={list(shape)} is not of as many values as the model's "
+                    f"{list(input_shape)}: send its own input."
+                )
             _check_range(samples, declared.get("range"))
             return samples.reshape(-1, *input_shape)
     expected = " or ".join(str(list(shape)) for shape in dict.fromkeys(shapes))
@@ -80,6 +90,16 @@ def _check_range(samples: Array, declared: Sequence[float] | None) -> None:
             f"The input goes from {samples.min():g} to {samples.max():g}; raw values are between "
             f"{declared[0]:g} and {declared[1]:g}."
         )
+
+
+def _is_shape(value: Any) -> bool:
+    return value is None or (isinstance(value, list | tuple) and all(type(side) is int and side >= 0 for side in value))
+
+
+def _is_range(value: Any) -> bool:
+    return value is None or (
+        isinstance(value, list | tuple) and len(value) == 2 and all(type(end) in (int, float) for end in value)
+    )
 
 
 def _per_channel(value: Any, key: str, input_shape: Sequence[int]) -> Array:

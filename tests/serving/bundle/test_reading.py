@@ -119,6 +119,23 @@ def test_a_document_of_another_form_is_refused(tmp_path, whole, changes):
         read_bundle(tmp_path / "bundle")
 
 
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"labels": []}, r"labels: 0, but answers of \[2\]"),
+        ({"labels": ["no"]}, r"labels: 1, but answers of \[2\]"),
+        ({"labels": ["no", "yes", "perhaps"]}, "labels: 3"),
+        ({"input_shape": [4]}, r"input_shape: \[4\], but inputs of \[1, 2, 2\]"),
+        ({"input_shape": [10**9, 10**9]}, "input_shape"),
+    ],
+)
+def test_what_a_bundle_says_must_fit_its_recorded_answers(tmp_path, whole, changes, what):
+    shutil.copytree(whole, tmp_path / "bundle")
+    _rewritten(tmp_path / "bundle", **changes)
+    with pytest.raises(IntegrityError, match=what):
+        read_bundle(tmp_path / "bundle")
+
+
 @pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "payload/../../outside", "a\0b", "\ud800"])
 def test_a_name_that_leads_out_is_not_followed(tmp_path, whole, name):
     (tmp_path / "outside").write_text("mine")

@@ -89,7 +89,7 @@ def _verified(
         _overlapped(lambda: compare(source, contents, expected), lambda: meanwhile(facts))
     if held is not None:
         held.freeze()
-    return Bundle(
+    bundle = Bundle(
         **vars(facts),
         source=source,
         folder=source if held is None else held.folder,
@@ -101,6 +101,9 @@ def _verified(
         sealed=sealed,
         _held=held,
     )
+    if bundle.tokenizer is None:
+        _refuse_misfit(bundle)
+    return bundle
 
 
 def _overlapped(verify: Callable[[], object], other: Callable[[], object]) -> None:
@@ -165,3 +168,15 @@ def _canary(source: Path, text: bytes, tolerance: float) -> Canary:
     if canary.answers.size == 0:  # nothing would be compared
         raise IntegrityError(f"{source / CANARY} records no answer. {REMEDY}")
     return canary
+
+
+def _refuse_misfit(bundle: Bundle) -> None:
+    """Check that what a classifier's bundle says fits its recorded answers: else each request would find out."""
+    inputs, answers = bundle.canary.inputs.shape[1:], bundle.canary.answers.shape[1:]
+    wrong = {
+        f"labels: {len(bundle.labels)}, but answers of {list(answers)}": answers != (len(bundle.labels),),
+        f"input_shape: {list(bundle.input_shape)}, but inputs of {list(inputs)}": inputs != bundle.input_shape,
+    }
+    for what, is_wrong in wrong.items():
+        if is_wrong:
+            raise IntegrityError(f"{bundle.source} contradicts itself ({what}). {REMEDY}")
