@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -25,7 +27,8 @@ FILES = {
 
 
 @pytest.fixture
-def bundle(monkeypatch):
+def bundle(monkeypatch, tmp_path):
+    (tmp_path / "outputs" / "bundle").mkdir(parents=True)
     monkeypatch.setattr(serving, "read_bundle", lambda _, keys, hold: BUNDLE, raising=False)
     return "outputs/bundle"
 
@@ -58,6 +61,17 @@ def test_paths_are_absolute_since_it_runs_elsewhere(bundle, tmp_path, monkeypatc
     assert f"{tmp_path}/outputs/bundle" in script
     assert f"{tmp_path}/token" in script
     assert f"{tmp_path}/there/model.sh start" in (tmp_path / "there" / "model.crontab").read_text()
+
+
+def test_a_unit_of_a_checkout_sees_all_that_the_program_reads(bundle, tmp_path, monkeypatch):
+    from overwinter.pipeline.creation import template_folder
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("overwinter.serving.deploy.sandbox._HIDDEN", ("/",))
+    deployed("systemd", bundle, "serve.port=9000")
+    unit = (tmp_path / "deploy" / "systemd" / "model-server.service").read_text()
+    needed = (Path(sys.prefix), Path(sys.executable).resolve().parents[1], template_folder() / "configs")
+    assert [path for path in needed if f'BindReadOnlyPaths="{path}"\n' not in unit] == []
 
 
 def test_machines_take_the_version_that_was_published(tmp_path, monkeypatch, capsys):

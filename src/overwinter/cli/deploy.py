@@ -187,14 +187,27 @@ def _of_pods(arguments: argparse.Namespace, bundle: Bundle) -> dict[str, Any]:
 def _of_units(arguments: argparse.Namespace, bundle: Bundle) -> dict[str, Any]:
     from overwinter.serving.deploy.sandbox import open_to_everybody
 
-    source = Path(__file__).parents[2]  # in a checkout, outside of the environment
-    own = (Path(sys.prefix), Path(sys.base_prefix), source) if arguments.program == _own_program() else ()
+    own = _own_environment() if arguments.program == _own_program() else ()
     return {
         "runtime": bundle.runtime,
         "device": bundle.device,
         "private": not open_to_everybody(Path(arguments.bundle).resolve()),
         "environment": [Path(arguments.program).parents[1], *own],
     }
+
+
+def _own_environment() -> tuple[Path, ...]:
+    """Return the folders that this program is in; in a checkout, sources and template are beside the environment."""
+    from overwinter.pipeline.creation import template_folder
+
+    interpreter = Path(sys.executable).resolve().parents[1]
+    return (
+        Path(sys.prefix),
+        Path(sys.base_prefix),
+        interpreter,
+        Path(__file__).parents[2],
+        template_folder() / "configs",
+    )
 
 
 def _package(given: str, context: Path) -> dict[str, str]:

@@ -54,6 +54,31 @@ def test_what_must_not_stop_listens_itself(deployed):
     assert '"serve.port=8080"' in units["model.service"]
 
 
+def test_the_proxy_waits_until_the_server_says_that_it_listens_and_a_start_that_fails_ends_at_once(deployed):
+    server, _ = opened(RENDERER.render(deployed())["model-server.service"])
+    assert (server["Type"], server["RestartPreventExitStatus"]) == ("notify", "2 4")
+    assert "ExecStartPost" not in server
+
+
+def test_stopping_leaves_the_workers_to_the_server(deployed):
+    server, _ = opened(RENDERER.render(deployed())["model-server.service"])
+    assert server["KillMode"] == "mixed"
+
+
+@pytest.mark.parametrize(
+    ("state", "carbon", "stays"),
+    [(True, "uk_grid", True), (True, "trace", True), (True, "constant", False), (False, "uk_grid", False)],
+)
+def test_where_a_request_may_wait_for_a_greener_hour_the_server_stays_to_answer_it(
+    deployed, tmp_path, state, carbon, stays
+):
+    kept = [f"serve.state={tmp_path}"] if state else []
+    units = RENDERER.render(deployed(*kept, others=(f"carbon={carbon}",)))
+    assert ("model.socket" not in units) is stays
+    assert ("greener hour" in units["model.service"]) is stays
+    assert ("Goes to zero" not in units["model.service"]) is stays
+
+
 def test_a_window_holds_the_server_up_from_early_on(deployed):
     units = RENDERER.render(deployed(f"serve.sleep.windows=[{WINDOW}]", start_s=30.0))
     assert "OnCalendar=Mon,Tue,Wed,Thu,Fri *-*-* 7:59:00 Europe/Berlin\n" in units["model-window-0.timer"]
@@ -126,14 +151,33 @@ def test_what_the_sandbox_hides_is_bound_into_it(deployed, tmp_path):
     assert re.findall("BindReadOnlyPaths=(.*)", text) == ['"/home/me/a venv"', '"/root/b\\:1"']
 
 
-def test_a_folder_is_open_to_everybody_only_with_all_that_is_in_it(tmp_path):
-    (tmp_path / "payload").mkdir()
-    (tmp_path / "payload" / "model.onnx").write_text("")
-    for path, mode in ((tmp_path, 0o755), (tmp_path / "payload", 0o755), (tmp_path / "payload" / "model.onnx", 0o644)):
-        path.chmod(mode)
-    assert open_to_everybody(tmp_path)
-    (tmp_path / "payload" / "model.onnx").chmod(0o600)
-    assert not open_to_everybody(tmp_path)
+@pytest.fixture
+def opened_folder(tmp_path, monkeypatch):
+    """Return a folder that everybody may read, where the sandbox hides nothing."""
+    monkeypatch.setattr("overwinter.serving.deploy.sandbox._HIDDEN", ())
+    if not all(path.stat().st_mode & 0o001 for path in tmp_path.parents[2].parents):
+        pytest.skip("the folder of the tests' folders is shut")
+    for path in (tmp_path.parents[1], tmp_path.parents[0], tmp_path):
+        path.chmod(0o755)
+    folder = tmp_path / "above" / "bundle"
+    (folder / "payload").mkdir(parents=True)
+    (folder / "payload" / "model.onnx").write_text("")
+    for path in (tmp_path / "above", folder, *folder.rglob("*")):
+        path.chmod(0o755)
+    return folder
+
+
+def test_a_folder_is_open_to_everybody_only_with_all_that_is_in_it(opened_folder):
+    assert open_to_everybody(opened_folder)
+    (opened_folder / "payload" / "model.onnx").chmod(0o600)
+    assert not open_to_everybody(opened_folder)
+
+
+def test_a_folder_is_open_only_if_it_can_be_reached_unless_it_is_bound(opened_folder, monkeypatch):
+    opened_folder.parent.chmod(0o700)
+    assert not open_to_everybody(opened_folder)
+    monkeypatch.setattr("overwinter.serving.deploy.sandbox._HIDDEN", (str(opened_folder.parents[1]),))
+    assert open_to_everybody(opened_folder)
 
 
 @pytest.mark.special

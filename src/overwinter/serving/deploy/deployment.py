@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 LIVE_PATH = "/v2/health/live"  # answered by the supervisor: neither wakes a model nor keeps one awake
 DEFAULT_IDLE_S = 300.0  # KEDA's own cool-down and Ollama's time-out
 _OFFLINE = ("constant", "country", "trace")  # options of configs/carbon
+_WITHOUT_FORECAST = ("constant", "country")  # with these, nothing waits
 _LONGEST_NAME = 40  # leaves room for suffixes within the 63 characters of a DNS label
 _PLAIN = re.compile(r"(?!(?i:null|true|false|inf|nan)$)[A-Za-z_/][\w./-]*|\d+(\.\d+){3}")  # needs no quotes
 _NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
@@ -101,6 +102,12 @@ class Deployment:
         return self.serve.state is not None
 
     @property
+    def may_defer(self) -> bool:
+        """Whether a request may wait for a greener hour with nobody connected, and be answered in time all the same."""
+        chosen = (text.lstrip("+~").partition("=") for text in self.others)
+        return self.keeps and any(key == "carbon" and value not in _WITHOUT_FORECAST for key, _, value in chosen)
+
+    @property
     def asks_outside(self) -> bool:
         """Whether the server asks a source of carbon intensity over the network."""
         asked = (text.lstrip("+~").partition("=") for text in self.others)
@@ -146,12 +153,17 @@ class Deployment:
         ]
         return "".join(f"# {line}\n" for line in told)
 
-    def rules(self) -> list[str]:
-        """Return lines for the heading: when an orchestrator that wakes at a request lets nothing run."""
+    def rules(self, *, stays: str | None = None) -> list[str]:
+        """Return lines for the heading: when an orchestrator that wakes at a request lets nothing run.
+
+        Args:
+            stays: why this one never does, whatever the configuration allows.
+        """
         idle_s, why = self.idle
+        goes = f"Goes to zero after {idle_s:g} s without a request ({why})." if self.may_stop else self._why_it_stays()
         windows = [f"{window.start} to {window.end} {window.time_zone}" for window in self.windows]
         return [
-            f"Goes to zero after {idle_s:g} s without a request ({why})." if self.may_stop else self._why_it_stays(),
+            goes if stays is None else f"Never goes to zero: {stays}.",
             *([f"Kept ready: {'; '.join(windows)}; started {self.start_s:g} s before."] if windows else []),
         ]
 

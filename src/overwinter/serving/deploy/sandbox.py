@@ -103,6 +103,8 @@ def path_word(path: Path) -> str:
 
 
 def open_to_everybody(folder: Path) -> bool:
-    """Whether a user who owns nothing may read a folder and all in it; the folders above do not count."""
-    needed = ((path, 0o005 if path.is_dir() else 0o004) for path in [folder, *folder.rglob("*")])
+    """Whether a user who owns nothing may read a folder and all in it, and get to it from within the sandbox."""
+    needed = [(path, 0o005 if path.is_dir() else 0o004) for path in [folder, *folder.rglob("*")]]
+    above = [] if hidden([folder]) else folder.parents  # what is bound is reached by folders of systemd's own
+    needed += [(path, 0o001) for path in above]
     return all(path.stat().st_mode & bits == bits for path, bits in needed)

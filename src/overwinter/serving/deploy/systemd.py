@@ -24,6 +24,8 @@ from overwinter.serving.sleep.windows import Window
 _PROXY = "/usr/lib/systemd/systemd-socket-proxyd"
 _CREDENTIALS = "/credentials-of-the-service"  # in words, until they are quoted: a specifier must stay one
 _TASKS, _FILES = 512, 512
+_FINAL = "2 4"  # wrong configuration, integrity: no other start would do better
+_DEFERS = "a request may wait in serve.state for a greener hour, when nobody would start the server"
 _Section = tuple[str, Sequence[tuple[str, object]]]
 
 
@@ -57,8 +59,10 @@ class Systemd:
         Raises:
             ConfigError: a window cannot be rendered.
         """
-        units = self._stopping(deployment) if deployment.may_stop else self._staying(deployment)
-        heading = deployment.heading(*deployment.rules(), *self._opened(deployment))
+        stays = _DEFERS if deployment.may_stop and deployment.may_defer else None
+        stopping = deployment.may_stop and stays is None
+        units = self._stopping(deployment) if stopping else self._staying(deployment)
+        heading = deployment.heading(*deployment.rules(stays=stays), *self._opened(deployment))
         return {name: heading + _text(sections) for name, sections in units.items()}
 
     def _staying(self, deployment: Deployment) -> dict[str, list[_Section]]:
@@ -93,21 +97,21 @@ class Systemd:
         return units
 
     def _server(self, deployment: Deployment, host: str, port: int) -> list[_Section]:
-        near = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 -- a comparison
-        wait = f"until (: < /dev/tcp/{near}/{port}) 2>/dev/null; do sleep 0.05; done"
         settings: list[tuple[str, object]] = [
+            ("Type", "notify"),  # the proxy must find it listening
             *self._copying(deployment),
             (
                 "ExecStart",
                 command_line([self.program, *self._words(deployment, host, port)]).replace(_CREDENTIALS, "%d"),
             ),
-            ("ExecStartPost", "/bin/bash -c " + command_line([wait])),  # the proxy must find it listening
             ("WorkingDirectory", "/"),
             ("StateDirectory", f"overwinter/{deployment.name}"),
             *[("LoadCredential", f"{name}:{_escaped(path)}") for name, path in _credentials(deployment).items()],
             *([("PassEnvironment", " ".join(deployment.variables))] if deployment.variables else []),
             ("TimeoutStopSec", math.ceil(deployment.serve.limits.answer_s) + 10),
+            ("KillMode", "mixed"),  # the server ends its workers itself, once they have answered
             ("Restart", "on-failure"),
+            ("RestartPreventExitStatus", _FINAL),
             ("OOMPolicy", "continue"),  # a worker that takes too much is started again by the server
             *_bounds(self.memory, _TASKS, _files(deployment)),
             *self._sandbox(deployment, host),

@@ -28,6 +28,7 @@ from overwinter.serving.server.listening import allow_connections, open_sockets
 from overwinter.serving.server.model import Model
 from overwinter.serving.server.openai import OpenAI
 from overwinter.serving.server.plan import Plan
+from overwinter.serving.server.readiness import tell_ready
 from overwinter.serving.server.routing import Router
 from overwinter.serving.server.seats import Seats
 from overwinter.serving.server.state_lock import locked
@@ -91,6 +92,7 @@ async def serve(plan: Plan) -> None:
             model.start()
         deferral.start()
         _announce(listeners, settings, models, log)
+        tell_ready()
         await _until_told(lambda: 0.0 if deferral.waiting else door.idle_s(), settings.idle_exit_s)
         await door.stop_listening()
         log("leaving")
