@@ -113,6 +113,19 @@ def powercap(tmp_path: Path) -> PowercapTree:
     return PowercapTree(tmp_path / "powercap")
 
 
+class StandInSample(ctypes.Structure):
+    """The C file's `struct sample`: what one process used."""
+
+    _fields_ = (
+        ("pid", ctypes.c_uint32),
+        ("time_us", ctypes.c_uint64),
+        ("sm", ctypes.c_uint32),
+        ("memory", ctypes.c_uint32),
+        ("encoder", ctypes.c_uint32),
+        ("decoder", ctypes.c_uint32),
+    )
+
+
 class StandInDevice(ctypes.Structure):
     """One GPU of the stand-in: the C file's `struct device`."""
 
@@ -126,6 +139,8 @@ class StandInDevice(ctypes.Structure):
         ("migs", ctypes.c_uint32),
         ("uuid", ctypes.c_char * 96),
         ("mig_uuid", (ctypes.c_char * 96) * 2),
+        ("use_rc", ctypes.c_int32),
+        ("uses", StandInSample * 3),
     )
 
 

@@ -10,7 +10,14 @@
 #define DEVICES 4
 #define MIGS 2
 #define NAME 96
-enum { SUCCESS = 0, INVALID = 2, UNSUPPORTED = 3, NOT_FOUND = 6, LIBRARY_NOT_FOUND = 12 };
+#define USERS 3
+enum { SUCCESS = 0, INVALID = 2, UNSUPPORTED = 3, NOT_FOUND = 6, TOO_SMALL = 7, LIBRARY_NOT_FOUND = 12 };
+
+struct sample {
+    uint32_t pid;
+    uint64_t time_us;
+    uint32_t sm, memory, encoder, decoder;
+};
 
 struct device {
     uint64_t energy_mj;
@@ -19,6 +26,8 @@ struct device {
     uint32_t migs;
     char uuid[NAME];
     char mig_uuid[MIGS][NAME];
+    int32_t use_rc;
+    struct sample uses[USERS];
 };
 struct state {
     int32_t init_rc;
@@ -87,4 +96,26 @@ int nvmlDeviceGetMigDeviceHandleByIndex(struct device *device, unsigned index, v
     if (index >= device->migs) return NOT_FOUND;
     *handle = device->mig_uuid[index];
     return SUCCESS;
+}
+int nvmlDeviceGetHandleByUUID(const char *uuid, void **handle) {
+    for (unsigned i = 0; i < state->count; i++)
+        if (!strcmp(uuid, state->devices[i].uuid)) {
+            *handle = &state->devices[i];
+            return SUCCESS;
+        }
+    return NOT_FOUND;
+}
+int nvmlDeviceGetProcessUtilization(struct device *device, struct sample *samples, unsigned *count,
+                                    unsigned long long since_us) {
+    unsigned newer = 0;
+    if (device->use_rc) return device->use_rc;
+    for (int i = 0; i < USERS; i++)
+        if (device->uses[i].time_us > since_us) {
+            if (samples && newer < *count) samples[newer] = device->uses[i];
+            newer++;
+        }
+    if (!newer) return NOT_FOUND;
+    int fits = samples && newer <= *count;
+    *count = newer;
+    return fits ? SUCCESS : TOO_SMALL;
 }

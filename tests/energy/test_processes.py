@@ -90,6 +90,18 @@ def test_own_time_is_counted_without_a_walk() -> None:
     assert tree.quick_cpu_s() - before_s == pytest.approx(0.1, abs=0.03)
 
 
+def test_still_until_something_begins() -> None:
+    tree = ProcessTree()
+    tree.walk()
+    started = subprocess.Popen(["true"])
+    assert not tree.is_still()
+    started.wait()
+    deadline_s = time.monotonic() + 20.0
+    while not tree.is_still() and time.monotonic() < deadline_s:  # others start processes too
+        tree.look()
+    assert tree.is_still()
+
+
 def test_memory_of_this_process() -> None:
     tree = ProcessTree()
     before_gib = tree.memory_gib()

@@ -30,6 +30,8 @@ class Total:
         edge_s: of the source.
         energy_uj: so far.
         doubt_uj: further uncertainty so far.
+        drawn_uj: so far by the device, whosever it is.
+        waiting_uj: drawn while another meter read the counter, until it is known whose it is.
     """
 
     source: str
@@ -37,6 +39,8 @@ class Total:
     edge_s: float
     energy_uj: int = 0
     doubt_uj: int = 0
+    drawn_uj: int = 0
+    waiting_uj: int = 0
 
 
 class Channel:
@@ -51,6 +55,11 @@ class Channel:
         never_still: the counter moves whenever the device is on, so that standing still is a failure.
         counter: the counter's identity on this machine, by which other meters of it are known; the device's name if
             left out.
+
+    Attributes:
+        shared: whether another meter reads the counter too: what is drawn then waits for `settle`.
+        shared_s: when one last did.
+        idle_w: the device's idle power; None while it is unknown.
     """
 
     def __init__(
@@ -66,6 +75,7 @@ class Channel:
     ) -> None:
         self.device = device
         self.counter = counter or device
+        self.shared, self.shared_s = False, float("-inf")
         self.idle_w: float | None = None
         self._gauges = list(gauges)
         self._recent_w: float | None = None
@@ -105,6 +115,11 @@ class Channel:
         return sum(total.energy_uj for total in self._totals.values())
 
     @property
+    def drawn_uj(self) -> int:
+        """Energy since the start, of all sources, with what is other meters'."""
+        return sum(total.drawn_uj for total in self._totals.values())
+
+    @property
     def power_w(self) -> float:
         """The device's recent power, or the guess while none is known."""
         return self._guess_w if self._recent_w is None else self._recent_w
@@ -133,15 +148,34 @@ class Channel:
         self._hold(now_s - self._moved_s)
         self._now_s = self._moved_s = now_s
 
+    def settle(self, part: float | None) -> int:
+        """Take ``part`` of what was drawn while others read the counter too: a measured figure becomes an estimate.
+
+        Its uncertainty is that of assumed power. Where the part is not known, all of it is taken, with as much doubt.
+
+        Returns:
+            Microjoules that had waited.
+        """
+        self.shared_s, waited_uj = self._now_s, 0
+        for total in list(self._totals.values()):
+            waiting_uj, total.waiting_uj = total.waiting_uj, 0
+            waited_uj += waiting_uj
+            if part is None:
+                total.energy_uj += waiting_uj
+                total.doubt_uj += waiting_uj
+        if waited_uj and part is not None:
+            self._total(MODELLED, self._held_uncertainty, 0.0).energy_uj += round(waited_uj * part)
+        return waited_uj
+
     def sample(self, now_s: float) -> tuple[float, float | None] | None:
-        """Return (power in watts, limit in watts) at ``now_s``; None where too little time has passed."""
+        """Return the device's (power in watts, limit in watts) at ``now_s``; None where too little time has passed."""
         elapsed_s = now_s - self._ticked_s
         if elapsed_s < _SHORTEST_POWER_INTERVAL_S:
             return None
         power_w, limit_w = self._told()
         if power_w is None:
-            power_w = (self.energy_uj - self._ticked_uj) / 1e6 / elapsed_s
-        self._ticked_s, self._ticked_uj = now_s, self.energy_uj
+            power_w = (self.drawn_uj - self._ticked_uj) / 1e6 / elapsed_s
+        self._ticked_s, self._ticked_uj = now_s, self.drawn_uj
         if power_w or not self._never_still:  # a counter that stands still tells no power of zero
             self._recent_w = _smoothed(self._recent_w, power_w)
         return power_w, limit_w
@@ -161,14 +195,14 @@ class Channel:
         total = self._total(gauge.source, gauge.relative_uncertainty, gauge.edge_s)
         if self._never_still and not moved and self._is_stuck(now_s - self._moved_s, total, edge=edge):
             raise _StuckCounterError(f"it has stood still for {now_s - self._moved_s:.1f} s")
-        total.energy_uj += increment.energy_uj
+        self._add(total, increment.energy_uj)
         total.doubt_uj += increment.doubt_uj
         self._hold(increment.gap_s)
         if moved:
             self._moved_s = now_s
 
     def _is_stuck(self, still_s: float, total: Total, *, edge: bool) -> bool:
-        if edge and not total.energy_uj and still_s >= min(_STUCK_AFTER_S, _DEAD_AFTER_UPDATES * total.edge_s):
+        if edge and not total.drawn_uj and still_s >= min(_STUCK_AFTER_S, _DEAD_AFTER_UPDATES * total.edge_s):
             return True
         patience_s = min(_STUCK_AFTER_S, _STUCK_AFTER_UPDATES * total.edge_s)
         return self._still_reads >= _STUCK_AFTER_READS and still_s >= patience_s
@@ -177,7 +211,14 @@ class Channel:
         """Assume the last known power for a time that no gauge knows of."""
         if duration_s > 0:
             total = self._total(MODELLED, self._held_uncertainty, 0.0)
-            total.energy_uj += round(self.power_w * duration_s * 1e6)
+            self._add(total, round(self.power_w * duration_s * 1e6))
+
+    def _add(self, total: Total, energy_uj: int) -> None:
+        total.drawn_uj += energy_uj
+        if self.shared:
+            total.waiting_uj += energy_uj
+        else:
+            total.energy_uj += energy_uj
 
     def _total(self, source: str, relative_uncertainty: float, edge_s: float) -> Total:
         if source not in self._totals:

@@ -1,47 +1,41 @@
-"""This run's share of what all of the machine's CPUs did, to split a counter by that several runs read."""
+"""Who kept the CPUs busy: this run's CPU time over that of all processes, for counters that several runs read."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from pathlib import Path
-
-from overwinter.energy.processes import ProcessTree
-
-_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
-_BUSY = (0, 1, 2, 5, 6, 7)  # user, nice, system, irq, softirq, steal: all but idle and waiting for disks
+from overwinter.energy import proc
+from overwinter.energy.cpu_time import CpuTime
+from overwinter.energy.split import Use
 
 
 class CpuShare:
-    """CPU time of this process's tree over the machine's busy time, from its making on.
+    """Divides by CPU time, over all of the machine's CPUs, whatever their socket.
 
     Args:
-        own: whether this process's own CPU time counts.
-        asked: whether the share is worth telling at the end.
+        tree: this run's CPU time, walked just before each call.
+        idle_fraction: what an idle CPU draws of a busy one's power.
     """
 
-    def __init__(self, *, own: bool, asked: Callable[[], bool]) -> None:
-        self._tree, self._asked = ProcessTree(own=own), asked
-        self._tree_s, self._busy_s = self._tree.walk(), busy_s()
+    by = "CPU time"
 
-    def last_word(self) -> str:
-        """Return a line for a person; empty where nothing was shared or nothing is known."""
-        if not self._asked():
-            return ""
-        busy = busy_s() - self._busy_s
-        if busy <= 0:
-            return ""
-        share = min(1.0, (self._tree.walk() - self._tree_s) / busy)
-        return (
-            f"of the time that the CPUs were busy meanwhile, {share:.0%} was this run's: a way to split the joules "
-            "above idle, and an estimate"
-        )
+    def __init__(self, tree: CpuTime, *, idle_fraction: float) -> None:
+        self.idle_fraction, self.trouble = idle_fraction, ""
+        self._tree = tree
+        self._own_s = 0.0
+        self._machine = proc.CpuTimes(busy_s=0.0, idle_s=0.0)
 
+    def begin(self) -> None:
+        """Begin to look."""
+        self.use()
 
-def busy_s(stat: Path = Path("/proc/stat")) -> float:
-    """Return the seconds that all CPUs together have been busy since the machine's start; 0 if that is not told."""
-    try:
-        words = stat.read_text().partition("\n")[0].split()[1:]
-        return sum(int(words[place]) for place in _BUSY) * _TICK_S
-    except (OSError, ValueError, IndexError):
-        return 0.0
+    def use(self) -> Use | None:
+        """Return the use since the previous call."""
+        machine = proc.cpu_times()
+        self.trouble = "" if machine else "the machine's CPU time is not told (/proc/stat)"
+        if machine is None:
+            return None
+        own_s = self._tree.quick_cpu_s()
+        used_s, self._own_s = own_s - self._own_s, own_s
+        busy_s, idle_s = machine.busy_s - self._machine.busy_s, machine.idle_s - self._machine.idle_s
+        self._machine = machine
+        all_s = max(busy_s + idle_s, used_s)
+        return Use(own=used_s / all_s, busy=busy_s / all_s) if all_s > 0 else Use(own=0.0, busy=0.0)

@@ -15,16 +15,18 @@ import os
 import time
 
 from overwinter.energy.control_group import SHARED, ControlGroup
+from overwinter.energy.opening import Opening
 from overwinter.energy.processes import ProcessTree, Risk
+from overwinter.energy.ranks import ranks_on_node
 from overwinter.energy.sampler import Sampler
 
 WAYS = ("cgroup", "rusage", "proc")
 MARK = "OVERWINTER_METER"
 """Environment variable by which orphans are known; a meter inside another one's command adds its own."""
 _SET_CHILD_SUBREAPER = 36
-_PACES = {Risk.CERTAIN: (0.004, 0.02), Risk.POSSIBLE: (0.015, 0.01), Risk.NONE: (0.025, 0.004)}
+_PACES = {Risk.CERTAIN: (0.004, 0.02), Risk.POSSIBLE: (0.015, 0.01), Risk.NONE: (0.04, 0.004)}
 """Seconds between looks, and the most of one thread's time that they may take."""
-_BESIDE_WORK_S = 0.1  # between looks in a process that itself works, from which each takes the interpreter
+_BESIDE_WORK_S = 0.1  # in a process that itself works, from which each takes the interpreter
 
 
 class CpuTime:
@@ -46,6 +48,7 @@ class CpuTime:
         self._group: ControlGroup | None = None
         self._group_s = self._own_s = self._begun_s = self._cpu_s = 0.0
         self._watch: Sampler | None = None
+        self._risk, self._stopped = Risk.POSSIBLE, False
         self.way = "proc"
 
     def begin(self) -> float:
@@ -63,6 +66,7 @@ class CpuTime:
     def close(self) -> None:
         """Undo what counting needed; a figure asked for later is the last one."""
         self.walk()
+        self._stopped = True
         if self._watch:
             self._watch.stop()
         if self._group:
@@ -83,6 +87,10 @@ class CpuTime:
     def memory_gib(self) -> float:
         """Return resident memory: all of this process's, and what its living descendants don't share."""
         return self._tree.memory_gib()
+
+    def processes(self) -> set[int]:
+        """Return the ids of this process and of its descendants that were there at the last look."""
+        return {os.getpid(), *self._living()}
 
     def left_running(self) -> str:
         """Say what of the command still runs when it has ended; empty if nothing does."""
@@ -121,14 +129,27 @@ class CpuTime:
         return "rusage" if "rusage" in self._ways and self._adopts and _adopt_orphans() else "proc"
 
     def _look(self) -> float:
-        """Look once; return the seconds until the next look, longer the dearer this one was."""
+        """Look once something has begun, or something is at stake; return the seconds until the next look."""
+        pause_s = _BESIDE_WORK_S if self._own else _PACES[Risk.NONE][0]
+        while self._risk is Risk.NONE and self._tree.is_still() and not self._stopped:
+            time.sleep(pause_s)  # wakes up for half the price of waiting for an event
         begun_s = time.thread_time()
-        risk = self._tree.look()
+        self._risk = self._tree.look()
         cost_s = time.thread_time() - begun_s
-        pause_s, most_share = _PACES[risk]
-        if risk is Risk.NONE and self._own:
-            pause_s = _BESIDE_WORK_S
-        return max(pause_s, cost_s / most_share)
+        if self._risk is not Risk.NONE:
+            pause_s = _PACES[self._risk][0]
+        return max(pause_s, cost_s / _PACES[self._risk][1])
+
+
+def cpu_time_of(opening: Opening) -> CpuTime:
+    """Return the CPU time of this run: of all ranks of this node, where there are several."""
+    chosen = getattr(opening.energy, "cpu_time", "auto")  # a params.yaml of an earlier version has no such key
+    return CpuTime(
+        root=os.getppid() if ranks_on_node(os.environ) > 1 else None,  # the launcher that all ranks are children of
+        own=opening.own_process,
+        adopts=opening.adopts_orphans,
+        ways=WAYS if chosen == "auto" else (chosen,),
+    )
 
 
 def _adopt_orphans() -> bool:

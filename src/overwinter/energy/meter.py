@@ -13,11 +13,11 @@ from overwinter.energy.channel import Channel
 from overwinter.energy.clocks import SuspendWatch
 from overwinter.energy.cross_check import CrossCheck
 from overwinter.energy.cuda import synchronize
-from overwinter.energy.neighbours import Neighbours
 from overwinter.energy.notices import Notices
 from overwinter.energy.report import Draw, EnergyReport, build_report
 from overwinter.energy.sampler import Sampler
 from overwinter.energy.samples import PowerSample, SampleLog
+from overwinter.energy.sharing import Sharing
 
 _SHORTEST_INTERVAL_S = 0.005
 _LOCK_PATIENCE_S = 5.0
@@ -76,7 +76,7 @@ class EnergyMeter:
         head_s: seconds before the start that the report of the whole covers too.
         closers: called at the end.
         last_words: asked at the end for a warning, which may be empty.
-        neighbours: looks for other meters of the same counters.
+        sharing: divides what other meters count too.
         cross_check: another meter beside this one.
         notices: where the sources put their warnings.
         clock: monotonic seconds.
@@ -92,7 +92,7 @@ class EnergyMeter:
         head_s: float = 0.0,
         closers: Iterable[Callable[[], None]] = (),
         last_words: Iterable[Callable[[], str]] = (),
-        neighbours: Neighbours | None = None,
+        sharing: Sharing | None = None,
         cross_check: CrossCheck | None = None,
         notices: Notices | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -101,7 +101,7 @@ class EnergyMeter:
         self._channels = list(channels)
         self._interval_s, self._idle_probe_s, self._head_s = interval_s, idle_probe_s, head_s
         self._closers, self._last_words, self._cross_check = list(closers), list(last_words), cross_check
-        self._neighbours = neighbours
+        self._sharing = sharing
         self._clock, self._watch = clock, watch or SuspendWatch()
         self._lock = threading.RLock()
         self._hung = False
@@ -126,6 +126,8 @@ class EnergyMeter:
         """Begin to count, start the sampler, and measure the idle baseline where it is asked for."""
         self._notices.begin()
         self._start_s = self._now_s = self._clock()
+        if self._sharing:
+            self._sharing.begin(self._start_s)
         for channel in self._channels:
             channel.start(self._start_s)
         self._whole = Window(self, "whole", start_s=self._start_s - self._head_s, mark={})
@@ -133,8 +135,6 @@ class EnergyMeter:
         fastest_s = min((channel.max_interval_s for channel in self._channels), default=self._interval_s)
         self._sampler = Sampler(self.tick, max(_SHORTEST_INTERVAL_S, min(self._interval_s, fastest_s)))
         self._sampler.start()
-        if self._neighbours:
-            self._neighbours.begin()
         self._probe_idle()
         if self._cross_check:
             self._cross_check.start(self._notices.add)
@@ -190,8 +190,6 @@ class EnergyMeter:
             )
             for window in self._windows:
                 window.note_peaks((device, power_w) for device, (power_w, _) in told)
-        if self._neighbours:
-            self._neighbours.look()
         self._notice_suspension()
 
     def report(self, window: Window, *, edge: bool) -> EnergyReport:
@@ -202,15 +200,13 @@ class EnergyMeter:
                 name=window.name,
                 duration_s=self._now_s - window.start_s,
                 draws=[draw for channel in self._channels for draw in _draws(channel, window)],
-                idle_w={c.device: c.idle_w for c in self._channels if c.idle_w is not None},
+                idle_w=self._idle_w(window.start_s),
                 warnings=self._notices.since(window.start_s),
             )
 
     def end(self, window: Window) -> EnergyReport:
         """Return what ``window`` drew, exactly, and forget it. Windows call this."""
         synchronize()
-        if self._neighbours:
-            self._neighbours.look(now=True)
         report = self.report(window, edge=True)
         with self._held():
             if window in self._windows:  # another thread may have closed it at the same time
@@ -222,8 +218,12 @@ class EnergyMeter:
             if not held or (self._sampler is not None and self._sampler.stopped):
                 return
             now_s = self._clock()
+            if self._sharing:
+                self._sharing.look(now_s, edge=edge)
             for channel in self._channels:
                 channel.advance(now_s, edge=edge)
+                if self._sharing:
+                    self._sharing.settle(channel)
             self._now_s = now_s
 
     @contextlib.contextmanager
@@ -245,6 +245,10 @@ class EnergyMeter:
             (c.device, total.source): (total.energy_uj, total.doubt_uj) for c in self._channels for total in c.totals
         }
 
+    def _idle_w(self, since_s: float) -> dict[str, float]:
+        """Idle powers by device; of one that others used too since then, a part is somebody else's baseline."""
+        return {c.device: c.idle_w for c in self._channels if c.idle_w is not None and c.shared_s <= since_s}
+
     def _probe_idle(self) -> None:
         """Measure the idle power of counted devices for which none is configured."""
         unknown = [channel for channel in self._channels if channel.idle_w is None and channel.measured]
@@ -253,7 +257,7 @@ class EnergyMeter:
         with self.window("idle probe") as probe:
             time.sleep(self._idle_probe_s)
         report = probe.close()
-        for channel in unknown:
+        for channel in [channel for channel in unknown if channel.shared_s <= probe.start_s]:
             channel.idle_w = sum(part.average_w for part in report.components if part.device == channel.device)
 
     def _notice_suspension(self) -> None:
@@ -272,8 +276,8 @@ class EnergyMeter:
     def _stop(self) -> None:
         if self._sampler:
             self._sampler.stop()
-        if self._neighbours:
-            self._neighbours.close()
+        if self._sharing:
+            self._sharing.close()
         if self._hung:
             return  # the driver that hangs would hang here too
         for close in self._closers:

@@ -9,16 +9,12 @@ time.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-
 from overwinter.energy.channel import Channel
-from overwinter.energy.cpu_time import WAYS, CpuTime
+from overwinter.energy.cpu_time import CpuTime, cpu_time_of
 from overwinter.energy.machine import this_machine, thread_power_w
 from overwinter.energy.opening import Opening
 from overwinter.energy.processes import process_age_s
 from overwinter.energy.protocols import Increment
-from overwinter.energy.ranks import ranks_on_node
 from overwinter.energy.report import MODELLED
 
 _FIRST_POWER_S = 0.05  # a power is told from here on
@@ -141,7 +137,7 @@ def open_modelled(opening: Opening) -> list[Channel]:
     wanted = {"cpu", "ram"} - opening.covered
     if not wanted:
         return []
-    tree = CpuTime(root=_root(os.environ), own=opening.own_process, adopts=opening.adopts_orphans, ways=_ways(opening))
+    tree = cpu_time_of(opening)
     opening.closers.append(tree.close)
     opening.last_words.append(tree.left_running)
     head_s = process_age_s() if opening.since_process_start else None
@@ -157,16 +153,6 @@ def modelled_status(opening: Opening) -> tuple[bool, str, str]:
         f"{thread_w:.3g} W per busy thread: {origin}",
         "set hardware.cpu_tdp_w and hardware.cpu_threads if you know better",
     )
-
-
-def _root(environ: Mapping[str, str]) -> int | None:
-    """The launcher that all ranks of this node are children of, where there are several."""
-    return os.getppid() if ranks_on_node(environ) > 1 else None
-
-
-def _ways(opening: Opening) -> tuple[str, ...]:
-    chosen = getattr(opening.energy, "cpu_time", "auto")  # a params.yaml of an earlier version has no such key
-    return WAYS if chosen == "auto" else (chosen,)
 
 
 def _thread_w(opening: Opening) -> tuple[float, str]:

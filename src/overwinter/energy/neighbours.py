@@ -1,4 +1,4 @@
-"""Other meters on this machine: two runs that read one counter at the same time each get all of its energy.
+"""Other meters on this machine: runs that read one counter at the same time have to divide its energy (`sharing`).
 
 A running meter keeps a small locked file in a folder that all users share; the kernel lets go of the lock when its
 process dies, however it dies. A meter inside another one's command is no neighbour: its figure is meant to be a part
@@ -16,7 +16,7 @@ import secrets
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,36 +28,29 @@ _ENVIRONMENT = "OVERWINTER_METERS"
 _PACE_S = 1.0
 _MOST_BYTES = 4096
 _MOST_FILES = 1000
-_TRIES, _TRY_S = 5, 0.01  # of locking a new file: another meter may be looking at it
 
 
 class Neighbours:
-    """The meters that run beside this one, looked at about once a second.
+    """The meters that run beside this one.
 
     Args:
-        counters: what this meter reads: a counter's identity on this machine -> its device, such as `gpu:0`.
-        warn: takes one line for a person, again for as long as it holds.
+        counters: what this meter reads, by its identity on this machine.
         folder: where meters keep their files; the machine's own if left out.
         clock: monotonic seconds.
     """
 
     def __init__(
-        self,
-        counters: Mapping[str, str],
-        warn: Callable[[str], None],
-        *,
-        folder: Path | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        self, counters: Collection[str], *, folder: Path | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._counters = dict(counters)
-        self._warn, self._clock = warn, clock
+        self._counters = frozenset(counters)
+        self._clock = clock
         self._folder = folder or Path(os.environ.get(_ENVIRONMENT) or Path(tempfile.gettempdir()) / _FOLDER)
         self._pid = os.getpid()
         self._ancestors = _ancestors(self._pid)
         self._path: Path | None = None
         self._lock = -1
-        self._due_s = float("-inf")
-        self.seen = False
+        self._due_s, self._changed_ns = float("-inf"), 0
+        self._found: Mapping[str, frozenset[int]] = {}
 
     def begin(self) -> None:
         """Let others see this meter; a folder that cannot be used costs nothing but that."""
@@ -66,21 +59,19 @@ class Neighbours:
         with contextlib.suppress(OSError):
             _make_shared(self._folder)
             self._register()
-        self.look(now=True)
 
-    def look(self, *, now: bool = False) -> None:
-        """Warn of every meter that runs beside this one at present; ``now`` or when a second has passed."""
-        if self._lock < 0 or not (now or self._clock() >= self._due_s):
-            return
-        self._due_s = self._clock() + _PACE_S
-        with contextlib.suppress(OSError):
-            for other in self._others():
-                for counter in self._counters.keys() & other["counters"]:
-                    self.seen = True
-                    self._warn(
-                        f"{self._counters[counter]}: process {other['pid']} meters it at the same time; "
-                        "what it draws meanwhile is in both figures, whole"
-                    )
+    def look(self) -> Mapping[str, frozenset[int]]:
+        """Return the processes that meter each counter beside this one; a counter that nobody else reads is left out.
+
+        Who comes or goes is seen at once, for the price of one system call; who was killed, within a second.
+        """
+        if self._lock >= 0:
+            with contextlib.suppress(OSError):
+                changed_ns = self._folder.stat().st_mtime_ns
+                if changed_ns != self._changed_ns or self._clock() >= self._due_s:
+                    self._changed_ns, self._due_s = changed_ns, self._clock() + _PACE_S
+                    self._found = self._by_counter(list(self._others()))
+        return self._found
 
     def close(self) -> None:
         """Let others see that this meter has ended."""
@@ -90,15 +81,23 @@ class Neighbours:
             if self._path:
                 self._path.unlink(missing_ok=True)
         os.close(self._lock)
-        self._lock = -1
+        self._lock, self._found = -1, {}
 
     def _register(self) -> None:
+        """Put a locked file into the folder, finished when it comes under its name."""
         path = self._folder / f"{self._pid}-{secrets.token_hex(4)}.json"
-        self._lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-        self._path = path
-        _hold(self._lock)
-        content = {"pid": self._pid, "ancestors": sorted(self._ancestors), "counters": sorted(self._counters)}
-        os.write(self._lock, json.dumps(content).encode())
+        new = path.with_suffix(".new")
+        handle = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            content = {"pid": self._pid, "ancestors": sorted(self._ancestors), "counters": sorted(self._counters)}
+            os.write(handle, json.dumps(content).encode())
+            new.rename(path)
+        except OSError:
+            os.close(handle)
+            new.unlink(missing_ok=True)
+            raise
+        self._path, self._lock = path, handle
 
     def _others(self) -> Iterator[Mapping[str, Any]]:
         for path in sorted(self._folder.glob("*.json"))[:_MOST_FILES]:
@@ -111,6 +110,15 @@ class Neighbours:
     def _is_related(self, other: Mapping[str, Any]) -> bool:
         return other["pid"] == self._pid or other["pid"] in self._ancestors or self._pid in other["ancestors"]
 
+    def _by_counter(self, others: Sequence[Mapping[str, Any]]) -> Mapping[str, frozenset[int]]:
+        """A meter inside another one's command takes no part of its own."""
+        found: dict[str, frozenset[int]] = {}
+        for counter in self._counters:
+            readers = {other["pid"]: other["ancestors"] for other in others if counter in other["counters"]}
+            if outermost := frozenset(pid for pid, ancestors in readers.items() if not readers.keys() & ancestors):
+                found[counter] = outermost
+        return found
+
 
 def _running(path: Path) -> Mapping[str, Any] | None:
     """Return what a meter says of itself, or None where it has ended; what it left is removed."""
@@ -121,20 +129,14 @@ def _running(path: Path) -> Mapping[str, Any] | None:
     try:
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            _remove_old(path, handle)
+            with contextlib.suppress(OSError):
+                path.unlink()
             return None
         return _parsed(os.read(handle, _MOST_BYTES))
     except OSError:
         return None
     finally:
         os.close(handle)
-
-
-def _remove_old(path: Path, handle: int) -> None:
-    """Remove a file that nobody holds, but not one that is just being made."""
-    if os.fstat(handle).st_size:
-        with contextlib.suppress(OSError):
-            path.unlink()
 
 
 def _parsed(content: bytes) -> Mapping[str, Any] | None:
@@ -161,14 +163,6 @@ def _make_shared(folder: Path) -> None:
     except FileExistsError:
         if not stat.S_ISDIR(folder.lstat().st_mode):
             raise
-
-
-def _hold(handle: int) -> None:
-    for _ in range(_TRIES):
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        time.sleep(_TRY_S)
 
 
 def _ancestors(pid: int) -> frozenset[int]:

@@ -8,20 +8,24 @@ from typing import TYPE_CHECKING
 
 from overwinter.energy.channel import Channel
 from overwinter.energy.cpu_share import CpuShare
+from overwinter.energy.cpu_time import cpu_time_of
 from overwinter.energy.cross_check import open_cross_check
+from overwinter.energy.gpu_share import GpuShare
 from overwinter.energy.meter import EnergyMeter
 from overwinter.energy.neighbours import Neighbours
 from overwinter.energy.notices import Notices
 from overwinter.energy.opening import Opening
 from overwinter.energy.processes import process_age_s
 from overwinter.energy.ranks import local_rank
+from overwinter.energy.sharing import Sharing
 from overwinter.energy.sources import open_channels
+from overwinter.energy.split import Split
 from overwinter.errors import ConfigError
 
 if TYPE_CHECKING:
     from overwinter.config.groups.energy import EnergyConfig, HardwareConfig
 
-_CPU_DOMAINS = ("cpu", "platform", "machine")
+_CPU_DOMAINS = ("cpu", "ram", "platform", "machine")
 
 
 def open_meter(
@@ -68,7 +72,7 @@ def open_meter(
         )
     for channel in channels:
         channel.idle_w = hardware.idle_w.get(channel.device, channel.idle_w)
-    neighbours = _neighbours(channels, opening, notices)
+    sharing = _sharing(channels, opening, notices)
     return EnergyMeter(
         channels,
         interval_s=energy.sample_interval_s,
@@ -76,17 +80,24 @@ def open_meter(
         head_s=process_age_s() if since_process_start else 0.0,
         closers=opening.closers,
         last_words=opening.last_words,
-        neighbours=neighbours,
+        sharing=sharing,
         cross_check=open_cross_check(energy),
         notices=notices,
     )
 
 
-def _neighbours(channels: Sequence[Channel], opening: Opening, notices: Notices) -> Neighbours:
-    """Look for others that read the same counters; of the CPUs' it is known who kept them busy."""
+def _sharing(channels: Sequence[Channel], opening: Opening, notices: Notices) -> Sharing:
+    """Look for others that read the same counters, and divide with them where it is known whose work it was."""
     measured = [channel for channel in channels if channel.measured]
-    neighbours = Neighbours({channel.counter: channel.device for channel in measured}, notices.renew)
-    if any(channel.device.split(":")[0] in _CPU_DOMAINS for channel in measured):
-        share = CpuShare(own=opening.own_process, asked=lambda: neighbours.seen)
-        opening.last_words.append(share.last_word)
-    return neighbours
+    tree = cpu_time_of(opening)
+    cpu = CpuShare(tree, idle_fraction=opening.hardware.cpu_idle_fraction)
+    splits: dict[str, Split] = {}
+    for channel in measured:
+        if channel.device.split(":")[0] in _CPU_DOMAINS:
+            splits[channel.device] = cpu
+        elif channel.source.startswith("nvml"):
+            splits[channel.device] = GpuShare(channel.counter, tree.processes)
+    neighbours = Neighbours([channel.counter for channel in measured])
+    sharing = Sharing(measured, neighbours, splits=splits, tree=tree, warn=notices.renew)
+    opening.last_words.append(sharing.last_word)
+    return sharing

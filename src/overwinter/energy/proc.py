@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import re
@@ -41,6 +42,28 @@ class Stat:
         return self.own_s + self.waited_s
 
 
+@dataclass(frozen=True, slots=True)
+class CpuTimes:
+    """CPU time of the whole machine since its start, of all CPUs together.
+
+    Attributes:
+        busy_s: for processes and the kernel; what a host took away from a virtual machine is none of its own.
+        idle_s: with nothing to do, or waiting for disks.
+    """
+
+    busy_s: float
+    idle_s: float
+
+
+def cpu_times() -> CpuTimes | None:
+    """Return the machine's CPU time; None if it is not told."""
+    words = _bytes("stat").partition(b"\n")[0].split()
+    if len(words) < 8 or words[0] != b"cpu" or not all(word.isdigit() for word in words[1:8]):
+        return None
+    user, nice, system, idle, waiting, interrupts, soft_interrupts = (int(word) * _TICK_S for word in words[1:8])
+    return CpuTimes(busy_s=user + nice + system + interrupts + soft_interrupts, idle_s=idle + waiting)
+
+
 def is_ours() -> bool:
     """Say whether /proc is there and speaks of the process ids that this process knows."""
     try:
@@ -60,7 +83,10 @@ def pids() -> set[int]:
 
 def newest_pid() -> int | None:
     """Return the id given last to a process or a thread: while it stays the same, nothing new has begun."""
-    last = _bytes("loadavg").rpartition(b" ")[2].strip()
+    try:
+        last = os.pread(_kept_open(f"{_PROC}/loadavg"), _MOST_BYTES, 0).rpartition(b" ")[2].strip()
+    except OSError:
+        return None
     return int(last) if last.isdigit() else None
 
 
@@ -156,6 +182,12 @@ def _scheduled_s(pid: int, *, threads: int) -> float:
 def _ran_s(name: str) -> float:
     first = _bytes(name).partition(b" ")[0]
     return int(first) / 1e9 if first.isdigit() else 0.0
+
+
+@functools.cache
+def _kept_open(path: str) -> int:
+    """A file that is read many times a second: opening it takes longer than reading it."""
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _bytes(name: str) -> bytes:

@@ -85,6 +85,10 @@ class ProcessTree:
                 self._settle()  # before its parent is gone too, and nobody can tell where its time went
             return Risk.CERTAIN if lost or self._forgetful else Risk.POSSIBLE if young else Risk.NONE
 
+    def is_still(self) -> bool:
+        """Say whether nothing has begun since the last look: for next to nothing, and without the lock."""
+        return not self._unborn and proc.newest_pid() == self._newest
+
     def walk(self) -> float:
         """Return CPU seconds so far, of all. Never falls."""
         with self._lock:

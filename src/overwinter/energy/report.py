@@ -25,9 +25,10 @@ class Component:
         device: such as `gpu:0`, `cpu:package-0`, `ram:package-0`, `cpu`, `ram`, or all in one: `machine`.
         energy_j: drawn in the window.
         uncertainty_j: half-width of the interval around it.
-        source: `nvml-counter`, `nvml-power`, `amdsmi`, `rapl`, `hwmon`, `power-supply` or `modelled`.
+        source: `nvml-counter`, `nvml-power`, `amdsmi`, `rapl`, `hwmon`, `power-supply` or `modelled`: without a
+            counter, or this run's estimated part of a counter that other runs read too.
         average_w: over the whole window.
-        peak_w: highest sampled power, at least `average_w`.
+        peak_w: highest sampled power of the whole device, at least `average_w`.
     """
 
     device: str
@@ -48,7 +49,7 @@ class EnergyReport:
         uncertainty_j: half-width of the interval around it.
         measured_fraction: share of `energy_j` that counters or power sensors gave, 0 to 1.
         components: one per device and source.
-        idle_j: what the devices would have drawn idle; None where a baseline is unknown.
+        idle_j: what the devices would have drawn idle; None where a baseline is unknown, or other runs' too.
         above_idle_j: the rest; None where a baseline is unknown.
         warnings: what the reader of the figures must know.
     """

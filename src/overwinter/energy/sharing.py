@@ -1,0 +1,136 @@
+"""This run's part of what a counter shows that other runs read at the same time.
+
+A counter's joules are this run's own while no other meter reads it. From the reading before another one comes to the
+reading after it has gone, they wait, for a second or until a window begins or ends; then this run takes its part
+of them (`split`). Every meter does so by the same figures, so that together they claim what the counter shows, less
+what the work of others drew. A part is an estimate, and counts as modelled. Where it cannot be known, each meter
+claims all, as measured, with as much doubt.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from overwinter.energy.channel import Channel
+from overwinter.energy.cpu_time import CpuTime
+from overwinter.energy.neighbours import Neighbours
+from overwinter.energy.split import Split, Use
+
+_PACE_S = 1.0
+_SHORTEST_S = 0.2  # CPU time is told in hundredths of a second: over less, the last known use is better
+
+
+class Sharing:
+    """Looks for other meters, and settles what the counters show while there are any.
+
+    Args:
+        channels: those that read a counter.
+        neighbours: finds the other meters.
+        splits: device -> how it is divided; one that is left out is claimed whole.
+        tree: this run's processes; it begins when another meter is first seen.
+        warn: takes one line for a person, again for as long as it holds.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[Channel],
+        neighbours: Neighbours,
+        *,
+        splits: Mapping[str, Split],
+        tree: CpuTime,
+        warn: Callable[[str], None],
+    ) -> None:
+        self._channels, self._neighbours, self._splits = list(channels), neighbours, dict(splits)
+        self._tree, self._warn = tree, warn
+        self._others: Mapping[str, frozenset[int]] = {}
+        self._meters: dict[str, int] = {}
+        self._uses: dict[Split, Use | None] = {}
+        self._asked_s = self._settled_s = 0.0
+        self._due = self._begun = False
+        self._drawn_uj, self._taken_uj = Counter[str](), Counter[str]()
+
+    def begin(self, now_s: float) -> None:
+        """Let other meters see this one, and look for them."""
+        self._neighbours.begin()
+        self.look(now_s, edge=False)
+
+    def close(self) -> None:
+        """Let other meters see that this one has ended."""
+        self._neighbours.close()
+        if self._begun:
+            self._tree.close()
+
+    def look(self, now_s: float, *, edge: bool) -> None:
+        """Look who else reads the counters, just before they are read at ``now_s``; ``edge`` asks for all of it."""
+        before, self._others = self._others, self._neighbours.look()
+        self._meters = {
+            counter: 1 + max(len(others.get(counter, ())) for others in (before, self._others))
+            for counter in before.keys() | self._others.keys()
+        }
+        for channel in self._channels:
+            channel.shared = channel.counter in self._meters
+        if not self._meters:
+            return
+        if not before:
+            self._start(now_s)
+        alone_again = bool(before.keys() - self._others.keys())
+        self._due = edge or alone_again or now_s - self._settled_s >= _PACE_S
+        if self._due:
+            self._settled_s = now_s
+            self._ask(now_s)
+        if self._due or before != self._others:
+            for text in self._told():
+                self._warn(text)
+
+    def settle(self, channel: Channel) -> None:
+        """Give a channel that has just been read this run's part, if it is time."""
+        if channel.shared and self._due:
+            part = self._part(channel)
+            waited_uj = channel.settle(part)
+            self._drawn_uj[channel.device] += waited_uj
+            self._taken_uj[channel.device] += waited_uj if part is None else round(waited_uj * part)
+
+    def last_word(self) -> str:
+        """Say how much of what was shared is counted; empty if nothing was."""
+        parts = [
+            f"{self._taken_uj[device] / drawn_uj:.0%} of what {device} drew"
+            for device, drawn_uj in self._drawn_uj.items()
+            if drawn_uj
+        ]
+        return f"while other runs metered it too, this run counts {', '.join(parts)}" if parts else ""
+
+    def _start(self, now_s: float) -> None:
+        if not self._begun:
+            self._begun = True
+            self._tree.begin()
+        self._uses, self._asked_s, self._settled_s = {}, now_s, now_s
+        self._tree.walk()
+        for split in set(self._splits.values()):
+            split.begin()
+
+    def _ask(self, now_s: float) -> None:
+        if self._uses and now_s - self._asked_s < _SHORTEST_S:
+            return
+        self._asked_s = now_s
+        self._tree.walk()
+        self._uses = {split: split.use() for split in set(self._splits.values())}
+
+    def _part(self, channel: Channel) -> float | None:
+        split = self._splits.get(channel.device)
+        use = self._uses.get(split) if split else None
+        if split is None or use is None:
+            return None
+        return use.part(meters=self._meters[channel.counter], idle_fraction=split.idle_fraction)
+
+    def _told(self) -> Iterator[str]:
+        for channel in self._channels:
+            for pid in self._others.get(channel.counter, ()):
+                yield f"{channel.device}: process {pid} meters it at the same time; {self._consequence(channel.device)}"
+
+    def _consequence(self, device: str) -> str:
+        split = self._splits.get(device)
+        trouble = split.trouble if split else "nothing tells who uses it"
+        if split is None or trouble:
+            return f"what it draws meanwhile is in both figures, whole, and as much in their uncertainty: {trouble}"
+        return f"what it draws meanwhile is divided by {split.by}, an estimate that counts as modelled"
