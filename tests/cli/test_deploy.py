@@ -42,6 +42,7 @@ def deployed(*words):
 @pytest.mark.parametrize("form", sorted(OWN))
 def test_each_form_writes_its_files(form, bundle, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / bundle).mkdir(parents=True)
     assert deployed(form, bundle, "serve.port=9000", "--name", "forecast", *OWN[form]) == 0
     folder = tmp_path / "deploy" / form
     assert {file.name for file in folder.iterdir()} == FILES[form]
@@ -119,3 +120,23 @@ def test_an_image_named_by_its_tag_is_warned_of(bundle, tmp_path, monkeypatch, c
     assert capsys.readouterr().err == ""
     with pytest.raises(ConfigError, match="is no image's name"):
         deployed(*words, "registry.example/model@sha256:12")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--memory", "1G\nExecStartPre=/bin/true"),
+        ("--memory", "much"),
+        ("--memory", ""),
+        ("--run-as", "model\nUser=root"),
+        ("--run-as", "-model"),
+    ],
+)
+def test_what_would_become_another_line_of_a_unit_is_refused(bundle, tmp_path, capsys, words):
+    from overwinter.cli import main
+
+    with pytest.raises(SystemExit) as exit_:
+        main(["deploy", "systemd", str(bundle), "--output", str(tmp_path / "units"), *words])
+    assert exit_.value.code == 2
+    assert f"argument {words[0]}" in capsys.readouterr().err
+    assert not (tmp_path / "units").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -33,6 +34,8 @@ _NEXT = {
     "podman-compose -f {folder}/compose.yaml up -d",
     "vm": "terraform -chdir={folder} init && terraform -chdir={folder} apply, which asks for what is your account's",
 }
+_MEMORY = re.compile(r"[1-9][0-9]*[KMGTkmgt]?i?")
+_USER = re.compile(r"[A-Za-z0-9_][\w.-]*", re.ASCII)
 _FOLDER = "the bundle's folder, such as outputs/hibernate/bundle"
 _IN_STORE = "STORE#NAME@ALIAS of a published bundle; the machines will take this very version"
 
@@ -250,7 +253,7 @@ def _add_kubernetes(form: argparse.ArgumentParser) -> None:
     )
     form.add_argument("--hostname", required=True, help="by which clients reach the service")
     form.add_argument("--knative", action="store_true", help="a Knative Service instead of KEDA")
-    form.add_argument("--memory", default="1Gi", help="limit of a pod (1Gi)")
+    form.add_argument("--memory", type=_memory, default="1Gi", help="limit of a pod (1Gi)")
     form.add_argument("--cpus", type=int, default=1, help="limit of a pod (1)")
     form.add_argument(
         "--prometheus", metavar="URL", help="reads the pods' /metrics; needed for serve.replicas.wait_s (none)"
@@ -258,13 +261,29 @@ def _add_kubernetes(form: argparse.ArgumentParser) -> None:
     form.add_argument("--gpus", type=int, default=0, help="NVIDIA GPUs of a pod (0)")
 
 
+def _memory(text: str) -> str:
+    """Return a limit such as 1G: what it goes into has lines, and a text of two would be two settings."""
+    if not _MEMORY.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no amount of memory, such as 512M")
+    return text
+
+
+def _user(text: str) -> str:
+    if not _USER.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of a user")
+    return text
+
+
 def _add_systemd(form: argparse.ArgumentParser) -> None:
     _add_program(form)
     form.add_argument("--backend-port", type=int, default=18080, help="of the server, on 127.0.0.1 (18080)")
     form.add_argument(
-        "--run-as", metavar="USER", help="who may read the bundle (a user that exists only while the server runs)"
+        "--run-as",
+        type=_user,
+        metavar="USER",
+        help="who may read the bundle (a user that exists only while the server runs)",
     )
-    form.add_argument("--memory", default="1G", help="limit of the server and its workers (1G)")
+    form.add_argument("--memory", type=_memory, default="1G", help="limit of the server and its workers (1G)")
 
 
 def _add_cron(form: argparse.ArgumentParser) -> None:
@@ -287,7 +306,7 @@ def _add_container(form: argparse.ArgumentParser) -> None:
         metavar="NAME@sha256:DIGEST",
         help="what runs, once it was pushed (localhost/NAME, as it was built here)",
     )
-    form.add_argument("--memory", default="1g", help="limit of the container (1g)")
+    form.add_argument("--memory", type=_memory, default="1g", help="limit of the container (1g)")
     form.add_argument("--cpus", type=float, default=1.0, help="limit of the container (1)")
 
 
