@@ -7,7 +7,6 @@ import pytest
 
 from overwinter import models, runtime
 from overwinter.errors import ConfigError
-from overwinter.quantization.int8_static import needs_reduced_range
 from overwinter.runtime import initializers
 
 
@@ -99,21 +98,8 @@ def test_two_processes_make_the_same_bytes_in_silence(save, convnet, tmp_path):
     assert made[0] == made[1]
 
 
-@pytest.mark.parametrize(
-    ("machine", "flags", "reduced"),
-    [
-        ("x86_64", "avx2 fma", True),
-        ("x86_64", "avx512f avx512_vnni", False),
-        ("AMD64", "avx_vnni", False),
-        ("aarch64", "asimd", False),
-    ],
-)
-def test_range_is_reduced_where_sums_would_saturate(machine, flags, reduced):
-    assert needs_reduced_range(machine, flags) is reduced
-
-
 def test_reduced_range_keeps_weights_within_seven_bits(quantize, save, convnet, tmp_path, monkeypatch):
-    monkeypatch.setattr("overwinter.quantization.int8_static.needs_reduced_range", lambda *_: True)
+    monkeypatch.setattr("overwinter.quantization.int8_static.products_saturate", lambda: True)
     quantize("int8_static", save(convnet))
     constants = initializers(onnx.load(tmp_path / "int8_static" / "model.onnx").graph)
     assert max(np.abs(value.astype(int)).max() for value in constants.values() if value.ndim >= 2) <= 64

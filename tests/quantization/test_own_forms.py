@@ -3,13 +3,14 @@
 import re
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from overwinter import quantization, runtime
-from overwinter.config import instantiate
+from overwinter.evaluation import own_measures
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples/own_forms"
@@ -49,7 +50,9 @@ def test_a_method_and_a_runtime_of_another_package_are_named_and_used(quantize, 
 
 @pytest.mark.usefixtures("installed")
 def test_the_measure_is_made_by_its_target():
-    measure = instantiate({"_target_": "own_forms.TopShare", "count": 2}, trusted=["own_forms"])
+    node = {"_target_": "own_forms.TopShare", "count": 2}
+    settings = SimpleNamespace(measures={"top_share": node})
+    measure = own_measures(settings, trusted=["own_forms"])["top_share"]
     assert measure(np.array([[3, 2, 1], [3, 2, 1]], np.float32), np.array([1, 2])) == 0.5
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import io
 import math
-import platform
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +37,7 @@ from overwinter.quantization.checking import refuse_integer_settings, refuse_tok
 from overwinter.quantization.interface import QuantizationReport, Request
 from overwinter.quantization.recipe import Recipe
 from overwinter.runtime import INPUT, export_onnx, float_weights, initializers, layer_of, tidy
+from overwinter.runtime.saturation import products_saturate
 from overwinter.serving import Array
 
 _FORM = "int8_static"
@@ -82,17 +82,6 @@ class Int8Static:
             size_bytes=(request.out / _MODEL).stat().st_size,
             float_size_bytes=sum(entry["size_bytes"] for entry in request.description["files"].values()),
         )
-
-
-def needs_reduced_range(machine: str, cpu_flags: str) -> bool:
-    """Return whether 8-bit weights would saturate: on x86 without VNNI.
-
-    Args:
-        machine: as `platform.machine` says it.
-        cpu_flags: the text of /proc/cpuinfo.
-    """
-    is_x86 = machine.lower() in ("x86_64", "amd64", "i686")
-    return is_x86 and not ("avx512_vnni" in cpu_flags or "avx_vnni" in cpu_flags)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +131,7 @@ def _quantized(exported: onnx.ModelProto, request: Request, excluded: Sequence[s
             _Reader(request.calibration),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
-            reduce_range=_reduce_range(),
+            reduce_range=products_saturate(),
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             nodes_to_exclude=list(excluded),
@@ -150,14 +139,6 @@ def _quantized(exported: onnx.ModelProto, request: Request, excluded: Sequence[s
             extra_options={"WeightSymmetric": True, "ActivationSymmetric": False},
         )
         return tidy(onnx.load(target))
-
-
-def _reduce_range() -> bool:
-    try:
-        cpu_flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        cpu_flags = ""
-    return needs_reduced_range(platform.machine(), cpu_flags)
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
@@ -220,7 +201,7 @@ def _describe(request: Request, graph: onnx.GraphProto, quantized: list[str], le
             "activations": "uint8 calibrated",
             "calibration_samples": len(request.calibration),
             "calibration_method": request.settings.calibration_method,
-            "reduce_range": _reduce_range(),
+            "reduce_range": products_saturate(),
             "quantized": quantized,
             "left_in_float": dict(left),
         },

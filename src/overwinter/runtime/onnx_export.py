@@ -21,6 +21,7 @@ from torch.jit._trace import TracerWarning  # torch.jit gives it out too, but do
 from overwinter.errors import ConfigError
 from overwinter.runtime.onnx_folding import fold_normalisations
 from overwinter.runtime.onnx_graph import tidy
+from overwinter.runtime.saturation import products_saturate, unsign_weights
 from overwinter.serving import Array
 
 INPUT, OUTPUT = "input", "output"
@@ -72,6 +73,8 @@ def export_onnx(model: nn.Module, input_shape: Sequence[int], *, integers: bool 
     exported = onnx.load_from_string(written.getvalue())
     if integers:
         fold_normalisations(exported.graph)
+        if products_saturate():
+            unsign_weights(exported.graph)
     return tidy(exported)
 
 
