@@ -4,7 +4,8 @@
 
 A simulation: no joule is measured here. A model draws 121.7 W parked and 71.8 W off (an H100 with and without a
 CUDA context), waking draws 130 W; every request file is replayed at four wake times. Counted requests are
-spread at random over their bins, so several seeds are run; the targets must hold for each.
+spread at random over their bins, so several seeds are run; the targets must hold for each. How `learned` does on
+requests that its constants were not chosen on is judged in hibernation_judging.py.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from common import write_result
+from hibernation_judging import judge
 from overwinter.serving.sleep import Ladder, Rung, open_policy
 from overwinter.serving.sleep.requests import Seconds, read_arrivals
 from overwinter.serving.sleep.simulation import Outcome, best_fixed, optimum_j, replay, replay_fixed
@@ -42,7 +44,9 @@ def main() -> None:
     traces = [trace for seed in arguments.seeds for trace in traces_of(arguments.requests, seed)]
     summaries = {str(seed): summarize([trace for trace in traces if trace["seed"] == seed]) for seed in arguments.seeds}
     curve = latency_curve(read_arrivals(arguments.requests / f"{CURVE_FILE}.csv", seed=arguments.seeds[0]))
+    held_out = judge({name: read_arrivals(arguments.requests / f"{name}.csv", seed=0) for name in FILES}, ladder_for)
     show(traces, summaries, curve)
+    show_held_out(held_out)
     content = {
         "kind": "simulation",
         "park_w": PARK_W,
@@ -53,6 +57,7 @@ def main() -> None:
         "summary_by_seed": summaries,
         "traces": traces,
         "latency_curve": curve,
+        "held_out": held_out,
     }
     path = write_result("hibernation_policies", content)
     print(f"wrote results/{path.name}")
@@ -168,6 +173,25 @@ def show(traces: list[dict[str, Any]], summaries: dict[str, Any], curve: list[di
             f"{point['never_asleep_ratio']:.4f}",
         )
     console.print(table)
+
+
+def show_held_out(held_out: dict[str, Any]) -> None:
+    """Print the worst of the recorded traces and of every family, with what chance alone would have given."""
+    wakes = list(held_out["recorded_worst"])
+    table = Table(
+        "held out", "traces", *(f"{wake} s" for wake in wakes), title="learned / best fixed, worst (simulated)"
+    )
+    recorded = (f"{ratio:.4f}" for ratio in held_out["recorded_worst"].values())
+    table.add_row("recorded", str(len(held_out["recorded"])), *recorded)
+    for name, family in held_out["families"].items():
+        ratios = zip(family["worst"].values(), family["knowing_the_law_worst"].values(), strict=True)
+        table.add_row(name, str(family["traces"]), *(f"{worst:.3f} ({knowing:.3f})" for worst, knowing in ratios))
+    console = Console(width=120)
+    console.print(table)
+    console.print(
+        f"in brackets: knowing the law. At most {held_out['limit']} of the best fixed on recorded traces left out: "
+        f"{held_out['met']}; constants {held_out['constants']}, as shipped: {held_out['as_shipped']}"
+    )
 
 
 if __name__ == "__main__":
