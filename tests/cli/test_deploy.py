@@ -42,7 +42,6 @@ def deployed(*words):
 @pytest.mark.parametrize("form", sorted(OWN))
 def test_each_form_writes_its_files(form, bundle, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / bundle).mkdir(parents=True)
     assert deployed(form, bundle, "serve.port=9000", "--name", "forecast", *OWN[form]) == 0
     folder = tmp_path / "deploy" / form
     assert {file.name for file in folder.iterdir()} == FILES[form]

@@ -12,6 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+_NOTHING = 1e-9  # of what the device can draw: below, its parts cannot be told
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Use:
@@ -29,7 +31,9 @@ class Use:
         """Return this run's part of what the device drew, where ``meters`` runs divide it."""
         busy = min(max(self.busy, self.own), 1.0)
         drawn = idle_fraction + (1 - idle_fraction) * busy
-        return (idle_fraction / meters + (1 - idle_fraction) * self.own) / drawn if drawn > 0 else 1 / meters
+        if drawn < _NOTHING:
+            return 1 / meters
+        return (idle_fraction / meters + (1 - idle_fraction) * self.own) / drawn
 
 
 class Split(Protocol):

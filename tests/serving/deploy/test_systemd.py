@@ -155,16 +155,20 @@ def test_what_the_sandbox_hides_is_bound_into_it(deployed, tmp_path):
 def opened_folder(tmp_path, monkeypatch):
     """Return a folder that everybody may read, where the sandbox hides nothing."""
     monkeypatch.setattr("overwinter.serving.deploy.sandbox._HIDDEN", ())
-    if not all(path.stat().st_mode & 0o001 for path in tmp_path.parents[2].parents):
+    shut = [path for path in (tmp_path, *tmp_path.parents) if not path.stat().st_mode & 0o001]
+    if any("pytest" not in path.parts[-1] and "pytest" not in str(path.parent) for path in shut):
         pytest.skip("the folder of the tests' folders is shut")
-    for path in (tmp_path.parents[1], tmp_path.parents[0], tmp_path):
+    modes = {path: path.stat().st_mode for path in shut}
+    for path in shut:
         path.chmod(0o755)
     folder = tmp_path / "above" / "bundle"
     (folder / "payload").mkdir(parents=True)
     (folder / "payload" / "model.onnx").write_text("")
     for path in (tmp_path / "above", folder, *folder.rglob("*")):
         path.chmod(0o755)
-    return folder
+    yield folder
+    for path, mode in modes.items():
+        path.chmod(mode)
 
 
 def test_a_folder_is_open_to_everybody_only_with_all_that_is_in_it(opened_folder):
