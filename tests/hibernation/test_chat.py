@@ -1,5 +1,6 @@
 import json
 import re
+import resource
 
 import pytest
 
@@ -67,6 +68,32 @@ def test_a_template_that_fails_on_messages_refuses_them(folder, template):
     (folder / "chat_template.jinja").write_text(template)
     with pytest.raises(RequestError, match="refused"):
         ChatTemplate(folder).render(CHAT)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ ('x' * 1000000000) | length }}",
+        "{{ '%1000000000d' % 1 }}",
+        "{{ messages[0].content * 1000000000 }}",
+        "{{ 'x' * 10**30 }}",
+        "{% set all = namespace(text='x') %}{% for _ in range(40) %}{% set all.text = all.text * 2 %}{% endfor %}",
+    ],
+)
+def test_a_template_takes_no_more_memory_than_a_prompt_needs(folder, template):
+    before, peak = resource.getrlimit(resource.RLIMIT_DATA), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    (folder / "chat_template.jinja").write_text(template)
+    with pytest.raises(RequestError, match=r"refused by the model's chat template: \w") as refusal:
+        ChatTemplate(folder).render(CHAT)
+    assert refusal.value.status == 400
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 500_000  # kB
+    assert resource.getrlimit(resource.RLIMIT_DATA) == before
+
+
+def test_a_prompt_longer_than_any_context_is_refused(folder):
+    (folder / "chat_template.jinja").write_text("{% for _ in range(99999) %}{{ messages[0].content }}{% endfor %}")
+    with pytest.raises(RequestError, match="more than 16777216 characters"):
+        ChatTemplate(folder).render([{"role": "user", "content": "x" * 1000}])
 
 
 def test_what_the_template_refuses_is_refused(folder):

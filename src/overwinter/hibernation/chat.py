@@ -9,18 +9,29 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
+from overwinter.models.memory_limit import memory_limited
 from overwinter.serving.server.bounded_json import shown
 from overwinter.serving.server.messages import RequestError
 
 _LONGEST_SAID = 300
 _ROLE = re.compile(r"[\w-]{1,64}")  # the template says which it knows; nothing else than a name may get into the prompt
 # What a template raises of its own accord beside what Jinja does, on contents that it did not reckon with.
-_TEMPLATE_FAULTS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+_TEMPLATE_FAULTS = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+_LONGEST_PROMPT = 1 << 24  # characters; more than any context holds
+_MOST_BYTES = 1 << 28  # the pieces of the longest prompt, and the whole
 
 
 class ChatTemplate:
@@ -52,17 +63,27 @@ class ChatTemplate:
         from jinja2 import TemplateError
 
         try:
-            return str(
-                self._template.render(
-                    messages=plain,
-                    add_generation_prompt=True,
-                    bos_token=self._token("bos_token") or "",
-                    eos_token=self.end or "",
-                )
-            )
+            with memory_limited(_MOST_BYTES):  # also while it is compiled: what is constant is computed then
+                return "".join(self._pieces(plain))
         except (TemplateError, *_TEMPLATE_FAULTS) as error:
-            said = str(error)[:_LONGEST_SAID]
+            said = str(error)[:_LONGEST_SAID] or type(error).__name__
             raise RequestError(400, f"`messages` are refused by the model's chat template: {said}.") from None
+
+    def _pieces(self, messages: list[dict[str, str]]) -> Iterator[str]:
+        """Yield the prompt as the template writes it.
+
+        Raises:
+            ValueError: it is too long.
+        """
+        eos, bos = self.end or "", self._token("bos_token") or ""
+        length = 0
+        for piece in self._template.generate(
+            messages=messages, add_generation_prompt=True, bos_token=bos, eos_token=eos
+        ):
+            length += len(piece)
+            if length > _LONGEST_PROMPT:
+                raise ValueError(f"it makes more than {_LONGEST_PROMPT} characters of them")
+            yield piece
 
     @cached_property
     def _template(self) -> Any:

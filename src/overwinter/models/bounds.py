@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import math
-import re
-import resource
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
 
 from overwinter.errors import IntegrityError
+from overwinter.models.memory_limit import memory_limited
 
 # The float model from before pruning and quantization is larger than what is stored: 8 times in 4 bits, and channels
 # may be gone. A small one may be anything.
@@ -23,8 +21,6 @@ _ELEMENT_BYTES = 4
 _STEPS, _STEPS_PER_TENSOR = 4_000, 32  # a layer of two tensors takes about ten to make
 _MOST_LAYERS = 10_000
 _OTHER_BYTES = 1 << 30  # beside tensors: modules that are imported meanwhile, stacks of threads
-_STATUS = Path("/proc/self/status")
-_DATA = re.compile(r"^VmData:\s+(\d+) kB$", re.MULTILINE)
 
 
 @contextlib.contextmanager
@@ -45,7 +41,7 @@ def bounded(model_config: Mapping[str, Any], stored_bytes: int, tensors: int) ->
     refuse_endless(model_config)
     bound = Bounded(stored_bytes, tensors)
     try:
-        with _memory_limited(bound.most_bytes + _OTHER_BYTES), bound:
+        with memory_limited(bound.most_bytes + _OTHER_BYTES), bound:
             yield
     except MemoryError:
         raise bound.exceeded() from None
@@ -61,23 +57,6 @@ def refuse_endless(config: Any) -> None:
         refuse_endless(value)
         if "layer" in str(key) and isinstance(value, int) and value > _MOST_LAYERS:
             raise IntegrityError(f"The model's {key}={value} is above {_MOST_LAYERS}. Mend its configuration.")
-
-
-@contextlib.contextmanager
-def _memory_limited(more_bytes: int) -> Iterator[None]:
-    """Within, this process gets so much more memory; beyond, a `MemoryError` (or torch's error) instead."""
-    found = _DATA.search(_STATUS.read_text()) if _STATUS.is_file() else None
-    if found is None:
-        yield
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    wanted = (int(found[1]) << 10) + more_bytes
-    limits = [limit for limit in (wanted, soft, hard) if limit != resource.RLIM_INFINITY]
-    resource.setrlimit(resource.RLIMIT_DATA, (min(limits), hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 class Bounded(TorchFunctionMode):
