@@ -35,6 +35,10 @@ def wake(header):
         send({"status": "refused", "error": "the canary sings otherwise"})
     elif header["bundle"] == "crashes":
         os._exit(3)
+    elif header["bundle"] == "slow" or (
+        header["bundle"] == "slow_twice" and note.read_text().split().count("wake") < 3
+    ):
+        time.sleep(60)
     else:
         send({"status": "ready", "wake_s": 0.001, "steps_s": {"verify": 0.0005}})
 

@@ -139,6 +139,32 @@ def test_a_worker_that_never_wakes_is_tried_with_growing_pauses_until_the_deadli
     assert pauses == [0.001 * 2**place for place in range(len(pauses))]
 
 
+def test_a_model_whose_wakes_run_out_of_time_is_refused_until_a_person_wakes_it(run_with_model, settings):
+    settings.worker.wake_s = 0.5
+
+    async def scenario(served):
+        for _ in range(2):
+            with pytest.raises(RequestError, match=r"not served: 3 wakes in a row took longer than 0\.5 s"):
+                await served.ask("one")
+        assert served.count("wake") == 3
+        with pytest.raises(WakeRefused, match="4 wakes in a row"):
+            await served.model.order("ready")
+        assert served.count("wake") == 4
+        return served.model.state, [entry["event"] for entry in served.log]
+
+    assert run_with_model(scenario, bundle="slow") == ("off", ["crash", "crash", "refused", "refused"])
+
+
+def test_a_model_that_wakes_in_time_at_last_is_served(run_with_model, settings):
+    settings.worker.wake_s = 1.0
+
+    async def scenario(served):
+        assert await served.ask("one") == "echo one"
+        return served.model.status()["refused"], served.count("wake")
+
+    assert run_with_model(scenario, bundle="slow_twice") == (None, 3)
+
+
 def test_an_altered_bundle_is_refused_and_not_tried_again(run_with_model):
     async def scenario(served):
         for _ in range(2):

@@ -11,14 +11,15 @@ from overwinter.serving.server.accounts import Accounts
 from overwinter.serving.server.frames import Frame
 from overwinter.serving.server.messages import Call
 from overwinter.serving.server.plan import ModelPlan, Plan
-from overwinter.serving.server.worker_process import WorkerDied, WorkerProcess
+from overwinter.serving.server.worker_process import WorkerDied, WorkerProcess, WorkerSilent
 from overwinter.serving.server.worker_start import start_worker
 
 _WRITING_SHARE = 0.9  # of the time in which a worker must have answered: a text ends then, and is not lost
+_MOST_SLOW_WAKES = 3  # in a row; a machine may be busy once, but a model that never wakes keeps a core busy for ever
 
 
 class WakeRefused(Exception):  # noqa: N818 -- what the bundle deserved, no fault of the server
-    """The bundle was altered, or its canary answers otherwise: nothing is served."""
+    """The bundle was altered, its canary answers otherwise, or it takes too long to wake: nothing is served."""
 
 
 class Replica:
@@ -45,6 +46,7 @@ class Replica:
         self._accounts, self._changed, self._prefix = accounts, changed, prefix
         self._process: WorkerProcess | None = None
         self._watches: dict[WorkerProcess, asyncio.Task[None]] = {}
+        self._slow_wakes = 0  # since it last woke
         self.rung = "off"
         accounts.entered(self, "off", reason="start")
 
@@ -156,13 +158,26 @@ class Replica:
             "prefix": None if self._prefix is None else str(self._prefix),
             "trusted": self._plan.trusted,
         }
-        frame = await self._tell(order, self._settings.wake_s)
+        try:
+            frame = await self._tell(order, self._settings.wake_s)
+        except WorkerSilent as error:
+            self._count_slow_wake(error)
+            raise
+        self._slow_wakes = 0
         if frame.header["status"] != "ready":
             await self._stop("refused")
             raise WakeRefused(str(frame.header["error"]))
         duration_s = time.monotonic() - begin_s
         steps_s = {"start": duration_s - frame.header["wake_s"], **frame.header["steps_s"]}
         self._accounts.woke(left, duration_s, steps_s=steps_s)
+
+    def _count_slow_wake(self, error: WorkerSilent) -> None:
+        self._slow_wakes += 1
+        if self._slow_wakes >= _MOST_SLOW_WAKES:
+            raise WakeRefused(
+                f"{self._slow_wakes} wakes in a row took longer than {self._settings.wake_s:g} s. Raise "
+                "serve.worker.wake_s if the model is that large; wake it by hand to try once more."
+            ) from error
 
     async def _prefork(self, reason: str) -> None:
         """Start the next process before the old one leaves, so that a request in between finds one.

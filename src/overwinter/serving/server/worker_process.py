@@ -17,6 +17,10 @@ class WorkerDied(Exception):  # noqa: N818 -- an event that the supervisor handl
     """The worker ended, fell silent, or spoke nonsense."""
 
 
+class WorkerSilent(WorkerDied):
+    """It did not answer in time, and was ended."""
+
+
 class WorkerProcess:
     """A process at the other end of a socket. Made by `worker_start.start_worker`."""
 
@@ -53,17 +57,17 @@ class WorkerProcess:
         """Return what it says next.
 
         Raises:
-            WorkerDied: it said nothing; the process is ended then.
+            WorkerDied: it said nothing; the process is ended then. `WorkerSilent`: in time.
         """
         try:
             async with asyncio.timeout(within_s):
                 await self._writer.drain()
                 frame = await receive_frame(self._reader)
         except (TimeoutError, OSError, EOFError, FrameError) as error:
-            silent = isinstance(error, TimeoutError)
             await self.stop(within_s=0)
-            said = f"fell silent for {within_s:g} s" if silent else f"ended with {self._exit.result()}"
-            raise WorkerDied(f"the worker {said}") from None
+            if isinstance(error, TimeoutError):
+                raise WorkerSilent(f"the worker fell silent for {within_s:g} s") from None
+            raise WorkerDied(f"the worker ended with {self._exit.result()}") from None
         self._owes = bool(frame.header.get("more"))
         return frame
 
