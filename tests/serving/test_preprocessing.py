@@ -77,6 +77,11 @@ def test_a_raw_input_that_is_none_is_refused(raw):
         prepare(np.zeros((1, 2)), {"raw": raw}, (2,))
 
 
+def test_a_raw_type_that_is_no_name_is_refused_before_it_is_in_a_bundle():
+    with pytest.raises(ConfigError, match=r"preprocessing\.raw\.dtype=5 must be the name"):
+        check_preprocessing({"raw": {"dtype": 5}})
+
+
 def test_a_raw_input_of_another_size_is_refused_and_the_models_own_taken():
     declared = {"raw": {"shape": [8, 8]}}
     with pytest.raises(ConfigError, match=r"raw\.shape=\[8, 8\] is not of as many values as the model's \[4\]"):

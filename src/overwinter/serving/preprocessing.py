@@ -20,7 +20,7 @@ def check_preprocessing(preprocessing: Mapping[str, Any]) -> None:
 
     Raises:
         ConfigError: another formula; a mean or std that is no number, one per channel, or zero; or a raw input whose
-            shape or range is none.
+            shape, range or dtype is none.
     """
     formula = preprocessing.get("formula", FORMULA)
     if formula != FORMULA:
@@ -33,6 +33,8 @@ def check_preprocessing(preprocessing: Mapping[str, Any]) -> None:
         if key == "std" and not (value > 0).all():
             raise ConfigError(f"preprocessing.std={value.tolist()} must be above zero.")
     raw = preprocessing.get("raw", {})
+    if isinstance(raw, Mapping) and not isinstance(raw.get("dtype", ""), str):
+        raise ConfigError(f"preprocessing.raw.dtype={raw['dtype']!r} must be the name of a type, such as 'uint8'.")
     if not isinstance(raw, Mapping) or not _is_shape(raw.get("shape")) or not _is_range(raw.get("range")):
         raise ConfigError(f"preprocessing.raw={raw!r} must be a mapping, with a `shape` and a `range` [low, high].")
 

@@ -45,6 +45,12 @@ def test_the_metadata_says_what_can_be_asked(service, bundle):
     assert metadata["versions"] == ["abababababab"]
 
 
+def test_raw_inputs_without_a_shape_cannot_be_asked_for(service, bundle):
+    bundle.preprocessing = {"raw": {"dtype": "uint8", "shape": None}}
+    (only,) = make_plan(service, {"digits": bundle}, keys=KEYS).models[0].metadata["inputs"]
+    assert only["name"] == "input"
+
+
 def test_a_language_model_is_one_and_has_no_tensors(service, bundle):
     assert make_plan(service, {"m": bundle}, keys=KEYS).models[0].kind == "onnxruntime"
     bundle.tokenizer, bundle.runtime = Path("tokenizer"), "torch"

@@ -148,7 +148,7 @@ def wrong_keys(content: Mapping[str, Any]) -> list[str]:
         "runtime": lambda value: isinstance(value, str),
         "input_shape": lambda value: _is_list(value, int),
         "labels": lambda value: _is_list(value, str),
-        "preprocessing": lambda value: isinstance(value, dict),
+        "preprocessing": _is_preprocessing,
         "canary_tolerance": lambda value: isinstance(value, float) and 0 <= value <= MOST_TOLERANCE,
         "production_energy_j": lambda value: isinstance(value, float | None),
         "lineage": lambda value: isinstance(value, dict),
@@ -173,6 +173,15 @@ def said(content: Mapping[str, Any]) -> BundleFacts:
         notes=content.get("notes"),
         device=content.get("device"),
     )
+
+
+def _is_preprocessing(value: Any) -> bool:
+    """Return whether what is said of raw inputs is of the right kind; whether it can be applied, `prepare` tells."""
+    raw = value.get("raw", {}) if isinstance(value, dict) else None
+    if not isinstance(raw, dict) or not isinstance(raw.get("dtype", ""), str):
+        return False
+    shape = raw.get("shape")
+    return shape is None or (_is_list(shape, int) and all(side >= 0 for side in shape))
 
 
 def _is_list(value: Any, kind: type) -> bool:

@@ -113,7 +113,7 @@ def _metadata(name: str, bundle: Bundle) -> dict[str, Any]:
         return {**common, "inputs": [], "outputs": []}
     inputs = [{"name": "input", "datatype": "FP32", "shape": [-1, *bundle.input_shape]}]
     raw = bundle.preprocessing.get("raw")
-    if isinstance(raw, Mapping) and "shape" in raw:
+    if isinstance(raw, Mapping) and raw.get("shape") is not None:
         inputs.append({"name": "raw", "datatype": _datatype(raw.get("dtype", "float32")), "shape": [-1, *raw["shape"]]})
     return {
         **common,
