@@ -71,6 +71,45 @@ def test_a_canary_that_the_model_cannot_read_is_refused(hibernate, payloads):
         wake(folder)
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"runtime": "warp"}, "its runtime 'warp' is unknown"),
+        ({"device": "../../x"}, "cannot compute on device=../../x"),
+    ],
+)
+def test_a_runtime_or_device_that_is_none_is_the_bundles_fault(hibernate, payloads, changes, said):
+    bundle = hibernate()
+    folder = bundle.folder.with_name("elsewhere")
+    facts = dataclasses.replace(facts_of(bundle), **changes)
+    serving.write_bundle(folder, payload=payloads["onnxruntime"], facts=facts, canary=bundle.canary)
+    with pytest.raises(IntegrityError, match=said) as caught:
+        wake(folder)
+    assert caught.value.exit_code == 4
+    assert str(caught.value).startswith(f"{folder} cannot be loaded")
+    assert "evaluate.runtimes" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("cause", "raised"),
+    [(KeyError("x"), IntegrityError), (ImportError("no transformers"), ConfigError)],
+    ids=["config", "extra"],
+)
+def test_a_model_that_does_not_build_is_the_bundles_fault_and_a_missing_package_is_not(
+    hibernate, monkeypatch, cause, raised
+):
+    def fail(*_, **__):
+        error = ConfigError("no model of the type 'x'")
+        error.__context__ = cause
+        raise error
+
+    bundle = hibernate()
+    monkeypatch.setattr("overwinter.hibernation.waking.open_model", fail)
+    with pytest.raises(raised, match="no model of the type 'x'") as caught:
+        wake(bundle.folder)
+    assert type(caught.value) is raised
+
+
 def test_an_altered_payload_is_refused_before_it_is_loaded(hibernate, monkeypatch):
     bundle = hibernate()
     model = bundle.payload / "model.onnx"

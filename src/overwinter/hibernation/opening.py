@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from overwinter.errors import IntegrityError, TargetError
+from overwinter.errors import ConfigError, IntegrityError, TargetError
 from overwinter.models import already_verified, load_description, own_models
 from overwinter.models.description import DESCRIPTION
 from overwinter.runtime import find_runtime, open_session
+from overwinter.runtime.registry import RUNTIMES
 from overwinter.serving import Bundle, BundleFacts, Session
 
 
 def import_for(facts: BundleFacts) -> None:
-    """Import what will load a bundle, while its bytes are still being verified: code of ours, none of the bundle's.
+    """Import what will load a bundle, while its bytes are still being verified: code of ours, none of the bundle's."""
+    with contextlib.suppress(ConfigError):  # opening it will say what is missing, of which bundle
+        find_runtime(facts.runtime)
+        if not facts.labels:  # it answers with tokens
+            from overwinter.models.causal import import_transformers
 
-    Raises:
-        ConfigError: the runtime is unknown.
-    """
-    find_runtime(facts.runtime)
-    if not facts.labels:  # it answers with tokens
-        from overwinter.models.causal import import_transformers
-
-        import_transformers()
+            import_transformers()
 
 
 def refuse_foreign_code(bundle: Bundle, *, trusted: Sequence[str]) -> None:
@@ -53,6 +52,15 @@ def foreign_code(bundle: Bundle, error: TargetError) -> IntegrityError:
         f"{bundle.source} names code that is not run: {str(error).splitlines()[0]}\n"
         "It is not served. If you know its maker and have that package, trust it: --trust-code PACKAGE of "
         "`overwinter bundle wake`, trusted_targets=[PACKAGE] of `overwinter serve`."
+    )
+
+
+def not_openable(bundle: Bundle, error: ConfigError) -> IntegrityError:
+    """Return the refusal of a bundle that says what cannot be: a runtime, a device, the configuration of its model."""
+    said = str(error).splitlines()[0].replace(f"{RUNTIMES.key}=", "its runtime ")
+    return IntegrityError(
+        f"{bundle.source} cannot be loaded: {said}\n"
+        "It is not served. Make it again with `dvc repro hibernate`, for what this machine has."
     )
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from overwinter.errors import IntegrityError, OverwinterError, TargetError
-from overwinter.hibernation.opening import foreign_code, import_for, open_model, refuse_foreign_code
+from overwinter.errors import ConfigError, IntegrityError, OverwinterError, TargetError
+from overwinter.hibernation.opening import foreign_code, import_for, not_openable, open_model, refuse_foreign_code
 from overwinter.serving import Array, Bundle, Expected, Keys, Session, largest_difference, obtain, prepare
 from overwinter.serving.bundle.facts import PAYLOAD
 from overwinter.serving.bundle.keys import ANYTHING, NO_KEYS
@@ -85,7 +85,9 @@ def wake(
 
     Raises:
         IntegrityError: a byte of the bundle was altered, no trusted key has signed it, it names code that is not
-            trusted, or an answer to the canary differs: nothing is served.
+            trusted, its runtime, device or model's configuration is none here, or an answer to the canary differs:
+            nothing is served.
+        ConfigError: a package that it needs is not installed.
     """
     times_s = [time.perf_counter()]
     bundle = obtain(address, keys=keys, expected=expected, meanwhile=import_for)
@@ -108,6 +110,10 @@ def _opened(bundle: Bundle, threads: int, trusted: Sequence[str]) -> Session:
         )
     except TargetError as error:
         raise foreign_code(bundle, error) from None
+    except ConfigError as error:
+        if isinstance(error.__context__, ImportError):  # this installation lacks a package: no fault of the bundle
+            raise
+        raise not_openable(bundle, error) from None
     except (OverwinterError, ImportError, MemoryError):
         raise
     except Exception as error:
