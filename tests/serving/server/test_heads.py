@@ -65,7 +65,11 @@ def test_fields_are_counted_and_not_folded():
     [
         (b"GET /v1/models HTTP/1.1\r\nHost", "/v1/models"),
         (b"POST /v1/comp", "/v1/comp"),
-        (b"GET http://here/v1/", ""),
+        (b"GET http://here/v1/", "/v1/"),
+        (b"POST HTTPS://here:80/v1/completions?a=b HTTP/1.1\r\n", "/v1/completions"),
+        (b"GET /v1?a=/b HTTP/1.1\r\n", "/v1"),
+        (b"GET http://here", ""),
+        (b"GET ftp://here/v1/", ""),
         (b"", ""),
         (b"\xff\x00", ""),
     ],

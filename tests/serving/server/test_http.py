@@ -190,6 +190,10 @@ def test_a_refusal_without_a_body_keeps_the_connection(talk):
         (b"GET /v1/models HTTP/1.1\r\n\r\n", 400),
         (b"GET /v1/models HTTP/1.1\r\nHost: here\r\nX: " + b"y" * 40000 + b"\r\n\r\n", 431),
         (b"GET /v1/models HTTP/1.1\r\nHost: here\r\n", 408),
+        (b"GET /v1 HTTP/1.1\r\nHost: here\r\n\r\n", 404),
+        (b"GET /v1?a=b HTTP/1.1\r\nHost: here\r\n", 408),
+        (b"POST http://host/v1/completions HTTP/1.1\r\nHost: [\r\nExpect: a-miracle\r\n\r\n", 417),
+        (b"POST http://host/v1/completions HTTP/1.1\r\nHost: here\r\n", 408),
     ],
 )
 def test_openais_clients_can_read_every_refusal(talk, settings, content, status):

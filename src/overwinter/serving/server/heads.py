@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _END = b"\r\n\r\n"
 _LONE = re.compile(rb"(?<!\r)\n|\r[^\n]")
 _FOLDED = re.compile(rb"\r\n[ \t]")
-_PATH = re.compile(rb"[A-Z]{1,20} (/[!-~]{0,200})")
+_PATH = re.compile(rb"[A-Z]{1,20} (?:(?i:https?)://[^/?# ]{1,300})?(/[!->@-~]{0,200})")
 _ABSOLUTE = re.compile(r"https?://([^/?#]+)(.*)", re.IGNORECASE)
 _ID = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 _FIRST = 0x21  # below it are blanks and control characters, such as the first byte of TLS
@@ -55,7 +55,7 @@ def check_lines(head: bytes | bytearray) -> None:
 
 
 def path_so_far(content: bytes | bytearray) -> str:
-    """Return the beginning of the path of a head that is not whole, or wrong; empty where it has none."""
+    """Return the beginning of the path, without a query, of a head that is not whole, or wrong; empty if none."""
     found = _PATH.match(content)
     return found[1].decode() if found else ""
 

@@ -23,7 +23,7 @@ from overwinter.serving.server.held import HeldBytes
 from overwinter.serving.server.listening import accept_all, refuse
 from overwinter.serving.server.messages import Reply, Request, RequestError
 from overwinter.serving.server.model import CLIENT_LEFT
-from overwinter.serving.server.openai_errors import PREFIX, respelled
+from overwinter.serving.server.openai_errors import is_openais, respelled
 from overwinter.serving.server.origins import preflight
 from overwinter.serving.server.presence import Watched
 from overwinter.serving.server.routing import Router
@@ -227,7 +227,7 @@ async def _check_parts(parts: int, size_bytes: int) -> None:
 
 
 def _spelt(error: RequestError, path: str) -> Reply:
-    return respelled(error.reply()) if path.startswith(PREFIX) else error.reply()
+    return respelled(error.reply()) if is_openais(path) else error.reply()
 
 
 def _facts(head: Request) -> dict[str, str]:

@@ -7,10 +7,15 @@ import re
 
 from overwinter.serving.server.messages import Reply, json_reply
 
-PREFIX = "/v1/"
+_ROOT = "/v1"
 _KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 _CODES = {401: "invalid_api_key"}
 _FIELD = re.compile(r"`([\w.\[\]]+)`")  # our messages name a wrong field first, between backticks
+
+
+def is_openais(path: str) -> bool:
+    """Return whether a path is of OpenAI's API."""
+    return path == _ROOT or path.startswith(f"{_ROOT}/")
 
 
 def respelled(reply: Reply) -> Reply:
