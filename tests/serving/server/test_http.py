@@ -2,6 +2,8 @@
 
 import json
 import re
+import time
+from email.utils import parsedate_to_datetime
 
 import pytest
 
@@ -211,6 +213,13 @@ def test_every_answer_bears_an_id(talk, given, kept):
     (answer,) = talk(post(b"x", f"X-Request-Id: {given}"))
     found = re.search(rb"\r\nX-Request-Id: ([^\r]+)", answer)[1].decode()
     assert found == given if kept else re.fullmatch("[0-9a-f]{32}", found)
+
+
+@pytest.mark.parametrize("content", [post(b"x"), post(b"x", path="/nowhere"), b"\x16", post(b"", path="/stream")])
+def test_every_answer_says_when(talk, content):
+    (answer,) = talk(content)
+    (found,) = re.findall(rb"\r\nDate: ([^\r]+ GMT)\r\n", answer)
+    assert abs(parsedate_to_datetime(found.decode()).timestamp() - time.time()) < 5
 
 
 def test_requests_are_logged_where_that_is_asked_for(talk):

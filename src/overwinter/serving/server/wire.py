@@ -6,7 +6,10 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator
+from email.utils import formatdate
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import h11
@@ -247,8 +250,14 @@ class Wire:
                 left_bytes -= len(part)
 
 
+@lru_cache(maxsize=1)
+def _date(now_s: int) -> str:
+    """Return what RFC 9110, section 6.6.1, wants every answer to say; written once a second."""
+    return formatdate(now_s, usegmt=True)
+
+
 def _headers(reply: Reply, *, last: bool) -> list[tuple[str, str]]:
-    headers = list(reply.headers.items())
+    headers = [("Date", _date(int(time.time()))), *reply.headers.items()]
     if isinstance(reply.body, bytes) and reply.status != 204:
         headers.append(("Content-Length", str(len(reply.body))))
     if last:
