@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 
 from common import write_result
-from overwinter.serving import BundleFacts, Canary, Keys, read_bundle, seal_bundle, sign_bundle, write_bundle
-from overwinter.serving.sealing import create_signing_key, load_signing_key
+from overwinter.bundle import BundleFacts, Canary, Keys, read_bundle, seal_bundle, sign_bundle, write_bundle
+from overwinter.bundle.sealed import create_signing_key, load_signing_key
 
 TARGET_GB_PER_S = 1.5
 TARGET_SHARE = 0.8

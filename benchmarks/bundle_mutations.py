@@ -26,11 +26,11 @@ import numpy as np
 
 from common import write_result
 from overwinter import manifest
+from overwinter.bundle import BundleFacts, Canary, Keys, read_bundle, sign_bundle, write_bundle
+from overwinter.bundle import contents as bundle_contents
+from overwinter.bundle.sealed import WrappingKey, create_signing_key, load_signing_key, rewrap, seal
+from overwinter.bundle.store import Pins, open_store
 from overwinter.errors import IntegrityError
-from overwinter.serving import BundleFacts, Canary, Keys, read_bundle, sign_bundle, write_bundle
-from overwinter.serving.bundle import contents as bundle_contents
-from overwinter.serving.sealing import WrappingKey, create_signing_key, load_signing_key, rewrap, seal
-from overwinter.serving.store import Pins, open_store
 
 CHUNK_BYTES = 16384
 MODEL_BYTES = 150_000  # more than two of the pieces that its digests are of

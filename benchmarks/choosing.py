@@ -37,7 +37,7 @@ from overwinter import models, quantization, runtime
 from overwinter.config.groups import CalibratedQuantizeConfig, EvaluateConfig
 from overwinter.energy import open_meter
 from overwinter.evaluation import Choice, Figures, Option, choose, compare_speed
-from overwinter.serving import Session
+from overwinter.runtime import Session
 
 T = TypeVar("T")
 ALLOWED = 1.03

@@ -33,8 +33,8 @@ from typing import Any
 import numpy as np
 
 from common import write_result
+from overwinter.bundle import wake
 from overwinter.energy.machine import this_machine, thread_power_w
-from overwinter.hibernation import wake
 from server_common import BUNDLE, ask, question, samples, server
 
 MEMORY_W_PER_GIB = 0.375

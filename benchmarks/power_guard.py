@@ -36,7 +36,7 @@ _PATIENCE_S = 10.0
 _CAPPED = """
 import itertools, sys, time
 from overwinter.power.actuators import ActuatorSettings, open_actuator
-from overwinter.power.guard import Guard
+from overwinter.power.guard.guard import Guard
 with Guard(open_actuator("nvml", ActuatorSettings()), warn=print) as guard:
     guard.apply("gpu:0", 300)
     print("capped", flush=True)
@@ -49,12 +49,12 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 from overwinter.carbon.forecast import Hours, hour_of
 from overwinter.carbon.past import PastForecast
-from overwinter.power.control_observing import Job, forecast_series
+from overwinter.power.control.observing import Job, forecast_series
 from overwinter.power.policies import CarbonAware
 from overwinter.power.actuators import ActuatorSettings, open_actuator
-from overwinter.power.control import PowerControl
-from overwinter.power.control_observing import Sources
-from overwinter.power.guard import Guard
+from overwinter.power.control.loop import PowerControl
+from overwinter.power.control.observing import Sources
+from overwinter.power.guard.guard import Guard
 from overwinter.power.interface import Decision
 import pynvml
 

@@ -31,9 +31,9 @@ from overwinter.config.checks.power import read_limit, read_rules, read_time_zon
 from overwinter.config.groups.power import ScheduleRule
 from overwinter.power.interface import Decision, Observation, PowerPolicy, Series
 from overwinter.power.policies import BudgetPacing, CarbonAware, EnergyOptimal, NoCap, PriceAware, Schedule, StaticCap
-from overwinter.power.simulation import ForecastMemory, Job, draw_starts
-from overwinter.power.simulation_device import DeviceTable, read_device_table
-from overwinter.power.simulation_report import Comparison, compare
+from overwinter.power.simulation.device import DeviceTable, read_device_table
+from overwinter.power.simulation.replay import ForecastMemory, Job, draw_starts
+from overwinter.power.simulation.report import Comparison, compare
 
 TRACES = ("gb_2019", "gb_2021", "us_nyis_2022", "us_pjm_2022")
 DEVICES = {"v100": {"network": "resnet50", "batch_size": "360"}, "p100": {"network": "resnet50", "batch_size": "128"}}

@@ -24,8 +24,8 @@ import numpy as np
 from common import write_result
 from overwinter.power.interface import OperatingPoint
 from overwinter.power.policies import energy_optimal, probing
-from overwinter.power.simulation_device import HOUR_S, DeviceTable, read_workloads
-from overwinter.power.simulation_searching import Search, find_least_energy, summed_up
+from overwinter.power.simulation.device import HOUR_S, DeviceTable, read_workloads
+from overwinter.power.simulation.searching import Search, find_least_energy, summed_up
 
 PIECES, SEED = 200, 0
 NOISES = (0.0, 0.02, 0.05)

@@ -31,7 +31,7 @@ from overwinter.energy import open_meter
 from overwinter.evaluation import Figures, Option, choose, compare_speed
 from overwinter.models import Grid
 from overwinter.quantization import Recipe, apply_recipe
-from overwinter.serving import Array, OnnxSession, OpenVinoSession, Session, largest_difference
+from overwinter.runtime import Array, OnnxSession, OpenVinoSession, Session, largest_difference
 
 EAGER = "dense@torch"
 WIDTH = 768

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from overwinter.serving import Array, Bundle
+from overwinter.bundle import Bundle
+from overwinter.runtime import Array
 
 BUNDLE = Path("outputs/hibernate/bundle")
 

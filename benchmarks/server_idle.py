@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from common import write_result
-from overwinter.hibernation import wake
+from overwinter.bundle import wake
 from server_common import BUNDLE, ask, question, samples, server
 
 ASLEEP = {"rung": "off"}

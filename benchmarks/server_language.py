@@ -75,7 +75,7 @@ def _write_models(folder: Path) -> None:
         folder / "saved", model, form="dense", model_config=model.saved_as(), input_shape=[16], lineage={}
     )
     ow.runtime.build(folder / "saved", "torch", folder / "payload", trusted=[])
-    facts = ow.serving.BundleFacts(
+    facts = ow.bundle.BundleFacts(
         form="dense",
         runtime="torch",
         input_shape=(16,),
@@ -84,7 +84,7 @@ def _write_models(folder: Path) -> None:
         production_energy_j=None,
         lineage={},
     )
-    ow.hibernation.hibernate(
+    ow.bundle.hibernate(
         folder / "bundle",
         payload=folder / "payload",
         facts=facts,

@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from common import write_result
-from overwinter.hibernation import wake
-from overwinter.serving import Array
+from overwinter.bundle import wake
+from overwinter.runtime import Array
 from server_common import BUNDLE, ask, logits, question, samples, server
 
 RUNGS = ("parked", "preforked", "off")

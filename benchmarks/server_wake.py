@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from common import write_result
-from overwinter.hibernation import wake
+from overwinter.bundle import wake
 from server_common import BUNDLE, ask, logits, question, samples, server
 
 BARE = """

@@ -22,7 +22,7 @@ class Contender:
     runtime: str
     simplicity: int
     size_bytes: int
-    session: ow.serving.Session
+    session: ow.runtime.Session
     load_s: float | None
     peak_memory_bytes: int | None
     peak_gpu_memory_bytes: int | None
@@ -69,7 +69,7 @@ def main(stage: ow.pipeline.Stage) -> None:
     choose(stage, candidates)
 
 
-def prepare(stage: ow.pipeline.Stage, inputs: ow.serving.Array, scratch: Path) -> dict[str, Contender]:
+def prepare(stage: ow.pipeline.Stage, inputs: ow.runtime.Array, scratch: Path) -> dict[str, Contender]:
     """Build and open every form on every runtime that can run it."""
     contenders, device, models = {}, ow.runtime.serving_device(stage.config.device), forms(stage)
     refusals = {  # of all forms first: a damaged one is found before any work is done
@@ -102,7 +102,7 @@ def contender(
     model: Path,
     runtime: str,
     simplicity: int,
-    inputs: ow.serving.Array,
+    inputs: ow.runtime.Array,
     folder: Path,
 ) -> Contender:
     """Build one form for one runtime, and open it as it would be served."""

@@ -11,9 +11,9 @@ import tempfile
 from pathlib import Path
 
 import overwinter as ow
+from overwinter.bundle.sealed import load_signing_key
+from overwinter.bundle.store import StoreAddress, open_store
 from overwinter.files import read_json
-from overwinter.serving.sealing import load_signing_key
-from overwinter.serving.store import StoreAddress, open_store
 from overwinter.units import format_bytes, format_duration
 
 
@@ -26,12 +26,12 @@ def main(stage: ow.pipeline.Stage) -> None:
 
     with tempfile.TemporaryDirectory() as scratch:
         payload, extras = Path(scratch) / runtime, extras_of(stage, Path(scratch))
-        canary_inputs = inputs if extras is None else ow.hibernation.canary_tokens(inputs)
+        canary_inputs = inputs if extras is None else ow.runtime.canary_tokens(inputs)
         ow.runtime.build(model_of(stage, form), runtime, payload, trusted=trusted, device=device)
-        ow.hibernation.hibernate(
+        ow.bundle.hibernate(
             stage.out("bundle"),
             payload=payload,
-            facts=ow.serving.BundleFacts(
+            facts=ow.bundle.BundleFacts(
                 form=form,
                 runtime=runtime,
                 input_shape=tuple(inputs.shape[1:]),
@@ -50,8 +50,8 @@ def main(stage: ow.pipeline.Stage) -> None:
         )
 
     keys = list(settings.encryption_keys)
-    bundle = ow.hibernation.protect(stage.out("bundle"), sign_key=settings.sign_key, encryption_keys=keys)
-    wakes = ow.hibernation.measure_wake(bundle.source, repeats=settings.wake_repeats, keys=keys, trusted=trusted)
+    bundle = ow.bundle.protect(stage.out("bundle"), sign_key=settings.sign_key, encryption_keys=keys)
+    wakes = ow.bundle.measure_wake(bundle.source, repeats=settings.wake_repeats, keys=keys, trusted=trusted)
     size = format_bytes(bundle.size_bytes)
     stage.say(f"{form}@{runtime} sleeps in {size}; a fresh process wakes it in {format_duration(wakes.median_s)}")
     stage.save_metrics({"size_bytes": bundle.size_bytes, "wake_duration_s": wakes.median_s})
@@ -64,7 +64,7 @@ def published(stage: ow.pipeline.Stage, bundle: Path) -> str:
     settings = stage.config.hibernate
     address = StoreAddress.parse(settings.publish)
     sign_key = None if settings.sign_key is None else load_signing_key(settings.sign_key)
-    keys = ow.serving.Keys(opening=tuple(settings.encryption_keys))
+    keys = ow.bundle.Keys(opening=tuple(settings.encryption_keys))
     store = open_store(address.store, sign_key=sign_key)
     number, _ = store.publish(bundle, address.name, alias=address.which, keys=keys)
     return f"published as version {number} of {address.name} ({address.which}) in {address.store}"
@@ -94,7 +94,7 @@ def lineage(stage: ow.pipeline.Stage, data: ow.data.DataSource) -> dict[str, obj
     """Return digests of the inputs, the parameters and the data, and the versions of the code."""
     pipeline = stage.config.pipeline
     code = [Path(pipeline.programs), *map(Path, pipeline.code)]
-    return stage.lineage() | {"data_sha256": ow.hibernation.data_digest(data)} | ow.hibernation.code_version(code)
+    return stage.lineage() | {"data_sha256": ow.bundle.data_digest(data)} | ow.bundle.code_version(code)
 
 
 def production_energy_j(stage: ow.pipeline.Stage) -> float | None:

@@ -53,7 +53,7 @@ def telling(stage: ow.pipeline.Stage, done: int, units: int) -> Callable[[float,
 
 def calibration_samples(
     stage: ow.pipeline.Stage, model: Path, progress: Callable[[float, float], None]
-) -> ow.serving.Array:
+) -> ow.runtime.Array:
     """Return the first samples of the training split, which the evaluation never sees, or the model's own text."""
     config = stage.config
     data = ow.data.load_data(config.data, trusted=config.trusted_targets)

@@ -9,6 +9,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+pytest_plugins = ["tests.containers", "tests.small_bundle"]
+
 E2E = Path(__file__).parent / "e2e"
 LONGEST = "test_every_command_of_the_readme"
 

@@ -18,8 +18,10 @@ LEAN = {
     "carbon": "import overwinter.carbon",
     "power": "import overwinter.power",
     "ledger": "import overwinter.ledger",
+    "bundle": "import overwinter.bundle",
+    "runtime": "import overwinter.runtime",
     "serving": "import overwinter.serving",
-    "the supervisor": "import overwinter.serving.server.supervisor",
+    "the supervisor": "import overwinter.serving.supervisor",
     "report": "import overwinter.report",
 }
 HEAVY = ("torch", "sklearn", "codecarbon", "transformers")

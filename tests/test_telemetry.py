@@ -8,7 +8,7 @@ import sys
 
 PROGRAM = """
 import sys
-from overwinter.serving import OnnxSession
+from overwinter.runtime import OnnxSession
 import onnx
 from onnx import TensorProto, helper
 ends = [[helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 2])] for name in ("x", "y")]

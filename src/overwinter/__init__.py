@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from overwinter import (
         budget,
+        bundle,
+        calibration,
         carbon,
         config,
         data,
+        deploy,
         energy,
         evaluation,
-        hibernation,
         ledger,
         models,
         pipeline,
@@ -38,12 +40,14 @@ __version__ = "0.1.0"
 
 __all__ = [
     "budget",
+    "bundle",
+    "calibration",
     "carbon",
     "config",
     "data",
+    "deploy",
     "energy",
     "evaluation",
-    "hibernation",
     "ledger",
     "models",
     "pipeline",

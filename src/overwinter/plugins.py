@@ -40,8 +40,7 @@ class Registry(Generic[T]):
             return cast(T, getattr(importlib.import_module(module), attribute))
         added = self._added()
         if name not in added:
-            known = self.names()
-            raise ConfigError(f"{self.key}={name!r} is unknown. Known: {', '.join(known)}.{nearest(name, known)}")
+            raise self._unknown(name)
         try:
             return cast(T, added[name].load())
         except (ImportError, AttributeError) as error:
@@ -50,9 +49,22 @@ class Registry(Generic[T]):
                 "Mend or remove the package that offers it."
             ) from error
 
+    def check(self, name: str) -> None:
+        """Check that some package offers ``name``, without importing it.
+
+        Raises:
+            ConfigError: none does.
+        """
+        if name not in self.built_in and name not in self._added():
+            raise self._unknown(name)
+
     def names(self) -> list[str]:
         """Return all names, sorted."""
         return sorted({*self.built_in, *self._added()})
+
+    def _unknown(self, name: str) -> ConfigError:
+        known = self.names()
+        return ConfigError(f"{self.key}={name!r} is unknown. Known: {', '.join(known)}.{nearest(name, known)}")
 
     def _added(self) -> dict[str, Any]:
         from importlib.metadata import entry_points

@@ -6,9 +6,9 @@ import sys
 import numpy as np
 import pytest
 
-from overwinter import hibernation, models, runtime
+from overwinter import models, runtime
+from overwinter.bundle import BundleFacts, hibernate
 from overwinter.cli import main
-from overwinter.serving import BundleFacts
 
 CONVNET = {"_target_": "overwinter.models.ConvNet", "input_shape": [1, 4, 4], "classes": 2, "channels": [3]}
 
@@ -19,7 +19,7 @@ def bundle(tmp_path_factory):
     model = models.build_model(CONVNET, trusted=[]).eval()
     models.save_model(folder / "saved", model, form="dense", model_config=CONVNET, input_shape=[1, 4, 4], lineage={})
     runtime.build(folder / "saved", "onnxruntime", folder / "payload", trusted=[])
-    return hibernation.hibernate(
+    return hibernate(
         folder / "bundle",
         payload=folder / "payload",
         facts=BundleFacts(

@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
+from overwinter.bundle import BundleFacts, Canary, write_bundle
 from overwinter.cli import main
-from overwinter.serving import BundleFacts, Canary, write_bundle
 
 
 @pytest.fixture

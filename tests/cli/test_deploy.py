@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from overwinter import serving
+import overwinter.bundle as bundle_room
 from overwinter.cli import deploy
 from overwinter.errors import ConfigError, IntegrityError
 
@@ -29,7 +29,7 @@ FILES = {
 @pytest.fixture
 def bundle(monkeypatch, tmp_path):
     (tmp_path / "outputs" / "bundle").mkdir(parents=True)
-    monkeypatch.setattr(serving, "read_bundle", lambda _, keys, hold: BUNDLE, raising=False)
+    monkeypatch.setattr(bundle_room, "read_bundle", lambda _, keys, hold: BUNDLE, raising=False)
     return "outputs/bundle"
 
 
@@ -67,7 +67,7 @@ def test_a_unit_of_a_checkout_sees_all_that_the_program_reads(bundle, tmp_path, 
     from overwinter.pipeline.creation import template_folder
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("overwinter.serving.deploy.sandbox._HIDDEN", ("/",))
+    monkeypatch.setattr("overwinter.deploy.sandbox._HIDDEN", ("/",))
     deployed("systemd", bundle, "serve.port=9000")
     unit = (tmp_path / "deploy" / "systemd" / "model-server.service").read_text()
     needed = (Path(sys.prefix), Path(sys.executable).resolve().parents[1], template_folder() / "configs")
@@ -75,7 +75,7 @@ def test_a_unit_of_a_checkout_sees_all_that_the_program_reads(bundle, tmp_path, 
 
 
 def test_machines_take_the_version_that_was_published(tmp_path, monkeypatch, capsys):
-    from overwinter.serving import store
+    from overwinter.bundle import store
 
     monkeypatch.chdir(tmp_path)
     opened = SimpleNamespace(address="/models", resolve=lambda name, which: (7, SimpleNamespace(digest="ab" * 32)))

@@ -7,7 +7,7 @@ import pytest
 from overwinter.cli import draws as command
 from overwinter.cli import main
 from overwinter.cli.service import load_service
-from overwinter.hibernation import Draws
+from overwinter.serving import Draws
 
 FOUND = Draws(
     watts={"ready": 2.5, "parked": 2.25, "preforked": 2.25, "off": 2.0},

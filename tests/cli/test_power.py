@@ -31,7 +31,7 @@ gpus, state, wait_for = _shared.gpus, _shared.state, _shared.wait_for
 _HOLD = """
 import time
 from overwinter.power.actuators import ActuatorSettings, open_actuator
-from overwinter.power.guard import Guard
+from overwinter.power.guard.guard import Guard
 with Guard(open_actuator("nvml", ActuatorSettings()), warn=print) as guard:
     guard.apply("gpu:0", 300)
     print("capped", flush=True)

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from overwinter.config import compose, validate
-from overwinter.quantization.registry import QUANTIZERS
-from overwinter.runtime.registry import RUNTIMES
+from overwinter.registries import QUANTIZERS, RUNTIMES
 
 TEXT = (Path(__file__).parents[2] / "docs" / "compress.md").read_text()
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL) for line in block.splitlines()]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from overwinter.config.checks.energy import CPU_TIME_WAYS
 from overwinter.energy.control_group import SHARED
 from overwinter.energy.cpu_time import MARK, WAYS, CpuTime
 
@@ -145,3 +146,7 @@ def test_readings_never_fall(counting: CpuTime) -> None:
         child.wait()
         readings_s += [counting.quick_cpu_s(), counting.walk()]
     assert readings_s == sorted(readings_s)
+
+
+def test_the_configuration_allows_these_ways():
+    assert ("auto", *WAYS) == CPU_TIME_WAYS

@@ -16,7 +16,7 @@ from overwinter.config import Config, find_project, load_config
 from overwinter.config.groups import CarbonAwarePowerConfig, PriceAwarePowerConfig
 from overwinter.pipeline.capping import DEADLINE, _job, observer
 from overwinter.pipeline.identity import workload
-from overwinter.power.control_pausing import PausedWork
+from overwinter.power.control.pausing import PausedWork
 from overwinter.power.interface import OperatingPoint
 from overwinter.power.policies import BudgetPacing, PriceAware
 

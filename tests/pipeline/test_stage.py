@@ -12,7 +12,7 @@ import pytest
 from overwinter.config import find_project, load_config
 from overwinter.pipeline.invocation import Invocation
 from overwinter.pipeline.stage import InterruptedStageError, Stage
-from overwinter.power.control_pausing import Pause, PausedError
+from overwinter.power.control.pausing import Pause, PausedError
 
 _ROOT = Path(__file__).parents[2]
 _PAUSE = Pause(reason="the grid is dirty", since_utc=datetime(2026, 6, 10, tzinfo=UTC))

@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 from overwinter.energy.nvml_boards import pci_address
 from overwinter.errors import ConfigError
 from overwinter.power.actuators import (
-    ACTUATORS,
     ActuatorSettings,
     DeniedError,
     DeviceLostError,
@@ -30,7 +29,8 @@ from overwinter.power.actuators import (
 )
 from overwinter.power.actuators.duty_cycle import DutyCycle
 from overwinter.power.actuators.simulated import SimulatedLimit
-from overwinter.power.guard import Guard
+from overwinter.power.guard.guard import Guard
+from overwinter.registries import POWER_ACTUATORS
 
 # NVML.
 
@@ -338,7 +338,7 @@ def test_unknown_name() -> None:
 def test_third_party_actuator_by_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
     point = importlib.metadata.EntryPoint(name="pdu", value="math:gcd", group="overwinter.power_actuators")
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [point] if group == point.group else [])
-    assert "pdu" in ACTUATORS.names()
+    assert "pdu" in POWER_ACTUATORS.names()
     monkeypatch.setattr("math.gcd", lambda settings: ("opened", settings))
     assert open_actuator("pdu", ActuatorSettings())[0] == "opened"  # type: ignore[index]
 

@@ -3,7 +3,7 @@ import torch
 
 from overwinter import quantization
 from overwinter.config.groups import MixedConfig, RecoveryConfig
-from overwinter.quantization.progress import part
+from overwinter.progress import part
 
 CHANGES = {
     "int4_gptq": {

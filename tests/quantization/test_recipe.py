@@ -2,10 +2,10 @@ import pytest
 import torch
 from torch import nn
 
+from overwinter.calibration.chain import open_chain
 from overwinter.errors import ConfigError, OverwinterError
 from overwinter.models import Grid, integer_layers
 from overwinter.quantization import Recipe, apply_recipe
-from overwinter.quantization.chain import open_chain
 
 INT3 = Grid(bits=3, group_size=16, symmetric=False)
 LAYERS = ["blocks.0.enter", "blocks.0.leave", "blocks.1.enter", "blocks.1.leave", "head"]

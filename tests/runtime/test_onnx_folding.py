@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from overwinter.models import Grid, IntegerConv2d, replace_layer
+from overwinter.runtime import OnnxSession
 from overwinter.runtime.onnx_export import export_onnx
 from overwinter.runtime.onnx_graph import initializers
 from overwinter.runtime.onnx_integer import with_stand_ins
-from overwinter.serving import OnnxSession
 
 IMAGES = torch.randn(4, 3, 6, 6, generator=torch.Generator().manual_seed(0))
 # Among the factors of the channels: negative ones, and one of zero.

@@ -14,9 +14,9 @@ from torch import nn
 from overwinter import models, runtime
 from overwinter.errors import ConfigError, OverwinterError
 from overwinter.models import Grid, IntegerConv2d, IntegerLinear, integer_form, integer_layers, replace_layer
+from overwinter.runtime import OnnxSession, largest_difference
 from overwinter.runtime.onnx_export import example_inputs, export_onnx
 from overwinter.runtime.onnx_integer import with_stand_ins
-from overwinter.serving import OnnxSession, largest_difference
 
 INT8 = Grid(bits=8)
 ASYMMETRIC = Grid(bits=8, symmetric=False)

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from overwinter.bundle import Bundle, Expected, Keys, obtain
 from overwinter.errors import ConfigError
-from overwinter.serving import Bundle, Expected, Keys, obtain
 from overwinter.units import format_bytes, format_duration, format_si
 
 _LOOKING = {
@@ -108,7 +108,7 @@ def _look(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _wake(arguments: argparse.Namespace) -> dict[str, Any]:
-    from overwinter.hibernation import wake
+    from overwinter.bundle import wake
 
     begin_s = time.perf_counter()
     model = wake(

@@ -50,7 +50,7 @@ def _action(
 
 
 def _keygen(arguments: argparse.Namespace) -> dict[str, Any]:
-    from overwinter.serving.sealing import create_signing_key, key_id, load_trusted_key, load_wrapping_key
+    from overwinter.bundle.sealed import create_signing_key, key_id, load_trusted_key, load_wrapping_key
 
     path: Path = arguments.path
     if arguments.kind == "sign":
@@ -64,8 +64,8 @@ def _keygen(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _sign(arguments: argparse.Namespace) -> dict[str, Any]:
-    from overwinter.serving import sign_bundle
-    from overwinter.serving.sealing import key_id, load_signing_key
+    from overwinter.bundle import sign_bundle
+    from overwinter.bundle.sealed import key_id, load_signing_key
 
     key = load_signing_key(arguments.sign_key)
     sign_bundle(arguments.folder, key)
@@ -73,8 +73,8 @@ def _sign(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _seal(arguments: argparse.Namespace) -> dict[str, Any]:
-    from overwinter.serving import seal_bundle
-    from overwinter.serving.sealing import load_wrapping_key
+    from overwinter.bundle import seal_bundle
+    from overwinter.bundle.sealed import load_wrapping_key
 
     keys = [load_wrapping_key(source) for source in arguments.key]
     seal_bundle(arguments.folder, arguments.out, keys)
@@ -82,15 +82,15 @@ def _seal(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _open(arguments: argparse.Namespace) -> dict[str, Any]:
+    from overwinter.bundle import open_bundle
     from overwinter.cli.bundle import expected_of, keys_of
-    from overwinter.serving import open_bundle
 
     open_bundle(arguments.sealed, arguments.folder, keys=keys_of(arguments), expected=expected_of(arguments))
     return {"bundle": str(arguments.folder)}
 
 
 def _rekey(arguments: argparse.Namespace) -> dict[str, Any]:
-    from overwinter.serving.sealing import load_wrapping_key, rewrap
+    from overwinter.bundle.sealed import load_wrapping_key, rewrap
 
     old, new = ([load_wrapping_key(source) for source in sources] for sources in (arguments.key, arguments.new_key))
     rewrap(arguments.sealed, old, new)

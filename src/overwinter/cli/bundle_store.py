@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from overwinter.bundle import Keys
+from overwinter.bundle.store import Catalog, Store, StoreAddress, open_store
 from overwinter.errors import ConfigError
-from overwinter.serving import Keys
-from overwinter.serving.store import Catalog, Store, StoreAddress, open_store
 
 _ACTIONS = {
     "publish": "bring a bundle into a store, and let an alias name it",
@@ -46,7 +46,7 @@ def add_actions(actions: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _store(arguments: argparse.Namespace, address: str) -> Store:
-    from overwinter.serving.sealing import load_signing_key
+    from overwinter.bundle.sealed import load_signing_key
 
     source = getattr(arguments, "sign_key", None)
     return open_store(

@@ -15,9 +15,9 @@ from overwinter.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from overwinter.bundle import Bundle
     from overwinter.config.groups.serve import ServiceConfig
-    from overwinter.serving import Bundle
-    from overwinter.serving.deploy import Deployment
+    from overwinter.deploy import Deployment
 
 _FORMS = {
     "kubernetes": "a Deployment that KEDA takes to zero and wakes, or a Knative Service",
@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _warn_of_tags(renderer: Renderer, deployment: Deployment) -> None:
-    from overwinter.serving.deploy.images import is_pinned, of_tag
+    from overwinter.deploy.images import is_pinned, of_tag
 
     images = getattr(renderer, "images", None)  # only where something runs in one
     for image in [] if images is None else images(deployment):
@@ -101,7 +101,7 @@ def _warn_of_tags(renderer: Renderer, deployment: Deployment) -> None:
 
 def _found(arguments: argparse.Namespace) -> tuple[str, str, dict[str, Any]]:
     """Return where the bundle is, its digest, and what the form takes beside its own settings."""
-    from overwinter.serving import Keys, read_bundle
+    from overwinter.bundle import Keys, read_bundle
 
     if arguments.form == "vm":
         source, digest = _published(arguments)
@@ -114,8 +114,8 @@ def _found(arguments: argparse.Namespace) -> tuple[str, str, dict[str, Any]]:
 
 def _published(arguments: argparse.Namespace) -> tuple[str, str]:
     """Return the address of a version that no alias can move, and its digest."""
-    from overwinter.serving import Keys
-    from overwinter.serving.store import StoreAddress, open_store
+    from overwinter.bundle import Keys
+    from overwinter.bundle.store import StoreAddress, open_store
 
     address = StoreAddress.parse(arguments.bundle)
     store = open_store(address.store, keys=Keys(trusted=tuple(arguments.trusted)))
@@ -124,10 +124,10 @@ def _published(arguments: argparse.Namespace) -> tuple[str, str]:
 
 
 def _deployment(arguments: argparse.Namespace, service: ServiceConfig, source: str, digest: str) -> Deployment:
+    from overwinter.deploy import Deployment
+    from overwinter.deploy.deployment import overrides_of, read_trusted, variables_of
     from overwinter.documents import read_yaml
     from overwinter.pipeline.creation import template_folder
-    from overwinter.serving.deploy import Deployment
-    from overwinter.serving.deploy.deployment import overrides_of, read_trusted, variables_of
 
     serve = service.serve
     if serve.port == 0:
@@ -148,7 +148,7 @@ def _deployment(arguments: argparse.Namespace, service: ServiceConfig, source: s
 
 
 def _renderer(arguments: argparse.Namespace, folder: Path, own: dict[str, Any]) -> Renderer:
-    from overwinter.serving.deploy import Container, Cron, Kubernetes, Systemd, Vm
+    from overwinter.deploy import Container, Cron, Kubernetes, Systemd, Vm
 
     given: dict[str, Any] = {key: getattr(arguments, key) for key in _SETTINGS[arguments.form]} | own
     if arguments.form == "cron":
@@ -165,8 +165,8 @@ def _renderer(arguments: argparse.Namespace, folder: Path, own: dict[str, Any]) 
 
 
 def _of_image(arguments: argparse.Namespace, bundle: Bundle) -> dict[str, Any]:
-    from overwinter.serving.deploy.images import checked_image
-    from overwinter.serving.deploy.requirements import needed_by, tables
+    from overwinter.deploy.images import checked_image
+    from overwinter.deploy.requirements import needed_by, tables
 
     checked_image(arguments.base, key="--base")
     if arguments.image is not None:
@@ -180,7 +180,7 @@ def _of_image(arguments: argparse.Namespace, bundle: Bundle) -> dict[str, Any]:
 
 
 def _of_pods(arguments: argparse.Namespace, bundle: Bundle) -> dict[str, Any]:
-    from overwinter.serving.deploy.images import checked_image
+    from overwinter.deploy.images import checked_image
 
     checked_image(arguments.image, key="--image")
     checked_image(arguments.kubectl_image, key="--kubectl-image")
@@ -188,7 +188,7 @@ def _of_pods(arguments: argparse.Namespace, bundle: Bundle) -> dict[str, Any]:
 
 
 def _of_units(arguments: argparse.Namespace, bundle: Bundle) -> dict[str, Any]:
-    from overwinter.serving.deploy.sandbox import open_to_everybody
+    from overwinter.deploy.sandbox import open_to_everybody
 
     own = _own_environment() if arguments.program == _own_program() else ()
     return {
@@ -219,7 +219,7 @@ def _package(given: str, context: Path) -> dict[str, str]:
     Raises:
         ConfigError: the wheel is elsewhere.
     """
-    from overwinter.serving.deploy.requirements import package_in
+    from overwinter.deploy.requirements import package_in
 
     wheel = Path(given)
     if wheel.suffix != ".whl":
@@ -230,7 +230,7 @@ def _package(given: str, context: Path) -> dict[str, str]:
 
 
 def _of_machines(arguments: argparse.Namespace) -> dict[str, Any]:
-    from overwinter.serving.deploy.vm import checked_command
+    from overwinter.deploy.vm import checked_command
 
     return {
         "clients": tuple(arguments.clients),
@@ -240,7 +240,7 @@ def _of_machines(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _add_kubernetes(form: argparse.ArgumentParser) -> None:
-    from overwinter.serving.deploy.images import KUBECTL
+    from overwinter.deploy.images import KUBECTL
 
     form.add_argument(
         "--image",
@@ -298,7 +298,7 @@ def _add_container(form: argparse.ArgumentParser) -> None:
         default=f"overwinter=={__version__}",
         help="what pip installs in the image: a requirement, or a wheel beside the bundle (this version)",
     )
-    from overwinter.serving.deploy.images import BASE
+    from overwinter.deploy.images import BASE
 
     form.add_argument("--base", default=BASE, metavar="NAME@sha256:DIGEST", help=f"what the image is built on ({BASE})")
     form.add_argument(

@@ -22,7 +22,7 @@ from overwinter.outputs import check_output, output_path, write_output
 from overwinter.units import format_duration, format_si
 
 if TYPE_CHECKING:
-    from overwinter.hibernation import Draws
+    from overwinter.serving import Draws
 
 _MODEL = "model"
 # No policy moves the model, nobody but us can ask, and nothing is kept of it.
@@ -92,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _measured(arguments: argparse.Namespace, rungs: Sequence[str], alone: Sequence[str]) -> Draws:
     from overwinter.energy import open_meter
-    from overwinter.hibernation import measure_draws
+    from overwinter.serving import measure_draws
 
     energy, hardware = meter_settings()
     with open_meter(energy, hardware, own_process=False) as meter, _serving(arguments, alone) as served:

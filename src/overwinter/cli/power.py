@@ -14,8 +14,8 @@ from overwinter.errors import EXIT_DONE, ConfigError, OverwinterError
 
 if TYPE_CHECKING:
     from overwinter.power.actuators import Actuator
-    from overwinter.power.control_profiling import ProfilePoint
-    from overwinter.power.guard_status import PowerStatus
+    from overwinter.power.control.profiling import ProfilePoint
+    from overwinter.power.guard.status import PowerStatus
     from overwinter.power.interface import OperatingPoint
     from overwinter.power.profile_store import ProfileStore
 
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    from overwinter.power.guard_status import power_status, restore_left_behind
+    from overwinter.power.guard.status import power_status, restore_left_behind
 
     restored = restore_left_behind() if arguments.restore else []
     status = power_status(_settings())
@@ -94,7 +94,7 @@ def _status_lines(status: PowerStatus) -> list[str]:
 
 
 def _profile(arguments: argparse.Namespace) -> int:
-    from overwinter.power.control_profiling import best
+    from overwinter.power.control.profiling import best
 
     words = arguments.words[1:] if arguments.words[:1] == ["--"] else arguments.words
     _refuse_wrong(arguments, words)
@@ -129,8 +129,8 @@ def _measured(actuator: Actuator, words: Sequence[str], arguments: argparse.Name
     from overwinter.cli.measure import meter_settings as metering
     from overwinter.energy import open_meter
     from overwinter.power.actuators import DeniedError
-    from overwinter.power.control_profiling import profile, spread
-    from overwinter.power.guard import Guard
+    from overwinter.power.control.profiling import profile, spread
+    from overwinter.power.guard.guard import Guard
 
     permission = actuator.permission()
     if not permission.granted:
@@ -157,7 +157,7 @@ def _store(path: Path | None, words: Sequence[str]) -> ProfileStore | None:
 
 
 def _stored_points(known: Sequence[OperatingPoint]) -> list[ProfilePoint]:
-    from overwinter.power.control_profiling import ProfilePoint
+    from overwinter.power.control.profiling import ProfilePoint
 
     return [ProfilePoint.stored(point, known[-1].speed_per_s) for point in reversed(known)]
 

@@ -9,13 +9,13 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from overwinter.bundle import Bundle, Expected, Keys, obtain
+from overwinter.bundle.open_model import refuse_foreign_code
 from overwinter.carbon import open_source
 from overwinter.cli.bundle import add_keys, expected_of, keys_of
 from overwinter.cli.service import CONFIG_NAME, load_service
 from overwinter.errors import ConfigError
-from overwinter.hibernation.opening import refuse_foreign_code
-from overwinter.serving import Bundle, Expected, Keys, obtain
-from overwinter.serving.server import Plan, make_plan
+from overwinter.serving import Plan, make_plan
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,5 +87,5 @@ def _become_supervisor(plan: Plan) -> None:
         file.seek(0)
         os.set_inheritable(file.fileno(), True)
         sys.stdout.flush()
-        command = [sys.executable, "-P", "-m", "overwinter.serving.server", str(file.fileno())]
+        command = [sys.executable, "-P", "-m", "overwinter.serving", str(file.fileno())]
         os.execv(sys.executable, command)  # noqa: S606 -- our own program

@@ -13,9 +13,9 @@ from overwinter.errors import EXIT_DONE, ConfigError, nearest
 if TYPE_CHECKING:
     from overwinter.carbon.trace import Trace
     from overwinter.power.interface import PowerPolicy
-    from overwinter.power.simulation import Job
-    from overwinter.power.simulation_report import Comparison
-    from overwinter.power.simulation_searching import Found
+    from overwinter.power.simulation.replay import Job
+    from overwinter.power.simulation.report import Comparison
+    from overwinter.power.simulation.searching import Found
 
 _SEARCHED, _PRICED, _PACED = "energy_optimal", "price_aware", "budget_pacing"
 
@@ -82,8 +82,8 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _compare(arguments: argparse.Namespace) -> int:
     from overwinter.carbon.forecast import by_hour
-    from overwinter.power.simulation_device import parse_select, read_device_table
-    from overwinter.power.simulation_report import simulate
+    from overwinter.power.simulation.device import parse_select, read_device_table
+    from overwinter.power.simulation.report import simulate
 
     _refuse_unknown(arguments.policy)
     job, (path, trace) = _job(arguments), _trace(arguments)
@@ -116,7 +116,7 @@ def _trace(arguments: argparse.Namespace) -> tuple[Path, Trace]:
 
 
 def _job(arguments: argparse.Namespace) -> Job:
-    from overwinter.power.simulation import Job
+    from overwinter.power.simulation.replay import Job
     from overwinter.units import parse_quantity
 
     priced = arguments.policy == _PRICED or (arguments.prices is not None and arguments.carbon is None)
@@ -135,8 +135,8 @@ def _job(arguments: argparse.Namespace) -> Job:
 
 
 def _search(arguments: argparse.Namespace) -> int:
-    from overwinter.power.simulation_device import parse_select, read_workloads
-    from overwinter.power.simulation_searching import Search, find_least_energy, summed_up
+    from overwinter.power.simulation.device import parse_select, read_workloads
+    from overwinter.power.simulation.searching import Search, find_least_energy, summed_up
 
     search = Search(
         pieces=arguments.job,
@@ -251,7 +251,7 @@ def _print_found(found: list[Found], arguments: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from overwinter.power.simulation_searching import summed_up
+    from overwinter.power.simulation.searching import summed_up
     from overwinter.units import format_si
 
     summary = summed_up(found)

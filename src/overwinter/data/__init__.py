@@ -20,16 +20,26 @@ Your own data is any class with three members::
 Name it with ``data._target_=my_package.Data`` and ``trusted_targets=[my_package]``. ``data.root`` is
 reserved for the file or folder it reads, which DVC then watches. ``test`` is answered in the stage `evaluate` only;
 before training, `check_splits` looks at its first sample. ``examples/own_model`` is a complete one.
+
+`prepare` applies the preprocessing that a bundle records to raw inputs.
 """
 
-from overwinter.data.augmentation import RandomFlip, RandomShift
-from overwinter.data.batches import Batches
-from overwinter.data.digits import Digits
-from overwinter.data.fashion import FashionMnist
-from overwinter.data.in_memory import InMemory, tensors
-from overwinter.data.protocol import DataSource, Transform
-from overwinter.data.source import check_splits, load_data
-from overwinter.data.text import Text, Windows
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from overwinter.lazy_imports import lazily
+
+if TYPE_CHECKING:
+    from overwinter.data.augmentation import RandomFlip, RandomShift
+    from overwinter.data.batches import Batches
+    from overwinter.data.digits import Digits
+    from overwinter.data.fashion import FashionMnist
+    from overwinter.data.in_memory import InMemory, tensors
+    from overwinter.data.preprocessing import check_preprocessing, prepare
+    from overwinter.data.protocol import DataSource, Transform
+    from overwinter.data.source import check_splits, load_data
+    from overwinter.data.text import Text, Windows
 
 __all__ = [
     "Batches",
@@ -42,7 +52,30 @@ __all__ = [
     "Text",
     "Transform",
     "Windows",
+    "check_preprocessing",
     "check_splits",
     "load_data",
+    "prepare",
     "tensors",
 ]
+
+# Loaded when first used: a worker needs few of them, and the supervisor of a server none.
+_HOMES = {
+    "Batches": "batches",
+    "DataSource": "protocol",
+    "Digits": "digits",
+    "FashionMnist": "fashion",
+    "InMemory": "in_memory",
+    "RandomFlip": "augmentation",
+    "RandomShift": "augmentation",
+    "Text": "text",
+    "Transform": "protocol",
+    "Windows": "text",
+    "check_preprocessing": "preprocessing",
+    "check_splits": "source",
+    "load_data": "source",
+    "prepare": "preprocessing",
+    "tensors": "in_memory",
+}
+
+__getattr__ = lazily(__name__, _HOMES)

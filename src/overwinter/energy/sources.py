@@ -6,22 +6,10 @@ from collections.abc import Callable, Iterable
 
 from overwinter.energy.channel import Channel
 from overwinter.energy.opening import Opening
-from overwinter.plugins import Registry
+from overwinter.registries import ENERGY_SOURCES
 
 Source = Callable[[Opening], list[Channel]]
 
-SOURCES: Registry[Source] = Registry(
-    group="overwinter.energy_sources",
-    key="energy.sources",
-    built_in={
-        "amdsmi": "overwinter.energy.amd:open_amd",
-        "hwmon": "overwinter.energy.hwmon:open_hwmon",
-        "modelled": "overwinter.energy.modelled:open_modelled",
-        "nvml": "overwinter.energy.nvml:open_nvml",
-        "power-supply": "overwinter.energy.power_supply:open_power_supply",
-        "rapl": "overwinter.energy.rapl:open_rapl",
-    },
-)
 _CONTAINS = {"machine": {"platform", "cpu", "ram", "gpu"}, "platform": {"cpu", "ram"}}
 _MANY = {"gpu"}  # several sources may each have some of them
 
@@ -64,7 +52,7 @@ def _kind(channel: Channel) -> str:
 
 
 def _opened(name: str, opening: Opening) -> list[Channel]:
-    source = SOURCES.find(name)
+    source: Source = ENERGY_SOURCES.find(name)
     try:
         return source(opening)
     except Exception as error:  # noqa: BLE001 -- trouble with a meter must not stop the work

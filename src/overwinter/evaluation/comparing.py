@@ -12,7 +12,7 @@ from overwinter.evaluation.gpu_joules import joules_of
 from overwinter.evaluation.narrowing import Narrowing
 from overwinter.evaluation.reporting import Candidate
 from overwinter.evaluation.timing import Plan, measure_speed
-from overwinter.serving import Array, Session
+from overwinter.runtime import Array, Session
 from overwinter.units import format_bytes, format_si
 
 

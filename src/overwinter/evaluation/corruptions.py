@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from overwinter.errors import ConfigError, nearest
-from overwinter.serving import Array
+from overwinter.runtime import Array
 
 _NOISE = 0.5  # of the inputs' standard deviation
 _CONTRAST = 0.5  # of a sample's distance from its mean

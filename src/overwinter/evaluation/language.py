@@ -23,7 +23,7 @@ from overwinter.evaluation.gpu_joules import joules_of
 from overwinter.evaluation.language_report import AnswerFigures, TextScores, dense_among
 from overwinter.evaluation.timing import Plan, Sample, measure_speed
 from overwinter.models import CausalLanguageModel
-from overwinter.serving import Array, Session
+from overwinter.runtime import Array, Session
 
 Progress = Callable[[float, float], None]
 _PREFILL, _DECODE = "prefill", "decode"

@@ -25,7 +25,7 @@ from overwinter.evaluation.scores import (
     top_accuracy,
     worst_class,
 )
-from overwinter.serving import Array, Session
+from overwinter.runtime import Array, Session
 
 _BATCH = 256
 _CORRUPTED = 2000  # samples: the accuracy on them is within 2 points, and corruptions cost a pass each

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from overwinter.serving import Array
+from overwinter.runtime import Array
 
 Flags = NDArray[np.bool_]
 Labels = NDArray[np.integer[Any]]

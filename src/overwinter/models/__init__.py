@@ -31,7 +31,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from overwinter.doors import lazily
+from overwinter.lazy_imports import lazily
 
 if TYPE_CHECKING:
     from overwinter.models.aware import AwareLayer

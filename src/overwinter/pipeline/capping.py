@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from overwinter.carbon import IntensitySource
     from overwinter.energy import EnergyMeter
     from overwinter.pipeline.stage import Stage
-    from overwinter.power.control import PowerControl
-    from overwinter.power.control_observing import Job
-    from overwinter.power.control_pausing import PausedWork
+    from overwinter.power.control.loop import PowerControl
+    from overwinter.power.control.observing import Job
+    from overwinter.power.control.pausing import PausedWork
     from overwinter.power.interface import Observation
     from overwinter.power.prices import Prices
     from overwinter.power.profile_store import ProfileStore
@@ -58,8 +58,8 @@ def capped(stage: Stage, meter: EnergyMeter, carbon: IntensitySource) -> Iterato
     if not isinstance(power, CappedPowerConfig):
         yield None
         return
-    from overwinter.power.control_observing import metered, sources_of
-    from overwinter.power.control_opening import open_control
+    from overwinter.power.control.observing import metered, sources_of
+    from overwinter.power.control.opening import open_control
     from overwinter.power.policies import open_policy
 
     with open_control(
@@ -80,7 +80,7 @@ def wait_and_return(work: PausedWork, command: Sequence[str]) -> NoReturn:
 
     The process keeps its id, so that DVC goes on waiting for it; the accelerator and the memory are let go.
     """
-    from overwinter.power.control_pausing import replace_process
+    from overwinter.power.control.pausing import replace_process
 
     with tempfile.NamedTemporaryFile("w", suffix=".json", prefix="overwinter-pause-", delete=False) as stream:
         json.dump(work.to_json(), stream)
@@ -98,8 +98,8 @@ def observer(
         power: the group.
         tell: takes one line for a person.
     """
-    from overwinter.power.control_notices import Notices
-    from overwinter.power.control_observing import Readings, sources_of
+    from overwinter.power.control.notices import Notices
+    from overwinter.power.control.observing import Readings, sources_of
 
     readings = Readings(sources_of(carbon, prices=_prices(power)), Notices(tell).tell)
     return lambda time_utc: work.observe(time_utc, **readings.outside(time_utc))
@@ -129,7 +129,7 @@ def _profiles(stage: Stage, power: CappedPowerConfig) -> ProfileStore | None:
 
 
 def _job(power: CappedPowerConfig) -> Job:
-    from overwinter.power.control_observing import Job
+    from overwinter.power.control.observing import Job
 
     if not isinstance(power, DeadlinePowerConfig):
         return Job()

@@ -86,7 +86,7 @@ def _run_stage(name: str, work: Callable[[Stage], None], words: Sequence[str]) -
 
 def _paused_or_done(call: Invocation, work: Callable[[Stage], None]) -> Stage:
     """Do the work; where the power policy pauses it, everything is closed, and the checkpoint waits."""
-    from overwinter.power.control_pausing import PausedError
+    from overwinter.power.control.pausing import PausedError
 
     with locked(call.project.state / "locks" / f"{call.stage}.lock", what=f"What the stage {call.stage} leaves"):
         stage = Stage(call)
@@ -203,7 +203,7 @@ def _beat(execution: Execution, spent: Spent, stage: Stage) -> None:
 
 
 def _status(error: BaseException) -> str:
-    from overwinter.power.control_pausing import PausedError
+    from overwinter.power.control.pausing import PausedError
 
     if isinstance(error, (KeyboardInterrupt, InterruptedStageError, PausedError)):
         return "interrupted"

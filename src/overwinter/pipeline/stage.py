@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from overwinter.ledger import Spent
     from overwinter.pipeline.invocation import Invocation
     from overwinter.pipeline.watch import Watch
-    from overwinter.power.control import PowerControl
-    from overwinter.power.control_pausing import PausedWork
+    from overwinter.power.control.loop import PowerControl
+    from overwinter.power.control.pausing import PausedWork
 
 _EVENT_INTERVAL_S = 0.25
 PROBE_S = "OVERWINTER_PROBE_S"  # seconds of steps after which a probed stage stops
@@ -140,7 +140,7 @@ class Stage:
             return
         self.control.step(done, total)
         if self.control.pause is not None and done < total and pausable:
-            from overwinter.power.control_pausing import PausedError
+            from overwinter.power.control.pausing import PausedError
 
             self.paused_work = self.control.paused_work()
             raise PausedError(self.control.pause)

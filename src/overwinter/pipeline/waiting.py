@@ -12,7 +12,7 @@ from overwinter.config import find_project
 from overwinter.pipeline.capping import DEADLINE, WAITED, observer
 from overwinter.pipeline.invocation import configured
 from overwinter.pipeline.lifeline import hold_lifeline
-from overwinter.power.control_pausing import PausedWork, replace_process, wait_out
+from overwinter.power.control.pausing import PausedWork, replace_process, wait_out
 from overwinter.power.policies import open_policy
 from overwinter.programs import guarded
 

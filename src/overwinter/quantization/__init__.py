@@ -22,9 +22,9 @@
 `overwinter.models.load_description` verifies and `overwinter.runtime` runs.
 """
 
+from overwinter.calibration.generated_text import generate_text
 from overwinter.quantization.checking import check_layer_names
 from overwinter.quantization.forms import read_forms, write_forms
-from overwinter.quantization.generation import generate_text
 from overwinter.quantization.interface import QuantizationReport, Quantizer, Request
 from overwinter.quantization.recipe import Recipe, apply_recipe
 from overwinter.quantization.recovery import Recovery, recover

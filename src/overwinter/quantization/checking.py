@@ -15,7 +15,7 @@ from overwinter.config.groups import CalibratedQuantizeConfig, QuantizeConfig
 from overwinter.errors import ConfigError, OverwinterError, nearest
 from overwinter.models import is_finite, prunable_weights
 from overwinter.quantization.interface import Request
-from overwinter.serving import Array
+from overwinter.runtime import Array
 
 _WINDOWS = 4  # of text that are checked; `apply_recipe` looks at every input that it calibrates on
 _ANSWERED = 1 << 26  # numbers in the answer to a batch: 256 MiB

@@ -36,9 +36,8 @@ from overwinter.models import Grid, write_description
 from overwinter.quantization.checking import refuse_integer_settings, refuse_tokens, skipping_pattern
 from overwinter.quantization.interface import QuantizationReport, Request
 from overwinter.quantization.recipe import Recipe
-from overwinter.runtime import INPUT, export_onnx, float_weights, initializers, layer_of, tidy
+from overwinter.runtime import INPUT, Array, export_onnx, float_weights, initializers, layer_of, tidy
 from overwinter.runtime.saturation import products_saturate
-from overwinter.serving import Array
 
 _FORM = "int8_static"
 _MODEL = "model.onnx"

@@ -22,10 +22,10 @@ from overwinter.models import (
     twin,
 )
 from overwinter.models.aware import AwareLayer
+from overwinter.progress import Progress, part
 from overwinter.quantization.checking import check_patterns, skipping_pattern
 from overwinter.quantization.interface import QuantizationReport, Request
 from overwinter.quantization.mixed import plan_mixed
-from overwinter.quantization.progress import Progress, part
 from overwinter.quantization.recipe import Recipe, apply_recipe
 from overwinter.quantization.recovery import Recovery, recover
 from overwinter.quantization.sensitivity import LayerDamage, sensitivity

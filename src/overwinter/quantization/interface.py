@@ -10,9 +10,9 @@ from typing import Any, Protocol
 from torch import nn
 
 from overwinter.config.groups import CalibratedQuantizeConfig
-from overwinter.quantization.progress import Progress, silent
+from overwinter.progress import Progress, silent
 from overwinter.quantization.sensitivity import LayerDamage
-from overwinter.serving import Array
+from overwinter.runtime import Array
 
 
 @dataclass(frozen=True, kw_only=True)

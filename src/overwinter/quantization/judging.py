@@ -16,9 +16,8 @@ from overwinter.models import already_verified, load_description, load_model
 from overwinter.quantization.interface import QuantizationReport, Request
 from overwinter.quantization.recipe import Recipe, apply_recipe
 from overwinter.quantization.sensitivity import LayerDamage, sensitivity, worst_layers
-from overwinter.runtime import needed_device, open_session
+from overwinter.runtime import Array, Session, needed_device, open_session
 from overwinter.runtime.torch_runtime import TorchSession
-from overwinter.serving import Array, Session
 
 _ASKED = 1 << 12  # answers compared: samples, or tokens of them
 _BATCH = 4

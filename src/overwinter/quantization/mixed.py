@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
+from overwinter.calibration.device_placement import lent
 from overwinter.errors import ConfigError
 from overwinter.models import Grid, stored_bytes, twin
+from overwinter.progress import Progress, part, silent
 from overwinter.quantization.interface import Request
-from overwinter.quantization.lending import lent
 from overwinter.quantization.mixing import Option, fit_divergence, fit_size
-from overwinter.quantization.progress import Progress, part, silent
 from overwinter.quantization.recipe import Recipe, apply_recipe
 from overwinter.quantization.sensitivity import divergence, log_odds, sensitivity
 

@@ -16,16 +16,16 @@ from typing import Any
 import torch
 from torch import nn
 
+from overwinter.calibration.chain import call_block, open_chain
+from overwinter.calibration.device_placement import CPU, lent, streamed
+from overwinter.calibration.precision import quick
+from overwinter.calibration.statistics import Listener, Statistics, as_columns
 from overwinter.errors import ConfigError, OverwinterError
 from overwinter.models import Codes, Grid, integer_form, is_finite, replace_layer
-from overwinter.quantization.chain import call_block, open_chain
+from overwinter.progress import Progress, silent
 from overwinter.quantization.gptq import solve_gptq
 from overwinter.quantization.hqq import solve_hqq
-from overwinter.quantization.lending import CPU, lent, streamed
-from overwinter.quantization.precision import quick
-from overwinter.quantization.progress import Progress, silent
 from overwinter.quantization.ranges import search_ranges
-from overwinter.quantization.statistics import Listener, Statistics, as_columns
 
 _BATCH = 8
 

@@ -18,11 +18,11 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from overwinter.calibration.device_placement import CPU, lent
+from overwinter.calibration.precision import is_quick, quick
+from overwinter.calibration.teacher import Draw, Teacher, divergence
 from overwinter.errors import ConfigError, OverwinterError
 from overwinter.models import Codes, IntegerLayer, integer_layers, replace_layer
-from overwinter.quantization.lending import CPU, lent
-from overwinter.quantization.precision import is_quick, quick
-from overwinter.quantization.teaching import Draw, Teacher, divergence
 
 _ZERO_STEPS = 20.0  # a zero point moves by so many learning rates: it is a code, not a share
 

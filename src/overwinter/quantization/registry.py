@@ -10,36 +10,16 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from overwinter.calibration.generated_text import generate_text
 from overwinter.config.groups import CalibratedQuantizeConfig
 from overwinter.errors import ConfigError
 from overwinter.models import already_verified, load_description, load_model
-from overwinter.plugins import Registry
+from overwinter.progress import Progress, silent
 from overwinter.quantization.checking import check_request
-from overwinter.quantization.generation import generate_text
 from overwinter.quantization.interface import QuantizationReport, Quantizer, Request
 from overwinter.quantization.judging import agreement, answers, refuse_ruined
-from overwinter.quantization.progress import Progress, silent
-from overwinter.runtime import on_gpu
-from overwinter.serving import Array
-
-QUANTIZERS: Registry[Any] = Registry(
-    group="overwinter.quantizers",
-    key="quantize.methods",
-    built_in={
-        "fp8_dynamic": "overwinter.quantization.torchao_forms:Fp8Dynamic",
-        "fp8_weight_only": "overwinter.quantization.torchao_forms:Fp8WeightOnly",
-        "int4_gptq": "overwinter.quantization.integer_forms:Int4Gptq",
-        "int4_hqq": "overwinter.quantization.integer_forms:Int4Hqq",
-        "int4_nearest": "overwinter.quantization.integer_forms:Int4Nearest",
-        "int8_dynamic": "overwinter.quantization.torchao_forms:Int8Dynamic",
-        "int8_grouped": "overwinter.quantization.integer_forms:Int8Grouped",
-        "int8_smooth": "overwinter.quantization.integer_forms:Int8Smooth",
-        "int8_static": "overwinter.quantization.int8_static:Int8Static",
-        "int8_weight_only": "overwinter.quantization.integer_forms:Int8WeightOnly",
-        "mixed": "overwinter.quantization.integer_forms:Mixed",
-        "qat": "overwinter.quantization.integer_forms:TrainedGrids",
-    },
-)
+from overwinter.registries import QUANTIZERS
+from overwinter.runtime import Array, on_gpu
 
 
 def check_methods(methods: Sequence[str], *, device: str = "cpu") -> None:

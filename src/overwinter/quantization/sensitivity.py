@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from overwinter.calibration.device_placement import CPU, lent
 from overwinter.models import IntegerLayer, integer_layers, replace_layer
-from overwinter.quantization.lending import CPU, lent
-from overwinter.quantization.progress import Progress, silent
+from overwinter.progress import Progress, silent
 
 _BATCH = 4
 

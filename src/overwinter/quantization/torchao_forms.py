@@ -20,6 +20,7 @@ from overwinter.quantization.checking import refuse_integer_settings, skipping_p
 from overwinter.quantization.interface import QuantizationReport, Request
 from overwinter.quantization.recipe import Recipe
 from overwinter.runtime import (
+    Array,
     compute_in_bfloat16,
     describe_torchao,
     example_inputs,
@@ -27,7 +28,6 @@ from overwinter.runtime import (
     import_torchao,
     load_torchao,
 )
-from overwinter.serving import Array
 
 _WEIGHTS = "weights.safetensors"
 _FP8_CAPABILITY = (8, 9)  # Ada and Hopper; https://developer.nvidia.com/cuda-gpus

@@ -18,40 +18,51 @@
   makes the forms that these runtimes run.
 
 Opening an `onnxruntime` or `openvino` session imports no torch.
+
+`Session` is a model that is ready to answer, on whichever runtime; the sessions that are evaluated are those that are
+served. A language model's is a `LanguageSession`: tokens in, logits of the next token out, keys and values kept.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from overwinter.doors import lazily
-from overwinter.runtime.agreeing import check_answers
-from overwinter.runtime.device import computing_device, device_entry, needed_device, on_gpu, serving_device
-from overwinter.runtime.interface import Runtime
-from overwinter.runtime.loading import Readiness, measure_loading
-from overwinter.runtime.registry import (
-    build,
-    check_devices,
-    check_runtimes,
-    find_runtime,
-    load_module,
-    open_session,
-    refusal,
-)
-from overwinter.serving import Session
+from overwinter.lazy_imports import lazily
 
 if TYPE_CHECKING:
+    from overwinter.runtime.agreeing import check_answers
+    from overwinter.runtime.device import computing_device, device_entry, needed_device, on_gpu, serving_device
+    from overwinter.runtime.interface import Runtime
+    from overwinter.runtime.language_session import LanguageSession, canary_tokens
+    from overwinter.runtime.loading import Readiness, measure_loading
     from overwinter.runtime.onnx_export import INPUT, OUTPUT, example_inputs, export_onnx
     from overwinter.runtime.onnx_graph import float_weights, initializers, layer_of, tidy
+    from overwinter.runtime.onnx_session import OnnxSession
+    from overwinter.runtime.openvino_session import OpenVinoSession
+    from overwinter.runtime.registry import (
+        build,
+        check_devices,
+        check_runtimes,
+        find_runtime,
+        load_module,
+        open_session,
+        refusal,
+    )
+    from overwinter.runtime.session import Array, Session, largest_difference
     from overwinter.runtime.torchao_storage import compute_in_bfloat16, describe_torchao, import_torchao, load_torchao
 
 __all__ = [
     "INPUT",
     "OUTPUT",
+    "Array",
+    "LanguageSession",
+    "OnnxSession",
+    "OpenVinoSession",
     "Readiness",
     "Runtime",
     "Session",
     "build",
+    "canary_tokens",
     "check_answers",
     "check_devices",
     "check_runtimes",
@@ -65,6 +76,7 @@ __all__ = [
     "float_weights",
     "import_torchao",
     "initializers",
+    "largest_difference",
     "layer_of",
     "load_module",
     "load_torchao",
@@ -77,19 +89,42 @@ __all__ = [
     "tidy",
 ]
 
-# Loaded when first used: these need torch, onnx or torchao.
+# Loaded when first used: a worker needs few of them, and the supervisor of a server none.
 _HOMES = {
+    "Array": "session",
     "INPUT": "onnx_export",
+    "LanguageSession": "language_session",
     "OUTPUT": "onnx_export",
+    "OnnxSession": "onnx_session",
+    "OpenVinoSession": "openvino_session",
+    "Readiness": "loading",
+    "Runtime": "interface",
+    "Session": "session",
+    "build": "registry",
+    "canary_tokens": "language_session",
+    "check_answers": "agreeing",
+    "check_devices": "registry",
+    "check_runtimes": "registry",
     "compute_in_bfloat16": "torchao_storage",
+    "computing_device": "device",
     "describe_torchao": "torchao_storage",
+    "device_entry": "device",
     "example_inputs": "onnx_export",
     "export_onnx": "onnx_export",
+    "find_runtime": "registry",
     "float_weights": "onnx_graph",
     "import_torchao": "torchao_storage",
     "initializers": "onnx_graph",
+    "largest_difference": "session",
     "layer_of": "onnx_graph",
+    "load_module": "registry",
     "load_torchao": "torchao_storage",
+    "measure_loading": "loading",
+    "needed_device": "device",
+    "on_gpu": "device",
+    "open_session": "registry",
+    "refusal": "registry",
+    "serving_device": "device",
     "tidy": "onnx_graph",
 }
 

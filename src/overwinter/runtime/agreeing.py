@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from overwinter.errors import OverwinterError
-from overwinter.serving import Array, Session, largest_difference
+from overwinter.runtime.session import Array, Session, largest_difference
 
 _BATCHES = (1, 5)  # a compiler may make one program for a batch of one, and another for all larger ones
 

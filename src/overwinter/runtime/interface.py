@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from overwinter.serving import Session
+from overwinter.runtime.session import Session
 
 
 class Runtime(Protocol):

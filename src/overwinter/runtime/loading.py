@@ -17,7 +17,7 @@ import numpy as np
 
 from overwinter.errors import OverwinterError
 from overwinter.runtime.device import CPU
-from overwinter.serving import Array
+from overwinter.runtime.session import Array
 
 _CHILD = "import sys; from overwinter.runtime.loading import load_and_tell; load_and_tell(*sys.argv[1:])"
 _STATUS = Path("/proc/self/status")

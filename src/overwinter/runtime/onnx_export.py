@@ -22,7 +22,7 @@ from overwinter.errors import ConfigError
 from overwinter.runtime.onnx_folding import fold_normalisations
 from overwinter.runtime.onnx_graph import tidy
 from overwinter.runtime.saturation import products_saturate, unsign_weights
-from overwinter.serving import Array
+from overwinter.runtime.session import Array
 
 INPUT, OUTPUT = "input", "output"
 _OPSET = 17

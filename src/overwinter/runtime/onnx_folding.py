@@ -18,7 +18,7 @@ import numpy as np
 import onnx
 
 from overwinter.runtime.onnx_graph import initializers
-from overwinter.serving import Array
+from overwinter.runtime.session import Array
 
 _DEVIATIONS = 6.0
 _TOP = 255

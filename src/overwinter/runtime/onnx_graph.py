@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from overwinter.serving import Array
+from overwinter.runtime.session import Array
 
 
 def layer_of(node_name: str) -> str:

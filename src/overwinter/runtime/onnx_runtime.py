@@ -15,7 +15,8 @@ from overwinter.errors import OverwinterError
 from overwinter.models import load_description
 from overwinter.runtime.agreeing import check_answers, finite
 from overwinter.runtime.device import CPU, gpu_tolerance
-from overwinter.serving import OnnxSession, Session, largest_difference
+from overwinter.runtime.onnx_session import OnnxSession
+from overwinter.runtime.session import Session, largest_difference
 
 if TYPE_CHECKING:
     from torch import nn

@@ -14,7 +14,9 @@ from overwinter.errors import ConfigError, IntegrityError
 from overwinter.models import load_description
 from overwinter.runtime.agreeing import check_answers
 from overwinter.runtime.onnx_runtime import MODEL, OnnxRuntime, write_onnx
-from overwinter.serving import OnnxSession, OpenVinoSession, Session
+from overwinter.runtime.onnx_session import OnnxSession
+from overwinter.runtime.openvino_session import OpenVinoSession
+from overwinter.runtime.session import Session
 
 TOLERANCE = 1e-4  # of a float model's answers, relative to the largest logit
 # Roundings that fall on the other side of a step of 1/255, in layer after layer.

@@ -11,25 +11,13 @@ from typing import TYPE_CHECKING, Any
 from overwinter.errors import ConfigError
 from overwinter.models import load_description
 from overwinter.models.description import DESCRIPTION, are_own
-from overwinter.plugins import Registry
+from overwinter.registries import RUNTIMES
 from overwinter.runtime.device import CPU, device_entry, device_refusal, form_refusal
 from overwinter.runtime.interface import Runtime
-from overwinter.serving import Session
+from overwinter.runtime.session import Session
 
 if TYPE_CHECKING:
     from torch import nn
-
-RUNTIMES: Registry[type[Runtime]] = Registry(
-    group="overwinter.runtimes",
-    key="evaluate.runtimes",
-    built_in={
-        "onnxruntime": "overwinter.runtime.onnx_runtime:OnnxRuntime",
-        "openvino": "overwinter.runtime.openvino_runtime:OpenVinoRuntime",
-        "torch": "overwinter.runtime.torch_runtime:TorchRuntime",
-        "torch-bf16": "overwinter.runtime.torch_bf16:TorchBf16Runtime",
-        "torch-compile": "overwinter.runtime.torch_compile:TorchCompileRuntime",
-    },
-)
 
 
 def find_runtime(name: str) -> Runtime:
@@ -38,7 +26,8 @@ def find_runtime(name: str) -> Runtime:
     Raises:
         ConfigError: there is none.
     """
-    return RUNTIMES.find(name)()
+    runtime: Runtime = RUNTIMES.find(name)()
+    return runtime
 
 
 def check_devices(runtimes: Sequence[str], device: str) -> None:

@@ -13,8 +13,8 @@ from overwinter.errors import OverwinterError
 from overwinter.models import CausalLanguageModel, load_description
 from overwinter.runtime.device import CPU, needed_device
 from overwinter.runtime.served_layers import in_bfloat16
+from overwinter.runtime.session import largest_difference
 from overwinter.runtime.torch_runtime import LANGUAGE_TARGET, TorchRuntime, load_torch_form, moved
-from overwinter.serving import largest_difference
 
 _TOLERANCE = 0.05  # of an answer against float32's, relative to the largest logit: bfloat16 has 8 bits
 _EXAMPLE = (1, 8)  # tokens

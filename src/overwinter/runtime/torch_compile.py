@@ -22,8 +22,8 @@ from overwinter.models import load_description
 from overwinter.runtime.agreeing import check_answers
 from overwinter.runtime.device import CPU, gpu_tolerance, needed_device, on_gpu, torch_device_refusal
 from overwinter.runtime.onnx_export import example_inputs
+from overwinter.runtime.session import Session
 from overwinter.runtime.torch_runtime import TorchRuntime, load_torch_form, moved, torch_session
-from overwinter.serving import Session
 
 TOLERANCE = 1e-4  # of a float model's answers against eager torch's, relative to the largest logit
 # Roundings that fall on the other side of a step of 1/255, in layer after layer.

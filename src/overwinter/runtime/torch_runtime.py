@@ -14,8 +14,7 @@ from overwinter.models import load_description, load_model
 from overwinter.runtime.agreeing import check_answers
 from overwinter.runtime.device import CPU, gpu_tolerance, needed_device, on_gpu, torch_device_refusal
 from overwinter.runtime.served_layers import in_float32
-from overwinter.serving import Session
-from overwinter.serving.session import Array
+from overwinter.runtime.session import Array, Session
 
 LANGUAGE_TARGET = "overwinter.models.CausalLanguageModel"
 _WEIGHTS = "weights.safetensors"

@@ -1,72 +1,47 @@
-"""Serving: what a hibernated model is on disk, and how it answers. Needs no torch.
+"""The hibernating server: a small process that holds the port, and worker processes that exist only while needed.
 
-- `Session` is a model that is ready to answer; `OnnxSession` is one on ONNX Runtime. The sessions that are
-  evaluated are these very ones, so that what was measured is what will be served.
-- `write_bundle` puts everything that a model needs to wake into one folder; `sign_bundle` and `seal_bundle` sign and
-  encrypt it. `obtain` finds a bundle by its address, verifies every byte of it and returns a `Bundle`.
-- `prepare` applies the preprocessing recorded in a bundle to raw inputs.
+- `make_plan` turns a validated configuration and verified bundles into a `Plan`; `overwinter serve` does so, and
+  then replaces itself by the supervisor (`python -m overwinter.serving`), which knows the plan alone. The
+  supervisor imports neither torch nor numpy nor Hydra, and opens no GPU.
+- `http` is the door on the sockets of `listening`: `seats` bounds its connections, `wire` (h11 on asyncio) speaks on
+  one, `heads` reads requests strictly, `access` and `origins` say who may come in, `routing` finds the handler;
+  `inference` (Open Inference Protocol), `triton` (its extensions), `openai` and `control` are the handlers.
+- `model` holds a model's queue and asks its sleep policy (`overwinter.serving.sleep`); `replica` is one worker
+  on its rung; `worker.worker_start` forks it, `worker.worker_process` speaks `worker.frames` with it. What it does is
+  `overwinter.serving.worker.main`.
+- `persistence` and `response_cache` hold what outlives sleep; `deferral` lets requests wait for a greener hour
+  (`carbon_forecast`, `greenest`, `deferred`).
+- `metrics` counts seconds, joules, wakes and requests, for `/metrics` and `overwinter status`.
+- `measure_draws` meters a served model on each rung and at its wakes, which a claim of joules saved rests on.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from overwinter.doors import lazily
+from overwinter.lazy_imports import lazily
 
 if TYPE_CHECKING:
-    from overwinter.serving.bundle.facts import Bundle, BundleFacts, Canary
-    from overwinter.serving.bundle.keys import Expected, Keys
-    from overwinter.serving.bundle.obtaining import obtain
-    from overwinter.serving.bundle.reading import read_bundle
-    from overwinter.serving.bundle.sealing import open_bundle, seal_bundle
-    from overwinter.serving.bundle.signing import sign_bundle
-    from overwinter.serving.bundle.writing import write_bundle
-    from overwinter.serving.onnx_session import OnnxSession
-    from overwinter.serving.openvino_session import OpenVinoSession
-    from overwinter.serving.preprocessing import check_preprocessing, prepare
-    from overwinter.serving.session import Array, Session, largest_difference
+    from overwinter.serving.plan import ModelPlan, Plan, make_plan
+    from overwinter.serving.power_draw import Draws, Served, measure_draws
 
 __all__ = [
-    "Array",
-    "Bundle",
-    "BundleFacts",
-    "Canary",
-    "Expected",
-    "Keys",
-    "OnnxSession",
-    "OpenVinoSession",
-    "Session",
-    "check_preprocessing",
-    "largest_difference",
-    "obtain",
-    "open_bundle",
-    "prepare",
-    "read_bundle",
-    "seal_bundle",
-    "sign_bundle",
-    "write_bundle",
+    "Draws",
+    "ModelPlan",
+    "Plan",
+    "Served",
+    "make_plan",
+    "measure_draws",
 ]
 
-# Loaded when first used: verifying a bundle needs no ONNX Runtime, and the supervisor of a server no numpy.
+# Loaded when first used: the supervisor needs none of what meters a model.
 _HOMES = {
-    "Array": "session",
-    "Bundle": "bundle.facts",
-    "BundleFacts": "bundle.facts",
-    "Canary": "bundle.facts",
-    "Expected": "bundle.keys",
-    "Keys": "bundle.keys",
-    "OnnxSession": "onnx_session",
-    "OpenVinoSession": "openvino_session",
-    "Session": "session",
-    "check_preprocessing": "preprocessing",
-    "largest_difference": "session",
-    "obtain": "bundle.obtaining",
-    "open_bundle": "bundle.sealing",
-    "prepare": "preprocessing",
-    "read_bundle": "bundle.reading",
-    "seal_bundle": "bundle.sealing",
-    "sign_bundle": "bundle.signing",
-    "write_bundle": "bundle.writing",
+    "Draws": "power_draw",
+    "ModelPlan": "plan",
+    "Plan": "plan",
+    "Served": "power_draw",
+    "make_plan": "plan",
+    "measure_draws": "power_draw",
 }
 
 __getattr__ = lazily(__name__, _HOMES)

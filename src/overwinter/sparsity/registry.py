@@ -2,21 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from overwinter.config.groups import SparsifyConfig
-from overwinter.plugins import Registry
+from overwinter.registries import SPARSIFIERS
 from overwinter.sparsity.protocol import Sparsifier
-
-SPARSIFIERS: Registry[Any] = Registry(
-    group="overwinter.sparsifiers",
-    key="sparsify.method",
-    built_in={
-        "channels": "overwinter.sparsity.channels:Channels",
-        "magnitude": "overwinter.sparsity.magnitude:Magnitude",
-        "none": "overwinter.sparsity.nothing:Nothing",
-    },
-)
 
 
 def open_sparsifier(config: SparsifyConfig) -> Sparsifier:

@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from overwinter.errors import ConfigError, nearest
+from overwinter.registries import ENERGY_SOURCES, INTENSITY_SOURCES
 
 if TYPE_CHECKING:
     from overwinter.config.groups.energy import EnergyConfig, HardwareConfig
 
+CPU_TIME_WAYS = ("auto", "cgroup", "rusage", "proc")
 _CROSS_CHECKS = ("none", "codecarbon")
 _LONGEST_INTERVAL_S = 10.0
 _LONGEST_PROBE_S = 600.0
@@ -21,19 +23,16 @@ def check_energy(config: EnergyConfig) -> None:
     Raises:
         ConfigError: a source or cross-check that does not exist, or a number out of range.
     """
-    from overwinter.energy.cpu_time import WAYS
-    from overwinter.energy.sources import SOURCES
-
     if not config.sources:
         raise ConfigError("energy.sources=[] would meter nothing. Name at least 'modelled'.")
     for name in config.sources:
-        SOURCES.find(name)
+        ENERGY_SOURCES.check(name)
     if len(set(config.sources)) < len(config.sources):
         raise ConfigError(f"energy.sources={list(config.sources)} names a source twice. Name each once.")
     _between("energy.sample_interval_s", config.sample_interval_s, 0.01, _LONGEST_INTERVAL_S)
     _between("energy.idle_probe_s", config.idle_probe_s, 0.0, _LONGEST_PROBE_S)
     _between("energy.cross_check_threshold", config.cross_check_threshold, 0.0, float("inf"))
-    _choice("energy.cpu_time", config.cpu_time, ("auto", *WAYS))
+    _choice("energy.cpu_time", config.cpu_time, CPU_TIME_WAYS)
     _choice("energy.cross_check", config.cross_check, _CROSS_CHECKS)
     if config.cross_check != "none":
         _country("energy.cross_check_country", config.cross_check_country)
@@ -63,9 +62,7 @@ def check_carbon(config: Any) -> None:
     Raises:
         ConfigError: an unknown source or country, or an intensity out of range.
     """
-    from overwinter.carbon.sources import SOURCES
-
-    SOURCES.find(config.source)
+    INTENSITY_SOURCES.check(config.source)
     if config.source == "constant":
         _between("carbon.intensity_g_per_kwh", config.intensity_g_per_kwh, 0.0, 5000.0)
     if config.source == "country":

@@ -11,6 +11,7 @@ from overwinter.config.checks.text import TEXT_TARGETS
 from overwinter.config.groups import Config, EvaluateConfig, LanguageEvaluateConfig
 from overwinter.config.targets import MEASURE, trusted_target
 from overwinter.errors import ConfigError, nearest
+from overwinter.registries import RUNTIMES
 
 CORRUPTIONS = ("blur", "contrast", "missing", "noise")
 # Of metrics.json, beside the accuracy, which has a limit of its own.
@@ -27,6 +28,8 @@ def check_evaluate(config: Config) -> None:
         ConfigError: a value is out of range, or nothing is named where something must be.
     """
     evaluate = config.evaluate
+    for runtime in evaluate.runtimes:
+        RUNTIMES.check(runtime)
     if isinstance(evaluate, LanguageEvaluateConfig):
         _check_language(evaluate)
         _check_prompt(evaluate.prompt_tokens, config.data)

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 from overwinter.config.groups import CalibratedQuantizeConfig, Config
 from overwinter.errors import ConfigError, nearest
+from overwinter.registries import QUANTIZERS
 
 CALIBRATION_METHODS = ("entropy", "minmax", "percentile")
 CALIBRATION_TEXTS = ("both", "data", "generated")
 
 
 def check_quantize(config: Config) -> None:
-    """Check the group. Whether the methods exist is checked by the stage: third parties may add some.
+    """Check the group.
 
     Raises:
         ConfigError: a value is out of range or unknown.
@@ -21,6 +22,8 @@ def check_quantize(config: Config) -> None:
     repeated = sorted({method for method in quantize.methods if quantize.methods.count(method) > 1})
     if repeated:
         raise ConfigError(f"quantize.methods names {', '.join(repeated)} twice. Name each method once.")
+    for method in quantize.methods:
+        QUANTIZERS.check(method)
     if not isinstance(quantize, CalibratedQuantizeConfig):
         return
     if quantize.calibration_samples < 1:

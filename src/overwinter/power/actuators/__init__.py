@@ -5,7 +5,7 @@ actuator only reads and sets: that what it sets is put back, however the run end
 """
 
 from overwinter.power.actuators.interface import Actuator
-from overwinter.power.actuators.registry import ACTUATORS, open_actuator
+from overwinter.power.actuators.registry import open_actuator
 from overwinter.power.actuators.values import (
     ActuatorSettings,
     DeniedError,
@@ -16,7 +16,6 @@ from overwinter.power.actuators.values import (
 )
 
 __all__ = [
-    "ACTUATORS",
     "Actuator",
     "ActuatorSettings",
     "DeniedError",

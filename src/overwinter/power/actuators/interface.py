@@ -50,7 +50,7 @@ class Actuator(Protocol):
         """Return all that `commands` needs to put the present state back."""
 
     def commands(self, device: str, snapshot: Mapping[str, int], ours: Sequence[float]) -> list[dict[str, Any]]:
-        """Return what puts ``snapshot`` back, as long as one of ``ours`` is set; see `journal_commands`."""
+        """Return what puts ``snapshot`` back, as long as one of ``ours`` is set; see `restore_commands`."""
 
     def close(self) -> None:
         """Let go of the driver."""

@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from overwinter.errors import ConfigError
-from overwinter.plugins import Registry
 from overwinter.power.actuators.interface import Actuator
 from overwinter.power.actuators.values import ActuatorSettings
+from overwinter.registries import POWER_ACTUATORS
 
-ACTUATORS: Registry[Callable[[ActuatorSettings], Actuator]] = Registry(
-    group="overwinter.power_actuators",
-    key="power.actuator",
-    built_in={
-        "auto": "overwinter.power.actuators.registry:open_first_usable",
-        "duty_cycle": "overwinter.power.actuators.duty_cycle:open_duty_cycle",
-        "nvml": "overwinter.power.actuators.nvml:open_power_limit",
-        "nvml_clocks": "overwinter.power.actuators.nvml:open_locked_clocks",
-        "rapl": "overwinter.power.actuators.rapl:open_rapl",
-        "simulated": "overwinter.power.actuators.simulated:open_simulated",
-        "zeusd": "overwinter.power.actuators.zeusd:open_zeusd",
-    },
-)
 _TRIED = ("nvml", "zeusd", "rapl")  # by `auto`: GPUs draw most, so a machine with GPUs has its GPUs capped
 
 
@@ -31,7 +16,8 @@ def open_actuator(name: str, settings: ActuatorSettings) -> Actuator:
     Raises:
         ConfigError: an unknown name, or it cannot work on this machine, with the reason.
     """
-    return ACTUATORS.find(name)(settings)
+    actuator: Actuator = POWER_ACTUATORS.find(name)(settings)
+    return actuator
 
 
 def open_first_usable(settings: ActuatorSettings) -> Actuator:

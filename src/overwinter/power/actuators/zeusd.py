@@ -14,7 +14,7 @@ from typing import Any
 from overwinter.errors import ConfigError
 from overwinter.power.actuators.nvml import NvmlPowerLimit
 from overwinter.power.actuators.values import ActuatorSettings, DeniedError, DeviceLostError, Permission
-from overwinter.power.journal_commands import zeusd
+from overwinter.power.guard.restore_commands import zeusd
 
 _PLACES = ("/run/zeusd/zeusd.sock", "/var/run/zeusd.sock")
 _CONTROL = "gpu-control"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from overwinter.errors import ConfigError, nearest
-from overwinter.plugins import Registry
+from overwinter.registries import SLEEP_POLICIES
 from overwinter.serving.sleep.interface import SleepPolicy
 from overwinter.serving.sleep.ladder import Ladder
 from overwinter.serving.sleep.latency import WithinLatency
@@ -37,13 +37,13 @@ def open_policy(
     Raises:
         ConfigError: the policy or an option is unknown, or an option is missing or wrong.
     """
-    policy = _call(name, _POLICIES.find(name), ladder, seed, dict(options or {}))
+    policy = _call(name, SLEEP_POLICIES.find(name), ladder, seed, dict(options or {}))
     return policy if limit_p95_s is None else WithinLatency(policy, ladder, limit_s=limit_p95_s)
 
 
 def policy_names() -> list[str]:
     """Return the names of all policies, built in and added."""
-    return _POLICIES.names()
+    return SLEEP_POLICIES.names()
 
 
 def scheduled(ladder: Ladder, *, windows: Any, outside: str = "break_even", seed: int = 0) -> SleepPolicy:
@@ -53,19 +53,6 @@ def scheduled(ladder: Ladder, *, windows: Any, outside: str = "break_even", seed
 
     parsed = parse_windows(windows)
     return Scheduled(open_policy(outside, ladder, seed=seed), ladder, windows=parsed)
-
-
-_POLICIES: Registry[Factory] = Registry(
-    group=GROUP,
-    key="policy",
-    built_in={
-        "break_even": "overwinter.serving.sleep.timed:BreakEven",
-        "fixed": "overwinter.serving.sleep.timed:Fixed",
-        "learned": "overwinter.serving.sleep.learned:Learned",
-        "randomised": "overwinter.serving.sleep.timed:Randomised",
-        "scheduled": "overwinter.serving.sleep.registry:scheduled",
-    },
-)
 
 
 def _call(name: str, factory: Factory, ladder: Ladder, seed: int, options: dict[str, Any]) -> SleepPolicy:

@@ -1,0 +1,81 @@
+"""A hibernated model on disk: its format, its seals and signatures, where it is kept, and how it wakes. Needs no torch.
+
+- `write_bundle` puts everything that a model needs to wake into one folder (`BundleFacts`, `Canary`); `sign_bundle`
+  and `seal_bundle` sign and encrypt it (`sealed`), `protect` does what a configuration asks of both; `store` keeps
+  versions of it.
+- `hibernate` asks the model its canary questions and writes the bundle; `data_digest` and `code_version` are what its
+  lineage says beyond what its stage was given.
+- `obtain` finds a bundle by its address, verifies every byte of it and returns a `Bundle`, whose files are private
+  copies of what was verified (`private`). `wake` does so, loads it, asks the canary again and refuses to serve if an
+  answer differs; the `AwakeModel` it returns answers model inputs (``run``) and raw ones (``answer``).
+- `measure_wake` times wakes in fresh processes, from their start to their first right answer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from overwinter.lazy_imports import lazily
+
+if TYPE_CHECKING:
+    from overwinter.bundle.create import hibernate
+    from overwinter.bundle.facts import Bundle, BundleFacts, Canary
+    from overwinter.bundle.keys import Expected, Keys
+    from overwinter.bundle.lineage import code_version, data_digest
+    from overwinter.bundle.load import Answer, AwakeModel, wake
+    from overwinter.bundle.protecting import protect
+    from overwinter.bundle.reading import read_bundle
+    from overwinter.bundle.resolve import obtain
+    from overwinter.bundle.sealing import open_bundle, seal_bundle
+    from overwinter.bundle.signing import sign_bundle
+    from overwinter.bundle.wake_times import WakeTimes, measure_wake
+    from overwinter.bundle.writing import write_bundle
+
+__all__ = [
+    "Answer",
+    "AwakeModel",
+    "Bundle",
+    "BundleFacts",
+    "Canary",
+    "Expected",
+    "Keys",
+    "WakeTimes",
+    "code_version",
+    "data_digest",
+    "hibernate",
+    "measure_wake",
+    "obtain",
+    "open_bundle",
+    "protect",
+    "read_bundle",
+    "seal_bundle",
+    "sign_bundle",
+    "wake",
+    "write_bundle",
+]
+
+# Loaded when first used: a worker that wakes a model has no time for what puts one to sleep.
+_HOMES = {
+    "Answer": "load",
+    "AwakeModel": "load",
+    "Bundle": "facts",
+    "BundleFacts": "facts",
+    "Canary": "facts",
+    "Expected": "keys",
+    "Keys": "keys",
+    "WakeTimes": "wake_times",
+    "code_version": "lineage",
+    "data_digest": "lineage",
+    "hibernate": "create",
+    "measure_wake": "wake_times",
+    "obtain": "resolve",
+    "open_bundle": "sealing",
+    "protect": "protecting",
+    "read_bundle": "reading",
+    "seal_bundle": "sealing",
+    "sign_bundle": "signing",
+    "wake": "load",
+    "write_bundle": "writing",
+}
+
+__getattr__ = lazily(__name__, _HOMES)

@@ -1,0 +1,188 @@
+"""What a bundle says about itself, and how bundle.json spells it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from overwinter.canary import MOST_TOLERANCE
+from overwinter.runtime.session import Array
+
+if TYPE_CHECKING:
+    from overwinter.bundle.private import PrivateFiles
+
+SCHEMA = 1
+BUNDLE, SIGNATURE, CANARY = "bundle.json", "signature.json", "canary.safetensors"
+PAYLOAD, EXTRAS, TOKENIZER = "payload", "extras", "tokenizer"
+_TOKENIZER_FILE = "tokenizer.json"
+# What is left out of bundle.json when it is not known: a bundle without it has the bytes that it always had.
+_OPTIONAL = ("device", "licence", "notes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Canary:
+    """Recorded questions and answers.
+
+    Attributes:
+        inputs: model inputs (n, ...); of a language model, tokens of some text (n, length), int64.
+        answers: logits (n, classes), float32; of a language model, those of the next token (n, vocabulary).
+        tolerance: largest allowed difference of a woken answer, relative to the largest recorded logit; at most
+            `overwinter.canary.MOST_TOLERANCE`.
+    """
+
+    inputs: Array
+    answers: Array
+    tolerance: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleFacts:
+    """What a bundle says.
+
+    Attributes:
+        form: ``dense``, ``sparse``, ``int8_static``, ...
+        runtime: which runtime loads the payload.
+        input_shape: of one model input, without the batch.
+        labels: the name of each class.
+        preprocessing: how raw input becomes model input; see `prepare`.
+        production_energy_j: joules spent to make it, as its stages recorded them; None if unknown.
+        lineage: digests of what it was made from, and the version of the code that made it.
+        licence: under which others may use it, such as ``Apache-2.0``; None if not declared.
+        notes: for whoever finds it.
+        device: kind of device on which it was measured and answers: ``cuda``; None: the CPU.
+    """
+
+    form: str
+    runtime: str
+    input_shape: tuple[int, ...]
+    labels: tuple[str, ...]
+    preprocessing: Mapping[str, Any]
+    production_energy_j: float | None
+    lineage: Mapping[str, Any]
+    licence: str | None = None
+    notes: str | None = None
+    device: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle(BundleFacts):
+    """A verified bundle.
+
+    Attributes:
+        source: the folder or the sealed file that was read.
+        folder: where its files can be opened, as they were verified: `PrivateFiles`, which go when the bundle does. Of
+            one that was only looked at, the source itself, whose files may be others by now.
+        names: of its files, relative, with forward slashes.
+        digest: SHA-256 of bundle.json, which lists all other digests: the bundle's name by content.
+        canary: what is asked at every wake.
+        size_bytes: of all files, in the clear.
+        signed_by: ids of the trusted keys whose signatures were verified; empty if none was asked for.
+        sealed: whether it was encrypted at rest.
+    """
+
+    source: Path
+    folder: Path
+    names: frozenset[str]
+    digest: str
+    canary: Canary
+    size_bytes: int
+    signed_by: tuple[str, ...]
+    sealed: bool
+    _held: PrivateFiles | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def payload(self) -> Path:
+        """The folder that the runtime opens."""
+        return self.folder / PAYLOAD
+
+    @property
+    def extras(self) -> Path:
+        """The folder of what the payload does not need but its users do, such as a tokenizer; it may be absent."""
+        return self.folder / EXTRAS
+
+    @property
+    def tokenizer(self) -> Path | None:
+        """The folder with a language model's tokenizer.json; None for any other model."""
+        return self.extras / TOKENIZER if f"{EXTRAS}/{TOKENIZER}/{_TOKENIZER_FILE}" in self.names else None
+
+    def release(self, below: str = "") -> None:
+        """Give back the room of its files, once they are loaded; what was mapped of them stays as long as that does.
+
+        Args:
+            below: the folder in which they are, such as `payload`; all of them if empty.
+        """
+        if self._held is not None:
+            self._held.release(below)
+
+
+def tokenizer_in(extras: Path | None) -> Path | None:
+    """Return where a language model's tokenizer is in a folder of extras; None where there is none."""
+    folder = None if extras is None else extras / TOKENIZER
+    return folder if folder is not None and (folder / _TOKENIZER_FILE).is_file() else None
+
+
+def written(facts: BundleFacts, tolerance: float, listed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of bundle.json."""
+    content: dict[str, Any] = {
+        "schema": SCHEMA,
+        "form": facts.form,
+        "runtime": facts.runtime,
+        "input_shape": list(facts.input_shape),
+        "labels": list(facts.labels),
+        "preprocessing": dict(facts.preprocessing),
+        "canary_tolerance": float(tolerance),
+        "production_energy_j": facts.production_energy_j,
+        "lineage": dict(facts.lineage),
+    }
+    content |= {key: getattr(facts, key) for key in _OPTIONAL if getattr(facts, key) is not None}
+    return content | {"files": dict(listed)}
+
+
+def wrong_keys(content: Mapping[str, Any]) -> list[str]:
+    """Return what bundle.json lacks, has in a wrong form, or has too much."""
+    checks: dict[str, Callable[[Any], bool]] = {
+        "schema": lambda value: value == SCHEMA,
+        "form": lambda value: isinstance(value, str),
+        "runtime": lambda value: isinstance(value, str),
+        "input_shape": lambda value: _is_list(value, int),
+        "labels": lambda value: _is_list(value, str),
+        "preprocessing": _is_preprocessing,
+        "canary_tolerance": lambda value: isinstance(value, float) and 0 <= value <= MOST_TOLERANCE,
+        "production_energy_j": lambda value: isinstance(value, float | None),
+        "lineage": lambda value: isinstance(value, dict),
+        "files": lambda value: isinstance(value, dict),
+    }
+    wrong = [key for key, fits in checks.items() if not fits(content.get(key))]
+    wrong += [key for key in _OPTIONAL if not isinstance(content.get(key, ""), str)]
+    return wrong + sorted(set(content) - set(checks) - set(_OPTIONAL))
+
+
+def said(content: Mapping[str, Any]) -> BundleFacts:
+    """Return what the content of bundle.json says, once `wrong_keys` found nothing."""
+    return BundleFacts(
+        form=content["form"],
+        runtime=content["runtime"],
+        input_shape=tuple(content["input_shape"]),
+        labels=tuple(content["labels"]),
+        preprocessing=content["preprocessing"],
+        production_energy_j=content["production_energy_j"],
+        lineage=content["lineage"],
+        licence=content.get("licence"),
+        notes=content.get("notes"),
+        device=content.get("device"),
+    )
+
+
+def _is_preprocessing(value: Any) -> bool:
+    """Return whether what is said of raw inputs is of the right kind; whether it can be applied, `prepare` tells."""
+    raw = value.get("raw", {}) if isinstance(value, dict) else None
+    if not isinstance(raw, dict) or not isinstance(raw.get("dtype", ""), str):
+        return False
+    shape = raw.get("shape")
+    return shape is None or (_is_list(shape, int) and all(side >= 0 for side in shape))
+
+
+def _is_list(value: Any, kind: type) -> bool:
+    return isinstance(value, list) and all(type(item) is kind for item in value)

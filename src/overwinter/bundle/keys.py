@@ -1,0 +1,114 @@
+"""Which keys vouch for a bundle, which open it, and what it is expected to be.
+
+Loads no cryptography before it is asked for a key.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from overwinter.errors import IntegrityError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    from overwinter.bundle.facts import Bundle
+    from overwinter.bundle.sealed import WrappingKey
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keys:
+    """Where the keys are; plain values, so that they can be handed to another process.
+
+    Attributes:
+        trusted: files of public keys; where one is named, what none of them signed is refused.
+        opening: sources of the keys that open sealed files: `file:PATH`, `env:NAME` or `command:WORDS`.
+    """
+
+    trusted: tuple[Path, ...] = ()
+    opening: tuple[str, ...] = ()
+
+    def public_keys(self) -> list[Ed25519PublicKey]:
+        """Load the trusted keys.
+
+        Raises:
+            ConfigError: one cannot be read, or is no Ed25519 key.
+        """
+        from overwinter.bundle.sealed import load_trusted_key
+
+        return [load_trusted_key(path) for path in self.trusted]
+
+    def wrapping_keys(self) -> list[WrappingKey]:
+        """Load the keys that open sealed files.
+
+        Raises:
+            ConfigError: one is not there, or has a wrong form.
+        """
+        from overwinter.bundle.sealed import load_wrapping_key
+
+        return [load_wrapping_key(source) for source in self.opening]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """What a bundle must be, beside whole and signed.
+
+    Attributes:
+        digest: its digest, or the first digits of it (8 at least); None takes any.
+        lineage: values that its lineage must have; a key such as `inputs.train/model` leads inside.
+    """
+
+    digest: str | None = None
+    lineage: Mapping[str, str] = field(default_factory=dict)
+
+    def check(self, bundle: Bundle) -> None:
+        """Compare.
+
+        Raises:
+            IntegrityError: it is another bundle, or was made from something else.
+        """
+        if self.digest is not None and not is_digest_of(self.digest, bundle.digest):
+            raise IntegrityError(
+                f"{bundle.source} is another bundle: its digest is {bundle.digest}, expected was {self.digest}. "
+                "Don't use it, or name the digest that you trust."
+            )
+        for key, value in self.lineage.items():
+            actual = _at(bundle.lineage, key)
+            if actual != value:
+                raise IntegrityError(
+                    f"{bundle.source} was made from something else: {key} in its lineage is {actual!r}, expected was "
+                    f"{value!r}. Don't use it, or expect what you trust."
+                )
+
+
+NO_KEYS = Keys()
+ANYTHING = Expected()
+
+
+def is_digest(text: Any) -> bool:
+    """Say whether it is a SHA-256 as everything here spells it, which is a safe name of a file too."""
+    return isinstance(text, str) and _DIGEST.fullmatch(text) is not None
+
+
+def is_digest_of(expected: str, digest: str) -> bool:
+    """Say whether ``expected`` (with or without `sha256:`, at least 8 digits) begins ``digest``."""
+    digits = expected.removeprefix("sha256:").lower()
+    return len(digits) >= 8 and digest.startswith(digits)
+
+
+def _at(lineage: Mapping[str, Any], key: str) -> str | None:
+    """Look a dotted key up; names of files hold dots too, so the longest part that is there is taken."""
+    if key in lineage:
+        value = lineage[key]
+        return value if isinstance(value, str | None) else str(value)
+    for end in range(len(key) - 1, 0, -1):
+        inner = lineage.get(key[:end])
+        if key[end] == "." and isinstance(inner, dict):
+            return _at(inner, key[end + 1 :])
+    return None

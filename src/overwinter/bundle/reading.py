@@ -1,0 +1,172 @@
+"""Reading a bundle: every byte is verified before anything of it is used."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from overwinter import manifest
+from overwinter.bundle.contents import Contents, Source, compare, listed_digests, threads_here
+from overwinter.bundle.facts import BUNDLE, CANARY, SCHEMA, SIGNATURE, Bundle, BundleFacts, Canary, said, wrong_keys
+from overwinter.bundle.folder import REMEDY, FolderSource
+from overwinter.bundle.keys import ANYTHING, NO_KEYS, Expected, Keys
+from overwinter.errors import IntegrityError
+
+Meanwhile = Callable[[BundleFacts], object]
+_WORTH_WAITING_BYTES = 4 << 20
+_SWITCH_S = 2e-4
+# No honest bundle comes near these, and no other one shall fill the memory.
+_LIMITS_BYTES = {BUNDLE: 16 << 20, SIGNATURE: 1 << 20, CANARY: 1 << 30}
+
+
+def read_bundle(
+    source: Path,
+    *,
+    keys: Keys = NO_KEYS,
+    expected: Expected = ANYTHING,
+    threads: int | None = None,
+    meanwhile: Meanwhile | None = None,
+    hold: bool = True,
+) -> Bundle:
+    """Verify every byte of a bundle and return what it says, with the very bytes that were verified.
+
+    Args:
+        source: its folder, or the file that it was sealed in.
+        keys: who vouches for it, and what opens it; without trusted keys, a signature is not looked at.
+        expected: what it must be.
+        threads: that verify side by side; None: one for each core.
+        meanwhile: is called with what the bundle says while its larger files are verified, such as to import what
+            will load them. It must not touch them. A small bundle is verified before it could begin.
+        hold: whether its files are kept in `Bundle.folder` as they were verified, for whoever opens or copies them;
+            what only looks at a bundle needs no room for that.
+
+    Raises:
+        IntegrityError: a file is missing, cut short, altered, not listed, or no plain file; no trusted key has signed
+            it, no key opens it, or it is not the bundle that was expected.
+        ConfigError: a key cannot be read.
+        OverwinterError: there is no room for its files.
+    """
+    sealed = source.is_file()
+    contents = Contents(_unsealed(source, keys) if sealed else FolderSource(source), threads or threads_here())
+    bundle = _verified(source, contents, keys, sealed=sealed, meanwhile=meanwhile, hold=hold)
+    expected.check(bundle)
+    return bundle
+
+
+def _unsealed(source: Path, keys: Keys) -> Source:
+    from overwinter.bundle.sealed import OpenedFile
+
+    return OpenedFile(source, keys.wrapping_keys())
+
+
+def _verified(
+    source: Path, contents: Contents, keys: Keys, *, sealed: bool, meanwhile: Meanwhile | None, hold: bool
+) -> Bundle:
+    text = _read(source, contents, BUNDLE)
+    digest = hashlib.sha256(text).hexdigest()
+    signed_by = _signers(source, contents, digest, keys)
+    content = _parsed(source, text)
+    facts = said(content)
+    expected = listed_digests(source, contents, content["files"])
+    held = contents.hold(memory_only=sealed) if hold else None  # what was encrypted on a disk stays off it
+    canary = _read(source, contents, CANARY)
+    if meanwhile is None or sum(contents.sizes.values()) < _WORTH_WAITING_BYTES:
+        compare(source, contents, expected)
+    else:
+        _overlapped(lambda: compare(source, contents, expected), lambda: meanwhile(facts))
+    if held is not None:
+        held.freeze()
+    bundle = Bundle(
+        **vars(facts),
+        source=source,
+        folder=source if held is None else held.folder,
+        names=frozenset(contents.sizes),
+        digest=digest,
+        canary=_canary(source, canary, content["canary_tolerance"]),
+        size_bytes=sum(contents.sizes.values()),
+        signed_by=signed_by,
+        sealed=sealed,
+        _held=held,
+    )
+    if bundle.tokenizer is None:
+        _refuse_misfit(bundle)
+    return bundle
+
+
+def _overlapped(verify: Callable[[], object], other: Callable[[], object]) -> None:
+    """Do both; what verification finds comes first."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_S)  # else an import keeps the interpreter for 5 ms whenever a chunk is done
+    try:
+        with ThreadPoolExecutor(max_workers=1) as aside:
+            verified = aside.submit(verify)
+            try:
+                other()
+            finally:
+                verified.result()
+    finally:
+        sys.setswitchinterval(interval_s)
+
+
+def _read(source: Path, contents: Contents, name: str) -> bytes:
+    size_bytes = contents.sizes.get(name)
+    if size_bytes is None:
+        raise IntegrityError(f"{source / name} is missing. {REMEDY}")
+    if size_bytes > _LIMITS_BYTES[name]:
+        raise IntegrityError(f"{source / name} has {size_bytes} bytes; {_LIMITS_BYTES[name]} are allowed. {REMEDY}")
+    return contents.read(name)
+
+
+def _signers(source: Path, contents: Contents, digest: str, keys: Keys) -> tuple[str, ...]:
+    # Read even where nobody is trusted: in a sealed file, no byte is left out.
+    text = _read(source, contents, SIGNATURE) if SIGNATURE in contents.sizes else None
+    if not keys.trusted:
+        return ()
+    from overwinter.bundle.signature import verified_signers
+
+    if text is None:
+        raise IntegrityError(f"{source} is not signed, and only what a trusted key has signed is used. {REMEDY}")
+    return verified_signers(source, text, digest, keys.public_keys())
+
+
+def _parsed(source: Path, text: bytes) -> dict[str, Any]:
+    content = manifest.parse_sealed(text, source / BUNDLE, remedy=REMEDY)
+    if content.get("schema") != SCHEMA:
+        raise IntegrityError(
+            f"{source} has the schema {content.get('schema')!r}; this Overwinter reads {SCHEMA}. {REMEDY}"
+        )
+    wrong = wrong_keys(content)
+    if wrong:
+        raise IntegrityError(f"{source / BUNDLE} lacks {', '.join(wrong)}, or has them in a wrong form. {REMEDY}")
+    return content
+
+
+def _canary(source: Path, text: bytes, tolerance: float) -> Canary:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        arrays = load(text)
+        canary = Canary(inputs=arrays["inputs"], answers=arrays["answers"], tolerance=tolerance)
+    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise IntegrityError(f"{source / CANARY} holds no canary: {error}. {REMEDY}") from None
+    if canary.answers.size == 0:  # nothing would be compared
+        raise IntegrityError(f"{source / CANARY} records no answer. {REMEDY}")
+    return canary
+
+
+def _refuse_misfit(bundle: Bundle) -> None:
+    """Check that what a classifier's bundle says fits its recorded answers: else each request would find out."""
+    inputs, answers = bundle.canary.inputs.shape[1:], bundle.canary.answers.shape[1:]
+    wrong = {
+        f"labels: {len(bundle.labels)}, but answers of {list(answers)}": answers != (len(bundle.labels),),
+        f"input_shape: {list(bundle.input_shape)}, but inputs of {list(inputs)}": inputs != bundle.input_shape,
+    }
+    for what, is_wrong in wrong.items():
+        if is_wrong:
+            raise IntegrityError(f"{bundle.source} contradicts itself ({what}). {REMEDY}")

@@ -1,0 +1,45 @@
+"""Finding a bundle by its address."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from overwinter.bundle.facts import BUNDLE, Bundle
+from overwinter.bundle.keys import ANYTHING, NO_KEYS, Expected, Keys
+from overwinter.bundle.reading import Meanwhile, read_bundle
+from overwinter.errors import ConfigError, IntegrityError
+
+
+def obtain(
+    address: str | Path,
+    *,
+    keys: Keys = NO_KEYS,
+    expected: Expected = ANYTHING,
+    meanwhile: Meanwhile | None = None,
+    hold: bool = True,
+) -> Bundle:
+    """Return the verified bundle at an address.
+
+    Args:
+        address: a bundle's folder, a sealed bundle's file, or STORE#NAME@WHICH (see `overwinter.bundle.store`).
+        keys: who vouches for it, and what opens it.
+        expected: what it must be.
+        meanwhile: see `read_bundle`.
+        hold: see `read_bundle`.
+
+    Raises:
+        IntegrityError: there is none, or it is not what it must be.
+        ConfigError: a key cannot be read, the store has no such version, or the bundle lies one folder deeper.
+    """
+    place = Path(address)
+    if not place.exists() and "#" in str(address):
+        from overwinter.bundle.store import StoreAddress, obtain_from_store
+
+        published = StoreAddress.parse(str(address))
+        return obtain_from_store(published, keys=keys, expected=expected, meanwhile=meanwhile, hold=hold)
+    if not place.exists():
+        raise IntegrityError(f"There is no bundle at {address}. Name its folder, or the file that it was sealed in.")
+    inside = next((path.parent for path in sorted(place.glob(f"*/{BUNDLE}"))), None)
+    if inside is not None and not (place / BUNDLE).exists():
+        raise ConfigError(f"{place} is no bundle, but holds one. Did you mean {inside}?")
+    return read_bundle(place, keys=keys, expected=expected, meanwhile=meanwhile, hold=hold)

@@ -1,0 +1,71 @@
+"""Encrypting a bundle at rest, and taking it out again."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from overwinter import files
+from overwinter.bundle.facts import BUNDLE, CANARY, SIGNATURE
+from overwinter.bundle.keys import ANYTHING, Expected, Keys
+from overwinter.bundle.reading import read_bundle
+from overwinter.bundle.sealed import WrappingKey, seal
+from overwinter.errors import OverwinterError
+
+_FIRST = (BUNDLE, SIGNATURE, CANARY)
+
+
+def seal_bundle(folder: Path, out: Path, keys: Sequence[WrappingKey], *, expected: Expected = ANYTHING) -> None:
+    """Verify a bundle and encrypt the very bytes into one file (0600), its signature included.
+
+    Args:
+        folder: a bundle in the clear; it stays as it is.
+        out: the sealed file; one that is there is replaced.
+        keys: each of them will open it.
+        expected: what the bundle must be.
+
+    Raises:
+        IntegrityError: the bundle is damaged, or another one than expected.
+        ConfigError: there is no key.
+    """
+    bundle = read_bundle(folder, expected=expected)
+    names = sorted(bundle.names, key=lambda name: (name not in _FIRST, name))
+    seal({name: bundle.folder / name for name in names}, out, keys)
+    bundle.release()
+
+
+def open_bundle(sealed: Path, folder: Path, *, keys: Keys, expected: Expected = ANYTHING) -> None:
+    """Verify a sealed bundle and write it out in the clear (0600), whole or not at all.
+
+    Raises:
+        IntegrityError: it was altered, no key opens it, no trusted key has signed it, or another one was expected.
+        OverwinterError: the folder exists, or cannot be written.
+    """
+    if folder.exists():
+        raise OverwinterError(f"{folder} exists already. Name a new folder, or remove it.")
+    bundle = read_bundle(sealed, keys=keys, expected=expected)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as parent:
+        aside = Path(parent) / "bundle"
+        try:
+            _copy(bundle.folder, aside)
+            aside.replace(folder)
+            files.sync(folder.parent)
+        except OSError as error:
+            raise files.write_error(folder, error) from error
+
+
+def _copy(folder: Path, target: Path) -> None:
+    """Copy a folder for its owner alone, up to the first error: `shutil.copytree` would go on, and tell them all."""
+    target.mkdir(mode=0o700)
+    for path in sorted(folder.iterdir()):
+        copied = target / path.name
+        if path.is_dir():
+            _copy(path, copied)
+        else:
+            shutil.copyfile(path, copied)
+            copied.chmod(0o600)
+            files.sync(copied)
+    files.sync(target)

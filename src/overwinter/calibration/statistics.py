@@ -1,0 +1,82 @@
+"""What a layer's inputs say about its weight: the Hessian of the squared error, and the drift of the inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from overwinter.calibration.precision import quick
+
+
+@dataclass(kw_only=True)
+class Statistics:
+    """Sums over the inputs x of one layer, seen as columns of its weight matrix.
+
+    Attributes:
+        hessian: (columns, columns), of x x^T.
+        drift: (columns, columns), of (x_dense - x) x^T.
+        rows: how many inputs.
+    """
+
+    hessian: torch.Tensor
+    drift: torch.Tensor
+    rows: int = 0
+
+    def add(self, inputs: torch.Tensor, dense: torch.Tensor) -> None:
+        """Count inputs (rows, columns), and what the dense model had in their place."""
+        self.hessian += inputs.T @ inputs
+        with quick(inputs.device):  # a correction, of which a share is taken: bfloat16 will do
+            self.drift += (dense - inputs).T @ inputs
+        self.rows += len(inputs)
+
+
+def as_columns(layer: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    """Return a layer's input as (rows, columns of its weight matrix); of a convolution, its patches."""
+    if not isinstance(layer, nn.Conv2d):
+        return inputs.flatten(0, -2).float()
+    padding = layer._reversed_padding_repeated_twice  # as its own forward does
+    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+    padded = functional.pad(inputs.float(), list(padding), mode=mode)
+    kernel, dilation, stride = layer.kernel_size, layer.dilation, layer.stride
+    patches = functional.unfold(padded, kernel, dilation=dilation, stride=stride)
+    return patches.transpose(1, 2).flatten(0, 1)
+
+
+class _Heard(Exception):  # noqa: N818 -- no error: it ends a pass early
+    """Every layer was called."""
+
+
+class Listener:
+    """Keeps the last input of each layer of a block while it is entered.
+
+    Args:
+        layers: by name.
+        ending: whether what is done in it is over as soon as each was called: a language model's logits are large.
+    """
+
+    def __init__(self, layers: Mapping[str, nn.Module], *, ending: bool = False) -> None:
+        self._layers, self._ending = layers, ending
+        self._handles: list[torch.utils.hooks.RemovableHandle] = []
+        self.inputs: dict[str, torch.Tensor] = {}
+
+    def __enter__(self) -> Listener:
+        for name, layer in self._layers.items():
+            self._handles.append(layer.register_forward_pre_hook(self._keeper(name)))
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
+        for handle in self._handles:
+            handle.remove()
+        return isinstance(error, _Heard)
+
+    def _keeper(self, name: str) -> Callable[[nn.Module, tuple[torch.Tensor, ...]], None]:
+        def keep(_layer: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
+            self.inputs[name] = given[0]
+            if self._ending and len(self.inputs) == len(self._layers):
+                raise _Heard
+
+        return keep

@@ -1,0 +1,103 @@
+"""The dense model as a teacher: its answers, each worked out once, and how far a pupil's are from them."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from overwinter.calibration.device_placement import CPU
+from overwinter.calibration.precision import is_quick, quick
+
+_KEPT_BYTES = 4 << 30  # of answers, and at most a sixth of the machine's memory; what does not fit is worked out anew
+_ROWS = 32  # answers compared together: they stay in the processor's cache
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """A step's samples.
+
+    Attributes:
+        which: calibration tensor they are of.
+        samples: their numbers in it.
+    """
+
+    which: int
+    samples: tuple[int, ...]
+
+
+class Teacher:
+    """Answers draws; keeps the answers to samples that come again, in the CPU's memory.
+
+    Args:
+        dense: module that answers logits (..., classes), on the device.
+        calibration: its inputs, (n, ...) each.
+        draws: what it will be asked, in order.
+        device: that computes.
+    """
+
+    def __init__(
+        self, dense: nn.Module, calibration: Sequence[torch.Tensor], draws: Sequence[Draw], device: str = CPU
+    ) -> None:
+        self._dense, self._calibration, self._device = dense, calibration, device
+        self._to_come = Counter((draw.which, sample) for draw in draws for sample in draw.samples)
+        self._kept: dict[tuple[int, int], torch.Tensor] = {}
+        self._room = min(_KEPT_BYTES, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 6)
+
+    def lesson(self, draw: Draw) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the samples and the dense model's logits, on the device."""
+        batch = self._calibration[draw.which][list(draw.samples)].to(self._device)
+        keys = [(draw.which, sample) for sample in draw.samples]
+        self._to_come.subtract(keys)
+        if all(key in self._kept for key in keys):
+            return batch, torch.stack([self._remembered(key) for key in keys]).to(self._device)
+        with torch.no_grad(), quick(batch.device):
+            answers = self._dense(batch)
+        answers = answers.bfloat16() if is_quick(batch.device) else answers  # it was multiplied in nothing finer
+        for key, answer in zip(keys, answers, strict=True):
+            self._remember(key, answer)
+        return batch, answers
+
+    def _remember(self, key: tuple[int, int], answer: torch.Tensor) -> None:
+        if self._to_come[key] and key not in self._kept and answer.nbytes <= self._room:
+            self._kept[key] = answer.to(CPU, copy=True)
+            self._room -= answer.nbytes
+
+    def _remembered(self, key: tuple[int, int]) -> torch.Tensor:
+        answer = self._kept[key]
+        if not self._to_come[key]:
+            self._room += self._kept.pop(key).nbytes
+        return answer
+
+
+def divergence(answers: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Return the mean Kullback-Leibler divergence, in nats, of logits (..., classes) from the wanted ones."""
+    loss: torch.Tensor = _Divergence.apply(answers.flatten(0, -2), wanted.flatten(0, -2))  # type: ignore[no-untyped-call]
+    return loss
+
+
+class _Divergence(torch.autograd.Function):
+    """Its derivative is the difference of the two distributions, so one pass over the logits gives both."""
+
+    @staticmethod
+    def forward(ctx: Any, answers: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        slope = torch.empty_like(answers)  # (rows, classes)
+        total = torch.zeros((), device=answers.device)
+        for begin in range(0, len(answers), _ROWS):
+            part = slice(begin, begin + _ROWS)
+            found, sought = (each[part].float().log_softmax(1) for each in (answers, wanted))
+            odds = sought.exp()
+            total += (odds * (sought - found)).sum()
+            slope[part] = found.exp_().sub_(odds)
+        ctx.save_for_backward(slope)
+        return total / len(answers)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
+        (slope,) = ctx.saved_tensors
+        return slope.mul_(gradients[0] / len(slope)), None  # in place: it is large, and asked for once

@@ -1,0 +1,123 @@
+"""From raw input to model input, as the bundle records it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from overwinter.errors import ConfigError
+
+FORMULA = "(raw - mean) / std"
+_DEFAULTS = (("mean", 0.0), ("std", 1.0))
+
+
+def check_preprocessing(preprocessing: Mapping[str, Any]) -> None:
+    """Check that `prepare` can apply what a data source declares.
+
+    Raises:
+        ConfigError: another formula; a mean or std that is no number, one per channel, or zero; or a raw input whose
+            shape, range or dtype is none.
+    """
+    formula = preprocessing.get("formula", FORMULA)
+    if formula != FORMULA:
+        raise ConfigError(
+            f"preprocessing.formula={formula!r} cannot be applied by a bundle: it knows {FORMULA!r}.\n"
+            "Declare mean and std in your data source's `preprocessing`, or do the rest inside the model."
+        )
+    for key, default in _DEFAULTS:
+        value = _numbers(key, preprocessing.get(key, default))
+        if key == "std" and not (value > 0).all():
+            raise ConfigError(f"preprocessing.std={value.tolist()} must be above zero.")
+    raw = preprocessing.get("raw", {})
+    if isinstance(raw, Mapping) and not isinstance(raw.get("dtype", ""), str):
+        raise ConfigError(f"preprocessing.raw.dtype={raw['dtype']!r} must be the name of a type, such as 'uint8'.")
+    if not isinstance(raw, Mapping) or not _is_shape(raw.get("shape")) or not _is_range(raw.get("range")):
+        raise ConfigError(f"preprocessing.raw={raw!r} must be a mapping, with a `shape` and a `range` [low, high].")
+
+
+def prepare(raw: Any, preprocessing: Mapping[str, Any], input_shape: Sequence[int]) -> NDArray[Any]:
+    """Turn raw samples into model input.
+
+    Args:
+        raw: one sample or a batch of them, as nested lists or an array; of the declared raw shape or of
+            ``input_shape``.
+        preprocessing: ``mean`` and ``std``, each a number or one per channel (0 and 1 if absent), and
+            optionally ``raw: {"shape", "range"}``, which is then checked.
+        input_shape: of one model input, without the batch.
+
+    Returns:
+        float32 (batch, *input_shape).
+
+    Raises:
+        ConfigError: a wrong shape, a value out of range, or not a number.
+    """
+    check_preprocessing(preprocessing)
+    samples = _samples(raw, preprocessing, input_shape)
+    mean, std = (_per_channel(preprocessing.get(key, default), key, input_shape) for key, default in _DEFAULTS)
+    prepared: NDArray[Any] = ((samples - mean) / std).astype(np.float32)
+    return prepared
+
+
+def _samples(raw: Any, preprocessing: Mapping[str, Any], input_shape: Sequence[int]) -> NDArray[Any]:
+    try:
+        samples = np.asarray(raw, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"The input is no array of numbers: {error}.") from None
+    declared = preprocessing.get("raw", {})
+    shapes = [tuple(shape) for shape in (declared.get("shape"), input_shape) if shape is not None]
+    for shape in shapes:
+        if samples.shape == shape or samples.shape[1:] == shape:
+            if math.prod(shape) != math.prod(input_shape):
+                raise ConfigError(
+                    f"preprocessing.raw.shape={list(shape)} is not of as many values as the model's "
+                    f"{list(input_shape)}: send its own input."
+                )
+            _check_range(samples, declared.get("range"))
+            return samples.reshape(-1, *input_shape)
+    expected = " or ".join(str(list(shape)) for shape in dict.fromkeys(shapes))
+    raise ConfigError(
+        f"The input has the shape {list(samples.shape)}; one sample has {expected}, a batch one more axis."
+    )
+
+
+def _check_range(samples: NDArray[Any], declared: Sequence[float] | None) -> None:
+    if not np.isfinite(samples).all():
+        raise ConfigError("The input holds NaN or infinite values.")
+    if declared is not None and samples.size and not declared[0] <= samples.min() <= samples.max() <= declared[1]:
+        raise ConfigError(
+            f"The input goes from {samples.min():g} to {samples.max():g}; raw values are between "
+            f"{declared[0]:g} and {declared[1]:g}."
+        )
+
+
+def _is_shape(value: Any) -> bool:
+    return value is None or (isinstance(value, list | tuple) and all(type(side) is int and side >= 0 for side in value))
+
+
+def _is_range(value: Any) -> bool:
+    return value is None or (
+        isinstance(value, list | tuple) and len(value) == 2 and all(type(end) in (int, float) for end in value)
+    )
+
+
+def _per_channel(value: Any, key: str, input_shape: Sequence[int]) -> NDArray[Any]:
+    numbers = _numbers(key, value)
+    if numbers.ndim == 0:
+        return numbers
+    if len(numbers) != input_shape[0]:
+        raise ConfigError(f"preprocessing.{key} has {len(numbers)} values for {input_shape[0]} channels.")
+    return numbers.reshape(-1, *[1] * (len(input_shape) - 1))
+
+
+def _numbers(key: str, value: Any) -> NDArray[Any]:
+    try:
+        numbers = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        numbers = np.asarray(np.nan)
+    if numbers.ndim > 1 or not np.isfinite(numbers).all():
+        raise ConfigError(f"preprocessing.{key}={value!r} must be a number, or one per channel.")
+    return numbers

@@ -1,0 +1,143 @@
+"""Containers: an image with the bundle in it, and a compose file that runs it with no right it does not need.
+
+One container is one server, which puts its own worker to sleep: what a container engine can add is only to stop
+the server itself, and then nothing would hold the port.
+
+The image holds what `requirements` says and no more. Its build verifies the bundle, so that an image of another one
+than was rendered for is never made; a mirror's credentials reach pip as a build secret, which no layer keeps.
+There is no health check: engines do nothing with its result, and asking once a minute takes more CPU time (0.07 s in
+the container alone) than the server does while its models sleep (none that a minute's counting shows).
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from overwinter.deploy.deployment import Deployment
+from overwinter.deploy.images import BASE, is_pinned, of_tag
+from overwinter.deploy.kubernetes import BUNDLE, COPIES, SECRETS, TOKEN
+
+_PORT = 8080
+_STATE = "/var/lib/overwinter"
+_SCRATCH = "64m"  # of memory, which counts to the limit
+_MOST_THREADS = 512  # a server with a worker of torch's takes about a hundred
+_ENVIRONMENT = "/opt/overwinter"
+_PIP = "--mount=type=secret,id=pip.conf,target=/etc/pip.conf pip install --no-cache-dir"
+_CONTAINERFILE = """\
+ARG BASE={base}
+FROM ${{BASE}}
+RUN python3 -m venv {environment} && install -d -o 65532 -g 65532 {state} {copies}
+ENV PATH={environment}/bin:${{PATH}} HOME=/tmp TMPDIR={copies}
+{installed}
+COPY --chown=65532:65532 {paths}
+USER 65532:65532
+RUN {verified}
+WORKDIR /
+EXPOSE {port}
+ENTRYPOINT ["overwinter"]
+CMD {words}
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Container:
+    """Renders a Containerfile and a compose file.
+
+    Attributes:
+        package: Overwinter as pip takes it, such as `overwinter==VERSION`.
+        wheel: name of the wheel beside the bundle that this is, in the image's /tmp; empty if it is none.
+        needed: all that the server needs beside it.
+        tables: a requirement whose files are read and whose own requirements are not needed.
+        token: path of the token's file on the host.
+        memory: limit of the container.
+        cpus: limit of the container.
+        base: image that is built on; by its digest, or else whoever may push to its tag says what is in it.
+        image: what runs, by its digest, once it was pushed; None: what was built here.
+    """
+
+    package: str
+    token: str
+    needed: tuple[str, ...]
+    wheel: str = ""
+    tables: str = "codecarbon"
+    memory: str = "1g"
+    cpus: float = 1.0
+    base: str = BASE
+    image: str | None = None
+
+    def render(self, deployment: Deployment) -> dict[str, str]:
+        """Return the files, name to text; the Containerfile copies the bundle from the build's context."""
+        text = _CONTAINERFILE.format(
+            base=self.base,
+            environment=_ENVIRONMENT,
+            state=_STATE,
+            copies=COPIES,
+            installed="\n".join(self._installed()),
+            paths=json.dumps([f"{deployment.bundle.name}/", BUNDLE]),
+            verified=json.dumps(["overwinter", "bundle", "verify", BUNDLE, "--digest", deployment.digest]),
+            port=_PORT,
+            words=json.dumps(self._words(deployment)),
+        )
+        context = shlex.quote(str(deployment.bundle.parent))
+        build = f"Built by: podman build -f Containerfile -t {image_of(deployment)} {context}"
+        heading = deployment.heading(
+            build,
+            *(of_tag(image) for image in self.images(deployment) if not is_pinned(image)),
+            f"The token must belong to the image's user: chown 65532 {shlex.quote(self.token)}",
+        )
+        compose = yaml.safe_dump(self._compose(deployment), sort_keys=False, width=120)
+        return {"Containerfile": heading + text, "compose.yaml": heading + compose}
+
+    def images(self, _deployment: Deployment) -> list[str]:
+        """Return the images that are taken from elsewhere: what is built here, nobody else can push."""
+        return [self.base, *([] if self.image is None else [self.image])]
+
+    def _installed(self) -> list[str]:
+        """Return the steps that install: what changes least first, so that a new version builds on the old layers."""
+        mount = f"--mount=type=bind,source={self.wheel},target=/tmp/{self.wheel} " if self.wheel else ""
+        needed, packages = shlex.join(self.needed), shlex.join([self.package, self.tables])
+        return [f"RUN {_PIP} {needed}", f"RUN {mount}{_PIP} --no-deps {packages}"]
+
+    def _words(self, deployment: Deployment) -> list[str]:
+        address: dict[str, Any] = {"host": "0.0.0.0", "port": _PORT}  # noqa: S104 -- the container's own address; the token is asked for
+        state = _STATE if deployment.keeps else None
+        return deployment.words(BUNDLE, trusted=deployment.keys_in(SECRETS), **address, **TOKEN, state=state)
+
+    def _compose(self, deployment: Deployment) -> dict[str, object]:
+        serve = deployment.serve
+        host = f"[{serve.host}]" if ":" in serve.host else serve.host
+        kept = {f"{deployment.name}-copies": COPIES}
+        kept |= {f"{deployment.name}-state": _STATE} if deployment.keeps else {}
+        keys = zip(deployment.trusted, deployment.keys_in(SECRETS), strict=True)
+        mounted = [(self.token, f"{SECRETS}/token"), *keys]
+        server = {
+            "image": self.image or image_of(deployment),
+            **({} if self.image else {"pull_policy": "never"}),  # it was built here
+            "ports": [f"{host}:{serve.port}:{_PORT}"],
+            "read_only": True,
+            "tmpfs": [f"/tmp:size={_SCRATCH}"],  # noqa: S108 -- the container's own
+            "cap_drop": ["ALL"],
+            "security_opt": ["no-new-privileges"],
+            "mem_limit": self.memory,
+            "pids_limit": _MOST_THREADS,
+            "cpus": self.cpus,
+            "volumes": [
+                *(f"{path}:{inside}:ro" for path, inside in mounted),
+                *(f"{name}:{place}" for name, place in kept.items()),
+            ],
+            **({"environment": list(deployment.variables)} if deployment.variables else {}),
+            "stop_grace_period": f"{serve.limits.answer_s + 10:g}s",
+            "restart": "unless-stopped",
+        }
+        volumes: dict[str, object] = {name: {} for name in kept}
+        return {"name": deployment.name, "services": {deployment.name: server}, "volumes": volumes}
+
+
+def image_of(deployment: Deployment) -> str:
+    """Return the image's name: one that no engine would look for at a registry where anybody may have taken it."""
+    return f"localhost/{deployment.name}"

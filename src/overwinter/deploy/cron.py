@@ -1,0 +1,107 @@
+"""cron: the server runs in its windows, and nothing runs outside them.
+
+Debian's cron knows no time zone but the machine's. A line therefore names every time that the machine's clock may
+show at a start or an end, and looks at the clock of the window's zone before it acts.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from overwinter.deploy.deployment import Deployment
+from overwinter.deploy.timetable import Timetable, clock_times, read_timetable
+
+_SCRIPT = """\
+set -eu
+umask 077
+state={state}
+mkdir -p "$state"
+cd /
+case "${{1:-}}" in
+    start)
+        exec 9> "$state/lock"
+        flock -n 9 || exit 0 # it runs
+        echo $$ > "$state/pid"
+        exec {command}
+        ;;
+    stop)
+        flock -n "$state/lock" true && exit 0 # it does not run
+        pid=$(cat "$state/pid")
+        kill -TERM "$pid"
+        timeout {stop_s} tail --pid="$pid" -f /dev/null || kill -KILL "$pid"
+        ;;
+    *)
+        echo "usage: $0 start | stop" >&2
+        exit 2
+        ;;
+esac
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cron:
+    """Renders a crontab and the script that it calls.
+
+    Attributes:
+        program: absolute path of `overwinter`.
+        script: absolute path where the script will lie.
+        state: absolute path of a folder for its lock.
+        machine_zone: IANA name of the zone that the machine's clock shows.
+    """
+
+    program: str
+    script: str
+    state: str
+    machine_zone: str = "UTC"
+
+    def render(self, deployment: Deployment) -> dict[str, str]:
+        """Return the files, name to text.
+
+        Raises:
+            ConfigError: a window cannot be rendered.
+        """
+        serve = deployment.serve
+        state = f"{self.state}/kept" if deployment.keeps else None
+        words = deployment.words(str(deployment.bundle), host=serve.host, port=serve.port, state=state)
+        script = _SCRIPT.format(
+            state=shlex.quote(self.state),
+            command=shlex.join([self.program, *words]),
+            stop_s=math.ceil(serve.limits.answer_s) + 10,
+        )
+        heading = deployment.heading(
+            f"Runs in its windows, started {deployment.start_s:g} s before: cron wakes nothing at a request."
+            if self._in_windows(deployment)
+            else "Runs from the machine's start: the server itself puts its worker to sleep.",
+            *deployment.asked_for(),
+        )
+        return {
+            f"{deployment.name}.crontab": heading + "SHELL=/bin/sh\n" + "\n".join(self._lines(deployment)) + "\n",
+            f"{deployment.name}.sh": "#!/bin/sh\n" + heading + script,
+        }
+
+    def _in_windows(self, deployment: Deployment) -> bool:
+        return bool(deployment.windows) and deployment.may_stop
+
+    def _lines(self, deployment: Deployment) -> list[str]:
+        if not self._in_windows(deployment):
+            return [f"@reboot {self._call('start')}"]
+        lines = []
+        for window in deployment.windows:
+            lines += self._guarded(deployment.starts(window), window.time_zone, "start")
+            lines += self._guarded([read_timetable(window.end)], window.time_zone, "stop")
+        return lines
+
+    def _guarded(self, timetables: Sequence[Timetable], zone: str, action: str) -> list[str]:
+        lines = []
+        for timetable in timetables:
+            times = "|".join(clock_times(timetable))
+            guard = rf'case "$(TZ={zone} date +\%H\%M)" in {times}) {self._call(action)};; esac'
+            moved = timetable.moved_between(zone, self.machine_zone)
+            lines += [f"{expression} {guard}" for each in moved for expression in each.expressions()]
+        return lines
+
+    def _call(self, action: str) -> str:
+        return f"{shlex.quote(self.script)} {action}".replace("%", r"\%")

@@ -1,0 +1,242 @@
+"""What every orchestrator is told: the rules of the server's configuration, in the terms that they share."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from overwinter.deploy.timetable import Timetable, read_timetable
+from overwinter.errors import ConfigError
+from overwinter.serving.sleep.windows import Window
+
+if TYPE_CHECKING:
+    from overwinter.config.groups.serve import ServeConfig
+
+LIVE_PATH = "/v2/health/live"  # answered by the supervisor: neither wakes a model nor keeps one awake
+DEFAULT_IDLE_S = 300.0  # KEDA's own cool-down and Ollama's time-out
+_OFFLINE = ("constant", "country", "trace")  # options of configs/carbon
+_WITHOUT_FORECAST = ("constant", "country")  # with these, nothing waits
+_LONGEST_NAME = 40  # leaves room for suffixes within the 63 characters of a DNS label
+_PLAIN = re.compile(r"(?!(?i:null|true|false|inf|nan)$)[A-Za-z_/][\w./-]*|\d+(\.\d+){3}")  # needs no quotes
+_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment:
+    """A bundle, and the rules it is served by.
+
+    Attributes:
+        name: of the service, a DNS label.
+        bundle: the bundle's folder.
+        digest: the bundle's SHA-256.
+        serve: the server's configuration.
+        overrides: what it differs in from the server's own defaults, by dotted key below `serve`.
+        others: overrides of other groups as they were given, such as `carbon=uk_grid`.
+        trusted: public keys, one of which must have signed the bundle: path on this machine -> text.
+        variables: environment variables that hold credentials of the source of carbon intensity.
+        fixed_idle_s: after how long without a request nothing runs; None takes it from the configuration.
+        start_s: from nothing to ready: windows are opened that much earlier.
+    """
+
+    name: str
+    bundle: Path
+    digest: str
+    serve: ServeConfig
+    overrides: Mapping[str, Any]
+    others: tuple[str, ...] = ()
+    trusted: Mapping[str, str] = field(default_factory=dict)
+    variables: tuple[str, ...] = ()
+    fixed_idle_s: float | None = None
+    start_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        if len(self.name) > _LONGEST_NAME or not _NAME.fullmatch(self.name):
+            raise ConfigError(
+                f"--name {self.name!r} must be lower-case letters, digits and hyphens, {_LONGEST_NAME} at most, "
+                "beginning with a letter."
+            )
+        for flag, value, least in (("--idle-s", self.fixed_idle_s, 1), ("--start-s", self.start_s, 0)):
+            if value is not None and not least <= value < 24 * 3600:
+                raise ConfigError(f"{flag} {value:g} must be at least {least} and less than a day.")
+
+    @property
+    def may_stop(self) -> bool:
+        """Whether nothing at all may run: no replica is kept, and a start is within the limit of wakes."""
+        limit_s = self.serve.sleep.wake_p95_s
+        fits = limit_s is None or self.start_s <= limit_s
+        return self.serve.replicas.fewest == 0 and "off" in self.serve.sleep.rungs and fits
+
+    @property
+    def fewest(self) -> int:
+        """Replicas that always run."""
+        return 0 if self.may_stop else max(1, self.serve.replicas.fewest)
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """When it is kept ready."""
+        return tuple(Window(**_plain(window)) for window in self.serve.sleep.windows)
+
+    @property
+    def idle(self) -> tuple[float, str]:
+        """After how many seconds without a request nothing needs to run, and where that comes from.
+
+        An orchestrator knows one fixed time-out: other policies than `fixed` act within the server, while it runs.
+        """
+        if self.fixed_idle_s is not None:
+            return self.fixed_idle_s, "--idle-s"
+        if self.serve.sleep.policy == "fixed":
+            return max(1.0, float(self.serve.sleep.options["timeout_s"])), "serve.sleep.options.timeout_s"
+        return DEFAULT_IDLE_S, f"{self.serve.sleep.policy} has no fixed time-out, and --idle-s was not given"
+
+    def starts(self, window: Window) -> tuple[Timetable, ...]:
+        """Return when to wake for a window: early enough to be ready as it opens."""
+        return read_timetable(window.start).earlier(self.start_s)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether something outlives sleep and restarts."""
+        return self.serve.state is not None
+
+    @property
+    def may_defer(self) -> bool:
+        """Whether a request may wait for a greener hour with nobody connected, and be answered in time all the same."""
+        chosen = (text.lstrip("+~").partition("=") for text in self.others)
+        return self.keeps and any(key == "carbon" and value not in _WITHOUT_FORECAST for key, _, value in chosen)
+
+    @property
+    def asks_outside(self) -> bool:
+        """Whether the server asks a source of carbon intensity over the network."""
+        asked = (text.lstrip("+~").partition("=") for text in self.others)
+        return any(key.startswith("carbon") and value not in _OFFLINE for key, _, value in asked)
+
+    def asked_for(self) -> list[str]:
+        """Return a line for the heading where nothing that is rendered hands the credentials on."""
+        return [f"The server needs in its environment: {', '.join(self.variables)}."] if self.variables else []
+
+    def not_kept(self) -> list[str]:
+        """Return a line for the heading where a machine or a pod takes with it what the configuration keeps."""
+        return ["serve.state is left out: what is kept goes with the one that keeps it."] if self.keeps else []
+
+    def keys_in(self, folder: str) -> dict[str, str]:
+        """Return the public keys where a server elsewhere finds them: path below ``folder`` -> text."""
+        return {f"{folder}/trusted-{place}.pem": text for place, text in enumerate(self.trusted.values())}
+
+    def words(
+        self, bundle: str, *, trusted: Iterable[str] | None = None, pinned: bool = False, **changes: Any
+    ) -> list[str]:
+        """Return the words that start the server, after the program's own name.
+
+        Args:
+            bundle: its path where the server runs.
+            trusted: paths of the public keys there; where they are here if None.
+            pinned: whether no bundle but this very one is served.
+            changes: other values, by key below `serve`, double underscores for dots; None leaves the server's default.
+        """
+        values = dict(self.overrides) | {key.replace("__", "."): value for key, value in changes.items()}
+        if values.get("state") is None:  # nothing can be kept without a place for it
+            values = {key: value for key, value in values.items() if not key.startswith("keep.")}
+        given = [_overriding(f"serve.{key}", value) for key, value in values.items() if value is not None]
+        keys = [word for path in (self.trusted if trusted is None else trusted) for word in ("--trusted", path)]
+        digest = ["--digest", self.digest] if pinned else []
+        return ["serve", bundle, *(word for words in given for word in words), *self.others, *digest, *keys]
+
+    def heading(self, *lines: str) -> str:
+        """Return the comment at the top of a rendered file."""
+        told = [
+            f"{self.name}: rendered by `overwinter deploy`; change the configuration and render it again.",
+            f"Bundle sha256:{self.digest}.",
+            *lines,
+        ]
+        return "".join(f"# {line}\n" for line in told)
+
+    def rules(self, *, stays: str | None = None) -> list[str]:
+        """Return lines for the heading: when an orchestrator that wakes at a request lets nothing run.
+
+        Args:
+            stays: why this one never does, whatever the configuration allows.
+        """
+        idle_s, why = self.idle
+        goes = f"Goes to zero after {idle_s:g} s without a request ({why})." if self.may_stop else self._why_it_stays()
+        windows = [f"{window.start} to {window.end} {window.time_zone}" for window in self.windows]
+        return [
+            goes if stays is None else f"Never goes to zero: {stays}.",
+            *([f"Kept ready: {'; '.join(windows)}; started {self.start_s:g} s before."] if windows else []),
+        ]
+
+    def _why_it_stays(self) -> str:
+        if self.serve.replicas.fewest:
+            return f"Never goes to zero: serve.replicas.fewest={self.serve.replicas.fewest}."
+        if "off" not in self.serve.sleep.rungs:
+            return f"Never goes to zero: `off` is not among serve.sleep.rungs ({', '.join(self.serve.sleep.rungs)})."
+        limit_s = self.serve.sleep.wake_p95_s
+        return f"Never goes to zero: a start takes {self.start_s:g} s, and serve.sleep.wake_p95_s is {limit_s:g}."
+
+
+def read_trusted(paths: Iterable[Path]) -> dict[str, str]:
+    """Return public keys as a `Deployment` has them.
+
+    Raises:
+        ConfigError: one cannot be read.
+    """
+    try:
+        return {str(path.resolve()): path.read_text(encoding="utf-8") for path in paths}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--trusted {error}") from None
+
+
+def variables_of(carbon: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the environment variables that a source of carbon intensity and its fallbacks read credentials from.
+
+    Args:
+        carbon: the group `carbon/`.
+    """
+    own = {str(value) for key, value in carbon.items() if key.endswith("_env")}
+    theirs = (variables_of(option) for option in carbon.get("fallback", {}).values())
+    return tuple(sorted(own.union(*theirs)))
+
+
+def overrides_of(serve: ServeConfig, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the rules that differ from the server's defaults, by dotted key below `serve`; paths made absolute."""
+    found = {}
+    for group in (name for name, value in defaults.items() if isinstance(value, Mapping)):
+        for name, value in _plain(getattr(serve, group)).items():
+            if value != defaults[group][name]:
+                is_path = group == "access" and isinstance(value, str)
+                found[f"{group}.{name}"] = str(Path(value).resolve()) if is_path else value
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = dataclasses.asdict(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, Sequence) and not isinstance(value, str) else value
+
+
+def _overriding(key: str, value: Any) -> list[str]:
+    """Return the overrides that give a key a value: of a mapping, entry by entry, since its keys are new."""
+    if isinstance(value, Mapping):
+        return [f"++{key}.{entry}={_hydra(each)}" for entry, each in value.items()]
+    return [f"{key}={_hydra(value)}"]
+
+
+def _hydra(value: Any) -> str:
+    """Write a value in Hydra's grammar of overrides."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{_hydra(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(_hydra, value)) + "]"
+    if isinstance(value, str) and not re.fullmatch(
+        r"(?!(?i:null|true|false|inf|nan)$)[A-Za-z_/][\w./-]*|\d+(\.\d+){3}", value
+    ):
+        # Only backslashes before a quote, or before the closing one, are escapes.
+        inner = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + found[2].replace("'", "\\'"), value)
+        return f"'{inner}'"
+    return str(value)

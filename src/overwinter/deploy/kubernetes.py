@@ -1,0 +1,425 @@
+"""Kubernetes: a Deployment that KEDA takes to zero and its HTTP add-on wakes, or a Knative Service.
+
+KEDA's interceptor holds a request until a pod is ready; its `cron` trigger keeps one in a window. Knative has no
+windows: there a CronJob raises the Service's lower bound as a window opens, and another lowers it as it closes.
+The kubelet's probes ask the supervisor, which neither wakes a model for them nor keeps one awake.
+Fields after KEDA 2.x (`keda.sh/v1alpha1`), the HTTP add-on 0.15 (`http.keda.sh/v1beta1`) and Knative Serving v1.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+from overwinter.deploy.deployment import LIVE_PATH, Deployment
+from overwinter.deploy.images import KUBECTL, is_pinned, of_tag
+from overwinter.deploy.timetable import read_timetable
+from overwinter.errors import ConfigError
+from overwinter.units import format_bytes
+
+BUNDLE = "/srv/bundle"  # in the image
+SECRETS = "/run/secrets/overwinter"  # where the token is mounted
+COPIES = "/var/tmp/overwinter"  # noqa: S108 -- a volume of its own: TMPDIR, for private copies that memory has no room for
+_KEYS = "/etc/overwinter"  # where public keys are mounted
+_PORT = 8080
+_PRIVATE_TOKEN = "/tmp/token"  # noqa: S105, S108 -- a path, of the pod's own; see below
+# A mounted secret belongs to root and is readable by the group; the server takes only a token that is its own.
+_COPY_TOKEN = f'umask 077; cat {SECRETS}/token > {_PRIVATE_TOKEN}; exec overwinter "$@"'
+_SCALER = "keda-add-ons-http-external-scaler.keda:9090"
+_LEAST_STARTS = 60  # seconds that a start may take before it counts as failed
+_SCRATCH = "64Mi"  # of memory: the token, and what libraries leave in their user's home
+_LEAST_COPIES_MIB = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kubernetes:
+    """Renders kubernetes.yaml.
+
+    Attributes:
+        image: with the bundle in it, as `overwinter deploy container` builds it; by its digest, or else whoever may
+            push to its tag says what runs.
+        hostname: by which clients reach the service, through KEDA's interceptor.
+        knative: a Knative Service instead of KEDA.
+        memory: limit of a pod.
+        cpus: limit of a pod.
+        gpus: NVIDIA GPUs of a pod.
+        kubectl_image: what Knative's CronJobs run, likewise.
+        bundle_bytes: size of the bundle's files.
+        prometheus: address of a Prometheus that reads the pods' /metrics, for `serve.replicas.wait_s`; None leaves
+            that limit out.
+    """
+
+    image: str
+    hostname: str
+    knative: bool = False
+    memory: str = "1Gi"
+    cpus: int = 1
+    gpus: int = 0
+    kubectl_image: str = KUBECTL
+    bundle_bytes: int = 0
+    prometheus: str | None = None
+
+    def render(self, deployment: Deployment) -> dict[str, str]:
+        """Return the file, name to text.
+
+        Raises:
+            ConfigError: a window cannot be rendered.
+        """
+        documents = self._for_knative(deployment) if self.knative else self._for_keda(deployment)
+        documents = [*_key_map(deployment), *documents, *self._guards(deployment)]
+        documents = [_labelled(document, deployment) for document in documents]
+        name = deployment.name
+        heading = deployment.heading(
+            *deployment.rules(),
+            *self._left_out(deployment),
+            *(of_tag(image) for image in self.images(deployment) if not is_pinned(image)),
+            f"Memory: a wake holds the payload, of {format_bytes(self.bundle_bytes)}, once beside what it loads.",
+            f"Its token, before: kubectl create secret generic {name}-token --from-file=token=FILE",
+            *_credentials_line(deployment),
+            "Needs Knative Serving." if self.knative else "Needs KEDA and its HTTP add-on in the namespace keda.",
+        )
+        return {"kubernetes.yaml": heading + yaml.dump_all(documents, Dumper=_Plain, sort_keys=False, width=120)}
+
+    def images(self, deployment: Deployment) -> list[str]:
+        """Return the images that run."""
+        patching = self.knative and deployment.windows and deployment.may_stop
+        return [self.image, *([self.kubectl_image] if patching else [])]
+
+    def _left_out(self, deployment: Deployment) -> list[str]:
+        wait_s = deployment.serve.replicas.wait_s
+        rendered = wait_s is None or (self.prometheus is not None and not self.knative)
+        reason = "Knative has no such rule" if self.knative else "it needs --prometheus"
+        waits = [] if rendered else [f"serve.replicas.wait_s={wait_s:g} is left out: {reason}."]
+        spread = ["Pods are not spread over nodes: Knative allows that by a feature flag only."]
+        return [*waits, *(spread if self.knative and _most(deployment) > 1 else []), *deployment.not_kept()]
+
+    def _for_keda(self, deployment: Deployment) -> list[dict[str, Any]]:
+        name = deployment.name
+        labels = {_NAME: name}  # a Deployment's selector can never be changed
+        template = {"metadata": {"labels": _labels(deployment)}, "spec": self._pod(deployment) | _spread(deployment)}
+        server = {"selector": {"matchLabels": labels}, "template": template}
+        ports = [{"name": "http", "port": 80, "targetPort": "http"}]
+        return [
+            _document("apps/v1", "Deployment", name, server),
+            _document("v1", "Service", name, {"selector": labels, "ports": ports}),
+            _document("http.keda.sh/v1beta1", "InterceptorRoute", name, self._route(deployment)),
+            _document("keda.sh/v1alpha1", "ScaledObject", name, self._scaling(deployment)),
+        ]
+
+    def _route(self, deployment: Deployment) -> dict[str, Any]:
+        serve = deployment.serve
+        answer = f"{math.ceil(serve.limits.answer_s)}s"
+        return {
+            "target": {"service": deployment.name, "port": 80},
+            "rules": [{"hosts": [self.hostname]}],
+            "scalingMetric": {"concurrency": {"targetValue": serve.replicas.queue_per_replica}},
+            "timeouts": {"readiness": answer, "request": answer, "responseHeader": answer},
+        }
+
+    def _scaling(self, deployment: Deployment) -> dict[str, Any]:
+        route = {"scalerAddress": _SCALER, "interceptorRoute": deployment.name}
+        triggers = [{"type": "external-push", "metadata": route}, *_window_triggers(deployment)]
+        return {
+            "scaleTargetRef": {"name": deployment.name},
+            "minReplicaCount": deployment.fewest,
+            "maxReplicaCount": _most(deployment),
+            "cooldownPeriod": math.ceil(deployment.idle[0]),
+            "triggers": [*triggers, *self._wait_trigger(deployment)],
+        }
+
+    def _wait_trigger(self, deployment: Deployment) -> list[dict[str, Any]]:
+        """Return the rule that pods grow in number as the waits of a twentieth of the requests exceed the limit."""
+        wait_s = deployment.serve.replicas.wait_s
+        if wait_s is None or self.prometheus is None:
+            return []
+        pods = f'overwinter_wait_seconds_bucket{{pod=~"{deployment.name}-.+"}}'
+        query = f"histogram_quantile(0.95, sum by (le) (rate({pods}[1m])))"
+        rule = {"serverAddress": self.prometheus, "query": query, "threshold": f"{wait_s:g}"}
+        return [{"type": "prometheus", "metricType": "Value", "metadata": rule}]
+
+    def _for_knative(self, deployment: Deployment) -> list[dict[str, Any]]:
+        name, serve = deployment.name, deployment.serve
+        scale = {
+            "min-scale": str(deployment.fewest),
+            "max-scale": str(_most(deployment)),
+            "target": str(serve.replicas.queue_per_replica),
+            "scale-to-zero-pod-retention-period": f"{math.ceil(deployment.idle[0])}s",
+        }
+        annotations = {f"autoscaling.knative.dev/{key}": value for key, value in scale.items()}
+        pod = self._pod(deployment) | {"timeoutSeconds": math.ceil(serve.limits.answer_s)}
+        del pod["terminationGracePeriodSeconds"]  # Knative takes it from timeoutSeconds
+        del pod["securityContext"]  # and allows one of a pod by a feature flag only
+        pod["containers"][0]["securityContext"] = _BARE | {key: _USER[key] for key in _USER if key != "fsGroup"}
+        pod["containers"][0]["ports"][0]["name"] = "http1"  # by which Knative tells HTTP/1
+        template = {"metadata": {"annotations": annotations, "labels": _labels(deployment)}, "spec": pod}
+        service = _document("serving.knative.dev/v1", "Service", name, {"template": template})
+        return [service, *(self._setters(deployment) if deployment.windows and deployment.may_stop else [])]
+
+    def _setters(self, deployment: Deployment) -> list[dict[str, Any]]:
+        """Return the CronJobs of the windows, and the right to patch this one Service."""
+        jobs: list[dict[str, Any]] = []
+        for place, window in enumerate(deployment.windows):
+            if len(deployment.windows) > 1:
+                raise ConfigError(
+                    "serve.sleep.windows: Knative can hold one window, since the end of one would close another. "
+                    "Join them, or leave out --knative: KEDA holds several."
+                )
+            starts = [text for part in deployment.starts(window) for text in part.expressions()]
+            ends = read_timetable(window.end).expressions()
+            for kind, texts, fewest in (("open", starts, 1), ("close", ends, 0)):
+                jobs += [
+                    self._setter(
+                        f"{deployment.name}-{kind}-{place}{number}", deployment, text, window.time_zone, fewest
+                    )
+                    for number, text in enumerate(texts)
+                ]
+        return [*_rights(deployment.name), *jobs]
+
+    def _setter(self, name: str, deployment: Deployment, schedule: str, zone: str, fewest: int) -> dict[str, Any]:
+        annotations = {"autoscaling.knative.dev/min-scale": str(fewest)}
+        patch = json.dumps({"spec": {"template": {"metadata": {"annotations": annotations}}}})
+        words = ["kubectl", "patch", f"services.serving.knative.dev/{deployment.name}", "--type=merge", "-p", patch]
+        pod = {
+            "serviceAccountName": f"{deployment.name}-windows",
+            "restartPolicy": "OnFailure",
+            "securityContext": _USER,
+            "containers": [
+                {
+                    "name": "patch",
+                    "image": self.kubectl_image,
+                    "command": words,
+                    "resources": {"requests": _PATCH_ROOM, "limits": _PATCH_ROOM},
+                    "securityContext": _BARE,
+                }
+            ],
+        }
+        labels = _labels(deployment, component="windows")
+        job = {"template": {"metadata": {"labels": labels}, "spec": pod}, "backoffLimit": 3}
+        rule = {"schedule": schedule, "timeZone": zone, "concurrencyPolicy": "Replace", "jobTemplate": {"spec": job}}
+        return _document("batch/v1", "CronJob", name, rule)
+
+    def _pod(self, deployment: Deployment) -> dict[str, Any]:
+        """Return a pod's specification: one server with one worker, since replicas are pods here."""
+        answer_s = math.ceil(deployment.serve.limits.answer_s)
+        words = deployment.words(
+            BUNDLE,
+            trusted=deployment.keys_in(_KEYS),
+            pinned=True,  # whatever the image's name has come to mean
+            host="0.0.0.0",  # noqa: S104 -- the pod's own address; the token is asked for
+            port=_PORT,
+            **TOKEN | {"access__token_file": _PRIVATE_TOKEN},
+            replicas__fewest=min(1, deployment.serve.replicas.fewest),
+            replicas__most=1,
+        )
+        copies = f"{max(_LEAST_COPIES_MIB, 2 * self.bundle_bytes >> 20)}Mi"
+        limits: dict[str, Any] = {"cpu": str(self.cpus), "memory": self.memory, "ephemeral-storage": copies}
+        limits |= {"nvidia.com/gpu": str(self.gpus)} if self.gpus else {}
+        container: dict[str, Any] = {
+            "name": "server",
+            "image": self.image,
+            "command": ["sh", "-c", _COPY_TOKEN, "overwinter"],
+            "args": words,
+            "env": [
+                {"name": "HOME", "value": "/tmp"},  # noqa: S108 -- emptied with the pod
+                *_credentials(deployment),
+                {"name": "TMPDIR", "value": COPIES},
+            ],
+            "ports": [{"name": "http", "containerPort": _PORT}],
+            **_probes(deployment),
+            "resources": {"requests": dict(limits), "limits": limits},
+            "securityContext": _BARE,
+            "volumeMounts": [
+                {"name": "token", "mountPath": SECRETS, "readOnly": True},
+                {"name": "scratch", "mountPath": "/tmp"},  # noqa: S108
+                {"name": "copies", "mountPath": COPIES},
+            ],
+        }
+        volumes: list[dict[str, Any]] = [
+            {"name": "token", "secret": {"secretName": f"{deployment.name}-token"}},
+            {"name": "scratch", "emptyDir": {"medium": "Memory", "sizeLimit": _SCRATCH}},
+            {"name": "copies", "emptyDir": {"sizeLimit": copies}},
+        ]
+        if deployment.trusted:
+            container["volumeMounts"].append({"name": "trusted", "mountPath": _KEYS, "readOnly": True})
+            volumes.append({"name": "trusted", "configMap": {"name": f"{deployment.name}-trusted"}})
+        return {
+            "automountServiceAccountToken": False,
+            "securityContext": _USER,
+            "terminationGracePeriodSeconds": answer_s + 10,  # requests in flight are answered first
+            "containers": [container],
+            "volumes": volumes,
+        }
+
+    def _guards(self, deployment: Deployment) -> list[dict[str, Any]]:
+        """Return who may reach the pods and what they may reach, and how many may be taken away at once."""
+        own = {"serving.knative.dev/service" if self.knative else _NAME: deployment.name}
+        selector = {"matchLabels": own}
+        policy = {
+            "podSelector": selector,
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": self._ingress(),
+            "egress": _OUTSIDE if deployment.asks_outside else [],
+        }
+        guards = [_document("networking.k8s.io/v1", "NetworkPolicy", deployment.name, policy)]
+        if _most(deployment) > 1:
+            # Not `minAvailable`: with none or one left, no node could be emptied.
+            budget = {"selector": selector, "maxUnavailable": 1, "unhealthyPodEvictionPolicy": "AlwaysAllow"}
+            guards.append(_document("policy/v1", "PodDisruptionBudget", deployment.name, budget))
+        return guards
+
+    def _ingress(self) -> list[dict[str, Any]]:
+        """Let in what is in front of the pods, and what reads their metrics; a node's own probes always come in."""
+        if self.knative:
+            return [{"from": [_namespaces(*_KNATIVE_FRONT)]}]  # its sidecar has ports of its own
+        ports = [{"protocol": "TCP", "port": _PORT}]
+        readers = [] if self.prometheus is None else [_namespace_of(self.prometheus)]
+        return [{"from": [_namespaces("keda"), *readers], "ports": ports}]
+
+
+class _Plain(yaml.SafeDumper):
+    """Writes a value that occurs twice twice, not as an anchor."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 -- PyYAML's signature
+        return True
+
+
+_USER = {
+    "runAsNonRoot": True,
+    "runAsUser": 65532,
+    "runAsGroup": 65532,
+    "fsGroup": 65532,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+_PATCH_ROOM = {"cpu": "100m", "memory": "128Mi"}
+_OF_WINDOWS = ("ServiceAccount", "Role", "RoleBinding", "CronJob")
+_NAME = "app.kubernetes.io/name"
+_APART = ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
+# Where Knative's activator and autoscaler are, and the gateways that it may be installed with.
+_KNATIVE_FRONT = ("knative-serving", "kourier-system", "istio-system", "contour-external", "contour-internal")
+_OUTSIDE: list[dict[str, Any]] = [  # a source of carbon intensity, and who knows its address
+    {"ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]},
+    {"ports": [{"protocol": "TCP", "port": 443}]},
+]
+_BARE = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+TOKEN: dict[str, Any] = {
+    "access__token_file": f"{SECRETS}/token",
+    "access__tls_cert": None,  # what is in front speaks TLS
+    "access__tls_key": None,
+    "access__client_ca": None,
+}
+
+
+def _most(deployment: Deployment) -> int:
+    """Return how many pods there may be at once."""
+    return max(deployment.serve.replicas.most, deployment.fewest)
+
+
+def _labels(deployment: Deployment, *, component: str = "server") -> dict[str, str]:
+    """Return the labels of https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels."""
+    own = {
+        "instance": deployment.name,
+        "version": deployment.digest[:12],
+        "component": component,
+        "part-of": "overwinter",
+        "managed-by": "overwinter",
+    }
+    return {_NAME: deployment.name} | {f"app.kubernetes.io/{key}": value for key, value in own.items()}
+
+
+def _labelled(document: dict[str, Any], deployment: Deployment) -> dict[str, Any]:
+    component = "windows" if document["kind"] in _OF_WINDOWS else "server"
+    named = {"name": document["metadata"]["name"], "labels": _labels(deployment, component=component)}
+    return {key: named if key == "metadata" else value for key, value in document.items()}
+
+
+def _probes(deployment: Deployment) -> dict[str, Any]:
+    """Return the probes: a start may take what it takes, and is seen at once; then it is asked often, or rarely."""
+    asked = {"httpGet": {"path": LIVE_PATH, "port": _PORT}, "timeoutSeconds": 5}
+    starts = max(_LEAST_STARTS, math.ceil(2 * deployment.start_s))
+    return {
+        "startupProbe": asked | {"periodSeconds": 1, "failureThreshold": starts},
+        "readinessProbe": asked | {"periodSeconds": 1},
+        "livenessProbe": asked | {"periodSeconds": 10, "failureThreshold": 3},
+    }
+
+
+def _spread(deployment: Deployment) -> dict[str, Any]:
+    """Return that several pods go to several nodes and zones, where there are."""
+    if _most(deployment) == 1:
+        return {}
+    rule = {
+        "maxSkew": 1,
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": {_NAME: deployment.name}},
+    }
+    return {"topologySpreadConstraints": [rule | {"topologyKey": key} for key in _APART]}
+
+
+def _namespaces(*names: str) -> dict[str, Any]:
+    named = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": list(names)}
+    return {"namespaceSelector": {"matchExpressions": [named]}}
+
+
+def _namespace_of(address: str) -> dict[str, Any]:
+    """Return whom to let in for an address: its namespace, our own if it names none, any if it is elsewhere."""
+    host = urlsplit(address).hostname or ""
+    name, *rest = host.split(".")
+    if name and not rest:
+        return {"podSelector": {}}
+    if len(rest) == 1 or rest[1:2] == ["svc"]:
+        return _namespaces(rest[0])
+    return {"namespaceSelector": {}}
+
+
+def _key_map(deployment: Deployment) -> list[dict[str, Any]]:
+    """Return the public keys as a document, if there are any."""
+    if not deployment.trusted:
+        return []
+    data = {path.rpartition("/")[2]: text for path, text in deployment.keys_in(_KEYS).items()}
+    return [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"{deployment.name}-trusted"}, "data": data}]
+
+
+def _credentials_line(deployment: Deployment) -> list[str]:
+    names = ", ".join(deployment.variables)
+    made = f"kubectl create secret generic {deployment.name}-carbon --from-env-file=FILE, which gives {names}"
+    return [f"Credentials for the carbon intensity, before: {made}"] if names else []
+
+
+def _credentials(deployment: Deployment) -> list[dict[str, Any]]:
+    secret = f"{deployment.name}-carbon"
+    return [
+        {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": name}}} for name in deployment.variables
+    ]
+
+
+def _window_triggers(deployment: Deployment) -> list[dict[str, Any]]:
+    """Return a trigger for each start: KEDA's end is the next tick of `end`, like that of a window."""
+    found = []
+    for window in deployment.windows:
+        common = {"timezone": window.time_zone, "end": window.end, "desiredReplicas": str(max(1, deployment.fewest))}
+        starts = [text for part in deployment.starts(window) for text in part.expressions()]
+        found += [{"type": "cron", "metadata": {"start": start, **common}} for start in starts]
+    return found
+
+
+def _rights(name: str) -> list[dict[str, Any]]:
+    account = f"{name}-windows"
+    rule = {"apiGroups": ["serving.knative.dev"], "resources": ["services"], "resourceNames": [name]}
+    role: dict[str, Any] = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role"}
+    subject = {"kind": "ServiceAccount", "name": account}
+    return [
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account}},
+        role | {"metadata": {"name": account}, "rules": [rule | {"verbs": ["get", "patch"]}]},
+        role
+        | {"kind": "RoleBinding", "metadata": {"name": account}, "subjects": [subject]}
+        | {"roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": account}},
+    ]
+
+
+def _document(version: str, kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": name}, "spec": spec}

@@ -1,0 +1,169 @@
+"""A group of cloud machines, none while nobody asks: Terraform for AWS, and cloud-init for the machines.
+
+`vm.tf` is the same for every model; what differs is in terraform.tfvars.json. The load balancer counts requests: one
+that finds no machine wakes one, and none for the idle time ends the last. Windows are scheduled actions. A machine is
+one server, which takes its bundle from a store; its token is what a command on the machine prints.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+from overwinter.deploy.deployment import LIVE_PATH, Deployment
+from overwinter.deploy.kubernetes import TOKEN
+from overwinter.deploy.systemd import command_line
+from overwinter.deploy.timetable import read_timetable
+from overwinter.errors import ConfigError
+
+_PORT = 8080
+_LONGEST_NAME = 32  # of a load balancer
+_ENVIRONMENT = "/opt/overwinter"
+_KEYS = "/etc/overwinter"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vm:
+    """Renders main.tf, terraform.tfvars.json and cloud-init.yaml.
+
+    Attributes:
+        source: the bundle's address in a store that the machines can reach.
+        package: what pip installs on a machine.
+        token_command: prints the token, on the machine and as root.
+        instance_type: of a machine.
+        clients: address ranges that may ask, as CIDR.
+        keys: sources of the keys that open the bundle, as a machine finds them.
+    """
+
+    source: str
+    package: str
+    token_command: str
+    instance_type: str
+    clients: tuple[str, ...]
+    keys: tuple[str, ...] = ()
+
+    def render(self, deployment: Deployment) -> dict[str, str]:
+        """Return the files, name to text.
+
+        Raises:
+            ConfigError: the name is too long, or a window cannot be rendered.
+        """
+        if len(deployment.name) > _LONGEST_NAME:
+            raise ConfigError(f"--name {deployment.name!r} must be {_LONGEST_NAME} characters at most on AWS.")
+        heading = deployment.heading(*deployment.rules(), *deployment.not_kept(), *deployment.asked_for())
+        group = files("overwinter.deploy").joinpath("vm.tf").read_text(encoding="utf-8")
+        values = json.dumps(self._values(deployment), indent=2) + "\n"
+        machine = yaml.safe_dump(self._machine(deployment), sort_keys=False, width=120)
+        return {
+            "main.tf": heading + "\n" + group,
+            "terraform.tfvars.json": values,
+            "cloud-init.yaml": "#cloud-config\n" + heading + machine,
+        }
+
+    def _values(self, deployment: Deployment) -> dict[str, Any]:
+        replicas = deployment.serve.replicas
+        return {
+            "name": deployment.name,
+            "instance_type": self.instance_type,
+            "clients": list(self.clients),
+            "port": _PORT,
+            "live_path": LIVE_PATH,
+            "fewest": deployment.fewest,
+            "most": max(replicas.most, deployment.fewest),
+            "answer_s": math.ceil(deployment.serve.limits.answer_s),
+            "idle_minutes": max(1, math.ceil(deployment.idle[0] / 60)),
+            "start_s": deployment.start_s,
+            "queue_per_machine": replicas.queue_per_replica,
+            "wait_s": replicas.wait_s,
+            "spare_minutes": max(1, math.ceil(replicas.idle_s / 60)),
+            "windows": _windows(deployment),
+        }
+
+    def _machine(self, deployment: Deployment) -> dict[str, Any]:
+        name = deployment.name
+        return {
+            "packages": ["python3-venv"],
+            "package_update": True,
+            "users": ["default", {"name": name, "system": True, "shell": "/usr/sbin/nologin"}],
+            "write_files": [
+                {"path": f"/etc/systemd/system/{name}.service", "content": self._unit(deployment)},
+                *({"path": path, "content": text} for path, text in deployment.keys_in(_KEYS).items()),
+            ],
+            "runcmd": [
+                ["python3", "-m", "venv", _ENVIRONMENT],
+                [f"{_ENVIRONMENT}/bin/pip", "install", "--no-cache-dir", self.package],
+                ["systemctl", "enable", "--now", f"{name}.service"],
+            ],
+        }
+
+    def _unit(self, deployment: Deployment) -> str:
+        name = deployment.name
+        token = f"/run/{name}/token"
+        words = deployment.words(
+            self.source,
+            trusted=deployment.keys_in(_KEYS),
+            host="0.0.0.0",  # noqa: S104 -- its own address; only the load balancer gets there, and the token is asked for
+            port=_PORT,
+            **TOKEN | {"access__token_file": token},
+            replicas__fewest=min(1, deployment.serve.replicas.fewest),
+            replicas__most=1,
+        )
+        flags = [word for source in self.keys for word in ("--key", source)]
+        fetch = f"umask 077; {self.token_command} > {token} && chown {name} {token}"
+        return "\n".join(
+            [
+                "[Unit]",
+                f"Description=Server of {name}",
+                "Wants=network-online.target",
+                "After=network-online.target",
+                "[Service]",
+                f"User={name}",
+                f"RuntimeDirectory={name}",
+                f"StateDirectory={name}",
+                f"Environment=HOME=/var/lib/{name}",
+                f"ExecStartPre=+{command_line(['/bin/sh', '-c', fetch])}",
+                f"ExecStart={command_line([f'{_ENVIRONMENT}/bin/overwinter', *words, *flags])}",
+                f"TimeoutStopSec={math.ceil(deployment.serve.limits.answer_s) + 10}",
+                "Restart=on-failure",
+                "NoNewPrivileges=yes",
+                "[Install]",
+                "WantedBy=multi-user.target",
+                "",
+            ]
+        )
+
+
+def _windows(deployment: Deployment) -> list[dict[str, str]]:
+    if len(deployment.windows) > 1:
+        raise ConfigError(
+            "serve.sleep.windows: a group of machines can hold one window, since the end of one would close another. "
+            "Join them, or choose another form."
+        )
+    found = []
+    for window in deployment.windows:
+        starts = [text for part in deployment.starts(window) for text in part.expressions()]
+        ends = read_timetable(window.end).expressions()
+        for place in range(max(len(starts), len(ends))):  # one that comes twice does no harm
+            start, end = starts[min(place, len(starts) - 1)], ends[min(place, len(ends) - 1)]
+            found.append({"start": start, "end": end, "time_zone": window.time_zone})
+    return found
+
+
+def checked_command(words: str) -> str:
+    """Return a command for a shell.
+
+    Raises:
+        ConfigError: its quotes don't match, or there is none.
+    """
+    try:
+        if shlex.split(words):
+            return words
+    except ValueError as error:
+        raise ConfigError(f"--token-command {words!r}: {error}.") from None
+    raise ConfigError("--token-command must print the token, such as `aws ssm get-parameter ...`.")

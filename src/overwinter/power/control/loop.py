@@ -1,0 +1,288 @@
+"""The control loop: observes, asks the policy, sets limits through the guard. The work never waits for it.
+
+    control = PowerControl(policy, guard, sources=Sources(energy_j=...), warn=stage.say)
+    with control:                         # the first decision is made before the work begins
+        for step in ...:
+            work()
+            control.step(step + 1, total) # progress; here the duty cycle waits, if there is one
+            if control.pause is not None:
+                ...                       # save a checkpoint and let go of the device: see `control_pausing`
+
+A policy that raises or answers nonsense (`control_asking`), a device that vanishes (`control_devices`), a clock
+that jumps, an intensity that is missing (`control_observing`): each is told once (`control_notices`), the previous
+limit holds, and the work goes on.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+from overwinter.errors import OverwinterError
+from overwinter.power.actuators.interface import Actuator
+from overwinter.power.actuators.values import DeniedError
+from overwinter.power.control.asking import ask
+from overwinter.power.control.devices import Devices
+from overwinter.power.control.notices import Notices
+from overwinter.power.control.observing import Job, Readings, Sources, WorkMeter, common_limit_w, merged_points
+from overwinter.power.control.pausing import Pause, PausedWork
+from overwinter.power.guard.guard import Guard
+from overwinter.power.interface import Observation, OperatingPoint, PowerPolicy
+from overwinter.power.profile_store import ProfileStore
+
+_SAMPLE_S = 1.0  # between two looks at whether a cap binds
+_FIRST_S = 2.0  # the work waits so long for the first decision, at most
+_JUMP_S = 30.0  # between the clock on the wall and the one that never jumps
+_SHORTEST_REVIEW_S = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class PowerRecord:
+    """What goes into energy.json and the ledger.
+
+    Attributes:
+        power_policy: its name.
+        actuator: what set the limits; None: nothing did.
+        note: what a reader must know of that kind of cap.
+        cap_bound_fraction: share of the capped time in which the cap held the work back; None: never capped.
+        decisions: how many were made.
+        paused_s: what a duty cycle has paused.
+        cpu_s: CPU time of the loop's thread.
+        warnings: what was told, each line once.
+    """
+
+    power_policy: str
+    actuator: str | None
+    note: str
+    cap_bound_fraction: float | None
+    decisions: int
+    paused_s: float
+    cpu_s: float
+    warnings: tuple[str, ...]
+
+
+class PowerControl:
+    """Runs a policy over devices until closed.
+
+    Args:
+        policy: decides.
+        guard: sets the limits, not opened yet; None: nothing can be limited, but the policy may still pause.
+        sources: where the readings come from.
+        warn: takes one line for a person.
+        name: of the policy, for the record.
+        job: deadline and what a pause costs.
+        profiles: what is stored of this work, read when a device is taken, and kept when the policy has settled.
+        interval_s: between two decisions.
+        clocks: opens a guard over locked clocks, once a policy asks for a clock.
+        on_denied: what to do without the right to set limits: returns another guard, or None to go on
+            without, or raises the error, which ends the work at its start or at its next step.
+        clock: monotonic seconds.
+        now: the time on the wall, in UTC.
+    """
+
+    def __init__(
+        self,
+        policy: PowerPolicy,
+        guard: Guard | None,
+        *,
+        sources: Sources,
+        warn: Callable[[str], None],
+        name: str = "",
+        job: Job | None = None,
+        profiles: ProfileStore | None = None,
+        interval_s: float = 10.0,
+        clocks: Callable[[], Guard] | None = None,
+        on_denied: Callable[[DeniedError], Guard | None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.pause: Pause | None = None
+        self._policy, self._name = policy, name or type(policy).__name__
+        self._job, self._interval_s = job or Job(), interval_s
+        self._clock, self._now = clock, now
+        self._notices = Notices(warn)
+        self._readings = Readings(sources, self._notices.tell)
+        self._devices = Devices(
+            guard, open_clocks=clocks, on_denied=on_denied, taken=self._read_profile, tell=self._notices.tell
+        )
+        self._meter = WorkMeter()
+        self._profiles, self._settled = profiles, False
+        self._stored: tuple[OperatingPoint, ...] = ()
+        self._progress: tuple[float, float] | None = None
+        self._seen_s = self._seen_utc_s = math.nan
+        self._due_s = -math.inf
+        self._decisions, self._cpu_s = 0, 0.0
+        self._first, self._stopped = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="power-control", daemon=True)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def start(self) -> Self:
+        """Take the devices, make the first decision, and go on deciding in a thread.
+
+        Raises:
+            RefusedError: another run holds a device.
+            DeniedError: the limits may not be set, and ``on_denied`` raises.
+        """
+        self._devices.open()
+        self._thread.start()
+        self._first.wait(_FIRST_S)
+        if self._devices.failure is not None:
+            self.close()
+            raise self._devices.failure
+        return self
+
+    def step(self, done: float, total: float) -> None:
+        """Tell progress, at a step boundary; a duty cycle waits here.
+
+        Raises:
+            DeniedError: the right to set limits was lost, and ``on_denied`` raises.
+        """
+        self._progress = (float(done), float(total))
+        if self._devices.failure is not None:
+            raise self._devices.failure
+        self._devices.at_step()
+
+    def close(self) -> PowerRecord:
+        """Stop deciding, put every limit back, and return the record; closing again returns it again."""
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join(_FIRST_S)  # a policy that hangs is not waited for
+        if self._settled:
+            self._keep_profile()
+        self._devices.close()
+        return self.record()
+
+    def record(self) -> PowerRecord:
+        """Return what has happened so far."""
+        actuator = self._devices.actuator
+        return PowerRecord(
+            power_policy=self._name,
+            actuator=actuator.name if actuator else None,
+            note=actuator.note if actuator else "",
+            cap_bound_fraction=self._devices.cap_bound_fraction,
+            decisions=self._decisions,
+            paused_s=self._devices.paused_s,
+            cpu_s=self._cpu_s,
+            warnings=self._notices.told(),
+        )
+
+    def paused_work(self) -> PausedWork:
+        """Return what the process that waits needs to know, once `pause` is set; ask before `close`."""
+        energy_j, carbon_g = self._readings.remaining()
+        done, total = self._progress or (None, None)
+        return PausedWork(
+            devices=self._devices.states(),
+            points=self._points(),
+            work_done=done,
+            work_total=total,
+            deadline_utc=self._job.deadline_utc,
+            remaining_energy_j=energy_j,
+            remaining_carbon_g=carbon_g,
+            pause_w=self._job.pause_w,
+            resume_s=self._job.resume_s,
+        )
+
+    # The thread.
+
+    def _run(self) -> None:
+        wait_s = 0.0
+        while not self._stopped.wait(wait_s) and self._devices.failure is None:
+            try:
+                self.tick()
+            except Exception as error:  # noqa: BLE001 -- trouble in here must never reach the work
+                self._notices.tell(f"the control loop stumbled over {error!r}; limits stay as they are")
+            self._first.set()
+            self._cpu_s = time.thread_time()
+            wait_s = max(0.0, min(_SAMPLE_S, self._due_s - self._clock()))
+        self._first.set()
+
+    def tick(self) -> None:
+        """Take one reading, and decide if it is time to: what the thread does."""
+        now_s = self._clock()
+        energies_j = self._readings.energies_j()
+        limited = {device: energies_j[device] for device in self._devices.names if device in energies_j}
+        self._meter.note(now_s, limited, self._progress[0] if self._progress else None)
+        self._devices.look(self._meter.latest_w)
+        if now_s >= self._due_s:
+            self._due_s = now_s + self._interval_s
+            if not self._clock_jumped(now_s):
+                self._decide(now_s)
+
+    def _decide(self, now_s: float) -> None:
+        observation = self._observe()
+        decision = ask(self._policy, self._name, observation, self._notices.tell)
+        if self._stopped.is_set():
+            return  # it took so long that the work has ended meanwhile
+        self._decisions += 1
+        if decision.review_s is not None:
+            self._due_s = now_s + min(self._interval_s, max(_SHORTEST_REVIEW_S, decision.review_s))
+        if decision.pause:
+            self.pause = self.pause or Pause(reason=decision.reason, since_utc=observation.time_utc)
+        else:
+            self.pause = None
+        if not self._devices.carry_out(decision):
+            self._due_s = -math.inf
+        if decision.settled and not self._settled:
+            self._settled = True
+            self._keep_profile()
+        self._meter.decided(common_limit_w(state.current_w for state in self._devices.states()))
+
+    def _observe(self) -> Observation:
+        now = self._now()
+        power_w, speed_per_s = self._meter.since_decision()
+        energy_j, carbon_g = self._readings.remaining()
+        done, total = self._progress or (None, None)
+        return Observation(
+            time_utc=now,
+            devices=self._devices.states(),
+            points=self._points(),
+            work_done=done,
+            work_total=total,
+            deadline_utc=self._job.deadline_utc,
+            power_w=power_w,
+            speed_per_s=speed_per_s,
+            remaining_energy_j=energy_j,
+            remaining_carbon_g=carbon_g,
+            pause_w=self._job.pause_w,
+            resume_s=self._job.resume_s,
+            **self._readings.outside(now),
+        )
+
+    def _clock_jumped(self, now_s: float) -> bool:
+        """Whether the time on the wall leapt since the last decision, forth or back, or the machine slept."""
+        utc_s = self._now().timestamp()
+        leap_s = (utc_s - self._seen_utc_s) - (now_s - self._seen_s)
+        self._seen_s, self._seen_utc_s = now_s, utc_s
+        if abs(leap_s) > _JUMP_S:  # never at the first decision, when there is nothing to compare with
+            self._notices.tell(f"the clock jumped by {leap_s:.0f} s; limits stay as they are until the next decision")
+            return True
+        return False
+
+    # What is known of the work.
+
+    def _points(self) -> tuple[OperatingPoint, ...]:
+        return merged_points(self._stored, self._meter.points())
+
+    def _read_profile(self, actuator: Actuator) -> None:
+        self._stored = self._profiles.of(actuator) if self._profiles is not None else ()
+
+    def _keep_profile(self) -> None:
+        if self._profiles is None or not self._meter.points():
+            return
+        try:
+            self._profiles.keep(self._points())
+        except OverwinterError as error:
+            self._notices.tell(f"the profile is not kept: {error}")

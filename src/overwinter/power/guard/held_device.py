@@ -1,0 +1,267 @@
+"""One device in the hands of a run: taken, set to what the runs on it agree on, and put back.
+
+What is held has a slot (`journal`) where other processes can see it: who holds the device, which limit each of them
+wants, and what puts the previous one back. A setting that ends with this process, such as a duty cycle, has none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from overwinter.errors import OverwinterError, RefusedError
+from overwinter.files import write_error, write_json
+from overwinter.power.actuators.interface import Actuator
+from overwinter.power.actuators.values import DeniedError, DeviceLostError, LimitError
+from overwinter.power.guard.journal import Slot, boot_id
+from overwinter.power.guard.restore_commands import perform
+
+_TOLERANCE = 0.5  # watts or megahertz: drivers round to their own steps
+_KEPT = 2  # of our own settings: a crash may come between journalling one and setting it
+_LOCKS: set[int] = set()  # that say that this process is alive; a forked child must not keep them
+
+
+class Holding:
+    """One device, held from the moment this is made until `let_go`.
+
+    Args:
+        actuator: what sets its limit.
+        device: its name.
+        slot: its folder; None where nothing outlives this process.
+        identity: of this run.
+        share: whether another run may hold it too.
+        watch: called before the first change that others can see.
+        warn: takes one line for a person.
+
+    Attributes:
+        slot: as above.
+        previous: the limit to go back to, never exceeded.
+
+    Raises:
+        RefusedError: another run holds it.
+        DeviceLostError: it does not answer, or what a killed run has left cannot be put back.
+    """
+
+    def __init__(
+        self,
+        actuator: Actuator,
+        device: str,
+        *,
+        slot: Slot | None,
+        identity: str,
+        share: bool,
+        watch: Callable[[], None],
+        warn: Callable[[str], None],
+    ) -> None:
+        self.slot = slot
+        self._actuator, self._device = actuator, device
+        self._identity, self._share, self._watch, self._warn = identity, share, watch, warn
+        self._wanted: float | None = None  # what was asked for last; None: nothing of ours is set
+        self._claimed: float | None = None  # what of it other runs can read
+        self._told: set[str] = set()
+        self._lock = -1
+        with self._alone():
+            if slot is not None:
+                self._recover(slot)
+                self._refuse_taken(slot)
+            limits = actuator.limits(device)
+            journal = slot.journal() if slot is not None else None
+            current = limits.maximum if limits.current is None else limits.current
+            self._lowest, self._highest = limits.minimum, limits.maximum
+            self.previous = float(journal["previous"]) if journal else current
+            if slot is not None:
+                self._take(slot)
+
+    def apply(self, value: float | None) -> float:
+        """Set a limit; None gives the previous one back. See `Guard.apply`."""
+        if value is not None:
+            self._refuse_impossible(value)
+        self._wanted = value
+        with self._alone():
+            target = self._agreed()
+            if target is None:
+                self._put_back()
+            else:
+                self._set(target)
+        enforced = self._actuator.enforced(self._device)
+        if target is not None and enforced > target + max(1.0, _TOLERANCE):
+            self._tell(f"was limited to {target:g}, and {enforced:g} is enforced: the cap does not hold")
+        return enforced
+
+    def let_go(self) -> bool:
+        """Put it back, unless others hold it; return whether nothing is left to do."""
+        try:
+            with self._alone():
+                if self.slot is None or not self.slot.living(but=self._identity):
+                    self._put_back()
+                if self.slot is not None:
+                    self.slot.leave(self._identity)
+        except (OSError, OverwinterError) as error:
+            self._warn(f"{self._device} could not be put back to {self.previous:g}: {error}")
+            return False
+        finally:
+            _closed(self._lock)
+        return True
+
+    # Taking.
+
+    def _recover(self, slot: Slot) -> None:
+        """Restore what a killed run has left, if nobody else holds the device."""
+        if slot.living() or slot.journal() is None:
+            return
+        try:
+            notes = slot.restore(perform)
+        except OSError as error:
+            raise DeviceLostError(
+                f"A killed run has left a limit that cannot be put back: {error}.\n"
+                f"Put it back by hand, then remove its journal: {slot.journal_path}"
+            ) from None
+        for note in notes or [f"{Path(slot.folder).name}: a killed run had left its limit; it was put back"]:
+            self._warn(note)
+
+    def _refuse_taken(self, slot: Slot) -> None:
+        others = slot.living()
+        unwilling = [other for other in others if not other.get("share")] or ([] if self._share else others)
+        if unwilling:
+            raise RefusedError(
+                f"{self._device} is held by process {unwilling[0].get('pid')} ({unwilling[0].get('command')}).\n"
+                "Wait for it, or set power.share_device=share for both: then the lowest limit holds."
+            )
+
+    def _take(self, slot: Slot) -> None:
+        self._lock = slot.hold(self._identity)
+        _LOCKS.add(self._lock)
+        self._claim(slot, None)
+
+    def _claim(self, slot: Slot, want: float | None) -> None:
+        content = {"pid": os.getpid(), "command": _command(), "share": self._share, "want": want}
+        write_json(Path(slot.claim_path(self._identity)), content, mode=0o600)
+        self._claimed = want
+
+    # Agreeing.
+
+    def _refuse_impossible(self, value: float) -> None:
+        low, high = self._lowest - _TOLERANCE, self._highest + _TOLERANCE
+        if not (isinstance(value, (int, float)) and math.isfinite(value) and low <= value <= high):
+            raise LimitError(
+                f"{self._device} takes no limit of {value}: it takes {self._lowest:g} to {self._highest:g}."
+            )
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other runs off the slot for a moment."""
+        if self.slot is None:
+            yield
+            return
+        try:
+            with self.slot.mutex():
+                yield
+        except OSError as error:
+            raise write_error(Path(self.slot.folder), error) from error
+
+    def _agreed(self) -> float | None:
+        """The lowest that the device's runs want, at most what an operator allows; None: none wants any."""
+        wants = [] if self._wanted is None else [self._wanted]
+        if self.slot is not None:
+            if self._wanted != self._claimed:
+                self._claim(self.slot, self._wanted)
+            self._heed_operator(self.slot)
+            wants += [other["want"] for other in self.slot.living(but=self._identity) if other.get("want") is not None]
+        if not wants:
+            return None
+        if min(wants) > self.previous + _TOLERANCE:
+            self._tell(f"was not raised to {min(wants):g}: an operator allows {self.previous:g}")
+        return min(*wants, self.previous)
+
+    def _heed_operator(self, slot: Slot) -> None:
+        """Take a limit that is not ours for an operator's: it is the one to go back to from now on."""
+        journal, current = slot.journal(), self._actuator.limits(self._device).current
+        if current is None:
+            return
+        if journal is None:
+            self.previous = current
+            return
+        self.previous = float(journal["previous"])
+        known = [*journal["ours"], journal["previous"]]
+        if not any(abs(current - each) <= _TOLERANCE for each in known):
+            self._tell(f"was set to {current:g} by somebody else, which holds from now on")
+            self.previous = current
+            slot.forget()
+
+    # Setting and putting back.
+
+    def _set(self, target: float) -> None:
+        if self.slot is None:
+            self._actuator.apply(self._device, target)
+            return
+        self._watch()  # also where another run has set the limit: it may end before this one
+        journal = self.slot.journal()
+        ours = list(journal["ours"]) if journal else []
+        if ours and ours[-1] == target and self._is_set(target):
+            return
+        self._write_journal(self.slot, journal, [*ours, target][-_KEPT:])
+        try:
+            self._actuator.apply(self._device, target)
+        except DeniedError:
+            if journal is None:
+                self.slot.forget()
+            raise
+
+    def _is_set(self, target: float) -> bool:
+        current = self._actuator.limits(self._device).current
+        return current is None or abs(current - target) <= _TOLERANCE
+
+    def _write_journal(self, slot: Slot, journal: dict[str, Any] | None, ours: list[float]) -> None:
+        snapshot = journal["snapshot"] if journal else dict(self._actuator.snapshot(self._device))
+        content = {
+            "schema": 1,
+            "device": self._device,
+            "actuator": self._actuator.name,
+            "boot_id": boot_id(),
+            "previous": self.previous,
+            "ours": ours,
+            "snapshot": snapshot,
+            "commands": self._actuator.commands(self._device, snapshot, ours),
+        }
+        write_json(Path(slot.journal_path), content, mode=0o600)
+
+    def _put_back(self) -> None:
+        if self.slot is None:
+            self._actuator.apply(self._device, self.previous)
+            return
+        try:
+            for note in self.slot.restore(perform):
+                self._warn(note)
+        except OSError as error:
+            raise DeviceLostError(f"{self._device} cannot be put back: {error}.") from None
+
+    def _tell(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self._warn(f"{self._device} {text}")
+
+
+def _closed(handle: int) -> None:
+    if handle in _LOCKS:
+        _LOCKS.discard(handle)
+        os.close(handle)
+
+
+def _close_all() -> None:
+    for handle in list(_LOCKS):
+        _closed(handle)
+
+
+os.register_at_fork(after_in_child=_close_all)
+
+
+def _command() -> str:
+    try:
+        words = Path("/proc/self/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return "unknown"
+    return b" ".join(words[:3]).decode(errors="replace")[:120]

@@ -1,0 +1,1 @@
+"""Recorded traces replayed through the policies of real runs."""

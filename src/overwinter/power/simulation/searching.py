@@ -1,0 +1,140 @@
+"""Jobs that look for the limit with the least energy while they run, on a table that answers every measurement.
+
+A job is so many equal pieces of work, each as much as the table's time is of (an epoch). The policy is the object
+of the real loop and is asked before each piece: a limit that is tried costs what the piece takes under it. The
+joules that are measured of a piece scatter about the table's; its seconds do not, since a clock is exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from overwinter.power.interface import Observation, OperatingPoint, PowerPolicy
+from overwinter.power.policies import EnergyOptimal
+from overwinter.power.policies.probing import energy_per_work_j, slowest_per_s
+from overwinter.power.simulation.device import HOUR_S, DeviceTable
+
+_LEAST_SHARE = 0.01  # of the joules that a piece takes: what a measurement tells at least
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """What is searched, and how well it is measured.
+
+    Attributes:
+        pieces: of work in a job.
+        noise: standard deviation of the joules measured of one piece, as a share of them.
+        repeats: jobs per workload, each with other noise.
+        max_slowdown: how much longer a piece may take than under the highest limit; None: no matter.
+    """
+
+    pieces: int
+    noise: float = 0.0
+    repeats: int = 1
+    max_slowdown: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What all jobs of one workload came to.
+
+    Attributes:
+        select: the workload.
+        probes: limits tried, in the mean of the jobs.
+        full_sweep: limits there are.
+        limit_w: of the last piece of the first job.
+        slowdown: under the slowest limit of all jobs' last pieces, against the highest one.
+        energy_j: of a piece under ``limit_w``.
+        best_energy_j: of a piece under the best limit that is not too slow.
+        slow_pieces: done under a limit that is too slow although it had been tried, in all jobs.
+        job_energy_j: of one job, in the mean.
+        best_job_energy_j: of all its pieces under the best limit.
+    """
+
+    select: Mapping[str, str]
+    probes: float
+    full_sweep: int
+    limit_w: float
+    slowdown: float
+    energy_j: float
+    best_energy_j: float
+    slow_pieces: int
+    job_energy_j: float
+    best_job_energy_j: float
+
+    @property
+    def ratio(self) -> float:
+        """Joules of a job over the least."""
+        return self.job_energy_j / self.best_job_energy_j
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values, with the ratio."""
+        return {**asdict(self), "select": dict(self.select), "ratio": self.ratio}
+
+
+def summed_up(found: Sequence[Found]) -> dict[str, float]:
+    """Return the mean and the worst ratio of all workloads, and the pieces done too slowly."""
+    ratios = [each.ratio for each in found]
+    return {
+        "mean_ratio": fmean(ratios),
+        "worst_ratio": max(ratios),
+        "slow_pieces": sum(each.slow_pieces for each in found),
+    }
+
+
+def find_least_energy(device: DeviceTable, search: Search, seed: int = 0) -> Found:
+    """Let `EnergyOptimal` look for the best limit of ``device`` in every job of ``search``."""
+    rng = np.random.default_rng(seed)
+    table = {point.limit_w: point for point in device.points}
+    policy = EnergyOptimal(max_slowdown=search.max_slowdown, step_w=1.0, limits_w=tuple(table))
+    jobs = [run_job(policy, device, search, rng) for _ in range(search.repeats)]
+    top, lasts = device.points[-1], [table[limits_w[-1]] for limits_w in jobs]
+    slowest = 0.0 if search.max_slowdown is None else slowest_per_s(top, search.max_slowdown)
+    piece_j = {limit_w: energy_per_work_j(point) * device.piece_s / HOUR_S for limit_w, point in table.items()}
+    slow = {limit_w for limit_w, point in table.items() if point.speed_per_s < slowest}
+    best_j = min(piece_j[each] for each in piece_j if each not in slow)
+    return Found(
+        select=device.select,
+        probes=fmean(len(set(limits_w)) for limits_w in jobs),
+        full_sweep=len(table),
+        limit_w=jobs[0][-1],
+        slowdown=max(top.speed_per_s / last.speed_per_s for last in lasts) - 1,
+        energy_j=piece_j[jobs[0][-1]],
+        best_energy_j=best_j,
+        slow_pieces=sum(sum(each in slow for each in limits_w) - len(slow & set(limits_w)) for limits_w in jobs),
+        job_energy_j=fmean(sum(piece_j[each] for each in limits_w) for limits_w in jobs),
+        best_job_energy_j=search.pieces * best_j,
+    )
+
+
+def run_job(policy: PowerPolicy, device: DeviceTable, search: Search, rng: np.random.Generator) -> list[float]:
+    """Run one job, and return the limit of each of its pieces."""
+    known: dict[float, OperatingPoint] = {}
+    limits_w: list[float] = []
+    first = Observation(time_utc=datetime.fromtimestamp(0, tz=UTC), devices=(device.state,), work_total=search.pieces)
+    for done in range(search.pieces):
+        limit_w = _asked(policy, first, known, done)
+        share = max(_LEAST_SHARE, 1 + search.noise * float(rng.standard_normal()))
+        known[limit_w] = _with_another(known.get(limit_w), device.at(limit_w), share)
+        limits_w.append(limit_w)
+    return limits_w
+
+
+def _with_another(known: OperatingPoint | None, true: OperatingPoint, share: float) -> OperatingPoint:
+    """Return the means with one more measurement, which tells ``share`` of the true power."""
+    trials, before_w = (known.trials, known.power_w) if known else (0, 0.0)
+    power_w = (before_w * trials + true.power_w * share) / (trials + 1)
+    return OperatingPoint(limit_w=true.limit_w, power_w=power_w, speed_per_s=true.speed_per_s, trials=trials + 1)
+
+
+def _asked(policy: PowerPolicy, first: Observation, known: Mapping[float, OperatingPoint], done: int) -> float:
+    points = tuple(sorted(known.values(), key=lambda point: point.limit_w))
+    (state,) = first.devices
+    limit_w = policy.decide(replace(first, points=points, work_done=float(done))).limits_w.get(state.name)
+    return state.ceiling_w if limit_w is None else limit_w

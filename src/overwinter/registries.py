@@ -1,0 +1,118 @@
+"""What is built in, by name: one line each, in the table of its kind.
+
+A name becomes a thing when it is asked for (`plugins.Registry`), so this module imports nothing, and whoever checks a
+configuration knows every name without loading what it stands for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from overwinter.plugins import Registry
+
+ENERGY_SOURCES: Registry[Any] = Registry(
+    group="overwinter.energy_sources",
+    key="energy.sources",
+    built_in={
+        "amdsmi": "overwinter.energy.amd:open_amd",
+        "hwmon": "overwinter.energy.hwmon:open_hwmon",
+        "modelled": "overwinter.energy.modelled:open_modelled",
+        "nvml": "overwinter.energy.nvml:open_nvml",
+        "power-supply": "overwinter.energy.power_supply:open_power_supply",
+        "rapl": "overwinter.energy.rapl:open_rapl",
+    },
+)
+
+INTENSITY_SOURCES: Registry[Any] = Registry(
+    group="overwinter.intensity_sources",
+    key="carbon.source",
+    built_in={
+        "constant": "overwinter.carbon.constant:open_constant",
+        "country": "overwinter.carbon.country:open_country",
+        "electricity_maps": "overwinter.carbon.live:open_live",
+        "trace": "overwinter.carbon.live:open_trace",
+        "uk_grid": "overwinter.carbon.live:open_live",
+        "watttime": "overwinter.carbon.live:open_live",
+    },
+)
+
+POWER_ACTUATORS: Registry[Any] = Registry(
+    group="overwinter.power_actuators",
+    key="power.actuator",
+    built_in={
+        "auto": "overwinter.power.actuators.registry:open_first_usable",
+        "duty_cycle": "overwinter.power.actuators.duty_cycle:open_duty_cycle",
+        "nvml": "overwinter.power.actuators.nvml:open_power_limit",
+        "nvml_clocks": "overwinter.power.actuators.nvml:open_locked_clocks",
+        "rapl": "overwinter.power.actuators.rapl:open_rapl",
+        "simulated": "overwinter.power.actuators.simulated:open_simulated",
+        "zeusd": "overwinter.power.actuators.zeusd:open_zeusd",
+    },
+)
+
+POWER_POLICIES: Registry[Any] = Registry(
+    group="overwinter.power_policies",
+    key="power.policy",
+    built_in={
+        "budget_pacing": "overwinter.power.policies.budget_pacing:open_budget_pacing",
+        "carbon_aware": "overwinter.power.policies.planned:open_carbon_aware",
+        "energy_optimal": "overwinter.power.policies.energy_optimal:open_energy_optimal",
+        "none": "overwinter.power.policies.fixed:open_no_cap",
+        "price_aware": "overwinter.power.policies.planned:open_price_aware",
+        "schedule": "overwinter.power.policies.fixed:open_schedule",
+        "static": "overwinter.power.policies.fixed:open_static",
+    },
+)
+
+QUANTIZERS: Registry[Any] = Registry(
+    group="overwinter.quantizers",
+    key="quantize.methods",
+    built_in={
+        "fp8_dynamic": "overwinter.quantization.torchao_forms:Fp8Dynamic",
+        "fp8_weight_only": "overwinter.quantization.torchao_forms:Fp8WeightOnly",
+        "int4_gptq": "overwinter.quantization.integer_forms:Int4Gptq",
+        "int4_hqq": "overwinter.quantization.integer_forms:Int4Hqq",
+        "int4_nearest": "overwinter.quantization.integer_forms:Int4Nearest",
+        "int8_dynamic": "overwinter.quantization.torchao_forms:Int8Dynamic",
+        "int8_grouped": "overwinter.quantization.integer_forms:Int8Grouped",
+        "int8_smooth": "overwinter.quantization.integer_forms:Int8Smooth",
+        "int8_static": "overwinter.quantization.int8_static:Int8Static",
+        "int8_weight_only": "overwinter.quantization.integer_forms:Int8WeightOnly",
+        "mixed": "overwinter.quantization.integer_forms:Mixed",
+        "qat": "overwinter.quantization.integer_forms:TrainedGrids",
+    },
+)
+
+RUNTIMES: Registry[Any] = Registry(
+    group="overwinter.runtimes",
+    key="evaluate.runtimes",
+    built_in={
+        "onnxruntime": "overwinter.runtime.onnx_runtime:OnnxRuntime",
+        "openvino": "overwinter.runtime.openvino_runtime:OpenVinoRuntime",
+        "torch": "overwinter.runtime.torch_runtime:TorchRuntime",
+        "torch-bf16": "overwinter.runtime.torch_bf16:TorchBf16Runtime",
+        "torch-compile": "overwinter.runtime.torch_compile:TorchCompileRuntime",
+    },
+)
+
+SLEEP_POLICIES: Registry[Any] = Registry(
+    group="overwinter.sleep_policies",
+    key="policy",
+    built_in={
+        "break_even": "overwinter.serving.sleep.timed:BreakEven",
+        "fixed": "overwinter.serving.sleep.timed:Fixed",
+        "learned": "overwinter.serving.sleep.learned:Learned",
+        "randomised": "overwinter.serving.sleep.timed:Randomised",
+        "scheduled": "overwinter.serving.sleep.registry:scheduled",
+    },
+)
+
+SPARSIFIERS: Registry[Any] = Registry(
+    group="overwinter.sparsifiers",
+    key="sparsify.method",
+    built_in={
+        "channels": "overwinter.sparsity.channels:Channels",
+        "magnitude": "overwinter.sparsity.magnitude:Magnitude",
+        "none": "overwinter.sparsity.nothing:Nothing",
+    },
+)

@@ -1,0 +1,77 @@
+"""A language model in a bundle: tokens in, logits of the next token out, one step at a time."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from overwinter.errors import ConfigError
+from overwinter.models import CausalLanguageModel
+from overwinter.runtime import load_module
+from overwinter.runtime.session import Array
+
+_CANARY_TOKENS = 16  # enough for every layer to have its say, few enough not to delay a wake
+
+
+def canary_tokens(windows: torch.Tensor) -> torch.Tensor:
+    """Return the first tokens of each window (windows, length), int64: what is asked at every wake."""
+    return windows[:, :_CANARY_TOKENS].contiguous()
+
+
+class LanguageSession:
+    """A `Session` whose inputs are tokens.
+
+    Args:
+        model: in evaluation mode; tokens and logits are on the host, wherever it is.
+    """
+
+    def __init__(self, model: CausalLanguageModel) -> None:
+        self._model, self._device = model, next(model.parameters()).device
+
+    @property
+    def context_tokens(self) -> int:
+        """How many tokens the model was made to read; no limit where its configuration says nothing."""
+        config = self._model.config
+        declared = config.get("max_position_embeddings", config.get("n_positions"))
+        return declared if type(declared) is int else sys.maxsize
+
+    def run(self, inputs: Array) -> Array:
+        """Return logits of the next token (batch, vocabulary), float32, after tokens (batch, length), int64."""
+        return self.step(inputs)[0]
+
+    def step(self, tokens: Array, kept: Any = None) -> tuple[Array, Any]:
+        """Read tokens (batch, n) after those whose keys and values are in ``kept``.
+
+        Returns:
+            Logits of the next token (batch, vocabulary), float32, and ``kept``, grown in place.
+        """
+        with torch.inference_mode():
+            logits, kept = self._model.step(torch.from_numpy(tokens).to(self._device), kept)
+        return logits.cpu().numpy(), kept
+
+
+def open_language(
+    folder: Path, runtime: str, threads: int, *, trusted: Sequence[str] = (), device: str = "cpu"
+) -> LanguageSession:
+    """Load what `overwinter.runtime.build` wrote for a language model.
+
+    Args:
+        folder: the payload.
+        runtime: that it was built for.
+        threads: CPU threads that compute one answer; they hold for the whole process.
+        trusted: packages whose classes the model's ``_target_`` may name.
+        device: that computes.
+
+    Raises:
+        ConfigError: the runtime runs no language model, or not on the device, or the payload holds none.
+        IntegrityError: the files are damaged.
+    """
+    torch.set_num_threads(threads)
+    model = load_module(folder, runtime, trusted=trusted, device=device)
+    if not isinstance(model, CausalLanguageModel):
+        raise ConfigError(f"{folder} holds a {type(model).__name__} beside a tokenizer, and no language model.")
+    return LanguageSession(model)

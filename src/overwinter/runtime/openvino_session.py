@@ -1,0 +1,89 @@
+"""An ONNX file in OpenVINO, on the CPU: the extra `openvino`. Needs no torch.
+
+https://docs.openvino.ai/2026/openvino-workflow/running-inference.html
+"""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from overwinter.errors import ConfigError, IntegrityError
+from overwinter.runtime.onnx_files import external_files
+from overwinter.runtime.session import Array
+
+
+class OpenVinoSession:
+    """A `Session` on OpenVINO. It computes in float32 where the graph says so, never in bfloat16 of its own choice.
+
+    Args:
+        path: the ONNX file; one input and one output, each with the batch first.
+        threads: how many compute one answer.
+
+    Raises:
+        ConfigError: OpenVINO is not installed.
+        IntegrityError: OpenVINO cannot load the file, lacks one of its operators, or it takes weights from files that
+            are not beside it.
+    """
+
+    def __init__(self, path: Path, *, threads: int) -> None:
+        if threads < 1:
+            raise ConfigError(f"threads={threads} must be at least 1.")
+        openvino = import_openvino()
+        try:
+            core = openvino.Core()
+            compiled = core.compile_model(_read(core, path), "CPU", _settings(threads))
+        except (RuntimeError, OSError, ValueError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise IntegrityError(
+                f"{path} cannot be loaded by OpenVINO {openvino.__version__}: {reason}\n"
+                "Make it again with this version (`dvc repro`), or take openvino out of evaluate.runtimes."
+            ) from None
+        self._request = compiled.create_infer_request()
+
+    def run(self, inputs: Array) -> Array:
+        """Return logits (batch, classes) as float32 of model inputs (batch, ...) as float32."""
+        # The answer is a view of the request's own memory, which the next call overwrites.
+        answers: Array = self._request.infer([inputs], share_inputs=True)[0].copy()
+        return answers
+
+
+def import_openvino() -> Any:
+    """Import OpenVINO; only what names it pays for that.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        return importlib.import_module("openvino")
+    except ImportError as error:
+        raise ConfigError(
+            f"The runtime `openvino` needs OpenVINO: {error}.\n"
+            "`pip install 'overwinter[openvino]'`, or take it out of evaluate.runtimes."
+        ) from None
+
+
+def _read(core: Any, path: Path) -> Any:
+    """Read a model; one with external data from copies, since OpenVINO takes none from files that have no name."""
+    external = external_files(path)
+    if not external:
+        return core.read_model(path)
+    with tempfile.TemporaryDirectory(prefix="overwinter-") as folder:
+        for name, source in {path.name: path, **external}.items():
+            copy = Path(folder) / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, copy)
+        return core.read_model(Path(folder) / path.name)
+
+
+def _settings(threads: int) -> dict[str, Any]:
+    return {
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f32",
+        "ENABLE_CPU_PINNING": False,
+    }

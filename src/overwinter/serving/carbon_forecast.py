@@ -1,0 +1,90 @@
+"""What the grid will be like, asked in a short process: its sources need more memory than the supervisor may hold."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from overwinter.errors import OverwinterError
+from overwinter.serving.greenest import Point
+from overwinter.serving.metrics import Log
+from overwinter.serving.worker.frames import pack_frame, read_frame
+from overwinter.serving.worker.worker_process import WorkerDied, start_program
+
+_PROGRAM = "from overwinter.serving.carbon_forecast import main; main()"
+_ANSWER_S = 60.0
+
+
+class Grid:
+    """The forecast of a source, asked again when it is old.
+
+    Args:
+        carbon: the group `carbon/`, validated.
+        refresh_s: how long a forecast is used.
+        log: is told when nobody knows.
+    """
+
+    def __init__(self, carbon: Mapping[str, Any], *, refresh_s: float, log: Log) -> None:
+        self._carbon, self._refresh_s, self._log = carbon, refresh_s, log
+        self._points: tuple[Point, ...] = ()
+        self._asked_s = -float("inf")
+        self._lock = asyncio.Lock()
+
+    async def points(self) -> tuple[Point, ...]:
+        """Return the forecast from now on; empty where there is none: then nothing is worth waiting for."""
+        async with self._lock:
+            if time.monotonic() - self._asked_s >= self._refresh_s:
+                self._points = await self._ask()
+                self._asked_s = time.monotonic()
+        return self._points
+
+    async def _ask(self) -> tuple[Point, ...]:
+        try:
+            process = await start_program([sys.executable, "-P", "-c", _PROGRAM])
+            frame = await process.ask({"carbon": dict(self._carbon)}, within_s=_ANSWER_S)
+            await process.stop(within_s=_ANSWER_S)
+            unknown = frame.header.get("error")
+        except WorkerDied as error:
+            unknown = str(error)
+        if unknown is not None:
+            self._log("grid", message=f"nobody knows the carbon intensity: {unknown}")
+            return ()
+        for note in frame.header["notes"]:
+            self._log("grid", message=note)
+        self._log("grid", points=len(frame.header["points"]), source=frame.header["source"])
+        return tuple(Point(*point) for point in frame.header["points"])
+
+
+def main() -> None:
+    """Answer one question over standard input and output, which are one socket."""
+    incoming, outgoing = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    frame = read_frame(incoming)
+    if frame is not None:
+        outgoing.write(pack_frame(_told(frame.header["carbon"])))
+        outgoing.flush()
+
+
+def _told(carbon: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return _looked_up(carbon)
+    except OverwinterError as error:
+        return {"error": str(error)}
+
+
+def _looked_up(carbon: Mapping[str, Any]) -> dict[str, Any]:
+    import datetime as dt
+
+    from overwinter.carbon import open_source
+    from overwinter.config.validation import typed_carbon
+
+    source = open_source(typed_carbon(carbon))
+    now = dt.datetime.now(dt.UTC)
+    present = source.at(now)
+    forecast = getattr(source, "forecast", None)
+    points = [] if forecast is None else [(each.time_utc.timestamp(), each.g_per_kwh) for each in forecast(now)]
+    return {"source": present.source, "points": points, "notes": list(getattr(source, "notes", ()))}

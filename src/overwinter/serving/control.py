@@ -1,0 +1,80 @@
+"""What `overwinter status`, `sleep` and `wake` ask, and Prometheus. None of it wakes a model or keeps it awake."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from overwinter.errors import ConfigError
+from overwinter.serving.messages import Reply, Request, RequestError, Route, json_reply
+from overwinter.serving.metrics import Metrics
+from overwinter.serving.model import Model
+from overwinter.serving.replica import WakeRefused
+from overwinter.serving.worker.worker_process import WorkerDied
+
+
+class Control:
+    """What a person or a monitor asks of the server.
+
+    Args:
+        models: by name.
+        metrics: of the server.
+        deferred: how many requests wait for a greener hour.
+    """
+
+    def __init__(self, models: Mapping[str, Model], metrics: Metrics, *, deferred: Callable[[], int]) -> None:
+        self._models, self._metrics, self._deferred = models, metrics, deferred
+        metrics.deferred.set_function(deferred)
+
+    def routes(self) -> list[Route]:
+        """Return what it answers."""
+        return [
+            Route(method="GET", pattern="/metrics", handler=self._show_metrics),
+            Route(method="GET", pattern="/overwinter/status", handler=self._status),
+            Route(method="POST", pattern="/overwinter/models/{model}/rung", handler=self._order, limit="header_bytes"),
+        ]
+
+    async def _show_metrics(self, _request: Request) -> Reply:
+        content = generate_latest(self._metrics.registry)
+        return Reply(headers={"Content-Type": CONTENT_TYPE_LATEST}, body=content)
+
+    async def _status(self, _request: Request) -> Reply:
+        models = {name: model.status() for name, model in self._models.items()}
+        return json_reply({"supervisor": _own_use(), "deferred": self._deferred(), "models": models})
+
+    async def _order(self, request: Request) -> Reply:
+        """Put a model on a rung: `{"rung": "off"}`."""
+        model = self._models.get(request.matched["model"])
+        if model is None:
+            raise RequestError(404, f"There is no such model here. There are: {', '.join(self._models)}.")
+        try:
+            await model.order(_rung(request.body))
+        except ConfigError as error:
+            raise RequestError(400, str(error)) from None
+        except (WakeRefused, WorkerDied) as error:
+            raise RequestError(503, str(error)) from None
+        return json_reply({"state": model.state})
+
+
+def _rung(body: bytes) -> str:
+    try:
+        return str(json.loads(body)["rung"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise RequestError(400, 'The body must be JSON such as {"rung": "off"}.') from None
+
+
+def _own_use() -> dict[str, Any]:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return {
+        "pid": os.getpid(),
+        "resident_bytes": pages * os.sysconf("SC_PAGE_SIZE"),
+        "cpu_s": usage.ru_utime + usage.ru_stime,
+    }

@@ -1,0 +1,291 @@
+"""Deferred requests and their answers on disk: one file each, 0600, whole or absent.
+
+A file is one line of JSON and the body, whose length and digest are in the line. What is there is known without
+looking: the folder is read once, at the start. A file that is damaged is set aside, and its client told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from overwinter import files
+from overwinter.errors import OverwinterError
+from overwinter.serving.bounded_json import shown
+from overwinter.serving.messages import Reply, Request, RequestError
+from overwinter.serving.metrics import Log
+
+_MODE = 0o600
+_ID = re.compile(r"[0-9a-f]{32}")
+_HEADERS = ("content-type", "inference-header-content-length")  # the others concern the connection, or are secret
+_REQUEST, _REPLY = "request", "reply"
+_COMMON: dict[str, type | tuple[type, ...]] = {"headers": dict, "body_bytes": int, "sha256": str}
+_FIELDS = {
+    _REQUEST: _COMMON | {"deadline_s": (int, float), "method": str, "path": str},
+    _REPLY: _COMMON | {"status": int},
+}
+_LONGEST_HEAD = 1 << 16
+_ASIDE = "damaged"
+_RESERVED_BYTES = 1 << 16  # counted with every request that waits, so that an answer of usual size finds room
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """A request on disk.
+
+    Attributes:
+        id: its name.
+        deadline_s: seconds since 1970.
+        size_bytes: of its body.
+    """
+
+    id: str
+    deadline_s: float
+    size_bytes: int
+
+
+@dataclass(kw_only=True)
+class _Answer:
+    size_bytes: int
+    since_s: float
+    fetched: bool = False
+
+
+class DeferredStore:
+    """A folder of them, which belongs to one server alone.
+
+    Args:
+        folder: made if need be.
+        most_bytes: of all bodies together; a request that waits counts 64 KiB more, for its answer.
+        kept_s: an answer is kept that long.
+        log: is told of files that are set aside.
+    """
+
+    def __init__(self, folder: Path, *, most_bytes: int, kept_s: float, log: Log) -> None:
+        self._folder, self._most_bytes, self._kept_s, self._log = folder, most_bytes, kept_s, log
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._waiting: dict[str, Waiting] = {}
+        self._answers: OrderedDict[str, _Answer] = OrderedDict()  # the oldest first
+        self._bytes = 0
+        self._read_folder()
+
+    def __len__(self) -> int:
+        """How many requests wait or have an answer here."""
+        return len(self._waiting) + len(self._answers)
+
+    def waiting(self) -> list[Waiting]:
+        """Return the requests without an answer."""
+        return list(self._waiting.values())
+
+    def waits(self, name: str) -> bool:
+        """Return whether a request of that name is without an answer."""
+        return name in self._waiting
+
+    def could_hold(self, size_bytes: int) -> bool:
+        """Return whether a request with such a body finds room if there is nothing else."""
+        return size_bytes + _RESERVED_BYTES <= self._most_bytes
+
+    def make_room(self, size_bytes: int, *, most: int) -> bool:
+        """Return whether another request finds room; answers that were fetched make it.
+
+        Args:
+            size_bytes: of its body.
+            most: requests and answers at once.
+        """
+        self.drop_old()
+        needed_bytes = size_bytes + _RESERVED_BYTES
+        fetched = [name for name, answer in self._answers.items() if answer.fetched]
+        while len(self) >= most or self._bytes + needed_bytes > self._most_bytes:
+            if not fetched:
+                return False
+            self.remove(fetched.pop(0))
+        return True
+
+    def add(self, request: Request, deadline_s: float) -> Waiting:
+        """Write a request down; it is on the disk when this returns.
+
+        Raises:
+            OverwinterError: it cannot be written.
+        """
+        kept = {name: request.headers[name] for name in _HEADERS if name in request.headers}
+        waiting = Waiting(id=uuid.uuid4().hex, deadline_s=deadline_s, size_bytes=len(request.body))
+        head = {"deadline_s": deadline_s, "method": request.method, "path": request.path, "headers": kept}
+        _write(self._path(waiting.id, _REQUEST), head, request.body)
+        self._admit(waiting)
+        return waiting
+
+    def request(self, name: str) -> Request:
+        """Return a request as it came, without what says that it can wait.
+
+        Raises:
+            RequestError: 500, it was damaged on the disk.
+        """
+        found = _read(self._path(name, _REQUEST))
+        if found is None:
+            raise _damaged()
+        head, body = found
+        return Request(method=head["method"], path=head["path"], headers=head["headers"], body=body)
+
+    def answer(self, name: str, reply: Reply) -> None:
+        """Write an answer down; its request is no longer needed. One that finds no room is replaced by a 507.
+
+        Raises:
+            OverwinterError: it cannot be written.
+        """
+        assert isinstance(reply.body, bytes)  # noqa: S101 -- the caller has gathered its parts
+        waiting = self._waiting.get(name)
+        freed_bytes = 0 if waiting is None else waiting.size_bytes + _RESERVED_BYTES
+        if self._bytes - freed_bytes + len(reply.body) > self._most_bytes and len(reply.body) > _RESERVED_BYTES:
+            reply = _no_room(len(reply.body))
+        assert isinstance(reply.body, bytes)  # noqa: S101 -- likewise
+        head = {"status": reply.status, "headers": dict(reply.headers)}
+        _write(self._path(name, _REPLY), head, reply.body)
+        self._forget_request(name)
+        self._keep_answer(name, len(reply.body), time.time())
+
+    def fetch(self, name: str) -> Reply | None:
+        """Return an answer; None if there is none, or it is too old."""
+        self.drop_old()
+        if name not in self._answers:
+            return None
+        found = _read(self._path(name, _REPLY))
+        if found is None:
+            return _damaged().reply()
+        self._answers[name].fetched = True
+        head, body = found
+        return Reply(status=head["status"], headers=head["headers"], body=body)
+
+    def remove(self, name: str) -> bool:
+        """Forget a request and its answer; return whether there was one."""
+        found = name in self._waiting or name in self._answers
+        self._forget_request(name)
+        self._forget_answer(name)
+        return found
+
+    def drop_old(self) -> None:
+        """Forget answers that are older than they are kept."""
+        oldest_s = time.time() - self._kept_s
+        while self._answers and next(iter(self._answers.values())).since_s < oldest_s:
+            self._forget_answer(next(iter(self._answers)))
+
+    # What is known.
+
+    def _admit(self, waiting: Waiting) -> None:
+        self._waiting[waiting.id] = waiting
+        self._bytes += waiting.size_bytes + _RESERVED_BYTES
+
+    def _keep_answer(self, name: str, size_bytes: int, since_s: float) -> None:
+        self._answers[name] = _Answer(size_bytes=size_bytes, since_s=since_s)
+        self._bytes += size_bytes
+
+    def _forget_request(self, name: str) -> None:
+        if (waiting := self._waiting.pop(name, None)) is not None:
+            self._bytes -= waiting.size_bytes + _RESERVED_BYTES
+            self._unlink(name, _REQUEST)
+
+    def _forget_answer(self, name: str) -> None:
+        if (answer := self._answers.pop(name, None)) is not None:
+            self._bytes -= answer.size_bytes
+            self._unlink(name, _REPLY)
+
+    # The folder.
+
+    def _path(self, name: str, kind: str) -> Path:
+        return self._folder / f"{name}.{kind}"
+
+    def _unlink(self, name: str, kind: str) -> None:
+        with contextlib.suppress(OSError):  # a disk that has become read-only forgets it at the next start
+            self._path(name, kind).unlink(missing_ok=True)
+
+    def _read_folder(self) -> None:
+        """Learn what is there; answers first, since a request that has one was only not yet removed."""
+        for half_written in self._folder.glob(".*.part"):
+            with contextlib.suppress(OSError):
+                half_written.unlink()
+        replies = sorted((path.stat().st_mtime, path) for path in self._found(_REPLY))
+        for since_s, path in replies:
+            if (head := self._head(path)) is not None:
+                self._keep_answer(path.stem, head["body_bytes"], since_s)
+        for path in self._found(_REQUEST):
+            if path.stem in self._answers:
+                self._unlink(path.stem, _REQUEST)
+            elif (head := self._head(path)) is not None:
+                self._admit(Waiting(id=path.stem, deadline_s=head["deadline_s"], size_bytes=head["body_bytes"]))
+            else:
+                with contextlib.suppress(OverwinterError):
+                    self.answer(path.stem, _damaged().reply())
+
+    def _found(self, kind: str) -> list[Path]:
+        found = sorted(self._folder.glob(f"*.{kind}"))
+        return [path for path in found if _ID.fullmatch(path.stem) and path.is_file()]
+
+    def _head(self, path: Path) -> Mapping[str, Any] | None:
+        """Return the first line of a whole file; set aside what is none."""
+        try:
+            with path.open("rb") as stream:
+                line = stream.readline(_LONGEST_HEAD)
+            head = _parsed(line, path.suffix[1:])
+            if path.stat().st_size == len(line) + head["body_bytes"]:
+                return head
+            message = "it was cut short"
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+            message = f"{type(error).__name__}: {error}"
+        self._set_aside(path, message)
+        return None
+
+    def _set_aside(self, path: Path, message: str) -> None:
+        aside = self._folder / _ASIDE
+        with contextlib.suppress(OSError):
+            aside.mkdir(exist_ok=True, mode=0o700)
+            path.rename(aside / path.name)
+        self._log("set aside", file=str(path), message=f"This is no deferred {path.suffix[1:]}: {message[:200]}")
+
+
+def _write(path: Path, head: Mapping[str, Any], body: bytes) -> None:
+    line = json.dumps({**head, "body_bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()})
+    with files.replacing(path, _MODE) as aside, aside.open("wb") as stream:
+        stream.write(line.encode() + b"\n")
+        stream.write(body)
+
+
+def _read(path: Path) -> tuple[Mapping[str, Any], bytes] | None:
+    """Return first line and body of a file; None where it was damaged since the start."""
+    try:
+        with path.open("rb") as stream:
+            head, body = _parsed(stream.readline(_LONGEST_HEAD), path.suffix[1:]), stream.read()
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return (head, body) if hashlib.sha256(body).hexdigest() == head["sha256"] else None
+
+
+def _parsed(line: bytes, kind: str) -> Mapping[str, Any]:
+    """Return the first line of a file.
+
+    Raises:
+        ValueError, TypeError, KeyError, RecursionError: it is none.
+    """
+    head: Mapping[str, Any] = json.loads(line)
+    for key, expected in _FIELDS[kind].items():
+        if not isinstance(head[key], expected):
+            raise TypeError(f"{key} is {shown(head[key])}")
+    return head
+
+
+def _damaged() -> RequestError:
+    return RequestError(500, "This deferred request was damaged on the server's disk. Send it again.")
+
+
+def _no_room(size_bytes: int) -> Reply:
+    message = (
+        f"The answer of {size_bytes} bytes found no room (serve.deferral.bytes). Fetch or delete others, and ask again."
+    )
+    return RequestError(507, message).reply()

@@ -1,0 +1,222 @@
+"""What a model cost and did: seconds and joules by state, wakes, requests. Nothing is claimed that was not measured."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter as Sums
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+from overwinter.serving.idle_states import prefork_j, wake_j_from
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
+
+    from overwinter.config.groups.serve import DrawsConfig
+
+STATES = ("ready", "waking", "parked", "preforked", "off")
+_BUCKETS_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5, 1, 2, 5, 10, 30, 60)
+
+
+class Log(Protocol):
+    """Writes one structured line."""
+
+    def __call__(self, event: str, **facts: Any) -> None:
+        """Write it."""
+
+
+class Metrics:
+    """The metrics of a server, labelled by model."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = self._counter("requests", "Requests answered, by status", ("model", "status"))
+        self.transitions = self._counter("transitions", "Changes of state", ("model", "from", "to", "reason"))
+        self.crashes = self._counter("worker_crashes", "Workers that ended unasked", ("model",))
+        self.wakes = Histogram(
+            "overwinter_wake_seconds",
+            "Duration of wakes: all of it, and its steps: start, verify, load, canary",
+            ("model", "rung", "step"),
+            registry=self.registry,
+            buckets=_BUCKETS_S,
+        )
+
+        self.waits = Histogram(
+            "overwinter_wait_seconds",
+            "From a request's arrival until a worker begins with it, waking included",
+            ("model",),
+            registry=self.registry,
+            buckets=_BUCKETS_S,
+        )
+
+        self.deferred = Gauge("overwinter_deferred", "Requests that wait for a greener hour", registry=self.registry)
+
+    def _counter(self, name: str, text: str, labels: tuple[str, ...]) -> Counter:
+        return Counter(f"overwinter_{name}", text, labels, registry=self.registry)
+
+
+@dataclass
+class Spent:
+    """How often something was done, and how long it took together."""
+
+    count: int = 0
+    duration_s: float = 0.0
+
+    def add(self, duration_s: float) -> None:
+        """Note that it was done once more."""
+        self.count += 1
+        self.duration_s += duration_s
+
+
+class Accounts:
+    """Of one model, over all its replicas.
+
+    A wake costs the watts of `off` while it lasts, and what it was measured to cost above them: beside busy neighbours
+    it takes longer, but works no more.
+
+    Args:
+        model: its name.
+        draws: watts by state, and joules of a wake.
+        metrics: of the server.
+        log: of the server.
+        now_s: a monotonic clock.
+
+    Attributes:
+        succeeded: requests that were answered.
+        failed: requests that were not.
+        kept: those of `succeeded` whose answer was kept from an equal one.
+        last_s: when the last was answered, in seconds since 1970; 0: none was.
+        queued: waits of requests for a worker, waking included.
+        computed: what workers took for requests, until their answer or its beginning.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        draws: DrawsConfig,
+        metrics: Metrics,
+        log: Log,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._model, self._draws, self._metrics, self._log, self._now_s = model, draws, metrics, log, now_s
+        self._where: dict[Any, tuple[str, float]] = {}
+        self._woken_from: dict[Any, str] = {}
+        self._seconds: dict[str, float] = dict.fromkeys(STATES, 0.0)
+        self._switches, self._switches_j = 0, 0.0
+        self.wakes = self.crashes = self.requests = 0
+        self.succeeded, self.failed, self.kept = Spent(), Spent(), Spent()
+        self.queued, self.computed = Spent(), Spent()
+        self.last_s = 0.0
+        metrics.registry.register(self)
+
+    def entered(self, replica: Any, state: str, *, reason: str) -> None:
+        """Note that a replica changed its state."""
+        self._settle(replica)
+        before, _ = self._where.get(replica, ("none", 0.0))
+        if state == "waking":
+            self._woken_from[replica] = before
+        elif before == "waking":
+            self._switched(self._woken_from.pop(replica), state)
+        self._where[replica] = (state, self._now_s())
+        self._metrics.transitions.labels(self._model, before, state, reason).inc()
+        self._log("state", model=self._model, state=state, reason=reason)
+        if reason == "crash":
+            self.crashes += 1
+            self._metrics.crashes.labels(self._model).inc()
+
+    def left(self, replica: Any) -> None:
+        """Note that a replica is no more."""
+        self._settle(replica)
+        del self._where[replica]
+        self._woken_from.pop(replica, None)
+
+    def woke(self, rung: str, duration_s: float, *, steps_s: Mapping[str, float]) -> None:
+        """Note a wake from a rung, and how long its steps took."""
+        self.wakes += 1
+        self._metrics.wakes.labels(self._model, rung, "all").observe(duration_s)
+        for step, step_s in steps_s.items():
+            self._metrics.wakes.labels(self._model, rung, step).observe(step_s)
+        rounded = {f"{step}_s": round(step_s, 6) for step, step_s in steps_s.items()}
+        self._log("woke", model=self._model, rung=rung, duration_s=round(duration_s, 6), **rounded)
+
+    def waited(self, duration_s: float) -> None:
+        """Note how long a request has waited for a worker."""
+        self._metrics.waits.labels(self._model).observe(duration_s)
+        self.queued.add(duration_s)
+
+    def answered(self, status: int, *, within_s: float, kept: bool = False) -> None:
+        """Note an answer, how long it took, and whether it was kept from an equal request."""
+        self.requests += 1
+        self.last_s = time.time()
+        (self.succeeded if status < 400 else self.failed).add(within_s)
+        if kept:
+            self.kept.add(within_s)
+        self._metrics.requests.labels(self._model, status).inc()
+
+    def seconds(self) -> dict[str, float]:
+        """Return the seconds in each state so far."""
+        for replica in self._where:
+            self._settle(replica)
+        return dict(self._seconds)
+
+    def joules(self) -> dict[str, float]:
+        """Return the joules in each state so far, by the configured draws; a wake's count when it is over."""
+        joules = {state: seconds * self._watts(state) for state, seconds in self.seconds().items()}
+        joules["waking"] += self._switches_j
+        return joules
+
+    def saved_j(self) -> tuple[float, float] | None:
+        """Return the joules saved against staying ready all the time, and their standard uncertainty.
+
+        None where the draws were not measured. Each state's watts have independent errors; those of wakes are alike.
+        """
+        if self._draws.source is None:
+            return None
+        seconds, joules = self.seconds(), self.joules()
+        apart_s = sum(seconds.values()) - seconds["ready"]
+        saved_j = apart_s * self._watts("ready") - (sum(joules.values()) - joules["ready"])
+        rests_s = (seconds["parked"], seconds["preforked"], seconds["off"] + seconds["waking"])
+        resting_j = self._draws.uncertainty_w * math.hypot(apart_s, *rests_s)
+        return saved_j, math.hypot(resting_j, self._draws.wake_uncertainty_j * self._switches)
+
+    def collect(self) -> Iterator[Metric]:
+        """Give Prometheus what is computed when it asks."""
+        basis = _basis(self._draws.source)
+        present = Sums(state for state, _ in self._where.values())
+        joules = CounterMetricFamily("overwinter_energy_joules", "Energy by state", labels=("model", "state", "basis"))
+        seconds = CounterMetricFamily("overwinter_state_seconds", "Time in each state", labels=("model", "state"))
+        state_now = GaugeMetricFamily("overwinter_replicas", "Replicas in each state", labels=("model", "state"))
+        for state, spent_j in self.joules().items():
+            joules.add_metric((self._model, state, basis), spent_j)
+            seconds.add_metric((self._model, state), self._seconds[state])
+            state_now.add_metric((self._model, state), present[state])
+        yield from (joules, seconds, state_now)
+
+    def _switched(self, left: str, reached: str) -> None:
+        """Count the joules of a wake, or of a process started to wait; also where it failed."""
+        prefork = reached == "preforked" or left == "ready"
+        self._switches += 1
+        self._switches_j += prefork_j(self._draws) if prefork else wake_j_from(left, self._draws)
+
+    def _settle(self, replica: Any) -> None:
+        now_s = self._now_s()
+        if replica in self._where:
+            state, since_s = self._where[replica]
+            self._seconds[state] += now_s - since_s
+            self._where[replica] = (state, now_s)
+
+    def _watts(self, state: str) -> float:
+        return float(getattr(self._draws, "off_w" if state == "waking" else f"{state}_w"))
+
+
+def _basis(source: str | None) -> str:
+    """Name what joules rest on: the word `modelled` at a source's beginning says that a part of it was."""
+    if source is None:
+        return "guessed"
+    return "modelled" if source.startswith("modelled") else "measured"

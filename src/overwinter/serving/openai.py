@@ -1,0 +1,99 @@
+"""OpenAI's API over HTTP: models, completions and chat completions, whole or streamed as server-sent events.
+
+https://platform.openai.com/docs/api-reference. What needs a tokenizer happens in the worker
+(`overwinter.serving.worker.completions`); here a request only finds its model, and errors their form.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from overwinter.serving.bounded_json import parse_object, shown
+from overwinter.serving.messages import LANGUAGE, Call, Reply, Request, RequestError, Route, json_reply
+from overwinter.serving.model import Model
+from overwinter.serving.openai_errors import respelled
+
+_BROKEN = (
+    b'data: {"error": {"message": "The model ended while it wrote.", "type": "server_error", '
+    b'"param": null, "code": null}}\n\n'
+)
+
+
+class OpenAI:
+    """The API on the language models among those served.
+
+    Args:
+        models: by name.
+        answer_s: how long a request may take until its answer begins.
+        most_values: of the JSON of a request.
+    """
+
+    def __init__(self, models: Mapping[str, Model], *, answer_s: float, most_values: int) -> None:
+        self._models = {name: model for name, model in models.items() if model.plan.kind == LANGUAGE}
+        self._answer_s, self._most_values, self._created_s = answer_s, most_values, int(time.time())
+
+    def routes(self) -> list[Route]:
+        """Return what it answers."""
+        return [
+            Route(method="GET", pattern="/v1/models", handler=self._list),
+            Route(method="GET", pattern="/v1/models/{model}", handler=_spelling_errors(self._show)),
+            self._writing("/v1/completions", "complete"),
+            self._writing("/v1/chat/completions", "chat"),
+        ]
+
+    def _writing(self, path: str, operation: str) -> Route:
+        return Route(method="POST", pattern=path, handler=self._writer(operation), computes=True, limit="text_bytes")
+
+    async def _list(self, _request: Request) -> Reply:
+        return json_reply({"object": "list", "data": [self._entry(name) for name in self._models]})
+
+    async def _show(self, request: Request) -> Reply:
+        name = request.matched["model"]
+        self._find(name)
+        return json_reply(self._entry(name))
+
+    def _writer(self, operation: str) -> Callable[[Request], Awaitable[Reply]]:
+        async def write(request: Request) -> Reply:
+            if not self._models:
+                raise RequestError(404, "There is no language model here.")
+            content = parse_object(request.body, most_values=self._most_values)
+            name = content.get("model")
+            if not isinstance(name, str):
+                raise RequestError(400, f"`model` must name one of /v1/models, not {shown(name)}.")
+            call = Call(
+                operation=operation,
+                headers={},
+                body=request.body,
+                deadline_s=self._answer_s,
+                model=name,
+                repeatable=content.get("temperature") == 0 and not content.get("stream"),
+                if_broken=_BROKEN,
+            )
+            return await self._find(name).ask(call)
+
+        return _spelling_errors(write)
+
+    def _find(self, name: str) -> Model:
+        if name not in self._models:
+            there = ", ".join(self._models) or "none"
+            raise RequestError(404, f"There is no language model {shown(name)} here. There are: {there}.")
+        return self._models[name]
+
+    def _entry(self, name: str) -> dict[str, Any]:
+        return {"id": name, "object": "model", "created": self._created_s, "owned_by": "overwinter"}
+
+
+def _spelling_errors(handler: Callable[[Request], Awaitable[Reply]]) -> Callable[[Request], Awaitable[Reply]]:
+    """Give errors the form that OpenAI's clients read, those of the worker too."""
+
+    @functools.wraps(handler)
+    async def spelled(request: Request) -> Reply:
+        try:
+            return respelled(await handler(request))
+        except RequestError as error:
+            return respelled(error.reply())
+
+    return spelled

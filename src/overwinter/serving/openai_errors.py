@@ -1,0 +1,32 @@
+"""Errors as OpenAI's clients read them: `{"error": {"message", "type", "param", "code"}}`, whoever refuses."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from overwinter.serving.messages import Reply, json_reply
+
+_ROOT = "/v1"
+_KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+_CODES = {401: "invalid_api_key"}
+_FIELD = re.compile(r"`([\w.\[\]]+)`")  # our messages name a wrong field first, between backticks
+
+
+def is_openais(path: str) -> bool:
+    """Return whether a path is of OpenAI's API."""
+    return path == _ROOT or path.startswith(f"{_ROOT}/")
+
+
+def respelled(reply: Reply) -> Reply:
+    """Return a reply in which an error `{"error": "text"}` has OpenAI's form; any other goes through as it is."""
+    if reply.status < 400 or not isinstance(reply.body, bytes):
+        return reply
+    message = json.loads(reply.body)["error"]
+    if not isinstance(message, str):
+        return reply
+    field = _FIELD.match(message)
+    kind = _KINDS.get(reply.status, "invalid_request_error" if reply.status < 500 else "server_error")
+    spelt = {"message": message, "type": kind, "param": field and field[1], "code": _CODES.get(reply.status)}
+    headers = {name: value for name, value in reply.headers.items() if name != "Content-Type"}
+    return json_reply({"error": spelt}, status=reply.status, headers=headers)

@@ -1,0 +1,219 @@
+"""One worker of a model, and the rung on which it rests."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from overwinter.serving.messages import Call
+from overwinter.serving.metrics import Accounts
+from overwinter.serving.plan import ModelPlan, Plan
+from overwinter.serving.worker.frames import Frame
+from overwinter.serving.worker.worker_process import WorkerDied, WorkerProcess, WorkerSilent
+from overwinter.serving.worker.worker_start import start_worker
+
+_WRITING_SHARE = 0.9  # of the time in which a worker must have answered: a text ends then, and is not lost
+_MOST_SLOW_WAKES = 3  # in a row; a machine may be busy once, but a model that never wakes keeps a core busy for ever
+
+
+class WakeRefused(Exception):  # noqa: N818 -- what the bundle deserved, no fault of the server
+    """The bundle was altered, its canary answers otherwise, or it takes too long to wake: nothing is served."""
+
+
+class Replica:
+    """A worker process that is asked by one task only.
+
+    Args:
+        model: to serve.
+        plan: of the server.
+        accounts: are told of every change of state.
+        changed: called when the process ends.
+        prefix: file that a language model's last conversation is kept in over sleep; None: none is.
+    """
+
+    def __init__(
+        self,
+        model: ModelPlan,
+        *,
+        plan: Plan,
+        accounts: Accounts,
+        changed: Callable[[], None],
+        prefix: Path | None = None,
+    ) -> None:
+        self._model, self._plan, self._settings = model, plan, plan.serve.worker
+        self._accounts, self._changed, self._prefix = accounts, changed, prefix
+        self._process: WorkerProcess | None = None
+        self._watches: dict[WorkerProcess, asyncio.Task[None]] = {}
+        self._slow_wakes = 0  # since it last woke
+        self.rung = "off"
+        accounts.entered(self, "off", reason="start")
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process, if there is one."""
+        return self._process.pid if self._process and self._process.alive else None
+
+    @property
+    def died(self) -> bool:
+        """Whether the process ended by itself."""
+        return self._process is not None and not self._process.alive
+
+    async def reach(self, rung: str, *, reason: str) -> None:
+        """Go to a rung.
+
+        Raises:
+            WorkerDied: it ended on the way; the replica is off then.
+            WakeRefused: it must not be served; likewise.
+        """
+        if self.died:
+            await self._stop("crash")
+        if rung == self.rung:
+            return
+        if rung != "ready":
+            await self.keep()
+        if rung == "off":
+            await self._stop(reason)
+        elif rung == "preforked":
+            await self._prefork(reason)
+        else:
+            if self.rung != "ready":
+                await self._wake(reason)
+            if rung == "parked":
+                await self._tell({"operation": "park"}, self._settings.stop_s)
+            self._enter(rung, reason)
+
+    async def answer(self, call: Call, *, within_s: float) -> Frame:
+        """Ask the woken model.
+
+        Raises:
+            WorkerDied: it ended over it; the replica is off then.
+        """
+        header = {
+            "operation": call.operation,
+            "headers": dict(call.headers),
+            "model": call.model,
+            "within_s": within_s * _WRITING_SHARE,
+        }
+        return await self._tell(header, within_s, call.body)
+
+    async def go_on(self, *, within_s: float) -> Frame:
+        """Return the next frame of an answer that said there was more.
+
+        Raises:
+            WorkerDied: it ended over it; the replica is off then.
+        """
+        assert self._process is not None  # noqa: S101 -- it has begun to answer
+        return await self._said(self._process.next_frame(within_s=within_s))
+
+    def cancel(self) -> None:
+        """Ask it to end the answer that it is giving, if it lives; it is heard to its end all the same."""
+        if self._process is not None:
+            self._process.cancel()
+
+    async def keep(self) -> None:
+        """Let a ready model write down what must survive sleep."""
+        if self._prefix is not None and self.rung == "ready" and self._process is not None and self._process.listens:
+            await self._tell({"operation": "keep"}, self._settings.wake_s)
+
+    async def close(self) -> None:
+        """End every process, also those that were about to be ended when their task was cancelled."""
+        self._process = None
+        watches = dict(self._watches)
+        for process in watches:
+            await process.stop(within_s=self._settings.stop_s)
+        await asyncio.gather(*watches.values())
+
+    async def _tell(self, header: dict[str, object], within_s: float, body: bytes = b"") -> Frame:
+        assert self._process is not None  # noqa: S101 -- `reach` came first
+        return await self._said(self._process.ask(header, body, within_s=within_s))
+
+    async def _said(self, answer: Awaitable[Frame]) -> Frame:
+        try:
+            return await answer
+        except WorkerDied:
+            await self._stop("crash")
+            raise
+
+    async def _wake(self, reason: str) -> None:
+        begin_s, left = time.monotonic(), self.rung
+        self._enter("waking", reason)
+        try:
+            process = self._process or await self._start()
+        except WorkerDied:
+            self._enter("off", "crash")
+            raise
+        self._process = process
+        order = {
+            "operation": "wake",
+            "bundle": self._model.bundle,
+            "digest": self._model.digest,
+            "keys": self._plan.keys,
+            "opening": self._plan.opening,
+            "threads": self._settings.threads,
+            "answer_tokens": self._plan.serve.limits.answer_tokens,
+            "json_values": self._plan.serve.limits.json_values,
+            "keeps_prefix": self._plan.serve.keep.prefix,
+            "prefix": None if self._prefix is None else str(self._prefix),
+            "trusted": self._plan.trusted,
+        }
+        try:
+            frame = await self._tell(order, self._settings.wake_s)
+        except WorkerSilent as error:
+            self._count_slow_wake(error)
+            raise
+        self._slow_wakes = 0
+        if frame.header["status"] != "ready":
+            await self._stop("refused")
+            raise WakeRefused(str(frame.header["error"]))
+        duration_s = time.monotonic() - begin_s
+        steps_s = {"start": duration_s - frame.header["wake_s"], **frame.header["steps_s"]}
+        self._accounts.woke(left, duration_s, steps_s=steps_s)
+
+    def _count_slow_wake(self, error: WorkerSilent) -> None:
+        self._slow_wakes += 1
+        if self._slow_wakes >= _MOST_SLOW_WAKES:
+            raise WakeRefused(
+                f"{self._slow_wakes} wakes in a row took longer than {self._settings.wake_s:g} s. Raise "
+                "serve.worker.wake_s if the model is that large; wake it by hand to try once more."
+            ) from error
+
+    async def _prefork(self, reason: str) -> None:
+        """Start the next process before the old one leaves, so that a request in between finds one.
+
+        Its start and its imports keep a core busy as a wake does, and are counted so.
+        """
+        old = self._process
+        self._enter("waking", reason)
+        try:
+            self._process = await self._start()
+            await self._tell({"operation": "import"}, self._settings.wake_s)
+            self._enter("preforked", reason)
+        except WorkerDied:
+            self._enter("off", "crash")
+            raise
+        finally:
+            if old is not None and old is not self._process:
+                await old.stop(within_s=self._settings.stop_s)
+
+    async def _start(self) -> WorkerProcess:
+        launcher = self._settings.launcher
+        process = await start_worker(self._model.kind, trusted=self._plan.trusted, launcher=launcher)
+        self._watches[process] = asyncio.create_task(self._watch(process))
+        return process
+
+    async def _watch(self, process: WorkerProcess) -> None:
+        await process.ended()
+        del self._watches[process]
+        self._changed()
+
+    async def _stop(self, reason: str) -> None:
+        process, self._process = self._process, None
+        self._enter("off", reason)
+        if process is not None:
+            await process.stop(within_s=self._settings.stop_s)
+
+    def _enter(self, rung: str, reason: str) -> None:
+        self.rung = rung
+        self._accounts.entered(self, rung, reason=reason)

@@ -1,0 +1,175 @@
+"""The supervisor: opens the port, starts the models, and leaves in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from overwinter.errors import OverwinterError
+from overwinter.serving.access import open_access, tls_context
+from overwinter.serving.carbon_forecast import Grid
+from overwinter.serving.control import Control
+from overwinter.serving.deferral import Deferral
+from overwinter.serving.deferred import DeferredStore
+from overwinter.serving.held import HeldBytes
+from overwinter.serving.http import Door
+from overwinter.serving.inference import Inference
+from overwinter.serving.listening import allow_connections, open_sockets
+from overwinter.serving.metrics import Accounts, Metrics
+from overwinter.serving.model import Model
+from overwinter.serving.openai import OpenAI
+from overwinter.serving.plan import Plan
+from overwinter.serving.readiness import tell_ready
+from overwinter.serving.routing import Router
+from overwinter.serving.seats import Seats
+from overwinter.serving.state_lock import locked
+from overwinter.serving.triton import Triton
+from overwinter.serving.worker.worker_start import prepare_to_fork
+
+if TYPE_CHECKING:
+    from overwinter.config.groups.serve import ServeConfig
+
+# What it has open beside clients' connections: logs, listeners and files; a socket and a handle per worker.
+_DESCRIPTORS, _DESCRIPTORS_PER_WORKER = 32, 4
+
+
+class JsonLog:
+    """Writes each event as a line of JSON."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __call__(self, event: str, **facts: Any) -> None:
+        """Write it; a full disk stops no service."""
+        with contextlib.suppress(OSError):
+            self._stream.write(json.dumps({"time_s": round(time.time(), 3), "event": event, **facts}) + "\n")
+            self._stream.flush()
+
+
+async def serve(plan: Plan) -> None:
+    """Serve until SIGTERM or SIGINT, or until nothing is asked for long enough.
+
+    Raises:
+        OverwinterError: the address cannot be listened on, the log not written, or another server holds the state.
+        ConfigError: a secret can be read by others, or a certificate is none.
+    """
+    settings = plan.serve
+    with locked(settings.state), _log_stream(settings.log) as stream:
+        log, metrics = JsonLog(stream), Metrics()
+        models = {
+            model.name: Model(
+                model,
+                plan=plan,
+                accounts=Accounts(model.name, draws=settings.draws, metrics=metrics, log=log),
+                log=log,
+            )
+            for model in plan.models
+        }
+        answer_s = settings.limits.answer_s
+        held = HeldBytes(settings.limits.held_bytes)
+        deferral = _deferral(plan, held, log)
+        adapters = (
+            Triton(models),
+            Inference(models, answer_s=answer_s),
+            OpenAI(models, answer_s=answer_s, most_values=settings.limits.json_values),
+            Control(models, metrics, deferred=lambda: deferral.waiting),
+        )
+        routes = deferral.over(route for adapter in adapters for route in adapter.routes())
+        door = _door(Router(routes), settings, held=held, models=len(models), log=log)
+        listeners = open_sockets(settings)
+        door.listen(listeners)
+        prepare_to_fork()
+        for model in models.values():
+            model.start()
+        deferral.start()
+        _announce(listeners, settings, models, log)
+        tell_ready()
+        await _until_told(lambda: 0.0 if deferral.waiting else door.idle_s(), settings.idle_exit_s)
+        await door.stop_listening()
+        log("leaving")
+        await deferral.close()
+        await door.close(within_s=settings.limits.answer_s)
+        for model in models.values():
+            await model.close()
+
+
+def _door(router: Router, settings: ServeConfig, *, held: HeldBytes, models: int, log: JsonLog) -> Door:
+    limits = settings.limits
+    spare = _DESCRIPTORS + _DESCRIPTORS_PER_WORKER * models * settings.replicas.most
+    connections = allow_connections(limits.connections, spare=spare)
+    if connections < limits.connections:
+        log("fewer connections", connections=connections, message="RLIMIT_NOFILE allows no more.")
+    return Door(
+        router,
+        limits,
+        access=open_access(settings.host, settings.access),
+        held=held,
+        log=log,
+        seats=Seats(connections, limits.connections_per_address),
+        tls=tls_context(settings.access),
+        logs_requests=settings.log_requests,
+    )
+
+
+def _deferral(plan: Plan, held: HeldBytes, log: JsonLog) -> Deferral:
+    settings = plan.serve.deferral
+    store = None
+    if plan.serve.state is not None:
+        folder = Path(plan.serve.state) / "deferred"
+        store = DeferredStore(folder, most_bytes=settings.bytes, kept_s=settings.kept_s, log=log)
+    return Deferral(
+        Grid(plan.carbon, refresh_s=settings.refresh_s, log=log),
+        settings,
+        limits=plan.serve.limits,
+        store=store,
+        held=held,
+        log=log,
+    )
+
+
+@contextlib.contextmanager
+def _log_stream(path: str | None) -> Any:
+    if path is None:
+        yield sys.stderr
+        return
+    try:
+        stream = os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "w", encoding="utf-8")
+    except OSError as error:
+        raise OverwinterError(f"serve.log={path!r} cannot be written: {error.strerror}.") from None
+    with stream:
+        yield stream
+
+
+def _announce(listeners: list[socket.socket], settings: ServeConfig, models: dict[str, Model], log: JsonLog) -> None:
+    for listener in listeners:
+        address = _address(listener.getsockname(), tls=settings.access.tls_cert is not None)
+        log("serving", address=address, models=list(models))
+        print(f"{', '.join(models)}: {address}", flush=True)
+
+
+def _address(name: tuple[str, int] | str, *, tls: bool) -> str:
+    if isinstance(name, str):  # a Unix socket of systemd's
+        return f"unix:{name}"
+    host, port = name[:2]
+    return f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+async def _until_told(idle_s: Callable[[], float], idle_exit_s: float | None) -> None:
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    while not told.is_set():
+        left_s = None if idle_exit_s is None else idle_exit_s - idle_s()
+        if left_s is not None and left_s <= 0:
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(told.wait(), left_s)

@@ -1,0 +1,139 @@
+"""Chat templates: how the messages of a chat become one prompt, as the model was trained.
+
+A template is Jinja from the verified bundle, run in Jinja's sandbox with what the transformers library gives it.
+https://huggingface.co/docs/transformers/chat_templating
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NoReturn
+
+from overwinter.models.memory_limit import memory_limited
+from overwinter.serving.bounded_json import shown
+from overwinter.serving.messages import RequestError
+
+_LONGEST_SAID = 300
+_ROLE = re.compile(r"[\w-]{1,64}")  # the template says which it knows; nothing else than a name may get into the prompt
+# What a template raises of its own accord beside what Jinja does, on contents that it did not reckon with.
+_TEMPLATE_FAULTS = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+_LONGEST_PROMPT = 1 << 24  # characters; more than any context holds
+_MOST_BYTES = 1 << 28  # the pieces of the longest prompt, and the whole
+
+
+class ChatTemplate:
+    """The template in a tokenizer's folder, if there is one.
+
+    Args:
+        folder: with tokenizer_config.json, and chat_template.jinja unless that is inside.
+
+    Attributes:
+        end: the token that ends a text, as a text; None if not declared.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        config = folder / "tokenizer_config.json"
+        self._settings = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+        file = folder / "chat_template.jinja"
+        self._text = file.read_text(encoding="utf-8") if file.is_file() else self._settings.get("chat_template")
+        self.end = self._token("eos_token")
+
+    def render(self, messages: Any) -> str:
+        """Return the prompt of a chat, ready for the assistant's turn.
+
+        Raises:
+            RequestError: 400, these are no messages, the template refuses them, or there is none.
+        """
+        if not isinstance(messages, list) or not messages:
+            raise RequestError(400, f"`messages` must be a list of messages, and not empty, not {shown(messages)}.")
+        plain = [_plain(f"messages[{place}]", message) for place, message in enumerate(messages)]
+        from jinja2 import TemplateError
+
+        try:
+            with memory_limited(_MOST_BYTES):  # also while it is compiled: what is constant is computed then
+                return "".join(self._pieces(plain))
+        except (TemplateError, *_TEMPLATE_FAULTS) as error:
+            said = str(error)[:_LONGEST_SAID] or type(error).__name__
+            raise RequestError(400, f"`messages` are refused by the model's chat template: {said}.") from None
+
+    def _pieces(self, messages: list[dict[str, str]]) -> Iterator[str]:
+        """Yield the prompt as the template writes it.
+
+        Raises:
+            ValueError: it is too long.
+        """
+        eos, bos = self.end or "", self._token("bos_token") or ""
+        length = 0
+        for piece in self._template.generate(
+            messages=messages, add_generation_prompt=True, bos_token=bos, eos_token=eos
+        ):
+            length += len(piece)
+            if length > _LONGEST_PROMPT:
+                raise ValueError(f"it makes more than {_LONGEST_PROMPT} characters of them")
+            yield piece
+
+    @cached_property
+    def _template(self) -> Any:
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+        if not isinstance(self._text, str):
+            raise RequestError(400, "This model has no chat template. Ask /v1/completions.")
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+        )
+        environment.globals |= {"raise_exception": _refuse, "strftime_now": _now}
+        return environment.from_string(self._text)
+
+    def _token(self, key: str) -> str | None:
+        token = self._settings.get(key)
+        if isinstance(token, Mapping):
+            token = token.get("content")
+        return token if isinstance(token, str) else None
+
+
+def _plain(field: str, message: Any) -> dict[str, str]:
+    """Return role and text of a message; a content in parts is joined."""
+    if not isinstance(message, dict):
+        raise RequestError(400, f"`{field}` must be an object with `role` and `content`, not {shown(message)}.")
+    role, content = message.get("role"), message.get("content")
+    if not isinstance(role, str) or not _ROLE.fullmatch(role):
+        raise RequestError(400, f"`{field}.role` must be a name such as `user`, not {shown(role)}.")
+    if isinstance(content, list):
+        return {
+            "role": role,
+            "content": "".join(_text(f"{field}.content[{at}]", part) for at, part in enumerate(content)),
+        }
+    if not isinstance(content, str):
+        raise RequestError(400, f"`{field}.content` must be a text, or a list of texts, not {shown(content)}.")
+    return {"role": role, "content": content}
+
+
+def _text(field: str, part: Any) -> str:
+    if isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str):
+        return str(part["text"])
+    raise RequestError(
+        400, f'`{field}` must be {{"type": "text", "text": "..."}}, not {shown(part)}: text alone is read.'
+    )
+
+
+def _refuse(message: str) -> NoReturn:
+    from jinja2 import TemplateError
+
+    raise TemplateError(message)
+
+
+def _now(form: str) -> str:
+    return dt.datetime.now().strftime(form)

@@ -1,0 +1,219 @@
+"""A woken language model behind OpenAI's completions: prompts and chats in, text out, whole or as it is written.
+
+https://platform.openai.com/docs/api-reference; what is asked for and not offered (several choices, log
+probabilities, tools) is refused, not ignored.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from overwinter.bundle.load import AwakeModel
+from overwinter.errors import IntegrityError
+from overwinter.serving.bounded_json import parse_object, shown
+from overwinter.serving.messages import RequestError, json_reply
+from overwinter.serving.worker.chat_template import ChatTemplate
+from overwinter.serving.worker.frames import Frame
+from overwinter.serving.worker.generation import Kept, Wish, Written, write
+from overwinter.serving.worker.prefix_cache import load_prefix, save_prefix
+from overwinter.serving.worker.sampling_params import parse_streaming, parse_wish
+
+CHAT, COMPLETE = "chat", "complete"
+_EVENTS = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
+
+
+class Language:
+    """A woken language model with its tokenizer.
+
+    Args:
+        model: awake, of a bundle with a tokenizer.
+        most_tokens: of any answer.
+        most_values: of the JSON of a request.
+        keeps_prefix: whether what was read last is kept for a prompt that begins in the same way.
+        prefix: file that it is kept in over sleep; None: in memory alone.
+
+    Raises:
+        IntegrityError: its tokenizer cannot be read.
+    """
+
+    def __init__(
+        self, model: AwakeModel, *, most_tokens: int, most_values: int, keeps_prefix: bool, prefix: Path | None
+    ) -> None:
+        from tokenizers import Tokenizer
+
+        folder = model.bundle.tokenizer
+        assert folder is not None  # noqa: S101 -- the caller has looked
+        try:
+            self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        except Exception as error:  # noqa: BLE001 -- tokenizers raises plain exceptions
+            raise IntegrityError(f"{folder}/tokenizer.json cannot be read: {error}. Make the bundle again.") from None
+        session: Any = model.session
+        self._session = session
+        self._settings = _read(folder / "generation_config.json")
+        self._template = ChatTemplate(folder)
+        self._ends = _ends(self._settings, self._template.end, self._tokenizer)
+        self._most_tokens, self._context_tokens = most_tokens, session.context_tokens
+        self._most_values = most_values
+        self._bundle, self._prefix = model.bundle.digest, prefix
+        self._kept = Kept() if keeps_prefix else None
+        if prefix is not None:
+            self._kept = load_prefix(prefix, bundle=self._bundle)
+
+    def keep(self) -> bool:
+        """Write down what was read last, before sleep; return whether there was anything to keep.
+
+        Raises:
+            OverwinterError: it cannot be written.
+        """
+        if self._prefix is None or self._kept is None:
+            return False
+        return save_prefix(self._prefix, self._kept, bundle=self._bundle)
+
+    def answer(
+        self, operation: str, header: Mapping[str, Any], body: bytes, interrupted: Callable[[], bool]
+    ) -> Iterator[Frame]:
+        """Answer a request in one frame, or as it is written: `more` frames follow those that say so.
+
+        Args:
+            operation: `chat` or `complete`.
+            header: of the request: `model`, its name, and `within_s`, in which the answer must be written.
+            body: JSON.
+            interrupted: whether nobody listens any more.
+
+        Raises:
+            RequestError: 400, it asks for what there is not.
+        """
+        until_s = time.monotonic() + float(header["within_s"])
+        content = parse_object(body, most_values=self._most_values)
+        field, tokens = self._tokens(content, chat=operation == CHAT)
+        room = self._context_tokens - len(tokens)
+        if not tokens:
+            raise RequestError(400, f"`{field}` must not be empty.")
+        if room < 1:
+            raise RequestError(400, f"`{field}` has {len(tokens)} tokens; {self._context_tokens - 1} fit.")
+        streamed = parse_streaming(content)
+        wish = parse_wish(content, tokens, self._settings, room=min(room, self._most_tokens), chat=operation == CHAT)
+        written = Written()
+        pieces = write(
+            self._session,
+            wish,
+            decode=self._decoder(),
+            ends=self._ends,
+            kept=Kept() if self._kept is None else self._kept,
+            may_go_on=lambda: time.monotonic() < until_s and not interrupted(),
+            written=written,
+        )
+        spelling = _Spelling(chat=operation == CHAT, model=str(header["model"]))
+        if streamed.wanted:
+            yield from _streamed(spelling, pieces, wish, written, streamed.with_usage)
+        else:
+            yield _whole(spelling, "".join(pieces), wish, written)
+
+    def _decoder(self) -> Callable[[int], str | None]:
+        from tokenizers.decoders import DecodeStream
+
+        stream = DecodeStream(skip_special_tokens=True)
+        return lambda token: stream.step(self._tokenizer, token)
+
+    def _tokens(self, content: Mapping[str, Any], *, chat: bool) -> tuple[str, Sequence[int]]:
+        """Return the field that holds what is to be read, and its tokens."""
+        if chat:
+            return "messages", self._encode("messages", self._template.render(content.get("messages")), special=False)
+        prompt = content.get("prompt")
+        if isinstance(prompt, list) and len(prompt) == 1 and isinstance(prompt[0], str | list):
+            prompt = prompt[0]
+        if isinstance(prompt, str):
+            return "prompt", self._encode("prompt", prompt, special=True)
+        size = self._tokenizer.get_vocab_size()
+        if isinstance(prompt, list) and all(type(token) is int and 0 <= token < size for token in prompt):
+            return "prompt", prompt
+        raise RequestError(
+            400, f"`prompt` must be one text, or one list of tokens from 0 to {size - 1}, not {shown(prompt)}."
+        )
+
+    def _encode(self, field: str, text: str, *, special: bool) -> list[int]:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise RequestError(400, f"`{field}` holds half of a surrogate pair, which is no text.") from None
+        return list(self._tokenizer.encode(text, add_special_tokens=special).ids)
+
+
+class _Spelling:
+    """How OpenAI spells an answer: of a chat or of a completion, whole or in chunks."""
+
+    def __init__(self, *, chat: bool, model: str) -> None:
+        self._chat, self._model = chat, model
+        self._id = ("chatcmpl-" if chat else "cmpl-") + uuid.uuid4().hex
+        self._created_s = int(time.time())
+
+    def whole(self, text: str, reason: str, usage: Mapping[str, int]) -> dict[str, Any]:
+        said = {"message": {"role": "assistant", "content": text}} if self._chat else {"text": text}
+        return self._framed([{**said, "finish_reason": reason}], streamed=False) | {"usage": dict(usage)}
+
+    def chunk(self, text: str | None, reason: str | None = None, *, first: bool = False) -> dict[str, Any]:
+        if self._chat:
+            delta = ({"role": "assistant"} if first else {}) | ({} if text is None else {"content": text})
+            return self._framed([{"delta": delta, "finish_reason": reason}], streamed=True)
+        return self._framed([{"text": text or "", "finish_reason": reason}], streamed=True)
+
+    def usage(self, usage: Mapping[str, int]) -> dict[str, Any]:
+        return self._framed([], streamed=True) | {"usage": dict(usage)}
+
+    def _framed(self, choices: list[dict[str, Any]], *, streamed: bool) -> dict[str, Any]:
+        kind = "text_completion" if not self._chat else "chat.completion" + (".chunk" if streamed else "")
+        framed = [{"index": 0, "logprobs": None, **choice} for choice in choices]
+        return {
+            "id": self._id,
+            "object": kind,
+            "created": self._created_s,
+            "model": self._model,
+            "choices": framed,
+        }
+
+
+def _whole(spelling: _Spelling, text: str, wish: Wish, written: Written) -> Frame:
+    reply = json_reply(spelling.whole(text, written.reason, _usage(wish, written)))
+    assert isinstance(reply.body, bytes)  # noqa: S101 -- json_reply answers in one piece
+    return Frame({"status": reply.status, "headers": dict(reply.headers)}, reply.body)
+
+
+def _streamed(
+    spelling: _Spelling, pieces: Iterator[str], wish: Wish, written: Written, with_usage: bool
+) -> Iterator[Frame]:
+    """Yield server-sent events; the head goes with the first text, so that a failure before it has its own status."""
+    first = next(pieces, "")
+    head = {"status": 200, "headers": _EVENTS, "more": True}
+    yield Frame(head, _event(spelling.chunk(first, first=True)))
+    for piece in pieces:
+        yield Frame({"more": True}, _event(spelling.chunk(piece)))
+    last = [_event(spelling.chunk(None, written.reason))]
+    if with_usage:
+        last.append(_event(spelling.usage(_usage(wish, written))))
+    yield Frame({}, b"".join([*last, b"data: [DONE]\n\n"]))
+
+
+def _event(content: Any) -> bytes:
+    return b"data: " + json.dumps(content, separators=(",", ":")).encode() + b"\n\n"
+
+
+def _usage(wish: Wish, written: Written) -> dict[str, int]:
+    read, said = len(wish.prompt), len(written.tokens)
+    return {"prompt_tokens": read, "completion_tokens": said, "total_tokens": read + said}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return content if isinstance(content, dict) else {}
+
+
+def _ends(settings: Mapping[str, Any], end: str | None, tokenizer: Any) -> frozenset[int]:
+    given = settings.get("eos_token_id")
+    ends = set(given if isinstance(given, list) else [given])
+    ends.add(tokenizer.token_to_id(end) if end else None)
+    return frozenset(token for token in ends if type(token) is int)

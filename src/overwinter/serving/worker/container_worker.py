@@ -1,0 +1,108 @@
+"""A worker in a container: started, paused, resumed and stopped through its engine's command line.
+
+`serve.worker.launcher` is then `[podman, run, ..., IMAGE]`, or docker's. A parked worker is paused, so that it cannot
+use a core; whatever is asked of it resumes it. The image brings its own Python, with Overwinter, and must see the
+bundle at the same path.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from overwinter.serving.worker.frames import Frame
+from overwinter.serving.worker.worker_process import WorkerProcess, start_program_as
+
+_ENGINES = ("docker", "podman")
+_RUN = "run"
+_LABEL = "overwinter.supervisor"
+_numbers = itertools.count()
+_swept: set[tuple[str, ...]] = set()
+
+
+def is_container(launcher: Sequence[str]) -> bool:
+    """Say whether the words begin a container."""
+    return bool(launcher) and Path(launcher[0]).name in _ENGINES and _RUN in launcher
+
+
+class ContainerWorker(WorkerProcess):
+    """A `WorkerProcess` whose process is the engine's, attached to a container. Made by `start_container`."""
+
+    engine: tuple[str, ...]
+    name: str
+    _paused = False
+
+    async def ask(self, header: Mapping[str, Any], body: bytes = b"", *, within_s: float) -> Frame:
+        """See `WorkerProcess`; a paused container is resumed before, and a parked one paused after."""
+        await self._resume()
+        answer = await super().ask(header, body, within_s=within_s)
+        if header["operation"] == "park":
+            await _said(*self.engine, "pause", self.name)
+            self._paused = True
+        return answer
+
+    async def stop(self, *, within_s: float) -> None:
+        """See `WorkerProcess`; killing the engine's process would leave the container behind."""
+        await self._resume()
+        self._writer.close()
+        await asyncio.wait({self._exit}, timeout=within_s)
+        if self.alive:
+            await _said(*self.engine, "kill", self.name)
+            await asyncio.wait({self._exit}, timeout=within_s)
+            await super().stop(within_s=0)
+
+    async def _resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            await _said(*self.engine, "unpause", self.name)
+
+
+async def start_container(launcher: Sequence[str], program: Sequence[str]) -> WorkerProcess:
+    """Run a worker in a container, with no standard input but the supervisor's socket.
+
+    Args:
+        launcher: the engine with its options, `run`, and the options and the image of the container.
+        program: what it runs, its first word from the image's own PATH.
+
+    Raises:
+        WorkerDied: the engine cannot be started.
+    """
+    at = launcher.index(_RUN)
+    engine, options = tuple(launcher[:at]), launcher[at + 1 :]
+    await _sweep(engine)
+    name = f"overwinter-{os.getpid()}-{next(_numbers)}"
+    own = ["--rm", "--interactive", f"--name={name}", f"--label={_LABEL}={os.getpid()}"]
+    worker = await start_program_as(ContainerWorker, [*engine, _RUN, *own, *options, *program])
+    worker.engine, worker.name = engine, name
+    return worker
+
+
+async def _sweep(engine: tuple[str, ...]) -> None:
+    """Remove containers of supervisors that were killed: a paused one does not notice that it was left alone."""
+    if engine in _swept:
+        return
+    _swept.add(engine)
+    form = f'{{{{.ID}}}} {{{{index .Labels "{_LABEL}"}}}}'
+    listed = await _said(*engine, "ps", "--all", "--filter", f"label={_LABEL}", "--format", form)
+    for container, _, supervisor in (line.partition(" ") for line in listed.splitlines()):
+        if not Path(f"/proc/{supervisor}").exists():
+            await _said(*engine, "rm", "--force", container)
+
+
+class _Command(WorkerProcess):
+    """A command that is no worker: it says something and ends."""
+
+    async def said(self) -> str:
+        """Return what it said."""
+        text = await self._reader.read()
+        self._writer.close()
+        await self.ended()
+        return text.decode(errors="replace")
+
+
+async def _said(*words: str) -> str:
+    return await (await start_program_as(_Command, [*words])).said()

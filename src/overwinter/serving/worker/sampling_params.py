@@ -1,0 +1,116 @@
+"""From the fields of an OpenAI request to what is to be written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from overwinter.serving.bounded_json import shown
+from overwinter.serving.messages import RequestError
+from overwinter.serving.worker.generation import Wish
+
+_COMPLETION_TOKENS = 16  # OpenAI's default of /v1/completions
+_STOPS = 4
+# What only one value can be offered of: whoever asks for another must not believe to have got it.
+_ONLY = {
+    "n": 1,
+    "best_of": 1,
+    "echo": False,
+    "logprobs": False,
+    "top_logprobs": 0,
+    "suffix": "",
+    "logit_bias": {},
+    "presence_penalty": 0,
+    "frequency_penalty": 0,
+    "tools": [],
+    "functions": [],
+    "response_format": {"type": "text"},
+    "modalities": ["text"],
+}
+
+
+class Streaming(NamedTuple):
+    """Whether an answer is to come as it is written, and whether with its usage at the end."""
+
+    wanted: bool
+    with_usage: bool
+
+
+def parse_streaming(content: Mapping[str, Any]) -> Streaming:
+    """Return how an answer is to come.
+
+    Raises:
+        RequestError: 400, `stream` or `stream_options` is something else than what it must be.
+    """
+    options = content.get("stream_options")
+    if options is not None and not isinstance(options, dict):
+        raise RequestError(400, f"`stream_options` must be an object, not {shown(options)}.")
+    return Streaming(_flag(content, "stream"), _flag(options or {}, "include_usage"))
+
+
+def parse_wish(
+    content: Mapping[str, Any], prompt: Sequence[int], defaults: Mapping[str, Any], *, room: int, chat: bool
+) -> Wish:
+    """Return what a request wants.
+
+    Args:
+        content: of the request.
+        prompt: its tokens.
+        defaults: the model's generation_config.json: its temperature and nucleus, if it was made for drawing.
+        room: tokens that can be written at most.
+        chat: whether it is a chat, whose answer is as long as there is room if nothing else is said.
+
+    Raises:
+        RequestError: 400, a value is out of range, or not offered.
+    """
+    for key, only in _ONLY.items():
+        if content.get(key) is not None and content[key] != only:
+            raise RequestError(400, f"`{key}` can only be {only!r} here, not {shown(content[key])}.")
+    drawn = defaults if defaults.get("do_sample") is True else {}
+    return Wish(
+        prompt=prompt,
+        most_tokens=min(_most_tokens(content, chat=chat, otherwise=room if chat else _COMPLETION_TOKENS), room),
+        temperature=_number(content, "temperature", drawn.get("temperature", 1.0), 0, 2),
+        top_p=_number(content, "top_p", drawn.get("top_p", 1.0), 0, 1),
+        seed=_seed(content.get("seed")),
+        stop=_stops(content.get("stop")),
+    )
+
+
+def _most_tokens(content: Mapping[str, Any], *, chat: bool, otherwise: int) -> int:
+    for key in ("max_completion_tokens", "max_tokens") if chat else ("max_tokens",):
+        asked = content.get(key)
+        if asked is None:
+            continue
+        if type(asked) is not int or asked < 1:
+            raise RequestError(400, f"`{key}` must be a whole number from 1, not {shown(asked)}.")
+        return asked
+    return otherwise
+
+
+def _flag(content: Mapping[str, Any], key: str) -> bool:
+    value = content.get(key)
+    if value is not None and not isinstance(value, bool):
+        raise RequestError(400, f"`{key}` must be true or false, not {shown(value)}.")
+    return value is True
+
+
+def _number(content: Mapping[str, Any], key: str, default: float, least: float, most: float) -> float:
+    value = content.get(key)
+    value = default if value is None else value
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        raise RequestError(400, f"`{key}` must be a number from {least} to {most}, not {shown(value)}.")
+    return float(value)
+
+
+def _seed(value: Any) -> int | None:
+    if value is None or type(value) is int:
+        return None if value is None else value % 2**64  # OpenAI's seeds may be negative, numpy's not
+    raise RequestError(400, f"`seed` must be a whole number, not {shown(value)}.")
+
+
+def _stops(value: Any) -> tuple[str, ...]:
+    stops = [] if value is None else [value] if isinstance(value, str) else value
+    if not isinstance(stops, list) or len(stops) > _STOPS or not all(isinstance(stop, str) and stop for stop in stops):
+        raise RequestError(400, f"`stop` must be a text, or a list of at most {_STOPS}, none of them empty.")
+    return tuple(stops)

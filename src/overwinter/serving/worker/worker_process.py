@@ -1,0 +1,137 @@
+"""A worker process as the supervisor sees it: started, asked one thing at a time, and ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from overwinter.serving.worker.frames import Frame, FrameError, pack_frame, receive_frame
+
+
+class WorkerDied(Exception):  # noqa: N818 -- an event that the supervisor handles, no fault of its own
+    """The worker ended, fell silent, or spoke nonsense."""
+
+
+class WorkerSilent(WorkerDied):
+    """It did not answer in time, and was ended."""
+
+
+class WorkerProcess:
+    """A process at the other end of a socket. Made by `worker_start.start_worker`."""
+
+    def __init__(self, pid: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.pid, self._reader, self._writer = pid, reader, writer
+        self._exit = asyncio.create_task(_exit_code(pid))
+        self._owes = False
+
+    @property
+    def listens(self) -> bool:
+        """Whether it has answered all that it was asked."""
+        return self.alive and not self._owes
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+        return not self._exit.done()
+
+    async def ask(self, header: Mapping[str, Any], body: bytes = b"", *, within_s: float) -> Frame:
+        """Send a frame and return the answer; while its header has `more`, `next_frame` gives what follows.
+
+        Raises:
+            WorkerDied: there was none; the process is ended then.
+        """
+        self._owes = True
+        self._writer.write(pack_frame(header, body))
+        return await self.next_frame(within_s=within_s)
+
+    def cancel(self) -> None:
+        """Ask it to end the answer that it gives in several frames; the last one comes soon."""
+        self._writer.write(pack_frame({"operation": "cancel"}))
+
+    async def next_frame(self, *, within_s: float) -> Frame:
+        """Return what it says next.
+
+        Raises:
+            WorkerDied: it said nothing; the process is ended then. `WorkerSilent`: in time.
+        """
+        try:
+            async with asyncio.timeout(within_s):
+                await self._writer.drain()
+                frame = await receive_frame(self._reader)
+        except (TimeoutError, OSError, EOFError, FrameError) as error:
+            await self.stop(within_s=0)
+            if isinstance(error, TimeoutError):
+                raise WorkerSilent(f"the worker fell silent for {within_s:g} s") from None
+            raise WorkerDied(f"the worker ended with {self._exit.result()}") from None
+        self._owes = bool(frame.header.get("more"))
+        return frame
+
+    async def stop(self, *, within_s: float) -> None:
+        """Let it leave, and kill it if it does not."""
+        self._writer.close()
+        await asyncio.wait({self._exit}, timeout=within_s)
+        if self.alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+            await self.ended()
+
+    async def ended(self) -> None:
+        """Return when it has ended."""
+        await asyncio.wait({self._exit})
+
+
+_Worker = TypeVar("_Worker", bound=WorkerProcess)
+
+
+async def start_program(command: list[str]) -> WorkerProcess:
+    """Start a program that speaks frames over its standard input and output.
+
+    Raises:
+        WorkerDied: the system cannot start it.
+    """
+    return await start_program_as(WorkerProcess, command)
+
+
+async def start_program_as(make: type[_Worker], command: list[str]) -> _Worker:
+    """Do as `start_program` does, for another kind of `WorkerProcess`."""
+    return await started(lambda handle: _spawn(command, handle), make)
+
+
+async def started(start: Callable[[int], int], make: type[_Worker]) -> _Worker:
+    """Start a process that has one end of a socket for its own, given as a file descriptor; talk at the other end.
+
+    Raises:
+        WorkerDied: the system cannot start it.
+    """
+    ours, theirs = socket.socketpair()
+    try:
+        with theirs:
+            pid = start(theirs.fileno())
+    except OSError as error:
+        ours.close()
+        raise WorkerDied(f"the worker cannot be started: {error}") from None
+    reader, writer = await asyncio.open_connection(sock=ours)
+    return make(pid, reader, writer)
+
+
+def _spawn(command: list[str], handle: int) -> int:
+    wiring = [(os.POSIX_SPAWN_DUP2, handle, 0), (os.POSIX_SPAWN_DUP2, handle, 1)]
+    return os.posix_spawnp(command[0], command, os.environ, file_actions=wiring)
+
+
+async def _exit_code(pid: int) -> int:
+    """Wait for a child without a thread; negative: the signal that ended it."""
+    ended = asyncio.get_running_loop().create_future()
+    handle = os.pidfd_open(pid)
+    asyncio.get_running_loop().add_reader(handle, ended.cancel)
+    try:
+        await asyncio.wait({ended})
+    finally:
+        asyncio.get_running_loop().remove_reader(handle)
+        os.close(handle)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

@@ -1,0 +1,68 @@
+"""The same store on a local S3 server (moto), and at an address that no driver knows."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from overwinter.bundle import read_bundle
+from overwinter.bundle.store import open_store
+from overwinter.errors import ConfigError, IntegrityError, OverwinterError
+
+noise = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")  # botocore's and moto's
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    pytest.importorskip("s3fs", reason="needs the package s3fs")
+    server = pytest.importorskip("moto.server", reason="needs the package moto[server]").ThreadedMotoServer(port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    for key, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(key, value)
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()
+    s3fs.S3FileSystem().mkdir("models")
+    yield "s3://models/overwinter"
+    s3fs.S3FileSystem.clear_instance_cache()
+    server.stop()
+
+
+@noise
+@pytest.mark.special
+def test_a_store_in_s3(bucket, make, tmp_path, pins):
+    store = open_store(bucket, pins=pins)
+    assert store.names() == []
+    assert store.catalog("digits").serial == 0
+    for name in "ab":
+        store.publish(make(name, os.urandom(1000)), "digits", alias="champion")
+    store.fetch(store.resolve("digits", "previous")[1], tmp_path / "out")
+    assert read_bundle(tmp_path / "out").lineage == {"name": "a"}
+    assert store.rollback("digits").aliases == {"champion": 1, "previous": 2}
+    store.set_alias("digits", "previous", "1")
+    assert store.collect(keep=0) == (1, 0)
+    forgotten, removed = store.collect(keep=0, grace_s=0.0)
+    assert forgotten == 0
+    assert removed > 0
+    store.fetch(store.resolve("digits", "champion")[1], tmp_path / "again")
+    bundles = [make(f"m{number}") for number in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        numbers = pool.map(lambda bundle: store.publish(bundle, "digits", alias="champion")[0], bundles)
+        assert sorted(numbers) == [3, 4, 5, 6]
+    with pytest.raises(IntegrityError, match="missing"):
+        store._place.read("parts/none", 10)
+    with pytest.raises(IntegrityError, match="larger than"):
+        store._place.read(store._place.names("names")[0], 10)
+    with pytest.raises(OverwinterError, match="cannot be reached"):
+        open_store("s3://no-such-bucket/x", pins=pins).publish(bundles[0], "digits", alias="champion")
+
+
+def test_an_address_that_no_driver_knows_is_refused():
+    with pytest.raises(ConfigError, match="No driver for the store nothing://x"):
+        open_store("nothing://x")

@@ -1,0 +1,85 @@
+"""Routing and errors; the texts themselves are tried in tests/hibernation/test_worker_language.py."""
+
+import asyncio
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from overwinter.serving.messages import Reply, Request, RequestError, json_reply
+from overwinter.serving.openai import OpenAI
+from overwinter.serving.routing import Router
+
+
+class Stub:
+    def __init__(self, kind, outcome=None):
+        self.plan, self._outcome = SimpleNamespace(kind=kind), outcome
+
+    async def ask(self, call):
+        self.call = call
+        if isinstance(self._outcome, Exception):
+            raise self._outcome
+        return self._outcome
+
+
+def ask(models, method, path, content=None, body=None):
+    adapter = OpenAI(models, answer_s=7, most_values=1000)
+    body = json.dumps(content).encode() if body is None else body
+    route, request = Router(adapter.routes()).find(Request(method=method, path=path, headers={}, body=body))
+    reply = asyncio.run(route.handler(request))
+    return reply, json.loads(reply.body)
+
+
+def test_language_models_alone_are_listed():
+    models = {"llm": Stub("language"), "cnn": Stub("onnxruntime")}
+    assert [entry["id"] for entry in ask(models, "GET", "/v1/models")[1]["data"]] == ["llm"]
+    assert ask(models, "GET", "/v1/models/llm")[1]["object"] == "model"
+    reply, content = ask(models, "GET", "/v1/models/cnn")
+    assert (reply.status, content["error"]["type"]) == (404, "invalid_request_error")
+
+
+@pytest.mark.parametrize(("path", "operation"), [("completions", "complete"), ("chat/completions", "chat")])
+def test_a_request_goes_to_its_model(path, operation):
+    model = Stub("language", json_reply({"choices": []}))
+    reply, content = ask({"llm": model}, "POST", f"/v1/{path}", {"model": "llm"})
+    assert (reply.status, content) == (200, {"choices": []})
+    assert (model.call.operation, model.call.model, model.call.deadline_s) == (operation, "llm", 7)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [
+        (b"{", 400, "no JSON"),
+        (b"[]", 400, "JSON object"),
+        (b"{}", 400, "`model`"),
+        (b'{"model": 7}', 400, "`model`"),
+        (b'{"model": "llm", "prompt": [' + b"[]," * 600 + b"0]}", 413, "json_values"),
+        (b'{"model": "other"}', 404, "'other'"),
+    ],
+)
+def test_a_body_that_names_no_model_is_refused(body, status, said):
+    model = Stub("language")
+    reply, content = ask({"llm": model}, "POST", "/v1/completions", body=body)
+    assert (reply.status, said in content["error"]["message"]) == (status, True)
+    assert not hasattr(model, "call")
+
+
+def test_without_a_language_model_nothing_is_read(monkeypatch):
+    monkeypatch.delattr("overwinter.serving.openai.parse_object")
+    reply, _ = ask({"cnn": Stub("onnxruntime")}, "POST", "/v1/completions", body=b"[" * 9999)
+    assert reply.status == 404
+
+
+def test_prompts_and_chats_have_a_limit_of_their_own():
+    routes = OpenAI({}, answer_s=7, most_values=1000).routes()
+    assert {route.limit for route in routes if route.method == "POST"} == {"text_bytes"}
+
+
+def test_errors_have_the_form_that_clients_read():
+    busy = RequestError(503, "Too many.", retry_after_s=2)
+    reply, content = ask({"llm": Stub("language", busy)}, "POST", "/v1/completions", {"model": "llm"})
+    assert (reply.status, reply.headers["Retry-After"]) == (503, "2")
+    assert content["error"] == {"message": "Too many.", "type": "server_error", "param": None, "code": None}
+    worker = Reply(status=400, headers={}, body=b'{"error": "no prompt"}')
+    reply, content = ask({"llm": Stub("language", worker)}, "POST", "/v1/completions", {"model": "llm"})
+    assert (reply.status, content["error"]["message"]) == (400, "no prompt")

@@ -1,0 +1,96 @@
+"""What a model keeps: seen from the model, with a stand-in worker."""
+
+import dataclasses
+import json
+
+import pytest
+
+from overwinter.serving.messages import LANGUAGE, Call
+
+
+@pytest.fixture
+def kept(settings, tmp_path):
+    settings.state = str(tmp_path / "state")
+    return tmp_path / "state" / "models" / "m"
+
+
+def joules_of_never_asleep(state):
+    """Of the policy `learned`: they grow with every idle period."""
+    return state["sums_j"][0][-1]
+
+
+def test_a_policy_goes_on_with_what_it_had_learned(run_with_model, settings, kept):
+    settings.sleep.policy = "learned"
+
+    async def ask_twice(served):
+        for text in ("one", "two"):
+            await served.ask(text)
+        return joules_of_never_asleep(served.model._policy.state())
+
+    first = run_with_model(ask_twice)
+    saved = joules_of_never_asleep(json.loads((kept / "policy.json").read_text()))
+    assert first > 0
+    assert run_with_model(ask_twice) > saved >= first
+
+
+def test_a_damaged_state_is_left_out(run_with_model, settings, kept):
+    settings.sleep.policy = "learned"
+    kept.mkdir(parents=True)
+    (kept / "policy.json").write_text('{"policy": "learned"')
+
+    async def scenario(served):
+        return await served.ask("one"), [entry["event"] for entry in served.log]
+
+    assert run_with_model(scenario) == ("echo one", ["not restored"])
+
+
+def test_a_kept_answer_wakes_nobody(run_with_model, settings, kept):
+    settings.keep.answers_bytes = 10_000
+    call = Call(operation="infer", headers={}, body=b"one", deadline_s=5.0, repeatable=True)
+
+    async def scenario(served):
+        reply = await served.model.ask(call)
+        await served.model.ask(dataclasses.replace(call, repeatable=False))
+        return reply.body, served.count("wake"), served.model.status()["requests"]
+
+    async def again(served):
+        before = served.count("wake")
+        reply = await served.model.ask(call)
+        return reply.body, reply.headers["Overwinter-Answer"], served.count("wake") - before, served.model.state
+
+    assert run_with_model(scenario) == (b"echo one", 1, 2)
+    assert run_with_model(again) == (b"echo one", "kept", 0, "off")
+    assert (kept / "answers").is_dir()
+
+
+@pytest.mark.parametrize("rung", ["parked", "preforked", "off"])
+def test_a_language_model_writes_its_conversation_down_before_sleep(run_with_model, settings, kept, rung):
+    settings.keep.prefix = True
+
+    async def scenario(served):
+        await served.ask("one")
+        before = served.count("keep")
+        await served.model.order(rung)
+        return before, served.count("keep")
+
+    assert run_with_model(scenario, kind=LANGUAGE) == (0, 1)
+
+
+def test_a_server_that_leaves_keeps_it_too(run_with_model, settings, kept):
+    settings.keep.prefix = True
+
+    async def scenario(served):
+        await served.ask("one")
+        return served
+
+    assert run_with_model(scenario, kind=LANGUAGE).count("keep") == 1
+
+
+def test_without_a_folder_nothing_is_kept(run_with_model, settings, tmp_path):
+    async def scenario(served):
+        await served.ask("one")
+        await served.model.order("off")
+        return served.count("keep")
+
+    assert run_with_model(scenario, kind=LANGUAGE) == 0
+    assert not (tmp_path / "state").exists()

@@ -1,0 +1,110 @@
+"""Writing with a model whose next token is known, so that every rule can be seen by itself."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from overwinter.serving.worker.generation import Kept, Wish, Written, write
+
+ALPHABET = "abcdefghij"
+END = len(ALPHABET)
+
+
+class Script:
+    """Says its letters one after the other, then ends; counts what it reads."""
+
+    def __init__(self, text, *, begins=1):
+        self.tokens = [ALPHABET.index(letter) for letter in text] + [END]
+        self.begins, self.read = begins, 0
+
+    def step(self, tokens, kept=None):
+        self.read += tokens.shape[1]
+        seen = (kept.seen if kept else 0) + tokens.shape[1]
+        logits = np.zeros((1, END + 1), dtype=np.float32)
+        logits[0, self.tokens[min(seen - self.begins, len(self.tokens) - 1)]] = 5.0
+        return logits, _Seen(seen)
+
+
+class _Seen:
+    def __init__(self, seen):
+        self.seen = seen
+
+    def crop(self, count):
+        self.seen += count
+
+
+def written(script, *, kept=None, may_go_on=lambda: True, prompt=(0,), **wish):
+    record = Written()
+    pieces = write(
+        script,
+        Wish(prompt=prompt, **{"most_tokens": 100} | wish),
+        decode=lambda token: ALPHABET[token],
+        ends=frozenset({END}),
+        kept=kept or Kept(),
+        may_go_on=may_go_on,
+        written=record,
+    )
+    return "".join(pieces), record
+
+
+def test_it_ends_where_the_model_does():
+    text, record = written(Script("badge"))
+    assert (text, record.reason, len(record.tokens)) == ("badge", "stop", 5)
+
+
+def test_it_ends_after_as_many_tokens_as_were_asked_for_and_reads_no_more():
+    script = Script("badge")
+    text, record = written(script, most_tokens=3)
+    assert (text, record.reason, script.read) == ("bad", "length", 3)
+
+
+def test_it_ends_when_it_may_not_go_on():
+    left = [True, True, False]
+    assert written(Script("badge"), may_go_on=lambda: left.pop(0))[0] == "ba"
+
+
+@given(text=st.text(ALPHABET, max_size=30), stops=st.lists(st.text(ALPHABET, min_size=1, max_size=3), max_size=4))
+def test_a_stop_text_and_what_follows_is_never_shown(text, stops):
+    shown, record = written(Script(text), stop=tuple(stops))
+    places = [text.find(stop) for stop in stops if stop in text]
+    # A stop text is noticed as soon as it is complete, even where another one would have begun earlier.
+    ends = [text.find(stop) + len(stop) for stop in stops if stop in text]
+    if not places:
+        assert shown == text
+    else:
+        seen = text[: min(ends)]
+        assert shown == text[: min(seen.find(stop) for stop in stops if stop in seen)]
+    assert record.reason == "stop"
+
+
+def test_equal_seeds_draw_equal_texts_and_temperature_zero_the_likeliest():
+    draws = [written(Script("badge"), temperature=2.0, seed=seed, most_tokens=20)[0] for seed in (1, 1, 2)]
+    assert draws[0] == draws[1]
+    assert len({*draws, "badge"}) == 3
+    assert written(Script("badge"), temperature=2.0, top_p=0.0)[0] == "badge"
+
+
+def test_a_nucleus_draws_only_the_likeliest_in_their_proportion():
+    class Three:
+        def step(self, tokens, kept=None):
+            return np.log(np.array([[0.5, 0.3, 0.2]], dtype=np.float64)), None
+
+    record = Written()
+    wish = Wish(prompt=[0], most_tokens=2000, temperature=1.0, top_p=0.7, seed=0)
+    for _ in write(Three(), wish, decode=str, ends=frozenset(), kept=Kept(), may_go_on=lambda: True, written=record):
+        pass
+    assert set(record.tokens) == {0, 1}
+    assert record.tokens.count(0) / 2000 == pytest.approx(0.625, abs=0.04)
+
+
+def test_a_prompt_that_begins_like_the_last_conversation_is_not_read_again():
+    script, kept = Script("bad"), Kept()
+    written(script, kept=kept, prompt=(0, 1, 2, 3), most_tokens=1)
+    assert script.read == 4
+    script.begins = 6
+    text, _ = written(script, kept=kept, prompt=(0, 1, 2, 3, 4, 5))
+    assert (text, script.read) == ("bad", 4 + 2 + 3)
+    script.begins = 3
+    assert written(script, kept=kept, prompt=(0, 1, 9))[0] == "bad"
+    assert script.read == 9 + 1 + 3

@@ -1,0 +1,250 @@
+"""The Open Inference Protocol as a woken model answers it."""
+
+import contextlib
+import json
+
+import hypothesis
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+from overwinter.bundle import wake
+from overwinter.errors import ConfigError
+from overwinter.serving.messages import RequestError
+from overwinter.serving.worker.inference import infer
+
+INPUTS = np.random.default_rng(1).standard_normal((3, 1, 8, 8)).astype(np.float32)
+RAW = np.random.default_rng(2).integers(0, 17, (2, 8, 8), dtype=np.uint8)
+
+
+@pytest.fixture
+def model(hibernate):
+    return wake(hibernate().folder)
+
+
+def tensor(values, datatype="FP32", name="input", **changes):
+    return {"name": name, "datatype": datatype, "shape": list(values.shape), "data": values.ravel().tolist()} | changes
+
+
+def ask(model, tensor, binary=b"", headers=None, **request):
+    reply = asked(model, json.dumps({"inputs": [tensor], **request}).encode() + binary, headers)
+    return json.loads(reply.body), reply
+
+
+def asked(model, body, headers=None, *, most_values=100_000):
+    return infer(model, headers or {}, body, name="m", most_values=most_values)
+
+
+def by_name(content):
+    return {output["name"]: output for output in content["outputs"]}
+
+
+def test_it_answers_model_inputs(model):
+    content, _ = ask(model, tensor(INPUTS), id="42")
+    outputs = by_name(content)
+    assert content["id"] == "42"
+    assert outputs["logits"]["shape"] == [3, 3]
+    np.testing.assert_allclose(np.reshape(outputs["logits"]["data"], (3, 3)), model.run(INPUTS), rtol=1e-6)
+    assert set(outputs["label"]["data"]) <= {"a", "b", "c"}
+    assert all(1 / 3 <= share <= 1 for share in outputs["probability"]["data"])
+
+
+def test_raw_inputs_are_prepared_as_the_bundle_says(model):
+    content, _ = ask(model, tensor(RAW, "UINT8", "raw"))
+    outputs = by_name(content)
+    answers = model.answer(RAW)
+    assert outputs["label"]["data"] == [answer.label for answer in answers]
+    assert outputs["probability"]["data"] == pytest.approx([answer.probability for answer in answers])
+
+
+def test_nested_data_is_as_good_as_flat(model):
+    flat, _ = ask(model, tensor(INPUTS))
+    nested, _ = ask(model, tensor(INPUTS, data=INPUTS.tolist()))
+    assert flat == nested
+
+
+def test_only_the_wanted_outputs_are_sent(model):
+    content, _ = ask(model, tensor(INPUTS), outputs=[{"name": "label"}])
+    assert list(by_name(content)) == ["label"]
+
+
+def test_binary_tensors_go_both_ways(model):
+    described = tensor(INPUTS, parameters={"binary_data_size": INPUTS.nbytes})
+    del described["data"]
+    request = {"inputs": [described], "parameters": {"binary_data_output": True}}
+    head = json.dumps(request).encode()
+    reply = asked(model, head + INPUTS.tobytes(), {"inference-header-content-length": str(len(head))})
+    length = int(reply.headers["Inference-Header-Content-Length"])
+    outputs, rest = json.loads(reply.body[:length])["outputs"], reply.body[length:]
+    sizes = [output["parameters"]["binary_data_size"] for output in outputs]
+    assert sum(sizes) == len(rest)
+    np.testing.assert_array_equal(np.frombuffer(rest[: sizes[0]], "<f4").reshape(3, 3), model.run(INPUTS))
+    assert rest[sizes[0] : sizes[0] + 4] == (1).to_bytes(4, "little")  # the length of the first label
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"{", "no JSON"),
+        (b"[" * 90_000, "too deep"),
+        (b"[]", "JSON object"),
+        (b"{}", "one tensor"),
+        (b'{"inputs": [{}, {}]}', "one tensor"),
+        (b'{"inputs": [{"name": "input", "datatype": "FP8"}]}', "FP8"),
+        (b'{"inputs": [{"name": "input", "datatype": ["FP32"]}]}', "datatype"),
+        (b'{"inputs": [{"name": "input", "datatype": "FP32", "shape": [-1]}]}', "whole numbers"),
+        (b'{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1]}]}', "`data` is missing"),
+        (b'{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1], "data": [NaN]}]}', "NaN"),
+    ],
+)
+def test_what_is_no_request_is_refused(model, body, message):
+    with pytest.raises(RequestError, match=message) as refusal:
+        asked(model, body)
+    assert refusal.value.status == 400
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "x"}, "'x' is unknown"),
+        ({"name": None}, "None is unknown"),
+        ({"shape": [2, 1, 8, 8]}, "needs 128 values"),
+        ({"shape": [1, 3, 8, 8]}, "must be FP32"),
+        ({"shape": [10**30, 1, 8, 8]}, "`shape`"),
+        ({"shape": [0, 2**62, 2**62], "data": []}, "`shape`"),
+        ({"shape": [0, 1, 8, 8], "data": []}, "no sample"),
+        ({"shape": [], "data": [1]}, "must be FP32"),
+        ({"shape": [1] * 40}, "`shape`"),
+        ({"shape": [3.0, 1, 8, 8]}, "`shape`"),
+        ({"shape": [True, 192]}, "`shape`"),
+        ({"shape": "3"}, "`shape`"),
+        ({"datatype": "FP64"}, "must be FP32"),
+        ({"datatype": "FP16"}, "must be FP32"),
+        ({"datatype": "BF16"}, "'BF16' is unknown"),
+        ({"datatype": "BYTES"}, "'BYTES' is unknown"),
+        ({"datatype": "UINT8"}, "no UINT8"),
+        ({"datatype": "BOOL"}, "for BOOL"),
+        ({"data": ["a"]}, "numbers only"),
+        ({"data": [None] * 192}, "numbers only"),
+        ({"data": [0.5] * 191 + [True]}, "numbers only"),
+        ({"data": {"a": 1}}, "must be a list"),
+        ({"data": [[1, 2], [3]]}, "no array"),
+        ({"data": [[1], 2]}, "no array"),
+        ({"data": [10**400] + [0.5] * 191}, "too large"),
+        ({"data": [10**400] * 192}, "too large"),
+        ({"data": [1e39] * 192}, "not finite"),
+        ({"parameters": []}, "must be an object"),
+        ({"parameters": {"binary_data_size": 8}}, "0 bytes came"),
+        ({"parameters": {"binary_data_size": "0"}}, "0 bytes came"),
+        ({"parameters": {"binary_data_size": False}}, "0 bytes came"),
+    ],
+)
+def test_a_tensor_that_does_not_fit_is_refused(model, changes, message):
+    with pytest.raises(RequestError, match=message) as refusal:
+        ask(model, tensor(INPUTS, **changes))
+    assert refusal.value.status == 400
+
+
+def test_deeply_nested_data_is_refused(model):
+    body = json.dumps({"inputs": [tensor(INPUTS, data="DEEP")]}).replace('"DEEP"', "[" * 500 + "1" + "]" * 500)
+    with pytest.raises(RequestError, match="deep"):
+        asked(model, body.encode())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"id": 7}, "`id`"),
+        ({"outputs": [{"name": "x"}]}, "'x', which is unknown"),
+        ({"outputs": [{}]}, "None, which is unknown"),
+        ({"outputs": {"name": "label"}}, "`outputs`"),
+        ({"outputs": [{"name": "label", "parameters": {"classification": 2}}]}, "not offered"),
+        ({"outputs": [{"name": "label", "parameters": {"binary_data": 1}}]}, "`binary_data`"),
+        ({"parameters": {"binary_data_output": "yes"}}, "`binary_data_output`"),
+        ({"parameters": 7}, "`parameters`"),
+    ],
+)
+def test_a_request_that_asks_for_something_else_is_refused(model, changes, message):
+    with pytest.raises(RequestError, match=message) as refusal:
+        ask(model, tensor(INPUTS), **changes)
+    assert refusal.value.status == 400
+
+
+def test_an_answer_says_whose_it_is_and_ignores_foreign_parameters(model):
+    content, _ = ask(model, tensor(INPUTS, parameters={"content_type": "np"}), parameters={"priority": 1}, id="\ud800")
+    assert (content["model_name"], content["model_version"]) == ("m", model.bundle.digest[:12])
+    assert content["id"] == "\ud800"
+
+
+def test_too_many_answers_at_once_are_refused(model):
+    many = np.zeros((40, 1, 8, 8), np.uint8)
+    head = {"inputs": [{"name": "input", "datatype": "FP32", "shape": [40, 1, 8, 8]}]}
+    head["inputs"][0]["parameters"] = {"binary_data_size": 4 * many.size}
+    text = json.dumps(head).encode()
+    headers = {"inference-header-content-length": str(len(text))}
+    body = text + many.astype("<f4").tobytes()
+    assert asked(model, body, headers, most_values=120).status == 200
+    with pytest.raises(RequestError, match="fewer samples") as refusal:
+        asked(model, body, headers, most_values=119)
+    assert refusal.value.status == 413
+
+
+def test_a_large_batch_is_computed_in_pieces(model, monkeypatch):
+    whole, _ = ask(model, tensor(RAW, "UINT8", "raw"))
+    monkeypatch.setattr("overwinter.serving.worker.inference._AT_ONCE", 64)
+    sizes = []
+    run = model.run
+    monkeypatch.setattr(model, "run", lambda inputs: sizes.append(len(inputs)) or run(inputs))
+    pieces, _ = ask(model, tensor(RAW, "UINT8", "raw"))
+    assert sizes == [1, 1]
+    assert by_name(pieces)["label"] == by_name(whole)["label"]
+    np.testing.assert_allclose(by_name(pieces)["logits"]["data"], by_name(whole)["logits"]["data"], rtol=1e-5)
+
+
+def test_one_raw_sample_needs_no_batch(model):
+    content, _ = ask(model, tensor(RAW[0], "UINT8", "raw"))
+    assert by_name(content)["label"]["shape"] == [1]
+
+
+def test_half_precision_and_booleans_are_read_from_bytes(model):
+    for datatype, values in (("FP16", RAW.astype("<f2")), ("BOOL", RAW > 8)):
+        head = tensor(values, datatype, "raw", parameters={"binary_data_size": values.nbytes})
+        del head["data"]
+        text = json.dumps({"inputs": [head]}).encode()
+        reply = asked(model, text + values.tobytes(), {"inference-header-content-length": str(len(text))})
+        assert reply.status == 200
+    with pytest.raises(RequestError, match="0 or 1"):
+        asked(model, text + b"\x02" * values.nbytes, {"inference-header-content-length": str(len(text))})
+
+
+def test_raw_values_out_of_range_are_refused(model):
+    with pytest.raises(ConfigError, match="raw values are between"):
+        ask(model, tensor(RAW + 100, "UINT8", "raw"))
+
+
+@pytest.mark.parametrize("length", ["x", "-1", "1000000", "", "9" * 5000])
+def test_a_wrong_header_length_is_refused(model, length):
+    with pytest.raises(RequestError, match="Inference-Header-Content-Length"):
+        ask(model, tensor(INPUTS), headers={"inference-header-content-length": length})
+
+
+def test_an_answer_that_is_no_number_is_no_answer(model, monkeypatch):
+    monkeypatch.setattr(model, "run", lambda inputs: np.full((len(inputs), 3), np.inf, np.float32))
+    with pytest.raises(RequestError, match="no finite number"):
+        ask(model, tensor(INPUTS))
+
+
+REQUEST = {
+    "id": "7",
+    "parameters": {"binary_data_output": False},
+    "inputs": [tensor(RAW[:1], "UINT8", "raw", parameters={})],
+    "outputs": [{"name": "logits", "parameters": {"binary_data": False}}],
+}
+
+
+@hypothesis.settings(suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])  # the model keeps no state
+@hypothesis.given(data=st.data())
+def test_any_request_is_answered_or_refused(model, spoilt, data):
+    request = data.draw(spoilt(REQUEST))
+    with contextlib.suppress(RequestError, ConfigError):
+        assert json.loads(asked(model, json.dumps(request).encode()).body)["model_name"] == "m"
