@@ -1,4 +1,4 @@
-"""Which model is asked; the answers themselves are tried in tests/hibernation/test_worker_inference.py."""
+"""Which model is asked; the answers themselves are tried in tests/serving/worker/test_inference.py."""
 
 import asyncio
 from types import SimpleNamespace

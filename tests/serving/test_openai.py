@@ -1,4 +1,4 @@
-"""Routing and errors; the texts themselves are tried in tests/hibernation/test_worker_language.py."""
+"""Routing and errors; the texts themselves are tried in tests/serving/worker/test_completions.py."""
 
 import asyncio
 import json
