@@ -150,7 +150,8 @@ def test_edited_parameters_are_refused_by_the_check(space):
 def test_a_method_that_nobody_offers_is_refused_before_training(space):
     done = space("overwinter", "run", "seed=5", "quantize.methods=[int9]", check=False)
     assert done.returncode == 2
-    assert "train: quantize.methods='int9' is unknown" in done.stderr
+    assert "quantize.methods='int9' is unknown" in done.stderr
+    assert "check" not in done.stderr  # nothing was started
 
 
 def test_data_that_is_not_there_is_told_with_how_to_get_it(space):
