@@ -82,11 +82,7 @@ def test_machines_take_the_version_that_was_published(tmp_path, monkeypatch, cap
     monkeypatch.setattr(store, "open_store", lambda address, keys: opened)
     words = ["--token-command", "cat /token", "--clients", "10.0.0.0/8", "--key", "command:get key"]
     assert deployed("vm", "models#digits", "serve.port=9000", "--name", "digits", *words) == 0
-    assert {file.name for file in (tmp_path / "deploy/vm").iterdir()} == {
-        "main.tf",
-        "terraform.tfvars.json",
-        "cloud-init.yaml",
-    }
+    assert {file.name for file in (tmp_path / "deploy/vm").iterdir()} == {"terraform.tfvars.json", "cloud-init.yaml"}
     assert f"/models#digits@sha256:{'ab' * 32}" in (tmp_path / "deploy/vm/cloud-init.yaml").read_text()
     assert "terraform -chdir=deploy/vm init" in capsys.readouterr().out
 

@@ -24,7 +24,7 @@ _FORMS = {
     "systemd": "socket activation, idle exit, and timers for windows",
     "cron": "a crontab for windows, and the script that it calls",
     "container": "a Containerfile and a compose file",
-    "vm": "a group of machines on AWS, from none to many: Terraform and cloud-init",
+    "vm": "a group of machines on AWS, from none to many: values for Terraform, and cloud-init",
 }
 _NEXT = {
     "kubernetes": "kubectl apply -f {folder}/kubernetes.yaml",
@@ -32,7 +32,8 @@ _NEXT = {
     "cron": "crontab {folder}/{name}.crontab",
     "container": "podman build -f {folder}/Containerfile -t localhost/{name} {context}, then "
     "podman-compose -f {folder}/compose.yaml up -d",
-    "vm": "terraform -chdir={folder} init && terraform -chdir={folder} apply, which asks for what is your account's",
+    "vm": "copy main.tf of examples/virtual_machines to {folder}, then terraform -chdir={folder} init && terraform "
+    "-chdir={folder} apply, which asks for what is your account's",
 }
 _MEMORY = re.compile(r"[1-9][0-9]*[KMGTkmgt]?i?")
 _USER = re.compile(r"[A-Za-z0-9_][\w.-]*", re.ASCII)

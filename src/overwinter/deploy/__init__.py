@@ -3,8 +3,8 @@
 - A `Deployment` is a bundle and the rules it is served by, as the group `serve/` has them: when it may go to zero,
   which windows keep it ready, how many replicas there are.
 - A renderer turns it into the files of one orchestrator: `Kubernetes` (KEDA or Knative), `Systemd` (socket
-  activation), `Cron`, `Container` (Containerfile and compose file), `Vm` (Terraform and cloud-init). It is given one
-  orchestrator's own settings, and neither reads nor writes anything.
+  activation), `Cron`, `Container` (Containerfile and compose file), `Vm` (cloud-init, and values for Terraform). It is
+  given one orchestrator's own settings, and neither reads nor writes anything.
 - `overwinter.deploy.timetable` moves cron expressions to an earlier time or another zone.
 """
 

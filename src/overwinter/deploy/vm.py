@@ -1,8 +1,7 @@
-"""A group of cloud machines, none while nobody asks: Terraform for AWS, and cloud-init for the machines.
+"""A group of cloud machines, none without requests: values for Terraform, and cloud-init for the machines.
 
-`vm.tf` is the same for every model; what differs is in terraform.tfvars.json. The load balancer counts requests: one
-that finds no machine wakes one, and none for the idle time ends the last. Windows are scheduled actions. A machine is
-one server, which takes its bundle from a store; its token is what a command on the machine prints.
+The Terraform itself, examples/virtual_machines/main.tf, is the same for every model. A machine is one server, which
+takes its bundle from a store; its token is what a command on the machine prints.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import json
 import math
 import shlex
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any
 
 import yaml
@@ -30,7 +28,7 @@ _KEYS = "/etc/overwinter"
 
 @dataclass(frozen=True, kw_only=True)
 class Vm:
-    """Renders main.tf, terraform.tfvars.json and cloud-init.yaml.
+    """Renders terraform.tfvars.json and cloud-init.yaml, which lie beside examples/virtual_machines/main.tf.
 
     Attributes:
         source: the bundle's address in a store that the machines can reach.
@@ -57,12 +55,9 @@ class Vm:
         if len(deployment.name) > _LONGEST_NAME:
             raise ConfigError(f"--name {deployment.name!r} must be {_LONGEST_NAME} characters at most on AWS.")
         heading = deployment.heading(*deployment.rules(), *deployment.not_kept(), *deployment.asked_for())
-        group = files("overwinter.deploy").joinpath("vm.tf").read_text(encoding="utf-8")
-        values = json.dumps(self._values(deployment), indent=2) + "\n"
         machine = yaml.safe_dump(self._machine(deployment), sort_keys=False, width=120)
         return {
-            "main.tf": heading + "\n" + group,
-            "terraform.tfvars.json": values,
+            "terraform.tfvars.json": json.dumps(self._values(deployment), indent=2) + "\n",
             "cloud-init.yaml": "#cloud-config\n" + heading + machine,
         }
 
