@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -31,9 +32,10 @@ from onnxruntime.quantization.quant_utils import (  # type: ignore[import-untype
 )
 
 from overwinter import files
-from overwinter.errors import ConfigError, OverwinterError
-from overwinter.models import Grid, write_description
-from overwinter.quantization.checking import refuse_integer_settings, refuse_tokens, skipping_pattern
+from overwinter.errors import OverwinterError
+from overwinter.models import Grid, stored_bytes, write_description
+from overwinter.quantization.checking import refuse_integer_settings, refuse_tokens
+from overwinter.quantization.frame import choose_layers, count_zeros, origin
 from overwinter.quantization.interface import QuantizationReport, Request
 from overwinter.quantization.recipe import Recipe
 from overwinter.runtime import INPUT, Array, export_onnx, float_weights, initializers, layer_of, tidy
@@ -60,60 +62,46 @@ class Int8Static:
         refuse_tokens(_FORM, request)
         refuse_integer_settings(_FORM, request)
         exported = export_onnx(request.model, request.description["input_shape"])
-        layers = _weighted_layers(exported.graph)
-        reasons = {layer.node: _reason_against(layer, request.settings.skip) for layer in layers}
-        wanted = [layer for layer in layers if reasons[layer.node] is None]
-        if not wanted:
-            raise ConfigError(
-                f"{_FORM} serves none of the model's layers: {_listed(layers, reasons)}. Set quantize=none."
-            )
-        excluded = [node for node, reason in reasons.items() if reason is not None]
-        quantized = _quantized(exported, request, excluded)
-        zeros_before, zeros_after = _check_zeros(exported.graph, quantized.graph, wanted)
+        nodes = _weighted_nodes(exported.graph)
+        wanted, left = choose_layers(_FORM, {node.layer: _unfit(node) for node in nodes}, request.settings.skip)
+        quantized = _quantized(exported, request, [node.name for node in nodes if node.layer in left])
+        zeros_before, zeros_after = count_zeros(
+            _zeros(exported.graph, quantized.graph, [node for node in nodes if node.layer in wanted])
+        )
         files.write_bytes(request.out / _MODEL, quantized.SerializeToString(deterministic=True))
-        left = {layer.name: reason for layer in layers if (reason := reasons[layer.node]) is not None}
-        _describe(request, quantized.graph, [layer.name for layer in wanted], left)
+        saved = _describe(request, quantized.graph, wanted, left)
         return QuantizationReport(
-            quantized=tuple(layer.name for layer in wanted),
+            quantized=tuple(wanted),
             left_in_float=left,
             zeros_before=zeros_before,
             zeros_after=zeros_after,
-            size_bytes=(request.out / _MODEL).stat().st_size,
-            float_size_bytes=sum(entry["size_bytes"] for entry in request.description["files"].values()),
+            size_bytes=stored_bytes(saved),
+            float_size_bytes=stored_bytes(request.description),
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Layer:
+class _Node:
     """A node of the exported graph that has a weight."""
 
+    layer: str
     name: str
-    node: str
     operator: str
     weight: str
 
 
-def _weighted_layers(graph: onnx.GraphProto) -> list[_Layer]:
+def _weighted_nodes(graph: onnx.GraphProto) -> list[_Node]:
     weights = float_weights(graph)
     return [
-        _Layer(name=layer_of(node.name) or name, node=node.name, operator=node.op_type, weight=name)
+        _Node(layer=layer_of(node.name) or name, name=node.name, operator=node.op_type, weight=name)
         for node in graph.node
         for name in node.input
         if name in weights
     ]
 
 
-def _reason_against(layer: _Layer, skip: Sequence[str]) -> str | None:
-    pattern = skipping_pattern(layer.name, skip)
-    if pattern is not None:
-        return f"quantize.skip names {pattern!r}"
-    if layer.operator not in _SERVED:
-        return f"{_FORM} serves {', '.join(_SERVED)}, not {layer.operator}"
-    return None
-
-
-def _listed(layers: Sequence[_Layer], reasons: Mapping[str, str | None]) -> str:
-    return "; ".join(f"{layer.name}: {reasons[layer.node]}" for layer in layers) or "none of them has a weight"
+def _unfit(node: _Node) -> str | None:
+    return None if node.operator in _SERVED else f"{_FORM} serves {', '.join(_SERVED)}, not {node.operator}"
 
 
 def _quantized(exported: onnx.ModelProto, request: Request, excluded: Sequence[str]) -> onnx.ModelProto:
@@ -152,36 +140,29 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has n
         return None if batch is None else {INPUT: batch}
 
 
-def _check_zeros(before: onnx.GraphProto, after: onnx.GraphProto, layers: Sequence[_Layer]) -> tuple[int, int]:
-    """Count zero weights before and after, and refuse if one was lost."""
+def _zeros(
+    before: onnx.GraphProto, after: onnx.GraphProto, nodes: Sequence[_Node]
+) -> Iterator[tuple[str, Array, Array]]:
+    """Yield each layer with where its weight was zero and where it is, both (out, in, ...) or (in, out)."""
     floats, integers = initializers(before), initializers(after)
-    counts = [0, 0]
-    for layer in layers:
-        was_zero = floats[layer.weight] == 0
-        quantized = integers.get(f"{layer.weight}_quantized")
+    for node in nodes:
+        quantized = integers.get(f"{node.weight}_quantized")
         if quantized is None:
             raise OverwinterError(
-                f"ONNX Runtime left the layer {layer.name} in floating point without a reason. Add it to quantize.skip."
+                f"ONNX Runtime left the layer {node.layer} in floating point without a reason. Add it to quantize.skip."
             )
-        is_zero = quantized == 0
-        if integers[f"{layer.weight}_zero_point"].any() or not is_zero[was_zero].all():
-            raise OverwinterError(
-                f"Quantizing turned zero weights of the layer {layer.name} into others. Add it to quantize.skip."
-            )
-        counts[0] += int(was_zero.sum())
-        counts[1] += int(is_zero.sum())
-    return counts[0], counts[1]
+        symmetric = not integers[f"{node.weight}_zero_point"].any()  # else code 0 stands for another number
+        yield node.layer, floats[node.weight] == 0, (quantized == 0) & symmetric
 
 
-def _describe(request: Request, graph: onnx.GraphProto, quantized: list[str], left: Mapping[str, str]) -> None:
+def _describe(
+    request: Request, graph: onnx.GraphProto, quantized: list[str], left: Mapping[str, str]
+) -> dict[str, Any]:
     constants = {name: value for name, value in initializers(graph).items() if value.ndim >= 1}
     weights = [value for value in constants.values() if value.ndim >= 2]
     nonzero = sum(int(np.count_nonzero(value)) for value in weights)
-    write_description(
+    return write_description(
         request.out,
-        form=_FORM,
-        model_config=request.description["model"],
-        input_shape=request.description["input_shape"],
         parameters=request.description["parameters"],
         sparsity=1.0 - nonzero / max(1, sum(value.size for value in weights)),
         tensors={
@@ -193,7 +174,7 @@ def _describe(request: Request, graph: onnx.GraphProto, quantized: list[str], le
             for name, value in sorted(constants.items())
         },
         files=[_MODEL],
-        lineage=request.lineage,
+        **origin(_FORM, request),
         quantization={
             "method": _FORM,
             "weights": "int8 symmetric per output channel",

@@ -15,7 +15,6 @@ from overwinter.models import (
     integer_form,
     integer_layers,
     load_model,
-    prunable_weights,
     replace_layer,
     save_model,
     stored_bytes,
@@ -23,7 +22,8 @@ from overwinter.models import (
 )
 from overwinter.models.aware import AwareLayer
 from overwinter.progress import Progress, part
-from overwinter.quantization.checking import check_patterns, skipping_pattern
+from overwinter.quantization.checking import check_patterns
+from overwinter.quantization.frame import choose_layers, count_zeros, origin, tied_layers, weighted_layers
 from overwinter.quantization.interface import QuantizationReport, Request
 from overwinter.quantization.mixed import plan_mixed
 from overwinter.quantization.recipe import Recipe, apply_recipe
@@ -43,17 +43,21 @@ class IntegerForm:
     def quantize(self, request: Request) -> QuantizationReport:
         """Quantize in place and save; see `Quantizer`."""
         model, settings = request.model, request.settings
-        left = self._left_in_float(model, request)
-        wanted = [name for name in _layers(model) if name not in left]
-        self._refuse_nothing(wanted, left)
+        self._check(request)
+        unfit = {name: self._unfit(name, layer, request) for name, layer in weighted_layers(model).items()}
+        wanted, left = choose_layers(self.form, unfit, settings.skip)
         check_patterns("quantize.overrides", list(settings.overrides), wanted)
         dense = twin(model) if settings.recovery.steps or settings.sensitivity_samples else model
-        weights = {name: _weight(model, name) for name in wanted}  # not copied: as a rule pages of the model's file
-        untied = _tied(model, wanted)
+        # Not copied: as a rule they are pages of the model's file.
+        weights = {name: model.get_parameter(f"{name}.weight").detach() for name in wanted}
+        untied = tied_layers(model, wanted)
         kept = self._apply(model, wanted, request)
         quantized = [name for name in wanted if name not in kept]
         divergences = _recovered(model, dense, request)
-        counts = _check_zeros(model, {name: weights[name] for name in quantized})
+        integers = integer_layers(model)
+        zeros_before, zeros_after = count_zeros(
+            (name, weights[name] == 0, integers[name].zeros()) for name in quantized
+        )
         damages = _damages(model, dense, request)
         more = {"recovery_nats": divergences, "sensitivity": {name: each.to_json() for name, each in damages.items()}}
         untied = [name for name in untied if name in quantized]
@@ -62,8 +66,8 @@ class IntegerForm:
             quantized=tuple(quantized),
             left_in_float=left | kept,
             untied=tuple(untied),
-            zeros_before=counts[0],
-            zeros_after=counts[1],
+            zeros_before=zeros_before,
+            zeros_after=zeros_after,
             size_bytes=stored_bytes(saved),
             float_size_bytes=stored_bytes(request.description),
             sensitivity=damages,
@@ -77,22 +81,14 @@ class IntegerForm:
         apply_recipe(model, recipe, layers, calibration, device=device, progress=_solving(request))
         return {}
 
-    def _left_in_float(self, model: nn.Module, request: Request) -> dict[str, str]:
-        left = {}
-        for name in _layers(model):
-            layer = model.get_submodule(name)
-            pattern = skipping_pattern(name, request.settings.skip)
-            if pattern is not None:
-                left[name] = f"quantize.skip names {pattern!r}"
-            elif integer_form(layer) is None:
-                left[name] = f"{self.form} serves Linear and Conv2d, not {type(layer).__name__}"
-        return left
+    def _check(self, request: Request) -> None:
+        """Refuse a request that the method cannot serve."""
 
-    def _refuse_nothing(self, wanted: Sequence[str], left: Mapping[str, str]) -> None:
-        if wanted:
-            return
-        reasons = "; ".join(f"{layer}: {reason}" for layer, reason in left.items()) or "none of them has a weight"
-        raise ConfigError(f"{self.form} serves none of the model's layers: {reasons}. Take it out of quantize.methods.")
+    def _unfit(self, name: str, layer: nn.Module, request: Request) -> str | None:  # noqa: ARG002 -- most need no more
+        """Return why a layer stays in floating point, or None."""
+        if integer_form(layer) is None:
+            return f"{self.form} serves Linear and Conv2d, not {type(layer).__name__}"
+        return None
 
     def _save(
         self, request: Request, left: Mapping[str, str], untied: Sequence[str], more: Mapping[str, Any]
@@ -100,10 +96,7 @@ class IntegerForm:
         saved = save_model(
             request.out,
             request.model,
-            form=self.form,
-            model_config=request.description["model"],
-            input_shape=request.description["input_shape"],
-            lineage=request.lineage,
+            **origin(self.form, request),
             quantization={"method": self.form, "left_in_float": dict(left), "untied": list(untied), **more},
         )
         loaded = load_model(request.out, trusted=request.trusted).state_dict()
@@ -187,14 +180,17 @@ class TrainedGrids(IntegerForm):
 
     form = "qat"
 
-    def _left_in_float(self, model: nn.Module, request: Request) -> dict[str, str]:
-        aware = request.description.get("quantization_aware")
-        if not aware:
+    def _check(self, request: Request) -> None:
+        if not request.description.get("quantization_aware"):
             raise ConfigError(
                 "qat needs a model trained for its grids, and this one was not. Train it so, or take it out."
             )
-        untrained = {name: "it was not trained for a grid" for name in _layers(model) if name not in aware}
-        return untrained | super()._left_in_float(model, request)
+
+    def _unfit(self, name: str, layer: nn.Module, request: Request) -> str | None:
+        reason = super()._unfit(name, layer, request)
+        if reason is None and name not in request.description["quantization_aware"]:
+            return "it was not trained for a grid"
+        return reason
 
     def _apply(self, model: nn.Module, layers: Sequence[str], request: Request) -> dict[str, str]:
         _refuse_overrides(self.form, request)
@@ -208,24 +204,6 @@ class TrainedGrids(IntegerForm):
 def _refuse_overrides(form: str, request: Request) -> None:
     if request.settings.overrides:
         raise ConfigError(f"{form} chooses every layer's grid itself. Set quantize.overrides={{}}, or take it out.")
-
-
-def _layers(model: nn.Module) -> list[str]:
-    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
-    return list(dict.fromkeys([*prunable_weights(model), *linear]))
-
-
-def _weight(model: nn.Module, name: str) -> torch.Tensor:
-    return model.get_parameter(f"{name}.weight").detach()
-
-
-def _tied(model: nn.Module, layers: Sequence[str]) -> list[str]:
-    """Return the layers whose weight has another name too: quantized, each gets its own."""
-    names: dict[int, list[str]] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        names.setdefault(id(parameter), []).append(name)
-    shared = {name for group in names.values() if len(group) > 1 for name in group}
-    return [layer for layer in layers if f"{layer}.weight" in shared]
 
 
 def _shares(request: Request) -> tuple[float, float]:
@@ -261,17 +239,3 @@ def _damages(model: nn.Module, dense: nn.Module, request: Request) -> dict[str, 
     samples = torch.from_numpy(request.calibration[:count])
     progress = part(request.progress, _shares(request)[1], 1.0)
     return sensitivity(dense, model, samples, device=request.compute_device, progress=progress) if count else {}
-
-
-def _check_zeros(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> tuple[int, int]:
-    """Count zero weights before, in the float weights, and after, and refuse if one was lost."""
-    before = after = 0
-    integers = integer_layers(model)
-    for name, weight in weights.items():
-        was_zero, is_zero = weight == 0, integers[name].zeros()
-        if bool((was_zero & ~is_zero).any()):
-            raise OverwinterError(
-                f"Quantizing turned zero weights of the layer {name} into others. Add it to quantize.skip."
-            )
-        before, after = before + int(was_zero.count_nonzero()), after + int(is_zero.count_nonzero())
-    return before, after

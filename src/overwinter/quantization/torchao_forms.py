@@ -6,7 +6,7 @@ Its own names stay in here. ``fp8_dynamic`` is made, judged and served on a GPU 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -14,9 +14,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from overwinter import files
-from overwinter.errors import ConfigError, OverwinterError
-from overwinter.models import Grid, prunable_weights, write_description
-from overwinter.quantization.checking import refuse_integer_settings, skipping_pattern
+from overwinter.errors import OverwinterError
+from overwinter.models import Grid, prunable_weights, stored_bytes, write_description
+from overwinter.quantization.checking import refuse_integer_settings
+from overwinter.quantization.frame import choose_layers, count_zeros, origin, tied_layers, weighted_layers
 from overwinter.quantization.interface import QuantizationReport, Request
 from overwinter.quantization.recipe import Recipe
 from overwinter.runtime import (
@@ -54,27 +55,29 @@ class TorchaoForm:
         """Quantize in place and save; see `Quantizer`."""
         refuse_integer_settings(self.form, request)
         model = request.model
-        left = self._left_in_float(model, request.settings.skip)
-        wanted = [layer for layer in _linear_layers(model) if layer not in left]
-        if not wanted:
-            reasons = "; ".join(f"{layer}: {reason}" for layer, reason in left.items()) or "none of them has a weight"
-            raise ConfigError(
-                f"{self.form} serves none of the model's layers: {reasons}. Take it out of quantize.methods."
-            )
+        unfit = {name: self._unfit(layer) for name, layer in weighted_layers(model).items()}
+        wanted, left = choose_layers(self.form, unfit, request.settings.skip)
         before = {layer: model.get_parameter(f"{layer}.weight").detach() for layer in wanted}  # torchao makes new ones
-        untied = _tied_weights(model, wanted)
+        untied = tied_layers(model, wanted)
         self._convert(model, before.keys())
-        zeros_before, zeros_after = _check_zeros(model, before)
-        self._save(request, wanted, left, untied)
+        zeros_before, zeros_after = count_zeros(
+            (name, weight == 0, _dequantized(model.get_submodule(name).weight) == 0) for name, weight in before.items()
+        )
+        saved = self._save(request, wanted, left, untied)
         return QuantizationReport(
             quantized=tuple(wanted),
             left_in_float=left,
             untied=tuple(untied),
             zeros_before=zeros_before,
             zeros_after=zeros_after,
-            size_bytes=(request.out / _WEIGHTS).stat().st_size,
-            float_size_bytes=sum(entry["size_bytes"] for entry in request.description["files"].values()),
+            size_bytes=stored_bytes(saved),
+            float_size_bytes=stored_bytes(request.description),
         )
+
+    def _unfit(self, layer: nn.Module) -> str | None:
+        if type(layer) is not nn.Linear:
+            return f"{self.form} serves Linear, not {type(layer).__name__}"
+        return self.unfit(layer)
 
     def _convert(self, model: nn.Module, layers: Collection[str]) -> None:
         torchao = import_torchao()
@@ -84,20 +87,17 @@ class TorchaoForm:
             config = self.configuration(torchao)
         torchao.quantize_(model, config, filter_fn=lambda _module, name: name in layers)
 
-    def _save(self, request: Request, quantized: list[str], left: dict[str, str], untied: list[str]) -> None:
+    def _save(self, request: Request, quantized: list[str], left: dict[str, str], untied: list[str]) -> dict[str, Any]:
         tensors, described = describe_torchao(request.model)
         with files.replacing(request.out / _WEIGHTS) as aside:
             save_file(tensors, aside)
-        write_description(
+        saved = write_description(
             request.out,
-            form=self.form,
-            model_config=request.description["model"],
-            input_shape=request.description["input_shape"],
             parameters=request.description["parameters"],
             sparsity=_sparsity(request.model),
             tensors={name: _entry(tensor) for name, tensor in sorted(tensors.items())},
             files=[_WEIGHTS],
-            lineage=request.lineage,
+            **origin(self.form, request),
             quantization={
                 "method": self.form,
                 "weights": self.weights,
@@ -110,6 +110,7 @@ class TorchaoForm:
             },
         )
         self._check_round_trip(request)
+        return saved
 
     def _check_round_trip(self, request: Request) -> None:
         device = request.device if "device" in self.needs else "cpu"
@@ -120,19 +121,6 @@ class TorchaoForm:
                 raise OverwinterError(
                     f"{request.out} does not answer as before it was saved. Take {self.form} out of quantize.methods."
                 )
-
-    def _left_in_float(self, model: nn.Module, skip: Sequence[str]) -> dict[str, str]:
-        left = {}
-        for name in dict.fromkeys([*prunable_weights(model), *_linear_layers(model)]):
-            layer = model.get_submodule(name)
-            pattern = skipping_pattern(name, skip)
-            if pattern is not None:
-                left[name] = f"quantize.skip names {pattern!r}"
-            elif type(layer) is not nn.Linear:
-                left[name] = f"{self.form} serves Linear, not {type(layer).__name__}"
-            elif (reason := self.unfit(layer)) is not None:
-                left[name] = reason
-        return left
 
 
 class Int8Dynamic(TorchaoForm):
@@ -210,34 +198,6 @@ def _examples(request: Request) -> Array:
     if request.calibration.dtype.kind in "iu":
         return request.calibration[:1]
     return example_inputs(request.description["input_shape"])
-
-
-def _linear_layers(model: nn.Module) -> list[str]:
-    return [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
-
-
-def _tied_weights(model: nn.Module, layers: Sequence[str]) -> list[str]:
-    """Return the layers whose weight has another name too: quantized, each gets its own."""
-    names: dict[int, list[str]] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        names.setdefault(id(parameter), []).append(name)
-    shared = {name for group in names.values() if len(group) > 1 for name in group}
-    return [layer for layer in layers if f"{layer}.weight" in shared]
-
-
-def _check_zeros(model: nn.Module, before: Mapping[str, torch.Tensor]) -> tuple[int, int]:
-    """Count zero weights before and after, and refuse if one was lost."""
-    counts = [0, 0]
-    for layer, weight in before.items():
-        was_zero = weight == 0
-        is_zero = _dequantized(model.get_submodule(layer).weight) == 0
-        if bool((was_zero & ~is_zero).any()):
-            raise OverwinterError(
-                f"Quantizing turned zero weights of the layer {layer} into others. Add it to quantize.skip."
-            )
-        counts[0] += int(was_zero.count_nonzero())
-        counts[1] += int(is_zero.count_nonzero())
-    return counts[0], counts[1]
 
 
 def _sparsity(model: nn.Module) -> float:
