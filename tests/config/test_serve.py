@@ -3,7 +3,7 @@
 import pytest
 
 from overwinter.cli.service import load_service
-from overwinter.config.checks.serve import is_loopback
+from overwinter.config.groups.serve import is_loopback
 from overwinter.errors import ConfigError
 
 

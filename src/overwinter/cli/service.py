@@ -31,11 +31,14 @@ def load_service(
     """
     from overwinter.config import compose, validate_service
     from overwinter.documents import check_yaml_files
+    from overwinter.serving.sleep import check_sleep
 
     project = _service_project(config_name)
     groups = [path for group in ("serve", "carbon") for path in (project.configs / group).rglob("*.yaml")]
     check_yaml_files([project.configs / f"{project.config_name}.yaml", *groups])
-    return validate_service(compose(project, overrides, from_environment=from_environment))
+    service = validate_service(compose(project, overrides, from_environment=from_environment))
+    check_sleep(service.serve.sleep)
+    return service
 
 
 def _service_project(config_name: str) -> Project:

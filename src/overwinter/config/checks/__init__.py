@@ -14,11 +14,11 @@ from overwinter.config.checks.model import check_model
 from overwinter.config.checks.pipeline import check_pipeline
 from overwinter.config.checks.power import check_power
 from overwinter.config.checks.quantize import check_quantize
-from overwinter.config.checks.serve import check_serve
 from overwinter.config.checks.sparsify import check_sparsify
 from overwinter.config.checks.training import check_train
 from overwinter.config.groups import Config
-from overwinter.config.groups.serve import ServiceConfig
+from overwinter.config.groups.serve import ServiceConfig, check_serve
+from overwinter.config.settings import check_settings
 
 __all__ = ["check_config", "check_service"]
 
@@ -29,6 +29,7 @@ def check_config(config: Config) -> None:
     Raises:
         ConfigError: the first value that cannot be used, with its key, and what is allowed.
     """
+    check_settings(config)
     check_pipeline(config)
     check_model(config)
     check_train(config)
@@ -50,6 +51,7 @@ def check_service(service: ServiceConfig) -> None:
     Raises:
         ConfigError: the first value that cannot be used, with its key, and what is allowed.
     """
+    check_settings(service)
     check_carbon(service.carbon)
     check_live_carbon(service.carbon)
     check_serve(service.serve)

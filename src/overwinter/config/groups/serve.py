@@ -1,250 +1,293 @@
-"""The group `serve/`: a hibernating server, and the small configuration that it is composed in."""
+"""The group `serve/`: a hibernating server, and the small configuration that it is composed in.
+
+Whether the sleep policy can be opened is asked above, where policies are (`overwinter.serving.sleep.check_sleep`).
+"""
 
 from __future__ import annotations
 
+import ipaddress
+import itertools
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from omegaconf import MISSING
 
+from overwinter.config.settings import setting
+from overwinter.errors import ConfigError
+
+RUNGS = ("parked", "preforked", "off")
+
 
 @dataclass
 class AccessConfig:
-    """Who may ask.
+    """Who may send requests."""
 
-    Attributes:
-        token_file: file with the bearer token; null asks for none.
-        tls_cert: PEM file of the server's certificates; null speaks plain HTTP.
-        tls_key: PEM file (0600) of its private key.
-        client_ca: PEM file; a client must bear a certificate that one of these signed. Null asks for none.
-        hosts: names by which clients may call the server beside its address, where nothing else tells who they are, and
-            whose web pages may call it.
-    """
-
-    token_file: str | None = MISSING
-    tls_cert: str | None = MISSING
-    tls_key: str | None = MISSING
-    client_ca: str | None = MISSING
-    hosts: list[str] = MISSING
+    token_file: str | None = setting(
+        "file (0600) with the token that every request but health checks must bear (Authorization: Bearer TOKEN); "
+        "null: no token"
+    )
+    tls_cert: str | None = setting("PEM file with the server's certificates; null: plain HTTP")
+    tls_key: str | None = setting("PEM file (0600) with the private key")
+    client_ca: str | None = setting(
+        "PEM file; every client must have a certificate signed by one of these (mTLS); null: none is asked for"
+    )
+    hosts: list[str] = setting(
+        "host names, such as models.lan, by which clients may call a server that asks for no token, and whose web "
+        "pages may call it (CORS)"
+    )
 
 
 @dataclass
 class LimitsConfig:
-    """What one client can take.
+    """What one client can take."""
 
-    Attributes:
-        body_bytes: of one request.
-        text_bytes: of one prompt or chat (`/v1`), which the supervisor reads itself.
-        json_values: values and keys in the JSON of one request, and numbers of its answer.
-        header_bytes: of one request.
-        connections: open at once.
-        connections_per_address: likewise from one address (IPv6: one /64); not from this machine's own.
-        head_s: until the head of a request is there: from the connection on, TLS included, or from its first byte.
-        read_s: to send the body of one request, or to read on in an answer.
-        keep_alive_s: a connection without a request is closed then.
-        held_bytes: of all requests in memory at once.
-        queue: requests that wait per model.
-        answer_s: deadline of a request, waiting and waking included.
-        answer_tokens: of one text that a language model writes.
-    """
-
-    body_bytes: int = MISSING
-    text_bytes: int = MISSING
-    json_values: int = MISSING
-    header_bytes: int = MISSING
-    connections: int = MISSING
-    connections_per_address: int = MISSING
-    head_s: float = MISSING
-    read_s: float = MISSING
-    keep_alive_s: float = MISSING
-    held_bytes: int = MISSING
-    queue: int = MISSING
-    answer_s: float = MISSING
-    answer_tokens: int = MISSING
+    body_bytes: int = setting("largest body of a request", at_least=1)
+    text_bytes: int = setting("largest prompt or chat (/v1), which the supervisor reads itself", at_least=1)
+    json_values: int = setting(
+        "most values and keys in the JSON of a request, and most numbers in a response; send larger tensors as binary "
+        "data",
+        at_least=1,
+    )
+    header_bytes: int = setting("largest header of a request", at_least=1024)
+    connections: int = setting(
+        "open connections; beyond, the one that has waited longest without a request is closed", at_least=1
+    )
+    connections_per_address: int = setting(
+        "open connections from one address (IPv6: one /64), this machine's own excepted; behind a proxy elsewhere: as "
+        "many as connections",
+        at_least=1,
+    )
+    head_s: float = setting(
+        "time to send the head of a request: from the connection on, TLS included, or from its first byte", above=0
+    )
+    read_s: float = setting(
+        "time to send the body of a request, or to read at least 16 KiB more of a response", above=0
+    )
+    keep_alive_s: float = setting("an idle connection is closed after this time", above=0)
+    held_bytes: int = setting("all requests in memory together; beyond, 503 with Retry-After", at_least=1)
+    queue: int = setting("waiting requests per model; beyond, 503 with Retry-After", at_least=1)
+    answer_s: float = setting(
+        "deadline of a request, waiting and waking included; of a streamed text, until it begins", above=0
+    )
+    answer_tokens: int = setting("longest text that a language model generates", at_least=1)
 
 
 @dataclass
 class WorkerConfig:
-    """The process that computes.
+    """The process that computes."""
 
-    Attributes:
-        threads: CPU threads of one answer.
-        launcher: words before the worker's command; it speaks over its standard input and output.
-        wake_s: longest wake.
-        stop_s: time to leave by itself.
-        backoff_s: pause after a crash, doubled at every further one in a row.
-        longest_backoff_s: its limit.
-    """
-
-    threads: int = MISSING
-    launcher: list[str] = MISSING
-    wake_s: float = MISSING
-    stop_s: float = MISSING
-    backoff_s: float = MISSING
-    longest_backoff_s: float = MISSING
+    threads: int = setting("CPU threads of one prediction", at_least=1)
+    launcher: list[str] = setting(
+        "words before the worker's command, such as [podman, run, ...]; it speaks over its standard input and output"
+    )
+    wake_s: float = setting(
+        "a wake that takes longer is ended and tried again; after 3 failures in a row, only by hand", above=0
+    )
+    stop_s: float = setting("time to exit by itself, after which the worker is killed", above=0)
+    backoff_s: float = setting("pause after a crash, doubled at every further one in a row", above=0)
+    longest_backoff_s: float = setting("longest pause after a crash", above=0)
 
 
 @dataclass
 class WindowConfig:
-    """A window of the week in which the model is kept ready.
+    """A window of the week in which the model is kept ready."""
 
-    Attributes:
-        start: cron expression of five fields.
-        end: likewise.
-        time_zone: IANA name.
-    """
-
-    start: str = MISSING
-    end: str = MISSING
-    time_zone: str = "UTC"
+    start: str = setting("cron expression of five fields")
+    end: str = setting("cron expression of five fields")
+    time_zone: str = setting("IANA name, such as Europe/Berlin", default="UTC")
 
 
 @dataclass
 class SleepConfig:
-    """When an idle model rests, and how deep (`overwinter.serving.sleep`).
+    """When an idle model sleeps, and how deep (`overwinter.serving.sleep`)."""
 
-    Attributes:
-        policy: `fixed`, `break_even`, `randomised`, `learned`, or an entry point in
-            `overwinter.sleep_policies`.
-        options: of the policy.
-        seed: of a randomised policy.
-        rungs: among `parked`, `preforked` and `off`, in this order.
-        wake_p95_s: at most a twentieth of the requests may wait longer for a wake.
-        windows: in which the model is kept ready.
-        parked_wake_s: a wake from there, for the policy.
-        preforked_wake_s: likewise.
-        off_wake_s: likewise.
-    """
-
-    policy: str = MISSING
-    options: dict[str, Any] = MISSING
-    seed: int = MISSING
-    rungs: list[str] = MISSING
-    wake_p95_s: float | None = MISSING
-    windows: list[WindowConfig] = MISSING
-    parked_wake_s: float = MISSING
-    preforked_wake_s: float = MISSING
-    off_wake_s: float = MISSING
+    policy: str = setting(
+        "fixed, break_even, randomised, learned, or an entry point of another package (overwinter.sleep_policies)"
+    )
+    options: dict[str, Any] = setting("options of the policy, such as {timeout_s: 300} for fixed")
+    seed: int = setting("random seed of a randomised policy", at_least=0)
+    rungs: list[str] = setting(
+        "where an idle model may rest, from the quickest to wake to the cheapest; parked: worker alive, weights "
+        "released; preforked: only modules imported; off: no worker",
+        choices=RUNGS,
+    )
+    wake_p95_s: float | None = setting(
+        "at most a twentieth of the requests may wait longer for a wake; null: no limit", at_least=0
+    )
+    windows: list[WindowConfig] = setting(
+        "when the model is kept ready, woken in time: [{start: 0 8 * * 1-5, end: 0 18 * * 1-5, time_zone: "
+        "Europe/Berlin}]"
+    )
+    parked_wake_s: float = setting(
+        "how long a wake from parked takes, for the policy (benchmarks/server_wake.py measures it)", above=0
+    )
+    preforked_wake_s: float = setting("how long a wake from preforked takes, for the policy", above=0)
+    off_wake_s: float = setting("how long a wake from off takes, for the policy", above=0)
 
 
 @dataclass
 class DrawsConfig:
-    """What a sleep releases (memory, a GPU, a machine) in watts, and what a wake costs in joules.
+    """What a sleep releases (memory, a GPU, a machine) in watts, and what a wake costs in joules."""
 
-    Attributes:
-        source: how they were measured, beginning with `modelled` where a part was; null: they are guesses, and no
-            saving is claimed.
-        ready_w: ready to answer.
-        parked_w: worker alive, weights released.
-        preforked_w: modules imported.
-        off_w: no worker.
-        parked_wake_j: what a wake from there costs above what `off` draws meanwhile.
-        preforked_wake_j: likewise; the start of the process is not in it.
-        off_wake_j: likewise, and with the start.
-        uncertainty_w: standard uncertainty of each of the watts.
-        wake_uncertainty_j: of each of the wakes.
-    """
-
-    source: str | None = MISSING
-    ready_w: float = MISSING
-    parked_w: float = MISSING
-    preforked_w: float = MISSING
-    off_w: float = MISSING
-    parked_wake_j: float = MISSING
-    preforked_wake_j: float = MISSING
-    off_wake_j: float = MISSING
-    uncertainty_w: float = MISSING
-    wake_uncertainty_j: float = MISSING
+    source: str | None = setting(
+        'how they were measured, such as "nvml-counter; 20 s on each rung", beginning with modelled where a part was; '
+        "null: they are guesses, and no saving is claimed"
+    )
+    ready_w: float = setting("power draw while ready to answer", at_least=0)
+    parked_w: float = setting("power draw while parked: worker alive, weights released", at_least=0)
+    preforked_w: float = setting("power draw while preforked: only modules imported", at_least=0)
+    off_w: float = setting("power draw while off: no worker", at_least=0)
+    parked_wake_j: float = setting("energy of one wake from parked, above what off draws in the same time", at_least=0)
+    preforked_wake_j: float = setting(
+        "energy of one wake from preforked, likewise; the start of the process is not in it", at_least=0
+    )
+    off_wake_j: float = setting("energy of one wake from off, likewise, with the start of the process", at_least=0)
+    uncertainty_w: float = setting("standard uncertainty of each of the power draws", at_least=0)
+    wake_uncertainty_j: float = setting("standard uncertainty of the energy of each wake", at_least=0)
 
 
 @dataclass
 class ReplicasConfig:
-    """Workers of one model.
+    """Workers of one model."""
 
-    Attributes:
-        fewest: kept ready at least.
-        most: at once.
-        queue_per_replica: one more when more requests wait per replica.
-        wait_s: one more when a request has waited that long; null: the queue alone counts.
-        idle_s: a replica beyond the first leaves after that long without work.
-    """
-
-    fewest: int = MISSING
-    most: int = MISSING
-    queue_per_replica: int = MISSING
-    wait_s: float | None = MISSING
-    idle_s: float = MISSING
+    fewest: int = setting("workers kept ready; 0: the model may sleep", at_least=0)
+    most: int = setting("most workers of one model at once", at_least=1)
+    queue_per_replica: int = setting("a worker is added when more requests than this wait per worker", at_least=1)
+    wait_s: float | None = setting(
+        "a worker is also added when a request has waited that long; null: the queue alone counts", above=0
+    )
+    idle_s: float = setting("a worker beyond the first exits after that long without work", at_least=0)
 
 
 @dataclass
 class DeferralConfig:
-    """Requests that wait for a greener hour (`Overwinter-Deadline`).
+    """Requests that wait for a greener hour (`Overwinter-Deadline`)."""
 
-    Attributes:
-        requests: that wait, or whose answer is kept, at once.
-        bytes: of their bodies and their answers on disk.
-        refresh_s: the forecast is asked that often while some wait.
-        kept_s: an answer can be fetched that long.
-    """
-
-    requests: int = MISSING
-    bytes: int = MISSING
-    refresh_s: float = MISSING
-    kept_s: float = MISSING
+    requests: int = setting(
+        "requests that wait, or whose response is kept, at once; beyond, 503 with Retry-After", at_least=1
+    )
+    bytes: int = setting("their bodies and responses on disk; responses that were fetched make room first", at_least=1)
+    refresh_s: float = setting("time between two forecasts while requests wait", above=0)
+    kept_s: float = setting("how long the response to Prefer: respond-async can be fetched", above=0)
 
 
 @dataclass
 class KeepConfig:
-    """What is kept in `state` for the user: none of it unless declared.
+    """What is kept in `state` for the user: none of it unless declared."""
 
-    Attributes:
-        answers_bytes: of answers that equal requests get without a wake; 0 keeps none.
-        prefix: whether a language model keeps what it has read last, also over sleep.
-    """
-
-    answers_bytes: int = MISSING
-    prefix: bool = MISSING
+    answers_bytes: int = setting("responses that equal requests get without waking the model; 0: none", at_least=0)
+    prefix: bool = setting(
+        "a language model keeps what it has read last, also over sleep: a prompt that begins alike is not read again"
+    )
 
 
 @dataclass
 class ServeConfig:
-    """The server.
+    """The server."""
 
-    Attributes:
-        host: address to listen on.
-        port: 0 takes any free one.
-        log: file of JSON lines; null: standard error.
-        log_requests: whether it has a line for each request, too.
-        state: folder of what outlives sleep and restarts; null: nothing does.
-        idle_exit_s: leave after that long without a request, where systemd holds the port; null: never.
-    """
-
-    host: str = MISSING
-    port: int = MISSING
-    log: str | None = MISSING
-    log_requests: bool = MISSING
-    state: str | None = MISSING
-    idle_exit_s: float | None = MISSING
-    access: AccessConfig = field(default_factory=AccessConfig)
-    limits: LimitsConfig = field(default_factory=LimitsConfig)
-    worker: WorkerConfig = field(default_factory=WorkerConfig)
-    sleep: SleepConfig = field(default_factory=SleepConfig)
-    draws: DrawsConfig = field(default_factory=DrawsConfig)
-    replicas: ReplicasConfig = field(default_factory=ReplicasConfig)
-    keep: KeepConfig = field(default_factory=KeepConfig)
-    deferral: DeferralConfig = field(default_factory=DeferralConfig)
+    host: str = setting(
+        "address to listen on; one that other machines can reach needs access.token_file or access.client_ca"
+    )
+    port: int = setting("port to listen on; 0: any free one, printed at the start", at_least=0, at_most=65535)
+    log: str | None = setting("file of JSON lines; null: standard error")
+    log_requests: bool = setting("log each request too: its id, method, path without the query, status and duration")
+    state: str | None = setting(
+        "folder of what outlives sleep and restarts: what a policy has learned, deferred requests, caches; null: "
+        "nothing does"
+    )
+    idle_exit_s: float | None = setting(
+        "exit after that long without a request, where systemd holds the port (LISTEN_FDS) and starts the server "
+        "again; null: never",
+        above=0,
+    )
+    access: AccessConfig = setting("who may send requests", default_factory=AccessConfig)
+    limits: LimitsConfig = setting("what one client can take", default_factory=LimitsConfig)
+    worker: WorkerConfig = setting("the process that computes", default_factory=WorkerConfig)
+    sleep: SleepConfig = setting("when an idle model sleeps, and how deep", default_factory=SleepConfig)
+    draws: DrawsConfig = setting(
+        "watts of what a sleep releases and joules of what a wake costs; `overwinter draws` measures them",
+        default_factory=DrawsConfig,
+    )
+    replicas: ReplicasConfig = setting("workers of one model", default_factory=ReplicasConfig)
+    keep: KeepConfig = setting(
+        "what is kept in state, beside what a policy has learned; written before sleep and read after it",
+        default_factory=KeepConfig,
+    )
+    deferral: DeferralConfig = setting(
+        "requests that wait for the greenest hour before their Overwinter-Deadline", default_factory=DeferralConfig
+    )
 
 
 @dataclass
 class ServiceConfig:
-    """What `overwinter serve` and `overwinter deploy` compose, apart from params.yaml.
+    """What `overwinter serve` and `overwinter deploy` compose, apart from params.yaml."""
 
-    Attributes:
-        trusted_targets: packages whose model classes a worker may build.
-        carbon: whose forecast requests wait for that can; the schema of the option that was picked.
-        serve: the server.
-    """
-
-    trusted_targets: list[str] = MISSING
+    trusted_targets: list[str] = setting(
+        "packages whose model classes a worker may build, beside overwinter and torch: [my_package]"
+    )
     carbon: Any = MISSING
     serve: ServeConfig = field(default_factory=ServeConfig)
+
+
+def check_serve(serve: ServeConfig) -> None:
+    """Check what ranges and choices cannot say of the group `serve/`.
+
+    Raises:
+        ConfigError: the first values that do not go together, with their keys, and what is allowed.
+    """
+    if serve.state is None and (serve.keep.answers_bytes or serve.keep.prefix):
+        raise ConfigError("serve.keep needs a folder to keep it in: name one in serve.state.")
+    _check_access(serve.host, serve.access)
+    _check_sleep(serve.sleep)
+    _check_draws(serve.draws, serve.sleep.rungs)
+    if serve.replicas.fewest > serve.replicas.most:
+        raise ConfigError(
+            f"serve.replicas.fewest={serve.replicas.fewest} must be at most serve.replicas.most={serve.replicas.most}."
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach the address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _check_access(host: str, access: AccessConfig) -> None:
+    for key in ("token_file", "tls_cert", "tls_key", "client_ca"):
+        file = getattr(access, key)
+        if file is not None and not Path(file).is_file():
+            raise ConfigError(f"serve.access.{key}={file!r} is not there. Name a file, or null.")
+    if (access.tls_cert is None) != (access.tls_key is None):
+        raise ConfigError("serve.access.tls_cert and serve.access.tls_key belong together: name both files, or none.")
+    if access.client_ca is not None and access.tls_cert is None:
+        raise ConfigError("serve.access.client_ca needs TLS: name serve.access.tls_cert and serve.access.tls_key too.")
+    if not is_loopback(host) and access.token_file is None and access.client_ca is None:
+        raise ConfigError(
+            f"serve.host={host!r} can be reached from other machines, and nobody would be asked who they are.\n"
+            "Name a file in serve.access.token_file or serve.access.client_ca, or listen on 127.0.0.1."
+        )
+
+
+def _check_sleep(sleep: SleepConfig) -> None:
+    if not sleep.rungs or sleep.rungs != [rung for rung in RUNGS if rung in sleep.rungs]:
+        raise ConfigError(
+            f"serve.sleep.rungs={sleep.rungs} must name some of {', '.join(RUNGS)}, each once, in this order."
+        )
+    if sleep.policy == "scheduled":
+        raise ConfigError(
+            "serve.sleep.policy=scheduled: name the policy that holds outside the windows, and give "
+            "serve.sleep.windows."
+        )
+
+
+def _check_draws(draws: DrawsConfig, rungs: list[str]) -> None:
+    watts = [(f"{rung}_w", getattr(draws, f"{rung}_w")) for rung in ("ready", *rungs)]
+    for (above, above_w), (below, below_w) in itertools.pairwise(watts):
+        if below_w >= above_w:
+            raise ConfigError(
+                f"serve.draws.{below}={below_w:g} must be below serve.draws.{above}={above_w:g}: a rung that saves "
+                "nothing does not belong in serve.sleep.rungs."
+            )

@@ -11,8 +11,9 @@
   supervisor has no room for that.
 """
 
+from overwinter.serving.sleep.checking import check_sleep
 from overwinter.serving.sleep.interface import Decision, SleepPolicy
 from overwinter.serving.sleep.ladder import Descent, Ladder, Rung
 from overwinter.serving.sleep.registry import open_policy, policy_names
 
-__all__ = ["Decision", "Descent", "Ladder", "Rung", "SleepPolicy", "open_policy", "policy_names"]
+__all__ = ["Decision", "Descent", "Ladder", "Rung", "SleepPolicy", "check_sleep", "open_policy", "policy_names"]
