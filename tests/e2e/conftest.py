@@ -58,6 +58,9 @@ class Workspace:
     def json(self, path: str):
         return json.loads((self.root / "outputs" / path).read_text())
 
+    def metrics(self) -> dict[str, bytes]:
+        return {str(file): file.read_bytes() for file in sorted((self.root / "outputs").glob("*/*.json"))}
+
     def models(self) -> dict[str, bytes]:
         folders = [self.root / "outputs" / model for model in MODELS]
         return {

@@ -47,11 +47,28 @@ def test_without_quantization_the_sparse_model_is_not_made_again(space):
 
 
 def test_going_back_restores_from_the_cache_and_runs_nothing(space):
-    before = space.models()
+    before, metrics = space.models(), space.metrics()
     space.run("quantize=none")
     done = space.run()
     assert set(space.states(done).values()) == {"reused"}
     assert space.models() == before
+    assert space.metrics() == metrics  # the cost to produce is restored with the model
+    assert "up to date" in space("dvc", "repro").stdout
+
+
+def test_a_fresh_clone_compares_metrics_without_the_cache(space, workspace):
+    space("git", "add", "-A")
+    commit = ("git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm")
+    space(*commit, "all")
+    space("git", "branch", "-f", "before")
+    space.run("quantize=none")
+    space("git", "add", "-A")
+    space(*commit, "without quantization")
+    space("git", "clone", "-q", ".", "clone")
+    clone = workspace(space.root / "clone")
+    changed = json.loads(clone("dvc", "metrics", "diff", "--json", "origin/before").stdout)
+    assert {"outputs/quantize/energy.json", "outputs/evaluate/metrics.json"} <= changed.keys()
+    assert "train" in clone("overwinter", "plan").stdout
 
 
 def test_plain_dvc_and_experiments_make_the_same_bytes_as_overwinter_run(space, fresh, quick):

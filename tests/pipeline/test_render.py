@@ -65,6 +65,13 @@ def test_git_ignores_just_what_dvc_keeps(config):
             assert (path.removeprefix("outputs") in ignored) == cached
 
 
+def test_every_metric_is_in_git_so_that_a_fresh_clone_can_be_compared(config):
+    for name, stage in rendered_stages(config, PROJECT).items():
+        metrics = stage.get("metrics", [])
+        assert all(list(item.values()) == [{"cache": False}] for item in metrics), name
+        assert bool(metrics) == (name != "check")
+
+
 def test_data_on_disk_and_ones_own_code_are_dependencies(config):
     config.data["root"] = "data/mine"
     config.pipeline.code = ["my_package"]

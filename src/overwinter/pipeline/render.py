@@ -3,6 +3,10 @@
 Every stage depends on the constant answer of `check`, on the outputs it needs, and on the verdict of the gate
 before it. A gate depends on all joules spent up to it and on the budget; its verdict holds no numbers, so that
 new joules for the same model run only the gate again.
+
+What people compare (metrics.json, energy.json, the gates' verdicts) is in Git, `cache: false`, so that `dvc metrics
+diff` and `dvc exp show` work on a fresh clone. DVC's run-cache keeps a copy of it all the same: a stage that DVC
+restores gets back the joules that its result cost.
 """
 
 from __future__ import annotations
@@ -40,7 +44,7 @@ def render_gitignore(config: Config) -> str:
 
 
 def _cached(spec: StageSpec) -> list[str]:
-    return [*spec.outs, *spec.reports, "metrics.json", "power.csv"]
+    return [*spec.outs, *spec.reports, "power.csv"]
 
 
 def rendered_stages(config: Config, project: Project) -> dict[str, Any]:
@@ -89,7 +93,7 @@ def _stage(name: str, spec: StageSpec, config: Config, *, before: list[str]) -> 
         "deps": [_CHECK_OUT, program, *config.pipeline.code, *_data_files(spec, config), *needed, *verdict],
         "params": list(spec.params),
         "outs": [stage_out(name, out) for out in [*spec.outs, *spec.reports]],
-        "metrics": [stage_out(name, "metrics.json"), {stage_out(name, "energy.json"): {"cache": False}}],
+        "metrics": _in_git(name, "metrics.json", "energy.json"),
         "plots": [{stage_out(name, "power.csv"): {"template": TEMPLATE, **_POWER, "title": f"{name}: power"}}],
     }
 
@@ -101,8 +105,12 @@ def _gate(name: str, config: Config, *, before: list[str]) -> dict[str, Any]:
         "cmd": f"python {program} {name}",
         "deps": [program, *judged],
         "params": ["budget"],
-        "metrics": [{stage_out(name, report): {"cache": False}} for report in ("gate.json", "gate_report.json")],
+        "metrics": _in_git(name, "gate.json", "gate_report.json"),
     }
+
+
+def _in_git(stage: str, *metrics: str) -> list[dict[str, Any]]:
+    return [{stage_out(stage, name): {"cache": False}} for name in metrics]
 
 
 def _data_files(spec: StageSpec, config: Config) -> list[str]:
