@@ -84,7 +84,7 @@ while True:
         send({"status": "preforked"})
     elif header["operation"] == "keep":
         jot("keep")
-        send({"kept": True})
+        send({"status": "kept"})
     elif header["operation"] == "cancel":
         pass
     elif header["operation"] == "park":

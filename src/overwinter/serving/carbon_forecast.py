@@ -6,17 +6,36 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from overwinter.errors import OverwinterError
 from overwinter.serving.greenest import Point
 from overwinter.serving.metrics import Log
 from overwinter.serving.worker.frames import pack_frame, read_frame
+from overwinter.serving.worker.records import Record
 from overwinter.serving.worker.worker_process import WorkerDied, start_program
 
 _PROGRAM = "from overwinter.serving.carbon_forecast import main; main()"
 _ANSWER_S = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Question(Record):
+    """The group `carbon/` of the source to ask."""
+
+    carbon: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Forecast(Record):
+    """What the source says: points of (Unix time, g/kWh), its name and its notes; or why there is no forecast."""
+
+    points: Sequence[tuple[float, float]] = ()
+    source: str = ""
+    notes: Sequence[str] = ()
+    error: str | None = None
 
 
 class Grid:
@@ -45,18 +64,18 @@ class Grid:
     async def _ask(self) -> tuple[Point, ...]:
         try:
             process = await start_program([sys.executable, "-P", "-c", _PROGRAM])
-            frame = await process.ask({"carbon": dict(self._carbon)}, within_s=_ANSWER_S)
+            frame = await process.ask(_Question(carbon=dict(self._carbon)), within_s=_ANSWER_S)
             await process.stop(within_s=_ANSWER_S)
-            unknown = frame.header.get("error")
+            forecast = _Forecast.read(frame.header)
         except WorkerDied as error:
-            unknown = str(error)
-        if unknown is not None:
-            self._log("grid", message=f"nobody knows the carbon intensity: {unknown}")
+            forecast = _Forecast(error=str(error))
+        if forecast.error is not None:
+            self._log("grid", message=f"nobody knows the carbon intensity: {forecast.error}")
             return ()
-        for note in frame.header["notes"]:
+        for note in forecast.notes:
             self._log("grid", message=note)
-        self._log("grid", points=len(frame.header["points"]), source=frame.header["source"])
-        return tuple(Point(*point) for point in frame.header["points"])
+        self._log("grid", points=len(forecast.points), source=forecast.source)
+        return tuple(Point(*point) for point in forecast.points)
 
 
 def main() -> None:
@@ -65,18 +84,18 @@ def main() -> None:
     os.dup2(2, 1)
     frame = read_frame(incoming)
     if frame is not None:
-        outgoing.write(pack_frame(_told(frame.header["carbon"])))
+        outgoing.write(pack_frame(_asked(_Question.read(frame.header).carbon).header()))
         outgoing.flush()
 
 
-def _told(carbon: Mapping[str, Any]) -> dict[str, Any]:
+def _asked(carbon: Mapping[str, Any]) -> _Forecast:
     try:
         return _looked_up(carbon)
     except OverwinterError as error:
-        return {"error": str(error)}
+        return _Forecast(error=str(error))
 
 
-def _looked_up(carbon: Mapping[str, Any]) -> dict[str, Any]:
+def _looked_up(carbon: Mapping[str, Any]) -> _Forecast:
     import datetime as dt
 
     from overwinter.carbon import open_source
@@ -87,4 +106,4 @@ def _looked_up(carbon: Mapping[str, Any]) -> dict[str, Any]:
     present = source.at(now)
     forecast = getattr(source, "forecast", None)
     points = [] if forecast is None else [(each.time_utc.timestamp(), each.g_per_kwh) for each in forecast(now)]
-    return {"source": present.source, "points": points, "notes": list(getattr(source, "notes", ()))}
+    return _Forecast(source=present.source, points=points, notes=list(getattr(source, "notes", ())))

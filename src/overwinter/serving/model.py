@@ -24,7 +24,7 @@ from overwinter.serving.plan import ModelPlan, Plan
 from overwinter.serving.replica import Replica, WakeRefused
 from overwinter.serving.sleep import Decision
 from overwinter.serving.streams import Stream
-from overwinter.serving.worker.frames import Frame
+from overwinter.serving.worker.records import FirstPiece, Piece
 from overwinter.serving.worker.worker_process import WorkerDied
 
 _LONGEST_REST_S = 3600.0  # then the policy is asked again: the clock may have been set
@@ -292,7 +292,7 @@ class Model:
             if not retried:
                 self.accounts.waited(time.monotonic() - job.since_s)
             try:
-                frame = await self._first_frame(replica, job)
+                first, body = await self._first_piece(replica, job)
             except WorkerDied as error:
                 if retried or not job.call.idempotent:
                     message = "The worker died over this request; the server's log says how."
@@ -300,10 +300,10 @@ class Model:
                 await self._back_off(error)
             else:
                 self._failures = 0
-                await self._pass_on(replica, job, frame)
+                await self._pass_on(replica, job, first, body)
                 return
 
-    async def _first_frame(self, replica: Replica, job: _Job) -> Frame:
+    async def _first_piece(self, replica: Replica, job: _Job) -> tuple[FirstPiece, bytes]:
         """Return what a worker answers first; a text is ended early if its client leaves meanwhile."""
 
         def end(reply: asyncio.Future[Reply]) -> None:
@@ -313,24 +313,23 @@ class Model:
         job.reply.add_done_callback(end)
         begin_s = time.monotonic()
         try:
-            frame = await replica.answer(job.call, within_s=self._serve.limits.answer_s)
+            answered = await replica.answer(job.call, within_s=self._serve.limits.answer_s)
         finally:
             job.reply.remove_done_callback(end)
         self.accounts.computed.add(time.monotonic() - begin_s)
-        return frame
+        return answered
 
-    async def _pass_on(self, replica: Replica, job: _Job, frame: Frame) -> None:
+    async def _pass_on(self, replica: Replica, job: _Job, first: FirstPiece, body: bytes) -> None:
         """Give the client the answer, whole, or as it is written."""
-        status, headers = frame.header["status"], frame.header["headers"]
-        if not frame.header.get("more"):
-            _settle(job.reply, Reply(status=status, headers=headers, body=frame.body))
+        if not first.more:
+            _settle(job.reply, Reply(status=first.status, headers=first.headers, body=body))
             return
         stream = Stream()
         if job.reply.done():
             stream.abandon()
-        _settle(job.reply, Reply(status=status, headers=headers, body=stream))
+        _settle(job.reply, Reply(status=first.status, headers=first.headers, body=stream))
         try:
-            await self._stream(replica, frame, stream)
+            await self._stream(replica, first, body, stream)
         except (WorkerDied, _Broken) as error:
             stream.put(job.call.if_broken)
             if isinstance(error, WorkerDied):
@@ -338,18 +337,18 @@ class Model:
         finally:
             stream.end()
 
-    async def _stream(self, replica: Replica, frame: Frame, stream: Stream) -> None:
+    async def _stream(self, replica: Replica, piece: Piece, body: bytes, stream: Stream) -> None:
         """Hear an answer to its end, which comes soon after nobody reads it any more."""
         cancelled = False
-        stream.put(frame.body)
-        while frame.header.get("more"):
+        stream.put(body)
+        while piece.more:
             if stream.abandoned and not cancelled:
                 replica.cancel()
                 cancelled = True
-            frame = await replica.go_on(within_s=self._serve.limits.answer_s)
-            if frame.header.get("broken"):
+            piece, body = await replica.go_on(within_s=self._serve.limits.answer_s)
+            if piece.broken:
                 raise _Broken
-            stream.put(frame.body)
+            stream.put(body)
 
     async def _wake_for(self, replica: Replica, job: _Job) -> bool:
         """Wake, as often as it takes; return whether somebody still waits for the answer."""

@@ -6,16 +6,31 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
 from overwinter.serving.messages import Call
 from overwinter.serving.metrics import Accounts
 from overwinter.serving.plan import ModelPlan, Plan
-from overwinter.serving.worker.frames import Frame
+from overwinter.serving.worker.frames import Frame, FrameError
+from overwinter.serving.worker.records import (
+    IMPORT,
+    KEEP,
+    PARK,
+    FirstPiece,
+    Order,
+    Piece,
+    Question,
+    Record,
+    Report,
+    WakeOrder,
+)
 from overwinter.serving.worker.worker_process import WorkerDied, WorkerProcess, WorkerSilent
 from overwinter.serving.worker.worker_start import start_worker
 
 _WRITING_SHARE = 0.9  # of the time in which a worker must have answered: a text ends then, and is not lost
 _MOST_SLOW_WAKES = 3  # in a row; a machine may be busy once, but a model that never wakes keeps a core busy for ever
+
+_Kind = TypeVar("_Kind", bound=Record)
 
 
 class WakeRefused(Exception):  # noqa: N818 -- what the bundle deserved, no fault of the server
@@ -81,31 +96,31 @@ class Replica:
             if self.rung != "ready":
                 await self._wake(reason)
             if rung == "parked":
-                await self._tell({"operation": "park"}, self._settings.stop_s)
+                await self._tell(PARK, self._settings.stop_s)
             self._enter(rung, reason)
 
-    async def answer(self, call: Call, *, within_s: float) -> Frame:
+    async def answer(self, call: Call, *, within_s: float) -> tuple[FirstPiece, bytes]:
         """Ask the woken model.
 
         Raises:
             WorkerDied: it ended over it; the replica is off then.
         """
-        header = {
-            "operation": call.operation,
-            "headers": dict(call.headers),
-            "model": call.model,
-            "within_s": within_s * _WRITING_SHARE,
-        }
-        return await self._tell(header, within_s, call.body)
+        question = Question(
+            operation=call.operation,
+            headers=dict(call.headers),
+            model=call.model,
+            within_s=within_s * _WRITING_SHARE,
+        )
+        return await self._ask(question, FirstPiece, within_s, call.body)
 
-    async def go_on(self, *, within_s: float) -> Frame:
-        """Return the next frame of an answer that said there was more.
+    async def go_on(self, *, within_s: float) -> tuple[Piece, bytes]:
+        """Return the next piece of an answer that said there was more.
 
         Raises:
             WorkerDied: it ended over it; the replica is off then.
         """
         assert self._process is not None  # noqa: S101 -- it has begun to answer
-        return await self._said(self._process.next_frame(within_s=within_s))
+        return await self._read(self._process.next_frame(within_s=within_s), Piece)
 
     def cancel(self) -> None:
         """Ask it to end the answer that it is giving, if it lives; it is heard to its end all the same."""
@@ -115,7 +130,7 @@ class Replica:
     async def keep(self) -> None:
         """Let a ready model write down what must survive sleep."""
         if self._prefix is not None and self.rung == "ready" and self._process is not None and self._process.listens:
-            await self._tell({"operation": "keep"}, self._settings.wake_s)
+            await self._tell(KEEP, self._settings.wake_s)
 
     async def close(self) -> None:
         """End every process, also those that were about to be ended when their task was cancelled."""
@@ -125,16 +140,24 @@ class Replica:
             await process.stop(within_s=self._settings.stop_s)
         await asyncio.gather(*watches.values())
 
-    async def _tell(self, header: dict[str, object], within_s: float, body: bytes = b"") -> Frame:
-        assert self._process is not None  # noqa: S101 -- `reach` came first
-        return await self._said(self._process.ask(header, body, within_s=within_s))
+    async def _tell(self, order: Order, within_s: float) -> Report:
+        report, _ = await self._ask(order, Report, within_s)
+        return report
 
-    async def _said(self, answer: Awaitable[Frame]) -> Frame:
+    async def _ask(self, order: Order, kind: type[_Kind], within_s: float, body: bytes = b"") -> tuple[_Kind, bytes]:
+        assert self._process is not None  # noqa: S101 -- `reach` came first
+        return await self._read(self._process.ask(order, body, within_s=within_s), kind)
+
+    async def _read(self, answer: Awaitable[Frame], kind: type[_Kind]) -> tuple[_Kind, bytes]:
         try:
-            return await answer
+            frame = await answer
+            return kind.read(frame.header), frame.body
         except WorkerDied:
             await self._stop("crash")
             raise
+        except FrameError as error:
+            await self._stop("crash")
+            raise WorkerDied(str(error)) from None
 
     async def _wake(self, reason: str) -> None:
         begin_s, left = time.monotonic(), self.rung
@@ -145,31 +168,32 @@ class Replica:
             self._enter("off", "crash")
             raise
         self._process = process
-        order = {
-            "operation": "wake",
-            "bundle": self._model.bundle,
-            "digest": self._model.digest,
-            "keys": self._plan.keys,
-            "opening": self._plan.opening,
-            "threads": self._settings.threads,
-            "answer_tokens": self._plan.serve.limits.answer_tokens,
-            "json_values": self._plan.serve.limits.json_values,
-            "keeps_prefix": self._plan.serve.keep.prefix,
-            "prefix": None if self._prefix is None else str(self._prefix),
-            "trusted": self._plan.trusted,
-        }
         try:
-            frame = await self._tell(order, self._settings.wake_s)
+            report = await self._tell(self._wake_order(), self._settings.wake_s)
         except WorkerSilent as error:
             self._count_slow_wake(error)
             raise
         self._slow_wakes = 0
-        if frame.header["status"] != "ready":
+        if report.status != "ready":
             await self._stop("refused")
-            raise WakeRefused(str(frame.header["error"]))
+            raise WakeRefused(report.error)
         duration_s = time.monotonic() - begin_s
-        steps_s = {"start": duration_s - frame.header["wake_s"], **frame.header["steps_s"]}
+        steps_s = {"start": duration_s - report.wake_s, **report.steps_s}
         self._accounts.woke(left, duration_s, steps_s=steps_s)
+
+    def _wake_order(self) -> WakeOrder:
+        return WakeOrder(
+            bundle=self._model.bundle,
+            digest=self._model.digest,
+            keys=self._plan.keys,
+            opening=self._plan.opening,
+            trusted=self._plan.trusted,
+            threads=self._settings.threads,
+            json_values=self._plan.serve.limits.json_values,
+            answer_tokens=self._plan.serve.limits.answer_tokens,
+            keeps_prefix=self._plan.serve.keep.prefix,
+            prefix=None if self._prefix is None else str(self._prefix),
+        )
 
     def _count_slow_wake(self, error: WorkerSilent) -> None:
         self._slow_wakes += 1
@@ -188,7 +212,7 @@ class Replica:
         self._enter("waking", reason)
         try:
             self._process = await self._start()
-            await self._tell({"operation": "import"}, self._settings.wake_s)
+            await self._tell(IMPORT, self._settings.wake_s)
             self._enter("preforked", reason)
         except WorkerDied:
             self._enter("off", "crash")

@@ -19,6 +19,7 @@ from overwinter.bundle import BundleFacts, hibernate, wake
 from overwinter.bundle import load as waking
 from overwinter.serving.worker.frames import Frame, read_frame
 from overwinter.serving.worker.main import Worker
+from overwinter.serving.worker.records import WakeOrder
 
 pytest.importorskip("transformers", reason="the extra llm is not installed")
 SIZES = {
@@ -84,10 +85,19 @@ def woken(bundle):
 
     def woken(*, keeps_prefix=False, prefix=None, interrupted=lambda: False):
         worker = Worker(interrupted=interrupted, imported=lambda: None)
-        order = {"bundle": str(bundle.folder), "digest": bundle.digest, "keys": [], "opening": [], "threads": 1}
-        order |= {"trusted": [], "answer_tokens": 20, "json_values": 10_000, "keeps_prefix": keeps_prefix}
-        order["prefix"] = None if prefix is None else str(prefix)
-        (reply,) = frames(worker, "wake", **order)
+        order = WakeOrder(
+            bundle=str(bundle.folder),
+            digest=bundle.digest,
+            keys=(),
+            opening=(),
+            trusted=(),
+            threads=1,
+            json_values=10_000,
+            answer_tokens=20,
+            keeps_prefix=keeps_prefix,
+            prefix=None if prefix is None else str(prefix),
+        )
+        (reply,) = frames(worker, **order.header())
         assert reply.header["status"] == "ready", reply
         return worker
 
@@ -266,7 +276,7 @@ def test_the_last_conversation_outlives_sleep_and_is_not_read_again(woken, tmp_p
     expected = answer(woken(), "complete", **PROMPT | {"prompt": "abcdefgh"})["choices"]
     first = woken(keeps_prefix=True, prefix=file)
     answer(first, "complete", **PROMPT | {"prompt": "abcdef"})
-    assert frames(first, "keep")[0].header == {"kept": True}
+    assert frames(first, "keep")[0].header["status"] == "kept"
     assert file.stat().st_mode & 0o777 == 0o600
     again = woken(keeps_prefix=True, prefix=file)
     read.clear()
@@ -285,12 +295,12 @@ def test_a_damaged_conversation_is_forgotten(woken, tmp_path, damage):
 
 
 def test_nothing_said_or_nowhere_to_write_keeps_nothing(woken, tmp_path, capsys):
-    assert frames(woken(), "keep")[0].header == {"kept": False}
-    assert frames(woken(keeps_prefix=True, prefix=tmp_path / "prefix"), "keep")[0].header == {"kept": False}
+    assert frames(woken(), "keep")[0].header["status"] == "not kept"
+    assert frames(woken(keeps_prefix=True, prefix=tmp_path / "prefix"), "keep")[0].header["status"] == "not kept"
     (tmp_path / "file").touch()
     worker = woken(keeps_prefix=True, prefix=tmp_path / "file" / "prefix")
     answer(worker, "complete", **PROMPT)
-    assert frames(worker, "keep")[0].header == {"kept": False}
+    assert frames(worker, "keep")[0].header["status"] == "not kept"
     assert "not kept" in capsys.readouterr().err
 
 
@@ -303,7 +313,7 @@ def test_a_full_disk_keeps_no_conversation_and_ends_no_worker(woken, tmp_path, c
     monkeypatch.setattr("safetensors.torch.save_file", fail)
     worker = woken(keeps_prefix=True, prefix=tmp_path / "prefix")
     answer(worker, "complete", **PROMPT)
-    assert frames(worker, "keep")[0].header == {"kept": False}
+    assert frames(worker, "keep")[0].header["status"] == "not kept"
     assert "No space left" in capsys.readouterr().err
     assert answer(worker, "complete", **PROMPT)
     assert list(tmp_path.iterdir()) == []

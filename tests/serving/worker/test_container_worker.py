@@ -10,9 +10,23 @@ from pathlib import Path
 import pytest
 
 from overwinter.serving.worker import container_worker
+from overwinter.serving.worker.records import PARK, Question, WakeOrder
 from overwinter.serving.worker.worker_process import WorkerDied
 from overwinter.serving.worker.worker_start import start_worker
 
+WAKE = WakeOrder(
+    bundle="b",
+    digest="",
+    keys=(),
+    opening=(),
+    trusted=(),
+    threads=1,
+    json_values=1,
+    answer_tokens=1,
+    keeps_prefix=False,
+    prefix=None,
+)
+QUESTION = Question(operation="infer", headers={}, model="m", within_s=10.0)
 STAND_IN = Path(__file__).parents[1] / "stand_in_worker.py"
 ENGINE = """#!/bin/sh
 cd "$(dirname "$0")"
@@ -63,12 +77,12 @@ async def paused_soon(pid):
 def test_a_parked_container_is_paused_until_something_is_asked(engine, launcher):
     async def live():
         worker = await start_worker("onnxruntime", trusted=(), launcher=launcher)
-        assert (await worker.ask({"operation": "wake", "bundle": "b"}, within_s=10)).header["status"] == "ready"
-        assert (await worker.ask({"operation": "park"}, within_s=10)).header["status"] == "parked"
+        assert (await worker.ask(WAKE, within_s=10)).header["status"] == "ready"
+        assert (await worker.ask(PARK, within_s=10)).header["status"] == "parked"
         paused = await paused_soon(worker.pid)
-        frame = await worker.ask({"operation": "infer"}, b"hello", within_s=10)
+        frame = await worker.ask(QUESTION, b"hello", within_s=10)
         awake = state_of(worker.pid)
-        await worker.ask({"operation": "park"}, within_s=10)
+        await worker.ask(PARK, within_s=10)
         await worker.stop(within_s=10)  # it must be resumed to leave
         return paused, frame.body, awake, worker.alive
 
@@ -88,7 +102,7 @@ def test_one_that_does_not_leave_is_killed_with_its_container(engine, launcher):
     async def live():
         worker = await start_worker("onnxruntime", trusted=(), launcher=launcher)
         with pytest.raises(WorkerDied, match="fell silent"):
-            await worker.ask({"operation": "infer"}, b"sleep 60", within_s=0.5)
+            await worker.ask(QUESTION, b"sleep 60", within_s=0.5)
         return worker.alive
 
     assert asyncio.run(live()) is False
@@ -115,15 +129,15 @@ def test_podman_starts_pauses_wakes_and_stops_a_worker(podman, tmp_path):
     async def live():
         seen = []
         worker = await start_worker("onnxruntime", trusted=(), launcher=launcher)
-        await worker.ask({"operation": "wake", "bundle": "b"}, within_s=30)
+        await worker.ask(WAKE, within_s=30)
         seen.append(states())
-        await worker.ask({"operation": "park"}, within_s=30)
+        await worker.ask(PARK, within_s=30)
         seen.append(states())
         begin_s = time.perf_counter()
-        frame = await worker.ask({"operation": "infer"}, b"hello", within_s=30)
+        frame = await worker.ask(QUESTION, b"hello", within_s=30)
         print(f"asked when paused: {time.perf_counter() - begin_s:.3f} s")
         seen.append(states())
-        await worker.ask({"operation": "park"}, within_s=30)
+        await worker.ask(PARK, within_s=30)
         await worker.stop(within_s=30)
         return frame.body, [*seen, states()]
 

@@ -21,9 +21,10 @@ from overwinter.serving.worker.chat_template import ChatTemplate
 from overwinter.serving.worker.frames import Frame
 from overwinter.serving.worker.generation import Kept, Wish, Written, write
 from overwinter.serving.worker.prefix_cache import load_prefix, save_prefix
+from overwinter.serving.worker.records import FirstPiece, Piece, Question
 from overwinter.serving.worker.sampling_params import parse_streaming, parse_wish
 
-CHAT, COMPLETE = "chat", "complete"
+CHAT = "chat"  # the operation; the other one is `complete`
 _EVENTS = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
 
 
@@ -74,30 +75,28 @@ class Language:
             return False
         return save_prefix(self._prefix, self._kept, bundle=self._bundle)
 
-    def answer(
-        self, operation: str, header: Mapping[str, Any], body: bytes, interrupted: Callable[[], bool]
-    ) -> Iterator[Frame]:
+    def answer(self, question: Question, body: bytes, interrupted: Callable[[], bool]) -> Iterator[Frame]:
         """Answer a request in one frame, or as it is written: `more` frames follow those that say so.
 
         Args:
-            operation: `chat` or `complete`.
-            header: of the request: `model`, its name, and `within_s`, in which the answer must be written.
+            question: whose operation is `chat` or `complete`.
             body: JSON.
             interrupted: whether nobody listens any more.
 
         Raises:
             RequestError: 400, it asks for what there is not.
         """
-        until_s = time.monotonic() + float(header["within_s"])
+        until_s = time.monotonic() + question.within_s
+        chat = question.operation == CHAT
         content = parse_object(body, most_values=self._most_values)
-        field, tokens = self._tokens(content, chat=operation == CHAT)
+        field, tokens = self._tokens(content, chat=chat)
         room = self._context_tokens - len(tokens)
         if not tokens:
             raise RequestError(400, f"`{field}` must not be empty.")
         if room < 1:
             raise RequestError(400, f"`{field}` has {len(tokens)} tokens; {self._context_tokens - 1} fit.")
         streamed = parse_streaming(content)
-        wish = parse_wish(content, tokens, self._settings, room=min(room, self._most_tokens), chat=operation == CHAT)
+        wish = parse_wish(content, tokens, self._settings, room=min(room, self._most_tokens), chat=chat)
         written = Written()
         pieces = write(
             self._session,
@@ -108,7 +107,7 @@ class Language:
             may_go_on=lambda: time.monotonic() < until_s and not interrupted(),
             written=written,
         )
-        spelling = _Spelling(chat=operation == CHAT, model=str(header["model"]))
+        spelling = _Spelling(chat=chat, model=question.model)
         if streamed.wanted:
             yield from _streamed(spelling, pieces, wish, written, streamed.with_usage)
         else:
@@ -180,7 +179,7 @@ class _Spelling:
 def _whole(spelling: _Spelling, text: str, wish: Wish, written: Written) -> Frame:
     reply = json_reply(spelling.whole(text, written.reason, _usage(wish, written)))
     assert isinstance(reply.body, bytes)  # noqa: S101 -- json_reply answers in one piece
-    return Frame({"status": reply.status, "headers": dict(reply.headers)}, reply.body)
+    return Frame(FirstPiece(status=reply.status, headers=dict(reply.headers)).header(), reply.body)
 
 
 def _streamed(
@@ -188,14 +187,13 @@ def _streamed(
 ) -> Iterator[Frame]:
     """Yield server-sent events; the head goes with the first text, so that a failure before it has its own status."""
     first = next(pieces, "")
-    head = {"status": 200, "headers": _EVENTS, "more": True}
-    yield Frame(head, _event(spelling.chunk(first, first=True)))
+    yield Frame(FirstPiece(status=200, headers=_EVENTS, more=True).header(), _event(spelling.chunk(first, first=True)))
     for piece in pieces:
-        yield Frame({"more": True}, _event(spelling.chunk(piece)))
+        yield Frame(Piece(more=True).header(), _event(spelling.chunk(piece)))
     last = [_event(spelling.chunk(None, written.reason))]
     if with_usage:
         last.append(_event(spelling.usage(_usage(wish, written))))
-    yield Frame({}, b"".join([*last, b"data: [DONE]\n\n"]))
+    yield Frame(Piece().header(), b"".join([*last, b"data: [DONE]\n\n"]))
 
 
 def _event(content: Any) -> bytes:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from overwinter.serving.worker.frames import Frame
+from overwinter.serving.worker.records import PARK, Record
 from overwinter.serving.worker.worker_process import WorkerProcess, start_program_as
 
 _ENGINES = ("docker", "podman")
@@ -36,11 +36,11 @@ class ContainerWorker(WorkerProcess):
     name: str
     _paused = False
 
-    async def ask(self, header: Mapping[str, Any], body: bytes = b"", *, within_s: float) -> Frame:
+    async def ask(self, record: Record, body: bytes = b"", *, within_s: float) -> Frame:
         """See `WorkerProcess`; a paused container is resumed before, and a parked one paused after."""
         await self._resume()
-        answer = await super().ask(header, body, within_s=within_s)
-        if header["operation"] == "park":
+        answer = await super().ask(record, body, within_s=within_s)
+        if record == PARK:
             await _said(*self.engine, "pause", self.name)
             self._paused = True
         return answer

@@ -26,6 +26,7 @@ from overwinter.errors import ConfigError, OverwinterError
 from overwinter.serving.messages import LANGUAGE, Reply, RequestError
 from overwinter.serving.worker.frames import Frame, pack_frame, read_frame
 from overwinter.serving.worker.inference import infer
+from overwinter.serving.worker.records import CANCEL, IMPORT, KEEP, PARK, FirstPiece, Order, Question, Report, WakeOrder
 
 if TYPE_CHECKING:
     from overwinter.serving.worker.completions import Language
@@ -78,14 +79,19 @@ class Worker:
         self._model: AwakeModel | None = None
         self._language: Language | None = None
         self._most_values = 0
-        self._operations = {"import": self._import, "wake": self._wake, "keep": self._keep, "park": self._park}
+        self._operations: dict[str, Callable[[Mapping[str, Any]], Report]] = {
+            IMPORT.operation: self._import,
+            WakeOrder.operation: self._wake,
+            KEEP.operation: self._keep,
+            PARK.operation: self._park,
+        }
 
     def answers(self, frame: Frame) -> Iterator[bytes]:
         """Do what a frame asks; yield the frames of the answer, all but the last with `more` in the header."""
-        name = frame.header["operation"]
+        name = Order.read(frame.header).operation
         if name in self._operations:
-            yield pack_frame(self._operations[name](frame.header))
-        elif name != "cancel":  # a cancelled answer has ended by itself
+            yield pack_frame(self._operations[name](frame.header).header())
+        elif name != CANCEL.operation:  # a cancelled answer has ended by itself
             for answer in self._ask(frame):
                 yield pack_frame(*answer)
 
@@ -102,70 +108,74 @@ class Worker:
             yield _frame(reply, broken=True)
 
     def _frames(self, frame: Frame) -> Iterator[Frame]:
-        operation, header = frame.header["operation"], frame.header
+        question = Question.read(frame.header)
         if self._model is None:
             raise RequestError(500, "The model is not awake.")
-        if (operation == "infer") == (self._language is not None):
-            raise RequestError(400, f"This model does not answer {operation!r}: see /v1/models and /v2/models/NAME.")
+        if (question.operation == "infer") == (self._language is not None):
+            raise RequestError(
+                400, f"This model does not answer {question.operation!r}: see /v1/models and /v2/models/NAME."
+            )
         if self._language is not None:
-            yield from self._language.answer(operation, header, frame.body, self._interrupted)
+            yield from self._language.answer(question, frame.body, self._interrupted)
         else:
             limit = self._most_values
-            yield _frame(infer(self._model, header["headers"], frame.body, name=header["model"], most_values=limit))
+            yield _frame(infer(self._model, question.headers, frame.body, name=question.model, most_values=limit))
 
-    def _import(self, _header: Mapping[str, Any]) -> dict[str, Any]:
+    def _import(self, _header: Mapping[str, Any]) -> Report:
         self._imported()
-        return {"status": "preforked"}
+        return Report(status="preforked")
 
-    def _wake(self, header: Mapping[str, Any]) -> dict[str, Any]:
+    def _wake(self, header: Mapping[str, Any]) -> Report:
         begin_s = time.perf_counter()
         try:
+            order = WakeOrder.read(header)
             model = wake(
-                header["bundle"],
-                keys=Keys(trusted=tuple(map(Path, header["keys"])), opening=tuple(header["opening"])),
-                expected=Expected(digest=header["digest"]),
-                threads=header["threads"],
-                trusted=header["trusted"],
+                order.bundle,
+                keys=Keys(trusted=tuple(map(Path, order.keys)), opening=tuple(order.opening)),
+                expected=Expected(digest=order.digest),
+                threads=order.threads,
+                trusted=order.trusted,
             )
             if model.bundle.tokenizer is not None:
-                self._language = _language(model, header)
+                self._language = _language(model, order)
             model.bundle.release()
         except OverwinterError as error:
-            return {"status": "refused", "error": str(error)}
-        self._model, self._most_values = model, header["json_values"]
-        return {"status": "ready", "wake_s": time.perf_counter() - begin_s, "steps_s": dict(model.steps_s)}
+            return Report(status="refused", error=str(error))
+        self._model, self._most_values = model, order.json_values
+        return Report(status="ready", wake_s=time.perf_counter() - begin_s, steps_s=dict(model.steps_s))
 
-    def _keep(self, _header: Mapping[str, Any]) -> dict[str, Any]:
+    def _keep(self, _header: Mapping[str, Any]) -> Report:
         try:
-            return {"kept": self._language is not None and self._language.keep()}
+            kept = self._language is not None and self._language.keep()
         except OverwinterError as error:
             sys.stderr.write(f"The last conversation is not kept: {error}\n")
-            return {"kept": False}
+            kept = False
+        return Report(status="kept" if kept else "not kept")
 
-    def _park(self, _header: Mapping[str, Any]) -> dict[str, Any]:
+    def _park(self, _header: Mapping[str, Any]) -> Report:
         self._model = self._language = None
         gc.collect()
         _return_memory()
-        return {"status": "parked"}
+        return Report(status="parked")
 
 
-def _language(model: AwakeModel, header: Mapping[str, Any]) -> Language:
+def _language(model: AwakeModel, order: WakeOrder) -> Language:
     from overwinter.serving.worker.completions import Language
 
-    prefix = None if header["prefix"] is None else Path(header["prefix"])
     return Language(
         model,
-        most_tokens=header["answer_tokens"],
-        most_values=header["json_values"],
-        keeps_prefix=header["keeps_prefix"],
-        prefix=prefix,
+        most_tokens=order.answer_tokens,
+        most_values=order.json_values,
+        keeps_prefix=order.keeps_prefix,
+        prefix=None if order.prefix is None else Path(order.prefix),
     )
 
 
 def _frame(reply: Reply, *, broken: bool = False) -> Frame:
     """Return the frame of a whole reply; `broken` ends one that may have begun to stream."""
     assert isinstance(reply.body, bytes)  # noqa: S101 -- no handler here answers otherwise
-    return Frame({"status": reply.status, "headers": dict(reply.headers), "broken": broken}, reply.body)
+    piece = FirstPiece(status=reply.status, headers=dict(reply.headers), broken=broken)
+    return Frame(piece.header(), reply.body)
 
 
 def _return_memory() -> None:

@@ -7,10 +7,11 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
 from overwinter.serving.worker.frames import Frame, FrameError, pack_frame, receive_frame
+from overwinter.serving.worker.records import CANCEL, Piece, Record
 
 
 class WorkerDied(Exception):  # noqa: N818 -- an event that the supervisor handles, no fault of its own
@@ -39,19 +40,19 @@ class WorkerProcess:
         """Whether it has not ended."""
         return not self._exit.done()
 
-    async def ask(self, header: Mapping[str, Any], body: bytes = b"", *, within_s: float) -> Frame:
-        """Send a frame and return the answer; while its header has `more`, `next_frame` gives what follows.
+    async def ask(self, record: Record, body: bytes = b"", *, within_s: float) -> Frame:
+        """Send a frame and return the answer; while it is a `Piece` with `more`, `next_frame` gives what follows.
 
         Raises:
             WorkerDied: there was none; the process is ended then.
         """
         self._owes = True
-        self._writer.write(pack_frame(header, body))
+        self._writer.write(pack_frame(record.header(), body))
         return await self.next_frame(within_s=within_s)
 
     def cancel(self) -> None:
         """Ask it to end the answer that it gives in several frames; the last one comes soon."""
-        self._writer.write(pack_frame({"operation": "cancel"}))
+        self._writer.write(pack_frame(CANCEL.header()))
 
     async def next_frame(self, *, within_s: float) -> Frame:
         """Return what it says next.
@@ -68,7 +69,7 @@ class WorkerProcess:
             if isinstance(error, TimeoutError):
                 raise WorkerSilent(f"the worker fell silent for {within_s:g} s") from None
             raise WorkerDied(f"the worker ended with {self._exit.result()}") from None
-        self._owes = bool(frame.header.get("more"))
+        self._owes = Piece.read(frame.header).more
         return frame
 
     async def stop(self, *, within_s: float) -> None:
