@@ -36,7 +36,7 @@ from metering import settings as energy_settings
 from overwinter import models, quantization, runtime
 from overwinter.config.groups import CalibratedQuantizeConfig, EvaluateConfig
 from overwinter.energy import open_meter
-from overwinter.evaluation import Choice, Figures, Option, choose, compare_speed
+from overwinter.evaluation import Choice, Figures, choose, compare_speed
 from overwinter.runtime import Session
 
 T = TypeVar("T")
@@ -127,7 +127,9 @@ def judged(case: Case) -> dict[str, Any]:
         begin_s = time.perf_counter()
         figures = measured(built, inputs, asked, seed=0)
         duration_s = time.perf_counter() - begin_s
-        choice = choose(list(options(figures)), max_quality_loss=0.0)
+        variants = ["dense", *METHODS]
+        candidates = [common.candidate(name, variants, found) for name, found in figures.items()]
+        choice = choose(candidates, max_quality_loss=0.0)
         found = measured(built, inputs, longer, seed=1)
     return {"choosing_s": duration_s, **verdict(choice, found), "chosen_from": told(figures), "longer_run": told(found)}
 
@@ -193,34 +195,19 @@ def measured(built: dict[str, Path], inputs: np.ndarray, settings: EvaluateConfi
     return {name: sizes[settings.choose_at_batch_size] for name, sizes in figures.items()}
 
 
-def options(figures: dict[str, Figures]) -> Iterator[Option]:
-    """Let the forms compete: the order in which they were made is that of their simplicity."""
-    forms = ["dense", *METHODS]
-    for name, found in figures.items():
-        form, _, on = name.partition("@")
-        yield Option(
-            form=form,
-            runtime=on,
-            simplicity=forms.index(form),
-            quality=1.0,
-            energy_j=found.cpu_s_per_answer,
-            energy_ci_j=found.cpu_s_per_answer_ci,
-        )
-
-
 def verdict(choice: Choice, longer: dict[str, Figures]) -> dict[str, Any]:
     """Hold a choice against the longer run."""
-    best, second = sorted(longer, key=lambda name: longer[name].cpu_s_per_answer)[:2]
-    chosen = longer[choice.chosen.name].cpu_s_per_answer
-    ratio = chosen / longer[best].cpu_s_per_answer
+    best, second = sorted(longer, key=lambda name: longer[name].cpu_s_per_response)[:2]
+    chosen = longer[choice.chosen.name].cpu_s_per_response
+    ratio = chosen / longer[best].cpu_s_per_response
     return {
         "chosen": choice.chosen.name,
         "pays": choice.pays,
         "best": best,
         "ratio_to_best": ratio,
         "second": second,
-        "ratio_of_second": longer[second].cpu_s_per_answer / longer[best].cpu_s_per_answer,
-        "right": ratio <= ALLOWED or chosen <= longer[best].cpu_s_per_answer_ci[1],
+        "ratio_of_second": longer[second].cpu_s_per_response / longer[best].cpu_s_per_response,
+        "right": ratio <= ALLOWED or chosen <= longer[best].cpu_s_per_response_ci[1],
     }
 
 
@@ -228,8 +215,8 @@ def told(figures: dict[str, Figures]) -> dict[str, Any]:
     """Return what the file says of each."""
     return {
         name: {
-            "cpu_s_per_answer": each.cpu_s_per_answer,
-            "cpu_s_per_answer_ci": list(each.cpu_s_per_answer_ci),
+            "cpu_s_per_response": each.cpu_s_per_response,
+            "cpu_s_per_response_ci": list(each.cpu_s_per_response_ci),
             "samples": each.samples,
             "disturbed_samples": each.disturbed_samples,
         }
@@ -242,8 +229,8 @@ def show(content: dict[str, Any]) -> None:
     table = Table("case", "chosen", "best of the longer run", "x best", "second best", "dense's best costs", "right")
     for name, row in content["cases"].items():
         longer = row["longer_run"]
-        dense = min(each["cpu_s_per_answer"] for key, each in longer.items() if key.startswith("dense@"))
-        beside = f"{dense / longer[row['best']]['cpu_s_per_answer']:.2f} x best"
+        dense = min(each["cpu_s_per_response"] for key, each in longer.items() if key.startswith("dense@"))
+        beside = f"{dense / longer[row['best']]['cpu_s_per_response']:.2f} x best"
         second = f"{row['second']} {row['ratio_of_second']:.3f}"
         cells = (row["chosen"], row["best"], f"{row['ratio_to_best']:.3f}", second, beside)
         table.add_row(name, *cells, "yes" if row["right"] else "NO")

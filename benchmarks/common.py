@@ -7,11 +7,15 @@ import os
 import platform
 import subprocess
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from overwinter.energy.machine import this_machine
+from overwinter.evaluation import BatchCost, Candidate, Figures, Quality
 from overwinter.files import write_json
+from overwinter.metrics import Comparison, EvaluationMetrics
+from overwinter.records import read_record
 
 RESULTS = Path(__file__).parent / "results"
 _PEERS = Path(__file__).parent / "peers"
@@ -87,3 +91,30 @@ def run_peer(peer: str, program: str, *arguments: str | Path) -> None:
     )
     if done.returncode != 0:
         raise SystemExit(f"{program} failed: {done.stderr[-2000:]}")
+
+
+def read_evaluation(folder: Path) -> tuple[EvaluationMetrics, Mapping[str, Mapping[str, Any]]]:
+    """Return what the stage evaluate left: dense against chosen, and every figure of every candidate by name."""
+    remedy = "Run `overwinter run`."
+    metrics = read_record(EvaluationMetrics, folder / "metrics.json", remedy=remedy)
+    return metrics, read_record(Comparison, folder / "comparison.json", remedy=remedy).candidates
+
+
+def candidate(name: str, variants: Sequence[str], cost: Figures, broken_limits: tuple[str, ...] = ()) -> Candidate:
+    """Let variant@runtime compete by its cost alone: all are equally good, the variants in order of simplicity."""
+    variant, _, runtime = name.partition("@")
+    quality = Quality(
+        scores={"accuracy": 1.0},
+        worst_class="",
+        accuracy_ci=(1.0, 1.0),
+        accuracy_loss_ci=(0.0, 0.0),
+        broken_limits=broken_limits,
+    )
+    return Candidate(
+        variant=variant,
+        runtime=runtime,
+        simplicity=variants.index(variant),
+        size_bytes=0,
+        quality=quality,
+        cost=BatchCost(batch_size=1, figures={1: cost}),
+    )

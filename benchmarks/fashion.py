@@ -16,7 +16,7 @@ from typing import Any
 
 from rich.console import Console
 
-from common import write_result
+from common import read_evaluation, write_result
 from overwinter.errors import EXIT_USAGE
 
 CASE = Path(__file__).parents[1] / "pipelines" / "fashion"
@@ -31,15 +31,15 @@ def main() -> None:
     if done.returncode == EXIT_USAGE:
         sys.exit(0)  # it has said which files are missing, and how to get them
     done.check_returncode()
-    metrics = json.loads((CASE / "outputs/evaluate/metrics.json").read_text())
-    comparison = json.loads((CASE / "outputs/evaluate/comparison.json").read_text())
+    metrics, candidates = read_evaluation(CASE / "outputs/evaluate")
+    comparison = {name: entry["at_batch"] for name, entry in candidates.items()}
     result = {
         "stages": json.loads(done.stdout)["stages"],
-        "accuracy_dense": metrics["dense"]["accuracy"],
-        "accuracy_chosen": metrics["chosen"]["accuracy"],
-        "chosen": metrics["chosen"]["name"],
-        "times_smaller": metrics["size_ratio"],
-        "cost": {size: cost(comparison, metrics["chosen"]["name"], size) for size in comparison[EAGER]},
+        "accuracy_dense": metrics.dense.accuracy,
+        "accuracy_chosen": metrics.chosen.accuracy,
+        "chosen": metrics.chosen.name,
+        "times_smaller": metrics.size_ratio,
+        "cost": {size: cost(comparison, metrics.chosen.name, size) for size in comparison[EAGER]},
         "comparison": comparison,
     }
     console = Console()
@@ -49,11 +49,11 @@ def main() -> None:
 
 def cost(comparison: dict[str, Any], chosen: str, size: str) -> dict[str, Any]:
     """Return what an answer of the chosen form costs at one batch size, beside dense."""
-    cpu_s = {name: sizes[size]["cpu_s_per_answer"] for name, sizes in comparison.items() if size in sizes}
+    cpu_s = {name: sizes[size]["cpu_s_per_response"] for name, sizes in comparison.items() if size in sizes}
     best = min((name for name in cpu_s if name.startswith("dense@")), key=cpu_s.__getitem__)
     ratio = cpu_s[chosen] / cpu_s[EAGER]
     return {
-        "cpu_s_per_answer": cpu_s[chosen],
+        "cpu_s_per_response": cpu_s[chosen],
         "ratio_to_eager": ratio,
         "asked_ratio_to_eager": ASKED.get(size),
         "reached": ratio <= ASKED[size] if size in ASKED else None,

@@ -25,7 +25,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from common import write_result
+from common import read_evaluation, write_result
+from overwinter.records import to_json
 
 PIPELINE = ("train", "sparsify", "quantize", "evaluate", "hibernate")
 LIMITS_S = {"pipeline": 90.0, "above_bare": 20.0}
@@ -46,15 +47,27 @@ class BareStage:
         """Return what an earlier stage left."""
         return self.root / stage / out
 
+    def variants(self) -> dict[str, Path]:
+        """Return every model that an earlier stage left."""
+        from overwinter.models import find_variants
+
+        stages = self.config.pipeline.stages
+        needs = [need for need in stages[self.name].needs if "model" in stages[need].outs]
+        return find_variants({need: self.input(need) for need in needs})
+
+    def variant(self, name: str) -> Path:
+        """Return one of them."""
+        return self.variants()[name]
+
     def out(self, name: str = "model") -> Path:
         """Return where to write an output."""
         path = self.root / self.name / name
         (path.parent if path.suffix else path).mkdir(parents=True, exist_ok=True)
         return path
 
-    def save_metrics(self, metrics: dict[str, Any]) -> None:
+    def save_metrics(self, metrics: Any) -> None:
         """Write metrics.json."""
-        self.out("metrics.json").write_text(json.dumps(metrics))
+        self.out("metrics.json").write_text(json.dumps(metrics if isinstance(metrics, dict) else to_json(metrics)))
 
     def lineage(self) -> dict[str, Any]:
         """Return nothing: nobody asks."""
@@ -62,6 +75,8 @@ class BareStage:
 
     def progress(self, *_: float, **__: float) -> None:
         """Hear nothing."""
+
+    unsaved_progress = progress
 
     def say(self, text: str) -> None:
         """Print a line."""
@@ -116,22 +131,22 @@ def parts(project: Path) -> dict[str, float]:
 
 def figures(project: Path) -> dict[str, Any]:
     """Read the default case's own figures."""
-    metrics = json.loads((project / "outputs/evaluate/metrics.json").read_text())
-    every = json.loads((project / "outputs/evaluate/comparison.json").read_text())
+    metrics, comparison = read_evaluation(project / "outputs/evaluate")
+    every = {name: entry["at_batch"] for name, entry in comparison.items()}
     dense = {name: entry for name, entry in every.items() if name.startswith("dense@")}
-    chosen = every[metrics["chosen"]["name"]]
+    chosen = every[metrics.chosen.name]
     cpu = {
         size: {
-            "chosen_cpu_s_per_answer": chosen[size]["cpu_s_per_answer"],
-            "dense_best_cpu_s_per_answer": min(entry[size]["cpu_s_per_answer"] for entry in dense.values()),
+            "chosen_cpu_s_per_response": chosen[size]["cpu_s_per_response"],
+            "dense_best_cpu_s_per_response": min(entry[size]["cpu_s_per_response"] for entry in dense.values()),
         }
         for size in chosen
     }
     return {
-        "chosen": metrics["chosen"]["name"],
-        "accuracy_dense": metrics["dense"]["accuracy"],
-        "accuracy_chosen": metrics["chosen"]["accuracy"],
-        "times_smaller": metrics["size_ratio"],
+        "chosen": metrics.chosen.name,
+        "accuracy_dense": metrics.dense.accuracy,
+        "accuracy_chosen": metrics.chosen.accuracy,
+        "times_smaller": metrics.size_ratio,
         "batch": cpu,
     }
 

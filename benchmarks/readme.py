@@ -58,7 +58,7 @@ def _pipeline_rows() -> Iterator[Row]:
     yield "points lost by both compressions", f"{lost:.2f}", "1"
     yield "times smaller on disk", f"{case['times_smaller']:.1f}", "4"
     for size, cpu in case["batch"].items():
-        ratio = cpu["chosen_cpu_s_per_answer"] / cpu["dense_best_cpu_s_per_answer"]
+        ratio = cpu["chosen_cpu_s_per_response"] / cpu["dense_best_cpu_s_per_response"]
         yield f"CPU time per answer over dense at its best runtime, batch {size}", f"{ratio:.2f}", "below 1"
     for name, row in result("startup")["commands"].items():
         yield f"{name}", f"{row['median_s']:.2f} s", f"{row['limit_s']:g} s"
@@ -132,7 +132,7 @@ def _fashion_rows() -> Iterator[Row]:
     yield "Fashion-MNIST: test accuracy, dense", f"{case['accuracy_dense']:.2%}", "91 %"
     lost = 100 * (case["accuracy_dense"] - case["accuracy_chosen"])
     yield "Fashion-MNIST: points lost by both compressions", f"{lost:.2f}", "1"
-    chosen, eager = (case["comparison"][name]["1"]["cpu_s_per_answer"] for name in (case["chosen"], "dense@torch"))
+    chosen, eager = (case["comparison"][name]["1"]["cpu_s_per_response"] for name in (case["chosen"], "dense@torch"))
     what = f"Fashion-MNIST: CPU time per answer over eager fp32, batch 1 ({case['chosen']})"
     yield what, f"{chosen / eager:.2f}", "0.3"
     train_s = next(row["duration_s"] for row in case["stages"] if row["stage"] == "train")

@@ -28,7 +28,7 @@ from metering import settings as energy_settings
 from overwinter import models, runtime
 from overwinter.config.groups import EvaluateConfig
 from overwinter.energy import open_meter
-from overwinter.evaluation import Figures, Option, choose, compare_speed
+from overwinter.evaluation import Candidate, Figures, choose, compare_speed
 from overwinter.models import Grid
 from overwinter.quantization import Recipe, apply_recipe
 from overwinter.runtime import Array, OnnxSession, OpenVinoSession, Session, largest_difference
@@ -146,7 +146,7 @@ def summary(figures: dict[str, dict[int, Figures]], differences: dict[str, float
     for name, sizes in figures.items():
         rows[name] = {"logits_difference": differences[name], "batches": {}}
         for size, found in sizes.items():
-            ratio = found.cpu_s_per_answer / figures[EAGER][size].cpu_s_per_answer
+            ratio = found.cpu_s_per_response / figures[EAGER][size].cpu_s_per_response
             rows[name]["batches"][str(size)] = found.to_json() | {"ratio_to_eager": ratio}
     return {
         "asked_ratio": {str(size): ratio for size, ratio in ASKED.items()},
@@ -159,10 +159,10 @@ def summary(figures: dict[str, dict[int, Figures]], differences: dict[str, float
 
 def best(figures: dict[str, dict[int, Figures]], differences: dict[str, float], size: int) -> dict[str, Any]:
     """Return what would be chosen at a batch size, dense at its best, the best peer, and the cheapest form of all."""
-    cost = {name: sizes[size].cpu_s_per_answer for name, sizes in figures.items()}
+    cost = {name: sizes[size].cpu_s_per_response for name, sizes in figures.items()}
     own = [name for name in cost if not name.startswith("peer")]
     peer = min((name for name in cost if name not in own), key=cost.__getitem__)
-    choice = choose([option(name, figures[name][size], differences[name]) for name in own], max_quality_loss=0.0)
+    choice = choose([candidate(name, figures[name][size], differences[name]) for name in own], max_quality_loss=0.0)
     chosen, dense, cheapest = choice.chosen.name, choice.dense.name, min(own, key=cost.__getitem__)
     return {
         "chosen": chosen,
@@ -178,19 +178,10 @@ def best(figures: dict[str, dict[int, Figures]], differences: dict[str, float], 
     }
 
 
-def option(name: str, found: Figures, difference: float) -> Option:
-    """Let a form compete; the forms stand in the order of their simplicity."""
-    form, _, on = name.partition("@")
+def candidate(name: str, found: Figures, difference: float) -> Candidate:
+    """Let a variant compete if its logits are near enough to dense's."""
     too_far = (f"the logits differ by {difference:.2g}",) if difference > ALLOWED_DIFFERENCE else ()
-    return Option(
-        form=form,
-        runtime=on,
-        simplicity=["dense", *FORMS].index(form),
-        quality=1.0,
-        energy_j=found.cpu_s_per_answer,
-        energy_ci_j=found.cpu_s_per_answer_ci,
-        broken_limits=too_far,
-    )
+    return common.candidate(name, ["dense", *FORMS], found, too_far)
 
 
 def show(content: dict[str, Any]) -> None:
@@ -198,8 +189,8 @@ def show(content: dict[str, Any]) -> None:
     table = Table("form@runtime", "batch", "p50 ms", "CPU ms/answer", "95 %", "x eager", "logits differ")
     for name, row in content["rows"].items():
         for size, found in row["batches"].items():
-            low, high = (1e3 * bound for bound in found["cpu_s_per_answer_ci"])
-            cells = (1e3 * found["latency_p50_s"], 1e3 * found["cpu_s_per_answer"])
+            low, high = (1e3 * found[f"cpu_s_per_response_{end}"] for end in ("low", "high"))
+            cells = (1e3 * found["latency_p50_s"], 1e3 * found["cpu_s_per_response"])
             table.add_row(
                 name,
                 size,

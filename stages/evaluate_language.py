@@ -1,7 +1,8 @@
-"""Evaluate a language model: every form on every runtime, the same text and the same prompt, and choose one.
+"""Evaluate a language model: every variant on every runtime, the same text and the same prompt, and choose one.
 
-It is the stage `evaluate` of `configs/pipeline/language.yaml`. Reads the models of train (dense) and quantize, and the
-test split, which no earlier stage has seen. Leaves `outputs/evaluate/chosen.json`.
+It is the stage `evaluate` of `configs/pipeline/language.yaml`. Reads the models of the stages that it needs
+(train's is dense) and the test split, which no earlier stage has seen. Leaves `outputs/evaluate/chosen.json`, and
+comparison.json with all that was measured.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import torch
 
 import overwinter as ow
 from overwinter.errors import ConfigError
-from overwinter.files import write_json
+from overwinter.records import write_record
 
 
 def main(stage: ow.pipeline.Stage) -> None:
@@ -21,36 +22,39 @@ def main(stage: ow.pipeline.Stage) -> None:
     device = ow.runtime.serving_device(stage.config.device)
     ow.runtime.check_devices(settings.runtimes, device)
     windows, following, prompt = test_text(stage)
-    folders = {"dense": stage.input("train")} | ow.quantization.read_forms(stage.input("quantize"))
-    models = opened(stage, folders)
-    dense = next(iter(models))
+    variants = stage.variants()
+    models = opened(stage, variants)
+    dense = next(name for name in models if name.partition("@")[0] == "dense")
 
     scores = ow.evaluation.score_text(models, windows, following, stage.unsaved_progress)
-    figures = ow.evaluation.compare_answers(
+    costs = ow.evaluation.compare_answers(
         models, prompt, settings, meter=stage.meter, seed=seed, progress=stage.unsaved_progress, device=device
     )
     candidates = []
     for name in models:
-        form, _, runtime = name.partition("@")
+        variant, _, runtime = name.partition("@")
         candidates.append(
-            ow.evaluation.LanguageCandidate(
-                form=form,
+            ow.evaluation.Candidate(
+                variant=variant,
                 runtime=runtime,
-                simplicity=list(folders).index(form),
-                size_bytes=ow.models.stored_bytes(ow.models.load_description(folders[form])),
+                simplicity=list(variants).index(variant),
+                size_bytes=ow.models.stored_bytes(ow.models.load_description(variants[variant])),
                 quality=ow.evaluation.text_quality(
-                    scores[name], scores[dense], confidence=settings.confidence, seed=seed
+                    scores[name],
+                    scores[dense],
+                    confidence=settings.confidence,
+                    seed=seed,
+                    origin=models[dense].origin,
                 ),
-                figures=figures[name],
+                cost=costs[name],
             )
         )
-    options = [candidate.option() for candidate in candidates]
-    choice = ow.evaluation.choose(options, max_quality_loss=settings.max_perplexity_increase)
-    origin = models[dense].origin
-    stage.say(ow.evaluation.language_verdict(candidates, choice, origin=origin))
-    entry = ow.runtime.device_entry(device)
-    write_json(stage.out("chosen.json"), {"form": choice.chosen.form, "runtime": choice.chosen.runtime} | entry)
-    stage.save_metrics(ow.evaluation.language_report(candidates, choice, origin=origin) | entry)
+    choice = ow.evaluation.choose(candidates, max_quality_loss=settings.max_perplexity_increase)
+    for line in ow.evaluation.verdict(candidates, choice):
+        stage.say(line)
+    write_record(stage.out("chosen.json"), choice.served(device=device))
+    write_record(stage.out("comparison.json"), ow.evaluation.comparison(candidates))
+    stage.save_metrics(choice.metrics(device=device))
 
 
 def test_text(stage: ow.pipeline.Stage) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -66,18 +70,18 @@ def test_text(stage: ow.pipeline.Stage) -> tuple[torch.Tensor, torch.Tensor, tor
     return windows, following, windows[:1, :wanted]
 
 
-def opened(stage: ow.pipeline.Stage, folders: dict[str, Path]) -> dict[str, ow.models.CausalLanguageModel]:
-    """Load every form as every runtime would serve it: form@runtime -> model, dense first."""
+def opened(stage: ow.pipeline.Stage, variants: dict[str, Path]) -> dict[str, ow.models.CausalLanguageModel]:
+    """Load every variant as every runtime would serve it: variant@runtime -> model, dense first."""
     models, device = {}, ow.runtime.serving_device(stage.config.device)
-    for form, folder in folders.items():
+    for variant, folder in variants.items():
         for runtime in stage.config.evaluate.runtimes:
             if reason := ow.runtime.refusal(folder, runtime, device):
-                stage.say(f"{form}@{runtime} is left out: {reason}")
+                stage.say(f"{variant}@{runtime} is left out: {reason}")
                 continue
             model = ow.runtime.load_module(folder, runtime, trusted=stage.config.trusted_targets, device=device)
             if not isinstance(model, ow.models.CausalLanguageModel):
                 raise ConfigError(f"{folder} holds no language model. Pick model=huggingface.")
-            models[f"{form}@{runtime}"] = model
+            models[f"{variant}@{runtime}"] = model
     return models
 
 

@@ -1,4 +1,4 @@
-"""Hibernate: put the chosen form to sleep in a bundle that wakes only if it gives the recorded answers.
+"""Hibernate: put the chosen variant to sleep in a bundle that wakes only if it gives the recorded answers.
 
 Reads `outputs/evaluate/chosen.json` and the model that it names. Leaves `outputs/hibernate/bundle`: a folder, or one
 encrypted file if there are keys to open it.
@@ -14,25 +14,28 @@ import overwinter as ow
 from overwinter.bundle.sealed import load_signing_key
 from overwinter.bundle.store import StoreAddress, open_store
 from overwinter.files import read_json
+from overwinter.metrics import Chosen, ModelMetrics
+from overwinter.records import read_record
 from overwinter.units import format_bytes, format_duration
 
 
 def main(stage: ow.pipeline.Stage) -> None:
-    """Build the chosen form for its runtime, bundle it, and see it wake in a fresh process."""
+    """Build the chosen variant for its runtime, bundle it, and see it wake in a fresh process."""
     settings, trusted = stage.config.hibernate, stage.config.trusted_targets
-    form, runtime, device = chosen(stage)
+    chosen = read_record(Chosen, stage.input("evaluate", "chosen.json"), remedy="Run `dvc repro evaluate`.")
+    runtime, device = chosen.runtime, chosen.device
     data = ow.data.load_data(stage.config.data, trusted=trusted)
     inputs, _ = ow.data.tensors(data.split("validation"), limit=settings.canary_samples)
 
     with tempfile.TemporaryDirectory() as scratch:
         payload, extras = Path(scratch) / runtime, extras_of(stage, Path(scratch))
         canary_inputs = inputs if extras is None else ow.runtime.canary_tokens(inputs)
-        ow.runtime.build(model_of(stage, form), runtime, payload, trusted=trusted, device=device)
+        ow.runtime.build(stage.variant(chosen.variant), runtime, payload, trusted=trusted, device=device)
         ow.bundle.hibernate(
             stage.out("bundle"),
             payload=payload,
             facts=ow.bundle.BundleFacts(
-                form=form,
+                form=chosen.variant,
                 runtime=runtime,
                 input_shape=tuple(inputs.shape[1:]),
                 labels=tuple(map(str, data.labels)),
@@ -53,8 +56,10 @@ def main(stage: ow.pipeline.Stage) -> None:
     bundle = ow.bundle.protect(stage.out("bundle"), sign_key=settings.sign_key, encryption_keys=keys)
     wakes = ow.bundle.measure_wake(bundle.source, repeats=settings.wake_repeats, keys=keys, trusted=trusted)
     size = format_bytes(bundle.size_bytes)
-    stage.say(f"{form}@{runtime} sleeps in {size}; a fresh process wakes it in {format_duration(wakes.median_s)}")
-    stage.save_metrics({"size_bytes": bundle.size_bytes, "wake_duration_s": wakes.median_s})
+    stage.say(
+        f"{chosen.variant}@{runtime} sleeps in {size}; a fresh process wakes it in {format_duration(wakes.median_s)}"
+    )
+    stage.save_metrics(ModelMetrics(size_bytes=bundle.size_bytes, wake_duration_s=wakes.median_s))
     if settings.publish is not None:
         stage.say(published(stage, bundle.source))
 
@@ -68,18 +73,6 @@ def published(stage: ow.pipeline.Stage, bundle: Path) -> str:
     store = open_store(address.store, sign_key=sign_key)
     number, _ = store.publish(bundle, address.name, alias=address.which, keys=keys)
     return f"published as version {number} of {address.name} ({address.which}) in {address.store}"
-
-
-def chosen(stage: ow.pipeline.Stage) -> tuple[str, str, str]:
-    """Return the form and the runtime that evaluate chose, and the device on which it measured them."""
-    choice = read_json(stage.input("evaluate", "chosen.json"), remedy="Run `dvc repro evaluate`.")
-    return choice["form"], choice["runtime"], choice.get("device", "cpu")
-
-
-def model_of(stage: ow.pipeline.Stage, form: str) -> Path:
-    """Return the saved model of a form."""
-    models = {"dense": stage.input("train")} | ow.quantization.read_forms(stage.input("quantize"))
-    return stage.input("sparsify") if form == "sparse" else models[form]
 
 
 def extras_of(stage: ow.pipeline.Stage, scratch: Path) -> Path | None:

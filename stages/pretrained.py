@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import overwinter as ow
 from overwinter.errors import ConfigError
+from overwinter.metrics import ModelMetrics
 
 
 def main(stage: ow.pipeline.Stage) -> None:
@@ -36,16 +37,15 @@ def main(stage: ow.pipeline.Stage) -> None:
     )
     ow.models.save_tokenizer(config.model["root"], stage.out("tokenizer"))
     scores = ow.evaluation.score_text({"dense": model}, windows, following, stage.unsaved_progress)["dense"]
-    said = {} if model.origin is None else {"origin": model.origin}
-    dense = f" (dense is {model.origin})" if said else ""
+    dense = "" if model.origin is None else f" (dense is {model.origin})"
     stage.say(f"perplexity {scores.perplexity:.2f} on {len(windows)} windows of the validation split{dense}")
     stage.save_metrics(
-        {
-            **said,
-            "perplexity": scores.perplexity,
-            "parameters": saved["parameters"],
-            "size_bytes": ow.models.stored_bytes(saved),
-        }
+        ModelMetrics(
+            perplexity=scores.perplexity,
+            origin=model.origin,
+            parameters=saved["parameters"],
+            size_bytes=ow.models.stored_bytes(saved),
+        )
     )
 
 

@@ -1,7 +1,7 @@
-"""Quantize: make quantized forms of the model, calibrated on training samples.
+"""Quantize: make quantized variants of the model, calibrated on training samples.
 
 Reads the model of the stage that it needs, `outputs/sparsify/model` as a rule. Leaves `outputs/quantize/model/`: one
-folder per form, and the list of them.
+folder per variant, and the list of them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from overwinter.units import format_bytes
 
 
 def main(stage: ow.pipeline.Stage) -> None:
-    """Make every form that `quantize.methods` names."""
+    """Make every variant that `quantize.methods` names."""
     settings, trusted = stage.config.quantize, stage.config.trusted_targets
     device = ow.runtime.serving_device(stage.config.device)
     compute_device = ow.runtime.computing_device(stage.config.device)
@@ -42,8 +42,8 @@ def main(stage: ow.pipeline.Stage) -> None:
         tell(stage, method, report)
         metrics[method] = report.to_metrics()
 
-    ow.quantization.write_forms(out, settings.methods)
-    stage.save_metrics({"forms": len(settings.methods)} | metrics)
+    ow.models.write_variants(out, settings.methods)
+    stage.save_metrics({"variants": len(settings.methods)} | metrics)
 
 
 def telling(stage: ow.pipeline.Stage, done: int, units: int) -> Callable[[float, float], None]:

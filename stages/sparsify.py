@@ -7,6 +7,7 @@ from torch.utils.data import Dataset
 
 import overwinter as ow
 from overwinter.files import write_json
+from overwinter.metrics import ModelMetrics
 
 
 def main(stage: ow.pipeline.Stage) -> None:
@@ -37,15 +38,15 @@ def main(stage: ow.pipeline.Stage) -> None:
     write_json(stage.out("layers.json"), report.to_json())
     score = ow.training.evaluate(model, *ow.data.tensors(validation))
     stage.save_metrics(
-        {
-            "accuracy": score.accuracy,
-            "loss": score.loss,
-            "epochs": epochs,
-            "parameters": saved["parameters"],
-            "parameters_dense": dense["parameters"],
-            "size_bytes": ow.models.stored_bytes(saved),
-            "sparsity": saved["sparsity"],
-        }
+        ModelMetrics(
+            accuracy=score.accuracy,
+            loss=score.loss,
+            epochs=epochs,
+            parameters=saved["parameters"],
+            parameters_dense=dense["parameters"],
+            size_bytes=ow.models.stored_bytes(saved),
+            sparsity=saved["sparsity"],
+        )
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import overwinter as ow
+from overwinter.metrics import ModelMetrics
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -75,13 +76,13 @@ def keep(
         quantization_aware=aware,
     )
     stage.save_metrics(
-        {
-            "accuracy": fitted.best_validation_accuracy,
-            "loss": fitted.best_validation_loss,
-            "epochs": fitted.epochs_run,
-            "parameters": saved["parameters"],
-            "size_bytes": ow.models.stored_bytes(saved),
-        }
+        ModelMetrics(
+            accuracy=fitted.best_validation_accuracy,
+            loss=fitted.best_validation_loss,
+            epochs=fitted.epochs_run,
+            parameters=saved["parameters"],
+            size_bytes=ow.models.stored_bytes(saved),
+        )
     )
 
 

@@ -8,8 +8,8 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "overwinter"
 # From the ground up; rooms of one floor do not import each other.
 FLOORS = (
-    {"canary", "documents", "errors", "units", "files", "places", "manifest", "outputs", "plain_files", "plugins"}
-    | {"programs", "lazy_imports", "progress", "registries"},
+    {"canary", "documents", "errors", "units", "files", "metrics", "places", "manifest", "outputs", "plain_files"}
+    | {"plugins", "programs", "lazy_imports", "progress", "records", "registries"},
     {"config"},
     {"energy"},
     {"carbon"},

@@ -13,7 +13,7 @@ def program(load_benchmark):
 def judged(program, chosen, *, second_cost, interval_end=1.0):
     costs = {"dense@a": (1.0, (0.99, interval_end)), "int8@a": (second_cost, (second_cost, second_cost))}
     longer = {
-        name: SimpleNamespace(cpu_s_per_answer=cost, cpu_s_per_answer_ci=interval)
+        name: SimpleNamespace(cpu_s_per_response=cost, cpu_s_per_response_ci=interval)
         for name, (cost, interval) in costs.items()
     }
     return program.verdict(SimpleNamespace(chosen=SimpleNamespace(name=chosen), pays=False), longer)

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from overwinter.budget import Budget, parse_budget
 from overwinter.config.groups.budget import BudgetConfig
 from overwinter.ledger import ExecutionRecord
+from overwinter.metrics import CandidateMetrics, EvaluationMetrics
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "budget"
 
@@ -46,6 +47,36 @@ def energy() -> Callable[..., dict[str, Any]]:
         "carbon_g": 0.01,
     }
     return lambda **values: {**usual, **values}
+
+
+@pytest.fixture(scope="session")
+def evaluation() -> Callable[..., EvaluationMetrics]:
+    """Return dense against chosen: each joules per response, their bounds, and whether they were measured."""
+
+    def one(
+        name: str, joules: float, low: float | None = None, high: float | None = None, measured: bool = True
+    ) -> Any:
+        return CandidateMetrics(
+            name=name,
+            size_bytes=1000,
+            latency_p50_s=0.001,
+            energy_per_response_j=joules,
+            energy_per_response_low_j=joules if low is None else low,
+            energy_per_response_high_j=joules if high is None else high,
+            measured=measured,
+        )
+
+    def made(dense: tuple[Any, ...] = (1.0,), chosen: tuple[Any, ...] = (0.5,)) -> EvaluationMetrics:
+        return EvaluationMetrics(
+            dense=one("dense@torch", *dense),
+            chosen=one("int8@torch", *chosen),
+            pays=True,
+            saving=0.5,
+            size_ratio=1.0,
+            device="cpu",
+        )
+
+    return made
 
 
 @pytest.fixture(scope="session")

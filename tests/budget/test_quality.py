@@ -9,9 +9,16 @@ from overwinter.budget import judge
 
 @pytest.fixture
 def gate(budget, energy):
-    def judged(quality, metrics, dense=None, **more):
+    def judged(quality, figures, dense=None, evaluation=None, **more):
         made = budget(quality=quality, **more)
-        return judge(made, stage="sparsify", energy={"sparsify": energy()}, metrics=metrics, dense_metrics=dense)
+        return judge(
+            made,
+            stage="sparsify",
+            energy={"sparsify": energy()},
+            figures=figures,
+            dense_figures=dense,
+            evaluation=evaluation,
+        )
 
     return judged
 
@@ -45,16 +52,15 @@ def test_one_point_lost_is_one_point_whatever_the_rounding(gate):
     assert gate({"max_accuracy_loss": 0.01}, {"accuracy": 0.97}, {"accuracy": 0.98}).passed  # 0.98 - 0.97 > 0.01
 
 
-def test_at_the_end_the_chosen_form_is_judged_against_the_dense_one(gate):
-    metrics = {"dense": {"accuracy": 0.98}, "chosen": {"name": "int8", "accuracy": 0.95}, "candidates": {}}
-    verdict = gate({"max_accuracy_loss": 0.01}, metrics)
+def test_at_the_end_the_chosen_variant_is_judged_against_the_dense_one(gate, evaluation):
+    verdict = gate({"max_accuracy_loss": 0.01}, {"accuracy": 0.95}, {"accuracy": 0.98}, evaluation())
     assert not verdict.passed
     assert "accuracy 0.9500, dense 0.9800" in verdict.refusal()
 
 
 @pytest.mark.parametrize("quality", [{"min_accuracy": 0.9}, {"max_accuracy_loss": 0.01}, {"max_loss_increase": 0.1}])
-def test_at_the_end_a_missing_figure_is_no_pass(gate, quality):
-    verdict = gate(quality, {"dense": {"size_bytes": 1}, "chosen": {"size_bytes": 1}})
+def test_at_the_end_a_missing_figure_is_no_pass(gate, evaluation, quality):
+    verdict = gate(quality, {"size_bytes": 1}, {"size_bytes": 1}, evaluation())
     assert not verdict.passed
     assert verdict.reasons[0].value is None
 
@@ -70,9 +76,9 @@ def test_at_the_end_a_missing_figure_is_no_pass(gate, quality):
         ({"at_least": {"worst_class": 0.1}}, False),
     ],
 )
-def test_any_figure_of_the_chosen_form_can_have_a_limit(gate, quality, passed: bool):
+def test_any_figure_of_the_chosen_variant_can_have_a_limit(gate, evaluation, quality, passed: bool):
     chosen = {"agreement_with_dense": 0.97, "calibration_error": 0.04, "worst_class": "seven"}
-    verdict = gate(quality, {"dense": {}, "chosen": chosen})
+    verdict = gate(quality, chosen, {}, evaluation())
     assert verdict.passed is passed
     (kind, limits) = next(iter(quality.items()))
     assert verdict.reasons[0].limit == f"budget.quality.{kind}.{next(iter(limits))}"

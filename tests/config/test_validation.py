@@ -63,6 +63,20 @@ def test_whatever_stands_in_a_group_it_is_valid_or_a_config_error(content, key, 
         _validated({**content, key: value})
 
 
+def test_a_stage_stands_behind_those_that_it_needs_wherever_it_is_listed(content):
+    stages = content["pipeline"]["stages"]
+    stages["distill"] = {"needs": ["train"], "params": ["seed"]}
+    stages["evaluate"]["needs"] = ["train", "distill", "sparsify", "quantize"]
+    assert list(_validated(content).pipeline.stages) == [
+        "train",
+        "sparsify",
+        "quantize",
+        "distill",
+        "evaluate",
+        "hibernate",
+    ]
+
+
 @pytest.mark.parametrize(
     ("stages", "message"),
     [
@@ -70,6 +84,8 @@ def test_whatever_stands_in_a_group_it_is_valid_or_a_config_error(content, key, 
         ({"Train": {"needs": [], "params": []}}, "lower-case"),
         ({"gate": {"needs": [], "params": []}}, "lower-case"),
         ({"a": {"needs": ["b"], "params": []}}, "'b' is no earlier stage"),
+        ({"a": {"needs": ["a"], "params": []}}, "'a' is no earlier stage"),
+        ({"a": {"needs": ["b"], "params": []}, "b": {"needs": ["a"], "params": []}}, "'b' is no earlier stage"),
         ({"a": {"needs": [], "params": ["trian"]}}, "Did you mean 'train'"),
         ({"a": {"needs": [], "params": [], "outs": []}}, "outs is empty"),
     ],

@@ -4,15 +4,16 @@ import numpy as np
 
 from overwinter.config.groups import EvaluateConfig
 from overwinter.evaluation import (
+    BatchCost,
     Candidate,
     Quality,
     choose,
     compare_speed,
     comparison,
-    describe,
-    report,
     verdict,
 )
+from overwinter.records import to_json
+from overwinter.runtime import Readiness
 
 SETTINGS = EvaluateConfig(
     version=1,
@@ -46,7 +47,7 @@ def _candidates(make_meter, make_session, speeds_s, device="cpu", peak_gpu_memor
     )
     return [
         Candidate(
-            form=name.split("@")[0],
+            variant=name.split("@")[0],
             runtime=name.split("@")[1],
             simplicity=simplicity,
             quality=Quality(
@@ -56,66 +57,85 @@ def _candidates(make_meter, make_session, speeds_s, device="cpu", peak_gpu_memor
                 accuracy_loss_ci=(-0.001, 0.002),
             ),
             size_bytes=4000 // (simplicity + 1),
-            load_s=0.25,
-            peak_memory_bytes=50_000_000,
-            figures=figures[name],
-            peak_gpu_memory_bytes=peak_gpu_memory_bytes,
+            cost=BatchCost(batch_size=4, figures=figures[name]),
+            loading=Readiness(load_s=0.25, peak_memory_bytes=50_000_000, peak_gpu_memory_bytes=peak_gpu_memory_bytes),
         )
         for simplicity, name in enumerate(sessions)
     ]
 
 
 def _judged(candidates):
-    return choose([candidate.option(4) for candidate in candidates], max_quality_loss=0.01)
+    return choose(candidates, max_quality_loss=0.01)
 
 
-def test_a_form_that_is_faster_is_chosen_and_reported(make_meter, make_session):
+def _written(record):
+    return json.loads(json.dumps(to_json(record), allow_nan=False))
+
+
+def test_a_variant_that_is_faster_is_chosen_and_reported(make_meter, make_session):
     candidates = _candidates(make_meter, make_session, {"dense@torch": 0.0008, "int8_static@onnxruntime": 0.0001})
     choice = _judged(candidates)
-    metrics = json.loads(json.dumps(report(candidates, choice, 4), allow_nan=False))
+    metrics = _written(choice.metrics(device="cpu", batch_size=4))
     assert metrics["chosen"]["name"] == "int8_static@onnxruntime"
     assert metrics["dense"]["name"] == "dense@torch"
     assert metrics["pays"] is True
     assert metrics["saving"] > 0.7
     assert metrics["size_ratio"] == 2
-    entry = metrics["candidates"]["int8_static@onnxruntime"]
-    every = json.loads(json.dumps(comparison(candidates), allow_nan=False))
-    assert set(every["dense@torch"]) == {"1", "4"}
-    assert every["int8_static@onnxruntime"]["4"] == entry
+    assert _written(choice.served(device="cpu")) == {
+        "variant": "int8_static",
+        "runtime": "onnxruntime",
+        "device": "cpu",
+    }
+    entry = _written(comparison(candidates))["candidates"]["int8_static@onnxruntime"]
+    assert set(entry["at_batch"]) == {"1", "4"}
+    assert entry["at_batch"]["4"].items() <= entry.items()
     assert entry["measured"] is False
     assert (entry["worst_class"], entry["worst_class_accuracy"]) == ("seven", 0.9)
-    assert entry["accuracy_loss_ci"] == [-0.001, 0.002]
+    assert (entry["accuracy_loss_low"], entry["accuracy_loss_high"]) == (-0.001, 0.002)
     assert (entry["load_s"], entry["peak_memory_bytes"]) == (0.25, 50_000_000)
-    assert set(entry["answers_per_s_at_batch"]) == {"1", "4"}
-    assert entry["answers_per_s_at_batch"]["4"] == entry["answers_per_s"] > 0
-    assert 0 < entry["energy_above_idle_per_answer_j"] < entry["energy_per_answer_j"]
-    line = describe(candidates[1], 4)
+    assert entry["at_batch"]["1"]["responses_per_s"] > 0
+    assert 0 < entry["energy_above_idle_per_response_j"] < entry["energy_per_response_j"]
+    line = candidates[1].describe()
     assert line.startswith("int8_static@onnxruntime: accuracy 98.00 % (between 97.00 and 99.00 %); ")
     assert "2.00 kB; loads in 0.25 s and 50.0 MB of memory" in line
-    said = verdict(candidates, choice, 4)
+    lines = verdict(candidates, choice)
+    assert line in lines
+    said = "\n".join(lines)
     assert "int8_static@onnxruntime is chosen" in said
     assert "modelled" in said
     assert "between -0.10 and 0.20 % of accuracy lost" in said
+
+
+def test_the_metrics_are_few_and_plain(make_meter, make_session):
+    """As a person reads them side by side in `dvc exp show`, which drops lists."""
+    choice = _judged(_candidates(make_meter, make_session, {"dense@torch": 0.0001}))
+    metrics = _written(choice.metrics(device="cpu", batch_size=4))
+    plain = [*metrics.pop("dense").values(), *metrics.pop("chosen").values(), *metrics.values()]
+    assert all(isinstance(each, int | float | str) for each in plain)
+    assert len(plain) <= 24
+    dense = choice.metrics(device="cpu").dense
+    assert dense.energy_per_response_low_j <= dense.energy_per_response_j <= dense.energy_per_response_high_j
 
 
 def test_on_a_gpu_its_joules_and_memory_stand_beside_the_hosts(make_meter, make_session, monkeypatch):
     for setting in ("_IDLE_S", "_SHORTEST_COUNTED_S"):
         monkeypatch.setattr(f"overwinter.evaluation.gpu_joules.{setting}", 0.001)
     candidates = _candidates(make_meter, make_session, {"dense@torch": 0.0001}, "cuda", 7_000_000)
-    entry = report(candidates, _judged(candidates), 4)["dense"]
-    assert 0 < entry["gpu_energy_per_answer_j"] < entry["energy_per_answer_j"]
+    entry = candidates[0].to_json()
+    assert 0 < entry["gpu_energy_per_response_j"] < entry["energy_per_response_j"]
     assert (entry["measured"], entry["peak_gpu_memory_bytes"]) == (False, 7_000_000)
-    assert "50.0 MB of memory; 7.00 MB of the GPU's" in describe(candidates[0], 4)
-    assert "% measured on the GPU, the CPU's modelled, batch 4" in verdict(candidates, _judged(candidates), 4)
-    on_the_cpu = report(plain := _candidates(make_meter, make_session, {"dense@torch": 0.0001}), _judged(plain), 4)
-    assert set(entry) - set(on_the_cpu["dense"]) == {"gpu_energy_per_answer_j", "peak_gpu_memory_bytes"}
+    said = "\n".join(verdict(candidates, _judged(candidates)))
+    assert "50.0 MB of memory; 7.00 MB of the GPU's" in said
+    assert "% measured on the GPU, the CPU's modelled, batch 4" in said
+    (on_the_cpu,) = _candidates(make_meter, make_session, {"dense@torch": 0.0001})
+    assert set(entry) - set(on_the_cpu.to_json()) == {"gpu_energy_per_response_j", "peak_gpu_memory_bytes"}
 
 
 def test_where_nothing_is_faster_the_verdict_says_so(make_meter, make_session):
     candidates = _candidates(make_meter, make_session, {"dense@torch": 0.0001, "int8_static@onnxruntime": 0.0008})
     choice = _judged(candidates)
-    assert report(candidates, choice, 4)["pays"] is False
-    assert "compression does not pay" in verdict(candidates, choice, 4)
+    assert choice.metrics(device="cpu").pays is False
+    assert "compression does not pay" in verdict(candidates, choice)[2]
 
 
 def test_what_may_be_chosen_and_is_unclear_is_sampled_on(make_meter, make_session, monkeypatch):

@@ -165,11 +165,11 @@ def test_samples_are_as_long_as_the_counter_needs_and_waiting_for_a_gpu_disturbs
     assert [sample.wall_s for sample in samples] == pytest.approx([1.0] * 3)
     assert not any(sample.disturbed for sample in samples)
     figures = summarize(samples, rates=joules.rates(1), confidence=0.95, seed=0)
-    assert figures.gpu_energy_per_answer_j == pytest.approx(300 * 0.01 / 4)
-    assert figures.energy_per_answer_j > figures.gpu_energy_per_answer_j
+    assert figures.gpu_energy_per_response_j == pytest.approx(300 * 0.01 / 4)
+    assert figures.energy_per_response_j > figures.gpu_energy_per_response_j
     assert figures.measured is False
     assert figures.provenance == "96 % measured on the GPU, the CPU's modelled"
-    assert figures.to_json()["gpu_energy_per_answer_j"] == figures.gpu_energy_per_answer_j
+    assert figures.to_json()["gpu_energy_per_response_j"] == figures.gpu_energy_per_response_j
 
 
 def test_above_idle_leaves_out_what_an_idle_gpu_draws_while_it_waits():
@@ -178,8 +178,8 @@ def test_above_idle_leaves_out_what_an_idle_gpu_draws_while_it_waits():
     )
     rates = Rates(busy_j_per_cpu_s=30, idle_w=10, threads=1, gpu_idle_w=60)
     figures = summarize([sample], rates=rates, confidence=0.95, seed=0)
-    assert figures.energy_per_answer_j == pytest.approx(34.0)
-    assert figures.energy_above_idle_per_answer_j == pytest.approx(24.0 + 3.0)
+    assert figures.energy_per_response_j == pytest.approx(34.0)
+    assert figures.energy_above_idle_per_response_j == pytest.approx(24.0 + 3.0)
     assert (figures.measured, figures.provenance) == (True, "measured")
     assert _cost_of(sample) == 340.0
 

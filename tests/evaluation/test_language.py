@@ -66,14 +66,14 @@ def test_dense_is_its_own_measure_and_a_ratio_is_paired():
     models, (tokens, following) = {"dense": made(0), "other": made(1)}, windows()
     scores = evaluation.score_text(models, tokens, following, ignored)
     own = evaluation.text_quality(scores["dense"], scores["dense"], confidence=0.95, seed=0)
-    assert own["perplexity_ratio"] == 1.0
-    assert own["perplexity_ratio_ci"] == [1.0, 1.0]
-    assert own["kl_to_dense_nats"] == 0.0
-    assert own["agreement_with_dense"] == 1.0
+    assert own.perplexity_ratio == 1.0
+    assert own.perplexity_ratio_ci == (1.0, 1.0)
+    assert own.kl_to_dense_nats == 0.0
+    assert own.agreement_with_dense == 1.0
     other = evaluation.text_quality(scores["other"], scores["dense"], confidence=0.95, seed=0)
-    low, high = other["perplexity_ratio_ci"]
-    assert low <= other["perplexity_ratio"] <= high
-    assert other["perplexity_ratio"] == pytest.approx(other["perplexity"] / own["perplexity"])
+    low, high = other.perplexity_ratio_ci
+    assert low <= other.perplexity_ratio <= high
+    assert other.perplexity_ratio == pytest.approx(other.perplexity / own.perplexity)
 
 
 def test_a_broken_form_is_named():
@@ -116,19 +116,25 @@ def test_both_phases_are_timed_apart(make_meter):
     assert (entry["prefill"]["tokens"], entry["decode"]["tokens"]) == (6, 4)
     assert entry["prefill"]["tokens_per_s"] > entry["decode"]["tokens_per_s"] > 0
     joules = 6 * entry["prefill"]["energy_per_token_j"] + 4 * entry["decode"]["energy_per_token_j"]
-    assert entry["energy_per_answer_j"] == pytest.approx(joules)
-    assert entry["energy_per_answer_ci_j"][0] <= joules <= entry["energy_per_answer_ci_j"][1]
+    assert entry["energy_per_response_j"] == pytest.approx(joules)
+    assert entry["energy_per_response_low_j"] <= joules <= entry["energy_per_response_high_j"]
 
 
-def candidate(form, *, ratio, energy_j, simplicity):
-    figures = SimpleNamespace(energy_j=energy_j, energy_ci_j=(0.98 * energy_j, 1.02 * energy_j))
-    return evaluation.LanguageCandidate(
-        form=form,
+def candidate(variant, *, ratio, energy_j, simplicity):
+    interval = (0.98 * energy_j, 1.02 * energy_j)
+    return evaluation.Candidate(
+        variant=variant,
         runtime="torch",
         simplicity=simplicity,
         size_bytes=1,
-        quality={"perplexity_ratio": ratio},
-        figures=figures,
+        quality=evaluation.TextQuality(
+            perplexity=30 * ratio,
+            perplexity_ratio=ratio,
+            perplexity_ratio_ci=(ratio, ratio),
+            kl_to_dense_nats=0.0,
+            agreement_with_dense=1.0,
+        ),
+        cost=SimpleNamespace(energy_per_response_j=energy_j, energy_per_response_ci_j=interval),
     )
 
 
@@ -141,8 +147,7 @@ def test_the_fewest_joules_within_the_limit_are_chosen_and_equals_stay_dense(rat
         candidate("dense", ratio=1.0, energy_j=1.0, simplicity=0),
         candidate("other", ratio=ratio, energy_j=energy_j, simplicity=1),
     ]
-    choice = evaluation.choose([each.option() for each in candidates], max_quality_loss=0.02)
-    assert choice.chosen.form == chosen
+    assert evaluation.choose(candidates, max_quality_loss=0.02).chosen.variant == chosen
 
 
 def test_what_dense_is_stands_beside_every_figure(make_meter):
@@ -150,21 +155,24 @@ def test_what_dense_is_stands_beside_every_figure(make_meter):
     scores = evaluation.score_text(models, tokens, following, ignored)
     figures = evaluation.compare_answers(models, tokens[:1], SETTINGS, meter=make_meter(), seed=0, progress=ignored)
     candidates = [
-        evaluation.LanguageCandidate(
-            form=name.partition("@")[0],
+        evaluation.Candidate(
+            variant=name.partition("@")[0],
             runtime="torch",
             simplicity=0,
             size_bytes=1,
-            quality=evaluation.text_quality(scores[name], scores["dense@torch"], confidence=0.95, seed=0),
-            figures=figures[name],
+            quality=evaluation.text_quality(
+                scores[name], scores["dense@torch"], confidence=0.95, seed=0, origin="dequantized Q4_1"
+            ),
+            cost=figures[name],
         )
         for name in models
     ]
-    choice = evaluation.choose([each.option() for each in candidates], max_quality_loss=0.02)
-    report = evaluation.language_report(candidates, choice, origin="dequantized Q4_1")
-    lines = evaluation.language_verdict(candidates, choice, origin="dequantized Q4_1").splitlines()
-    assert {entry["origin"] for entry in report["candidates"].values()} == {"dequantized Q4_1"}
-    assert report["dense"]["origin"] == report["chosen"]["origin"] == "dequantized Q4_1"
+    choice = evaluation.choose(candidates, max_quality_loss=0.02)
+    metrics = choice.metrics(device="cpu")
+    lines = evaluation.verdict(candidates, choice)
+    entries = evaluation.comparison(candidates).candidates.values()
+    assert {entry["origin"] for entry in entries} == {"dequantized Q4_1"}
+    assert metrics.dense.origin == metrics.chosen.origin == "dequantized Q4_1"
     assert all("of dense, which is dequantized Q4_1" in line for line in lines[:2])
 
 

@@ -7,11 +7,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from overwinter import models, quantization
+from overwinter import models
 from overwinter.config.groups import LanguageEvaluateConfig
 from overwinter.errors import ConfigError
 from overwinter.files import read_json
 from overwinter.models import CausalLanguageModel, Grid, IntegerLinear, replace_layer, save_model
+from overwinter.records import to_json
 
 transformers = pytest.importorskip("transformers", reason="the extra llm is not installed")
 tokenizers = pytest.importorskip("tokenizers")
@@ -39,6 +40,9 @@ class Stage:
     def input(self, stage, out="model"):
         return self.folder / stage / out
 
+    def variants(self):
+        return models.find_variants({stage: self.input(stage) for stage in ("train", "quantize")})
+
     def out(self, name="model"):
         return self.folder / "out" / name
 
@@ -52,7 +56,10 @@ class Stage:
         self.said += text.splitlines()
 
     def save_metrics(self, metrics):
-        self.metrics = metrics
+        self.metrics = to_json(metrics)
+
+    def candidates(self):
+        return read_json(self.out("comparison.json"), remedy="")["candidates"]
 
 
 @pytest.fixture
@@ -121,7 +128,7 @@ def dense_and_forms(folder, config):
         layer = IntegerLinear.from_float(model.get_submodule(name), grid, activations=activations)
         replace_layer(model, name, layer)
         save_model(folder / "quantize/model" / form, model, form=form, **arguments)
-    quantization.write_forms(folder / "quantize/model", ["int4", "int8"])
+    models.write_variants(folder / "quantize/model", ["int4", "int8"])
 
 
 def test_a_pretrained_model_is_taken_over_with_its_tokenizer(tmp_path, config):
@@ -149,12 +156,12 @@ def test_every_form_is_measured_on_every_runtime_that_runs_it(tmp_path, config, 
     stage = Stage(tmp_path, config, make_meter())
     program("evaluate_language").main(stage)
     names = {"dense@torch", "dense@torch-bf16", "int4@torch", "int4@torch-bf16", "int8@torch"}
-    assert set(stage.metrics["candidates"]) == names
+    assert set(stage.candidates()) == names
     assert any("int8@torch-bf16 is left out" in line and "quantizes its input" in line for line in stage.said)
     chosen = read_json(stage.out("chosen.json"), remedy="")
-    assert f"{chosen['form']}@{chosen['runtime']}" == stage.metrics["chosen"]["name"]
-    assert {"tokens_per_s", "energy_per_token_j"} <= set(stage.metrics["chosen"]["decode"])
-    assert stage.metrics["candidates"]["dense@torch-bf16"]["kl_to_dense_nats"] > 0
+    assert f"{chosen['variant']}@{chosen['runtime']}" == stage.metrics["chosen"]["name"]
+    assert {"tokens_per_s", "energy_per_token_j"} <= set(stage.candidates()[stage.metrics["chosen"]["name"]]["decode"])
+    assert stage.candidates()["dense@torch-bf16"]["kl_to_dense_nats"] > 0
 
 
 def test_a_prompt_longer_than_a_window_is_refused_before_anything_is_loaded(tmp_path, config):
@@ -175,11 +182,11 @@ def test_on_another_device_every_form_is_measured_there_with_the_joules_of_its_c
     stage = Stage(tmp_path, config, make_meter())
     program("evaluate_language").main(stage)
     assert read_json(stage.out("chosen.json"), remedy="")["device"] == stage.metrics["device"] == "cpu:0"
-    for candidate in stage.metrics["candidates"].values():
+    for candidate in stage.candidates().values():
         for phase in ("prefill", "decode"):
             assert 0 < candidate[phase]["gpu_energy_per_token_j"] < candidate[phase]["energy_per_token_j"]
     assert any("% measured on the GPU, the CPU's modelled" in line for line in stage.said)
-    assert stage.metrics["candidates"]["int4@torch-bf16"]["kl_to_dense_nats"] > 0
+    assert stage.candidates()["int4@torch-bf16"]["kl_to_dense_nats"] > 0
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

@@ -1,7 +1,6 @@
 """The stage program's own story: who takes part. It is loaded from its file, since stages are no package."""
 
 import importlib.util
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from overwinter import models, quantization
+from overwinter import models
 from overwinter.errors import ConfigError
 
 PROGRAM = Path(__file__).parents[2] / "stages" / "evaluate.py"
@@ -21,10 +20,8 @@ INPUTS = np.random.default_rng(0).standard_normal((8, 1, 8, 8)).astype(np.float3
 def program():
     spec = importlib.util.spec_from_file_location("evaluate_stage", PROGRAM)
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where its dataclass looks for itself
     spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+    return module
 
 
 @pytest.fixture
@@ -42,45 +39,45 @@ def outputs(tmp_path):
     grid = models.Grid(bits=8)
     models.replace_layer(model, "head", models.IntegerLinear.from_float(model.head, grid))
     save(folders["quantize"] / "int8_weight_only", "int8_weight_only")
-    quantization.write_forms(folders["quantize"], ["int8_weight_only"])
+    models.write_variants(folders["quantize"], ["int8_weight_only"])
     return folders
 
 
 def stage(outputs, said, runtimes, device="auto"):
     evaluate = SimpleNamespace(runtimes=runtimes, threads=1, batch_sizes=[1, 4], measure_loading=False)
     config = SimpleNamespace(evaluate=evaluate, trusted_targets=[], device=device, seed=0)
-    return SimpleNamespace(config=config, input=lambda name: outputs[name], say=said.append)
+    return SimpleNamespace(config=config, variants=lambda: models.find_variants(outputs), say=said.append)
 
 
-def test_every_form_takes_part_on_every_runtime_that_runs_it(program, outputs, tmp_path):
+def test_every_variant_takes_part_on_every_runtime_that_runs_it(program, outputs, tmp_path):
     said = []
-    found = program.prepare(stage(outputs, said, ["torch", "onnxruntime"]), INPUTS, tmp_path / "scratch")
-    assert list(found) == [
+    made = stage(outputs, said, ["torch", "onnxruntime"])
+    built = program.build(made, made.variants(), tmp_path / "scratch")
+    assert list(built) == [
         "dense@torch",
         "dense@onnxruntime",
         "int8_weight_only@torch",
         "int8_weight_only@onnxruntime",
-    ], "and a sparsify stage that removed nothing adds no form"
-    assert [each.simplicity for each in found.values()] == [0, 0, 1, 1]
-    answers = [each.session.run(INPUTS) for each in found.values()]
+    ], "and a sparsify stage that removed nothing adds no variant"
+    answers = [each.run(INPUTS) for each in program.open_sessions(made, built).values()]
     np.testing.assert_allclose(answers[1], answers[0], atol=1e-4)
     assert said == []
 
 
-def test_a_form_that_no_runtime_runs_is_named_with_the_reason(program, outputs, tmp_path, monkeypatch):
+def test_a_variant_that_no_runtime_runs_is_named_with_the_reason(program, outputs, tmp_path, monkeypatch):
     refused = lambda folder, *_: "it is a riddle" if folder.name.startswith("int8") else None  # noqa: E731
     monkeypatch.setattr(program.ow.runtime, "refusal", refused)
     said = []
-    found = program.prepare(stage(outputs, said, ["onnxruntime"]), INPUTS, tmp_path / "scratch")
-    assert list(found) == ["dense@onnxruntime"]
+    made = stage(outputs, said, ["onnxruntime"])
+    assert list(program.build(made, made.variants(), tmp_path / "scratch")) == ["dense@onnxruntime"]
     assert said == ["int8_weight_only takes no part: evaluate.runtimes names none that runs it (it is a riddle)"]
 
 
-def test_forms_are_built_and_opened_on_the_device_that_is_named(program, outputs, tmp_path):
+def test_variants_are_built_and_opened_on_the_device_that_is_named(program, outputs, tmp_path):
     """torch takes `cpu:0` for another device than `cpu`, as it would a GPU."""
     named = stage(outputs, [], ["torch"], device="cpu:0")
-    found = program.prepare(named, INPUTS, tmp_path / "scratch")
-    assert {type(each.session).__name__ for each in found.values()} == {"GpuSession"}
+    built = program.build(named, named.variants(), tmp_path / "scratch")
+    assert {type(each).__name__ for each in program.open_sessions(named, built).values()} == {"GpuSession"}
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

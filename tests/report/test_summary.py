@@ -45,8 +45,22 @@ def test_what_lies_behind_a_stage_that_did_not_pass_is_of_an_earlier_run(tmp_pat
     assert rows[1].energy_j is None
 
 
-def test_the_chosen_form_speaks_for_evaluate(tmp_path):
-    _left(tmp_path / "evaluate", metrics={"dense": {"accuracy": 0.9}, "chosen": {"accuracy": 0.8, "size_bytes": 7}})
+def _evaluated(dense, chosen):
+    usual = {
+        "name": "dense@torch",
+        "size_bytes": 7,
+        "latency_p50_s": 0.1,
+        "energy_per_response_j": 1.0,
+        "energy_per_response_low_j": 0.9,
+        "energy_per_response_high_j": 1.1,
+        "measured": False,
+    }
+    both = {"dense": usual | dense, "chosen": usual | chosen}
+    return both | {"pays": False, "saving": 0.0, "size_ratio": 1.0, "device": "cpu"}
+
+
+def test_the_chosen_variant_speaks_for_evaluate(tmp_path):
+    _left(tmp_path / "evaluate", metrics=_evaluated({"accuracy": 0.9}, {"accuracy": 0.8}))
     (row,) = summarize(tmp_path, ["evaluate"], ran=())
     assert row.quality == "accuracy 80.00 %"
     assert row.size_bytes == 7
@@ -54,7 +68,7 @@ def test_the_chosen_form_speaks_for_evaluate(tmp_path):
 
 @pytest.mark.parametrize(("origin", "said"), [({}, ""), ({"origin": "dequantized Q4_1"}, " (of dequantized Q4_1)")])
 def test_a_perplexity_says_what_dense_is(tmp_path, origin, said):
-    _left(tmp_path / "evaluate", metrics={"dense": {}, "chosen": {"perplexity": 29.1384} | origin})
+    _left(tmp_path / "evaluate", metrics=_evaluated({}, {"perplexity": 29.1384} | origin))
     assert summarize(tmp_path, ["evaluate"], ran=())[0].quality == f"perplexity 29.138{said}"
 
 

@@ -17,6 +17,7 @@ from overwinter.budget.saving import judge_net_saving, judge_payback
 from overwinter.budget.verdict import Reason, Verdict, verdict
 from overwinter.config.checks.budget import Limit
 from overwinter.errors import IntegrityError
+from overwinter.metrics import EvaluationMetrics
 
 
 def judge(
@@ -24,8 +25,9 @@ def judge(
     *,
     stage: str,
     energy: Mapping[str, Mapping[str, Any]],
-    metrics: Mapping[str, Any] | None = None,
-    dense_metrics: Mapping[str, Any] | None = None,
+    figures: Mapping[str, Any] | None = None,
+    dense_figures: Mapping[str, Any] | None = None,
+    evaluation: EvaluationMetrics | None = None,
 ) -> Verdict:
     """Judge one stage.
 
@@ -33,29 +35,27 @@ def judge(
         budget: what is allowed.
         stage: the stage after which the gate stands.
         energy: the content of energy.json by stage: of this one and of all earlier ones.
-        metrics: the content of this stage's metrics.json. Where it has `dense` and `chosen` (the stage
-            evaluate), net saving and payback are judged too.
-        dense_metrics: metrics.json of the stage that made the dense model, as the reference of this stage's
-            quality.
+        figures: name -> number, of the model that this stage leaves; of evaluate, of the chosen candidate.
+        dense_figures: the same of the dense model, as the reference of quality.
+        evaluation: metrics.json of the stage evaluate, by which net saving and payback are judged; None elsewhere.
 
     Raises:
         IntegrityError: an energy.json lacks a figure or holds an impossible one.
     """
-    metrics, final = metrics or {}, _is_final(metrics)
     own, total = _together([(stage, energy[stage])]), _together(energy.items())
     reasons = [_held(limit, own, stage, budget) for limit in budget.limits_of(stage)]
     reasons += [_held(limit, total, "all stages so far", budget) for limit in budget.total]
     measured = min(own.measured_share, total.measured_share) if budget.total else own.measured_share
-    if final and (budget.net_saving or budget.payback.answers is not None or budget.payback.days is not None):
-        measured = min(measured, _measured_answers(metrics))
+    if evaluation and (budget.net_saving or budget.payback.answers is not None or budget.payback.days is not None):
+        measured = min(measured, _measured_responses(evaluation))
     if budget.require_measured:
         reasons.append(_measured(measured, stage, budget))
-    reasons += judge_quality(budget, stage, metrics, dense_metrics or {})
+    reasons += judge_quality(budget, stage, figures or {}, dense_figures or {}, final=evaluation is not None)
     warnings = _close_calls(budget, stage, energy)
-    if final:
+    if evaluation:
         spent_j = sum(float(energy[name]["energy_j"]) for name in budget.payback.stages if name in energy)
-        payback, doubts = judge_payback(budget, metrics, spent_j)
-        reasons, warnings = reasons + judge_net_saving(budget, metrics) + payback, warnings + doubts
+        payback, doubts = judge_payback(budget, evaluation, spent_j)
+        reasons, warnings = reasons + judge_net_saving(budget, evaluation) + payback, warnings + doubts
     modelled = measured < budget.measured_share
     if modelled and reasons:
         warnings.append(
@@ -65,13 +65,9 @@ def judge(
     return verdict(stage, reasons, warnings=warnings, modelled=modelled, mode=budget.mode)
 
 
-def _is_final(metrics: Mapping[str, Any] | None) -> bool:
-    return metrics is not None and "dense" in metrics and "chosen" in metrics
-
-
-def _measured_answers(metrics: Mapping[str, Any]) -> float:
-    """Return 0 where the stage evaluate says that its joules per answer were modelled, else 1."""
-    return float(all(metrics[form].get("measured", True) for form in ("dense", "chosen")))
+def _measured_responses(evaluation: EvaluationMetrics) -> float:
+    """Return 0 where joules per response were modelled, else 1."""
+    return float(evaluation.dense.measured and evaluation.chosen.measured)
 
 
 @dataclass(frozen=True, kw_only=True)

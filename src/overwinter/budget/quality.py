@@ -31,25 +31,24 @@ class _Finding:
     words: str
 
 
-def judge_quality(budget: Budget, stage: str, metrics: Mapping[str, Any], dense: Mapping[str, Any]) -> list[Reason]:
+def judge_quality(
+    budget: Budget, stage: str, figures: Mapping[str, Any], dense: Mapping[str, Any], *, final: bool
+) -> list[Reason]:
     """Judge the model that a stage leaves.
 
-    At the stage evaluate (metrics with `dense` and `chosen`) a figure that a limit needs has to be there.
-    Earlier stages are judged by what they report, so that a model that is already too bad stops the pipeline
-    there.
+    Earlier stages than evaluate are judged by what they report, so that a model that is already too bad stops the
+    pipeline there.
 
     Args:
         budget: what is allowed.
         stage: the stage's name.
-        metrics: of the stage.
-        dense: of the stage that made the dense model; empty if there is none, or if it is this one.
+        figures: of the model, by name.
+        dense: the same of the dense model; empty if there is none.
+        final: the stage is evaluate, where a figure that a limit needs has to be there.
     """
-    final = "dense" in metrics and "chosen" in metrics
-    if final:
-        metrics, dense = metrics["chosen"], metrics["dense"]
     reasons = []
     for key, allowed, check in _limits(budget.quality):
-        found = check(metrics, dense, allowed)
+        found = check(figures, dense, allowed)
         if found is None and final:
             found = _Finding(value=None, ok=False, words="the metrics have no figure for it")
         if found is not None:

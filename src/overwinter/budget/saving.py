@@ -1,44 +1,34 @@
-"""Does compression pay? Fewer joules per answer than dense, and the joules spent on it earned back."""
+"""Does compression pay? Fewer joules per response than dense, and the joules spent on it earned back."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from overwinter.budget.limits import Budget
 from overwinter.budget.verdict import Reason
+from overwinter.metrics import CandidateMetrics, EvaluationMetrics
 from overwinter.units import format_si
 
 
-def judge_net_saving(budget: Budget, metrics: Mapping[str, Any]) -> list[Reason]:
-    """Judge whether the chosen model's confidence interval lies wholly below the dense model's.
-
-    Args:
-        budget: what is asked for.
-        metrics: of the stage evaluate: `dense` and `chosen`, each with `energy_per_answer_j` and, as [low,
-            high], `energy_per_answer_ci_j`.
-    """
+def judge_net_saving(budget: Budget, evaluation: EvaluationMetrics) -> list[Reason]:
+    """Judge whether the chosen model's confidence interval lies wholly below the dense model's."""
     if not budget.net_saving:
         return []
-    dense_j, chosen_j = _interval(metrics["dense"]), _interval(metrics["chosen"])
-    if dense_j is None or chosen_j is None:
-        words = "evaluate gives no joules per answer with a confidence interval for both dense and chosen"
-        return [_reason(budget, "net_saving", None, 0.0, "J", False, f"{words}. Raise evaluate.repeats.")]
-    gap_j = dense_j[0] - chosen_j[1]
-    words = f"{_per_answer('chosen', metrics['chosen'])}, {_per_answer('dense', metrics['dense'])}"
+    dense, chosen = evaluation.dense, evaluation.chosen
+    gap_j = _least_saving_j(evaluation)
+    words = f"{_per_response('chosen', chosen)}, {_per_response('dense', dense)}"
     if gap_j <= 0:
         words += ": no saving beyond the confidence interval. Compress more, or leave out budget.net_saving"
     return [_reason(budget, "net_saving", gap_j, 0.0, "J", gap_j > 0, f"{words}.")]
 
 
-def judge_payback(budget: Budget, metrics: Mapping[str, Any], spent_j: float) -> tuple[list[Reason], list[str]]:
+def judge_payback(budget: Budget, evaluation: EvaluationMetrics, spent_j: float) -> tuple[list[Reason], list[str]]:
     """Judge after how many answers the joules spent on compressing are earned back.
 
     Args:
         budget: what is asked for.
-        metrics: as in `judge_net_saving`.
+        evaluation: dense against chosen.
         spent_j: joules of the stages in `budget.payback.stages`.
 
     Returns:
@@ -47,7 +37,7 @@ def judge_payback(budget: Budget, metrics: Mapping[str, Any], spent_j: float) ->
     limits = _payback_limits(budget)
     if not limits:
         return [], []
-    likely, at_worst = _answers_to_earn(metrics, spent_j)
+    likely, at_worst = _answers_to_earn(evaluation, spent_j)
     reasons, warnings = [], []
     for limit in limits:
         value = None if likely is None else likely / limit.answers_per_unit
@@ -79,15 +69,15 @@ def _payback_limits(budget: Budget) -> list[_PaybackLimit]:
     return limits
 
 
-def _answers_to_earn(metrics: Mapping[str, Any], spent_j: float) -> tuple[float | None, float | None]:
+def _answers_to_earn(evaluation: EvaluationMetrics, spent_j: float) -> tuple[float | None, float | None]:
     """Answers that earn ``spent_j`` back: likely, and at the far end of the intervals; None is never."""
-    dense, chosen = metrics["dense"], metrics["chosen"]
-    if "energy_per_answer_j" not in dense or "energy_per_answer_j" not in chosen:
-        return None, None
-    saving_j = float(dense["energy_per_answer_j"]) - float(chosen["energy_per_answer_j"])
-    dense_j, chosen_j = _interval(dense), _interval(chosen)
-    least_saving_j = dense_j[0] - chosen_j[1] if dense_j and chosen_j else 0.0
-    return _divided(spent_j, saving_j), _divided(spent_j, least_saving_j)
+    saving_j = evaluation.dense.energy_per_response_j - evaluation.chosen.energy_per_response_j
+    return _divided(spent_j, saving_j), _divided(spent_j, _least_saving_j(evaluation))
+
+
+def _least_saving_j(evaluation: EvaluationMetrics) -> float:
+    """Joules per response that are saved at least, where the intervals hold."""
+    return evaluation.dense.energy_per_response_low_j - evaluation.chosen.energy_per_response_high_j
 
 
 def _divided(spent_j: float, saving_j: float) -> float | None:
@@ -103,14 +93,11 @@ def _earned(spent_j: float, value: float | None, limit: _PaybackLimit) -> str:
     return f"{earned}; budget.{limit.key} allows {limit.allowed:.4g}.{remedy}"
 
 
-def _interval(form: Mapping[str, Any]) -> tuple[float, float] | None:
-    interval = form.get("energy_per_answer_ci_j")
-    return (float(interval[0]), float(interval[1])) if interval else None
-
-
-def _per_answer(name: str, form: Mapping[str, Any]) -> str:
-    low_j, high_j = _interval(form) or (math.nan, math.nan)
-    return f"{name} {format_si(low_j, 'J')} to {format_si(high_j, 'J')} per answer"
+def _per_response(name: str, metrics: CandidateMetrics) -> str:
+    low, high = (
+        format_si(each, "J") for each in (metrics.energy_per_response_low_j, metrics.energy_per_response_high_j)
+    )
+    return f"{name} {low} to {high} per response"
 
 
 def _reason(

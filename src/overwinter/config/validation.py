@@ -10,6 +10,7 @@ from overwinter.config.checks import check_config, check_service
 from overwinter.config.composition import own_error
 from overwinter.config.environment import environment, guard_environment
 from overwinter.config.groups import SCHEMAS, Config
+from overwinter.config.groups.pipeline import in_order
 from overwinter.config.groups.serve import ServiceConfig
 from overwinter.documents import check_yaml
 from overwinter.errors import ConfigError, nearest
@@ -49,6 +50,7 @@ def validate(text: str, *, source: str = "the composed configuration") -> Config
         if not isinstance(node, Mapping):
             raise ConfigError(f"{group}={node!r} must be a mapping. {_REMEDY}")
         setattr(config, group, _typed(schema_of(node), dict(node), prefix=f"{group}."))
+    config.pipeline.stages = in_order(config.pipeline.stages)
     check_config(config)
     return config
 

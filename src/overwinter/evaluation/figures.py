@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from overwinter.evaluation.bootstrap import bootstrap_interval
 from overwinter.evaluation.joules import Rates
 from overwinter.evaluation.timing import Sample
+from overwinter.units import format_si
 
 Interval = tuple[float, float]
 
@@ -23,65 +24,128 @@ class Figures:
     Attributes:
         latency_p50_s: of a call, which answers a whole batch.
         latency_p95_s: of a call.
-        answers_per_s: throughput of one session that is never idle.
-        cpu_s_per_answer: CPU-seconds per input.
-        cpu_s_per_answer_ci: its interval.
-        energy_per_answer_j: joules per input: of the CPU, and of the GPU where one answers.
-        energy_per_answer_ci_j: its interval.
-        energy_above_idle_per_answer_j: of these, what the idle machine would not have drawn.
+        responses_per_s: throughput of one session that is never idle.
+        cpu_s_per_response: CPU-seconds per input.
+        cpu_s_per_response_ci: its interval.
+        energy_per_response_j: joules per input: of the CPU, and of the GPU where one answers.
+        energy_per_response_ci_j: its interval.
+        energy_above_idle_per_response_j: of these, what the idle machine would not have drawn.
         measured: whether counters gave all the joules; else those of the CPU are modelled from CPU-seconds.
         samples: how many the figures rest on.
         disturbed_samples: how many were taken while something else used the cores, kept or not.
         quiet: whether none of the kept ones was.
-        gpu_energy_per_answer_j: counted joules of the GPU per input; None where none answers.
+        gpu_energy_per_response_j: counted joules of the GPU per input; None where none answers.
     """
 
     latency_p50_s: float
     latency_p95_s: float
-    answers_per_s: float
-    cpu_s_per_answer: float
-    cpu_s_per_answer_ci: Interval
-    energy_per_answer_j: float
-    energy_per_answer_ci_j: Interval
-    energy_above_idle_per_answer_j: float
+    responses_per_s: float
+    cpu_s_per_response: float
+    cpu_s_per_response_ci: Interval
+    energy_per_response_j: float
+    energy_per_response_ci_j: Interval
+    energy_above_idle_per_response_j: float
     measured: bool
     samples: int
     disturbed_samples: int
     quiet: bool
-    gpu_energy_per_answer_j: float | None = None
+    gpu_energy_per_response_j: float | None = None
 
     @property
     def provenance(self) -> str:
         """Where the joules are from: ``measured``, ``modelled``, or how much of them is which."""
         if self.measured:
             return "measured"
-        if self.gpu_energy_per_answer_j is None:
+        if self.gpu_energy_per_response_j is None:
             return "modelled"
-        share = self.gpu_energy_per_answer_j / self.energy_per_answer_j
+        share = self.gpu_energy_per_response_j / self.energy_per_response_j
         return f"{100 * share:.0f} % measured on the GPU, the CPU's modelled"
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields for metrics.json."""
+        """Return the fields for comparison.json."""
+        gpu_j = self.gpu_energy_per_response_j
         return {
             "latency_p50_s": self.latency_p50_s,
             "latency_p95_s": self.latency_p95_s,
-            "answers_per_s": self.answers_per_s,
-            "cpu_s_per_answer": self.cpu_s_per_answer,
-            "cpu_s_per_answer_ci": list(self.cpu_s_per_answer_ci),
-            "energy_per_answer_j": self.energy_per_answer_j,
-            "energy_per_answer_ci_j": list(self.energy_per_answer_ci_j),
-            "energy_above_idle_per_answer_j": self.energy_above_idle_per_answer_j,
+            "responses_per_s": self.responses_per_s,
+            "cpu_s_per_response": self.cpu_s_per_response,
+            **low_and_high("cpu_s_per_response", self.cpu_s_per_response_ci),
+            "energy_per_response_j": self.energy_per_response_j,
+            **low_and_high("energy_per_response", self.energy_per_response_ci_j, unit="_j"),
+            "energy_above_idle_per_response_j": self.energy_above_idle_per_response_j,
+            **({} if gpu_j is None else {"gpu_energy_per_response_j": gpu_j}),
             "measured": self.measured,
             "samples": self.samples,
             "disturbed_samples": self.disturbed_samples,
-            **self.gpu_to_json(),
         }
 
-    def gpu_to_json(self) -> dict[str, float]:
-        """Return what only a GPU's figures have."""
-        if self.gpu_energy_per_answer_j is None:
-            return {}
-        return {"gpu_energy_per_answer_j": self.gpu_energy_per_answer_j}
+
+@dataclass(frozen=True, kw_only=True)
+class BatchCost:
+    """What a classifier's responses cost, batch by batch.
+
+    Attributes:
+        batch_size: that decides.
+        figures: batch size -> figures.
+    """
+
+    batch_size: int
+    figures: Mapping[int, Figures]
+
+    @property
+    def latency_p50_s(self) -> float:
+        """Of a call."""
+        return self._deciding.latency_p50_s
+
+    @property
+    def energy_per_response_j(self) -> float:
+        """Joules per input."""
+        return self._deciding.energy_per_response_j
+
+    @property
+    def energy_per_response_ci_j(self) -> Interval:
+        """Confidence interval of the joules."""
+        return self._deciding.energy_per_response_ci_j
+
+    @property
+    def measured(self) -> bool:
+        """Whether counters gave all the joules."""
+        return self._deciding.measured
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing else used the cores meanwhile."""
+        return all(each.quiet for each in self.figures.values())
+
+    def brief(self) -> str:
+        """Return the joules per response in words."""
+        energy = format_si(self.energy_per_response_j, "J")
+        return f"{energy} per response ({self._deciding.provenance}, batch {self.batch_size})"
+
+    def describe(self) -> str:
+        """Return joules, latency and throughput in words."""
+        p50, p95 = (format_si(each, "s") for each in (self.latency_p50_s, self._deciding.latency_p95_s))
+        rates = ", ".join(f"{each.responses_per_s:.0f}/s at batch {size}" for size, each in self.figures.items())
+        energy = format_si(self.energy_per_response_j, "J")
+        return f"{energy} per response; {p50} (p95 {p95}) per batch of {self.batch_size}; {rates}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures at the batch size that decides, and those at each."""
+        return {
+            **self._deciding.to_json(),
+            "batch_size": self.batch_size,
+            "at_batch": {str(size): each.to_json() for size, each in self.figures.items()},
+        }
+
+    @property
+    def _deciding(self) -> Figures:
+        return self.figures[self.batch_size]
+
+
+def low_and_high(name: str, interval: Interval, unit: str = "") -> dict[str, float]:
+    """Return the ends of an interval as numbers by name, which a budget can limit."""
+    low, high = interval
+    return {f"{name}_low{unit}": low, f"{name}_high{unit}": high}
 
 
 def summarize(samples: Sequence[Sample], *, rates: Rates, confidence: float, seed: int) -> Figures:
@@ -101,17 +165,19 @@ def summarize(samples: Sequence[Sample], *, rates: Rates, confidence: float, see
     return Figures(
         latency_p50_s=float(p50_s),
         latency_p95_s=float(p95_s),
-        answers_per_s=float(np.median([sample.answers / sample.wall_s for sample in taken])),
-        cpu_s_per_answer=float(np.median(cpu_s)),
-        cpu_s_per_answer_ci=bootstrap_interval(cpu_s, confidence=confidence, seed=seed),
-        energy_per_answer_j=float(np.median(energy_j)),
-        energy_per_answer_ci_j=bootstrap_interval(energy_j, confidence=confidence, seed=seed),
-        energy_above_idle_per_answer_j=float(np.median([_above_idle_j(each, rates) / each.answers for each in taken])),
+        responses_per_s=float(np.median([sample.answers / sample.wall_s for sample in taken])),
+        cpu_s_per_response=float(np.median(cpu_s)),
+        cpu_s_per_response_ci=bootstrap_interval(cpu_s, confidence=confidence, seed=seed),
+        energy_per_response_j=float(np.median(energy_j)),
+        energy_per_response_ci_j=bootstrap_interval(energy_j, confidence=confidence, seed=seed),
+        energy_above_idle_per_response_j=float(
+            np.median([_above_idle_j(each, rates) / each.answers for each in taken])
+        ),
         measured=all(sample.energy_j is not None for sample in taken),
         samples=len(taken),
         disturbed_samples=sum(sample.disturbed for sample in samples),
         quiet=not any(sample.disturbed for sample in taken),
-        gpu_energy_per_answer_j=float(np.median(gpu_j)) if gpu_j else None,
+        gpu_energy_per_response_j=float(np.median(gpu_j)) if gpu_j else None,
     )
 
 

@@ -20,7 +20,7 @@ from overwinter.energy import EnergyMeter
 from overwinter.errors import OverwinterError
 from overwinter.evaluation.figures import Figures, summarize
 from overwinter.evaluation.gpu_joules import joules_of
-from overwinter.evaluation.language_report import AnswerFigures, TextScores, dense_among
+from overwinter.evaluation.text import TextCost, TextScores, dense_among
 from overwinter.evaluation.timing import Plan, Sample, measure_speed
 from overwinter.models import CausalLanguageModel
 from overwinter.runtime import Array, Session
@@ -66,7 +66,7 @@ def compare_answers(
     seed: int,
     progress: Progress,
     device: str = "cpu",
-) -> dict[str, AnswerFigures]:
+) -> dict[str, TextCost]:
     """Time all models on the same prompt, both phases, interleaved; torch takes ``settings.threads``.
 
     Args:
@@ -95,7 +95,7 @@ def compare_answers(
         return summarize(taken, rates=rates, confidence=settings.confidence, seed=seed)
 
     return {
-        name: AnswerFigures(
+        name: TextCost(
             prompt_tokens=prompt.shape[1],
             answer_tokens=settings.answer_tokens,
             prefill=per_token(f"{name}/{_PREFILL}", prompt.shape[1]),

@@ -14,6 +14,7 @@ from overwinter.config.targets import MEASURE
 from overwinter.errors import ConfigError, OverwinterError
 from overwinter.evaluation.choosing import DENSE
 from overwinter.evaluation.corruptions import corrupt
+from overwinter.evaluation.figures import low_and_high
 from overwinter.evaluation.scores import (
     Labels,
     Measure,
@@ -54,16 +55,33 @@ class Quality:
     broken_limits: tuple[str, ...] = ()
 
     @property
-    def accuracy(self) -> float:
-        """Share of right answers."""
+    def score(self) -> float:
+        """Share of right responses."""
         return self.scores["accuracy"]
 
+    @property
+    def headline(self) -> dict[str, float]:
+        """The accuracy, for metrics.json."""
+        return {"accuracy": self.score}
+
+    def brief(self) -> str:
+        """Return the accuracy in words."""
+        return f"accuracy {_percent(self.score)}"
+
+    def describe(self) -> str:
+        """Return it with its interval."""
+        return f"{self.brief()} (between {_percents(self.accuracy_ci)})"
+
+    def loss(self) -> str:
+        """Return how much accuracy may have been lost against dense."""
+        return f"between {_percents(self.accuracy_loss_ci)} of accuracy lost"
+
     def to_json(self) -> dict[str, Any]:
-        """Return the fields for metrics.json."""
+        """Return the fields for comparison.json."""
         return {
             **self.scores,
-            "accuracy_ci": list(self.accuracy_ci),
-            "accuracy_loss_ci": list(self.accuracy_loss_ci),
+            **low_and_high("accuracy", self.accuracy_ci),
+            **low_and_high("accuracy_loss", self.accuracy_loss_ci),
             "worst_class": self.worst_class,
             "broken_limits": list(self.broken_limits),
         }
@@ -227,3 +245,12 @@ def _broken(
 
 def _worse_by(name: str, value: float, dense: float) -> float:
     return value - dense if name in _LESS_IS_BETTER else dense - value
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
+
+
+def _percents(interval: tuple[float, float]) -> str:
+    low, high = interval
+    return f"{100 * low:.2f} and {100 * high:.2f} %"

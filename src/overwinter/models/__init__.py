@@ -6,6 +6,7 @@
   but for those of one's own pipeline (`own_models`), which a trusted function may have made.
 - `load_description` verifies a saved model and returns its ``model.json``, without torch; `stored_bytes` is
   its size; `write_description` is for the forms that are no torch modules, such as an ONNX graph.
+- `write_variants` lists the models that one stage leaves, `find_variants` finds those of all stages by name.
 - `IntegerLinear` and `IntegerConv2d` hold a weight as `Codes` on a `Grid`; `integer_layers` finds them,
   `integer_form` and `replace_layer` put them in. Saved and loaded bit for bit.
 - `AwareLayer` is the grid that quantization-aware training found for a layer.
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from overwinter.models.resizing import replace_tensors
     from overwinter.models.state import is_finite, twin, unique_state
     from overwinter.models.storage import load_model, save_model
+    from overwinter.models.variants import find_variants, write_variants
 
 __all__ = [
     "AwareLayer",
@@ -75,6 +77,7 @@ __all__ = [
     "build_model",
     "count_parameters",
     "counted_sparsity",
+    "find_variants",
     "integer_form",
     "integer_layers",
     "is_finite",
@@ -93,6 +96,7 @@ __all__ = [
     "twin",
     "unique_state",
     "write_description",
+    "write_variants",
 ]
 
 # Loaded when first used, so that a description can be verified without importing torch.
@@ -110,6 +114,7 @@ _HOMES = {
     "build_model": "building",
     "count_parameters": "counting",
     "counted_sparsity": "counting",
+    "find_variants": "variants",
     "integer_form": "integer",
     "integer_layers": "integer",
     "is_finite": "state",
@@ -128,6 +133,7 @@ _HOMES = {
     "twin": "state",
     "unique_state": "state",
     "write_description": "description",
+    "write_variants": "variants",
 }
 
 __getattr__ = lazily(__name__, _HOMES)

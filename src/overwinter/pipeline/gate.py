@@ -7,15 +7,18 @@ gate.json exists only after a pass: a refusal that left one could be saved by `d
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from overwinter.budget import Verdict, judge, parse_budget
 from overwinter.config import Config, Project, find_project, load_config
 from overwinter.errors import ConfigError, RefusedError
 from overwinter.files import read_json, write_json
+from overwinter.metrics import Comparison, evaluation_metrics
 from overwinter.pipeline.events import emit
 from overwinter.pipeline.lifeline import experiment, hold_lifeline, run_id
 from overwinter.pipeline.render import gate_name
+from overwinter.records import read_record
 
 
 def run_gate(stage: str) -> int:
@@ -48,12 +51,19 @@ def _judged(stage: str, config: Config, project: Project) -> Verdict:
     if stage not in names:
         raise ConfigError(f"There is no stage {stage!r}. Stages: {', '.join(names)}.")
     judged = names[: names.index(stage) + 1]
+    figures: Sequence[Mapping[str, Any]] = [_read(project, name, "metrics.json") for name in (stage, names[0])]
+    folder, remedy = project.outputs / stage, f"Run `dvc repro {stage}`."
+    evaluation = evaluation_metrics(figures[0], where=str(folder / "metrics.json"), remedy=remedy)
+    if evaluation is not None:
+        candidates = read_record(Comparison, folder / "comparison.json", remedy=remedy).candidates
+        figures = [candidates.get(each.name, {}) for each in (evaluation.chosen, evaluation.dense)]
     return judge(
         parse_budget(config.budget),
         stage=stage,
         energy={name: _read(project, name, "energy.json") for name in judged},
-        metrics=_read(project, stage, "metrics.json"),
-        dense_metrics=_read(project, names[0], "metrics.json"),
+        figures=figures[0],
+        dense_figures=figures[1],
+        evaluation=evaluation,
     )
 
 

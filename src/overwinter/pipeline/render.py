@@ -22,6 +22,7 @@ from overwinter.places import PACKAGE
 _HEADER = """\
 # Rendered by `overwinter compose` from configs/pipeline/: edit that, not this.
 """
+COMPARISON = "comparison.json"  # every figure of every candidate, for the gate's limits on any of them
 ASIDE = ".part-"  # how the name of an output begins that is still being written
 _POWER = {"x": "time_s", "x_label": "seconds", "y": "power_w", "y_label": "watts"}
 _CHECK_OUT = "outputs/check/check.json"
@@ -101,6 +102,8 @@ def _stage(name: str, spec: StageSpec, config: Config, *, before: list[str]) -> 
 def _gate(name: str, config: Config, *, before: list[str]) -> dict[str, Any]:
     program = f"{config.pipeline.programs}/gate.py"
     judged = [stage_out(stage, report) for stage in [*before, name] for report in ("energy.json", "metrics.json")]
+    if COMPARISON in config.pipeline.stages[name].reports:
+        judged.append(stage_out(name, COMPARISON))
     return {
         "cmd": f"python {program} {name}",
         "deps": [program, *judged],

@@ -14,11 +14,13 @@ from overwinter.config import Config
 from overwinter.errors import EXIT_DONE, ConfigError, IntegrityError, OverwinterError, RefusedError
 from overwinter.files import read_json, write_json
 from overwinter.ledger import checkpoint_folder, has_checkpoint
+from overwinter.metrics import EvaluationMetrics, ModelMetrics
 from overwinter.pipeline.events import emit
 from overwinter.pipeline.identity import digest, lineage, tree_digest
 from overwinter.pipeline.outputs import Outputs
 from overwinter.pipeline.render import gate_name
 from overwinter.pipeline.stepping import StepCosts, Stepping
+from overwinter.records import to_json
 
 if TYPE_CHECKING:
     from overwinter.budget import Budget, StageGuard
@@ -84,6 +86,31 @@ class Stage:
         if stage not in self._spec.needs:
             raise OverwinterError(f"pipeline.stages.{self.name}.needs does not name {stage!r}. Add it there.")
         return self._project.outputs / stage / out
+
+    def variants(self) -> dict[str, Path]:
+        """Return the models that the stages in this one's `needs` left: variant -> saved model, the simplest first.
+
+        Raises:
+            IntegrityError: one is missing or altered, or two stages left different models of one name.
+        """
+        from overwinter.models import find_variants
+
+        stages = self.config.pipeline.stages
+        return find_variants({need: self.input(need) for need in self._spec.needs if "model" in stages[need].outs})
+
+    def variant(self, name: str) -> Path:
+        """Return one of `variants`.
+
+        Raises:
+            ConfigError: no stage in `needs` left it.
+        """
+        variants = self.variants()
+        if name not in variants:
+            raise ConfigError(
+                f"No stage in pipeline.stages.{self.name}.needs left the variant {name!r}. They left "
+                f"{', '.join(variants)}. Add the stage that makes it to needs."
+            )
+        return variants[name]
 
     def out(self, name: str = "model") -> Path:
         """Return where to write an output: a fresh folder, or a file's path if ``name`` has a suffix.
@@ -171,10 +198,10 @@ class Stage:
         if self.last_progress_s >= self._probe_ends_s and done < total:
             raise ProbeEndedError(f"{self.name} was probed up to {done:g} of {total:g}.")
 
-    def save_metrics(self, metrics: dict[str, Any]) -> None:
+    def save_metrics(self, metrics: Mapping[str, Any] | ModelMetrics | EvaluationMetrics) -> None:
         """Write metrics.json: numbers, strings and mappings of them."""
-        self._metrics = metrics
-        write_json(self.out("metrics.json"), metrics)
+        self._metrics = dict(metrics) if isinstance(metrics, Mapping) else to_json(metrics)
+        write_json(self.out("metrics.json"), self._metrics)
 
     def say(self, text: str) -> None:
         """Tell the person one line."""

@@ -18,13 +18,11 @@
   them.
 - `check_methods` and `check_layer_names` find out before a model is trained whether it can be quantized as asked.
 
-`write_forms` and `read_forms` say which forms there are. A form is a folder that
-`overwinter.models.load_description` verifies and `overwinter.runtime` runs.
+A form is a folder that `overwinter.models.load_description` verifies and `overwinter.runtime` runs.
 """
 
 from overwinter.calibration.generated_text import generate_text
 from overwinter.quantization.checking import check_layer_names
-from overwinter.quantization.forms import read_forms, write_forms
 from overwinter.quantization.interface import QuantizationReport, Quantizer, Request
 from overwinter.quantization.recipe import Recipe, apply_recipe
 from overwinter.quantization.recovery import Recovery, recover
@@ -44,9 +42,7 @@ __all__ = [
     "check_methods",
     "generate_text",
     "quantize",
-    "read_forms",
     "recover",
     "sensitivity",
     "worst_layers",
-    "write_forms",
 ]

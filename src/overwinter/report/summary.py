@@ -8,8 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from overwinter.errors import IntegrityError
 from overwinter.ledger import total, total_spent
 from overwinter.ledger.records import DONE
+from overwinter.metrics import CandidateMetrics, EvaluationMetrics, ModelMetrics, read_metrics
 from overwinter.units import format_bytes, format_duration, format_si
 
 if TYPE_CHECKING:
@@ -110,15 +112,15 @@ def describe_sources(rows: list[StageSummary]) -> str:
 
 
 def _row(folder: Path, stage: str, ran: bool) -> StageSummary:
-    energy, metrics = _read(folder / "energy.json"), _read(folder / "metrics.json")
+    energy, model = _read(folder / "energy.json"), _model(folder / "metrics.json")
     if not energy:
         return StageSummary(stage=stage, state="missing")
     state = _state(folder, ran)
     return StageSummary(
         stage=stage,
         state=state,
-        quality=_quality(metrics),
-        size_bytes=_chosen(metrics).get("size_bytes"),
+        quality=_quality(model),
+        size_bytes=model.size_bytes,
         **{key: energy[key] for key in ("duration_s", "energy_j", "uncertainty_j", "measured_fraction", "carbon_g")},
     )
 
@@ -177,19 +179,22 @@ def _energy(energy_j: float, uncertainty_j: float) -> str:
     return f"{format_si(energy_j, 'J')} ± {format_si(uncertainty_j, 'J')}"
 
 
-def _quality(metrics: dict[str, Any]) -> str | None:
-    chosen = _chosen(metrics)
-    if "accuracy" in chosen:
-        return f"accuracy {100 * chosen['accuracy']:.2f} %"
-    if "perplexity" not in chosen:
+def _quality(model: ModelMetrics | CandidateMetrics) -> str | None:
+    if model.accuracy is not None:
+        return f"accuracy {100 * model.accuracy:.2f} %"
+    if model.perplexity is None:
         return None
-    origin = f" (of {chosen['origin']})" if chosen.get("origin") else ""
-    return f"perplexity {chosen['perplexity']:.3f}{origin}"
+    origin = f" (of {model.origin})" if model.origin else ""
+    return f"perplexity {model.perplexity:.3f}{origin}"
 
 
-def _chosen(metrics: dict[str, Any]) -> dict[str, Any]:
-    chosen = metrics.get("chosen", metrics)
-    return chosen if isinstance(chosen, dict) else {}
+def _model(path: Path) -> ModelMetrics | CandidateMetrics:
+    """Return what a stage says of the model that it left; nothing where that cannot be read."""
+    try:
+        metrics = read_metrics(path, remedy="Run `dvc repro`.")
+    except IntegrityError:
+        return ModelMetrics()
+    return metrics.chosen if isinstance(metrics, EvaluationMetrics) else metrics
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from overwinter.errors import ConfigError, nearest
 from overwinter.registries import RUNTIMES
 
 CORRUPTIONS = ("blur", "contrast", "missing", "noise")
-# Of metrics.json, beside the accuracy, which has a limit of its own.
+# Of comparison.json, beside the accuracy, which has a limit of its own.
 MEASURES = ("agreement_with_dense", "calibration_error", "top5_accuracy", "worst_class_accuracy")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _SOURCE = re.compile(r"(file|env|command):.+")

@@ -16,7 +16,7 @@ class QualityConfig:
         max_accuracy_loss: how much accuracy it may lose against the dense model (0.01: one point).
         max_loss_increase: how much the loss, or the perplexity, may rise against the dense model's (0.05: 5
             %).
-        at_least: name -> least value of any other figure of the chosen form in evaluate's metrics.json.
+        at_least: name -> least value of any other figure of the chosen variant in evaluate's comparison.json.
         at_most: the same, as an upper limit.
     """
 

@@ -19,7 +19,7 @@ class EvaluateConfig:
         choose_at_batch_size: the form with the fewest joules per answer at this batch size is chosen.
         max_quality_loss: how much of the dense model's accuracy a form may lose and still be chosen (0.01: one
             point).
-        max_losses: the same for other measures of quality, by their names in metrics.json.
+        max_losses: the same for other measures of quality, by their names in comparison.json.
         corruptions: accuracy is also measured on inputs spoilt in these ways: `noise`, `contrast`, `blur`, `missing`.
         measures: your own measures of quality by name; `_target_` makes a callable, the other keys are its arguments.
         measure_loading: whether each form is also loaded in a fresh process, for its time to load and peak memory.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from omegaconf import MISSING
@@ -33,9 +34,21 @@ class PipelineConfig:
     Attributes:
         programs: folder of the stage programs, relative to dvc.yaml.
         code: further files or folders on which every stage depends, for instance your own package.
-        stages: name -> what it needs, in the order of the pipeline.
+        stages: name -> what it needs; they run in this order, but each behind those that it needs (`in_order`).
     """
 
     programs: str = MISSING
     code: list[str] = MISSING
     stages: dict[str, StageSpec] = MISSING
+
+
+def in_order(stages: Mapping[str, StageSpec]) -> dict[str, StageSpec]:
+    """Return the stages each behind those that it needs, and else as they are listed.
+
+    What needs itself, or a stage that is not there, comes last.
+    """
+    ordered: dict[str, StageSpec] = {}
+    left = dict(stages)
+    while ready := next((name for name, spec in left.items() if all(need in ordered for need in spec.needs)), None):
+        ordered[ready] = left.pop(ready)
+    return ordered | left

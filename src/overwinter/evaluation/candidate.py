@@ -1,0 +1,84 @@
+"""A candidate: a variant on a runtime, with all that was measured of it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from overwinter.evaluation.figures import Interval
+from overwinter.evaluation.interface import CandidateCost, CandidateQuality
+from overwinter.metrics import CandidateMetrics
+from overwinter.runtime import Readiness
+from overwinter.units import format_bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A variant on a runtime, measured.
+
+    Attributes:
+        variant: ``dense``, ``sparse``, ...
+        runtime: which runs it.
+        simplicity: 0 for dense, more for each transformation: the fewer, the simpler.
+        size_bytes: of the files that the runtime loads.
+        quality: on the test split, of the very session that was timed.
+        cost: of its responses.
+        loading: what it takes to load in a fresh process; None where that was not asked for.
+    """
+
+    variant: str
+    runtime: str
+    simplicity: int
+    size_bytes: int
+    quality: CandidateQuality
+    cost: CandidateCost
+    loading: Readiness | None = None
+
+    @property
+    def name(self) -> str:
+        """``variant@runtime``."""
+        return f"{self.variant}@{self.runtime}"
+
+    @property
+    def energy_j(self) -> float:
+        """Joules per response."""
+        return self.cost.energy_per_response_j
+
+    @property
+    def energy_ci_j(self) -> Interval:
+        """Their confidence interval."""
+        return self.cost.energy_per_response_ci_j
+
+    def metrics(self) -> CandidateMetrics:
+        """Return what metrics.json has of it."""
+        low_j, high_j = self.energy_ci_j
+        return CandidateMetrics(
+            name=self.name,
+            **self.quality.headline,
+            size_bytes=self.size_bytes,
+            latency_p50_s=self.cost.latency_p50_s,
+            energy_per_response_j=self.energy_j,
+            energy_per_response_low_j=low_j,
+            energy_per_response_high_j=high_j,
+            measured=self.cost.measured,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what comparison.json has of it: everything."""
+        loading = {} if self.loading is None else asdict(self.loading)
+        return {
+            **self.quality.to_json(),
+            "size_bytes": self.size_bytes,
+            **{name: figure for name, figure in loading.items() if figure is not None},
+            **self.cost.to_json(),
+        }
+
+    def describe(self) -> str:
+        """Return its figures in a line."""
+        parts = [self.quality.describe(), self.cost.describe(), format_bytes(self.size_bytes)]
+        if self.loading is not None:
+            memory = format_bytes(self.loading.peak_memory_bytes)
+            parts.append(f"loads in {self.loading.load_s:.2f} s and {memory} of memory")
+            if self.loading.peak_gpu_memory_bytes is not None:
+                parts.append(f"{format_bytes(self.loading.peak_gpu_memory_bytes)} of the GPU's")
+        return f"{self.name}: " + "; ".join([*parts, *(f"too bad: {each}" for each in self.quality.broken_limits)])

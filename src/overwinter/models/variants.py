@@ -1,0 +1,68 @@
+"""The variants of a model: what the stages before evaluate left, found by name in their folders.
+
+A stage leaves one model in its folder, or several: a folder of its name for each, and their list, `variants.json`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from overwinter import manifest
+from overwinter.errors import IntegrityError
+from overwinter.models.description import DESCRIPTION, already_verified, load_description
+
+_LIST = "variants.json"
+
+
+def write_variants(folder: Path, names: Sequence[str]) -> None:
+    """Write down which variants are in ``folder``, none included."""
+    manifest.write_sealed(folder / _LIST, {"schema": 1, "variants": list(names)})
+
+
+def find_variants(models: Mapping[str, Path]) -> dict[str, Path]:
+    """Return variant -> its folder, in the order in which the stages are given.
+
+    A stage that left the very model of an earlier one, such as one that removed nothing, adds none.
+
+    Args:
+        models: stage -> the folder `model/` that it left.
+
+    Raises:
+        IntegrityError: a list or a description is missing or altered, a listed folder is missing, or two stages left
+            different models of one name.
+    """
+    variants: dict[str, Path] = {}
+    for stage, folder in models.items():
+        for name, found in _variants_of(folder, stage).items():
+            earlier = variants.setdefault(name, found)
+            if earlier != found and _files(earlier) != _files(found):
+                raise IntegrityError(
+                    f"The stage {stage} left a variant {name!r} in {found}, and another one is in {earlier}. "
+                    "Save it under another name: save_model(form=...)."
+                )
+    return variants
+
+
+def _variants_of(folder: Path, stage: str) -> dict[str, Path]:
+    if (folder / DESCRIPTION).exists():
+        return {_description(folder)["form"]: folder}
+    remedy = f"Run `dvc repro {stage}`."
+    names = manifest.read_sealed(folder / _LIST, remedy=remedy).get("variants")
+    if not isinstance(names, list):
+        raise IntegrityError(f"{folder / _LIST} lists no variants. {remedy}")
+    folders = {str(name): folder / str(name) for name in names}
+    for name, path in folders.items():
+        if not path.is_dir():
+            raise IntegrityError(f"{path} is missing, which {_LIST} lists as the variant {name!r}. {remedy}")
+    return folders
+
+
+def _files(folder: Path) -> Any:
+    return _description(folder)["files"]
+
+
+def _description(folder: Path) -> dict[str, Any]:
+    with already_verified(folder):  # the files are digested by whoever loads them
+        return load_description(folder)

@@ -1,0 +1,99 @@
+"""Records: the JSON files of the pipeline, each a frozen dataclass with this one reader and this one writer.
+
+A key that the dataclass does not have, which a newer version may have written, is ignored; one that is missing or holds
+something else is named, with the file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from overwinter.errors import IntegrityError
+from overwinter.files import read_json, write_json
+
+T = TypeVar("T")
+
+
+def read_record(schema: type[T], path: Path, *, remedy: str) -> T:
+    """Read the record that a file holds.
+
+    Args:
+        schema: a dataclass of numbers, strings, booleans, mappings and dataclasses.
+        path: of the file.
+        remedy: what the reader of an error should do, for instance ``Run `dvc repro train`.``
+
+    Raises:
+        IntegrityError: the file is missing, is not JSON, or lacks a key, or a value is not of the key's type.
+    """
+    return parse_record(schema, read_json(path, remedy=remedy), where=str(path), remedy=remedy)
+
+
+def parse_record(schema: type[T], content: object, *, where: str, remedy: str) -> T:
+    """Make a record of what JSON holds; as `read_record`, where ``where`` names the file."""
+    if not isinstance(content, Mapping):
+        raise IntegrityError(f"{where} holds no JSON object. {remedy}")
+    fields = _fields(schema)
+    missing = [field.name for field in fields if field.name not in content and not _is_optional(field)]
+    if missing:
+        raise IntegrityError(f"{where} lacks {', '.join(missing)}. {remedy}")
+    kinds = typing.get_type_hints(schema)
+    return schema(
+        **{
+            field.name: _value(kinds[field.name], content[field.name], where=f"{where}: {field.name}", remedy=remedy)
+            for field in fields
+            if field.name in content
+        }
+    )
+
+
+def write_record(path: Path, record: Any) -> None:
+    """Write a record, whole or not at all."""
+    write_json(path, to_json(record))
+
+
+def to_json(record: Any) -> dict[str, Any]:
+    """Return a record as JSON's types; what is None is left out."""
+    return _without_none(dataclasses.asdict(record))
+
+
+def _fields(schema: Any) -> tuple[dataclasses.Field[Any], ...]:
+    return dataclasses.fields(schema)
+
+
+def _is_optional(field: dataclasses.Field[Any]) -> bool:
+    return field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+
+
+def _value(kind: Any, value: Any, *, where: str, remedy: str) -> Any:
+    if dataclasses.is_dataclass(kind):
+        return parse_record(typing.cast(type[Any], kind), value, where=where, remedy=remedy)
+    if not _fits(kind, value):
+        raise IntegrityError(f"{where}={value!r} cannot be. {remedy}")
+    return value
+
+
+def _fits(kind: Any, value: Any) -> bool:
+    origin = typing.get_origin(kind)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(each, value) for each in typing.get_args(kind))
+    if kind is Any:
+        return True
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, origin or kind)
+
+
+def _without_none(content: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_none(value) if isinstance(value, dict) else value
+        for key, value in content.items()
+        if value is not None
+    }

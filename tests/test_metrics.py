@@ -1,0 +1,46 @@
+import json
+
+import pytest
+
+from overwinter.errors import IntegrityError
+from overwinter.metrics import CandidateMetrics, EvaluationMetrics, ModelMetrics, read_metrics
+from overwinter.records import to_json, write_record
+
+SIDE = CandidateMetrics(
+    name="dense@torch",
+    accuracy=0.9,
+    size_bytes=7,
+    latency_p50_s=0.1,
+    energy_per_response_j=1.0,
+    energy_per_response_low_j=0.9,
+    energy_per_response_high_j=1.1,
+    measured=False,
+)
+EVALUATION = EvaluationMetrics(
+    dense=SIDE, chosen=SIDE, pays=False, saving=0.0, size_ratio=1.0, device="cpu", batch_size=32
+)
+
+
+@pytest.mark.parametrize("metrics", [EVALUATION, ModelMetrics(accuracy=0.9, epochs=3, size_bytes=7)])
+def test_metrics_are_read_as_what_they_are(tmp_path, metrics):
+    write_record(tmp_path / "metrics.json", metrics)
+    assert read_metrics(tmp_path / "metrics.json", remedy="") == metrics
+
+
+def test_a_stage_of_ones_own_may_say_what_it_likes(tmp_path):
+    (tmp_path / "metrics.json").write_text(json.dumps({"confidence": 0.9, "chosen": "a"}))
+    assert read_metrics(tmp_path / "metrics.json", remedy="") == ModelMetrics()
+
+
+def test_a_figure_that_is_missing_is_named(tmp_path):
+    content = to_json(EVALUATION)
+    del content["chosen"]["energy_per_response_low_j"]
+    (tmp_path / "metrics.json").write_text(json.dumps(content))
+    with pytest.raises(IntegrityError, match=r"metrics\.json: chosen lacks energy_per_response_low_j\. Run it"):
+        read_metrics(tmp_path / "metrics.json", remedy="Run it.")
+
+
+def test_what_is_no_object_is_refused(tmp_path):
+    (tmp_path / "metrics.json").write_text("[]")
+    with pytest.raises(IntegrityError, match="holds no JSON object"):
+        read_metrics(tmp_path / "metrics.json", remedy="Run it.")

@@ -1,0 +1,73 @@
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from overwinter.errors import IntegrityError
+from overwinter.records import read_record, to_json, write_record
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    size_bytes: int
+    energy_j: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whole:
+    name: str
+    done: bool
+    part: Part
+    figures: Mapping[str, Any]
+
+
+WHOLE = Whole(name="a", done=True, part=Part(size_bytes=3), figures={"b": 1.0})
+
+
+@pytest.fixture
+def read(tmp_path):
+    def changed(**values):
+        content = {**to_json(WHOLE), **values}
+        (tmp_path / "whole.json").write_text(json.dumps({key: each for key, each in content.items() if each != "gone"}))
+        return read_record(Whole, tmp_path / "whole.json", remedy="Run it again.")
+
+    return changed
+
+
+def test_what_was_written_is_read(tmp_path):
+    write_record(tmp_path / "whole.json", WHOLE)
+    assert read_record(Whole, tmp_path / "whole.json", remedy="") == WHOLE
+    assert "energy_j" not in json.loads((tmp_path / "whole.json").read_text())["part"]
+
+
+def test_what_a_newer_version_added_is_ignored(read):
+    assert read(more=[1], part={"size_bytes": 3, "colour": "red"}) == WHOLE
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"name": "gone", "done": "gone"}, r"whole\.json lacks name, done\. Run it again\."),
+        ({"part": {}}, r"whole\.json: part lacks size_bytes\."),
+        ({"part": 3}, r"whole\.json: part holds no JSON object\."),
+        ({"part": {"size_bytes": True}}, r"part: size_bytes=True cannot be"),
+        ({"part": {"size_bytes": 1.5}}, r"part: size_bytes=1\.5 cannot be"),
+        ({"part": {"size_bytes": 1, "energy_j": float("nan")}}, r"energy_j=nan cannot be"),
+        ({"done": 1}, r"done=1 cannot be"),
+        ({"figures": [1]}, r"figures=\[1\] cannot be"),
+    ],
+)
+def test_what_is_missing_or_cannot_be_is_named_with_the_file(read, values, message):
+    with pytest.raises(IntegrityError, match=message):
+        read(**values)
+
+
+def test_an_integer_is_a_number_too(read):
+    assert read(part={"size_bytes": 3, "energy_j": 2}).part.energy_j == 2
+
+
+def test_a_missing_file_is_named_with_what_to_do(tmp_path):
+    with pytest.raises(IntegrityError, match=r"whole\.json is missing\. Run it again"):
+        read_record(Whole, tmp_path / "whole.json", remedy="Run it again.")
