@@ -50,7 +50,7 @@ import numpy as np
 from overwinter.carbon.forecast import Hours, hour_of
 from overwinter.carbon.past import PastForecast
 from overwinter.power.control.observing import Job, forecast_series
-from overwinter.power.policies import CarbonAware
+from overwinter.power.policies.planned import CarbonAware
 from overwinter.power.actuators import ActuatorSettings, open_actuator
 from overwinter.power.control.loop import PowerControl
 from overwinter.power.control.observing import Sources

@@ -27,10 +27,14 @@ import numpy as np
 from common import write_result
 from overwinter.carbon.forecast import Forecaster, Hours, by_hour
 from overwinter.carbon.trace import read_trace
-from overwinter.config.checks.power import read_limit, read_rules, read_time_zone
-from overwinter.config.groups.power import ScheduleRule
 from overwinter.power.interface import Decision, Observation, PowerPolicy, Series
-from overwinter.power.policies import BudgetPacing, CarbonAware, EnergyOptimal, NoCap, PriceAware, Schedule, StaticCap
+from overwinter.power.policies.budget_pacing import BudgetPacing
+from overwinter.power.policies.energy_optimal import EnergyOptimal
+from overwinter.power.policies.limits import read_limit
+from overwinter.power.policies.no_cap import NoCap
+from overwinter.power.policies.planned import CarbonAware, PriceAware
+from overwinter.power.policies.schedule import Schedule, ScheduleRule, read_rules, read_time_zone
+from overwinter.power.policies.static import StaticCap
 from overwinter.power.simulation.device import DeviceTable, read_device_table
 from overwinter.power.simulation.replay import ForecastMemory, Job, draw_starts
 from overwinter.power.simulation.report import Comparison, compare

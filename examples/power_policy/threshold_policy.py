@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from omegaconf import MISSING
-
-from overwinter.config.groups import CappedPowerConfig
-from overwinter.errors import ConfigError
-from overwinter.power import Decision, DeviceState, Observation
+from overwinter.config import setting
+from overwinter.power import CappedPowerConfig, Decision, DeviceState, Observation
 
 
 @dataclass
 class ThresholdPowerConfig(CappedPowerConfig):
-    """What stands in YAML under `power`; a wrong key or type is refused before anything runs.
+    """What stands in YAML under `power`, and makes the policy: the entry point in `overwinter.power_policies`.
 
-    Attributes:
-        above_g_per_kwh: the intensity from which on the limit holds.
-        share: of each device's range; 0 is its lowest limit, 1 its highest.
+    A wrong key, type or range is refused before anything runs.
     """
 
-    above_g_per_kwh: float = MISSING
-    share: float = MISSING
+    above_g_per_kwh: float = setting("carbon intensity from which on the limit holds", at_least=0)
+    share: float = setting("of each device's range: 0 is its lowest limit, 1 its highest", at_least=0, at_most=1)
+
+    def open(self) -> Threshold:
+        """Make the policy."""
+        return Threshold(above_g_per_kwh=self.above_g_per_kwh, share=self.share)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,14 +47,3 @@ class Threshold:
     def _limit_w(self, device: DeviceState) -> float:
         wanted_w = device.min_w + self.share * (device.max_w - device.min_w)
         return min(wanted_w, device.ceiling_w)  # what an operator has set is never raised
-
-
-def open_threshold(config: ThresholdPowerConfig) -> Threshold:
-    """Make the policy from the group `power`: the entry point in `overwinter.power_policies`.
-
-    Raises:
-        ConfigError: a value that cannot be used.
-    """
-    if not 0 <= config.share <= 1:
-        raise ConfigError(f"power.share={config.share} must be between 0 and 1.")
-    return Threshold(above_g_per_kwh=config.above_g_per_kwh, share=config.share)

@@ -50,17 +50,18 @@ POWER_ACTUATORS: Registry[Any] = Registry(
     },
 )
 
+# By the settings of a policy, which make it.
 POWER_POLICIES: Registry[Any] = Registry(
     group="overwinter.power_policies",
     key="power.policy",
     built_in={
-        "budget_pacing": "overwinter.power.policies.budget_pacing:open_budget_pacing",
-        "carbon_aware": "overwinter.power.policies.planned:open_carbon_aware",
-        "energy_optimal": "overwinter.power.policies.energy_optimal:open_energy_optimal",
-        "none": "overwinter.power.policies.fixed:open_no_cap",
-        "price_aware": "overwinter.power.policies.planned:open_price_aware",
-        "schedule": "overwinter.power.policies.fixed:open_schedule",
-        "static": "overwinter.power.policies.fixed:open_static",
+        "budget_pacing": "overwinter.power.policies.budget_pacing:BudgetPacingPowerConfig",
+        "carbon_aware": "overwinter.power.policies.planned_settings:CarbonAwarePowerConfig",
+        "energy_optimal": "overwinter.power.policies.energy_optimal:EnergyOptimalPowerConfig",
+        "none": "overwinter.power.policies.no_cap:NoCapPowerConfig",
+        "price_aware": "overwinter.power.policies.planned_settings:PriceAwarePowerConfig",
+        "schedule": "overwinter.power.policies.schedule:SchedulePowerConfig",
+        "static": "overwinter.power.policies.static:StaticPowerConfig",
     },
 )
 

@@ -13,12 +13,13 @@ from overwinter.carbon.fallback import FallbackChain
 from overwinter.carbon.trace import read_trace
 from overwinter.carbon.trace_source import TraceSource
 from overwinter.config import Config, find_project, load_config
-from overwinter.config.groups import CarbonAwarePowerConfig, PriceAwarePowerConfig
 from overwinter.pipeline.capping import DEADLINE, _job, observer
 from overwinter.pipeline.identity import workload
 from overwinter.power.control.pausing import PausedWork
 from overwinter.power.interface import OperatingPoint
-from overwinter.power.policies import BudgetPacing, PriceAware
+from overwinter.power.policies.budget_pacing import BudgetPacing
+from overwinter.power.policies.planned import PriceAware
+from overwinter.power.policies.planned_settings import CarbonAwarePowerConfig, PriceAwarePowerConfig
 
 _ROOT = Path(__file__).parents[2]
 _NOON = datetime(2026, 6, 10, 12, tzinfo=UTC)

@@ -11,33 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from overwinter.config.checks.power import (
-    check_power_values,
-    read_deadline,
-    read_limit,
-    read_rules,
-    read_time_zone,
-)
+from overwinter.config import check_settings
 from overwinter.config.groups import SCHEMAS
-from overwinter.config.groups.power import (
-    CarbonAwarePowerConfig,
-    PowerConfig,
-    PriceAwarePowerConfig,
-    ScheduleRule,
-)
 from overwinter.errors import ConfigError
 from overwinter.power.interface import Decision, DeviceState, Observation, OperatingPoint, PowerPolicy, Series
-from overwinter.power.policies import (
-    BudgetPacing,
-    CarbonAware,
-    EnergyOptimal,
-    NoCap,
-    PriceAware,
-    Schedule,
-    StaticCap,
-    open_policy,
-    policy_names,
-)
+from overwinter.power.policies.budget_pacing import BudgetPacing
+from overwinter.power.policies.energy_optimal import EnergyOptimal
+from overwinter.power.policies.limits import read_limit
+from overwinter.power.policies.no_cap import NoCap, NoCapPowerConfig
+from overwinter.power.policies.planned import CarbonAware, PriceAware
+from overwinter.power.policies.planned_settings import CarbonAwarePowerConfig, PriceAwarePowerConfig
+from overwinter.power.policies.schedule import Schedule, ScheduleRule, read_rules, read_time_zone
+from overwinter.power.policies.static import StaticCap
+from overwinter.power.settings import read_deadline
+from overwinter.registries import POWER_POLICIES
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "power"
 NOW = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)  # a Monday
@@ -335,7 +322,7 @@ def test_decisions_are_quick():
 def test_every_built_in_policy_is_a_policy():
     assert all(isinstance(policy, PowerPolicy) for policy in ALL)
     assert {"none", "static", "schedule", "energy_optimal", "budget_pacing", "carbon_aware", "price_aware"} <= set(
-        policy_names()
+        POWER_POLICIES.names()
     )
 
 
@@ -346,22 +333,31 @@ def test_every_option_of_the_group_fits_its_schema_and_opens_its_policy(path, tm
         (tmp_path / "prices.csv").touch()
         content.prices = str(tmp_path / "prices.csv")  # required, and nobody else's to choose
     config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(SCHEMAS["power"](content)), content))
-    check_power_values(config)
+    config.check("power")
     assert config.policy == path.stem
-    assert isinstance(open_policy(config), PowerPolicy)
+    assert isinstance(config.open(), PowerPolicy)
 
 
 def test_an_unknown_policy_is_refused_with_the_nearest():
     with pytest.raises(ConfigError, match=r"power\.policy='carbon_awre' is unknown.*Did you mean 'carbon_aware'"):
-        open_policy(PowerConfig(policy="carbon_awre"))
+        SCHEMAS["power"]({"policy": "carbon_awre"})
+
+
+def offer(monkeypatch, value):
+    point = importlib.metadata.EntryPoint(name="mine", value=value, group="overwinter.power_policies")
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [point] if group == point.group else [])
 
 
 def test_a_third_party_policy_is_found_by_its_entry_point(monkeypatch):
-    point = importlib.metadata.EntryPoint(name="mine", value="math:gcd", group="overwinter.power_policies")
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [point] if group == point.group else [])
-    assert "mine" in policy_names()
-    monkeypatch.setattr("math.gcd", lambda config: ("made", config.policy))
-    assert open_policy(PowerConfig(policy="mine")) == ("made", "mine")
+    offer(monkeypatch, "overwinter.power.policies.no_cap:NoCapPowerConfig")
+    assert "mine" in POWER_POLICIES.names()
+    assert SCHEMAS["power"]({"policy": "mine"}) is NoCapPowerConfig
+
+
+def test_an_entry_point_that_is_no_settings_is_refused(monkeypatch):
+    offer(monkeypatch, "math:gcd")
+    with pytest.raises(ConfigError, match=r"power\.policy='mine' stands for .*gcd.* no dataclass of settings"):
+        SCHEMAS["power"]({"policy": "mine"})
 
 
 @pytest.mark.parametrize(
@@ -388,6 +384,11 @@ def test_deadlines_are_times_or_durations():
     assert read_deadline(None, started_utc=NOW) is None
 
 
+def checked(config):
+    check_settings(config, key="power")
+    config.check("power")
+
+
 def _common(**changed):
     return {"actuator": "auto", "on_denied": "ignore", "interval_s": 60.0, "share_device": "refuse"} | changed
 
@@ -409,7 +410,7 @@ def _common(**changed):
 )
 def test_values_out_of_range_are_refused_with_their_key(config, key):
     with pytest.raises(ConfigError, match=key):
-        check_power_values(config)
+        checked(config)
 
 
 def test_hours_that_end_where_they_begin_are_a_whole_day() -> None:

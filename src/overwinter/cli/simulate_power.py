@@ -6,29 +6,36 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from overwinter.errors import EXIT_DONE, ConfigError, nearest
 
 if TYPE_CHECKING:
     from overwinter.carbon.trace import Trace
     from overwinter.power.interface import PowerPolicy
+    from overwinter.power.settings import PowerConfig, SearchingPowerConfig
     from overwinter.power.simulation.replay import Job
     from overwinter.power.simulation.report import Comparison
     from overwinter.power.simulation.searching import Found
 
-_SEARCHED, _PRICED, _PACED = "energy_optimal", "price_aware", "budget_pacing"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare trace, device and job."""
-    parser.add_argument("--policy", required=True, help=f"name of a power policy; {_SEARCHED} needs no trace")
+    parser.add_argument(
+        "--policy",
+        required=True,
+        help="name of a power policy; one that searches, such as energy_optimal, needs no trace",
+    )
     parser.add_argument("--carbon", type=Path, metavar="TRACE.csv", help="time_utc,g_per_kwh")
-    parser.add_argument("--prices", type=Path, metavar="PRICES.csv", help=f"time_utc,price_per_kwh, for {_PRICED}")
+    parser.add_argument(
+        "--prices", type=Path, metavar="PRICES.csv", help="time_utc,price_per_kwh, for a policy that needs prices"
+    )
     parser.add_argument(
         "--published", type=int, default=0, metavar="H", help="hours ahead that are known, as tomorrow's prices are (0)"
     )
-    parser.add_argument("--budget", metavar="AMOUNT", help=f"of one job, for {_PACED}: '4 kWh' or '900 gCO2e'")
+    parser.add_argument(
+        "--budget", metavar="AMOUNT", help="of one job, for a policy that paces it: '4 kWh' or '900 gCO2e'"
+    )
     parser.add_argument(
         "--device", type=Path, metavar="TABLE.csv", required=True, help="power_limit,time_per_epoch,average_power,..."
     )
@@ -38,12 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--starts", type=int, default=150, help="jobs, at whole hours drawn at random (150)")
     parser.add_argument("--seed", type=int, default=0, help="of the draw (0)")
     parser.add_argument("--pause-w", type=float, default=0.0, help="power drawn in a pause before the job's end (0)")
-    parser.add_argument("--max-slowdown", type=float, help=f"of {_SEARCHED}: 0.2 allows 20 %% more time; default: any")
-    parser.add_argument("--job", type=int, default=200, help=f"of {_SEARCHED}: equal pieces of work in a job (200)")
+    parser.add_argument("--max-slowdown", type=float, help="of a search: 0.2 allows 20 %% more time; default: any")
+    parser.add_argument("--job", type=int, default=200, help="of a search: equal pieces of work in a job (200)")
     parser.add_argument(
-        "--noise", type=float, default=0.0, help=f"of {_SEARCHED}: scatter of the joules measured; 0.02 is 2 %% (0)"
+        "--noise", type=float, default=0.0, help="of a search: scatter of the joules measured; 0.02 is 2 %% (0)"
     )
-    parser.add_argument("--repeats", type=int, default=1, help=f"of {_SEARCHED}: jobs per workload (1)")
+    parser.add_argument("--repeats", type=int, default=1, help="of a search: jobs per workload (1)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("overrides", nargs="*", metavar="power.KEY=VALUE", help="of the policy's own settings")
 
@@ -51,15 +58,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Simulate, and print a table or JSON."""
     _check(arguments)
-    return _search(arguments) if arguments.policy == _SEARCHED else _compare(arguments)
+    from overwinter.power.settings import SearchingPowerConfig
+
+    schema = _schema(arguments.policy)
+    return _search(arguments, schema) if issubclass(schema, SearchingPowerConfig) else _compare(arguments, schema)
+
+
+def _schema(name: str) -> type[PowerConfig]:
+    """Return the settings of the policy, which say what it needs."""
+    from overwinter.config.groups import SCHEMAS
+    from overwinter.registries import POWER_POLICIES
+
+    known = POWER_POLICIES.names()
+    if name not in known:
+        raise ConfigError(f"--policy {name} is unknown. Known: {', '.join(known)}.{nearest(name, known)}")
+    return SCHEMAS["power"]({"policy": name})
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    if arguments.policy == _SEARCHED and arguments.overrides:
-        raise ConfigError(
-            f"--policy {_SEARCHED} takes no {arguments.overrides[0]} here: the table says which limits there are, and "
-            "--max-slowdown 0.2 how much longer the work may take."
-        )
     for name, least in (
         ("hours", 0.0),
         ("slack", 1.0),
@@ -80,14 +96,14 @@ def _check(arguments: argparse.Namespace) -> None:
             raise ConfigError(f"--{name} {getattr(arguments, name)} must be at least 0.")
 
 
-def _compare(arguments: argparse.Namespace) -> int:
+def _compare(arguments: argparse.Namespace, schema: type[PowerConfig]) -> int:
     from overwinter.carbon.forecast import by_hour
     from overwinter.power.simulation.device import parse_select, read_device_table
     from overwinter.power.simulation.report import simulate
 
-    _refuse_unknown(arguments.policy)
-    job, (path, trace) = _job(arguments), _trace(arguments)
-    policy = _policy(arguments)
+    priced = schema.needs == "prices" or (arguments.prices is not None and arguments.carbon is None)
+    job, (path, trace) = _job(arguments, schema, priced=priced), _trace(arguments, priced=priced)
+    policy = _policy(arguments, schema)
     device = read_device_table(arguments.device, parse_select(arguments.select))
     settings = {"count": arguments.starts, "seed": arguments.seed, "published": arguments.published}
     found = simulate(policy, device, job, by_hour(trace), **settings)
@@ -101,12 +117,12 @@ def _compare(arguments: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
-def _trace(arguments: argparse.Namespace) -> tuple[Path, Trace]:
-    """Read what the policy follows: prices, or carbon intensity."""
+def _trace(arguments: argparse.Namespace, *, priced: bool) -> tuple[Path, Trace]:
+    """Read prices, or carbon intensity."""
     from overwinter.carbon.trace import INTENSITY, read_trace
     from overwinter.power.prices import COLUMN
 
-    if arguments.policy == _PRICED or (arguments.prices is not None and arguments.carbon is None):
+    if priced:
         option, path, column = "--prices PRICES.csv", arguments.prices, COLUMN
     else:
         option, path, column = "--carbon TRACE.csv", arguments.carbon, INTENSITY
@@ -115,13 +131,14 @@ def _trace(arguments: argparse.Namespace) -> tuple[Path, Trace]:
     return path, read_trace(path, column)
 
 
-def _job(arguments: argparse.Namespace) -> Job:
+def _job(arguments: argparse.Namespace, schema: type[PowerConfig], *, priced: bool) -> Job:
     from overwinter.power.simulation.replay import Job
     from overwinter.units import parse_quantity
 
-    priced = arguments.policy == _PRICED or (arguments.prices is not None and arguments.carbon is None)
-    if arguments.policy == _PACED and arguments.budget is None:
-        raise ConfigError(f"--policy {_PACED} needs --budget, what one job may take, such as --budget '4 kWh'.")
+    if schema.needs == "budget" and arguments.budget is None:
+        raise ConfigError(
+            f"--policy {arguments.policy} needs --budget, what one job may take, such as --budget '4 kWh'."
+        )
     allowed = ("energy",) if priced else ("energy", "carbon")
     budget = parse_quantity(arguments.budget, key="--budget", dimensions=allowed) if arguments.budget else None
     return Job(
@@ -134,10 +151,15 @@ def _job(arguments: argparse.Namespace) -> Job:
     )
 
 
-def _search(arguments: argparse.Namespace) -> int:
+def _search(arguments: argparse.Namespace, schema: type[SearchingPowerConfig]) -> int:
     from overwinter.power.simulation.device import parse_select, read_workloads
     from overwinter.power.simulation.searching import Search, find_least_energy, summed_up
 
+    if arguments.overrides:
+        raise ConfigError(
+            f"--policy {arguments.policy} takes no {arguments.overrides[0]} here: the table says which limits there "
+            "are, and --max-slowdown 0.2 how much longer the work may take."
+        )
     search = Search(
         pieces=arguments.job,
         noise=arguments.noise,
@@ -145,7 +167,7 @@ def _search(arguments: argparse.Namespace) -> int:
         max_slowdown=arguments.max_slowdown,
     )
     workloads = read_workloads(arguments.device, parse_select(arguments.select))
-    found = [find_least_energy(workload, search, arguments.seed) for workload in workloads]
+    found = [find_least_energy(workload, search, arguments.seed, policy_of=schema) for workload in workloads]
     if arguments.json:
         print(json.dumps(summed_up(found) | {"workloads": [each.to_json() for each in found]}, indent=2))
     else:
@@ -153,31 +175,21 @@ def _search(arguments: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
-def _refuse_unknown(name: str) -> None:
-    from overwinter.power.policies import policy_names
-
-    known = policy_names()
-    if name not in known:
-        raise ConfigError(f"--policy {name} is unknown. Known: {', '.join(known)}.{nearest(name, known)}")
-
-
-def _policy(arguments: argparse.Namespace) -> PowerPolicy:
+def _policy(arguments: argparse.Namespace, schema: type[PowerConfig]) -> PowerPolicy:
     """Open the policy with its values in configs/power (the project's, else the built-in ones) and the overrides."""
-    from overwinter.config.checks.power import check_power_values
-    from overwinter.power.policies import open_policy
+    from overwinter.config import check_settings
 
-    name = arguments.policy
-    own = [f"power.prices={arguments.prices}"] if name == _PRICED and arguments.prices is not None else []
-    config = _settings(name, [*own, *arguments.overrides])
-    check_power_values(config)
-    return open_policy(config)
+    prices = [f"power.prices={arguments.prices}"] if schema.needs == "prices" else []
+    config = _settings(arguments.policy, schema, [*prices, *arguments.overrides])
+    check_settings(config, key="power")
+    config.check("power")
+    return config.open()
 
 
-def _settings(name: str, overrides: list[str]) -> Any:
+def _settings(name: str, schema: type[PowerConfig], overrides: list[str]) -> PowerConfig:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    from overwinter.config.groups import SCHEMAS
     from overwinter.documents import check_yaml_files
 
     path = _configs() / "power" / f"{name}.yaml"
@@ -188,8 +200,8 @@ def _settings(name: str, overrides: list[str]) -> Any:
             raise ConfigError(f"{override!r} is no setting of the policy. Write power.KEY=VALUE.")
     try:
         own = OmegaConf.from_dotlist(overrides).get("power", {})
-        schema = SCHEMAS["power"]({"policy": name})
-        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), content, own))
+        settings = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), content, own))
+        return cast("PowerConfig", settings)
     except OmegaConfBaseException as error:
         raise ConfigError(f"power.{error.full_key}: {str(error).splitlines()[0]}. See {path}.") from None
 

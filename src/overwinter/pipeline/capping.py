@@ -8,18 +8,10 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
-
-from overwinter.config.checks.power import read_deadline
-from overwinter.config.groups.power import (
-    CappedPowerConfig,
-    DeadlinePowerConfig,
-    EnergyOptimalPowerConfig,
-    PlannedPowerConfig,
-    PriceAwarePowerConfig,
-)
+from typing import TYPE_CHECKING, NoReturn
 
 # Set by the program that waited: the process is older than the stage's work, and its past is counted already.
 WAITED = "OVERWINTER_WAITED"
@@ -31,11 +23,11 @@ if TYPE_CHECKING:
     from overwinter.energy import EnergyMeter
     from overwinter.pipeline.stage import Stage
     from overwinter.power.control.loop import PowerControl
-    from overwinter.power.control.observing import Job
     from overwinter.power.control.pausing import PausedWork
-    from overwinter.power.interface import Observation
+    from overwinter.power.interface import Job, Observation
     from overwinter.power.prices import Prices
     from overwinter.power.profile_store import ProfileStore
+    from overwinter.power.settings import PowerConfig
 
 
 @contextlib.contextmanager
@@ -55,16 +47,15 @@ def capped(stage: Stage, meter: EnergyMeter, carbon: IntensitySource) -> Iterato
         ConfigError: the policy cannot be followed here, or its stored profile is of something else.
     """
     power = stage.config.power
-    if not isinstance(power, CappedPowerConfig):
+    if not power.limits_power:
         yield None
         return
     from overwinter.power.control.observing import metered, sources_of
     from overwinter.power.control.opening import open_control
-    from overwinter.power.policies import open_policy
 
     with open_control(
         power,
-        open_policy(power),
+        power.open(),
         energy=stage.config.energy,
         hardware=stage.config.hardware,
         sources=sources_of(carbon, energy_j=lambda: metered(meter), remaining=stage.remaining, prices=_prices(power)),
@@ -88,7 +79,7 @@ def wait_and_return(work: PausedWork, command: Sequence[str]) -> NoReturn:
 
 
 def observer(
-    work: PausedWork, carbon: IntensitySource, power: Any, tell: Callable[[str], None]
+    work: PausedWork, carbon: IntensitySource, power: PowerConfig, tell: Callable[[str], None]
 ) -> Callable[[datetime], Observation]:
     """Return what observes for the policy of the group ``power`` while the work is paused.
 
@@ -105,39 +96,33 @@ def observer(
     return lambda time_utc: work.observe(time_utc, **readings.outside(time_utc))
 
 
-def _prices(power: Any) -> Prices | None:
-    if not isinstance(power, PriceAwarePowerConfig):
+def _prices(power: PowerConfig) -> Prices | None:
+    table = power.price_table()
+    if table is None:
         return None
     from overwinter.power.prices import Prices
 
-    return Prices(Path(power.prices))
+    return Prices(table)
 
 
-def _profiles(stage: Stage, power: CappedPowerConfig) -> ProfileStore | None:
-    """Return the stage's place in the folder `power.profile`; only the policy that searches writes there."""
-    if not isinstance(power, (EnergyOptimalPowerConfig, PlannedPowerConfig)) or power.profile is None:
+def _profiles(stage: Stage, power: PowerConfig) -> ProfileStore | None:
+    """Return the stage's place in the folder of profiles that the policy uses."""
+    use = power.profile_use()
+    if use is None:
         return None
     from overwinter.pipeline.identity import workload
     from overwinter.power.profile import workload_digest
     from overwinter.power.profile_store import ProfileStore
 
-    place = stage.profile_place(power.profile)
-    writes = isinstance(power, EnergyOptimalPowerConfig)
-    if not writes and not place.exists():
+    place = stage.profile_place(use.folder)
+    if not use.writes and not place.exists():
         stage.say(f"no profile of this stage in {place.parent} yet: what it does under a limit is learned on the way")
-    return ProfileStore(place, workload=workload_digest(workload(stage.config, stage.name)), writes=writes)
+    return ProfileStore(place, workload=workload_digest(workload(stage.config, stage.name)), writes=use.writes)
 
 
-def _job(power: CappedPowerConfig) -> Job:
-    from overwinter.power.control.observing import Job
-
-    if not isinstance(power, DeadlinePowerConfig):
-        return Job()
-    begun = os.environ.get(DEADLINE)
-    deadline = datetime.fromisoformat(begun) if begun else read_deadline(power.deadline, started_utc=datetime.now(UTC))
-    if not isinstance(power, PlannedPowerConfig):
-        return Job(deadline_utc=deadline)
-    return Job(deadline_utc=deadline, pause_w=power.pause_w, resume_s=power.resume_s)
+def _job(power: PowerConfig) -> Job:
+    job, begun = power.job(datetime.now(UTC)), os.environ.get(DEADLINE)
+    return replace(job, deadline_utc=datetime.fromisoformat(begun)) if begun else job
 
 
 def stage_command(arguments: Sequence[str]) -> list[str]:

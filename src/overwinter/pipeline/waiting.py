@@ -13,7 +13,6 @@ from overwinter.pipeline.capping import DEADLINE, WAITED, observer
 from overwinter.pipeline.invocation import configured
 from overwinter.pipeline.lifeline import hold_lifeline
 from overwinter.power.control.pausing import PausedWork, replace_process, wait_out
-from overwinter.power.policies import open_policy
 from overwinter.programs import guarded
 
 
@@ -27,8 +26,8 @@ def main() -> int:
     _, _, *overrides = command  # the interpreter, the program, and what it was called with
     config = configured(find_project(), overrides)
     observe = observer(work, open_source(config.carbon), config.power, _say)
-    policy, name = open_policy(config.power), config.power.policy
-    decision = wait_out(policy, observe, name=name, tell=_say, interval_s=config.power.interval_s)
+    policy = config.power.open()
+    decision = wait_out(policy, observe, name=config.power.policy, tell=_say, interval_s=config.power.interval_s)
     _say(f"going on: {decision.reason}")
     os.environ[WAITED] = "1"
     if work.deadline_utc is not None:

@@ -1,6 +1,6 @@
 """Power caps: policies decide (`policies`), actuators apply, the guard puts everything back as it was.
 
-- `PowerPolicy` answers an `Observation` with a `Decision`, and is pure; `open_policy` finds one by its name.
+- `PowerPolicy` answers an `Observation` with a `Decision`, and is pure; its settings (`PowerConfig`) make it.
 - `planning` says how much work to do when; `simulation` replays recorded traces through the same policies.
 - `Profile` keeps what a workload does under each limit, for one GPU model, driver and workload.
 """
@@ -15,43 +15,58 @@ if TYPE_CHECKING:
     from overwinter.power.interface import (
         Decision,
         DeviceState,
+        Job,
         Observation,
         OperatingPoint,
         PowerPolicy,
         Series,
     )
-    from overwinter.power.policies.registry import open_policy, policy_names
     from overwinter.power.profile import Profile, ProfileKey, load_profile, save_profile, workload_digest
+    from overwinter.power.settings import (
+        CappedPowerConfig,
+        DeadlinePowerConfig,
+        PowerConfig,
+        ProfileUse,
+        SearchingPowerConfig,
+    )
 
 __all__ = [
+    "CappedPowerConfig",
+    "DeadlinePowerConfig",
     "Decision",
     "DeviceState",
+    "Job",
     "Observation",
     "OperatingPoint",
+    "PowerConfig",
     "PowerPolicy",
     "Profile",
     "ProfileKey",
+    "ProfileUse",
+    "SearchingPowerConfig",
     "Series",
     "load_profile",
-    "open_policy",
-    "policy_names",
     "save_profile",
     "workload_digest",
 ]
 
 # Loaded when first used: the watchdog lives in this package and must start at once, without numpy.
 _HOMES = {
+    "CappedPowerConfig": "settings",
+    "DeadlinePowerConfig": "settings",
     "Decision": "interface",
     "DeviceState": "interface",
+    "Job": "interface",
     "Observation": "interface",
     "OperatingPoint": "interface",
+    "PowerConfig": "settings",
     "PowerPolicy": "interface",
     "Profile": "profile",
     "ProfileKey": "profile",
+    "ProfileUse": "settings",
+    "SearchingPowerConfig": "settings",
     "Series": "interface",
     "load_profile": "profile",
-    "open_policy": "policies.registry",
-    "policy_names": "policies.registry",
     "save_profile": "profile",
     "workload_digest": "profile",
 }

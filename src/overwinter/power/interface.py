@@ -112,6 +112,21 @@ class Observation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Job:
+    """What the work promises.
+
+    Attributes:
+        deadline_utc: when it must be done; None: no matter when.
+        pause_w: power drawn in a pause before its end; 0 where the device is handed back.
+        resume_s: time that a pause costs beside its own length.
+    """
+
+    deadline_utc: datetime | None = None
+    pause_w: float = 0.0
+    resume_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Decision:
     """What to do until the next decision.
 
@@ -134,11 +149,7 @@ class Decision:
 
 @runtime_checkable
 class PowerPolicy(Protocol):
-    """Decides on limits and pauses; registered as an entry point in ``overwinter.power_policies``.
-
-    The entry point is a callable that takes the group `power` of the configuration, an instance of the policy's
-    schema, as its only argument and returns the policy.
-    """
+    """Decides on limits and pauses; made by its settings (`overwinter.power.PowerConfig`), which are registered."""
 
     def decide(self, observation: Observation) -> Decision:
         """Answer one observation.

@@ -10,7 +10,8 @@ from overwinter.carbon.forecast import Hours, by_hour, hour_of
 from overwinter.carbon.trace import read_trace
 from overwinter.errors import ConfigError, OverwinterError
 from overwinter.power.interface import Decision, OperatingPoint
-from overwinter.power.policies import CarbonAware, NoCap
+from overwinter.power.policies.no_cap import NoCap
+from overwinter.power.policies.planned import CarbonAware
 from overwinter.power.simulation.device import DeviceTable, parse_select, read_device_table, read_workloads
 from overwinter.power.simulation.replay import ForecastMemory, Job, best_under, draw_starts, replay, run_under
 from overwinter.power.simulation.report import compare, simulate

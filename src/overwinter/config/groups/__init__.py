@@ -31,16 +31,7 @@ from overwinter.config.groups.energy import (
 )
 from overwinter.config.groups.evaluation import EvaluateConfig, HibernateConfig, LanguageEvaluateConfig
 from overwinter.config.groups.pipeline import PipelineConfig, StageSpec
-from overwinter.config.groups.power import (
-    BudgetPacingPowerConfig,
-    CappedPowerConfig,
-    CarbonAwarePowerConfig,
-    EnergyOptimalPowerConfig,
-    PowerConfig,
-    PriceAwarePowerConfig,
-    SchedulePowerConfig,
-    StaticPowerConfig,
-)
+from overwinter.config.groups.plugin import PluginConfig, plugin_schema
 from overwinter.config.groups.quantize import (
     CalibratedQuantizeConfig,
     GridConfig,
@@ -57,21 +48,18 @@ from overwinter.config.groups.training import (
     TrainConfig,
 )
 from overwinter.errors import ConfigError, nearest
+from overwinter.registries import POWER_POLICIES
 
 __all__ = [
     "SCHEMAS",
     "BudgetConfig",
-    "BudgetPacingPowerConfig",
     "CalibratedQuantizeConfig",
-    "CappedPowerConfig",
-    "CarbonAwarePowerConfig",
     "CarbonConfig",
     "ChannelsConfig",
     "Config",
     "ConstantCarbonConfig",
     "CountryCarbonConfig",
     "EnergyConfig",
-    "EnergyOptimalPowerConfig",
     "EvaluateConfig",
     "FineTunedSparsifyConfig",
     "FitConfig",
@@ -82,18 +70,15 @@ __all__ = [
     "MagnitudeConfig",
     "MixedConfig",
     "PipelineConfig",
-    "PowerConfig",
-    "PriceAwarePowerConfig",
+    "PluginConfig",
     "QatConfig",
     "QatTrainConfig",
     "QuantizeConfig",
     "RecoveryConfig",
     "RelaxedQatConfig",
     "RelaxedQatTrainConfig",
-    "SchedulePowerConfig",
     "SparsifyConfig",
     "StageSpec",
-    "StaticPowerConfig",
     "TrainConfig",
 ]
 
@@ -171,20 +156,6 @@ def _carbon_schema(node: Mapping[str, Any]) -> type[CarbonConfig]:
     return schema
 
 
-def _power_schema(node: Mapping[str, Any]) -> type[PowerConfig]:
-    built_in = {
-        "none": PowerConfig,
-        "static": StaticPowerConfig,
-        "schedule": SchedulePowerConfig,
-        "energy_optimal": EnergyOptimalPowerConfig,
-        "budget_pacing": BudgetPacingPowerConfig,
-        "carbon_aware": CarbonAwarePowerConfig,
-        "price_aware": PriceAwarePowerConfig,
-    }
-    schema: type[PowerConfig] = _by_name("power", "policy", node, built_in)
-    return schema
-
-
 def _by_name(group: str, key: str, node: Mapping[str, Any], built_in: dict[str, Any]) -> Any:
     """The schema of the option that ``node`` names; third parties add theirs as entry points `GROUP.NAME`."""
     name = node.get(key)
@@ -204,5 +175,5 @@ SCHEMAS: dict[str, Callable[[Mapping[str, Any]], type[Any]]] = {
     "quantize": _quantize_schema,
     "evaluate": _evaluate_schema,
     "carbon": _carbon_schema,
-    "power": _power_schema,
+    "power": plugin_schema(POWER_POLICIES),
 }

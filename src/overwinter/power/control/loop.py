@@ -30,10 +30,10 @@ from overwinter.power.actuators.values import DeniedError
 from overwinter.power.control.asking import ask
 from overwinter.power.control.devices import Devices
 from overwinter.power.control.notices import Notices
-from overwinter.power.control.observing import Job, Readings, Sources, WorkMeter, common_limit_w, merged_points
+from overwinter.power.control.observing import Readings, Sources, WorkMeter, common_limit_w, merged_points
 from overwinter.power.control.pausing import Pause, PausedWork
 from overwinter.power.guard.guard import Guard
-from overwinter.power.interface import Observation, OperatingPoint, PowerPolicy
+from overwinter.power.interface import Job, Observation, OperatingPoint, PowerPolicy
 from overwinter.power.profile_store import ProfileStore
 
 _SAMPLE_S = 1.0  # between two looks at whether a cap binds

@@ -143,21 +143,6 @@ class Readings:
             return None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """What the work promises.
-
-    Attributes:
-        deadline_utc: when it must be done; None: no matter when.
-        pause_w: power drawn in a pause before its end; 0 where the device is handed back.
-        resume_s: time that a pause costs beside its own length.
-    """
-
-    deadline_utc: datetime | None = None
-    pause_w: float = 0.0
-    resume_s: float = 0.0
-
-
 @dataclass
 class _Stretch:
     """Seconds, joules and work under one limit, and how many decisions they were measured under."""

@@ -25,10 +25,9 @@ from overwinter.registries import POWER_ACTUATORS
 
 if TYPE_CHECKING:
     from overwinter.config.groups.energy import EnergyConfig, HardwareConfig
-    from overwinter.config.groups.power import CappedPowerConfig
-    from overwinter.power.control.observing import Job
-    from overwinter.power.interface import PowerPolicy
+    from overwinter.power.interface import Job, PowerPolicy
     from overwinter.power.profile_store import ProfileStore
+    from overwinter.power.settings import CappedPowerConfig
 
 _ABOVE_IDLE = 1.05  # no pause brings a device below its idle power
 

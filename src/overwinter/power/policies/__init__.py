@@ -1,24 +1,6 @@
-"""The power policies: pure functions of what is observed (`overwinter.power.interface`).
+"""The power policies: pure functions of what is observed (`overwinter.power.interface`), each with its settings.
 
-`fixed` looks at nothing but the clock (`none`, `static`, `schedule`), `energy_optimal` tries limits with the help
-of `probing`, `budget_pacing` spends evenly, `planned` follows a forecast (`carbon_aware`, `price_aware`). Third
-parties add theirs as entry points of the group `overwinter.power_policies`; `registry` finds them all by name.
+`no_cap`, `static` and `schedule` look at nothing but the clock, `energy_optimal` tries limits with the help of
+`probing`, `budget_pacing` spends evenly, `planned` follows a forecast (`carbon_aware`, `price_aware`). The registry
+(`overwinter.registries`), or an entry point of the group `overwinter.power_policies`, names the settings of a policy.
 """
-
-from overwinter.power.policies.budget_pacing import BudgetPacing
-from overwinter.power.policies.energy_optimal import EnergyOptimal
-from overwinter.power.policies.fixed import NoCap, Schedule, StaticCap
-from overwinter.power.policies.planned import CarbonAware, PriceAware
-from overwinter.power.policies.registry import open_policy, policy_names
-
-__all__ = [
-    "BudgetPacing",
-    "CarbonAware",
-    "EnergyOptimal",
-    "NoCap",
-    "PriceAware",
-    "Schedule",
-    "StaticCap",
-    "open_policy",
-    "policy_names",
-]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import fmean
+from typing import ClassVar, Literal
 
-import numpy as np
-
-from overwinter.config.groups.power import BudgetPacingPowerConfig
 from overwinter.power.interface import Decision, Observation, OperatingPoint
 from overwinter.power.policies.answers import (
     NEAR_W,
@@ -20,11 +19,23 @@ from overwinter.power.policies.answers import (
     usable_points,
     work_left,
 )
+from overwinter.power.settings import DeadlinePowerConfig
 
 _J_PER_KWH = 3.6e6
 _MORE = 1.02  # than is allowed: less is within what a limit can hold
 _PERIODS_S = (3600.0, 900.0, 300.0, 60.0)
 _FEWEST = 8  # periods up to the deadline
+
+
+@dataclass
+class BudgetPacingPowerConfig(DeadlinePowerConfig):
+    """What is left of the budget of joules or grams, spent evenly up to the deadline."""
+
+    needs: ClassVar[Literal["prices", "budget"] | None] = "budget"
+
+    def open(self) -> BudgetPacing:
+        """Make the policy; what it goes by, budget and deadline, comes with the observation."""
+        return BudgetPacing()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,10 +119,14 @@ def _sooner(observation: Observation, left_j: float, until_s: float, allowed_w: 
 def _speed_at(points: tuple[OperatingPoint, ...], power_w: float, pause_w: float) -> float:
     """Return the speed at a mean power: between two points on the line between them, below all of them part-time."""
     rising = sorted(points, key=lambda point: point.power_w)
-    powers, speeds = [point.power_w for point in rising], [point.speed_per_s for point in rising]
-    if power_w < powers[0]:
-        return speeds[0] * max(0.0, power_w - pause_w) / max(powers[0] - pause_w, 1e-9)
-    return float(np.interp(power_w, powers, speeds))
+    lowest, highest = rising[0], rising[-1]
+    if power_w < lowest.power_w:
+        return lowest.speed_per_s * max(0.0, power_w - pause_w) / max(lowest.power_w - pause_w, 1e-9)
+    for below, above in pairwise(rising):
+        if below.power_w <= power_w < above.power_w:
+            share = (power_w - below.power_w) / (above.power_w - below.power_w)
+            return below.speed_per_s + share * (above.speed_per_s - below.speed_per_s)
+    return highest.speed_per_s
 
 
 def _part_time(observation: Observation, lowest: OperatingPoint, allowed_w: float, until_s: float) -> Decision:
@@ -141,8 +156,3 @@ def _over_work(observation: Observation, left_j: float) -> Decision:
         return untried
     frugal = min(points, key=lambda point: point.power_w / point.speed_per_s)
     return limit_all(observation, frugal.limit_w, "the budget does not last even at the most frugal known limit")
-
-
-def open_budget_pacing(_: BudgetPacingPowerConfig) -> BudgetPacing:
-    """Make the policy; what it goes by, budget and deadline, comes with the observation."""
-    return BudgetPacing()

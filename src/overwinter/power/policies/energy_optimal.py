@@ -12,15 +12,40 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from overwinter.config.groups.power import EnergyOptimalPowerConfig
+from overwinter.config.settings import setting
 from overwinter.power.interface import Decision, Observation, OperatingPoint
 from overwinter.power.policies.answers import as_before, limit_all, usable_points
 from overwinter.power.policies.probing import energy_per_work_j, search
+from overwinter.power.settings import ProfileUse, SearchingPowerConfig
 
 _DOUBT = 0.05  # share of the energy by which one trial may be wrong
 _ENOUGH = 50  # trials of one limit, after which the search is over
+
+
+@dataclass
+class EnergyOptimalPowerConfig(SearchingPowerConfig):
+    """The limit with the least energy per unit of work, found with few probes."""
+
+    max_slowdown: float | None = setting(
+        "how much longer the work may take than without a cap (0.2: 20 %); null: no matter", at_least=0
+    )
+    step_w: float = setting("watts between two limits that are tried", above=0)
+    profile: str | None = setting(
+        "folder with what is known of each stage's work on this device, reused and kept up to date; null keeps none"
+    )
+
+    def open(self) -> EnergyOptimal:
+        """Make the policy."""
+        return EnergyOptimal(max_slowdown=self.max_slowdown, step_w=self.step_w)
+
+    def profile_use(self) -> ProfileUse | None:
+        """Read what is stored, and write what is learned."""
+        return None if self.profile is None else ProfileUse(folder=self.profile, writes=True)
+
+    @classmethod
+    def over(cls, limits_w: Sequence[float], max_slowdown: float | None) -> EnergyOptimal:
+        """Make the policy for a device that takes ``limits_w`` only."""
+        return EnergyOptimal(max_slowdown=max_slowdown, step_w=1.0, limits_w=limits_w)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +82,8 @@ class EnergyOptimal:
         highest_w = min((device.ceiling_w for device in observation.devices), default=-1.0)
         if highest_w < lowest_w:
             return []
-        known = [float(limit_w) for limit_w in np.arange(highest_w, lowest_w - 1e-6, -self.step_w)]
+        steps = int((highest_w - lowest_w + 1e-6) / self.step_w)
+        known = [highest_w - step * self.step_w for step in range(steps + 1)]
         if known[-1] - lowest_w > self.step_w / 2:
             known.append(lowest_w)
         return known[::-1]
@@ -65,8 +91,3 @@ class EnergyOptimal:
 
 def _least_credible_j(point: OperatingPoint) -> float:
     return energy_per_work_j(point) * (1 - _DOUBT / math.sqrt(point.trials))
-
-
-def open_energy_optimal(config: EnergyOptimalPowerConfig) -> EnergyOptimal:
-    """Make the policy from the group `power/`."""
-    return EnergyOptimal(max_slowdown=config.max_slowdown, step_w=config.step_w)

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from overwinter.config.groups.power import CarbonAwarePowerConfig, PriceAwarePowerConfig
 from overwinter.power.interface import Decision, Observation, OperatingPoint, Series
 from overwinter.power.planning import Envelope, Floats, Plan, envelope, plan
 from overwinter.power.policies.answers import (
@@ -163,13 +162,3 @@ def _at(observation: Observation, limit_w: float | None, review_s: float, known:
     if limit_w is None:
         return pause(f"paused at {known}", review_s=review_s)
     return limit_all(observation, limit_w, f"{limit_w:.4g} W at {known}", review_s=review_s)
-
-
-def open_carbon_aware(config: CarbonAwarePowerConfig) -> CarbonAware:
-    """Make the policy `carbon_aware` from the group `power/`."""
-    return CarbonAware(pauses=config.pause)
-
-
-def open_price_aware(config: PriceAwarePowerConfig) -> PriceAware:
-    """Make the policy `price_aware` from the group `power/`."""
-    return PriceAware(pauses=config.pause)

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from overwinter.power.interface import Observation, OperatingPoint, PowerPolicy
-from overwinter.power.policies import EnergyOptimal
+from overwinter.power.policies.energy_optimal import EnergyOptimalPowerConfig
 from overwinter.power.policies.probing import energy_per_work_j, slowest_per_s
+from overwinter.power.settings import SearchingPowerConfig
 from overwinter.power.simulation.device import HOUR_S, DeviceTable
 
 _LEAST_SHARE = 0.01  # of the joules that a piece takes: what a measurement tells at least
@@ -88,11 +89,17 @@ def summed_up(found: Sequence[Found]) -> dict[str, float]:
     }
 
 
-def find_least_energy(device: DeviceTable, search: Search, seed: int = 0) -> Found:
-    """Let `EnergyOptimal` look for the best limit of ``device`` in every job of ``search``."""
+def find_least_energy(
+    device: DeviceTable,
+    search: Search,
+    seed: int = 0,
+    *,
+    policy_of: type[SearchingPowerConfig] = EnergyOptimalPowerConfig,
+) -> Found:
+    """Let a policy that searches look for the best limit of ``device`` in every job of ``search``."""
     rng = np.random.default_rng(seed)
     table = {point.limit_w: point for point in device.points}
-    policy = EnergyOptimal(max_slowdown=search.max_slowdown, step_w=1.0, limits_w=tuple(table))
+    policy = policy_of.over(tuple(table), search.max_slowdown)
     jobs = [run_job(policy, device, search, rng) for _ in range(search.repeats)]
     top, lasts = device.points[-1], [table[limits_w[-1]] for limits_w in jobs]
     slowest = 0.0 if search.max_slowdown is None else slowest_per_s(top, search.max_slowdown)
