@@ -23,16 +23,17 @@ ENERGY_SOURCES: Registry[Any] = Registry(
     },
 )
 
+# By the settings of a source, which open it.
 INTENSITY_SOURCES: Registry[Any] = Registry(
     group="overwinter.intensity_sources",
     key="carbon.source",
     built_in={
-        "constant": "overwinter.carbon.constant:open_constant",
-        "country": "overwinter.carbon.country:open_country",
-        "electricity_maps": "overwinter.carbon.live:open_live",
-        "trace": "overwinter.carbon.live:open_trace",
-        "uk_grid": "overwinter.carbon.live:open_live",
-        "watttime": "overwinter.carbon.live:open_live",
+        "constant": "overwinter.carbon.constant:ConstantCarbonConfig",
+        "country": "overwinter.carbon.country:CountryCarbonConfig",
+        "electricity_maps": "overwinter.carbon.settings:ElectricityMapsCarbonConfig",
+        "trace": "overwinter.carbon.settings:TraceCarbonConfig",
+        "uk_grid": "overwinter.carbon.settings:UkGridCarbonConfig",
+        "watttime": "overwinter.carbon.settings:WattTimeCarbonConfig",
     },
 )
 

@@ -20,20 +20,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overwinter.carbon import open_source
 from overwinter.carbon.cached import LiveSource
 from overwinter.carbon.electricity_maps import ElectricityMaps
 from overwinter.carbon.fallback import FallbackChain
 from overwinter.carbon.http import SourceError, get_json, secure
 from overwinter.carbon.provider import point
+from overwinter.carbon.settings import ElectricityMapsCarbonConfig, UkGridCarbonConfig, WattTimeCarbonConfig
 from overwinter.carbon.uk_grid import UkGrid
 from overwinter.carbon.watttime import WattTime
-from overwinter.config.checks.carbon import check_live_carbon
-from overwinter.config.groups.carbon import (
-    ElectricityMapsCarbonConfig,
-    UkGridCarbonConfig,
-    WattTimeCarbonConfig,
-)
+from overwinter.config import check_settings
 from overwinter.errors import ConfigError
 
 _TOKEN = "s3cret-token-that-must-not-leak"
@@ -101,6 +96,11 @@ def service() -> Iterator[_Service]:
     yield told
     server.shutdown()
     server.server_close()
+
+
+def check(config: Any) -> None:
+    check_settings(config, key="carbon")
+    config.check("carbon")
 
 
 def _soon() -> float:
@@ -358,7 +358,7 @@ def _config(kind: type, url: str, tmp_path: Path, **more: Any) -> Any:
 
 def test_fall_back_answers_and_the_record_says_so(service: _Service, tmp_path: Path) -> None:
     service.answers = lambda *_: _Raw(status=503)
-    answer = open_source(_config(UkGridCarbonConfig, service.url, tmp_path)).at(datetime.now(UTC))
+    answer = _config(UkGridCarbonConfig, service.url, tmp_path).open().at(datetime.now(UTC))
     assert (answer.g_per_kwh, answer.kind) == (475, "average")
     assert answer.source == "carbon.intensity_g_per_kwh (fall-back: 127.0.0.1 answers HTTP 503)"
 
@@ -370,7 +370,7 @@ def test_marginal_source_with_an_average_fall_back_tells_each_kind(
     monkeypatch.setenv("PASSWORD_HERE", _PASSWORD)
     names = {"region": "CAISO_NORTH", "user_env": "USER_HERE", "password_env": "PASSWORD_HERE"}
     service.answers = _WattTimeServer()
-    chain = open_source(_config(WattTimeCarbonConfig, service.url, tmp_path, **names))
+    chain = _config(WattTimeCarbonConfig, service.url, tmp_path, **names).open()
     assert chain.at(_NOON).kind == "marginal"
     assert chain.at(_NOON - timedelta(days=1)).kind == "average"
     assert isinstance(chain, FallbackChain)
@@ -392,8 +392,8 @@ def test_chain_of_several(service: _Service, tmp_path: Path, monkeypatch: pytest
     fallback = {"uk": uk, "constant": {"source": "constant", "intensity_g_per_kwh": 475.0}}
     more = {"zone": "FR", "token_env": "TOKEN_HERE", "fallback": fallback}
     config = _config(ElectricityMapsCarbonConfig, f"{service.url}/v3", tmp_path, **more)
-    check_live_carbon(config)
-    answer = open_source(config).at(now)
+    check(config)
+    answer = config.open().at(now)
     assert answer.g_per_kwh == 9
     assert "uk_grid" in answer.source
     assert "HTTP 401" in answer.source
@@ -411,11 +411,11 @@ def test_tokens_reach_neither_the_log_nor_the_cache_nor_any_message(
     service.answers = _maps
     more = {"zone": "FR", "token_env": "TOKEN_HERE"}
     config = _config(ElectricityMapsCarbonConfig, f"{service.url}/v3", tmp_path, **more)
-    chain = open_source(config)
+    chain = config.open()
     assert chain.at(_NOON).g_per_kwh == 56
     service.answers = lambda *_: _Raw(status=401, body=_TOKEN.encode())
     config.cache = str(tmp_path / "other")
-    failed = open_source(config).at(_NOON)
+    failed = config.open().at(_NOON)
     assert "HTTP 401" in failed.source
     told = [failed.source, repr(failed), caplog.text, *capfd.readouterr(), repr(chain), repr(config)]
     told += [path.read_text() for path in tmp_path.rglob("*.json")]
@@ -427,10 +427,10 @@ def test_missing_token_names_the_variable(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.delenv("TOKEN_HERE", raising=False)
     config = _config(ElectricityMapsCarbonConfig, "https://a.example", tmp_path, zone="FR", token_env="TOKEN_HERE")
     with pytest.raises(ConfigError, match="export TOKEN_HERE"):
-        open_source(config)
+        config.open()
     monkeypatch.setenv("TOKEN_HERE", "line\nbreak")
     with pytest.raises(ConfigError) as caught:
-        open_source(config)
+        config.open()
     assert "break" not in str(caught.value)
 
 
@@ -446,19 +446,22 @@ def test_missing_token_names_the_variable(tmp_path: Path, monkeypatch: pytest.Mo
         ({"max_age_s": 10.0}, "carbon.max_age_s=10"),
         ({"zone": " "}, "carbon.zone is empty"),
         ({"token_env": "eyJ0eXAi.iOiJKV1QiLCJ"}, "carbon.token_env must name an environment variable"),
-        ({"fallback": {}}, "must end with one of constant, country"),
+        ({"fallback": {}}, "must end with an option that always answers, such as constant, country"),
         ({"fallback": {"a": 5}}, "carbon.fallback.a=5"),
         ({"fallback": {"a": {"source": "sun"}}}, "'sun' is unknown"),
         ({"fallback": {"a": {"source": "country"}}}, "No value for carbon.fallback.a.country"),
-        ({"fallback": {"a": {"source": "country", "county": "FRA"}}}, "carbon.fallback.a: .*county"),
+        (
+            {"fallback": {"a": {"source": "country", "county": "FRA"}}},
+            "carbon.fallback.a.county: there is no such key.* Did you mean 'country'",
+        ),
     ],
 )
 def test_values_that_cannot_be_used(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     base = {"zone": "FR", "token_env": "TOKEN_HERE"}
     config = _config(ElectricityMapsCarbonConfig, "https://a.example", tmp_path, **base)
-    check_live_carbon(config)
+    check(config)
     for key, value in change.items():
         setattr(config, key, value)
     with pytest.raises(ConfigError, match=message) as caught:
-        check_live_carbon(config)
+        check(config)
     assert "eyJ0eXAi" not in str(caught.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -15,9 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from overwinter import carbon
-from overwinter.carbon import open_source
-from overwinter.carbon.country import find_country
-from overwinter.config.groups.energy import ConstantCarbonConfig, CountryCarbonConfig
+from overwinter.carbon.constant import ConstantCarbonConfig
+from overwinter.carbon.country import CountryCarbonConfig, find_country
+from overwinter.config import check_settings
+from overwinter.config.validation import typed_carbon
 from overwinter.energy.cpu_table import codecarbon_data
 from overwinter.errors import ConfigError
 
@@ -27,7 +29,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 def test_the_default_is_the_world_average_of_codecarbons_table() -> None:
     config = ConstantCarbonConfig(**yaml.safe_load((CONFIGS / "constant.yaml").read_text()))
-    intensity = open_source(config).at(NOW)
+    intensity = config.open().at(NOW)
     data = codecarbon_data()
     assert data is not None
     table = json.loads((data / "private_infra" / "carbon_intensity_per_source.json").read_text())
@@ -37,10 +39,22 @@ def test_the_default_is_the_world_average_of_codecarbons_table() -> None:
 
 def test_a_country_comes_with_its_year() -> None:
     config = CountryCarbonConfig(**yaml.safe_load((CONFIGS / "country.yaml").read_text()))
-    intensity = open_source(config).at(NOW)
+    intensity = config.open().at(NOW)
     assert 10 < intensity.g_per_kwh < 150
     assert intensity.source.startswith("France, average of 20")
     assert intensity.kind == "average"
+
+
+def test_wrong_settings_are_refused_with_the_key_and_the_value() -> None:
+    ConstantCarbonConfig(source="constant", intensity_g_per_kwh=475.0).check("carbon")
+    CountryCarbonConfig(source="country", country="FRA").check("carbon")
+    for wrong in (-1.0, 5001.0, math.nan):
+        with pytest.raises(ConfigError, match=rf"carbon\.intensity_g_per_kwh={wrong} must be at least 0 and at most"):
+            check_settings(ConstantCarbonConfig(source="constant", intensity_g_per_kwh=wrong), key="carbon")
+    with pytest.raises(ConfigError, match=r"carbon\.country='XXX'"):
+        CountryCarbonConfig(source="country", country="XXX").check("carbon")
+    with pytest.raises(ConfigError, match="Did you mean 'constant'"):
+        typed_carbon({"source": "constnt"})
 
 
 @pytest.mark.parametrize(
@@ -66,8 +80,8 @@ def test_any_text_is_a_country_or_a_clear_error(code: str) -> None:
 def test_the_public_door_is_sorted_and_loads_no_codecarbon() -> None:
     assert carbon.__all__ == sorted(carbon.__all__)
     code = (
-        "import sys; from types import SimpleNamespace as N; from overwinter.carbon import open_source\n"
-        "open_source(N(source='country', country='DEU')).at(None)\n"
+        "import sys; from overwinter.carbon.country import CountryCarbonConfig\n"
+        "CountryCarbonConfig(source='country', country='DEU').open().at(None)\n"
         "print(sys.modules.keys() & {'codecarbon', 'torch', 'pandas'})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -5,20 +5,25 @@ from __future__ import annotations
 import itertools
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overwinter.carbon import open_source
 from overwinter.carbon.http import SourceError
+from overwinter.carbon.settings import TraceCarbonConfig
 from overwinter.carbon.trace import read_trace
 from overwinter.carbon.trace_source import TraceSource
-from overwinter.config.checks.carbon import check_live_carbon
-from overwinter.config.groups.carbon import TraceCarbonConfig
+from overwinter.config import check_settings
 from overwinter.errors import ConfigError
 
 _START = datetime(2021, 1, 1, tzinfo=UTC)
+
+
+def check(config: Any) -> None:
+    check_settings(config, key="carbon")
+    config.check("carbon")
 
 
 def _hour(hour: float) -> datetime:
@@ -119,18 +124,18 @@ def test_from_the_configuration_with_a_fall_back_outside_its_time(tmp_path: Path
     path = _written(tmp_path, _row(0, 96), _row(1, 94))
     fallback = {"constant": {"source": "constant", "intensity_g_per_kwh": 475.0}}
     config = TraceCarbonConfig(source="trace", path=str(path), kind="average", fallback=fallback)
-    check_live_carbon(config)
-    source = open_source(config)
+    check(config)
+    source = config.open()
     assert source.at(_hour(1.5)).g_per_kwh == 94
     outside = source.at(_hour(9))
     assert outside.g_per_kwh == 475
     assert "trace.csv reaches from" in outside.source
     config.kind = "middling"
     with pytest.raises(ConfigError, match="middling"):
-        check_live_carbon(config)
+        check(config)
     config.kind, config.path = "average", str(tmp_path / "none.csv")
     with pytest.raises(ConfigError, match=r"carbon\.path"):
-        check_live_carbon(config)
+        check(config)
 
 
 @given(st.sampled_from([5, 15, 30, 60]), st.lists(st.integers(-1, 1), min_size=30, max_size=200), st.data())

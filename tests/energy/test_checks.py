@@ -1,4 +1,4 @@
-"""Wrong settings of `energy`, `hardware` and `carbon` are refused with the full key and the value."""
+"""Wrong settings of `energy` and `hardware` are refused with the full key and the value."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from overwinter.config.checks.energy import check_carbon, check_energy, check_hardware
-from overwinter.config.groups.energy import ConstantCarbonConfig, CountryCarbonConfig
+from overwinter.config.checks.energy import check_energy, check_hardware
 from overwinter.errors import ConfigError
 
 
@@ -48,14 +47,3 @@ def test_hardware(hardware_config: Any, change: dict[str, Any], message: str) ->
     check_hardware(hardware_config)
     with pytest.raises(ConfigError, match=message):
         check_hardware(replace(hardware_config, **change))
-
-
-def test_carbon() -> None:
-    check_carbon(ConstantCarbonConfig(source="constant", intensity_g_per_kwh=475.0))
-    check_carbon(CountryCarbonConfig(source="country", country="FRA"))
-    with pytest.raises(ConfigError, match=r"carbon\.intensity_g_per_kwh=-1"):
-        check_carbon(ConstantCarbonConfig(source="constant", intensity_g_per_kwh=-1.0))
-    with pytest.raises(ConfigError, match=r"carbon\.country='XXX'"):
-        check_carbon(CountryCarbonConfig(source="country", country="XXX"))
-    with pytest.raises(ConfigError, match="Did you mean 'constant'"):
-        check_carbon(ConstantCarbonConfig(source="constnt", intensity_g_per_kwh=1.0))

@@ -4,9 +4,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import ClassVar
 
 from overwinter.carbon.intensity import Intensity
+from overwinter.carbon.settings import CarbonConfig
+from overwinter.config.settings import setting
+
+
+@dataclass
+class ConstantCarbonConfig(CarbonConfig):
+    """A fixed average intensity, in gCO2e per kWh."""
+
+    intensity_g_per_kwh: float = setting(
+        "grams of CO2 equivalent per kilowatt-hour, at all times", at_least=0, at_most=5000
+    )
+
+    always_answers: ClassVar[bool] = True
+
+    def open(self) -> FixedIntensity:
+        """Open the source."""
+        figure = float(self.intensity_g_per_kwh)
+        return FixedIntensity(
+            intensity=Intensity(g_per_kwh=figure, source="carbon.intensity_g_per_kwh", kind="average")
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,9 +42,3 @@ class FixedIntensity:
     def at(self, time_utc: datetime) -> Intensity:  # noqa: ARG002 -- the same at all times
         """Return the figure."""
         return self.intensity
-
-
-def open_constant(config: Any) -> FixedIntensity:
-    """Open the option `constant` of the group `carbon/`."""
-    figure = float(config.intensity_g_per_kwh)
-    return FixedIntensity(intensity=Intensity(g_per_kwh=figure, source="carbon.intensity_g_per_kwh", kind="average"))

@@ -5,13 +5,33 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import ClassVar
 
 from overwinter.carbon.constant import FixedIntensity
 from overwinter.carbon.intensity import Intensity
+from overwinter.carbon.settings import CarbonConfig
+from overwinter.config.settings import setting
 from overwinter.energy.cpu_table import codecarbon_data
 from overwinter.errors import ConfigError, nearest
 from overwinter.files import read_json
+
+
+@dataclass
+class CountryCarbonConfig(CarbonConfig):
+    """The yearly average of a country (ISO 3166 alpha-3, such as FRA), from CodeCarbon's table."""
+
+    country: str = setting("ISO 3166 alpha-3")
+
+    always_answers: ClassVar[bool] = True
+
+    def check(self, key: str) -> None:
+        """Refuse a country that the table does not have."""
+        find_country(self.country, key=f"{key}.country")
+
+    def open(self) -> FixedIntensity:
+        """Open the source."""
+        found = find_country(self.country, key="carbon.country")
+        return FixedIntensity(intensity=Intensity(g_per_kwh=found.g_per_kwh, source=found.provenance, kind="average"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,12 +74,6 @@ def find_country(code: str, *, key: str) -> Country:
     raise ConfigError(
         f"{key}={code!r} is not in CodeCarbon's table. Write an ISO 3166 alpha-3 code, such as FRA.{hint}"
     )
-
-
-def open_country(config: Any) -> FixedIntensity:
-    """Open the option `country` of the group `carbon/`."""
-    country = find_country(config.country, key="carbon.country")
-    return FixedIntensity(intensity=Intensity(g_per_kwh=country.g_per_kwh, source=country.provenance, kind="average"))
 
 
 @functools.cache

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from overwinter.carbon import open_source
 from overwinter.ledger import COMMAND_PREFIX, Ledger, ledger_path
 from overwinter.pipeline.watch import Spent, Watch
 
@@ -41,7 +40,7 @@ class Entry:
             run_id=f"measure-{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
             configuration_key=hashlib.sha256("\0".join(words).encode("utf-8", "surrogateescape")).hexdigest(),
         )
-        self._watch = Watch(meter, open_source(carbon), self._beat)
+        self._watch = Watch(meter, carbon.open(), self._beat)
 
     def finish(self, exit_code: int) -> dict[str, Any]:
         """Close the entry; return what carbon adds to the report."""

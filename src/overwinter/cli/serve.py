@@ -11,7 +11,6 @@ from pathlib import Path
 
 from overwinter.bundle import Bundle, Expected, Keys, obtain
 from overwinter.bundle.open_model import refuse_foreign_code
-from overwinter.carbon import open_source
 from overwinter.cli.bundle import add_keys, expected_of, keys_of
 from overwinter.cli.service import CONFIG_NAME, load_service
 from overwinter.errors import ConfigError
@@ -40,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     named = [_named(text) for text in arguments.model]
     named += [(_name_of(word), word) for word in arguments.words if word not in overrides]
     service = load_service(overrides, config_name=arguments.config)
-    open_source(service.carbon)  # one that cannot be opened is told now, not when the first request could wait
+    service.carbon.open()  # one that cannot be opened is told now, not when the first request could wait
     keys = keys_of(arguments)
     bundles = _verified(named, keys, expected_of(arguments), service.trusted_targets)
     _become_supervisor(make_plan(service, bundles, keys=keys))

@@ -67,15 +67,21 @@ def validate_service(text: str) -> ServiceConfig:
     return service
 
 
-def typed_carbon(node: Any) -> Any:
-    """Return the group `carbon/` in the schema of its option.
+def typed_carbon(node: Any, key: str = "carbon") -> Any:
+    """Return an option of the group `carbon/` in its schema.
+
+    Args:
+        node: the option.
+        key: where it stands: a fall-back of a source is such an option too.
 
     Raises:
         ConfigError: a wrong key or type.
     """
     if not isinstance(node, Mapping):
-        raise ConfigError(f"carbon={node!r} must be a mapping. {_REMEDY}")
-    return _typed(SCHEMAS["carbon"](node), dict(node), prefix="carbon.")
+        raise ConfigError(
+            f"{key}={node!r} must be an option of the group carbon/, such as {{source: country, country: FRA}}."
+        )
+    return _typed(SCHEMAS["carbon"](node), dict(node), prefix=f"{key}.")
 
 
 def _parsed(text: str, source: str) -> dict[str, Any]:

@@ -168,11 +168,10 @@ def _admitted(ledger: Ledger, stage: Stage) -> StageGuard:
 @contextlib.contextmanager
 def _metered(stage: Stage, execution: Execution) -> Iterator[Callable[[], dict[str, Any]]]:
     """Meter what happens inside; afterwards the yielded function gives the content of energy.json."""
-    from overwinter.carbon import open_source
     from overwinter.energy import open_meter
     from overwinter.pipeline.watch import Watch
 
-    config, carbon = stage.config, open_source(stage.config.carbon)
+    config, carbon = stage.config, stage.config.carbon.open()
     final: list[Spent] = []
     with open_meter(config.energy, config.hardware, since_process_start=WAITED not in os.environ) as meter:
         watch = Watch(meter, carbon, lambda spent: _beat(execution, spent, stage))

@@ -7,7 +7,6 @@ import os
 import sys
 from pathlib import Path
 
-from overwinter.carbon import open_source
 from overwinter.config import find_project
 from overwinter.pipeline.capping import DEADLINE, WAITED, observer
 from overwinter.pipeline.invocation import configured
@@ -25,7 +24,7 @@ def main() -> int:
     path.unlink()
     _, _, *overrides = command  # the interpreter, the program, and what it was called with
     config = configured(find_project(), overrides)
-    observe = observer(work, open_source(config.carbon), config.power, _say)
+    observe = observer(work, config.carbon.open(), config.power, _say)
     policy = config.power.open()
     decision = wait_out(policy, observe, name=config.power.policy, tell=_say, interval_s=config.power.interval_s)
     _say(f"going on: {decision.reason}")

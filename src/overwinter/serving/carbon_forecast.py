@@ -98,10 +98,9 @@ def _asked(carbon: Mapping[str, Any]) -> _Forecast:
 def _looked_up(carbon: Mapping[str, Any]) -> _Forecast:
     import datetime as dt
 
-    from overwinter.carbon import open_source
     from overwinter.config.validation import typed_carbon
 
-    source = open_source(typed_carbon(carbon))
+    source = typed_carbon(carbon).open()
     now = dt.datetime.now(dt.UTC)
     present = source.at(now)
     forecast = getattr(source, "forecast", None)

@@ -7,8 +7,7 @@ on another machine than it runs on.
 from __future__ import annotations
 
 from overwinter.config.checks.budget import check_budget
-from overwinter.config.checks.carbon import check_live_carbon
-from overwinter.config.checks.energy import check_carbon, check_energy, check_hardware
+from overwinter.config.checks.energy import check_energy, check_hardware
 from overwinter.config.checks.evaluation import check_evaluate, check_hibernate
 from overwinter.config.checks.model import check_model
 from overwinter.config.checks.pipeline import check_pipeline
@@ -39,8 +38,7 @@ def check_config(config: Config) -> None:
     check_hibernate(config)
     check_energy(config.energy)
     check_hardware(config.hardware)
-    check_carbon(config.carbon)
-    check_live_carbon(config.carbon)
+    config.carbon.check("carbon")
     check_budget(config)
     check_power(config)
 
@@ -52,6 +50,5 @@ def check_service(service: ServiceConfig) -> None:
         ConfigError: the first value that cannot be used, with its key, and what is allowed.
     """
     check_settings(service)
-    check_carbon(service.carbon)
-    check_live_carbon(service.carbon)
+    service.carbon.check("carbon")
     check_serve(service.serve)

@@ -1,12 +1,12 @@
-"""What a type cannot say of the groups `energy/`, `hardware/` and `carbon/`."""
+"""What a type cannot say of the groups `energy/` and `hardware/`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from overwinter.errors import ConfigError, nearest
-from overwinter.registries import ENERGY_SOURCES, INTENSITY_SOURCES
+from overwinter.registries import ENERGY_SOURCES
 
 if TYPE_CHECKING:
     from overwinter.config.groups.energy import EnergyConfig, HardwareConfig
@@ -54,19 +54,6 @@ def check_hardware(config: HardwareConfig) -> None:
     _between("hardware.relative_uncertainty", config.relative_uncertainty, 0.0, 10.0)
     for device, idle_w in config.idle_w.items():
         _between(f"hardware.idle_w.{device}", idle_w, 0.0, 100_000.0)
-
-
-def check_carbon(config: Any) -> None:
-    """Check the group `carbon/`.
-
-    Raises:
-        ConfigError: an unknown source or country, or an intensity out of range.
-    """
-    INTENSITY_SOURCES.check(config.source)
-    if config.source == "constant":
-        _between("carbon.intensity_g_per_kwh", config.intensity_g_per_kwh, 0.0, 5000.0)
-    if config.source == "country":
-        _country("carbon.country", config.country)
 
 
 def _country(key: str, code: str) -> None:

@@ -10,25 +10,13 @@ from typing import Any
 from omegaconf import MISSING
 
 from overwinter.config.groups.budget import BudgetConfig
-from overwinter.config.groups.carbon import (
-    ElectricityMapsCarbonConfig,
-    TraceCarbonConfig,
-    UkGridCarbonConfig,
-    WattTimeCarbonConfig,
-)
 from overwinter.config.groups.compression import (
     ChannelsConfig,
     FineTunedSparsifyConfig,
     MagnitudeConfig,
     SparsifyConfig,
 )
-from overwinter.config.groups.energy import (
-    CarbonConfig,
-    ConstantCarbonConfig,
-    CountryCarbonConfig,
-    EnergyConfig,
-    HardwareConfig,
-)
+from overwinter.config.groups.energy import EnergyConfig, HardwareConfig
 from overwinter.config.groups.evaluation import EvaluateConfig, HibernateConfig, LanguageEvaluateConfig
 from overwinter.config.groups.pipeline import PipelineConfig, StageSpec
 from overwinter.config.groups.plugin import PluginConfig, plugin_schema
@@ -48,17 +36,14 @@ from overwinter.config.groups.training import (
     TrainConfig,
 )
 from overwinter.errors import ConfigError, nearest
-from overwinter.registries import POWER_POLICIES
+from overwinter.registries import INTENSITY_SOURCES, POWER_POLICIES
 
 __all__ = [
     "SCHEMAS",
     "BudgetConfig",
     "CalibratedQuantizeConfig",
-    "CarbonConfig",
     "ChannelsConfig",
     "Config",
-    "ConstantCarbonConfig",
-    "CountryCarbonConfig",
     "EnergyConfig",
     "EvaluateConfig",
     "FineTunedSparsifyConfig",
@@ -143,19 +128,6 @@ def _evaluate_schema(node: Mapping[str, Any]) -> type[EvaluateConfig | LanguageE
     return LanguageEvaluateConfig if "prompt_tokens" in node else EvaluateConfig
 
 
-def _carbon_schema(node: Mapping[str, Any]) -> type[CarbonConfig]:
-    built_in = {
-        "constant": ConstantCarbonConfig,
-        "country": CountryCarbonConfig,
-        "trace": TraceCarbonConfig,
-        "uk_grid": UkGridCarbonConfig,
-        "electricity_maps": ElectricityMapsCarbonConfig,
-        "watttime": WattTimeCarbonConfig,
-    }
-    schema: type[CarbonConfig] = _by_name("carbon", "source", node, built_in)
-    return schema
-
-
 def _by_name(group: str, key: str, node: Mapping[str, Any], built_in: dict[str, Any]) -> Any:
     """The schema of the option that ``node`` names; third parties add theirs as entry points `GROUP.NAME`."""
     name = node.get(key)
@@ -174,6 +146,6 @@ SCHEMAS: dict[str, Callable[[Mapping[str, Any]], type[Any]]] = {
     "sparsify": _sparsify_schema,
     "quantize": _quantize_schema,
     "evaluate": _evaluate_schema,
-    "carbon": _carbon_schema,
+    "carbon": plugin_schema(INTENSITY_SOURCES),
     "power": plugin_schema(POWER_POLICIES),
 }

@@ -1,4 +1,4 @@
-"""The groups `energy/`, `hardware/` and `carbon/`: what is metered, and what a joule weighs."""
+"""The groups `energy/` and `hardware/`: what is metered, and what is assumed of the rest."""
 
 from __future__ import annotations
 
@@ -67,28 +67,3 @@ class HardwareConfig:
     ram_w_per_gib: float = MISSING
     relative_uncertainty: float = MISSING
     idle_w: dict[str, float] = MISSING
-
-
-@dataclass
-class CarbonConfig:
-    """Where the carbon intensity comes from.
-
-    Attributes:
-        source: `constant` or `country`, or the name of an entry point in `overwinter.intensity_sources`.
-    """
-
-    source: str = MISSING
-
-
-@dataclass
-class ConstantCarbonConfig(CarbonConfig):
-    """A fixed average intensity, in gCO2e per kWh."""
-
-    intensity_g_per_kwh: float = MISSING
-
-
-@dataclass
-class CountryCarbonConfig(CarbonConfig):
-    """The yearly average of a country (ISO 3166 alpha-3, such as FRA), from CodeCarbon's table."""
-
-    country: str = MISSING

@@ -59,7 +59,7 @@ def sources_of(
     """Return sources that read what a stage reads.
 
     Args:
-        carbon: from `overwinter.carbon.open_source`; some of them foresee.
+        carbon: the source; some of them foresee.
         energy_j: of a meter; see `metered`.
         remaining: what is left of the budget: joules and grams.
         prices: what energy costs.
