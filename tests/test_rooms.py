@@ -9,7 +9,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "overwinter"
 # From the ground up; rooms of one floor do not import each other.
 FLOORS = (
     {"canary", "documents", "errors", "units", "files", "metrics", "places", "manifest", "outputs", "plain_files"}
-    | {"plugins", "programs", "lazy_imports", "progress", "records", "registries"},
+    | {"plugins", "programs", "lazy_imports", "progress", "records", "registries", "template"},
     {"config"},
     {"energy"},
     {"carbon"},

@@ -37,6 +37,18 @@ INTENSITY_SOURCES: Registry[Any] = Registry(
     },
 )
 
+ORCHESTRATORS: Registry[Any] = Registry(
+    group="overwinter.orchestrators",
+    key="overwinter deploy",
+    built_in={
+        "container": "overwinter.deploy.container:Container",
+        "cron": "overwinter.deploy.cron:Cron",
+        "kubernetes": "overwinter.deploy.kubernetes:Kubernetes",
+        "systemd": "overwinter.deploy.systemd:Systemd",
+        "vm": "overwinter.deploy.vm:Vm",
+    },
+)
+
 POWER_ACTUATORS: Registry[Any] = Registry(
     group="overwinter.power_actuators",
     key="power.actuator",

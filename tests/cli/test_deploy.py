@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,8 +9,12 @@ from types import SimpleNamespace
 import pytest
 
 import overwinter.bundle as bundle_room
+from overwinter import cli
 from overwinter.cli import deploy
+from overwinter.deploy import Orchestrator
+from overwinter.deploy.source import Source
 from overwinter.errors import ConfigError, IntegrityError
+from overwinter.registries import ORCHESTRATORS
 
 BUNDLE = SimpleNamespace(digest="cd" * 32, runtime="onnxruntime", tokenizer=None, device=None, size_bytes=1 << 20)
 OWN = {
@@ -64,7 +69,7 @@ def test_paths_are_absolute_since_it_runs_elsewhere(bundle, tmp_path, monkeypatc
 
 
 def test_a_unit_of_a_checkout_sees_all_that_the_program_reads(bundle, tmp_path, monkeypatch):
-    from overwinter.pipeline.creation import template_folder
+    from overwinter.template import template_folder
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("overwinter.deploy.sandbox._HIDDEN", ("/",))
@@ -85,6 +90,44 @@ def test_machines_take_the_version_that_was_published(tmp_path, monkeypatch, cap
     assert {file.name for file in (tmp_path / "deploy/vm").iterdir()} == {"terraform.tfvars.json", "cloud-init.yaml"}
     assert f"/models#digits@sha256:{'ab' * 32}" in (tmp_path / "deploy/vm/cloud-init.yaml").read_text()
     assert "terraform -chdir=deploy/vm init" in capsys.readouterr().out
+
+
+class Balloon(Orchestrator):
+    summary = "a balloon"
+
+    def __init__(self, colour):
+        self.colour = colour
+
+    @classmethod
+    def add_arguments(cls, parser):
+        parser.add_argument("--colour", default="red")
+
+    @classmethod
+    def from_arguments(cls, arguments):
+        return cls(arguments.colour), Source(arguments.bundle, "ef" * 32)
+
+    def render(self, deployment):
+        return {"balloon.txt": f"{self.colour} {deployment.name} {deployment.digest}"}
+
+    def next_step(self, deployment, folder):
+        return f"fly {folder}"
+
+
+def test_another_package_adds_an_orchestrator(tmp_path, monkeypatch, capsys):
+    point = SimpleNamespace(name="balloon", value="elsewhere:Balloon", load=lambda: Balloon)
+    offered = {ORCHESTRATORS.group: [point]}
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: offered.get(group, []))
+    monkeypatch.chdir(tmp_path)
+    assert deployed("balloon", "anything", "--colour", "blue", "--name", "digits") == 0
+    assert (tmp_path / "deploy/balloon/balloon.txt").read_text() == f"blue digits {'ef' * 32}"
+    assert capsys.readouterr().out == "deploy/balloon/balloon.txt\nNext: fly deploy/balloon\n"
+
+
+def test_an_orchestrator_that_cannot_be_loaded_is_named(monkeypatch, capsys):
+    broken = importlib.metadata.EntryPoint(name="broken", value="no_such:Thing", group=ORCHESTRATORS.group)
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [broken])
+    assert cli.main(["deploy", "--help"]) == 2
+    assert "stands for no_such:Thing, which cannot be loaded" in capsys.readouterr().err
 
 
 def test_other_groups_are_handed_on(bundle, tmp_path, monkeypatch):
@@ -128,10 +171,8 @@ def test_an_image_named_by_its_tag_is_warned_of(bundle, tmp_path, monkeypatch, c
     ],
 )
 def test_what_would_become_another_line_of_a_unit_is_refused(bundle, tmp_path, capsys, words):
-    from overwinter.cli import main
-
     with pytest.raises(SystemExit) as exit_:
-        main(["deploy", "systemd", str(bundle), "--output", str(tmp_path / "units"), *words])
+        cli.main(["deploy", "systemd", str(bundle), "--output", str(tmp_path / "units"), *words])
     assert exit_.value.code == 2
     assert f"argument {words[0]}" in capsys.readouterr().err
     assert not (tmp_path / "units").exists()

@@ -7,7 +7,7 @@ import yaml
 
 from overwinter.cli.service import load_service
 from overwinter.deploy.deployment import Deployment, overrides_of
-from overwinter.pipeline.creation import template_folder
+from overwinter.template import template_folder
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 import overwinter.bundle as bundle_room
 from overwinter import __version__, cli
-from overwinter.cli import deploy
+from overwinter.bundle import store
 from overwinter.cli.service import load_service
 from overwinter.serving.worker.container_worker import is_container
 
@@ -30,7 +30,8 @@ def test_the_documented_commands_run(line, tmp_path, monkeypatch, capsys):
     (tmp_path / "outputs" / "hibernate" / "bundle").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(bundle_room, "read_bundle", lambda _, keys, hold: BUNDLE, raising=False)
-    monkeypatch.setattr(deploy, "_published", lambda arguments: (arguments.bundle, "cd" * 32))  # no such store
+    published = SimpleNamespace(address="s3://models", resolve=lambda *_: (7, SimpleNamespace(digest="cd" * 32)))
+    monkeypatch.setattr(store, "open_store", lambda address, keys: published)  # there is no such store
     program, *words = shlex.split(line)
     assert (program, cli.main(words)) == ("overwinter", 0)
     written, last = capsys.readouterr().out.strip().rsplit("\n", 1)

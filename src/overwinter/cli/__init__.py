@@ -44,10 +44,7 @@ _INVALID_CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    parsed = _parsed(words)
-    if parsed.debug:
-        os.environ["OVERWINTER_DEBUG"] = "1"
-    return guarded(lambda: _dispatch(parsed))
+    return guarded(lambda: _dispatch(_parsed(words)))
 
 
 def _parsed(words: list[str]) -> argparse.Namespace:
@@ -75,6 +72,8 @@ def _options(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -> lis
 
 
 def _dispatch(parsed: argparse.Namespace) -> int:
+    if parsed.debug:
+        os.environ["OVERWINTER_DEBUG"] = "1"
     if parsed.directory:
         _enter(parsed.directory)
     return int(importlib.import_module(f"overwinter.cli.{parsed.command}").run(parsed))

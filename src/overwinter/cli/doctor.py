@@ -88,7 +88,7 @@ def _metering() -> tuple[EnergyConfig, HardwareConfig]:
     """The project's metering, or the template's where there is no usable project."""
     from overwinter.config import find_project, load_config, validate
     from overwinter.errors import OverwinterError
-    from overwinter.pipeline.creation import template_folder
+    from overwinter.template import template_folder
 
     try:
         config = load_config(find_project())

@@ -45,7 +45,7 @@ def _service_project(config_name: str) -> Project:
     from dataclasses import replace
 
     from overwinter.config import Project, find_project
-    from overwinter.pipeline.creation import template_folder
+    from overwinter.template import template_folder
 
     if config_name.endswith(".yaml"):
         file = Path(config_name).resolve()

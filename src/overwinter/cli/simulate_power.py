@@ -208,7 +208,7 @@ def _settings(name: str, schema: type[PowerConfig], overrides: list[str]) -> Pow
 
 def _configs() -> Path:
     from overwinter.config.project import find_project
-    from overwinter.pipeline.creation import template_folder
+    from overwinter.template import template_folder
 
     try:
         return find_project().configs

@@ -13,14 +13,22 @@ from __future__ import annotations
 
 import json
 import shlex
+from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import yaml
 
+from overwinter import __version__
 from overwinter.deploy.deployment import Deployment
-from overwinter.deploy.images import BASE, is_pinned, of_tag
+from overwinter.deploy.flags import memory_limit
+from overwinter.deploy.images import BASE, checked_image, is_pinned, of_tag
+from overwinter.deploy.interface import Orchestrator
 from overwinter.deploy.kubernetes import BUNDLE, COPIES, SECRETS, TOKEN
+from overwinter.deploy.requirements import needed_by, package_in, tables
+from overwinter.deploy.source import Source, bundle_folder, bundle_in_folder
+from overwinter.errors import ConfigError
 
 _PORT = 8080
 _STATE = "/var/lib/overwinter"
@@ -45,7 +53,7 @@ CMD {words}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Container:
+class Container(Orchestrator):
     """Renders a Containerfile and a compose file.
 
     Attributes:
@@ -60,6 +68,8 @@ class Container:
         image: what runs, by its digest, once it was pushed; None: what was built here.
     """
 
+    summary: ClassVar[str] = "a Containerfile and a compose file"
+
     package: str
     token: str
     needed: tuple[str, ...]
@@ -69,6 +79,49 @@ class Container:
     cpus: float = 1.0
     base: str = BASE
     image: str | None = None
+
+    @classmethod
+    def add_arguments(cls, parser: ArgumentParser) -> None:
+        """See `Orchestrator`."""
+        parser.add_argument("--token", type=Path, required=True, metavar="FILE", help="with the bearer token")
+        parser.add_argument(
+            "--package",
+            default=f"overwinter=={__version__}",
+            help="what pip installs in the image: a requirement, or a wheel beside the bundle (this version)",
+        )
+        parser.add_argument(
+            "--base", default=BASE, metavar="NAME@sha256:DIGEST", help=f"what the image is built on ({BASE})"
+        )
+        parser.add_argument(
+            "--image",
+            metavar="NAME@sha256:DIGEST",
+            help="what runs, once it was pushed (localhost/NAME, as it was built here)",
+        )
+        parser.add_argument("--memory", type=memory_limit, default="1g", help="limit of the container (1g)")
+        parser.add_argument("--cpus", type=float, default=1.0, help="limit of the container (1)")
+
+    @classmethod
+    def from_arguments(cls, arguments: Namespace) -> tuple[Self, Source]:
+        """See `Orchestrator`."""
+        bundle, source = bundle_in_folder(arguments)
+        package, wheel = _package(arguments.package, bundle_folder(arguments).parent)
+        found = cls(
+            package=package,
+            wheel=wheel,
+            needed=needed_by(bundle),
+            tables=tables(),
+            token=str(arguments.token.resolve()),
+            memory=arguments.memory,
+            cpus=arguments.cpus,
+            base=checked_image(arguments.base, key="--base"),
+            image=None if arguments.image is None else checked_image(arguments.image, key="--image"),
+        )
+        return found, source
+
+    def next_step(self, deployment: Deployment, folder: Path) -> str:
+        """See `Orchestrator`."""
+        build = f"podman build -f {folder}/Containerfile -t {image_of(deployment)} {deployment.bundle.parent}"
+        return f"{build}, then podman-compose -f {folder}/compose.yaml up -d"
 
     def render(self, deployment: Deployment) -> dict[str, str]:
         """Return the files, name to text; the Containerfile copies the bundle from the build's context."""
@@ -141,3 +194,17 @@ class Container:
 def image_of(deployment: Deployment) -> str:
     """Return the image's name: one that no engine would look for at a registry where anybody may have taken it."""
     return f"localhost/{deployment.name}"
+
+
+def _package(given: str, context: Path) -> tuple[str, str]:
+    """Return what pip installs, and the name of the wheel that this is; empty if it is none.
+
+    Raises:
+        ConfigError: the wheel is elsewhere.
+    """
+    wheel = Path(given)
+    if wheel.suffix != ".whl":
+        return given, ""
+    if wheel.is_file() and wheel.resolve().parent == context:
+        return package_in(wheel), wheel.name
+    raise ConfigError(f"--package {given}: a wheel must be beside the bundle, where the build sees it: in {context}.")

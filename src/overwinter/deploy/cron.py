@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import math
 import shlex
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Self
 
 from overwinter.deploy.deployment import Deployment
+from overwinter.deploy.flags import add_program
+from overwinter.deploy.interface import Orchestrator
+from overwinter.deploy.source import Source, bundle_in_folder
 from overwinter.deploy.timetable import Timetable, clock_times, read_timetable
 
 _SCRIPT = """\
@@ -42,7 +48,7 @@ esac
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cron:
+class Cron(Orchestrator):
     """Renders a crontab and the script that it calls.
 
     Attributes:
@@ -52,10 +58,37 @@ class Cron:
         machine_zone: IANA name of the zone that the machine's clock shows.
     """
 
+    summary: ClassVar[str] = "a crontab for windows, and the script that it calls"
+
     program: str
     script: str
     state: str
     machine_zone: str = "UTC"
+
+    @classmethod
+    def add_arguments(cls, parser: ArgumentParser) -> None:
+        """See `Orchestrator`."""
+        add_program(parser)
+        parser.add_argument(
+            "--machine-zone", default="UTC", metavar="ZONE", help="what the machine's clock shows (UTC)"
+        )
+
+    @classmethod
+    def from_arguments(cls, arguments: Namespace) -> tuple[Self, Source]:
+        """See `Orchestrator`."""
+        _, source = bundle_in_folder(arguments)
+        folder = arguments.output.resolve()
+        found = cls(
+            program=arguments.program,
+            script=str(folder / f"{arguments.name}.sh"),
+            state=str(folder / f"{arguments.name}.state"),
+            machine_zone=arguments.machine_zone,
+        )
+        return found, source
+
+    def next_step(self, deployment: Deployment, folder: Path) -> str:
+        """See `Orchestrator`."""
+        return f"crontab {folder}/{deployment.name}.crontab"
 
     def render(self, deployment: Deployment) -> dict[str, str]:
         """Return the files, name to text.

@@ -10,14 +10,19 @@ from __future__ import annotations
 
 import json
 import math
+from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar, Self
 from urllib.parse import urlsplit
 
 import yaml
 
 from overwinter.deploy.deployment import LIVE_PATH, Deployment
-from overwinter.deploy.images import KUBECTL, is_pinned, of_tag
+from overwinter.deploy.flags import memory_limit
+from overwinter.deploy.images import KUBECTL, checked_image, is_pinned, of_tag
+from overwinter.deploy.interface import Orchestrator
+from overwinter.deploy.source import Source, bundle_in_folder
 from overwinter.deploy.timetable import read_timetable
 from overwinter.errors import ConfigError
 from overwinter.units import format_bytes
@@ -37,7 +42,7 @@ _LEAST_COPIES_MIB = 256
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kubernetes:
+class Kubernetes(Orchestrator):
     """Renders kubernetes.yaml.
 
     Attributes:
@@ -54,6 +59,8 @@ class Kubernetes:
             that limit out.
     """
 
+    summary: ClassVar[str] = "a Deployment that KEDA takes to zero and wakes, or a Knative Service"
+
     image: str
     hostname: str
     knative: bool = False
@@ -63,6 +70,51 @@ class Kubernetes:
     kubectl_image: str = KUBECTL
     bundle_bytes: int = 0
     prometheus: str | None = None
+
+    @classmethod
+    def add_arguments(cls, parser: ArgumentParser) -> None:
+        """See `Orchestrator`."""
+        parser.add_argument(
+            "--image",
+            required=True,
+            metavar="NAME@sha256:DIGEST",
+            help="with the bundle in it, as `deploy container` builds it; a tag is warned of",
+        )
+        parser.add_argument(
+            "--kubectl-image",
+            default=KUBECTL,
+            metavar="NAME@sha256:DIGEST",
+            help=f"sets Knative's windows ({KUBECTL})",
+        )
+        parser.add_argument("--hostname", required=True, help="by which clients reach the service")
+        parser.add_argument("--knative", action="store_true", help="a Knative Service instead of KEDA")
+        parser.add_argument("--memory", type=memory_limit, default="1Gi", help="limit of a pod (1Gi)")
+        parser.add_argument("--cpus", type=int, default=1, help="limit of a pod (1)")
+        parser.add_argument(
+            "--prometheus", metavar="URL", help="reads the pods' /metrics; needed for serve.replicas.wait_s (none)"
+        )
+        parser.add_argument("--gpus", type=int, default=0, help="NVIDIA GPUs of a pod (0)")
+
+    @classmethod
+    def from_arguments(cls, arguments: Namespace) -> tuple[Self, Source]:
+        """See `Orchestrator`."""
+        bundle, source = bundle_in_folder(arguments)
+        found = cls(
+            image=checked_image(arguments.image, key="--image"),
+            hostname=arguments.hostname,
+            knative=arguments.knative,
+            memory=arguments.memory,
+            cpus=arguments.cpus,
+            gpus=arguments.gpus,
+            kubectl_image=checked_image(arguments.kubectl_image, key="--kubectl-image"),
+            bundle_bytes=bundle.size_bytes,
+            prometheus=arguments.prometheus,
+        )
+        return found, source
+
+    def next_step(self, _deployment: Deployment, folder: Path) -> str:
+        """See `Orchestrator`."""
+        return f"kubectl apply -f {folder}/kubernetes.yaml"
 
     def render(self, deployment: Deployment) -> dict[str, str]:
         """Return the file, name to text.

@@ -10,27 +10,35 @@ it otherwise: the token and the keys of TLS as systemd's credentials, the bundle
 
 from __future__ import annotations
 
+import argparse
 import math
+import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from overwinter.deploy.deployment import Deployment
-from overwinter.deploy.sandbox import COMPILING, bound, hidden, sandbox
+from overwinter.deploy.flags import add_program, memory_limit, own_program
+from overwinter.deploy.interface import Orchestrator
+from overwinter.deploy.sandbox import COMPILING, bound, hidden, open_to_everybody, sandbox
+from overwinter.deploy.source import Source, bundle_folder, bundle_in_folder
 from overwinter.deploy.timetable import read_timetable
 from overwinter.serving.sleep.windows import Window
+from overwinter.template import template_folder
 
 _PROXY = "/usr/lib/systemd/systemd-socket-proxyd"
 _CREDENTIALS = "/credentials-of-the-service"  # in words, until they are quoted: a specifier must stay one
 _TASKS, _FILES = 512, 512
 _FINAL = "2 4"  # wrong configuration, integrity: no other start would do better
 _DEFERS = "a request may wait in serve.state for a greener hour, when nobody would start the server"
+_USER = re.compile(r"[A-Za-z0-9_][\w.-]*", re.ASCII)
 _Section = tuple[str, Sequence[tuple[str, object]]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Systemd:
+class Systemd(Orchestrator):
     """Renders units.
 
     Attributes:
@@ -44,6 +52,8 @@ class Systemd:
         memory: at most, as systemd reads it.
     """
 
+    summary: ClassVar[str] = "socket activation, idle exit, and timers for windows"
+
     program: str
     backend_port: int = 18080
     run_as: str | None = None
@@ -52,6 +62,41 @@ class Systemd:
     private: bool = False
     environment: Sequence[Path] = ()
     memory: str = "1G"
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """See `Orchestrator`."""
+        add_program(parser)
+        parser.add_argument("--backend-port", type=int, default=18080, help="of the server, on 127.0.0.1 (18080)")
+        parser.add_argument(
+            "--run-as",
+            type=_user,
+            metavar="USER",
+            help="who may read the bundle (a user that exists only while the server runs)",
+        )
+        parser.add_argument(
+            "--memory", type=memory_limit, default="1G", help="limit of the server and its workers (1G)"
+        )
+
+    @classmethod
+    def from_arguments(cls, arguments: argparse.Namespace) -> tuple[Self, Source]:
+        """See `Orchestrator`."""
+        bundle, source = bundle_in_folder(arguments)
+        found = cls(
+            program=arguments.program,
+            backend_port=arguments.backend_port,
+            run_as=arguments.run_as,
+            runtime=bundle.runtime,
+            device=bundle.device,
+            private=not open_to_everybody(bundle_folder(arguments)),
+            environment=_environment(arguments.program),
+            memory=arguments.memory,
+        )
+        return found, source
+
+    def next_step(self, _deployment: Deployment, folder: Path) -> str:
+        """See `Orchestrator`."""
+        return f"systemd-analyze verify {folder}/*.service, then copy them to /etc/systemd/system"
 
     def render(self, deployment: Deployment) -> dict[str, str]:
         """Return the units, name to text.
@@ -168,6 +213,23 @@ class Systemd:
         if self._copies:
             told.append("Nobody but its owner may read the bundle: each start copies it into the service's cache.")
         return told
+
+
+def _user(text: str) -> str:
+    if not _USER.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of a user")
+    return text
+
+
+def _environment(program: str) -> tuple[Path, ...]:
+    """Return the folders that a program is in; in a checkout, sources and template are beside our own environment."""
+    folders = (Path(program).parents[1],)
+    if program != own_program():
+        return folders
+    interpreter = Path(sys.executable).resolve().parents[1]
+    package = Path(__file__).parents[2]
+    own = (Path(sys.prefix), Path(sys.base_prefix), interpreter, package, template_folder() / "configs")
+    return folders + own
 
 
 def _secrets(deployment: Deployment) -> dict[str, str]:

@@ -9,13 +9,18 @@ from __future__ import annotations
 import json
 import math
 import shlex
+from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import yaml
 
+from overwinter import __version__
 from overwinter.deploy.deployment import LIVE_PATH, Deployment
+from overwinter.deploy.interface import Orchestrator
 from overwinter.deploy.kubernetes import TOKEN
+from overwinter.deploy.source import Source, version_in_store
 from overwinter.deploy.systemd import command_line
 from overwinter.deploy.timetable import read_timetable
 from overwinter.errors import ConfigError
@@ -27,7 +32,7 @@ _KEYS = "/etc/overwinter"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Vm:
+class Vm(Orchestrator):
     """Renders terraform.tfvars.json and cloud-init.yaml, which lie beside examples/virtual_machines/main.tf.
 
     Attributes:
@@ -39,12 +44,66 @@ class Vm:
         keys: sources of the keys that open the bundle, as a machine finds them.
     """
 
+    summary: ClassVar[str] = "a group of machines on AWS, from none to many: values for Terraform, and cloud-init"
+    bundle_help: ClassVar[str] = "STORE#NAME@ALIAS of a published bundle; the machines will take this very version"
+
     source: str
     package: str
     token_command: str
     instance_type: str
     clients: tuple[str, ...]
     keys: tuple[str, ...] = ()
+
+    @classmethod
+    def add_arguments(cls, parser: ArgumentParser) -> None:
+        """See `Orchestrator`."""
+        parser.add_argument(
+            "--token-command",
+            required=True,
+            metavar="WORDS",
+            help="prints the token, on a machine and as root, such as `aws ssm get-parameter ...`",
+        )
+        parser.add_argument(
+            "--clients",
+            action="append",
+            required=True,
+            metavar="CIDR",
+            help="addresses that may ask, such as 10.0.0.0/8",
+        )
+        parser.add_argument("--instance-type", default="t3.medium", help="of a machine (t3.medium)")
+        parser.add_argument(
+            "--package",
+            default=f"overwinter[s3]=={__version__}",
+            help="what pip installs there (this version, with the extra s3)",
+        )
+        parser.add_argument(
+            "--key",
+            action="append",
+            default=[],
+            metavar="SOURCE",
+            help="opens the bundle, as a machine finds it: command:...",
+        )
+
+    @classmethod
+    def from_arguments(cls, arguments: Namespace) -> tuple[Self, Source]:
+        """See `Orchestrator`."""
+        source = version_in_store(arguments)
+        found = cls(
+            source=source.address,
+            package=arguments.package,
+            token_command=checked_command(arguments.token_command),
+            instance_type=arguments.instance_type,
+            clients=tuple(arguments.clients),
+            keys=tuple(arguments.key),
+        )
+        return found, source
+
+    def next_step(self, _deployment: Deployment, folder: Path) -> str:
+        """See `Orchestrator`."""
+        return (
+            f"copy main.tf of examples/virtual_machines to {folder}, then terraform -chdir={folder} init && terraform "
+            f"-chdir={folder} apply, which asks for what is your account's"
+        )
 
     def render(self, deployment: Deployment) -> dict[str, str]:
         """Return the files, name to text.

@@ -6,9 +6,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from overwinter.errors import ConfigError, OverwinterError
+from overwinter.errors import ConfigError
 from overwinter.files import write_error, write_text
 from overwinter.pipeline.plots import TEMPLATE, render_power_plot
+from overwinter.template import template_folder
 
 _PARTS = ("configs", "stages", "pipelines", "data", "dvc.yaml", "params.yaml")
 _MADE_BY_RUNS = ("__pycache__", "outputs", "dvc.lock", ".overwinter", "cache", "tmp")
@@ -55,15 +56,6 @@ def _copy_template(folder: Path) -> None:
             shutil.copytree(source / name, folder / name, ignore=shutil.ignore_patterns(*_MADE_BY_RUNS))
         else:
             shutil.copyfile(source / name, folder / name)
-
-
-def template_folder() -> Path:
-    """Return where the template of a project is: in the wheel, or the checkout itself."""
-    package = Path(__file__).resolve().parents[1]
-    for candidate in (package / "project", package.parents[1]):  # a wheel, a checkout
-        if (candidate / "configs" / "config.yaml").is_file():
-            return candidate
-    raise OverwinterError(f"The project template is missing beside {package}. Install overwinter again.")
 
 
 def _in_git(folder: Path) -> bool:
