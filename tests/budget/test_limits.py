@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from overwinter.budget import parse_budget
-from overwinter.config.checks.budget import check_budget
 from overwinter.config.groups import Config
-from overwinter.config.groups.budget import BudgetConfig
+from overwinter.config.groups.budget import BudgetConfig, check_budget
 from overwinter.errors import ConfigError
 from overwinter.ledger import Spent
 
@@ -94,10 +93,13 @@ def test_money_is_joules_at_a_price(budget):
         ({"degrade": ["a=1", "budget.total=null"]}, r"budget.degrade\[1\]=.*changes the budget itself"),
         ({"degrade": ["  "]}, r"budget.degrade\[0\] is empty"),
         ({"degrade": ["a='1"]}, r"cannot be read"),
-        ({"measured_share": 1.5}, r"budget.measured_share=1.5 must be between 0 and 1"),
-        ({"quality": {"min_accuracy": 97}}, r"budget.quality.min_accuracy=97.* must be between 0 and 1"),
-        ({"quality": {"max_loss_increase": -1}}, r"budget.quality.max_loss_increase=-1.* must be 0 or more"),
-        ({"quality": {"at_most": {"calibration_error": float("inf")}}}, r"at_most.calibration_error=inf is no limit"),
+        ({"measured_share": 1.5}, r"budget.measured_share=1.5 must be at least 0 and at most 1"),
+        ({"quality": {"min_accuracy": 97}}, r"budget.quality.min_accuracy=97.* must be at least 0 and at most 1"),
+        ({"quality": {"max_loss_increase": -1}}, r"budget.quality.max_loss_increase=-1.* must be at least 0"),
+        (
+            {"quality": {"at_most": {"calibration_error": float("inf")}}},
+            r"at_most.calibration_error=inf must be finite",
+        ),
         ({"payback": {"answers": 0}}, r"budget.payback.answers=0.* must be above 0"),
         ({"payback": {"days": 30}}, r"needs budget.payback.answers_per_day"),
         ({"payback": {"answers": 9, "stages": []}}, r"budget.payback.stages is empty"),

@@ -88,10 +88,10 @@ def owner_of(schema, field):
 
 
 def described(schema):
-    """Yield the owner and the name of every described key of a schema and of the groups within."""
+    """Yield the owner and the name of each described key of a schema and of the groups within."""
     for field in dataclasses.fields(schema):
         if setting_of(field) is not None:
-            yield owner_of(schema, field), field.name
+            yield f"{owner_of(schema, field).__name__}.{field.name}"
         if nested(field) is not None:
             yield from described(nested(field))
 
@@ -105,7 +105,7 @@ def test_a_comment_is_the_description_of_the_schema(path):
 def test_every_described_key_has_a_comment():
     schemas = {schema_of(path) for path in FILES}
     commented = {
-        (owner_of(schema, field), field.name)
+        f"{owner_of(schema, field).__name__}.{field.name}"
         for path in FILES
         for schema, field, _, _ in comments(path.read_text(), schema_of(path))
     }

@@ -5,8 +5,9 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from overwinter.carbon.constant import ConstantCarbonConfig
 from overwinter.config import compose, validate
-from overwinter.config.groups import ChannelsConfig, ConstantCarbonConfig
+from overwinter.config.groups import ChannelsConfig
 from overwinter.errors import ConfigError
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8)

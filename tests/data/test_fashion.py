@@ -7,8 +7,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from overwinter.config.checks.data import check_data_files
 from overwinter.data import FashionMnist, load_data
+from overwinter.data.local_files import check_data_files
 from overwinter.errors import ConfigError, IntegrityError
 
 NAMES = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")

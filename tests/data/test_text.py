@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from overwinter import data
-from overwinter.config.checks.text import check_text, find_texts
+from overwinter.data.text_files import check_text, find_texts
 from overwinter.errors import ConfigError, IntegrityError
 
 tokenizers = pytest.importorskip("tokenizers", reason="the extra llm is not installed")

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from overwinter.config.checks.energy import check_energy, check_hardware
+from overwinter.config import check_settings
+from overwinter.config.groups.energy import check_energy
 from overwinter.errors import ConfigError
 
 
@@ -17,7 +18,7 @@ from overwinter.errors import ConfigError
         ({"sources": []}, r"energy.sources=\[\]"),
         ({"sources": ["nvml", "nvml"]}, "names a source twice"),
         ({"sources": ["rapll"]}, "Did you mean 'rapl'"),
-        ({"sample_interval_s": 0.0}, "energy.sample_interval_s=0 is out of range"),
+        ({"sample_interval_s": 0.0}, "energy.sample_interval_s=0.0 must be at least 0.01 and at most 10"),
         ({"sample_interval_s": float("nan")}, "energy.sample_interval_s=nan"),
         ({"idle_probe_s": -1.0}, "energy.idle_probe_s=-1"),
         ({"cross_check": "codecarb"}, "Did you mean 'codecarbon'"),
@@ -27,8 +28,11 @@ from overwinter.errors import ConfigError
 )
 def test_energy(energy_config: Any, change: dict[str, Any], message: str) -> None:
     check_energy(energy_config)
-    with pytest.raises(ConfigError, match=message):
-        check_energy(replace(energy_config, **change))
+    check_settings(energy_config, key="energy")
+    changed = replace(energy_config, **change)
+    with pytest.raises(ConfigError, match=message):  # noqa: PT012 - one of the two refuses
+        check_settings(changed, key="energy")
+        check_energy(changed)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +48,6 @@ def test_energy(energy_config: Any, change: dict[str, Any], message: str) -> Non
     ],
 )
 def test_hardware(hardware_config: Any, change: dict[str, Any], message: str) -> None:
-    check_hardware(hardware_config)
+    check_settings(hardware_config, key="hardware")
     with pytest.raises(ConfigError, match=message):
-        check_hardware(replace(hardware_config, **change))
+        check_settings(replace(hardware_config, **change), key="hardware")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from overwinter.config.checks.energy import CPU_TIME_WAYS
+from overwinter.config.groups.energy import CPU_TIME_WAYS
 from overwinter.energy.control_group import SHARED
 from overwinter.energy.cpu_time import MARK, WAYS, CpuTime
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from overwinter.config.checks.energy import check_energy
+from overwinter.config.groups.energy import check_energy
 from overwinter.energy import Channel, Increment, Opening, open_meter
 from overwinter.energy.sources import open_channels
 

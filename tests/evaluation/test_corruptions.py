@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from overwinter.config.checks.evaluation import CORRUPTIONS as CHECKED
+from overwinter.config.groups.evaluation import CORRUPTIONS as CHECKED
 from overwinter.errors import ConfigError
 from overwinter.evaluation.corruptions import CORRUPTIONS, corrupt
 

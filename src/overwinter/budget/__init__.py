@@ -1,6 +1,6 @@
 """Budgets that really stop a run: in joules, grams, money and seconds, in total and per stage.
 
-- `limits`: the budget as a value; the configuration's texts are read in `overwinter.config.checks.budget`.
+- `limits`: the budget as a value; the configuration's texts are read in `overwinter.config.limits`.
 - `gate`, with `quality` and `saving`: the verdict between two stages, on the cost to produce an artifact.
 - `forecasting`: what a stage will cost, from the ledger's history of like configurations; with `growing`, of other
   amounts of the same work, and `ranges`.

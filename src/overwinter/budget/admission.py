@@ -12,7 +12,7 @@ from overwinter.budget.verdict import Reason, Verdict, verdict
 from overwinter.errors import RefusedError
 
 if TYPE_CHECKING:
-    from overwinter.config.checks.budget import Limit
+    from overwinter.config.limits import Limit
     from overwinter.ledger import Spent
     from overwinter.units import Quantity
 

@@ -15,7 +15,7 @@ from overwinter.budget.limits import Budget
 from overwinter.budget.quality import judge_quality
 from overwinter.budget.saving import judge_net_saving, judge_payback
 from overwinter.budget.verdict import Reason, Verdict, verdict
-from overwinter.config.checks.budget import Limit
+from overwinter.config.limits import Limit
 from overwinter.errors import IntegrityError
 from overwinter.metrics import EvaluationMetrics
 

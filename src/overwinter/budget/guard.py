@@ -9,7 +9,7 @@ from overwinter.errors import RefusedError
 
 if TYPE_CHECKING:
     from overwinter.budget.limits import Budget, Costs
-    from overwinter.config.checks.budget import Limit
+    from overwinter.config.limits import Limit
     from overwinter.ledger import Spent
 
 # Share of the work before the projection starts from scratch: importing, allocating and warming up cost more

@@ -6,13 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from overwinter.config.checks.budget import (
-    Limit,
-    check_budget_values,
-    read_fallbacks,
-    read_limits,
-    read_price,
-)
+from overwinter.config import check_settings
+from overwinter.config.groups.budget import check_budget_values
+from overwinter.config.limits import Limit, read_fallbacks, read_limits, read_price
 
 if TYPE_CHECKING:
     from overwinter.config.groups.budget import BudgetConfig, PaybackConfig, QualityConfig
@@ -94,6 +90,7 @@ def parse_budget(config: BudgetConfig) -> Budget:
     Raises:
         ConfigError: a wrong unit, a sum of stages above the total, or any other value that cannot be used.
     """
+    check_settings(config, key="budget")
     check_budget_values(config)
     total, stages = read_limits(config)
     price = read_price(config)

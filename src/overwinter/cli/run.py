@@ -116,7 +116,7 @@ def _attempt(project: Project, overrides: Sequence[str]) -> Reproduction:
 
 def _look_ahead(project: Project, overrides: Sequence[str]) -> None:
     """Plan first: say what is replaced, and refuse what the budget cannot hold before anything is spent or written."""
-    from overwinter.config.checks.data import check_data
+    from overwinter.data.local_files import check_data
     from overwinter.pipeline.outlook import look_ahead
     from overwinter.pipeline.plan import make_plan
 

@@ -90,6 +90,8 @@ DATA = Kind(
         "overwinter.data.Text": "overwinter.data.text",
     },
 )
+PRETRAINED_TARGETS = ("overwinter.models.pretrained", "overwinter.models.huggingface.pretrained")
+TEXT_TARGETS = ("overwinter.data.Text", "overwinter.data.text.Text")
 MEASURE = Kind(key="evaluate.measures", noun="class whose objects can be called")
 
 

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from overwinter.config.checks.data import fashion_file, fashion_folder
 from overwinter.data.augmentation import image_augmentation
 from overwinter.data.idx import read_idx
 from overwinter.data.in_memory import InMemory, shuffled_by_class
+from overwinter.data.local_files import fashion_file, fashion_folder
 from overwinter.errors import ConfigError, IntegrityError
 
 _CLASSES = 10

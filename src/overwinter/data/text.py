@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from overwinter.config.checks.text import SPLITS, addresses, check_windows, find_texts
 from overwinter.data.in_memory import InMemory
+from overwinter.data.text_files import SPLITS, addresses, check_windows, find_texts
 from overwinter.errors import ConfigError, IntegrityError
 from overwinter.models import pretrained_tokenizer
 

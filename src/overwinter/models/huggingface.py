@@ -20,9 +20,9 @@ from typing import Any
 import torch
 
 from overwinter import files
-from overwinter.config.checks.model import GGUF, model_path
 from overwinter.errors import ConfigError, IntegrityError
 from overwinter.models.causal import CausalLanguageModel, import_transformers, quiet
+from overwinter.models.local_files import GGUF, model_path
 from overwinter.models.pages import mapped_weights
 from overwinter.places import local_path
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from overwinter.config import find_project, load_config
-from overwinter.config.checks.data import check_data
+from overwinter.data.local_files import check_data
 from overwinter.files import write_json
 from overwinter.pipeline.composing import refuse_environment, refuse_stale
 from overwinter.pipeline.events import emit

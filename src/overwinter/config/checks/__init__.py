@@ -6,16 +6,16 @@ on another machine than it runs on.
 
 from __future__ import annotations
 
-from overwinter.config.checks.budget import check_budget
-from overwinter.config.checks.energy import check_energy, check_hardware
-from overwinter.config.checks.evaluation import check_evaluate, check_hibernate
-from overwinter.config.checks.model import check_model
-from overwinter.config.checks.pipeline import check_pipeline
 from overwinter.config.checks.power import check_power
 from overwinter.config.checks.quantize import check_quantize
 from overwinter.config.checks.sparsify import check_sparsify
 from overwinter.config.checks.training import check_train
 from overwinter.config.groups import Config
+from overwinter.config.groups.budget import check_budget
+from overwinter.config.groups.energy import check_energy
+from overwinter.config.groups.evaluation import check_evaluate, check_hibernate
+from overwinter.config.groups.model import check_model
+from overwinter.config.groups.pipeline import check_pipeline
 from overwinter.config.groups.serve import ServiceConfig, check_serve
 from overwinter.config.settings import check_settings
 
@@ -37,7 +37,6 @@ def check_config(config: Config) -> None:
     check_evaluate(config)
     check_hibernate(config)
     check_energy(config.energy)
-    check_hardware(config.hardware)
     config.carbon.check("carbon")
     check_budget(config)
     check_power(config)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from overwinter.config.checks.budget import read_limits
 from overwinter.config.groups import Config
+from overwinter.config.limits import read_limits
 from overwinter.errors import ConfigError
 
 _PACED = ("energy", "carbon", "money")

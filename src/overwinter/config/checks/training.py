@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from overwinter.config.checks.ranges import check_at_least, check_choice, check_share
 from overwinter.config.groups import Config, FitConfig, QatConfig, QatTrainConfig, RelaxedQatConfig
+from overwinter.config.settings import check_settings
 from overwinter.errors import ConfigError
 
-_PRECISIONS = ("auto", "fp32", "bf16")
 _ROUNDINGS = ("straight_through", "relaxed", "relaxed_straight_through")
 _SCALES = ("observed", "learned")
 
@@ -34,16 +34,7 @@ def check_fit(fit: FitConfig, *, key: str) -> None:
     Raises:
         ConfigError: the first value out of its range, with its key.
     """
-    check_at_least(f"{key}.epochs", fit.epochs, 1)
-    check_at_least(f"{key}.batch_size", fit.batch_size, 1)
-    check_at_least(f"{key}.learning_rate", fit.learning_rate, 0, above=True)
-    check_at_least(f"{key}.weight_decay", fit.weight_decay, 0)
-    check_share(f"{key}.warmup_fraction", fit.warmup_fraction, with_one=True)
-    check_at_least(f"{key}.gradient_clip_norm", fit.gradient_clip_norm, 0, above=True)
-    check_share(f"{key}.label_smoothing", fit.label_smoothing)
-    check_at_least(f"{key}.patience_epochs", fit.patience_epochs, 0)
-    check_choice(f"{key}.precision", fit.precision, _PRECISIONS)
-    check_at_least(f"{key}.checkpoint_interval_s", fit.checkpoint_interval_s, 0)
+    check_settings(fit, key=key)
 
 
 def _check_qat(qat: QatConfig) -> None:

@@ -35,6 +35,7 @@ from overwinter.config.groups.training import (
     RelaxedQatTrainConfig,
     TrainConfig,
 )
+from overwinter.config.settings import setting
 from overwinter.errors import ConfigError, nearest
 from overwinter.registries import INTENSITY_SOURCES, POWER_POLICIES
 
@@ -74,22 +75,20 @@ class Config:
 
     `model` and `data` are open: `_target_` names a class, the other keys are its arguments.
     `train`, `sparsify`, `quantize`, `evaluate`, `carbon` and `power` take the schema of the option that was picked.
-
-    Attributes:
-        seed: of everything random.
-        device: `cpu`, `cuda` or `cuda:N`: all is done there; `auto`: trains and quantizes on a GPU where there is one,
-            and measures and serves on the CPU.
-        threads: CPU threads of training; null leaves torch's choice.
-        trusted_targets: packages whose classes `_target_` may name, beside what overwinter lists and torch.nn's;
-            their functions may make the model.
-        extensions: settings of your own stages, by stage; open.
-        configs_digest: of configs/, so that a stale params.yaml is found out.
     """
 
-    seed: int = MISSING
-    device: str = MISSING
-    threads: int | None = MISSING
-    trusted_targets: list[str] = MISSING
+    seed: int = setting("random seed of everything", at_least=0, below=2**32)
+    device: str = setting(
+        "cpu, cuda, cuda:1: all is done there; auto: trains and quantizes on a GPU where there is one, measures and "
+        "serves on the CPU"
+    )
+    threads: int | None = setting(
+        "CPU threads of training, null for torch's choice; results are bit-identical for equal numbers only", at_least=1
+    )
+    trusted_targets: list[str] = setting(
+        "packages whose classes `_target_` may name, beside overwinter and torch, and whose functions may make the "
+        "model: [my_package]"
+    )
     pipeline: PipelineConfig = field(default_factory=PipelineConfig)
     data: dict[str, Any] = MISSING
     model: dict[str, Any] = MISSING
@@ -103,8 +102,8 @@ class Config:
     carbon: Any = MISSING
     power: Any = MISSING
     budget: BudgetConfig = field(default_factory=BudgetConfig)
-    extensions: dict[str, Any] = MISSING
-    configs_digest: str = MISSING
+    extensions: dict[str, Any] = setting("settings of your own stages, by stage (docs/extending.md)")
+    configs_digest: str = setting("digest of configs/, by which a stale params.yaml is found out")
 
 
 def _train_schema(node: Mapping[str, Any]) -> type[TrainConfig]:

@@ -2,46 +2,46 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from omegaconf import MISSING
+from overwinter.config.limits import Limit, read_fallbacks, read_limits, read_price
+from overwinter.config.settings import setting
+from overwinter.errors import ConfigError, nearest
+from overwinter.units import Quantity
+
+if TYPE_CHECKING:
+    from overwinter.config.groups import Config
+
+_ROUNDING = 1e-9
 
 
 @dataclass
 class QualityConfig:
-    """How good a model has to be. Null sets no limit.
+    """How good a model has to be. Null sets no limit."""
 
-    Attributes:
-        min_accuracy: least accuracy, 0 to 1, of the model a stage leaves.
-        max_accuracy_loss: how much accuracy it may lose against the dense model (0.01: one point).
-        max_loss_increase: how much the loss, or the perplexity, may rise against the dense model's (0.05: 5
-            %).
-        at_least: name -> least value of any other figure of the chosen variant in evaluate's comparison.json.
-        at_most: the same, as an upper limit.
-    """
-
-    min_accuracy: float | None = MISSING
-    max_accuracy_loss: float | None = MISSING
-    max_loss_increase: float | None = MISSING
-    at_least: dict[str, float] = MISSING
-    at_most: dict[str, float] = MISSING
+    min_accuracy: float | None = setting("lowest accuracy, 0 to 1", at_least=0, at_most=1)
+    max_accuracy_loss: float | None = setting(
+        "accuracy lost against the dense model: 0.01 is one point", at_least=0, at_most=1
+    )
+    max_loss_increase: float | None = setting(
+        "rise of the loss or the perplexity against the dense model's: 0.05 is 5 %", at_least=0
+    )
+    at_least: dict[str, float] = setting(
+        "lower limits of other figures of the chosen variant in comparison.json: {agreement_with_dense: 0.97}"
+    )
+    at_most: dict[str, float] = setting("upper limits of such figures: {calibration_error: 0.05}")
 
 
 @dataclass
 class PaybackConfig:
-    """When the joules spent on compressing must be earned back by cheaper answers. Null sets no limit.
+    """When the joules spent on compressing must be earned back by cheaper predictions. Null sets no limit."""
 
-    Attributes:
-        stages: whose joules have to be earned back.
-        answers: within how many answers.
-        days: within how many days, at `answers_per_day`.
-        answers_per_day: the rate expected in use.
-    """
-
-    stages: list[str] = MISSING
-    answers: float | None = MISSING
-    days: float | None = MISSING
-    answers_per_day: float | None = MISSING
+    stages: list[str] = setting("stages whose joules have to be earned back")
+    answers: float | None = setting("within so many predictions", above=0)
+    days: float | None = setting("within so many days, at answers_per_day", above=0)
+    answers_per_day: float | None = setting("predictions expected per day", above=0)
 
 
 @dataclass
@@ -51,30 +51,103 @@ class BudgetConfig:
     A limit is one or more quantities, joined by `and`: `2 kJ`, `0.5 Wh and 10 min`, `100 gCO2e`, `0.02 EUR`.
     One that ends in `soft` only warns: `2 kJ and 1.5 kJ soft`. A stage may also have a share of every limit
     of the total: `30 %`.
-
-    Attributes:
-        total: limit on all stages together; null for none.
-        stages: limit per stage; null for none.
-        price_per_kwh: such as `0.30 EUR`; needed for limits in money.
-        mode: what a broken limit does: `stop`, `warn`, or `degrade` (`overwinter run` falls back to the next
-            entry of `degrade`; plain DVC stops).
-        degrade: the fallbacks, in order; each is one or more overrides, such as `train.epochs=10
-            sparsify=none`.
-        require_measured: refuse to pass a gate on modelled figures.
-        measured_share: from which share of joules measured by counters a figure counts as measured.
-        quality: how good the models have to be.
-        net_saving: the chosen model must use fewer joules per answer than the dense one, beyond the
-            confidence interval.
-        payback: when the joules spent on compressing must be earned back.
     """
 
-    total: str | None = MISSING
-    stages: dict[str, str | None] = MISSING
-    price_per_kwh: str | None = MISSING
-    mode: str = MISSING
-    degrade: list[str] = MISSING
-    require_measured: bool = MISSING
-    measured_share: float = MISSING
-    quality: QualityConfig = field(default_factory=QualityConfig)
-    net_saving: bool = MISSING
-    payback: PaybackConfig = field(default_factory=PaybackConfig)
+    total: str | None = setting("limit on all stages together; null: none")
+    stages: dict[str, str | None] = setting("limit on each stage; together not more than the total")
+    price_per_kwh: str | None = setting("price of a kilowatt-hour, such as 0.30 EUR; needed for limits in money")
+    mode: str = setting(
+        "what a broken limit does: stop, warn or degrade (`overwinter run` falls back to the next entry of degrade; "
+        "plain DVC stops)",
+        choices=("stop", "warn", "degrade"),
+    )
+    degrade: list[str] = setting(
+        "fallbacks in order, each one or more overrides: [train.epochs=20, train.epochs=10 sparsify=none]"
+    )
+    require_measured: bool = setting("refuse to pass a gate on modelled joules")
+    measured_share: float = setting(
+        "share of the joules that counters must have measured to count as measured", at_least=0, at_most=1
+    )
+    quality: QualityConfig = setting(
+        "how good the model that a stage leaves has to be; at evaluate, the chosen variant",
+        default_factory=QualityConfig,
+    )
+    net_saving: bool = setting(
+        "the chosen variant must use fewer joules per prediction than the dense model, beyond the confidence interval"
+    )
+    payback: PaybackConfig = setting(
+        "when the joules spent on compressing must be earned back by cheaper predictions; null: no limit",
+        default_factory=PaybackConfig,
+    )
+
+
+def check_budget(config: Config) -> None:
+    """Check what ranges and choices cannot say of the group `budget/`.
+
+    Raises:
+        ConfigError: a wrong unit, a sum of stages above the total, an unknown stage, or anything else that cannot be
+            used, with its key.
+    """
+    budget, stages = config.budget, list(config.pipeline.stages)
+    _check_names("budget.stages", [name for name, text in budget.stages.items() if text is not None], stages)
+    _check_names("budget.payback.stages", budget.payback.stages, stages)
+    check_budget_values(budget)
+
+
+def check_budget_values(budget: BudgetConfig) -> None:
+    """Check all of the group that can be checked without the pipeline's stages.
+
+    Raises:
+        ConfigError: the first value that cannot be used, with its key.
+    """
+    price = read_price(budget)
+    total, by_stage = read_limits(budget)
+    for limit in [*total, *(each for limits in by_stage.values() for each in limits)]:
+        _check_currency(limit, price)
+    _check_sums(total, by_stage)
+    read_fallbacks(budget)
+    _check_payback(budget.payback)
+
+
+def _check_names(key: str, names: Iterable[str], stages: list[str]) -> None:
+    for name in names:
+        if name not in stages:
+            raise ConfigError(f"{key}: there is no stage {name!r}. Stages: {', '.join(stages)}.{nearest(name, stages)}")
+
+
+def _check_currency(limit: Limit, price: Quantity | None) -> None:
+    if limit.amount.dimension != "money":
+        return
+    if price is None:
+        raise ConfigError(f"{limit.key}={limit.text!r} needs budget.price_per_kwh. Set it, such as '0.30 EUR'.")
+    if price.unit != limit.amount.unit:
+        raise ConfigError(
+            f"{limit.key}={limit.text!r} and budget.price_per_kwh={str(price)!r} differ in currency. Use one."
+        )
+
+
+def _check_sums(total: Sequence[Limit], by_stage: Mapping[str, Sequence[Limit]]) -> None:
+    for whole in total:
+        parts = [limit for limits in by_stage.values() if (limit := _tightest(limits, whole.amount.dimension))]
+        amount = sum(part.amount.value for part in parts)
+        if amount > whole.amount.value * (1 + _ROUNDING):
+            together = Quantity(value=amount, dimension=whole.amount.dimension, unit=whole.amount.unit)
+            named = ", ".join(f"{part.key}={part.text}" for part in parts)
+            raise ConfigError(
+                f"{named}: together {together}, more than {whole.key}={whole.text}. Lower them, or raise the total."
+            )
+
+
+def _tightest(limits: Sequence[Limit], dimension: str) -> Limit | None:
+    return min(
+        (each for each in limits if each.amount.dimension == dimension),
+        key=lambda each: each.amount.value,
+        default=None,
+    )
+
+
+def _check_payback(payback: PaybackConfig) -> None:
+    if payback.days is not None and payback.answers_per_day is None:
+        raise ConfigError("budget.payback.days needs budget.payback.answers_per_day, the rate expected in use.")
+    if (payback.days is not None or payback.answers is not None) and not payback.stages:
+        raise ConfigError("budget.payback.stages is empty. Name the stages whose joules have to be earned back.")

@@ -2,104 +2,191 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from omegaconf import MISSING
+from overwinter.canary import MOST_TOLERANCE
+from overwinter.config.settings import setting
+from overwinter.config.targets import MEASURE, TEXT_TARGETS, trusted_target
+from overwinter.errors import ConfigError, nearest
+from overwinter.registries import RUNTIMES
+
+if TYPE_CHECKING:
+    from overwinter.config.groups import Config
+
+CORRUPTIONS = ("blur", "contrast", "missing", "noise")
+# Of comparison.json, beside the accuracy, which has a limit of its own.
+MEASURES = ("agreement_with_dense", "calibration_error", "top5_accuracy", "worst_class_accuracy")
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_SOURCE = re.compile(r"(file|env|command):.+")
+_PUBLISH = re.compile(r".+#[a-z0-9][a-z0-9._-]{0,63}(@[a-z][a-z0-9._-]{0,63})?")
 
 
 @dataclass
 class EvaluateConfig:
-    """The stage `evaluate`.
+    """The stage `evaluate`."""
 
-    Attributes:
-        version: as in every stage.
-        runtimes: which runtimes take part, among `torch`, `torch-compile`, `onnxruntime`, `openvino`.
-        batch_sizes: each form is timed at each of them.
-        choose_at_batch_size: the form with the fewest joules per answer at this batch size is chosen.
-        max_quality_loss: how much of the dense model's accuracy a form may lose and still be chosen (0.01: one
-            point).
-        max_losses: the same for other measures of quality, by their names in comparison.json.
-        corruptions: accuracy is also measured on inputs spoilt in these ways: `noise`, `contrast`, `blur`, `missing`.
-        measures: your own measures of quality by name; `_target_` makes a callable, the other keys are its arguments.
-        measure_loading: whether each form is also loaded in a fresh process, for its time to load and peak memory.
-        repeats: timed samples per form, runtime and batch size, interleaved in random order.
-        most_repeats: how many of those whose intervals overlap at the batch size that decides.
-        precision: width of an interval, as a share of the figure, at which such a form gets no more.
-        sample_duration_s: least length of one timed sample; short answers are repeated to fill it. On a GPU it is at
-            least ten steps of the counter, 1 s.
-        threads: CPU threads of every runtime.
-        confidence: of the intervals, for instance 0.95.
-    """
-
-    version: int = MISSING
-    runtimes: list[str] = MISSING
-    batch_sizes: list[int] = MISSING
-    choose_at_batch_size: int = MISSING
-    max_quality_loss: float = MISSING
-    max_losses: dict[str, float] = MISSING
-    corruptions: list[str] = MISSING
-    measures: dict[str, Any] = MISSING
-    measure_loading: bool = MISSING
-    repeats: int = MISSING
-    most_repeats: int = MISSING
-    precision: float = MISSING
-    sample_duration_s: float = MISSING
-    threads: int = MISSING
-    confidence: float = MISSING
+    version: int = setting("raised when the stage's behaviour changes")
+    runtimes: list[str] = setting("which runtimes take part; the dense model runs on all of them")
+    batch_sizes: list[int] = setting("each variant is timed at each of them", at_least=1)
+    choose_at_batch_size: int = setting("the joules at this batch size decide")
+    max_quality_loss: float = setting(
+        "how much of the dense model's accuracy may be lost: 0.01 is one point", at_least=0, below=1
+    )
+    max_losses: dict[str, float] = setting(
+        "the same for other measures of comparison.json: {worst_class_accuracy: 0.02}", at_least=0
+    )
+    corruptions: list[str] = setting(
+        "corrupted inputs on which accuracy is measured too: noise, contrast, blur, missing; [] for none",
+        choices=CORRUPTIONS,
+    )
+    measures: dict[str, Any] = setting(
+        "your own measures, called with logits and labels, more is better: {NAME: {_target_: my_package.Measure}}"
+    )
+    measure_loading: bool = setting("load each variant in a fresh process too, for its time to load and peak memory")
+    repeats: int = setting("timed samples per variant, runtime and batch size, interleaved in random order", at_least=3)
+    most_repeats: int = setting("most samples of variants whose intervals overlap, at the batch size that decides")
+    precision: float = setting(
+        "an interval as narrow as this share of its figure gets no more samples", above=0, below=1
+    )
+    sample_duration_s: float = setting(
+        "shortest timed sample: short predictions are repeated to fill it; on a GPU at least 1", above=0, at_most=60
+    )
+    threads: int = setting("CPU threads of every runtime", at_least=1)
+    confidence: float = setting("confidence level of the intervals", at_least=0.5, below=1)
 
 
 @dataclass
 class LanguageEvaluateConfig:
-    """The stage `evaluate` of a language model. An answer is a prompt that is read, and tokens that are written.
+    """The stage `evaluate` of a language model. An answer is a prompt that is read, and tokens that are written."""
 
-    Attributes:
-        version: as in every stage.
-        runtimes: which runtimes take part, among `torch` (float32) and `torch-bf16`.
-        max_perplexity_increase: how much higher than the dense model's a form's perplexity may be (0.02: 2 %).
-        prompt_tokens: of a timed answer: read at once (prefill).
-        answer_tokens: of a timed answer: written one after the other (decode).
-        repeats: timed samples per form and phase, interleaved in random order.
-        sample_duration_s: least length of one timed sample; on a GPU at least 1 s.
-        threads: CPU threads.
-        confidence: of the intervals, for instance 0.95.
-    """
-
-    version: int = MISSING
-    runtimes: list[str] = MISSING
-    max_perplexity_increase: float = MISSING
-    prompt_tokens: int = MISSING
-    answer_tokens: int = MISSING
-    repeats: int = MISSING
-    sample_duration_s: float = MISSING
-    threads: int = MISSING
-    confidence: float = MISSING
+    version: int = setting("raised when the stage's behaviour changes")
+    runtimes: list[str] = setting(
+        "which runtimes take part: torch (float32), torch-bf16; the dense model runs on all of them"
+    )
+    max_perplexity_increase: float = setting(
+        "how much higher than the dense model's the perplexity may be: 0.02 is 2 %", at_least=0, below=10
+    )
+    prompt_tokens: int = setting("prompt of a timed generation, from the test split, read at once", at_least=1)
+    answer_tokens: int = setting(
+        "tokens of a timed generation, one after the other, each the most probable", at_least=1
+    )
+    repeats: int = setting("timed samples per variant and phase, interleaved in random order", at_least=3)
+    sample_duration_s: float = setting("shortest timed sample; on a GPU at least 1", above=0, at_most=60)
+    threads: int = setting("CPU threads", at_least=1)
+    confidence: float = setting("confidence level of the intervals", at_least=0.5, below=1)
 
 
 @dataclass
 class HibernateConfig:
-    """The stage `hibernate`.
+    """The stage `hibernate`."""
 
-    Attributes:
-        version: as in every stage.
-        canary_samples: validation samples whose answers are recorded and asked for at every wake.
-        canary_tolerance: largest allowed difference of a woken answer, relative to the largest recorded
-            logit; above 0, at most 0.1.
-        wake_repeats: wakes in fresh processes whose median duration is reported.
-        sign_key: where the private key is that signs the bundle (`file:PATH`, `env:NAME` or `command:WORDS`); null
-            leaves it unsigned.
-        encryption_keys: where the keys are that will open the bundle, in the same way; none leaves it in the clear.
-        publish: STORE#NAME@ALIAS; null publishes nothing.
-        licence: under which others may use the model; null says nothing.
-        notes: for whoever finds the bundle.
+    version: int = setting("raised when the stage's behaviour changes")
+    canary_samples: int = setting(
+        "validation samples whose predictions are recorded, and repeated at every wake", at_least=1
+    )
+    canary_tolerance: float = setting(
+        "largest allowed difference of a prediction, as a share of the largest recorded logit; no bundle with a "
+        f"tolerance above {MOST_TOLERANCE} is woken",
+        above=0,
+        at_most=MOST_TOLERANCE,
+    )
+    wake_repeats: int = setting("wakes in fresh processes whose median duration is reported", at_least=1)
+    sign_key: str | None = setting(
+        "private key that signs the bundle: file:PATH, env:NAME or command:WORDS; null leaves it unsigned"
+    )
+    encryption_keys: list[str] = setting(
+        "keys that each open the encrypted bundle: file:PATH, env:NAME or command:WORDS; [] leaves it in the clear"
+    )
+    publish: str | None = setting(
+        "STORE#NAME@ALIAS, such as s3://bucket/models#digits@candidate: the gate has yet to judge it; null publishes "
+        "nothing"
+    )
+    licence: str | None = setting("licence under which others may use the model, such as Apache-2.0")
+    notes: str | None = setting("notes for whoever finds the bundle")
+
+
+def check_evaluate(config: Config) -> None:
+    """Check what ranges and choices cannot say of the group `evaluate/`.
+
+    Raises:
+        ConfigError: nothing is named where something must be, or values do not go together.
     """
+    evaluate = config.evaluate
+    _check_named("evaluate.runtimes", evaluate.runtimes)
+    for runtime in evaluate.runtimes:
+        RUNTIMES.check(runtime)
+    if isinstance(evaluate, LanguageEvaluateConfig):
+        _check_prompt(evaluate.prompt_tokens, config.data)
+    else:
+        _check_forms(evaluate, config.trusted_targets)
 
-    version: int = MISSING
-    canary_samples: int = MISSING
-    canary_tolerance: float = MISSING
-    wake_repeats: int = MISSING
-    sign_key: str | None = MISSING
-    encryption_keys: list[str] = MISSING
-    publish: str | None = MISSING
-    licence: str | None = MISSING
-    notes: str | None = MISSING
+
+def _check_forms(evaluate: EvaluateConfig, trusted: Sequence[str]) -> None:
+    _check_named("evaluate.batch_sizes", evaluate.batch_sizes)
+    if evaluate.choose_at_batch_size not in evaluate.batch_sizes:
+        raise ConfigError(
+            f"evaluate.choose_at_batch_size={evaluate.choose_at_batch_size} is not among "
+            f"evaluate.batch_sizes={evaluate.batch_sizes}. Name one of them."
+        )
+    _check_measures(evaluate.measures, trusted)
+    _check_max_losses(evaluate)
+    if evaluate.most_repeats < evaluate.repeats:
+        raise ConfigError(f"evaluate.most_repeats={evaluate.most_repeats} must be at least {evaluate.repeats}.")
+
+
+def _check_measures(measures: Mapping[str, Any], trusted: Sequence[str]) -> None:
+    for name, node in measures.items():
+        key = f"evaluate.measures.{name}"
+        if name in ("accuracy", "worst_class", *MEASURES) or not _NAME.fullmatch(str(name)):
+            raise ConfigError(f"{key}: a measure of yours needs a name of its own, of small letters, digits and _.")
+        trusted_target(node if isinstance(node, Mapping) else {}, MEASURE, trusted=trusted, key=key)
+
+
+def _check_max_losses(evaluate: EvaluateConfig) -> None:
+    known = [*MEASURES, *(f"accuracy_{name}" for name in evaluate.corruptions), *evaluate.measures]
+    for name in evaluate.max_losses:
+        if name not in known:
+            raise ConfigError(
+                f"evaluate.max_losses names {name!r}, which is unknown. Known: {', '.join(known)}."
+                f"{nearest(name, known)}"
+            )
+
+
+def _check_prompt(prompt_tokens: int, config_data: Mapping[str, Any]) -> None:
+    length = config_data.get("length")
+    if config_data.get("_target_") in TEXT_TARGETS and isinstance(length, int) and prompt_tokens > length:
+        raise ConfigError(
+            f"evaluate.prompt_tokens={prompt_tokens} is more than a window has: data.length={length}. "
+            "Lower it, or lengthen the windows."
+        )
+
+
+def check_hibernate(config: Config) -> None:
+    """Check what ranges cannot say of the group `hibernate/`.
+
+    Raises:
+        ConfigError: a key is not named, or not where to publish.
+    """
+    hibernate = config.hibernate
+    for key, sources in (
+        ("sign_key", [hibernate.sign_key] if hibernate.sign_key is not None else []),
+        ("encryption_keys", hibernate.encryption_keys),
+    ):
+        if not all(_SOURCE.fullmatch(source) for source in sources):
+            raise ConfigError(
+                f"hibernate.{key} must be file:PATH, env:NAME or command:WORDS. Don't write the key itself."
+            )
+    if hibernate.publish is not None and not _PUBLISH.fullmatch(hibernate.publish):
+        raise ConfigError(
+            f"hibernate.publish={hibernate.publish!r} must be STORE#NAME@ALIAS, such as s3://models#digits@candidate."
+        )
+
+
+def _check_named(key: str, values: Sequence[Any]) -> None:
+    if not values:
+        raise ConfigError(f"{key} is empty. Name at least one.")
+    if len(set(values)) < len(values):
+        raise ConfigError(f"{key}={list(values)} names one twice. Name each once.")

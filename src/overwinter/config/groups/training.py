@@ -6,41 +6,36 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
+from overwinter.config.settings import setting
+
 
 @dataclass
 class FitConfig:
-    """How a model is fitted: the training loop's settings, wherever it runs.
+    """How a model is fitted: the training loop's settings, wherever it runs."""
 
-    Attributes:
-        epochs: passes over the training split, at most.
-        batch_size: samples per optimizer step.
-        learning_rate: peak of the schedule (AdamW).
-        weight_decay: AdamW's decoupled weight decay.
-        warmup_fraction: share of all steps in which the learning rate climbs; a cosine brings it to zero after.
-        gradient_clip_norm: gradients are scaled down to this norm at most.
-        label_smoothing: of the cross entropy, 0 to below 1.
-        patience_epochs: stop after so many epochs without a better validation loss; 0 never stops early.
-        precision: `auto` (bf16 where the accelerator has it, else fp32), `fp32` or `bf16`.
-        checkpoint_interval_s: seconds between checkpoints on disk.
-    """
-
-    epochs: int = MISSING
-    batch_size: int = MISSING
-    learning_rate: float = MISSING
-    weight_decay: float = MISSING
-    warmup_fraction: float = MISSING
-    gradient_clip_norm: float = MISSING
-    label_smoothing: float = MISSING
-    patience_epochs: int = MISSING
-    precision: str = MISSING
-    checkpoint_interval_s: float = MISSING
+    epochs: int = setting("passes over the training split, at most", at_least=1)
+    batch_size: int = setting("samples per optimizer step", at_least=1)
+    learning_rate: float = setting("peak learning rate of AdamW", above=0)
+    weight_decay: float = setting("decoupled weight decay of AdamW, but for biases and normalisations", at_least=0)
+    warmup_fraction: float = setting(
+        "share of all steps in which the learning rate climbs; then a cosine to zero", at_least=0, at_most=1
+    )
+    gradient_clip_norm: float = setting("gradients are scaled down to this norm at most", above=0)
+    label_smoothing: float = setting("label smoothing of the cross entropy", at_least=0, below=1)
+    patience_epochs: int = setting(
+        "stop after so many epochs without a better validation loss; 0 never stops early", at_least=0
+    )
+    precision: str = setting(
+        "auto: bf16 where the accelerator has it, else fp32; or fp32, bf16", choices=("auto", "fp32", "bf16")
+    )
+    checkpoint_interval_s: float = setting("seconds between checkpoints on disk", at_least=0)
 
 
 @dataclass
 class TrainConfig(FitConfig):
     """The stage `train`."""
 
-    version: int = MISSING
+    version: int = setting("raised when the stage's behaviour changes")
 
 
 @dataclass

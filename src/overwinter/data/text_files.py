@@ -1,18 +1,30 @@
-"""Checks of text data sets, and finding their files: local ones, and fsspec addresses such as s3://bucket/folder."""
+"""The files of text data sets, local ones and fsspec addresses such as s3://bucket/folder: checked and found."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from overwinter.config.checks.ranges import check_at_least, check_share
+from overwinter.config import check_settings, setting
 from overwinter.errors import ConfigError
 from overwinter.places import PACKAGE, local_path
 
-TEXT_TARGETS = ("overwinter.data.Text", "overwinter.data.text.Text")
 SPLITS = ("train", "validation", "test")
 _GLOB = "*?["
+
+
+@dataclass
+class _TextSettings:
+    length: int = setting("tokens of one window", at_least=2)
+    validation_share: float = setting("share of the documents for validation", at_least=0, below=1)
+    test_share: float = setting("share of the documents for the test", at_least=0, below=1)
+
+
+@dataclass
+class _WindowSettings:
+    windows: Mapping[str, int | None] = setting("at most so many windows of a split; null: all", at_least=1)
 
 
 def check_text(config_data: Mapping[str, Any]) -> None:
@@ -25,12 +37,10 @@ def check_text(config_data: Mapping[str, Any]) -> None:
     find_texts([place for place in places if "://" not in place])
     if isinstance(tokenizer := config_data.get("tokenizer"), str):
         local_path(tokenizer, key="data.tokenizer")
-    check_at_least("data.length", config_data.get("length", 0), 2)
-    shares = [config_data.get(f"{name}_share", 0) for name in ("validation", "test")]
-    for name, share in zip(("validation", "test"), shares, strict=True):
-        check_share(f"data.{name}_share", share)
-    if sum(shares) >= 1:
-        raise ConfigError(f"data.validation_share + data.test_share = {sum(shares)} leave nothing to calibrate on.")
+    numbers = {field.name: config_data.get(field.name, 0) for field in fields(_TextSettings)}
+    check_settings(_TextSettings(**numbers), key="data")
+    if (held_out := numbers["validation_share"] + numbers["test_share"]) >= 1:
+        raise ConfigError(f"data.validation_share + data.test_share = {held_out} leave nothing to calibrate on.")
     check_windows(config_data.get("windows") or {})
 
 
@@ -40,11 +50,10 @@ def check_windows(windows: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: an unknown split, or fewer than one window.
     """
-    for split, most in windows.items():
+    for split in windows:
         if split not in SPLITS:
             raise ConfigError(f"data.windows names {split!r}, which is no split. Splits: {', '.join(SPLITS)}.")
-        if most is not None:
-            check_at_least(f"data.windows.{split}", most, 1)
+    check_settings(_WindowSettings(windows=windows), key="data")
 
 
 def addresses(root: str | None, paths: Sequence[str]) -> list[str]:

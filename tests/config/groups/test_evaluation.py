@@ -2,8 +2,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from overwinter.config.checks.evaluation import check_evaluate, check_hibernate
-from overwinter.config.groups import EvaluateConfig, HibernateConfig, LanguageEvaluateConfig
+from overwinter.config import check_settings
+from overwinter.config.groups.evaluation import (
+    EvaluateConfig,
+    HibernateConfig,
+    LanguageEvaluateConfig,
+    check_evaluate,
+    check_hibernate,
+)
 from overwinter.errors import ConfigError
 
 
@@ -25,7 +31,9 @@ def evaluate(**changes):
         "threads": 1,
         "confidence": 0.95,
     }
-    check_evaluate(SimpleNamespace(evaluate=EvaluateConfig(**values | changes), trusted_targets=["mine"]))
+    group = EvaluateConfig(**values | changes)
+    check_settings(group, key="evaluate")
+    check_evaluate(SimpleNamespace(evaluate=group, trusted_targets=["mine"]))
 
 
 def language(**changes):
@@ -41,7 +49,9 @@ def language(**changes):
         "confidence": 0.95,
     }
     data = {"_target_": "overwinter.data.Text", "length": 64}
-    check_evaluate(SimpleNamespace(evaluate=LanguageEvaluateConfig(**values | changes), data=data))
+    group = LanguageEvaluateConfig(**values | changes)
+    check_settings(group, key="evaluate")
+    check_evaluate(SimpleNamespace(evaluate=group, data=data))
 
 
 def hibernate(**changes):
@@ -56,7 +66,9 @@ def hibernate(**changes):
         "licence": None,
         "notes": None,
     }
-    check_hibernate(SimpleNamespace(hibernate=HibernateConfig(**values | changes)))
+    group = HibernateConfig(**values | changes)
+    check_settings(group, key="hibernate")
+    check_hibernate(SimpleNamespace(hibernate=group))
 
 
 def test_good_values_pass():
@@ -84,7 +96,7 @@ def test_good_values_pass():
         ({"max_losses": {"worst_class_accuracy": -0.1}}, r"evaluate\.max_losses\.worst_class_accuracy=-0\.1"),
         ({"max_losses": {"worst_clas_accuracy": 0.1}}, "Did you mean 'worst_class_accuracy'"),
         ({"max_losses": {"accuracy_blur": 0.1}, "corruptions": ["noise"]}, "'accuracy_blur', which is unknown"),
-        ({"corruptions": ["nois"]}, "evaluate.corruptions names 'nois'.*Did you mean 'noise'"),
+        ({"corruptions": ["nois"]}, "evaluate.corruptions='nois' is unknown.*Did you mean 'noise'"),
         ({"measures": {"accuracy": {"_target_": "mine.Measure"}}}, r"evaluate\.measures\.accuracy: .* name of its own"),
         ({"measures": {"A b": {"_target_": "mine.Measure"}}}, r"evaluate\.measures\.A b: "),
         ({"measures": {"own": 3}}, r"evaluate\.measures\.own\._target_ is missing"),

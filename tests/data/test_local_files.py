@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from overwinter.config.checks.data import check_data_files
+from overwinter.data.local_files import check_data_files
 from overwinter.errors import ConfigError
 
 
@@ -28,5 +28,5 @@ def test_data_without_files_passes():
 
 
 def test_the_check_needs_no_torch():
-    program = "import sys, overwinter.config.checks.data; sys.exit('torch' in sys.modules)"
+    program = "import sys, overwinter.data.local_files; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""Checks that the files of the groups `data/` and `model/` are there, before any energy is spent."""
+"""Whether the files that `data` and `model` name are on this machine, asked without torch before energy is spent."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from overwinter.config.checks.model import check_model_files
-from overwinter.config.checks.text import TEXT_TARGETS, check_text
-from overwinter.config.groups import Config
+from overwinter.config import Config
+from overwinter.config.targets import TEXT_TARGETS
+from overwinter.data.text_files import check_text
 from overwinter.errors import ConfigError
+from overwinter.models.local_files import check_model_files
 
 _DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 _FASHION_FILES = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")

@@ -1,0 +1,56 @@
+"""Where a pretrained model is on this machine, asked without torch before any energy is spent."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from overwinter.config.targets import PRETRAINED_TARGETS
+from overwinter.errors import ConfigError
+from overwinter.places import local_path
+
+GGUF = ".gguf"
+_KEY = "model.root"
+_REMOTE = re.compile(r"(\w+://|hf:).+|[\w.-]+/[\w.-]+")  # an address, or OWNER/NAME on a hub
+
+
+def check_model_files(config_model: Mapping[str, Any]) -> None:
+    """Check that a pretrained model is on this machine, and that what reads it is installed.
+
+    Raises:
+        ConfigError: it is not, or ``model.root`` names something on a hub.
+    """
+    if config_model.get("_target_") in PRETRAINED_TARGETS:
+        model_path(config_model.get("root"))
+        needed = ["transformers", *(["gguf"] if str(config_model["root"]).endswith(GGUF) else [])]
+        for name in needed:
+            if importlib.util.find_spec(name) is None:
+                raise ConfigError(
+                    f"Language models need the package {name}, which is not installed.\n`pip install 'overwinter[llm]'`"
+                )
+
+
+def model_path(root: Any) -> Path:
+    """Return where a pretrained model is: a GGUF file, or a folder with config.json and safetensors.
+
+    Raises:
+        ConfigError: it is not there, or is something else.
+    """
+    if not isinstance(root, str) or not root:
+        raise ConfigError(f"{_KEY}={root!r} must name a folder or a {GGUF} file.")
+    if _REMOTE.fullmatch(root) and not Path(root).exists():
+        raise ConfigError(
+            f"{_KEY}={root!r} is not on this machine, and nothing is downloaded. Get it yourself "
+            f"(`hf download OWNER/NAME --local-dir FOLDER`), then set {_KEY}=FOLDER."
+        )
+    path = local_path(root, key=_KEY)
+    if path.is_file() and path.suffix != GGUF:
+        raise ConfigError(f"{_KEY}={root!r} is neither a folder nor a {GGUF} file.")
+    if path.is_dir() and not (path / "config.json").is_file():
+        raise ConfigError(f"{_KEY}={root!r} has no config.json. Name the folder that holds it and the weights.")
+    if path.is_dir() and not list(path.glob("*.safetensors")):
+        raise ConfigError(f"{_KEY}={root!r} has no *.safetensors. Weights in pickle are not read: convert them first.")
+    return path

@@ -1,0 +1,46 @@
+import pytest
+
+from overwinter.errors import ConfigError
+from overwinter.models.local_files import check_model_files, model_path
+
+PRETRAINED = {"_target_": "overwinter.models.pretrained", "root": "/nowhere"}
+
+
+@pytest.mark.parametrize(
+    ("root", "said"),
+    [
+        (None, "model.root=None must name a folder or a .gguf file"),
+        ("HuggingFaceTB/SmolLM2-135M", "is not on this machine, and nothing is downloaded.*hf download"),
+        ("hf://owner/name", "nothing is downloaded"),
+        ("https://example.org/model.gguf", "nothing is downloaded"),
+        ("/nowhere/at/all", "does not exist"),
+        ("package:no_such_package/model.gguf", "'no_such_package' is not installed"),
+    ],
+)
+def test_what_is_not_on_this_machine_is_refused(root, said):
+    with pytest.raises(ConfigError, match=said):
+        model_path(root)
+
+
+def test_what_is_no_model_is_refused_step_by_step(tmp_path):
+    (tmp_path / "model.bin").write_bytes(b"x")
+    with pytest.raises(ConfigError, match=r"neither a folder nor a \.gguf file"):
+        model_path(str(tmp_path / "model.bin"))
+    with pytest.raises(ConfigError, match=r"has no config\.json"):
+        model_path(str(tmp_path))
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ConfigError, match="pickle"):
+        model_path(str(tmp_path))
+    (tmp_path / "model.safetensors").write_bytes(b"x")
+    assert model_path(str(tmp_path)) == tmp_path
+
+
+def test_a_missing_package_is_named_before_anything_runs(tmp_path, monkeypatch):
+    (tmp_path / "model.gguf").write_bytes(b"x")
+    settings = PRETRAINED | {"root": str(tmp_path / "model.gguf")}
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "gguf" else object())
+    with pytest.raises(ConfigError, match=r"need the package gguf.*\n.*overwinter\[llm\]"):
+        check_model_files(settings)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    check_model_files(settings)
+    check_model_files({"_target_": "my.Net"})
