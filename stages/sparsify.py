@@ -18,7 +18,7 @@ def main(stage: ow.pipeline.Stage) -> None:
     dense = ow.models.load_description(stage.input("train"))
     model = ow.models.load_model(stage.input("train"), trusted=trusted)
 
-    sparsifier = ow.sparsity.open_sparsifier(config.sparsify)
+    sparsifier = config.sparsify.open()
     hooks = sparsifier.prepare(model, train)
     epochs = fine_tune(stage, model, train, validation, hooks)
     report = sparsifier.report(model)
@@ -59,8 +59,8 @@ def fine_tune(
 ) -> int:
     """Fine-tune ``model`` in place with the dense model as its teacher; return the epochs it took."""
     config = stage.config
-    chosen = config.sparsify
-    if not isinstance(chosen, ow.config.groups.FineTunedSparsifyConfig):
+    chosen = config.sparsify.fine_tuning()
+    if chosen is None:
         return 0
     teacher = ow.models.load_model(stage.input("train"), trusted=config.trusted_targets)
     fitted = ow.training.fit(

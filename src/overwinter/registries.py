@@ -121,12 +121,13 @@ SLEEP_POLICIES: Registry[Any] = Registry(
     },
 )
 
+# By the settings of a sparsifier, which make it.
 SPARSIFIERS: Registry[Any] = Registry(
     group="overwinter.sparsifiers",
     key="sparsify.method",
     built_in={
-        "channels": "overwinter.sparsity.channels:Channels",
-        "magnitude": "overwinter.sparsity.magnitude:Magnitude",
-        "none": "overwinter.sparsity.nothing:Nothing",
+        "channels": "overwinter.sparsity.settings:ChannelsConfig",
+        "magnitude": "overwinter.sparsity.settings:MagnitudeConfig",
+        "none": "overwinter.sparsity.settings:NoSparsifyConfig",
     },
 )

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from overwinter.carbon.constant import ConstantCarbonConfig
 from overwinter.config import compose, validate
-from overwinter.config.groups import ChannelsConfig
 from overwinter.errors import ConfigError
+from overwinter.sparsity.settings import ChannelsConfig
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8)
 
@@ -35,7 +35,7 @@ def test_groups_take_the_schema_of_their_option(content):
         ({"trian": {}}, "Did you mean 'train'"),
         ({"train": 3}, "train"),
         ({"sparsify": None}, "sparsify"),
-        ({"sparsify": {"method": "magic"}}, "Known: none, magnitude, channels"),
+        ({"sparsify": {"method": "magic"}}, "Known: channels, magnitude, none"),
         ({"seed": -1}, "seed=-1"),
         ({"threads": 0}, "threads=0"),
         ({"device": "tpu"}, "device='tpu'"),

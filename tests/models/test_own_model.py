@@ -6,8 +6,9 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from overwinter import data, models, sparsity, training
-from overwinter.config.groups import ChannelsConfig, FitConfig
+from overwinter import data, models, training
+from overwinter.config.groups import FitConfig
+from overwinter.sparsity.settings import ChannelsConfig
 
 FOLDER = Path(__file__).parents[2] / "examples" / "own_model"
 TRUSTED = ["my_package"]
@@ -56,7 +57,7 @@ def test_it_is_trained_halved_saved_and_rebuilt(source, tmp_path):
         distillation_temperature=2.0,
         fit=FIT,
     )
-    sparsifier = sparsity.open_sparsifier(settings)
+    sparsifier = settings.open()
     hooks = sparsifier.prepare(model, source.split("train"))
     teacher = training.DistillationLoss(dense.model, weight=0.5, temperature=2.0)
     halved = fit(model, source, hooks=hooks, loss=teacher).model

@@ -1,8 +1,9 @@
 import pytest
 import torch
 
-from overwinter.config.groups import ChannelsConfig, FitConfig, MagnitudeConfig
+from overwinter.config.groups import FitConfig
 from overwinter.data import InMemory
+from overwinter.sparsity.settings import ChannelsConfig, MagnitudeConfig
 
 FIT = FitConfig(
     epochs=4,

@@ -1,31 +1,54 @@
 """Sparsity: removing weights, or whole channels, from a trained model.
 
-- `Sparsifier` is the protocol; `open_sparsifier` finds the one that ``sparsify.method`` names.
+- `Sparsifier` is the protocol; the `SparsifyConfig` that ``sparsify.method`` names opens it.
 - `Magnitude` zeroes single weights while the model is fine-tuned: the `MaskHook` raises the sparsity along
   the cubic schedule and holds the masks to the end.
 - `Channels` physically removes channels and hidden units before the fine-tuning, so that any device gains;
   `find_channel_groups` says which can be removed, and why others can't.
 - `SparsityReport` says what was asked, what was reached, layer by layer, and what was left alone.
 
-Third parties add theirs under the entry-point group ``overwinter.sparsifiers`` (name -> class, made from the
-configuration of the group `sparsify`), and their schema under ``overwinter.schemas`` (``sparsify.NAME``).
+Third parties add theirs under the entry-point group ``overwinter.sparsifiers``: name -> settings, which make it.
 """
 
-from overwinter.sparsity.channels import Channels
-from overwinter.sparsity.dependencies import ChannelGroup, find_channel_groups
-from overwinter.sparsity.magnitude import Magnitude, MaskHook
-from overwinter.sparsity.protocol import Sparsifier
-from overwinter.sparsity.registry import open_sparsifier
-from overwinter.sparsity.report import LayerReport, SparsityReport
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from overwinter.lazy_imports import lazily
+
+if TYPE_CHECKING:
+    from overwinter.sparsity.channels import Channels
+    from overwinter.sparsity.dependencies import ChannelGroup, find_channel_groups
+    from overwinter.sparsity.magnitude import Magnitude, MaskHook
+    from overwinter.sparsity.protocol import Sparsifier
+    from overwinter.sparsity.report import LayerReport, SparsityReport
+    from overwinter.sparsity.settings import FineTunedSparsifyConfig, SparsifyConfig
 
 __all__ = [
     "ChannelGroup",
     "Channels",
+    "FineTunedSparsifyConfig",
     "LayerReport",
     "Magnitude",
     "MaskHook",
     "Sparsifier",
+    "SparsifyConfig",
     "SparsityReport",
     "find_channel_groups",
-    "open_sparsifier",
 ]
+
+# Loaded when first used: settings are read without torch.
+_HOMES = {
+    "ChannelGroup": "dependencies",
+    "Channels": "channels",
+    "FineTunedSparsifyConfig": "settings",
+    "LayerReport": "report",
+    "Magnitude": "magnitude",
+    "MaskHook": "magnitude",
+    "Sparsifier": "protocol",
+    "SparsifyConfig": "settings",
+    "SparsityReport": "report",
+    "find_channel_groups": "dependencies",
+}
+
+__getattr__ = lazily(__name__, _HOMES)

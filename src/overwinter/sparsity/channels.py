@@ -10,12 +10,12 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from overwinter.config.groups import ChannelsConfig
 from overwinter.data import tensors
 from overwinter.models import StepHook
 from overwinter.sparsity.dependencies import ChannelGroup, find_channel_groups
 from overwinter.sparsity.report import LayerReport, SparsityReport
 from overwinter.sparsity.selection import SKIPPED, skipped
+from overwinter.sparsity.settings import ChannelsConfig
 from overwinter.sparsity.surgery import channel_importance, keep_channels, silence_channels
 
 _EXAMPLES = 4

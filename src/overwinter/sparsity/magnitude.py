@@ -13,11 +13,11 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from overwinter.config.groups import MagnitudeConfig
 from overwinter.errors import OverwinterError
 from overwinter.models import prunable_weights
 from overwinter.sparsity.report import LayerReport, SparsityReport
 from overwinter.sparsity.selection import SKIPPED, skipped
+from overwinter.sparsity.settings import MagnitudeConfig
 
 
 class Magnitude:

@@ -8,9 +8,9 @@ from typing import Any
 from torch import nn
 from torch.utils.data import Dataset
 
-from overwinter.config.groups import SparsifyConfig
 from overwinter.models import StepHook
 from overwinter.sparsity.report import SparsityReport
+from overwinter.sparsity.settings import SparsifyConfig
 
 
 class Nothing:

@@ -13,7 +13,7 @@ from overwinter.sparsity.report import SparsityReport
 
 
 class Sparsifier(Protocol):
-    """A way to remove weights, made from its configuration; used once, for one model.
+    """A way to remove weights, made by its settings (`SparsifyConfig.open`); used once, for one model.
 
     One that works at once, with or without calibration data, does it all in `prepare` and returns no hook.
     One that works while the model is fine-tuned returns hooks, which see the gradients before each

@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from overwinter import training
-from overwinter.config.groups import MagnitudeConfig, TrainConfig
+from overwinter.config.groups import TrainConfig
 from overwinter.errors import ConfigError
 from overwinter.models import AwareLayer, Grid, integer_layers, load_description, load_model, replace_layer, save_model
-from overwinter.sparsity import open_sparsifier
+from overwinter.sparsity.settings import MagnitudeConfig
 
 
 def integer_form(model, found):
@@ -147,7 +147,7 @@ def test_masks_and_a_teacher_take_part(fit, new_model, straight, validation):
     mask = MagnitudeConfig(
         version=1, method="magnitude", amount=0.5, scope="layer", ramp_fraction=0.4, update_interval_steps=1, skip=[]
     )
-    masks = open_sparsifier(mask).prepare(model, None)
+    masks = mask.open().prepare(model, None)
     loss = training.DistillationLoss(teacher, weight=0.2, temperature=2.0)
     result, awareness = fit(model, straight, hooks=masks, loss=loss)
     fake = answers(result.model, validation)

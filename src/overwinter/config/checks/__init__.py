@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from overwinter.config.checks.power import check_power
 from overwinter.config.checks.quantize import check_quantize
-from overwinter.config.checks.sparsify import check_sparsify
 from overwinter.config.checks.training import check_train
 from overwinter.config.groups import Config
 from overwinter.config.groups.budget import check_budget
@@ -32,7 +31,7 @@ def check_config(config: Config) -> None:
     check_pipeline(config)
     check_model(config)
     check_train(config)
-    check_sparsify(config)
+    config.sparsify.check("sparsify")
     check_quantize(config)
     check_evaluate(config)
     check_hibernate(config)

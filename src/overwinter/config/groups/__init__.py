@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from typing import Any
 
 from omegaconf import MISSING
 
 from overwinter.config.groups.budget import BudgetConfig
-from overwinter.config.groups.compression import (
-    ChannelsConfig,
-    FineTunedSparsifyConfig,
-    MagnitudeConfig,
-    SparsifyConfig,
-)
 from overwinter.config.groups.energy import EnergyConfig, HardwareConfig
 from overwinter.config.groups.evaluation import EvaluateConfig, HibernateConfig, LanguageEvaluateConfig
 from overwinter.config.groups.pipeline import PipelineConfig, StageSpec
@@ -36,24 +29,20 @@ from overwinter.config.groups.training import (
     TrainConfig,
 )
 from overwinter.config.settings import setting
-from overwinter.errors import ConfigError, nearest
-from overwinter.registries import INTENSITY_SOURCES, POWER_POLICIES
+from overwinter.registries import INTENSITY_SOURCES, POWER_POLICIES, SPARSIFIERS
 
 __all__ = [
     "SCHEMAS",
     "BudgetConfig",
     "CalibratedQuantizeConfig",
-    "ChannelsConfig",
     "Config",
     "EnergyConfig",
     "EvaluateConfig",
-    "FineTunedSparsifyConfig",
     "FitConfig",
     "GridConfig",
     "HardwareConfig",
     "HibernateConfig",
     "LanguageEvaluateConfig",
-    "MagnitudeConfig",
     "MixedConfig",
     "PipelineConfig",
     "PluginConfig",
@@ -63,7 +52,6 @@ __all__ = [
     "RecoveryConfig",
     "RelaxedQatConfig",
     "RelaxedQatTrainConfig",
-    "SparsifyConfig",
     "StageSpec",
     "TrainConfig",
 ]
@@ -113,12 +101,6 @@ def _train_schema(node: Mapping[str, Any]) -> type[TrainConfig]:
     return RelaxedQatTrainConfig if str(settings.get("rounding")).startswith("relaxed") else QatTrainConfig
 
 
-def _sparsify_schema(node: Mapping[str, Any]) -> type[SparsifyConfig]:
-    built_in = {"none": SparsifyConfig, "magnitude": MagnitudeConfig, "channels": ChannelsConfig}
-    schema: type[SparsifyConfig] = _by_name("sparsify", "method", node, built_in)
-    return schema
-
-
 def _quantize_schema(node: Mapping[str, Any]) -> type[QuantizeConfig]:
     return CalibratedQuantizeConfig if node.get("methods") else QuantizeConfig
 
@@ -127,22 +109,10 @@ def _evaluate_schema(node: Mapping[str, Any]) -> type[EvaluateConfig | LanguageE
     return LanguageEvaluateConfig if "prompt_tokens" in node else EvaluateConfig
 
 
-def _by_name(group: str, key: str, node: Mapping[str, Any], built_in: dict[str, Any]) -> Any:
-    """The schema of the option that ``node`` names; third parties add theirs as entry points `GROUP.NAME`."""
-    name = node.get(key)
-    if name in built_in:
-        return built_in[name]
-    added = {point.name: point for point in entry_points(group="overwinter.schemas")}
-    if (point := added.get(f"{group}.{name}")) is not None:
-        return point.load()
-    known = [*built_in, *(each.removeprefix(f"{group}.") for each in added if each.startswith(f"{group}."))]
-    raise ConfigError(f"{group}.{key}={name!r} is unknown. Known: {', '.join(known)}.{nearest(str(name), known)}")
-
-
 # Groups whose keys depend on the option that was picked.
 SCHEMAS: dict[str, Callable[[Mapping[str, Any]], type[Any]]] = {
     "train": _train_schema,
-    "sparsify": _sparsify_schema,
+    "sparsify": plugin_schema(SPARSIFIERS),
     "quantize": _quantize_schema,
     "evaluate": _evaluate_schema,
     "carbon": plugin_schema(INTENSITY_SOURCES),

@@ -1,0 +1,93 @@
+"""The settings of the sparsifiers: the group `sparsify/`. What needs torch is imported by `open`."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from omegaconf import MISSING
+
+from overwinter.config.groups.plugin import PluginConfig
+from overwinter.config.groups.training import FitConfig
+from overwinter.config.settings import setting
+
+if TYPE_CHECKING:
+    from overwinter.sparsity.protocol import Sparsifier
+
+
+@dataclass
+class SparsifyConfig(PluginConfig):
+    """The settings of any sparsifier: of those in `configs/sparsify/`, and of entry points of other packages."""
+
+    version: int = setting("raised when the stage's behaviour changes")
+    method: str = MISSING
+
+    @abstractmethod
+    def open(self) -> Sparsifier:
+        """Make the sparsifier."""
+
+    def fine_tuning(self) -> FineTunedSparsifyConfig | None:
+        """Return how the model recovers; None: nothing is removed, or nothing has to recover."""
+        return None
+
+
+@dataclass
+class NoSparsifyConfig(SparsifyConfig):
+    """Nothing is removed."""
+
+    def open(self) -> Sparsifier:
+        """Make the sparsifier."""
+        from overwinter.sparsity.nothing import Nothing
+
+        return Nothing(self)
+
+
+@dataclass
+class FineTunedSparsifyConfig(SparsifyConfig):
+    """The settings of any sparsifier that removes while, or before, the model is fine-tuned (Hinton et al. 2015)."""
+
+    amount: float = setting("share removed, 0 to below 1", at_least=0, below=1)
+    skip: list[str] = setting("name patterns of layers left alone, such as features.0.*")
+    distillation_weight: float = setting(
+        "share of the loss that follows the dense model's predictions, 0 to 1", at_least=0, at_most=1
+    )
+    distillation_temperature: float = setting("softens both models' predictions", above=0)
+    fit: FitConfig = setting("the fine-tuning; the keys are those of train", default_factory=FitConfig)
+
+    def fine_tuning(self) -> FineTunedSparsifyConfig:
+        """Return the settings of the fine-tuning: these."""
+        return self
+
+
+@dataclass
+class MagnitudeConfig(FineTunedSparsifyConfig):
+    """Gradual magnitude pruning with the cubic schedule (Zhu and Gupta, 2017)."""
+
+    amount: float = setting("share of the prunable weights, 0 to below 1", at_least=0, below=1)
+    scope: str = setting(
+        "global ranks all prunable weights together, layer each layer by itself", choices=("global", "layer")
+    )
+    ramp_fraction: float = setting(
+        "share of the fine-tuning in which the sparsity rises (cubic schedule); the rest recovers", above=0, at_most=1
+    )
+    update_interval_steps: int = setting("optimizer steps between two updates of the masks", at_least=1)
+
+    def open(self) -> Sparsifier:
+        """Make the sparsifier."""
+        from overwinter.sparsity.magnitude import Magnitude
+
+        return Magnitude(self)
+
+
+@dataclass
+class ChannelsConfig(FineTunedSparsifyConfig):
+    """Channels and hidden units physically removed, by the norm of their weights, so that a CPU gains too."""
+
+    amount: float = setting("share of each layer's channels, 0 to below 1", at_least=0, below=1)
+
+    def open(self) -> Sparsifier:
+        """Make the sparsifier."""
+        from overwinter.sparsity.channels import Channels
+
+        return Channels(self)
