@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from overwinter import carbon
 from overwinter.carbon.constant import ConstantCarbonConfig
-from overwinter.carbon.country import CountryCarbonConfig, find_country
+from overwinter.carbon.country import CountryCarbonConfig
+from overwinter.codecarbon_tables import codecarbon_data, find_country
 from overwinter.config import check_settings
 from overwinter.config.validation import typed_carbon
-from overwinter.energy.cpu_table import codecarbon_data
 from overwinter.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "carbon"

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import re
 from pathlib import Path
 
+from overwinter.codecarbon_tables import codecarbon_data
+
 _NOISE = re.compile(r"\((r|tm|c)\)|@.*$|\b(cpu|processor|\d+-core|with radeon.*)\b", re.IGNORECASE)
-
-
-def codecarbon_data() -> Path | None:
-    """Return the folder of CodeCarbon's tables, or None if it is not installed."""
-    spec = importlib.util.find_spec("codecarbon")
-    return Path(spec.origin).parent / "data" if spec and spec.origin else None
 
 
 def design_power_w(cpu_name: str, table: Path | None = None) -> float | None:

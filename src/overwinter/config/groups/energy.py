@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from overwinter.codecarbon_tables import find_country
 from overwinter.config.settings import setting
 from overwinter.errors import ConfigError
 from overwinter.registries import ENERGY_SOURCES
@@ -92,6 +93,4 @@ def check_energy(config: EnergyConfig) -> None:
     if len(set(config.sources)) < len(config.sources):
         raise ConfigError(f"energy.sources={list(config.sources)} names a source twice. Name each once.")
     if config.cross_check != "none":
-        from overwinter.carbon.country import find_country
-
         find_country(config.cross_check_country, key="energy.cross_check_country")
