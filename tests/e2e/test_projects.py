@@ -1,5 +1,6 @@
 """Projects of one's own: from a wheel, with one's own model and data, and a case in a folder of its own."""
 
+import json
 import os
 import re
 import shutil
@@ -89,16 +90,29 @@ def test_the_committed_files_are_what_configs_says(workspace):
 
 
 @pytest.mark.slow
-def test_a_stage_of_ones_own_is_a_program_a_group_and_a_name(space, quick):
+def test_a_stage_of_ones_own_adds_a_candidate_that_is_measured_and_frozen(space):
     """The very files of docs/extending.md."""
     blocks = re.findall(
         r"^```(?:python|yaml)\n(.*?)^```", (ROOT / "docs/extending.md").read_text(), re.MULTILINE | re.DOTALL
     )
-    targets = ("stages/confidence.py", "configs/confidence/default.yaml", "configs/pipeline/mine.yaml")
+    targets = ("stages/distill.py", "configs/distill/default.yaml", "configs/pipeline/mine.yaml")
     for target, content in zip(targets, blocks, strict=True):
         (space.root / target).parent.mkdir(exist_ok=True)
         (space.root / target).write_text(content)
-    done = space.run("pipeline=mine", "+confidence=default")
-    assert space.states(done) == {**dict.fromkeys(space.states(done), "reused"), "confidence": "run"}
-    assert 0.1 < space.json("confidence/metrics.json")["confidence"] <= 1
-    assert space.json("confidence/gate.json") == {"stage": "confidence", "pass": True}
+    overrides = ("pipeline=mine", "+distill=default", "extensions.distill.epochs=2")
+    states = space.states(space.run(*overrides))
+    assert states == {
+        **dict.fromkeys(("train", "sparsify", "quantize"), "reused"),
+        **dict.fromkeys(("distill", "evaluate", "hibernate"), "run"),
+    }
+    assert list(states).index("distill") < list(states).index("evaluate")
+    candidates = space.json("evaluate/comparison.json")["candidates"]
+    assert {"distilled@torch", "distilled@onnxruntime", "sparse@torch"} <= candidates.keys()
+    assert candidates["distilled@torch"]["accuracy"] > 0.2
+    assert candidates["distilled@torch"]["size_bytes"] < candidates["dense@torch"]["size_bytes"] / 4
+
+    # Whatever was chosen on this machine, the student can be frozen.
+    chosen = {"variant": "distilled", "runtime": "onnxruntime", "device": "cpu"}
+    (space.root / "outputs/evaluate/chosen.json").write_text(json.dumps(chosen))
+    done = space("python", "stages/hibernate.py", "hibernate.wake_repeats=1", *overrides)
+    assert "distilled@onnxruntime sleeps in" in done.stdout
