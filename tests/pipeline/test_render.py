@@ -39,6 +39,11 @@ def test_nothing_depends_on_joules_but_gates(config):
         assert bool(judged) == name.startswith("gate-")
 
 
+def test_the_gate_after_evaluate_can_limit_any_figure_of_a_candidate(config):
+    for name, stage in rendered_stages(config, PROJECT).items():
+        assert ("outputs/evaluate/comparison.json" in stage["deps"]) == (name == "gate-evaluate")
+
+
 def test_the_budget_belongs_to_gates_and_carbon_to_nobody(config):
     for name, stage in rendered_stages(config, PROJECT).items():
         if name == "check":

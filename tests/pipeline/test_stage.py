@@ -8,8 +8,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from torch import nn
 
-from overwinter.config import find_project, load_config
+from overwinter.config import Project, find_project, load_config
+from overwinter.config.groups import StageSpec
+from overwinter.errors import ConfigError
+from overwinter.models import save_model, write_variants
 from overwinter.pipeline.invocation import Invocation
 from overwinter.pipeline.stage import InterruptedStageError, Stage
 from overwinter.power.control.pausing import Pause, PausedError
@@ -49,3 +53,35 @@ def test_who_interrupts_is_told_what_happens_next_time(stage: Stage):
         stage.progress(3, 10)
     with pytest.raises(InterruptedStageError, match=r"interrupted at 3 of 10; it begins anew next time"):
         stage.unsaved_progress(3, 10)
+
+
+@pytest.fixture
+def hibernate(tmp_path: Path) -> Stage:
+    """Behind stages that left their models; the configuration names a stage of one's own among them."""
+    config = load_config(find_project(_ROOT))
+    config.pipeline.stages["distill"] = StageSpec(needs=["train"], params=[])
+    config.pipeline.stages["hibernate"].needs = ["train", "distill", "quantize", "evaluate"]
+    for name, form in (("train", "dense"), ("distill", "distilled"), ("quantize", None)):
+        folder = tmp_path / "outputs" / name / "model"
+        if form is None:
+            write_variants(folder, [])
+        else:
+            save_model(folder, nn.Linear(2, 2), form=form, model_config={}, input_shape=[2], lineage={})
+    (tmp_path / "outputs/evaluate").mkdir()
+    (tmp_path / "outputs/evaluate/chosen.json").write_text("{}")
+    project = Project(root=tmp_path, configs=_ROOT / "configs", config_name="config")
+    return Stage(
+        Invocation(stage="hibernate", project=project, config=config, folder=tmp_path / "hibernate", scratch=True)
+    )
+
+
+def test_every_stage_that_is_needed_and_leaves_a_model_adds_a_variant(hibernate: Stage, tmp_path: Path):
+    outputs = tmp_path / "outputs"
+    assert hibernate.variants() == {"dense": outputs / "train/model", "distilled": outputs / "distill/model"}
+    assert hibernate.variant("distilled") == outputs / "distill/model"
+
+
+def test_a_variant_of_a_stage_that_is_not_needed_is_refused_with_the_key(hibernate: Stage):
+    hibernate.config.pipeline.stages["hibernate"].needs.remove("distill")
+    with pytest.raises(ConfigError, match=r"pipeline\.stages\.hibernate\.needs left the variant 'distilled'.*dense"):
+        hibernate.variant("distilled")
