@@ -1,4 +1,4 @@
-"""Records: the JSON files of the pipeline, each a frozen dataclass with this one reader and this one writer.
+"""Records: JSON files and messages, each a frozen dataclass with this one reader and this one writer.
 
 A key that the dataclass does not have, which a newer version may have written, is ignored; one that is missing or holds
 something else is named, with the file.
@@ -11,6 +11,7 @@ import math
 import types
 import typing
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,7 +43,7 @@ def parse_record(schema: type[T], content: object, *, where: str, remedy: str) -
     missing = [field.name for field in fields if field.name not in content and not _is_optional(field)]
     if missing:
         raise IntegrityError(f"{where} lacks {', '.join(missing)}. {remedy}")
-    kinds = typing.get_type_hints(schema)
+    kinds = _kinds(typing.cast(Any, schema))  # a type is hashable, whatever mypy says of `type[T]`
     return schema(
         **{
             field.name: _value(kinds[field.name], content[field.name], where=f"{where}: {field.name}", remedy=remedy)
@@ -64,6 +65,11 @@ def to_json(record: Any) -> dict[str, Any]:
 
 def _fields(schema: Any) -> tuple[dataclasses.Field[Any], ...]:
     return dataclasses.fields(schema)
+
+
+@lru_cache(maxsize=64)
+def _kinds(schema: Any) -> dict[str, Any]:
+    return typing.get_type_hints(schema)
 
 
 def _is_optional(field: dataclasses.Field[Any]) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from overwinter.errors import OverwinterError
+from overwinter.errors import IntegrityError, OverwinterError
 from overwinter.serving.greenest import Point
 from overwinter.serving.metrics import Log
 from overwinter.serving.worker.frames import pack_frame, read_frame
@@ -67,7 +67,7 @@ class Grid:
             frame = await process.ask(_Question(carbon=dict(self._carbon)), within_s=_ANSWER_S)
             await process.stop(within_s=_ANSWER_S)
             forecast = _Forecast.read(frame.header)
-        except WorkerDied as error:
+        except (WorkerDied, IntegrityError) as error:
             forecast = _Forecast(error=str(error))
         if forecast.error is not None:
             self._log("grid", message=f"nobody knows the carbon intensity: {forecast.error}")

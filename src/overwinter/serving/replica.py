@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
+from overwinter.errors import IntegrityError
 from overwinter.serving.messages import Call
 from overwinter.serving.metrics import Accounts
 from overwinter.serving.plan import ModelPlan, Plan
-from overwinter.serving.worker.frames import Frame, FrameError
+from overwinter.serving.worker.frames import Frame
 from overwinter.serving.worker.records import (
     IMPORT,
     KEEP,
@@ -155,7 +156,7 @@ class Replica:
         except WorkerDied:
             await self._stop("crash")
             raise
-        except FrameError as error:
+        except IntegrityError as error:
             await self._stop("crash")
             raise WorkerDied(str(error)) from None
 

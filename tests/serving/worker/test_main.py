@@ -110,4 +110,4 @@ def test_an_order_of_another_version_is_refused_with_what_it_lacks(order):
     (frame,) = new_worker().answers(Frame(header, b""))
     reply = read_frame(io.BytesIO(frame)).header
     assert reply["status"] == "refused"
-    assert "A WakeOrder without keys, threads" in reply["error"]
+    assert "A WakeOrder lacks keys, threads" in reply["error"]

@@ -4,7 +4,8 @@ import io
 
 import pytest
 
-from overwinter.serving.worker.frames import FrameError, pack_frame, read_frame
+from overwinter.errors import IntegrityError
+from overwinter.serving.worker.frames import pack_frame, read_frame
 from overwinter.serving.worker.records import FirstPiece, Order, Piece, Question, Report
 
 RECORDS = [
@@ -26,5 +27,5 @@ def test_fields_of_a_newer_version_are_ignored():
 
 
 def test_what_is_missing_is_named():
-    with pytest.raises(FrameError, match=r"A Question without headers, within_s: .* of different versions"):
+    with pytest.raises(IntegrityError, match=r"A Question lacks headers, within_s\. .* of different versions"):
         Question.read({"operation": "infer", "model": "digits"})

@@ -7,10 +7,12 @@ supervisor: fields that this version does not know are ignored, and those that i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
-from overwinter.serving.worker.frames import FrameError
+from overwinter.records import parse_record
+
+_REMEDY = "Supervisor and worker are of different versions of Overwinter: install the same version in both."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,20 +28,9 @@ class Record:
         """Return the record in a header.
 
         Raises:
-            FrameError: a field without a default is missing.
+            IntegrityError: a field without a default is missing, or one holds something else.
         """
-        known = fields(cls)
-        missing = [
-            each.name
-            for each in known
-            if each.default is MISSING and each.default_factory is MISSING and each.name not in header
-        ]
-        if missing:
-            raise FrameError(
-                f"A {cls.__name__} without {', '.join(missing)}: supervisor and worker are of different versions of "
-                "Overwinter. Install the same version in both."
-            )
-        return cls(**{each.name: header[each.name] for each in known if each.name in header})
+        return parse_record(cls, header, where=f"A {cls.__name__}", remedy=_REMEDY)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable
 from typing import TypeVar
 
+from overwinter.errors import IntegrityError
 from overwinter.serving.worker.frames import Frame, FrameError, pack_frame, receive_frame
 from overwinter.serving.worker.records import CANCEL, Piece, Record
 
@@ -64,12 +65,12 @@ class WorkerProcess:
             async with asyncio.timeout(within_s):
                 await self._writer.drain()
                 frame = await receive_frame(self._reader)
-        except (TimeoutError, OSError, EOFError, FrameError) as error:
+            self._owes = Piece.read(frame.header).more
+        except (TimeoutError, OSError, EOFError, FrameError, IntegrityError) as error:
             await self.stop(within_s=0)
             if isinstance(error, TimeoutError):
                 raise WorkerSilent(f"the worker fell silent for {within_s:g} s") from None
             raise WorkerDied(f"the worker ended with {self._exit.result()}") from None
-        self._owes = Piece.read(frame.header).more
         return frame
 
     async def stop(self, *, within_s: float) -> None:
