@@ -26,7 +26,6 @@ LONGEST_REST_S = 86400.0  # whatever a server says: after a day it is asked agai
 _HTTP_DATES = ("%d %b %Y %H:%M:%S GMT", "%d-%b-%y %H:%M:%S GMT", "%b %d %H:%M:%S %Y")
 _GZIP_OR_ZLIB = 47  # zlib's window bits: either header is recognized
 _SHORTEST_SECRET = 4  # shorter words are everywhere
-_LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
 class SourceError(OverwinterError):
@@ -65,7 +64,7 @@ def get_json(url: str, *, deadline_s: float, headers: Mapping[str, str] | None =
     Raises:
         SourceError: no answer in time, another status than 200, or no JSON; a refusal with the server's own reason.
     """
-    request = urllib.request.Request(  # noqa: S310 -- `secure` has looked at the scheme, when it was configured
+    request = urllib.request.Request(  # noqa: S310 -- `carbon.settings` has checked the scheme
         url, headers={"Accept": "application/json", "User-Agent": f"overwinter/{__version__}", **(headers or {})}
     )
     place = urllib.parse.urlsplit(url).hostname
@@ -87,12 +86,6 @@ def get_json(url: str, *, deadline_s: float, headers: Mapping[str, str] | None =
         kind = answer.headers.get_content_type()
         told = f" but with {kind}" if kind not in ("application/json", "text/plain") else ""
         raise SourceError(f"{who} does not answer with JSON{told}") from None
-
-
-def secure(url: str) -> bool:
-    """Whether tokens may travel to ``url``: HTTPS, or a server on this very machine."""
-    parts = urllib.parse.urlsplit(url)
-    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOCAL)
 
 
 def _read(answer: Any, deadline_s: float, who: str) -> bytes:

@@ -21,7 +21,7 @@ DEFAULT_IDLE_S = 300.0  # KEDA's own cool-down and Ollama's time-out
 _OFFLINE = ("constant", "country", "trace")  # options of configs/carbon
 _WITHOUT_FORECAST = ("constant", "country")  # with these, nothing waits
 _LONGEST_NAME = 40  # leaves room for suffixes within the 63 characters of a DNS label
-_PLAIN = re.compile(r"(?!(?i:null|true|false|inf|nan)$)[A-Za-z_/][\w./-]*|\d+(\.\d+){3}")  # needs no quotes
+_UNQUOTED = re.compile(r"(?!(?i:null|true|false|inf|nan)$)[A-Za-z_/][\w./-]*|\d+(\.\d+){3}")
 _NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 
 
@@ -233,9 +233,7 @@ def _hydra(value: Any) -> str:
         return "{" + ",".join(f"{key}:{_hydra(each)}" for key, each in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ",".join(map(_hydra, value)) + "]"
-    if isinstance(value, str) and not re.fullmatch(
-        r"(?!(?i:null|true|false|inf|nan)$)[A-Za-z_/][\w./-]*|\d+(\.\d+){3}", value
-    ):
+    if isinstance(value, str) and not _UNQUOTED.fullmatch(value):
         # Only backslashes before a quote, or before the closing one, are escapes.
         inner = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + found[2].replace("'", "\\'"), value)
         return f"'{inner}'"

@@ -174,11 +174,6 @@ class EnergyMeter:
         with self._held():
             return self._log.all()
 
-    @property
-    def sampler_cpu_s(self) -> float:
-        """CPU seconds that the sampler thread has used."""
-        return self._sampler.cpu_s if self._sampler else 0.0
-
     def tick(self) -> None:
         """Take one sample of every device: what the sampler thread does."""
         self._advance(edge=False)

@@ -10,14 +10,9 @@ _STOP_PATIENCE_S = 2.0
 
 
 class Sampler:
-    """Calls ``tick`` every ``interval_s`` until stopped, or after as many seconds as it returned.
-
-    Attributes:
-        cpu_s: CPU seconds that the thread has used, for the record of what metering costs.
-    """
+    """Calls ``tick`` every ``interval_s`` until stopped, or after as many seconds as it returned."""
 
     def __init__(self, tick: Callable[[], float | None], interval_s: float) -> None:
-        self.cpu_s = 0.0
         self._tick, self._interval_s = tick, interval_s
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="overwinter-energy", daemon=True)
@@ -40,5 +35,4 @@ class Sampler:
         due_s = time.monotonic() + self._interval_s
         while not self._stopped.wait(max(0.0, due_s - time.monotonic())):
             pause_s = self._tick()
-            self.cpu_s = time.thread_time()
             due_s = max(due_s + self._interval_s, time.monotonic() + (pause_s or 0.0))

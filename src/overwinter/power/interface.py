@@ -30,7 +30,7 @@ class DeviceState:
     """One device that takes power limits.
 
     Attributes:
-        name: such as ``gpu0`` or ``cpu-package-0``; the key of the decision.
+        name: such as ``gpu:0`` or ``cpu-package-0``; the key of the decision.
         min_w: the lowest limit that it takes.
         max_w: the highest.
         default_w: the maker's.

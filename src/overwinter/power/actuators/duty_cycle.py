@@ -69,7 +69,7 @@ class DutyCycle:
         self._clock, self._sleep = clock, sleep
         self._accounts = {device: _Account() for device in devices}
         self._lock = threading.Lock()
-        self._looked_s = self._began_s = clock()
+        self._looked_s = clock()
         self._waited_s = -math.inf
         self.paused_s = 0.0
 

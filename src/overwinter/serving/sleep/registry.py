@@ -12,7 +12,6 @@ from overwinter.serving.sleep.interface import SleepPolicy
 from overwinter.serving.sleep.ladder import Ladder
 from overwinter.serving.sleep.latency import WithinLatency
 
-GROUP = "overwinter.sleep_policies"
 Factory = Callable[..., SleepPolicy]
 
 
