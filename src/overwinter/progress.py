@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 Progress = Callable[[float, float], None]  # (done, all of it); it may raise, and the work is then over
 
 
-def silent(_done: float, _total: float) -> None:
+class StepProgress(Protocol):
+    """A `Progress` that also takes figures of the step, such as its loss."""
+
+    def __call__(self, done: float, total: float, /, **figures: float) -> None:
+        """Take how much is done, of how much."""
+
+
+def silent(_done: float, _total: float, /, **_figures: float) -> None:
     """Tell nobody."""
 
 

@@ -9,15 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from overwinter.bundle.facts import PAYLOAD, Bundle
 from overwinter.bundle.keys import ANYTHING, NO_KEYS, Expected, Keys
 from overwinter.bundle.open_model import foreign_code, import_for, not_openable, open_model, refuse_foreign_code
 from overwinter.bundle.resolve import obtain
 from overwinter.data import prepare
 from overwinter.errors import ConfigError, IntegrityError, OverwinterError, TargetError
-from overwinter.runtime import Array, Session, largest_difference
+from overwinter.runtime import Array, Session, largest_difference, softmax
 
 _STEPS = ("verify", "load", "canary")
 
@@ -62,9 +60,7 @@ class AwakeModel:
         Raises:
             ConfigError: a wrong shape, or a value out of range.
         """
-        logits = self.run(prepare(raw, self.bundle.preprocessing, self.bundle.input_shape)).astype(np.float64)
-        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-        shares /= shares.sum(axis=1, keepdims=True)  # (batch, classes)
+        shares = softmax(self.run(prepare(raw, self.bundle.preprocessing, self.bundle.input_shape)))  # (batch, classes)
         return [Answer(label=self.bundle.labels[int(row.argmax())], probability=float(row.max())) for row in shares]
 
 

@@ -7,7 +7,7 @@ the second by memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -23,9 +23,9 @@ from overwinter.evaluation.gpu_joules import joules_of
 from overwinter.evaluation.text import TextCost, TextScores, dense_among
 from overwinter.evaluation.timing import Plan, Sample, measure_speed
 from overwinter.models import CausalLanguageModel
+from overwinter.progress import Progress
 from overwinter.runtime import Array, Session
 
-Progress = Callable[[float, float], None]
 _PREFILL, _DECODE = "prefill", "decode"
 
 

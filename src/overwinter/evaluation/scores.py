@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from overwinter.runtime import Array
+from overwinter.runtime import Array, softmax
 
 Flags = NDArray[np.bool_]
 Labels = NDArray[np.integer[Any]]
@@ -76,8 +76,7 @@ def calibration_error(logits: Array, labels: Labels) -> float:
 
     Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
     """
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    confidence = shifted.max(axis=1) / shifted.sum(axis=1)
+    confidence = softmax(logits).max(axis=1)
     right = logits.argmax(axis=1) == labels
     bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
     gaps = np.bincount(bins, weights=right - confidence, minlength=_BINS)  # of sums: right answers less confidence

@@ -21,11 +21,11 @@ import numpy as np
 from overwinter.errors import ConfigError
 from overwinter.evaluation.disturbance import CoreWatch, is_disturbed
 from overwinter.evaluation.joules import CpuJoules
+from overwinter.progress import Progress
 from overwinter.runtime import Array, Session
 
 _WARM_UP_CALLS = 10
 Key = tuple[str, int]  # the session's name and the batch size
-Progress = Callable[[float, float], None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -89,10 +89,10 @@ def observer(
         power: the group.
         tell: takes one line for a person.
     """
-    from overwinter.power.control.notices import Notices
     from overwinter.power.control.observing import Readings, sources_of
+    from overwinter.power.control.warn_once import WarnOnce
 
-    readings = Readings(sources_of(carbon, prices=_prices(power)), Notices(tell).tell)
+    readings = Readings(sources_of(carbon, prices=_prices(power)), WarnOnce(tell).tell)
     return lambda time_utc: work.observe(time_utc, **readings.outside(time_utc))
 
 

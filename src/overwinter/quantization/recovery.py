@@ -23,6 +23,7 @@ from overwinter.calibration.precision import is_quick, quick
 from overwinter.calibration.teacher import Draw, Teacher, divergence
 from overwinter.errors import ConfigError, OverwinterError
 from overwinter.models import Codes, IntegerLayer, integer_layers, replace_layer
+from overwinter.progress import Progress, silent
 
 _ZERO_STEPS = 20.0  # a zero point moves by so many learning rates: it is a code, not a share
 
@@ -51,7 +52,7 @@ def recover(
     dense: nn.Module,
     calibration: Sequence[torch.Tensor],
     recovery: Recovery,
-    progress: Callable[[int, int], None] = lambda _done, _total: None,
+    progress: Progress = silent,
     *,
     device: str = CPU,
 ) -> list[float]:

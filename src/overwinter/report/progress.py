@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 _LINE_INTERVAL_S = 10.0
 
 
-class Progress(Protocol):
-    """Hears the events of a run."""
+class RunDisplay(Protocol):
+    """Shows the events of a run."""
 
     def __call__(self, event: dict[str, Any]) -> None:
         """Show one event."""
@@ -24,7 +24,7 @@ class Progress(Protocol):
         """Stop showing."""
 
 
-def progress_for(console: Console) -> Progress:
+def progress_for(console: Console) -> RunDisplay:
     """Return what fits the output: bars on a terminal, else lines."""
     return RichProgress(console) if console.is_terminal else PlainProgress()
 

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
         open_session,
         refusal,
     )
-    from overwinter.runtime.session import Array, Session, largest_difference
+    from overwinter.runtime.session import Array, Session, largest_difference, softmax
     from overwinter.runtime.torchao_storage import compute_in_bfloat16, describe_torchao, import_torchao, load_torchao
 
 __all__ = [
@@ -86,6 +86,7 @@ __all__ = [
     "open_session",
     "refusal",
     "serving_device",
+    "softmax",
     "tidy",
 ]
 
@@ -125,6 +126,7 @@ _HOMES = {
     "open_session": "registry",
     "refusal": "registry",
     "serving_device": "device",
+    "softmax": "session",
     "tidy": "onnx_graph",
 }
 

@@ -17,6 +17,13 @@ class Session(Protocol):
         """Return logits (batch, classes) as float32 of model inputs (batch, ...) as float32."""
 
 
+def softmax(logits: Array, temperature: float = 1.0) -> Array:
+    """Return the probabilities (..., classes), in float64, that logits (..., classes) stand for."""
+    shares: Array = np.exp((logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)) / temperature)
+    shares /= shares.sum(axis=-1, keepdims=True)
+    return shares
+
+
 def largest_difference(answers: Array, expected: Array) -> float:
     """Return the largest difference of two answers, relative to the largest expected logit.
 

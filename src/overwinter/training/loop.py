@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from overwinter.config.groups import FitConfig
 from overwinter.data import Batches, tensors
 from overwinter.errors import ConfigError, OverwinterError
 from overwinter.models import StepHook
+from overwinter.progress import StepProgress, silent
 from overwinter.training.checkpoints import Checkpoints
 from overwinter.training.device import autocast, fast_layout, laid_out
 from overwinter.training.evaluation import evaluate
@@ -31,8 +32,6 @@ from overwinter.training.losses import CrossEntropy, Loss
 from overwinter.training.result import EpochRecord, FitResult
 from overwinter.training.schedule import learning_rate_at
 from overwinter.training.state import FitState
-
-Progress = Callable[..., None]
 
 
 def fit(
@@ -47,7 +46,7 @@ def fit(
     hooks: Sequence[StepHook] = (),
     loss: Loss | None = None,
     checkpoints: Path | None = None,
-    progress: Progress | None = None,
+    progress: StepProgress = silent,
 ) -> FitResult:
     """Fit ``model`` in place to ``train``, and keep its best weights by the loss on ``validation``.
 
@@ -95,14 +94,14 @@ class _Fit:
         hooks: Sequence[StepHook],
         loss: Loss | None,
         checkpoints: Path | None,
-        progress: Progress | None,
+        progress: StepProgress,
     ) -> None:
         self.settings, self.seed, self.device, self.hooks = settings, seed, device, tuple(hooks)
         self.batches = Batches(train, batch_size=settings.batch_size, seed=seed, device=device)
         self.validation = tensors(validation)
         self.total = settings.epochs * len(self.batches)
         self.loss = loss if loss is not None else CrossEntropy(settings.label_smoothing)
-        self.progress = progress if progress is not None else _silent
+        self.progress = progress
         self.state = FitState(model, _optimizer(model, settings), self.hooks)
         purpose = {
             "settings": asdict(settings),
@@ -248,7 +247,3 @@ def _seed_globally(seed: int, step: int) -> None:
     torch.manual_seed(mixed)
     np.random.seed(mixed)  # noqa: NPY002 - the legacy generator is what a user's data set may draw from
     random.seed(mixed)
-
-
-def _silent(done: int, total: int, **figures: float) -> None:
-    pass

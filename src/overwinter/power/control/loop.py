@@ -29,9 +29,9 @@ from overwinter.power.actuators.interface import Actuator
 from overwinter.power.actuators.values import DeniedError
 from overwinter.power.control.asking import ask
 from overwinter.power.control.devices import Devices
-from overwinter.power.control.notices import Notices
 from overwinter.power.control.observing import Readings, Sources, WorkMeter, common_limit_w, merged_points
 from overwinter.power.control.pausing import Pause, PausedWork
+from overwinter.power.control.warn_once import WarnOnce
 from overwinter.power.guard.guard import Guard
 from overwinter.power.interface import Job, Observation, OperatingPoint, PowerPolicy
 from overwinter.power.profile_store import ProfileStore
@@ -106,7 +106,7 @@ class PowerControl:
         self._policy, self._name = policy, name or type(policy).__name__
         self._job, self._interval_s = job or Job(), interval_s
         self._clock, self._now = clock, now
-        self._notices = Notices(warn)
+        self._notices = WarnOnce(warn)
         self._readings = Readings(sources, self._notices.tell)
         self._devices = Devices(
             guard, open_clocks=clocks, on_denied=on_denied, taken=self._read_profile, tell=self._notices.tell

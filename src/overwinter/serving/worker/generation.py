@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from overwinter.runtime import Array
+from overwinter.runtime import Array, softmax
 
 
 class Steps(Protocol):
@@ -133,8 +133,7 @@ def _drawing(wish: Wish) -> Callable[[Array], int]:
 
     def draw(logits: Array) -> int:
         with np.errstate(over="ignore"):  # a temperature next to 0 leaves the likeliest token alone
-            shares = np.exp((logits.astype(np.float64) - logits.max()) / wish.temperature)
-        shares /= shares.sum()
+            shares = softmax(logits, wish.temperature)
         order = np.argsort(-shares, kind="stable")
         sums = np.cumsum(shares[order])
         nucleus = order[: int(np.searchsorted(sums, wish.top_p * sums[-1])) + 1]

@@ -18,7 +18,7 @@ import numpy as np
 
 from overwinter.bundle.load import AwakeModel
 from overwinter.data import prepare
-from overwinter.runtime import Array
+from overwinter.runtime import Array, softmax
 from overwinter.serving.bounded_json import parse_object, shown
 from overwinter.serving.messages import Reply, RequestError, json_reply
 from overwinter.serving.worker.tensors import Tensor, parameters, read_tensor
@@ -142,8 +142,7 @@ def _flag(holder: Mapping[str, Any], key: str, *, default: bool) -> bool:
 
 
 def _outputs(model: AwakeModel, logits: Array) -> list[Tensor]:
-    shares = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    shares /= shares.sum(axis=1, keepdims=True)  # (batch, classes)
+    shares = softmax(logits)  # (batch, classes)
     labels = np.array([model.bundle.labels[place] for place in logits.argmax(axis=1)], dtype=object)
     named = (("logits", "FP32", logits), ("label", "BYTES", labels), ("probability", "FP32", shares.max(axis=1)))
     return [

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 
-class Notices:
-    """Lines that were told.
+class WarnOnce:
+    """Warns of each thing once.
 
     Args:
         warn: takes one line for a person.
