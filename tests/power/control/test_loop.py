@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 from overwinter.errors import ConfigError
+from overwinter.power import Job
 from overwinter.power.actuators import DeniedError
 from overwinter.power.actuators.simulated import SimulatedLimit
 from overwinter.power.control.asking import nonsense
 from overwinter.power.control.loop import PowerControl
-from overwinter.power.control.observing import Job, Sources
+from overwinter.power.control.observing import Sources
 from overwinter.power.guard.guard import Guard
 from overwinter.power.interface import Decision, Observation, OperatingPoint, Series
 from overwinter.power.profile import Profile, ProfileKey, save_profile
