@@ -89,7 +89,7 @@ def test_the_first_dense_form_is_the_reference_and_without_one_nothing_is_compar
     scores = evaluation.score_text(models, tokens, following, ignored)
     assert scores["dense@torch"].divergences.max() == 0
     assert scores["dense@torch-bf16"].divergences.min() > 0
-    with pytest.raises(OverwinterError, match="no dense form among other@torch"):
+    with pytest.raises(OverwinterError, match="no dense variant among other@torch"):
         evaluation.score_text({"other@torch": made(1)}, tokens, following, ignored)
 
 

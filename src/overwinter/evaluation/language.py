@@ -1,4 +1,4 @@
-"""Language models, measured: what each form says of the next tokens of a text, and what its own tokens cost.
+"""Language models, measured: what each variant says of the next tokens of a text, and what its own tokens cost.
 
 An answer is a prompt that is read at once (prefill) and tokens that are written one after the other (decode), with
 keys and values kept, each token the likeliest. The two phases are timed apart: the first is bound by arithmetic,
@@ -32,17 +32,17 @@ _PREFILL, _DECODE = "prefill", "decode"
 def score_text(
     models: Mapping[str, nn.Module], tokens: torch.Tensor, following: torch.Tensor, progress: Progress
 ) -> dict[str, TextScores]:
-    """Let every form predict the same windows.
+    """Let every variant predict the same windows.
 
     Args:
-        models: form, or form@runtime -> module from tokens (batch, length) to logits (batch, length, vocabulary), all
-            on one device. The first that is dense is what all are compared with.
+        models: variant, or variant@runtime -> module from tokens (batch, length) to logits (batch, length,
+            vocabulary), all on one device. The first that is dense is what all are compared with.
         tokens: (windows, length), int64.
         following: (windows, length), the token after each of ``tokens``.
         progress: called with windows done and to do.
 
     Raises:
-        OverwinterError: an answer is NaN or infinite, or there is no dense form.
+        OverwinterError: an answer is NaN or infinite, or there is no dense variant.
     """
     reference = dense_among(list(models))
     device = _device_of(models[reference])
@@ -70,7 +70,7 @@ def compare_answers(
     """Time all models on the same prompt, both phases, interleaved; torch takes ``settings.threads``.
 
     Args:
-        models: form@runtime -> model.
+        models: variant@runtime -> model.
         prompt: (1, prompt tokens), int64.
         settings: the group `evaluate`.
         meter: the stage's.
@@ -148,7 +148,7 @@ def _log_probabilities(name: str, model: nn.Module, window: torch.Tensor) -> tor
     """Of every next token, (length, vocabulary)."""
     said: Any = functional.log_softmax(model(window[None])[0], dim=-1)
     if not bool(torch.isfinite(said).all()):
-        raise OverwinterError(f"The form {name!r} answers NaN or infinity to the test text. Leave it out.")
+        raise OverwinterError(f"The variant {name!r} answers NaN or infinity to the test text. Leave it out.")
     tensor: torch.Tensor = said
     return tensor
 

@@ -1,6 +1,6 @@
 """Which sessions need more samples before it is clear which uses the least.
 
-A few samples of everything tell most forms apart; the two or three that are left deserve the rest of the time. This
+A few samples of everything tell most variants apart; the two or three that are left deserve the rest of the time. This
 is successive elimination (Even-Dar et al., 2006), with the bootstrap intervals that the choice itself looks at.
 """
 

@@ -129,10 +129,10 @@ class Examiner:
         """Return name -> quality.
 
         Args:
-            sessions: form@runtime -> what would serve. The answers of the first that runs dense are the reference.
+            sessions: variant@runtime -> what would serve. The answers of the first that runs dense are the reference.
 
         Raises:
-            ConfigError: there is no dense form, or a limit on what cannot be measured of this model.
+            ConfigError: there is no dense variant, or a limit on what cannot be measured of this model.
             OverwinterError: an answer is NaN or infinite, or a measure of yours fails or is no number.
         """
         dense = next((name for name in sessions if name.partition("@")[0] == DENSE), None)

@@ -19,7 +19,7 @@ from overwinter.units import format_si
 
 @dataclass(frozen=True, kw_only=True)
 class TextScores:
-    """What a form says of a text, window by window.
+    """What a variant says of a text, window by window.
 
     Attributes:
         losses: mean negative log-likelihood of the next token, nats; (windows,).
@@ -200,7 +200,7 @@ class TextCost:
 
 
 def dense_among(names: Sequence[str]) -> str:
-    """Return the first of the names, form or form@runtime, that is dense: the reference.
+    """Return the first of the names, variant or variant@runtime, that is dense: the reference.
 
     Raises:
         OverwinterError: none is.
@@ -208,7 +208,7 @@ def dense_among(names: Sequence[str]) -> str:
     for name in names:
         if name.partition("@")[0] == DENSE:
             return name
-    raise OverwinterError(f"There is no dense form among {', '.join(names)} to compare with.")
+    raise OverwinterError(f"There is no dense variant among {', '.join(names)} to compare with.")
 
 
 def _phase(figures: Figures, tokens: int) -> dict[str, Any]:
