@@ -34,9 +34,10 @@ from torch import nn
 import common
 from metering import settings as energy_settings
 from overwinter import models, quantization, runtime
-from overwinter.config.groups import CalibratedQuantizeConfig, EvaluateConfig
+from overwinter.config.groups import EvaluateConfig
 from overwinter.energy import open_meter
 from overwinter.evaluation import Choice, Figures, choose, compare_speed
+from overwinter.quantization.settings import CalibratedQuantizeConfig
 from overwinter.runtime import Session
 
 T = TypeVar("T")

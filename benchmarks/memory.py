@@ -136,7 +136,7 @@ def quantize(folder: Path, method: str, skip: Sequence[str] = ()) -> Callable[[]
     from omegaconf import OmegaConf
 
     from overwinter import quantization
-    from overwinter.config.groups import CalibratedQuantizeConfig, MixedConfig, RecoveryConfig
+    from overwinter.quantization.settings import CalibratedQuantizeConfig, MixedConfig, RecoveryConfig
 
     source = Path(__file__).parents[1] / "configs" / "quantize" / "int4_gptq.yaml"
     settings: Any = OmegaConf.to_container(OmegaConf.load(source))

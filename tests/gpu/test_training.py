@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from overwinter import training
-from overwinter.config.groups import QatConfig, QatTrainConfig, RelaxedQatConfig, RelaxedQatTrainConfig
 from overwinter.data import InMemory
 from overwinter.models import prunable_weights
 from overwinter.sparsity.magnitude import MaskHook
+from overwinter.training.qat.settings import QatConfig, QatTrainConfig, RelaxedQatConfig, RelaxedQatTrainConfig
 
 STRAIGHT = QatConfig(
     rounding="straight_through",

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from overwinter import models, quantization
-from overwinter.config.groups import CalibratedQuantizeConfig, MixedConfig, RecoveryConfig
+from overwinter.quantization.settings import CalibratedQuantizeConfig, MixedConfig, RecoveryConfig
 from overwinter.quantization.torchao_forms import Fp8Dynamic
 from overwinter.runtime import import_torchao
 

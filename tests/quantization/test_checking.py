@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from overwinter import quantization
-from overwinter.config.groups import GridConfig, RecoveryConfig
 from overwinter.errors import ConfigError
 from overwinter.quantization.checking import _batch_size
+from overwinter.quantization.settings import GridConfig, RecoveryConfig
 
 HEAD = {"head": GridConfig(bits=8, group_size=None, symmetric=True)}
 STEPS = RecoveryConfig(steps=1, learning_rate=0.001, batch_size=4, zeros=False)

@@ -71,7 +71,7 @@ import sys
 import numpy as np
 from pathlib import Path
 from overwinter import quantization
-from overwinter.config.groups import CalibratedQuantizeConfig, MixedConfig, RecoveryConfig
+from overwinter.quantization.settings import CalibratedQuantizeConfig, MixedConfig, RecoveryConfig
 settings = CalibratedQuantizeConfig(version=1, methods=["int8_static"], calibration_samples=64,
                                     calibration_text="data",
                                     calibration_method="minmax", skip=[], overrides={},

@@ -2,10 +2,10 @@ import pytest
 import torch
 
 from overwinter import models
-from overwinter.config.groups import GridConfig, MixedConfig, RecoveryConfig
 from overwinter.errors import ConfigError, RefusedError
 from overwinter.models.aware import AwareLayer
 from overwinter.quantization.mixing import Option
+from overwinter.quantization.settings import GridConfig, MixedConfig, RecoveryConfig
 
 CONVNET = {
     "_target_": "overwinter.models.ConvNet",

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from overwinter import quantization
-from overwinter.config.groups import MixedConfig, RecoveryConfig
 from overwinter.progress import part
+from overwinter.quantization.settings import MixedConfig, RecoveryConfig
 
 CHANGES = {
     "int4_gptq": {

@@ -3,19 +3,21 @@ from types import SimpleNamespace
 
 import pytest
 
-from overwinter.config.checks.training import check_fit, check_train
-from overwinter.config.groups import (
-    QatConfig,
-    QatTrainConfig,
-    RelaxedQatConfig,
-    RelaxedQatTrainConfig,
-    TrainConfig,
-)
+from overwinter.config import check_settings
+from overwinter.config.groups import TrainConfig
+from overwinter.config.groups.training import check_trained_grids
 from overwinter.errors import ConfigError
+from overwinter.training.qat.settings import QatConfig, QatTrainConfig, RelaxedQatConfig, RelaxedQatTrainConfig
+
+
+def check_train(config):
+    check_settings(config.train, key="train")
+    config.train.check("train")
+    check_trained_grids(config)
 
 
 def test_good_settings_pass(settings):
-    check_fit(settings, key="train")
+    check_settings(settings, key="train")
 
 
 @pytest.mark.parametrize(
@@ -37,7 +39,7 @@ def test_good_settings_pass(settings):
 )
 def test_a_value_out_of_range_is_named(settings, key, value):
     with pytest.raises(ConfigError, match=f"sparsify.fit.{key}="):
-        check_fit(replace(settings, **{key: value}), key="sparsify.fit")
+        check_settings(replace(settings, **{key: value}), key="sparsify.fit")
 
 
 def whole_config(train, methods=("qat",), sparsify="none"):

@@ -21,20 +21,39 @@
 A form is a folder that `overwinter.models.load_description` verifies and `overwinter.runtime` runs.
 """
 
-from overwinter.calibration.generated_text import generate_text
-from overwinter.quantization.checking import check_layer_names
-from overwinter.quantization.interface import QuantizationReport, Quantizer, Request
-from overwinter.quantization.recipe import Recipe, apply_recipe
-from overwinter.quantization.recovery import Recovery, recover
-from overwinter.quantization.registry import calibration_inputs, check_methods, quantize
-from overwinter.quantization.sensitivity import LayerDamage, sensitivity, worst_layers
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from overwinter.lazy_imports import lazily
+
+if TYPE_CHECKING:
+    from overwinter.calibration.generated_text import generate_text
+    from overwinter.quantization.checking import check_layer_names
+    from overwinter.quantization.interface import QuantizationReport, Quantizer, Request
+    from overwinter.quantization.recipe import Recipe, apply_recipe
+    from overwinter.quantization.recovery import Recovery, recover
+    from overwinter.quantization.registry import calibration_inputs, check_methods, quantize
+    from overwinter.quantization.sensitivity import LayerDamage, sensitivity, worst_layers
+    from overwinter.quantization.settings import (
+        CalibratedQuantizeConfig,
+        GridConfig,
+        MixedConfig,
+        QuantizeConfig,
+        RecoveryConfig,
+    )
 
 __all__ = [
+    "CalibratedQuantizeConfig",
+    "GridConfig",
     "LayerDamage",
+    "MixedConfig",
     "QuantizationReport",
+    "QuantizeConfig",
     "Quantizer",
     "Recipe",
     "Recovery",
+    "RecoveryConfig",
     "Request",
     "apply_recipe",
     "calibration_inputs",
@@ -46,3 +65,29 @@ __all__ = [
     "sensitivity",
     "worst_layers",
 ]
+
+# Loaded when first used: settings are read without torch.
+_HOMES = {
+    "CalibratedQuantizeConfig": "settings",
+    "GridConfig": "settings",
+    "LayerDamage": "sensitivity",
+    "MixedConfig": "settings",
+    "QuantizationReport": "interface",
+    "QuantizeConfig": "settings",
+    "Quantizer": "interface",
+    "Recipe": "recipe",
+    "Recovery": "recovery",
+    "RecoveryConfig": "settings",
+    "Request": "interface",
+    "apply_recipe": "recipe",
+    "calibration_inputs": "registry",
+    "check_layer_names": "checking",
+    "check_methods": "registry",
+    "generate_text": "registry",
+    "quantize": "registry",
+    "recover": "recovery",
+    "sensitivity": "sensitivity",
+    "worst_layers": "sensitivity",
+}
+
+__getattr__ = lazily(__name__, _HOMES)

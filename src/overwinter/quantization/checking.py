@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from overwinter.config.groups import CalibratedQuantizeConfig, QuantizeConfig
 from overwinter.errors import ConfigError, OverwinterError, nearest
 from overwinter.models import is_finite, prunable_weights
 from overwinter.quantization.interface import Request
+from overwinter.quantization.settings import QuantizeConfig
 from overwinter.runtime import Array
 
 _WINDOWS = 4  # of text that are checked; `apply_recipe` looks at every input that it calibrates on
@@ -35,10 +35,8 @@ def check_layer_names(model: nn.Module, settings: QuantizeConfig) -> None:
     Raises:
         ConfigError: a pattern in ``skip`` or ``overrides`` fits none.
     """
-    if isinstance(settings, CalibratedQuantizeConfig):
-        layers = list(prunable_weights(model))
-        check_patterns("quantize.skip", settings.skip, layers)
-        check_patterns("quantize.overrides", list(settings.overrides), layers)
+    for key, patterns in settings.layer_patterns().items():
+        check_patterns(key, patterns, list(prunable_weights(model)))
 
 
 def check_patterns(key: str, patterns: Sequence[str], layers: Sequence[str]) -> None:

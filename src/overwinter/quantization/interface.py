@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from overwinter.config.groups import CalibratedQuantizeConfig
 from overwinter.progress import Progress, silent
 from overwinter.quantization.sensitivity import LayerDamage
+from overwinter.quantization.settings import CalibratedQuantizeConfig
 from overwinter.runtime import Array
 
 

@@ -11,13 +11,13 @@ import numpy as np
 from torch import nn
 
 from overwinter.calibration.generated_text import generate_text
-from overwinter.config.groups import CalibratedQuantizeConfig
 from overwinter.errors import ConfigError
 from overwinter.models import already_verified, load_description, load_model
 from overwinter.progress import Progress, silent
 from overwinter.quantization.checking import check_request
 from overwinter.quantization.interface import QuantizationReport, Quantizer, Request
 from overwinter.quantization.judging import agreement, answers, refuse_ruined
+from overwinter.quantization.settings import CalibratedQuantizeConfig
 from overwinter.registries import QUANTIZERS
 from overwinter.runtime import Array, on_gpu
 

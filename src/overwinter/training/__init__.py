@@ -9,15 +9,22 @@
 - `evaluate` gives loss and accuracy on a split; `pick_device` reads the setting `device`.
 """
 
-from overwinter.models import StepHook
-from overwinter.training.checkpoints import Checkpoints
-from overwinter.training.device import pick_device
-from overwinter.training.evaluation import Score, evaluate
-from overwinter.training.loop import fit
-from overwinter.training.losses import CrossEntropy, DistillationLoss, Loss
-from overwinter.training.qat import Awareness, make_aware
-from overwinter.training.result import EpochRecord, FitResult
-from overwinter.training.schedule import learning_rate_at
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from overwinter.lazy_imports import lazily
+
+if TYPE_CHECKING:
+    from overwinter.models import StepHook
+    from overwinter.training.checkpoints import Checkpoints
+    from overwinter.training.device import pick_device
+    from overwinter.training.evaluation import Score, evaluate
+    from overwinter.training.loop import fit
+    from overwinter.training.losses import CrossEntropy, DistillationLoss, Loss
+    from overwinter.training.qat.awareness import Awareness, make_aware
+    from overwinter.training.result import EpochRecord, FitResult
+    from overwinter.training.schedule import learning_rate_at
 
 __all__ = [
     "Awareness",
@@ -35,3 +42,23 @@ __all__ = [
     "make_aware",
     "pick_device",
 ]
+
+# Loaded when first used: settings are read without torch.
+_HOMES = {
+    "Awareness": "qat.awareness",
+    "Checkpoints": "checkpoints",
+    "CrossEntropy": "losses",
+    "DistillationLoss": "losses",
+    "EpochRecord": "result",
+    "FitResult": "result",
+    "Loss": "losses",
+    "Score": "evaluation",
+    "StepHook": "loop",
+    "evaluate": "evaluation",
+    "fit": "loop",
+    "learning_rate_at": "schedule",
+    "make_aware": "qat.awareness",
+    "pick_device": "device",
+}
+
+__getattr__ = lazily(__name__, _HOMES)

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from overwinter import training
-from overwinter.config.groups import QatConfig, QatTrainConfig, RelaxedQatConfig, RelaxedQatTrainConfig
 from overwinter.data import InMemory
 from overwinter.models import build_model
+from overwinter.training.qat.settings import QatConfig, QatTrainConfig, RelaxedQatConfig, RelaxedQatTrainConfig
 
 CONVNET = {
     "_target_": "overwinter.models.ConvNet",

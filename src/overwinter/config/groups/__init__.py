@@ -12,46 +12,23 @@ from overwinter.config.groups.budget import BudgetConfig
 from overwinter.config.groups.energy import EnergyConfig, HardwareConfig
 from overwinter.config.groups.evaluation import EvaluateConfig, HibernateConfig, LanguageEvaluateConfig
 from overwinter.config.groups.pipeline import PipelineConfig, StageSpec
-from overwinter.config.groups.plugin import PluginConfig, plugin_schema
-from overwinter.config.groups.quantize import (
-    CalibratedQuantizeConfig,
-    GridConfig,
-    MixedConfig,
-    QuantizeConfig,
-    RecoveryConfig,
-)
-from overwinter.config.groups.training import (
-    FitConfig,
-    QatConfig,
-    QatTrainConfig,
-    RelaxedQatConfig,
-    RelaxedQatTrainConfig,
-    TrainConfig,
-)
+from overwinter.config.groups.plugin import PluginConfig, plugin_schema, room_schema
+from overwinter.config.groups.training import FitConfig, TrainConfig
 from overwinter.config.settings import setting
 from overwinter.registries import INTENSITY_SOURCES, POWER_POLICIES, SPARSIFIERS
 
 __all__ = [
     "SCHEMAS",
     "BudgetConfig",
-    "CalibratedQuantizeConfig",
     "Config",
     "EnergyConfig",
     "EvaluateConfig",
     "FitConfig",
-    "GridConfig",
     "HardwareConfig",
     "HibernateConfig",
     "LanguageEvaluateConfig",
-    "MixedConfig",
     "PipelineConfig",
     "PluginConfig",
-    "QatConfig",
-    "QatTrainConfig",
-    "QuantizeConfig",
-    "RecoveryConfig",
-    "RelaxedQatConfig",
-    "RelaxedQatTrainConfig",
     "StageSpec",
     "TrainConfig",
 ]
@@ -94,26 +71,15 @@ class Config:
     configs_digest: str = setting("digest of configs/, by which a stale params.yaml is found out")
 
 
-def _train_schema(node: Mapping[str, Any]) -> type[TrainConfig]:
-    if "qat" not in node:
-        return TrainConfig
-    settings = node["qat"] if isinstance(node["qat"], Mapping) else {}
-    return RelaxedQatTrainConfig if str(settings.get("rounding")).startswith("relaxed") else QatTrainConfig
-
-
-def _quantize_schema(node: Mapping[str, Any]) -> type[QuantizeConfig]:
-    return CalibratedQuantizeConfig if node.get("methods") else QuantizeConfig
-
-
 def _evaluate_schema(node: Mapping[str, Any]) -> type[EvaluateConfig | LanguageEvaluateConfig]:
     return LanguageEvaluateConfig if "prompt_tokens" in node else EvaluateConfig
 
 
 # Groups whose keys depend on the option that was picked.
 SCHEMAS: dict[str, Callable[[Mapping[str, Any]], type[Any]]] = {
-    "train": _train_schema,
+    "train": room_schema("overwinter.training.qat.settings:train_schema"),
     "sparsify": plugin_schema(SPARSIFIERS),
-    "quantize": _quantize_schema,
+    "quantize": room_schema("overwinter.quantization.settings:quantize_schema"),
     "evaluate": _evaluate_schema,
     "carbon": plugin_schema(INTENSITY_SOURCES),
     "power": plugin_schema(POWER_POLICIES),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from overwinter.config.groups import Config
 
 _ROUNDING = 1e-9
+_PACED = ("energy", "carbon", "money")
 
 
 @dataclass
@@ -107,6 +108,23 @@ def check_budget_values(budget: BudgetConfig) -> None:
     _check_sums(total, by_stage)
     read_fallbacks(budget)
     _check_payback(budget.payback)
+
+
+def check_paced_budget(config: Config) -> None:
+    """Check that there is a budget where the power policy needs one.
+
+    Raises:
+        ConfigError: nothing is limited that a policy could pace.
+    """
+    if config.power.needs != "budget":
+        return
+    total, stages = read_limits(config.budget)
+    limits = [*total, *(each for limits in stages.values() for each in limits)]
+    if not any(limit.amount.dimension in _PACED for limit in limits):
+        raise ConfigError(
+            f"power.policy={config.power.policy} has nothing to pace: no joules, grams or money are limited. "
+            "Set budget.total, such as budget.total='2 kWh'."
+        )
 
 
 def _check_names(key: str, names: Iterable[str], stages: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, is_dataclass
@@ -45,6 +46,17 @@ def plugin_schema(registry: Registry[Any]) -> Callable[[Mapping[str, Any]], type
                 f"{registry.key}={name!r} stands for {schema!r}, which is no dataclass of settings (PluginConfig).\n"
                 f"Mend or remove the package that offers it in {registry.group}."
             )
+        return schema
+
+    return schema_of
+
+
+def room_schema(path: str) -> Callable[[Mapping[str, Any]], type[Any]]:
+    """Return what asks the room of a group for the group's schema, by `module:function`, imported when it is asked."""
+
+    def schema_of(group: Mapping[str, Any]) -> type[Any]:
+        module, function = path.split(":")
+        schema: type[Any] = getattr(importlib.import_module(module), function)(group)
         return schema
 
     return schema_of

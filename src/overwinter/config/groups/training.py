@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
-from omegaconf import MISSING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from overwinter.config.settings import setting
+from overwinter.errors import ConfigError
+
+if TYPE_CHECKING:
+    from overwinter.config.groups import Config
 
 
 @dataclass
@@ -37,70 +40,26 @@ class TrainConfig(FitConfig):
 
     version: int = setting("raised when the stage's behaviour changes")
 
+    def check(self, key: str) -> None:
+        """Refuse what neither the type nor the `setting` of a field can say."""
 
-@dataclass
-class QatConfig:
-    """Quantization-aware training of Linear and Conv2d layers.
+    def quantization_aware(self) -> Any:
+        """Return the settings of quantization-aware training (`overwinter.training.qat`); None: it is plain."""
+        return None
 
-    Attributes:
-        rounding: `straight_through`; `relaxed` and `relaxed_straight_through` have keys of their own.
-        scale: `observed` follows the range of the values; `learned` starts there and is trained like a weight.
-        weight_bits: of the weights' codes, 2 to 8.
-        group_size: inputs of one output channel that share a scale; null for one scale per output channel.
-        symmetric: the weights' grid has its zero in the middle; else every group has a zero point.
-        activation_bits: of the codes of the layers' inputs, 2 to 8; null leaves activations in floating point.
-        start_fraction: share of all steps trained in floating point first, while ranges are watched.
-        freeze_fraction: share of all steps after which scales and batch statistics stand still.
-        skip: name patterns (fnmatch) of layers left in floating point.
+
+def check_trained_grids(config: Config) -> None:
+    """Check that the method `qat` finds the grids of training, which what sparsify changes is no longer on.
+
+    Raises:
+        ConfigError: the model is not trained for grids, or changed after.
     """
-
-    rounding: str = MISSING
-    scale: str = MISSING
-    weight_bits: int = MISSING
-    group_size: int | None = MISSING
-    symmetric: bool = MISSING
-    activation_bits: int | None = MISSING
-    start_fraction: float = MISSING
-    freeze_fraction: float = MISSING
-    skip: list[str] = MISSING
-
-
-@dataclass
-class RelaxedQatConfig(QatConfig):
-    """Relaxed quantization: a sample from a concrete distribution over grid points takes the place of rounding.
-
-    Attributes:
-        temperature: of the concrete distribution; towards 0 it is the discrete one.
-        noise: scale of the logistic noise at the start, in grid steps; it is trained like a weight.
-        final_noise_share: how much of the trained noise is left when scales freeze; until then it falls in a line.
-        neighbours: grid points looked at on either side of the nearest one.
-        relax_activations: whether activations are relaxed as well as weights; else they are rounded straight through.
-    """
-
-    temperature: float = MISSING
-    noise: float = MISSING
-    final_noise_share: float = MISSING
-    neighbours: int = MISSING
-    relax_activations: bool = MISSING
-
-
-@dataclass
-class QatTrainConfig(TrainConfig):
-    """The stage `train`, quantization-aware.
-
-    Attributes:
-        qat: how.
-    """
-
-    qat: QatConfig = field(default_factory=QatConfig)
-
-
-@dataclass
-class RelaxedQatTrainConfig(QatTrainConfig):
-    """The stage `train` with relaxed quantization.
-
-    Attributes:
-        qat: how.
-    """
-
-    qat: RelaxedQatConfig = field(default_factory=RelaxedQatConfig)
+    if "qat" not in config.quantize.methods:
+        return
+    if config.train.quantization_aware() is None:
+        raise ConfigError("quantize.methods names qat, but there is no train.qat. Set train=qat_int8.")
+    if config.sparsify.method != "none":
+        raise ConfigError(
+            f"quantize.methods names qat, but sparsify.method={config.sparsify.method} changes the weights after they "
+            "were trained for their grids. Set sparsify=none."
+        )

@@ -12,6 +12,24 @@ result.
 - `awareness`: which layers, when, and what is left in the end.
 """
 
-from overwinter.training.qat.awareness import Awareness, make_aware
+from __future__ import annotations
 
-__all__ = ["Awareness", "make_aware"]
+from typing import TYPE_CHECKING
+
+from overwinter.lazy_imports import lazily
+
+if TYPE_CHECKING:
+    from overwinter.training.qat.awareness import Awareness, make_aware
+
+__all__ = [
+    "Awareness",
+    "make_aware",
+]
+
+# Loaded when first used: settings are read without torch.
+_HOMES = {
+    "Awareness": "awareness",
+    "make_aware": "awareness",
+}
+
+__getattr__ = lazily(__name__, _HOMES)

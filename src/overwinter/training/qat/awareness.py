@@ -10,10 +10,11 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from overwinter.config.groups import QatConfig, QatTrainConfig, RelaxedQatConfig, TrainConfig
+from overwinter.config.groups import TrainConfig
 from overwinter.errors import ConfigError, nearest
 from overwinter.models import AwareLayer, StepHook, integer_form, prunable_weights
 from overwinter.training.qat.quantizers import InputQuantizer, Phase, WeightQuantizer, weight_quantizer
+from overwinter.training.qat.settings import QatConfig
 
 _INPUT = "input_quantizer"
 _NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -27,7 +28,7 @@ def make_aware(model: nn.Module, train: TrainConfig) -> Awareness:
     Raises:
         ConfigError: a pattern in ``qat.skip`` fits no layer, or no layer is left to quantize.
     """
-    settings = train.qat if isinstance(train, QatTrainConfig) else None
+    settings = train.quantization_aware()
     if settings is None:
         return Awareness(model, {}, {}, QatConfig(start_fraction=0.0, freeze_fraction=1.0))
     left = _left_in_float(model, settings.skip)
@@ -61,7 +62,8 @@ class Awareness:
         self._normalisations = [each for each in model.modules() if isinstance(each, _NORMALISATIONS)]
         self._handle = model.register_forward_pre_hook(self._still_normalisations)
         self._phase = Phase.WATCHING
-        self._final_noise_share = settings.final_noise_share if isinstance(settings, RelaxedQatConfig) else 1.0
+        relaxation = settings.relaxation()
+        self._final_noise_share = 1.0 if relaxation is None else relaxation.final_noise_share
 
     @property
     def hooks(self) -> Sequence[StepHook]:

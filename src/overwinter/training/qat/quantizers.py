@@ -9,9 +9,9 @@ from typing import cast
 import torch
 from torch import nn
 
-from overwinter.config.groups import QatConfig, RelaxedQatConfig
 from overwinter.models import Grid
 from overwinter.training.qat.rounding import lessened, relaxed, straight_through
+from overwinter.training.qat.settings import QatConfig
 
 _EMA_SHARE = 0.01
 
@@ -51,7 +51,7 @@ class Quantizer(nn.Module):
         # One dimension, so that it does not decay with the weights.
         learned = settings.scale == "learned"
         self.log_scale = nn.Parameter(torch.zeros(rows * groups)) if learned else None
-        self._relaxation = settings if relaxed and isinstance(settings, RelaxedQatConfig) else None
+        self._relaxation = settings.relaxation() if relaxed else None
         noise = None if self._relaxation is None else math.log(self._relaxation.noise)
         self.log_noise = None if noise is None else nn.Parameter(torch.tensor(noise))
 
@@ -131,7 +131,8 @@ class InputQuantizer(Quantizer):
     batches: torch.Tensor
 
     def __init__(self, bits: int, settings: QatConfig) -> None:
-        relaxed = isinstance(settings, RelaxedQatConfig) and settings.relax_activations
+        relaxation = settings.relaxation()
+        relaxed = relaxation is not None and relaxation.relax_activations
         super().__init__(Grid(bits=bits, symmetric=False), settings, rows=1, groups=1, relaxed=relaxed)
         self.register_buffer("low", torch.zeros(1, 1))
         self.register_buffer("high", torch.zeros(1, 1))

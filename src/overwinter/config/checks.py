@@ -1,4 +1,4 @@
-"""What a type cannot say: ranges, choices, units. One module per concern, no torch.
+"""Every check of a configuration, in order: ranges and choices by the settings, then what each group says itself.
 
 Whether the data is there (`data.check_data`) is asked apart, by what is about to run: a configuration can be composed
 on another machine than it runs on.
@@ -6,16 +6,14 @@ on another machine than it runs on.
 
 from __future__ import annotations
 
-from overwinter.config.checks.power import check_power
-from overwinter.config.checks.quantize import check_quantize
-from overwinter.config.checks.training import check_train
 from overwinter.config.groups import Config
-from overwinter.config.groups.budget import check_budget
+from overwinter.config.groups.budget import check_budget, check_paced_budget
 from overwinter.config.groups.energy import check_energy
 from overwinter.config.groups.evaluation import check_evaluate, check_hibernate
 from overwinter.config.groups.model import check_model
 from overwinter.config.groups.pipeline import check_pipeline
 from overwinter.config.groups.serve import ServiceConfig, check_serve
+from overwinter.config.groups.training import check_trained_grids
 from overwinter.config.settings import check_settings
 
 __all__ = ["check_config", "check_service"]
@@ -30,15 +28,17 @@ def check_config(config: Config) -> None:
     check_settings(config)
     check_pipeline(config)
     check_model(config)
-    check_train(config)
+    config.train.check("train")
     config.sparsify.check("sparsify")
-    check_quantize(config)
+    config.quantize.check("quantize")
+    check_trained_grids(config)
     check_evaluate(config)
     check_hibernate(config)
     check_energy(config.energy)
     config.carbon.check("carbon")
     check_budget(config)
-    check_power(config)
+    config.power.check("power")
+    check_paced_budget(config)
 
 
 def check_service(service: ServiceConfig) -> None:

@@ -1,16 +1,15 @@
-from types import SimpleNamespace
-
 import pytest
 
-from overwinter.config.checks.quantize import check_quantize
-from overwinter.config.groups import (
+from overwinter.config import check_settings
+from overwinter.errors import ConfigError
+from overwinter.quantization.settings import (
+    CALIBRATION_METHODS,
     CalibratedQuantizeConfig,
     GridConfig,
     MixedConfig,
     QuantizeConfig,
     RecoveryConfig,
 )
-from overwinter.errors import ConfigError
 
 
 def recovery(**changes):
@@ -38,7 +37,9 @@ def check(**changes):
         "mixed": MixedConfig(max_size_ratio=None, max_divergence_nats=None),
         "min_agreement": 0.5,
     }
-    check_quantize(SimpleNamespace(quantize=CalibratedQuantizeConfig(version=1, **values | changes)))
+    settings = CalibratedQuantizeConfig(version=1, **values | changes)
+    check_settings(settings, key="quantize")
+    settings.check("quantize")
 
 
 def test_good_values_pass():
@@ -46,7 +47,7 @@ def test_good_values_pass():
     check(methods=["int8_static", "int8_dynamic"], calibration_method="entropy")
     check(calibration_text="both", overrides=grid(), recovery=recovery(steps=10))
     check(methods=["mixed"], mixed=limits(nats=0.01))
-    check_quantize(SimpleNamespace(quantize=QuantizeConfig(version=1, methods=[])))
+    QuantizeConfig(version=1, methods=[]).check("quantize")
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,7 @@ def test_good_values_pass():
         ({"calibration_method": "percentil"}, "'percentil' is unknown.*Did you mean 'percentile'"),
         ({"methods": ["int8_static", "int8_static"]}, "names int8_static twice"),
         ({"calibration_text": "genrated"}, "calibration_text='genrated' is unknown.*Did you mean 'generated'"),
-        ({"overrides": grid(bits=16)}, r"quantize\.overrides\.head\.bits=16 must be 2 to 8"),
+        ({"overrides": grid(bits=16)}, r"quantize\.overrides\.head\.bits=16 must be at least 2 and at most 8"),
         ({"overrides": grid(group_size=0)}, r"quantize\.overrides\.head\.group_size=0"),
         ({"recovery": recovery(steps=-1)}, r"quantize\.recovery\.steps=-1"),
         ({"recovery": recovery(learning_rate=0.0)}, r"quantize\.recovery\.learning_rate=0\.0"),
@@ -74,7 +75,6 @@ def test_bad_values_are_refused_with_their_key(changes, message):
 
 
 def test_the_known_calibration_methods_are_those_of_the_quantizer():
-    from overwinter.config.checks.quantize import CALIBRATION_METHODS
     from overwinter.quantization.int8_static import _METHODS
 
     assert sorted(_METHODS) == sorted(CALIBRATION_METHODS)
