@@ -49,7 +49,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 from overwinter.carbon.forecast import Hours, hour_of
 from overwinter.carbon.past import PastForecast
-from overwinter.power.control.observing import Job, forecast_series
+from overwinter.power.control.observing import forecast_series
+from overwinter.power.interface import Job
 from overwinter.power.policies.planned import CarbonAware
 from overwinter.power.actuators import ActuatorSettings, open_actuator
 from overwinter.power.control.loop import PowerControl
