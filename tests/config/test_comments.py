@@ -112,6 +112,27 @@ def test_every_described_key_has_a_comment():
     assert {each for schema in schemas for each in described(schema)} - commented == set()
 
 
+def undescribed(schema):
+    """Yield every key of a schema and of the groups within that says nothing of itself."""
+    for field in dataclasses.fields(schema):
+        if nested(field) is not None:
+            yield from undescribed(nested(field))
+        elif setting_of(field) is None:
+            yield f"{owner_of(schema, field).__name__}.{field.name}"
+
+
+def test_every_key_is_described():
+    found = {each for path in FILES for each in undescribed(schema_of(path))}
+    groups = {*(f"Config.{group}" for group in (*SCHEMAS, *OPEN)), "ServiceConfig.carbon"}
+    # What names the option is described by the option's first line, and fall-backs come by its defaults.
+    assert found == groups | {
+        "CarbonConfig.source",
+        "FallibleCarbonConfig.fallback",
+        "PowerConfig.policy",
+        "SparsifyConfig.method",
+    }
+
+
 if __name__ == "__main__":
     for each in FILES:
         each.write_text(rewritten(each.read_text(), schema_of(each)))

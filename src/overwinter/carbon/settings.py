@@ -108,13 +108,9 @@ class TraceCarbonConfig(FallibleCarbonConfig):
 
 @dataclass
 class LiveCarbonConfig(FallibleCarbonConfig):
-    """The settings of any service on the network.
+    """The settings of any service on the network."""
 
-    Attributes:
-        base_url: of the service; HTTPS, or a server on this machine.
-    """
-
-    base_url: str = MISSING
+    base_url: str = setting("address of the service: HTTPS, or a server on this machine")
     refresh_s: float = setting("seconds between two questions", above=0)
     max_age_s: float = setting("an older answer does not count any more", above=0)
     timeout_s: float = setting("of one question, at most 2; the work does not wait for it", above=0, at_most=2)

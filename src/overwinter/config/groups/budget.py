@@ -40,8 +40,10 @@ class PaybackConfig:
     """When the joules spent on compressing must be earned back by cheaper predictions. Null sets no limit."""
 
     stages: list[str] = setting("stages whose joules have to be earned back")
-    answers: float | None = setting("within so many predictions", above=0)
-    days: float | None = setting("within so many days, at answers_per_day", above=0)
+    answers: float | None = setting("predictions within which they must be earned back; null: no limit", above=0)
+    days: float | None = setting(
+        "days within which they must be earned back, at answers_per_day; null: no limit", above=0
+    )
     answers_per_day: float | None = setting("predictions expected per day", above=0)
 
 
@@ -77,7 +79,7 @@ class BudgetConfig:
         "the chosen variant must use fewer joules per prediction than the dense model, beyond the confidence interval"
     )
     payback: PaybackConfig = setting(
-        "when the joules spent on compressing must be earned back by cheaper predictions; null: no limit",
+        "when the joules spent on compressing must be earned back by cheaper predictions",
         default_factory=PaybackConfig,
     )
 

@@ -17,15 +17,15 @@ class EnergyConfig:
     """Metering. None of it changes a result, so no stage depends on it."""
 
     sources: list[str] = setting(
-        "meters to try, in this order: nvml, rapl, amdsmi, hwmon, power-supply, modelled, or entry points of other "
-        "packages (overwinter.energy_sources); what one measures, the next leave alone"
+        "meters to try in this order, also of other packages (overwinter.energy_sources); what one measures, the next "
+        "leave alone"
     )
     sample_interval_s: float = setting(
         "time between two samples of power; a counter that wraps sooner is read sooner", at_least=0.01, at_most=10
     )
     cpu_time: str = setting(
-        "how modelled CPU seconds are counted: cgroup (a control group of our own), rusage (of child processes that "
-        "have ended), proc (looks at /proc only), or auto: the best that works here",
+        "how modelled CPU seconds are counted: cgroup (a group of our own), rusage (orphans too), proc (only looks at "
+        "/proc), or auto: the best that works here",
         choices=CPU_TIME_WAYS,
     )
     rapl_root: str = setting("the powercap tree; containers often mount it elsewhere")

@@ -30,13 +30,13 @@ class EvaluateConfig:
 
     version: int = setting("raised when the stage's behaviour changes")
     runtimes: list[str] = setting("which runtimes take part; the dense model runs on all of them")
-    batch_sizes: list[int] = setting("each variant is timed at each of them", at_least=1)
+    batch_sizes: list[int] = setting("batch sizes at which each variant is timed", at_least=1)
     choose_at_batch_size: int = setting("the joules at this batch size decide")
     max_quality_loss: float = setting(
         "how much of the dense model's accuracy may be lost: 0.01 is one point", at_least=0, below=1
     )
     max_losses: dict[str, float] = setting(
-        "the same for other measures of comparison.json: {worst_class_accuracy: 0.02}", at_least=0
+        "how much of other measures of comparison.json may be lost: {worst_class_accuracy: 0.02}", at_least=0
     )
     corruptions: list[str] = setting(
         "corrupted inputs on which accuracy is measured too: noise, contrast, blur, missing; [] for none",

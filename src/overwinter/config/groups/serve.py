@@ -65,7 +65,7 @@ class LimitsConfig:
         "time to send the body of a request, or to read at least 16 KiB more of a response", above=0
     )
     keep_alive_s: float = setting("an idle connection is closed after this time", above=0)
-    held_bytes: int = setting("all requests in memory together; beyond, 503 with Retry-After", at_least=1)
+    held_bytes: int = setting("total size of the requests in memory; beyond, 503 with Retry-After", at_least=1)
     queue: int = setting("waiting requests per model; beyond, 503 with Retry-After", at_least=1)
     answer_s: float = setting(
         "deadline of a request, waiting and waking included; of a streamed text, until it begins", above=0
@@ -108,8 +108,8 @@ class SleepConfig:
     options: dict[str, Any] = setting("options of the policy, such as {timeout_s: 300} for fixed")
     seed: int = setting("random seed of a randomised policy", at_least=0)
     rungs: list[str] = setting(
-        "where an idle model may rest, from the quickest to wake to the cheapest; parked: worker alive, weights "
-        "released; preforked: only modules imported; off: no worker",
+        "where an idle model may rest, from the quickest to wake to the cheapest: parked (weights released), preforked "
+        "(only modules imported), off (no worker)",
         choices=RUNGS,
     )
     wake_p95_s: float | None = setting(
@@ -131,8 +131,8 @@ class DrawsConfig:
     """What a sleep releases (memory, a GPU, a machine) in watts, and what a wake costs in joules."""
 
     source: str | None = setting(
-        'how they were measured, such as "nvml-counter; 20 s on each rung", beginning with modelled where a part was; '
-        "null: they are guesses, and no saving is claimed"
+        "how the draws were measured, beginning with modelled where a part was; null: they are guesses, and no saving "
+        "is claimed"
     )
     ready_w: float = setting("power draw while ready to answer", at_least=0)
     parked_w: float = setting("power draw while parked: worker alive, weights released", at_least=0)
@@ -153,9 +153,9 @@ class ReplicasConfig:
 
     fewest: int = setting("workers kept ready; 0: the model may sleep", at_least=0)
     most: int = setting("most workers of one model at once", at_least=1)
-    queue_per_replica: int = setting("a worker is added when more requests than this wait per worker", at_least=1)
+    queue_per_replica: int = setting("more waiting requests per worker than this add a worker", at_least=1)
     wait_s: float | None = setting(
-        "a worker is also added when a request has waited that long; null: the queue alone counts", above=0
+        "a request that has waited that long adds a worker, too; null: the queue alone counts", above=0
     )
     idle_s: float = setting("a worker beyond the first exits after that long without work", at_least=0)
 
@@ -167,7 +167,9 @@ class DeferralConfig:
     requests: int = setting(
         "requests that wait, or whose response is kept, at once; beyond, 503 with Retry-After", at_least=1
     )
-    bytes: int = setting("their bodies and responses on disk; responses that were fetched make room first", at_least=1)
+    bytes: int = setting(
+        "bodies and responses of deferred requests on disk; responses that were fetched make room first", at_least=1
+    )
     refresh_s: float = setting("time between two forecasts while requests wait", above=0)
     kept_s: float = setting("how long the response to Prefer: respond-async can be fetched", above=0)
 
@@ -176,7 +178,7 @@ class DeferralConfig:
 class KeepConfig:
     """What is kept in `state` for the user: none of it unless declared."""
 
-    answers_bytes: int = setting("responses that equal requests get without waking the model; 0: none", at_least=0)
+    answers_bytes: int = setting("responses kept for equal requests, which then wake no model; 0: none", at_least=0)
     prefix: bool = setting(
         "a language model keeps what it has read last, also over sleep: a prompt that begins alike is not read again"
     )
