@@ -50,16 +50,6 @@ def whole(tmp_path_factory, write):
 
 
 @pytest.fixture(scope="session")
-def key_pair(tmp_path_factory):
-    """A signing key and its public half, as files."""
-    from overwinter.bundle.sealed import create_signing_key
-
-    folder = tmp_path_factory.mktemp("keys")
-    create_signing_key(folder / "maker.key", folder / "maker.pub")
-    return folder / "maker.key", folder / "maker.pub"
-
-
-@pytest.fixture(scope="session")
 def secret(tmp_path_factory):
     """The source of a wrapping key."""
     path = tmp_path_factory.mktemp("secrets") / "secret"

@@ -12,14 +12,8 @@ from overwinter import manifest, models
 from overwinter.bundle import BundleFacts, Canary, wake, write_bundle
 from overwinter.cli import main
 from overwinter.errors import IntegrityError
+from tests.support.networks import CONVNET
 
-CONVNET = {
-    "_target_": "overwinter.models.ConvNet",
-    "input_shape": [1, 8, 8],
-    "classes": 3,
-    "channels": [4, 6],
-    "pool_after": [1],
-}
 LINEAR = {"_target_": "torch.nn.Linear", "in_features": 2, "out_features": 2}
 # FOLDER stands for a folder with files that leave a mark when they are run, and TOUCH for a command that does.
 NODES = {

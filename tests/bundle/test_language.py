@@ -4,22 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from overwinter import models, runtime
+from overwinter import runtime
 from overwinter.bundle import BundleFacts, hibernate, wake
 from overwinter.errors import ConfigError, IntegrityError
+from tests.support.networks import language_model, save_language_model
 
 pytest.importorskip("transformers", reason="the extra llm is not installed")
 
-SIZES = {
-    "model_type": "llama",
-    "vocab_size": 32,
-    "hidden_size": 16,
-    "intermediate_size": 24,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 64,
-}
 TOKENS = np.array([[3, 5, 8, 13], [21, 2, 3, 4]])
 
 
@@ -27,9 +18,8 @@ TOKENS = np.array([[3, 5, 8, 13], [21, 2, 3, 4]])
 def language(tmp_path_factory):
     """A language model's payload, and extras with a tokenizer."""
     folder = tmp_path_factory.mktemp("language")
-    torch.manual_seed(0)
-    model = models.CausalLanguageModel(config=SIZES).eval()
-    models.save_model(folder / "saved", model, form="dense", model_config=model.saved_as(), input_shape=[4], lineage={})
+    model = language_model()
+    save_language_model(folder / "saved", model)
     runtime.build(folder / "saved", "torch", folder / "payload", trusted=[])
     (folder / "extras" / "tokenizer").mkdir(parents=True)
     (folder / "extras" / "tokenizer" / "tokenizer.json").write_text(json.dumps({"version": "1.0"}))

@@ -1,7 +1,6 @@
 import pytest
 
 from overwinter.bundle import Keys, measure_wake, protect, wake
-from overwinter.bundle.sealed import create_signing_key
 from overwinter.errors import ConfigError
 
 
@@ -23,14 +22,14 @@ def test_without_keys_nothing_changes(hibernate):
     assert contents(bundle.folder) == before
 
 
-def test_a_protected_bundle_wakes_for_whoever_has_the_keys(hibernate, tmp_path, secret):
-    create_signing_key(tmp_path / "key", tmp_path / "key.pub")
+def test_a_protected_bundle_wakes_for_whoever_has_the_keys(hibernate, key_pair, secret):
+    private, public = key_pair
     bundle = hibernate()
-    protected = protect(bundle.folder, sign_key=f"file:{tmp_path / 'key'}", encryption_keys=[secret])
+    protected = protect(bundle.folder, sign_key=f"file:{private}", encryption_keys=[secret])
     assert protected.sealed
     assert protected.source == bundle.source
     assert protected.source.is_file()
-    model = wake(protected.source, keys=Keys(trusted=(tmp_path / "key.pub",), opening=(secret,)))
+    model = wake(protected.source, keys=Keys(trusted=(public,), opening=(secret,)))
     assert model.bundle.digest == bundle.digest
     assert len(measure_wake(protected.source, repeats=1, keys=[secret]).durations_s) == 1
 

@@ -1,31 +1,16 @@
 import json
 
-import numpy as np
 import pytest
 
-from overwinter.bundle import BundleFacts, Canary, write_bundle
 from overwinter.cli import main
+from tests.support.bundles import two_inputs
 
 
 @pytest.fixture
-def bundle(tmp_path, monkeypatch):
+def bundle(tmp_path, monkeypatch, own_home):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    (tmp_path / "payload").mkdir()
-    (tmp_path / "payload" / "model.onnx").write_bytes(b"model")
-    facts = BundleFacts(
-        form="dense",
-        runtime="onnxruntime",
-        input_shape=(2,),
-        labels=("no", "yes"),
-        preprocessing={},
-        production_energy_j=None,
-        lineage={"inputs": {"train/model": "abc"}},
-        licence="Apache-2.0",
-    )
-    canary = Canary(inputs=np.zeros((1, 2), np.float32), answers=np.ones((1, 2), np.float32), tolerance=1e-3)
-    return write_bundle(tmp_path / "bundle", payload=tmp_path / "payload", facts=facts, canary=canary).folder
+    lineage = {"inputs": {"train/model": "abc"}}
+    return two_inputs(tmp_path / "bundle", lineage=lineage, licence="Apache-2.0").folder
 
 
 @pytest.fixture

@@ -10,14 +10,12 @@ import os
 import subprocess
 import time
 
-import numpy as np
-import onnx
 import pytest
 import yaml
 from onnx import TensorProto, helper
 
-from overwinter.bundle import BundleFacts, Canary, write_bundle
 from overwinter.deploy import Container
+from tests.support.bundles import two_inputs
 
 USER = 65532
 TOKEN = "/run/secrets/overwinter/token"
@@ -62,19 +60,7 @@ def bundle(tmp_path):
     ends = [[value(name, TensorProto.FLOAT, ["batch", 2])] for name in ("x", "y")]
     graph = helper.make_graph([helper.make_node("Mul", ["x", "two"], ["y"])], "twice", *ends, [two])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    (tmp_path / "payload").mkdir()
-    onnx.save(model, tmp_path / "payload" / "model.onnx")
-    facts = BundleFacts(
-        form="dense",
-        runtime="onnxruntime",
-        input_shape=(2,),
-        labels=("no", "yes"),
-        preprocessing={},
-        production_energy_j=None,
-        lineage={},
-    )
-    canary = Canary(inputs=np.ones((1, 2), np.float32), answers=np.full((1, 2), 2, np.float32), tolerance=1e-3)
-    written = write_bundle(tmp_path / "bundle", payload=tmp_path / "payload", facts=facts, canary=canary)
+    written = two_inputs(tmp_path / "bundle", content=model.SerializeToString(), answers=2.0)
     for path in (written.folder, *written.folder.rglob("*")):
         os.chown(path, USER, USER)
     return written

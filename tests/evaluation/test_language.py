@@ -8,20 +8,10 @@ import torch
 from overwinter import evaluation
 from overwinter.config.groups import LanguageEvaluateConfig
 from overwinter.errors import OverwinterError
-from overwinter.models import CausalLanguageModel
+from tests.support.networks import language_model
 
 pytest.importorskip("transformers", reason="the extra llm is not installed")
 
-CONFIG = {
-    "model_type": "llama",
-    "vocab_size": 32,
-    "hidden_size": 16,
-    "intermediate_size": 24,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 64,
-}
 SETTINGS = LanguageEvaluateConfig(
     version=1,
     runtimes=["torch"],
@@ -35,11 +25,6 @@ SETTINGS = LanguageEvaluateConfig(
 )
 
 
-def made(seed=0):
-    torch.manual_seed(seed)
-    return CausalLanguageModel(config=CONFIG).eval()
-
-
 def windows(count=5, length=8):
     stream = torch.randint(0, 32, (count, length + 1), generator=torch.Generator().manual_seed(1))
     return stream[:, :-1], stream[:, 1:]
@@ -50,7 +35,7 @@ def ignored(*_):
 
 
 def test_scores_are_those_of_the_definitions():
-    models, (tokens, following) = {"dense": made(0), "other": made(1)}, windows()
+    models, (tokens, following) = {"dense": language_model(seed=0), "other": language_model(seed=1)}, windows()
     scores = evaluation.score_text(models, tokens, following, ignored)
     with torch.inference_mode():
         dense, other = (models[name](tokens).log_softmax(-1) for name in ("dense", "other"))
@@ -63,7 +48,7 @@ def test_scores_are_those_of_the_definitions():
 
 
 def test_dense_is_its_own_measure_and_a_ratio_is_paired():
-    models, (tokens, following) = {"dense": made(0), "other": made(1)}, windows()
+    models, (tokens, following) = {"dense": language_model(seed=0), "other": language_model(seed=1)}, windows()
     scores = evaluation.score_text(models, tokens, following, ignored)
     own = evaluation.text_quality(scores["dense"], scores["dense"], confidence=0.95, seed=0)
     assert own.perplexity_ratio == 1.0
@@ -77,26 +62,30 @@ def test_dense_is_its_own_measure_and_a_ratio_is_paired():
 
 
 def test_a_broken_form_is_named():
-    broken, (tokens, following) = made(), windows()
+    broken, (tokens, following) = language_model(), windows()
     broken.network.model.norm.weight.data.fill_(math.nan)
     with pytest.raises(OverwinterError, match="'broken' answers NaN"):
-        evaluation.score_text({"dense": made(), "broken": broken}, tokens, following, ignored)
+        evaluation.score_text({"dense": language_model(), "broken": broken}, tokens, following, ignored)
 
 
 def test_the_first_dense_form_is_the_reference_and_without_one_nothing_is_compared():
     tokens, following = windows()
-    models = {"other@torch": made(1), "dense@torch": made(0), "dense@torch-bf16": made(2)}
+    models = {
+        "other@torch": language_model(seed=1),
+        "dense@torch": language_model(seed=0),
+        "dense@torch-bf16": language_model(seed=2),
+    }
     scores = evaluation.score_text(models, tokens, following, ignored)
     assert scores["dense@torch"].divergences.max() == 0
     assert scores["dense@torch-bf16"].divergences.min() > 0
     with pytest.raises(OverwinterError, match="no dense variant among other@torch"):
-        evaluation.score_text({"other@torch": made(1)}, tokens, following, ignored)
+        evaluation.score_text({"other@torch": language_model(seed=1)}, tokens, following, ignored)
 
 
 def test_decoding_with_kept_keys_writes_what_whole_passes_would():
     from overwinter.evaluation.language import _Decode
 
-    model, prompt = made(), windows(1, 6)[0]
+    model, prompt = language_model(), windows(1, 6)[0]
     session = _Decode(model, prompt, 4)
     first, again = session.run(prompt.numpy()), session.run(prompt.numpy())
     with torch.inference_mode():
@@ -109,7 +98,12 @@ def test_decoding_with_kept_keys_writes_what_whole_passes_would():
 def test_both_phases_are_timed_apart(make_meter):
     prompt = windows(1, 6)[0]
     figures = evaluation.compare_answers(
-        {"dense": made(), "other": made(1)}, prompt, SETTINGS, meter=make_meter(), seed=0, progress=ignored
+        {"dense": language_model(), "other": language_model(seed=1)},
+        prompt,
+        SETTINGS,
+        meter=make_meter(),
+        seed=0,
+        progress=ignored,
     )
     entry = figures["dense"].to_json()
     assert set(figures) == {"dense", "other"}
@@ -151,7 +145,10 @@ def test_the_fewest_joules_within_the_limit_are_chosen_and_equals_stay_dense(rat
 
 
 def test_what_dense_is_stands_beside_every_figure(make_meter):
-    models, (tokens, following) = {"dense@torch": made(0), "other@torch": made(1)}, windows()
+    models, (tokens, following) = (
+        {"dense@torch": language_model(seed=0), "other@torch": language_model(seed=1)},
+        windows(),
+    )
     scores = evaluation.score_text(models, tokens, following, ignored)
     figures = evaluation.compare_answers(models, tokens[:1], SETTINGS, meter=make_meter(), seed=0, progress=ignored)
     candidates = [

@@ -6,16 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from overwinter import models
+from tests.support.networks import CONVNET, seasoned
 
 HERE = Path(__file__).parent
-CONVNET = {
-    "_target_": "overwinter.models.ConvNet",
-    "input_shape": [1, 8, 8],
-    "classes": 3,
-    "channels": [4, 6],
-    "pool_after": [1],
-}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -71,7 +64,4 @@ def tokens() -> torch.Tensor:
 @pytest.fixture
 def convnet() -> nn.Module:
     """A ConvNet whose batch normalisation has seen data."""
-    torch.manual_seed(0)
-    model = models.build_model(CONVNET, trusted=[])
-    model(torch.randn(64, 1, 8, 8))
-    return model.eval()
+    return seasoned(CONVNET)

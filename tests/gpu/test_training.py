@@ -9,6 +9,7 @@ from overwinter.data import InMemory
 from overwinter.models import prunable_weights
 from overwinter.sparsity.magnitude import MaskHook
 from overwinter.training.qat.settings import QatConfig, QatTrainConfig, RelaxedQatConfig, RelaxedQatTrainConfig
+from tests.support.settings import FIT as SMALL
 
 STRAIGHT = QatConfig(
     rounding="straight_through",
@@ -29,19 +30,7 @@ RELAXED = RelaxedQatConfig(
     neighbours=1,
     relax_activations=True,
 )
-FIT = {
-    "version": 1,
-    "epochs": 2,
-    "batch_size": 32,
-    "learning_rate": 0.01,
-    "weight_decay": 0.01,
-    "warmup_fraction": 0.1,
-    "gradient_clip_norm": 1.0,
-    "label_smoothing": 0.1,
-    "patience_epochs": 0,
-    "precision": "auto",
-    "checkpoint_interval_s": 0.0,
-}
+FIT = SMALL | {"version": 1, "epochs": 2, "batch_size": 32, "label_smoothing": 0.1, "precision": "auto"}
 
 
 class Stopped(Exception):  # noqa: N818 -- no error: a budget, or a person

@@ -2,14 +2,7 @@ import pytest
 import torch
 
 from overwinter import models
-
-CONVNET = {
-    "_target_": "overwinter.models.ConvNet",
-    "input_shape": [1, 8, 8],
-    "classes": 3,
-    "channels": [4, 6],
-    "pool_after": [1],
-}
+from tests.support.networks import CONVNET
 
 
 @pytest.fixture

@@ -5,27 +5,17 @@ import torch
 
 from overwinter import models
 from overwinter.errors import ConfigError, IntegrityError
+from tests.support.networks import LLAMA
 
 transformers = pytest.importorskip("transformers", reason="the extra llm is not installed")
 
-SIZES = {
-    "vocab_size": 32,
-    "hidden_size": 16,
-    "intermediate_size": 24,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 64,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-}
 TOKENS = torch.tensor([[3, 5, 8, 13], [21, 2, 3, 4]])
 
 
 @pytest.fixture(params=[True, False], ids=["tied", "untied"])
 def folder(tmp_path, request):
     torch.manual_seed(0)
-    config = transformers.LlamaConfig(**SIZES, tie_word_embeddings=request.param)
+    config = transformers.LlamaConfig(**LLAMA, bos_token_id=1, eos_token_id=2, tie_word_embeddings=request.param)
     transformers.LlamaForCausalLM(config).save_pretrained(tmp_path / "llama")
     return tmp_path / "llama"
 

@@ -7,23 +7,12 @@ import torch
 from omegaconf import OmegaConf
 
 from overwinter import data, models, training
-from overwinter.config.groups import FitConfig
 from overwinter.sparsity.settings import ChannelsConfig
+from tests.support.settings import fit_settings
 
 FOLDER = Path(__file__).parents[2] / "examples" / "own_model"
 TRUSTED = ["my_package"]
-FIT = FitConfig(
-    epochs=25,
-    batch_size=32,
-    learning_rate=0.02,
-    weight_decay=0.0,
-    warmup_fraction=0.1,
-    gradient_clip_norm=1.0,
-    label_smoothing=0.0,
-    patience_epochs=0,
-    precision="fp32",
-    checkpoint_interval_s=60.0,
-)
+FIT = fit_settings(epochs=25, batch_size=32, learning_rate=0.02, weight_decay=0.0, checkpoint_interval_s=60.0)
 
 
 def config(group):

@@ -10,26 +10,17 @@ from safetensors.torch import load_file, save_file
 
 from overwinter import models
 from overwinter.models.pages import mapped_weights
+from tests.support.networks import LLAMA
 
 transformers = pytest.importorskip("transformers", reason="the extra llm is not installed")
 
-CONFIG = {
-    "vocab_size": 32,
-    "hidden_size": 16,
-    "intermediate_size": 24,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 64,
-    "tie_word_embeddings": True,
-}
 TOKENS = torch.tensor([[3, 5, 8, 13]])
 
 
 @pytest.fixture
 def network():
     torch.manual_seed(0)
-    return transformers.LlamaForCausalLM(transformers.LlamaConfig(**CONFIG))
+    return transformers.LlamaForCausalLM(transformers.LlamaConfig(**LLAMA, tie_word_embeddings=True))
 
 
 @pytest.fixture

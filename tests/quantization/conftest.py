@@ -1,5 +1,8 @@
 """Saved models to quantize, and what to quantize them with."""
 
+import os
+import subprocess
+import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -10,17 +13,13 @@ import torch
 from torch import nn
 
 from overwinter import models, quantization
-from overwinter.quantization.settings import CalibratedQuantizeConfig, MixedConfig, RecoveryConfig
 from overwinter.quantization.torchao_forms import Fp8Dynamic
 from overwinter.runtime import import_torchao
+from tests.support.networks import CONVNET as SMALL
+from tests.support.networks import seasoned
+from tests.support.settings import quantize_settings
 
-CONVNET = {
-    "_target_": "overwinter.models.ConvNet",
-    "input_shape": [1, 8, 8],
-    "classes": 3,
-    "channels": [8, 12],
-    "pool_after": [1],
-}
+CONVNET = SMALL | {"channels": [8, 12]}
 
 OWN_NETS = """
     import torch
@@ -107,10 +106,7 @@ def beside(monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.fixture
 def convnet() -> nn.Module:
     """A ConvNet whose batch normalisation has seen data."""
-    torch.manual_seed(0)
-    model = models.build_model(CONVNET, trusted=[])
-    model(torch.randn(64, 1, 8, 8))
-    return model.eval()
+    return seasoned(CONVNET)
 
 
 @pytest.fixture
@@ -151,30 +147,7 @@ def calibration() -> np.ndarray:
 
 
 @pytest.fixture
-def settings() -> Callable[..., CalibratedQuantizeConfig]:
-    """The group `quantize` for one method."""
-
-    def settings(method: str, **changes) -> CalibratedQuantizeConfig:
-        values = {
-            "calibration_samples": 100,
-            "calibration_text": "data",
-            "calibration_method": "minmax",
-            "skip": [],
-            "overrides": {},
-            "recovery": RecoveryConfig(steps=0, learning_rate=0.001, batch_size=32, zeros=False),
-            "sensitivity_samples": 0,
-            "mixed": MixedConfig(max_size_ratio=None, max_divergence_nats=None),
-            "min_agreement": 0.0,
-        }
-        return CalibratedQuantizeConfig(version=2, methods=[method], **values | changes)
-
-    return settings
-
-
-@pytest.fixture
-def quantize(
-    tmp_path: Path, calibration: np.ndarray, settings: Callable[..., CalibratedQuantizeConfig]
-) -> Callable[..., quantization.QuantizationReport]:
+def quantize(tmp_path: Path, calibration: np.ndarray) -> Callable[..., quantization.QuantizationReport]:
     """Quantize into ``tmp_path / method``."""
 
     def quantize(method: str, folder: Path, samples: np.ndarray = calibration, *, device: str = "cpu", **changes):
@@ -183,10 +156,42 @@ def quantize(
             folder,
             tmp_path / method,
             calibration=samples,
-            settings=settings(method, **changes),
+            settings=quantize_settings(method, **changes),
             lineage={"stage": "quantize"},
             trusted=["nets_to_quantize"],
             device=device,
         )
 
     return quantize
+
+
+ALONE = """
+import sys
+import numpy as np
+from pathlib import Path
+from overwinter import quantization
+from tests.support.settings import quantize_settings
+method, folder, out, samples = sys.argv[1:]
+quantization.quantize(method, Path(folder), Path(out), settings=quantize_settings(method),
+                      calibration=np.load(samples), lineage={}, trusted=[])
+assert method != "int8_static" or "torchao" not in sys.modules, "torchao takes seconds to import"
+"""
+
+
+@pytest.fixture
+def quantize_twice(tmp_path: Path, calibration: np.ndarray) -> Callable[[str, Path], list[dict[str, bytes]]]:
+    """Quantize in two processes, which must say nothing; return the files that each makes."""
+
+    def quantize_twice(method: str, folder: Path) -> list[dict[str, bytes]]:
+        np.save(tmp_path / "samples.npy", calibration)
+        made = []
+        for seed in ("1", "2"):
+            words = [method, str(folder), str(tmp_path / seed), str(tmp_path / "samples.npy")]
+            environment = {"PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)}
+            command = [sys.executable, "-W", "error", "-c", ALONE, *words]
+            done = subprocess.run(command, env=environment, check=True, capture_output=True)
+            assert done.stdout + done.stderr == b""
+            made.append({path.name: path.read_bytes() for path in sorted((tmp_path / seed).iterdir())})
+        return made
+
+    return quantize_twice

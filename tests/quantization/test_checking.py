@@ -6,6 +6,7 @@ from overwinter import quantization
 from overwinter.errors import ConfigError
 from overwinter.quantization.checking import _batch_size
 from overwinter.quantization.settings import GridConfig, RecoveryConfig
+from tests.support.settings import quantize_settings
 
 HEAD = {"head": GridConfig(bits=8, group_size=None, symmetric=True)}
 STEPS = RecoveryConfig(steps=1, learning_rate=0.001, batch_size=4, zeros=False)
@@ -28,10 +29,12 @@ def test_settings_of_integer_layers_are_refused_elsewhere(quantize, save, convne
 @pytest.mark.parametrize(
     ("key", "change"), [("skip", {"skip": ["nothing.*"]}), ("overrides", {"overrides": {"nothing.*": HEAD["head"]}})]
 )
-def test_patterns_that_fit_no_layer_are_found_before_training(convnet, settings, key, change):
-    quantization.check_layer_names(convnet, settings("int4_nearest", skip=["head"], overrides={"features.*": HEAD}))
+def test_patterns_that_fit_no_layer_are_found_before_training(convnet, key, change):
+    quantization.check_layer_names(
+        convnet, quantize_settings("int4_nearest", skip=["head"], overrides={"features.*": HEAD})
+    )
     with pytest.raises(ConfigError, match=rf"quantize\.{key} names 'nothing\.\*', which fits no layer. Layers: feat"):
-        quantization.check_layer_names(convnet, settings("int4_nearest", **change))
+        quantization.check_layer_names(convnet, quantize_settings("int4_nearest", **change))
 
 
 def test_a_tool_that_traces_with_floats_takes_no_tokens(quantize, save_own):
@@ -46,20 +49,20 @@ def test_long_answers_are_asked_for_one_by_one():
     assert _batch_size(torch.empty(1, 4096, 49152, device="meta")) == 1
 
 
-def test_a_model_that_writes_no_text_cannot_calibrate_itself(quantize, save, convnet, calibration, settings):
+def test_a_model_that_writes_no_text_cannot_calibrate_itself(quantize, save, convnet, calibration):
     with pytest.raises(ConfigError, match="ConvNet is no language model"):
         quantization.calibration_inputs(
-            save(convnet), calibration, settings("int4_gptq", calibration_text="generated"), trusted=[], seed=0
+            save(convnet), calibration, quantize_settings("int4_gptq", calibration_text="generated"), trusted=[], seed=0
         )
 
 
 @pytest.mark.parametrize(("text", "windows"), [("data", 2), ("generated", 5), ("both", 7)])
-def test_calibration_is_of_the_users_text_and_the_models_own(save_own, settings, text, windows):
+def test_calibration_is_of_the_users_text_and_the_models_own(save_own, text, windows):
     users = np.full((2, 6), 3, np.int64)
     found = quantization.calibration_inputs(
         save_own("Writer"),
         users,
-        settings("int4_gptq", calibration_text=text, calibration_samples=5),
+        quantize_settings("int4_gptq", calibration_text=text, calibration_samples=5),
         trusted=["nets_to_quantize"],
         seed=0,
     )

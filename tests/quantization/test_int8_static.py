@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import numpy as np
 import onnx
 import pytest
@@ -66,36 +63,10 @@ def test_serving_no_layer_is_refused(quantize, save, convnet):
         quantize("int8_static", save(convnet), skip=["*"])
 
 
-QUANTIZE = """
-import sys
-import numpy as np
-from pathlib import Path
-from overwinter import quantization
-from overwinter.quantization.settings import CalibratedQuantizeConfig, MixedConfig, RecoveryConfig
-settings = CalibratedQuantizeConfig(version=1, methods=["int8_static"], calibration_samples=64,
-                                    calibration_text="data",
-                                    calibration_method="minmax", skip=[], overrides={},
-                                    recovery=RecoveryConfig(steps=0, learning_rate=0.001, batch_size=4, zeros=False),
-                                    sensitivity_samples=0, min_agreement=0.0,
-                                    mixed=MixedConfig(max_size_ratio=None, max_divergence_nats=None))
-quantization.quantize("int8_static", Path(sys.argv[1]), Path(sys.argv[2]),
-                      settings=settings, lineage={}, trusted=[],
-                      calibration=np.random.default_rng(0).standard_normal((64, 1, 8, 8)).astype(np.float32))
-assert "torchao" not in sys.modules, "torchao takes seconds to import"
-"""
-
-
-def test_two_processes_make_the_same_bytes_in_silence(save, convnet, tmp_path):
-    folder, made = save(convnet), []
-    for seed in ("1", "2"):
-        out = tmp_path / seed
-        command = [sys.executable, "-W", "error", "-c", QUANTIZE, str(folder), str(out)]
-        environment = {"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)}
-        said = subprocess.run(command, env=environment, check=True, capture_output=True)
-        assert said.stdout + said.stderr == b""
-        made.append({path.name: path.read_bytes() for path in sorted(out.iterdir())})
-    assert set(made[0]) == {"model.json", "model.onnx"}
-    assert made[0] == made[1]
+def test_two_processes_make_the_same_bytes_in_silence(quantize_twice, save, convnet):
+    first, second = quantize_twice("int8_static", save(convnet))
+    assert set(first) == {"model.json", "model.onnx"}
+    assert first == second
 
 
 def test_reduced_range_keeps_weights_within_seven_bits(quantize, save, convnet, tmp_path, monkeypatch):

@@ -6,15 +6,9 @@ from overwinter.errors import ConfigError, RefusedError
 from overwinter.models.aware import AwareLayer
 from overwinter.quantization.mixing import Option
 from overwinter.quantization.settings import GridConfig, MixedConfig, RecoveryConfig
+from tests.support.networks import CONVNET as SMALL
 
-CONVNET = {
-    "_target_": "overwinter.models.ConvNet",
-    "input_shape": [1, 8, 8],
-    "classes": 3,
-    "channels": [8, 12],
-    "pool_after": [1],
-}
-
+CONVNET = SMALL | {"channels": [8, 12]}
 RECIPES = ["int4_gptq", "int4_hqq", "int4_nearest", "int8_grouped", "int8_smooth", "int8_weight_only"]
 
 

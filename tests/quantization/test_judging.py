@@ -5,9 +5,10 @@ import numpy as np
 from overwinter import models, quantization, runtime
 from overwinter.quantization import judging
 from overwinter.quantization.integer_forms import Int4Nearest
+from tests.support.settings import quantize_settings
 
 
-def test_a_language_models_form_answers_as_it_is_served_without_being_dequantized(save_own, settings, tmp_path):
+def test_a_language_models_form_answers_as_it_is_served_without_being_dequantized(save_own, tmp_path):
     tokens = np.arange(64, dtype=np.int64).reshape(8, 8) % 5
     folder, form = save_own("Reader"), tmp_path / "form"
     description = models.load_description(folder) | {"input_shape": [8]}
@@ -15,7 +16,7 @@ def test_a_language_models_form_answers_as_it_is_served_without_being_dequantize
         model=models.load_model(folder, trusted=["nets_to_quantize"]),
         description=description,
         calibration=tokens,
-        settings=settings("int4_nearest"),
+        settings=quantize_settings("int4_nearest"),
         lineage={},
         trusted=["nets_to_quantize"],
         out=form,

@@ -4,6 +4,7 @@ import torch
 from overwinter import quantization
 from overwinter.progress import part
 from overwinter.quantization.settings import MixedConfig, RecoveryConfig
+from tests.support.settings import quantize_settings
 
 CHANGES = {
     "int4_gptq": {
@@ -20,7 +21,7 @@ class Stopped(Exception):  # noqa: N818 -- no error: a budget, or a person
 
 
 @pytest.fixture
-def work(convnet, save, tmp_path, calibration, settings):
+def work(convnet, save, tmp_path, calibration):
     folder = save(convnet)
 
     def work(method, progress):
@@ -29,7 +30,7 @@ def work(convnet, save, tmp_path, calibration, settings):
             folder,
             tmp_path / method,
             calibration=calibration[:16],
-            settings=settings(method, **CHANGES[method]),
+            settings=quantize_settings(method, **CHANGES[method]),
             lineage={},
             trusted=[],
             progress=progress,

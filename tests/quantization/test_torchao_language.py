@@ -4,31 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from overwinter import models, runtime
+from overwinter import runtime
+from tests.support.networks import WIDE_LLAMA, language_model, save_language_model
 
 pytest.importorskip("transformers", reason="the extra llm is not installed")
 
-LLAMA = {
-    "model_type": "llama",
-    "vocab_size": 48,
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 64,
-    "tie_word_embeddings": True,
-}
 TOKENS = np.random.default_rng(0).integers(48, size=(12, 10))
 
 
 @pytest.mark.parametrize(("name", "skip"), [("torch", []), ("torch-bf16", ["*lm_head"])])
 def test_a_language_model_reads_and_writes_in_float8(quantize, tmp_path, beside, name, skip):
-    torch.manual_seed(0)
-    model = models.CausalLanguageModel(config=LLAMA).eval()
-    models.save_model(
-        tmp_path / "dense", model, form="dense", model_config=model.saved_as(), input_shape=[10], lineage={}
-    )
+    model = language_model(WIDE_LLAMA)
+    save_language_model(tmp_path / "dense", model, length=10)
     report = quantize("fp8_dynamic", tmp_path / "dense", TOKENS, device=beside, skip=skip)
     assert len(report.quantized) == 2 * 7 + (not skip)
     assert report.untied == (() if skip else ("network.lm_head",))
@@ -49,11 +36,8 @@ def test_a_language_model_reads_and_writes_in_float8(quantize, tmp_path, beside,
 
 @pytest.mark.parametrize("method", ["int8_dynamic", "fp8_weight_only"])
 def test_a_language_model_takes_torchaos_other_forms(quantize, tmp_path, method):
-    torch.manual_seed(0)
-    model = models.CausalLanguageModel(config=LLAMA).eval()
-    models.save_model(
-        tmp_path / "dense", model, form="dense", model_config=model.saved_as(), input_shape=[10], lineage={}
-    )
+    model = language_model(WIDE_LLAMA)
+    save_language_model(tmp_path / "dense", model, length=10)
     report = quantize(method, tmp_path / "dense", TOKENS)
     assert len(report.quantized) == 2 * 7 + 1
     assert report.untied == ("network.lm_head",)

@@ -5,17 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
 from overwinter import models
-
-CONVNET = {
-    "_target_": "overwinter.models.ConvNet",
-    "input_shape": [1, 8, 8],
-    "classes": 3,
-    "channels": [4, 6],
-    "pool_after": [1],
-}
+from tests.support.networks import CONVNET, save_dense, seasoned
 
 OWN_NETS = """
     import torch
@@ -69,18 +61,7 @@ OWN_NETS = """
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     """A dense ConvNet whose batch normalisation has seen data."""
-    torch.manual_seed(0)
-    model = models.build_model(CONVNET, trusted=[])
-    model(torch.randn(64, 1, 8, 8))
-    models.save_model(
-        tmp_path / "saved",
-        model.eval(),
-        form="dense",
-        model_config=CONVNET,
-        input_shape=[1, 8, 8],
-        lineage={},
-    )
-    return tmp_path / "saved"
+    return save_dense(tmp_path / "saved", seasoned(CONVNET), CONVNET, [1, 8, 8])
 
 
 @pytest.fixture
@@ -92,8 +73,6 @@ def save_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
     def save(name: str) -> Path:
         config = {"_target_": f"nets_to_run.{name}"}
         model = models.build_model(config, trusted=["nets_to_run"]).eval()
-        folder = tmp_path / name
-        models.save_model(folder, model, form="dense", model_config=config, input_shape=[1, 8, 8], lineage={})
-        return folder
+        return save_dense(tmp_path / name, model, config, [1, 8, 8])
 
     return save

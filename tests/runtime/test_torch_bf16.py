@@ -3,28 +3,17 @@ import torch
 
 from overwinter import models, runtime
 from overwinter.errors import ConfigError
-from overwinter.models import CausalLanguageModel, Grid, IntegerLinear, load_description, save_model
+from overwinter.models import Grid, IntegerLinear, load_description, save_model
 from overwinter.runtime.served_layers import PackedLinear, in_bfloat16, in_float32
+from tests.support.networks import WIDE_LLAMA, language_model
 
 pytest.importorskip("transformers", reason="the extra llm is not installed")
 
-CONFIG = {
-    "model_type": "llama",
-    "vocab_size": 48,
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 64,
-    "tie_word_embeddings": True,
-}
 TOKENS = torch.randint(48, (1, 20), generator=torch.Generator().manual_seed(1))
 
 
 def made():
-    torch.manual_seed(0)
-    return CausalLanguageModel(config=CONFIG).eval()
+    return language_model(WIDE_LLAMA)
 
 
 def quantized(grid, **arguments):

@@ -1,22 +1,11 @@
 import pytest
 import torch
 
-from overwinter.config.groups import FitConfig
 from overwinter.data import InMemory
 from overwinter.sparsity.settings import ChannelsConfig, MagnitudeConfig
+from tests.support.settings import fit_settings
 
-FIT = FitConfig(
-    epochs=4,
-    batch_size=8,
-    learning_rate=0.01,
-    weight_decay=0.0,
-    warmup_fraction=0.1,
-    gradient_clip_norm=1.0,
-    label_smoothing=0.0,
-    patience_epochs=0,
-    precision="fp32",
-    checkpoint_interval_s=0.0,
-)
+FIT = fit_settings(epochs=4, weight_decay=0.0)
 
 
 @pytest.fixture

@@ -5,21 +5,10 @@ import torch
 from torch import nn
 
 from overwinter import training
-from overwinter.config.groups import FitConfig
 from overwinter.data import InMemory, RandomShift
+from tests.support.settings import fit_settings
 
-SETTINGS = FitConfig(
-    epochs=3,
-    batch_size=8,
-    learning_rate=0.01,
-    weight_decay=0.01,
-    warmup_fraction=0.2,
-    gradient_clip_norm=1.0,
-    label_smoothing=0.1,
-    patience_epochs=0,
-    precision="fp32",
-    checkpoint_interval_s=0.0,
-)
+SETTINGS = fit_settings(warmup_fraction=0.2, label_smoothing=0.1)
 
 
 @pytest.fixture

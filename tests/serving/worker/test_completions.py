@@ -11,27 +11,17 @@ import urllib.request
 import hypothesis
 import numpy as np
 import pytest
-import torch
 from hypothesis import strategies as st
 
-from overwinter import models, runtime
+from overwinter import runtime
 from overwinter.bundle import BundleFacts, hibernate, wake
 from overwinter.bundle import load as waking
 from overwinter.serving.worker.frames import Frame, read_frame
 from overwinter.serving.worker.main import Worker
-from overwinter.serving.worker.records import WakeOrder
+from tests.support.networks import LLAMA, language_model, save_language_model
+from tests.support.workers import wake_order
 
 pytest.importorskip("transformers", reason="the extra llm is not installed")
-SIZES = {
-    "model_type": "llama",
-    "vocab_size": 257,
-    "hidden_size": 16,
-    "intermediate_size": 24,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 40,
-}
 PROMPT = {"prompt": "abc", "max_tokens": 6, "temperature": 0}
 
 
@@ -41,9 +31,8 @@ def bundle(tmp_path_factory):
     from tokenizers.models import BPE
 
     folder = tmp_path_factory.mktemp("language")
-    torch.manual_seed(0)
-    model = models.CausalLanguageModel(config=SIZES).eval()
-    models.save_model(folder / "saved", model, form="dense", model_config=model.saved_as(), input_shape=[4], lineage={})
+    sizes = LLAMA | {"vocab_size": 257, "max_position_embeddings": 40}
+    save_language_model(folder / "saved", language_model(sizes))
     runtime.build(folder / "saved", "torch", folder / "payload", trusted=[])
     vocabulary = {letter: place for place, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
     tokenizer = Tokenizer(BPE(vocabulary | {"</s>": 256}, []))
@@ -85,18 +74,8 @@ def woken(bundle):
 
     def woken(*, keeps_prefix=False, prefix=None, interrupted=lambda: False):
         worker = Worker(interrupted=interrupted, imported=lambda: None)
-        order = WakeOrder(
-            bundle=str(bundle.folder),
-            digest=bundle.digest,
-            keys=(),
-            opening=(),
-            trusted=(),
-            threads=1,
-            json_values=10_000,
-            answer_tokens=20,
-            keeps_prefix=keeps_prefix,
-            prefix=None if prefix is None else str(prefix),
-        )
+        changes = {"keeps_prefix": keeps_prefix, "prefix": None if prefix is None else str(prefix)}
+        order = wake_order(str(bundle.folder), bundle.digest, answer_tokens=20, **changes)
         (reply,) = frames(worker, **order.header())
         assert reply.header["status"] == "ready", reply
         return worker

@@ -10,22 +10,12 @@ from pathlib import Path
 import pytest
 
 from overwinter.serving.worker import container_worker
-from overwinter.serving.worker.records import PARK, Question, WakeOrder
+from overwinter.serving.worker.records import PARK, Question
 from overwinter.serving.worker.worker_process import WorkerDied
 from overwinter.serving.worker.worker_start import start_worker
+from tests.support.workers import wake_order
 
-WAKE = WakeOrder(
-    bundle="b",
-    digest="",
-    keys=(),
-    opening=(),
-    trusted=(),
-    threads=1,
-    json_values=1,
-    answer_tokens=1,
-    keeps_prefix=False,
-    prefix=None,
-)
+WAKE = wake_order("b", "")
 QUESTION = Question(operation="infer", headers={}, model="m", within_s=10.0)
 STAND_IN = Path(__file__).parents[1] / "stand_in_worker.py"
 ENGINE = """#!/bin/sh

@@ -8,7 +8,8 @@ import pytest
 
 from overwinter.serving.worker.frames import Frame, read_frame
 from overwinter.serving.worker.main import Worker
-from overwinter.serving.worker.records import PARK, Question, WakeOrder
+from overwinter.serving.worker.records import PARK, Question
+from tests.support.workers import wake_order
 
 
 def answer(worker, order, body=b""):
@@ -23,18 +24,7 @@ def new_worker():
 @pytest.fixture
 def order(hibernate):
     bundle = hibernate()
-    return WakeOrder(
-        bundle=str(bundle.folder),
-        digest=bundle.digest,
-        keys=(),
-        opening=(),
-        trusted=(),
-        threads=1,
-        json_values=10_000,
-        answer_tokens=1,
-        keeps_prefix=False,
-        prefix=None,
-    )
+    return wake_order(str(bundle.folder), bundle.digest)
 
 
 INFER = Question(operation="infer", headers={}, model="m", within_s=60.0)

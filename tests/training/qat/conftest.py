@@ -7,6 +7,7 @@ from overwinter import training
 from overwinter.data import InMemory
 from overwinter.models import build_model
 from overwinter.training.qat.settings import QatConfig, QatTrainConfig, RelaxedQatConfig, RelaxedQatTrainConfig
+from tests.support.settings import FIT as SMALL
 
 CONVNET = {
     "_target_": "overwinter.models.ConvNet",
@@ -15,19 +16,7 @@ CONVNET = {
     "channels": [4, 6],
     "dropout": 0.1,
 }
-FIT = {
-    "version": 1,
-    "epochs": 6,
-    "batch_size": 8,
-    "learning_rate": 0.01,
-    "weight_decay": 0.01,
-    "warmup_fraction": 0.1,
-    "gradient_clip_norm": 1.0,
-    "label_smoothing": 0.0,
-    "patience_epochs": 0,
-    "precision": "fp32",
-    "checkpoint_interval_s": 0.0,
-}
+FIT = SMALL | {"version": 1, "epochs": 6}
 STRAIGHT = QatConfig(
     rounding="straight_through",
     scale="observed",

@@ -9,6 +9,7 @@ import torch
 from hypothesis import strategies as st
 
 from overwinter import bundle, models, runtime
+from tests.support.networks import CONVNET, save_dense
 
 # What clients put where something else belongs.
 JUNK = st.recursive(
@@ -51,22 +52,11 @@ def _spoil(draw, holder, keys):
         holder.pop(key, None)
 
 
-CONVNET = {
-    "_target_": "overwinter.models.ConvNet",
-    "input_shape": [1, 8, 8],
-    "classes": 3,
-    "channels": [4, 6],
-    "pool_after": [1],
-}
-
-
 @pytest.fixture(scope="session")
 def saved(tmp_path_factory) -> Path:
     torch.manual_seed(0)
     model = models.build_model(CONVNET, trusted=[]).eval()
-    folder = tmp_path_factory.mktemp("saved")
-    models.save_model(folder, model, form="dense", model_config=CONVNET, input_shape=[1, 8, 8], lineage={})
-    return folder
+    return save_dense(tmp_path_factory.mktemp("saved"), model, CONVNET, [1, 8, 8])
 
 
 @pytest.fixture(scope="session")
