@@ -13,7 +13,6 @@ from pathlib import Path
 import overwinter as ow
 from overwinter.bundle.sealed import load_signing_key
 from overwinter.bundle.store import StoreAddress, open_store
-from overwinter.files import read_json
 from overwinter.metrics import Chosen, ModelMetrics
 from overwinter.records import read_record
 from overwinter.units import format_bytes, format_duration
@@ -92,10 +91,10 @@ def lineage(stage: ow.pipeline.Stage, data: ow.data.DataSource) -> dict[str, obj
 
 def production_energy_j(stage: ow.pipeline.Stage) -> float | None:
     """Return the joules that went into the model, as its stages recorded them; None if one has no record."""
-    records = [stage.input(need, "energy.json") for need in stage.config.pipeline.stages["hibernate"].needs]
-    if not all(record.exists() for record in records):
+    paths = [stage.input(need, "energy.json") for need in stage.config.pipeline.stages["hibernate"].needs]
+    if not all(path.exists() for path in paths):
         return None
-    return sum(read_json(record, remedy="Run `dvc repro`.")["energy_j"] for record in records)
+    return sum(ow.energy.read_energy(path).energy_j for path in paths)
 
 
 if __name__ == "__main__":

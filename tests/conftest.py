@@ -9,7 +9,12 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-pytest_plugins = ["tests.support.bundles", "tests.support.containers", "tests.support.small_bundle"]
+pytest_plugins = [
+    "tests.support.bundles",
+    "tests.support.containers",
+    "tests.support.energy_records",
+    "tests.support.small_bundle",
+]
 
 E2E = Path(__file__).parent / "e2e"
 LONGEST = "test_every_command_of_the_readme"

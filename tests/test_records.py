@@ -71,3 +71,31 @@ def test_an_integer_is_a_number_too(read):
 def test_a_missing_file_is_named_with_what_to_do(tmp_path):
     with pytest.raises(IntegrityError, match=r"whole\.json is missing\. Run it again"):
         read_record(Whole, tmp_path / "whole.json", remedy="Run it again.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    parts: tuple[Part, ...]
+    energy_j: float | None
+
+
+def test_a_tuple_is_a_list_of_its_kind_and_none_without_a_default_is_written(tmp_path):
+    listed = Listed(parts=(Part(size_bytes=1), Part(size_bytes=2, energy_j=0.5)), energy_j=None)
+    assert to_json(listed) == {"parts": [{"size_bytes": 1}, {"size_bytes": 2, "energy_j": 0.5}], "energy_j": None}
+    write_record(tmp_path / "listed.json", listed)
+    assert read_record(Listed, tmp_path / "listed.json", remedy="") == listed
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"parts": [{}], "energy_j": 1}, r"parts\[0\] lacks size_bytes"),
+        ({"parts": {}, "energy_j": 1}, r"parts=\{\} cannot be"),
+        ({"parts": [], "energy_j": 10**400}, "energy_j=10+ cannot be"),
+        ({"parts": []}, "lacks energy_j"),
+    ],
+)
+def test_what_a_list_may_not_hold_is_named(tmp_path, content, message):
+    (tmp_path / "listed.json").write_text(json.dumps(content))
+    with pytest.raises(IntegrityError, match=message):
+        read_record(Listed, tmp_path / "listed.json", remedy="")

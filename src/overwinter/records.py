@@ -7,7 +7,7 @@ something else is named, with the file.
 from __future__ import annotations
 
 import dataclasses
-import math
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ def read_record(schema: type[T], path: Path, *, remedy: str) -> T:
     """Read the record that a file holds.
 
     Args:
-        schema: a dataclass of numbers, strings, booleans, mappings and dataclasses.
+        schema: a dataclass of numbers, strings, booleans, mappings, dataclasses and tuples of these.
         path: of the file.
         remedy: what the reader of an error should do, for instance ``Run `dvc repro train`.``
 
@@ -59,8 +59,9 @@ def write_record(path: Path, record: Any) -> None:
 
 
 def to_json(record: Any) -> dict[str, Any]:
-    """Return a record as JSON's types; what is None is left out."""
-    return _without_none(dataclasses.asdict(record))
+    """Return a record as JSON's types; what is None by default is left out while it is None."""
+    values = ((field, getattr(record, field.name)) for field in _fields(record))
+    return {field.name: _plain(value) for field, value in values if value is not None or field.default is not None}
 
 
 def _fields(schema: Any) -> tuple[dataclasses.Field[Any], ...]:
@@ -79,6 +80,9 @@ def _is_optional(field: dataclasses.Field[Any]) -> bool:
 def _value(kind: Any, value: Any, *, where: str, remedy: str) -> Any:
     if dataclasses.is_dataclass(kind):
         return parse_record(typing.cast(type[Any], kind), value, where=where, remedy=remedy)
+    if typing.get_origin(kind) is tuple and isinstance(value, list):
+        item = typing.get_args(kind)[0]
+        return tuple(_value(item, each, where=f"{where}[{place}]", remedy=remedy) for place, each in enumerate(value))
     if not _fits(kind, value):
         raise IntegrityError(f"{where}={value!r} cannot be. {remedy}")
     return value
@@ -91,15 +95,15 @@ def _fits(kind: Any, value: Any) -> bool:
     if kind is Any:
         return True
     if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     if kind is int:
         return isinstance(value, int) and not isinstance(value, bool)
     return isinstance(value, origin or kind)
 
 
-def _without_none(content: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: _without_none(value) if isinstance(value, dict) else value
-        for key, value in content.items()
-        if value is not None
-    }
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return to_json(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items() if each is not None}
+    return [_plain(each) for each in value] if isinstance(value, tuple | list) else value

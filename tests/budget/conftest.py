@@ -37,19 +37,6 @@ def budget(config: Callable[..., BudgetConfig]) -> Callable[..., Budget]:
 
 
 @pytest.fixture(scope="session")
-def energy() -> Callable[..., dict[str, Any]]:
-    """Return the content of an energy.json."""
-    usual = {
-        "duration_s": 10.0,
-        "energy_j": 100.0,
-        "uncertainty_j": 5.0,
-        "measured_fraction": 1.0,
-        "carbon_g": 0.01,
-    }
-    return lambda **values: {**usual, **values}
-
-
-@pytest.fixture(scope="session")
 def evaluation() -> Callable[..., EvaluationMetrics]:
     """Return dense against chosen: each joules per response, their bounds, and whether they were measured."""
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from overwinter.budget import judge
-from overwinter.errors import IntegrityError
 
 
 def test_without_limits_everything_passes(budget, energy):
@@ -77,13 +75,6 @@ def test_unknown_carbon_is_not_zero_carbon(budget, energy):
     assert not verdict.passed
     assert verdict.reasons[0].value is None
     assert "carbon is not known" in verdict.refusal()
-
-
-@pytest.mark.parametrize("value", [None, -1.0, math.nan, math.inf, "12", True])
-@pytest.mark.parametrize("name", ["energy_j", "duration_s", "measured_fraction"])
-def test_an_impossible_figure_is_not_judged(budget, energy, name: str, value: object):
-    with pytest.raises(IntegrityError, match=f"outputs/train/energy.json: {name}="):
-        judge(budget(), stage="train", energy={"train": energy(**{name: value})})
 
 
 def test_modelled_figures_pass_and_say_so(budget, energy):

@@ -15,6 +15,7 @@ import pytest
 
 from overwinter.cli import main
 from overwinter.ledger import Ledger
+from tests.support.energy_records import energy_record
 
 
 @pytest.fixture
@@ -46,12 +47,8 @@ def run(
     execution = ledger.begin(stage=stage, run_id=run_id, configuration_key=stage, **values)
     energy = None
     if joules is not None:
-        energy = {
-            "energy_j": joules,
-            "uncertainty_j": joules / 10,
-            "measured_fraction": 0.5,
-            "carbon_g": joules / 1000,
-        }
+        figures = {"uncertainty_j": joules / 10, "measured_fraction": 0.5, "carbon_g": joules / 1000}
+        energy = energy_record(energy_j=joules, **figures)
     code = 0 if status == "done" else 1
     execution.finish(
         status=status,

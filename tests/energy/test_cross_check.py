@@ -24,10 +24,11 @@ connect = socket.socket.connect
 socket.socket.connect = lambda self, address: opened.append(str(address)) or connect(self, address)
 socket.getaddrinfo = lambda *args, **more: opened.append(str(args)) or []
 from overwinter.energy import open_meter
+from overwinter.records import to_json
 energy, hardware = (SimpleNamespace(**group) for group in json.loads(sys.argv[1]))
 with open_meter(energy, hardware) as meter:
     time.sleep(2.5)
-print(json.dumps({"opened": opened, "report": meter.read().to_json()}))
+print(json.dumps({"opened": opened, "report": to_json(meter.read())}))
 """
 
 

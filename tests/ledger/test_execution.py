@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from overwinter.energy import Component
 from overwinter.ledger import Ledger
 from overwinter.ledger.execution import sources
+from overwinter.records import to_json
 
 ENERGY = {
     "duration_s": 2.5,
@@ -21,20 +23,21 @@ ENERGY = {
     "measured_fraction": 0.8,
     "idle_j": 30.0,
     "carbon_g": 0.01,
-    "components": [
-        {"device": "cpu", "source": "modelled", "energy_j": 20.0},
-        {"device": "gpu0", "source": "nvml-counter", "energy_j": 80.0},
-    ],
 }
 
 
-def test_what_is_finished_is_there_in_full(ledger: Ledger, begin):
+def component(source: str, energy_j: float) -> Component:
+    return Component(device="gpu:0", source=source, energy_j=energy_j, uncertainty_j=0.0, average_w=0.0, peak_w=0.0)
+
+
+def test_what_is_finished_is_there_in_full(ledger: Ledger, begin, energy):
+    left = energy(**ENERGY, components=(component("modelled", 20.0), component("nvml-counter", 80.0)))
     execution = begin(ledger, experiment="blue-cat", params_digest="p", work=12.0)
     execution.heartbeat(energy_j=50.0, uncertainty_j=2.0, cost=0.5, currency="EUR", done=3, total=10)
     execution.finish(
         status="done",
         exit_code=0,
-        energy=ENERGY,
+        energy=left,
         metrics={"accuracy": 0.9},
         artifact_digest="a",
         message=None,
@@ -45,10 +48,21 @@ def test_what_is_finished_is_there_in_full(ledger: Ledger, begin):
     assert (record.duration_s, record.idle_j, record.carbon_g) == (2.5, 30.0, 0.01)
     assert (record.cost, record.currency, record.done, record.total) == (0.5, "EUR", 3, 10)
     assert (record.experiment, record.params_digest, record.work) == ("blue-cat", "p", 12.0)
-    assert (record.energy, record.metrics, record.artifact_digest) == (ENERGY, {"accuracy": 0.9}, "a")
+    assert (record.energy, record.metrics, record.artifact_digest) == (to_json(left), {"accuracy": 0.9}, "a")
     assert record.sources == "nvml-counter 80 %, modelled 20 %"
     assert record.exit_code == 0
     assert record.ended_utc >= record.started_utc
+
+
+def test_what_was_resumed_is_the_earlier_executions_own_spending(ledger: Ledger, begin, energy):
+    begin(ledger).finish(status="refused", exit_code=3, energy=energy(energy_j=60.0, uncertainty_j=3.0, carbon_g=0.006))
+    went_on = begin(ledger, resumed=ledger.earlier(stage="train", configuration_key="key-1"))
+    resumed = {"resumed_j": 60.0, "resumed_carbon_g": 0.006, "resumed_duration_s": 4.0}
+    went_on.finish(status="done", exit_code=0, energy=energy(cost=0.5, currency="EUR", idle_j=10.0, **resumed))
+    record = ledger.executions()[1]
+    assert (record.energy_j, record.uncertainty_j, record.idle_j, record.duration_s) == (40.0, 2.0, 4.0, 6.0)
+    assert (record.carbon_g, record.cost) == pytest.approx((0.004, 0.2))
+    assert ledger.spent(run_id="run-1").energy_j == 100.0
 
 
 def test_energy_is_unknown_until_someone_tells_it(ledger: Ledger, begin):
@@ -139,7 +153,7 @@ def test_heartbeats_come_from_another_thread(ledger: Ledger, begin):
 
 @given(st.lists(st.tuples(st.sampled_from(["rapl", "modelled", "nvml-power"]), st.floats(0, 1e9)), min_size=1))
 def test_the_sources_shares_add_up_to_the_whole(parts):
-    text = sources({"components": [{"source": name, "energy_j": energy_j} for name, energy_j in parts]})
+    text = sources([component(name, energy_j) for name, energy_j in parts])
     shares = [float(part.split()[1]) for part in text.split(", ") if "%" in part]
     assert {part.split()[0] for part in text.split(", ")} == {name for name, _ in parts}
     if sum(energy_j for _, energy_j in parts):

@@ -28,6 +28,8 @@ from overwinter.ledger import (
     thrown_away,
     totals,
 )
+from overwinter.records import to_json
+from tests.support.energy_records import energy_record
 
 _MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # every row is flushed to its disk
 _STAGES = ("train", "sparsify")
@@ -195,7 +197,7 @@ class Histories(RuleBasedStateMachine):
 
     def _lay(self, folder: Path, execution: str) -> None:
         folder.mkdir(parents=True)
-        (folder / "energy.json").write_text(json.dumps({"execution": execution}))
+        (folder / "energy.json").write_text(json.dumps(to_json(energy_record(execution=execution))))
 
     def _execute(
         self,

@@ -5,15 +5,17 @@ import pytest
 from rich.console import Console
 
 from overwinter.ledger import ExecutionRecord
+from overwinter.records import write_record
 from overwinter.report import StageSummary, render_summary, summarize
 from overwinter.report.summary import describe_sources
+from tests.support.energy_records import energy_record
 
 ENERGY = {"duration_s": 2.0, "energy_j": 10.0, "uncertainty_j": 4.0, "measured_fraction": 0.0, "carbon_g": 0.001}
 
 
-def _left(folder, energy=ENERGY, metrics=None, passed=True):
+def _left(folder, metrics=None, passed=True):
     folder.mkdir(parents=True)
-    (folder / "energy.json").write_text(json.dumps(energy))
+    write_record(folder / "energy.json", energy_record(stage=folder.name, **ENERGY))
     (folder / "metrics.json").write_text(json.dumps(metrics or {"accuracy": 0.5, "size_bytes": 100}))
     if passed:
         (folder / "gate.json").write_text("{}")

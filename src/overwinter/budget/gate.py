@@ -6,8 +6,7 @@ was spent now: the same artifact always gets the same verdict.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +15,7 @@ from overwinter.budget.quality import judge_quality
 from overwinter.budget.saving import judge_net_saving, judge_payback
 from overwinter.budget.verdict import Reason, Verdict, verdict
 from overwinter.config.limits import Limit
-from overwinter.errors import IntegrityError
+from overwinter.energy.record import EnergyRecord
 from overwinter.metrics import EvaluationMetrics
 
 
@@ -24,7 +23,7 @@ def judge(
     budget: Budget,
     *,
     stage: str,
-    energy: Mapping[str, Mapping[str, Any]],
+    energy: Mapping[str, EnergyRecord],
     figures: Mapping[str, Any] | None = None,
     dense_figures: Mapping[str, Any] | None = None,
     evaluation: EvaluationMetrics | None = None,
@@ -34,15 +33,12 @@ def judge(
     Args:
         budget: what is allowed.
         stage: the stage after which the gate stands.
-        energy: the content of energy.json by stage: of this one and of all earlier ones.
+        energy: what each stage cost, this one and all earlier ones.
         figures: name -> number, of the model that this stage leaves; of evaluate, of the chosen candidate.
         dense_figures: the same of the dense model, as the reference of quality.
         evaluation: metrics.json of the stage evaluate, by which net saving and payback are judged; None elsewhere.
-
-    Raises:
-        IntegrityError: an energy.json lacks a figure or holds an impossible one.
     """
-    own, total = _together([(stage, energy[stage])]), _together(energy.items())
+    own, total = _together([energy[stage]]), _together(energy.values())
     reasons = [_held(limit, own, stage, budget) for limit in budget.limits_of(stage)]
     reasons += [_held(limit, total, "all stages so far", budget) for limit in budget.total]
     measured = min(own.measured_share, total.measured_share) if budget.total else own.measured_share
@@ -53,7 +49,7 @@ def judge(
     reasons += judge_quality(budget, stage, figures or {}, dense_figures or {}, final=evaluation is not None)
     warnings = _close_calls(budget, stage, energy)
     if evaluation:
-        spent_j = sum(float(energy[name]["energy_j"]) for name in budget.payback.stages if name in energy)
+        spent_j = sum(energy[name].energy_j for name in budget.payback.stages if name in energy)
         payback, doubts = judge_payback(budget, evaluation, spent_j)
         reasons, warnings = reasons + judge_net_saving(budget, evaluation) + payback, warnings + doubts
     modelled = measured < budget.measured_share
@@ -84,24 +80,14 @@ class _Produced:
         return self.measured_j / self.energy_j if self.energy_j else 1.0
 
 
-def _together(energies: Iterable[tuple[str, Mapping[str, Any]]]) -> _Produced:
-    energy_j = measured_j = duration_s = 0.0
-    carbon_g: float | None = 0.0
-    for stage, content in energies:
-        own_j = _figure(stage, content, "energy_j")
-        energy_j += own_j
-        measured_j += own_j * _figure(stage, content, "measured_fraction")
-        duration_s += _figure(stage, content, "duration_s")
-        known = carbon_g is not None and content.get("carbon_g") is not None
-        carbon_g = (carbon_g or 0.0) + _figure(stage, content, "carbon_g") if known else None
-    return _Produced(energy_j=energy_j, measured_j=measured_j, carbon_g=carbon_g, duration_s=duration_s)
-
-
-def _figure(stage: str, energy: Mapping[str, Any], name: str) -> float:
-    value = energy.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-        raise IntegrityError(f"outputs/{stage}/energy.json: {name}={value!r} cannot be. Run `dvc repro -f {stage}`.")
-    return float(value)
+def _together(records: Collection[EnergyRecord]) -> _Produced:
+    grams = [record.carbon_g for record in records if record.carbon_g is not None]
+    return _Produced(
+        energy_j=sum(record.energy_j for record in records),
+        measured_j=sum(record.energy_j * record.measured_fraction for record in records),
+        carbon_g=sum(grams) if len(grams) == len(records) else None,
+        duration_s=sum(record.duration_s for record in records),
+    )
 
 
 def _held(limit: Limit, produced: _Produced, whose: str, budget: Budget) -> Reason:
@@ -147,13 +133,13 @@ def _measured(measured: float, stage: str, budget: Budget) -> Reason:
     )
 
 
-def _close_calls(budget: Budget, stage: str, energy: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _close_calls(budget: Budget, stage: str, energy: Mapping[str, EnergyRecord]) -> list[str]:
     """Warn where a limit on joules holds, but only within the figure's own uncertainty."""
     warnings = []
     for limits, names in ((budget.limits_of(stage), [stage]), (budget.total, list(energy))):
-        value_j = sum(float(energy[name]["energy_j"]) for name in names)
+        value_j = sum(energy[name].energy_j for name in names)
         # Errors of the stages share one cause (the same counter, the same assumed watts): they add up.
-        doubt_j = sum(float(energy[name].get("uncertainty_j") or 0.0) for name in names)
+        doubt_j = sum(energy[name].uncertainty_j for name in names)
         warnings += [
             f"{limit} holds only within the uncertainty: {value_j:.4g} J ± {doubt_j:.3g} J."
             for limit in limits

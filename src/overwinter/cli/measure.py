@@ -22,7 +22,7 @@ from overwinter.outputs import check_output, write_output
 if TYPE_CHECKING:
     from overwinter.cli.measure_ledger import Entry
     from overwinter.config.groups.energy import EnergyConfig, HardwareConfig
-    from overwinter.energy import EnergyMeter, EnergyReport
+    from overwinter.energy import EnergyMeter, EnergyRecord, EnergyReport
 
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 _SENT_BY_KERNEL = 0x80  # si_code of a key pressed at the terminal, which the command has received itself
@@ -60,11 +60,19 @@ def run(arguments: argparse.Namespace) -> int:
         exit_code, report, entry = _measured(words, mask, arguments)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    carbon = entry.finish(exit_code) if entry else {}
+    kept = entry.finish(exit_code) if entry else None
     if report is None:
         return exit_code
-    content = {"command": list(words), "exit_code": exit_code, **report.to_json(), **carbon}
-    return exit_code if _told(content, report, arguments) else exit_code or EXIT_FAILED
+    record = kept or _unkept(report, words)
+    return exit_code if _told(record, words, exit_code, arguments) else exit_code or EXIT_FAILED
+
+
+def _unkept(report: EnergyReport, words: Sequence[str]) -> EnergyRecord:
+    """Return what a command cost that is not kept in the ledger, in the shape of those that are."""
+    from overwinter.energy import EnergyRecord
+    from overwinter.ledger import COMMAND_PREFIX
+
+    return EnergyRecord.of(report, stage=f"{COMMAND_PREFIX}{Path(words[0]).name}")
 
 
 def _measured(
@@ -176,8 +184,11 @@ def _failed(words: Sequence[str], reason: str, exit_code: int) -> int:
     return exit_code
 
 
-def _told(content: dict[str, Any], report: EnergyReport, arguments: argparse.Namespace) -> bool:
+def _told(record: EnergyRecord, words: Sequence[str], exit_code: int, arguments: argparse.Namespace) -> bool:
     """Report in the form asked for; where that cannot be written, on standard error. Say whether it was."""
+    from overwinter.records import to_json
+
+    content = {"command": list(words), "exit_code": exit_code, **to_json(record)}
     text = json.dumps(content, allow_nan=False)
     if arguments.output:
         try:
@@ -188,11 +199,11 @@ def _told(content: dict[str, Any], report: EnergyReport, arguments: argparse.Nam
     elif arguments.json:
         print(text, file=sys.stderr)
     else:
-        print("\n".join(_table(report, content.get("carbon_g"))), file=sys.stderr)
+        print("\n".join(_table(record)), file=sys.stderr)
     return True
 
 
-def _table(report: EnergyReport, carbon_g: float | None) -> list[str]:
+def _table(record: EnergyRecord) -> list[str]:
     """Lines for a person; plain, since a table library takes longer to load than many a command to run."""
     from overwinter.units import format_duration, format_si
 
@@ -206,14 +217,14 @@ def _table(report: EnergyReport, carbon_g: float | None) -> list[str]:
             format_si(part.average_w, "W"),
             format_si(part.peak_w, "W"),
         )
-        for part in report.components
+        for part in record.components
     ]
-    rows.append(("total", "", format_si(report.energy_j, "J"), f"± {format_si(report.uncertainty_j, 'J')}", "", ""))
+    rows.append(("total", "", format_si(record.energy_j, "J"), f"± {format_si(record.uncertainty_j, 'J')}", "", ""))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    lines.append(f"{format_duration(report.duration_s)}, {report.measured_fraction:.0%} measured, the rest modelled")
-    if report.idle_j is not None and report.above_idle_j is not None:
-        lines.append(f"idle {format_si(report.idle_j, 'J')}, above idle {format_si(report.above_idle_j, 'J')}")
-    if carbon_g is not None:
-        lines.append(f"{format_si(carbon_g, 'gCO2e')}, kept in the ledger")
-    return lines + [f"warning: {text}" for text in report.warnings]
+    lines.append(f"{format_duration(record.duration_s)}, {record.measured_fraction:.0%} measured, the rest modelled")
+    if record.idle_j is not None and record.above_idle_j is not None:
+        lines.append(f"idle {format_si(record.idle_j, 'J')}, above idle {format_si(record.above_idle_j, 'J')}")
+    if record.carbon_g is not None:
+        lines.append(f"{format_si(record.carbon_g, 'gCO2e')}, kept in the ledger")
+    return lines + [f"warning: {text}" for text in record.warnings]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import secrets
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from overwinter.config.validation import typed_carbon
+from overwinter.energy import EnergyRecord
 from overwinter.ledger import COMMAND_PREFIX, Ledger, ledger_path
 from overwinter.pipeline.watch import Spent, Watch
 
@@ -31,34 +31,28 @@ class Entry:
     """
 
     def __init__(self, name: str, words: Sequence[str], groups: Mapping[str, Any], meter: EnergyMeter) -> None:
-        carbon = json.loads(
-            json.dumps(groups.get("carbon") or _WORLD), object_hook=lambda each: SimpleNamespace(**each)
-        )
+        source = typed_carbon(groups.get("carbon") or _WORLD, "carbon").open()
         self._ledger = Ledger.open(ledger_path(), say=lambda text: print(f"overwinter: {text}", file=sys.stderr))
+        self._stage = f"{COMMAND_PREFIX}{name}"
         self._execution = self._ledger.begin(
-            stage=f"{COMMAND_PREFIX}{name}",
+            stage=self._stage,
             run_id=f"measure-{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
             configuration_key=hashlib.sha256("\0".join(words).encode("utf-8", "surrogateescape")).hexdigest(),
         )
-        self._watch = Watch(meter, carbon.open(), self._beat)
+        self._watch = Watch(meter, source, self._beat)
 
-    def finish(self, exit_code: int) -> dict[str, Any]:
-        """Close the entry; return what carbon adds to the report."""
+    def finish(self, exit_code: int) -> EnergyRecord:
+        """Close the entry; return what the command cost."""
         spent = self._watch.close()
-        carbon = {
-            "carbon_g": spent.carbon_g,
-            "intensity_g_per_kwh": spent.intensity.g_per_kwh,
-            "intensity_source": spent.intensity.source,
-            "intensity_kind": spent.intensity.kind,
-        }
+        record = EnergyRecord.of(spent.report, stage=self._stage, execution=self._execution.id, **spent.carbon())
         self._execution.finish(
             status="failed" if exit_code else "done",
             exit_code=exit_code,
-            energy={**spent.report.to_json(), **carbon},
+            energy=record,
             message=f"the command's exit code was {exit_code}" if exit_code else None,
         )
         self._ledger.close()
-        return carbon
+        return record
 
     def _beat(self, spent: Spent) -> None:
         self._execution.heartbeat(

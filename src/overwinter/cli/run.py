@@ -131,7 +131,9 @@ def _look_ahead(project: Project, overrides: Sequence[str]) -> None:
 
 def _replaced(plan: Plan, project: Project) -> str:
     """Say which settings differ from those that the present outputs were made with; nothing if none do."""
-    made = [stage for stage in plan.stages if (project.outputs / stage.name / "energy.json").exists()]
+    from overwinter.energy.record import ENERGY_FILE
+
+    made = [stage for stage in plan.stages if (project.outputs / stage.name / ENERGY_FILE).exists()]
     changed = list(dict.fromkeys(reason for stage in made for reason in stage.reasons if " -> " in reason))
     if not changed:
         return ""

@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 MODELLED = "modelled"
 SHORT_WINDOW_EDGES = 10
@@ -62,14 +61,6 @@ class EnergyReport:
     idle_j: float | None
     above_idle_j: float | None
     warnings: tuple[str, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values, under the names that energy.json uses."""
-        return {
-            **asdict(self),
-            "components": [asdict(c) for c in self.components],
-            "warnings": list(self.warnings),
-        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,10 +10,13 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from overwinter.energy.record import EnergyRecord
+from overwinter.energy.report import Component
 from overwinter.ledger import leftovers
 from overwinter.ledger.database import Database
 from overwinter.ledger.records import FINAL_STATUSES, RUNNING
 from overwinter.ledger.schema import COLUMNS, to_row
+from overwinter.records import to_json
 
 _BEGIN_TIMEOUT_S = 5.0
 _HEARTBEAT_TIMEOUT_S = 0.5  # the next one comes within the second
@@ -125,11 +128,10 @@ class Execution:
         *,
         status: str,
         exit_code: int,
-        energy: Mapping[str, Any] | None = None,
+        energy: EnergyRecord | None = None,
         metrics: Mapping[str, Any] | None = None,
         message: str | None = None,
         artifact_digest: str | None = None,
-        currency: str | None = None,
     ) -> None:
         """Close the execution. Only the first call counts, so that a clean-up may close once more.
 
@@ -140,7 +142,6 @@ class Execution:
             metrics: the content of metrics.json, also of a refused stage.
             message: why, if it did not go well.
             artifact_digest: of what was made.
-            currency: of energy's `cost`.
 
         Raises:
             ValueError: the status is none of the four.
@@ -157,8 +158,7 @@ class Execution:
             self._row.update(metrics=metrics, artifact_digest=artifact_digest)
             self._row["duration_s"] = time.monotonic() - self._started_s
             if energy is not None:
-                self._row.update(_figures(energy), energy=energy, sources=sources(energy))
-                self._row["currency"] = currency or self._row["currency"]
+                self._row.update(_spent(energy), energy=to_json(energy), sources=sources(energy.components))
             self._record_at_last()
 
     def _power_w(self, now_s: float, energy_j: float) -> float | None:
@@ -203,11 +203,11 @@ class Execution:
             self._insert(connection)
 
 
-def sources(energy: Mapping[str, Any]) -> str:
-    """Summarize where the joules of an energy.json come from: ``nvml-counter 92 %, modelled 8 %``."""
+def sources(components: Iterable[Component]) -> str:
+    """Summarize where joules come from: ``nvml-counter 92 %, modelled 8 %``."""
     by_source: dict[str, float] = {}
-    for component in energy.get("components") or ():
-        by_source[component["source"]] = by_source.get(component["source"], 0.0) + float(component["energy_j"])
+    for component in components:
+        by_source[component.source] = by_source.get(component.source, 0.0) + component.energy_j
     total_j = sum(by_source.values())
     largest_first = sorted(by_source.items(), key=lambda item: -item[1])
     return ", ".join(f"{name} {100 * part_j / total_j:.0f} %" if total_j else name for name, part_j in largest_first)
@@ -225,6 +225,18 @@ def first_row(values: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, **values}
 
 
-def _figures(energy: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("duration_s", "energy_j", "uncertainty_j", "measured_fraction", "idle_j", "carbon_g", "cost")
-    return {name: energy[name] for name in names if energy.get(name) is not None}
+def _spent(energy: EnergyRecord) -> dict[str, Any]:
+    """Return what this execution itself spent; what it resumed has rows of its own."""
+    own_j = energy.energy_j - energy.resumed_j
+    own_share = own_j / energy.energy_j if energy.energy_j else 1.0
+    figures = {
+        "duration_s": energy.duration_s - energy.resumed_duration_s,
+        "energy_j": own_j,
+        "uncertainty_j": energy.uncertainty_j * own_share,
+        "measured_fraction": energy.measured_fraction,
+        "idle_j": None if energy.idle_j is None else energy.idle_j * own_share,
+        "carbon_g": None if energy.carbon_g is None else energy.carbon_g - energy.resumed_carbon_g,
+        "cost": None if energy.cost is None else energy.cost * own_share,
+        "currency": energy.currency,
+    }
+    return {name: figure for name, figure in figures.items() if figure is not None}

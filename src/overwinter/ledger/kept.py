@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from overwinter.energy.record import ENERGY_FILE, find_energy
 
 STATE_FOLDER = ".overwinter"
 _KEY_CHARACTERS = 16  # of the configuration key, in the name of a folder of checkpoints
@@ -35,9 +36,9 @@ def kept_in(state: Path) -> Kept:
     if state.name != STATE_FOLDER:
         return Kept()
     outputs = {
-        path.parent.name: told for path in (state.parent / "outputs").glob("*/energy.json") if (told := _id(path))
+        path.parent.name: told for path in (state.parent / "outputs").glob(f"*/{ENERGY_FILE}") if (told := _id(path))
     }
-    scratch = {told for path in (state / "scratch").glob("*/energy.json") if (told := _id(path))}
+    scratch = {told for path in (state / "scratch").glob(f"*/{ENERGY_FILE}") if (told := _id(path))}
     return Kept(
         results=frozenset({*outputs.values(), *scratch}),
         stages=frozenset(outputs),
@@ -63,9 +64,6 @@ def _checkpoints(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def _id(path: Path) -> str | None:
-    """Return which execution an energy.json is of; earlier versions did not tell."""
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))["execution"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return told if isinstance(told, str) else None
+    """Return which execution an energy.json is of."""
+    record = find_energy(path)
+    return None if record is None else record.execution

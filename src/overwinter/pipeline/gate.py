@@ -12,6 +12,7 @@ from typing import Any
 
 from overwinter.budget import Verdict, judge, parse_budget
 from overwinter.config import Config, Project, find_project, load_config
+from overwinter.energy.record import ENERGY_FILE, read_energy
 from overwinter.errors import ConfigError, RefusedError
 from overwinter.files import read_json, write_json
 from overwinter.metrics import Comparison, evaluation_metrics
@@ -51,7 +52,7 @@ def _judged(stage: str, config: Config, project: Project) -> Verdict:
     if stage not in names:
         raise ConfigError(f"There is no stage {stage!r}. Stages: {', '.join(names)}.")
     judged = names[: names.index(stage) + 1]
-    figures: Sequence[Mapping[str, Any]] = [_read(project, name, "metrics.json") for name in (stage, names[0])]
+    figures: Sequence[Mapping[str, Any]] = [_metrics(project, name) for name in (stage, names[0])]
     folder, remedy = project.outputs / stage, f"Run `dvc repro {stage}`."
     evaluation = evaluation_metrics(figures[0], where=str(folder / "metrics.json"), remedy=remedy)
     if evaluation is not None:
@@ -60,16 +61,15 @@ def _judged(stage: str, config: Config, project: Project) -> Verdict:
     return judge(
         parse_budget(config.budget),
         stage=stage,
-        energy={name: _read(project, name, "energy.json") for name in judged},
+        energy={name: read_energy(project.outputs / name / ENERGY_FILE) for name in judged},
         figures=figures[0],
         dense_figures=figures[1],
         evaluation=evaluation,
     )
 
 
-def _read(project: Project, stage: str, name: str) -> dict[str, Any]:
-    path = project.outputs / stage / name
-    content: dict[str, Any] = read_json(path, remedy=f"Run `dvc repro {stage}`.")
+def _metrics(project: Project, stage: str) -> dict[str, Any]:
+    content: dict[str, Any] = read_json(project.outputs / stage / "metrics.json", remedy=f"Run `dvc repro {stage}`.")
     return content
 
 
@@ -83,7 +83,12 @@ def _keep_refusal(stage: str, verdict: Verdict, project: Project) -> None:
     from overwinter.ledger import Ledger, ledger_path
 
     with Ledger.open(ledger_path(project.root)) as ledger:
-        execution = ledger.begin(stage=gate_name(stage), run_id=run_id(), configuration_key="", experiment=experiment())
+        execution = ledger.begin(
+            stage=gate_name(stage),
+            run_id=run_id(),
+            configuration_key="",
+            experiment=experiment(),
+        )
         execution.finish(
             status="refused",
             exit_code=RefusedError.exit_code,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from overwinter.budget import Forecast, Range, Verdict, forecast, judge_plan, parse_budget
 from overwinter.config import Project
+from overwinter.energy.record import ENERGY_FILE, find_energy
 from overwinter.errors import OverwinterError
 from overwinter.ledger import ExecutionRecord, Ledger, Spent, checkpoint_folder, has_checkpoint, ledger_path
 from overwinter.pipeline.identity import artifacts_read, configuration_key, declared_work, likeness, lineage
@@ -98,16 +98,14 @@ def _done_before(records: Sequence[ExecutionRecord], stage: str, key: str) -> bo
 
 
 def _cost_of_reused(project: Project, stages: Sequence[str]) -> Spent:
-    costs = []
-    for stage in stages:
-        try:
-            energy = json.loads((project.outputs / stage / "energy.json").read_text(encoding="utf-8"))
-            costs.append(
-                Spent(energy_j=energy["energy_j"], carbon_g=energy["carbon_g"], duration_s=energy["duration_s"])
-            )
-        except (OSError, ValueError, KeyError):
-            continue  # nothing there yet: the gate will say so
-    return _sum(costs)
+    found = (find_energy(project.outputs / stage / ENERGY_FILE) for stage in stages)
+    return _sum(
+        [
+            Spent(energy_j=energy.energy_j, carbon_g=energy.carbon_g or 0.0, duration_s=energy.duration_s)
+            for energy in found
+            if energy is not None  # nothing there yet: the gate will say so
+        ]
+    )
 
 
 def _sum(parts: Sequence[Spent]) -> Spent:

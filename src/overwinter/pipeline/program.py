@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from overwinter.errors import EXIT_REFUSED, OverwinterError
 from overwinter.models.description import own_models
@@ -31,6 +31,7 @@ from overwinter.programs import debug_traceback, explained, guarded
 
 if TYPE_CHECKING:
     from overwinter.budget import StageGuard
+    from overwinter.energy import EnergyRecord
     from overwinter.ledger import Execution, Ledger
     from overwinter.pipeline.watch import Spent
 
@@ -166,7 +167,7 @@ def _admitted(ledger: Ledger, stage: Stage) -> StageGuard:
 
 
 @contextlib.contextmanager
-def _metered(stage: Stage, execution: Execution) -> Iterator[Callable[[], dict[str, Any]]]:
+def _metered(stage: Stage, execution: Execution) -> Iterator[Callable[[], EnergyRecord]]:
     """Meter what happens inside; afterwards the yielded function gives the content of energy.json."""
     from overwinter.energy import open_meter
     from overwinter.pipeline.watch import Watch

@@ -5,62 +5,65 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from overwinter.energy import EnergyRecord
 from overwinter.files import write_text
 
 if TYPE_CHECKING:
     from overwinter.energy import PowerSample
+    from overwinter.ledger import Spent as Resumed
     from overwinter.pipeline.stage import Stage
     from overwinter.pipeline.watch import Spent
+    from overwinter.power.control.loop import PowerRecord
 
 _COLUMNS = ("time_s", "device", "power_w", "limit_w", "intensity_g_per_kwh")
 
 
-def energy_record(stage: Stage, spent: Spent, *, execution: str) -> dict[str, Any]:
+def energy_record(stage: Stage, spent: Spent, *, execution: str) -> EnergyRecord:
     """Return the content of energy.json: the cost to produce what the stage made.
 
     A stage that went on from a checkpoint carries what its earlier attempts had spent up to there. The execution is
     named, so that the ledger knows which of them a result in use rests on.
     """
-    record: dict[str, Any] = {"schema": 1, "stage": stage.name, "execution": execution, **spent.report.to_json()}
-    record["carbon_g"] = spent.carbon_g
-    record["intensity_g_per_kwh"] = spent.intensity.g_per_kwh
-    record["intensity_source"] = spent.intensity.source
-    record["intensity_kind"] = spent.intensity.kind
-    record["renewable_share"] = spent.intensity.renewable_share
-    record["warnings"] = [*record["warnings"], *spent.notes]
-    record |= _power(stage)
-    record["resumed_j"] = 0.0
+    policy = stage.control.record() if stage.control is not None else None
+    record = EnergyRecord.of(
+        spent.report, stage=stage.name, execution=execution, **spent.carbon(), **(_power(policy) if policy else {})
+    )
+    record = replace(record, warnings=(*record.warnings, *spent.notes, *(policy.warnings if policy else ())))
     if stage.resumed is not None and stage.resumed.executions:
-        _add_resumed(record, stage.resumed)
-    return record
+        record = _with_resumed(record, stage.resumed)
+    if stage.budget.price_per_j is None:
+        return record
+    return replace(record, cost=stage.budget.price_per_j * record.energy_j, currency=stage.budget.currency)
 
 
-def _power(stage: Stage) -> dict[str, Any]:
-    if stage.control is None:
-        return {"power_policy": "none", "cap_bound_fraction": None}
-    record = stage.control.record()
+def _power(policy: PowerRecord) -> dict[str, Any]:
     return {
-        "power_policy": record.power_policy,
-        "power_actuator": record.actuator,
-        "power_note": record.note,
-        "cap_bound_fraction": record.cap_bound_fraction,
-        "paused_s": record.paused_s,
-        "power_warnings": list(record.warnings),
+        "power_policy": policy.power_policy,
+        "power_actuator": policy.actuator,
+        "power_note": policy.note,
+        "cap_bound_fraction": policy.cap_bound_fraction,
+        "paused_s": policy.paused_s,
     }
 
 
-def _add_resumed(record: dict[str, Any], resumed: Any) -> None:
-    fresh_j = record["energy_j"]
-    if fresh_j > 0:  # the earlier attempts were metered alike, so their uncertainty is taken as alike
-        for name in ("uncertainty_j", "idle_j", "above_idle_j"):
-            if record[name] is not None:
-                record[name] *= 1 + resumed.energy_j / fresh_j
-    record["energy_j"] += resumed.energy_j
-    record["carbon_g"] += resumed.carbon_g
-    record["duration_s"] += resumed.duration_s
-    record["resumed_j"] = resumed.energy_j
+def _with_resumed(record: EnergyRecord, resumed: Resumed) -> EnergyRecord:
+    # The earlier attempts were metered alike, so that their uncertainty and their idle share are taken as alike.
+    ratio = 1 + resumed.energy_j / record.energy_j if record.energy_j > 0 else 1.0
+    return replace(
+        record,
+        energy_j=record.energy_j + resumed.energy_j,
+        carbon_g=(record.carbon_g or 0.0) + resumed.carbon_g,
+        duration_s=record.duration_s + resumed.duration_s,
+        uncertainty_j=record.uncertainty_j * ratio,
+        idle_j=None if record.idle_j is None else record.idle_j * ratio,
+        above_idle_j=None if record.above_idle_j is None else record.above_idle_j * ratio,
+        resumed_j=resumed.energy_j,
+        resumed_carbon_g=resumed.carbon_g,
+        resumed_duration_s=resumed.duration_s,
+    )
 
 
 def write_power_csv(stage: Stage, samples: Iterable[PowerSample], spent: Spent) -> None:

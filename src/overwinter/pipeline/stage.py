@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from overwinter.budget import parse_budget
 from overwinter.config import Config
+from overwinter.energy.record import ENERGY_FILE
 from overwinter.errors import EXIT_DONE, ConfigError, IntegrityError, OverwinterError, RefusedError
 from overwinter.files import read_json, write_json
 from overwinter.ledger import checkpoint_folder, has_checkpoint
@@ -20,11 +21,11 @@ from overwinter.pipeline.identity import digest, lineage, tree_digest
 from overwinter.pipeline.outputs import Outputs
 from overwinter.pipeline.render import gate_name
 from overwinter.pipeline.stepping import StepCosts, Stepping
-from overwinter.records import to_json
+from overwinter.records import to_json, write_record
 
 if TYPE_CHECKING:
     from overwinter.budget import Budget, StageGuard
-    from overwinter.energy import EnergyMeter
+    from overwinter.energy import EnergyMeter, EnergyRecord
     from overwinter.ledger import Spent
     from overwinter.pipeline.invocation import Invocation
     from overwinter.pipeline.watch import Watch
@@ -239,9 +240,9 @@ class Stage:
         """Say whether an earlier attempt left something to go on from."""
         return has_checkpoint(self.checkpoints)
 
-    def publish(self, energy: dict[str, Any]) -> None:
+    def publish(self, energy: EnergyRecord) -> None:
         """Put the outputs in place, with energy.json, and forget the checkpoints."""
-        write_json(self.out("energy.json"), energy)
+        write_record(self.out(ENERGY_FILE), energy)
         self._outputs.publish()
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 

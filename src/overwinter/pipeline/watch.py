@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from overwinter.carbon import Intensity, IntensitySource
@@ -31,6 +31,16 @@ class Spent:
     carbon_g: float
     intensity: Intensity
     notes: tuple[str, ...] = ()
+
+    def carbon(self) -> dict[str, Any]:
+        """Return what energy.json tells of the carbon and of the electricity."""
+        return {
+            "carbon_g": self.carbon_g,
+            "intensity_g_per_kwh": self.intensity.g_per_kwh,
+            "intensity_source": self.intensity.source,
+            "intensity_kind": self.intensity.kind,
+            "renewable_share": self.intensity.renewable_share,
+        }
 
 
 class Watch:

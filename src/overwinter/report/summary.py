@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from overwinter.energy.record import ENERGY_FILE, find_energy
 from overwinter.errors import IntegrityError
 from overwinter.ledger import total, total_spent
 from overwinter.ledger.records import DONE
@@ -112,8 +113,8 @@ def describe_sources(rows: list[StageSummary]) -> str:
 
 
 def _row(folder: Path, stage: str, ran: bool) -> StageSummary:
-    energy, model = _read(folder / "energy.json"), _model(folder / "metrics.json")
-    if not energy:
+    energy, model = find_energy(folder / ENERGY_FILE), _model(folder / "metrics.json")
+    if energy is None:
         return StageSummary(stage=stage, state="missing")
     state = _state(folder, ran)
     return StageSummary(
@@ -121,7 +122,11 @@ def _row(folder: Path, stage: str, ran: bool) -> StageSummary:
         state=state,
         quality=_quality(model),
         size_bytes=model.size_bytes,
-        **{key: energy[key] for key in ("duration_s", "energy_j", "uncertainty_j", "measured_fraction", "carbon_g")},
+        duration_s=energy.duration_s,
+        energy_j=energy.energy_j,
+        uncertainty_j=energy.uncertainty_j,
+        measured_fraction=energy.measured_fraction,
+        carbon_g=energy.carbon_g,
     )
 
 
