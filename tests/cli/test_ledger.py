@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import platform
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from overwinter.cli import main
-from overwinter.ledger import Ledger
+from overwinter.ledger import Ledger, Origin
 from tests.support.energy_records import energy_record
 
 
@@ -27,7 +28,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         run(ledger, "train", "run-1", status="interrupted", joules=400.0)
         resumed = ledger.earlier(stage="train", configuration_key="train")
         run(ledger, "train", "run-2", joules=600.0, resumed=resumed, experiment="blue-cat")
-        run(ledger, "quantize", "run-2", joules=50.0, artifact="old")
+        ada = Origin(project="winter", person="Ada Lovelace <ada@example.org>")
+        run(ledger, "quantize", "run-2", joules=50.0, artifact="old", origin=ada)
         run(ledger, "quantize", "run-3", joules=60.0, artifact="new")
         run(ledger, "evaluate", "run-3", status="failed", message="NaN\nloss")
     return tmp_path
@@ -104,6 +106,11 @@ def test_on_a_terminal_it_is_a_table(project: Path, said, monkeypatch: pytest.Mo
         (("--since", "2020-01-01"), ["train", "train", "quantize", "quantize", "evaluate"]),
         (("--since", "2999-01-01T00:00:00+02:00"), []),
         (("--thrown-away",), ["quantize", "evaluate"]),
+        (("--project", "winter"), ["quantize"]),
+        (("--person", "LOVELACE"), ["quantize"]),
+        (("--person", "charles"), []),
+        (("--host", platform.node()), ["train", "train", "quantize", "quantize", "evaluate"]),
+        (("--host", "elsewhere"), []),
     ],
 )
 def test_filters(project: Path, said, words: tuple[str, ...], stages: list[str]):
@@ -117,6 +124,8 @@ def test_json_has_everything(project: Path, said):
     assert first["metrics"] == {"x": 1}
     assert second["resumed_from"] == first["id"]
     assert (second["resumed_j"], first["thrown_away"]) == (400.0, False)
+    assert (first["project"], first["person"], first["host"]) == (None, None, platform.node())
+    assert document["executions"][2]["person"] == "Ada Lovelace <ada@example.org>"
     assert document["total"]["energy_j"] == 1110.0
     assert document["thrown_away"]["energy_j"] == 50.0
 
@@ -137,6 +146,9 @@ def test_sums_by_stage(project: Path, said):
         "evaluate": 0,
     }
     assert sums["evaluate"]["unknown"] == 1
+    by_person = {each["name"]: each for each in json.loads(said("--json", "--by", "person"))["sums"]}
+    assert by_person["Ada Lovelace <ada@example.org>"]["energy_j"] == 50.0
+    assert by_person["(not recorded)"]["energy_j"] == 1060.0
     rows = list(csv.DictReader(io.StringIO(said("--csv", "--by", "status"))))
     assert {row["name"]: row["executions"] for row in rows} == {
         "interrupted": "1",
@@ -146,7 +158,7 @@ def test_sums_by_stage(project: Path, said):
     assert any(line.startswith("train") and "1.00 kJ" in line for line in said("--by", "stage").splitlines())
 
 
-@pytest.mark.parametrize("by", ["stage", "day", "experiment", "status", "run"])
+@pytest.mark.parametrize("by", ["stage", "day", "experiment", "status", "run", "project", "person", "host"])
 def test_every_sum_can_be_shown(project: Path, said, by: str):
     assert "all" in said("--by", by)
 

@@ -46,6 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--since", metavar="WHEN", help="begun since: 2026-07-01, 2026-07-01T12:00 (UTC), or 7d ago")
     parser.add_argument("--experiment", metavar="NAME", help="only this experiment of DVC")
     parser.add_argument("--run", dest="run_id", metavar="ID", help="only this run; the beginning of its id is enough")
+    parser.add_argument("--project", metavar="NAME", help="only this project")
+    parser.add_argument("--person", metavar="TEXT", help="only people whose name or address contains this")
+    parser.add_argument("--host", metavar="NAME", help="only this machine")
     parser.add_argument("--by", choices=SUM_KEYS, help="sums instead of single executions")
     parser.add_argument(
         "--thrown-away", action="store_true", help="only executions on which no result in use and no checkpoint rests"
@@ -67,6 +70,8 @@ def run(args: argparse.Namespace) -> int:
         records = ledger.executions(_filter(args), documents=args.json)
     if args.run_id:
         records = [record for record in records if record.run_id.startswith(args.run_id)]
+    if args.person:
+        records = [record for record in records if args.person.casefold() in (record.person or "").casefold()]
     vain = {record.id for record in thrown_away(everything, kept_in(path.absolute().parent))}
     if args.thrown_away:
         records = [record for record in records if record.id in vain]
@@ -99,6 +104,8 @@ def _filter(args: argparse.Namespace) -> Filter:
         stage=args.stage,
         status=args.status,
         experiment=args.experiment,
+        project=args.project,
+        host=args.host,
         since_utc=_since(args.since) if args.since else None,
     )
 

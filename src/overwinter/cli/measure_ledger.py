@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from overwinter.config.validation import typed_carbon
 from overwinter.energy import EnergyRecord
-from overwinter.ledger import COMMAND_PREFIX, Ledger, ledger_path
+from overwinter.ledger import COMMAND_PREFIX, Ledger, ledger_path, origin_of
 from overwinter.pipeline.watch import Spent, Watch
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Entry:
     Args:
         name: what the command is called in the ledger.
         words: the command.
-        groups: the project's params.yaml, of which `carbon` counts; empty outside of a project.
+        groups: the project's params.yaml, of which `carbon` and `ledger` count; empty outside of a project.
         meter: the running meter.
     """
 
@@ -34,10 +34,12 @@ class Entry:
         source = typed_carbon(groups.get("carbon") or _WORLD, "carbon").open()
         self._ledger = Ledger.open(ledger_path(), say=lambda text: print(f"overwinter: {text}", file=sys.stderr))
         self._stage = f"{COMMAND_PREFIX}{name}"
+        origin = origin_of(self._ledger.path, **groups.get("ledger", {}))
         self._execution = self._ledger.begin(
             stage=self._stage,
             run_id=f"measure-{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
             configuration_key=hashlib.sha256("\0".join(words).encode("utf-8", "surrogateescape")).hexdigest(),
+            origin=origin,
         )
         self._watch = Watch(meter, source, self._beat)
 

@@ -83,7 +83,7 @@ def _reproduced(project: Project, overrides: Sequence[str]) -> Reproduction:
             refusal = str(error)
         added = " ".join(following[len(overrides) :])
         print(f"overwinter: {refusal}\noverwinter: degrading: {added}", file=sys.stderr)
-        record_fallback(project, added, refusal)
+        record_fallback(project, following, added, refusal)
         current = following
 
 

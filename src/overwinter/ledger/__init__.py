@@ -9,12 +9,14 @@ holds is what was *spent now*; what an artifact *cost to produce* is in its ener
 - `kept`: which results and checkpoints are still there, by the project's files.
 - `schema`, `database`: the tables and their migrations; the file, its locks, forks and corruption.
 - `leftovers`: final records that a full disk would not take.
+- `origin`: the project and the person that an execution is of.
 - `process`: whether an execution's process still lives.
 """
 
 from overwinter.ledger.execution import Execution
 from overwinter.ledger.kept import Kept, checkpoint_folder, has_checkpoint, kept_in
 from overwinter.ledger.ledger import Ledger, ledger_path
+from overwinter.ledger.origin import Origin, origin_of
 from overwinter.ledger.records import COMMAND_PREFIX, SCRATCH, STATUSES, ExecutionRecord, Filter, Spent
 from overwinter.ledger.totals import SUM_KEYS, Total, thrown_away, total, total_spent, totals
 
@@ -28,12 +30,14 @@ __all__ = [
     "Filter",
     "Kept",
     "Ledger",
+    "Origin",
     "Spent",
     "Total",
     "checkpoint_folder",
     "has_checkpoint",
     "kept_in",
     "ledger_path",
+    "origin_of",
     "thrown_away",
     "total",
     "total_spent",

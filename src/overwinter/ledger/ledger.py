@@ -8,6 +8,7 @@ import secrets
 import sqlite3
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -18,9 +19,10 @@ from overwinter.ledger import leftovers
 from overwinter.ledger.database import Database
 from overwinter.ledger.execution import Execution, first_row, insert
 from overwinter.ledger.kept import STATE_FOLDER
+from overwinter.ledger.origin import Origin
 from overwinter.ledger.process import ProcessIdentity, is_alive, this_process
 from overwinter.ledger.records import KILLED, RUNNING, ExecutionRecord, Filter, Spent
-from overwinter.ledger.schema import COLUMNS, COLUMNS_WITHOUT_DOCUMENTS, to_record, to_text
+from overwinter.ledger.schema import COLUMNS, COLUMNS_WITHOUT_DOCUMENTS, rows_source, to_record, to_text
 from overwinter.ledger.totals import resumable, total_spent
 
 LEDGER_FILE = Path(STATE_FOLDER) / "ledger.sqlite"
@@ -83,6 +85,7 @@ class Ledger:
         workload: str | None = None,
         inputs: Mapping[str, str] | None = None,
         resumed: Spent | None = None,
+        origin: Origin | None = None,
     ) -> Execution:
         """Record that a stage begins in the calling process.
 
@@ -96,12 +99,13 @@ class Ledger:
             workload: digest of what a step of its work is, whatever their number.
             inputs: the artifact digest of each stage that it reads from.
             resumed: what `earlier` returned, if the stage goes on from a checkpoint.
+            origin: the project and the person; by default neither is recorded.
         """
         self._take_leftovers()
         values: dict[str, Any] = {"id": secrets.token_hex(16), "stage": stage, "run_id": run_id}
         values |= {"experiment": experiment, "configuration_key": configuration_key}
         values |= {"params_digest": params_digest, "work": work, "workload": workload, "inputs": inputs}
-        values |= this_process().to_row()
+        values |= this_process().to_row() | asdict(origin or Origin())
         if resumed is not None and resumed.executions:
             values |= {"resumed_from": resumed.executions[-1], "resumed_j": resumed.energy_j}
             values |= {"resumed_carbon_g": resumed.carbon_g, "resumed_duration_s": resumed.duration_s}
@@ -134,11 +138,16 @@ class Ledger:
         """
         condition, values = _condition(which or Filter())
         names = ", ".join(COLUMNS if documents else COLUMNS_WITHOUT_DOCUMENTS)
-        query = f"SELECT {names} FROM executions WHERE {condition} ORDER BY started_utc, rowid"  # noqa: S608 - our own column names
+
+        def selected(connection: sqlite3.Connection) -> list[ExecutionRecord]:
+            source = rows_source(connection)
+            query = f"SELECT {names} FROM {source} WHERE {condition} ORDER BY started_utc, rowid"  # noqa: S608 - our own names
+            return [to_record(row) for row in connection.execute(query, values)]
+
         if not self.path.exists():
             return []
         try:
-            return self._database.read(lambda db: [to_record(row) for row in db.execute(query, values)])
+            return self._database.read(selected)
         except (sqlite3.Error, OSError) as error:
             message = f"The ledger {self.path} cannot be read ({error}). Check its and its folder's permissions."
             self._say_once(message)
@@ -238,6 +247,7 @@ def _is_gone(record: ExecutionRecord, observer: ProcessIdentity) -> bool:
 def _condition(which: Filter) -> tuple[str, list[Any]]:
     exact = {"stage": which.stage, "status": which.status, "run_id": which.run_id}
     exact |= {"experiment": which.experiment, "configuration_key": which.configuration_key}
+    exact |= {"project": which.project, "host": which.host}
     parts = [f"{name} = ?" for name, value in exact.items() if value is not None]
     values: list[Any] = [value for value in exact.values() if value is not None]
     if which.since_utc is not None:

@@ -66,6 +66,8 @@ class ExecutionRecord:
         steps: units of work between its first and its latest report of them.
         steps_j: joules spent between the same, apart from starting, loading and saving.
         steps_s: seconds between the same.
+        project: whose execution it was.
+        person: who ran it; None where nobody is named, or where that is switched off.
     """
 
     id: str
@@ -111,6 +113,8 @@ class ExecutionRecord:
     steps: float | None
     steps_j: float | None
     steps_s: float | None
+    project: str | None
+    person: str | None
 
     @property
     def is_command(self) -> bool:
@@ -146,6 +150,8 @@ class Filter:
         experiment: name of the experiment.
         configuration_key: of one configuration.
         since_utc: begun at that time or later.
+        project: name of the project.
+        host: the machine's name.
     """
 
     stage: str | None = None
@@ -154,3 +160,5 @@ class Filter:
     experiment: str | None = None
     configuration_key: str | None = None
     since_utc: datetime | None = None
+    project: str | None = None
+    host: str | None = None

@@ -71,6 +71,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE executions ADD COLUMN steps_j REAL",
         "ALTER TABLE executions ADD COLUMN steps_s REAL",
     ),
+    (
+        "ALTER TABLE executions ADD COLUMN project TEXT",
+        "ALTER TABLE executions ADD COLUMN person TEXT",
+    ),
 )
 
 COLUMNS = tuple(field.name for field in fields(ExecutionRecord))
@@ -93,6 +97,13 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]] 
         except BaseException:
             connection.execute("ROLLBACK")
             raise
+
+
+def rows_source(connection: sqlite3.Connection) -> str:
+    """Return what to select from: the table, with nulls for the columns that a ledger on a read-only disk lacks."""
+    present = {row["name"] for row in connection.execute("PRAGMA table_info(executions)")}
+    nulls = "".join(f", NULL AS {name}" for name in COLUMNS if name not in present)
+    return f"(SELECT rowid, *{nulls} FROM executions)" if nulls else "executions"  # noqa: S608 - our own names
 
 
 def to_row(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from overwinter.ledger.kept import Kept
 from overwinter.ledger.records import DONE, RUNNING, SCRATCH, ExecutionRecord, Spent
 
+UNKNOWN = "(not recorded)"
 _KEYS: dict[str, Callable[[ExecutionRecord], str]] = {
     "stage": lambda record: record.stage,
     "day": lambda record: f"{record.started_utc:%Y-%m-%d}",
     "experiment": lambda record: record.experiment or "(workspace)",
     "status": lambda record: record.status,
     "run": lambda record: record.run_id,
+    "project": lambda record: record.project or UNKNOWN,
+    "person": lambda record: record.person or UNKNOWN,
+    "host": lambda record: record.host,
 }
 SUM_KEYS = tuple(_KEYS)
 COMMANDS = "(measured commands)"

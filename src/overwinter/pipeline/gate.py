@@ -8,6 +8,7 @@ gate.json exists only after a pass: a refusal that left one could be saved by `d
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from overwinter.budget import Verdict, judge, parse_budget
@@ -41,7 +42,7 @@ def run_gate(stage: str) -> int:
     for warning in verdict.warnings:
         _say(stage, warning)
     if not verdict.passed:
-        _keep_refusal(stage, verdict, project)
+        _keep_refusal(stage, verdict, project, config)
         raise RefusedError(f"the gate after {stage} refuses.\n{verdict.refusal()}")
     write_json(folder / "gate.json", {"stage": stage, "pass": True})
     return 0
@@ -78,9 +79,9 @@ def _say(stage: str, text: str) -> None:
     emit("say", gate_name(stage), text=text)
 
 
-def _keep_refusal(stage: str, verdict: Verdict, project: Project) -> None:
+def _keep_refusal(stage: str, verdict: Verdict, project: Project, config: Config) -> None:
     """Record the refusal; DVC forgets what fails, the ledger does not."""
-    from overwinter.ledger import Ledger, ledger_path
+    from overwinter.ledger import Ledger, ledger_path, origin_of
 
     with Ledger.open(ledger_path(project.root)) as ledger:
         execution = ledger.begin(
@@ -88,6 +89,7 @@ def _keep_refusal(stage: str, verdict: Verdict, project: Project) -> None:
             run_id=run_id(),
             configuration_key="",
             experiment=experiment(),
+            origin=origin_of(ledger.path, **asdict(config.ledger)),
         )
         execution.finish(
             status="refused",

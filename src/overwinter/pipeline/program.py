@@ -128,7 +128,7 @@ def _accounted(stage: Stage, call: Invocation) -> Iterator[None]:
 
 
 def _begun(ledger: Ledger, stage: Stage) -> Execution:
-    from overwinter.ledger import SCRATCH
+    from overwinter.ledger import SCRATCH, origin_of
 
     key = stage.configuration_key()
     stage.resumed = ledger.earlier(stage=stage.name, configuration_key=key) if stage.has_checkpoint() else None
@@ -142,6 +142,7 @@ def _begun(ledger: Ledger, stage: Stage) -> Execution:
         workload=likeness(stage.config, stage.name),
         inputs=artifacts_read(stage.lineage()),
         resumed=stage.resumed,
+        origin=origin_of(ledger.path, **asdict(stage.config.ledger)),
     )
 
 

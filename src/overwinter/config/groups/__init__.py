@@ -11,6 +11,7 @@ from omegaconf import MISSING
 from overwinter.config.groups.budget import BudgetConfig
 from overwinter.config.groups.energy import EnergyConfig, HardwareConfig
 from overwinter.config.groups.evaluation import EvaluateConfig, HibernateConfig, LanguageEvaluateConfig
+from overwinter.config.groups.ledger import LedgerConfig
 from overwinter.config.groups.pipeline import PipelineConfig, StageSpec
 from overwinter.config.groups.plugin import PluginConfig, plugin_schema, room_schema
 from overwinter.config.groups.training import FitConfig, TrainConfig
@@ -27,6 +28,7 @@ __all__ = [
     "HardwareConfig",
     "HibernateConfig",
     "LanguageEvaluateConfig",
+    "LedgerConfig",
     "PipelineConfig",
     "PluginConfig",
     "StageSpec",
@@ -64,6 +66,7 @@ class Config:
     hibernate: HibernateConfig = field(default_factory=HibernateConfig)
     energy: EnergyConfig = field(default_factory=EnergyConfig)
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
+    ledger: LedgerConfig = field(default_factory=LedgerConfig)
     carbon: Any = MISSING
     power: Any = MISSING
     budget: BudgetConfig = field(default_factory=BudgetConfig)
