@@ -53,7 +53,7 @@ class Looker:
     """What `ProcessTree` does with what it sees, with every account at hand."""
 
     def __init__(self, kernel: Kernel) -> None:
-        self.kernel, self.vanished = kernel, VanishedTime()
+        self.kernel, self.vanished = kernel, VanishedTime({ROOT: 0.0})
         self.seen: dict[int, Stat] = {}
         self.total_s = 0.0
         self.look()
@@ -145,8 +145,15 @@ def test_a_child_that_its_parent_forgot() -> None:
 
 
 def test_an_orphan_whose_parent_has_ended_and_is_still_there() -> None:
-    vanished = VanishedTime()
-    vanished.settle({}, {ROOT: 0.0, 2: 0.0, 3: 0.0})
+    vanished = VanishedTime({ROOT: 0.0, 2: 0.0, 3: 0.0})
     orphan = Stat(ppid=2, start_ticks=0, own_s=0.5, waited_s=0.0)
     vanished.settle({3: orphan}, {ROOT: 0.5, 2: 0.0}, ended={2})
+    assert vanished.lost_s == 0.0
+
+
+def test_a_parent_that_was_seen_to_have_waited_for_its_child_and_then_vanished_too() -> None:
+    vanished = VanishedTime({ROOT: 0.0, 2: 0.0, 3: 0.0})
+    child = Stat(ppid=2, start_ticks=0, own_s=3.0, waited_s=0.0)
+    parent = Stat(ppid=ROOT, start_ticks=0, own_s=0.5, waited_s=3.0)
+    vanished.settle({3: child, 2: parent}, {ROOT: 3.5})
     assert vanished.lost_s == 0.0

@@ -6,6 +6,7 @@ import functools
 import math
 import os
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _PROC = "/proc"
 _SIGCHLD_BIT = 1 << 16
 _FEW_THREADS = 8
-_ENDED = (b"Z", b"X")
+_RELEASE_S, _RELEASE_LOOKS = 0.001, 500  # takes microseconds, longer where the parent is preempted in between
 _MOST_BYTES = 1 << 16
 
 
@@ -97,8 +98,7 @@ def stat(pid: int, *, exact: bool = False) -> Stat | None:
         pid: the process.
         exact: look closer than the hundredths of a second of /proc/PID/stat, where threads are few.
     """
-    content = _bytes(f"{pid}/stat")
-    fields = content[content.rfind(b")") + 2 :].split(b" ", 20)  # a process's name may hold brackets and blanks
+    fields = _stat_fields(pid)
     if len(fields) < 20:
         return None
     own_s = (int(fields[11]) + int(fields[12])) * _TICK_S
@@ -106,8 +106,28 @@ def stat(pid: int, *, exact: bool = False) -> Stat | None:
         own_s = max(own_s, _scheduled_s(pid, threads=int(fields[17])))
     waited_s = (int(fields[13]) + int(fields[14])) * _TICK_S
     return Stat(
-        ppid=int(fields[1]), start_ticks=int(fields[19]), own_s=own_s, waited_s=waited_s, ended=fields[0] in _ENDED
+        ppid=int(fields[1]), start_ticks=int(fields[19]), own_s=own_s, waited_s=waited_s, ended=fields[0] == b"Z"
     )
+
+
+def _stat_fields(pid: int) -> list[bytes]:
+    """The fields of /proc/PID/stat from the state on; few or none for a process that is gone.
+
+    One that the kernel is releasing is waited for until it is gone: its parent's account may hold its time already,
+    and it seems to have no parent any more.
+    """
+    for _ in range(_RELEASE_LOOKS):
+        content = _bytes(f"{pid}/stat")
+        fields = content[content.rfind(b")") + 2 :].split(b" ", 20)  # a process's name may hold brackets and blanks
+        if len(fields) < 20 or not _is_being_released(fields):
+            return fields
+        time.sleep(_RELEASE_S)
+    return []
+
+
+def _is_being_released(fields: list[bytes]) -> bool:
+    state, threads = fields[0], fields[17]
+    return state == b"X" or threads == b"0"
 
 
 def is_there(pid: int) -> bool:

@@ -57,7 +57,7 @@ class ProcessTree:
         self._members: dict[int, Stat] = {}
         self._born_s: dict[int, float] = {}
         self._forgetful: set[int] = set()
-        self._vanished = VanishedTime()
+        self._vanished = VanishedTime({self._self: self._finished_s()})
         self._cpu_s = 0.0
         self._counted_own_s = 0.0
 

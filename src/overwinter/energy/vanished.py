@@ -21,13 +21,16 @@ _ORPHANS = -1  # no process: those whose parent has ended too
 class VanishedTime:
     """CPU seconds of vanished processes that no living account holds.
 
+    Args:
+        waited_s: what those that are there have waited for before any of the tree vanished.
+
     Attributes:
         lost_s: so far; counted nowhere else.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, waited_s: Mapping[int, float]) -> None:
         self.lost_s = 0.0
-        self._waited_s: dict[int, float] = {}
+        self._waited_s = dict(waited_s)
         self._missing_s: defaultdict[int, float] = defaultdict(float)
 
     def meet(self, pid: int, stat: Stat) -> None:
@@ -44,7 +47,8 @@ class VanishedTime:
             waited_s: of every one that is there, the root's too; read after the others were seen to be gone.
             ended: those of them that wait for nobody any more, and whose children have become orphans.
         """
-        grown_s = {pid: time_s - self._waited_s.get(pid, time_s) for pid, time_s in waited_s.items()}
+        last_s = {**{pid: stat.waited_s for pid, stat in gone.items()}, **waited_s}
+        grown_s = {pid: time_s - self._waited_s.get(pid, time_s) for pid, time_s in last_s.items()}
         self._waited_s = dict(waited_s)
         used_s: defaultdict[int, float] = defaultdict(float)
         for stat in gone.values():
