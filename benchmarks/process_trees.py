@@ -1,13 +1,13 @@
 """CPU time of random process trees, by each way of counting it, against what every process reports of itself.
 
-    python benchmarks/process_trees.py [--trees 300] [--seed 0] [--jobs 2]
+    python benchmarks/process_trees.py [--trees 300] [--seed 0] [--jobs 2] [--kept FILE]
 
 Each tree runs under `overwinter measure` once for each `energy.cpu_time` (`cgroup`, `rusage`, `proc`), by itself,
 at one watt a busy thread, so that joules are CPU seconds. Trees are drawn by seed: up to 8 processes, without those
 that double forks add, up to 4 deep, 10 ms to 10 s of CPU time, children waited for one by one, together or never,
 double forks, ignored SIGCHLD, new sessions, chains of exec, two threads, fast forking and slow. Allowed are 5 % of
 the tree's time or 20 ms a process, whichever is more. Writes benchmarks/results/process_trees.json; exits 1 where a
-figure is missed.
+figure is missed. With `--kept`, trees are added to FILE as they come, and those that are in it are not run again.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import random
 import statistics
 import subprocess
@@ -48,15 +49,36 @@ def main() -> None:
     parser.add_argument("--trees", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0, help="of the first tree; the next ones count up")
     parser.add_argument("--jobs", type=int, default=2, help="trees that run at once")
+    parser.add_argument("--kept", type=Path, default=Path(os.devnull), help="file of trees that were run before")
     arguments = parser.parse_args()
     seeds = range(arguments.seed, arguments.seed + arguments.trees)
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(arguments.jobs) as pool:
         compile_player(Path(folder))
-        found = {way: list(pool.map(lambda seed, at=at: measured(seed, at), seeds)) for way, at in places(Path(folder))}
+        runs, ways = Runs(arguments.kept), places(Path(folder))
+        trees = list(pool.map(lambda seed: {way: runs.measured(seed, way, place) for way, place in ways}, seeds))
+    found = {way: [tree[way] for tree in trees] for way, _ in ways}
     summaries = {way: summary(rows) for way, rows in found.items()}
     show(summaries)
     print(f"wrote {write_result('process_trees', {'ways': summaries, 'trees': found})}")
     sys.exit(not all(each["holds"] for each in summaries.values()))
+
+
+class Runs:
+    """Trees that were run, kept in a file of JSON lines."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        self._known = {(row.pop("way"), row["seed"]): row for row in rows}
+
+    def measured(self, seed: int, way: str, place: Path) -> dict[str, Any]:
+        """Return both accounts of one tree, from the file if they are there."""
+        if known := self._known.get((way, seed)):
+            return known
+        row = measured(seed, place)
+        with self._path.open("a") as lines:
+            lines.write(json.dumps({"way": way, **row}) + "\n")
+        return row
 
 
 def compile_player(folder: Path) -> None:

@@ -70,6 +70,9 @@ def _energy_rows() -> Iterator[Row]:
     yield "metering at 10 Hz, CPU time over wall time", f"{ours:.2%} (CodeCarbon {theirs:.2%})", "0.5 %"
     added_s = metering["measure_command"]["added_wall_s_median"]
     yield "`overwinter measure` adds", f"{added_s:.2f} s", "0.2 s"
+    for way, trees in result("process_trees")["ways"].items():
+        what = f"CPU time of {trees['trees']} random process trees by `{way}`: median error, worst of what is allowed"
+        yield what, f"{trees['median_share']:.2%}, {trees['worst_share_of_allowed']:.0%}", "1 %, 100 %"
     kill = result("kill")
     what = f"`kill -9` at {kill['kills']} random moments: stages whose ledger is within 1 s of power"
     yield what, f"{kill['within_1_s']} of {kill['killed_stages']}", "all"
