@@ -69,7 +69,7 @@ class Runs:
     def __init__(self, path: Path) -> None:
         self._path = path
         rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-        self._known = {(row.pop("way"), row["seed"]): row for row in rows}
+        self._known: dict[tuple[str, int], dict[str, Any]] = {(row.pop("way"), row["seed"]): row for row in rows}
 
     def measured(self, seed: int, way: str, place: Path) -> dict[str, Any]:
         """Return both accounts of one tree, from the file if they are there."""

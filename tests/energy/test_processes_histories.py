@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -164,7 +165,7 @@ def watched(kernel: Kernel, patch: pytest.MonkeyPatch) -> ProcessTree:
     patch.setattr(processes, "os", SimpleNamespace(getpid=lambda: ROOT))
     for name in ("pids", "is_there", "newest_pid"):
         patch.setattr(proc, name, getattr(kernel, name))
-    patch.setattr(processes.resource, "getrusage", kernel.waited_by_root)
+    patch.setattr(resource, "getrusage", kernel.waited_by_root)
     return ProcessTree(own=False)
 
 

@@ -161,7 +161,8 @@ class ProcessTree:
 
     def _find_new(self, pids: set[int]) -> None:
         """Take in new processes whose parent is in the tree, over again for the children of those."""
-        new = {pid: stat for pid in pids if (stat := proc.stat(pid))}
+        # Parents before their children, again: what one has waited for at first sight is of children never seen.
+        new = {pid: stat for pid in sorted(pids) if (stat := proc.stat(pid))}
         self._unborn -= new.keys()
         new.pop(self._self, None)
         if self._root != self._self and self._root in new:
