@@ -38,7 +38,7 @@ def solve_gptq(
         drift: the mean of (x_dense - x) x^T over the same inputs; None: there is none.
         damping: added to the Hessian's diagonal, as a share of its mean.
     """
-    damped = _damped(hessian, damping)
+    damped = _damped(hessian, damping)  # (columns, columns)
     zeros = weight == 0
     if drift is not None:
         weight = weight + _TRUST * torch.linalg.solve(damped, drift.T @ weight.T).T
@@ -69,8 +69,8 @@ def _rounded(
     ranges: tuple[torch.Tensor, torch.Tensor | None],
 ) -> Codes:
     """Round the columns in the order of falling input energy, the later ones making up for the earlier."""
-    order = hessian.diagonal().argsort(descending=True)
-    factor = _inverse_factor(hessian[order][:, order])
+    order = hessian.diagonal().argsort(descending=True)  # (columns,)
+    factor = _inverse_factor(hessian[order][:, order])  # (columns, columns)
     steps = _Steps(grid, *ranges, order=order)
     values, kept = (
         each[:, order].T.contiguous() for each in (weight, ~zeros)
@@ -91,11 +91,11 @@ def _refitted(weight: torch.Tensor, hessian: torch.Tensor, grid: Grid, codes: Co
     """The same codes with the scales of least squared error: a small linear system for each row."""
     columns, size = weight.shape[1], grid.group_size or weight.shape[1]
     unscaled = Codes(codes=codes.codes, scale=torch.ones_like(codes.scale), zero=codes.zero)
-    levels = grid.decode(unscaled)  # code - zero point
+    levels = grid.decode(unscaled)  # code - zero point, (out, columns)
     groups = [slice(begin, begin + size) for begin in range(0, columns, size)]
     normal = torch.stack([grid.grouped(levels[:, each] @ hessian[each] * levels).sum(2) for each in groups], 1)
     wanted = grid.grouped(weight @ hessian * levels).sum(2)  # (out, groups)
-    diagonal = normal.diagonal(dim1=1, dim2=2)
+    diagonal = normal.diagonal(dim1=1, dim2=2)  # (out, groups)
     ridge = _RIDGE * diagonal.mean(1, keepdim=True) + (diagonal == 0)  # a group of zeros has no scale of its own
     scale = torch.linalg.solve(normal + torch.diag_embed(ridge), wanted)
     return Codes(codes=codes.codes, scale=scale.where(scale > codes.scale * _LEAST, codes.scale), zero=codes.zero)
@@ -105,8 +105,8 @@ def _descended(weight: torch.Tensor, zeros: torch.Tensor, hessian: torch.Tensor,
     """The same scales with each code, column after column, the best for what the others are by then."""
     steps = _Steps(grid, codes.scale, codes.zero, order=torch.arange(weight.shape[1], device=weight.device))
     values, kept = grid.decode(codes).T.contiguous(), (~zeros).T.contiguous()  # (columns, out)
-    pull = hessian @ (weight.T - values)  # down the gradient
-    energy = hessian.diagonal()
+    pull = hessian @ (weight.T - values)  # down the gradient, (columns, out)
+    energy = hessian.diagonal()  # (columns,)
     for begin in range(0, len(values), _STRIDE):
         end = min(begin + _STRIDE, len(values))
         moved = torch.zeros_like(values[begin:end])

@@ -17,14 +17,14 @@ _ROUNDS, _NORM, _GROWTH = 20, 0.7, 1.01
 
 def solve_hqq(weight: torch.Tensor, grid: Grid) -> Codes:
     """Return the codes of a weight (out, columns), float32; the zero points are those of the range search."""
-    scale, zero = search_ranges(weight, grid)
-    values, strength = grid.grouped(weight), 10.0
+    scale, zero = search_ranges(weight, grid)  # (out, groups)
+    values, strength = grid.grouped(weight), 10.0  # (out, groups, size)
     origin = torch.full_like(scale, grid.middle) if zero is None else zero
     least = _norm(_levels(values, scale, origin, grid) * scale[:, :, None] - values)
     for _ in range(_ROUNDS):
         levels = _levels(values, scale, origin, grid)  # code - zero point
         fitted = values - _shrunk(values - levels * scale[:, :, None], strength)
-        moved = (levels * fitted).sum(2) / levels.square().sum(2).clamp(min=1)
+        moved = (levels * fitted).sum(2) / levels.square().sum(2).clamp(min=1)  # (out, groups)
         moved = torch.where(moved > 0, moved, scale)
         loss = _norm(_levels(values, moved, origin, grid) * moved[:, :, None] - values)
         scale = torch.where(loss < least, moved, scale)
@@ -33,7 +33,7 @@ def solve_hqq(weight: torch.Tensor, grid: Grid) -> Codes:
 
 
 def _levels(values: torch.Tensor, scale: torch.Tensor, origin: torch.Tensor, grid: Grid) -> torch.Tensor:
-    zero = origin[:, :, None]
+    zero = origin[:, :, None]  # (out, groups, 1)
     return ((values / scale[:, :, None]).round() + zero).clamp(0, grid.top) - zero
 
 

@@ -26,6 +26,7 @@ def search_ranges(
         grid: on which it will be rounded.
         importance: (columns,) by which squared errors count; None: all alike.
     """
+    # (1, groups, size), as `_searched` takes them
     weights = grid.grouped((torch.ones_like(matrix[0]) if importance is None else importance)[None])
     rows = max(1, (_AT_ONCE if matrix.is_cpu else _AT_ONCE_ELSEWHERE) // matrix.shape[1])
     parts = [_searched(grid.grouped(part), grid, weights) for part in torch.split(matrix, rows)]
@@ -35,7 +36,7 @@ def search_ranges(
 
 def _searched(values: torch.Tensor, grid: Grid, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
     """The search for a few rows (rows, groups, size), with the importance of each column (1, groups, size)."""
-    low, high = values.amin(2).clamp(max=0), values.amax(2).clamp(min=0)
+    low, high = values.amin(2).clamp(max=0), values.amax(2).clamp(min=0)  # (rows, groups)
     best, least = grid.between(low, high), None
     for cut_low in [1.0] if grid.symmetric else _SHRUNK:
         for cut_high in _SHRUNK:
@@ -51,8 +52,8 @@ def _searched(values: torch.Tensor, grid: Grid, weights: torch.Tensor) -> tuple[
 
 
 def _rounding_error(values: torch.Tensor, grid: Grid, scale: torch.Tensor, zero: torch.Tensor | None) -> torch.Tensor:
-    origin = grid.middle if zero is None else zero[:, :, None]
-    codes = ((values / scale[:, :, None]).round() + origin).clamp(0, grid.top)
+    origin = grid.middle if zero is None else zero[:, :, None]  # (rows, groups, 1)
+    codes = ((values / scale[:, :, None]).round() + origin).clamp(0, grid.top)  # (rows, groups, size)
     return (codes - origin) * scale[:, :, None] - values
 
 
@@ -61,5 +62,5 @@ def _where(
     new: tuple[torch.Tensor, torch.Tensor | None],
     old: tuple[torch.Tensor, torch.Tensor | None],
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    scale = torch.where(better, new[0], old[0])
+    scale = torch.where(better, new[0], old[0])  # (rows, groups)
     return scale, None if new[1] is None or old[1] is None else torch.where(better, new[1], old[1])

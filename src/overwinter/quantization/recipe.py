@@ -251,7 +251,7 @@ def _count(
         if not wanted or getattr(layer, "groups", 1) > 1:
             continue
         if id(given) not in counted:
-            columns = as_columns(layer, given)
+            columns = as_columns(layer, given)  # (rows, columns)
             statistics = seen[name].statistics or _empty(columns.shape[1], columns.device)
             statistics.add(columns, as_columns(layer, dense[name]))
             counted[id(given)] = statistics
@@ -259,7 +259,7 @@ def _count(
 
 
 def _empty(columns: int, device: torch.device) -> Statistics:
-    hessian, drift = (torch.zeros(columns, columns, device=device) for _ in range(2))
+    hessian, drift = (torch.zeros(columns, columns, device=device) for _ in range(2))  # (columns, columns)
     return Statistics(hessian=hessian, drift=drift)
 
 
@@ -268,11 +268,11 @@ def _replace(model: nn.Module, name: str, recipe: Recipe, seen: _Seen) -> None:
     form = integer_form(layer)
     if form is None or not isinstance(layer, nn.Linear | nn.Conv2d):  # checked before the work began
         raise ConfigError(f"The layer {name} cannot be quantized.")
-    factors = _smoothing(layer, recipe.smoothing, seen)
-    weight = layer.weight.detach().float()
+    factors = _smoothing(layer, recipe.smoothing, seen)  # (in_features,) or (channels,)
+    weight = layer.weight.detach().float()  # (out_features, in_features) or (out, channels, height, width)
     if factors is not None:
         weight = weight / (factors if weight.dim() == 2 else factors[:, None, None])
-    codes = _codes(weight.flatten(1), grid, recipe.solver, seen, factors)
+    codes = _codes(weight.flatten(1), grid, recipe.solver, seen, factors)  # of (out, columns)
     integer = form.from_float(
         layer,
         grid,
@@ -291,6 +291,7 @@ def _codes(weight: torch.Tensor, grid: Grid, solver: str, seen: _Seen, factors: 
         return _DATA_FREE[solver](weight, grid)
     if seen.statistics is None or seen.statistics.rows == 0:
         return _DATA_FREE["searched"](weight, grid)
+    # (columns, columns), both of them
     hessian, drift = (part / seen.statistics.rows for part in (seen.statistics.hessian, seen.statistics.drift))
     if factors is not None:
         outer = factors[:, None] * factors
@@ -302,8 +303,8 @@ def _smoothing(layer: nn.Linear | nn.Conv2d, strength: float, seen: _Seen) -> to
     """The factors by which the input is multiplied; the weight is divided by them. Only for dense layers."""
     if strength == 0 or seen.low is None or seen.high is None or isinstance(layer, nn.Conv2d):
         return None
-    weight = layer.weight.detach().abs().amax(0).float().clamp(min=1e-5)
-    largest = torch.maximum(seen.high, -seen.low).clamp(min=1e-5)
+    weight = layer.weight.detach().abs().amax(0).float().clamp(min=1e-5)  # (in_features,)
+    largest = torch.maximum(seen.high, -seen.low).clamp(min=1e-5)  # (in_features,)
     return weight.pow(1 - strength) / largest.pow(strength)
 
 

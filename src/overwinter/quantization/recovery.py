@@ -116,7 +116,7 @@ class _Movable(nn.Module):
         super().__init__()
         self._layer = [layer]  # in a list, so that its own buffers are not this module's
         codes = layer.get_codes()
-        self.gain = nn.Parameter(torch.ones_like(codes.scale))
+        self.gain = nn.Parameter(torch.ones_like(codes.scale))  # (out, groups), as scale, zero and shift
         self.shift = nn.Parameter(torch.zeros_like(codes.scale)) if zeros and codes.zero is not None else None
         self.register_buffer("scale", codes.scale, persistent=False)
         self.register_buffer("zero", None if codes.zero is None else codes.zero.float(), persistent=False)
@@ -138,6 +138,7 @@ class _Movable(nn.Module):
         if self.shift is not None:
             levels = levels - self._step(self.shift)[:, :, None].to(levels.dtype)
         values: torch.Tensor = _Scaled.apply(self._scale(), levels)  # type: ignore[no-untyped-call]
+        # (out, groups, size) -> (out, columns) -> the weight's own shape
         weight = values.flatten(1)[:, : layer.columns].reshape(layer.weight_shape)
         rounded = smoothed = layer.smoothed_input(inputs)
         if layer.activations is not None:
@@ -167,7 +168,7 @@ class _Scaled(torch.autograd.Function):
         (gradient,) = gradients
         scale, levels = ctx.saved_tensors
         of_levels = gradient * scale[:, :, None].to(gradient.dtype) if ctx.needs_input_grad[1] else None
-        return (gradient * levels).sum(2).to(scale.dtype), of_levels
+        return (gradient * levels).sum(2).to(scale.dtype), of_levels  # (out, groups), (out, groups, size)
 
 
 def _draws(calibration: Sequence[torch.Tensor], recovery: Recovery) -> list[Draw]:

@@ -59,7 +59,7 @@ class Channels:
 
     def _remove(self, model: nn.Module, group: ChannelGroup, examples: torch.Tensor) -> None:
         kept = max(1, round(group.count * (1.0 - self._config.amount)))
-        keep = channel_importance(model, group).topk(kept).indices.sort().values
+        keep = channel_importance(model, group).topk(kept).indices.sort().values  # (kept,)
         trouble = _tried_out(model, group, keep, examples)
         if trouble is not None:
             self._left_alone[group.producer] = trouble
@@ -74,7 +74,7 @@ def _tried_out(model: nn.Module, group: ChannelGroup, keep: torch.Tensor, exampl
     smaller, silenced = copy.deepcopy(model), copy.deepcopy(model)
     keep_channels(smaller, group, keep)
     silence_channels(silenced, group, keep)
-    expected = silenced(examples)
+    expected = silenced(examples)  # (n, classes)
     try:
         answers = smaller(examples)
     except RuntimeError as error:

@@ -139,7 +139,7 @@ class MaskHook:
 
 def _smallest(magnitudes: Sequence[torch.Tensor], share: float) -> list[torch.Tensor]:
     """Return a mask for each tensor; together they mark exactly ``share`` of all entries, the smallest."""
-    together = torch.cat([magnitude.flatten() for magnitude in magnitudes])
+    together = torch.cat([magnitude.flatten() for magnitude in magnitudes])  # (entries of all,)
     chosen = torch.zeros_like(together, dtype=torch.bool)
     chosen[together.topk(round(share * len(together)), largest=False, sorted=False).indices] = True
     parts = torch.split_with_sizes(chosen, [magnitude.numel() for magnitude in magnitudes])

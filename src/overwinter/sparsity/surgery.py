@@ -57,7 +57,7 @@ def channel_importance(model: nn.Module, group: ChannelGroup) -> torch.Tensor:
         weight = model.get_submodule(consumer.layer).get_parameter("weight").detach()
         per_feature = _norms(weight.transpose(0, 1))  # (channels * block,)
         consumed += per_feature.view(group.count, consumer.block).square().sum(dim=1)
-    importance: torch.Tensor = produced * consumed.sqrt()
+    importance: torch.Tensor = produced * consumed.sqrt()  # (channels,)
     return importance
 
 
@@ -73,7 +73,7 @@ def _features(channels: torch.Tensor, block: int) -> torch.Tensor:
 
 
 def _norms(weight: torch.Tensor) -> torch.Tensor:
-    norms: torch.Tensor = torch.linalg.vector_norm(weight.detach().flatten(1), dim=1)
+    norms: torch.Tensor = torch.linalg.vector_norm(weight.detach().flatten(1), dim=1)  # (out,)
     return norms
 
 
@@ -81,5 +81,5 @@ def _gain(layer: nn.modules.batchnorm._BatchNorm) -> torch.Tensor:
     scale = layer.weight.detach().abs() if layer.weight is not None else torch.tensor(1.0)
     if layer.running_var is None:
         return scale
-    gain: torch.Tensor = scale / (layer.running_var + layer.eps).sqrt()
+    gain: torch.Tensor = scale / (layer.running_var + layer.eps).sqrt()  # (channels,)
     return gain

@@ -74,7 +74,7 @@ class Quantizer(nn.Module):
 
     def fake_quantize(self, grouped: torch.Tensor) -> torch.Tensor:
         """Return float32 values on the grid (nearly, while relaxed) for float32 values (rows, groups, size)."""
-        scale = self.current_scale()[:, :, None]
+        scale = self.current_scale()[:, :, None]  # (rows, groups, 1)
         if self.log_scale is not None:
             # As many gradients add up in a scale as it has values (Esser et al., "Learned step size quantization").
             scale = lessened(scale, 1.0 / math.sqrt(grouped.numel() / scale.numel() * self.grid.top))
@@ -116,7 +116,7 @@ class WeightQuantizer(Quantizer):
 
     def observe(self, weight: torch.Tensor) -> None:
         """Let the grid reach over each group's values."""
-        values = self.grid.grouped(weight.detach().float().flatten(1))
+        values = self.grid.grouped(weight.detach().float().flatten(1))  # (out, groups, size)
         self.set_range(values.amin(2).clamp(max=0), values.amax(2).clamp(min=0))
 
 
@@ -166,7 +166,7 @@ class InputQuantizer(Quantizer):
 
     def _watch(self, inputs: torch.Tensor) -> None:
         share = (1.0 / (self.batches + 1.0)).clamp(min=_EMA_SHARE)  # a tensor: no waiting for a GPU
-        low, high = torch.aminmax(inputs)
+        low, high = torch.aminmax(inputs)  # ()
         self.low.lerp_(low.float().clamp(max=0).reshape(1, 1), share)
         self.high.lerp_(high.float().clamp(min=0).reshape(1, 1), share)
         self.batches += 1
