@@ -238,10 +238,7 @@ class Histories(RuleBasedStateMachine):
         shutil.rmtree(checkpoint_folder(self.state, stage, key), ignore_errors=True)
         model.checkpoints.pop((stage, key), None)
         model.rests_on.setdefault(content, set()).update({*chain, *inputs})
-        for other in model.rests_on.values():  # the same content again: whatever rests on it, rests on this too
-            if other & model.rests_on[content] and other is not model.rests_on[content]:
-                self._spread()
-                break
+        self._spread()  # the same content again: whatever rests on it, rests on this too
         model.latest[stage, experiment] = content
         return _Result(content, execution.id)
 
