@@ -17,7 +17,7 @@ pytest_plugins = [
 ]
 
 E2E = Path(__file__).parent / "e2e"
-LONGEST = "test_every_command_of_the_readme"
+LONGEST = "test_after_kill_9"
 
 hypothesis.settings.register_profile(
     "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]

@@ -1,5 +1,9 @@
-"""A project made by `overwinter init`, run once with a few steps of training; each test works on a copy of it."""
+"""A project made by `overwinter init` whose pipeline has run once, without a network; each test works on a copy of it.
 
+Its own configuration makes runs short, so that plain commands do as in a reader's project.
+"""
+
+import fcntl
 import json
 import os
 import shutil
@@ -10,18 +14,24 @@ from pathlib import Path
 import pytest
 
 BIN = Path(sys.executable).parent
-QUICK = (
-    "threads=1",
-    "train.epochs=2",
-    "train.batch_size=32",
-    "sparsify.fit.epochs=1",
-    "evaluate.repeats=3",
-    "evaluate.measure_loading=false",
-    "evaluate.sample_duration_s=0.005",
-    "evaluate.max_quality_loss=0.99",
-    "hibernate.wake_repeats=1",
-)
+SHORT = """
+train: {epochs: 2, batch_size: 32}
+sparsify: {fit: {epochs: 1}}
+evaluate: {repeats: 3, measure_loading: false, sample_duration_s: 0.005, max_quality_loss: 0.99}
+hibernate: {wake_repeats: 1}
+"""
 MODELS = ("train/model", "sparsify/model", "quantize/model")
+# Every Python process, DVC's too, dies on the first socket that could leave the machine.
+NO_NETWORK = """
+import socket
+class Blocked(socket.socket):
+    def __init__(self, family=socket.AF_INET, *args, **kwargs):
+        if family in (socket.AF_INET, socket.AF_INET6):
+            raise AssertionError('a socket was opened')
+        super().__init__(family, *args, **kwargs)
+socket.socket = Blocked
+socket.create_connection = socket.getaddrinfo = lambda *a, **k: Blocked()
+"""
 
 
 class Workspace:
@@ -50,16 +60,13 @@ class Workspace:
         return subprocess.Popen(words, cwd=self.root, env={**self.env, **env}, start_new_session=True, **quiet)
 
     def run(self, *overrides: str, check: bool = True, **env: str) -> subprocess.CompletedProcess[str]:
-        return self("overwinter", "run", "--json", *QUICK, *overrides, check=check, **env)
+        return self("overwinter", "run", "--json", *overrides, check=check, **env)
 
     def states(self, done: subprocess.CompletedProcess[str]) -> dict[str, str]:
         return {row["stage"]: row["state"] for row in json.loads(done.stdout)["stages"]}
 
     def json(self, path: str):
         return json.loads((self.root / "outputs" / path).read_text())
-
-    def metrics(self) -> dict[str, bytes]:
-        return {str(file): file.read_bytes() for file in sorted((self.root / "outputs").glob("*/*.json"))}
 
     def models(self) -> dict[str, bytes]:
         folders = [self.root / "outputs" / model for model in MODELS]
@@ -71,10 +78,10 @@ class Workspace:
         }
 
 
-@pytest.fixture
-def quick() -> tuple[str, ...]:
-    """The overrides that make a run short."""
-    return QUICK
+def shorten(root: Path) -> None:
+    """Write into a project's own configuration what makes its runs short."""
+    config = root / "configs" / "config.yaml"
+    config.write_text(config.read_text() + SHORT)
 
 
 @pytest.fixture
@@ -83,17 +90,50 @@ def workspace() -> type[Workspace]:
     return Workspace
 
 
+@pytest.fixture
+def shortened():
+    """Make the runs of a project of one's own short."""
+    return shorten
+
+
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory) -> Path:
-    """A project whose pipeline has run once; read only."""
-    root = tmp_path_factory.mktemp("finished") / "project"
+def shared_folder(tmp_path_factory) -> Path:
+    """A folder of the whole run: all workers' own."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def no_network(shared_folder) -> dict[str, str]:
+    """Environment in which no Python process gets a socket."""
+    folder = shared_folder / "no_network"
+    folder.mkdir(exist_ok=True)
+    (folder / "sitecustomize.py").write_text(NO_NETWORK)
+    return {"PYTHONPATH": str(folder)}
+
+
+@pytest.fixture(scope="session")
+def finished(shared_folder, no_network) -> Path:
+    """A project whose pipeline has run once; read only. The first worker that asks makes it."""
+    folder = shared_folder / "finished"
+    with (shared_folder / "finished.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "complete").exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of a worker that failed
+            folder.mkdir()
+            _make(folder / "project", no_network)
+            (folder / "complete").touch()
+    return folder / "project"
+
+
+def _make(root: Path, env: dict[str, str]) -> None:
     Workspace(root.parent)("overwinter", "init", str(root))
+    shorten(root)
     space = Workspace(root)
-    space("overwinter", "compose", *QUICK)
+    space("overwinter", "compose")
     space("git", "add", "-A")
     space("git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "start")
-    space.run()
-    return root
+    space.run(**env)
 
 
 @pytest.fixture

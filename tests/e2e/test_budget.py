@@ -7,7 +7,7 @@ from overwinter.errors import EXIT_REFUSED
 TIGHT = "budget.stages.train=1 mJ"
 
 
-def test_a_refusing_gate_holds_what_follows_and_loses_nothing(space, quick):
+def test_a_refusing_gate_holds_what_follows_and_loses_nothing(space):
     before = space.models()
     (space.root / "outputs" / "sparsify" / "gate.json").stat()
     done = space.run("sparsify.amount=0.25", TIGHT, check=False)
@@ -53,7 +53,7 @@ def test_a_budget_that_cannot_hold_the_plan_starts_nothing(space):
 
 def test_the_guard_stops_a_running_stage_which_resumes_when_the_budget_is_raised(space):
     budget_j = space.json("train/energy.json")["energy_j"] * 1.5
-    longer = ("train.epochs=30", "train.patience_epochs=0")
+    longer = ("train.epochs=12", "train.patience_epochs=0")
     (space.root / ".overwinter" / "ledger.sqlite").unlink()  # no history: neither plan nor admission can know
     done = space.run(*longer, f"budget.stages.train={budget_j} J", check=False)
     assert done.returncode == EXIT_REFUSED
@@ -62,7 +62,8 @@ def test_the_guard_stops_a_running_stage_which_resumes_when_the_budget_is_raised
     assert refused["status"] == "refused"
     assert refused["energy_j"] < 2 * budget_j
 
-    space.run(*longer, "budget.stages.train=1 MJ")
+    space("overwinter", "compose", *longer, "budget.stages.train=1 MJ")
+    space("dvc", "repro", "train")
     energy = space.json("train/energy.json")
     assert energy["resumed_j"] > 0
     assert energy["energy_j"] > energy["resumed_j"]
@@ -80,7 +81,7 @@ def test_the_ledger_keeps_a_refused_gate(space):
 
 def test_a_run_that_may_degrade_falls_back_and_says_so(space):
     limit_j = 3 * space.json("sparsify/energy.json")["energy_j"]
-    dear = ("sparsify.fit.epochs=100", "sparsify.fit.patience_epochs=0", f"budget.stages.sparsify={limit_j} J")
+    dear = ("sparsify.fit.epochs=100", f"budget.stages.sparsify={limit_j} J")
     done = space.run(*dear, "budget.mode=degrade", "budget.degrade=['sparsify.fit.epochs=1']")
     assert "degrading: sparsify.fit.epochs=1" in done.stderr
     assert "epochs: 1\n" in (space.root / "params.yaml").read_text()
@@ -89,22 +90,22 @@ def test_a_run_that_may_degrade_falls_back_and_says_so(space):
     assert [record["metrics"]["overrides"] for record in ledger] == ["sparsify.fit.epochs=1"]
 
 
-def test_a_probe_forecasts_what_has_no_history_and_its_work_is_not_lost(space, quick):
+def test_a_probe_forecasts_what_has_no_history_and_its_work_is_not_lost(space):
     (space.root / ".overwinter" / "ledger.sqlite").unlink()
-    longer = (*quick, "train.epochs=16", "train.patience_epochs=0")
+    longer = ("train.epochs=12", "train.patience_epochs=0")
     plan = ("overwinter", "plan", "--json", *longer)
     assert json.loads(space(*plan).stdout)["forecasts"]["train"]["basis"] == "unknown"
     expected = json.loads(space(*plan, "--probe", "1.5").stdout)["forecasts"]["train"]
     assert expected["basis"] == "probe"
-    space("overwinter", "run", *longer)
+    space("overwinter", "compose", *longer)
+    space("dvc", "repro", "train")
     energy = space.json("train/energy.json")
     assert energy["resumed_j"] > 0
     assert expected["energy_j"]["low"] / 2 < energy["energy_j"] < expected["energy_j"]["high"] * 2
 
 
-def test_a_refused_experiment_is_kept_in_the_ledger_with_its_name_and_numbers(space, quick):
-    settings = [f"-S{word}" for word in (*quick, "budget.stages.train='1 mJ'")]
-    done = space("dvc", "exp", "run", "-n", "dear", *settings, check=False)
+def test_a_refused_experiment_is_kept_in_the_ledger_with_its_name_and_numbers(space):
+    done = space("dvc", "exp", "run", "-n", "dear", "-S", "budget.stages.train='1 mJ'", check=False)
     assert done.returncode == 255
     (record,) = json.loads(space("overwinter", "ledger", "--json", "--experiment", "dear").stdout)["executions"]
     assert record["status"] == "refused", record
