@@ -1,10 +1,14 @@
 """A package's names are imported from their homes when they are first used."""
 
+import ast
 import sys
+from pathlib import Path
 
 import pytest
 
 from overwinter.lazy_imports import lazily
+
+SOURCE = Path(__file__).parents[1] / "src" / "overwinter"
 
 
 def test_a_name_is_imported_from_its_home_when_it_is_asked_for(tmp_path, monkeypatch):
@@ -25,3 +29,14 @@ def test_a_name_is_imported_from_its_home_when_it_is_asked_for(tmp_path, monkeyp
 def test_an_unknown_name_is_an_attribute_error_that_names_the_package():
     with pytest.raises(AttributeError, match="module 'house' has no attribute 'cellar'"):
         lazily("house", {"lamp": "attic"})("cellar")
+
+
+@pytest.mark.parametrize(
+    "package", sorted(each.parent for each in SOURCE.rglob("*/__init__.py")), ids=lambda each: each.name
+)
+def test_no_module_has_the_name_of_what_its_package_exports(package):
+    """An import of the module would put it in the place of what has its name."""
+    body = ast.parse((package / "__init__.py").read_text()).body
+    listed = [each.value for each in body if isinstance(each, ast.Assign) and ast.unparse(each.targets[0]) == "__all__"]
+    exported = {name for each in listed for name in ast.literal_eval(each)}
+    assert not exported & {each.stem for each in package.iterdir()}

@@ -13,6 +13,7 @@ from overwinter.errors import ConfigError
 from overwinter.files import read_json
 from overwinter.models import CausalLanguageModel, Grid, IntegerLinear, replace_layer, save_model
 from overwinter.records import to_json
+from tests.support.settings import quantize_settings
 
 transformers = pytest.importorskip("transformers", reason="the extra llm is not installed")
 tokenizers = pytest.importorskip("tokenizers")
@@ -103,7 +104,7 @@ def config(tmp_path, model_folder):
         confidence=0.95,
     )
     model = {"_target_": "overwinter.models.pretrained", "root": str(model_folder)}
-    quantize = SimpleNamespace(methods=["int4_gptq"])
+    quantize = quantize_settings("int4_gptq")
     return SimpleNamespace(
         model=model, data=data, quantize=quantize, evaluate=evaluate, seed=0, trusted_targets=[], device="auto"
     )

@@ -10,15 +10,9 @@ from overwinter.files import write_json
 from overwinter.metrics import CandidateMetrics, Comparison, EvaluationMetrics
 from overwinter.pipeline.gate import _judged
 from overwinter.records import write_record
+from tests.support.energy_records import energy_record
 
 ROOT = Path(__file__).parents[2]
-ENERGY = {
-    "energy_j": 1.0,
-    "uncertainty_j": 0.1,
-    "measured_fraction": 1.0,
-    "duration_s": 1.0,
-    "carbon_g": 0.1,
-}
 
 
 def side(name):
@@ -39,7 +33,7 @@ def judged(tmp_path):
     config = load_config(find_project(ROOT))
     project = Project(root=tmp_path, configs=ROOT / "configs", config_name="config")
     for stage in ("train", "sparsify", "quantize", "evaluate"):
-        write_json(tmp_path / "outputs" / stage / "energy.json", ENERGY)
+        write_record(tmp_path / "outputs" / stage / "energy.json", energy_record(stage=stage))
         write_json(tmp_path / "outputs" / stage / "metrics.json", {"accuracy": 0.9})
     metrics = EvaluationMetrics(
         dense=side("dense@a"), chosen=side("int8@a"), pays=True, saving=0.5, size_ratio=4.0, device="cpu"

@@ -13,12 +13,12 @@ holds is what was *spent now*; what an artifact *cost to produce* is in its ener
 - `process`: whether an execution's process still lives.
 """
 
+from overwinter.ledger.aggregation import SUM_KEYS, Total, thrown_away, total, total_spent, totals
 from overwinter.ledger.execution import Execution
 from overwinter.ledger.kept import Kept, checkpoint_folder, has_checkpoint, kept_in
 from overwinter.ledger.ledger import Ledger, ledger_path
 from overwinter.ledger.origin import Origin, origin_of
 from overwinter.ledger.records import COMMAND_PREFIX, SCRATCH, STATUSES, ExecutionRecord, Filter, Spent
-from overwinter.ledger.totals import SUM_KEYS, Total, thrown_away, total, total_spent, totals
 
 __all__ = [
     "COMMAND_PREFIX",

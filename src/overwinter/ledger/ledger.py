@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from overwinter.errors import OverwinterError
 from overwinter.ledger import leftovers
+from overwinter.ledger.aggregation import resumable, total_spent
 from overwinter.ledger.database import Database
 from overwinter.ledger.execution import Execution, first_row, insert
 from overwinter.ledger.kept import STATE_FOLDER
@@ -23,7 +24,6 @@ from overwinter.ledger.origin import Origin
 from overwinter.ledger.process import ProcessIdentity, is_alive, this_process
 from overwinter.ledger.records import KILLED, RUNNING, ExecutionRecord, Filter, Spent
 from overwinter.ledger.schema import COLUMNS, COLUMNS_WITHOUT_DOCUMENTS, rows_source, to_record, to_text
-from overwinter.ledger.totals import resumable, total_spent
 
 LEDGER_FILE = Path(STATE_FOLDER) / "ledger.sqlite"
 _REAP_TIMEOUT_S = 5.0

@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from overwinter.calibration.generated_text import generate_text
     from overwinter.quantization.checking import check_layer_names
     from overwinter.quantization.interface import QuantizationReport, Quantizer, Request
+    from overwinter.quantization.layer_sensitivity import LayerDamage, sensitivity, worst_layers
     from overwinter.quantization.recipe import Recipe, apply_recipe
     from overwinter.quantization.recovery import Recovery, recover
     from overwinter.quantization.registry import calibration_inputs, check_methods, quantize
-    from overwinter.quantization.sensitivity import LayerDamage, sensitivity, worst_layers
     from overwinter.quantization.settings import (
         CalibratedQuantizeConfig,
         GridConfig,
@@ -70,7 +70,7 @@ __all__ = [
 _HOMES = {
     "CalibratedQuantizeConfig": "settings",
     "GridConfig": "settings",
-    "LayerDamage": "sensitivity",
+    "LayerDamage": "layer_sensitivity",
     "MixedConfig": "settings",
     "QuantizationReport": "interface",
     "QuantizeConfig": "settings",
@@ -86,8 +86,8 @@ _HOMES = {
     "generate_text": "registry",
     "quantize": "registry",
     "recover": "recovery",
-    "sensitivity": "sensitivity",
-    "worst_layers": "sensitivity",
+    "sensitivity": "layer_sensitivity",
+    "worst_layers": "layer_sensitivity",
 }
 
 __getattr__ = lazily(__name__, _HOMES)

@@ -25,10 +25,10 @@ from overwinter.progress import Progress, part
 from overwinter.quantization.checking import check_patterns
 from overwinter.quantization.frame import choose_layers, count_zeros, origin, tied_layers, weighted_layers
 from overwinter.quantization.interface import QuantizationReport, Request
+from overwinter.quantization.layer_sensitivity import LayerDamage, sensitivity
 from overwinter.quantization.mixed import plan_mixed
 from overwinter.quantization.recipe import Recipe, apply_recipe
 from overwinter.quantization.recovery import Recovery, recover
-from overwinter.quantization.sensitivity import LayerDamage, sensitivity
 
 _INT4 = Grid(bits=4, group_size=64, symmetric=False)
 _SOLVING, _RECOVERING, _JUDGING = 4, 6, 2  # parts of a method's time, roughly, of those that it takes

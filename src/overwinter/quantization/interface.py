@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from torch import nn
 
 from overwinter.progress import Progress, silent
-from overwinter.quantization.sensitivity import LayerDamage
+from overwinter.quantization.layer_sensitivity import LayerDamage
 from overwinter.quantization.settings import CalibratedQuantizeConfig
 from overwinter.runtime import Array
 

@@ -14,8 +14,8 @@ from torch import nn
 from overwinter.errors import RefusedError
 from overwinter.models import already_verified, load_description, load_model
 from overwinter.quantization.interface import QuantizationReport, Request
+from overwinter.quantization.layer_sensitivity import LayerDamage, sensitivity, worst_layers
 from overwinter.quantization.recipe import Recipe, apply_recipe
-from overwinter.quantization.sensitivity import LayerDamage, sensitivity, worst_layers
 from overwinter.runtime import Array, Session, needed_device, open_session
 from overwinter.runtime.torch_runtime import TorchSession
 

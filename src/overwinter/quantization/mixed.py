@@ -13,9 +13,9 @@ from overwinter.errors import ConfigError
 from overwinter.models import Grid, stored_bytes, twin
 from overwinter.progress import Progress, part, silent
 from overwinter.quantization.interface import Request
+from overwinter.quantization.layer_sensitivity import divergence, log_odds, sensitivity
 from overwinter.quantization.mixing import Option, fit_divergence, fit_size
 from overwinter.quantization.recipe import Recipe, apply_recipe
-from overwinter.quantization.sensitivity import divergence, log_odds, sensitivity
 
 _GRIDS = (Grid(bits=4, group_size=64, symmetric=False), Grid(bits=8, group_size=64))
 _TRIES = 6

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from overwinter.ledger import SUM_KEYS, thrown_away, total, total_spent, totals
-from overwinter.ledger.totals import unfinished
+from overwinter.ledger.aggregation import unfinished
 
 _energies = st.lists(st.none() | st.floats(0, 1e9), max_size=20)
 
