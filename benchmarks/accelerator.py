@@ -5,9 +5,9 @@
 A decoder-only transformer with random weights: this is about cost. Its layers in bf16, and as torchao makes them in
 int8 and fp8, weight-only and with activations too. Prefill (all tokens of a prompt at once, bound by arithmetic) and
 decode (one token after the other, keys and values in a static cache, all of which is read at every step; bound by
-memory) are apart, at each batch size. Every form is compiled block by block (for one token at a time with inductor's
+memory) are apart, at each batch size. Every variant is compiled block by block (for one token at a time with inductor's
 coordinate descent, without which it does not read 8-bit weights as such), and every step is one captured CUDA graph, so
-that no form pays for Python. All forms are in memory at once and take turns in random order; each sample lasts 15
+that no variant pays for Python. All variants are in memory at once and take turns in random order; each sample lasts 15
 updates of the GPU's energy counter. Joules are those of the GPU's board.
 
 Then it times what the stage quantize does with a model of that size, GPTQ of ``--solve`` blocks, on the GPU and on the
@@ -17,7 +17,7 @@ It takes at most 8 minutes, and GPTQ's: what is not compiled in 70 % of ``--seco
 keeps what it compiled on disk, so that a second run gets further. One phase alone has a result file of its own. Without
 a CUDA device the program runs on the CPU, to show that it works, and writes nothing.
 
-A machine with a GPU that is lent for minutes needs no installation, only src/ and benchmarks/ of this repository and
+A machine with a GPU that is moved for minutes needs no installation, only src/ and benchmarks/ of this repository and
 torch, torchao, transformers, onnx, omegaconf with antlr4, numpy, psutil, rich, safetensors and nvidia-ml-py; what it
 lacks of these can lie in a folder beside them:
 
@@ -47,28 +47,28 @@ from rich.table import Table
 
 import common
 from accelerator_model import HEAD, QUERIES, Decoder, Shape, empty_cache
-from accelerator_solving import solving, told
+from accelerator_solving import reported, solving
 from metering import settings as energy_settings
 from overwinter.energy import EnergyMeter, open_meter
 from overwinter.evaluation.bootstrap import bootstrap_interval
 from overwinter.evaluation.gpu_joules import metered_gpu
-from overwinter.quantization.torchao_forms import Fp8Dynamic, Fp8WeightOnly, Int8Dynamic
+from overwinter.quantization.torchao_variants import Fp8Dynamic, Fp8WeightOnly, Int8Dynamic
 from overwinter.runtime import import_torchao
 
 DENSE = "bf16"
 DECODE, PREFILL = PHASES = ("decode", "prefill")
 IDLE_S = 3.0
-LEAST_ROUNDS = 3
+MIN_ROUNDS = 3
 WARM_UP = 3
 COMPILING = 0.7  # share of the time after which nothing more is compiled
-RECOMPILES = 256  # a block is compiled once for every form, phase and batch size
+RECOMPILES = 256  # a block is compiled once for every variant, phase and batch size
 Step = Callable[[], None]
-Key = tuple[str, str, int]  # form, phase, batch size
+Key = tuple[str, str, int]  # variant, phase, batch size
 
 
 @dataclass(kw_only=True)
 class Cell:
-    """A form in a phase at a batch size.
+    """A variant in a phase at a batch size.
 
     Attributes:
         step: does the work once; nothing is waited for.
@@ -90,7 +90,7 @@ class Cell:
 
 
 def main() -> None:
-    """Build the forms, time them in turns, print, write."""
+    """Build the variants, time them in turns, print, write."""
     arguments = parsed()
     shape = Shape(**{name: getattr(arguments, name) for name in Shape.__dataclass_fields__})
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -98,7 +98,7 @@ def main() -> None:
     torch.manual_seed(0)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torchao's and inductor's advice
-        models, left_out = forms(shape, device)
+        models, left_out = variants(shape, device)
         cache = [empty_cache(shape, max(arguments.batches), device) for _ in range(shape.layers)]
         with metered(device) as meter:
             cells = prepared(models, shape, cache, arguments, left_out)
@@ -114,7 +114,7 @@ def main() -> None:
     save(content, arguments, device)  # now: the loan of a GPU may end in what follows
     if arguments.solve:
         content["gptq"] = solving(shape, arguments.solve, device)
-        print(told(content["gptq"]), flush=True)
+        print(reported(content["gptq"]), flush=True)
         save(content, arguments, device)
 
 
@@ -147,8 +147,11 @@ def parsed() -> argparse.Namespace:
     return arguments
 
 
-def forms(shape: Shape, device: torch.device) -> tuple[dict[str, Decoder], dict[str, str]]:
-    """Return form -> model, and form -> why it is left out. The blocks' layers are quantized, not the embeddings."""
+def variants(shape: Shape, device: torch.device) -> tuple[dict[str, Decoder], dict[str, str]]:
+    """Return variant -> model, and variant -> why it is left out. The blocks' layers are quantized.
+
+    Not the embeddings.
+    """
     torchao = import_torchao()
     logging.getLogger("torchao").setLevel(logging.ERROR)
     wanted = {
@@ -174,7 +177,7 @@ def forms(shape: Shape, device: torch.device) -> tuple[dict[str, Decoder], dict[
 
 
 def compile_blocks(models: dict[str, Decoder]) -> None:
-    """Let every block be compiled when it first runs; blocks of one form share what is compiled."""
+    """Let every block be compiled when it first runs; blocks of one variant share what is compiled."""
     import torch._dynamo
 
     torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit = RECOMPILES
@@ -190,23 +193,23 @@ def prepared(
     arguments: argparse.Namespace,
     left_out: dict[str, str],
 ) -> dict[Key, Cell]:
-    """Return a warm cell for every phase, batch size and form that there is time and a kernel for."""
+    """Return a warm cell for every phase, batch size and variant that there is time and a kernel for."""
     cells: dict[Key, Cell] = {}
     until_s = time.monotonic() + COMPILING * arguments.seconds
-    for phase, batch, form in itertools.product(arguments.phases, arguments.batches, models):
-        if time.monotonic() > until_s or (form != DENSE and (DENSE, phase, batch) not in cells):
-            left_out[f"{form}, {phase} at batch {batch}"] = "compiling took too long; run it again"
+    for phase, batch, variant in itertools.product(arguments.phases, arguments.batches, models):
+        if time.monotonic() > until_s or (variant != DENSE and (DENSE, phase, batch) not in cells):
+            left_out[f"{variant}, {phase} at batch {batch}"] = "compiling took too long; run it again"
             continue
-        step = steps(models[form], shape, batch, [each[:, :batch] for each in cache])[phase]
+        step = steps(models[variant], shape, batch, [each[:, :batch] for each in cache])[phase]
         try:
             ready, how = captured(step, tuned=phase == DECODE and batch == 1)
         except Exception as error:  # noqa: BLE001 -- what a library has no kernel for is a finding, whatever it raises
-            left_out[f"{form}, {phase} at batch {batch}"] = reason_of(error)
+            left_out[f"{variant}, {phase} at batch {batch}"] = reason_of(error)
             continue
         tokens = batch * (shape.prompt if phase == PREFILL else 1)
-        cells[form, phase, batch] = Cell(step=ready, tokens=tokens, calls=calls(ready, arguments.sample), how=how)
+        cells[variant, phase, batch] = Cell(step=ready, tokens=tokens, calls=calls(ready, arguments.sample), how=how)
         remaining_s = until_s - time.monotonic()
-        print(f"{form}, {phase} at batch {batch}: {how}; {remaining_s:.0f} s left to compile", flush=True)
+        print(f"{variant}, {phase} at batch {batch}: {how}; {remaining_s:.0f} s left to compile", flush=True)
     return cells
 
 
@@ -245,12 +248,12 @@ def captured(step: Step, *, tuned: bool) -> tuple[Step, str]:
 
 def graph_of(step: Step) -> Step:
     """Warm a step up, which compiles it, and capture it. Graphs share the memory of what lies between."""
-    aside: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch has no types for it
-    aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(aside):
+    staging: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch has no types for it
+    staging.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(staging):
         for _ in range(WARM_UP):
             step()
-    torch.cuda.current_stream().wait_stream(aside)
+    torch.cuda.current_stream().wait_stream(staging)
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph, pool=shared_pool()):
@@ -282,13 +285,16 @@ def calls(step: Step, sample_s: float) -> int:
 
 
 def compared(models: dict[str, Decoder], shape: Shape, cache: list[torch.Tensor]) -> dict[str, float]:
-    """Return how far each form's logits after a prompt are from bf16's: RMS of the difference, relative to theirs."""
+    """Return how far each variant's logits after a prompt are from bf16's.
+
+    RMS of the difference, relative to theirs.
+    """
     device = cache[0].device
     prompt = torch.randint(shape.vocabulary, (1, shape.prompt), device=device)
     positions, one = torch.arange(shape.prompt, device=device), [each[:, :1] for each in cache]
     with torch.compiler.set_stance("force_eager"):
-        said = {name: model(prompt, positions, one).float() for name, model in models.items()}
-    return {name: float((each - said[DENSE]).norm() / said[DENSE].norm()) for name, each in said.items()}
+        logits = {name: model(prompt, positions, one).float() for name, model in models.items()}
+    return {name: float((each - logits[DENSE]).norm() / logits[DENSE].norm()) for name, each in logits.items()}
 
 
 @contextmanager
@@ -302,7 +308,7 @@ def metered(device: torch.device) -> Iterator[EnergyMeter | None]:
 
 
 def idle(meter: EnergyMeter | None) -> dict[str, Any]:
-    """Return the watts of a GPU that holds all forms and does nothing, and what counts its joules."""
+    """Return the watts of a GPU that holds all variants and does nothing, and what counts its joules."""
     if meter is None:
         return {"joules": None, "idle_w": 0.0}
     with meter.window("idle") as window:
@@ -322,7 +328,7 @@ def taken(cells: dict[Key, Cell], meter: EnergyMeter | None, repeats: int, *, un
     """Sample every cell once a round, in random order; return how many rounds there was time for."""
     order = random.Random(0)  # noqa: S311 -- an order, not a secret
     for done in range(repeats):
-        if done >= LEAST_ROUNDS and time.monotonic() > until_s:
+        if done >= MIN_ROUNDS and time.monotonic() > until_s:
             return done
         for key in order.sample(list(cells), len(cells)):
             sample(cells[key], meter)
@@ -331,7 +337,7 @@ def taken(cells: dict[Key, Cell], meter: EnergyMeter | None, repeats: int, *, un
 
 def sample(cell: Cell, meter: EnergyMeter | None) -> None:
     """Take one sample; CUDA is waited for at both of its edges."""
-    cell.step()  # the form before this one left its own data in the caches
+    cell.step()  # the variant before this one left its own data in the caches
     synchronize()
     window = None if meter is None else meter.window("sample")
     begin_s = time.perf_counter()
@@ -361,7 +367,7 @@ def summary(
     for (name, phase, batch), cell in cells.items():
         dense = cells[DENSE, phase, batch]
         row: dict[str, Any] = {
-            "form": name,
+            "variant": name,
             "phase": phase,
             "batch": batch,
             "how": cell.how,
@@ -394,16 +400,16 @@ def figures(name: str, values: list[float]) -> dict[str, Any]:
 
 def show(content: dict[str, Any]) -> None:
     """Print the table, what loses as well."""
-    columns = ("phase", "batch", "form", "tokens/s", "x bf16", "mJ/token", "above idle", "x bf16", "95 %", "W", "")
+    columns = ("phase", "batch", "variant", "tokens/s", "x bf16", "mJ/token", "above idle", "x bf16", "95 %", "W", "")
     table = Table(*columns)
     for row in content["rows"]:
-        cells = [row["phase"], str(row["batch"]), row["form"], f"{row['tokens_per_s']:.0f}"]
+        cells = [row["phase"], str(row["batch"]), row["variant"], f"{row['tokens_per_s']:.0f}"]
         cells.append(f"{row['speed_over_bf16']:.2f}")
         if "energy_per_token_j" in row:
             low, high = row["energy_over_bf16_ci"]
             cells += [f"{1e3 * row[key]:.3f}" for key in ("energy_per_token_j", "energy_above_idle_per_token_j")]
             cells += [f"{row['energy_over_bf16']:.3f}", f"{low:.3f}-{high:.3f}", f"{row['power_w']:.0f}"]
-            cells.append("" if row["form"] == DENSE else row["verdict"])
+            cells.append("" if row["variant"] == DENSE else row["verdict"])
         table.add_row(*cells)
     Console(width=120).print(table)
     for name, reason in content["left_out"].items():

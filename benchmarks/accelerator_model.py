@@ -83,11 +83,11 @@ class Block(nn.Module):
         keys.index_copy_(2, positions, key)
         values.index_copy_(2, positions, value)
         if states.shape[1] == 1:
-            answer = _looked_back(query, keys, values, seen)
+            response = _looked_back(query, keys, values, seen)
         else:
             key, value = (each.repeat_interleave(QUERIES, dim=1) for each in (key, value))
-            answer = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
-        states = states + self.write(answer.transpose(1, 2).flatten(2))
+            response = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+        states = states + self.write(response.transpose(1, 2).flatten(2))
         gate, up = self.gate_and_up(self.before_feed(states)).chunk(2, dim=-1)
         fed: torch.Tensor = self.down(functional.silu(gate) * up)
         return fed + states
@@ -143,5 +143,5 @@ def _turned(states: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
 def _looked_back(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
     """Attend from one token to the whole cache; queries of a group stand beside each other, as if they were tokens."""
     grouped = query.reshape(len(query), -1, QUERIES, HEAD)  # (batch, heads / 4, 4, head)
-    answer = functional.scaled_dot_product_attention(grouped, keys, values, attn_mask=seen[None, None, None])
-    return answer.flatten(1, 2).unsqueeze(2)  # (batch, heads, 1, head)
+    response = functional.scaled_dot_product_attention(grouped, keys, values, attn_mask=seen[None, None, None])
+    return response.flatten(1, 2).unsqueeze(2)  # (batch, heads, 1, head)

@@ -15,7 +15,7 @@ from torch import nn
 from accelerator_model import HEAD, QUERIES, Shape
 from overwinter.models import CausalLanguageModel, integer_layers, twin
 from overwinter.quantization import Recipe, apply_recipe
-from overwinter.quantization.integer_forms import Int4Gptq
+from overwinter.quantization.integer_variants import Int4Gptq
 
 RECIPE: Recipe = Int4Gptq.recipe
 SAMPLES = 16  # prompts to calibrate with
@@ -81,7 +81,7 @@ def common(one: nn.Module, other: nn.Module) -> float:
     return same / sum(a.get_codes().codes.numel() for a, _ in pairs)
 
 
-def told(found: dict[str, Any]) -> str:
+def reported(found: dict[str, Any]) -> str:
     """Say it in one line."""
     times = ", ".join(f"{seconds:.1f} s on {kind}" for kind, seconds in found["seconds"].items())
     more = f"; {found['codes_in_common']:.1%} of the codes alike" if "codes_in_common" in found else ""

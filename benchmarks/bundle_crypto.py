@@ -87,7 +87,7 @@ def sealed_bundle(folder: Path, size_bytes: int) -> Keys:
         for begin in range(0, size_bytes, 1 << 20):
             stream.write(os.urandom(min(1 << 20, size_bytes - begin)))
     facts = BundleFacts(
-        form="dense",
+        variant="dense",
         runtime="onnxruntime",
         input_shape=(2,),
         labels=("no", "yes"),
@@ -95,7 +95,7 @@ def sealed_bundle(folder: Path, size_bytes: int) -> Keys:
         production_energy_j=None,
         lineage={},
     )
-    canary = Canary(inputs=np.zeros((1, 2), np.float32), answers=np.ones((1, 2), np.float32), tolerance=1e-3)
+    canary = Canary(inputs=np.zeros((1, 2), np.float32), outputs=np.ones((1, 2), np.float32), tolerance=1e-3)
     write_bundle(folder / "bundle", payload=folder / "payload", facts=facts, canary=canary)
     create_signing_key(folder / "key", folder / "key.pub")
     sign_bundle(folder / "bundle", load_signing_key(f"file:{folder / 'key'}"))

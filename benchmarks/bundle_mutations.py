@@ -79,7 +79,7 @@ def peak_mb() -> float:
 
 
 class Scene:
-    """A bundle in its three forms, another one of the same maker, and ways to damage them."""
+    """A bundle in its three formats, another one of the same maker, and ways to damage them."""
 
     def __init__(self, folder: Path, rng: random.Random) -> None:
         self._folder, self._rng = folder, rng
@@ -100,7 +100,7 @@ class Scene:
         (payload / "model.onnx").write_bytes(name.encode() * (MODEL_BYTES // len(name)))
         (payload / "table.json").write_text("{}")
         facts = BundleFacts(
-            form="dense",
+            variant="dense",
             runtime="onnxruntime",
             input_shape=(2,),
             labels=("no", "yes"),
@@ -108,7 +108,7 @@ class Scene:
             production_energy_j=1.0,
             lineage={"name": name},
         )
-        canary = Canary(inputs=np.zeros((1, 2), np.float32), answers=np.ones((1, 2), np.float32), tolerance=1e-3)
+        canary = Canary(inputs=np.zeros((1, 2), np.float32), outputs=np.ones((1, 2), np.float32), tolerance=1e-3)
         folder = write_bundle(self._folder / name, payload=payload, facts=facts, canary=canary).folder
         sign_bundle(folder, load_signing_key(f"file:{self._folder / 'key'}"))
         return folder
@@ -209,9 +209,9 @@ class Scene:
         return kind, lambda: self._read_with(self._plain / "bundle.json", texts[kind])
 
     def _document(self, whole: dict[str, Any], listed: dict[str, Any]) -> bytes:
-        aside = self._folder / "document"
-        manifest.write_sealed(aside, whole | {"files": whole["files"] | listed})
-        return aside.read_bytes()
+        staging = self._folder / "document"
+        manifest.write_sealed(staging, whole | {"files": whole["files"] | listed})
+        return staging.read_bytes()
 
     def _pieces(self, whole: dict[str, Any]) -> dict[str, Any]:
         entry = whole["files"]["payload/model.onnx"]

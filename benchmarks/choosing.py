@@ -1,16 +1,16 @@
-"""Is the right form chosen? Shapes and batch sizes, each chosen at the stage's own settings, then measured anew.
+"""Is the right variant chosen? Shapes and batch sizes, each chosen at the stage's own settings, then measured anew.
 
     python benchmarks/choosing.py [--near] [--only NAME]
 
 Every case is compared as the stage evaluate does it (configs/evaluate/default.yaml: its repeats, its narrowing, its
-rule), on every runtime that runs a form. Then the same forms are opened again and all of them measured with the most
-repeats that a form can get there, and another seed. The choice was right where it costs at most 3 % more than the best
-of that run, or lies inside the best's interval. The models have random weights: this is about cost alone, so no form is
-left out for its quality. CPU-seconds are measured; without a counter, joules are modelled from them.
+rule), on every runtime that runs a variant. Then the same variants are opened again and all of them measured with the
+most repeats that a variant can get there, and another seed. The choice was right where it costs at most 3 % more than
+the best of that run, or lies inside the best's interval. The models have random weights: this is about cost alone, so
+no variant is left out for its quality. CPU-seconds are measured; without a counter, joules are modelled from them.
 
-In these ten the forms cost quite different amounts. With ``--near`` the cases are rungs of two ladders of widths, on
-which dense and a quantized form change places, so that some are near ties, where choosing is hard; each row says how
-far the second best is from the best.
+In these ten the variants cost quite different amounts. With ``--near`` the cases are sleep levels of two ladders of
+widths, on which dense and a quantized variant change places, so that some are near ties, where choosing is hard; each
+row says how far the second best is from the best.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def judged(case: Case) -> dict[str, Any]:
     """Choose at the stage's settings, and hold the choice against a longer, independent run."""
     asked = option_of("evaluate/default", EvaluateConfig)
     asked.batch_sizes, asked.choose_at_batch_size = [case.batch_size], case.batch_size
-    longer = dataclasses.replace(asked, repeats=asked.most_repeats)
+    longer = dataclasses.replace(asked, repeats=asked.max_repeats)
     inputs = np.random.default_rng(0).standard_normal((256, *case.input_shape)).astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:
         built = dict(build(case, inputs, Path(folder)))
@@ -132,7 +132,12 @@ def judged(case: Case) -> dict[str, Any]:
         candidates = [common.candidate(name, variants, found) for name, found in figures.items()]
         choice = choose(candidates, max_quality_loss=0.0)
         found = measured(built, inputs, longer, seed=1)
-    return {"choosing_s": duration_s, **verdict(choice, found), "chosen_from": told(figures), "longer_run": told(found)}
+    return {
+        "choosing_s": duration_s,
+        **verdict(choice, found),
+        "chosen_from": reported(figures),
+        "longer_run": reported(found),
+    }
 
 
 def counted(rows: dict[str, dict[str, Any]]) -> dict[str, int]:
@@ -153,7 +158,7 @@ def option_of(name: str, schema: type[T]) -> T:
 
 
 def build(case: Case, inputs: np.ndarray, folder: Path) -> Iterator[tuple[str, Path]]:
-    """Make every form, and yield form@runtime and what was built for it."""
+    """Make every variant, and yield variant@runtime and what was built for it."""
     trusted = [Mlp.__module__]
     torch.manual_seed(0)
     dense = models.build_model(case.model, trusted=trusted).eval()
@@ -161,7 +166,7 @@ def build(case: Case, inputs: np.ndarray, folder: Path) -> Iterator[tuple[str, P
     models.save_model(
         saved["dense"],
         copy.deepcopy(dense),
-        form="dense",
+        variant="dense",
         model_config=case.model,
         input_shape=list(case.input_shape),
         lineage={},
@@ -178,11 +183,11 @@ def build(case: Case, inputs: np.ndarray, folder: Path) -> Iterator[tuple[str, P
             lineage={},
             trusted=trusted,
         )
-    for form, model in saved.items():
+    for variant, model in saved.items():
         for name in RUNTIMES:
             if runtime.refusal(model, name) is None:
-                runtime.build(model, name, folder / f"{form}@{name}", trusted=trusted)
-                yield f"{form}@{name}", folder / f"{form}@{name}"
+                runtime.build(model, name, folder / f"{variant}@{name}", trusted=trusted)
+                yield f"{variant}@{name}", folder / f"{variant}@{name}"
 
 
 def measured(built: dict[str, Path], inputs: np.ndarray, settings: EvaluateConfig, *, seed: int) -> dict[str, Figures]:
@@ -212,7 +217,7 @@ def verdict(choice: Choice, longer: dict[str, Figures]) -> dict[str, Any]:
     }
 
 
-def told(figures: dict[str, Figures]) -> dict[str, Any]:
+def reported(figures: dict[str, Figures]) -> dict[str, Any]:
     """Return what the file says of each."""
     return {
         name: {

@@ -1,4 +1,4 @@
-"""The realistic case's figures: accuracy, what both compressions lose, how long training took, an answer's cost.
+"""The realistic case's figures: accuracy, what both compressions lose, how long training took, an output's cost.
 
     python benchmarks/fashion.py
 
@@ -21,7 +21,7 @@ from overwinter.errors import EXIT_USAGE
 
 CASE = Path(__file__).parents[1] / "pipelines" / "fashion"
 EAGER = "dense@torch"
-ASKED = {"1": 0.3}  # of the chosen form's CPU-seconds per answer to those of fp32 in eager torch, by batch size
+ASKED = {"1": 0.3}  # of the chosen variant's CPU-seconds per response to those of fp32 in eager torch, by batch size
 
 
 def main() -> None:
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def cost(comparison: dict[str, Any], chosen: str, size: str) -> dict[str, Any]:
-    """Return what an answer of the chosen form costs at one batch size, beside dense."""
+    """Return what an output of the chosen variant costs at one batch size, beside dense."""
     cpu_s = {name: sizes[size]["cpu_s_per_response"] for name, sizes in comparison.items() if size in sizes}
     best = min((name for name in cpu_s if name.startswith("dense@")), key=cpu_s.__getitem__)
     ratio = cpu_s[chosen] / cpu_s[EAGER]

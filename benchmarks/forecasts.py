@@ -48,7 +48,7 @@ def main() -> None:
         "from 1 epoch alone": judged([[each] for each in short[0]], truths),
     }
     path = write_result(
-        "forecasts", {"limits": LIMITS, "histories": len(short[0]), "runs": told(records), "ways": ways}
+        "forecasts", {"limits": LIMITS, "histories": len(short[0]), "runs": reported(records), "ways": ways}
     )
     show(ways)
     print(path)
@@ -68,7 +68,7 @@ def carried_out(root: Path, histories: int, truths: int) -> Path:
 
 
 def run_stage(project: Path, epochs: int) -> None:
-    """Train for some epochs, as a person tries it."""
+    """Train for some epochs, as the user tries it."""
     command = [sys.executable, "stages/train.py", f"train.epochs={epochs}"]
     subprocess.run(command, cwd=project, check=True, capture_output=True, env=os.environ | {"PYTHONSAFEPATH": "1"})
 
@@ -79,7 +79,7 @@ def executions(path: Path) -> list[ExecutionRecord]:
         return [each for each in ledger.executions() if each.stage == "train" and each.status == "done"]
 
 
-def told(records: Sequence[ExecutionRecord]) -> list[dict[str, Any]]:
+def reported(records: Sequence[ExecutionRecord]) -> list[dict[str, Any]]:
     """Return the runs' figures, in their order."""
     names = ("work", "energy_j", "duration_s", "steps", "steps_j", "steps_s")
     return [{name: getattr(each, name) for name in names} for each in records]
@@ -122,7 +122,7 @@ def figures(seen: Sequence[tuple[ExecutionRecord, Forecast]]) -> dict[str, float
 
 
 def held(found: dict[str, float]) -> bool:
-    """Say whether the figures are within their limits."""
+    """Return whether the figures are within their limits."""
     return (
         found["median_error"] <= LIMITS["median_error"]
         and found["covered"] >= LIMITS["covered"]

@@ -2,7 +2,7 @@
 
     python benchmarks/gpu.py [--sections boards,idle,order,agreement,rapl,tokens] [--seconds 30] [--rounds 3]
 
-- boards: what each GPU tells of itself and of its limits, before and after everything else.
+- boards: what each GPU reports on itself and of its limits, before and after everything else.
 - idle: watts of each GPU before this process uses CUDA, by the counter and by the power readings.
 - order: whether each of torch's devices is the board that the meter takes it for.
 - agreement: the energy counter against the integral of the power, and against Zeus on the same window (within 1 %).
@@ -45,7 +45,7 @@ from overwinter.energy.rapl import rapl_status
 SECTIONS = ("boards", "idle", "order", "agreement", "rapl", "tokens")
 IDLE_S = 10.0
 RAPL_S = 5.0
-LONGEST_PHASE_S = 0.1  # of the counter's updates: windows begin anywhere within one
+MAX_PHASE_S = 0.1  # of the counter's updates: windows begin anywhere within one
 ZEUS_WITHIN, INTEGRAL_WITHIN = 0.01, 0.05
 TOKENS_S = 240.0
 Content = dict[str, Any]
@@ -95,15 +95,15 @@ def surviving(run: Callable[[argparse.Namespace], Any], arguments: argparse.Name
 
 
 def boards(_arguments: argparse.Namespace) -> list[Content]:
-    """Return what each visible GPU tells of itself and its limits, in watts."""
+    """Return what each visible GPU reports on itself and its limits, in watts."""
     return with_nvml(lambda pynvml: [described(pynvml, board) for board in visible_boards().boards])
 
 
 def described(pynvml: Any, board: Board) -> Content:
     """Return what one GPU tells; what it refuses is None."""
-    told: Content = {"device": board.device, "name": board.name, "uuid": board.uuid, "address": board.address}
+    reported: Content = {"device": board.device, "name": board.name, "uuid": board.uuid, "address": board.address}
     if board.handle is None:
-        return told | {"trouble": board.trouble}
+        return reported | {"trouble": board.trouble}
 
     def ask(call: str) -> Any:
         try:
@@ -119,8 +119,8 @@ def described(pynvml: Any, board: Board) -> Content:
         "limit_w": ask("nvmlDeviceGetPowerManagementLimit"),
         "enforced_w": ask("nvmlDeviceGetEnforcedPowerLimit"),
     }
-    told |= {name: None if value is None else value / 1e3 for name, value in limits_mw.items()}
-    return told | {"has_counter": ask("nvmlDeviceGetTotalEnergyConsumption") is not None}
+    reported |= {name: None if value is None else value / 1e3 for name, value in limits_mw.items()}
+    return reported | {"has_counter": ask("nvmlDeviceGetTotalEnergyConsumption") is not None}
 
 
 def idle(_arguments: argparse.Namespace) -> Content:
@@ -133,14 +133,14 @@ def idle(_arguments: argparse.Namespace) -> Content:
         while time.monotonic() < end_s:
             for device, handle in handles.items():
                 readings.setdefault(device, []).append(pynvml.nvmlDeviceGetPowerUsage(handle) / 1e3)
-            time.sleep(LONGEST_PHASE_S)
+            time.sleep(MAX_PHASE_S)
 
     with open_meter(*metering.settings("nvml")) as meter, meter.window("idle") as window:
         with_nvml(read)
     report = window.close()
     counted_w = {part.device: {"source": part.source, "idle_w": part.average_w} for part in report.components}
     read_w = {device: statistics.fmean(values) for device, values in readings.items()}
-    return {device: told | {"read_w": read_w.get(device)} for device, told in counted_w.items()}
+    return {device: reported | {"read_w": read_w.get(device)} for device, reported in counted_w.items()}
 
 
 def order(_arguments: argparse.Namespace) -> list[Content]:
@@ -174,7 +174,7 @@ def agreement(arguments: argparse.Namespace) -> Content:
     phases = random.Random(0)  # noqa: S311 -- a moment, not a secret
     rounds = []
     for _ in range(arguments.rounds):
-        time.sleep(phases.uniform(0.0, LONGEST_PHASE_S))
+        time.sleep(phases.uniform(0.0, MAX_PHASE_S))
         rounds.append(metering.gpu_agreement(arguments.seconds))
     return {
         "rounds": rounds,
@@ -217,7 +217,7 @@ def tokens(arguments: argparse.Namespace) -> Content:
     device, until_s = torch.device("cuda"), time.monotonic() + arguments.tokens_seconds
     torch.manual_seed(0)
     with torch.no_grad():
-        models, left_out = accelerator.forms(shape, device)
+        models, left_out = accelerator.variants(shape, device)
         cache = [accelerator.empty_cache(shape, max(wanted.batches), device) for _ in range(shape.layers)]
         with accelerator.metered(device) as meter:
             cells = accelerator.prepared(models, shape, cache, wanted, left_out)
@@ -253,10 +253,10 @@ def with_nvml(ask: Callable[[Any], Any]) -> Any:
 def checks(content: Content) -> list[Content]:
     """Return what must hold, as far as it was measured; a section that failed is a check that did."""
     found = [check(f"{name} runs", not is_failure(content[name])) for name in SECTIONS if name in content]
-    told = content.get("agreement", {})
+    reported = content.get("agreement", {})
     for key, within in (("to_zeus", ZEUS_WITHIN), ("to_integral", INTEGRAL_WITHIN)):
-        if told.get(key) is not None:
-            found.append(check(f"agreement {key}: {told[key]:.2%}, within {within:.0%}", told[key] <= within))
+        if reported.get(key) is not None:
+            found.append(check(f"agreement {key}: {reported[key]:.2%}, within {within:.0%}", reported[key] <= within))
     rows = content.get("order", [])
     if isinstance(rows, list):
         found += [
@@ -278,9 +278,9 @@ def is_failure(result: Any) -> bool:
     return isinstance(result, dict) and "error" in result
 
 
-def limits(told: Any) -> Any:
+def limits(reported: Any) -> Any:
     """Return the limits of boards that were described, without what may change."""
-    return told if is_failure(told) else [(board["uuid"], board.get("limit_w")) for board in told]
+    return reported if is_failure(reported) else [(board["uuid"], board.get("limit_w")) for board in reported]
 
 
 def show(content: Content) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from overwinter.serving.sleep import Ladder
+from overwinter.serving.sleep import SleepLevels
 from overwinter.serving.sleep.learned import Learned
 from overwinter.serving.sleep.requests import Seconds
 from overwinter.serving.sleep.simulation import best_fixed, replay, replay_fixed
@@ -33,19 +33,19 @@ _SIBLINGS = 8
 _DAY_S = 86_400.0
 
 Constants = dict[str, Any]
-LadderFor = Callable[[float], Ladder]
+LevelsFor = Callable[[float], SleepLevels]
 Draw = Callable[[np.random.Generator], Seconds]
 
 
-def judge(recorded: dict[str, Seconds], ladder_for: LadderFor) -> dict[str, Any]:
+def judge(recorded: dict[str, Seconds], levels_for: LevelsFor) -> dict[str, Any]:
     """Choose and judge; return the choices, every recorded trace, and the worst and mean of every family."""
     drawn = {name: _arrivals(draw(np.random.default_rng(seed))) for seed, (name, draw) in enumerate(choosing_traces())}
-    seen = {name: _mean_squares(arrivals_s[:_CHOOSING_MOST], ladder_for) for name, arrivals_s in recorded.items()}
-    seen |= {name: _mean_squares(arrivals_s, ladder_for) for name, arrivals_s in drawn.items()}
+    seen = {name: _mean_squares(arrivals_s[:_CHOOSING_MOST], levels_for) for name, arrivals_s in recorded.items()}
+    seen |= {name: _mean_squares(arrivals_s, levels_for) for name, arrivals_s in drawn.items()}
     traces = []
     for name, arrivals_s in recorded.items():
         constants = _choose({other: squares for other, squares in seen.items() if other != name})
-        ratios = _ratios(arrivals_s[:_JUDGING_MOST], constants, ladder_for)
+        ratios = _ratios(arrivals_s[:_JUDGING_MOST], constants, levels_for)
         traces.append({"file": name, "constants": constants, "ratios": _by_wake(ratios)})
     constants = _choose(seen)
     worst = {wake: max(trace["ratios"][wake] for trace in traces) for wake in traces[0]["ratios"]}
@@ -56,7 +56,7 @@ def judge(recorded: dict[str, Seconds], ladder_for: LadderFor) -> dict[str, Any]
         "recorded": traces,
         "recorded_worst": worst,
         "met": max(worst.values()) <= LIMIT,
-        "families": {family: _judge_family(draws, constants, ladder_for) for family, draws in judging_traces().items()},
+        "families": {family: _judge_family(draws, constants, levels_for) for family, draws in judging_traces().items()},
     }
 
 
@@ -65,31 +65,33 @@ def _choose(seen: dict[str, list[float]]) -> Constants:
     return GRID[int(means.argmin())]
 
 
-def _mean_squares(arrivals_s: Seconds, ladder_for: LadderFor) -> list[float]:
+def _mean_squares(arrivals_s: Seconds, levels_for: LevelsFor) -> list[float]:
     return [
-        statistics.fmean(max(0.0, ratio - 1) ** 2 for ratio in _ratios(arrivals_s, constants, ladder_for))
+        statistics.fmean(max(0.0, ratio - 1) ** 2 for ratio in _ratios(arrivals_s, constants, levels_for))
         for constants in GRID
     ]
 
 
-def _ratios(arrivals_s: Seconds, constants: Constants, ladder_for: LadderFor) -> list[float]:
+def _ratios(arrivals_s: Seconds, constants: Constants, levels_for: LevelsFor) -> list[float]:
     """Return the joules over those of the best fixed time-out, at every wake time."""
     policy = type("LearnedWithConstants", (Learned,), constants)
     ratios = []
-    for ladder in map(ladder_for, WAKES_S):
-        spent_j = replay(arrivals_s, policy(ladder), ladder).energy_j
-        ratios.append(spent_j / best_fixed(arrivals_s, ladder).energy_j)
+    for sleep_levels in map(levels_for, WAKES_S):
+        spent_j = replay(arrivals_s, policy(sleep_levels), sleep_levels).energy_j
+        ratios.append(spent_j / best_fixed(arrivals_s, sleep_levels).energy_j)
     return ratios
 
 
-def _judge_family(draws: list[Draw], constants: Constants, ladder_for: LadderFor) -> dict[str, Any]:
+def _judge_family(draws: list[Draw], constants: Constants, levels_for: LevelsFor) -> dict[str, Any]:
     ratios, knowing = [], []  # (traces, wakes)
     for seed, draw in enumerate(draws):
         source = np.random.default_rng([seed, len(draws)])
         arrivals_s = _arrivals(draw(source))
         more_s = _arrivals(np.concatenate([draw(source) for _ in range(_SIBLINGS)]))
-        ratios.append(_ratios(arrivals_s, constants, ladder_for))
-        knowing.append([_knowing_the_law(arrivals_s, more_s, ladder) for ladder in map(ladder_for, WAKES_S)])
+        ratios.append(_ratios(arrivals_s, constants, levels_for))
+        knowing.append(
+            [_knowing_the_law(arrivals_s, more_s, sleep_levels) for sleep_levels in map(levels_for, WAKES_S)]
+        )
     return {
         "traces": len(draws),
         "worst": _by_wake(np.max(ratios, axis=0)),
@@ -100,9 +102,9 @@ def _judge_family(draws: list[Draw], constants: Constants, ladder_for: LadderFor
     }
 
 
-def _knowing_the_law(arrivals_s: Seconds, more_s: Seconds, ladder: Ladder) -> float:
-    timeout_s = best_fixed(more_s, ladder).timeout_s
-    return replay_fixed(arrivals_s, timeout_s, ladder).energy_j / best_fixed(arrivals_s, ladder).energy_j
+def _knowing_the_law(arrivals_s: Seconds, more_s: Seconds, sleep_levels: SleepLevels) -> float:
+    timeout_s = best_fixed(more_s, sleep_levels).timeout_s
+    return replay_fixed(arrivals_s, timeout_s, sleep_levels).energy_j / best_fixed(arrivals_s, sleep_levels).energy_j
 
 
 def _by_wake(figures: Any) -> dict[str, float]:

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from common import write_result
-from hibernation_policies import FILES, FIXED_S, LIMITS, OFF_W, PARK_W, WAKE_W, figures, ladder_for
+from hibernation_policies import FILES, FIXED_S, LIMITS, OFF_W, PARK_W, WAKE_W, figures, levels_for
 from overwinter.serving.sleep import open_policy
 from overwinter.serving.sleep.requests import Seconds, read_arrivals
 from overwinter.serving.sleep.simulation import optimum_j, replay, replay_fixed
@@ -47,14 +47,16 @@ def main() -> None:
 
 def curve(arrivals_s: Seconds, wake_s: float) -> dict[str, Any]:
     """Return joules over the optimum and added latency, for each policy and limit, at one wake time."""
-    ladder = ladder_for(wake_s)
-    least_j = optimum_j(arrivals_s, ladder)
-    fixed = {f"{timeout_s:g}": figures(replay_fixed(arrivals_s, timeout_s, ladder), least_j) for timeout_s in FIXED_S}
+    sleep_levels = levels_for(wake_s)
+    least_j = optimum_j(arrivals_s, sleep_levels)
+    fixed = {
+        f"{timeout_s:g}": figures(replay_fixed(arrivals_s, timeout_s, sleep_levels), least_j) for timeout_s in FIXED_S
+    }
     points = []
     for policy in POLICIES:
         for share in LIMITS:
             limit_s = share * wake_s
-            outcome = replay(arrivals_s, open_policy(policy, ladder, limit_p95_s=limit_s), ladder)
+            outcome = replay(arrivals_s, open_policy(policy, sleep_levels, limit_p95_s=limit_s), sleep_levels)
             found = figures(outcome, least_j)
             kept = found["added_latency_p95_s"] <= limit_s
             points.append({"policy": policy, "limit_p95_s": limit_s, "kept": kept, **found})

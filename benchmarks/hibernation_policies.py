@@ -20,7 +20,7 @@ from rich.table import Table
 
 from common import write_result
 from hibernation_judging import judge
-from overwinter.serving.sleep import Ladder, Rung, open_policy
+from overwinter.serving.sleep import SleepLevel, SleepLevels, open_policy
 from overwinter.serving.sleep.requests import Seconds, read_arrivals
 from overwinter.serving.sleep.simulation import Outcome, best_fixed, optimum_j, replay, replay_fixed
 
@@ -44,7 +44,7 @@ def main() -> None:
     traces = [trace for seed in arguments.seeds for trace in traces_of(arguments.requests, seed)]
     summaries = {str(seed): summarize([trace for trace in traces if trace["seed"] == seed]) for seed in arguments.seeds}
     curve = latency_curve(read_arrivals(arguments.requests / f"{CURVE_FILE}.csv", seed=arguments.seeds[0]))
-    held_out = judge({name: read_arrivals(arguments.requests / f"{name}.csv", seed=0) for name in FILES}, ladder_for)
+    held_out = judge({name: read_arrivals(arguments.requests / f"{name}.csv", seed=0) for name in FILES}, levels_for)
     show(traces, summaries, curve)
     show_held_out(held_out)
     content = {
@@ -63,10 +63,10 @@ def main() -> None:
     print(f"wrote results/{path.name}")
 
 
-def ladder_for(wake_s: float) -> Ladder:
-    """Return the two rungs at one wake time."""
-    off = Rung(name="off", power_w=OFF_W, wake_s=wake_s, wake_j=wake_s * WAKE_W)
-    return Ladder([Rung(name="parked", power_w=PARK_W), off])
+def levels_for(wake_s: float) -> SleepLevels:
+    """Return the two levels at one wake time."""
+    off = SleepLevel(name="off", power_w=OFF_W, wake_s=wake_s, wake_j=wake_s * WAKE_W)
+    return SleepLevels([SleepLevel(name="parked", power_w=PARK_W), off])
 
 
 def traces_of(folder: Path, seed: int) -> list[dict[str, Any]]:
@@ -80,15 +80,15 @@ def traces_of(folder: Path, seed: int) -> list[dict[str, Any]]:
 
 def trace(arrivals_s: Seconds, wake_s: float, seed: int) -> dict[str, Any]:
     """Replay all policies and fixed time-outs on one trace."""
-    ladder = ladder_for(wake_s)
-    least_j = optimum_j(arrivals_s, ladder)
-    best = best_fixed(arrivals_s, ladder)
-    replayed = {name: replay(arrivals_s, open_policy(name, ladder, seed=seed), ladder) for name in POLICIES}
-    replayed |= {f"fixed_{timeout_s:g}_s": replay_fixed(arrivals_s, timeout_s, ladder) for timeout_s in FIXED_S}
+    sleep_levels = levels_for(wake_s)
+    least_j = optimum_j(arrivals_s, sleep_levels)
+    best = best_fixed(arrivals_s, sleep_levels)
+    replayed = {name: replay(arrivals_s, open_policy(name, sleep_levels, seed=seed), sleep_levels) for name in POLICIES}
+    replayed |= {f"fixed_{timeout_s:g}_s": replay_fixed(arrivals_s, timeout_s, sleep_levels) for timeout_s in FIXED_S}
     return {
         "wake_s": wake_s,
         "requests": len(arrivals_s),
-        "break_even_s": ladder.break_even_s,
+        "break_even_s": sleep_levels.break_even_s,
         "optimum_j": least_j,
         "best_fixed": {"timeout_s": best.timeout_s, "ratio": best.energy_j / least_j},
         "policies": {name: figures(outcome, least_j) for name, outcome in replayed.items()},
@@ -118,7 +118,7 @@ def summarize(traces: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def meets(summary: dict[str, Any]) -> dict[str, bool]:
-    """Say which targets a seed meets."""
+    """Return which targets a seed meets."""
     return {
         "break_even_worst": summary["worst"]["break_even"] <= TARGETS["break_even_worst"],
         "learned_mean": summary["mean"]["learned"] <= TARGETS["learned_mean"],
@@ -130,12 +130,12 @@ def latency_curve(arrivals_s: Seconds) -> list[dict[str, Any]]:
     """Replay the learned policy under latency limits from none at all to never late."""
     points = []
     for wake_s in CURVE_WAKES_S:
-        ladder = ladder_for(wake_s)
-        least_j = optimum_j(arrivals_s, ladder)
+        sleep_levels = levels_for(wake_s)
+        least_j = optimum_j(arrivals_s, sleep_levels)
         stay_j = PARK_W * float(arrivals_s[-1] - arrivals_s[0])
         for share in LIMITS:
-            policy = open_policy("learned", ladder, limit_p95_s=share * wake_s)
-            outcome = replay(arrivals_s, policy, ladder)
+            policy = open_policy("learned", sleep_levels, limit_p95_s=share * wake_s)
+            outcome = replay(arrivals_s, policy, sleep_levels)
             point = {"file": CURVE_FILE, "wake_s": wake_s, "limit_p95_s": share * wake_s}
             points.append(point | {"never_asleep_ratio": stay_j / least_j} | figures(outcome, least_j))
     return points

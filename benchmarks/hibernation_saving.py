@@ -1,4 +1,4 @@
-"""What a hibernating server claims to save, beside what somebody outside sees it save.
+"""What a hibernating server claims to save, beside what someone outside sees it save.
 
     python benchmarks/hibernation_saving.py [--window-s 20] [--replay-s 180] [--seed 0]
 
@@ -7,12 +7,12 @@ CPU seconds, and proportional memory over time. Joules are modelled from them (w
 no counter is read, and on a CPU a resident model draws hardly anything, so the saving is small; what is looked at is
 whether the server's own account of it is right.
 
-1. Draws: the server is put on each rung, and the observer says what it draws there; a rung that draws no less than the
-   one above is left out. To a wake goes all that a sleep costs: leaving, starting, and what the first answer costs more
-   than others.
+1. Draws: the server is put at each sleep level, and the observer says what it draws there; a sleep level that draws no
+   less than the one above is left out. To a wake goes all that a sleep costs: leaving, starting, and what the first
+   response costs more than others.
 2. Replay: requests at random moments, of a server that never sleeps (twice: what differs is in doubt) and of two that
-   hibernate by `break_even` with these draws, on every rung and on `off` alone. Observed saving: the difference of what
-   the observer saw. Claimed saving: of the hibernating server. A claim that does not hold is shown.
+   hibernate by `break_even` with these draws, at every sleep level and on `off` alone. Observed saving: the difference
+   of what the observer saw. Claimed saving: of the hibernating server. A claim that does not hold is shown.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ from server_common import BUNDLE, ask, question, samples, server
 MEMORY_W_PER_GIB = 0.375
 THREAD_W_IN_DOUBT = 4.0  # configs/hardware
 TICKS_PER_S = 100
-RUNGS = ("ready", "parked", "preforked", "off")
+LEVELS = ("ready", "parked", "preforked", "off")
 NEVER = ("serve.sleep.policy=fixed", "++serve.sleep.options.timeout_s=1000000")
 WAKES = 10
-ANSWER_S = 1.0  # after which all work for a request is over
+RESPONSE_S = 1.0  # after which all work for a request is over
 SETTLE_S = 3.0  # a worker that has just started still imports what the next wake needs
 
 
@@ -95,7 +95,7 @@ class Observer:
 def main() -> None:
     """Measure, print, and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--window-s", type=float, default=20.0, help="of watching on each rung")
+    parser.add_argument("--window-s", type=float, default=20.0, help="of watching at each sleep level")
     parser.add_argument("--replay-s", type=float, default=180.0, help="of requests, for each server")
     parser.add_argument("--seed", type=int, default=0, help="of their moments")
     arguments = parser.parse_args()
@@ -103,20 +103,20 @@ def main() -> None:
         this_machine(), cpu_tdp_w=None, cpu_threads=None, cpu_w_per_thread=THREAD_W_IN_DOUBT
     )
     body = question(samples(wake(BUNDLE).bundle, 1)[0])
-    draws = measured_draws(arguments.window_s, body, thread_w)
+    power_draw = measured_power_draw(arguments.window_s, body, thread_w)
     moments_s = moments(arguments.replay_s, arguments.seed)
     content: dict[str, Any] = {
         "kind": f"modelled: {thread_w:g} W per busy thread ({reason}), {MEMORY_W_PER_GIB} W per GiB",
-        "draws": draws,
+        "power_draw": power_draw,
         "requests": len(moments_s),
     }
-    told = [*NEVER, *overrides(draws, RUNGS)]
-    awake, again = (replayed(moments_s, arguments.replay_s, body, thread_w, told) for _ in range(2))
+    settings = [*NEVER, *overrides(power_draw, LEVELS)]
+    awake, again = (replayed(moments_s, arguments.replay_s, body, thread_w, settings) for _ in range(2))
     content["never_asleep"] = awake
-    doubt_j = math.hypot(awake["energy_j"] - again["energy_j"], draws["request_uncertainty_j"])
+    doubt_j = math.hypot(awake["energy_j"] - again["energy_j"], power_draw["request_uncertainty_j"])
     content["observed_uncertainty_j"] = doubt_j  # of one server to the next, with nothing else changed
-    for name, rungs in (("every_rung", RUNGS), ("off_alone", ("ready", "off"))):
-        asleep = replayed(moments_s, arguments.replay_s, body, thread_w, overrides(draws, rungs))
+    for name, levels in (("every_level", LEVELS), ("off_alone", ("ready", "off"))):
+        asleep = replayed(moments_s, arguments.replay_s, body, thread_w, overrides(power_draw, levels))
         content[name] = asleep | compared(asleep, awake, doubt_j)
     print(json.dumps(content, indent=2))
     print(f"wrote results/{write_result('hibernation_saving', content).name}")
@@ -133,30 +133,33 @@ def compared(asleep: dict[str, Any], awake: dict[str, Any], doubt_j: float) -> d
     }
 
 
-def measured_draws(window_s: float, body: bytes, thread_w: float) -> dict[str, float]:
-    """Return watts on each rung and during a wake, their standard uncertainty, and what a request's joules vary by."""
+def measured_power_draw(window_s: float, body: bytes, thread_w: float) -> dict[str, float]:
+    """Return watts at each sleep level and during a wake, their standard uncertainty.
+
+    And what a request's joules vary by.
+    """
     with server(*NEVER) as port:
         connection, observer = observed(port, thread_w)
-        answer(connection, body)
+        response(connection, body)
         watts: dict[str, float] = {}
         doubts_w = []
-        for rung in RUNGS:
-            put(connection, rung)
+        for level in LEVELS:
+            put(connection, level)
             time.sleep(SETTLE_S)
             windows_w = [watch(observer, window_s / 4) for _ in range(4)]
-            watts[f"{rung}_w"] = statistics.fmean(windows_w)
+            watts[f"{level}_w"] = statistics.fmean(windows_w)
             doubts_w.append(statistics.stdev(windows_w) / 2)
         put(connection, "ready")
         time.sleep(SETTLE_S)
-        requests_j = [asked(connection, observer, body) - ANSWER_S * watts["ready_w"] for _ in range(WAKES)]
+        requests_j = [asked(connection, observer, body) - RESPONSE_S * watts["ready_w"] for _ in range(WAKES)]
         request_j = statistics.fmean(requests_j)
         wakes_j = {
-            rung: [cycle(connection, observer, body, rung, watts) - request_j for _ in range(WAKES)]
-            for rung in RUNGS[1:]
+            level: [cycle(connection, observer, body, level, watts) - request_j for _ in range(WAKES)]
+            for level in LEVELS[1:]
         }
     return {
         **watts,
-        **{f"{rung}_wake_j": max(0.0, statistics.fmean(joules)) for rung, joules in wakes_j.items()},
+        **{f"{level}_wake_j": max(0.0, statistics.fmean(joules)) for level, joules in wakes_j.items()},
         "uncertainty_w": max(*doubts_w, 1e-4),
         "wake_uncertainty_j": max(map(statistics.stdev, wakes_j.values())),
         "request_j": request_j,
@@ -164,12 +167,17 @@ def measured_draws(window_s: float, body: bytes, thread_w: float) -> dict[str, f
     }
 
 
-def overrides(draws: dict[str, float], rungs: Sequence[str]) -> list[str]:
-    """Return the draws as the server is told them, and those of the rungs that draw less than the one above."""
-    told = [f"serve.draws.{key}={value}" for key, value in draws.items() if not key.startswith("request")]
-    lower = [rung for above, rung in itertools.pairwise(rungs) if draws[f"{rung}_w"] < draws[f"{above}_w"]]
-    told += [f"serve.sleep.rungs=[{','.join(lower)}]"]
-    return ["serve.draws.source='an observer, modelled'", *told]
+def overrides(power_draw: dict[str, float], levels: Sequence[str]) -> list[str]:
+    """Return the power draw as the server is reported them.
+
+    And those of the sleep levels that draw less than the one above.
+    """
+    settings = [f"serve.power_draw.{key}={value}" for key, value in power_draw.items() if not key.startswith("request")]
+    lower = [
+        level for above, level in itertools.pairwise(levels) if power_draw[f"{level}_w"] < power_draw[f"{above}_w"]
+    ]
+    settings += [f"serve.sleep.levels=[{','.join(lower)}]"]
+    return ["serve.power_draw.source='an observer, modelled'", *settings]
 
 
 def moments(duration_s: float, seed: int) -> list[float]:
@@ -183,25 +191,25 @@ def moments(duration_s: float, seed: int) -> list[float]:
 
 
 def replayed(
-    moments_s: list[float], duration_s: float, body: bytes, thread_w: float, told: list[str]
+    moments_s: list[float], duration_s: float, body: bytes, thread_w: float, settings: list[str]
 ) -> dict[str, Any]:
     """Return what a server costs, seen from outside, and what it says itself."""
-    with server(*told) as port:
+    with server(*settings) as port:
         connection, observer = observed(port, thread_w)
-        answer(connection, body)
+        response(connection, body)
         before = status(connection)
         with observer.watching() as seen:
             begin_s = time.monotonic()
             for moment_s in [*moments_s, duration_s]:
                 time.sleep(max(0.0, begin_s + moment_s - time.monotonic()))
                 if moment_s < duration_s:
-                    answer(connection, body)
+                    response(connection, body)
         after = status(connection)
     claimed_j = after["saved_j"]["value"] - before["saved_j"]["value"]
     return {
         **seen,
         "wakes": after["wakes"] - before["wakes"],
-        "state_s": {rung: after["state_s"][rung] - before["state_s"][rung] for rung in after["state_s"]},
+        "state_s": {level: after["state_s"][level] - before["state_s"][level] for level in after["state_s"]},
         "claimed_j": claimed_j,
         "claimed_uncertainty_j": after["saved_j"]["standard_uncertainty"],
     }
@@ -221,16 +229,16 @@ def status(connection: http.client.HTTPConnection) -> dict[str, Any]:
     return content
 
 
-def answer(connection: http.client.HTTPConnection, body: bytes) -> None:
+def response(connection: http.client.HTTPConnection, body: bytes) -> None:
     """Ask once, on a connection of its own: the server closes one that is silent for as long as the gaps are."""
     connection.close()
     code, _ = ask(connection, "/v2/models/model/infer", body)
     assert code == 200
 
 
-def put(connection: http.client.HTTPConnection, rung: str) -> None:
-    """Put the model on a rung."""
-    code, content = ask(connection, "/overwinter/models/model/rung", json.dumps({"rung": rung}).encode())
+def put(connection: http.client.HTTPConnection, level: str) -> None:
+    """Put the model at a sleep level."""
+    code, content = ask(connection, "/overwinter/models/model/level", json.dumps({"level": level}).encode())
     assert code == 200, content
 
 
@@ -242,22 +250,22 @@ def watch(observer: Observer, duration_s: float) -> float:
 
 
 def cycle(
-    connection: http.client.HTTPConnection, observer: Observer, body: bytes, rung: str, watts: dict[str, float]
+    connection: http.client.HTTPConnection, observer: Observer, body: bytes, level: str, watts: dict[str, float]
 ) -> float:
-    """Return the joules of going to a rung and answering from there, without those of resting.
+    """Return the joules of going to a sleep level and answering from there, without those of sleeping.
 
     To `preforked` leads the start of a process, which the server counts by itself: it is over before the watch begins.
     """
     put(connection, "ready")
     time.sleep(SETTLE_S / 2)
-    if rung == "preforked":
-        put(connection, rung)
+    if level == "preforked":
+        put(connection, level)
         time.sleep(SETTLE_S)
     before = status(connection)["state_s"]
     with observer.watching(0.02) as seen:
-        put(connection, rung)
-        answer(connection, body)
-        time.sleep(ANSWER_S)
+        put(connection, level)
+        response(connection, body)
+        time.sleep(RESPONSE_S)
     after = status(connection)["state_s"]
     rested_j = sum(
         (after[state] - before[state]) * watts["off_w" if state == "waking" else f"{state}_w"] for state in after
@@ -266,10 +274,10 @@ def cycle(
 
 
 def asked(connection: http.client.HTTPConnection, observer: Observer, body: bytes) -> float:
-    """Return the joules in the `ANSWER_S` after a request of a ready model."""
+    """Return the joules in the `RESPONSE_S` after a request of a ready model."""
     with observer.watching(0.02) as seen:
-        answer(connection, body)
-        time.sleep(ANSWER_S)
+        response(connection, body)
+        time.sleep(RESPONSE_S)
     return seen["energy_j"]
 
 

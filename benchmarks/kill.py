@@ -37,7 +37,7 @@ from common import write_result
 from overwinter.ledger import ExecutionRecord, Ledger
 
 _ALLOWED_S = 1.0
-_LONGEST_S = 8.0  # from a stage's start to the kill: longer than a stage, so that kills fall between stages too
+_MAX_S = 8.0  # from a stage's start to the kill: longer than a stage, so that kills fall between stages too
 _TICK_S = 0.005
 _COMMAND = str(Path(sys.executable).parent / "overwinter")
 _RANGE_UJ = 262_143_328_850
@@ -99,7 +99,7 @@ def kill_runs(folder: Path, kills: int, chance: random.Random) -> list[Kill]:
     tries: list[Kill] = []
     seed = 0
     while len(tries) < kills:
-        killed_s = _killed_after(project, chance.uniform(0.0, _LONGEST_S), folder / "powercap", seed)
+        killed_s = _killed_after(project, chance.uniform(0.0, _MAX_S), folder / "powercap", seed)
         if killed_s is None:
             seed += 1
             continue
@@ -119,7 +119,7 @@ def _killed_after(project: Path, delay_s: float, powercap: Path, seed: int) -> f
         try:
             _wait_for_a_stage(project, run)
             run.wait(delay_s)
-            said = (project.parent / "run.log").read_text()
+            output = (project.parent / "run.log").read_text()
         except subprocess.TimeoutExpired:
             family = [*psutil.Process(run.pid).children(recursive=True), psutil.Process(run.pid)]
             killed_s = time.time()
@@ -129,7 +129,7 @@ def _killed_after(project: Path, delay_s: float, powercap: Path, seed: int) -> f
             psutil.wait_procs(family, timeout=10)
             return killed_s
     if run.returncode != 0:
-        raise RuntimeError(f"the run ended by itself, with {run.returncode}:\n{said}")
+        raise RuntimeError(f"the run ended by itself, with {run.returncode}:\n{output}")
     return None
 
 
@@ -166,7 +166,7 @@ def _compared(project: Path, counter: DrivenCounter, killed_s: float) -> Kill:
 
 
 def intact(project: Path) -> bool:
-    """Say whether SQLite finds nothing wrong with the ledger after all kills."""
+    """Return whether SQLite finds nothing wrong with the ledger after all kills."""
     with closing(sqlite3.connect(project / ".overwinter" / "ledger.sqlite")) as connection:
         return bool(connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok")
 

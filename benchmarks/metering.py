@@ -218,7 +218,7 @@ def zeus_monitor() -> Any:
         from zeus.monitor import ZeusMonitor
 
         return ZeusMonitor()
-    except Exception as error:  # noqa: BLE001 -- the counter and its integral are to be compared all the same
+    except Exception as error:  # noqa: BLE001 -- the counter and its integral are to be compared anyway
         print(f"Zeus does not start: {type(error).__name__}: {error}")
         return None
 

@@ -4,7 +4,7 @@
 
 Both do the default case from a clean workspace: the pipeline as eleven programs under DVC, with metering, gates,
 ledger and atomic outputs; the bare process calls the very same stage functions one after the other, with none of it.
-They take turns. The default case's own figures (accuracy, size, CPU time per answer) are read from the last run.
+They take turns. The default case's own figures (accuracy, size, CPU time per response) are read from the last run.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LIMITS_S = {"pipeline": 90.0, "above_bare": 20.0}
 
 
 class BareStage:
-    """The least that a stage function needs: paths, and nobody watching."""
+    """The least that a stage function needs: paths, and no one watching."""
 
     def __init__(self, name: str, config: Any, root: Path) -> None:
         from overwinter.config.groups import EnergyConfig, HardwareConfig
@@ -70,7 +70,7 @@ class BareStage:
         self.out("metrics.json").write_text(json.dumps(metrics if isinstance(metrics, dict) else to_json(metrics)))
 
     def lineage(self) -> dict[str, Any]:
-        """Return nothing: nobody asks."""
+        """Return nothing: no one asks."""
         return {}
 
     def progress(self, *_: float, **__: float) -> None:
@@ -78,7 +78,7 @@ class BareStage:
 
     unsaved_progress = progress
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """Print a line."""
         print(text)
 

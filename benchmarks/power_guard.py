@@ -89,8 +89,8 @@ with control:
         control.step(step, 5e6)
     duration_s = time.monotonic() - began_s
 record = control.record()
-told = {"duration_s": duration_s, "cpu_s": record.cpu_s, "decisions": record.decisions}
-print(json.dumps(told | {"cap_bound_fraction": record.cap_bound_fraction}))
+output = {"duration_s": duration_s, "cpu_s": record.cpu_s, "decisions": record.decisions}
+print(json.dumps(output | {"cap_bound_fraction": record.cap_bound_fraction}))
 """
 
 
@@ -141,10 +141,10 @@ def measure_loop(folder: Path, duration_s: float, policy: str) -> dict[str, Any]
     machine = _stand_in().StandIn(folder)
     command = [sys.executable, "-c", _LOOP, str(duration_s), policy]
     environment = _environment(machine, folder)
-    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     import json
 
-    figures: dict[str, Any] = json.loads(told.splitlines()[-1])
+    figures: dict[str, Any] = json.loads(output.splitlines()[-1])
     return {**figures, "cpu_share": figures["cpu_s"] / figures["duration_s"], "allowed_share": 0.002}
 
 
@@ -152,8 +152,8 @@ def _started(machine: Any, folder: Path, how: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", _CAPPED, how]
     run = subprocess.Popen(command, env=_environment(machine, folder), stdout=subprocess.PIPE, text=True)
     assert run.stdout is not None
-    with run.stdout as told:
-        assert told.readline() == "capped\n"
+    with run.stdout as output:
+        assert output.readline() == "capped\n"
     return run
 
 

@@ -60,7 +60,7 @@ class Timed:
     """A policy, and the longest and mean time of its decisions."""
 
     policy: PowerPolicy
-    longest_s: float = 0.0
+    max_s: float = 0.0
     total_s: float = 0.0
     count: int = 0
 
@@ -69,7 +69,7 @@ class Timed:
         began = time.thread_time()
         decision = self.policy.decide(observation)
         spent_s = time.thread_time() - began
-        self.longest_s, self.total_s = max(self.longest_s, spent_s), self.total_s + spent_s
+        self.max_s, self.total_s = max(self.max_s, spent_s), self.total_s + spent_s
         self.count += 1
         return decision
 
@@ -151,7 +151,7 @@ def _summary(kind: str, device_name: str, job: Job, rows: Sequence[dict[str, Any
         "pause_w": job.pause_w,
         "mean_share": fmean(shares),
         "mean_share_error": math.sqrt(sum(row["share_error"] ** 2 for row in rows)) / len(rows),
-        "least_share": min(shares),
+        "min_share": min(shares),
         "least_lead_on_best_static": min(row["share"] - row["share_best_static"] for row in rows),
         "missed_deadlines": sum(row["missed_deadlines"] for row in rows),
         "traces": rows,
@@ -207,7 +207,7 @@ def decision_times(trace: Hours, device: DeviceTable) -> dict[str, dict[str, flo
                 timed.decide(_observation(trace, device, began, 1000 + place, hours, pause_w))
             times[f"{name}, {hours} h, pause {pause_w:.0f} W"] = {
                 "mean": timed.total_s / timed.count,
-                "longest": timed.longest_s,
+                "longest": timed.max_s,
             }
     for name, each in times.items():
         print(f"{name}: {1e3 * each['mean']:.3f} ms, at most {1e3 * each['longest']:.3f} ms", flush=True)

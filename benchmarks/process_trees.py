@@ -35,8 +35,8 @@ from overwinter.energy.cpu_time import WAYS
 
 PLAYER = Path(__file__).with_name("process_tree_player.c")
 CONFIGS = Path(__file__).parents[1] / "configs"
-SHORTEST_S, LONGEST_S = 0.01, 10.0
-MOST_PROCESSES, DEEPEST = 8, 4
+MIN_S, MAX_S = 0.01, 10.0
+MAX_PROCESSES, DEEPEST = 8, 4
 LIMIT_SHARE, LIMIT_S = 0.05, 0.02
 LIMIT_MEDIAN = 0.01
 
@@ -119,8 +119,8 @@ def loaded(name: str) -> dict[str, Any]:
 def tree(seed: int) -> Node:
     """Draw a tree."""
     chance = random.Random(seed)  # noqa: S311 -- draws trees, no secrets
-    longest_s = log_uniform(chance, 10 * SHORTEST_S, LONGEST_S)
-    nodes = [node(chance, longest_s) for _ in range(chance.randint(1, MOST_PROCESSES))]
+    max_s = log_uniform(chance, 10 * MIN_S, MAX_S)
+    nodes = [node(chance, max_s) for _ in range(chance.randint(1, MAX_PROCESSES))]
     depths = [1]
     for place, each in enumerate(nodes[1:], start=1):
         parent = chance.choice([index for index in range(place) if depths[index] < DEEPEST])
@@ -128,14 +128,14 @@ def tree(seed: int) -> Node:
         depths.append(depths[parent] + 1)
     total_s = sum(each["burn_s"] for each in nodes)
     for each in nodes:
-        each["burn_s"] = max(SHORTEST_S, each["burn_s"] * min(1.0, LONGEST_S / total_s))
+        each["burn_s"] = max(MIN_S, each["burn_s"] * min(1.0, MAX_S / total_s))
     return nodes[0]
 
 
-def node(chance: random.Random, longest_s: float) -> Node:
+def node(chance: random.Random, max_s: float) -> Node:
     """Draw one process."""
     return {
-        "burn_s": log_uniform(chance, SHORTEST_S, longest_s),
+        "burn_s": log_uniform(chance, MIN_S, max_s),
         "children": [],
         "order": chance.choice(["serial", "parallel", "leave"]),
         "double": chance.random() < 0.2,
@@ -166,11 +166,11 @@ def measured(seed: int, place: Path) -> dict[str, Any]:
     command = [str(place.parent / "player"), " ".join(map(str, numbers(tree(seed))))]
     measure = [sys.executable, "-m", "overwinter.cli", "measure", "--output", str(report), "--", *command]
     done = subprocess.run(measure, cwd=place, capture_output=True, text=True, check=True)
-    told = json.loads(done.stdout)
+    output = json.loads(done.stdout)
     components = json.loads(report.read_text())["components"]
     counted_s = sum(part["energy_j"] for part in components if part["device"] == "cpu")
-    allowed_s = max(LIMIT_SHARE * told["cpu_s"], LIMIT_S * told["processes"])
-    return {"seed": seed, **told, "counted_s": counted_s, "allowed_s": allowed_s}
+    allowed_s = max(LIMIT_SHARE * output["cpu_s"], LIMIT_S * output["processes"])
+    return {"seed": seed, **output, "counted_s": counted_s, "allowed_s": allowed_s}
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -99,7 +99,7 @@ def main() -> None:
 
 
 def measured(method: str, seed: int) -> tuple[str, int, dict[str, Any]]:
-    """Fine-tune, quantize, build, and count right answers, of the dense start too."""
+    """Fine-tune, quantize, build, and count right outputs, of the dense start too."""
     torch.set_num_threads(1)
     project = Project(root=ROOT, configs=ROOT / "configs", config_name="fashion")
     config = validate(compose(project, [*FINE_TUNING, *METHODS[method], f"seed={seed}"]))
@@ -110,9 +110,9 @@ def measured(method: str, seed: int) -> tuple[str, int, dict[str, Any]]:
         images = FEWER_IMAGES if "inputs_too" in method else IMAGES
         trained = DENSE if method == "int8_static" else fitted(config, source, images, folder / "trained")
         fit_cpu_s = time.process_time() - begun
-        form = quantized(config, source, trained, folder)
-        (right, _), (kept, loss_nats) = (examined(place, source, folder) for place in (DENSE, form))
-        size_bytes = models.stored_bytes(models.load_description(form))
+        variant = quantized(config, source, trained, folder)
+        (right, _), (kept, loss_nats) = (examined(place, source, folder) for place in (DENSE, variant))
+        size_bytes = models.stored_bytes(models.load_description(variant))
     row = {
         "accuracy": kept,
         "lost_points": 100 * (right - kept),
@@ -140,7 +140,7 @@ def fitted(config: Config, source: Any, images: int, folder: Path) -> Path:
     models.save_model(
         folder,
         result.model,
-        form="dense",
+        variant="dense",
         model_config=description["model"],
         input_shape=description["input_shape"],
         lineage={},
@@ -150,7 +150,7 @@ def fitted(config: Config, source: Any, images: int, folder: Path) -> Path:
 
 
 def quantized(config: Config, source: Any, trained: Path, folder: Path) -> Path:
-    """Return the folder of the form that is asked for: of the trained model itself where none is."""
+    """Return the folder of the variant that is asked for: of the trained model itself where none is."""
     for method in config.quantize.methods:
         inputs, _ = data.tensors(source.split("train"), limit=config.quantize.calibration_samples)
         quantization.quantize(
@@ -166,19 +166,19 @@ def quantized(config: Config, source: Any, trained: Path, folder: Path) -> Path:
     return trained
 
 
-def examined(form: Path, source: Any, folder: Path) -> tuple[float, float]:
-    """Return the share of right answers on the test split and their cross entropy.
+def examined(variant: Path, source: Any, folder: Path) -> tuple[float, float]:
+    """Return the share of right outputs on the test split and their cross entropy.
 
-    By ONNX Runtime where it runs the form, else by torch.
+    By ONNX Runtime where it runs the variant, else by torch.
     """
-    built = folder / "built" / form.name
-    name = "torch" if runtime.refusal(form, "onnxruntime") else "onnxruntime"  # which has no inputs of 4 bits
-    runtime.build(form, name, built, trusted=[])
+    built = folder / "built" / variant.name
+    name = "torch" if runtime.refusal(variant, "onnxruntime") else "onnxruntime"  # which has no inputs of 4 bits
+    runtime.build(variant, name, built, trusted=[])
     session = runtime.open_session(built, name, 1)
     inputs, labels = data.tensors(source.split("test"))
-    answers = torch.cat([torch.from_numpy(session.run(some.numpy())) for some in inputs.split(250)])
-    right = int((answers.argmax(1) == labels).sum()) / len(labels)
-    return right, float(torch.nn.functional.cross_entropy(answers, labels))
+    responses = torch.cat([torch.from_numpy(session.run(some.numpy())) for some in inputs.split(250)])
+    right = int((responses.argmax(1) == labels).sum()) / len(labels)
+    return right, float(torch.nn.functional.cross_entropy(responses, labels))
 
 
 def summary(rows: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str, Any]:

@@ -34,7 +34,7 @@ PEERS = ("Int8WeightOnlyConfig", "Int8DynamicActivationInt8WeightConfig")
 
 
 def main() -> None:
-    """Embed the same windows with every form, and write the table."""
+    """Embed the same windows with every variant, and write the table."""
     torch.set_num_threads(2)
     dense, tokenizer = minilm.load()
     calibration, scored = minilm.calibration_windows(tokenizer), minilm.scored_windows(tokenizer)

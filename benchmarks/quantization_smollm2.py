@@ -27,13 +27,13 @@ import smollm2
 from overwinter.models import Grid, integer_layers
 from overwinter.models.huggingface import pretrained_tokenizer
 from overwinter.models.integer import swap_in
-from overwinter.quantization import Recipe, Recovery, apply_recipe, generate_text, recover
+from overwinter.quantization import Recipe, ScaleDistillation, apply_recipe, distill_scales, generate_text
 from overwinter.runtime import import_torchao
 
 NAME = "quantization_smollm2"
 INT4 = Grid(bits=4, group_size=64, symmetric=False)
 INT8 = Grid(bits=8, group_size=64)
-GENERATED = 16  # windows that the dense model writes itself, for recovery
+GENERATED = 16  # windows that the dense model writes itself, for scale distillation
 CALIBRATION = 64  # windows of plays
 
 
@@ -72,10 +72,13 @@ class Work:
 
 @dataclass(frozen=True, kw_only=True)
 class Ours:
-    """A recipe on the calibration windows, and the recovery after it on them and on what the model wrote itself."""
+    """A recipe on the calibration windows.
+
+    And the scale distillation after it on them and on what the model wrote itself.
+    """
 
     recipe: Recipe
-    recovery: Recovery | None = None
+    scale_distillation: ScaleDistillation | None = None
 
     def __call__(self, work: Work, model: Any, dense: Any, calibration: torch.Tensor) -> None:
         """Quantize ``model`` in place."""
@@ -83,12 +86,12 @@ class Ours:
         state = work.kept_part(self._name(), lambda: self._codes(copy.deepcopy(model), layers, calibration))
         swap_in(model, state["described"])
         _load(model, state["layers"])
-        if self.recovery is not None:
-            recovery = self.recovery
+        if self.scale_distillation is not None:
+            scale_distillation = self.scale_distillation
             written = work.kept_part("generated", lambda: _written(dense))
             samples = [calibration, written]
-            name = f"recovered_{recovery.steps}_{recovery.learning_rate}"
-            _load(model, work.kept_part(name, lambda: _recovered(model, dense, samples, recovery)))
+            name = f"recovered_{scale_distillation.steps}_{scale_distillation.learning_rate}"
+            _load(model, work.kept_part(name, lambda: _recovered(model, dense, samples, scale_distillation)))
 
     def _name(self) -> str:
         grid, extra = self.recipe.grid, self.recipe.activation_group_size
@@ -103,8 +106,10 @@ class Ours:
         }
 
 
-def _recovered(model: Any, dense: Any, samples: list[torch.Tensor], recovery: Recovery) -> dict[str, Any]:
-    recover(model, dense, samples, recovery, _told)
+def _recovered(
+    model: Any, dense: Any, samples: list[torch.Tensor], scale_distillation: ScaleDistillation
+) -> dict[str, Any]:
+    distill_scales(model, dense, samples, scale_distillation, _reported)
     return _states(model)
 
 
@@ -151,8 +156,8 @@ def _written(dense: Any) -> torch.Tensor:
     return generate_text(dense, GENERATED, smollm2.WINDOW, seed=0)
 
 
-def _told(done: int, total: int) -> None:
-    print(f"recovery {done} of {total}", flush=True)
+def _reported(done: int, total: int) -> None:
+    print(f"scale distillation {done} of {total}", flush=True)
 
 
 METHODS: dict[str, Callable[..., None]] = {
@@ -168,9 +173,9 @@ METHODS: dict[str, Callable[..., None]] = {
     "int4_nearest": Ours(recipe=Recipe(solver="nearest", grid=INT4)),
     "int4_hqq": Ours(recipe=Recipe(solver="hqq", grid=INT4)),
     "int4_gptq": Ours(recipe=Recipe(solver="gptq", grid=INT4)),
-    "int4_recovered": Ours(
+    "int4_distilled": Ours(
         recipe=Recipe(solver="gptq", grid=INT4),
-        recovery=Recovery(steps=100, learning_rate=2e-3, batch_size=2, zeros=False),
+        scale_distillation=ScaleDistillation(steps=100, learning_rate=2e-3, batch_size=2, zeros=False),
     ),
     "torchao_int8_weight_only": torchao("Int8WeightOnlyConfig", set_inductor_config=False, version=2),
     "llm_compressor_int4_gptq": llm_compressor_gptq,

@@ -59,7 +59,7 @@ def _pipeline_rows() -> Iterator[Row]:
     yield "times smaller on disk", f"{case['times_smaller']:.1f}", "4"
     for size, cpu in case["batch"].items():
         ratio = cpu["chosen_cpu_s_per_response"] / cpu["dense_best_cpu_s_per_response"]
-        yield f"CPU time per answer over dense at its best runtime, batch {size}", f"{ratio:.2f}", "below 1"
+        yield f"CPU time per response over dense at its best runtime, batch {size}", f"{ratio:.2f}", "below 1"
     for name, row in result("startup")["commands"].items():
         yield f"{name}", f"{row['median_s']:.2f} s", f"{row['limit_s']:g} s"
 
@@ -119,7 +119,7 @@ def _compression_rows() -> Iterator[Row]:
     yield from _language_rows()
     asked = result("runtimes")["asked_ratio"]
     for size, best in result("runtimes")["best"].items():
-        what = f"residual MLP 768 wide, CPU time per answer over eager fp32, batch {size}"
+        what = f"residual MLP 768 wide, CPU time per response over eager fp32, batch {size}"
         yield f"{what} ({best['chosen']})", f"{best['ratio_to_eager']:.2f}", f"{asked[size]}"
         what = f"the same over dense at its best ({best['dense_at_its_best']})"
         yield what, f"{best['ratio_to_dense_at_its_best']:.2f}", "below 1"
@@ -136,7 +136,7 @@ def _fashion_rows() -> Iterator[Row]:
     lost = 100 * (case["accuracy_dense"] - case["accuracy_chosen"])
     yield "Fashion-MNIST: points lost by both compressions", f"{lost:.2f}", "1"
     chosen, eager = (case["comparison"][name]["1"]["cpu_s_per_response"] for name in (case["chosen"], "dense@torch"))
-    what = f"Fashion-MNIST: CPU time per answer over eager fp32, batch 1 ({case['chosen']})"
+    what = f"Fashion-MNIST: CPU time per response over eager fp32, batch 1 ({case['chosen']})"
     yield what, f"{chosen / eager:.2f}", "0.3"
     train_s = next(row["duration_s"] for row in case["stages"] if row["stage"] == "train")
     yield "Fashion-MNIST: training on two shared cores", f"{train_s / 60:.1f} min", "about 10 min"
@@ -167,8 +167,8 @@ def _language_rows() -> Iterator[Row]:
     for name, (peer, asked) in _PERPLEXITIES.items():
         what = f"SmolLM2-135M (dense: dequantized Q4_1), perplexity over dense in / out of domain: {name} ({peer})"
         yield what, f"{_perplexities(rows[name])} ({_perplexities(rows[peer])})", asked
-    recovered = rows["int4_recovered"]
-    what = f"the time that int4_recovered took on two cores (CPU time {recovered['cpu_seconds']:.0f} s)"
+    recovered = rows["int4_distilled"]
+    what = f"the time that int4_distilled took on two cores (CPU time {recovered['cpu_seconds']:.0f} s)"
     yield what, f"{recovered['seconds']:.0f} s", "900 s"
     yield from _token_rows()
     yield from _memory_rows()
@@ -188,9 +188,9 @@ def _token_rows() -> Iterator[Row]:
     for phase in ("prefill", "decode"):
         cost_j = {name: row[phase]["energy_per_token_j"] for name, row in rows.items()}
         dense = min((name for name in cost_j if name.startswith("dense")), key=cost_j.__getitem__)
-        for form in ("int8_g64@torch-bf16", "int4_g64@torch-bf16"):
-            what = f"SmolLM2-135M, {phase}: joules per token (modelled) of {form} over {dense}"
-            yield what, f"{cost_j[form] / cost_j[dense]:.2f}", "below 1"
+        for variant in ("int8_g64@torch-bf16", "int4_g64@torch-bf16"):
+            what = f"SmolLM2-135M, {phase}: joules per token (modelled) of {variant} over {dense}"
+            yield what, f"{cost_j[variant] / cost_j[dense]:.2f}", "below 1"
 
 
 def _perplexities(row: dict[str, Any]) -> str:
@@ -199,15 +199,15 @@ def _perplexities(row: dict[str, Any]) -> str:
 
 
 def _hibernation_rows() -> Iterator[Row]:
-    asleep, first = result("server_idle"), result("server_wake")["first_answer"]
+    asleep, first = result("server_idle"), result("server_wake")["first_response"]
     yield "supervisor, everything asleep: resident", f"{asleep['resident_bytes'] / 1e6:.0f} MB", "40 MB"
     share = f"{asleep['core_share']:.4%} over {asleep['idle_s'] / 60:.0f} min"
     yield "supervisor, everything asleep: share of a core", share, "0.1 % over 10 min"
     ratio = first["ratio_off_to_bare"]["p50"]
-    yield "first right answer from off, over a bare ONNX Runtime script", f"{ratio:.2f}", "1.25"
-    for rung, asked in (("preforked", "80 ms"), ("parked", "30 ms")):
-        p50, p95 = (1000 * first[rung][key] for key in ("p50_s", "p95_s"))
-        yield f"first right answer from {rung}, p50 / p95", f"{p50:.0f} / {p95:.0f} ms", asked
+    yield "first right output from off, over a bare ONNX Runtime script", f"{ratio:.2f}", "1.25"
+    for level, asked in (("preforked", "80 ms"), ("parked", "30 ms")):
+        p50, p95 = (1000 * first[level][key] for key in ("p50_s", "p95_s"))
+        yield f"first right output from {level}, p50 / p95", f"{p50:.0f} / {p95:.0f} ms", asked
     load = result("server_load")
     ends = sum(load["disturbances"].values())
     what = f"{load['requests']:,} requests from {load['clients']} clients, worker put to sleep or killed {ends} times"
@@ -216,7 +216,7 @@ def _hibernation_rows() -> Iterator[Row]:
     yield "encrypted bundle, read and verified", f"{crypto['read']['2']['median_gb_per_s']:.2f} GB/s", "1.5 GB/s"
     yield "mutated bundles refused", f"{sum(mutations['refused'].values()):,} of {mutations['count']:,}", "all"
     saving = result("hibernation_saving")
-    seen = saving["every_rung"]
+    seen = saving["every_level"]
     doubts_j = (seen["claimed_uncertainty_j"], saving["observed_uncertainty_j"])
     what = f"joules saved in {seen['duration_s'] / 60:.0f} min (modelled): claimed by the server; seen by an observer"
     claimed, observed = (f"{seen[key]:.1f} ± {doubt_j:.1f} J" for key, doubt_j in zip(_SAVINGS, doubts_j, strict=True))
@@ -236,7 +236,7 @@ _GAINS = {
 _PERPLEXITIES = {  # our method -> the peer's, asked for
     "int8_weight_only": ("torchao_int8_weight_only", "+0.2 % / +0.2 %"),
     "int8_dynamic_grouped": ("torchao_int8_dynamic", "+0.5 % / +0.7 %"),
-    "int4_recovered": ("llm_compressor_int4_gptq", "+1.5 % / +10 %"),
+    "int4_distilled": ("llm_compressor_int4_gptq", "+1.5 % / +10 %"),
 }
 _TOPICS: dict[str, Callable[[], Iterator[Row]]] = {
     "the pipeline": _pipeline_rows,

@@ -1,9 +1,9 @@
-"""Forms on runtimes: a residual MLP at batch 1 and 128, interleaved, beside ONNX Runtime's and NNCF's own int8.
+"""Variants on runtimes: a residual MLP at batch 1 and 128, interleaved, beside ONNX Runtime's and NNCF's own int8.
 
     make peers && python benchmarks/runtimes.py [--repeats 15]
 
 The model has 6 blocks, 768 wide, 4x hidden, GELU, LayerNorm, and random weights: this is about cost. One thread, one
-process; `overwinter.evaluation` times, gives the intervals and chooses, among the forms whose logits differ from
+process; `overwinter.evaluation` times, gives the intervals and chooses, among the variants whose logits differ from
 dense's by at most 2 % of the largest (so that 4 bits do not win against the peers' 8).
 """
 
@@ -35,11 +35,11 @@ from overwinter.runtime import Array, OnnxSession, OpenVinoSession, Session, lar
 
 EAGER = "dense@torch"
 WIDTH = 768
-# Asked for: the chosen form's CPU-seconds per answer over those of fp32 in eager torch, by batch size.
+# Asked for: the chosen variant's CPU-seconds per response over those of fp32 in eager torch, by batch size.
 ASKED = {1: 0.12, 128: 0.25}
 ALLOWED_DIFFERENCE = 0.02  # of the logits; the peers' is about 0.01
 ALLOWED_OVER_PEER = 1.05
-FORMS = {
+VARIANTS = {
     "int8": Recipe(solver="nearest", grid=Grid(bits=8)),
     "int8_dynamic": Recipe(solver="nearest", grid=Grid(bits=8), activations="dynamic"),
     "int8_static": Recipe(solver="nearest", grid=Grid(bits=8), activations="static"),
@@ -88,28 +88,28 @@ def main() -> None:
 
 
 def built(dense: nn.Module, inputs: torch.Tensor, folder: Path) -> Iterator[tuple[str, Session]]:
-    """Save every form, build it for every runtime, and yield form@runtime and its session."""
+    """Save every variant, build it for every runtime, and yield variant@runtime and its session."""
     yield from opened(save(dense, "dense", folder), ("torch", "torch-compile", "onnxruntime", "openvino"))
     layers = [name for name, layer in dense.named_modules() if isinstance(layer, nn.Linear)]
-    for form, recipe in FORMS.items():
+    for variant, recipe in VARIANTS.items():
         model = copy.deepcopy(dense)
         apply_recipe(model, recipe, layers, inputs[:128])
-        yield from opened(save(model, form, folder), ("onnxruntime", "openvino"))
+        yield from opened(save(model, variant, folder), ("onnxruntime", "openvino"))
 
 
-def save(model: nn.Module, form: str, folder: Path) -> Path:
-    """Save a form in a folder of its name."""
+def save(model: nn.Module, variant: str, folder: Path) -> Path:
+    """Save a variant in a folder of its name."""
     config = {"_target_": f"{Mlp.__module__}.Mlp"}
-    models.save_model(folder / form, model, form=form, model_config=config, input_shape=[WIDTH], lineage={})
-    return folder / form
+    models.save_model(folder / variant, model, variant=variant, model_config=config, input_shape=[WIDTH], lineage={})
+    return folder / variant
 
 
-def opened(form: Path, runtimes: tuple[str, ...]) -> Iterator[tuple[str, Session]]:
-    """Build and open one form on several runtimes."""
+def opened(variant: Path, runtimes: tuple[str, ...]) -> Iterator[tuple[str, Session]]:
+    """Build and open one variant on several runtimes."""
     trusted = [Mlp.__module__]
     for name in runtimes:
-        out = form.with_name(f"{form.name}@{name}")
-        runtime.build(form, name, out, trusted=trusted)
+        out = variant.with_name(f"{variant.name}@{name}")
+        runtime.build(variant, name, out, trusted=trusted)
         yield out.name, runtime.open_session(out, name, 1, trusted=trusted)
 
 
@@ -130,7 +130,7 @@ def timed(sessions: dict[str, Session], inputs: Array, repeats: int) -> dict[str
         batch_sizes=list(ASKED),
         choose_at_batch_size=min(ASKED),
         repeats=repeats,
-        most_repeats=repeats,
+        max_repeats=repeats,
         precision=0.02,
         sample_duration_s=0.1,
         threads=1,
@@ -141,7 +141,7 @@ def timed(sessions: dict[str, Session], inputs: Array, repeats: int) -> dict[str
 
 
 def summary(figures: dict[str, dict[int, Figures]], differences: dict[str, float]) -> dict[str, Any]:
-    """Put everything into JSON: ratios are of CPU-seconds per answer, to fp32 in eager torch."""
+    """Put everything into JSON: ratios are of CPU-seconds per response, to fp32 in eager torch."""
     rows: dict[str, Any] = {}
     for name, sizes in figures.items():
         rows[name] = {"logits_difference": differences[name], "batches": {}}
@@ -158,7 +158,10 @@ def summary(figures: dict[str, dict[int, Figures]], differences: dict[str, float
 
 
 def best(figures: dict[str, dict[int, Figures]], differences: dict[str, float], size: int) -> dict[str, Any]:
-    """Return what would be chosen at a batch size, dense at its best, the best peer, and the cheapest form of all."""
+    """Return what would be chosen at a batch size, dense at its best, the best peer.
+
+    And the cheapest variant of all.
+    """
     cost = {name: sizes[size].cpu_s_per_response for name, sizes in figures.items()}
     own = [name for name in cost if not name.startswith("peer")]
     peer = min((name for name in cost if name not in own), key=cost.__getitem__)
@@ -181,7 +184,7 @@ def best(figures: dict[str, dict[int, Figures]], differences: dict[str, float], 
 def candidate(name: str, found: Figures, difference: float) -> Candidate:
     """Let a variant compete if its logits are near enough to dense's."""
     too_far = (f"the logits differ by {difference:.2g}",) if difference > ALLOWED_DIFFERENCE else ()
-    return common.candidate(name, ["dense", *FORMS], found, too_far)
+    return common.candidate(name, ["dense", *VARIANTS], found, too_far)
 
 
 def show(content: dict[str, Any]) -> None:

@@ -59,9 +59,9 @@ def question(sample: Array) -> bytes:
     return json.dumps({"inputs": [tensor], "outputs": [{"name": "logits"}]}).encode()
 
 
-def logits(answer: Any) -> Array:
-    """Return the logits (1, classes) of an answer."""
-    return np.array(answer["outputs"][0]["data"], dtype=np.float32)
+def logits(response: Any) -> Array:
+    """Return the logits (1, classes) of a response."""
+    return np.array(response["outputs"][0]["data"], dtype=np.float32)
 
 
 def ask(connection: http.client.HTTPConnection, path: str, body: bytes | None = None) -> tuple[int, Any]:

@@ -18,7 +18,7 @@ from common import write_result
 from overwinter.bundle import wake
 from server_common import BUNDLE, ask, question, samples, server
 
-ASLEEP = {"rung": "off"}
+ASLEEP = {"level": "off"}
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         status, _ = ask(connection, "/v2/models/model/infer", question(samples(model.bundle, 1)[0]))
         assert status == 200
-        ask(connection, "/overwinter/models/model/rung", json.dumps(ASLEEP).encode())
+        ask(connection, "/overwinter/models/model/level", json.dumps(ASLEEP).encode())
         connection.close()
         before = _own(port)
         begin_s = time.perf_counter()

@@ -38,7 +38,7 @@ with torch.inference_mode():
     tokens = tokenizer(sys.argv[2], return_tensors="pt")["input_ids"]
     print(tokenizer.decode(model(tokens).logits[0, -1].argmax()), flush=True)
 """
-RUNGS = ("off", "preforked", "parked")
+LEVELS = ("off", "preforked", "parked")
 SETTLED_S = {"off": 0.1, "preforked": 8.0, "parked": 0.1}  # until its imports are done
 
 
@@ -48,18 +48,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent)
         _write_models(folder)
-        durations_s: dict[str, list[float]] = {name: [] for name in ("bare", *RUNGS)}
+        durations_s: dict[str, list[float]] = {name: [] for name in ("bare", *LEVELS)}
         with server(bundle=folder / "bundle") as port:
             expected = _bare(folder / "bare")[1]
             for _ in range(repeats):
                 durations_s["bare"].append(_bare(folder / "bare")[0])
-                for rung in RUNGS:
-                    durations_s[rung].append(_from_rung(port, rung, expected))
+                for level in LEVELS:
+                    durations_s[level].append(_from_level(port, level, expected))
     bare_s = statistics.median(durations_s["bare"])
     result = {
         "repeats": repeats,
         "first_token": {name: _summary(values, bare_s) for name, values in durations_s.items()},
-        "note": "bare: from starting Python; the server: from sending the request, the worker asleep on the rung",
+        "note": "bare: from starting Python; the server: from sending the request, the worker at the level",
     }
     print(json.dumps(result, indent=2))
     print(write_result("server_language", result))
@@ -72,11 +72,11 @@ def _write_models(folder: Path) -> None:
     save_tokenizer(GGUF, folder / "extras" / "tokenizer")
     shutil.copytree(folder / "extras" / "tokenizer", folder / "bare", dirs_exist_ok=True)
     ow.models.save_model(
-        folder / "saved", model, form="dense", model_config=model.saved_as(), input_shape=[16], lineage={}
+        folder / "saved", model, variant="dense", model_config=model.saved_as(), input_shape=[16], lineage={}
     )
     ow.runtime.build(folder / "saved", "torch", folder / "payload", trusted=[])
     facts = ow.bundle.BundleFacts(
-        form="dense",
+        variant="dense",
         runtime="torch",
         input_shape=(16,),
         labels=(),
@@ -103,11 +103,11 @@ def _bare(folder: Path) -> tuple[float, str]:
         return time.perf_counter() - begin_s, token
 
 
-def _from_rung(port: int, rung: str, expected: str) -> float:
+def _from_level(port: int, level: str, expected: str) -> float:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-    for order in ("ready", rung):
-        assert ask(connection, "/overwinter/models/model/rung", json.dumps({"rung": order}).encode())[0] == 200
-    time.sleep(SETTLED_S[rung])
+    for order in ("ready", level):
+        assert ask(connection, "/overwinter/models/model/level", json.dumps({"level": order}).encode())[0] == 200
+    time.sleep(SETTLED_S[level])
     asked = {"model": "model", "prompt": PROMPT, "max_tokens": 4, "temperature": 0, "stream": True}
     begin_s = time.perf_counter()
     connection.request("POST", "/v1/completions", json.dumps(asked))

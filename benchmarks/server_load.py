@@ -24,7 +24,7 @@ from overwinter.bundle import wake
 from overwinter.runtime import Array
 from server_common import BUNDLE, ask, logits, question, samples, server
 
-RUNGS = ("parked", "preforked", "off")
+LEVELS = ("parked", "preforked", "off")
 QUESTIONS = 64
 SEED = 0
 
@@ -112,14 +112,14 @@ def _disturb(load: Load, requests: int, count: int) -> Counter[str]:
     for number in range(count):
         while load.left > requests * (1 - (number + 1) / (count + 1)):
             time.sleep(0.002)
-        rung = str(rng.choice(RUNGS))
-        done[_kill(connection) if number % 2 else _sleep(connection, rung)] += 1
+        level = str(rng.choice(LEVELS))
+        done[_kill(connection) if number % 2 else _sleep(connection, level)] += 1
     return done
 
 
-def _sleep(connection: http.client.HTTPConnection, rung: str) -> str:
-    status, _ = ask(connection, "/overwinter/models/model/rung", json.dumps({"rung": rung}).encode())
-    return f"sleep: {rung}" if status == 200 else f"sleep: {rung} ({status})"
+def _sleep(connection: http.client.HTTPConnection, level: str) -> str:
+    status, _ = ask(connection, "/overwinter/models/model/level", json.dumps({"level": level}).encode())
+    return f"sleep: {level}" if status == 200 else f"sleep: {level} ({status})"
 
 
 def _kill(connection: http.client.HTTPConnection) -> str:

@@ -1,6 +1,6 @@
-"""How long the first answer takes from each rung.
+"""How long the first response takes from each sleep level.
 
-Rungs are measured in turns with a bare script that loads the same file into ONNX Runtime and answers once. Run
+Rungs are measured in turns with a bare script that loads the same file into ONNX Runtime and responses once. Run
 it from the repository after `overwinter run`: `python benchmarks/server_wake.py [REPEATS]`.
 """
 
@@ -31,7 +31,7 @@ session = onnxruntime.InferenceSession(sys.argv[1], sess_options=options, provid
 sample = np.load(sys.argv[2])
 print(session.run(None, {session.get_inputs()[0].name: sample})[0].tolist(), flush=True)
 """
-RUNGS = ("off", "preforked", "parked")
+LEVELS = ("off", "preforked", "parked")
 SETTLED_S = 0.6  # for a pre-forked worker to finish its imports
 
 
@@ -44,19 +44,19 @@ def main() -> None:
     with server() as port, tempfile.TemporaryDirectory() as folder:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         np.save(Path(folder) / "sample.npy", sample)
-        durations_s: dict[str, list[float]] = {name: [] for name in ("bare", *RUNGS)}
+        durations_s: dict[str, list[float]] = {name: [] for name in ("bare", *LEVELS)}
         for _ in range(repeats):
             durations_s["bare"].append(_bare(Path(folder) / "sample.npy", expected))
-            for rung in RUNGS:
-                durations_s[rung].append(_from_rung(connection, rung, sample, expected))
+            for level in LEVELS:
+                durations_s[level].append(_from_level(connection, level, sample, expected))
         _, status = ask(connection, "/overwinter/status")
     times = {name: _summary(values) for name, values in durations_s.items()}
     times["ratio_off_to_bare"] = {"p50": times["off"]["p50_s"] / times["bare"]["p50_s"]}
     result = {
         "repeats": repeats,
         "after_wakes_resident_bytes": status["supervisor"]["resident_bytes"],
-        "first_answer": times,
-        "note": "first answer over HTTP, the worker asleep on the rung; bare: from starting Python to the answer",
+        "first_response": times,
+        "note": "first response over HTTP, the worker at the level; bare: from starting Python to the response",
     }
     print(json.dumps(result, indent=2))
     print(write_result("server_wake", result))
@@ -67,22 +67,22 @@ def _bare(sample: Path, expected: np.ndarray) -> float:
     command = [sys.executable, "-c", BARE, str(BUNDLE / "payload" / "model.onnx"), str(sample)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        answer = json.loads(process.stdout.readline())
+        response = json.loads(process.stdout.readline())
         duration_s = time.perf_counter() - begin_s
-    assert np.allclose(answer, expected, atol=1e-4)
+    assert np.allclose(response, expected, atol=1e-4)
     return duration_s
 
 
-def _from_rung(connection: http.client.HTTPConnection, rung: str, sample: np.ndarray, expected: np.ndarray) -> float:
-    ask(connection, "/overwinter/models/model/rung", json.dumps({"rung": "ready"}).encode())
-    ask(connection, "/overwinter/models/model/rung", json.dumps({"rung": rung}).encode())
-    time.sleep(SETTLED_S if rung == "preforked" else 0.05)
+def _from_level(connection: http.client.HTTPConnection, level: str, sample: np.ndarray, expected: np.ndarray) -> float:
+    ask(connection, "/overwinter/models/model/level", json.dumps({"level": "ready"}).encode())
+    ask(connection, "/overwinter/models/model/level", json.dumps({"level": level}).encode())
+    time.sleep(SETTLED_S if level == "preforked" else 0.05)
     body = question(sample[0])
     begin_s = time.perf_counter()
-    status, answer = ask(connection, "/v2/models/model/infer", body)
+    status, response = ask(connection, "/v2/models/model/infer", body)
     duration_s = time.perf_counter() - begin_s
-    assert status == 200, answer
-    assert np.allclose(logits(answer), expected, atol=1e-4)
+    assert status == 200, response
+    assert np.allclose(logits(response), expected, atol=1e-4)
     return duration_s
 
 

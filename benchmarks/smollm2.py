@@ -83,9 +83,9 @@ def reference(model: Callable[[torch.Tensor], torch.Tensor], windows: torch.Tens
     logits: list[torch.Tensor] = []
 
     def kept(batch: torch.Tensor) -> torch.Tensor:
-        answer = model(batch)
-        logits.append(answer.half())
-        return answer
+        response = model(batch)
+        logits.append(response.half())
+        return response
 
     losses, _ = score(kept, windows)
     return losses, torch.cat(logits)

@@ -1,4 +1,4 @@
-"""What a person waits for before any work begins: a no-op repro, a gate, composing, and `--help`.
+"""What the user waits for before any work begins: a no-op repro, a gate, composing, and `--help`.
 
     python benchmarks/startup.py [--repeats 9]
 

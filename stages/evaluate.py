@@ -56,7 +56,7 @@ def main(stage: ow.pipeline.Stage) -> None:
         )
     choice = ow.evaluation.choose(candidates, max_quality_loss=settings.max_quality_loss)
     for line in ow.evaluation.verdict(candidates, choice):
-        stage.say(line)
+        stage.log(line)
     write_record(stage.out("chosen.json"), choice.served(device=device))
     write_record(stage.out("comparison.json"), ow.evaluation.comparison(candidates))
     stage.save_metrics(choice.metrics(device=device, batch_size=settings.choose_at_batch_size))
@@ -75,7 +75,7 @@ def build(stage: ow.pipeline.Stage, variants: dict[str, Path], scratch: Path) ->
             folder = built[f"{variant}@{runtime}"] = scratch / f"{variant}@{runtime}"
             ow.runtime.build(model, runtime, folder, trusted=trusted, device=device)
         if None not in refusals[variant].values():
-            stage.say(
+            stage.log(
                 f"{variant} takes no part: evaluate.runtimes names none that runs it "
                 f"({'; '.join(map(str, refusals[variant].values()))})"
             )

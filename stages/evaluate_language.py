@@ -27,7 +27,7 @@ def main(stage: ow.pipeline.Stage) -> None:
     dense = next(name for name in models if name.partition("@")[0] == "dense")
 
     scores = ow.evaluation.score_text(models, windows, following, stage.unsaved_progress)
-    costs = ow.evaluation.compare_answers(
+    costs = ow.evaluation.compare_predictions(
         models, prompt, settings, meter=stage.meter, seed=seed, progress=stage.unsaved_progress, device=device
     )
     candidates = []
@@ -51,7 +51,7 @@ def main(stage: ow.pipeline.Stage) -> None:
         )
     choice = ow.evaluation.choose(candidates, max_quality_loss=settings.max_perplexity_increase)
     for line in ow.evaluation.verdict(candidates, choice):
-        stage.say(line)
+        stage.log(line)
     write_record(stage.out("chosen.json"), choice.served(device=device))
     write_record(stage.out("comparison.json"), ow.evaluation.comparison(candidates))
     stage.save_metrics(choice.metrics(device=device))
@@ -76,7 +76,7 @@ def opened(stage: ow.pipeline.Stage, variants: dict[str, Path]) -> dict[str, ow.
     for variant, folder in variants.items():
         for runtime in stage.config.evaluate.runtimes:
             if reason := ow.runtime.refusal(folder, runtime, device):
-                stage.say(f"{variant}@{runtime} is left out: {reason}")
+                stage.log(f"{variant}@{runtime} is left out: {reason}")
                 continue
             model = ow.runtime.load_module(folder, runtime, trusted=stage.config.trusted_targets, device=device)
             if not isinstance(model, ow.models.CausalLanguageModel):

@@ -1,4 +1,4 @@
-"""Hibernate: put the chosen variant to sleep in a bundle that wakes only if it gives the recorded answers.
+"""Hibernate: put the chosen variant to sleep in a bundle that wakes only if it gives the recorded outputs.
 
 Reads `outputs/evaluate/chosen.json` and the model that it names. Leaves `outputs/hibernate/bundle`: a folder, or one
 encrypted file if there are keys to open it.
@@ -34,7 +34,7 @@ def main(stage: ow.pipeline.Stage) -> None:
             stage.out("bundle"),
             payload=payload,
             facts=ow.bundle.BundleFacts(
-                form=chosen.variant,
+                candidate=chosen.variant,
                 runtime=runtime,
                 input_shape=tuple(inputs.shape[1:]),
                 labels=tuple(map(str, data.labels)),
@@ -55,12 +55,12 @@ def main(stage: ow.pipeline.Stage) -> None:
     bundle = ow.bundle.protect(stage.out("bundle"), sign_key=settings.sign_key, encryption_keys=keys)
     wakes = ow.bundle.measure_wake(bundle.source, repeats=settings.wake_repeats, keys=keys, trusted=trusted)
     size = format_bytes(bundle.size_bytes)
-    stage.say(
+    stage.log(
         f"{chosen.variant}@{runtime} sleeps in {size}; a fresh process wakes it in {format_duration(wakes.median_s)}"
     )
     stage.save_metrics(ModelMetrics(size_bytes=bundle.size_bytes, wake_duration_s=wakes.median_s))
     if settings.publish is not None:
-        stage.say(published(stage, bundle.source))
+        stage.log(published(stage, bundle.source))
 
 
 def published(stage: ow.pipeline.Stage, bundle: Path) -> str:

@@ -30,7 +30,7 @@ def main(stage: ow.pipeline.Stage) -> None:
     saved = ow.models.save_model(
         stage.out("model"),
         model,
-        form="dense",
+        variant="dense",
         model_config=model.saved_as(),
         input_shape=windows.shape[1:],
         lineage=stage.lineage(),
@@ -38,7 +38,7 @@ def main(stage: ow.pipeline.Stage) -> None:
     ow.models.save_tokenizer(config.model["root"], stage.out("tokenizer"))
     scores = ow.evaluation.score_text({"dense": model}, windows, following, stage.unsaved_progress)["dense"]
     dense = "" if model.origin is None else f" (dense is {model.origin})"
-    stage.say(f"perplexity {scores.perplexity:.2f} on {len(windows)} windows of the validation split{dense}")
+    stage.log(f"perplexity {scores.perplexity:.2f} on {len(windows)} windows of the validation split{dense}")
     stage.save_metrics(
         ModelMetrics(
             perplexity=scores.perplexity,

@@ -39,7 +39,7 @@ def main(stage: ow.pipeline.Stage) -> None:
             progress=telling(stage, done, units),
         )
         stage.unsaved_progress(done + 1, units)
-        tell(stage, method, report)
+        log_report(stage, method, report)
         metrics[method] = report.to_metrics()
 
     ow.models.write_variants(out, settings.methods)
@@ -69,18 +69,18 @@ def calibration_samples(
     )
 
 
-def tell(stage: ow.pipeline.Stage, method: str, report: ow.quantization.QuantizationReport) -> None:
+def log_report(stage: ow.pipeline.Stage, method: str, report: ow.quantization.QuantizationReport) -> None:
     """Say what became of the layers, above all of those left in floating point."""
     size = format_bytes(report.size_bytes)
-    stage.say(
+    stage.log(
         f"{method}: {len(report.quantized)} layers quantized, {size}, {report.agreement:.1%} of answers as before"
     )
     if report.sensitivity:
-        stage.say(f"{method}: most sensitive: {ow.quantization.worst_layers(report.sensitivity)}")
+        stage.log(f"{method}: most sensitive: {ow.quantization.worst_layers(report.sensitivity)}")
     if report.untied:
-        stage.say(f"{method}: no longer shared with another layer: the weights of {', '.join(report.untied)}")
+        stage.log(f"{method}: no longer shared with another layer: the weights of {', '.join(report.untied)}")
     for layer, reason in report.left_in_float.items():
-        stage.say(f"{method}: {layer} is left in floating point: {reason}")
+        stage.log(f"{method}: {layer} is left in floating point: {reason}")
 
 
 if __name__ == "__main__":

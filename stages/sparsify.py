@@ -23,13 +23,13 @@ def main(stage: ow.pipeline.Stage) -> None:
     epochs = fine_tune(stage, model, train, validation, hooks)
     report = sparsifier.report(model)
     for layer, reason in report.left_alone.items():
-        stage.say(f"left alone: {layer}: {reason}")
+        stage.log(f"left unchanged: {layer}: {reason}")
 
     untouched = config.sparsify.method == "none"
     saved = ow.models.save_model(
         stage.out("model"),
         model,
-        form="dense" if untouched else "sparse",
+        variant="dense" if untouched else "sparse",
         model_config=dense["model"],
         input_shape=dense["input_shape"],
         lineage=stage.lineage(),

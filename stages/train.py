@@ -34,12 +34,12 @@ def main(stage: ow.pipeline.Stage) -> None:
         checkpoints=stage.checkpoints,
         progress=stage.progress,
     )
-    stage.say(
+    stage.log(
         f"{100 * fitted.best_validation_accuracy:.2f} % on validation after {fitted.epochs_run} epochs"
         + (", resumed from a checkpoint" if fitted.resumed else "")
     )
     for layer, reason in awareness.left_in_float.items():
-        stage.say(f"left in floating point: {layer}: {reason}")
+        stage.log(f"left in floating point: {layer}: {reason}")
 
     keep(stage, fitted, inputs.shape[1:], awareness.finish())
 
@@ -69,7 +69,7 @@ def keep(
     saved = ow.models.save_model(
         stage.out("model"),
         fitted.model,
-        form="dense",
+        variant="dense",
         model_config=stage.config.model,
         input_shape=input_shape,
         lineage=stage.lineage(),

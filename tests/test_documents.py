@@ -5,18 +5,18 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overwinter.documents import MOST_BYTES, check_yaml, check_yaml_files, read_yaml
+from overwinter.documents import MAX_BYTES, check_yaml, check_yaml_files, read_yaml
 from overwinter.errors import ConfigError
 
 
-def laughs(levels, width=10, form="[{}]"):
-    lines = [f"a0: &a0 {form.format(', '.join(['x'] * width))}"]
-    lines += [f"a{i}: &a{i} {form.format(', '.join([f'*a{i - 1}'] * width))}" for i in range(1, levels)]
+def laughs(levels, width=10, variant="[{}]"):
+    lines = [f"a0: &a0 {variant.format(', '.join(['x'] * width))}"]
+    lines += [f"a{i}: &a{i} {variant.format(', '.join([f'*a{i - 1}'] * width))}" for i in range(1, levels)]
     return "\n".join(lines)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         (laughs(30), "what its aliases repeat"),
         (laughs(25, 2), "what its aliases repeat"),
@@ -28,15 +28,15 @@ def laughs(levels, width=10, form="[{}]"):
         ("[" * 100_000, "nested deeper than 64 levels"),
         ("{a: " * 1_000 + "}" * 1_000, "nested deeper than 64 levels"),
         ("- " * 100 + "x", "nested deeper than 64 levels"),
-        ("x: " + "9" * (MOST_BYTES + 1), "has .* bytes"),
+        ("x: " + "9" * (MAX_BYTES + 1), "has .* bytes"),
         ("--- a\n" * 100_000, "stands for more"),
     ],
 )
-def test_what_stands_for_too_much_is_refused_at_once(text, said):
+def test_what_stands_for_too_much_is_refused_at_once(text, expected):
     begin_s = time.process_time()
-    for form in (text, text.encode()):
-        with pytest.raises(ConfigError, match=rf"^bomb\.yaml.*{said}"):
-            check_yaml(form, where="bomb.yaml")
+    for variant in (text, text.encode()):
+        with pytest.raises(ConfigError, match=rf"^bomb\.yaml.*{expected}"):
+            check_yaml(variant, where="bomb.yaml")
     assert time.process_time() - begin_s < 2
 
 
@@ -68,10 +68,10 @@ def test_an_alias_counts_as_all_that_it_stands_for(levels, width):
     for _ in range(levels):
         line = 64 + width * line
         total += 64 + 2 + line  # the key, and the value
-    most_bytes = max(total, len(text))
-    check_yaml(text, where="laughs", most_bytes=most_bytes)
+    max_bytes = max(total, len(text))
+    check_yaml(text, where="laughs", max_bytes=max_bytes)
     with pytest.raises(ConfigError):
-        check_yaml(text, where="laughs", most_bytes=most_bytes - 1)
+        check_yaml(text, where="laughs", max_bytes=max_bytes - 1)
 
 
 def test_a_large_file_is_not_read(tmp_path):

@@ -18,8 +18,8 @@ def test_a_file_is_replaced_whole(tmp_path):
 def test_a_writer_that_fails_leaves_the_old_file_and_nothing_beside(tmp_path):
     path = tmp_path / "a.txt"
     files.write_text(path, "old")
-    with pytest.raises(ZeroDivisionError), files.replacing(path) as aside:
-        aside.write_text(str(1 / 0))
+    with pytest.raises(ZeroDivisionError), files.replacing(path) as staging:
+        staging.write_text(str(1 / 0))
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["a.txt"]
 

@@ -12,7 +12,7 @@ import torch
 HERE = Path(__file__).parent
 NEED_A_GPU = (
     "gpu",
-    "quantization/test_torchao_forms.py::test_a_gpu_answers_as_the_cpu_does",
+    "quantization/test_torchao_variants.py::test_a_gpu_answers_as_the_cpu_does",
     "runtime/test_device.py::test_a_gpu_computes_integer_layers",
 )
 

@@ -1,4 +1,4 @@
-"""What a person waits for must not load torch: each in a fresh process."""
+"""What the user waits for must not load torch: each in a fresh process."""
 
 import subprocess
 import sys

@@ -102,6 +102,6 @@ def test_a_listing_without_size_and_digest_is_refused(tmp_path, listed, entry):
         manifest.verify_files(tmp_path, {"sub/weights": entry}, remedy="")
 
 
-def test_a_seal_counts_as_content_of_nobody(tmp_path):
+def test_a_seal_counts_as_content_of_no_one(tmp_path):
     path = sealed(tmp_path)
     assert set(json.loads(path.read_text())) == {*CONTENT, "seal_sha256"}

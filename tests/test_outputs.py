@@ -1,4 +1,4 @@
-"""Files that a person names: written through what is no regular file, and nothing lost of what is one."""
+"""Files that the user names: written through what is no regular file, and nothing lost of what is one."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_a_named_pipe_whose_reader_comes_later(tmp_path: Path) -> None:
     assert stat.S_ISFIFO(pipe.stat().st_mode)
 
 
-def test_a_named_pipe_that_nobody_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_named_pipe_that_no_one_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("overwinter.outputs._READER_PATIENCE_S", 0.1)
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(OverwinterError, match="pipe"):

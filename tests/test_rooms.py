@@ -16,7 +16,7 @@ FLOORS = (
         "units",
         "files",
         "metrics",
-        "places",
+        "paths",
         "manifest",
         "outputs",
         "plain_files",

@@ -61,7 +61,7 @@ def test_a_printed_energy_reads_back_to_three_digits(energy_j):
         (7384, "2 h 03 min"),
     ],
 )
-def test_durations_read_as_a_person_says_them(duration_s, text):
+def test_durations_read_as_the_user_says_them(duration_s, text):
     assert format_duration(duration_s) == text
 
 

@@ -70,15 +70,15 @@ variable "live_path" {
   type = string
 }
 
-variable "fewest" {
+variable "min_replicas" {
   type = number
 }
 
-variable "most" {
+variable "max_replicas" {
   type = number
 }
 
-variable "answer_s" {
+variable "response_s" {
   type = number
 }
 
@@ -115,10 +115,10 @@ variable "windows" {
 
 locals {
   secure    = var.certificate_arn != null
-  may_stop  = var.fewest == 0
+  may_stop  = var.min_replicas == 0
   balancer  = { LoadBalancer = aws_lb.this.arn_suffix }
   grouped   = { AutoScalingGroupName = aws_autoscaling_group.this.name }
-  many      = var.most > 1 ? 1 : 0
+  many      = var.max_replicas > 1 ? 1 : 0
   requests  = "FILL(requests, 0) / PERIOD(requests) * FILL(seconds, 0)" # that are there at once, by Little's law
   needed    = "(${local.requests}) / ${var.queue_per_machine}"
   namespace = "AWS/ApplicationELB"
@@ -149,8 +149,8 @@ resource "aws_launch_template" "this" {
 
 resource "aws_autoscaling_group" "this" {
   name                      = var.name
-  min_size                  = var.fewest
-  max_size                  = var.most
+  min_size                  = var.min_replicas
+  max_size                  = var.max_replicas
   vpc_zone_identifier       = var.subnet_ids
   target_group_arns         = [aws_lb_target_group.this.arn]
   health_check_type         = "ELB"
@@ -177,7 +177,7 @@ resource "aws_autoscaling_schedule" "open" {
   autoscaling_group_name = aws_autoscaling_group.this.name
   recurrence             = each.value.start
   time_zone              = each.value.time_zone
-  min_size               = max(1, var.fewest)
+  min_size               = max(1, var.min_replicas)
   max_size               = -1
   desired_capacity       = -1
 }
@@ -188,7 +188,7 @@ resource "aws_autoscaling_schedule" "close" {
   autoscaling_group_name = aws_autoscaling_group.this.name
   recurrence             = each.value.end
   time_zone              = each.value.time_zone
-  min_size               = var.fewest
+  min_size               = var.min_replicas
   max_size               = -1
   desired_capacity       = -1
 }
@@ -364,7 +364,7 @@ resource "aws_lb" "this" {
   internal           = !local.secure
   subnets            = var.subnet_ids
   security_groups    = [aws_security_group.balancer.id]
-  idle_timeout       = var.answer_s
+  idle_timeout       = var.response_s
 }
 
 resource "aws_lb_target_group" "this" {
@@ -372,7 +372,7 @@ resource "aws_lb_target_group" "this" {
   port                 = var.port
   protocol             = "HTTP"
   vpc_id               = var.vpc_id
-  deregistration_delay = var.answer_s
+  deregistration_delay = var.response_s
 
   health_check {
     path     = var.live_path

@@ -3,4 +3,4 @@
 A bundle states its own tolerance. A stranger's that states a large one would pass for another model's answers.
 """
 
-MOST_TOLERANCE = 0.1  # of a difference, relative to the largest recorded logit; a form in 8 bits needs less than 0.05
+MAX_TOLERANCE = 0.1  # of a difference, relative to the largest recorded logit; a form in 8 bits needs less than 0.05

@@ -1,4 +1,4 @@
-"""YAML that somebody else may have written: looked at before anything is made of it.
+"""YAML that someone else may have written: looked at before anything is made of it.
 
 A few lines of aliases of aliases stand for billions of values ("billion laughs"), and OmegaConf copies every one. So
 the events of a document are counted first, each alias as all that it stands for: that takes as long as reading it once.
@@ -12,30 +12,30 @@ from typing import Any
 
 from overwinter.errors import ConfigError
 
-MOST_BYTES = 2 << 20  # of a file, and of what its aliases stand for: no configuration comes near it
-MOST_LOCK_BYTES = 64 << 20  # of dvc.lock and dvc.yaml, which programs write
+MAX_BYTES = 2 << 20  # of a file, and of what its aliases stand for: no configuration comes near it
+MAX_LOCK_BYTES = 64 << 20  # of dvc.lock and dvc.yaml, which programs write
 _NODE_BYTES = 64  # that each value counts for, beside its text: 32,768 values at most
 _DEEPEST = 64
 
 
-def check_yaml(text: str | bytes, *, where: str, most_bytes: int = MOST_BYTES) -> None:
+def check_yaml(text: str | bytes, *, where: str, max_bytes: int = MAX_BYTES) -> None:
     """Check that a document is of some size, with all that its aliases stand for, and not nested without end.
 
-    What is no YAML passes: whoever loads it says so.
+    What is no YAML passes: anyone who loads it says so.
 
     Args:
         text: the document.
         where: what to call it in a message.
-        most_bytes: that it may stand for.
+        max_bytes: that it may stand for.
 
     Raises:
         ConfigError: it is too much.
     """
     import yaml
 
-    if len(text) > most_bytes:
-        raise _too_much(where, f"has {len(text)} bytes", most_bytes)
-    counted = _Counted(where, most_bytes)
+    if len(text) > max_bytes:
+        raise _too_much(where, f"has {len(text)} bytes", max_bytes)
+    counted = _Counted(where, max_bytes)
     try:
         for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
             counted.take(event)
@@ -50,10 +50,10 @@ def check_yaml_files(paths: Iterable[Path]) -> None:
         ConfigError: one is too much, or cannot be read.
     """
     for path in paths:
-        check_yaml(_read(path, MOST_BYTES), where=str(path))
+        check_yaml(_read(path, MAX_BYTES), where=str(path))
 
 
-def read_yaml(path: Path, *, most_bytes: int = MOST_BYTES) -> Any:
+def read_yaml(path: Path, *, max_bytes: int = MAX_BYTES) -> Any:
     """Return what a YAML file holds, once it was checked; plain data only.
 
     Raises:
@@ -61,8 +61,8 @@ def read_yaml(path: Path, *, most_bytes: int = MOST_BYTES) -> Any:
     """
     import yaml
 
-    text = _read(path, most_bytes)
-    check_yaml(text, where=str(path), most_bytes=most_bytes)
+    text = _read(path, max_bytes)
+    check_yaml(text, where=str(path), max_bytes=max_bytes)
     try:
         return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 -- both are safe, and C ten times as quick
     except (yaml.YAMLError, ValueError) as error:
@@ -72,8 +72,8 @@ def read_yaml(path: Path, *, most_bytes: int = MOST_BYTES) -> Any:
 class _Counted:
     """What a document stands for so far: bytes of each anchor, and of what is still open."""
 
-    def __init__(self, where: str, most_bytes: int) -> None:
-        self._where, self._most_bytes = where, most_bytes
+    def __init__(self, where: str, max_bytes: int) -> None:
+        self._where, self._max_bytes = where, max_bytes
         self._anchors: dict[str, int | None] = {}  # None: still open
         self._open: list[tuple[str | None, int]] = []  # its anchor, and what had been counted when it began
         self._bytes = 0
@@ -96,7 +96,7 @@ class _Counted:
             self._end()
 
     def _behind(self, anchor: str) -> int:
-        size = self._anchors.get(anchor, 0)  # an unknown one is found out by whoever loads it
+        size = self._anchors.get(anchor, 0)  # an unknown one is found out by anyone who loads it
         if size is None:
             raise ConfigError(f"{self._where}: the alias *{anchor} is inside of what it stands for. Write it out.")
         return size
@@ -113,23 +113,23 @@ class _Counted:
 
     def _add(self, size: int) -> None:
         self._bytes += size
-        if self._bytes > self._most_bytes:
-            raise _too_much(self._where, "stands for more, with what its aliases repeat", self._most_bytes)
+        if self._bytes > self._max_bytes:
+            raise _too_much(self._where, "stands for more, with what its aliases repeat", self._max_bytes)
 
 
-def _read(path: Path, most_bytes: int) -> bytes:
+def _read(path: Path, max_bytes: int) -> bytes:
     try:
         with path.open("rb") as file:
-            text = file.read(most_bytes + 1)
+            text = file.read(max_bytes + 1)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
-    if len(text) > most_bytes:
-        raise _too_much(str(path), "is larger", most_bytes)
+    if len(text) > max_bytes:
+        raise _too_much(str(path), "is larger", max_bytes)
     return text
 
 
-def _too_much(where: str, what: str, most_bytes: int) -> ConfigError:
+def _too_much(where: str, what: str, max_bytes: int) -> ConfigError:
     return ConfigError(
-        f"{where} {what}; {most_bytes >> 10} KiB are allowed, {_NODE_BYTES} bytes for each value. "
+        f"{where} {what}; {max_bytes >> 10} KiB are allowed, {_NODE_BYTES} bytes for each value. "
         "Put data into files of their own."
     )

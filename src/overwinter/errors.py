@@ -1,4 +1,4 @@
-"""The errors a person sees, and the exit code each one stands for.
+"""The errors the user sees, and the exit code each one stands for.
 
 Every message says what happened, with which value, and what to do next, in one to three lines. Programs print
 it on standard error without a traceback; `--debug` (or ``OVERWINTER_DEBUG=1``) shows the traceback too.
@@ -33,7 +33,7 @@ class TargetError(ConfigError):
 
 
 class RefusedError(OverwinterError):
-    """A budget or a gate said no."""
+    """A budget or a gate refused."""
 
     exit_code = EXIT_REFUSED
 

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written aside, flushed to the disk, renamed into place."""
+"""Files that are whole or absent: written to a temporary name, flushed to the disk, renamed into place."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ def replacing(path: Path, mode: int = 0o644) -> Iterator[Path]:
     except OSError as error:
         raise write_error(path, error) from error
     os.close(handle)
-    aside = Path(name)
+    staging = Path(name)
     try:
-        yield aside
-        aside.chmod(mode)
-        sync(aside)
-        aside.replace(path)
+        yield staging
+        staging.chmod(mode)
+        sync(staging)
+        staging.replace(path)
         sync(path.parent)
     except OSError as error:
         raise write_error(path, error) from error
     finally:
-        aside.unlink(missing_ok=True)
+        staging.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes, mode: int = 0o644) -> None:
     """Write ``content`` to ``path``, whole or not at all."""
-    with replacing(path, mode) as aside:
-        aside.write_bytes(content)
+    with replacing(path, mode) as staging:
+        staging.write_bytes(content)
 
 
 def write_text(path: Path, content: str, mode: int = 0o644) -> None:

@@ -1,4 +1,4 @@
-"""The front door of a package whose rooms are opened only when somebody asks for what is in them."""
+"""The public interface of a package whose rooms are opened only when someone asks for what is in them."""
 
 from __future__ import annotations
 

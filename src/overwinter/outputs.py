@@ -1,4 +1,4 @@
-"""Files that a person names for a result: written through where they are no regular file, checked beforehand.
+"""Files that the user names for a result: written through where they are no regular file, checked beforehand.
 
 `files` is for what the project itself keeps: there a link is replaced (DVC's cache may be behind it). Here it is
 followed, and a device, a pipe or an open descriptor (`/dev/stdout`, `/dev/fd/3`) is written to as the shell's
@@ -22,7 +22,7 @@ from overwinter.files import sync, write_error
 
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/(?:self|thread-self|{pid}))/fd/(\d+)".replace("{pid}", str(os.getpid())))
 _STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
-_MOST_LINKS = 40
+_MAX_LINKS = 40
 _READER_PATIENCE_S = 5.0
 _READER_LOOK_S = 0.05
 
@@ -62,7 +62,7 @@ def write_output(path: Path, content: str) -> None:
     A regular file is replaced in one step and keeps its mode and owner; a link goes on pointing to it.
 
     Raises:
-        OverwinterError: the disk is full, nobody reads the pipe, ...
+        OverwinterError: the disk is full, no one reads the pipe, ...
     """
     try:
         _write(path, content.encode())
@@ -110,7 +110,7 @@ def _write(path: Path, content: bytes) -> None:
 def _target(path: Path) -> Path | int:
     """Follow links to where they lead: a path, or one of this process's descriptors."""
     here = Path.cwd() / path
-    for _ in range(_MOST_LINKS):
+    for _ in range(_MAX_LINKS):
         here = here.parent.resolve() / here.name
         descriptor = _descriptor(str(here))
         if descriptor is not None:
@@ -143,7 +143,7 @@ def _replaced(path: Path, content: bytes, old: os.stat_result | None) -> bool:
         handle, name = tempfile.mkstemp(prefix=".overwinter-", dir=path.parent)
     except PermissionError:
         return False
-    aside = Path(name)
+    staging = Path(name)
     try:
         try:
             _dress(handle, old)
@@ -151,8 +151,8 @@ def _replaced(path: Path, content: bytes, old: os.stat_result | None) -> bool:
             os.close(handle)
             return False
         _write_to(handle, content)
-        sync(aside)
-        aside.replace(path)
+        sync(staging)
+        staging.replace(path)
         with contextlib.suppress(OSError):
             sync(path.parent)
     except OSError as error:
@@ -160,7 +160,7 @@ def _replaced(path: Path, content: bytes, old: os.stat_result | None) -> bool:
             raise
         return False
     finally:
-        aside.unlink(missing_ok=True)
+        staging.unlink(missing_ok=True)
     return True
 
 

@@ -1,4 +1,4 @@
-"""Opening files that somebody else may exchange at any time: plain ones only, and without waiting for anybody."""
+"""Opening files that someone else may exchange at any time: plain ones only, and without waiting for anybody."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-# A file may have become a link, or a pipe that nobody ever writes to, since it was looked at.
+# A file may have become a link, or a pipe that no one ever writes to, since it was looked at.
 _SAFELY = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _READ_BYTES = 1 << 20  # what a core's cache holds while it is digested and stored
 
@@ -41,7 +41,7 @@ def pieces_of(stream: io.FileIO, size_bytes: int) -> Iterator[memoryview]:
 
 
 def is_inside(name: Any) -> bool:
-    """Say whether a name, from anywhere, is that of a file inside a folder, in its only spelling."""
+    """Return whether a name, from anywhere, is that of a file inside a folder, in its only spelling."""
     if not isinstance(name, str) or not name or "\0" in name or "\\" in name or not name.isprintable():
         return False
     place = PurePosixPath(name)

@@ -33,7 +33,7 @@ class Registry(Generic[T]):
         """Return what ``name`` stands for.
 
         Raises:
-            ConfigError: nobody offers it, or the package that does cannot be imported.
+            ConfigError: no one offers it, or the package that does cannot be imported.
         """
         if name in self.built_in:
             module, attribute = self.built_in[name].split(":")
@@ -46,7 +46,7 @@ class Registry(Generic[T]):
         except (ImportError, AttributeError) as error:
             raise ConfigError(
                 f"{self.key}={name!r} stands for {added[name].value}, which cannot be loaded: {error}.\n"
-                "Mend or remove the package that offers it."
+                "Fix or remove the package that offers it."
             ) from error
 
     def check(self, name: str) -> None:

@@ -35,21 +35,21 @@ def guarded(program: Callable[[], int]) -> int:
 
 
 def explained(error: BaseException) -> tuple[str, int]:
-    """Return a person's message and the exit code for whatever a program raised."""
+    """Return the user's message and the exit code for whatever a program raised."""
     if isinstance(error, OverwinterError):
         return str(error), error.exit_code
     if isinstance(error, KeyboardInterrupt):
         return "interrupted", EXIT_INTERRUPTED
     if isinstance(error, OSError) and error.filename:
         known = error.errno in _ALSO_OF_READING
-        told = f"{error.filename}: {error.strerror}. Check the path, and who may use it." if known else None
-        return told or str(write_error(error.filename, error)), EXIT_FAILED
+        message = f"{error.filename}: {error.strerror}. Check the path, and who may use it." if known else None
+        return message or str(write_error(error.filename, error)), EXIT_FAILED
     hint = "" if os.environ.get("OVERWINTER_DEBUG") else "\nRun it again with OVERWINTER_DEBUG=1 for the traceback."
     return f"unexpected {type(error).__name__}: {error}{hint}", EXIT_FAILED
 
 
 def debug_traceback() -> str:
-    """Return the traceback of the error at hand, for whoever asked for it; else an empty string."""
+    """Return the traceback of the error at hand, for anyone who asked for it; else an empty string."""
     return traceback.format_exc() if os.environ.get("OVERWINTER_DEBUG") else ""
 
 

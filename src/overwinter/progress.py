@@ -1,4 +1,4 @@
-"""How far a piece of work has come, told to whoever may stop it: a budget, a power policy, a person who watches."""
+"""How far a piece of work has come, told to anyone who may stop it: a budget, a power policy, the user who watches."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class StepProgress(Protocol):
 
 
 def silent(_done: float, _total: float, /, **_figures: float) -> None:
-    """Tell nobody."""
+    """Tell no one."""
 
 
 def part(progress: Progress, begin: float, end: float) -> Progress:
-    """Return what tells of a piece of the work, which is all of it from the share ``begin`` to the share ``end``."""
+    """Return what reports on a piece of the work, which is all of it from the share ``begin`` to the share ``end``."""
     return lambda done, total: progress(begin + (end - begin) * done / total, 1.0)

@@ -1,7 +1,7 @@
 """What is built in, by name: one line each, in the table of its kind.
 
-A name becomes a thing when it is asked for (`plugins.Registry`), so this module imports nothing, and whoever checks a
-configuration knows every name without loading what it stands for.
+A name becomes a thing when it is asked for (`plugins.Registry`), so this module imports nothing, and anyone who checks
+a configuration knows every name without loading what it stands for.
 """
 
 from __future__ import annotations
@@ -82,18 +82,18 @@ QUANTIZERS: Registry[Any] = Registry(
     group="overwinter.quantizers",
     key="quantize.methods",
     built_in={
-        "fp8_dynamic": "overwinter.quantization.torchao_forms:Fp8Dynamic",
-        "fp8_weight_only": "overwinter.quantization.torchao_forms:Fp8WeightOnly",
-        "int4_gptq": "overwinter.quantization.integer_forms:Int4Gptq",
-        "int4_hqq": "overwinter.quantization.integer_forms:Int4Hqq",
-        "int4_nearest": "overwinter.quantization.integer_forms:Int4Nearest",
-        "int8_dynamic": "overwinter.quantization.torchao_forms:Int8Dynamic",
-        "int8_grouped": "overwinter.quantization.integer_forms:Int8Grouped",
-        "int8_smooth": "overwinter.quantization.integer_forms:Int8Smooth",
+        "fp8_dynamic": "overwinter.quantization.torchao_variants:Fp8Dynamic",
+        "fp8_weight_only": "overwinter.quantization.torchao_variants:Fp8WeightOnly",
+        "int4_gptq": "overwinter.quantization.integer_variants:Int4Gptq",
+        "int4_hqq": "overwinter.quantization.integer_variants:Int4Hqq",
+        "int4_nearest": "overwinter.quantization.integer_variants:Int4Nearest",
+        "int8_dynamic": "overwinter.quantization.torchao_variants:Int8Dynamic",
+        "int8_grouped": "overwinter.quantization.integer_variants:Int8Grouped",
+        "int8_smooth": "overwinter.quantization.integer_variants:Int8Smooth",
         "int8_static": "overwinter.quantization.int8_static:Int8Static",
-        "int8_weight_only": "overwinter.quantization.integer_forms:Int8WeightOnly",
-        "mixed": "overwinter.quantization.integer_forms:Mixed",
-        "qat": "overwinter.quantization.integer_forms:TrainedGrids",
+        "int8_weight_only": "overwinter.quantization.integer_variants:Int8WeightOnly",
+        "mixed": "overwinter.quantization.integer_variants:Mixed",
+        "qat": "overwinter.quantization.integer_variants:TrainedGrids",
     },
 )
 

@@ -102,7 +102,7 @@ def format_si(value: float, unit: str) -> str:
 
 
 def format_duration(duration_s: float) -> str:
-    """Return a duration as a person says it: ``0.52 s``, ``1 min 05 s``, ``2 h 03 min``."""
+    """Return a duration as the user says it: ``0.52 s``, ``1 min 05 s``, ``2 h 03 min``."""
     if abs(duration_s) < 59.95:
         return format_si(duration_s, "s") if abs(duration_s) < 0.0995 else f"{_three_digits(duration_s)} s"
     minutes, seconds = divmod(round(duration_s), 60)

@@ -52,7 +52,7 @@ def test_decoding_goes_round_the_positions_behind_the_prompt(program, shape):
     assert [int(token - asked[0][0]) for token, _ in asked] == list(range(7)), "each token is the next input"
 
 
-def test_a_form_that_loses_is_shown_as_losing(program):
+def test_a_variant_that_loses_is_shown_as_losing(program):
     def cell(rates, energies_j):
         return program.Cell(
             step=lambda: None,
@@ -71,7 +71,7 @@ def test_a_form_that_loses_is_shown_as_losing(program):
         ("equal", "decode", 1): cell([100.0, 101.0, 99.0], [2.1, 2.0, 1.95]),
     }
     content = program.summary(cells, dict.fromkeys(("bf16", "saver", "loser", "equal"), 0.0), {"idle_w": 60.0}, {})
-    rows = {row["form"]: row for row in content["rows"]}
+    rows = {row["variant"]: row for row in content["rows"]}
     assert {name: row["verdict"] for name, row in rows.items()} == {
         "bf16": "equal",
         "saver": "saves",
@@ -131,9 +131,9 @@ def test_without_a_gpu_it_runs_to_its_end_and_writes_nothing(program, monkeypatc
     monkeypatch.setattr(program.common, "write_result", lambda *given: written.append(given))
     monkeypatch.setattr(sys, "argv", ["accelerator.py", *SMALL.split()])
     program.main()
-    said = capsys.readouterr().out
-    assert "nothing is written" in said
-    assert "fp8 dynamic is left out: it has kernels on GPUs only" in said
-    assert "GPTQ of 1 blocks on 128 tokens" in said
-    assert said.count("int8 weight-only") == 2 * 2 * 2  # phases, batches; made and shown
+    output = capsys.readouterr().out
+    assert "nothing is written" in output
+    assert "fp8 dynamic is left out: it has kernels on GPUs only" in output
+    assert "GPTQ of 1 blocks on 128 tokens" in output
+    assert output.count("int8 weight-only") == 2 * 2 * 2  # phases, batches; made and shown
     assert written == []

@@ -53,24 +53,24 @@ def test_without_a_gpu_it_says_so_and_writes_nothing(program, monkeypatch, capsy
 def test_boards_idle_and_agreement_on_the_stand_in(program, driver, monkeypatch):
     """Two boards that draw 500 W each, whatever is done."""
     code = run(program, monkeypatch, "--sections", "boards,idle,agreement,rapl", "--seconds", "1.5", "--rounds", "2")
-    told = written(program)
-    assert code == 0, told["checks"]
-    assert [board["limit_w"] for board in told["boards"]] == [650, 650]
-    assert all(board["has_counter"] for board in told["boards"])
-    assert told["idle"]["gpu:1"]["idle_w"] == pytest.approx(500, rel=0.2)
-    assert told["idle"]["gpu:1"]["read_w"] == pytest.approx(500)
-    assert told["agreement"]["to_integral"] < 0.05
+    reported = written(program)
+    assert code == 0, reported["checks"]
+    assert [board["limit_w"] for board in reported["boards"]] == [650, 650]
+    assert all(board["has_counter"] for board in reported["boards"])
+    assert reported["idle"]["gpu:1"]["idle_w"] == pytest.approx(500, rel=0.2)
+    assert reported["idle"]["gpu:1"]["read_w"] == pytest.approx(500)
+    assert reported["agreement"]["to_integral"] < 0.05
     assert [driver.device(index).sets for index in range(2)] == [0, 0]  # limits were read and not changed
-    assert {"check": "limits are as they were", "pass": True} in told["checks"]
+    assert {"check": "limits are as they were", "pass": True} in reported["checks"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_section_that_fails_is_noted_and_the_others_go_on(program, driver, monkeypatch, capsys):
     assert run(program, monkeypatch, "--sections", "order,tokens,boards") == 1
-    told = written(program)
-    assert "torch sees no CUDA device" in told["order"]["error"]
-    assert "torch sees no CUDA device" in told["tokens"]["error"]
-    assert len(told["boards"]) == 2
+    reported = written(program)
+    assert "torch sees no CUDA device" in reported["order"]["error"]
+    assert "torch sees no CUDA device" in reported["tokens"]["error"]
+    assert len(reported["boards"]) == 2
     assert "order failed" in capsys.readouterr().out
 
 
@@ -85,8 +85,8 @@ def test_a_lost_board_is_described_as_such(program, driver, monkeypatch):
 @pytest.mark.parametrize(("zeus", "holds"), [(0.004, True), (0.02, False)])
 def test_more_than_a_per_cent_from_zeus_is_a_failure(program, zeus, holds):
     content = {"agreement": {"to_zeus": zeus, "to_integral": None}}
-    (told,) = [check for check in program.checks(content) if "to_zeus" in check["check"]]
-    assert told["pass"] is holds
+    (reported,) = [check for check in program.checks(content) if "to_zeus" in check["check"]]
+    assert reported["pass"] is holds
 
 
 def test_a_device_metered_as_another_board_is_a_failure(program):

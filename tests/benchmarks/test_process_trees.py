@@ -47,6 +47,6 @@ def test_counted_is_what_the_processes_report(program: ModuleType, tmp_path: Pat
     program.compile_player(tmp_path)
     for seed in SEEDS:
         row = program.measured(seed, places[way])
-        most_s = row["allowed_s"]
-        least_s = most_s * (1.0 if way == "cgroup" else BUSY_MACHINE)
-        assert -least_s <= row["counted_s"] - row["cpu_s"] <= most_s, row
+        max_s = row["allowed_s"]
+        least_s = max_s * (1.0 if way == "cgroup" else BUSY_MACHINE)
+        assert -least_s <= row["counted_s"] - row["cpu_s"] <= max_s, row

@@ -34,8 +34,8 @@ def test_a_stage_that_needs_more_than_is_left_does_not_start(budget):
 def test_what_it_resumes_need_not_be_spent_again(budget):
     allowed, spent = budget(total="1 kJ", stages={"train": "900 J"}), Spent(energy_j=600.0)
     assert admit(allowed, stage="train", forecast=of("train", 700), spent_run=spent, spent_stage=spent) == ()
-    said = judge_plan(allowed, forecasts=[of("train", 700)], spent_run=spent, spent_stages={"train": spent})
-    assert [reason.value for reason in said.reasons] == [700.0, 700.0]
+    message = judge_plan(allowed, forecasts=[of("train", 700)], spent_run=spent, spent_stages={"train": spent})
+    assert [reason.value for reason in message.reasons] == [700.0, 700.0]
 
 
 def test_only_the_upper_end_warns(budget):
@@ -82,16 +82,16 @@ def test_soft_limits_and_the_mode_warn_let_it_start(budget):
 )
 def test_every_dimension_is_held(budget, limit: str, more: dict[str, Range], fits: bool):
     allowed = budget(total=limit, price_per_kwh="0.30 EUR")
-    said = judge_plan(allowed, forecasts=[of("train", 4e6, **more)], spent_run=NOTHING, spent_stages={})
-    assert said.passed is fits
+    message = judge_plan(allowed, forecasts=[of("train", 4e6, **more)], spent_run=NOTHING, spent_stages={})
+    assert message.passed is fits
 
 
 def test_a_plan_adds_its_stages_up(budget):
     allowed = budget(total="1 kJ", stages={"train": "700 J", "sparsify": "300 J"})
     both = [of("train", 600), of("sparsify", 250)]
     assert judge_plan(allowed, forecasts=both, spent_run=NOTHING, spent_stages={}).passed
-    said = judge_plan(allowed, forecasts=both, spent_run=Spent(energy_j=200.0), spent_stages={})
-    assert [(reason.limit, reason.ok) for reason in said.reasons] == [
+    message = judge_plan(allowed, forecasts=both, spent_run=Spent(energy_j=200.0), spent_stages={})
+    assert [(reason.limit, reason.ok) for reason in message.reasons] == [
         ("budget.stages.train", True),
         ("budget.stages.sparsify", True),
         ("budget.total", False),
@@ -100,16 +100,16 @@ def test_a_plan_adds_its_stages_up(budget):
 
 def test_a_plan_names_what_it_cannot_forecast(budget):
     stages = [of("train", 600), Forecast(stage="sparsify", basis="unknown")]
-    said = judge_plan(budget(total="1 kJ"), forecasts=stages, spent_run=NOTHING, spent_stages={})
-    assert said.passed
-    assert "no forecast of energy for sparsify" in said.warnings[0]
+    message = judge_plan(budget(total="1 kJ"), forecasts=stages, spent_run=NOTHING, spent_stages={})
+    assert message.passed
+    assert "no forecast of energy for sparsify" in message.warnings[0]
 
 
 @given(st.floats(0, 2000), st.floats(0, 2000), st.floats(0, 1))
 def test_a_stage_starts_just_when_it_fits(budget, needs_j: float, spent_j: float, share: float):
     allowed = budget(total="1 kJ")
     resumed_j = min(needs_j, spent_j * share)
-    said = judge_plan(
+    message = judge_plan(
         allowed,
         forecasts=[of("train", needs_j)],
         spent_run=Spent(energy_j=spent_j),
@@ -117,7 +117,7 @@ def test_a_stage_starts_just_when_it_fits(budget, needs_j: float, spent_j: float
     )
     end_j = spent_j + needs_j - resumed_j
     if abs(end_j - 1000) > 1e-6:
-        assert said.passed == (end_j < 1000 and spent_j < 1000)
+        assert message.passed == (end_j < 1000 and spent_j < 1000)
 
 
 _figures = st.floats(1.0, 1e4)
@@ -133,7 +133,7 @@ _figures = st.floats(1.0, 1e4)
     train_j=_figures,
     mode=st.sampled_from(["stop", "warn"]),
 )
-def test_of_one_limit_one_thing_is_said(budget, forecasts, total_j, train_j, mode):
+def test_of_one_limit_one_thing_is_reported(budget, forecasts, total_j, train_j, mode):
     """Within, may not hold, over or unknown: whatever the plan prints of a limit, in reasons and warnings together."""
     limit = min(total_j, train_j)
     allowed = budget(total=f"{total_j} J", stages={"train": f"{limit} J"}, mode=mode)
@@ -146,18 +146,18 @@ def test_of_one_limit_one_thing_is_said(budget, forecasts, total_j, train_j, mod
         )
         for stage, (joules, factor, basis) in zip(stages, forecasts, strict=False)
     ]
-    said = judge_plan(allowed, forecasts=made, spent_run=NOTHING, spent_stages={})
+    message = judge_plan(allowed, forecasts=made, spent_run=NOTHING, spent_stages={})
     high = {name: sum(each.energy_j.high for each in some if each.energy_j) for name, some in _by_limit(made).items()}
     for name, highest in high.items():
-        texts = {*said.warnings, *(reason.message for reason in said.reasons)}
+        texts = {*message.warnings, *(reason.message for reason in message.reasons)}
         (text,) = [text for text in texts if f"{name}=" in text]
         verdicts = [word for word in (", within ", " may not hold: ", ", over ", ": no forecast ") if word in text]
         assert len(verdicts) == 1
         unknown = any(each.energy_j is None for each in _by_limit(made)[name])
-        (reason,) = [reason for reason in said.reasons if reason.limit == name]
+        (reason,) = [reason for reason in message.reasons if reason.limit == name]
         assert (verdicts == [", over "]) is not reason.ok
         assert (verdicts == [", within "]) is (highest <= reason.allowed and not unknown)
-    assert all(warning in {reason.message for reason in said.reasons} for warning in said.warnings)
+    assert all(warning in {reason.message for reason in message.reasons} for warning in message.warnings)
 
 
 def _by_limit(forecasts):

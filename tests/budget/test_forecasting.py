@@ -76,7 +76,7 @@ def _run(record, epochs: float, *, fixed: float = 20.0, per_step: float = 0.1, *
     st.lists(st.integers(1, 4), min_size=1, max_size=4),
 )
 def test_another_amount_keeps_what_is_fixed_and_grows_with_the_steps(record, fixed, per_step, epochs, history):
-    """Also from a single execution, and exactly where all is told without noise."""
+    """Also from a single execution, and exactly where all is reported without noise."""
     runs = [_run(record, each, fixed=fixed, per_step=per_step) for each in history]
     seen = forecast(runs, **_ASKED, work=epochs)
     truth = _run(record, epochs, fixed=fixed, per_step=per_step)

@@ -100,9 +100,9 @@ def test_money_is_joules_at_a_price(budget):
             {"quality": {"at_most": {"calibration_error": float("inf")}}},
             r"at_most.calibration_error=inf must be finite",
         ),
-        ({"payback": {"answers": 0}}, r"budget.payback.answers=0.* must be above 0"),
-        ({"payback": {"days": 30}}, r"needs budget.payback.answers_per_day"),
-        ({"payback": {"answers": 9, "stages": []}}, r"budget.payback.stages is empty"),
+        ({"payback": {"responses": 0}}, r"budget.payback.responses=0.* must be above 0"),
+        ({"payback": {"days": 30}}, r"needs budget.payback.responses_per_day"),
+        ({"payback": {"responses": 9, "stages": []}}, r"budget.payback.stages is empty"),
     ],
 )
 def test_what_is_wrong_is_named(config, values: dict, message: str):

@@ -5,11 +5,11 @@ from overwinter.bundle import BundleFacts, Canary, write_bundle
 
 CANARY = Canary(
     inputs=np.arange(8, dtype=np.float32).reshape(2, 1, 2, 2),
-    answers=np.array([[1, 2], [3, 4]], np.float32),
+    outputs=np.array([[1, 2], [3, 4]], np.float32),
     tolerance=1e-3,
 )
 FACTS = {
-    "form": "int8_static",
+    "variant": "int8_static",
     "runtime": "onnxruntime",
     "input_shape": (1, 2, 2),
     "labels": ("no", "yes"),

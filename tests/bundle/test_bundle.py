@@ -14,7 +14,7 @@ assert "torch" not in sys.modules, "torch"
 """
 
 
-def test_the_door_is_sorted_and_whole():
+def test_public_names_are_sorted_and_complete():
     assert bundle.__all__ == sorted(bundle.__all__)
     assert all(hasattr(bundle, name) for name in bundle.__all__)
     with pytest.raises(AttributeError, match="nothing"):

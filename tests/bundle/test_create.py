@@ -12,7 +12,7 @@ def test_the_canarys_answers_are_the_models(hibernate, payloads):
 
     bundle = hibernate()
     expected = runtime.open_session(payloads["onnxruntime"], "onnxruntime", 1).run(bundle.canary.inputs)
-    np.testing.assert_array_equal(bundle.canary.answers, expected)
+    np.testing.assert_array_equal(bundle.canary.outputs, expected)
     assert "device" not in read_json(bundle.source / "bundle.json", remedy="")  # which is the CPU
 
 
@@ -37,7 +37,7 @@ def test_a_bundle_answers_on_the_device_that_it_names(hibernate):
     assert read_json(bundle.source / "bundle.json", remedy="")["device"] == bundle.device == "cpu:0"
     model = wake(bundle.source)
     assert type(model.session).__name__ == "GpuSession"
-    np.testing.assert_array_equal(model.run(bundle.canary.inputs), bundle.canary.answers)
+    np.testing.assert_array_equal(model.run(bundle.canary.inputs), bundle.canary.outputs)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

@@ -1,4 +1,4 @@
-"""Whoever may write where a bundle lies exchanges it while it wakes: what was verified is loaded, or nothing."""
+"""Anyone who may write where a bundle lies exchanges it while it wakes: what was verified is loaded, or nothing."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _payload(folder: Path, kind: str, weights) -> Path:
     if kind.startswith("torch"):
         module = torch.nn.Linear(64, 3, bias=False).eval()
         module.weight.data = torch.from_numpy(weights.T.copy())
-        models.save_model(folder / "s", module, form="dense", model_config=LINEAR, input_shape=SHAPE, lineage={})
+        models.save_model(folder / "s", module, variant="dense", model_config=LINEAR, input_shape=SHAPE, lineage={})
         runtime.build(folder / "s", "torch", folder / "payload", trusted=[])
         return folder / "payload"
     graph = _graph(weights)
@@ -68,7 +68,7 @@ def _payload(folder: Path, kind: str, weights) -> Path:
 def _bundle(folder: Path, kind: str, name: str) -> Path:
     folder.mkdir()
     facts = BundleFacts(
-        form="dense",
+        variant="dense",
         runtime=kind.partition(",")[0],
         input_shape=SHAPE,
         labels=("x", "y", "z"),
@@ -76,7 +76,7 @@ def _bundle(folder: Path, kind: str, name: str) -> Path:
         production_energy_j=None,
         lineage={"name": name},
     )
-    canary = Canary(inputs=INPUTS, answers=INPUTS @ WEIGHTS[name], tolerance=1e-2)
+    canary = Canary(inputs=INPUTS, outputs=INPUTS @ WEIGHTS[name], tolerance=1e-2)
     payload = _payload(folder / "made", kind, WEIGHTS[name])
     write_bundle(folder / "bundle", payload=payload, facts=facts, canary=canary)
     return folder / "bundle"
@@ -144,15 +144,15 @@ def test_a_woken_model_holds_its_weights_once(both):
 
 SWAPPER = """
 import os, sys, time
-good, evil, aside = sys.argv[1:4]
+good, evil, staging = sys.argv[1:4]
 texts = [open(path, "rb").read() for path in (good, evil)]
 until_s = time.time() + 2
 while time.time() < until_s:
     for text in texts:
         with open(good, "r+b") as stream:
             stream.write(text)
-    open(aside, "wb").write(texts[1])
-    os.replace(aside, good)
+    open(staging, "wb").write(texts[1])
+    os.replace(staging, good)
     os.truncate(good, len(texts[0]) // 2)
 """
 
@@ -169,11 +169,11 @@ def test_a_race_is_won_or_refused(both, monkeypatch):
         outcomes = []
         while swapper.poll() is None:
             try:
-                answers = wake(good).run(INPUTS)
+                outputs = wake(good).run(INPUTS)
             except IntegrityError:
                 outcomes.append("refused")
             else:
                 outcomes.append("awake")
-                np.testing.assert_allclose(answers, INPUTS @ WEIGHTS["a"], rtol=1e-3, atol=1e-3)
+                np.testing.assert_allclose(outputs, INPUTS @ WEIGHTS["a"], rtol=1e-3, atol=1e-3)
     assert swapper.returncode == 0
     assert "refused" in outcomes

@@ -45,7 +45,7 @@ NODES = {
     },
     "all memory": {**LINEAR, "in_features": 10**7, "out_features": 10**7},
     "all memory in one": {"_target_": "torch.nn.Embedding", "num_embeddings": 2**40, "embedding_dim": 1},
-    "a size that is none": {**LINEAR, "in_features": 2**62, "out_features": 2**62},
+    "a size that is not one": {**LINEAR, "in_features": 2**62, "out_features": 2**62},
 }
 
 
@@ -133,15 +133,15 @@ def test_a_server_refuses_such_a_bundle_before_it_starts(strangers, capsys, name
         {},
     ],
 )
-def test_a_form_made_to_hurt_is_refused(strangers, quantization):
+def test_a_variant_made_to_hurt_is_refused(strangers, quantization):
     with pytest.raises(IntegrityError):
         wake(strangers(quantization=quantization))
 
 
 def test_a_function_that_the_owner_trusts_is_not_called_by_a_bundle(strangers, traps):
     (traps / "mine.py").write_text("from torch.nn import Linear\ndef net(): return Linear(2, 2)\n")
-    for target, said in (("net", "is a function, not a class"), ("Linear", "defined outside of what is trusted")):
-        with pytest.raises(IntegrityError, match=said):
+    for target, message in (("net", "is a function, not a class"), ("Linear", "defined outside of what is trusted")):
+        with pytest.raises(IntegrityError, match=message):
             wake(strangers(model={"_target_": f"mine.{target}"}), trusted=["mine"])
     with pytest.raises(IntegrityError, match=r"'mine\.Net' is not trusted"):
         wake(strangers(model={"_target_": "mine.Net"}))
@@ -151,20 +151,20 @@ def test_a_function_that_the_owner_trusts_is_not_called_by_a_bundle(strangers, t
 def test_a_canary_that_compares_nothing_is_refused(hibernate, payloads):
     bundle = hibernate()
     facts = BundleFacts(**{name: getattr(bundle, name) for name in BundleFacts.__dataclass_fields__})
-    odd = np.full_like(bundle.canary.answers, np.nan)
-    unlike = Canary(inputs=bundle.canary.inputs, answers=odd, tolerance=1e-3)
+    odd = np.full_like(bundle.canary.outputs, np.nan)
+    unlike = Canary(inputs=bundle.canary.inputs, outputs=odd, tolerance=1e-3)
     folder = bundle.folder.with_name("unlike")
     write_bundle(folder, payload=payloads["onnxruntime"], facts=facts, canary=unlike)
     with pytest.raises(IntegrityError, match="woke up with other answers"):
         wake(folder)
-    none = Canary(inputs=bundle.canary.inputs[:0], answers=odd[:0], tolerance=1e-3)
-    with pytest.raises(IntegrityError, match="records no answer"):
+    none = Canary(inputs=bundle.canary.inputs[:0], outputs=odd[:0], tolerance=1e-3)
+    with pytest.raises(IntegrityError, match="records no output"):
         write_bundle(bundle.folder.with_name("none"), payload=payloads["onnxruntime"], facts=facts, canary=none)
 
 
 def test_a_plain_class_of_torch_wakes(tmp_path, hibernate):
     model = models.build_model(LINEAR, trusted=[]).eval()
-    models.save_model(tmp_path / "own", model, form="dense", model_config=LINEAR, input_shape=[2], lineage={})
+    models.save_model(tmp_path / "own", model, variant="dense", model_config=LINEAR, input_shape=[2], lineage={})
     bundle = hibernate("torch", payload=tmp_path / "own", canary_inputs=np.ones((1, 2), np.float32), labels=["a", "b"])
     inputs = np.ones((3, 2), np.float32)
     with torch.inference_mode():

@@ -30,7 +30,7 @@ def language(tmp_path_factory):
 def put_to_sleep(language, tmp_path):
     def put_to_sleep(**changes):
         facts = {
-            "form": "dense",
+            "variant": "dense",
             "runtime": "torch",
             "input_shape": (4,),
             "labels": (),
@@ -48,7 +48,7 @@ def put_to_sleep(language, tmp_path):
 def test_it_wakes_with_its_tokenizer_and_says_the_next_token(put_to_sleep, language):
     bundle = put_to_sleep()
     assert bundle.tokenizer == bundle.folder / "extras" / "tokenizer"
-    assert bundle.canary.answers.shape == (2, 32)
+    assert bundle.canary.outputs.shape == (2, 32)
     woken = wake(bundle.folder)
     with torch.inference_mode():
         expected = language[0](torch.from_numpy(TOKENS))[:, -1].numpy()
@@ -63,7 +63,7 @@ def test_tokens_can_be_read_one_after_the_other(put_to_sleep):
     np.testing.assert_allclose(logits, session.run(TOKENS), rtol=1e-4, atol=1e-5)
 
 
-def test_another_answer_of_the_canary_is_refused(put_to_sleep, monkeypatch):
+def test_another_response_of_the_canary_is_refused(put_to_sleep, monkeypatch):
     bundle = put_to_sleep()
     real = runtime.LanguageSession.run
     monkeypatch.setattr(runtime.LanguageSession, "run", lambda self, inputs: real(self, inputs) + 1.0)

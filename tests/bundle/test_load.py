@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from overwinter.bundle import wake
 model = wake(Path(sys.argv[1]))
-assert model.answer([[0] * 8] * 8)[0].label in "abc"
+assert model.predict([[0] * 8] * 8)[0].label in "abc"
 loaded = {"torch", "sklearn", "onnx", "torchao", "hydra", "omegaconf"} & set(sys.modules)
 assert not loaded, loaded
 """
@@ -37,12 +37,12 @@ def test_raw_inputs_are_preprocessed_and_answers_labelled(hibernate):
     model = wake(hibernate().folder)
     raw = np.random.default_rng(2).integers(0, 17, (5, 8, 8))
     logits = model.run(((raw - 8.0) / 4.0).astype(np.float32)[:, None])
-    answers = model.answer(raw)
-    assert [answer.label for answer in answers] == ["abc"[index] for index in logits.argmax(axis=1)]
+    outputs = model.predict(raw)
+    assert [response.label for response in outputs] == ["abc"[index] for index in logits.argmax(axis=1)]
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    np.testing.assert_allclose([answer.probability for answer in answers], shares.max(axis=1), rtol=1e-5)
+    np.testing.assert_allclose([response.probability for response in outputs], shares.max(axis=1), rtol=1e-5)
     with pytest.raises(ConfigError, match="raw values are between 0 and 16"):
-        model.answer(raw + 100)
+        model.predict(raw + 100)
 
 
 def test_waking_an_onnx_bundle_imports_no_torch(hibernate):
@@ -54,7 +54,7 @@ def test_a_model_that_answers_otherwise_is_not_served(hibernate, payloads):
     """All digests are right: only the canary can tell."""
     bundle = hibernate()
     folder = bundle.folder.with_name("silently-wrong")
-    wrong = Canary(inputs=bundle.canary.inputs, answers=bundle.canary.answers + 0.1, tolerance=1e-3)
+    wrong = Canary(inputs=bundle.canary.inputs, outputs=bundle.canary.outputs + 0.1, tolerance=1e-3)
     write_bundle(folder, payload=payloads["onnxruntime"], facts=facts_of(bundle), canary=wrong)
     with pytest.raises(IntegrityError, match="woke up with other answers") as caught:
         wake(folder)
@@ -64,7 +64,7 @@ def test_a_model_that_answers_otherwise_is_not_served(hibernate, payloads):
 def test_a_canary_that_the_model_cannot_read_is_refused(hibernate, payloads):
     bundle = hibernate()
     folder = bundle.folder.with_name("unreadable")
-    canary = Canary(inputs=np.zeros((2, 3), np.float32), answers=bundle.canary.answers[:2], tolerance=1e-3)
+    canary = Canary(inputs=np.zeros((2, 3), np.float32), outputs=bundle.canary.outputs[:2], tolerance=1e-3)
     facts = dataclasses.replace(facts_of(bundle), input_shape=(3,))
     write_bundle(folder, payload=payloads["onnxruntime"], facts=facts, canary=canary)
     with pytest.raises(IntegrityError, match="cannot answer its canary"):
@@ -72,18 +72,18 @@ def test_a_canary_that_the_model_cannot_read_is_refused(hibernate, payloads):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "expected"),
     [
         ({"runtime": "warp"}, "its runtime 'warp' is unknown"),
         ({"device": "../../x"}, "cannot compute on device=../../x"),
     ],
 )
-def test_a_runtime_or_device_that_is_none_is_the_bundles_fault(hibernate, payloads, changes, said):
+def test_a_runtime_or_device_that_is_not_one_is_the_bundles_fault(hibernate, payloads, changes, expected):
     bundle = hibernate()
     folder = bundle.folder.with_name("elsewhere")
     facts = dataclasses.replace(facts_of(bundle), **changes)
     write_bundle(folder, payload=payloads["onnxruntime"], facts=facts, canary=bundle.canary)
-    with pytest.raises(IntegrityError, match=said) as caught:
+    with pytest.raises(IntegrityError, match=expected) as caught:
         wake(folder)
     assert caught.value.exit_code == 4
     assert str(caught.value).startswith(f"{folder} cannot be loaded")
@@ -128,7 +128,7 @@ def test_code_that_is_not_trusted_is_not_run(hibernate, payloads, tmp_path, monk
 
     config = {"_target_": "stranger.Net", "in_features": 4, "out_features": 2}
     model = models.build_model(config, trusted=["stranger"]).eval()
-    models.save_model(tmp_path / "own", model, form="dense", model_config=config, input_shape=[4], lineage={})
+    models.save_model(tmp_path / "own", model, variant="dense", model_config=config, input_shape=[4], lineage={})
     bundle = hibernate(
         "torch",
         payload=tmp_path / "own",

@@ -111,11 +111,13 @@ def test_something_else_goes_on_while_it_is_verified(both, secret, monkeypatch):
     monkeypatch.setattr(reading_module, "compare", compare)
     for source in both:
         began.clear()
-        said = []
+        messages = []
         read_bundle(
-            source, keys=Keys(opening=(secret,)), meanwhile=lambda facts, said=said: (said.append(facts), began.set())
+            source,
+            keys=Keys(opening=(secret,)),
+            meanwhile=lambda facts, messages=messages: (messages.append(facts), began.set()),
         )
-        assert said[0].runtime == "onnxruntime"
+        assert messages[0].runtime == "onnxruntime"
     assert finished == ["verified", "verified"]
 
 
@@ -134,4 +136,4 @@ def test_nothing_goes_on_before_the_signature_fits(both, secret, key_pair):
     for source in both:
         keys = Keys(opening=(secret,), trusted=(key_pair[1],))
         with pytest.raises(IntegrityError, match="is not signed"):
-            read_bundle(source, keys=keys, meanwhile=lambda _: pytest.fail("it was told of a stranger's bundle"))
+            read_bundle(source, keys=keys, meanwhile=lambda _: pytest.fail("it was reported of a stranger's bundle"))

@@ -43,9 +43,9 @@ def test_they_are_a_folder_of_what_was_stored(kept):
     assert {stat.S_IMODE((kept.folder / name).stat().st_mode) for name in TEXTS} == {0o400}
 
 
-def test_in_memory_nobody_can_change_them(kept):
+def test_in_memory_no_one_can_change_them(kept):
     if not kept._in_memory:
-        pytest.skip("root may write any file on a disk; this one nobody can find")
+        pytest.skip("root may write any file on a disk; this one no one can find")
     path = kept.folder / "model.onnx"
     for change in (lambda: path.write_bytes(b"x"), lambda: os.truncate(path, 0), lambda: os.truncate(path, 1 << 20)):
         with pytest.raises(PermissionError):
@@ -70,7 +70,7 @@ def test_what_is_mapped_outlives_them(kept):
     assert bytes(mapped) == TEXTS["model.onnx"]
 
 
-def test_they_go_with_whoever_has_them():
+def test_they_go_with_anyone_who_has_them():
     gc.collect()
     files = PrivateFiles({"a": 1})
     folder, before = files.folder, len(os.listdir("/proc/self/fd"))

@@ -22,7 +22,7 @@ def test_without_keys_nothing_changes(hibernate):
     assert contents(bundle.folder) == before
 
 
-def test_a_protected_bundle_wakes_for_whoever_has_the_keys(hibernate, key_pair, secret):
+def test_a_protected_bundle_wakes_for_anyone_who_has_the_keys(hibernate, key_pair, secret):
     private, public = key_pair
     bundle = hibernate()
     protected = protect(bundle.folder, sign_key=f"file:{private}", encryption_keys=[secret])

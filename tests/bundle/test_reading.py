@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from overwinter import manifest
-from overwinter.bundle import Expected, Keys, obtain, read_bundle, reading
+from overwinter.bundle import Expected, Keys, read_bundle, reading, resolve_bundle
 from overwinter.bundle.folder import FolderSource
 from overwinter.errors import ConfigError, IntegrityError
 
 
 def test_a_bundle_says_what_was_put_in(whole, canary):
     bundle = read_bundle(whole)
-    assert (bundle.form, bundle.runtime, bundle.input_shape) == ("int8_static", "onnxruntime", (1, 2, 2))
+    assert (bundle.variant, bundle.runtime, bundle.input_shape) == ("int8_static", "onnxruntime", (1, 2, 2))
     assert bundle.labels == ("no", "yes")
     assert bundle.production_energy_j == 12.5
     assert (bundle.licence, bundle.notes, bundle.signed_by, bundle.sealed) == (None, None, (), False)
@@ -25,7 +25,7 @@ def test_a_bundle_says_what_was_put_in(whole, canary):
     assert bundle.folder != whole
     assert read_bundle(whole, hold=False).folder == whole
     np.testing.assert_array_equal(bundle.canary.inputs, canary.inputs)
-    np.testing.assert_array_equal(bundle.canary.answers, canary.answers)
+    np.testing.assert_array_equal(bundle.canary.outputs, canary.outputs)
     assert bundle.size_bytes == sum(path.stat().st_size for path in whole.rglob("*") if path.is_file())
 
 
@@ -96,7 +96,7 @@ def _rewritten(folder, **changes):
     "changes",
     [
         {"schema": 2},
-        {"form": 3},
+        {"variant": 3},
         {"labels": [1]},
         {"input_shape": ["8"]},
         {"canary_tolerance": 1},
@@ -117,7 +117,7 @@ def _rewritten(folder, **changes):
         {"execute": "rm -rf /"},
     ],
 )
-def test_a_document_of_another_form_is_refused(tmp_path, whole, changes):
+def test_a_document_of_another_variant_is_refused(tmp_path, whole, changes):
     shutil.copytree(whole, tmp_path / "bundle")
     _rewritten(tmp_path / "bundle", **changes)
     with pytest.raises(IntegrityError):
@@ -177,7 +177,7 @@ def test_another_bundle_than_expected_is_refused(whole):
 
 def test_another_lineage_than_expected_is_refused(whole):
     right = {"stage": "hibernate", "inputs.train/model": "abc", "inputs.evaluate/chosen.json": "def"}
-    assert read_bundle(whole, expected=Expected(lineage=right)).form == "int8_static"
+    assert read_bundle(whole, expected=Expected(lineage=right)).variant == "int8_static"
     for key in ("stage", "inputs.train/model", "inputs.nothing", "nothing", "stage.deeper"):
         with pytest.raises(IntegrityError, match="made from something else"):
             read_bundle(whole, expected=Expected(lineage={key: "other"}))
@@ -208,7 +208,7 @@ def test_files_beyond_all_reason_are_not_counted_to_the_end(tmp_path, whole):
 
 def test_a_folder_above_a_bundle_is_answered_with_where_it_is(whole):
     with pytest.raises(ConfigError, match=f"Did you mean {re.escape(str(whole))}"):
-        obtain(whole.parent)
+        resolve_bundle(whole.parent)
 
 
 def test_what_was_verified_is_held_whatever_becomes_of_the_folder(tmp_path, whole):
@@ -240,7 +240,7 @@ def test_what_becomes_of_a_file_between_looking_and_reading_is_found(tmp_path, w
         content = (folder / name).read_bytes()
         (folder / name).unlink()
         changes = {
-            "a pipe": os.mkfifo,  # which nobody ever writes to
+            "a pipe": os.mkfifo,  # which no one ever writes to
             "a link": lambda path: path.symlink_to(whole / name),
             "a folder": Path.mkdir,
             "nothing": lambda _: None,

@@ -26,7 +26,7 @@ def test_a_sealed_bundle_is_the_same_bundle(sealed, signed, secret, key_pair):
     assert bundle.source == sealed
     assert bundle.signed_by
     assert contents(bundle.folder) == contents(signed)
-    np.testing.assert_array_equal(bundle.canary.answers, plain.canary.answers)
+    np.testing.assert_array_equal(bundle.canary.outputs, plain.canary.outputs)
 
 
 def test_it_says_nothing_of_names_and_shapes(sealed):
@@ -52,7 +52,7 @@ def test_without_the_key_nothing_is_read(sealed):
         read_bundle(sealed)
 
 
-def test_whoever_holds_the_key_must_still_have_signed(tmp_path, write, secret, key_pair):
+def test_anyone_who_holds_the_key_must_still_have_signed(tmp_path, write, secret, key_pair):
     write(tmp_path / "unsigned")
     seal_bundle(tmp_path / "unsigned", tmp_path / "sealed", [load_wrapping_key(secret)])
     with pytest.raises(IntegrityError, match="is not signed"):

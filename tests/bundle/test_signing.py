@@ -19,7 +19,7 @@ def trusted(key_pair):
 def test_a_signed_bundle_names_its_signer(signed, key_pair):
     bundle = read_bundle(signed, keys=trusted(key_pair))
     assert bundle.signed_by == (key_id(load_trusted_key(key_pair[1])),)
-    assert read_bundle(signed).signed_by == ()  # nobody asked
+    assert read_bundle(signed).signed_by == ()  # no one asked
     assert (signed / "signature.json").stat().st_mode & 0o777 == 0o600
 
 

@@ -47,7 +47,7 @@ def test_words_come_as_often_as_their_odds_say():
     assert shares[1] == 0
 
 
-def test_progress_is_told_token_by_token_over_all_batches():
+def test_progress_is_reported_token_by_token_over_all_batches():
     seen = []
     generate_text(Counting(), 70, 3, seed=0, progress=lambda done, total: seen.append(done / total))
     assert seen == pytest.approx([1 / 3, 1 / 2, 5 / 6, 1])

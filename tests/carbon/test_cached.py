@@ -84,8 +84,8 @@ def _settled(live: LiveSource) -> None:
 
 
 def test_first_reading_waits_for_the_first_fetch(source: Any, clock: _Clock) -> None:
-    answer = source().at(clock.utc)
-    assert (answer.g_per_kwh, answer.source, answer.kind) == (100, "service ZONE at 2026-06-01T12:00Z", "average")
+    response = source().at(clock.utc)
+    assert (response.g_per_kwh, response.source, response.kind) == (100, "service ZONE at 2026-06-01T12:00Z", "average")
 
 
 def test_no_reading_waits_longer_than_the_time_out(source: Any, clock: _Clock, provider: _Provider) -> None:
@@ -103,7 +103,7 @@ def test_no_reading_waits_longer_than_the_time_out(source: Any, clock: _Clock, p
     provider.gate.set()
 
 
-def test_refreshes_in_the_background_while_the_old_answer_serves(
+def test_refreshes_in_the_background_while_the_old_response_serves(
     source: Any, clock: _Clock, provider: _Provider
 ) -> None:
     live = source()
@@ -185,7 +185,7 @@ def test_a_server_that_asks_to_be_left_alone_is(source: Any, clock: _Clock, prov
     assert provider.fetches == 1
 
 
-def test_a_provider_with_a_defect_is_told_by_its_error(source: Any, clock: _Clock, provider: _Provider) -> None:
+def test_a_provider_with_a_defect_is_reported_by_its_error(source: Any, clock: _Clock, provider: _Provider) -> None:
     provider.value = "not a number"  # type: ignore[assignment]
     live = source()
     _settled(live)
@@ -204,7 +204,7 @@ def test_forecast_begins_with_the_running_step(source: Any, clock: _Clock, provi
     assert forecast[0].time_utc == datetime(2026, 6, 1, 13, tzinfo=UTC)
 
 
-def test_a_forecast_serves_while_the_service_does_not_answer(source: Any, clock: _Clock, provider: _Provider) -> None:
+def test_a_forecast_serves_while_the_service_does_not_response(source: Any, clock: _Clock, provider: _Provider) -> None:
     provider.ahead = 4
     live = source()
     _settled(live)
@@ -228,7 +228,7 @@ def test_a_rest_that_a_server_asks_for_holds_for_other_programs_too(
     assert source().at(clock.utc).g_per_kwh == 100
 
 
-def test_notes_and_the_mix_come_with_the_answer_also_from_disk(source: Any, clock: _Clock, provider: Any) -> None:
+def test_notes_and_the_mix_come_with_the_response_also_from_disk(source: Any, clock: _Clock, provider: Any) -> None:
     provider.notes, provider.renewable_share = ("1 of 24 rows are left out",), 0.4
     for _ in range(2):
         live = source()
@@ -238,7 +238,7 @@ def test_notes_and_the_mix_come_with_the_answer_also_from_disk(source: Any, cloc
     assert provider.fetches == 1
 
 
-def test_holes_in_the_day_that_is_told_make_no_flat_line_of_the_forecast(tmp_path: Path) -> None:
+def test_holes_in_the_day_that_is_reported_make_no_flat_line_of_the_forecast(tmp_path: Path) -> None:
     for missing in ({0}, {0, 1, 2}, {23}, {11}, set(range(5)), set(range(0, 24, 3))):
         history = History(tmp_path / f"{len(missing)}{min(missing)}.json", identity="x")
         day = [

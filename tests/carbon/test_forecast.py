@@ -70,7 +70,7 @@ def test_a_short_history_repeats_its_last_day(known):
     assert forecast.tolist() == np.resize(past.values[-24:] if known >= 24 else past.values[-1:], 30).tolist()
 
 
-def test_no_history_is_said():
+def test_no_history_is_reported():
     with pytest.raises(ValueError, match="at least one hour"):
         Forecaster(weekly(4)).at(FIRST, 5)
 

@@ -30,7 +30,7 @@ def _values(history: History, hour: float, count: int) -> list[float]:
     return [each.g_per_kwh for each in history.forecast(_START + timedelta(hours=hour))[:count]]
 
 
-def test_the_running_hour_is_the_mean_of_what_was_told_in_it(tmp_path: Path) -> None:
+def test_the_running_hour_is_the_mean_of_what_was_reported_in_it(tmp_path: Path) -> None:
     history = _history(tmp_path)
     for minutes, value in ((5, 100), (20, 200), (50, 300)):
         time_utc = _START + timedelta(minutes=minutes)
@@ -67,8 +67,8 @@ def test_a_damaged_file_is_begun_anew(tmp_path: Path, text: str) -> None:
 def test_what_cannot_be_is_left_out(tmp_path: Path) -> None:
     rows = [[1, 100, 1], [2, -5, 1], [3, float("nan"), 1], [4, 1e9, 1], [5, 100, 0], [6, 100, 1]]
     (tmp_path / "x.history.json").write_text(json.dumps({"hours": rows}))
-    told = _history(tmp_path).forecast(datetime.fromtimestamp(6 * 3600, tz=UTC))
-    assert all(each.g_per_kwh == 100 for each in told)
+    reported = _history(tmp_path).forecast(datetime.fromtimestamp(6 * 3600, tz=UTC))
+    assert all(each.g_per_kwh == 100 for each in reported)
 
 
 def test_half_a_year_is_kept(tmp_path: Path) -> None:
@@ -87,6 +87,6 @@ def test_nothing_later_is_looked_at() -> None:
     values = np.array([200 + 50 * math.sin(hour / 4) for hour in range(200)])
     later = np.concatenate([values, np.full(50, 9e3)])
     time_utc = datetime.fromtimestamp(199 * 3600, tz=UTC)
-    told = [PastForecast(Hours(first=0, values=each)).at(time_utc) for each in (values, later)]
-    assert told[0] == told[1]
-    assert len(told[0]) == 96
+    reported = [PastForecast(Hours(first=0, values=each)).at(time_utc) for each in (values, later)]
+    assert reported[0] == reported[1]
+    assert len(reported[0]) == 96

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overwinter.carbon.http import LONGEST_REST_S, SourceError, get_json, rest_s
+from overwinter.carbon.http import MAX_BACKOFF_S, SourceError, backoff_s, get_json
 
 _TOKEN = "s3cret-token-that-must-not-leak"
 _NOW = datetime(2026, 11, 6, 8, 49, 37, tzinfo=UTC)
@@ -92,16 +92,16 @@ def test_a_long_reason_is_cut(answering: _Answering) -> None:
     assert len(str(_refusal(answering(b"no " * 5000, 403)))) < 250
 
 
-@pytest.mark.parametrize("said", [_TOKEN, "ada", base64.b64encode(b"ada:pass-word").decode(), "pass-word"])
-def test_a_reason_never_repeats_what_was_sent_in_confidence(answering: _Answering, said: str) -> None:
+@pytest.mark.parametrize("expected", [_TOKEN, "ada", base64.b64encode(b"ada:pass-word").decode(), "pass-word"])
+def test_a_reason_never_repeats_what_was_sent_in_confidence(answering: _Answering, expected: str) -> None:
     login = base64.b64encode(b"ada:pass-word").decode()
     headers = {"auth-token": _TOKEN, "Authorization": f"Basic {login}"}
-    text = str(_refusal(answering(f"invalid token {said}!".encode(), 401), headers=headers))
-    assert said not in text or len(said) < 4
+    text = str(_refusal(answering(f"invalid token {expected}!".encode(), 401), headers=headers))
+    assert expected not in text or len(expected) < 4
     assert "invalid token" in text
 
 
-def test_a_redirect_is_told_with_its_host_alone(answering: _Answering) -> None:
+def test_a_redirect_is_reported_with_its_host_alone(answering: _Answering) -> None:
     url = answering(b"", 302, Location=f"https://login.example/?token={_TOKEN}")
     text = str(_refusal(url))
     assert text == "127.0.0.1 answers HTTP 302: it redirects to login.example, which is not followed"
@@ -117,8 +117,8 @@ def test_a_redirect_is_told_with_its_host_alone(answering: _Answering) -> None:
         ("Fri Nov  6 08:50:37 2026", 60),
         ("Fri, 06 Nov 2026 08:00:00 GMT", 0),  # past
         ("Sun, 06 Nov 1994 08:49:37 GMT", 0),
-        ("Fri, 06 Nov 2099 08:49:37 GMT", LONGEST_REST_S),
-        ("9" * 400, LONGEST_REST_S),
+        ("Fri, 06 Nov 2099 08:49:37 GMT", MAX_BACKOFF_S),
+        ("9" * 400, MAX_BACKOFF_S),
         ("-5", 0),
         ("soon", 0),
         ("", 0),
@@ -127,15 +127,15 @@ def test_a_redirect_is_told_with_its_host_alone(answering: _Answering) -> None:
     ],
 )
 def test_a_rest_in_seconds_or_as_a_date(text: str, expected_s: float) -> None:
-    assert rest_s(text, _NOW) == expected_s
+    assert backoff_s(text, _NOW) == expected_s
 
 
 @given(st.text())
 def test_whatever_the_header_says_the_rest_is_of_a_day_at_most(text: str) -> None:
-    assert 0 <= rest_s(text, _NOW) <= LONGEST_REST_S
+    assert 0 <= backoff_s(text, _NOW) <= MAX_BACKOFF_S
 
 
-def test_a_date_reaches_whoever_is_refused(answering: _Answering) -> None:
+def test_a_date_reaches_anyone_who_is_refused(answering: _Answering) -> None:
     until = datetime.now(UTC) + timedelta(hours=1)
     error = _refusal(answering(b"", 503, Retry_After=f"{until:%a, %d %b %Y %H:%M:%S GMT}"))
     assert 3590 < error.retry_after_s <= 3600

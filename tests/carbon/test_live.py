@@ -42,7 +42,7 @@ class _Service:
 
     url: str = ""
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
-    answers: Callable[[str, dict[str, list[str]], dict[str, str]], Any] = lambda path, query, headers: None
+    responses: Callable[[str, dict[str, list[str]], dict[str, str]], Any] = lambda path, query, headers: None
 
     def count(self, path: str) -> int:
         return sum(asked.startswith(path) for asked, _ in self.asked)
@@ -50,7 +50,7 @@ class _Service:
 
 @dataclass
 class _Raw:
-    """An answer that is not simply JSON with status 200."""
+    """A response that is not simply JSON with status 200."""
 
     status: int = 200
     body: bytes = b"{}"
@@ -61,15 +61,15 @@ class _Raw:
 
 @pytest.fixture
 def service() -> Iterator[_Service]:
-    told = _Service()
+    reported = _Service()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             headers = {key.lower(): value for key, value in self.headers.items()}
-            told.asked.append((self.path, headers))
+            reported.asked.append((self.path, headers))
             parts = urlsplit(self.path)
-            answer = told.answers(parts.path, parse_qs(parts.query), headers)
-            raw = answer if isinstance(answer, _Raw) else _Raw(body=json.dumps(answer).encode())
+            response = reported.responses(parts.path, parse_qs(parts.query), headers)
+            raw = response if isinstance(response, _Raw) else _Raw(body=json.dumps(response).encode())
             time.sleep(raw.delay_s)
             with contextlib.suppress(OSError):
                 self.send_response(raw.status)
@@ -92,8 +92,8 @@ def service() -> Iterator[_Service]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    told.url = f"http://127.0.0.1:{server.server_address[1]}"
-    yield told
+    reported.url = f"http://127.0.0.1:{server.server_address[1]}"
+    yield reported
     server.shutdown()
     server.server_close()
 
@@ -181,7 +181,7 @@ _NOON_SHARP = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
 
 def test_uk_grid_tells_the_actual_and_the_forecast(service: _Service) -> None:
-    service.answers = _uk
+    service.responses = _uk
     points = UkGrid(service.url).fetch(_NOON, deadline_s=_soon())
     assert (points[0].g_per_kwh, points[1].g_per_kwh, len(points)) == (210, 199, 96)
     assert points[1].time_utc == datetime(2026, 6, 1, 12, 30, tzinfo=UTC)
@@ -189,12 +189,12 @@ def test_uk_grid_tells_the_actual_and_the_forecast(service: _Service) -> None:
 
 
 def test_uk_grid_does_without_its_forecast(service: _Service) -> None:
-    service.answers = lambda path, *rest: _uk(path, *rest) if path == "/intensity" else _Raw(status=500)
+    service.responses = lambda path, *rest: _uk(path, *rest) if path == "/intensity" else _Raw(status=500)
     assert [each.g_per_kwh for each in UkGrid(service.url).fetch(_NOON, deadline_s=_soon())] == [210]
 
 
 def test_electricity_maps_sends_its_token_and_reads_latest_and_forecast(service: _Service) -> None:
-    service.answers = _maps
+    service.responses = _maps
     maps = ElectricityMaps(f"{service.url}/v3", zone="FR", token=_TOKEN)
     points = maps.fetch(_NOON, deadline_s=_soon())
     assert [each.g_per_kwh for each in points] == [56, 61, 62, 63, 64, 65]
@@ -205,7 +205,7 @@ def test_electricity_maps_does_without_a_forecast_that_is_not_in_the_plan(servic
     def latest_alone(path: str, *rest: Any) -> Any:
         return _maps(path, *rest) if path.endswith("latest") else _Raw(status=403)
 
-    service.answers = latest_alone
+    service.responses = latest_alone
     maps = ElectricityMaps(f"{service.url}/v3", zone="FR", token=_TOKEN)
     assert [each.g_per_kwh for each in maps.fetch(_NOON, deadline_s=_soon())] == [56]
 
@@ -221,10 +221,10 @@ def test_electricity_maps_tells_the_last_day_where_it_has_no_forecast(service: _
             return {"zone": "FR", "history": [{**row, "datetime": row["datetime"].isoformat()} for row in rows[::-1]]}
         return _maps(path, *rest)
 
-    service.answers = without_forecast
+    service.responses = without_forecast
     maps = ElectricityMaps(f"{service.url}/v3", zone="FR", token=_TOKEN)
-    told = [each.g_per_kwh for each in maps.fetch(_NOON, deadline_s=_soon())]
-    assert (told[0], told[-2], told[-1], len(told)) == (33, 11, 56, 24)
+    reported = [each.g_per_kwh for each in maps.fetch(_NOON, deadline_s=_soon())]
+    assert (reported[0], reported[-2], reported[-1], len(reported)) == (33, 11, 56, 24)
     live = LiveSource(maps, folder=tmp_path, refresh_s=300, max_age_s=7200, timeout_s=2, now=lambda: _NOON)
     assert live.at(_NOON).g_per_kwh == 56
     ahead = live.forecast(_NOON)  # a day that repeats, since a day is all that is known
@@ -233,7 +233,7 @@ def test_electricity_maps_tells_the_last_day_where_it_has_no_forecast(service: _
 
 
 def test_watttime_logs_in_and_converts_pounds_per_megawatt_hour(service: _Service) -> None:
-    service.answers = _WattTimeServer()
+    service.responses = _WattTimeServer()
     points = _watttime(service).fetch(_NOON, deadline_s=_soon())
     assert points[0].g_per_kwh == pytest.approx(453.59237)
     assert len(points) == 6
@@ -241,20 +241,20 @@ def test_watttime_logs_in_and_converts_pounds_per_megawatt_hour(service: _Servic
 
 
 def test_watttime_renews_an_expired_token_once(service: _Service) -> None:
-    service.answers = server = _WattTimeServer()
+    service.responses = server = _WattTimeServer()
     watttime = _watttime(service)
     watttime.fetch(_NOON, deadline_s=_soon())
     server.valid += 1  # as if half an hour had gone by
     watttime.fetch(_NOON, deadline_s=_soon())
     assert service.count("/login") == 2
-    service.answers = lambda path, *rest: server(path, *rest) if path == "/login" else _Raw(status=401)
+    service.responses = lambda path, *rest: server(path, *rest) if path == "/login" else _Raw(status=401)
     with pytest.raises(SourceError, match="HTTP 401"):
         watttime.fetch(_NOON, deadline_s=_soon())
     assert service.count("/login") == 3
 
 
 def test_watttime_in_other_units_is_refused(service: _Service) -> None:
-    service.answers = server = _WattTimeServer()
+    service.responses = server = _WattTimeServer()
     server.units = "kg_co2_per_mwh"
     with pytest.raises(SourceError, match="kg_co2_per_mwh"):
         _watttime(service).fetch(_NOON, deadline_s=_soon())
@@ -273,8 +273,8 @@ _BROKEN = [
 
 
 @pytest.mark.parametrize("body", _BROKEN)
-def test_an_answer_that_is_not_documented_is_an_error_and_nothing_else(service: _Service, body: bytes) -> None:
-    service.answers = lambda *_: _Raw(body=body)
+def test_a_response_that_is_not_documented_is_an_error_and_nothing_else(service: _Service, body: bytes) -> None:
+    service.responses = lambda *_: _Raw(body=body)
     for provider in (
         UkGrid(service.url),
         ElectricityMaps(service.url, zone="FR", token=_TOKEN),
@@ -296,7 +296,7 @@ def test_a_point_is_checked(moment: Any, value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "what"),
+    ("response", "what"),
     [
         (_Raw(delay_s=3.0), "in time"),
         (_Raw(body=b"x" * 100, drip_s=0.1), "in time"),
@@ -305,21 +305,21 @@ def test_a_point_is_checked(moment: Any, value: Any) -> None:
         (_Raw(body=b"no json"), "not answer with JSON"),
     ],
 )
-def test_trouble_is_an_error_within_the_deadline(service: _Service, answer: _Raw, what: str) -> None:
-    service.answers = lambda *_: answer
+def test_trouble_is_an_error_within_the_deadline(service: _Service, response: _Raw, what: str) -> None:
+    service.responses = lambda *_: response
     began_s = time.monotonic()
     with pytest.raises(SourceError, match=what):
         get_json(f"{service.url}/x", deadline_s=began_s + 0.5, headers={"auth-token": _TOKEN})
     assert time.monotonic() - began_s < 1.5
 
 
-def test_nobody_listening_is_an_error() -> None:
+def test_no_one_listening_is_an_error() -> None:
     with pytest.raises(SourceError, match=r"127\.0\.0\.1 does not answer"):
         get_json("http://127.0.0.1:9/", deadline_s=_soon())
 
 
 def test_being_limited_says_for_how_long(service: _Service) -> None:
-    service.answers = lambda *_: _Raw(status=429, headers={"Retry-After": "120"})
+    service.responses = lambda *_: _Raw(status=429, headers={"Retry-After": "120"})
     with pytest.raises(SourceError) as caught:
         get_json(f"{service.url}/x", deadline_s=_soon())
     assert (caught.value.status, caught.value.retry_after_s) == (429, 120)
@@ -347,10 +347,10 @@ def _config(kind: type, url: str, tmp_path: Path, **more: Any) -> Any:
 
 
 def test_fall_back_answers_and_the_record_says_so(service: _Service, tmp_path: Path) -> None:
-    service.answers = lambda *_: _Raw(status=503)
-    answer = _config(UkGridCarbonConfig, service.url, tmp_path).open().at(datetime.now(UTC))
-    assert (answer.g_per_kwh, answer.kind) == (475, "average")
-    assert answer.source == "carbon.intensity_g_per_kwh (fall-back: 127.0.0.1 answers HTTP 503)"
+    service.responses = lambda *_: _Raw(status=503)
+    response = _config(UkGridCarbonConfig, service.url, tmp_path).open().at(datetime.now(UTC))
+    assert (response.g_per_kwh, response.kind) == (475, "average")
+    assert response.source == "carbon.intensity_g_per_kwh (fall-back: 127.0.0.1 answers HTTP 503)"
 
 
 def test_marginal_source_with_an_average_fall_back_tells_each_kind(
@@ -359,7 +359,7 @@ def test_marginal_source_with_an_average_fall_back_tells_each_kind(
     monkeypatch.setenv("USER_HERE", "ada")
     monkeypatch.setenv("PASSWORD_HERE", _PASSWORD)
     names = {"region": "CAISO_NORTH", "user_env": "USER_HERE", "password_env": "PASSWORD_HERE"}
-    service.answers = _WattTimeServer()
+    service.responses = _WattTimeServer()
     chain = _config(WattTimeCarbonConfig, service.url, tmp_path, **names).open()
     assert chain.at(_NOON).kind == "marginal"
     assert chain.at(_NOON - timedelta(days=1)).kind == "average"
@@ -377,16 +377,16 @@ def test_chain_of_several(service: _Service, tmp_path: Path, monkeypatch: pytest
             return _maps(path, query, headers)
         return {"data": [{"from": start.isoformat(), "to": "", "intensity": {"forecast": 9, "actual": None}}]}
 
-    service.answers = both
+    service.responses = both
     uk = vars(_config(UkGridCarbonConfig, service.url, tmp_path))
     fallback = {"uk": uk, "constant": {"source": "constant", "intensity_g_per_kwh": 475.0}}
     more = {"zone": "FR", "token_env": "TOKEN_HERE", "fallback": fallback}
     config = _config(ElectricityMapsCarbonConfig, f"{service.url}/v3", tmp_path, **more)
     check(config)
-    answer = config.open().at(now)
-    assert answer.g_per_kwh == 9
-    assert "uk_grid" in answer.source
-    assert "HTTP 401" in answer.source
+    response = config.open().at(now)
+    assert response.g_per_kwh == 9
+    assert "uk_grid" in response.source
+    assert "HTTP 401" in response.source
 
 
 def test_tokens_reach_neither_the_log_nor_the_cache_nor_any_message(
@@ -398,19 +398,19 @@ def test_tokens_reach_neither_the_log_nor_the_cache_nor_any_message(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     monkeypatch.setenv("TOKEN_HERE", _TOKEN)
-    service.answers = _maps
+    service.responses = _maps
     more = {"zone": "FR", "token_env": "TOKEN_HERE"}
     config = _config(ElectricityMapsCarbonConfig, f"{service.url}/v3", tmp_path, **more)
     chain = config.open()
     assert chain.at(_NOON).g_per_kwh == 56
-    service.answers = lambda *_: _Raw(status=401, body=_TOKEN.encode())
+    service.responses = lambda *_: _Raw(status=401, body=_TOKEN.encode())
     config.cache = str(tmp_path / "other")
     failed = config.open().at(_NOON)
     assert "HTTP 401" in failed.source
-    told = [failed.source, repr(failed), caplog.text, *capfd.readouterr(), repr(chain), repr(config)]
-    told += [path.read_text() for path in tmp_path.rglob("*.json")]
+    reported = [failed.source, repr(failed), caplog.text, *capfd.readouterr(), repr(chain), repr(config)]
+    reported += [path.read_text() for path in tmp_path.rglob("*.json")]
     assert len(list(tmp_path.rglob("*.json"))) == 2  # the latest answer, and the history
-    assert not [text for text in told if _TOKEN in text]
+    assert not [text for text in reported if _TOKEN in text]
 
 
 def test_missing_token_names_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

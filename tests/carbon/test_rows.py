@@ -66,7 +66,7 @@ def test_of_two_rows_at_one_time_the_later_counts() -> None:
 
 @pytest.mark.parametrize("rows", [None, {}, "rows", 5, "<html>"])
 def test_no_table_is_an_error(rows: Any) -> None:
-    with pytest.raises(SourceError, match="otherwise than it documents"):
+    with pytest.raises(SourceError, match="differently than it documents"):
         read_rows(rows, _read, service="maps", what="history")
 
 
@@ -103,8 +103,8 @@ def test_hours_around_a_change_of_clocks_are_all_there() -> None:
 def test_a_second_of_jitter_makes_no_gaps(minutes: int, jitter_s: list[float], start: int) -> None:
     first = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=start % 500_000)
     steps = [first + timedelta(minutes=minutes * place) for place in range(len(jitter_s))]
-    told = [on_the_minute(step + timedelta(seconds=away)) for step, away in zip(steps, jitter_s, strict=True)]
-    assert told == steps
+    reported = [on_the_minute(step + timedelta(seconds=away)) for step, away in zip(steps, jitter_s, strict=True)]
+    assert reported == steps
 
 
 def test_other_seconds_stay_as_they_are() -> None:
@@ -124,13 +124,13 @@ def test_a_share_is_a_percentage_or_nothing(percent: Any, share: float | None) -
 # The providers' tables, without a network.
 
 
-def _answering(monkeypatch: pytest.MonkeyPatch, module: Any, answers: dict[str, Any]) -> None:
+def _answering(monkeypatch: pytest.MonkeyPatch, module: Any, responses: dict[str, Any]) -> None:
     def get_json(url: str, **_: Any) -> Any:
-        for part, answer in answers.items():
+        for part, response in responses.items():
             if part in url:
-                if isinstance(answer, Exception):
-                    raise answer
-                return answer
+                if isinstance(response, Exception):
+                    raise response
+                return response
         raise SourceError("HTTP 404", status=404)
 
     monkeypatch.setattr(module, "get_json", get_json)
@@ -157,8 +157,8 @@ def test_maps_keep_the_other_hours_of_a_history(monkeypatch: Any, place: int, wr
 
 
 def test_maps_without_a_present_value_take_the_hour_before(monkeypatch: Any) -> None:
-    answers = {"latest": _maps_row(0, None), "history": {"history": [_maps_row(-2, 80), _maps_row(-1, 90)]}}
-    _answering(monkeypatch, electricity_maps, answers)
+    responses = {"latest": _maps_row(0, None), "history": {"history": [_maps_row(-2, 80), _maps_row(-1, 90)]}}
+    _answering(monkeypatch, electricity_maps, responses)
     maps = _maps()
     assert [each.g_per_kwh for each in maps.fetch(_NOON, deadline_s=1)] == [80, 90]
     assert "of the latest are left out" in maps.notes[0]
@@ -172,10 +172,12 @@ def test_maps_of_another_zone_or_unit_are_none(monkeypatch: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "share"), [({"renewablePercentage": 42}, 0.42), ({}, None), (SourceError("403"), None)]
+    ("expected", "share"), [({"renewablePercentage": 42}, 0.42), ({}, None), (SourceError("403"), None)]
 )
-def test_maps_tell_the_share_of_renewables_where_the_plan_has_it(monkeypatch: Any, told: Any, share: Any) -> None:
-    _answering(monkeypatch, electricity_maps, {"power-breakdown/latest": told, "carbon-intensity/latest": _maps_row(0)})
+def test_maps_tell_the_share_of_renewables_where_the_plan_has_it(monkeypatch: Any, expected: Any, share: Any) -> None:
+    _answering(
+        monkeypatch, electricity_maps, {"power-breakdown/latest": expected, "carbon-intensity/latest": _maps_row(0)}
+    )
     maps = _maps()
     assert len(maps.fetch(_NOON, deadline_s=1)) == 1
     assert maps.renewable_share == share
@@ -219,8 +221,8 @@ def test_one_odd_row_leaves_the_other_half_hours(monkeypatch: Any, odd: Any) -> 
 def test_uk_tells_the_share_of_renewables(monkeypatch: Any) -> None:
     fuels = {"biomass": 5.0, "coal": 0, "imports": 10, "gas": 25, "nuclear": 10, "hydro": 2.5, "solar": 7.5, "wind": 40}
     mix = {"data": {"generationmix": [{"fuel": fuel, "perc": percent} for fuel, percent in fuels.items()]}}
-    for told, share in ((mix, 0.55), ({"data": []}, None), (None, None), ({"data": {"generationmix": []}}, None)):
-        grid = _uk(monkeypatch, [_half_hour(0)], [], told)
+    for reported, share in ((mix, 0.55), ({"data": []}, None), (None, None), ({"data": {"generationmix": []}}, None)):
+        grid = _uk(monkeypatch, [_half_hour(0)], [], reported)
         grid.fetch(_NOON, deadline_s=1)
         assert grid.renewable_share == (share if share is None else pytest.approx(share))
 
@@ -234,5 +236,5 @@ def test_watttime_keeps_the_other_rows_and_refuses_another_region(monkeypatch: A
     assert len(source.fetch(_NOON, deadline_s=1)) == 5
     assert "watttime CAISO_NORTH: 1 of 6 rows of the forecast are left out" in source.notes[0]
     meta["region"] = "PJM_DC"
-    with pytest.raises(SourceError, match="tells of the region 'PJM_DC' instead"):
+    with pytest.raises(SourceError, match="reports on the region 'PJM_DC' instead"):
         source.fetch(_NOON, deadline_s=1)

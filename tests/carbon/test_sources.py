@@ -77,7 +77,7 @@ def test_any_text_is_a_country_or_a_clear_error(code: str) -> None:
         assert find_country(code, key="carbon.country").g_per_kwh > 0
 
 
-def test_the_public_door_is_sorted_and_loads_no_codecarbon() -> None:
+def test_public_names_are_sorted_and_load_no_codecarbon() -> None:
     assert carbon.__all__ == sorted(carbon.__all__)
     code = (
         "import sys; from overwinter.carbon.country import CountryCarbonConfig\n"

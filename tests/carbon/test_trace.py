@@ -1,4 +1,4 @@
-"""Recorded traces: even steps, gaps that are filled and told, and files that are none."""
+"""Recorded traces: even steps, gaps that are filled and reported, and files that are none."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_reads_even_steps(tmp_path: Path) -> None:
     assert [trace.place(_hour(hour)) for hour in (-0.1, 0, 1.9, 2.99, 3)] == [None, 0, 1, 2, None]
 
 
-def test_gaps_are_interpolated_and_told(tmp_path: Path) -> None:
+def test_gaps_are_interpolated_and_reported(tmp_path: Path) -> None:
     path = _written(tmp_path, _row(0, 100), _row(1, 110), _row(2, ""), _row(4, 140), _row(5, 150))
     trace = read_trace(path)
     assert trace.values == pytest.approx((100, 110, 120, 130, 140, 150))
@@ -59,7 +59,7 @@ def test_gaps_are_interpolated_and_told(tmp_path: Path) -> None:
     assert source.at(_hour(4)).kind == "marginal"
 
 
-def test_outside_its_time_it_does_not_answer(tmp_path: Path) -> None:
+def test_outside_its_time_it_does_not_response(tmp_path: Path) -> None:
     source = TraceSource(read_trace(_written(tmp_path, _row(0, 1), _row(1, 2))), name="x.csv", kind="average")
     with pytest.raises(SourceError, match="2021-01-01 00:00 to 2021-01-01 02:00 only"):
         source.at(_hour(2))
@@ -70,9 +70,9 @@ def test_its_forecast_comes_from_its_past_alone(tmp_path: Path) -> None:
     days = [_row(hour, 100 + 50 * (hour % 24 < 6)) for hour in range(24 * 3)]
     after = [_row(hour, 9000) for hour in range(24 * 3, 24 * 4)]
     source = TraceSource(read_trace(_written(tmp_path, *days, *after)), name="x.csv", kind="average")
-    told = source.forecast(_hour(71))
-    assert [told[0].time_utc, told[1].time_utc] == [_hour(71), _hour(72)]
-    assert [each.g_per_kwh for each in told[:9]] == [100, *[150] * 6, 100, 100]
+    reported = source.forecast(_hour(71))
+    assert [reported[0].time_utc, reported[1].time_utc] == [_hour(71), _hour(72)]
+    assert [each.g_per_kwh for each in reported[:9]] == [100, *[150] * 6, 100, 100]
     assert source.forecast(_hour(0)) == ()
 
 
@@ -105,7 +105,7 @@ def test_what_is_known_stays_and_the_rest_lies_between(
         ([_row(0, 1), _row(1, 2), _row(2, 3), "2021-01-01T02:00:10Z,5"], "no even steps: its smallest is 10 s"),
     ],
 )
-def test_what_is_no_trace_is_told_with_its_line(tmp_path: Path, rows: list[str], message: str) -> None:
+def test_what_is_no_trace_is_reported_with_its_line(tmp_path: Path, rows: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         read_trace(_written(tmp_path, *rows))
 

@@ -17,13 +17,13 @@ CONVNET = {"_target_": "overwinter.models.ConvNet", "input_shape": [1, 4, 4], "c
 def bundle(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cli")
     model = models.build_model(CONVNET, trusted=[]).eval()
-    models.save_model(folder / "saved", model, form="dense", model_config=CONVNET, input_shape=[1, 4, 4], lineage={})
+    models.save_model(folder / "saved", model, variant="dense", model_config=CONVNET, input_shape=[1, 4, 4], lineage={})
     runtime.build(folder / "saved", "onnxruntime", folder / "payload", trusted=[])
     return hibernate(
         folder / "bundle",
         payload=folder / "payload",
         facts=BundleFacts(
-            form="dense",
+            variant="dense",
             runtime="onnxruntime",
             input_shape=(1, 4, 4),
             labels=("no", "yes"),
@@ -40,7 +40,7 @@ def bundle(tmp_path_factory):
 def test_json_of_every_action(bundle, capsys, action):
     assert main(["bundle", action, str(bundle), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert report["form"] == "dense"
+    assert report["variant"] == "dense"
     assert report["runtime"] == "onnxruntime"
     assert report["device"] == "cpu"
     assert len(report["digest"]) == 64
@@ -48,10 +48,10 @@ def test_json_of_every_action(bundle, capsys, action):
 
 def test_inspect_tells_people_what_they_need(bundle, capsys):
     assert main(["bundle", "inspect", str(bundle)]) == 0
-    said = capsys.readouterr().out
-    assert re.search(r"production_energy_j +1\.23 kJ", said)
-    assert '["no", "yes"]' in said
-    assert re.search(r"lineage inputs\.train/model +abc", said)
+    output = capsys.readouterr().out
+    assert re.search(r"production_energy_j +1\.23 kJ", output)
+    assert '["no", "yes"]' in output
+    assert re.search(r"lineage inputs\.train/model +abc", output)
 
 
 def test_wake_says_how_long_it_took(bundle, capsys):
@@ -70,10 +70,10 @@ def test_an_altered_bundle_exits_with_4_and_one_message(bundle, capsys, action):
         assert main(["bundle", action, str(bundle)]) == 4
     finally:
         path.write_bytes(content)
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert f"has {len(content) - 1} bytes instead of {len(content)}" in said.err
-    assert "Traceback" not in said.err
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert f"has {len(content) - 1} bytes instead of {len(content)}" in output.err
+    assert "Traceback" not in output.err
 
 
 def test_a_folder_that_is_no_bundle_exits_with_4(tmp_path, capsys):

@@ -19,9 +19,9 @@ def do(bundle, capsys):
 
     def do(*words):
         code = main(["bundle", *words, "--json"])
-        said = capsys.readouterr()
-        assert "Traceback" not in said.err
-        return code, json.loads(said.out) if code == 0 else said.err
+        output = capsys.readouterr()
+        assert "Traceback" not in output.err
+        return code, json.loads(output.out) if code == 0 else output.err
 
     return do
 
@@ -36,18 +36,18 @@ def test_a_bundle_is_signed_sealed_rekeyed_and_opened(do, tmp_path):
     assert (code, found["sealed"], found["signed_by"]) == (0, True, [signed["signed_by"]])
     assert found["licence"] == "Apache-2.0"
     assert do("rekey", "b.sealed", "--key", "file:e1", "--new-key", "file:e2")[0] == 0
-    code, said = do("verify", "b.sealed", "--key", "file:e1")
+    code, message = do("verify", "b.sealed", "--key", "file:e1")
     assert code == 4
-    assert "locked for other keys" in said
+    assert "locked for other keys" in message
     assert do("open", "b.sealed", "opened", "--key", "file:e2", "--trusted", "key.pub")[0] == 0
     assert (tmp_path / "opened" / "payload" / "model.onnx").read_bytes() == b"model"
 
 
 def test_what_is_not_as_it_must_be_exits_with_4(do):
     do("keygen", "sign", "key")
-    code, said = do("verify", "bundle", "--trusted", "key.pub")
+    code, message = do("verify", "bundle", "--trusted", "key.pub")
     assert code == 4
-    assert "is not signed" in said
+    assert "is not signed" in message
     assert do("verify", "bundle", "--digest", "0" * 64)[0] == 4
     assert do("verify", "bundle", "--lineage", "inputs.train/model=abc")[0] == 0
     assert do("verify", "bundle", "--lineage", "inputs.train/model=other")[0] == 4
@@ -56,8 +56,8 @@ def test_what_is_not_as_it_must_be_exits_with_4(do):
 
 def test_wrong_usage_exits_with_2(do, tmp_path):
     assert do("keygen", "encrypt", "e")[0] == 0
-    code, said = do("keygen", "encrypt", "e")
-    assert (code, "exists already" in said) == (2, True)
+    code, message = do("keygen", "encrypt", "e")
+    assert (code, "exists already" in message) == (2, True)
     assert do("verify", "bundle", "--lineage", "nothing")[0] == 2
     assert do("seal", "bundle", "out", "--key", "deadbeef")[0] == 2
     assert not (tmp_path / "out").exists()
@@ -78,9 +78,9 @@ def test_a_bundle_goes_through_a_store(do, tmp_path):
     assert do("gc", "store", "--keep", "0")[1] == {"versions_forgotten": 0, "files_removed": 0}
     assert do("pin", "store#digits")[1]["pinned_change"] == 4
     (tmp_path / "store" / "names" / "digits" / "0000000004.json").unlink()
-    code, said = do("wake", "store#digits")
+    code, message = do("wake", "store#digits")
     assert code == 4
-    assert "went back" in said
+    assert "went back" in message
 
 
 def test_wrong_addresses_exit_with_2(do):

@@ -32,13 +32,13 @@ def test_overrides_may_stand_on_both_sides_of_options(asked):
 
 
 @pytest.mark.parametrize("words", [("plan", "a=1", "--jsn"), ("doctor", "a=1"), ("serve", "bundle", "--port=1")])
-def test_what_nobody_takes_is_refused(words, asked, capsys):
+def test_what_no_one_takes_is_refused(words, asked, capsys):
     with pytest.raises(SystemExit) as ended:
         asked(*words)
     assert ended.value.code == 2
     assert f"unrecognized arguments: {words[-1]}" in capsys.readouterr().err
 
 
-def test_a_file_that_cannot_be_read_is_not_said_to_be_written(tmp_path, capsys):
+def test_a_file_that_cannot_be_read_is_not_reported_to_be_written(tmp_path, capsys):
     assert cli.main(["status", "--token-file", str(tmp_path / "token")]) == 1
     assert capsys.readouterr().err.startswith(f"overwinter: {tmp_path / 'token'}: No such file or directory.")

@@ -44,16 +44,16 @@ def deployed(*words):
     return deploy.run(parser.parse_args(list(words)))
 
 
-@pytest.mark.parametrize("form", sorted(OWN))
-def test_each_form_writes_its_files(form, bundle, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("target", sorted(OWN))
+def test_each_variant_writes_its_files(target, bundle, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert deployed(form, bundle, "serve.port=9000", "--name", "forecast", *OWN[form]) == 0
-    folder = tmp_path / "deploy" / form
-    assert {file.name for file in folder.iterdir()} == FILES[form]
+    assert deployed(target, bundle, "serve.port=9000", "--name", "forecast", *OWN[target]) == 0
+    folder = tmp_path / "deploy" / target
+    assert {file.name for file in folder.iterdir()} == FILES[target]
     assert all("cd" * 32 in file.read_text() for file in folder.iterdir())
     assert all(file.stat().st_mode & 0o111 for file in folder.glob("*.sh"))
     shown = capsys.readouterr().out
-    assert all(f"deploy/{form}/{name}\n" in shown for name in FILES[form])
+    assert all(f"deploy/{target}/{name}\n" in shown for name in FILES[target])
     assert "Next: " in shown
 
 
@@ -143,7 +143,7 @@ def test_a_port_that_changes_is_refused(bundle):
         deployed("cron", bundle, "serve.port=0")
 
 
-def test_a_bundle_that_is_none_is_refused(tmp_path):
+def test_a_bundle_that_is_not_one_is_refused(tmp_path):
     with pytest.raises((ConfigError, IntegrityError)):
         deployed("cron", str(tmp_path), "--output", str(tmp_path / "there"))
     assert not (tmp_path / "there").exists()

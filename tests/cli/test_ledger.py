@@ -63,7 +63,7 @@ def run(
 
 
 @pytest.fixture
-def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+def message(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     def called(*words: str) -> str:
         assert main(["ledger", *words]) == 0
         out, err = capsys.readouterr()
@@ -73,25 +73,25 @@ def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     return called
 
 
-def test_it_lists_every_execution_and_their_sum(project: Path, said):
-    lines = said().splitlines()
+def test_it_lists_every_execution_and_their_sum(project: Path, message):
+    lines = message().splitlines()
     assert len([line for line in lines if line.startswith("20")]) == 5
     assert any("interrupted" in line and "400 J ± 40.0 J" in line for line in lines)
     assert any("evaluate" in line and "unknown" in line and "NaN loss" in line for line in lines)
     assert any(line.startswith("all ") and "1.11 kJ ± 111 J" in line for line in lines)
-    assert any(line.startswith("later thrown away") and "50.0 J" in line for line in lines)
+    assert any(line.startswith("later wasted") and "50.0 J" in line for line in lines)
     assert lines[-1] == "Of 1 of them no joules are known; the sums leave them out."
 
 
-def test_output_that_is_no_terminal_is_plain(project: Path, said):
-    assert said().isascii() or "─" not in said()
-    assert "\x1b" not in said()
+def test_output_that_is_no_terminal_is_plain(project: Path, message):
+    assert message().isascii() or "─" not in message()
+    assert "\x1b" not in message()
 
 
-def test_on_a_terminal_it_is_a_table(project: Path, said, monkeypatch: pytest.MonkeyPatch):
+def test_on_a_terminal_it_is_a_table(project: Path, message, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "200")
-    assert "───" in said()
+    assert "───" in message()
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_on_a_terminal_it_is_a_table(project: Path, said, monkeypatch: pytest.Mo
         (("--since", "1h"), ["train", "train", "quantize", "quantize", "evaluate"]),
         (("--since", "2020-01-01"), ["train", "train", "quantize", "quantize", "evaluate"]),
         (("--since", "2999-01-01T00:00:00+02:00"), []),
-        (("--thrown-away",), ["quantize", "evaluate"]),
+        (("--wasted",), ["quantize", "evaluate"]),
         (("--project", "winter"), ["quantize"]),
         (("--person", "LOVELACE"), ["quantize"]),
         (("--person", "charles"), []),
@@ -113,66 +113,68 @@ def test_on_a_terminal_it_is_a_table(project: Path, said, monkeypatch: pytest.Mo
         (("--host", "elsewhere"), []),
     ],
 )
-def test_filters(project: Path, said, words: tuple[str, ...], stages: list[str]):
-    assert [each["stage"] for each in json.loads(said("--json", *words))["executions"]] == stages
+def test_filters(project: Path, message, words: tuple[str, ...], stages: list[str]):
+    assert [each["stage"] for each in json.loads(message("--json", *words))["executions"]] == stages
 
 
-def test_json_has_everything(project: Path, said):
-    document = json.loads(said("--json"))
+def test_json_has_everything(project: Path, message):
+    document = json.loads(message("--json"))
     first, second = document["executions"][:2]
     assert first["energy"]["energy_j"] == first["energy_j"] == 400.0
     assert first["metrics"] == {"x": 1}
     assert second["resumed_from"] == first["id"]
-    assert (second["resumed_j"], first["thrown_away"]) == (400.0, False)
+    assert (second["resumed_j"], first["wasted"]) == (400.0, False)
     assert (first["project"], first["person"], first["host"]) == (None, None, platform.node())
     assert document["executions"][2]["person"] == "Ada Lovelace <ada@example.org>"
     assert document["total"]["energy_j"] == 1110.0
-    assert document["thrown_away"]["energy_j"] == 50.0
+    assert document["wasted"]["energy_j"] == 50.0
 
 
-def test_csv_has_a_line_for_each(project: Path, said):
-    rows = list(csv.DictReader(io.StringIO(said("--csv"))))
+def test_csv_has_a_line_for_each(project: Path, message):
+    rows = list(csv.DictReader(io.StringIO(message("--csv"))))
     assert [row["stage"] for row in rows] == ["train", "train", "quantize", "quantize", "evaluate"]
     assert [row["energy_j"] for row in rows] == ["400.0", "600.0", "50.0", "60.0", ""]
     assert rows[4]["message"] == "NaN\nloss"
-    assert [row["thrown_away"] for row in rows] == ["False", "False", "True", "False", "True"]
+    assert [row["wasted"] for row in rows] == ["False", "False", "True", "False", "True"]
 
 
-def test_sums_by_stage(project: Path, said):
-    sums = {each["name"]: each for each in json.loads(said("--json", "--by", "stage"))["sums"]}
+def test_sums_by_stage(project: Path, message):
+    sums = {each["name"]: each for each in json.loads(message("--json", "--by", "stage"))["sums"]}
     assert {name: each["energy_j"] for name, each in sums.items()} == {
         "train": 1000.0,
         "quantize": 110.0,
         "evaluate": 0,
     }
     assert sums["evaluate"]["unknown"] == 1
-    by_person = {each["name"]: each for each in json.loads(said("--json", "--by", "person"))["sums"]}
+    by_person = {each["name"]: each for each in json.loads(message("--json", "--by", "person"))["sums"]}
     assert by_person["Ada Lovelace <ada@example.org>"]["energy_j"] == 50.0
     assert by_person["(not recorded)"]["energy_j"] == 1060.0
-    rows = list(csv.DictReader(io.StringIO(said("--csv", "--by", "status"))))
+    rows = list(csv.DictReader(io.StringIO(message("--csv", "--by", "status"))))
     assert {row["name"]: row["executions"] for row in rows} == {
         "interrupted": "1",
         "done": "3",
         "failed": "1",
     }
-    assert any(line.startswith("train") and "1.00 kJ" in line for line in said("--by", "stage").splitlines())
+    assert any(line.startswith("train") and "1.00 kJ" in line for line in message("--by", "stage").splitlines())
 
 
 @pytest.mark.parametrize("by", ["stage", "day", "experiment", "status", "run", "project", "person", "host"])
-def test_every_sum_can_be_shown(project: Path, said, by: str):
-    assert "all" in said("--by", by)
+def test_every_sum_can_be_shown(project: Path, message, by: str):
+    assert "all" in message("--by", by)
 
 
-def test_a_project_without_a_ledger_says_so_and_stays_as_it_is(tmp_path: Path, said, monkeypatch: pytest.MonkeyPatch):
+def test_a_project_without_a_ledger_says_so_and_stays_as_it_is(
+    tmp_path: Path, message, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.chdir(tmp_path)
-    assert "nothing was run here yet" in said()
-    assert json.loads(said("--json"))["executions"] == []
-    assert said("--csv").startswith("id,stage,")
+    assert "nothing was run here yet" in message()
+    assert json.loads(message("--json"))["executions"] == []
+    assert message("--csv").startswith("id,stage,")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nothing_found_says_so(project: Path, said):
-    assert "No such execution" in said("--stage", "hibernate")
+def test_nothing_found_says_so(project: Path, message):
+    assert "No such execution" in message("--stage", "hibernate")
 
 
 @pytest.mark.parametrize(

@@ -79,9 +79,9 @@ def test_signals_are_forwarded_once(number: signal.Signals) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.send_signal(number)
-    _, told = process.communicate(timeout=20)
+    _, reported = process.communicate(timeout=20)
     assert process.returncode == 41
-    assert json.loads(told)["exit_code"] == 41
+    assert json.loads(reported)["exit_code"] == 41
 
 
 def test_the_command_gets_its_signals_as_if_started_alone() -> None:
@@ -158,7 +158,7 @@ def test_it_returns_promptly() -> None:
     assert time.monotonic() - begun_s < 5  # the figure itself is in benchmarks/metering.py
 
 
-def test_an_output_that_cannot_be_written_is_said_before_the_command_runs(tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_written_is_reported_before_the_command_runs(tmp_path: Path) -> None:
     for output in (tmp_path, tmp_path / "missing" / "report.json", Path("/proc/nowhere.json"), Path()):
         done = measure("--output", str(output) if output.parts else "", "--", "touch", str(tmp_path / "ran"))
         assert done.returncode == 2, output
@@ -176,8 +176,8 @@ def test_figures_that_no_file_takes_are_not_lost(code: int, expected: int) -> No
 
 def test_the_report_goes_to_a_pipe_and_to_standard_output(tmp_path: Path) -> None:
     done = measure("--output", "/dev/stdout", "--", "echo", "said")
-    said, _, report = done.stdout.partition("\n")
-    assert said == "said"
+    message, _, report = done.stdout.partition("\n")
+    assert message == "said"
     assert json.loads(report)["command"] == ["echo", "said"]
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -220,7 +220,7 @@ def test_a_ledger_entry_is_weighed_and_is_no_stage(tmp_path: Path) -> None:
     assert first["carbon_g"] == pytest.approx(first["energy_j"] / 3.6e6 * 475.0)
     assert found["total"]["executions"] == 0
     assert found["commands"]["executions"] == 2
-    assert not any(record["thrown_away"] for record in found["executions"])
+    assert not any(record["wasted"] for record in found["executions"])
 
 
 def test_the_project_s_own_carbon_source_weighs(tmp_path: Path) -> None:

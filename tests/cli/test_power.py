@@ -130,11 +130,11 @@ def test_profile_runs_the_command_under_each_limit(
     monkeypatch.setattr("overwinter.power.actuators.nvml.may_administer", lambda: True)
     gpus.device(1).demand_mw = 60_000
     assert _run("profile", "--limits", "3", "--every", "--max-slowdown", "5", "--json", "--", "sleep", "0.3") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert [point["limit_w"] for point in told["points"]] == [650, 425, 200]
-    assert told["points"][0]["power_w"] == pytest.approx(560, rel=0.25)
-    assert told["points"][2]["power_w"] == pytest.approx(260, rel=0.25)
-    assert told["best"]["limit_w"] == 200
+    output = json.loads(capsys.readouterr().out)
+    assert [point["limit_w"] for point in output["points"]] == [650, 425, 200]
+    assert output["points"][0]["power_w"] == pytest.approx(560, rel=0.25)
+    assert output["points"][2]["power_w"] == pytest.approx(260, rel=0.25)
+    assert output["best"]["limit_w"] == 200
     assert gpus.device(0).limit_mw == gpus.device(1).limit_mw == 650_000
 
 
@@ -150,14 +150,14 @@ def test_profile_tries_few_limits_keeps_what_it_found_and_tells_it_again(
     kept = str(tmp_path / "found.json")
     words = ("profile", "--limits", "10", "--max-slowdown", "5", "--output", kept, "--json", "--", "sleep", "0.3")
     assert _run(*words) == 0
-    told, sets = json.loads(capsys.readouterr().out), gpus.device(0).sets
-    assert len(told["points"]) < 10
-    assert told["points"][0]["limit_w"] == 650
-    assert told["best"]["energy_j"] == min(point["energy_j"] for point in told["points"])
+    output, sets = json.loads(capsys.readouterr().out), gpus.device(0).sets
+    assert len(output["points"]) < 10
+    assert output["points"][0]["limit_w"] == 650
+    assert output["best"]["energy_j"] == min(point["energy_j"] for point in output["points"])
     assert _run(*words) == 0
     again = capsys.readouterr()
     assert "found in" in again.err
-    assert json.loads(again.out)["best"] == pytest.approx(told["best"])
+    assert json.loads(again.out)["best"] == pytest.approx(output["best"])
     assert gpus.device(0).sets == sets
     with pytest.raises(ConfigError, match="was made for workload"):
         _run(*words[:-1], "0.2")

@@ -6,7 +6,7 @@ import pytest
 
 from overwinter.cli.run import _replaced
 from overwinter.config import Project
-from overwinter.pipeline.plan import Plan, PlannedStage
+from overwinter.pipeline.plan import PipelinePlan, PlannedStage
 
 
 @pytest.fixture
@@ -18,25 +18,25 @@ def project(tmp_path):
 
 def plan_of(**reasons):
     stages = (PlannedStage(name=name, runs=True, reasons=tuple(each)) for name, each in reasons.items())
-    return Plan(config=None, stages=tuple(stages))
+    return PipelinePlan(config=None, stages=tuple(stages))
 
 
 def test_outputs_of_another_configuration_are_named_with_their_settings(project):
-    said = _replaced(plan_of(train=["train.epochs: 1 -> 2", "check runs"]), project)
-    assert "train.epochs: 1 -> 2" in said
-    assert "configs/" in said
-    assert "check runs" not in said
+    message = _replaced(plan_of(train=["train.epochs: 1 -> 2", "check runs"]), project)
+    assert "train.epochs: 1 -> 2" in message
+    assert "configs/" in message
+    assert "check runs" not in message
 
 
 def test_of_many_settings_the_first_are_named(project):
-    said = _replaced(plan_of(train=[f"train.x{number}: 1 -> 2" for number in range(5)]), project)
-    assert "train.x2" in said
-    assert "train.x3" not in said
-    assert "and 2 more" in said
+    message = _replaced(plan_of(train=[f"train.x{number}: 1 -> 2" for number in range(5)]), project)
+    assert "train.x2" in message
+    assert "train.x3" not in message
+    assert "and 2 more" in message
 
 
 @pytest.mark.parametrize(
     "reasons", [{"train": ["never ran here"]}, {"sparsify": ["sparsify.amount: 1 -> 2"]}, {"train": []}]
 )
-def test_where_nothing_of_another_configuration_lies_nothing_is_said(project, reasons):
+def test_where_nothing_of_another_configuration_lies_nothing_is_reported(project, reasons):
     assert _replaced(plan_of(**reasons), project) == ""

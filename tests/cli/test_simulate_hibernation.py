@@ -89,7 +89,7 @@ def test_the_table_names_every_row(capsys, requests):
 
 
 @pytest.mark.parametrize(
-    ("words", "policy", "said"),
+    ("words", "policy", "expected"),
     [
         ([], "brake_even", "Did you mean 'break_even'"),
         ([], "fixed", "needs the option 'timeout_s'"),
@@ -102,6 +102,6 @@ def test_the_table_names_every_row(capsys, requests):
         (["--off-w", "200"], "learned", "saves nothing"),
     ],
 )
-def test_wrong_arguments_are_refused_in_words(requests, words, policy, said):
-    with pytest.raises(ConfigError, match=said):
+def test_wrong_arguments_are_refused_in_words(requests, words, policy, expected):
+    with pytest.raises(ConfigError, match=expected):
         simulate_hibernation.simulate(parsed(requests, *words, policy=policy))

@@ -116,7 +116,7 @@ def test_the_table_tells_everything_and_the_missing_hour(capsys, files, monkeypa
     assert "1 of 960 steps of trace.csv are missing: interpolated." in shown
 
 
-def test_with_json_the_missing_hour_is_said_beside_it(capsys, files):
+def test_with_json_the_missing_hour_is_reported_beside_it(capsys, files):
     simulate_power.run(parsed(files, "--json"))
     captured = capsys.readouterr()
     assert json.loads(captured.out)

@@ -16,7 +16,7 @@ compose_and_dump(sys.argv[1], sys.argv[2], None, "config", ".", sys.argv[3:])
 
 LANGUAGE = ["model=smollm2", "data=text", "pipeline=language", "evaluate=language", "budget.payback.stages=[quantize]"]
 
-# What an option cannot know: the person has to say it.
+# What an option cannot know: the user has to say it.
 NEEDED = {
     ("carbon", "trace"): [f"carbon.path={__file__}"],
     ("data", "text"): [f"data.root={__file__}", f"data.tokenizer={__file__}"],

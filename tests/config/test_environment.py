@@ -59,7 +59,7 @@ def test_a_value_from_the_environment_is_refused_with_its_key_and_without_itself
     with pytest.raises(ConfigError) as caught:
         validate(compose(project, [override]))
     assert str(caught.value).startswith(f"{key} takes its value from the environment variable ")
-    assert "nobody" not in str(caught.value).splitlines()[0].replace("for everybody", "")
+    assert "nobody" not in str(caught.value).splitlines()[0].replace("for everyone", "")
 
 
 def test_one_that_would_be_resolved_later_is_refused(project):
@@ -74,9 +74,9 @@ def test_one_that_would_be_resolved_later_is_refused(project):
 def test_the_commands_refuse_it_and_write_nothing(project, command, capsys):
     before = project.params.read_text()
     assert main([command, "hibernate.notes='${oc.env:SECRET_X}'"]) == 2
-    said = capsys.readouterr()
-    assert "hibernate.notes takes its value from the environment variable SECRET_X" in said.err
-    assert SECRET not in said.out + said.err
+    output = capsys.readouterr()
+    assert "hibernate.notes takes its value from the environment variable SECRET_X" in output.err
+    assert SECRET not in output.out + output.err
     assert project.params.read_text() == before
 
 
@@ -92,7 +92,7 @@ def test_dvc_refuses_it_when_it_composes_by_itself(project):
     assert project.params.read_text() == before
 
 
-def test_the_check_finds_it_in_configs_whoever_composed_params_yaml(project):
+def test_the_check_finds_it_in_configs_anyone_who_composed_params_yaml(project):
     file = project.configs / "hibernate" / "default.yaml"
     text = file.read_text()
     file.write_text(text.replace("notes: null", f"notes: {SECRET}"))

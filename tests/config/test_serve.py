@@ -10,7 +10,7 @@ from overwinter.errors import ConfigError
 def test_the_default_is_valid_and_for_this_machine_alone():
     serve = load_service().serve
     assert is_loopback(serve.host)
-    assert (serve.draws.source, serve.replicas.fewest) == (None, 0)
+    assert (serve.power_draw.source, serve.replicas.min) == (None, 0)
 
 
 @pytest.mark.parametrize(
@@ -23,26 +23,26 @@ def test_the_default_is_valid_and_for_this_machine_alone():
         ("serve.host=example.org", "serve.access.token_file"),
         ("serve.access.token_file=nowhere", "is not there"),
         ("serve.limits.queue=0", "serve.limits.queue"),
-        ("serve.limits.answer_s=0", "serve.limits.answer_s"),
+        ("serve.limits.response_s=0", "serve.limits.response_s"),
         ("serve.worker.threads=0", "serve.worker.threads"),
-        ("serve.sleep.rungs=[]", "serve.sleep.rungs"),
-        ("serve.sleep.rungs=[off,parked]", "serve.sleep.rungs"),
-        ("serve.sleep.rungs=[deep]", "serve.sleep.rungs"),
+        ("serve.sleep.levels=[]", "serve.sleep.levels"),
+        ("serve.sleep.levels=[off,parked]", "serve.sleep.levels"),
+        ("serve.sleep.levels=[deep]", "serve.sleep.levels"),
         ("serve.sleep.policy=brake_even", "break_even"),
         ("serve.sleep.policy=fixed", "timeout_s"),
         ("serve.sleep.policy=scheduled", "serve.sleep.windows"),
         ("serve.sleep.windows=[{start: never, end: 0 8 * * *}]", "serve.sleep"),
         ("serve.sleep.wake_p95_s=-1", "serve.sleep.wake_p95_s"),
-        ("serve.draws.parked_w=1", "serve.draws.parked_w=1 must be below serve.draws.ready_w"),
-        ("serve.replicas.fewest=2", "serve.replicas.most"),
+        ("serve.power_draw.parked_w=1", "serve.power_draw.parked_w=1 must be below serve.power_draw.ready_w"),
+        ("serve.replicas.min=2", "serve.replicas.max"),
         ("serve.replicas.wait_s=0", "serve.replicas.wait_s"),
         ("serve.access.tls_cert=pyproject.toml", "tls_cert and serve.access.tls_key belong together"),
         ("serve.access.client_ca=pyproject.toml", "client_ca needs TLS"),
         ("serve.idle_exit_s=0", "serve.idle_exit_s"),
-        ("serve.keep.prefix=true", "serve.state"),
-        ("serve.keep.answers_bytes=9", "serve.state"),
+        ("serve.persistence.prefix_cache=true", "serve.state"),
+        ("serve.persistence.response_cache_bytes=9", "serve.state"),
         ("serve.deferral.requests=0", "serve.deferral.requests"),
-        ("serve.limits.answer_tokens=0", "serve.limits.answer_tokens"),
+        ("serve.limits.response_tokens=0", "serve.limits.response_tokens"),
         ("carbon.intensity_g_per_kwh=-1", "carbon.intensity_g_per_kwh"),
         ("carbon=nowhere", "nowhere"),
     ],

@@ -60,7 +60,7 @@ def test_what_is_no_configuration_is_refused(text):
     value=LEAVES,
 )
 def test_whatever_stands_in_a_group_it_is_valid_or_a_config_error(content, key, value):
-    with contextlib.suppress(ConfigError):  # anything else is a traceback in a person's face
+    with contextlib.suppress(ConfigError):  # anything else is a traceback in the user's face
         _validated({**content, key: value})
 
 

@@ -72,7 +72,7 @@ def test_a_value_too_few_for_the_channels_is_refused():
 @pytest.mark.parametrize(
     "raw", [[], "8", {"shape": 8}, {"shape": ["8"]}, {"shape": [-1]}, {"range": ["a", "b"]}, {"range": [0]}]
 )
-def test_a_raw_input_that_is_none_is_refused(raw):
+def test_a_raw_input_that_is_not_one_is_refused(raw):
     with pytest.raises(ConfigError, match=r"preprocessing\.raw="):
         prepare(np.zeros((1, 2)), {"raw": raw}, (2,))
 

@@ -48,7 +48,7 @@ class Splits:
 
 
 @pytest.mark.parametrize(
-    ("name", "split", "said"),
+    ("name", "split", "expected"),
     [
         ("test", KeyError("test"), "the split test cannot be read: KeyError: 'test'.*needs train, validation, test"),
         ("test", [], "the split test has no samples"),
@@ -59,8 +59,8 @@ class Splits:
         ("train", [(torch.zeros(2), -1)], "the split train has the label -1"),
     ],
 )
-def test_a_split_that_a_later_stage_would_stumble_over_is_named(name, split, said):
-    with pytest.raises(ConfigError, match=f"(?s){said}"):
+def test_a_split_that_a_later_stage_would_stumble_over_is_named(name, split, expected):
+    with pytest.raises(ConfigError, match=f"(?s){expected}"):
         check_splits(Splits(**{name: split}))
 
 

@@ -35,12 +35,12 @@ def test_the_compose_file_gives_no_right_that_is_not_needed(deployed):
 
 
 def test_what_must_survive_has_a_volume(deployed, tmp_path):
-    rendered = RENDERER.render(deployed(f"serve.state={tmp_path}", "serve.keep.answers_bytes=1000"))
+    rendered = RENDERER.render(deployed(f"serve.state={tmp_path}", "serve.persistence.response_cache_bytes=1000"))
     compose = yaml.safe_load(rendered["compose.yaml"])
     assert compose["services"]["model"]["volumes"][2] == "model-state:/var/lib/overwinter"
     assert compose["volumes"] == {"model-copies": {}, "model-state": {}}
     words = json.loads(rendered["Containerfile"].splitlines()[-1].removeprefix("CMD "))
-    assert {"serve.state=/var/lib/overwinter", "serve.keep.answers_bytes=1000"} <= set(words)
+    assert {"serve.state=/var/lib/overwinter", "serve.persistence.response_cache_bytes=1000"} <= set(words)
 
 
 def test_nothing_more_is_installed_than_serves_it(deployed):
@@ -109,7 +109,7 @@ def test_podman_compose_reads_it(deployed, tmp_path):
     assert run.endswith(" localhost/model")
 
 
-def test_images_are_named_by_digest_or_said_to_be_movable(deployed):
+def test_images_are_named_by_digest_or_reported_to_be_movable(deployed):
     base, image = (f"registry.example/{name}@sha256:{digit * 64}" for name, digit in (("python", "a"), ("model", "b")))
     renderer = Container(package="overwinter", needed=(), token="/t", base=base, image=image)
     rendered = renderer.render(deployed())

@@ -39,17 +39,17 @@ def state():
     return json.loads(asked("/overwinter/status"))["models"]["bundle"]["state"]
 
 question = {{"inputs": [{{"name": "input", "datatype": "FP32", "shape": [1, 2], "data": [1.5, 2.5]}}]}}
-states, answers = [state()], []
-for rung in ("parked", "off"):
-    answers.append(json.loads(asked("/v2/models/bundle/infer", json.dumps(question).encode()))["outputs"][0]["data"])
+states, responses = [state()], []
+for level in ("parked", "off"):
+    responses.append(json.loads(asked("/v2/models/bundle/infer", json.dumps(question).encode()))["outputs"][0]["data"])
     states.append(state())
-    words = [sys.executable, "-m", "overwinter.cli", "sleep", "bundle", "--rung", rung, "--token-file", "{TOKEN}"]
+    words = [sys.executable, "-m", "overwinter.cli", "sleep", "bundle", "--level", level, "--token-file", "{TOKEN}"]
     subprocess.run(words, check=True, stdout=sys.stderr)
     states.append(state())
 status = dict(line.split(":\t", 1) for line in pathlib.Path("/proc/1/status").read_text().splitlines() if ":\t" in line)
 rights = {{key: status[key].split()[0] for key in ("Uid", "CapEff", "CapBnd", "NoNewPrivs")}}
 places = [place for place in ("/", "/srv/bundle", "/usr", "/tmp") if writable(place)]
-print(json.dumps({{"answers": answers, "states": states, "rights": rights, "writable": places}}))
+print(json.dumps({{"responses": responses, "states": states, "rights": rights, "writable": places}}))
 """
 
 
@@ -60,14 +60,14 @@ def bundle(tmp_path):
     ends = [[value(name, TensorProto.FLOAT, ["batch", 2])] for name in ("x", "y")]
     graph = helper.make_graph([helper.make_node("Mul", ["x", "two"], ["y"])], "twice", *ends, [two])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    written = two_inputs(tmp_path / "bundle", content=model.SerializeToString(), answers=2.0)
+    written = two_inputs(tmp_path / "bundle", content=model.SerializeToString(), responses=2.0)
     for path in (written.folder, *written.folder.rglob("*")):
         os.chown(path, USER, USER)
     return written
 
 
 def options_of(server):
-    """What `podman run` is told of a service."""
+    """What `podman run` is reported of a service."""
     flags = {"cap-drop": "cap_drop", "security-opt": "security_opt", "tmpfs": "tmpfs", "volume": "volumes"}
     many = [f"--{flag}={value}" for flag, key in flags.items() for value in server[key]]
     limits = {"read-only": "read_only", "memory": "mem_limit", "cpus": "cpus", "pids-limit": "pids_limit"}
@@ -98,7 +98,7 @@ def test_it_answers_sleeps_and_wakes_with_no_right_that_it_does_not_need(podman,
             stopped_s = time.monotonic() - begin_s
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)
-    assert seen["answers"] == [[3.0, 5.0]] * 2
+    assert seen["responses"] == [[3.0, 5.0]] * 2
     assert seen["states"] == ["off", "ready", "parked", "ready", "off"]
     nothing = "0" * 16
     assert seen["rights"] == {"Uid": str(USER), "CapEff": nothing, "CapBnd": nothing, "NoNewPrivs": "1"}

@@ -49,7 +49,7 @@ def test_a_window_opens_and_closes_by_its_own_zone(deployed, month):
 
 def test_without_a_window_it_runs_from_the_start(deployed):
     assert lines_of(rendered(deployed())["model.crontab"]) == ["@reboot /srv/model.sh start"]
-    kept = deployed(f"serve.sleep.windows=[{WINDOW}]", "serve.replicas.fewest=1")
+    kept = deployed(f"serve.sleep.windows=[{WINDOW}]", "serve.replicas.min=1")
     assert lines_of(rendered(kept)["model.crontab"]) == ["@reboot /srv/model.sh start"]
 
 

@@ -20,8 +20,8 @@ def test_the_words_compose_to_the_same_configuration(deployed):
         f"serve.sleep.windows=[{WINDOW}]",
         "serve.sleep.policy=fixed",
         "+serve.sleep.options.timeout_s=90",
-        "serve.sleep.rungs=[parked,'off']",
-        "serve.limits.answer_s=30",
+        "serve.sleep.levels=[parked,'off']",
+        "serve.limits.response_s=30",
     ]
     deployment = deployed(*overrides)
     words = deployment.words("/b", host="127.0.0.1", port=8080)
@@ -34,7 +34,7 @@ def test_what_is_as_the_server_has_it_is_not_repeated(deployed):
     assert deployed("serve.limits.queue=5").words("/b", limits__queue=None) == ["serve", "/b"]
 
 
-def test_whom_to_trust_is_told_wherever_it_runs(deployed, tmp_path):
+def test_whom_to_trust_is_reported_wherever_it_runs(deployed, tmp_path):
     (tmp_path / "signer.pub").write_text("a key")
     deployment = deployed("serve.limits.queue=5", trusted=read_trusted([tmp_path / "signer.pub"]))
     here, there = str(tmp_path / "signer.pub"), "/keys/trusted-0.pem"
@@ -47,13 +47,13 @@ def test_whom_to_trust_is_told_wherever_it_runs(deployed, tmp_path):
 
 def test_what_nothing_hands_on_is_asked_for(deployed):
     assert deployed().asked_for() == []
-    told = "The server needs in its environment: NAME, WORD."
+    reported = "The server needs in its environment: NAME, WORD."
     deployment = deployed(variables=("NAME", "WORD"))
     for renderer in (
         Cron(program="/bin/true", script="/s", state="/t"),
         Vm(source="s", package="p", token_command="t", instance_type="i", clients=()),
     ):
-        assert all(told in text for name, text in renderer.render(deployment).items() if not name.endswith(".json"))
+        assert all(reported in text for name, text in renderer.render(deployment).items() if not name.endswith(".json"))
 
 
 def test_credentials_are_looked_for_in_fallbacks_too():
@@ -82,15 +82,15 @@ def deployed_once(deployed):
         ([], {}, True, "Goes to zero after 300 s"),
         ([], {"fixed_idle_s": 42.0}, True, "after 42 s without a request (--idle-s)"),
         (["serve.sleep.policy=fixed", "+serve.sleep.options.timeout_s=90"], {}, True, "after 90 s"),
-        (["serve.replicas.fewest=1"], {}, False, "serve.replicas.fewest=1"),
-        (["serve.sleep.rungs=[parked]"], {}, False, "`off` is not among"),
+        (["serve.replicas.min=1"], {}, False, "serve.replicas.min=1"),
+        (["serve.sleep.levels=[parked]"], {}, False, "`off` is not among"),
         (["serve.sleep.wake_p95_s=5"], {}, False, "a start takes 60 s"),
         (["serve.sleep.wake_p95_s=5"], {"start_s": 4.0}, True, "Goes to zero"),
     ],
 )
 def test_when_nothing_may_run_and_why(deployed, overrides, own, may_stop, why):
     deployment = deployed(*overrides, **own)
-    assert (deployment.may_stop, deployment.fewest) == (may_stop, 0 if may_stop else 1)
+    assert (deployment.may_stop, deployment.min_replicas) == (may_stop, 0 if may_stop else 1)
     assert why in deployment.rules()[0]
 
 

@@ -50,8 +50,8 @@ def test_the_documented_image_is_built_as_the_command_itself_says(tmp_path, monk
     rendering = next(line for line in lines if line.startswith("overwinter deploy"))
     assert cli.main(shlex.split(rendering)[1:]) == 0
     build, run = (line for line in lines if line.startswith("podman"))
-    told = capsys.readouterr().out.splitlines()[-1]
-    assert told == f"Next: {build.replace('outputs/', f'{tmp_path}/outputs/')}, then {run}"
+    output = capsys.readouterr().out.splitlines()[-1]
+    assert output == f"Next: {build.replace('outputs/', f'{tmp_path}/outputs/')}, then {run}"
 
 
 def test_the_documented_launcher_begins_a_container(tmp_path, monkeypatch):

@@ -118,9 +118,9 @@ def test_the_rules_arrive(rendered):
     documents = rendered(
         "serve.sleep.policy=fixed",
         "+serve.sleep.options.timeout_s=90",
-        "serve.replicas.most=3",
+        "serve.replicas.max=3",
         "serve.replicas.queue_per_replica=7",
-        "serve.limits.answer_s=30",
+        "serve.limits.response_s=30",
         "serve.limits.queue=9",
     )
     assert list(documents) == [
@@ -137,7 +137,7 @@ def test_the_rules_arrive(rendered):
     assert route["timeouts"]["readiness"] == "30s"
     pod = documents["Deployment"]["spec"]["template"]["spec"]
     arguments = pod["containers"][0]["args"]
-    assert {"serve.limits.queue=9", "serve.replicas.most=1"} <= set(arguments)
+    assert {"serve.limits.queue=9", "serve.replicas.max=1"} <= set(arguments)
     assert pod["terminationGracePeriodSeconds"] == 40
     assert "securityContext" in pod
 
@@ -160,7 +160,7 @@ def test_public_keys_are_a_map_that_the_pod_sees(rendered, own):
 
 
 def test_a_limit_of_waits_is_a_trigger_where_something_measures_them(deployed):
-    limit = deployed("serve.replicas.wait_s=1.5", "serve.replicas.most=3")
+    limit = deployed("serve.replicas.wait_s=1.5", "serve.replicas.max=3")
     common = {"image": "registry.example/model:1", "hostname": "model.example.com"}
     measured = Kubernetes(**common, prometheus="http://prometheus:9090").render(limit)["kubernetes.yaml"]
     scaled = next(document for document in documents_of(measured) if document["kind"] == "ScaledObject")
@@ -172,10 +172,10 @@ def test_a_limit_of_waits_is_a_trigger_where_something_measures_them(deployed):
 
 
 def test_a_pod_keeps_nothing_and_says_so(deployed, tmp_path):
-    keeping = deployed(f"serve.state={tmp_path}", "serve.keep.answers_bytes=1000")
+    keeping = deployed(f"serve.state={tmp_path}", "serve.persistence.response_cache_bytes=1000")
     text = Kubernetes(image="a", hostname="b").render(keeping)["kubernetes.yaml"]
     assert "# serve.state is left out" in text
-    assert "serve.keep" not in text
+    assert "serve.persistence" not in text
 
 
 def test_the_token_is_asked_for_and_not_written(rendered, tmp_path):
@@ -199,7 +199,7 @@ def test_a_window_is_a_trigger_that_begins_early(rendered):
 
 
 def test_what_must_not_stop_does_not(rendered):
-    scaled = rendered("serve.replicas.fewest=2", "serve.replicas.most=2", gpus=1)["ScaledObject"]["spec"]
+    scaled = rendered("serve.replicas.min=2", "serve.replicas.max=2", gpus=1)["ScaledObject"]["spec"]
     assert (scaled["minReplicaCount"], scaled["maxReplicaCount"]) == (2, 2)
 
 
@@ -237,7 +237,7 @@ def test_a_start_may_take_long_and_a_server_that_hangs_is_started_again(rendered
 
 @BOTH
 def test_every_object_has_the_recommended_labels(rendered, own):
-    windowed = rendered(f"serve.sleep.windows=[{WINDOW}]", "serve.replicas.most=2", **own)
+    windowed = rendered(f"serve.sleep.windows=[{WINDOW}]", "serve.replicas.max=2", **own)
     labels = {kind: document["metadata"]["labels"] for kind, document in windowed.items()}
     assert {len(each) for each in labels.values()} == {6}
     expected = {"name": "model", "instance": "model", "version": "ab" * 6, "part-of": "overwinter"}
@@ -293,7 +293,7 @@ def test_knatives_own_come_in(rendered):
 
 @BOTH
 def test_several_pods_are_not_taken_away_at_once(rendered, own):
-    documents = rendered("serve.replicas.most=3", **own)
+    documents = rendered("serve.replicas.max=3", **own)
     budget = documents["PodDisruptionBudget"]["spec"]
     assert (budget["maxUnavailable"], "minAvailable" in budget) == (1, False)  # else one pod alone would hold its node
     assert budget["selector"] == documents["NetworkPolicy"]["spec"]["podSelector"]
@@ -301,14 +301,14 @@ def test_several_pods_are_not_taken_away_at_once(rendered, own):
 
 
 def test_several_pods_are_spread(rendered, deployed):
-    several = rendered("serve.replicas.most=2")["Deployment"]["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    several = rendered("serve.replicas.max=2")["Deployment"]["spec"]["template"]["spec"]["topologySpreadConstraints"]
     assert [rule["topologyKey"] for rule in several] == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
     assert "topologySpreadConstraints" not in rendered()["Deployment"]["spec"]["template"]["spec"]
-    knative = Kubernetes(image=PINNED, hostname="b", knative=True).render(deployed("serve.replicas.most=2"))
+    knative = Kubernetes(image=PINNED, hostname="b", knative=True).render(deployed("serve.replicas.max=2"))
     assert "# Pods are not spread over nodes" in knative["kubernetes.yaml"]
 
 
-def test_a_movable_image_is_told_and_no_other_bundle_is_served_from_it(deployed):
+def test_a_movable_image_is_reported_and_no_other_bundle_is_served_from_it(deployed):
     tagged, pinned = (Kubernetes(image=image, hostname="h").render(deployed()) for image in ("a/b:1", PINNED))
     assert "# The image a/b:1 is named by a tag" in tagged["kubernetes.yaml"]
     assert "named by a tag" not in pinned["kubernetes.yaml"]

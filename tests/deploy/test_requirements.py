@@ -17,7 +17,7 @@ from overwinter.errors import ConfigError
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
 ALL = {re.split(r"[^\w.-]", text)[0].lower() for text in PROJECT["dependencies"]}
 MODULES = {"scikit-learn": "sklearn"}
-# As if it were not installed: `import` fails, and whoever looks whether it is there finds nothing.
+# As if it were not installed: `import` fails, and anyone who looks whether it is there finds nothing.
 BLOCKED = "import sys; sys.modules.update(dict.fromkeys({names}))\n"
 SERVE = """
 from overwinter import cli

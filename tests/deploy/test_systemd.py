@@ -9,7 +9,7 @@ import pytest
 
 from overwinter.cli.service import load_service
 from overwinter.deploy import Systemd
-from overwinter.deploy.sandbox import open_to_everybody
+from overwinter.deploy.sandbox import world_readable
 
 WINDOW = "{start:'0 8 * * 1-5',end:'0 18 * * 1-5',time_zone:Europe/Berlin}"
 RENDERER = Systemd(program="/bin/true")
@@ -17,7 +17,7 @@ WORST = 2.5  # exposure, of 10
 
 
 @pytest.mark.special
-@pytest.mark.parametrize("overrides", [[], ["serve.replicas.fewest=1"], [f"serve.sleep.windows=[{WINDOW}]"]])
+@pytest.mark.parametrize("overrides", [[], ["serve.replicas.min=1"], [f"serve.sleep.windows=[{WINDOW}]"]])
 def test_systemd_accepts_the_units(deployed, tmp_path, overrides):
     if not shutil.which("systemd-analyze"):
         pytest.skip("systemd-analyze is not installed")
@@ -48,7 +48,7 @@ def test_a_connection_starts_it_and_idleness_ends_it(deployed):
 
 
 def test_what_must_not_stop_listens_itself(deployed):
-    units = RENDERER.render(deployed("serve.replicas.fewest=1"))
+    units = RENDERER.render(deployed("serve.replicas.min=1"))
     assert list(units) == ["model.service"]
     assert "StopWhenUnneeded" not in units["model.service"]
     assert '"serve.port=8080"' in units["model.service"]
@@ -69,7 +69,7 @@ def test_stopping_leaves_the_workers_to_the_server(deployed):
     ("state", "carbon", "stays"),
     [(True, "uk_grid", True), (True, "trace", True), (True, "constant", False), (False, "uk_grid", False)],
 )
-def test_where_a_request_may_wait_for_a_greener_hour_the_server_stays_to_answer_it(
+def test_where_a_request_may_wait_for_a_greener_hour_the_server_stays_to_response_it(
     deployed, tmp_path, state, carbon, stays
 ):
     kept = [f"serve.state={tmp_path}"] if state else []
@@ -127,7 +127,7 @@ def test_what_is_opened_is_opened_for_a_reason_that_the_heading_gives(deployed):
 
 def test_only_what_talks_to_this_machine_alone_is_cut_off_from_others(deployed, tmp_path):
     (tmp_path / "token").write_text("secret")
-    staying = ("serve.replicas.fewest=1", f"serve.access.token_file={tmp_path}/token")
+    staying = ("serve.replicas.min=1", f"serve.access.token_file={tmp_path}/token")
     far, _ = opened(RENDERER.render(deployed(*staying, "serve.host=0.0.0.0"))["model.service"])
     assert "IPAddressDeny" not in far
     near, _ = opened(RENDERER.render(deployed(*staying))["model.service"])
@@ -153,7 +153,7 @@ def test_what_the_sandbox_hides_is_bound_into_it(deployed, tmp_path):
 
 @pytest.fixture
 def opened_folder(tmp_path, monkeypatch):
-    """Return a folder that everybody may read, where the sandbox hides nothing."""
+    """Return a folder that everyone may read, where the sandbox hides nothing."""
     monkeypatch.setattr("overwinter.deploy.sandbox._HIDDEN", ())
     shut = [path for path in (tmp_path, *tmp_path.parents) if not path.stat().st_mode & 0o001]
     if any("pytest" not in path.parts[-1] and "pytest" not in str(path.parent) for path in shut):
@@ -171,21 +171,21 @@ def opened_folder(tmp_path, monkeypatch):
         path.chmod(mode)
 
 
-def test_a_folder_is_open_to_everybody_only_with_all_that_is_in_it(opened_folder):
-    assert open_to_everybody(opened_folder)
+def test_a_folder_is_world_readable_only_with_all_that_is_in_it(opened_folder):
+    assert world_readable(opened_folder)
     (opened_folder / "payload" / "model.onnx").chmod(0o600)
-    assert not open_to_everybody(opened_folder)
+    assert not world_readable(opened_folder)
 
 
 def test_a_folder_is_open_only_if_it_can_be_reached_unless_it_is_bound(opened_folder, monkeypatch):
     opened_folder.parent.chmod(0o700)
-    assert not open_to_everybody(opened_folder)
+    assert not world_readable(opened_folder)
     monkeypatch.setattr("overwinter.deploy.sandbox._HIDDEN", (str(opened_folder.parents[1]),))
-    assert open_to_everybody(opened_folder)
+    assert world_readable(opened_folder)
 
 
 @pytest.mark.special
-@pytest.mark.parametrize("overrides", [[], ["serve.replicas.fewest=1"], [f"serve.sleep.windows=[{WINDOW}]"]])
+@pytest.mark.parametrize("overrides", [[], ["serve.replicas.min=1"], [f"serve.sleep.windows=[{WINDOW}]"]])
 @pytest.mark.parametrize("settings", [{}, {"runtime": "torch-compile", "device": "cuda", "run_as": "models"}])
 def test_no_unit_is_more_exposed_than_it_may_be(deployed, tmp_path, overrides, settings):
     if not shutil.which("systemd-analyze"):
@@ -195,19 +195,21 @@ def test_no_unit_is_more_exposed_than_it_may_be(deployed, tmp_path, overrides, s
         if name.endswith(".service"):
             (tmp_path / name).write_text(text)
             command = ["systemd-analyze", "security", "--offline=true", str(tmp_path / name)]
-            told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-            assert float(re.search(r"exposure level for \S+: ([\d.]+)", told)[1]) <= WORST, name
+            output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            assert float(re.search(r"exposure level for \S+: ([\d.]+)", output)[1]) <= WORST, name
 
 
 def test_words_are_quoted_as_systemd_reads_them(deployed):
-    (text,) = Systemd(program="/opt/100% $x/overwinter").render(deployed("serve.replicas.fewest=1")).values()
+    (text,) = Systemd(program="/opt/100% $x/overwinter").render(deployed("serve.replicas.min=1")).values()
     assert 'ExecStart="/opt/100%% $$x/overwinter" "serve"' in text
 
 
 def test_what_must_survive_is_where_systemd_keeps_it(deployed, tmp_path, monkeypatch):
-    keeping = deployed(f"serve.state={tmp_path}", "serve.keep.answers_bytes=1000")
+    keeping = deployed(f"serve.state={tmp_path}", "serve.persistence.response_cache_bytes=1000")
     unit = RENDERER.render(keeping)["model-server.service"]
     assert "StateDirectory=overwinter/model\n" in unit
     (word,) = re.findall(r'"(serve\.state=[^"]*)"', unit)
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
-    assert load_service([word.replace("$$", "$"), "serve.keep.answers_bytes=1000"]).serve.state == str(tmp_path)
+    assert load_service([word.replace("$$", "$"), "serve.persistence.response_cache_bytes=1000"]).serve.state == str(
+        tmp_path
+    )

@@ -16,10 +16,10 @@ from overwinter.deploy import Systemd
 MANAGER = Path("/lib/systemd/systemd")
 SERVER = f"""#!{sys.executable}
 import http.server, sys
-from overwinter.serving.readiness import tell_ready
+from overwinter.serving.readiness import notify_ready
 port = next(int(word.partition("=")[2]) for word in sys.argv if word.startswith("serve.port="))
 server = http.server.HTTPServer(("127.0.0.1", port), http.server.SimpleHTTPRequestHandler)
-tell_ready()
+notify_ready()
 server.serve_forever()
 """
 SCRIPT = """

@@ -39,27 +39,27 @@ def values(deployment):
 def test_the_group_has_the_servers_limits(deployed):
     found = values(
         deployed(
-            "serve.replicas.most=5",
+            "serve.replicas.max=5",
             "serve.replicas.queue_per_replica=7",
             "serve.replicas.wait_s=2.5",
-            "serve.limits.answer_s=30.5",
+            "serve.limits.response_s=30.5",
             f"serve.sleep.windows=[{WINDOW}]",
             fixed_idle_s=150,
         )
     )
-    assert (found["fewest"], found["most"], found["queue_per_machine"], found["wait_s"]) == (0, 5, 7, 2.5)
-    assert (found["answer_s"], found["idle_minutes"]) == (31, 3)
+    assert (found["min_replicas"], found["max_replicas"], found["queue_per_machine"], found["wait_s"]) == (0, 5, 7, 2.5)
+    assert (found["response_s"], found["idle_minutes"]) == (31, 3)
     assert found["windows"] == [{"start": "59 7 * * 1-5", "end": "0 18 * * 1-5", "time_zone": "Europe/Berlin"}]
 
 
 def test_it_keeps_a_machine_where_it_may_not_stop(deployed):
-    assert values(deployed("serve.sleep.wake_p95_s=1"))["fewest"] == 1
+    assert values(deployed("serve.sleep.wake_p95_s=1"))["min_replicas"] == 1
     assert "a start takes 60 s" in RENDERER.render(deployed("serve.sleep.wake_p95_s=1"))["cloud-init.yaml"]
 
 
 def test_a_machine_serves_the_version_from_the_store_with_one_worker(deployed):
     trusted = {"/here/signer.pub": "-----BEGIN PUBLIC KEY-----\n"}
-    deployment = deployed("serve.replicas.most=5", "serve.limits.queue=9", trusted=trusted)
+    deployment = deployed("serve.replicas.max=5", "serve.limits.queue=9", trusted=trusted)
     machine = RENDERER.render(deployment)["cloud-init.yaml"]
     assert machine.startswith("#cloud-config\n")
     files = {file["path"]: file["content"] for file in yaml.safe_load(machine)["write_files"]}
@@ -68,7 +68,7 @@ def test_a_machine_serves_the_version_from_the_store_with_one_worker(deployed):
     command = next(line for line in unit.splitlines() if line.startswith("ExecStart="))
     for word in (
         SOURCE,
-        "serve.replicas.most=1",
+        "serve.replicas.max=1",
         "serve.limits.queue=9",
         "serve.access.token_file=/run/model/token",
         "/etc/overwinter/trusted-0.pem",

@@ -35,7 +35,7 @@ socket.create_connection = socket.getaddrinfo = lambda *a, **k: Blocked()
 
 
 class Workspace:
-    """A project folder, and the commands a person would type in it."""
+    """A project folder, and the commands the user would type in it."""
 
     def __init__(self, root: Path, env: dict[str, str] | None = None) -> None:
         self.root = root

@@ -75,8 +75,8 @@ def _executions(space):
 
 def test_the_ledger_keeps_a_refused_gate(space):
     space.run(TIGHT, check=False)
-    answer = json.loads(space("overwinter", "ledger", "--json", "--status", "refused").stdout)
-    assert [record["stage"] for record in answer["executions"]] == ["gate-train"]
+    response = json.loads(space("overwinter", "ledger", "--json", "--status", "refused").stdout)
+    assert [record["stage"] for record in response["executions"]] == ["gate-train"]
 
 
 def test_a_run_that_may_degrade_falls_back_and_says_so(space):
@@ -120,7 +120,7 @@ def test_a_price_turns_joules_into_money_in_the_ledger(space):
     assert abs(record["cost"] - record["energy_j"] * 3600 / 3.6e6) < 1e-6 * record["cost"] + 1e-9
 
 
-def test_what_was_spent_on_a_refused_stage_is_told_and_what_is_restored_is_in_use_again(space):
+def test_what_was_spent_on_a_refused_stage_is_reported_and_what_is_restored_is_in_use_again(space):
     (first,) = _ids(space, "sparsify")
     other = ("sparsify.amount=0.25", "quantize.calibration_samples=100")  # unlike the history, so that the plan passes
     done = space.run(*other, "budget.stages.quantize=1 mJ", check=False)
@@ -130,18 +130,18 @@ def test_what_was_spent_on_a_refused_stage_is_told_and_what_is_restored_is_in_us
     assert row["energy_j"] > 0
     _, second = _ids(space, "sparsify")
     refused = _ids(space, "quantize")[-1]  # it keeps no checkpoint
-    assert _thrown_away(space) == {refused}  # the bundle still rests on the first sparse model
+    assert _wasted(space) == {refused}  # the bundle still rests on the first sparse model
 
     space.run()  # as at the start: restored from the cache
     assert _ids(space, "sparsify") == [first, second]
-    assert _thrown_away(space) == {second, refused}
+    assert _wasted(space) == {second, refused}
 
 
 def _ids(space, stage):
-    told = json.loads(space("overwinter", "ledger", "--json", "--stage", stage).stdout)
-    return [record["id"] for record in told["executions"]]
+    output = json.loads(space("overwinter", "ledger", "--json", "--stage", stage).stdout)
+    return [record["id"] for record in output["executions"]]
 
 
-def _thrown_away(space):
-    told = json.loads(space("overwinter", "ledger", "--json", "--thrown-away").stdout)
-    return {record["id"] for record in told["executions"]}
+def _wasted(space):
+    output = json.loads(space("overwinter", "ledger", "--json", "--wasted").stdout)
+    return {record["id"] for record in output["executions"]}

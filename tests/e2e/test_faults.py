@@ -32,8 +32,8 @@ def _stages(space):
 def _wait_for(condition, timeout_s=60.0):
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
-        if answer := condition():
-            return answer
+        if response := condition():
+            return response
         time.sleep(0.05)  # looking through all processes takes a few milliseconds itself
     raise AssertionError("it never happened")
 
@@ -103,7 +103,7 @@ def test_a_damaged_artifact_is_refused(space, damage):
     assert json.loads((space.root / "outputs/sparsify/gate.json").read_text())["pass"]  # what was there stays
 
 
-def test_a_diverging_loss_is_told_with_step_and_remedy(space):
+def test_a_diverging_loss_is_reported_with_step_and_remedy(space):
     done = space(
         "python",
         "stages/train.py",
@@ -137,9 +137,9 @@ BAD = [
 def test_a_wrong_setting_is_refused_before_anything_runs(finished, monkeypatch, capsys, override, message):
     monkeypatch.chdir(finished)
     assert main(["run", override]) == 2
-    said = capsys.readouterr().err.strip()
-    assert message in said
-    assert len(said.splitlines()) <= 3
+    output = capsys.readouterr().err.strip()
+    assert message in output
+    assert len(output.splitlines()) <= 3
 
 
 def test_edited_parameters_are_refused_by_the_check(space):
@@ -151,14 +151,14 @@ def test_edited_parameters_are_refused_by_the_check(space):
     assert "Running stage 'train'" not in done.stdout
 
 
-def test_a_method_that_nobody_offers_is_refused_before_training(space):
+def test_a_method_that_no_one_offers_is_refused_before_training(space):
     done = space("overwinter", "run", "seed=5", "quantize.methods=[int9]", check=False)
     assert done.returncode == 2
     assert "quantize.methods='int9' is unknown" in done.stderr
     assert "check" not in done.stderr  # nothing was started
 
 
-def test_data_that_is_not_there_is_told_with_how_to_get_it(space):
+def test_data_that_is_not_there_is_reported_with_how_to_get_it(space):
     done = space("overwinter", "run", "data=fashion", "data.root=/nowhere", "model=fashion_cnn", check=False)
     assert done.returncode == 2
     assert "dataset-fashion-mnist" in done.stderr

@@ -1,4 +1,4 @@
-"""Power policies in a real run, on a machine that lets nobody set a limit."""
+"""Power policies in a real run, on a machine that lets no one set a limit."""
 
 import importlib.util
 import json
@@ -19,8 +19,8 @@ def _trained(space, *overrides, epochs=2):
     return _results(space("python", "stages/train.py", *SETTINGS, f"train.epochs={epochs}", *overrides).stdout)
 
 
-def _results(told):
-    return Path(told.rsplit("scratch results are in ", 1)[1].strip())
+def _results(reported):
+    return Path(reported.rsplit("scratch results are in ", 1)[1].strip())
 
 
 def _weights(folder):
@@ -60,7 +60,7 @@ def _prices(space, dear_quarters):
 
 @pytest.mark.slow
 def test_a_profile_is_found_and_a_policy_that_knows_it_pauses_in_dear_hours_and_goes_on_with_the_same_bits(space):
-    """The stage ends while it waits, without torch, and resumes as soon as a new file tells of cheap prices."""
+    """The stage ends while it waits, without torch, and resumes as soon as a new file reports on cheap prices."""
     quick = ("power.interval_s=1", "power.actuator=duty_cycle", "power.profile=profiles")
     searched = _trained(space, "power=energy_optimal", "power.step_w=6", *quick, epochs=12)
     profile = json.loads((space.root / "profiles/train.json").read_text())
@@ -72,16 +72,16 @@ def test_a_profile_is_found_and_a_policy_that_knows_it_pauses_in_dear_hours_and_
     command = ["python", "stages/train.py", *SETTINGS, "train.epochs=12", *waiting]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     with subprocess.Popen(command, cwd=space.root, env=space.env, **pipes) as stage:
-        told = ""
+        reported = ""
         for line in stage.stdout:
-            told += line
+            reported += line
             if "paused at 0.9 per kWh" in line:
                 _prices(space, dear_quarters=0)
-    assert stage.returncode == 0, told
-    assert "paused at 0.9 per kWh" in told
-    assert "going on: " in told
-    assert _weights(_results(told)) == _weights(searched)
-    energy = json.loads((_results(told) / "energy.json").read_text())
+    assert stage.returncode == 0, reported
+    assert "paused at 0.9 per kWh" in reported
+    assert "going on: " in reported
+    assert _weights(_results(reported)) == _weights(searched)
+    energy = json.loads((_results(reported) / "energy.json").read_text())
     assert energy["resumed_j"] > 0
 
     other = space("python", "stages/train.py", "threads=1", "train.batch_size=64", *waiting, check=False)

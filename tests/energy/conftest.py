@@ -43,9 +43,9 @@ def hardware_config() -> HardwareConfig:
 @pytest.fixture
 def opening(energy_config: EnergyConfig, hardware_config: HardwareConfig) -> Opening:
     """An opening whose warnings a test finds in `opening.warnings`."""
-    said: list[str] = []
-    opening = Opening(energy=energy_config, hardware=hardware_config, warn=said.append)
-    opening.warnings = said  # type: ignore[attr-defined]
+    messages: list[str] = []
+    opening = Opening(energy=energy_config, hardware=hardware_config, warn=messages.append)
+    opening.warnings = messages  # type: ignore[attr-defined]
     return opening
 
 

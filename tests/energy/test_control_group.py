@@ -156,7 +156,7 @@ def test_the_next_one_collects_what_a_killed_one_left(parent: Path) -> None:
         os.kill(left, signal.SIGKILL)
 
 
-def test_somebody_s_own_group_in_it_is_left_alone(parent: Path) -> None:
+def test_another_user_s_group_in_it_is_left_alone(parent: Path) -> None:
     group = ControlGroup(parent)
     group.enter()
     foreign = group._folder / "somebody"

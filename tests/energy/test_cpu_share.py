@@ -45,7 +45,7 @@ def test_the_use_since_the_previous_call(share: Any) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "cpu 1 2 3\n", "cpu a b c d e f g\n", "cpu0 1 2 3 4 5 6 7\n"])
-def test_what_is_not_told_is_not_known(share: Any, content: str) -> None:
+def test_what_is_not_reported_is_not_known(share: Any, content: str) -> None:
     share.stat.write_text(content)
     share.begin()
     assert share.use() is None

@@ -107,7 +107,7 @@ def test_own_time_counts_if_asked_for() -> None:
         assert found_s == pytest.approx(0.3 if own else 0.0, abs=0.05)
 
 
-def test_a_group_that_somebody_removes_costs_nothing_but_itself() -> None:
+def test_a_group_that_another_process_removes_costs_nothing_but_itself() -> None:
     counting = CpuTime(own=False, ways=("cgroup",))
     counting.begin()
     if counting.way != "cgroup":

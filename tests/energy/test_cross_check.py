@@ -42,9 +42,9 @@ def test_it_opens_no_socket_disagrees_aloud_and_exports_its_csv(
     monkeypatch.setenv("CODECARBON_COUNTRY_ISO_CODE", "USA")
     groups = json.dumps([vars(energy_config), vars(hardware_config)])
     done = subprocess.run([sys.executable, "-c", RUN, groups], capture_output=True, text=True, check=True, cwd=tmp_path)
-    told = json.loads(done.stdout)
-    assert told["opened"] == []
-    assert any(text.startswith("cross-check: CodeCarbon says") for text in told["report"]["warnings"])
+    output = json.loads(done.stdout)
+    assert output["opened"] == []
+    assert any(text.startswith("cross-check: CodeCarbon says") for text in output["report"]["warnings"])
     (row,) = csv.DictReader(csv_path.read_text().splitlines())
     assert row["country_iso_code"] == "FRA"
     assert float(row["pue"]) == 1.0
@@ -55,19 +55,19 @@ def test_it_opens_no_socket_disagrees_aloud_and_exports_its_csv(
 def test_agreement_is_silent_and_disagreement_is_not() -> None:
     check = CodeCarbonCheck(threshold=0.5, country="FRA", csv_path=None)
     ours = build_report(name="w", duration_s=1, draws=[], idle_w={}, warnings=[])
-    said: list[str] = []
-    check.stop(ours, said.append)  # never started: nothing to compare
-    assert said == []
+    messages: list[str] = []
+    check.stop(ours, messages.append)  # never started: nothing to compare
+    assert messages == []
     from dataclasses import replace
 
     from overwinter.energy.report import Component
 
     part = Component(device="cpu", energy_j=100, uncertainty_j=1, source="rapl", average_w=1, peak_w=1)
     ours = replace(ours, energy_j=100, components=(part, replace(part, device="ram", energy_j=900)))
-    check._compare(ours, 140.0, said.append)
-    assert said == []
-    check._compare(ours, 160.0, said.append)
-    assert "60% apart" in said[0]
+    check._compare(ours, 140.0, messages.append)
+    assert messages == []
+    check._compare(ours, 160.0, messages.append)
+    assert "60% apart" in messages[0]
 
 
 def test_codecarbon_that_breaks_is_a_warning(

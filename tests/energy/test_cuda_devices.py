@@ -37,7 +37,7 @@ MIGS = {"MIG-9f00-1": 1, "MIG-9f11-2": 1, "MIG-7777-0": 2}
         ("NoDevFiles", []),
     ],
 )
-def test_forms(value: str | None, expected: list[int]) -> None:
+def test_variants(value: str | None, expected: list[int]) -> None:
     assert visible_gpus(value, UUIDS, MIGS) == expected
 
 
@@ -46,7 +46,7 @@ def test_numbers_are_cudas_and_uuids_are_the_boards_own() -> None:
     assert visible_gpus("GPU-11aa", UUIDS, MIGS, order=[2, 0, 1]) == [0]
 
 
-def test_a_uuid_that_nobody_has_is_that_of_the_only_silent_board() -> None:
+def test_a_uuid_that_no_one_has_is_that_of_the_only_silent_board() -> None:
     assert visible_gpus("GPU-77", [UUIDS[0], None, UUIDS[2]], MIGS) == [1]
     assert visible_gpus("GPU-77", [UUIDS[0], None, None], MIGS) == []
     assert visible_gpus("GPU-22", [UUIDS[0], None, UUIDS[2]], MIGS) == [2]

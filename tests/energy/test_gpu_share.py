@@ -58,7 +58,7 @@ def test_old_samples_are_over_and_the_latest_of_a_process_counts(share: Any) -> 
     assert (use.own, use.busy) == pytest.approx((0.5, 0.5))
 
 
-def test_a_gpu_that_nobody_uses_is_idle(share: Any) -> None:
+def test_a_gpu_that_no_one_uses_is_idle(share: Any) -> None:
     use = share.use()
     assert (use.own, use.busy) == (0.0, 0.0)
 
@@ -102,12 +102,12 @@ def test_a_run_takes_its_part_of_a_gpu(
         gpu.energy_mj += 100_000
         other.energy_mj += 100_000
     report = window.close()
-    told = {(part.device, part.source): part for part in report.components if part.energy_j}
+    reported = {(part.device, part.source): part for part in report.components if part.energy_j}
     part_j = 100 * (0.15 / 2 + 0.85 * 0.6) / (0.15 + 0.85 * 0.8)
-    assert {name: part.energy_j for name, part in told.items()} == pytest.approx(
+    assert {name: part.energy_j for name, part in reported.items()} == pytest.approx(
         {("gpu:0", "modelled"): part_j, ("gpu:1", "nvml-counter"): 100.0}
     )
-    assert told["gpu:0", "modelled"].uncertainty_j == pytest.approx(hardware_config.relative_uncertainty * part_j)
+    assert reported["gpu:0", "modelled"].uncertainty_j == pytest.approx(hardware_config.relative_uncertainty * part_j)
     assert report.measured_fraction == pytest.approx(100 / (100 + part_j))
     assert any(
         text.startswith("gpu:0: process 999") and "divided by the processes' GPU utilisation" in text

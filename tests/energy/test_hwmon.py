@@ -170,7 +170,7 @@ def test_amd_energy_is_not_added_to_rapl(hwmon: HwmonTree, powercap: Any, openin
 
 
 @pytest.mark.parametrize("content", ["", "garbage", "-7"])
-def test_a_sensor_that_tells_nothing_credible_is_said_and_not_zero(
+def test_a_sensor_that_tells_nothing_credible_is_reported_and_not_zero(
     hwmon: HwmonTree, opening: Any, content: str
 ) -> None:
     hwmon.chip("power_meter", power1_average=content)

@@ -43,7 +43,7 @@ def test_one_counter_is_never_taken_for_two(steps: list[int], updates: list[bool
 )
 def test_two_counters_are_never_taken_for_one(start_uj: int, apart_uj: int, one_w: int, other_w: int) -> None:
     if one_w == other_w and not apart_uj:
-        return  # nobody could tell them apart
+        return  # no one could distinguish them
     now_ms = 0
 
     def counter(from_uj: int, power_w: int) -> Callable[[], int]:

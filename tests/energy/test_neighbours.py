@@ -26,7 +26,7 @@ OTHER = (
     "other.close()\n"
     "print({counter: sorted(pids) for counter, pids in found.items()}, flush=True)\n"
 )
-# As an orphan it is nobody's child, as another user's meter would be.
+# As an orphan it is no one's child, as another user's meter would be.
 ORPHAN = f"import subprocess,sys; subprocess.Popen([sys.executable,'-c',{OTHER!r},*sys.argv[1:]])"
 
 
@@ -60,15 +60,15 @@ def test_both_see_each_other_and_only_while_it_lasts(tmp_path: Path) -> None:
     assert own.look() == {}
     other = Others(folder).start("GPU-a")
     assert [len(pids) for pids in own.look().values()] == [1]
-    told, _ = other.communicate("\n")
-    assert told == f"{{'GPU-a': [{os.getpid()}]}}\n"
+    output, _ = other.communicate("\n")
+    assert output == f"{{'GPU-a': [{os.getpid()}]}}\n"
     assert own.look() == {}
     own.close()
     assert own.look() == {}
     assert list(folder.iterdir()) == []
 
 
-def test_another_counter_is_nobody_s_business(tmp_path: Path) -> None:
+def test_another_counter_is_no_one_s_business(tmp_path: Path) -> None:
     own = meter(tmp_path / "meters")
     other = Others(tmp_path / "meters").start("GPU-b")
     assert own.look() == {}
@@ -126,7 +126,7 @@ def test_a_run_with_a_meter_inside_counts_once(tmp_path: Path) -> None:
     own.close()
 
 
-def test_the_folder_is_everybody_s_and_never_behind_a_link(tmp_path: Path) -> None:
+def test_the_folder_is_shared_by_all_and_never_behind_a_link(tmp_path: Path) -> None:
     own = meter(tmp_path / "meters")
     assert stat.S_IMODE((tmp_path / "meters").stat().st_mode) == 0o1777
     own.close()

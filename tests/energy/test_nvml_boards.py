@@ -156,7 +156,7 @@ def test_unlike_boards_are_in_cudas_own_order_and_cuda_is_asked(started: Any, mo
     assert [board.device for board in visible_boards(os.environ).boards] == ["gpu:0"]
 
 
-def test_without_cudas_answer_the_doubt_is_told(started: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_cudas_response_the_doubt_is_reported(started: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("overwinter.energy.nvml_boards.ask_cuda", lambda: None)
     started.device(1).name = b"NVIDIA Faster 900W"
     visible = visible_boards({"CUDA_VISIBLE_DEVICES": "0"})
@@ -175,7 +175,7 @@ def test_a_torch_that_has_initialised_cuda_is_asked_first(monkeypatch: pytest.Mo
     assert ask_cuda() == {"GPU-00000000-0000-0000-0000-000000000001"}
 
 
-def test_where_cuda_is_not_there_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_cuda_is_not_there_no_one_knows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "torch", raising=False)
     monkeypatch.setenv("LD_LIBRARY_PATH", "/nowhere")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")

@@ -1,4 +1,4 @@
-"""A reading that fails in passing is bridged for about a second; one that fails for good is told at once."""
+"""A reading that fails in passing is bridged for about a second; one that fails for good is reported at once."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pytest
 from overwinter.energy.patient import Patient
 
 
-def scripted(*answers: int | Exception) -> Patient:
-    told = iter(answers)
+def scripted(*responses: int | Exception) -> Patient:
+    values = iter(responses)
 
     def read() -> int:
-        answer = next(told)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        response = next(values)
+        if isinstance(response, Exception):
+            raise response
+        return response
 
     return Patient(read)
 
@@ -27,14 +27,14 @@ def test_a_passing_failure_gives_the_last_value() -> None:
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.ENOENT, errno.ENODEV])
-def test_a_lasting_failure_is_told_at_once(code: int) -> None:
+def test_a_lasting_failure_is_reported_at_once(code: int) -> None:
     read = scripted(1, OSError(code, "gone"))
     read()
     with pytest.raises(OSError, match="gone"):
         read()
 
 
-def test_a_failure_that_goes_on_is_told() -> None:
+def test_a_failure_that_goes_on_is_reported() -> None:
     read = scripted(1, *[OSError(errno.EIO, "broken")] * 20)
     assert [read() for _ in range(11)] == [1] * 11
     with pytest.raises(OSError, match="broken"):

@@ -97,7 +97,7 @@ def test_it_is_not_added_to_a_measured_package(supplies: SupplyTree, powercap: A
         ({"status": "Discharging"}, {"BAT1": {"type": "Battery", "status": "Charging"}}, "Charging"),
     ],
 )
-def test_on_mains_power_a_battery_tells_nothing_and_that_is_said(
+def test_on_mains_power_a_battery_tells_nothing_and_that_is_reported(
     supplies: SupplyTree, opening: Any, battery: dict[str, Any], others: dict[str, Any], reason: str
 ) -> None:
     supplies.add("BAT0", **{**DISCHARGING, "power_now": 12_000_000, **battery})
@@ -105,8 +105,8 @@ def test_on_mains_power_a_battery_tells_nothing_and_that_is_said(
         supplies.add(name, **files)
     assert opened(opening) == [("cpu", "modelled"), ("ram", "modelled")]
     assert any(reason in text for text in opening.warnings)
-    available, told, remedy = power_supply_status(supplies.root)
-    assert (available, reason in told) == (False, True)
+    available, reported, remedy = power_supply_status(supplies.root)
+    assert (available, reason in reported) == (False, True)
     assert "unplug" in remedy
 
 
@@ -138,7 +138,7 @@ def test_several_batteries_add_up_whichever_gives_power(
     assert window.close().energy_j == pytest.approx(40, rel=0.02)
 
 
-def test_mains_power_in_the_middle_is_a_gap_that_is_said_and_it_goes_on_after(
+def test_mains_power_in_the_middle_is_a_gap_that_is_reported_and_it_goes_on_after(
     supplies: SupplyTree, opening: Any, hand_driven: Any, clock: Any
 ) -> None:
     battery = supplies.add("BAT0", **DISCHARGING, power_now=10_000_000)
@@ -169,7 +169,7 @@ def test_mains_power_in_the_middle_is_a_gap_that_is_said_and_it_goes_on_after(
         ),
     ],
 )
-def test_where_no_power_is_told_the_level_is(
+def test_where_no_power_is_reported_the_level_is(
     supplies: SupplyTree, opening: Any, hand_driven: Any, clock: Any, level: dict[str, int], fallen: dict[str, int]
 ) -> None:
     battery = supplies.add("BAT0", **DISCHARGING, **level)
@@ -184,7 +184,7 @@ def test_where_no_power_is_told_the_level_is(
     assert any("too short for power-supply" in text for text in report.warnings)
 
 
-def test_batteries_that_tell_nothing_are_said(supplies: SupplyTree, opening: Any) -> None:
+def test_batteries_that_tell_nothing_are_reported(supplies: SupplyTree, opening: Any) -> None:
     supplies.add("BAT0", **DISCHARGING)
     assert opened(opening) == [("cpu", "modelled"), ("ram", "modelled")]
     assert any("neither their power nor what is left" in text for text in opening.warnings)
@@ -200,7 +200,7 @@ def test_the_doctor_names_it(supplies: SupplyTree, energy_config: Any, hardware_
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(files=st.dictionaries(st.sampled_from(["type", "status", "online", "power_now", "current_now", "voltage_now",
     "energy_now", "charge_now", "present", "scope"]), st.binary(max_size=8)))  # fmt: skip
-def test_whatever_the_files_hold_nothing_is_raised_but_what_is_said(
+def test_whatever_the_files_hold_nothing_is_raised_but_what_is_reported(
     tmp_path_factory: pytest.TempPathFactory, files: dict[str, bytes]
 ) -> None:
     folder = tmp_path_factory.mktemp("supply") / "BAT0"

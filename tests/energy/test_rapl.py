@@ -37,7 +37,7 @@ def test_packages_and_memory_count_once(powercap: Any) -> None:
     assert all("mmio" not in str(zone.folder) for zone in choose(find_zones(powercap.root)))
 
 
-def test_the_nested_form_of_the_tree_gives_the_same(powercap: Any) -> None:
+def test_the_nested_variant_of_the_tree_gives_the_same(powercap: Any) -> None:
     powercap.zone("intel-rapl/intel-rapl:0", "package-0")
     powercap.zone("intel-rapl/intel-rapl:0/intel-rapl:0:0", "dram")
     powercap.zone("intel-rapl/intel-rapl:0/intel-rapl:0:1", "uncore")
@@ -183,9 +183,9 @@ def test_the_sampler_thread_catches_wraps_by_itself(powercap: Any, energy_config
         while true_uj < 3.2 * turn_uj:
             elapsed_uj = int((time.monotonic() - begun_s) * 150e6)  # 150 W
             true_uj = elapsed_uj
-            aside = zone / "aside"
-            aside.write_text(str(true_uj % turn_uj))
-            aside.replace(zone / "energy_uj")
+            staging = zone / "aside"
+            staging.write_text(str(true_uj % turn_uj))
+            staging.replace(zone / "energy_uj")
             time.sleep(0.002)
         report = window.close()
     assert round(report.energy_j * 1e6) == true_uj or report.warnings  # a starved machine must at least say so
@@ -340,7 +340,7 @@ def test_packages_that_draw_alike_are_two(powercap: Any, opening: Any, hand_driv
     assert meter.read().energy_j == pytest.approx(680)
 
 
-def test_dies_that_stand_still_at_first_are_told_apart_later_and_nothing_is_lost(
+def test_dies_that_stand_still_at_first_are_distinguished_later_and_nothing_is_lost(
     powercap: Any, opening: Any, hand_driven: Any, clock: Any
 ) -> None:
     one = powercap.zone("intel-rapl:0", "package-0-die-0")
@@ -367,12 +367,12 @@ def test_old_kernels_call_all_dies_alike(powercap: Any) -> None:
     assert devices(powercap.root) == ["cpu:package-0", "cpu:package-0-intel-rapl:1"]
 
 
-@pytest.mark.parametrize("told", ["denied", "0", "-1", "", "17"])  # the last one is less than the counter
-def test_a_range_that_is_not_told_or_wrong_costs_no_joule(
-    powercap: Any, opening: Any, hand_driven: Any, clock: Any, told: str
+@pytest.mark.parametrize("expected", ["denied", "0", "-1", "", "17"])  # the last one is less than the counter
+def test_a_range_that_is_not_reported_or_wrong_costs_no_joule(
+    powercap: Any, opening: Any, hand_driven: Any, clock: Any, expected: str
 ) -> None:
     zone = powercap.zone("intel-rapl:0", "package-0", energy_uj=10**6)
-    (zone / "max_energy_range_uj").write_text(told)
+    (zone / "max_energy_range_uj").write_text(expected)
     meter = hand_driven(open_rapl(opening), opening).start()
     drawn(meter, clock, {zone: 10.0}, seconds=3)
     report = meter.read()

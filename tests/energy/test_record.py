@@ -81,7 +81,7 @@ def test_an_impossible_figure_is_refused(key: str, value: object, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "said"),
+    ("key", "value", "expected"),
     [
         ("stage", 1, "stage=1 cannot be"),
         ("schema", 1.5, "schema=1.5 cannot be"),
@@ -92,8 +92,8 @@ def test_an_impossible_figure_is_refused(key: str, value: object, tmp_path: Path
         ("carbon_g", -1.0, "carbon_g=-1.0 cannot be"),
     ],
 )
-def test_a_wrong_type_is_named(key: str, value: object, said: str, tmp_path: Path) -> None:
-    with pytest.raises(IntegrityError, match=said):
+def test_a_wrong_type_is_named(key: str, value: object, expected: str, tmp_path: Path) -> None:
+    with pytest.raises(IntegrityError, match=expected):
         read_energy(written(tmp_path, **{key: value}))
 
 

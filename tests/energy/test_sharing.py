@@ -50,14 +50,14 @@ class Gauge:
     source, relative_uncertainty, edge_s, max_interval_s = "rapl", 0.15, 0.0, float("inf")
 
     def __init__(self, world: World) -> None:
-        self._world, self._told_j = world, 0.0
+        self._world, self._reported_j = world, 0.0
 
     def start(self, now_s: float) -> None:
-        self._told_j = self._world.drawn_j
+        self._reported_j = self._world.drawn_j
 
     def advance(self, now_s: float, *, edge: bool) -> Increment:
-        before_j, self._told_j = self._told_j, self._world.drawn_j
-        return Increment(energy_uj=round((self._told_j - before_j) * 1e6))
+        before_j, self._reported_j = self._reported_j, self._world.drawn_j
+        return Increment(energy_uj=round((self._reported_j - before_j) * 1e6))
 
     def power_w(self) -> None:
         return None
@@ -84,7 +84,7 @@ class Others:
 
 
 class Split:
-    """Tells the world's use, or nothing while there is trouble."""
+    """Reports the world's use, or nothing while there is trouble."""
 
     by, idle_fraction = "use", IDLE
 
@@ -123,20 +123,20 @@ def meter_of(hand_driven: Any, clock: Any) -> Callable[[World, int], Any]:
     """Build the meter of one of the world's runs."""
 
     def build(world: World, who: int, **more: Any) -> Any:
-        said: list[str] = []
+        message: list[str] = []
         channel = Channel(
             device="cpu:package-0",
             gauges=[Gauge(world)],
             guess_w=1.0,
             held_uncertainty=0.4,
-            warn=said.append,
+            warn=message.append,
             counter="package",
         )
         split, tree = Split(world, who), Tree()
         splits = more.pop("splits", {"cpu:package-0": split})
-        sharing = Sharing([channel], Others(world, who), splits=splits, tree=tree, warn=said.append)  # type: ignore[arg-type]
+        sharing = Sharing([channel], Others(world, who), splits=splits, tree=tree, warn=message.append)  # type: ignore[arg-type]
         meter = hand_driven([channel], sharing=sharing, **more)
-        meter.said, meter.split, meter.channel, meter.sharing, meter.tree = said, split, channel, sharing, tree
+        meter.message, meter.split, meter.channel, meter.sharing, meter.tree = message, split, channel, sharing, tree
         return meter
 
     return build
@@ -192,9 +192,9 @@ def test_claims_add_up_whatever_the_overlaps(clock: Any, meter_of: Any, segments
     ended += [(who, meter.close()) for who, meter in running.items()]
     assert sum(report.energy_j for _, report in ended) == pytest.approx(drawn_j, abs=unsure_j / 4)
     for who in range(3):
-        told = [by_source(report) for each, report in ended if each == who]
-        modelled_j = sum(each.get("modelled", 0.0) for each in told)
-        assert sum(each.get("rapl", 0.0) for each in told) == pytest.approx(own_j[who], abs=unsure_j / 4)
+        reported = [by_source(report) for each, report in ended if each == who]
+        modelled_j = sum(each.get("modelled", 0.0) for each in reported)
+        assert sum(each.get("rapl", 0.0) for each in reported) == pytest.approx(own_j[who], abs=unsure_j / 4)
         assert modelled_j == pytest.approx(parts_j[who], abs=unsure_j / 2)
     assert world.metering == set()
 
@@ -228,8 +228,8 @@ def test_only_the_overlap_is_divided(clock: Any, meter_of: Any) -> None:
     whole = one.close()
     assert whole.measured_fraction == pytest.approx(500 / (500 + 400 * part))
     assert one.tree.begun == two.tree.begun == 0
-    assert "process 1 meters it at the same time" in one.said[0]
-    assert "divided by use" in one.said[0]
+    assert "process 1 meters it at the same time" in one.message[0]
+    assert "divided by use" in one.message[0]
     assert one.sharing.last_word().endswith(f"this run counts {part:.0%} of what cpu:package-0 drew")
 
 
@@ -242,7 +242,7 @@ def test_samples_tell_what_the_device_draws(clock: Any, meter_of: Any) -> None:
         assert meter.close().components[0].peak_w == pytest.approx(100)
 
 
-def test_what_nobody_can_divide_is_claimed_whole_and_doubted(clock: Any, meter_of: Any) -> None:
+def test_what_no_one_can_divide_is_claimed_whole_and_doubted(clock: Any, meter_of: Any) -> None:
     world = World(clock)
     one, two = (meter_of(world, who).start() for who in range(2))
     one.split.trouble = "no telling"
@@ -250,13 +250,13 @@ def test_what_nobody_can_divide_is_claimed_whole_and_doubted(clock: Any, meter_o
     play(world, [one, two], 2.0, 100.0, {0: 0.1, 1: 0.1})
     assert by_source(window.close()) == pytest.approx({"rapl": 200})
     assert window.close().uncertainty_j == pytest.approx(200 + 0.15 * 200)
-    assert "in both figures, whole" in one.said[-1]
-    assert one.said[-1].endswith("no telling")
+    assert "in both figures, whole" in one.message[-1]
+    assert one.message[-1].endswith("no telling")
     assert by_source(two.close())["modelled"] == pytest.approx(100)
     unknown = meter_of(world, 2, splits={}).start()
     play(world, [one, unknown], 1.0, 100.0, {})
     assert by_source(unknown.close()) == pytest.approx({"rapl": 100})
-    assert "nothing tells who uses it" in unknown.said[-1]
+    assert "nothing tells who uses it" in unknown.message[-1]
 
 
 def test_no_idle_baseline_while_it_is_shared(clock: Any, meter_of: Any) -> None:
@@ -355,12 +355,14 @@ def test_two_measures_divide_one_package(measured_at_once: Any) -> None:
     busy_s, idle_s = after.busy_s - before.busy_s, after.idle_s - before.idle_s
     overlaps_s, together_j, expected_j = [], 0.0, 0.0
     for name, report in found["reports"].items():
-        told = {part["source"]: part["energy_j"] for part in report["components"] if part["device"] == "cpu:package-0"}
-        overlaps_s.append(report["duration_s"] - told["rapl"] / WATTS)
+        reported = {
+            part["source"]: part["energy_j"] for part in report["components"] if part["device"] == "cpu:package-0"
+        }
+        overlaps_s.append(report["duration_s"] - reported["rapl"] / WATTS)
         use = Use(own=found["used_s"][name] / (busy_s + idle_s), busy=busy_s / (busy_s + idle_s))
         part_j = WATTS * overlaps_s[-1] * use.part(meters=2, idle_fraction=IDLE)
-        assert told["modelled"] == pytest.approx(part_j, abs=0.15 * WATTS * overlaps_s[-1])
-        together_j, expected_j = together_j + told["modelled"], expected_j + part_j
+        assert reported["modelled"] == pytest.approx(part_j, abs=0.15 * WATTS * overlaps_s[-1])
+        together_j, expected_j = together_j + reported["modelled"], expected_j + part_j
         assert any("divided by CPU time" in text for text in report["warnings"])
         assert any("this run counts" in text for text in report["warnings"])
     assert overlaps_s[0] == pytest.approx(overlaps_s[1], abs=0.5)

@@ -1,4 +1,4 @@
-"""Parts of runs that use all of a device add up to one, and nobody's idle energy is lost."""
+"""Parts of runs that use all of a device add up to one, and no one's idle energy is lost."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ def test_what_others_use_is_in_no_figure() -> None:
     assert use.part(meters=2, idle_fraction=0.2) == pytest.approx(0.2 / 2 + 0.8 * 0.25)
 
 
-def test_own_use_that_is_told_later_than_all_s_is_no_more_than_all() -> None:
+def test_own_use_that_is_reported_later_than_all_s_is_no_more_than_all() -> None:
     assert Use(own=0.5, busy=0.4).part(meters=2, idle_fraction=0.0) == pytest.approx(1.0)

@@ -32,6 +32,6 @@ def test_the_room_and_a_running_meter_load_no_torch_and_no_codecarbon() -> None:
     assert done.stdout.strip() == "set()"
 
 
-def test_the_public_door_is_sorted_and_real() -> None:
+def test_public_names_are_sorted_and_real() -> None:
     assert energy.__all__ == sorted(energy.__all__)
     assert all(hasattr(energy, name) for name in energy.__all__)

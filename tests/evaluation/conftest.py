@@ -46,7 +46,7 @@ class Meter:
 
 
 class Session:
-    """Spins for a fixed CPU time per answer."""
+    """Spins for a fixed CPU time per response."""
 
     def __init__(self, cpu_s):
         self.cpu_s, self.batches = cpu_s, []

@@ -26,7 +26,7 @@ SETTINGS = EvaluateConfig(
     measures={},
     measure_loading=False,
     repeats=4,
-    most_repeats=4,
+    max_repeats=4,
     precision=0.02,
     sample_duration_s=0.002,
     threads=1,
@@ -100,14 +100,14 @@ def test_a_variant_that_is_faster_is_chosen_and_reported(make_meter, make_sessio
     assert "2.00 kB; loads in 0.25 s and 50.0 MB of memory" in line
     lines = verdict(candidates, choice)
     assert line in lines
-    said = "\n".join(lines)
-    assert "int8_static@onnxruntime is chosen" in said
-    assert "modelled" in said
-    assert "between -0.10 and 0.20 % of accuracy lost" in said
+    message = "\n".join(lines)
+    assert "int8_static@onnxruntime is chosen" in message
+    assert "modelled" in message
+    assert "between -0.10 and 0.20 % of accuracy lost" in message
 
 
 def test_the_metrics_are_few_and_plain(make_meter, make_session):
-    """As a person reads them side by side in `dvc exp show`, which drops lists."""
+    """As the user reads them side by side in `dvc exp show`, which drops lists."""
     choice = _judged(_candidates(make_meter, make_session, {"dense@torch": 0.0001}))
     metrics = _written(choice.metrics(device="cpu", batch_size=4))
     plain = [*metrics.pop("dense").values(), *metrics.pop("chosen").values(), *metrics.values()]
@@ -118,15 +118,15 @@ def test_the_metrics_are_few_and_plain(make_meter, make_session):
 
 
 def test_on_a_gpu_its_joules_and_memory_stand_beside_the_hosts(make_meter, make_session, monkeypatch):
-    for setting in ("_IDLE_S", "_SHORTEST_COUNTED_S"):
+    for setting in ("_IDLE_S", "_MIN_COUNTED_S"):
         monkeypatch.setattr(f"overwinter.evaluation.gpu_joules.{setting}", 0.001)
     candidates = _candidates(make_meter, make_session, {"dense@torch": 0.0001}, "cuda", 7_000_000)
     entry = candidates[0].to_json()
     assert 0 < entry["gpu_energy_per_response_j"] < entry["energy_per_response_j"]
     assert (entry["measured"], entry["peak_gpu_memory_bytes"]) == (False, 7_000_000)
-    said = "\n".join(verdict(candidates, _judged(candidates)))
-    assert "50.0 MB of memory; 7.00 MB of the GPU's" in said
-    assert "% measured on the GPU, the CPU's modelled, batch 4" in said
+    message = "\n".join(verdict(candidates, _judged(candidates)))
+    assert "50.0 MB of memory; 7.00 MB of the GPU's" in message
+    assert "% measured on the GPU, the CPU's modelled, batch 4" in message
     (on_the_cpu,) = _candidates(make_meter, make_session, {"dense@torch": 0.0001})
     assert set(entry) - set(on_the_cpu.to_json()) == {"gpu_energy_per_response_j", "peak_gpu_memory_bytes"}
 
@@ -139,11 +139,11 @@ def test_where_nothing_is_faster_the_verdict_says_so(make_meter, make_session):
 
 
 def test_what_may_be_chosen_and_is_unclear_is_sampled_on(make_meter, make_session, monkeypatch):
-    told = {}
+    reported = {}
 
     class Unclear:
         def __init__(self, **settings):
-            told.update(settings)
+            reported.update(settings)
 
         def __call__(self, samples):
             taken = samples["int8@torch", 4]
@@ -160,7 +160,7 @@ def test_what_may_be_chosen_and_is_unclear_is_sampled_on(make_meter, make_sessio
         progress=lambda *_: None,
         contenders=["dense@torch", "int8@torch"],
     )
-    assert told["contenders"] == ["dense@torch", "int8@torch"]
-    assert (told["batch_size"], told["most_samples"], told["precision"]) == (4, 4, 0.02)
+    assert reported["contenders"] == ["dense@torch", "int8@torch"]
+    assert (reported["batch_size"], reported["max_samples"], reported["precision"]) == (4, 4, 0.02)
     taken = {name: found[4].samples for name, found in figures.items()}
     assert taken["int8@torch"] > max(taken["dense@torch"], taken["ruined@torch"])

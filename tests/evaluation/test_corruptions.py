@@ -15,21 +15,21 @@ def test_the_configuration_allows_what_there_is():
 
 @pytest.mark.parametrize("inputs", [IMAGES, ROWS], ids=["images", "rows"])
 @pytest.mark.parametrize("name", sorted(CORRUPTIONS))
-def test_any_shape_is_spoilt_the_same_way_each_time_and_left_alone_itself(name, inputs):
+def test_any_shape_is_corrupted_the_same_way_each_time_and_left_alone_itself(name, inputs):
     before = inputs.copy()
-    spoilt = corrupt(name, inputs, seed=3)
-    assert spoilt.shape == inputs.shape
-    assert spoilt.dtype == np.float32
-    assert spoilt.flags.c_contiguous
-    assert not np.allclose(spoilt, inputs)
-    np.testing.assert_array_equal(corrupt(name, inputs, seed=3), spoilt)
+    corrupted = corrupt(name, inputs, seed=3)
+    assert corrupted.shape == inputs.shape
+    assert corrupted.dtype == np.float32
+    assert corrupted.flags.c_contiguous
+    assert not np.allclose(corrupted, inputs)
+    np.testing.assert_array_equal(corrupt(name, inputs, seed=3), corrupted)
     np.testing.assert_array_equal(inputs, before)
 
 
 def test_contrast_keeps_each_samples_mean_and_halves_its_deviation():
-    spoilt = corrupt("contrast", IMAGES, seed=0)
-    np.testing.assert_allclose(spoilt.mean(axis=(1, 2, 3)), IMAGES.mean(axis=(1, 2, 3)), rtol=1e-5)
-    np.testing.assert_allclose(spoilt.std(axis=(1, 2, 3)), IMAGES.std(axis=(1, 2, 3)) / 2, rtol=1e-4)
+    corrupted = corrupt("contrast", IMAGES, seed=0)
+    np.testing.assert_allclose(corrupted.mean(axis=(1, 2, 3)), IMAGES.mean(axis=(1, 2, 3)), rtol=1e-5)
+    np.testing.assert_allclose(corrupted.std(axis=(1, 2, 3)), IMAGES.std(axis=(1, 2, 3)) / 2, rtol=1e-4)
 
 
 def test_blur_spreads_a_point_over_nine():

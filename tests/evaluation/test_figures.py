@@ -6,13 +6,13 @@ from overwinter.evaluation.joules import Rates
 from overwinter.evaluation.timing import Sample
 
 
-def sample(cpu_s=0.05, *, answers=100, wall_s=0.05, energy_j=None, foreign_s=0.0):
+def sample(cpu_s=0.05, *, responses=100, wall_s=0.05, energy_j=None, foreign_s=0.0):
     return Sample(
-        answers=answers,
+        responses=responses,
         wall_s=wall_s,
         cpu_s=cpu_s,
         energy_j=energy_j,
-        latencies_s=np.full(answers, wall_s / answers),
+        latencies_s=np.full(responses, wall_s / responses),
         foreign_s=foreign_s,
     )
 
@@ -21,7 +21,7 @@ def summary(samples):
     return summarize(samples, rates=Rates(busy_j_per_cpu_s=15.0, idle_w=5.0, threads=1), confidence=0.95, seed=0)
 
 
-def test_figures_are_per_answer():
+def test_figures_are_per_response():
     figures = summary([sample(0.05)] * 5)
     assert figures.cpu_s_per_response == pytest.approx(0.0005)
     assert figures.energy_per_response_j == pytest.approx(0.01)

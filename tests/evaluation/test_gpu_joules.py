@@ -17,11 +17,14 @@ from overwinter.evaluation.figures import summarize
 from overwinter.evaluation.gpu_joules import GpuJoules, joules_of, metered_gpu
 from overwinter.evaluation.joules import CpuJoules, Rates
 from overwinter.evaluation.narrowing import _cost_of
-from overwinter.evaluation.timing import Plan, Sample, measure_speed
+from overwinter.evaluation.timing import Sample, TimingPlan, measure_speed
 
 
 class Bench:
-    """A machine whose clock and counters do as they are told: GPU 60 W idle, 300 W at work; CPU 10 W, 40 W at work."""
+    """A machine whose clock and counters do as they are reported: GPU 60 W idle, 300 W at work.
+
+    CPU 10 W, 40 W at work.
+    """
 
     def __init__(self, cpu_source="modelled", gpus=(("gpu:0", "nvml-counter"),)):
         self.cpu_source, self.gpus = cpu_source, gpus
@@ -36,7 +39,7 @@ class Bench:
     def sleep(self, duration_s):
         self.wall_s += duration_s
 
-    def answer(self, duration_s, *, spinning=True):
+    def respond(self, duration_s, *, spinning=True):
         self.wall_s += duration_s
         self.gpu_s += duration_s
         self.cpu_s += duration_s if spinning else duration_s / 10
@@ -98,7 +101,7 @@ def test_a_gpus_counter_is_read_with_the_cpus_joules_beside(make_bench):
     bench = make_bench()
     joules = joules_of(bench, "cuda")
     with joules.piece() as reading:
-        bench.answer(2.0)
+        bench.respond(2.0)
     assert reading.gpu_j == pytest.approx(600)
     assert reading.energy_j is None  # modelled from CPU-seconds when the comparison is over
     rates = joules.rates(threads=4)
@@ -110,14 +113,14 @@ def test_both_are_counted_where_both_have_counters(make_bench):
     bench = make_bench("rapl")
     joules = joules_of(bench, "cuda")
     with joules.piece() as reading:
-        bench.answer(1.0)
+        bench.respond(1.0)
     assert (reading.gpu_j, reading.energy_j) == (pytest.approx(300), pytest.approx(40))
 
 
 @pytest.mark.parametrize(("source", "duration_s"), [("nvml-counter", 1.0), ("amdsmi", 1.0), ("nvml-power", 10.0)])
 def test_a_sample_lasts_ten_updates_of_its_source(make_bench, source, duration_s):
     joules = GpuJoules(make_bench(gpus=[("gpu:0", source)]), "cuda")
-    assert joules.shortest_sample_s == duration_s
+    assert joules.min_sample_s == duration_s
 
 
 @pytest.mark.parametrize("gpus", [[], [("gpu:0", "modelled")]])
@@ -156,10 +159,10 @@ def test_samples_are_as_long_as_the_counter_needs_and_waiting_for_a_gpu_disturbs
 
     class Session:
         def run(self, inputs):
-            bench.answer(0.01, spinning=False)
+            bench.respond(0.01, spinning=False)
             return np.zeros((len(inputs), 2), np.float32)
 
-    plan = Plan(batch_sizes=[4], repeats=3, sample_duration_s=0.04, seed=0)
+    plan = TimingPlan(batch_sizes=[4], repeats=3, sample_duration_s=0.04, seed=0)
     joules = joules_of(bench, "cuda")
     samples = measure_speed({"a": Session()}, np.zeros((8, 2), np.float32), plan, joules, lambda *_: None)["a", 4]
     assert [sample.wall_s for sample in samples] == pytest.approx([1.0] * 3)
@@ -174,7 +177,7 @@ def test_samples_are_as_long_as_the_counter_needs_and_waiting_for_a_gpu_disturbs
 
 def test_above_idle_leaves_out_what_an_idle_gpu_draws_while_it_waits():
     sample = Sample(
-        answers=10, wall_s=1.0, cpu_s=1.0, energy_j=40.0, latencies_s=np.array([1.0]), foreign_s=0.0, gpu_j=300.0
+        responses=10, wall_s=1.0, cpu_s=1.0, energy_j=40.0, latencies_s=np.array([1.0]), foreign_s=0.0, gpu_j=300.0
     )
     rates = Rates(busy_j_per_cpu_s=30, idle_w=10, threads=1, gpu_idle_w=60)
     figures = summarize([sample], rates=rates, confidence=0.95, seed=0)

@@ -40,7 +40,7 @@ def test_without_a_counter_joules_follow_from_cpu_seconds(make_meter, clock):
 
 
 @pytest.mark.parametrize("waiting_s", [0.0, 0.2])
-def test_waiting_does_not_make_an_answer_dearer(make_meter, clock, waiting_s):
+def test_waiting_does_not_make_a_response_dearer(make_meter, clock, waiting_s):
     """A busy neighbour makes the comparison last longer; a CPU-second costs what it costs."""
     joules = CpuJoules(make_meter("modelled", clock=clock))
     clock.work(0.2)
@@ -63,7 +63,7 @@ def test_a_counter_is_read_around_the_work_and_a_gpu_left_out(make_meter, clock)
     with joules.piece() as reading:
         clock.work(0.05)
     assert reading.energy_j == pytest.approx(40 * 0.05)
-    assert meter.windows[-1] == "answers"
+    assert meter.windows[-1] == "responses"
 
 
 @pytest.mark.parametrize(("source", "device"), [("rapl", "platform"), ("hwmon", "machine:vdd_in")])

@@ -17,7 +17,7 @@ SETTINGS = LanguageEvaluateConfig(
     runtimes=["torch"],
     max_perplexity_increase=0.02,
     prompt_tokens=6,
-    answer_tokens=4,
+    response_tokens=4,
     repeats=3,
     sample_duration_s=0.001,
     threads=1,
@@ -31,7 +31,7 @@ def windows(count=5, length=8):
 
 
 def ignored(*_):
-    """Progress that nobody watches."""
+    """Progress that no one watches."""
 
 
 def test_scores_are_those_of_the_definitions():
@@ -61,14 +61,14 @@ def test_dense_is_its_own_measure_and_a_ratio_is_paired():
     assert other.perplexity_ratio == pytest.approx(other.perplexity / own.perplexity)
 
 
-def test_a_broken_form_is_named():
+def test_a_broken_variant_is_named():
     broken, (tokens, following) = language_model(), windows()
     broken.network.model.norm.weight.data.fill_(math.nan)
-    with pytest.raises(OverwinterError, match="'broken' answers NaN"):
+    with pytest.raises(OverwinterError, match="'broken' outputs NaN"):
         evaluation.score_text({"dense": language_model(), "broken": broken}, tokens, following, ignored)
 
 
-def test_the_first_dense_form_is_the_reference_and_without_one_nothing_is_compared():
+def test_the_first_dense_variant_is_the_reference_and_without_one_nothing_is_compared():
     tokens, following = windows()
     models = {
         "other@torch": language_model(seed=1),
@@ -97,7 +97,7 @@ def test_decoding_with_kept_keys_writes_what_whole_passes_would():
 
 def test_both_phases_are_timed_apart(make_meter):
     prompt = windows(1, 6)[0]
-    figures = evaluation.compare_answers(
+    figures = evaluation.compare_predictions(
         {"dense": language_model(), "other": language_model(seed=1)},
         prompt,
         SETTINGS,
@@ -150,7 +150,7 @@ def test_what_dense_is_stands_beside_every_figure(make_meter):
         windows(),
     )
     scores = evaluation.score_text(models, tokens, following, ignored)
-    figures = evaluation.compare_answers(models, tokens[:1], SETTINGS, meter=make_meter(), seed=0, progress=ignored)
+    figures = evaluation.compare_predictions(models, tokens[:1], SETTINGS, meter=make_meter(), seed=0, progress=ignored)
     candidates = [
         evaluation.Candidate(
             variant=name.partition("@")[0],

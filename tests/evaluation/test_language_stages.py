@@ -36,7 +36,7 @@ class Stage:
 
     def __init__(self, folder, config, meter=None):
         self.folder, self.config, self.meter = folder, config, meter
-        self.said, self.metrics = [], None
+        self.message, self.metrics = [], None
 
     def input(self, stage, out="model"):
         return self.folder / stage / out
@@ -53,8 +53,8 @@ class Stage:
     def unsaved_progress(self, done, total):
         assert 0 < done <= total
 
-    def say(self, text):
-        self.said += text.splitlines()
+    def log(self, text):
+        self.message += text.splitlines()
 
     def save_metrics(self, metrics):
         self.metrics = to_json(metrics)
@@ -97,7 +97,7 @@ def config(tmp_path, model_folder):
         runtimes=["torch", "torch-bf16"],
         max_perplexity_increase=0.5,
         prompt_tokens=8,
-        answer_tokens=2,
+        response_tokens=2,
         repeats=3,
         sample_duration_s=0.001,
         threads=1,
@@ -117,18 +117,18 @@ def program(name):
     return module
 
 
-def dense_and_forms(folder, config):
+def dense_and_variants(folder, config):
     """What the stages before evaluate leave."""
     dense = models.build_model(config.model, trusted=[], seed=0)
     assert isinstance(dense, CausalLanguageModel)
     arguments = {"model_config": dense.saved_as(), "input_shape": [16], "lineage": {}}
-    save_model(folder / "train/model", dense, form="dense", **arguments)
-    for form, grid, activations in (("int4", Grid(bits=4, group_size=32), None), ("int8", Grid(bits=8), "dynamic")):
+    save_model(folder / "train/model", dense, variant="dense", **arguments)
+    for variant, grid, activations in (("int4", Grid(bits=4, group_size=32), None), ("int8", Grid(bits=8), "dynamic")):
         model = models.load_model(folder / "train/model", trusted=[])
         name = "network.model.layers.0.mlp.up_proj"
         layer = IntegerLinear.from_float(model.get_submodule(name), grid, activations=activations)
         replace_layer(model, name, layer)
-        save_model(folder / "quantize/model" / form, model, form=form, **arguments)
+        save_model(folder / "quantize/model" / variant, model, variant=variant, **arguments)
     models.write_variants(folder / "quantize/model", ["int4", "int8"])
 
 
@@ -151,14 +151,14 @@ def test_a_later_stages_unknown_names_are_found_before_the_model_is_read(tmp_pat
         program("pretrained").main(Stage(tmp_path, config))
 
 
-def test_every_form_is_measured_on_every_runtime_that_runs_it(tmp_path, config, make_meter):
-    dense_and_forms(tmp_path, config)
+def test_every_variant_is_measured_on_every_runtime_that_runs_it(tmp_path, config, make_meter):
+    dense_and_variants(tmp_path, config)
     (tmp_path / "out").mkdir()
     stage = Stage(tmp_path, config, make_meter())
     program("evaluate_language").main(stage)
     names = {"dense@torch", "dense@torch-bf16", "int4@torch", "int4@torch-bf16", "int8@torch"}
     assert set(stage.candidates()) == names
-    assert any("int8@torch-bf16 is left out" in line and "quantizes its input" in line for line in stage.said)
+    assert any("int8@torch-bf16 is left out" in line and "quantizes its input" in line for line in stage.message)
     chosen = read_json(stage.out("chosen.json"), remedy="")
     assert f"{chosen['variant']}@{chosen['runtime']}" == stage.metrics["chosen"]["name"]
     assert {"tokens_per_s", "energy_per_token_j"} <= set(stage.candidates()[stage.metrics["chosen"]["name"]]["decode"])
@@ -171,13 +171,13 @@ def test_a_prompt_longer_than_a_window_is_refused_before_anything_is_loaded(tmp_
         program("evaluate_language").main(Stage(tmp_path, config))
 
 
-def test_on_another_device_every_form_is_measured_there_with_the_joules_of_its_counter(
+def test_on_another_device_every_variant_is_measured_there_with_the_joules_of_its_counter(
     tmp_path, config, make_meter, monkeypatch
 ):
     """torch takes `cpu:0` for another device than `cpu`, as it would a GPU; the meter's GPU stands in for it."""
-    for setting in ("_IDLE_S", "_SHORTEST_COUNTED_S"):
+    for setting in ("_IDLE_S", "_MIN_COUNTED_S"):
         monkeypatch.setattr(f"overwinter.evaluation.gpu_joules.{setting}", 0.001)
-    dense_and_forms(tmp_path, config)
+    dense_and_variants(tmp_path, config)
     (tmp_path / "out").mkdir()
     config.device = "cpu:0"
     stage = Stage(tmp_path, config, make_meter())
@@ -186,7 +186,7 @@ def test_on_another_device_every_form_is_measured_there_with_the_joules_of_its_c
     for candidate in stage.candidates().values():
         for phase in ("prefill", "decode"):
             assert 0 < candidate[phase]["gpu_energy_per_token_j"] < candidate[phase]["energy_per_token_j"]
-    assert any("% measured on the GPU, the CPU's modelled" in line for line in stage.said)
+    assert any("% measured on the GPU, the CPU's modelled" in line for line in stage.message)
     assert stage.candidates()["int4@torch-bf16"]["kl_to_dense_nats"] > 0
 
 

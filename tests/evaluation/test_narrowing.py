@@ -8,17 +8,19 @@ from overwinter.evaluation.timing import Sample
 
 def samples(*costs_s, energy_j=None):
     return [
-        Sample(answers=1, wall_s=cost_s, cpu_s=cost_s, energy_j=energy_j, latencies_s=np.array([cost_s]), foreign_s=0.0)
+        Sample(
+            responses=1, wall_s=cost_s, cpu_s=cost_s, energy_j=energy_j, latencies_s=np.array([cost_s]), foreign_s=0.0
+        )
         for cost_s in costs_s
     ]
 
 
-def narrowing(*contenders, precision=0.02, most_samples=8):
+def narrowing(*contenders, precision=0.02, max_samples=8):
     return Narrowing(
         batch_size=1,
         contenders=contenders,
         precision=precision,
-        most_samples=most_samples,
+        max_samples=max_samples,
         confidence=0.95,
         seed=0,
     )
@@ -47,7 +49,7 @@ def test_what_may_not_be_chosen_does_not_compete():
 
 
 def test_enough_is_enough():
-    assert narrowing("a", "b", most_samples=4)({("a", 1): WIDE, ("b", 1): NEAR}) == []
+    assert narrowing("a", "b", max_samples=4)({("a", 1): WIDE, ("b", 1): NEAR}) == []
 
 
 def test_counted_joules_decide_where_there_are_any():

@@ -5,7 +5,7 @@ import pytest
 
 from overwinter.errors import ConfigError, OverwinterError
 from overwinter.evaluation import Examiner
-from overwinter.evaluation.quality import answer_all
+from overwinter.evaluation.quality import predict_all
 
 LABELS = np.arange(600) % 3
 INPUTS = np.eye(3, dtype=np.float32)[LABELS]
@@ -129,7 +129,7 @@ def test_a_measure_of_ones_own_is_asked_and_limited():
 
 
 @pytest.mark.usefixtures("own")
-def test_a_measure_that_is_none_is_refused_before_anything_is_asked():
+def test_a_measure_that_is_not_one_is_refused_before_anything_is_asked():
     with pytest.raises(
         ConfigError, match=r"own_measures\.Mute' is the class Mute, not a class whose objects can be called"
     ):
@@ -156,11 +156,11 @@ def test_labels_without_a_name_are_refused():
         Examiner(np.zeros((2, 2), np.float32), np.array([0, 5]), ["a", "b"], settings, seed=0, trusted=[])
 
 
-def test_nan_in_an_answer_is_refused():
+def test_nan_in_a_response_is_refused():
     inputs = np.zeros((300, 3), np.float32)
     inputs[260, 1] = np.nan
     with pytest.raises(OverwinterError, match="test samples 256 to 299"):
-        answer_all(Echo(), inputs)
+        predict_all(Echo(), inputs)
 
 
 def test_an_empty_split_is_refused():

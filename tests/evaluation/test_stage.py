@@ -30,8 +30,8 @@ def outputs(tmp_path):
     model = models.build_model(CONFIG, trusted=[]).eval()
     folders = {name: tmp_path / name for name in ("train", "sparsify", "quantize")}
 
-    def save(folder, form):
-        models.save_model(folder, model, form=form, model_config=CONFIG, input_shape=[1, 8, 8], lineage={})
+    def save(folder, variant):
+        models.save_model(folder, model, variant=variant, model_config=CONFIG, input_shape=[1, 8, 8], lineage={})
 
     save(folders["train"], "dense")
     save(folders["sparsify"], "dense")
@@ -43,15 +43,15 @@ def outputs(tmp_path):
     return folders
 
 
-def stage(outputs, said, runtimes, device="auto"):
+def stage(outputs, messages, runtimes, device="auto"):
     evaluate = SimpleNamespace(runtimes=runtimes, threads=1, batch_sizes=[1, 4], measure_loading=False)
     config = SimpleNamespace(evaluate=evaluate, trusted_targets=[], device=device, seed=0)
-    return SimpleNamespace(config=config, variants=lambda: models.find_variants(outputs), say=said.append)
+    return SimpleNamespace(config=config, variants=lambda: models.find_variants(outputs), log=messages.append)
 
 
 def test_every_variant_takes_part_on_every_runtime_that_runs_it(program, outputs, tmp_path):
-    said = []
-    made = stage(outputs, said, ["torch", "onnxruntime"])
+    messages = []
+    made = stage(outputs, messages, ["torch", "onnxruntime"])
     built = program.build(made, made.variants(), tmp_path / "scratch")
     assert list(built) == [
         "dense@torch",
@@ -59,18 +59,18 @@ def test_every_variant_takes_part_on_every_runtime_that_runs_it(program, outputs
         "int8_weight_only@torch",
         "int8_weight_only@onnxruntime",
     ], "and a sparsify stage that removed nothing adds no variant"
-    answers = [each.run(INPUTS) for each in program.open_sessions(made, built).values()]
-    np.testing.assert_allclose(answers[1], answers[0], atol=1e-4)
-    assert said == []
+    responses = [each.run(INPUTS) for each in program.open_sessions(made, built).values()]
+    np.testing.assert_allclose(responses[1], responses[0], atol=1e-4)
+    assert messages == []
 
 
 def test_a_variant_that_no_runtime_runs_is_named_with_the_reason(program, outputs, tmp_path, monkeypatch):
     refused = lambda folder, *_: "it is a riddle" if folder.name.startswith("int8") else None  # noqa: E731
     monkeypatch.setattr(program.ow.runtime, "refusal", refused)
-    said = []
-    made = stage(outputs, said, ["onnxruntime"])
+    messages = []
+    made = stage(outputs, messages, ["onnxruntime"])
     assert list(program.build(made, made.variants(), tmp_path / "scratch")) == ["dense@onnxruntime"]
-    assert said == ["int8_weight_only takes no part: evaluate.runtimes names none that runs it (it is a riddle)"]
+    assert messages == ["int8_weight_only takes no part: evaluate.runtimes names none that runs it (it is a riddle)"]
 
 
 def test_variants_are_built_and_opened_on_the_device_that_is_named(program, outputs, tmp_path):

@@ -3,19 +3,19 @@ import pytest
 
 from overwinter.errors import ConfigError
 from overwinter.evaluation.joules import CpuJoules
-from overwinter.evaluation.timing import Plan, Sample, _to_repeat, measure_speed
+from overwinter.evaluation.timing import Sample, TimingPlan, _to_repeat, measure_speed
 
 INPUTS = np.zeros((10, 4), np.float32)
-PLAN = Plan(batch_sizes=[1, 4], repeats=3, sample_duration_s=0.002, seed=0)
+PLAN = TimingPlan(batch_sizes=[1, 4], repeats=3, sample_duration_s=0.002, seed=0)
 
 
-def test_cpu_time_per_answer_is_found(make_meter, make_session):
+def test_cpu_time_per_response_is_found(make_meter, make_session):
     sessions = {"slow": make_session(0.0004), "fast": make_session(0.0001)}
     samples = measure_speed(sessions, INPUTS, PLAN, CpuJoules(make_meter()), lambda done, total: None)
     assert set(samples) == {("slow", 1), ("slow", 4), ("fast", 1), ("fast", 4)}
     for (name, _), taken in samples.items():
-        per_answer_s = np.median([sample.cpu_s / sample.answers for sample in taken])
-        assert sessions[name].cpu_s <= per_answer_s < 1.5 * sessions[name].cpu_s
+        per_response_s = np.median([sample.cpu_s / sample.responses for sample in taken])
+        assert sessions[name].cpu_s <= per_response_s < 1.5 * sessions[name].cpu_s
 
 
 def test_every_sample_fills_its_duration_and_knows_its_calls(make_meter, make_session):
@@ -24,7 +24,7 @@ def test_every_sample_fills_its_duration_and_knows_its_calls(make_meter, make_se
         assert len(taken) >= PLAN.repeats
         for sample in taken:
             assert sample.wall_s > 0.5 * PLAN.sample_duration_s
-            assert sample.answers == size * len(sample.latencies_s)
+            assert sample.responses == size * len(sample.latencies_s)
             assert sample.wall_s == pytest.approx(sample.latencies_s.sum())
 
 
@@ -34,7 +34,7 @@ def test_sessions_take_turns_in_an_order_that_the_seed_decides(make_meter, make_
         sessions = {name: make_session(0.0001) for name in "abcd"}
         for name, session in sessions.items():
             session.run = lambda inputs, name=name, run=session.run: turns.append(name) or run(inputs)
-        plan = Plan(batch_sizes=[1], repeats=4, sample_duration_s=0.0001, seed=seed)
+        plan = TimingPlan(batch_sizes=[1], repeats=4, sample_duration_s=0.0001, seed=seed)
         measure_speed(sessions, INPUTS, plan, CpuJoules(make_meter()), lambda *_: None)
         changes = [a for a, b in zip(turns, [*turns[1:], ""], strict=True) if a != b]
         return changes[4:]  # after the warm-ups
@@ -45,10 +45,10 @@ def test_sessions_take_turns_in_an_order_that_the_seed_decides(make_meter, make_
 
 
 def test_progress_ends_at_the_total(make_meter, make_session):
-    heard = []
-    measure_speed({"a": make_session(1e-5)}, INPUTS, PLAN, CpuJoules(make_meter()), lambda *step: heard.append(step))
-    assert heard[0] == (1, 6)
-    assert heard[-1] == (6, 6)
+    messages = []
+    measure_speed({"a": make_session(1e-5)}, INPUTS, PLAN, CpuJoules(make_meter()), lambda *step: messages.append(step))
+    assert messages[0] == (1, 6)
+    assert messages[-1] == (6, 6)
 
 
 def test_a_refusal_in_progress_gets_out(make_meter, make_session):
@@ -67,7 +67,7 @@ def test_no_input_is_refused(make_meter, make_session):
 def _samples(quiet, disturbed):
     def sample(foreign_s):
         return Sample(
-            answers=1,
+            responses=1,
             wall_s=0.05,
             cpu_s=0.05,
             energy_j=None,

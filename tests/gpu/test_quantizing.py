@@ -7,7 +7,7 @@ from torch import nn
 
 from overwinter.errors import OverwinterError
 from overwinter.models import Grid, integer_layers
-from overwinter.quantization import Recipe, Recovery, apply_recipe, generate_text, recover, sensitivity
+from overwinter.quantization import Recipe, ScaleDistillation, apply_recipe, distill_scales, generate_text, sensitivity
 
 INT4 = Grid(bits=4, group_size=16, symmetric=False)
 RECIPES = {
@@ -100,12 +100,12 @@ def test_a_failure_brings_the_model_home(language, tokens):
     assert taken() == 0
 
 
-def test_recovery_learns_on_a_gpu_what_it_learns_on_a_cpu(language, tokens):
+def test_scale_distillation_learns_on_a_gpu_what_it_learns_on_a_cpu(language, tokens):
     dense, losses = language, {}
     for device in ("cpu", "cuda"):
         model = quantized(dense, RECIPES["nearest"], tokens, "cpu")
-        recovery = Recovery(steps=4, learning_rate=3e-3, batch_size=4)
-        losses[device] = recover(model, dense, [tokens], recovery, device=device)
+        scale_distillation = ScaleDistillation(steps=4, learning_rate=3e-3, batch_size=4)
+        losses[device] = distill_scales(model, dense, [tokens], scale_distillation, device=device)
         assert home(model)
         assert home(dense)
     assert losses["cuda"] == pytest.approx(losses["cpu"], rel=0.2, abs=1e-4)

@@ -33,7 +33,7 @@ RELAXED = RelaxedQatConfig(
 FIT = SMALL | {"version": 1, "epochs": 2, "batch_size": 32, "label_smoothing": 0.1, "precision": "auto"}
 
 
-class Stopped(Exception):  # noqa: N818 -- no error: a budget, or a person
+class Stopped(Exception):  # noqa: N818 -- no error: a budget, or the user
     """The fit was interrupted."""
 
 

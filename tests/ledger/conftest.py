@@ -15,8 +15,8 @@ from overwinter.ledger import Execution, ExecutionRecord, Ledger
 
 
 @dataclass
-class Heard:
-    """What a ledger told the person."""
+class Messages:
+    """What a ledger told the user."""
 
     texts: list[str] = field(default_factory=list)
 
@@ -25,8 +25,8 @@ class Heard:
 
 
 @pytest.fixture
-def heard() -> Heard:
-    return Heard()
+def messages() -> Messages:
+    return Messages()
 
 
 @pytest.fixture
@@ -35,8 +35,8 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def ledger(path: Path, heard: Heard) -> Iterator[Ledger]:
-    with Ledger.open(path, say=heard) as opened:
+def ledger(path: Path, messages: Messages) -> Iterator[Ledger]:
+    with Ledger.open(path, log=messages) as opened:
         yield opened
 
 

@@ -1,4 +1,4 @@
-"""Sums: nothing twice, nothing lost, and what was spent in vain."""
+"""Sums: nothing twice, nothing lost, and what was spent without success."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overwinter.ledger import SUM_KEYS, thrown_away, total, total_spent, totals
+from overwinter.ledger import SUM_KEYS, total, total_spent, totals, wasted
 from overwinter.ledger.aggregation import unfinished
 
 _energies = st.lists(st.none() | st.floats(0, 1e9), max_size=20)
@@ -61,14 +61,14 @@ def test_what_is_unfinished_begins_after_the_last_done(record):
     assert [each.id for each in unfinished(records)] == ["3", "5"]
 
 
-def test_an_artifact_that_was_replaced_is_thrown_away(record):
+def test_an_artifact_that_was_replaced_is_wasted(record):
     records = [
         record(id="old", artifact_digest="x"),
         record(id="other stage", stage="sparsify", artifact_digest="x"),
         record(id="other experiment", experiment="blue-cat", artifact_digest="z"),
         record(id="new", artifact_digest="y"),
     ]
-    assert [each.id for each in thrown_away(records)] == ["old"]
+    assert [each.id for each in wasted(records)] == ["old"]
 
 
 def test_an_artifact_made_again_is_kept(record):
@@ -77,25 +77,25 @@ def test_an_artifact_made_again_is_kept(record):
         record(id="tried", artifact_digest="y"),
         record(id="again", artifact_digest="x"),
     ]
-    assert [each.id for each in thrown_away(records)] == ["tried"]
+    assert [each.id for each in wasted(records)] == ["tried"]
 
 
-def test_what_ended_badly_is_thrown_away_unless_it_was_resumed_to_a_good_end(record):
+def test_what_ended_badly_is_wasted_unless_it_was_resumed_to_a_good_end(record):
     records = [
         record(id="lost", status="failed"),
         record(id="first", status="killed"),
         record(id="second", status="refused", resumed_from="first"),
         record(id="end", status="done", resumed_from="second"),
-        record(id="vain", status="killed", resumed_from="nobody knows"),
+        record(id="vain", status="killed", resumed_from="no one knows"),
         record(id="goes on", status="running", resumed_from="vain"),
     ]
-    assert [each.id for each in thrown_away(records)] == ["lost"]
+    assert [each.id for each in wasted(records)] == ["lost"]
 
 
-def test_measured_commands_stand_by_themselves_and_are_never_thrown_away(record):
+def test_measured_commands_stand_by_themselves_and_are_never_wasted(record):
     stage = record(stage="train", artifact_digest="a")
     commands = [record(stage="measure: make"), record(stage="measure: make")]
-    assert thrown_away([stage, *commands]) == []
+    assert wasted([stage, *commands]) == []
     for by in ("day", "experiment", "status"):
         groups = {each.name: each.executions for each in totals([stage, *commands], by)}
         assert groups.pop("(measured commands)") == 2

@@ -1,4 +1,4 @@
-"""Random histories of a project against a plain model of them: what was thrown away is right to the joule.
+"""Random histories of a project against a plain model of them: what was wasted is right to the joule.
 
 The model keeps, beside every result and checkpoint, the executions that it rests on, from the moment it is made. The
 ledger knows its rows and looks at the files. Joules are whole numbers, so that sums are exact.
@@ -25,8 +25,8 @@ from overwinter.ledger import (
     Spent,
     checkpoint_folder,
     kept_in,
-    thrown_away,
     totals,
+    wasted,
 )
 from overwinter.records import to_json
 from tests.support.energy_records import energy_record
@@ -46,7 +46,7 @@ class _Result:
 
 @dataclass
 class _Model:
-    """What a person would write down."""
+    """What the user would write down."""
 
     energies_j: dict[str, int] = field(default_factory=dict)
     stages: dict[str, str] = field(default_factory=dict)
@@ -144,7 +144,7 @@ class Histories(RuleBasedStateMachine):
     @invariant()
     def right_to_the_joule(self) -> None:
         records = self.ledger.executions()
-        thrown = thrown_away(records, kept_in(self.state))
+        thrown = wasted(records, kept_in(self.state))
         used = self.model.in_use()
         assert {each.id for each in thrown} == set(self.model.energies_j) - used
         assert sum(each.energy_j or 0 for each in thrown) == sum(

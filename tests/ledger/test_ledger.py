@@ -107,7 +107,7 @@ def test_an_execution_whose_process_is_gone_is_closed_as_killed(ledger: Ledger, 
     assert ledger.reap() == []
 
 
-def test_joules_that_no_heartbeat_told_stay_unknown(ledger: Ledger, begin, monkeypatch):
+def test_joules_that_no_heartbeat_reported_stay_unknown(ledger: Ledger, begin, monkeypatch):
     with monkeypatch.context() as patched:
         as_process(patched, process_start=1)
         begin(ledger)
@@ -153,17 +153,17 @@ def test_eight_processes_write_at_once(ledger: Ledger, path: Path):
     assert {each.run_id for each in records} == {f"run-{number}" for number in range(8)}
 
 
-def test_a_ledger_that_cannot_be_read_is_told_to_a_person_and_stops_no_stage(path: Path, heard):
+def test_a_ledger_that_cannot_be_read_is_reported_to_the_user_and_stops_no_stage(path: Path, expected):
     path.mkdir(parents=True)  # a folder in its place
-    with Ledger.open(path, say=heard) as ledger:
+    with Ledger.open(path, log=expected) as ledger:
         with pytest.raises(OverwinterError, match="cannot be read"):
             ledger.executions()
         assert ledger.spent(run_id="r") == Spent()
         assert ledger.reap() == []
-    assert len(heard.texts) == 1
+    assert len(expected.texts) == 1
 
 
-def test_trouble_is_said_on_standard_error_by_default(tmp_path: Path, begin, capsys: pytest.CaptureFixture[str]):
+def test_trouble_is_reported_on_standard_error_by_default(tmp_path: Path, begin, capsys: pytest.CaptureFixture[str]):
     (tmp_path / "file").touch()
     with Ledger.open(tmp_path / "file" / "ledger.sqlite") as ledger:
         begin(ledger)

@@ -1,4 +1,4 @@
-"""Whose execution it is: as git or the environment say, or nobody's; nothing is guessed."""
+"""Whose execution it is: as git or the environment say, or no one's; nothing is guessed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ADA = "Ada Lovelace <ada@example.org>"
 
 @pytest.fixture
 def ledger_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The path of a ledger in a project that git knows nothing of, for a person whom git does not know."""
+    """The path of a ledger in a project that git knows nothing of, for the user whom git does not know."""
     for name in ("OVERWINTER_PERSON", "GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -33,7 +33,7 @@ def git(ledger_file: Path, **settings: str) -> None:
         subprocess.run(["git", "config", f"user.{name}", value], cwd=root, check=True)
 
 
-def test_the_folder_names_the_project_and_nobody_is_guessed(ledger_file: Path):
+def test_the_folder_names_the_project_and_no_one_is_guessed(ledger_file: Path):
     assert origin_of(ledger_file) == Origin(project="winter", person=None)
     assert origin_of(ledger_file, project="summer").project == "summer"
 
@@ -54,7 +54,7 @@ def test_git_names_the_person(ledger_file: Path, settings: dict[str, str], perso
 
 
 def test_the_environment_goes_before_git(ledger_file: Path, monkeypatch: pytest.MonkeyPatch):
-    git(ledger_file, name="Somebody Else")
+    git(ledger_file, name="Someone Else")
     monkeypatch.setenv("GIT_AUTHOR_NAME", "Ada Lovelace")
     monkeypatch.setenv("GIT_AUTHOR_EMAIL", "ada@example.org")
     assert origin_of(ledger_file).person == ADA

@@ -1,4 +1,4 @@
-"""A process is told apart from every other one, and a dead one from a living one."""
+"""A process is distinguished from every other one, and a dead one from a living one."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def images():
 @pytest.fixture
 def save(tmp_path):
     def save(model, config, **changes):
-        arguments = {"form": "dense", "input_shape": [1, 8, 8], "lineage": {"stage": "train"}, **changes}
+        arguments = {"variant": "dense", "input_shape": [1, 8, 8], "lineage": {"stage": "train"}, **changes}
         return models.save_model(tmp_path / "model", model, model_config=config, **arguments)
 
     return save

@@ -30,7 +30,7 @@ def test_it_answers_as_transformers_does(folder):
 def test_a_saved_one_needs_not_the_folder_it_came_from(folder, tmp_path):
     model = models.pretrained(root=str(folder))
     saved = models.save_model(
-        tmp_path / "saved", model, form="dense", model_config=model.saved_as(), input_shape=[4], lineage={}
+        tmp_path / "saved", model, variant="dense", model_config=model.saved_as(), input_shape=[4], lineage={}
     )
     for file in folder.iterdir():
         file.unlink()

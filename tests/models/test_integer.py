@@ -11,8 +11,8 @@ from overwinter.models import (
     build_model,
     count_parameters,
     counted_sparsity,
-    integer_form,
     integer_layers,
+    integer_type,
     load_description,
     load_model,
     replace_layer,
@@ -39,9 +39,9 @@ class Tied(nn.Module):
 
 def quantized(model: nn.Module, grid: Grid, **options) -> nn.Module:
     for name, layer in list(model.named_modules()):
-        form = integer_form(layer)
-        if form is not None:
-            replace_layer(model, name, form.from_float(layer, grid, **options))
+        variant = integer_type(layer)
+        if variant is not None:
+            replace_layer(model, name, variant.from_float(layer, grid, **options))
     return model
 
 
@@ -57,7 +57,7 @@ def test_a_round_trip_is_bit_identical(convnet, config, images, tmp_path, grid, 
         for layer in integer_layers(convnet).values():
             if layer.activations == "static":
                 layer.set_activation_range(-1.0, 2.0)
-    save_model(tmp_path, convnet, form="int", model_config=config, input_shape=[1, 8, 8], lineage={})
+    save_model(tmp_path, convnet, variant="int", model_config=config, input_shape=[1, 8, 8], lineage={})
     loaded = load_model(tmp_path, trusted=[])
     assert list(integer_layers(loaded)) == ["features.0.0", "features.2.0", "head"]
     for name, tensor in convnet.state_dict().items():
@@ -68,7 +68,7 @@ def test_a_round_trip_is_bit_identical(convnet, config, images, tmp_path, grid, 
 def test_the_description_says_how_each_layer_is_stored(convnet, config, tmp_path):
     convnet.head = IntegerLinear.from_float(convnet.head, INT4, activations="dynamic")
     saved = save_model(
-        tmp_path, convnet, form="int4", model_config=config, input_shape=[1, 8, 8], lineage={}, quantization={"a": 1}
+        tmp_path, convnet, variant="int4", model_config=config, input_shape=[1, 8, 8], lineage={}, quantization={"a": 1}
     )
     assert saved["quantization"] == {
         "a": 1,
@@ -104,7 +104,7 @@ def test_trained_grids_of_a_float_model_are_kept(convnet, config, tmp_path):
     save_model(
         tmp_path,
         convnet,
-        form="dense",
+        variant="dense",
         model_config=config,
         input_shape=[1, 8, 8],
         lineage={},
@@ -117,7 +117,7 @@ def test_a_tied_weight_stays_with_the_other_and_a_layer_used_twice_is_one(tmp_pa
     model = quantized(Tied(), INT8)
     assert model.inner is model.again
     config = {"_target_": f"{__name__}.Tied"}
-    save_model(tmp_path, model, form="int8", model_config=config, input_shape=[2], lineage={})
+    save_model(tmp_path, model, variant="int8", model_config=config, input_shape=[2], lineage={})
     loaded = load_model(tmp_path, trusted=[__name__])
     tokens = torch.tensor([[1, 5]])
     assert loaded.inner is loaded.again
@@ -134,7 +134,7 @@ def test_removed_channels_are_rebuilt(convnet, config, images, tmp_path):
     replace_tensors(norm, {name: getattr(norm, name).detach()[:5].clone() for name in ("weight", "bias")})
     replace_tensors(norm, {name: getattr(norm, name)[:5].clone() for name in ("running_mean", "running_var")})
     quantized(convnet, INT4)
-    save_model(tmp_path, convnet, form="int4", model_config=config, input_shape=[1, 8, 8], lineage={})
+    save_model(tmp_path, convnet, variant="int4", model_config=config, input_shape=[1, 8, 8], lineage={})
     assert torch.equal(load_model(tmp_path, trusted=[])(images), convnet(images))
 
 
@@ -174,9 +174,9 @@ def test_grouped_ranges_are_of_each_part_of_a_token_and_survive_a_round_trip(tmp
 
 @pytest.mark.parametrize(("layer", "activations"), [(nn.Conv2d(1, 1, 1), "dynamic"), (nn.Linear(2, 2), "static")])
 def test_grouped_ranges_are_of_dynamic_linear_layers_only(layer, activations):
-    form = integer_form(layer)
+    variant = integer_type(layer)
     with pytest.raises(ConfigError, match=r"activation_group_size=2 is for dynamic activations of Linear"):
-        form.from_float(layer, INT8, activations=activations, activation_group_size=2)
+        variant.from_float(layer, INT8, activations=activations, activation_group_size=2)
 
 
 def test_static_ranges_clip():
@@ -209,7 +209,7 @@ def test_zeros_are_where_the_dequantized_weight_is_0(bits, symmetric):
     with torch.no_grad():
         layer.weight[torch.rand(5, 3, 3, 3) < 0.4] = 0.0
         layer.weight[2] *= 1e-40  # scales as small as numbers get
-    integer = integer_form(layer).from_float(layer, Grid(bits=bits, group_size=4, symmetric=symmetric))
+    integer = integer_type(layer).from_float(layer, Grid(bits=bits, group_size=4, symmetric=symmetric))
     zeros = integer.zeros()
     assert torch.equal(zeros, integer.weight() == 0)
     assert 0 < int(zeros.sum()) < zeros.numel()

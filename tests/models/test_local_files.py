@@ -7,7 +7,7 @@ PRETRAINED = {"_target_": "overwinter.models.pretrained", "root": "/nowhere"}
 
 
 @pytest.mark.parametrize(
-    ("root", "said"),
+    ("root", "expected"),
     [
         (None, "model.root=None must name a folder or a .gguf file"),
         ("HuggingFaceTB/SmolLM2-135M", "is not on this machine, and nothing is downloaded.*hf download"),
@@ -17,8 +17,8 @@ PRETRAINED = {"_target_": "overwinter.models.pretrained", "root": "/nowhere"}
         ("package:no_such_package/model.gguf", "'no_such_package' is not installed"),
     ],
 )
-def test_what_is_not_on_this_machine_is_refused(root, said):
-    with pytest.raises(ConfigError, match=said):
+def test_what_is_not_on_this_machine_is_refused(root, expected):
+    with pytest.raises(ConfigError, match=expected):
         model_path(root)
 
 

@@ -5,7 +5,7 @@ import pytest
 from overwinter.models.memory_limit import memory_limited
 
 
-def test_memory_ends_where_it_is_said_to_and_comes_back():
+def test_memory_ends_where_it_is_reported_to_and_comes_back():
     before = resource.getrlimit(resource.RLIMIT_DATA)
     with pytest.raises(MemoryError), memory_limited(1 << 24):
         bytearray(1 << 30)

@@ -8,7 +8,7 @@ from overwinter.models.resizing import resize_layers
 
 
 class Own(nn.Module):
-    """Somebody's module: every kind of layer that can be resized, and one that can't."""
+    """Someone's module: every kind of layer that can be resized, and one that can't."""
 
     def __init__(self, width: int = 8):
         super().__init__()
@@ -46,7 +46,7 @@ def test_a_users_module_is_rebuilt_without_its_removed_channels(tmp_path):
     model = narrowed(3)
     images = torch.randn(2, 1, 8, 8)
     config = {"_target_": f"{__name__}.Own"}
-    save_model(tmp_path, model, form="sparse", model_config=config, input_shape=[1, 8, 8], lineage={})
+    save_model(tmp_path, model, variant="sparse", model_config=config, input_shape=[1, 8, 8], lineage={})
     rebuilt = load_model(tmp_path, trusted=[__name__])
     assert torch.equal(rebuilt(images), model(images))
 

@@ -33,7 +33,7 @@ def test_loaded_weights_are_the_files_own_pages_and_changing_them_leaves_the_fil
     saved = save_model(
         tmp_path / "model",
         nn.Linear(8, 4),
-        form="dense",
+        variant="dense",
         model_config={"_target_": "torch.nn.Linear", "in_features": 8, "out_features": 4},
         input_shape=[8],
         lineage={},
@@ -48,7 +48,7 @@ def test_loaded_weights_are_the_files_own_pages_and_changing_them_leaves_the_fil
 
 def test_equal_models_have_equal_bytes(convnet, config, tmp_path):
     for name in ("a", "b"):
-        save_model(tmp_path / name, convnet, form="dense", model_config=config, input_shape=[1, 8, 8], lineage={})
+        save_model(tmp_path / name, convnet, variant="dense", model_config=config, input_shape=[1, 8, 8], lineage={})
     for file in ("model.json", "weights.safetensors"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
@@ -68,7 +68,7 @@ def test_the_description_counts_what_was_saved(convnet, config, save, tmp_path):
 
 def test_a_tied_weight_is_stored_once_and_tied_again(tmp_path):
     config = {"_target_": f"{__name__}.Tied", "width": 4}
-    saved = save_model(tmp_path, Tied(4), form="dense", model_config=config, input_shape=[1], lineage={})
+    saved = save_model(tmp_path, Tied(4), variant="dense", model_config=config, input_shape=[1], lineage={})
     assert list(saved["tensors"]) == ["embedding.weight"]
     rebuilt = load_model(tmp_path, trusted=[__name__])
     assert rebuilt.head.weight is rebuilt.embedding.weight
@@ -91,7 +91,7 @@ class Views(nn.Module):
 
 def test_tensors_that_view_the_same_memory_are_stored_apart(tmp_path):
     config = {"_target_": f"{__name__}.Views"}
-    save_model(tmp_path, Views(), form="dense", model_config=config, input_shape=[1], lineage={})
+    save_model(tmp_path, Views(), variant="dense", model_config=config, input_shape=[1], lineage={})
     loaded, wanted = load_model(tmp_path, trusted=[__name__]).state_dict(), Views().state_dict()
     assert {name: tensor.tolist() for name, tensor in loaded.items()} == {
         name: tensor.tolist() for name, tensor in wanted.items()
@@ -119,13 +119,13 @@ def test_code_that_changed_since_is_refused(convnet, config, save, tmp_path):
         load_model(tmp_path / "model", trusted=[])
 
 
-def test_a_form_that_is_no_torch_module_is_refused(tmp_path):
+def test_a_variant_that_is_no_torch_module_is_refused(tmp_path):
     from overwinter.models import write_description
 
     (tmp_path / "model.onnx").write_bytes(b"graph")
     write_description(
         tmp_path,
-        form="int8_static",
+        variant="int8_static",
         model_config={},
         input_shape=[1],
         parameters=1,
@@ -148,7 +148,7 @@ def saved_folder(tmp_path_factory):
     }
     folder = tmp_path_factory.mktemp("saved") / "model"
     model = build_model(config, trusted=[])
-    save_model(folder, model, form="dense", model_config=config, input_shape=[1, 2, 2], lineage={})
+    save_model(folder, model, variant="dense", model_config=config, input_shape=[1, 2, 2], lineage={})
     return folder
 
 

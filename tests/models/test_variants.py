@@ -6,9 +6,9 @@ from overwinter.models import ConvNet, find_variants, save_model, write_variants
 CONFIG = {"_target_": "overwinter.models.ConvNet", "input_shape": [1, 8, 8], "classes": 3, "channels": [4]}
 
 
-def save(folder, form, model=None):
+def save(folder, variant, model=None):
     model = model or ConvNet(**{key: value for key, value in CONFIG.items() if key != "_target_"})
-    save_model(folder, model, form=form, model_config=CONFIG, input_shape=[1, 8, 8], lineage={"of": folder.name})
+    save_model(folder, model, variant=variant, model_config=CONFIG, input_shape=[1, 8, 8], lineage={"of": folder.name})
     return model
 
 

@@ -70,15 +70,15 @@ def test_outside_the_prices_the_waiting_ends_and_says_why(tmp_path: Path) -> Non
     prices = str(_csv(tmp_path / "p.csv", "price_per_kwh"))
     power = PriceAwarePowerConfig(policy="price_aware", prices=prices, **_PLANNED)
     constant: Any = SimpleNamespace(at=lambda _: SimpleNamespace(g_per_kwh=1.0))
-    told: list[str] = []
+    messages: list[str] = []
     deadline = _NOON + timedelta(days=10)
     points = tuple(OperatingPoint(limit_w=w, power_w=w - 9, speed_per_s=w / 200) for w in (100, 200))
     work = _paused(points=points, work_done=1.0, work_total=900.0, deadline_utc=deadline)
-    observe = observer(work, constant, power, told.append)
+    observe = observer(work, constant, power, messages.append)
     decisions = [PriceAware().decide(observe(_NOON + timedelta(days=9, minutes=minute))) for minute in range(3)]
     assert not any(decision.pause for decision in decisions)
-    assert [line.partition(":")[0] for line in told] == ["price is not known", "forecast of the price is not known"]
-    assert "p.csv (power.prices) reaches from" in told[0]
+    assert [line.partition(":")[0] for line in messages] == ["price is not known", "forecast of the price is not known"]
+    assert "p.csv (power.prices) reaches from" in messages[0]
 
 
 def test_the_workload_is_the_work_and_not_how_often_or_under_which_policy(config: Config) -> None:

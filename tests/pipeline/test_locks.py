@@ -30,7 +30,7 @@ def holder(tmp_path):
     process.stdout.close()
 
 
-def test_a_second_writer_is_refused_and_told_who_holds_it(tmp_path, holder, monkeypatch):
+def test_a_second_writer_is_refused_and_reported_who_holds_it(tmp_path, holder, monkeypatch):
     monkeypatch.setattr(locks, "_PATIENCE_S", 0.2)
     with (
         pytest.raises(OverwinterError, match=f"process {holder.pid}"),
@@ -99,7 +99,7 @@ def test_dvc_still_guards_its_list_with_the_lock_that_is_taken_here(tmp_path):
         "\x00\x01",
     ],
 )
-def test_a_dvc_lock_that_a_kill_cut_short_is_set_aside(tmp_path, cut_short):
+def test_a_dvc_lock_that_a_kill_cut_short_is_quarantined(tmp_path, cut_short):
     (tmp_path / "dvc.lock").write_text(cut_short)
     assert locks.mend_dvc_lock_file(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dvc.lock.broken"]

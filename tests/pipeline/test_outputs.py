@@ -7,8 +7,8 @@ from overwinter.pipeline.outputs import Outputs
 
 
 def _filled(outputs: Outputs, text: str) -> None:
-    (outputs.aside("model") / "weights").write_text(text)
-    outputs.aside("metrics.json").write_text(text)
+    (outputs.staging("model") / "weights").write_text(text)
+    outputs.staging("metrics.json").write_text(text)
 
 
 def test_nothing_has_its_final_name_before_publication(tmp_path):
@@ -40,7 +40,7 @@ def test_a_stage_that_fails_leaves_the_old_result(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["metrics.json", "model"]
 
 
-def test_what_a_killed_stage_left_aside_is_removed_at_the_next_start(tmp_path):
+def test_what_a_killed_stage_left_in_staging_is_removed_at_the_next_start(tmp_path):
     _filled(Outputs(tmp_path), "of the killed one")
     fresh = Outputs(tmp_path)
     assert os.listdir(tmp_path) == []
@@ -50,11 +50,11 @@ def test_what_a_killed_stage_left_aside_is_removed_at_the_next_start(tmp_path):
 @pytest.mark.parametrize("name", ["model", "metrics.json"])
 def test_an_output_that_was_asked_for_and_not_written_is_an_error(tmp_path, name):
     outputs = Outputs(tmp_path)
-    outputs.aside(name)
+    outputs.staging(name)
     with pytest.raises(OverwinterError, match=name):
         outputs.publish()
 
 
 def test_asking_twice_gives_the_same_place(tmp_path):
     outputs = Outputs(tmp_path)
-    assert outputs.aside("model") == outputs.aside("model")
+    assert outputs.staging("model") == outputs.staging("model")

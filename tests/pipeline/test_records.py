@@ -66,10 +66,10 @@ def test_what_was_resumed_belongs_to_the_cost_and_is_priced() -> None:
 
 def test_the_watch_keeps_each_note_once_also_of_a_source_that_has_none() -> None:
     meter: Any = SimpleNamespace(read=lambda: energy_record(energy_j=1.0), close=lambda: energy_record(energy_j=2.0))
-    told = iter([("a",), ("a", "b"), ()])
+    values = iter([("a",), ("a", "b"), ()])
 
     class Source:
-        notes = property(lambda self: next(told))
+        notes = property(lambda self: next(values))
 
         def at(self, time_utc: Any) -> Intensity:
             return _intensity()

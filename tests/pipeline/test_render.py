@@ -44,7 +44,7 @@ def test_the_gate_after_evaluate_can_limit_any_figure_of_a_candidate(config):
         assert ("outputs/evaluate/comparison.json" in stage["deps"]) == (name == "gate-evaluate")
 
 
-def test_the_budget_belongs_to_gates_and_carbon_to_nobody(config):
+def test_the_budget_belongs_to_gates_and_carbon_to_no_one(config):
     for name, stage in rendered_stages(config, PROJECT).items():
         if name == "check":
             continue

@@ -47,7 +47,7 @@ def test_work_that_would_begin_anew_is_paused_before_it_begins_and_not_after(sta
         stage.unsaved_progress(0, 10)
 
 
-def test_who_interrupts_is_told_what_happens_next_time(stage: Stage):
+def test_who_interrupts_is_reported_what_happens_next_time(stage: Stage):
     stage.interrupted = True
     with pytest.raises(InterruptedStageError, match=r"interrupted at 3 of 10; it goes on from there next time"):
         stage.progress(3, 10)
@@ -61,12 +61,12 @@ def hibernate(tmp_path: Path) -> Stage:
     config = load_config(find_project(_ROOT))
     config.pipeline.stages["distill"] = StageSpec(needs=["train"], params=[])
     config.pipeline.stages["hibernate"].needs = ["train", "distill", "quantize", "evaluate"]
-    for name, form in (("train", "dense"), ("distill", "distilled"), ("quantize", None)):
+    for name, variant in (("train", "dense"), ("distill", "distilled"), ("quantize", None)):
         folder = tmp_path / "outputs" / name / "model"
-        if form is None:
+        if variant is None:
             write_variants(folder, [])
         else:
-            save_model(folder, nn.Linear(2, 2), form=form, model_config={}, input_shape=[2], lineage={})
+            save_model(folder, nn.Linear(2, 2), variant=variant, model_config={}, input_shape=[2], lineage={})
     (tmp_path / "outputs/evaluate").mkdir()
     (tmp_path / "outputs/evaluate/chosen.json").write_text("{}")
     project = Project(root=tmp_path, configs=_ROOT / "configs", config_name="config")

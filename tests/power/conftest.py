@@ -48,7 +48,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def warnings() -> list[str]:
-    """What was said to the person."""
+    """What was reported to the user."""
     return []
 
 

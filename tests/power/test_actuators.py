@@ -68,7 +68,7 @@ def test_nvml_with_nothing_but_lost_boards_is_no_actuator(gpus: Any) -> None:
         open_actuator("nvml", ActuatorSettings())
 
 
-def test_nvml_does_not_limit_a_board_that_may_be_somebody_elses(gpus: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nvml_does_not_limit_a_board_that_may_be_another_user_s(gpus: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("overwinter.energy.nvml_boards.ask_cuda", lambda: None)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     gpus.device(1).name = b"NVIDIA Faster 900W"
@@ -203,13 +203,13 @@ class _Zeusd:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                self._answer("GET")
+                self._respond("GET")
 
             def do_POST(self) -> None:
-                self._answer("POST")
+                self._respond("POST")
 
-            def _answer(self, method: str) -> None:
-                status, content = outer.answer(method, self.path, self.headers.get("Authorization"))
+            def _respond(self, method: str) -> None:
+                status, content = outer.respond(method, self.path, self.headers.get("Authorization"))
                 body = json.dumps(content).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
@@ -226,7 +226,7 @@ class _Zeusd:
         self.server.daemon_threads = True
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
-    def answer(self, method: str, target: str, authorization: str | None) -> tuple[int, Any]:
+    def respond(self, method: str, target: str, authorization: str | None) -> tuple[int, Any]:
         self.asked.append(f"{method} {target}")
         parts, query = urlsplit(target), parse_qs(urlsplit(target).query)
         if parts.path == "/discover":
@@ -436,9 +436,9 @@ def test_a_duty_cycle_needs_something_that_is_metered() -> None:
 
 def test_simulated_devices_are_named_by_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OVERWINTER_SIMULATED_DEVICES", raising=False)
-    for told in (ActuatorSettings(), ActuatorSettings(simulated_root=tmp_path / "none")):
+    for reported in (ActuatorSettings(), ActuatorSettings(simulated_root=tmp_path / "none")):
         with pytest.raises(ConfigError, match=r"no simulated device.*Set OVERWINTER_SIMULATED_DEVICES"):
-            open_actuator("simulated", told)
+            open_actuator("simulated", reported)
     SimulatedLimit.make(tmp_path, "toy", minimum_w=100, maximum_w=300, limit_w=280)
     monkeypatch.setenv("OVERWINTER_SIMULATED_DEVICES", str(tmp_path))
     with contextlib.closing(open_actuator("simulated", ActuatorSettings())) as actuator:

@@ -225,14 +225,14 @@ def test_energy_optimal_tries_and_settles_within_its_slowdown():
 def test_energy_optimal_tries_again_what_may_still_be_the_best():
     policy = EnergyOptimal(max_slowdown=None, step_w=50.0)
 
-    def told(trials_150, trials_200):
+    def reported(trials_150, trials_200):
         rows = ((100, 150, 1), (150, 100, trials_150), (200, 103, trials_200), (250, 130, 1))
         points = [OperatingPoint(limit_w=w, power_w=j, speed_per_s=1.0, trials=trials) for w, j, trials in rows]
         return policy.decide(observation(points=tuple(points)))
 
-    assert (told(10, 1).limits_w, told(10, 1).settled) == ({"gpu0": 200}, False)
-    assert (told(10, 10).limits_w, told(10, 10).settled) == ({"gpu0": 150}, True)
-    assert told(50, 1).settled  # enough is enough
+    assert (reported(10, 1).limits_w, reported(10, 1).settled) == ({"gpu0": 200}, False)
+    assert (reported(10, 10).limits_w, reported(10, 10).settled) == ({"gpu0": 150}, True)
+    assert reported(50, 1).settled  # enough is enough
 
 
 def test_budget_pacing_spends_evenly():
@@ -331,7 +331,7 @@ def test_every_option_of_the_group_fits_its_schema_and_opens_its_policy(path, tm
     content = OmegaConf.load(path)
     if path.stem == "price_aware":
         (tmp_path / "prices.csv").touch()
-        content.prices = str(tmp_path / "prices.csv")  # required, and nobody else's to choose
+        content.prices = str(tmp_path / "prices.csv")  # required, and no one else's to choose
     config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(SCHEMAS["power"](content)), content))
     config.check("power")
     assert config.policy == path.stem

@@ -51,11 +51,11 @@ def test_a_file_that_was_written_again_is_read_again(tmp_path):
         ("2026-06-01T00:00:00Z,0.2", "line 3: .* is not after"),
     ],
 )
-def test_what_is_no_price_is_told_with_its_line(tmp_path, row, message):
+def test_what_is_no_price_is_reported_with_its_line(tmp_path, row, message):
     with pytest.raises(ConfigError, match=message):
         Prices(written(tmp_path, "2026-06-01T00:00:00Z,0.3", row))
 
 
-def test_another_column_is_told(tmp_path):
+def test_another_column_is_reported(tmp_path):
     with pytest.raises(ConfigError, match="no column price_per_kwh"):
         Prices(written(tmp_path, "2026-06-01T00:00:00Z,0.3", header="time_utc,g_per_kwh"))

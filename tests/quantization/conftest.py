@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from overwinter import models, quantization
-from overwinter.quantization.torchao_forms import Fp8Dynamic
+from overwinter.quantization.torchao_variants import Fp8Dynamic
 from overwinter.runtime import import_torchao
 from tests.support.networks import CONVNET as SMALL
 from tests.support.networks import seasoned
@@ -120,9 +120,9 @@ def sparse_convnet(convnet: nn.Module) -> nn.Module:
 
 @pytest.fixture
 def save(tmp_path: Path) -> Callable[..., Path]:
-    def save(model: nn.Module, form: str = "dense", config: dict = CONVNET) -> Path:
+    def save(model: nn.Module, variant: str = "dense", config: dict = CONVNET) -> Path:
         folder = tmp_path / "float"
-        models.save_model(folder, model, form=form, model_config=config, input_shape=[1, 8, 8], lineage={})
+        models.save_model(folder, model, variant=variant, model_config=config, input_shape=[1, 8, 8], lineage={})
         return folder
 
     return save

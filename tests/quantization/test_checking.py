@@ -5,11 +5,11 @@ import torch
 from overwinter import quantization
 from overwinter.errors import ConfigError
 from overwinter.quantization.checking import _batch_size
-from overwinter.quantization.settings import GridConfig, RecoveryConfig
+from overwinter.quantization.settings import GridConfig, ScaleDistillationConfig
 from tests.support.settings import quantize_settings
 
 HEAD = {"head": GridConfig(bits=8, group_size=None, symmetric=True)}
-STEPS = RecoveryConfig(steps=1, learning_rate=0.001, batch_size=4, zeros=False)
+STEPS = ScaleDistillationConfig(steps=1, learning_rate=0.001, batch_size=4, zeros=False)
 
 
 @pytest.mark.parametrize("method", ["int8_dynamic", "int8_static"])
@@ -17,12 +17,12 @@ STEPS = RecoveryConfig(steps=1, learning_rate=0.001, batch_size=4, zeros=False)
     ("key", "change"),
     [
         ("overrides", {"overrides": HEAD}),
-        (r"recovery\.steps", {"recovery": STEPS}),
+        (r"scale_distillation\.steps", {"scale_distillation": STEPS}),
         ("sensitivity_samples", {"sensitivity_samples": 1}),
     ],
 )
 def test_settings_of_integer_layers_are_refused_elsewhere(quantize, save, convnet, method, key, change):
-    with pytest.raises(ConfigError, match=f"quantize.{key} is for forms of integer layers.*not for {method}"):
+    with pytest.raises(ConfigError, match=f"quantize.{key} is for variants of integer layers.*not for {method}"):
         quantize(method, save(convnet), **change)
 
 

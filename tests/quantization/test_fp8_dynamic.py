@@ -6,7 +6,7 @@ import torch
 
 from overwinter import models, quantization, runtime
 from overwinter.errors import ConfigError
-from overwinter.quantization.torchao_forms import Fp8Dynamic
+from overwinter.quantization.torchao_variants import Fp8Dynamic
 
 without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 

@@ -7,10 +7,10 @@ from overwinter.errors import ConfigError
 from overwinter.runtime import initializers
 
 
-def _answers(folder, form_runtime, tmp_path, inputs):
-    out = tmp_path / f"built-{folder.name}-{form_runtime}"
-    runtime.build(folder, form_runtime, out, trusted=["nets_to_quantize"])
-    return runtime.open_session(out, form_runtime, 1).run(inputs)
+def _outputs(folder, variant_runtime, tmp_path, inputs):
+    out = tmp_path / f"built-{folder.name}-{variant_runtime}"
+    runtime.build(folder, variant_runtime, out, trusted=["nets_to_quantize"])
+    return runtime.open_session(out, variant_runtime, 1).run(inputs)
 
 
 @pytest.mark.parametrize("method", ["minmax", "percentile", "entropy"])
@@ -18,8 +18,8 @@ def test_answers_stay_close_to_the_float_model(quantize, save, convnet, tmp_path
     folder = save(convnet)
     report = quantize("int8_static", folder, calibration_method=method)
     assert capfd.readouterr() == ("", "")
-    dense = _answers(folder, "torch", tmp_path, calibration)
-    integer = _answers(tmp_path / "int8_static", "onnxruntime", tmp_path, calibration)
+    dense = _outputs(folder, "torch", tmp_path, calibration)
+    integer = _outputs(tmp_path / "int8_static", "onnxruntime", tmp_path, calibration)
     assert report.quantized == ("features.0.0", "features.2.0", "head")
     assert report.left_in_float == {}
     assert np.abs(integer - dense).mean() < 0.05 * np.abs(dense).max()
@@ -36,7 +36,7 @@ def test_the_weights_are_integers_per_output_channel(quantize, save, convnet, tm
 
 
 def test_zero_weights_stay_zero(quantize, save, sparse_convnet, tmp_path):
-    folder = save(sparse_convnet, form="sparse")
+    folder = save(sparse_convnet, variant="sparse")
     report = quantize("int8_static", folder)
     assert report.zeros_before == sum(int((w == 0).sum()) for w in models.prunable_weights(sparse_convnet).values())
     assert report.zeros_after >= report.zeros_before > 0

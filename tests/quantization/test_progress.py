@@ -3,12 +3,12 @@ import torch
 
 from overwinter import quantization
 from overwinter.progress import part
-from overwinter.quantization.settings import MixedConfig, RecoveryConfig
+from overwinter.quantization.settings import MixedConfig, ScaleDistillationConfig
 from tests.support.settings import quantize_settings
 
 CHANGES = {
     "int4_gptq": {
-        "recovery": RecoveryConfig(steps=3, learning_rate=0.001, batch_size=4, zeros=False),
+        "scale_distillation": ScaleDistillationConfig(steps=3, learning_rate=0.001, batch_size=4, zeros=False),
         "sensitivity_samples": 4,
     },
     "int8_weight_only": {},
@@ -16,7 +16,7 @@ CHANGES = {
 }
 
 
-class Stopped(Exception):  # noqa: N818 -- no error: a budget, or a person
+class Stopped(Exception):  # noqa: N818 -- no error: a budget, or the user
     """The work was interrupted."""
 
 
@@ -51,11 +51,11 @@ def test_a_method_tells_how_far_it_has_come(work, method):
 
 @pytest.mark.parametrize("at", [1, 4, 6])
 def test_what_stops_a_method_leaves_nothing_behind(work, tmp_path, at):
-    told = []
+    messages = []
 
     def stopping(_done, _total):
-        told.append(_done)
-        if len(told) == at:
+        messages.append(_done)
+        if len(messages) == at:
             raise Stopped
 
     with pytest.raises(Stopped):
@@ -65,8 +65,8 @@ def test_what_stops_a_method_leaves_nothing_behind(work, tmp_path, at):
 
 
 def test_a_part_of_the_work_goes_from_one_share_to_the_other():
-    told = []
-    progress = part(lambda done, total: told.append(done / total), 0.2, 0.6)
+    messages = []
+    progress = part(lambda done, total: messages.append(done / total), 0.2, 0.6)
     progress(0, 4)
     progress(4, 4)
-    assert told == pytest.approx([0.2, 0.6])
+    assert messages == pytest.approx([0.2, 0.6])

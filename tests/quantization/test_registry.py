@@ -42,7 +42,7 @@ def test_nan_in_a_weight_is_refused(quantize, save, convnet, monkeypatch):
 
 
 def test_an_overflowing_layer_is_named(quantize, save_own):
-    with pytest.raises(OverwinterError, match="layer first answers NaN or infinity"):
+    with pytest.raises(OverwinterError, match="layer first outputs NaN or infinity"):
         quantize("int8_static", save_own("Overflowing"))
 
 
@@ -67,7 +67,7 @@ def test_third_parties_add_quantizers(quantize, save, convnet, monkeypatch):
             models.save_model(
                 request.out,
                 request.model,
-                form="own",
+                variant="own",
                 model_config=request.description["model"],
                 input_shape=request.description["input_shape"],
                 lineage={},

@@ -8,12 +8,12 @@ from overwinter.quantization.settings import (
     GridConfig,
     MixedConfig,
     QuantizeConfig,
-    RecoveryConfig,
+    ScaleDistillationConfig,
 )
 
 
-def recovery(**changes):
-    return RecoveryConfig(**{"steps": 0, "learning_rate": 0.001, "batch_size": 4, "zeros": False} | changes)
+def scale_distillation(**changes):
+    return ScaleDistillationConfig(**{"steps": 0, "learning_rate": 0.001, "batch_size": 4, "zeros": False} | changes)
 
 
 def grid(**changes):
@@ -32,7 +32,7 @@ def check(**changes):
         "calibration_method": "minmax",
         "skip": [],
         "overrides": {},
-        "recovery": recovery(),
+        "scale_distillation": scale_distillation(),
         "sensitivity_samples": 0,
         "mixed": MixedConfig(max_size_ratio=None, max_divergence_nats=None),
         "min_agreement": 0.5,
@@ -45,7 +45,7 @@ def check(**changes):
 def test_good_values_pass():
     check()
     check(methods=["int8_static", "int8_dynamic"], calibration_method="entropy")
-    check(calibration_text="both", overrides=grid(), recovery=recovery(steps=10))
+    check(calibration_text="both", overrides=grid(), scale_distillation=scale_distillation(steps=10))
     check(methods=["mixed"], mixed=limits(nats=0.01))
     QuantizeConfig(version=1, methods=[]).check("quantize")
 
@@ -59,9 +59,12 @@ def test_good_values_pass():
         ({"calibration_text": "genrated"}, "calibration_text='genrated' is unknown.*Did you mean 'generated'"),
         ({"overrides": grid(bits=16)}, r"quantize\.overrides\.head\.bits=16 must be at least 2 and at most 8"),
         ({"overrides": grid(group_size=0)}, r"quantize\.overrides\.head\.group_size=0"),
-        ({"recovery": recovery(steps=-1)}, r"quantize\.recovery\.steps=-1"),
-        ({"recovery": recovery(learning_rate=0.0)}, r"quantize\.recovery\.learning_rate=0\.0"),
-        ({"recovery": recovery(batch_size=0)}, r"quantize\.recovery\.batch_size=0"),
+        ({"scale_distillation": scale_distillation(steps=-1)}, r"quantize\.scale_distillation\.steps=-1"),
+        (
+            {"scale_distillation": scale_distillation(learning_rate=0.0)},
+            r"quantize\.scale_distillation\.learning_rate=0\.0",
+        ),
+        ({"scale_distillation": scale_distillation(batch_size=0)}, r"quantize\.scale_distillation\.batch_size=0"),
         ({"sensitivity_samples": -1}, r"quantize\.sensitivity_samples=-1"),
         ({"min_agreement": 1.5}, r"quantize\.min_agreement=1\.5"),
         ({"methods": ["mixed"]}, "needs one limit.*neither is set"),

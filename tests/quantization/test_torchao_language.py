@@ -1,4 +1,4 @@
-"""torchao's forms of a language model: fp8 with activations in fp8 is on torch's own float8 product on the CPU."""
+"""torchao's variants of a language model: fp8 with activations in fp8 is on torch's own float8 product on the CPU."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def test_a_language_model_reads_and_writes_in_float8(quantize, tmp_path, beside,
 
 
 @pytest.mark.parametrize("method", ["int8_dynamic", "fp8_weight_only"])
-def test_a_language_model_takes_torchaos_other_forms(quantize, tmp_path, method):
+def test_a_language_model_takes_torchaos_other_variants(quantize, tmp_path, method):
     model = language_model(WIDE_LLAMA)
     save_language_model(tmp_path / "dense", model, length=10)
     report = quantize(method, tmp_path / "dense", TOKENS)

@@ -68,10 +68,10 @@ def test_the_chosen_variant_speaks_for_evaluate(tmp_path):
     assert row.size_bytes == 7
 
 
-@pytest.mark.parametrize(("origin", "said"), [({}, ""), ({"origin": "dequantized Q4_1"}, " (of dequantized Q4_1)")])
-def test_a_perplexity_says_what_dense_is(tmp_path, origin, said):
+@pytest.mark.parametrize(("origin", "expected"), [({}, ""), ({"origin": "dequantized Q4_1"}, " (of dequantized Q4_1)")])
+def test_a_perplexity_says_what_dense_is(tmp_path, origin, expected):
     _left(tmp_path / "evaluate", metrics=_evaluated({}, {"perplexity": 29.1384} | origin))
-    assert summarize(tmp_path, ["evaluate"], ran=())[0].quality == f"perplexity 29.138{said}"
+    assert summarize(tmp_path, ["evaluate"], ran=())[0].quality == f"perplexity 29.138{expected}"
 
 
 def test_unreadable_files_make_a_missing_row_and_no_traceback(tmp_path):
@@ -92,14 +92,14 @@ def test_the_table_adds_up_joules_and_their_uncertainty(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("measured", "said"),
+    ("measured", "expected"),
     [(0.0, "modelled from CPU time"), (0.75, "75% of the joules were measured"), (None, "No joules")],
 )
-def test_it_says_how_much_was_measured(measured, said):
+def test_it_says_how_much_was_measured(measured, expected):
     rows = [
         StageSummary(stage="a", state="run", energy_j=None if measured is None else 10.0, measured_fraction=measured)
     ]
-    assert said in describe_sources(rows)
+    assert expected in describe_sources(rows)
 
 
 def _execution(**values):
@@ -109,7 +109,7 @@ def _execution(**values):
 
 
 @pytest.mark.parametrize("status", ["failed", "refused", "interrupted", "killed"])
-def test_a_stage_that_left_nothing_is_told_with_what_was_spent_on_it(tmp_path, status):
+def test_a_stage_that_left_nothing_is_reported_with_what_was_spent_on_it(tmp_path, status):
     spent = {"energy_j": 45.0, "uncertainty_j": 9.0, "measured_fraction": 0.5, "duration_s": 4.0, "carbon_g": 0.5}
     rows = summarize(tmp_path, ["a", "b"], ran={"a"}, executions=[_execution(status=status, **spent)])
     assert [row.state for row in rows] == [status, "not reached"]
@@ -130,7 +130,7 @@ def test_an_attempt_of_which_nothing_is_known_is_no_zero(tmp_path):
     assert "unknown" in _total(rows)
 
 
-def test_a_stage_that_was_done_in_the_end_is_told_by_what_it_left(tmp_path):
+def test_a_stage_that_was_done_in_the_end_is_reported_by_what_it_left(tmp_path):
     _left(tmp_path / "a")
     stopped, done = _execution(status="interrupted", energy_j=3.0), _execution(id="2", status="done", energy_j=7.0)
     (row,) = summarize(tmp_path, ["a"], ran={"a"}, executions=[stopped, done])

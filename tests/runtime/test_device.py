@@ -43,7 +43,7 @@ def test_a_model_is_quantized_where_it_is_trained_wherever_it_is_served(monkeypa
     assert runtime.computing_device("auto") == "cpu"
 
 
-def test_memory_that_is_too_small_is_said_to_be():
+def test_memory_that_is_too_small_is_reported_to_be():
     with (
         pytest.raises(
             ConfigError, match=r"fails in quantize\.methods=x on device=cuda: full\nFree .*; or set device=cpu"
@@ -98,11 +98,11 @@ def test_a_runtime_of_a_third_party_that_says_nothing_of_devices_computes_on_the
         runtime.open_session(tmp_path, "plain", 2, device="cuda")
 
 
-def test_a_form_with_kernels_on_one_kind_of_device_is_refused_elsewhere():
+def test_a_variant_with_kernels_on_one_kind_of_device_is_refused_elsewhere():
     description = {"quantization": {"device": "cuda"}}
-    assert device.form_refusal(description, "cuda:1") is None
-    assert device.form_refusal(description, "cpu") == "it has kernels on cuda only, and this is for cpu"
-    assert device.form_refusal({"quantization": None}, "cpu") is None
+    assert device.variant_refusal(description, "cuda:1") is None
+    assert device.variant_refusal(description, "cpu") == "it has kernels on cuda only, and this is for cpu"
+    assert device.variant_refusal({"quantization": None}, "cpu") is None
 
 
 def test_answers_from_another_device_come_back_to_the_host(saved, tmp_path):
@@ -110,18 +110,18 @@ def test_answers_from_another_device_come_back_to_the_host(saved, tmp_path):
     here = runtime.open_session(tmp_path / "built", "torch", 1).run(INPUTS)
     there = runtime.open_session(tmp_path / "built", "torch", 1, device=BESIDE)
     assert isinstance(there, GpuSession)
-    answers = there.run(INPUTS)
-    assert answers.dtype == np.float32
-    np.testing.assert_array_equal(answers, here)
+    outputs = there.run(INPUTS)
+    assert outputs.dtype == np.float32
+    np.testing.assert_array_equal(outputs, here)
 
 
 def test_answers_that_another_device_gives_otherwise_are_refused_when_it_is_built(saved, tmp_path, monkeypatch):
     monkeypatch.setattr(GpuSession, "run", lambda self, inputs: np.ones((len(inputs), 3), np.float32))
-    with pytest.raises(OverwinterError, match=rf"On {BESIDE} the answers differ from the CPU's by .* Set device=auto"):
+    with pytest.raises(OverwinterError, match=rf"On {BESIDE} the outputs differ from the CPU's by .* Set device=auto"):
         runtime.build(saved, "torch", tmp_path / "built", trusted=[], device=BESIDE)
 
 
-def test_a_model_that_fails_on_another_device_only_is_told_why(saved, tmp_path, monkeypatch):
+def test_a_model_that_fails_on_another_device_only_is_reported_why(saved, tmp_path, monkeypatch):
     def fail(self, inputs):
         raise RuntimeError("Expected all tensors to be on the same device\nand more")
 
@@ -135,10 +135,10 @@ def test_a_model_that_fails_on_another_device_only_is_told_why(saved, tmp_path, 
 def test_loading_is_measured_on_the_device(saved, tmp_path, capsys):
     runtime.build(saved, "torch", tmp_path / "built", trusted=[])
     np.save(tmp_path / "inputs.npy", INPUTS)
-    loading.load_and_tell(str(tmp_path / "built"), "torch", "1", BESIDE, str(tmp_path / "inputs.npy"))
-    told = json.loads(capsys.readouterr().out)
-    assert told["load_s"] > 0
-    assert told["peak_gpu_memory_bytes"] is None  # no GPU was used
+    loading.load_and_report(str(tmp_path / "built"), "torch", "1", BESIDE, str(tmp_path / "inputs.npy"))
+    output = json.loads(capsys.readouterr().out)
+    assert output["load_s"] > 0
+    assert output["peak_gpu_memory_bytes"] is None  # no GPU was used
 
 
 def test_the_peak_of_a_gpus_memory_is_torchs_own(monkeypatch):
@@ -181,11 +181,11 @@ def test_a_gpu_answers_as_the_cpu_does(saved, tmp_path, name):
 def test_a_gpu_computes_integer_layers(saved, tmp_path, activations):
     described, model = models.load_description(saved), models.load_model(saved, trusted=[])
     for name, layer in list(model.named_modules()):
-        if (form := models.integer_form(layer)) is not None:
-            integer = form.from_float(layer, models.Grid(bits=8), activations=activations)
+        if (variant := models.integer_type(layer)) is not None:
+            integer = variant.from_float(layer, models.Grid(bits=8), activations=activations)
             models.replace_layer(model, name, integer)
     models.save_model(
-        tmp_path / "int8", model, form="int8", model_config=described["model"], input_shape=[1, 8, 8], lineage={}
+        tmp_path / "int8", model, variant="int8", model_config=described["model"], input_shape=[1, 8, 8], lineage={}
     )
     runtime.build(tmp_path / "int8", "torch", tmp_path / "built", trusted=[], device="cuda")
     here, there = (

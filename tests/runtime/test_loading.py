@@ -16,7 +16,7 @@ def built(tmp_path):
     model = models.build_model({**CONFIG, "pool_after": [1]}, trusted=[])
     saved = tmp_path / "saved"
     config = {**CONFIG, "pool_after": [1]}
-    models.save_model(saved, model.eval(), form="dense", model_config=config, input_shape=[1, 8, 8], lineage={})
+    models.save_model(saved, model.eval(), variant="dense", model_config=config, input_shape=[1, 8, 8], lineage={})
     runtime.build(saved, "onnxruntime", tmp_path / "built", trusted=[])
     return tmp_path / "built"
 

@@ -100,8 +100,8 @@ def test_what_lies_beside_it_is_taken(tmp_path, name, session):
     (tmp_path / "sub").mkdir()
     (tmp_path / name).write_bytes(np.array([[1, 2], [3, 4]], np.float32).tobytes())
     (tmp_path / "model.onnx").write_bytes(_model(initializers=[_outside(name)]).SerializeToString())
-    answers = session(tmp_path / "model.onnx", threads=1).run(np.ones((1, 2), np.float32))
-    np.testing.assert_array_equal(answers, [[4, 6]])
+    outputs = session(tmp_path / "model.onnx", threads=1).run(np.ones((1, 2), np.float32))
+    np.testing.assert_array_equal(outputs, [[4, 6]])
 
 
 def test_a_later_spelling_of_a_location_is_found_too(tmp_path):
@@ -139,7 +139,7 @@ def test_every_message_that_may_hold_a_tensor_is_known():
 
 
 @given(st.data())
-def test_damage_is_told_in_words(tmp_path_factory, data):
+def test_damage_is_reported_in_words(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("damaged") / "model.onnx"
     content = bytearray(_model(initializers=[_outside("w.data")]).SerializeToString())
     (path.parent / "w.data").write_bytes(bytes(16))

@@ -67,9 +67,9 @@ def test_factors_of_any_sign_go_into_scales_and_codes(bits, bias, tmp_path, monk
     monkeypatch.setattr("overwinter.runtime.onnx_export.products_saturate", lambda: False)  # codes stay signed
     model = integer(network(bias=bias), "0", Grid(bits=bits))
     codes = model[0].get_codes().codes.reshape(5, 3, 3, 3).short() - Grid(bits=bits).middle
-    graph, answers = exported(model, tmp_path)
+    graph, outputs = exported(model, tmp_path)
     with torch.inference_mode():
-        np.testing.assert_allclose(answers, model(IMAGES).numpy(), atol=2e-5)
+        np.testing.assert_allclose(outputs, model(IMAGES).numpy(), atol=2e-5)
     assert "BatchNormalization" not in operators(graph)
     stored = next(value for value in initializers(graph).values() if value.dtype == np.int8 and value.ndim == 4)
     signs = np.sign(FACTORS).reshape(-1, 1, 1, 1).astype(np.int8)
@@ -79,18 +79,18 @@ def test_factors_of_any_sign_go_into_scales_and_codes(bits, bias, tmp_path, monk
 def test_a_code_without_counterpart_keeps_the_normalisation(tmp_path):
     negative, positive = (integer(network(), "0", Grid(bits=8), lowest=channel) for channel in (1, 0))
     for model, kept in ((negative, True), (positive, False)):
-        graph, answers = exported(model, tmp_path)
+        graph, outputs = exported(model, tmp_path)
         with torch.inference_mode():
-            np.testing.assert_allclose(answers, model(IMAGES).numpy(), rtol=1e-4, atol=2e-5)
+            np.testing.assert_allclose(outputs, model(IMAGES).numpy(), rtol=1e-4, atol=2e-5)
         assert ("BatchNormalization" in operators(graph)) == kept
 
 
 def test_a_convolution_that_is_used_elsewhere_too_is_left_alone(tmp_path):
     torch.manual_seed(2)
     model = integer(Twice().eval(), "conv", Grid(bits=8))
-    graph, answers = exported(model, tmp_path)
+    graph, outputs = exported(model, tmp_path)
     with torch.inference_mode():
-        np.testing.assert_allclose(answers, model(IMAGES).numpy(), atol=2e-5)
+        np.testing.assert_allclose(outputs, model(IMAGES).numpy(), atol=2e-5)
     assert "BatchNormalization" in operators(graph)
 
 
@@ -116,10 +116,10 @@ def averaged(*, static=True):
 
 def test_where_no_grid_follows_one_is_made_of_the_normalisations_deviations(tmp_path):
     model = averaged()
-    graph, answers = exported(model, tmp_path)
+    graph, outputs = exported(model, tmp_path)
     with torch.inference_mode():
         expected = model(IMAGES).numpy()
-    np.testing.assert_allclose(answers, expected, atol=0.02 * expected.max())
+    np.testing.assert_allclose(outputs, expected, atol=0.02 * expected.max())
     assert operators(graph).count("QuantizeLinear") == 2
     relu = next(node for node in graph.node if node.op_type == "Relu")
     top = 255 * next(value for name, value in initializers(graph).items() if name == f"{relu.output[0]}_scale")
@@ -141,7 +141,7 @@ def test_no_grid_is_made_where_one_follows_or_the_input_is_on_none(tmp_path):
 
 
 def test_what_integer_layers_do_not_touch_stays_torchs_business(tmp_path):
-    graph, answers = exported(network(), tmp_path)
+    graph, outputs = exported(network(), tmp_path)
     with torch.inference_mode():
-        np.testing.assert_allclose(answers, network()(IMAGES).numpy(), atol=2e-5)
+        np.testing.assert_allclose(outputs, network()(IMAGES).numpy(), atol=2e-5)
     assert operators(graph).count("Conv") == 1

@@ -13,7 +13,7 @@ from torch import nn
 
 from overwinter import models, runtime
 from overwinter.errors import ConfigError, OverwinterError
-from overwinter.models import Grid, IntegerConv2d, IntegerLinear, integer_form, integer_layers, replace_layer
+from overwinter.models import Grid, IntegerConv2d, IntegerLinear, integer_layers, integer_type, replace_layer
 from overwinter.runtime import OnnxSession, largest_difference
 from overwinter.runtime.onnx_export import example_inputs, export_onnx
 from overwinter.runtime.onnx_integer import with_stand_ins
@@ -27,18 +27,18 @@ BUILD = """
 import sys
 from pathlib import Path
 from overwinter import runtime
-out, *forms = map(Path, sys.argv[1:])
-for form in forms:
-    runtime.build(form, "onnxruntime", out / form.name, trusted=[])
+out, *variants = map(Path, sys.argv[1:])
+for variant in variants:
+    runtime.build(variant, "onnxruntime", out / variant.name, trusted=[])
 """
 
 
 def quantized(model: nn.Module, grid: Grid, activations: str | None) -> nn.Module:
     made = copy.deepcopy(model).eval()
     for name, layer in list(made.named_modules()):
-        form = integer_form(layer)
-        if form is not None:
-            replace_layer(made, name, form.from_float(layer, grid, activations=activations))
+        variant = integer_type(layer)
+        if variant is not None:
+            replace_layer(made, name, variant.from_float(layer, grid, activations=activations))
     for layer in integer_layers(made).values():
         if activations == "static":
             layer.set_activation_range(-4.0, 4.0)
@@ -46,7 +46,7 @@ def quantized(model: nn.Module, grid: Grid, activations: str | None) -> nn.Modul
 
 
 def exported(model: nn.Module, shape: list[int], folder: Path, *, batch_ranges: bool = True) -> tuple[list[str], float]:
-    """Operators of the graph, and the largest difference from torch's answers at two batch sizes."""
+    """Operators of the graph, and the largest difference from torch's outputs at two batch sizes."""
     graph = export_onnx(with_stand_ins(model, batch_ranges=batch_ranges, products=True), shape, integers=True)
     path = folder / "model.onnx"
     path.write_bytes(graph.SerializeToString())
@@ -142,7 +142,7 @@ def test_any_grid_keeps_its_weight(tmp_path_factory, columns, bits, group_size, 
 
 
 def save(model: nn.Module, config: dict, folder: Path) -> Path:
-    models.save_model(folder, model, form="int", model_config=config, input_shape=[1, 8, 8], lineage={})
+    models.save_model(folder, model, variant="int", model_config=config, input_shape=[1, 8, 8], lineage={})
     return folder
 
 
@@ -168,11 +168,11 @@ def test_a_saved_integer_model_is_built_and_answers(integer_folder, tmp_path, na
     folder = integer_folder(activations)
     assert runtime.refusal(folder, name) is None
     inputs = np.random.default_rng(0).standard_normal((5, 1, 8, 8)).astype(np.float32)
-    answers = {}
+    outputs = {}
     for each in ("torch", name):
         runtime.build(folder, each, tmp_path / each, trusted=[])
-        answers[each] = runtime.open_session(tmp_path / each, each, 1).run(inputs)
-    assert largest_difference(answers[name], answers["torch"]) < 0.05
+        outputs[each] = runtime.open_session(tmp_path / each, each, 1).run(inputs)
+    assert largest_difference(outputs[name], outputs["torch"]) < 0.05
     operators = {node.op_type for node in onnx.load(tmp_path / name / "model.onnx").graph.node}
     assert ("MatMulInteger" in operators) == (name == "onnxruntime" and activations == "dynamic")
     assert ("MatMulNBits" in operators) == (
@@ -219,15 +219,15 @@ def test_activations_of_four_bits_are_refused_by_name(integer_folder, tmp_path):
 
 
 def test_two_processes_build_the_same_bytes_silently(saved, integer_folder, tmp_path):
-    forms = [saved, integer_folder("static", grid=INT8)]
+    variants = [saved, integer_folder("static", grid=INT8)]
     for seed in ("1", "2"):
-        said = subprocess.run(
-            [sys.executable, "-W", "error", "-c", BUILD, str(tmp_path / seed), *map(str, forms)],
+        completed = subprocess.run(
+            [sys.executable, "-W", "error", "-c", BUILD, str(tmp_path / seed), *map(str, variants)],
             env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)},
             check=True,
             capture_output=True,
         )
-        assert said.stdout + said.stderr == b"", "the exporter must be silent"
-    for form in forms:
-        one, other = ((tmp_path / seed / form.name / "model.onnx").read_bytes() for seed in ("1", "2"))
+        assert completed.stdout + completed.stderr == b"", "the exporter must be silent"
+    for variant in variants:
+        one, other = ((tmp_path / seed / variant.name / "model.onnx").read_bytes() for seed in ("1", "2"))
         assert one == other

@@ -16,17 +16,17 @@ INPUTS = np.random.default_rng(0).standard_normal((5, 1, 8, 8)).astype(np.float3
 
 
 def test_it_answers_like_torch_at_any_batch_size(saved, tmp_path):
-    answers = {}
+    outputs = {}
     for name in ("torch", "openvino"):
         runtime.build(saved, name, tmp_path / name, trusted=[])
         session = runtime.open_session(tmp_path / name, name, 1)
-        answers[name] = [session.run(INPUTS[:size]) for size in (1, 5)]
-    for own, expected in zip(answers["openvino"], answers["torch"], strict=True):
+        outputs[name] = [session.run(INPUTS[:size]) for size in (1, 5)]
+    for own, expected in zip(outputs["openvino"], outputs["torch"], strict=True):
         assert own.dtype == np.float32
         np.testing.assert_allclose(own, expected, atol=1e-5)
 
 
-def test_an_answer_is_not_overwritten_by_the_next(saved, tmp_path):
+def test_a_response_is_not_overwritten_by_the_next(saved, tmp_path):
     runtime.build(saved, "openvino", tmp_path / "built", trusted=[])
     session = runtime.open_session(tmp_path / "built", "openvino", 1)
     first = session.run(INPUTS[:1])
@@ -44,7 +44,7 @@ def test_opening_imports_no_torch(saved, tmp_path):
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "built")], check=True)
 
 
-def test_an_answer_out_of_tolerance_is_refused(saved, tmp_path, monkeypatch):
+def test_a_response_out_of_tolerance_is_refused(saved, tmp_path, monkeypatch):
     monkeypatch.setattr("overwinter.runtime.openvino_runtime.TOLERANCE", -1.0)
     with pytest.raises(OverwinterError, match="OpenVINO's answers differ"):
         runtime.build(saved, "openvino", tmp_path / "built", trusted=[])
@@ -80,6 +80,6 @@ def test_without_the_extra_it_says_how_to_get_it(tmp_path, monkeypatch):
         runtime.open_session(tmp_path, "openvino", 1)
 
 
-def test_it_refuses_what_has_no_onnx_form(saved):
+def test_it_refuses_what_has_no_onnx_variant(saved):
     torchao = load_description(saved) | {"quantization": {"method": "int8_dynamic"}}
     assert "OpenVINO" in runtime.find_runtime("openvino").refusal(torchao)

@@ -10,13 +10,13 @@ INPUTS = np.random.default_rng(0).standard_normal((5, 1, 8, 8)).astype(np.float3
 
 
 def test_torch_and_onnxruntime_give_the_same_answers(saved, tmp_path):
-    answers = {}
+    outputs = {}
     for name in ("torch", "onnxruntime"):
         runtime.build(saved, name, tmp_path / name, trusted=[])
-        answers[name] = runtime.open_session(tmp_path / name, name, 1).run(INPUTS)
-    assert answers["torch"].shape == (5, 3)
-    assert answers["torch"].dtype == answers["onnxruntime"].dtype == np.float32
-    np.testing.assert_allclose(answers["onnxruntime"], answers["torch"], atol=1e-5)
+        outputs[name] = runtime.open_session(tmp_path / name, name, 1).run(INPUTS)
+    assert outputs["torch"].shape == (5, 3)
+    assert outputs["torch"].dtype == outputs["onnxruntime"].dtype == np.float32
+    np.testing.assert_allclose(outputs["onnxruntime"], outputs["torch"], atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["torch", "onnxruntime"])
@@ -33,10 +33,10 @@ def test_unknown_runtime_is_refused_with_the_nearest_name(saved, tmp_path):
         runtime.build(saved, "onnxruntme", tmp_path / "built", trusted=[])
 
 
-def test_refusal_says_which_forms_a_runtime_cannot_run(saved):
+def test_refusal_says_which_variants_a_runtime_cannot_run(saved):
     description = load_description(saved)
-    torchao = description | {"form": "int8_dynamic", "quantization": {"method": "int8_dynamic"}}
-    graph = torchao | {"form": "int8_static", "files": {"model.onnx": {}}}
+    torchao = description | {"variant": "int8_dynamic", "quantization": {"method": "int8_dynamic"}}
+    graph = torchao | {"variant": "int8_static", "files": {"model.onnx": {}}}
     torch_runtime, onnx_runtime = runtime.find_runtime("torch"), runtime.find_runtime("onnxruntime")
     assert torch_runtime.refusal(description) is None
     assert torch_runtime.refusal(torchao) is None
@@ -77,15 +77,15 @@ def test_torch_runs_integer_layers_as_they_were_saved(saved, tmp_path):
     models.save_model(
         tmp_path / "int4",
         model,
-        form="int4",
+        variant="int4",
         model_config=description["model"],
         input_shape=description["input_shape"],
         lineage={},
     )
     runtime.build(tmp_path / "int4", "torch", tmp_path / "built", trusted=[])
-    answers = runtime.open_session(tmp_path / "built", "torch", 1).run(INPUTS)
+    outputs = runtime.open_session(tmp_path / "built", "torch", 1).run(INPUTS)
     with torch.inference_mode():
-        np.testing.assert_array_equal(answers, model(torch.from_numpy(INPUTS)).numpy())
+        np.testing.assert_array_equal(outputs, model(torch.from_numpy(INPUTS)).numpy())
     assert runtime.refusal(tmp_path / "int4", "onnxruntime") is None
 
 

@@ -37,7 +37,7 @@ def integer_product():
     return graph_of(nodes, codes=CODES, origin=np.array([0, 1, -128, 127], np.int8))
 
 
-def answers(graph):
+def outputs(graph):
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)])
     onnx.checker.check_model(model)
     return onnx.reference.ReferenceEvaluator(model).run(None, {"input": INPUTS})[0]
@@ -46,19 +46,19 @@ def answers(graph):
 @pytest.mark.parametrize("make", [dequantized, integer_product])
 def test_unsigned_weights_give_the_very_same_answers(make):
     graph = make()
-    expected = answers(graph)
+    expected = outputs(graph)
     unsign_weights(graph)
     assert all(numpy_helper.to_array(each).dtype != np.int8 for each in graph.initializer)
-    np.testing.assert_array_equal(answers(graph), expected)
+    np.testing.assert_array_equal(outputs(graph), expected)
 
 
 def test_a_weight_that_two_nodes_read_is_shifted_once():
     graph = dequantized()
     again = helper.make_node("DequantizeLinear", ["codes", "scale"], ["other"], axis=1)
     graph.node.insert(0, again)
-    expected = answers(graph)
+    expected = outputs(graph)
     unsign_weights(graph)
-    np.testing.assert_array_equal(answers(graph), expected)
+    np.testing.assert_array_equal(outputs(graph), expected)
 
 
 @pytest.mark.parametrize(

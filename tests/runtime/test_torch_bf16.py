@@ -25,13 +25,13 @@ def quantized(grid, **arguments):
     return model
 
 
-def saved(model, folder, form):
-    save_model(folder, model, form=form, model_config=model.saved_as(), input_shape=[20], lineage={})
+def saved(model, folder, variant):
+    save_model(folder, model, variant=variant, model_config=model.saved_as(), input_shape=[20], lineage={})
     return folder
 
 
-def close(answer, expected, share=0.03):
-    return float((answer - expected).abs().max() / expected.abs().max()) < share
+def close(output, expected, share=0.03):
+    return float((output - expected).abs().max() / expected.abs().max()) < share
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4])
@@ -43,9 +43,9 @@ def test_a_packed_layer_answers_as_its_integers_do(bits, symmetric):
     with torch.inference_mode():
         expected = [layer(inputs) for inputs in given]
         packed = PackedLinear(layer).to(torch.bfloat16)
-        for inputs, answer in zip(given, expected, strict=True):
-            assert packed(inputs.bfloat16()).shape == answer.shape
-            assert close(packed(inputs.bfloat16()).float(), answer)
+        for inputs, output in zip(given, expected, strict=True):
+            assert packed(inputs.bfloat16()).shape == output.shape
+            assert close(packed(inputs.bfloat16()).float(), output)
 
 
 def test_weight_only_layers_are_served_dequantized_with_the_same_bits():
@@ -60,7 +60,7 @@ def test_weight_only_layers_are_served_dequantized_with_the_same_bits():
 
 
 @pytest.mark.parametrize("grid", [None, Grid(bits=4, group_size=32, symmetric=False), Grid(bits=8, group_size=32)])
-def test_whole_models_answer_as_in_float32_at_once_and_step_by_step(grid):
+def test_whole_models_response_as_in_float32_at_once_and_step_by_step(grid):
     model = made() if grid is None else quantized(grid)
     with torch.inference_mode():
         expected = model(TOKENS)

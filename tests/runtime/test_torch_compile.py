@@ -25,7 +25,7 @@ def test_it_answers_like_torch_and_leaves_no_setting_changed(saved, tmp_path):
         np.testing.assert_allclose(compiled.run(INPUTS[:size]), eager.run(INPUTS[:size]), atol=1e-5)
 
 
-def test_an_answer_out_of_tolerance_is_refused(saved, tmp_path, monkeypatch):
+def test_a_response_out_of_tolerance_is_refused(saved, tmp_path, monkeypatch):
     class Astray(torch.nn.Module):
         def forward(self, inputs):
             return torch.ones(len(inputs), 3)
@@ -42,5 +42,5 @@ def test_without_a_compiler_it_is_unavailable_and_says_why(saved, tmp_path, monk
     assert "C++ compiler" in runtime.find_runtime("torch-compile").refusal(load_description(saved))
     with pytest.raises(ConfigError, match=r"C\+\+ compiler"):
         runtime.open_session(saved, "torch-compile", 1)
-    with pytest.raises(ConfigError, match=r"'torch-compile' cannot run the form 'dense'.*C\+\+ compiler"):
+    with pytest.raises(ConfigError, match=r"'torch-compile' cannot run the variant 'dense'.*C\+\+ compiler"):
         runtime.build(saved, "torch-compile", tmp_path / "built", trusted=[])

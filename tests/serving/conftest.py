@@ -14,11 +14,11 @@ from overwinter.bundle import Keys
 from overwinter.cli.service import load_service
 from overwinter.serving.access import Access
 from overwinter.serving.held import HeldBytes
-from overwinter.serving.http import Door
+from overwinter.serving.http import HttpServer
 from overwinter.serving.messages import Call, Reply, RequestError, Route
-from overwinter.serving.metrics import Accounts, Metrics
+from overwinter.serving.metrics import Metrics, ModelMetrics
 from overwinter.serving.model import Model
-from overwinter.serving.plan import ModelPlan, Plan, make_plan, parse_plan
+from overwinter.serving.plan import ModelPlan, ServePlan, make_plan, parse_plan
 from overwinter.serving.routing import Router
 from overwinter.serving.streams import Stream
 
@@ -79,8 +79,10 @@ def run_with_model(settings, tmp_path):
             log = []
             model = Model(
                 ModelPlan(name="m", bundle=bundle, digest="d" * 64, kind=kind, metadata={"versions": ["d"]}),
-                plan=Plan(models=(), trusted=(), keys=(), opening=(), carbon={}, serve=settings),
-                accounts=Accounts("m", draws=settings.draws, metrics=Metrics(), log=lambda *_, **__: None),
+                plan=ServePlan(models=(), trusted=(), keys=(), opening=(), carbon={}, serve=settings),
+                model_metrics=ModelMetrics(
+                    "m", power_draw=settings.power_draw, metrics=Metrics(), log=lambda *_, **__: None
+                ),
                 log=lambda event, **facts: log.append({"event": event, **facts}),
             )
             model.start()
@@ -147,13 +149,13 @@ def rooms():
 
 
 @pytest.fixture
-def at_door(settings, rooms):
+def at_server(settings, rooms):
     """Run a coroutine function of a port and the door behind it."""
 
-    def at_door(scenario, *, access=None, log=lambda *_, **__: None, **options):
+    def at_server(scenario, *, access=None, log=lambda *_, **__: None, **options):
         async def whole():
             limits = settings.limits
-            door = Door(
+            http_server = HttpServer(
                 Router(rooms.routes()),
                 limits,
                 access=access or Access(),
@@ -163,15 +165,15 @@ def at_door(settings, rooms):
             )
             listener = socket.create_server(("127.0.0.1", 0))
             port = listener.getsockname()[1]
-            door.listen([listener])
+            http_server.listen([listener])
             try:
-                return await scenario(port, door)
+                return await scenario(port, http_server)
             finally:
-                await door.close(within_s=1)
+                await http_server.close(within_s=1)
 
         return asyncio.run(whole())
 
-    return at_door
+    return at_server
 
 
 async def exchange(port, content, *, patience_s):
@@ -190,14 +192,14 @@ async def exchange(port, content, *, patience_s):
 
 
 @pytest.fixture
-def talk(at_door):
+def talk(at_server):
     """Send bytes to a door, each on its own connection at once; return what comes back on each."""
 
     def talk(*contents, patience_s=0.3, **options):
-        async def scenario(port, _door):
+        async def scenario(port, _http_server):
             return await asyncio.gather(*(exchange(port, content, patience_s=patience_s) for content in contents))
 
-        return at_door(scenario, **options)
+        return at_server(scenario, **options)
 
     return talk
 

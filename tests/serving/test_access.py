@@ -100,7 +100,7 @@ def test_a_token_that_is_no_secret_is_refused(tmp_path, mode, content, message):
         read_token(str(file))
 
 
-def test_a_token_that_is_not_ours_to_read_is_told_as_that(tmp_path):
+def test_a_token_that_is_not_ours_to_read_is_reported_as_that(tmp_path):
     with pytest.raises(ConfigError, match=r"cannot be read: No such file.*must belong to the user"):
         read_token(str(tmp_path / "token"))
 

@@ -1,4 +1,4 @@
-"""JSON of strangers: what is read, what is refused before it grows, and how little is said of it."""
+"""JSON of strangers: what is read, what is refused before it grows, and how little is reported of it."""
 
 import contextlib
 import json
@@ -21,17 +21,17 @@ PLAIN = st.recursive(
 @given(st.dictionaries(st.text(), PLAIN, max_size=3), st.booleans())
 def test_what_json_says_is_read(content, ascii_only):
     text = json.dumps(content, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass" if ascii_only else "replace")
-    assert parse_object(text, most_values=1 << 20) == json.loads(text)
+    assert parse_object(text, max_values=1 << 20) == json.loads(text)
 
 
 @given(st.binary(max_size=60))
 def test_anything_else_is_refused_in_order(content):
     with contextlib.suppress(RequestError):
-        assert isinstance(parse_object(content, most_values=1000), dict)
+        assert isinstance(parse_object(content, max_values=1000), dict)
 
 
 @pytest.mark.parametrize(
-    ("content", "status", "said"),
+    ("content", "status", "expected"),
     [
         (b'{"a": NaN}', 400, "NaN"),
         (b'{"a": -Infinity}', 400, "Infinity"),
@@ -47,32 +47,32 @@ def test_anything_else_is_refused_in_order(content):
         (b'{"a": {' + b'"b": 0,' * 10_000 + b'"b": 0}}', 413, "json_values"),
     ],
 )
-def test_what_is_wrong_is_said(content, status, said):
-    with pytest.raises(RequestError, match=said) as refusal:
-        parse_object(content, most_values=12_000)
+def test_what_is_wrong_is_reported(content, status, expected):
+    with pytest.raises(RequestError, match=expected) as refusal:
+        parse_object(content, max_values=12_000)
     assert refusal.value.status == status
     assert len(str(refusal.value)) < 300
 
 
 def test_a_byte_order_mark_and_large_numbers_do_no_harm():
-    assert parse_object(b'\xef\xbb\xbf{"a": 1e999}', most_values=9) == {"a": float("inf")}
+    assert parse_object(b'\xef\xbb\xbf{"a": 1e999}', max_values=9) == {"a": float("inf")}
 
 
 @pytest.mark.parametrize("part", [b"[],", b"{},", b'{"a":0},', b"1.5,", b'"ab",', b"[0],", b"[[[[]]]],"])
 def test_memory_is_bounded_whatever_the_values_are(part):
     body = b'{"a": [' + part * (3_000_000 // len(part)) + b"0]}"
-    most_values = 1 << 16
+    max_values = 1 << 16
     tracemalloc.start()
     with pytest.raises(RequestError, match="json_values"):
-        parse_object(body, most_values=most_values)
+        parse_object(body, max_values=max_values)
     refused_bytes = tracemalloc.get_traced_memory()[1]
     marks = sum(part.count(mark) for mark in (b",", b"[", b"{", b":"))
-    kept = parse_object(b'{"a": [' + part * ((most_values - 4) // marks) + b"0]}", most_values=most_values)
+    kept = parse_object(b'{"a": [' + part * ((max_values - 4) // marks) + b"0]}", max_values=max_values)
     read_bytes = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert kept
     assert refused_bytes < 10_000
-    assert read_bytes < 200 * most_values
+    assert read_bytes < 200 * max_values
 
 
 @pytest.mark.parametrize("value", ["x" * 10**6, list(range(10**5)), int("9" * 4000), {"a": {"b": [[[[[[[[0]]]]]]]]}}])

@@ -4,14 +4,14 @@ import asyncio
 import datetime as dt
 import math
 
-from overwinter.serving.carbon_forecast import Grid
+from overwinter.serving.carbon_forecast import CarbonForecast
 
 CONSTANT = {"source": "constant", "intensity_g_per_kwh": 475.0}
 
 
 def asked(carbon):
     log = []
-    grid = Grid(carbon, refresh_s=60, log=lambda event, **facts: log.append(facts))
+    grid = CarbonForecast(carbon, refresh_s=60, log=lambda event, **facts: log.append(facts))
 
     async def twice():
         return await grid.points(), await grid.points()
@@ -42,12 +42,12 @@ def test_a_source_that_fails_is_none_and_the_log_says_why(tmp_path):
     (tmp_path / "trace.csv").write_text("time,what\n")
     points, log = asked(trace)
     assert points == ()
-    assert "nobody knows the carbon intensity" in log[0]["message"]
+    assert "no one knows the carbon intensity" in log[0]["message"]
     assert "no column time_utc" in log[0]["message"]
 
 
 def test_a_process_that_dies_is_none_too(monkeypatch, capfd):
     monkeypatch.setattr("overwinter.serving.carbon_forecast._PROGRAM", "1 / 0")
     points, log = asked(CONSTANT)
-    assert (points, "nobody knows" in log[0]["message"]) == ((), True)
+    assert (points, "no one knows" in log[0]["message"]) == ((), True)
     assert "Traceback" in capfd.readouterr().err

@@ -59,8 +59,8 @@ def test_a_model_sleeps_wakes_dies_and_answers(server):
 
     first = fetch(address, "/v2/models/digits/infer", QUESTION)
     assert json.loads(first)["outputs"][1]["name"] == "label"
-    for rung in ("parked", "preforked", "off"):
-        assert overwinter("sleep", "digits", "--rung", rung, *flags).stdout == f"digits: {rung}\n"
+    for level in ("parked", "preforked", "off"):
+        assert overwinter("sleep", "digits", "--level", level, *flags).stdout == f"digits: {level}\n"
         assert fetch(address, "/v2/models/digits/infer", QUESTION) == first
     worker = json.loads(fetch(address, "/overwinter/status"))["models"]["digits"]["workers"][0]
     os.kill(worker, signal.SIGKILL)
@@ -96,10 +96,10 @@ def test_a_store_is_asked_once_and_an_alias_may_move(hibernate, tmp_path):
     with subprocess.Popen(words, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as process:
         address = process.stdout.readline().split()[1]
         shutil.rmtree(tmp_path / "models")
-        answer = json.loads(fetch(address, "/v2/models/digits/infer", QUESTION))
+        response = json.loads(fetch(address, "/v2/models/digits/infer", QUESTION))
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
-    assert answer["outputs"][1]["name"] == "label"
+    assert response["outputs"][1]["name"] == "label"
 
 
 def test_who_has_no_token_gets_health_alone(server):
@@ -171,7 +171,7 @@ def test_a_port_that_is_taken_is_named(server, tmp_path):
     assert (done.returncode, f"127.0.0.1:{port}" in done.stderr) == (1, True)
 
 
-def test_no_server_is_said_so():
+def test_no_server_is_reported_so():
     done = overwinter("status", "--url", "http://127.0.0.1:9")
     assert (done.returncode, "No server answers" in done.stderr) == (1, True)
 
@@ -184,7 +184,7 @@ def test_the_supervisor_imports_nothing_heavy():
     assert done.stderr.strip() == ""
 
 
-def test_a_signed_and_sealed_bundle_is_served_to_whoever_has_the_keys(hibernate, tmp_path):
+def test_a_signed_and_sealed_bundle_is_served_to_anyone_who_has_the_keys(hibernate, tmp_path):
     (tmp_path / "secret").touch(mode=0o600)
     (tmp_path / "secret").write_text("ab" * 32)
     secret = f"file:{tmp_path / 'secret'}"
@@ -195,6 +195,6 @@ def test_a_signed_and_sealed_bundle_is_served_to_whoever_has_the_keys(hibernate,
     command = [*OVERWINTER, *words, "--key", secret]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
         address = process.stdout.readline().split()[1]
-        answer = json.loads(fetch(address, "/v2/models/bundle/infer", QUESTION))
+        response = json.loads(fetch(address, "/v2/models/bundle/infer", QUESTION))
         process.terminate()
-    assert (answer["outputs"][1]["name"], process.returncode) == ("label", 0)
+    assert (response["outputs"][1]["name"], process.returncode) == ("label", 0)

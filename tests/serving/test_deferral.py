@@ -25,7 +25,7 @@ SOON = {"overwinter-deadline": "60"}
 LATER = SOON | {"prefer": "respond-async"}
 
 
-class Grid:
+class CarbonForecast:
     """Green after a while: `green_s` from its making."""
 
     def __init__(self, green_s):
@@ -41,14 +41,16 @@ class Site:
 
     takes_s = 0.0
 
-    def __init__(self, store=None, *, green_s=0.2, answer=None, held_bytes=1000, connections=64, **settings):
-        settings = SimpleNamespace(**{"requests": 8, "bytes": 1 << 20, "refresh_s": 900.0, "kept_s": 60.0} | settings)
-        self.log, self.asked, self._answer = [], [], answer or (lambda body: json_reply({"said": body.decode()}))
+    def __init__(self, store=None, *, green_s=0.2, response=None, held_bytes=1000, connections=64, **settings):
+        settings = SimpleNamespace(
+            **{"requests": 8, "bytes": 1 << 20, "refresh_s": 900.0, "retention_s": 60.0} | settings
+        )
+        self.log, self.asked, self._respond = [], [], response or (lambda body: json_reply({"said": body.decode()}))
         self.held = HeldBytes(held_bytes)
         self.deferral = Deferral(
-            Grid(green_s),
+            CarbonForecast(green_s),
             settings,
-            limits=SimpleNamespace(answer_s=1.0, connections=connections),
+            limits=SimpleNamespace(response_s=1.0, connections=connections),
             store=store,
             held=self.held,
             log=lambda event, **facts: self.log.append(facts),
@@ -60,7 +62,7 @@ class Site:
     async def _compute(self, request):
         self.asked.append(time.monotonic() - self._begin_s)
         await asyncio.sleep(self.takes_s)
-        return self._answer(request.body)
+        return self._respond(request.body)
 
     async def send(self, method="POST", path="/ask", headers=None, body=b"x"):
         route, request = self._router.find(Request(method=method, path=path, headers=headers or {}, body=body))
@@ -79,7 +81,7 @@ def store(tmp_path):
 
 
 def opened(tmp_path, **changes):
-    settings = {"most_bytes": 1 << 20, "kept_s": 60.0, "log": lambda *_, **__: None} | changes
+    settings = {"max_bytes": 1 << 20, "retention_s": 60.0, "log": lambda *_, **__: None} | changes
     return DeferredStore(tmp_path / "deferred", **settings)
 
 
@@ -103,7 +105,7 @@ def test_the_deadline_is_kept_where_green_would_be_too_late():
     assert site.asked[0] < 1
 
 
-def test_an_answer_can_be_fetched_later(store):
+def test_a_response_can_be_fetched_later(store):
     async def scenario():
         site = Site(store)
         accepted = await site.send(headers=LATER)
@@ -143,19 +145,19 @@ def test_a_busy_model_is_asked_again(store, monkeypatch):
     busy = [RequestError(503, "busy", retry_after_s=1).reply()]
 
     async def scenario():
-        site = Site(store, green_s=0.01, answer=lambda _: busy.pop() if busy else json_reply({}))
+        site = Site(store, green_s=0.01, response=lambda _: busy.pop() if busy else json_reply({}))
         return await site.fetched(await site.send(headers=LATER)), len(site.asked)
 
     reply, count = asyncio.run(scenario())
     assert (reply.status, count) == (200, 2)
 
 
-def test_an_error_is_an_answer_too(store):
+def test_an_error_is_a_response_too(store):
     def refuse(_):
         raise RequestError(400, "no")
 
     async def scenario():
-        site = Site(store, green_s=0.01, answer=refuse)
+        site = Site(store, green_s=0.01, response=refuse)
         return await site.fetched(await site.send(headers=LATER))
 
     assert asyncio.run(scenario()).status == 400
@@ -170,7 +172,7 @@ def test_a_stream_is_gathered(store):
         return Reply(body=stream)
 
     async def scenario():
-        site = Site(store, green_s=0.01, answer=streamed)
+        site = Site(store, green_s=0.01, response=streamed)
         return await site.fetched(await site.send(headers=LATER))
 
     assert asyncio.run(scenario()).body == b"ab"
@@ -207,7 +209,7 @@ def test_only_so_many_wait_and_leaving_sends_them_away():
     asyncio.run(scenario())
 
 
-def test_answers_that_nobody_fetches_fill_it_up_and_fetched_ones_make_room(store):
+def test_answers_that_no_one_fetches_fill_it_up_and_fetched_ones_make_room(store):
     async def scenario():
         site = Site(store, green_s=0.0, requests=2)
         first, second = [await site.send(headers=LATER) for _ in range(2)]
@@ -225,7 +227,7 @@ def test_answers_that_nobody_fetches_fill_it_up_and_fetched_ones_make_room(store
 
 def test_bodies_are_bounded_by_their_bytes(tmp_path):
     async def scenario():
-        site = Site(opened(tmp_path, most_bytes=150_000), green_s=20, bytes=150_000)
+        site = Site(opened(tmp_path, max_bytes=150_000), green_s=20, bytes=150_000)
         await site.send(headers=LATER, body=b"x" * 50_000)
         with pytest.raises(RequestError, match="Too many"):
             await site.send(headers=LATER, body=b"x" * 50_000)
@@ -287,7 +289,7 @@ def full_disk(monkeypatch):
     return full
 
 
-def test_a_full_disk_loses_no_answer(store, full_disk, tmp_path):
+def test_a_full_disk_loses_no_response(store, full_disk, tmp_path):
     async def scenario():
         site = Site(store, green_s=0.1)
         accepted = await site.send(headers=LATER)
@@ -329,12 +331,12 @@ def test_a_server_that_leaves_over_a_full_disk_asks_again_after_its_restart(stor
     assert asyncio.run(second(asyncio.run(first()))).status == 200
 
 
-def test_a_failure_inside_is_an_answer_too(store):
+def test_a_failure_inside_is_a_response_too(store):
     def fail(_):
         raise ValueError("inside")
 
     async def scenario():
-        site = Site(store, green_s=0.01, answer=fail)
+        site = Site(store, green_s=0.01, response=fail)
         reply = await site.fetched(await site.send(headers=LATER))
         return reply, site.log[-1]["message"]
 

@@ -66,11 +66,11 @@ def post(*lines, body=b""):
     ],
 )
 def test_what_could_be_read_in_two_ways_ends_the_connection(talk, content, status):
-    (answer,) = talk(content + SMUGGLED)
-    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
-    assert b"one two" not in answer
-    assert b"Connection: close" in answer
-    assert len(re.findall(rb"HTTP/1.1 \d", answer)) == 1
+    (response,) = talk(content + SMUGGLED)
+    assert response.startswith(f"HTTP/1.1 {status} ".encode())
+    assert b"one two" not in response
+    assert b"Connection: close" in response
+    assert len(re.findall(rb"HTTP/1.1 \d", response)) == 1
 
 
 @pytest.mark.parametrize(
@@ -101,10 +101,10 @@ def test_what_is_unusual_and_right_keeps_it(talk, content, says):
         GET.replace(b"\r\n\r\n", b"\r\nConnection: x, Close\r\n\r\n"),
     ],
 )
-def test_who_wants_one_answer_gets_one(talk, content):
-    (answer,) = talk(content + GET)
-    assert answer.count(b"HTTP/1.1 ") == 1
-    assert b"chunked" not in answer
+def test_who_wants_one_response_gets_one(talk, content):
+    (response,) = talk(content + GET)
+    assert response.count(b"HTTP/1.1 ") == 1
+    assert b"chunked" not in response
 
 
 PIECES = [
@@ -161,16 +161,16 @@ ANYTHING = st.binary(max_size=200) | st.lists(st.sampled_from(PIECES), max_size=
 def test_no_bytes_are_a_fault_of_the_server(talk, settings, contents):
     settings.limits.head_s = settings.limits.read_s = settings.limits.keep_alive_s = 0.02
     log = []
-    for answer in talk(*contents, log=lambda *said, **_: log.append(said), patience_s=10):
-        for status in re.findall(rb"HTTP/1\.1 (\d+) ", answer):
+    for response in talk(*contents, log=lambda *message, **_: log.append(message), patience_s=10):
+        for status in re.findall(rb"HTTP/1\.1 (\d+) ", response):
             assert int(status) < 500 or int(status) in (501, 505)
     assert log == []
 
 
-def test_a_slow_head_is_told_so(at_door, settings):
+def test_a_slow_head_is_reported_so(at_server, settings):
     settings.limits.head_s = 0.2
 
-    async def scenario(port, _door):
+    async def scenario(port, _http_server):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         begin_s = time.monotonic()
         for letter in GET[:20]:
@@ -178,19 +178,19 @@ def test_a_slow_head_is_told_so(at_door, settings):
             await asyncio.sleep(0.03)
             if reader._buffer:
                 break
-        answer = await reader.read()
+        response = await reader.read()
         writer.close()
-        return answer, time.monotonic() - begin_s
+        return response, time.monotonic() - begin_s
 
-    answer, duration_s = at_door(scenario)
-    assert answer.startswith(b"HTTP/1.1 408 ")
+    response, duration_s = at_server(scenario)
+    assert response.startswith(b"HTTP/1.1 408 ")
     assert duration_s < 1
 
 
-def test_a_body_that_is_too_large_is_told_to_who_still_sends(at_door, settings):
+def test_a_body_that_is_too_large_is_reported_to_who_still_sends(at_server, settings):
     settings.limits.body_bytes = 1 << 22
 
-    async def scenario(port, _door):
+    async def scenario(port, _http_server):
         return await asyncio.to_thread(send_all_then_read, port)
 
     def send_all_then_read(port):
@@ -198,29 +198,29 @@ def test_a_body_that_is_too_large_is_told_to_who_still_sends(at_door, settings):
             client.sendall(post(b"Content-Length: 8000000") + bytes(4_000_000))
             return client.recv(1000)
 
-    assert at_door(scenario).startswith(b"HTTP/1.1 413 ")
+    assert at_server(scenario).startswith(b"HTTP/1.1 413 ")
 
 
-def test_who_does_not_read_is_left(at_door, settings):
-    """Neither its seat nor its answer is kept."""
+def test_who_does_not_read_is_left(at_server, settings):
+    """Neither its slot nor its response is kept."""
     settings.limits.read_s = 0.2
 
-    async def scenario(port, door):
+    async def scenario(port, http_server):
         with socket.create_connection(("127.0.0.1", port)) as client:
             client.sendall(GET.replace(b"/health", b"/large"))
             async with asyncio.timeout(5):
                 await asyncio.sleep(0.1)
-                assert door.idle_s() == 0
-                while door.idle_s() == 0 or door._seats.tasks():
+                assert http_server.idle_s() == 0
+                while http_server.idle_s() == 0 or http_server._slots.tasks():
                     await asyncio.sleep(0.02)
 
-    at_door(scenario)
+    at_server(scenario)
 
 
-def test_who_reads_slowly_gets_all(at_door, settings):
+def test_who_reads_slowly_gets_all(at_server, settings):
     settings.limits.read_s = 0.3
 
-    async def scenario(port, _door):
+    async def scenario(port, _http_server):
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 16)
         writer.write(GET.replace(b"/health", b"/large").replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
         count = 0
@@ -231,33 +231,33 @@ def test_who_reads_slowly_gets_all(at_door, settings):
         writer.close()
         return count
 
-    assert at_door(scenario) > 1 << 26
+    assert at_server(scenario) > 1 << 26
 
 
-def test_handshakes_are_counted_and_end(at_door, certificates, settings):
+def test_handshakes_are_counted_and_end(at_server, certificates, settings):
     import ssl
 
-    from overwinter.serving.seats import Seats
+    from overwinter.serving.connection_slots import ConnectionSlots
 
     settings.limits.head_s = 0.3
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificates / "server.pem", certificates / "server.key")
     trust = ssl.create_default_context(cafile=str(certificates / "ca.pem"))
 
-    async def scenario(port, door):
+    async def scenario(port, http_server):
         silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(9)]
         reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trust)
         writer.write(GET)
-        answer = await reader.readuntil(b"GET ")
-        assert len(door._seats.tasks()) <= 5
+        response = await reader.readuntil(b"GET ")
+        assert len(http_server._slots.tasks()) <= 5
         writer.close()
         with contextlib.suppress(ConnectionError, ssl.SSLError):
             await writer.wait_closed()
         async with asyncio.timeout(5):
-            while door._seats.tasks():
+            while http_server._slots.tasks():
                 await asyncio.sleep(0.02)
         for _, each in silent:
             each.close()
-        return answer
+        return response
 
-    assert at_door(scenario, tls=tls, seats=Seats(5, 5)).startswith(b"HTTP/1.1 200 ")
+    assert at_server(scenario, tls=tls, slots=ConnectionSlots(5, 5)).startswith(b"HTTP/1.1 200 ")

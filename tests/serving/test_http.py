@@ -18,24 +18,24 @@ def post(body, *headers, path="/echo"):
 
 
 def test_a_connection_serves_request_after_request(talk):
-    (answer,) = talk(post(b"one") + post(b"two", "Connection: close"))
-    assert answer.count(b"HTTP/1.1 200") == 2
-    assert answer.endswith(b"POST two")
+    (response,) = talk(post(b"one") + post(b"two", "Connection: close"))
+    assert response.count(b"HTTP/1.1 200") == 2
+    assert response.endswith(b"POST two")
 
 
 def test_a_reply_can_come_in_parts(talk):
-    (answer,) = talk(b"GET /stream HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
-    assert b"chunked" in answer.lower()
-    assert b"one " in answer
-    assert b"two" in answer
+    (response,) = talk(b"GET /stream HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
+    assert b"chunked" in response.lower()
+    assert b"one " in response
+    assert b"two" in response
 
 
-def test_who_asks_before_sending_is_told_to_send(talk):
-    (answer,) = talk(
+def test_who_asks_before_sending_is_reported_to_send(talk):
+    (response,) = talk(
         post(b"", "Expect: 100-continue", "Connection: close").replace(b"Length: 0", b"Length: 3") + b"abc"
     )
-    assert b"100 " in answer or b"POST abc" in answer
-    assert answer.endswith(b"POST abc")
+    assert b"100 " in response or b"POST abc" in response
+    assert response.endswith(b"POST abc")
 
 
 @pytest.mark.parametrize(
@@ -49,23 +49,23 @@ def test_who_asks_before_sending_is_told_to_send(talk):
         (post(b"fail"), 500),
     ],
 )
-def test_bad_requests_get_a_clear_answer(talk, content, status):
-    (answer,) = talk(content)
-    assert answer.startswith(f"HTTP/1.1 {status}".encode()), answer
+def test_bad_requests_get_a_clear_response(talk, content, status):
+    (response,) = talk(content)
+    assert response.startswith(f"HTTP/1.1 {status}".encode()), response
 
 
 def test_a_failure_inside_is_logged_and_not_shown(talk):
     log = []
-    (answer,) = talk(post(b"fail"), log=lambda event, **facts: log.append((event, facts)))
-    assert b"inside" not in answer
+    (response,) = talk(post(b"fail"), log=lambda event, **facts: log.append((event, facts)))
+    assert b"inside" not in response
     ((event, facts),) = log
     assert (event, facts["message"], facts["path"]) == ("error", "ValueError: inside", "/echo")
-    assert f"X-Request-Id: {facts['request']}\r\n".encode() in answer
+    assert f"X-Request-Id: {facts['request']}\r\n".encode() in response
 
 
 def test_retry_after_is_in_whole_seconds(talk):
-    (answer,) = talk(post(b"busy"))
-    assert b"retry-after: 2\r\n" in answer.lower()
+    (response,) = talk(post(b"busy"))
+    assert b"retry-after: 2\r\n" in response.lower()
 
 
 def test_a_body_over_the_limit_is_refused_before_it_is_sent(talk, settings):
@@ -80,9 +80,9 @@ def test_a_body_over_the_limit_is_refused_before_it_is_sent(talk, settings):
 
 def test_a_route_can_have_a_smaller_limit(talk, settings):
     settings.limits.text_bytes = 10
-    answers = talk(post(b"0123456789", path="/text"), post(b"01234567890", path="/text"), post(b"01234567890"))
-    assert [answer[9:12] for answer in answers] == [b"200", b"413", b"200"]
-    assert b"serve.limits.text_bytes" in answers[1]
+    responses = talk(post(b"0123456789", path="/text"), post(b"01234567890", path="/text"), post(b"01234567890"))
+    assert [response[9:12] for response in responses] == [b"200", b"413", b"200"]
+    assert b"serve.limits.text_bytes" in responses[1]
 
 
 def test_all_bodies_together_are_bounded(talk, settings):
@@ -91,10 +91,10 @@ def test_all_bodies_together_are_bounded(talk, settings):
     assert sorted([first[9:12], second[9:12]]) == [b"200", b"503"]
 
 
-def test_who_sends_too_slowly_is_told_so(talk, settings):
+def test_who_sends_too_slowly_is_reported_so(talk, settings):
     settings.limits.read_s = 0.05
-    (answer,) = talk(post(b"").replace(b"Length: 0", b"Length: 3") + b"a")
-    assert answer.startswith(b"HTTP/1.1 408")
+    (response,) = talk(post(b"").replace(b"Length: 0", b"Length: 3") + b"a")
+    assert response.startswith(b"HTTP/1.1 408")
 
 
 def test_a_connection_that_says_nothing_is_closed(talk, settings):
@@ -104,8 +104,8 @@ def test_a_connection_that_says_nothing_is_closed(talk, settings):
 
 def test_an_idle_connection_is_closed(talk, settings):
     settings.limits.keep_alive_s = 0.05
-    (answer,) = talk(post(b"one"))
-    assert answer.endswith(b"POST one")
+    (response,) = talk(post(b"one"))
+    assert response.endswith(b"POST one")
 
 
 @pytest.mark.parametrize(
@@ -119,24 +119,24 @@ def test_an_idle_connection_is_closed(talk, settings):
     ],
 )
 def test_a_token_is_asked_for(talk, header, status):
-    (answer,) = talk(post(b"x", header, "Connection: close"), access=Access(token=TOKEN))
-    assert answer.startswith(f"HTTP/1.1 {status}".encode())
+    (response,) = talk(post(b"x", header, "Connection: close"), access=Access(token=TOKEN))
+    assert response.startswith(f"HTTP/1.1 {status}".encode())
 
 
 def test_health_checks_need_no_token(talk):
-    (answer,) = talk(b"GET /health HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n", access=Access(token=TOKEN))
-    assert answer.startswith(b"HTTP/1.1 200")
+    (response,) = talk(b"GET /health HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n", access=Access(token=TOKEN))
+    assert response.startswith(b"HTTP/1.1 200")
 
 
 def test_a_client_that_leaves_abandons_its_stream(talk, rooms):
-    (answer,) = talk(post(b"", path="/stream"))
-    assert b"\r\n\r\n4\r\none \r\n3\r\ntwo\r\n4\r\nmore\r\n" in answer
+    (response,) = talk(post(b"", path="/stream"))
+    assert b"\r\n\r\n4\r\none \r\n3\r\ntwo\r\n4\r\nmore\r\n" in response
     assert rooms.streams[-1].abandoned
 
 
 def test_head_is_answered_as_get_without_the_body(talk):
-    (answer,) = talk(b"HEAD /health HTTP/1.1\r\nHost: here\r\n\r\nGET /health HTTP/1.1\r\nHost: here\r\n\r\n")
-    head, _, rest = answer.partition(b"\r\n\r\n")
+    (response,) = talk(b"HEAD /health HTTP/1.1\r\nHost: here\r\n\r\nGET /health HTTP/1.1\r\nHost: here\r\n\r\n")
+    head, _, rest = response.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200")
     assert b"Content-Length: 5" in head
     assert rest.startswith(b"HTTP/1.1 200")
@@ -144,9 +144,9 @@ def test_head_is_answered_as_get_without_the_body(talk):
 
 
 def test_head_of_a_stream_reads_none_of_it(talk, rooms):
-    (answer,) = talk(b"HEAD /stream HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
-    assert answer.startswith(b"HTTP/1.1 200")
-    assert answer.endswith(b"\r\n\r\n")
+    (response,) = talk(b"HEAD /stream HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
+    assert response.startswith(b"HTTP/1.1 200")
+    assert response.endswith(b"\r\n\r\n")
     assert rooms.streams[-1].abandoned
 
 
@@ -167,14 +167,14 @@ def test_head_of_a_stream_reads_none_of_it(talk, rooms):
     ],
 )
 def test_a_refusal_says_what_would_be_right(talk, content, name, value):
-    (answer,) = talk(content, access=Access(token=TOKEN))
-    assert f"\r\n{name}: {value}\r\n".encode() in answer
+    (response,) = talk(content, access=Access(token=TOKEN))
+    assert f"\r\n{name}: {value}\r\n".encode() in response
 
 
 def test_a_refusal_without_a_body_keeps_the_connection(talk):
     question = b"GET /nowhere HTTP/1.1\r\nHost: here\r\n\r\n"
-    (answer,) = talk(question + question)
-    assert answer.count(b"HTTP/1.1 404") == 2
+    (response,) = talk(question + question)
+    assert response.count(b"HTTP/1.1 404") == 2
 
 
 @pytest.mark.parametrize(
@@ -200,25 +200,25 @@ def test_a_refusal_without_a_body_keeps_the_connection(talk):
 )
 def test_openais_clients_can_read_every_refusal(talk, settings, content, status):
     settings.limits.head_s = 0.1
-    (answer,) = talk(content, access=Access(token=TOKEN))
-    assert answer.startswith(f"HTTP/1.1 {status}".encode())
-    error = json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
+    (response,) = talk(content, access=Access(token=TOKEN))
+    assert response.startswith(f"HTTP/1.1 {status}".encode())
+    error = json.loads(response.partition(b"\r\n\r\n")[2])["error"]
     assert error.keys() == {"message", "type", "param", "code"}
 
 
 @pytest.mark.parametrize(
     ("given", "kept"), [("a-Request.1", True), ("x" * 129, False), ("<script>", False), ("", False)]
 )
-def test_every_answer_bears_an_id(talk, given, kept):
-    (answer,) = talk(post(b"x", f"X-Request-Id: {given}"))
-    found = re.search(rb"\r\nX-Request-Id: ([^\r]+)", answer)[1].decode()
+def test_every_response_bears_an_id(talk, given, kept):
+    (response,) = talk(post(b"x", f"X-Request-Id: {given}"))
+    found = re.search(rb"\r\nX-Request-Id: ([^\r]+)", response)[1].decode()
     assert found == given if kept else re.fullmatch("[0-9a-f]{32}", found)
 
 
 @pytest.mark.parametrize("content", [post(b"x"), post(b"x", path="/nowhere"), b"\x16", post(b"", path="/stream")])
-def test_every_answer_says_when(talk, content):
-    (answer,) = talk(content)
-    (found,) = re.findall(rb"\r\nDate: ([^\r]+ GMT)\r\n", answer)
+def test_every_response_says_when(talk, content):
+    (response,) = talk(content)
+    (found,) = re.findall(rb"\r\nDate: ([^\r]+ GMT)\r\n", response)
     assert abs(parsedate_to_datetime(found.decode()).timestamp() - time.time()) < 5
 
 
@@ -232,17 +232,17 @@ def test_requests_are_logged_where_that_is_asked_for(talk):
     assert "secret" not in str(log)
 
 
-def test_a_page_that_may_call_can_read_every_answer(talk):
+def test_a_page_that_may_call_can_read_every_response(talk):
     access = Access(names=frozenset({"page.example"}), any_name=False)
     page = ("Host: page.example", "Origin: http://page.example:3000")
-    preflight, answer, failure, stream = talk(
+    preflight, response, failure, stream = talk(
         ask("OPTIONS", "/echo", *page, "Access-Control-Request-Method: POST", "Access-Control-Request-Headers: X-A"),
         ask("POST", "/echo", *page, "Content-Length: 0"),
         ask("GET", "/echo", *page),
         ask("GET", "/stream", *page),
         access=access,
     )
-    for each in (preflight, answer, failure, stream):
+    for each in (preflight, response, failure, stream):
         assert b"\r\nAccess-Control-Allow-Origin: http://page.example:3000\r\n" in each
         assert b"\r\nVary: Origin\r\n" in each
     assert preflight.startswith(b"HTTP/1.1 204")
@@ -252,14 +252,14 @@ def test_a_page_that_may_call_can_read_every_answer(talk):
     assert b"x-a" in preflight
 
 
-def test_any_other_page_is_told_nothing(talk):
+def test_any_other_page_is_reported_nothing(talk):
     access = Access(names=frozenset({"page.example"}), any_name=False)
-    (answer,) = talk(
+    (response,) = talk(
         ask("OPTIONS", "/echo", "Host: page.example", "Origin: http://evil", "Access-Control-Request-Method: POST"),
         access=access,
     )
-    assert answer.startswith(b"HTTP/1.1 403")
-    assert b"access-control" not in answer.lower()
+    assert response.startswith(b"HTTP/1.1 403")
+    assert b"access-control" not in response.lower()
 
 
 def ask(method, path, *headers):

@@ -1,4 +1,4 @@
-"""Which model is asked; the answers themselves are tried in tests/serving/worker/test_inference.py."""
+"""Which model is asked; the responses themselves are tried in tests/serving/worker/test_inference.py."""
 
 import asyncio
 from types import SimpleNamespace
@@ -20,7 +20,7 @@ class Stub:
 
 
 def ask(model, path):
-    router = Router(Inference({"m": model}, answer_s=7).routes())
+    router = Router(Inference({"m": model}, response_s=7).routes())
     route, request = router.find(Request(method="POST", path=path, headers={"x": "y"}, body=b"{}"))
     return asyncio.run(route.handler(request))
 

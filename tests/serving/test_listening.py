@@ -30,7 +30,7 @@ def settings(**changes):
 
 
 @pytest.mark.parametrize(("host", "family"), [("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)])
-def test_it_listens_where_it_is_told(host, family):
+def test_it_listens_where_it_is_reported(host, family):
     try:
         (found,) = open_sockets(settings(host=host))
     except OverwinterError:
@@ -59,7 +59,7 @@ def test_sockets_for_another_process_are_not(monkeypatch):
         assert found.fileno() != 3
 
 
-def test_nobody_leaves_who_is_not_called_back():
+def test_no_one_leaves_who_is_not_called_back():
     with pytest.raises(ConfigError, match="idle_exit_s=5"):
         open_sockets(settings(idle_exit_s=5.0))
 
@@ -125,7 +125,7 @@ def test_a_system_without_descriptors_is_not_asked_all_the_time(monkeypatch):
     assert taken == [("client", "peer")]
 
 
-def test_who_is_sent_away_is_told_why():
+def test_who_is_sent_away_is_reported_why():
     ours, theirs = socket.socketpair()
     with theirs:
         theirs.send(b"GET / HTTP/1.1\r\n")

@@ -11,7 +11,7 @@ from overwinter.serving.messages import RequestError
 from overwinter.serving.model import CLIENT_LEFT
 from overwinter.serving.replica import WakeRefused
 
-RUNGS = ("parked", "preforked", "off")
+LEVELS = ("parked", "preforked", "off")
 
 
 def test_a_request_wakes_the_model_and_the_next_finds_it_awake(run_with_model):
@@ -26,22 +26,22 @@ def test_a_request_wakes_the_model_and_the_next_finds_it_awake(run_with_model):
     assert (wakes, status["wakes"], status["requests"], status["crashes"]) == (1, 1, 2, 0)
 
 
-@pytest.mark.parametrize("rung", RUNGS)
-def test_it_rests_where_a_person_says_until_it_is_asked(run_with_model, rung):
+@pytest.mark.parametrize("level", LEVELS)
+def test_it_sleeps_where_the_user_says_until_it_is_asked(run_with_model, level):
     async def scenario(served):
         await served.ask("one")
-        await served.model.order(rung)
-        assert served.model.state == rung
-        assert (served.model.status()["workers"] == []) == (rung == "off")
+        await served.model.order(level)
+        assert served.model.state == level
+        assert (served.model.status()["workers"] == []) == (level == "off")
         assert await served.ask("two") == "echo two"
-        await served.model.order(rung)
+        await served.model.order(level)
         await served.model.order("ready")
         assert served.model.state == "ready"
 
     run_with_model(scenario)
 
 
-def test_it_goes_down_the_ladder_by_itself(run_with_model, settings):
+def test_it_goes_down_the_sleep_levels_by_itself(run_with_model, settings):
     settings.sleep.policy, settings.sleep.options = "fixed", {"timeout_s": 0.02}
 
     async def scenario(served):
@@ -56,20 +56,20 @@ def test_it_says_why_it_is_asleep_or_awake_and_when_it_decides_again(run_with_mo
     settings.sleep.policy, settings.sleep.options = "fixed", {"timeout_s": 60.0}
 
     async def scenario(served):
-        said = [served.model.status()["why"]]
+        message = [served.model.status()["why"]]
         await served.ask("one")
         await served.until(lambda: served.model.why == "busy lately")
         status = served.model.status()
         assert 50 < status["next_decision_in_s"] <= 60
         await served.model.order("off")
         await served.until(lambda: served.model.status()["next_decision_in_s"] is None)
-        return [*said, served.model.status()["why"]]
+        return [*message, served.model.status()["why"]]
 
     assert run_with_model(scenario) == ["not asked yet", "by hand"]
 
 
-def test_a_ladder_without_off_is_begun_below(run_with_model, settings):
-    settings.sleep.rungs, settings.sleep.policy, settings.sleep.options = ["parked"], "fixed", {"timeout_s": 0.02}
+def test_sleep_levels_without_off_start_below(run_with_model, settings):
+    settings.sleep.levels, settings.sleep.policy, settings.sleep.options = ["parked"], "fixed", {"timeout_s": 0.02}
 
     async def scenario(served):
         await asyncio.sleep(0.05)
@@ -115,7 +115,7 @@ def test_a_request_that_kills_is_given_up(run_with_model, idempotent, deaths):
     assert run_with_model(scenario) == (deaths, 503)
 
 
-def test_a_worker_killed_while_it_rests_is_started_again(run_with_model):
+def test_a_worker_killed_while_it_sleeps_is_started_again(run_with_model):
     async def scenario(served):
         await served.ask("one")
         (first,) = served.model.status()["workers"]
@@ -139,7 +139,7 @@ def test_a_worker_that_never_wakes_is_tried_with_growing_pauses_until_the_deadli
     assert pauses == [0.001 * 2**place for place in range(len(pauses))]
 
 
-def test_a_model_whose_wakes_run_out_of_time_is_refused_until_a_person_wakes_it(run_with_model, settings):
+def test_a_model_whose_wakes_run_out_of_time_is_refused_until_the_user_wakes_it(run_with_model, settings):
     settings.worker.wake_s = 0.5
 
     async def scenario(served):
@@ -192,7 +192,7 @@ def test_the_queue_is_bounded(run_with_model, settings):
     assert outcomes[0] == "Too many requests wait for this model. Try again."
 
 
-def test_who_waits_longer_than_the_deadline_is_told_so_and_its_request_is_dropped(run_with_model):
+def test_who_waits_longer_than_the_deadline_is_reported_so_and_its_request_is_dropped(run_with_model):
     async def scenario(served):
         await served.ask("one")
         slow = asyncio.create_task(served.ask("sleep 0.3"))
@@ -206,7 +206,7 @@ def test_who_waits_longer_than_the_deadline_is_told_so_and_its_request_is_droppe
 
 
 def test_a_silent_worker_is_ended(run_with_model, settings):
-    settings.limits.answer_s = 0.2
+    settings.limits.response_s = 0.2
 
     async def scenario(served):
         with pytest.raises(RequestError):
@@ -218,21 +218,21 @@ def test_a_silent_worker_is_ended(run_with_model, settings):
 
 
 def test_replicas_come_with_the_queue_and_leave_without_work(run_with_model, settings):
-    settings.replicas.most, settings.replicas.queue_per_replica, settings.replicas.idle_s = 3, 1, 0.05
+    settings.replicas.max, settings.replicas.queue_per_replica, settings.replicas.idle_s = 3, 1, 0.05
 
     async def scenario(served):
         await served.ask("one")
         asked = [asyncio.create_task(served.ask("sleep 0.1")) for _ in range(12)]
         await served.until(lambda: served.model.status()["replicas"] == 3)
-        answers = await asyncio.gather(*asked)
+        responses = await asyncio.gather(*asked)
         await served.until(lambda: served.model.status()["replicas"] == 1)
-        return set(answers)
+        return set(responses)
 
     assert run_with_model(scenario) == {"echo sleep 0.1"}
 
 
 def test_a_replica_comes_when_requests_wait_too_long(run_with_model, settings):
-    settings.replicas.most, settings.replicas.queue_per_replica, settings.replicas.wait_s = 2, 100, 0.05
+    settings.replicas.max, settings.replicas.queue_per_replica, settings.replicas.wait_s = 2, 100, 0.05
 
     async def scenario(served):
         await served.ask("one")
@@ -247,7 +247,7 @@ def test_a_replica_comes_when_requests_wait_too_long(run_with_model, settings):
 
 
 def test_replicas_come_once_the_first_is_awake_for_who_waited_meanwhile(run_with_model, settings):
-    settings.replicas.most, settings.replicas.queue_per_replica = 2, 1
+    settings.replicas.max, settings.replicas.queue_per_replica = 2, 1
 
     async def scenario(served):
         asked = [asyncio.create_task(served.ask("sleep 0.1")) for _ in range(6)]
@@ -258,13 +258,13 @@ def test_replicas_come_once_the_first_is_awake_for_who_waited_meanwhile(run_with
 
 
 def test_the_fewest_replicas_are_ready_unasked(run_with_model, settings):
-    settings.replicas.fewest, settings.replicas.most = 2, 2
+    settings.replicas.min, settings.replicas.max = 2, 2
 
     async def scenario(served):
         await served.until(lambda: served.count("wake") == 2 and served.model.state == "ready")
         return served.model.why
 
-    assert run_with_model(scenario) == "replicas.fewest"
+    assert run_with_model(scenario) == "replicas.min"
 
 
 def test_a_window_wakes_the_model(run_with_model, settings):
@@ -277,7 +277,7 @@ def test_a_window_wakes_the_model(run_with_model, settings):
     assert run_with_model(scenario) == "window"
 
 
-def test_an_unknown_rung_is_named(run_with_model):
+def test_an_unknown_level_is_named(run_with_model):
     async def scenario(served):
         with pytest.raises(ConfigError, match="'deep' is unknown"):
             await served.model.order("deep")
@@ -285,7 +285,7 @@ def test_an_unknown_rung_is_named(run_with_model):
     run_with_model(scenario)
 
 
-def test_an_answer_in_parts_comes_as_it_is_written(run_with_model):
+def test_a_response_in_parts_comes_as_it_is_written(run_with_model):
     async def scenario(served):
         reply = await served.reply("stream 5")
         assert [part async for part in reply.body] == [b"part"] * 5
@@ -295,7 +295,7 @@ def test_an_answer_in_parts_comes_as_it_is_written(run_with_model):
 
 
 @pytest.mark.parametrize("word", ["break", "die_late"])
-def test_an_answer_that_breaks_off_says_so(run_with_model, word):
+def test_a_response_that_breaks_off_says_so(run_with_model, word):
     async def scenario(served):
         reply = await served.reply(f"stream {word} 2")
         assert [part async for part in reply.body] == [b"part", b"part", b"broken"]
@@ -304,7 +304,7 @@ def test_an_answer_that_breaks_off_says_so(run_with_model, word):
     assert run_with_model(scenario) == "echo next"
 
 
-def test_an_answer_that_nobody_reads_ends_early(run_with_model):
+def test_a_response_that_no_one_reads_ends_early(run_with_model):
     async def scenario(served):
         reply = await served.reply("stream 1000")
         reply.body.abandon()
@@ -314,7 +314,7 @@ def test_an_answer_that_nobody_reads_ends_early(run_with_model):
     assert run_with_model(scenario) == 1
 
 
-def test_sleep_waits_for_an_answer_in_parts(run_with_model):
+def test_sleep_waits_for_a_response_in_parts(run_with_model):
     async def scenario(served):
         reply = await served.reply("stream 10")
         await served.model.order("off")
@@ -324,10 +324,10 @@ def test_sleep_waits_for_an_answer_in_parts(run_with_model):
 
 
 def counted(served, status):
-    return served.model.accounts._metrics.requests.labels("m", status)._value.get()
+    return served.model.model_metrics._metrics.requests.labels("m", status)._value.get()
 
 
-def test_nobody_is_answered_who_has_left_while_waiting(run_with_model):
+def test_no_one_is_answered_who_has_left_while_waiting(run_with_model):
     async def scenario(served):
         await served.ask("wake up")
         busy = asyncio.create_task(served.ask("sleep 0.2"))
@@ -342,7 +342,7 @@ def test_nobody_is_answered_who_has_left_while_waiting(run_with_model):
     assert run_with_model(scenario) == (0, 2, 2, 0)
 
 
-def test_a_model_that_woke_for_nobody_answers_the_next(run_with_model):
+def test_a_model_that_woke_for_no_one_answers_the_next(run_with_model):
     async def scenario(served):
         gone = asyncio.create_task(served.ask("die"))
         await served.until(lambda: served.model.state == "waking")

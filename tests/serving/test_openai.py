@@ -23,7 +23,7 @@ class Stub:
 
 
 def ask(models, method, path, content=None, body=None):
-    adapter = OpenAI(models, answer_s=7, most_values=1000)
+    adapter = OpenAI(models, response_s=7, max_values=1000)
     body = json.dumps(content).encode() if body is None else body
     route, request = Router(adapter.routes()).find(Request(method=method, path=path, headers={}, body=body))
     reply = asyncio.run(route.handler(request))
@@ -47,7 +47,7 @@ def test_a_request_goes_to_its_model(path, operation):
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "said"),
+    ("body", "status", "expected"),
     [
         (b"{", 400, "no JSON"),
         (b"[]", 400, "JSON object"),
@@ -57,10 +57,10 @@ def test_a_request_goes_to_its_model(path, operation):
         (b'{"model": "other"}', 404, "'other'"),
     ],
 )
-def test_a_body_that_names_no_model_is_refused(body, status, said):
+def test_a_body_that_names_no_model_is_refused(body, status, expected):
     model = Stub("language")
     reply, content = ask({"llm": model}, "POST", "/v1/completions", body=body)
-    assert (reply.status, said in content["error"]["message"]) == (status, True)
+    assert (reply.status, expected in content["error"]["message"]) == (status, True)
     assert not hasattr(model, "call")
 
 
@@ -71,11 +71,11 @@ def test_without_a_language_model_nothing_is_read(monkeypatch):
 
 
 def test_prompts_and_chats_have_a_limit_of_their_own():
-    routes = OpenAI({}, answer_s=7, most_values=1000).routes()
+    routes = OpenAI({}, response_s=7, max_values=1000).routes()
     assert {route.limit for route in routes if route.method == "POST"} == {"text_bytes"}
 
 
-def test_errors_have_the_form_that_clients_read():
+def test_errors_have_the_variant_that_clients_read():
     busy = RequestError(503, "Too many.", retry_after_s=2)
     reply, content = ask({"llm": Stub("language", busy)}, "POST", "/v1/completions", {"model": "llm"})
     assert (reply.status, reply.headers["Retry-After"]) == (503, "2")

@@ -162,5 +162,5 @@ def test_a_preflight_names_what_may_be_sent():
     assert headers["Access-Control-Allow-Private-Network"] == "true"
 
 
-def test_who_only_asks_what_is_allowed_is_told_just_that():
+def test_who_only_asks_what_is_allowed_is_reported_just_that():
     assert preflight(request("OPTIONS"), ["GET"]).headers == {"Allow": "GET"}

@@ -44,8 +44,8 @@ def test_a_damaged_state_is_left_out(run_with_model, settings, kept):
     assert run_with_model(scenario) == ("echo one", ["not restored"])
 
 
-def test_a_kept_answer_wakes_nobody(run_with_model, settings, kept):
-    settings.keep.answers_bytes = 10_000
+def test_a_kept_response_wakes_nothing(run_with_model, settings, kept):
+    settings.persistence.response_cache_bytes = 10_000
     call = Call(operation="infer", headers={}, body=b"one", deadline_s=5.0, repeatable=True)
 
     async def scenario(served):
@@ -56,28 +56,28 @@ def test_a_kept_answer_wakes_nobody(run_with_model, settings, kept):
     async def again(served):
         before = served.count("wake")
         reply = await served.model.ask(call)
-        return reply.body, reply.headers["Overwinter-Answer"], served.count("wake") - before, served.model.state
+        return reply.body, reply.headers["Overwinter-Response"], served.count("wake") - before, served.model.state
 
     assert run_with_model(scenario) == (b"echo one", 1, 2)
     assert run_with_model(again) == (b"echo one", "kept", 0, "off")
-    assert (kept / "answers").is_dir()
+    assert (kept / "responses").is_dir()
 
 
-@pytest.mark.parametrize("rung", ["parked", "preforked", "off"])
-def test_a_language_model_writes_its_conversation_down_before_sleep(run_with_model, settings, kept, rung):
-    settings.keep.prefix = True
+@pytest.mark.parametrize("level", ["parked", "preforked", "off"])
+def test_a_language_model_writes_its_conversation_down_before_sleep(run_with_model, settings, kept, level):
+    settings.persistence.prefix_cache = True
 
     async def scenario(served):
         await served.ask("one")
         before = served.count("keep")
-        await served.model.order(rung)
+        await served.model.order(level)
         return before, served.count("keep")
 
     assert run_with_model(scenario, kind=LANGUAGE) == (0, 1)
 
 
 def test_a_server_that_leaves_keeps_it_too(run_with_model, settings, kept):
-    settings.keep.prefix = True
+    settings.persistence.prefix_cache = True
 
     async def scenario(served):
         await served.ask("one")

@@ -1,4 +1,4 @@
-"""What the supervisor is told."""
+"""What the supervisor is reported."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,7 +31,7 @@ def test_a_plan_survives_being_text(service, bundle):
     assert parsed.models == plan.models
     assert parsed.models[0].bundle == str(bundle.source)
     assert parsed.serve.limits.body_bytes == service.serve.limits.body_bytes
-    assert parsed.serve.sleep.rungs == ["parked", "preforked", "off"]
+    assert parsed.serve.sleep.levels == ["parked", "preforked", "off"]
     assert (parsed.opening, parsed.keys) == (("env:KEY",), (str(Path("a.pub").resolve()),))
 
 

@@ -1,4 +1,4 @@
-"""Draws: what is said of a model whose watts are known."""
+"""Draws: what is reported of a model whose watts are known."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from overwinter.energy import Component, EnergyReport
-from overwinter.serving import measure_draws
+from overwinter.serving import measure_power_draw
 from overwinter.serving import power_draw as room
 
 WATTS = {"ready": 100.0, "parked": 100.0, "preforked": 80.0, "off": 70.0, "waking": 70.0}
@@ -21,19 +21,19 @@ class World:
 
     def __init__(self, *, source="rapl"):
         self.now_s = self.energy_j = 0.0
-        self.rung, self.source = "off", source
+        self.level, self.source = "off", source
         self.seconds = dict.fromkeys(WATTS, 0.0)
 
     def spend(self, duration_s, state=None):
         self.now_s += duration_s
-        self.energy_j += duration_s * WATTS[state or self.rung]
-        self.seconds[state or self.rung] += duration_s
+        self.energy_j += duration_s * WATTS[state or self.level]
+        self.seconds[state or self.level] += duration_s
 
-    def put(self, rung):
-        if rung == "ready" and self.rung != "ready":
+    def put(self, level):
+        if level == "ready" and self.level != "ready":
             self.spend(WAKE_S, "waking")
-            self.energy_j += WAKES_J[self.rung]
-        self.rung = rung
+            self.energy_j += WAKES_J[self.level]
+        self.level = level
 
     def state_s(self):
         return dict(self.seconds)
@@ -65,7 +65,7 @@ class World:
 
 class _Window:
     def __init__(self, report):
-        self._report, self._told = report, None
+        self._report, self._reported = report, None
 
     def __enter__(self):
         return self
@@ -74,23 +74,23 @@ class _Window:
         self.close()
 
     def close(self):
-        self._told = self._told or self._report()
-        return self._told
+        self._reported = self._reported or self._report()
+        return self._reported
 
 
 def measured(monkeypatch, world):
     monkeypatch.setattr(room, "time", SimpleNamespace(sleep=world.spend, monotonic=lambda: world.now_s))
-    return measure_draws(world, world, ["parked", "preforked", "off"], window_s=8.0, wakes=3)
+    return measure_power_draw(world, world, ["parked", "preforked", "off"], window_s=8.0, wakes=3)
 
 
-def test_watts_of_the_rungs_and_joules_of_the_wakes_are_found_again(monkeypatch):
+def test_watts_of_the_levels_and_joules_of_the_wakes_are_found_again(monkeypatch):
     found = measured(monkeypatch, World())
-    assert found.watts == pytest.approx({rung: WATTS[rung] for rung in ("ready", "parked", "preforked", "off")})
+    assert found.watts == pytest.approx({level: WATTS[level] for level in ("ready", "parked", "preforked", "off")})
     assert found.wakes_j == pytest.approx(WAKES_J)
     assert found.wakes_s == pytest.approx(dict.fromkeys(WAKES_J, WAKE_S))
 
 
-def test_a_rung_that_draws_no_less_is_left_out(monkeypatch):
+def test_a_level_that_uses_no_less_power_is_left_out(monkeypatch):
     assert measured(monkeypatch, World()).paying == ["preforked", "off"]
 
 
@@ -101,18 +101,18 @@ def test_what_the_meter_doubts_is_doubted_of_differences_and_wakes(monkeypatch):
 
 
 def test_the_source_says_whether_a_part_was_modelled(monkeypatch):
-    assert measured(monkeypatch, World(source="rapl")).source == "rapl; 8 s on each rung, 3 wakes from each"
+    assert measured(monkeypatch, World(source="rapl")).source == "rapl; 8 s at each sleep level, 3 wakes from each"
     assert measured(monkeypatch, World(source="modelled")).source.startswith("modelled")
 
 
 @pytest.mark.slow
 def test_the_real_command_meters_a_real_server(hibernate, tmp_path):
-    words = ["serve.sleep.rungs=[off]", "--window-s", "1", "--wakes", "2", "--output", "measured.yaml"]
-    command = [sys.executable, "-m", "overwinter.cli", "draws", str(hibernate().folder), *words]
+    words = ["serve.sleep.levels=[off]", "--window-s", "1", "--wakes", "2", "--output", "measured.yaml"]
+    command = [sys.executable, "-m", "overwinter.cli", "power-draw", str(hibernate().folder), *words]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     content = yaml.safe_load((tmp_path / "measured.yaml").read_text())
-    assert "resting on off" in done.stderr
+    assert "staying at off" in done.stderr
     assert content["sleep"]["off_wake_s"] > 0
-    assert content["draws"]["off_wake_j"] > 0
-    assert "1 s on each rung, 2 wakes from each" in content["draws"]["source"]
+    assert content["power_draw"]["off_wake_j"] > 0
+    assert "1 s at each sleep level, 2 wakes from each" in content["power_draw"]["source"]

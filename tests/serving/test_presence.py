@@ -9,7 +9,7 @@ import pytest
 
 from overwinter.serving.access import Access
 from overwinter.serving.held import HeldBytes
-from overwinter.serving.http import Door
+from overwinter.serving.http import HttpServer
 from overwinter.serving.messages import Reply, Route
 from overwinter.serving.routing import Router
 
@@ -23,7 +23,7 @@ class Site:
         self.noted, self._takes_s = [], takes_s
         self.held = HeldBytes(limits.held_bytes)
         routes = [Route(method="POST", pattern="/slow", handler=self._slow)]
-        self.door = Door(
+        self.http_server = HttpServer(
             Router(routes),
             limits,
             access=Access(),
@@ -51,15 +51,15 @@ def meet(settings):
             site = Site(settings.limits, tls=server_tls, **changes)
             listener = socket.create_server(("127.0.0.1", 0))
             port = listener.getsockname()[1]
-            site.door.listen([listener])
+            site.http_server.listen([listener])
             reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=client_tls)
-            answer = await conversation(reader, writer)
+            response = await conversation(reader, writer)
             async with asyncio.timeout(5):
                 while not site.noted:
                     await asyncio.sleep(0.01)
-            await site.door.close(within_s=1)
+            await site.http_server.close(within_s=1)
             writer.close()
-            return answer, site
+            return response, site
 
         return asyncio.run(whole())
 
@@ -83,17 +83,17 @@ async def reset(_reader, writer):
 def test_nothing_is_computed_for_a_client_that_has_left(meet, go):
     _, site = meet(go, takes_s=5)
     assert site.noted == ["cancelled"]
-    assert site.held.fits(site.held.most_bytes)  # what it sent is no longer counted
+    assert site.held.fits(site.held.max_bytes)  # what it sent is no longer counted
 
 
-def test_a_client_with_nothing_more_to_say_gets_its_answer(meet):
+def test_a_client_with_nothing_more_to_say_gets_its_response(meet):
     async def half_close(reader, writer):
         writer.write(SLOW)
         writer.write_eof()
         return await reader.read()
 
-    answer, site = meet(half_close)
-    interim, _, rest = answer.partition(b"\r\n\r\n")
+    response, site = meet(half_close)
+    interim, _, rest = response.partition(b"\r\n\r\n")
     assert interim.startswith(b"HTTP/1.1 100")
     assert rest.startswith(b"HTTP/1.1 200")
     assert rest.endswith(b"said x")
@@ -106,20 +106,20 @@ def test_a_client_of_http_1_0_is_not_sent_what_it_cannot_read(meet):
         writer.write_eof()
         return await reader.read()
 
-    answer, site = meet(half_close)
-    assert answer.startswith(b"HTTP/1.1 200")
+    response, site = meet(half_close)
+    assert response.startswith(b"HTTP/1.1 200")
     assert site.noted == ["done"]
 
 
-def test_what_is_said_ahead_is_the_next_request(meet):
+def test_what_is_reported_ahead_is_the_next_request(meet):
     async def pipeline(reader, writer):
         writer.write(SLOW)
         await asyncio.sleep(0.1)
         writer.write(SLOW.replace(b"\r\n\r\nx", b"\r\nConnection: close\r\n\r\ny"))
         return await reader.read()
 
-    answer, site = meet(pipeline, takes_s=0.2)
-    assert [part in answer for part in (b"said x", b"said y")] == [True, True]
+    response, site = meet(pipeline, takes_s=0.2)
+    assert [part in response for part in (b"said x", b"said y")] == [True, True]
     assert site.noted == ["done", "done"]
 
 

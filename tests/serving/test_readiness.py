@@ -5,17 +5,17 @@ import socket
 
 import pytest
 
-from overwinter.serving.readiness import tell_ready
+from overwinter.serving.readiness import notify_ready
 
 
 @pytest.mark.parametrize("abstract", [False, True])
-def test_whoever_waits_is_told_once_and_no_child_can_tell_it(tmp_path, monkeypatch, abstract):
+def test_anyone_who_waits_is_reported_once_and_no_child_can_tell_it(tmp_path, monkeypatch, abstract):
     address = f"@overwinter-test-{os.getpid()}" if abstract else str(tmp_path / "notify")
     monkeypatch.setenv("NOTIFY_SOCKET", address)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as waiting:
         waiting.bind(f"\0{address[1:]}" if abstract else address)
-        tell_ready()
-        tell_ready()
+        notify_ready()
+        notify_ready()
         waiting.setblocking(False)
         assert waiting.recv(100) == b"READY=1"
         with pytest.raises(BlockingIOError):
@@ -23,7 +23,7 @@ def test_whoever_waits_is_told_once_and_no_child_can_tell_it(tmp_path, monkeypat
     assert "NOTIFY_SOCKET" not in os.environ
 
 
-def test_nobody_who_listens_any_more_stops_no_server(tmp_path, monkeypatch):
+def test_no_one_who_listens_any_more_stops_no_server(tmp_path, monkeypatch):
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
-    tell_ready()
+    notify_ready()
     assert "NOTIFY_SOCKET" not in os.environ

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from overwinter.serving.messages import Call, Reply
-from overwinter.serving.response_cache import KEPT, Answers
+from overwinter.serving.response_cache import KEPT, ResponseCache
 from overwinter.serving.streams import Stream
 
 
@@ -16,31 +16,33 @@ def call(body=b"q", **changes):
     return Call(**plain | changes)
 
 
-REPLY = Reply(headers={"Content-Type": "text/plain"}, body=b"an answer\nof two lines")
+REPLY = Reply(headers={"Content-Type": "text/plain"}, body=b"a response\nof two lines")
 
 
 @pytest.fixture
-def answers(tmp_path):
-    return lambda most_bytes=100_000, bundle="a": Answers(tmp_path / "answers", bundle=bundle, most_bytes=most_bytes)
+def responses(tmp_path):
+    return lambda max_bytes=100_000, bundle="a": ResponseCache(
+        tmp_path / "responses", bundle=bundle, max_bytes=max_bytes
+    )
 
 
-def test_an_equal_question_has_an_equal_answer_over_a_restart(answers):
-    answers().add(call(), REPLY)
-    found = answers().find(call(deadline_s=9.0))
+def test_an_equal_question_has_an_equal_response_over_a_restart(responses):
+    responses().add(call(), REPLY)
+    found = responses().find(call(deadline_s=9.0))
     assert (found.body, found.headers) == (REPLY.body, {"Content-Type": "text/plain", **KEPT})
 
 
-def test_another_question_or_bundle_has_none(answers):
-    answers().add(call(), REPLY)
+def test_another_question_or_bundle_has_none(responses):
+    responses().add(call(), REPLY)
     for other in (call(b"r"), call(operation="chat"), call(model="m"), call(headers={"x": "y"})):
-        assert answers().find(other) is None
-    assert answers(bundle="b").find(call()) is None
+        assert responses().find(other) is None
+    assert responses(bundle="b").find(call()) is None
 
 
 @given(place=st.integers(0, 10_000), flip=st.integers(1, 255), cut=st.booleans())
-def test_a_damaged_answer_is_none(tmp_path_factory, place, flip, cut):
-    folder = tmp_path_factory.mktemp("answers")
-    kept = Answers(folder, bundle="a", most_bytes=10_000)
+def test_a_damaged_response_is_none(tmp_path_factory, place, flip, cut):
+    folder = tmp_path_factory.mktemp("responses")
+    kept = ResponseCache(folder, bundle="a", max_bytes=10_000)
     kept.add(call(), REPLY)
     (file,) = folder.iterdir()
     content = bytearray(file.read_bytes())
@@ -50,8 +52,8 @@ def test_a_damaged_answer_is_none(tmp_path_factory, place, flip, cut):
     assert list(folder.iterdir()) == []
 
 
-def test_the_least_recently_used_go_first(answers, tmp_path):
-    kept = answers(most_bytes=450)
+def test_the_least_recently_used_go_first(responses, tmp_path):
+    kept = responses(max_bytes=450)
     for letter in b"abc":
         kept.add(call(bytes([letter])), Reply(body=b"x" * 50))
     assert kept.find(call(b"a")) is not None
@@ -60,39 +62,39 @@ def test_the_least_recently_used_go_first(answers, tmp_path):
     assert "a" in present
     assert "d" in present
     assert "b" not in present
-    assert sum(file.stat().st_size for file in (tmp_path / "answers").iterdir()) <= 450
-    assert answers(most_bytes=1).find(call(b"a")) is None
+    assert sum(file.stat().st_size for file in (tmp_path / "responses").iterdir()) <= 450
+    assert responses(max_bytes=1).find(call(b"a")) is None
 
 
-def test_errors_streams_and_what_is_too_large_are_not_kept(answers):
-    kept = answers(most_bytes=500)
+def test_errors_streams_and_what_is_too_large_are_not_kept(responses):
+    kept = responses(max_bytes=500)
     for reply in (Reply(status=400, body=b"no"), Reply(body=Stream()), Reply(body=b"x" * 500)):
         kept.add(call(), reply)
         assert kept.find(call()) is None
 
 
-def test_a_disk_that_cannot_be_written_keeps_nothing_and_stops_nothing(answers, tmp_path):
-    kept = answers()
-    (tmp_path / "answers").rmdir()
+def test_a_disk_that_cannot_be_written_keeps_nothing_and_stops_nothing(responses, tmp_path):
+    kept = responses()
+    (tmp_path / "responses").rmdir()
     kept.add(call(), REPLY)
     assert kept.find(call()) is None
 
 
-def test_what_was_half_written_goes_and_what_is_foreign_stays(answers, tmp_path):
-    folder = tmp_path / "answers"
-    answers().add(call(), REPLY)
+def test_what_was_half_written_goes_and_what_is_foreign_stays(responses, tmp_path):
+    folder = tmp_path / "responses"
+    responses().add(call(), REPLY)
     (folder / f".{'1' * 64}").write_bytes(b"half")
     for name in (f".{'2' * 64}", "3" * 64, "notes"):
         (folder / name).mkdir()
     (folder / ("4" * 64)).symlink_to("nowhere")
-    kept = answers()
+    kept = responses()
     assert kept.find(call()) is not None
     assert not (folder / f".{'1' * 64}").exists()
     assert (folder / "notes").is_dir()
 
 
-def test_a_disk_that_has_become_read_only_still_gives_answers(answers, monkeypatch):
-    kept = answers()
+def test_a_disk_that_has_become_read_only_still_gives_answers(responses, monkeypatch):
+    kept = responses()
     kept.add(call(), REPLY)
 
     def refuse(*_, **__):
@@ -105,8 +107,8 @@ def test_a_disk_that_has_become_read_only_still_gives_answers(answers, monkeypat
     assert kept.find(call()) is None
 
 
-def test_the_file_is_private_and_says_what_was_answered(answers, tmp_path):
-    answers().add(call(), REPLY)
-    (file,) = (tmp_path / "answers").iterdir()
+def test_the_file_is_private_and_says_what_was_answered(responses, tmp_path):
+    responses().add(call(), REPLY)
+    (file,) = (tmp_path / "responses").iterdir()
     assert file.stat().st_mode & 0o777 == 0o600
     assert json.loads(file.read_bytes()[32:].partition(b"\n")[0])["status"] == 200

@@ -54,7 +54,7 @@ def test_other_requests_are_refused(method, path, status):
         ("*", ["GET", "POST", "HEAD", "OPTIONS"]),
     ],
 )
-def test_what_a_path_takes_is_told(path, methods):
+def test_what_a_path_takes_is_reported(path, methods):
     assert Router(ROUTES).methods(path) == methods
     if path != "*":
         with pytest.raises(RequestError) as refusal:

@@ -62,7 +62,7 @@ def metric(address, beginning):
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(beginning))
 
 
-def test_what_waits_outlives_a_kill_and_what_was_damaged_is_said(serve, green_later, tmp_path):
+def test_what_waits_outlives_a_kill_and_what_was_damaged_is_reported(serve, green_later, tmp_path):
     with serve(*green_later) as (process, address):
         places = [json.loads(fetch(address, INFER, QUESTION, LATER)[1])["location"] for _ in range(3)]
         assert metric(address, "overwinter_deferred ") == 3
@@ -79,19 +79,19 @@ def test_what_waits_outlives_a_kill_and_what_was_damaged_is_said(serve, green_la
         process.terminate()
         assert process.wait(20) == 0
         assert "Traceback" not in process.stderr.read()
-    assert "set aside" in (tmp_path / "log").read_text()
+    assert "quarantined" in (tmp_path / "log").read_text()
 
 
 def test_a_second_server_is_refused_and_the_first_goes_on(serve):
     with serve() as (first, address):
-        with serve() as (second, said):
-            assert (second.wait(30), said) == (1, "")
+        with serve() as (second, message):
+            assert (second.wait(30), message) == (1, "")
             assert f"process {first.pid}" in second.stderr.read()
         assert fetch(address, "/v2/health/live")[0] == 200
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
-def test_a_full_disk_is_said_and_loses_no_answer(serve, tmp_path):
+def test_a_full_disk_is_reported_and_loses_no_response(serve, tmp_path):
     state = tmp_path / "small"
     state.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=32k", "tmpfs", str(state)]
@@ -141,13 +141,13 @@ def test_clients_that_leave_are_not_computed_for(serve):
         assert done <= 2
 
 
-def test_half_a_connection_gets_its_answer(serve):
+def test_half_a_connection_gets_its_response(serve):
     with serve() as (_, address):
         host, port = address.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port)), timeout=30) as client:
             client.sendall(f"POST {INFER} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(QUESTION)}\r\n\r\n".encode())
             client.sendall(QUESTION)
             client.shutdown(socket.SHUT_WR)
-            answer = b"".join(iter(lambda: client.recv(1 << 16), b""))
-    assert b"HTTP/1.1 200" in answer
-    assert b'"probability"' in answer
+            response = b"".join(iter(lambda: client.recv(1 << 16), b""))
+    assert b"HTTP/1.1 200" in response
+    assert b'"probability"' in response

@@ -18,7 +18,7 @@ def test_without_a_folder_there_is_nothing_to_hold():
         pass
 
 
-def test_a_second_server_is_told_who_holds_it(tmp_path):
+def test_a_second_server_is_reported_who_holds_it(tmp_path):
     state = str(tmp_path / "state")
     with locked(state), pytest.raises(OverwinterError, match=f"process {os.getpid()}"), locked(state):
         pass
@@ -38,13 +38,13 @@ def test_a_server_that_was_killed_holds_it_no_longer(tmp_path):
             pass
 
 
-def test_a_folder_that_cannot_be_made_is_said(tmp_path):
+def test_a_folder_that_cannot_be_made_is_reported(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OverwinterError, match=r"serve\.state"), locked(str(tmp_path / "file" / "state")):
         pass
 
 
-def test_a_file_system_without_locks_is_said(tmp_path, monkeypatch):
+def test_a_file_system_without_locks_is_reported(tmp_path, monkeypatch):
     def flock(*_):
         raise OSError(37, "No locks available")
 

@@ -82,8 +82,8 @@ def test_a_second_server_on_one_state_is_refused_before_it_opens_its_port(superv
         serve["state"] = str(tmp_path / "state")
 
     with supervisor(change) as (address, first):
-        with supervisor(change) as (said, second):
-            assert (second.wait(20), said) == (1, "")
+        with supervisor(change) as (message, second):
+            assert (second.wait(20), message) == (1, "")
             assert f"process {first.pid}" in second.stderr.read()
         with urllib.request.urlopen(f"{address}/v2/health/live", timeout=10) as reply:
             assert reply.status == 200
@@ -97,7 +97,7 @@ def test_a_page_that_calls_itself_otherwise_is_refused(supervisor):
         host, port = address.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port)), timeout=10) as client:
             client.sendall(
-                b"POST /overwinter/models/m/rung HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 0\r\n\r\n"
+                b"POST /overwinter/models/m/level HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 0\r\n\r\n"
             )
             assert client.recv(1000).startswith(b"HTTP/1.1 403")
 
@@ -128,13 +128,13 @@ def test_curl_finds_what_monitors_and_pages_ask(supervisor):
             assert path == "/metrics" or f"Content-Length: {len(whole)}\n" in head.replace("\r", "")
         assert json.loads(curl("--request", "POST", f"{address}/v2/repository/index")) == []
         asked = ["--header", "Origin: http://localhost:3000", "--header", "Access-Control-Request-Method: POST"]
-        told = curl("--include", "--request", "OPTIONS", *asked, f"{address}/v1/completions")
-        assert "Access-Control-Allow-Origin: http://localhost:3000" in told
+        signalled = curl("--include", "--request", "OPTIONS", *asked, f"{address}/v1/completions")
+        assert "Access-Control-Allow-Origin: http://localhost:3000" in signalled
         refused = curl("--header", "Origin: null", "--data", "{}", f"{address}/v1/completions")
         assert json.loads(refused)["error"]["type"] == "permission_error"
 
 
-def test_with_few_descriptors_silent_clients_keep_nobody_out(supervisor):
+def test_with_few_descriptors_silent_clients_keep_no_one_out(supervisor):
     """Neither are others refused, nor does the server spin."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.ExitStack() as stack:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from overwinter.serving.messages import Request, RequestError
-from overwinter.serving.metrics import Spent
+from overwinter.serving.metrics import DurationTotal
 from overwinter.serving.routing import Router
 from overwinter.serving.triton import Triton
 
@@ -24,9 +24,11 @@ METADATA = {
 
 
 def model(**changes):
-    accounts = {name: Spent() for name in ("succeeded", "failed", "kept", "queued", "computed")}
+    model_metrics = {name: DurationTotal() for name in ("succeeded", "failed", "kept", "queued", "computed")}
     plan = SimpleNamespace(name="digits", metadata=METADATA)
-    return SimpleNamespace(plan=plan, accounts=SimpleNamespace(last_s=0.0, **accounts), **{"refused": ""} | changes)
+    return SimpleNamespace(
+        plan=plan, model_metrics=SimpleNamespace(last_s=0.0, **model_metrics), **{"refused": ""} | changes
+    )
 
 
 def ask(path, served, *, method="GET", body=b""):
@@ -37,7 +39,7 @@ def ask(path, served, *, method="GET", body=b""):
 
 
 @pytest.mark.parametrize("version", ["", "/versions/abc"])
-def test_a_configuration_has_the_form_of_tritons(version):
+def test_a_configuration_has_the_variant_of_tritons(version):
     found = ask(f"/v2/models/digits{version}/config", model())
     assert found["max_batch_size"] == 0
     assert found["input"] == [
@@ -59,10 +61,10 @@ def test_other_models_and_versions_are_not_there(path):
 )
 def test_statistics_are_what_was_counted(path):
     served = model()
-    served.accounts.last_s = 1700000000.5
+    served.model_metrics.last_s = 1700000000.5
     for spent, count in (("succeeded", 3), ("kept", 1), ("failed", 2), ("queued", 4), ("computed", 2)):
         for _ in range(count):
-            getattr(served.accounts, spent).add(0.25)
+            getattr(served.model_metrics, spent).add(0.25)
     (found,) = ask(path, served)["model_stats"]
     assert (found["name"], found["version"], found["last_inference"]) == ("digits", "abc", 1700000000500)
     assert (found["inference_count"], found["execution_count"]) == (2, 2)
@@ -87,7 +89,7 @@ def test_or_only_what_is_ready_and_what_sleeps_is():
 
 
 @pytest.mark.parametrize("body", [b"x", b"[]", b'{"ready": 1}', b"[" * 30000])
-def test_a_body_that_is_none_is_refused(body):
+def test_a_body_that_is_not_one_is_refused(body):
     with pytest.raises(RequestError) as refusal:
         ask("/v2/repository/index", model(), method="POST", body=body)
     assert refusal.value.status == 400

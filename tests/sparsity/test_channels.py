@@ -40,8 +40,8 @@ FOUND = {
     "Tokens": {"up"},
 }
 REASONS = {
-    "Plain": {"head": "the model's answer"},
-    "Depthwise": {"spatial": "channels of the layer before", "head": "the model's answer"},
+    "Plain": {"head": "the model's output"},
+    "Depthwise": {"spatial": "channels of the layer before", "head": "the model's output"},
     "Branches": {"left": r"combined with another layer's \(add\)", "right": "combined"},
     "Concatenated": {"left": r"combined with another layer's \(cat\)", "right": "combined"},
     "Shared": {"first": "first is used more than once"},
@@ -94,7 +94,7 @@ def test_half_of_the_channels_are_really_gone_and_the_model_is_rebuilt(kind, cha
     assert report.reached == pytest.approx(0.5)
     assert count_parameters(model) < before
     config = {"_target_": f"{__name__}.new", "kind": kind}
-    save_model(tmp_path, model, form="sparse", model_config=config, input_shape=[3, 8, 8], lineage={})
+    save_model(tmp_path, model, variant="sparse", model_config=config, input_shape=[3, 8, 8], lineage={})
     with torch.no_grad():
         with own_models():
             loaded = load_model(tmp_path, trusted=[__name__])
@@ -132,7 +132,7 @@ def test_a_pattern_that_matches_nothing_is_refused(channels_config, train):
         Channels(channels_config(skip=["third"])).prepare(new("Plain"), train)
 
 
-def test_channels_that_nobody_listens_to_go_first(channels_config, train):
+def test_channels_that_no_one_listens_to_go_first(channels_config, train):
     model = new("Plain")
     with torch.no_grad():
         model.second.weight[:, [0, 3, 5, 7]] = 0.0

@@ -165,7 +165,7 @@ def test_the_sparsity_is_the_one_of_the_saved_weights(magnitude_config, train, s
     settings = replace(settings, epochs=10, batch_size=3)
     model = fine_tuned(Magnitude(magnitude_config(amount=0.8)), train, settings)
     config = {"_target_": f"{__name__}.new_model"}
-    saved = save_model(tmp_path, model, form="sparse", model_config=config, input_shape=[3, 8, 8], lineage={})
+    saved = save_model(tmp_path, model, variant="sparse", model_config=config, input_shape=[3, 8, 8], lineage={})
     assert saved["sparsity"] == pytest.approx(0.8, abs=0.005)
     with own_models():
         assert counted_sparsity(load_model(tmp_path, trusted=[__name__])) == saved["sparsity"]

@@ -21,7 +21,7 @@ _SOURCE = _HERE / "gpu.cpp"
 
 
 def reason_against() -> str | None:
-    """Say why there can be no stand-in GPU, or return None."""
+    """Return why there can be no stand-in GPU, or return None."""
     import torch
 
     if torch.version.cuda is not None:
@@ -47,13 +47,13 @@ def _built() -> Path:
     library = folder / "gpu.so"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
-        raise PermissionError(f"{folder} is somebody else's: what lies in it is not run.")
+        raise PermissionError(f"{folder} is another user's: what lies in it is not run.")
     if not library.exists():
         spec = importlib.util.find_spec("torch")
         home = Path(str(spec and spec.origin)).parent
-        aside = folder / f"building-{os.getpid()}.so"
+        staging = folder / f"building-{os.getpid()}.so"
         command = [_compiler() or "c++", "-shared", "-fPIC", "-O1", "-std=c++20", f"-I{home / 'include'}"]
         libraries = [f"-L{home / 'lib'}", f"-Wl,-rpath,{home / 'lib'}", "-lc10", "-ltorch_cpu"]
-        subprocess.run([*command, str(_SOURCE), "-o", str(aside), *libraries], check=True)
-        aside.replace(library)
+        subprocess.run([*command, str(_SOURCE), "-o", str(staging), *libraries], check=True)
+        staging.replace(library)
     return library

@@ -3,7 +3,7 @@
     machine = StandIn(tmp_path)                       # compiles nvml.c where needed, one device of 700 W
     machine.enter(monkeypatch)                        # this process's pynvml and every child's use it
     subprocess.run(..., env={**os.environ, **machine.environment})
-    machine.device(0).limit_mw                        # what holds, whoever set it
+    machine.device(0).limit_mw                        # what holds, anyone who set it
 
 Load it by path (`tests` is no package): see `load_stand_in` in tests/power/conftest.py.
 """
@@ -140,9 +140,9 @@ def _built() -> Path:
     library = folder / "libnvidia-ml.so.1"
     if not library.exists():
         folder.mkdir(mode=0o700, exist_ok=True)
-        aside = folder / f"building-{os.getpid()}.so"
+        staging = folder / f"building-{os.getpid()}.so"
         # No soname: the loader would hand a library that has one to every later test that asks for the real driver.
         command = [compiler() or "cc", "-shared", "-fPIC", "-O1"]
-        subprocess.run([*command, "-o", str(aside), str(_SOURCE)], check=True)
-        aside.replace(library)
+        subprocess.run([*command, "-o", str(staging), str(_SOURCE)], check=True)
+        staging.replace(library)
     return library

@@ -9,13 +9,13 @@ import pytest
 from overwinter.bundle import Bundle, BundleFacts, Canary, write_bundle
 
 
-def two_inputs(folder: Path, *, content: bytes = b"model", answers: float = 1.0, **changes: Any) -> Bundle:
+def two_inputs(folder: Path, *, content: bytes = b"model", outputs: float = 1.0, **changes: Any) -> Bundle:
     """Write a bundle of two inputs and two answers, its payload in a folder beside it."""
     payload = folder.with_name(f"{folder.name}.payload")
     payload.mkdir()
     (payload / "model.onnx").write_bytes(content)
     facts = {
-        "form": "dense",
+        "variant": "dense",
         "runtime": "onnxruntime",
         "input_shape": (2,),
         "labels": ("no", "yes"),
@@ -23,7 +23,7 @@ def two_inputs(folder: Path, *, content: bytes = b"model", answers: float = 1.0,
         "production_energy_j": None,
         "lineage": {},
     }
-    canary = Canary(inputs=np.ones((1, 2), np.float32), answers=np.full((1, 2), answers, np.float32), tolerance=1e-3)
+    canary = Canary(inputs=np.ones((1, 2), np.float32), outputs=np.full((1, 2), outputs, np.float32), tolerance=1e-3)
     return write_bundle(folder, payload=payload, facts=BundleFacts(**facts | changes), canary=canary)
 
 

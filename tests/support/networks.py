@@ -45,7 +45,7 @@ def language_model(sizes: dict[str, Any] = LLAMA, *, seed: int = 0) -> models.Ca
 
 def save_dense(folder: Path, model: nn.Module, config: dict[str, Any], input_shape: Sequence[int]) -> Path:
     """Save a model as the stage `train` does, with nothing behind it; return the folder."""
-    models.save_model(folder, model, form="dense", model_config=config, input_shape=input_shape, lineage={})
+    models.save_model(folder, model, variant="dense", model_config=config, input_shape=input_shape, lineage={})
     return folder
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from overwinter.config.groups import FitConfig
-from overwinter.quantization.settings import CalibratedQuantizeConfig, MixedConfig, RecoveryConfig
+from overwinter.quantization.settings import CalibratedQuantizeConfig, MixedConfig, ScaleDistillationConfig
 
 FIT = {
     "epochs": 3,
@@ -32,7 +32,7 @@ def quantize_settings(method: str, **changes: Any) -> CalibratedQuantizeConfig:
         "calibration_method": "minmax",
         "skip": [],
         "overrides": {},
-        "recovery": RecoveryConfig(steps=0, learning_rate=0.001, batch_size=32, zeros=False),
+        "scale_distillation": ScaleDistillationConfig(steps=0, learning_rate=0.001, batch_size=32, zeros=False),
         "sensitivity_samples": 0,
         "mixed": MixedConfig(max_size_ratio=None, max_divergence_nats=None),
         "min_agreement": 0.0,

@@ -25,17 +25,17 @@ JUNK = st.recursive(
 
 
 @pytest.fixture(scope="session")
-def spoilt():
+def corrupted():
     """Make a strategy of a request in which up to three fields are junk, too many, or missing."""
 
     @st.composite
-    def spoilt(draw, request, keys=()):
+    def corrupted(draw, request, keys=()):
         found = copy.deepcopy(request)
         for _ in range(draw(st.integers(0, 3))):
             _spoil(draw, found, keys)
         return found
 
-    return spoilt
+    return corrupted
 
 
 def _spoil(draw, holder, keys):
@@ -77,7 +77,7 @@ def hibernate(payloads, tmp_path):
             "canary_tolerance": 1e-3,
         }
         facts = {
-            "form": "dense",
+            "variant": "dense",
             "runtime": name,
             "labels": ("a", "b", "c"),
             "preprocessing": {"mean": 8.0, "std": 4.0, "raw": {"shape": [8, 8], "range": [0, 16]}},

@@ -28,7 +28,7 @@ split = data.InMemory(torch.randn(160, 1, 4, 4, generator=generator), torch.aran
 result = training.fit(models.build_model(config, trusted=[]), split, split, settings, seed=1, threads=1,
                       device=torch.device("cpu"), progress=progress,
                       checkpoints=Path(sys.argv[1]) / "checkpoints")
-models.save_model(Path(sys.argv[1]) / "model", result.model, form="dense", model_config=config,
+models.save_model(Path(sys.argv[1]) / "model", result.model, variant="dense", model_config=config,
                   input_shape=[1, 4, 4], lineage={})
 print(result.resumed)
 """

@@ -115,12 +115,12 @@ def test_what_progress_raises_gets_out_after_a_checkpoint(fit, tmp_path, stop):
     assert same_bits(weights(resumed), weights(fit()))
 
 
-def test_progress_is_told_of_every_step(fit):
-    told = []
-    fit(progress=lambda done, total, **figures: told.append((done, total, figures)))
-    assert [done for done, _, _ in told] == list(range(1, TOTAL + 1))
-    assert {total for _, total, _ in told} == {TOTAL}
-    assert set(told[-1][2]) == {"epoch", "loss", "validation_accuracy"}
+def test_progress_is_notified_of_every_step(fit):
+    messages = []
+    fit(progress=lambda done, total, **figures: messages.append((done, total, figures)))
+    assert [done for done, _, _ in messages] == list(range(1, TOTAL + 1))
+    assert {total for _, total, _ in messages} == {TOTAL}
+    assert set(messages[-1][2]) == {"epoch", "loss", "validation_accuracy"}
 
 
 def test_no_checkpoint_is_written_before_it_is_due(fit, tmp_path):
@@ -216,13 +216,13 @@ def test_gradients_are_clipped(fit, new_model):
 
 
 class Noisy(Dataset):
-    """Somebody's map-style dataset that draws from every global generator."""
+    """Someone's map-style dataset that draws from every global generator."""
 
     def __len__(self):
         return 20
 
     def __getitem__(self, index):
-        legacy = np.random.random()  # noqa: NPY002 - somebody's data set may use it
+        legacy = np.random.random()  # noqa: NPY002 - someone's data set may use it
         noise = torch.rand(1) + legacy + random.random()
         return torch.full((1, 4, 4), float(index % 2)) + noise, index % 2
 

@@ -1,4 +1,4 @@
-"""Your own model and your own data, in the smallest form that Overwinter takes."""
+"""Your own model and your own data, in the smallest variant that Overwinter takes."""
 
 from my_package.data import Data
 from my_package.net import Net

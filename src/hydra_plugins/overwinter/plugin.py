@@ -17,7 +17,7 @@ from overwinter.config.composition import configs_digest
 from overwinter.config.environment import guard_environment
 from overwinter.config.groups import Config
 from overwinter.config.groups.serve import ServiceConfig
-from overwinter.documents import MOST_BYTES, check_yaml_files
+from overwinter.documents import MAX_BYTES, check_yaml_files
 
 _configs: list[Path] = []
 _SCHEMA = b"overwinter_schema"
@@ -26,7 +26,7 @@ _SCHEMA = b"overwinter_schema"
 class OverwinterSearchPath(SearchPathPlugin):
     """Remembers the folder that is being composed, for the resolver below, and looks at what Hydra will read there.
 
-    DVC resolves interpolations after Hydra has been shut down, when nobody else knows the folder any more.
+    DVC resolves interpolations after Hydra has been shut down, when no one else knows the folder any more.
     """
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
@@ -42,8 +42,11 @@ class OverwinterSearchPath(SearchPathPlugin):
 
 
 def _is_ours(folder: Path) -> bool:
-    """Say whether one of its primary configurations has our schema: Hydra's other users have nothing to do with us."""
-    return any(path.stat().st_size <= MOST_BYTES and _SCHEMA in path.read_bytes() for path in folder.glob("*.yaml"))
+    """Return whether one of its primary configurations has our schema.
+
+    Hydra's other users have nothing to do with us.
+    """
+    return any(path.stat().st_size <= MAX_BYTES and _SCHEMA in path.read_bytes() for path in folder.glob("*.yaml"))
 
 
 def _digest() -> str:

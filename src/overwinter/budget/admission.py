@@ -56,10 +56,10 @@ def admit(budget: Budget, *, stage: str, forecast: Forecast, spent_run: Spent, s
         than
             it needs at the very least).
     """
-    said = _judged(budget, stage, {stage: forecast}, spent_run, {stage: spent_stage})
-    if not said.passed:
-        raise RefusedError(f"{stage} does not start.\n{said.refusal()}")
-    return said.warnings
+    admission = _judged(budget, stage, {stage: forecast}, spent_run, {stage: spent_stage})
+    if not admission.passed:
+        raise RefusedError(f"{stage} does not start.\n{admission.refusal()}")
+    return admission.warnings
 
 
 def judge_plan(
@@ -127,7 +127,7 @@ def _weigh(
 
 
 def _in_words(limit: Limit, outlook: _Outlook, whose: str) -> str:
-    """Say of a limit that is not broken whether it holds, may not hold, or cannot be told: one of these."""
+    """Say of a limit that is not broken whether it holds, may not hold, or cannot be known: one of these."""
     expected, high = limit.quantity(outlook.expected), limit.quantity(outlook.high)
     if outlook.high > limit.amount.value:
         return f"{limit} may not hold: {whose} may come to {expected}, at most {_more(outlook, high)}."

@@ -6,7 +6,7 @@ executions (a normal prediction interval's sqrt(1 + 1/n), with a heavier factor 
 floor that says how alike the executions are at best.
 
 Another amount of the same work (more epochs, with all else alike) is put together from two parts that every execution
-tells apart: what its steps cost, which grows with them, and what it costs however many they are (starting, loading,
+distinguishes: what its steps cost, which grows with them, and what it costs however many they are (starting, loading,
 saving). Executions of other settings are not alike, and no figure is made of them.
 """
 
@@ -27,7 +27,7 @@ _J_PER_KWH = 3.6e6
 # Executions further back were made by another version of the machine, the libraries or the code.
 _LATEST = 20
 # An unfinished execution tells something from this share of its work on.
-_LEAST_SHARE = 0.1
+_MIN_SHARE = 0.1
 # Half widths of the range, as a ratio, when many executions agree with one another.
 _FLOORS = {"exact": 0.10, "unfinished": 0.25}
 _OTHER_HOST = 0.50
@@ -82,7 +82,7 @@ def forecast(
     same = [record for record in own if configuration_key is not None and record.configuration_key == configuration_key]
     done = [record for record in own if record.status == "done"]
     like = [record for record in done if work and record.work and workload and record.workload == workload]
-    stopped = [record for record in same if _share_done(record) >= _LEAST_SHARE]
+    stopped = [record for record in same if _share_done(record) >= _MIN_SHARE]
     for basis, chosen in (
         ("exact", [each for each in same if each.status == "done"]),
         ("unfinished", stopped),

@@ -42,7 +42,7 @@ def judge(
     reasons = [_held(limit, own, stage, budget) for limit in budget.limits_of(stage)]
     reasons += [_held(limit, total, "all stages so far", budget) for limit in budget.total]
     measured = min(own.measured_share, total.measured_share) if budget.total else own.measured_share
-    if evaluation and (budget.net_saving or budget.payback.answers is not None or budget.payback.days is not None):
+    if evaluation and (budget.net_saving or budget.payback.responses is not None or budget.payback.days is not None):
         measured = min(measured, _measured_responses(evaluation))
     if budget.require_measured:
         reasons.append(_measured(measured, stage, budget))

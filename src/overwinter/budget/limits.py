@@ -46,7 +46,7 @@ class Budget:
         require_measured: modelled figures do not pass.
         measured_share: share of joules measured by counters from which a figure counts as measured.
         quality: how good the models have to be.
-        net_saving: the chosen model must use fewer joules per answer than the dense one.
+        net_saving: the chosen model must use fewer joules per response than the dense one.
         payback: when the joules spent on compressing must be earned back.
     """
 
@@ -80,7 +80,7 @@ class Budget:
                 return None if self.price_per_j is None or energy_j is None else energy_j * self.price_per_j
 
     def binds(self, limit: Limit) -> bool:
-        """Say whether breaking ``limit`` stops anything; a soft one does not, nor any in the mode `warn`."""
+        """Return whether breaking ``limit`` stops anything; a soft one does not, nor any in the mode `warn`."""
         return limit.hard and self.mode != "warn"
 
 

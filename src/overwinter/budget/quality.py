@@ -77,7 +77,9 @@ def _named(name: str, sign: int, metrics: Mapping[str, Any], _: Mapping[str, Any
     value = metrics.get(name)
     if not isinstance(value, int | float):
         return None
-    return _Finding(value=float(value), ok=sign * (value - allowed) >= -_ROUNDING, words=f"{_said(name)} {value:.4g}")
+    return _Finding(
+        value=float(value), ok=sign * (value - allowed) >= -_ROUNDING, words=f"{_described(name)} {value:.4g}"
+    )
 
 
 def _min_accuracy(metrics: Mapping[str, Any], _: Mapping[str, Any], allowed: float) -> _Finding | None:
@@ -85,7 +87,7 @@ def _min_accuracy(metrics: Mapping[str, Any], _: Mapping[str, Any], allowed: flo
     if name is None:
         return None
     value = float(metrics[name])
-    return _Finding(value=value, ok=value >= allowed, words=f"{_said(name)} {value:.4f}")
+    return _Finding(value=value, ok=value >= allowed, words=f"{_described(name)} {value:.4f}")
 
 
 def _accuracy_loss(metrics: Mapping[str, Any], dense: Mapping[str, Any], allowed: float) -> _Finding | None:
@@ -93,7 +95,7 @@ def _accuracy_loss(metrics: Mapping[str, Any], dense: Mapping[str, Any], allowed
     if name is None:
         return None
     value, reference = float(metrics[name]), float(dense[name])
-    words = f"{_said(name)} {value:.4f}, dense {reference:.4f}"
+    words = f"{_described(name)} {value:.4f}, dense {reference:.4f}"
     return _Finding(value=reference - value, ok=reference - value <= allowed + _ROUNDING, words=words)
 
 
@@ -103,7 +105,7 @@ def _loss_increase(metrics: Mapping[str, Any], dense: Mapping[str, Any], allowed
         return None
     value, reference = float(metrics[name]), float(dense[name])
     rise = value / reference - 1 if reference > 0 else None
-    words = f"{_said(name)} {value:.4g}, dense {reference:.4g}"
+    words = f"{_described(name)} {value:.4g}, dense {reference:.4g}"
     return _Finding(value=rise, ok=value <= reference * (1 + allowed) + _ROUNDING, words=words)
 
 
@@ -111,7 +113,7 @@ def _first(metrics: Mapping[str, Any], dense: Mapping[str, Any], names: tuple[st
     return next((name for name in names if name in metrics and name in dense), None)
 
 
-def _said(name: str) -> str:
+def _described(name: str) -> str:
     return name.replace("_", " ")
 
 

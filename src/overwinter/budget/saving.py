@@ -24,7 +24,7 @@ def judge_net_saving(budget: Budget, evaluation: EvaluationMetrics) -> list[Reas
 
 
 def judge_payback(budget: Budget, evaluation: EvaluationMetrics, spent_j: float) -> tuple[list[Reason], list[str]]:
-    """Judge after how many answers the joules spent on compressing are earned back.
+    """Judge after how many responses the joules spent on compressing are earned back.
 
     Args:
         budget: what is asked for.
@@ -37,14 +37,14 @@ def judge_payback(budget: Budget, evaluation: EvaluationMetrics, spent_j: float)
     limits = _payback_limits(budget)
     if not limits:
         return [], []
-    likely, at_worst = _answers_to_earn(evaluation, spent_j)
+    likely, at_worst = _responses_to_earn(evaluation, spent_j)
     reasons, warnings = [], []
     for limit in limits:
-        value = None if likely is None else likely / limit.answers_per_unit
+        value = None if likely is None else likely / limit.responses_per_unit
         ok = value is not None and value <= limit.allowed
         words = _earned(spent_j, value, limit)
         reasons.append(_reason(budget, limit.key, value, limit.allowed, limit.unit, ok, words))
-        if ok and (at_worst is None or at_worst > limit.allowed * limit.answers_per_unit):
+        if ok and (at_worst is None or at_worst > limit.allowed * limit.responses_per_unit):
             late = "never" if at_worst is None else f"after {at_worst:.3g} answers"
             warnings.append(f"budget.{limit.key}: at the interval's far end, they are earned back {late}.")
     return reasons, warnings
@@ -55,21 +55,21 @@ class _PaybackLimit:
     key: str
     allowed: float
     unit: str
-    answers_per_unit: float
+    responses_per_unit: float
 
 
 def _payback_limits(budget: Budget) -> list[_PaybackLimit]:
     payback, limits = budget.payback, []
-    if payback.answers is not None:
-        allowed = payback.answers
-        limits.append(_PaybackLimit(key="payback.answers", allowed=allowed, unit="answers", answers_per_unit=1.0))
-    if payback.days is not None and payback.answers_per_day is not None:
-        rate = payback.answers_per_day
-        limits.append(_PaybackLimit(key="payback.days", allowed=payback.days, unit="days", answers_per_unit=rate))
+    if payback.responses is not None:
+        allowed = payback.responses
+        limits.append(_PaybackLimit(key="payback.responses", allowed=allowed, unit="responses", responses_per_unit=1.0))
+    if payback.days is not None and payback.responses_per_day is not None:
+        rate = payback.responses_per_day
+        limits.append(_PaybackLimit(key="payback.days", allowed=payback.days, unit="days", responses_per_unit=rate))
     return limits
 
 
-def _answers_to_earn(evaluation: EvaluationMetrics, spent_j: float) -> tuple[float | None, float | None]:
+def _responses_to_earn(evaluation: EvaluationMetrics, spent_j: float) -> tuple[float | None, float | None]:
     """Answers that earn ``spent_j`` back: likely, and at the far end of the intervals; None is never."""
     saving_j = evaluation.dense.energy_per_response_j - evaluation.chosen.energy_per_response_j
     return _divided(spent_j, saving_j), _divided(spent_j, _least_saving_j(evaluation))

@@ -37,7 +37,7 @@ class Verdict:
         stage: after which (or, of a plan, before which) it is given.
         passed: no binding limit is broken.
         reasons: every limit that was looked at.
-        warnings: what a person should know all the same.
+        warnings: what the user should know anyway.
         modelled: the joules were mostly modelled, not measured.
         mode: of the budget.
     """

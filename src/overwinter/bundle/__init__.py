@@ -5,10 +5,10 @@
   versions of it.
 - `hibernate` asks the model its canary questions and writes the bundle; `data_digest` and `code_version` are what its
   lineage says beyond what its stage was given.
-- `obtain` finds a bundle by its address, verifies every byte of it and returns a `Bundle`, whose files are private
-  copies of what was verified (`private`). `wake` does so, loads it, asks the canary again and refuses to serve if an
-  answer differs; the `AwakeModel` it returns answers model inputs (``run``) and raw ones (``answer``).
-- `measure_wake` times wakes in fresh processes, from their start to their first right answer.
+- `resolve_bundle` finds a bundle by its address, verifies every byte of it and returns a `Bundle`, whose files are
+  private copies of what was verified (`private`). `wake` does so, loads it, asks the canary again and refuses to serve
+  if an answer differs; the `AwakeModel` it returns answers model inputs (``run``) and raw ones (``answer``).
+- `measure_wake` times wakes in fresh processes, from their start to their first right output.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ if TYPE_CHECKING:
     from overwinter.bundle.facts import Bundle, BundleFacts, Canary
     from overwinter.bundle.keys import Expected, Keys
     from overwinter.bundle.lineage import code_version, data_digest
-    from overwinter.bundle.load import Answer, AwakeModel, wake
+    from overwinter.bundle.load import AwakeModel, Prediction, wake
     from overwinter.bundle.protecting import protect
     from overwinter.bundle.reading import read_bundle
-    from overwinter.bundle.resolve import obtain
+    from overwinter.bundle.resolve import resolve_bundle
     from overwinter.bundle.sealing import open_bundle, seal_bundle
     from overwinter.bundle.signing import sign_bundle
     from overwinter.bundle.wake_times import WakeTimes, measure_wake
     from overwinter.bundle.writing import write_bundle
 
 __all__ = [
-    "Answer",
     "AwakeModel",
     "Bundle",
     "BundleFacts",
     "Canary",
     "Expected",
     "Keys",
+    "Prediction",
     "WakeTimes",
     "code_version",
     "data_digest",
     "hibernate",
     "measure_wake",
-    "obtain",
     "open_bundle",
     "protect",
     "read_bundle",
+    "resolve_bundle",
     "seal_bundle",
     "sign_bundle",
     "wake",
@@ -56,7 +56,7 @@ __all__ = [
 
 # Loaded when first used: a worker that wakes a model has no time for what puts one to sleep.
 _HOMES = {
-    "Answer": "load",
+    "Prediction": "load",
     "AwakeModel": "load",
     "Bundle": "facts",
     "BundleFacts": "facts",
@@ -68,7 +68,7 @@ _HOMES = {
     "data_digest": "lineage",
     "hibernate": "create",
     "measure_wake": "wake_times",
-    "obtain": "resolve",
+    "resolve_bundle": "resolve",
     "open_bundle": "sealing",
     "protect": "protecting",
     "read_bundle": "reading",

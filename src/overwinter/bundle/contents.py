@@ -18,8 +18,8 @@ from overwinter.bundle.spans import Span, side_by_side
 from overwinter.errors import IntegrityError
 
 PIECE_BYTES = 8 << 20
-_LEAST_PIECE_BYTES = 1 << 16  # smaller ones would make the list longer than it helps
-_MOST_THREADS = 8
+_MIN_PIECE_BYTES = 1 << 16  # smaller ones would make the list longer than it helps
+_MAX_THREADS = 8
 
 
 class Source(Protocol):
@@ -51,7 +51,7 @@ class Contents:
         self._held: PrivateFiles | None = None
 
     def read(self, name: str) -> bytes:
-        """Return the whole content of a small file; whoever asks for it again gets the same bytes."""
+        """Return the whole content of a small file; anyone who asks for it again gets the same bytes."""
         if name not in self._known:
             content = b"".join(map(bytes, self._source.pieces((name, 0, self.sizes[name]))))
             self._known[name] = content
@@ -60,7 +60,7 @@ class Contents:
         return self._known[name]
 
     def hold(self, *, memory_only: bool) -> PrivateFiles:
-        """Keep what has been read, and all that is digested from now on, in files that nobody else can change.
+        """Keep what has been read, and all that is digested from now on, in files that no one else can change.
 
         Args:
             memory_only: see `PrivateFiles`.
@@ -92,7 +92,7 @@ class Contents:
 
 def threads_here() -> int:
     """Return how many threads verify side by side: one for each core that this process may use, up to some."""
-    return min(len(os.sched_getaffinity(0)), _MOST_THREADS)
+    return min(len(os.sched_getaffinity(0)), _MAX_THREADS)
 
 
 def list_files(contents: Contents) -> dict[str, dict[str, Any]]:
@@ -145,14 +145,14 @@ def _spans(name: str, size_bytes: int, piece_bytes: int) -> list[Span]:
 
 def _entry(path: Path, size_bytes: int, entry: Any) -> tuple[int, list[str]]:
     """Check what is listed of a file; return the size of its pieces and the digest of each."""
-    said = entry if isinstance(entry, dict) else {}
-    digests = [said["sha256"]] if "sha256" in said else said.get("pieces_sha256")
-    piece_bytes = max(size_bytes, 1) if "sha256" in said else said.get("piece_bytes")
-    if type(said.get("size_bytes")) is not int or type(piece_bytes) is not int or not _are_texts(digests):
+    declared = entry if isinstance(entry, dict) else {}
+    digests = [declared["sha256"]] if "sha256" in declared else declared.get("pieces_sha256")
+    piece_bytes = max(size_bytes, 1) if "sha256" in declared else declared.get("piece_bytes")
+    if type(declared.get("size_bytes")) is not int or type(piece_bytes) is not int or not _are_texts(digests):
         raise IntegrityError(f"{path} is listed without a size and a digest. {REMEDY}")
-    if size_bytes != said["size_bytes"]:
-        raise IntegrityError(f"{path} has {size_bytes} bytes instead of {said['size_bytes']}. {REMEDY}")
-    least = 1 if "sha256" in said else _LEAST_PIECE_BYTES
+    if size_bytes != declared["size_bytes"]:
+        raise IntegrityError(f"{path} has {size_bytes} bytes instead of {declared['size_bytes']}. {REMEDY}")
+    least = 1 if "sha256" in declared else _MIN_PIECE_BYTES
     if piece_bytes < least or len(digests) != max(1, -(-size_bytes // piece_bytes)):
         raise IntegrityError(f"{path} is listed with pieces that don't fit its size. {REMEDY}")
     return piece_bytes, digests

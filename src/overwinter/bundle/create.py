@@ -32,7 +32,7 @@ def hibernate(
         payload: what `overwinter.runtime.build` wrote for the runtime.
         facts: what the bundle says.
         canary_inputs: model inputs (n, ...); of a language model, tokens (n, length), int64.
-        canary_tolerance: largest allowed difference of a woken answer, relative to the largest recorded
+        canary_tolerance: largest allowed difference of a woken output, relative to the largest recorded
             logit.
         extras: folder with what else belongs to the model; a language model's tokenizer is in its subfolder
             ``tokenizer``.
@@ -40,7 +40,7 @@ def hibernate(
 
     Raises:
         ConfigError: no canary input, or a preprocessing that a bundle cannot apply.
-        OverwinterError: the model's answers are not finite.
+        OverwinterError: the model's outputs are not finite.
     """
     if len(canary_inputs) == 0:
         raise ConfigError("hibernate.canary_samples must be at least 1: a wake is checked by them.")
@@ -48,10 +48,10 @@ def hibernate(
     if not language:  # whose text becomes tokens by the tokenizer beside it
         check_preprocessing(facts.preprocessing)
     model = open_model(payload, facts.runtime, 1, language=language, trusted=trusted, device=facts.device)
-    answers = model.run(canary_inputs)
-    if not np.isfinite(answers).all():
+    outputs = model.run(canary_inputs)
+    if not np.isfinite(outputs).all():
         raise OverwinterError(
-            f"The form {facts.form!r} answers NaN or infinity on {facts.runtime}, so it is not put to sleep."
+            f"The variant {facts.variant!r} outputs NaN or infinity on {facts.runtime}, so it is not put to sleep."
         )
-    canary = Canary(inputs=canary_inputs, answers=answers, tolerance=canary_tolerance)
+    canary = Canary(inputs=canary_inputs, outputs=outputs, tolerance=canary_tolerance)
     return write_bundle(bundle, payload=payload, facts=facts, canary=canary, extras=extras)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from overwinter.canary import MOST_TOLERANCE
+from overwinter.canary import MAX_TOLERANCE
 from overwinter.runtime.session import Array
 
 if TYPE_CHECKING:
@@ -23,17 +23,17 @@ _OPTIONAL = ("device", "licence", "notes")
 
 @dataclass(frozen=True, kw_only=True)
 class Canary:
-    """Recorded questions and answers.
+    """Recorded inputs and outputs.
 
     Attributes:
         inputs: model inputs (n, ...); of a language model, tokens of some text (n, length), int64.
-        answers: logits (n, classes), float32; of a language model, those of the next token (n, vocabulary).
-        tolerance: largest allowed difference of a woken answer, relative to the largest recorded logit; at most
-            `overwinter.canary.MOST_TOLERANCE`.
+        outputs: logits (n, classes), float32; of a language model, those of the next token (n, vocabulary).
+        tolerance: largest allowed difference of a woken output, relative to the largest recorded logit; at most
+            `overwinter.canary.MAX_TOLERANCE`.
     """
 
     inputs: Array
-    answers: Array
+    outputs: Array
     tolerance: float
 
 
@@ -42,7 +42,7 @@ class BundleFacts:
     """What a bundle says.
 
     Attributes:
-        form: ``dense``, ``sparse``, ``int8_static``, ...
+        variant: ``dense``, ``sparse``, ``int8_static``, ...
         runtime: which runtime loads the payload.
         input_shape: of one model input, without the batch.
         labels: the name of each class.
@@ -50,11 +50,11 @@ class BundleFacts:
         production_energy_j: joules spent to make it, as its stages recorded them; None if unknown.
         lineage: digests of what it was made from, and the version of the code that made it.
         licence: under which others may use it, such as ``Apache-2.0``; None if not declared.
-        notes: for whoever finds it.
+        notes: for anyone who finds it.
         device: kind of device on which it was measured and answers: ``cuda``; None: the CPU.
     """
 
-    form: str
+    variant: str
     runtime: str
     input_shape: tuple[int, ...]
     labels: tuple[str, ...]
@@ -123,11 +123,11 @@ def tokenizer_in(extras: Path | None) -> Path | None:
     return folder if folder is not None and (folder / _TOKENIZER_FILE).is_file() else None
 
 
-def written(facts: BundleFacts, tolerance: float, listed: Mapping[str, Any]) -> dict[str, Any]:
+def facts_to_json(facts: BundleFacts, tolerance: float, listed: Mapping[str, Any]) -> dict[str, Any]:
     """Return the content of bundle.json."""
     content: dict[str, Any] = {
         "schema": SCHEMA,
-        "form": facts.form,
+        "variant": facts.variant,
         "runtime": facts.runtime,
         "input_shape": list(facts.input_shape),
         "labels": list(facts.labels),
@@ -141,15 +141,15 @@ def written(facts: BundleFacts, tolerance: float, listed: Mapping[str, Any]) -> 
 
 
 def wrong_keys(content: Mapping[str, Any]) -> list[str]:
-    """Return what bundle.json lacks, has in a wrong form, or has too much."""
+    """Return what bundle.json lacks, has in a wrong format, or has too much."""
     checks: dict[str, Callable[[Any], bool]] = {
         "schema": lambda value: value == SCHEMA,
-        "form": lambda value: isinstance(value, str),
+        "variant": lambda value: isinstance(value, str),
         "runtime": lambda value: isinstance(value, str),
         "input_shape": lambda value: _is_list(value, int),
         "labels": lambda value: _is_list(value, str),
         "preprocessing": _is_preprocessing,
-        "canary_tolerance": lambda value: isinstance(value, float) and 0 <= value <= MOST_TOLERANCE,
+        "canary_tolerance": lambda value: isinstance(value, float) and 0 <= value <= MAX_TOLERANCE,
         "production_energy_j": lambda value: isinstance(value, float | None),
         "lineage": lambda value: isinstance(value, dict),
         "files": lambda value: isinstance(value, dict),
@@ -159,10 +159,10 @@ def wrong_keys(content: Mapping[str, Any]) -> list[str]:
     return wrong + sorted(set(content) - set(checks) - set(_OPTIONAL))
 
 
-def said(content: Mapping[str, Any]) -> BundleFacts:
+def facts_from(content: Mapping[str, Any]) -> BundleFacts:
     """Return what the content of bundle.json says, once `wrong_keys` found nothing."""
     return BundleFacts(
-        form=content["form"],
+        variant=content["variant"],
         runtime=content["runtime"],
         input_shape=tuple(content["input_shape"]),
         labels=tuple(content["labels"]),
@@ -176,7 +176,10 @@ def said(content: Mapping[str, Any]) -> BundleFacts:
 
 
 def _is_preprocessing(value: Any) -> bool:
-    """Return whether what is said of raw inputs is of the right kind; whether it can be applied, `prepare` tells."""
+    """Return whether what is reported of raw inputs is of the right kind.
+
+    Whether it can be applied, `prepare` tells.
+    """
     raw = value.get("raw", {}) if isinstance(value, dict) else None
     if not isinstance(raw, dict) or not isinstance(raw.get("dtype", ""), str):
         return False

@@ -48,7 +48,7 @@ class Keys:
         """Load the keys that open sealed files.
 
         Raises:
-            ConfigError: one is not there, or has a wrong form.
+            ConfigError: one is not there, or has the wrong format.
         """
         from overwinter.bundle.sealed import load_wrapping_key
 
@@ -92,12 +92,12 @@ ANYTHING = Expected()
 
 
 def is_digest(text: Any) -> bool:
-    """Say whether it is a SHA-256 as everything here spells it, which is a safe name of a file too."""
+    """Return whether it is a SHA-256 as everything here spells it, which is a safe name of a file too."""
     return isinstance(text, str) and _DIGEST.fullmatch(text) is not None
 
 
 def is_digest_of(expected: str, digest: str) -> bool:
-    """Say whether ``expected`` (with or without `sha256:`, at least 8 digits) begins ``digest``."""
+    """Return whether ``expected`` (with or without `sha256:`, at least 8 digits) begins ``digest``."""
     digits = expected.removeprefix("sha256:").lower()
     return len(digits) >= 8 and digest.startswith(digits)
 

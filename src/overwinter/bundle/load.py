@@ -12,7 +12,7 @@ from typing import Any
 from overwinter.bundle.facts import PAYLOAD, Bundle
 from overwinter.bundle.keys import ANYTHING, NO_KEYS, Expected, Keys
 from overwinter.bundle.open_model import foreign_code, import_for, not_openable, open_model, refuse_foreign_code
-from overwinter.bundle.resolve import obtain
+from overwinter.bundle.resolve import resolve_bundle
 from overwinter.data import prepare
 from overwinter.errors import ConfigError, IntegrityError, OverwinterError, TargetError
 from overwinter.runtime import Array, Session, largest_difference, softmax
@@ -21,11 +21,11 @@ _STEPS = ("verify", "load", "canary")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class Prediction:
     """What the model says to one sample.
 
     Attributes:
-        label: the likeliest class.
+        label: the most probable class.
         probability: that the model gives it, 0 to 1 (softmax of the logits).
     """
 
@@ -51,7 +51,7 @@ class AwakeModel:
         """Return logits (batch, classes) as float32 of model inputs (batch, ...) as float32."""
         return self.session.run(inputs)
 
-    def answer(self, raw: Any) -> list[Answer]:
+    def predict(self, raw: Any) -> list[Prediction]:
         """Answer raw samples: preprocessed as the bundle records, labelled as it says.
 
         Args:
@@ -61,7 +61,7 @@ class AwakeModel:
             ConfigError: a wrong shape, or a value out of range.
         """
         shares = softmax(self.run(prepare(raw, self.bundle.preprocessing, self.bundle.input_shape)))  # (batch, classes)
-        return [Answer(label=self.bundle.labels[int(row.argmax())], probability=float(row.max())) for row in shares]
+        return [Prediction(label=self.bundle.labels[int(row.argmax())], probability=float(row.max())) for row in shares]
 
 
 def wake(
@@ -75,20 +75,20 @@ def wake(
     """Wake a bundle.
 
     Args:
-        address: where it is; see `overwinter.bundle.obtain`.
+        address: where it is; see `overwinter.bundle.resolve_bundle`.
         keys: who vouches for it, and what opens it.
         expected: what it must be.
-        threads: CPU threads that compute one answer.
+        threads: CPU threads that compute one output.
         trusted: packages whose classes the model's ``_target_`` may name, for runtimes that run its code.
 
     Raises:
         IntegrityError: a byte of the bundle was altered, no trusted key has signed it, it names code that is not
-            trusted, its runtime, device or model's configuration is none here, or an answer to the canary differs:
+            trusted, its runtime, device or model's configuration is not one here, or an output to the canary differs:
             nothing is served.
         ConfigError: a package that it needs is not installed.
     """
     times_s = [time.perf_counter()]
-    bundle = obtain(address, keys=keys, expected=expected, meanwhile=import_for)
+    bundle = resolve_bundle(address, keys=keys, expected=expected, meanwhile=import_for)
     times_s.append(time.perf_counter())
     session = _opened(bundle, threads, trusted)
     times_s.append(time.perf_counter())
@@ -125,12 +125,12 @@ def _opened(bundle: Bundle, threads: int, trusted: Sequence[str]) -> Session:
 
 def _ask_canary(bundle: Bundle, session: Session) -> None:
     try:
-        answers = session.run(bundle.canary.inputs)
+        outputs = session.run(bundle.canary.inputs)
     except OverwinterError:
         raise
     except Exception as error:  # noqa: BLE001 -- whatever it is, this is not the model put to sleep
         raise IntegrityError(f"{bundle.source} cannot answer its canary: {error}. It is not served.") from None
-    difference = largest_difference(answers, bundle.canary.answers)
+    difference = largest_difference(outputs, bundle.canary.outputs)
     if difference > bundle.canary.tolerance:
         raise IntegrityError(
             f"{bundle.source} woke up with other answers: they differ from the recorded ones by "

@@ -57,9 +57,9 @@ def foreign_code(bundle: Bundle, error: TargetError) -> IntegrityError:
 
 def not_openable(bundle: Bundle, error: ConfigError) -> IntegrityError:
     """Return the refusal of a bundle that says what cannot be: a runtime, a device, the configuration of its model."""
-    said = str(error).splitlines()[0].replace(f"{RUNTIMES.key}=", "its runtime ")
+    message = str(error).splitlines()[0].replace(f"{RUNTIMES.key}=", "its runtime ")
     return IntegrityError(
-        f"{bundle.source} cannot be loaded: {said}\n"
+        f"{bundle.source} cannot be loaded: {message}\n"
         "It is not served. Make it again with `dvc repro hibernate`, for what this machine has."
     )
 
@@ -72,7 +72,7 @@ def open_model(
     Args:
         payload: its folder, verified or just built.
         runtime: that it was built for.
-        threads: CPU threads that compute one answer.
+        threads: CPU threads that compute one output.
         language: whether it is a language model, which gives a `LanguageSession`.
         trusted: packages whose classes the model's ``_target_`` may name, for runtimes that run its code.
         device: that computes: what the bundle names; None: the CPU.

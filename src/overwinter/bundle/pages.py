@@ -28,7 +28,7 @@ def take_huge_pages(handle: int, begin: int, size_bytes: int) -> None:
     if last <= first:
         return
     for place in range(first, last, _HUGE_BYTES):
-        os.pwrite(handle, b"\0", place)  # an empty extent would be left alone
+        os.pwrite(handle, b"\0", place)  # an empty extent would be left unchanged
     # It must be mapped where an address and its place in the file are multiples of 2 MiB: somewhere in twice the room.
     reserved_bytes = last - first + _HUGE_BYTES
     reserved = _libc.mmap(None, reserved_bytes, 0, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)

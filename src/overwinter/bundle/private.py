@@ -1,7 +1,7 @@
 """Files of this process alone: written once, frozen, and readable as a folder.
 
-What was verified must be what is loaded, whoever may write where it came from: so that others can neither exchange the
-bytes nor cut a file short under those who have mapped it. The files live in anonymous memory (memfd_create), sealed
+What was verified must be what is loaded, anyone who may write where it came from: so that others can neither exchange
+the bytes nor cut a file short under those who have mapped it. The files live in anonymous memory (memfd_create), sealed
 against every change; the folder holds only links to them, and all of it goes when the process does. Where they would
 take more than half of the memory that is left, they are nameless files on the disk instead, where TMPDIR points to.
 """
@@ -28,7 +28,7 @@ _SMALL_BYTES = 16 << 20  # too little to ask what is left
 
 
 class PrivateFiles:
-    """Files that nobody else can change, and nobody at all once they are frozen.
+    """Files that no one else can change, and no one at all once they are frozen.
 
     Args:
         sizes: bytes of each file, by its name: relative, with forward slashes.
@@ -70,7 +70,7 @@ class PrivateFiles:
             raise _no_room(error, "the memory" if self._in_memory else tempfile.gettempdir()) from None
 
     def freeze(self) -> None:
-        """Let nobody change the files any more, this process included."""
+        """Let no one change the files any more, this process included."""
         for handle in self._handles.values():
             os.fchmod(handle, 0o400)
             if self._in_memory:

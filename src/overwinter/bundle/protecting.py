@@ -22,7 +22,7 @@ def protect(bundle: Path, *, sign_key: str | None = None, encryption_keys: Seque
         encryption_keys: where the keys are that will open it, in the same way; none leaves it in the clear.
 
     Raises:
-        ConfigError: a key is not there, or has a wrong form.
+        ConfigError: a key is not there, or has the wrong format.
     """
     if sign_key is not None or encryption_keys:
         from overwinter.bundle.sealed import load_signing_key, load_wrapping_key
@@ -32,8 +32,8 @@ def protect(bundle: Path, *, sign_key: str | None = None, encryption_keys: Seque
         if sign_key is not None:
             sign_bundle(bundle, load_signing_key(sign_key), expected=made)
         if locks:
-            aside = bundle.with_name(f".{bundle.name}.sealed")
-            seal_bundle(bundle, aside, locks, expected=made)
+            staging = bundle.with_name(f".{bundle.name}.sealed")
+            seal_bundle(bundle, staging, locks, expected=made)
             shutil.rmtree(bundle)
-            aside.replace(bundle)
+            staging.replace(bundle)
     return read_bundle(bundle, keys=Keys(opening=tuple(encryption_keys)), hold=False)

@@ -10,7 +10,17 @@ from typing import Any
 
 from overwinter import manifest
 from overwinter.bundle.contents import Contents, Source, compare, listed_digests, threads_here
-from overwinter.bundle.facts import BUNDLE, CANARY, SCHEMA, SIGNATURE, Bundle, BundleFacts, Canary, said, wrong_keys
+from overwinter.bundle.facts import (
+    BUNDLE,
+    CANARY,
+    SCHEMA,
+    SIGNATURE,
+    Bundle,
+    BundleFacts,
+    Canary,
+    facts_from,
+    wrong_keys,
+)
 from overwinter.bundle.folder import REMEDY, FolderSource
 from overwinter.bundle.keys import ANYTHING, NO_KEYS, Expected, Keys
 from overwinter.errors import IntegrityError
@@ -40,7 +50,7 @@ def read_bundle(
         threads: that verify side by side; None: one for each core.
         meanwhile: is called with what the bundle says while its larger files are verified, such as to import what
             will load them. It must not touch them. A small bundle is verified before it could begin.
-        hold: whether its files are kept in `Bundle.folder` as they were verified, for whoever opens or copies them;
+        hold: whether its files are kept in `Bundle.folder` as they were verified, for anyone who opens or copies them;
             what only looks at a bundle needs no room for that.
 
     Raises:
@@ -69,7 +79,7 @@ def _verified(
     digest = hashlib.sha256(text).hexdigest()
     signed_by = _signers(source, contents, digest, keys)
     content = _parsed(source, text)
-    facts = said(content)
+    facts = facts_from(content)
     expected = listed_digests(source, contents, content["files"])
     held = contents.hold(memory_only=sealed) if hold else None  # what was encrypted on a disk stays off it
     canary = _read(source, contents, CANARY)
@@ -103,8 +113,8 @@ def _overlapped(verify: Callable[[], object], other: Callable[[], object]) -> No
     interval_s = sys.getswitchinterval()
     sys.setswitchinterval(_SWITCH_S)  # else an import keeps the interpreter for 5 ms whenever a chunk is done
     try:
-        with ThreadPoolExecutor(max_workers=1) as aside:
-            verified = aside.submit(verify)
+        with ThreadPoolExecutor(max_workers=1) as executor:
+            verified = executor.submit(verify)
             try:
                 other()
             finally:
@@ -123,7 +133,7 @@ def _read(source: Path, contents: Contents, name: str) -> bytes:
 
 
 def _signers(source: Path, contents: Contents, digest: str, keys: Keys) -> tuple[str, ...]:
-    # Read even where nobody is trusted: in a sealed file, no byte is left out.
+    # Read even where no one is trusted: in a sealed file, no byte is left out.
     text = _read(source, contents, SIGNATURE) if SIGNATURE in contents.sizes else None
     if not keys.trusted:
         return ()
@@ -142,7 +152,7 @@ def _parsed(source: Path, text: bytes) -> dict[str, Any]:
         )
     wrong = wrong_keys(content)
     if wrong:
-        raise IntegrityError(f"{source / BUNDLE} lacks {', '.join(wrong)}, or has them in a wrong form. {REMEDY}")
+        raise IntegrityError(f"{source / BUNDLE} lacks {', '.join(wrong)}, or has them in a wrong format. {REMEDY}")
     return content
 
 
@@ -152,19 +162,19 @@ def _canary(source: Path, text: bytes, tolerance: float) -> Canary:
 
     try:
         arrays = load(text)
-        canary = Canary(inputs=arrays["inputs"], answers=arrays["answers"], tolerance=tolerance)
+        canary = Canary(inputs=arrays["inputs"], outputs=arrays["outputs"], tolerance=tolerance)
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise IntegrityError(f"{source / CANARY} holds no canary: {error}. {REMEDY}") from None
-    if canary.answers.size == 0:  # nothing would be compared
-        raise IntegrityError(f"{source / CANARY} records no answer. {REMEDY}")
+    if canary.outputs.size == 0:  # nothing would be compared
+        raise IntegrityError(f"{source / CANARY} records no output. {REMEDY}")
     return canary
 
 
 def _refuse_misfit(bundle: Bundle) -> None:
-    """Check that what a classifier's bundle says fits its recorded answers: else each request would find out."""
-    inputs, answers = bundle.canary.inputs.shape[1:], bundle.canary.answers.shape[1:]
+    """Check that what a classifier's bundle says fits its recorded outputs: else each request would find out."""
+    inputs, outputs = bundle.canary.inputs.shape[1:], bundle.canary.outputs.shape[1:]
     wrong = {
-        f"labels: {len(bundle.labels)}, but answers of {list(answers)}": answers != (len(bundle.labels),),
+        f"labels: {len(bundle.labels)}, but answers of {list(outputs)}": outputs != (len(bundle.labels),),
         f"input_shape: {list(bundle.input_shape)}, but inputs of {list(inputs)}": inputs != bundle.input_shape,
     }
     for what, is_wrong in wrong.items():

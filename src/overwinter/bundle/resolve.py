@@ -10,7 +10,7 @@ from overwinter.bundle.reading import Meanwhile, read_bundle
 from overwinter.errors import ConfigError, IntegrityError
 
 
-def obtain(
+def resolve_bundle(
     address: str | Path,
     *,
     keys: Keys = NO_KEYS,
@@ -33,10 +33,10 @@ def obtain(
     """
     place = Path(address)
     if not place.exists() and "#" in str(address):
-        from overwinter.bundle.store import StoreAddress, obtain_from_store
+        from overwinter.bundle.store import StoreAddress, resolve_in_store
 
         published = StoreAddress.parse(str(address))
-        return obtain_from_store(published, keys=keys, expected=expected, meanwhile=meanwhile, hold=hold)
+        return resolve_in_store(published, keys=keys, expected=expected, meanwhile=meanwhile, hold=hold)
     if not place.exists():
         raise IntegrityError(f"There is no bundle at {address}. Name its folder, or the file that it was sealed in.")
     inside = next((path.parent for path in sorted(place.glob(f"*/{BUNDLE}"))), None)

@@ -48,10 +48,10 @@ def open_bundle(sealed: Path, folder: Path, *, keys: Keys, expected: Expected = 
     bundle = read_bundle(sealed, keys=keys, expected=expected)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as parent:
-        aside = Path(parent) / "bundle"
+        staging = Path(parent) / "bundle"
         try:
-            _copy(bundle.folder, aside)
-            aside.replace(folder)
+            _copy(bundle.folder, staging)
+            staging.replace(folder)
             files.sync(folder.parent)
         except OSError as error:
             raise files.write_error(folder, error) from error

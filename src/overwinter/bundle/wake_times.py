@@ -1,4 +1,4 @@
-"""How long a wake takes: from the start of a fresh process to its first right answer."""
+"""How long a wake takes: from the start of a fresh process to its first right output."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class WakeTimes:
     """Wakes of fresh processes.
 
     Attributes:
-        durations_s: from starting the interpreter to the canary's right answers, one per wake.
+        durations_s: from starting the interpreter to the canary's right outputs, one per wake.
     """
 
     durations_s: tuple[float, ...]
@@ -52,9 +52,9 @@ def _wake_once(bundle: Path, keys: Sequence[str], trusted: Sequence[str]) -> flo
     begin_s = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None  # noqa: S101 -- it was asked for
-        said = process.stdout.readline()
+        message = process.stdout.readline()
         duration_s = time.perf_counter() - begin_s
         _, complaint = process.communicate(timeout=_TIMEOUT_S)
-    if process.returncode != 0 or said.strip() != "awake":
-        raise OverwinterError(f"{bundle} does not wake in a fresh process: {complaint.strip() or said.strip()}")
+    if process.returncode != 0 or message.strip() != "awake":
+        raise OverwinterError(f"{bundle} does not wake in a fresh process: {complaint.strip() or message.strip()}")
     return duration_s

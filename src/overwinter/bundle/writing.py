@@ -1,4 +1,4 @@
-"""Writing a bundle: aside, flushed, renamed into place."""
+"""Writing a bundle: staged, flushed, renamed into place."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from overwinter import files, manifest
 from overwinter.bundle.contents import Contents, list_files, threads_here
-from overwinter.bundle.facts import BUNDLE, CANARY, EXTRAS, PAYLOAD, Bundle, BundleFacts, Canary, written
+from overwinter.bundle.facts import BUNDLE, CANARY, EXTRAS, PAYLOAD, Bundle, BundleFacts, Canary, facts_to_json
 from overwinter.bundle.folder import FolderSource
 from overwinter.bundle.reading import read_bundle
 from overwinter.errors import OverwinterError
@@ -19,13 +19,13 @@ _MODE, _FOLDER_MODE = 0o600, 0o700
 def write_bundle(
     folder: Path, *, payload: Path, facts: BundleFacts, canary: Canary, extras: Path | None = None
 ) -> Bundle:
-    """Write a bundle aside and rename it into place; equal contents give equal bytes.
+    """Write a bundle to a staging folder and rename it into place; equal contents give equal bytes.
 
     Args:
         folder: the new bundle; an empty folder may be there already.
         payload: folder with the runtime's files.
         facts: what the bundle says.
-        canary: recorded questions and answers.
+        canary: recorded inputs and outputs.
         extras: folder with what else belongs to the model, such as a tokenizer.
 
     Raises:
@@ -34,11 +34,11 @@ def write_bundle(
     _refuse_occupied(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as parent:
-        aside = Path(parent) / "bundle"
-        aside.mkdir(mode=_FOLDER_MODE)
+        staging = Path(parent) / "bundle"
+        staging.mkdir(mode=_FOLDER_MODE)
         try:
-            _fill(aside, payload, facts, canary, extras)
-            aside.replace(folder)
+            _fill(staging, payload, facts, canary, extras)
+            staging.replace(folder)
             files.sync(folder.parent)
         except OSError as error:
             raise files.write_error(folder, error) from error
@@ -51,7 +51,7 @@ def _fill(folder: Path, payload: Path, facts: BundleFacts, canary: Canary, extra
         _copy_private(extras, folder / EXTRAS)
     _write_canary(folder / CANARY, canary)
     listed = list_files(Contents(FolderSource(folder), threads_here()))
-    manifest.write_sealed(folder / BUNDLE, written(facts, canary.tolerance, listed))
+    manifest.write_sealed(folder / BUNDLE, facts_to_json(facts, canary.tolerance, listed))
     (folder / BUNDLE).chmod(_MODE)
 
 
@@ -70,4 +70,4 @@ def _copy_private(source: Path, target: Path) -> None:
 def _write_canary(path: Path, canary: Canary) -> None:
     from safetensors.numpy import save
 
-    files.write_bytes(path, save({"inputs": canary.inputs, "answers": canary.answers}), _MODE)
+    files.write_bytes(path, save({"inputs": canary.inputs, "outputs": canary.outputs}), _MODE)

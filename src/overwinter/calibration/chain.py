@@ -48,20 +48,20 @@ def open_chain(model: nn.Module, batches: list[torch.Tensor]) -> Chain:
 def call_block(
     block: nn.Module, inputs: torch.Tensor, rest: tuple[tuple[Any, ...], dict[str, Any]], device: str
 ) -> torch.Tensor:
-    """Return the answer, on the CPU, of a block that is on a device: its first value, if it gives several."""
+    """Return the output, on the CPU, of a block that is on a device: its first value, if it gives several."""
     args, keywords = moved(rest, device)
     return _first(block(inputs.to(device), *args, **keywords)).to("cpu")
 
 
-def _first(answer: Any) -> torch.Tensor:
-    value: torch.Tensor = answer[0] if isinstance(answer, tuple) else answer
+def _first(output: Any) -> torch.Tensor:
+    value: torch.Tensor = output[0] if isinstance(output, tuple) else output
     return value
 
 
 def _is_chain(model: nn.Module, blocks: list[nn.Module], example: torch.Tensor) -> bool:
     seen: list[tuple[Any, Any]] = []
     handles = [
-        block.register_forward_hook(lambda _block, given, answer: seen.append((given, answer))) for block in blocks
+        block.register_forward_hook(lambda _block, given, output: seen.append((given, output))) for block in blocks
     ]
     try:
         with torch.inference_mode():
@@ -74,9 +74,9 @@ def _is_chain(model: nn.Module, blocks: list[nn.Module], example: torch.Tensor) 
     )
 
 
-def _same(given: Any, answered: Any) -> bool:
-    tensors = isinstance(given, torch.Tensor) and isinstance(answered, torch.Tensor)
-    return tensors and given.shape == answered.shape and torch.equal(given, answered)
+def _same(given: Any, given_output: Any) -> bool:
+    tensors = isinstance(given, torch.Tensor) and isinstance(given_output, torch.Tensor)
+    return tensors and given.shape == given_output.shape and torch.equal(given, given_output)
 
 
 def _entered(model: nn.Module, blocks: dict[str, nn.Module], batches: list[torch.Tensor]) -> Chain:

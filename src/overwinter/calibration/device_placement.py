@@ -1,4 +1,4 @@
-"""Modules that live in the CPU's memory and compute on a device: lent to it whole, or block by block.
+"""Modules that live in the CPU's memory and compute on a device: moved to it whole, or block by block.
 
 A model that is mapped from a file, or larger than a GPU's memory, is quantized so: a block's weights are copied to the
 device, and what was made of them there comes back. On the CPU nothing is moved at all.
@@ -17,10 +17,10 @@ CPU = "cpu"
 
 
 @contextlib.contextmanager
-def lent(module: nn.Module, device: str, *, without: Collection[nn.Module] = ()) -> Iterator[None]:
+def offloaded(module: nn.Module, device: str, *, without: Collection[nn.Module] = ()) -> Iterator[None]:
     """Have a module's tensors on a device while this is entered.
 
-    Afterwards its parameters are what they were, in the very memory, since nobody trains them here; its buffers, and
+    Afterwards its parameters are what they were, in the very memory, since no one trains them here; its buffers, and
     all tensors of layers that were put in meanwhile, come back as they are then.
 
     Args:
@@ -57,12 +57,12 @@ def streamed(model: nn.Module, blocks: Collection[nn.Module], device: str) -> It
     guest = contextlib.ExitStack()
 
     def enter(block: nn.Module, _inputs: Any) -> None:
-        guest.enter_context(lent(block, device))
+        guest.enter_context(offloaded(block, device))
 
-    def leave(_block: nn.Module, _inputs: Any, _answer: Any) -> None:
+    def leave(_block: nn.Module, _inputs: Any, _output: Any) -> None:
         guest.close()
 
-    with lent(model, device, without=blocks), contextlib.ExitStack() as hooks:
+    with offloaded(model, device, without=blocks), contextlib.ExitStack() as hooks:
         for block in blocks:
             hooks.callback(block.register_forward_pre_hook(enter).remove)
             hooks.callback(block.register_forward_hook(leave, always_call=True).remove)  # also where it fails

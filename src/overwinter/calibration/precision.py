@@ -9,7 +9,7 @@ import torch
 
 
 def is_quick(device: torch.device) -> bool:
-    """Say whether the device multiplies in bfloat16; a processor without it would emulate it, slowly."""
+    """Return whether the device multiplies in bfloat16; a processor without it would emulate it, slowly."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()

@@ -46,7 +46,7 @@ def as_columns(layer: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
     return patches.transpose(1, 2).flatten(0, 1)
 
 
-class _Heard(Exception):  # noqa: N818 -- no error: it ends a pass early
+class _Collected(Exception):  # noqa: N818 -- no error: it ends a pass early
     """Every layer was called."""
 
 
@@ -71,12 +71,12 @@ class Listener:
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
         for handle in self._handles:
             handle.remove()
-        return isinstance(error, _Heard)
+        return isinstance(error, _Collected)
 
     def _keeper(self, name: str) -> Callable[[nn.Module, tuple[torch.Tensor, ...]], None]:
         def keep(_layer: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
             self.inputs[name] = given[0]
             if self._ending and len(self.inputs) == len(self._layers):
-                raise _Heard
+                raise _Collected
 
         return keep

@@ -1,4 +1,4 @@
-"""The dense model as a teacher: its answers, each worked out once, and how far a pupil's are from them."""
+"""The dense model as a teacher: its outputs, each worked out once, and how far a pupil's are from them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import nn
 from overwinter.calibration.device_placement import CPU
 from overwinter.calibration.precision import is_quick, quick
 
-_KEPT_BYTES = 4 << 30  # of answers, and at most a sixth of the machine's memory; what does not fit is worked out anew
+_KEPT_BYTES = 4 << 30  # of outputs, and at most a sixth of the machine's memory; what does not fit is worked out anew
 _ROWS = 32  # answers compared together: they stay in the processor's cache
 
 
@@ -32,10 +32,10 @@ class Draw:
 
 
 class Teacher:
-    """Answers draws; keeps the answers to samples that come again, in the CPU's memory.
+    """Answers draws; keeps the outputs to samples that come again, in the CPU's memory.
 
     Args:
-        dense: module that answers logits (..., classes), on the device.
+        dense: module that outputs logits (..., classes), on the device.
         calibration: its inputs, (n, ...) each.
         draws: what it will be asked, in order.
         device: that computes.
@@ -57,27 +57,27 @@ class Teacher:
         if all(key in self._kept for key in keys):
             return batch, torch.stack([self._remembered(key) for key in keys]).to(self._device)
         with torch.no_grad(), quick(batch.device):
-            answers = self._dense(batch)
-        answers = answers.bfloat16() if is_quick(batch.device) else answers  # it was multiplied in nothing finer
-        for key, answer in zip(keys, answers, strict=True):
-            self._remember(key, answer)
-        return batch, answers
+            outputs = self._dense(batch)
+        outputs = outputs.bfloat16() if is_quick(batch.device) else outputs  # it was multiplied in nothing finer
+        for key, output in zip(keys, outputs, strict=True):
+            self._remember(key, output)
+        return batch, outputs
 
-    def _remember(self, key: tuple[int, int], answer: torch.Tensor) -> None:
-        if self._to_come[key] and key not in self._kept and answer.nbytes <= self._room:
-            self._kept[key] = answer.to(CPU, copy=True)
-            self._room -= answer.nbytes
+    def _remember(self, key: tuple[int, int], output: torch.Tensor) -> None:
+        if self._to_come[key] and key not in self._kept and output.nbytes <= self._room:
+            self._kept[key] = output.to(CPU, copy=True)
+            self._room -= output.nbytes
 
     def _remembered(self, key: tuple[int, int]) -> torch.Tensor:
-        answer = self._kept[key]
+        output = self._kept[key]
         if not self._to_come[key]:
             self._room += self._kept.pop(key).nbytes
-        return answer
+        return output
 
 
-def divergence(answers: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+def divergence(outputs: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     """Return the mean Kullback-Leibler divergence, in nats, of logits (..., classes) from the wanted ones."""
-    loss: torch.Tensor = _Divergence.apply(answers.flatten(0, -2), wanted.flatten(0, -2))  # type: ignore[no-untyped-call]
+    loss: torch.Tensor = _Divergence.apply(outputs.flatten(0, -2), wanted.flatten(0, -2))  # type: ignore[no-untyped-call]
     return loss
 
 
@@ -85,17 +85,17 @@ class _Divergence(torch.autograd.Function):
     """Its derivative is the difference of the two distributions, so one pass over the logits gives both."""
 
     @staticmethod
-    def forward(ctx: Any, answers: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-        slope = torch.empty_like(answers)  # (rows, classes)
-        total = torch.zeros((), device=answers.device)
-        for begin in range(0, len(answers), _ROWS):
+    def forward(ctx: Any, outputs: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        slope = torch.empty_like(outputs)  # (rows, classes)
+        total = torch.zeros((), device=outputs.device)
+        for begin in range(0, len(outputs), _ROWS):
             part = slice(begin, begin + _ROWS)
-            found, sought = (each[part].float().log_softmax(1) for each in (answers, wanted))
+            found, sought = (each[part].float().log_softmax(1) for each in (outputs, wanted))
             odds = sought.exp()
             total += (odds * (sought - found)).sum()
             slope[part] = found.exp_().sub_(odds)
         ctx.save_for_backward(slope)
-        return total / len(answers)
+        return total / len(outputs)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:

@@ -2,7 +2,7 @@
 
 The group `carbon/` names a source, whose `CarbonConfig` opens it: `constant`, `country` (CodeCarbon's table), `trace`
 (a CSV file), or a service on the network (`uk_grid`, `electricity_maps`, `watttime`), which `cached.LiveSource` asks
-in the background and `fallback.FallbackChain` stands in for while it does not answer. Where no provider tells a
+in the background and `fallback.FallbackChain` stands in for while it does not answer. Where no provider reports a
 forecast, `past` makes one from `history` or from a trace's past, with the regressions of `forecast`. No torch.
 """
 

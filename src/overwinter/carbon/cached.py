@@ -6,7 +6,7 @@ says, which holds for all programs that share the folder. What was fetched count
 and forecasts stay good for a while without the network. After that the source does not answer, and the fall-back
 chain goes on.
 
-Where the provider has no forecast, one is made from what it has told of past hours (`history`), also while it does
+Where the provider has no forecast, one is made from what it has reported of past hours (`history`), also while it does
 not answer.
 """
 
@@ -24,14 +24,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from overwinter.carbon.history import History
-from overwinter.carbon.http import LONGEST_REST_S, SourceError
+from overwinter.carbon.http import MAX_BACKOFF_S, SourceError
 from overwinter.carbon.intensity import Intensity
 from overwinter.carbon.provider import Point, Provider, point
 from overwinter.errors import OverwinterError
 from overwinter.files import write_json
 
 _FIRST_RETRY_S, _LAST_RETRY_S = 5.0, 600.0
-_LONGEST_STEP_S = 3600.0  # that services have: what is fetched may already be so old
+_MAX_STEP_S = 3600.0  # that services have: what is fetched may already be so old
 _LEAD_S = 600.0  # a service's first point may begin at the next round five minutes
 
 
@@ -42,8 +42,8 @@ class _Fetched:
     Attributes:
         fetched_utc: when.
         points: in order of time.
-        notes: what a person should know of it.
-        renewable_share: of the electricity at that time, from 0 to 1; None where the provider does not tell.
+        notes: what the user should know of it.
+        renewable_share: of the electricity at that time, from 0 to 1; None where the provider does not report.
     """
 
     fetched_utc: datetime
@@ -69,7 +69,7 @@ class LiveSource:
         provider: what is asked.
         folder: where answers are kept; shared by all runs of a user.
         refresh_s: asked again after so long.
-        max_age_s: an answer older than this does not count.
+        max_age_s: a response older than this does not count.
         timeout_s: of one fetch, and of the first reading.
         now: the time on the wall, in UTC.
         clock: monotonic seconds.
@@ -89,16 +89,16 @@ class LiveSource:
         self._provider = provider
         name = hashlib.sha256(provider.identity.encode()).hexdigest()[:24]
         self._path = folder / f"{name}.json"
-        self._rest_path = folder / f"{name}.rest.json"
+        self._backoff_path = folder / f"{name}.rest.json"
         self._history = History(folder / f"{name}.history.json", identity=provider.identity)
         self._refresh_s, self._max_age_s, self._timeout_s = refresh_s, max_age_s, timeout_s
-        self._last_holds_s = max_age_s + _LONGEST_STEP_S
+        self._last_holds_s = max_age_s + _MAX_STEP_S
         self._now, self._clock = now, clock
         self._lock = threading.Lock()
         self._fetched = self._from_disk()
-        self._problem, rest_s = self._rest_from_disk()
+        self._problem, backoff_s = self._backoff_from_disk()
         self._failures = 0
-        self._next_s = clock() + rest_s
+        self._next_s = clock() + backoff_s
         self._thread: threading.Thread | None = None
         self._first_by_s = clock() + timeout_s
         self._refresh_if_due()
@@ -116,7 +116,7 @@ class LiveSource:
             fetched = self._usable()
         found = fetched.at(time_utc, self._last_holds_s) if fetched else None
         if found is None:
-            raise SourceError(self._problem or f"{self._provider.name} tells nothing about {time_utc:%Y-%m-%d %H:%M}")
+            raise SourceError(self._problem or f"{self._provider.name} reports nothing about {time_utc:%Y-%m-%d %H:%M}")
         source = f"{self._provider.name} at {found.time_utc:%Y-%m-%dT%H:%MZ}"
         return Intensity(
             g_per_kwh=found.g_per_kwh,
@@ -127,7 +127,7 @@ class LiveSource:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a person should know of the answer in use: rows left out, no forecast."""
+        """What the user should know of the answer in use: rows left out, no forecast."""
         fetched = self._usable()
         return fetched.notes if fetched is not None else ()
 
@@ -139,10 +139,10 @@ class LiveSource:
         self._refresh_if_due()
         fetched = self._usable()
         first = fetched.at(time_utc, self._last_holds_s) if fetched else None
-        told: tuple[Point, ...] = ()
+        published: tuple[Point, ...] = ()
         if fetched is not None and first is not None:
-            told = tuple(each for each in fetched.points if each.time_utc >= first.time_utc)
-        return told if len(told) > 1 else self._history.forecast(time_utc)
+            published = tuple(each for each in fetched.points if each.time_utc >= first.time_utc)
+        return published if len(published) > 1 else self._history.forecast(time_utc)
 
     def _usable(self) -> _Fetched | None:
         fetched = self._fetched
@@ -175,11 +175,11 @@ class LiveSource:
         except SourceError as error:
             self._failed(str(error), error.retry_after_s)
             return
-        except Exception as error:  # noqa: BLE001 -- in a thread of its own nobody else would hear of it
+        except Exception as error:  # noqa: BLE001 -- in a thread of its own no one else would hear of it
             self._failed(f"{self._provider.name} failed with {type(error).__name__}", 0.0)
             return
         if not points:
-            self._failed(f"{self._provider.name} tells nothing", 0.0)
+            self._failed(f"{self._provider.name} reports nothing", 0.0)
             return
         self._fetched = _Fetched(
             fetched_utc=time_utc,
@@ -197,7 +197,7 @@ class LiveSource:
         self._next_s = self._clock() + max(wait_s, retry_after_s)
         self._problem = problem
         if retry_after_s > 0:
-            self._rest_to_disk(problem, retry_after_s)
+            self._backoff_to_disk(problem, retry_after_s)
 
     # The disk.
 
@@ -232,17 +232,17 @@ class LiveSource:
         except OverwinterError as error:
             self._problem = f"not kept on disk: {error}"
 
-    def _rest_from_disk(self) -> tuple[str, float]:
-        """Return why the server is left alone, and for how many seconds more; it may have told another program."""
+    def _backoff_from_disk(self) -> tuple[str, float]:
+        """Return why the server is left alone, and for how many seconds more; it may have reported another program."""
         try:
-            content = json.loads(self._rest_path.read_text(encoding="utf-8"))
-            rest_s = (datetime.fromisoformat(content["until_utc"]) - self._now()).total_seconds()
+            content = json.loads(self._backoff_path.read_text(encoding="utf-8"))
+            backoff_s = (datetime.fromisoformat(content["until_utc"]) - self._now()).total_seconds()
             problem = str(content["problem"])
         except (OSError, ValueError, KeyError, TypeError):
             return "", 0.0
-        return (problem, rest_s) if 0 < rest_s <= LONGEST_REST_S else ("", 0.0)
+        return (problem, backoff_s) if 0 < backoff_s <= MAX_BACKOFF_S else ("", 0.0)
 
-    def _rest_to_disk(self, problem: str, rest_s: float) -> None:
-        until_utc = self._now() + timedelta(seconds=rest_s)
+    def _backoff_to_disk(self, problem: str, backoff_s: float) -> None:
+        until_utc = self._now() + timedelta(seconds=backoff_s)
         with suppress(OverwinterError):  # then only this program knows
-            write_json(self._rest_path, {"schema": 1, "until_utc": until_utc.isoformat(), "problem": problem})
+            write_json(self._backoff_path, {"schema": 1, "until_utc": until_utc.isoformat(), "problem": problem})

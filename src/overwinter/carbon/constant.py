@@ -19,7 +19,7 @@ class ConstantCarbonConfig(CarbonConfig):
         "grams of CO2 equivalent per kilowatt-hour, at all times", at_least=0, at_most=5000
     )
 
-    always_answers: ClassVar[bool] = True
+    always_available: ClassVar[bool] = True
 
     def open(self) -> FixedIntensity:
         """Open the source."""

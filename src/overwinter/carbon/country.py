@@ -18,7 +18,7 @@ class CountryCarbonConfig(CarbonConfig):
 
     country: str = setting("ISO 3166 alpha-3")
 
-    always_answers: ClassVar[bool] = True
+    always_available: ClassVar[bool] = True
 
     def check(self, key: str) -> None:
         """Refuse a country that the table does not have."""

@@ -33,7 +33,7 @@ class ElectricityMaps:
         self.notes: tuple[str, ...] = ()
         self.renewable_share: float | None = None
 
-    def fetch(self, time_utc: datetime, *, deadline_s: float) -> tuple[Point, ...]:  # noqa: ARG002 -- it tells the latest
+    def fetch(self, time_utc: datetime, *, deadline_s: float) -> tuple[Point, ...]:  # noqa: ARG002 -- it reports the latest
         """Return the latest hour and the forecast; where there is none, the last day, from which one can be made."""
         self.notes, self.renewable_share = (), None
         latest = self._points([self._ask("carbon-intensity/latest", deadline_s)], "latest")
@@ -44,15 +44,15 @@ class ElectricityMaps:
             past = self._table("history", deadline_s)
             around = [each for each in past if not latest or each.time_utc < latest[-1].time_utc]
         if not latest and not around:
-            raise SourceError("; ".join(self.notes) or f"{self.name} tells nothing")
+            raise SourceError("; ".join(self.notes) or f"{self.name} reports nothing")
         self.renewable_share = self._renewable(deadline_s)
         return tuple(sorted((*latest, *around), key=lambda each: each.time_utc))
 
     def _table(self, what: str, deadline_s: float) -> tuple[Point, ...]:
         """Return the rows of ``forecast`` or ``history``; none, with a note, where the plan has no such thing."""
         try:
-            answer = self._ask(f"carbon-intensity/{what}", deadline_s)
-            return self._points(answer.get(what), what, within=answer)
+            response = self._ask(f"carbon-intensity/{what}", deadline_s)
+            return self._points(response.get(what), what, within=response)
         except SourceError as error:
             self.notes = (*self.notes, f"no {what}: {error}")
             return ()
@@ -67,8 +67,8 @@ class ElectricityMaps:
         self._check(row)
         return row["datetime"], row["carbonIntensity"]
 
-    def _check(self, told: dict[str, Any]) -> None:
-        zone, units = told.get("zone"), told.get("units", told.get("unit"))
+    def _check(self, reported: dict[str, Any]) -> None:
+        zone, units = reported.get("zone"), reported.get("units", reported.get("unit"))
         if isinstance(zone, str) and zone.casefold() != self._zone.casefold():
             raise SourceError(f"it is of the zone {zone!r}, not of {self._zone!r}")
         if isinstance(units, str) and units.replace(" ", "").casefold() not in _UNITS:
@@ -82,10 +82,10 @@ class ElectricityMaps:
 
     def _ask(self, path: str, deadline_s: float) -> dict[str, Any]:
         url = f"{self._base_url}/{path}?zone={quote(self._zone, safe='')}"
-        answer = get_json(url, deadline_s=deadline_s, headers={"auth-token": self._token}, whose=self.name)
-        if not isinstance(answer, dict):
-            raise SourceError(f"{self.name} answers otherwise than it documents")
-        return answer
+        response = get_json(url, deadline_s=deadline_s, headers={"auth-token": self._token}, whose=self.name)
+        if not isinstance(response, dict):
+            raise SourceError(f"{self.name} answers differently than it documents")
+        return response
 
 
 def _times(points: tuple[Point, ...]) -> set[datetime]:

@@ -30,18 +30,18 @@ class FallbackChain:
         problems: list[str] = []
         for source in self._sources:
             try:
-                answer = source.at(time_utc)
+                response = source.at(time_utc)
             except SourceError as error:
                 problems.append(str(error))
                 continue
             if not problems:
-                return answer
-            return replace(answer, source=f"{answer.source} (fall-back: {'; '.join(problems)})")
+                return response
+            return replace(response, source=f"{response.source} (fall-back: {'; '.join(problems)})")
         raise SourceError("; ".join(problems))
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a person should know of the sources' answers, each once."""
+        """What the user should know of the sources' answers, each once."""
         return tuple(dict.fromkeys(note for source in self._sources for note in getattr(source, "notes", ())))
 
     def forecast(self, time_utc: datetime) -> tuple[Point, ...]:

@@ -33,7 +33,7 @@ _HOURLY_LAGS = _DAY  # lags whose coefficients follow the hour of the day
 _HOURLY_RIDGE = 0.3
 _HOURLY_REACH = 4  # hours around an hour of the day that teach its coefficients
 _OTHERS = 0.3  # weight of another region's hours
-_LEAST_HISTORY = 28 * _DAY  # hours; with less, the last day repeats
+_MIN_HISTORY = 28 * _DAY  # hours; with less, the last day repeats
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -146,11 +146,11 @@ class _Model:
 
 
 def _fitted(past: Hours, others: Sequence[Hours]) -> tuple[_Model, ...]:
-    if len(past.values) < _LEAST_HISTORY:
+    if len(past.values) < _MIN_HISTORY:
         return ()
     climate = _climate(past)
     regions = [(1.0, past, climate)]
-    regions += [(_OTHERS, other, _climate(other)) for other in others if len(other.values) >= _LEAST_HISTORY]
+    regions += [(_OTHERS, other, _climate(other)) for other in others if len(other.values) >= _MIN_HISTORY]
     standard = [(weight, region.standard(hours)) for weight, hours, region in regions]
     return tuple(_Model(climate=climate, weights=_weights(standard, order, first_hour=past.first)) for order in _ORDERS)
 

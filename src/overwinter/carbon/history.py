@@ -1,7 +1,7 @@
-"""What a service told of past hours, kept on disk: the ground for a forecast where the service has none.
+"""What a service reported of past hours, kept on disk: the ground for a forecast where the service has none.
 
-Services tell the present; whoever asks them every so often learns the past. One value per hour, the mean of what was
-told in it, for half a year.
+Services report the present; anyone who asks them every so often learns the past. One value per hour, the mean of what
+was told in it, for half a year.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class History:
 
     Args:
         path: of the file; other runs may write it too, and what they know is taken in at every `add`.
-        identity: of the provider, for whoever reads the file.
+        identity: of the provider, for anyone who reads the file.
     """
 
     def __init__(self, path: Path, *, identity: str) -> None:
@@ -33,7 +33,7 @@ class History:
         self._known: tuple[int, tuple[Point, ...]] = (0, ())
 
     def add(self, points: Sequence[Point], now_utc: datetime) -> None:
-        """Take in what was told: the running hour's value, and past hours that are not known yet.
+        """Take in what was reported: the running hour's value, and past hours that are not known yet.
 
         Raises:
             OverwinterError: it cannot be written.

@@ -18,14 +18,14 @@ from overwinter import __version__
 from overwinter.errors import OverwinterError
 
 _CHUNK_BYTES = 1 << 16
-_MOST_BYTES = 1 << 23
+_MAX_BYTES = 1 << 23
 _REASON_BYTES, _REASON_CHARACTERS = 1 << 14, 200
 _REASON_KEYS = ("message", "error", "detail", "title", "description", "reason", "errors")
-LONGEST_REST_S = 86400.0  # whatever a server says: after a day it is asked again
+MAX_BACKOFF_S = 86400.0  # whatever a server says: after a day it is asked again
 # RFC 9110, 5.6.7: the form in use, and the two that a reader must know.
 _HTTP_DATES = ("%d %b %Y %H:%M:%S GMT", "%d-%b-%y %H:%M:%S GMT", "%b %d %H:%M:%S %Y")
 _GZIP_OR_ZLIB = 47  # zlib's window bits: either header is recognized
-_SHORTEST_SECRET = 4  # shorter words are everywhere
+_MIN_SECRET = 4  # shorter words are everywhere
 
 
 class SourceError(OverwinterError):
@@ -70,8 +70,8 @@ def get_json(url: str, *, deadline_s: float, headers: Mapping[str, str] | None =
     place = urllib.parse.urlsplit(url).hostname
     who = f"{whose}: {place}" if whose else f"{place}"
     try:
-        with _OPENER.open(request, timeout=_left_s(deadline_s, who)) as answer:
-            text = _read(answer, deadline_s, who)
+        with _OPENER.open(request, timeout=_left_s(deadline_s, who)) as response:
+            text = _read(response, deadline_s, who)
     except urllib.error.HTTPError as error:
         with error:
             _refused(error, who, secrets=_secrets(headers or {}))
@@ -83,31 +83,31 @@ def get_json(url: str, *, deadline_s: float, headers: Mapping[str, str] | None =
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        kind = answer.headers.get_content_type()
-        told = f" but with {kind}" if kind not in ("application/json", "text/plain") else ""
-        raise SourceError(f"{who} does not answer with JSON{told}") from None
+        kind = response.headers.get_content_type()
+        detail = f" but with {kind}" if kind not in ("application/json", "text/plain") else ""
+        raise SourceError(f"{who} does not answer with JSON{detail}") from None
 
 
-def _read(answer: Any, deadline_s: float, who: str) -> bytes:
+def _read(response: Any, deadline_s: float, who: str) -> bytes:
     chunks, size_bytes = [], 0
-    while chunk := answer.read1(_CHUNK_BYTES):
+    while chunk := response.read1(_CHUNK_BYTES):
         chunks.append(chunk)
         size_bytes += len(chunk)
         _check_size(size_bytes, who)
         _left_s(deadline_s, who)
-    announced = answer.headers.get("Content-Length", "")
+    announced = response.headers.get("Content-Length", "")
     if announced.isdecimal() and size_bytes < int(announced):
         raise SourceError(f"{who} answers with less than it announces: the connection was cut")
-    return _unpacked(b"".join(chunks), answer, who)
+    return _unpacked(b"".join(chunks), response, who)
 
 
-def _unpacked(content: bytes, answer: Any, who: str) -> bytes:
-    """Unpack what a proxy has compressed, although nobody asked for it; never to more than is read at most."""
-    if answer.headers.get("Content-Encoding", "identity").lower() not in ("gzip", "x-gzip", "deflate"):
+def _unpacked(content: bytes, response: Any, who: str) -> bytes:
+    """Unpack what a proxy has compressed, although no one asked for it; never to more than is read at most."""
+    if response.headers.get("Content-Encoding", "identity").lower() not in ("gzip", "x-gzip", "deflate"):
         return content
     unpacking = zlib.decompressobj(_GZIP_OR_ZLIB)
     try:
-        text = unpacking.decompress(content, _MOST_BYTES + 1)
+        text = unpacking.decompress(content, _MAX_BYTES + 1)
     except zlib.error:
         raise SourceError(f"{who} answers with broken compression") from None
     _check_size(len(text), who)
@@ -117,8 +117,8 @@ def _unpacked(content: bytes, answer: Any, who: str) -> bytes:
 
 
 def _check_size(size_bytes: int, who: str) -> None:
-    if size_bytes > _MOST_BYTES:
-        raise SourceError(f"{who} answers with more than {_MOST_BYTES >> 20} MiB")
+    if size_bytes > _MAX_BYTES:
+        raise SourceError(f"{who} answers with more than {_MAX_BYTES >> 20} MiB")
 
 
 def _left_s(deadline_s: float, who: str) -> float:
@@ -133,27 +133,27 @@ def _refused(error: urllib.error.HTTPError, who: str, *, secrets: frozenset[str]
     raise SourceError(
         f"{who} answers HTTP {error.code}" + (f": {reason}" if reason else ""),
         status=error.code,
-        retry_after_s=rest_s(error.headers.get("Retry-After", ""), datetime.now(UTC)) if error.headers else 0.0,
+        retry_after_s=backoff_s(error.headers.get("Retry-After", ""), datetime.now(UTC)) if error.headers else 0.0,
     ) from None
 
 
-def rest_s(retry_after: str, now_utc: datetime) -> float:
+def backoff_s(retry_after: str, now_utc: datetime) -> float:
     """Return for how many seconds the header `Retry-After`, in seconds or as a date, asks to be left alone.
 
     What is past, or cannot be read, asks for none; nothing asks for more than a day.
     """
     text = retry_after.strip()
     if text.isascii() and text.isdecimal():
-        return min(float(text), LONGEST_REST_S)
+        return min(float(text), MAX_BACKOFF_S)
     until_utc = _http_date(text)
-    return min(max(0.0, (until_utc - now_utc).total_seconds()), LONGEST_REST_S) if until_utc else 0.0
+    return min(max(0.0, (until_utc - now_utc).total_seconds()), MAX_BACKOFF_S) if until_utc else 0.0
 
 
 def _http_date(text: str) -> datetime | None:
-    words = text.split()[1:]  # the day of the week tells nothing new
-    for form in _HTTP_DATES:
+    words = text.split()[1:]  # the day of the week reports nothing new
+    for pattern in _HTTP_DATES:
         try:
-            return datetime.strptime(" ".join(words), form).replace(tzinfo=UTC)
+            return datetime.strptime(" ".join(words), pattern).replace(tzinfo=UTC)
         except ValueError:
             continue
     return None
@@ -176,21 +176,21 @@ def _reason(error: urllib.error.HTTPError, secrets: frozenset[str]) -> str:
     except (OSError, ValueError, http.client.HTTPException):
         return ""
     try:
-        told = _told(json.loads(text))
+        detail = _reason_in(json.loads(text))
     except (ValueError, RecursionError):
-        told = "" if "<" in text or text.lstrip().startswith(("{", "[")) else text  # a page, or broken JSON
+        detail = "" if "<" in text or text.lstrip().startswith(("{", "[")) else text  # a page, or broken JSON
     for secret in secrets:
-        told = told.replace(secret, "***")
-    line = " ".join("".join(each if each.isprintable() else " " for each in told).split())
+        detail = detail.replace(secret, "***")
+    line = " ".join("".join(each if each.isprintable() else " " for each in detail).split())
     return line if len(line) <= _REASON_CHARACTERS else line[: _REASON_CHARACTERS - 1] + "…"
 
 
-def _told(answer: Any) -> str:
-    if isinstance(answer, list):
-        return _told(answer[0]) if answer else ""
-    if isinstance(answer, dict):
-        return next((told for key in _REASON_KEYS if (told := _told(answer.get(key)))), "")
-    return answer if isinstance(answer, str) else ""
+def _reason_in(response: Any) -> str:
+    if isinstance(response, list):
+        return _reason_in(response[0]) if response else ""
+    if isinstance(response, dict):
+        return next((detail for key in _REASON_KEYS if (detail := _reason_in(response.get(key)))), "")
+    return response if isinstance(response, str) else ""
 
 
 def _secrets(headers: Mapping[str, str]) -> frozenset[str]:
@@ -202,4 +202,4 @@ def _secrets(headers: Mapping[str, str]) -> frozenset[str]:
         except ValueError:
             continue
         words |= {packed, *packed.split(":", 1)}
-    return frozenset(word for word in words if len(word) >= _SHORTEST_SECRET)
+    return frozenset(word for word in words if len(word) >= _MIN_SECRET)

@@ -17,7 +17,7 @@ class Intensity:
         g_per_kwh: the figure.
         source: where it comes from, with its year or time.
         kind: `average` of the whole mix, or `marginal`, of one more kilowatt-hour: different quantities.
-        renewable_share: of the electricity at that time, from 0 to 1; None where the source tells no mix.
+        renewable_share: of the electricity at that time, from 0 to 1; None where the source reports no mix.
     """
 
     g_per_kwh: float
@@ -27,7 +27,7 @@ class Intensity:
 
 
 class IntensitySource(Protocol):
-    """Tells the intensity of a moment."""
+    """Reports the intensity of a moment."""
 
     def at(self, time_utc: datetime) -> Intensity:
         """Return the intensity at ``time_utc``."""

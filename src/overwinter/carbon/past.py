@@ -1,6 +1,6 @@
 """A forecast from what is past, kept for the hour: where the provider has none of its own.
 
-The past may have holes: hours without an answer are filled on the straight line between known ones, and where the
+The past may have holes: hours without a response are filled on the straight line between known ones, and where the
 latest known hour is some hours ago, the forecast begins there.
 """
 
@@ -14,8 +14,8 @@ import numpy as np
 from overwinter.carbon.forecast import HOUR_S, Forecaster, Hours, hour_of
 from overwinter.carbon.provider import Point
 
-_AHEAD = 96  # hours; beyond, the past tells no more than the last day of it
-_LONGEST_GAP = 48  # hours without any answer, after which the past says nothing about now
+_AHEAD = 96  # hours; beyond, the past reports no more than the last day of it
+_MAX_GAP = 48  # hours without any answer, after which the past says nothing about now
 
 
 class PastForecast:
@@ -40,7 +40,7 @@ class PastForecast:
     def _made(self, hour: int) -> tuple[Point, ...]:
         known = len(self._past.until(hour + 1).values)
         latest = self._past.first + known - 1
-        if not known or hour - latest > _LONGEST_GAP:
+        if not known or hour - latest > _MAX_GAP:
             return ()
         if not len(self._past.until(latest).values):
             return ()  # the running hour alone lets expect nothing
@@ -57,7 +57,7 @@ def filled(known: Mapping[int, float]) -> Hours:
     hours = np.array(sorted(known), dtype=np.int64)
     if not len(hours):
         return Hours(first=0, values=np.zeros(0))
-    breaks = np.flatnonzero(np.diff(hours) > _LONGEST_GAP)
+    breaks = np.flatnonzero(np.diff(hours) > _MAX_GAP)
     hours = hours[breaks[-1] + 1 :] if len(breaks) else hours
     every = np.arange(hours[0], hours[-1] + 1)
     return Hours(first=int(hours[0]), values=np.interp(every, hours, [known[int(hour)] for hour in hours]))

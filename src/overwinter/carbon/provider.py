@@ -31,9 +31,9 @@ class Provider(Protocol):
     Attributes:
         name: of the service and its zone, for the record.
         kind: average or marginal.
-        identity: what tells its answers apart from those of others: service, address, zone; no secrets.
-        notes: what a person should know of the latest fetch, such as rows that were left out.
-        renewable_share: of the electricity at the latest fetch, from 0 to 1; None where the service does not tell.
+        identity: what reports its answers apart from those of others: service, address, zone; no secrets.
+        notes: what the user should know of the latest fetch, such as rows that were left out.
+        renewable_share: of the electricity at the latest fetch, from 0 to 1; None where the service does not report.
     """
 
     name: str

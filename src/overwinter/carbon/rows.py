@@ -28,7 +28,7 @@ def read_rows(
         SourceError: it is no table.
     """
     if not isinstance(rows, list):
-        raise SourceError(f"{service} answers otherwise than it documents")
+        raise SourceError(f"{service} answers differently than it documents")
     points: dict[datetime, Point] = {}
     problems: list[str] = []
     for row in rows:

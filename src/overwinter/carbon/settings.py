@@ -31,12 +31,12 @@ class CarbonConfig(PluginConfig):
     """The settings of any source: of those in `configs/carbon/`, and of entry points in `overwinter.intensity_sources`.
 
     Attributes:
-        always_answers: whether it can end a chain of fall-backs.
+        always_available: whether it can end a chain of fall-backs.
     """
 
     source: str = MISSING
 
-    always_answers: ClassVar[bool] = False
+    always_available: ClassVar[bool] = False
 
     @abstractmethod
     def open(self) -> IntensitySource:
@@ -68,9 +68,9 @@ class FallibleCarbonConfig(CarbonConfig):
         return FallbackChain([self.first(), *(option.open() for option in self._options("carbon").values())])
 
     def check(self, key: str) -> None:
-        """Refuse a chain that may end without an answer, and what its options refuse."""
+        """Refuse a chain that may end without a response, and what its options refuse."""
         options = self._options(key)
-        if not options or not list(options.values())[-1].always_answers:
+        if not options or not list(options.values())[-1].always_available:
             raise ConfigError(f"{key}.fallback must end with an option that always answers, such as constant, country.")
         for where, option in options.items():
             check_settings(option, key=where)
@@ -112,9 +112,9 @@ class LiveCarbonConfig(FallibleCarbonConfig):
 
     base_url: str = setting("address of the service: HTTPS, or a server on this machine")
     refresh_s: float = setting("seconds between two questions", above=0)
-    max_age_s: float = setting("an older answer does not count any more", above=0)
+    max_age_s: float = setting("an older response does not count any more", above=0)
     timeout_s: float = setting("of one question, at most 2; the work does not wait for it", above=0, at_most=2)
-    cache: str | None = setting("folder of the last answers; null: ~/.cache/overwinter/carbon")
+    cache: str | None = setting("folder of the last responses; null: ~/.cache/overwinter/carbon")
 
     @abstractmethod
     def provider(self) -> Provider:
@@ -206,7 +206,7 @@ def _check_url(key: str, url: str) -> None:
     parts = urlsplit(url)
     local = parts.scheme == "http" and parts.hostname in _LOCAL
     if not parts.hostname or not (parts.scheme == "https" or local):
-        raise ConfigError(f"{key}={url!r} must begin with https://, or tokens would travel for everybody to read.")
+        raise ConfigError(f"{key}={url!r} must begin with https://, or tokens would travel for everyone to read.")
     if parts.username or parts.password or parts.query:
         raise ConfigError(f"{key} must hold no name, password or query: the configuration is committed.")
 

@@ -1,4 +1,4 @@
-"""A recorded trace: CSV with ``time_utc`` and a figure, in even steps; gaps are interpolated and told.
+"""A recorded trace: CSV with ``time_utc`` and a figure, in even steps; gaps are interpolated and reported.
 
 The figure is a carbon intensity (``g_per_kwh``), or, for `overwinter.power.prices`, a price (``price_per_kwh``).
 """
@@ -21,7 +21,7 @@ from overwinter.errors import ConfigError
 TIME, INTENSITY = "time_utc", "g_per_kwh"
 _UNEVEN = 0.05  # of a step
 _JITTER_S = 2.0  # clocks of loggers that are off by a second
-_MOST_STEPS = 20  # for one that is known: beyond, the steps are not what they seem
+_MAX_STEPS = 20  # for one that is known: beyond, the steps are not what they seem
 
 _Row = tuple[datetime, float]
 
@@ -119,7 +119,7 @@ def _evened(rows: list[_Row], path: Path) -> Trace:
     usual = statistics.median(away)  # the first row may be the one that is off
     start_utc += timedelta(seconds=usual * step_s)
     uneven = any(abs(each - usual) > max(_UNEVEN, _JITTER_S / step_s) for each in away)
-    if uneven or places[-1] >= _MOST_STEPS * len(rows):
+    if uneven or places[-1] >= _MAX_STEPS * len(rows):
         raise ConfigError(f"{path} has no even steps: its smallest is {step_s:g} s. Write one figure per step.")
     values = list(_filled(places, [value for _, value in rows]))
     return Trace(

@@ -37,8 +37,8 @@ class TraceSource:
         if place is None:
             reach = f"{self._trace.start_utc:%Y-%m-%d %H:%M} to {self._trace.end_utc:%Y-%m-%d %H:%M}"
             raise SourceError(f"{self._name} reaches from {reach} only")
-        told = " (interpolated)" if place in self._trace.interpolated else ""
-        return Intensity(g_per_kwh=self._trace.values[place], source=f"trace {self._name}{told}", kind=self._kind)
+        suffix = " (interpolated)" if place in self._trace.interpolated else ""
+        return Intensity(g_per_kwh=self._trace.values[place], source=f"trace {self._name}{suffix}", kind=self._kind)
 
     def forecast(self, time_utc: datetime) -> tuple[Point, ...]:
         """Return what the hours before ``time_utc`` let expect, as `overwinter.carbon.past` does."""

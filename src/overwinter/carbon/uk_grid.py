@@ -41,13 +41,13 @@ class UkGrid:
             self.notes = (*self.notes, f"no forecast: {error}")
         known = {each.time_utc: each for each in (*ahead, *now)}
         if not known:
-            raise SourceError("; ".join(self.notes) or f"{_NAME} tells nothing")
+            raise SourceError("; ".join(self.notes) or f"{_NAME} reports nothing")
         self.renewable_share = self._renewable(deadline_s)
         return tuple(known[time] for time in sorted(known))
 
     def _points(self, path: str, deadline_s: float, what: str) -> tuple[Point, ...]:
-        answer = get_json(f"{self._base_url}/intensity{path}", deadline_s=deadline_s)
-        rows = answer.get("data") if isinstance(answer, dict) else None
+        response = get_json(f"{self._base_url}/intensity{path}", deadline_s=deadline_s)
+        rows = response.get("data") if isinstance(response, dict) else None
         points, notes = read_rows(rows, _row, service=_NAME, what=what)
         self.notes = (*self.notes, *notes)
         return points
@@ -63,7 +63,7 @@ class UkGrid:
 
 
 def _row(row: Any) -> tuple[Any, Any]:
-    start, told = row["from"], row["intensity"]
+    start, reported = row["from"], row["intensity"]
     if start == row.get("to"):
         raise SourceError(f"it ends where it begins, at {start!r}")
-    return start, told["forecast"] if told.get("actual") is None else told["actual"]
+    return start, reported["forecast"] if reported.get("actual") is None else reported["actual"]

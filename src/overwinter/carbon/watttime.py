@@ -48,19 +48,19 @@ class WattTime:
     def fetch(self, time_utc: datetime, *, deadline_s: float) -> tuple[Point, ...]:  # noqa: ARG002 -- it tells from now on
         """Return the running five minutes and the forecast that follows them."""
         query = f"region={quote(self._region, safe='')}&signal_type={_SIGNAL}"
-        answer = self._ask(f"{self._base_url}/v3/forecast?{query}", deadline_s)
+        response = self._ask(f"{self._base_url}/v3/forecast?{query}", deadline_s)
         try:
-            rows, meta = answer["data"], answer["meta"]
+            rows, meta = response["data"], response["meta"]
             units, region = meta["units"], meta.get("region", self._region)
         except (LookupError, TypeError, AttributeError):
-            raise SourceError(f"{self.name} answers otherwise than it documents") from None
+            raise SourceError(f"{self.name} answers differently than it documents") from None
         if units != _UNITS:
-            raise SourceError(f"{self.name} tells its values in {units!r}, not in {_UNITS!r}")
+            raise SourceError(f"{self.name} reports its values in {units!r}, not in {_UNITS!r}")
         if region != self._region:
-            raise SourceError(f"{self.name} tells of the region {region!r} instead")
+            raise SourceError(f"{self.name} reports on the region {region!r} instead")
         points, self.notes = read_rows(rows, _row, service=self.name, what="forecast")
         if not points:
-            raise SourceError("; ".join(self.notes) or f"{self.name} tells nothing")
+            raise SourceError("; ".join(self.notes) or f"{self.name} reports nothing")
         return points
 
     def _ask(self, url: str, deadline_s: float) -> Any:
@@ -80,8 +80,8 @@ class WattTime:
 
     def _renew(self, deadline_s: float) -> None:
         headers = {"Authorization": f"Basic {self._login}"}
-        answer = get_json(f"{self._base_url}/login", deadline_s=deadline_s, headers=headers, whose=self.name)
-        token = answer.get("token") if isinstance(answer, dict) else None
+        response = get_json(f"{self._base_url}/login", deadline_s=deadline_s, headers=headers, whose=self.name)
+        token = response.get("token") if isinstance(response, dict) else None
         if not isinstance(token, str) or not token:
             raise SourceError(f"{self.name} gives no token")
         self._token, self._renew_s = token, time.monotonic() + _TOKEN_S

@@ -12,7 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from overwinter import __version__
 from overwinter.errors import EXIT_USAGE, OverwinterError, nearest
@@ -27,7 +27,7 @@ COMMANDS = {
     "bundle": "verify, wake, sign, encrypt and publish a hibernated model",
     "deploy": "files for Kubernetes, systemd, cron, containers or cloud machines that serve a bundle by the same rules",
     "serve": "serve models that sleep until they are asked",
-    "draws": "what a served model draws awake and asleep, and what its wakes cost",
+    "power-draw": "what a served model draws awake and asleep, and what its wakes cost",
     "status": "which served models are asleep or awake, and why",
     "sleep": "put served models to rest",
     "wake": "wake served models before they are asked",
@@ -76,7 +76,11 @@ def _dispatch(parsed: argparse.Namespace) -> int:
         os.environ["OVERWINTER_DEBUG"] = "1"
     if parsed.directory:
         _enter(parsed.directory)
-    return int(importlib.import_module(f"overwinter.cli.{parsed.command}").run(parsed))
+    return int(_module(parsed.command).run(parsed))
+
+
+def _module(command: str) -> Any:
+    return importlib.import_module(f"overwinter.cli.{command.replace('-', '_')}")
 
 
 def _enter(directory: str) -> None:
@@ -114,5 +118,5 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary)
         if name == called:
-            importlib.import_module(f"overwinter.cli.{name}").add_arguments(command)
+            _module(name).add_arguments(command)
     return parser

@@ -10,14 +10,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from overwinter.bundle import Bundle, Expected, Keys, obtain
+from overwinter.bundle import Bundle, Expected, Keys, resolve_bundle
 from overwinter.errors import ConfigError
 from overwinter.units import format_bytes, format_duration, format_si
 
 _LOOKING = {
     "verify": "check every byte; exit 4 if one was altered, or no trusted key has signed it",
     "inspect": "verify, and say what it is and where it comes from",
-    "wake": "verify, load it and ask its canary; exit 4 if an answer differs",
+    "wake": "verify, load it and ask its canary; exit 4 if a response differs",
 }
 _OTHERS = ("bundle_sealing", "bundle_store")
 _ADDRESS = "a bundle's folder, a sealed file, or STORE#NAME@ALIAS"
@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _look(arguments: argparse.Namespace) -> dict[str, Any]:
-    bundle = obtain(arguments.address, keys=keys_of(arguments), expected=expected_of(arguments), hold=False)
+    bundle = resolve_bundle(arguments.address, keys=keys_of(arguments), expected=expected_of(arguments), hold=False)
     report = summary(bundle)
     if arguments.action == "inspect":
         report |= {
@@ -129,7 +129,7 @@ def summary(bundle: Bundle) -> dict[str, Any]:
     return {
         "bundle": str(bundle.source),
         "digest": bundle.digest,
-        "form": bundle.form,
+        "variant": bundle.variant,
         "runtime": bundle.runtime,
         "device": bundle.device or "cpu",
         "size_bytes": bundle.size_bytes,
@@ -142,7 +142,7 @@ def _lines(report: dict[str, Any]) -> str:
     origin = report.pop("lineage", {})
     report |= {f"lineage {key}": value for key, value in _dotted(origin)}
     width = max(map(len, report), default=0)
-    return "\n".join(f"{key.ljust(width)}  {_said(key, value)}" for key, value in report.items())
+    return "\n".join(f"{key.ljust(width)}  {_shown_value(key, value)}" for key, value in report.items())
 
 
 def _dotted(lineage: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -154,7 +154,7 @@ def _dotted(lineage: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield key, value
 
 
-def _said(key: str, value: Any) -> str:
+def _shown_value(key: str, value: Any) -> str:
     if value is None:
         return "unknown"
     if key == "size_bytes":

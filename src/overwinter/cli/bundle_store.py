@@ -24,7 +24,7 @@ _ACTIONS = {
 
 def add_actions(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare the actions."""
-    made = {name: actions.add_parser(name, help=said, description=said) for name, said in _ACTIONS.items()}
+    made = {name: actions.add_parser(name, help=summary, description=summary) for name, summary in _ACTIONS.items()}
     made["publish"].add_argument("bundle", type=Path, help="a bundle's folder, or a sealed file")
     made["publish"].add_argument(
         "--key", action="append", default=[], metavar="SOURCE", help="opens a sealed file, which is verified first"
@@ -77,17 +77,17 @@ def _list(arguments: argparse.Namespace) -> dict[str, Any]:
     catalog = _store(arguments, address.store).catalog(address.name)
     if catalog.serial == 0:
         raise ConfigError(f"Nothing is published as {address.name!r} in {address.store}.")
-    return _told(catalog)
+    return _catalog_rows(catalog)
 
 
 def _alias(arguments: argparse.Namespace) -> dict[str, Any]:
     address = StoreAddress.parse(arguments.address)
-    return _told(_store(arguments, address.store).set_alias(address.name, arguments.alias, address.which))
+    return _catalog_rows(_store(arguments, address.store).set_alias(address.name, arguments.alias, address.which))
 
 
 def _rollback(arguments: argparse.Namespace) -> dict[str, Any]:
     address = StoreAddress.parse(arguments.address)
-    return _told(_store(arguments, address.store).rollback(address.name))
+    return _catalog_rows(_store(arguments, address.store).rollback(address.name))
 
 
 def _pin(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -100,6 +100,6 @@ def _gc(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"versions_forgotten": forgotten, "files_removed": removed}
 
 
-def _told(catalog: Catalog) -> dict[str, Any]:
+def _catalog_rows(catalog: Catalog) -> dict[str, Any]:
     versions = {f"version {number}": asdict(version) for number, version in catalog.versions.items()}
     return {"name": catalog.name, "change": catalog.serial, "aliases": dict(catalog.aliases), **versions}

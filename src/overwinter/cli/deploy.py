@@ -19,23 +19,23 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the orchestrators, and the flags of each."""
-    forms = parser.add_subparsers(dest="form", required=True, metavar="FORM")
+    targets = parser.add_subparsers(dest="target", required=True, metavar="TARGET")
     for name in ORCHESTRATORS.names():
         orchestrator: type[Orchestrator] = ORCHESTRATORS.find(name)
-        form = forms.add_parser(name, help=orchestrator.summary, description=orchestrator.summary)
-        form.add_argument("bundle", help=orchestrator.bundle_help)
-        _add_common_arguments(form)
-        orchestrator.add_arguments(form)
+        target = targets.add_parser(name, help=orchestrator.summary, description=orchestrator.summary)
+        target.add_argument("bundle", help=orchestrator.bundle_help)
+        _add_common_arguments(target)
+        orchestrator.add_arguments(target)
 
 
-def _add_common_arguments(form: argparse.ArgumentParser) -> None:
-    form.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="of configs/serve, as `overwinter serve`'s")
-    form.add_argument("--name", default="model", help="of the service: lower-case letters, digits, hyphens (model)")
-    form.add_argument("--output", type=Path, metavar="DIR", help="where to write (deploy/FORM)")
-    form.add_argument(
+def _add_common_arguments(target: argparse.ArgumentParser) -> None:
+    target.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="of configs/serve, as `overwinter serve`'s")
+    target.add_argument("--name", default="model", help="of the service: lower-case letters, digits, hyphens (model)")
+    target.add_argument("--output", type=Path, metavar="DIR", help="where to write (deploy/TARGET)")
+    target.add_argument(
         "--idle-s", type=float, metavar="S", help="time without a request, then zero (of policy fixed, else 300)"
     )
-    form.add_argument(
+    target.add_argument(
         "--trusted",
         action="append",
         default=[],
@@ -43,7 +43,7 @@ def _add_common_arguments(form: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a public key that must have signed the bundle",
     )
-    form.add_argument("--start-s", type=float, default=60.0, metavar="S", help="from nothing to ready (60)")
+    target.add_argument("--start-s", type=float, default=60.0, metavar="S", help="from nothing to ready (60)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -52,8 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
     from overwinter.files import write_text
 
     service = load_service(arguments.overrides, from_environment=False)
-    arguments.output = folder = arguments.output or Path("deploy") / arguments.form
-    orchestrator, source = ORCHESTRATORS.find(arguments.form).from_arguments(arguments)
+    arguments.output = folder = arguments.output or Path("deploy") / arguments.target
+    orchestrator, source = ORCHESTRATORS.find(arguments.target).from_arguments(arguments)
     deployment = _deployment(arguments, service, source)
     for name, text in orchestrator.render(deployment).items():
         write_text(folder / name, text, mode=0o755 if name.endswith(".sh") else 0o644)

@@ -36,7 +36,7 @@ class Finding:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the output's form."""
+    """Declare the output format."""
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

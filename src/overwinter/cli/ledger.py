@@ -38,7 +38,7 @@ _MESSAGE_WIDTH = 60
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the filters, the sums and the output's form."""
+    """Declare the filters, the sums and the output format."""
     from overwinter.ledger import STATUSES, SUM_KEYS
 
     parser.add_argument("--stage", help="only this stage")
@@ -51,17 +51,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", metavar="NAME", help="only this machine")
     parser.add_argument("--by", choices=SUM_KEYS, help="sums instead of single executions")
     parser.add_argument(
-        "--thrown-away", action="store_true", help="only executions on which no result in use and no checkpoint rests"
+        "--wasted", action="store_true", help="only executions on which no result in use and no checkpoint rests"
     )
     parser.add_argument("--file", metavar="PATH", help="another ledger than the project's")
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--csv", action="store_true", help="comma-separated values on standard output")
-    form.add_argument("--json", action="store_true", help="JSON on standard output, with energy.json and metrics.json")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--csv", action="store_true", help="comma-separated values on standard output")
+    output.add_argument(
+        "--json", action="store_true", help="JSON on standard output, with energy.json and metrics.json"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Print what is asked for; return 0."""
-    from overwinter.ledger import Ledger, kept_in, thrown_away, totals
+    from overwinter.ledger import Ledger, kept_in, totals, wasted
 
     path = _ledger_file(args.file)
     with Ledger.open(path) as ledger:
@@ -72,8 +74,8 @@ def run(args: argparse.Namespace) -> int:
         records = [record for record in records if record.run_id.startswith(args.run_id)]
     if args.person:
         records = [record for record in records if args.person.casefold() in (record.person or "").casefold()]
-    vain = {record.id for record in thrown_away(everything, kept_in(path.absolute().parent))}
-    if args.thrown_away:
+    vain = {record.id for record in wasted(everything, kept_in(path.absolute().parent))}
+    if args.wasted:
         records = [record for record in records if record.id in vain]
     sums = totals(records, args.by) if args.by else None
     if args.json:
@@ -135,14 +137,14 @@ def _document(records: Sequence[ExecutionRecord], sums: Sequence[Total] | None, 
         **listed,
         "total": asdict(total("all", stages)),
         "commands": asdict(total("measured commands", commands)),
-        "thrown_away": asdict(total("thrown away", lost)),
+        "wasted": asdict(total("wasted", lost)),
     }
 
 
 def _flat(record: ExecutionRecord, vain: set[str]) -> dict[str, Any]:
     values = {field.name: getattr(record, field.name) for field in fields(record)}
     plain = {name: each.isoformat() if isinstance(each, datetime) else each for name, each in values.items()}
-    return {**plain, "thrown_away": record.id in vain}
+    return {**plain, "wasted": record.id in vain}
 
 
 def _write_csv(records: Sequence[ExecutionRecord], sums: Sequence[Total] | None, vain: set[str]) -> None:
@@ -152,7 +154,7 @@ def _write_csv(records: Sequence[ExecutionRecord], sums: Sequence[Total] | None,
     else:
         from overwinter.ledger import ExecutionRecord
 
-        names = [field.name for field in fields(ExecutionRecord) if field.name not in _DOCUMENTS] + ["thrown_away"]
+        names = [field.name for field in fields(ExecutionRecord) if field.name not in _DOCUMENTS] + ["wasted"]
         rows = [_flat(record, vain) for record in records]
     writer = csv.DictWriter(sys.stdout, names, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
@@ -167,7 +169,7 @@ def _print_tables(records: Sequence[ExecutionRecord], sums: Sequence[Total] | No
         _print_table(_TITLES, [_row(record) for record in records])
         sums = []
     stages, commands = _by_kind(records)
-    ends = [total("all", stages), total("later thrown away", lost)]
+    ends = [total("all", stages), total("later wasted", lost)]
     ends += [total("measured commands", commands)] if commands else []
     _print_table(
         ("", "executions", "time", "energy", "measured", "carbon", "cost"),

@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     if report is None:
         return exit_code
     record = kept or _unkept(report, words)
-    return exit_code if _told(record, words, exit_code, arguments) else exit_code or EXIT_FAILED
+    return exit_code if _reported(record, words, exit_code, arguments) else exit_code or EXIT_FAILED
 
 
 def _unkept(report: EnergyReport, words: Sequence[str]) -> EnergyRecord:
@@ -119,11 +119,11 @@ def _wait(pid: int) -> int:
     """
     exit_code: int | None = None
     while exit_code is None:
-        told = signal.sigwaitinfo({*_FORWARDED, signal.SIGCHLD})
-        if told.si_signo == signal.SIGCHLD:
+        received = signal.sigwaitinfo({*_FORWARDED, signal.SIGCHLD})
+        if received.si_signo == signal.SIGCHLD:
             exit_code = _reaped(pid)
-        elif told.si_code != _SENT_BY_KERNEL:
-            os.kill(pid, told.si_signo)
+        elif received.si_code != _SENT_BY_KERNEL:
+            os.kill(pid, received.si_signo)
     return exit_code
 
 
@@ -184,8 +184,8 @@ def _failed(words: Sequence[str], reason: str, exit_code: int) -> int:
     return exit_code
 
 
-def _told(record: EnergyRecord, words: Sequence[str], exit_code: int, arguments: argparse.Namespace) -> bool:
-    """Report in the form asked for; where that cannot be written, on standard error. Say whether it was."""
+def _reported(record: EnergyRecord, words: Sequence[str], exit_code: int, arguments: argparse.Namespace) -> bool:
+    """Report in the format asked for; where that cannot be written, on standard error. Say whether it was."""
     from overwinter.records import to_json
 
     content = {"command": list(words), "exit_code": exit_code, **to_json(record)}
@@ -204,7 +204,7 @@ def _told(record: EnergyRecord, words: Sequence[str], exit_code: int, arguments:
 
 
 def _table(record: EnergyRecord) -> list[str]:
-    """Lines for a person; plain, since a table library takes longer to load than many a command to run."""
+    """Lines for the user; plain, since a table library takes longer to load than many a command to run."""
     from overwinter.units import format_duration, format_si
 
     rows = [("device", "source", "energy", "uncertainty", "average", "peak")]

@@ -21,7 +21,7 @@ _WORLD = {"source": "constant", "intensity_g_per_kwh": 475.0}  # configs/carbon/
 
 
 class Entry:
-    """The entry of one command, from its start to its end; trouble with the disk is said and costs nothing.
+    """The entry of one command, from its start to its end; trouble with the disk is reported and costs nothing.
 
     Args:
         name: what the command is called in the ledger.
@@ -32,7 +32,7 @@ class Entry:
 
     def __init__(self, name: str, words: Sequence[str], groups: Mapping[str, Any], meter: EnergyMeter) -> None:
         source = typed_carbon(groups.get("carbon") or _WORLD, "carbon").open()
-        self._ledger = Ledger.open(ledger_path(), say=lambda text: print(f"overwinter: {text}", file=sys.stderr))
+        self._ledger = Ledger.open(ledger_path(), log=lambda text: print(f"overwinter: {text}", file=sys.stderr))
         self._stage = f"{COMMAND_PREFIX}{name}"
         origin = origin_of(self._ledger.path, **groups.get("ledger", {}))
         self._execution = self._ledger.begin(

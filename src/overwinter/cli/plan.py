@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from overwinter.budget import Forecast, Range
     from overwinter.config import Project
     from overwinter.pipeline.outlook import Outlook
-    from overwinter.pipeline.plan import Plan, PlannedStage
+    from overwinter.pipeline.plan import PipelinePlan, PlannedStage
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the overrides and the output's form."""
+    """Declare the overrides and the output format."""
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="Hydra overrides")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
@@ -48,13 +48,13 @@ def run(arguments: argparse.Namespace) -> int:
     return EXIT_DONE if outlook.verdict.passed else EXIT_REFUSED
 
 
-def _probed(project: Project, plan: Plan, arguments: argparse.Namespace, stage: str) -> Forecast:
+def _probed(project: Project, plan: PipelinePlan, arguments: argparse.Namespace, stage: str) -> Forecast:
     from overwinter.pipeline.probe import probe
 
     return probe(project, plan.config, stage, arguments.overrides, arguments.probe)
 
 
-def _as_json(plan: Plan, outlook: Outlook) -> dict[str, object]:
+def _as_json(plan: PipelinePlan, outlook: Outlook) -> dict[str, object]:
     return {
         "stages": [asdict(stage) for stage in plan.stages],
         "forecasts": {name: asdict(each) for name, each in outlook.forecasts.items()},
@@ -62,7 +62,7 @@ def _as_json(plan: Plan, outlook: Outlook) -> dict[str, object]:
     }
 
 
-def _print_table(plan: Plan, outlook: Outlook) -> None:
+def _print_table(plan: PipelinePlan, outlook: Outlook) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -116,5 +116,5 @@ def _span(range_: Range | None, unit: str) -> str:
         return "unknown"
     if range_.high == 0:
         return "none"
-    say = format_duration if unit == "s" else lambda value: format_si(value, unit)
-    return f"{say(range_.expected)} ({say(range_.low)} to {say(range_.high)})"
+    log = format_duration if unit == "s" else lambda value: format_si(value, unit)
+    return f"{log(range_.expected)} ({log(range_.low)} to {log(range_.high)})"

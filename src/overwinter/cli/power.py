@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from overwinter.power.interface import OperatingPoint
     from overwinter.power.profile_store import ProfileStore
 
-_MOST_LIMITS = 50
+_MAX_LIMITS = 50
 _NOTHING_TO_FIND = (
     "Without a device that takes a limit there is no best one to find: a duty cycle only pauses a stage between its "
     "steps, and saves no energy by itself."
@@ -108,7 +108,7 @@ def _profile(arguments: argparse.Namespace) -> int:
     else:
         points = _measured(actuator, words, arguments)
     devices = actuator.devices()
-    _tell(points, best(points, max_slowdown=arguments.max_slowdown), words, devices, arguments)
+    _notify(points, best(points, max_slowdown=arguments.max_slowdown), words, devices, arguments)
     if store is not None and not known:
         store.keep([point.operating() for point in reversed(points)])
     return EXIT_DONE
@@ -165,8 +165,8 @@ def _stored_points(known: Sequence[OperatingPoint]) -> list[ProfilePoint]:
 def _refuse_wrong(arguments: argparse.Namespace, words: Sequence[str]) -> None:
     if not words:
         raise ConfigError("overwinter power profile needs a command: overwinter power profile -- python train.py")
-    if not 2 <= arguments.limits <= _MOST_LIMITS:
-        raise ConfigError(f"--limits {arguments.limits} must be between 2 and {_MOST_LIMITS}.")
+    if not 2 <= arguments.limits <= _MAX_LIMITS:
+        raise ConfigError(f"--limits {arguments.limits} must be between 2 and {_MAX_LIMITS}.")
     if not arguments.max_slowdown >= 0:
         raise ConfigError(f"--max-slowdown {arguments.max_slowdown} must be 0 or more; 0.1 is 10 % longer.")
 
@@ -180,7 +180,7 @@ def _run_once(words: Sequence[str]) -> None:
         raise OverwinterError(f"{words[0]} ended with {code}; every limit was put back. Make it run through first.")
 
 
-def _tell(
+def _notify(
     points: Sequence[ProfilePoint],
     chosen: ProfilePoint,
     words: Sequence[str],

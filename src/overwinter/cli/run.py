@@ -13,7 +13,7 @@ from overwinter.errors import EXIT_DONE, EXIT_REFUSED, ConfigError, RefusedError
 if TYPE_CHECKING:
     from overwinter.config import Project
     from overwinter.ledger import ExecutionRecord
-    from overwinter.pipeline.plan import Plan
+    from overwinter.pipeline.plan import PipelinePlan
     from overwinter.pipeline.reproduce import Reproduction
     from overwinter.report import StageSummary
 
@@ -21,7 +21,7 @@ _NAMED = 3  # changed settings that are named before a run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the overrides and the output's form."""
+    """Declare the overrides and the output format."""
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="Hydra overrides, such as train.epochs=5")
     parser.add_argument("-m", "--multirun", action="store_true", help="sweep over several values (not there yet)")
     parser.add_argument("--json", action="store_true", help="print the table as JSON on standard output")
@@ -129,8 +129,8 @@ def _look_ahead(project: Project, overrides: Sequence[str]) -> None:
         print(f"overwinter: {replaced}", file=sys.stderr)
 
 
-def _replaced(plan: Plan, project: Project) -> str:
-    """Say which settings differ from those that the present outputs were made with; nothing if none do."""
+def _replaced(plan: PipelinePlan, project: Project) -> str:
+    """Return which settings differ from those that the present outputs were made with; nothing if none do."""
     from overwinter.energy.record import ENERGY_FILE
 
     made = [stage for stage in plan.stages if (project.outputs / stage.name / ENERGY_FILE).exists()]

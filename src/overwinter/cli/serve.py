@@ -9,12 +9,12 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from overwinter.bundle import Bundle, Expected, Keys, obtain
+from overwinter.bundle import Bundle, Expected, Keys, resolve_bundle
 from overwinter.bundle.open_model import refuse_foreign_code
 from overwinter.cli.bundle import add_keys, expected_of, keys_of
 from overwinter.cli.service import CONFIG_NAME, load_service
 from overwinter.errors import ConfigError
-from overwinter.serving import Plan, make_plan
+from overwinter.serving import ServePlan, make_plan
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     named = [_named(text) for text in arguments.model]
     named += [(_name_of(word), word) for word in arguments.words if word not in overrides]
     service = load_service(overrides, config_name=arguments.config)
-    service.carbon.open()  # one that cannot be opened is told now, not when the first request could wait
+    service.carbon.open()  # one that cannot be opened is reported now, not when the first request could wait
     keys = keys_of(arguments)
     bundles = _verified(named, keys, expected_of(arguments), service.trusted_targets)
     _become_supervisor(make_plan(service, bundles, keys=keys))
@@ -73,13 +73,13 @@ def _verified(
         raise ConfigError(
             "--digest is of one bundle. Serve it alone, or name digests in addresses: STORE#NAME@sha256:..."
         )
-    bundles = {name: obtain(address, keys=keys, expected=expected, hold=False) for name, address in named}
+    bundles = {name: resolve_bundle(address, keys=keys, expected=expected, hold=False) for name, address in named}
     for bundle in bundles.values():
         refuse_foreign_code(bundle, trusted=trusted)
     return bundles
 
 
-def _become_supervisor(plan: Plan) -> None:
+def _become_supervisor(plan: ServePlan) -> None:
     """Replace this process, whose imports a sleeping server must not keep in memory."""
     with tempfile.TemporaryFile() as file:
         file.write(plan.to_json().encode())

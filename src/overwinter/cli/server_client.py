@@ -61,11 +61,11 @@ def _tls(arguments: argparse.Namespace) -> ssl.SSLContext | None:
     return context
 
 
-def put_on_rung(arguments: argparse.Namespace, rung: str) -> int:
-    """Put the named models, or all, on a rung; say so."""
+def set_level(arguments: argparse.Namespace, level: str) -> int:
+    """Move the named models, or all, to a sleep level; say so."""
     names = arguments.models or list(ask_server(arguments, "/overwinter/status")["models"])
     for name in names:
-        done = ask_server(arguments, f"/overwinter/models/{quote(name, safe='')}/rung", {"rung": rung})
+        done = ask_server(arguments, f"/overwinter/models/{quote(name, safe='')}/level", {"level": level})
         print(f"{name}: {done['state']}")
     return 0
 

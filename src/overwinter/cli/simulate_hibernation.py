@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from overwinter.errors import ConfigError
 
 if TYPE_CHECKING:
-    from overwinter.serving.sleep import Ladder
+    from overwinter.serving.sleep import SleepLevels
 
 _FIXED_S = {60: "fixed 60 s", 300: "fixed 300 s (Ollama)", 600: "fixed 600 s (Ray Serve)"}
 
@@ -74,34 +74,36 @@ def simulate(arguments: argparse.Namespace) -> dict[str, Any]:
     from overwinter.serving.sleep.requests import read_arrivals
     from overwinter.serving.sleep.simulation import best_fixed, optimum_j, replay, replay_fixed
 
-    ladder = _ladder(arguments)
+    sleep_levels = _sleep_levels(arguments)
     policy = open_policy(
         arguments.policy,
-        ladder,
+        sleep_levels,
         seed=_seed(arguments.seed),
         options=dict(map(_option, arguments.option)),
         limit_p95_s=arguments.slo_p95_s,
     )
     arrivals_s = read_arrivals(arguments.requests, seed=arguments.seed)
-    outcome = replay(arrivals_s, policy, ladder)
-    least_j = optimum_j(arrivals_s, ladder)
-    best = best_fixed(arrivals_s, ladder)
+    outcome = replay(arrivals_s, policy, sleep_levels)
+    least_j = optimum_j(arrivals_s, sleep_levels)
+    best = best_fixed(arrivals_s, sleep_levels)
     return {
         "policy": outcome.to_json(),
         "optimum": {"energy_j": least_j},
         "ratio": outcome.energy_j / least_j if least_j else 1.0,
-        "fixed": {str(timeout_s): replay_fixed(arrivals_s, timeout_s, ladder).to_json() for timeout_s in _FIXED_S},
+        "fixed": {
+            str(timeout_s): replay_fixed(arrivals_s, timeout_s, sleep_levels).to_json() for timeout_s in _FIXED_S
+        },
         "best_fixed": {"timeout_s": best.timeout_s, "energy_j": best.energy_j},
     }
 
 
-def _ladder(arguments: argparse.Namespace) -> Ladder:
-    from overwinter.serving.sleep import Ladder, Rung
+def _sleep_levels(arguments: argparse.Namespace) -> SleepLevels:
+    from overwinter.serving.sleep import SleepLevel, SleepLevels
 
     if arguments.sleep_s and arguments.sleep_w is None:
         raise ConfigError(f"--sleep-s {arguments.sleep_s:g} needs --sleep-w, the power during that time.")
     sleep_w = arguments.sleep_w or 0.0
-    off = Rung(
+    off = SleepLevel(
         name="off",
         power_w=arguments.off_w,
         wake_s=arguments.wake_s,
@@ -109,7 +111,7 @@ def _ladder(arguments: argparse.Namespace) -> Ladder:
         sleep_s=arguments.sleep_s,
         sleep_j=arguments.sleep_s * sleep_w,
     )
-    return Ladder([Rung(name="parked", power_w=arguments.park_w), off])
+    return SleepLevels([SleepLevel(name="parked", power_w=arguments.park_w), off])
 
 
 def _seed(seed: int) -> int:

@@ -1,4 +1,4 @@
-"""What somebody meant who wrote a flag that does not exist: another flag, or a setting."""
+"""What someone meant who wrote a flag that does not exist: another flag, or a setting."""
 
 from __future__ import annotations
 

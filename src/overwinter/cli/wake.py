@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from overwinter.cli.server_client import add_server_arguments, put_on_rung
+from overwinter.cli.server_client import add_server_arguments, set_level
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,4 +15,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Wake them; one that was refused is tried again."""
-    return put_on_rung(arguments, "ready")
+    return set_level(arguments, "ready")

@@ -47,7 +47,7 @@ def compose(project: Project, overrides: Sequence[str] = (), *, from_environment
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_explained(error, project)) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # a file is no YAML; OmegaConf passes that on
-        raise ConfigError(f"{project.configs} cannot be composed: {error}. Mend that file.") from None
+        raise ConfigError(f"{project.configs} cannot be composed: {error}. Fix that file.") from None
     if missing:
         raise ConfigError(f"No value for {', '.join(missing)}. Give one in {project.configs} or on the command line.")
     return OmegaConf.to_yaml(config)
@@ -78,7 +78,7 @@ def configs_digest(configs: Path) -> str:
 
 
 def _explained(error: Exception, project: Project) -> str:
-    """Hydra's message, shortened, with the nearest name where one can be told; or our own, which it wraps."""
+    """Hydra's message, shortened, with the nearest name where one can be known; or our own, which it wraps."""
     if (own := own_error(error)) is not None:
         return str(own)
     lines = [line.strip() for line in _messages(error) if line.strip()]
@@ -88,8 +88,8 @@ def _explained(error: Exception, project: Project) -> str:
         return _unknown_key(lines[0].split("'")[1], lines, project)
     if lines and lines[0].startswith("Interpolation key '"):
         return _unknown_source(lines)
-    if lines and lines[0].startswith("Error merging override ") and (said := _below_a_value(lines[0], project)):
-        return said
+    if lines and lines[0].startswith("Error merging override ") and (described := _below_a_value(lines[0], project)):
+        return described
     noise = ("full_key:", "object_type=", "reference_type=", "Config search path")
     return "\n".join([line for line in lines if not line.startswith(noise)][:2])
 

@@ -1,6 +1,6 @@
 """`${oc.env:NAME}` in a configuration: refused wherever the value would be written down.
 
-params.yaml is committed, and so are deployments that are rendered: a secret that Hydra puts there is in everybody's
+params.yaml is committed, and so are deployments that are rendered: a secret that Hydra puts there is in everyone's
 copy for ever. A variable is named instead (`hibernate.sign_key=env:NAME`), and read where it is needed.
 
 The guard stands in front of OmegaConf's own resolver, so that it also holds inside of DVC, which composes by itself,
@@ -40,7 +40,7 @@ def guard_environment() -> None:
         if not _may_read(_root_, key):
             raise ConfigError(
                 f"{key} takes its value from the environment variable {name}, and would be written down with it, for "
-                "everybody to read.\nWrite the value itself; a key or token is named and read where it is needed, "
+                "everyone to read.\nWrite the value itself; a key or token is named and read where it is needed, "
                 f"such as hibernate.sign_key=env:{name}."
             )
         return oc.env(name, *default)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from overwinter.documents import MOST_BYTES
+from overwinter.documents import MAX_BYTES
 from overwinter.errors import ConfigError
 
 _Path = tuple[str, ...]
@@ -32,10 +32,10 @@ def refuse_expansion(config: Any) -> None:
     try:
         size_bytes = sizes.of(())
     except RecursionError:
-        size_bytes = MOST_BYTES + 1
-    if size_bytes > MOST_BYTES:
+        size_bytes = MAX_BYTES + 1
+    if size_bytes > MAX_BYTES:
         raise ConfigError(
-            f"The configuration stands for more than {MOST_BYTES >> 10} KiB with all that its interpolations repeat. "
+            f"The configuration stands for more than {MAX_BYTES >> 10} KiB with all that its interpolations repeat. "
             "Write the value once, or put it into a file of its own."
         )
 

@@ -40,7 +40,7 @@ class Limit:
         return Quantity(value=value, dimension=self.amount.dimension, unit=self.amount.unit)
 
     def __str__(self) -> str:
-        # A share says its own amount, since 30 % alone tells nobody what was exceeded.
+        # A share says its own amount, since 30 % alone tells no one what was exceeded.
         return f"{self.key}={self.text}" + (f" ({self.amount})" if "%" in self.text else "")
 
 

@@ -4,7 +4,7 @@ Hydra's own `instantiate` calls whatever it is given; published remote code exec
 must stand for a *class of the kind that its key asks for*, and that is looked at before it is called:
 
 - what comes with overwinter is listed, by its exact name (`MODEL`, `DATA`, `MEASURE`);
-- of a library, only the classes that its front door shows, such as `torch.nn.Linear`; nothing is imported for it;
+- of a library, only the classes that its public interface shows, such as `torch.nn.Linear`; nothing is imported for it;
 - of what the user trusts (`trusted_targets`), a class that is defined there. Functions may make models there too,
   but in a configuration only: a saved model that comes from elsewhere names classes.
 
@@ -24,7 +24,7 @@ from overwinter.errors import TargetError, nearest
 
 _LONGEST = 256  # letters of a name
 _DEEPEST = 32  # lists and mappings within each other
-_MOST_VALUES = 100_000
+_MAX_VALUES = 100_000
 _LARGEST = 2**63  # no size or seed is above it
 _LIBRARY_CLASS = re.compile(r"(modules\.(\w+\.)?)?[A-Z]\w*", re.ASCII)
 
@@ -59,7 +59,7 @@ class Kind:
         return None
 
     def in_library(self, target: str) -> bool:
-        """Say whether it is the name of a class of the library, as far as a name tells."""
+        """Return whether it is the name of a class of the library, as far as a name tells."""
         prefix = f"{self.library}."
         return target.startswith(prefix) and _LIBRARY_CLASS.fullmatch(target.removeprefix(prefix)) is not None
 
@@ -177,7 +177,7 @@ def refuse_code(value: Any, *, key: str) -> None:
     Raises:
         ConfigError: a `_target_` is inside, a value of another type, or too much of them.
     """
-    values, left = [(value, 0)], _MOST_VALUES
+    values, left = [(value, 0)], _MAX_VALUES
     while values:
         each, depth = values.pop()
         left -= 1
@@ -196,13 +196,13 @@ def refuse_code(value: Any, *, key: str) -> None:
 
 
 def is_trusted(name: str, trusted: Sequence[str]) -> bool:
-    """Say whether a dotted name is in one of the trusted packages."""
+    """Return whether a dotted name is in one of the trusted packages."""
     packages = [package.rstrip(".") for package in trusted]
     return any(package and f"{name}.".startswith(f"{package}.") for package in packages)
 
 
 def _library_class(kind: Kind, target: str) -> Any:
-    """Find a class among those that the library's front door shows, under the names that it has there."""
+    """Find a class among those that the library's public interface shows, under the names that it has there."""
     door = vars(importlib.import_module(str(kind.library)))
     name = target.rpartition(".")[2]
     found = door.get(name)
@@ -253,8 +253,8 @@ def _of_kind(
         return found
     if inspect.isfunction(found) and kind.made_by_functions and functions:
         return found
-    said = "a function" if inspect.isfunction(found) else f"the class {found.__qualname__}"
-    raise TargetError(f"{kind.key}._target_={target!r} is {said}, not a {kind.noun}. Name one.")
+    described = "a function" if inspect.isfunction(found) else f"the class {found.__qualname__}"
+    raise TargetError(f"{kind.key}._target_={target!r} is {described}, not a {kind.noun}. Name one.")
 
 
 def _refuse_misfit(target: str, found: Any, arguments: Mapping[str, Any]) -> None:

@@ -83,5 +83,5 @@ def _check_labels(source: DataSource, split: str, labels: torch.Tensor) -> None:
     if low < 0 or high >= classes:
         raise ConfigError(
             f"data: the split {split} has the label {low if low < 0 else high}, and {classes} classes are named: "
-            f"labels go from 0 to {classes - 1}. Mend the labels, or name all classes."
+            f"labels go from 0 to {classes - 1}. Fix the labels, or name all classes."
         )

@@ -54,7 +54,7 @@ class Text:
         sha256: of the content of all files; None: not checked.
 
     Attributes:
-        labels: empty: the answers are the vocabulary's own tokens.
+        labels: empty: the outputs are the vocabulary's own tokens.
 
     Raises:
         ConfigError: nothing at a place, no UTF-8, or too little text for three splits.

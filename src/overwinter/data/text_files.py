@@ -9,7 +9,7 @@ from typing import Any
 
 from overwinter.config import check_settings, setting
 from overwinter.errors import ConfigError
-from overwinter.places import PACKAGE, local_path
+from overwinter.paths import PACKAGE, local_path
 
 SPLITS = ("train", "validation", "test")
 _GLOB = "*?["

@@ -33,7 +33,7 @@ from overwinter.errors import ConfigError
 _PORT = 8080
 _STATE = "/var/lib/overwinter"
 _SCRATCH = "64m"  # of memory, which counts to the limit
-_MOST_THREADS = 512  # a server with a worker of torch's takes about a hundred
+_MAX_THREADS = 512  # a server with a worker of torch's takes about a hundred
 _ENVIRONMENT = "/opt/overwinter"
 _PIP = "--mount=type=secret,id=pip.conf,target=/etc/pip.conf pip install --no-cache-dir"
 _CONTAINERFILE = """\
@@ -64,7 +64,7 @@ class Container(Orchestrator):
         token: path of the token's file on the host.
         memory: limit of the container.
         cpus: limit of the container.
-        base: image that is built on; by its digest, or else whoever may push to its tag says what is in it.
+        base: image that is built on; by its digest, or else anyone who may push to its tag says what is in it.
         image: what runs, by its digest, once it was pushed; None: what was built here.
     """
 
@@ -147,7 +147,7 @@ class Container(Orchestrator):
         return {"Containerfile": heading + text, "compose.yaml": heading + compose}
 
     def images(self, _deployment: Deployment) -> list[str]:
-        """Return the images that are taken from elsewhere: what is built here, nobody else can push."""
+        """Return the images that are taken from elsewhere: what is built here, no one else can push."""
         return [self.base, *([] if self.image is None else [self.image])]
 
     def _installed(self) -> list[str]:
@@ -177,14 +177,14 @@ class Container(Orchestrator):
             "cap_drop": ["ALL"],
             "security_opt": ["no-new-privileges"],
             "mem_limit": self.memory,
-            "pids_limit": _MOST_THREADS,
+            "pids_limit": _MAX_THREADS,
             "cpus": self.cpus,
             "volumes": [
                 *(f"{path}:{inside}:ro" for path, inside in mounted),
                 *(f"{name}:{place}" for name, place in kept.items()),
             ],
             **({"environment": list(deployment.variables)} if deployment.variables else {}),
-            "stop_grace_period": f"{serve.limits.answer_s + 10:g}s",
+            "stop_grace_period": f"{serve.limits.response_s + 10:g}s",
             "restart": "unless-stopped",
         }
         volumes: dict[str, object] = {name: {} for name in kept}

@@ -102,7 +102,7 @@ class Cron(Orchestrator):
         script = _SCRIPT.format(
             state=shlex.quote(self.state),
             command=shlex.join([self.program, *words]),
-            stop_s=math.ceil(serve.limits.answer_s) + 10,
+            stop_s=math.ceil(serve.limits.response_s) + 10,
         )
         heading = deployment.heading(
             f"Runs in its windows, started {deployment.start_s:g} s before: cron wakes nothing at a request."

@@ -1,4 +1,4 @@
-"""What every orchestrator is told: the rules of the server's configuration, in the terms that they share."""
+"""What every orchestrator needs to know: the rules of the server's configuration, in the terms that they share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LIVE_PATH = "/v2/health/live"  # answered by the supervisor: neither wakes a mod
 DEFAULT_IDLE_S = 300.0  # KEDA's own cool-down and Ollama's time-out
 _OFFLINE = ("constant", "country", "trace")  # options of configs/carbon
 _WITHOUT_FORECAST = ("constant", "country")  # with these, nothing waits
-_LONGEST_NAME = 40  # leaves room for suffixes within the 63 characters of a DNS label
+_MAX_NAME = 40  # leaves room for suffixes within the 63 characters of a DNS label
 _UNQUOTED = re.compile(r"(?!(?i:null|true|false|inf|nan)$)[A-Za-z_/][\w./-]*|\d+(\.\d+){3}")
 _NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 
@@ -54,9 +54,9 @@ class Deployment:
     start_s: float = 60.0
 
     def __post_init__(self) -> None:
-        if len(self.name) > _LONGEST_NAME or not _NAME.fullmatch(self.name):
+        if len(self.name) > _MAX_NAME or not _NAME.fullmatch(self.name):
             raise ConfigError(
-                f"--name {self.name!r} must be lower-case letters, digits and hyphens, {_LONGEST_NAME} at most, "
+                f"--name {self.name!r} must be lower-case letters, digits and hyphens, {_MAX_NAME} at most, "
                 "beginning with a letter."
             )
         for flag, value, least in (("--idle-s", self.fixed_idle_s, 1), ("--start-s", self.start_s, 0)):
@@ -68,12 +68,12 @@ class Deployment:
         """Whether nothing at all may run: no replica is kept, and a start is within the limit of wakes."""
         limit_s = self.serve.sleep.wake_p95_s
         fits = limit_s is None or self.start_s <= limit_s
-        return self.serve.replicas.fewest == 0 and "off" in self.serve.sleep.rungs and fits
+        return self.serve.replicas.min == 0 and "off" in self.serve.sleep.levels and fits
 
     @property
-    def fewest(self) -> int:
+    def min_replicas(self) -> int:
         """Replicas that always run."""
-        return 0 if self.may_stop else max(1, self.serve.replicas.fewest)
+        return 0 if self.may_stop else max(1, self.serve.replicas.min)
 
     @property
     def windows(self) -> tuple[Window, ...]:
@@ -103,7 +103,7 @@ class Deployment:
 
     @property
     def may_defer(self) -> bool:
-        """Whether a request may wait for a greener hour with nobody connected, and be answered in time all the same."""
+        """Whether a request may wait for a greener hour with no one connected, and be answered in time anyway."""
         chosen = (text.lstrip("+~").partition("=") for text in self.others)
         return self.keeps and any(key == "carbon" and value not in _WITHOUT_FORECAST for key, _, value in chosen)
 
@@ -138,7 +138,7 @@ class Deployment:
         """
         values = dict(self.overrides) | {key.replace("__", "."): value for key, value in changes.items()}
         if values.get("state") is None:  # nothing can be kept without a place for it
-            values = {key: value for key, value in values.items() if not key.startswith("keep.")}
+            values = {key: value for key, value in values.items() if not key.startswith("persistence.")}
         given = [_overriding(f"serve.{key}", value) for key, value in values.items() if value is not None]
         keys = [word for path in (self.trusted if trusted is None else trusted) for word in ("--trusted", path)]
         digest = ["--digest", self.digest] if pinned else []
@@ -146,12 +146,12 @@ class Deployment:
 
     def heading(self, *lines: str) -> str:
         """Return the comment at the top of a rendered file."""
-        told = [
+        comments = [
             f"{self.name}: rendered by `overwinter deploy`; change the configuration and render it again.",
             f"Bundle sha256:{self.digest}.",
             *lines,
         ]
-        return "".join(f"# {line}\n" for line in told)
+        return "".join(f"# {line}\n" for line in comments)
 
     def rules(self, *, stays: str | None = None) -> list[str]:
         """Return lines for the heading: when an orchestrator that wakes at a request lets nothing run.
@@ -168,10 +168,10 @@ class Deployment:
         ]
 
     def _why_it_stays(self) -> str:
-        if self.serve.replicas.fewest:
-            return f"Never goes to zero: serve.replicas.fewest={self.serve.replicas.fewest}."
-        if "off" not in self.serve.sleep.rungs:
-            return f"Never goes to zero: `off` is not among serve.sleep.rungs ({', '.join(self.serve.sleep.rungs)})."
+        if self.serve.replicas.min:
+            return f"Never goes to zero: serve.replicas.min={self.serve.replicas.min}."
+        if "off" not in self.serve.sleep.levels:
+            return f"Never goes to zero: `off` is not among serve.sleep.levels ({', '.join(self.serve.sleep.levels)})."
         limit_s = self.serve.sleep.wake_p95_s
         return f"Never goes to zero: a start takes {self.start_s:g} s, and serve.sleep.wake_p95_s is {limit_s:g}."
 

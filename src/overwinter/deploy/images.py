@@ -32,7 +32,7 @@ def checked_image(name: str, *, key: str) -> str:
 
 
 def is_pinned(name: str) -> bool:
-    """Say whether a name stands for the same image for ever: whoever may push can move a tag."""
+    """Return whether a name stands for the same image for ever: anyone who may push can move a tag."""
     found = _IMAGE.fullmatch(name)
     return found is not None and found["digest"] is not None
 
@@ -40,7 +40,8 @@ def is_pinned(name: str) -> bool:
 def of_tag(name: str) -> str:
     """Return what to tell about an image that is named by its tag."""
     return (
-        f"The image {name} is named by a tag, which whoever may push there can move to another image. Name it by its "
+        f"The image {name} is named by a tag, which anyone who may push there can move to another image. Name it by "
+        f"its "
         "digest: NAME@sha256:DIGEST, which `podman push --digestfile FILE` or `docker buildx imagetools inspect NAME` "
         "tell."
     )

@@ -36,9 +36,9 @@ _PRIVATE_TOKEN = "/tmp/token"  # noqa: S105, S108 -- a path, of the pod's own; s
 # A mounted secret belongs to root and is readable by the group; the server takes only a token that is its own.
 _COPY_TOKEN = f'umask 077; cat {SECRETS}/token > {_PRIVATE_TOKEN}; exec overwinter "$@"'
 _SCALER = "keda-add-ons-http-external-scaler.keda:9090"
-_LEAST_STARTS = 60  # seconds that a start may take before it counts as failed
+_MIN_STARTS = 60  # seconds that a start may take before it counts as failed
 _SCRATCH = "64Mi"  # of memory: the token, and what libraries leave in their user's home
-_LEAST_COPIES_MIB = 256
+_MIN_COPIES_MIB = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class Kubernetes(Orchestrator):
     """Renders kubernetes.yaml.
 
     Attributes:
-        image: with the bundle in it, as `overwinter deploy container` builds it; by its digest, or else whoever may
+        image: with the bundle in it, as `overwinter deploy container` builds it; by its digest, or else anyone who may
             push to its tag says what runs.
         hostname: by which clients reach the service, through KEDA's interceptor.
         knative: a Knative Service instead of KEDA.
@@ -148,7 +148,7 @@ class Kubernetes(Orchestrator):
         reason = "Knative has no such rule" if self.knative else "it needs --prometheus"
         waits = [] if rendered else [f"serve.replicas.wait_s={wait_s:g} is left out: {reason}."]
         spread = ["Pods are not spread over nodes: Knative allows that by a feature flag only."]
-        return [*waits, *(spread if self.knative and _most(deployment) > 1 else []), *deployment.not_kept()]
+        return [*waits, *(spread if self.knative and _max_replicas(deployment) > 1 else []), *deployment.not_kept()]
 
     def _for_keda(self, deployment: Deployment) -> list[dict[str, Any]]:
         name = deployment.name
@@ -165,12 +165,12 @@ class Kubernetes(Orchestrator):
 
     def _route(self, deployment: Deployment) -> dict[str, Any]:
         serve = deployment.serve
-        answer = f"{math.ceil(serve.limits.answer_s)}s"
+        response = f"{math.ceil(serve.limits.response_s)}s"
         return {
             "target": {"service": deployment.name, "port": 80},
             "rules": [{"hosts": [self.hostname]}],
             "scalingMetric": {"concurrency": {"targetValue": serve.replicas.queue_per_replica}},
-            "timeouts": {"readiness": answer, "request": answer, "responseHeader": answer},
+            "timeouts": {"readiness": response, "request": response, "responseHeader": response},
         }
 
     def _scaling(self, deployment: Deployment) -> dict[str, Any]:
@@ -178,8 +178,8 @@ class Kubernetes(Orchestrator):
         triggers = [{"type": "external-push", "metadata": route}, *_window_triggers(deployment)]
         return {
             "scaleTargetRef": {"name": deployment.name},
-            "minReplicaCount": deployment.fewest,
-            "maxReplicaCount": _most(deployment),
+            "minReplicaCount": deployment.min_replicas,
+            "maxReplicaCount": _max_replicas(deployment),
             "cooldownPeriod": math.ceil(deployment.idle[0]),
             "triggers": [*triggers, *self._wait_trigger(deployment)],
         }
@@ -197,13 +197,13 @@ class Kubernetes(Orchestrator):
     def _for_knative(self, deployment: Deployment) -> list[dict[str, Any]]:
         name, serve = deployment.name, deployment.serve
         scale = {
-            "min-scale": str(deployment.fewest),
-            "max-scale": str(_most(deployment)),
+            "min-scale": str(deployment.min_replicas),
+            "max-scale": str(_max_replicas(deployment)),
             "target": str(serve.replicas.queue_per_replica),
             "scale-to-zero-pod-retention-period": f"{math.ceil(deployment.idle[0])}s",
         }
         annotations = {f"autoscaling.knative.dev/{key}": value for key, value in scale.items()}
-        pod = self._pod(deployment) | {"timeoutSeconds": math.ceil(serve.limits.answer_s)}
+        pod = self._pod(deployment) | {"timeoutSeconds": math.ceil(serve.limits.response_s)}
         del pod["terminationGracePeriodSeconds"]  # Knative takes it from timeoutSeconds
         del pod["securityContext"]  # and allows one of a pod by a feature flag only
         pod["containers"][0]["securityContext"] = _BARE | {key: _USER[key] for key in _USER if key != "fsGroup"}
@@ -223,17 +223,17 @@ class Kubernetes(Orchestrator):
                 )
             starts = [text for part in deployment.starts(window) for text in part.expressions()]
             ends = read_timetable(window.end).expressions()
-            for kind, texts, fewest in (("open", starts, 1), ("close", ends, 0)):
+            for kind, texts, min_replicas in (("open", starts, 1), ("close", ends, 0)):
                 jobs += [
                     self._setter(
-                        f"{deployment.name}-{kind}-{place}{number}", deployment, text, window.time_zone, fewest
+                        f"{deployment.name}-{kind}-{place}{number}", deployment, text, window.time_zone, min_replicas
                     )
                     for number, text in enumerate(texts)
                 ]
         return [*_rights(deployment.name), *jobs]
 
-    def _setter(self, name: str, deployment: Deployment, schedule: str, zone: str, fewest: int) -> dict[str, Any]:
-        annotations = {"autoscaling.knative.dev/min-scale": str(fewest)}
+    def _setter(self, name: str, deployment: Deployment, schedule: str, zone: str, min_replicas: int) -> dict[str, Any]:
+        annotations = {"autoscaling.knative.dev/min-scale": str(min_replicas)}
         patch = json.dumps({"spec": {"template": {"metadata": {"annotations": annotations}}}})
         words = ["kubectl", "patch", f"services.serving.knative.dev/{deployment.name}", "--type=merge", "-p", patch]
         pod = {
@@ -257,7 +257,7 @@ class Kubernetes(Orchestrator):
 
     def _pod(self, deployment: Deployment) -> dict[str, Any]:
         """Return a pod's specification: one server with one worker, since replicas are pods here."""
-        answer_s = math.ceil(deployment.serve.limits.answer_s)
+        response_s = math.ceil(deployment.serve.limits.response_s)
         words = deployment.words(
             BUNDLE,
             trusted=deployment.keys_in(_KEYS),
@@ -265,10 +265,10 @@ class Kubernetes(Orchestrator):
             host="0.0.0.0",  # noqa: S104 -- the pod's own address; the token is asked for
             port=_PORT,
             **TOKEN | {"access__token_file": _PRIVATE_TOKEN},
-            replicas__fewest=min(1, deployment.serve.replicas.fewest),
-            replicas__most=1,
+            replicas__min=min(1, deployment.serve.replicas.min),
+            replicas__max=1,
         )
-        copies = f"{max(_LEAST_COPIES_MIB, 2 * self.bundle_bytes >> 20)}Mi"
+        copies = f"{max(_MIN_COPIES_MIB, 2 * self.bundle_bytes >> 20)}Mi"
         limits: dict[str, Any] = {"cpu": str(self.cpus), "memory": self.memory, "ephemeral-storage": copies}
         limits |= {"nvidia.com/gpu": str(self.gpus)} if self.gpus else {}
         container: dict[str, Any] = {
@@ -302,7 +302,7 @@ class Kubernetes(Orchestrator):
         return {
             "automountServiceAccountToken": False,
             "securityContext": _USER,
-            "terminationGracePeriodSeconds": answer_s + 10,  # requests in flight are answered first
+            "terminationGracePeriodSeconds": response_s + 10,  # requests in flight are answered first
             "containers": [container],
             "volumes": volumes,
         }
@@ -318,7 +318,7 @@ class Kubernetes(Orchestrator):
             "egress": _OUTSIDE if deployment.asks_outside else [],
         }
         guards = [_document("networking.k8s.io/v1", "NetworkPolicy", deployment.name, policy)]
-        if _most(deployment) > 1:
+        if _max_replicas(deployment) > 1:
             # Not `minAvailable`: with none or one left, no node could be emptied.
             budget = {"selector": selector, "maxUnavailable": 1, "unhealthyPodEvictionPolicy": "AlwaysAllow"}
             guards.append(_document("policy/v1", "PodDisruptionBudget", deployment.name, budget))
@@ -366,9 +366,9 @@ TOKEN: dict[str, Any] = {
 }
 
 
-def _most(deployment: Deployment) -> int:
+def _max_replicas(deployment: Deployment) -> int:
     """Return how many pods there may be at once."""
-    return max(deployment.serve.replicas.most, deployment.fewest)
+    return max(deployment.serve.replicas.max, deployment.min_replicas)
 
 
 def _labels(deployment: Deployment, *, component: str = "server") -> dict[str, str]:
@@ -392,7 +392,7 @@ def _labelled(document: dict[str, Any], deployment: Deployment) -> dict[str, Any
 def _probes(deployment: Deployment) -> dict[str, Any]:
     """Return the probes: a start may take what it takes, and is seen at once; then it is asked often, or rarely."""
     asked = {"httpGet": {"path": LIVE_PATH, "port": _PORT}, "timeoutSeconds": 5}
-    starts = max(_LEAST_STARTS, math.ceil(2 * deployment.start_s))
+    starts = max(_MIN_STARTS, math.ceil(2 * deployment.start_s))
     return {
         "startupProbe": asked | {"periodSeconds": 1, "failureThreshold": starts},
         "readinessProbe": asked | {"periodSeconds": 1},
@@ -402,7 +402,7 @@ def _probes(deployment: Deployment) -> dict[str, Any]:
 
 def _spread(deployment: Deployment) -> dict[str, Any]:
     """Return that several pods go to several nodes and zones, where there are."""
-    if _most(deployment) == 1:
+    if _max_replicas(deployment) == 1:
         return {}
     rule = {
         "maxSkew": 1,
@@ -453,7 +453,11 @@ def _window_triggers(deployment: Deployment) -> list[dict[str, Any]]:
     """Return a trigger for each start: KEDA's end is the next tick of `end`, like that of a window."""
     found = []
     for window in deployment.windows:
-        common = {"timezone": window.time_zone, "end": window.end, "desiredReplicas": str(max(1, deployment.fewest))}
+        common = {
+            "timezone": window.time_zone,
+            "end": window.end,
+            "desiredReplicas": str(max(1, deployment.min_replicas)),
+        }
         starts = [text for part in deployment.starts(window) for text in part.expressions()]
         found += [{"type": "cron", "metadata": {"start": start, **common}} for start in starts]
     return found

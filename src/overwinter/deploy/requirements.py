@@ -46,7 +46,7 @@ def needed_by(bundle: Bundle) -> tuple[str, ...]:
     Packages that these need themselves are left to pip.
 
     Raises:
-        ConfigError: nobody here offers its runtime, or it is for ONNX Runtime or OpenVINO on a GPU, whose libraries are
+        ConfigError: no one here offers its runtime, or it is for ONNX Runtime or OpenVINO on a GPU, whose libraries are
             no package's requirement.
     """
     if bundle.device is not None and bundle.runtime in ("onnxruntime", "openvino"):

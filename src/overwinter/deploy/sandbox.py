@@ -1,6 +1,6 @@
 """What systemd's units may do, and nothing beyond: systemd.exec(5), systemd.resource-control(5).
 
-`systemd-analyze security` reckons how exposed a unit is. What is opened here is opened for a reason that the units'
+`systemd-analyze security` assumes how exposed a unit is. What is opened here is opened for a reason that the units'
 heading gives: a GPU's devices, memory that is written and then run where a runtime compiles, the network where a
 source of carbon intensity is asked.
 """
@@ -59,8 +59,8 @@ def sandbox(
         user: whom it runs as; None: a user that exists only while it runs.
         gpu: it opens NVIDIA's devices.
         compiles: it writes machine code and runs it.
-        near: it speaks with nobody but this machine.
-        alone: it speaks with nobody at all.
+        near: it speaks with no one but this machine.
+        alone: it speaks with no one at all.
     """
     return [
         ("DynamicUser", "yes") if user is None else ("User", user),
@@ -102,7 +102,7 @@ def path_word(path: Path) -> str:
     return f'"{text}"'
 
 
-def open_to_everybody(folder: Path) -> bool:
+def world_readable(folder: Path) -> bool:
     """Whether a user who owns nothing may read a folder and all in it, and get to it from within the sandbox."""
     needed = [(path, 0o005 if path.is_dir() else 0o004) for path in [folder, *folder.rglob("*")]]
     above = [] if hidden([folder]) else folder.parents  # what is bound is reached by folders of systemd's own

@@ -1,7 +1,7 @@
 """systemd: a socket that starts the server at the first connection, and timers that hold it up in windows.
 
 systemd itself holds the port. At a connection it starts `systemd-socket-proxyd`, which needs the server; idle for
-the time-out, the proxy leaves, and nobody needs the server any more (`StopWhenUnneeded=`). A window is a unit that
+the time-out, the proxy leaves, and no one needs the server any more (`StopWhenUnneeded=`). A window is a unit that
 needs the server too: one timer starts it, another stops it. See systemd.socket(5), systemd-socket-proxyd(8).
 
 No unit runs as root (`sandbox`). The server's user exists only while it runs, so that what root alone may read reaches
@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Self
 from overwinter.deploy.deployment import Deployment
 from overwinter.deploy.flags import add_program, memory_limit, own_program
 from overwinter.deploy.interface import Orchestrator
-from overwinter.deploy.sandbox import COMPILING, bound, hidden, open_to_everybody, sandbox
+from overwinter.deploy.sandbox import COMPILING, bound, hidden, sandbox, world_readable
 from overwinter.deploy.source import Source, bundle_folder, bundle_in_folder
 from overwinter.deploy.timetable import read_timetable
 from overwinter.serving.sleep.windows import Window
@@ -32,7 +32,7 @@ _PROXY = "/usr/lib/systemd/systemd-socket-proxyd"
 _CREDENTIALS = "/credentials-of-the-service"  # in words, until they are quoted: a specifier must stay one
 _TASKS, _FILES = 512, 512
 _FINAL = "2 4"  # wrong configuration, integrity: no other start would do better
-_DEFERS = "a request may wait in serve.state for a greener hour, when nobody would start the server"
+_DEFERS = "a request may wait in serve.state for a greener hour, when no one would start the server"
 _USER = re.compile(r"[A-Za-z0-9_][\w.-]*", re.ASCII)
 _Section = tuple[str, Sequence[tuple[str, object]]]
 
@@ -47,7 +47,7 @@ class Systemd(Orchestrator):
         run_as: the server's user, who may read the bundle; None: one that exists only while it runs.
         runtime: which one loads the bundle.
         device: on which it answers: ``cuda``; None: the CPU.
-        private: nobody but root and its owner may read the bundle.
+        private: no one but root and its owner may read the bundle.
         environment: folders that the program needs beside /usr.
         memory: at most, as systemd reads it.
     """
@@ -88,7 +88,7 @@ class Systemd(Orchestrator):
             run_as=arguments.run_as,
             runtime=bundle.runtime,
             device=bundle.device,
-            private=not open_to_everybody(bundle_folder(arguments)),
+            private=not world_readable(bundle_folder(arguments)),
             environment=_environment(arguments.program),
             memory=arguments.memory,
         )
@@ -153,7 +153,7 @@ class Systemd(Orchestrator):
             ("StateDirectory", f"overwinter/{deployment.name}"),
             *[("LoadCredential", f"{name}:{_escaped(path)}") for name, path in _credentials(deployment).items()],
             *([("PassEnvironment", " ".join(deployment.variables))] if deployment.variables else []),
-            ("TimeoutStopSec", math.ceil(deployment.serve.limits.answer_s) + 10),
+            ("TimeoutStopSec", math.ceil(deployment.serve.limits.response_s) + 10),
             ("KillMode", "mixed"),  # the server ends its workers itself, once they have answered
             ("Restart", "on-failure"),
             ("RestartPreventExitStatus", _FINAL),
@@ -178,7 +178,7 @@ class Systemd(Orchestrator):
         return f"overwinter/{deployment.name}/{deployment.bundle.name}"
 
     def _copying(self, deployment: Deployment) -> list[tuple[str, object]]:
-        """Return what copies the bundle, as root, to where the server's user may read it, and nobody else."""
+        """Return what copies the bundle, as root, to where the server's user may read it, and no one else."""
         if not self._copies:
             return []
         own = f"/var/cache/{self._cache(deployment)}"
@@ -203,16 +203,18 @@ class Systemd(Orchestrator):
 
     def _opened(self, deployment: Deployment) -> list[str]:
         """Return lines for the heading: what the sandbox leaves open, and why."""
-        told = ["The server reads no energy counter (serve.draws says what a rung draws): none is opened to it."]
+        comments = [
+            "The server reads no energy counter (serve.power_draw says what a sleep level draws): none is opened to it."
+        ]
         if self.device is not None:
-            told.append(f"Open to the server: NVIDIA's devices, since the bundle answers on {self.device}.")
+            comments.append(f"Open to the server: NVIDIA's devices, since the bundle answers on {self.device}.")
         if self.runtime in COMPILING:
-            told.append(f"Open to the server: memory that is written and run, since {self.runtime} compiles.")
+            comments.append(f"Open to the server: memory that is written and run, since {self.runtime} compiles.")
         if _asks_others(deployment):
-            told.append("Open to the server: the network, since a source of carbon intensity may be asked.")
+            comments.append("Open to the server: the network, since a source of carbon intensity may be asked.")
         if self._copies:
-            told.append("Nobody but its owner may read the bundle: each start copies it into the service's cache.")
-        return told
+            comments.append("No one but its owner may read the bundle: each start copies it into the service's cache.")
+        return comments
 
 
 def _user(text: str) -> str:

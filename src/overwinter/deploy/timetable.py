@@ -73,7 +73,7 @@ class Timetable:
     def moved_between(self, zone: str, machine_zone: str) -> tuple[Timetable, ...]:
         """Return when the clock of ``machine_zone`` may show these moments of ``zone``, by every difference of the two.
 
-        Where the difference changes over the year, this is more than the moments themselves: whoever runs then
+        Where the difference changes over the year, this is more than the moments themselves: anyone who runs then
         must look at the clock of ``zone``.
 
         Raises:

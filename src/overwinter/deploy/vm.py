@@ -26,7 +26,7 @@ from overwinter.deploy.timetable import read_timetable
 from overwinter.errors import ConfigError
 
 _PORT = 8080
-_LONGEST_NAME = 32  # of a load balancer
+_MAX_NAME = 32  # of a load balancer
 _ENVIRONMENT = "/opt/overwinter"
 _KEYS = "/etc/overwinter"
 
@@ -111,8 +111,8 @@ class Vm(Orchestrator):
         Raises:
             ConfigError: the name is too long, or a window cannot be rendered.
         """
-        if len(deployment.name) > _LONGEST_NAME:
-            raise ConfigError(f"--name {deployment.name!r} must be {_LONGEST_NAME} characters at most on AWS.")
+        if len(deployment.name) > _MAX_NAME:
+            raise ConfigError(f"--name {deployment.name!r} must be {_MAX_NAME} characters at most on AWS.")
         heading = deployment.heading(*deployment.rules(), *deployment.not_kept(), *deployment.asked_for())
         machine = yaml.safe_dump(self._machine(deployment), sort_keys=False, width=120)
         return {
@@ -128,9 +128,9 @@ class Vm(Orchestrator):
             "clients": list(self.clients),
             "port": _PORT,
             "live_path": LIVE_PATH,
-            "fewest": deployment.fewest,
-            "most": max(replicas.most, deployment.fewest),
-            "answer_s": math.ceil(deployment.serve.limits.answer_s),
+            "min_replicas": deployment.min_replicas,
+            "max_replicas": max(replicas.max, deployment.min_replicas),
+            "response_s": math.ceil(deployment.serve.limits.response_s),
             "idle_minutes": max(1, math.ceil(deployment.idle[0] / 60)),
             "start_s": deployment.start_s,
             "queue_per_machine": replicas.queue_per_replica,
@@ -165,8 +165,8 @@ class Vm(Orchestrator):
             host="0.0.0.0",  # noqa: S104 -- its own address; only the load balancer gets there, and the token is asked for
             port=_PORT,
             **TOKEN | {"access__token_file": token},
-            replicas__fewest=min(1, deployment.serve.replicas.fewest),
-            replicas__most=1,
+            replicas__min=min(1, deployment.serve.replicas.min),
+            replicas__max=1,
         )
         flags = [word for source in self.keys for word in ("--key", source)]
         fetch = f"umask 077; {self.token_command} > {token} && chown {name} {token}"
@@ -183,7 +183,7 @@ class Vm(Orchestrator):
                 f"Environment=HOME=/var/lib/{name}",
                 f"ExecStartPre=+{command_line(['/bin/sh', '-c', fetch])}",
                 f"ExecStart={command_line([f'{_ENVIRONMENT}/bin/overwinter', *words, *flags])}",
-                f"TimeoutStopSec={math.ceil(deployment.serve.limits.answer_s) + 10}",
+                f"TimeoutStopSec={math.ceil(deployment.serve.limits.response_s) + 10}",
                 "Restart=on-failure",
                 "NoNewPrivileges=yes",
                 "[Install]",
@@ -197,7 +197,7 @@ def _windows(deployment: Deployment) -> list[dict[str, str]]:
     if len(deployment.windows) > 1:
         raise ConfigError(
             "serve.sleep.windows: a group of machines can hold one window, since the end of one would close another. "
-            "Join them, or choose another form."
+            "Join them, or choose another target."
         )
     found = []
     for window in deployment.windows:

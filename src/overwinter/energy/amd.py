@@ -35,8 +35,8 @@ class AmdGauge(CounterGauge):
 
     def power_w(self) -> float | None:
         """Return the socket's power, if it tells; older devices tell an average only."""
-        told = self._amdsmi.amdsmi_get_power_info(self._handle)
-        powers = (told.get("current_socket_power"), told.get("average_socket_power"))
+        info = self._amdsmi.amdsmi_get_power_info(self._handle)
+        powers = (info.get("current_socket_power"), info.get("average_socket_power"))
         return next((float(power) for power in powers if isinstance(power, (int, float))), None)
 
     def limit_w(self) -> float | None:

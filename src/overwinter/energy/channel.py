@@ -13,7 +13,7 @@ _STUCK_AFTER_UPDATES = 500  # of the source; a quick one is found out sooner
 _STUCK_AFTER_READS = 10
 _DEAD_AFTER_UPDATES = 100  # without any since the start, where a window ends
 _SMOOTHING = 0.3  # of the recent power: about the last second at 10 Hz
-_SHORTEST_POWER_INTERVAL_S = 0.02  # a power derived over less is mostly the counter's own update
+_MIN_POWER_INTERVAL_S = 0.02  # a power derived over less is mostly the counter's own update
 
 
 class _StuckCounterError(Exception):
@@ -51,7 +51,7 @@ class Channel:
         gauges: ways of reading it, the best first. After the last one, the last known power is assumed.
         guess_w: power assumed while none is known yet.
         held_uncertainty: relative uncertainty of assumed power.
-        warn: takes one line for a person.
+        warn: takes one line for the user.
         never_still: the counter moves whenever the device is on, so that standing still is a failure.
         counter: the counter's identity on this machine, by which other meters of it are known; the device's name if
             left out.
@@ -170,17 +170,17 @@ class Channel:
     def sample(self, now_s: float) -> tuple[float, float | None] | None:
         """Return the device's (power in watts, limit in watts) at ``now_s``; None where too little time has passed."""
         elapsed_s = now_s - self._ticked_s
-        if elapsed_s < _SHORTEST_POWER_INTERVAL_S:
+        if elapsed_s < _MIN_POWER_INTERVAL_S:
             return None
-        power_w, limit_w = self._told()
+        power_w, limit_w = self._reading()
         if power_w is None:
             power_w = (self.drawn_uj - self._ticked_uj) / 1e6 / elapsed_s
         self._ticked_s, self._ticked_uj = now_s, self.drawn_uj
-        if power_w or not self._never_still:  # a counter that stands still tells no power of zero
+        if power_w or not self._never_still:  # a counter that stands still reports no power of zero
             self._recent_w = _smoothed(self._recent_w, power_w)
         return power_w, limit_w
 
-    def _told(self) -> tuple[float | None, float | None]:
+    def _reading(self) -> tuple[float | None, float | None]:
         if not self._gauges:
             return self.power_w, None
         try:

@@ -17,7 +17,7 @@ class SuspendWatch:
     """Notices that the machine was suspended.
 
     Args:
-        suspended_s: tells the seconds spent suspended so far.
+        suspended_s: reports the seconds spent suspended so far.
     """
 
     def __init__(self, suspended_s: Callable[[], float] = suspended_clock_s) -> None:

@@ -2,7 +2,7 @@
 
 It is made within the control group that this process is in, so that every limit set there goes on to hold, and
 only where that changes nothing but the count: in version 1's `cpuacct` mounted by itself, or in version 2
-without any controller. Whoever is in it is put back at the end, and it is removed; what a killed meter left
+without any controller. Anyone who is in it is put back at the end, and it is removed; what a killed meter left
 behind, the next one in the same place collects.
 """
 
@@ -151,7 +151,7 @@ def _within(folder: Path, root: str, path: str) -> Iterator[Path]:
 
 
 def _only_counts(place: Path) -> bool:
-    """Say whether a group within this one of version 2 would bring no controller, and hide no limit.
+    """Return whether a group within this one of version 2 would bring no controller, and hide no limit.
 
     A runtime such as Java looks for its limits in its own group only.
     """
@@ -164,7 +164,7 @@ def _only_counts(place: Path) -> bool:
 
 
 def _collect(parent: Path) -> None:
-    """Remove the groups of meters that were killed: nobody holds their locks any more."""
+    """Remove the groups of meters that were killed: no one holds their locks any more."""
     for folder in parent.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):
             handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
@@ -176,7 +176,7 @@ def _collect(parent: Path) -> None:
 
 
 def _dissolve(folder: Path) -> None:
-    """Move what is in a group to the group above, and remove it; while somebody's own group is in it, it stays."""
+    """Move what is in a group to the group above, and remove it; while someone's own group is in it, it stays."""
     _collect(folder)
     for _ in range(_ROUNDS):
         with contextlib.suppress(OSError):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from overwinter.energy.protocols import Increment
 
-_MOST_TOLD = 10  # faults of one counter, one by one
+_MAX_REPORTED = 10  # faults of one counter, one by one
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,7 +17,7 @@ class Step:
     Attributes:
         amount: counted units.
         doubt: units by which `amount` may be wrong.
-        fault: empty, or what is wrong with the reading, for a person.
+        fault: empty, or what is wrong with the reading, for the user.
         lost: whether `amount` is unknown and the time must be filled otherwise.
     """
 
@@ -38,8 +38,8 @@ class Counter:
         value: the first reading.
         now_s: its time.
         peak_per_s: more units per second than the device can draw.
-        turn: units after which the counter begins again at zero; None if it never does, or nobody tells.
-        possible_turns: what its turn may be, where nobody tells.
+        turn: units after which the counter begins again at zero; None if it never does, or no one tells.
+        possible_turns: what its turn may be, where no one tells.
     """
 
     def __init__(
@@ -108,11 +108,11 @@ class CounterGauge:
     Args:
         read: gives the counter's value.
         device: for messages.
-        warn: takes one line for a person.
+        warn: takes one line for the user.
         unit_uj: microjoules per unit of the counter.
         peak_w: more than the device can draw.
-        turn: units after which the counter begins again at zero; None if it never does, or nobody tells.
-        possible_turns: what its turn may be, where nobody tells.
+        turn: units after which the counter begins again at zero; None if it never does, or no one tells.
+        possible_turns: what its turn may be, where no one tells.
     """
 
     source: str
@@ -150,7 +150,7 @@ class CounterGauge:
         step = self._counter.step(self._read(), now_s)
         elapsed_s, self._now_s = max(0.0, now_s - self._now_s), now_s
         if step.fault:
-            self._tell(step.fault)
+            self._notify(step.fault)
         return Increment(
             energy_uj=round(step.amount * self._unit_uj),
             doubt_uj=round(step.doubt * self._unit_uj),
@@ -165,12 +165,14 @@ class CounterGauge:
         """Return None: no limit is known."""
         return None
 
-    def _tell(self, fault: str) -> None:
+    def _notify(self, fault: str) -> None:
         self._faults += 1
-        if self._faults < _MOST_TOLD:
+        if self._faults < _MAX_REPORTED:
             self._warn(f"{self._device}: {fault}; the energy of that time is estimated")
-        elif self._faults == _MOST_TOLD:
-            self._warn(f"{self._device}: its counter goes wrong again and again; the rest of it is not told one by one")
+        elif self._faults == _MAX_REPORTED:
+            self._warn(
+                f"{self._device}: its counter goes wrong again and again; the rest of it is not reported one by one"
+            )
 
     def _begun(self, now_s: float) -> Counter:
         return Counter(

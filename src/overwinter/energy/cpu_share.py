@@ -30,7 +30,7 @@ class CpuShare:
     def use(self) -> Use | None:
         """Return the use since the previous call."""
         machine = proc.cpu_times()
-        self.trouble = "" if machine else "the machine's CPU time is not told (/proc/stat)"
+        self.trouble = "" if machine else "the machine's CPU time is not reported (/proc/stat)"
         if machine is None:
             return None
         own_s = self._tree.quick_cpu_s()

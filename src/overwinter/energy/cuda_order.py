@@ -16,7 +16,7 @@ _PATIENCE_S = 20.0
 
 def ask_cuda() -> set[str] | None:
     """Return the UUIDs or PCI addresses of the GPUs that CUDA shows; None where it cannot be asked."""
-    return _asked_here() or _asked_aside()
+    return _asked_here() or _asked_in_subprocess()
 
 
 def _asked_here() -> set[str] | None:
@@ -26,12 +26,12 @@ def _asked_here() -> set[str] | None:
         if not cuda.is_initialized():
             return None
         uuids = [str(cuda.get_device_properties(index).uuid) for index in range(cuda.device_count())]
-    except Exception:  # noqa: BLE001 -- no torch, one that does not tell UUIDs, or a CUDA that fails
+    except Exception:  # noqa: BLE001 -- no torch, one that does not report UUIDs, or a CUDA that fails
         return None
     return {uuid if uuid.startswith("GPU-") else f"GPU-{uuid}" for uuid in uuids}
 
 
-def _asked_aside() -> set[str] | None:
+def _asked_in_subprocess() -> set[str] | None:
     # -I and -S: without site-packages it starts at once, and runs nothing of the user's.
     command = [sys.executable, "-I", "-S", str(_PROGRAM)]
     try:

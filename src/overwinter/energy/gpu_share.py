@@ -1,7 +1,7 @@
 """Who used a GPU: NVML's samples of utilisation by process, for counters that several runs read.
 
-NVML tells the host's process ids, whoever asks (https://github.com/NVIDIA/nvidia-docker/issues/1483): in a container
-with ids of its own nobody knows whose they are.
+NVML reports the host's process ids, anyone who asks (https://github.com/NVIDIA/nvidia-docker/issues/1483): in a
+container with ids of its own no one knows whose they are.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class GpuShare:
     def __init__(
         self, uuid: str, pids: Callable[[], Collection[int]], *, clock: Callable[[], float] = time.time
     ) -> None:
-        self.trouble = "" if _sees_host_ids() else "NVML tells the host's process ids, and this container has its own"
+        self.trouble = "" if _sees_host_ids() else "NVML reports the host's process ids, and this container has its own"
         self._uuid, self._pids, self._clock = uuid, pids, clock
 
     def begin(self) -> None:
@@ -65,7 +65,7 @@ class GpuShare:
         try:
             samples = pynvml.nvmlDeviceGetProcessUtilization(handle, since_us)
         except pynvml.NVMLError as error:
-            if error.value in (pynvml.NVML_SUCCESS, pynvml.NVML_ERROR_NOT_FOUND):  # nobody has used it
+            if error.value in (pynvml.NVML_SUCCESS, pynvml.NVML_ERROR_NOT_FOUND):  # no one has used it
                 return {}
             raise
         fresh: list[Any] = [sample for sample in samples if sample.timeStamp > since_us]

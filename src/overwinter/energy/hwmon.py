@@ -18,7 +18,7 @@ from overwinter.energy.power_gauge import PowerGauge
 from overwinter.energy.protocols import Gauge
 
 _PEAK_W = 1500.0
-_GUESS_W = {MACHINE: 15.0, "cpu": 60.0, "ram": 5.0}  # only if a sensor fails before it ever told a power
+_GUESS_W = {MACHINE: 15.0, "cpu": 60.0, "ram": 5.0}  # only if a sensor fails before it ever reported a power
 _UNSEEN = "nothing to do on a machine without such sensors; in a container, mount the host's tree (energy.hwmon_root)"
 
 

@@ -37,7 +37,7 @@ _PARTS = (
 _READING = re.compile(r"(power|energy)(\d+)_(input|average)")
 _RAIL_CHIP, _RAILS = "ina3221", (1, 2, 3)
 _UPDATE_S = 0.1
-_MOST_W = 100_000.0
+_MAX_W = 100_000.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,7 @@ class Sensor:
 
 
 def find_sensors(root: Path) -> list[Sensor]:
-    """Find every sensor whose place is known or can be told from its neighbours."""
+    """Find every sensor whose place is known or can be known from its neighbours."""
     # Drivers of the old kind have their files in the device's own folder.
     found = (list(_of(folder)) or list(_of(folder / "device")) for folder in folders(root))
     return [sensor for sensors in found for sensor in sensors]
@@ -93,7 +93,7 @@ def readable(sensor: Sensor) -> bool:
         value = sensor.read()
     except (OSError, ValueError):
         return False
-    return value >= 0 and (sensor.counts or value < _MOST_W)
+    return value >= 0 and (sensor.counts or value < _MAX_W)
 
 
 def _of(folder: Path) -> Iterator[Sensor]:
@@ -103,12 +103,12 @@ def _of(folder: Path) -> Iterator[Sensor]:
         return
     seen: set[tuple[str, str]] = set()
     for match in _readings(folder):
-        quantity, place, form = match.groups()
+        quantity, place, variant = match.groups()
         label = word(folder / f"{quantity}{place}_label")
         kind = _kind(chip, label)
         if kind and (quantity, place) not in seen:
             seen.add((quantity, place))
-            yield _sensor(folder, chip, kind, label, quantity, place, form)
+            yield _sensor(folder, chip, kind, label, quantity, place, variant)
 
 
 def _readings(folder: Path) -> list[re.Match[str]]:
@@ -121,9 +121,9 @@ def _readings(folder: Path) -> list[re.Match[str]]:
     return sorted(found, key=lambda match: (match[1], match[3] != "input", int(match[2])))
 
 
-def _sensor(folder: Path, chip: str, kind: str, label: str, quantity: str, place: str, form: str) -> Sensor:
-    path = folder / f"{quantity}{place}_{form}"
-    interval_ms = number_or_none(folder / f"{quantity}{place}_average_interval") if form == "average" else None
+def _sensor(folder: Path, chip: str, kind: str, label: str, quantity: str, place: str, variant: str) -> Sensor:
+    path = folder / f"{quantity}{place}_{variant}"
+    interval_ms = number_or_none(folder / f"{quantity}{place}_average_interval") if variant == "average" else None
     interval_ms = interval_ms or number_or_none(folder / "update_interval") or 0
     counts = quantity == "energy"
     return Sensor(
@@ -146,10 +146,10 @@ def _rails(folder: Path, chip: str) -> Iterator[Sensor]:
 
 
 def _kind(chip: str, label: str) -> str:
-    told = label.lower()
-    if told in _WHOLE or (chip == "power_meter" and not told):
+    text = label.lower()
+    if text in _WHOLE or (chip == "power_meter" and not text):
         return MACHINE
-    return next((kind for name, labels, kind in _PARTS if name in ("", chip) and labels.fullmatch(told)), "")
+    return next((kind for name, labels, kind in _PARTS if name in ("", chip) and labels.fullmatch(text)), "")
 
 
 def _placed(rail: Sensor) -> Sensor:

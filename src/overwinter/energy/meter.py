@@ -19,7 +19,7 @@ from overwinter.energy.sampler import Sampler
 from overwinter.energy.samples import PowerSample, SampleLog
 from overwinter.energy.sharing import Sharing
 
-_SHORTEST_INTERVAL_S = 0.005
+_MIN_INTERVAL_S = 0.005
 _LOCK_PATIENCE_S = 5.0
 
 Mark = dict[tuple[str, str], tuple[int, int]]
@@ -133,7 +133,7 @@ class EnergyMeter:
         self._whole = Window(self, "whole", start_s=self._start_s - self._head_s, mark={})
         self._windows.append(self._whole)
         fastest_s = min((channel.max_interval_s for channel in self._channels), default=self._interval_s)
-        self._sampler = Sampler(self.tick, max(_SHORTEST_INTERVAL_S, min(self._interval_s, fastest_s)))
+        self._sampler = Sampler(self.tick, max(_MIN_INTERVAL_S, min(self._interval_s, fastest_s)))
         self._sampler.start()
         self._probe_idle()
         if self._cross_check:
@@ -178,13 +178,15 @@ class EnergyMeter:
         """Take one sample of every device: what the sampler thread does."""
         self._advance(edge=False)
         with self._held():
-            told = [(channel.device, sample) for channel in self._channels if (sample := channel.sample(self._now_s))]
+            powers = [(channel.device, sample) for channel in self._channels if (sample := channel.sample(self._now_s))]
             since_s = self._now_s - self._start_s
             self._log.add(
-                tuple(PowerSample(time_s=since_s, device=d, power_w=power, limit_w=limit) for d, (power, limit) in told)
+                tuple(
+                    PowerSample(time_s=since_s, device=d, power_w=power, limit_w=limit) for d, (power, limit) in powers
+                )
             )
             for window in self._windows:
-                window.note_peaks((device, power_w) for device, (power_w, _) in told)
+                window.note_peaks((device, power_w) for device, (power_w, _) in powers)
         self._notice_suspension()
 
     def report(self, window: Window, *, edge: bool) -> EnergyReport:
@@ -241,7 +243,7 @@ class EnergyMeter:
         }
 
     def _idle_w(self, since_s: float) -> dict[str, float]:
-        """Idle powers by device; of one that others used too since then, a part is somebody else's baseline."""
+        """Idle powers by device; of one that others used too since then, a part is another user's baseline."""
         return {c.device: c.idle_w for c in self._channels if c.idle_w is not None and c.shared_s <= since_s}
 
     def _probe_idle(self) -> None:

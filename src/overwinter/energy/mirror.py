@@ -55,7 +55,7 @@ class MirrorWatch:
 
 
 def settled(watch: MirrorWatch) -> MirrorWatch:
-    """Look for a moment; counters that move by then are told apart."""
+    """Look for a moment; counters that move by then are distinguished."""
     until_s = time.monotonic() + _SETTLING_S
     while watch.look() is None and time.monotonic() < until_s:
         time.sleep(_PAUSE_S)

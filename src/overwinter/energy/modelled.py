@@ -2,7 +2,7 @@
 
     CPU watts = watts per thread * (busy threads of the tree * (1 - idle) + allowed threads * idle)
 
-The tree's own use counts in full; of the idle power it bears the share of the machine that it may use
+The tree's own use counts in full; of the idle power it carries the share of the machine that it may use
 (affinity and cgroup quota). Every figure is marked `modelled`. What lies above idle is proportional to CPU
 time.
 """
@@ -17,13 +17,13 @@ from overwinter.energy.processes import process_age_s
 from overwinter.energy.protocols import Increment
 from overwinter.energy.report import MODELLED
 
-_FIRST_POWER_S = 0.05  # a power is told from here on
-_LONGEST_PACE_S = 1.0
+_FIRST_POWER_S = 0.05  # a power is reported from here on
+_MAX_PACE_S = 1.0
 
 
 def _pace_s(age_s: float) -> float:
     """How often living children are looked at between windows' edges: soon at first, then once a second."""
-    return min(_LONGEST_PACE_S, age_s / 2)
+    return min(_MAX_PACE_S, age_s / 2)
 
 
 class CpuModel:
@@ -57,7 +57,7 @@ class CpuModel:
         self._busy_w = thread_w * (1 - idle_fraction)
         self._tree, self._head_s = tree, head_s
         self._begun_s = self._start_s = self._start_cpu_s = 0.0
-        self._told_uj = 0
+        self._reported_uj = 0
         self._walked_s = self._walked_j = 0.0
         self._power_w: float | None = None
 
@@ -76,8 +76,8 @@ class CpuModel:
         if due:
             self._power_w = max(0.0, (energy_j - self._walked_j) / (now_s - self._walked_s))
             self._walked_s, self._walked_j = now_s, energy_j
-        increment_uj = max(0, round(energy_j * 1e6) - self._told_uj)
-        self._told_uj += increment_uj
+        increment_uj = max(0, round(energy_j * 1e6) - self._reported_uj)
+        self._reported_uj += increment_uj
         return Increment(energy_uj=increment_uj)
 
     def power_w(self) -> float | None:

@@ -23,11 +23,11 @@ from typing import Any
 from overwinter.energy import proc
 
 _FOLDER = "overwinter-meters"
-_SHARED_MODE = 0o1777  # everybody may add a file, and remove only their own
+_SHARED_MODE = 0o1777  # everyone may add a file, and remove only their own
 _ENVIRONMENT = "OVERWINTER_METERS"
 _PACE_S = 1.0
-_MOST_BYTES = 4096
-_MOST_FILES = 1000
+_MAX_BYTES = 4096
+_MAX_FILES = 1000
 
 
 class Neighbours:
@@ -61,7 +61,7 @@ class Neighbours:
             self._register()
 
     def look(self) -> Mapping[str, frozenset[int]]:
-        """Return the processes that meter each counter beside this one; a counter that nobody else reads is left out.
+        """Return the processes that meter each counter beside this one; a counter that no one else reads is left out.
 
         Who comes or goes is seen at once, for the price of one system call; who was killed, within a second.
         """
@@ -100,7 +100,7 @@ class Neighbours:
         self._path, self._lock = path, handle
 
     def _others(self) -> Iterator[Mapping[str, Any]]:
-        for path in sorted(self._folder.glob("*.json"))[:_MOST_FILES]:
+        for path in sorted(self._folder.glob("*.json"))[:_MAX_FILES]:
             if path == self._path:
                 continue
             other = _running(path)
@@ -132,7 +132,7 @@ def _running(path: Path) -> Mapping[str, Any] | None:
             with contextlib.suppress(OSError):
                 path.unlink()
             return None
-        return _parsed(os.read(handle, _MOST_BYTES))
+        return _parsed(os.read(handle, _MAX_BYTES))
     except OSError:
         return None
     finally:
@@ -152,7 +152,7 @@ def _parsed(content: bytes) -> Mapping[str, Any] | None:
 
 
 def _make_shared(folder: Path) -> None:
-    """Make the folder for everybody, or see that it is one: behind a link could be anything.
+    """Make the folder for everyone, or see that it is one: behind a link could be anything.
 
     Raises:
         OSError: it cannot be made, or is none.

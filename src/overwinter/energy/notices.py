@@ -19,7 +19,7 @@ class Notices:
         self._standing_until_s = 0.0
 
     def add(self, text: str) -> None:
-        """Add one line for a person."""
+        """Add one line for the user."""
         self._at_s.setdefault(text, self._clock())
 
     def renew(self, text: str) -> None:
@@ -27,7 +27,7 @@ class Notices:
         self._at_s[text] = self._clock()
 
     def begin(self) -> None:
-        """Let what was said so far, while meters were opened, stand for every report."""
+        """Let what was reported so far, while meters were opened, stand for every report."""
         self._standing_until_s = self._clock()
 
     def since(self, start_s: float) -> list[str]:

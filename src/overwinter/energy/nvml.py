@@ -143,10 +143,14 @@ def _described() -> tuple[bool, str, str]:
     visible = visible_boards()
     if not visible.boards:
         return False, "no GPU is visible", "check CUDA_VISIBLE_DEVICES"
-    answering = [f"{board.device} {board.name or 'of unknown name'}" for board in visible.boards if board.handle]
+    responding = [f"{board.device} {board.name or 'of unknown name'}" for board in visible.boards if board.handle]
     silent = [f"{board.device} does not answer ({board.trouble})" for board in visible.boards if not board.handle]
-    told = ", ".join([*answering, *silent]) + (f"; {visible.doubt}" if visible.doubt else "")
-    return bool(answering), told, "look for its Xid in the kernel's log; reset or restart the machine" if silent else ""
+    detail = ", ".join([*responding, *silent]) + (f"; {visible.doubt}" if visible.doubt else "")
+    return (
+        bool(responding),
+        detail,
+        "look for its Xid in the kernel's log; reset or restart the machine" if silent else "",
+    )
 
 
 def _doubts(visible: Visible) -> Iterator[str]:
@@ -165,9 +169,9 @@ def _channel(board: Board, opening: Opening) -> Channel:
     if board.handle is None:
         return _assumed(board, opening)
     readings, gauges = _Readings(board.handle), list[Gauge]()
-    if _answers(readings.energy_mj):
+    if _responds(readings.energy_mj):
         gauges.append(NvmlCounterGauge(readings, board.device, opening.warn))
-    if _answers(readings.power_w):
+    if _responds(readings.power_w):
         gauges.append(NvmlPowerGauge(readings))
     limit_w = readings.limit_w()
     guess_w = limit_w / 2 if limit_w else _FALLBACK_GUESS_W
@@ -188,7 +192,7 @@ def _channel(board: Board, opening: Opening) -> Channel:
 
 
 def _assumed(board: Board, opening: Opening) -> Channel:
-    """Return a channel for a board that is there and tells nothing, so that it does not look like one of 0 W."""
+    """Return a channel for a board that is there and reports nothing, so that it does not look like one of 0 W."""
     opening.warn(f"{board.device} does not answer ({board.trouble}); it is assumed to idle at {_LOST_W:g} W")
     channel = Channel(
         device=board.device,
@@ -201,7 +205,7 @@ def _assumed(board: Board, opening: Opening) -> Channel:
     return channel
 
 
-def _answers(read: Callable[[], float]) -> bool:
+def _responds(read: Callable[[], float]) -> bool:
     import pynvml
 
     try:

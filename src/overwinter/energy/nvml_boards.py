@@ -25,8 +25,8 @@ class Board:
         index: NVML's.
         handle: NVML's; None where the board does not answer.
         uuid: such as `GPU-8f7c...`; None where the board does not answer.
-        address: on the PCI bus, as `lspci -D` writes it; None where it does not tell.
-        name: the model's; None where it does not tell.
+        address: on the PCI bus, as `lspci -D` writes it; None where it does not report.
+        name: the model's; None where it does not report.
         trouble: why it does not answer; empty if it does.
     """
 
@@ -87,9 +87,9 @@ def visible_boards(environ: Mapping[str, str] = os.environ) -> Visible:
     parents = _mig_parents(boards) if value and "MIG-" in value else {}
     doubt = ""
     if value is not None and _needs_cuda(value, boards, environ):
-        told = ask_cuda()
-        if told is not None:
-            return Visible(boards=tuple(board for board in boards if {board.uuid, board.address} & told))
+        reported = ask_cuda()
+        if reported is not None:
+            return Visible(boards=tuple(board for board in boards if {board.uuid, board.address} & reported))
         doubt = (
             f"CUDA_VISIBLE_DEVICES={value} counts unlike GPUs in CUDA's own order, which could not be asked for; it is "
             "taken for the order of their slots. Set CUDA_DEVICE_ORDER=PCI_BUS_ID, or name them by UUID"
@@ -112,13 +112,13 @@ def _board(index: int) -> Board:
         uuid = _text(pynvml.nvmlDeviceGetUUID(handle))
     except pynvml.NVMLError as error:
         return Board(index=index, trouble=str(error))
-    bus_id = _told(lambda: _text(pynvml.nvmlDeviceGetPciInfo(handle).busId))
+    bus_id = _or_none(lambda: _text(pynvml.nvmlDeviceGetPciInfo(handle).busId))
     return Board(
         index=index,
         handle=handle,
         uuid=uuid,
         address=pci_address(bus_id) if bus_id else None,
-        name=_told(lambda: _text(pynvml.nvmlDeviceGetName(handle))),
+        name=_or_none(lambda: _text(pynvml.nvmlDeviceGetName(handle))),
     )
 
 
@@ -131,7 +131,7 @@ def _needs_cuda(value: str, boards: Sequence[Board], environ: Mapping[str, str])
 
 
 def _slot_order(boards: Sequence[Board]) -> list[int]:
-    """NVML's indices in the order of PCI addresses; NVML's own order where a board does not tell its address."""
+    """NVML's indices in the order of PCI addresses; NVML's own order where a board does not report its address."""
     if any(board.address is None for board in boards):
         return [board.index for board in boards]
     return [board.index for board in sorted(boards, key=lambda board: str(board.address))]
@@ -144,7 +144,7 @@ def _mig_parents(boards: Sequence[Board]) -> dict[str, int]:
     parents: dict[str, int] = {}
     for board in boards:
         ask = partial(pynvml.nvmlDeviceGetMaxMigDeviceCount, board.handle)
-        slots = _told(ask) if board.handle else 0
+        slots = _or_none(ask) if board.handle else 0
         for slot in range(slots or 0):
             try:
                 mig = pynvml.nvmlDeviceGetMigDeviceHandleByIndex(board.handle, slot)
@@ -154,7 +154,7 @@ def _mig_parents(boards: Sequence[Board]) -> dict[str, int]:
     return parents
 
 
-def _told(ask: Callable[[], Any]) -> Any:
+def _or_none(ask: Callable[[], Any]) -> Any:
     """Return what NVML tells, None where it does not."""
     import pynvml
 
@@ -164,5 +164,5 @@ def _told(ask: Callable[[], Any]) -> Any:
         return None
 
 
-def _text(told: str | bytes) -> str:
-    return told.decode() if isinstance(told, bytes) else str(told)
+def _text(reported: str | bytes) -> str:
+    return reported.decode() if isinstance(reported, bytes) else str(reported)

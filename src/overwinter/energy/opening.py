@@ -17,7 +17,7 @@ class Opening:
     Attributes:
         energy: the group `energy/`.
         hardware: the group `hardware/`.
-        warn: takes one line for a person.
+        warn: takes one line for the user.
         own_process: whether this process's own CPU time counts, beside its children's.
         adopts_orphans: whether this process waits for every child that it gets, so that orphans may be made its own.
         since_process_start: whether modelled energy counts from the process's own start.

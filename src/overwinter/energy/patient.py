@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 Value = TypeVar("Value", int, float)
 
-_MOST_FAILURES = 10  # in a row: about a second
+_MAX_FAILURES = 10  # in a row: about a second
 _LASTING = {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENODEV, errno.EISDIR, errno.ENOTDIR}
 
 
@@ -35,7 +35,7 @@ class Patient(Generic[Value]):
         except (OSError, ValueError) as error:
             self._failures += 1
             lasting = isinstance(error, OSError) and error.errno in _LASTING
-            if lasting or self._last is None or self._failures > _MOST_FAILURES:
+            if lasting or self._last is None or self._failures > _MAX_FAILURES:
                 raise
         else:
             self._failures = 0

@@ -1,6 +1,6 @@
 """A laptop on battery: what the battery gives is what the whole machine draws, its screen included.
 
-On mains power a battery tells nothing of that, and while it is charged the contrary; then this source stands aside.
+On mains power a battery reports nothing of that, and while it is charged the contrary; then this source steps back.
 https://docs.kernel.org/power/power_supply_class.html: microwatts, microamperes and microvolts; some drivers count
 what is drawn as negative.
 """
@@ -18,7 +18,7 @@ from overwinter.energy.protocols import Increment
 _BATTERY = "Battery"
 _UJ_PER_UWH = 3600
 _GUESS_W = 15.0
-_LEAST_W, _MOST_W = 0.05, 1000.0
+_MIN_W, _MAX_W = 0.05, 1000.0
 
 
 class Supplies:
@@ -42,7 +42,7 @@ class Supplies:
         if not self.batteries:
             return "there is no battery"
         if any(word(each / "online") not in ("", "0") for each in self._mains):
-            return "the machine is on mains power, of which a battery tells nothing"
+            return "the machine is on mains power, of which a battery reports nothing"
         states = {word(each / "status") for each in self.batteries}
         if "Discharging" in states and "Charging" not in states:
             return ""
@@ -55,7 +55,7 @@ class Supplies:
             OSError, ValueError: one that gives does not tell how much.
         """
         power_w = sum(_power_w(each) for each in self.batteries if word(each / "status") == "Discharging")
-        if not _LEAST_W <= power_w <= _MOST_W:
+        if not _MIN_W <= power_w <= _MAX_W:
             raise ValueError(f"the batteries tell of {power_w:g} W, which cannot be")
         return power_w
 
@@ -63,7 +63,7 @@ class Supplies:
         """Return the energy that is left in the batteries, in microjoules.
 
         Raises:
-            OSError, ValueError: one does not tell.
+            OSError, ValueError: one does not report.
         """
         return round(sum(_left_uwh(each) for each in self.batteries) * _UJ_PER_UWH)
 
@@ -73,7 +73,7 @@ class BatteryGauge:
 
     Args:
         supplies: of the machine.
-        warn: takes one line for a person.
+        warn: takes one line for the user.
     """
 
     source = "power-supply"
@@ -122,7 +122,7 @@ class BatteryGauge:
 
 
 class BatteryLevelGauge(BatteryGauge):
-    """The energy left in the batteries, where none tells a power; it falls in steps of some joules."""
+    """The energy left in the batteries, where none reports a power; it falls in steps of some joules."""
 
     edge_s = 30.0
 
@@ -149,7 +149,7 @@ def open_power_supply(opening: Opening) -> list[Channel]:
         return []
     gauges = [kind(supplies, opening.warn) for kind, tells in _ways(supplies) if tells]
     if not gauges:
-        opening.warn("power-supply: the batteries tell neither their power nor what is left in them")
+        opening.warn("power-supply: the batteries report neither their power nor what is left in them")
         return []
     return [
         Channel(
@@ -171,16 +171,20 @@ def power_supply_status(root: Path) -> tuple[bool, str, str]:
     if supplies.hindrance:
         return False, f"{names}: {supplies.hindrance}", "unplug it to measure on battery"
     if not any(tells for _, tells in _ways(supplies)):
-        return False, f"{names}: tells neither its power nor what is left", "nothing to do: its driver does not tell"
+        return (
+            False,
+            f"{names}: reports neither its power nor what is left",
+            "nothing to do: its driver does not report",
+        )
     return True, f"{names}: the whole machine", ""
 
 
 def _ways(supplies: Supplies) -> list[tuple[type[BatteryGauge], bool]]:
     """Return the ways of reading the batteries, the best first, and whether each works."""
-    return [(BatteryGauge, _answers(supplies.power_w)), (BatteryLevelGauge, _answers(supplies.left_uj))]
+    return [(BatteryGauge, _responds(supplies.power_w)), (BatteryLevelGauge, _responds(supplies.left_uj))]
 
 
-def _answers(read: Callable[[], float]) -> bool:
+def _responds(read: Callable[[], float]) -> bool:
     try:
         read()
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What /proc tells of processes: few system calls a look, and nothing raised for a process that is gone."""
+"""What /proc reports on processes: few system calls a look, and nothing raised for a process that is gone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PROC = "/proc"
 _SIGCHLD_BIT = 1 << 16
 _FEW_THREADS = 8
 _RELEASE_S, _RELEASE_LOOKS = 0.001, 500  # takes microseconds, longer where the parent is preempted in between
-_MOST_BYTES = 1 << 16
+_MAX_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class CpuTimes:
 
 
 def cpu_times() -> CpuTimes | None:
-    """Return the machine's CPU time; None if it is not told."""
+    """Return the machine's CPU time; None if it is not reported."""
     words = _bytes("stat").partition(b"\n")[0].split()
     if len(words) < 8 or words[0] != b"cpu" or not all(word.isdigit() for word in words[1:8]):
         return None
@@ -66,7 +66,7 @@ def cpu_times() -> CpuTimes | None:
 
 
 def is_ours() -> bool:
-    """Say whether /proc is there and speaks of the process ids that this process knows."""
+    """Return whether /proc is there and speaks of the process ids that this process knows."""
     try:
         return Path(_PROC, "self").readlink().name == str(os.getpid())
     except OSError:
@@ -85,7 +85,7 @@ def pids() -> set[int]:
 def newest_pid() -> int | None:
     """Return the id given last to a process or a thread: while it stays the same, nothing new has begun."""
     try:
-        last = os.pread(_kept_open(f"{_PROC}/loadavg"), _MOST_BYTES, 0).rpartition(b" ")[2].strip()
+        last = os.pread(_kept_open(f"{_PROC}/loadavg"), _MAX_BYTES, 0).rpartition(b" ")[2].strip()
     except OSError:
         return None
     return int(last) if last.isdigit() else None
@@ -131,7 +131,7 @@ def _is_being_released(fields: list[bytes]) -> bool:
 
 
 def is_there(pid: int) -> bool:
-    """Say whether a process lives, even one whose account may not be read (another user's, `hidepid`)."""
+    """Return whether a process lives, even one whose account may not be read (another user's, `hidepid`)."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -166,7 +166,7 @@ def status(pid: int) -> Status:
 
 
 def carries(pid: int, mark: str) -> bool:
-    """Say whether ``mark`` stands in the environment that a process was started with."""
+    """Return whether ``mark`` stands in the environment that a process was started with."""
     return mark.encode() in _bytes(f"{pid}/environ")
 
 
@@ -177,7 +177,7 @@ def memory_bytes(pid: int) -> tuple[int, int]:
 
 
 def used_memory_bytes() -> float:
-    """Return the memory in use on the whole machine; infinity if that is not told."""
+    """Return the memory in use on the whole machine; infinity if that is not reported."""
     content = _bytes("meminfo")
     total = re.search(rb"^MemTotal:\s+(\d+) kB", content, re.MULTILINE)
     free = re.search(rb"^MemFree:\s+(\d+) kB", content, re.MULTILINE)
@@ -216,7 +216,7 @@ def _bytes(name: str) -> bytes:
     except OSError:
         return b""
     try:
-        return os.read(handle, _MOST_BYTES)
+        return os.read(handle, _MAX_BYTES)
     except OSError:
         return b""
     finally:

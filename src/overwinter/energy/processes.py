@@ -21,7 +21,7 @@ from overwinter.energy.vanished import VanishedTime
 
 _GIB = 2**30
 _YOUNG_S = 2.0  # how long a new process is watched closely: most that vanish untold do so soon
-_MOST_NEW = 256  # ids that are looked up one by one; for more, all of /proc is listed
+_MAX_NEW = 256  # ids that are looked up one by one; for more, all of /proc is listed
 
 
 class Risk(Enum):
@@ -82,11 +82,11 @@ class ProcessTree:
             # What others use unseen would hide, in their parents' accounts, that time is missing there.
             watched = set(self._members) if lost or self._forgetful else {*lost, *young}
             if not self._read_closely(watched):
-                self._settle()  # before its parent is gone too, and nobody can tell where its time went
+                self._settle()  # before its parent is gone too, and no one can tell where its time went
             return Risk.CERTAIN if lost or self._forgetful else Risk.POSSIBLE if young else Risk.NONE
 
     def is_still(self) -> bool:
-        """Say whether nothing has begun since the last look: for next to nothing, and without the lock."""
+        """Return whether nothing has begun since the last look: for next to nothing, and without the lock."""
         return not self._unborn and proc.newest_pid() == self._newest
 
     def walk(self) -> float:
@@ -151,7 +151,7 @@ class ProcessTree:
     def _new_ids(self) -> set[int]:
         """Ids given since the last look; one that is not there yet is tried once more."""
         newest = proc.newest_pid()
-        if newest is None or not 0 <= newest - self._newest <= _MOST_NEW:
+        if newest is None or not 0 <= newest - self._newest <= _MAX_NEW:
             self._newest = newest or 0
             return proc.pids() - self._listed - self._members.keys()
         new = set(range(self._newest + 1, newest + 1))
@@ -210,7 +210,7 @@ class ProcessTree:
         return [pid for pid, born_s in self._born_s.items() if born_s > since_s]
 
     def _read_closely(self, pids: set[int]) -> bool:
-        """Read some accounts as exactly as can be; return whether all are still there, and have waited for nobody.
+        """Read some accounts as exactly as can be; return whether all are still there, and have waited for no one.
 
         The time of a child that was waited for would be in two accounts, should both be gone at the next look.
         """

@@ -23,7 +23,7 @@ _PEAK_W = {
     "ram": 500.0,
     "platform": 4000.0,
 }  # no machine draws more; what would is a counter's jump
-_GUESS_W = {"cpu": 60.0, "ram": 5.0, "platform": 100.0}  # only if a counter fails before it ever told a power
+_GUESS_W = {"cpu": 60.0, "ram": 5.0, "platform": 100.0}  # only if a counter fails before it ever reported a power
 _REMEDY = "run as root, or let an administrator `chmod a+r` the energy_uj files (closed since CVE-2020-8694)"
 # A counter has 32 bits, of 2^-14 J or 2^-16 J in almost all processors, as the kernel rounds them; others are near.
 _POSSIBLE_TURNS_UJ = (262_143_328_850, 65_532_610_987, 131_072_000_000, 32_768_000_000, 16_384_000_000)
@@ -107,11 +107,11 @@ def rapl_status(root: Path) -> tuple[bool, str, str]:
     if not readable:
         return False, f"{len(zones)} zones under {root}, none readable", _REMEDY
     counted, _, mirrored = _apart(readable)
-    told = ", ".join(zone.device for zone in zones if zone in counted)
-    told += "".join(f"; {zone} shows the counter of another die and is not counted" for zone in mirrored)
+    detail = ", ".join(zone.device for zone in zones if zone in counted)
+    detail += "".join(f"; {zone} shows the counter of another die and is not counted" for zone in mirrored)
     denied = [zone for zone in zones if zone not in readable]
-    told += "".join(f"; {zone} may not be read ({zone.refusal})" for zone in denied)
-    return True, told, _REMEDY if denied else ""
+    detail += "".join(f"; {zone} may not be read ({zone.refusal})" for zone in denied)
+    return True, detail, _REMEDY if denied else ""
 
 
 def _notes(zones: Sequence[Zone]) -> Iterator[str]:
@@ -127,11 +127,11 @@ def _notes(zones: Sequence[Zone]) -> Iterator[str]:
         if zone.nameless:
             yield f"{zone.folder.name} has no name; it is counted as a package of its own"
         if zone.readable and zone.range_uj() is None:
-            yield f"the range of {zone} is not told; a wrap of its counter is recognized by what is usual"
+            yield f"the range of {zone} is not reported; a wrap of its counter is recognized by what is usual"
 
 
 class _Census:
-    """Notices packages that come while the meter runs: they are not counted, which must be said."""
+    """Notices packages that come while the meter runs: they are not counted, which must be reported."""
 
     def __init__(self, root: Path, opening: Opening) -> None:
         self._root, self._opening = root, opening

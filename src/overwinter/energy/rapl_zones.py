@@ -15,7 +15,7 @@ from pathlib import Path
 _ZONE = re.compile(r"[a-z-]*rapl[a-z-]*(:[0-9a-f]+)+")  # the kernel counts zones in hexadecimal
 _PACKAGE = re.compile(r"package-\d+")
 _INSIDE = ("core", "uncore")
-_MOST_UJ = 2**64
+_MAX_UJ = 2**64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,11 +72,14 @@ class Zone:
 
 
 def find_zones(root: Path) -> list[Zone]:
-    """Find every package, memory and psys zone under ``root``, in its flat and in its nested form, readable or not."""
+    """Find every package, memory and psys zone under ``root``, in its flat and in its nested layout.
+
+    Readable or not.
+    """
     folders = dict(sorted(_folders(root).items(), key=lambda item: _order(item[0])))
     labels = {name: _label(folder) for name, folder in folders.items()}
     zones = [_zone(name, folder, labels) for name, folder in folders.items()]
-    return _told_apart([zone for zone in zones if zone is not None])
+    return _disambiguated([zone for zone in zones if zone is not None])
 
 
 def choose(zones: Iterable[Zone]) -> list[Zone]:
@@ -141,8 +144,8 @@ def _zone(name: str, folder: Path, labels: dict[str, str]) -> Zone | None:
         return Zone(device=f"ram:{owner}", folder=folder, package=_package(owner))
     if label in _INSIDE or name.count(":") > 1:
         return None
-    told = label or labels.get(_main(name, labels), "") or _main(name, labels)
-    return Zone(device=f"cpu:{told}", folder=folder, package=_package(told))
+    zone_label = label or labels.get(_main(name, labels), "") or _main(name, labels)
+    return Zone(device=f"cpu:{zone_label}", folder=folder, package=_package(zone_label))
 
 
 def _main(name: str, labels: dict[str, str]) -> str:
@@ -152,7 +155,7 @@ def _main(name: str, labels: dict[str, str]) -> str:
     return main if main in labels else name
 
 
-def _told_apart(zones: list[Zone]) -> list[Zone]:
+def _disambiguated(zones: list[Zone]) -> list[Zone]:
     """Give zones of one name names of their own: old kernels call all dies of a package alike."""
     seen: set[tuple[str, bool]] = set()
     apart: list[Zone] = []
@@ -188,7 +191,7 @@ def _label(folder: Path) -> str:
 
 def _number(path: Path) -> int:
     value = int(path.read_bytes().decode("ascii").strip())
-    if not 0 <= value < _MOST_UJ:
+    if not 0 <= value < _MAX_UJ:
         raise ValueError(f"{path} holds {value}")
     return value
 

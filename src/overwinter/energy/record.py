@@ -1,7 +1,7 @@
 """energy.json: what it cost to produce a stage's outputs, in one shape whatever the power policy and the grid.
 
 A field of the meter's is added in `report`, one of what surrounds it here; `EnergyRecord.of` says what it is where
-nobody knows better, and overwinter.pipeline.records fills it in.
+no one knows better, and overwinter.pipeline.records fills it in.
 """
 
 from __future__ import annotations

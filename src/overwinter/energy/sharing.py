@@ -18,7 +18,7 @@ from overwinter.energy.neighbours import Neighbours
 from overwinter.energy.split import Split, Use
 
 _PACE_S = 1.0
-_SHORTEST_S = 0.2  # CPU time is told in hundredths of a second: over less, the last known use is better
+_MIN_S = 0.2  # CPU time is reported in hundredths of a second: over less, the last known use is better
 
 
 class Sharing:
@@ -29,7 +29,7 @@ class Sharing:
         neighbours: finds the other meters.
         splits: device -> how it is divided; one that is left out is claimed whole.
         tree: this run's processes; it begins when another meter is first seen.
-        warn: takes one line for a person, again for as long as it holds.
+        warn: takes one line for the user, again for as long as it holds.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Sharing:
             self._settled_s = now_s
             self._ask(now_s)
         if self._due or before != self._others:
-            for text in self._told():
+            for text in self._reading():
                 self._warn(text)
 
     def settle(self, channel: Channel) -> None:
@@ -110,7 +110,7 @@ class Sharing:
             split.begin()
 
     def _ask(self, now_s: float) -> None:
-        if self._uses and now_s - self._asked_s < _SHORTEST_S:
+        if self._uses and now_s - self._asked_s < _MIN_S:
             return
         self._asked_s = now_s
         self._tree.walk()
@@ -123,7 +123,7 @@ class Sharing:
             return None
         return use.part(meters=self._meters[channel.counter], idle_fraction=split.idle_fraction)
 
-    def _told(self) -> Iterator[str]:
+    def _reading(self) -> Iterator[str]:
         for channel in self._channels:
             for pid in self._others.get(channel.counter, ()):
                 yield f"{channel.device}: process {pid} meters it at the same time; {self._consequence(channel.device)}"

@@ -23,16 +23,16 @@ class SiblingModel:
 
     def __init__(self, siblings: Sequence[Channel]) -> None:
         self._siblings = list(siblings)
-        self._told_uj = 0
+        self._reported_uj = 0
 
     def start(self, now_s: float) -> None:  # noqa: ARG002 -- the siblings know the time
         """Begin with what the siblings have counted so far."""
-        self._told_uj = self._mean_uj()
+        self._reported_uj = self._mean_uj()
 
     def advance(self, now_s: float, *, edge: bool) -> Increment:  # noqa: ARG002 -- as above
         """Return what a sibling has drawn on average since the previous call."""
-        before_uj, self._told_uj = self._told_uj, self._mean_uj()
-        return Increment(energy_uj=self._told_uj - before_uj)
+        before_uj, self._reported_uj = self._reported_uj, self._mean_uj()
+        return Increment(energy_uj=self._reported_uj - before_uj)
 
     def power_w(self) -> float | None:
         """Return None: the power follows from the energy."""

@@ -3,7 +3,7 @@
     part = (idle / meters + (1 - idle) * own) / (idle + (1 - idle) * busy)
 
 `busy` is how much of the device was used, `own` how much of it by this run, both from 0 to 1; `idle` is what an idle
-device draws of a busy one's power. So each of the meters bears the same part of what the device draws idle, and the
+device draws of a busy one's power. So each of the meters carries the same part of what the device draws idle, and the
 rest goes by use; what others use who meter nothing is in no figure. The parts of runs that use all of it add up to one.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-_NOTHING = 1e-9  # of what the device can draw: below, its parts cannot be told
+_NOTHING = 1e-9  # of what the device can draw: below, its parts cannot be known
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +40,7 @@ class Split(Protocol):
     """One way to know who used a device.
 
     Attributes:
-        by: what it goes by, for a person.
+        by: what it goes by, for the user.
         idle_fraction: what an idle device draws of a busy one's power.
         trouble: why it cannot tell; empty while it can.
     """

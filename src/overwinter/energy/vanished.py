@@ -1,4 +1,4 @@
-"""Where the CPU time of vanished processes went: to a parent that waited for them, or to nobody.
+"""Where the CPU time of vanished processes went: to a parent that waited for them, or to no one.
 
 When a parent waits for a child, the kernel adds the child's time, and what the child had waited for, to the
 parent's account (`cutime`, getrusage). A child whose parent ignores SIGCHLD, or whose new parent is not of the
@@ -45,7 +45,7 @@ class VanishedTime:
         Args:
             gone: vanished since the last call.
             waited_s: of every one that is there, the root's too; read after the others were seen to be gone.
-            ended: those of them that wait for nobody any more, and whose children have become orphans.
+            ended: those of them that wait for no one any more, and whose children have become orphans.
         """
         last_s = {**{pid: stat.waited_s for pid, stat in gone.items()}, **waited_s}
         grown_s = {pid: time_s - self._waited_s.get(pid, time_s) for pid, time_s in last_s.items()}
@@ -60,7 +60,7 @@ class VanishedTime:
                 self.lost_s += stat.cpu_s  # its parent is none of the tree
         for pid, time_s in grown_s.items():
             self._balance(pid, used_s[pid], time_s)
-        # Whoever waited for a vanished parent has its children's time too, if it had waited for them.
+        # Anyone who waited for a vanished parent has its children's time too, if it had waited for them.
         spare_s = sum(max(0.0, time_s - used_s[pid]) for pid, time_s in grown_s.items())
         self._balance(_ORPHANS, used_s[_ORPHANS], spare_s)
         for pid in gone:

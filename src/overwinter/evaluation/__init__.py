@@ -9,7 +9,8 @@
 - Joules come from a CPU counter where there is one; else they are modelled from CPU-seconds, and say so. Where a GPU
   computes (``device``), its own counter's are added to the CPU's; a response then begins and ends in the host's memory.
 - Language models: `score_text` gives perplexity, divergence from dense and agreement with it on the same windows,
-  `compare_answers` the cost of a token read and of a token written, apart; `text_quality` puts the former beside dense.
+  `compare_predictions` the cost of a token read and of a token written, apart; `text_quality` puts the former beside
+  dense.
 - A `Candidate` is a variant on a runtime, with its quality (`Quality`, `TextQuality`) and its cost (`BatchCost`,
   `TextCost`). `choose` takes the one with the fewest joules per response within the quality asked for. Overlapping
   intervals count as equal, and then the simpler variant wins; a saving is against dense at its best runtime.
@@ -31,7 +32,7 @@ from overwinter.evaluation.scores import Measure
 from overwinter.evaluation.text import TextCost, TextQuality, text_quality
 
 if TYPE_CHECKING:
-    from overwinter.evaluation.language import compare_answers, score_text
+    from overwinter.evaluation.language import compare_predictions, score_text
 
 __all__ = [
     "BatchCost",
@@ -44,7 +45,7 @@ __all__ = [
     "TextCost",
     "TextQuality",
     "choose",
-    "compare_answers",
+    "compare_predictions",
     "compare_speed",
     "comparison",
     "own_measures",
@@ -53,7 +54,7 @@ __all__ = [
     "verdict",
 ]
 
-_NEED_TORCH = ("compare_answers", "score_text")
+_NEED_TORCH = ("compare_predictions", "score_text")
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,7 @@ from overwinter.energy import EnergyMeter
 from overwinter.evaluation.figures import Figures, summarize
 from overwinter.evaluation.gpu_joules import joules_of
 from overwinter.evaluation.narrowing import Narrowing
-from overwinter.evaluation.timing import Plan, measure_speed
+from overwinter.evaluation.timing import TimingPlan, measure_speed
 from overwinter.runtime import Array, Session
 
 
@@ -41,7 +41,7 @@ def compare_speed(
     Raises:
         ConfigError: there is no input, or no meter covers the CPU, or the device.
     """
-    plan = Plan(
+    plan = TimingPlan(
         batch_sizes=settings.batch_sizes,
         repeats=settings.repeats,
         sample_duration_s=settings.sample_duration_s,
@@ -62,7 +62,7 @@ def _narrowing(settings: EvaluateConfig, contenders: Collection[str], seed: int)
         batch_size=settings.choose_at_batch_size,
         contenders=contenders,
         precision=settings.precision,
-        most_samples=settings.most_repeats,
+        max_samples=settings.max_repeats,
         confidence=settings.confidence,
         seed=seed,
     )

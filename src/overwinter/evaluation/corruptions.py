@@ -1,4 +1,4 @@
-"""Inputs spoilt in simple ways, to see how an answer stands it.
+"""Inputs corrupted in simple ways, to see how an output stands it.
 
 The kinds are among those of Hendrycks & Dietterich, Benchmarking Neural Network Robustness, ICLR 2019, at one
 severity, and made for any shape of input, so that they need no image.
@@ -19,7 +19,7 @@ _MISSING = 0.2  # of a sample's values
 
 
 def corrupt(name: str, inputs: Array, *, seed: int) -> Array:
-    """Return spoilt copies of model inputs.
+    """Return corrupted copies of model inputs.
 
     Args:
         name: `noise` adds half the inputs' deviation; `contrast` halves each sample's distance from its own mean;
@@ -36,8 +36,8 @@ def corrupt(name: str, inputs: Array, *, seed: int) -> Array:
         raise ConfigError(
             f"evaluate.corruptions names {name!r}, which is unknown. Known: {known}.{nearest(name, CORRUPTIONS)}"
         )
-    spoilt = CORRUPTIONS[name](inputs, np.random.default_rng(seed))
-    return np.ascontiguousarray(spoilt, dtype=inputs.dtype)
+    corrupted = CORRUPTIONS[name](inputs, np.random.default_rng(seed))
+    return np.ascontiguousarray(corrupted, dtype=inputs.dtype)
 
 
 def _blur(inputs: Array, _: np.random.Generator) -> Array:

@@ -6,10 +6,10 @@ import time
 
 import psutil
 
-# The kernel counts busy time in ticks of 10 ms per core, so less cannot be told from nothing.
+# The kernel counts busy time in ticks of 10 ms per core, so less cannot be known from nothing.
 _TICKS_S = 0.02
 _FOREIGN_SHARE = 0.1
-_LEAST_OWN_SHARE = 0.9
+_MIN_OWN_SHARE = 0.9
 
 
 class CoreWatch:
@@ -34,7 +34,7 @@ def is_disturbed(*, wall_s: float, own_cpu_s: float, foreign_s: float) -> bool:
             wait.
         foreign_s: CPU time of others meanwhile, on all cores.
     """
-    return own_cpu_s < _LEAST_OWN_SHARE * wall_s or foreign_s > _TICKS_S + _FOREIGN_SHARE * wall_s
+    return own_cpu_s < _MIN_OWN_SHARE * wall_s or foreign_s > _TICKS_S + _FOREIGN_SHARE * wall_s
 
 
 def _busy_s() -> float:

@@ -158,20 +158,20 @@ def summarize(samples: Sequence[Sample], *, rates: Rates, confidence: float, see
         seed: of the bootstrap.
     """
     taken = kept(samples)
-    cpu_s = [sample.cpu_s / sample.answers for sample in taken]
-    energy_j = [_total_j(each, rates) / each.answers for each in taken]
-    gpu_j = [each.gpu_j / each.answers for each in taken if each.gpu_j is not None]
+    cpu_s = [sample.cpu_s / sample.responses for sample in taken]
+    energy_j = [_total_j(each, rates) / each.responses for each in taken]
+    gpu_j = [each.gpu_j / each.responses for each in taken if each.gpu_j is not None]
     p50_s, p95_s = np.quantile(np.concatenate([sample.latencies_s for sample in taken]), [0.5, 0.95])
     return Figures(
         latency_p50_s=float(p50_s),
         latency_p95_s=float(p95_s),
-        responses_per_s=float(np.median([sample.answers / sample.wall_s for sample in taken])),
+        responses_per_s=float(np.median([sample.responses / sample.wall_s for sample in taken])),
         cpu_s_per_response=float(np.median(cpu_s)),
         cpu_s_per_response_ci=bootstrap_interval(cpu_s, confidence=confidence, seed=seed),
         energy_per_response_j=float(np.median(energy_j)),
         energy_per_response_ci_j=bootstrap_interval(energy_j, confidence=confidence, seed=seed),
         energy_above_idle_per_response_j=float(
-            np.median([_above_idle_j(each, rates) / each.answers for each in taken])
+            np.median([_above_idle_j(each, rates) / each.responses for each in taken])
         ),
         measured=all(sample.energy_j is not None for sample in taken),
         samples=len(taken),

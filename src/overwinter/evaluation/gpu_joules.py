@@ -19,8 +19,8 @@ from overwinter.evaluation.joules import CpuJoules, Rates, Reading
 _IDLE_S = 1.0
 _MODELLED = "modelled"
 # Ten updates of the source; see the sources' `edge_s` in overwinter.energy.
-_SHORTEST_S = {"nvml-power": 10.0}
-_SHORTEST_COUNTED_S = 1.0
+_MIN_S = {"nvml-power": 10.0}
+_MIN_COUNTED_S = 1.0
 
 
 class GpuJoules(CpuJoules):
@@ -41,14 +41,14 @@ class GpuJoules(CpuJoules):
         self._gpu = metered_gpu(report, device)
         self._gpu_idle_w = self._gpu_j(report) / report.duration_s
         source = next(part.source for part in report.components if part.device == self._gpu)
-        self.shortest_sample_s = _SHORTEST_S.get(source, _SHORTEST_COUNTED_S)
+        self.min_sample_s = _MIN_S.get(source, _MIN_COUNTED_S)
         super().__init__(meter)
 
     @contextmanager
     def piece(self) -> Iterator[Reading]:
         """Read the counters around the work inside; CUDA is waited for at both ends."""
         reading = Reading()
-        with self._meter.window("answers") as window:
+        with self._meter.window("responses") as window:
             yield reading
         report = window.close()
         reading.gpu_j = self._gpu_j(report)
@@ -64,7 +64,7 @@ class GpuJoules(CpuJoules):
 
 
 def joules_of(meter: EnergyMeter, device: str) -> CpuJoules:
-    """Return what reads the joules of answers that are computed on a device."""
+    """Return what reads the joules of outputs that are computed on a device."""
     return CpuJoules(meter) if device == "cpu" else GpuJoules(meter, device)
 
 

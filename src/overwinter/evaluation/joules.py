@@ -39,7 +39,7 @@ class Rates:
     Attributes:
         busy_j_per_cpu_s: joules above idle of a CPU-second.
         idle_w: of the whole CPU.
-        threads: how many share one answer's CPU time.
+        threads: how many share one output's CPU time.
         gpu_idle_w: of the GPU that answers; 0 where none does.
     """
 
@@ -75,10 +75,10 @@ class CpuJoules:
 
     Attributes:
         measured: whether a counter reads the CPU.
-        shortest_sample_s: least length of a sample that the counters can tell from others; 0: any.
+        min_sample_s: least length of a sample that the counters can tell from others; 0: any.
     """
 
-    shortest_sample_s = 0.0
+    min_sample_s = 0.0
 
     def __init__(self, meter: EnergyMeter) -> None:
         self._meter = meter
@@ -96,7 +96,7 @@ class CpuJoules:
         if not self.measured:
             yield reading
             return
-        with self._meter.window("answers") as window:
+        with self._meter.window("responses") as window:
             yield reading
         reading.energy_j = self._cpu_j(window.close())
 
@@ -104,7 +104,7 @@ class CpuJoules:
         """Close the comparison and return what its CPU-seconds cost.
 
         Args:
-            threads: how many share one answer's CPU time.
+            threads: how many share one output's CPU time.
 
         Raises:
             ConfigError: no meter covers the CPU.

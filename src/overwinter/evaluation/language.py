@@ -1,7 +1,7 @@
 """Language models, measured: what each variant says of the next tokens of a text, and what its own tokens cost.
 
-An answer is a prompt that is read at once (prefill) and tokens that are written one after the other (decode), with
-keys and values kept, each token the likeliest. The two phases are timed apart: the first is bound by arithmetic,
+A response is a prompt that is read at once (prefill) and tokens that are written one after the other (decode), with
+keys and values kept, each token the most probable. The two phases are timed apart: the first is bound by arithmetic,
 the second by memory.
 """
 
@@ -21,7 +21,7 @@ from overwinter.errors import OverwinterError
 from overwinter.evaluation.figures import Figures, summarize
 from overwinter.evaluation.gpu_joules import joules_of
 from overwinter.evaluation.text import TextCost, TextScores, dense_among
-from overwinter.evaluation.timing import Plan, Sample, measure_speed
+from overwinter.evaluation.timing import Sample, TimingPlan, measure_speed
 from overwinter.models import CausalLanguageModel
 from overwinter.progress import Progress
 from overwinter.runtime import Array, Session
@@ -42,7 +42,7 @@ def score_text(
         progress: called with windows done and to do.
 
     Raises:
-        OverwinterError: an answer is NaN or infinite, or there is no dense variant.
+        OverwinterError: an output is NaN or infinite, or there is no dense variant.
     """
     reference = dense_among(list(models))
     device = _device_of(models[reference])
@@ -51,13 +51,13 @@ def score_text(
         for done, (window, wanted) in enumerate(zip(tokens.to(device), following.to(device), strict=True), 1):
             dense = _log_probabilities(reference, models[reference], window)
             for name, model in models.items():
-                said = dense if name == reference else _log_probabilities(name, model, window)
-                rows[name].append(_scores(said, dense, wanted))
+                log_probabilities = dense if name == reference else _log_probabilities(name, model, window)
+                rows[name].append(_scores(log_probabilities, dense, wanted))
             progress(done, len(tokens))
     return {name: TextScores.from_rows(each) for name, each in rows.items()}
 
 
-def compare_answers(
+def compare_predictions(
     models: Mapping[str, CausalLanguageModel],
     prompt: torch.Tensor,
     settings: LanguageEvaluateConfig,
@@ -84,22 +84,24 @@ def compare_answers(
     torch.set_num_threads(settings.threads)
     sessions: dict[str, Session] = {f"{name}/{_PREFILL}": _Prefill(model) for name, model in models.items()}
     for name, model in models.items():
-        sessions[f"{name}/{_DECODE}"] = _Decode(model, prompt, settings.answer_tokens)
-    plan = Plan(batch_sizes=[1], repeats=settings.repeats, sample_duration_s=settings.sample_duration_s, seed=seed)
+        sessions[f"{name}/{_DECODE}"] = _Decode(model, prompt, settings.response_tokens)
+    plan = TimingPlan(
+        batch_sizes=[1], repeats=settings.repeats, sample_duration_s=settings.sample_duration_s, seed=seed
+    )
     joules = joules_of(meter, device)
     samples = measure_speed(sessions, prompt.numpy(), plan, joules, progress)
     rates = joules.rates(settings.threads)
 
     def per_token(key: str, tokens: int) -> Figures:
-        taken: list[Sample] = [replace(each, answers=each.answers * tokens) for each in samples[key, 1]]
+        taken: list[Sample] = [replace(each, responses=each.responses * tokens) for each in samples[key, 1]]
         return summarize(taken, rates=rates, confidence=settings.confidence, seed=seed)
 
     return {
         name: TextCost(
             prompt_tokens=prompt.shape[1],
-            answer_tokens=settings.answer_tokens,
+            response_tokens=settings.response_tokens,
             prefill=per_token(f"{name}/{_PREFILL}", prompt.shape[1]),
-            decode=per_token(f"{name}/{_DECODE}", settings.answer_tokens),
+            decode=per_token(f"{name}/{_DECODE}", settings.response_tokens),
         )
         for name in models
     }
@@ -114,8 +116,8 @@ class _Prefill:
     def run(self, inputs: Array) -> Array:
         """Return logits (1, vocabulary) after the prompt (1, tokens), both on the host."""
         with torch.inference_mode():
-            answer: Array = self._model.step(torch.from_numpy(inputs).to(self._device))[0].cpu().numpy()
-        return answer
+            response: Array = self._model.step(torch.from_numpy(inputs).to(self._device))[0].cpu().numpy()
+        return response
 
 
 class _Decode:
@@ -146,16 +148,16 @@ def _device_of(model: nn.Module) -> torch.device:
 
 def _log_probabilities(name: str, model: nn.Module, window: torch.Tensor) -> torch.Tensor:
     """Of every next token, (length, vocabulary)."""
-    said: Any = functional.log_softmax(model(window[None])[0], dim=-1)
-    if not bool(torch.isfinite(said).all()):
-        raise OverwinterError(f"The variant {name!r} answers NaN or infinity to the test text. Leave it out.")
-    tensor: torch.Tensor = said
+    log_probabilities: Any = functional.log_softmax(model(window[None])[0], dim=-1)
+    if not bool(torch.isfinite(log_probabilities).all()):
+        raise OverwinterError(f"The variant {name!r} outputs NaN or infinity to the test text. Leave it out.")
+    tensor: torch.Tensor = log_probabilities
     return tensor
 
 
-def _scores(said: torch.Tensor, dense: torch.Tensor, wanted: torch.Tensor) -> tuple[float, float, float]:
+def _scores(log_probabilities: torch.Tensor, dense: torch.Tensor, wanted: torch.Tensor) -> tuple[float, float, float]:
     """Mean loss in nats, mean Kullback-Leibler divergence from dense in nats, and share of equal first choices."""
-    loss = functional.nll_loss(said, wanted).item()
-    divergence = functional.kl_div(said, dense, log_target=True, reduction="batchmean").item()
-    agreement = (said.argmax(-1) == dense.argmax(-1)).float().mean().item()
+    loss = functional.nll_loss(log_probabilities, wanted).item()
+    divergence = functional.kl_div(log_probabilities, dense, log_target=True, reduction="batchmean").item()
+    agreement = (log_probabilities.argmax(-1) == dense.argmax(-1)).float().mean().item()
     return loss, divergence, agreement

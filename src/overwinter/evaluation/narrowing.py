@@ -1,6 +1,6 @@
 """Which sessions need more samples before it is clear which uses the least.
 
-A few samples of everything tell most variants apart; the two or three that are left deserve the rest of the time. This
+A few samples of everything distinguish most variants; the two or three that are left deserve the rest of the time. This
 is successive elimination (Even-Dar et al., 2006), with the bootstrap intervals that the choice itself looks at.
 """
 
@@ -18,7 +18,7 @@ from overwinter.evaluation.timing import Key, Sample
 
 @dataclass(frozen=True, kw_only=True)
 class _Cost:
-    """Of an answer: counted joules (of a GPU too, the CPU's modelled ones beside it left out), else CPU-seconds."""
+    """Of an output: counted joules (of a GPU too, the CPU's modelled ones beside it left out), else CPU-seconds."""
 
     median: float
     low: float
@@ -43,7 +43,7 @@ class Narrowing:
         batch_size: at which is chosen.
         contenders: names of the sessions that may be chosen.
         precision: width of an interval, as a share of the figure, that is narrow enough.
-        most_samples: of a session, disturbed ones included.
+        max_samples: of a session, disturbed ones included.
         confidence: of the intervals.
         seed: of the bootstrap.
     """
@@ -51,7 +51,7 @@ class Narrowing:
     batch_size: int
     contenders: Collection[str]
     precision: float
-    most_samples: int
+    max_samples: int
     confidence: float
     seed: int
 
@@ -64,10 +64,10 @@ class Narrowing:
         least = min(costs.values(), key=lambda cost: cost.median)
         rivals = [key for key, cost in costs.items() if cost.overlaps(least)]
         unclear = len(rivals) > 1 and any(costs[key].width > self.precision for key in rivals)
-        return [key for key in rivals if len(taken[key]) < self.most_samples] if unclear else []
+        return [key for key in rivals if len(taken[key]) < self.max_samples] if unclear else []
 
     def _cost(self, samples: Sequence[Sample]) -> _Cost:
-        values = [_cost_of(sample) / sample.answers for sample in kept(samples)]
+        values = [_cost_of(sample) / sample.responses for sample in kept(samples)]
         low, high = bootstrap_interval(values, confidence=self.confidence, seed=self.seed)
         return _Cost(median=float(np.median(values)), low=low, high=high)
 

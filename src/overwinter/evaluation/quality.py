@@ -1,4 +1,4 @@
-"""How good the answers are, of the very sessions that would serve."""
+"""How good the outputs are, of the very sessions that would serve."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _A_MEASURE = "A measure is a class whose objects are called with logits and labe
 
 @dataclass(frozen=True, kw_only=True)
 class Quality:
-    """What the answers of one session are worth.
+    """What the outputs of one session are worth.
 
     Attributes:
         scores: name -> number: `accuracy`, `calibration_error`, `worst_class_accuracy`, `agreement_with_dense`;
@@ -88,7 +88,7 @@ class Quality:
 
 
 class Examiner:
-    """Asks sessions the test split, as it is and corrupted, and compares their answers with dense's.
+    """Asks sessions the test split, as it is and corrupted, and compares their outputs with dense's.
 
     Args:
         inputs: model inputs (n, ...).
@@ -117,7 +117,7 @@ class Examiner:
         if not 0 <= int(labels.min()) <= int(labels.max()) < len(class_names):
             raise ConfigError(
                 f"The test split has labels from {labels.min()} to {labels.max()}, and data names {len(class_names)} "
-                f"classes: labels go from 0 to {len(class_names) - 1}. Mend the labels, or name all classes."
+                f"classes: labels go from 0 to {len(class_names) - 1}. Fix the labels, or name all classes."
             )
         self._inputs, self._labels, self._class_names = inputs, labels, class_names
         self._corrupted = {name: corrupt(name, inputs[:_CORRUPTED], seed=seed) for name in settings.corruptions}
@@ -133,14 +133,14 @@ class Examiner:
 
         Raises:
             ConfigError: there is no dense variant, or a limit on what cannot be measured of this model.
-            OverwinterError: an answer is NaN or infinite, or a measure of yours fails or is no number.
+            OverwinterError: an output is NaN or infinite, or a measure of yours fails or is no number.
         """
         dense = next((name for name in sessions if name.partition("@")[0] == DENSE), None)
         if dense is None:
             raise ConfigError(
                 "No runtime runs the dense model, so there is nothing to compare with. Add one to evaluate.runtimes."
             )
-        reference = answer_all(sessions[dense], self._inputs)
+        reference = predict_all(sessions[dense], self._inputs)
         found = {name: self._quality(session, reference) for name, session in sessions.items()}
         return {
             name: replace(each, broken_limits=_broken(each.scores, found[dense].scores, self._max_losses))
@@ -148,7 +148,7 @@ class Examiner:
         }
 
     def _quality(self, session: Session, reference: Array) -> Quality:
-        logits, labels = answer_all(session, self._inputs), self._labels
+        logits, labels = predict_all(session, self._inputs), self._labels
         worst, worst_accuracy = worst_class(logits, labels)
         scores = {"accuracy": accuracy(logits, labels)}
         if logits.shape[1] > _TOP:
@@ -159,7 +159,7 @@ class Examiner:
             "worst_class_accuracy": worst_accuracy,
         }
         for name, inputs in self._corrupted.items():
-            scores[f"accuracy_{name}"] = accuracy(answer_all(session, inputs), labels[:_CORRUPTED])
+            scores[f"accuracy_{name}"] = accuracy(predict_all(session, inputs), labels[:_CORRUPTED])
         scores |= {name: _number(name, measure, logits, labels) for name, measure in self._measures.items()}
         right, dense_right = (given.argmax(axis=1) == labels for given in (logits, reference))
         return Quality(
@@ -170,19 +170,19 @@ class Examiner:
         )
 
 
-def answer_all(session: Session, inputs: Array) -> Array:
+def predict_all(session: Session, inputs: Array) -> Array:
     """Return the logits (n, classes) of all inputs (n, ...).
 
     Raises:
-        OverwinterError: an answer is NaN or infinite.
+        OverwinterError: an output is NaN or infinite.
     """
-    answers = []
+    responses = []
     for begin in range(0, len(inputs), _BATCH):
         logits = session.run(inputs[begin : begin + _BATCH])  # (batch, classes)
         if not np.isfinite(logits).all():
-            raise OverwinterError(f"An answer to the test samples {begin} to {begin + len(logits) - 1} is not finite.")
-        answers.append(logits)
-    return np.concatenate(answers)
+            raise OverwinterError(f"An output to the test samples {begin} to {begin + len(logits) - 1} is not finite.")
+        responses.append(logits)
+    return np.concatenate(responses)
 
 
 def own_measures(settings: EvaluateConfig, *, trusted: Sequence[str]) -> dict[str, Measure]:

@@ -24,15 +24,15 @@ class Measure(Protocol):
 
 
 def accuracy(logits: Array, labels: Labels) -> float:
-    """Return the share of right answers."""
+    """Return the share of right outputs."""
     return float((logits.argmax(axis=1) == labels).mean())
 
 
 def share_interval(right: Flags, *, confidence: float) -> tuple[float, float]:
-    """Return the interval of the share of right answers to all inputs of this kind (Wilson, 1927).
+    """Return the interval of the share of right outputs to all inputs of this kind (Wilson, 1927).
 
     Args:
-        right: whether each answer is right (n,).
+        right: whether each output is right (n,).
         confidence: of the interval.
     """
     deviations = _deviations(confidence)
@@ -44,7 +44,7 @@ def share_interval(right: Flags, *, confidence: float) -> tuple[float, float]:
 
 
 def loss_interval(dense_right: Flags, right: Flags, *, confidence: float) -> tuple[float, float]:
-    """Return the interval of the share of right answers lost against dense, on the same samples.
+    """Return the interval of the share of right outputs lost against dense, on the same samples.
 
     Only samples that one gets right and the other wrong tell something: half a sample is added to each of the four
     combinations (Agresti & Min, Simple improved confidence intervals for comparing matched proportions, 2005).
@@ -61,13 +61,13 @@ def _deviations(confidence: float) -> float:
 
 
 def top_accuracy(logits: Array, labels: Labels, best: int) -> float:
-    """Return the share of samples whose class is among the ``best`` likeliest ones."""
-    likeliest = np.argpartition(-logits, best - 1, axis=1)[:, :best]
-    return float((likeliest == labels[:, None]).any(axis=1).mean())
+    """Return the share of samples whose class is among the ``best`` most probable ones."""
+    most_probable = np.argpartition(-logits, best - 1, axis=1)[:, :best]
+    return float((most_probable == labels[:, None]).any(axis=1).mean())
 
 
 def agreement(logits: Array, reference: Array) -> float:
-    """Return the share of samples to which both give the same answer."""
+    """Return the share of samples to which both give the same output."""
     return float((logits.argmax(axis=1) == reference.argmax(axis=1)).mean())
 
 
@@ -79,7 +79,7 @@ def calibration_error(logits: Array, labels: Labels) -> float:
     confidence = softmax(logits).max(axis=1)
     right = logits.argmax(axis=1) == labels
     bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
-    gaps = np.bincount(bins, weights=right - confidence, minlength=_BINS)  # of sums: right answers less confidence
+    gaps = np.bincount(bins, weights=right - confidence, minlength=_BINS)  # of sums: right outputs less confidence
     return float(np.abs(gaps).sum() / len(labels))
 
 

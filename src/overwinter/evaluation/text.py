@@ -24,7 +24,7 @@ class TextScores:
     Attributes:
         losses: mean negative log-likelihood of the next token, nats; (windows,).
         divergences: mean Kullback-Leibler divergence from dense's next-token distribution, nats; (windows,).
-        agreements: share of positions at which its likeliest token is dense's; (windows,).
+        agreements: share of positions at which its most probable token is dense's; (windows,).
     """
 
     losses: NDArray[np.float64]
@@ -132,13 +132,13 @@ class TextCost:
 
     Attributes:
         prompt_tokens: read.
-        answer_tokens: written.
+        response_tokens: written.
         prefill: figures per token read; latencies are of the whole prompt.
         decode: figures per token written; latencies are of all tokens.
     """
 
     prompt_tokens: int
-    answer_tokens: int
+    response_tokens: int
     prefill: Figures
     decode: Figures
 
@@ -171,7 +171,7 @@ class TextCost:
     def brief(self) -> str:
         """Return the joules per response in words."""
         energy = format_si(self.energy_per_response_j, "J")
-        return f"{energy} per response of {self.answer_tokens} tokens ({self.decode.provenance})"
+        return f"{energy} per response of {self.response_tokens} tokens ({self.decode.provenance})"
 
     def describe(self) -> str:
         """Return both phases' joules and speed in words."""
@@ -179,7 +179,7 @@ class TextCost:
         return (
             f"prefill {_tokens_per_s(prefill, self.prompt_tokens):.0f} tokens/s and "
             f"{format_si(prefill.energy_per_response_j, 'J')} per token, "
-            f"decode {_tokens_per_s(decode, self.answer_tokens):.1f} tokens/s and "
+            f"decode {_tokens_per_s(decode, self.response_tokens):.1f} tokens/s and "
             f"{format_si(decode.energy_per_response_j, 'J')} per token ({decode.provenance})"
         )
 
@@ -192,11 +192,11 @@ class TextCost:
             **low_and_high("energy_per_response", self.energy_per_response_ci_j, unit="_j"),
             "measured": self.measured,
             "prefill": _phase(self.prefill, self.prompt_tokens),
-            "decode": _phase(self.decode, self.answer_tokens),
+            "decode": _phase(self.decode, self.response_tokens),
         }
 
     def _whole(self, prefill_j: float, decode_j: float) -> float:
-        return prefill_j * self.prompt_tokens + decode_j * self.answer_tokens
+        return prefill_j * self.prompt_tokens + decode_j * self.response_tokens
 
 
 def dense_among(names: Sequence[str]) -> str:

@@ -29,13 +29,13 @@ Key = tuple[str, int]  # the session's name and the batch size
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class TimingPlan:
     """How to time.
 
     Attributes:
         batch_sizes: each session is timed at each of them.
         repeats: samples per session and batch size.
-        sample_duration_s: least length of one sample; a GPU's counter may need more (`shortest_sample_s`).
+        sample_duration_s: least length of one sample; a GPU's counter may need more (`min_sample_s`).
         seed: of the order, and of which inputs are asked.
     """
 
@@ -50,7 +50,7 @@ class Sample:
     """One session answering one batch size for a little while.
 
     Attributes:
-        answers: how many inputs were answered.
+        responses: how many inputs were answered.
         wall_s: how long it took.
         cpu_s: CPU time of this process meanwhile.
         energy_j: counted joules of the CPU; None without a counter.
@@ -59,7 +59,7 @@ class Sample:
         gpu_j: counted joules of the GPU that answered; None where none did.
     """
 
-    answers: int
+    responses: int
     wall_s: float
     cpu_s: float
     energy_j: float | None
@@ -85,7 +85,7 @@ Again = Callable[[Mapping[Key, Sequence[Sample]]], Sequence[Key]]
 def measure_speed(
     sessions: Mapping[str, Session],
     inputs: Array,
-    plan: Plan,
+    plan: TimingPlan,
     joules: CpuJoules,
     progress: Progress,
     again: Again = lambda _samples: [],
@@ -109,7 +109,7 @@ def measure_speed(
     if len(inputs) == 0:
         raise ConfigError("There are no inputs to time the model with.")
     batches = _batches(inputs, plan)
-    duration_s = max(plan.sample_duration_s, joules.shortest_sample_s)
+    duration_s = max(plan.sample_duration_s, joules.min_sample_s)
     calls = {
         (name, size): _calls_per_sample(session, batches[size], duration_s)
         for (name, session), size in itertools.product(sessions.items(), plan.batch_sizes)
@@ -143,7 +143,7 @@ def _to_repeat(samples: Mapping[Key, Sequence[Sample]], repeats: int) -> list[Ke
     return [key for key, count in quiet.items() if count < repeats]
 
 
-def _batches(inputs: Array, plan: Plan) -> dict[int, Array]:
+def _batches(inputs: Array, plan: TimingPlan) -> dict[int, Array]:
     generator = np.random.default_rng(plan.seed)
     return {size: inputs[generator.integers(len(inputs), size=size)] for size in plan.batch_sizes}
 
@@ -172,7 +172,7 @@ def _sample(session: Session, batch: Array, calls: int, joules: CpuJoules) -> Sa
         cpu_s = time.process_time() - begin_cpu_s
         foreign_s = watch.foreign_s()
     return Sample(
-        answers=calls * len(batch),
+        responses=calls * len(batch),
         wall_s=times_s[-1] - times_s[0],
         cpu_s=cpu_s,
         energy_j=reading.energy_j,

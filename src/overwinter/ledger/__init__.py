@@ -9,11 +9,11 @@ holds is what was *spent now*; what an artifact *cost to produce* is in its ener
 - `kept`: which results and checkpoints are still there, by the project's files.
 - `schema`, `database`: the tables and their migrations; the file, its locks, forks and corruption.
 - `leftovers`: final records that a full disk would not take.
-- `origin`: the project and the person that an execution is of.
+- `origin`: the project and the user that an execution is of.
 - `process`: whether an execution's process still lives.
 """
 
-from overwinter.ledger.aggregation import SUM_KEYS, Total, thrown_away, total, total_spent, totals
+from overwinter.ledger.aggregation import SUM_KEYS, Total, total, total_spent, totals, wasted
 from overwinter.ledger.execution import Execution
 from overwinter.ledger.kept import Kept, checkpoint_folder, has_checkpoint, kept_in
 from overwinter.ledger.ledger import Ledger, ledger_path
@@ -38,8 +38,8 @@ __all__ = [
     "kept_in",
     "ledger_path",
     "origin_of",
-    "thrown_away",
     "total",
     "total_spent",
     "totals",
+    "wasted",
 ]

@@ -1,4 +1,4 @@
-"""What executions add up to: spent by one run, by stage or day, and spent on results later thrown away."""
+"""What executions add up to: spent by one run, by stage or day, and spent on results that were wasted later."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def totals(records: Iterable[ExecutionRecord], by: str) -> list[Total]:
     return [total(name, group) for name, group in groups.items()]
 
 
-def thrown_away(records: Sequence[ExecutionRecord], kept: Kept | None = None) -> list[ExecutionRecord]:
+def wasted(records: Sequence[ExecutionRecord], kept: Kept | None = None) -> list[ExecutionRecord]:
     """Return the executions on which nothing rests that is still there.
 
     There are: the results in outputs/ and in scratch folders; of a stage of which nothing lies there, and of every
@@ -116,7 +116,7 @@ def thrown_away(records: Sequence[ExecutionRecord], kept: Kept | None = None) ->
 
 def _there(records: Sequence[ExecutionRecord], kept: Kept) -> list[ExecutionRecord]:
     latest = {(record.stage, record.experiment): record for record in records if record.status == DONE}
-    by_files = {id(record) for record in latest.values() if _is_told_by_files(record, kept)}
+    by_files = {id(record) for record in latest.values() if _is_known_from_files(record, kept)}
     attempts: dict[tuple[str, str], list[ExecutionRecord]] = {}
     for record in records:
         attempts.setdefault((record.stage, record.configuration_key), []).append(record)
@@ -128,8 +128,8 @@ def _there(records: Sequence[ExecutionRecord], kept: Kept) -> list[ExecutionReco
     ]
 
 
-def _is_told_by_files(record: ExecutionRecord, kept: Kept) -> bool:
-    """Say whether the files tell if the latest result is in use: it may have been replaced by an earlier one."""
+def _is_known_from_files(record: ExecutionRecord, kept: Kept) -> bool:
+    """Return whether the files tell if the latest result is in use: it may have been replaced by an earlier one."""
     if record.experiment == SCRATCH:
         return record.workload is not None  # earlier versions did not name the execution in what it left
     return record.experiment is None and record.stage in kept.stages

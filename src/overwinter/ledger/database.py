@@ -3,7 +3,7 @@
 WAL mode lets several processes write and read at once (https://sqlite.org/wal.html); it needs shared memory,
 so network file systems get a rollback journal, with the reason in `Database.journal_reason`. A connection is
 never carried over a fork (https://sqlite.org/howtocorrupt.html), and is given up when the file under it was
-replaced. A corrupted file is kept aside under a dated name.
+replaced. A corrupted file is kept under a dated name.
 """
 
 from __future__ import annotations
@@ -61,16 +61,16 @@ class Database:
 
     Args:
         path: the file; made, with its folder, at the first write.
-        say: tells a person what went wrong.
+        log: reports to the user what went wrong.
 
     Attributes:
         journal_reason: why the journal is not WAL; empty while it is, or while nothing was opened.
     """
 
-    def __init__(self, path: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, path: Path, log: Callable[[str], None]) -> None:
         self.path = path
         self.journal_reason = ""
-        self._say = say
+        self._log = log
         self._session = _Session()
 
     def write(self, work: Callable[[sqlite3.Connection], Work], *, busy_timeout_s: float, durable: bool) -> Work:
@@ -132,7 +132,7 @@ class Database:
                 if not is_corruption(error):
                     raise
                 _disconnect(session)
-                self._set_aside(found, error)
+                self._quarantine(found, error)
             with connected(session) as connection:
                 return work(connection)
 
@@ -188,26 +188,26 @@ class Database:
         elif got != "WAL":
             reason = f"SQLite cannot use WAL in {self.path.parent} (file system {system or 'unknown'})"
         if reason and not self.journal_reason:
-            self._say(f"The ledger uses the slower journal '{got.lower()}': {reason}.")
+            self._log(f"The ledger uses the slower journal '{got.lower()}': {reason}.")
         self.journal_reason = reason
 
-    def _set_aside(self, found: tuple[int, int] | None, error: sqlite3.DatabaseError) -> None:
+    def _quarantine(self, found: tuple[int, int] | None, error: sqlite3.DatabaseError) -> None:
         with _folder_locked(self.path.parent):
             if found is None or _file_identity(self.path) != found:
                 return  # another process was quicker and has begun a new one
-            aside = _free_name(self.path)
+            quarantined = _free_name(self.path)
             for suffix in ("-wal", "-shm", ""):
                 source = Path(f"{self.path}{suffix}")
                 if source.exists():
-                    source.rename(f"{aside}{suffix}")
-        self._say(
-            f"The ledger {self.path} is corrupted ({error}). It is kept as {aside.name}, and a new one is "
+                    source.rename(f"{quarantined}{suffix}")
+        self._log(
+            f"The ledger {self.path} is corrupted ({error}). It is kept as {quarantined.name}, and a new one is "
             "begun: what it knew of earlier runs is missing from sums, forecasts and resumed spending."
         )
 
 
 def is_corruption(error: sqlite3.Error) -> bool:
-    """Say whether ``error`` means a broken file, rather than a full disk, a lock or a wrong statement."""
+    """Return whether ``error`` means a broken file, rather than a full disk, a lock or a wrong statement."""
     code: int | None = getattr(error, "sqlite_errorcode", None)  # absent on errors of the module itself
     return code is not None and (code & 0xFF) in _CORRUPTION
 
@@ -223,7 +223,7 @@ def _disconnect(session: _Session) -> None:
 def _connect_read_only(path: Path) -> sqlite3.Connection:
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist")
-    # `mode=ro` needs the WAL's shared memory; on a read-only disk nobody writes, so `immutable` is safe
+    # `mode=ro` needs the WAL's shared memory; on a read-only disk no one writes, so `immutable` is safe
     # there.
     for options in ("mode=ro", "immutable=1"):
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?{options}", uri=True, check_same_thread=False)
@@ -262,12 +262,12 @@ def _folder_locked(folder: Path) -> Iterator[None]:
 
 def _free_name(path: Path) -> Path:
     now = datetime.now(UTC)
-    aside = path.with_name(f"{path.stem}.corrupted-{now:%Y%m%dT%H%M%SZ}{path.suffix}")
+    quarantined = path.with_name(f"{path.stem}.corrupted-{now:%Y%m%dT%H%M%SZ}{path.suffix}")
     number = 2
-    while aside.exists():
-        aside = path.with_name(f"{path.stem}.corrupted-{now:%Y%m%dT%H%M%SZ}-{number}{path.suffix}")
+    while quarantined.exists():
+        quarantined = path.with_name(f"{path.stem}.corrupted-{now:%Y%m%dT%H%M%SZ}-{number}{path.suffix}")
         number += 1
-    return aside
+    return quarantined
 
 
 def _file_system(folder: Path) -> str:

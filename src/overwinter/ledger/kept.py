@@ -27,7 +27,7 @@ class Kept:
     checkpoints: frozenset[tuple[str, str]] = frozenset()
 
     def has_checkpoint(self, stage: str, configuration_key: str) -> bool:
-        """Say whether an attempt at this very work left something to go on from."""
+        """Return whether an attempt at this very work left something to go on from."""
         return (stage, configuration_key[:_KEY_CHARACTERS]) in self.checkpoints
 
 
@@ -36,9 +36,11 @@ def kept_in(state: Path) -> Kept:
     if state.name != STATE_FOLDER:
         return Kept()
     outputs = {
-        path.parent.name: told for path in (state.parent / "outputs").glob(f"*/{ENERGY_FILE}") if (told := _id(path))
+        path.parent.name: execution_id
+        for path in (state.parent / "outputs").glob(f"*/{ENERGY_FILE}")
+        if (execution_id := _id(path))
     }
-    scratch = {told for path in (state / "scratch").glob(f"*/{ENERGY_FILE}") if (told := _id(path))}
+    scratch = {execution_id for path in (state / "scratch").glob(f"*/{ENERGY_FILE}") if (execution_id := _id(path))}
     return Kept(
         results=frozenset({*outputs.values(), *scratch}),
         stages=frozenset(outputs),
@@ -52,7 +54,7 @@ def checkpoint_folder(state: Path, stage: str, configuration_key: str) -> Path:
 
 
 def has_checkpoint(folder: Path) -> bool:
-    """Say whether a folder of checkpoints holds any."""
+    """Return whether a folder of checkpoints holds any."""
     return folder.is_dir() and any(folder.iterdir())
 
 

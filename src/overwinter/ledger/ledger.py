@@ -36,25 +36,25 @@ _HEARTBEAT_INTERVAL_S = 1.0
 class Ledger:
     """Every execution of every stage. Several processes may have the same ledger open.
 
-    Nothing that a running stage calls raises because of the disk: trouble is said once, loudly, and the work
-    goes on. Only `executions`, which a person asks for, raises when the ledger cannot be read.
+    Nothing that a running stage calls raises because of the disk: trouble is reported once, loudly, and the work
+    goes on. Only `executions`, which the user asks for, raises when the ledger cannot be read.
     """
 
-    def __init__(self, path: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, path: Path, log: Callable[[str], None]) -> None:
         self.path = path
-        self._say = say
-        self._said: set[str] = set()
-        self._database = Database(path, self._say_once)
+        self._log = log
+        self._logged: set[str] = set()
+        self._database = Database(path, self._log_once)
 
     @classmethod
-    def open(cls, path: Path, *, say: Callable[[str], None] | None = None) -> Self:
+    def open(cls, path: Path, *, log: Callable[[str], None] | None = None) -> Self:
         """Open the ledger at ``path``; the file is made when something is first written.
 
         Args:
             path: such as ``.overwinter/ledger.sqlite``.
-            say: is told, once each, what went wrong; standard error if left out.
+            log: receives, once each, what went wrong; standard error if left out.
         """
-        return cls(Path(path).absolute(), say or _to_standard_error)
+        return cls(Path(path).absolute(), log or _to_standard_error)
 
     def __enter__(self) -> Self:
         return self
@@ -99,7 +99,7 @@ class Ledger:
             workload: digest of what a step of its work is, whatever their number.
             inputs: the artifact digest of each stage that it reads from.
             resumed: what `earlier` returned, if the stage goes on from a checkpoint.
-            origin: the project and the person; by default neither is recorded.
+            origin: the project and the user; by default neither is recorded.
         """
         self._take_leftovers()
         values: dict[str, Any] = {"id": secrets.token_hex(16), "stage": stage, "run_id": run_id}
@@ -109,13 +109,13 @@ class Ledger:
         if resumed is not None and resumed.executions:
             values |= {"resumed_from": resumed.executions[-1], "resumed_j": resumed.energy_j}
             values |= {"resumed_carbon_g": resumed.carbon_g, "resumed_duration_s": resumed.duration_s}
-        return Execution(first_row(values), self._database, self._say_once)
+        return Execution(first_row(values), self._database, self._log_once)
 
     def reap(self) -> list[ExecutionRecord]:
         """Close as killed the executions whose process is gone.
 
         The last heartbeat's joules stay; the uncertainty grows by a heartbeat's interval at the last power,
-        which is what may have been spent unseen. Joules that no heartbeat ever told stay unknown.
+        which is what may have been spent unseen. Joules that no heartbeat ever reported stay unknown.
 
         Returns:
             those closed now.
@@ -150,7 +150,7 @@ class Ledger:
             return self._database.read(selected)
         except (sqlite3.Error, OSError) as error:
             message = f"The ledger {self.path} cannot be read ({error}). Check its and its folder's permissions."
-            self._say_once(message)
+            self._log_once(message)
             raise OverwinterError(message) from error
 
     def spent(self, *, run_id: str, stage: str | None = None) -> Spent:
@@ -199,26 +199,26 @@ class Ledger:
         try:
             return self._database.write(close, busy_timeout_s=_REAP_TIMEOUT_S, durable=True)
         except (sqlite3.Error, OSError) as error:
-            self._say_once(f"The ledger {self.path} cannot be written ({error}): killed executions stay open in it.")
+            self._log_once(f"The ledger {self.path} cannot be written ({error}): killed executions stay open in it.")
             return False
 
     def _take_leftovers(self) -> None:
-        # Only the block's success forgets the rows kept aside.
+        # Only the block's success forgets the rows kept in a spool.
         with contextlib.suppress(sqlite3.Error, OSError), leftovers.taking(self.path) as rows:
             if rows:
                 self._database.write(lambda db: insert(db, rows), busy_timeout_s=_REAP_TIMEOUT_S, durable=True)
 
-    def _say_once(self, text: str) -> None:
+    def _log_once(self, text: str) -> None:
         kind = text.partition("(")[0]  # the same trouble, whatever SQLite calls it this time
-        if kind not in self._said:
-            self._said.add(kind)
-            self._say(text)
+        if kind not in self._logged:
+            self._logged.add(kind)
+            self._log(text)
 
 
 def ledger_path(folder: Path | None = None) -> Path:
     """Return where the ledger of the project around ``folder`` (the current one if left out) is.
 
-    DVC tells a stage its main root in ``DVC_ROOT``, also when it runs in a temporary copy of the project.
+    DVC reports a stage its main root in ``DVC_ROOT``, also when it runs in a temporary copy of the project.
     Otherwise the nearest folder upwards that has a ledger or a DVC repository counts.
     """
     if root := os.environ.get("DVC_ROOT"):

@@ -1,4 +1,4 @@
-"""Whose executions these are: the project and, unless that is switched off, the person."""
+"""Whose executions these are: the project and, unless that is switched off, the user."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def origin_of(ledger: Path, *, project: str | None = None, record_person: bool =
     Args:
         ledger: its path; the folder around its `.overwinter/` names the project.
         project: another name of the project.
-        record_person: False records nobody.
+        record_person: False records no one.
     """
     root = ledger.absolute().parents[1]
     return Origin(project=project or root.name or None, person=_person(root) if record_person else None)
 
 
 def _person(root: Path) -> str | None:
-    """Return the person that OVERWINTER_PERSON or git names; a login or a host's name is nobody's choice."""
+    """Return the user that OVERWINTER_PERSON or git names; a login or a host's name is no one's choice."""
     named = os.environ.get(PERSON_VARIABLE)
     if named is not None:
         return None if named.strip().lower() in _NOBODY else _one_line(named)

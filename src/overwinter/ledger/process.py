@@ -20,7 +20,7 @@ _STATE, _START_TIME = 0, 19
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessIdentity:
-    """A process, told apart from every other one, ever.
+    """A process, distinguished from every other one, ever.
 
     Attributes:
         pid: its id within `pid_namespace`.
@@ -55,7 +55,7 @@ def this_process() -> ProcessIdentity:
 
 
 def is_alive(process: ProcessIdentity, *, observer: ProcessIdentity) -> bool | None:
-    """Say whether ``process`` still runs, as far as ``observer`` (the calling process) can know.
+    """Return whether ``process`` still runs, as far as ``observer`` (the calling process) can know.
 
     Returns:
         True or False where it can be seen; None on another machine or in another container. A zombie is dead.

@@ -12,14 +12,14 @@ DONE = "done"
 KILLED = "killed"
 FINAL_STATUSES = (DONE, "failed", "refused", "interrupted")
 STATUSES = (RUNNING, *FINAL_STATUSES, KILLED)
-SCRATCH = "scratch"  # the experiment of a stage program that a person called with overrides
+SCRATCH = "scratch"  # the experiment of a stage program that the user called with overrides
 COMMAND_PREFIX = "measure: "
 """Begins the name of what `overwinter measure` recorded; no stage can be called so."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutionRecord:
-    """One execution of one stage, as the ledger knows it. A figure nobody knows is None, never zero.
+    """One execution of one stage, as the ledger knows it. A figure no one knows is None, never zero.
 
     Attributes:
         id: random, unique over all ledgers.
@@ -67,7 +67,7 @@ class ExecutionRecord:
         steps_j: joules spent between the same, apart from starting, loading and saving.
         steps_s: seconds between the same.
         project: whose execution it was.
-        person: who ran it; None where nobody is named, or where that is switched off.
+        person: who ran it; None where no one is named, or where that is switched off.
     """
 
     id: str

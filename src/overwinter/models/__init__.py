@@ -5,10 +5,10 @@
   from them, also after channels were removed, without pickle. A saved model names classes only (`rebuild_model`),
   but for those of one's own pipeline (`own_models`), which a trusted function may have made.
 - `load_description` verifies a saved model and returns its ``model.json``, without torch; `stored_bytes` is
-  its size; `write_description` is for the forms that are no torch modules, such as an ONNX graph.
+  its size; `write_description` is for the variants that are no torch modules, such as an ONNX graph.
 - `write_variants` lists the models that one stage leaves, `find_variants` finds those of all stages by name.
 - `IntegerLinear` and `IntegerConv2d` hold a weight as `Codes` on a `Grid`; `integer_layers` finds them,
-  `integer_form` and `replace_layer` put them in. Saved and loaded bit for bit.
+  `integer_type` and `replace_layer` put them in. Saved and loaded bit for bit.
 - `AwareLayer` is the grid that quantization-aware training found for a layer.
 - `prunable_weights`, `count_parameters` and `counted_sparsity` say what there is to remove and what is gone.
 - `pretrained` reads a language model from a local folder or GGUF file (``model=huggingface``, extra `llm`) into a
@@ -54,8 +54,8 @@ if TYPE_CHECKING:
         IntegerConv2d,
         IntegerLayer,
         IntegerLinear,
-        integer_form,
         integer_layers,
+        integer_type,
         replace_layer,
     )
     from overwinter.models.resizing import replace_tensors
@@ -78,8 +78,8 @@ __all__ = [
     "count_parameters",
     "counted_sparsity",
     "find_variants",
-    "integer_form",
     "integer_layers",
+    "integer_type",
     "is_finite",
     "load_description",
     "load_model",
@@ -115,7 +115,7 @@ _HOMES = {
     "count_parameters": "counting",
     "counted_sparsity": "counting",
     "find_variants": "variants",
-    "integer_form": "integer",
+    "integer_type": "integer",
     "integer_layers": "integer",
     "is_finite": "state",
     "load_description": "description",

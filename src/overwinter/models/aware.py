@@ -15,7 +15,7 @@ from torch import nn
 
 from overwinter.errors import IntegrityError
 from overwinter.models.grid import Grid
-from overwinter.models.integer import IntegerLayer, integer_form
+from overwinter.models.integer import IntegerLayer, integer_type
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,20 +65,22 @@ class AwareLayer:
         )
 
     def integer_layer(self, layer: nn.Module) -> IntegerLayer:
-        """Return the integer form of a layer whose weight lies on the grid; the layer is not changed.
+        """Return the integer version of a layer whose weight lies on the grid; the layer is not changed.
 
         Raises:
             IntegrityError: the layer is neither Linear nor Conv2d, or its weight has another shape than the grid.
         """
-        form, weight = integer_form(layer), getattr(layer, "weight", None)
-        if form is None or not isinstance(layer, nn.Linear | nn.Conv2d) or not self._fits(weight):
+        variant, weight = integer_type(layer), getattr(layer, "weight", None)
+        if variant is None or not isinstance(layer, nn.Linear | nn.Conv2d) or not self._fits(weight):
             raise IntegrityError(
                 f"The model was trained for a grid of {list(self.scale.shape)} scales, which the layer {layer} "
                 "does not fit. Was the model's code changed, or were channels removed after training? Train it again."
             )
         codes = self.grid.encode(layer.weight.detach().flatten(1).float(), self.scale, self.zero)
         static = None if self.activation_bits is None else "static"
-        made = form.from_float(layer, self.grid, codes, activations=static, activation_bits=self.activation_bits or 8)
+        made = variant.from_float(
+            layer, self.grid, codes, activations=static, activation_bits=self.activation_bits or 8
+        )
         if made.activation_scale is not None and made.activation_zero is not None:
             made.activation_scale.fill_(self.activation_scale or 0.0)
             made.activation_zero.fill_(self.activation_zero or 0)

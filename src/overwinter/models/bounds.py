@@ -19,7 +19,7 @@ _TIMES_STORED = 64
 _SMALL_BYTES = 1 << 30
 _ELEMENT_BYTES = 4
 _STEPS, _STEPS_PER_TENSOR = 4_000, 32  # a layer of two tensors takes about ten to make
-_MOST_LAYERS = 10_000
+_MAX_LAYERS = 10_000
 _OTHER_BYTES = 1 << 30  # beside tensors: modules that are imported meanwhile, stacks of threads
 
 
@@ -41,7 +41,7 @@ def bounded(model_config: Mapping[str, Any], stored_bytes: int, tensors: int) ->
     refuse_endless(model_config)
     bound = Bounded(stored_bytes, tensors)
     try:
-        with memory_limited(bound.most_bytes + _OTHER_BYTES), bound:
+        with memory_limited(bound.max_bytes + _OTHER_BYTES), bound:
             yield
     except MemoryError:
         raise bound.exceeded() from None
@@ -55,8 +55,8 @@ def refuse_endless(config: Any) -> None:
     """
     for key, value in config.items() if isinstance(config, Mapping) else ():
         refuse_endless(value)
-        if "layer" in str(key) and isinstance(value, int) and value > _MOST_LAYERS:
-            raise IntegrityError(f"The model's {key}={value} is above {_MOST_LAYERS}. Mend its configuration.")
+        if "layer" in str(key) and isinstance(value, int) and value > _MAX_LAYERS:
+            raise IntegrityError(f"The model's {key}={value} is above {_MAX_LAYERS}. Fix its configuration.")
 
 
 class Bounded(TorchFunctionMode):
@@ -67,7 +67,7 @@ class Bounded(TorchFunctionMode):
         tensors: how many they are.
 
     Attributes:
-        most_bytes: that number.
+        max_bytes: that number.
 
     Raises:
         IntegrityError: more is asked for.
@@ -75,8 +75,8 @@ class Bounded(TorchFunctionMode):
 
     def __init__(self, stored_bytes: int, tensors: int) -> None:
         super().__init__()
-        self.most_bytes = max(_SMALL_BYTES, _TIMES_STORED * stored_bytes)
-        self._most_steps = _STEPS + _STEPS_PER_TENSOR * tensors
+        self.max_bytes = max(_SMALL_BYTES, _TIMES_STORED * stored_bytes)
+        self._max_steps = _STEPS + _STEPS_PER_TENSOR * tensors
         self._bytes = self._steps = 0
 
     def __torch_function__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -85,14 +85,14 @@ class Bounded(TorchFunctionMode):
         self._steps += 1
         if not any(isinstance(each, torch.Tensor) for each in given):  # it makes one out of nothing
             self._bytes += _asked_elements(func, given) * _ELEMENT_BYTES
-        if self._bytes > self.most_bytes or self._steps > self._most_steps:
+        if self._bytes > self.max_bytes or self._steps > self._max_steps:
             raise self.exceeded()
         return func(*args, **(kwargs or {}))
 
     def exceeded(self) -> IntegrityError:
         """Return what says that it asked for more."""
         return IntegrityError(
-            f"The model would take more than {self.most_bytes >> 20} MiB or {self._most_steps} steps to build, "
+            f"The model would take more than {self.max_bytes >> 20} MiB or {self._max_steps} steps to build, "
             "which its weights don't account for."
         )
 

@@ -33,7 +33,7 @@ def build_model(config_model: Mapping[str, Any], *, trusted: Sequence[str], seed
 def rebuild_model(description: Mapping[str, Any], *, trusted: Sequence[str]) -> nn.Module:
     """Make the module that a saved model names. Outside of `own_models` it may be a stranger's.
 
-    Then functions are not called, and what nobody trusts takes no more memory than its weights account for.
+    Then functions are not called, and what no one trusts takes no more memory than its weights account for.
 
     Args:
         description: its ``model.json``.
@@ -63,5 +63,5 @@ def _built(node: Mapping[str, Any], trusted: Sequence[str], *, seed: int, functi
 
 
 def is_module(found: type) -> bool:
-    """Say whether objects of a class are models."""
+    """Return whether objects of a class are models."""
     return issubclass(found, nn.Module)

@@ -59,8 +59,8 @@ class CausalLanguageModel(nn.Module):
         Returns:
             logits of the next token, (batch, vocabulary), float32, and transformers' cache, which is ``kept`` grown.
         """
-        answer = self.network(input_ids=tokens, past_key_values=kept, use_cache=True, logits_to_keep=1)
-        return answer.logits[:, -1].float(), answer.past_key_values
+        output = self.network(input_ids=tokens, past_key_values=kept, use_cache=True, logits_to_keep=1)
+        return output.logits[:, -1].float(), output.past_key_values
 
     def saved_as(self) -> dict[str, Any]:
         """Return the ``model_config`` with which `save_model` makes it loadable anywhere."""

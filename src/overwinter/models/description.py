@@ -17,7 +17,7 @@ _VERIFIED: ContextVar[Path | None] = ContextVar("_VERIFIED", default=None)
 _OWN: ContextVar[bool] = ContextVar("_OWN", default=False)
 _KEYS = {
     "schema": int,
-    "form": str,
+    "variant": str,
     "model": dict,
     "input_shape": list,
     "parameters": int,
@@ -32,7 +32,7 @@ _KEYS = {
 def write_description(
     folder: Path,
     *,
-    form: str,
+    variant: str,
     model_config: Mapping[str, Any],
     input_shape: list[int],
     parameters: int,
@@ -49,7 +49,7 @@ def write_description(
 
     Args:
         folder: the saved model's folder.
-        form: ``dense``, ``sparse``, ``int8_static``, ...
+        variant: ``dense``, ``sparse``, ``int8_static``, ...
         model_config: ``_target_`` and arguments, as the configuration has them.
         input_shape: of one sample, without the batch.
         parameters: how many there are.
@@ -62,7 +62,7 @@ def write_description(
     """
     description = {
         "schema": SCHEMA,
-        "form": form,
+        "variant": variant,
         "model": dict(model_config),
         "input_shape": list(input_shape),
         "parameters": parameters,
@@ -132,5 +132,5 @@ def own_models(own: bool = True) -> Iterator[None]:
 
 
 def are_own() -> bool:
-    """Say whether saved models are one's own: see `own_models`."""
+    """Return whether saved models are one's own: see `own_models`."""
     return _OWN.get()

@@ -24,7 +24,7 @@ from overwinter.errors import ConfigError, IntegrityError
 from overwinter.models.causal import CausalLanguageModel, import_transformers, quiet
 from overwinter.models.local_files import GGUF, model_path
 from overwinter.models.pages import mapped_weights
-from overwinter.places import local_path
+from overwinter.paths import local_path
 
 _KEY = "model.root"
 _FLOATS = ("F64", "F32", "F16", "BF16")
@@ -127,9 +127,9 @@ def _reading(path: Path, what: str) -> Iterator[None]:
         with quiet():
             yield
     except (OSError, ValueError, KeyError, ImportError) as error:
-        said = " ".join(str(error).split())[:300]
+        message = " ".join(str(error).split())[:300]
         raise ConfigError(
-            f"The {what} of {path} cannot be read: {said}\n"
+            f"The {what} of {path} cannot be read: {message}\n"
             "It must be complete in one local folder or GGUF file, of an architecture that the installed "
             "transformers knows without code of the model's own."
         ) from None

@@ -100,7 +100,7 @@ class IntegerLayer(nn.Module):
         activation_group_size: int | None = None,
         smoothing: torch.Tensor | None = None,
     ) -> Self:
-        """Make the integer form of a float layer.
+        """Make the integer version of a float layer.
 
         Args:
             layer: keeps its bias; its weight is not changed.
@@ -209,7 +209,7 @@ class IntegerLayer(nn.Module):
         return ", ".join(f"{key}={value}" for key, value in self.describe().items())
 
     def apply_weight(self, inputs: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        """Return the float operator's answer to an input, with a weight in ``weight_shape``."""
+        """Return the float operator's output to an input, with a weight in ``weight_shape``."""
         raise NotImplementedError
 
     def _adopt(self, layer: Any) -> None:
@@ -231,7 +231,7 @@ class IntegerLinear(IntegerLayer):
         return self.apply_weight(self.quantized_input(inputs), self.weight().to(inputs.dtype))
 
     def apply_weight(self, inputs: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        """Return the float operator's answer to an input, with a weight in ``weight_shape``."""
+        """Return the float operator's output to an input, with a weight in ``weight_shape``."""
         return functional.linear(inputs, weight, self.bias)
 
     def _adopt(self, layer: nn.Linear) -> None:
@@ -252,7 +252,7 @@ class IntegerConv2d(IntegerLayer):
         return self.apply_weight(self.quantized_input(inputs), self.weight().to(inputs.dtype))
 
     def apply_weight(self, inputs: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        """Return the float operator's answer to an input, with a weight in ``weight_shape``."""
+        """Return the float operator's output to an input, with a weight in ``weight_shape``."""
         padding: Any = self.padding
         if self.padding_mode != "zeros":
             inputs, padding = functional.pad(inputs, self._edges, mode=self.padding_mode), 0
@@ -274,7 +274,7 @@ class IntegerConv2d(IntegerLayer):
         return tuple(range(inputs.dim() - 3, inputs.dim()))
 
 
-def integer_form(layer: nn.Module) -> type[IntegerLinear] | type[IntegerConv2d] | None:
+def integer_type(layer: nn.Module) -> type[IntegerLinear] | type[IntegerConv2d] | None:
     """Return the class that takes this layer's place, or None where there is none."""
     if type(layer) is nn.Linear:
         return IntegerLinear
@@ -310,15 +310,15 @@ def swap_in(model: nn.Module, described: Mapping[str, Mapping[str, Any]]) -> Non
             layer: Any = model.get_submodule(name)
         except AttributeError:
             layer = None
-        form = None if layer is None else integer_form(layer)
-        if form is None:
+        variant = None if layer is None else integer_type(layer)
+        if variant is None:
             raise IntegrityError(
                 f"The saved model has an integer layer {name!r}, the model's code no Linear or Conv2d of that name. "
                 "Was the code changed after the model was saved? Quantize it again."
             )
         grid = Grid(bits=entry["bits"], group_size=entry["group_size"], symmetric=entry["symmetric"])
         with torch.device("meta"):  # sizes without memory
-            empty = form(
+            empty = variant(
                 layer,
                 grid,
                 activations=entry["activations"],

@@ -10,7 +10,7 @@ from typing import Any
 
 from overwinter.config.targets import PRETRAINED_TARGETS
 from overwinter.errors import ConfigError
-from overwinter.places import local_path
+from overwinter.paths import local_path
 
 GGUF = ".gguf"
 _KEY = "model.root"

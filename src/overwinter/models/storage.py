@@ -27,7 +27,7 @@ def save_model(
     folder: Path,
     model: nn.Module,
     *,
-    form: str,
+    variant: str,
     model_config: Mapping[str, Any],
     input_shape: Sequence[int],
     lineage: Mapping[str, Any],
@@ -39,7 +39,7 @@ def save_model(
     Args:
         folder: made if need be.
         model: its state is stored from where it lies, on the CPU; a tensor known under two names once.
-        form: ``dense`` or ``sparse``.
+        variant: ``dense`` or ``sparse``.
         model_config: ``_target_`` and arguments of `build_model`, from before any channel was removed.
         input_shape: of one sample, without the batch.
         lineage: digests of what the model was made from.
@@ -55,11 +55,11 @@ def save_model(
     if integers:
         quantization = {**(quantization or {}), "layers": integers}
     folder.mkdir(parents=True, exist_ok=True)
-    with files.replacing(folder / WEIGHTS) as aside:
-        _write_tensors(aside, tensors)
+    with files.replacing(folder / WEIGHTS) as staging:
+        _write_tensors(staging, tensors)
     return write_description(
         folder,
-        form=form,
+        variant=variant,
         model_config=model_config,
         input_shape=list(input_shape),
         parameters=count_parameters(model),
@@ -89,7 +89,7 @@ def load_model(folder: Path, *, trusted: Sequence[str]) -> nn.Module:
     """
     description = load_description(folder)
     if WEIGHTS not in description["files"]:
-        raise IntegrityError(f"{folder} holds the form {description['form']!r}, which is no torch module.")
+        raise IntegrityError(f"{folder} holds the variant {description['variant']!r}, which is no torch module.")
     model = rebuild_model(description, trusted=trusted)
     saved = _read_tensors(folder / WEIGHTS)
     integers = (description["quantization"] or {}).get("layers", {})

@@ -40,14 +40,14 @@ def find_variants(models: Mapping[str, Path]) -> dict[str, Path]:
             if earlier != found and _files(earlier) != _files(found):
                 raise IntegrityError(
                     f"The stage {stage} left a variant {name!r} in {found}, and another one is in {earlier}. "
-                    "Save it under another name: save_model(form=...)."
+                    "Save it under another name: save_model(variant=...)."
                 )
     return variants
 
 
 def _variants_of(folder: Path, stage: str) -> dict[str, Path]:
     if (folder / DESCRIPTION).exists():
-        return {_description(folder)["form"]: folder}
+        return {_description(folder)["variant"]: folder}
     remedy = f"Run `dvc repro {stage}`."
     names = manifest.read_sealed(folder / _LIST, remedy=remedy).get("variants")
     if not isinstance(names, list):
@@ -64,5 +64,5 @@ def _files(folder: Path) -> Any:
 
 
 def _description(folder: Path) -> dict[str, Any]:
-    with already_verified(folder):  # the files are digested by whoever loads them
+    with already_verified(folder):  # the files are digested by anyone who loads them
         return load_description(folder)

@@ -1,7 +1,7 @@
 """The seam between Hydra, DVC and the stages: rendering, the stage's context, gates, plan. Importing it loads no torch.
 
 `composing` writes params.yaml and dvc.yaml, `render` the latter's text; `program` and `stage` run one stage with
-everything that watches over it (`lifeline`, `locks`, `watch`, `outputs`, `records`); `check` and `gate` are the
+everything that watches over it (`parent_watch`, `locks`, `watch`, `outputs`, `records`); `check` and `gate` are the
 programs between the stages; `reproduce` drives `dvc repro` and hears the stages through `events`.
 """
 

@@ -59,7 +59,7 @@ def capped(stage: Stage, meter: EnergyMeter, carbon: IntensitySource) -> Iterato
         energy=stage.config.energy,
         hardware=stage.config.hardware,
         sources=sources_of(carbon, energy_j=lambda: metered(meter), remaining=stage.remaining, prices=_prices(power)),
-        warn=stage.say,
+        warn=stage.log,
         job=_job(power),
         profiles=_profiles(stage, power),
     ) as control:
@@ -79,7 +79,7 @@ def wait_and_return(work: PausedWork, command: Sequence[str]) -> NoReturn:
 
 
 def observer(
-    work: PausedWork, carbon: IntensitySource, power: PowerConfig, tell: Callable[[str], None]
+    work: PausedWork, carbon: IntensitySource, power: PowerConfig, notify: Callable[[str], None]
 ) -> Callable[[datetime], Observation]:
     """Return what observes for the policy of the group ``power`` while the work is paused.
 
@@ -87,12 +87,12 @@ def observer(
         work: what is known of it.
         carbon: where the intensity comes from.
         power: the group.
-        tell: takes one line for a person.
+        notify: takes one line for the user.
     """
     from overwinter.power.control.observing import Readings, sources_of
     from overwinter.power.control.warn_once import WarnOnce
 
-    readings = Readings(sources_of(carbon, prices=_prices(power)), WarnOnce(tell).tell)
+    readings = Readings(sources_of(carbon, prices=_prices(power)), WarnOnce(notify).notify)
     return lambda time_utc: work.observe(time_utc, **readings.outside(time_utc))
 
 
@@ -116,7 +116,7 @@ def _profiles(stage: Stage, power: PowerConfig) -> ProfileStore | None:
 
     place = stage.profile_place(use.folder)
     if not use.writes and not place.exists():
-        stage.say(f"no profile of this stage in {place.parent} yet: what it does under a limit is learned on the way")
+        stage.log(f"no profile of this stage in {place.parent} yet: what it does under a limit is learned on the way")
     return ProfileStore(place, workload=workload_digest(workload(stage.config, stage.name)), writes=use.writes)
 
 

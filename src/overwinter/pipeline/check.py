@@ -7,7 +7,7 @@ from overwinter.data.local_files import check_data
 from overwinter.files import write_json
 from overwinter.pipeline.composing import refuse_environment, refuse_stale
 from overwinter.pipeline.events import emit
-from overwinter.pipeline.lifeline import hold_lifeline
+from overwinter.pipeline.parent_watch import watch_parent
 
 
 def run_check() -> int:
@@ -16,7 +16,7 @@ def run_check() -> int:
     Raises:
         ConfigError: a wrong or stale configuration, one that reads the environment, or missing data files.
     """
-    hold_lifeline()
+    watch_parent()
     emit("start", "check")
     project = find_project()
     config = load_config(project)

@@ -54,7 +54,7 @@ def refuse_stale(config: Config, project: Project) -> None:
 
 
 def refuse_environment(project: Project) -> None:
-    """Check that nothing in params.yaml came from the environment, whoever composed it.
+    """Check that nothing in params.yaml came from the environment, anyone who composed it.
 
     Raises:
         ConfigError: a key in configs/ takes its value from there.

@@ -11,7 +11,7 @@ from overwinter.config import Project, compose, validate
 def record_fallback(project: Project, overrides: Sequence[str], added: str, refusal: str) -> None:
     """Keep in the ledger that a run goes on with ``overrides``, of which some were ``added``, and why."""
     from overwinter.ledger import Ledger, ledger_path, origin_of
-    from overwinter.pipeline.lifeline import run_id
+    from overwinter.pipeline.parent_watch import run_id
 
     with Ledger.open(ledger_path(project.root)) as ledger:
         origin = origin_of(ledger.path, **asdict(validate(compose(project, overrides)).ledger))

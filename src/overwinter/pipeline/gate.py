@@ -18,7 +18,7 @@ from overwinter.errors import ConfigError, RefusedError
 from overwinter.files import read_json, write_json
 from overwinter.metrics import Comparison, evaluation_metrics
 from overwinter.pipeline.events import emit
-from overwinter.pipeline.lifeline import experiment, hold_lifeline, run_id
+from overwinter.pipeline.parent_watch import experiment, run_id, watch_parent
 from overwinter.pipeline.render import gate_name
 from overwinter.records import read_record
 
@@ -31,7 +31,7 @@ def run_gate(stage: str) -> int:
         ConfigError: there is no such stage.
         IntegrityError: a file to judge is missing or unreadable.
     """
-    hold_lifeline()
+    watch_parent()
     emit("start", gate_name(stage))
     project = find_project()
     config = load_config(project)
@@ -40,7 +40,7 @@ def run_gate(stage: str) -> int:
     verdict = _judged(stage, config, project)
     write_json(folder / "gate_report.json", verdict.to_json())
     for warning in verdict.warnings:
-        _say(stage, warning)
+        _log(stage, warning)
     if not verdict.passed:
         _keep_refusal(stage, verdict, project, config)
         raise RefusedError(f"the gate after {stage} refuses.\n{verdict.refusal()}")
@@ -74,7 +74,7 @@ def _metrics(project: Project, stage: str) -> dict[str, Any]:
     return content
 
 
-def _say(stage: str, text: str) -> None:
+def _log(stage: str, text: str) -> None:
     print(f"{gate_name(stage)}: {text}", flush=True)
     emit("say", gate_name(stage), text=text)
 

@@ -1,4 +1,4 @@
-"""How a stage program was called: by DVC on params.yaml, or by a person with overrides on a scratch folder."""
+"""How a stage program was called: by DVC on params.yaml, or by the user with overrides on a scratch folder."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ def serve_hydra_flags(arguments: Sequence[str]) -> bool:
     import hydra
 
     project = find_project()
-    answer = hydra.main(config_path=str(project.configs), config_name=project.config_name, version_base=None)(
+    main = hydra.main(config_path=str(project.configs), config_name=project.config_name, version_base=None)(
         lambda _: None
     )
     sys.argv[1:] = list(arguments)
-    answer()
+    main()
     return True

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from overwinter.documents import MOST_LOCK_BYTES, check_yaml
+from overwinter.documents import MAX_LOCK_BYTES, check_yaml
 from overwinter.errors import OverwinterError
 from overwinter.files import write_error
 
@@ -40,8 +40,8 @@ def mend_dvc_locks(root: Path) -> bool:
     """Remove DVC's list of locks if it is cut short, and return whether it was.
 
     DVC rewrites ``.dvc/tmp/rwlock`` in place; killed at that moment it leaves half a list, and from then on every
-    command of DVC refuses to start. A list that is cut short while nobody holds the lock that guards it belongs to
-    nobody alive.
+    command of DVC refuses to start. A list that is cut short while no one holds the lock that guards it belongs to
+    no one alive.
 
     Args:
         root: the folder with ``.dvc/``.
@@ -77,7 +77,7 @@ def mend_dvc_lock_file(root: Path) -> bool:
     if not path.exists():
         return False
     text = path.read_bytes()
-    check_yaml(text, where=str(path), most_bytes=MOST_LOCK_BYTES)
+    check_yaml(text, where=str(path), max_bytes=MAX_LOCK_BYTES)
     try:
         content = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 -- the C twin of SafeLoader
     except (yaml.YAMLError, UnicodeDecodeError):

@@ -12,7 +12,7 @@ from overwinter.energy.record import ENERGY_FILE, find_energy
 from overwinter.errors import OverwinterError
 from overwinter.ledger import ExecutionRecord, Ledger, Spent, checkpoint_folder, has_checkpoint, ledger_path
 from overwinter.pipeline.identity import artifacts_read, configuration_key, declared_work, likeness, lineage
-from overwinter.pipeline.plan import Plan
+from overwinter.pipeline.plan import PipelinePlan
 
 _NOTHING = Range(low=0.0, expected=0.0, high=0.0)
 
@@ -32,7 +32,7 @@ class Outlook:
     verdict: Verdict
 
 
-def look_ahead(plan: Plan, project: Project, probe: Callable[[str], Forecast] | None = None) -> Outlook:
+def look_ahead(plan: PipelinePlan, project: Project, probe: Callable[[str], Forecast] | None = None) -> Outlook:
     """Forecast every stage that would run, and hold the sum against the budget.
 
     Args:
@@ -81,7 +81,7 @@ def look_ahead(plan: Plan, project: Project, probe: Callable[[str], Forecast] | 
     return Outlook(forecasts=forecasts, restored=frozenset(restored), verdict=verdict)
 
 
-def _known_key(plan: Plan, project: Project, stage: str, running: set[str]) -> str | None:
+def _known_key(plan: PipelinePlan, project: Project, stage: str, running: set[str]) -> str | None:
     """The stage's configuration key, where its inputs will be those that lie there."""
     if any(need in running for need in plan.config.pipeline.stages[stage].needs):
         return None

@@ -1,4 +1,4 @@
-"""A stage's outputs: written aside, put in place together when the stage has succeeded."""
+"""A stage's outputs: written to a temporary name, put in place together when the stage has succeeded."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 from overwinter.errors import OverwinterError
 from overwinter.files import sync, write_error
-from overwinter.pipeline.render import ASIDE
+from overwinter.pipeline.render import STAGING
 
 
 class Outputs:
     """The folder `outputs/<stage>/` while its stage runs.
 
-    What a killed predecessor left aside is removed at the start; nothing half-written ever has its final name.
+    What a killed predecessor left in staging is removed at the start; nothing half-written ever has its final name.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -22,14 +22,14 @@ class Outputs:
         self._pending: list[str] = []
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for leftover in folder.glob(f"{ASIDE}*"):
+            for leftover in folder.glob(f"{STAGING}*"):
                 _remove(leftover)
         except OSError as error:
             raise write_error(folder, error) from error
 
-    def aside(self, name: str) -> Path:
+    def staging(self, name: str) -> Path:
         """Return where to write the output ``name``: a fresh folder, or a file's path if it has a suffix."""
-        path = self.folder / f"{ASIDE}{name}"
+        path = self.folder / f"{STAGING}{name}"
         if name not in self._pending:
             self._pending.append(name)
             if not path.suffix:
@@ -43,23 +43,23 @@ class Outputs:
             OverwinterError: an output was asked for and not written, or cannot be put in place.
         """
         for name in self._pending:
-            source = self.folder / f"{ASIDE}{name}"
+            source = self.folder / f"{STAGING}{name}"
             if not source.exists() or (source.is_dir() and not any(source.iterdir())):
                 raise OverwinterError(
                     f"The stage left {self.folder.name}/{name} empty. Write it with stage.out({name!r})."
                 )
         try:
             for name in self._pending:
-                _put(self.folder / f"{ASIDE}{name}", self.folder / name)
+                _put(self.folder / f"{STAGING}{name}", self.folder / name)
             sync(self.folder)
         except OSError as error:
             raise write_error(self.folder, error) from error
         self._pending.clear()
 
     def discard(self) -> None:
-        """Remove what was written aside."""
+        """Remove what was written to a temporary name."""
         for name in self._pending:
-            _remove(self.folder / f"{ASIDE}{name}")
+            _remove(self.folder / f"{STAGING}{name}")
         self._pending.clear()
 
 
@@ -67,7 +67,7 @@ def _put(source: Path, target: Path) -> None:
     for path in [source, *source.rglob("*")]:
         sync(path)
     if target.is_dir():
-        old = target.with_name(f"{ASIDE}old-{target.name}")
+        old = target.with_name(f"{STAGING}old-{target.name}")
         target.replace(old)
         source.replace(target)
         shutil.rmtree(old)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from overwinter.config import Config, Project, compose, validate
-from overwinter.documents import MOST_LOCK_BYTES, read_yaml
+from overwinter.documents import MAX_LOCK_BYTES, read_yaml
 from overwinter.errors import OverwinterError
 from overwinter.pipeline.locks import mend_dvc_lock_file, mend_dvc_locks
 from overwinter.pipeline.render import rendered_stages
@@ -27,7 +27,7 @@ class PlannedStage:
     Attributes:
         name: of a stage, a gate or the check.
         runs: whether `dvc repro` would run it (or restore it, where it ran on the same before).
-        reasons: why, each as a person would say it; empty if it does not run.
+        reasons: why, each as the user would say it; empty if it does not run.
         follows: those of the reasons that only name an earlier stage.
     """
 
@@ -38,7 +38,7 @@ class PlannedStage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class PipelinePlan:
     """What `dvc repro` would do after composing.
 
     Attributes:
@@ -50,12 +50,12 @@ class Plan:
     stages: tuple[PlannedStage, ...]
 
 
-def make_plan(project: Project, overrides: Sequence[str] = ()) -> Plan:
+def make_plan(project: Project, overrides: Sequence[str] = ()) -> PipelinePlan:
     """Compose without writing, and tell for each stage whether it would run.
 
     Raises:
         ConfigError: the configuration cannot be used.
-        OverwinterError: dvc cannot tell the state of the files.
+        OverwinterError: dvc cannot report the state of the files.
     """
     text = compose(project, overrides)
     config = validate(text)
@@ -70,7 +70,7 @@ def make_plan(project: Project, overrides: Sequence[str] = ()) -> Plan:
         planned[name] = PlannedStage(
             name=name, runs=bool(reasons + follows), reasons=(*reasons, *follows), follows=tuple(follows)
         )
-    return Plan(config=config, stages=tuple(planned.values()))
+    return PipelinePlan(config=config, stages=tuple(planned.values()))
 
 
 def _own_reasons(
@@ -146,7 +146,7 @@ def _outs(stage: Mapping[str, Any]) -> list[str]:
 
 
 def _lock(path: Path) -> dict[str, Any]:
-    content = read_yaml(path, most_bytes=MOST_LOCK_BYTES) if path.exists() else {}
+    content = read_yaml(path, max_bytes=MAX_LOCK_BYTES) if path.exists() else {}
     stages = content.get("stages") if isinstance(content, dict) else None
     return stages if isinstance(stages, dict) else {}
 
@@ -166,13 +166,13 @@ def _changed_files(project: Project) -> dict[str, dict[str, str]]:
     if not (project.root / "dvc.lock").exists():
         return {}
     command = [sys.executable, "-m", "dvc", "status", "--json"]
-    answer = subprocess.run(
+    status = subprocess.run(
         command, cwd=project.root, capture_output=True, text=True, check=False, env=dict(os.environ)
     )
-    if answer.returncode != 0:
-        raise OverwinterError(f"dvc cannot tell the state of {project.root}: {answer.stderr.strip()}")
+    if status.returncode != 0:
+        raise OverwinterError(f"dvc cannot report the state of {project.root}: {status.stderr.strip()}")
     changed: dict[str, dict[str, str]] = {}
-    for name, entries in json.loads(answer.stdout or "{}").items():
+    for name, entries in json.loads(status.stdout or "{}").items():
         for entry in (entry for entry in entries if isinstance(entry, dict)):
             for paths in entry.values():
                 files = {path: state for path, state in paths.items() if isinstance(state, str)}

@@ -23,8 +23,8 @@ from overwinter.pipeline.capping import WAITED, capped, stage_command, wait_and_
 from overwinter.pipeline.events import emit
 from overwinter.pipeline.identity import artifacts_read, declared_work, likeness
 from overwinter.pipeline.invocation import Invocation, invocation, serve_hydra_flags
-from overwinter.pipeline.lifeline import experiment, hold_lifeline, run_id
 from overwinter.pipeline.locks import locked
+from overwinter.pipeline.parent_watch import experiment, run_id, watch_parent
 from overwinter.pipeline.records import energy_record, write_power_csv
 from overwinter.pipeline.stage import InterruptedStageError, Stage
 from overwinter.programs import debug_traceback, explained, guarded
@@ -57,7 +57,7 @@ def run_stage(name: str, work: Callable[[Stage], None], arguments: Sequence[str]
 def run_program(name: str, program: Callable[[], int]) -> NoReturn:
     """Run a program of the pipeline and tell `overwinter run` how it ended; ends the process."""
 
-    def told() -> int:
+    def reporting() -> int:
         try:
             code = program()
         except BaseException as error:
@@ -67,13 +67,13 @@ def run_program(name: str, program: Callable[[], int]) -> NoReturn:
         emit("end", name, exit_code=code, message="")
         return code
 
-    code = guarded(told)
+    code = guarded(reporting)
     sys.stdout.flush()
     sys.exit(code)
 
 
 def _run_stage(name: str, work: Callable[[Stage], None], words: Sequence[str]) -> int:
-    hold_lifeline()
+    watch_parent()
     emit("start", name)
     call = invocation(name, words)
     sys.path.append(str(call.project.root))  # the user's own package may lie beside dvc.yaml
@@ -81,7 +81,7 @@ def _run_stage(name: str, work: Callable[[Stage], None], words: Sequence[str]) -
     if stage.paused_work is not None:
         wait_and_return(stage.paused_work, stage_command(words))
     if call.scratch:
-        stage.say(f"scratch results are in {call.folder}")
+        stage.log(f"scratch results are in {call.folder}")
     return 0
 
 
@@ -92,10 +92,10 @@ def _paused_or_done(call: Invocation, work: Callable[[Stage], None]) -> Stage:
     with locked(call.project.state / "locks" / f"{call.stage}.lock", what=f"What the stage {call.stage} leaves"):
         stage = Stage(call)
         try:
-            with own_models(), _signals_heeded(stage), _accounted(stage, call):
+            with own_models(), _signals_handled(stage), _accounted(stage, call):
                 work(stage)
         except PausedError as error:
-            stage.say(str(error))
+            stage.log(str(error))
     return stage
 
 
@@ -163,7 +163,7 @@ def _admitted(ledger: Ledger, stage: Stage) -> StageGuard:
         host=platform.node(),
     )
     for warning in admit(budget, stage=stage.name, forecast=expected, spent_run=spent_run, spent_stage=spent_stage):
-        stage.say(warning)
+        stage.log(warning)
     return StageGuard(budget, stage=stage.name, spent_run=spent_run, spent_stage=spent_stage)
 
 
@@ -212,16 +212,16 @@ def _status(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def _signals_heeded(stage: Stage) -> Iterator[None]:
+def _signals_handled(stage: Stage) -> Iterator[None]:
     """SIGINT and SIGTERM end a stage at its next step, with a checkpoint; at once without steps, or asked twice."""
 
-    def heed(_number: int, _frame: FrameType | None) -> None:
+    def honour(_number: int, _frame: FrameType | None) -> None:
         steps = time.monotonic() - stage.last_progress_s < _STEP_PATIENCE_S
         if not steps or stage.interrupted:
             raise KeyboardInterrupt
         stage.interrupted = True
 
-    previous = {number: signal.signal(number, heed) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, honour) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:

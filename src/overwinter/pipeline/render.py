@@ -5,7 +5,7 @@ before it. A gate depends on all joules spent up to it and on the budget; its ve
 new joules for the same model run only the gate again.
 
 What people compare (metrics.json, energy.json, the gates' verdicts) is in Git, `cache: false`, so that `dvc metrics
-diff` and `dvc exp show` work on a fresh clone. DVC's run-cache keeps a copy of it all the same: a stage that DVC
+diff` and `dvc exp show` work on a fresh clone. DVC's run-cache keeps a copy of it anyway: a stage that DVC
 restores gets back the joules that its result cost.
 """
 
@@ -16,14 +16,14 @@ from typing import Any
 
 from overwinter.config.groups import Config, StageSpec
 from overwinter.config.project import Project
+from overwinter.paths import PACKAGE
 from overwinter.pipeline.plots import TEMPLATE
-from overwinter.places import PACKAGE
 
 _HEADER = """\
 # Rendered by `overwinter compose` from configs/pipeline/: edit that, not this.
 """
 COMPARISON = "comparison.json"  # every figure of every candidate, for the gate's limits on any of them
-ASIDE = ".part-"  # how the name of an output begins that is still being written
+STAGING = ".part-"  # how the name of an output begins that is still being written
 _POWER = {"x": "time_s", "x_label": "seconds", "y": "power_w", "y_label": "watts"}
 _CHECK_OUT = "outputs/check/check.json"
 
@@ -41,7 +41,7 @@ def render_gitignore(config: Config) -> str:
     DVC would add a .gitignore per stage, but only after a run in which nothing failed.
     """
     kept = [f"/{name}/{out}" for name, spec in config.pipeline.stages.items() for out in _cached(spec)]
-    return _HEADER + "".join(f"{path}\n" for path in ["/check/check.json", *kept, f"/*/{ASIDE}*"])
+    return _HEADER + "".join(f"{path}\n" for path in ["/check/check.json", *kept, f"/*/{STAGING}*"])
 
 
 def _cached(spec: StageSpec) -> list[str]:

@@ -18,8 +18,8 @@ from typing import Any
 from overwinter.config import Project
 from overwinter.errors import EXIT_FAILED
 from overwinter.pipeline.events import EVENTS_FILE, EventReader
-from overwinter.pipeline.lifeline import RUN_ID, RUN_PID
 from overwinter.pipeline.locks import mend_dvc_lock_file, mend_dvc_locks
+from overwinter.pipeline.parent_watch import RUN_ID, RUN_PID
 
 _POLL_S = 0.1
 _KEPT_LOGS = 20
@@ -67,7 +67,7 @@ def reproduce(project: Project, on_event: Callable[[dict[str, Any]], None]) -> R
             if ended:
                 break
             time.sleep(_POLL_S)
-    if dvc.returncode < 0:  # killed, perhaps while it wrote: the next command may be dvc's own, which mends nothing
+    if dvc.returncode < 0:  # killed, perhaps while it wrote: the next command may be dvc's own, which fixes nothing
         mend_dvc_locks(project.root)
         mend_dvc_lock_file(project.root)
     _conclude(outcome, dvc.returncode, failures)

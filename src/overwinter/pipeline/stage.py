@@ -118,7 +118,7 @@ class Stage:
 
         It takes its final place when the stage succeeds.
         """
-        return self._outputs.aside(name)
+        return self._outputs.staging(name)
 
     def progress(self, done: float, total: float, **figures: float) -> None:
         """Report a step of work that has a checkpoint, or saves one when it is stopped.
@@ -161,7 +161,7 @@ class Stage:
         for warning in self.guard.check(
             report.energy_j, spent.carbon_g, report.duration_s, done, total, resumable=kept
         ):
-            self.say(warning)
+            self.log(warning)
 
     def _follow_policy(self, done: float, total: float, *, pausable: bool) -> None:
         if self.control is None:
@@ -204,8 +204,8 @@ class Stage:
         self._metrics = dict(metrics) if isinstance(metrics, Mapping) else to_json(metrics)
         write_json(self.out("metrics.json"), self._metrics)
 
-    def say(self, text: str) -> None:
-        """Tell the person one line."""
+    def log(self, text: str) -> None:
+        """Tell the user one line."""
         print(f"{self.name}: {text}", flush=True)
         emit("say", self.name, text=text)
 
@@ -237,7 +237,7 @@ class Stage:
         return self._stepping.costs() if self._stepping is not None else None
 
     def has_checkpoint(self) -> bool:
-        """Say whether an earlier attempt left something to go on from."""
+        """Return whether an earlier attempt left something to go on from."""
         return has_checkpoint(self.checkpoints)
 
     def publish(self, energy: EnergyRecord) -> None:
@@ -251,7 +251,7 @@ class Stage:
         return digest({out: tree_digest(self.folder / out) for out in self._spec.outs})
 
     def discard(self) -> None:
-        """Remove what was written aside; the checkpoints stay."""
+        """Remove what was written to a temporary name; the checkpoints stay."""
         self._outputs.discard()
 
     def _require_gates(self) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from overwinter.config import find_project
 from overwinter.pipeline.capping import DEADLINE, WAITED, observer
 from overwinter.pipeline.invocation import configured
-from overwinter.pipeline.lifeline import hold_lifeline
+from overwinter.pipeline.parent_watch import watch_parent
 from overwinter.power.control.pausing import PausedWork, replace_process, wait_out
 from overwinter.programs import guarded
 
@@ -18,23 +18,23 @@ from overwinter.programs import guarded
 def main() -> int:
     """Wait until the policy lets the work go on, then become the stage again."""
     state, *command = sys.argv[1:]
-    hold_lifeline()
+    watch_parent()
     path = Path(state)
     work = PausedWork.from_json(json.loads(path.read_text(encoding="utf-8")))
     path.unlink()
     _, _, *overrides = command  # the interpreter, the program, and what it was called with
     config = configured(find_project(), overrides)
-    observe = observer(work, config.carbon.open(), config.power, _say)
+    observe = observer(work, config.carbon.open(), config.power, _log)
     policy = config.power.open()
-    decision = wait_out(policy, observe, name=config.power.policy, tell=_say, interval_s=config.power.interval_s)
-    _say(f"going on: {decision.reason}")
+    decision = wait_out(policy, observe, name=config.power.policy, notify=_log, interval_s=config.power.interval_s)
+    _log(f"going on: {decision.reason}")
     os.environ[WAITED] = "1"
     if work.deadline_utc is not None:
         os.environ[DEADLINE] = work.deadline_utc.isoformat()
     replace_process(command)
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     print(text, flush=True)
 
 

@@ -33,7 +33,7 @@ class Spent:
     notes: tuple[str, ...] = ()
 
     def carbon(self) -> dict[str, Any]:
-        """Return what energy.json tells of the carbon and of the electricity."""
+        """Return what energy.json reports on the carbon and of the electricity."""
         return {
             "carbon_g": self.carbon_g,
             "intensity_g_per_kwh": self.intensity.g_per_kwh,

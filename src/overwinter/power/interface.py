@@ -136,7 +136,7 @@ class Decision:
         pause: stop the work, and release the device, until a later decision says otherwise.
         review_s: ask again after so many seconds at the latest; None: when the loop's own period is over.
         settled: a search is over: what is known of the work by now is worth keeping in a profile.
-        reason: one line for the person and the record.
+        reason: one line for the user and the record.
     """
 
     limits_w: Mapping[str, float | None] = field(default_factory=dict)

@@ -68,8 +68,8 @@ class Envelope:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Plan:
-    """An answer.
+class LimitPlan:
+    """A response.
 
     Attributes:
         work: units of work in each step; (steps,).
@@ -95,7 +95,7 @@ def envelope(points: tuple[OperatingPoint, ...], idle_w: float | None) -> Envelo
 
 def plan(
     prices: Floats, durations_s: Floats, work: float, points: Sequence[OperatingPoint], idle_w: float | None
-) -> Plan:
+) -> LimitPlan:
     """Plan ``work`` over the steps of a forecast.
 
     Args:
@@ -140,17 +140,17 @@ def _is_above(
     return sign * turn >= 0
 
 
-def _fill(prices: Floats, durations_s: Floats, work: float, curve: Envelope) -> Plan:
+def _fill(prices: Floats, durations_s: Floats, work: float, curve: Envelope) -> LimitPlan:
     """Fill the cheapest edges first; every step may be idle, for nothing."""
     steps, costs, sizes = _edges(prices, durations_s, curve)
     order = np.argsort(costs, kind="stable")
     before = np.cumsum(sizes[order]) - sizes[order]
     taken = np.clip(work - before, 0.0, sizes[order])
     done = _by_step(steps[order], taken, len(prices))
-    return Plan(work=done, cost=float(taken @ costs[order]))
+    return LimitPlan(work=done, cost=float(taken @ costs[order]))
 
 
-def _fill_to_end(prices: Floats, durations_s: Floats, work: float, kept: Envelope, free: Envelope) -> Plan:
+def _fill_to_end(prices: Floats, durations_s: Floats, work: float, kept: Envelope, free: Envelope) -> LimitPlan:
     """Fill for every step in which the work may end: before it ``kept`` counts, in it ``free``."""
     base_work = _before(kept.lower.speeds[0] * durations_s)
     base_cost = _before(kept.lower.powers[0] * prices * durations_s)
@@ -170,7 +170,7 @@ def _fill_to_end(prices: Floats, durations_s: Floats, work: float, kept: Envelop
     best = int(np.argmin(total))
     done = _by_step(steps, taken[best], len(prices))
     done[: ends[best]] += kept.lower.speeds[0] * durations_s[: ends[best]]
-    return Plan(work=done, cost=float(total[best]), end_step=int(ends[best]))
+    return LimitPlan(work=done, cost=float(total[best]), end_step=int(ends[best]))
 
 
 def _possible_ends(durations_s: Floats, work: float, kept: Envelope, base_work: Floats) -> NDArray[np.intp]:

@@ -1,7 +1,7 @@
 """What energy costs by the hour: a CSV with ``time_utc,price_per_kwh``, in any currency, also of the coming hours.
 
 Exchanges publish the prices of the next day at noon, so that what lies ahead in the file is known, not foreseen; and
-a job may last longer than what the file told at its start, so a file that has changed is read again.
+a job may last longer than what the file reported at its start, so a file that has changed is read again.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Prices:
 def _change(path: Path) -> tuple[int, int]:
     """Return what differs once the file was written again."""
     try:
-        told = path.stat()
+        status = path.stat()
     except OSError:
         return 0, 0
-    return told.st_mtime_ns, told.st_size
+    return status.st_mtime_ns, status.st_size

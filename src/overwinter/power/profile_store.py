@@ -69,5 +69,5 @@ def _gpus(devices: Sequence[str]) -> tuple[set[str], str]:
     return {_text(pynvml.nvmlDeviceGetName(board)) for board in boards}, _text(pynvml.nvmlSystemGetDriverVersion())
 
 
-def _text(told: str | bytes) -> str:
-    return told.decode() if isinstance(told, bytes) else told
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value

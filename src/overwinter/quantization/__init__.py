@@ -1,6 +1,6 @@
-"""Quantization: forms of a saved float model in 4 or 8 bits. Entry-point group ``overwinter.quantizers``.
+"""Quantization: variants of a saved float model in 4 or 8 bits. Entry-point group ``overwinter.quantizers``.
 
-- `quantize` makes one form by the name of its method and returns a `QuantizationReport`: which layers were
+- `quantize` makes one variant by the name of its method and returns a `QuantizationReport`: which layers were
   quantized, which were left in floating point and why, and whether the zeros of a sparse model are zeros
   still.
 - ``int8_static``: weights per output channel, activations by ranges calibrated on the user's data; an ONNX
@@ -13,12 +13,12 @@
   groups, rounded to nearest, by range search, HQQ or GPTQ, with SmoothQuant, block by block.
 - `recover` distils their scales against the dense model; `sensitivity` says which layer bears quantization badly.
 - `calibration_inputs` and `generate_text`: the user's samples, text that the dense model writes itself, or both.
-- All of these compute on the device that they are told; its memory holds one block of a model that stays on the CPU,
-  and the whole of one that is recovered, judged layer by layer, or writes. They tell how far they are; that may stop
-  them.
+- All of these compute on the device that they are reported; its memory holds one block of a model that stays on the
+  CPU, and the whole of one that is recovered, judged layer by layer, or writes. They tell how far they are; that may
+  stop them.
 - `check_methods` and `check_layer_names` find out before a model is trained whether it can be quantized as asked.
 
-A form is a folder that `overwinter.models.load_description` verifies and `overwinter.runtime` runs.
+A variant is a folder that `overwinter.models.load_description` verifies and `overwinter.runtime` runs.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
     from overwinter.quantization.interface import QuantizationReport, Quantizer, Request
     from overwinter.quantization.layer_sensitivity import LayerDamage, sensitivity, worst_layers
     from overwinter.quantization.recipe import Recipe, apply_recipe
-    from overwinter.quantization.recovery import Recovery, recover
     from overwinter.quantization.registry import calibration_inputs, check_methods, quantize
+    from overwinter.quantization.scale_distillation import ScaleDistillation, distill_scales
     from overwinter.quantization.settings import (
         CalibratedQuantizeConfig,
         GridConfig,
         MixedConfig,
         QuantizeConfig,
-        RecoveryConfig,
+        ScaleDistillationConfig,
     )
 
 __all__ = [
@@ -52,16 +52,16 @@ __all__ = [
     "QuantizeConfig",
     "Quantizer",
     "Recipe",
-    "Recovery",
-    "RecoveryConfig",
     "Request",
+    "ScaleDistillation",
+    "ScaleDistillationConfig",
     "apply_recipe",
     "calibration_inputs",
     "check_layer_names",
     "check_methods",
+    "distill_scales",
     "generate_text",
     "quantize",
-    "recover",
     "sensitivity",
     "worst_layers",
 ]
@@ -76,8 +76,8 @@ _HOMES = {
     "QuantizeConfig": "settings",
     "Quantizer": "interface",
     "Recipe": "recipe",
-    "Recovery": "recovery",
-    "RecoveryConfig": "settings",
+    "ScaleDistillation": "scale_distillation",
+    "ScaleDistillationConfig": "settings",
     "Request": "interface",
     "apply_recipe": "recipe",
     "calibration_inputs": "registry",
@@ -85,7 +85,7 @@ _HOMES = {
     "check_methods": "registry",
     "generate_text": "registry",
     "quantize": "registry",
-    "recover": "recovery",
+    "distill_scales": "scale_distillation",
     "sensitivity": "layer_sensitivity",
     "worst_layers": "layer_sensitivity",
 }

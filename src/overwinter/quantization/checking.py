@@ -18,11 +18,11 @@ from overwinter.quantization.settings import QuantizeConfig
 from overwinter.runtime import Array
 
 _WINDOWS = 4  # of text that are checked; `apply_recipe` looks at every input that it calibrates on
-_ANSWERED = 1 << 26  # numbers in the answer to a batch: 256 MiB
+_MAX_OUTPUT_VALUES = 1 << 26  # numbers in the output to a batch: 256 MiB
 
 
 def check_request(request: Request) -> None:
-    """Refuse what cannot give a good form: see `quantize` for what is raised."""
+    """Refuse what cannot give a good variant: see `quantize` for what is raised."""
     _check_calibration(request.calibration, request.description["input_shape"])
     check_patterns("quantize.skip", request.settings.skip, list(prunable_weights(request.model)))
     _check_weights(request.model)
@@ -58,17 +58,18 @@ def refuse_tokens(method: str, request: Request) -> None:
 
 
 def refuse_integer_settings(method: str, request: Request) -> None:
-    """Refuse settings that only forms of integer layers have."""
+    """Refuse settings that only variants of integer layers have."""
     settings = request.settings
     given = {
         "overrides": bool(settings.overrides),
-        "recovery.steps": settings.recovery.steps > 0,
+        "scale_distillation.steps": settings.scale_distillation.steps > 0,
         "sensitivity_samples": settings.sensitivity_samples > 0,
     }
     for key, is_given in given.items():
         if is_given:
             raise ConfigError(
-                f"quantize.{key} is for forms of integer layers (int8_weight_only, int8_smooth, int4_gptq, ...), not "
+                f"quantize.{key} is for variants of integer layers (int8_weight_only, int8_smooth, int4_gptq, ...), "
+                f"not "
                 f"for {method}. Clear it, or take {method} out of quantize.methods."
             )
 
@@ -103,14 +104,14 @@ def _check_activations(model: nn.Module, calibration: torch.Tensor) -> None:
     if not calibration.is_floating_point():  # tokens are never broken: if the weights are, a few show it
         calibration = calibration[:_WINDOWS]
     with _refusing_broken_outputs(model), torch.inference_mode():
-        answer = model(calibration[:1])
-        for batch in torch.split(calibration[1:], _batch_size(answer)):
+        output = model(calibration[:1])
+        for batch in torch.split(calibration[1:], _batch_size(output)):
             model(batch)
 
 
-def _batch_size(answer: torch.Tensor) -> int:
-    """How many samples to run at once: a language model's answer to one is as large as a whole batch of others."""
-    return max(1, min(256, _ANSWERED // answer.numel()))
+def _batch_size(output: torch.Tensor) -> int:
+    """How many samples to run at once: a language model's output to one is as large as a whole batch of others."""
+    return max(1, min(256, _MAX_OUTPUT_VALUES // output.numel()))
 
 
 @contextmanager
@@ -127,7 +128,7 @@ def _hooked(name: str, module: nn.Module) -> Iterator[None]:
     def refuse(_module: nn.Module, _inputs: Any, output: Any) -> None:
         if isinstance(output, torch.Tensor) and output.is_floating_point() and not is_finite(output):
             raise OverwinterError(
-                f"The layer {name} answers NaN or infinity on the calibration samples, so its range cannot "
+                f"The layer {name} outputs NaN or infinity on the calibration samples, so its range cannot "
                 "be known. "
                 "Check the data's preprocessing, or train the model again."
             )

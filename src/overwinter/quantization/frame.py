@@ -23,11 +23,13 @@ def weighted_layers(model: nn.Module) -> dict[str, nn.Module]:
     return {name: model.get_submodule(name) for name in [*prunable_weights(model), *linear]}
 
 
-def choose_layers(form: str, unfit: Mapping[str, str | None], skip: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+def choose_layers(
+    variant: str, unfit: Mapping[str, str | None], skip: Sequence[str]
+) -> tuple[list[str], dict[str, str]]:
     """Return the layers to quantize, and those that stay in floating point with the reason.
 
     Args:
-        form: the method's name.
+        variant: the method's name.
         unfit: layer -> why the method cannot quantize it, or None.
         skip: `quantize.skip`.
 
@@ -38,7 +40,7 @@ def choose_layers(form: str, unfit: Mapping[str, str | None], skip: Sequence[str
     wanted = [layer for layer in unfit if layer not in left]
     if not wanted:
         reasons = "; ".join(f"{layer}: {reason}" for layer, reason in left.items()) or "none of them has a weight"
-        raise ConfigError(f"{form} serves none of the model's layers: {reasons}. Take it out of quantize.methods.")
+        raise ConfigError(f"{variant} serves none of the model's layers: {reasons}. Take it out of quantize.methods.")
     return wanted, left
 
 
@@ -75,10 +77,10 @@ def count_zeros(masks: Iterable[tuple[str, Mask, Mask]]) -> tuple[int, int]:
     return before, after
 
 
-def origin(form: str, request: Request) -> dict[str, Any]:
-    """Return what a form's ``model.json`` has of the float model's, and where it comes from."""
+def origin(variant: str, request: Request) -> dict[str, Any]:
+    """Return what a variant's ``model.json`` has of the float model's, and where it comes from."""
     return {
-        "form": form,
+        "variant": variant,
         "model_config": request.description["model"],
         "input_shape": request.description["input_shape"],
         "lineage": request.lineage,

@@ -41,7 +41,7 @@ from overwinter.quantization.recipe import Recipe
 from overwinter.runtime import INPUT, Array, export_onnx, float_weights, initializers, layer_of, tidy
 from overwinter.runtime.saturation import products_saturate
 
-_FORM = "int8_static"
+_VARIANT = "int8_static"
 _MODEL = "model.onnx"
 _BATCH = 64
 _SERVED = ("Conv", "Gemm", "MatMul")
@@ -53,17 +53,17 @@ _METHODS = {
 
 
 class Int8Static:
-    """Makes the form ``int8_static``: ``model.onnx`` and ``model.json``."""
+    """Makes the variant ``int8_static``: ``model.onnx`` and ``model.json``."""
 
     recipe = Recipe(solver="nearest", grid=Grid(bits=8), activations="static")  # much the same, for its report
 
     def quantize(self, request: Request) -> QuantizationReport:
         """Export, calibrate and quantize; see `Quantizer`."""
-        refuse_tokens(_FORM, request)
-        refuse_integer_settings(_FORM, request)
+        refuse_tokens(_VARIANT, request)
+        refuse_integer_settings(_VARIANT, request)
         exported = export_onnx(request.model, request.description["input_shape"])
         nodes = _weighted_nodes(exported.graph)
-        wanted, left = choose_layers(_FORM, {node.layer: _unfit(node) for node in nodes}, request.settings.skip)
+        wanted, left = choose_layers(_VARIANT, {node.layer: _unfit(node) for node in nodes}, request.settings.skip)
         quantized = _quantized(exported, request, [node.name for node in nodes if node.layer in left])
         zeros_before, zeros_after = count_zeros(
             _zeros(exported.graph, quantized.graph, [node for node in nodes if node.layer in wanted])
@@ -101,7 +101,7 @@ def _weighted_nodes(graph: onnx.GraphProto) -> list[_Node]:
 
 
 def _unfit(node: _Node) -> str | None:
-    return None if node.operator in _SERVED else f"{_FORM} serves {', '.join(_SERVED)}, not {node.operator}"
+    return None if node.operator in _SERVED else f"{_VARIANT} serves {', '.join(_SERVED)}, not {node.operator}"
 
 
 def _quantized(exported: onnx.ModelProto, request: Request, excluded: Sequence[str]) -> onnx.ModelProto:
@@ -174,9 +174,9 @@ def _describe(
             for name, value in sorted(constants.items())
         },
         files=[_MODEL],
-        **origin(_FORM, request),
+        **origin(_VARIANT, request),
         quantization={
-            "method": _FORM,
+            "method": _VARIANT,
             "weights": "int8 symmetric per output channel",
             "activations": "uint8 calibrated",
             "calibration_samples": len(request.calibration),

@@ -24,11 +24,11 @@ class Request:
         description: its ``model.json``.
         calibration: model inputs (n, ...), float32 or tokens.
         settings: the group `quantize`.
-        lineage: digests of what the form is made from.
+        lineage: digests of what the variant is made from.
         trusted: packages whose classes the model's ``_target_`` may name, beside overwinter's and torch.nn's.
-        out: existing folder of the form.
-        device: on which forms will be served; only forms that no CPU computes are made for it.
-        compute_device: that calibrates, solves, recovers and judges layers, wherever forms will be served.
+        out: existing folder of the variant.
+        device: on which variants will be served; only variants that no CPU computes are made for it.
+        compute_device: that calibrates, solves, recovers and judges layers, wherever variants will be served.
         progress: to be called with how far the method has come, and with all of it; it may raise, to stop the method.
     """
 
@@ -53,11 +53,11 @@ class QuantizationReport:
         left_in_float: layer with weights -> why it was not quantized.
         zeros_before: zero weights of the quantized layers, before.
         zeros_after: and after; rounding may add some, and none was lost.
-        size_bytes: of the form's files.
+        size_bytes: of the variant's files.
         float_size_bytes: of the float model's files.
         untied: layers whose weight another name had too; quantized, each has its own.
         sensitivity: layer -> its damage, the worst first; empty if it was not asked for.
-        agreement: share of answers to calibration samples that are the dense model's, 0 to 1; None: not measured yet.
+        agreement: share of outputs to calibration samples that are the dense model's, 0 to 1; None: not measured yet.
     """
 
     quantized: tuple[str, ...]
@@ -84,14 +84,14 @@ class QuantizationReport:
 
 
 class Quantizer(Protocol):
-    """Makes one form. Made without arguments; registered under the method's name.
+    """Makes one variant. Made without arguments; registered under the method's name.
 
-    One whose form some devices cannot compute also has ``device_refusal(device) -> str | None``, which says why, and
+    One whose variant some devices cannot compute also has ``device_refusal(device) -> str | None``, which says why, and
     puts ``"device": "cuda"`` into the ``quantization`` of its ``model.json``.
     """
 
     def quantize(self, request: Request) -> QuantizationReport:
-        """Write the form to ``request.out`` and report.
+        """Write the variant to ``request.out`` and report.
 
         Raises:
             ConfigError: the method serves none of the model's layers.

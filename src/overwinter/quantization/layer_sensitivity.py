@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from overwinter.calibration.device_placement import CPU, lent
+from overwinter.calibration.device_placement import CPU, offloaded
 from overwinter.models import IntegerLayer, integer_layers, replace_layer
 from overwinter.progress import Progress, silent
 
@@ -22,7 +22,7 @@ class LayerDamage:
     """What quantizing one layer alone does.
 
     Attributes:
-        divergence_nats: mean Kullback-Leibler divergence of the model's answers from the dense one's.
+        divergence_nats: mean Kullback-Leibler divergence of the model's outputs from the dense one's.
         weight_error: norm of the weight's change over the weight's norm; of a smoothed layer, both are smoothed.
         bits: of its weight's codes.
         size_bytes: of the integer layer's tensors, without the bias.
@@ -49,13 +49,13 @@ def sensitivity(
     """Return layer -> its damage, the worst first.
 
     Args:
-        dense: on the CPU, in evaluation mode, answers logits (..., classes); as it was when this returns.
+        dense: on the CPU, in evaluation mode, outputs logits (..., classes); as it was when this returns.
         quantized: the same with integer layers.
         samples: model inputs (n, ...).
         device: that computes: `cpu`, `cuda` or `cuda:N`; its memory holds the dense model and one layer more.
         progress: called with the layers that are judged, and with how many there are.
     """
-    with lent(dense, device):
+    with offloaded(dense, device):
         wanted = log_odds(dense, samples, device)
         layers, found = integer_layers(quantized), {}
         for name, layer in layers.items():
@@ -71,7 +71,7 @@ def log_odds(model: nn.Module, samples: torch.Tensor, device: str) -> list[torch
 
 
 def divergence(model: nn.Module, samples: torch.Tensor, wanted: list[torch.Tensor], device: str) -> float:
-    """Return the mean Kullback-Leibler divergence, in nats, of answers on a device from `log_odds` of another model."""
+    """Return the mean Kullback-Leibler divergence, in nats, of outputs on a device from `log_odds` of another model."""
     with torch.inference_mode():
         each = [
             functional.kl_div(odds, logs.to(device), reduction="none", log_target=True).sum(-1).flatten()
@@ -103,7 +103,7 @@ def _damage(
     dense: nn.Module, name: str, layer: IntegerLayer, samples: torch.Tensor, wanted: list[torch.Tensor], device: str
 ) -> LayerDamage:
     floating: Any = dense.get_submodule(name)
-    with lent(layer, device):
+    with offloaded(layer, device):
         replace_layer(dense, name, layer)
         try:
             found = divergence(dense, samples, wanted, device)

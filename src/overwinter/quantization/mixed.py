@@ -1,4 +1,4 @@
-"""Planning the form ``mixed``: try 4 and 8 bits on every layer, and choose within the limit."""
+"""Planning the variant ``mixed``: try 4 and 8 bits on every layer, and choose within the limit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
-from overwinter.calibration.device_placement import lent
+from overwinter.calibration.device_placement import offloaded
 from overwinter.errors import ConfigError
 from overwinter.models import Grid, stored_bytes, twin
 from overwinter.progress import Progress, part, silent
@@ -101,14 +101,14 @@ def _within(
 ) -> tuple[Recipe, dict[str, str]]:
     """Lower the forecast until the whole model, measured, keeps the limit."""
     forecast = limit
-    with lent(model, device):
+    with offloaded(model, device):
         wanted = log_odds(model, samples, device)
     for tries in range(_TRIES):
         progress(tries, _TRIES)
         planned, kept = _planned(recipe, fit_divergence(options, forecast))
         trial = twin(model)
         apply_recipe(trial, planned, [name for name in options if name not in kept], calibration, device=device)
-        with lent(trial, device):
+        with offloaded(trial, device):
             found = divergence(trial, samples, wanted, device)
         if found <= limit:
             return planned, kept

@@ -1,6 +1,6 @@
 """Mixed precision: which layer gets how many bits, from what each choice costs by itself.
 
-Damages are added up, as HAWQ does (https://arxiv.org/abs/1911.03852); the sum is a forecast, and whoever uses it
+Damages are added up, as HAWQ does (https://arxiv.org/abs/1911.03852); the sum is a forecast, and anyone who uses it
 measures the whole model afterwards. The choice is greedy: the most divergence avoided per byte, or the most bytes
 saved per divergence.
 """
@@ -20,7 +20,7 @@ class Option:
     Attributes:
         bits: of its codes; None: it stays in floating point.
         size_bytes: of its weight.
-        divergence_nats: what it does to the model's answers by itself.
+        divergence_nats: what it does to the model's outputs by itself.
     """
 
     bits: int | None

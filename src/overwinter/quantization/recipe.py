@@ -17,11 +17,11 @@ import torch
 from torch import nn
 
 from overwinter.calibration.chain import call_block, open_chain
-from overwinter.calibration.device_placement import CPU, lent, streamed
+from overwinter.calibration.device_placement import CPU, offloaded, streamed
 from overwinter.calibration.precision import quick
 from overwinter.calibration.statistics import Listener, Statistics, as_columns
 from overwinter.errors import ConfigError, OverwinterError
-from overwinter.models import Codes, Grid, integer_form, is_finite, replace_layer
+from overwinter.models import Codes, Grid, integer_type, is_finite, replace_layer
 from overwinter.progress import Progress, silent
 from overwinter.quantization.gptq import solve_gptq
 from overwinter.quantization.hqq import solve_hqq
@@ -127,7 +127,7 @@ def _check(model: nn.Module, recipe: Recipe, layers: Sequence[str], calibration:
         raise ConfigError(f"The solver {recipe.solver!r} with activations={recipe.activations!r} needs calibration.")
     for name in layers:
         layer = model.get_submodule(name)
-        if integer_form(layer) is None:
+        if integer_type(layer) is None:
             raise ConfigError(f"The layer {name} is a {type(layer).__name__}, not Linear or Conv2d. Skip it.")
         weight = layer.weight
         if isinstance(weight, torch.Tensor) and not is_finite(weight):
@@ -135,7 +135,7 @@ def _check(model: nn.Module, recipe: Recipe, layers: Sequence[str], calibration:
 
 
 def _replace_alone(model: nn.Module, name: str, recipe: Recipe, device: str) -> None:
-    with lent(model.get_submodule(name), device):
+    with offloaded(model.get_submodule(name), device):
         _replace(model, name, recipe, _Seen())
     model.get_submodule(name).to(CPU)
 
@@ -153,7 +153,7 @@ def _block_by_block(
     for prefix, block in chain.blocks.items():
         names = [name for name in layers if name.startswith(prefix)]
         done.update(names)
-        with lent(block, device):
+        with offloaded(block, device):
             _one_block(model, recipe, names, _Visited(block=block, rest=chain.rest, device=device), drift)
         progress(len(done), len(layers))
     left = [name for name in layers if name not in done]
@@ -179,7 +179,7 @@ class _Visited:
     rest: Sequence[tuple[Any, Any]]
     device: str
 
-    def answer(self, inputs: torch.Tensor, rest: tuple[Any, Any], *, quickly: bool) -> torch.Tensor:
+    def output(self, inputs: torch.Tensor, rest: tuple[Any, Any], *, quickly: bool) -> torch.Tensor:
         # Sums over thousands of inputs, as GPTQ takes them, are none the worse for inputs in bfloat16; ranges would be.
         with quick(torch.device(self.device)) if quickly else contextlib.nullcontext():
             return call_block(self.block, inputs, rest, self.device)
@@ -192,18 +192,18 @@ def _one_block(model: nn.Module, recipe: Recipe, names: Sequence[str], visited: 
         now = _observe(model, names, visited, drift.drifted[index], rest, quickly=compared)
         before = _observe(model, names, visited, drift.dense[index], rest, quickly=True) if compared else now
         _count(model, seen, now.inputs, before.inputs, wanted=compared)
-        drift.dense[index] = before.answer
+        drift.dense[index] = before.output
     for name in names:
         _replace(model, name, recipe, seen[name])
     # Only GPTQ makes up for the errors of earlier blocks; ranges are those of the dense model.
     given = zip(drift.drifted, visited.rest, strict=True)
-    drift.drifted = [visited.answer(*each, quickly=True) for each in given] if compared else list(drift.dense)
+    drift.drifted = [visited.output(*each, quickly=True) for each in given] if compared else list(drift.dense)
 
 
 @dataclass(kw_only=True)
 class _Pass:
     inputs: dict[str, torch.Tensor]
-    answer: torch.Tensor
+    output: torch.Tensor
 
 
 def _observe(
@@ -216,8 +216,8 @@ def _observe(
     quickly: bool = False,
 ) -> _Pass:
     with Listener({name: model.get_submodule(name) for name in names}) as listener:
-        answer = visited.answer(inputs, rest, quickly=quickly)
-    return _Pass(inputs=listener.inputs, answer=answer)
+        output = visited.output(inputs, rest, quickly=quickly)
+    return _Pass(inputs=listener.inputs, output=output)
 
 
 def _outside(
@@ -228,7 +228,7 @@ def _outside(
     seen = {name: _Seen() for name in names}
     for batch in batches:
         with Listener({name: model.get_submodule(name) for name in names}, ending=True) as listener:
-            whole.answer(batch, ((), {}), quickly=False)
+            whole.output(batch, ((), {}), quickly=False)
         _count(model, seen, listener.inputs, listener.inputs, wanted=recipe.solver == "gptq")
     for name in names:
         _replace(model, name, recipe, seen[name])
@@ -265,15 +265,15 @@ def _empty(columns: int, device: torch.device) -> Statistics:
 
 def _replace(model: nn.Module, name: str, recipe: Recipe, seen: _Seen) -> None:
     layer, grid = model.get_submodule(name), recipe.grid_of(name)
-    form = integer_form(layer)
-    if form is None or not isinstance(layer, nn.Linear | nn.Conv2d):  # checked before the work began
+    variant = integer_type(layer)
+    if variant is None or not isinstance(layer, nn.Linear | nn.Conv2d):  # checked before the work began
         raise ConfigError(f"The layer {name} cannot be quantized.")
     factors = _smoothing(layer, recipe.smoothing, seen)  # (in_features,) or (channels,)
     weight = layer.weight.detach().float()  # (out_features, in_features) or (out, channels, height, width)
     if factors is not None:
         weight = weight / (factors if weight.dim() == 2 else factors[:, None, None])
     codes = _codes(weight.flatten(1), grid, recipe.solver, seen, factors)  # of (out, columns)
-    integer = form.from_float(
+    integer = variant.from_float(
         layer,
         grid,
         codes,

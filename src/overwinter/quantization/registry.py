@@ -14,9 +14,9 @@ from overwinter.calibration.generated_text import generate_text
 from overwinter.errors import ConfigError
 from overwinter.models import already_verified, load_description, load_model
 from overwinter.progress import Progress, silent
+from overwinter.quantization.agreement import agreement, outputs, refuse_ruined
 from overwinter.quantization.checking import check_request
 from overwinter.quantization.interface import QuantizationReport, Quantizer, Request
-from overwinter.quantization.judging import agreement, answers, refuse_ruined
 from overwinter.quantization.settings import CalibratedQuantizeConfig
 from overwinter.registries import QUANTIZERS
 from overwinter.runtime import Array, on_gpu
@@ -27,10 +27,10 @@ def check_methods(methods: Sequence[str], *, device: str = "cpu") -> None:
 
     Args:
         methods: of ``quantize.methods``.
-        device: on which the forms will be served: `cpu`, `cuda` or `cuda:N`.
+        device: on which the variants will be served: `cpu`, `cuda` or `cuda:N`.
 
     Raises:
-        ConfigError: nobody offers one, or the device cannot compute its form.
+        ConfigError: no one offers one, or the device cannot compute its variant.
     """
     for method in methods:
         refusal = getattr(QUANTIZERS.find(method)(), "device_refusal", None)
@@ -55,32 +55,32 @@ def quantize(
     compute_device: str = "cpu",
     progress: Progress = silent,
 ) -> QuantizationReport:
-    """Make one quantized form of a saved float model.
+    """Make one quantized variant of a saved float model.
 
     Args:
         method: one of the built-in names, or an entry point's.
         model_folder: a saved float model.
-        out: the form's folder; made if need be.
+        out: the variant's folder; made if need be.
         calibration: model inputs (n, ...), float32 or tokens; see `calibration_inputs`.
         settings: the group `quantize`.
-        lineage: digests of what the form is made from.
+        lineage: digests of what the variant is made from.
         trusted: packages whose classes the model's ``_target_`` may name, beside overwinter's and torch.nn's.
-        device: on which the form will be served.
+        device: on which the variant will be served.
         compute_device: that calibrates, solves and recovers, see `overwinter.runtime.computing_device`.
         progress: called with how far the method has come, and with all of it; what it raises ends the method, which
             has saved nothing by then.
 
     Raises:
-        ConfigError: an unknown method, one whose form the device cannot compute, no or unfit calibration samples,
+        ConfigError: an unknown method, one whose variant the device cannot compute, no or unfit calibration samples,
             a pattern in ``skip`` that fits no layer, or a method that serves none of the model's layers.
-        RefusedError: the form answers too often otherwise than the dense model (``quantize.min_agreement``).
+        RefusedError: the variant disagrees too often with the dense model (``quantize.min_agreement``).
         OverwinterError: NaN or infinity in a weight or an activation.
     """
     check_methods([method], device=device)
     quantizer: Quantizer = QUANTIZERS.find(method)()
     description = load_description(model_folder)
     if description["quantization"] is not None:
-        raise ConfigError(f"{model_folder} is quantized already ({description['form']}). Quantize the float model.")
+        raise ConfigError(f"{model_folder} is quantized already ({description['variant']}). Quantize the float model.")
     with already_verified(model_folder):
         request = Request(
             model=load_model(model_folder, trusted=trusted),
@@ -95,11 +95,11 @@ def quantize(
             progress=progress,
         )
     check_request(request)
-    dense = answers(request.model, calibration)
+    dense = outputs(request.model, calibration)
     out.mkdir(parents=True, exist_ok=True)
     with on_gpu(f"quantize.methods={method}", compute_device, remedy="set device=cpu"):
         report = quantizer.quantize(request)
-    request = dataclasses.replace(request, model=nn.Module())  # it is saved: memory is for the form as it loads
+    request = dataclasses.replace(request, model=nn.Module())  # it is saved: memory is for the variant as it loads
     report = dataclasses.replace(report, agreement=agreement(out, calibration, dense, request))
     refuse_ruined(method, report, model_folder, request, getattr(quantizer, "recipe", None))
     return report

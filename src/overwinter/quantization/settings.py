@@ -18,10 +18,10 @@ class QuantizeConfig:
     """The settings of the stage `quantize` that makes no variants."""
 
     version: int = setting("raised when the stage's behaviour changes")
-    methods: list[str] = setting("forms to make; others can stand beside it")
+    methods: list[str] = setting("variants to make; others can stand beside it")
 
     def check(self, key: str) -> None:
-        """Refuse methods that nobody offers, or that are named twice.
+        """Refuse methods that no one offers, or that are named twice.
 
         Raises:
             ConfigError: the first of them, with its key.
@@ -47,10 +47,10 @@ class GridConfig:
 
 
 @dataclass
-class RecoveryConfig:
+class ScaleDistillationConfig:
     """Distilling the scales of integer layers against the dense model."""
 
-    steps: int = setting("0: no recovery", at_least=0)
+    steps: int = setting("0: no scale distillation", at_least=0)
     learning_rate: float = setting("share of each scale", above=0, at_most=0.1)
     batch_size: int = setting("calibration samples of a step", at_least=1)
     zeros: bool = setting("whether zero points move too")
@@ -60,7 +60,7 @@ class RecoveryConfig:
 class MixedConfig:
     """The limit of the method `mixed`."""
 
-    max_size_ratio: float | None = setting("of the form's size to the float model's", above=0)
+    max_size_ratio: float | None = setting("of the variant's size to the float model's", above=0)
     max_divergence_nats: float | None = setting("of its predictions from the dense model's", above=0)
 
 
@@ -80,16 +80,16 @@ class CalibratedQuantizeConfig(QuantizeConfig):
     overrides: dict[str, GridConfig] = setting(
         "name pattern: {bits: 8, group_size: 64, symmetric: true}; as an argument, +quantize.overrides={...}"
     )
-    recovery: RecoveryConfig = setting(
-        "afterwards, distil the scales against the dense model; forms of integer layers",
-        default_factory=RecoveryConfig,
+    scale_distillation: ScaleDistillationConfig = setting(
+        "afterwards, distil the scales against the dense model; variants of integer layers",
+        default_factory=ScaleDistillationConfig,
     )
     sensitivity_samples: int = setting(
         "calibration samples on which each layer is quantized by itself; 0: no report", at_least=0
     )
     mixed: MixedConfig = setting("of the method `mixed` only: one of the two is null", default_factory=MixedConfig)
     min_agreement: float = setting(
-        "share of calibration predictions that must be the dense model's; a form below is refused",
+        "share of calibration predictions that must be the dense model's; a variant below is refused",
         at_least=0,
         at_most=1,
     )

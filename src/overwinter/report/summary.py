@@ -61,7 +61,7 @@ def summarize(
 ) -> list[StageSummary]:
     """Read what the stages left in ``outputs`` into rows, in their order.
 
-    What lies behind a stage that did not pass is of an earlier run, with other parameters, and is not told.
+    What lies behind a stage that did not pass is of an earlier run, with other parameters, and is not reported.
 
     Args:
         outputs: of the project.

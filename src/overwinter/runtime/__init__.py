@@ -3,19 +3,19 @@
 - `build` turns a saved model (`overwinter.models`) into the files that a runtime runs, and checks that the
   answers are still torch's; `open_session` loads them and gives a `Session`, whose ``run`` answers; `load_module`
   gives the module itself, for language models, which answer in steps.
-- `check_answers` is that check, for a runtime of your own (``examples/own_forms``).
+- `check_outputs` is that check, for a runtime of your own (``examples/own_variants``).
 - `check_runtimes` does the first of these with a model that is not trained yet.
 - `measure_loading` opens one in a fresh process: the time it takes, and the peak of memory.
-- `refusal` says why a runtime cannot run a form: `torch` and `torch-compile` (which needs a C++ compiler) run
+- `refusal` says why a runtime cannot run a variant: `torch` and `torch-compile` (which needs a C++ compiler) run
   modules, also those that torchao quantized; `torch-bf16` runs language models, 4-bit layers by a packed kernel;
-  `onnxruntime` and `openvino` (an extra) run ONNX forms, and modules after exporting them: float ones, and those
+  `onnxruntime` and `openvino` (an extra) run ONNX variants, and modules after exporting them: float ones, and those
   with the integer layers of `overwinter.models`.
-- `serving_device` says on which device forms are measured and served; `check_devices` whether every runtime can
+- `serving_device` says on which device variants are measured and served; `check_devices` whether every runtime can
   compute there: torch's on the CPU and on CUDA devices, `onnxruntime` too where its build has the provider,
   `openvino` on the CPU. A session's inputs and answers are on the host, wherever it computes. `computing_device` says
   on which device models are quantized; `on_gpu` what to do where one fails there.
 - `export_onnx`, `tidy`, `layer_of` and the torchao storage are shared with `overwinter.quantization`, which
-  makes the forms that these runtimes run.
+  makes the variants that these runtimes run.
 
 Opening an `onnxruntime` or `openvino` session imports no torch.
 
@@ -30,7 +30,6 @@ from typing import TYPE_CHECKING
 from overwinter.lazy_imports import lazily
 
 if TYPE_CHECKING:
-    from overwinter.runtime.agreeing import check_answers
     from overwinter.runtime.device import computing_device, device_entry, needed_device, on_gpu, serving_device
     from overwinter.runtime.interface import Runtime
     from overwinter.runtime.language_session import LanguageSession, canary_tokens
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from overwinter.runtime.onnx_graph import float_weights, initializers, layer_of, tidy
     from overwinter.runtime.onnx_session import OnnxSession
     from overwinter.runtime.openvino_session import OpenVinoSession
+    from overwinter.runtime.output_check import check_outputs
     from overwinter.runtime.registry import (
         build,
         check_devices,
@@ -63,8 +63,8 @@ __all__ = [
     "Session",
     "build",
     "canary_tokens",
-    "check_answers",
     "check_devices",
+    "check_outputs",
     "check_runtimes",
     "compute_in_bfloat16",
     "computing_device",
@@ -103,7 +103,7 @@ _HOMES = {
     "Session": "session",
     "build": "registry",
     "canary_tokens": "language_session",
-    "check_answers": "agreeing",
+    "check_outputs": "output_check",
     "check_devices": "registry",
     "check_runtimes": "registry",
     "compute_in_bfloat16": "torchao_storage",

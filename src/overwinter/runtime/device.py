@@ -9,7 +9,7 @@ from typing import Any
 from overwinter.errors import ConfigError
 
 CPU = "cpu"
-# Of a float model's answers on a GPU against the CPU's, relative to the largest logit: convolutions there compute in
+# Of a float model's outputs on a GPU against the CPU's, relative to the largest logit: convolutions there compute in
 # TF32, whose mantissa has 10 bits.
 _TOLERANCE = 0.01
 # Roundings that fall on the other side of a step of 1/255, in layer after layer.
@@ -18,7 +18,7 @@ _CPU_ONLY = "it computes on the CPU only"
 
 
 def serving_device(setting: str) -> str:
-    """Return where forms are measured and served under the setting ``device``: `cpu`, `cuda` or `cuda:N`.
+    """Return where variants are measured and served under the setting ``device``: `cpu`, `cuda` or `cuda:N`.
 
     ``auto`` concerns training alone, which then takes a GPU where there is one: a bundle is served on the CPU unless
     a GPU is named.
@@ -30,7 +30,8 @@ def computing_device(setting: str) -> str:
     """Return where a model is quantized under the setting ``device``: `cpu`, `cuda` or `cuda:N`.
 
     That is where it was trained, with ``auto`` on a GPU where there is one, and not where it will be served:
-    calibrating and solving are work of the training's kind, and the form that comes of it is judged where it is served.
+    calibrating and solving are work of the training's kind, and the variant that comes of it is judged where it is
+    served.
 
     Raises:
         ConfigError: torch cannot compute there.
@@ -66,8 +67,8 @@ def device_refusal(runtime: Any, device: str) -> str | None:
     return reason
 
 
-def form_refusal(description: Mapping[str, Any], device: str) -> str | None:
-    """Return why a form cannot be computed on a device at all: some have kernels on one kind of device only."""
+def variant_refusal(description: Mapping[str, Any], device: str) -> str | None:
+    """Return why a variant cannot be computed on a device at all: some have kernels on one kind of device only."""
     needed = needed_device(description)
     if needed is None or needed == kind_of(device):
         return None
@@ -75,13 +76,13 @@ def form_refusal(description: Mapping[str, Any], device: str) -> str | None:
 
 
 def needed_device(description: Mapping[str, Any]) -> str | None:
-    """Return the kind of device that alone computes the form which ``model.json`` describes; None: any does."""
+    """Return the kind of device that alone computes the variant which ``model.json`` describes; None: any does."""
     needed: str | None = (description["quantization"] or {}).get("device")
     return needed
 
 
 def gpu_tolerance(description: Mapping[str, Any]) -> float:
-    """Return how far a form's answers on a GPU may be from the CPU's, relative to the largest logit."""
+    """Return how far a variant's answers on a GPU may be from the CPU's, relative to the largest logit."""
     return _TOLERANCE if description["quantization"] is None else _QUANTIZED_TOLERANCE
 
 

@@ -18,7 +18,7 @@ class Runtime(Protocol):
     name: str
 
     def refusal(self, description: Mapping[str, Any]) -> str | None:
-        """Return why this runtime cannot run the form that ``model.json`` describes, or None if it can."""
+        """Return why this runtime cannot run the variant that ``model.json`` describes, or None if it can."""
 
     def device_refusal(self, device: str) -> str | None:
         """Return why this runtime cannot compute on ``device`` (`cuda`, `cuda:N`) here, or None if it can."""
@@ -28,7 +28,7 @@ class Runtime(Protocol):
 
         Raises:
             ConfigError: the model uses what this runtime lacks.
-            OverwinterError: the answers on ``device`` differ from torch's by more than the runtime's tolerance.
+            OverwinterError: the outputs on ``device`` differ from torch's by more than the runtime's tolerance.
         """
 
     def open(self, folder: Path, *, threads: int, trusted: Sequence[str], device: str = "cpu") -> Session:

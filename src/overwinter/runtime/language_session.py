@@ -62,7 +62,7 @@ def open_language(
     Args:
         folder: the payload.
         runtime: that it was built for.
-        threads: CPU threads that compute one answer; they hold for the whole process.
+        threads: CPU threads that compute one output; they hold for the whole process.
         trusted: packages whose classes the model's ``_target_`` may name.
         device: that computes.
 

@@ -1,4 +1,4 @@
-"""Time to load and peak memory, in a fresh process: what a server that holds this form, and nothing else, needs."""
+"""Time to load and peak memory, in a fresh process: what a server that holds this variant, and nothing else, needs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from overwinter.errors import OverwinterError
 from overwinter.runtime.device import CPU
 from overwinter.runtime.session import Array
 
-_CHILD = "import sys; from overwinter.runtime.loading import load_and_tell; load_and_tell(*sys.argv[1:])"
+_CHILD = "import sys; from overwinter.runtime.loading import load_and_report; load_and_report(*sys.argv[1:])"
 _STATUS = Path("/proc/self/status")
 
 
@@ -28,7 +28,7 @@ class Readiness:
     """What it takes to be ready to answer.
 
     Attributes:
-        load_s: from a started Python to the first answer, the runtime's own libraries included.
+        load_s: from a started Python to the first output, the runtime's own libraries included.
         peak_memory_bytes: of the process, after it answered once.
         peak_gpu_memory_bytes: of tensors on the GPU that answered; None on the CPU, and where it was not torch.
     """
@@ -41,7 +41,7 @@ class Readiness:
 def measure_loading(
     folder: Path, runtime: str, inputs: Array, *, threads: int, trusted: Sequence[str], device: str = CPU
 ) -> Readiness:
-    """Load a built form in a fresh process, and let it answer once.
+    """Load a built variant in a fresh process, and let it answer once.
 
     Args:
         folder: what `overwinter.runtime.build` filled.
@@ -68,7 +68,7 @@ def measure_loading(
     return Readiness(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def load_and_tell(folder: str, runtime: str, threads: str, device: str, inputs: str, *trusted: str) -> None:
+def load_and_report(folder: str, runtime: str, threads: str, device: str, inputs: str, *trusted: str) -> None:
     """Load, answer once, and print a `Readiness` as JSON."""
     asked = np.load(inputs, allow_pickle=False)
     begin_s = time.perf_counter()

@@ -90,7 +90,7 @@ def _quietly() -> Iterator[None]:
         warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
         # Padding other than by zeros; nothing is lost.
         warnings.filterwarnings("ignore", "Constant folding - Only steps=1", UserWarning)
-        # A branch on a tensor may be frozen by tracing: the answers are compared afterwards, at another batch
+        # A branch on a tensor may be frozen by tracing: the outputs are compared afterwards, at another batch
         # size.
         warnings.simplefilter("ignore", TracerWarning)
         try:
@@ -100,7 +100,7 @@ def _quietly() -> Iterator[None]:
 
 
 def _layers_with(operator: re.Match[str] | None, model: nn.Module, example: torch.Tensor) -> str:
-    """Say which layers use an operator; nothing where that is unknown."""
+    """Return which layers use an operator; nothing where that is unknown."""
     if operator is None:
         return ""
     trace: Any = torch.jit.trace  # torch has no types for it

@@ -40,7 +40,7 @@ _KEY, _VALUE = 1, 2
 _WORD = re.compile(b"location")
 _MANY = ("FunctionProto", "NodeProto")  # and small: looking for the word takes less than looking inside
 _VARINT, _FIXED_64, _BYTES, _FIXED_32 = 0, 1, 2, 5
-_LONGEST_VARINT = 10
+_MAX_VARINT = 10
 Mapped = mmap.mmap | bytes
 
 
@@ -123,7 +123,7 @@ def _parts(content: Mapped, place: int, end: int) -> Iterator[tuple[int, int, in
 
 def _varint(content: Mapped, place: int, end: int) -> tuple[int, int]:
     value = 0
-    for count in range(_LONGEST_VARINT):
+    for count in range(_MAX_VARINT):
         if place + count >= end:
             raise ValueError("it is cut short")
         byte = content[place + count]

@@ -38,7 +38,7 @@ def with_stand_ins(model: nn.Module, *, batch_ranges: bool, products: bool) -> n
         model: with integer layers whose activations are float or have 8 bits.
         batch_ranges: whether dynamic activations of a flat batch may share one range.
         products: whether Linear layers with static activations are QDQ, else ``MatMulNBits`` after QDQ of the input.
-            ONNX Runtime dequantized such weights anew for each answer, which took 5 times the time of float ones.
+            ONNX Runtime dequantized such weights anew for each output, which took 5 times the time of float ones.
     """
     exported = copy.deepcopy(model)
     for name, layer in integer_layers(exported).items():

@@ -1,4 +1,4 @@
-"""The runtime `onnxruntime`: a module, float or with integer layers, is exported; an ONNX form is taken as it is.
+"""The runtime `onnxruntime`: a module, float or with integer layers, is exported; an ONNX variant is taken as it is.
 
 Opening a session needs no torch.
 """
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from overwinter import files
 from overwinter.errors import OverwinterError
 from overwinter.models import load_description
-from overwinter.runtime.agreeing import check_answers, finite
 from overwinter.runtime.device import CPU, gpu_tolerance
 from overwinter.runtime.onnx_session import OnnxSession
+from overwinter.runtime.output_check import check_outputs, finite
 from overwinter.runtime.session import Session, largest_difference
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MODEL = "model.onnx"
 GPU_PROVIDER = "CUDAExecutionProvider"
-TOLERANCE = 1e-4  # of an answer against torch's, relative to the largest logit; float32 kernels differ by about 1e-6
+TOLERANCE = 1e-4  # of an output against torch's, relative to the largest logit; float32 kernels differ by about 1e-6
 # Of integer layers: roundings that fall on the other side of a step of 1/255, in layer after layer.
 INTEGER_TOLERANCE = 0.05
 
@@ -34,7 +34,7 @@ class OnnxRuntime:
     name = "onnxruntime"
 
     def refusal(self, description: Mapping[str, Any]) -> str | None:
-        """Return why ONNX Runtime cannot run this form: it takes ONNX files and torch models, not torchao's."""
+        """Return why ONNX Runtime cannot run this variant: it takes ONNX files and torch models, not torchao's."""
         if MODEL in description["files"] or description["quantization"] is None:
             return None
         if "layers" in description["quantization"]:
@@ -50,7 +50,7 @@ class OnnxRuntime:
         return f"this ONNX Runtime has no {GPU_PROVIDER}; the package onnxruntime-gpu, in place of onnxruntime, has it"
 
     def build(self, model_folder: Path, out: Path, *, trusted: Sequence[str], device: str = CPU) -> None:
-        """Write ``model.onnx``; the answers of an exported one are checked against torch's, a GPU's against the CPU's.
+        """Write ``model.onnx``; the outputs of an exported one are checked against torch's, a GPU's against the CPU's.
 
         What a GPU has no kernel for, ONNX Runtime computes on the CPU.
         """
@@ -58,7 +58,7 @@ class OnnxRuntime:
         if device == CPU:
             return
         description = load_description(model_folder)
-        check_answers(
+        check_outputs(
             OnnxSession(out / MODEL, threads=1, device=device),
             OnnxSession(out / MODEL, threads=1),
             description["input_shape"],
@@ -84,14 +84,14 @@ def write_onnx(model_folder: Path, out: Path, *, trusted: Sequence[str], own_ker
     """Write ``model.onnx`` of a saved model into ``out``, and check ONNX Runtime's answers against torch's.
 
     Args:
-        model_folder: a form that `OnnxRuntime.refusal` lets pass.
+        model_folder: a variant that `OnnxRuntime.refusal` lets pass.
         out: existing folder.
         trusted: as in `build`.
         own_kernels: whether for ONNX Runtime's own kernels, which take one range for a flat batch (where that is
             close enough) and fuse no QDQ of these Linear layers; else for OpenVINO's, where it is the other way.
 
     Raises:
-        OverwinterError: the answers differ too much.
+        OverwinterError: the outputs differ too much.
     """
     description = load_description(model_folder)
     if MODEL in description["files"]:
@@ -118,7 +118,7 @@ def _export_integers(
 
 
 def _written(exported: nn.Module, model: nn.Module, input_shape: Sequence[int], out: Path) -> float:
-    """Write ``exported``, and return how far its answers are from those of ``model``."""
+    """Write ``exported``, and return how far its outputs are from those of ``model``."""
     import torch
 
     from overwinter.runtime.onnx_export import example_inputs, export_onnx
@@ -131,11 +131,11 @@ def _written(exported: nn.Module, model: nn.Module, input_shape: Sequence[int], 
         inputs = example_inputs(input_shape, batch)
         with torch.inference_mode():
             expected = finite(model(torch.from_numpy(inputs)).numpy())
-        differences.append(largest_difference(_answer(session, inputs), expected))
+        differences.append(largest_difference(_output(session, inputs), expected))
     return max(differences)
 
 
-def _answer(session: Session, inputs: Any) -> Any:
+def _output(session: Session, inputs: Any) -> Any:
     try:
         return session.run(inputs)
     except Exception as error:  # noqa: BLE001 -- its exceptions share no base class

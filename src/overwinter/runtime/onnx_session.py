@@ -20,12 +20,12 @@ _CPU_PROVIDER, _GPU_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
 class OnnxSession:
     """A `Session` on ONNX Runtime.
 
-    Its threads never spin while they wait: a spinning pool beside another job made an answer of 0.2 ms take
+    Its threads never spin while they wait: a spinning pool beside another job made an output of 0.2 ms take
     88 ms of wall and CPU time.
 
     Args:
         path: the ONNX file; one input and one output, each with the batch first.
-        threads: how many compute one answer.
+        threads: how many compute one output.
         device: `cpu`, `cuda` or `cuda:N`.
 
     Raises:
@@ -50,8 +50,8 @@ class OnnxSession:
 
     def run(self, inputs: Array) -> Array:
         """Return logits (batch, classes) as float32 of model inputs (batch, ...) as float32."""
-        answers: Array = self._session.run(self._outputs, {self._input: inputs})[0]
-        return answers
+        outputs: Array = self._session.run(self._outputs, {self._input: inputs})[0]
+        return outputs
 
 
 def _opened(path: Path, options: onnxruntime.SessionOptions, providers: list[Any]) -> onnxruntime.InferenceSession:

@@ -12,13 +12,13 @@ from typing import Any
 
 from overwinter.errors import ConfigError, IntegrityError
 from overwinter.models import load_description
-from overwinter.runtime.agreeing import check_answers
 from overwinter.runtime.onnx_runtime import MODEL, OnnxRuntime, write_onnx
 from overwinter.runtime.onnx_session import OnnxSession
 from overwinter.runtime.openvino_session import OpenVinoSession
+from overwinter.runtime.output_check import check_outputs
 from overwinter.runtime.session import Session
 
-TOLERANCE = 1e-4  # of a float model's answers, relative to the largest logit
+TOLERANCE = 1e-4  # of a float model's outputs, relative to the largest logit
 # Roundings that fall on the other side of a step of 1/255, in layer after layer.
 QUANTIZED_TOLERANCE = 0.05
 
@@ -29,16 +29,16 @@ class OpenVinoRuntime:
     name = "openvino"
 
     def refusal(self, description: Mapping[str, Any]) -> str | None:
-        """Return why OpenVINO cannot run this form: it takes what ONNX Runtime takes."""
+        """Return why OpenVINO cannot run this variant: it takes what ONNX Runtime takes."""
         reason = OnnxRuntime().refusal(description)
         return None if reason is None else reason.replace("ONNX Runtime", "OpenVINO")
 
     def build(self, model_folder: Path, out: Path, *, trusted: Sequence[str]) -> None:
         """Write ``model.onnx``, and check OpenVINO's answers against ONNX Runtime's."""
-        # OpenVINO has no kernel for MatMulInteger: with it, an answer took as long as a float one.
+        # OpenVINO has no kernel for MatMulInteger: with it, an output took as long as a float one.
         write_onnx(model_folder, out, trusted=trusted, own_kernels=False)
         description = load_description(model_folder)
-        check_answers(
+        check_outputs(
             _opened(out / MODEL),
             OnnxSession(out / MODEL, threads=1),
             description["input_shape"],

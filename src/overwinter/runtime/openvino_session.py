@@ -21,7 +21,7 @@ class OpenVinoSession:
 
     Args:
         path: the ONNX file; one input and one output, each with the batch first.
-        threads: how many compute one answer.
+        threads: how many compute one output.
 
     Raises:
         ConfigError: OpenVINO is not installed.
@@ -47,8 +47,8 @@ class OpenVinoSession:
     def run(self, inputs: Array) -> Array:
         """Return logits (batch, classes) as float32 of model inputs (batch, ...) as float32."""
         # The answer is a view of the request's own memory, which the next call overwrites.
-        answers: Array = self._request.infer([inputs], share_inputs=True)[0].copy()
-        return answers
+        outputs: Array = self._request.infer([inputs], share_inputs=True)[0].copy()
+        return outputs
 
 
 def import_openvino() -> Any:

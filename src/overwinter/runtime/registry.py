@@ -12,7 +12,7 @@ from overwinter.errors import ConfigError
 from overwinter.models import load_description
 from overwinter.models.description import DESCRIPTION, are_own
 from overwinter.registries import RUNTIMES
-from overwinter.runtime.device import CPU, device_entry, device_refusal, form_refusal
+from overwinter.runtime.device import CPU, device_entry, device_refusal, variant_refusal
 from overwinter.runtime.interface import Runtime
 from overwinter.runtime.session import Session
 
@@ -56,29 +56,29 @@ def refusal(model_folder: Path, runtime: str, device: str = CPU) -> str | None:
 
 
 def _refusal(runtime: Runtime, description: Mapping[str, Any], device: str) -> str | None:
-    return runtime.refusal(description) or form_refusal(description, device) or device_refusal(runtime, device)
+    return runtime.refusal(description) or variant_refusal(description, device) or device_refusal(runtime, device)
 
 
 def build(model_folder: Path, runtime: str, out: Path, *, trusted: Sequence[str], device: str = CPU) -> None:
     """Prepare a saved model for a runtime.
 
     Args:
-        model_folder: a saved model, of any form.
+        model_folder: a saved model, of any variant.
         runtime: `torch`, `torch-compile`, `onnxruntime`, `openvino`, or an entry point's name.
         out: folder for the runtime's files; made if need be.
         trusted: packages whose classes the model's ``_target_`` may name, beside overwinter's and torch.nn's.
-        device: on which its answers are checked; the files are the same for all.
+        device: on which its outputs are checked; the files are the same for all.
 
     Raises:
-        ConfigError: the runtime is unknown, or cannot run this form or this model on the device; or a bundle for it
+        ConfigError: the runtime is unknown, or cannot run this variant or this model on the device; or a bundle for it
             would name the function that made the model.
-        OverwinterError: its answers differ from torch's by more than its tolerance.
+        OverwinterError: its outputs differ from torch's by more than its tolerance.
     """
     found = find_runtime(runtime)
     description = load_description(model_folder)
     reason = _refusal(found, description, device)
     if reason is not None:
-        raise ConfigError(f"The runtime {runtime!r} cannot run the form {description['form']!r}: {reason}.")
+        raise ConfigError(f"The runtime {runtime!r} cannot run the variant {description['variant']!r}: {reason}.")
     out.mkdir(parents=True, exist_ok=True)
     found.build(model_folder, out, trusted=trusted, **device_entry(device))
     if (out / DESCRIPTION).is_file():  # the payload names the model's code, as torch's runtimes do
@@ -118,7 +118,7 @@ def check_runtimes(
         model_config: ``_target_`` and its arguments.
         input_shape: of one sample.
         trusted: as in `build`.
-        device: on which the forms will be served.
+        device: on which the variants will be served.
 
     Raises:
         ConfigError: a runtime is unknown, cannot compute on the device, or lacks what the model uses.
@@ -132,7 +132,7 @@ def check_runtimes(
         return
     with tempfile.TemporaryDirectory() as scratch:
         saved = Path(scratch) / "model"
-        save_model(saved, model, form="dense", model_config=model_config, input_shape=input_shape, lineage={})
+        save_model(saved, model, variant="dense", model_config=model_config, input_shape=input_shape, lineage={})
         for name, runtime in found.items():
             if runtime.refusal(load_description(saved)) is None:
                 build(saved, name, Path(scratch) / name, trusted=trusted, device=device)
@@ -146,7 +146,7 @@ def open_session(
     Args:
         folder: what `build` filled.
         runtime: the name that was given to `build`.
-        threads: CPU threads that compute one answer.
+        threads: CPU threads that compute one output.
         trusted: as in `build`.
         device: that computes: `cpu`, `cuda` or `cuda:N`.
 
@@ -171,7 +171,7 @@ def load_module(folder: Path, runtime: str, *, trusted: Sequence[str], device: s
         device: on which it computes: `cpu`, `cuda` or `cuda:N`.
 
     Raises:
-        ConfigError: the runtime is unknown, serves no modules, or cannot run this form on the device.
+        ConfigError: the runtime is unknown, serves no modules, or cannot run this variant on the device.
         IntegrityError: the files are damaged.
     """
     found = find_runtime(runtime)

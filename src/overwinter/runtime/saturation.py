@@ -1,6 +1,6 @@
 """Where products of 8-bit integers saturate: on x86 without VNNI, whose sums of two of them have 16 bits.
 
-ONNX Runtime's kernels take unsigned activations times signed weights there all the same, and lose what is beyond
+ONNX Runtime's kernels take unsigned activations times signed weights there anyway, and lose what is beyond
 (https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html). Unsigned weights are multiplied by
 kernels that do not. `unsign_weights` makes them so in a graph; the same values, in somewhat more time.
 """

@@ -20,7 +20,7 @@ _MIDDLE = 8  # the code that torch's kernel subtracts first
 
 
 def in_float32(model: nn.Module) -> nn.Module:
-    """Give weight-only integer Linear layers their float weight, in place; the answers keep every bit.
+    """Give weight-only integer Linear layers their float weight, in place; the outputs keep every bit.
 
     A server dequantizes once, when it loads, and not at every token. Weights are moved from the file's pages to memory
     that is aligned to cache lines: products with one row took 5 to 9 % longer on the former.
@@ -82,8 +82,8 @@ class PackedLinear(nn.Module):
         if len(tokens) > _FEW:
             return functional.linear(inputs, self.weight, self.bias)
         product = torch._weight_int4pack_mm_for_cpu(tokens, self.codes, self._group_size, self.scales_and_offsets)
-        answer = product if self.bias is None else product + self.bias
-        return answer.reshape(*inputs.shape[:-1], -1)
+        output = product if self.bias is None else product + self.bias
+        return output.reshape(*inputs.shape[:-1], -1)
 
 
 def _packs(layer: IntegerLayer) -> bool:

@@ -24,12 +24,12 @@ def softmax(logits: Array, temperature: float = 1.0) -> Array:
     return shares
 
 
-def largest_difference(answers: Array, expected: Array) -> float:
+def largest_difference(outputs: Array, expected: Array) -> float:
     """Return the largest difference of two answers, relative to the largest expected logit.
 
     Infinite where the shapes differ or a logit is not finite, so that it exceeds every tolerance.
     """
-    if answers.shape != expected.shape or not (np.isfinite(answers).all() and np.isfinite(expected).all()):
+    if outputs.shape != expected.shape or not (np.isfinite(outputs).all() and np.isfinite(expected).all()):
         return float("inf")
     scale = max(float(np.abs(expected).max(initial=0.0)), float(np.finfo(np.float32).tiny))
-    return float(np.abs(answers.astype(np.float64) - expected).max(initial=0.0)) / scale
+    return float(np.abs(outputs.astype(np.float64) - expected).max(initial=0.0)) / scale

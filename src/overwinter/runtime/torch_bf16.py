@@ -14,9 +14,9 @@ from overwinter.models import CausalLanguageModel, load_description
 from overwinter.runtime.device import CPU, needed_device
 from overwinter.runtime.served_layers import in_bfloat16
 from overwinter.runtime.session import largest_difference
-from overwinter.runtime.torch_runtime import LANGUAGE_TARGET, TorchRuntime, load_torch_form, moved
+from overwinter.runtime.torch_runtime import LANGUAGE_TARGET, TorchRuntime, load_torch_variant, moved
 
-_TOLERANCE = 0.05  # of an answer against float32's, relative to the largest logit: bfloat16 has 8 bits
+_TOLERANCE = 0.05  # of an output against float32's, relative to the largest logit: bfloat16 has 8 bits
 _EXAMPLE = (1, 8)  # tokens
 
 
@@ -29,7 +29,7 @@ class TorchBf16Runtime(TorchRuntime):
     name = "torch-bf16"
 
     def refusal(self, description: Mapping[str, Any]) -> str | None:
-        """Return why it cannot run this form: it takes language models whose activations are in floating point."""
+        """Return why it cannot run this variant: it takes language models whose activations are in floating point."""
         if description["model"].get("_target_") != LANGUAGE_TARGET:
             return "it runs language models only"
         quantization = description["quantization"] or {}
@@ -42,24 +42,24 @@ class TorchBf16Runtime(TorchRuntime):
         return super().refusal(description)
 
     def build(self, model_folder: Path, out: Path, *, trusted: Sequence[str], device: str = CPU) -> None:
-        """Copy the saved model, and check that its answers are still float32's, as a rule on the CPU."""
+        """Copy the saved model, and check that its outputs are still float32's, as a rule on the CPU."""
         super().build(model_folder, out, trusted=trusted)
         reference = device if needed_device(load_description(out)) else CPU  # what no CPU computes is compared there
-        expected = _answers(TorchRuntime().load(out, trusted=trusted, device=reference), reference)
-        answered = _answers(self.load(out, trusted=trusted, device=device), device)
-        difference = largest_difference(answered.numpy(), expected.numpy())
+        expected = _outputs(TorchRuntime().load(out, trusted=trusted, device=reference), reference)
+        given_output = _outputs(self.load(out, trusted=trusted, device=device), device)
+        difference = largest_difference(given_output.numpy(), expected.numpy())
         if difference > _TOLERANCE:
             raise OverwinterError(
-                f"In bfloat16 the answers differ from float32's by {difference:.2g} of the largest logit; allowed are "
+                f"In bfloat16 the outputs differ from float32's by {difference:.2g} of the largest logit; allowed are "
                 f"{_TOLERANCE:g}. Take torch-bf16 out of evaluate.runtimes."
             )
 
     def load(self, folder: Path, *, trusted: Sequence[str], device: str = CPU) -> nn.Module:
         """Rebuild the module as it is served, from a saved model or from what `build` wrote."""
-        return moved(in_bfloat16(load_torch_form(folder, trusted=trusted), packed=device == CPU), device)
+        return moved(in_bfloat16(load_torch_variant(folder, trusted=trusted), packed=device == CPU), device)
 
 
-def _answers(model: nn.Module, device: str) -> torch.Tensor:
+def _outputs(model: nn.Module, device: str) -> torch.Tensor:
     assert isinstance(model, CausalLanguageModel), type(model)  # noqa: S101 -- refused otherwise
     tokens = torch.randint(model.network.config.vocab_size, _EXAMPLE, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():

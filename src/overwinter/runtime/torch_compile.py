@@ -19,13 +19,13 @@ from torch import nn
 
 from overwinter.errors import ConfigError
 from overwinter.models import load_description
-from overwinter.runtime.agreeing import check_answers
 from overwinter.runtime.device import CPU, gpu_tolerance, needed_device, on_gpu, torch_device_refusal
 from overwinter.runtime.onnx_export import example_inputs
+from overwinter.runtime.output_check import check_outputs
 from overwinter.runtime.session import Session
-from overwinter.runtime.torch_runtime import TorchRuntime, load_torch_form, moved, torch_session
+from overwinter.runtime.torch_runtime import TorchRuntime, load_torch_variant, moved, torch_session
 
-TOLERANCE = 1e-4  # of a float model's answers against eager torch's, relative to the largest logit
+TOLERANCE = 1e-4  # of a float model's outputs against eager torch's, relative to the largest logit
 # Roundings that fall on the other side of a step of 1/255, in layer after layer.
 QUANTIZED_TOLERANCE = 0.05
 _COMPILERS = ("g++", "c++", "clang++")
@@ -38,7 +38,7 @@ class TorchCompileRuntime:
     name = "torch-compile"
 
     def refusal(self, description: Mapping[str, Any]) -> str | None:
-        """Return why it cannot run this form, or that there is no C++ compiler here."""
+        """Return why it cannot run this variant, or that there is no C++ compiler here."""
         return TorchRuntime().refusal(description) or missing_compiler()
 
     def device_refusal(self, device: str) -> str | None:
@@ -51,9 +51,9 @@ class TorchCompileRuntime:
         description = load_description(model_folder)
         tolerance = TOLERANCE if description["quantization"] is None else QUANTIZED_TOLERANCE
         # What no CPU computes is compared on the device that does.
-        eager = torch_session(load_torch_form(out, trusted=trusted), device if needed_device(description) else CPU)
+        eager = torch_session(load_torch_variant(out, trusted=trusted), device if needed_device(description) else CPU)
         with on_gpu(f"the runtime {self.name!r}", device):
-            check_answers(
+            check_outputs(
                 self.open(out, threads=torch.get_num_threads(), trusted=trusted, device=device),
                 eager,
                 description["input_shape"],
@@ -68,7 +68,7 @@ class TorchCompileRuntime:
         if reason is not None:
             raise ConfigError(f"The runtime 'torch-compile' cannot run here: {reason}.")
         torch.set_num_threads(threads)
-        model = moved(load_torch_form(folder, trusted=trusted), device)
+        model = moved(load_torch_variant(folder, trusted=trusted), device)
         return torch_session(_compiled(model, load_description(folder)["input_shape"], device), device)
 
 

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from overwinter.models import load_description, load_model
-from overwinter.runtime.agreeing import check_answers
 from overwinter.runtime.device import CPU, gpu_tolerance, needed_device, on_gpu, torch_device_refusal
+from overwinter.runtime.output_check import check_outputs
 from overwinter.runtime.served_layers import in_float32
 from overwinter.runtime.session import Array, Session
 
@@ -27,7 +27,7 @@ class TorchRuntime:
     name = "torch"
 
     def refusal(self, description: Mapping[str, Any]) -> str | None:
-        """Return why torch cannot run this form: it needs a module's weights."""
+        """Return why torch cannot run this variant: it needs a module's weights."""
         return None if _WEIGHTS in description["files"] else "it is an ONNX graph, not a torch module"
 
     def device_refusal(self, device: str) -> str | None:
@@ -35,7 +35,7 @@ class TorchRuntime:
         return torch_device_refusal(device)
 
     def build(self, model_folder: Path, out: Path, *, trusted: Sequence[str], device: str = CPU) -> None:
-        """Copy the saved model: it is what torch runs. On a GPU its answers are checked against the CPU's."""
+        """Copy the saved model: it is what torch runs. On a GPU its outputs are checked against the CPU's."""
         for name in [*load_description(model_folder)["files"], _DESCRIPTION]:
             shutil.copyfile(model_folder / name, out / name)
         if device != CPU:
@@ -48,21 +48,21 @@ class TorchRuntime:
 
     def load(self, folder: Path, *, trusted: Sequence[str], device: str = CPU) -> nn.Module:
         """Rebuild the module as it is served, from a saved model or from what `build` wrote."""
-        return moved(in_float32(load_torch_form(folder, trusted=trusted)), device)
+        return moved(in_float32(load_torch_variant(folder, trusted=trusted)), device)
 
     def _check(self, folder: Path, trusted: Sequence[str], device: str) -> None:
         description = load_description(folder)
-        # A language model's answers are compared when it is evaluated, all of its text; some forms know no CPU.
+        # A language model's outputs are compared when it is evaluated, all of its text; some variants know no CPU.
         if needed_device(description) is not None or description["model"].get("_target_") == LANGUAGE_TARGET:
             return
         here, there = (torch_session(self.load(folder, trusted=trusted), each) for each in (CPU, device))
         with on_gpu(f"the runtime {self.name!r}", device):
-            check_answers(
+            check_outputs(
                 there,
                 here,
                 description["input_shape"],
                 tolerance=gpu_tolerance(description),
-                who=f"On {device} the answers differ from the CPU's",
+                who=f"On {device} the outputs differ from the CPU's",
                 remedy="Set device=auto.",
             )
 
@@ -76,14 +76,14 @@ class TorchSession:
     def run(self, inputs: Array) -> Array:
         """Return logits (batch, classes) as float32 of model inputs (batch, ...) as float32."""
         with torch.inference_mode():
-            answers: Array = self._model(torch.from_numpy(inputs)).numpy()
-        return answers
+            outputs: Array = self._model(torch.from_numpy(inputs)).numpy()
+        return outputs
 
 
 class GpuSession:
     """A `Session` on a module that computes on a device of its own.
 
-    An answer is over when the logits are back in the host's memory, so that its time holds both copies, as a server
+    An output is over when the logits are back in the host's memory, so that its time holds both copies, as a server
     pays them, and nothing is left in the device's queue.
 
     Args:
@@ -97,8 +97,8 @@ class GpuSession:
     def run(self, inputs: Array) -> Array:
         """Return logits (batch, classes) as float32 of model inputs (batch, ...) as float32, both on the host."""
         with torch.inference_mode():
-            answers: Array = self._model(torch.from_numpy(inputs).to(self._device)).float().cpu().numpy()
-        return answers
+            outputs: Array = self._model(torch.from_numpy(inputs).to(self._device)).float().cpu().numpy()
+        return outputs
 
 
 def moved(model: nn.Module, device: str) -> nn.Module:
@@ -111,7 +111,7 @@ def torch_session(model: nn.Module, device: str) -> Session:
     return TorchSession(model) if device == CPU else GpuSession(moved(model, device), device)
 
 
-def load_torch_form(folder: Path, *, trusted: Sequence[str]) -> nn.Module:
+def load_torch_variant(folder: Path, *, trusted: Sequence[str]) -> nn.Module:
     """Rebuild a saved torch model, also one with integer layers or torchao's, on the CPU and in evaluation mode."""
     quantization = load_description(folder)["quantization"]
     if quantization is None or "layers" in quantization:

@@ -31,7 +31,7 @@ _NAMES = "tensor_names"
 
 
 def import_torchao() -> ModuleType:
-    """Import torchao's quantization without its noise; it takes seconds, so only for forms that need it."""
+    """Import torchao's quantization without its noise; it takes seconds, so only for variants that need it."""
     with _without_noise():
         importlib.import_module(_SUPPORT)
         return importlib.import_module("torchao.quantization")

@@ -16,7 +16,7 @@ from overwinter.serving.origins import Origins, parse_authority
 if TYPE_CHECKING:
     from overwinter.config.groups.serve import AccessConfig
 
-_LEAST_TOKEN_BYTES = 16
+_MIN_TOKEN_BYTES = 16
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
@@ -27,7 +27,7 @@ class Access:
     point its own name at this machine (DNS rebinding, seen in `Host`). Whose page asks is checked always.
 
     Args:
-        token: that every request must bear; None: none.
+        token: that every request must carry; None: none.
         names: hosts whose pages may ask.
         any_name: whether the server may be called by other names than these, too.
     """
@@ -88,7 +88,7 @@ def open_access(host: str, access: AccessConfig) -> Access:
 
 
 def read_token(file: str | None) -> bytes | None:
-    """Return the token that requests must bear.
+    """Return the token that requests must carry.
 
     Raises:
         ConfigError: others can read the file, or we cannot, or the token is short.
@@ -103,9 +103,9 @@ def read_token(file: str | None) -> bytes | None:
             f"serve.access.token_file={file!r} cannot be read: {error.strerror}. It must belong to the user that the "
             f"server runs as ({os.geteuid()})."
         ) from None
-    if len(token) < _LEAST_TOKEN_BYTES:
+    if len(token) < _MIN_TOKEN_BYTES:
         raise ConfigError(
-            f"serve.access.token_file={file!r} holds {len(token)} bytes; {_LEAST_TOKEN_BYTES} are the least.\n"
+            f"serve.access.token_file={file!r} holds {len(token)} bytes; {_MIN_TOKEN_BYTES} are the least.\n"
             f"`(umask 077; openssl rand -hex 32 > {file})` writes a good one."
         )
     return token

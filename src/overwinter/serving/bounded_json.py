@@ -15,21 +15,21 @@ from overwinter.serving.messages import RequestError
 _MARKS = (b",", b"[", b"{", b":")
 
 
-def parse_object(content: bytes, *, most_values: int) -> dict[str, Any]:
+def parse_object(content: bytes, *, max_values: int) -> dict[str, Any]:
     """Return a JSON object.
 
     Args:
         content: UTF-8, with or without a byte order mark.
-        most_values: keys counted too (`serve.limits.json_values`).
+        max_values: keys counted too (`serve.limits.json_values`).
 
     Raises:
         RequestError: 400, it is none, or holds NaN; 413, it has too many values.
     """
     count = sum(map(content.count, _MARKS))
-    if count > most_values:
+    if count > max_values:
         raise RequestError(
             413,
-            f"The JSON has {count} values and keys, or marks that divide them; {most_values} are read "
+            f"The JSON has {count} values and keys, or marks that divide them; {max_values} are read "
             "(serve.limits.json_values). Send tensors as binary data, or several requests.",
         )
     try:

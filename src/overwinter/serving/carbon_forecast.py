@@ -18,7 +18,7 @@ from overwinter.serving.worker.records import Record
 from overwinter.serving.worker.worker_process import WorkerDied, start_program
 
 _PROGRAM = "from overwinter.serving.carbon_forecast import main; main()"
-_ANSWER_S = 60.0
+_RESPONSE_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,13 +38,13 @@ class _Forecast(Record):
     error: str | None = None
 
 
-class Grid:
+class CarbonForecast:
     """The forecast of a source, asked again when it is old.
 
     Args:
         carbon: the group `carbon/`, validated.
         refresh_s: how long a forecast is used.
-        log: is told when nobody knows.
+        log: receives when no one knows.
     """
 
     def __init__(self, carbon: Mapping[str, Any], *, refresh_s: float, log: Log) -> None:
@@ -64,13 +64,13 @@ class Grid:
     async def _ask(self) -> tuple[Point, ...]:
         try:
             process = await start_program([sys.executable, "-P", "-c", _PROGRAM])
-            frame = await process.ask(_Question(carbon=dict(self._carbon)), within_s=_ANSWER_S)
-            await process.stop(within_s=_ANSWER_S)
+            frame = await process.ask(_Question(carbon=dict(self._carbon)), within_s=_RESPONSE_S)
+            await process.stop(within_s=_RESPONSE_S)
             forecast = _Forecast.read(frame.header)
         except (WorkerDied, IntegrityError) as error:
             forecast = _Forecast(error=str(error))
         if forecast.error is not None:
-            self._log("grid", message=f"nobody knows the carbon intensity: {forecast.error}")
+            self._log("grid", message=f"no one knows the carbon intensity: {forecast.error}")
             return ()
         for note in forecast.notes:
             self._log("grid", message=note)

@@ -21,7 +21,7 @@ from overwinter.serving.worker.worker_process import WorkerDied
 
 
 class Control:
-    """What a person or a monitor asks of the server.
+    """What the user or a monitor asks of the server.
 
     Args:
         models: by name.
@@ -38,7 +38,7 @@ class Control:
         return [
             Route(method="GET", pattern="/metrics", handler=self._show_metrics),
             Route(method="GET", pattern="/overwinter/status", handler=self._status),
-            Route(method="POST", pattern="/overwinter/models/{model}/rung", handler=self._order, limit="header_bytes"),
+            Route(method="POST", pattern="/overwinter/models/{model}/level", handler=self._order, limit="header_bytes"),
         ]
 
     async def _show_metrics(self, _request: Request) -> Reply:
@@ -50,12 +50,12 @@ class Control:
         return json_reply({"supervisor": _own_use(), "deferred": self._deferred(), "models": models})
 
     async def _order(self, request: Request) -> Reply:
-        """Put a model on a rung: `{"rung": "off"}`."""
+        """Move a model to a sleep level: `{"level": "off"}`."""
         model = self._models.get(request.matched["model"])
         if model is None:
             raise RequestError(404, f"There is no such model here. There are: {', '.join(self._models)}.")
         try:
-            await model.order(_rung(request.body))
+            await model.order(_level(request.body))
         except ConfigError as error:
             raise RequestError(400, str(error)) from None
         except (WakeRefused, WorkerDied) as error:
@@ -63,11 +63,11 @@ class Control:
         return json_reply({"state": model.state})
 
 
-def _rung(body: bytes) -> str:
+def _level(body: bytes) -> str:
     try:
-        return str(json.loads(body)["rung"])
+        return str(json.loads(body)["level"])
     except (ValueError, TypeError, KeyError, RecursionError):
-        raise RequestError(400, 'The body must be JSON such as {"rung": "off"}.') from None
+        raise RequestError(400, 'The body must be JSON such as {"level": "off"}.') from None
 
 
 def _own_use() -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """Requests that can wait: until the grid is at its greenest before their deadline.
 
 A client says `Overwinter-Deadline: 3600` (seconds from now, or a time such as 2026-11-21T18:00:00Z). Its request is
-held until then; with `Prefer: respond-async` (RFC 7240) it gets 202 and a `Location` instead, where the answer can be
+held until then; with `Prefer: respond-async` (RFC 7240) it gets 202 and a `Location` instead, where the response can be
 fetched for a while. What is to be fetched is on disk before the 202 goes out, in memory only while it is asked, and is
-asked after a restart. An answer for which the disk is full is given from memory, and written once there is room; the
+asked after a restart. A response for which the disk is full is given from memory, and written once there is room; the
 others wait for that.
 """
 
@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from overwinter.errors import OverwinterError
-from overwinter.serving.carbon_forecast import Grid
+from overwinter.serving.carbon_forecast import CarbonForecast
 from overwinter.serving.deferred import DeferredStore, Waiting
 from overwinter.serving.greenest import greenest_time_s, present_g_per_kwh
 from overwinter.serving.held import HeldBytes
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 DEADLINE = "overwinter-deadline"
 _POLL_S = 30.0
-_AGAIN_S = 5.0  # after an answer that says to come again, or a disk that was full
+_AGAIN_S = 5.0  # after a response that says to come again, or a disk that was full
 _SECONDS = re.compile(r"[0-9]{1,12}(\.[0-9]{0,9})?")
 _EPOCH = dt.datetime(1970, 1, 1)  # UTC without saying so: arithmetic with zones ends at the years 1 and 9999
 
@@ -45,7 +45,7 @@ class Deferral:
     Args:
         grid: tells what is expected.
         settings: the group `serve.deferral`.
-        limits: of the server: what an answer may take, which is left until the deadline, and how many connections and
+        limits: of the server: what a response may take, which is left until the deadline, and how many connections and
             bytes requests that are held may keep from others: half of them.
         store: of what is to be fetched; None: only held requests can wait.
         held: counts the bytes of requests in memory.
@@ -54,7 +54,7 @@ class Deferral:
 
     def __init__(
         self,
-        grid: Grid,
+        grid: CarbonForecast,
         settings: DeferralConfig,
         *,
         limits: LimitsConfig,
@@ -62,7 +62,7 @@ class Deferral:
         held: HeldBytes,
         log: Log,
     ) -> None:
-        self._grid, self._settings, self._limits, self._store, self._log = grid, settings, limits, store, log
+        self._forecast, self._settings, self._limits, self._store, self._log = grid, settings, limits, store, log
         self._memory = held
         self._leaving, self._disk = asyncio.Event(), asyncio.Event()
         self._disk.set()  # as far as is known, it can be written
@@ -120,7 +120,7 @@ class Deferral:
 
     def _may_hold(self, size_bytes: int) -> bool:
         """Return whether a connection may wait for hours, and those that do leave enough to others."""
-        fits = self._held_bytes + size_bytes <= self._memory.most_bytes // 2
+        fits = self._held_bytes + size_bytes <= self._memory.max_bytes // 2
         return self._held < max(1, self._limits.connections // 2) and (fits or not self._held)
 
     async def _hold(self, deadline_s: float, size_bytes: int) -> None:
@@ -133,13 +133,13 @@ class Deferral:
             self._held_bytes -= size_bytes
 
     async def _wait(self, deadline_s: float) -> None:
-        """Wait for the greenest moment that leaves time for an answer."""
+        """Wait for the greenest moment that leaves time for a response."""
         first_g: float | None = None
         while not self._leaving.is_set():
-            points, now_s = await self._grid.points(), time.time()
+            points, now_s = await self._forecast.points(), time.time()
             here_g = present_g_per_kwh(points, now_s=now_s)
             first_g = here_g if first_g is None else first_g
-            begin_s = greenest_time_s(points, now_s=now_s, latest_s=deadline_s - self._limits.answer_s)
+            begin_s = greenest_time_s(points, now_s=now_s, latest_s=deadline_s - self._limits.response_s)
             if begin_s <= now_s:
                 self._log("deferred", g_per_kwh_at_arrival=first_g, g_per_kwh=here_g)
                 return
@@ -171,7 +171,7 @@ class Deferral:
         task.add_done_callback(lambda _: self._tasks.pop(waiting.id, None))
 
     async def _work_off(self, waiting: Waiting) -> None:
-        """Ask in time; an answer that says to come again is asked for again until the deadline."""
+        """Ask in time; a response that says to come again is asked for again until the deadline."""
         await self._wait(waiting.deadline_s)
         while True:
             await self._disk.wait()
@@ -189,14 +189,14 @@ class Deferral:
             return await self._asked(self._store.request(waiting.id))
         except RequestError as error:
             return error.reply()
-        except Exception as error:  # noqa: BLE001 -- one request must not be lost without an answer
+        except Exception as error:  # noqa: BLE001 -- one request must not be lost without a response
             self._log("error", message=f"{type(error).__name__}: {error}", deferred=waiting.id)
             return RequestError(500, "The server failed on this request; its log says why.").reply()
         finally:
             self._memory.remove(waiting.size_bytes)
 
     async def _write_down(self, name: str, reply: Reply) -> None:
-        """Keep an answer in memory until it is on the disk; nothing else is asked while the disk takes nothing."""
+        """Keep a response in memory until it is on the disk; nothing else is asked while the disk takes nothing."""
         assert self._store is not None  # noqa: S101 -- likewise
         self._unwritten[name] = reply
         try:
@@ -210,10 +210,10 @@ class Deferral:
     def _written(self, name: str, reply: Reply) -> bool:
         assert self._store is not None  # noqa: S101 -- likewise
         try:
-            self._store.answer(name, reply)
+            self._store.respond(name, reply)
         except (OSError, OverwinterError) as error:
             if self._disk.is_set():
-                self._log("not kept", message=f"An answer stays in memory, and the others wait: {error}")
+                self._log("not kept", message=f"A response stays in memory, and the others wait: {error}")
             self._disk.clear()
             return False
         return True
@@ -233,7 +233,7 @@ class Deferral:
             return _not_yet(name)
         reply = None if self._store is None else self._store.fetch(name)
         if reply is None:
-            raise RequestError(404, "There is no such deferred request here, or its answer was too old to be kept.")
+            raise RequestError(404, "There is no such deferred request here, or its response was too old to be kept.")
         return reply
 
     async def _forget(self, request: Request) -> Reply:
@@ -265,7 +265,7 @@ def parse_deadline(text: str, *, now_s: float) -> float:
 
 
 def _too_many() -> RequestError:
-    message = "Too many requests wait for a greener hour, or too many answers were not fetched. Try again."
+    message = "Too many requests wait for a greener hour, or too many responses were not fetched. Try again."
     return RequestError(503, message, retry_after_s=_POLL_S)
 
 

@@ -1,7 +1,7 @@
-"""Deferred requests and their answers on disk: one file each, 0600, whole or absent.
+"""Deferred requests and their responses on disk: one file each, 0600, whole or absent.
 
 A file is one line of JSON and the body, whose length and digest are in the line. What is there is known without
-looking: the folder is read once, at the start. A file that is damaged is set aside, and its client told.
+looking: the folder is read once, at the start. A file that is damaged is quarantined, and its client notified.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _FIELDS = {
     _REQUEST: _COMMON | {"deadline_s": (int, float), "method": str, "path": str},
     _REPLY: _COMMON | {"status": int},
 }
-_LONGEST_HEAD = 1 << 16
-_ASIDE = "damaged"
-_RESERVED_BYTES = 1 << 16  # counted with every request that waits, so that an answer of usual size finds room
+_MAX_HEAD = 1 << 16
+_QUARANTINE = "damaged"
+_RESERVED_BYTES = 1 << 16  # counted with every request that waits, so that a response of usual size finds room
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class Waiting:
 
 
 @dataclass(kw_only=True)
-class _Answer:
+class _Response:
     size_bytes: int
     since_s: float
     fetched: bool = False
@@ -65,46 +65,46 @@ class DeferredStore:
 
     Args:
         folder: made if need be.
-        most_bytes: of all bodies together; a request that waits counts 64 KiB more, for its answer.
-        kept_s: an answer is kept that long.
-        log: is told of files that are set aside.
+        max_bytes: of all bodies together; a request that waits counts 64 KiB more, for its response.
+        retention_s: a response is kept that long.
+        log: receives files that are quarantined.
     """
 
-    def __init__(self, folder: Path, *, most_bytes: int, kept_s: float, log: Log) -> None:
-        self._folder, self._most_bytes, self._kept_s, self._log = folder, most_bytes, kept_s, log
+    def __init__(self, folder: Path, *, max_bytes: int, retention_s: float, log: Log) -> None:
+        self._folder, self._max_bytes, self._retention_s, self._log = folder, max_bytes, retention_s, log
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._waiting: dict[str, Waiting] = {}
-        self._answers: OrderedDict[str, _Answer] = OrderedDict()  # the oldest first
+        self._responses: OrderedDict[str, _Response] = OrderedDict()  # the oldest first
         self._bytes = 0
         self._read_folder()
 
     def __len__(self) -> int:
-        """How many requests wait or have an answer here."""
-        return len(self._waiting) + len(self._answers)
+        """How many requests wait or have a response here."""
+        return len(self._waiting) + len(self._responses)
 
     def waiting(self) -> list[Waiting]:
-        """Return the requests without an answer."""
+        """Return the requests without a response."""
         return list(self._waiting.values())
 
     def waits(self, name: str) -> bool:
-        """Return whether a request of that name is without an answer."""
+        """Return whether a request of that name is without a response."""
         return name in self._waiting
 
     def could_hold(self, size_bytes: int) -> bool:
         """Return whether a request with such a body finds room if there is nothing else."""
-        return size_bytes + _RESERVED_BYTES <= self._most_bytes
+        return size_bytes + _RESERVED_BYTES <= self._max_bytes
 
     def make_room(self, size_bytes: int, *, most: int) -> bool:
-        """Return whether another request finds room; answers that were fetched make it.
+        """Return whether another request finds room; responses that were fetched make it.
 
         Args:
             size_bytes: of its body.
-            most: requests and answers at once.
+            most: requests and responses at once.
         """
         self.drop_old()
         needed_bytes = size_bytes + _RESERVED_BYTES
-        fetched = [name for name, answer in self._answers.items() if answer.fetched]
-        while len(self) >= most or self._bytes + needed_bytes > self._most_bytes:
+        fetched = [name for name, respond in self._responses.items() if respond.fetched]
+        while len(self) >= most or self._bytes + needed_bytes > self._max_bytes:
             if not fetched:
                 return False
             self.remove(fetched.pop(0))
@@ -135,8 +135,8 @@ class DeferredStore:
         head, body = found
         return Request(method=head["method"], path=head["path"], headers=head["headers"], body=body)
 
-    def answer(self, name: str, reply: Reply) -> None:
-        """Write an answer down; its request is no longer needed. One that finds no room is replaced by a 507.
+    def respond(self, name: str, reply: Reply) -> None:
+        """Write a response down; its request is no longer needed. One that finds no room is replaced by a 507.
 
         Raises:
             OverwinterError: it cannot be written.
@@ -144,38 +144,38 @@ class DeferredStore:
         assert isinstance(reply.body, bytes)  # noqa: S101 -- the caller has gathered its parts
         waiting = self._waiting.get(name)
         freed_bytes = 0 if waiting is None else waiting.size_bytes + _RESERVED_BYTES
-        if self._bytes - freed_bytes + len(reply.body) > self._most_bytes and len(reply.body) > _RESERVED_BYTES:
+        if self._bytes - freed_bytes + len(reply.body) > self._max_bytes and len(reply.body) > _RESERVED_BYTES:
             reply = _no_room(len(reply.body))
         assert isinstance(reply.body, bytes)  # noqa: S101 -- likewise
         head = {"status": reply.status, "headers": dict(reply.headers)}
         _write(self._path(name, _REPLY), head, reply.body)
         self._forget_request(name)
-        self._keep_answer(name, len(reply.body), time.time())
+        self._keep_response(name, len(reply.body), time.time())
 
     def fetch(self, name: str) -> Reply | None:
-        """Return an answer; None if there is none, or it is too old."""
+        """Return a response; None if there is none, or it is too old."""
         self.drop_old()
-        if name not in self._answers:
+        if name not in self._responses:
             return None
         found = _read(self._path(name, _REPLY))
         if found is None:
             return _damaged().reply()
-        self._answers[name].fetched = True
+        self._responses[name].fetched = True
         head, body = found
         return Reply(status=head["status"], headers=head["headers"], body=body)
 
     def remove(self, name: str) -> bool:
-        """Forget a request and its answer; return whether there was one."""
-        found = name in self._waiting or name in self._answers
+        """Forget a request and its response; return whether there was one."""
+        found = name in self._waiting or name in self._responses
         self._forget_request(name)
-        self._forget_answer(name)
+        self._forget_response(name)
         return found
 
     def drop_old(self) -> None:
         """Forget answers that are older than they are kept."""
-        oldest_s = time.time() - self._kept_s
-        while self._answers and next(iter(self._answers.values())).since_s < oldest_s:
-            self._forget_answer(next(iter(self._answers)))
+        oldest_s = time.time() - self._retention_s
+        while self._responses and next(iter(self._responses.values())).since_s < oldest_s:
+            self._forget_response(next(iter(self._responses)))
 
     # What is known.
 
@@ -183,8 +183,8 @@ class DeferredStore:
         self._waiting[waiting.id] = waiting
         self._bytes += waiting.size_bytes + _RESERVED_BYTES
 
-    def _keep_answer(self, name: str, size_bytes: int, since_s: float) -> None:
-        self._answers[name] = _Answer(size_bytes=size_bytes, since_s=since_s)
+    def _keep_response(self, name: str, size_bytes: int, since_s: float) -> None:
+        self._responses[name] = _Response(size_bytes=size_bytes, since_s=since_s)
         self._bytes += size_bytes
 
     def _forget_request(self, name: str) -> None:
@@ -192,9 +192,9 @@ class DeferredStore:
             self._bytes -= waiting.size_bytes + _RESERVED_BYTES
             self._unlink(name, _REQUEST)
 
-    def _forget_answer(self, name: str) -> None:
-        if (answer := self._answers.pop(name, None)) is not None:
-            self._bytes -= answer.size_bytes
+    def _forget_response(self, name: str) -> None:
+        if (respond := self._responses.pop(name, None)) is not None:
+            self._bytes -= respond.size_bytes
             self._unlink(name, _REPLY)
 
     # The folder.
@@ -214,45 +214,45 @@ class DeferredStore:
         replies = sorted((path.stat().st_mtime, path) for path in self._found(_REPLY))
         for since_s, path in replies:
             if (head := self._head(path)) is not None:
-                self._keep_answer(path.stem, head["body_bytes"], since_s)
+                self._keep_response(path.stem, head["body_bytes"], since_s)
         for path in self._found(_REQUEST):
-            if path.stem in self._answers:
+            if path.stem in self._responses:
                 self._unlink(path.stem, _REQUEST)
             elif (head := self._head(path)) is not None:
                 self._admit(Waiting(id=path.stem, deadline_s=head["deadline_s"], size_bytes=head["body_bytes"]))
             else:
                 with contextlib.suppress(OverwinterError):
-                    self.answer(path.stem, _damaged().reply())
+                    self.respond(path.stem, _damaged().reply())
 
     def _found(self, kind: str) -> list[Path]:
         found = sorted(self._folder.glob(f"*.{kind}"))
         return [path for path in found if _ID.fullmatch(path.stem) and path.is_file()]
 
     def _head(self, path: Path) -> Mapping[str, Any] | None:
-        """Return the first line of a whole file; set aside what is none."""
+        """Return the first line of a whole file; quarantined what is not one."""
         try:
             with path.open("rb") as stream:
-                line = stream.readline(_LONGEST_HEAD)
+                line = stream.readline(_MAX_HEAD)
             head = _parsed(line, path.suffix[1:])
             if path.stat().st_size == len(line) + head["body_bytes"]:
                 return head
             message = "it was cut short"
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             message = f"{type(error).__name__}: {error}"
-        self._set_aside(path, message)
+        self._quarantine(path, message)
         return None
 
-    def _set_aside(self, path: Path, message: str) -> None:
-        aside = self._folder / _ASIDE
+    def _quarantine(self, path: Path, message: str) -> None:
+        quarantined = self._folder / _QUARANTINE
         with contextlib.suppress(OSError):
-            aside.mkdir(exist_ok=True, mode=0o700)
-            path.rename(aside / path.name)
-        self._log("set aside", file=str(path), message=f"This is no deferred {path.suffix[1:]}: {message[:200]}")
+            quarantined.mkdir(exist_ok=True, mode=0o700)
+            path.rename(quarantined / path.name)
+        self._log("quarantined", file=str(path), message=f"This is no deferred {path.suffix[1:]}: {message[:200]}")
 
 
 def _write(path: Path, head: Mapping[str, Any], body: bytes) -> None:
     line = json.dumps({**head, "body_bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()})
-    with files.replacing(path, _MODE) as aside, aside.open("wb") as stream:
+    with files.replacing(path, _MODE) as quarantined, quarantined.open("wb") as stream:
         stream.write(line.encode() + b"\n")
         stream.write(body)
 
@@ -261,7 +261,7 @@ def _read(path: Path) -> tuple[Mapping[str, Any], bytes] | None:
     """Return first line and body of a file; None where it was damaged since the start."""
     try:
         with path.open("rb") as stream:
-            head, body = _parsed(stream.readline(_LONGEST_HEAD), path.suffix[1:]), stream.read()
+            head, body = _parsed(stream.readline(_MAX_HEAD), path.suffix[1:]), stream.read()
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
     return (head, body) if hashlib.sha256(body).hexdigest() == head["sha256"] else None

@@ -23,10 +23,10 @@ _PATH = re.compile(rb"[A-Z]{1,20} (?:(?i:https?)://[^/?# ]{1,300})?(/[!->@-~]{0,
 _ABSOLUTE = re.compile(r"https?://([^/?#]+)(.*)", re.IGNORECASE)
 _ID = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 _FIRST = 0x21  # below it are blanks and control characters, such as the first byte of TLS
-_MOST_FIELDS = 100
+_MAX_FIELDS = 100
 
 
-def head_end(content: bytes | bytearray, most_bytes: int) -> int | None:
+def head_end(content: bytes | bytearray, max_bytes: int) -> int | None:
     """Return where a head ends in what has come; None while it is not whole.
 
     Raises:
@@ -35,8 +35,8 @@ def head_end(content: bytes | bytearray, most_bytes: int) -> int | None:
     if content and content[0] < _FIRST:
         raise RequestError(400, "This is no HTTP request.")
     end = content.find(_END)
-    if (len(content) if end < 0 else end) > most_bytes:
-        raise RequestError(431, f"The head is larger than {most_bytes} bytes (serve.limits.header_bytes).")
+    if (len(content) if end < 0 else end) > max_bytes:
+        raise RequestError(431, f"The head is larger than {max_bytes} bytes (serve.limits.header_bytes).")
     if _LONE.search(content, 0, len(content) if end < 0 else end + 2):
         raise RequestError(400, "A line of the head does not end with carriage return and line feed.")
     return None if end < 0 else end + len(_END)
@@ -48,8 +48,8 @@ def check_lines(head: bytes | bytearray) -> None:
     Raises:
         RequestError: 431, there are too many; 400, one goes on in the next.
     """
-    if head.count(b"\r\n") > _MOST_FIELDS + 2:
-        raise RequestError(431, f"The head has more than {_MOST_FIELDS} fields.")
+    if head.count(b"\r\n") > _MAX_FIELDS + 2:
+        raise RequestError(431, f"The head has more than {_MAX_FIELDS} fields.")
     if _FOLDED.search(head):
         raise RequestError(400, "A field of the head goes on in the next line, which is no longer allowed.")
 

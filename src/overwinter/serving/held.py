@@ -9,16 +9,16 @@ class HeldBytes:
     """A count with a limit.
 
     Args:
-        most_bytes: at once (`serve.limits.held_bytes`).
+        max_bytes: at once (`serve.limits.held_bytes`).
     """
 
-    def __init__(self, most_bytes: int) -> None:
-        self.most_bytes, self._count = most_bytes, 0
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes, self._count = max_bytes, 0
         self._freed = asyncio.Event()
 
     def fits(self, size_bytes: int) -> bool:
         """Return whether so much more may be taken into memory."""
-        return self._count + size_bytes <= self.most_bytes
+        return self._count + size_bytes <= self.max_bytes
 
     def add(self, size_bytes: int) -> None:
         """Count what has come into memory."""

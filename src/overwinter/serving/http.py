@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import h11
 
 from overwinter.serving.access import Access
+from overwinter.serving.connection_slots import ConnectionSlot, ConnectionSlots, counted_address
 from overwinter.serving.heads import new_request_id
 from overwinter.serving.held import HeldBytes
 from overwinter.serving.listening import accept_all, refuse
@@ -27,7 +28,6 @@ from overwinter.serving.openai_errors import is_openais, respelled
 from overwinter.serving.origins import preflight
 from overwinter.serving.presence import Watched
 from overwinter.serving.routing import Router
-from overwinter.serving.seats import Seat, Seats, counted_address
 from overwinter.serving.wire import Wire, open_wire
 
 if TYPE_CHECKING:
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 
 _BUSY_RETRY_S = 1.0
 _PARTS_AT_ONCE = 256  # of a body, before others have their turn
-_FREE_PARTS, _LEAST_PART_BYTES = 1024, 32  # parts of any size, and what further ones must have on average
+_FREE_PARTS, _MIN_PART_BYTES = 1024, 32  # parts of any size, and what further ones must have on average
 _Log = Callable[..., None]
 
 
-class Door:
+class HttpServer:
     """Serves routes on connections.
 
     Args:
@@ -47,10 +47,10 @@ class Door:
         limits: of each connection, and of all together.
         access: who may ask.
         held: counts the bytes of requests in memory.
-        log: is told of what goes wrong inside.
-        seats: of connections; None: as `limits` says.
+        log: receives what goes wrong inside.
+        slots: of connections; None: as `limits` says.
         tls: None: plain HTTP.
-        logs_requests: whether the log is told of each request, too.
+        logs_requests: whether the log receives each request, too.
     """
 
     def __init__(
@@ -61,12 +61,12 @@ class Door:
         access: Access,
         held: HeldBytes,
         log: _Log,
-        seats: Seats | None = None,
+        slots: ConnectionSlots | None = None,
         tls: ssl.SSLContext | None = None,
         logs_requests: bool = False,
     ) -> None:
         self._router, self._limits, self._access, self._held, self._log = router, limits, access, held, log
-        self._seats = seats or Seats(limits.connections, limits.connections_per_address)
+        self._slots = slots or ConnectionSlots(limits.connections, limits.connections_per_address)
         self._tls, self._logs_requests = tls, logs_requests
         self._last_use_s = time.monotonic()
         self._listening: list[asyncio.Task[None]] = []
@@ -74,9 +74,9 @@ class Door:
         self._closing = False
 
     def listen(self, listeners: Iterable[socket.socket]) -> None:
-        """Take connections on listening sockets, which are closed with the door."""
+        """Take connections on listening sockets, which are closed with the server."""
         for listener in listeners:
-            work = accept_all(listener, self._take, free=self._seats.free, log=self._log)
+            work = accept_all(listener, self._take, free=self._slots.free, log=self._log)
             self._listening.append(asyncio.create_task(work))
 
     def idle_s(self) -> float:
@@ -93,37 +93,37 @@ class Door:
         """Let requests under way finish, and close every connection."""
         self._closing = True
         await self.stop_listening()
-        _cancel(self._seats.resting())
+        _cancel(self._slots.idle())
         if self._busy:
             await asyncio.wait(self._busy, timeout=within_s)
-        _cancel(left := self._seats.tasks())
+        _cancel(left := self._slots.tasks())
         await asyncio.gather(*left, return_exceptions=True)
 
     def _take(self, client: socket.socket, peer: Any) -> None:
-        seat = self._seats.take(client, counted_address(peer))
-        if seat is None:
+        slot = self._slots.take(client, counted_address(peer))
+        if slot is None:
             refuse(client, plain=self._tls is None)
             return
-        seat.task = asyncio.create_task(self._serve(client, seat))
-        seat.task.add_done_callback(lambda _: self._dismiss(client, seat))
+        slot.task = asyncio.create_task(self._serve(client, slot))
+        slot.task.add_done_callback(lambda _: self._dismiss(client, slot))
 
-    def _dismiss(self, client: socket.socket, seat: Seat) -> None:
-        self._seats.leave(seat)
+    def _dismiss(self, client: socket.socket, slot: ConnectionSlot) -> None:
+        self._slots.leave(slot)
         client.close()
 
-    async def _serve(self, client: socket.socket, seat: Seat) -> None:
+    async def _serve(self, client: socket.socket, slot: ConnectionSlot) -> None:
         """Serve one connection to its end."""
         # The client may go away or be too slow, speak no HTTP or no TLS; or it has to leave.
         with contextlib.suppress(OSError, TimeoutError, h11.ProtocolError, asyncio.CancelledError):
             wire = await open_wire(client, self._tls, self._limits)
             try:
-                await self._converse(wire, seat)
-                self._seats.receive(seat)
+                await self._converse(wire, slot)
+                self._slots.receive(slot)
                 await wire.close()
             finally:
                 wire.abort()
 
-    async def _converse(self, wire: Wire, seat: Seat) -> None:
+    async def _converse(self, wire: Wire, slot: ConnectionSlot) -> None:
         idle_s = self._limits.head_s
         while not self._closing:
             try:
@@ -133,10 +133,10 @@ class Door:
                 return
             if head is None:
                 return
-            await self._attend(wire, head, seat)
+            await self._attend(wire, head, slot)
             if not wire.reusable():
                 return
-            self._seats.wait(seat)
+            self._slots.wait(slot)
             idle_s = self._limits.keep_alive_s
 
     async def _send_away(self, wire: Wire, error: RequestError) -> None:
@@ -146,27 +146,27 @@ class Door:
             self._log("request", request=request_id, status=reply.status, message=str(error))
         await wire.send(replace(reply, headers={**reply.headers, "X-Request-Id": request_id}), last=True)
 
-    async def _attend(self, wire: Wire, head: Request, seat: Seat) -> None:
+    async def _attend(self, wire: Wire, head: Request, slot: ConnectionSlot) -> None:
         """Answer a request, and note it."""
-        assert seat.task is not None  # noqa: S101 -- it runs this
+        assert slot.task is not None  # noqa: S101 -- it runs this
         begin_s, status = time.monotonic(), CLIENT_LEFT
-        self._busy.add(seat.task)
+        self._busy.add(slot.task)
         try:
-            reply = await self._reply(wire, head, seat)
+            reply = await self._reply(wire, head, slot)
             about = {**self._access.headers(head), "X-Request-Id": head.headers["x-request-id"]}
             reply = Reply(status=reply.status, headers={**reply.headers, **about}, body=reply.body)
             await wire.send(reply, last=self._closing or not wire.whole())
             status = reply.status
         finally:
-            self._busy.discard(seat.task)
+            self._busy.discard(slot.task)
             self._last_use_s = time.monotonic()
             if self._logs_requests:
                 self._log("request", **_facts(head), status=status, duration_s=round(self._last_use_s - begin_s, 6))
 
-    async def _reply(self, wire: Wire, head: Request, seat: Seat) -> Reply:
+    async def _reply(self, wire: Wire, head: Request, slot: ConnectionSlot) -> Reply:
         held = [0]
         try:
-            return await self._answer(wire, head, seat, held)
+            return await self._respond(wire, head, slot, held)
         except RequestError as error:
             return _spelt(error, head.path)
         except Exception as error:  # noqa: BLE001 -- one request must not end the server
@@ -176,22 +176,22 @@ class Door:
         finally:
             self._held.remove(held[0])
 
-    async def _answer(self, wire: Wire, head: Request, seat: Seat, held: list[int]) -> Reply:
+    async def _respond(self, wire: Wire, head: Request, slot: ConnectionSlot, held: list[int]) -> Reply:
         if head.method == "OPTIONS":
             self._access.check(head, open_to_all=True)
             return preflight(head, self._router.methods(head.path))
         route, found = self._router.find(head)
         self._access.check(head, open_to_all=route.open_to_all)
-        self._seats.receive(seat)
+        self._slots.receive(slot)
         body = await self._body(wire, head, route.limit, held)
         request = Request(method=head.method, path=head.path, headers=head.headers, body=body, matched=found.matched)
         del body  # the handler may let go of it
-        self._seats.work(seat)
+        self._slots.work(slot)
         async with Watched(wire.left):
             return await route.handler(request)
 
     async def _body(self, wire: Wire, head: Request, limit: str, held: list[int]) -> bytes:
-        """Read the body, counted among all that are held; refused before it is sent where that can be told."""
+        """Read the body, counted among all that are held; refused before it is sent where that can be known."""
         announced = int(head.headers.get("content-length", "0"))  # h11 has checked that it is a number
         self._check_size(limit, announced, announced)
         content, parts = bytearray(), 0
@@ -209,16 +209,16 @@ class Door:
         return bytes(content)
 
     def _check_size(self, limit: str, size_bytes: int, coming_bytes: int) -> None:
-        most_bytes = getattr(self._limits, limit)
-        if size_bytes > most_bytes:
-            raise RequestError(413, f"The body is larger than {most_bytes} bytes (serve.limits.{limit}).")
+        max_bytes = getattr(self._limits, limit)
+        if size_bytes > max_bytes:
+            raise RequestError(413, f"The body is larger than {max_bytes} bytes (serve.limits.{limit}).")
         if not self._held.fits(coming_bytes):
             raise RequestError(503, "Too many requests are in memory. Try again.", retry_after_s=_BUSY_RETRY_S)
 
 
 async def _check_parts(parts: int, size_bytes: int) -> None:
     """Refuse a body that comes in crumbs, each of which costs as much as a large part; give others their turn."""
-    if parts > _FREE_PARTS and size_bytes < parts * _LEAST_PART_BYTES:
+    if parts > _FREE_PARTS and size_bytes < parts * _MIN_PART_BYTES:
         raise RequestError(
             400, f"The body comes in {parts} chunks of {size_bytes / parts:.1f} bytes: send larger ones."
         )

@@ -21,11 +21,11 @@ class Inference:
 
     Args:
         models: by name.
-        answer_s: how long a request may take.
+        response_s: how long a request may take.
     """
 
-    def __init__(self, models: Mapping[str, Model], *, answer_s: float) -> None:
-        self._models, self._answer_s = models, answer_s
+    def __init__(self, models: Mapping[str, Model], *, response_s: float) -> None:
+        self._models, self._response_s = models, response_s
 
     def routes(self) -> list[Route]:
         """Return what it answers."""
@@ -66,7 +66,7 @@ class Inference:
             operation="infer",
             headers=headers,
             body=request.body,
-            deadline_s=self._answer_s,
+            deadline_s=self._response_s,
             model=model.plan.name,
             repeatable=True,
         )

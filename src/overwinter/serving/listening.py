@@ -30,14 +30,14 @@ def open_sockets(settings: ServeConfig) -> list[socket.socket]:
 
     Raises:
         OverwinterError: the address cannot be listened on.
-        ConfigError: it shall leave when idle, and nobody would start it again.
+        ConfigError: it shall leave when idle, and no one would start it again.
     """
     handed = _handed_over()
     if handed:
         return handed
     if settings.idle_exit_s is not None:
         raise ConfigError(
-            f"serve.idle_exit_s={settings.idle_exit_s:g}: nobody would start the server again. Let systemd hold the "
+            f"serve.idle_exit_s={settings.idle_exit_s:g}: no one would start the server again. Let systemd hold the "
             "port (a .socket unit), or set it to null."
         )
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
@@ -92,7 +92,7 @@ async def accept_all(
         listener: listening.
         take: is given each connection, and its address.
         free: closes a connection that can be spared, for when the system is out of descriptors.
-        log: is told once when that begins.
+        log: receives once when that begins.
     """
     loop, failing = asyncio.get_running_loop(), False
     listener.setblocking(False)
@@ -113,9 +113,9 @@ async def accept_all(
 
 
 def refuse(client: socket.socket, *, plain: bool) -> None:
-    """Send a client away at once; only a plain one can be told why."""
+    """Send a client away at once; only a plain one can be known why."""
     with client, contextlib.suppress(OSError):
         client.setblocking(False)
         if plain:
             client.send(_FULL)
-            client.recv(1 << 16)  # closing with it unread would reset the connection, and the answer be lost
+            client.recv(1 << 16)  # closing with it unread would reset the connection, and the response be lost

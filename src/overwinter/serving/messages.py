@@ -52,11 +52,11 @@ class Call:
         operation: which of the worker's operations, such as `infer`.
         headers: what the operation needs of the request's headers.
         body: of the request.
-        deadline_s: how long the client may wait for an answer, or for its beginning, from now.
+        deadline_s: how long the client may wait for a response, or for its beginning, from now.
         idempotent: asked again when a worker dies over it.
-        repeatable: an equal call has an equal answer, which may be kept (`serve.keep.answers_bytes`).
+        repeatable: an equal call has an equal response, which may be kept (`serve.persistence.response_cache_bytes`).
         model: what the client calls the model.
-        if_broken: ends an answer whose worker died while it was written.
+        if_broken: ends a response whose worker died while it was written.
     """
 
     operation: str
@@ -100,7 +100,7 @@ class RequestError(Exception):
         status: of the reply.
         message: what is wrong, with which value, and what to do.
         retry_after_s: when to try again; None: it would be no use.
-        headers: that such a reply must bear.
+        headers: that such a reply must carry.
     """
 
     def __init__(

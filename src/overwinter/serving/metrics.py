@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-from overwinter.serving.idle_states import prefork_j, wake_j_from
+from overwinter.serving.sleep_levels import prefork_j, wake_j_from
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
-    from overwinter.config.groups.serve import DrawsConfig
+    from overwinter.config.groups.serve import PowerDrawConfig
 
 STATES = ("ready", "waking", "parked", "preforked", "off")
 _BUCKETS_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5, 1, 2, 5, 10, 30, 60)
@@ -41,7 +41,7 @@ class Metrics:
         self.wakes = Histogram(
             "overwinter_wake_seconds",
             "Duration of wakes: all of it, and its steps: start, verify, load, canary",
-            ("model", "rung", "step"),
+            ("model", "level", "step"),
             registry=self.registry,
             buckets=_BUCKETS_S,
         )
@@ -61,7 +61,7 @@ class Metrics:
 
 
 @dataclass
-class Spent:
+class DurationTotal:
     """How often something was done, and how long it took together."""
 
     count: int = 0
@@ -73,7 +73,7 @@ class Spent:
         self.duration_s += duration_s
 
 
-class Accounts:
+class ModelMetrics:
     """Of one model, over all its replicas.
 
     A wake costs the watts of `off` while it lasts, and what it was measured to cost above them: beside busy neighbours
@@ -81,7 +81,7 @@ class Accounts:
 
     Args:
         model: its name.
-        draws: watts by state, and joules of a wake.
+        power_draw: watts by state, and joules of a wake.
         metrics: of the server.
         log: of the server.
         now_s: a monotonic clock.
@@ -92,26 +92,26 @@ class Accounts:
         kept: those of `succeeded` whose answer was kept from an equal one.
         last_s: when the last was answered, in seconds since 1970; 0: none was.
         queued: waits of requests for a worker, waking included.
-        computed: what workers took for requests, until their answer or its beginning.
+        computed: what workers took for requests, until their response or its beginning.
     """
 
     def __init__(
         self,
         model: str,
         *,
-        draws: DrawsConfig,
+        power_draw: PowerDrawConfig,
         metrics: Metrics,
         log: Log,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._model, self._draws, self._metrics, self._log, self._now_s = model, draws, metrics, log, now_s
+        self._model, self._power_draw, self._metrics, self._log, self._now_s = model, power_draw, metrics, log, now_s
         self._where: dict[Any, tuple[str, float]] = {}
         self._woken_from: dict[Any, str] = {}
         self._seconds: dict[str, float] = dict.fromkeys(STATES, 0.0)
         self._switches, self._switches_j = 0, 0.0
         self.wakes = self.crashes = self.requests = 0
-        self.succeeded, self.failed, self.kept = Spent(), Spent(), Spent()
-        self.queued, self.computed = Spent(), Spent()
+        self.succeeded, self.failed, self.kept = DurationTotal(), DurationTotal(), DurationTotal()
+        self.queued, self.computed = DurationTotal(), DurationTotal()
         self.last_s = 0.0
         metrics.registry.register(self)
 
@@ -136,14 +136,14 @@ class Accounts:
         del self._where[replica]
         self._woken_from.pop(replica, None)
 
-    def woke(self, rung: str, duration_s: float, *, steps_s: Mapping[str, float]) -> None:
-        """Note a wake from a rung, and how long its steps took."""
+    def woke(self, level: str, duration_s: float, *, steps_s: Mapping[str, float]) -> None:
+        """Note a wake from a sleep level, and how long its steps took."""
         self.wakes += 1
-        self._metrics.wakes.labels(self._model, rung, "all").observe(duration_s)
+        self._metrics.wakes.labels(self._model, level, "all").observe(duration_s)
         for step, step_s in steps_s.items():
-            self._metrics.wakes.labels(self._model, rung, step).observe(step_s)
+            self._metrics.wakes.labels(self._model, level, step).observe(step_s)
         rounded = {f"{step}_s": round(step_s, 6) for step, step_s in steps_s.items()}
-        self._log("woke", model=self._model, rung=rung, duration_s=round(duration_s, 6), **rounded)
+        self._log("woke", model=self._model, level=level, duration_s=round(duration_s, 6), **rounded)
 
     def waited(self, duration_s: float) -> None:
         """Note how long a request has waited for a worker."""
@@ -151,7 +151,7 @@ class Accounts:
         self.queued.add(duration_s)
 
     def answered(self, status: int, *, within_s: float, kept: bool = False) -> None:
-        """Note an answer, how long it took, and whether it was kept from an equal request."""
+        """Note a response, how long it took, and whether it was kept from an equal request."""
         self.requests += 1
         self.last_s = time.time()
         (self.succeeded if status < 400 else self.failed).add(within_s)
@@ -166,7 +166,7 @@ class Accounts:
         return dict(self._seconds)
 
     def joules(self) -> dict[str, float]:
-        """Return the joules in each state so far, by the configured draws; a wake's count when it is over."""
+        """Return the joules in each state so far, by the configured power draw; a wake's count when it is over."""
         joules = {state: seconds * self._watts(state) for state, seconds in self.seconds().items()}
         joules["waking"] += self._switches_j
         return joules
@@ -174,20 +174,21 @@ class Accounts:
     def saved_j(self) -> tuple[float, float] | None:
         """Return the joules saved against staying ready all the time, and their standard uncertainty.
 
-        None where the draws were not measured. Each state's watts have independent errors; those of wakes are alike.
+        None where the power draw was not measured. Each state's watts have independent errors; those of wakes are
+        alike.
         """
-        if self._draws.source is None:
+        if self._power_draw.source is None:
             return None
         seconds, joules = self.seconds(), self.joules()
-        apart_s = sum(seconds.values()) - seconds["ready"]
-        saved_j = apart_s * self._watts("ready") - (sum(joules.values()) - joules["ready"])
-        rests_s = (seconds["parked"], seconds["preforked"], seconds["off"] + seconds["waking"])
-        resting_j = self._draws.uncertainty_w * math.hypot(apart_s, *rests_s)
-        return saved_j, math.hypot(resting_j, self._draws.wake_uncertainty_j * self._switches)
+        asleep_s = sum(seconds.values()) - seconds["ready"]
+        saved_j = asleep_s * self._watts("ready") - (sum(joules.values()) - joules["ready"])
+        idle_s = (seconds["parked"], seconds["preforked"], seconds["off"] + seconds["waking"])
+        idle_uncertainty_j = self._power_draw.uncertainty_w * math.hypot(asleep_s, *idle_s)
+        return saved_j, math.hypot(idle_uncertainty_j, self._power_draw.wake_uncertainty_j * self._switches)
 
     def collect(self) -> Iterator[Metric]:
         """Give Prometheus what is computed when it asks."""
-        basis = _basis(self._draws.source)
+        basis = _basis(self._power_draw.source)
         present = Sums(state for state, _ in self._where.values())
         joules = CounterMetricFamily("overwinter_energy_joules", "Energy by state", labels=("model", "state", "basis"))
         seconds = CounterMetricFamily("overwinter_state_seconds", "Time in each state", labels=("model", "state"))
@@ -202,7 +203,7 @@ class Accounts:
         """Count the joules of a wake, or of a process started to wait; also where it failed."""
         prefork = reached == "preforked" or left == "ready"
         self._switches += 1
-        self._switches_j += prefork_j(self._draws) if prefork else wake_j_from(left, self._draws)
+        self._switches_j += prefork_j(self._power_draw) if prefork else wake_j_from(left, self._power_draw)
 
     def _settle(self, replica: Any) -> None:
         now_s = self._now_s()
@@ -212,7 +213,7 @@ class Accounts:
             self._where[replica] = (state, now_s)
 
     def _watts(self, state: str) -> float:
-        return float(getattr(self._draws, "off_w" if state == "waking" else f"{state}_w"))
+        return float(getattr(self._power_draw, "off_w" if state == "waking" else f"{state}_w"))
 
 
 def _basis(source: str | None) -> str:

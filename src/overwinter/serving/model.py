@@ -1,7 +1,7 @@
 """A served model: its queue, its replicas, and when it sleeps.
 
-One task per replica either serves or rests, so that going to sleep cannot cut a request. The first replica
-walks the ladder, as the policy says; the others come when the queue is long, and leave when it is not.
+One task per replica either serves or stays, so that going to sleep cannot cut a request. The first replica
+walks the sleep levels, as the policy says; the others come when the queue is long, and leave when it is not.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from pathlib import Path
 from typing import Any
 
 from overwinter.errors import ConfigError
-from overwinter.serving.idle_states import make_ladder, make_policy
 from overwinter.serving.messages import Call, Reply, RequestError
-from overwinter.serving.metrics import Accounts, Log
-from overwinter.serving.persistence import Keeping
-from overwinter.serving.plan import ModelPlan, Plan
+from overwinter.serving.metrics import Log, ModelMetrics
+from overwinter.serving.persistence import Persistence
+from overwinter.serving.plan import ModelPlan, ServePlan
 from overwinter.serving.replica import Replica, WakeRefused
 from overwinter.serving.sleep import Decision
+from overwinter.serving.sleep_levels import make_policy, make_sleep_levels
 from overwinter.serving.streams import Stream
 from overwinter.serving.worker.records import FirstPiece, Piece
 from overwinter.serving.worker.worker_process import WorkerDied
 
-_LONGEST_REST_S = 3600.0  # then the policy is asked again: the clock may have been set
-CLIENT_LEFT = 499  # as nginx counts it: the client has left before its answer, which is computed no further
-_KEEP_READY = ("window", "replicas.fewest")  # reasons to wake a model that nobody asks
+_MAX_IDLE_S = 3600.0  # then the policy is asked again: the clock may have been set
+CLIENT_LEFT = 499  # as nginx counts it: the client has left before its response, which is computed no further
+_KEEP_READY = ("window", "replicas.min")  # reasons to wake a model that no one asks
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,35 +45,35 @@ class _Broken(Exception):  # noqa: N818 -- the worker lives
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Order:
-    """What a person said: be on this rung."""
+    """What the user said: be at this sleep level."""
 
-    rung: str
+    level: str
     done: asyncio.Future[None]
 
 
 class Model:
-    """Answers calls, waking and resting as need be. `start` it in a running loop.
+    """Answers calls, waking and sleeping as need be. `start` it in a running loop.
 
     Args:
         model: what to serve.
         plan: of the server.
-        accounts: of this model.
+        model_metrics: of this model.
         log: of the server.
     """
 
-    def __init__(self, model: ModelPlan, *, plan: Plan, accounts: Accounts, log: Log) -> None:
-        self.plan, self.accounts = model, accounts
+    def __init__(self, model: ModelPlan, *, plan: ServePlan, model_metrics: ModelMetrics, log: Log) -> None:
+        self.plan, self.model_metrics = model, model_metrics
         self._server, self._serve, self._log = plan, plan.serve, log
-        self._ladder = make_ladder(plan.serve)
-        self._policy = make_policy(plan.serve, self._ladder)
-        self._keeping = Keeping(model, plan.serve, log)
-        self._keeping.restore(self._policy)
-        self._places = {rung.name: place for place, rung in enumerate(self._ladder.rungs)}
+        self._sleep_levels = make_sleep_levels(plan.serve)
+        self._policy = make_policy(plan.serve, self._sleep_levels)
+        self._persistence = Persistence(model, plan.serve, log)
+        self._persistence.restore(self._policy)
+        self._free_slots = {level.name: place for place, level in enumerate(self._sleep_levels.levels)}
         self._queue: deque[_Job] = deque()
         self._orders: deque[_Order] = deque()
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._first = self._replica(prefix=self._keeping.prefix)
+        self._first = self._replica(prefix=self._persistence.prefix)
         self._replicas = [self._first]
         self._held: str | None = None
         self._failures = 0
@@ -83,22 +83,22 @@ class Model:
     @property
     def state(self) -> str:
         """Of the first replica."""
-        return self._first.rung
+        return self._first.level
 
     def start(self) -> None:
-        """Begin to serve and to rest."""
+        """Begin to serve and to sleep."""
         self._begin(self._lead())
-        for _ in range(self._serve.replicas.fewest - 1):
+        for _ in range(self._serve.replicas.min - 1):
             self._add_replica()
 
     async def close(self) -> None:
-        """Keep what must be kept, and end the workers. Requests that wait are told to come again."""
+        """Keep what must be kept, and end the workers. Requests that wait are asked to retry."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         while self._queue:
             _settle(self._queue.popleft().reply, RequestError(503, "The server leaves.", retry_after_s=1))
-        self._keeping.save(self._policy)
+        self._persistence.save(self._policy)
         with contextlib.suppress(WorkerDied):
             await self._first.keep()
         for replica in self._replicas:
@@ -111,9 +111,9 @@ class Model:
             RequestError: 503, with the time to try again where that makes sense.
         """
         begin_s = time.monotonic()
-        kept = self._keeping.answer(call)
+        kept = self._persistence.respond(call)
         if kept is not None:
-            self.accounts.answered(kept.status, within_s=time.monotonic() - begin_s, kept=True)
+            self.model_metrics.answered(kept.status, within_s=time.monotonic() - begin_s, kept=True)
             return kept
         status = CLIENT_LEFT
         self._policy.arrived(time.time())
@@ -124,28 +124,28 @@ class Model:
             status = error.status
             raise
         finally:
-            self.accounts.answered(status, within_s=time.monotonic() - begin_s)
-        self._keeping.note(call, reply)
+            self.model_metrics.answered(status, within_s=time.monotonic() - begin_s)
+        self._persistence.note(call, reply)
         return reply
 
-    async def order(self, rung: str) -> None:
-        """Do what a person says: wake (`ready`), or rest on a rung until the next request.
+    async def order(self, level: str) -> None:
+        """Do what the user says: wake (`ready`), or stay at a sleep level until the next request.
 
         Raises:
-            ConfigError: there is no such rung.
+            ConfigError: there is no such sleep level.
             WakeRefused: the model cannot be served.
             WorkerDied: the worker ended on the way.
         """
-        if rung not in self._places:
-            raise ConfigError(f"The rung {rung!r} is unknown. Known here: {', '.join(self._places)}.")
-        order = _Order(rung=rung, done=asyncio.get_running_loop().create_future())
+        if level not in self._free_slots:
+            raise ConfigError(f"The sleep level {level!r} is unknown. Known here: {', '.join(self._free_slots)}.")
+        order = _Order(level=level, done=asyncio.get_running_loop().create_future())
         self._orders.append(order)
         self._changed.set()
         await order.done
 
     def status(self) -> dict[str, Any]:
         """Say how it is, and why."""
-        saved = self.accounts.saved_j()
+        saved = self.model_metrics.saved_j()
         return {
             "state": self.state,
             "why": self.why,
@@ -155,12 +155,12 @@ class Model:
             "queue": len(self._queue),
             "replicas": len(self._replicas),
             "workers": [replica.pid for replica in self._replicas if replica.pid is not None],
-            "requests": self.accounts.requests,
-            "wakes": self.accounts.wakes,
-            "crashes": self.accounts.crashes,
-            "state_s": self.accounts.seconds(),
-            "energy_j": self.accounts.joules(),
-            "energy_basis": self._serve.draws.source or "guessed watts: no saving is claimed",
+            "requests": self.model_metrics.requests,
+            "wakes": self.model_metrics.wakes,
+            "crashes": self.model_metrics.crashes,
+            "state_s": self.model_metrics.seconds(),
+            "energy_j": self.model_metrics.joules(),
+            "energy_basis": self._serve.power_draw.source or "guessed watts: no saving is claimed",
             "saved_j": saved and {"value": saved[0], "standard_uncertainty": saved[1]},
         }
 
@@ -191,7 +191,7 @@ class Model:
         return Replica(
             self.plan,
             plan=self._server,
-            accounts=self.accounts,
+            model_metrics=self.model_metrics,
             changed=self._changed.set,
             prefix=prefix,
         )
@@ -209,27 +209,27 @@ class Model:
                 if self._orders:
                     await self._obey(self._orders.popleft())
                 elif (job := self._next_job()) is not None:
-                    await self._answer(self._first, job)
+                    await self._respond(self._first, job)
                 else:
-                    await self._rest()
+                    await self._stay_idle()
             except WorkerDied as error:
                 await self._back_off(error)
             except WakeRefused as error:
                 self._refuse(error)
 
     async def _obey(self, order: _Order) -> None:
-        self._held = None if order.rung == "ready" else order.rung
-        if order.rung == "ready":
+        self._held = None if order.level == "ready" else order.level
+        if order.level == "ready":
             self.refused = ""
         try:
-            await self._first.reach(order.rung, reason="by hand")
+            await self._first.reach(order.level, reason="by hand")
         except (WorkerDied, WakeRefused) as error:
             _settle(order.done, error)
             raise
         self.why = "by hand"
         _settle(order.done, None)
 
-    async def _rest(self) -> None:
+    async def _stay_idle(self) -> None:
         """Rest as the policy says, until there is something to do."""
         self._policy.began_idle(time.time())
         last = 0
@@ -238,32 +238,34 @@ class Model:
                 await self._restart()
                 continue
             decision = self._decide()
-            await self._follow(decision, rises=decision.rung < last or decision.reason in _KEEP_READY)
-            last, self._next_s = decision.rung, decision.until_s
+            await self._follow(decision, rises=decision.level < last or decision.reason in _KEEP_READY)
+            last, self._next_s = decision.level, decision.until_s
             await self._wait(decision.until_s - time.time())
 
     async def _follow(self, decision: Decision, *, rises: bool) -> None:
-        """Go down as the policy says; up only where it has a reason to, since nobody asks."""
-        place = self._places.get(self._first.rung, len(self._places))  # `off` is below a ladder that does not have it
-        if decision.rung < place and (self.refused or not rises):
+        """Go down as the policy says; up only where it has a reason to, since no one asks."""
+        place = self._free_slots.get(
+            self._first.level, len(self._free_slots)
+        )  # `off` is below sleep levels that does not have it
+        if decision.level < place and (self.refused or not rises):
             return
         self.why = decision.reason
-        if decision.rung > place:
-            self._keeping.save(self._policy)
-        await self._first.reach(self._ladder.rungs[decision.rung].name, reason=decision.reason)
+        if decision.level > place:
+            self._persistence.save(self._policy)
+        await self._first.reach(self._sleep_levels.levels[decision.level].name, reason=decision.reason)
 
     async def _restart(self) -> None:
-        """Bring a worker that ended while it rested back to its rung."""
-        rung = self._first.rung
+        """Bring a worker that ended while it stayed back to its sleep level."""
+        level = self._first.level
         await self._first.reach("off", reason="crash")
-        await self._back_off(WorkerDied(f"the worker ended while it was {rung}"))
-        await self._first.reach(rung, reason="restart")
+        await self._back_off(WorkerDied(f"the worker ended while it was {level}"))
+        await self._first.reach(level, reason="restart")
 
     def _decide(self) -> Decision:
         if self._held is not None:
-            return Decision(rung=self._places[self._held], until_s=math.inf, reason="by hand")
-        if self._serve.replicas.fewest > 0:
-            return Decision(rung=0, until_s=math.inf, reason="replicas.fewest")
+            return Decision(level=self._free_slots[self._held], until_s=math.inf, reason="by hand")
+        if self._serve.replicas.min > 0:
+            return Decision(level=0, until_s=math.inf, reason="replicas.min")
         return self._policy.decide(time.time())
 
     async def _wait(self, duration_s: float) -> None:
@@ -272,7 +274,7 @@ class Model:
             return
         self._changed.clear()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), min(max(duration_s, 0.0), _LONGEST_REST_S))
+            await asyncio.wait_for(self._changed.wait(), min(max(duration_s, 0.0), _MAX_IDLE_S))
 
     # Every replica.
 
@@ -283,14 +285,14 @@ class Model:
                 return job
         return None
 
-    async def _answer(self, replica: Replica, job: _Job) -> None:
+    async def _respond(self, replica: Replica, job: _Job) -> None:
         """Answer one request; one that a worker died over is asked once more, if that does no harm."""
         for retried in (False, True):
             if not await self._wake_for(replica, job):
                 return
             self._consider_replicas()
             if not retried:
-                self.accounts.waited(time.monotonic() - job.since_s)
+                self.model_metrics.waited(time.monotonic() - job.since_s)
             try:
                 first, body = await self._first_piece(replica, job)
             except WorkerDied as error:
@@ -313,14 +315,14 @@ class Model:
         job.reply.add_done_callback(end)
         begin_s = time.monotonic()
         try:
-            answered = await replica.answer(job.call, within_s=self._serve.limits.answer_s)
+            answered = await replica.respond(job.call, within_s=self._serve.limits.response_s)
         finally:
             job.reply.remove_done_callback(end)
-        self.accounts.computed.add(time.monotonic() - begin_s)
+        self.model_metrics.computed.add(time.monotonic() - begin_s)
         return answered
 
     async def _pass_on(self, replica: Replica, job: _Job, first: FirstPiece, body: bytes) -> None:
-        """Give the client the answer, whole, or as it is written."""
+        """Give the client the response, whole, or as it is written."""
         if not first.more:
             _settle(job.reply, Reply(status=first.status, headers=first.headers, body=body))
             return
@@ -338,20 +340,20 @@ class Model:
             stream.end()
 
     async def _stream(self, replica: Replica, piece: Piece, body: bytes, stream: Stream) -> None:
-        """Hear an answer to its end, which comes soon after nobody reads it any more."""
+        """Read a response to its end, which comes soon after no one reads it any more."""
         cancelled = False
         stream.put(body)
         while piece.more:
             if stream.abandoned and not cancelled:
                 replica.cancel()
                 cancelled = True
-            piece, body = await replica.go_on(within_s=self._serve.limits.answer_s)
+            piece, body = await replica.go_on(within_s=self._serve.limits.response_s)
             if piece.broken:
                 raise _Broken
             stream.put(body)
 
     async def _wake_for(self, replica: Replica, job: _Job) -> bool:
-        """Wake, as often as it takes; return whether somebody still waits for the answer."""
+        """Wake, as often as it takes; return whether someone still waits for the response."""
         while not job.reply.done():
             try:
                 await replica.reach("ready", reason="request")
@@ -367,7 +369,7 @@ class Model:
 
     async def _back_off(self, error: WorkerDied) -> None:
         worker = self._serve.worker
-        pause_s = min(worker.backoff_s * 2 ** min(self._failures, 60), worker.longest_backoff_s)
+        pause_s = min(worker.backoff_s * 2 ** min(self._failures, 60), worker.max_backoff_s)
         self._failures += 1
         self._log("crash", model=self.plan.name, message=str(error), pause_s=pause_s)
         await asyncio.sleep(pause_s)
@@ -396,7 +398,7 @@ class Model:
             self._watch_wait(job)
 
     def _add_if_allowed(self) -> None:
-        if len(self._replicas) < self._serve.replicas.most and self._first.rung == "ready":
+        if len(self._replicas) < self._serve.replicas.max and self._first.level == "ready":
             self._add_replica()
 
     def _add_replica(self) -> None:
@@ -409,7 +411,7 @@ class Model:
             while True:
                 await replica.reach("ready", reason="queue")
                 if (job := self._next_job()) is not None:
-                    await self._answer(replica, job)
+                    await self._respond(replica, job)
                 elif not await self._is_wanted():
                     return
         except WakeRefused as error:
@@ -419,7 +421,7 @@ class Model:
         finally:
             await replica.close()
             self._replicas.remove(replica)
-            self.accounts.left(replica)
+            self.model_metrics.left(replica)
 
     async def _is_wanted(self) -> bool:
         """Wait for work; return whether it came in time, or the replica stays anyway."""
@@ -427,12 +429,12 @@ class Model:
         try:
             await asyncio.wait_for(self._changed.wait(), self._serve.replicas.idle_s)
         except TimeoutError:
-            return len(self._replicas) <= self._serve.replicas.fewest
+            return len(self._replicas) <= self._serve.replicas.min
         return True
 
 
 def _settle(future: asyncio.Future[Any], outcome: Any) -> None:
-    """Give a future its result or its exception, if somebody still waits for it."""
+    """Give a future its result or its exception, if someone still waits for it."""
     if future.done():
         return
     if isinstance(outcome, Exception):

@@ -27,13 +27,13 @@ class OpenAI:
 
     Args:
         models: by name.
-        answer_s: how long a request may take until its answer begins.
-        most_values: of the JSON of a request.
+        response_s: how long a request may take until its response begins.
+        max_values: of the JSON of a request.
     """
 
-    def __init__(self, models: Mapping[str, Model], *, answer_s: float, most_values: int) -> None:
+    def __init__(self, models: Mapping[str, Model], *, response_s: float, max_values: int) -> None:
         self._models = {name: model for name, model in models.items() if model.plan.kind == LANGUAGE}
-        self._answer_s, self._most_values, self._created_s = answer_s, most_values, int(time.time())
+        self._response_s, self._max_values, self._created_s = response_s, max_values, int(time.time())
 
     def routes(self) -> list[Route]:
         """Return what it answers."""
@@ -59,7 +59,7 @@ class OpenAI:
         async def write(request: Request) -> Reply:
             if not self._models:
                 raise RequestError(404, "There is no language model here.")
-            content = parse_object(request.body, most_values=self._most_values)
+            content = parse_object(request.body, max_values=self._max_values)
             name = content.get("model")
             if not isinstance(name, str):
                 raise RequestError(400, f"`model` must name one of /v1/models, not {shown(name)}.")
@@ -67,7 +67,7 @@ class OpenAI:
                 operation=operation,
                 headers={},
                 body=request.body,
-                deadline_s=self._answer_s,
+                deadline_s=self._response_s,
                 model=name,
                 repeatable=content.get("temperature") == 0 and not content.get("stream"),
                 if_broken=_BROKEN,

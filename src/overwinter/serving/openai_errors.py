@@ -1,4 +1,4 @@
-"""Errors as OpenAI's clients read them: `{"error": {"message", "type", "param", "code"}}`, whoever refuses."""
+"""Errors as OpenAI's clients read them: `{"error": {"message", "type", "param", "code"}}`, anyone who refuses."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Which web pages may call: a browser says in `Host`, `Origin` and `Sec-Fetch-Site` whose page asks, and by which name.
 
-A browser asks in the name of whoever looks at a page: it reaches this machine's own address, and adds a client's
+A browser asks in the name of anyone who looks at a page: it reaches this machine's own address, and adds a client's
 certificate by itself. So a page of anybody else is refused, whatever it is called: https://fetch.spec.whatwg.org
 (`Origin`, CORS), https://www.w3.org/TR/fetch-metadata (`Sec-Fetch-Site`). Programs send neither header.
 """
@@ -118,7 +118,7 @@ def preflight(request: Request, methods: Iterable[str]) -> Reply:
 
 
 def _is_link(request: Request) -> bool:
-    """Whether somebody followed a link: what it shows, the page with the link cannot read, and it changes nothing."""
+    """Whether someone followed a link: what it shows, the page with the link cannot read, and it changes nothing."""
     mode, goal = request.headers.get("sec-fetch-mode", ""), request.headers.get("sec-fetch-dest", "")
     return request.method in _SAFE and (mode, goal) == ("navigate", "document")
 

@@ -10,7 +10,7 @@ from overwinter.errors import OverwinterError
 from overwinter.serving.messages import LANGUAGE, Call, Reply
 from overwinter.serving.metrics import Log
 from overwinter.serving.plan import ModelPlan
-from overwinter.serving.response_cache import Answers
+from overwinter.serving.response_cache import ResponseCache
 from overwinter.serving.sleep import SleepPolicy
 
 if TYPE_CHECKING:
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 _MODE = 0o600
 
 
-class Keeping:
+class Persistence:
     """Keeps what the configuration names; without a folder, nothing.
 
     Args:
         model: whose.
         serve: the group `serve/`.
-        log: is told of what cannot be read or written: it is left out then, and the model serves all the same.
+        log: receives what cannot be read or written: it is left out then, and the model serves anyway.
 
     Attributes:
         prefix: file of a language model's last conversation; None keeps none.
@@ -33,15 +33,17 @@ class Keeping:
 
     def __init__(self, model: ModelPlan, serve: ServeConfig, log: Log) -> None:
         self._log, self._name = log, model.name
-        self._policy_file = self._answers = self.prefix = None
+        self._policy_file = self._responses = self.prefix = None
         if serve.state is None:
             return
         folder = Path(serve.state).resolve() / "models" / model.name
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._policy_file = folder / "policy.json"
-        if serve.keep.answers_bytes:
-            self._answers = Answers(folder / "answers", bundle=model.digest, most_bytes=serve.keep.answers_bytes)
-        if serve.keep.prefix and model.kind == LANGUAGE:
+        if serve.persistence.response_cache_bytes:
+            self._responses = ResponseCache(
+                folder / "responses", bundle=model.digest, max_bytes=serve.persistence.response_cache_bytes
+            )
+        if serve.persistence.prefix_cache and model.kind == LANGUAGE:
             self.prefix = folder / "prefix.safetensors"
 
     def restore(self, policy: SleepPolicy) -> None:
@@ -62,11 +64,11 @@ class Keeping:
         except OverwinterError as error:
             self._log("not kept", model=self._name, message=str(error))
 
-    def answer(self, call: Call) -> Reply | None:
+    def respond(self, call: Call) -> Reply | None:
         """Return what was answered to an equal call; None if it must be asked."""
-        return self._answers.find(call) if self._answers is not None and call.repeatable else None
+        return self._responses.find(call) if self._responses is not None and call.repeatable else None
 
     def note(self, call: Call, reply: Reply) -> None:
-        """Keep an answer for equal calls."""
-        if self._answers is not None and call.repeatable:
-            self._answers.add(call, reply)
+        """Keep a response for equal calls."""
+        if self._responses is not None and call.repeatable:
+            self._responses.add(call, reply)

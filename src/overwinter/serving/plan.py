@@ -1,4 +1,4 @@
-"""What the supervisor is told: everything that needs Hydra, numpy or a bundle to find out, as JSON."""
+"""What the supervisor is reported: everything that needs Hydra, numpy or a bundle to find out, as JSON."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ModelPlan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class ServePlan:
     """What to serve, and how.
 
     Attributes:
@@ -62,7 +62,7 @@ class Plan:
         return json.dumps(asdict(self))
 
 
-def make_plan(service: ServiceConfig, bundles: Mapping[str, Bundle], *, keys: Keys) -> Plan:
+def make_plan(service: ServiceConfig, bundles: Mapping[str, Bundle], *, keys: Keys) -> ServePlan:
     """Make the plan of a server.
 
     Args:
@@ -81,7 +81,7 @@ def make_plan(service: ServiceConfig, bundles: Mapping[str, Bundle], *, keys: Ke
         )
         for name, bundle in bundles.items()
     )
-    return Plan(
+    return ServePlan(
         models=models,
         trusted=tuple(service.trusted_targets),
         keys=tuple(str(path.resolve()) for path in keys.trusted),
@@ -91,13 +91,13 @@ def make_plan(service: ServiceConfig, bundles: Mapping[str, Bundle], *, keys: Ke
     )
 
 
-def parse_plan(text: str) -> Plan:
-    """Return the plan that `Plan.to_json` wrote."""
+def parse_plan(text: str) -> ServePlan:
+    """Return the plan that `ServePlan.to_json` wrote."""
     content = json.loads(text)
     groups = {
         key: SimpleNamespace(**value) if isinstance(value, dict) else value for key, value in content["serve"].items()
     }
-    return Plan(
+    return ServePlan(
         models=tuple(ModelPlan(**model) for model in content["models"]),
         trusted=tuple(content["trusted"]),
         keys=tuple(content["keys"]),

@@ -1,4 +1,7 @@
-"""What a served model draws on each rung, and what a wake from there costs: what a claim of joules saved rests on."""
+"""What a served model draws at each sleep level, and what a wake from there costs.
+
+What a claim of joules saved rests on.
+"""
 
 from __future__ import annotations
 
@@ -13,32 +16,32 @@ from typing import Protocol
 from overwinter.energy import EnergyMeter, EnergyReport
 
 TOP = "ready"
-_WINDOWS = 4  # per rung: what differs between them is in doubt
+_WINDOWS = 4  # per sleep level: what differs between them is in doubt
 _SETTLE_S = 2.0  # a worker that has just started still imports what the next wake needs
 _AFTER_S = 1.0  # of a wake, in which its last work is done
 
 
 class Served(Protocol):
-    """A model of a running server that nobody asks meanwhile, and whose policy lets it be."""
+    """A model of a running server that no one asks meanwhile, and whose policy lets it be."""
 
-    def put(self, rung: str) -> None:
-        """Put it on a rung; return when it is there."""
+    def put(self, level: str) -> None:
+        """Move it to a sleep level; return when it is there."""
 
     def state_s(self) -> Mapping[str, float]:
         """Return the seconds spent in each state so far."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Draws:
-    """What `measure_draws` found.
+class PowerDraw:
+    """What `measure_power_draw` found.
 
     Attributes:
-        watts: mean by rung, from `ready` down, of everything that the meter reads.
+        watts: mean by sleep level, from `ready` down, of everything that the meter reads.
         uncertainty_w: standard uncertainty of each of them beside the others.
-        wakes_j: mean of a wake by rung, above what `off` draws meanwhile, with what going there cost; of `preforked`
-            without the start of its process.
+        wakes_j: mean of a wake by sleep level, above what `off` draws meanwhile, with what going there cost; of
+            `preforked` without the start of its process.
         wake_uncertainty_j: standard uncertainty of each wake.
-        wakes_s: 95th percentile of the duration of a wake, by rung.
+        wakes_s: 95th percentile of the duration of a wake, by sleep level.
         source: what was read, and how often; begins with `modelled` where no counter was.
     """
 
@@ -51,11 +54,11 @@ class Draws:
 
     @property
     def paying(self) -> list[str]:
-        """The rungs that draw less than the one above them."""
+        """The sleep levels that draw less than the one above them."""
         found = [TOP]
-        for rung, watts in self.watts.items():
+        for level, watts in self.watts.items():
             if watts < self.watts[found[-1]]:
-                found.append(rung)
+                found.append(level)
         return found[1:]
 
 
@@ -65,51 +68,51 @@ class _Wake:
     energy_j: float
 
 
-def measure_draws(
+def measure_power_draw(
     served: Served,
     meter: EnergyMeter,
-    rungs: Sequence[str],
+    levels: Sequence[str],
     *,
     window_s: float,
     wakes: int,
-    progress: Callable[[str], None] = lambda _said: None,
-) -> Draws:
-    """Put a model on each rung, meter it there, and wake it from there.
+    progress: Callable[[str], None] = lambda _messages: None,
+) -> PowerDraw:
+    """Move a model to each sleep level, meter it there, and wake it from there.
 
     Args:
         served: nothing else may happen to it, and on a shared machine, little else to the machine.
         meter: reads what is to count: running, with the server's processes in it.
-        rungs: below `ready`, from the quickest to wake to the cheapest.
-        window_s: of metering on each rung.
-        wakes: from each rung, at least 2.
+        levels: below `ready`, from the quickest to wake to the cheapest.
+        window_s: of metering at each sleep level.
+        wakes: from each sleep level, at least 2.
         progress: told what is being measured.
     """
-    resting = {rung: _rest(served, meter, rung, window_s, progress) for rung in (TOP, *rungs)}
-    watts = {rung: statistics.fmean(map(_power_w, reports)) for rung, reports in resting.items()}
-    woken = {rung: [_wake(served, meter, rung, watts, progress) for _ in range(wakes)] for rung in rungs}
-    wakes_j = {rung: max(0.0, statistics.fmean(wake.energy_j for wake in each)) for rung, each in woken.items()}
+    idle = {level: _stay_idle(served, meter, level, window_s, progress) for level in (TOP, *levels)}
+    watts = {level: statistics.fmean(map(_power_w, reports)) for level, reports in idle.items()}
+    woken = {level: [_wake(served, meter, level, watts, progress) for _ in range(wakes)] for level in levels}
+    wakes_j = {level: max(0.0, statistics.fmean(wake.energy_j for wake in each)) for level, each in woken.items()}
     off_w = min(watts.values())
-    reports = list(itertools.chain.from_iterable(resting.values()))
+    reports = list(itertools.chain.from_iterable(idle.values()))
     scale = sum(report.uncertainty_j for report in reports) / sum(report.energy_j for report in reports)
-    scatter_w = max(statistics.stdev(map(_power_w, windows)) / math.sqrt(_WINDOWS) for windows in resting.values())
+    scatter_w = max(statistics.stdev(map(_power_w, windows)) / math.sqrt(_WINDOWS) for windows in idle.values())
     scatter_j = max(statistics.stdev(wake.energy_j for wake in each) for each in woken.values())
-    return Draws(
+    return PowerDraw(
         watts=watts,
         uncertainty_w=math.hypot(scatter_w, scale * (watts[TOP] - off_w)),
         wakes_j=wakes_j,
         wake_uncertainty_j=math.hypot(scatter_j, scale * max(wakes_j.values())),
-        wakes_s={rung: _percentile_95([wake.duration_s for wake in each]) for rung, each in woken.items()},
-        source=f"{_sources(reports)}; {window_s:g} s on each rung, {wakes} wakes from each",
+        wakes_s={level: _percentile_95([wake.duration_s for wake in each]) for level, each in woken.items()},
+        source=f"{_sources(reports)}; {window_s:g} s at each sleep level, {wakes} wakes from each",
     )
 
 
-def _rest(
-    served: Served, meter: EnergyMeter, rung: str, window_s: float, progress: Callable[[str], None]
+def _stay_idle(
+    served: Served, meter: EnergyMeter, level: str, window_s: float, progress: Callable[[str], None]
 ) -> list[EnergyReport]:
-    progress(f"resting on {rung}")
-    served.put(rung)
+    progress(f"staying at {level}")
+    served.put(level)
     time.sleep(_SETTLE_S)
-    return [_watched(meter, rung, window_s / _WINDOWS) for _ in range(_WINDOWS)]
+    return [_watched(meter, level, window_s / _WINDOWS) for _ in range(_WINDOWS)]
 
 
 def _watched(meter: EnergyMeter, name: str, duration_s: float) -> EnergyReport:
@@ -119,28 +122,28 @@ def _watched(meter: EnergyMeter, name: str, duration_s: float) -> EnergyReport:
 
 
 def _wake(
-    served: Served, meter: EnergyMeter, rung: str, watts: Mapping[str, float], progress: Callable[[str], None]
+    served: Served, meter: EnergyMeter, level: str, watts: Mapping[str, float], progress: Callable[[str], None]
 ) -> _Wake:
-    """Return what going to a rung and waking from it costs, without what it rested.
+    """Return what going to a sleep level and waking from it costs, without what it stayed.
 
     To `preforked` leads the start of a process, which a server counts by itself: it is over before the window begins.
     """
-    progress(f"waking from {rung}")
+    progress(f"waking from {level}")
     served.put(TOP)
-    if rung == "preforked":
-        served.put(rung)
+    if level == "preforked":
+        served.put(level)
     time.sleep(_SETTLE_S)
     before_s = served.state_s()
-    with meter.window(rung) as window:
-        served.put(rung)
+    with meter.window(level) as window:
+        served.put(level)
         begin_s = time.monotonic()
         served.put(TOP)
         duration_s = time.monotonic() - begin_s
         time.sleep(_AFTER_S)
     after_s = served.state_s()
     lowest_w = min(watts.values())
-    rested_j = sum((after_s[state] - before_s[state]) * watts.get(state, lowest_w) for state in after_s)
-    return _Wake(duration_s=duration_s, energy_j=window.close().energy_j - rested_j)
+    idle_j = sum((after_s[state] - before_s[state]) * watts.get(state, lowest_w) for state in after_s)
+    return _Wake(duration_s=duration_s, energy_j=window.close().energy_j - idle_j)
 
 
 def _power_w(report: EnergyReport) -> float:

@@ -1,9 +1,10 @@
-"""Whether a client that waits for its answer is still there: nobody computes for one that has left.
+"""Whether a client that waits for its response is still there: no one computes for one that has left.
 
 A client that leaves ends its side of the connection, and so does one that has said all that it wants to say and still
-reads (`nc -N`); TCP tells the two apart only when something is sent to them, which the first one's machine refuses. So
-a client that has ended its side is sent an interim response (100), which everything that speaks HTTP/1.1 must be able
-to read. Who speaks HTTP/1.0 may not get one, and counts as there. TLS is not ended by halves here: its end is the end.
+reads (`nc -N`); TCP distinguishes the two only when something is sent to them, which the first one's machine refuses.
+So a client that has ended its side is sent an interim response (100), which everything that speaks HTTP/1.1 must be
+able to read. Who speaks HTTP/1.0 may not get one, and counts as there. TLS is not ended by halves here: its end is the
+end.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 _PATIENCE_S = 0.05  # most answers are there before anybody has to look
-_FIRST_LOOK_S, _LONGEST_LOOK_S = 0.02, 1.0
+_FIRST_LOOK_S, _MAX_LOOK_S = 0.02, 1.0
 
 
 class Watched:
@@ -48,9 +49,9 @@ class Watched:
 
     def _begin(self) -> None:
         self._watching = asyncio.ensure_future(self._left())
-        self._watching.add_done_callback(self._tell)
+        self._watching.add_done_callback(self._notify)
 
-    def _tell(self, watching: asyncio.Future[bool]) -> None:
+    def _notify(self, watching: asyncio.Future[bool]) -> None:
         if not (self._over or watching.cancelled()) and watching.result() and self._task is not None:
             self._task.cancel()
 
@@ -62,7 +63,7 @@ async def until_refused(writer: asyncio.StreamWriter, probe: bytes) -> None:
     pause_s = _FIRST_LOOK_S
     while not _refused(writer):
         await asyncio.sleep(pause_s)
-        pause_s = min(2 * pause_s, _LONGEST_LOOK_S)
+        pause_s = min(2 * pause_s, _MAX_LOOK_S)
 
 
 def _refused(writer: asyncio.StreamWriter) -> bool:

@@ -1,4 +1,4 @@
-"""Telling systemd that the server answers now, where it waits to be told (`Type=notify`): sd_notify(3)."""
+"""Telling systemd that the server answers now, where it waits for that (`Type=notify`): sd_notify(3)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import os
 import socket
 
 
-def tell_ready() -> None:
-    """Tell whoever waits, once; nothing else that this process starts shall tell it."""
+def notify_ready() -> None:
+    """Tell anyone who waits, once; nothing else that this process starts shall tell it."""
     address = os.environ.pop("NOTIFY_SOCKET", "")
     if not address:
         return

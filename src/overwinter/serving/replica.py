@@ -1,4 +1,4 @@
-"""One worker of a model, and the rung on which it rests."""
+"""One worker of a model, and the sleep level on which it stays."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from overwinter.errors import IntegrityError
 from overwinter.serving.messages import Call
-from overwinter.serving.metrics import Accounts
-from overwinter.serving.plan import ModelPlan, Plan
+from overwinter.serving.metrics import ModelMetrics
+from overwinter.serving.plan import ModelPlan, ServePlan
 from overwinter.serving.worker.frames import Frame
 from overwinter.serving.worker.records import (
     IMPORT,
@@ -29,13 +29,13 @@ from overwinter.serving.worker.worker_process import WorkerDied, WorkerProcess, 
 from overwinter.serving.worker.worker_start import start_worker
 
 _WRITING_SHARE = 0.9  # of the time in which a worker must have answered: a text ends then, and is not lost
-_MOST_SLOW_WAKES = 3  # in a row; a machine may be busy once, but a model that never wakes keeps a core busy for ever
+_MAX_SLOW_WAKES = 3  # in a row; a machine may be busy once, but a model that never wakes keeps a core busy for ever
 
 _Kind = TypeVar("_Kind", bound=Record)
 
 
 class WakeRefused(Exception):  # noqa: N818 -- what the bundle deserved, no fault of the server
-    """The bundle was altered, its canary answers otherwise, or it takes too long to wake: nothing is served."""
+    """The bundle was altered, its canary answers differently, or it takes too long to wake: nothing is served."""
 
 
 class Replica:
@@ -44,7 +44,7 @@ class Replica:
     Args:
         model: to serve.
         plan: of the server.
-        accounts: are told of every change of state.
+        model_metrics: receives every change of state.
         changed: called when the process ends.
         prefix: file that a language model's last conversation is kept in over sleep; None: none is.
     """
@@ -53,18 +53,18 @@ class Replica:
         self,
         model: ModelPlan,
         *,
-        plan: Plan,
-        accounts: Accounts,
+        plan: ServePlan,
+        model_metrics: ModelMetrics,
         changed: Callable[[], None],
         prefix: Path | None = None,
     ) -> None:
         self._model, self._plan, self._settings = model, plan, plan.serve.worker
-        self._accounts, self._changed, self._prefix = accounts, changed, prefix
+        self._model_metrics, self._changed, self._prefix = model_metrics, changed, prefix
         self._process: WorkerProcess | None = None
         self._watches: dict[WorkerProcess, asyncio.Task[None]] = {}
         self._slow_wakes = 0  # since it last woke
-        self.rung = "off"
-        accounts.entered(self, "off", reason="start")
+        self.level = "off"
+        model_metrics.entered(self, "off", reason="start")
 
     @property
     def pid(self) -> int | None:
@@ -76,8 +76,8 @@ class Replica:
         """Whether the process ended by itself."""
         return self._process is not None and not self._process.alive
 
-    async def reach(self, rung: str, *, reason: str) -> None:
-        """Go to a rung.
+    async def reach(self, level: str, *, reason: str) -> None:
+        """Go to a sleep level.
 
         Raises:
             WorkerDied: it ended on the way; the replica is off then.
@@ -85,22 +85,22 @@ class Replica:
         """
         if self.died:
             await self._stop("crash")
-        if rung == self.rung:
+        if level == self.level:
             return
-        if rung != "ready":
+        if level != "ready":
             await self.keep()
-        if rung == "off":
+        if level == "off":
             await self._stop(reason)
-        elif rung == "preforked":
+        elif level == "preforked":
             await self._prefork(reason)
         else:
-            if self.rung != "ready":
+            if self.level != "ready":
                 await self._wake(reason)
-            if rung == "parked":
-                await self._tell(PARK, self._settings.stop_s)
-            self._enter(rung, reason)
+            if level == "parked":
+                await self._send(PARK, self._settings.stop_s)
+            self._enter(level, reason)
 
-    async def answer(self, call: Call, *, within_s: float) -> tuple[FirstPiece, bytes]:
+    async def respond(self, call: Call, *, within_s: float) -> tuple[FirstPiece, bytes]:
         """Ask the woken model.
 
         Raises:
@@ -115,7 +115,7 @@ class Replica:
         return await self._ask(question, FirstPiece, within_s, call.body)
 
     async def go_on(self, *, within_s: float) -> tuple[Piece, bytes]:
-        """Return the next piece of an answer that said there was more.
+        """Return the next piece of a response that said there was more.
 
         Raises:
             WorkerDied: it ended over it; the replica is off then.
@@ -124,14 +124,14 @@ class Replica:
         return await self._read(self._process.next_frame(within_s=within_s), Piece)
 
     def cancel(self) -> None:
-        """Ask it to end the answer that it is giving, if it lives; it is heard to its end all the same."""
+        """Ask it to end the response that it is giving, if it lives; it is read to its end anyway."""
         if self._process is not None:
             self._process.cancel()
 
     async def keep(self) -> None:
         """Let a ready model write down what must survive sleep."""
-        if self._prefix is not None and self.rung == "ready" and self._process is not None and self._process.listens:
-            await self._tell(KEEP, self._settings.wake_s)
+        if self._prefix is not None and self.level == "ready" and self._process is not None and self._process.listens:
+            await self._send(KEEP, self._settings.wake_s)
 
     async def close(self) -> None:
         """End every process, also those that were about to be ended when their task was cancelled."""
@@ -141,7 +141,7 @@ class Replica:
             await process.stop(within_s=self._settings.stop_s)
         await asyncio.gather(*watches.values())
 
-    async def _tell(self, order: Order, within_s: float) -> Report:
+    async def _send(self, order: Order, within_s: float) -> Report:
         report, _ = await self._ask(order, Report, within_s)
         return report
 
@@ -149,9 +149,9 @@ class Replica:
         assert self._process is not None  # noqa: S101 -- `reach` came first
         return await self._read(self._process.ask(order, body, within_s=within_s), kind)
 
-    async def _read(self, answer: Awaitable[Frame], kind: type[_Kind]) -> tuple[_Kind, bytes]:
+    async def _read(self, response: Awaitable[Frame], kind: type[_Kind]) -> tuple[_Kind, bytes]:
         try:
-            frame = await answer
+            frame = await response
             return kind.read(frame.header), frame.body
         except WorkerDied:
             await self._stop("crash")
@@ -161,7 +161,7 @@ class Replica:
             raise WorkerDied(str(error)) from None
 
     async def _wake(self, reason: str) -> None:
-        begin_s, left = time.monotonic(), self.rung
+        begin_s, left = time.monotonic(), self.level
         self._enter("waking", reason)
         try:
             process = self._process or await self._start()
@@ -170,7 +170,7 @@ class Replica:
             raise
         self._process = process
         try:
-            report = await self._tell(self._wake_order(), self._settings.wake_s)
+            report = await self._send(self._wake_order(), self._settings.wake_s)
         except WorkerSilent as error:
             self._count_slow_wake(error)
             raise
@@ -180,7 +180,7 @@ class Replica:
             raise WakeRefused(report.error)
         duration_s = time.monotonic() - begin_s
         steps_s = {"start": duration_s - report.wake_s, **report.steps_s}
-        self._accounts.woke(left, duration_s, steps_s=steps_s)
+        self._model_metrics.woke(left, duration_s, steps_s=steps_s)
 
     def _wake_order(self) -> WakeOrder:
         return WakeOrder(
@@ -191,14 +191,14 @@ class Replica:
             trusted=self._plan.trusted,
             threads=self._settings.threads,
             json_values=self._plan.serve.limits.json_values,
-            answer_tokens=self._plan.serve.limits.answer_tokens,
-            keeps_prefix=self._plan.serve.keep.prefix,
+            response_tokens=self._plan.serve.limits.response_tokens,
+            keeps_prefix=self._plan.serve.persistence.prefix_cache,
             prefix=None if self._prefix is None else str(self._prefix),
         )
 
     def _count_slow_wake(self, error: WorkerSilent) -> None:
         self._slow_wakes += 1
-        if self._slow_wakes >= _MOST_SLOW_WAKES:
+        if self._slow_wakes >= _MAX_SLOW_WAKES:
             raise WakeRefused(
                 f"{self._slow_wakes} wakes in a row took longer than {self._settings.wake_s:g} s. Raise "
                 "serve.worker.wake_s if the model is that large; wake it by hand to try once more."
@@ -213,7 +213,7 @@ class Replica:
         self._enter("waking", reason)
         try:
             self._process = await self._start()
-            await self._tell(IMPORT, self._settings.wake_s)
+            await self._send(IMPORT, self._settings.wake_s)
             self._enter("preforked", reason)
         except WorkerDied:
             self._enter("off", "crash")
@@ -239,6 +239,6 @@ class Replica:
         if process is not None:
             await process.stop(within_s=self._settings.stop_s)
 
-    def _enter(self, rung: str, reason: str) -> None:
-        self.rung = rung
-        self._accounts.entered(self, rung, reason=reason)
+    def _enter(self, level: str, reason: str) -> None:
+        self.level = level
+        self._model_metrics.entered(self, level, reason=reason)

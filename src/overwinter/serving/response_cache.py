@@ -1,7 +1,7 @@
-"""Answers given before, on disk: an equal request gets an equal answer without waking the model.
+"""Answers given before, on disk: an equal request gets an equal response without waking the model.
 
-One file per answer, named by the digest of what was asked of which bundle; its own digest is inside, so that a file
-that was cut short or altered is no answer. The least recently used go first.
+One file per response, named by the digest of what was asked of which bundle; its own digest is inside, so that a file
+that was cut short or altered is no response. The least recently used go first.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from overwinter.serving.messages import Call, Reply
 
 _DIGEST_BYTES = 32
 _NAME = re.compile(r"[0-9a-f]{64}")
-KEPT = {"Overwinter-Answer": "kept"}
+KEPT = {"Overwinter-Response": "kept"}
 
 
-class Answers:
+class ResponseCache:
     """The answers of one bundle.
 
     Args:
         folder: made if need be.
         bundle: digest of the bundle that gave them; those of another are not found.
-        most_bytes: of all files together.
+        max_bytes: of all files together.
     """
 
-    def __init__(self, folder: Path, *, bundle: str, most_bytes: int) -> None:
-        self._folder, self._bundle, self._most_bytes = folder, bundle, most_bytes
+    def __init__(self, folder: Path, *, bundle: str, max_bytes: int) -> None:
+        self._folder, self._bundle, self._max_bytes = folder, bundle, max_bytes
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for half_written in folder.glob(".*"):
             with contextlib.suppress(OSError):
@@ -51,26 +51,26 @@ class Answers:
             self._drop(name)
         else:
             self._sizes.move_to_end(name)
-            with contextlib.suppress(OSError):  # a disk that has become read-only forgets the order, no answer
+            with contextlib.suppress(OSError):  # a disk that has become read-only forgets the order, no response
                 os.utime(self._folder / name)
         return reply
 
     def add(self, call: Call, reply: Reply) -> None:
-        """Keep an answer, if it is a right one and whole."""
+        """Keep a response, if it is a right one and whole."""
         if reply.status != 200 or not isinstance(reply.body, bytes):
             return
         content = json.dumps({"status": reply.status, "headers": dict(reply.headers)}).encode() + b"\n" + reply.body
         name = self._name(call)
-        if len(content) + _DIGEST_BYTES > self._most_bytes:
+        if len(content) + _DIGEST_BYTES > self._max_bytes:
             return
-        aside = self._folder / f".{name}"
-        try:  # not flushed to the disk: its digest tells a file that a power cut has cut short
-            aside.write_bytes(hashlib.sha256(content).digest() + content)
-            aside.chmod(0o600)
-            aside.replace(self._folder / name)
-        except OSError:  # a full disk keeps no answer, and takes none away
+        staging = self._folder / f".{name}"
+        try:  # not flushed to the disk: its digest detects a file that a power cut has cut short
+            staging.write_bytes(hashlib.sha256(content).digest() + content)
+            staging.chmod(0o600)
+            staging.replace(self._folder / name)
+        except OSError:  # a full disk keeps no response, and takes none away
             with contextlib.suppress(OSError):
-                aside.unlink(missing_ok=True)
+                staging.unlink(missing_ok=True)
             return
         self._sizes[name] = len(content) + _DIGEST_BYTES
         self._sizes.move_to_end(name)
@@ -82,7 +82,7 @@ class Answers:
 
     def _shrink(self) -> None:
         total_bytes = sum(self._sizes.values())
-        while total_bytes > self._most_bytes:
+        while total_bytes > self._max_bytes:
             oldest = next(iter(self._sizes))
             total_bytes -= self._sizes[oldest]
             self._drop(oldest)

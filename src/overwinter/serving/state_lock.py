@@ -35,7 +35,7 @@ def locked(state: str | None) -> Iterator[None]:
         ) from None
     with os.fdopen(handle, "r+", encoding="utf-8", errors="replace") as stream:
         _lock(stream.fileno(), state, holder=stream.read(20).strip())
-        with contextlib.suppress(OSError):  # a full disk: who holds it is said for information only
+        with contextlib.suppress(OSError):  # a full disk: who holds it is reported for information only
             stream.seek(0)
             stream.write(f"{os.getpid()}\n")
             stream.truncate()

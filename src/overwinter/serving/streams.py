@@ -1,6 +1,6 @@
-"""An answer that is written while it is read: the parts between a worker and a client.
+"""A response that is written while it is read: the parts between a worker and a client.
 
-Nothing holds the worker back: an answer's length has a limit (`serve.limits.answer_tokens`), so a slow client costs
+Nothing holds the worker back: a response's length has a limit (`serve.limits.response_tokens`), so a slow client costs
 memory, and no time of the model.
 """
 
@@ -14,7 +14,7 @@ class Stream:
     """Parts of a body, each given out once.
 
     Attributes:
-        abandoned: whether nobody reads it any more.
+        abandoned: whether no one reads it any more.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Stream:
         self._parts.put_nowait(None)
 
     def abandon(self) -> None:
-        """Say that nobody reads it any more."""
+        """Say that no one reads it any more."""
         self.abandoned = True
 
     def __aiter__(self) -> Self:

@@ -16,21 +16,21 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from overwinter.errors import OverwinterError
 from overwinter.serving.access import open_access, tls_context
-from overwinter.serving.carbon_forecast import Grid
+from overwinter.serving.carbon_forecast import CarbonForecast
+from overwinter.serving.connection_slots import ConnectionSlots
 from overwinter.serving.control import Control
 from overwinter.serving.deferral import Deferral
 from overwinter.serving.deferred import DeferredStore
 from overwinter.serving.held import HeldBytes
-from overwinter.serving.http import Door
+from overwinter.serving.http import HttpServer
 from overwinter.serving.inference import Inference
 from overwinter.serving.listening import allow_connections, open_sockets
-from overwinter.serving.metrics import Accounts, Metrics
+from overwinter.serving.metrics import Metrics, ModelMetrics
 from overwinter.serving.model import Model
 from overwinter.serving.openai import OpenAI
-from overwinter.serving.plan import Plan
-from overwinter.serving.readiness import tell_ready
+from overwinter.serving.plan import ServePlan
+from overwinter.serving.readiness import notify_ready
 from overwinter.serving.routing import Router
-from overwinter.serving.seats import Seats
 from overwinter.serving.state_lock import locked
 from overwinter.serving.triton import Triton
 from overwinter.serving.worker.worker_start import prepare_to_fork
@@ -55,12 +55,12 @@ class JsonLog:
             self._stream.flush()
 
 
-async def serve(plan: Plan) -> None:
+async def serve(plan: ServePlan) -> None:
     """Serve until SIGTERM or SIGINT, or until nothing is asked for long enough.
 
     Raises:
         OverwinterError: the address cannot be listened on, the log not written, or another server holds the state.
-        ConfigError: a secret can be read by others, or a certificate is none.
+        ConfigError: a secret can be read by others, or a certificate is not one.
     """
     settings = plan.serve
     with locked(settings.state), _log_stream(settings.log) as stream:
@@ -69,65 +69,65 @@ async def serve(plan: Plan) -> None:
             model.name: Model(
                 model,
                 plan=plan,
-                accounts=Accounts(model.name, draws=settings.draws, metrics=metrics, log=log),
+                model_metrics=ModelMetrics(model.name, power_draw=settings.power_draw, metrics=metrics, log=log),
                 log=log,
             )
             for model in plan.models
         }
-        answer_s = settings.limits.answer_s
+        response_s = settings.limits.response_s
         held = HeldBytes(settings.limits.held_bytes)
         deferral = _deferral(plan, held, log)
         adapters = (
             Triton(models),
-            Inference(models, answer_s=answer_s),
-            OpenAI(models, answer_s=answer_s, most_values=settings.limits.json_values),
+            Inference(models, response_s=response_s),
+            OpenAI(models, response_s=response_s, max_values=settings.limits.json_values),
             Control(models, metrics, deferred=lambda: deferral.waiting),
         )
         routes = deferral.over(route for adapter in adapters for route in adapter.routes())
-        door = _door(Router(routes), settings, held=held, models=len(models), log=log)
+        http_server = _http_server(Router(routes), settings, held=held, models=len(models), log=log)
         listeners = open_sockets(settings)
-        door.listen(listeners)
+        http_server.listen(listeners)
         prepare_to_fork()
         for model in models.values():
             model.start()
         deferral.start()
         _announce(listeners, settings, models, log)
-        tell_ready()
-        await _until_told(lambda: 0.0 if deferral.waiting else door.idle_s(), settings.idle_exit_s)
-        await door.stop_listening()
+        notify_ready()
+        await _until_signalled(lambda: 0.0 if deferral.waiting else http_server.idle_s(), settings.idle_exit_s)
+        await http_server.stop_listening()
         log("leaving")
         await deferral.close()
-        await door.close(within_s=settings.limits.answer_s)
+        await http_server.close(within_s=settings.limits.response_s)
         for model in models.values():
             await model.close()
 
 
-def _door(router: Router, settings: ServeConfig, *, held: HeldBytes, models: int, log: JsonLog) -> Door:
+def _http_server(router: Router, settings: ServeConfig, *, held: HeldBytes, models: int, log: JsonLog) -> HttpServer:
     limits = settings.limits
-    spare = _DESCRIPTORS + _DESCRIPTORS_PER_WORKER * models * settings.replicas.most
+    spare = _DESCRIPTORS + _DESCRIPTORS_PER_WORKER * models * settings.replicas.max
     connections = allow_connections(limits.connections, spare=spare)
     if connections < limits.connections:
         log("fewer connections", connections=connections, message="RLIMIT_NOFILE allows no more.")
-    return Door(
+    return HttpServer(
         router,
         limits,
         access=open_access(settings.host, settings.access),
         held=held,
         log=log,
-        seats=Seats(connections, limits.connections_per_address),
+        slots=ConnectionSlots(connections, limits.connections_per_address),
         tls=tls_context(settings.access),
         logs_requests=settings.log_requests,
     )
 
 
-def _deferral(plan: Plan, held: HeldBytes, log: JsonLog) -> Deferral:
+def _deferral(plan: ServePlan, held: HeldBytes, log: JsonLog) -> Deferral:
     settings = plan.serve.deferral
     store = None
     if plan.serve.state is not None:
         folder = Path(plan.serve.state) / "deferred"
-        store = DeferredStore(folder, most_bytes=settings.bytes, kept_s=settings.kept_s, log=log)
+        store = DeferredStore(folder, max_bytes=settings.bytes, retention_s=settings.retention_s, log=log)
     return Deferral(
-        Grid(plan.carbon, refresh_s=settings.refresh_s, log=log),
+        CarbonForecast(plan.carbon, refresh_s=settings.refresh_s, log=log),
         settings,
         limits=plan.serve.limits,
         store=store,
@@ -163,13 +163,13 @@ def _address(name: tuple[str, int] | str, *, tls: bool) -> str:
     return f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-async def _until_told(idle_s: Callable[[], float], idle_exit_s: float | None) -> None:
-    told = asyncio.Event()
+async def _until_signalled(idle_s: Callable[[], float], idle_exit_s: float | None) -> None:
+    signalled = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, told.set)
-    while not told.is_set():
+        asyncio.get_running_loop().add_signal_handler(number, signalled.set)
+    while not signalled.is_set():
         left_s = None if idle_exit_s is None else idle_exit_s - idle_s()
         if left_s is not None and left_s <= 0:
             return
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(told.wait(), left_s)
+            await asyncio.wait_for(signalled.wait(), left_s)

@@ -12,7 +12,7 @@ from typing import Any
 
 from overwinter.serving.inference import find_model
 from overwinter.serving.messages import Reply, Request, RequestError, Route, json_reply
-from overwinter.serving.metrics import Spent
+from overwinter.serving.metrics import DurationTotal
 from overwinter.serving.model import Model
 
 _ANY_VERSION = {"latest": {"num_versions": 1}}
@@ -80,31 +80,31 @@ def _tensor(tensor: Mapping[str, Any]) -> dict[str, Any]:
 def _statistics(model: Model) -> dict[str, Any]:
     """Return what was counted since the start. A request counts once, however large its batch.
 
-    `compute_infer` is all of a worker's time, which does not tell apart what it spends on tensors.
+    `compute_infer` is all of a worker's time, which does not distinguish what it spends on tensors.
     """
-    accounts = model.accounts
+    model_metrics = model.model_metrics
     spent = {
-        "success": accounts.succeeded,
-        "fail": accounts.failed,
-        "queue": accounts.queued,
-        "compute_input": Spent(),
-        "compute_infer": accounts.computed,
-        "compute_output": Spent(),
-        "cache_hit": accounts.kept,
-        "cache_miss": Spent(),
+        "success": model_metrics.succeeded,
+        "fail": model_metrics.failed,
+        "queue": model_metrics.queued,
+        "compute_input": DurationTotal(),
+        "compute_infer": model_metrics.computed,
+        "compute_output": DurationTotal(),
+        "cache_hit": model_metrics.kept,
+        "cache_miss": DurationTotal(),
     }
     return {
         "name": model.plan.name,
         "version": model.plan.metadata["versions"][0],
-        "last_inference": round(accounts.last_s * 1000),
-        "inference_count": accounts.succeeded.count - accounts.kept.count,
-        "execution_count": accounts.computed.count,
+        "last_inference": round(model_metrics.last_s * 1000),
+        "inference_count": model_metrics.succeeded.count - model_metrics.kept.count,
+        "execution_count": model_metrics.computed.count,
         "inference_stats": {key: _duration(value) for key, value in spent.items()},
         "batch_stats": [],
     }
 
 
-def _duration(spent: Spent) -> dict[str, int]:
+def _duration(spent: DurationTotal) -> dict[str, int]:
     return {"count": spent.count, "ns": round(spent.duration_s * 1e9)}
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from overwinter.config.groups.serve import LimitsConfig
 
 _CHUNK_BYTES = 1 << 16
-_LEAST_PROGRESS_BYTES = 1 << 14  # that a client must read of a long reply within serve.limits.read_s
+_MIN_PROGRESS_BYTES = 1 << 14  # that a client must read of a long reply within serve.limits.read_s
 _LINGER_S = 2.0
 _SHUTDOWN_S = 2.0
 _UNFINISHED = (h11.IDLE, h11.SEND_BODY, h11.ERROR)
@@ -50,7 +50,7 @@ class Wire:
         self._reader, self._writer, self._limits = reader, writer, limits
         self._unread = bytearray()  # what came after the last request
         self._http = self._next_cycle()
-        self._head_only = self._said_last = False
+        self._head_only = self._sent_last = False
 
     @property
     def path_so_far(self) -> str:
@@ -87,7 +87,7 @@ class Wire:
             raise RequestError(400, f"The body does not come as it must: {error}.") from None
 
     async def left(self) -> bool:
-        """Return True once the client has left; False where it says so much more that this cannot be told.
+        """Return True once the client has left; False where it says so much more that this cannot be known.
 
         What it sends ahead meanwhile is kept for the next request.
         """
@@ -105,7 +105,7 @@ class Wire:
         Raises:
             TimeoutError: it does not.
         """
-        self._said_last = last
+        self._sent_last = last
         start = self._http.send(h11.Response(status_code=reply.status, headers=_headers(reply, last=last))) or b""
         if isinstance(reply.body, bytes):
             content = b"" if self._head_only else self._http.send(h11.Data(data=reply.body)) or b""
@@ -133,9 +133,9 @@ class Wire:
         return True
 
     async def close(self) -> None:
-        """Close in order: what was said last arrives."""
+        """Close in order: what was reported last arrives."""
         with contextlib.suppress(TimeoutError, OSError):
-            if self._said_last and not self.whole():
+            if self._sent_last and not self.whole():
                 await self._linger()
             self._writer.close()
             async with asyncio.timeout(_SHUTDOWN_S):
@@ -227,7 +227,7 @@ class Wire:
         left_bytes = transport.get_write_buffer_size()
         while left_bytes and not await self._drained():
             before_bytes, left_bytes = left_bytes, transport.get_write_buffer_size()
-            if left_bytes > before_bytes - _LEAST_PROGRESS_BYTES:
+            if left_bytes > before_bytes - _MIN_PROGRESS_BYTES:
                 self.abort()
                 raise TimeoutError
 
@@ -241,7 +241,7 @@ class Wire:
         return True
 
     async def _linger(self) -> None:
-        """Read on for a moment: closing at once would reset a client that still sends, and it lost the answer."""
+        """Read on for a moment: closing at once would reset a client that still sends, and it lost the response."""
         if self._writer.can_write_eof():
             self._writer.write_eof()
         left_bytes = self._limits.body_bytes
@@ -252,7 +252,7 @@ class Wire:
 
 @lru_cache(maxsize=1)
 def _date(now_s: int) -> str:
-    """Return what RFC 9110, section 6.6.1, wants every answer to say; written once a second."""
+    """Return what RFC 9110, section 6.6.1, wants every response to say; written once a second."""
     return formatdate(now_s, usegmt=True)
 
 

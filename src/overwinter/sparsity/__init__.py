@@ -5,7 +5,7 @@
   the cubic schedule and holds the masks to the end.
 - `Channels` physically removes channels and hidden units before the fine-tuning, so that any device gains;
   `find_channel_groups` says which can be removed, and why others can't.
-- `SparsityReport` says what was asked, what was reached, layer by layer, and what was left alone.
+- `SparsityReport` says what was asked, what was reached, layer by layer, and what was left unchanged.
 
 Third parties add theirs under the entry-point group ``overwinter.sparsifiers``: name -> settings, which make it.
 """

@@ -19,7 +19,7 @@ from overwinter.sparsity.settings import ChannelsConfig
 from overwinter.sparsity.surgery import channel_importance, keep_channels, silence_channels
 
 _EXAMPLES = 4
-# Summing fewer terms in another order changes the last bits; relative to the largest answer.
+# Summing fewer terms in another order changes the last bits; relative to the largest output.
 _TOLERANCE = 1e-4
 
 
@@ -70,16 +70,16 @@ class Channels:
 
 @torch.no_grad()
 def _tried_out(model: nn.Module, group: ChannelGroup, keep: torch.Tensor, examples: torch.Tensor) -> str | None:
-    """Remove the channels from a copy; return why its answers are wrong, or None if they are right."""
+    """Remove the channels from a copy; return why its outputs are wrong, or None if they are right."""
     smaller, silenced = copy.deepcopy(model), copy.deepcopy(model)
     keep_channels(smaller, group, keep)
     silence_channels(silenced, group, keep)
     expected = silenced(examples)  # (n, classes)
     try:
-        answers = smaller(examples)
+        outputs = smaller(examples)
     except RuntimeError as error:
         return f"the model cannot be run without some of its channels ({str(error).splitlines()[0]})"
-    difference = float((answers - expected).abs().max())
+    difference = float((outputs - expected).abs().max())
     if difference > _TOLERANCE * float(expected.abs().max()) + _TOLERANCE:
-        return f"without some of its channels the answers differ by {difference:.3g} from what they should be"
+        return f"without some of its channels the outputs differ by {difference:.3g} from what they should be"
     return None

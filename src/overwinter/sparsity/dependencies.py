@@ -3,7 +3,7 @@
 The model is traced by `torch.fx`. From each Linear and convolution the walk goes forward through everything
 that treats channels one by one (normalisation, activation, pooling, dropout, flattening) to the layers that
 mix them. What it can't follow, an addition or a concatenation for instance, couples the layer to others: it
-is then left alone, with the reason.
+is then left unchanged, with the reason.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _SIZE_QUERIES = ("size", "dim")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class ChannelUse:
     """A layer that meets the channels.
 
     Attributes:
@@ -69,8 +69,8 @@ class ChannelGroup:
 
     producer: str
     count: int
-    followers: tuple[Place, ...]
-    consumers: tuple[Place, ...]
+    followers: tuple[ChannelUse, ...]
+    consumers: tuple[ChannelUse, ...]
 
 
 class _CoupledError(Exception):
@@ -137,20 +137,22 @@ class _Walk:
         if isinstance(module, _CONVOLUTIONS) and module.groups != 1:
             raise _CoupledError(f"its {module.groups} groups must stay equal in size")
         dimension = _rank(node) - 1 if isinstance(module, nn.Linear) else 1
-        followers: list[Place] = []
-        consumers: list[Place] = []
+        followers: list[ChannelUse] = []
+        consumers: list[ChannelUse] = []
         self._follow(node, _Channels(dimension=dimension), followers, consumers)
         if not consumers:
             raise _CoupledError("nothing consumes its output")
         count = module.weight.shape[0]
         return ChannelGroup(producer=producer, count=int(count), followers=tuple(followers), consumers=tuple(consumers))
 
-    def _follow(self, node: fx.Node, channels: _Channels, followers: list[Place], consumers: list[Place]) -> None:
+    def _follow(
+        self, node: fx.Node, channels: _Channels, followers: list[ChannelUse], consumers: list[ChannelUse]
+    ) -> None:
         for user in node.users:
             if _is_size_query(user):
                 continue
             if user.op == "output":
-                raise _CoupledError("its output is the model's answer")
+                raise _CoupledError("its output is the model's output")
             place = self._place(user, channels)
             if place is not None and self._consumes(user, channels):
                 consumers.append(place)
@@ -159,14 +161,14 @@ class _Walk:
                 followers.append(place)
             self._follow(user, self._passed_on(node, user, channels), followers, consumers)
 
-    def _place(self, user: fx.Node, channels: _Channels) -> Place | None:
+    def _place(self, user: fx.Node, channels: _Channels) -> ChannelUse | None:
         """Return the layer that ``user`` calls, if it has tensors that must be cut with the channels."""
         if user.op != "call_module" or not isinstance(
             self._modules[str(user.target)], (nn.Linear, *_CONVOLUTIONS, *_NORMALISATIONS)
         ):
             return None
         self._refuse_shared(str(user.target))
-        return Place(layer=str(user.target), block=channels.block)
+        return ChannelUse(layer=str(user.target), block=channels.block)
 
     def _consumes(self, user: fx.Node, channels: _Channels) -> bool:
         name, module = str(user.target), self._modules[str(user.target)]

@@ -34,7 +34,7 @@ class SparsityReport:
     Attributes:
         method: the sparsifier's name.
         unit: what was removed: ``weights`` or ``channels``.
-        asked: share to remove from the layers that were not left alone, 0 to 1.
+        asked: share to remove from the layers that were not left unchanged, 0 to 1.
         layers: one per layer from which something was to be removed.
         left_alone: layer name -> why nothing was removed from it.
     """
@@ -47,7 +47,7 @@ class SparsityReport:
 
     @property
     def reached(self) -> float:
-        """Share removed from the layers that were not left alone, counted, 0 to 1."""
+        """Share removed from the layers that were not left unchanged, counted, 0 to 1."""
         before = sum(layer.before for layer in self.layers)
         return 1.0 - sum(layer.after for layer in self.layers) / before if before else 0.0
 

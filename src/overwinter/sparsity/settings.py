@@ -48,7 +48,7 @@ class FineTunedSparsifyConfig(SparsifyConfig):
     """The settings of any sparsifier that removes while, or before, the model is fine-tuned (Hinton et al. 2015)."""
 
     amount: float = setting("share removed, 0 to below 1", at_least=0, below=1)
-    skip: list[str] = setting("name patterns of layers left alone, such as features.0.*")
+    skip: list[str] = setting("name patterns of layers left unchanged, such as features.0.*")
     distillation_weight: float = setting(
         "share of the loss that follows the dense model's predictions, 0 to 1", at_least=0, at_most=1
     )

@@ -46,8 +46,8 @@ class Checkpoints:
             OverwinterError: the disk is full or read-only.
         """
         name = f"step-{step:09d}"
-        with files.replacing(self._folder / f"{name}.safetensors") as aside:
-            _write_tensors(aside, tensors)
+        with files.replacing(self._folder / f"{name}.safetensors") as quarantined:
+            _write_tensors(quarantined, tensors)
         content = {
             "purpose": self._purpose,
             "progress": dict(progress),
@@ -59,19 +59,19 @@ class Checkpoints:
     def load(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
         """Return tensors and progress of the newest whole checkpoint of this fit; None if there is none.
 
-        A damaged one is set aside as ``*.damaged``, with a warning, and the one before it is tried.
+        A damaged one is quarantined as ``*.damaged``, with a warning, and the one before it is tried.
         """
         for path in self._found():
             try:
-                content = manifest.read_sealed(path, remedy="It is set aside.")
-                manifest.verify_files(self._folder, content["files"], remedy="It is set aside.")
+                content = manifest.read_sealed(path, remedy="It is quarantined.")
+                manifest.verify_files(self._folder, content["files"], remedy="It is quarantined.")
                 if content["purpose"] != self._purpose:
                     _log.warning("%s belongs to a fit with other settings and is not used.", path)
                     continue
                 return load_file(path.with_suffix(".safetensors")), content["progress"]
             except (IntegrityError, SafetensorError, KeyError) as error:
                 _log.warning("A checkpoint is damaged, an earlier one or the beginning is used: %s", error)
-                self._set_aside(path)
+                self._quarantine(path)
         return None
 
     def _found(self) -> list[Path]:
@@ -84,7 +84,7 @@ class Checkpoints:
             outdated.unlink()
             outdated.with_suffix(".safetensors").unlink(missing_ok=True)
 
-    def _set_aside(self, path: Path) -> None:
+    def _quarantine(self, path: Path) -> None:
         for part in (path, path.with_suffix(".safetensors")):
             if part.exists():
                 part.replace(part.with_name(f"{part.name}.damaged"))

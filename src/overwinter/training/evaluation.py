@@ -19,7 +19,7 @@ class Score:
 
     Attributes:
         loss: mean cross entropy, in nats.
-        accuracy: share of right answers, 0 to 1.
+        accuracy: share of right outputs, 0 to 1.
     """
 
     loss: float

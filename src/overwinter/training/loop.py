@@ -123,7 +123,7 @@ class _Fit:
                 if time.monotonic() - saved_at >= self.settings.checkpoint_interval_s:
                     self._save()
                     saved_at = time.monotonic()
-                self._tell()
+                self._notify()
         return self._result(resumed)
 
     def _seeded_batches(self, epoch: int, start: int) -> Any:
@@ -159,8 +159,8 @@ class _Fit:
             return self.loss(logits, labels, inputs)
         except IndexError as error:
             raise ConfigError(
-                f"A label of the training split names no class: {error} The model answers {logits.shape[-1]} logits: "
-                f"labels go from 0 to {logits.shape[-1] - 1}. Mend the labels, or the model's number of classes."
+                f"A label of the training split names no class: {error} The model outputs {logits.shape[-1]} logits: "
+                f"labels go from 0 to {logits.shape[-1] - 1}. Fix the labels, or the model's number of classes."
             ) from error
 
     def _end_epoch(self) -> None:
@@ -194,11 +194,11 @@ class _Fit:
         settings = self.settings
         return learning_rate_at(step, self.total, peak=settings.learning_rate, warmup_fraction=settings.warmup_fraction)
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         try:
             self.progress(self.state.step, self.total, **self.state.figures())
         except BaseException:
-            # A budget, a signal, a person: whatever it is, the work so far is kept before it goes on its way.
+            # A budget, a signal, the user: whatever it is, the work so far is kept before it goes on its way.
             self._save()
             raise
 

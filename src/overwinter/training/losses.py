@@ -16,7 +16,7 @@ class Loss(Protocol):
         """Return the mean loss of a batch.
 
         Args:
-            logits: (batch, classes), the model's answers.
+            logits: (batch, classes), the model's outputs.
             labels: (batch,).
             inputs: (batch, ...), for losses that ask another model too.
         """
@@ -34,7 +34,7 @@ class CrossEntropy:
 
 
 class DistillationLoss:
-    """Cross entropy mixed with following a teacher's softened answers (Hinton, Vinyals and Dean, 2015).
+    """Cross entropy mixed with following a teacher's softened outputs (Hinton, Vinyals and Dean, 2015).
 
     Args:
         teacher: the dense model; put into evaluation mode, and never changed.

@@ -67,7 +67,7 @@ class FitState:
         return self.model
 
     def figures(self) -> dict[str, float]:
-        """Return what a person wants to see after a step."""
+        """Return what the user wants to see after a step."""
         figures = {"epoch": float(len(self.history)), "loss": self._last_loss}
         if self.history:
             figures["validation_accuracy"] = self.history[-1].validation_accuracy

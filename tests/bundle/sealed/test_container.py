@@ -213,7 +213,7 @@ def test_a_name_that_leads_out_is_neither_sealed_nor_believed(tmp_path, contents
         opened(tmp_path / "bad", [KEY])
 
 
-def test_wrong_wishes_are_refused_in_words(tmp_path, sealed, contents):
+def test_wrong_sampling_params_are_refused_in_words(tmp_path, sealed, contents):
     with pytest.raises(ConfigError, match="needs a key"):
         seal(contents, tmp_path / "x", [])
     with pytest.raises(ConfigError, match="chunk_bytes=1 "):

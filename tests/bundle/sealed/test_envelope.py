@@ -35,11 +35,11 @@ def test_a_signed_payload_comes_back(payload):
 
 def test_the_signature_is_over_what_dsse_says():
     envelope = sign_payload(b"hello world", "http://example.com/HelloWorld", KEY)
-    said = b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"  # the example of the DSSE specification
-    KEY.public_key().verify(base64.b64decode(envelope["signatures"][0]["sig"]), said)
+    message = b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"  # the example of the DSSE specification
+    KEY.public_key().verify(base64.b64decode(envelope["signatures"][0]["sig"]), message)
 
 
-def test_a_stranger_and_nobody_are_not_trusted():
+def test_a_stranger_and_no_one_are_not_trusted():
     envelope = sign_payload(b"x", KIND, STRANGER)
     with pytest.raises(IntegrityError, match=key_id(TRUSTED[0])):
         verified_payload(envelope, KIND, TRUSTED)

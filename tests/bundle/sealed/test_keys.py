@@ -10,10 +10,10 @@ from overwinter.bundle.sealed import WrappingKey, load_wrapping_key
 from overwinter.errors import ConfigError
 
 SECRET = bytes(range(1, 33))
-FORMS = [SECRET.hex().encode() + b"\n", base64.b64encode(SECRET), SECRET]
+FORMATS = [SECRET.hex().encode() + b"\n", base64.b64encode(SECRET), SECRET]
 
 
-@pytest.mark.parametrize("content", FORMS)
+@pytest.mark.parametrize("content", FORMATS)
 def test_a_key_comes_from_a_private_file(tmp_path, content):
     path = tmp_path / "key"
     path.write_bytes(content)
@@ -41,7 +41,7 @@ def test_the_key_never_shows():
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "expected"),
     [
         ("abc", "must be file:PATH"),
         (SECRET.hex(), "must be file:PATH"),
@@ -51,11 +51,11 @@ def test_the_key_never_shows():
         ("command:false", "exit code 1"),
         ("command:/nonexistent", "did not run"),
         ("command:echo 'unclosed", "did not run"),
-        ("command:echo short-secret", "not the right form"),
+        ("command:echo short-secret", "not the right format"),
     ],
 )
-def test_a_wrong_source_is_refused_without_telling_the_key(source, said):
-    with pytest.raises(ConfigError, match=said) as caught:
+def test_a_wrong_source_is_refused_without_telling_the_key(source, expected):
+    with pytest.raises(ConfigError, match=expected) as caught:
         load_wrapping_key(source)
     assert SECRET.hex() not in str(caught.value)
 
@@ -67,6 +67,6 @@ def test_a_wrong_key_is_not_shown(monkeypatch):
     assert "hunter2" not in str(caught.value)
 
 
-def test_the_door_is_sorted():
+def test_public_names_are_sorted():
     assert sealing.__all__ == sorted(sealing.__all__)
     assert all(hasattr(sealing, name) for name in sealing.__all__)

@@ -15,7 +15,7 @@ from pathlib import Path
 from overwinter import files
 from overwinter.bundle import read_bundle
 from overwinter.bundle.store import Pins, open_store, transfer
-from overwinter.bundle.store.local import LocalPlace
+from overwinter.bundle.store.local import LocalStorage
 
 action, folder, bundle = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
 transfer.PART_BYTES = 64
@@ -42,7 +42,7 @@ def killed_at(place):
 
         return counting
 
-    files.sync, os.fsync, LocalPlace.read = map(count, (files.sync, os.fsync, LocalPlace.read))
+    files.sync, os.fsync, LocalStorage.read = map(count, (files.sync, os.fsync, LocalStorage.read))
     act()
     os._exit(0)
 
@@ -53,7 +53,7 @@ for place in range(1, 400):
     _, status = os.waitpid(pid, 0)
     serial = store.catalog("digits").serial
     seen = None
-    if action == "publish" and serial:  # whoever sees it sees all of it
+    if action == "publish" and serial:  # anyone who sees it sees all of it
         store.fetch(store.resolve("digits", "champion")[1], folder / f"seen-{place}")
         seen = read_bundle(folder / f"seen-{place}").digest
     whole = (folder / "fetched").exists() and read_bundle(folder / "fetched").digest

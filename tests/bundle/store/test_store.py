@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from overwinter.bundle import Keys, obtain, read_bundle, seal_bundle
+from overwinter.bundle import Keys, read_bundle, resolve_bundle, seal_bundle
 from overwinter.bundle.store import open_store
 from overwinter.bundle.store import store as store_module
 from overwinter.bundle.store import transfer as transfer_module
@@ -87,7 +87,7 @@ def test_a_transfer_that_was_cut_off_goes_on(store, make, tmp_path, monkeypatch)
         cut.setattr(store._place, "write", count(store._place.write, 5))
         with pytest.raises(KeyboardInterrupt):
             store.publish(bundle, "digits", alias="champion")
-    assert store.catalog("digits").serial == 0  # nobody sees half of it
+    assert store.catalog("digits").serial == 0  # no one sees half of it
     first, moved = moved[:], []
     with monkeypatch.context() as going_on:
         going_on.setattr(store._place, "write", count(store._place.write, None))
@@ -153,7 +153,7 @@ def test_a_catalog_with_names_for_digests_is_refused_and_nothing_touched(key, gi
     content["versions"]["1"][key] = given
     path.write_text(json.dumps(content))
     with pytest.raises(IntegrityError, match="a digest is none"):
-        obtain(f"{store.address}#digits")
+        resolve_bundle(f"{store.address}#digits")
     assert (tmp_path / "precious").is_dir()
 
 
@@ -291,14 +291,14 @@ def test_an_unsigned_catalog_is_refused_where_a_key_is_trusted(store, make, tmp_
 def test_a_bundle_is_obtained_by_its_address(store, make, tmp_path):
     store.publish(make("a"), "digits", alias="champion")
     address = f"{store.address}#digits"
-    bundle = obtain(address)
+    bundle = resolve_bundle(address)
     assert bundle.lineage == {"name": "a"}
     (bundle.source / "payload" / "model.onnx").write_bytes(b"damaged here")
-    assert obtain(address + "@1").lineage == {"name": "a"}  # fetched again
+    assert resolve_bundle(address + "@1").lineage == {"name": "a"}  # fetched again
     with pytest.raises(ConfigError, match="no '7'"):
-        obtain(address + "@7")
+        resolve_bundle(address + "@7")
     with pytest.raises(IntegrityError, match="There is no bundle at"):
-        obtain(tmp_path / "none")
+        resolve_bundle(tmp_path / "none")
 
 
 def test_a_sealed_bundle_is_published_and_obtained(store, make, tmp_path):
@@ -311,9 +311,9 @@ def test_a_sealed_bundle_is_published_and_obtained(store, make, tmp_path):
     seal_bundle(make("a"), tmp_path / "a.sealed", [load_wrapping_key(source)])
     store.publish(tmp_path / "a.sealed", "digits", alias="champion", keys=Keys(opening=(source,)))
     assert not any(b"model.onnx" in part.read_bytes() for part in (tmp_path / "store").glob("**/*") if part.is_file())
-    assert obtain(f"{store.address}#digits", keys=Keys(opening=(source,))).lineage == {"name": "a"}
+    assert resolve_bundle(f"{store.address}#digits", keys=Keys(opening=(source,))).lineage == {"name": "a"}
     with pytest.raises(IntegrityError, match="locked for other keys"):
-        obtain(f"{store.address}#digits")
+        resolve_bundle(f"{store.address}#digits")
 
 
 @pytest.mark.parametrize("name", ["", "../x", "A", "a/b", "x" * 65])
@@ -330,16 +330,16 @@ def test_what_is_damaged_is_not_published(store, make):
     assert store.names() == []
 
 
-@pytest.mark.parametrize("form", ["folder", "sealed"])
-def test_what_was_verified_is_published(store, make, tmp_path, form, monkeypatch):
+@pytest.mark.parametrize("variant", ["folder", "sealed"])
+def test_what_was_verified_is_published(store, make, tmp_path, variant, monkeypatch):
     bundle, keys = make("a"), Keys()
-    if form == "sealed":
+    if variant == "sealed":
         (tmp_path / "secret").write_text("ab" * 32)
         (tmp_path / "secret").chmod(0o600)
         keys = Keys(opening=(f"file:{tmp_path / 'secret'}",))
         seal_bundle(bundle, tmp_path / "bundle.sealed", keys.wrapping_keys())
         bundle = tmp_path / "bundle.sealed"
-    altered = bundle / "payload" / "model.onnx" if form == "folder" else bundle
+    altered = bundle / "payload" / "model.onnx" if variant == "folder" else bundle
     before = altered.read_bytes()
     real = store_module.send
 

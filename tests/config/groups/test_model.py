@@ -35,7 +35,7 @@ def test_settings_for_text_are_refused_where_a_classifier_is_scored_and_the_othe
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "expected"),
     [
         ({"language": False}, "Set evaluate=language"),
         ({"train": None}, "The stage train trains a classifier"),
@@ -44,6 +44,6 @@ def test_settings_for_text_are_refused_where_a_classifier_is_scored_and_the_othe
         ({"evaluate": None}, "The stage evaluate scores a classifier.*Set pipeline=language"),
     ],
 )
-def test_stages_that_a_language_model_cannot_pass_are_named_before_they_run(changes, said):
-    with pytest.raises(ConfigError, match=said):
+def test_stages_that_a_language_model_cannot_pass_are_named_before_they_run(changes, expected):
+    with pytest.raises(ConfigError, match=expected):
         check_model(config(**changes))

@@ -48,16 +48,16 @@ class _World:
 class _Policy:
     """Answers what it is told to, and keeps what it saw."""
 
-    def __init__(self, *answers: Any) -> None:
-        self._answers = itertools.chain(answers, itertools.repeat(answers[-1]))
+    def __init__(self, *responses: Any) -> None:
+        self._responses = itertools.chain(responses, itertools.repeat(responses[-1]))
         self.seen: list[Observation] = []
 
     def decide(self, observation: Observation) -> Decision:
         self.seen.append(observation)
-        answer = next(self._answers)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer  # type: ignore[no-any-return]
+        response = next(self._responses)
+        if isinstance(response, Exception):
+            raise response
+        return response  # type: ignore[no-any-return]
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def _limit_w(file: Path) -> float:
     return int(file.read_text()) / 1e6
 
 
-def _said(warnings: list[str], text: str) -> list[str]:
+def _messages(warnings: list[str], text: str) -> list[str]:
     return [line for line in warnings if text in line]
 
 
@@ -190,7 +190,7 @@ def test_everything_that_is_known_reaches_the_policy(loop: Any, world: _World) -
 
 
 @pytest.mark.parametrize(
-    ("answer", "reason"),
+    ("response", "reason"),
     [
         (RuntimeError("the model is not trained"), "the model is not trained"),
         (None, "NoneType instead of a Decision"),
@@ -206,16 +206,16 @@ def test_everything_that_is_known_reaches_the_policy(loop: Any, world: _World) -
         (Decision(limits_w={"toy": 1.0}), "takes 100 to 300"),
     ],
 )
-def test_a_policy_that_fails_is_told_once_and_the_previous_limit_holds(
-    loop: Any, limit_file: Path, world: _World, warnings: list[str], answer: Any, reason: str
+def test_a_policy_that_fails_is_reported_once_and_the_previous_limit_holds(
+    loop: Any, limit_file: Path, world: _World, warnings: list[str], response: Any, reason: str
 ) -> None:
-    control = loop(_Policy(Decision(limits_w={"toy": 150.0}), answer))
+    control = loop(_Policy(Decision(limits_w={"toy": 150.0}), response))
     for _ in range(4):
         control.tick()
         world.forward(10)
     assert _limit_w(limit_file) == 280
     assert control.pause is None
-    assert len(_said(warnings, reason)) == 1
+    assert len(_messages(warnings, reason)) == 1
     control.close()
 
 
@@ -229,16 +229,16 @@ def test_an_intensity_that_makes_no_sense_counts_as_not_known(
         control.tick()
         world.forward(10)
     assert policy.seen[-1].intensity_g_per_kwh is None
-    assert len(_said(warnings, "makes no sense")) == 1
+    assert len(_messages(warnings, "makes no sense")) == 1
     control.close()
 
 
-def test_a_forecast_below_zero_counts_as_not_known_there_and_is_told_once(
+def test_a_forecast_below_zero_counts_as_not_known_there_and_is_reported_once(
     loop: Any, world: _World, warnings: list[str]
 ) -> None:
-    told = itertools.count(-9.0)
+    reported = itertools.count(-9.0)
     policy = _Policy(Decision())
-    ahead = {"intensity_forecast": lambda at: Series(start_utc=at, step_s=3600, values=(300.0, next(told), 0.0))}
+    ahead = {"intensity_forecast": lambda at: Series(start_utc=at, step_s=3600, values=(300.0, next(reported), 0.0))}
     control = loop(policy, sources=ahead)
     for _ in range(3):
         control.tick()
@@ -246,8 +246,8 @@ def test_a_forecast_below_zero_counts_as_not_known_there_and_is_told_once(
     seen = policy.seen[-1].intensity_forecast
     assert seen is not None
     assert (seen.values[0], math.isnan(seen.values[1]), seen.values[2]) == (300, True, 0)
-    assert len(_said(warnings, "forecast of the carbon intensity of -9.0 makes no sense")) == 1
-    assert len(_said(warnings, "makes no sense")) == 1
+    assert len(_messages(warnings, "forecast of the carbon intensity of -9.0 makes no sense")) == 1
+    assert len(_messages(warnings, "makes no sense")) == 1
     control.close()
 
 
@@ -255,14 +255,14 @@ def test_a_source_that_answers_no_number_counts_as_not_known(loop: Any, warnings
     policy = _Policy(Decision())
     loop(policy, sources={"intensity_g_per_kwh": lambda at: "high", "price_per_kwh": lambda at: math.nan}).tick()
     assert (policy.seen[0].intensity_g_per_kwh, policy.seen[0].price_per_kwh) == (None, None)
-    assert len(_said(warnings, "makes no sense")) == 2
+    assert len(_messages(warnings, "makes no sense")) == 2
 
 
 def test_an_intensity_of_zero_is_an_intensity(loop: Any, warnings: list[str]) -> None:
     policy = _Policy(Decision())
     loop(policy, sources={"intensity_g_per_kwh": lambda at: 0.0}).tick()
     assert policy.seen[0].intensity_g_per_kwh == 0
-    assert _said(warnings, "intensity") == []
+    assert _messages(warnings, "intensity") == []
 
 
 def test_a_source_that_raises_counts_as_not_known(loop: Any, world: _World, warnings: list[str]) -> None:
@@ -277,7 +277,7 @@ def test_a_source_that_raises_counts_as_not_known(loop: Any, world: _World, warn
         world.forward(10)
     assert policy.seen[-1].intensity_g_per_kwh is None
     assert policy.seen[-1].remaining_energy_j is None
-    assert len(_said(warnings, "no route to host")) == 5
+    assert len(_messages(warnings, "no route to host")) == 5
     control.close()
 
 
@@ -292,7 +292,7 @@ def test_a_clock_that_jumps_changes_nothing_until_the_next_decision(
     control.tick()
     assert len(policy.seen) == 1
     assert _limit_w(limit_file) == 150
-    assert len(_said(warnings, "the clock jumped")) == 1
+    assert len(_messages(warnings, "the clock jumped")) == 1
     world.forward(10)
     control.tick()
     assert _limit_w(limit_file) == 250
@@ -308,13 +308,13 @@ def test_a_device_that_vanishes_is_left_out(loop: Any, limit_file: Path, world: 
         world.forward(10)
         control.tick()
     assert policy.seen[-1].devices == ()
-    assert len(_said(warnings, "left out")) == 1
+    assert len(_messages(warnings, "left out")) == 1
     moved.rename(limit_file.parent)
     control.close()
     assert _limit_w(limit_file) == 280
 
 
-def test_pause_is_told_until_the_policy_takes_it_back(loop: Any, world: _World) -> None:
+def test_pause_is_reported_until_the_policy_takes_it_back(loop: Any, world: _World) -> None:
     control = loop(_Policy(Decision(), Decision(pause=True, reason="dirty"), Decision(pause=True), Decision()))
     pauses = []
     for _ in range(4):
@@ -342,17 +342,17 @@ def test_cap_that_binds_and_cap_that_does_not(loop: Any, limit_file: Path, world
     assert control.close().cap_bound_fraction == pytest.approx(6 / 8)
 
 
-@pytest.mark.parametrize(("power_w", "told"), [(120, 1), (199, 0)])
-def test_cap_that_hardly_ever_binds_is_told(
-    loop: Any, world: _World, warnings: list[str], power_w: float, told: int
+@pytest.mark.parametrize(("power_w", "expected"), [(120, 1), (199, 0)])
+def test_cap_that_hardly_ever_binds_is_reported(
+    loop: Any, world: _World, warnings: list[str], power_w: float, expected: int
 ) -> None:
     control = loop(_Policy(Decision(limits_w={"toy": 200.0})), interval_s=1000)
     for _ in range(40):
         control.tick()
         world.forward(1, power_w=power_w)
     record = control.close()
-    assert len(_said(warnings, "draws less than the limit")) == told
-    assert len([line for line in record.warnings if "draws less" in line]) == told
+    assert len(_messages(warnings, "draws less than the limit")) == expected
+    assert len([line for line in record.warnings if "draws less" in line]) == expected
 
 
 def _without_right(limit_file: Path) -> None:
@@ -388,7 +388,7 @@ def test_without_the_right_the_work_goes_on_where_that_is_wanted(
         control.tick()
         world.forward(10)
     control.step(1, 10)
-    assert len(_said(warnings, "may not change it")) == 1
+    assert len(_messages(warnings, "may not change it")) == 1
     assert policy.seen[-1].devices == ()
     assert control.close().actuator is None
 
@@ -451,10 +451,10 @@ def test_a_profile_is_kept_once_the_policy_has_settled_and_feeds_the_next_run(
 ) -> None:
     place = tmp_path / "profiles" / "train.json"
 
-    def run(*answers: Decision) -> None:
-        control = loop(_Policy(*answers), profiles=ProfileStore(place, workload="w", writes=True))
+    def run(*responses: Decision) -> None:
+        control = loop(_Policy(*responses), profiles=ProfileStore(place, workload="w", writes=True))
         control.tick()
-        for _ in range(10 * len(answers) + 5):
+        for _ in range(10 * len(responses) + 5):
             free = _limit_w(limit_file) >= 200
             world.forward(1, power_w=200 if free else 150, speed=10 if free else 7)
             control.step(world.done, 1000)
@@ -462,7 +462,7 @@ def test_a_profile_is_kept_once_the_policy_has_settled_and_feeds_the_next_run(
         control.close()
 
     run(_to(280.0), _to(150.0))
-    assert not place.exists()  # nobody said that the search is over
+    assert not place.exists()  # no one said that the search is over
     run(_to(280.0), _to(150.0), _to(150.0, settled=True))
     policy = _Policy(_to(150.0))
     loop(policy, profiles=ProfileStore(place, workload="w", writes=False)).tick()
@@ -483,7 +483,7 @@ def test_a_profile_of_something_else_ends_the_work_at_its_start_and_lets_the_dev
         store = ProfileStore(place, workload="w", writes=True)
         return PowerControl(_Policy(_to(150.0)), guard, sources=sources, warn=warnings.append, profiles=store)
 
-    for _ in range(2):  # the second is not told that the first still holds the device
+    for _ in range(2):  # the second is not reported that the first still holds the device
         with pytest.raises(ConfigError, match="was made for device model 'x'"):
             control().start()
     assert _limit_w(limit_file) == 280

@@ -43,8 +43,8 @@ def test_each_decision_that_holds_a_limit_is_one_trial_of_it() -> None:
     assert {point.limit_w: point.trials for point in meter.points()} == {100.0: 3, 200.0: 2}
 
 
-def _points(*told: tuple[float, float]) -> list[Point]:
-    return [Point(time_utc=_NOON + timedelta(minutes=minute), g_per_kwh=value) for minute, value in told]
+def _points(*reported: tuple[float, float]) -> list[Point]:
+    return [Point(time_utc=_NOON + timedelta(minutes=minute), g_per_kwh=value) for minute, value in reported]
 
 
 def test_a_forecast_becomes_even_steps_from_now_on() -> None:
@@ -60,9 +60,9 @@ def test_a_forecast_of_one_point_is_none() -> None:
     assert forecast_series(_points((-60, 1), (0, 2)), _NOON + timedelta(minutes=5)) is None
 
 
-@pytest.mark.parametrize(("told", "seen"), [(0.4, 0.4), (None, None), (float("nan"), None)])
-def test_a_policy_sees_the_share_of_renewables(told: float | None, seen: float | None) -> None:
-    intensity = Intensity(g_per_kwh=100.0, source="grid", kind="average", renewable_share=told)
+@pytest.mark.parametrize(("expected", "seen"), [(0.4, 0.4), (None, None), (float("nan"), None)])
+def test_a_policy_sees_the_share_of_renewables(expected: float | None, seen: float | None) -> None:
+    intensity = Intensity(g_per_kwh=100.0, source="grid", kind="average", renewable_share=expected)
     readings = Readings(sources_of(FixedIntensity(intensity=intensity)), lambda text: None)
     assert readings.outside(_NOON)["renewable_share"] == seen
     assert "renewable_share" in Observation.__dataclass_fields__

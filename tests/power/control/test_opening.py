@@ -157,7 +157,7 @@ def test_sources_of_a_meter_and_an_intensity_source() -> None:
     assert sources.intensity_forecast(noon) == Series(start_utc=noon, step_s=3600, values=(100, 101, 102))
 
 
-def test_an_intensity_that_is_missing_for_hours_is_bridged_and_then_said_to_be_unknown(tmp_path: Path) -> None:
+def test_an_intensity_that_is_missing_for_hours_is_bridged_and_then_reported_to_be_unknown(tmp_path: Path) -> None:
     """A trace that ended: its past goes on being a forecast for two days, then nothing is foreseen."""
     path, start = tmp_path / "c.csv", datetime(2026, 6, 1, tzinfo=UTC)
     rows = [f"{start + timedelta(hours=hour):%Y-%m-%dT%H:%M:%SZ},{100 + hour % 24}" for hour in range(72)]

@@ -37,7 +37,7 @@ class _UntilOne:
         return Decision(pause=observation.time_utc < _NOON + timedelta(hours=1), review_s=self.review_s, reason="one")
 
 
-def _waited(policy: Any, interval_s: float = 600, told: list[str] | None = None) -> tuple[Decision, float]:
+def _waited(policy: Any, interval_s: float = 600, messages: list[str] | None = None) -> tuple[Decision, float]:
     now = [_NOON]
 
     def sleep(duration_s: float) -> None:
@@ -47,7 +47,7 @@ def _waited(policy: Any, interval_s: float = 600, told: list[str] | None = None)
         policy,
         lambda at: _WORK.observe(at, intensity_g_per_kwh=100.0),
         name="mine",
-        tell=(told if told is not None else []).append,
+        notify=(messages if messages is not None else []).append,
         interval_s=interval_s,
         sleep=sleep,
         now=lambda: now[0],
@@ -74,22 +74,22 @@ def test_asks_again_when_the_policy_says_so() -> None:
     assert len(policy.seen) == 61
 
 
-def test_a_policy_that_fails_or_answers_nonsense_ends_the_pause_and_is_told() -> None:
-    told: list[str] = []
+def test_a_policy_that_fails_or_answers_nonsense_ends_the_pause_and_is_reported() -> None:
+    messages: list[str] = []
 
     class Failing:
         def decide(self, observation: Observation) -> Any:
             raise RuntimeError("no forecast")
 
-    assert not _waited(Failing(), told=told)[0].pause
+    assert not _waited(Failing(), messages=messages)[0].pause
 
     class Silent:
         def decide(self, observation: Observation) -> Any:
             return None
 
-    assert not _waited(Silent(), told=told)[0].pause
-    assert "power policy mine failed (RuntimeError('no forecast'))" in told[0]
-    assert "NoneType instead of a Decision" in told[1]
+    assert not _waited(Silent(), messages=messages)[0].pause
+    assert "power policy mine failed (RuntimeError('no forecast'))" in messages[0]
+    assert "NoneType instead of a Decision" in messages[1]
 
 
 def test_paused_error_says_why() -> None:
@@ -109,12 +109,12 @@ replace_process([sys.executable, "-S", "-c", look])
 
 
 def test_process_keeps_its_id_and_nothing_else() -> None:
-    told = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", _PROGRAM],
         capture_output=True,
         text=True,
         check=True,
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3] / "src")},
     ).stdout.splitlines()
-    assert told[0] == told[1]
-    assert told[2] == "['0', '1', '2', '3']"  # 3 is the listing's own
+    assert completed[0] == completed[1]
+    assert completed[2] == "['0', '1', '2', '3']"  # 3 is the listing's own

@@ -28,7 +28,7 @@ _SETTINGS = ActuatorSettings()
 _KEY = "gpu-0000:01:00.0.power"
 _WORK = """
 import signal
-signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it
+signal.signal(signal.SIGINT, signal.default_int_handler)  # anyone who runs the tests may ignore it
 import sys, time
 from overwinter.power.actuators import ActuatorSettings, open_actuator
 from overwinter.power.guard.guard import Guard
@@ -179,7 +179,7 @@ def test_limit_that_an_operator_sets_meanwhile_holds_and_stays(gpus: Any, state:
         assert guard.apply("gpu:0", 500) == 350
         assert guard.apply("gpu:0", 300) == 300
     assert gpus.device(0).limit_mw == 350_000
-    assert any("by somebody else" in line for line in warnings)
+    assert any("by someone else" in line for line in warnings)
 
 
 def test_limit_that_an_operator_sets_last_is_left_alone(gpus: Any, state: Path, warnings: list[str]) -> None:
@@ -187,10 +187,10 @@ def test_limit_that_an_operator_sets_last_is_left_alone(gpus: Any, state: Path, 
         guard.apply("gpu:0", 500)
         gpus.device(0).limit_mw = 350_000
     assert gpus.device(0).limit_mw == 350_000
-    assert any("somebody else has set" in line for line in warnings)
+    assert any("someone else has set" in line for line in warnings)
 
 
-def test_cap_that_does_not_hold_is_told(gpus: Any, state: Path, warnings: list[str]) -> None:
+def test_cap_that_does_not_hold_is_reported(gpus: Any, state: Path, warnings: list[str]) -> None:
     gpus.device(0).ignores_limit = 1
     with _guard(warnings) as guard:
         assert guard.apply("gpu:0", 300) == 700
@@ -221,7 +221,7 @@ def test_device_that_vanishes_is_an_error_and_the_others_go_back(gpus: Any, stat
 
 
 def test_restoring_finds_a_board_beside_a_lost_one(gpus: Any, state: Path, wait_for: Any) -> None:
-    """NVML looks up no UUID while any board is lost; the watchdog puts the others back all the same."""
+    """NVML looks up no UUID while any board is lost; the watchdog puts the others back anyway."""
     gpus.device(0).limit_mw = 600_000
     process = _started()
     gpus.device(1).lost = 1
@@ -270,7 +270,7 @@ def test_guard_over_nothing_but_lost_boards_is_refused(gpus: Any, state: Path, w
         guard.open()
 
 
-def test_restoring_by_hand_goes_on_after_a_board_that_does_not_answer(
+def test_restoring_by_hand_goes_on_after_a_board_that_does_not_response(
     gpus: Any, state: Path, warnings: list[str]
 ) -> None:
     guard = _guard(warnings).open()
@@ -519,7 +519,7 @@ def test_folder_that_others_may_write_is_refused(tmp_path: Path, monkeypatch: py
     folder.mkdir(mode=0o700)
     folder.chmod(0o777)
     monkeypatch.setenv("OVERWINTER_POWER_STATE", str(folder))
-    with pytest.raises(ConfigError, match="writable by nobody else"):
+    with pytest.raises(ConfigError, match="writable by no one else"):
         state_folder()
 
 

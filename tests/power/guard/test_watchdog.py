@@ -40,9 +40,9 @@ def _watch(pid: int, slot: Slot) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-I", "-S", str(_PROGRAM), str(pid), "some-run", slot.folder]
     watchdog = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert watchdog.stdout is not None
-    with watchdog.stdout as told:
-        assert told.readline() == b"ready\n"
-    assert watchdog.wait(5) == 0  # the launcher; the watchdog itself is nobody's child
+    with watchdog.stdout as reported:
+        assert reported.readline() == b"ready\n"
+    assert watchdog.wait(5) == 0  # the launcher; the watchdog itself is no one's child
     return watchdog
 
 

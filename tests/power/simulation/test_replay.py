@@ -122,7 +122,7 @@ def test_the_policy_sees_no_later_hour():
     assert spies[0].seen[3] != spies[1].seen[3]
 
 
-def test_the_same_seed_gives_the_same_answer():
+def test_the_same_seed_gives_the_same_response():
     trace, job = wavy(), Job(hours=6, slack=1.5)
     first, second = (simulate(CarbonAware(), TABLE, job, trace, count=5, seed=3) for _ in range(2))
     assert first.to_json() == second.to_json()
@@ -154,21 +154,21 @@ def test_a_limit_out_of_range_is_refused():
         replay(Wild(), TABLE, Job(hours=1, slack=1.5), wavy(), FIRST + 900, ForecastMemory(wavy()))
 
 
-def test_a_policy_that_fails_or_answers_nonsense_is_told_with_its_time():
+def test_a_policy_that_fails_or_answers_nonsense_is_reported_with_its_time():
     class Broken:
-        def __init__(self, answer):
-            self.answer = answer
+        def __init__(self, response):
+            self.respond = response
 
         def decide(self, observation):
-            return self.answer if self.answer is not ZeroDivisionError else 1 / 0
+            return self.respond if self.respond is not ZeroDivisionError else 1 / 0
 
-    for answer, message in (
+    for response, message in (
         (ZeroDivisionError, r"failed at 2026-02-07 12:00: ZeroDivisionError"),
         (None, "NoneType instead of a Decision"),
         (Decision(limits_w={"gpu:7": 100.0}), "'gpu:7', which is not here"),
     ):
         with pytest.raises(OverwinterError, match=message):
-            replay(Broken(answer), TABLE, Job(hours=1, slack=1.5), wavy(), FIRST + 900, ForecastMemory(wavy()))
+            replay(Broken(response), TABLE, Job(hours=1, slack=1.5), wavy(), FIRST + 900, ForecastMemory(wavy()))
 
 
 def test_a_trace_without_room_is_refused():

@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from overwinter.serving.sleep import Ladder, Rung
+from overwinter.serving.sleep import SleepLevel, SleepLevels
 
 REQUESTS = Path(__file__).parents[4] / "shared" / "data" / "requests"
 
 
-def _two_rungs(wake_s: float = 5.0, *, park_w=121.7, off_w=71.8, wake_w=130.0, sleep_s=0.0, sleep_w=0.0) -> Ladder:
-    off = Rung(
+def _two_levels(
+    wake_s: float = 5.0, *, park_w=121.7, off_w=71.8, wake_w=130.0, sleep_s=0.0, sleep_w=0.0
+) -> SleepLevels:
+    off = SleepLevel(
         name="off",
         power_w=off_w,
         wake_s=wake_s,
@@ -19,30 +21,30 @@ def _two_rungs(wake_s: float = 5.0, *, park_w=121.7, off_w=71.8, wake_w=130.0, s
         sleep_s=sleep_s,
         sleep_j=sleep_s * sleep_w,
     )
-    return Ladder([Rung(name="parked", power_w=park_w), off])
+    return SleepLevels([SleepLevel(name="parked", power_w=park_w), off])
 
 
 @pytest.fixture(scope="session")
-def two_rungs() -> Callable[..., Ladder]:
-    """Make a ladder of two rungs."""
-    return _two_rungs
+def two_levels() -> Callable[..., SleepLevels]:
+    """Make sleep levels of two levels."""
+    return _two_levels
 
 
 @pytest.fixture
-def ladder() -> Ladder:
+def sleep_levels() -> SleepLevels:
     """Break-even after 5.83 s."""
-    return _two_rungs()
+    return _two_levels()
 
 
 @pytest.fixture
-def deep_ladder() -> Ladder:
-    """Four rungs: break-even at 1, 5 and 30 s."""
-    return Ladder(
+def deep_levels() -> SleepLevels:
+    """Four sleep levels: break-even at 1, 5 and 30 s."""
+    return SleepLevels(
         [
-            Rung(name="ready", power_w=100.0),
-            Rung(name="parked", power_w=60.0, wake_s=0.03, wake_j=40 + 60 * 0.03),
-            Rung(name="preforked", power_w=50.0, wake_s=0.1, wake_j=40 + 50 + 50 * 0.1),
-            Rung(name="off", power_w=20.0, wake_s=2.0, wake_j=90 + 900 + 20 * 2.0),
+            SleepLevel(name="ready", power_w=100.0),
+            SleepLevel(name="parked", power_w=60.0, wake_s=0.03, wake_j=40 + 60 * 0.03),
+            SleepLevel(name="preforked", power_w=50.0, wake_s=0.1, wake_j=40 + 50 + 50 * 0.1),
+            SleepLevel(name="off", power_w=20.0, wake_s=2.0, wake_j=90 + 900 + 20 * 2.0),
         ]
     )
 

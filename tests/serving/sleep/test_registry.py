@@ -12,7 +12,7 @@ from overwinter.serving.sleep import open_policy, policy_names
 from overwinter.serving.sleep.timed import BreakEven
 
 
-def test_the_door_is_sorted():
+def test_public_names_are_sorted():
     assert sleep.__all__ == sorted(sleep.__all__)
     assert all(hasattr(sleep, name) for name in sleep.__all__)
 
@@ -21,38 +21,38 @@ def test_the_built_in_policies_are_named():
     assert {"break_even", "fixed", "learned", "randomised", "scheduled"} <= set(policy_names())
 
 
-def test_an_unknown_policy_is_refused_with_the_nearest_name(ladder):
+def test_an_unknown_policy_is_refused_with_the_nearest_name(sleep_levels):
     with pytest.raises(ConfigError, match="Did you mean 'break_even'"):
-        open_policy("break-even", ladder)
+        open_policy("break-even", sleep_levels)
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "said"),
+    ("name", "options", "expected"),
     [
         ("fixed", {}, "needs the option 'timeout_s'"),
         ("fixed", {"time_out_s": 1}, "Did you mean 'timeout_s'"),
         ("break_even", {"timeout_s": 1}, "It has none"),
     ],
 )
-def test_wrong_options_are_refused(ladder, name, options, said):
-    with pytest.raises(ConfigError, match=said):
-        open_policy(name, ladder, options=options)
+def test_wrong_options_are_refused(sleep_levels, name, options, expected):
+    with pytest.raises(ConfigError, match=expected):
+        open_policy(name, sleep_levels, options=options)
 
 
 class Eager(BreakEven):
     """Another package's policy."""
 
-    def __init__(self, ladder, *, seed, factor=0.5, **others):
-        super().__init__(ladder)
+    def __init__(self, sleep_levels, *, seed, factor=0.5, **others):
+        super().__init__(sleep_levels)
         self.arguments = (seed, factor, others)
 
 
-def test_another_package_can_add_a_policy(ladder, monkeypatch):
+def test_another_package_can_add_a_policy(sleep_levels, monkeypatch):
     point = EntryPoint(name="eager", value=f"{__name__}:Eager", group="overwinter.sleep_policies")
     monkeypatch.setattr(EntryPoint, "load", lambda self: Eager)
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [point] if group == point.group else [])
     assert "eager" in policy_names()
-    policy = open_policy("eager", ladder, seed=7, options={"factor": 0.1, "more": 1})
+    policy = open_policy("eager", sleep_levels, seed=7, options={"factor": 0.1, "more": 1})
     assert policy.arguments == (7, 0.1, {"more": 1})
 
 
@@ -62,11 +62,11 @@ import overwinter
 stub = types.ModuleType("overwinter.serving")  # the door of the room above is not what is looked at here
 stub.__path__ = [str(pathlib.Path(overwinter.__file__).parent / "serving")]
 sys.modules["overwinter.serving"] = stub
-from overwinter.serving.sleep import Ladder, Rung, open_policy
-ladder = Ladder([Rung(name="ready", power_w=2), Rung(name="off", power_w=1, wake_s=1, wake_j=5)])
+from overwinter.serving.sleep import SleepLevels, SleepLevel, open_policy
+sleep_levels = SleepLevels([SleepLevel(name="ready", power_w=2), SleepLevel(name="off", power_w=1, wake_s=1, wake_j=5)])
 for name in ("learned", "break_even", "randomised"):
-    open_policy(name, ladder, limit_p95_s=0.5)
-open_policy("scheduled", ladder, options={"windows": [{"start": "0 8 * * *", "end": "0 9 * * *"}]})
+    open_policy(name, sleep_levels, limit_p95_s=0.5)
+open_policy("scheduled", sleep_levels, options={"windows": [{"start": "0 8 * * *", "end": "0 9 * * *"}]})
 print(sorted({"numpy", "torch", "onnxruntime", "hydra", "rich"} & set(sys.modules)))
 """
 

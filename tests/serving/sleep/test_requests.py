@@ -44,7 +44,7 @@ def test_the_seed_decides_the_spread(write):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("", "is empty"),
         ("seconds\n", "holds no request"),
@@ -64,8 +64,8 @@ def test_the_seed_decides_the_spread(write):
         (b"seconds\n\xff\xfe\n", "cannot be read"),
     ],
 )
-def test_a_wrong_file_is_refused_in_words(write, text, said):
-    with pytest.raises(ConfigError, match=said):
+def test_a_wrong_file_is_refused_in_words(write, text, expected):
+    with pytest.raises(ConfigError, match=expected):
         read_arrivals(write(text), seed=0)
 
 

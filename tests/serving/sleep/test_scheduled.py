@@ -65,42 +65,42 @@ def test_a_window_is_open_as_if_cron_had_run_all_along(moment_s):
     assert window.is_open(moment_s) is max(events)[2]
 
 
-def test_it_is_woken_before_the_window_and_sleeps_after_it(ladder):
-    policy = open_policy("scheduled", ladder, options={"windows": [OFFICE]})
+def test_it_is_woken_before_the_window_and_sleeps_after_it(sleep_levels):
+    policy = open_policy("scheduled", sleep_levels, options={"windows": [OFFICE]})
     policy.began_idle(at("2026-03-27T03:00:00"))
     night = policy.decide(at("2026-03-27T04:00:00"))
-    assert (night.rung, night.until_s) == (1, at("2026-03-27T08:00:00") - 5.0)  # one wake ahead
+    assert (night.level, night.until_s) == (1, at("2026-03-27T08:00:00") - 5.0)  # one wake ahead
     ahead = policy.decide(night.until_s)
-    assert (ahead.rung, ahead.until_s, ahead.reason) == (0, at("2026-03-27T08:00:00"), "window")
+    assert (ahead.level, ahead.until_s, ahead.reason) == (0, at("2026-03-27T08:00:00"), "window")
     inside = policy.decide(ahead.until_s)
-    assert (inside.rung, inside.until_s) == (0, at("2026-03-27T18:00:00"))
+    assert (inside.level, inside.until_s) == (0, at("2026-03-27T18:00:00"))
     weekend = policy.decide(inside.until_s)
-    assert (weekend.rung, weekend.until_s) == (1, at("2026-03-30T08:00:00") - 5.0)
+    assert (weekend.level, weekend.until_s) == (1, at("2026-03-30T08:00:00") - 5.0)
 
 
-def test_outside_the_windows_the_other_policy_rests_on_its_own_times(ladder):
-    policy = open_policy("scheduled", ladder, options={"windows": [OFFICE]})
+def test_outside_the_windows_the_other_policy_sleeps_on_its_own_times(sleep_levels):
+    policy = open_policy("scheduled", sleep_levels, options={"windows": [OFFICE]})
     began_s = at("2026-03-28T12:00:00")
     policy.began_idle(began_s)
-    assert policy.decide(began_s).until_s == pytest.approx(began_s + ladder.break_even_s)
+    assert policy.decide(began_s).until_s == pytest.approx(began_s + sleep_levels.break_even_s)
 
 
-def test_the_first_request_of_a_window_does_not_wait(ladder):
-    policy = open_policy("scheduled", ladder, options={"windows": [OFFICE]})
+def test_the_first_request_of_a_window_does_not_wait(sleep_levels):
+    policy = open_policy("scheduled", sleep_levels, options={"windows": [OFFICE]})
     times_s = np.array([at("2026-03-27T01:00:00"), at("2026-03-27T08:00:00"), at("2026-03-27T17:00:00")])
-    outcome = replay(times_s, policy, ladder)
+    outcome = replay(times_s, policy, sleep_levels)
     assert outcome.added_latency_s.tolist() == [0, 0, 0]
     assert outcome.wakes == 1
 
 
-def test_two_windows_hold_together(ladder):
+def test_two_windows_hold_together(sleep_levels):
     evening = {"start": "0 20 * * *", "end": "0 22 * * *", "time_zone": "Europe/Berlin"}
-    policy = open_policy("scheduled", ladder, options={"windows": [OFFICE, evening]})
+    policy = open_policy("scheduled", sleep_levels, options={"windows": [OFFICE, evening]})
     policy.began_idle(at("2026-03-27T17:00:00"))
-    rungs = [
-        policy.decide(at(f"2026-03-27T{clock}")).rung for clock in ("17:30", "18:30", "19:59:56", "21:00", "22:00")
+    levels = [
+        policy.decide(at(f"2026-03-27T{clock}")).level for clock in ("17:30", "18:30", "19:59:56", "21:00", "22:00")
     ]
-    assert rungs == [0, 1, 0, 0, 1]
+    assert levels == [0, 1, 0, 0, 1]
 
 
 def test_an_end_that_never_comes_keeps_it_open():
@@ -108,7 +108,7 @@ def test_an_end_that_never_comes_keeps_it_open():
 
 
 @pytest.mark.parametrize(
-    ("windows", "said"),
+    ("windows", "expected"),
     [
         ([], "must be a list of windows"),
         ("0 8 * * *", "must be a list of windows"),
@@ -121,9 +121,9 @@ def test_an_end_that_never_comes_keeps_it_open():
         ([{**OFFICE, "time_zone": "../../etc/passwd"}], "IANA"),
     ],
 )
-def test_a_wrong_window_is_refused(ladder, windows, said):
-    with pytest.raises(ConfigError, match=said):
-        open_policy("scheduled", ladder, options={"windows": windows})
+def test_a_wrong_window_is_refused(sleep_levels, windows, expected):
+    with pytest.raises(ConfigError, match=expected):
+        open_policy("scheduled", sleep_levels, options={"windows": windows})
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_a_window_that_closes_whenever_it_opens_is_refused(start, end):
         Window(start=start, end=end)
 
 
-def test_a_start_that_opens_nothing_wakes_nobody():
+def test_a_start_that_opens_nothing_wakes_nothing():
     window = Window(start="0 8 * * *", end="0 8 * * 0")  # on Sundays it closes as it opens
     saturday = at("2026-03-28T12:00:00", ZoneInfo("UTC"))
     assert window.next_start_s(saturday) == at("2026-03-30T08:00:00", ZoneInfo("UTC"))

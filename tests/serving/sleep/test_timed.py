@@ -29,8 +29,8 @@ def arrivals(gaps_s):
     return np.cumsum([0.0, *gaps_s])
 
 
-def above_off_j(energy_j, arrivals_s, ladder):
-    return energy_j - ladder.rungs[-1].power_w * (arrivals_s[-1] - arrivals_s[0])
+def above_off_j(energy_j, arrivals_s, sleep_levels):
+    return energy_j - sleep_levels.levels[-1].power_w * (arrivals_s[-1] - arrivals_s[0])
 
 
 def tolerance_j(arrivals_s):
@@ -38,64 +38,73 @@ def tolerance_j(arrivals_s):
 
 
 @given(gaps, costs)
-def test_break_even_spends_at_most_twice_the_optimum_above_off(two_rungs, gaps_s, costs):
-    ladder, times_s = two_rungs(**costs), arrivals(gaps_s)
-    spent_j = above_off_j(replay(times_s, open_policy("break_even", ladder), ladder).energy_j, times_s, ladder)
-    least_j = above_off_j(optimum_j(times_s, ladder), times_s, ladder)
-    if ladder.rungs[-1].switch_j >= 0:  # a wake that saves joules has no break-even
+def test_break_even_spends_at_most_twice_the_optimum_above_off(two_levels, gaps_s, costs):
+    sleep_levels, times_s = two_levels(**costs), arrivals(gaps_s)
+    spent_j = above_off_j(
+        replay(times_s, open_policy("break_even", sleep_levels), sleep_levels).energy_j, times_s, sleep_levels
+    )
+    least_j = above_off_j(optimum_j(times_s, sleep_levels), times_s, sleep_levels)
+    if sleep_levels.levels[-1].switch_j >= 0:  # a wake that saves joules has no break-even
         assert spent_j <= 2 * least_j + tolerance_j(times_s)
 
 
-def test_break_even_is_no_better_than_its_theorem(ladder):
-    just_after_s = ladder.break_even_s * (1 + 1e-9)
+def test_break_even_is_no_better_than_its_theorem(sleep_levels):
+    just_after_s = sleep_levels.break_even_s * (1 + 1e-9)
     times_s = arrivals([just_after_s] * 50)
-    spent_j = above_off_j(replay(times_s, open_policy("break_even", ladder), ladder).energy_j, times_s, ladder)
-    assert spent_j / above_off_j(optimum_j(times_s, ladder), times_s, ladder) == pytest.approx(2, rel=1e-6)
+    spent_j = above_off_j(
+        replay(times_s, open_policy("break_even", sleep_levels), sleep_levels).energy_j, times_s, sleep_levels
+    )
+    assert spent_j / above_off_j(optimum_j(times_s, sleep_levels), times_s, sleep_levels) == pytest.approx(2, rel=1e-6)
 
 
 @given(gaps)
-def test_break_even_is_two_competitive_on_four_rungs(gaps_s):
-    from overwinter.serving.sleep import Ladder, Rung
+def test_break_even_is_two_competitive_on_four_levels(gaps_s):
+    from overwinter.serving.sleep import SleepLevel, SleepLevels
 
-    rungs = [
-        Rung(name=str(n), power_w=p, wake_j=j) for n, p, j in ((0, 100, 0), (1, 60, 40), (2, 50, 90), (3, 20, 990))
+    levels = [
+        SleepLevel(name=str(n), power_w=p, wake_j=j)
+        for n, p, j in ((0, 100, 0), (1, 60, 40), (2, 50, 90), (3, 20, 990))
     ]
-    ladder, times_s = Ladder(rungs), arrivals(gaps_s)
-    spent_j = above_off_j(replay(times_s, open_policy("break_even", ladder), ladder).energy_j, times_s, ladder)
-    assert spent_j <= 2 * above_off_j(optimum_j(times_s, ladder), times_s, ladder) + tolerance_j(times_s)
+    sleep_levels, times_s = SleepLevels(levels), arrivals(gaps_s)
+    spent_j = above_off_j(
+        replay(times_s, open_policy("break_even", sleep_levels), sleep_levels).energy_j, times_s, sleep_levels
+    )
+    assert spent_j <= 2 * above_off_j(optimum_j(times_s, sleep_levels), times_s, sleep_levels) + tolerance_j(times_s)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999, 1.001, 2.0, 10.0])
-def test_randomised_keeps_its_bound_in_expectation_whatever_the_gap(ladder, share):
-    times_s = arrivals([share * ladder.break_even_s] * 20_000)
-    spent_j = above_off_j(replay(times_s, open_policy("randomised", ladder, seed=3), ladder).energy_j, times_s, ladder)
-    ratio = spent_j / above_off_j(optimum_j(times_s, ladder), times_s, ladder)
+def test_randomised_keeps_its_bound_in_expectation_whatever_the_gap(sleep_levels, share):
+    times_s = arrivals([share * sleep_levels.break_even_s] * 20_000)
+    spent_j = above_off_j(
+        replay(times_s, open_policy("randomised", sleep_levels, seed=3), sleep_levels).energy_j, times_s, sleep_levels
+    )
+    ratio = spent_j / above_off_j(optimum_j(times_s, sleep_levels), times_s, sleep_levels)
     assert ratio == pytest.approx(math.e / (math.e - 1), rel=0.03)  # its worst case is every case
 
 
-def test_randomised_is_the_same_for_the_same_seed(ladder):
+def test_randomised_is_the_same_for_the_same_seed(sleep_levels):
     times_s = arrivals([random.Random(1).expovariate(0.2) for _ in range(200)])
     once, again, other = (
-        replay(times_s, open_policy("randomised", ladder, seed=seed), ladder).energy_j for seed in (1, 1, 2)
+        replay(times_s, open_policy("randomised", sleep_levels, seed=seed), sleep_levels).energy_j for seed in (1, 1, 2)
     )
     assert once == again != other
 
 
-def test_the_deadline_is_told_and_then_the_rung(ladder):
-    policy = open_policy("fixed", ladder, options={"timeout_s": 60})
+def test_the_deadline_is_reported_and_then_the_level(sleep_levels):
+    policy = open_policy("fixed", sleep_levels, options={"timeout_s": 60})
     policy.began_idle(1000.0)
     before, after = policy.decide(1059.9), policy.decide(1060.0)
-    assert (before.rung, before.until_s) == (0, 1060.0)
-    assert (after.rung, after.until_s, after.reason) == (1, math.inf, "time-out")
+    assert (before.level, before.until_s) == (0, 1060.0)
+    assert (after.level, after.until_s, after.reason) == (1, math.inf, "time-out")
 
 
-def test_break_even_goes_down_rung_by_rung(deep_ladder):
-    policy = open_policy("break_even", deep_ladder)
+def test_break_even_goes_down_level_by_level(deep_levels):
+    policy = open_policy("break_even", deep_levels)
     policy.began_idle(0.0)
-    assert [policy.decide(time_s).rung for time_s in (0.5, 2, 10, 29.9, 31)] == [0, 1, 2, 2, 3]
+    assert [policy.decide(time_s).level for time_s in (0.5, 2, 10, 29.9, 31)] == [0, 1, 2, 2, 3]
 
 
 @pytest.mark.parametrize("timeout_s", [-1, "soon", None, float("nan"), True])
-def test_a_wrong_time_out_is_refused(ladder, timeout_s):
+def test_a_wrong_time_out_is_refused(sleep_levels, timeout_s):
     with pytest.raises(ConfigError, match="timeout_s="):
-        open_policy("fixed", ladder, options={"timeout_s": timeout_s})
+        open_policy("fixed", sleep_levels, options={"timeout_s": timeout_s})

@@ -44,7 +44,7 @@ def bundle(tmp_path_factory):
     (place / "tokenizer_config.json").write_text(json.dumps({"eos_token": "</s>"}))
     (place / "chat_template.jinja").write_text("{{ messages[-1].content }}:")
     facts = BundleFacts(
-        form="dense",
+        variant="dense",
         runtime="torch",
         input_shape=(4,),
         labels=(),
@@ -75,7 +75,7 @@ def woken(bundle):
     def woken(*, keeps_prefix=False, prefix=None, interrupted=lambda: False):
         worker = Worker(interrupted=interrupted, imported=lambda: None)
         changes = {"keeps_prefix": keeps_prefix, "prefix": None if prefix is None else str(prefix)}
-        order = wake_order(str(bundle.folder), bundle.digest, answer_tokens=20, **changes)
+        order = wake_order(str(bundle.folder), bundle.digest, response_tokens=20, **changes)
         (reply,) = frames(worker, **order.header())
         assert reply.header["status"] == "ready", reply
         return worker
@@ -85,10 +85,10 @@ def woken(bundle):
 
 def frames(worker, operation, content=None, **header):
     header = {"operation": operation, "headers": {}, "model": "m", "within_s": 30.0, **header}
-    return [read_frame(io.BytesIO(each)) for each in worker.answers(Frame(header, json.dumps(content).encode()))]
+    return [read_frame(io.BytesIO(each)) for each in worker.responses(Frame(header, json.dumps(content).encode()))]
 
 
-def answer(worker, operation, **content):
+def response(worker, operation, **content):
     (frame,) = frames(worker, operation, content)
     assert frame.header["status"] == 200, frame
     return json.loads(frame.body)
@@ -103,7 +103,7 @@ def events(answered):
 def test_what_becomes_of_the_bundle_after_it_was_verified_does_not_matter(woken, bundle, tmp_path, monkeypatch):
     """Its weights, its tokenizer, its settings and its chat template are those that were verified."""
     chat = {"messages": [{"role": "user", "content": "abc"}], "max_tokens": 6, "temperature": 0}
-    before = [answer(woken(), "complete", **PROMPT)["choices"], answer(woken(), "chat", **chat)["choices"]]
+    before = [response(woken(), "complete", **PROMPT)["choices"], response(woken(), "chat", **chat)["choices"]]
     real = waking.open_model
 
     def opened(*arguments, **settings):
@@ -115,7 +115,10 @@ def test_what_becomes_of_the_bundle_after_it_was_verified_does_not_matter(woken,
     monkeypatch.setattr(waking, "open_model", opened)
     try:
         worker = woken()
-        assert [answer(worker, "complete", **PROMPT)["choices"], answer(worker, "chat", **chat)["choices"]] == before
+        assert [
+            response(worker, "complete", **PROMPT)["choices"],
+            response(worker, "chat", **chat)["choices"],
+        ] == before
     finally:
         for path in (path for path in bundle.source.rglob("*") if path.is_file()):
             shutil.copyfile(tmp_path / path.name, path)
@@ -124,19 +127,23 @@ def test_what_becomes_of_the_bundle_after_it_was_verified_does_not_matter(woken,
 def test_a_completion_is_what_the_model_says_greedily(woken, bundle):
     from tokenizers import Tokenizer
 
-    said = answer(woken(), "complete", **PROMPT)
+    message = response(woken(), "complete", **PROMPT)
     tokenizer = Tokenizer.from_file(str(bundle.tokenizer / "tokenizer.json"))
     session, tokens = wake(bundle.folder).session, tokenizer.encode("abc").ids
     for _ in range(6):
         tokens.append(int(session.run(np.array([tokens])).argmax()))
-    assert said["choices"][0]["text"] == tokenizer.decode(tokens[3:])
-    assert said["usage"] == {"prompt_tokens": 3, "completion_tokens": 6, "total_tokens": 9}
-    assert (said["object"], said["model"], said["choices"][0]["finish_reason"]) == ("text_completion", "m", "length")
+    assert message["choices"][0]["text"] == tokenizer.decode(tokens[3:])
+    assert message["usage"] == {"prompt_tokens": 3, "completion_tokens": 6, "total_tokens": 9}
+    assert (message["object"], message["model"], message["choices"][0]["finish_reason"]) == (
+        "text_completion",
+        "m",
+        "length",
+    )
 
 
 def test_a_stream_says_the_same_piece_by_piece(woken):
     worker = woken()
-    whole = answer(worker, "complete", **PROMPT)
+    whole = response(worker, "complete", **PROMPT)
     answered = frames(worker, "complete", PROMPT | {"stream": True, "stream_options": {"include_usage": True}})
     assert [bool(frame.header.get("more")) for frame in answered] == [True] * (len(answered) - 1) + [False]
     assert answered[0].header["headers"]["Content-Type"] == "text/event-stream"
@@ -150,44 +157,46 @@ def test_a_stream_says_the_same_piece_by_piece(woken):
 def test_a_chat_goes_through_the_template(woken):
     worker = woken()
     chat = {"messages": [{"role": "user", "content": "abc"}], "max_tokens": 6, "temperature": 0}
-    said = answer(worker, "chat", **chat)
-    assert said["choices"][0]["message"]["role"] == "assistant"
-    plain = answer(worker, "complete", **PROMPT | {"prompt": "abc:"})
-    assert said["choices"][0]["message"]["content"] == plain["choices"][0]["text"]
+    message = response(worker, "chat", **chat)
+    assert message["choices"][0]["message"]["role"] == "assistant"
+    plain = response(worker, "complete", **PROMPT | {"prompt": "abc:"})
+    assert message["choices"][0]["message"]["content"] == plain["choices"][0]["text"]
     found = events(frames(worker, "chat", chat | {"stream": True}))
     assert found[0]["choices"][0]["delta"]["role"] == "assistant"
     assert found[0]["object"] == "chat.completion.chunk"
 
 
-def test_a_kept_prefix_changes_no_answer(woken):
+def test_a_kept_prefix_changes_no_response(woken):
     fresh, keeping = woken(), woken(keeps_prefix=True)
     for prompt in ("abcdefgh", "abcdefghij", "abcd", "xyz", "xyz"):
         asked = PROMPT | {"prompt": prompt}
-        assert answer(keeping, "complete", **asked)["choices"] == answer(fresh, "complete", **asked)["choices"]
+        assert response(keeping, "complete", **asked)["choices"] == response(fresh, "complete", **asked)["choices"]
 
 
 def test_tokens_are_a_prompt_too(woken):
-    assert answer(woken(), "complete", **PROMPT | {"prompt": [[1, 2]]})["usage"]["prompt_tokens"] == 2
+    assert response(woken(), "complete", **PROMPT | {"prompt": [[1, 2]]})["usage"]["prompt_tokens"] == 2
 
 
 def test_the_limit_on_tokens_and_the_context_hold(woken):
     worker = woken()
-    assert answer(worker, "complete", **PROMPT | {"max_tokens": 500})["usage"]["completion_tokens"] <= 20
-    assert answer(worker, "complete", **PROMPT | {"prompt": "a" * 35, "max_tokens": 500})["usage"]["total_tokens"] <= 40
+    assert response(worker, "complete", **PROMPT | {"max_tokens": 500})["usage"]["completion_tokens"] <= 20
+    assert (
+        response(worker, "complete", **PROMPT | {"prompt": "a" * 35, "max_tokens": 500})["usage"]["total_tokens"] <= 40
+    )
     (refused,) = frames(worker, "complete", PROMPT | {"prompt": "a" * 40})
     assert (refused.header["status"], b"39 fit" in refused.body) == (400, True)
 
 
-def test_nobody_listening_and_no_time_left_end_it(woken):
-    said = [False, False, True]
-    streamed = frames(woken(interrupted=lambda: said.pop(0)), "complete", PROMPT | {"stream": True})
+def test_no_one_listening_and_no_time_left_end_it(woken):
+    message = [False, False, True]
+    streamed = frames(woken(interrupted=lambda: message.pop(0)), "complete", PROMPT | {"stream": True})
     assert len(events(streamed)) <= 3
     (late,) = frames(woken(), "complete", PROMPT, within_s=0.0)
     assert json.loads(late.body)["usage"]["completion_tokens"] == 0
 
 
 @pytest.mark.parametrize(
-    ("operation", "content", "said"),
+    ("operation", "content", "expected"),
     [
         ("complete", {}, "`prompt`"),
         ("complete", {"prompt": ""}, "`prompt` must not be empty"),
@@ -207,18 +216,31 @@ def test_nobody_listening_and_no_time_left_end_it(woken):
         ("infer", {"inputs": []}, "does not answer"),
     ],
 )
-def test_a_wrong_request_is_refused_by_the_name_of_its_field(woken, operation, content, said):
+def test_a_wrong_request_is_refused_by_the_name_of_its_field(woken, operation, content, expected):
     (frame,) = frames(woken(), operation, content)
-    assert (frame.header["status"], list(json.loads(frame.body))) == (413 if said == "json_values" else 400, ["error"])
-    assert said in json.loads(frame.body)["error"]
+    assert (frame.header["status"], list(json.loads(frame.body))) == (
+        413 if expected == "json_values" else 400,
+        ["error"],
+    )
+    assert expected in json.loads(frame.body)["error"]
 
 
 @pytest.mark.parametrize("temperature", [1e-320, 1e-30, 2])
 def test_any_temperature_draws(woken, temperature):
-    assert answer(woken(), "complete", **PROMPT | {"temperature": temperature})["usage"]["prompt_tokens"] == 3
+    assert response(woken(), "complete", **PROMPT | {"temperature": temperature})["usage"]["prompt_tokens"] == 3
 
 
-WISHES = ("n", "logprobs", "logit_bias", "stop", "seed", "top_p", "temperature", "max_tokens", "max_completion_tokens")
+SAMPLING_PARAMS = (
+    "n",
+    "logprobs",
+    "logit_bias",
+    "stop",
+    "seed",
+    "top_p",
+    "temperature",
+    "max_tokens",
+    "max_completion_tokens",
+)
 TEXT = PROMPT | {"stream": False, "stop": ["x"], "stream_options": {"include_usage": True}, "max_tokens": 2}
 CHAT = TEXT | {"messages": [{"role": "user", "content": [{"type": "text", "text": "abc"}]}]}
 
@@ -226,8 +248,8 @@ CHAT = TEXT | {"messages": [{"role": "user", "content": [{"type": "text", "text"
 @hypothesis.settings(max_examples=150)
 @hypothesis.given(data=st.data())
 @pytest.mark.parametrize(("operation", "content"), [("complete", TEXT), ("chat", CHAT)])
-def test_any_request_is_answered_or_refused(any_worker, spoilt, operation, content, data):
-    asked = data.draw(spoilt(content, keys=WISHES))
+def test_any_request_is_answered_or_refused(any_worker, corrupted, operation, content, data):
+    asked = data.draw(corrupted(content, keys=SAMPLING_PARAMS))
     answered = frames(any_worker, operation, asked)
     assert answered[0].header["status"] in (200, 400)
     assert not any(frame.header.get("broken") for frame in answered if answered[0].header["status"] == 200)
@@ -252,14 +274,14 @@ def test_the_last_conversation_outlives_sleep_and_is_not_read_again(woken, tmp_p
         "step",
         lambda self, tokens, kept=None: read.append(tokens.shape[1]) or real(self, tokens, kept),
     )
-    expected = answer(woken(), "complete", **PROMPT | {"prompt": "abcdefgh"})["choices"]
+    expected = response(woken(), "complete", **PROMPT | {"prompt": "abcdefgh"})["choices"]
     first = woken(keeps_prefix=True, prefix=file)
-    answer(first, "complete", **PROMPT | {"prompt": "abcdef"})
+    response(first, "complete", **PROMPT | {"prompt": "abcdef"})
     assert frames(first, "keep")[0].header["status"] == "kept"
     assert file.stat().st_mode & 0o777 == 0o600
     again = woken(keeps_prefix=True, prefix=file)
     read.clear()
-    assert answer(again, "complete", **PROMPT | {"prompt": "abcdefgh"})["choices"] == expected
+    assert response(again, "complete", **PROMPT | {"prompt": "abcdefgh"})["choices"] == expected
     assert read[0] == 2
 
 
@@ -267,18 +289,18 @@ def test_the_last_conversation_outlives_sleep_and_is_not_read_again(woken, tmp_p
 def test_a_damaged_conversation_is_forgotten(woken, tmp_path, damage):
     file = tmp_path / "prefix.safetensors"
     worker = woken(keeps_prefix=True, prefix=file)
-    expected = answer(worker, "complete", **PROMPT)["choices"]
+    expected = response(worker, "complete", **PROMPT)["choices"]
     frames(worker, "keep")
     file.write_bytes(damage(file.read_bytes()))
-    assert answer(woken(keeps_prefix=True, prefix=file), "complete", **PROMPT)["choices"] == expected
+    assert response(woken(keeps_prefix=True, prefix=file), "complete", **PROMPT)["choices"] == expected
 
 
-def test_nothing_said_or_nowhere_to_write_keeps_nothing(woken, tmp_path, capsys):
+def test_nothing_reported_or_nowhere_to_write_keeps_nothing(woken, tmp_path, capsys):
     assert frames(woken(), "keep")[0].header["status"] == "not kept"
     assert frames(woken(keeps_prefix=True, prefix=tmp_path / "prefix"), "keep")[0].header["status"] == "not kept"
     (tmp_path / "file").touch()
     worker = woken(keeps_prefix=True, prefix=tmp_path / "file" / "prefix")
-    answer(worker, "complete", **PROMPT)
+    response(worker, "complete", **PROMPT)
     assert frames(worker, "keep")[0].header["status"] == "not kept"
     assert "not kept" in capsys.readouterr().err
 
@@ -291,10 +313,10 @@ def test_a_full_disk_keeps_no_conversation_and_ends_no_worker(woken, tmp_path, c
 
     monkeypatch.setattr("safetensors.torch.save_file", fail)
     worker = woken(keeps_prefix=True, prefix=tmp_path / "prefix")
-    answer(worker, "complete", **PROMPT)
+    response(worker, "complete", **PROMPT)
     assert frames(worker, "keep")[0].header["status"] == "not kept"
     assert "No space left" in capsys.readouterr().err
-    assert answer(worker, "complete", **PROMPT)
+    assert response(worker, "complete", **PROMPT)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -303,7 +325,7 @@ def test_a_conversation_of_another_bundle_is_none(woken, tmp_path):
 
     file = tmp_path / "prefix.safetensors"
     worker = woken(keeps_prefix=True, prefix=file)
-    answer(worker, "complete", **PROMPT)
+    response(worker, "complete", **PROMPT)
     frames(worker, "keep")
     assert load_prefix(file, bundle="another").tokens == []
 

@@ -47,7 +47,7 @@ def launcher(engine, tmp_path):
     return [str(engine), "run", "--network=none", "image", sys.executable, str(STAND_IN), str(tmp_path / "note")]
 
 
-def said(engine):
+def message(engine):
     return [line.split() for line in (engine.parent / "log").read_text().splitlines()]
 
 
@@ -79,7 +79,7 @@ def test_a_parked_container_is_paused_until_something_is_asked(engine, launcher)
     paused, body, awake, alive = asyncio.run(live())
     assert (paused, body, alive) == (True, b"echo hello", False)
     assert awake in "SR"
-    swept, removed, run, *others = said(engine)
+    swept, removed, run, *others = message(engine)
     assert (swept[:2], removed) == (["ps", "--all"], ["rm", "--force", "left"])
     assert run[:3] == ["run", "--rm", "--interactive"]
     assert run[5:7] == ["--network=none", "image"]
@@ -96,7 +96,7 @@ def test_one_that_does_not_leave_is_killed_with_its_container(engine, launcher):
         return worker.alive
 
     assert asyncio.run(live()) is False
-    assert said(engine)[-1][0] == "kill"
+    assert message(engine)[-1][0] == "kill"
 
 
 def test_an_engine_that_is_not_there_is_no_worker(tmp_path):

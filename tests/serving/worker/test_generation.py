@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overwinter.serving.worker.generation import Kept, Wish, Written, write
+from overwinter.serving.worker.generation import Kept, SamplingParams, Written, write
 
 ALPHABET = "abcdefghij"
 END = len(ALPHABET)
@@ -34,11 +34,11 @@ class _Seen:
         self.seen += count
 
 
-def written(script, *, kept=None, may_go_on=lambda: True, prompt=(0,), **wish):
+def written(script, *, kept=None, may_go_on=lambda: True, prompt=(0,), **sampling):
     record = Written()
     pieces = write(
         script,
-        Wish(prompt=prompt, **{"most_tokens": 100} | wish),
+        SamplingParams(prompt=prompt, **{"max_tokens": 100} | sampling),
         decode=lambda token: ALPHABET[token],
         ends=frozenset({END}),
         kept=kept or Kept(),
@@ -55,7 +55,7 @@ def test_it_ends_where_the_model_does():
 
 def test_it_ends_after_as_many_tokens_as_were_asked_for_and_reads_no_more():
     script = Script("badge")
-    text, record = written(script, most_tokens=3)
+    text, record = written(script, max_tokens=3)
     assert (text, record.reason, script.read) == ("bad", "length", 3)
 
 
@@ -78,21 +78,23 @@ def test_a_stop_text_and_what_follows_is_never_shown(text, stops):
     assert record.reason == "stop"
 
 
-def test_equal_seeds_draw_equal_texts_and_temperature_zero_the_likeliest():
-    draws = [written(Script("badge"), temperature=2.0, seed=seed, most_tokens=20)[0] for seed in (1, 1, 2)]
-    assert draws[0] == draws[1]
-    assert len({*draws, "badge"}) == 3
+def test_equal_seeds_draw_equal_texts_and_temperature_zero_the_most_probable():
+    power_draw = [written(Script("badge"), temperature=2.0, seed=seed, max_tokens=20)[0] for seed in (1, 1, 2)]
+    assert power_draw[0] == power_draw[1]
+    assert len({*power_draw, "badge"}) == 3
     assert written(Script("badge"), temperature=2.0, top_p=0.0)[0] == "badge"
 
 
-def test_a_nucleus_draws_only_the_likeliest_in_their_proportion():
+def test_a_nucleus_draws_only_the_most_probable_in_their_proportion():
     class Three:
         def step(self, tokens, kept=None):
             return np.log(np.array([[0.5, 0.3, 0.2]], dtype=np.float64)), None
 
     record = Written()
-    wish = Wish(prompt=[0], most_tokens=2000, temperature=1.0, top_p=0.7, seed=0)
-    for _ in write(Three(), wish, decode=str, ends=frozenset(), kept=Kept(), may_go_on=lambda: True, written=record):
+    sampling = SamplingParams(prompt=[0], max_tokens=2000, temperature=1.0, top_p=0.7, seed=0)
+    for _ in write(
+        Three(), sampling, decode=str, ends=frozenset(), kept=Kept(), may_go_on=lambda: True, written=record
+    ):
         pass
     assert set(record.tokens) == {0, 1}
     assert record.tokens.count(0) / 2000 == pytest.approx(0.625, abs=0.04)
@@ -100,7 +102,7 @@ def test_a_nucleus_draws_only_the_likeliest_in_their_proportion():
 
 def test_a_prompt_that_begins_like_the_last_conversation_is_not_read_again():
     script, kept = Script("bad"), Kept()
-    written(script, kept=kept, prompt=(0, 1, 2, 3), most_tokens=1)
+    written(script, kept=kept, prompt=(0, 1, 2, 3), max_tokens=1)
     assert script.read == 4
     script.begins = 6
     text, _ = written(script, kept=kept, prompt=(0, 1, 2, 3, 4, 5))

@@ -31,8 +31,8 @@ def ask(model, tensor, binary=b"", headers=None, **request):
     return json.loads(reply.body), reply
 
 
-def asked(model, body, headers=None, *, most_values=100_000):
-    return infer(model, headers or {}, body, name="m", most_values=most_values)
+def asked(model, body, headers=None, *, max_values=100_000):
+    return infer(model, headers or {}, body, name="m", max_values=max_values)
 
 
 def by_name(content):
@@ -52,9 +52,9 @@ def test_it_answers_model_inputs(model):
 def test_raw_inputs_are_prepared_as_the_bundle_says(model):
     content, _ = ask(model, tensor(RAW, "UINT8", "raw"))
     outputs = by_name(content)
-    answers = model.answer(RAW)
-    assert outputs["label"]["data"] == [answer.label for answer in answers]
-    assert outputs["probability"]["data"] == pytest.approx([answer.probability for answer in answers])
+    responses = model.predict(RAW)
+    assert outputs["label"]["data"] == [response.label for response in responses]
+    assert outputs["probability"]["data"] == pytest.approx([response.probability for response in responses])
 
 
 def test_nested_data_is_as_good_as_flat(model):
@@ -170,7 +170,7 @@ def test_a_request_that_asks_for_something_else_is_refused(model, changes, messa
     assert refusal.value.status == 400
 
 
-def test_an_answer_says_whose_it_is_and_ignores_foreign_parameters(model):
+def test_a_response_says_whose_it_is_and_ignores_foreign_parameters(model):
     content, _ = ask(model, tensor(INPUTS, parameters={"content_type": "np"}), parameters={"priority": 1}, id="\ud800")
     assert (content["model_name"], content["model_version"]) == ("m", model.bundle.digest[:12])
     assert content["id"] == "\ud800"
@@ -183,9 +183,9 @@ def test_too_many_answers_at_once_are_refused(model):
     text = json.dumps(head).encode()
     headers = {"inference-header-content-length": str(len(text))}
     body = text + many.astype("<f4").tobytes()
-    assert asked(model, body, headers, most_values=120).status == 200
+    assert asked(model, body, headers, max_values=120).status == 200
     with pytest.raises(RequestError, match="fewer samples") as refusal:
-        asked(model, body, headers, most_values=119)
+        asked(model, body, headers, max_values=119)
     assert refusal.value.status == 413
 
 
@@ -228,7 +228,7 @@ def test_a_wrong_header_length_is_refused(model, length):
         ask(model, tensor(INPUTS), headers={"inference-header-content-length": length})
 
 
-def test_an_answer_that_is_no_number_is_no_answer(model, monkeypatch):
+def test_a_response_that_is_no_number_is_no_response(model, monkeypatch):
     monkeypatch.setattr(model, "run", lambda inputs: np.full((len(inputs), 3), np.inf, np.float32))
     with pytest.raises(RequestError, match="no finite number"):
         ask(model, tensor(INPUTS))
@@ -244,7 +244,7 @@ REQUEST = {
 
 @hypothesis.settings(suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])  # the model keeps no state
 @hypothesis.given(data=st.data())
-def test_any_request_is_answered_or_refused(model, spoilt, data):
-    request = data.draw(spoilt(REQUEST))
+def test_any_request_is_answered_or_refused(model, corrupted, data):
+    request = data.draw(corrupted(REQUEST))
     with contextlib.suppress(RequestError, ConfigError):
         assert json.loads(asked(model, json.dumps(request).encode()).body)["model_name"] == "m"

@@ -1,29 +1,29 @@
 import pytest
 
 from overwinter.serving.messages import RequestError
-from overwinter.serving.worker.sampling_params import parse_streaming, parse_wish
+from overwinter.serving.worker.sampling_params import parse_sampling_params, parse_streaming
 
 
-def wish(chat=False, defaults=None, **content):
-    return parse_wish(content, [1, 2], defaults or {}, room=50, chat=chat)
+def sampling(chat=False, defaults=None, **content):
+    return parse_sampling_params(content, [1, 2], defaults or {}, room=50, chat=chat)
 
 
-def test_nothing_said_is_what_openai_says():
-    assert (wish().most_tokens, wish(chat=True).most_tokens) == (16, 50)
-    assert (wish().temperature, wish().top_p, wish().stop, wish().seed) == (1.0, 1.0, (), None)
+def test_defaults_are_openais():
+    assert (sampling().max_tokens, sampling(chat=True).max_tokens) == (16, 50)
+    assert (sampling().temperature, sampling().top_p, sampling().stop, sampling().seed) == (1.0, 1.0, (), None)
 
 
 def test_the_models_own_defaults_hold_if_it_was_made_for_drawing():
-    assert wish(defaults={"do_sample": True, "temperature": 0.2, "top_p": 0.9}).temperature == 0.2
-    assert wish(defaults={"temperature": 0.2}).temperature == 1.0
-    assert wish(defaults={"do_sample": True, "temperature": 0.2}, temperature=0).temperature == 0
+    assert sampling(defaults={"do_sample": True, "temperature": 0.2, "top_p": 0.9}).temperature == 0.2
+    assert sampling(defaults={"temperature": 0.2}).temperature == 1.0
+    assert sampling(defaults={"do_sample": True, "temperature": 0.2}, temperature=0).temperature == 0
 
 
-def test_what_is_said_holds_within_the_room():
-    found = wish(chat=True, max_completion_tokens=7, max_tokens=9, stop="x", seed=-1, temperature=0.5, top_p=0.25)
-    assert (found.most_tokens, found.stop, found.seed) == (7, ("x",), 2**64 - 1)
+def test_what_is_reported_holds_within_the_room():
+    found = sampling(chat=True, max_completion_tokens=7, max_tokens=9, stop="x", seed=-1, temperature=0.5, top_p=0.25)
+    assert (found.max_tokens, found.stop, found.seed) == (7, ("x",), 2**64 - 1)
     assert (found.temperature, found.top_p) == (0.5, 0.25)
-    assert wish(max_tokens=1000).most_tokens == 50
+    assert sampling(max_tokens=1000).max_tokens == 50
 
 
 @pytest.mark.parametrize(
@@ -57,19 +57,19 @@ def test_what_is_said_holds_within_the_room():
 )
 def test_what_is_wrong_or_not_offered_is_refused(content):
     with pytest.raises(RequestError, match=next(iter(content))):
-        wish(**content)
+        sampling(**content)
 
 
 def test_numbers_beyond_all_bounds_are_within_the_room():
-    assert wish(max_tokens=10**4000, seed=-(10**4000)).most_tokens == 50
+    assert sampling(max_tokens=10**4000, seed=-(10**4000)).max_tokens == 50
 
 
 def test_a_wrong_length_of_a_chat_is_named_as_it_was_asked():
     with pytest.raises(RequestError, match="`max_completion_tokens`"):
-        wish(chat=True, max_completion_tokens=0, max_tokens=7)
+        sampling(chat=True, max_completion_tokens=0, max_tokens=7)
 
 
-def test_how_an_answer_comes():
+def test_how_a_response_comes():
     assert parse_streaming({}) == (False, False)
     assert parse_streaming({"stream": True, "stream_options": {"include_usage": True}}) == (True, True)
     for wrong in ({"stream": 1}, {"stream_options": True}, {"stream_options": {"include_usage": "no"}}):

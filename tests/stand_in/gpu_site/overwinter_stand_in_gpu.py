@@ -198,16 +198,16 @@ def _computed(operator: Any, *args: Any, **keywords: Any) -> Any:
         return operator.redispatch(torch._C.DispatchKeySet(torch._C.DispatchKey.CPU), *args, **keywords)
     for each in args[: facts.strict] if facts.strict is not None else (*args, *keywords.values()):
         _check(each, facts)
-    lent: list[tuple[torch.Tensor, torch.Tensor, Any]] = []
-    lowered = [_lowered(each, lent) for each in args]
-    named = {name: _lowered(each, lent) for name, each in keywords.items()}
+    offloaded: list[tuple[torch.Tensor, torch.Tensor, Any]] = []
+    lowered = [_lowered(each, offloaded) for each in args]
+    named = {name: _lowered(each, offloaded) for name, each in keywords.items()}
     numbers = any(isinstance(args[at], int | float) for at in facts.tensors if at < len(args))
     # Python is given numbers where an operator asks for tensors: another of its overloads takes those.
-    answer = (operator.overloadpacket if numbers else operator)(*lowered, **named)
-    for original, alias, before in lent:
+    response = (operator.overloadpacket if numbers else operator)(*lowered, **named)
+    for original, alias, before in offloaded:
         if facts.writes and original is not alias and _layout(alias) != before:
             original.data = _up(alias)  # what an operator resized
-    return _raised(answer, {id(alias): original for original, alias, _ in lent})
+    return _raised(response, {id(alias): original for original, alias, _ in offloaded})
 
 
 @functools.cache
@@ -236,19 +236,19 @@ def _check(value: Any, facts: SimpleNamespace) -> None:
         raise RuntimeError(f"Expected all tensors to be on the same device, but {found} ({facts.name})")
 
 
-def _lowered(value: Any, lent: list[tuple[torch.Tensor, torch.Tensor, Any]]) -> Any:
+def _lowered(value: Any, offloaded: list[tuple[torch.Tensor, torch.Tensor, Any]]) -> Any:
     if isinstance(value, list | tuple):
-        return [_lowered(each, lent) for each in value]
+        return [_lowered(each, offloaded) for each in value]
     lowered = _down(value)
     if isinstance(value, torch.Tensor):
-        lent.append((value, lowered, _layout(lowered)))
+        offloaded.append((value, lowered, _layout(lowered)))
     return lowered
 
 
-def _raised(answer: Any, originals: dict[int, torch.Tensor]) -> Any:
-    if isinstance(answer, list | tuple):
-        return type(answer)(_raised(each, originals) for each in answer)
-    return originals[id(answer)] if id(answer) in originals else _up(answer)
+def _raised(response: Any, originals: dict[int, torch.Tensor]) -> Any:
+    if isinstance(response, list | tuple):
+        return type(response)(_raised(each, originals) for each in response)
+    return originals[id(response)] if id(response) in originals else _up(response)
 
 
 def _layout(value: torch.Tensor) -> Any:

@@ -7,7 +7,7 @@ import sys
 
 
 class Waiting:
-    """Finds torch as everybody else does, but loads the stand-in's library before it and the stand-in after it."""
+    """Finds torch as everyone else does, but loads the stand-in's library before it and the stand-in after it."""
 
     def find_spec(self, name, path=None, target=None):
         if name != "torch":

@@ -12,14 +12,14 @@ from overwinter.models import AwareLayer, Grid, integer_layers, load_description
 from overwinter.sparsity.settings import MagnitudeConfig
 
 
-def integer_form(model, found):
+def integer_type(model, found):
     model = copy.deepcopy(model)
     for name, entry in found.items():
         replace_layer(model, name, AwareLayer.from_json(entry).integer_layer(model.get_submodule(name)))
     return model
 
 
-def answers(model, images):
+def outputs(model, images):
     with torch.inference_mode():
         return model.eval()(images.inputs)
 
@@ -36,25 +36,25 @@ def settings(request, straight, relaxed):
     [{}, {"group_size": 5, "symmetric": False}, {"weight_bits": 8}, {"activation_bits": 4}, {"activation_bits": None}],
     ids=str,
 )
-def test_the_integer_layers_answer_as_the_fake_quantized_model_bit_for_bit(
+def test_the_integer_layers_response_as_the_fake_quantized_model_bit_for_bit(
     fit, new_model, settings, validation, changes, tmp_path
 ):
     result, awareness = fit(new_model(), replace(settings, **changes))
-    fake = answers(result.model, validation)
+    fake = outputs(result.model, validation)
     found = awareness.finish()
     config = {"_target_": "overwinter.models.ConvNet", "input_shape": [1, 4, 4], "classes": 2, "channels": [4, 6]}
     save_model(
         tmp_path,
         result.model,
-        form="dense",
+        variant="dense",
         model_config=config,
         input_shape=[1, 4, 4],
         lineage={},
         quantization_aware=found,
     )
-    loaded = integer_form(load_model(tmp_path, trusted=[]), load_description(tmp_path)["quantization_aware"])
+    loaded = integer_type(load_model(tmp_path, trusted=[]), load_description(tmp_path)["quantization_aware"])
     assert set(integer_layers(loaded)) == {"features.0.0", "features.1.0", "head"}
-    assert torch.equal(answers(loaded, validation), fake)
+    assert torch.equal(outputs(loaded, validation), fake)
     assert result.best_validation_accuracy > 0.8
     assert training.evaluate(loaded, validation.inputs, validation.labels).accuracy == result.best_validation_accuracy
 
@@ -150,12 +150,12 @@ def test_masks_and_a_teacher_take_part(fit, new_model, straight, validation):
     masks = mask.open().prepare(model, None)
     loss = training.DistillationLoss(teacher, weight=0.2, temperature=2.0)
     result, awareness = fit(model, straight, hooks=masks, loss=loss)
-    fake = answers(result.model, validation)
+    fake = outputs(result.model, validation)
     found = awareness.finish()
     for name in found:
         weight = result.model.get_submodule(name).weight
         assert int((weight == 0).sum()) >= weight.numel() // 2
-    assert torch.equal(answers(integer_form(result.model, found), validation), fake)
+    assert torch.equal(outputs(integer_type(result.model, found), validation), fake)
 
 
 def test_ranges_that_were_only_watched_round_to_nearest(new_model, straight, train_config, validation):
@@ -182,7 +182,7 @@ def test_skipped_shared_and_unserved_layers_are_named(straight, train_config):
     model[2].weight = shared.weight
     awareness = training.make_aware(model, train_config(replace(straight, skip=["3"])))
     assert awareness.left_in_float == {
-        "0": "there is no integer form of Conv1d",
+        "0": "there is no integer version of Conv1d",
         "1": "its weight is another layer's too",
         "3": "train.qat.skip names '3'",
     }
@@ -195,7 +195,9 @@ def test_a_pattern_that_fits_nothing_is_refused(new_model, straight, train_confi
 
 
 def test_a_model_with_nothing_to_quantize_is_refused(straight, train_config):
-    with pytest.raises(ConfigError, match="serves none of the model's layers: 0: there is no integer form of Conv1d"):
+    with pytest.raises(
+        ConfigError, match="serves none of the model's layers: 0: there is no integer version of Conv1d"
+    ):
         training.make_aware(nn.Sequential(nn.Conv1d(1, 1, 1)), train_config(straight))
 
 
@@ -203,5 +205,5 @@ def test_a_model_with_nothing_to_quantize_is_refused(straight, train_config):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_it_trains_on_a_gpu(fit, new_model, settings, validation):
     result, awareness = fit(new_model(), settings, device=torch.device("cuda"))
-    fake = answers(result.model, validation)
-    assert torch.equal(answers(integer_form(result.model, awareness.finish()), validation), fake)
+    fake = outputs(result.model, validation)
+    assert torch.equal(outputs(integer_type(result.model, awareness.finish()), validation), fake)

@@ -91,7 +91,7 @@ def seal(
         chunks=-(-total_bytes // chunk_bytes),
         wrapped={key.key_id: _wrap(secret, key, file_id) for key in keys},
     )
-    with files.replacing(out, mode=0o600) as aside, aside.open("wb") as stream:
+    with files.replacing(out, mode=0o600) as staging, staging.open("wb") as stream:
         stream.write(_header_bytes(header))
         cipher = AESGCM(secret)
         written = 0
@@ -125,7 +125,7 @@ class PlainReader:
         self._rooms = threading.local()
 
     def chunks_of(self, size_bytes: int) -> bool:
-        """Say whether there are as many chunks as so many bytes need: then each has its part of them."""
+        """Return whether there are as many chunks as so many bytes need: then each has its part of them."""
         return self._header.chunks == -(-size_bytes // self._header.chunk_bytes)
 
     def pieces(self, begin: int, size_bytes: int) -> Iterator[memoryview]:
@@ -168,7 +168,7 @@ def rewrap(path: Path, keys: Sequence[WrappingKey], new_keys: Sequence[WrappingK
         secret = _unwrap(path, header, keys)
         wrapped = {key.key_id: _wrap(secret, key, header.file_id) for key in new_keys}
         fresh = Header(file_id=header.file_id, chunk_bytes=header.chunk_bytes, chunks=header.chunks, wrapped=wrapped)
-        with files.replacing(path, mode=0o600) as aside, aside.open("wb") as stream:
+        with files.replacing(path, mode=0o600) as staging, staging.open("wb") as stream:
             stream.write(_header_bytes(fresh))
             source.seek(begins)
             shutil.copyfileobj(source, stream, 1 << 20)

@@ -62,7 +62,7 @@ def verified_payload(envelope: Any, payload_type: str, trusted: Sequence[Ed25519
 
 
 def unverified_payload(envelope: Any, payload_type: str) -> bytes:
-    """Return the payload of an envelope, whoever signed it.
+    """Return the payload of an envelope, anyone who signed it.
 
     Raises:
         IntegrityError: it is no such envelope.
@@ -76,7 +76,7 @@ def key_id(key: Ed25519PublicKey) -> str:
 
 
 def create_signing_key(private: Path, public: Path) -> None:
-    """Make a key pair: ``private`` for its owner alone (0600), ``public`` for everybody; both as PEM.
+    """Make a key pair: ``private`` for its owner alone (0600), ``public`` for everyone; both as PEM.
 
     Raises:
         ConfigError: a key is there already.

@@ -17,7 +17,7 @@ from overwinter.files import open_to_others
 
 SECRET_BYTES = 32
 _COMMAND_LIMIT_S = 60.0
-_FORM = "64 hexadecimal digits, or base64, of 32 bytes (`openssl rand -hex 32` makes one)"
+_KEY_FORMAT = "64 hexadecimal digits, or base64, of 32 bytes (`openssl rand -hex 32` makes one)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ def load_wrapping_key(source: str) -> WrappingKey:
 
 
 def check_source(source: str) -> None:
-    """Check the form of a key's source, without going there.
+    """Check the format of a key's source, without going there.
 
     Raises:
         ConfigError: it is none of the three.
@@ -124,4 +124,6 @@ def _decode(content: bytes, source: str) -> bytes:
             return secret
     if len(content) == SECRET_BYTES:
         return content
-    raise ConfigError(f"{source.partition(':')[0]}: the key found there has not the right form. It must be {_FORM}.")
+    raise ConfigError(
+        f"{source.partition(':')[0]}: the key found there has not the right format. It must be {_KEY_FORMAT}."
+    )

@@ -30,7 +30,7 @@ class StoreAddress:
         """Read STORE#NAME or STORE#NAME@WHICH.
 
         Raises:
-            ConfigError: it has another form.
+            ConfigError: it has another format.
         """
         store, _, rest = text.rpartition("#")
         name, at, which = rest.partition("@")

@@ -167,7 +167,7 @@ def _catalog(content: Any) -> Catalog:
     texts = [catalog.name, *(v.published_utc for v in versions.values())]
     digests = [digest for v in versions.values() for digest in (v.digest, v.manifest)]  # they become names of files
     if not all(type(number) is int and number >= 0 for number in numbers) or not all(isinstance(t, str) for t in texts):
-        raise ValueError("a number or a text has another form")
+        raise ValueError("a number or a text has another format")
     if not all(map(is_digest, digests)):
         raise ValueError("a digest is none")
     if not set(catalog.aliases.values()) <= set(versions) or max(versions, default=0) > catalog.last:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 
-class Place(Protocol):
+class Storage(Protocol):
     """Small files by name, each whole or absent. Names have forward slashes; contents fit into memory."""
 
     def read(self, name: str, limit_bytes: int) -> bytes:

@@ -13,14 +13,14 @@ from overwinter.errors import IntegrityError
 _MODE = 0o600
 
 
-class LocalPlace:
-    """A `Place` on a local disk; files are for their owner alone."""
+class LocalStorage:
+    """A `Storage` on a local disk; files are for their owner alone."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
     def read(self, name: str, limit_bytes: int) -> bytes:
-        """See `Place`."""
+        """See `Storage`."""
         try:
             with (self._root / name).open("rb") as stream:
                 content = stream.read(limit_bytes + 1)
@@ -31,16 +31,16 @@ class LocalPlace:
         return content
 
     def create(self, name: str, content: bytes) -> bool:
-        """See `Place`; a hard link is what only one of many can make."""
+        """See `Storage`; a hard link is what only one of many can make."""
         path = self._root / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".part") as aside:
-                aside.write(content)
-                aside.flush()
-                os.fchmod(aside.fileno(), _MODE)
-                os.fsync(aside.fileno())
-                os.link(aside.name, path)
+            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".part") as staging:
+                staging.write(content)
+                staging.flush()
+                os.fchmod(staging.fileno(), _MODE)
+                os.fsync(staging.fileno())
+                os.link(staging.name, path)
             files.sync(path.parent)
         except FileExistsError:
             return False
@@ -49,21 +49,21 @@ class LocalPlace:
         return True
 
     def write(self, name: str, content: bytes) -> None:
-        """See `Place`."""
+        """See `Storage`."""
         files.write_bytes(self._root / name, content, _MODE)
 
     def age_s(self, name: str) -> float | None:
-        """See `Place`."""
+        """See `Storage`."""
         try:
             return max(0.0, time.time() - (self._root / name).stat().st_mtime)
         except OSError:
             return None
 
     def names(self, folder: str) -> list[str]:
-        """See `Place`."""
+        """See `Storage`."""
         found = (path for path in (self._root / folder).rglob("*") if path.is_file())
         return sorted(path.relative_to(self._root).as_posix() for path in found)
 
     def remove(self, name: str) -> None:
-        """See `Place`."""
+        """See `Storage`."""
         (self._root / name).unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 def alone(target: Path) -> Iterator[None]:
     """Keep other processes from changing the same thing at the same time; nothing is left behind.
 
-    The file goes with whoever holds the lock. Who waited for it then holds one that nobody else will find, and tries
+    The file goes with anyone who holds the lock. Who waited for it then holds one that no one else will find, and tries
     again with the file that is there.
     """
     path = target.with_name(f"{target.name}.lock")

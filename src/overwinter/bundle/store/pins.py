@@ -28,7 +28,7 @@ class Pins:
         return cls(Path(state) / "overwinter" / "pins.json")
 
     def set(self, address: str, serial: int, digest: str) -> None:
-        """Pin, or move the pin: never back, whoever else moves it, and without losing what others pin meanwhile."""
+        """Pin, or move the pin: never back, anyone who else moves it, and without losing what others pin meanwhile."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with alone(self._path):
             pins = self._load()
@@ -46,7 +46,7 @@ class Pins:
             return
         if serial < pinned[0] or (serial == pinned[0] and digest != pinned[1]):
             raise IntegrityError(
-                f"{address} went back to its change {serial}, but change {pinned[0]} was seen here already. Somebody "
+                f"{address} went back to its change {serial}, but change {pinned[0]} was seen here already. Someone "
                 f"brought an old state of the store back: don't use it. (The pin is in {self._path}.)"
             )
         if serial > pinned[0]:

@@ -11,8 +11,8 @@ import fsspec  # type: ignore[import-untyped]  # has no types
 from overwinter.errors import ConfigError, IntegrityError, OverwinterError
 
 
-class RemotePlace:
-    """A `Place` that fsspec reaches. Credentials and endpoints come from where its driver looks for them.
+class RemoteStorage:
+    """A `Storage` that fsspec reaches. Credentials and endpoints come from where its driver looks for them.
 
     Raises:
         ConfigError: no driver knows the address.
@@ -26,7 +26,7 @@ class RemotePlace:
             raise ConfigError(f"No driver for the store {address}: {error}. For S3: pip install s3fs") from None
 
     def read(self, name: str, limit_bytes: int) -> bytes:
-        """See `Place`."""
+        """See `Storage`."""
         try:
             with self._reaching():
                 content: bytes = self._system.cat_file(self._path(name), start=0, end=limit_bytes + 1)
@@ -37,7 +37,7 @@ class RemotePlace:
         return content
 
     def create(self, name: str, content: bytes) -> bool:
-        """See `Place`; S3 itself decides who is first (`If-None-Match: *`)."""
+        """See `Storage`; S3 itself decides who is first (`If-None-Match: *`)."""
         try:
             self._pipe(name, content, mode="create")
         except FileExistsError:
@@ -45,11 +45,11 @@ class RemotePlace:
         return True
 
     def write(self, name: str, content: bytes) -> None:
-        """See `Place`."""
+        """See `Storage`."""
         self._pipe(name, content, mode="overwrite")
 
     def age_s(self, name: str) -> float | None:
-        """See `Place`."""
+        """See `Storage`."""
         try:
             with self._reaching():
                 written: dt.datetime = self._system.modified(self._path(name))
@@ -59,7 +59,7 @@ class RemotePlace:
         return max(0.0, (now - written).total_seconds())
 
     def names(self, folder: str) -> list[str]:
-        """See `Place`."""
+        """See `Storage`."""
         try:
             with self._reaching():
                 found: list[str] = self._system.find(self._path(folder))
@@ -68,7 +68,7 @@ class RemotePlace:
         return sorted(path[len(self._root.rstrip("/")) + 1 :] for path in found)
 
     def remove(self, name: str) -> None:
-        """See `Place`."""
+        """See `Storage`."""
         with contextlib.suppress(FileNotFoundError), self._reaching():
             self._system.rm_file(self._path(name))
 

@@ -14,7 +14,7 @@ from overwinter.bundle.store.store import open_store
 from overwinter.errors import IntegrityError
 
 
-def obtain_from_store(
+def resolve_in_store(
     address: StoreAddress,
     *,
     keys: Keys,

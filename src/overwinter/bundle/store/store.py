@@ -15,8 +15,8 @@ from overwinter.bundle.private import copied
 from overwinter.bundle.reading import read_bundle
 from overwinter.bundle.store.address import checked_alias, checked_name
 from overwinter.bundle.store.catalog import Catalog, Found, Version, parsed, spelled
-from overwinter.bundle.store.interface import Place
-from overwinter.bundle.store.local import LocalPlace
+from overwinter.bundle.store.interface import Storage
+from overwinter.bundle.store.local import LocalStorage
 from overwinter.bundle.store.pins import Pins
 from overwinter.bundle.store.transfer import GRACE_S, part_name, parts_of, receive, send
 from overwinter.errors import ConfigError, IntegrityError, OverwinterError
@@ -48,14 +48,14 @@ def open_store(
         ConfigError: no driver knows the address.
     """
     scheme, colon, rest = address.partition("://")
-    place: Place
+    place: Storage
     if not colon or scheme == "file":
         address = str(Path(rest if colon else address).resolve())  # so that a pin means one place
-        place = LocalPlace(Path(address))
+        place = LocalStorage(Path(address))
     else:
-        from overwinter.bundle.store.remote import RemotePlace
+        from overwinter.bundle.store.remote import RemoteStorage
 
-        place = RemotePlace(address)
+        place = RemoteStorage(address)
     return Store(place, address, keys=keys, sign_key=sign_key, pins=pins or Pins.default())
 
 
@@ -63,7 +63,7 @@ class Store:
     """A place with bundles. See `open_store`."""
 
     def __init__(
-        self, place: Place, address: str, *, keys: Keys, sign_key: Ed25519PrivateKey | None, pins: Pins
+        self, place: Storage, address: str, *, keys: Keys, sign_key: Ed25519PrivateKey | None, pins: Pins
     ) -> None:
         self._place, self.address, self._keys, self._sign_key, self._pins = place, address, keys, sign_key, pins
 
@@ -211,7 +211,7 @@ class Store:
         return f"{self.address}#{name}"
 
     def _change(self, name: str, change: Callable[[Catalog], Catalog]) -> Catalog:
-        """Write the next catalog; if somebody was quicker, look again and change that one."""
+        """Write the next catalog; if someone was quicker, look again and change that one."""
         for _ in range(_ATTEMPTS):
             current = self._newest(name)
             if current.signed and self._sign_key is None:

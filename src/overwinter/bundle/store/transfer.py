@@ -13,14 +13,14 @@ from typing import Any
 from overwinter import files
 from overwinter.bundle.facts import BUNDLE
 from overwinter.bundle.keys import is_digest
-from overwinter.bundle.store.interface import Place
+from overwinter.bundle.store.interface import Storage
 from overwinter.bundle.store.locking import alone
 from overwinter.errors import ConfigError, IntegrityError
 from overwinter.plain_files import is_inside
 
 PART_BYTES = 8 << 20
 MANIFEST_LIMIT_BYTES = 16 << 20
-# Parts that no catalog names may belong to a publication under way; they are left alone for this long.
+# Parts that no catalog names may belong to a publication under way; they are left unchanged for this long.
 GRACE_S = 24 * 3600.0
 _FILES_LIMIT = 4096
 
@@ -30,7 +30,7 @@ def part_name(digest: str) -> str:
     return f"parts/{digest[:2]}/{digest}"
 
 
-def send(place: Place, contents: Mapping[str, Path], *, sealed: bool) -> str:
+def send(place: Storage, contents: Mapping[str, Path], *, sealed: bool) -> str:
     """Bring files into the store, part by part; return the digest of their manifest.
 
     Args:
@@ -45,12 +45,12 @@ def send(place: Place, contents: Mapping[str, Path], *, sealed: bool) -> str:
     return _put(place, json.dumps({"sealed": sealed, "files": listed}).encode())
 
 
-def parts_of(place: Place, manifest: str) -> set[str]:
+def parts_of(place: Storage, manifest: str) -> set[str]:
     """Return the digests of all parts that a manifest stands for, its own included."""
     return {manifest}.union(*(entry["parts"] for entry in _manifest(place, manifest)["files"].values()))
 
 
-def receive(place: Place, manifest: str, target: Path, *, digest: str) -> None:
+def receive(place: Storage, manifest: str, target: Path, *, digest: str) -> None:
     """Bring a published bundle to ``target``: a folder, or a file if it is sealed; nothing if it is there.
 
     Raises:
@@ -72,24 +72,24 @@ def receive(place: Place, manifest: str, target: Path, *, digest: str) -> None:
         raise files.write_error(target, error) from error
 
 
-def _receive_all(place: Place, content: Mapping[str, Any], target: Path, digest: str) -> None:
-    aside = target.with_name(f"{target.name}.partial")
-    listed = {aside / name: entry for name, entry in content["files"].items()}
-    if _files_in(aside) - set(listed):  # of another version: a bundle with a file too many is none
-        shutil.rmtree(aside)
-    aside.mkdir(mode=0o700, exist_ok=True)
+def _receive_all(place: Storage, content: Mapping[str, Any], target: Path, digest: str) -> None:
+    staging = target.with_name(f"{target.name}.partial")
+    listed = {staging / name: entry for name, entry in content["files"].items()}
+    if _files_in(staging) - set(listed):  # of another version: a bundle with a file too many is none
+        shutil.rmtree(staging)
+    staging.mkdir(mode=0o700, exist_ok=True)
     for path, entry in listed.items():
         _receive_file(place, entry, path)
-    source = next(iter(listed)) if content["sealed"] else aside
+    source = next(iter(listed)) if content["sealed"] else staging
     _check_digest(source, digest)
     source.replace(target)
     if content["sealed"]:
-        aside.rmdir()
+        staging.rmdir()
     files.sync(target.parent)
 
 
 def _is_there(content: Mapping[str, Any], target: Path) -> bool:
-    """Say whether every byte is there, and no other file; False if nothing is.
+    """Return whether every byte is there, and no other file; False if nothing is.
 
     Raises:
         ConfigError: something else is.
@@ -123,7 +123,7 @@ def _check_digest(bundle: Path, digest: str) -> None:
         )
 
 
-def _put(place: Place, content: bytes) -> str:
+def _put(place: Storage, content: bytes) -> str:
     digest = hashlib.sha256(content).hexdigest()
     age_s = place.age_s(part_name(digest))
     if age_s is None or age_s > GRACE_S / 2:  # an old one may be about to be collected: make it young
@@ -137,7 +137,7 @@ def _pieces(path: Path) -> Iterator[bytes]:
             yield piece
 
 
-def _get(place: Place, digest: str, limit_bytes: int) -> bytes:
+def _get(place: Storage, digest: str, limit_bytes: int) -> bytes:
     content = place.read(part_name(digest), limit_bytes)
     if hashlib.sha256(content).hexdigest() != digest:
         raise IntegrityError(
@@ -146,7 +146,7 @@ def _get(place: Place, digest: str, limit_bytes: int) -> bytes:
     return content
 
 
-def _manifest(place: Place, digest: str) -> dict[str, Any]:
+def _manifest(place: Storage, digest: str) -> dict[str, Any]:
     try:
         content = json.loads(_get(place, digest, MANIFEST_LIMIT_BYTES))
         listed = content["files"]
@@ -167,7 +167,7 @@ def _is_entry(entry: Any) -> bool:
     return whole and all(map(is_digest, parts))
 
 
-def _receive_file(place: Place, entry: Mapping[str, Any], path: Path) -> None:
+def _receive_file(place: Storage, entry: Mapping[str, Any], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     with os.fdopen(handle, "r+b") as stream:

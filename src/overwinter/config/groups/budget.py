@@ -40,11 +40,11 @@ class PaybackConfig:
     """When the joules spent on compressing must be earned back by cheaper predictions. Null sets no limit."""
 
     stages: list[str] = setting("stages whose joules have to be earned back")
-    answers: float | None = setting("predictions within which they must be earned back; null: no limit", above=0)
+    responses: float | None = setting("predictions within which they must be earned back; null: no limit", above=0)
     days: float | None = setting(
-        "days within which they must be earned back, at answers_per_day; null: no limit", above=0
+        "days within which they must be earned back, at responses_per_day; null: no limit", above=0
     )
-    answers_per_day: float | None = setting("predictions expected per day", above=0)
+    responses_per_day: float | None = setting("predictions expected per day", above=0)
 
 
 @dataclass
@@ -167,7 +167,7 @@ def _tightest(limits: Sequence[Limit], dimension: str) -> Limit | None:
 
 
 def _check_payback(payback: PaybackConfig) -> None:
-    if payback.days is not None and payback.answers_per_day is None:
-        raise ConfigError("budget.payback.days needs budget.payback.answers_per_day, the rate expected in use.")
-    if (payback.days is not None or payback.answers is not None) and not payback.stages:
+    if payback.days is not None and payback.responses_per_day is None:
+        raise ConfigError("budget.payback.days needs budget.payback.responses_per_day, the rate expected in use.")
+    if (payback.days is not None or payback.responses is not None) and not payback.stages:
         raise ConfigError("budget.payback.stages is empty. Name the stages whose joules have to be earned back.")

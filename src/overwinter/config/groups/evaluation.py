@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from overwinter.canary import MOST_TOLERANCE
+from overwinter.canary import MAX_TOLERANCE
 from overwinter.config.settings import setting
 from overwinter.config.targets import MEASURE, TEXT_TARGETS, trusted_target
 from overwinter.errors import ConfigError, nearest
@@ -47,7 +47,7 @@ class EvaluateConfig:
     )
     measure_loading: bool = setting("load each variant in a fresh process too, for its time to load and peak memory")
     repeats: int = setting("timed samples per variant, runtime and batch size, interleaved in random order", at_least=3)
-    most_repeats: int = setting("most samples of variants whose intervals overlap, at the batch size that decides")
+    max_repeats: int = setting("most samples of variants whose intervals overlap, at the batch size that decides")
     precision: float = setting(
         "an interval as narrow as this share of its figure gets no more samples", above=0, below=1
     )
@@ -60,7 +60,7 @@ class EvaluateConfig:
 
 @dataclass
 class LanguageEvaluateConfig:
-    """The stage `evaluate` of a language model. An answer is a prompt that is read, and tokens that are written."""
+    """The stage `evaluate` of a language model. A response is a prompt that is read, and tokens that are written."""
 
     version: int = setting("raised when the stage's behaviour changes")
     runtimes: list[str] = setting(
@@ -70,7 +70,7 @@ class LanguageEvaluateConfig:
         "how much higher than the dense model's the perplexity may be: 0.02 is 2 %", at_least=0, below=10
     )
     prompt_tokens: int = setting("prompt of a timed generation, from the test split, read at once", at_least=1)
-    answer_tokens: int = setting(
+    response_tokens: int = setting(
         "tokens of a timed generation, one after the other, each the most probable", at_least=1
     )
     repeats: int = setting("timed samples per variant and phase, interleaved in random order", at_least=3)
@@ -89,9 +89,9 @@ class HibernateConfig:
     )
     canary_tolerance: float = setting(
         "largest allowed difference of a prediction, as a share of the largest recorded logit; no bundle with a "
-        f"tolerance above {MOST_TOLERANCE} is woken",
+        f"tolerance above {MAX_TOLERANCE} is woken",
         above=0,
-        at_most=MOST_TOLERANCE,
+        at_most=MAX_TOLERANCE,
     )
     wake_repeats: int = setting("wakes in fresh processes whose median duration is reported", at_least=1)
     sign_key: str | None = setting(
@@ -105,7 +105,7 @@ class HibernateConfig:
         "nothing"
     )
     licence: str | None = setting("licence under which others may use the model, such as Apache-2.0")
-    notes: str | None = setting("notes for whoever finds the bundle")
+    notes: str | None = setting("notes for anyone who finds the bundle")
 
 
 def check_evaluate(config: Config) -> None:
@@ -121,10 +121,10 @@ def check_evaluate(config: Config) -> None:
     if isinstance(evaluate, LanguageEvaluateConfig):
         _check_prompt(evaluate.prompt_tokens, config.data)
     else:
-        _check_forms(evaluate, config.trusted_targets)
+        _check_variants(evaluate, config.trusted_targets)
 
 
-def _check_forms(evaluate: EvaluateConfig, trusted: Sequence[str]) -> None:
+def _check_variants(evaluate: EvaluateConfig, trusted: Sequence[str]) -> None:
     _check_named("evaluate.batch_sizes", evaluate.batch_sizes)
     if evaluate.choose_at_batch_size not in evaluate.batch_sizes:
         raise ConfigError(
@@ -133,8 +133,8 @@ def _check_forms(evaluate: EvaluateConfig, trusted: Sequence[str]) -> None:
         )
     _check_measures(evaluate.measures, trusted)
     _check_max_losses(evaluate)
-    if evaluate.most_repeats < evaluate.repeats:
-        raise ConfigError(f"evaluate.most_repeats={evaluate.most_repeats} must be at least {evaluate.repeats}.")
+    if evaluate.max_repeats < evaluate.repeats:
+        raise ConfigError(f"evaluate.max_repeats={evaluate.max_repeats} must be at least {evaluate.repeats}.")
 
 
 def _check_measures(measures: Mapping[str, Any], trusted: Sequence[str]) -> None:

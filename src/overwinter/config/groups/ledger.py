@@ -13,5 +13,5 @@ class LedgerConfig:
 
     project: str | None = setting("name of the project in the ledger; null: the name of its folder")
     record_person: bool = setting(
-        "record who ran it: OVERWINTER_PERSON (none: nobody), or else git's user.name and user.email"
+        "record who ran it: OVERWINTER_PERSON (none: no one), or else git's user.name and user.email"
     )

@@ -44,7 +44,7 @@ def plugin_schema(registry: Registry[Any]) -> Callable[[Mapping[str, Any]], type
         if not (isinstance(schema, type) and issubclass(schema, PluginConfig) and is_dataclass(schema)):
             raise ConfigError(
                 f"{registry.key}={name!r} stands for {schema!r}, which is no dataclass of settings (PluginConfig).\n"
-                f"Mend or remove the package that offers it in {registry.group}."
+                f"Fix or remove the package that offers it in {registry.group}."
             )
         return schema
 

@@ -16,7 +16,7 @@ from omegaconf import MISSING
 from overwinter.config.settings import setting
 from overwinter.errors import ConfigError
 
-RUNGS = ("parked", "preforked", "off")
+LEVELS = ("parked", "preforked", "off")
 
 
 @dataclass
@@ -24,7 +24,7 @@ class AccessConfig:
     """Who may send requests."""
 
     token_file: str | None = setting(
-        "file (0600) with the token that every request but health checks must bear (Authorization: Bearer TOKEN); "
+        "file (0600) with the token that every request but health checks must carry (Authorization: Bearer TOKEN); "
         "null: no token"
     )
     tls_cert: str | None = setting("PEM file with the server's certificates; null: plain HTTP")
@@ -67,10 +67,10 @@ class LimitsConfig:
     keep_alive_s: float = setting("an idle connection is closed after this time", above=0)
     held_bytes: int = setting("total size of the requests in memory; beyond, 503 with Retry-After", at_least=1)
     queue: int = setting("waiting requests per model; beyond, 503 with Retry-After", at_least=1)
-    answer_s: float = setting(
+    response_s: float = setting(
         "deadline of a request, waiting and waking included; of a streamed text, until it begins", above=0
     )
-    answer_tokens: int = setting("longest text that a language model generates", at_least=1)
+    response_tokens: int = setting("longest text that a language model generates", at_least=1)
 
 
 @dataclass
@@ -86,7 +86,7 @@ class WorkerConfig:
     )
     stop_s: float = setting("time to exit by itself, after which the worker is killed", above=0)
     backoff_s: float = setting("pause after a crash, doubled at every further one in a row", above=0)
-    longest_backoff_s: float = setting("longest pause after a crash", above=0)
+    max_backoff_s: float = setting("longest pause after a crash", above=0)
 
 
 @dataclass
@@ -107,10 +107,11 @@ class SleepConfig:
     )
     options: dict[str, Any] = setting("options of the policy, such as {timeout_s: 300} for fixed")
     seed: int = setting("random seed of a randomised policy", at_least=0)
-    rungs: list[str] = setting(
-        "where an idle model may rest, from the quickest to wake to the cheapest: parked (weights released), preforked "
+    levels: list[str] = setting(
+        "where an idle model may sleep, from the quickest to wake to the cheapest: parked (weights released), "
+        "preforked "
         "(only modules imported), off (no worker)",
-        choices=RUNGS,
+        choices=LEVELS,
     )
     wake_p95_s: float | None = setting(
         "at most a twentieth of the requests may wait longer for a wake; null: no limit", at_least=0
@@ -127,11 +128,12 @@ class SleepConfig:
 
 
 @dataclass
-class DrawsConfig:
+class PowerDrawConfig:
     """What a sleep releases (memory, a GPU, a machine) in watts, and what a wake costs in joules."""
 
     source: str | None = setting(
-        "how the draws were measured, beginning with modelled where a part was; null: they are guesses, and no saving "
+        "how the power draw was measured, beginning with modelled where a part was; null: they are guesses, and no "
+        "saving "
         "is claimed"
     )
     ready_w: float = setting("power draw while ready to answer", at_least=0)
@@ -151,8 +153,8 @@ class DrawsConfig:
 class ReplicasConfig:
     """Workers of one model."""
 
-    fewest: int = setting("workers kept ready; 0: the model may sleep", at_least=0)
-    most: int = setting("most workers of one model at once", at_least=1)
+    min: int = setting("workers kept ready; 0: the model may sleep", at_least=0)
+    max: int = setting("most workers of one model at once", at_least=1)
     queue_per_replica: int = setting("more waiting requests per worker than this add a worker", at_least=1)
     wait_s: float | None = setting(
         "a request that has waited that long adds a worker, too; null: the queue alone counts", above=0
@@ -171,15 +173,17 @@ class DeferralConfig:
         "bodies and responses of deferred requests on disk; responses that were fetched make room first", at_least=1
     )
     refresh_s: float = setting("time between two forecasts while requests wait", above=0)
-    kept_s: float = setting("how long the response to Prefer: respond-async can be fetched", above=0)
+    retention_s: float = setting("how long the response to Prefer: respond-async can be fetched", above=0)
 
 
 @dataclass
-class KeepConfig:
+class PersistenceConfig:
     """What is kept in `state` for the user: none of it unless declared."""
 
-    answers_bytes: int = setting("responses kept for equal requests, which then wake no model; 0: none", at_least=0)
-    prefix: bool = setting(
+    response_cache_bytes: int = setting(
+        "responses kept for equal requests, which then wake no model; 0: none", at_least=0
+    )
+    prefix_cache: bool = setting(
         "a language model keeps what it has read last, also over sleep: a prompt that begins alike is not read again"
     )
 
@@ -207,14 +211,14 @@ class ServeConfig:
     limits: LimitsConfig = setting("what one client can take", default_factory=LimitsConfig)
     worker: WorkerConfig = setting("the process that computes", default_factory=WorkerConfig)
     sleep: SleepConfig = setting("when an idle model sleeps, and how deep", default_factory=SleepConfig)
-    draws: DrawsConfig = setting(
-        "watts of what a sleep releases and joules of what a wake costs; `overwinter draws` measures them",
-        default_factory=DrawsConfig,
+    power_draw: PowerDrawConfig = setting(
+        "watts of what a sleep releases and joules of what a wake costs; `overwinter power-draw` measures them",
+        default_factory=PowerDrawConfig,
     )
     replicas: ReplicasConfig = setting("workers of one model", default_factory=ReplicasConfig)
-    keep: KeepConfig = setting(
+    persistence: PersistenceConfig = setting(
         "what is kept in state, beside what a policy has learned; written before sleep and read after it",
-        default_factory=KeepConfig,
+        default_factory=PersistenceConfig,
     )
     deferral: DeferralConfig = setting(
         "requests that wait for the greenest hour before their Overwinter-Deadline", default_factory=DeferralConfig
@@ -238,14 +242,14 @@ def check_serve(serve: ServeConfig) -> None:
     Raises:
         ConfigError: the first values that do not go together, with their keys, and what is allowed.
     """
-    if serve.state is None and (serve.keep.answers_bytes or serve.keep.prefix):
-        raise ConfigError("serve.keep needs a folder to keep it in: name one in serve.state.")
+    if serve.state is None and (serve.persistence.response_cache_bytes or serve.persistence.prefix_cache):
+        raise ConfigError("serve.persistence needs a folder to keep it in: name one in serve.state.")
     _check_access(serve.host, serve.access)
     _check_sleep(serve.sleep)
-    _check_draws(serve.draws, serve.sleep.rungs)
-    if serve.replicas.fewest > serve.replicas.most:
+    _check_power_draw(serve.power_draw, serve.sleep.levels)
+    if serve.replicas.min > serve.replicas.max:
         raise ConfigError(
-            f"serve.replicas.fewest={serve.replicas.fewest} must be at most serve.replicas.most={serve.replicas.most}."
+            f"serve.replicas.min={serve.replicas.min} must be at most serve.replicas.max={serve.replicas.max}."
         )
 
 
@@ -268,15 +272,15 @@ def _check_access(host: str, access: AccessConfig) -> None:
         raise ConfigError("serve.access.client_ca needs TLS: name serve.access.tls_cert and serve.access.tls_key too.")
     if not is_loopback(host) and access.token_file is None and access.client_ca is None:
         raise ConfigError(
-            f"serve.host={host!r} can be reached from other machines, and nobody would be asked who they are.\n"
+            f"serve.host={host!r} can be reached from other machines, and no one would be asked who they are.\n"
             "Name a file in serve.access.token_file or serve.access.client_ca, or listen on 127.0.0.1."
         )
 
 
 def _check_sleep(sleep: SleepConfig) -> None:
-    if not sleep.rungs or sleep.rungs != [rung for rung in RUNGS if rung in sleep.rungs]:
+    if not sleep.levels or sleep.levels != [level for level in LEVELS if level in sleep.levels]:
         raise ConfigError(
-            f"serve.sleep.rungs={sleep.rungs} must name some of {', '.join(RUNGS)}, each once, in this order."
+            f"serve.sleep.levels={sleep.levels} must name some of {', '.join(LEVELS)}, each once, in this order."
         )
     if sleep.policy == "scheduled":
         raise ConfigError(
@@ -285,11 +289,12 @@ def _check_sleep(sleep: SleepConfig) -> None:
         )
 
 
-def _check_draws(draws: DrawsConfig, rungs: list[str]) -> None:
-    watts = [(f"{rung}_w", getattr(draws, f"{rung}_w")) for rung in ("ready", *rungs)]
+def _check_power_draw(power_draw: PowerDrawConfig, levels: list[str]) -> None:
+    watts = [(f"{level}_w", getattr(power_draw, f"{level}_w")) for level in ("ready", *levels)]
     for (above, above_w), (below, below_w) in itertools.pairwise(watts):
         if below_w >= above_w:
             raise ConfigError(
-                f"serve.draws.{below}={below_w:g} must be below serve.draws.{above}={above_w:g}: a rung that saves "
-                "nothing does not belong in serve.sleep.rungs."
+                f"serve.power_draw.{below}={below_w:g} must be below serve.power_draw.{above}={above_w:g}: a sleep "
+                f"level that saves "
+                "nothing does not belong in serve.sleep.levels."
             )

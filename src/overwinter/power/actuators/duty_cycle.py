@@ -1,4 +1,4 @@
-"""Pauses at step boundaries that hold the average power under a limit: for everybody, without any rights.
+"""Pauses at step boundaries that hold the average power under a limit: for everyone, without any rights.
 
 This caps average power; it saves no energy by itself, since the device goes on drawing its idle power while
 the work takes longer. It is there for circuits, cooling and contracts, and the record says so.
@@ -22,9 +22,9 @@ from overwinter.power.actuators.values import ActuatorSettings, Limits, Permissi
 
 _CREDIT_S = 2.0  # unused power is forgotten after so long
 _LOOK_S = 0.25  # steps shorter than this share a look at the meter, which costs some 0.1 ms
-_SHORTEST_S = 0.005
-_LONGEST_S = 5.0  # a pause is looked at again after so long: the idle power may not be what was thought
-_MOST_SHARE = 0.95  # of the time may go by in pauses: the work always gets on
+_MIN_S = 0.005
+_MAX_S = 5.0  # a pause is looked at again after so long: the idle power may not be what was thought
+_MAX_SHARE = 0.95  # of the time may go by in pauses: the work always gets on
 
 
 @dataclass
@@ -78,14 +78,14 @@ class DutyCycle:
         return tuple(self._ranges)
 
     def permission(self) -> Permission:
-        """Everybody may pause."""
+        """Everyone may pause."""
         return Permission(granted=True)
 
     def limits(self, device: str) -> Limits:
         """Return the range in which it can hold the average."""
-        told, held_w = self._ranges[device], self._accounts[device].limit_w
-        current_w = told.maximum if held_w is None else held_w
-        return Limits(minimum=told.minimum, maximum=told.maximum, default=told.default, current=current_w)
+        ranges, held_w = self._ranges[device], self._accounts[device].limit_w
+        current_w = ranges.maximum if held_w is None else held_w
+        return Limits(minimum=ranges.minimum, maximum=ranges.maximum, default=ranges.default, current=current_w)
 
     def apply(self, device: str, value: float) -> None:
         """Hold the device's average from now on; its maximum holds nothing."""
@@ -102,7 +102,7 @@ class DutyCycle:
         return self._accounts[device].limit_w or self._ranges[device].maximum
 
     def bound(self, device: str) -> bool | None:
-        """Say whether the work has had to wait lately."""
+        """Return whether the work has had to wait lately."""
         if self._accounts[device].limit_w is None:
             return None
         return self._clock() - self._waited_s < _CREDIT_S
@@ -132,10 +132,10 @@ class DutyCycle:
         now_s = self._clock()
         if now_s - self._looked_s < _LOOK_S:
             return 0.0
-        waited_s, allowed_s = 0.0, _MOST_SHARE / (1 - _MOST_SHARE) * (now_s - self._looked_s)
+        waited_s, allowed_s = 0.0, _MAX_SHARE / (1 - _MAX_SHARE) * (now_s - self._looked_s)
         self._settle(now_s)
-        while waited_s < allowed_s and (due_s := min(self._due_s(), allowed_s - waited_s)) > _SHORTEST_S:
-            self._wait(min(due_s, _LONGEST_S))
+        while waited_s < allowed_s and (due_s := min(self._due_s(), allowed_s - waited_s)) > _MIN_S:
+            self._wait(min(due_s, _MAX_S))
             waited_s = self._clock() - now_s
         if waited_s:
             self._waited_s = self._clock()
@@ -162,8 +162,8 @@ class DutyCycle:
                 energy_j = self._energy_j(device)
                 drawn_j, account.energy_j = max(0.0, energy_j - account.energy_j), energy_j
                 if account.limit_w is not None:
-                    most_j = account.limit_w * _CREDIT_S
-                    account.balance_j = min(account.balance_j + account.limit_w * gone_s - drawn_j, most_j)
+                    max_j = account.limit_w * _CREDIT_S
+                    account.balance_j = min(account.balance_j + account.limit_w * gone_s - drawn_j, max_j)
 
     def _due_s(self) -> float:
         """How long until the last account is out of the red."""

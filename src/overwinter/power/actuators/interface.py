@@ -18,7 +18,7 @@ class Actuator(Protocol):
     Attributes:
         name: as the configuration names it.
         quantity: what is limited.
-        note: what a person must know about this kind of cap; empty where there is nothing.
+        note: what the user must know about this kind of cap; empty where there is nothing.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Actuator(Protocol):
         """Return the devices, named as in energy.json: ``gpu:0``, ``cpu:package-0``."""
 
     def permission(self) -> Permission:
-        """Say whether this process may set limits, and who could. Changes nothing."""
+        """Return whether this process may set limits, and who could. Changes nothing."""
 
     def limits(self, device: str) -> Limits:
         """Return the range, the default and what is set now. Raises DeviceLostError."""
@@ -41,7 +41,7 @@ class Actuator(Protocol):
         """Read back what really holds. Raises DeviceLostError."""
 
     def bound(self, device: str) -> bool | None:
-        """Say whether the limit holds the work back at this moment; None: cannot be told."""
+        """Return whether the limit holds the work back at this moment; None: cannot be known."""
 
     def key(self, device: str) -> str | None:
         """Return a name of the setting that is the same in every process; None: it ends with this process."""

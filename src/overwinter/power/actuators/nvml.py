@@ -25,15 +25,15 @@ _SW_POWER_CAP = 0x4  # nvmlClocksEventReasonSwPowerCap
 _NEAR = 0.97  # a board that draws this share of its limit is taken to be held back by it
 _WHO = "root, a process with CAP_SYS_ADMIN, or zeusd (https://ml.energy/zeus/zeusd/) could"
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 class _Boards:
     """The GPUs that CUDA_VISIBLE_DEVICES shows.
 
     Attributes:
-        lost: those that do not answer, with the reason; the others are limited all the same.
-        note: what is to be told of them.
+        lost: those that do not answer, with the reason; the others are limited anyway.
+        note: what is to be reported of them.
     """
 
     note = ""
@@ -58,14 +58,14 @@ class _Boards:
         self.lost = {board.device: board.trouble for board in boards if not board.handle}
         if self.lost and not self._handles:
             pynvml.nvmlShutdown()
-            raise _unlisted(_told(self.lost))
-        self.note = "; ".join(filter(None, [self.note, _told(self.lost)]))
+            raise _unlisted(_described(self.lost))
+        self.note = "; ".join(filter(None, [self.note, _described(self.lost)]))
 
     def devices(self) -> tuple[str, ...]:
         """Return their names."""
         return tuple(self._handles)
 
-    def _ask(self, device: str, call: Callable[[Any], Answer]) -> Answer:
+    def _ask(self, device: str, call: Callable[[Any], Result]) -> Result:
         """Call NVML with the device's handle.
 
         Raises:
@@ -82,7 +82,7 @@ class _Boards:
             raise DeviceLostError(f"{device} does not answer: {error}.") from None
 
     def permission(self) -> Permission:
-        """Say whether NVML will let this process set anything."""
+        """Return whether NVML will let this process set anything."""
         return Permission(granted=True) if may_administer() else Permission(granted=False, who=_WHO)
 
     def _uuid(self, device: str) -> str:
@@ -137,13 +137,13 @@ class NvmlPowerLimit(_Boards):
         return float(self._ask(device, pynvml.nvmlDeviceGetEnforcedPowerLimit)) / 1e3
 
     def bound(self, device: str) -> bool | None:
-        """Say whether the limit holds the clocks down, by the driver's reasons, else by the power drawn."""
+        """Return whether the limit holds the clocks down, by the driver's reasons, else by the power drawn."""
         import pynvml
 
         try:
             return bool(self._ask(device, pynvml.nvmlDeviceGetCurrentClocksEventReasons) & _SW_POWER_CAP)
         except DeviceLostError:
-            pass  # an old driver, or a GPU that does not tell
+            pass  # an old driver, or a GPU that does not report
         try:
             power_mw = self._ask(device, pynvml.nvmlDeviceGetPowerUsage)
             return bool(power_mw >= _NEAR * self._ask(device, pynvml.nvmlDeviceGetEnforcedPowerLimit))
@@ -197,7 +197,7 @@ class NvmlLockedClocks(_Boards):
 
         return float(self._ask(device, lambda board: pynvml.nvmlDeviceGetClockInfo(board, pynvml.NVML_CLOCK_SM)))
 
-    def bound(self, device: str) -> bool | None:  # noqa: ARG002 -- the driver does not tell apart who set the clock
+    def bound(self, device: str) -> bool | None:  # noqa: ARG002 -- the driver does not distinguish who set the clock
         """Return None: a locked clock holds whenever the GPU works."""
         return None
 
@@ -205,7 +205,7 @@ class NvmlLockedClocks(_Boards):
         """Return the setting's name on this machine."""
         return f"{self._place(device)}.clocks"
 
-    def snapshot(self, device: str) -> Mapping[str, int]:  # noqa: ARG002 -- NVML does not tell
+    def snapshot(self, device: str) -> Mapping[str, int]:  # noqa: ARG002 -- NVML does not report
         """Return nothing: there is nothing to read."""
         return {}
 
@@ -233,7 +233,7 @@ class NvmlLockedClocks(_Boards):
 
 
 def _certain(visible: Visible) -> Visible:
-    """Refuse to limit boards that may be somebody else's."""
+    """Refuse to limit boards that may be another user's."""
     if visible.doubt:
         raise ConfigError(f"power.actuator: {visible.doubt}.")
     return visible
@@ -243,7 +243,7 @@ def _unlisted(reason: str) -> ConfigError:
     return ConfigError(f"power.actuator: the GPUs cannot be listed: {reason}. Check nvidia-smi.")
 
 
-def _told(lost: Mapping[str, str]) -> str:
+def _described(lost: Mapping[str, str]) -> str:
     return ", ".join(f"{device} does not answer ({trouble}) and is left out" for device, trouble in lost.items())
 
 

@@ -23,8 +23,8 @@ from overwinter.power.actuators.values import (
 )
 
 _LONG, _SHORT = "constraint_0", "constraint_1"
-_LOWEST_SHARE = 0.2  # of the highest limit, where the zone does not tell its lowest: below, nothing gets done
-_WHO = "root could (or whoever the administrator lets write constraint_*_power_limit_uw)"
+_LOWEST_SHARE = 0.2  # of the highest limit, where the zone does not report its lowest: below, nothing gets done
+_WHO = "root could (or anyone who the administrator lets write constraint_*_power_limit_uw)"
 
 
 class RaplLimit:
@@ -56,7 +56,7 @@ class RaplLimit:
         return tuple(self._folders)
 
     def permission(self) -> Permission:
-        """Say whether the constraints can be written."""
+        """Return whether the constraints can be written."""
         files = [folder / f"{_LONG}_power_limit_uw" for folder in self._folders.values()]
         granted = all(os.access(file, os.W_OK) for file in files)
         return Permission(granted=True) if granted else Permission(granted=False, who=_WHO)
@@ -92,7 +92,7 @@ class RaplLimit:
         """Return the long-term limit, in watts, as the hardware rounded it."""
         return self._read(device, f"{_LONG}_power_limit_uw") / 1e6
 
-    def bound(self, device: str) -> bool | None:  # noqa: ARG002 -- the tree does not tell
+    def bound(self, device: str) -> bool | None:  # noqa: ARG002 -- the tree does not report
         """Return None: only the power drawn can tell."""
         return None
 
@@ -122,9 +122,9 @@ class RaplLimit:
         """Nothing is held open."""
 
     def _constraints(self, device: str) -> dict[str, int]:
-        told = {_LONG: self._read(device, f"{_LONG}_power_limit_uw")}
+        limits_uw = {_LONG: self._read(device, f"{_LONG}_power_limit_uw")}
         short_uw = self._optional(device, f"{_SHORT}_power_limit_uw")
-        return told | ({_SHORT: short_uw} if short_uw else {})
+        return limits_uw | ({_SHORT: short_uw} if short_uw else {})
 
     def _read(self, device: str, name: str) -> int:
         try:

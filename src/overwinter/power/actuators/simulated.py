@@ -51,9 +51,9 @@ class SimulatedLimit:
         return tuple(self._folders)
 
     def permission(self) -> Permission:
-        """Say whether their files may be written: a file ``denied`` in the folder forbids it."""
+        """Return whether their files may be written: a file ``denied`` in the folder forbids it."""
         denied = any((folder / "denied").exists() for folder in self._folders.values())
-        return Permission(granted=not denied, who="whoever removes the file `denied` could" if denied else "")
+        return Permission(granted=not denied, who="anyone who removes the file `denied` could" if denied else "")
 
     def limits(self, device: str) -> Limits:
         """Return the range and the limit now, in watts."""

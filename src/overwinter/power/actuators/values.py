@@ -20,7 +20,7 @@ class Limits:
         minimum: the lowest that it takes.
         maximum: the highest.
         default: the maker's.
-        current: what is set now; None where the device does not tell.
+        current: what is set now; None where the device does not report.
     """
 
     minimum: float

@@ -33,9 +33,9 @@ class ZeusdPowerLimit(NvmlPowerLimit):
         super().__init__()
         self._socket = socket
         try:
-            told = zeusd(socket, "GET", "/discover")
-            self._ids = {f"gpu-{gpu['pci_address'].lower()}.power": int(gpu["id"]) for gpu in told["gpus"]}
-            self._groups = list(told["enabled_api_groups"])
+            discovered = zeusd(socket, "GET", "/discover")
+            self._ids = {f"gpu-{gpu['pci_address'].lower()}.power": int(gpu["id"]) for gpu in discovered["gpus"]}
+            self._groups = list(discovered["enabled_api_groups"])
         except (OSError, KeyError, TypeError, ValueError) as error:
             self.close()
             raise ConfigError(f"power.actuator=zeusd: {socket} does not answer as zeusd 0.5 does: {error}.") from None
@@ -57,7 +57,7 @@ class ZeusdPowerLimit(NvmlPowerLimit):
         return [{**command, **snapshot}]
 
     def permission(self) -> Permission:
-        """Say whether the daemon serves what sets limits."""
+        """Return whether the daemon serves what sets limits."""
         if _CONTROL in self._groups:
             return Permission(granted=True)
         return Permission(granted=False, who=f"zeusd could, if it were started with the API group {_CONTROL}")

@@ -9,29 +9,29 @@ from typing import Any
 from overwinter.power.interface import Decision, Observation, PowerPolicy
 
 
-def ask(policy: PowerPolicy, name: str, observation: Observation, tell: Callable[[str], None]) -> Decision:
+def ask(policy: PowerPolicy, name: str, observation: Observation, notify: Callable[[str], None]) -> Decision:
     """Return the policy's decision; where it has none, the previous limits and no pause.
 
     Args:
         policy: decides.
         name: of the policy, for the message.
         observation: what it sees.
-        tell: takes one line for a person.
+        notify: takes one line for the user.
     """
     try:
         decision = policy.decide(observation)
         wrong = nonsense(decision, {state.name for state in observation.devices})
     except Exception as error:  # noqa: BLE001 -- whatever a policy raises, the work goes on
-        tell(f"power policy {name} failed ({error!r}); the previous limits hold")
+        notify(f"power policy {name} failed ({error!r}); the previous limits hold")
         return Decision(reason="the policy failed")
     if wrong:
-        tell(f"power policy {name} answers nonsense ({wrong}); the previous limits hold")
+        notify(f"power policy {name} returns nonsense ({wrong}); the previous limits hold")
         return Decision(reason="the policy answered nonsense")
     return decision
 
 
 def nonsense(decision: Any, devices: set[str]) -> str:
-    """Say what is wrong with a policy's answer; empty: nothing."""
+    """Return what is wrong with a policy's answer; empty: nothing."""
     if not isinstance(decision, Decision):
         return f"{type(decision).__name__} instead of a Decision"
     if decision.pause not in (True, False):

@@ -1,7 +1,7 @@
 """The devices that a control loop limits: through a guard over power limits, and one over clocks where asked for.
 
 A device that vanishes is left out; a limit that it does not take leaves its previous one; without the right to set
-limits, what the configuration says takes the guard's place. Each is told, and the work goes on.
+limits, what the configuration says takes the guard's place. Each is reported, and the work goes on.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Devices:
         open_clocks: opens a guard over locked clocks; asked once, when a policy wants a clock.
         on_denied: what to do without the right to set limits: returns another guard, or None to go on
             without, or raises.
-        taken: is told of every actuator whose devices are taken; what it raises lets them go again.
-        tell: takes one line for a person.
+        taken: receives every actuator whose devices are taken; what it raises lets them go again.
+        notify: takes one line for the user.
 
     Attributes:
         failure: what ``on_denied`` raised: the work must end.
@@ -43,14 +43,14 @@ class Devices:
         open_clocks: Callable[[], Guard] | None,
         on_denied: Callable[[DeniedError], Guard | None] | None,
         taken: Callable[[Actuator], None],
-        tell: Callable[[str], None],
+        notify: Callable[[str], None],
     ) -> None:
         self.failure: OverwinterError | None = None
         self._configured = guard
         self._guard: Guard | None = None
         self._clocks: Guard | None = None
         self._open_clocks, self._on_denied = open_clocks, on_denied
-        self._taken, self._tell = taken, tell
+        self._taken, self._notify = taken, notify
         self._ranges: dict[str, Limits] = {}
         self._looks = self._bound = 0
 
@@ -100,7 +100,7 @@ class Devices:
         """Look whether caps hold the work back at this moment.
 
         Args:
-            latest_w: what each device draws, for those that do not tell themselves.
+            latest_w: what each device draws, for those that do not report themselves.
         """
         for device in self.names:
             try:
@@ -120,7 +120,7 @@ class Devices:
     def close(self) -> None:
         """Put everything back, and say if the cap hardly ever bound."""
         if self._looks >= _ENOUGH_LOOKS and self._bound < _SELDOM * self._looks:
-            self._tell(
+            self._notify(
                 f"the cap held the work back {self._bound / self._looks:.0%} of the time: it draws less than the "
                 "limit. A lower limit would bind, or locked clocks (power=static power.clock_mhz=...)"
             )
@@ -144,7 +144,7 @@ class Devices:
             except DeviceLostError as error:
                 self._lose(device, error)
         if guard.actuator.note:
-            self._tell(guard.actuator.note)
+            self._notify(guard.actuator.note)
 
     def _state(self, device: str) -> DeviceState | None:
         assert self._guard is not None  # noqa: S101 -- ranges come from a guard
@@ -169,7 +169,7 @@ class Devices:
         try:
             self._guard.apply(device, limit_w)
         except LimitError as error:
-            self._tell(f"{error} The previous limit holds.")
+            self._notify(f"{error} The previous limit holds.")
             if limit_w is not None:
                 self._apply(device, None)
         except DeniedError as error:
@@ -188,14 +188,14 @@ class Devices:
         except OverwinterError as failure:
             self.failure = failure
             return
-        self._tell(str(error))
+        self._notify(str(error))
 
     def _lose(self, device: str, error: DeviceLostError) -> None:
         self._ranges.pop(device, None)
-        self._tell(f"{error} It is left out from now on.")
+        self._notify(f"{error} It is left out from now on.")
 
     def _is_bound(self, device: str, latest_w: Mapping[str, float]) -> bool | None:
-        """Say whether the cap holds the device back; None: there is none, or it cannot be told."""
+        """Return whether the cap holds the device back; None: there is none, or it cannot be known."""
         assert self._guard is not None  # noqa: S101 -- as above
         enforced_w = self._guard.actuator.enforced(device)
         if enforced_w >= self._guard.previous(device) - _SAME_W:
@@ -216,7 +216,7 @@ class Devices:
             try:
                 self._clocks.apply(device, clock_mhz)
             except OverwinterError as error:
-                self._tell(f"clocks stay as they are: {error}")
+                self._notify(f"clocks stay as they are: {error}")
 
     def _take_clocks(self) -> None:
         if self._open_clocks is None:
@@ -225,4 +225,4 @@ class Devices:
         try:
             self._clocks = open_clocks().open()
         except OverwinterError as error:
-            self._tell(f"clocks stay as they are: {error}")
+            self._notify(f"clocks stay as they are: {error}")

@@ -8,8 +8,8 @@
             if control.pause is not None:
                 ...                       # save a checkpoint and let go of the device: see `control_pausing`
 
-A policy that raises or answers nonsense (`control_asking`), a device that vanishes (`control_devices`), a clock
-that jumps, an intensity that is missing (`control_observing`): each is told once (`control_notices`), the previous
+A policy that raises or returns nonsense (`control_asking`), a device that vanishes (`control_devices`), a clock
+that jumps, an intensity that is missing (`control_observing`): each is reported once (`control_notices`), the previous
 limit holds, and the work goes on.
 """
 
@@ -39,7 +39,7 @@ from overwinter.power.profile_store import ProfileStore
 _SAMPLE_S = 1.0  # between two looks at whether a cap binds
 _FIRST_S = 2.0  # the work waits so long for the first decision, at most
 _JUMP_S = 30.0  # between the clock on the wall and the one that never jumps
-_SHORTEST_REVIEW_S = 0.05
+_MIN_REVIEW_S = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class PowerRecord:
         decisions: how many were made.
         paused_s: what a duty cycle has paused.
         cpu_s: CPU time of the loop's thread.
-        warnings: what was told, each line once.
+        warnings: what was reported, each line once.
     """
 
     power_policy: str
@@ -74,7 +74,7 @@ class PowerControl:
         policy: decides.
         guard: sets the limits, not opened yet; None: nothing can be limited, but the policy may still pause.
         sources: where the readings come from.
-        warn: takes one line for a person.
+        warn: takes one line for the user.
         name: of the policy, for the record.
         job: deadline and what a pause costs.
         profiles: what is stored of this work, read when a device is taken, and kept when the policy has settled.
@@ -107,9 +107,9 @@ class PowerControl:
         self._job, self._interval_s = job or Job(), interval_s
         self._clock, self._now = clock, now
         self._notices = WarnOnce(warn)
-        self._readings = Readings(sources, self._notices.tell)
+        self._readings = Readings(sources, self._notices.notify)
         self._devices = Devices(
-            guard, open_clocks=clocks, on_denied=on_denied, taken=self._read_profile, tell=self._notices.tell
+            guard, open_clocks=clocks, on_denied=on_denied, taken=self._read_profile, notify=self._notices.notify
         )
         self._meter = WorkMeter()
         self._profiles, self._settled = profiles, False
@@ -176,7 +176,7 @@ class PowerControl:
             decisions=self._decisions,
             paused_s=self._devices.paused_s,
             cpu_s=self._cpu_s,
-            warnings=self._notices.told(),
+            warnings=self._notices.reported(),
         )
 
     def paused_work(self) -> PausedWork:
@@ -203,7 +203,7 @@ class PowerControl:
             try:
                 self.tick()
             except Exception as error:  # noqa: BLE001 -- trouble in here must never reach the work
-                self._notices.tell(f"the control loop stumbled over {error!r}; limits stay as they are")
+                self._notices.notify(f"the control loop stumbled over {error!r}; limits stay as they are")
             self._first.set()
             self._cpu_s = time.thread_time()
             wait_s = max(0.0, min(_SAMPLE_S, self._due_s - self._clock()))
@@ -223,12 +223,12 @@ class PowerControl:
 
     def _decide(self, now_s: float) -> None:
         observation = self._observe()
-        decision = ask(self._policy, self._name, observation, self._notices.tell)
+        decision = ask(self._policy, self._name, observation, self._notices.notify)
         if self._stopped.is_set():
             return  # it took so long that the work has ended meanwhile
         self._decisions += 1
         if decision.review_s is not None:
-            self._due_s = now_s + min(self._interval_s, max(_SHORTEST_REVIEW_S, decision.review_s))
+            self._due_s = now_s + min(self._interval_s, max(_MIN_REVIEW_S, decision.review_s))
         if decision.pause:
             self.pause = self.pause or Pause(reason=decision.reason, since_utc=observation.time_utc)
         else:
@@ -267,7 +267,7 @@ class PowerControl:
         leap_s = (utc_s - self._seen_utc_s) - (now_s - self._seen_s)
         self._seen_s, self._seen_utc_s = now_s, utc_s
         if abs(leap_s) > _JUMP_S:  # never at the first decision, when there is nothing to compare with
-            self._notices.tell(f"the clock jumped by {leap_s:.0f} s; limits stay as they are until the next decision")
+            self._notices.notify(f"the clock jumped by {leap_s:.0f} s; limits stay as they are until the next decision")
             return True
         return False
 
@@ -285,4 +285,4 @@ class PowerControl:
         try:
             self._profiles.keep(self._points())
         except OverwinterError as error:
-            self._notices.tell(f"the profile is not kept: {error}")
+            self._notices.notify(f"the profile is not kept: {error}")

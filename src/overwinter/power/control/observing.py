@@ -22,8 +22,8 @@ Reading = TypeVar("Reading")
 _INTENSITY, _FORESEEN = "carbon intensity", "forecast of the carbon intensity"
 _SHARE = "renewable share"
 _SETTLING_S = 1.0  # after a change, the device and its counter need a moment
-_SHORTEST_STEP_S = 60.0
-_SHORTEST_S = 2.0  # less under one limit says nothing about it
+_MIN_STEP_S = 60.0
+_MIN_S = 2.0  # less under one limit says nothing about it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,15 +85,15 @@ def metered(meter: EnergyMeter) -> dict[str, float]:
 
 
 class Readings:
-    """Reads the sources: one that raises, or tells what cannot be, is told of once and counts as not known.
+    """Reads the sources: one that raises, or tells what cannot be, is reported of once and counts as not known.
 
     Args:
         sources: what is read.
-        tell: takes one line for a person.
+        notify: takes one line for the user.
     """
 
-    def __init__(self, sources: Sources, tell: Callable[[str], None]) -> None:
-        self._sources, self._tell = sources, tell
+    def __init__(self, sources: Sources, notify: Callable[[str], None]) -> None:
+        self._sources, self._notify = sources, notify
         self._doubted: set[str] = set()
 
     def energies_j(self) -> Mapping[str, float]:
@@ -129,7 +129,7 @@ class Readings:
             return value
         if what not in self._doubted:
             self._doubted.add(what)
-            self._tell(f"{what} of {value!r} makes no sense; it counts as not known")
+            self._notify(f"{what} of {value!r} makes no sense; it counts as not known")
         return None
 
     def _at(self, what: str, source: Callable[[datetime], Reading] | None, now: datetime) -> Reading | None:
@@ -139,7 +139,7 @@ class Readings:
         try:
             return read()
         except Exception as error:  # noqa: BLE001 -- third parties' sources; the work goes on without
-            self._tell(f"{what} is not known: {error!r}")
+            self._notify(f"{what} is not known: {error!r}")
             return None
 
 
@@ -206,7 +206,7 @@ class WorkMeter:
                 trials=seen.trials,
             )
             for limit_w, seen in sorted(self._under.items())
-            if seen.duration_s >= _SHORTEST_S and seen.work > 0
+            if seen.duration_s >= _MIN_S and seen.work > 0
         )
 
     def _add(self, now_s: float, gone_s: float, drawn_j: float, work: float) -> None:
@@ -251,7 +251,7 @@ def forecast_series(points: Sequence[Point], time_utc: datetime) -> Series | Non
     if len(known) < 2:
         return None
     gaps_s = [(after.time_utc - each.time_utc).total_seconds() for each, after in pairwise(known)]
-    step_s = max(min(gaps_s), _SHORTEST_STEP_S)
+    step_s = max(min(gaps_s), _MIN_STEP_S)
     values = [each.g_per_kwh for each, gap_s in zip(known, gaps_s, strict=False) for _ in range(round(gap_s / step_s))]
     values.append(known[-1].g_per_kwh)
     return Series(start_utc=known[0].time_utc, step_s=step_s, values=tuple(values))

@@ -51,7 +51,7 @@ def open_control(
         energy: the group `energy/`, for the powercap tree.
         hardware: the group `hardware/`, for what the duty cycle can hold.
         sources: where readings come from; what they meter is what a duty cycle can hold.
-        warn: takes one line for a person.
+        warn: takes one line for the user.
         job: deadline, and what a pause costs.
         profiles: what is stored of this work.
 

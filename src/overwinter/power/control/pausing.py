@@ -37,7 +37,7 @@ class Pause:
     """The policy wants the work to stop for a while.
 
     Attributes:
-        reason: one line for the person and the record.
+        reason: one line for the user and the record.
         since_utc: when it said so.
     """
 
@@ -106,26 +106,26 @@ def wait_out(
     observe: Callable[[datetime], Observation],
     *,
     name: str,
-    tell: Callable[[str], None],
+    notify: Callable[[str], None],
     interval_s: float,
     sleep: Callable[[float], None] = time.sleep,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Decision:
     """Wait until the policy lets the work go on; return the decision that says so.
 
-    A policy that fails, or answers nonsense, ends the pause.
+    A policy that fails, or returns nonsense, ends the pause.
 
     Args:
         policy: decides.
         observe: what it sees at a time.
         name: of the policy, for messages.
-        tell: takes one line for a person.
+        notify: takes one line for the user.
         interval_s: between two questions, at most.
         sleep: waits.
         now: the time on the wall, in UTC.
     """
     while True:
-        decision = ask(policy, name, observe(now()), tell)
+        decision = ask(policy, name, observe(now()), notify)
         if not decision.pause:
             return decision
         review_s = decision.review_s if decision.review_s is not None else interval_s

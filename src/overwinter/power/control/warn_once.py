@@ -1,4 +1,4 @@
-"""What the control loop tells a person: each line once, however often its cause comes back."""
+"""What the control loop reports to the user: each line once, however often its cause comes back."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ class WarnOnce:
     """Warns of each thing once.
 
     Args:
-        warn: takes one line for a person.
+        warn: takes one line for the user.
     """
 
     def __init__(self, warn: Callable[[str], None]) -> None:
         self._warn = warn
-        self._told: dict[str, None] = {}
+        self._reported: dict[str, None] = {}
 
-    def tell(self, text: str) -> None:
-        """Tell a line, unless it was told before."""
-        if text not in self._told:
-            self._told[text] = None
+    def notify(self, text: str) -> None:
+        """Tell a line, unless it was reported before."""
+        if text not in self._reported:
+            self._reported[text] = None
             self._warn(text)
 
-    def told(self) -> tuple[str, ...]:
-        """Return every line that was told, in order."""
-        return tuple(self._told)
+    def reported(self) -> tuple[str, ...]:
+        """Return every line that was reported, in order."""
+        return tuple(self._reported)

@@ -6,7 +6,7 @@
 - If both were killed, the next run on the device, or `overwinter power status --restore`, restores; after a
   restart of the machine the driver has done so, and the journal is dropped.
 - A limit that an operator has set is never raised: not above what was found at the start, nor above what
-  somebody else sets meanwhile; and that is what is put back then.
+  someone else sets meanwhile; and that is what is put back then.
 - Two runs on one device: the second is refused, or both share it (`power.share_device`), and the lowest
   limit holds.
 
@@ -42,7 +42,7 @@ class Guard:
         actuator: what sets them.
         state: folder for journals, the same for every run on this machine; `state_folder()` by default.
         share: whether another run may share a device with this one.
-        warn: takes one line for a person.
+        warn: takes one line for the user.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Guard:
     def open(self) -> Self:
         """Take the devices, and restore what a killed run has left on them. Changes nothing else.
 
-        One that does not answer is told of and left out.
+        One that does not answer is reported of and left out.
 
         Raises:
             RefusedError: another run holds one of them.
@@ -121,7 +121,7 @@ class Guard:
             return
         if not self._mutex.acquire(timeout=_PATIENCE_S):
             self._warn("A driver hangs; the limits will be put back when this process has ended.")
-            return  # the watchdog, which nobody has dismissed, does it
+            return  # the watchdog, which no one has dismissed, does it
         try:
             self._closed = True
             kept = [device for device, held in self._held.items() if not held.let_go()]

@@ -35,7 +35,7 @@ class Holding:
         identity: of this run.
         share: whether another run may hold it too.
         watch: called before the first change that others can see.
-        warn: takes one line for a person.
+        warn: takes one line for the user.
 
     Attributes:
         slot: as above.
@@ -62,7 +62,7 @@ class Holding:
         self._identity, self._share, self._watch, self._warn = identity, share, watch, warn
         self._wanted: float | None = None  # what was asked for last; None: nothing of ours is set
         self._claimed: float | None = None  # what of it other runs can read
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._lock = -1
         with self._alone():
             if slot is not None:
@@ -89,7 +89,7 @@ class Holding:
                 self._set(target)
         enforced = self._actuator.enforced(self._device)
         if target is not None and enforced > target + max(1.0, _TOLERANCE):
-            self._tell(f"was limited to {target:g}, and {enforced:g} is enforced: the cap does not hold")
+            self._notify(f"was limited to {target:g}, and {enforced:g} is enforced: the cap does not hold")
         return enforced
 
     def let_go(self) -> bool:
@@ -110,7 +110,7 @@ class Holding:
     # Taking.
 
     def _recover(self, slot: Slot) -> None:
-        """Restore what a killed run has left, if nobody else holds the device."""
+        """Restore what a killed run has left, if no one else holds the device."""
         if slot.living() or slot.journal() is None:
             return
         try:
@@ -169,15 +169,15 @@ class Holding:
         if self.slot is not None:
             if self._wanted != self._claimed:
                 self._claim(self.slot, self._wanted)
-            self._heed_operator(self.slot)
+            self._honour_operator(self.slot)
             wants += [other["want"] for other in self.slot.living(but=self._identity) if other.get("want") is not None]
         if not wants:
             return None
         if min(wants) > self.previous + _TOLERANCE:
-            self._tell(f"was not raised to {min(wants):g}: an operator allows {self.previous:g}")
+            self._notify(f"was not raised to {min(wants):g}: an operator allows {self.previous:g}")
         return min(*wants, self.previous)
 
-    def _heed_operator(self, slot: Slot) -> None:
+    def _honour_operator(self, slot: Slot) -> None:
         """Take a limit that is not ours for an operator's: it is the one to go back to from now on."""
         journal, current = slot.journal(), self._actuator.limits(self._device).current
         if current is None:
@@ -188,7 +188,7 @@ class Holding:
         self.previous = float(journal["previous"])
         known = [*journal["ours"], journal["previous"]]
         if not any(abs(current - each) <= _TOLERANCE for each in known):
-            self._tell(f"was set to {current:g} by somebody else, which holds from now on")
+            self._notify(f"was set to {current:g} by someone else, which holds from now on")
             self.previous = current
             slot.forget()
 
@@ -239,9 +239,9 @@ class Holding:
         except OSError as error:
             raise DeviceLostError(f"{self._device} cannot be put back: {error}.") from None
 
-    def _tell(self, text: str) -> None:
-        if text not in self._told:
-            self._told.add(text)
+    def _notify(self, text: str) -> None:
+        if text not in self._reported:
+            self._reported.add(text)
             self._warn(f"{self._device} {text}")
 
 

@@ -1,6 +1,6 @@
 """The folder of one setting of one device: who holds it, and what puts it back.
 
-    <state>/<key>/mutex             held for moments, by whoever reads or changes the rest
+    <state>/<key>/mutex             held for moments, by anyone who reads or changes the rest
     <state>/<key>/journal.json      the previous value, and the commands that restore it; comes before changes
     <state>/<key>/<id>.holder       one per run: an advisory lock that lives as long as its process
     <state>/<key>/<id>.json         what that run is and which value it wants
@@ -42,10 +42,10 @@ class Slot:
 
     @contextlib.contextmanager
     def mutex(self) -> Iterator[None]:
-        """Keep everybody else out for a moment.
+        """Keep everyone else out for a moment.
 
         Raises:
-            TimeoutError: somebody stays in it for longer than anybody should.
+            TimeoutError: someone stays in it for longer than anybody should.
         """
         handle = os.open(os.path.join(self.folder, "mutex"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:

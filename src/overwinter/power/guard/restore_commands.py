@@ -12,7 +12,7 @@ A command is a JSON object with its ``kind`` and:
 - ``zeusd``: ``socket``, ``gpu_id``, ``limit_mw``, ``ours_mw``;
 - ``program``: ``argv``, for actuators of third parties.
 
-A limit that is not one of ours any more was set by somebody else meanwhile, and is left alone.
+A limit that is not one of ours any more was set by someone else meanwhile, and is left alone.
 """
 
 # ruff: noqa: PTH123 -- pathlib doubles the watchdog's start
@@ -132,15 +132,15 @@ def zeusd(socket_path: str, method: str, target: str) -> Any:
         connection.sock.settimeout(_ZEUSD_PATIENCE_S)
         connection.sock.connect(socket_path)
         connection.request(method, target, headers={"Authorization": f"Bearer {token}"} if token else {})
-        answer = connection.getresponse()
-        text = answer.read()
+        response = connection.getresponse()
+        text = response.read()
     except http.client.HTTPException as error:
         raise OSError(f"zeusd at {socket_path} does not speak HTTP: {error!r}") from None
     finally:
         connection.close()
-    if answer.status != http.client.OK:
-        kind = PermissionError if answer.status in (401, 403, 404) else OSError
-        raise kind(f"zeusd at {socket_path} answers {answer.status}: {text[:200].decode(errors='replace')}")
+    if response.status != http.client.OK:
+        kind = PermissionError if response.status in (401, 403, 404) else OSError
+        raise kind(f"zeusd at {socket_path} answers {response.status}: {text[:200].decode(errors='replace')}")
     try:
         return json.loads(text or b"{}")
     except ValueError:
@@ -178,10 +178,10 @@ def _check(library: ctypes.CDLL, code: int) -> None:
 
 
 def _kept_off(what: str, now_mw: int, previous_mw: int, ours_mw: Iterable[int]) -> str | None:
-    """Say why nothing is to be put back: a note, or nothing to say where it is back already; else None."""
+    """Return why nothing is to be put back: a note, or nothing to say where it is back already; else None."""
     if abs(now_mw - previous_mw) <= _TOLERANCE_MW:
         return ""
     if any(abs(now_mw - each) <= _TOLERANCE_MW for each in ours_mw):
         return None
     was = f"not put back to {previous_mw / 1e3:g} W"
-    return f"{what} is at {now_mw / 1e3:g} W, which somebody else has set: {was}"
+    return f"{what} is at {now_mw / 1e3:g} W, which someone else has set: {was}"

@@ -1,4 +1,4 @@
-"""Where journals and locks of this machine's devices lie: one folder for all runs, which nobody else may write."""
+"""Where journals and locks of this machine's devices lie: one folder for all runs, which no one else may write."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def state_folder() -> Path:
     """Return where journals and locks of this machine's devices are.
 
     `OVERWINTER_POWER_STATE`, where it is set: containers that share a GPU mount one folder there. Else
-    /run/overwinter/power for root, and the user's own runtime folder for everybody else.
+    /run/overwinter/power for root, and the user's own runtime folder for everyone else.
 
     Raises:
         ConfigError: others could write there, and what a journal says is done with our rights.
@@ -40,10 +40,10 @@ def made(folder: Path) -> Path:
 
 
 def _checked(folder: Path) -> Path:
-    told = folder.stat()
-    if told.st_uid != os.geteuid() or told.st_mode & 0o022:
+    reported = folder.stat()
+    if reported.st_uid != os.geteuid() or reported.st_mode & 0o022:
         raise ConfigError(
-            f"{folder} must belong to this user, and be writable by nobody else.\n"
+            f"{folder} must belong to this user, and be writable by no one else.\n"
             f"Run `chmod 700 {folder}`, or set {STATE_VARIABLE}."
         )
     return folder

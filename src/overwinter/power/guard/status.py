@@ -28,7 +28,7 @@ class DeviceStatus:
         minimum: the lowest that it takes.
         maximum: the highest.
         default: the maker's.
-        current: what is set; None where the device does not tell.
+        current: what is set; None where the device does not report.
         enforced: what really holds.
         may_set: whether this process may.
         who: who could; empty where this process may.
@@ -110,15 +110,15 @@ def restore_left_behind() -> list[str]:
     Raises:
         OverwinterError: a setting cannot be put back.
     """
-    told, failures = list[str](), list[str]()
+    reported, failures = list[str](), list[str]()
     for slot in _slots():
         try:
-            told += _restored(slot)
-        except OSError as error:  # the other settings have a right to be put back all the same
+            reported += _restored(slot)
+        except OSError as error:  # the other settings have a right to be put back anyway
             failures.append(f"{Path(slot.folder).name} cannot be put back: {error}.")
     if failures:
-        raise OverwinterError("\n".join([*told, *failures, "Are you root?"]))
-    return told
+        raise OverwinterError("\n".join([*reported, *failures, "Are you root?"]))
+    return reported
 
 
 def _restored(slot: Slot) -> list[str]:

@@ -5,7 +5,7 @@
 The guard starts it before the first change. It makes itself independent of the run (a session of its own, no
 child of it, so that what kills the run and its children leaves it), says ``ready`` on standard output, and
 waits for one of two things: the byte ``q`` on standard input (the run has put everything back), or the end of
-the run, whereupon it restores every slot that nobody else holds, and ends. Standard library only, and little
+the run, whereupon it restores every slot that no one else holds, and ends. Standard library only, and little
 of it.
 """
 
@@ -37,13 +37,13 @@ def main(arguments: list[str]) -> int:
         watched = -1  # gone already: nothing can have been changed yet, and restoring finds nothing to do
     except OSError:
         return 1  # a kernel before 5.3
-    _say_ready()
+    _report_ready()
     if watched >= 0 and _let_go(watched):
         return 0
     return _restore_all(identity, folders)
 
 
-def _say_ready() -> None:
+def _report_ready() -> None:
     with open(os.devnull, "r+b", buffering=0) as null:
         os.write(1, b"ready\n")
         os.dup2(null.fileno(), 1)

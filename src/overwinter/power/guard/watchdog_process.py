@@ -44,9 +44,9 @@ class Watchdog:
             ) from error
         assert launcher.stdin is not None and launcher.stdout is not None  # noqa: S101, PT018 -- for the type checker
         self._words = launcher.stdin
-        with launcher.stdout as answer:
-            readable, _, _ = select.select([answer], [], [], _PATIENCE_S)
-            ready = bool(readable) and os.read(answer.fileno(), 6) == b"ready\n"
+        with launcher.stdout as response:
+            readable, _, _ = select.select([response], [], [], _PATIENCE_S)
+            ready = bool(readable) and os.read(response.fileno(), 6) == b"ready\n"
         if launcher.wait(_PATIENCE_S) or not ready:
             self._words.close()
             raise OverwinterError(

@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import ClassVar, Literal
 
 from overwinter.power.interface import Decision, Observation, OperatingPoint
-from overwinter.power.policies.answers import (
+from overwinter.power.policies.decisions import (
     NEAR_W,
     as_before,
     limit_all,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from overwinter.config.settings import setting
 from overwinter.power.interface import Decision, Observation, OperatingPoint
-from overwinter.power.policies.answers import as_before, limit_all, usable_points
+from overwinter.power.policies.decisions import as_before, limit_all, usable_points
 from overwinter.power.policies.probing import energy_per_work_j, search
 from overwinter.power.settings import ProfileUse, SearchingPowerConfig
 

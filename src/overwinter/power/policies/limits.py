@@ -1,4 +1,4 @@
-"""A limit as a person writes it, `150 W` or `40 %`, and as a decision for each device."""
+"""A limit as the user writes it, `150 W` or `40 %`, and as a decision for each device."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def limited(
 
 
 def _asked_w(device: DeviceState, limit: LimitSetting) -> float:
-    """Return what a person asked for, at most what an operator allows.
+    """Return what the user asked for, at most what an operator allows.
 
     Watts out of the device's range are not moved into it: the loop refuses them, says so, and the previous limit holds.
     """

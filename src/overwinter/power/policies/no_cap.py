@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from overwinter.power.interface import Decision, Observation
-from overwinter.power.policies.answers import as_before
+from overwinter.power.policies.decisions import as_before
 from overwinter.power.settings import PowerConfig
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from overwinter.power.interface import Decision, Observation, OperatingPoint, Series
-from overwinter.power.planning import Envelope, Floats, Plan, envelope, plan
-from overwinter.power.policies.answers import (
+from overwinter.power.planning import Envelope, Floats, LimitPlan, envelope, plan
+from overwinter.power.policies.decisions import (
     as_before,
     limit_all,
     pause,
@@ -25,11 +25,11 @@ from overwinter.power.policies.answers import (
 )
 
 _NOTHING = 1e-9  # share of a step, or of the work, that rounding may leave over
-_SHORTEST_S = 1e-3
+_MIN_S = 1e-3
 _DAY_S = 86400.0
 _HOUR_S = 3600.0
 _TRIAL_ROOM = 0.9  # share of the time that the work needs at most, for a limit of unknown speed to be tried
-_LONGEST_PLAN = 1000  # steps; a later deadline is seen through longer ones
+_MAX_PLAN = 1000  # steps; a later deadline is seen through longer ones
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +103,7 @@ def horizon(observation: Observation, forecast: Series | None, until_s: float) -
         gone_s = (observation.time_utc - forecast.start_utc).total_seconds()
     first = max(0, int(gone_s // step_s))
     head_s = step_s - (gone_s - first * step_s) if gone_s >= 0 else step_s
-    merged = max(1, math.ceil(until_s / step_s / _LONGEST_PLAN))
+    merged = max(1, math.ceil(until_s / step_s / _MAX_PLAN))
     edges = np.arange(head_s, until_s, step_s * merged)
     durations_s = np.diff(np.concatenate([[0.0], edges, [until_s]]))
     prices = _continued(values, first + np.arange(len(durations_s)) * merged, step_s)
@@ -128,7 +128,7 @@ def _continued(values: Floats, places: np.ndarray[tuple[int], np.dtype[np.intp]]
 
 
 def _carry_out(
-    observation: Observation, planned: Plan, curve: Envelope, prices: Floats, durations_s: Floats, known: str
+    observation: Observation, planned: LimitPlan, curve: Envelope, prices: Floats, durations_s: Floats, known: str
 ) -> Decision:
     """Turn the work of the first step into a limit, or a pause, and for how long; at its end, ask again."""
     hull, duration_s = curve.at(prices[0]), float(durations_s[0])
@@ -140,12 +140,14 @@ def _carry_out(
     if share < _NOTHING:
         return _rest(observation, planned, durations_s, hull.limits_w[upper - 1], known)
     lasting_s = duration_s if share > 1 - _NOTHING else share * duration_s
-    return _at(observation, hull.limits_w[upper], max(lasting_s, _SHORTEST_S), known)
+    return _at(observation, hull.limits_w[upper], max(lasting_s, _MIN_S), known)
 
 
-def _rest(observation: Observation, planned: Plan, durations_s: Floats, limit_w: float | None, known: str) -> Decision:
+def _rest(
+    observation: Observation, planned: LimitPlan, durations_s: Floats, limit_w: float | None, known: str
+) -> Decision:
     """Take the lower of two limits; a pause too short for what it costs is not taken."""
-    duration_s = max(float(durations_s[0]), _SHORTEST_S)
+    duration_s = max(float(durations_s[0]), _MIN_S)
     busy = np.flatnonzero(planned.work > _NOTHING * planned.work.sum())
     pause_s = float(durations_s[: busy[0]].sum()) if len(busy) else math.inf
     if limit_w is None and pause_s <= 2 * observation.resume_s:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from overwinter.power.interface import OperatingPoint
-from overwinter.power.policies.answers import NEAR_W
+from overwinter.power.policies.decisions import NEAR_W
 
 _COARSE_STEPS = 5  # over the whole range
 _HOPELESS = 0.25  # more energy than the best, a coarse step away: nothing beyond is tried

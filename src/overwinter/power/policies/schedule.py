@@ -12,7 +12,7 @@ from omegaconf import MISSING
 from overwinter.config.settings import setting
 from overwinter.errors import ConfigError
 from overwinter.power.interface import Decision, Observation
-from overwinter.power.policies.answers import as_before, pause
+from overwinter.power.policies.decisions import as_before, pause
 from overwinter.power.policies.limits import LimitSetting, limited, read_limit
 from overwinter.power.settings import CappedPowerConfig
 
@@ -72,7 +72,7 @@ class TimetableRule:
     pause: bool
 
     def holds(self, local: datetime) -> bool:
-        """Tell whether it holds at a local time."""
+        """Return whether it holds at a local time."""
         now = local.time().replace(tzinfo=None)
         today, yesterday = local.weekday() in self.days, (local.weekday() - 1) % 7 in self.days
         if self.start < self.end:

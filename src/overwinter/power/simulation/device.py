@@ -28,7 +28,7 @@ class DeviceTable:
     Attributes:
         select: the columns that name the workload.
         points: one per limit, rising; speed is 1 hour of full-speed work per hour under the highest limit.
-        piece_s: seconds that the piece of work took, of which the table tells the time, under the highest limit.
+        piece_s: seconds that the piece of work took, of which the table reports the time, under the highest limit.
     """
 
     select: Mapping[str, str]
@@ -76,7 +76,7 @@ def parse_select(text: str | None) -> dict[str, str]:
     """Parse ``network=resnet50,batch_size=360``.
 
     Raises:
-        ConfigError: it has another form.
+        ConfigError: it has another format.
     """
     chosen = {}
     for part in (text or "").split(","):

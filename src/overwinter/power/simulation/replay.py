@@ -102,11 +102,13 @@ class ForecastMemory:
 
     def _made(self, hour: int, steps: int) -> Floats:
         place = hour - self._trace.first
-        told = self._trace.values[place : place + 1 + self._published][:steps] if self._published else np.zeros(0)
-        if not len(told):
+        forecast_known = (
+            self._trace.values[place : place + 1 + self._published][:steps] if self._published else np.zeros(0)
+        )
+        if not len(forecast_known):
             return self._forecaster.at(hour, steps)
-        latest = hour + len(told) - 1
-        return np.concatenate([told[:-1], self._forecaster.at(latest, steps - len(told) + 1)])
+        latest = hour + len(forecast_known) - 1
+        return np.concatenate([forecast_known[:-1], self._forecaster.at(latest, steps - len(forecast_known) + 1)])
 
 
 def draw_starts(trace: Hours, job: Job, count: int, seed: int) -> list[int]:
@@ -195,7 +197,7 @@ def _decided(policy: PowerPolicy, seen: Observation) -> Decision:
     except Exception as error:
         raise OverwinterError(f"The policy failed at {seen.time_utc:%Y-%m-%d %H:%M}: {error!r}. Correct it.") from error
     if wrong:
-        raise OverwinterError(f"The policy answers nonsense at {seen.time_utc:%Y-%m-%d %H:%M}: {wrong}. Correct it.")
+        raise OverwinterError(f"The policy returns nonsense at {seen.time_utc:%Y-%m-%d %H:%M}: {wrong}. Correct it.")
     return decision
 
 

@@ -21,7 +21,7 @@ from overwinter.power.policies.probing import energy_per_work_j, slowest_per_s
 from overwinter.power.settings import SearchingPowerConfig
 from overwinter.power.simulation.device import HOUR_S, DeviceTable
 
-_LEAST_SHARE = 0.01  # of the joules that a piece takes: what a measurement tells at least
+_MIN_SHARE = 0.01  # of the joules that a piece takes: what a measurement tells at least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +127,7 @@ def run_job(policy: PowerPolicy, device: DeviceTable, search: Search, rng: np.ra
     first = Observation(time_utc=datetime.fromtimestamp(0, tz=UTC), devices=(device.state,), work_total=search.pieces)
     for done in range(search.pieces):
         limit_w = _asked(policy, first, known, done)
-        share = max(_LEAST_SHARE, 1 + search.noise * float(rng.standard_normal()))
+        share = max(_MIN_SHARE, 1 + search.noise * float(rng.standard_normal()))
         known[limit_w] = _with_another(known.get(limit_w), device.at(limit_w), share)
         limits_w.append(limit_w)
     return limits_w

@@ -11,12 +11,12 @@ class Decision:
     """Where to rest from now on.
 
     Attributes:
-        rung: position on the ladder; 0 is the top, ready to answer.
-        until_s: ask again then; infinite: rest there until the next request.
-        reason: one of a few fixed words (the label of a metric): why it rests there.
+        level: position on the sleep levels; 0 is the top, ready to answer.
+        until_s: ask again then; infinite: stay there until the next request.
+        reason: one of a few fixed words (the label of a metric): why it stays there.
     """
 
-    rung: int
+    level: int
     until_s: float
     reason: str
 
@@ -28,13 +28,13 @@ class SleepPolicy(Protocol):
     """
 
     def began_idle(self, time_s: float) -> None:
-        """Be told that the last request under way was answered, or that serving began."""
+        """Be notified that the last request under way was answered, or that serving began."""
 
     def arrived(self, time_s: float) -> None:
-        """Be told of a request, whether the model was idle or busy."""
+        """Be notified of a request, whether the model was idle or busy."""
 
     def decide(self, time_s: float) -> Decision:
-        """Say where to rest; asked only while idle. A rung above the present one means: wake now."""
+        """Say where to stay; asked only while idle. A sleep level above the present one means: wake now."""
 
     def state(self) -> dict[str, Any]:
         """Return what must survive sleep and restarts, as JSON."""

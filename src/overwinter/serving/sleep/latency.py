@@ -2,7 +2,7 @@
 
 The 95th percentile of the added latency is within a limit as long as at most 5 % of the requests wait longer.
 Rungs that wake within the limit are free to use. For the others there are two rules. Every request earns a
-twentieth of a slow answer, and going to a slow rung needs as many as its wake will probably cost: that keeps
+twentieth of a slow response, and going to a slow level needs as many as its wake will probably cost: that keeps
 the limit. And the model must have been idle for some time first, which is adjusted so that the ration goes to
 the longest idle periods, where it saves most: that is worth the joules.
 """
@@ -14,12 +14,12 @@ from typing import Any
 
 from overwinter.errors import ConfigError, IntegrityError
 from overwinter.serving.sleep.interface import Decision, SleepPolicy
-from overwinter.serving.sleep.ladder import Ladder
+from overwinter.serving.sleep.levels import SleepLevels
 
-_EARNED = 0.05  # slow answers per request: one minus the percentile
-_SAVED_UP_MOST = 1000.0  # slow answers, so that a year of plenty does not pay for a bad week
-_SPEED = 0.05  # weight of the newest wake in the running mean of slow answers per wake
-_STEP = 0.01  # by how much a slow answer lengthens the patience, as a logarithm; less adapts too late
+_EARNED = 0.05  # slow responses per request: one minus the percentile
+_SAVED_UP_MOST = 1000.0  # slow responses, so that a year of plenty does not pay for a bad week
+_SPEED = 0.05  # weight of the newest wake in the running mean of slow responses per wake
+_STEP = 0.01  # by how much a slow response lengthens the patience, as a logarithm; less adapts too late
 _PATIENCE_RANGE = (1e-3, 1e6)  # in break-even times
 
 
@@ -30,7 +30,7 @@ class WithinLatency:
     are more than in the wakes before.
     """
 
-    def __init__(self, policy: SleepPolicy, ladder: Ladder, *, limit_s: float) -> None:
+    def __init__(self, policy: SleepPolicy, sleep_levels: SleepLevels, *, limit_s: float) -> None:
         """Check the limit.
 
         Raises:
@@ -40,13 +40,13 @@ class WithinLatency:
             raise ConfigError(f"The latency limit {limit_s!r} must be a number of seconds, zero or more.")
         self._policy = policy
         self._limit_s = float(limit_s)
-        self._wait_s = tuple(rung.sleep_s + rung.wake_s for rung in ladder.rungs)
-        self._unit_s = ladder.break_even_s or 1.0
+        self._wait_s = tuple(level.sleep_s + level.wake_s for level in sleep_levels.levels)
+        self._unit_s = sleep_levels.break_even_s or 1.0
         self._patience = 1.0  # in break-even times
-        self._rung, self._wanted = 0, False
+        self._level, self._wanted = 0, False
         self._idle_since_s = 0.0
         self._ready_s = -math.inf  # when the wake that is under way is done
-        self._left = -1.0  # slow answers that may still be given; one is kept in reserve
+        self._left = -1.0  # slow responses that may still be given; one is kept in reserve
         self._per_wake = 1.0
         self._this_wake = 0
 
@@ -57,28 +57,28 @@ class WithinLatency:
 
     def arrived(self, time_s: float) -> None:
         """Count the request, and whether it has to wait longer than the limit."""
-        if self._wait_s[self._rung] > self._limit_s and time_s >= self._ready_s:
-            self._begin_wake(time_s + self._wait_s[self._rung])
+        if self._wait_s[self._level] > self._limit_s and time_s >= self._ready_s:
+            self._begin_wake(time_s + self._wait_s[self._level])
         slow = self._ready_s - time_s > self._limit_s
         self._this_wake += slow
         self._left = min(self._left + _EARNED, _SAVED_UP_MOST) - slow
         self._adjust_patience()
-        self._rung, self._wanted = 0, False
+        self._level, self._wanted = 0, False
         self._policy.arrived(time_s)
 
     def decide(self, time_s: float) -> Decision:
-        """Return the policy's rung, or the deepest that the limit affords."""
-        wish = self._policy.decide(time_s)
-        self._rung = wish.rung
-        if self._wait_s[wish.rung] <= self._limit_s:
-            return wish
+        """Return the policy's sleep level, or the deepest that the limit affords."""
+        decision = self._policy.decide(time_s)
+        self._level = decision.level
+        if self._wait_s[decision.level] <= self._limit_s:
+            return decision
         patient_s = self._idle_since_s + self._patience * self._unit_s
         self._wanted = time_s >= patient_s
         if self._wanted and self._left >= self._per_wake:
-            return wish
-        self._rung = max(rung for rung in range(wish.rung) if self._wait_s[rung] <= self._limit_s)
-        until_s = min(wish.until_s, patient_s) if time_s < patient_s else wish.until_s
-        return Decision(rung=self._rung, until_s=until_s, reason="latency limit")
+            return decision
+        self._level = max(level for level in range(decision.level) if self._wait_s[level] <= self._limit_s)
+        until_s = min(decision.until_s, patient_s) if time_s < patient_s else decision.until_s
+        return Decision(level=self._level, until_s=until_s, reason="latency limit")
 
     def state(self) -> dict[str, Any]:
         """Return the counts, and the state of the policy inside."""
@@ -114,7 +114,7 @@ class WithinLatency:
         self._ready_s, self._this_wake = ready_s, 0
 
     def _adjust_patience(self) -> None:
-        """Move to where the slow answers that were wanted, affordable or not, would be a twentieth."""
+        """Move to where the slow responses that were wanted, affordable or not, would be a twentieth."""
         shortest, longest = _PATIENCE_RANGE
         self._patience *= math.exp(_STEP * (self._wanted * self._per_wake - _EARNED))
         self._patience = max(shortest, min(longest, self._patience))

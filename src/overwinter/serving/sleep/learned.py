@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from overwinter.errors import IntegrityError
-from overwinter.serving.sleep.ladder import Ladder
+from overwinter.serving.sleep.levels import SleepLevels
 from overwinter.serving.sleep.timed import TimedDescent
 
 # Break-even first, then by distance from it: the first of equals wins, and break-even is never far off the
@@ -46,10 +46,10 @@ class Learned(TimedDescent):
     clearly = 2.0
     memories = (0.9998, 0.95)
 
-    def __init__(self, ladder: Ladder) -> None:
-        super().__init__(ladder)
-        self._losses = _Losses(ladder)
-        unit_j = max(0.0, ladder.rungs[-1].switch_j)
+    def __init__(self, sleep_levels: SleepLevels) -> None:
+        super().__init__(sleep_levels)
+        self._losses = _Losses(sleep_levels)
+        unit_j = max(0.0, sleep_levels.levels[-1].switch_j)
         self._head_starts_j = [self.head_start * unit_j * _zipf_loss(factor) for factor in FACTORS]
         self._clearly_j = self.clearly * unit_j
         self._sums_j = [[0.0] * len(FACTORS) for _ in self.memories]  # (memories, candidates)
@@ -83,7 +83,7 @@ class Learned(TimedDescent):
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on with the sums of ``state``; they stay a good guess when the ladder was measured anew.
+        """Go on with the sums of ``state``; they stay a good guess when the sleep levels was measured anew.
 
         Raises:
             IntegrityError: ``state`` is not one of this policy, or was altered.
@@ -108,8 +108,8 @@ class Learned(TimedDescent):
 class _Losses:
     """What following the descents at each factor costs: piecewise linear in the idle time."""
 
-    def __init__(self, ladder: Ladder) -> None:
-        curves = [_curve(ladder, factor) for factor in FACTORS]
+    def __init__(self, sleep_levels: SleepLevels) -> None:
+        curves = [_curve(sleep_levels, factor) for factor in FACTORS]
         self._breaks_s = sorted({piece.begins_s for curve in curves for piece in curve})
         self._lines = [
             [_line(curve, break_s) for curve in curves]  # (candidates, 2): joules at zero, watts
@@ -117,7 +117,7 @@ class _Losses:
         ]
 
     def of(self, idle_s: float) -> list[float]:
-        """Return the joules above those of the lowest rung, one per candidate."""
+        """Return the joules above those of the lowest level, one per candidate."""
         passed = bisect.bisect_left(self._breaks_s, idle_s)
         if not passed:
             return [0.0] * len(FACTORS)
@@ -132,15 +132,15 @@ class _Piece:
     power_w: float
 
 
-def _curve(ladder: Ladder, factor: float) -> list[_Piece]:
-    top, lowest = ladder.rungs[0], ladder.rungs[-1]
+def _curve(sleep_levels: SleepLevels, factor: float) -> list[_Piece]:
+    top, lowest = sleep_levels.levels[0], sleep_levels.levels[-1]
     pieces = [_Piece(begins_s=0.0, spent_j=0.0, power_w=top.power_w - lowest.power_w)]
-    rested_j = 0.0
-    for step in ladder.descents if factor < math.inf else ():
-        rung, begins_s = ladder.rungs[step.rung], factor * step.after_s
-        rested_j += pieces[-1].power_w * (begins_s - pieces[-1].begins_s)
-        power_w = rung.power_w - lowest.power_w
-        pieces.append(_Piece(begins_s=begins_s, spent_j=rested_j + rung.switch_j, power_w=power_w))
+    idle_j = 0.0
+    for step in sleep_levels.descents if factor < math.inf else ():
+        level, begins_s = sleep_levels.levels[step.level], factor * step.after_s
+        idle_j += pieces[-1].power_w * (begins_s - pieces[-1].begins_s)
+        power_w = level.power_w - lowest.power_w
+        pieces.append(_Piece(begins_s=begins_s, spent_j=idle_j + level.switch_j, power_w=power_w))
     return pieces
 
 

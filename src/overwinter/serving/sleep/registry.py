@@ -9,15 +9,15 @@ from typing import Any
 from overwinter.errors import ConfigError, nearest
 from overwinter.registries import SLEEP_POLICIES
 from overwinter.serving.sleep.interface import SleepPolicy
-from overwinter.serving.sleep.ladder import Ladder
 from overwinter.serving.sleep.latency import WithinLatency
+from overwinter.serving.sleep.levels import SleepLevels
 
 Factory = Callable[..., SleepPolicy]
 
 
 def open_policy(
     name: str,
-    ladder: Ladder,
+    sleep_levels: SleepLevels,
     *,
     seed: int = 0,
     options: Mapping[str, Any] | None = None,
@@ -27,8 +27,8 @@ def open_policy(
 
     Args:
         name: a built-in policy, or an entry point in the group `overwinter.sleep_policies`: something that is
-            called with the ladder and the options.
-        ladder: the rungs and what they cost.
+            called with the sleep levels and the options.
+        sleep_levels: the sleep levels and what they cost.
         seed: given to a policy that has an argument `seed`.
         options: the policy's own keyword arguments.
         limit_p95_s: at most a twentieth of the requests may wait longer for a wake.
@@ -36,8 +36,8 @@ def open_policy(
     Raises:
         ConfigError: the policy or an option is unknown, or an option is missing or wrong.
     """
-    policy = _call(name, SLEEP_POLICIES.find(name), ladder, seed, dict(options or {}))
-    return policy if limit_p95_s is None else WithinLatency(policy, ladder, limit_s=limit_p95_s)
+    policy = _call(name, SLEEP_POLICIES.find(name), sleep_levels, seed, dict(options or {}))
+    return policy if limit_p95_s is None else WithinLatency(policy, sleep_levels, limit_s=limit_p95_s)
 
 
 def policy_names() -> list[str]:
@@ -45,25 +45,27 @@ def policy_names() -> list[str]:
     return SLEEP_POLICIES.names()
 
 
-def scheduled(ladder: Ladder, *, windows: Any, outside: str = "break_even", seed: int = 0) -> SleepPolicy:
+def scheduled(sleep_levels: SleepLevels, *, windows: Any, outside: str = "break_even", seed: int = 0) -> SleepPolicy:
     """Make the policy that follows windows, and another one outside them."""
     from overwinter.serving.sleep.scheduled import Scheduled
     from overwinter.serving.sleep.windows import parse_windows
 
     parsed = parse_windows(windows)
-    return Scheduled(open_policy(outside, ladder, seed=seed), ladder, windows=parsed)
+    return Scheduled(open_policy(outside, sleep_levels, seed=seed), sleep_levels, windows=parsed)
 
 
-def _call(name: str, factory: Factory, ladder: Ladder, seed: int, options: dict[str, Any]) -> SleepPolicy:
+def _call(name: str, factory: Factory, sleep_levels: SleepLevels, seed: int, options: dict[str, Any]) -> SleepPolicy:
     parameters = list(inspect.signature(factory).parameters.values())[1:]
     known = [parameter.name for parameter in parameters if parameter.kind != parameter.VAR_KEYWORD]
     if "seed" in known:
         options.setdefault("seed", seed)
     unknown = [option for option in options if option not in known]
     if unknown and len(known) == len(parameters):
-        said = f"Known: {', '.join(known)}." if known else "It has none."
-        raise ConfigError(f"The sleep policy {name!r} has no option {unknown[0]!r}. {said}{nearest(unknown[0], known)}")
+        known_names = f"Known: {', '.join(known)}." if known else "It has none."
+        raise ConfigError(
+            f"The sleep policy {name!r} has no option {unknown[0]!r}. {known_names}{nearest(unknown[0], known)}"
+        )
     for parameter in parameters:
         if parameter.name in known and parameter.default is parameter.empty and parameter.name not in options:
             raise ConfigError(f"The sleep policy {name!r} needs the option {parameter.name!r}.")
-    return factory(ladder, **options)
+    return factory(sleep_levels, **options)

@@ -7,21 +7,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from overwinter.serving.sleep.interface import Decision, SleepPolicy
-from overwinter.serving.sleep.ladder import Ladder
+from overwinter.serving.sleep.levels import SleepLevels
 from overwinter.serving.sleep.windows import Window
 
 
 class Scheduled:
-    """Rests on the top rung in every window; outside, another policy decides.
+    """Rests on the top level in every window; outside, another policy decides.
 
     It wakes ahead of a window by the longest time that a wake takes, so that the first request inside finds
     it ready.
     """
 
-    def __init__(self, policy: SleepPolicy, ladder: Ladder, *, windows: Sequence[Window]) -> None:
+    def __init__(self, policy: SleepPolicy, sleep_levels: SleepLevels, *, windows: Sequence[Window]) -> None:
         self._policy = policy
         self._windows = tuple(windows)
-        self._lead_s = max(rung.sleep_s + rung.wake_s for rung in ladder.rungs)
+        self._lead_s = max(level.sleep_s + level.wake_s for level in sleep_levels.levels)
         self._held, self._known_from_s, self._known_until_s = False, math.inf, -math.inf
 
     def began_idle(self, time_s: float) -> None:
@@ -37,10 +37,10 @@ class Scheduled:
         if not self._known_from_s <= time_s < self._known_until_s:
             self._look_up(time_s)
         if self._held:
-            return Decision(rung=0, until_s=self._known_until_s, reason="window")
+            return Decision(level=0, until_s=self._known_until_s, reason="window")
         outside = self._policy.decide(time_s)
         until_s = min(outside.until_s, self._known_until_s)
-        return Decision(rung=outside.rung, until_s=until_s, reason=outside.reason)
+        return Decision(level=outside.level, until_s=until_s, reason=outside.reason)
 
     def state(self) -> dict[str, Any]:
         """Return the state of the policy outside."""

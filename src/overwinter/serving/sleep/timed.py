@@ -8,11 +8,11 @@ from typing import Any
 
 from overwinter.errors import ConfigError
 from overwinter.serving.sleep.interface import Decision
-from overwinter.serving.sleep.ladder import Ladder
+from overwinter.serving.sleep.levels import SleepLevels
 
 
 class TimedDescent:
-    """The common part: goes down the ladder's break-even times, stretched or shortened by one factor.
+    """The common part: goes down at the levels' break-even times, stretched or shortened by one factor.
 
     A subclass chooses the factor as an idle period begins (0: all the way down at once; infinity: never), and
     may learn from how long the period was.
@@ -20,8 +20,8 @@ class TimedDescent:
 
     reason = "time-out"
 
-    def __init__(self, ladder: Ladder) -> None:
-        self._descents = ladder.descents
+    def __init__(self, sleep_levels: SleepLevels) -> None:
+        self._descents = sleep_levels.descents
         self._idle_since_s: float | None = None
         self._deadlines: tuple[tuple[float, int], ...] = ()
 
@@ -30,7 +30,7 @@ class TimedDescent:
         self._idle_since_s = time_s
         factor = self._choose()
         steps = self._descents if factor < math.inf else ()
-        self._deadlines = tuple((time_s + factor * step.after_s, step.rung) for step in steps)
+        self._deadlines = tuple((time_s + factor * step.after_s, step.level) for step in steps)
 
     def arrived(self, time_s: float) -> None:
         """Learn how long the idle period was, if it was one."""
@@ -39,13 +39,13 @@ class TimedDescent:
             self._idle_since_s = None
 
     def decide(self, time_s: float) -> Decision:
-        """Return the rung whose time-out has passed, and when the next one passes."""
-        rung, reason = 0, "busy lately"
+        """Return the sleep level whose time-out has passed, and when the next one passes."""
+        level, reason = 0, "busy lately"
         for deadline_s, below in self._deadlines:
             if time_s < deadline_s:
-                return Decision(rung=rung, until_s=deadline_s, reason=reason)
-            rung, reason = below, self.reason
-        return Decision(rung=rung, until_s=math.inf, reason=reason)
+                return Decision(level=level, until_s=deadline_s, reason=reason)
+            level, reason = below, self.reason
+        return Decision(level=level, until_s=math.inf, reason=reason)
 
     def state(self) -> dict[str, Any]:
         """Return nothing: what such a policy does depends on the present idle period alone."""
@@ -64,13 +64,13 @@ class TimedDescent:
 class Fixed(TimedDescent):
     """All the way down after the same time-out, whatever sleeping and waking cost."""
 
-    def __init__(self, ladder: Ladder, *, timeout_s: float) -> None:
+    def __init__(self, sleep_levels: SleepLevels, *, timeout_s: float) -> None:
         """Check the time-out.
 
         Raises:
             ConfigError: it is no number, or negative.
         """
-        super().__init__(ladder)
+        super().__init__(sleep_levels)
         if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float) or not timeout_s >= 0:
             raise ConfigError(f"timeout_s={timeout_s!r} must be a number of seconds, zero or more.")
         self._timeout_s = float(timeout_s)
@@ -78,14 +78,14 @@ class Fixed(TimedDescent):
     def began_idle(self, time_s: float) -> None:
         """Start the time-out."""
         self._idle_since_s = time_s
-        self._deadlines = ((time_s + self._timeout_s, self._descents[-1].rung),)
+        self._deadlines = ((time_s + self._timeout_s, self._descents[-1].level),)
 
 
 class BreakEven(TimedDescent):
-    """Down when resting has cost as much as sleeping and waking would have: twice the optimum at most.
+    """Down when waiting has cost as much as sleeping and waking would have: twice the optimum at most.
 
     Karlin, Manasse, Rudolph and Sleator, *Competitive snoopy caching* (1988); no deterministic policy does
-    better. Joules are counted above the lowest rung, and where going down in steps costs no more than going
+    better. Joules are counted above the lowest level, and where going down in steps costs no more than going
     down at once.
     """
 
@@ -106,8 +106,8 @@ class Randomised(TimedDescent):
 
     reason = "randomised"
 
-    def __init__(self, ladder: Ladder, *, seed: int = 0) -> None:
-        super().__init__(ladder)
+    def __init__(self, sleep_levels: SleepLevels, *, seed: int = 0) -> None:
+        super().__init__(sleep_levels)
         self._random = random.Random(seed)  # noqa: S311 -- a sleep time is no secret
 
     def _choose(self) -> float:

@@ -18,9 +18,9 @@ from overwinter.models.memory_limit import memory_limited
 from overwinter.serving.bounded_json import shown
 from overwinter.serving.messages import RequestError
 
-_LONGEST_SAID = 300
+_MAX_MESSAGE_CHARS = 300
 _ROLE = re.compile(r"[\w-]{1,64}")  # the template says which it knows; nothing else than a name may get into the prompt
-# What a template raises of its own accord beside what Jinja does, on contents that it did not reckon with.
+# What a template raises of its own accord beside what Jinja does, on contents that it did not assume with.
 _TEMPLATE_FAULTS = (
     ArithmeticError,
     AttributeError,
@@ -30,8 +30,8 @@ _TEMPLATE_FAULTS = (
     TypeError,
     ValueError,
 )
-_LONGEST_PROMPT = 1 << 24  # characters; more than any context holds
-_MOST_BYTES = 1 << 28  # the pieces of the longest prompt, and the whole
+_MAX_PROMPT = 1 << 24  # characters; more than any context holds
+_MAX_BYTES = 1 << 28  # the pieces of the longest prompt, and the whole
 
 
 class ChatTemplate:
@@ -63,11 +63,11 @@ class ChatTemplate:
         from jinja2 import TemplateError
 
         try:
-            with memory_limited(_MOST_BYTES):  # also while it is compiled: what is constant is computed then
+            with memory_limited(_MAX_BYTES):  # also while it is compiled: what is constant is computed then
                 return "".join(self._pieces(plain))
         except (TemplateError, *_TEMPLATE_FAULTS) as error:
-            said = str(error)[:_LONGEST_SAID] or type(error).__name__
-            raise RequestError(400, f"`messages` are refused by the model's chat template: {said}.") from None
+            text = str(error)[:_MAX_MESSAGE_CHARS] or type(error).__name__
+            raise RequestError(400, f"`messages` are refused by the model's chat template: {text}.") from None
 
     def _pieces(self, messages: list[dict[str, str]]) -> Iterator[str]:
         """Yield the prompt as the template writes it.
@@ -81,8 +81,8 @@ class ChatTemplate:
             messages=messages, add_generation_prompt=True, bos_token=bos, eos_token=eos
         ):
             length += len(piece)
-            if length > _LONGEST_PROMPT:
-                raise ValueError(f"it makes more than {_LONGEST_PROMPT} characters of them")
+            if length > _MAX_PROMPT:
+                raise ValueError(f"it makes more than {_MAX_PROMPT} characters of them")
             yield piece
 
     @cached_property
@@ -135,5 +135,5 @@ def _refuse(message: str) -> NoReturn:
     raise TemplateError(message)
 
 
-def _now(form: str) -> str:
-    return dt.datetime.now().strftime(form)
+def _now(pattern: str) -> str:
+    return dt.datetime.now().strftime(pattern)

@@ -19,10 +19,10 @@ from overwinter.serving.bounded_json import parse_object, shown
 from overwinter.serving.messages import RequestError, json_reply
 from overwinter.serving.worker.chat_template import ChatTemplate
 from overwinter.serving.worker.frames import Frame
-from overwinter.serving.worker.generation import Kept, Wish, Written, write
+from overwinter.serving.worker.generation import Kept, SamplingParams, Written, write
 from overwinter.serving.worker.prefix_cache import load_prefix, save_prefix
 from overwinter.serving.worker.records import FirstPiece, Piece, Question
-from overwinter.serving.worker.sampling_params import parse_streaming, parse_wish
+from overwinter.serving.worker.sampling_params import parse_sampling_params, parse_streaming
 
 CHAT = "chat"  # the operation; the other one is `complete`
 _EVENTS = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
@@ -33,8 +33,8 @@ class Language:
 
     Args:
         model: awake, of a bundle with a tokenizer.
-        most_tokens: of any answer.
-        most_values: of the JSON of a request.
+        max_tokens: of any response.
+        max_values: of the JSON of a request.
         keeps_prefix: whether what was read last is kept for a prompt that begins in the same way.
         prefix: file that it is kept in over sleep; None: in memory alone.
 
@@ -43,7 +43,7 @@ class Language:
     """
 
     def __init__(
-        self, model: AwakeModel, *, most_tokens: int, most_values: int, keeps_prefix: bool, prefix: Path | None
+        self, model: AwakeModel, *, max_tokens: int, max_values: int, keeps_prefix: bool, prefix: Path | None
     ) -> None:
         from tokenizers import Tokenizer
 
@@ -58,8 +58,8 @@ class Language:
         self._settings = _read(folder / "generation_config.json")
         self._template = ChatTemplate(folder)
         self._ends = _ends(self._settings, self._template.end, self._tokenizer)
-        self._most_tokens, self._context_tokens = most_tokens, session.context_tokens
-        self._most_values = most_values
+        self._max_tokens, self._context_tokens = max_tokens, session.context_tokens
+        self._max_values = max_values
         self._bundle, self._prefix = model.bundle.digest, prefix
         self._kept = Kept() if keeps_prefix else None
         if prefix is not None:
@@ -75,20 +75,20 @@ class Language:
             return False
         return save_prefix(self._prefix, self._kept, bundle=self._bundle)
 
-    def answer(self, question: Question, body: bytes, interrupted: Callable[[], bool]) -> Iterator[Frame]:
+    def respond(self, question: Question, body: bytes, interrupted: Callable[[], bool]) -> Iterator[Frame]:
         """Answer a request in one frame, or as it is written: `more` frames follow those that say so.
 
         Args:
             question: whose operation is `chat` or `complete`.
             body: JSON.
-            interrupted: whether nobody listens any more.
+            interrupted: whether no one listens any more.
 
         Raises:
             RequestError: 400, it asks for what there is not.
         """
         until_s = time.monotonic() + question.within_s
         chat = question.operation == CHAT
-        content = parse_object(body, most_values=self._most_values)
+        content = parse_object(body, max_values=self._max_values)
         field, tokens = self._tokens(content, chat=chat)
         room = self._context_tokens - len(tokens)
         if not tokens:
@@ -96,11 +96,11 @@ class Language:
         if room < 1:
             raise RequestError(400, f"`{field}` has {len(tokens)} tokens; {self._context_tokens - 1} fit.")
         streamed = parse_streaming(content)
-        wish = parse_wish(content, tokens, self._settings, room=min(room, self._most_tokens), chat=chat)
+        sampling = parse_sampling_params(content, tokens, self._settings, room=min(room, self._max_tokens), chat=chat)
         written = Written()
         pieces = write(
             self._session,
-            wish,
+            sampling,
             decode=self._decoder(),
             ends=self._ends,
             kept=Kept() if self._kept is None else self._kept,
@@ -109,9 +109,9 @@ class Language:
         )
         spelling = _Spelling(chat=chat, model=question.model)
         if streamed.wanted:
-            yield from _streamed(spelling, pieces, wish, written, streamed.with_usage)
+            yield from _streamed(spelling, pieces, sampling, written, streamed.with_usage)
         else:
-            yield _whole(spelling, "".join(pieces), wish, written)
+            yield _whole(spelling, "".join(pieces), sampling, written)
 
     def _decoder(self) -> Callable[[int], str | None]:
         from tokenizers.decoders import DecodeStream
@@ -144,7 +144,7 @@ class Language:
 
 
 class _Spelling:
-    """How OpenAI spells an answer: of a chat or of a completion, whole or in chunks."""
+    """How OpenAI spells a response: of a chat or of a completion, whole or in chunks."""
 
     def __init__(self, *, chat: bool, model: str) -> None:
         self._chat, self._model = chat, model
@@ -152,8 +152,8 @@ class _Spelling:
         self._created_s = int(time.time())
 
     def whole(self, text: str, reason: str, usage: Mapping[str, int]) -> dict[str, Any]:
-        said = {"message": {"role": "assistant", "content": text}} if self._chat else {"text": text}
-        return self._framed([{**said, "finish_reason": reason}], streamed=False) | {"usage": dict(usage)}
+        message = {"message": {"role": "assistant", "content": text}} if self._chat else {"text": text}
+        return self._framed([{**message, "finish_reason": reason}], streamed=False) | {"usage": dict(usage)}
 
     def chunk(self, text: str | None, reason: str | None = None, *, first: bool = False) -> dict[str, Any]:
         if self._chat:
@@ -176,14 +176,14 @@ class _Spelling:
         }
 
 
-def _whole(spelling: _Spelling, text: str, wish: Wish, written: Written) -> Frame:
-    reply = json_reply(spelling.whole(text, written.reason, _usage(wish, written)))
+def _whole(spelling: _Spelling, text: str, sampling: SamplingParams, written: Written) -> Frame:
+    reply = json_reply(spelling.whole(text, written.reason, _usage(sampling, written)))
     assert isinstance(reply.body, bytes)  # noqa: S101 -- json_reply answers in one piece
     return Frame(FirstPiece(status=reply.status, headers=dict(reply.headers)).header(), reply.body)
 
 
 def _streamed(
-    spelling: _Spelling, pieces: Iterator[str], wish: Wish, written: Written, with_usage: bool
+    spelling: _Spelling, pieces: Iterator[str], sampling: SamplingParams, written: Written, with_usage: bool
 ) -> Iterator[Frame]:
     """Yield server-sent events; the head goes with the first text, so that a failure before it has its own status."""
     first = next(pieces, "")
@@ -192,7 +192,7 @@ def _streamed(
         yield Frame(Piece(more=True).header(), _event(spelling.chunk(piece)))
     last = [_event(spelling.chunk(None, written.reason))]
     if with_usage:
-        last.append(_event(spelling.usage(_usage(wish, written))))
+        last.append(_event(spelling.usage(_usage(sampling, written))))
     yield Frame(Piece().header(), b"".join([*last, b"data: [DONE]\n\n"]))
 
 
@@ -200,9 +200,9 @@ def _event(content: Any) -> bytes:
     return b"data: " + json.dumps(content, separators=(",", ":")).encode() + b"\n\n"
 
 
-def _usage(wish: Wish, written: Written) -> dict[str, int]:
-    read, said = len(wish.prompt), len(written.tokens)
-    return {"prompt_tokens": read, "completion_tokens": said, "total_tokens": read + said}
+def _usage(sampling: SamplingParams, written: Written) -> dict[str, int]:
+    read, message = len(sampling.prompt), len(written.tokens)
+    return {"prompt_tokens": read, "completion_tokens": message, "total_tokens": read + message}
 
 
 def _read(path: Path) -> dict[str, Any]:

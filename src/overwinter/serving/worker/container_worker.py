@@ -25,7 +25,7 @@ _swept: set[tuple[str, ...]] = set()
 
 
 def is_container(launcher: Sequence[str]) -> bool:
-    """Say whether the words begin a container."""
+    """Return whether the words begin a container."""
     return bool(launcher) and Path(launcher[0]).name in _ENGINES and _RUN in launcher
 
 
@@ -39,11 +39,11 @@ class ContainerWorker(WorkerProcess):
     async def ask(self, record: Record, body: bytes = b"", *, within_s: float) -> Frame:
         """See `WorkerProcess`; a paused container is resumed before, and a parked one paused after."""
         await self._resume()
-        answer = await super().ask(record, body, within_s=within_s)
+        response = await super().ask(record, body, within_s=within_s)
         if record == PARK:
-            await _said(*self.engine, "pause", self.name)
+            await _output_of(*self.engine, "pause", self.name)
             self._paused = True
-        return answer
+        return response
 
     async def stop(self, *, within_s: float) -> None:
         """See `WorkerProcess`; killing the engine's process would leave the container behind."""
@@ -51,14 +51,14 @@ class ContainerWorker(WorkerProcess):
         self._writer.close()
         await asyncio.wait({self._exit}, timeout=within_s)
         if self.alive:
-            await _said(*self.engine, "kill", self.name)
+            await _output_of(*self.engine, "kill", self.name)
             await asyncio.wait({self._exit}, timeout=within_s)
             await super().stop(within_s=0)
 
     async def _resume(self) -> None:
         if self._paused:
             self._paused = False
-            await _said(*self.engine, "unpause", self.name)
+            await _output_of(*self.engine, "unpause", self.name)
 
 
 async def start_container(launcher: Sequence[str], program: Sequence[str]) -> WorkerProcess:
@@ -86,17 +86,17 @@ async def _sweep(engine: tuple[str, ...]) -> None:
     if engine in _swept:
         return
     _swept.add(engine)
-    form = f'{{{{.ID}}}} {{{{index .Labels "{_LABEL}"}}}}'
-    listed = await _said(*engine, "ps", "--all", "--filter", f"label={_LABEL}", "--format", form)
+    pattern = f'{{{{.ID}}}} {{{{index .Labels "{_LABEL}"}}}}'
+    listed = await _output_of(*engine, "ps", "--all", "--filter", f"label={_LABEL}", "--format", pattern)
     for container, _, supervisor in (line.partition(" ") for line in listed.splitlines()):
         if not Path(f"/proc/{supervisor}").exists():
-            await _said(*engine, "rm", "--force", container)
+            await _output_of(*engine, "rm", "--force", container)
 
 
 class _Command(WorkerProcess):
     """A command that is no worker: it says something and ends."""
 
-    async def said(self) -> str:
+    async def output(self) -> str:
         """Return what it said."""
         text = await self._reader.read()
         self._writer.close()
@@ -104,5 +104,5 @@ class _Command(WorkerProcess):
         return text.decode(errors="replace")
 
 
-async def _said(*words: str) -> str:
-    return await (await start_program_as(_Command, [*words])).said()
+async def _output_of(*words: str) -> str:
+    return await (await start_program_as(_Command, [*words])).output()

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import asyncio
 
 _LENGTHS = struct.Struct(">IQ")
-_LONGEST_HEADER = 1 << 20
-LONGEST_BODY = 1 << 32
+_MAX_HEADER = 1 << 20
+MAX_BODY = 1 << 32
 
 
 class Frame(NamedTuple):
@@ -67,7 +67,7 @@ def _lengths(content: bytes) -> tuple[int, int]:
     if len(content) < _LENGTHS.size:
         raise FrameError("A frame was cut short.")
     header_bytes, body_bytes = _LENGTHS.unpack(content)
-    if header_bytes > _LONGEST_HEADER or body_bytes > LONGEST_BODY:
+    if header_bytes > _MAX_HEADER or body_bytes > MAX_BODY:
         raise FrameError(f"A frame of {header_bytes} + {body_bytes} bytes: something else wrote to this stream.")
     return header_bytes, body_bytes
 

@@ -22,20 +22,20 @@ class Steps(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
+class SamplingParams:
     """What is to be written.
 
     Attributes:
         prompt: tokens, at least one.
-        most_tokens: written at most.
-        temperature: 0 takes the likeliest token.
-        top_p: only the likeliest tokens that have this share together are drawn.
+        max_tokens: written at most.
+        temperature: 0 takes the most probable token.
+        top_p: only the most probable tokens that have this share together are drawn.
         seed: of the draws; None: by chance.
         stop: texts before which the writing ends.
     """
 
     prompt: Sequence[int]
-    most_tokens: int
+    max_tokens: int
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int | None = None
@@ -47,7 +47,7 @@ class Written:
     """How a writing went, known at its end.
 
     Attributes:
-        tokens: of the answer, without the one that ended it.
+        tokens: of the response, without the one that ended it.
         reason: `stop` (the model or a stop text ended it) or `length` (it had to end).
     """
 
@@ -57,7 +57,7 @@ class Written:
 
 def write(
     model: Steps,
-    wish: Wish,
+    sampling: SamplingParams,
     *,
     decode: Callable[[int], str | None],
     ends: frozenset[int],
@@ -69,17 +69,17 @@ def write(
 
     Args:
         model: awake.
-        wish: what to write.
+        sampling: what to write.
         decode: gives what a token adds to the text; None while a character is incomplete.
         ends: tokens that end a text.
         kept: keys and values of the last conversation, used and renewed.
         may_go_on: asked before every token.
         written: filled as it goes.
     """
-    draw = _drawing(wish)
-    stopping = _Stopping(wish.stop)
-    logits = kept.read(model, wish.prompt)
-    while len(written.tokens) < wish.most_tokens and may_go_on():
+    draw = _drawing(sampling)
+    stopping = _Stopping(sampling.stop)
+    logits = kept.read(model, sampling.prompt)
+    while len(written.tokens) < sampling.max_tokens and may_go_on():
         token = draw(logits)
         if token in ends:
             written.reason = "stop"
@@ -90,7 +90,7 @@ def write(
         if stopping.found:
             written.reason = "stop"
             return
-        if len(written.tokens) < wish.most_tokens:
+        if len(written.tokens) < sampling.max_tokens:
             logits = kept.grow(model, token)
     if stopping.held:
         yield stopping.held
@@ -126,17 +126,17 @@ def _common(known: Sequence[int], prompt: Sequence[int]) -> int:
     return min(len(known), len(prompt))
 
 
-def _drawing(wish: Wish) -> Callable[[Array], int]:
-    if wish.temperature == 0:
+def _drawing(sampling: SamplingParams) -> Callable[[Array], int]:
+    if sampling.temperature == 0:
         return lambda logits: int(logits.argmax())
-    rng = np.random.default_rng(wish.seed)
+    rng = np.random.default_rng(sampling.seed)
 
     def draw(logits: Array) -> int:
-        with np.errstate(over="ignore"):  # a temperature next to 0 leaves the likeliest token alone
-            shares = softmax(logits, wish.temperature)
+        with np.errstate(over="ignore"):  # a temperature next to 0 leaves the most probable token alone
+            shares = softmax(logits, sampling.temperature)
         order = np.argsort(-shares, kind="stable")
         sums = np.cumsum(shares[order])
-        nucleus = order[: int(np.searchsorted(sums, wish.top_p * sums[-1])) + 1]
+        nucleus = order[: int(np.searchsorted(sums, sampling.top_p * sums[-1])) + 1]
         chances = shares[nucleus] / shares[nucleus].sum()
         return int(rng.choice(nucleus, p=chances))
 

@@ -5,7 +5,7 @@ https://github.com/triton-inference-server/server/blob/main/docs/protocol/extens
 
 A model takes one of two inputs: `input`, a batch of model inputs (FP32), or `raw`, a batch of what it was
 measured on, which is preprocessed as its bundle records. It gives `logits`, and the `label` and `probability`
-of the likeliest class.
+of the most probable class.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from overwinter.serving.messages import Reply, RequestError, json_reply
 from overwinter.serving.worker.tensors import Tensor, parameters, read_tensor
 
 _JSON_LENGTH = "inference-header-content-length"
-_LONGEST_LENGTH = 20  # digits
+_MAX_LENGTH = 20  # digits
 _OUTPUTS = ("logits", "label", "probability")
 _AT_ONCE = 1 << 20  # values of model inputs: a batch of a stranger's size would take memory in every layer
-_NOT_OFFERED = ("classification", "shared_memory_region")  # they would change the form of an answer
+_NOT_OFFERED = ("classification", "shared_memory_region")  # they would change the form of a response
 
 
-def infer(model: AwakeModel, headers: Mapping[str, str], body: bytes, *, name: str, most_values: int) -> Reply:
+def infer(model: AwakeModel, headers: Mapping[str, str], body: bytes, *, name: str, max_values: int) -> Reply:
     """Answer a request.
 
     Args:
@@ -38,33 +38,33 @@ def infer(model: AwakeModel, headers: Mapping[str, str], body: bytes, *, name: s
         headers: in lower case; `inference-header-content-length` says where binary tensors begin.
         body: JSON, and binary tensors after it.
         name: of the model, to its clients.
-        most_values: of the JSON, and of the answer.
+        max_values: of the JSON, and of the response.
 
     Raises:
         RequestError: 400, the request is none of this protocol, or does not fit the model; 413, it is too large.
         ConfigError: raw values are out of range.
     """
-    request, binary = _parsed(headers, body, most_values)
+    request, binary = _parsed(headers, body, max_values)
     wanted = _wanted(request)
     samples = _samples(model, read_tensor(_input(request), binary))
-    if len(samples) * max(1, len(model.bundle.labels)) > most_values:
+    if len(samples) * max(1, len(model.bundle.labels)) > max_values:
         raise RequestError(
             413, f"`shape` asks for {len(samples)} answers; send fewer samples at once (serve.limits.json_values)."
         )
     with np.errstate(all="ignore"):  # what is not finite is refused by name
         logits = np.concatenate([model.run(inputs) for inputs in _batches(model, request, samples)])
     if not np.isfinite(logits).all():
-        raise RequestError(400, "`data` is too large for the model: its answer is no finite number.")
+        raise RequestError(400, "`data` is too large for the model: its response is no finite number.")
     tensors = {tensor.description["name"]: tensor for tensor in _outputs(model, logits)}
     content = {"model_name": name, "model_version": model.bundle.digest[:12]} | _id(request)
     return _reply(content, [(tensors[each], as_binary) for each, as_binary in wanted.items()])
 
 
-def _parsed(headers: Mapping[str, str], body: bytes, most_values: int) -> tuple[dict[str, Any], bytes]:
+def _parsed(headers: Mapping[str, str], body: bytes, max_values: int) -> tuple[dict[str, Any], bytes]:
     length = headers.get(_JSON_LENGTH, str(len(body)))
-    if not (length.isascii() and length.isdigit() and len(length) < _LONGEST_LENGTH and int(length) <= len(body)):
+    if not (length.isascii() and length.isdigit() and len(length) < _MAX_LENGTH and int(length) <= len(body)):
         raise RequestError(400, f"Inference-Header-Content-Length: {length[:40]!r} must be at most the body's length.")
-    return parse_object(body[: int(length)], most_values=most_values), body[int(length) :]
+    return parse_object(body[: int(length)], max_values=max_values), body[int(length) :]
 
 
 def _id(request: Mapping[str, Any]) -> dict[str, str]:

@@ -51,8 +51,8 @@ def main(kind: str) -> None:
     importing.start()
     worker = Worker(interrupted=lambda: bool(select.select([incoming], [], [], 0)[0]), imported=importing.join)
     while (frame := read_frame(incoming)) is not None:
-        for answer in worker.answers(frame):
-            outgoing.write(answer)
+        for response in worker.responses(frame):
+            outgoing.write(response)
             outgoing.flush()
 
 
@@ -69,8 +69,8 @@ class Worker:
     """The model, if it is awake, and what can be asked of it.
 
     Args:
-        interrupted: whether the supervisor has said something since, which it does while an answer is written if
-            nobody listens any more.
+        interrupted: whether the supervisor has said something since, which it does while a response is written if
+            no one listens any more.
         imported: returns when everything is imported.
     """
 
@@ -78,7 +78,7 @@ class Worker:
         self._interrupted, self._imported = interrupted, imported
         self._model: AwakeModel | None = None
         self._language: Language | None = None
-        self._most_values = 0
+        self._max_values = 0
         self._operations: dict[str, Callable[[Mapping[str, Any]], Report]] = {
             IMPORT.operation: self._import,
             WakeOrder.operation: self._wake,
@@ -86,14 +86,14 @@ class Worker:
             PARK.operation: self._park,
         }
 
-    def answers(self, frame: Frame) -> Iterator[bytes]:
-        """Do what a frame asks; yield the frames of the answer, all but the last with `more` in the header."""
+    def responses(self, frame: Frame) -> Iterator[bytes]:
+        """Do what a frame asks; yield the frames of the response, all but the last with `more` in the header."""
         name = Order.read(frame.header).operation
         if name in self._operations:
             yield pack_frame(self._operations[name](frame.header).header())
-        elif name != CANCEL.operation:  # a cancelled answer has ended by itself
-            for answer in self._ask(frame):
-                yield pack_frame(*answer)
+        elif name != CANCEL.operation:  # a cancelled response has ended by itself
+            for response in self._ask(frame):
+                yield pack_frame(*response)
 
     def _ask(self, frame: Frame) -> Iterator[Frame]:
         try:
@@ -116,10 +116,10 @@ class Worker:
                 400, f"This model does not answer {question.operation!r}: see /v1/models and /v2/models/NAME."
             )
         if self._language is not None:
-            yield from self._language.answer(question, frame.body, self._interrupted)
+            yield from self._language.respond(question, frame.body, self._interrupted)
         else:
-            limit = self._most_values
-            yield _frame(infer(self._model, question.headers, frame.body, name=question.model, most_values=limit))
+            limit = self._max_values
+            yield _frame(infer(self._model, question.headers, frame.body, name=question.model, max_values=limit))
 
     def _import(self, _header: Mapping[str, Any]) -> Report:
         self._imported()
@@ -141,7 +141,7 @@ class Worker:
             model.bundle.release()
         except OverwinterError as error:
             return Report(status="refused", error=str(error))
-        self._model, self._most_values = model, order.json_values
+        self._model, self._max_values = model, order.json_values
         return Report(status="ready", wake_s=time.perf_counter() - begin_s, steps_s=dict(model.steps_s))
 
     def _keep(self, _header: Mapping[str, Any]) -> Report:
@@ -164,8 +164,8 @@ def _language(model: AwakeModel, order: WakeOrder) -> Language:
 
     return Language(
         model,
-        most_tokens=order.answer_tokens,
-        most_values=order.json_values,
+        max_tokens=order.response_tokens,
+        max_values=order.json_values,
         keeps_prefix=order.keeps_prefix,
         prefix=None if order.prefix is None else Path(order.prefix),
     )
@@ -173,7 +173,7 @@ def _language(model: AwakeModel, order: WakeOrder) -> Language:
 
 def _frame(reply: Reply, *, broken: bool = False) -> Frame:
     """Return the frame of a whole reply; `broken` ends one that may have begun to stream."""
-    assert isinstance(reply.body, bytes)  # noqa: S101 -- no handler here answers otherwise
+    assert isinstance(reply.body, bytes)  # noqa: S101 -- no handler here answers differently
     piece = FirstPiece(status=reply.status, headers=dict(reply.headers), broken=broken)
     return Frame(piece.header(), reply.body)
 

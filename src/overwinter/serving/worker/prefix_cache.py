@@ -37,8 +37,8 @@ def save_prefix(path: Path, kept: Kept, *, bundle: str) -> bool:
     for place, layer in enumerate(layers):
         tensors |= {f"{place}.keys": layer.keys.contiguous(), f"{place}.values": layer.values.contiguous()}
     try:
-        with files.replacing(path, 0o600) as aside:
-            save_file(tensors, aside, metadata={"bundle": bundle})
+        with files.replacing(path, 0o600) as staging:
+            save_file(tensors, staging, metadata={"bundle": bundle})
     except SafetensorError as error:  # what it makes of a full disk
         raise OverwinterError(f"{path} cannot be written: {error}.") from None
     return True

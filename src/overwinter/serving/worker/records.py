@@ -53,9 +53,9 @@ class WakeOrder(Order):
         keys: files of public keys, one of which must have signed it.
         opening: sources of the keys that open a sealed bundle.
         trusted: packages whose model classes may be built.
-        threads: that compute one answer.
+        threads: that compute one response.
         json_values: at most, of the JSON of a request.
-        answer_tokens: at most, of a text.
+        response_tokens: at most, of a text.
         keeps_prefix: whether a language model keeps what it read last for a prompt that begins in the same way.
         prefix: file that this is kept in over sleep; None: in memory alone.
     """
@@ -68,7 +68,7 @@ class WakeOrder(Order):
     trusted: Sequence[str]
     threads: int
     json_values: int
-    answer_tokens: int
+    response_tokens: int
     keeps_prefix: bool
     prefix: str | None
 
@@ -80,7 +80,7 @@ class Question(Order):
     Attributes:
         headers: what the operation needs of the request's headers.
         model: what the client calls the model.
-        within_s: how long the answer may take.
+        within_s: how long the response may take.
     """
 
     headers: Mapping[str, str]
@@ -107,11 +107,11 @@ class Report(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Piece(Record):
-    """A frame of an answer.
+    """A frame of a response.
 
     Attributes:
         more: whether another one follows.
-        broken: whether the answer failed here, after it had begun.
+        broken: whether the response failed here, after it had begun.
     """
 
     more: bool = False
@@ -120,7 +120,7 @@ class Piece(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class FirstPiece(Piece):
-    """The first frame of an answer, with the status and headers of the HTTP response."""
+    """The first frame of a response, with the status and headers of the HTTP response."""
 
     status: int
     headers: Mapping[str, str]

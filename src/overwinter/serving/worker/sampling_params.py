@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 from overwinter.serving.bounded_json import shown
 from overwinter.serving.messages import RequestError
-from overwinter.serving.worker.generation import Wish
+from overwinter.serving.worker.generation import SamplingParams
 
 _COMPLETION_TOKENS = 16  # OpenAI's default of /v1/completions
 _STOPS = 4
-# What only one value can be offered of: whoever asks for another must not believe to have got it.
+# What only one value can be offered of: anyone who asks for another must not believe to have got it.
 _ONLY = {
     "n": 1,
     "best_of": 1,
@@ -30,14 +30,14 @@ _ONLY = {
 
 
 class Streaming(NamedTuple):
-    """Whether an answer is to come as it is written, and whether with its usage at the end."""
+    """Whether a response is to come as it is written, and whether with its usage at the end."""
 
     wanted: bool
     with_usage: bool
 
 
 def parse_streaming(content: Mapping[str, Any]) -> Streaming:
-    """Return how an answer is to come.
+    """Return how a response is to come.
 
     Raises:
         RequestError: 400, `stream` or `stream_options` is something else than what it must be.
@@ -48,9 +48,9 @@ def parse_streaming(content: Mapping[str, Any]) -> Streaming:
     return Streaming(_flag(content, "stream"), _flag(options or {}, "include_usage"))
 
 
-def parse_wish(
+def parse_sampling_params(
     content: Mapping[str, Any], prompt: Sequence[int], defaults: Mapping[str, Any], *, room: int, chat: bool
-) -> Wish:
+) -> SamplingParams:
     """Return what a request wants.
 
     Args:
@@ -58,7 +58,7 @@ def parse_wish(
         prompt: its tokens.
         defaults: the model's generation_config.json: its temperature and nucleus, if it was made for drawing.
         room: tokens that can be written at most.
-        chat: whether it is a chat, whose answer is as long as there is room if nothing else is said.
+        chat: whether it is a chat, whose answer is as long as there is room if nothing else is reported.
 
     Raises:
         RequestError: 400, a value is out of range, or not offered.
@@ -67,9 +67,9 @@ def parse_wish(
         if content.get(key) is not None and content[key] != only:
             raise RequestError(400, f"`{key}` can only be {only!r} here, not {shown(content[key])}.")
     drawn = defaults if defaults.get("do_sample") is True else {}
-    return Wish(
+    return SamplingParams(
         prompt=prompt,
-        most_tokens=min(_most_tokens(content, chat=chat, otherwise=room if chat else _COMPLETION_TOKENS), room),
+        max_tokens=min(_max_tokens(content, chat=chat, otherwise=room if chat else _COMPLETION_TOKENS), room),
         temperature=_number(content, "temperature", drawn.get("temperature", 1.0), 0, 2),
         top_p=_number(content, "top_p", drawn.get("top_p", 1.0), 0, 1),
         seed=_seed(content.get("seed")),
@@ -77,7 +77,7 @@ def parse_wish(
     )
 
 
-def _most_tokens(content: Mapping[str, Any], *, chat: bool, otherwise: int) -> int:
+def _max_tokens(content: Mapping[str, Any], *, chat: bool, otherwise: int) -> int:
     for key in ("max_completion_tokens", "max_tokens") if chat else ("max_tokens",):
         asked = content.get(key)
         if asked is None:

@@ -27,12 +27,12 @@ TYPES = {
     "FP32": "<f4",
     "FP64": "<f8",
 }
-_MOST_AXES, _LONGEST_AXIS = 32, 1 << 31
+_MAX_AXES, _MAX_AXIS = 32, 1 << 31
 _SIZE = "binary_data_size"
 
 
 class Tensor(NamedTuple):
-    """What was said of a tensor, and its values."""
+    """What was reported of a tensor, and its values."""
 
     description: Mapping[str, Any]
     values: Array
@@ -52,7 +52,7 @@ def read_tensor(description: Mapping[str, Any], binary: bytes) -> Tensor:
     kind = TYPES.get(datatype) if isinstance(datatype, str) else None
     if kind is None:
         raise RequestError(400, f"`datatype` {shown(datatype)} is unknown. Known: {', '.join(TYPES)}.")
-    if not isinstance(shape, list) or len(shape) > _MOST_AXES or not all(map(_is_size, shape)):
+    if not isinstance(shape, list) or len(shape) > _MAX_AXES or not all(map(_is_size, shape)):
         raise RequestError(400, f"`shape` must be a list of whole numbers from 0, not {shown(shape)}.")
     values = _values(description, np.dtype(kind), binary)
     if values.size != math.prod(shape):
@@ -75,7 +75,7 @@ def parameters(holder: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _is_size(size: Any) -> bool:
-    return type(size) is int and 0 <= size < _LONGEST_AXIS
+    return type(size) is int and 0 <= size < _MAX_AXIS
 
 
 def _values(description: Mapping[str, Any], kind: np.dtype[Any], binary: bytes) -> Array:
@@ -119,11 +119,11 @@ def _flat(data: Any) -> list[Any]:
     if not isinstance(data, list):
         raise RequestError(400, f"`data` must be a list, not {shown(data)}.")
     rows: list[Any] = data
-    for _ in range(_MOST_AXES):
+    for _ in range(_MAX_AXES):
         types = set(map(type, rows))
         if list not in types:
             return rows
         if types != {list} or len(set(map(len, rows))) != 1:
             raise RequestError(400, "`data` is no array: its rows differ in length or depth.")
         rows = list(itertools.chain.from_iterable(rows))
-    raise RequestError(400, f"`data` is no array: it is nested more than {_MOST_AXES} deep.")
+    raise RequestError(400, f"`data` is no array: it is nested more than {_MAX_AXES} deep.")

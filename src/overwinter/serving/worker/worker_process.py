@@ -42,7 +42,7 @@ class WorkerProcess:
         return not self._exit.done()
 
     async def ask(self, record: Record, body: bytes = b"", *, within_s: float) -> Frame:
-        """Send a frame and return the answer; while it is a `Piece` with `more`, `next_frame` gives what follows.
+        """Send a frame and return the response; while it is a `Piece` with `more`, `next_frame` gives what follows.
 
         Raises:
             WorkerDied: there was none; the process is ended then.
@@ -52,7 +52,7 @@ class WorkerProcess:
         return await self.next_frame(within_s=within_s)
 
     def cancel(self) -> None:
-        """Ask it to end the answer that it gives in several frames; the last one comes soon."""
+        """Ask it to end the response that it gives in several frames; the last one comes soon."""
         self._writer.write(pack_frame(CANCEL.header()))
 
     async def next_frame(self, *, within_s: float) -> Frame:

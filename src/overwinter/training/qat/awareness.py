@@ -12,7 +12,7 @@ from torch.nn.utils import parametrize
 
 from overwinter.config.groups import TrainConfig
 from overwinter.errors import ConfigError, nearest
-from overwinter.models import AwareLayer, StepHook, integer_form, prunable_weights
+from overwinter.models import AwareLayer, StepHook, integer_type, prunable_weights
 from overwinter.training.qat.quantizers import InputQuantizer, Phase, WeightQuantizer, weight_quantizer
 from overwinter.training.qat.settings import QatConfig
 
@@ -44,7 +44,7 @@ def make_aware(model: nn.Module, train: TrainConfig) -> Awareness:
 class Awareness:
     """The fake-quantizers of a model and the hook that leads them: watching, quantizing, frozen.
 
-    Batch normalisation stays a module of its own, behind weights whose scales are per output channel: whoever
+    Batch normalisation stays a module of its own, behind weights whose scales are per output channel: anyone who
     folds it multiplies scales, and the codes stay. Once frozen it uses its running statistics in training too,
     so that what is trained is what will be served.
 
@@ -175,8 +175,8 @@ def _reason_against(name: str, layer: nn.Module, skip: Sequence[str], shared: se
     pattern = next((pattern for pattern in skip if fnmatchcase(name, pattern)), None)
     if pattern is not None:
         return f"train.qat.skip names {pattern!r}"
-    if integer_form(layer) is None:
-        return f"there is no integer form of {type(layer).__name__}"
+    if integer_type(layer) is None:
+        return f"there is no integer version of {type(layer).__name__}"
     if id(layer.weight) in shared:
         return "its weight is another layer's too"
     return None
@@ -212,7 +212,7 @@ def _take_out(layer: nn.Module) -> AwareLayer:
     )
     parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
     if inputs is not None:
-        inputs.step_aside()
+        inputs.bypass()
         delattr(layer, _INPUT)
     return learned
 
@@ -224,7 +224,8 @@ def _input_quantizer(layer: nn.Module) -> InputQuantizer | None:
 
 def _trained_weight(layer: nn.Module) -> torch.Tensor:
     if parametrize.is_parametrized(layer, "weight"):
-        original: torch.Tensor = layer.parametrizations["weight"].original  # type: ignore[index,union-attr]  # torch types it as a tensor or a module
+        # Torch types it as a tensor or a module
+        original: torch.Tensor = layer.parametrizations["weight"].original  # type: ignore[index,union-attr]
         return original
     weight: torch.Tensor = layer.weight  # type: ignore[assignment]  # likewise
     return weight

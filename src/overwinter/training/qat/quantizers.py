@@ -156,7 +156,7 @@ class InputQuantizer(Quantizer):
 
         self._handle = layer.register_forward_pre_hook(quantize)
 
-    def step_aside(self) -> None:
+    def bypass(self) -> None:
         """See them no more."""
         self._handle.remove()
 

@@ -1,4 +1,4 @@
-"""Where a file is that a person names: a path, or ``package:NAME/PATH`` for one that an installed package carries."""
+"""Where a file is that the user names: a path, or ``package:NAME/PATH`` for one that an installed package carries."""
 
 from __future__ import annotations
 

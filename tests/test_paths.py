@@ -1,7 +1,7 @@
 import pytest
 
 from overwinter.errors import ConfigError
-from overwinter.places import local_path
+from overwinter.paths import local_path
 
 
 def test_a_file_in_a_package_is_found():

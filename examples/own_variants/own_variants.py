@@ -21,15 +21,15 @@ class Int6:
     """6-bit weights in groups of 32, rounded to nearest, as Overwinter's integer layers, which its runtimes run."""
 
     def quantize(self, request: quantization.Request) -> quantization.QuantizationReport:
-        """Write the form into ``request.out``; see `overwinter.quantization.Quantizer`."""
+        """Write the variant into ``request.out``; see `overwinter.quantization.Quantizer`."""
         model = request.model
-        layers = {name: layer for name, layer in model.named_modules() if models.integer_form(layer)}
+        layers = {name: layer for name, layer in model.named_modules() if models.integer_type(layer)}
         zeros = [_zeros(layer.weight) for layer in layers.values()]
         quantization.apply_recipe(model, quantization.Recipe(solver="nearest", grid=_GRID), list(layers))
         saved = models.save_model(
             request.out,
             model,
-            form="int6",
+            variant="int6",
             model_config=request.description["model"],
             input_shape=request.description["input_shape"],
             lineage=request.lineage,
@@ -55,17 +55,17 @@ class ChannelsLastRuntime:
     name = "channels-last"
 
     def refusal(self, description: Mapping[str, Any]) -> str | None:
-        """Return why it cannot run the form of this ``model.json``, or None if it can."""
+        """Return why it cannot run the variant of this ``model.json``, or None if it can."""
         if description["quantization"] is not None:
             return "it runs float models only"
         return None if len(description["input_shape"]) == 3 else "it runs models of images only"
 
     def build(self, model_folder: Path, out: Path, *, trusted: Sequence[str]) -> None:
-        """Write what `open` needs, and check that the answers are those of torch."""
+        """Write what `open` needs, and check that the outputs are those of torch."""
         shutil.copytree(model_folder, out, dirs_exist_ok=True)
-        runtime.check_answers(
+        runtime.check_outputs(
             self.open(out, threads=1, trusted=trusted),
-            _Answers(models.load_model(model_folder, trusted=trusted), torch.contiguous_format),
+            _Outputs(models.load_model(model_folder, trusted=trusted), torch.contiguous_format),
             models.load_description(out)["input_shape"],
             tolerance=1e-4,
             who="Answers with channels last differ from torch's",
@@ -75,10 +75,10 @@ class ChannelsLastRuntime:
     def open(self, folder: Path, *, threads: int, trusted: Sequence[str]) -> runtime.Session:
         """Load it, ready to answer."""
         torch.set_num_threads(threads)
-        return _Answers(models.load_model(folder, trusted=trusted), torch.channels_last)
+        return _Outputs(models.load_model(folder, trusted=trusted), torch.channels_last)
 
 
-class _Answers:
+class _Outputs:
     def __init__(self, model: nn.Module, layout: torch.memory_format) -> None:
         self._model = model.eval().to(memory_format=layout)  # type: ignore[call-overload]  # torch declares no such one
         self._layout = layout
@@ -86,19 +86,19 @@ class _Answers:
     def run(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return logits (batch, classes) of inputs (batch, ...)."""
         with torch.inference_mode():
-            answer: NDArray[np.float32] = self._model(
+            response: NDArray[np.float32] = self._model(
                 torch.from_numpy(inputs).contiguous(memory_format=self._layout)
             ).numpy()
-        return answer
+        return response
 
 
 class TopShare:
-    """The share of samples whose class is among the likeliest ``count``. More is better."""
+    """The share of samples whose class is among the most probable ``count``. More is better."""
 
     def __init__(self, count: int) -> None:
         self._count = count
 
     def __call__(self, logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
         """Return it for logits (n, classes) and labels (n,)."""
-        likeliest = np.argsort(-logits, axis=1)[:, : self._count]
-        return float((likeliest == labels[:, None]).any(axis=1).mean())
+        most_probable = np.argsort(-logits, axis=1)[:, : self._count]
+        return float((most_probable == labels[:, None]).any(axis=1).mean())

@@ -12,7 +12,7 @@ from overwinter.runtime.session import Array, Session, largest_difference
 _BATCHES = (1, 5)  # a compiler may make one program for a batch of one, and another for all larger ones
 
 
-def check_answers(
+def check_outputs(
     session: Session, reference: Session, input_shape: Sequence[int], *, tolerance: float, who: str, remedy: str
 ) -> None:
     """Ask both the same, at two batch sizes.
@@ -26,7 +26,7 @@ def check_answers(
         remedy: what to do, for the message.
 
     Raises:
-        OverwinterError: the answers differ by more than that, or those of ``reference`` are not finite.
+        OverwinterError: the outputs differ by more than that, or those of ``reference`` are not finite.
     """
     from overwinter.runtime.onnx_export import example_inputs  # a process that wakes a model has no time for onnx
 
@@ -40,15 +40,15 @@ def check_answers(
             )
 
 
-def finite(answers: Array) -> Array:
+def finite(outputs: Array) -> Array:
     """Return the model's own answers, which others are compared with.
 
     Raises:
         OverwinterError: there is NaN or infinity in them.
     """
-    if not np.isfinite(answers).all():
+    if not np.isfinite(outputs).all():
         raise OverwinterError(
-            "The model itself answers NaN or infinity to random inputs, so no runtime's answers can be compared with "
+            "The model itself outputs NaN or infinity to random inputs, so no runtime's answers can be compared with "
             "its own. Look for a division by zero, a logarithm or broken weights in it."
         )
-    return answers
+    return outputs

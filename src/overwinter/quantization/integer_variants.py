@@ -1,4 +1,7 @@
-"""Forms of integer layers: ``weights.safetensors`` and ``model.json``, which `overwinter.models.load_model` loads."""
+"""Variants of integer layers.
+
+``weights.safetensors`` and ``model.json``, which `overwinter.models.load_model` loads.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,8 @@ from torch import nn
 from overwinter.errors import ConfigError, OverwinterError
 from overwinter.models import (
     Grid,
-    integer_form,
     integer_layers,
+    integer_type,
     load_model,
     replace_layer,
     save_model,
@@ -28,16 +31,19 @@ from overwinter.quantization.interface import QuantizationReport, Request
 from overwinter.quantization.layer_sensitivity import LayerDamage, sensitivity
 from overwinter.quantization.mixed import plan_mixed
 from overwinter.quantization.recipe import Recipe, apply_recipe
-from overwinter.quantization.recovery import Recovery, recover
+from overwinter.quantization.scale_distillation import ScaleDistillation, distill_scales
 
 _INT4 = Grid(bits=4, group_size=64, symmetric=False)
-_SOLVING, _RECOVERING, _JUDGING = 4, 6, 2  # parts of a method's time, roughly, of those that it takes
+_SOLVING, _RECOVERING, _COMPARING = 4, 6, 2  # parts of a method's time, roughly, of those that it takes
 
 
-class IntegerForm:
-    """Makes a form by a recipe: choose the layers, quantize, recover, check the zeros, save, check the round trip."""
+class IntegerVariant:
+    """Makes a variant by a recipe.
 
-    form: str
+    Choose the layers, quantize, recover, check the zeros, save, check the round trip.
+    """
+
+    variant: str
     recipe: Recipe
 
     def quantize(self, request: Request) -> QuantizationReport:
@@ -45,9 +51,9 @@ class IntegerForm:
         model, settings = request.model, request.settings
         self._check(request)
         unfit = {name: self._unfit(name, layer, request) for name, layer in weighted_layers(model).items()}
-        wanted, left = choose_layers(self.form, unfit, settings.skip)
+        wanted, left = choose_layers(self.variant, unfit, settings.skip)
         check_patterns("quantize.overrides", list(settings.overrides), wanted)
-        dense = twin(model) if settings.recovery.steps or settings.sensitivity_samples else model
+        dense = twin(model) if settings.scale_distillation.steps or settings.sensitivity_samples else model
         # Not copied: as a rule they are pages of the model's file.
         weights = {name: model.get_parameter(f"{name}.weight").detach() for name in wanted}
         untied = tied_layers(model, wanted)
@@ -59,7 +65,10 @@ class IntegerForm:
             (name, weights[name] == 0, integers[name].zeros()) for name in quantized
         )
         damages = _damages(model, dense, request)
-        more = {"recovery_nats": divergences, "sensitivity": {name: each.to_json() for name, each in damages.items()}}
+        more = {
+            "scale_distillation_nats": divergences,
+            "sensitivity": {name: each.to_json() for name, each in damages.items()},
+        }
         untied = [name for name in untied if name in quantized]
         saved = self._save(request, left | kept, untied, more)
         return QuantizationReport(
@@ -86,8 +95,8 @@ class IntegerForm:
 
     def _unfit(self, name: str, layer: nn.Module, request: Request) -> str | None:  # noqa: ARG002 -- most need no more
         """Return why a layer stays in floating point, or None."""
-        if integer_form(layer) is None:
-            return f"{self.form} serves Linear and Conv2d, not {type(layer).__name__}"
+        if integer_type(layer) is None:
+            return f"{self.variant} serves Linear and Conv2d, not {type(layer).__name__}"
         return None
 
     def _save(
@@ -96,32 +105,34 @@ class IntegerForm:
         saved = save_model(
             request.out,
             request.model,
-            **origin(self.form, request),
-            quantization={"method": self.form, "left_in_float": dict(left), "untied": list(untied), **more},
+            **origin(self.variant, request),
+            quantization={"method": self.variant, "left_in_float": dict(left), "untied": list(untied), **more},
         )
         loaded = load_model(request.out, trusted=request.trusted).state_dict()
         if any(not torch.equal(tensor, loaded[name]) for name, tensor in request.model.state_dict().items()):
-            raise OverwinterError(f"{request.out} does not hold what was saved. Take {self.form} out of the methods.")
+            raise OverwinterError(
+                f"{request.out} does not hold what was saved. Take {self.variant} out of the methods."
+            )
         return saved
 
 
-class Int8WeightOnly(IntegerForm):
+class Int8WeightOnly(IntegerVariant):
     """8 bits in groups of 64; activations stay in floating point.
 
     With one scale per output channel, SmolLM2's divergence from dense is twice as large.
     """
 
-    form = "int8_weight_only"
+    variant = "int8_weight_only"
     recipe = Recipe(solver="nearest", grid=Grid(bits=8, group_size=64))
 
 
-class Int8Grouped(IntegerForm):
+class Int8Grouped(IntegerVariant):
     """8 bits in groups of 64, of weights and, at run time, of activations, whose outliers are moved first.
 
     On SmolLM2 the divergence from dense is a quarter of that with one range per token.
     """
 
-    form = "int8_grouped"
+    variant = "int8_grouped"
     recipe = Recipe(
         solver="nearest",
         grid=Grid(bits=8, group_size=64),
@@ -131,42 +142,42 @@ class Int8Grouped(IntegerForm):
     )
 
 
-class Int8Smooth(IntegerForm):
+class Int8Smooth(IntegerVariant):
     """8 bits per output channel, activations at run time, their outliers moved into the weights first."""
 
-    form = "int8_smooth"
+    variant = "int8_smooth"
     recipe = Recipe(solver="nearest", grid=Grid(bits=8), activations="dynamic", smoothing=0.7)
 
 
-class Int4Nearest(IntegerForm):
+class Int4Nearest(IntegerVariant):
     """4 bits in groups of 64, rounded to nearest."""
 
-    form = "int4_nearest"
+    variant = "int4_nearest"
     recipe = Recipe(solver="nearest", grid=_INT4)
 
 
-class Int4Hqq(IntegerForm):
+class Int4Hqq(IntegerVariant):
     """4 bits in groups of 64, without data."""
 
-    form = "int4_hqq"
+    variant = "int4_hqq"
     recipe = Recipe(solver="hqq", grid=_INT4)
 
 
-class Int4Gptq(IntegerForm):
+class Int4Gptq(IntegerVariant):
     """4 bits in groups of 64, by calibration."""
 
-    form = "int4_gptq"
+    variant = "int4_gptq"
     recipe = Recipe(solver="gptq", grid=_INT4)
 
 
-class Mixed(IntegerForm):
+class Mixed(IntegerVariant):
     """4 bits, 8 bits or floating point, layer by layer, within ``quantize.mixed``."""
 
-    form = "mixed"
+    variant = "mixed"
     recipe = Recipe(solver="gptq", grid=_INT4)
 
     def _apply(self, model: nn.Module, layers: Sequence[str], request: Request) -> dict[str, str]:
-        _refuse_overrides(self.form, request)
+        _refuse_overrides(self.variant, request)
         calibration = torch.from_numpy(request.calibration)
         progress, device = _solving(request), request.compute_device
         recipe, kept = plan_mixed(model, self.recipe, layers, calibration, request, part(progress, 0.0, 0.8))
@@ -175,10 +186,10 @@ class Mixed(IntegerForm):
         return kept
 
 
-class TrainedGrids(IntegerForm):
+class TrainedGrids(IntegerVariant):
     """The very grids that the model was trained for (quantization-aware training)."""
 
-    form = "qat"
+    variant = "qat"
 
     def _check(self, request: Request) -> None:
         if not request.description.get("quantization_aware"):
@@ -193,7 +204,7 @@ class TrainedGrids(IntegerForm):
         return reason
 
     def _apply(self, model: nn.Module, layers: Sequence[str], request: Request) -> dict[str, str]:
-        _refuse_overrides(self.form, request)
+        _refuse_overrides(self.variant, request)
         aware = request.description["quantization_aware"]
         for name in layers:
             layer = AwareLayer.from_json(aware[name]).integer_layer(model.get_submodule(name))
@@ -201,16 +212,16 @@ class TrainedGrids(IntegerForm):
         return {}
 
 
-def _refuse_overrides(form: str, request: Request) -> None:
+def _refuse_overrides(variant: str, request: Request) -> None:
     if request.settings.overrides:
-        raise ConfigError(f"{form} chooses every layer's grid itself. Set quantize.overrides={{}}, or take it out.")
+        raise ConfigError(f"{variant} chooses every layer's grid itself. Set quantize.overrides={{}}, or take it out.")
 
 
 def _shares(request: Request) -> tuple[float, float]:
     """Return how far the method is when its layers are solved, and when they are recovered."""
-    recovering = _RECOVERING if request.settings.recovery.steps else 0
-    judging = _JUDGING if request.settings.sensitivity_samples else 0
-    total = _SOLVING + recovering + judging
+    recovering = _RECOVERING if request.settings.scale_distillation.steps else 0
+    comparing = _COMPARING if request.settings.sensitivity_samples else 0
+    total = _SOLVING + recovering + comparing
     return _SOLVING / total, (_SOLVING + recovering) / total
 
 
@@ -219,18 +230,18 @@ def _solving(request: Request) -> Progress:
 
 
 def _recovered(model: nn.Module, dense: nn.Module, request: Request) -> list[float]:
-    """Distil as `quantize.recovery` says; return the divergence at the first and the last step."""
-    settings = request.settings.recovery
+    """Distil as `quantize.scale_distillation` says; return the divergence at the first and the last step."""
+    settings = request.settings.scale_distillation
     if settings.steps == 0 or not integer_layers(model):
         return []
-    recovery = Recovery(
+    scale_distillation = ScaleDistillation(
         steps=settings.steps,
         learning_rate=settings.learning_rate,
         batch_size=settings.batch_size,
         zeros=settings.zeros,
     )
     samples, progress = [torch.from_numpy(request.calibration)], part(request.progress, *_shares(request))
-    losses = recover(model, dense, samples, recovery, progress, device=request.compute_device)
+    losses = distill_scales(model, dense, samples, scale_distillation, progress, device=request.compute_device)
     return [losses[0], losses[-1]]
 
 

@@ -11,8 +11,8 @@ import pytest
 
 _STAGE = """
 import os, subprocess, sys, time
-from overwinter.pipeline.lifeline import hold_lifeline
-hold_lifeline()
+from overwinter.pipeline.parent_watch import watch_parent
+watch_parent()
 worker = subprocess.Popen(["sleep", "60"])
 print(os.getpid(), worker.pid, flush=True)
 time.sleep(60)
@@ -45,8 +45,8 @@ def _gone(pids, within_s=3.0):
 
 
 def test_a_stage_ends_with_the_dvc_that_started_it_and_takes_its_children_along(tmp_path):
-    starter, answer = _started(tmp_path)
-    pids = [int(word) for word in answer]
+    starter, response = _started(tmp_path)
+    pids = [int(word) for word in response]
     assert len(pids) == 2
     os.kill(starter.pid, signal.SIGKILL)
     starter.wait()
@@ -55,28 +55,28 @@ def test_a_stage_ends_with_the_dvc_that_started_it_and_takes_its_children_along(
 
 
 def test_a_stage_whose_run_is_gone_does_not_start(tmp_path):
-    starter, answer = _started(tmp_path, "OVERWINTER_RUN_PID=999999999")
+    starter, response = _started(tmp_path, "OVERWINTER_RUN_PID=999999999")
     starter.wait()
     starter.stdout.close()
-    assert answer == []
+    assert response == []
 
 
 def test_a_stage_started_by_hand_is_left_alone():
     environment = {key: value for key, value in os.environ.items() if key != "DVC_STAGE"}
     code = (
-        "import threading; from overwinter.pipeline.lifeline import hold_lifeline; "
+        "import threading; from overwinter.pipeline.parent_watch import watch_parent; "
         "hold_lifeline(); print(threading.active_count())"
     )
-    answer = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert answer.stdout == "1\n"
+    response = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert response.stdout == "1\n"
 
 
 @pytest.mark.parametrize(("given", "expected"), [("abc", "abc"), (None, "hand-")])
 def test_the_run_has_a_name(monkeypatch, given, expected):
-    from overwinter.pipeline import lifeline
+    from overwinter.pipeline import parent_watch
 
     monkeypatch.delenv("DVC_STAGE", raising=False)
-    monkeypatch.delenv(lifeline.RUN_ID, raising=False)
+    monkeypatch.delenv(parent_watch.RUN_ID, raising=False)
     if given:
-        monkeypatch.setenv(lifeline.RUN_ID, given)
-    assert lifeline.run_id().startswith(expected)
+        monkeypatch.setenv(parent_watch.RUN_ID, given)
+    assert parent_watch.run_id().startswith(expected)

@@ -1,7 +1,7 @@
 """Recovery: after quantization, distil only scales and zero points end to end against the dense model.
 
 Codes stay where the solver put them, so that a sparse model stays sparse and nothing is rounded anew; what each
-group's codes mean is fitted to the dense model's answers, all layers together (as the second phase of EfficientQAT,
+group's codes mean is fitted to the dense model's outputs, all layers together (as the second phase of EfficientQAT,
 https://arxiv.org/abs/2407.11062, with the dense model's answers in the place of labels).
 
 A step costs little more than its matrix products: the dense model answers a sample once (`teaching.Teacher`), and the
@@ -18,7 +18,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from overwinter.calibration.device_placement import CPU, lent
+from overwinter.calibration.device_placement import CPU, offloaded
 from overwinter.calibration.precision import is_quick, quick
 from overwinter.calibration.teacher import Draw, Teacher, divergence
 from overwinter.errors import ConfigError, OverwinterError
@@ -29,11 +29,11 @@ _ZERO_STEPS = 20.0  # a zero point moves by so many learning rates: it is a code
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recovery:
+class ScaleDistillation:
     """How long and how fast to distil.
 
     Attributes:
-        steps: of Adam; 0: no recovery.
+        steps: of Adam; 0: no scale distillation.
         learning_rate: of scales, relative to each; it falls to 0 along a cosine.
         batch_size: calibration samples of a step.
         zeros: whether zero points move too; they stay whole numbers.
@@ -47,11 +47,11 @@ class Recovery:
     seed: int = 0
 
 
-def recover(
+def distill_scales(
     model: nn.Module,
     dense: nn.Module,
     calibration: Sequence[torch.Tensor],
-    recovery: Recovery,
+    scale_distillation: ScaleDistillation,
     progress: Progress = silent,
     *,
     device: str = CPU,
@@ -64,7 +64,7 @@ def recover(
         model: on the CPU, with integer layers; its other parameters stay as they are.
         dense: what it was made from; answers logits (..., classes).
         calibration: model inputs, one tensor (n, ...) for each shape of sample.
-        recovery: how.
+        scale_distillation: how.
         progress: called with the steps done and their number.
         device: that computes: `cpu`, `cuda` or `cuda:N`.
 
@@ -74,31 +74,32 @@ def recover(
     """
     if not integer_layers(model) or not any(len(each) for each in calibration):
         raise ConfigError("Recovery needs integer layers and at least one calibration sample.")
-    with lent(model, device), lent(dense, device):
-        draws = _draws(calibration, recovery)
-        return _distilled(model, Teacher(dense, calibration, draws, device), draws, recovery, progress)
+    with offloaded(model, device), offloaded(dense, device):
+        draws = _draws(calibration, scale_distillation)
+        return _distilled(model, Teacher(dense, calibration, draws, device), draws, scale_distillation, progress)
 
 
 def _distilled(
     model: nn.Module,
     teacher: Teacher,
     draws: Sequence[Draw],
-    recovery: Recovery,
+    scale_distillation: ScaleDistillation,
     progress: Callable[[int, int], None],
 ) -> list[float]:
     layers = integer_layers(model)
     before = {name: layer.get_codes() for name, layer in layers.items()}
-    movable = {name: _Movable(layer, zeros=recovery.zeros) for name, layer in layers.items()}
+    movable = {name: _Movable(layer, zeros=scale_distillation.zeros) for name, layer in layers.items()}
     for name, stand_in in movable.items():
         replace_layer(model, name, stand_in)
     try:
-        losses = _fit(model, teacher, draws, list(movable.values()), recovery, progress)
+        losses = _fit(model, teacher, draws, list(movable.values()), scale_distillation, progress)
     finally:
         for name, layer in layers.items():
             replace_layer(model, name, layer)
     if not all(math.isfinite(loss) for loss in losses):
         raise OverwinterError(
-            f"Recovery diverged at step {len(losses)}. Lower quantize.recovery.learning_rate, or set its steps to 0."
+            f"Recovery diverged at step {len(losses)}. Lower quantize.scale_distillation.learning_rate, or set its "
+            f"steps to 0."
         )
     for name, layer in layers.items():
         layer.set_codes(movable[name].moved(before[name]))
@@ -171,18 +172,18 @@ class _Scaled(torch.autograd.Function):
         return (gradient * levels).sum(2).to(scale.dtype), of_levels  # (out, groups), (out, groups, size)
 
 
-def _draws(calibration: Sequence[torch.Tensor], recovery: Recovery) -> list[Draw]:
+def _draws(calibration: Sequence[torch.Tensor], scale_distillation: ScaleDistillation) -> list[Draw]:
     """Return one batch for each step: every sample once, in random order, then all over again."""
-    randomness = torch.Generator().manual_seed(recovery.seed)
+    randomness = torch.Generator().manual_seed(scale_distillation.seed)
     drawn: list[Draw] = []
-    while len(drawn) < recovery.steps:
+    while len(drawn) < scale_distillation.steps:
         round_: list[Draw] = []
         for which, samples in enumerate(calibration):
             order = torch.randperm(len(samples), generator=randomness)
-            parts = torch.split(order, recovery.batch_size) if len(samples) else ()
+            parts = torch.split(order, scale_distillation.batch_size) if len(samples) else ()
             round_ += [Draw(which=which, samples=tuple(part.tolist())) for part in parts]
         drawn += [round_[index] for index in torch.randperm(len(round_), generator=randomness).tolist()]
-    return drawn[: recovery.steps]
+    return drawn[: scale_distillation.steps]
 
 
 def _fit(
@@ -190,22 +191,24 @@ def _fit(
     teacher: Teacher,
     draws: Sequence[Draw],
     layers: Sequence[_Movable],
-    recovery: Recovery,
+    scale_distillation: ScaleDistillation,
     progress: Callable[[int, int], None],
 ) -> list[float]:
     gains = [layer.gain for layer in layers]
     shifts = [layer.shift for layer in layers if layer.shift is not None]
-    groups = [{"params": gains, "lr": recovery.learning_rate}]
+    groups = [{"params": gains, "lr": scale_distillation.learning_rate}]
     if shifts:
-        groups.append({"params": shifts, "lr": recovery.learning_rate * _ZERO_STEPS})
+        groups.append({"params": shifts, "lr": scale_distillation.learning_rate * _ZERO_STEPS})
     adam = torch.optim.Adam(groups, betas=(0.9, 0.95))
-    fall = torch.optim.lr_scheduler.LambdaLR(adam, lambda step: 0.5 + 0.5 * math.cos(math.pi * step / recovery.steps))
+    fall = torch.optim.lr_scheduler.LambdaLR(
+        adam, lambda step: 0.5 + 0.5 * math.cos(math.pi * step / scale_distillation.steps)
+    )
     losses: list[float] = []
     for step, draw in enumerate(draws):
         batch, wanted = teacher.lesson(draw)
         with quick(batch.device):
-            answers = model(batch)
-        loss = divergence(answers, wanted)
+            outputs = model(batch)
+        loss = divergence(outputs, wanted)
         gradients = torch.autograd.grad(loss, [*gains, *shifts])  # of these alone: the rest stays as it is
         for parameter, gradient in zip([*gains, *shifts], gradients, strict=True):
             parameter.grad = gradient
@@ -214,5 +217,5 @@ def _fit(
             break
         adam.step()
         fall.step()
-        progress(step + 1, recovery.steps)
+        progress(step + 1, scale_distillation.steps)
     return losses

@@ -20,12 +20,12 @@ RUN_ID = "OVERWINTER_RUN_ID"
 RUN_PID = "OVERWINTER_RUN_PID"
 
 
-def hold_lifeline() -> None:
-    """Watch the programs that started this stage, in a daemon thread; do nothing when a person started it."""
+def watch_parent() -> None:
+    """Watch the programs that started this stage, in a daemon thread; do nothing when the user started it."""
     if "DVC_STAGE" not in os.environ:
         return
     watched = [_opened(pid) for pid in _starters()]
-    threading.Thread(target=_end_with_any, args=(watched,), name="lifeline", daemon=True).start()
+    threading.Thread(target=_end_with_any, args=(watched,), name="parent_watch", daemon=True).start()
 
 
 def run_id() -> str:

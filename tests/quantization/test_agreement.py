@@ -1,16 +1,16 @@
-"""Whether a language model's form is judged, layer by layer, by the answers that it will be served with."""
+"""Whether a language model's variant is judged, layer by layer, by the outputs that it will be served with."""
 
 import numpy as np
 
 from overwinter import models, quantization, runtime
-from overwinter.quantization import judging
-from overwinter.quantization.integer_forms import Int4Nearest
+from overwinter.quantization import agreement
+from overwinter.quantization.integer_variants import Int4Nearest
 from tests.support.settings import quantize_settings
 
 
-def test_a_language_models_form_answers_as_it_is_served_without_being_dequantized(save_own, tmp_path):
+def test_a_language_models_variant_answers_as_it_is_served_without_being_dequantized(save_own, tmp_path):
     tokens = np.arange(64, dtype=np.int64).reshape(8, 8) % 5
-    folder, form = save_own("Reader"), tmp_path / "form"
+    folder, variant = save_own("Reader"), tmp_path / "variant"
     description = models.load_description(folder) | {"input_shape": [8]}
     request = quantization.Request(
         model=models.load_model(folder, trusted=["nets_to_quantize"]),
@@ -19,11 +19,11 @@ def test_a_language_models_form_answers_as_it_is_served_without_being_dequantize
         settings=quantize_settings("int4_nearest"),
         lineage={},
         trusted=["nets_to_quantize"],
-        out=form,
+        out=variant,
     )
-    form.mkdir()
+    variant.mkdir()
     Int4Nearest().quantize(request)
-    session = runtime.open_session(form, "torch", 1, trusted=["nets_to_quantize"])
-    asked = judging._session(form, request)
+    session = runtime.open_session(variant, "torch", 1, trusted=["nets_to_quantize"])
+    asked = agreement._session(variant, request)
     assert np.array_equal(session.run(tokens), asked.run(tokens))
     assert models.integer_layers(asked._model)

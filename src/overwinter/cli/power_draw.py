@@ -1,4 +1,7 @@
-"""`overwinter draws BUNDLE`: what a served model draws on each rung, and what its wakes cost, for `serve.draws`."""
+"""`overwinter power-draw BUNDLE`.
+
+What a served model draws at each sleep level, and what its wakes cost, for `serve.power_draw`.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +25,10 @@ from overwinter.outputs import check_output, output_path, write_output
 from overwinter.units import format_duration, format_si
 
 if TYPE_CHECKING:
-    from overwinter.serving import Draws
+    from overwinter.serving import PowerDraw
 
 _MODEL = "model"
-# No policy moves the model, nobody but us can ask, and nothing is kept of it.
+# No policy moves the model, no one but us can ask, and nothing is kept of it.
 _ALONE = (
     "serve.host=127.0.0.1",
     "serve.port=0",
@@ -36,8 +39,8 @@ _ALONE = (
     "++serve.sleep.options.timeout_s=1e9",
     "serve.sleep.windows=[]",
     "serve.sleep.wake_p95_s=null",
-    "serve.replicas.fewest=0",
-    "serve.replicas.most=1",
+    "serve.replicas.min=0",
+    "serve.replicas.max=1",
 )
 
 
@@ -45,8 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what to measure, and how long."""
     parser.add_argument("bundle", metavar="BUNDLE", help="as of `overwinter serve`")
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="such as serve.worker.threads=2")
-    parser.add_argument("--window-s", type=float, default=20.0, metavar="S", help="of metering on each rung (20)")
-    parser.add_argument("--wakes", type=int, default=10, metavar="N", help="from each rung (10)")
+    parser.add_argument(
+        "--window-s", type=float, default=20.0, metavar="S", help="of metering at each sleep level (20)"
+    )
+    parser.add_argument("--wakes", type=int, default=10, metavar="N", help="from each sleep level (10)")
     parser.add_argument("--config", default=CONFIG_NAME, metavar="NAME", help="another configuration than serve")
     parser.add_argument(
         "--output",
@@ -71,38 +76,38 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output is not None:
         check_output(arguments.output)  # measuring takes minutes
     sleep = load_service(arguments.overrides, config_name=arguments.config).serve.sleep
-    rungs = [*sleep.rungs, *({"off"} - set(sleep.rungs))]  # where every model begins, and a crash leads
+    levels = [*sleep.levels, *({"off"} - set(sleep.levels))]  # where every model begins, and a crash leads
     forgotten = [f"~serve.sleep.options.{name}" for name in sleep.options]
-    draws = _measured(arguments, rungs, [*_ALONE, f"serve.sleep.rungs=[{','.join(rungs)}]", *forgotten])
-    paying = [rung for rung in draws.paying if rung in sleep.rungs]
+    power_draw = _measured(arguments, levels, [*_ALONE, f"serve.sleep.levels=[{','.join(levels)}]", *forgotten])
+    paying = [level for level in power_draw.paying if level in sleep.levels]
     if not paying:
         raise OverwinterError(
-            f"None of {', '.join(sleep.rungs)} draws less than `ready` ({format_si(draws.watts['ready'], 'W')}): "
+            f"None of {', '.join(sleep.levels)} draws less than `ready` ({format_si(power_draw.watts['ready'], 'W')}): "
             "sleeping saves nothing here. If you doubt it, measure longer (--window-s), and with less beside."
         )
-    text = _yaml(draws, paying, arguments.bundle)
+    text = _yaml(power_draw, paying, arguments.bundle)
     if arguments.output is None:
         print(text, end="")
         return 0
     write_output(arguments.output, text)
-    print("\n".join(_table(draws)))
+    print("\n".join(_table(power_draw)))
     print(f"wrote {arguments.output}")
     return 0
 
 
-def _measured(arguments: argparse.Namespace, rungs: Sequence[str], alone: Sequence[str]) -> Draws:
+def _measured(arguments: argparse.Namespace, levels: Sequence[str], alone: Sequence[str]) -> PowerDraw:
     from overwinter.energy import open_meter
-    from overwinter.serving import measure_draws
+    from overwinter.serving import measure_power_draw
 
     energy, hardware = meter_settings()
     with open_meter(energy, hardware, own_process=False) as meter, _serving(arguments, alone) as served:
-        return measure_draws(
+        return measure_power_draw(
             served,
             meter,
-            rungs,
+            levels,
             window_s=arguments.window_s,
             wakes=arguments.wakes,
-            progress=lambda said: print(f"draws: {said}", file=sys.stderr, flush=True),
+            progress=lambda line: print(f"power-draw: {line}", file=sys.stderr, flush=True),
         )
 
 
@@ -112,9 +117,9 @@ class _Served:
     def __init__(self, url: str) -> None:
         self._server = argparse.Namespace(url=url, token_file=None, ca=None, cert=None)
 
-    def put(self, rung: str) -> None:
-        """Put it on a rung."""
-        ask_server(self._server, f"/overwinter/models/{_MODEL}/rung", {"rung": rung})
+    def put(self, level: str) -> None:
+        """Move it to a sleep level."""
+        ask_server(self._server, f"/overwinter/models/{_MODEL}/level", {"level": level})
 
     def state_s(self) -> Mapping[str, float]:
         """Return the seconds spent in each state."""
@@ -126,15 +131,15 @@ def _serving(arguments: argparse.Namespace, alone: Sequence[str]) -> Iterator[_S
     command = [sys.executable, "-m", "overwinter.cli", "serve", "--config", arguments.config, *_key_words(arguments)]
     command += ["--model", f"{_MODEL}={arguments.bundle}", *arguments.overrides, *alone]
     with (
-        tempfile.TemporaryFile("w+", encoding="utf-8") as said,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True) as process,
+        tempfile.TemporaryFile("w+", encoding="utf-8") as stderr_file,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr_file, text=True) as process,
     ):
         assert process.stdout is not None  # noqa: S101 -- it was asked for
         line = process.stdout.readline()
         try:
             if not line:
-                said.seek(0)
-                raise OverwinterError(f"The server did not start. {said.read().strip()}")
+                stderr_file.seek(0)
+                raise OverwinterError(f"The server did not start. {stderr_file.read().strip()}")
             yield _Served(line.split()[1])
         finally:
             process.terminate()
@@ -147,22 +152,25 @@ def _key_words(arguments: argparse.Namespace) -> list[str]:
     return words + (["--digest", arguments.digest] if arguments.digest else [])
 
 
-def _yaml(draws: Draws, paying: Sequence[str], bundle: str) -> str:
+def _yaml(power_draw: PowerDraw, paying: Sequence[str], bundle: str) -> str:
     """Return a file for configs/serve/."""
     day = datetime.now(UTC).date().isoformat()
-    rows = {"source": json.dumps(draws.source)}
-    rows |= {f"{rung}_w": _number(watts) for rung, watts in draws.watts.items()}
-    rows |= {f"{rung}_wake_j": _number(joules) for rung, joules in draws.wakes_j.items()}
-    rows |= {"uncertainty_w": _number(draws.uncertainty_w), "wake_uncertainty_j": _number(draws.wake_uncertainty_j)}
+    rows = {"source": json.dumps(power_draw.source)}
+    rows |= {f"{level}_w": _number(watts) for level, watts in power_draw.watts.items()}
+    rows |= {f"{level}_wake_j": _number(joules) for level, joules in power_draw.wakes_j.items()}
+    rows |= {
+        "uncertainty_w": _number(power_draw.uncertainty_w),
+        "wake_uncertainty_j": _number(power_draw.wake_uncertainty_j),
+    }
     lines = [
-        f"# By `overwinter draws {bundle}` on {platform.node()}, {day}. Rungs that draw no less are left out.",
+        f"# By `overwinter power-draw {bundle}` on {platform.node()}, {day}. Rungs that draw no less are left out.",
         "defaults:",
         "  - default",
         "  - _self_",
         "sleep:",
-        f"  rungs: {json.dumps(paying)}",
-        *(f"  {rung}_wake_s: {_number(duration_s)}" for rung, duration_s in draws.wakes_s.items()),
-        "draws:",
+        f"  levels: {json.dumps(paying)}",
+        *(f"  {level}_wake_s: {_number(duration_s)}" for level, duration_s in power_draw.wakes_s.items()),
+        "power_draw:",
         *(f"  {key}: {value}" for key, value in rows.items()),
     ]
     return "\n".join(lines) + "\n"
@@ -172,11 +180,11 @@ def _number(value: float) -> str:
     return f"{value:.6g}"
 
 
-def _table(draws: Draws) -> list[str]:
-    lines = [f"{'rung':10}{'draws':>12}{'a wake costs':>15}{'and takes (p95)':>18}"]
-    for rung, watts in draws.watts.items():
-        wake = "" if rung not in draws.wakes_j else format_si(draws.wakes_j[rung], "J")
-        takes = "" if rung not in draws.wakes_s else format_duration(draws.wakes_s[rung])
-        lines.append(f"{rung:10}{format_si(watts, 'W'):>12}{wake:>15}{takes:>18}".rstrip())
-    doubt = f"± {format_si(draws.uncertainty_w, 'W')} and ± {format_si(draws.wake_uncertainty_j, 'J')}"
-    return [*lines, f"{doubt} (standard uncertainty); read from: {draws.source}"]
+def _table(power_draw: PowerDraw) -> list[str]:
+    lines = [f"{'level':10}{'power_draw':>12}{'a wake costs':>15}{'and takes (p95)':>18}"]
+    for level, watts in power_draw.watts.items():
+        wake = "" if level not in power_draw.wakes_j else format_si(power_draw.wakes_j[level], "J")
+        takes = "" if level not in power_draw.wakes_s else format_duration(power_draw.wakes_s[level])
+        lines.append(f"{level:10}{format_si(watts, 'W'):>12}{wake:>15}{takes:>18}".rstrip())
+    doubt = f"± {format_si(power_draw.uncertainty_w, 'W')} and ± {format_si(power_draw.wake_uncertainty_j, 'J')}"
+    return [*lines, f"{doubt} (standard uncertainty); read from: {power_draw.source}"]

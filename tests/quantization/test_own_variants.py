@@ -13,13 +13,13 @@ from overwinter import quantization, runtime
 from overwinter.evaluation import own_measures
 
 ROOT = Path(__file__).parents[2]
-EXAMPLE = ROOT / "examples/own_forms"
+EXAMPLE = ROOT / "examples/own_variants"
 
 
 @pytest.fixture
 def installed(tmp_path, monkeypatch):
     """What `pip install` leaves: the module, and the metadata with its entry points."""
-    metadata = tmp_path / "site" / "own_forms-0.1.0.dist-info"
+    metadata = tmp_path / "site" / "own_variants-0.1.0.dist-info"
     metadata.mkdir(parents=True)
     project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
     sections = [
@@ -43,20 +43,20 @@ def test_a_method_and_a_runtime_of_another_package_are_named_and_used(quantize, 
     assert runtime.refusal(tmp_path / "int6", "channels-last") == "it runs float models only"
 
     runtime.build(dense, "channels-last", tmp_path / "built", trusted=[])
-    answers = runtime.open_session(tmp_path / "built", "channels-last", 1).run(calibration)
+    outputs = runtime.open_session(tmp_path / "built", "channels-last", 1).run(calibration)
     with torch.inference_mode():
-        assert np.allclose(answers, convnet(torch.from_numpy(calibration)).numpy(), atol=1e-5)
+        assert np.allclose(outputs, convnet(torch.from_numpy(calibration)).numpy(), atol=1e-5)
 
 
 @pytest.mark.usefixtures("installed")
 def test_the_measure_is_made_by_its_target():
-    node = {"_target_": "own_forms.TopShare", "count": 2}
+    node = {"_target_": "own_variants.TopShare", "count": 2}
     settings = SimpleNamespace(measures={"top_share": node})
-    measure = own_measures(settings, trusted=["own_forms"])["top_share"]
+    measure = own_measures(settings, trusted=["own_variants"])["top_share"]
     assert measure(np.array([[3, 2, 1], [3, 2, 1]], np.float32), np.array([1, 2])) == 0.5
 
 
 def test_the_docs_and_the_example_name_the_same_commands():
-    block = re.compile(r"^```sh\npip install --no-deps \.\./own_forms\n.*?^```", re.MULTILINE | re.DOTALL)
+    block = re.compile(r"^```sh\npip install --no-deps \.\./own_variants\n.*?^```", re.MULTILINE | re.DOTALL)
     pages = [(ROOT / "docs/extending.md").read_text(), (EXAMPLE / "README.md").read_text()]
     assert len({block.search(page).group() for page in pages}) == 1

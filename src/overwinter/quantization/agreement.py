@@ -1,4 +1,4 @@
-"""Whether a form still answers as the model did that it was made from."""
+"""Whether a variant still answers as the model did that it was made from."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from overwinter.runtime.torch_runtime import TorchSession
 
 _ASKED = 1 << 12  # answers compared: samples, or tokens of them
 _BATCH = 4
-_EXAMPLES = 8  # samples on which a ruined form's layers are judged one by one
+_EXAMPLES = 8  # samples on which a ruined variant's layers are judged one by one
 _MODEL = "model.onnx"
 
 
-def answers(model: nn.Module, calibration: Array) -> NDArray[np.int64]:
+def outputs(model: nn.Module, calibration: Array) -> NDArray[np.int64]:
     """Return which class, or next token, a float model names for the first calibration samples."""
     with torch.inference_mode():
         found = [model(batch).argmax(-1).flatten() for batch in _asked(torch.from_numpy(calibration))]
@@ -34,7 +34,10 @@ def answers(model: nn.Module, calibration: Array) -> NDArray[np.int64]:
 
 
 def agreement(folder: Path, calibration: Array, dense: NDArray[np.int64], request: Request) -> float:
-    """Return the share of the same samples for which a saved form names the same; on the CPU where that computes it."""
+    """Return the share of the same samples for which a saved variant names the same.
+
+    On the CPU where that computes it.
+    """
     session = _session(folder, request)
     found = [session.run(batch.numpy()).argmax(-1).ravel() for batch in _asked(torch.from_numpy(calibration))]
     return float((np.concatenate(found) == dense).mean())
@@ -54,14 +57,14 @@ def _session(folder: Path, request: Request) -> Session:
 def refuse_ruined(
     method: str, report: QuantizationReport, model_folder: Path, request: Request, recipe: Recipe | None
 ) -> None:
-    """Refuse a form that answers too often otherwise, and say which layers do it.
+    """Refuse a variant that answers too often otherwise, and say which layers do it.
 
     Args:
-        method: that made the form.
+        method: that made the variant.
         report: with the agreement.
         model_folder: the float model.
-        request: what the form was made from; its model may be changed by now.
-        recipe: much the same as the method, for forms without integer layers; None: their layers are not looked at.
+        request: what the variant was made from; its model may be changed by now.
+        recipe: much the same as the method, for variants without integer layers; None: their layers are not looked at.
 
     Raises:
         RefusedError: the agreement is below ``quantize.min_agreement``.
@@ -72,7 +75,7 @@ def refuse_ruined(
     damages = report.sensitivity or _damages(report, model_folder, request, recipe)
     blamed = f" Worst layers, each quantized alone: {worst_layers(damages)}." if damages else ""
     raise RefusedError(
-        f"{method} ruins the model: {report.agreement:.1%} of its answers are the dense model's, and "
+        f"{method} ruins the model: {report.agreement:.1%} of its outputs are the dense model's, and "
         f"quantize.min_agreement={least} asks for more.{blamed}\n"
         f"Put those layers into quantize.skip or quantize.overrides, or take {method} out of quantize.methods."
     )

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from overwinter.errors import OverwinterError
-from overwinter.runtime import check_answers
+from overwinter.runtime import check_outputs
 
 
-class Answers:
+class FixedOutputs:
     def __init__(self, value):
         self._value = value
 
@@ -13,9 +13,14 @@ class Answers:
         return np.full((len(inputs), 3), self._value, np.float32)
 
 
-def ask(answer, reference):
-    check_answers(
-        Answers(answer), Answers(reference), (2,), tolerance=0.1, who="Mine differ from torch's", remedy="Leave it."
+def ask(output, reference):
+    check_outputs(
+        FixedOutputs(output),
+        FixedOutputs(reference),
+        (2,),
+        tolerance=0.1,
+        who="Mine differ from torch's",
+        remedy="Leave it.",
     )
 
 
@@ -23,12 +28,12 @@ def test_answers_within_the_tolerance_pass():
     ask(1.05, 1.0)
 
 
-@pytest.mark.parametrize("answer", [1.2, float("nan")])
-def test_other_answers_are_refused(answer):
+@pytest.mark.parametrize("output", [1.2, float("nan")])
+def test_other_answers_are_refused(output):
     with pytest.raises(OverwinterError, match=r"Mine differ from torch's by .* allowed are 0.1. Leave it."):
-        ask(answer, 1.0)
+        ask(output, 1.0)
 
 
 def test_a_model_that_answers_nan_is_at_fault_itself():
-    with pytest.raises(OverwinterError, match="The model itself answers NaN or infinity"):
+    with pytest.raises(OverwinterError, match="The model itself outputs NaN or infinity"):
         ask(float("nan"), float("nan"))

@@ -1,4 +1,4 @@
-"""Forms that torchao makes of Linear layers: ``int8_dynamic``, ``fp8_weight_only`` and ``fp8_dynamic``.
+"""Variants that torchao makes of Linear layers: ``int8_dynamic``, ``fp8_weight_only`` and ``fp8_dynamic``.
 
 Its own names stay in here. ``fp8_dynamic`` is made, judged and served on a GPU of compute capability 8.9 or more.
 """
@@ -35,13 +35,13 @@ _FP8_CAPABILITY = (8, 9)  # Ada and Hopper; https://developer.nvidia.com/cuda-gp
 _FP8_MULTIPLE = 16  # of a weight's rows and columns, which the kernel takes
 
 
-class TorchaoForm:
+class TorchaoVariant:
     """Makes ``weights.safetensors`` and ``model.json``, which `overwinter.runtime.load_torchao` loads."""
 
-    form: str
+    variant: str
     weights: str
     activations: str
-    needs: Mapping[str, str] = {}  # what is said of it in model.json beyond these: its device, its inputs
+    needs: Mapping[str, str] = {}  # what is reported of it in model.json beyond these: its device, its inputs
 
     def configuration(self, torchao: Any) -> Any:
         """Return torchao's configuration of the method."""
@@ -53,10 +53,10 @@ class TorchaoForm:
 
     def quantize(self, request: Request) -> QuantizationReport:
         """Quantize in place and save; see `Quantizer`."""
-        refuse_integer_settings(self.form, request)
+        refuse_integer_settings(self.variant, request)
         model = request.model
         unfit = {name: self._unfit(layer) for name, layer in weighted_layers(model).items()}
-        wanted, left = choose_layers(self.form, unfit, request.settings.skip)
+        wanted, left = choose_layers(self.variant, unfit, request.settings.skip)
         before = {layer: model.get_parameter(f"{layer}.weight").detach() for layer in wanted}  # torchao makes new ones
         untied = tied_layers(model, wanted)
         self._convert(model, before.keys())
@@ -76,7 +76,7 @@ class TorchaoForm:
 
     def _unfit(self, layer: nn.Module) -> str | None:
         if type(layer) is not nn.Linear:
-            return f"{self.form} serves Linear, not {type(layer).__name__}"
+            return f"{self.variant} serves Linear, not {type(layer).__name__}"
         return self.unfit(layer)
 
     def _convert(self, model: nn.Module, layers: Collection[str]) -> None:
@@ -89,17 +89,17 @@ class TorchaoForm:
 
     def _save(self, request: Request, quantized: list[str], left: dict[str, str], untied: list[str]) -> dict[str, Any]:
         tensors, described = describe_torchao(request.model)
-        with files.replacing(request.out / _WEIGHTS) as aside:
-            save_file(tensors, aside)
+        with files.replacing(request.out / _WEIGHTS) as staging:
+            save_file(tensors, staging)
         saved = write_description(
             request.out,
             parameters=request.description["parameters"],
             sparsity=_sparsity(request.model),
             tensors={name: _entry(tensor) for name, tensor in sorted(tensors.items())},
             files=[_WEIGHTS],
-            **origin(self.form, request),
+            **origin(self.variant, request),
             quantization={
-                "method": self.form,
+                "method": self.variant,
                 "weights": self.weights,
                 "activations": self.activations,
                 "quantized": quantized,
@@ -119,40 +119,41 @@ class TorchaoForm:
         with torch.inference_mode():
             if not torch.equal(loaded(inputs), made(inputs)):
                 raise OverwinterError(
-                    f"{request.out} does not answer as before it was saved. Take {self.form} out of quantize.methods."
+                    f"{request.out} does not answer as before it was saved. Take {self.variant} out of "
+                    f"quantize.methods."
                 )
 
 
-class Int8Dynamic(TorchaoForm):
+class Int8Dynamic(TorchaoVariant):
     """Weights per output row, activations at run time."""
 
-    form = "int8_dynamic"
+    variant = "int8_dynamic"
     weights = "int8 symmetric per output row"
     activations = "int8 per token at run time"
     recipe = Recipe(solver="nearest", grid=Grid(bits=8), activations="dynamic")  # much the same, for its report
 
     def configuration(self, torchao: Any) -> Any:
-        """See `TorchaoForm`."""
+        """See `TorchaoVariant`."""
         # The inductor settings are global, and eager mode has no use for them. Only the second version can be saved.
         return torchao.Int8DynamicActivationInt8WeightConfig(set_inductor_config=False, version=2)
 
 
-class Fp8WeightOnly(TorchaoForm):
+class Fp8WeightOnly(TorchaoVariant):
     """Weights in float8 (e4m3) with a scale per output row; a sparse weight's zeros stay."""
 
-    form = "fp8_weight_only"
+    variant = "fp8_weight_only"
     weights = "float8 e4m3 per output row"
     activations = "float32"
 
     def configuration(self, torchao: Any) -> Any:
-        """See `TorchaoForm`."""
+        """See `TorchaoVariant`."""
         return torchao.Float8WeightOnlyConfig(set_inductor_config=False)
 
 
-class Fp8Dynamic(TorchaoForm):
+class Fp8Dynamic(TorchaoVariant):
     """Weights in float8 (e4m3) with a scale per output row, activations with one per token; products in float8."""
 
-    form = "fp8_dynamic"
+    variant = "fp8_dynamic"
     weights = "float8 e4m3 per output row"
     activations = "float8 e4m3 per token at run time"
     needs: Mapping[str, str] = {"device": "cuda", "inputs": "bfloat16"}
@@ -171,7 +172,7 @@ class Fp8Dynamic(TorchaoForm):
         return f"it needs compute capability 8.9 (Ada, Hopper or later), and {name} has {major}.{minor}"
 
     def configuration(self, torchao: Any) -> Any:
-        """See `TorchaoForm`."""
+        """See `TorchaoVariant`."""
         config = torchao.Float8DynamicActivationFloat8WeightConfig(
             granularity=torchao.PerRow(), set_inductor_config=False
         )
@@ -180,7 +181,7 @@ class Fp8Dynamic(TorchaoForm):
         return config
 
     def unfit(self, layer: nn.Linear) -> str | None:
-        """See `TorchaoForm`; torchao would leave the layer as it is and say nothing."""
+        """See `TorchaoVariant`; torchao would leave the layer as it is and say nothing."""
         rows, columns = layer.weight.shape
         if rows % _FP8_MULTIPLE == columns % _FP8_MULTIPLE == 0:
             return None

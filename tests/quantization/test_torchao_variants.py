@@ -29,7 +29,7 @@ def test_linear_layers_are_quantized_and_convolutions_listed(quantize, save, con
 
 @pytest.mark.parametrize("method", METHODS)
 def test_zero_weights_stay_zero(quantize, save, sparse_convnet, method):
-    report = quantize(method, save(sparse_convnet, form="sparse"))
+    report = quantize(method, save(sparse_convnet, variant="sparse"))
     assert report.zeros_after >= report.zeros_before == int((sparse_convnet.head.weight == 0).sum()) > 0
 
 
@@ -63,9 +63,9 @@ def test_a_model_without_linear_layers_is_refused(quantize, save_own):
         quantize("int8_dynamic", save_own("ConvolutionsOnly"))
 
 
-def test_onnxruntime_refuses_the_form_with_a_reason(quantize, save, convnet, tmp_path):
+def test_onnxruntime_refuses_the_variant_with_a_reason(quantize, save, convnet, tmp_path):
     quantize("int8_dynamic", save(convnet))
-    with pytest.raises(ConfigError, match=r"'onnxruntime' cannot run the form 'int8_dynamic': .*torchao"):
+    with pytest.raises(ConfigError, match=r"'onnxruntime' cannot run the variant 'int8_dynamic': .*torchao"):
         runtime.build(tmp_path / "int8_dynamic", "onnxruntime", tmp_path / "built", trusted=[])
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overwinter.serving.seats import Seats, counted_address
+from overwinter.serving.connection_slots import ConnectionSlots, counted_address
 
 
 class Task:
@@ -23,71 +23,71 @@ class Task:
 
 @pytest.fixture
 def sit():
-    """Take a seat; give it, and the client's end of the connection."""
+    """Take a slot; give it, and the client's end of the connection."""
     with contextlib.ExitStack() as stack:
 
-        def sit(seats, address=None):
+        def sit(slots, address=None):
             ours, theirs = map(stack.enter_context, socket.socketpair())
-            seat = seats.take(ours, address)
-            if seat is not None:
-                seat.task = Task()
-            return seat, theirs
+            slot = slots.take(ours, address)
+            if slot is not None:
+                slot.task = Task()
+            return slot, theirs
 
         yield sit
 
 
 def test_the_one_that_waits_longest_leaves_for_a_new_one(sit):
-    seats = Seats(2, 9)
-    (first, _), (second, _) = sit(seats), sit(seats)
-    seats.wait(first)  # it was answered meanwhile, and waits since now
-    assert sit(seats)[0] is not None
+    slots = ConnectionSlots(2, 9)
+    (first, _), (second, _) = sit(slots), sit(slots)
+    slots.wait(first)  # it was answered meanwhile, and waits since now
+    assert sit(slots)[0] is not None
     assert (first.task.cancelled, second.task.cancelled) == (False, True)
 
 
 def test_who_sends_a_body_leaves_after_all_who_wait(sit):
-    seats = Seats(2, 9)
-    (sends, _), (waits, _) = sit(seats), sit(seats)
-    seats.receive(sends)
+    slots = ConnectionSlots(2, 9)
+    (sends, _), (waits, _) = sit(slots), sit(slots)
+    slots.receive(sends)
     for who in (waits, sends):
-        (new, _) = sit(seats)
+        (new, _) = sit(slots)
         assert who.task.cancelled
-        seats.work(new)
-    assert sit(seats)[0] is None
+        slots.work(new)
+    assert sit(slots)[0] is None
 
 
 def test_who_has_just_spoken_stays(sit):
-    seats = Seats(1, 9)
-    seat, client = sit(seats)
+    slots = ConnectionSlots(1, 9)
+    slot, client = sit(slots)
     client.send(b"GET")
-    assert sit(seats)[0] is None
-    assert not seat.task.cancelled
+    assert sit(slots)[0] is None
+    assert not slot.task.cancelled
 
 
 def test_who_has_closed_its_side_does_not(sit):
-    seats = Seats(1, 9)
-    seat, client = sit(seats)
+    slots = ConnectionSlots(1, 9)
+    slot, client = sit(slots)
     client.close()
-    assert sit(seats)[0] is not None
-    assert seat.task.cancelled
+    assert sit(slots)[0] is not None
+    assert slot.task.cancelled
 
 
 def test_an_address_that_has_too_many_makes_room_among_its_own(sit):
-    seats = Seats(9, 2)
-    (other, _), (first, _), (second, _) = sit(seats, "b"), sit(seats, "a"), sit(seats, "a")
-    seats.work(second)
-    assert sit(seats, "a")[0] is not None
+    slots = ConnectionSlots(9, 2)
+    (other, _), (first, _), (second, _) = sit(slots, "b"), sit(slots, "a"), sit(slots, "a")
+    slots.work(second)
+    assert sit(slots, "a")[0] is not None
     assert (other.task.cancelled, first.task.cancelled) == (False, True)
 
 
 def test_an_address_whose_connections_are_all_at_work_gets_no_more(sit):
-    seats = Seats(9, 1)
-    seat, _ = sit(seats, "a")
-    seats.work(seat)
-    assert sit(seats, "a")[0] is None
-    assert sit(seats, "b")[0] is not None
-    assert sit(seats, None)[0] is not None
-    seats.leave(seat)
-    assert sit(seats, "a")[0] is not None
+    slots = ConnectionSlots(9, 1)
+    slot, _ = sit(slots, "a")
+    slots.work(slot)
+    assert sit(slots, "a")[0] is None
+    assert sit(slots, "b")[0] is not None
+    assert sit(slots, None)[0] is not None
+    slots.leave(slot)
+    assert sit(slots, "a")[0] is not None
 
 
 @given(
@@ -95,20 +95,20 @@ def test_an_address_whose_connections_are_all_at_work_gets_no_more(sit):
     st.integers(1, 4),
     st.lists(st.tuples(st.sampled_from(["take", "leave", "wait", "receive", "work"]), st.integers(0, 5)), max_size=40),
 )
-def test_there_are_never_more_than_may_be(most, most_per_address, steps):
-    seats, taken = Seats(most, most_per_address), []
+def test_there_are_never_more_than_may_be(most, max_per_address, steps):
+    slots, taken = ConnectionSlots(most, max_per_address), []
     with socket.socket() as client:
         for step, number in steps:
             address = (None, "a", "b")[number % 3]
             if step == "take":
-                taken += [seat] if (seat := seats.take(client, address)) is not None else []
+                taken += [slot] if (slot := slots.take(client, address)) is not None else []
                 for each in taken:
                     each.task = each.task or Task()
             elif taken:
-                getattr(seats, step)(taken[number % len(taken)])
-            there = [each for each in taken if each.task in seats.tasks()]
+                getattr(slots, step)(taken[number % len(taken)])
+            there = [each for each in taken if each.task in slots.tasks()]
             assert len(there) <= most
-            assert all(sum(each.address == name for each in there) <= most_per_address for name in "ab")
+            assert all(sum(each.address == name for each in there) <= max_per_address for name in "ab")
             assert all(not each.task.cancelled for each in there)
 
 
@@ -129,16 +129,16 @@ def test_addresses_are_counted_by_who_has_them(peer, address):
     assert counted_address(peer) == address
 
 
-def test_silent_connections_do_not_keep_others_out(at_door, settings):
+def test_silent_connections_do_not_keep_others_out(at_server, settings):
     settings.limits.connections = 50
 
-    async def scenario(port, _door):
+    async def scenario(port, _http_server):
         silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(80)]
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /health HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
-        answer = await asyncio.wait_for(reader.read(), 5)
+        response = await asyncio.wait_for(reader.read(), 5)
         for _, each in [*silent, (reader, writer)]:
             each.close()
-        return answer
+        return response
 
-    assert at_door(scenario).startswith(b"HTTP/1.1 200")
+    assert at_server(scenario).startswith(b"HTTP/1.1 200")

@@ -5,7 +5,7 @@ from overwinter import models
 from overwinter.errors import ConfigError, RefusedError
 from overwinter.models.aware import AwareLayer
 from overwinter.quantization.mixing import Option
-from overwinter.quantization.settings import GridConfig, MixedConfig, RecoveryConfig
+from overwinter.quantization.settings import GridConfig, MixedConfig, ScaleDistillationConfig
 from tests.support.networks import CONVNET as SMALL
 
 CONVNET = SMALL | {"channels": [8, 12]}
@@ -13,7 +13,7 @@ RECIPES = ["int4_gptq", "int4_hqq", "int4_nearest", "int8_grouped", "int8_smooth
 
 
 @pytest.mark.parametrize("method", RECIPES)
-def test_every_form_answers_like_the_float_model_and_loads_bit_for_bit(
+def test_every_variant_answers_like_the_float_model_and_loads_bit_for_bit(
     quantize, save, convnet, tmp_path, calibration, method
 ):
     report = quantize(method, save(convnet))
@@ -28,7 +28,7 @@ def test_every_form_answers_like_the_float_model_and_loads_bit_for_bit(
 @pytest.mark.parametrize("method", RECIPES)
 def test_zero_weights_stay_zero(quantize, save, sparse_convnet, method):
     before = sum(int((weight == 0).sum()) for weight in models.prunable_weights(sparse_convnet).values())
-    report = quantize(method, save(sparse_convnet, form="sparse"))
+    report = quantize(method, save(sparse_convnet, variant="sparse"))
     assert report.zeros_after >= report.zeros_before == before > 0
 
 
@@ -72,7 +72,7 @@ def test_trained_grids_give_the_very_answers_of_the_trained_model(quantize, conv
     models.save_model(
         tmp_path / "float",
         convnet,
-        form="dense",
+        variant="dense",
         model_config=CONVNET,
         input_shape=[1, 8, 8],
         lineage={},
@@ -86,17 +86,23 @@ def test_trained_grids_give_the_very_answers_of_the_trained_model(quantize, conv
         assert torch.equal(models.load_model(tmp_path / "qat", trusted=[])(inputs), convnet(inputs))
 
 
-def test_overrides_and_recovery_and_the_report_reach_the_saved_form(quantize, save, convnet, tmp_path):
+def test_overrides_and_scale_distillation_and_the_report_reach_the_saved_variant(quantize, save, convnet, tmp_path):
     grid = GridConfig(bits=8, group_size=None, symmetric=True)
-    recovery = RecoveryConfig(steps=3, learning_rate=0.001, batch_size=32, zeros=False)
-    report = quantize("int4_nearest", save(convnet), overrides={"he*": grid}, recovery=recovery, sensitivity_samples=8)
+    scale_distillation = ScaleDistillationConfig(steps=3, learning_rate=0.001, batch_size=32, zeros=False)
+    report = quantize(
+        "int4_nearest",
+        save(convnet),
+        overrides={"he*": grid},
+        scale_distillation=scale_distillation,
+        sensitivity_samples=8,
+    )
     saved = models.load_description(tmp_path / "int4_nearest")["quantization"]
     assert {name: layer["bits"] for name, layer in saved["layers"].items()} == {
         "features.0.0": 4,
         "features.2.0": 4,
         "head": 8,
     }
-    assert len(saved["recovery_nats"]) == 2
+    assert len(saved["scale_distillation_nats"]) == 2
     assert list(saved["sensitivity"]) != []
     assert set(report.sensitivity) == set(saved["sensitivity"]) == set(saved["layers"])
 
@@ -112,7 +118,13 @@ def test_methods_that_choose_grids_take_no_overrides(quantize, save, convnet, tm
     aware = {"head": trained_grid(convnet).to_json()}
     folder = tmp_path / "float"
     models.save_model(
-        folder, convnet, form="dense", model_config=CONVNET, input_shape=[1, 8, 8], lineage={}, quantization_aware=aware
+        folder,
+        convnet,
+        variant="dense",
+        model_config=CONVNET,
+        input_shape=[1, 8, 8],
+        lineage={},
+        quantization_aware=aware,
     )
     grid = GridConfig(bits=8, group_size=None, symmetric=True)
     with pytest.raises(ConfigError, match=f"{method} chooses every layer's grid itself"):
@@ -148,7 +160,7 @@ def test_mixed_precision_keeps_a_divergence_limit(quantize, save, convnet, tmp_p
 
 def test_mixed_precision_keeps_zero_weights_zero_whatever_each_layer_became(quantize, save, sparse_convnet, tmp_path):
     before = {name: weight == 0 for name, weight in models.prunable_weights(sparse_convnet).items()}
-    report = mixed(quantize, save(sparse_convnet, form="sparse"), max_size_ratio=0.6)
+    report = mixed(quantize, save(sparse_convnet, variant="sparse"), max_size_ratio=0.6)
     assert len(report.quantized) + len(report.left_in_float) == len(before)
     loaded = models.load_model(tmp_path / "mixed", trusted=[])
     integers = models.integer_layers(loaded)
@@ -159,7 +171,7 @@ def test_mixed_precision_keeps_zero_weights_zero_whatever_each_layer_became(quan
     assert report.zeros_after >= report.zeros_before > 0
 
 
-def test_a_ruined_form_is_refused_with_the_layers_that_ruin_it(quantize, save, convnet, calibration):
+def test_a_ruined_variant_is_refused_with_the_layers_that_ruin_it(quantize, save, convnet, calibration):
     with torch.no_grad():
         convnet.head.bias.zero_()
         convnet.head.weight[:, 0] = 1e4  # the same for all classes: it decides nothing, and takes the whole grid
