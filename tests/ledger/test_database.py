@@ -35,15 +35,15 @@ def test_the_journal_is_wal_and_heartbeats_do_not_wait_for_the_disk(ledger: Ledg
 
 
 def test_on_a_network_file_system_the_journal_is_another_and_it_says_so(
-    ledger: Ledger, path: Path, expected, begin, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, path: Path, messages, begin, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(module, "_file_system", lambda folder: "nfs4")
     begin(ledger).finish(status="done", exit_code=0)
     with closing(sqlite3.connect(path)) as other:
         assert other.execute("PRAGMA journal_mode").fetchone()[0] == "delete"
     assert "nfs4" in ledger.journal_reason
-    assert len(expected.texts) == 1
-    assert "network file system (nfs4)" in expected.texts[0]
+    assert len(messages.texts) == 1
+    assert "network file system (nfs4)" in messages.texts[0]
     assert [each.status for each in ledger.executions()] == ["done"]
 
 
@@ -80,7 +80,7 @@ def test_a_ledger_deleted_under_us_is_begun_again_with_what_we_know(ledger: Ledg
     assert (record.id, record.energy_j) == (execution.id, 5.0)
 
 
-def test_a_corrupted_file_is_quarantined_and_a_new_one_begun(ledger: Ledger, path: Path, expected, begin):
+def test_a_corrupted_file_is_quarantined_and_a_new_one_begun(ledger: Ledger, path: Path, messages, begin):
     begin(ledger).finish(status="done", exit_code=0)
     ledger.close()
     damage(path)
@@ -89,18 +89,18 @@ def test_a_corrupted_file_is_quarantined_and_a_new_one_begun(ledger: Ledger, pat
     assert [each.stage for each in ledger.executions()] == ["sparsify"]
     (quarantined,) = corrupted(path)
     assert quarantined.read_bytes() == broken
-    assert len(expected.texts) == 1
-    assert quarantined.name in expected.texts[0]
-    assert "corrupted" in expected.texts[0]
+    assert len(messages.texts) == 1
+    assert quarantined.name in messages.texts[0]
+    assert "corrupted" in messages.texts[0]
 
 
-def test_corruption_in_the_middle_of_a_run_loses_nothing_of_the_run(ledger: Ledger, path: Path, expected, begin):
+def test_corruption_in_the_middle_of_a_run_loses_nothing_of_the_run(ledger: Ledger, path: Path, messages, begin):
     execution = begin(ledger)
     execution.heartbeat(energy_j=5.0)
     with closing(sqlite3.connect(path)) as other:
         other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     damage(path, at=4096, size=path.stat().st_size - 4096)
-    with Ledger.open(path, log=expected) as other_ledger:
+    with Ledger.open(path, log=messages) as other_ledger:
         begin(other_ledger, stage="sparsify")
     execution.heartbeat(energy_j=6.0)
     execution.finish(status="done", exit_code=0)
@@ -108,8 +108,8 @@ def test_corruption_in_the_middle_of_a_run_loses_nothing_of_the_run(ledger: Ledg
     assert len(corrupted(path)) == 1
 
 
-def test_of_two_that_find_it_corrupted_one_keeps_it_aside(path: Path, expected, begin):
-    with Ledger.open(path, log=expected) as one, Ledger.open(path, log=expected) as other:
+def test_of_two_that_find_it_corrupted_one_keeps_it_aside(path: Path, messages, begin):
+    with Ledger.open(path, log=messages) as one, Ledger.open(path, log=messages) as other:
         begin(one)
         begin(other)
         one.close()
@@ -121,7 +121,7 @@ def test_of_two_that_find_it_corrupted_one_keeps_it_aside(path: Path, expected, 
     assert len(corrupted(path)) == 1
 
 
-def test_the_new_ledger_is_not_mistaken_for_the_corrupted_one(ledger: Ledger, path: Path, expected, begin):
+def test_the_new_ledger_is_not_mistaken_for_the_corrupted_one(ledger: Ledger, path: Path, messages, begin):
     """Found corrupted by two at once: the slower one must not put the quicker one's new ledger aside."""
     begin(ledger)
     before = module._file_identity(path)
@@ -129,15 +129,15 @@ def test_the_new_ledger_is_not_mistaken_for_the_corrupted_one(ledger: Ledger, pa
     begin(ledger, stage="sparsify")
     ledger._database._quarantine(before, sqlite3.DatabaseError("malformed"))
     assert [each.stage for each in ledger.executions()] == ["sparsify"]
-    assert expected.texts == []
+    assert messages.texts == []
 
 
-def test_an_empty_file_is_no_corruption(ledger: Ledger, path: Path, expected, begin):
+def test_an_empty_file_is_no_corruption(ledger: Ledger, path: Path, messages, begin):
     path.parent.mkdir()
     path.touch()
     begin(ledger)
     assert len(ledger.executions()) == 1
-    assert expected.texts == []
+    assert messages.texts == []
 
 
 def test_a_text_file_in_its_place_is_quarantined(ledger: Ledger, path: Path, begin):
@@ -148,7 +148,7 @@ def test_a_text_file_in_its_place_is_quarantined(ledger: Ledger, path: Path, beg
     assert corrupted(path)[0].read_text(encoding="utf-8").startswith("this is no database")
 
 
-def test_a_locked_file_is_waited_for_and_is_no_corruption(ledger: Ledger, path: Path, expected, begin):
+def test_a_locked_file_is_waited_for_and_is_no_corruption(ledger: Ledger, path: Path, messages, begin):
     execution = begin(ledger)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -156,33 +156,33 @@ def test_a_locked_file_is_waited_for_and_is_no_corruption(ledger: Ledger, path: 
         other.execute("COMMIT")
     execution.heartbeat(energy_j=2.0)
     assert ledger.executions()[0].energy_j == 2.0
-    assert len(expected.texts) == 1
-    assert "locked" in expected.texts[0]
+    assert len(messages.texts) == 1
+    assert "locked" in messages.texts[0]
 
 
-def test_a_folder_that_is_a_file_stops_nothing(tmp_path: Path, expected, begin):
+def test_a_folder_that_is_a_file_stops_nothing(tmp_path: Path, messages, begin):
     (tmp_path / "file").touch()
-    with Ledger.open(tmp_path / "file" / "ledger.sqlite", log=expected) as ledger:
+    with Ledger.open(tmp_path / "file" / "ledger.sqlite", log=messages) as ledger:
         ledger.reap()
         execution = begin(ledger)
         execution.heartbeat(energy_j=1.0)
         execution.heartbeat(energy_j=2.0)
         assert ledger.spent(run_id="run-1").energy_j == 0
-    assert len(expected.texts) == 1
-    assert "The work goes on" in expected.texts[0]
+    assert len(messages.texts) == 1
+    assert "The work goes on" in messages.texts[0]
 
 
 @pytest.mark.special
-def test_on_a_full_disk_the_work_goes_on_and_the_record_is_made_up_for(small_disk: Path, expected, begin):
+def test_on_a_full_disk_the_work_goes_on_and_the_record_is_made_up_for(small_disk: Path, messages, begin):
     path, filler = small_disk / "ledger.sqlite", small_disk / "filler"
-    with Ledger.open(path, log=expected) as ledger:
+    with Ledger.open(path, log=messages) as ledger:
         begin(ledger).finish(status="done", exit_code=0)
         fill(filler)
         execution = begin(ledger, stage="sparsify")
         for number in range(200):
             execution.heartbeat(energy_j=float(number))
-        assert len(expected.texts) == 1
-        assert "full" in expected.texts[0]
+        assert len(messages.texts) == 1
+        assert "full" in messages.texts[0]
         assert [each.stage for each in ledger.executions()] == ["train"]
         filler.unlink()
         execution.heartbeat(energy_j=200.0)
@@ -195,18 +195,18 @@ def test_on_a_full_disk_the_work_goes_on_and_the_record_is_made_up_for(small_dis
 
 @pytest.mark.special
 def test_a_final_record_that_found_no_place_is_taken_up_later(
-    small_disk: Path, tmp_path: Path, expected, begin, monkeypatch: pytest.MonkeyPatch
+    small_disk: Path, tmp_path: Path, messages, begin, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("overwinter.ledger.execution._FINISH_DELAYS_S", (0.0, 0.01))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     path, filler = small_disk / "ledger.sqlite", small_disk / "filler"
-    with Ledger.open(path, log=expected) as ledger:
+    with Ledger.open(path, log=messages) as ledger:
         begin(ledger).finish(status="done", exit_code=0)
         fill(filler)
         begin(ledger, stage="sparsify").finish(status="failed", exit_code=1, message="x" * 10_000)
         (kept,) = tmp_path.glob("overwinter-*.unrecorded.jsonl")  # the disk itself has no room for it
         beside = path.with_name("ledger.sqlite.unrecorded.jsonl")
-        assert f"It is kept in {kept}: move it to {beside}" in expected.texts[-1]
+        assert f"It is kept in {kept}: move it to {beside}" in messages.texts[-1]
         filler.unlink()
         shutil.move(kept, beside)
         begin(ledger, stage="quantize")
@@ -218,16 +218,16 @@ def test_a_final_record_that_found_no_place_is_taken_up_later(
 
 
 @pytest.mark.special
-def test_a_read_only_disk_can_be_read_and_stops_nothing(small_disk: Path, expected, begin):
+def test_a_read_only_disk_can_be_read_and_stops_nothing(small_disk: Path, messages, begin):
     path = small_disk / "ledger.sqlite"
-    with Ledger.open(path, log=expected) as ledger:
+    with Ledger.open(path, log=messages) as ledger:
         begin(ledger).finish(status="done", exit_code=0)
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    with Ledger.open(path, log=expected) as ledger:
+    with Ledger.open(path, log=messages) as ledger:
         begin(ledger, stage="sparsify").heartbeat(energy_j=1.0)
         assert [each.stage for each in ledger.executions(Filter(status="done"))] == ["train"]
-    assert len(expected.texts) == 1
-    assert "The work goes on" in expected.texts[0]
+    assert len(messages.texts) == 1
+    assert "The work goes on" in messages.texts[0]
 
 
 def fill(filler: Path) -> None:

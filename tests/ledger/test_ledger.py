@@ -153,14 +153,14 @@ def test_eight_processes_write_at_once(ledger: Ledger, path: Path):
     assert {each.run_id for each in records} == {f"run-{number}" for number in range(8)}
 
 
-def test_a_ledger_that_cannot_be_read_is_reported_to_the_user_and_stops_no_stage(path: Path, expected):
+def test_a_ledger_that_cannot_be_read_is_reported_to_the_user_and_stops_no_stage(path: Path, messages):
     path.mkdir(parents=True)  # a folder in its place
-    with Ledger.open(path, log=expected) as ledger:
+    with Ledger.open(path, log=messages) as ledger:
         with pytest.raises(OverwinterError, match="cannot be read"):
             ledger.executions()
         assert ledger.spent(run_id="r") == Spent()
         assert ledger.reap() == []
-    assert len(expected.texts) == 1
+    assert len(messages.texts) == 1
 
 
 def test_trouble_is_reported_on_standard_error_by_default(tmp_path: Path, begin, capsys: pytest.CaptureFixture[str]):

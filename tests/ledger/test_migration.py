@@ -31,8 +31,8 @@ def old(path: Path) -> Path:
     return path
 
 
-def test_what_it_held_stays_and_new_rows_say_whose_they_are(old: Path, begin, expected):
-    with Ledger.open(old, log=expected) as ledger:
+def test_what_it_held_stays_and_new_rows_say_whose_they_are(old: Path, begin, messages):
+    with Ledger.open(old, log=messages) as ledger:
         (first,) = ledger.executions()
         assert (first.stage, first.energy_j, first.inputs, first.host) == ("train", 60.0, {"data": "d"}, "vm")
         assert (first.project, first.person) == (None, None)
@@ -41,7 +41,7 @@ def test_what_it_held_stays_and_new_rows_say_whose_they_are(old: Path, begin, ex
         assert second.person == "Ada <ada@example.org>"
     with closing(sqlite3.connect(old)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
-    assert expected.texts == []
+    assert messages.texts == []
 
 
 def test_several_processes_may_be_the_first_to_open_it(old: Path):

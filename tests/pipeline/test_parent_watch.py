@@ -65,7 +65,7 @@ def test_a_stage_started_by_hand_is_left_alone():
     environment = {key: value for key, value in os.environ.items() if key != "DVC_STAGE"}
     code = (
         "import threading; from overwinter.pipeline.parent_watch import watch_parent; "
-        "hold_lifeline(); print(threading.active_count())"
+        "watch_parent(); print(threading.active_count())"
     )
     response = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert response.stdout == "1\n"
