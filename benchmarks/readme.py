@@ -1,4 +1,4 @@
-"""Put the figures in benchmarks/results/ into the README, between its markers; a test holds them against each other.
+"""Write the figures of benchmarks/results/ into the README, between its markers; a test compares the two.
 
 python benchmarks/readme.py
 """
@@ -20,7 +20,7 @@ from overwinter.report import StageSummary, render_summary
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 
-Row = tuple[str, str, str]  # what, how much, what was asked for
+Row = tuple[str, str, str]  # quantity, measured value, target
 
 
 def result(name: str) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def result(name: str) -> dict[str, Any]:
 
 
 def closing_table() -> str:
-    """Draw the default case's closing table."""
+    """Return the default case's closing table as Markdown."""
     rows = [StageSummary(**row) for row in result("overhead")["table"]]
     console = Console(file=io.StringIO(), record=True, width=110)
     console.print(render_summary(rows))
@@ -39,24 +39,24 @@ def closing_table() -> str:
 
 
 def figures() -> str:
-    """Draw a table of figures per topic: what, how much, what was asked for."""
+    """Return one Markdown table of figures per topic: quantity, measured value, target."""
     return "\n".join(_table(topic, rows()) for topic, rows in _TOPICS.items())
 
 
 def _table(topic: str, rows: Iterable[Row]) -> str:
-    lines = [f"| {what} | {value} | {asked} |\n" for what, value, asked in rows]
-    return f"| {topic} | measured | asked for |\n|---|---|---|\n" + "".join(lines)
+    lines = [f"| {what} | {value} | {target} |\n" for what, value, target in rows]
+    return f"| {topic} | measured | target |\n|---|---|---|\n" + "".join(lines)
 
 
 def _pipeline_rows() -> Iterator[Row]:
     overhead = result("overhead")
     seconds, case = overhead["medians"], overhead["case"]
     yield "default case, clean workspace", f"{seconds['pipeline_s']:.0f} s", "90 s"
-    yield "of that above one bare process", f"{seconds['above_bare_s']:.0f} s", "20 s"
+    yield "overhead over one bare process", f"{seconds['above_bare_s']:.0f} s", "20 s"
     yield "test accuracy, dense", f"{case['accuracy_dense']:.2%}", "97.5 %"
     lost = 100 * (case["accuracy_dense"] - case["accuracy_chosen"])
     yield "points lost by both compressions", f"{lost:.2f}", "1"
-    yield "times smaller on disk", f"{case['times_smaller']:.1f}", "4"
+    yield "size on disk, times smaller", f"{case['times_smaller']:.1f}", "4"
     for size, cpu in case["batch"].items():
         ratio = cpu["chosen_cpu_s_per_response"] / cpu["dense_best_cpu_s_per_response"]
         yield f"CPU time per response over dense at its best runtime, batch {size}", f"{ratio:.2f}", "below 1"
@@ -69,9 +69,11 @@ def _energy_rows() -> Iterator[Row]:
     ours, theirs = (metering["sampling"][name]["cpu_share"] for name in ("overwinter", "codecarbon"))
     yield "metering at 10 Hz, CPU time over wall time", f"{ours:.2%} (CodeCarbon {theirs:.2%})", "0.5 %"
     added_s = metering["measure_command"]["added_wall_s_median"]
-    yield "`overwinter measure` adds", f"{added_s:.2f} s", "0.2 s"
-    for way, trees in result("process_trees")["ways"].items():
-        what = f"CPU time of {trees['trees']} random process trees by `{way}`: median error, worst of what is allowed"
+    yield "time added by `overwinter measure`", f"{added_s:.2f} s", "0.2 s"
+    for method, trees in result("process_trees")["ways"].items():
+        what = (
+            f"CPU time of {trees['trees']} random process trees by `{method}`: median error, worst share of the limit"
+        )
         yield what, f"{trees['median_share']:.2%}, {trees['worst_share_of_allowed']:.0%}", "1 %, 100 %"
     kill = result("kill")
     what = f"`kill -9` at {kill['kills']} random moments: stages whose ledger is within 1 s of power"
@@ -80,28 +82,28 @@ def _energy_rows() -> Iterator[Row]:
 
 def _power_rows() -> Iterator[Row]:
     policies, guard = result("power_policies"), result("power_guard")
-    for slack, asked in (("1.1", "0.995"), ("1.25", "0.99"), ("1.5", "0.968"), ("2.0", "0.945")):
+    for slack, target in (("1.1", "0.995"), ("1.25", "0.99"), ("1.5", "0.968"), ("2.0", "0.945")):
         share = _carbon_share(policies, slack=float(slack), pause_w=0.0)
-        yield f"carbon_aware, share of the optimum's saving at slack {slack} (simulated)", share, asked
+        yield f"carbon_aware, share of the optimum's saving at slack {slack} (simulated)", share, target
     share = _carbon_share(policies, slack=2.0, pause_w=25.0)
     yield "the same at slack 2.0 with paid pauses (simulated)", share, "0.947"
     yield from _searching_rows()
     yield "control loop, CPU time over wall time", f"{guard['loop']['cpu_share']:.3%}", "0.2 %"
     kills = guard["kills"]
     value = f"{kills['restored_in_time']} of {kills['tries']}, slowest {1000 * kills['slowest_s']:.0f} ms"
-    yield "limit back after `kill -9` (stand-in driver)", value, "all, 2 s"
+    yield "limit restored after `kill -9` (stand-in driver)", value, "all, 2 s"
 
 
 def _searching_rows() -> Iterator[Row]:
     searching = result("power_searching")
     targets, noises = searching["targets"], " / ".join(f"{100 * noise:g} %" for noise in searching["noises"])
-    what = f"energy_optimal, joules of a job over the least at noise {noises} (simulated)"
+    what = f"energy_optimal, joules of a job over the minimum at noise {noises} (simulated)"
     yield f"{what}, mean of devices", _ratios(searching["mean_of_devices"]), _ratios(targets["mean"])
-    asked = f"{_ratios(targets['device'])}; {targets['worst_workload_without_noise']}"
+    target = f"{_ratios(targets['device'])}; {targets['worst_workload_without_noise']}"
     for device, row in searching["leave_one_device_out"].items():
         ratios, worst = [each["mean_ratio"] for each in row["by_noise"]], row["by_noise"][0]["worst_ratio"]
-        named = f"the same on {device.upper()}, constants chosen on the others; worst workload without noise"
-        yield named, f"{_ratios(ratios)}; {worst:.3f}", asked
+        label = f"the same on {device.upper()}, constants chosen on the others; worst workload without noise"
+        yield label, f"{_ratios(ratios)}; {worst:.3f}", target
 
 
 def _ratios(ratios: Iterable[float]) -> str:
@@ -117,15 +119,15 @@ def _carbon_share(policies: dict[str, Any], *, slack: float, pause_w: float) -> 
 def _compression_rows() -> Iterator[Row]:
     yield from _fashion_rows()
     yield from _language_rows()
-    asked = result("runtimes")["asked_ratio"]
+    target = result("runtimes")["asked_ratio"]
     for size, best in result("runtimes")["best"].items():
         what = f"residual MLP 768 wide, CPU time per response over eager fp32, batch {size}"
-        yield f"{what} ({best['chosen']})", f"{best['ratio_to_eager']:.2f}", f"{asked[size]}"
-        what = f"the same over dense at its best ({best['dense_at_its_best']})"
+        yield f"{what} ({best['chosen']})", f"{best['ratio_to_eager']:.2f}", f"{target[size]}"
+        what = f"the same over dense on its best runtime ({best['dense_at_its_best']})"
         yield what, f"{best['ratio_to_dense_at_its_best']:.2f}", "below 1"
         yield f"the same over the best peer ({best['peer']})", f"{best['ratio_to_peer']:.2f}", "1.05"
     choosing = result("choosing")
-    yield "chosen as a longer run would choose", f"{choosing['right']} of {choosing['of']}", "all"
+    yield "same choice as a longer run", f"{choosing['right']} of {choosing['of']}", "all"
     near = result("choosing_near_ties")
     yield "the same where dense and int8 cost nearly the same", f"{near['right']} of {near['of']}", "all"
 
@@ -146,11 +148,11 @@ def _fashion_rows() -> Iterator[Row]:
 def _training_rows() -> Iterator[Row]:
     qat = result("qat")
     gained = {pair: _interval(found) for pair, found in qat["gained_points_paired"].items()}
-    for method, asked in qat["asked_lost_points"].items():
+    for method, target in qat["asked_lost_points"].items():
         lost = qat["lost_points"][method]
-        beside = gained.get(f"{method} over float")
-        more = f"; {beside} over an epoch in float" if beside else ""
-        yield f"Fashion-MNIST: points lost by {method}, seeds: {lost['seeds']}", f"{_interval(lost)}{more}", f"{asked}"
+        paired = gained.get(f"{method} over float")
+        more = f"; {paired} over an epoch in float" if paired else ""
+        yield f"Fashion-MNIST: points lost by {method}, seeds: {lost['seeds']}", f"{_interval(lost)}{more}", f"{target}"
     for pair, what in _GAINS.items():
         nats = qat["gained_nats_paired"].get(pair)
         value = gained[pair] + (f"; {_interval(nats, 4)} nats" if nats else "")
@@ -164,11 +166,11 @@ def _interval(found: Mapping[str, float], digits: int = 2) -> str:
 
 def _language_rows() -> Iterator[Row]:
     rows = result("quantization_smollm2")["rows"]
-    for name, (peer, asked) in _PERPLEXITIES.items():
+    for name, (peer, target) in _PERPLEXITIES.items():
         what = f"SmolLM2-135M (dense: dequantized Q4_1), perplexity over dense in / out of domain: {name} ({peer})"
-        yield what, f"{_perplexities(rows[name])} ({_perplexities(rows[peer])})", asked
+        yield what, f"{_perplexities(rows[name])} ({_perplexities(rows[peer])})", target
     recovered = rows["int4_distilled"]
-    what = f"the time that int4_distilled took on two cores (CPU time {recovered['cpu_seconds']:.0f} s)"
+    what = f"time of int4_distilled on two cores (CPU time {recovered['cpu_seconds']:.0f} s)"
     yield what, f"{recovered['seconds']:.0f} s", "900 s"
     yield from _token_rows()
     yield from _memory_rows()
@@ -177,10 +179,10 @@ def _language_rows() -> Iterator[Row]:
 def _memory_rows() -> Iterator[Row]:
     memory = result("memory")
     share = {name: step["share_of_float32"] for name, step in memory["steps"].items()}
-    by_hand = next(name for name in share if "torchao" in name)
+    reference = next(name for name in share if "torchao" in name)
     for method in ("int8_weight_only", "int4_nearest"):
-        what = f"{memory['parameters'] / 1e9:.1f} billion parameters, memory over float32's: {method} ({by_hand})"
-        yield what, f"{share[method]:.0%} ({share[by_hand]:.0%})", "codes and one block"
+        what = f"{memory['parameters'] / 1e9:.1f} billion parameters, memory over float32's: {method} ({reference})"
+        yield what, f"{share[method]:.0%} ({share[reference]:.0%})", "codes and one block"
 
 
 def _token_rows() -> Iterator[Row]:
@@ -199,15 +201,15 @@ def _perplexities(row: dict[str, Any]) -> str:
 
 
 def _hibernation_rows() -> Iterator[Row]:
-    asleep, first = result("server_idle"), result("server_wake")["first_response"]
-    yield "supervisor, everything asleep: resident", f"{asleep['resident_bytes'] / 1e6:.0f} MB", "40 MB"
-    share = f"{asleep['core_share']:.4%} over {asleep['idle_s'] / 60:.0f} min"
-    yield "supervisor, everything asleep: share of a core", share, "0.1 % over 10 min"
+    idle, first = result("server_idle"), result("server_wake")["first_response"]
+    yield "supervisor, all models asleep: resident memory", f"{idle['resident_bytes'] / 1e6:.0f} MB", "40 MB"
+    share = f"{idle['core_share']:.4%} over {idle['idle_s'] / 60:.0f} min"
+    yield "supervisor, all models asleep: share of a core", share, "0.1 % over 10 min"
     ratio = first["ratio_off_to_bare"]["p50"]
-    yield "first right output from off, over a bare ONNX Runtime script", f"{ratio:.2f}", "1.25"
-    for level, asked in (("preforked", "80 ms"), ("parked", "30 ms")):
+    yield "first correct response from off, over a bare ONNX Runtime script", f"{ratio:.2f}", "1.25"
+    for level, target in (("preforked", "80 ms"), ("parked", "30 ms")):
         p50, p95 = (1000 * first[level][key] for key in ("p50_s", "p95_s"))
-        yield f"first right output from {level}, p50 / p95", f"{p50:.0f} / {p95:.0f} ms", asked
+        yield f"first correct response from {level}, p50 / p95", f"{p50:.0f} / {p95:.0f} ms", target
     load = result("server_load")
     ends = sum(load["disturbances"].values())
     what = f"{load['requests']:,} requests from {load['clients']} clients, worker put to sleep or killed {ends} times"
@@ -216,11 +218,13 @@ def _hibernation_rows() -> Iterator[Row]:
     yield "encrypted bundle, read and verified", f"{crypto['read']['2']['median_gb_per_s']:.2f} GB/s", "1.5 GB/s"
     yield "mutated bundles refused", f"{sum(mutations['refused'].values()):,} of {mutations['count']:,}", "all"
     saving = result("hibernation_saving")
-    seen = saving["every_level"]
-    doubts_j = (seen["claimed_uncertainty_j"], saving["observed_uncertainty_j"])
-    what = f"joules saved in {seen['duration_s'] / 60:.0f} min (modelled): claimed by the server; seen by an observer"
-    claimed, observed = (f"{seen[key]:.1f} ± {doubt_j:.1f} J" for key, doubt_j in zip(_SAVINGS, doubts_j, strict=True))
-    yield what, f"{claimed}; {observed} ({seen['share_of_never_asleep']:.0%})", "within the uncertainty"
+    row = saving["every_level"]
+    uncertainties_j = (row["claimed_uncertainty_j"], saving["observed_uncertainty_j"])
+    what = f"joules saved in {row['duration_s'] / 60:.0f} min (modelled): claimed by the server; measured from outside"
+    claimed, observed = (
+        f"{row[key]:.1f} ± {uncertainty_j:.1f} J" for key, uncertainty_j in zip(_SAVINGS, uncertainties_j, strict=True)
+    )
+    yield what, f"{claimed}; {observed} ({row['share_of_never_asleep']:.0%})", "within the uncertainty"
     sleep = result("hibernation_policies")["summary_by_seed"]["0"]
     worst, mean = sleep["worst"]["break_even"], sleep["mean"]["learned"]
     yield "break_even, joules over the optimum, worst (simulated)", f"{worst:.3f}", "1.17"
@@ -233,7 +237,7 @@ _GAINS = {
     "int4_inputs_too_relaxed over int4_inputs_too_straight_through": ", inputs in 4 bits too",
     "int4_inputs_too_relaxed over int4_inputs_too_straight_through_learned": ", the same, its scales learned too",
 }
-_PERPLEXITIES = {  # our method -> the peer's, asked for
+_PERPLEXITIES = {  # our method -> the peer's, target
     "int8_weight_only": ("torchao_int8_weight_only", "+0.2 % / +0.2 %"),
     "int8_dynamic_grouped": ("torchao_int8_dynamic", "+0.5 % / +0.7 %"),
     "int4_distilled": ("llm_compressor_int4_gptq", "+1.5 % / +10 %"),
@@ -248,7 +252,7 @@ _TOPICS: dict[str, Callable[[], Iterator[Row]]] = {
 
 
 def filled(text: str) -> str:
-    """Return the README with both blocks drawn anew."""
+    """Return the README with both blocks replaced."""
     for marker, block in (("table", closing_table()), ("figures", figures())):
         between = rf"(<!-- {marker} -->\n).*?(<!-- /{marker} -->)"
         text = re.sub(between, lambda found, block=block: found[1] + block + found[2], text, flags=re.DOTALL)
@@ -256,7 +260,7 @@ def filled(text: str) -> str:
 
 
 def main() -> None:
-    """Write the README."""
+    """Update the README."""
     readme = ROOT / "README.md"
     write_text(readme, filled(readme.read_text(encoding="utf-8")))
 

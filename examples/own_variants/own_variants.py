@@ -1,4 +1,4 @@
-"""A quantization method, a runtime and a measure of quality from another package than Overwinter."""
+"""A quantization method, a runtime and a measure of quality in a package outside Overwinter."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _GRID = models.Grid(bits=6, group_size=32)
 
 
 class Int6:
-    """6-bit weights in groups of 32, rounded to nearest, as Overwinter's integer layers, which its runtimes run."""
+    """6-bit weights in groups of 32, rounded to nearest, in Overwinter's integer layers."""
 
     def quantize(self, request: quantization.Request) -> quantization.QuantizationReport:
         """Write the variant into ``request.out``; see `overwinter.quantization.Quantizer`."""
@@ -50,30 +50,30 @@ def _zeros(weight: torch.Tensor) -> int:
 
 
 class ChannelsLastRuntime:
-    """Torch on images whose channels lie next to each other. It computes on the CPU only, so it takes no ``device``."""
+    """Torch with images in the channels-last memory format, on the CPU only; it takes no ``device``."""
 
     name = "channels-last"
 
     def refusal(self, description: Mapping[str, Any]) -> str | None:
-        """Return why it cannot run the variant of this ``model.json``, or None if it can."""
+        """Return the reason why it cannot run the variant of this ``model.json``, or None if it can."""
         if description["quantization"] is not None:
             return "it runs float models only"
         return None if len(description["input_shape"]) == 3 else "it runs models of images only"
 
     def build(self, model_folder: Path, out: Path, *, trusted: Sequence[str]) -> None:
-        """Write what `open` needs, and check that the outputs are those of torch."""
+        """Write the files for `open`, and check that the outputs equal torch's."""
         shutil.copytree(model_folder, out, dirs_exist_ok=True)
         runtime.check_outputs(
             self.open(out, threads=1, trusted=trusted),
             _Outputs(models.load_model(model_folder, trusted=trusted), torch.contiguous_format),
             models.load_description(out)["input_shape"],
             tolerance=1e-4,
-            who="Answers with channels last differ from torch's",
-            remedy="Take channels-last out of evaluate.runtimes.",
+            who="Outputs with channels last differ from torch's",
+            remedy="Remove channels-last from evaluate.runtimes.",
         )
 
     def open(self, folder: Path, *, threads: int, trusted: Sequence[str]) -> runtime.Session:
-        """Load it, ready to answer."""
+        """Load the model as a session."""
         torch.set_num_threads(threads)
         return _Outputs(models.load_model(folder, trusted=trusted), torch.channels_last)
 
@@ -86,19 +86,19 @@ class _Outputs:
     def run(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return logits (batch, classes) of inputs (batch, ...)."""
         with torch.inference_mode():
-            response: NDArray[np.float32] = self._model(
+            logits: NDArray[np.float32] = self._model(
                 torch.from_numpy(inputs).contiguous(memory_format=self._layout)
             ).numpy()
-        return response
+        return logits
 
 
 class TopShare:
-    """The share of samples whose class is among the most probable ``count``. More is better."""
+    """Share of samples whose class is among the ``count`` most probable. Higher is better."""
 
     def __init__(self, count: int) -> None:
         self._count = count
 
     def __call__(self, logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-        """Return it for logits (n, classes) and labels (n,)."""
+        """Return the share for logits (n, classes) and labels (n,)."""
         most_probable = np.argsort(-logits, axis=1)[:, : self._count]
         return float((most_probable == labels[:, None]).any(axis=1).mean())

@@ -1,4 +1,4 @@
-"""Your own model and your own data, in the smallest variant that Overwinter takes."""
+"""A minimal model and data source for Overwinter."""
 
 from my_package.data import Data
 from my_package.net import Net

@@ -1,4 +1,4 @@
-"""Data: labels, preprocessing, and three splits that share no sample."""
+"""A data source: labels, preprocessing, and three splits that share no sample."""
 
 import csv
 from pathlib import Path
@@ -26,7 +26,7 @@ class Data:
     """Points on two spirals.
 
     Args:
-        root: the CSV file: x, y, label. DVC watches what ``data.root`` names.
+        root: path of the CSV file: x, y, label. The path in ``data.root`` is a DVC dependency.
     """
 
     labels = ("left", "right")
