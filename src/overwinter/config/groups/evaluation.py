@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from overwinter.config.groups import Config
 
 CORRUPTIONS = ("blur", "contrast", "missing", "noise")
-# Of comparison.json, beside the accuracy, which has a limit of its own.
+# Measures in comparison.json; accuracy has its own limit.
 MEASURES = ("agreement_with_dense", "calibration_error", "top5_accuracy", "worst_class_accuracy")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _SOURCE = re.compile(r"(file|env|command):.+")
@@ -29,27 +29,27 @@ class EvaluateConfig:
     """The stage `evaluate`."""
 
     version: int = setting("raised when the stage's behaviour changes")
-    runtimes: list[str] = setting("which runtimes take part; the dense model runs on all of them")
+    runtimes: list[str] = setting("runtimes to measure; the dense model runs on all of them")
     batch_sizes: list[int] = setting("batch sizes at which each variant is timed", at_least=1)
     choose_at_batch_size: int = setting("the joules at this batch size decide")
     max_quality_loss: float = setting(
-        "how much of the dense model's accuracy may be lost: 0.01 is one point", at_least=0, below=1
+        "largest allowed loss of accuracy against the dense model: 0.01 is one point", at_least=0, below=1
     )
     max_losses: dict[str, float] = setting(
-        "how much of other measures of comparison.json may be lost: {worst_class_accuracy: 0.02}", at_least=0
+        "largest allowed losses of other measures in comparison.json: {worst_class_accuracy: 0.02}", at_least=0
     )
     corruptions: list[str] = setting(
         "corrupted inputs on which accuracy is measured too: noise, contrast, blur, missing; [] for none",
         choices=CORRUPTIONS,
     )
     measures: dict[str, Any] = setting(
-        "your own measures, called with logits and labels, more is better: {NAME: {_target_: my_package.Measure}}"
+        "your own measures, called with logits and labels, higher is better: {NAME: {_target_: my_package.Measure}}"
     )
-    measure_loading: bool = setting("load each variant in a fresh process too, for its time to load and peak memory")
+    measure_loading: bool = setting("load each variant in a fresh process to measure its loading time and peak memory")
     repeats: int = setting("timed samples per variant, runtime and batch size, interleaved in random order", at_least=3)
     max_repeats: int = setting("most samples of variants whose intervals overlap, at the batch size that decides")
     precision: float = setting(
-        "an interval as narrow as this share of its figure gets no more samples", above=0, below=1
+        "relative width of an interval below which no more samples are taken", above=0, below=1
     )
     sample_duration_s: float = setting(
         "shortest timed sample: short predictions are repeated to fill it; on a GPU at least 1", above=0, at_most=60
@@ -60,18 +60,18 @@ class EvaluateConfig:
 
 @dataclass
 class LanguageEvaluateConfig:
-    """The stage `evaluate` of a language model. A response is a prompt that is read, and tokens that are written."""
+    """The stage `evaluate` of a language model. A response is one prompt read and its tokens generated."""
 
     version: int = setting("raised when the stage's behaviour changes")
     runtimes: list[str] = setting(
-        "which runtimes take part: torch (float32), torch-bf16; the dense model runs on all of them"
+        "runtimes to measure: torch (float32), torch-bf16; the dense model runs on all of them"
     )
     max_perplexity_increase: float = setting(
-        "how much higher than the dense model's the perplexity may be: 0.02 is 2 %", at_least=0, below=10
+        "largest allowed increase of perplexity over the dense model's: 0.02 is 2 %", at_least=0, below=10
     )
-    prompt_tokens: int = setting("prompt of a timed generation, from the test split, read at once", at_least=1)
+    prompt_tokens: int = setting("prompt tokens of a timed generation, from the test split, read at once", at_least=1)
     response_tokens: int = setting(
-        "tokens of a timed generation, one after the other, each the most probable", at_least=1
+        "tokens generated in a timed generation, by greedy decoding", at_least=1
     )
     repeats: int = setting("timed samples per variant and phase, interleaved in random order", at_least=3)
     sample_duration_s: float = setting("shortest timed sample; on a GPU at least 1", above=0, at_most=60)
@@ -85,34 +85,34 @@ class HibernateConfig:
 
     version: int = setting("raised when the stage's behaviour changes")
     canary_samples: int = setting(
-        "validation samples whose predictions are recorded, and repeated at every wake", at_least=1
+        "validation samples with recorded outputs, compared at every wake", at_least=1
     )
     canary_tolerance: float = setting(
-        "largest allowed difference of a prediction, as a share of the largest recorded logit; no bundle with a "
-        f"tolerance above {MAX_TOLERANCE} is woken",
+        "largest allowed difference of an output, as a share of the largest recorded logit; a bundle with a "
+        f"tolerance above {MAX_TOLERANCE} is refused",
         above=0,
         at_most=MAX_TOLERANCE,
     )
-    wake_repeats: int = setting("wakes in fresh processes whose median duration is reported", at_least=1)
+    wake_repeats: int = setting("wakes in fresh processes; the median duration is reported", at_least=1)
     sign_key: str | None = setting(
         "private key that signs the bundle: file:PATH, env:NAME or command:WORDS; null leaves it unsigned"
     )
     encryption_keys: list[str] = setting(
-        "keys that each open the encrypted bundle: file:PATH, env:NAME or command:WORDS; [] leaves it in the clear"
+        "keys, any of which opens the encrypted bundle: file:PATH, env:NAME or command:WORDS; [] leaves it unencrypted"
     )
     publish: str | None = setting(
-        "STORE#NAME@ALIAS, such as s3://bucket/models#digits@candidate: the gate has yet to judge it; null publishes "
-        "nothing"
+        "STORE#NAME@ALIAS to publish to before the gate judges it, such as s3://bucket/models#digits@candidate; null "
+        "publishes nothing"
     )
-    licence: str | None = setting("licence under which others may use the model, such as Apache-2.0")
-    notes: str | None = setting("notes for anyone who finds the bundle")
+    licence: str | None = setting("licence of the model, such as Apache-2.0")
+    notes: str | None = setting("notes for users of the bundle")
 
 
 def check_evaluate(config: Config) -> None:
-    """Check what ranges and choices cannot say of the group `evaluate/`.
+    """Check the rules of the group `evaluate/` that ranges and choices cannot express.
 
     Raises:
-        ConfigError: nothing is named where something must be, or values do not go together.
+        ConfigError: a required list is empty, or values do not fit together.
     """
     evaluate = config.evaluate
     _check_named("evaluate.runtimes", evaluate.runtimes)
