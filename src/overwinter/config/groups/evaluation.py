@@ -48,9 +48,7 @@ class EvaluateConfig:
     measure_loading: bool = setting("load each variant in a fresh process to measure its loading time and peak memory")
     repeats: int = setting("timed samples per variant, runtime and batch size, interleaved in random order", at_least=3)
     max_repeats: int = setting("most samples of variants whose intervals overlap, at the batch size that decides")
-    precision: float = setting(
-        "relative width of an interval below which no more samples are taken", above=0, below=1
-    )
+    precision: float = setting("relative width of an interval below which no more samples are taken", above=0, below=1)
     sample_duration_s: float = setting(
         "shortest timed sample: short predictions are repeated to fill it; on a GPU at least 1", above=0, at_most=60
     )
@@ -70,9 +68,7 @@ class LanguageEvaluateConfig:
         "largest allowed increase of perplexity over the dense model's: 0.02 is 2 %", at_least=0, below=10
     )
     prompt_tokens: int = setting("prompt tokens of a timed generation, from the test split, read at once", at_least=1)
-    response_tokens: int = setting(
-        "tokens generated in a timed generation, by greedy decoding", at_least=1
-    )
+    response_tokens: int = setting("tokens generated in a timed generation, by greedy decoding", at_least=1)
     repeats: int = setting("timed samples per variant and phase, interleaved in random order", at_least=3)
     sample_duration_s: float = setting("shortest timed sample; on a GPU at least 1", above=0, at_most=60)
     threads: int = setting("CPU threads", at_least=1)
@@ -84,9 +80,7 @@ class HibernateConfig:
     """The stage `hibernate`."""
 
     version: int = setting("raised when the stage's behaviour changes")
-    canary_samples: int = setting(
-        "validation samples with recorded outputs, compared at every wake", at_least=1
-    )
+    canary_samples: int = setting("validation samples with recorded outputs, compared at every wake", at_least=1)
     canary_tolerance: float = setting(
         "largest allowed difference of an output, as a share of the largest recorded logit; a bundle with a "
         f"tolerance above {MAX_TOLERANCE} is refused",
