@@ -34,7 +34,7 @@ def main(stage: ow.pipeline.Stage) -> None:
             stage.out("bundle"),
             payload=payload,
             facts=ow.bundle.BundleFacts(
-                candidate=chosen.variant,
+                variant=chosen.variant,
                 runtime=runtime,
                 input_shape=tuple(inputs.shape[1:]),
                 labels=tuple(map(str, data.labels)),
