@@ -130,7 +130,7 @@ def test_what_was_verified_is_what_answers(both, exchange, monkeypatch):
         return real(payload, *arguments, **settings)
 
     monkeypatch.setattr(waking, "open_model", opened)
-    monkeypatch.setattr(waking, "_ask_canary", lambda *_: None)  # which a model with a back door would pass
+    monkeypatch.setattr(waking, "_check_canary", lambda *_: None)  # a model with a back door passes it
     model = wake(good)
     np.testing.assert_allclose(model.run(INPUTS), INPUTS @ WEIGHTS["a"], rtol=1e-3, atol=1e-3)
 
@@ -160,7 +160,7 @@ while time.time() < until_s:
 @pytest.mark.parametrize("both", ["onnxruntime, external", "torch"], indirect=True)
 def test_a_race_is_won_or_refused(both, monkeypatch):
     good, evil = both
-    monkeypatch.setattr(waking, "_ask_canary", lambda *_: None)
+    monkeypatch.setattr(waking, "_check_canary", lambda *_: None)
     name = next(
         name for name in _files(good) if name.suffix in (".data", ".safetensors") and name.parts[0] == "payload"
     )

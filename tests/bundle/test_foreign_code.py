@@ -155,7 +155,7 @@ def test_a_canary_that_compares_nothing_is_refused(hibernate, payloads):
     unlike = Canary(inputs=bundle.canary.inputs, outputs=odd, tolerance=1e-3)
     folder = bundle.folder.with_name("unlike")
     write_bundle(folder, payload=payloads["onnxruntime"], facts=facts, canary=unlike)
-    with pytest.raises(IntegrityError, match="woke up with other answers"):
+    with pytest.raises(IntegrityError, match="woke up with other outputs"):
         wake(folder)
     none = Canary(inputs=bundle.canary.inputs[:0], outputs=odd[:0], tolerance=1e-3)
     with pytest.raises(IntegrityError, match="records no output"):

@@ -67,7 +67,7 @@ def test_another_response_of_the_canary_is_refused(put_to_sleep, monkeypatch):
     bundle = put_to_sleep()
     real = runtime.LanguageSession.run
     monkeypatch.setattr(runtime.LanguageSession, "run", lambda self, inputs: real(self, inputs) + 1.0)
-    with pytest.raises(IntegrityError, match="other answers"):
+    with pytest.raises(IntegrityError, match="other outputs"):
         wake(bundle.folder)
 
 

@@ -56,7 +56,7 @@ def test_a_model_that_answers_otherwise_is_not_served(hibernate, payloads):
     folder = bundle.folder.with_name("silently-wrong")
     wrong = Canary(inputs=bundle.canary.inputs, outputs=bundle.canary.outputs + 0.1, tolerance=1e-3)
     write_bundle(folder, payload=payloads["onnxruntime"], facts=facts_of(bundle), canary=wrong)
-    with pytest.raises(IntegrityError, match="woke up with other answers") as caught:
+    with pytest.raises(IntegrityError, match="woke up with other outputs") as caught:
         wake(folder)
     assert caught.value.exit_code == 4
 
@@ -67,7 +67,7 @@ def test_a_canary_that_the_model_cannot_read_is_refused(hibernate, payloads):
     canary = Canary(inputs=np.zeros((2, 3), np.float32), outputs=bundle.canary.outputs[:2], tolerance=1e-3)
     facts = dataclasses.replace(facts_of(bundle), input_shape=(3,))
     write_bundle(folder, payload=payloads["onnxruntime"], facts=facts, canary=canary)
-    with pytest.raises(IntegrityError, match="cannot answer its canary"):
+    with pytest.raises(IntegrityError, match="cannot run its canary"):
         wake(folder)
 
 

@@ -7,7 +7,7 @@ import stat
 import pytest
 
 from overwinter.bundle import private
-from overwinter.bundle.private import PrivateFiles, copied
+from overwinter.bundle.private import PrivateFiles, private_copy
 from overwinter.errors import IntegrityError, OverwinterError
 
 TEXTS = {"model.onnx": b"abc" * 1000, "sub/empty": b"", "sub/deeper/table.json": b"{}"}
@@ -50,7 +50,7 @@ def test_in_memory_no_one_can_change_them(kept):
     for change in (lambda: path.write_bytes(b"x"), lambda: os.truncate(path, 0), lambda: os.truncate(path, 1 << 20)):
         with pytest.raises(PermissionError):
             change()
-    with pytest.raises(OverwinterError, match="no room in the memory"):
+    with pytest.raises(OverwinterError, match="no space in memory"):
         kept.store("model.onnx", memoryview(b"x"), 0)
 
 
@@ -82,7 +82,7 @@ def test_they_go_with_anyone_who_has_them():
 
 def test_names_that_fit_into_no_folder_leave_nothing_behind(tmp_path, monkeypatch):
     monkeypatch.setattr(private, "_MEMORY", tmp_path)
-    with pytest.raises(IntegrityError, match="'a/b' fits into no folder"):
+    with pytest.raises(IntegrityError, match="'a/b' cannot be a file in a folder"):
         PrivateFiles({"a": 1, "a/b": 1})
     assert list(tmp_path.iterdir()) == []
 
@@ -90,7 +90,7 @@ def test_names_that_fit_into_no_folder_leave_nothing_behind(tmp_path, monkeypatc
 def test_where_there_is_no_room_it_says_so(monkeypatch):
     monkeypatch.setattr(private, "_SMALL_BYTES", 0)
     monkeypatch.setattr(private, "available_bytes", lambda: 0)
-    with pytest.raises(OverwinterError, match=r"no room in .*set TMPDIR"):
+    with pytest.raises(OverwinterError, match=r"no space in .*set TMPDIR"):
         PrivateFiles({"a": 1 << 60})
 
 
@@ -104,7 +104,7 @@ def test_large_files_in_a_small_memory_go_to_the_disk_unless_they_must_not(monke
 
 def test_a_copy_is_what_was_there(tmp_path):
     (tmp_path / "bundle.sealed").write_bytes(b"was there")
-    copy = copied(tmp_path / "bundle.sealed")
+    copy = private_copy(tmp_path / "bundle.sealed")
     (tmp_path / "bundle.sealed").write_bytes(b"is there now")
     assert (copy.folder / "bundle.sealed").read_bytes() == b"was there"
 
@@ -113,4 +113,4 @@ def test_only_plain_files_are_copied(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for name in ("pipe", ".", "none"):
         with pytest.raises(IntegrityError, match="cannot be read"):
-            copied(tmp_path / name)
+            private_copy(tmp_path / name)

@@ -127,8 +127,8 @@ def test_a_document_of_another_variant_is_refused(tmp_path, whole, changes):
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
-        ({"labels": []}, r"labels: 0, but answers of \[2\]"),
-        ({"labels": ["no"]}, r"labels: 1, but answers of \[2\]"),
+        ({"labels": []}, r"labels: 0, but outputs of \[2\]"),
+        ({"labels": ["no"]}, r"labels: 1, but outputs of \[2\]"),
         ({"labels": ["no", "yes", "perhaps"]}, "labels: 3"),
         ({"input_shape": [4]}, r"input_shape: \[4\], but inputs of \[1, 2, 2\]"),
         ({"input_shape": [10**9, 10**9]}, "input_shape"),
@@ -194,7 +194,7 @@ def test_what_is_no_bundle_is_refused(tmp_path):
     with pytest.raises(IntegrityError, match=r"bundle\.json is missing"):
         read_bundle(tmp_path)
     (tmp_path / "text").write_text("hello")
-    with pytest.raises(IntegrityError, match="no sealed file"):
+    with pytest.raises(IntegrityError, match="not a sealed file"):
         read_bundle(tmp_path / "text")
 
 

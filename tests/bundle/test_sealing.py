@@ -48,7 +48,7 @@ def test_its_files_are_gone_with_the_bundle(sealed, secret):
 
 
 def test_without_the_key_nothing_is_read(sealed):
-    with pytest.raises(IntegrityError, match="locked for other keys"):
+    with pytest.raises(IntegrityError, match="encrypted for other keys"):
         read_bundle(sealed)
 
 

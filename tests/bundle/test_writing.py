@@ -32,7 +32,7 @@ def test_licence_notes_and_extras_come_along(tmp_path, write):
 
 def test_an_occupied_folder_is_left_alone(tmp_path, write):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(OverwinterError, match="holds something already"):
+    with pytest.raises(OverwinterError, match="is not empty"):
         write(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 

@@ -38,7 +38,7 @@ def test_a_bundle_is_signed_sealed_rekeyed_and_opened(do, tmp_path):
     assert do("rekey", "b.sealed", "--key", "file:e1", "--new-key", "file:e2")[0] == 0
     code, message = do("verify", "b.sealed", "--key", "file:e1")
     assert code == 4
-    assert "locked for other keys" in message
+    assert "encrypted for other keys" in message
     assert do("open", "b.sealed", "opened", "--key", "file:e2", "--trusted", "key.pub")[0] == 0
     assert (tmp_path / "opened" / "payload" / "model.onnx").read_bytes() == b"model"
 

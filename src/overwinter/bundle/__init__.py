@@ -1,14 +1,13 @@
-"""A hibernated model on disk: its format, its seals and signatures, where it is kept, and how it wakes. Needs no torch.
+"""A hibernated model on disk: its format, signatures, encryption, storage and wake. Importing it needs no torch.
 
-- `write_bundle` puts everything that a model needs to wake into one folder (`BundleFacts`, `Canary`); `sign_bundle`
-  and `seal_bundle` sign and encrypt it (`sealed`), `protect` does what a configuration asks of both; `store` keeps
-  versions of it.
-- `hibernate` asks the model its canary questions and writes the bundle; `data_digest` and `code_version` are what its
-  lineage says beyond what its stage was given.
-- `resolve_bundle` finds a bundle by its address, verifies every byte of it and returns a `Bundle`, whose files are
-  private copies of what was verified (`private`). `wake` does so, loads it, asks the canary again and refuses to serve
-  if an answer differs; the `AwakeModel` it returns answers model inputs (``run``) and raw ones (``answer``).
-- `measure_wake` times wakes in fresh processes, from their start to their first right output.
+- `write_bundle` writes everything that a model needs to wake into one folder (`BundleFacts`, `Canary`); `sign_bundle`
+  and `seal_bundle` sign and encrypt it (`sealed`), `protect` does both as configured; `store` keeps versions of it.
+- `hibernate` records the model's canary outputs and writes the bundle; `data_digest` and `code_version` add the data
+  and the commit to its lineage.
+- `resolve_bundle` finds a bundle by its address, verifies every byte and returns a `Bundle` whose files are private
+  copies of the verified bytes (`private`). `wake` also loads it, runs the canary and refuses to serve if an output
+  differs; the `AwakeModel` it returns takes model inputs (``run``) and raw inputs (``predict``).
+- `measure_wake` times wakes in fresh processes, from process start to the first correct output.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ __all__ = [
     "write_bundle",
 ]
 
-# Loaded when first used: a worker that wakes a model has no time for what puts one to sleep.
+# Loaded on first use: a worker that wakes a model must not spend time importing what puts one to sleep.
 _HOMES = {
     "Prediction": "load",
     "AwakeModel": "load",

@@ -1,4 +1,4 @@
-"""``python -m overwinter.bundle BUNDLE KEYS [TRUSTED...]``: wake a bundle and say so, for `measure_wake`."""
+"""``python -m overwinter.bundle BUNDLE KEYS [TRUSTED...]``: wake a bundle and print `awake`, for `measure_wake`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The files of a bundle, from a folder or a sealed file, held against the list of their sizes and digests.
+"""The files of a bundle, from a folder or a sealed file, checked against the list of their sizes and digests.
 
-A large file is digested in pieces, side by side, and bundle.json lists the digest of each.
+A large file is digested in pieces, in parallel, and bundle.json lists the digest of each.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from overwinter.bundle.spans import Span, side_by_side
 from overwinter.errors import IntegrityError
 
 PIECE_BYTES = 8 << 20
-_MIN_PIECE_BYTES = 1 << 16  # smaller ones would make the list longer than it helps
+_MIN_PIECE_BYTES = 1 << 16  # smaller pieces only lengthen the list
 _MAX_THREADS = 8
 
 
 class Source(Protocol):
-    """Where the files of a bundle come from; threads may share one."""
+    """Source of a bundle's files; threads may share one."""
 
     @property
     def sizes(self) -> Mapping[str, int]:
-        """Bytes of each file, by its name: relative, with forward slashes."""
+        """Size of each file in bytes, by its name: relative, with forward slashes."""
 
     def pieces(self, span: Span) -> Iterator[memoryview]:
         """Yield a part of a file, piece by piece; a piece is overwritten once the thread asks for the next."""
 
 
 class Contents:
-    """The files of a bundle, of which every byte is read once: what is digested is what is returned and held.
+    """The files of a bundle, each byte read once: the digested bytes are those returned and held.
 
     Args:
         source: a folder, or a sealed file.
-        threads: that digest side by side.
+        threads: The number of threads that digest in parallel.
 
     Attributes:
-        sizes: bytes of each file, by its name: relative, with forward slashes.
+        sizes: size of each file in bytes, by its name: relative, with forward slashes.
     """
 
     def __init__(self, source: Source, threads: int) -> None:
@@ -51,7 +51,7 @@ class Contents:
         self._held: PrivateFiles | None = None
 
     def read(self, name: str) -> bytes:
-        """Return the whole content of a small file; anyone who asks for it again gets the same bytes."""
+        """Return the whole content of a small file; repeated calls return the same bytes."""
         if name not in self._known:
             content = b"".join(map(bytes, self._source.pieces((name, 0, self.sizes[name]))))
             self._known[name] = content
@@ -60,7 +60,7 @@ class Contents:
         return self._known[name]
 
     def hold(self, *, memory_only: bool) -> PrivateFiles:
-        """Keep what has been read, and all that is digested from now on, in files that no one else can change.
+        """Keep the bytes read so far, and all that are digested later, in files that other processes cannot change.
 
         Args:
             memory_only: see `PrivateFiles`.
@@ -72,7 +72,7 @@ class Contents:
         return held
 
     def digests(self, spans: Sequence[Span]) -> list[str]:
-        """Return the SHA-256 of each span, as hexadecimal; no two may overlap."""
+        """Return the SHA-256 of each span, as hexadecimal; spans must not overlap."""
         return side_by_side(self._digest, spans, self._threads)
 
     def _digest(self, span: Span) -> str:
@@ -91,12 +91,12 @@ class Contents:
 
 
 def threads_here() -> int:
-    """Return how many threads verify side by side: one for each core that this process may use, up to some."""
+    """Return the number of verification threads: one per core that this process may use, up to a maximum."""
     return min(len(os.sched_getaffinity(0)), _MAX_THREADS)
 
 
 def list_files(contents: Contents) -> dict[str, dict[str, Any]]:
-    """Return what bundle.json says of its files: their sizes, and a digest of each or of each of its pieces."""
+    """Return the entry ``files`` of bundle.json: the size of each file, and its digest or those of its pieces."""
     entries: dict[str, dict[str, Any]] = {}
     for name, size_bytes in sorted(contents.sizes.items()):
         found = contents.digests(_spans(name, size_bytes, PIECE_BYTES))
@@ -106,10 +106,10 @@ def list_files(contents: Contents) -> dict[str, dict[str, Any]]:
 
 
 def listed_digests(source: Path, contents: Contents, listed: Mapping[str, Any]) -> dict[Span, str]:
-    """Hold names and sizes against the list; return which digest each part of the files must have.
+    """Compare names and sizes with the list; return the expected digest of each span.
 
     Raises:
-        IntegrityError: they differ, or the list is none.
+        IntegrityError: they differ, or the list is not valid.
     """
     found = set(contents.sizes) - {BUNDLE, SIGNATURE}
     if unlisted := sorted(found - set(listed)):
@@ -124,10 +124,10 @@ def listed_digests(source: Path, contents: Contents, listed: Mapping[str, Any]) 
 
 
 def compare(source: Path, contents: Contents, expected: Mapping[Span, str]) -> None:
-    """Hold every byte against what `listed_digests` returned.
+    """Compare the digest of every span with the one from `listed_digests`.
 
     Raises:
-        IntegrityError: one differs.
+        IntegrityError: a digest differs.
     """
     for (span, right), digest in zip(expected.items(), contents.digests(list(expected)), strict=True):
         if digest != right:
@@ -144,7 +144,7 @@ def _spans(name: str, size_bytes: int, piece_bytes: int) -> list[Span]:
 
 
 def _entry(path: Path, size_bytes: int, entry: Any) -> tuple[int, list[str]]:
-    """Check what is listed of a file; return the size of its pieces and the digest of each."""
+    """Check a file's entry in the list; return the size of its pieces and the digest of each."""
     declared = entry if isinstance(entry, dict) else {}
     digests = [declared["sha256"]] if "sha256" in declared else declared.get("pieces_sha256")
     piece_bytes = max(size_bytes, 1) if "sha256" in declared else declared.get("piece_bytes")
@@ -154,7 +154,7 @@ def _entry(path: Path, size_bytes: int, entry: Any) -> tuple[int, list[str]]:
         raise IntegrityError(f"{path} has {size_bytes} bytes instead of {declared['size_bytes']}. {REMEDY}")
     least = 1 if "sha256" in declared else _MIN_PIECE_BYTES
     if piece_bytes < least or len(digests) != max(1, -(-size_bytes // piece_bytes)):
-        raise IntegrityError(f"{path} is listed with pieces that don't fit its size. {REMEDY}")
+        raise IntegrityError(f"{path} is listed with pieces that do not match its size. {REMEDY}")
     return piece_bytes, digests
 
 

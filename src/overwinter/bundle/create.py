@@ -1,4 +1,4 @@
-"""Putting a model to sleep."""
+"""Hibernating a model."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ def hibernate(
     extras: Path | None = None,
     trusted: Sequence[str] = (),
 ) -> Bundle:
-    """Record the canary's answers and write the bundle.
+    """Record the canary's outputs and write the bundle.
 
     Args:
         bundle: folder of the new bundle.
-        payload: what `overwinter.runtime.build` wrote for the runtime.
-        facts: what the bundle says.
-        canary_inputs: model inputs (n, ...); of a language model, tokens (n, length), int64.
+        payload: folder that `overwinter.runtime.build` wrote for the runtime.
+        facts: metadata of the bundle.
+        canary_inputs: model inputs (n, ...); for a language model, tokens (n, length), int64.
         canary_tolerance: largest allowed difference of a woken output, relative to the largest recorded
             logit.
-        extras: folder with what else belongs to the model; a language model's tokenizer is in its subfolder
+        extras: folder with further files of the model; a language model's tokenizer is in its subfolder
             ``tokenizer``.
         trusted: packages whose classes the model's ``_target_`` may name, for runtimes that run its code.
 
     Raises:
-        ConfigError: no canary input, or a preprocessing that a bundle cannot apply.
+        ConfigError: there is no canary input, or a bundle cannot apply the preprocessing.
         OverwinterError: the model's outputs are not finite.
     """
     if len(canary_inputs) == 0:
-        raise ConfigError("hibernate.canary_samples must be at least 1: a wake is checked by them.")
+        raise ConfigError("hibernate.canary_samples must be at least 1: every wake is checked with them.")
     language = tokenizer_in(extras) is not None
-    if not language:  # whose text becomes tokens by the tokenizer beside it
+    if not language:  # a language model's input is prepared by its tokenizer
         check_preprocessing(facts.preprocessing)
     model = open_model(payload, facts.runtime, 1, language=language, trusted=trusted, device=facts.device)
     outputs = model.run(canary_inputs)

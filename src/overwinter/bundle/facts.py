@@ -1,4 +1,4 @@
-"""What a bundle says about itself, and how bundle.json spells it."""
+"""Metadata of a bundle, and its encoding in bundle.json."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCHEMA = 1
 BUNDLE, SIGNATURE, CANARY = "bundle.json", "signature.json", "canary.safetensors"
 PAYLOAD, EXTRAS, TOKENIZER = "payload", "extras", "tokenizer"
 _TOKENIZER_FILE = "tokenizer.json"
-# What is left out of bundle.json when it is not known: a bundle without it has the bytes that it always had.
+# Left out of bundle.json when None, so that bundles without these keys keep their bytes.
 _OPTIONAL = ("device", "licence", "notes")
 
 
@@ -26,8 +26,8 @@ class Canary:
     """Recorded inputs and outputs.
 
     Attributes:
-        inputs: model inputs (n, ...); of a language model, tokens of some text (n, length), int64.
-        outputs: logits (n, classes), float32; of a language model, those of the next token (n, vocabulary).
+        inputs: model inputs (n, ...); for a language model, tokens of some text (n, length), int64.
+        outputs: logits (n, classes), float32; for a language model, of the next token (n, vocabulary).
         tolerance: largest allowed difference of a woken output, relative to the largest recorded logit; at most
             `overwinter.canary.MAX_TOLERANCE`.
     """
@@ -39,19 +39,19 @@ class Canary:
 
 @dataclass(frozen=True, kw_only=True)
 class BundleFacts:
-    """What a bundle says.
+    """Metadata of a bundle.
 
     Attributes:
         variant: ``dense``, ``sparse``, ``int8_static``, ...
-        runtime: which runtime loads the payload.
-        input_shape: of one model input, without the batch.
+        runtime: name of the runtime that loads the payload.
+        input_shape: shape of one model input, without the batch.
         labels: the name of each class.
-        preprocessing: how raw input becomes model input; see `prepare`.
-        production_energy_j: joules spent to make it, as its stages recorded them; None if unknown.
-        lineage: digests of what it was made from, and the version of the code that made it.
-        licence: under which others may use it, such as ``Apache-2.0``; None if not declared.
-        notes: for anyone who finds it.
-        device: kind of device on which it was measured and answers: ``cuda``; None: the CPU.
+        preprocessing: conversion of raw input to model input; see `prepare`.
+        production_energy_j: joules spent to make the bundle, as its stages recorded them; None if unknown.
+        lineage: digests of the inputs, and the version of the code.
+        licence: licence of the model, such as ``Apache-2.0``; None if not declared.
+        notes: notes for users of the bundle.
+        device: kind of device on which it was measured and runs: ``cuda``; None: the CPU.
     """
 
     variant: str
@@ -72,13 +72,13 @@ class Bundle(BundleFacts):
 
     Attributes:
         source: the folder or the sealed file that was read.
-        folder: where its files can be opened, as they were verified: `PrivateFiles`, which go when the bundle does. Of
-            one that was only looked at, the source itself, whose files may be others by now.
-        names: of its files, relative, with forward slashes.
-        digest: SHA-256 of bundle.json, which lists all other digests: the bundle's name by content.
-        canary: what is asked at every wake.
-        size_bytes: of all files, in the clear.
-        signed_by: ids of the trusted keys whose signatures were verified; empty if none was asked for.
+        folder: folder of the verified files: `PrivateFiles`, removed together with the bundle. If the files were not
+            held, the source itself, whose files may have changed since.
+        names: names of its files, relative, with forward slashes.
+        digest: SHA-256 of bundle.json, which lists all other digests, so it identifies the bundle by content.
+        canary: inputs and outputs compared at every wake.
+        size_bytes: size of all files, unencrypted.
+        signed_by: ids of the trusted keys with verified signatures; empty if no key was required.
         sealed: whether it was encrypted at rest.
     """
 
@@ -94,31 +94,31 @@ class Bundle(BundleFacts):
 
     @property
     def payload(self) -> Path:
-        """The folder that the runtime opens."""
+        """Folder that the runtime opens."""
         return self.folder / PAYLOAD
 
     @property
     def extras(self) -> Path:
-        """The folder of what the payload does not need but its users do, such as a tokenizer; it may be absent."""
+        """Folder of files that users need but the runtime does not, such as a tokenizer; it may be absent."""
         return self.folder / EXTRAS
 
     @property
     def tokenizer(self) -> Path | None:
-        """The folder with a language model's tokenizer.json; None for any other model."""
+        """Folder with a language model's tokenizer.json; None for any other model."""
         return self.extras / TOKENIZER if f"{EXTRAS}/{TOKENIZER}/{_TOKENIZER_FILE}" in self.names else None
 
     def release(self, below: str = "") -> None:
-        """Give back the room of its files, once they are loaded; what was mapped of them stays as long as that does.
+        """Free the memory of its files after loading; mapped files stay until they are unmapped.
 
         Args:
-            below: the folder in which they are, such as `payload`; all of them if empty.
+            below: the folder to free, such as `payload`; if empty, all of them.
         """
         if self._held is not None:
             self._held.release(below)
 
 
 def tokenizer_in(extras: Path | None) -> Path | None:
-    """Return where a language model's tokenizer is in a folder of extras; None where there is none."""
+    """Return the folder of a language model's tokenizer in a folder of extras, or None."""
     folder = None if extras is None else extras / TOKENIZER
     return folder if folder is not None and (folder / _TOKENIZER_FILE).is_file() else None
 
@@ -141,7 +141,7 @@ def facts_to_json(facts: BundleFacts, tolerance: float, listed: Mapping[str, Any
 
 
 def wrong_keys(content: Mapping[str, Any]) -> list[str]:
-    """Return what bundle.json lacks, has in a wrong format, or has too much."""
+    """Return the keys of bundle.json that are missing, malformed or unknown."""
     checks: dict[str, Callable[[Any], bool]] = {
         "schema": lambda value: value == SCHEMA,
         "variant": lambda value: isinstance(value, str),
@@ -160,7 +160,7 @@ def wrong_keys(content: Mapping[str, Any]) -> list[str]:
 
 
 def facts_from(content: Mapping[str, Any]) -> BundleFacts:
-    """Return what the content of bundle.json says, once `wrong_keys` found nothing."""
+    """Return the metadata in bundle.json, after `wrong_keys` returned no key."""
     return BundleFacts(
         variant=content["variant"],
         runtime=content["runtime"],
@@ -176,10 +176,7 @@ def facts_from(content: Mapping[str, Any]) -> BundleFacts:
 
 
 def _is_preprocessing(value: Any) -> bool:
-    """Return whether what is reported of raw inputs is of the right kind.
-
-    Whether it can be applied, `prepare` tells.
-    """
+    """Return whether the description of raw inputs has the right types; `prepare` checks that it can be applied."""
     raw = value.get("raw", {}) if isinstance(value, dict) else None
     if not isinstance(raw, dict) or not isinstance(raw.get("dtype", ""), str):
         return False

@@ -1,4 +1,4 @@
-"""A bundle's folder as a source of bytes: plain files only, each read as it is when its turn comes."""
+"""A bundle's folder as a source of bytes: plain files only, each read when needed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from overwinter.errors import IntegrityError
 from overwinter.plain_files import open_plain, pieces_of
 
 REMEDY = "Don't use this bundle; make it again with `dvc repro hibernate`."
-FILES_LIMIT = 256  # as in a sealed file: held files take a handle each
+FILES_LIMIT = 256  # as in a sealed file: each held file takes a file descriptor
 
 
 class FolderSource:
@@ -23,10 +23,10 @@ class FolderSource:
         folder: the bundle.
 
     Attributes:
-        sizes: bytes of each file, by its name: relative, with forward slashes.
+        sizes: size of each file in bytes, by its name: relative, with forward slashes.
 
     Raises:
-        IntegrityError: it holds a link or a device, or is no folder.
+        IntegrityError: it holds a link or a device, or is not a folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -36,10 +36,10 @@ class FolderSource:
     def pieces(self, span: Span) -> Iterator[memoryview]:
         """Yield a part of a file, piece by piece; a piece is overwritten once the thread asks for the next.
 
-        A file that was cut short gives less, one that grew no more than the part.
+        A truncated file yields fewer bytes; a file that grew yields only the part.
 
         Raises:
-            IntegrityError: it is no plain file any more, or cannot be read.
+            IntegrityError: it is no longer a plain file, or cannot be read.
         """
         name, place, size_bytes = span
         try:
@@ -55,7 +55,7 @@ def _plain_sizes(folder: Path) -> dict[str, int]:
     for parent, folders, names in os.walk(folder, onerror=_refuse_unreadable):
         for name in [*folders, *names]:
             path = Path(parent) / name
-            found = _looked_at(path)
+            found = _lstat(path)
             if stat.S_ISREG(found.st_mode):
                 sizes[path.relative_to(folder).as_posix()] = found.st_size
             elif not stat.S_ISDIR(found.st_mode):
@@ -65,7 +65,7 @@ def _plain_sizes(folder: Path) -> dict[str, int]:
     return sizes
 
 
-def _looked_at(path: Path) -> os.stat_result:
+def _lstat(path: Path) -> os.stat_result:
     try:
         return path.lstat()
     except OSError as error:

@@ -1,6 +1,6 @@
-"""Which keys vouch for a bundle, which open it, and what it is expected to be.
+"""Keys that verify and open a bundle, and the digest and lineage that it must have.
 
-Loads no cryptography before it is asked for a key.
+The cryptography library is loaded only when a key is.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, kw_only=True)
 class Keys:
-    """Where the keys are; plain values, so that they can be handed to another process.
+    """Sources of keys, as plain values that can be passed to another process.
 
     Attributes:
-        trusted: files of public keys; where one is named, what none of them signed is refused.
+        trusted: files of public keys; if there is one, a bundle that none of them signed is refused.
         opening: sources of the keys that open sealed files: `file:PATH`, `env:NAME` or `command:WORDS`.
     """
 
@@ -38,7 +38,7 @@ class Keys:
         """Load the trusted keys.
 
         Raises:
-            ConfigError: one cannot be read, or is no Ed25519 key.
+            ConfigError: a key cannot be read, or is not an Ed25519 key.
         """
         from overwinter.bundle.sealed import load_trusted_key
 
@@ -48,7 +48,7 @@ class Keys:
         """Load the keys that open sealed files.
 
         Raises:
-            ConfigError: one is not there, or has the wrong format.
+            ConfigError: a key is missing, or has the wrong format.
         """
         from overwinter.bundle.sealed import load_wrapping_key
 
@@ -57,18 +57,18 @@ class Keys:
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """What a bundle must be, beside whole and signed.
+    """Expected digest and lineage of a bundle.
 
     Attributes:
-        digest: its digest, or the first digits of it (8 at least); None takes any.
-        lineage: values that its lineage must have; a key such as `inputs.train/model` leads inside.
+        digest: the digest, or its first digits (at least 8); None accepts any.
+        lineage: values that the lineage must have; a dotted key such as `inputs.train/model` addresses a nested value.
     """
 
     digest: str | None = None
     lineage: Mapping[str, str] = field(default_factory=dict)
 
     def check(self, bundle: Bundle) -> None:
-        """Compare.
+        """Check a bundle's digest and lineage.
 
         Raises:
             IntegrityError: it is another bundle, or was made from something else.
@@ -92,18 +92,18 @@ ANYTHING = Expected()
 
 
 def is_digest(text: Any) -> bool:
-    """Return whether it is a SHA-256 as everything here spells it, which is a safe name of a file too."""
+    """Return whether ``text`` is a SHA-256 of 64 lower-case hexadecimal digits, which is also a safe file name."""
     return isinstance(text, str) and _DIGEST.fullmatch(text) is not None
 
 
 def is_digest_of(expected: str, digest: str) -> bool:
-    """Return whether ``expected`` (with or without `sha256:`, at least 8 digits) begins ``digest``."""
+    """Return whether ``digest`` starts with ``expected`` (with or without `sha256:`, at least 8 digits)."""
     digits = expected.removeprefix("sha256:").lower()
     return len(digits) >= 8 and digest.startswith(digits)
 
 
 def _at(lineage: Mapping[str, Any], key: str) -> str | None:
-    """Look a dotted key up; names of files hold dots too, so the longest part that is there is taken."""
+    """Look up a dotted key; file names contain dots too, so the longest existing prefix wins."""
     if key in lineage:
         value = lineage[key]
         return value if isinstance(value, str | None) else str(value)

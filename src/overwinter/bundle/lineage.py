@@ -1,4 +1,4 @@
-"""Where a bundle comes from, beyond what its stage was given: the very data, and the commit of the code."""
+"""Lineage of a bundle beyond the inputs of its stage: the data's digest, and the commit of the code."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _GIT_LIMIT_S = 30.0
 
 
 def data_digest(data: DataSource) -> str:
-    """Return the SHA-256 of what a model was trained and calibrated on.
+    """Return the SHA-256 of the data on which a model was trained and calibrated.
 
-    A source that knows its own, as an attribute ``sha256``, is taken at its word; of any other, every sample of the
-    splits train and validation is read.
+    If the source has an attribute ``sha256``, that is returned; otherwise every sample of the splits train and
+    validation is read.
     """
     known = getattr(data, "sha256", None)
     if known is not None:
@@ -29,7 +29,7 @@ def data_digest(data: DataSource) -> str:
     for name in _SPLITS:
         split = data.split(name)
         members: Any = [(split.inputs, split.labels)] if isinstance(split, InMemory) else split
-        # By index: a map-style dataset need not know where it ends otherwise.
+        # By index: a map-style dataset need not support iteration.
         for index in range(len(members)):
             for part in members[index]:
                 digest.update(torch.as_tensor(part).contiguous().numpy().tobytes())
@@ -37,7 +37,7 @@ def data_digest(data: DataSource) -> str:
 
 
 def code_version(code: Sequence[Path]) -> dict[str, Any]:
-    """Return the commit of the repository around us, and whether ``code`` differs from it; empty outside of one.
+    """Return the commit of the current repository, and whether ``code`` differs from it; empty outside of a repository.
 
     Args:
         code: files and folders of the program.

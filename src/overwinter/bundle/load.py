@@ -1,4 +1,4 @@
-"""Waking a model: verify, load, ask the canary, and only then serve."""
+"""Waking a model: verify, load, compare the canary's outputs, and only then serve."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _STEPS = ("verify", "load", "canary")
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What the model says to one sample.
+    """The predicted class of one sample.
 
     Attributes:
         label: the most probable class.
-        probability: that the model gives it, 0 to 1 (softmax of the logits).
+        probability: its probability, 0 to 1 (softmax of the logits).
     """
 
     label: str
@@ -34,12 +34,12 @@ class Prediction:
 
 
 class AwakeModel:
-    """A woken model: a `Session` that also knows its labels and its preprocessing.
+    """A woken model: a `Session` with its labels and its preprocessing.
 
     Attributes:
-        bundle: what it was woken from; its payload is given back, its extras are there to be opened.
-        session: the runtime's; of a language model (`Bundle.tokenizer`), a `LanguageSession`.
-        steps_s: how long each step of the wake took: `verify`, `load`, `canary`.
+        bundle: the bundle it was woken from; its payload is released, its extras can still be opened.
+        session: the runtime's session; for a language model (`Bundle.tokenizer`), a `LanguageSession`.
+        steps_s: duration of each step of the wake: `verify`, `load`, `canary`.
     """
 
     def __init__(self, bundle: Bundle, session: Session, steps_s: Mapping[str, float]) -> None:
@@ -52,16 +52,21 @@ class AwakeModel:
         return self.session.run(inputs)
 
     def predict(self, raw: Any) -> list[Prediction]:
-        """Answer raw samples: preprocessed as the bundle records, labelled as it says.
+        """Return the predictions for raw samples, with the bundle's preprocessing and labels.
 
         Args:
             raw: one sample or a batch, as nested lists or an array.
 
         Raises:
-            ConfigError: a wrong shape, or a value out of range.
+            ConfigError: the shape is wrong, or a value is out of range.
         """
-        shares = softmax(self.run(prepare(raw, self.bundle.preprocessing, self.bundle.input_shape)))  # (batch, classes)
-        return [Prediction(label=self.bundle.labels[int(row.argmax())], probability=float(row.max())) for row in shares]
+        probabilities = softmax(
+            self.run(prepare(raw, self.bundle.preprocessing, self.bundle.input_shape))
+        )  # (batch, classes)
+        return [
+            Prediction(label=self.bundle.labels[int(row.argmax())], probability=float(row.max()))
+            for row in probabilities
+        ]
 
 
 def wake(
@@ -75,16 +80,15 @@ def wake(
     """Wake a bundle.
 
     Args:
-        address: where it is; see `overwinter.bundle.resolve_bundle`.
-        keys: who vouches for it, and what opens it.
-        expected: what it must be.
-        threads: CPU threads that compute one output.
+        address: address of the bundle; see `overwinter.bundle.resolve_bundle`.
+        keys: keys that verify and open it.
+        expected: expected digest and lineage.
+        threads: The number of CPU threads that compute one output.
         trusted: packages whose classes the model's ``_target_`` may name, for runtimes that run its code.
 
     Raises:
-        IntegrityError: a byte of the bundle was altered, no trusted key has signed it, it names code that is not
-            trusted, its runtime, device or model's configuration is not one here, or an output to the canary differs:
-            nothing is served.
+        IntegrityError: a byte of the bundle was altered, no trusted key has signed it, it names untrusted code, its
+            runtime, device or model configuration is not available here, or a canary output differs.
         ConfigError: a package that it needs is not installed.
     """
     times_s = [time.perf_counter()]
@@ -92,8 +96,8 @@ def wake(
     times_s.append(time.perf_counter())
     session = _opened(bundle, threads, trusted)
     times_s.append(time.perf_counter())
-    _ask_canary(bundle, session)
-    bundle.release(PAYLOAD)  # the runtime has what it needs
+    _check_canary(bundle, session)
+    bundle.release(PAYLOAD)  # the runtime has loaded it
     times_s.append(time.perf_counter())
     steps = zip(_STEPS, itertools.pairwise(times_s), strict=True)
     return AwakeModel(bundle, session, {name: end_s - begin_s for name, (begin_s, end_s) in steps})
@@ -109,7 +113,7 @@ def _opened(bundle: Bundle, threads: int, trusted: Sequence[str]) -> Session:
     except TargetError as error:
         raise foreign_code(bundle, error) from None
     except ConfigError as error:
-        if isinstance(error.__context__, ImportError):  # this installation lacks a package: no fault of the bundle
+        if isinstance(error.__context__, ImportError):  # a package is missing: the bundle itself is intact
             raise
         raise not_openable(bundle, error) from None
     except (OverwinterError, ImportError, MemoryError):
@@ -123,19 +127,18 @@ def _opened(bundle: Bundle, threads: int, trusted: Sequence[str]) -> Session:
         ) from error
 
 
-def _ask_canary(bundle: Bundle, session: Session) -> None:
+def _check_canary(bundle: Bundle, session: Session) -> None:
     try:
         outputs = session.run(bundle.canary.inputs)
     except OverwinterError:
         raise
-    except Exception as error:  # noqa: BLE001 -- whatever it is, this is not the model put to sleep
-        raise IntegrityError(f"{bundle.source} cannot answer its canary: {error}. It is not served.") from None
+    except Exception as error:  # noqa: BLE001 -- any failure means that this is not the model put to sleep
+        raise IntegrityError(f"{bundle.source} cannot run its canary: {error}. It is not served.") from None
     difference = largest_difference(outputs, bundle.canary.outputs)
     if difference > bundle.canary.tolerance:
         raise IntegrityError(
-            f"{bundle.source} woke up with other answers: they differ from the recorded ones by "
-            f"{difference:.2g} of the "
-            f"largest logit, allowed are {bundle.canary.tolerance:g}. It is not served.\n"
+            f"{bundle.source} woke up with other outputs: they differ from the recorded ones by {difference:.2g} of "
+            f"the largest logit; the tolerance is {bundle.canary.tolerance:g}. It is not served.\n"
             "Was it made on another kind of CPU, or with another version of its runtime? Make it again with "
             "`dvc repro hibernate`."
         )

@@ -1,4 +1,4 @@
-"""How much memory is left, to this machine and to the control groups around this process."""
+"""Free memory of this machine and of the control groups of this process."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _MACHINE, _OWN_GROUP, _GROUPS = Path("/proc/meminfo"), Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
-_CACHED = ("active_file", "inactive_file")  # pages of files make way
+_CACHED = ("active_file", "inactive_file")  # page cache can be reclaimed
 
 
 def available_bytes() -> int:
-    """Return how much more memory this process may take: what the machine has left, or a control group if less."""
+    """Return the memory that this process may still allocate: the least of the machine's and its control groups'."""
     return min([*_left_to_machine(), *_left_to_groups()], default=0)
 
 
@@ -21,7 +21,7 @@ def _left_to_machine() -> Iterator[int]:
 
 
 def _left_to_groups() -> Iterator[int]:
-    """Yield what each group has left below its limit, from our own up (version 2 only)."""
+    """Yield the memory that each group has left below its limit, from our own up (version 2 only)."""
     for own in (line.removeprefix("0::") for line in _lines(_OWN_GROUP) if line.startswith("0::")):
         group = _GROUPS / own.lstrip("/")
         for folder in [group, *group.parents]:

@@ -15,28 +15,28 @@ from overwinter.runtime import Session, find_runtime, open_session
 
 
 def import_for(facts: BundleFacts) -> None:
-    """Import what will load a bundle, while its bytes are still being verified: code of ours, none of the bundle's."""
-    with contextlib.suppress(ConfigError):  # opening it will say what is missing, of which bundle
+    """Import the modules that load a bundle while its bytes are being verified; none of the bundle's code."""
+    with contextlib.suppress(ConfigError):  # opening the bundle reports it, with the bundle's name
         find_runtime(facts.runtime)
-        if not facts.labels:  # it answers with tokens
+        if not facts.labels:  # a language model
             from overwinter.models.causal import import_transformers
 
             import_transformers()
 
 
 def refuse_foreign_code(bundle: Bundle, *, trusted: Sequence[str]) -> None:
-    """Check by its name alone that the code which a bundle would run is trusted: nothing of it is imported.
+    """Check by name alone that the code which a bundle would run is trusted, without importing it.
 
     Args:
-        bundle: verified.
-        trusted: as in `open_model`, which looks at the class itself.
+        bundle: a verified bundle.
+        trusted: see `open_model`, which checks the class itself.
 
     Raises:
-        IntegrityError: it names other code.
+        IntegrityError: it names untrusted code.
     """
     if not (bundle.payload / DESCRIPTION).is_file():
         return
-    from overwinter.config.targets import MODEL, trusted_target  # with Hydra, which an ONNX graph wakes without
+    from overwinter.config.targets import MODEL, trusted_target  # imports Hydra, which an ONNX graph does not need
 
     with already_verified(bundle.payload):
         model = load_description(bundle.payload)["model"]
@@ -47,7 +47,7 @@ def refuse_foreign_code(bundle: Bundle, *, trusted: Sequence[str]) -> None:
 
 
 def foreign_code(bundle: Bundle, error: TargetError) -> IntegrityError:
-    """Return the refusal of a bundle whose model may not be built."""
+    """Return the error for a bundle that names untrusted code."""
     return IntegrityError(
         f"{bundle.source} names code that is not run: {str(error).splitlines()[0]}\n"
         "It is not served. If you know its maker and have that package, trust it: --trust-code PACKAGE of "
@@ -56,30 +56,30 @@ def foreign_code(bundle: Bundle, error: TargetError) -> IntegrityError:
 
 
 def not_openable(bundle: Bundle, error: ConfigError) -> IntegrityError:
-    """Return the refusal of a bundle that says what cannot be: a runtime, a device, the configuration of its model."""
+    """Return the error for a bundle with an unusable runtime, device or model configuration."""
     message = str(error).splitlines()[0].replace(f"{RUNTIMES.key}=", "its runtime ")
     return IntegrityError(
         f"{bundle.source} cannot be loaded: {message}\n"
-        "It is not served. Make it again with `dvc repro hibernate`, for what this machine has."
+        "It is not served. Make it again with `dvc repro hibernate`, with a runtime and device of this machine."
     )
 
 
 def open_model(
     payload: Path, runtime: str, threads: int, *, language: bool, trusted: Sequence[str] = (), device: str | None = None
 ) -> Session:
-    """Load what `overwinter.runtime.build` wrote.
+    """Load the payload that `overwinter.runtime.build` wrote.
 
     Args:
-        payload: its folder, verified or just built.
-        runtime: that it was built for.
-        threads: CPU threads that compute one output.
+        payload: folder of the payload, verified or just built.
+        runtime: name of the runtime that it was built for.
+        threads: The number of CPU threads that compute one output.
         language: whether it is a language model, which gives a `LanguageSession`.
         trusted: packages whose classes the model's ``_target_`` may name, for runtimes that run its code.
-        device: that computes: what the bundle names; None: the CPU.
+        device: device that the bundle names; None: the CPU.
 
     Raises:
-        ConfigError: the runtime is unknown, or cannot run this kind of model, or not on the device.
-        TargetError: the payload names code that is not trusted, or a function.
+        ConfigError: the runtime is unknown, or cannot run this kind of model, or not on this device.
+        TargetError: the payload names untrusted code, or a function.
         IntegrityError: the files are damaged.
     """
     with already_verified(payload), own_models(False):

@@ -1,7 +1,7 @@
-"""Huge pages for a file in memory: to fill one of 2 MiB takes a fifth of the time of 512 small ones.
+"""Huge pages for a file in memory: filling one page of 2 MiB takes a fifth of the time of 512 small pages.
 
-`MADV_COLLAPSE` (madvise(2), Linux 6.1) puts them in place whatever the system's setting for shared memory is. Where it
-cannot, the file gets small ones when it is written, as it would have without.
+`MADV_COLLAPSE` (madvise(2), Linux 6.1) allocates them whatever the system's setting for shared memory is. If it fails,
+the file gets small pages when it is written.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 
 
 def take_huge_pages(handle: int, begin: int, size_bytes: int) -> None:
-    """Back a part of a file in memory with huge pages, as far as they fit into it; it must not hold anything yet."""
+    """Back a part of a file in memory with huge pages, as far as they fit; the part must still be empty."""
     first, last = -(-begin // _HUGE_BYTES) * _HUGE_BYTES, (begin + size_bytes) // _HUGE_BYTES * _HUGE_BYTES
     if last <= first:
         return
     for place in range(first, last, _HUGE_BYTES):
         os.pwrite(handle, b"\0", place)  # an empty extent would be left unchanged
-    # It must be mapped where an address and its place in the file are multiples of 2 MiB: somewhere in twice the room.
+    # Address and file offset must both be multiples of 2 MiB: reserve one page more to find such an address.
     reserved_bytes = last - first + _HUGE_BYTES
     reserved = _libc.mmap(None, reserved_bytes, 0, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
     if reserved in (None, _FAILED):

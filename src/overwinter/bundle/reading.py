@@ -28,7 +28,7 @@ from overwinter.errors import IntegrityError
 Meanwhile = Callable[[BundleFacts], object]
 _WORTH_WAITING_BYTES = 4 << 20
 _SWITCH_S = 2e-4
-# No honest bundle comes near these, and no other one shall fill the memory.
+# Far above the size of any real bundle; keeps a malicious one from filling the memory.
 _LIMITS_BYTES = {BUNDLE: 16 << 20, SIGNATURE: 1 << 20, CANARY: 1 << 30}
 
 
@@ -41,23 +41,23 @@ def read_bundle(
     meanwhile: Meanwhile | None = None,
     hold: bool = True,
 ) -> Bundle:
-    """Verify every byte of a bundle and return what it says, with the very bytes that were verified.
+    """Verify every byte of a bundle and return its metadata and the verified files.
 
     Args:
-        source: its folder, or the file that it was sealed in.
-        keys: who vouches for it, and what opens it; without trusted keys, a signature is not looked at.
-        expected: what it must be.
-        threads: that verify side by side; None: one for each core.
-        meanwhile: is called with what the bundle says while its larger files are verified, such as to import what
-            will load them. It must not touch them. A small bundle is verified before it could begin.
-        hold: whether its files are kept in `Bundle.folder` as they were verified, for anyone who opens or copies them;
-            what only looks at a bundle needs no room for that.
+        source: folder of the bundle, or the file that it was sealed in.
+        keys: keys that verify and open it; without trusted keys, a signature is ignored.
+        expected: expected digest and lineage.
+        threads: The number of threads that verify in parallel; None: one per core.
+        meanwhile: function called with the metadata while the larger files are verified, for example to import the
+            modules that load them. It must not read the files. It is not called for a small bundle.
+        hold: whether to keep the verified files in `Bundle.folder`, to open or copy them; without it, no space is
+            needed.
 
     Raises:
-        IntegrityError: a file is missing, cut short, altered, not listed, or no plain file; no trusted key has signed
-            it, no key opens it, or it is not the bundle that was expected.
+        IntegrityError: a file is missing, truncated, altered, not listed, or not a plain file; no trusted key has
+            signed the bundle, no key opens it, or it is not the expected one.
         ConfigError: a key cannot be read.
-        OverwinterError: there is no room for its files.
+        OverwinterError: there is not enough space for its files.
     """
     sealed = source.is_file()
     contents = Contents(_unsealed(source, keys) if sealed else FolderSource(source), threads or threads_here())
@@ -81,7 +81,7 @@ def _verified(
     content = _parsed(source, text)
     facts = facts_from(content)
     expected = listed_digests(source, contents, content["files"])
-    held = contents.hold(memory_only=sealed) if hold else None  # what was encrypted on a disk stays off it
+    held = contents.hold(memory_only=sealed) if hold else None  # encrypted content must not reach a disk
     canary = _read(source, contents, CANARY)
     if meanwhile is None or sum(contents.sizes.values()) < _WORTH_WAITING_BYTES:
         compare(source, contents, expected)
@@ -107,11 +107,11 @@ def _verified(
 
 
 def _overlapped(verify: Callable[[], object], other: Callable[[], object]) -> None:
-    """Do both; what verification finds comes first."""
+    """Run both in parallel; an error of the verification takes precedence."""
     from concurrent.futures import ThreadPoolExecutor
 
     interval_s = sys.getswitchinterval()
-    sys.setswitchinterval(_SWITCH_S)  # else an import keeps the interpreter for 5 ms whenever a chunk is done
+    sys.setswitchinterval(_SWITCH_S)  # otherwise an import holds the interpreter for 5 ms after every chunk
     try:
         with ThreadPoolExecutor(max_workers=1) as executor:
             verified = executor.submit(verify)
@@ -133,7 +133,7 @@ def _read(source: Path, contents: Contents, name: str) -> bytes:
 
 
 def _signers(source: Path, contents: Contents, digest: str, keys: Keys) -> tuple[str, ...]:
-    # Read even where no one is trusted: in a sealed file, no byte is left out.
+    # Read even without trusted keys: in a sealed file, every byte is verified.
     text = _read(source, contents, SIGNATURE) if SIGNATURE in contents.sizes else None
     if not keys.trusted:
         return ()
@@ -171,10 +171,10 @@ def _canary(source: Path, text: bytes, tolerance: float) -> Canary:
 
 
 def _refuse_misfit(bundle: Bundle) -> None:
-    """Check that what a classifier's bundle says fits its recorded outputs: else each request would find out."""
+    """Check that a classifier's labels and input shape match its canary, so that requests need not fail later."""
     inputs, outputs = bundle.canary.inputs.shape[1:], bundle.canary.outputs.shape[1:]
     wrong = {
-        f"labels: {len(bundle.labels)}, but answers of {list(outputs)}": outputs != (len(bundle.labels),),
+        f"labels: {len(bundle.labels)}, but outputs of {list(outputs)}": outputs != (len(bundle.labels),),
         f"input_shape: {list(bundle.input_shape)}, but inputs of {list(inputs)}": inputs != bundle.input_shape,
     }
     for what, is_wrong in wrong.items():

@@ -22,14 +22,14 @@ def resolve_bundle(
 
     Args:
         address: a bundle's folder, a sealed bundle's file, or STORE#NAME@WHICH (see `overwinter.bundle.store`).
-        keys: who vouches for it, and what opens it.
-        expected: what it must be.
+        keys: keys that verify and open it.
+        expected: expected digest and lineage.
         meanwhile: see `read_bundle`.
         hold: see `read_bundle`.
 
     Raises:
-        IntegrityError: there is none, or it is not what it must be.
-        ConfigError: a key cannot be read, the store has no such version, or the bundle lies one folder deeper.
+        IntegrityError: there is no bundle, or it is not the expected one.
+        ConfigError: a key cannot be read, the store has no such version, or the bundle is in a subfolder.
     """
     place = Path(address)
     if not place.exists() and "#" in str(address):
@@ -38,8 +38,8 @@ def resolve_bundle(
         published = StoreAddress.parse(str(address))
         return resolve_in_store(published, keys=keys, expected=expected, meanwhile=meanwhile, hold=hold)
     if not place.exists():
-        raise IntegrityError(f"There is no bundle at {address}. Name its folder, or the file that it was sealed in.")
+        raise IntegrityError(f"There is no bundle at {address}. Name its folder, or its sealed file.")
     inside = next((path.parent for path in sorted(place.glob(f"*/{BUNDLE}"))), None)
     if inside is not None and not (place / BUNDLE).exists():
-        raise ConfigError(f"{place} is no bundle, but holds one. Did you mean {inside}?")
+        raise ConfigError(f"{place} is not a bundle, but contains one. Did you mean {inside}?")
     return read_bundle(place, keys=keys, expected=expected, meanwhile=meanwhile, hold=hold)

@@ -1,4 +1,4 @@
-"""Encrypting a bundle at rest, and taking it out again."""
+"""Encrypting a bundle at rest, and decrypting it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _FIRST = (BUNDLE, SIGNATURE, CANARY)
 
 
 def seal_bundle(folder: Path, out: Path, keys: Sequence[WrappingKey], *, expected: Expected = ANYTHING) -> None:
-    """Verify a bundle and encrypt the very bytes into one file (0600), its signature included.
+    """Verify a bundle and encrypt the verified bytes into one file (0600), including its signature.
 
     Args:
-        folder: a bundle in the clear; it stays as it is.
-        out: the sealed file; one that is there is replaced.
-        keys: each of them will open it.
-        expected: what the bundle must be.
+        folder: an unencrypted bundle; it is not changed.
+        out: the sealed file; an existing one is replaced.
+        keys: keys, any of which opens the file.
+        expected: expected digest and lineage.
 
     Raises:
         IntegrityError: the bundle is damaged, or another one than expected.
@@ -37,7 +37,7 @@ def seal_bundle(folder: Path, out: Path, keys: Sequence[WrappingKey], *, expecte
 
 
 def open_bundle(sealed: Path, folder: Path, *, keys: Keys, expected: Expected = ANYTHING) -> None:
-    """Verify a sealed bundle and write it out in the clear (0600), whole or not at all.
+    """Verify a sealed bundle and write it unencrypted (0600), completely or not at all.
 
     Raises:
         IntegrityError: it was altered, no key opens it, no trusted key has signed it, or another one was expected.
@@ -58,7 +58,7 @@ def open_bundle(sealed: Path, folder: Path, *, keys: Keys, expected: Expected = 
 
 
 def _copy(folder: Path, target: Path) -> None:
-    """Copy a folder for its owner alone, up to the first error: `shutil.copytree` would go on, and tell them all."""
+    """Copy a folder, readable by its owner only, and stop at the first error (`shutil.copytree` continues)."""
     target.mkdir(mode=0o700)
     for path in sorted(folder.iterdir()):
         copied = target / path.name

@@ -1,7 +1,7 @@
-"""A bundle's signature: a DSSE envelope beside it around an in-toto statement that names bundle.json by its digest.
+"""A bundle's signature: signature.json, a DSSE envelope with an in-toto statement on the digest of bundle.json.
 
-bundle.json lists the digests of all other files, so the signature covers every byte. The statement is the one of
-https://in-toto.io/Statement/v1, which model-signing and sigstore put into such envelopes too.
+bundle.json lists the digests of all other files, so the signature covers every byte. The statement follows
+https://in-toto.io/Statement/v1, which model-signing and sigstore use in such envelopes too.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ def verified_signers(source: Path, text: bytes, digest: str, trusted: Sequence[E
 
     Args:
         source: the bundle, for the message.
-        text: its signature.json, byte for byte as `spelled` writes it.
-        digest: of its bundle.json.
+        text: content of signature.json, byte for byte as `encoded` writes it.
+        digest: digest of bundle.json.
         trusted: public keys.
 
     Raises:
-        IntegrityError: no trusted key has signed this very bundle.
+        IntegrityError: no trusted key has signed this bundle.
     """
     try:
         envelope = json.loads(text)
-        expected = spelled(envelope)
+        expected = encoded(envelope)
     except (ValueError, RecursionError) as error:
         raise IntegrityError(f"{source / SIGNATURE} is damaged: {error}. Don't use this bundle.") from None
     if expected != text:
@@ -46,12 +46,12 @@ def verified_signers(source: Path, text: bytes, digest: str, trusted: Sequence[E
     named = {signature.get("keyid") for signature in envelope["signatures"]}
     signers = tuple(key_id(key) for key in trusted if key_id(key) in named)
     if not signers:
-        raise IntegrityError(f"{source / SIGNATURE} names another key than the one that signed. Don't use this bundle.")
+        raise IntegrityError(f"{source / SIGNATURE} names a key that did not sign. Don't use this bundle.")
     return signers
 
 
 def statement(digest: str) -> bytes:
-    """Return what is signed: the digest of bundle.json, which lists those of all other files."""
+    """Return the signed statement: the digest of bundle.json, which lists those of all other files."""
     content = {
         "_type": "https://in-toto.io/Statement/v1",
         "subject": [{"name": BUNDLE, "digest": {"sha256": digest}}],
@@ -61,6 +61,6 @@ def statement(digest: str) -> bytes:
     return json.dumps(content).encode()
 
 
-def spelled(envelope: object) -> bytes:
-    """Return signature.json as it is written, the one spelling that is accepted."""
+def encoded(envelope: object) -> bytes:
+    """Return the bytes of signature.json, in the only accepted encoding."""
     return (json.dumps(envelope, indent=2) + "\n").encode()

@@ -10,19 +10,19 @@ from overwinter.bundle.facts import SIGNATURE
 from overwinter.bundle.keys import ANYTHING, Expected
 from overwinter.bundle.reading import read_bundle
 from overwinter.bundle.sealed import sign_payload
-from overwinter.bundle.signature import TYPE, spelled, statement
+from overwinter.bundle.signature import TYPE, encoded, statement
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 
 def sign_bundle(folder: Path, key: Ed25519PrivateKey, *, expected: Expected = ANYTHING) -> None:
-    """Verify a bundle and sign what was verified; an earlier signature is replaced.
+    """Verify a bundle and sign it; an earlier signature is replaced.
 
     Args:
         folder: the bundle.
-        key: that signs.
-        expected: what the bundle must be.
+        key: the private key.
+        expected: expected digest and lineage.
 
     Raises:
         IntegrityError: the bundle is damaged, or another one than expected.
@@ -30,4 +30,4 @@ def sign_bundle(folder: Path, key: Ed25519PrivateKey, *, expected: Expected = AN
     """
     verified = read_bundle(folder, expected=expected, hold=False)
     envelope = sign_payload(statement(verified.digest), TYPE, key)
-    files.write_bytes(folder / SIGNATURE, spelled(envelope), mode=0o600)
+    files.write_bytes(folder / SIGNATURE, encoded(envelope), mode=0o600)

@@ -1,4 +1,4 @@
-"""How long a wake takes: from the start of a fresh process to its first right output."""
+"""Duration of a wake: from the start of a fresh process to its first correct output."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _TIMEOUT_S = 120
 
 @dataclass(frozen=True, kw_only=True)
 class WakeTimes:
-    """Wakes of fresh processes.
+    """Wake times of fresh processes.
 
     Attributes:
-        durations_s: from starting the interpreter to the canary's right outputs, one per wake.
+        durations_s: time from starting the interpreter to the canary's correct outputs, one per wake.
     """
 
     durations_s: tuple[float, ...]
 
     @property
     def median_s(self) -> float:
-        """The middle one."""
+        """Median duration."""
         return statistics.median(self.durations_s)
 
 
@@ -36,9 +36,9 @@ def measure_wake(bundle: Path, *, repeats: int, keys: Sequence[str] = (), truste
     """Wake a bundle in ``repeats`` fresh processes, one after the other.
 
     Args:
-        bundle: its folder, or the file that it was sealed in.
-        repeats: how often.
-        keys: where the keys are that open it.
+        bundle: folder of the bundle, or its sealed file.
+        repeats: The number of wakes.
+        keys: sources of the keys that open it.
         trusted: packages whose classes the model's ``_target_`` may name, for runtimes that run its code.
 
     Raises:
@@ -51,10 +51,10 @@ def _wake_once(bundle: Path, keys: Sequence[str], trusted: Sequence[str]) -> flo
     command = [sys.executable, "-m", "overwinter.bundle", str(bundle), json.dumps(list(keys)), *trusted]
     begin_s = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None  # noqa: S101 -- it was asked for
+        assert process.stdout is not None  # noqa: S101 -- stdout=PIPE
         message = process.stdout.readline()
         duration_s = time.perf_counter() - begin_s
-        _, complaint = process.communicate(timeout=_TIMEOUT_S)
+        _, stderr = process.communicate(timeout=_TIMEOUT_S)
     if process.returncode != 0 or message.strip() != "awake":
-        raise OverwinterError(f"{bundle} does not wake in a fresh process: {complaint.strip() or message.strip()}")
+        raise OverwinterError(f"{bundle} does not wake in a fresh process: {stderr.strip() or message.strip()}")
     return duration_s

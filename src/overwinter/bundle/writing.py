@@ -22,14 +22,14 @@ def write_bundle(
     """Write a bundle to a staging folder and rename it into place; equal contents give equal bytes.
 
     Args:
-        folder: the new bundle; an empty folder may be there already.
+        folder: folder of the new bundle; it may exist if it is empty.
         payload: folder with the runtime's files.
-        facts: what the bundle says.
+        facts: metadata of the bundle.
         canary: recorded inputs and outputs.
-        extras: folder with what else belongs to the model, such as a tokenizer.
+        extras: folder with further files of the model, such as a tokenizer.
 
     Raises:
-        OverwinterError: the folder holds something already, or cannot be written.
+        OverwinterError: the folder is not empty, or cannot be written.
     """
     _refuse_occupied(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ def _fill(folder: Path, payload: Path, facts: BundleFacts, canary: Canary, extra
 
 def _refuse_occupied(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise OverwinterError(f"{folder} holds something already. Name a new folder, or remove it.")
+        raise OverwinterError(f"{folder} is not empty. Name a new folder, or remove it.")
 
 
 def _copy_private(source: Path, target: Path) -> None:

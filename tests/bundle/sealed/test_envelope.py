@@ -132,7 +132,7 @@ def test_what_is_no_key_is_refused(tmp_path):
         path = tmp_path / "key.pem"
         path.write_bytes(content)
         path.chmod(0o600)
-        with pytest.raises(ConfigError, match="is no Ed25519 private key"):
+        with pytest.raises(ConfigError, match="is not an Ed25519 private key"):
             load_signing_key(f"file:{path}")
         with pytest.raises(ConfigError, match="holds no Ed25519"):
             load_trusted_key(path)

@@ -20,7 +20,7 @@ def test_a_key_comes_from_a_private_file(tmp_path, content):
     path.chmod(0o600)
     assert load_wrapping_key(f"file:{path}") == WrappingKey.of(SECRET)
     path.chmod(0o640)
-    with pytest.raises(ConfigError, match=r"open to others \(mode 640\)"):
+    with pytest.raises(ConfigError, match=r"Other users can access .* \(mode 640\)"):
         load_wrapping_key(f"file:{path}")
 
 

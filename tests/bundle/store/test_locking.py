@@ -2,7 +2,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from overwinter.bundle.store import Pins
-from overwinter.bundle.store.locking import alone
+from overwinter.bundle.store.locking import exclusive
 
 
 def test_a_lock_that_is_removed_is_held_by_one_at_a_time(tmp_path):
@@ -10,7 +10,7 @@ def test_a_lock_that_is_removed_is_held_by_one_at_a_time(tmp_path):
 
     def enter(_):
         for _ in range(50):
-            with alone(tmp_path / "out"):
+            with exclusive(tmp_path / "out"):
                 inside.append(1)
                 assert sum(inside) == 1
                 time.sleep(0)  # others may run

@@ -1,9 +1,9 @@
-"""Sealing: signatures over what a bundle claims, and encryption of what it holds. Needs no torch and no numpy.
+"""Sealing: signatures and encryption of a bundle. Needs no torch and no numpy.
 
-- `sign_payload` and `verified_payload` put a document into a DSSE envelope signed with Ed25519, and take it out again.
-- `seal` encrypts files into one (AES-256-GCM in chunks, names and sizes inside); `OpenedFile` gives them back,
-  verified, in memory alone; `rewrap` changes who may open it without encrypting it again.
-- `load_wrapping_key` takes the key from a file, the environment or a command.
+- `sign_payload` puts a document into a DSSE envelope signed with Ed25519; `verified_payload` verifies and returns it.
+- `seal` encrypts files into one (AES-256-GCM in chunks, names and sizes inside); `OpenedFile` decrypts and verifies
+  them in memory only; `rewrap` changes the keys that open the file without encrypting it again.
+- `load_wrapping_key` reads a key from a file, the environment or a command.
 """
 
 from overwinter.bundle.sealed.container import Header, read_header, rewrap, seal

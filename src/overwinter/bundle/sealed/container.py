@@ -1,10 +1,10 @@
-"""Encryption at rest: one file that holds many, their names and sizes hidden, locked for one key or several.
+"""Encryption at rest: one file that contains many, with hidden names and sizes, encrypted for one or several keys.
 
-Layout: magic, length of the header (4 bytes, big-endian), header (JSON), and equal chunks of AES-256-GCM. They are
-encrypted with a key made for this file alone, so that a chunk's number can be its nonce; the file's identity and the
-number of its chunks are authenticated with every chunk, so that none can be left out, moved or brought from elsewhere.
-That key is in the header, wrapped by each wrapping key: a change of wrapping keys leaves the chunks alone.
-Inside are an index (names, places, sizes), the files one after the other, and zeros up to a whole chunk.
+Layout: magic, length of the header (4 bytes, big-endian), header (JSON), and equal chunks of AES-256-GCM. The chunks
+are encrypted with a key used for this file only, so a chunk's number can be its nonce. The file's id and the number of
+chunks are authenticated with every chunk, so no chunk can be dropped, moved or taken from another file. The header
+holds that key, wrapped by each wrapping key, so a change of wrapping keys does not rewrite the chunks.
+The plaintext is an index (names, sizes), the files in order, and zeros up to a whole chunk.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ _FILE_ID_BYTES = 16
 _HEADER_LIMIT_BYTES = 1 << 16
 _CHUNK_RANGE_BYTES = (1 << 12, 1 << 24)
 DEFAULT_CHUNK_BYTES = 1 << 20
-_REMEDY = "Don't use it; take it afresh from where it was made."
+_REMEDY = "Don't use it; copy it again from its origin."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """What is readable without a key.
+    """The part of a sealed file that is readable without a key.
 
     Attributes:
-        file_id: random; ties chunks and wrapped keys to this file.
-        chunk_bytes: of what a chunk holds, without its tag.
-        chunks: how many there are.
+        file_id: random id that binds chunks and wrapped keys to this file.
+        chunk_bytes: plaintext size of a chunk, without its tag.
+        chunks: The number of chunks.
         wrapped: the file's key, wrapped, by the id of the wrapping key.
     """
 
@@ -60,26 +60,26 @@ class Header:
 
     @property
     def bound(self) -> bytes:
-        """What is authenticated with every chunk."""
+        """Associated data that is authenticated with every chunk."""
         return self.file_id + struct.pack(">QQ", self.chunk_bytes, self.chunks)
 
 
 def seal(
     contents: Mapping[str, Path], out: Path, keys: Sequence[WrappingKey], *, chunk_bytes: int = DEFAULT_CHUNK_BYTES
 ) -> None:
-    """Encrypt files into one, whole or not at all, readable by its owner alone.
+    """Encrypt files into one (0600), completely or not at all.
 
     Args:
-        contents: files by the names they shall have inside: relative, with forward slashes.
+        contents: files by their names inside: relative, with forward slashes.
         out: the sealed file.
-        keys: each of them will open it.
-        chunk_bytes: 4 KiB to 16 MiB; the sizes of the files are hidden up to that.
+        keys: keys, any of which opens the file.
+        chunk_bytes: size of a chunk, 4 KiB to 16 MiB; file sizes are hidden to that granularity.
 
     Raises:
-        ConfigError: a name, the chunk size, or the number of keys is wrong, or a file changed meanwhile.
+        ConfigError: a name, the chunk size, or the number of keys is wrong, or a file changed during sealing.
     """
     if not keys:
-        raise ConfigError(f"{out} needs a key to be sealed with.")
+        raise ConfigError(f"{out} needs a key. Name at least one.")
     if not _CHUNK_RANGE_BYTES[0] <= chunk_bytes <= _CHUNK_RANGE_BYTES[1]:
         raise ConfigError(f"chunk_bytes={chunk_bytes} must be 4096 to 16777216.")
     index = index_bytes(contents)
@@ -103,12 +103,12 @@ def seal(
 
 
 class PlainReader:
-    """Decrypts any part of a sealed file; threads may share one.
+    """Reader that decrypts any part of a sealed file; threads may share one.
 
     Attributes:
-        path: of the file.
-        room_bytes: of what was sealed, zeros at the end included.
-        close: gives the file back; done anyway when the reader is dropped.
+        path: path of the file.
+        room_bytes: size of the plaintext, including zeros at the end.
+        close: closes the file; called automatically when the reader is dropped.
 
     Raises:
         IntegrityError: the header was altered, or no key fits.
@@ -122,17 +122,17 @@ class PlainReader:
             self._handle = os.dup(stream.fileno())
         self.close = weakref.finalize(self, os.close, self._handle)
         self.room_bytes = self._header.chunks * self._header.chunk_bytes
-        self._rooms = threading.local()
+        self._buffers = threading.local()
 
     def chunks_of(self, size_bytes: int) -> bool:
-        """Return whether there are as many chunks as so many bytes need: then each has its part of them."""
+        """Return whether the file has exactly the chunks that ``size_bytes`` of plaintext need."""
         return self._header.chunks == -(-size_bytes // self._header.chunk_bytes)
 
     def pieces(self, begin: int, size_bytes: int) -> Iterator[memoryview]:
-        """Yield a part of what was sealed, piece by piece; a piece is overwritten once the thread asks for the next.
+        """Yield a part of the plaintext, piece by piece; a piece is overwritten once the thread asks for the next.
 
         Raises:
-            IntegrityError: it was altered, or cut short meanwhile.
+            IntegrityError: the file was altered or truncated.
         """
         size, end = self._header.chunk_bytes, begin + size_bytes
         for number in range(begin // size, -(-end // size)):
@@ -140,29 +140,29 @@ class PlainReader:
             yield plain[max(begin - base, 0) : min(end - base, size)]
 
     def _decrypted(self, number: int) -> memoryview:
-        if not hasattr(self._rooms, "sealed"):  # one pair for each thread: fresh memory costs more than decrypting
-            self._rooms.sealed = bytearray(self._header.chunk_bytes + _TAG_BYTES)
-            self._rooms.plain = memoryview(bytearray(self._header.chunk_bytes))
-        sealed, plain = self._rooms.sealed, self._rooms.plain
+        if not hasattr(self._buffers, "sealed"):  # one pair per thread: allocating costs more than decrypting
+            self._buffers.sealed = bytearray(self._header.chunk_bytes + _TAG_BYTES)
+            self._buffers.plain = memoryview(bytearray(self._header.chunk_bytes))
+        sealed, plain = self._buffers.sealed, self._buffers.plain
         try:
-            # Less may be there since it was opened.
+            # The file may have been truncated since it was opened.
             if os.preadv(self._handle, [sealed], self._begins + number * len(sealed)) == len(sealed):
                 self._cipher.decrypt_into(_nonce(number), sealed, self._header.bound, plain)
                 return cast("memoryview", plain)
         except (InvalidTag, OSError):
             pass
-        raise IntegrityError(f"{self.path} was altered: a chunk does not fit its seal. {_REMEDY}")
+        raise IntegrityError(f"{self.path} was altered: a chunk cannot be decrypted. {_REMEDY}")
 
 
 def rewrap(path: Path, keys: Sequence[WrappingKey], new_keys: Sequence[WrappingKey]) -> None:
-    """Lock a sealed file for other keys; what it holds is not encrypted again.
+    """Replace the keys that open a sealed file; its content is not encrypted again.
 
     Raises:
         ConfigError: there is no new key.
-        IntegrityError: the header was altered, or none of the old keys fits.
+        IntegrityError: the header was altered, or none of the old keys opens the file.
     """
     if not new_keys:
-        raise ConfigError(f"{path} needs a new key to be locked with.")
+        raise ConfigError(f"{path} needs a new key. Name at least one.")
     with _opened(path) as source:
         header, begins = _read_header(path, source)
         secret = _unwrap(path, header, keys)
@@ -175,10 +175,10 @@ def rewrap(path: Path, keys: Sequence[WrappingKey], new_keys: Sequence[WrappingK
 
 
 def read_header(path: Path) -> Header:
-    """Return what is readable without a key.
+    """Return the header, which is readable without a key.
 
     Raises:
-        IntegrityError: it is no sealed file, or its length is not what its header says.
+        IntegrityError: it is not a sealed file, or its size does not match its header.
     """
     with _opened(path) as stream:
         return _read_header(path, stream)[0]
@@ -203,10 +203,10 @@ def _header_bytes(header: Header) -> bytes:
 
 
 def _read_header(path: Path, stream: BinaryIO) -> tuple[Header, int]:
-    """Return the header, and where the chunks begin."""
+    """Return the header, and the offset of the first chunk."""
     opening = stream.read(len(_MAGIC) + _LENGTH.size)
     if len(opening) < len(_MAGIC) + _LENGTH.size or not opening.startswith(_MAGIC):
-        raise IntegrityError(f"{path} is no sealed file. {_REMEDY}")
+        raise IntegrityError(f"{path} is not a sealed file. {_REMEDY}")
     (length,) = _LENGTH.unpack(opening[len(_MAGIC) :])
     if length > _HEADER_LIMIT_BYTES:
         raise IntegrityError(f"{path} claims a header of {length} bytes. {_REMEDY}")
@@ -231,7 +231,7 @@ def _parse_header(text: bytes) -> Header:
         wrapped={str(key_id): bytes.fromhex(wrapped) for key_id, wrapped in content["wrapped"].items()},
     )
     if len(header.file_id) != _FILE_ID_BYTES or _header_bytes(header)[len(_MAGIC) + _LENGTH.size :] != text:
-        raise ValueError("not as it was written")
+        raise ValueError("not in its original encoding")
     return header
 
 
@@ -260,7 +260,7 @@ def _unwrap(path: Path, header: Header, keys: Sequence[WrappingKey]) -> bytes:
             except InvalidTag:
                 raise IntegrityError(f"{path} was altered: its wrapped key does not fit. {_REMEDY}") from None
     has, given = (", ".join(ids) or "none" for ids in (header.wrapped, [key.key_id for key in keys]))
-    raise IntegrityError(f"{path} is locked for other keys (it has {has}; given: {given}). Give the right one.")
+    raise IntegrityError(f"{path} is encrypted for other keys (it has {has}; given: {given}). Name the right one.")
 
 
 def _wrap_context(file_id: bytes) -> bytes:
@@ -268,7 +268,7 @@ def _wrap_context(file_id: bytes) -> bytes:
 
 
 def _chunks(index: bytes, contents: Mapping[str, Path], chunk_bytes: int) -> Iterator[bytes]:
-    """Cut index and files into equal chunks, the last one filled up with zeros."""
+    """Yield index and files in equal chunks, the last one padded with zeros."""
     pending = bytearray(index)
     for path in contents.values():
         with path.open("rb") as stream:

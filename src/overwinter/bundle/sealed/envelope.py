@@ -1,7 +1,7 @@
-"""Signatures: Ed25519 over a DSSE envelope, as in-toto, sigstore and model-signing put theirs.
+"""Signatures: Ed25519 in a DSSE envelope, as in-toto, sigstore and model-signing use it.
 
 DSSE (https://github.com/secure-systems-lab/dsse, protocol v1.0.2) signs the payload together with its type, so that a
-signature over one kind of document cannot be passed off as one over another.
+signature for one kind of document is not valid for another.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ def sign_payload(payload: bytes, payload_type: str, key: Ed25519PrivateKey) -> d
 
 
 def verified_payload(envelope: Any, payload_type: str, trusted: Sequence[Ed25519PublicKey]) -> bytes:
-    """Return the payload of an envelope, once one of the trusted keys is found to have signed it.
+    """Return the payload of an envelope that one of the trusted keys has signed.
 
     Args:
-        envelope: parsed JSON, from anywhere.
-        payload_type: the only one that is accepted.
-        trusted: public keys; the key named in the envelope is a hint that is not needed.
+        envelope: parsed JSON, untrusted.
+        payload_type: the accepted type.
+        trusted: public keys; the key id in the envelope is only a hint and is ignored.
 
     Raises:
-        IntegrityError: it is no such envelope, or no trusted key has signed it.
+        IntegrityError: the envelope is malformed, or no trusted key has signed it.
     """
     payload, signatures = _checked(envelope, payload_type)
     message = _pre_authentication(payload_type, payload)
@@ -62,28 +62,28 @@ def verified_payload(envelope: Any, payload_type: str, trusted: Sequence[Ed25519
 
 
 def unverified_payload(envelope: Any, payload_type: str) -> bytes:
-    """Return the payload of an envelope, anyone who signed it.
+    """Return the payload of an envelope without verifying its signatures.
 
     Raises:
-        IntegrityError: it is no such envelope.
+        IntegrityError: the envelope is malformed.
     """
     return _checked(envelope, payload_type)[0]
 
 
 def key_id(key: Ed25519PublicKey) -> str:
-    """Return the SHA-256 of a public key, which names it."""
+    """Return the id of a public key: its SHA-256."""
     return hashlib.sha256(key.public_bytes(Encoding.Raw, PublicFormat.Raw)).hexdigest()
 
 
 def create_signing_key(private: Path, public: Path) -> None:
-    """Make a key pair: ``private`` for its owner alone (0600), ``public`` for everyone; both as PEM.
+    """Create a key pair as PEM files: ``private`` readable by its owner only (0600), ``public`` by all.
 
     Raises:
-        ConfigError: a key is there already.
+        ConfigError: a file exists already.
     """
     for path in (private, public):
         if path.exists():
-            raise ConfigError(f"{path} exists already. Name another file: a key that is overwritten is lost.")
+            raise ConfigError(f"{path} exists already. Name another file: an overwritten key is lost.")
     key = Ed25519PrivateKey.generate()
     content = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     files.write_bytes(private, content, mode=0o600)
@@ -94,10 +94,10 @@ def load_signing_key(source: str) -> Ed25519PrivateKey:
     """Read a private key.
 
     Args:
-        source: `file:PATH` (readable by its owner alone), `env:NAME` or `command:WORDS`.
+        source: `file:PATH` (readable by its owner only), `env:NAME` or `command:WORDS`.
 
     Raises:
-        ConfigError: it cannot be read, is open to others, or is no Ed25519 key.
+        ConfigError: it cannot be read, is accessible to other users, or is not an Ed25519 key.
     """
     try:
         key = load_pem_private_key(read_secret(source), password=None)
@@ -105,7 +105,7 @@ def load_signing_key(source: str) -> Ed25519PrivateKey:
         key = None
     if not isinstance(key, Ed25519PrivateKey):
         raise ConfigError(
-            f"{source.partition(':')[0]}: what is there is no Ed25519 private key as PEM without a password."
+            f"{source.partition(':')[0]}: the key is not an Ed25519 private key in PEM format without a password."
         )
     return key
 
@@ -114,7 +114,7 @@ def load_trusted_key(path: Path) -> Ed25519PublicKey:
     """Read a public key.
 
     Raises:
-        ConfigError: it cannot be read, or is no Ed25519 key.
+        ConfigError: it cannot be read, or is not an Ed25519 key.
     """
     try:
         key = load_pem_public_key(path.read_bytes())
@@ -123,7 +123,7 @@ def load_trusted_key(path: Path) -> Ed25519PublicKey:
     except (ValueError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, Ed25519PublicKey):
-        raise ConfigError(f"{path} holds no Ed25519 public key as PEM.")
+        raise ConfigError(f"{path} holds no Ed25519 public key in PEM format.")
     return key
 
 
@@ -136,7 +136,7 @@ def _checked(envelope: Any, payload_type: str) -> tuple[bytes, list[bytes]]:
     try:
         return _parse(envelope, payload_type)
     except (KeyError, TypeError, ValueError, binascii.Error) as error:
-        raise IntegrityError(f"The signature envelope is damaged: {error}. Don't use what it came with.") from None
+        raise IntegrityError(f"The signature envelope is damaged: {error}. Don't use what it signs.") from None
 
 
 def _parse(envelope: Mapping[str, Any], payload_type: str) -> tuple[bytes, list[bytes]]:
@@ -152,10 +152,10 @@ def _parse(envelope: Mapping[str, Any], payload_type: str) -> tuple[bytes, list[
 
 def _decode(text: Any) -> bytes:
     if not isinstance(text, str):
-        raise TypeError("what should be base64 is no text")
+        raise TypeError("a base64 value is not a string")
     decoded = base64.b64decode(text.encode("ascii"), validate=True)
     if base64.b64encode(decoded).decode() != text:  # the unused bits of the last digit are not zero
-        raise ValueError("its base64 is not as it was written")
+        raise ValueError("its base64 is not canonical")
     return decoded
 
 

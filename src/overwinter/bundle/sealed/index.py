@@ -1,4 +1,4 @@
-"""The index at the beginning of what is sealed: the names and sizes of the files that follow."""
+"""Index at the beginning of the plaintext: the names and sizes of the files that follow."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from overwinter.plain_files import is_inside
 
 _LENGTH = struct.Struct(">I")
 _LIMIT_BYTES = 1 << 20
-_FILES_LIMIT = 256  # an opened one holds a handle for each
+_FILES_LIMIT = 256  # an opened bundle takes a file descriptor for each
 
 
 def index_bytes(contents: Mapping[str, Path]) -> bytes:
     """Return the index of files.
 
     Raises:
-        ConfigError: a name leads outside, or there are too many.
+        ConfigError: a name points outside, or there are too many files.
     """
     for name in contents:
         if not is_inside(name):
@@ -34,15 +34,15 @@ def index_bytes(contents: Mapping[str, Path]) -> bytes:
 
 
 def read_index(path: Path, take: Callable[[int], bytes], room_bytes: int) -> dict[str, int]:
-    """Return the sizes of files by name; a holder of the key may have written nonsense.
+    """Return the sizes of files by name; the content is untrusted, because any holder of the key may have written it.
 
     Args:
         path: the sealed file, for the message.
-        take: returns as many of the next bytes as it is asked for.
-        room_bytes: how many there are.
+        take: function that returns the requested number of next bytes.
+        room_bytes: size of the plaintext.
 
     Raises:
-        IntegrityError: it is no index, or a name leads outside.
+        IntegrityError: the index is malformed, or a name points outside.
     """
     try:
         (length,) = _LENGTH.unpack(take(_LENGTH.size))

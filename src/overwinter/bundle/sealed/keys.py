@@ -22,10 +22,10 @@ _KEY_FORMAT = "64 hexadecimal digits, or base64, of 32 bytes (`openssl rand -hex
 
 @dataclass(frozen=True, kw_only=True)
 class WrappingKey:
-    """A key that locks up the keys of sealed files.
+    """A key that encrypts the keys of sealed files.
 
     Attributes:
-        key_id: names the key without betraying it: a digest of the secret.
+        key_id: id of the key that does not reveal it: a digest of the secret.
         secret: 32 bytes; never shown.
     """
 
@@ -39,23 +39,23 @@ class WrappingKey:
 
 
 def load_wrapping_key(source: str) -> WrappingKey:
-    """Return the key that ``source`` leads to.
+    """Return the key at ``source``.
 
     Args:
-        source: `file:PATH` (readable by its owner alone), `env:NAME`, or `command:WORDS` (run without a shell; the key
-            is what it prints).
+        source: `file:PATH` (readable by its owner only), `env:NAME`, or `command:WORDS` (run without a shell; prints
+            the key).
 
     Raises:
-        ConfigError: there is no key, or it is not 32 bytes; no message holds any of it.
+        ConfigError: there is no key, or it is not 32 bytes; the message contains no part of it.
     """
     return WrappingKey.of(_decode(read_secret(source), source))
 
 
 def check_source(source: str) -> None:
-    """Check the format of a key's source, without going there.
+    """Check the format of a key's source, without reading it.
 
     Raises:
-        ConfigError: it is none of the three.
+        ConfigError: it is not file:PATH, env:NAME or command:WORDS.
     """
     kind, _, rest = source.partition(":")
     if not rest or kind not in ("file", "env", "command"):
@@ -63,10 +63,10 @@ def check_source(source: str) -> None:
 
 
 def read_secret(source: str) -> bytes:
-    """Return what is at the source of a key.
+    """Return the content of a key's source.
 
     Raises:
-        ConfigError: the source is none, or nothing is there.
+        ConfigError: the source is malformed or empty.
     """
     check_source(source)
     kind, _, rest = source.partition(":")
@@ -78,7 +78,7 @@ def read_private(path: Path) -> bytes:
     """Return the content of a file that holds a secret.
 
     Raises:
-        ConfigError: it cannot be read, or others than its owner can read or write it.
+        ConfigError: it cannot be read, or other users can read or write it.
     """
     try:
         with path.open("rb") as stream:
@@ -87,7 +87,9 @@ def read_private(path: Path) -> bytes:
     except OSError as error:
         raise ConfigError(f"The key file {path} cannot be read: {error.strerror}.") from None
     if open_to_others(path, mode):
-        raise ConfigError(f"The key file {path} is open to others (mode {stat.S_IMODE(mode):o}). Run: chmod 600 {path}")
+        raise ConfigError(
+            f"Other users can access the key file {path} (mode {stat.S_IMODE(mode):o}). Run: chmod 600 {path}"
+        )
     return content
 
 
@@ -98,7 +100,7 @@ def _from_file(path: str) -> bytes:
 def _from_environment(name: str) -> bytes:
     value = os.environ.get(name)
     if not value:
-        raise ConfigError(f"The environment variable {name} holds no key: it is not set here, or is empty.")
+        raise ConfigError(f"The environment variable {name} holds no key: it is unset or empty.")
     return value.encode()
 
 
@@ -124,6 +126,4 @@ def _decode(content: bytes, source: str) -> bytes:
             return secret
     if len(content) == SECRET_BYTES:
         return content
-    raise ConfigError(
-        f"{source.partition(':')[0]}: the key found there has not the right format. It must be {_KEY_FORMAT}."
-    )
+    raise ConfigError(f"{source.partition(':')[0]}: the key has a wrong format. It must be {_KEY_FORMAT}.")

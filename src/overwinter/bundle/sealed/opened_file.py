@@ -1,4 +1,4 @@
-"""A sealed file opened: any part of any file in it, decrypted as it is asked for."""
+"""An opened sealed file: any part of any file in it, decrypted on demand."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from overwinter.errors import IntegrityError
 
 
 class OpenedFile:
-    """What was sealed; threads may share one. The sealed file is given back when this is dropped.
+    """The files in a sealed file; threads may share one. The sealed file is closed when this object is dropped.
 
     Args:
-        path: what `seal` wrote.
-        keys: wrapping keys; one of them has to fit.
+        path: file that `seal` wrote.
+        keys: wrapping keys, one of which must open it.
 
     Attributes:
-        sizes: bytes of each file, by its name.
+        sizes: size of each file in bytes, by its name.
 
     Raises:
-        IntegrityError: the header or the index was altered, or no key fits.
+        IntegrityError: the header or the index was altered, or no key opens it.
     """
 
     def __init__(self, path: Path, keys: Sequence[WrappingKey]) -> None:
@@ -35,14 +35,14 @@ class OpenedFile:
         """Yield a part of a file, piece by piece; a piece is overwritten once the thread asks for the next.
 
         Raises:
-            IntegrityError: it was altered, or cut short meanwhile.
+            IntegrityError: it was altered or truncated.
         """
         name, place, size_bytes = span
         return self._plain.pieces(self._begins[name] + place, size_bytes)
 
 
 def _index(plain: PlainReader) -> tuple[dict[str, int], dict[str, int]]:
-    """Return sizes of the files, and where they begin in what was sealed."""
+    """Return the size of each file, and its offset in the plaintext."""
     taken = 0
 
     def take(size_bytes: int) -> bytes:
@@ -54,5 +54,5 @@ def _index(plain: PlainReader) -> tuple[dict[str, int], dict[str, int]]:
     sizes = read_index(plain.path, take, plain.room_bytes)
     begins = dict(zip(sizes, itertools.accumulate(sizes.values(), initial=taken), strict=False))
     if not plain.chunks_of(taken + sum(sizes.values())):
-        raise IntegrityError(f"{plain.path} does not hold what its index says: it is too long. Don't use it.")
+        raise IntegrityError(f"{plain.path} does not match its index: it is too long. Don't use it.")
     return sizes, begins

@@ -1,14 +1,13 @@
 """The store: published bundles by name, with versions and aliases, in a local folder or at any fsspec address.
 
-    parts/ab/abcd...          up to 8 MiB of some file, named by its SHA-256; manifests are kept as parts too
+    parts/ab/abcd...          up to 8 MiB of a file, named by its SHA-256; manifests are stored as parts too
     names/NAME/SERIAL.json    the catalog of a name after its SERIALth change: all versions and aliases, maybe signed
 
-A catalog is never changed: every publication, alias or rollback is a new one, written only if no one else took its
-serial. So publication is one atomic step, publishers may work side by side, and an older catalog brought back by an
-enemy is found out by its serial (`Pins`). Equal parts are kept once, and a transfer that was cut off goes on with
-the parts that are missing.
+A catalog is never changed: every publication, alias change or rollback writes a new one, and only if its serial is
+still free. Publication is therefore atomic, publishers may run concurrently, and a replayed older catalog is detected
+by its serial (`Pins`). Equal parts are stored once, and an interrupted transfer resumes with the missing parts.
 
-- `open_store` gives a `Store`: publish, resolve, fetch, set_alias, rollback, collect.
+- `open_store` returns a `Store`: publish, resolve, fetch, set_alias, rollback, collect.
 - `StoreAddress` is STORE#NAME@WHICH; `resolve_in_store` is what `overwinter.bundle.resolve_bundle` calls for it.
 """
 

@@ -1,4 +1,4 @@
-"""Where a published bundle is: STORE#NAME@WHICH."""
+"""Address of a published bundle: STORE#NAME@WHICH."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class StoreAddress:
     """An address in a store.
 
     Attributes:
-        store: a folder, or an address that fsspec knows, such as `s3://bucket/prefix`.
-        name: of the model, in the store.
+        store: a folder, or an fsspec address such as `s3://bucket/prefix`.
+        name: name of the model in the store.
         which: an alias, the number of a version, or `sha256:DIGITS`.
     """
 
@@ -27,7 +27,7 @@ class StoreAddress:
 
     @classmethod
     def parse(cls, text: str) -> StoreAddress:
-        """Read STORE#NAME or STORE#NAME@WHICH.
+        """Parse STORE#NAME or STORE#NAME@WHICH.
 
         Raises:
             ConfigError: it has another format.
@@ -35,12 +35,14 @@ class StoreAddress:
         store, _, rest = text.rpartition("#")
         name, at, which = rest.partition("@")
         if not store or (at and not which):
-            raise ConfigError(f"{text!r} is no address in a store. Write STORE#NAME@ALIAS, such as s3://models#digits.")
+            raise ConfigError(
+                f"{text!r} is not an address in a store. Write STORE#NAME@ALIAS, such as s3://models#digits."
+            )
         return cls(store=store, name=checked_name(name), which=which or DEFAULT_ALIAS)
 
 
 def checked_name(name: str) -> str:
-    """Return a name of a model or an alias.
+    """Return ``name`` if it is a valid name of a model or an alias.
 
     Raises:
         ConfigError: it has wrong characters.
@@ -51,11 +53,11 @@ def checked_name(name: str) -> str:
 
 
 def checked_alias(alias: str) -> str:
-    """Return an alias, which must not look like the number of a version.
+    """Return ``alias`` if it is valid and does not look like a version number.
 
     Raises:
-        ConfigError: it does, or has wrong characters.
+        ConfigError: it is not valid, or is a number.
     """
     if alias.isdigit():
-        raise ConfigError(f"The alias {alias!r} looks like the number of a version. Use a word.")
+        raise ConfigError(f"The alias {alias!r} looks like a version number. Use a word.")
     return checked_name(alias)

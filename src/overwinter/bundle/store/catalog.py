@@ -1,4 +1,4 @@
-"""The catalog of a name: its versions and aliases after some number of changes, and how a store spells it."""
+"""The catalog of a name: its versions and aliases after a number of changes, and its encoding in a store."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Version:
     """A published bundle.
 
     Attributes:
-        digest: of the bundle; of the sealed file, if it is one.
+        digest: SHA-256 of the bundle, or of the sealed file.
         manifest: SHA-256 of the list of its files and their parts.
-        size_bytes: of all its files.
-        published_utc: when.
+        size_bytes: size of all its files.
+        published_utc: time of publication.
     """
 
     digest: str
@@ -41,11 +41,11 @@ class Catalog:
     """All versions and aliases of a name.
 
     Attributes:
-        name: of the model.
-        serial: how many changes there were; 0 if nothing was ever published.
-        last: the highest number that a version ever had.
-        versions: by number.
-        aliases: word -> number.
+        name: name of the model.
+        serial: The number of changes; 0 if nothing was ever published.
+        last: the highest version number ever used.
+        versions: version number -> version.
+        aliases: alias -> version number.
     """
 
     name: str
@@ -55,10 +55,10 @@ class Catalog:
     aliases: Mapping[str, int] = field(default_factory=dict)
 
     def number(self, which: str) -> int:
-        """Return the number that an alias, a number or `sha256:DIGITS` stands for.
+        """Return the version number for an alias, a number or `sha256:DIGITS`.
 
         Raises:
-            ConfigError: there is none.
+            ConfigError: there is no such version.
         """
         if which in self.aliases:
             return self.aliases[which]
@@ -72,10 +72,10 @@ class Catalog:
         )
 
     def published(self, version: Version, alias: str) -> Catalog:
-        """Return the catalog with one version more, which the alias then names.
+        """Return the catalog with one more version, to which the alias points.
 
-        What is there already keeps its number: publishing it again, after a cut for example, must not make it the
-        `previous` of itself.
+        A version that exists already keeps its number: publishing it again, for example after an interruption, must
+        not make it the `previous` of itself.
         """
         same = (number for number, known in self.versions.items() if known.manifest == version.manifest)
         if (there := next(same, None)) is not None:
@@ -85,7 +85,7 @@ class Catalog:
         return grown.pointed(alias, number)
 
     def pointed(self, alias: str, number: int) -> Catalog:
-        """Return the catalog with an alias moved; `previous` remembers where `champion` was."""
+        """Return the catalog with an alias moved; `previous` keeps the former `champion`."""
         aliases = {**self.aliases, alias: number}
         if alias == "champion" and self.aliases.get(alias, number) != number:
             aliases[_PREVIOUS] = self.aliases[alias]
@@ -95,24 +95,24 @@ class Catalog:
         """Return the catalog with champion and previous exchanged.
 
         Raises:
-            ConfigError: there is no previous one.
+            ConfigError: there is no previous champion.
         """
         if _PREVIOUS not in self.aliases:
             raise ConfigError(f"{self.name!r} has no previous champion to go back to.")
         return self.pointed("champion", self.aliases[_PREVIOUS])
 
     def without_old(self, keep: int) -> Catalog:
-        """Return the catalog without versions that no alias names, but for the ``keep`` newest."""
+        """Return the catalog without versions that have no alias, except the ``keep`` newest."""
         kept = set(self.aliases.values()) | set(sorted(self.versions)[len(self.versions) - keep :])
         return replace(self, versions={number: version for number, version in self.versions.items() if number in kept})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """A catalog as a store has it.
+class StoredCatalog:
+    """A catalog as read from a store.
 
     Attributes:
-        catalog: what it says.
+        catalog: the parsed catalog.
         signed: whether it is in a signed envelope.
         digest: SHA-256 of its bytes.
     """
@@ -122,7 +122,7 @@ class Found:
     digest: str
 
 
-def spelled(catalog: Catalog, key: Ed25519PrivateKey | None) -> bytes:
+def encoded(catalog: Catalog, key: Ed25519PrivateKey | None) -> bytes:
     """Return the bytes of a catalog, in a signed envelope if there is a key."""
     content: Any = {"schema": SCHEMA, **asdict(catalog)}
     if key is not None:
@@ -132,11 +132,11 @@ def spelled(catalog: Catalog, key: Ed25519PrivateKey | None) -> bytes:
     return (json.dumps(content, indent=1) + "\n").encode()
 
 
-def parsed(text: bytes, where: str, trusted: Sequence[Ed25519PublicKey]) -> Found:
-    """Return the catalog that ``text`` spells.
+def parsed(text: bytes, where: str, trusted: Sequence[Ed25519PublicKey]) -> StoredCatalog:
+    """Return the catalog in ``text``.
 
     Raises:
-        IntegrityError: it is none, or one of ``trusted`` should have signed it and none has.
+        IntegrityError: it is malformed, or there are trusted keys and none has signed it.
     """
     try:
         content = json.loads(text)
@@ -147,7 +147,7 @@ def parsed(text: bytes, where: str, trusted: Sequence[Ed25519PublicKey]) -> Foun
             )
         if signed:
             content = json.loads(_payload(content, trusted))
-        return Found(catalog=_catalog(content), signed=signed, digest=hashlib.sha256(text).hexdigest())
+        return StoredCatalog(catalog=_catalog(content), signed=signed, digest=hashlib.sha256(text).hexdigest())
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise IntegrityError(f"{where} is damaged: {type(error).__name__}: {error}. Don't use this store.") from None
 
@@ -165,11 +165,11 @@ def _catalog(content: Any) -> Catalog:
     catalog = Catalog(versions=versions, **content)
     numbers = [catalog.serial, catalog.last, *catalog.aliases.values(), *(v.size_bytes for v in versions.values())]
     texts = [catalog.name, *(v.published_utc for v in versions.values())]
-    digests = [digest for v in versions.values() for digest in (v.digest, v.manifest)]  # they become names of files
+    digests = [digest for v in versions.values() for digest in (v.digest, v.manifest)]  # used as file names
     if not all(type(number) is int and number >= 0 for number in numbers) or not all(isinstance(t, str) for t in texts):
-        raise ValueError("a number or a text has another format")
+        raise ValueError("a number or a text has a wrong type")
     if not all(map(is_digest, digests)):
-        raise ValueError("a digest is none")
+        raise ValueError("a digest is not a SHA-256")
     if not set(catalog.aliases.values()) <= set(versions) or max(versions, default=0) > catalog.last:
         raise ValueError("an alias without a version")
     return catalog

@@ -1,4 +1,4 @@
-"""What a store needs of the place where it is kept."""
+"""Interface to the place where a store is kept."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Protocol
 
 
 class Storage(Protocol):
-    """Small files by name, each whole or absent. Names have forward slashes; contents fit into memory."""
+    """Small files by name, each complete or absent. Names have forward slashes; contents fit into memory."""
 
     def read(self, name: str, limit_bytes: int) -> bytes:
-        """Return a file.
+        """Return the content of a file.
 
         Raises:
             IntegrityError: it is missing, or larger than ``limit_bytes``.
@@ -17,16 +17,16 @@ class Storage(Protocol):
         """
 
     def create(self, name: str, content: bytes) -> bool:
-        """Write a new file; False, and nothing written, if it is there already, however many try at once."""
+        """Write a new file atomically; return False and write nothing if it exists already."""
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file, over the one that is there."""
+        """Write a file, replacing an existing one."""
 
     def age_s(self, name: str) -> float | None:
-        """Return how long ago a file was written; None if there is none."""
+        """Return the seconds since a file was written, or None if it does not exist."""
 
     def names(self, folder: str) -> list[str]:
-        """Return the names of all files below a folder, sorted; none if the folder is missing."""
+        """Return the sorted names of all files below a folder; empty if the folder is missing."""
 
     def remove(self, name: str) -> None:
-        """Remove a file; it is no error if it is gone."""
+        """Remove a file, if it exists."""

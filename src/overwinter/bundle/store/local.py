@@ -14,7 +14,7 @@ _MODE = 0o600
 
 
 class LocalStorage:
-    """A `Storage` on a local disk; files are for their owner alone."""
+    """A `Storage` on a local disk; files are readable by their owner only."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -31,7 +31,7 @@ class LocalStorage:
         return content
 
     def create(self, name: str, content: bytes) -> bool:
-        """See `Storage`; a hard link is what only one of many can make."""
+        """See `Storage`; of several processes, only one succeeds in creating a hard link."""
         path = self._root / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""One process at a time: a lock beside what is changed, that goes when the change is done."""
+"""A lock file next to its target, removed when the lock is released."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 
 
 @contextmanager
-def alone(target: Path) -> Iterator[None]:
-    """Keep other processes from changing the same thing at the same time; nothing is left behind.
+def exclusive(target: Path) -> Iterator[None]:
+    """Keep other processes from changing the target at the same time; no lock file remains.
 
-    The file goes with anyone who holds the lock. Who waited for it then holds one that no one else will find, and tries
-    again with the file that is there.
+    The holder removes the file. A process that waited for it then holds a lock on a removed file, and tries again with
+    the current one.
     """
     path = target.with_name(f"{target.name}.lock")
     while True:

@@ -1,4 +1,4 @@
-"""Pins: the newest catalog that this machine has seen, so that a store cannot go back behind it unnoticed."""
+"""Pins: the newest catalog that this machine has seen, so that a replayed older one is detected."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import os
 from pathlib import Path
 
 from overwinter import files
-from overwinter.bundle.store.locking import alone
+from overwinter.bundle.store.locking import exclusive
 from overwinter.errors import IntegrityError
 
-_REMEDY = "Remove the file if you don't need its pins any more."
+_REMEDY = "Remove the file if you no longer need its pins."
 
 
 class Pins:
     """A file of pins: store and name -> serial and digest of the newest catalog that was seen.
 
-    The Update Framework (https://theupdateframework.io) keeps the versions of its metadata likewise.
+    The Update Framework (https://theupdateframework.io) protects the versions of its metadata in the same way.
     """
 
     def __init__(self, path: Path) -> None:
@@ -23,14 +23,14 @@ class Pins:
 
     @classmethod
     def default(cls) -> Pins:
-        """Return those of this user."""
+        """Return the pins of this user."""
         state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
         return cls(Path(state) / "overwinter" / "pins.json")
 
     def set(self, address: str, serial: int, digest: str) -> None:
-        """Pin, or move the pin: never back, anyone who else moves it, and without losing what others pin meanwhile."""
+        """Pin a serial, or move the pin forward; safe against concurrent processes."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with alone(self._path):
+        with exclusive(self._path):
             pins = self._load()
             if address not in pins or pins[address][0] < serial:
                 files.write_json(self._path, {**pins, address: [serial, digest]}, mode=0o600)
@@ -39,15 +39,15 @@ class Pins:
         """Compare a catalog with the pin, if there is one, and move the pin to it.
 
         Raises:
-            IntegrityError: it is older than the pin, or another one of the same serial.
+            IntegrityError: it is older than the pin, or differs from it at the same serial.
         """
         pinned = self._load().get(address)
         if pinned is None:
             return
         if serial < pinned[0] or (serial == pinned[0] and digest != pinned[1]):
             raise IntegrityError(
-                f"{address} went back to its change {serial}, but change {pinned[0]} was seen here already. Someone "
-                f"brought an old state of the store back: don't use it. (The pin is in {self._path}.)"
+                f"{address} went back to its change {serial}, but change {pinned[0]} was already seen on this machine. "
+                f"The store was reset to an old state: don't use it. (The pin is in {self._path}.)"
             )
         if serial > pinned[0]:
             self.set(address, serial, digest)

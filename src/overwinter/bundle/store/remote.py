@@ -12,10 +12,10 @@ from overwinter.errors import ConfigError, IntegrityError, OverwinterError
 
 
 class RemoteStorage:
-    """A `Storage` that fsspec reaches. Credentials and endpoints come from where its driver looks for them.
+    """A `Storage` at an fsspec address. The driver finds credentials and endpoints in its usual places.
 
     Raises:
-        ConfigError: no driver knows the address.
+        ConfigError: there is no driver for the address.
     """
 
     def __init__(self, address: str) -> None:
@@ -37,7 +37,7 @@ class RemoteStorage:
         return content
 
     def create(self, name: str, content: bytes) -> bool:
-        """See `Storage`; S3 itself decides who is first (`If-None-Match: *`)."""
+        """See `Storage`; S3 makes it atomic (`If-None-Match: *`)."""
         try:
             self._pipe(name, content, mode="create")
         except FileExistsError:
@@ -84,7 +84,7 @@ class RemoteStorage:
 
     @contextlib.contextmanager
     def _reaching(self) -> Iterator[None]:
-        """Turn what drivers raise (of no common class) into words."""
+        """Convert the exceptions of drivers, which have no common class, to our own."""
         try:
             yield
         except (FileNotFoundError, FileExistsError):

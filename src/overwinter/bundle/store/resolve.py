@@ -1,4 +1,4 @@
-"""A published bundle, fetched once and verified at every use."""
+"""Resolving a published bundle: fetched once, verified at every use."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ def resolve_in_store(
     meanwhile: Meanwhile | None = None,
     hold: bool = True,
 ) -> Bundle:
-    """Return the verified bundle at an address in a store; what was fetched before is not fetched again.
+    """Return the verified bundle at an address in a store; a cached version is not fetched again.
 
     Raises:
-        IntegrityError: the store or the bundle was altered, is older than a pin, or is not what it must be.
+        IntegrityError: the store or the bundle was altered, is older than a pin, or is not the expected one.
         ConfigError: there is no such version.
     """
     store = open_store(address.store, keys=Keys(trusted=keys.trusted))
     _, version = store.resolve(address.name, address.which)
     target = _cache() / version.manifest
-    known = target.exists()
-    if not known:
+    cached = target.exists()
+    if not cached:
         store.fetch(version, target)
 
     def read() -> Bundle:
@@ -44,9 +44,9 @@ def resolve_in_store(
     try:
         return read()
     except IntegrityError:
-        if not known:
+        if not cached:
             raise
-        _remove(target)  # it may have been damaged here
+        _remove(target)  # the cached copy may be damaged
         store.fetch(version, target)
         return read()
 

@@ -1,4 +1,4 @@
-"""Publishing, finding, fetching and collecting bundles."""
+"""Publishing, resolving, fetching and garbage-collecting bundles."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from overwinter.bundle.keys import NO_KEYS, Keys
-from overwinter.bundle.private import copied
+from overwinter.bundle.private import private_copy
 from overwinter.bundle.reading import read_bundle
 from overwinter.bundle.store.address import checked_alias, checked_name
-from overwinter.bundle.store.catalog import Catalog, Found, Version, parsed, spelled
+from overwinter.bundle.store.catalog import Catalog, StoredCatalog, Version, encoded, parsed
 from overwinter.bundle.store.interface import Storage
 from overwinter.bundle.store.local import LocalStorage
 from overwinter.bundle.store.pins import Pins
@@ -36,21 +36,21 @@ _SEALED = "bundle.sealed"
 def open_store(
     address: str, *, keys: Keys = NO_KEYS, sign_key: Ed25519PrivateKey | None = None, pins: Pins | None = None
 ) -> Store:
-    """Return the store at an address; it need not exist before something is published.
+    """Return the store at an address; the first publication creates it.
 
     Args:
-        address: a local folder, or what fsspec knows, such as `s3://bucket/prefix`.
-        keys: public keys, one of which must have signed each catalog; none: signatures are not looked at.
-        sign_key: signs what is changed.
-        pins: what was seen before; those of this user if None.
+        address: a local folder, or an fsspec address such as `s3://bucket/prefix`.
+        keys: public keys, one of which must have signed each catalog; without keys, signatures are ignored.
+        sign_key: key that signs every change.
+        pins: catalogs seen before; None: the pins of this user.
 
     Raises:
-        ConfigError: no driver knows the address.
+        ConfigError: there is no driver for the address.
     """
     scheme, colon, rest = address.partition("://")
     place: Storage
     if not colon or scheme == "file":
-        address = str(Path(rest if colon else address).resolve())  # so that a pin means one place
+        address = str(Path(rest if colon else address).resolve())  # so that a pin belongs to one place
         place = LocalStorage(Path(address))
     else:
         from overwinter.bundle.store.remote import RemoteStorage
@@ -60,7 +60,7 @@ def open_store(
 
 
 class Store:
-    """A place with bundles. See `open_store`."""
+    """A store of bundles; see `open_store`."""
 
     def __init__(
         self, place: Storage, address: str, *, keys: Keys, sign_key: Ed25519PrivateKey | None, pins: Pins
@@ -68,7 +68,7 @@ class Store:
         self._place, self.address, self._keys, self._sign_key, self._pins = place, address, keys, sign_key, pins
 
     def catalog(self, name: str) -> Catalog:
-        """Return what the store has under a name: an empty catalog if nothing.
+        """Return the catalog of a name, which is empty if nothing was published.
 
         Raises:
             IntegrityError: it was altered, no trusted key has signed it, or it is older than the pin.
@@ -81,20 +81,20 @@ class Store:
         return sorted({match[1] for match in found if match})
 
     def publish(self, source: Path, name: str, *, alias: str, keys: Keys = NO_KEYS) -> tuple[int, Version]:
-        """Bring a bundle into the store and let an alias name it; others see all of it or nothing.
+        """Publish a bundle under an alias; readers see all of it or nothing.
 
         Args:
             source: a bundle's folder, or a sealed file.
-            name: of the model.
-            alias: such as `champion`.
-            keys: open a sealed file, so that what is in it can be verified before.
+            name: name of the model.
+            alias: alias of the version, such as `champion`.
+            keys: keys that open a sealed file, to verify its content first.
 
         Returns:
-            The number of the version, and what the store knows of it.
+            The number of the version, and its entry in the catalog.
 
         Raises:
             IntegrityError: the bundle is damaged.
-            ConfigError: a wrong name, or the store is signed and there is no key.
+            ConfigError: the name is not valid, or the store is signed and there is no key.
         """
         checked_name(name)
         checked_alias(alias)
@@ -106,15 +106,15 @@ class Store:
                 published_utc=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             )
             changed = self._change(name, lambda catalog: catalog.published(version, alias))
-            send(self._place, contents, sealed=bundle.sealed)  # what a collector took before it could see the catalog
+            send(self._place, contents, sealed=bundle.sealed)  # parts that a concurrent collect removed
         number = changed.aliases[alias]
         return number, changed.versions[number]
 
     def resolve(self, name: str, which: str) -> tuple[int, Version]:
-        """Return the number and the version that an alias, a number or `sha256:DIGITS` stands for.
+        """Return the number and the version for an alias, a number or `sha256:DIGITS`.
 
         Raises:
-            ConfigError: there is none.
+            ConfigError: there is no such version.
             IntegrityError: as `catalog`.
         """
         catalog = self.catalog(name)
@@ -122,16 +122,16 @@ class Store:
         return number, catalog.versions[number]
 
     def fetch(self, version: Version, target: Path) -> None:
-        """Bring a version to a folder, or a file if it is sealed; a fetch that was cut off goes on.
+        """Download a version to a folder, or to a file if it is sealed; an interrupted fetch resumes.
 
         Raises:
-            IntegrityError: a part is missing or altered, or it is another bundle than the catalog says.
+            IntegrityError: a part is missing or altered, or the bundle is not the one in the catalog.
             ConfigError: something else is at ``target``.
         """
         receive(self._place, version.manifest, target, digest=version.digest)
 
     def set_alias(self, name: str, alias: str, which: str) -> Catalog:
-        """Let an alias name another version.
+        """Point an alias to another version.
 
         Raises:
             ConfigError: there is no such version.
@@ -143,12 +143,12 @@ class Store:
         """Exchange champion and previous.
 
         Raises:
-            ConfigError: there is no previous one.
+            ConfigError: there is no previous champion.
         """
         return self._change(name, Catalog.rolled_back)
 
     def pin(self, name: str) -> int:
-        """Refuse, from now on and on this machine, any state of the name before this one; return its serial."""
+        """Pin the current catalog of a name, so that this machine refuses older ones; return its serial."""
         found = self._newest(checked_name(name))
         if found.catalog.serial == 0:
             raise ConfigError(f"Nothing is published as {name!r}, so there is nothing to pin.")
@@ -156,18 +156,18 @@ class Store:
         return found.catalog.serial
 
     def collect(self, *, keep: int, grace_s: float = GRACE_S) -> tuple[int, int]:
-        """Forget versions that no alias names; remove parts that no version needs, and what killed publishers left.
+        """Delete versions without an alias, parts that no version needs, and leftovers of killed publishers.
 
         Args:
-            keep: newest versions of each name that stay without an alias.
-            grace_s: files younger than this stay: they may belong to a publication under way.
+            keep: The number of newest versions of each name to keep without an alias.
+            grace_s: age below which files are kept, because a running publication may need them.
 
         Returns:
-            How many versions were forgotten, and how many files removed.
+            The number of deleted versions and of deleted files.
 
         Raises:
-            IntegrityError: a catalog or a manifest is damaged; nothing is removed then.
-            ConfigError: ``keep`` is negative, or no store is there.
+            IntegrityError: a catalog or a manifest is damaged; nothing is deleted.
+            ConfigError: ``keep`` is negative, or there is no store.
         """
         if keep < 0:
             raise ConfigError(f"--keep {keep} must be at least 0.")
@@ -193,11 +193,11 @@ class Store:
             return 0
         return len(before.versions) - len(self._change(name, lambda catalog: catalog.without_old(keep)).versions)
 
-    def _newest(self, name: str) -> Found:
+    def _newest(self, name: str) -> StoredCatalog:
         found = [match for match in map(_CATALOG.fullmatch, self._place.names(f"names/{name}")) if match]
         if not found:
             self._pins.check(self._pinned(name), 0, "")
-            return Found(catalog=Catalog(name=name), signed=False, digest="")
+            return StoredCatalog(catalog=Catalog(name=name), signed=False, digest="")
         text = self._place.read(found[-1][0], _CATALOG_LIMIT_BYTES)
         newest = parsed(text, f"{self.address}/{found[-1][0]}", self._keys.public_keys())
         if (newest.catalog.name, newest.catalog.serial) != (name, int(found[-1][2])):
@@ -211,25 +211,25 @@ class Store:
         return f"{self.address}#{name}"
 
     def _change(self, name: str, change: Callable[[Catalog], Catalog]) -> Catalog:
-        """Write the next catalog; if someone was quicker, look again and change that one."""
+        """Write the next catalog; if another process was first, read its catalog and try again."""
         for _ in range(_ATTEMPTS):
             current = self._newest(name)
             if current.signed and self._sign_key is None:
                 raise ConfigError(f"{self.address}#{name} is signed: name the key that signs the change (--sign-key).")
             fresh = replace(change(current.catalog), serial=current.catalog.serial + 1)
-            if self._place.create(f"names/{name}/{fresh.serial:010d}.json", spelled(fresh, self._sign_key)):
+            if self._place.create(f"names/{name}/{fresh.serial:010d}.json", encoded(fresh, self._sign_key)):
                 return fresh
-        raise OverwinterError(f"{self.address} is changed by too many at once. Try again.")
+        raise OverwinterError(f"{self.address} is changed by too many processes at once. Try again.")
 
 
 @contextmanager
 def _verified(source: Path, keys: Keys) -> Iterator[tuple[Bundle, dict[str, Path]]]:
-    """Give a bundle and what is to be published of it: the very bytes that were verified, by the names they get."""
+    """Yield a bundle and its verified files to publish, by their names in the store."""
     if not source.is_file():
         bundle = read_bundle(source, keys=keys)
         yield bundle, {name: bundle.folder / name for name in sorted(bundle.names)}
         bundle.release()
         return
-    copy = copied(source)
+    copy = private_copy(source)
     yield read_bundle(copy.folder / source.name, keys=keys, hold=False), {_SEALED: copy.folder / source.name}
     copy.release()

@@ -1,4 +1,4 @@
-"""Files to parts and back: what is there already is not carried again, so a transfer that was cut off goes on."""
+"""Transfer of files as parts; existing parts are skipped, so an interrupted transfer resumes."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from overwinter import files
 from overwinter.bundle.facts import BUNDLE
 from overwinter.bundle.keys import is_digest
 from overwinter.bundle.store.interface import Storage
-from overwinter.bundle.store.locking import alone
+from overwinter.bundle.store.locking import exclusive
 from overwinter.errors import ConfigError, IntegrityError
 from overwinter.plain_files import is_inside
 
 PART_BYTES = 8 << 20
 MANIFEST_LIMIT_BYTES = 16 << 20
-# Parts that no catalog names may belong to a publication under way; they are left unchanged for this long.
+# Parts that are in no catalog may belong to a running publication; they are kept for this long.
 GRACE_S = 24 * 3600.0
 _FILES_LIMIT = 4096
 
 
 def part_name(digest: str) -> str:
-    """Return where a part is kept."""
+    """Return the name of a part in the store."""
     return f"parts/{digest[:2]}/{digest}"
 
 
 def send(place: Storage, contents: Mapping[str, Path], *, sealed: bool) -> str:
-    """Bring files into the store, part by part; return the digest of their manifest.
+    """Upload files to the store, part by part; return the digest of their manifest.
 
     Args:
-        place: the store's.
+        place: storage of the store.
         contents: files by name.
         sealed: whether it is one sealed file.
     """
@@ -46,25 +46,25 @@ def send(place: Storage, contents: Mapping[str, Path], *, sealed: bool) -> str:
 
 
 def parts_of(place: Storage, manifest: str) -> set[str]:
-    """Return the digests of all parts that a manifest stands for, its own included."""
+    """Return the digests of all parts in a manifest, including its own."""
     return {manifest}.union(*(entry["parts"] for entry in _manifest(place, manifest)["files"].values()))
 
 
 def receive(place: Storage, manifest: str, target: Path, *, digest: str) -> None:
-    """Bring a published bundle to ``target``: a folder, or a file if it is sealed; nothing if it is there.
+    """Download a published bundle to ``target``: a folder, or a file if it is sealed; skip it if it is complete.
 
     Raises:
-        IntegrityError: a part is missing or altered, a name leads outside, or it is not the bundle of that digest.
+        IntegrityError: a part is missing or altered, a name points outside, or the bundle has another digest.
         ConfigError: something else is at ``target``.
-        OverwinterError: the disk is full, or the place cannot be reached; the next call goes on from there.
+        OverwinterError: the disk is full, or the store cannot be reached; the next call resumes.
     """
     content = _manifest(place, manifest)
     if target.name in ("", ".."):
-        raise ConfigError(f"{target} is no name for a bundle. Name a place that is not there yet.")
+        raise ConfigError(f"{target} is not a valid name for a bundle. Name a path that does not exist yet.")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with alone(target):
-            if _is_there(content, target):
+        with exclusive(target):
+            if _is_complete(content, target):
                 _check_digest(target, digest)
             else:
                 _receive_all(place, content, target, digest)
@@ -75,7 +75,7 @@ def receive(place: Storage, manifest: str, target: Path, *, digest: str) -> None
 def _receive_all(place: Storage, content: Mapping[str, Any], target: Path, digest: str) -> None:
     staging = target.with_name(f"{target.name}.partial")
     listed = {staging / name: entry for name, entry in content["files"].items()}
-    if _files_in(staging) - set(listed):  # of another version: a bundle with a file too many is none
+    if _files_in(staging) - set(listed):  # left over from another version
         shutil.rmtree(staging)
     staging.mkdir(mode=0o700, exist_ok=True)
     for path, entry in listed.items():
@@ -88,11 +88,11 @@ def _receive_all(place: Storage, content: Mapping[str, Any], target: Path, diges
     files.sync(target.parent)
 
 
-def _is_there(content: Mapping[str, Any], target: Path) -> bool:
-    """Return whether every byte is there, and no other file; False if nothing is.
+def _is_complete(content: Mapping[str, Any], target: Path) -> bool:
+    """Return whether ``target`` holds exactly the bundle's files; False if it does not exist.
 
     Raises:
-        ConfigError: something else is.
+        ConfigError: it holds something else.
     """
     if not os.path.lexists(target):
         return False
@@ -100,7 +100,7 @@ def _is_there(content: Mapping[str, Any], target: Path) -> bool:
     found = _files_in(target) if target.is_dir() else {target}
     if found == set(listed) and all(_is_whole(path, entry) for path, entry in listed.items()):
         return True
-    raise ConfigError(f"{target} is there, and is not this version. Remove it, or name another place.")
+    raise ConfigError(f"{target} exists and is not this version. Remove it, or name another path.")
 
 
 def _files_in(folder: Path) -> set[Path]:
@@ -126,7 +126,7 @@ def _check_digest(bundle: Path, digest: str) -> None:
 def _put(place: Storage, content: bytes) -> str:
     digest = hashlib.sha256(content).hexdigest()
     age_s = place.age_s(part_name(digest))
-    if age_s is None or age_s > GRACE_S / 2:  # an old one may be about to be collected: make it young
+    if age_s is None or age_s > GRACE_S / 2:  # an old part may be about to be collected: renew it
         place.write(part_name(digest), content)
     return digest
 
@@ -156,7 +156,7 @@ def _manifest(place: Storage, digest: str) -> dict[str, Any]:
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
         sound = False
     if not sound:
-        raise IntegrityError(f"The manifest {digest[:12]}... of the store is none. Don't use this store.")
+        raise IntegrityError(f"The manifest {digest[:12]}... of the store is not valid. Don't use this store.")
     checked: dict[str, Any] = content
     return checked
 
