@@ -23,13 +23,13 @@ def laughs(levels, width=10, variant="[{}]"):
         ("a: &a [1]\n" + "b: [" + "*a, " * 40_000 + "]", "what its aliases repeat"),
         ("a: &a {<<: {}, k: 1}\nb: &b {<<: [" + "*a, " * 20_000 + "]}\nc: {<<: [*b, *b, *b]}", "aliases repeat"),
         ("a: &a " + "x" * 100_000 + "\nb: [" + "*a, " * 100 + "]", "what its aliases repeat"),
-        ("a: &a [*a]", r"the alias \*a is inside of what it stands for"),
-        ("a: &a {b: {c: *a}}", r"the alias \*a is inside of what it stands for"),
+        ("a: &a [*a]", r"the alias \*a refers to a value that contains it"),
+        ("a: &a {b: {c: *a}}", r"the alias \*a refers to a value that contains it"),
         ("[" * 100_000, "nested deeper than 64 levels"),
         ("{a: " * 1_000 + "}" * 1_000, "nested deeper than 64 levels"),
         ("- " * 100 + "x", "nested deeper than 64 levels"),
         ("x: " + "9" * (MAX_BYTES + 1), "has .* bytes"),
-        ("--- a\n" * 100_000, "stands for more"),
+        ("--- a\n" * 100_000, "is larger with its aliases expanded"),
     ],
 )
 def test_what_stands_for_too_much_is_refused_at_once(text, expected):

@@ -42,5 +42,5 @@ def test_a_figure_that_is_missing_is_named(tmp_path):
 
 def test_what_is_no_object_is_refused(tmp_path):
     (tmp_path / "metrics.json").write_text("[]")
-    with pytest.raises(IntegrityError, match="holds no JSON object"):
+    with pytest.raises(IntegrityError, match="is not a JSON object"):
         read_metrics(tmp_path / "metrics.json", remedy="Run it.")

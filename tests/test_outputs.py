@@ -176,5 +176,5 @@ def test_what_the_user_may_not_write(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "folder/"])
 def test_a_name_of_no_file(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match="names no file"):
+    with pytest.raises(argparse.ArgumentTypeError, match="is not the name of a file"):
         output_path(text)

@@ -49,5 +49,5 @@ def test_an_unknown_name_is_refused_with_the_nearest(elsewhere):
 def test_a_package_that_cannot_be_imported_is_named(monkeypatch, value):
     broken = importlib.metadata.EntryPoint(name="broken", value=value, group="overwinter.tests")
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [broken])
-    with pytest.raises(ConfigError, match=f"test.name='broken' stands for {value}, which cannot be loaded"):
+    with pytest.raises(ConfigError, match=f"test.name='broken' refers to {value}, which cannot be loaded"):
         REGISTRY.find("broken")

@@ -1,6 +1,6 @@
 """Overwinter: give it a PyTorch model and an energy budget.
 
-The rooms load when first used, so that a wrong configuration is refused before torch is imported::
+Subpackages are imported on first use, so that a wrong configuration is refused before torch is imported::
 
     import overwinter as ow
 
@@ -61,8 +61,8 @@ __all__ = [
 ]
 
 
-# ONNX Runtime (1.29 and later) tells its maker the names and digests of the models that it loads, unless this is set
-# before it is imported. What it writes for that would also be in the way of a wake.
+# ONNX Runtime (1.29 and later) sends its vendor the names and digests of the models that it loads, unless this is set
+# before the import. The writes for that would also slow a wake down.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 

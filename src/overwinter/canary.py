@@ -1,6 +1,6 @@
-"""How far a woken model may be from its canary's answers at most: what a configuration and a bundle may say.
+"""Largest tolerance of a canary check that a configuration or a bundle may set.
 
-A bundle states its own tolerance. A stranger's that states a large one would pass for another model's answers.
+A bundle sets its own tolerance. With a large one, an untrusted bundle would pass with another model's outputs.
 """
 
-MAX_TOLERANCE = 0.1  # of a difference, relative to the largest recorded logit; a form in 8 bits needs less than 0.05
+MAX_TOLERANCE = 0.1  # difference relative to the largest recorded logit; 8-bit variants need less than 0.05

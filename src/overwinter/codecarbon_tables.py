@@ -1,4 +1,4 @@
-"""The tables that come with CodeCarbon, read without importing it, and the yearly average of a country from them."""
+"""CodeCarbon's tables, read without importing CodeCarbon: yearly average carbon intensity by country."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Country:
 
     Attributes:
         code: ISO 3166 alpha-3.
-        name: in English.
-        g_per_kwh: average over the year.
-        year: of the data.
+        name: English name.
+        g_per_kwh: yearly average carbon intensity.
+        year: year of the data.
     """
 
     code: str
@@ -35,18 +35,18 @@ class Country:
 
     @property
     def provenance(self) -> str:
-        """Where the figure comes from."""
-        from importlib.metadata import version  # slow to import, and needed once
+        """Source of the figure: country, year and CodeCarbon's version."""
+        from importlib.metadata import version  # slow to import, and rarely needed
 
         return f"{self.name}, average of {self.year} (CodeCarbon {version('codecarbon')})"
 
 
 def find_country(code: str, *, key: str) -> Country:
-    """Look up a country.
+    """Return the table's row of a country.
 
     Args:
         code: ISO 3166 alpha-3, such as FRA.
-        key: the configuration key, for the message.
+        key: configuration key, for error messages.
 
     Raises:
         ConfigError: the table has no such country, or no figure for it.
@@ -82,6 +82,6 @@ def _table() -> dict[str, Country]:
 
 
 def _named(hint: str, by_name: dict[str, str]) -> str:
-    """Turn a hint that names a country into one that names its code too."""
+    """Return a hint with the code of the country that ``hint`` names."""
     name = next((name for name in by_name if f"'{name}'" in hint), None)
     return f" {name} is {by_name[name]}." if name else ""

@@ -1,7 +1,7 @@
-"""YAML that someone else may have written: looked at before anything is made of it.
+"""Size checks of untrusted YAML, before it is loaded.
 
-A few lines of aliases of aliases stand for billions of values ("billion laughs"), and OmegaConf copies every one. So
-the events of a document are counted first, each alias as all that it stands for: that takes as long as reading it once.
+A few lines of nested aliases expand to billions of values ("billion laughs"), and OmegaConf copies every one. So the
+events of a document are counted first, each alias at its expanded size; that takes as long as reading the file once.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from typing import Any
 
 from overwinter.errors import ConfigError
 
-MAX_BYTES = 2 << 20  # of a file, and of what its aliases stand for: no configuration comes near it
-MAX_LOCK_BYTES = 64 << 20  # of dvc.lock and dvc.yaml, which programs write
-_NODE_BYTES = 64  # that each value counts for, beside its text: 32,768 values at most
+MAX_BYTES = 2 << 20  # of a file, also with its aliases expanded; configurations are far smaller
+MAX_LOCK_BYTES = 64 << 20  # for dvc.lock and dvc.yaml, which programs write
+_NODE_BYTES = 64  # counted for each value in addition to its text: 32,768 values at most
 _DEEPEST = 64
 
 
 def check_yaml(text: str | bytes, *, where: str, max_bytes: int = MAX_BYTES) -> None:
-    """Check that a document is of some size, with all that its aliases stand for, and not nested without end.
+    """Check a document's size, with its aliases expanded, and its depth.
 
-    What is no YAML passes: anyone who loads it says so.
+    Text that is not YAML passes; loading it raises the error.
 
     Args:
         text: the document.
-        where: what to call it in a message.
-        max_bytes: that it may stand for.
+        where: the document's name in error messages.
+        max_bytes: maximum size with aliases expanded.
 
     Raises:
-        ConfigError: it is too much.
+        ConfigError: the document is too large or nested too deeply.
     """
     import yaml
 
@@ -44,45 +44,45 @@ def check_yaml(text: str | bytes, *, where: str, max_bytes: int = MAX_BYTES) -> 
 
 
 def check_yaml_files(paths: Iterable[Path]) -> None:
-    """Check files of a configuration as `check_yaml` does, without reading one that is too large.
+    """Check configuration files as `check_yaml` does; a file that is too large is not read.
 
     Raises:
-        ConfigError: one is too much, or cannot be read.
+        ConfigError: a file is too large, nested too deeply, or unreadable.
     """
     for path in paths:
         check_yaml(_read(path, MAX_BYTES), where=str(path))
 
 
 def read_yaml(path: Path, *, max_bytes: int = MAX_BYTES) -> Any:
-    """Return what a YAML file holds, once it was checked; plain data only.
+    """Check a YAML file and return its content as plain data.
 
     Raises:
-        ConfigError: it is too much, cannot be read, or is no YAML.
+        ConfigError: the file is too large, unreadable, or not YAML.
     """
     import yaml
 
     text = _read(path, max_bytes)
     check_yaml(text, where=str(path), max_bytes=max_bytes)
     try:
-        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 -- both are safe, and C ten times as quick
+        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 -- both are safe; the C loader is ten times as fast
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read: {error}.") from None
 
 
 class _Counted:
-    """What a document stands for so far: bytes of each anchor, and of what is still open."""
+    """Expanded size of a document so far: bytes of each anchor, and of open collections."""
 
     def __init__(self, where: str, max_bytes: int) -> None:
         self._where, self._max_bytes = where, max_bytes
         self._anchors: dict[str, int | None] = {}  # None: still open
-        self._open: list[tuple[str | None, int]] = []  # its anchor, and what had been counted when it began
+        self._open: list[tuple[str | None, int]] = []  # anchor, and the count at its start
         self._bytes = 0
 
     def take(self, event: Any) -> None:
         import yaml
 
         if isinstance(event, yaml.AliasEvent):
-            self._add(self._behind(str(event.anchor)))
+            self._add(self._anchor_size(str(event.anchor)))
         elif isinstance(event, yaml.ScalarEvent):
             self._begin(event.anchor)
             self._add(_NODE_BYTES + len(event.value))
@@ -95,10 +95,12 @@ class _Counted:
         elif isinstance(event, yaml.CollectionEndEvent):
             self._end()
 
-    def _behind(self, anchor: str) -> int:
-        size = self._anchors.get(anchor, 0)  # an unknown one is found out by anyone who loads it
+    def _anchor_size(self, anchor: str) -> int:
+        size = self._anchors.get(anchor, 0)  # an unknown anchor raises when the document is loaded
         if size is None:
-            raise ConfigError(f"{self._where}: the alias *{anchor} is inside of what it stands for. Write it out.")
+            raise ConfigError(
+                f"{self._where}: the alias *{anchor} refers to a value that contains it. Write the value out."
+            )
         return size
 
     def _begin(self, anchor: str | None) -> None:
@@ -114,7 +116,7 @@ class _Counted:
     def _add(self, size: int) -> None:
         self._bytes += size
         if self._bytes > self._max_bytes:
-            raise _too_much(self._where, "stands for more, with what its aliases repeat", self._max_bytes)
+            raise _too_much(self._where, "is larger with its aliases expanded", self._max_bytes)
 
 
 def _read(path: Path, max_bytes: int) -> bytes:

@@ -1,7 +1,7 @@
-"""The errors the user sees, and the exit code each one stands for.
+"""Errors with messages for the user, and their exit codes.
 
-Every message says what happened, with which value, and what to do next, in one to three lines. Programs print
-it on standard error without a traceback; `--debug` (or ``OVERWINTER_DEBUG=1``) shows the traceback too.
+Every message states what happened, with which value, and what to do next, in one to three lines. Programs print
+it to standard error without a traceback; `--debug` (or ``OVERWINTER_DEBUG=1``) adds the traceback.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ class OverwinterError(Exception):
 
 
 class ConfigError(OverwinterError):
-    """Wrong usage or configuration: an unknown key, a wrong type, unit, range or file."""
+    """Wrong usage or configuration: an unknown key, or a wrong type, unit, range or file."""
 
     exit_code = EXIT_USAGE
 
 
 class TargetError(ConfigError):
-    """A `_target_` that may not be called, or not with these arguments."""
+    """A `_target_` that is not allowed, or not with these arguments."""
 
 
 class RefusedError(OverwinterError):
-    """A budget or a gate refused."""
+    """A refusal by a budget or a gate."""
 
     exit_code = EXIT_REFUSED
 
 
 class IntegrityError(OverwinterError):
-    """Something stored is not what it claims to be: truncated, altered, or from an untrusted place."""
+    """Stored data that is truncated, altered, or from an untrusted place."""
 
     exit_code = EXIT_INTEGRITY
 

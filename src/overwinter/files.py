@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written to a temporary name, flushed to the disk, renamed into place."""
+"""Atomic file writes: to a temporary name, flushed to the disk, renamed into place."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CHUNK_BYTES = 1 << 20
 
 @contextlib.contextmanager
 def replacing(path: Path, mode: int = 0o644) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; on success it takes ``path``'s place in one step.
+    """Yield a temporary path next to ``path``; on success it replaces ``path`` atomically.
 
     Raises:
         OverwinterError: the disk is full, or read-only; the old file, if any, is untouched.
@@ -44,27 +44,27 @@ def replacing(path: Path, mode: int = 0o644) -> Iterator[Path]:
 
 
 def write_bytes(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """Write ``content`` to ``path``, whole or not at all."""
+    """Write ``content`` to ``path`` atomically."""
     with replacing(path, mode) as staging:
         staging.write_bytes(content)
 
 
 def write_text(path: Path, content: str, mode: int = 0o644) -> None:
-    """Write ``content`` as UTF-8 to ``path``, whole or not at all."""
+    """Write ``content`` as UTF-8 to ``path`` atomically."""
     write_bytes(path, content.encode(), mode)
 
 
 def write_json(path: Path, content: Any, mode: int = 0o644) -> None:
-    """Write ``content`` as indented JSON; a NaN or an infinity is refused, since JSON has none."""
+    """Write ``content`` as indented JSON; NaN and infinity raise ValueError, since JSON has neither."""
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n", mode)
 
 
 def read_json(path: Path, *, remedy: str) -> Any:
-    """Read a JSON file that one of our programs wrote.
+    """Read a JSON file that Overwinter wrote.
 
     Args:
         path: the file.
-        remedy: what the reader of the error should do, for instance ``Run `dvc repro train`.``
+        remedy: next step for the error message, such as ``Run `dvc repro train`.``
 
     Raises:
         IntegrityError: the file is missing, unreadable or not JSON.
@@ -87,10 +87,10 @@ def sha256(path: Path) -> str:
 
 
 def open_to_others(path: Path, mode: int) -> bool:
-    """Whether others than its owner may read or write a file that holds a secret.
+    """Return whether users other than the owner may read or write a secret file.
 
-    A credential of systemd may be open to its service alone by an access list, whose mask then shows as the rights of
-    the group; see systemd.exec(5), LoadCredential=.
+    systemd may open a credential to its service through an access list, whose mask then shows as the group's
+    permissions; see systemd.exec(5), LoadCredential=.
     """
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
     is_credential = bool(credentials) and path.resolve().is_relative_to(Path(str(credentials)).resolve())
@@ -98,7 +98,7 @@ def open_to_others(path: Path, mode: int) -> bool:
 
 
 def sync(path: Path) -> None:
-    """Flush a file, or the entries of a folder, to the disk."""
+    """Flush a file or a folder's entries to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -107,7 +107,7 @@ def sync(path: Path) -> None:
 
 
 def write_error(path: Path, error: OSError) -> OverwinterError:
-    """Translate a failed write into a message with the next step."""
+    """Return an error that describes a failed write and the next step."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return OverwinterError(f"No space left to write {path}. Free some space and run the same command again.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

@@ -1,4 +1,4 @@
-"""The public interface of a package whose rooms are opened only when someone asks for what is in them."""
+"""Lazy imports of a package's public names: each module is imported on first use."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 
 def lazily(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """Return a module's `__getattr__` (PEP 562) that imports a public name from its home when it is first used.
+    """Return a module's `__getattr__` (PEP 562) that imports a public name on first use.
 
     Args:
-        package: the package's `__name__`.
-        homes: public name -> module within the package.
+        package: `__name__` of the package.
+        homes: public name -> submodule that defines it.
     """
 
     def found(name: str) -> Any:

@@ -1,8 +1,8 @@
-"""A folder of files that can prove it is whole: a sealed JSON that lists the digest and size of every file.
+"""Integrity of a folder: a sealed JSON file lists the digest and size of every file.
 
-The JSON is *sealed*: it carries the digest of its own content, and only the very bytes that `write_sealed`
-makes are accepted back, so that one altered byte anywhere in the folder is found before it is used.
-A seal finds damage, not malice: who can rewrite the folder can seal it again.
+The JSON is *sealed*: it contains the digest of its own content, and only the exact bytes that `write_sealed`
+wrote are accepted, so that one altered byte anywhere in the folder is detected before use.
+A seal detects damage, not malice: an attacker who can rewrite the folder can seal it again.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _SEAL = "seal_sha256"
 
 
 def describe_files(folder: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Return ``{name: {"sha256": hexadecimal, "size_bytes": integer}}`` of files in ``folder``.
+    """Return ``{name: {"sha256": hexadecimal, "size_bytes": integer}}`` for files in ``folder``.
 
     Args:
-        folder: where the files are.
+        folder: the folder of the files.
         names: paths relative to ``folder``, with forward slashes.
     """
     return {
@@ -35,34 +35,34 @@ def describe_files(folder: Path, names: Iterable[str]) -> dict[str, dict[str, An
 
 
 def verify_files(folder: Path, listed: Mapping[str, Any], *, remedy: str) -> None:
-    """Check that every listed file is there, with the very bytes that `describe_files` saw.
+    """Check that every listed file exists with the size and digest that `describe_files` recorded.
 
     Args:
-        folder: where the files are.
-        listed: what `describe_files` returned.
-        remedy: what the reader of the error should do, for instance ``Run `dvc repro train`.``
+        folder: the folder of the files.
+        listed: the result of `describe_files`.
+        remedy: next step for the error message, such as ``Run `dvc repro train`.``
 
     Raises:
-        IntegrityError: a file is missing, cut short, too long or altered, or a name leads out of the folder.
+        IntegrityError: a file is missing, truncated, too long or altered, or a name points outside the folder.
     """
     for name, entry in listed.items():
         _verify_file(folder / _inside(folder, name), entry, remedy)
 
 
 def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
-    """Write ``content`` as JSON with its own digest, whole or not at all.
+    """Write ``content`` as JSON with its own digest, atomically.
 
     Raises:
-        ValueError: ``content`` holds a NaN or an infinity, which JSON has no word for.
+        ValueError: ``content`` contains NaN or infinity, which JSON cannot express.
     """
     files.write_bytes(path, _sealed_bytes(content))
 
 
 def read_sealed(path: Path, *, remedy: str) -> dict[str, Any]:
-    """Read back what `write_sealed` wrote, without the seal.
+    """Read a file that `write_sealed` wrote, and return its content without the seal.
 
     Raises:
-        IntegrityError: the file is missing, not JSON, or not byte for byte what was written.
+        IntegrityError: the file is missing, not JSON, or differs from the written bytes.
     """
     try:
         text = path.read_bytes()
@@ -74,17 +74,17 @@ def read_sealed(path: Path, *, remedy: str) -> dict[str, Any]:
 
 
 def parse_sealed(text: bytes, path: Path, *, remedy: str) -> dict[str, Any]:
-    """Take out of ``text`` what `write_sealed` put in, without the seal.
+    """Parse bytes that `write_sealed` wrote, and return the content without the seal.
 
     Args:
         text: the bytes of the file.
-        path: where they come from, for the message.
-        remedy: what the reader of the error should do.
+        path: path of the file, for error messages.
+        remedy: next step for the error message.
 
     Raises:
-        IntegrityError: it is not JSON, or not byte for byte what was written.
+        IntegrityError: the bytes are not JSON, or differ from the written ones.
     """
-    # A stranger's JSON may be nested deeper than Python's stack.
+    # Untrusted JSON may be nested deeper than Python's stack.
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -92,21 +92,21 @@ def parse_sealed(text: bytes, path: Path, *, remedy: str) -> dict[str, Any]:
     if not isinstance(content, dict) or _SEAL not in content:
         raise IntegrityError(f"{path} has no seal ({_SEAL}), so it was not written by Overwinter. {remedy}")
     del content[_SEAL]
-    # Python's JSON reads NaN and Infinity, which we never write: re-sealing such a file raises ValueError.
+    # Python's JSON parser accepts NaN and Infinity, which are never written: sealing them again raises ValueError.
     try:
         expected = _sealed_bytes(content)
     except (ValueError, RecursionError):
         expected = b""
     if text != expected:
-        raise IntegrityError(f"{path} was altered after it was written: its seal does not fit. {remedy}")
+        raise IntegrityError(f"{path} was altered after it was written: its seal does not match. {remedy}")
     return content
 
 
 def check_size(path: Path, size_bytes: int, entry: Any, *, remedy: str) -> None:
-    """Check that a file has the size that `describe_files` saw, and that a digest of it is listed.
+    """Check that a file has its listed size, and that a digest is listed.
 
     Raises:
-        IntegrityError: it was cut short or extended, or the entry is none.
+        IntegrityError: the size differs, or the entry lacks a size or a digest.
     """
     listed = entry if isinstance(entry, dict) else {}
     if type(listed.get("size_bytes")) is not int or not isinstance(listed.get("sha256"), str):

@@ -1,8 +1,8 @@
-"""What a stage says of its model: metrics.json, and comparison.json and chosen.json of the stage evaluate.
+"""Records of a stage's metrics: metrics.json, and the evaluate stage's comparison.json and chosen.json.
 
-metrics.json holds the few numbers that people compare (`ModelMetrics`; of evaluate `EvaluationMetrics`), so that `dvc
-exp show` can be read; everything that was measured of every candidate is in comparison.json (`Comparison`). The next
-stage reads what is to be served from chosen.json (`Chosen`).
+metrics.json contains the few numbers worth comparing (`ModelMetrics`; for evaluate `EvaluationMetrics`), which keeps
+`dvc exp show` readable. comparison.json contains all measurements of every candidate (`Comparison`). The next stage
+reads from chosen.json which candidate to serve (`Chosen`).
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from overwinter.records import parse_record
 
 @dataclass(frozen=True, kw_only=True)
 class ModelMetrics:
-    """The metrics of a stage that leaves a model. What a stage does not say is None.
+    """Metrics of a stage that produces a model; None: not reported by the stage.
 
     Attributes:
-        accuracy: on the validation split.
-        perplexity: of a language model, on the validation split.
-        loss: on the validation split.
-        origin: what dense is, where it is not the model as it was trained.
-        epochs: that were run.
-        parameters: of the model.
-        parameters_dense: of the dense model, where parameters may have gone.
+        accuracy: accuracy on the validation split.
+        perplexity: a language model's perplexity on the validation split.
+        loss: loss on the validation split.
+        origin: origin of the dense model, if it is not the trained one.
+        epochs: number of epochs that were run.
+        parameters: number of parameters.
+        parameters_dense: number of the dense model's parameters, if some may have been removed.
         sparsity: share of zeros among the prunable weights.
-        size_bytes: on disk.
-        wake_duration_s: from a fresh process to the first response.
+        size_bytes: size on disk.
+        wake_duration_s: time from a fresh process to the first response.
     """
 
     accuracy: float | None = None
@@ -47,19 +47,19 @@ class ModelMetrics:
 
 @dataclass(frozen=True, kw_only=True)
 class CandidateMetrics:
-    """What metrics.json has of a candidate.
+    """Metrics of a candidate in metrics.json.
 
     Attributes:
         name: VARIANT@RUNTIME.
-        accuracy: on the test split; None of a language model.
-        perplexity: on the test split; of a language model only.
+        accuracy: accuracy on the test split; None for a language model.
+        perplexity: perplexity on the test split; language models only.
         origin: as in `ModelMetrics`.
-        size_bytes: of the files that the runtime loads.
-        latency_p50_s: of a call.
-        energy_per_response_j: at the batch size that decides.
+        size_bytes: size of the files that the runtime loads.
+        latency_p50_s: median latency of a call.
+        energy_per_response_j: joules per response at the decisive batch size.
         energy_per_response_low_j: lower bound of its confidence interval.
-        energy_per_response_high_j: upper bound.
-        measured: whether counters gave all the joules; else some are modelled.
+        energy_per_response_high_j: upper bound of its confidence interval.
+        measured: whether counters measured all joules; otherwise some are modelled.
     """
 
     name: str
@@ -76,16 +76,16 @@ class CandidateMetrics:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationMetrics:
-    """The metrics of the stage evaluate: dense against what was chosen.
+    """Metrics of the evaluate stage: the dense model against the chosen candidate.
 
     Attributes:
-        dense: dense at its best runtime.
-        chosen: what will be served.
+        dense: the dense model on its best runtime.
+        chosen: the candidate to serve.
         pays: whether it uses fewer joules than dense, beyond both intervals.
         saving: share of dense's joules per response that is saved.
-        size_ratio: dense's size over the chosen one's.
-        device: on which was measured.
-        batch_size: at which the joules decided; None of a language model.
+        size_ratio: dense's size divided by the chosen one's.
+        device: device of the measurements.
+        batch_size: batch size whose joules decided; None for a language model.
     """
 
     dense: CandidateMetrics
@@ -99,7 +99,7 @@ class EvaluationMetrics:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Everything that was measured of every candidate.
+    """All measurements of every candidate.
 
     Attributes:
         candidates: VARIANT@RUNTIME -> name -> figure.
@@ -110,12 +110,12 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """What is to be served.
+    """The candidate to serve.
 
     Attributes:
-        variant: of the model.
-        runtime: that runs it.
-        device: on which it was measured.
+        variant: variant of the model.
+        runtime: runtime that executes it.
+        device: device of the measurements.
     """
 
     variant: str
@@ -124,15 +124,15 @@ class Chosen:
 
 
 def evaluation_metrics(content: Mapping[str, Any], *, where: str, remedy: str) -> EvaluationMetrics | None:
-    """Make the record of what a metrics.json holds, if it has dense against chosen; None of other stages.
+    """Return the evaluate stage's metrics from the content of a metrics.json; None for other stages.
 
     Args:
-        content: what JSON holds.
-        where: the file, for a message.
-        remedy: what the reader of an error should do.
+        content: the parsed JSON.
+        where: the file's name, for error messages.
+        remedy: next step for the error message.
 
     Raises:
-        IntegrityError: a figure is missing, or not of its type.
+        IntegrityError: a figure is missing or has the wrong type.
     """
     if "dense" not in content or "chosen" not in content:
         return None
@@ -140,10 +140,10 @@ def evaluation_metrics(content: Mapping[str, Any], *, where: str, remedy: str) -
 
 
 def read_metrics(path: Path, *, remedy: str) -> EvaluationMetrics | ModelMetrics:
-    """Read a metrics.json: of evaluate, or of a stage that leaves a model.
+    """Read a metrics.json of the evaluate stage or of a stage that produces a model.
 
     Raises:
-        IntegrityError: it is missing or unreadable, or lacks a figure, or one is not of its type.
+        IntegrityError: the file is missing or unreadable, or a figure is missing or has the wrong type.
     """
     content = read_json(path, remedy=remedy)
     evaluation = evaluation_metrics(content, where=str(path), remedy=remedy) if isinstance(content, dict) else None

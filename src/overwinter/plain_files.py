@@ -1,4 +1,4 @@
-"""Opening files that someone else may exchange at any time: plain ones only, and without waiting for anybody."""
+"""Reads of files that another process may replace at any time: regular files only, and without blocking."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-# A file may have become a link, or a pipe that no one ever writes to, since it was looked at.
+# Since it was checked, a file may have become a link, or a pipe without a writer.
 _SAFELY = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-_READ_BYTES = 1 << 20  # what a core's cache holds while it is digested and stored
+_READ_BYTES = 1 << 20  # fits a core's cache while it is hashed and stored
 
 
 def open_plain(path: Path, *, follow: bool = False) -> io.FileIO:
-    """Open a plain file to be read.
+    """Open a regular file for reading.
 
     Args:
-        path: where it is.
-        follow: whether a link may lead to it.
+        path: path of the file.
+        follow: whether to follow a link.
 
     Raises:
-        OSError: it cannot be opened, or is no plain file.
+        OSError: it cannot be opened, or is not a regular file.
     """
     stream = io.FileIO(os.open(path, _SAFELY | (0 if follow else os.O_NOFOLLOW)))
     if stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
         return stream
     stream.close()
-    raise OSError(errno.EINVAL, "it is no plain file")
+    raise OSError(errno.EINVAL, "it is not a regular file")
 
 
 def pieces_of(stream: io.FileIO, size_bytes: int) -> Iterator[memoryview]:
-    """Yield so many bytes, or as many as there are, piece by piece; a piece is overwritten by the next."""
+    """Yield up to ``size_bytes`` bytes in pieces; each piece is overwritten by the next."""
     room = memoryview(bytearray(min(size_bytes, _READ_BYTES)))
     while size_bytes and (read := stream.readinto(room[:size_bytes])):
         yield room[:read]
@@ -41,7 +41,7 @@ def pieces_of(stream: io.FileIO, size_bytes: int) -> Iterator[memoryview]:
 
 
 def is_inside(name: Any) -> bool:
-    """Return whether a name, from anywhere, is that of a file inside a folder, in its only spelling."""
+    """Return whether an untrusted name is the normalized path of a file inside a folder."""
     if not isinstance(name, str) or not name or "\0" in name or "\\" in name or not name.isprintable():
         return False
     place = PurePosixPath(name)

@@ -1,4 +1,4 @@
-"""What a name in the configuration stands for: something built in, or an entry point of another package."""
+"""Registries of plug-ins by name: built-in objects, and entry points of other packages."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Registry(Generic[T]):
-    """Things of one kind by name.
+    """Plug-ins of one kind by name.
 
-    A built-in one is imported when it is asked for, and found without scanning the metadata of every installed
-    package: a process that wakes a model has no time for either.
+    A built-in one is imported on first use, and found without scanning the metadata of every installed package: a
+    process that wakes a model has no time for either.
 
     Attributes:
-        group: of entry points by which other packages add theirs, such as `overwinter.sparsifiers`.
-        key: what the name is called in messages, such as `sparsify.method`.
-        built_in: name -> `module:attribute`. A built-in name cannot be taken by another package.
+        group: entry-point group through which other packages add theirs, such as `overwinter.sparsifiers`.
+        key: configuration key that selects one, for error messages, such as `sparsify.method`.
+        built_in: name -> `module:attribute`. Other packages cannot override a built-in name.
     """
 
     group: str
@@ -30,10 +30,10 @@ class Registry(Generic[T]):
     built_in: Mapping[str, str]
 
     def find(self, name: str) -> T:
-        """Return what ``name`` stands for.
+        """Import and return the plug-in of that name.
 
         Raises:
-            ConfigError: no one offers it, or the package that does cannot be imported.
+            ConfigError: the name is unknown, or its package cannot be imported.
         """
         if name in self.built_in:
             module, attribute = self.built_in[name].split(":")
@@ -45,15 +45,15 @@ class Registry(Generic[T]):
             return cast(T, added[name].load())
         except (ImportError, AttributeError) as error:
             raise ConfigError(
-                f"{self.key}={name!r} stands for {added[name].value}, which cannot be loaded: {error}.\n"
-                "Fix or remove the package that offers it."
+                f"{self.key}={name!r} refers to {added[name].value}, which cannot be loaded: {error}.\n"
+                "Fix or remove the package that provides it."
             ) from error
 
     def check(self, name: str) -> None:
-        """Check that some package offers ``name``, without importing it.
+        """Check that ``name`` is known, without importing it.
 
         Raises:
-            ConfigError: none does.
+            ConfigError: the name is unknown.
         """
         if name not in self.built_in and name not in self._added():
             raise self._unknown(name)

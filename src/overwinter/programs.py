@@ -1,4 +1,4 @@
-"""The edge of every program: errors become one clear message on standard error and an exit code."""
+"""Error handling of every program: an error becomes a message on standard error and an exit code."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from overwinter.errors import EXIT_DONE, EXIT_FAILED, OverwinterError
 from overwinter.files import write_error
 
 EXIT_INTERRUPTED = 130
-_ALSO_OF_READING = (errno.EACCES, errno.EISDIR, errno.ENOENT, errno.ENOTDIR, errno.EPERM)
+_READ_ERRORS = (errno.EACCES, errno.EISDIR, errno.ENOENT, errno.ENOTDIR, errno.EPERM)
 
 
 def guarded(program: Callable[[], int]) -> int:
-    """Run ``program`` and return its exit code; say on standard error what it raised.
+    """Run ``program`` and return its exit code; print an error to standard error.
 
     A traceback is shown only with `--debug` or ``OVERWINTER_DEBUG=1``.
     """
     try:
         return program()
     except BrokenPipeError:
-        _silence_output()  # the reader went away, as `| head` does
+        _silence_output()  # the reader closed the pipe, as `| head` does
         return EXIT_FAILED
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 -- the edge: a message, not a traceback
         message, exit_code = explained(error)
@@ -35,21 +35,21 @@ def guarded(program: Callable[[], int]) -> int:
 
 
 def explained(error: BaseException) -> tuple[str, int]:
-    """Return the user's message and the exit code for whatever a program raised."""
+    """Return the message and the exit code for an exception of a program."""
     if isinstance(error, OverwinterError):
         return str(error), error.exit_code
     if isinstance(error, KeyboardInterrupt):
         return "interrupted", EXIT_INTERRUPTED
     if isinstance(error, OSError) and error.filename:
-        known = error.errno in _ALSO_OF_READING
-        message = f"{error.filename}: {error.strerror}. Check the path, and who may use it." if known else None
+        known = error.errno in _READ_ERRORS
+        message = f"{error.filename}: {error.strerror}. Check the path and its permissions." if known else None
         return message or str(write_error(error.filename, error)), EXIT_FAILED
     hint = "" if os.environ.get("OVERWINTER_DEBUG") else "\nRun it again with OVERWINTER_DEBUG=1 for the traceback."
     return f"unexpected {type(error).__name__}: {error}{hint}", EXIT_FAILED
 
 
 def debug_traceback() -> str:
-    """Return the traceback of the error at hand, for anyone who asked for it; else an empty string."""
+    """Return the current error's traceback if OVERWINTER_DEBUG is set, else an empty string."""
     return traceback.format_exc() if os.environ.get("OVERWINTER_DEBUG") else ""
 
 

@@ -1,7 +1,7 @@
-"""Records: JSON files and messages, each a frozen dataclass with this one reader and this one writer.
+"""Records: JSON files and messages as frozen dataclasses.
 
-A key that the dataclass does not have, which a newer version may have written, is ignored; one that is missing or holds
-something else is named, with the file.
+An unknown key, which a newer version may have written, is ignored. A missing key or a wrong type raises an error that
+names the key and the file.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ T = TypeVar("T")
 
 
 def read_record(schema: type[T], path: Path, *, remedy: str) -> T:
-    """Read the record that a file holds.
+    """Read a record from a file.
 
     Args:
         schema: a dataclass of numbers, strings, booleans, mappings, dataclasses and tuples of these.
-        path: of the file.
-        remedy: what the reader of an error should do, for instance ``Run `dvc repro train`.``
+        path: path of the file.
+        remedy: next step for the error message, such as ``Run `dvc repro train`.``
 
     Raises:
-        IntegrityError: the file is missing, is not JSON, or lacks a key, or a value is not of the key's type.
+        IntegrityError: the file is missing, is not JSON, or lacks a key, or a value has the wrong type.
     """
     return parse_record(schema, read_json(path, remedy=remedy), where=str(path), remedy=remedy)
 
 
 def parse_record(schema: type[T], content: object, *, where: str, remedy: str) -> T:
-    """Make a record of what JSON holds; as `read_record`, where ``where`` names the file."""
+    """Return the record in parsed JSON, checked as in `read_record`; ``where`` names the file in errors."""
     if not isinstance(content, Mapping):
-        raise IntegrityError(f"{where} holds no JSON object. {remedy}")
+        raise IntegrityError(f"{where} is not a JSON object. {remedy}")
     fields = _fields(schema)
     missing = [field.name for field in fields if field.name not in content and not _is_optional(field)]
     if missing:
         raise IntegrityError(f"{where} lacks {', '.join(missing)}. {remedy}")
-    kinds = _kinds(typing.cast(Any, schema))  # a type is hashable, whatever mypy says of `type[T]`
+    kinds = _kinds(typing.cast(Any, schema))  # types are hashable; mypy disagrees for `type[T]`
     return schema(
         **{
             field.name: _value(kinds[field.name], content[field.name], where=f"{where}: {field.name}", remedy=remedy)
@@ -54,12 +54,12 @@ def parse_record(schema: type[T], content: object, *, where: str, remedy: str) -
 
 
 def write_record(path: Path, record: Any) -> None:
-    """Write a record, whole or not at all."""
+    """Write a record atomically."""
     write_json(path, to_json(record))
 
 
 def to_json(record: Any) -> dict[str, Any]:
-    """Return a record as JSON's types; what is None by default is left out while it is None."""
+    """Return a record as JSON types; a field whose default is None is omitted while it is None."""
     values = ((field, getattr(record, field.name)) for field in _fields(record))
     return {field.name: _plain(value) for field, value in values if value is not None or field.default is not None}
 
@@ -84,7 +84,7 @@ def _value(kind: Any, value: Any, *, where: str, remedy: str) -> Any:
         item = typing.get_args(kind)[0]
         return tuple(_value(item, each, where=f"{where}[{place}]", remedy=remedy) for place, each in enumerate(value))
     if not _fits(kind, value):
-        raise IntegrityError(f"{where}={value!r} cannot be. {remedy}")
+        raise IntegrityError(f"{where}={value!r} is not valid. {remedy}")
     return value
 
 

@@ -1,7 +1,7 @@
-"""What is built in, by name: one line each, in the table of its kind.
+"""Registries of the built-in plug-ins, one table per kind.
 
-A name becomes a thing when it is asked for (`plugins.Registry`), so this module imports nothing, and anyone who checks
-a configuration knows every name without loading what it stands for.
+`plugins.Registry` imports a plug-in on first use, so this module imports none of them, and a configuration's names can
+be checked without loading any.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ENERGY_SOURCES: Registry[Any] = Registry(
     },
 )
 
-# By the settings of a source, which open it.
+# Each names the settings of a source, which open it.
 INTENSITY_SOURCES: Registry[Any] = Registry(
     group="overwinter.intensity_sources",
     key="carbon.source",
@@ -63,7 +63,7 @@ POWER_ACTUATORS: Registry[Any] = Registry(
     },
 )
 
-# By the settings of a policy, which make it.
+# Each names the settings of a policy, which create it.
 POWER_POLICIES: Registry[Any] = Registry(
     group="overwinter.power_policies",
     key="power.policy",
@@ -121,7 +121,7 @@ SLEEP_POLICIES: Registry[Any] = Registry(
     },
 )
 
-# By the settings of a sparsifier, which make it.
+# Each names the settings of a sparsifier, which create it.
 SPARSIFIERS: Registry[Any] = Registry(
     group="overwinter.sparsifiers",
     key="sparsify.method",

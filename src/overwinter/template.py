@@ -1,4 +1,4 @@
-"""The template of a project, which `overwinter init` copies: configurations, stages, cases and data."""
+"""The project template that `overwinter init` copies: configurations, stages, cases and data."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from overwinter.errors import OverwinterError
 
 
 def template_folder() -> Path:
-    """Return where the template of a project is: in the wheel, or the checkout itself."""
+    """Return the folder of the project template: in the wheel, or the checkout itself."""
     package = Path(__file__).resolve().parent
     for candidate in (package / "project", package.parents[1]):  # a wheel, a checkout
         if (candidate / "configs" / "config.yaml").is_file():
             return candidate
-    raise OverwinterError(f"The project template is missing beside {package}. Install overwinter again.")
+    raise OverwinterError(f"The project template is missing near {package}. Reinstall overwinter.")

@@ -1,6 +1,6 @@
 """Parsing and printing of quantities: ``2 kWh``, ``500 gCO2e``, ``30 min``, ``1.5 EUR``.
 
-Inside the library every number is in the base unit its name ends with: joules, grams, seconds, watts.
+Inside the library every number is in the base unit that ends its name: joules, grams, seconds, watts.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ def parse_quantity(text: str, *, key: str, dimensions: tuple[str, ...]) -> Quant
 
     Args:
         text: a number and a unit; ``%`` gives a share.
-        key: the configuration key, for the message.
-        dimensions: which dimensions are allowed there.
+        key: configuration key, for error messages.
+        dimensions: the allowed dimensions.
 
     Raises:
         ConfigError: no number, an unknown unit, a unit of another dimension, or a negative or infinite value.
@@ -102,7 +102,7 @@ def format_si(value: float, unit: str) -> str:
 
 
 def format_duration(duration_s: float) -> str:
-    """Return a duration as the user says it: ``0.52 s``, ``1 min 05 s``, ``2 h 03 min``."""
+    """Return a readable duration: ``0.52 s``, ``1 min 05 s``, ``2 h 03 min``."""
     if abs(duration_s) < 59.95:
         return format_si(duration_s, "s") if abs(duration_s) < 0.0995 else f"{_three_digits(duration_s)} s"
     minutes, seconds = divmod(round(duration_s), 60)
@@ -113,7 +113,7 @@ def format_duration(duration_s: float) -> str:
 
 
 def format_bytes(size_bytes: float) -> str:
-    """Return a size on disk in binary-free decimal units: ``83.2 kB``."""
+    """Return a size in decimal units: ``83.2 kB``."""
     return format_si(size_bytes, "B")
 
 

@@ -127,7 +127,7 @@ def test_an_orchestrator_that_cannot_be_loaded_is_named(monkeypatch, capsys):
     broken = importlib.metadata.EntryPoint(name="broken", value="no_such:Thing", group=ORCHESTRATORS.group)
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [broken])
     assert cli.main(["deploy", "--help"]) == 2
-    assert "stands for no_such:Thing, which cannot be loaded" in capsys.readouterr().err
+    assert "refers to no_such:Thing, which cannot be loaded" in capsys.readouterr().err
 
 
 def test_other_groups_are_handed_on(bundle, tmp_path, monkeypatch):

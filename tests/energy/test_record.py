@@ -76,20 +76,20 @@ def test_a_missing_key_is_named_with_the_file_and_what_to_do(key: str, tmp_path:
 @pytest.mark.parametrize("value", [None, -1.0, float("nan"), float("inf"), 10**400, "12", True, [1.0]])
 @pytest.mark.parametrize("key", ["energy_j", "duration_s", "measured_fraction"])
 def test_an_impossible_figure_is_refused(key: str, value: object, tmp_path: Path) -> None:
-    with pytest.raises(IntegrityError, match=rf"train/energy.json: {key}=.*cannot be. Run `dvc repro -f train`"):
+    with pytest.raises(IntegrityError, match=rf"train/energy.json: {key}=.*is not valid. Run `dvc repro -f train`"):
         read_energy(written(tmp_path, **{key: value}))
 
 
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [
-        ("stage", 1, "stage=1 cannot be"),
-        ("schema", 1.5, "schema=1.5 cannot be"),
-        ("warnings", "late", "warnings='late' cannot be"),
-        ("warnings", [1], r"warnings\[0\]=1 cannot be"),
-        ("components", [1], r"components\[0\] holds no JSON object"),
+        ("stage", 1, "stage=1 is not valid"),
+        ("schema", 1.5, "schema=1.5 is not valid"),
+        ("warnings", "late", "warnings='late' is not valid"),
+        ("warnings", [1], r"warnings\[0\]=1 is not valid"),
+        ("components", [1], r"components\[0\] is not a JSON object"),
         ("components", [{"device": "cpu"}], r"components\[0\] lacks energy_j, uncertainty_j, source"),
-        ("carbon_g", -1.0, "carbon_g=-1.0 cannot be"),
+        ("carbon_g", -1.0, "carbon_g=-1.0 is not valid"),
     ],
 )
 def test_a_wrong_type_is_named(key: str, value: object, expected: str, tmp_path: Path) -> None:

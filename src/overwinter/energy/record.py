@@ -85,7 +85,7 @@ def read_energy(path: Path) -> EnergyRecord:
     for name in _NEVER_NEGATIVE:
         value = getattr(record, name)
         if value is not None and value < 0:
-            raise IntegrityError(f"{path}: {name}={value!r} cannot be. {remedy}")
+            raise IntegrityError(f"{path}: {name}={value!r} is not valid. {remedy}")
     return record
 
 
