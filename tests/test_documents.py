@@ -32,7 +32,7 @@ def laughs(levels, width=10, variant="[{}]"):
         ("--- a\n" * 100_000, "is larger with its aliases expanded"),
     ],
 )
-def test_what_stands_for_too_much_is_refused_at_once(text, expected):
+def test_a_document_that_expands_too_much_is_refused_at_once(text, expected):
     begin_s = time.process_time()
     for variant in (text, text.encode()):
         with pytest.raises(ConfigError, match=rf"^bomb\.yaml.*{expected}"):
@@ -43,7 +43,7 @@ def test_what_stands_for_too_much_is_refused_at_once(text, expected):
 @pytest.mark.parametrize(
     "text", ["", "a: 1", "a: &a [1, 2]\nb: *a\nc: {<<: {d: 1}}", "a: [", "a: *unknown", "\x00", laughs(4)]
 )
-def test_what_is_small_passes_and_what_is_no_yaml_is_left_to_its_reader(text):
+def test_small_documents_pass_and_invalid_yaml_is_left_to_the_loader(text):
     check_yaml(text, where="small.yaml")
 
 
@@ -63,7 +63,7 @@ def test_an_ordinary_document_passes_and_is_read_back(tmp_path_factory, value):
 
 
 @given(st.integers(1, 10), st.integers(1, 10))
-def test_an_alias_counts_as_all_that_it_stands_for(levels, width):
+def test_an_alias_counts_at_its_expanded_size(levels, width):
     text, total, line = laughs(levels, width), 64, 65
     for _ in range(levels):
         line = 64 + width * line
@@ -83,7 +83,7 @@ def test_a_large_file_is_not_read(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["a: [", "a: *unknown", "a: !!python/object/apply:os.system [id]", "a: " + "9" * 5000])
-def test_a_file_that_is_no_plain_yaml_is_named(tmp_path, text):
+def test_invalid_yaml_is_named(tmp_path, text):
     path = tmp_path / "odd.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=r"odd\.yaml cannot be read"):

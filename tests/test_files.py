@@ -15,7 +15,7 @@ def test_a_file_is_replaced_whole(tmp_path):
     assert os.listdir(path.parent) == ["a.json"]
 
 
-def test_a_writer_that_fails_leaves_the_old_file_and_nothing_beside(tmp_path):
+def test_a_failed_write_keeps_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "a.txt"
     files.write_text(path, "old")
     with pytest.raises(ZeroDivisionError), files.replacing(path) as staging:
@@ -28,7 +28,7 @@ def test_a_writer_that_fails_leaves_the_old_file_and_nothing_beside(tmp_path):
     ("number", "word"),
     [(errno.ENOSPC, "space"), (errno.EROFS, "permissions"), (errno.EIO, "cannot be written")],
 )
-def test_disk_trouble_becomes_one_message_that_names_the_file(tmp_path, number, word):
+def test_a_disk_error_becomes_one_message_that_names_the_file(tmp_path, number, word):
     path = tmp_path / "a.txt"
     with pytest.raises(OverwinterError, match=word) as caught, files.replacing(path):
         raise OSError(number, os.strerror(number))
@@ -56,7 +56,7 @@ def test_sha256_is_the_standard_one(tmp_path):
     assert files.sha256(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
-def test_the_mask_of_a_credentials_access_list_is_no_right_of_a_group(tmp_path, monkeypatch):
+def test_the_mask_of_a_credential_s_access_list_is_not_a_group_permission(tmp_path, monkeypatch):
     secret = tmp_path / "token"
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
     assert [files.open_to_others(secret, mode) for mode in (0o100600, 0o100440, 0o100604)] == [False, True, True]

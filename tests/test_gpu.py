@@ -1,4 +1,4 @@
-"""What computes on a GPU, where there is none: tests/gpu, and others that need one, on the stand-in, apart."""
+"""Tests that need a GPU, on machines without one: they run on the stand-in, in another process."""
 
 import importlib.util
 import os
@@ -26,7 +26,7 @@ def stand_in():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU: tests/gpu runs on it")
 @pytest.mark.skipif(bool(stand_in().reason_against()), reason=str(stand_in().reason_against()))
-def test_what_needs_a_gpu_passes_on_the_stand_in():
+def test_gpu_tests_pass_on_the_stand_in():
     environment = os.environ | stand_in().environment() | {"OMP_NUM_THREADS": "1"}
     tests = [str(HERE / test) for test in NEED_A_GPU]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]

@@ -1,4 +1,4 @@
-"""A package's names are imported from their homes when they are first used."""
+"""A package's public names are imported from their modules on first use."""
 
 import ast
 import sys
@@ -11,7 +11,7 @@ from overwinter.lazy_imports import lazily
 SOURCE = Path(__file__).parents[1] / "src" / "overwinter"
 
 
-def test_a_name_is_imported_from_its_home_when_it_is_asked_for(tmp_path, monkeypatch):
+def test_a_name_is_imported_on_first_use(tmp_path, monkeypatch):
     package = tmp_path / "quiet_house"
     package.mkdir()
     (package / "__init__.py").write_text(
@@ -34,8 +34,8 @@ def test_an_unknown_name_is_an_attribute_error_that_names_the_package():
 @pytest.mark.parametrize(
     "package", sorted(each.parent for each in SOURCE.rglob("*/__init__.py")), ids=lambda each: each.name
 )
-def test_no_module_has_the_name_of_what_its_package_exports(package):
-    """An import of the module would put it in the place of what has its name."""
+def test_no_module_has_the_name_of_an_export_of_its_package(package):
+    """Importing the module would replace the export of that name."""
     body = ast.parse((package / "__init__.py").read_text()).body
     listed = [each.value for each in body if isinstance(each, ast.Assign) and ast.unparse(each.targets[0]) == "__all__"]
     exported = {name for each in listed for name in ast.literal_eval(each)}

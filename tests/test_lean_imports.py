@@ -1,4 +1,4 @@
-"""What the user waits for must not load torch: each in a fresh process."""
+"""Programs and modules that must start fast do not import torch; each in a fresh process."""
 
 import subprocess
 import sys
@@ -35,7 +35,7 @@ def test_it_loads_nothing_heavy(code):
     assert done.stderr == ""
 
 
-def test_a_stage_program_refuses_a_wrong_setting_before_it_loads_torch():
+def test_a_stage_program_refuses_a_wrong_setting_before_it_imports_torch():
     program = (
         "import runpy, sys; sys.argv[1:] = ['train.epochs=0']; runpy.run_path('stages/train.py', run_name='__main__')"
     )

@@ -18,7 +18,7 @@ def sealed(folder: Path) -> Path:
     return path
 
 
-def test_what_is_sealed_is_read_back(tmp_path):
+def test_sealed_content_is_read_back(tmp_path):
     assert manifest.read_sealed(sealed(tmp_path), remedy="") == CONTENT
 
 
@@ -29,7 +29,7 @@ def test_equal_content_has_equal_bytes(tmp_path):
 
 
 @given(position=st.integers(0, 10_000), mask=st.integers(1, 255))
-def test_any_altered_byte_is_found(position, mask):
+def test_any_altered_byte_is_detected(position, mask):
     with tempfile.TemporaryDirectory() as folder:
         path = sealed(Path(folder))
         content = bytearray(path.read_bytes())
@@ -40,7 +40,7 @@ def test_any_altered_byte_is_found(position, mask):
 
 
 @given(kept=st.integers(0, 10_000))
-def test_any_truncation_is_found(kept):
+def test_any_truncation_is_detected(kept):
     with tempfile.TemporaryDirectory() as folder:
         path = sealed(Path(folder))
         content = path.read_bytes()
@@ -50,7 +50,7 @@ def test_any_truncation_is_found(kept):
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", '{"a": 1}', "nonsense", '{"seal_sha256": NaN, "a": NaN}'])
-def test_what_was_never_sealed_is_refused(tmp_path, text):
+def test_unsealed_content_is_refused(tmp_path, text):
     path = tmp_path / "content.json"
     path.write_text(text)
     with pytest.raises(IntegrityError, match=r"content\.json"):
@@ -69,7 +69,7 @@ def listed(tmp_path):
     return manifest.describe_files(tmp_path, ["sub/weights"])
 
 
-def test_a_whole_folder_passes(tmp_path, listed):
+def test_an_intact_folder_passes(tmp_path, listed):
     manifest.verify_files(tmp_path, listed, remedy="")
     assert listed["sub/weights"]["size_bytes"] == 5
 
@@ -78,20 +78,20 @@ def test_a_whole_folder_passes(tmp_path, listed):
     ("content", "complaint"),
     [(b"1234", "4 bytes instead of 5"), (b"123456", "6 bytes instead of 5"), (b"12346", "was altered")],
 )
-def test_a_changed_file_is_found(tmp_path, listed, content, complaint):
+def test_a_changed_file_is_detected(tmp_path, listed, content, complaint):
     (tmp_path / "sub" / "weights").write_bytes(content)
     with pytest.raises(IntegrityError, match=complaint):
         manifest.verify_files(tmp_path, listed, remedy="")
 
 
-def test_a_missing_file_is_found(tmp_path, listed):
+def test_a_missing_file_is_detected(tmp_path, listed):
     (tmp_path / "sub" / "weights").unlink()
     with pytest.raises(IntegrityError, match="cannot be read: No such file"):
         manifest.verify_files(tmp_path, listed, remedy="")
 
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "", "a/../../b", "a\0b"])
-def test_names_that_lead_out_are_refused(tmp_path, name):
+def test_names_outside_the_folder_are_refused(tmp_path, name):
     with pytest.raises(IntegrityError, match="not inside it"):
         manifest.verify_files(tmp_path, {name: {"sha256": "", "size_bytes": 0}}, remedy="")
 
@@ -102,6 +102,6 @@ def test_a_listing_without_size_and_digest_is_refused(tmp_path, listed, entry):
         manifest.verify_files(tmp_path, {"sub/weights": entry}, remedy="")
 
 
-def test_a_seal_counts_as_content_of_no_one(tmp_path):
+def test_the_seal_is_not_part_of_the_content(tmp_path):
     path = sealed(tmp_path)
     assert set(json.loads(path.read_text())) == {*CONTENT, "seal_sha256"}

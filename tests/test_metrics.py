@@ -22,17 +22,17 @@ EVALUATION = EvaluationMetrics(
 
 
 @pytest.mark.parametrize("metrics", [EVALUATION, ModelMetrics(accuracy=0.9, epochs=3, size_bytes=7)])
-def test_metrics_are_read_as_what_they_are(tmp_path, metrics):
+def test_metrics_round_trip(tmp_path, metrics):
     write_record(tmp_path / "metrics.json", metrics)
     assert read_metrics(tmp_path / "metrics.json", remedy="") == metrics
 
 
-def test_a_stage_of_ones_own_may_say_what_it_likes(tmp_path):
+def test_a_custom_stage_may_write_other_metrics(tmp_path):
     (tmp_path / "metrics.json").write_text(json.dumps({"confidence": 0.9, "chosen": "a"}))
     assert read_metrics(tmp_path / "metrics.json", remedy="") == ModelMetrics()
 
 
-def test_a_figure_that_is_missing_is_named(tmp_path):
+def test_a_missing_figure_is_named(tmp_path):
     content = to_json(EVALUATION)
     del content["chosen"]["energy_per_response_low_j"]
     (tmp_path / "metrics.json").write_text(json.dumps(content))
@@ -40,7 +40,7 @@ def test_a_figure_that_is_missing_is_named(tmp_path):
         read_metrics(tmp_path / "metrics.json", remedy="Run it.")
 
 
-def test_what_is_no_object_is_refused(tmp_path):
+def test_other_json_than_an_object_is_refused(tmp_path):
     (tmp_path / "metrics.json").write_text("[]")
     with pytest.raises(IntegrityError, match="is not a JSON object"):
         read_metrics(tmp_path / "metrics.json", remedy="Run it.")

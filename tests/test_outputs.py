@@ -1,4 +1,4 @@
-"""Files that the user names: written through what is no regular file, and nothing lost of what is one."""
+"""Output files that the user names: links, pipes and devices are followed, and regular files keep their metadata."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def written(path: Path, content: str = "new\n") -> None:
     write_output(path, content)
 
 
-def test_a_new_file_follows_the_mask(tmp_path: Path) -> None:
+def test_a_new_file_follows_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
         written(tmp_path / "new.json")
@@ -59,13 +59,13 @@ def test_a_link_stays_and_its_target_is_written(tmp_path: Path) -> None:
     assert (tmp_path / "far" / "target").read_text() == "new\n"
 
 
-def test_a_link_to_nothing_makes_its_target(tmp_path: Path) -> None:
+def test_a_dangling_link_creates_its_target(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("later")
     written(tmp_path / "link")
     assert (tmp_path / "later").read_text() == "new\n"
 
 
-def test_two_names_of_one_file_both_show_it(tmp_path: Path) -> None:
+def test_hard_links_stay_one_file(tmp_path: Path) -> None:
     (tmp_path / "one").write_text("old and longer")
     (tmp_path / "two").hardlink_to(tmp_path / "one")
     written(tmp_path / "one")
@@ -80,7 +80,7 @@ def test_a_link_through_another_folder_s_dots(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["/dev/null", "/dev/zero"])
-def test_a_device_stays_one(name: str) -> None:
+def test_a_device_stays_a_device(name: str) -> None:
     before = Path(name).stat()
     written(Path(name))
     assert stat.S_ISCHR(Path(name).stat().st_mode)
@@ -107,20 +107,20 @@ def test_a_named_pipe_whose_reader_comes_later(tmp_path: Path) -> None:
     assert stat.S_ISFIFO(pipe.stat().st_mode)
 
 
-def test_a_named_pipe_that_no_one_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_named_pipe_without_a_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("overwinter.outputs._READER_PATIENCE_S", 0.1)
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(OverwinterError, match="pipe"):
         write_output(tmp_path / "pipe", "new")
 
 
-def test_a_full_device_says_so() -> None:
+def test_a_full_device_is_reported() -> None:
     check_output(Path("/dev/full"))
     with pytest.raises(OverwinterError, match="No space left"):
         write_output(Path("/dev/full"), "new")
 
 
-def test_standard_output_is_not_begun_anew(tmp_path: Path) -> None:
+def test_standard_output_is_not_truncated(tmp_path: Path) -> None:
     code = (
         "from pathlib import Path\n"
         "from overwinter.outputs import check_output, write_output\n"
@@ -142,7 +142,7 @@ def test_a_descriptor_that_is_not_open() -> None:
 
 
 @pytest.mark.parametrize("name", ["missing/file", "folder", "file/below", "loop", "n" * 300])
-def test_what_cannot_be_written_is_found_before(tmp_path: Path, name: str) -> None:
+def test_an_unwritable_path_is_detected_beforehand(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("old")
     (tmp_path / "loop").symlink_to("loop")
@@ -158,7 +158,7 @@ def test_a_long_name_that_the_disk_allows(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(ROOT, reason="root may write everywhere")
-def test_what_the_user_may_not_write(tmp_path: Path) -> None:
+def test_paths_without_write_permission(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("old")
     (tmp_path / "file").chmod(0o444)
     with pytest.raises(OutputError, match="Permission denied"):
@@ -175,6 +175,6 @@ def test_what_the_user_may_not_write(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "folder/"])
-def test_a_name_of_no_file(text: str) -> None:
+def test_text_that_does_not_name_a_file(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="is not the name of a file"):
         output_path(text)

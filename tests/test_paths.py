@@ -17,6 +17,6 @@ def test_a_file_in_a_package_is_found():
         ("package:a.b/x", "not installed"),
     ],
 )
-def test_what_is_not_there_is_named(place, message):
+def test_a_missing_path_is_named(place, message):
     with pytest.raises(ConfigError, match=message):
         local_path(place, key="model.root")

@@ -1,4 +1,4 @@
-"""Names: the built-in ones first, then those of other packages, and a hint for the rest."""
+"""Registries: built-in names first, then those of other packages, and a hint for unknown names."""
 
 import importlib.metadata
 import math
@@ -16,7 +16,7 @@ REGISTRY: Registry[object] = Registry(
 
 @pytest.fixture
 def elsewhere(monkeypatch):
-    """Another package that adds `power`, and would like to be `root`."""
+    """Another package that adds `power`, and tries to override `root`."""
     points = [
         importlib.metadata.EntryPoint(name=name, value="math:pow", group="overwinter.tests")
         for name in ("power", "root")
@@ -24,18 +24,18 @@ def elsewhere(monkeypatch):
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: points if group == "overwinter.tests" else [])
 
 
-def test_a_built_in_one_is_found_without_asking_other_packages(monkeypatch):
+def test_a_built_in_name_is_found_without_scanning_other_packages(monkeypatch):
     monkeypatch.setattr(importlib.metadata, "entry_points", None)
     assert REGISTRY.find("root") is math.sqrt
 
 
-def test_another_package_adds_a_name_but_takes_none(elsewhere):
+def test_another_package_adds_a_name_but_overrides_none(elsewhere):
     assert REGISTRY.find("power") is math.pow
     assert REGISTRY.find("root") is math.sqrt
     assert REGISTRY.names() == ["power", "root", "unused"]
 
 
-def test_nothing_is_imported_before_it_is_asked_for(elsewhere):
+def test_nothing_is_imported_before_first_use(elsewhere):
     REGISTRY.names()
     assert "no_such_module" not in sys.modules
 

@@ -36,13 +36,13 @@ def read(tmp_path):
     return changed
 
 
-def test_what_was_written_is_read(tmp_path):
+def test_a_record_round_trips(tmp_path):
     write_record(tmp_path / "whole.json", WHOLE)
     assert read_record(Whole, tmp_path / "whole.json", remedy="") == WHOLE
     assert "energy_j" not in json.loads((tmp_path / "whole.json").read_text())["part"]
 
 
-def test_what_a_newer_version_added_is_ignored(read):
+def test_unknown_keys_are_ignored(read):
     assert read(more=[1], part={"size_bytes": 3, "colour": "red"}) == WHOLE
 
 
@@ -59,7 +59,7 @@ def test_what_a_newer_version_added_is_ignored(read):
         ({"figures": [1]}, r"figures=\[1\] is not valid"),
     ],
 )
-def test_what_is_missing_or_cannot_be_is_named_with_the_file(read, values, message):
+def test_missing_and_invalid_values_are_named_with_the_file(read, values, message):
     with pytest.raises(IntegrityError, match=message):
         read(**values)
 
@@ -68,7 +68,7 @@ def test_an_integer_is_a_number_too(read):
     assert read(part={"size_bytes": 3, "energy_j": 2}).part.energy_j == 2
 
 
-def test_a_missing_file_is_named_with_what_to_do(tmp_path):
+def test_a_missing_file_is_named_with_the_remedy(tmp_path):
     with pytest.raises(IntegrityError, match=r"whole\.json is missing\. Run it again"):
         read_record(Whole, tmp_path / "whole.json", remedy="Run it again.")
 
@@ -79,7 +79,7 @@ class Listed:
     energy_j: float | None
 
 
-def test_a_tuple_is_a_list_of_its_kind_and_none_without_a_default_is_written(tmp_path):
+def test_a_tuple_is_a_list_and_none_without_a_default_is_written(tmp_path):
     listed = Listed(parts=(Part(size_bytes=1), Part(size_bytes=2, energy_j=0.5)), energy_j=None)
     assert to_json(listed) == {"parts": [{"size_bytes": 1}, {"size_bytes": 2, "energy_j": 0.5}], "energy_j": None}
     write_record(tmp_path / "listed.json", listed)
@@ -95,7 +95,7 @@ def test_a_tuple_is_a_list_of_its_kind_and_none_without_a_default_is_written(tmp
         ({"parts": []}, "lacks energy_j"),
     ],
 )
-def test_what_a_list_may_not_hold_is_named(tmp_path, content, message):
+def test_invalid_items_of_a_list_are_named(tmp_path, content, message):
     (tmp_path / "listed.json").write_text(json.dumps(content))
     with pytest.raises(IntegrityError, match=message):
         read_record(Listed, tmp_path / "listed.json", remedy="")

@@ -1,4 +1,4 @@
-"""Which room may import which: data flows one way, so nothing imports what stands above it."""
+"""Layering: a subpackage imports only from lower layers."""
 
 import ast
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "overwinter"
-# From the ground up; rooms of one floor do not import each other.
-FLOORS = (
+# Layers from the bottom up; subpackages of one layer do not import each other.
+LAYERS = (
     {
         "canary",
         "codecarbon_tables",
@@ -37,9 +37,9 @@ FLOORS = (
     {"report"},
     {"cli"},
 )
-FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-GROUND = FLOORS[0]
-# Below, and yet not to be known.
+LAYER = {package: number for number, packages in enumerate(LAYERS) for package in packages}
+GROUND = LAYERS[0]
+# Lower layers that must not be imported.
 FORBIDDEN = {
     "carbon": {"ledger", "power", "budget"},
     "models": {"energy", "carbon", "ledger", "power", "budget"},
@@ -49,12 +49,12 @@ FORBIDDEN = {
 }
 
 
-def room_of(path):
+def package_of(path):
     return path.relative_to(SOURCE).with_suffix("").parts[0]
 
 
 def imported(path):
-    """Yield every room that a file imports anywhere in it, also inside functions and for type checking."""
+    """Yield every subpackage that a file imports, also inside functions and for type checking."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module == "overwinter":
             yield from (alias.name for alias in node.names)
@@ -64,17 +64,17 @@ def imported(path):
             yield from (alias.name.split(".")[1] for alias in node.names if alias.name.startswith("overwinter."))
 
 
-def test_every_room_has_its_floor():
-    assert {room_of(path) for path in SOURCE.rglob("*.py")} - {"__init__"} == set(FLOOR)
+def test_every_subpackage_has_a_layer():
+    assert {package_of(path) for path in SOURCE.rglob("*.py")} - {"__init__"} == set(LAYER)
 
 
 @pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: path.relative_to(SOURCE).as_posix())
-def test_a_file_imports_only_what_is_below_its_room(path):
-    room = room_of(path)
-    if room == "__init__":
+def test_a_file_imports_only_lower_layers(path):
+    package = package_of(path)
+    if package == "__init__":
         return
-    for other in set(imported(path)) - {room, "__version__"}:
-        if room in GROUND and other in GROUND:
+    for other in set(imported(path)) - {package, "__version__"}:
+        if package in GROUND and other in GROUND:
             continue
-        assert FLOOR[other] < FLOOR[room], f"{room} imports {other}, which is not below it"
-        assert other not in FORBIDDEN.get(room, ()), f"{room} may not know {other}"
+        assert LAYER[other] < LAYER[package], f"{package} imports {other}, which is not below it"
+        assert other not in FORBIDDEN.get(package, ()), f"{package} may not know {other}"

@@ -1,4 +1,4 @@
-"""Nothing that is used here may tell anybody about it."""
+"""No library sends telemetry."""
 
 from __future__ import annotations
 
@@ -28,4 +28,4 @@ def test_onnx_runtime_reports_no_model(tmp_path):
     }
     words = [sys.executable, "-c", PROGRAM, str(tmp_path / "model.onnx")]
     subprocess.run(words, env=environment, check=True)
-    assert not list((tmp_path / "home").rglob("*"))  # no identifier of this machine, no record to be sent
+    assert not list((tmp_path / "home").rglob("*"))  # no machine identifier, no record to send

@@ -28,7 +28,7 @@ def test_a_quantity_is_read_in_base_units(text, value, unit):
 
 
 @pytest.mark.parametrize("text", ["", "kJ", "5", "5 kj", "five J", "-1 J", "1e400 J", "nan J", "5 J J"])
-def test_what_is_no_quantity_is_refused_with_key_and_value(text):
+def test_invalid_quantities_are_refused_with_key_and_value(text):
     with pytest.raises(ConfigError) as caught:
         parse_quantity(text, key="budget.total", dimensions=("energy",))
     assert "budget.total" in str(caught.value)
@@ -61,7 +61,7 @@ def test_a_printed_energy_reads_back_to_three_digits(energy_j):
         (7384, "2 h 03 min"),
     ],
 )
-def test_durations_read_as_the_user_says_them(duration_s, text):
+def test_durations_are_readable(duration_s, text):
     assert format_duration(duration_s) == text
 
 

@@ -1,4 +1,4 @@
-"""The memory of live sources: a cache on disk, refreshing in the background, backing off, and forecasts from it."""
+"""Live sources: the cache on disk, refreshes in the background, back-off, and forecasts from the history."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NOON = datetime(2026, 6, 1, 12, 10, tzinfo=UTC)
 
 
 class _Clock:
-    """The time, on the wall and monotonic."""
+    """A wall clock and a monotonic clock."""
 
     def __init__(self) -> None:
         self.utc, self.now_s = _NOON, 100.0
@@ -32,7 +32,7 @@ class _Clock:
 
 
 class _Provider:
-    """Tells one value, or fails."""
+    """Returns one value, or fails."""
 
     name, kind, identity = "service ZONE", "average", "service ZONE"
 
@@ -133,7 +133,7 @@ def test_another_run_starts_from_the_disk(source: Any, clock: _Clock, provider: 
     assert provider.fetches == 1
 
 
-def test_what_is_too_old_does_not_count(source: Any, clock: _Clock, provider: _Provider) -> None:
+def test_a_response_that_is_too_old_is_not_used(source: Any, clock: _Clock, provider: _Provider) -> None:
     live = source()
     live.at(clock.utc)
     provider.value = SourceError("gone")
@@ -146,14 +146,14 @@ def test_what_is_too_old_does_not_count(source: Any, clock: _Clock, provider: _P
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"points": []}', '{"points": [["x", 1]], "fetched_utc": 5}'])
-def test_a_broken_cache_is_no_obstacle(source: Any, clock: _Clock, tmp_path: Path, text: str) -> None:
+def test_a_corrupt_cache_is_ignored(source: Any, clock: _Clock, tmp_path: Path, text: str) -> None:
     _settled(source())
     for path in (tmp_path / "cache").iterdir():
         path.write_text(text)
     assert source().at(clock.utc).g_per_kwh == 100
 
 
-def test_failures_back_off_and_success_ends_that(source: Any, clock: _Clock, provider: _Provider) -> None:
+def test_failures_back_off_and_success_ends_the_back_off(source: Any, clock: _Clock, provider: _Provider) -> None:
     provider.value = SourceError("busy")
     live = source()
     fetched_at = []
@@ -174,7 +174,7 @@ def test_failures_back_off_and_success_ends_that(source: Any, clock: _Clock, pro
     assert live.at(clock.utc).g_per_kwh == 90
 
 
-def test_a_server_that_asks_to_be_left_alone_is(source: Any, clock: _Clock, provider: _Provider) -> None:
+def test_retry_after_is_respected(source: Any, clock: _Clock, provider: _Provider) -> None:
     provider.value = SourceError("limited", status=429, retry_after_s=120)
     live = source()
     for _ in range(119):
@@ -204,7 +204,9 @@ def test_forecast_begins_with_the_running_step(source: Any, clock: _Clock, provi
     assert forecast[0].time_utc == datetime(2026, 6, 1, 13, tzinfo=UTC)
 
 
-def test_a_forecast_serves_while_the_service_does_not_response(source: Any, clock: _Clock, provider: _Provider) -> None:
+def test_a_forecast_is_available_while_the_service_does_not_respond(
+    source: Any, clock: _Clock, provider: _Provider
+) -> None:
     provider.ahead = 4
     live = source()
     _settled(live)
@@ -213,9 +215,7 @@ def test_a_forecast_serves_while_the_service_does_not_response(source: Any, cloc
     assert live.at(clock.utc).g_per_kwh == 101
 
 
-def test_a_rest_that_a_server_asks_for_holds_for_other_programs_too(
-    source: Any, clock: _Clock, provider: _Provider
-) -> None:
+def test_retry_after_holds_for_other_programs_too(source: Any, clock: _Clock, provider: _Provider) -> None:
     provider.value = SourceError("HTTP 429: too many", status=429, retry_after_s=3600)
     with pytest.raises(SourceError, match="too many"):
         source().at(clock.utc)
@@ -238,7 +238,7 @@ def test_notes_and_the_mix_come_with_the_response_also_from_disk(source: Any, cl
     assert provider.fetches == 1
 
 
-def test_holes_in_the_day_that_is_reported_make_no_flat_line_of_the_forecast(tmp_path: Path) -> None:
+def test_gaps_in_the_reported_day_do_not_flatten_the_forecast(tmp_path: Path) -> None:
     for missing in ({0}, {0, 1, 2}, {23}, {11}, set(range(5)), set(range(0, 24, 3))):
         history = History(tmp_path / f"{len(missing)}{min(missing)}.json", identity="x")
         day = [

@@ -21,7 +21,7 @@ def weekly(weeks, noise=0.0, seed=0):
 
 @given(st.integers(40 * 24, 44 * 24), st.floats(0, 1000), st.booleans())
 @settings(max_examples=15)
-def test_what_comes_later_changes_nothing(place, later, now_known):
+def test_later_hours_change_nothing(place, later, now_known):
     hours = weekly(7, noise=20)
     changed = hours.values.copy()
     changed[place + now_known :] = later
@@ -32,26 +32,26 @@ def test_what_comes_later_changes_nothing(place, later, now_known):
     assert np.array_equal(*seen)
 
 
-def test_what_comes_later_elsewhere_changes_nothing_either():
+def test_later_hours_of_other_regions_change_nothing():
     other = weekly(7, noise=20, seed=1)
     changed = Hours(first=FIRST, values=np.where(np.arange(len(other.values)) >= 960, 0.0, other.values))
     seen = [Forecaster(weekly(7, noise=20), [each]).at(FIRST + 960, 30) for each in (other, changed)]
     assert np.array_equal(*seen)
 
 
-def test_other_regions_take_part():
+def test_other_regions_contribute():
     alone = Forecaster(weekly(7, noise=20)).at(FIRST + 960, 30)
     assert not np.array_equal(alone, Forecaster(weekly(7, noise=20), [weekly(7, noise=20, seed=1)]).at(FIRST + 960, 30))
 
 
-def test_a_week_that_repeats_is_foreseen():
+def test_a_repeating_week_is_forecast():
     hours = weekly(10)
     forecast = Forecaster(hours).at(FIRST + 9 * 168 + 30, 96)
     assert forecast == pytest.approx(hours.values[9 * 168 + 30 : 9 * 168 + 126], abs=3)
 
 
 @pytest.mark.parametrize("order", [1, 25, 169])
-def test_the_quick_sums_are_those_of_all_runs_of_hours(order):
+def test_the_fast_sums_equal_those_over_all_windows(order):
     deviations = np.random.default_rng(0).normal(size=700)
     runs = np.lib.stride_tricks.sliding_window_view(deviations, order + 1)
     assert _lag_products(deviations, order) == pytest.approx(runs.T @ runs)
@@ -85,7 +85,7 @@ def test_half_hours_are_averaged_and_long_steps_spread():
 
 
 @pytest.mark.parametrize("name", ["gb_2021", "us_pjm_2022"])
-def test_a_day_ahead_is_foreseen_better_than_by_repeating_a_day(name):
+def test_a_day_ahead_forecast_beats_repeating_the_day(name):
     path = TRACES / f"{name}.csv"
     if not path.is_file():
         pytest.skip(f"{path.name} is not here: recorded traces are not part of the project")

@@ -1,4 +1,4 @@
-"""What is kept of the past, and what it lets expect: holes, several runs, damage, and nothing of the future."""
+"""The history on disk and its forecasts: gaps, several runs, corrupt files, and no look into the future."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def test_the_running_hour_is_the_mean_of_what_was_reported_in_it(tmp_path: Path)
     assert [row[1:] for row in hours] == [[50, 1], [200, 3]]
 
 
-def test_another_run_goes_on_with_it(tmp_path: Path) -> None:
+def test_another_run_continues_it(tmp_path: Path) -> None:
     for hour in range(30):
         _history(tmp_path).add([_at(hour, 100 + hour % 24)], _START + timedelta(hours=hour))
     assert _values(_history(tmp_path), 29.5, 4) == [105, 106, 107, 108]
 
 
-def test_it_serves_while_the_service_is_gone_for_hours(tmp_path: Path) -> None:
+def test_it_bridges_hours_without_the_service(tmp_path: Path) -> None:
     history = _history(tmp_path)
     for hour in range(48):
         history.add([_at(hour, 100 + hour % 24)], _START + timedelta(hours=hour))
@@ -54,17 +54,17 @@ def test_it_serves_while_the_service_is_gone_for_hours(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"hours": [[1, 2]]}', '{"hours": [[1, "x", 1]]}', '{"hours": 7}'])
-def test_a_damaged_file_is_begun_anew(tmp_path: Path, text: str) -> None:
+def test_a_corrupt_file_is_started_again(tmp_path: Path, text: str) -> None:
     (tmp_path / "x.history.json").write_text(text)
     history = _history(tmp_path)
     assert history.forecast(_START) == ()
     history.add([_at(0, 100)], _START)
-    assert history.forecast(_START) == ()  # one hour lets expect nothing
+    assert history.forecast(_START) == ()  # one hour allows no forecast
     history.add([_at(1, 100)], _START + timedelta(hours=1))
     assert _values(history, 1, 2) == [100, 100]
 
 
-def test_what_cannot_be_is_left_out(tmp_path: Path) -> None:
+def test_impossible_values_are_left_out(tmp_path: Path) -> None:
     rows = [[1, 100, 1], [2, -5, 1], [3, float("nan"), 1], [4, 1e9, 1], [5, 100, 0], [6, 100, 1]]
     (tmp_path / "x.history.json").write_text(json.dumps({"hours": rows}))
     reported = _history(tmp_path).forecast(datetime.fromtimestamp(6 * 3600, tz=UTC))
@@ -77,13 +77,13 @@ def test_half_a_year_is_kept(tmp_path: Path) -> None:
     assert len(json.loads((tmp_path / "x.history.json").read_text())["hours"]) == 26 * 7 * 24
 
 
-def test_holes_are_filled_and_a_hole_of_days_is_a_new_beginning() -> None:
+def test_gaps_are_filled_and_a_gap_of_days_starts_again() -> None:
     assert filled({3: 10.0, 6: 40.0}).values.tolist() == [10, 20, 30, 40]
     assert filled({3: 10.0, 100: 40.0, 101: 50.0}).first == 100
     assert filled({}).values.size == 0
 
 
-def test_nothing_later_is_looked_at() -> None:
+def test_later_hours_are_ignored() -> None:
     values = np.array([200 + 50 * math.sin(hour / 4) for hour in range(200)])
     later = np.concatenate([values, np.full(50, 9e3)])
     time_utc = datetime.fromtimestamp(199 * 3600, tz=UTC)

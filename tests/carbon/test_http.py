@@ -1,4 +1,4 @@
-"""Refusals with the server's own words, rests in every form, and bodies that are not what they should be."""
+"""Error responses with the server's reason, Retry-After in every format, and invalid bodies."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _Answering = Callable[..., str]
 
 @pytest.fixture
 def answering() -> Iterator[_Answering]:
-    """Return what starts a server with one answer, and gives its address."""
+    """Return a function that starts a server with one response and returns its URL."""
     servers: list[HTTPServer] = []
 
     def start(body: bytes, status: int = 200, **headers: str) -> str:
@@ -76,16 +76,16 @@ def _refusal(url: str, **more: Any) -> SourceError:
     ],
 )
 @pytest.mark.parametrize("status", [401, 403, 404, 429, 500])
-def test_a_refusal_gives_the_server_s_reason_and_the_zone(
+def test_a_refusal_contains_the_server_s_reason_and_the_zone(
     answering: _Answering, body: bytes, reason: str, status: int
 ) -> None:
     error = _refusal(answering(body, status), whose="maps US")
-    assert (str(error), error.status) == (f"maps US: 127.0.0.1 answers HTTP {status}: {reason}", status)
+    assert (str(error), error.status) == (f"maps US: 127.0.0.1 returned HTTP {status}: {reason}", status)
 
 
 @pytest.mark.parametrize("body", [b"", b"<html><body>Sign in</body></html>", b"{}", b"[]", b"null", b"[" * 50_000])
-def test_a_refusal_without_a_reason_is_just_that(answering: _Answering, body: bytes) -> None:
-    assert str(_refusal(answering(body, 403))) == "127.0.0.1 answers HTTP 403"
+def test_a_refusal_without_a_reason(answering: _Answering, body: bytes) -> None:
+    assert str(_refusal(answering(body, 403))) == "127.0.0.1 returned HTTP 403"
 
 
 def test_a_long_reason_is_cut(answering: _Answering) -> None:
@@ -93,7 +93,7 @@ def test_a_long_reason_is_cut(answering: _Answering) -> None:
 
 
 @pytest.mark.parametrize("expected", [_TOKEN, "ada", base64.b64encode(b"ada:pass-word").decode(), "pass-word"])
-def test_a_reason_never_repeats_what_was_sent_in_confidence(answering: _Answering, expected: str) -> None:
+def test_a_reason_never_contains_a_secret(answering: _Answering, expected: str) -> None:
     login = base64.b64encode(b"ada:pass-word").decode()
     headers = {"auth-token": _TOKEN, "Authorization": f"Basic {login}"}
     text = str(_refusal(answering(f"invalid token {expected}!".encode(), 401), headers=headers))
@@ -104,7 +104,7 @@ def test_a_reason_never_repeats_what_was_sent_in_confidence(answering: _Answerin
 def test_a_redirect_is_reported_with_its_host_alone(answering: _Answering) -> None:
     url = answering(b"", 302, Location=f"https://login.example/?token={_TOKEN}")
     text = str(_refusal(url))
-    assert text == "127.0.0.1 answers HTTP 302: it redirects to login.example, which is not followed"
+    assert text == "127.0.0.1 returned HTTP 302: it redirects to login.example, which is not followed"
 
 
 @pytest.mark.parametrize(
@@ -126,23 +126,23 @@ def test_a_redirect_is_reported_with_its_host_alone(answering: _Answering) -> No
         ("Fri, 31 Nov 2026 08:50:37 GMT", 0),
     ],
 )
-def test_a_rest_in_seconds_or_as_a_date(text: str, expected_s: float) -> None:
+def test_retry_after_in_seconds_or_as_a_date(text: str, expected_s: float) -> None:
     assert backoff_s(text, _NOW) == expected_s
 
 
 @given(st.text())
-def test_whatever_the_header_says_the_rest_is_of_a_day_at_most(text: str) -> None:
+def test_retry_after_is_at_most_a_day(text: str) -> None:
     assert 0 <= backoff_s(text, _NOW) <= MAX_BACKOFF_S
 
 
-def test_a_date_reaches_anyone_who_is_refused(answering: _Answering) -> None:
+def test_an_error_carries_retry_after(answering: _Answering) -> None:
     until = datetime.now(UTC) + timedelta(hours=1)
     error = _refusal(answering(b"", 503, Retry_After=f"{until:%a, %d %b %Y %H:%M:%S GMT}"))
     assert 3590 < error.retry_after_s <= 3600
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "deflate"])
-def test_what_a_proxy_has_compressed_is_unpacked(answering: _Answering, encoding: str) -> None:
+def test_a_compressed_body_is_decompressed(answering: _Answering, encoding: str) -> None:
     packed = zlib.compress(b'{"a": 1}') if encoding == "deflate" else gzip.compress(b'{"a": 1}', mtime=0)
     assert _asked(answering(packed, Content_Encoding=encoding)) == {"a": 1}
 
@@ -153,14 +153,12 @@ def test_what_a_proxy_has_compressed_is_unpacked(answering: _Answering, encoding
         (gzip.compress(b" " * (1 << 24), mtime=0), {"Content_Encoding": "gzip"}, "more than 8 MiB"),
         (b" " * ((1 << 23) + 1), {}, "more than 8 MiB"),
         (gzip.compress(b'{"a": 1}', mtime=0)[:-9], {"Content_Encoding": "gzip"}, "the connection was cut"),
-        (b"no gzip", {"Content_Encoding": "gzip"}, "broken compression"),
+        (b"no gzip", {"Content_Encoding": "gzip"}, "invalid compression"),
         (b'{"a": 1', {"Content_Length": "4000"}, "the connection was cut"),
-        (b"<html>Sign in", {"Content_Type": "text/html; charset=utf-8"}, "not answer with JSON but with text/html"),
-        (b"[" * 100_000, {}, "not answer with JSON"),
-        (b"\xff\xfe{", {}, "not answer with JSON"),
+        (b"<html>Sign in", {"Content_Type": "text/html; charset=utf-8"}, "returned no JSON but text/html"),
+        (b"[" * 100_000, {}, "returned no JSON"),
+        (b"\xff\xfe{", {}, "returned no JSON"),
     ],
 )
-def test_a_body_that_is_not_what_it_should_be(
-    answering: _Answering, body: bytes, headers: dict[str, str], what: str
-) -> None:
+def test_an_invalid_body_is_an_error(answering: _Answering, body: bytes, headers: dict[str, str], what: str) -> None:
     assert what in str(_refusal(answering(body, **headers), whose="maps XX"))

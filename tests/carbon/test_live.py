@@ -38,7 +38,7 @@ _NOON = datetime(2026, 6, 1, 12, 10, tzinfo=UTC)
 
 @dataclass
 class _Service:
-    """What the server does, and what it was asked."""
+    """The server's responses, and the requests that it received."""
 
     url: str = ""
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
@@ -107,7 +107,7 @@ def _soon() -> float:
     return time.monotonic() + 2
 
 
-# The documented answers.
+# The documented responses.
 
 
 def _uk(path: str, query: Any, headers: Any) -> Any:
@@ -143,7 +143,7 @@ def _maps(path: str, query: Any, headers: Any) -> Any:
 
 
 class _WattTimeServer:
-    """Gives tokens; an expired one is answered with 401."""
+    """Issues tokens; responds to an expired one with 401."""
 
     def __init__(self) -> None:
         self.valid = 0
@@ -180,7 +180,7 @@ def _watttime(service: _Service) -> WattTime:
 _NOON_SHARP = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
 
-def test_uk_grid_tells_the_actual_and_the_forecast(service: _Service) -> None:
+def test_uk_grid_returns_the_actual_and_the_forecast(service: _Service) -> None:
     service.responses = _uk
     points = UkGrid(service.url).fetch(_NOON, deadline_s=_soon())
     assert (points[0].g_per_kwh, points[1].g_per_kwh, len(points)) == (210, 199, 96)
@@ -188,7 +188,7 @@ def test_uk_grid_tells_the_actual_and_the_forecast(service: _Service) -> None:
     assert UkGrid.kind == "average"
 
 
-def test_uk_grid_does_without_its_forecast(service: _Service) -> None:
+def test_uk_grid_works_without_its_forecast(service: _Service) -> None:
     service.responses = lambda path, *rest: _uk(path, *rest) if path == "/intensity" else _Raw(status=500)
     assert [each.g_per_kwh for each in UkGrid(service.url).fetch(_NOON, deadline_s=_soon())] == [210]
 
@@ -201,7 +201,7 @@ def test_electricity_maps_sends_its_token_and_reads_latest_and_forecast(service:
     assert maps.kind == "average"
 
 
-def test_electricity_maps_does_without_a_forecast_that_is_not_in_the_plan(service: _Service) -> None:
+def test_electricity_maps_works_without_a_forecast_in_the_plan(service: _Service) -> None:
     def latest_alone(path: str, *rest: Any) -> Any:
         return _maps(path, *rest) if path.endswith("latest") else _Raw(status=403)
 
@@ -210,7 +210,7 @@ def test_electricity_maps_does_without_a_forecast_that_is_not_in_the_plan(servic
     assert [each.g_per_kwh for each in maps.fetch(_NOON, deadline_s=_soon())] == [56]
 
 
-def test_electricity_maps_tells_the_last_day_where_it_has_no_forecast(service: _Service, tmp_path: Path) -> None:
+def test_electricity_maps_returns_the_last_day_without_a_forecast(service: _Service, tmp_path: Path) -> None:
     def without_forecast(path: str, *rest: Any) -> Any:
         if path.endswith("forecast"):
             return _Raw(status=403)
@@ -244,7 +244,7 @@ def test_watttime_renews_an_expired_token_once(service: _Service) -> None:
     service.responses = server = _WattTimeServer()
     watttime = _watttime(service)
     watttime.fetch(_NOON, deadline_s=_soon())
-    server.valid += 1  # as if half an hour had gone by
+    server.valid += 1  # as if half an hour had passed
     watttime.fetch(_NOON, deadline_s=_soon())
     assert service.count("/login") == 2
     service.responses = lambda path, *rest: server(path, *rest) if path == "/login" else _Raw(status=401)
@@ -273,7 +273,7 @@ _BROKEN = [
 
 
 @pytest.mark.parametrize("body", _BROKEN)
-def test_a_response_that_is_not_documented_is_an_error_and_nothing_else(service: _Service, body: bytes) -> None:
+def test_an_undocumented_response_is_a_source_error(service: _Service, body: bytes) -> None:
     service.responses = lambda *_: _Raw(body=body)
     for provider in (
         UkGrid(service.url),
@@ -302,10 +302,10 @@ def test_a_point_is_checked(moment: Any, value: Any) -> None:
         (_Raw(body=b"x" * 100, drip_s=0.1), "in time"),
         (_Raw(status=503), "HTTP 503"),
         (_Raw(status=302, headers={"Location": "http://example.org/"}), "HTTP 302"),
-        (_Raw(body=b"no json"), "not answer with JSON"),
+        (_Raw(body=b"no json"), "returned no JSON"),
     ],
 )
-def test_trouble_is_an_error_within_the_deadline(service: _Service, response: _Raw, what: str) -> None:
+def test_a_failure_is_an_error_within_the_deadline(service: _Service, response: _Raw, what: str) -> None:
     service.responses = lambda *_: response
     began_s = time.monotonic()
     with pytest.raises(SourceError, match=what):
@@ -313,12 +313,12 @@ def test_trouble_is_an_error_within_the_deadline(service: _Service, response: _R
     assert time.monotonic() - began_s < 1.5
 
 
-def test_no_one_listening_is_an_error() -> None:
-    with pytest.raises(SourceError, match=r"127\.0\.0\.1 does not answer"):
+def test_a_refused_connection_is_an_error() -> None:
+    with pytest.raises(SourceError, match=r"127\.0\.0\.1 did not respond"):
         get_json("http://127.0.0.1:9/", deadline_s=_soon())
 
 
-def test_being_limited_says_for_how_long(service: _Service) -> None:
+def test_a_rate_limit_carries_retry_after(service: _Service) -> None:
     service.responses = lambda *_: _Raw(status=429, headers={"Retry-After": "120"})
     with pytest.raises(SourceError) as caught:
         get_json(f"{service.url}/x", deadline_s=_soon())
@@ -346,14 +346,14 @@ def _config(kind: type, url: str, tmp_path: Path, **more: Any) -> Any:
     return kind(**{**common, **more})
 
 
-def test_fall_back_answers_and_the_record_says_so(service: _Service, tmp_path: Path) -> None:
+def test_the_record_names_the_fall_back(service: _Service, tmp_path: Path) -> None:
     service.responses = lambda *_: _Raw(status=503)
     response = _config(UkGridCarbonConfig, service.url, tmp_path).open().at(datetime.now(UTC))
     assert (response.g_per_kwh, response.kind) == (475, "average")
-    assert response.source == "carbon.intensity_g_per_kwh (fall-back: 127.0.0.1 answers HTTP 503)"
+    assert response.source == "carbon.intensity_g_per_kwh (fall-back: 127.0.0.1 returned HTTP 503)"
 
 
-def test_marginal_source_with_an_average_fall_back_tells_each_kind(
+def test_marginal_source_with_an_average_fall_back_reports_each_kind(
     service: _Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("USER_HERE", "ada")
@@ -409,7 +409,7 @@ def test_tokens_reach_neither_the_log_nor_the_cache_nor_any_message(
     assert "HTTP 401" in failed.source
     reported = [failed.source, repr(failed), caplog.text, *capfd.readouterr(), repr(chain), repr(config)]
     reported += [path.read_text() for path in tmp_path.rglob("*.json")]
-    assert len(list(tmp_path.rglob("*.json"))) == 2  # the latest answer, and the history
+    assert len(list(tmp_path.rglob("*.json"))) == 2  # the latest response, and the history
     assert not [text for text in reported if _TOKEN in text]
 
 
@@ -428,10 +428,10 @@ def test_missing_token_names_the_variable(tmp_path: Path, monkeypatch: pytest.Mo
     ("change", "message"),
     [
         *(
-            ({"base_url": url}, f"base_url='{url}' must begin with https")
+            ({"base_url": url}, f"base_url='{url}' must start with https")
             for url in ("http://a.example", "ftp://localhost", "file:///etc/passwd", "localhost")
         ),
-        ({"base_url": "https://me:secret@a.example"}, "no name, password or query"),
+        ({"base_url": "https://me:secret@a.example"}, "not contain a name, password or query"),
         ({"timeout_s": 2.5}, "carbon.timeout_s=2.5"),
         ({"timeout_s": 0.0}, "carbon.timeout_s=0"),
         ({"timeout_s": float("nan")}, "carbon.timeout_s=nan"),
@@ -439,7 +439,7 @@ def test_missing_token_names_the_variable(tmp_path: Path, monkeypatch: pytest.Mo
         ({"max_age_s": 10.0}, "carbon.max_age_s=10"),
         ({"zone": " "}, "carbon.zone is empty"),
         ({"token_env": "eyJ0eXAi.iOiJKV1QiLCJ"}, "carbon.token_env must name an environment variable"),
-        ({"fallback": {}}, "must end with an option that always answers, such as constant, country"),
+        ({"fallback": {}}, "must end with an option that is always available: constant or country"),
         ({"fallback": {"a": 5}}, "carbon.fallback.a=5"),
         ({"fallback": {"a": {"source": "sun"}}}, "'sun' is unknown"),
         ({"fallback": {"a": {"source": "country"}}}, "No value for carbon.fallback.a.country"),
@@ -449,7 +449,7 @@ def test_missing_token_names_the_variable(tmp_path: Path, monkeypatch: pytest.Mo
         ),
     ],
 )
-def test_values_that_cannot_be_used(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+def test_invalid_settings_are_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     base = {"zone": "FR", "token_env": "TOKEN_HERE"}
     config = _config(ElectricityMapsCarbonConfig, "https://a.example", tmp_path, **base)
     check(config)

@@ -1,4 +1,4 @@
-"""Tables of services with rows that are wrong in every way: each is left out and counted, and no other."""
+"""Tables with invalid rows: exactly these are left out and counted."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _WRONG = [
     {"value": 100},
     {"time": "yesterday", "value": 100},
     {"time": None, "value": 100},
-    {"time": 7, "value": 100},  # an epoch that no service can mean
+    {"time": 7, "value": 100},  # an implausible epoch
     {"time": 1e300, "value": 100},
     {"time": "0001-01-01T00:00:00+14:00", "value": 100},
     *({"time": "2026-06-01T00:00Z", "value": value} for value in (None, "", "dirty", True, math.nan, math.inf)),
@@ -46,7 +46,7 @@ _WRONG = [
 def test_a_wrong_row_is_left_out_and_counted(wrong: Any) -> None:
     points, (note,) = read_rows([_row(0), wrong, _row(1)], _read, service="maps XX", what="history")
     assert [each.time_utc for each in points] == [_NOON, _NOON + timedelta(hours=1)]
-    assert note.startswith("maps XX: 1 of 3 rows of the history are left out; the first, since it ")
+    assert note.startswith("maps XX: 1 of 3 rows of the history are left out; the first because it ")
 
 
 @given(st.lists(st.booleans(), max_size=30), st.randoms())
@@ -65,8 +65,8 @@ def test_of_two_rows_at_one_time_the_later_counts() -> None:
 
 
 @pytest.mark.parametrize("rows", [None, {}, "rows", 5, "<html>"])
-def test_no_table_is_an_error(rows: Any) -> None:
-    with pytest.raises(SourceError, match="differently than it documents"):
+def test_something_other_than_a_table_is_an_error(rows: Any) -> None:
+    with pytest.raises(SourceError, match="undocumented response"):
         read_rows(rows, _read, service="maps", what="history")
 
 
@@ -164,17 +164,17 @@ def test_maps_without_a_present_value_take_the_hour_before(monkeypatch: Any) -> 
     assert "of the latest are left out" in maps.notes[0]
 
 
-def test_maps_of_another_zone_or_unit_are_none(monkeypatch: Any) -> None:
+def test_maps_of_another_zone_or_unit_are_refused(monkeypatch: Any) -> None:
     table = {"zone": "YY", "forecast": [_maps_row(hour) for hour in range(3)]}
     _answering(monkeypatch, electricity_maps, {"latest": _maps_row(0, zone="YY"), "forecast": table})
-    with pytest.raises(SourceError, match=r"it is of the zone 'YY', not of 'XX'"):
+    with pytest.raises(SourceError, match=r"it is for zone 'YY' instead of 'XX'"):
         _maps().fetch(_NOON, deadline_s=1)
 
 
 @pytest.mark.parametrize(
     ("expected", "share"), [({"renewablePercentage": 42}, 0.42), ({}, None), (SourceError("403"), None)]
 )
-def test_maps_tell_the_share_of_renewables_where_the_plan_has_it(monkeypatch: Any, expected: Any, share: Any) -> None:
+def test_maps_report_the_renewable_share_if_the_plan_has_it(monkeypatch: Any, expected: Any, share: Any) -> None:
     _answering(
         monkeypatch, electricity_maps, {"power-breakdown/latest": expected, "carbon-intensity/latest": _maps_row(0)}
     )
@@ -218,7 +218,7 @@ def test_one_odd_row_leaves_the_other_half_hours(monkeypatch: Any, odd: Any) -> 
     assert "uk_grid: 1 of 96 rows of the forecast are left out" in grid.notes[0]
 
 
-def test_uk_tells_the_share_of_renewables(monkeypatch: Any) -> None:
+def test_uk_reports_the_renewable_share(monkeypatch: Any) -> None:
     fuels = {"biomass": 5.0, "coal": 0, "imports": 10, "gas": 25, "nuclear": 10, "hydro": 2.5, "solar": 7.5, "wind": 40}
     mix = {"data": {"generationmix": [{"fuel": fuel, "perc": percent} for fuel, percent in fuels.items()]}}
     for reported, share in ((mix, 0.55), ({"data": []}, None), (None, None), ({"data": {"generationmix": []}}, None)):
@@ -236,5 +236,5 @@ def test_watttime_keeps_the_other_rows_and_refuses_another_region(monkeypatch: A
     assert len(source.fetch(_NOON, deadline_s=1)) == 5
     assert "watttime CAISO_NORTH: 1 of 6 rows of the forecast are left out" in source.notes[0]
     meta["region"] = "PJM_DC"
-    with pytest.raises(SourceError, match="reports on the region 'PJM_DC' instead"):
+    with pytest.raises(SourceError, match="returned values for region 'PJM_DC'"):
         source.fetch(_NOON, deadline_s=1)

@@ -1,4 +1,4 @@
-"""Recorded traces: even steps, gaps that are filled and reported, and files that are none."""
+"""Recorded traces: even steps, gaps that are filled and reported, and invalid files."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_gaps_are_interpolated_and_reported(tmp_path: Path) -> None:
     assert source.at(_hour(4)).kind == "marginal"
 
 
-def test_outside_its_time_it_does_not_response(tmp_path: Path) -> None:
+def test_outside_its_time_it_is_an_error(tmp_path: Path) -> None:
     source = TraceSource(read_trace(_written(tmp_path, _row(0, 1), _row(1, 2))), name="x.csv", kind="average")
     with pytest.raises(SourceError, match="2021-01-01 00:00 to 2021-01-01 02:00 only"):
         source.at(_hour(2))
@@ -94,23 +94,23 @@ def test_what_is_known_stays_and_the_rest_lies_between(
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([], "holds 0 figures"),
-        ([_row(0, 1)], "holds 1 figures"),
-        ([_row(0, 1), _row(1, -5)], "line 3: it tells -5"),
+        ([], "has 0 figures"),
+        ([_row(0, 1)], "has 1 figures"),
+        ([_row(0, 1), _row(1, -5)], "line 3: it has -5"),
         ([_row(0, 1), _row(1, "nan")], "line 3"),
-        ([_row(0, 1), _row(1, "dirty")], "line 3: it tells 'dirty'"),
+        ([_row(0, 1), _row(1, "dirty")], "line 3: it has 'dirty'"),
         ([_row(0, 1), "yesterday,5"], "line 3"),
         ([_row(1, 1), _row(0, 2)], "line 3: .* is not after"),
         ([_row(0, 1), _row(0, 2)], "line 3: .* is not after"),
         ([_row(0, 1), _row(1, 2), _row(2, 3), "2021-01-01T02:00:10Z,5"], "no even steps: its smallest is 10 s"),
     ],
 )
-def test_what_is_no_trace_is_reported_with_its_line(tmp_path: Path, rows: list[str], message: str) -> None:
+def test_an_invalid_trace_is_reported_with_its_line(tmp_path: Path, rows: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         read_trace(_written(tmp_path, *rows))
 
 
-def test_files_that_are_none(tmp_path: Path) -> None:
+def test_files_that_are_not_traces(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no column g_per_kwh"):
         read_trace(_written(tmp_path, header="time_utc,price"))
     with pytest.raises(ConfigError, match="No such file"):
@@ -129,7 +129,7 @@ def test_from_the_configuration_with_a_fall_back_outside_its_time(tmp_path: Path
     assert source.at(_hour(1.5)).g_per_kwh == 94
     outside = source.at(_hour(9))
     assert outside.g_per_kwh == 475
-    assert "trace.csv reaches from" in outside.source
+    assert "trace.csv covers" in outside.source
     config.kind = "middling"
     with pytest.raises(ConfigError, match="middling"):
         check(config)

@@ -45,7 +45,7 @@ def test_a_file_that_was_written_again_is_read_again(tmp_path):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("2026-06-01T01:00:00Z,cheap", "line 3: it tells 'cheap'"),
+        ("2026-06-01T01:00:00Z,cheap", "line 3: it has 'cheap'"),
         ("2026-06-01T01:00:00Z,nan", "line 3"),
         ("later,0.2", "line 3"),
         ("2026-06-01T00:00:00Z,0.2", "line 3: .* is not after"),

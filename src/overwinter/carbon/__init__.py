@@ -1,9 +1,9 @@
-"""What a kilowatt-hour weighs: carbon intensity with its source, its kind (average or marginal) and its time.
+"""Carbon intensity of electricity, with its source, its kind (average or marginal) and its time.
 
-The group `carbon/` names a source, whose `CarbonConfig` opens it: `constant`, `country` (CodeCarbon's table), `trace`
-(a CSV file), or a service on the network (`uk_grid`, `electricity_maps`, `watttime`), which `cached.LiveSource` asks
-in the background and `fallback.FallbackChain` stands in for while it does not answer. Where no provider reports a
-forecast, `past` makes one from `history` or from a trace's past, with the regressions of `forecast`. No torch.
+The group `carbon/` selects a source, and its `CarbonConfig` opens it: `constant`, `country` (CodeCarbon's table),
+`trace` (a CSV file), or a network service (`uk_grid`, `electricity_maps`, `watttime`). `cached.LiveSource` queries a
+service in the background, and `fallback.FallbackChain` replaces it while it does not respond. Where the provider has
+no forecast, `past` makes one from `history` or from a trace's past, with the regressions of `forecast`. No torch.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CarbonConfig", "FallibleCarbonConfig", "Intensity", "IntensitySource", "LiveCarbonConfig"]
 
-# Loaded when first used: settings are read without asking any source.
+# Loaded on first use: reading settings queries no source.
 _HOMES = {
     "CarbonConfig": "settings",
     "FallibleCarbonConfig": "settings",

@@ -1,13 +1,12 @@
-"""A live source: fetched in the background, kept on disk, and used only while it is fresh enough.
+"""Live sources of carbon intensity: fetched in the background, cached on disk, and used while fresh.
 
-`at` never waits for the network, save once: the first reading waits for the first fetch, up to the time-out, if
-there is nothing on disk. A fetch that fails is tried again after 5 s, then 10 s, up to 10 min, or when the server
-says, which holds for all programs that share the folder. What was fetched counts for `max_age_s`: half-hourly values
-and forecasts stay good for a while without the network. After that the source does not answer, and the fall-back
-chain goes on.
+`at` waits for the network only once: without a cache on disk, the first reading waits for the first fetch, up to the
+time-out. A failed fetch is retried after 5 s, then 10 s, up to 10 min, or after the server's Retry-After, which
+applies to all programs that share the folder. A response is valid for `max_age_s`, so half-hourly values and forecasts
+bridge an outage. After that the source raises, and the fall-back chain continues.
 
-Where the provider has no forecast, one is made from what it has reported of past hours (`history`), also while it does
-not answer.
+Where the provider has no forecast, one is made from the past hours that it has reported (`history`), also while it
+does not respond.
 """
 
 from __future__ import annotations
@@ -31,19 +30,19 @@ from overwinter.errors import OverwinterError
 from overwinter.files import write_json
 
 _FIRST_RETRY_S, _LAST_RETRY_S = 5.0, 600.0
-_MAX_STEP_S = 3600.0  # that services have: what is fetched may already be so old
+_MAX_STEP_S = 3600.0  # longest step of a service: a fetched value may already be this old
 _LEAD_S = 600.0  # a service's first point may begin at the next round five minutes
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Fetched:
-    """What a fetch gave.
+    """The result of a fetch.
 
     Attributes:
-        fetched_utc: when.
-        points: in order of time.
-        notes: what the user should know of it.
-        renewable_share: of the electricity at that time, from 0 to 1; None where the provider does not report.
+        fetched_utc: time of the fetch.
+        points: intensities in order of time.
+        notes: notes for the user.
+        renewable_share: renewable share of the electricity at that time, from 0 to 1; None if not reported.
     """
 
     fetched_utc: datetime
@@ -52,7 +51,7 @@ class _Fetched:
     renewable_share: float | None = None
 
     def at(self, time_utc: datetime, last_holds_s: float) -> Point | None:
-        """Return the point that holds at ``time_utc``; the last one does for ``last_holds_s``."""
+        """Return the point that holds at ``time_utc``; the last one holds for ``last_holds_s``."""
         place = bisect_right(self.points, time_utc, key=lambda each: each.time_utc) - 1
         if place < 0:
             early_s = (self.points[0].time_utc - time_utc).total_seconds()
@@ -63,16 +62,16 @@ class _Fetched:
 
 
 class LiveSource:
-    """The intensities of a provider, with a memory.
+    """A provider's intensities with a cache on disk.
 
     Args:
-        provider: what is asked.
-        folder: where answers are kept; shared by all runs of a user.
-        refresh_s: asked again after so long.
-        max_age_s: a response older than this does not count.
-        timeout_s: of one fetch, and of the first reading.
-        now: the time on the wall, in UTC.
-        clock: monotonic seconds.
+        provider: the service to query.
+        folder: folder of the cached responses; shared by all runs of a user.
+        refresh_s: seconds between two fetches.
+        max_age_s: maximum age of a response in use, in seconds.
+        timeout_s: timeout of one fetch, and of the first reading.
+        now: returns the wall-clock time in UTC.
+        clock: returns monotonic seconds.
     """
 
     def __init__(
@@ -104,10 +103,10 @@ class LiveSource:
         self._refresh_if_due()
 
     def at(self, time_utc: datetime) -> Intensity:
-        """Return the intensity at ``time_utc``, as far as it is known and fresh.
+        """Return the intensity at ``time_utc``.
 
         Raises:
-            SourceError: it is not, with the reason.
+            SourceError: it is unknown or too old; the message gives the reason.
         """
         self._refresh_if_due()
         fetched = self._usable()
@@ -127,14 +126,14 @@ class LiveSource:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the user should know of the answer in use: rows left out, no forecast."""
+        """Notes for the user about the response in use: rows left out, no forecast."""
         fetched = self._usable()
         return fetched.notes if fetched is not None else ()
 
     def forecast(self, time_utc: datetime) -> tuple[Point, ...]:
-        """Return a forecast from the point that holds at ``time_utc`` on; empty where too little is known.
+        """Return a forecast that starts with the point that holds at ``time_utc``; empty if too little is known.
 
-        It is the provider's where that has one; else it is made from what the provider has told so far.
+        It is the provider's own, or else computed from the hours that the provider has reported so far.
         """
         self._refresh_if_due()
         fetched = self._usable()
@@ -163,7 +162,7 @@ class LiveSource:
             self._thread.start()
 
     def _await_first(self) -> None:
-        """Wait for a fetch that is under way, within the time-out that began when the source was opened."""
+        """Wait for a running fetch, until the time-out that started when the source was opened."""
         thread = self._thread
         if thread is not None:
             thread.join(max(0.0, self._first_by_s - self._clock()))
@@ -175,7 +174,7 @@ class LiveSource:
         except SourceError as error:
             self._failed(str(error), error.retry_after_s)
             return
-        except Exception as error:  # noqa: BLE001 -- in a thread of its own no one else would hear of it
+        except Exception as error:  # noqa: BLE001 -- an exception in this thread would be lost
             self._failed(f"{self._provider.name} failed with {type(error).__name__}", 0.0)
             return
         if not points:
@@ -230,10 +229,10 @@ class LiveSource:
             write_json(self._path, content)
             self._history.add(fetched.points, time_utc)
         except OverwinterError as error:
-            self._problem = f"not kept on disk: {error}"
+            self._problem = f"not cached on disk: {error}"
 
     def _backoff_from_disk(self) -> tuple[str, float]:
-        """Return why the server is left alone, and for how many seconds more; it may have reported another program."""
+        """Return why and for how many seconds to back off; another program may have received the Retry-After."""
         try:
             content = json.loads(self._backoff_path.read_text(encoding="utf-8"))
             backoff_s = (datetime.fromisoformat(content["until_utc"]) - self._now()).total_seconds()
@@ -244,5 +243,5 @@ class LiveSource:
 
     def _backoff_to_disk(self, problem: str, backoff_s: float) -> None:
         until_utc = self._now() + timedelta(seconds=backoff_s)
-        with suppress(OverwinterError):  # then only this program knows
+        with suppress(OverwinterError):  # then only this process backs off
             write_json(self._backoff_path, {"schema": 1, "until_utc": until_utc.isoformat(), "problem": problem})

@@ -31,14 +31,14 @@ class ConstantCarbonConfig(CarbonConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class FixedIntensity:
-    """A source whose figure does not depend on the time.
+    """A source with the same intensity at all times.
 
     Attributes:
-        intensity: the figure and its provenance.
+        intensity: the intensity and its provenance.
     """
 
     intensity: Intensity
 
     def at(self, time_utc: datetime) -> Intensity:  # noqa: ARG002 -- the same at all times
-        """Return the figure."""
+        """Return the fixed intensity."""
         return self.intensity

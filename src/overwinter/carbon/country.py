@@ -21,7 +21,7 @@ class CountryCarbonConfig(CarbonConfig):
     always_available: ClassVar[bool] = True
 
     def check(self, key: str) -> None:
-        """Refuse a country that the table does not have."""
+        """Refuse a country that is not in the table."""
         find_country(self.country, key=f"{key}.country")
 
     def open(self) -> FixedIntensity:

@@ -1,4 +1,4 @@
-"""Electricity Maps (https://api.electricitymaps.com/v3): average of a zone's consumption, hourly, with a token."""
+"""Electricity Maps (https://api.electricitymaps.com/v3): hourly average of a zone's consumption; needs a token."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class ElectricityMaps:
     """The intensity of one zone, and its forecast and mix where the token's plan has them.
 
     Args:
-        base_url: of the service, with its version.
-        zone: such as ``FR`` or ``US-CAL-CISO``.
-        token: of the account; sent as the header ``auth-token``.
+        base_url: URL of the service, with its version.
+        zone: zone, such as ``FR`` or ``US-CAL-CISO``.
+        token: token of the account; sent as the header ``auth-token``.
     """
 
     kind: Kind = "average"
@@ -33,8 +33,8 @@ class ElectricityMaps:
         self.notes: tuple[str, ...] = ()
         self.renewable_share: float | None = None
 
-    def fetch(self, time_utc: datetime, *, deadline_s: float) -> tuple[Point, ...]:  # noqa: ARG002 -- it reports the latest
-        """Return the latest hour and the forecast; where there is none, the last day, from which one can be made."""
+    def fetch(self, time_utc: datetime, *, deadline_s: float) -> tuple[Point, ...]:  # noqa: ARG002 -- the service reports the latest
+        """Return the latest hour and the forecast, or without a forecast the last day, which can replace it."""
         self.notes, self.renewable_share = (), None
         latest = self._points([self._ask("carbon-intensity/latest", deadline_s)], "latest")
         around = [each for each in self._table("forecast", deadline_s) if each.time_utc not in _times(latest)]
@@ -49,7 +49,7 @@ class ElectricityMaps:
         return tuple(sorted((*latest, *around), key=lambda each: each.time_utc))
 
     def _table(self, what: str, deadline_s: float) -> tuple[Point, ...]:
-        """Return the rows of ``forecast`` or ``history``; none, with a note, where the plan has no such thing."""
+        """Return the rows of ``forecast`` or ``history``; empty, with a note, if the plan does not include it."""
         try:
             response = self._ask(f"carbon-intensity/{what}", deadline_s)
             return self._points(response.get(what), what, within=response)
@@ -70,21 +70,21 @@ class ElectricityMaps:
     def _check(self, reported: dict[str, Any]) -> None:
         zone, units = reported.get("zone"), reported.get("units", reported.get("unit"))
         if isinstance(zone, str) and zone.casefold() != self._zone.casefold():
-            raise SourceError(f"it is of the zone {zone!r}, not of {self._zone!r}")
+            raise SourceError(f"it is for zone {zone!r} instead of {self._zone!r}")
         if isinstance(units, str) and units.replace(" ", "").casefold() not in _UNITS:
-            raise SourceError(f"it is in {units!r}, not in gCO2eq/kWh")
+            raise SourceError(f"its unit is {units!r} instead of gCO2eq/kWh")
 
     def _renewable(self, deadline_s: float) -> float | None:
         try:
             return share_of(self._ask("power-breakdown/latest", deadline_s).get("renewablePercentage"))
         except SourceError:
-            return None  # not in every plan, and nothing rests on it
+            return None  # not in every plan, and optional
 
     def _ask(self, path: str, deadline_s: float) -> dict[str, Any]:
         url = f"{self._base_url}/{path}?zone={quote(self._zone, safe='')}"
         response = get_json(url, deadline_s=deadline_s, headers={"auth-token": self._token}, whose=self.name)
         if not isinstance(response, dict):
-            raise SourceError(f"{self.name} answers differently than it documents")
+            raise SourceError(f"{self.name} returned an undocumented response")
         return response
 
 

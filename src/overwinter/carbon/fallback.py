@@ -1,4 +1,4 @@
-"""The fall-back chain: the first source that answers does, and the record says which one that was."""
+"""Fall-back chain of intensity sources: the first that responds is used, and the record names it."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from overwinter.carbon.provider import Point
 
 
 class FallbackChain:
-    """Asks its sources in order.
+    """A source that tries several sources in order.
 
     Args:
-        sources: the last one always answers: a constant, or a country's average.
+        sources: sources in order; the last never fails: a constant, or a country's average.
     """
 
     def __init__(self, sources: Sequence[IntensitySource]) -> None:
         self._sources = list(sources)
 
     def at(self, time_utc: datetime) -> Intensity:
-        """Return the first answer; where a fall-back gave it, its source says in place of what, and why.
+        """Return the first intensity available; if a fall-back provided it, its source names the failures before it.
 
         Raises:
-            SourceError: none answers.
+            SourceError: all sources failed.
         """
         problems: list[str] = []
         for source in self._sources:
@@ -41,11 +41,11 @@ class FallbackChain:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the user should know of the sources' answers, each once."""
+        """The sources' notes for the user, without duplicates."""
         return tuple(dict.fromkeys(note for source in self._sources for note in getattr(source, "notes", ())))
 
     def forecast(self, time_utc: datetime) -> tuple[Point, ...]:
-        """Return the first forecast that one of the sources has; empty where none has."""
+        """Return the first source's forecast that is not empty; empty if there is none."""
         for source in self._sources:
             forecast = getattr(source, "forecast", None)
             points: tuple[Point, ...] = forecast(time_utc) if forecast else ()

@@ -1,13 +1,13 @@
-"""The intensity of the coming hours and days, from what is past: where a provider's forecast is not to be had.
+"""Forecast of carbon intensity for the coming hours and days from past values, for providers without a forecast.
 
-A climatology (mean by hour of the week, recent weeks counting more) takes out what repeats; what is left over,
-divided by its usual size at that hour of the day, is carried on by linear autoregressions over the last days and
-the last week, with coefficients shrunk towards their mean over the hours of the day. All is refitted every day on
-all past hours, and on those of other regions where they are given (the climatology is each region's own, the
-dynamics are shared). Two orders are averaged, since neither is best.
+A climatology (mean by hour of the week, with more weight on recent weeks) removes what repeats. The deviations,
+divided by their usual size at that hour of the day, are extrapolated by linear autoregressions over the last days and
+the last week, with coefficients shrunk towards their mean over the hours of the day. Every day, all is refitted on
+all past hours, and on those of other regions if given (each region has its own climatology; the dynamics are
+shared). Two orders are averaged, since neither is best.
 
-Only the past counts: the forecast for an hour is a function of the hours before it, and of the running hour's
-value if that is known, as it is from a live source.
+Only the past is used: the forecast for an hour depends on the hours before it, and on the current hour's value if
+known, as from a live source.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ Floats = NDArray[np.float64]
 
 HOUR_S = 3600.0
 _DAY, _WEEK = 24, 168  # hours
-_ORDERS = (_WEEK + 1, 3 * _DAY + 1)  # hours that a regression looks back
-_HALF_LIFE = 60 * _DAY  # of an hour's weight in the climatology, in hours
-_PRIOR_WEEKS = 4.0  # how many weeks an hour of the week needs to count as much as the hour of the day
-_RIDGE = 1e-3  # of the mean variance
+_ORDERS = (_WEEK + 1, 3 * _DAY + 1)  # lags of the regressions, in hours
+_HALF_LIFE = 60 * _DAY  # of an hour's weight in the climatology; in hours
+_PRIOR_WEEKS = 4.0  # weeks after which an hour of the week weighs as much as the hour of the day
+_RIDGE = 1e-3  # relative to the mean variance
 _HOURLY_LAGS = _DAY  # lags whose coefficients follow the hour of the day
 _HOURLY_RIDGE = 0.3
-_HOURLY_REACH = 4  # hours around an hour of the day that teach its coefficients
+_HOURLY_REACH = 4  # hours around an hour of the day that its coefficients are fitted on
 _OTHERS = 0.3  # weight of another region's hours
 _MIN_HISTORY = 28 * _DAY  # hours; with less, the last day repeats
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Hours:
-    """Values by the hour.
+    """Hourly values.
 
     Attributes:
         first: hours from 1970 to the first value.
@@ -49,7 +49,7 @@ class Hours:
     values: Floats
 
     def until(self, hour: int) -> Hours:
-        """Return what lies before ``hour``."""
+        """Return the values before ``hour``."""
         return Hours(first=self.first, values=self.values[: max(0, hour - self.first)])
 
 
@@ -59,7 +59,7 @@ def hour_of(time_utc: datetime) -> int:
 
 
 def by_hour(trace: Trace) -> Hours:
-    """Return the means of the hours that ``trace`` covers fully; longer steps hold for all of their hours."""
+    """Return the means of the hours that ``trace`` covers fully; a longer step applies to all of its hours."""
     start_s = trace.start_utc.astimezone(UTC).timestamp()
     edges_s = start_s + trace.step_s * np.arange(len(trace.values) + 1)
     summed = np.concatenate([[0.0], np.cumsum(np.asarray(trace.values, dtype=float) * trace.step_s)])
@@ -69,12 +69,12 @@ def by_hour(trace: Trace) -> Hours:
 
 
 class Forecaster:
-    """Forecasts from a history that may go on after the time of the forecast: what comes later is not looked at.
+    """Forecasts from a history; values after the time of the forecast are ignored.
 
     Args:
-        history: of the region.
-        others: of other regions, at any time.
-        now_known: whether the running hour's value is known, as from a live source.
+        history: history of the region.
+        others: histories of other regions, at any time.
+        now_known: whether the current hour's value is known, as from a live source.
     """
 
     def __init__(self, history: Hours, others: Sequence[Hours] = (), *, now_known: bool = True) -> None:
@@ -85,7 +85,7 @@ class Forecaster:
         """Return the forecast of ``hour`` and the hours after it; (steps,).
 
         Raises:
-            ValueError: there is no hour before.
+            ValueError: there is no earlier hour.
         """
         past, place = self._history.until(hour), hour - self._history.first
         if not len(past.values):
@@ -106,7 +106,7 @@ class Forecaster:
         return np.asarray(np.mean([model.forecast(past, steps) for model in self._models[day]], axis=0))
 
     def _fit(self, hour: int) -> tuple[_Model, ...]:
-        """Fit on what was past when the day began, at ``hour``."""
+        """Fit on the hours before the day that begins at ``hour``."""
         return _fitted(self._history.until(hour), [other.until(hour) for other in self._others])
 
 
@@ -118,7 +118,7 @@ class _Climate:
     scatter: Floats
 
     def standard(self, hours: Hours) -> Floats:
-        """Return the deviations of ``hours``, in usual ones."""
+        """Return the standardized deviations of ``hours``."""
         which = _hours(hours) % _WEEK
         return (hours.values - self.level[which]) / self.scatter[which]
 
@@ -128,8 +128,8 @@ class _Model:
     """An autoregression of the deviations.
 
     Attributes:
-        climate: of the region.
-        weights: of the last hours, the latest one last, for each hour of the day; (24, order).
+        climate: climatology of the region.
+        weights: weights of the last hours, the latest last, for each hour of the day; (24, order).
     """
 
     climate: _Climate
@@ -168,7 +168,7 @@ def _climate(hours: Hours) -> _Climate:
 
 
 def _scatter(hour: NDArray[np.intp], rest: Floats) -> Floats:
-    """Return the usual deviation by hour of the day, drawn halfway towards the same at all hours; (24,)."""
+    """Return the usual deviation by hour of the day, shrunk halfway towards their mean; (24,)."""
     overall = float(rest.std())
     if overall <= 0:
         return np.ones(_DAY)
@@ -178,7 +178,7 @@ def _scatter(hour: NDArray[np.intp], rest: Floats) -> Floats:
 
 
 def _weights(regions: Sequence[tuple[float, Floats]], order: int, *, first_hour: int) -> Floats:
-    """Fit the autoregression of ``order``; the first region's own hours also shape the hours of the day."""
+    """Fit the autoregression of ``order``; the coefficients by hour of the day come from the first region alone."""
     equations = sum(weight * _lag_products(deviations, order) for weight, deviations in regions)
     products, targets = np.asarray(equations)[:order, :order], np.asarray(equations)[:order, order]
     common = _ridge(products, targets, _RIDGE * float(np.trace(products)) / order)
@@ -190,10 +190,10 @@ def _weights(regions: Sequence[tuple[float, Floats]], order: int, *, first_hour:
 
 
 def _lag_products(deviations: Floats, order: int) -> Floats:
-    """Return the sums of products of all pairs of ``order + 1`` hours in a row; (order + 1, order + 1).
+    """Return the sums of products of all pairs of ``order + 1`` consecutive hours; (order + 1, order + 1).
 
-    They are the normal equations of an hour on the ones before it, in a fraction of the time: a run of hours differs
-    from the next one in its first and last alone, so each row follows from the one above it.
+    They are the normal equations of an hour on the ones before it, in a fraction of the time: consecutive windows
+    differ only in their first and last hour, so each row follows from the row above it.
     """
     rows = len(deviations) - order
     sums = np.empty((order + 1, order + 1))
@@ -206,7 +206,7 @@ def _lag_products(deviations: Floats, order: int) -> Floats:
 
 
 def _hourly(rows: Floats, rest: Floats, hour: NDArray[np.intp], order: int) -> Floats:
-    """Return what each hour of the day adds to the weights, learned from the hours around it; (24, order)."""
+    """Return the adjustment of the weights for each hour of the day, fitted on the hours around it; (24, order)."""
     products = np.array([rows[hour == each].T @ rows[hour == each] for each in range(_DAY)])
     targets = np.array([rows[hour == each].T @ rest[hour == each] for each in range(_DAY)])
     away = np.abs(np.arange(_DAY)[:, None] - np.arange(_DAY))
@@ -233,9 +233,9 @@ def _hours(hours: Hours) -> NDArray[np.intp]:
 
 
 def _repeated(values: Floats, steps: int) -> Floats:
-    """Return the last day again and again, with a straight line where it is not known; of half a day, the last value.
+    """Return the last day repeated, with its missing hours interpolated; with less than half a day, the last value.
 
-    Holes at the beginning of the day that a service tells must not make a flat line of it.
+    Missing hours at the beginning of a reported day must not turn the forecast into a flat line.
     """
     last = values[-_DAY:]
     if len(last) < _DAY // 2:

@@ -1,7 +1,7 @@
-"""What a service reported of past hours, kept on disk: the ground for a forecast where the service has none.
+"""History of a service's reported intensities on disk, for forecasts where the service has none.
 
-Services report the present; anyone who asks them every so often learns the past. One value per hour, the mean of what
-was told in it, for half a year.
+Services report the present; the history accumulates from repeated fetches. It keeps one value per hour, the mean of
+the reports in that hour, for half a year.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _CREDIBLE = 10_000.0  # g/kWh, as in `provider.point`
 
 
 class History:
-    """The hours of one service and zone.
+    """Hourly intensities of one service and zone.
 
     Args:
-        path: of the file; other runs may write it too, and what they know is taken in at every `add`.
-        identity: of the provider, for anyone who reads the file.
+        path: path of the file; other runs may write it too, and every `add` merges their values.
+        identity: identity of the provider, stored in the file for its readers.
     """
 
     def __init__(self, path: Path, *, identity: str) -> None:
@@ -33,10 +33,10 @@ class History:
         self._known: tuple[int, tuple[Point, ...]] = (0, ())
 
     def add(self, points: Sequence[Point], now_utc: datetime) -> None:
-        """Take in what was reported: the running hour's value, and past hours that are not known yet.
+        """Add reported points: the current hour's value, and past hours that are not known yet.
 
         Raises:
-            OverwinterError: it cannot be written.
+            OverwinterError: the file cannot be written.
         """
         hours, now = self._read(), _hour(now_utc)
         running = [each.g_per_kwh for each in points if each.time_utc <= now_utc]
@@ -52,7 +52,7 @@ class History:
         self._known = (0, ())
 
     def forecast(self, time_utc: datetime) -> tuple[Point, ...]:
-        """Return the running hour and what the hours before it let expect; empty where too little is known."""
+        """Return a forecast that starts with the current hour; empty if too little is known."""
         hour = _hour(time_utc)
         if self._known[0] != hour:
             from overwinter.carbon.past import PastForecast, filled  # numpy, which nothing else here needs

@@ -1,4 +1,4 @@
-"""What a carbon intensity is, and what a source of it must offer."""
+"""The carbon intensity record, and the protocol of its sources."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Intensity:
     """Grams of CO2 equivalent per kilowatt-hour, with provenance.
 
     Attributes:
-        g_per_kwh: the figure.
-        source: where it comes from, with its year or time.
+        g_per_kwh: grams of CO2 equivalent per kilowatt-hour.
+        source: source of the figure, with its year or time.
         kind: `average` of the whole mix, or `marginal`, of one more kilowatt-hour: different quantities.
-        renewable_share: of the electricity at that time, from 0 to 1; None where the source reports no mix.
+        renewable_share: renewable share of the electricity at that time, from 0 to 1; None if not reported.
     """
 
     g_per_kwh: float
@@ -27,7 +27,7 @@ class Intensity:
 
 
 class IntensitySource(Protocol):
-    """Reports the intensity of a moment."""
+    """A source of carbon intensity over time."""
 
     def at(self, time_utc: datetime) -> Intensity:
         """Return the intensity at ``time_utc``."""

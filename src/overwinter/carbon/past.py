@@ -1,7 +1,7 @@
-"""A forecast from what is past, kept for the hour: where the provider has none of its own.
+"""Forecasts from past values, cached for the hour, for providers without a forecast.
 
-The past may have holes: hours without a response are filled on the straight line between known ones, and where the
-latest known hour is some hours ago, the forecast begins there.
+The past may have gaps: hours without a response are interpolated linearly, and the forecast starts at the latest
+known hour.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import numpy as np
 from overwinter.carbon.forecast import HOUR_S, Forecaster, Hours, hour_of
 from overwinter.carbon.provider import Point
 
-_AHEAD = 96  # hours; beyond, the past reports no more than the last day of it
-_MAX_GAP = 48  # hours without any answer, after which the past says nothing about now
+_AHEAD = 96  # hours; beyond, the last day repeats
+_MAX_GAP = 48  # hours without a response, after which nothing is forecast
 
 
 class PastForecast:
-    """The intensity of the coming hours.
+    """Forecasts of the coming hours.
 
     Args:
-        past: what is known; hours after the one that is asked for are never looked at.
+        past: the known hours; those after the requested one are ignored.
     """
 
     def __init__(self, past: Hours) -> None:
@@ -31,7 +31,7 @@ class PastForecast:
         self._known: tuple[int, tuple[Point, ...]] = (0, ())
 
     def at(self, time_utc: datetime) -> tuple[Point, ...]:
-        """Return the running hour and those after it; empty where too little is known."""
+        """Return the current hour and those after it; empty if too little is known."""
         hour = hour_of(time_utc)
         if self._known[0] != hour:
             self._known = (hour, self._made(hour))
@@ -43,16 +43,16 @@ class PastForecast:
         if not known or hour - latest > _MAX_GAP:
             return ()
         if not len(self._past.until(latest).values):
-            return ()  # the running hour alone lets expect nothing
+            return ()  # one hour alone allows no forecast
         values = self._forecaster.at(latest, hour - latest + _AHEAD)[hour - latest :]
         return tuple(_point(hour + step, float(value)) for step, value in enumerate(values))
 
 
 def filled(known: Mapping[int, float]) -> Hours:
-    """Return values by hour, without holes; what is older than a hole of weeks is left out.
+    """Return hourly values with gaps interpolated; values before a gap of more than 48 hours are dropped.
 
     Args:
-        known: hours since 1970, and the value of each.
+        known: hour since 1970 -> value.
     """
     hours = np.array(sorted(known), dtype=np.int64)
     if not len(hours):

@@ -1,4 +1,4 @@
-"""The rows of a service's answer: one that cannot be used is skipped and counted, and the others stay."""
+"""Rows of a service's response: invalid rows are skipped and counted."""
 
 from __future__ import annotations
 
@@ -10,44 +10,44 @@ from typing import Any
 from overwinter.carbon.http import SourceError
 from overwinter.carbon.provider import Point, point
 
-_JITTER_S = 2.0  # services keep to whole minutes; some of their clocks do not, quite
+_JITTER_S = 2.0  # services use whole minutes, but some clocks are off by a second
 
 
 def read_rows(
     rows: Any, read: Callable[[Any], tuple[Any, Any]], *, service: str, what: str
 ) -> tuple[tuple[Point, ...], tuple[str, ...]]:
-    """Return the points of a table in order of time, the later of two at one time, and what was left out.
+    """Return the points of a table in order of time, and notes about invalid rows; of two points at one time, the last.
 
     Args:
-        rows: of the answer.
-        read: returns the time and the value of a row; it may raise whatever a row of another shape raises.
-        service: its name and zone.
-        what: the table's name, such as ``history``.
+        rows: rows of the response.
+        read: returns the time and the value of a row; it may raise if the row has another shape.
+        service: name and zone of the service.
+        what: name of the table, such as ``history``.
 
     Raises:
-        SourceError: it is no table.
+        SourceError: ``rows`` is not a list.
     """
     if not isinstance(rows, list):
-        raise SourceError(f"{service} answers differently than it documents")
+        raise SourceError(f"{service} returned an undocumented response")
     points: dict[datetime, Point] = {}
     problems: list[str] = []
     for row in rows:
         try:
             each = point(*read(row), service="it")
         except (LookupError, TypeError, AttributeError, ValueError):
-            problems.append("it is not what is documented")
+            problems.append("it has an undocumented format")
         except SourceError as error:
             problems.append(str(error))
         else:
             time_utc = on_the_minute(each.time_utc)
             points[time_utc] = replace(each, time_utc=time_utc)
     skipped = f"{service}: {len(problems)} of {len(rows)} rows of the {what} are left out"
-    notes = (f"{skipped}; the first, since {problems[0]}",) if problems else ()
+    notes = (f"{skipped}; the first because {problems[0]}",) if problems else ()
     return tuple(points[time] for time in sorted(points)), notes
 
 
 def on_the_minute(time_utc: datetime) -> datetime:
-    """Return the whole minute that a time misses by a second or two; any other time as it is."""
+    """Round a time that is within two seconds of a whole minute; return any other time unchanged."""
     minute = time_utc.replace(second=0, microsecond=0)
     away_s = (time_utc - minute).total_seconds()
     if away_s <= _JITTER_S:
@@ -56,7 +56,7 @@ def on_the_minute(time_utc: datetime) -> datetime:
 
 
 def share_of(percent: Any) -> float | None:
-    """Return a share from 0 to 1 of what should be a percentage; None where it is none."""
+    """Return a percentage as a share from 0 to 1; None if it is not a percentage."""
     if isinstance(percent, bool) or not isinstance(percent, (int, float)) or not 0 <= percent <= 100:
         return None
     return percent / 100

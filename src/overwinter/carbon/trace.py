@@ -1,4 +1,4 @@
-"""A recorded trace: CSV with ``time_utc`` and a figure, in even steps; gaps are interpolated and reported.
+"""Recorded traces: CSV with ``time_utc`` and a figure in even steps; gaps are interpolated and reported.
 
 The figure is a carbon intensity (``g_per_kwh``), or, for `overwinter.power.prices`, a price (``price_per_kwh``).
 """
@@ -21,7 +21,7 @@ from overwinter.errors import ConfigError
 TIME, INTENSITY = "time_utc", "g_per_kwh"
 _UNEVEN = 0.05  # of a step
 _JITTER_S = 2.0  # clocks of loggers that are off by a second
-_MAX_STEPS = 20  # for one that is known: beyond, the steps are not what they seem
+_MAX_STEPS = 20  # per known value; with more, the smallest gap is not the step
 
 _Row = tuple[datetime, float]
 
@@ -31,10 +31,10 @@ class Trace:
     """Figures in even steps.
 
     Attributes:
-        start_utc: of the first step.
+        start_utc: start of the first step.
         step_s: length of a step.
-        values: one per step, in the unit that the column's name says.
-        interpolated: places of the values that were missing.
+        values: one value per step, in the unit of the column's name.
+        interpolated: indices of the interpolated values.
     """
 
     start_utc: datetime
@@ -48,7 +48,7 @@ class Trace:
         return self.start_utc + timedelta(seconds=self.step_s * len(self.values))
 
     def place(self, time_utc: datetime) -> int | None:
-        """Return the place of the step that contains a time; None outside the trace."""
+        """Return the index of the step that contains a time; None outside the trace."""
         place = int((time_utc - self.start_utc).total_seconds() // self.step_s)
         return place if 0 <= place < len(self.values) else None
 
@@ -57,7 +57,7 @@ def read_trace(path: Path, column: str = INTENSITY) -> Trace:
     """Read ``time_utc`` and ``column`` of a CSV file; other columns are ignored.
 
     Raises:
-        ConfigError: the file is missing, or holds no such trace; the line is named.
+        ConfigError: the file is missing or not a trace; the message names the line.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
@@ -77,7 +77,7 @@ def _rows(reader: csv.DictReader[str], path: Path, column: str) -> list[_Row]:
     rows: list[_Row] = []
     for row in reader:
         if not (row[column] or "").strip():
-            continue  # a gap that is written down
+            continue  # an explicit gap
         try:
             time_utc, value = read(row[TIME], row[column])
         except SourceError as error:
@@ -94,14 +94,14 @@ def _intensity(time: str, g_per_kwh: str) -> _Row:
 
 
 def _figure(time: str, text: str) -> _Row:
-    """Read a figure of any sign: energy may cost less than nothing."""
+    """Parse a figure of any sign: prices may be negative."""
     moment = point(time, 0.0, service="it").time_utc
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise SourceError(f"it tells {text!r} at {time}, which is no number")
+        raise SourceError(f"it has {text!r} at {time}, which is not a number")
     return moment, value
 
 
@@ -110,13 +110,13 @@ _READERS: dict[str, Callable[[str, str], _Row]] = {INTENSITY: _intensity}
 
 def _evened(rows: list[_Row], path: Path) -> Trace:
     if len(rows) < 2:
-        raise ConfigError(f"{path} holds {len(rows)} figures. A trace has at least two.")
+        raise ConfigError(f"{path} has {len(rows)} figures. A trace needs at least two.")
     step_s = _step_s(min((after - each).total_seconds() for (each, _), (after, _) in pairwise(rows)))
     start_utc = rows[0][0]
     steps = [(each - start_utc).total_seconds() / step_s for each, _ in rows]
     places = [round(step) for step in steps]
     away = [step - place for step, place in zip(steps, places, strict=True)]
-    usual = statistics.median(away)  # the first row may be the one that is off
+    usual = statistics.median(away)  # the first row's clock may be the one that is off
     start_utc += timedelta(seconds=usual * step_s)
     uneven = any(abs(each - usual) > max(_UNEVEN, _JITTER_S / step_s) for each in away)
     if uneven or places[-1] >= _MAX_STEPS * len(rows):
@@ -131,13 +131,13 @@ def _evened(rows: list[_Row], path: Path) -> Trace:
 
 
 def _step_s(smallest_s: float) -> float:
-    """Return the step between two rows that each may be off by a second: whole minutes, where it is close to them."""
+    """Return the step between two rows, rounded to whole minutes if close: each row may be off by a second."""
     minutes_s = 60.0 * round(smallest_s / 60.0)
     return minutes_s if minutes_s and abs(smallest_s - minutes_s) <= 2 * _JITTER_S else smallest_s
 
 
 def _filled(places: list[int], values: list[float]) -> Iterable[float]:
-    """Yield a value per place, on the straight line between known ones."""
+    """Yield a value per step, interpolated linearly between known ones."""
     for (place, after_place), (value, after) in zip(pairwise(places), pairwise(values), strict=True):
         for between in range(after_place - place):
             yield value + (after - value) * between / (after_place - place)

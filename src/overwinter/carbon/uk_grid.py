@@ -1,4 +1,4 @@
-"""Great Britain's grid (https://carbonintensity.org.uk, NESO; CC BY 4.0): average, half-hourly, without a token."""
+"""Great Britain's grid (https://carbonintensity.org.uk, NESO; CC BY 4.0): half-hourly average; needs no token."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class UkGrid:
     """The national intensity, and its forecast for 48 hours.
 
     Args:
-        base_url: of the service.
+        base_url: URL of the service.
     """
 
     name = _NAME
@@ -31,7 +31,7 @@ class UkGrid:
         self.renewable_share: float | None = None
 
     def fetch(self, time_utc: datetime, *, deadline_s: float) -> tuple[Point, ...]:
-        """Return the running half hour and the next 48 hours."""
+        """Return the current half hour and the next 48 hours."""
         self.notes, self.renewable_share = (), None
         now = self._points("", deadline_s, "present")
         try:
@@ -53,12 +53,12 @@ class UkGrid:
         return points
 
     def _renewable(self, deadline_s: float) -> float | None:
-        """Return the share of wind, sun, water and biomass in the running half hour."""
+        """Return the share of wind, solar, hydro and biomass in the current half hour."""
         try:
             mix = get_json(f"{self._base_url}/generation", deadline_s=deadline_s)["data"]["generationmix"]
             percent = {str(each["fuel"]): float(each["perc"]) for each in mix}
         except (SourceError, LookupError, TypeError, ValueError):
-            return None  # nothing rests on it
+            return None  # optional
         return share_of(sum(percent.get(fuel, 0.0) for fuel in _RENEWABLE)) if percent else None
 
 

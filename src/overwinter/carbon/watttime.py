@@ -1,7 +1,7 @@
 """WattTime (https://docs.watttime.org, version 3): marginal emissions of a region, every five minutes.
 
-An account's name and password give a token that lasts half an hour. Values come in pounds of CO2 per megawatt
-hour and are converted.
+The account's name and password give a token that is valid for half an hour. Values are in pounds of CO2 per
+megawatt-hour and are converted.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ class WattTime:
     """The marginal intensity of one region, now and for the next day.
 
     Args:
-        base_url: of the service, without the version.
-        region: such as ``CAISO_NORTH``, the one that is open to every account.
-        user: of the account.
-        password: of the account.
+        base_url: URL of the service, without the version.
+        region: region, such as ``CAISO_NORTH``, which is open to every account.
+        user: name of the account.
+        password: password of the account.
     """
 
     kind: Kind = "marginal"
-    renewable_share: float | None = None  # of one more kilowatt-hour there is no mix
+    renewable_share: float | None = None  # a marginal kilowatt-hour has no mix
 
     def __init__(self, base_url: str, *, region: str, user: str, password: str) -> None:
         self.name = f"{_NAME} {region}"
@@ -45,26 +45,26 @@ class WattTime:
         self.identity = f"{_NAME} {self._base_url} {region}"
         self.notes: tuple[str, ...] = ()
 
-    def fetch(self, time_utc: datetime, *, deadline_s: float) -> tuple[Point, ...]:  # noqa: ARG002 -- it tells from now on
-        """Return the running five minutes and the forecast that follows them."""
+    def fetch(self, time_utc: datetime, *, deadline_s: float) -> tuple[Point, ...]:  # noqa: ARG002 -- the service starts at the present
+        """Return the current five minutes and the forecast after them."""
         query = f"region={quote(self._region, safe='')}&signal_type={_SIGNAL}"
         response = self._ask(f"{self._base_url}/v3/forecast?{query}", deadline_s)
         try:
             rows, meta = response["data"], response["meta"]
             units, region = meta["units"], meta.get("region", self._region)
         except (LookupError, TypeError, AttributeError):
-            raise SourceError(f"{self.name} answers differently than it documents") from None
+            raise SourceError(f"{self.name} returned an undocumented response") from None
         if units != _UNITS:
-            raise SourceError(f"{self.name} reports its values in {units!r}, not in {_UNITS!r}")
+            raise SourceError(f"{self.name} returned values in {units!r} instead of {_UNITS!r}")
         if region != self._region:
-            raise SourceError(f"{self.name} reports on the region {region!r} instead")
+            raise SourceError(f"{self.name} returned values for region {region!r}")
         points, self.notes = read_rows(rows, _row, service=self.name, what="forecast")
         if not points:
             raise SourceError("; ".join(self.notes) or f"{self.name} reports nothing")
         return points
 
     def _ask(self, url: str, deadline_s: float) -> Any:
-        """Ask with the token; one that has expired is renewed, once."""
+        """Send a request with the token; renew an expired token once."""
         fresh = not self._token or time.monotonic() >= self._renew_s
         if fresh:
             self._renew(deadline_s)
@@ -83,7 +83,7 @@ class WattTime:
         response = get_json(f"{self._base_url}/login", deadline_s=deadline_s, headers=headers, whose=self.name)
         token = response.get("token") if isinstance(response, dict) else None
         if not isinstance(token, str) or not token:
-            raise SourceError(f"{self.name} gives no token")
+            raise SourceError(f"{self.name} returned no token")
         self._token, self._renew_s = token, time.monotonic() + _TOKEN_S
 
 
