@@ -77,4 +77,4 @@ def test_a_file_imports_only_lower_layers(path):
         if package in GROUND and other in GROUND:
             continue
         assert LAYER[other] < LAYER[package], f"{package} imports {other}, which is not below it"
-        assert other not in FORBIDDEN.get(package, ()), f"{package} may not know {other}"
+        assert other not in FORBIDDEN.get(package, ()), f"{package} must not import {other}"

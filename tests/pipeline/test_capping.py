@@ -78,7 +78,7 @@ def test_outside_the_prices_the_waiting_ends_and_says_why(tmp_path: Path) -> Non
     decisions = [PriceAware().decide(observe(_NOON + timedelta(days=9, minutes=minute))) for minute in range(3)]
     assert not any(decision.pause for decision in decisions)
     assert [line.partition(":")[0] for line in messages] == ["price is not known", "forecast of the price is not known"]
-    assert "p.csv (power.prices) reaches from" in messages[0]
+    assert "p.csv (power.prices) covers" in messages[0]
 
 
 def test_the_workload_is_the_work_and_not_how_often_or_under_which_policy(config: Config) -> None:

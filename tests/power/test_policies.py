@@ -183,7 +183,7 @@ def test_static_takes_watts_and_shares_of_the_range():
     for text, expected in (("150 W", 150), ("0 %", 100), ("100 %", 250), ("40 %", 160)):
         assert StaticCap(limit=read_limit(text, key="k")).decide(observation()).limits_w == {"gpu0": expected}
     assert StaticCap(limit=None, clock_mhz=900).decide(observation()) == Decision(
-        clock_mhz=900, reason="the limit of the configuration"
+        clock_mhz=900, reason="the configured limit"
     )
 
 
@@ -404,7 +404,7 @@ def _common(**changed):
         ),
         (
             PriceAwarePowerConfig(policy="price_aware", deadline=None, pause_w=0, resume_s=0, prices="p", **_common()),
-            "power.prices='p' is not there",
+            "power.prices='p' does not exist",
         ),
     ],
 )

@@ -26,7 +26,7 @@ def test_prices_may_be_negative_and_what_lies_ahead_is_known(tmp_path):
 def test_outside_the_file_nothing_is_known(tmp_path):
     prices = Prices(written(tmp_path, "2026-06-01T00:00:00Z,0.3", "2026-06-01T01:00:00Z,0.2"))
     for look in (prices.at, prices.forecast):
-        with pytest.raises(OverwinterError, match=r"prices\.csv \(power\.prices\) reaches from 2026-06-01 00:00"):
+        with pytest.raises(OverwinterError, match=r"prices\.csv \(power\.prices\) covers 2026-06-01 00:00"):
             look(START + timedelta(hours=2))
 
 

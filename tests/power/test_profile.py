@@ -26,7 +26,7 @@ def test_a_profile_that_tells_no_trials_counts_one_each(tmp_path):
 @pytest.mark.parametrize("name", ["device_model", "driver", "workload"])
 def test_a_profile_of_something_else_is_refused(tmp_path, name):
     save_profile(tmp_path / "p.json", PROFILE)
-    with pytest.raises(ConfigError, match=f"was made for {name.replace('_', ' ')}"):
+    with pytest.raises(ConfigError, match=f"was measured for {name.replace('_', ' ')}"):
         load_profile(tmp_path / "p.json", replace(KEY, **{name: "another"}))
 
 

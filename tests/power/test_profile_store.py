@@ -1,4 +1,4 @@
-"""What a profile holds for: the device that is really limited, how, and for this work."""
+"""The key of a profile: the limited device, the driver that limits it, and the workload."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def test_what_is_kept_is_found_again_and_refused_for_other_work(tmp_path: Path) 
     store.keep(_POINTS)
     assert _store(tmp_path).of(_cpu()) == _POINTS
     assert load_profile(store.path, profile_key(_cpu(), "w")).points == _POINTS
-    with pytest.raises(ConfigError, match="was made for workload 'w', and this is 'v'"):
+    with pytest.raises(ConfigError, match="was measured for workload 'w'; this is 'v'"):
         _store(tmp_path, workload="v").of(_cpu())
-    with pytest.raises(ConfigError, match="was made for driver 'duty_cycle"):
+    with pytest.raises(ConfigError, match="was measured for driver 'duty_cycle"):
         _store(tmp_path).of(_cpu("rapl"))
 
 

@@ -1,8 +1,8 @@
-"""Power caps: policies decide (`policies`), actuators apply, the guard puts everything back as it was.
+"""Power limits: policies decide (`policies`), actuators apply, and the guard restores the previous limits.
 
-- `PowerPolicy` answers an `Observation` with a `Decision`, and is pure; its settings (`PowerConfig`) make it.
-- `planning` says how much work to do when; `simulation` replays recorded traces through the same policies.
-- `Profile` keeps what a workload does under each limit, for one GPU model, driver and workload.
+- `PowerPolicy` is a pure function from an `Observation` to a `Decision`; its settings (`PowerConfig`) create it.
+- `planning` distributes work over time; `simulation` replays recorded traces through the same policies.
+- `Profile` stores a workload's power and speed under each limit, for one GPU model, driver and workload.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ __all__ = [
     "workload_digest",
 ]
 
-# Loaded when first used: the watchdog lives in this package and must start at once, without numpy.
+# Loaded on first use: the watchdog is in this package and must start fast, without numpy.
 _HOMES = {
     "CappedPowerConfig": "settings",
     "DeadlinePowerConfig": "settings",

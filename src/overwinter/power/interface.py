@@ -1,8 +1,8 @@
-"""What a power policy sees, what it answers, and the one method that it has.
+"""The protocol of power policies: the observation, the decision, and the one method.
 
 A policy is pure: the same observation gives the same decision, so that a simulation and the real loop run the
-same object. It keeps nothing between two calls; what it must remember (which limits were tried, how much work
-is done) comes back in the next observation.
+same object. It keeps no state between calls; the next observation contains what it needs (the limits that were
+tried, the work done).
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Protocol, runtime_checkable
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """Values that hold for one step each, the first from ``start_utc`` on; never empty.
+    """Values of consecutive steps, the first from ``start_utc`` on; never empty.
 
-    A forecast starts with the step that contains the time of the observation.
+    A forecast starts with the step that contains the observation's time.
     """
 
     start_utc: datetime
@@ -27,14 +27,14 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceState:
-    """One device that takes power limits.
+    """A device with a power limit.
 
     Attributes:
-        name: such as ``gpu:0`` or ``cpu-package-0``; the key of the decision.
-        min_w: the lowest limit that it takes.
-        max_w: the highest.
-        default_w: the maker's.
-        previous_w: the limit before our first change; a decision never goes above it.
+        name: name such as ``gpu:0`` or ``cpu-package-0``; the key in a decision.
+        min_w: the lowest supported limit.
+        max_w: the highest supported limit.
+        default_w: the vendor's default limit.
+        previous_w: the limit before the first change; a decision never exceeds it.
         current_w: the limit that is enforced now.
     """
 
@@ -47,19 +47,19 @@ class DeviceState:
 
     @property
     def ceiling_w(self) -> float:
-        """The highest limit that a policy may ask for: what an operator has set is never raised."""
+        """The highest limit that a policy may set: an operator's limit is never raised."""
         return min(self.max_w, self.previous_w)
 
 
 @dataclass(frozen=True, kw_only=True)
 class OperatingPoint:
-    """What the work does under one power limit: measured in this run, or read from a stored profile.
+    """Power and speed of the work under one power limit, measured in this run or read from a stored profile.
 
     Attributes:
         limit_w: the limit on every device.
-        power_w: mean power that all devices together draw.
+        power_w: mean power of all devices together.
         speed_per_s: work per second, in the unit of ``work_total``.
-        trials: how many measurements, each as long as a decision holds, these are the means of.
+        trials: number of measurements behind these means; each lasts as long as a decision.
     """
 
     limit_w: float
@@ -70,26 +70,26 @@ class OperatingPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:
-    """What is known when a decision is due. None: not known, or there is none.
+    """The input of a decision. None: unknown or absent.
 
     Attributes:
-        time_utc: now, with time zone UTC.
-        devices: what can be limited; a decision holds for all of them, or names each.
-        points: what is known of speed and power under limits, one per limit, in rising order of the limit.
+        time_utc: current time, with time zone UTC.
+        devices: devices with a power limit; a decision applies to all of them, or names each.
+        points: known operating points, one per limit, in rising order of the limit.
         work_done: units of work done so far (optimizer steps, samples).
         work_total: units of work of the whole job.
-        deadline_utc: when all work must be done.
+        deadline_utc: deadline of the whole job.
         power_w: mean power of the devices since the last decision.
         speed_per_s: work per second since the last decision.
-        intensity_g_per_kwh: the grid's carbon intensity now.
-        intensity_forecast: of the step that is running, and of the next ones.
-        renewable_share: of the electricity now, from 0 to 1.
-        price_per_kwh: what energy costs now.
-        price_forecast: like that of the intensity.
-        remaining_energy_j: what is left of the budget of energy.
-        remaining_carbon_g: what is left of the budget of carbon.
-        pause_w: power drawn in a pause before the job's end; 0 where the device is handed back.
-        resume_s: time that a pause costs beside its own length: saving, starting again, loading.
+        intensity_g_per_kwh: current carbon intensity of the grid.
+        intensity_forecast: intensities of the current step and the next ones.
+        renewable_share: current renewable share of the electricity, from 0 to 1.
+        price_per_kwh: current price of energy.
+        price_forecast: prices of the current step and the next ones.
+        remaining_energy_j: remaining energy budget.
+        remaining_carbon_g: remaining carbon budget.
+        pause_w: power drawn in a pause before the job's end; 0 if the device is released.
+        resume_s: time that a pause costs in addition to its length: saving, restarting, loading.
     """
 
     time_utc: datetime
@@ -113,12 +113,12 @@ class Observation:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What the work promises.
+    """The job's deadline and the cost of a pause.
 
     Attributes:
-        deadline_utc: when it must be done; None: no matter when.
-        pause_w: power drawn in a pause before its end; 0 where the device is handed back.
-        resume_s: time that a pause costs beside its own length.
+        deadline_utc: time by which the job must be done; None: no deadline.
+        pause_w: power drawn in a pause before the job's end; 0 if the device is released.
+        resume_s: time that a pause costs in addition to its length.
     """
 
     deadline_utc: datetime | None = None
@@ -128,14 +128,14 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What to do until the next decision.
+    """Limits, clock and pause until the next decision.
 
     Attributes:
         limits_w: limit per device name; a device that is missing, or None, gets its previous limit back.
         clock_mhz: locked clock of every GPU; None unlocks.
-        pause: stop the work, and release the device, until a later decision says otherwise.
-        review_s: ask again after so many seconds at the latest; None: when the loop's own period is over.
-        settled: a search is over: what is known of the work by now is worth keeping in a profile.
+        pause: whether to pause the work and release the device, until a later decision resumes it.
+        review_s: maximum seconds until the next decision; None: the loop's interval.
+        settled: whether a search is over, so that its operating points are worth storing in a profile.
         reason: one line for the user and the record.
     """
 
@@ -149,13 +149,13 @@ class Decision:
 
 @runtime_checkable
 class PowerPolicy(Protocol):
-    """Decides on limits and pauses; made by its settings (`overwinter.power.PowerConfig`), which are registered."""
+    """Decides on limits and pauses; its registered settings (`overwinter.power.PowerConfig`) create it."""
 
     def decide(self, observation: Observation) -> Decision:
-        """Answer one observation.
+        """Return the decision for an observation.
 
-        Limits lie within each device's ``min_w`` and ``ceiling_w``; one that a device does not take is refused by
-        the loop, which says so and leaves the previous one. What is missing from the observation is answered by a
-        safe decision (the previous limit, no pause) and a reason, never by an exception.
+        Limits must be between each device's ``min_w`` and ``ceiling_w``; the loop refuses any other, reports it and
+        keeps the previous limit. If the observation lacks something, return a safe decision (the previous limit, no
+        pause) with a reason; never raise.
         """
         ...

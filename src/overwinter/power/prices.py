@@ -1,7 +1,7 @@
-"""What energy costs by the hour: a CSV with ``time_utc,price_per_kwh``, in any currency, also of the coming hours.
+"""Hourly energy prices from a CSV with ``time_utc,price_per_kwh``, in any currency, also for the coming hours.
 
-Exchanges publish the prices of the next day at noon, so that what lies ahead in the file is known, not foreseen; and
-a job may last longer than what the file reported at its start, so a file that has changed is read again.
+Exchanges publish the next day's prices at noon, so future prices in the file are known, not forecast. A job may
+outlast the file's content at its start, so a file that has changed is read again.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ COLUMN = "price_per_kwh"
 
 
 class Prices:
-    """The prices of the file that `power.prices` names; they may be negative.
+    """Prices of the file in `power.prices`; they may be negative.
 
     Args:
-        path: of the file.
+        path: path of the file.
 
     Raises:
-        ConfigError: it is missing, or holds no prices; the line is named.
+        ConfigError: the file is missing or invalid; the message names the line.
     """
 
     def __init__(self, path: Path) -> None:
@@ -36,16 +36,16 @@ class Prices:
         """Return the price at ``time_utc``, per kilowatt-hour.
 
         Raises:
-            OverwinterError: the file does not reach there.
+            OverwinterError: the time is outside the file.
         """
         trace, place = self._place(time_utc)
         return trace.values[place]
 
     def forecast(self, time_utc: datetime) -> Series:
-        """Return the prices from the step that contains ``time_utc`` on.
+        """Return the prices, starting with the step that contains ``time_utc``.
 
         Raises:
-            OverwinterError: the file does not reach there.
+            OverwinterError: the time is outside the file.
         """
         trace, place = self._place(time_utc)
         start_utc = trace.start_utc + timedelta(seconds=place * trace.step_s)
@@ -56,11 +56,11 @@ class Prices:
         place = trace.place(time_utc)
         if place is None:
             reach = f"{trace.start_utc:%Y-%m-%d %H:%M} to {trace.end_utc:%Y-%m-%d %H:%M}"
-            raise OverwinterError(f"{self._path.name} (power.prices) reaches from {reach} only")
+            raise OverwinterError(f"{self._path.name} (power.prices) covers {reach} only")
         return trace, place
 
     def _latest(self) -> Trace:
-        """Return what the file holds; while it is being written, or gone, what it held before."""
+        """Return the file's content; while the file is incomplete or missing, its previous content."""
         changed = _change(self._path)
         if changed != self._changed:
             with contextlib.suppress(ConfigError):
@@ -70,7 +70,7 @@ class Prices:
 
 
 def _change(path: Path) -> tuple[int, int]:
-    """Return what differs once the file was written again."""
+    """Return a fingerprint of the file that changes when it is written."""
     try:
         status = path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""What a workload does under each limit, kept in a file: for this GPU model, driver and workload only."""
+"""Stored profiles: a workload's power and speed under each limit, for one GPU model, driver and workload."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from overwinter.files import read_json, write_json
 from overwinter.power.interface import OperatingPoint
 
 _SCHEMA = 1
-_REMEDY = "Delete it, or name another place in power.profile; it is measured again."
+_REMEDY = "Delete it, or set power.profile to another folder; the profile is then measured again."
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProfileKey:
-    """What a profile holds for.
+    """Devices, driver and workload that a profile is valid for.
 
     Attributes:
-        device_model: as the driver names it, with how many there are; the CPU's name where that is limited.
-        driver: what sets the limit, and its version: a GPU's driver, or the kernel.
-        workload: digest of what makes the work what it is; see `workload_digest`.
+        device_model: number and model of the limited GPUs, as the driver reports it, or the CPU's name.
+        driver: name and version of what sets the limit: a GPU driver, or the kernel.
+        workload: digest of the workload; see `workload_digest`.
     """
 
     device_model: str
@@ -35,11 +35,11 @@ class ProfileKey:
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """What is known of one workload on one kind of device.
+    """Operating points of one workload on one kind of device.
 
     Attributes:
-        key: what it holds for.
-        points: one per limit, in rising order.
+        key: devices, driver and workload that it is valid for.
+        points: one point per limit, in rising order.
     """
 
     key: ProfileKey
@@ -53,16 +53,16 @@ def workload_digest(description: Mapping[str, Any]) -> str:
 
 
 def save_profile(path: Path, profile: Profile) -> None:
-    """Write ``profile`` to ``path``, whole or not at all."""
+    """Write ``profile`` to ``path`` atomically."""
     write_json(path, {"schema": _SCHEMA, **asdict(profile)})
 
 
 def load_profile(path: Path, key: ProfileKey) -> Profile:
-    """Read a profile that was made for ``key``.
+    """Read a profile that was measured for ``key``.
 
     Raises:
-        ConfigError: it was made for another device, driver or workload.
-        IntegrityError: it is missing, or no profile.
+        ConfigError: it was measured for another device, driver or workload.
+        IntegrityError: the file is missing, or not a profile.
     """
     content = read_json(path, remedy=_REMEDY)
     profile = _parsed(path, content)
@@ -70,7 +70,7 @@ def load_profile(path: Path, key: ProfileKey) -> Profile:
         found = getattr(profile.key, name)
         if found != expected:
             raise ConfigError(
-                f"power.profile={path} was made for {name.replace('_', ' ')} {found!r}, and this is {expected!r}. "
+                f"power.profile={path} was measured for {name.replace('_', ' ')} {found!r}; this is {expected!r}. "
                 f"{_REMEDY}"
             )
     return profile
@@ -79,17 +79,17 @@ def load_profile(path: Path, key: ProfileKey) -> Profile:
 def _parsed(path: Path, content: Any) -> Profile:
     try:
         if content["schema"] != _SCHEMA:
-            raise IntegrityError(f"{path} has schema {content['schema']!r}, and {_SCHEMA} is known. {_REMEDY}")
+            raise IntegrityError(f"{path} has schema {content['schema']!r}; only {_SCHEMA} is supported. {_REMEDY}")
         key = ProfileKey(**{name: str(value) for name, value in content["key"].items()})
         points = tuple(_point(**point) for point in content["points"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise IntegrityError(f"{path} is no profile: {error!r}. {_REMEDY}") from None
-    if not all(_is_sensible(point) for point in points):
-        raise IntegrityError(f"{path} has a point without a positive limit, power, speed and trials. {_REMEDY}")
+        raise IntegrityError(f"{path} is not a profile: {error!r}. {_REMEDY}") from None
+    if not all(_is_positive(point) for point in points):
+        raise IntegrityError(f"{path} has a point whose limit, power, speed or trials are not positive. {_REMEDY}")
     return Profile(key=key, points=tuple(sorted(points, key=lambda point: point.limit_w)))
 
 
-def _is_sensible(point: OperatingPoint) -> bool:
+def _is_positive(point: OperatingPoint) -> bool:
     return all(math.isfinite(value) and value > 0 for value in astuple(point))
 
 

@@ -1,4 +1,4 @@
-"""The stored profile of one workload, found for whatever device turns out to be limited."""
+"""The stored profile of one workload, checked against the devices that are limited."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from overwinter.power.actuators.interface import Actuator
 from overwinter.power.interface import OperatingPoint
 from overwinter.power.profile import Profile, ProfileKey, load_profile, save_profile
 
-_SAME_HOLD = {"zeusd": "nvml"}  # the daemon sets the very limit that NVML does
+_SAME_LIMIT = {"zeusd": "nvml"}  # the daemon sets the same limit as NVML
 
 
 class ProfileStore:
-    """One file of one workload.
+    """The profile file of one workload.
 
     Args:
-        path: of the file.
-        workload: digest of what makes the work what it is; see `workload_digest`.
-        writes: whether what is learned is kept; otherwise the file is only read.
+        path: path of the file.
+        workload: digest of the workload; see `workload_digest`.
+        writes: whether to store new points; otherwise the file is only read.
     """
 
     def __init__(self, path: Path, *, workload: str, writes: bool) -> None:
@@ -29,31 +29,31 @@ class ProfileStore:
         self._key: ProfileKey | None = None
 
     def of(self, actuator: Actuator) -> tuple[OperatingPoint, ...]:
-        """Return what is stored for the devices of ``actuator``; nothing where there is no file yet.
+        """Return the points stored for the devices of ``actuator``; empty if there is no file yet.
 
         Raises:
-            ConfigError: the file was made for another device, driver or workload.
-            IntegrityError: it is no profile.
+            ConfigError: the file was measured for another device, driver or workload.
+            IntegrityError: the file is not a profile.
         """
         self._key = profile_key(actuator, self._workload)
         return load_profile(self.path, self._key).points if self.path.exists() else ()
 
     def keep(self, points: Sequence[OperatingPoint]) -> None:
-        """Write what is known now, if this store writes.
+        """Write the points, if this store writes.
 
         Raises:
-            OverwinterError: it cannot be written.
+            OverwinterError: the file cannot be written.
         """
         if self._writes and self._key is not None and points:
             save_profile(self.path, Profile(key=self._key, points=tuple(points)))
 
 
 def profile_key(actuator: Actuator, workload: str) -> ProfileKey:
-    """Return what a profile made here, now, under this kind of limit, holds for."""
+    """Return the key of a profile measured on this machine with this actuator."""
     devices = actuator.devices()
     on_gpus = bool(devices) and all(device.startswith("gpu:") for device in devices)
     models, version = _gpus(devices) if on_gpus else ({this_machine().cpu_name}, platform.release())
-    limited_by = _SAME_HOLD.get(actuator.name, actuator.name)
+    limited_by = _SAME_LIMIT.get(actuator.name, actuator.name)
     return ProfileKey(
         device_model=f"{len(devices)} x {', '.join(sorted(models))}",
         driver=f"{limited_by} {version}",
@@ -62,7 +62,7 @@ def profile_key(actuator: Actuator, workload: str) -> ProfileKey:
 
 
 def _gpus(devices: Sequence[str]) -> tuple[set[str], str]:
-    """Return the models of GPUs, and the driver's version; the actuator has opened NVML."""
+    """Return the models of GPUs, and the driver's version; the actuator has initialized NVML."""
     import pynvml
 
     boards = [pynvml.nvmlDeviceGetHandleByIndex(int(device.partition(":")[2])) for device in devices]

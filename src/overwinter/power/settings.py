@@ -1,7 +1,7 @@
-"""What the settings of all power policies have in common: the group `power/`.
+"""Base settings of the power policies: the group `power/`.
 
-A policy is registered by the dataclass of its settings (`overwinter.config.groups.PluginConfig`), which also say what a
-stage and the simulator must give it. Nothing here imports numpy.
+A policy is registered by the dataclass of its settings (`overwinter.config.groups.PluginConfig`), which also declare
+what it needs from a stage and the simulator. No numpy.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from overwinter.units import parse_quantity
 
 @dataclass(frozen=True, kw_only=True)
 class ProfileUse:
-    """Where a policy finds what the work does under each limit.
+    """A policy's use of stored profiles.
 
     Attributes:
-        folder: with one profile per stage.
-        writes: whether the policy adds what it learns; otherwise it only reads.
+        folder: folder with one profile per stage.
+        writes: whether the policy stores new points; otherwise it only reads.
     """
 
     folder: str
@@ -37,11 +37,11 @@ class ProfileUse:
 
 @dataclass
 class PowerConfig(PluginConfig):
-    """The settings of any policy: of those in `configs/power/`, and of entry points in `overwinter.power_policies`.
+    """Base settings of a policy, in `configs/power/` or an entry point in `overwinter.power_policies`.
 
     Attributes:
-        needs: what the policy needs that not every run has: `prices`, or a `budget`.
-        limits_power: whether it ever changes a limit or pauses.
+        needs: optional input that the policy requires: `prices` or a `budget`.
+        limits_power: whether the policy changes limits or pauses.
     """
 
     policy: str = MISSING
@@ -51,30 +51,30 @@ class PowerConfig(PluginConfig):
 
     @abstractmethod
     def open(self) -> PowerPolicy:
-        """Make the policy."""
+        """Create the policy."""
 
     def job(self, started_utc: datetime) -> Job:  # noqa: ARG002  for policies with a deadline
-        """Return what the work promises that starts at ``started_utc``."""
+        """Return the deadline and pause costs of a job that starts at ``started_utc``."""
         return Job()
 
     def price_table(self) -> Path | None:
-        """Return the file of hourly prices of a policy that needs `prices`."""
+        """Return the file of hourly prices, for a policy that needs `prices`."""
         return None
 
     def profile_use(self) -> ProfileUse | None:
-        """Return the stored profiles that the policy uses; None: none."""
+        """Return the policy's use of stored profiles; None: it uses none."""
         return None
 
 
 @dataclass
 class CappedPowerConfig(PowerConfig):
-    """The settings of any policy that changes limits; a third party's build on it."""
+    """Base settings of a policy that changes limits; third parties inherit from it."""
 
     actuator: str = setting(
-        "what sets the limit: auto takes the first that works here; `overwinter power status` lists them"
+        "actuator that sets the limit; auto: the first that works here; `overwinter power status` lists them"
     )
     on_denied: str = setting(
-        "without the right to set limits: fail, duty_cycle (pauses between steps, saves no energy by itself), ignore",
+        "without permission to set limits: fail, duty_cycle (pauses between steps, saves no energy by itself), ignore",
         choices=("fail", "duty_cycle", "ignore"),
     )
     interval_s: float = setting("seconds between two decisions", above=0)
@@ -85,42 +85,42 @@ class CappedPowerConfig(PowerConfig):
 
 @dataclass
 class SearchingPowerConfig(CappedPowerConfig):
-    """The settings of any policy that tries limits: the simulator lets it search on a table of measurements."""
+    """Base settings of a policy that searches for a limit; the simulator runs its search on a table of measurements."""
 
     @classmethod
     @abstractmethod
     def over(cls, limits_w: Sequence[float], max_slowdown: float | None) -> PowerPolicy:
-        """Make the policy for a device that takes ``limits_w`` only.
+        """Create the policy for a device that supports ``limits_w`` only.
 
         Args:
-            limits_w: the limits.
-            max_slowdown: how much longer the work may take than under the highest of them; None: no matter.
+            limits_w: the supported limits.
+            max_slowdown: maximum slowdown against the highest of them (0.2: 20 %); None: no maximum.
         """
 
 
 @dataclass
 class DeadlinePowerConfig(CappedPowerConfig):
-    """The settings of any policy that plans up to a deadline."""
+    """Base settings of a policy that plans up to a deadline."""
 
     deadline: str | None = setting(
-        "when the work must be done: a time with its zone (2026-03-01T08:00:00+01:00), or a duration from the stage's "
-        "start; null: no deadline"
+        "deadline of the work: a time with its zone (2026-03-01T08:00:00+01:00), or a duration from the stage's start; "
+        "null: none"
     )
 
     def check(self, key: str) -> None:
-        """Refuse a deadline that cannot be read."""
+        """Refuse an invalid deadline."""
         read_deadline(self.deadline, started_utc=datetime(2000, 1, 1, tzinfo=UTC), key=f"{key}.deadline")
 
     def job(self, started_utc: datetime) -> Job:
-        """Return the work's deadline."""
+        """Return the job's deadline."""
         return replace(super().job(started_utc), deadline_utc=read_deadline(self.deadline, started_utc=started_utc))
 
 
 def read_deadline(text: str | None, *, started_utc: datetime, key: str = "power.deadline") -> datetime | None:
-    """Read a time with its zone, or a duration from the start.
+    """Parse a time with its zone, or a duration from the start.
 
     Raises:
-        ConfigError: neither, or a time without a zone.
+        ConfigError: the text is neither, or the time has no zone.
     """
     if text is None:
         return None

@@ -1,4 +1,4 @@
-"""The policy `budget_pacing`: what is left of the budget, spent evenly up to the deadline."""
+"""The policy `budget_pacing`: spends the remaining budget evenly up to the deadline."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from overwinter.power.policies.decisions import (
 from overwinter.power.settings import DeadlinePowerConfig
 
 _J_PER_KWH = 3.6e6
-_MORE = 1.02  # than is allowed: less is within what a limit can hold
+_MORE = 1.02  # of the allowed power; a smaller excess is within the accuracy of a limit
 _PERIODS_S = (3600.0, 900.0, 300.0, 60.0)
 _FEWEST = 8  # periods up to the deadline
 
 
 @dataclass
 class BudgetPacingPowerConfig(DeadlinePowerConfig):
-    """What is left of the budget of joules or grams, spent evenly up to the deadline."""
+    """Settings of the policy that spends the remaining joules or grams evenly up to the deadline."""
 
     needs: ClassVar[Literal["prices", "budget"] | None] = "budget"
 
     def open(self) -> BudgetPacing:
-        """Make the policy; what it goes by, budget and deadline, comes with the observation."""
+        """Create the policy; budget and deadline come with the observation."""
         return BudgetPacing()
 
 
@@ -43,15 +43,15 @@ class BudgetPacing:
     """Spends joules, or grams, evenly: over the time to the deadline, or without one over the work."""
 
     def decide(self, observation: Observation) -> Decision:
-        """Answer the limit under which the budget lasts."""
+        """Return the limit under which the budget lasts."""
         left_j = _remaining_j(observation)
         if left_j is None:
-            return as_before("no budget is left to pace: none of joules, and none of grams with an intensity")
+            return as_before("no budget to pace: neither joules, nor grams with a known intensity")
         until_s = time_left_s(observation)
         if until_s is None:
             return _over_work(observation, left_j)
         if until_s <= 0:
-            return as_before("the deadline is over")
+            return as_before("the deadline has passed")
         return _over_time(observation, left_j, until_s)
 
 
@@ -66,7 +66,7 @@ def _remaining_j(observation: Observation) -> float | None:
 
 
 def _coming_intensity(observation: Observation) -> float | None:
-    """Return the mean that is foreseen up to the deadline; without a forecast, what holds now."""
+    """Return the mean forecast intensity up to the deadline; without a forecast, the current intensity."""
     forecast, until_s = observation.intensity_forecast, time_left_s(observation)
     steps = len(forecast.values) if forecast is not None else 0
     if forecast is not None and until_s is not None:
@@ -78,8 +78,8 @@ def _coming_intensity(observation: Observation) -> float | None:
 def _over_time(observation: Observation, left_j: float, until_s: float) -> Decision:
     """Limit all devices together to what the budget allows; below their lowest limits, pause for a share of the time.
 
-    Where the work is known not to be done in time that way, a faster limit that needs no more joules in all is
-    better: what draws much while idle is cheaper the sooner it is done.
+    If the work would miss the deadline that way, a faster limit that needs no more joules in total is better: a device
+    with a high idle power is cheaper when the work is done sooner.
     """
     allowed_w = max(left_j, 0.0) / until_s
     if (faster := _sooner(observation, left_j, until_s, allowed_w)) is not None:
@@ -92,7 +92,7 @@ def _over_time(observation: Observation, left_j: float, until_s: float) -> Decis
 
 
 def _lowest(observation: Observation) -> OperatingPoint | None:
-    """Return what the work does under the lowest limit there is; None: not known yet."""
+    """Return the operating point under the lowest limit; None: unknown so far."""
     lowest_w = max((device.min_w for device in observation.devices), default=0.0)
     at_lowest = [point for point in usable_points(observation) if point.limit_w <= lowest_w + NEAR_W]
     return min(at_lowest, key=lambda point: point.power_w, default=None)
@@ -109,15 +109,17 @@ def _sooner(observation: Observation, left_j: float, until_s: float, allowed_w: 
     ]
     if fitting:
         slowest = min(fitting, key=lambda point: point.speed_per_s)
-        return limit_all(observation, slowest.limit_w, f"{slowest.limit_w:.3g} W do the work in time and in budget")
+        return limit_all(
+            observation, slowest.limit_w, f"{slowest.limit_w:.3g} W finishes the work in time and within the budget"
+        )
     ceilings = {device.ceiling_w for device in observation.devices}
     if len(ceilings) == 1 and max(point.limit_w for point in points) < min(ceilings) - 1:
-        return as_before("the work would be late; trying what it takes without a cap")
+        return as_before("the work would miss its deadline; trying without a cap")
     return None
 
 
 def _speed_at(points: tuple[OperatingPoint, ...], power_w: float, pause_w: float) -> float:
-    """Return the speed at a mean power: between two points on the line between them, below all of them part-time."""
+    """Return the speed at a mean power: interpolated between two points, or part-time below the lowest."""
     rising = sorted(points, key=lambda point: point.power_w)
     lowest, highest = rising[0], rising[-1]
     if power_w < lowest.power_w:
@@ -130,9 +132,9 @@ def _speed_at(points: tuple[OperatingPoint, ...], power_w: float, pause_w: float
 
 
 def _part_time(observation: Observation, lowest: OperatingPoint, allowed_w: float, until_s: float) -> Decision:
-    """Work for the first part of every hour, so that the mean is ``allowed_w``; the clock says which part it is.
+    """Work for the first part of every hour by the clock, so that the mean power is ``allowed_w``.
 
-    Where the deadline is near, of every quarter of an hour, of five minutes, or of one.
+    If the deadline is near, the period is 15 minutes, 5 minutes or 1 minute.
     """
     period_s = next((each for each in _PERIODS_S if each <= until_s / _FEWEST), _PERIODS_S[-1])
     share = max(0.0, allowed_w - observation.pause_w) / max(lowest.power_w - observation.pause_w, 1e-9)
@@ -144,10 +146,10 @@ def _part_time(observation: Observation, lowest: OperatingPoint, allowed_w: floa
 
 
 def _over_work(observation: Observation, left_j: float) -> Decision:
-    """Without a deadline: the fastest limit under which the joules last for the work that is left."""
+    """Return the fastest limit under which the joules last for the remaining work, without a deadline."""
     left, points = work_left(observation), usable_points(observation)
     if left is None or left <= 0 or not points:
-        return as_before("no deadline, and the work or its power under limits is not known yet")
+        return as_before("no deadline, and the remaining work or its power under limits is unknown so far")
     affordable = [point for point in points if point.power_w / point.speed_per_s * left <= left_j]
     if affordable:
         fastest = max(affordable, key=lambda point: point.speed_per_s)

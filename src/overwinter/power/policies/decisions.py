@@ -1,4 +1,4 @@
-"""Decisions in the words of policies: the same limit for every device, always within its range."""
+"""Helpers of policies: decisions with the same limit for every device, within its range."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import math
 from overwinter.power.interface import Decision, DeviceState, Observation, OperatingPoint
 
 NEAR_W = 0.5  # drivers round limits
-_TRIAL_SHARE = 0.4  # of the range; near the limit with the least energy on most GPUs, and far enough from the top
+_TRIAL_SHARE = 0.4  # of the range; close to the limit with the least energy on most GPUs, and far from the top
 _TRIAL_S = 60.0
 
 
 def as_before(reason: str) -> Decision:
-    """Give every device its previous limit back, and go on."""
+    """Return the decision to continue with every device's previous limit."""
     return Decision(reason=reason)
 
 
 def pause(reason: str, *, review_s: float | None = None) -> Decision:
-    """Stop the work."""
+    """Return the decision to pause the work."""
     return Decision(pause=True, review_s=review_s, reason=reason)
 
 
@@ -29,20 +29,20 @@ def limit_all(
     review_s: float | None = None,
     clock_mhz: int | None = None,
 ) -> Decision:
-    """Limit every device to ``limit_w``, or to the nearest that it takes and an operator allows."""
+    """Return the decision to limit every device to ``limit_w``, or to the nearest value that is allowed."""
     limits = {device.name: within(device, limit_w) for device in observation.devices}
     return Decision(limits_w=limits, clock_mhz=clock_mhz, review_s=review_s, reason=reason)
 
 
 def within(device: DeviceState, limit_w: float) -> float | None:
-    """Return ``limit_w`` moved into what ``device`` may be set to; None for its previous limit."""
+    """Return ``limit_w`` clamped to the allowed range of ``device``; None for its previous limit."""
     if device.ceiling_w < device.min_w or not math.isfinite(limit_w):
         return None
     return min(max(limit_w, device.min_w), device.ceiling_w)
 
 
 def usable_points(observation: Observation) -> tuple[OperatingPoint, ...]:
-    """Return the points that every device may be set to, without those that make no sense."""
+    """Return the valid points whose limit every device may be set to."""
     lowest_w = max((device.min_w for device in observation.devices), default=0.0)
     highest_w = min((device.ceiling_w for device in observation.devices), default=math.inf)
     return tuple(
@@ -55,10 +55,10 @@ def usable_points(observation: Observation) -> tuple[OperatingPoint, ...]:
 
 
 def trial(observation: Observation) -> Decision | None:
-    """Return what to try where nothing is known of the work under a lower limit; None: enough is known.
+    """Return the decision to try a lower limit, if none was measured yet; None: enough is known.
 
-    Without a stored profile the work first runs without a cap, then for a while under this limit: between two
-    points, and a pause, there is something to plan.
+    Without a stored profile the work first runs without a cap, then for a while under this limit: planning needs two
+    points in addition to the pause.
     """
     lowest_w = max((device.min_w for device in observation.devices), default=0.0)
     highest_w = min((device.ceiling_w for device in observation.devices), default=0.0)
@@ -67,12 +67,12 @@ def trial(observation: Observation) -> Decision | None:
     trial_w = lowest_w + _TRIAL_SHARE * (highest_w - lowest_w)
     if any(abs(point.limit_w - trial_w) <= NEAR_W for point in usable_points(observation)):
         return None
-    reason = f"trying {trial_w:.0f} W, since nothing is known of the work under a lower limit"
+    reason = f"trying {trial_w:.0f} W, since no lower limit was measured yet"
     return limit_all(observation, trial_w, reason, review_s=_TRIAL_S)
 
 
 def work_left(observation: Observation) -> float | None:
-    """Return the units of work to do; None: not known."""
+    """Return the remaining units of work; None: unknown."""
     if observation.work_total is None:
         return None
     left = observation.work_total - (observation.work_done or 0.0)
@@ -80,7 +80,7 @@ def work_left(observation: Observation) -> float | None:
 
 
 def time_left_s(observation: Observation) -> float | None:
-    """Return the seconds to the deadline, negative after it; None: there is none."""
+    """Return the seconds to the deadline, negative after it; None: no deadline."""
     if observation.deadline_utc is None:
         return None
     return (observation.deadline_utc - observation.time_utc).total_seconds()

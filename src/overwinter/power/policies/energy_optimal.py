@@ -1,9 +1,9 @@
-"""The policy `energy_optimal`: the limit with the least energy per unit of work, found while the work goes on.
+"""The policy `energy_optimal`: finds the limit with the least energy per unit of work while the work runs.
 
-The work goes on under each limit that is tried, so that a try costs only what it takes more than the best; what
-counts is the whole job. `probing` says which limits are worth a try. Those that look nearly the best are tried
-again, each as often as it may still turn out to be the best (optimism in the face of uncertainty: Auer,
-Cesa-Bianchi and Fischer 2002), since one measurement scatters by more than limits differ.
+The work continues under each limit that is tried, so that a try costs only its excess over the best limit; the
+objective is the energy of the whole job. `probing` selects the limits to try. Those close to the best are tried
+retried as long as they may still be the best (optimism in the face of uncertainty: Auer, Cesa-Bianchi and Fischer
+2002), since the noise of one measurement exceeds the differences between limits.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from overwinter.power.policies.decisions import as_before, limit_all, usable_poi
 from overwinter.power.policies.probing import energy_per_work_j, search
 from overwinter.power.settings import ProfileUse, SearchingPowerConfig
 
-_DOUBT = 0.05  # share of the energy by which one trial may be wrong
-_ENOUGH = 50  # trials of one limit, after which the search is over
+_DOUBT = 0.05  # relative error of the energy in one trial
+_MAX_TRIALS = 50  # of one limit; then the search is over
 
 
 @dataclass
@@ -27,35 +27,35 @@ class EnergyOptimalPowerConfig(SearchingPowerConfig):
     """The limit with the least energy per unit of work, found with few probes."""
 
     max_slowdown: float | None = setting(
-        "how much longer the work may take than without a cap (0.2: 20 %); null: no matter", at_least=0
+        "maximum slowdown against the work without a cap (0.2: 20 %); null: no maximum", at_least=0
     )
-    step_w: float = setting("watts between two limits that are tried", above=0)
+    step_w: float = setting("watts between two tried limits", above=0)
     profile: str | None = setting(
-        "folder with what is known of each stage's work on this device, reused and kept up to date; null keeps none"
+        "folder of profiles (power and speed under each limit, per stage and device), read and updated; null: none"
     )
 
     def open(self) -> EnergyOptimal:
-        """Make the policy."""
+        """Create the policy."""
         return EnergyOptimal(max_slowdown=self.max_slowdown, step_w=self.step_w)
 
     def profile_use(self) -> ProfileUse | None:
-        """Read what is stored, and write what is learned."""
+        """Read and update the stored profiles."""
         return None if self.profile is None else ProfileUse(folder=self.profile, writes=True)
 
     @classmethod
     def over(cls, limits_w: Sequence[float], max_slowdown: float | None) -> EnergyOptimal:
-        """Make the policy for a device that takes ``limits_w`` only."""
+        """Create the policy for a device that supports ``limits_w`` only."""
         return EnergyOptimal(max_slowdown=max_slowdown, step_w=1.0, limits_w=limits_w)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EnergyOptimal:
-    """Tries limits, each until the observation has a point for it, then goes on with what seems best.
+    """Tries limits, each until the observation has a point for it, then continues with the best.
 
     Attributes:
-        max_slowdown: how much longer the work may take than without a cap; None: no matter.
-        step_w: distance between two limits that are tried.
-        limits_w: what may be tried instead; None: from the highest allowed one down in steps, and the lowest.
+        max_slowdown: maximum slowdown against the work without a cap; None: no maximum.
+        step_w: watts between two tried limits.
+        limits_w: the limits to try; None: from the highest allowed one down in steps, and the lowest.
     """
 
     max_slowdown: float | None
@@ -63,17 +63,17 @@ class EnergyOptimal:
     limits_w: Sequence[float] | None = None
 
     def decide(self, observation: Observation) -> Decision:
-        """Answer the next limit to try, or the best."""
+        """Return the next limit to try, or the best one."""
         limits_w = self._grid_w(observation) if self.limits_w is None else self.limits_w
         if not limits_w:
-            return as_before("no device takes limits")
+            return as_before("no device supports power limits")
         found = search(limits_w, usable_points(observation), self.max_slowdown)
         if found.next_w is not None:
             return limit_all(observation, found.next_w, f"trying {found.next_w:.0f} W")
         best = min(found.fast_enough, key=energy_per_work_j)
-        again = best if best.trials >= _ENOUGH else min(found.fast_enough, key=_least_credible_j)
-        if again != best:
-            return limit_all(observation, again.limit_w, f"trying {again.limit_w:.0f} W again")
+        retried = best if best.trials >= _MAX_TRIALS else min(found.fast_enough, key=_least_credible_j)
+        if retried != best:
+            return limit_all(observation, retried.limit_w, f"trying {retried.limit_w:.0f} W again")
         decision = limit_all(observation, best.limit_w, f"{best.limit_w:.0f} W needs the least energy per work")
         return replace(decision, settled=True)
 

@@ -1,4 +1,4 @@
-"""A limit as the user writes it, `150 W` or `40 %`, and as a decision for each device."""
+"""Limits in the configuration, `150 W` or `40 %`, and their decision for each device."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from overwinter.units import parse_quantity
 
 @dataclass(frozen=True, kw_only=True)
 class LimitSetting:
-    """A limit as it was written: watts, or a share of a device's range.
+    """A configured limit: watts, or a share of a device's range.
 
     Attributes:
         amount: watts, or the share (0 to 1).
-        is_share: which of both.
+        is_share: whether ``amount`` is a share.
     """
 
     amount: float
     is_share: bool
 
     def watts(self, min_w: float, max_w: float) -> float:
-        """Return the limit of a device that takes ``min_w`` to ``max_w``."""
+        """Return the limit in watts for a device that supports ``min_w`` to ``max_w``."""
         return min_w + self.amount * (max_w - min_w) if self.is_share else self.amount
 
 
 def read_limit(text: str | None, *, key: str) -> LimitSetting | None:
-    """Read `150 W` or `40 %`; null is None.
+    """Parse `150 W` or `40 %`; null is None.
 
     Raises:
-        ConfigError: neither, or a share above 100 %, or no watts at all.
+        ConfigError: the text is neither, or the share is above 100 %, or the watts are not positive.
     """
     if text is None:
         return None
@@ -46,7 +46,7 @@ def read_limit(text: str | None, *, key: str) -> LimitSetting | None:
 def limited(
     observation: Observation, limit: LimitSetting | None, reason: str, clock_mhz: int | None = None
 ) -> Decision:
-    """Limit every device as configured; None leaves the limits alone."""
+    """Return the decision with the configured limit on every device; None keeps the limits."""
     if limit is None:
         return Decision(clock_mhz=clock_mhz, reason=reason)
     limits = {device.name: _asked_w(device, limit) for device in observation.devices}
@@ -54,9 +54,9 @@ def limited(
 
 
 def _asked_w(device: DeviceState, limit: LimitSetting) -> float:
-    """Return what the user asked for, at most what an operator allows.
+    """Return the configured limit, at most what an operator allows.
 
-    Watts out of the device's range are not moved into it: the loop refuses them, says so, and the previous limit holds.
+    Watts above the device's range are not clamped: the loop refuses and reports them, and the previous limit holds.
     """
     asked_w = limit.watts(device.min_w, device.max_w)
     return asked_w if asked_w > device.max_w else min(asked_w, max(device.ceiling_w, device.min_w))

@@ -11,17 +11,17 @@ from overwinter.power.settings import PowerConfig
 
 @dataclass
 class NoCapPowerConfig(PowerConfig):
-    """Nothing is limited."""
+    """No power limits."""
 
     def open(self) -> NoCap:
-        """Make the policy."""
+        """Create the policy."""
         return NoCap()
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoCap:
-    """Nothing is limited."""
+    """A policy that limits nothing."""
 
     def decide(self, observation: Observation) -> Decision:  # noqa: ARG002  the protocol's signature
-        """Leave every limit as it was."""
+        """Keep every limit as it was."""
         return as_before("no power cap")

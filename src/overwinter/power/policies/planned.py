@@ -1,8 +1,8 @@
 """The policies that plan over a forecast: `carbon_aware` and `price_aware`.
 
-A receding horizon: each time, the work that is left is planned afresh over the steps of the forecast up to the
-deadline (`overwinter.power.planning`), and the first step of that plan is what happens. Within a step the faster
-of two limits comes first, so that time is never short at its end.
+Receding horizon: each decision plans the remaining work over the forecast's steps up to the deadline
+(`overwinter.power.planning`) and executes the first step of that plan. Within a step the faster of two limits comes
+first, so that time never runs short at its end.
 """
 
 from __future__ import annotations
@@ -24,47 +24,47 @@ from overwinter.power.policies.decisions import (
     work_left,
 )
 
-_NOTHING = 1e-9  # share of a step, or of the work, that rounding may leave over
+_NOTHING = 1e-9  # rounding error, as a share of a step or of the work
 _MIN_S = 1e-3
 _DAY_S = 86400.0
 _HOUR_S = 3600.0
-_TRIAL_ROOM = 0.9  # share of the time that the work needs at most, for a limit of unknown speed to be tried
-_MAX_PLAN = 1000  # steps; a later deadline is seen through longer ones
+_TRIAL_ROOM = 0.9  # maximum share of the remaining time that the work may need for a limit of unknown speed to be tried
+_MAX_PLAN = 1000  # steps; with a later deadline they are longer
 
 
 @dataclass(frozen=True, kw_only=True)
 class CarbonAware:
-    """The least grams by the deadline.
+    """Least carbon by the deadline.
 
     Attributes:
-        pauses: whether the work may stop; otherwise only limits follow the intensity.
+        pauses: whether the work may pause; otherwise only limits follow the intensity.
     """
 
     pauses: bool = True
 
     def decide(self, observation: Observation) -> Decision:
-        """Answer the first step of the plan over the intensity's forecast."""
+        """Return the first step of the plan over the intensity's forecast."""
         forecast = _not_below_zero(observation.intensity_forecast)
         return _first_step(observation, forecast, "gCO2e/kWh", pauses=self.pauses)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PriceAware:
-    """The least money by the deadline.
+    """Least cost by the deadline.
 
     Attributes:
-        pauses: whether the work may stop; otherwise only limits follow the price.
+        pauses: whether the work may pause; otherwise only limits follow the price.
     """
 
     pauses: bool = True
 
     def decide(self, observation: Observation) -> Decision:
-        """Answer the first step of the plan over the price's forecast."""
+        """Return the first step of the plan over the price's forecast."""
         return _first_step(observation, observation.price_forecast, "per kWh", pauses=self.pauses)
 
 
 def _not_below_zero(forecast: Series | None) -> Series | None:
-    """Return a forecast of intensities as it can be: an extrapolation may fall below zero, and no grid does."""
+    """Return the forecast with negative values set to 0: an extrapolated intensity may fall below zero."""
     if forecast is None or not any(value < 0 for value in forecast.values):
         return forecast
     return replace(forecast, values=tuple(0.0 if value < 0 else value for value in forecast.values))
@@ -73,13 +73,13 @@ def _not_below_zero(forecast: Series | None) -> Series | None:
 def _first_step(observation: Observation, forecast: Series | None, unit: str, *, pauses: bool) -> Decision:
     left, until_s = work_left(observation), time_left_s(observation)
     if left is None or until_s is None or left <= 0:
-        return as_before("no deadline, or the work that is left is not known")
+        return as_before("no deadline, or the remaining work is unknown")
     points = usable_points(observation)
     if not points:
-        return as_before("speed and power under limits are not known yet")
+        return as_before("speed and power under limits are unknown so far")
     until_s -= observation.resume_s if pauses else 0.0
     if left >= until_s * max(point.speed_per_s for point in points) * (1 - _NOTHING):
-        return as_before("no time to spare before the deadline")
+        return as_before("no spare time before the deadline")
     if left <= _TRIAL_ROOM * until_s * points[0].speed_per_s and (untried := trial(observation)) is not None:
         return untried
     idle_w = observation.pause_w if pauses else None
@@ -91,10 +91,10 @@ def _first_step(observation: Observation, forecast: Series | None, unit: str, *,
 
 
 def horizon(observation: Observation, forecast: Series | None, until_s: float) -> tuple[Floats, Floats]:
-    """Return length and price of the steps from now to ``until_s`` seconds ahead; (steps,) each.
+    """Return duration and price of the steps from now to ``until_s`` seconds ahead; (steps,) each.
 
-    The first step ends where the forecast's does. Beyond the forecast its last day is repeated; what is missing
-    in it gets its mean; without any, all steps cost the same.
+    The first step ends with the forecast's first step. Beyond the forecast its last day repeats; missing values get the
+    mean; without a forecast all steps cost the same.
     """
     values = _filled(forecast)
     step_s = forecast.step_s if forecast is not None and forecast.step_s > 0 else _HOUR_S
@@ -119,7 +119,7 @@ def _filled(forecast: Series | None) -> Floats:
 
 
 def _continued(values: Floats, places: np.ndarray[tuple[int], np.dtype[np.intp]], step_s: float) -> Floats:
-    """Return the values at ``places``; those beyond the end are the last day's, or the last one."""
+    """Return the values at ``places``; beyond the end, the last day or the last value repeats."""
     day = min(len(values), max(1, round(_DAY_S / step_s)))
     if len(values) < round(_DAY_S / step_s):
         day = 1
@@ -130,23 +130,23 @@ def _continued(values: Floats, places: np.ndarray[tuple[int], np.dtype[np.intp]]
 def _carry_out(
     observation: Observation, planned: LimitPlan, curve: Envelope, prices: Floats, durations_s: Floats, known: str
 ) -> Decision:
-    """Turn the work of the first step into a limit, or a pause, and for how long; at its end, ask again."""
+    """Return the decision for the work of the first step: a limit or a pause, and its duration."""
     hull, duration_s = curve.at(prices[0]), float(durations_s[0])
     speed = float(planned.work[0]) / duration_s
     upper = min(int(np.searchsorted(hull.speeds, speed * (1 - _NOTHING))), len(hull.speeds) - 1)
     if upper == 0:
-        return _rest(observation, planned, durations_s, hull.limits_w[0], known)
+        return _slower(observation, planned, durations_s, hull.limits_w[0], known)
     share = (speed - hull.speeds[upper - 1]) / (hull.speeds[upper] - hull.speeds[upper - 1])
     if share < _NOTHING:
-        return _rest(observation, planned, durations_s, hull.limits_w[upper - 1], known)
+        return _slower(observation, planned, durations_s, hull.limits_w[upper - 1], known)
     lasting_s = duration_s if share > 1 - _NOTHING else share * duration_s
     return _at(observation, hull.limits_w[upper], max(lasting_s, _MIN_S), known)
 
 
-def _rest(
+def _slower(
     observation: Observation, planned: LimitPlan, durations_s: Floats, limit_w: float | None, known: str
 ) -> Decision:
-    """Take the lower of two limits; a pause too short for what it costs is not taken."""
+    """Return the decision for the lower of two limits; a pause that costs more than it saves is skipped."""
     duration_s = max(float(durations_s[0]), _MIN_S)
     busy = np.flatnonzero(planned.work > _NOTHING * planned.work.sum())
     pause_s = float(durations_s[: busy[0]].sum()) if len(busy) else math.inf

@@ -1,4 +1,4 @@
-"""The settings of the policies that plan over a forecast, apart from the planning, which needs numpy."""
+"""Settings of the policies that plan over a forecast; separate from the planning, which imports numpy."""
 
 from __future__ import annotations
 
@@ -15,34 +15,32 @@ from overwinter.power.settings import DeadlinePowerConfig, ProfileUse
 
 @dataclass
 class PlannedPowerConfig(DeadlinePowerConfig):
-    """Limits and pauses planned over a forecast, so that the work is done by its deadline at the least cost."""
+    """Base settings of policies that plan limits and pauses over a forecast, at the least cost by the deadline."""
 
-    pause: bool = setting("false: only limits follow the forecast")
-    pause_w: float = setting(
-        "watts drawn in a pause, up to the end of the work; 0: the device is handed back", at_least=0
-    )
+    pause: bool = setting("whether to pause the work; false: only limits follow the forecast")
+    pause_w: float = setting("watts drawn in a pause, up to the end of the work; 0: the device is released", at_least=0)
     resume_s: float = setting(
-        "seconds that a pause costs beside its own length: saving, starting again, loading", at_least=0
+        "seconds that a pause costs in addition to its length: saving, restarting, loading", at_least=0
     )
     profile: str | None = setting(
-        "folder that power=energy_optimal has filled: what each stage does under each limit; null: learned on the way"
+        "folder of profiles (power and speed under each limit) from power=energy_optimal; null: measured during the run"
     )
 
     def job(self, started_utc: datetime) -> Job:
-        """Return the work's deadline, and what a pause costs."""
+        """Return the job's deadline and the cost of a pause."""
         return replace(super().job(started_utc), pause_w=self.pause_w, resume_s=self.resume_s)
 
     def profile_use(self) -> ProfileUse | None:
-        """Read what `energy_optimal` has stored."""
+        """Read the profiles that `energy_optimal` has stored."""
         return None if self.profile is None else ProfileUse(folder=self.profile, writes=False)
 
 
 @dataclass
 class CarbonAwarePowerConfig(PlannedPowerConfig):
-    """The least grams, by the intensity of the source in `carbon/` and its forecast."""
+    """Least carbon, by the intensity of the source in `carbon/` and its forecast."""
 
     def open(self) -> PowerPolicy:
-        """Make the policy."""
+        """Create the policy."""
         from overwinter.power.policies.planned import CarbonAware
 
         return CarbonAware(pauses=self.pause)
@@ -50,7 +48,7 @@ class CarbonAwarePowerConfig(PlannedPowerConfig):
 
 @dataclass
 class PriceAwarePowerConfig(PlannedPowerConfig):
-    """The least money, by hourly prices."""
+    """Least cost, by hourly prices."""
 
     prices: str = setting(
         "CSV with time_utc,price_per_kwh for every hour, relative to the project; prices may be negative"
@@ -59,15 +57,15 @@ class PriceAwarePowerConfig(PlannedPowerConfig):
     needs: ClassVar[Literal["prices", "budget"] | None] = "prices"
 
     def check(self, key: str) -> None:
-        """Refuse prices that are not there."""
+        """Refuse a missing file of prices."""
         super().check(key)
         if not Path(self.prices).is_file():
             raise ConfigError(
-                f"{key}.prices={self.prices!r} is not there. Name a CSV with time_utc,price_per_kwh for every hour."
+                f"{key}.prices={self.prices!r} does not exist. Name a CSV with time_utc,price_per_kwh for every hour."
             )
 
     def open(self) -> PowerPolicy:
-        """Make the policy."""
+        """Create the policy."""
         from overwinter.power.policies.planned import PriceAware
 
         return PriceAware(pauses=self.pause)

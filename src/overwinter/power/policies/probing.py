@@ -1,9 +1,9 @@
-"""Which limit to try next, when looking for the one with the least energy per unit of work.
+"""Search for the limit with the least energy per unit of work.
 
-A pattern search along one line (Hooke and Jeeves 1961) that bears bumps: from the middle of the range, coarse steps
-lead away from the best limit to both sides, up to one under which the work needs so much more that nothing beyond
-it is worth a try; then the steps halve. Nothing is assumed of the device but that energy changes little between
-two neighbours, and that a lower limit is no faster.
+A one-dimensional pattern search (Hooke and Jeeves 1961) that tolerates local minima: from the middle of the range,
+coarse steps lead away from the best limit to both sides, up to a limit with so much more energy that none beyond it is
+worth a try; then the steps halve. The only assumptions about the device: energy changes little between two
+neighbouring limits, and a lower limit is not faster.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from overwinter.power.interface import OperatingPoint
 from overwinter.power.policies.decisions import NEAR_W
 
 _COARSE_STEPS = 5  # over the whole range
-_HOPELESS = 0.25  # more energy than the best, a coarse step away: nothing beyond is tried
+_HOPELESS = 0.25  # excess energy over the best, a coarse step away, beyond which no limit is tried
 
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """Where a search stands.
+    """State of a search.
 
     Attributes:
-        next_w: the untried limit to try next; None: no other one is promising.
-        fast_enough: what is known of the limits under which the work does not take too long.
+        next_w: the limit to try next; None: no untried limit is promising.
+        fast_enough: points of the limits within the maximum slowdown.
     """
 
     next_w: float | None
@@ -33,13 +33,12 @@ class Search:
 
 
 def search(limits_w: Sequence[float], points: Sequence[OperatingPoint], max_slowdown: float | None) -> Search:
-    """Say what to try next, and what is known so far.
+    """Return the next limit to try, and the points so far that are fast enough.
 
     Args:
         limits_w: the limits that may be tried.
-        points: what is known.
-        max_slowdown: how much longer the work may take than under the highest limit, which is then tried first;
-            None: no matter.
+        points: the points so far.
+        max_slowdown: maximum slowdown against the highest limit, which is then tried first; None: no maximum.
     """
     grid = sorted(limits_w)
     known = _on_grid(grid, points)
@@ -57,12 +56,12 @@ def search(limits_w: Sequence[float], points: Sequence[OperatingPoint], max_slow
 
 
 def slowest_per_s(top: OperatingPoint, max_slowdown: float) -> float:
-    """Return the least speed that is not too slow beside that under the highest limit."""
+    """Return the lowest speed within the maximum slowdown against the highest limit."""
     return top.speed_per_s / (1 + max_slowdown) * (1 - 1e-9)
 
 
 def energy_per_work_j(point: OperatingPoint) -> float:
-    """Return the joules that a unit of work takes."""
+    """Return the joules per unit of work."""
     return point.power_w / point.speed_per_s
 
 
@@ -79,7 +78,7 @@ def _next_place(energies_j: Mapping[int, float], places: int) -> int | None:
     coarse = stride = max(1, round((places - 1) / _COARSE_STEPS))
     least_j = min(energies_j.values())
     while stride:
-        # around the least of a smooth curve, what is lost grows with the square of the distance
+        # around the minimum of a smooth curve, the excess grows with the square of the distance
         hopeless_j = least_j * (1 + _HOPELESS * (stride / coarse) ** 2)
         for towards in (-1, 1):
             place = _first_gap(energies_j, places, towards, stride, hopeless_j)
@@ -92,7 +91,7 @@ def _next_place(energies_j: Mapping[int, float], places: int) -> int | None:
 def _first_gap(
     energies_j: Mapping[int, float], places: int, towards: int, stride: int, hopeless_j: float
 ) -> int | None:
-    """Walk from the best over what was tried, up to a gap as wide as ``stride``; None: none is worth a try."""
+    """Walk from the best limit over the tried ones to a gap of width ``stride``; None: no gap is worth a try."""
     best = min(energies_j, key=energies_j.__getitem__)
     here = best
     for place in range(best + towards, places if towards > 0 else -1, towards):

@@ -22,13 +22,13 @@ _HOURS = re.compile(r"(\d{1,2}):(\d{2})\s*-\s*(\d{1,2}):(\d{2})")
 
 @dataclass
 class ScheduleRule:
-    """One row of a timetable, as it stands in YAML.
+    """A rule of the schedule in YAML.
 
     Attributes:
-        days: such as `mon-fri` or `sat,sun`.
-        hours: such as `22:00-06:00`; past midnight belongs to the day on which it began.
-        limit: like that of `static`; null leaves the limit alone.
-        pause: stop the work then.
+        days: days, such as `mon-fri` or `sat,sun`.
+        hours: hours, such as `22:00-06:00`; the part after midnight belongs to the day on which it begins.
+        limit: limit as in `static`; null: unchanged.
+        pause: whether to pause the work during these hours.
     """
 
     days: str = MISSING
@@ -39,30 +39,32 @@ class ScheduleRule:
 
 @dataclass
 class SchedulePowerConfig(CappedPowerConfig):
-    """Limits by time of day and week."""
+    """Settings of the schedule: limits by time of day and week."""
 
-    time_zone: str = setting("in which the rules are meant, such as Europe/Berlin")
-    rules: list[ScheduleRule] = setting("the first that fits holds; where none fits, nothing is limited")
+    time_zone: str = setting("time zone of the rules, such as Europe/Berlin")
+    rules: list[ScheduleRule] = setting(
+        "rules of the schedule; the first that matches applies; if none matches, nothing is limited"
+    )
 
-    def check(self, key: str) -> None:  # noqa: ARG002  there is one timetable
-        """Refuse a time zone or a rule that cannot be read."""
+    def check(self, key: str) -> None:  # noqa: ARG002  there is one schedule
+        """Refuse an invalid time zone or rule."""
         self.open()
 
     def open(self) -> Schedule:
-        """Make the policy."""
+        """Create the policy."""
         return Schedule(rules=read_rules(self.rules), time_zone=read_time_zone(self.time_zone))
 
 
 @dataclass(frozen=True, kw_only=True)
 class TimetableRule:
-    """One row of a timetable, read.
+    """A parsed rule of the schedule.
 
     Attributes:
-        days: Monday is 0.
-        start: local time from which it holds.
-        end: up to which; at or before ``start``: on the next day, so that the same time twice is a whole day.
-        limit: None leaves the limit alone.
-        pause: stop the work then.
+        days: weekdays; Monday is 0.
+        start: local time at which it begins.
+        end: local time at which it ends; at or before ``start``: on the next day, so equal times are a whole day.
+        limit: limit on every device; None: unchanged.
+        pause: whether to pause the work.
     """
 
     days: frozenset[int]
@@ -72,7 +74,7 @@ class TimetableRule:
     pause: bool
 
     def holds(self, local: datetime) -> bool:
-        """Return whether it holds at a local time."""
+        """Return whether the rule applies at a local time."""
         now = local.time().replace(tzinfo=None)
         today, yesterday = local.weekday() in self.days, (local.weekday() - 1) % 7 in self.days
         if self.start < self.end:
@@ -82,48 +84,48 @@ class TimetableRule:
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """Limits by time of day and week.
+    """A policy with limits by time of day and week.
 
     Attributes:
-        rules: the first that holds counts.
-        time_zone: in which they are meant.
+        rules: rules in order; the first that applies is used.
+        time_zone: time zone of the rules.
     """
 
     rules: tuple[TimetableRule, ...]
     time_zone: ZoneInfo
 
     def decide(self, observation: Observation) -> Decision:
-        """Answer the rule that holds at the observation's time."""
+        """Return the decision of the rule that applies at the observation's time."""
         local = observation.time_utc.astimezone(self.time_zone)
         for rule in self.rules:
             if rule.holds(local):
                 span = f"{rule.start:%H:%M}-{rule.end:%H:%M} {self.time_zone.key}"
                 if rule.pause:
-                    return pause(f"the timetable pauses {span}")
-                return limited(observation, rule.limit, f"the timetable's limit of {span}")
-        return as_before("no rule of the timetable holds now")
+                    return pause(f"the schedule pauses {span}")
+                return limited(observation, rule.limit, f"the schedule's limit for {span}")
+        return as_before("no rule of the schedule applies now")
 
 
 def read_rules(rules: list[ScheduleRule]) -> tuple[TimetableRule, ...]:
-    """Read the rows of a timetable.
+    """Parse the rules of a schedule.
 
     Raises:
-        ConfigError: a day, a time or a limit that cannot be read.
+        ConfigError: a day, a time or a limit is invalid.
     """
     return tuple(_read_rule(rule, f"power.rules[{place}]") for place, rule in enumerate(rules))
 
 
 def read_time_zone(name: str) -> ZoneInfo:
-    """Find a time zone.
+    """Return a time zone by its name.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: the name is unknown.
     """
     try:
         return ZoneInfo(name)
     except (ValueError, OSError, KeyError):
         raise ConfigError(
-            f"power.time_zone={name!r} is unknown. Write a name of the IANA database, such as Europe/Berlin or UTC."
+            f"power.time_zone={name!r} is unknown. Use a name of the IANA database, such as Europe/Berlin or UTC."
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""The policy `static`: one limit from beginning to end."""
+"""The policy `static`: a constant limit."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from overwinter.power.settings import CappedPowerConfig
 
 @dataclass
 class StaticPowerConfig(CappedPowerConfig):
-    """One limit from beginning to end."""
+    """A constant power limit."""
 
     limit: str | None = setting(
-        "watts (150 W), or a share of the range from the lowest to the highest limit; null leaves it alone"
+        "watts (150 W), or a share of the range from the lowest to the highest limit; null: unchanged"
     )
     clock_mhz: int | None = setting(
-        "lock the GPU clock there (where no cap binds, such as decoding); null leaves it alone", at_least=1
+        "locked GPU clock in MHz, for work that no power limit slows down, such as decoding; null: unlocked", at_least=1
     )
 
     def check(self, key: str) -> None:
-        """Refuse a limit that cannot be read."""
+        """Refuse an invalid limit."""
         read_limit(self.limit, key=f"{key}.limit")
 
     def open(self) -> StaticCap:
-        """Make the policy."""
+        """Create the policy."""
         return StaticCap(limit=read_limit(self.limit, key="power.limit"), clock_mhz=self.clock_mhz)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StaticCap:
-    """One limit from beginning to end.
+    """A policy with a constant limit.
 
     Attributes:
-        limit: on every device; None leaves it alone.
-        clock_mhz: locked clock; None leaves it alone.
+        limit: limit on every device; None: unchanged.
+        clock_mhz: locked clock; None: unlocked.
     """
 
     limit: LimitSetting | None
     clock_mhz: int | None = None
 
     def decide(self, observation: Observation) -> Decision:
-        """Answer the limit."""
-        return limited(observation, self.limit, "the limit of the configuration", self.clock_mhz)
+        """Return the limit."""
+        return limited(observation, self.limit, "the configured limit", self.clock_mhz)
