@@ -41,6 +41,7 @@ from overwinter.energy import open_meter
 from overwinter.energy.nvml import nvml_status
 from overwinter.energy.nvml_boards import Board, visible_boards
 from overwinter.energy.rapl import rapl_status
+from overwinter.records import to_json
 
 SECTIONS = ("boards", "idle", "order", "agreement", "rapl", "tokens")
 IDLE_S = 10.0
@@ -199,7 +200,7 @@ def rapl(_arguments: argparse.Namespace) -> Content:
     with open_meter(energy, hardware) as meter:
         time.sleep(RAPL_S)
         report = meter.close()
-    return {"zones": reason, **report.to_json()}
+    return {"zones": reason, **to_json(report)}
 
 
 def tokens(arguments: argparse.Namespace) -> Content:
