@@ -156,7 +156,7 @@ def test_an_image_named_by_its_tag_is_warned_of(bundle, tmp_path, monkeypatch, c
     assert "Warning: The image registry.example/model:1 is named by a tag" in capsys.readouterr().err
     assert deployed(*words, f"registry.example/model@sha256:{'a' * 64}") == 0
     assert capsys.readouterr().err == ""
-    with pytest.raises(ConfigError, match="is no image's name"):
+    with pytest.raises(ConfigError, match="is not an image name"):
         deployed(*words, "registry.example/model@sha256:12")
 
 

@@ -80,7 +80,7 @@ def test_it_lists_every_execution_and_their_sum(project: Path, message):
     assert any("evaluate" in line and "unknown" in line and "NaN loss" in line for line in lines)
     assert any(line.startswith("all ") and "1.11 kJ ± 111 J" in line for line in lines)
     assert any(line.startswith("later wasted") and "50.0 J" in line for line in lines)
-    assert lines[-1] == "Of 1 of them no joules are known; the sums leave them out."
+    assert lines[-1] == "The energy of 1 of them is unknown; the sums leave them out."
 
 
 def test_output_that_is_no_terminal_is_plain(project: Path, message):
@@ -167,21 +167,21 @@ def test_a_project_without_a_ledger_says_so_and_stays_as_it_is(
     tmp_path: Path, message, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
-    assert "nothing was run here yet" in message()
+    assert "nothing has run yet" in message()
     assert json.loads(message("--json"))["executions"] == []
     assert message("--csv").startswith("id,stage,")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_found_says_so(project: Path, message):
-    assert "No such execution" in message("--stage", "hibernate")
+    assert "holds no such execution" in message("--stage", "hibernate")
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--since", "yesterday"), "--since 'yesterday' is no time"),
-        (("--since", "5 kJ"), "--since '5 kJ' is no time"),
+        (("--since", "yesterday"), "--since 'yesterday' is not a time"),
+        (("--since", "5 kJ"), "--since '5 kJ' is not a time"),
         (("--file", "nowhere.sqlite"), "--file nowhere.sqlite does not exist"),
     ],
 )

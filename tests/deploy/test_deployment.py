@@ -79,13 +79,13 @@ def deployed_once(deployed):
 @pytest.mark.parametrize(
     ("overrides", "own", "may_stop", "why"),
     [
-        ([], {}, True, "Goes to zero after 300 s"),
+        ([], {}, True, "Scales to zero after 300 s"),
         ([], {"fixed_idle_s": 42.0}, True, "after 42 s without a request (--idle-s)"),
         (["serve.sleep.policy=fixed", "+serve.sleep.options.timeout_s=90"], {}, True, "after 90 s"),
         (["serve.replicas.min=1"], {}, False, "serve.replicas.min=1"),
         (["serve.sleep.levels=[parked]"], {}, False, "`off` is not among"),
         (["serve.sleep.wake_p95_s=5"], {}, False, "a start takes 60 s"),
-        (["serve.sleep.wake_p95_s=5"], {"start_s": 4.0}, True, "Goes to zero"),
+        (["serve.sleep.wake_p95_s=5"], {"start_s": 4.0}, True, "Scales to zero"),
     ],
 )
 def test_when_nothing_may_run_and_why(deployed, overrides, own, may_stop, why):

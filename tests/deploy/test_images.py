@@ -34,5 +34,5 @@ def test_a_tag_can_be_moved(name):
 )
 def test_what_is_no_image_is_refused(name):
     assert not is_pinned(name)
-    with pytest.raises(ConfigError, match=r"--image .* is no image's name"):
+    with pytest.raises(ConfigError, match=r"--image .* is not an image name"):
         checked_image(name, key="--image")

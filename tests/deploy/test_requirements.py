@@ -95,7 +95,7 @@ def test_a_runtime_of_another_package_is_that_package(monkeypatch):
     point = SimpleNamespace(dist=SimpleNamespace(name="no-such-package"))
     monkeypatch.setattr(requirements, "entry_points", lambda group, name: [point] if name == "theirs" else [])
     assert "no-such-package" in needed_by(bundle("theirs"))  # not installed in the test, so of no version
-    with pytest.raises(ConfigError, match="'nobodys', which no package here offers"):
+    with pytest.raises(ConfigError, match="'nobodys', which no installed package provides"):
         needed_by(bundle("nobodys"))
 
 

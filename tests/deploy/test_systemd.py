@@ -75,8 +75,8 @@ def test_where_a_request_may_wait_for_a_greener_hour_the_server_stays_to_respons
     kept = [f"serve.state={tmp_path}"] if state else []
     units = RENDERER.render(deployed(*kept, others=(f"carbon={carbon}",)))
     assert ("model.socket" not in units) is stays
-    assert ("greener hour" in units["model.service"]) is stays
-    assert ("Goes to zero" not in units["model.service"]) is stays
+    assert ("lower carbon intensity" in units["model.service"]) is stays
+    assert ("Scales to zero" not in units["model.service"]) is stays
 
 
 def test_a_window_holds_the_server_up_from_early_on(deployed):

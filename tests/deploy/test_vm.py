@@ -164,7 +164,7 @@ def test_its_own_program_reads_it(deployed, tmp_path, command):
 def test_what_it_cannot_hold_is_refused(deployed):
     with pytest.raises(ConfigError, match="32 characters at most"):
         RENDERER.render(deployed(name="m" * 33))
-    with pytest.raises(ConfigError, match="can hold one window"):
+    with pytest.raises(ConfigError, match="supports only one window"):
         RENDERER.render(deployed(f"serve.sleep.windows=[{WINDOW},{WINDOW}]"))
     for words in ("", "it's"):
         with pytest.raises(ConfigError, match="--token-command"):

@@ -136,7 +136,7 @@ def test_another_bundle_than_expected_does_not_start(hibernate, tmp_path):
     words = ["serve", str(hibernate().folder), "--lineage", "stage=train"]
     assert overwinter(*words, cwd=tmp_path).returncode == 4
     two = ["serve", "--model", "a=bundle", "--model", "b=bundle", "--digest", "0" * 8]
-    assert "--digest is of one bundle" in overwinter(*two, cwd=tmp_path).stderr
+    assert "--digest needs a single bundle" in overwinter(*two, cwd=tmp_path).stderr
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_another_bundle_than_expected_does_not_start(hibernate, tmp_path):
         (["bundle", "serve.port=70000"], "serve.port=70000"),
         (["bundle", "serve.host=0.0.0.0"], "serve.access.token_file"),
         (["bundle", "carbon=trace", "carbon.path=bundle/bundle.json"], "bundle.json has no column time_utc"),
-        (["bundle", "--model", "bundle=bundle"], "Two bundles would be called 'bundle'"),
+        (["bundle", "--model", "bundle=bundle"], "Two bundles have the name 'bundle'"),
         (["bundle", "--config", "nowhere"], "nowhere.yaml is missing"),
     ],
 )
@@ -173,7 +173,7 @@ def test_a_port_that_is_taken_is_named(server, tmp_path):
 
 def test_no_server_is_reported_so():
     done = overwinter("status", "--url", "http://127.0.0.1:9")
-    assert (done.returncode, "No server answers" in done.stderr) == (1, True)
+    assert (done.returncode, "No server responds" in done.stderr) == (1, True)
 
 
 def test_the_supervisor_imports_nothing_heavy():

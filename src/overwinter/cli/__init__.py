@@ -1,7 +1,7 @@
 """The command `overwinter`: one module per subcommand, imported only when it is called.
 
 Each module has ``add_arguments(parser)`` and ``run(arguments) -> exit code``. Overrides are Hydra's grammar
-everywhere. Starting costs as little as Python itself, so that `--help` answers at once.
+everywhere. Nothing else is imported at the start, so that `--help` takes little longer than Python itself.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from overwinter.errors import EXIT_USAGE, OverwinterError, nearest
 from overwinter.programs import guarded
 
 COMMANDS = {
-    "run": "compose, plan and reproduce the pipeline, with progress and a closing table",
-    "plan": "which stages would run and why, what they would cost; spends nothing",
+    "run": "compose, plan and reproduce the pipeline; show progress and a summary table",
+    "plan": "show which stages would run, why, and at what cost, without running them",
     "compose": "write params.yaml and dvc.yaml from configs/ and overrides",
-    "measure": "joules of any command",
-    "ledger": "every execution ever, and sums of them",
+    "measure": "measure the energy of any command",
+    "ledger": "list all past executions, and their totals",
     "bundle": "verify, wake, sign, encrypt and publish a hibernated model",
-    "deploy": "files for Kubernetes, systemd, cron, containers or cloud machines that serve a bundle by the same rules",
-    "serve": "serve models that sleep until they are asked",
-    "power-draw": "what a served model draws awake and asleep, and what its wakes cost",
-    "status": "which served models are asleep or awake, and why",
-    "sleep": "put served models to rest",
-    "wake": "wake served models before they are asked",
-    "power": "devices, limits, who may change them; the energy-optimal limit of a workload",
+    "deploy": "write files that serve a bundle with Kubernetes, systemd, cron, containers or cloud machines",
+    "serve": "serve models that sleep while idle",
+    "power-draw": "measure the power draw of a served model, awake and asleep, and the energy of its wakes",
+    "status": "show which served models are asleep or awake, and why",
+    "sleep": "put served models to sleep",
+    "wake": "wake served models before a request does",
+    "power": "show devices and their power limits; find the energy-optimal limit of a workload",
     "simulate": "replay a recorded trace through a policy, against the offline optimum",
-    "doctor": "what this machine can meter and cap, and what is missing",
-    "init": "a new project in a folder",
+    "doctor": "show what this machine can meter and limit, and what is missing",
+    "init": "create a new project in a folder",
 }
 
 
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parsed(words: list[str]) -> argparse.Namespace:
-    """Parse the words; overrides may also follow options, where argparse alone takes them for mistakes."""
+    """Parse the words. Overrides may follow options, which argparse alone rejects."""
     parser = _parser(words)
     parsed, rest = parser.parse_known_args(words)
     taking = next((name for name in ("overrides", "words") if hasattr(parsed, name)), None)
@@ -65,7 +65,7 @@ def _parsed(words: list[str]) -> argparse.Namespace:
 
 
 def _options(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -> list[str]:
-    """Return the flags of the program and of the subcommand that is called."""
+    """Return the flags of the program and of the called subcommand."""
     subcommands = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
     actions = [*parser._actions, *subcommands.choices[parsed.command]._actions]
     return [flag for action in actions for flag in action.option_strings]
@@ -92,10 +92,10 @@ def _enter(directory: str) -> None:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Names the nearest of what it knows beside what it does not know."""
+    """An argument parser that suggests the nearest choice or flag for an unknown one."""
 
     def error(self, message: str) -> NoReturn:
-        """Print the usage and the message, and end with 2."""
+        """Print the usage and the message, and exit with 2."""
         found = _INVALID_CHOICE.search(message)
         super().error(message + (nearest(found[1], re.findall(r"'([^']*)'", found[2])) if found else ""))
 
@@ -105,7 +105,7 @@ class _UsageError(OverwinterError):
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
-    """Build the parser; only the subcommand that is called brings its arguments."""
+    """Build the parser; only the called subcommand declares its arguments."""
     parser = _Parser(
         prog="overwinter",
         description="Give it a PyTorch model and an energy budget: every joule is accounted for.",

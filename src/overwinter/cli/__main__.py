@@ -1,4 +1,4 @@
-"""`python -m overwinter.cli`, where the command is not on the path."""
+"""`python -m overwinter.cli`, for when the command is not on the path."""
 
 import sys
 

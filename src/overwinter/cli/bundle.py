@@ -1,4 +1,4 @@
-"""`overwinter bundle ACTION`: a hibernated model, looked at, woken, signed, encrypted, and kept in a store."""
+"""`overwinter bundle ACTION`: inspect, wake, sign, encrypt and store a hibernated model."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from overwinter.errors import ConfigError
 from overwinter.units import format_bytes, format_duration, format_si
 
 _LOOKING = {
-    "verify": "check every byte; exit 4 if one was altered, or no trusted key has signed it",
-    "inspect": "verify, and say what it is and where it comes from",
-    "wake": "verify, load it and ask its canary; exit 4 if a response differs",
+    "verify": "verify every byte; exit with 4 if the bundle was altered or no trusted key has signed it",
+    "inspect": "verify, and show the bundle's contents and lineage",
+    "wake": "verify, load and check the canary; exit with 4 if an output differs",
 }
 _OTHERS = ("bundle_sealing", "bundle_store")
 _ADDRESS = "a bundle's folder, a sealed file, or STORE#NAME@ALIAS"
@@ -32,13 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add_keys(action)
         action.set_defaults(act=_wake if name == "wake" else _look)
         if name == "wake":
-            action.add_argument("--threads", type=int, default=1, help="CPU threads that compute one answer")
+            action.add_argument("--threads", type=int, default=1, help="CPU threads of one prediction")
             action.add_argument(
                 "--trust-code",
                 action="append",
                 default=[],
                 metavar="PACKAGE",
-                help="a package whose model class may be built",
+                help="a package whose model classes may be built",
             )
     for module in _OTHERS:
         importlib.import_module(f"overwinter.cli.{module}").add_actions(actions)
@@ -47,33 +47,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_keys(parser: argparse.ArgumentParser) -> None:
-    """Declare who vouches for a bundle, what opens it, and what it must be."""
+    """Declare the options for trusted keys, decryption keys, and the expected digest and lineage."""
     parser.add_argument(
-        "--trusted", action="append", default=[], type=Path, metavar="FILE", help="a public key that must have signed"
+        "--trusted",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="public key that must have signed the bundle",
     )
     parser.add_argument(
-        "--key", action="append", default=[], metavar="SOURCE", help="opens it: file:PATH, env:NAME or command:WORDS"
+        "--key",
+        action="append",
+        default=[],
+        metavar="SOURCE",
+        help="decryption key: file:PATH, env:NAME or command:WORDS",
     )
-    parser.add_argument("--digest", help="the digest that it must have, or its first 8 digits or more")
+    parser.add_argument("--digest", help="expected digest, or at least its first 8 digits")
     parser.add_argument(
         "--lineage",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="what its lineage must hold, such as inputs.train/model=DIGEST",
+        help="expected lineage entry, such as inputs.train/model=DIGEST",
     )
 
 
 def keys_of(arguments: argparse.Namespace) -> Keys:
-    """Return the keys that were named."""
+    """Return the keys given on the command line."""
     return Keys(trusted=tuple(arguments.trusted), opening=tuple(arguments.key))
 
 
 def expected_of(arguments: argparse.Namespace) -> Expected:
-    """Return what was expected.
+    """Return the expected digest and lineage.
 
     Raises:
-        ConfigError: a lineage is not KEY=VALUE.
+        ConfigError: A lineage entry is not KEY=VALUE.
     """
     pairs = [text.partition("=") for text in arguments.lineage]
     for key, equals, _ in pairs:
@@ -83,7 +92,7 @@ def expected_of(arguments: argparse.Namespace) -> Expected:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what was asked; errors carry the exit code."""
+    """Run the action; errors carry the exit code."""
     report = arguments.act(arguments)
     print(json.dumps(report, indent=2) if arguments.json else _lines(report))
     return 0
@@ -120,12 +129,12 @@ def _wake(arguments: argparse.Namespace) -> dict[str, Any]:
     )
     return summary(model.bundle) | {
         "canary": "answers as recorded",
-        "wake_duration_s": time.perf_counter() - begin_s,  # of this process, once it was running
+        "wake_duration_s": time.perf_counter() - begin_s,  # measured in this process, without its start
     }
 
 
 def summary(bundle: Bundle) -> dict[str, Any]:
-    """Return what every action says of a bundle."""
+    """Return the report that every action prints."""
     return {
         "bundle": str(bundle.source),
         "digest": bundle.digest,
@@ -146,7 +155,7 @@ def _lines(report: dict[str, Any]) -> str:
 
 
 def _dotted(lineage: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Give each value under the key that `--lineage` takes."""
+    """Yield each lineage value under the key that `--lineage` takes."""
     for key, value in lineage.items():
         if isinstance(value, dict):
             yield from ((f"{key}.{inner}", each) for inner, each in _dotted(value))

@@ -1,4 +1,4 @@
-"""`overwinter bundle keygen | sign | seal | open | rekey`: signatures and encryption of a bundle."""
+"""`overwinter bundle keygen | sign | seal | open | rekey`: sign and encrypt a bundle."""
 
 from __future__ import annotations
 
@@ -17,28 +17,32 @@ def add_actions(actions: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Declare the actions."""
     keygen = _action(actions, "keygen", _keygen, "make a key pair for signatures, or a key for encryption")
     keygen.add_argument("kind", choices=["sign", "encrypt"])
-    keygen.add_argument("path", type=Path, help="the private key's file; the public one is beside it, as PATH.pub")
+    keygen.add_argument("path", type=Path, help="file of the private key; the public key is written to PATH.pub")
 
     sign = _action(actions, "sign", _sign, "sign a bundle's folder")
     sign.add_argument("folder", type=Path)
     sign.add_argument("--sign-key", required=True, metavar="SOURCE", help=_SOURCE)
 
-    seal = _action(actions, "seal", _seal, "encrypt a bundle into one file, its names and shapes too")
+    seal = _action(actions, "seal", _seal, "encrypt a bundle into one file, including its names and shapes")
     seal.add_argument("folder", type=Path)
     seal.add_argument("out", type=Path, help="the sealed file")
-    seal.add_argument("--key", required=True, action="append", metavar="SOURCE", help=f"each will open it: {_SOURCE}")
+    seal.add_argument(
+        "--key", required=True, action="append", metavar="SOURCE", help=f"key that can open the file: {_SOURCE}"
+    )
 
     from overwinter.cli.bundle import add_keys
 
-    opening = _action(actions, "open", _open, "verify a sealed bundle and write it out in the clear")
+    opening = _action(actions, "open", _open, "verify a sealed bundle and write it decrypted")
     opening.add_argument("sealed", type=Path)
     opening.add_argument("folder", type=Path)
     add_keys(opening)
 
-    rekey = _action(actions, "rekey", _rekey, "change which keys open a sealed file, without encrypting it again")
+    rekey = _action(actions, "rekey", _rekey, "replace the keys of a sealed file without encrypting it again")
     rekey.add_argument("sealed", type=Path)
-    rekey.add_argument("--key", required=True, action="append", metavar="SOURCE", help=f"opens it now: {_SOURCE}")
-    rekey.add_argument("--new-key", required=True, action="append", metavar="SOURCE", help="will open it, alone")
+    rekey.add_argument("--key", required=True, action="append", metavar="SOURCE", help=f"current key: {_SOURCE}")
+    rekey.add_argument(
+        "--new-key", required=True, action="append", metavar="SOURCE", help="new key, which replaces all others"
+    )
 
 
 def _action(
@@ -58,7 +62,7 @@ def _keygen(arguments: argparse.Namespace) -> dict[str, Any]:
         create_signing_key(path, public)
         return {"private_key": str(path), "public_key": str(public), "key_id": key_id(load_trusted_key(public))}
     if path.exists():
-        raise ConfigError(f"{path} exists already. Name another file: a key that is overwritten is lost.")
+        raise ConfigError(f"{path} exists already. Name another file: an overwritten key is lost.")
     files.write_text(path, secrets.token_hex(32) + "\n", mode=0o600)
     return {"key": str(path), "key_id": load_wrapping_key(f"file:{path}").key_id}
 

@@ -1,4 +1,4 @@
-"""`overwinter bundle publish | fetch | list | alias | rollback | pin | gc`: bundles in a store."""
+"""`overwinter bundle publish | fetch | list | alias | rollback | pin | gc`: manage bundles in a store."""
 
 from __future__ import annotations
 
@@ -12,37 +12,46 @@ from overwinter.bundle.store import Catalog, Store, StoreAddress, open_store
 from overwinter.errors import ConfigError
 
 _ACTIONS = {
-    "publish": "bring a bundle into a store, and let an alias name it",
-    "fetch": "bring a published bundle here; a fetch that was cut off goes on",
-    "list": "versions and aliases of a name",
-    "alias": "let an alias name another version",
-    "rollback": "exchange champion and previous",
-    "pin": "refuse, on this machine, any state of the store before this one",
-    "gc": "forget versions that no alias names, and remove what no version needs",
+    "publish": "upload a bundle to a store and point an alias to it",
+    "fetch": "download a published bundle; an interrupted download resumes",
+    "list": "list the versions and aliases of a name",
+    "alias": "point an alias to another version",
+    "rollback": "swap champion and previous",
+    "pin": "refuse, on this machine, any older state of the store",
+    "gc": "delete versions without an alias, and files that no version needs",
 }
 
 
 def add_actions(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare the actions."""
     made = {name: actions.add_parser(name, help=summary, description=summary) for name, summary in _ACTIONS.items()}
-    made["publish"].add_argument("bundle", type=Path, help="a bundle's folder, or a sealed file")
+    made["publish"].add_argument("bundle", type=Path, help="folder of a bundle, or a sealed file")
     made["publish"].add_argument(
-        "--key", action="append", default=[], metavar="SOURCE", help="opens a sealed file, which is verified first"
+        "--key",
+        action="append",
+        default=[],
+        metavar="SOURCE",
+        help="decryption key of a sealed file, which is verified first",
     )
     for name, action in made.items():
         if name == "gc":
-            action.add_argument("store", help="a folder, or an address such as s3://bucket/prefix")
+            action.add_argument("store", help="folder, or an address such as s3://bucket/prefix")
         else:
             action.add_argument("address", help="STORE#NAME, or STORE#NAME@WHICH")
         action.add_argument(
-            "--trusted", action="append", default=[], type=Path, metavar="FILE", help="a public key of the store"
+            "--trusted",
+            action="append",
+            default=[],
+            type=Path,
+            metavar="FILE",
+            help="public key that must have signed the store's list",
         )
         if name in ("publish", "alias", "rollback", "gc"):
-            action.add_argument("--sign-key", metavar="SOURCE", help="signs the change")
+            action.add_argument("--sign-key", metavar="SOURCE", help="key to sign the change with")
         action.set_defaults(act=globals()[f"_{name}"])
-    made["fetch"].add_argument("out", type=Path, help="where to")
-    made["alias"].add_argument("alias", help="such as champion")
-    made["gc"].add_argument("--keep", type=int, default=3, help="newest versions of each name that stay anyway")
+    made["fetch"].add_argument("out", type=Path, help="destination folder")
+    made["alias"].add_argument("alias", help="alias, such as champion")
+    made["gc"].add_argument("--keep", type=int, default=3, help="number of newest versions of each name to keep anyway")
 
 
 def _store(arguments: argparse.Namespace, address: str) -> Store:

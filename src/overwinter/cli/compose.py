@@ -11,7 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the files, and say which changed."""
+    """Write the files and print which changed."""
     from overwinter.config import find_project
     from overwinter.pipeline.composing import write_composed
 

@@ -1,4 +1,4 @@
-"""`overwinter deploy ORCHESTRATOR BUNDLE [OVERRIDES]`: files for Kubernetes, systemd, cron, containers, machines."""
+"""`overwinter deploy ORCHESTRATOR BUNDLE [OVERRIDES]`: write files for Kubernetes, systemd, cron, containers, VMs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the orchestrators, and the flags of each."""
+    """Declare the orchestrators and the flags of each."""
     targets = parser.add_subparsers(dest="target", required=True, metavar="TARGET")
     for name in ORCHESTRATORS.names():
         orchestrator: type[Orchestrator] = ORCHESTRATORS.find(name)
@@ -29,11 +29,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_common_arguments(target: argparse.ArgumentParser) -> None:
-    target.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="of configs/serve, as `overwinter serve`'s")
-    target.add_argument("--name", default="model", help="of the service: lower-case letters, digits, hyphens (model)")
-    target.add_argument("--output", type=Path, metavar="DIR", help="where to write (deploy/TARGET)")
     target.add_argument(
-        "--idle-s", type=float, metavar="S", help="time without a request, then zero (of policy fixed, else 300)"
+        "overrides", nargs="*", metavar="OVERRIDE", help="overrides of configs/serve, as for `overwinter serve`"
+    )
+    target.add_argument(
+        "--name", default="model", help="name of the service: lower-case letters, digits, hyphens (model)"
+    )
+    target.add_argument("--output", type=Path, metavar="DIR", help="output folder (deploy/TARGET)")
+    target.add_argument(
+        "--idle-s",
+        type=float,
+        metavar="S",
+        help="idle time before scaling to zero (time-out of policy fixed, else 300)",
     )
     target.add_argument(
         "--trusted",
@@ -41,13 +48,13 @@ def _add_common_arguments(target: argparse.ArgumentParser) -> None:
         default=[],
         type=Path,
         metavar="FILE",
-        help="a public key that must have signed the bundle",
+        help="public key that must have signed the bundle",
     )
-    target.add_argument("--start-s", type=float, default=60.0, metavar="S", help="from nothing to ready (60)")
+    target.add_argument("--start-s", type=float, default=60.0, metavar="S", help="time from start to ready (60)")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the files, and say what to do with them."""
+    """Write the files and print the next step."""
     from overwinter.cli.service import load_service
     from overwinter.files import write_text
 
@@ -79,7 +86,7 @@ def _deployment(arguments: argparse.Namespace, service: ServiceConfig, source: S
 
     serve = service.serve
     if serve.port == 0:
-        raise ConfigError("serve.port=0 would be another port at every start. Name one.")
+        raise ConfigError("serve.port=0 picks another port at every start. Set a fixed port.")
     defaults = read_yaml(template_folder() / "configs" / "serve" / "default.yaml")
     return Deployment(
         name=arguments.name,

@@ -1,4 +1,4 @@
-"""`overwinter doctor`: what this machine can meter and cap, and what is missing."""
+"""`overwinter doctor`: show what this machine can meter and limit, and what is missing."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _PACKAGES = ("torch", "torchao", "onnxruntime", "hydra-core", "dvc", "codecarbon
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        topic: for instance `energy: rapl`.
-        good: whether it can be used.
-        detail: what was found.
-        advice: what to do where it cannot; empty where nothing need be done.
+        topic: The subject of the check, such as `energy: rapl`.
+        good: Whether the subject can be used.
+        detail: The finding.
+        advice: What to do if it cannot be used; empty if there is nothing to do.
     """
 
     topic: str
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Look at everything and print it."""
+    """Run every check and print the findings."""
     findings = [*_system(), *_packages(), *_meters(), *_tools(), *_project()]
     if arguments.json:
         print(json.dumps([asdict(finding) for finding in findings], indent=2))
@@ -85,7 +85,7 @@ def _meters() -> list[Finding]:
 
 
 def _metering() -> tuple[EnergyConfig, HardwareConfig]:
-    """The project's metering, or the template's where there is no usable project."""
+    """Return the project's meter settings; the template's if there is no usable project."""
     from overwinter.config import find_project, load_config, validate
     from overwinter.errors import OverwinterError
     from overwinter.template import template_folder

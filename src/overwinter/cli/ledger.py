@@ -1,4 +1,4 @@
-"""`overwinter ledger`: every execution ever, filtered, summed, exported."""
+"""`overwinter ledger`: list, sum and export all past executions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from overwinter.units import format_duration, format_si, parse_quantity
 if TYPE_CHECKING:
     from overwinter.ledger import ExecutionRecord, Filter, Total
 
-_DOCUMENTS = ("energy", "metrics", "inputs")  # nested: in JSON only
+_DOCUMENTS = ("energy", "metrics", "inputs")  # nested: only in JSON
 _TITLES = (
     "begun (UTC)",
     "stage",
@@ -33,7 +33,7 @@ _TITLES = (
     "message",
 )
 _RIGHT = ("time", "energy", "measured", "carbon", "cost", "executions")
-_LEAST_IMPORTANT = ("message", "run", "experiment", "measured", "cost", "carbon")  # a narrow terminal does without
+_LEAST_IMPORTANT = ("message", "run", "experiment", "measured", "cost", "carbon")  # left out on a narrow terminal
 _MESSAGE_WIDTH = 60
 
 
@@ -42,18 +42,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from overwinter.ledger import STATUSES, SUM_KEYS
 
     parser.add_argument("--stage", help="only this stage")
-    parser.add_argument("--status", choices=STATUSES, help="only executions that ended (or run) like this")
-    parser.add_argument("--since", metavar="WHEN", help="begun since: 2026-07-01, 2026-07-01T12:00 (UTC), or 7d ago")
-    parser.add_argument("--experiment", metavar="NAME", help="only this experiment of DVC")
-    parser.add_argument("--run", dest="run_id", metavar="ID", help="only this run; the beginning of its id is enough")
-    parser.add_argument("--project", metavar="NAME", help="only this project")
-    parser.add_argument("--person", metavar="TEXT", help="only people whose name or address contains this")
-    parser.add_argument("--host", metavar="NAME", help="only this machine")
-    parser.add_argument("--by", choices=SUM_KEYS, help="sums instead of single executions")
+    parser.add_argument("--status", choices=STATUSES, help="only executions with this state")
     parser.add_argument(
-        "--wasted", action="store_true", help="only executions on which no result in use and no checkpoint rests"
+        "--since", metavar="WHEN", help="only executions begun since 2026-07-01, 2026-07-01T12:00 (UTC), or 7d (ago)"
     )
-    parser.add_argument("--file", metavar="PATH", help="another ledger than the project's")
+    parser.add_argument("--experiment", metavar="NAME", help="only this DVC experiment")
+    parser.add_argument("--run", dest="run_id", metavar="ID", help="only this run: its id, or the beginning of it")
+    parser.add_argument("--project", metavar="NAME", help="only this project")
+    parser.add_argument("--person", metavar="TEXT", help="only users whose name or address contains this")
+    parser.add_argument("--host", metavar="NAME", help="only this machine")
+    parser.add_argument("--by", choices=SUM_KEYS, help="print totals instead of single executions")
+    parser.add_argument(
+        "--wasted", action="store_true", help="only executions that no result in use and no checkpoint depends on"
+    )
+    parser.add_argument("--file", metavar="PATH", help="ledger to read instead of the project's")
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--csv", action="store_true", help="comma-separated values on standard output")
     output.add_argument(
@@ -62,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what is asked for; return 0."""
+    """Print the executions or their totals; return 0."""
     from overwinter.ledger import Ledger, kept_in, totals, wasted
 
     path = _ledger_file(args.file)
@@ -83,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     elif args.csv:
         _write_csv(records, sums, vain)
     elif not records:
-        print(f"No such execution in {path}." if everything else f"{path} is empty: nothing was run here yet.")
+        print(f"{path} holds no such execution." if everything else f"{path} is empty: nothing has run yet.")
     else:
         _print_tables(records, sums, vain)
     return EXIT_DONE
@@ -121,7 +123,7 @@ def _since(text: str) -> datetime:
             return datetime.now(UTC) - timedelta(seconds=age.value)
         except (ConfigError, OverflowError):
             ways = "a date (2026-07-01), a time (2026-07-01T12:00), or an age (7d)"
-            raise ConfigError(f"--since {text!r} is no time. Write {ways}.") from None
+            raise ConfigError(f"--since {text!r} is not a time. Write {ways}.") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
@@ -176,11 +178,11 @@ def _print_tables(records: Sequence[ExecutionRecord], sums: Sequence[Total] | No
         [_sum(each) for each in [*sums, *ends]],
     )
     if unknown := sum(each.unknown for each in ends if each is not ends[1]):
-        print(f"Of {unknown} of them no joules are known; the sums leave them out.")
+        print(f"The energy of {unknown} of them is unknown; the sums leave them out.")
 
 
 def _by_kind(records: Sequence[ExecutionRecord]) -> tuple[list[ExecutionRecord], list[ExecutionRecord]]:
-    """Part the pipeline's executions from the commands that were measured."""
+    """Separate the pipeline's executions from measured commands."""
     commands = [record for record in records if record.is_command]
     return [record for record in records if not record.is_command], commands
 

@@ -1,6 +1,6 @@
-"""`overwinter measure [--json] -- COMMAND`: like `time`, for joules, of any command and its children.
+"""`overwinter measure [--json] -- COMMAND`: measure the energy of a command and its children, as `time` does seconds.
 
-What counts is what they do until the command itself ends; a daemon that it leaves behind counts up to then.
+The measurement ends with the command itself; a daemon that it leaves behind counts until then.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from overwinter.energy import EnergyMeter, EnergyRecord, EnergyReport
 
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
-_SENT_BY_KERNEL = 0x80  # si_code of a key pressed at the terminal, which the command has received itself
+_SENT_BY_KERNEL = 0x80  # si_code of a key pressed at the terminal: the command has received that signal itself
 _NOT_FOUND = 127
 _NOT_EXECUTABLE = 126
 
@@ -34,21 +34,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options, and the command as it stands."""
     from overwinter.outputs import output_path
 
-    parser.add_argument("--json", action="store_true", help="report as JSON on standard error")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON on standard error")
     parser.add_argument(
         "--output", metavar="FILE", type=output_path, help="write the JSON report to this file, pipe or device instead"
     )
-    parser.add_argument("--ledger", action="store_true", help="keep joules and grams in the project's ledger")
-    parser.add_argument("--name", help="under this name, by default the command's; implies --ledger")
-    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="what to run and measure")
+    parser.add_argument("--ledger", action="store_true", help="record energy and emissions in the project's ledger")
+    parser.add_argument("--name", help="name in the ledger (the command's by default); implies --ledger")
+    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="command to run and measure")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command, report what it drew, and return its exit code; 1 if only the report could not be written.
 
     Raises:
-        ConfigError: no command, or a wrong setting.
-        OutputError: the output cannot be written; the command was not run.
+        ConfigError: There is no command, or a setting is wrong.
+        OutputError: The output cannot be written; the command was not run.
     """
     words = arguments.words[1:] if arguments.words[:1] == ["--"] else arguments.words
     if not words:
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _unkept(report: EnergyReport, words: Sequence[str]) -> EnergyRecord:
-    """Return what a command cost that is not kept in the ledger, in the shape of those that are."""
+    """Return the record of a command that the ledger does not keep."""
     from overwinter.energy import EnergyRecord
     from overwinter.ledger import COMMAND_PREFIX
 
@@ -78,7 +78,7 @@ def _unkept(report: EnergyReport, words: Sequence[str]) -> EnergyRecord:
 def _measured(
     words: Sequence[str], mask: set[Any], arguments: argparse.Namespace
 ) -> tuple[int, EnergyReport | None, Entry | None]:
-    """Run the command under a meter. Signals are blocked here, and waited for; the command gets ``mask``."""
+    """Run the command under a meter; signals are blocked and waited for, and the command gets ``mask``."""
     from overwinter.energy import open_meter
 
     energy, hardware = meter_settings()
@@ -96,7 +96,7 @@ def _measured(
 
 
 def _ledger_entries(arguments: argparse.Namespace, words: Sequence[str]) -> Callable[[EnergyMeter], Entry | None]:
-    """Return what begins the ledger's entry, ready to do so at once: loading takes long, and nothing of the command."""
+    """Return a function that begins the ledger's entry; all slow imports are done before the command starts."""
     if not (arguments.ledger or arguments.name):
         return lambda _: None
     from overwinter.cli.measure_ledger import Entry
@@ -107,15 +107,15 @@ def _ledger_entries(arguments: argparse.Namespace, words: Sequence[str]) -> Call
 
 def _spawn(words: Sequence[str], mask: set[Any]) -> int:
     """Start the command with the signals as they were before Python changed them."""
-    changed = [signal.SIGPIPE, signal.SIGXFSZ]  # Python ignores these two, and a child would inherit that
+    changed = [signal.SIGPIPE, signal.SIGXFSZ]  # Python ignores these two, which a child would inherit
     return os.posix_spawnp(words[0], list(words), os.environ, setsigmask=mask, setsigdef=changed)
 
 
 def _wait(pid: int) -> int:
     """Wait for the command, forwarding signals; return its exit code, or 128 + N if signal N killed it.
 
-    Whatever else ends is waited for too: orphans of the command may have become children of this process, and
-    the kernel counts the time of a child that was waited for.
+    Other children are waited for too: orphans of the command may have become children of this process, and the
+    kernel counts the CPU time only of children that were waited for.
     """
     exit_code: int | None = None
     while exit_code is None:
@@ -128,7 +128,7 @@ def _wait(pid: int) -> int:
 
 
 def _reaped(pid: int) -> int | None:
-    """Wait for all that has ended; return the command's exit code if it is among them."""
+    """Wait for all children that have ended; return the command's exit code if it is among them."""
     exit_code = None
     with contextlib.suppress(ChildProcessError):
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:
@@ -139,19 +139,19 @@ def _reaped(pid: int) -> int | None:
 
 
 def meter_settings() -> tuple[EnergyConfig, HardwareConfig]:
-    """Read the groups `energy` and `hardware`: of this project's params.yaml, else the defaults.
+    """Return the groups `energy` and `hardware` of this project's params.yaml, or the defaults.
 
-    Composing with Hydra would take longer than many a command; here plain YAML does.
+    Plain YAML is read, since composing with Hydra takes longer than many commands.
     """
     groups = project_groups() or {}
-    # The defaults stand for keys that a project of an earlier version has not written down.
+    # The defaults fill in keys that a project of an earlier version lacks.
     energy = {**_default("energy/default"), **groups.get("energy", {}), "idle_probe_s": 0.0, "cross_check": "none"}
     hardware = {**_default("hardware/auto"), **groups.get("hardware", {})}
     return cast("EnergyConfig", SimpleNamespace(**energy)), cast("HardwareConfig", SimpleNamespace(**hardware))
 
 
 def project_groups() -> dict[str, Any] | None:
-    """Read params.yaml of the project around the current folder; None where there is none with meters' settings."""
+    """Return params.yaml of the project around the current folder; None without one that has meter settings."""
     for folder in (Path.cwd(), *Path.cwd().parents):
         if (folder / ".dvc").is_dir():
             params = folder / "params.yaml"
@@ -161,7 +161,7 @@ def project_groups() -> dict[str, Any] | None:
 
 
 def _default(name: str) -> dict[str, Any]:
-    """Read a group's file as it was installed, or of the checkout."""
+    """Return a group's default file, from the installed package or the checkout."""
     package = Path(__file__).parents[1]
     roots = (package / "project" / "configs", package.parents[1] / "configs")
     return _yaml(next(root for root in roots if root.is_dir()) / f"{name}.yaml")
@@ -175,7 +175,7 @@ def _yaml(path: Path) -> dict[str, Any]:
     except ConfigError as error:
         raise ConfigError(f"{error} Run `overwinter compose`.") from None
     if not isinstance(content, dict):
-        raise ConfigError(f"{path} holds no settings. Run `overwinter compose`.")
+        raise ConfigError(f"{path} contains no settings. Run `overwinter compose`.")
     return content
 
 
@@ -185,7 +185,7 @@ def _failed(words: Sequence[str], reason: str, exit_code: int) -> int:
 
 
 def _reported(record: EnergyRecord, words: Sequence[str], exit_code: int, arguments: argparse.Namespace) -> bool:
-    """Report in the format asked for; where that cannot be written, on standard error. Say whether it was."""
+    """Write the report; on failure, to standard error. Return whether it was written as requested."""
     from overwinter.records import to_json
 
     content = {"command": list(words), "exit_code": exit_code, **to_json(record)}
@@ -204,7 +204,7 @@ def _reported(record: EnergyRecord, words: Sequence[str], exit_code: int, argume
 
 
 def _table(record: EnergyRecord) -> list[str]:
-    """Lines for the user; plain, since a table library takes longer to load than many a command to run."""
+    """Return the report's lines; plain, since a table library takes longer to load than many commands to run."""
     from overwinter.units import format_duration, format_si
 
     rows = [("device", "source", "energy", "uncertainty", "average", "peak")]

@@ -1,4 +1,4 @@
-"""A measured command's entry in the ledger, weighed in carbon: a row of its own kind, no stage of the pipeline."""
+"""The ledger entry of a measured command, with its emissions: a separate kind of row, not a pipeline stage."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from overwinter.pipeline.watch import Spent, Watch
 if TYPE_CHECKING:
     from overwinter.energy import EnergyMeter
 
-_WORLD = {"source": "constant", "intensity_g_per_kwh": 475.0}  # configs/carbon/constant.yaml says where it is from
+_WORLD = {"source": "constant", "intensity_g_per_kwh": 475.0}  # configs/carbon/constant.yaml names its source
 
 
 class Entry:
-    """The entry of one command, from its start to its end; trouble with the disk is reported and costs nothing.
+    """The entry of one command, from its start to its end. Disk errors are reported and do not stop the command.
 
     Args:
-        name: what the command is called in the ledger.
-        words: the command.
-        groups: the project's params.yaml, of which `carbon` and `ledger` count; empty outside of a project.
-        meter: the running meter.
+        name: The name of the command in the ledger.
+        words: The command.
+        groups: The project's params.yaml, of which `carbon` and `ledger` are used; empty outside a project.
+        meter: The running meter.
     """
 
     def __init__(self, name: str, words: Sequence[str], groups: Mapping[str, Any], meter: EnergyMeter) -> None:
@@ -44,7 +44,7 @@ class Entry:
         self._watch = Watch(meter, source, self._beat)
 
     def finish(self, exit_code: int) -> EnergyRecord:
-        """Close the entry; return what the command cost."""
+        """Close the entry; return the command's record."""
         spent = self._watch.close()
         record = EnergyRecord.of(spent.report, stage=self._stage, execution=self._execution.id, **spent.carbon())
         self._execution.finish(

@@ -1,4 +1,4 @@
-"""`overwinter plan [overrides]`: which stages would run and why, what they would cost, and whether the budget holds."""
+"""`overwinter plan [overrides]`: show which stages would run, why, at what cost, and whether the budget suffices."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--probe",
         type=float,
         metavar="SECONDS",
-        help="run stages that have no history for so many seconds (this spends energy; their checkpoints are kept)",
+        help="run stages without history for this many seconds (uses energy; their checkpoints are kept)",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the plan; return 3 if the budget cannot hold it."""
+    """Print the plan; return 3 if it exceeds the budget."""
     from overwinter.config import find_project
     from overwinter.pipeline.outlook import look_ahead
     from overwinter.pipeline.plan import make_plan
@@ -72,7 +72,7 @@ def _print_table(plan: PipelinePlan, outlook: Outlook) -> None:
     for title in ("stage", ""):
         table.add_column(title, no_wrap=True)
     for title in ("energy", "time", "why"):
-        table.add_column(title, overflow="fold")  # a narrow terminal wraps them, and cuts nothing short
+        table.add_column(title, overflow="fold")  # a narrow terminal wraps them instead of truncating
     for stage in plan.stages:
         if stage.name not in plan.config.pipeline.stages and not _own_reasons(stage):
             continue  # a gate or the check that only follows
@@ -101,7 +101,7 @@ def _energy(expected: Forecast | None) -> str:
     if expected is None:
         return ""
     if expected.energy_j is None and expected.executions:
-        return "unknown: only other settings have run"
+        return "unknown: has only run with other settings"
     return _span(expected.energy_j, "J")
 
 

@@ -1,4 +1,4 @@
-"""`overwinter power status | profile`: what can be limited and by whom, and which limit a command runs best under."""
+"""`overwinter power status | profile`: show power limits and who may set them; find the best limit of a command."""
 
 from __future__ import annotations
 
@@ -21,30 +21,46 @@ if TYPE_CHECKING:
 
 _MAX_LIMITS = 50
 _NOTHING_TO_FIND = (
-    "Without a device that takes a limit there is no best one to find: a duty cycle only pauses a stage between its "
-    "steps, and saves no energy by itself."
+    "A best limit needs a device with a power limit: a duty cycle only pauses a stage between its steps, and saves "
+    "no energy by itself."
 )
-_STANDARD_ERROR = 2  # standard output is for the result alone
+_STANDARD_ERROR = 2  # standard output is only for the result
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare both subjects and their arguments."""
     subjects = parser.add_subparsers(dest="subject", required=True, metavar="SUBJECT")
-    status = subjects.add_parser("status", help="devices, limits, who may change them, and what runs have left behind")
-    status.add_argument("--restore", action="store_true", help="put back what killed runs have left behind")
+    status = subjects.add_parser(
+        "status", help="show devices, limits, who may set them, and limits that killed runs left set"
+    )
+    status.add_argument("--restore", action="store_true", help="restore limits that killed runs left set")
     status.add_argument("--json", action="store_true", help="print JSON")
-    profile = subjects.add_parser("profile", help="find the limit under which a command takes the least energy")
-    profile.add_argument("--limits", type=int, default=8, metavar="N", help="evenly spread limits to choose from (8)")
-    profile.add_argument("--every", action="store_true", help="try all of them, not only those that promise something")
-    profile.add_argument("--max-slowdown", type=float, default=0.1, metavar="SHARE", help="0.1 is 10 %% longer (0.1)")
+    profile = subjects.add_parser("profile", help="find the limit at which a command uses the least energy")
     profile.add_argument(
-        "--actuator", default="auto", metavar="NAME", help="nvml, zeusd or rapl (the first that works)"
+        "--limits", type=int, default=8, metavar="N", help="number of evenly spaced limits to choose from (8)"
+    )
+    profile.add_argument("--every", action="store_true", help="try all limits, not only the promising ones")
+    profile.add_argument(
+        "--max-slowdown",
+        type=float,
+        default=0.1,
+        metavar="SHARE",
+        help="allowed increase of the run time; 0.1 is 10 %% (0.1)",
     )
     profile.add_argument(
-        "--output", type=Path, metavar="FILE", help="keep what was found, and tell it from there the next time"
+        "--actuator",
+        default="auto",
+        metavar="NAME",
+        help="what sets the limit: nvml, zeusd or rapl (the first that works)",
+    )
+    profile.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="file to keep the result in, which the next call reads instead of measuring again",
     )
     profile.add_argument("--json", action="store_true", help="print JSON")
-    profile.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="what to run")
+    profile.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="command to run")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -68,7 +84,7 @@ def _status(arguments: argparse.Namespace) -> int:
 
 def _status_lines(status: PowerStatus) -> list[str]:
     rows: list[tuple[str, ...]] = [
-        ("device", "set by", "lowest", "highest", "default", "set", "enforced", "may be set by this process")
+        ("device", "set by", "lowest", "highest", "default", "set", "enforced", "settable by this process")
     ]
     rows += [
         (
@@ -82,14 +98,14 @@ def _status_lines(status: PowerStatus) -> list[str]:
         )
         for each in status.devices
     ]
-    lines = _columns(rows) if status.devices else ["Nothing here takes a power limit."]
+    lines = _columns(rows) if status.devices else ["No device here has a power limit."]
     lines += [f"{name}: {reason}" for name, reason in status.unavailable.items()]
     for journal in status.journals:
         holders = f" by process {', '.join(map(str, journal.holders))}" if journal.holders else ""
-        values = "" if journal.ours is None else f", at {journal.ours:g}, to go back to {journal.previous:g}"
+        values = "" if journal.ours is None else f", at {journal.ours:g}, to be restored to {journal.previous:g}"
         lines.append(f"{journal.setting}: {journal.state}{holders}{values}")
     if any(journal.state == "left behind" for journal in status.journals):
-        lines.append("Run `overwinter power status --restore` to put back what was left behind.")
+        lines.append("Run `overwinter power status --restore` to restore the previous limits.")
     return lines
 
 
@@ -134,7 +150,7 @@ def _measured(actuator: Actuator, words: Sequence[str], arguments: argparse.Name
 
     permission = actuator.permission()
     if not permission.granted:
-        raise DeniedError(f"Power limits may not be set by this process; {permission.who}.")
+        raise DeniedError(f"This process may not set power limits; {permission.who}.")
     energy, hardware = metering()
 
     def energy_j() -> dict[str, float]:
@@ -147,7 +163,7 @@ def _measured(actuator: Actuator, words: Sequence[str], arguments: argparse.Name
 
 
 def _store(path: Path | None, words: Sequence[str]) -> ProfileStore | None:
-    """Return the place of the profile of one command; its words are what makes it the work that it is."""
+    """Return the store of one command's profile; the command's words identify the workload."""
     if path is None:
         return None
     from overwinter.power.profile import workload_digest
@@ -177,7 +193,9 @@ def _run_once(words: Sequence[str]) -> None:
     except OSError as error:
         raise ConfigError(f"{words[0]}: {error.strerror}. Name a command that can be run.") from None
     if code:
-        raise OverwinterError(f"{words[0]} ended with {code}; every limit was put back. Make it run through first.")
+        raise OverwinterError(
+            f"{words[0]} exited with {code}; every limit was restored. Make the command succeed first."
+        )
 
 
 def _notify(
@@ -207,9 +225,7 @@ def _notify(
     print("\n".join(_columns(rows)))
     saved = 1 - chosen.energy_j / points[0].energy_j if points[0].energy_j else 0.0
     print(f"{len(points)} of {arguments.limits} limits were tried.")
-    print(
-        f"Least energy within {arguments.max_slowdown:.0%}: {chosen.limit_w:g} W, {saved:.1%} less than without a cap."
-    )
+    print(f"Least energy within {arguments.max_slowdown:.0%}: {chosen.limit_w:g} W, {saved:.1%} less than unlimited.")
 
 
 def _settings() -> Any:

@@ -1,7 +1,4 @@
-"""`overwinter power-draw BUNDLE`.
-
-What a served model draws at each sleep level, and what its wakes cost, for `serve.power_draw`.
-"""
+"""`overwinter power-draw BUNDLE`: measure the power draw of sleep levels and the energy of wakes."""
 
 from __future__ import annotations
 
@@ -28,7 +25,7 @@ if TYPE_CHECKING:
     from overwinter.serving import PowerDraw
 
 _MODEL = "model"
-# No policy moves the model, no one but us can ask, and nothing is kept of it.
+# No policy moves the model, no other client reaches it, and it keeps no state.
 _ALONE = (
     "serve.host=127.0.0.1",
     "serve.port=0",
@@ -45,45 +42,45 @@ _ALONE = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what to measure, and how long."""
-    parser.add_argument("bundle", metavar="BUNDLE", help="as of `overwinter serve`")
-    parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="such as serve.worker.threads=2")
+    """Declare the bundle and the length of the measurement."""
+    parser.add_argument("bundle", metavar="BUNDLE", help="bundle, as for `overwinter serve`")
+    parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="override, such as serve.worker.threads=2")
     parser.add_argument(
-        "--window-s", type=float, default=20.0, metavar="S", help="of metering at each sleep level (20)"
+        "--window-s", type=float, default=20.0, metavar="S", help="metering time at each sleep level (20)"
     )
-    parser.add_argument("--wakes", type=int, default=10, metavar="N", help="from each sleep level (10)")
-    parser.add_argument("--config", default=CONFIG_NAME, metavar="NAME", help="another configuration than serve")
+    parser.add_argument("--wakes", type=int, default=10, metavar="N", help="number of wakes from each sleep level (10)")
+    parser.add_argument("--config", default=CONFIG_NAME, metavar="NAME", help="configuration to use instead of serve")
     parser.add_argument(
         "--output",
         type=output_path,
         metavar="FILE",
-        help="write the YAML there instead of printing it: configs/serve/measured.yaml is then used by serve=measured",
+        help="file for the YAML, which is otherwise printed: use configs/serve/measured.yaml by serve=measured",
     )
     add_keys(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serve it for ourselves, measure, and say what belongs into the configuration.
+    """Serve the bundle privately, measure it, and print or write the configuration.
 
     Raises:
-        ConfigError: a wrong argument or setting.
-        OverwinterError: the server does not start, or the model does not wake.
+        ConfigError: An argument or setting is wrong.
+        OverwinterError: The server does not start, or the model does not wake.
     """
     if arguments.window_s < 1 or arguments.wakes < 2:
         raise ConfigError(
-            f"--window-s {arguments.window_s:g} --wakes {arguments.wakes}: at least a second, and two wakes."
+            f"--window-s {arguments.window_s:g} --wakes {arguments.wakes}: must be at least 1 s and 2 wakes."
         )
     if arguments.output is not None:
         check_output(arguments.output)  # measuring takes minutes
     sleep = load_service(arguments.overrides, config_name=arguments.config).serve.sleep
-    levels = [*sleep.levels, *({"off"} - set(sleep.levels))]  # where every model begins, and a crash leads
+    levels = [*sleep.levels, *({"off"} - set(sleep.levels))]  # the level after the start and after a crash
     forgotten = [f"~serve.sleep.options.{name}" for name in sleep.options]
     power_draw = _measured(arguments, levels, [*_ALONE, f"serve.sleep.levels=[{','.join(levels)}]", *forgotten])
     paying = [level for level in power_draw.paying if level in sleep.levels]
     if not paying:
         raise OverwinterError(
             f"None of {', '.join(sleep.levels)} draws less than `ready` ({format_si(power_draw.watts['ready'], 'W')}): "
-            "sleeping saves nothing here. If you doubt it, measure longer (--window-s), and with less beside."
+            "sleeping saves nothing here. If you doubt it, measure longer (--window-s), on a quieter machine."
         )
     text = _yaml(power_draw, paying, arguments.bundle)
     if arguments.output is None:
@@ -112,13 +109,13 @@ def _measured(arguments: argparse.Namespace, levels: Sequence[str], alone: Seque
 
 
 class _Served:
-    """A model of a server that is ours alone."""
+    """A model on a private server."""
 
     def __init__(self, url: str) -> None:
         self._server = argparse.Namespace(url=url, token_file=None, ca=None, cert=None)
 
     def put(self, level: str) -> None:
-        """Move it to a sleep level."""
+        """Move the model to a sleep level."""
         ask_server(self._server, f"/overwinter/models/{_MODEL}/level", {"level": level})
 
     def state_s(self) -> Mapping[str, float]:
@@ -134,7 +131,7 @@ def _serving(arguments: argparse.Namespace, alone: Sequence[str]) -> Iterator[_S
         tempfile.TemporaryFile("w+", encoding="utf-8") as stderr_file,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr_file, text=True) as process,
     ):
-        assert process.stdout is not None  # noqa: S101 -- it was asked for
+        assert process.stdout is not None  # noqa: S101 -- set by PIPE
         line = process.stdout.readline()
         try:
             if not line:
@@ -146,14 +143,14 @@ def _serving(arguments: argparse.Namespace, alone: Sequence[str]) -> Iterator[_S
 
 
 def _key_words(arguments: argparse.Namespace) -> list[str]:
-    """Return the options of `add_keys` as they were given."""
+    """Return the options of `add_keys` as given on the command line."""
     given = {"--trusted": arguments.trusted, "--key": arguments.key, "--lineage": arguments.lineage}
     words = [str(word) for option, values in given.items() for value in values for word in (option, value)]
     return words + (["--digest", arguments.digest] if arguments.digest else [])
 
 
 def _yaml(power_draw: PowerDraw, paying: Sequence[str], bundle: str) -> str:
-    """Return a file for configs/serve/."""
+    """Return the text of a file for configs/serve/."""
     day = datetime.now(UTC).date().isoformat()
     rows = {"source": json.dumps(power_draw.source)}
     rows |= {f"{level}_w": _number(watts) for level, watts in power_draw.watts.items()}
@@ -163,7 +160,7 @@ def _yaml(power_draw: PowerDraw, paying: Sequence[str], bundle: str) -> str:
         "wake_uncertainty_j": _number(power_draw.wake_uncertainty_j),
     }
     lines = [
-        f"# By `overwinter power-draw {bundle}` on {platform.node()}, {day}. Rungs that draw no less are left out.",
+        f"# By `overwinter power-draw {bundle}` on {platform.node()}, {day}. Levels that save nothing are left out.",
         "defaults:",
         "  - default",
         "  - _self_",

@@ -1,4 +1,4 @@
-"""`overwinter run [overrides]`: compose, plan, `dvc repro`, and the closing table."""
+"""`overwinter run [overrides]`: compose, plan, `dvc repro`, and print a summary table."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from overwinter.pipeline.reproduce import Reproduction
     from overwinter.report import StageSummary
 
-_NAMED = 3  # changed settings that are named before a run
+_NAMED = 3  # maximum number of changed settings to list before a run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the overrides and the output format."""
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="Hydra overrides, such as train.epochs=5")
-    parser.add_argument("-m", "--multirun", action="store_true", help="sweep over several values (not there yet)")
+    parser.add_argument("-m", "--multirun", action="store_true", help="sweep over several values (not supported yet)")
     parser.add_argument("--json", action="store_true", help="print the table as JSON on standard output")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Reproduce the pipeline; return 0, or the exit code of the program that stopped it."""
     if arguments.multirun:
-        raise ConfigError("Sweeps (-m) are not there yet. Run the values one by one: stages they share run once.")
+        raise ConfigError("Sweeps (-m) are not supported yet. Run the values one by one: shared stages run once.")
     from overwinter.config import find_project, load_config
     from overwinter.report import summarize
 
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _executions(project: Project, run_id: str) -> list[ExecutionRecord]:
-    """Return what the ledger knows of this run; a ledger that cannot be read has said so already."""
+    """Return the ledger's records of this run; none if the ledger cannot be read, which was reported before."""
     from overwinter.errors import OverwinterError
     from overwinter.ledger import Filter, Ledger, ledger_path
 
@@ -61,10 +61,10 @@ def _executions(project: Project, run_id: str) -> list[ExecutionRecord]:
 
 
 def _reproduced(project: Project, overrides: Sequence[str]) -> Reproduction:
-    """Run; where the budget refuses and says how to degrade, recompose with the next fallback and run again.
+    """Run; if the budget refuses in the mode `degrade`, recompose with the next fallback and run again.
 
     Raises:
-        RefusedError: the plan alone is over the budget, and nothing (else) is left to fall back to.
+        RefusedError: The plan exceeds the budget, and no fallback is left.
     """
     from overwinter.pipeline.degrading import record_fallback
 
@@ -88,7 +88,7 @@ def _reproduced(project: Project, overrides: Sequence[str]) -> Reproduction:
 
 
 def _attempts(project: Project, overrides: Sequence[str]) -> Iterator[list[str]]:
-    """The overrides asked for; in the mode `degrade`, then those with each fallback."""
+    """Yield the overrides; in the mode `degrade`, also with each fallback."""
     from overwinter.budget import parse_budget
     from overwinter.config import compose, validate
 
@@ -115,7 +115,7 @@ def _attempt(project: Project, overrides: Sequence[str]) -> Reproduction:
 
 
 def _look_ahead(project: Project, overrides: Sequence[str]) -> None:
-    """Plan first: say what is replaced, and refuse what the budget cannot hold before anything is spent or written."""
+    """Plan: report replaced outputs, and refuse a run over the budget before anything is spent or written."""
     from overwinter.data.local_files import check_data
     from overwinter.pipeline.outlook import look_ahead
     from overwinter.pipeline.plan import make_plan
@@ -124,13 +124,13 @@ def _look_ahead(project: Project, overrides: Sequence[str]) -> None:
     check_data(plan.config)
     verdict = look_ahead(plan, project).verdict
     if not verdict.passed:
-        raise RefusedError(f"the budget cannot hold this run; nothing was started.\n{verdict.refusal()}")
+        raise RefusedError(f"this run exceeds the budget; nothing was started.\n{verdict.refusal()}")
     if replaced := _replaced(plan, project):
         print(f"overwinter: {replaced}", file=sys.stderr)
 
 
 def _replaced(plan: PipelinePlan, project: Project) -> str:
-    """Return which settings differ from those that the present outputs were made with; nothing if none do."""
+    """Return a text that lists the settings that differ from those of the present outputs; empty if none do."""
     from overwinter.energy.record import ENERGY_FILE
 
     made = [stage for stage in plan.stages if (project.outputs / stage.name / ENERGY_FILE).exists()]
@@ -139,7 +139,7 @@ def _replaced(plan: PipelinePlan, project: Project) -> str:
         return ""
     more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
     return (
-        f"the outputs of another configuration are replaced ({'; '.join(changed[:_NAMED])}{more}); DVC's cache keeps "
+        f"outputs of another configuration will be replaced ({'; '.join(changed[:_NAMED])}{more}); DVC's cache keeps "
         "them.\nTo make this configuration the default, write it into configs/ (config.yaml names each group's choice)."
     )
 

@@ -1,4 +1,4 @@
-"""`overwinter serve BUNDLE... [OVERRIDES]`: serve models that sleep until they are asked."""
+"""`overwinter serve BUNDLE... [OVERRIDES]`: serve models that sleep while idle."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from overwinter.serving import ServePlan, make_plan
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what to serve."""
+    """Declare the bundles and their options."""
     parser.add_argument(
         "words",
         nargs="*",
         metavar="BUNDLE | OVERRIDE",
-        help="a bundle's folder, a sealed file or STORE#NAME@ALIAS, each served by the last part of its name; and "
+        help="folder of a bundle, sealed file or STORE#NAME@ALIAS, each served under the last part of its name; and "
         "overrides such as serve.port=9000",
     )
     parser.add_argument(
-        "--model", action="append", default=[], metavar="NAME=BUNDLE", help="a bundle, served by another name"
+        "--model", action="append", default=[], metavar="NAME=BUNDLE", help="a bundle, served under this name"
     )
     add_keys(parser)
-    parser.add_argument("--config", default=CONFIG_NAME, metavar="NAME", help="another configuration than serve")
+    parser.add_argument("--config", default=CONFIG_NAME, metavar="NAME", help="configuration to use instead of serve")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Compose, verify, and become the supervisor: this process does not come back."""
+    """Compose, verify, and replace this process by the supervisor."""
     overrides = [word for word in arguments.words if "=" in word and not Path(word).exists()]
     named = [_named(text) for text in arguments.model]
     named += [(_name_of(word), word) for word in arguments.words if word not in overrides]
     service = load_service(overrides, config_name=arguments.config)
-    service.carbon.open()  # one that cannot be opened is reported now, not when the first request could wait
+    service.carbon.open()  # a source that cannot be opened is reported now, not at the first deferred request
     keys = keys_of(arguments)
     bundles = _verified(named, keys, expected_of(arguments), service.trusted_targets)
     _become_supervisor(make_plan(service, bundles, keys=keys))
@@ -68,10 +68,10 @@ def _verified(
     names = [name for name, _ in named]
     double = next((name for name in names if names.count(name) > 1), None)
     if double is not None:
-        raise ConfigError(f"Two bundles would be called {double!r}. Name them: --model NAME=BUNDLE.")
+        raise ConfigError(f"Two bundles have the name {double!r}. Name them: --model NAME=BUNDLE.")
     if expected.digest is not None and len(named) > 1:
         raise ConfigError(
-            "--digest is of one bundle. Serve it alone, or name digests in addresses: STORE#NAME@sha256:..."
+            "--digest needs a single bundle. Serve it alone, or give digests in addresses: STORE#NAME@sha256:..."
         )
     bundles = {name: resolve_bundle(address, keys=keys, expected=expected, hold=False) for name, address in named}
     for bundle in bundles.values():
@@ -80,11 +80,11 @@ def _verified(
 
 
 def _become_supervisor(plan: ServePlan) -> None:
-    """Replace this process, whose imports a sleeping server must not keep in memory."""
+    """Replace this process, so that a sleeping server does not keep its imports in memory."""
     with tempfile.TemporaryFile() as file:
         file.write(plan.to_json().encode())
         file.seek(0)
         os.set_inheritable(file.fileno(), True)
         sys.stdout.flush()
         command = [sys.executable, "-P", "-m", "overwinter.serving", str(file.fileno())]
-        os.execv(sys.executable, command)  # noqa: S606 -- our own program
+        os.execv(sys.executable, command)  # noqa: S606 -- this package's own program

@@ -1,4 +1,4 @@
-"""What `overwinter status`, `sleep` and `wake` share: asking a running server."""
+"""The client of a running server, for `overwinter status`, `sleep` and `wake`."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ _TIMEOUT_S = 120
 
 
 def add_server_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare which server."""
-    parser.add_argument("--url", default="http://127.0.0.1:8080", help="of the server (http://127.0.0.1:8080)")
-    parser.add_argument("--token-file", type=Path, metavar="FILE", help="as serve.access.token_file")
-    parser.add_argument("--ca", metavar="FILE", help="certificates (PEM) to trust beside the system's, for https")
-    parser.add_argument("--cert", metavar="FILE", help="our certificate and key (PEM), if the server asks for one")
+    """Declare the server's address and credentials."""
+    parser.add_argument("--url", default="http://127.0.0.1:8080", help="address of the server (http://127.0.0.1:8080)")
+    parser.add_argument("--token-file", type=Path, metavar="FILE", help="file of the token, as serve.access.token_file")
+    parser.add_argument(
+        "--ca", metavar="FILE", help="CA certificates (PEM) to trust in addition to the system's, for https"
+    )
+    parser.add_argument("--cert", metavar="FILE", help="client certificate and key (PEM), if the server requires them")
 
 
 def ask_server(arguments: argparse.Namespace, path: str, content: Any = None) -> Any:
-    """Return the JSON that the server answers; a POST if there is content.
+    """Return the server's JSON response to a GET, or to a POST of ``content``.
 
     Raises:
-        OverwinterError: no server is there, or it says no.
+        OverwinterError: No server responds, or it refuses.
     """
     if not arguments.url.startswith(("http://", "https://")):
         raise OverwinterError(f"--url {arguments.url!r} must begin with http:// or https://.")
@@ -38,15 +40,15 @@ def ask_server(arguments: argparse.Namespace, path: str, content: Any = None) ->
     body = None if content is None else json.dumps(content).encode()
     request = urllib.request.Request(arguments.url.rstrip("/") + path, data=body, headers=headers)  # noqa: S310 -- checked above
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_S, context=_tls(arguments)) as reply:  # noqa: S310 -- likewise
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S, context=_tls(arguments)) as reply:  # noqa: S310 -- checked above
             return json.loads(reply.read())
     except urllib.error.HTTPError as error:
         with error:
-            raise OverwinterError(f"The server says: {_message(error)}") from None
+            raise OverwinterError(f"The server refused: {_message(error)}") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise OverwinterError(
-            f"No server answers at {arguments.url}: {reason}. Is it running? Name its --url."
+            f"No server responds at {arguments.url}: {reason}. Start it, or give its --url."
         ) from None
 
 
@@ -62,7 +64,7 @@ def _tls(arguments: argparse.Namespace) -> ssl.SSLContext | None:
 
 
 def set_level(arguments: argparse.Namespace, level: str) -> int:
-    """Move the named models, or all, to a sleep level; say so."""
+    """Move the named models, or all, to a sleep level; print their states."""
     names = arguments.models or list(ask_server(arguments, "/overwinter/status")["models"])
     for name in names:
         done = ask_server(arguments, f"/overwinter/models/{quote(name, safe='')}/level", {"level": level})

@@ -1,4 +1,4 @@
-"""The configuration of a server, for the commands that start one or render its deployment."""
+"""The configuration of a server, for the commands `serve`, `power-draw` and `deploy`."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ CONFIG_NAME = "serve"
 def load_service(
     overrides: Sequence[str] = (), *, config_name: str = CONFIG_NAME, from_environment: bool = True
 ) -> ServiceConfig:
-    """Compose and validate configs/serve.yaml of the project here; where there is none, of the template.
+    """Return configs/serve.yaml of this project (outside one, of the template), composed and validated.
 
     Args:
-        overrides: in Hydra's grammar, such as `serve.port=9000`.
-        config_name: another primary configuration in configs/, or a file anywhere (`NAME.yaml`), as `overwinter
+        overrides: Overrides in Hydra's grammar, such as `serve.port=9000`.
+        config_name: Another primary configuration in configs/, or the path of a file (`NAME.yaml`), as `overwinter
             deploy` writes it.
-        from_environment: whether values may come from `${oc.env:NAME}`: not where they are written down.
+        from_environment: Whether values may come from `${oc.env:NAME}`; not if they are written to a file.
 
     Raises:
-        ConfigError: an unknown key, group or option, or a wrong type, unit or range.
+        ConfigError: A key, group or option is unknown, or a type, unit or range is wrong.
     """
     from overwinter.config import compose, validate_service
     from overwinter.documents import check_yaml_files
@@ -52,7 +52,7 @@ def _service_project(config_name: str) -> Project:
         project = Project(root=Path.cwd(), configs=file.parent, config_name=file.stem)
         if file.is_file():
             return project
-        raise ConfigError(f"--config {config_name}: there is no such file.")
+        raise ConfigError(f"--config {config_name}: file not found.")
     try:
         project = replace(find_project(), config_name=config_name)
     except ConfigError:  # a server needs a bundle, not a project

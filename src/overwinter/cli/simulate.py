@@ -6,13 +6,13 @@ import argparse
 import importlib
 
 _SUBJECTS = {
-    "power": "a carbon trace through a power-cap policy, on a device's table of watts and seconds",
-    "hibernation": "recorded requests through a sleep policy",
+    "power": "replay a carbon trace through a power policy, on a device's table of watts and seconds",
+    "hibernation": "replay recorded requests through a sleep policy",
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare both subjects and their arguments."""
+    """Declare both simulations and their arguments."""
     subjects = parser.add_subparsers(dest="subject", required=True, metavar="SUBJECT")
     for name, summary in _SUBJECTS.items():
         subject = subjects.add_parser(name, help=summary, description=summary)
@@ -20,5 +20,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the subject's simulation."""
+    """Run the simulation."""
     return int(importlib.import_module(f"overwinter.cli.simulate_{arguments.subject}").run(arguments))

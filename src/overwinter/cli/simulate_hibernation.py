@@ -1,4 +1,4 @@
-"""`overwinter simulate hibernation`: recorded requests through a sleep policy, against the optimum."""
+"""`overwinter simulate hibernation`: replay recorded requests through a sleep policy, compared with the optimum."""
 
 from __future__ import annotations
 
@@ -17,45 +17,49 @@ _FIXED_S = {60: "fixed 60 s", 300: "fixed 300 s (Ollama)", 600: "fixed 600 s (Ra
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the recording, the policy and what sleeping costs."""
+    """Declare the recording, the policy and the costs of sleeping."""
     parser.add_argument(
         "--requests",
         type=Path,
         required=True,
         metavar="FILE.csv",
-        help="columns seconds[,...], or seconds,count",
+        help="CSV file with the columns seconds[,...], or seconds,count",
     )
     parser.add_argument(
         "--policy",
         required=True,
         metavar="P",
-        help="break_even, fixed, learned, randomised, scheduled, or an added one",
+        help="break_even, fixed, learned, randomised, scheduled, or one of a plug-in",
     )
     parser.add_argument(
         "--option",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="an option of the policy, its value as JSON or plain text, such as timeout_s=60",
+        help="option of the policy, its value as JSON or plain text, such as timeout_s=60",
     )
     for name, unit, what in (
-        ("--park-w", "W", "power while parked, ready to answer"),
-        ("--off-w", "W", "power while off"),
+        ("--park-w", "W", "power draw while parked, ready for requests"),
+        ("--off-w", "W", "power draw while off"),
         ("--wake-s", "S", "duration of a wake"),
-        ("--wake-w", "W", "power during a wake"),
+        ("--wake-w", "W", "power draw during a wake"),
     ):
         parser.add_argument(name, type=float, required=True, metavar=unit, help=what)
-    parser.add_argument("--sleep-s", type=float, default=0.0, metavar="S", help="duration of going off (0)")
-    parser.add_argument("--sleep-w", type=float, metavar="W", help="power meanwhile; needed with --sleep-s")
+    parser.add_argument("--sleep-s", type=float, default=0.0, metavar="S", help="duration of the shutdown (0)")
     parser.add_argument(
-        "--slo-p95-s", type=float, metavar="S", help="limit of the policy's added latency, 95th percentile"
+        "--sleep-w", type=float, metavar="W", help="power draw during the shutdown; needed with --sleep-s"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the spread of counted requests, and of the policy (0)")
+    parser.add_argument(
+        "--slo-p95-s", type=float, metavar="S", help="limit on the 95th percentile of the added latency"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="random seed for spreading counted requests, and of the policy (0)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Replay, and print the comparison."""
+    """Replay the recording and print the comparison."""
     report = simulate(arguments)
     if arguments.json:
         print(json.dumps(report, indent=2, allow_nan=False))
@@ -65,10 +69,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def simulate(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the policy's figures beside those of the optimum and of fixed time-outs.
+    """Return the figures of the policy, the optimum and fixed time-outs.
 
     Raises:
-        ConfigError: an argument or the file is wrong.
+        ConfigError: An argument or the file is wrong.
     """
     from overwinter.serving.sleep import open_policy
     from overwinter.serving.sleep.requests import read_arrivals
@@ -101,7 +105,7 @@ def _sleep_levels(arguments: argparse.Namespace) -> SleepLevels:
     from overwinter.serving.sleep import SleepLevel, SleepLevels
 
     if arguments.sleep_s and arguments.sleep_w is None:
-        raise ConfigError(f"--sleep-s {arguments.sleep_s:g} needs --sleep-w, the power during that time.")
+        raise ConfigError(f"--sleep-s {arguments.sleep_s:g} needs --sleep-w, the power draw during that time.")
     sleep_w = arguments.sleep_w or 0.0
     off = SleepLevel(
         name="off",
@@ -116,7 +120,7 @@ def _sleep_levels(arguments: argparse.Namespace) -> SleepLevels:
 
 def _seed(seed: int) -> int:
     if seed < 0:
-        raise ConfigError(f"--seed {seed} must be zero or more.")
+        raise ConfigError(f"--seed {seed} must be at least 0.")
     return seed
 
 

@@ -1,4 +1,4 @@
-"""`overwinter simulate power`: a trace of carbon or prices through a power policy, or a search for the least energy."""
+"""`overwinter simulate power`: replay carbon or prices through a power policy, or search for the least energy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare trace, device and job."""
+    """Declare the trace, the device and the job."""
     parser.add_argument(
         "--policy",
         required=True,
@@ -28,31 +28,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--carbon", type=Path, metavar="TRACE.csv", help="time_utc,g_per_kwh")
     parser.add_argument(
-        "--prices", type=Path, metavar="PRICES.csv", help="time_utc,price_per_kwh, for a policy that needs prices"
+        "--prices",
+        type=Path,
+        metavar="PRICES.csv",
+        help="CSV file with time_utc,price_per_kwh, for a policy that needs prices",
     )
     parser.add_argument(
-        "--published", type=int, default=0, metavar="H", help="hours ahead that are known, as tomorrow's prices are (0)"
+        "--published",
+        type=int,
+        default=0,
+        metavar="H",
+        help="hours ahead that the policy knows, such as tomorrow's prices (0)",
     )
     parser.add_argument(
-        "--budget", metavar="AMOUNT", help="of one job, for a policy that paces it: '4 kWh' or '900 gCO2e'"
+        "--budget", metavar="AMOUNT", help="budget of one job, for a policy that paces it: '4 kWh' or '900 gCO2e'"
     )
     parser.add_argument(
         "--device", type=Path, metavar="TABLE.csv", required=True, help="power_limit,time_per_epoch,average_power,..."
     )
-    parser.add_argument("--select", metavar="COLUMN=VALUE,...", help="rows of the device's table; others are left out")
-    parser.add_argument("--hours", type=float, default=24.0, help="of work at full speed (24)")
-    parser.add_argument("--slack", type=float, default=1.5, help="time to the deadline, in hours of work (1.5)")
-    parser.add_argument("--starts", type=int, default=150, help="jobs, at whole hours drawn at random (150)")
-    parser.add_argument("--seed", type=int, default=0, help="of the draw (0)")
-    parser.add_argument("--pause-w", type=float, default=0.0, help="power drawn in a pause before the job's end (0)")
-    parser.add_argument("--max-slowdown", type=float, help="of a search: 0.2 allows 20 %% more time; default: any")
-    parser.add_argument("--job", type=int, default=200, help="of a search: equal pieces of work in a job (200)")
+    parser.add_argument("--select", metavar="COLUMN=VALUE,...", help="rows of the device's table to use")
+    parser.add_argument("--hours", type=float, default=24.0, help="duration of the work at full speed (24)")
     parser.add_argument(
-        "--noise", type=float, default=0.0, help="of a search: scatter of the joules measured; 0.02 is 2 %% (0)"
+        "--slack", type=float, default=1.5, help="time to the deadline, as a multiple of that duration (1.5)"
     )
-    parser.add_argument("--repeats", type=int, default=1, help="of a search: jobs per workload (1)")
+    parser.add_argument(
+        "--starts", type=int, default=150, help="number of jobs, which start at random whole hours (150)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="random seed (0)")
+    parser.add_argument("--pause-w", type=float, default=0.0, help="power draw in a pause before the job's end (0)")
+    parser.add_argument("--max-slowdown", type=float, help="search only: 0.2 allows 20 %% more time; default: any")
+    parser.add_argument("--job", type=int, default=200, help="search only: equal pieces of work in a job (200)")
+    parser.add_argument(
+        "--noise", type=float, default=0.0, help="search only: relative noise of measured joules; 0.02 is 2 %% (0)"
+    )
+    parser.add_argument("--repeats", type=int, default=1, help="search only: jobs per workload (1)")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("overrides", nargs="*", metavar="power.KEY=VALUE", help="of the policy's own settings")
+    parser.add_argument("overrides", nargs="*", metavar="power.KEY=VALUE", help="override of the policy's settings")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -65,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _schema(name: str) -> type[PowerConfig]:
-    """Return the settings of the policy, which say what it needs."""
+    """Return the settings class of the policy, which declares its needs."""
     from overwinter.config.groups import SCHEMAS
     from overwinter.registries import POWER_POLICIES
 
@@ -118,7 +129,7 @@ def _compare(arguments: argparse.Namespace, schema: type[PowerConfig]) -> int:
 
 
 def _trace(arguments: argparse.Namespace, *, priced: bool) -> tuple[Path, Trace]:
-    """Read prices, or carbon intensity."""
+    """Read the trace of prices or of carbon intensity."""
     from overwinter.carbon.trace import INTENSITY, read_trace
     from overwinter.power.prices import COLUMN
 
@@ -136,9 +147,7 @@ def _job(arguments: argparse.Namespace, schema: type[PowerConfig], *, priced: bo
     from overwinter.units import parse_quantity
 
     if schema.needs == "budget" and arguments.budget is None:
-        raise ConfigError(
-            f"--policy {arguments.policy} needs --budget, what one job may take, such as --budget '4 kWh'."
-        )
+        raise ConfigError(f"--policy {arguments.policy} needs --budget for one job, such as --budget '4 kWh'.")
     allowed = ("energy",) if priced else ("energy", "carbon")
     budget = parse_quantity(arguments.budget, key="--budget", dimensions=allowed) if arguments.budget else None
     return Job(
@@ -157,8 +166,8 @@ def _search(arguments: argparse.Namespace, schema: type[SearchingPowerConfig]) -
 
     if arguments.overrides:
         raise ConfigError(
-            f"--policy {arguments.policy} takes no {arguments.overrides[0]} here: the table says which limits there "
-            "are, and --max-slowdown 0.2 how much longer the work may take."
+            f"--policy {arguments.policy} takes no {arguments.overrides[0]} here: the table gives the limits, and "
+            "--max-slowdown 0.2 how much longer the work may take."
         )
     search = Search(
         pieces=arguments.job,
@@ -176,7 +185,7 @@ def _search(arguments: argparse.Namespace, schema: type[SearchingPowerConfig]) -
 
 
 def _policy(arguments: argparse.Namespace, schema: type[PowerConfig]) -> PowerPolicy:
-    """Open the policy with its values in configs/power (the project's, else the built-in ones) and the overrides."""
+    """Open the policy with its settings in configs/power (the project's, or the built-in ones) and the overrides."""
     from overwinter.config import check_settings
 
     prices = [f"power.prices={arguments.prices}"] if schema.needs == "prices" else []
@@ -197,7 +206,7 @@ def _settings(name: str, schema: type[PowerConfig], overrides: list[str]) -> Pow
     content = OmegaConf.load(path) if path.is_file() else OmegaConf.create({"policy": name})
     for override in overrides:
         if not override.startswith("power.") or "=" not in override:
-            raise ConfigError(f"{override!r} is no setting of the policy. Write power.KEY=VALUE.")
+            raise ConfigError(f"{override!r} is not a setting of the policy. Write power.KEY=VALUE.")
     try:
         own = OmegaConf.from_dotlist(overrides).get("power", {})
         settings = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), content, own))
@@ -233,7 +242,7 @@ def _print_comparison(found: Comparison, arguments: argparse.Namespace) -> None:
         arguments.policy: found.policy,
         "no cap": found.no_cap,
         f"best single limit ({found.best_static_w:g} W)": found.best_static,
-        "optimum, knowing all": found.optimum,
+        "optimum with perfect foresight": found.optimum,
     }
     for name, outcomes in rows.items():
         table.add_row(name, *_cells(found, outcomes))
@@ -268,8 +277,8 @@ def _print_found(found: list[Found], arguments: argparse.Namespace) -> None:
 
     summary = summed_up(found)
     table = Table(
-        title=f"Jobs of {arguments.job} pieces of work that look for the limit with the least energy",
-        caption=f"Simulated on {arguments.device.name}: the table answers each measurement, scattered by "
+        title=f"Jobs of {arguments.job} pieces of work that search for the limit with the least energy",
+        caption=f"Simulated on {arguments.device.name}: each measurement comes from the table, with noise of "
         f"{100 * arguments.noise:g} %. Above the least: mean {_above(summary['mean_ratio'])}, "
         f"worst {_above(summary['worst_ratio'])}.",
     )

@@ -1,4 +1,4 @@
-"""`overwinter status`: which models of a running server are asleep or awake, and why."""
+"""`overwinter status`: show which models of a running server are asleep or awake, and why."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from overwinter.units import format_bytes, format_duration, format_si
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare which server."""
+    """Declare the server and the output format."""
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_server_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print it."""
+    """Print the status."""
     status = ask_server(arguments, "/overwinter/status")
     print(json.dumps(status, indent=2) if arguments.json else _lines(status))
     return 0

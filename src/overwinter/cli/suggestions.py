@@ -1,4 +1,4 @@
-"""What someone meant who wrote a flag that does not exist: another flag, or a setting."""
+"""Suggestions for an unknown flag: a similar flag or setting."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ def suggestion(wrong: str, words: Sequence[str], options: Sequence[str]) -> str:
     """Return `` Did you mean ...?`` for an unknown flag, or an empty string.
 
     Args:
-        wrong: the flag, such as `--epochs` or `--epochs=5`.
-        words: the whole command line: the value may be the word behind the flag.
-        options: the flags that there are.
+        wrong: The flag, such as `--epochs` or `--epochs=5`.
+        words: The whole command line: the value may be the word after the flag.
+        options: The known flags.
     """
     flag, _, value = wrong.partition("=")
     name = flag.lstrip("-").replace("-", "_")
@@ -26,20 +26,20 @@ def suggestion(wrong: str, words: Sequence[str], options: Sequence[str]) -> str:
 
 
 def _setting(name: str) -> str | None:
-    """Return the key that is called so, or nearly so, at its end."""
+    """Return the key with this last part, or the most similar one."""
     keys = {key.rpartition(".")[2]: key for key in reversed(_settings())}
     found = difflib.get_close_matches(name.rpartition(".")[2], keys, n=1, cutoff=0.8)
     return keys[found[0]] if found else None
 
 
 def _following(flag: str, words: Sequence[str]) -> str:
-    """Return the word behind a flag, if it can be its value."""
+    """Return the word after a flag, if it can be the flag's value."""
     behind = words[words.index(flag) + 1 :] if flag in words else []
     return behind[0] if behind and not behind[0].startswith("-") and "=" not in behind[0] else "VALUE"
 
 
 def _settings() -> list[str]:
-    """Return the dotted keys of the project here; none outside of one."""
+    """Return the dotted keys of the project; an empty list outside one."""
     import yaml
 
     from overwinter.config import find_project

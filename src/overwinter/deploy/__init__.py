@@ -1,12 +1,12 @@
-"""What starts and stops the server where something else than the user does: files for orchestrators.
+"""Deployment files for orchestrators, which start and stop the server.
 
-- A `Deployment` is a bundle and the rules it is served by, as the group `serve/` has them: when it may go to zero,
-  which windows keep it ready, how many replicas there are.
-- An `Orchestrator` (`interface`) is one target of `overwinter deploy`: it declares its own flags, is made from them and
-  the bundle, and renders the files. `Kubernetes` (KEDA or Knative), `Systemd` (socket activation), `Cron`, `Container`
-  (Containerfile and compose file) and `Vm` (cloud-init, and values for Terraform) are found by name through
+- A `Deployment` is a bundle with the settings of the group `serve/`: when it may scale to zero, the windows that keep
+  it ready, the number of replicas.
+- An `Orchestrator` (`interface`) is one target of `overwinter deploy`: it declares its flags, is constructed from them
+  and the bundle, and renders the files. `Kubernetes` (KEDA or Knative), `Systemd` (socket activation), `Cron`,
+  `Container` (Containerfile and compose file) and `Vm` (cloud-init, and values for Terraform) are found by name through
   `overwinter.registries`, those of other packages by the entry point `overwinter.orchestrators`.
-- `overwinter.deploy.timetable` moves cron expressions to an earlier time or another zone.
+- `overwinter.deploy.timetable` moves cron expressions to an earlier time or another time zone.
 """
 
 from overwinter.deploy.container import Container

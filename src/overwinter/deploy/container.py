@@ -1,12 +1,12 @@
-"""Containers: an image with the bundle in it, and a compose file that runs it with no right it does not need.
+"""Containers: an image with the bundle in it, and a compose file that runs it with the fewest privileges.
 
-One container is one server, which puts its own worker to sleep: what a container engine can add is only to stop
-the server itself, and then nothing would hold the port.
+One container is one server, which puts its own worker to sleep. A container engine could only stop the server itself,
+and then nothing would hold the port.
 
-The image holds what `requirements` says and no more. Its build verifies the bundle, so that an image of another one
-than was rendered for is never made; a mirror's credentials reach pip as a build secret, which no layer keeps.
-There is no health check: engines do nothing with its result, and asking once a minute takes more CPU time (0.07 s in
-the container alone) than the server does while its models sleep (none that a minute's counting shows).
+The image contains only the packages of `requirements`. Its build verifies the bundle, and fails for any other bundle
+than the rendered one. A mirror's credentials reach pip as a build secret, which no layer keeps.
+There is no health check: engines ignore its result, and one check a minute takes more CPU time (0.07 s in the
+container alone) than the server does while its models sleep (none measurable in a minute).
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from overwinter.errors import ConfigError
 
 _PORT = 8080
 _STATE = "/var/lib/overwinter"
-_SCRATCH = "64m"  # of memory, which counts to the limit
-_MAX_THREADS = 512  # a server with a worker of torch's takes about a hundred
+_SCRATCH = "64m"  # size of the tmpfs, which counts toward the memory limit
+_MAX_THREADS = 512  # a server with a torch worker takes about a hundred
 _ENVIRONMENT = "/opt/overwinter"
 _PIP = "--mount=type=secret,id=pip.conf,target=/etc/pip.conf pip install --no-cache-dir"
 _CONTAINERFILE = """\
@@ -57,15 +57,15 @@ class Container(Orchestrator):
     """Renders a Containerfile and a compose file.
 
     Attributes:
-        package: Overwinter as pip takes it, such as `overwinter==VERSION`.
-        wheel: name of the wheel beside the bundle that this is, in the image's /tmp; empty if it is none.
-        needed: all that the server needs beside it.
-        tables: a requirement whose files are read and whose own requirements are not needed.
-        token: path of the token's file on the host.
-        memory: limit of the container.
-        cpus: limit of the container.
-        base: image that is built on; by its digest, or else anyone who may push to its tag says what is in it.
-        image: what runs, by its digest, once it was pushed; None: what was built here.
+        package: The requirement for Overwinter, such as `overwinter==VERSION`.
+        wheel: The file name of the wheel of `package`, next to the bundle; empty if it is not a wheel.
+        needed: The server's other requirements.
+        tables: A requirement that is installed for its data files, without its own requirements.
+        token: The path of the token's file on the host.
+        memory: The container's memory limit.
+        cpus: The container's CPU limit.
+        base: The base image; should be named by its digest, since a tag can be moved.
+        image: The pushed image to run, by its digest; None: the locally built one.
     """
 
     summary: ClassVar[str] = "a Containerfile and a compose file"
@@ -83,22 +83,20 @@ class Container(Orchestrator):
     @classmethod
     def add_arguments(cls, parser: ArgumentParser) -> None:
         """See `Orchestrator`."""
-        parser.add_argument("--token", type=Path, required=True, metavar="FILE", help="with the bearer token")
+        parser.add_argument("--token", type=Path, required=True, metavar="FILE", help="file with the bearer token")
         parser.add_argument(
             "--package",
             default=f"overwinter=={__version__}",
-            help="what pip installs in the image: a requirement, or a wheel beside the bundle (this version)",
+            help="requirement to install with pip, or a wheel next to the bundle (this version)",
         )
-        parser.add_argument(
-            "--base", default=BASE, metavar="NAME@sha256:DIGEST", help=f"what the image is built on ({BASE})"
-        )
+        parser.add_argument("--base", default=BASE, metavar="NAME@sha256:DIGEST", help=f"base image ({BASE})")
         parser.add_argument(
             "--image",
             metavar="NAME@sha256:DIGEST",
-            help="what runs, once it was pushed (localhost/NAME, as it was built here)",
+            help="pushed image to run (the locally built localhost/NAME)",
         )
-        parser.add_argument("--memory", type=memory_limit, default="1g", help="limit of the container (1g)")
-        parser.add_argument("--cpus", type=float, default=1.0, help="limit of the container (1)")
+        parser.add_argument("--memory", type=memory_limit, default="1g", help="memory limit of the container (1g)")
+        parser.add_argument("--cpus", type=float, default=1.0, help="CPU limit of the container (1)")
 
     @classmethod
     def from_arguments(cls, arguments: Namespace) -> tuple[Self, Source]:
@@ -124,7 +122,7 @@ class Container(Orchestrator):
         return f"{build}, then podman-compose -f {folder}/compose.yaml up -d"
 
     def render(self, deployment: Deployment) -> dict[str, str]:
-        """Return the files, name to text; the Containerfile copies the bundle from the build's context."""
+        """Return the files, name to text; the Containerfile copies the bundle from the build context."""
         text = _CONTAINERFILE.format(
             base=self.base,
             environment=_ENVIRONMENT,
@@ -147,17 +145,17 @@ class Container(Orchestrator):
         return {"Containerfile": heading + text, "compose.yaml": heading + compose}
 
     def images(self, _deployment: Deployment) -> list[str]:
-        """Return the images that are taken from elsewhere: what is built here, no one else can push."""
+        """Return the images that a registry provides: the base, and the pushed one."""
         return [self.base, *([] if self.image is None else [self.image])]
 
     def _installed(self) -> list[str]:
-        """Return the steps that install: what changes least first, so that a new version builds on the old layers."""
+        """Return the install steps, those that change least first, so that their layers are reused."""
         mount = f"--mount=type=bind,source={self.wheel},target=/tmp/{self.wheel} " if self.wheel else ""
         needed, packages = shlex.join(self.needed), shlex.join([self.package, self.tables])
         return [f"RUN {_PIP} {needed}", f"RUN {mount}{_PIP} --no-deps {packages}"]
 
     def _words(self, deployment: Deployment) -> list[str]:
-        address: dict[str, Any] = {"host": "0.0.0.0", "port": _PORT}  # noqa: S104 -- the container's own address; the token is asked for
+        address: dict[str, Any] = {"host": "0.0.0.0", "port": _PORT}  # noqa: S104 -- the container's own address; a token is required
         state = _STATE if deployment.keeps else None
         return deployment.words(BUNDLE, trusted=deployment.keys_in(SECRETS), **address, **TOKEN, state=state)
 
@@ -170,7 +168,7 @@ class Container(Orchestrator):
         mounted = [(self.token, f"{SECRETS}/token"), *keys]
         server = {
             "image": self.image or image_of(deployment),
-            **({} if self.image else {"pull_policy": "never"}),  # it was built here
+            **({} if self.image else {"pull_policy": "never"}),  # a local build
             "ports": [f"{host}:{serve.port}:{_PORT}"],
             "read_only": True,
             "tmpfs": [f"/tmp:size={_SCRATCH}"],  # noqa: S108 -- the container's own
@@ -192,19 +190,19 @@ class Container(Orchestrator):
 
 
 def image_of(deployment: Deployment) -> str:
-    """Return the image's name: one that no engine would look for at a registry where anybody may have taken it."""
+    """Return the image's name; `localhost/` keeps engines from pulling it from a public registry."""
     return f"localhost/{deployment.name}"
 
 
 def _package(given: str, context: Path) -> tuple[str, str]:
-    """Return what pip installs, and the name of the wheel that this is; empty if it is none.
+    """Return the requirement for pip, and the file name of its wheel, which is empty if it is not a wheel.
 
     Raises:
-        ConfigError: the wheel is elsewhere.
+        ConfigError: The wheel is not in ``context``.
     """
     wheel = Path(given)
     if wheel.suffix != ".whl":
         return given, ""
     if wheel.is_file() and wheel.resolve().parent == context:
         return package_in(wheel), wheel.name
-    raise ConfigError(f"--package {given}: a wheel must be beside the bundle, where the build sees it: in {context}.")
+    raise ConfigError(f"--package {given}: a wheel must be next to the bundle, in the build context {context}.")

@@ -1,7 +1,7 @@
 """cron: the server runs in its windows, and nothing runs outside them.
 
-Debian's cron knows no time zone but the machine's. A line therefore names every time that the machine's clock may
-show at a start or an end, and looks at the clock of the window's zone before it acts.
+Debian's cron supports only the machine's time zone. A line therefore names every time that the machine's clock may
+show at a start or an end, and checks the clock of the window's zone before it acts.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ cd /
 case "${{1:-}}" in
     start)
         exec 9> "$state/lock"
-        flock -n 9 || exit 0 # it runs
+        flock -n 9 || exit 0 # already running
         echo $$ > "$state/pid"
         exec {command}
         ;;
     stop)
-        flock -n "$state/lock" true && exit 0 # it does not run
+        flock -n "$state/lock" true && exit 0 # not running
         pid=$(cat "$state/pid")
         kill -TERM "$pid"
         timeout {stop_s} tail --pid="$pid" -f /dev/null || kill -KILL "$pid"
@@ -52,13 +52,13 @@ class Cron(Orchestrator):
     """Renders a crontab and the script that it calls.
 
     Attributes:
-        program: absolute path of `overwinter`.
-        script: absolute path where the script will lie.
-        state: absolute path of a folder for its lock.
-        machine_zone: IANA name of the zone that the machine's clock shows.
+        program: The absolute path of `overwinter`.
+        script: The absolute path at which the script will be installed.
+        state: The absolute path of a folder for its lock.
+        machine_zone: The IANA name of the machine's time zone.
     """
 
-    summary: ClassVar[str] = "a crontab for windows, and the script that it calls"
+    summary: ClassVar[str] = "a crontab for windows, and its script"
 
     program: str
     script: str
@@ -70,7 +70,7 @@ class Cron(Orchestrator):
         """See `Orchestrator`."""
         add_program(parser)
         parser.add_argument(
-            "--machine-zone", default="UTC", metavar="ZONE", help="what the machine's clock shows (UTC)"
+            "--machine-zone", default="UTC", metavar="ZONE", help="time zone of the machine's clock (UTC)"
         )
 
     @classmethod
@@ -94,7 +94,7 @@ class Cron(Orchestrator):
         """Return the files, name to text.
 
         Raises:
-            ConfigError: a window cannot be rendered.
+            ConfigError: A window cannot be rendered.
         """
         serve = deployment.serve
         state = f"{self.state}/kept" if deployment.keeps else None
@@ -105,9 +105,9 @@ class Cron(Orchestrator):
             stop_s=math.ceil(serve.limits.response_s) + 10,
         )
         heading = deployment.heading(
-            f"Runs in its windows, started {deployment.start_s:g} s before: cron wakes nothing at a request."
+            f"Runs in its windows, started {deployment.start_s:g} s early; cron cannot start it at a request."
             if self._in_windows(deployment)
-            else "Runs from the machine's start: the server itself puts its worker to sleep.",
+            else "Runs from boot on; the server itself puts its worker to sleep.",
             *deployment.asked_for(),
         )
         return {

@@ -1,4 +1,4 @@
-"""What every orchestrator needs to know: the rules of the server's configuration, in the terms that they share."""
+"""The settings that all orchestrators need, derived from the server's configuration."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from overwinter.serving.sleep.windows import Window
 if TYPE_CHECKING:
     from overwinter.config.groups.serve import ServeConfig
 
-LIVE_PATH = "/v2/health/live"  # answered by the supervisor: neither wakes a model nor keeps one awake
+LIVE_PATH = "/v2/health/live"  # handled by the supervisor: neither wakes a model nor keeps one awake
 DEFAULT_IDLE_S = 300.0  # KEDA's own cool-down and Ollama's time-out
 _OFFLINE = ("constant", "country", "trace")  # options of configs/carbon
-_WITHOUT_FORECAST = ("constant", "country")  # with these, nothing waits
+_WITHOUT_FORECAST = ("constant", "country")  # without a forecast, so that nothing is deferred
 _MAX_NAME = 40  # leaves room for suffixes within the 63 characters of a DNS label
 _UNQUOTED = re.compile(r"(?!(?i:null|true|false|inf|nan)$)[A-Za-z_/][\w./-]*|\d+(\.\d+){3}")
 _NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
@@ -27,19 +27,19 @@ _NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 
 @dataclass(frozen=True, kw_only=True)
 class Deployment:
-    """A bundle, and the rules it is served by.
+    """A bundle, and the settings it is served with.
 
     Attributes:
-        name: of the service, a DNS label.
-        bundle: the bundle's folder.
-        digest: the bundle's SHA-256.
-        serve: the server's configuration.
-        overrides: what it differs in from the server's own defaults, by dotted key below `serve`.
-        others: overrides of other groups as they were given, such as `carbon=uk_grid`.
-        trusted: public keys, one of which must have signed the bundle: path on this machine -> text.
-        variables: environment variables that hold credentials of the source of carbon intensity.
-        fixed_idle_s: after how long without a request nothing runs; None takes it from the configuration.
-        start_s: from nothing to ready: windows are opened that much earlier.
+        name: The name of the service, a DNS label.
+        bundle: The bundle's folder.
+        digest: The bundle's SHA-256.
+        serve: The server's configuration.
+        overrides: The settings that differ from the server's defaults, by dotted key below `serve`.
+        others: The overrides of other groups as given, such as `carbon=uk_grid`.
+        trusted: The public keys, one of which must have signed the bundle: path on this machine -> text.
+        variables: The environment variables with the credentials of the carbon intensity source.
+        fixed_idle_s: The idle time before scaling to zero; None takes it from the configuration.
+        start_s: The time from start to ready: windows open that much earlier.
     """
 
     name: str
@@ -65,26 +65,26 @@ class Deployment:
 
     @property
     def may_stop(self) -> bool:
-        """Whether nothing at all may run: no replica is kept, and a start is within the limit of wakes."""
+        """Return whether the server may stop: no replica is kept, and a start is within the limit on wakes."""
         limit_s = self.serve.sleep.wake_p95_s
         fits = limit_s is None or self.start_s <= limit_s
         return self.serve.replicas.min == 0 and "off" in self.serve.sleep.levels and fits
 
     @property
     def min_replicas(self) -> int:
-        """Replicas that always run."""
+        """Return the number of replicas that always run."""
         return 0 if self.may_stop else max(1, self.serve.replicas.min)
 
     @property
     def windows(self) -> tuple[Window, ...]:
-        """When it is kept ready."""
+        """Return the windows in which the service is kept ready."""
         return tuple(Window(**_plain(window)) for window in self.serve.sleep.windows)
 
     @property
     def idle(self) -> tuple[float, str]:
-        """After how many seconds without a request nothing needs to run, and where that comes from.
+        """Return the idle time before scaling to zero, in seconds, and its origin.
 
-        An orchestrator knows one fixed time-out: other policies than `fixed` act within the server, while it runs.
+        An orchestrator has one fixed time-out: other policies than `fixed` act within the server, while it runs.
         """
         if self.fixed_idle_s is not None:
             return self.fixed_idle_s, "--idle-s"
@@ -93,51 +93,51 @@ class Deployment:
         return DEFAULT_IDLE_S, f"{self.serve.sleep.policy} has no fixed time-out, and --idle-s was not given"
 
     def starts(self, window: Window) -> tuple[Timetable, ...]:
-        """Return when to wake for a window: early enough to be ready as it opens."""
+        """Return the start times for a window, early enough to be ready when it opens."""
         return read_timetable(window.start).earlier(self.start_s)
 
     @property
     def keeps(self) -> bool:
-        """Whether something outlives sleep and restarts."""
+        """Return whether the server keeps caches over sleep and restarts."""
         return self.serve.state is not None
 
     @property
     def may_defer(self) -> bool:
-        """Whether a request may wait for a greener hour with no one connected, and be answered in time anyway."""
+        """Return whether requests may be deferred without an open connection."""
         chosen = (text.lstrip("+~").partition("=") for text in self.others)
         return self.keeps and any(key == "carbon" and value not in _WITHOUT_FORECAST for key, _, value in chosen)
 
     @property
     def asks_outside(self) -> bool:
-        """Whether the server asks a source of carbon intensity over the network."""
+        """Return whether the server fetches the carbon intensity over the network."""
         asked = (text.lstrip("+~").partition("=") for text in self.others)
         return any(key.startswith("carbon") and value not in _OFFLINE for key, _, value in asked)
 
     def asked_for(self) -> list[str]:
-        """Return a line for the heading where nothing that is rendered hands the credentials on."""
+        """Return a heading line about credentials that the rendered files do not pass on."""
         return [f"The server needs in its environment: {', '.join(self.variables)}."] if self.variables else []
 
     def not_kept(self) -> list[str]:
-        """Return a line for the heading where a machine or a pod takes with it what the configuration keeps."""
-        return ["serve.state is left out: what is kept goes with the one that keeps it."] if self.keeps else []
+        """Return a heading line about state that is lost with its machine or pod."""
+        return ["serve.state is left out: it would be lost with its pod or machine."] if self.keeps else []
 
     def keys_in(self, folder: str) -> dict[str, str]:
-        """Return the public keys where a server elsewhere finds them: path below ``folder`` -> text."""
+        """Return the public keys by their path below ``folder``, where the deployed server finds them."""
         return {f"{folder}/trusted-{place}.pem": text for place, text in enumerate(self.trusted.values())}
 
     def words(
         self, bundle: str, *, trusted: Iterable[str] | None = None, pinned: bool = False, **changes: Any
     ) -> list[str]:
-        """Return the words that start the server, after the program's own name.
+        """Return the server's command line, without the name of the program.
 
         Args:
-            bundle: its path where the server runs.
-            trusted: paths of the public keys there; where they are here if None.
-            pinned: whether no bundle but this very one is served.
-            changes: other values, by key below `serve`, double underscores for dots; None leaves the server's default.
+            bundle: The bundle's path where the server runs.
+            trusted: The paths of the public keys there; None: the same paths as here.
+            pinned: Whether only this very bundle is served.
+            changes: Other values, by key below `serve`, double underscores for dots; None: the server's default.
         """
         values = dict(self.overrides) | {key.replace("__", "."): value for key, value in changes.items()}
-        if values.get("state") is None:  # nothing can be kept without a place for it
+        if values.get("state") is None:  # caches need a folder
             values = {key: value for key, value in values.items() if not key.startswith("persistence.")}
         given = [_overriding(f"serve.{key}", value) for key, value in values.items() if value is not None]
         keys = [word for path in (self.trusted if trusted is None else trusted) for word in ("--trusted", path)]
@@ -154,33 +154,37 @@ class Deployment:
         return "".join(f"# {line}\n" for line in comments)
 
     def rules(self, *, stays: str | None = None) -> list[str]:
-        """Return lines for the heading: when an orchestrator that wakes at a request lets nothing run.
+        """Return heading lines: when an orchestrator that starts the server at a request scales it to zero.
 
         Args:
-            stays: why this one never does, whatever the configuration allows.
+            stays: The reason why this orchestrator never does; None: it follows the configuration.
         """
         idle_s, why = self.idle
-        goes = f"Goes to zero after {idle_s:g} s without a request ({why})." if self.may_stop else self._why_it_stays()
+        goes = (
+            f"Scales to zero after {idle_s:g} s without a request ({why})." if self.may_stop else self._why_it_stays()
+        )
         windows = [f"{window.start} to {window.end} {window.time_zone}" for window in self.windows]
         return [
-            goes if stays is None else f"Never goes to zero: {stays}.",
-            *([f"Kept ready: {'; '.join(windows)}; started {self.start_s:g} s before."] if windows else []),
+            goes if stays is None else f"Never scales to zero: {stays}.",
+            *([f"Kept ready: {'; '.join(windows)}; started {self.start_s:g} s early."] if windows else []),
         ]
 
     def _why_it_stays(self) -> str:
         if self.serve.replicas.min:
-            return f"Never goes to zero: serve.replicas.min={self.serve.replicas.min}."
+            return f"Never scales to zero: serve.replicas.min={self.serve.replicas.min}."
         if "off" not in self.serve.sleep.levels:
-            return f"Never goes to zero: `off` is not among serve.sleep.levels ({', '.join(self.serve.sleep.levels)})."
+            return (
+                f"Never scales to zero: `off` is not among serve.sleep.levels ({', '.join(self.serve.sleep.levels)})."
+            )
         limit_s = self.serve.sleep.wake_p95_s
-        return f"Never goes to zero: a start takes {self.start_s:g} s, and serve.sleep.wake_p95_s is {limit_s:g}."
+        return f"Never scales to zero: a start takes {self.start_s:g} s, and serve.sleep.wake_p95_s is {limit_s:g}."
 
 
 def read_trusted(paths: Iterable[Path]) -> dict[str, str]:
-    """Return public keys as a `Deployment` has them.
+    """Return the text of each public key, by path.
 
     Raises:
-        ConfigError: one cannot be read.
+        ConfigError: A key cannot be read.
     """
     try:
         return {str(path.resolve()): path.read_text(encoding="utf-8") for path in paths}
@@ -189,10 +193,10 @@ def read_trusted(paths: Iterable[Path]) -> dict[str, str]:
 
 
 def variables_of(carbon: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the environment variables that a source of carbon intensity and its fallbacks read credentials from.
+    """Return the environment variables with the credentials of a carbon intensity source and its fallbacks.
 
     Args:
-        carbon: the group `carbon/`.
+        carbon: The group `carbon/`.
     """
     own = {str(value) for key, value in carbon.items() if key.endswith("_env")}
     theirs = (variables_of(option) for option in carbon.get("fallback", {}).values())
@@ -200,7 +204,7 @@ def variables_of(carbon: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def overrides_of(serve: ServeConfig, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the rules that differ from the server's defaults, by dotted key below `serve`; paths made absolute."""
+    """Return the settings that differ from the server's defaults, by dotted key; paths are made absolute."""
     found = {}
     for group in (name for name, value in defaults.items() if isinstance(value, Mapping)):
         for name, value in _plain(getattr(serve, group)).items():
@@ -219,14 +223,14 @@ def _plain(value: Any) -> Any:
 
 
 def _overriding(key: str, value: Any) -> list[str]:
-    """Return the overrides that give a key a value: of a mapping, entry by entry, since its keys are new."""
+    """Return the overrides that set a key; a mapping is set entry by entry, since its keys are new."""
     if isinstance(value, Mapping):
         return [f"++{key}.{entry}={_hydra(each)}" for entry, each in value.items()]
     return [f"{key}={_hydra(value)}"]
 
 
 def _hydra(value: Any) -> str:
-    """Write a value in Hydra's grammar of overrides."""
+    """Return a value in Hydra's override grammar."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, Mapping):
@@ -234,7 +238,7 @@ def _hydra(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ",".join(map(_hydra, value)) + "]"
     if isinstance(value, str) and not _UNQUOTED.fullmatch(value):
-        # Only backslashes before a quote, or before the closing one, are escapes.
+        # Only backslashes before a quote, or before the closing quote, are escapes.
         inner = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + found[2].replace("'", "\\'"), value)
         return f"'{inner}'"
     return str(value)

@@ -1,4 +1,4 @@
-"""Names of container images, as engines and registries read them, and whether one can come to mean another image.
+"""Names of container images: checks of their syntax, and whether they are pinned by digest.
 
 https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests
 """
@@ -20,25 +20,25 @@ def checked_image(name: str, *, key: str) -> str:
     """Return an image's name.
 
     Args:
-        name: such as `registry.example/model:1`, better `registry.example/model@sha256:DIGEST`.
-        key: the flag that it was given by.
+        name: The name, such as `registry.example/model:1`, or better `registry.example/model@sha256:DIGEST`.
+        key: The flag that it was given by.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: The name is not valid.
     """
     if _IMAGE.fullmatch(name):
         return name
-    raise ConfigError(f"{key} {name!r} is no image's name. Write NAME@sha256:DIGEST (64 digits), or NAME:TAG.")
+    raise ConfigError(f"{key} {name!r} is not an image name. Write NAME@sha256:DIGEST (64 digits), or NAME:TAG.")
 
 
 def is_pinned(name: str) -> bool:
-    """Return whether a name stands for the same image for ever: anyone who may push can move a tag."""
+    """Return whether a name always means the same image: a tag can be moved."""
     found = _IMAGE.fullmatch(name)
     return found is not None and found["digest"] is not None
 
 
 def of_tag(name: str) -> str:
-    """Return what to tell about an image that is named by its tag."""
+    """Return the warning about an image that is named by its tag."""
     return (
         f"The image {name} is named by a tag, which anyone who may push there can move to another image. Name it by "
         f"its "

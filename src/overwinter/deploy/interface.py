@@ -1,4 +1,4 @@
-"""What an orchestrator is to `overwinter deploy`: its own flags, the files it takes, and what to do with them."""
+"""The interface of an orchestrator to `overwinter deploy`: its flags, its files and the next step."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from overwinter.deploy.source import Source
 
 
 class Orchestrator(ABC):
-    """Renders a deployment into the files of one orchestrator; its attributes are that orchestrator's settings."""
+    """Renders a deployment into the files of one orchestrator; its attributes are the orchestrator's settings."""
 
     summary: ClassVar[str]
-    bundle_help: ClassVar[str] = "the bundle's folder, such as outputs/hibernate/bundle"
+    bundle_help: ClassVar[str] = "folder of the bundle, such as outputs/hibernate/bundle"
 
     @classmethod
     @abstractmethod
     def add_arguments(cls, parser: ArgumentParser) -> None:
-        """Declare its own flags, beside those that all have (`overwinter.cli.deploy`)."""
+        """Declare its own flags, in addition to the common ones (`overwinter.cli.deploy`)."""
 
     @classmethod
     @abstractmethod
     def from_arguments(cls, arguments: Namespace) -> tuple[Self, Source]:
-        """Return it with the settings of a command line, and the bundle that the command line names.
+        """Return the orchestrator and the bundle that a command line describes.
 
         Raises:
-            OverwinterError: there is no such bundle, or a setting does not fit.
+            OverwinterError: The bundle does not exist, or a setting is wrong.
         """
 
     @abstractmethod
     def render(self, deployment: Deployment) -> Mapping[str, str]:
-        """Return the files, name to text; those named `*.sh` become executable."""
+        """Return the files, name to text; `*.sh` become executable."""
 
     def images(self, _deployment: Deployment) -> Sequence[str]:
-        """Return the container images that are taken from elsewhere; one named by a tag is warned of."""
+        """Return the container images that a registry provides; the command warns of those named by a tag."""
         return ()
 
     @abstractmethod
     def next_step(self, deployment: Deployment, folder: Path) -> str:
-        """Return what to do with the files, which are in ``folder``."""
+        """Return the next step for the user, with the files in ``folder``."""

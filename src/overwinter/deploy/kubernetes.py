@@ -1,9 +1,9 @@
-"""Kubernetes: a Deployment that KEDA takes to zero and its HTTP add-on wakes, or a Knative Service.
+"""Kubernetes: a Deployment that KEDA scales to zero and its HTTP add-on wakes, or a Knative Service.
 
-KEDA's interceptor holds a request until a pod is ready; its `cron` trigger keeps one in a window. Knative has no
-windows: there a CronJob raises the Service's lower bound as a window opens, and another lowers it as it closes.
-The kubelet's probes ask the supervisor, which neither wakes a model for them nor keeps one awake.
-Fields after KEDA 2.x (`keda.sh/v1alpha1`), the HTTP add-on 0.15 (`http.keda.sh/v1beta1`) and Knative Serving v1.
+KEDA's interceptor holds a request until a pod is ready; its `cron` trigger keeps a pod in a window. Knative has no
+windows: a CronJob raises the Service's `min-scale` when a window opens, and another lowers it when it closes.
+The kubelet probes the supervisor, which neither wakes a model for that nor keeps one awake.
+The fields follow KEDA 2.x (`keda.sh/v1alpha1`), the HTTP add-on 0.15 (`http.keda.sh/v1beta1`) and Knative Serving v1.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from overwinter.units import format_bytes
 
 BUNDLE = "/srv/bundle"  # in the image
 SECRETS = "/run/secrets/overwinter"  # where the token is mounted
-COPIES = "/var/tmp/overwinter"  # noqa: S108 -- a volume of its own: TMPDIR, for private copies that memory has no room for
+COPIES = "/var/tmp/overwinter"  # noqa: S108 -- a separate volume: TMPDIR, for private copies that do not fit in memory
 _KEYS = "/etc/overwinter"  # where public keys are mounted
 _PORT = 8080
-_PRIVATE_TOKEN = "/tmp/token"  # noqa: S105, S108 -- a path, of the pod's own; see below
-# A mounted secret belongs to root and is readable by the group; the server takes only a token that is its own.
+_PRIVATE_TOKEN = "/tmp/token"  # noqa: S105, S108 -- a path, private to the pod; see below
+# A mounted secret belongs to root and is readable by the group; the server takes only a token file of its own user.
 _COPY_TOKEN = f'umask 077; cat {SECRETS}/token > {_PRIVATE_TOKEN}; exec overwinter "$@"'
 _SCALER = "keda-add-ons-http-external-scaler.keda:9090"
 _MIN_STARTS = 60  # seconds that a start may take before it counts as failed
-_SCRATCH = "64Mi"  # of memory: the token, and what libraries leave in their user's home
+_SCRATCH = "64Mi"  # in memory: the token, and files that libraries write to their user's home
 _MIN_COPIES_MIB = 256
 
 
@@ -46,20 +46,20 @@ class Kubernetes(Orchestrator):
     """Renders kubernetes.yaml.
 
     Attributes:
-        image: with the bundle in it, as `overwinter deploy container` builds it; by its digest, or else anyone who may
-            push to its tag says what runs.
-        hostname: by which clients reach the service, through KEDA's interceptor.
-        knative: a Knative Service instead of KEDA.
-        memory: limit of a pod.
-        cpus: limit of a pod.
-        gpus: NVIDIA GPUs of a pod.
-        kubectl_image: what Knative's CronJobs run, likewise.
-        bundle_bytes: size of the bundle's files.
-        prometheus: address of a Prometheus that reads the pods' /metrics, for `serve.replicas.wait_s`; None leaves
-            that limit out.
+        image: The image with the bundle in it, as `overwinter deploy container` builds it; should be named by its
+            digest, since a tag can be moved.
+        hostname: The host name by which clients reach the service, through KEDA's interceptor.
+        knative: Whether to render a Knative Service instead of KEDA's objects.
+        memory: The memory limit of a pod.
+        cpus: The CPU limit of a pod.
+        gpus: The number of NVIDIA GPUs of a pod.
+        kubectl_image: The image of Knative's CronJobs; should be named by its digest, too.
+        bundle_bytes: The size of the bundle's files.
+        prometheus: The address of a Prometheus that scrapes the pods' /metrics, for `serve.replicas.wait_s`; None
+            leaves that limit out.
     """
 
-    summary: ClassVar[str] = "a Deployment that KEDA takes to zero and wakes, or a Knative Service"
+    summary: ClassVar[str] = "a Deployment that KEDA scales to zero and wakes, or a Knative Service"
 
     image: str
     hostname: str
@@ -78,22 +78,24 @@ class Kubernetes(Orchestrator):
             "--image",
             required=True,
             metavar="NAME@sha256:DIGEST",
-            help="with the bundle in it, as `deploy container` builds it; a tag is warned of",
+            help="image with the bundle in it, as `deploy container` builds it, best named by its digest",
         )
         parser.add_argument(
             "--kubectl-image",
             default=KUBECTL,
             metavar="NAME@sha256:DIGEST",
-            help=f"sets Knative's windows ({KUBECTL})",
+            help=f"image that sets Knative's windows ({KUBECTL})",
         )
-        parser.add_argument("--hostname", required=True, help="by which clients reach the service")
-        parser.add_argument("--knative", action="store_true", help="a Knative Service instead of KEDA")
-        parser.add_argument("--memory", type=memory_limit, default="1Gi", help="limit of a pod (1Gi)")
-        parser.add_argument("--cpus", type=int, default=1, help="limit of a pod (1)")
+        parser.add_argument("--hostname", required=True, help="host name of the service")
+        parser.add_argument("--knative", action="store_true", help="render a Knative Service instead of KEDA's objects")
+        parser.add_argument("--memory", type=memory_limit, default="1Gi", help="memory limit of a pod (1Gi)")
+        parser.add_argument("--cpus", type=int, default=1, help="CPU limit of a pod (1)")
         parser.add_argument(
-            "--prometheus", metavar="URL", help="reads the pods' /metrics; needed for serve.replicas.wait_s (none)"
+            "--prometheus",
+            metavar="URL",
+            help="address of a Prometheus that scrapes the pods' /metrics; needed for serve.replicas.wait_s (none)",
         )
-        parser.add_argument("--gpus", type=int, default=0, help="NVIDIA GPUs of a pod (0)")
+        parser.add_argument("--gpus", type=int, default=0, help="number of NVIDIA GPUs of a pod (0)")
 
     @classmethod
     def from_arguments(cls, arguments: Namespace) -> tuple[Self, Source]:
@@ -120,7 +122,7 @@ class Kubernetes(Orchestrator):
         """Return the file, name to text.
 
         Raises:
-            ConfigError: a window cannot be rendered.
+            ConfigError: A window cannot be rendered.
         """
         documents = self._for_knative(deployment) if self.knative else self._for_keda(deployment)
         documents = [*_key_map(deployment), *documents, *self._guards(deployment)]
@@ -130,22 +132,22 @@ class Kubernetes(Orchestrator):
             *deployment.rules(),
             *self._left_out(deployment),
             *(of_tag(image) for image in self.images(deployment) if not is_pinned(image)),
-            f"Memory: a wake holds the payload, of {format_bytes(self.bundle_bytes)}, once beside what it loads.",
-            f"Its token, before: kubectl create secret generic {name}-token --from-file=token=FILE",
+            f"Memory: a wake needs room for the payload ({format_bytes(self.bundle_bytes)}) besides the loaded model.",
+            f"First create the token: kubectl create secret generic {name}-token --from-file=token=FILE",
             *_credentials_line(deployment),
             "Needs Knative Serving." if self.knative else "Needs KEDA and its HTTP add-on in the namespace keda.",
         )
         return {"kubernetes.yaml": heading + yaml.dump_all(documents, Dumper=_Plain, sort_keys=False, width=120)}
 
     def images(self, deployment: Deployment) -> list[str]:
-        """Return the images that run."""
+        """Return the images that the pods run."""
         patching = self.knative and deployment.windows and deployment.may_stop
         return [self.image, *([self.kubectl_image] if patching else [])]
 
     def _left_out(self, deployment: Deployment) -> list[str]:
         wait_s = deployment.serve.replicas.wait_s
         rendered = wait_s is None or (self.prometheus is not None and not self.knative)
-        reason = "Knative has no such rule" if self.knative else "it needs --prometheus"
+        reason = "Knative has no such trigger" if self.knative else "it needs --prometheus"
         waits = [] if rendered else [f"serve.replicas.wait_s={wait_s:g} is left out: {reason}."]
         spread = ["Pods are not spread over nodes: Knative allows that by a feature flag only."]
         return [*waits, *(spread if self.knative and _max_replicas(deployment) > 1 else []), *deployment.not_kept()]
@@ -185,7 +187,7 @@ class Kubernetes(Orchestrator):
         }
 
     def _wait_trigger(self, deployment: Deployment) -> list[dict[str, Any]]:
-        """Return the rule that pods grow in number as the waits of a twentieth of the requests exceed the limit."""
+        """Return the trigger that adds pods when the 95th percentile of waits exceeds the limit."""
         wait_s = deployment.serve.replicas.wait_s
         if wait_s is None or self.prometheus is None:
             return []
@@ -205,21 +207,21 @@ class Kubernetes(Orchestrator):
         annotations = {f"autoscaling.knative.dev/{key}": value for key, value in scale.items()}
         pod = self._pod(deployment) | {"timeoutSeconds": math.ceil(serve.limits.response_s)}
         del pod["terminationGracePeriodSeconds"]  # Knative takes it from timeoutSeconds
-        del pod["securityContext"]  # and allows one of a pod by a feature flag only
+        del pod["securityContext"]  # and allows one for a pod only with a feature flag
         pod["containers"][0]["securityContext"] = _BARE | {key: _USER[key] for key in _USER if key != "fsGroup"}
-        pod["containers"][0]["ports"][0]["name"] = "http1"  # by which Knative tells HTTP/1
+        pod["containers"][0]["ports"][0]["name"] = "http1"  # the port name that means HTTP/1 to Knative
         template = {"metadata": {"annotations": annotations, "labels": _labels(deployment)}, "spec": pod}
         service = _document("serving.knative.dev/v1", "Service", name, {"template": template})
         return [service, *(self._setters(deployment) if deployment.windows and deployment.may_stop else [])]
 
     def _setters(self, deployment: Deployment) -> list[dict[str, Any]]:
-        """Return the CronJobs of the windows, and the right to patch this one Service."""
+        """Return the CronJobs of the windows, and the role to patch this one Service."""
         jobs: list[dict[str, Any]] = []
         for place, window in enumerate(deployment.windows):
             if len(deployment.windows) > 1:
                 raise ConfigError(
-                    "serve.sleep.windows: Knative can hold one window, since the end of one would close another. "
-                    "Join them, or leave out --knative: KEDA holds several."
+                    "serve.sleep.windows: Knative supports only one window, since the end of one would close another. "
+                    "Join them, or leave out --knative: KEDA supports several."
                 )
             starts = [text for part in deployment.starts(window) for text in part.expressions()]
             ends = read_timetable(window.end).expressions()
@@ -256,13 +258,13 @@ class Kubernetes(Orchestrator):
         return _document("batch/v1", "CronJob", name, rule)
 
     def _pod(self, deployment: Deployment) -> dict[str, Any]:
-        """Return a pod's specification: one server with one worker, since replicas are pods here."""
+        """Return the pod's specification: one server with one worker, since each replica is a pod."""
         response_s = math.ceil(deployment.serve.limits.response_s)
         words = deployment.words(
             BUNDLE,
             trusted=deployment.keys_in(_KEYS),
-            pinned=True,  # whatever the image's name has come to mean
-            host="0.0.0.0",  # noqa: S104 -- the pod's own address; the token is asked for
+            pinned=True,  # even if the image's tag was moved
+            host="0.0.0.0",  # noqa: S104 -- the pod's own address; a token is required
             port=_PORT,
             **TOKEN | {"access__token_file": _PRIVATE_TOKEN},
             replicas__min=min(1, deployment.serve.replicas.min),
@@ -302,13 +304,13 @@ class Kubernetes(Orchestrator):
         return {
             "automountServiceAccountToken": False,
             "securityContext": _USER,
-            "terminationGracePeriodSeconds": response_s + 10,  # requests in flight are answered first
+            "terminationGracePeriodSeconds": response_s + 10,  # requests in flight finish first
             "containers": [container],
             "volumes": volumes,
         }
 
     def _guards(self, deployment: Deployment) -> list[dict[str, Any]]:
-        """Return who may reach the pods and what they may reach, and how many may be taken away at once."""
+        """Return the NetworkPolicy, and the PodDisruptionBudget if there may be several pods."""
         own = {"serving.knative.dev/service" if self.knative else _NAME: deployment.name}
         selector = {"matchLabels": own}
         policy = {
@@ -319,22 +321,22 @@ class Kubernetes(Orchestrator):
         }
         guards = [_document("networking.k8s.io/v1", "NetworkPolicy", deployment.name, policy)]
         if _max_replicas(deployment) > 1:
-            # Not `minAvailable`: with none or one left, no node could be emptied.
+            # Not `minAvailable`: with no or one pod, no node could be drained.
             budget = {"selector": selector, "maxUnavailable": 1, "unhealthyPodEvictionPolicy": "AlwaysAllow"}
             guards.append(_document("policy/v1", "PodDisruptionBudget", deployment.name, budget))
         return guards
 
     def _ingress(self) -> list[dict[str, Any]]:
-        """Let in what is in front of the pods, and what reads their metrics; a node's own probes always come in."""
+        """Return the ingress rules for the proxies and for Prometheus; a node's probes are always allowed."""
         if self.knative:
-            return [{"from": [_namespaces(*_KNATIVE_FRONT)]}]  # its sidecar has ports of its own
+            return [{"from": [_namespaces(*_KNATIVE_FRONT)]}]  # its sidecar has other ports
         ports = [{"protocol": "TCP", "port": _PORT}]
         readers = [] if self.prometheus is None else [_namespace_of(self.prometheus)]
         return [{"from": [_namespaces("keda"), *readers], "ports": ports}]
 
 
 class _Plain(yaml.SafeDumper):
-    """Writes a value that occurs twice twice, not as an anchor."""
+    """A YAML writer that repeats a value instead of using an anchor."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 -- PyYAML's signature
         return True
@@ -351,23 +353,23 @@ _PATCH_ROOM = {"cpu": "100m", "memory": "128Mi"}
 _OF_WINDOWS = ("ServiceAccount", "Role", "RoleBinding", "CronJob")
 _NAME = "app.kubernetes.io/name"
 _APART = ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
-# Where Knative's activator and autoscaler are, and the gateways that it may be installed with.
+# The namespaces of Knative's activator and autoscaler, and of its possible gateways.
 _KNATIVE_FRONT = ("knative-serving", "kourier-system", "istio-system", "contour-external", "contour-internal")
-_OUTSIDE: list[dict[str, Any]] = [  # a source of carbon intensity, and who knows its address
+_OUTSIDE: list[dict[str, Any]] = [  # a carbon intensity source, and DNS
     {"ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]},
     {"ports": [{"protocol": "TCP", "port": 443}]},
 ]
 _BARE = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
 TOKEN: dict[str, Any] = {
     "access__token_file": f"{SECRETS}/token",
-    "access__tls_cert": None,  # what is in front speaks TLS
+    "access__tls_cert": None,  # the ingress terminates TLS
     "access__tls_key": None,
     "access__client_ca": None,
 }
 
 
 def _max_replicas(deployment: Deployment) -> int:
-    """Return how many pods there may be at once."""
+    """Return the maximum number of pods."""
     return max(deployment.serve.replicas.max, deployment.min_replicas)
 
 
@@ -390,7 +392,7 @@ def _labelled(document: dict[str, Any], deployment: Deployment) -> dict[str, Any
 
 
 def _probes(deployment: Deployment) -> dict[str, Any]:
-    """Return the probes: a start may take what it takes, and is seen at once; then it is asked often, or rarely."""
+    """Return the probes: start-up with a long limit and a short period, then readiness often and liveness rarely."""
     asked = {"httpGet": {"path": LIVE_PATH, "port": _PORT}, "timeoutSeconds": 5}
     starts = max(_MIN_STARTS, math.ceil(2 * deployment.start_s))
     return {
@@ -401,7 +403,7 @@ def _probes(deployment: Deployment) -> dict[str, Any]:
 
 
 def _spread(deployment: Deployment) -> dict[str, Any]:
-    """Return that several pods go to several nodes and zones, where there are."""
+    """Return constraints that spread several pods over nodes and zones."""
     if _max_replicas(deployment) == 1:
         return {}
     rule = {
@@ -418,7 +420,7 @@ def _namespaces(*names: str) -> dict[str, Any]:
 
 
 def _namespace_of(address: str) -> dict[str, Any]:
-    """Return whom to let in for an address: its namespace, our own if it names none, any if it is elsewhere."""
+    """Return the selector of an address's namespace: the pods' own if it names none, any if it is outside."""
     host = urlsplit(address).hostname or ""
     name, *rest = host.split(".")
     if name and not rest:
@@ -429,7 +431,7 @@ def _namespace_of(address: str) -> dict[str, Any]:
 
 
 def _key_map(deployment: Deployment) -> list[dict[str, Any]]:
-    """Return the public keys as a document, if there are any."""
+    """Return the ConfigMap of the public keys, if there are any."""
     if not deployment.trusted:
         return []
     data = {path.rpartition("/")[2]: text for path, text in deployment.keys_in(_KEYS).items()}
@@ -439,7 +441,7 @@ def _key_map(deployment: Deployment) -> list[dict[str, Any]]:
 def _credentials_line(deployment: Deployment) -> list[str]:
     names = ", ".join(deployment.variables)
     made = f"kubectl create secret generic {deployment.name}-carbon --from-env-file=FILE, which gives {names}"
-    return [f"Credentials for the carbon intensity, before: {made}"] if names else []
+    return [f"First create the credentials of the carbon intensity source: {made}"] if names else []
 
 
 def _credentials(deployment: Deployment) -> list[dict[str, Any]]:
@@ -450,7 +452,7 @@ def _credentials(deployment: Deployment) -> list[dict[str, Any]]:
 
 
 def _window_triggers(deployment: Deployment) -> list[dict[str, Any]]:
-    """Return a trigger for each start: KEDA's end is the next tick of `end`, like that of a window."""
+    """Return a trigger for each start; KEDA ends it at the next tick of `end`, as a window does."""
     found = []
     for window in deployment.windows:
         common = {

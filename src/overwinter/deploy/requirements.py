@@ -1,4 +1,4 @@
-"""What pip installs where a bundle is served: a part of what trains it, and without torch a tenth."""
+"""The requirements of a server: a part of those for training, and a tenth of their size without torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from overwinter.files import sha256
 if TYPE_CHECKING:
     from overwinter.bundle.facts import Bundle
 
-# What `overwinter serve` imports in every configuration; tests/serving/deploy/test_requirements.py holds it to that.
+# What `overwinter serve` imports in every configuration; tests/serving/deploy/test_requirements.py checks this.
 _SERVER = (
     "cronsim",
     "cryptography",
@@ -28,7 +28,7 @@ _SERVER = (
     "rich",
     "safetensors",
 )
-_TORCH = ("onnx", "onnxruntime", "torch", "torchao")  # onnx: beside what torch-compile imports
+_TORCH = ("onnx", "onnxruntime", "torch", "torchao")  # onnx: in addition to the imports of torch-compile
 _OF_RUNTIME = {
     "onnxruntime": ("onnxruntime",),
     "openvino": ("onnxruntime", "openvino"),
@@ -41,17 +41,17 @@ _GROUP = "overwinter.runtimes"
 
 
 def needed_by(bundle: Bundle) -> tuple[str, ...]:
-    """Return all that a server of this bundle needs beside Overwinter itself, in the versions of this environment.
+    """Return the requirements of a server of this bundle besides Overwinter, in this environment's versions.
 
-    Packages that these need themselves are left to pip.
+    Pip resolves their own requirements.
 
     Raises:
-        ConfigError: no one here offers its runtime, or it is for ONNX Runtime or OpenVINO on a GPU, whose libraries are
-            no package's requirement.
+        ConfigError: No installed package provides its runtime, or it is for ONNX Runtime or OpenVINO on a GPU, whose
+            libraries are not a requirement of any package.
     """
     if bundle.device is not None and bundle.runtime in ("onnxruntime", "openvino"):
         raise ConfigError(
-            f"The bundle answers by {bundle.runtime} on {bundle.device}, for which no image is rendered: it would need "
+            f"The bundle runs with {bundle.runtime} on {bundle.device}, for which no image is rendered: it would need "
             "CUDA's libraries in the versions that this runtime was built with. Build on an image that has them."
         )
     language = () if bundle.tokenizer is None else _OF_LANGUAGE
@@ -64,26 +64,23 @@ def _offering(runtime: str) -> tuple[str, ...]:
     found = [point.dist.name for point in entry_points(group=_GROUP, name=runtime) if point.dist is not None]
     if not found:
         raise ConfigError(
-            f"The bundle answers by {runtime!r}, which no package here offers. Install the one that does."
+            f"The bundle runs with {runtime!r}, which no installed package provides. Install the one that does."
         )
     return (found[0],)
 
 
 def _pinned(name: str) -> str:
     try:
-        return f"{name}=={version(name).partition('+')[0]}"  # builds for other devices are versions of their own here
-    except PackageNotFoundError:  # where the bundle came from elsewhere
+        return f"{name}=={version(name).partition('+')[0]}"  # the local version of a build for another device
+    except PackageNotFoundError:  # if the bundle was made on another machine
         return name
 
 
 def package_in(wheel: Path) -> str:
-    """Return the requirement of a wheel that the build finds in /tmp.
-
-    Its digest makes pip refuse another one, and a build with another one not take the layer of this.
-    """
+    """Return the requirement for a wheel in the build's /tmp, with its digest, which also invalidates cached layers."""
     return f"overwinter @ file:///tmp/{wheel.name}#sha256={sha256(wheel)}"
 
 
 def tables() -> str:
-    """Return the requirement of the package whose tables of countries are read, and whose code never runs."""
+    """Return the requirement for the package whose country tables are read and whose code never runs."""
     return _pinned("codecarbon")

@@ -1,8 +1,7 @@
-"""What systemd's units may do, and nothing beyond: systemd.exec(5), systemd.resource-control(5).
+"""Sandbox settings of systemd units: systemd.exec(5), systemd.resource-control(5).
 
-`systemd-analyze security` assumes how exposed a unit is. What is opened here is opened for a reason that the units'
-heading gives: a GPU's devices, memory that is written and then run where a runtime compiles, the network where a
-source of carbon intensity is asked.
+`systemd-analyze security` rates the exposure of a unit. The heading of the units gives the reason for each exception:
+a GPU's devices, writable and executable memory for a runtime that compiles, the network for a carbon intensity source.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from pathlib import Path
 
 Settings = list[tuple[str, object]]
 
-# Runtimes that write machine code into memory and run it; ONNX Runtime's kernels are compiled beforehand.
+# Runtimes that compile at run time; ONNX Runtime's kernels are compiled beforehand.
 COMPILING = ("openvino", "torch", "torch-bf16", "torch-compile")
 _HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 -- what the sandbox hides, not a place to write
 _SHUT: Settings = [
@@ -53,14 +52,14 @@ def sandbox(
     near: bool = False,
     alone: bool = False,
 ) -> Settings:
-    """Return the settings that shut a service in.
+    """Return the settings that isolate a service.
 
     Args:
-        user: whom it runs as; None: a user that exists only while it runs.
-        gpu: it opens NVIDIA's devices.
-        compiles: it writes machine code and runs it.
-        near: it speaks with no one but this machine.
-        alone: it speaks with no one at all.
+        user: The service's user; None: one that exists only while it runs.
+        gpu: Whether it opens NVIDIA's devices.
+        compiles: Whether it compiles and runs machine code.
+        near: Whether it connects only to this machine.
+        alone: Whether it uses no network at all.
     """
     return [
         ("DynamicUser", "yes") if user is None else ("User", user),
@@ -85,17 +84,17 @@ def _network(*, near: bool, alone: bool) -> Settings:
 
 
 def hidden(paths: Iterable[Path]) -> list[Path]:
-    """Return those of ``paths`` that the sandbox hides, so that they must be bound, each once."""
+    """Return those of ``paths`` that the sandbox hides, each once; they must be bound."""
     return [path for path in dict.fromkeys(paths) if any(path.is_relative_to(place) for place in _HIDDEN)]
 
 
 def bound(paths: Sequence[Path]) -> Settings:
-    """Return the settings that bind ``paths`` into the sandbox, to be read."""
+    """Return the settings that bind ``paths`` into the sandbox, read-only."""
     return [("BindReadOnlyPaths", path_word(path)) for path in paths]
 
 
 def path_word(path: Path) -> str:
-    """Return a path as a setting that is a list of paths reads it."""
+    """Return a path, escaped for a setting that is a list of paths."""
     text = str(path)
     for plain, written in (("\\", "\\\\"), ('"', '\\"'), ("%", "%%"), (":", "\\:")):
         text = text.replace(plain, written)
@@ -103,8 +102,8 @@ def path_word(path: Path) -> str:
 
 
 def world_readable(folder: Path) -> bool:
-    """Whether a user who owns nothing may read a folder and all in it, and get to it from within the sandbox."""
+    """Return whether any user may read a folder with all its content and reach it from within the sandbox."""
     needed = [(path, 0o005 if path.is_dir() else 0o004) for path in [folder, *folder.rglob("*")]]
-    above = [] if hidden([folder]) else folder.parents  # what is bound is reached by folders of systemd's own
+    above = [] if hidden([folder]) else folder.parents  # systemd creates the parents of a bound folder
     needed += [(path, 0o001) for path in above]
     return all(path.stat().st_mode & bits == bits for path, bits in needed)

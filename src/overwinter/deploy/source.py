@@ -11,22 +11,22 @@ if TYPE_CHECKING:
 
 
 class Source(NamedTuple):
-    """Where a bundle is, and its SHA-256."""
+    """The location of a bundle, and its SHA-256."""
 
     address: str
     digest: str
 
 
 def bundle_folder(arguments: Namespace) -> Path:
-    """Return the absolute path of the folder that was named: the server is started elsewhere."""
+    """Return the absolute path of the given folder, since the server starts in another one."""
     return Path(arguments.bundle).resolve()
 
 
 def bundle_in_folder(arguments: Namespace) -> tuple[Bundle, Source]:
-    """Return the verified bundle of a folder.
+    """Return the verified bundle in a folder.
 
     Raises:
-        OverwinterError: it is none, or none of ``--trusted`` has signed it.
+        OverwinterError: The folder is not a bundle, or no key of ``--trusted`` has signed it.
     """
     from overwinter.bundle import Keys, read_bundle
 
@@ -36,10 +36,10 @@ def bundle_in_folder(arguments: Namespace) -> tuple[Bundle, Source]:
 
 
 def version_in_store(arguments: Namespace) -> Source:
-    """Return a published version by an address that no alias can move.
+    """Return a published version by an address with its digest.
 
     Raises:
-        OverwinterError: there is none, or none of ``--trusted`` has signed it.
+        OverwinterError: There is no such version, or no key of ``--trusted`` has signed it.
     """
     from overwinter.bundle import Keys
     from overwinter.bundle.store import StoreAddress, open_store

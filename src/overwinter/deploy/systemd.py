@@ -1,11 +1,11 @@
-"""systemd: a socket that starts the server at the first connection, and timers that hold it up in windows.
+"""systemd: a socket that starts the server at the first connection, and timers that keep it running in windows.
 
-systemd itself holds the port. At a connection it starts `systemd-socket-proxyd`, which needs the server; idle for
-the time-out, the proxy leaves, and no one needs the server any more (`StopWhenUnneeded=`). A window is a unit that
-needs the server too: one timer starts it, another stops it. See systemd.socket(5), systemd-socket-proxyd(8).
+systemd itself holds the port. At a connection it starts `systemd-socket-proxyd`, which requires the server. After the
+idle time the proxy exits, and systemd stops the server (`StopWhenUnneeded=`). A window is a unit that requires the
+server, too: one timer starts it, another stops it. See systemd.socket(5), systemd-socket-proxyd(8).
 
-No unit runs as root (`sandbox`). The server's user exists only while it runs, so that what root alone may read reaches
-it otherwise: the token and the keys of TLS as systemd's credentials, the bundle as a copy in the service's cache.
+No unit runs as root (`sandbox`). The server's user exists only while it runs. Files that only root may read reach it
+otherwise: the token and the TLS keys as systemd credentials, the bundle as a copy in the service's cache.
 """
 
 from __future__ import annotations
@@ -29,27 +29,29 @@ from overwinter.serving.sleep.windows import Window
 from overwinter.template import template_folder
 
 _PROXY = "/usr/lib/systemd/systemd-socket-proxyd"
-_CREDENTIALS = "/credentials-of-the-service"  # in words, until they are quoted: a specifier must stay one
+_CREDENTIALS = "/credentials-of-the-service"  # protects specifiers while words are quoted
 _TASKS, _FILES = 512, 512
-_FINAL = "2 4"  # wrong configuration, integrity: no other start would do better
-_DEFERS = "a request may wait in serve.state for a greener hour, when no one would start the server"
+_FINAL = "2 4"  # wrong configuration, integrity: a restart would not help
+_DEFERS = (
+    "a request may wait in serve.state for an hour of lower carbon intensity, when no connection starts the server"
+)
 _USER = re.compile(r"[A-Za-z0-9_][\w.-]*", re.ASCII)
 _Section = tuple[str, Sequence[tuple[str, object]]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Systemd(Orchestrator):
-    """Renders units.
+    """Renders systemd units.
 
     Attributes:
-        program: absolute path of `overwinter`.
-        backend_port: where the server listens on the loopback address, behind systemd's socket.
-        run_as: the server's user, who may read the bundle; None: one that exists only while it runs.
-        runtime: which one loads the bundle.
-        device: on which it answers: ``cuda``; None: the CPU.
-        private: no one but root and its owner may read the bundle.
-        environment: folders that the program needs beside /usr.
-        memory: at most, as systemd reads it.
+        program: The absolute path of `overwinter`.
+        backend_port: The server's port on the loopback address, behind systemd's socket.
+        run_as: The server's user, who may read the bundle; None: one that exists only while it runs.
+        runtime: The runtime that loads the bundle.
+        device: The device of the model: ``cuda``; None: the CPU.
+        private: Whether only root and its owner may read the bundle.
+        environment: The folders that the program needs besides /usr.
+        memory: The memory limit, in systemd's syntax.
     """
 
     summary: ClassVar[str] = "socket activation, idle exit, and timers for windows"
@@ -67,15 +69,15 @@ class Systemd(Orchestrator):
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         """See `Orchestrator`."""
         add_program(parser)
-        parser.add_argument("--backend-port", type=int, default=18080, help="of the server, on 127.0.0.1 (18080)")
+        parser.add_argument("--backend-port", type=int, default=18080, help="port of the server on 127.0.0.1 (18080)")
         parser.add_argument(
             "--run-as",
             type=_user,
             metavar="USER",
-            help="who may read the bundle (a user that exists only while the server runs)",
+            help="user of the server, who may read the bundle (a user that exists only while the server runs)",
         )
         parser.add_argument(
-            "--memory", type=memory_limit, default="1G", help="limit of the server and its workers (1G)"
+            "--memory", type=memory_limit, default="1G", help="memory limit of the server and its workers (1G)"
         )
 
     @classmethod
@@ -102,7 +104,7 @@ class Systemd(Orchestrator):
         """Return the units, name to text.
 
         Raises:
-            ConfigError: a window cannot be rendered.
+            ConfigError: A window cannot be rendered.
         """
         stays = _DEFERS if deployment.may_stop and deployment.may_defer else None
         stopping = deployment.may_stop and stays is None
@@ -143,7 +145,7 @@ class Systemd(Orchestrator):
 
     def _server(self, deployment: Deployment, host: str, port: int) -> list[_Section]:
         settings: list[tuple[str, object]] = [
-            ("Type", "notify"),  # the proxy must find it listening
+            ("Type", "notify"),  # it must listen before the proxy connects
             *self._copying(deployment),
             (
                 "ExecStart",
@@ -154,17 +156,17 @@ class Systemd(Orchestrator):
             *[("LoadCredential", f"{name}:{_escaped(path)}") for name, path in _credentials(deployment).items()],
             *([("PassEnvironment", " ".join(deployment.variables))] if deployment.variables else []),
             ("TimeoutStopSec", math.ceil(deployment.serve.limits.response_s) + 10),
-            ("KillMode", "mixed"),  # the server ends its workers itself, once they have answered
+            ("KillMode", "mixed"),  # the server stops its workers itself, after their requests
             ("Restart", "on-failure"),
             ("RestartPreventExitStatus", _FINAL),
-            ("OOMPolicy", "continue"),  # a worker that takes too much is started again by the server
+            ("OOMPolicy", "continue"),  # the server restarts a worker that was killed for memory
             *_bounds(self.memory, _TASKS, _files(deployment)),
             *self._sandbox(deployment, host),
         ]
         return [_described(f"Server of {deployment.name}"), ("Service", settings)]
 
     def _words(self, deployment: Deployment, host: str, port: int) -> list[str]:
-        state = "${oc.env:STATE_DIRECTORY}" if deployment.keeps else None  # systemd says where StateDirectory is
+        state = "${oc.env:STATE_DIRECTORY}" if deployment.keeps else None  # systemd sets the path of StateDirectory
         secrets: dict[str, Any] = {f"access__{name}": f"{_CREDENTIALS}/{name}" for name in _secrets(deployment)}
         bundle = f"/var/cache/{self._cache(deployment)}" if self._copies else str(deployment.bundle)
         trusted = [f"{_CREDENTIALS}/{name}" for name in _trusted(deployment)]
@@ -178,7 +180,7 @@ class Systemd(Orchestrator):
         return f"overwinter/{deployment.name}/{deployment.bundle.name}"
 
     def _copying(self, deployment: Deployment) -> list[tuple[str, object]]:
-        """Return what copies the bundle, as root, to where the server's user may read it, and no one else."""
+        """Return the settings that copy the bundle, as root, to where only the server's user may read it."""
         if not self._copies:
             return []
         own = f"/var/cache/{self._cache(deployment)}"
@@ -202,29 +204,27 @@ class Systemd(Orchestrator):
         ]
 
     def _opened(self, deployment: Deployment) -> list[str]:
-        """Return lines for the heading: what the sandbox leaves open, and why."""
-        comments = [
-            "The server reads no energy counter (serve.power_draw says what a sleep level draws): none is opened to it."
-        ]
+        """Return heading lines: what the sandbox leaves open, and why."""
+        comments = ["The server reads no energy counter (serve.power_draw gives the watts), so none is opened to it."]
         if self.device is not None:
-            comments.append(f"Open to the server: NVIDIA's devices, since the bundle answers on {self.device}.")
+            comments.append(f"Open to the server: NVIDIA's devices, since the bundle runs on {self.device}.")
         if self.runtime in COMPILING:
-            comments.append(f"Open to the server: memory that is written and run, since {self.runtime} compiles.")
+            comments.append(f"Open to the server: writable and executable memory, since {self.runtime} compiles.")
         if _asks_others(deployment):
-            comments.append("Open to the server: the network, since a source of carbon intensity may be asked.")
+            comments.append("Open to the server: the network, for the carbon intensity source.")
         if self._copies:
-            comments.append("No one but its owner may read the bundle: each start copies it into the service's cache.")
+            comments.append("Only its owner may read the bundle: each start copies it into the service's cache.")
         return comments
 
 
 def _user(text: str) -> str:
     if not _USER.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no name of a user")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a user name")
     return text
 
 
 def _environment(program: str) -> tuple[Path, ...]:
-    """Return the folders that a program is in; in a checkout, sources and template are beside our own environment."""
+    """Return the folders of a program; in a checkout, also those of the sources and the template."""
     folders = (Path(program).parents[1],)
     if program != own_program():
         return folders
@@ -235,7 +235,7 @@ def _environment(program: str) -> tuple[Path, ...]:
 
 
 def _secrets(deployment: Deployment) -> dict[str, str]:
-    """Return the files that the server's user may not read itself: name below `serve.access` -> path."""
+    """Return the files that the server's user may not read: name below `serve.access` -> path."""
     access = deployment.serve.access
     names = ("token_file", "tls_cert", "tls_key", "client_ca")
     found = {name: getattr(access, name) for name in names}
@@ -247,7 +247,7 @@ def _trusted(deployment: Deployment) -> dict[str, str]:
 
 
 def _credentials(deployment: Deployment) -> dict[str, str]:
-    """Return what systemd hands to the server: name -> path."""
+    """Return the server's systemd credentials: name -> path."""
     return _secrets(deployment) | _trusted(deployment)
 
 
@@ -264,7 +264,7 @@ def _asks_others(deployment: Deployment) -> bool:
 
 
 def _files(deployment: Deployment) -> int:
-    """Return how many files may be open: a proxy holds two ends of a connection, and a pipe's two."""
+    """Return the limit on open files: per connection, the proxy has two sockets and the two ends of a pipe."""
     return _FILES + 4 * deployment.serve.limits.connections
 
 
@@ -273,7 +273,7 @@ def _bounds(memory: str, tasks: int, files: int) -> list[tuple[str, object]]:
 
 
 def _window(deployment: Deployment, window: Window, name: str, server: str) -> dict[str, list[_Section]]:
-    """Return a unit that needs the server while the window is open, one that ends it, and their timers."""
+    """Return a unit that requires the server while the window is open, one that stops it, and their timers."""
     zone = window.time_zone
     starts = [text for part in deployment.starts(window) for text in part.calendars(zone)]
     oneshot = [("Type", "oneshot"), ("ExecStart", "/bin/true"), *sandbox(None, alone=True), *_bounds("16M", 8, 64)]
@@ -310,7 +310,7 @@ def _text(sections: Sequence[_Section]) -> str:
 
 
 def command_line(words: Sequence[str]) -> str:
-    """Return a command as systemd.service(5) reads it, every word quoted."""
+    """Return a command in the syntax of systemd.service(5), with every word quoted."""
     return " ".join(map(_quoted, words))
 
 

@@ -1,4 +1,4 @@
-"""Times of the week, from a cron expression to what orchestrators write: earlier, in another zone, as a calendar."""
+"""Conversion of cron expressions: to an earlier time, another time zone, or systemd's calendar syntax."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from overwinter.errors import ConfigError
 _DAY_MIN = 24 * 60
 _FULL = {"day": frozenset(range(1, 32)), "month": frozenset(range(1, 13)), "weekday": frozenset(range(7))}
 _WEEKDAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")
-_OFFSET_YEARS = 2  # of the difference between two zones: their rules repeat every year
+_OFFSET_YEARS = 2  # years to compare two zones over: their rules repeat every year
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timetable:
-    """The moments that a cron expression names, by the clock of some zone.
+    """The times of a cron expression, in some time zone.
 
     Attributes:
-        minutes: of the day, 0 to 1439.
-        days: of the month, 1 to 31.
-        months: 1 to 12.
-        weekdays: 0 (Sunday) to 6.
-        either: a fitting day of the month or a fitting weekday is enough, as in cron when both are restricted.
+        minutes: The minutes of the day, 0 to 1439.
+        days: The days of the month, 1 to 31.
+        months: The months, 1 to 12.
+        weekdays: The weekdays, 0 (Sunday) to 6.
+        either: Whether a matching day of the month or weekday is enough, as in cron when both are restricted.
     """
 
     minutes: frozenset[int]
@@ -38,18 +38,18 @@ class Timetable:
     either: bool = False
 
     def earlier(self, lead_s: float) -> tuple[Timetable, ...]:
-        """Return the moments that come ``lead_s`` before these, rounded up to whole minutes.
+        """Return the times ``lead_s`` before these; the lead is rounded up to whole minutes.
 
         Raises:
-            ConfigError: a moment would fall on the day before, and the days of the month are restricted; or the
-                lead is no time from zero to a day.
+            ConfigError: A time would fall on the day before, and the days of the month are restricted; or the lead is
+                not from zero to less than a day.
         """
         if not 0 <= lead_s < 60 * _DAY_MIN:
             raise ConfigError(f"A lead of {lead_s:g} s cannot be rendered: it must be from zero to less than a day.")
         return self._moved(-math.ceil(lead_s / 60))
 
     def expressions(self) -> tuple[str, ...]:
-        """Return five-field cron expressions that name exactly these moments."""
+        """Return five-field cron expressions for exactly these times."""
         fields = [_listed(self.days, _FULL["day"]), _listed(self.months, _FULL["month"])]
         fields.append(_listed(self.weekdays, _FULL["weekday"]))
         return tuple(
@@ -58,7 +58,7 @@ class Timetable:
         )
 
     def calendars(self, zone: str) -> tuple[str, ...]:
-        """Return systemd calendar expressions (systemd.time(7)) for these moments in a zone."""
+        """Return systemd calendar expressions (systemd.time(7)) for these times in a zone."""
         days, months = _listed(self.days, _FULL["day"], sign=".."), _listed(self.months, _FULL["month"], sign="..")
         week = ",".join(_WEEKDAYS[day] for day in sorted(self.weekdays, key=lambda day: (day - 1) % 7))
         week = "" if self.weekdays == _FULL["weekday"] else f"{week} "
@@ -71,13 +71,13 @@ class Timetable:
         )
 
     def moved_between(self, zone: str, machine_zone: str) -> tuple[Timetable, ...]:
-        """Return when the clock of ``machine_zone`` may show these moments of ``zone``, by every difference of the two.
+        """Return the times of ``zone`` in ``machine_zone``, for every difference of the two over the year.
 
-        Where the difference changes over the year, this is more than the moments themselves: anyone who runs then
-        must look at the clock of ``zone``.
+        If the difference changes over the year, the result contains other times, too: the caller must check the
+        clock of ``zone``.
 
         Raises:
-            ConfigError: a moment would fall on another day, and the days of the month are restricted.
+            ConfigError: A time would fall on another day, and the days of the month are restricted.
         """
         moved = {part for shift_min in _differences_min(zone, machine_zone) for part in self._moved(shift_min)}
         return tuple(sorted(moved, key=lambda part: sorted(part.minutes)))
@@ -94,7 +94,7 @@ class Timetable:
         if days and (self.days, self.months) != (_FULL["day"], _FULL["month"]):
             raise ConfigError(
                 f"{self.expressions()[0]!r} moves to another day, but its days of the month are restricted. "
-                "Name weekdays only, or a time that is not so close to midnight."
+                "Restrict only weekdays, or choose a time further from midnight."
             )
         return frozenset((weekday + days) % 7 for weekday in self.weekdays)
 
@@ -109,13 +109,13 @@ def read_timetable(expression: str) -> Timetable:
     """Read a five-field cron expression.
 
     Raises:
-        ConfigError: it is none, or names days by their place in the month (`L`, `LW`, `MON#2`), which not every
-            orchestrator can.
+        ConfigError: The expression is not valid, or names days by their place in the month (`L`, `LW`, `MON#2`),
+            which not every orchestrator supports.
     """
     try:
         parsed = CronSim(expression, datetime(2026, 1, 1, tzinfo=UTC))
     except CronSimError as error:
-        raise ConfigError(f"{expression!r} is no cron expression: {error}. Write five fields.") from None
+        raise ConfigError(f"{expression!r} is not a cron expression: {error}. Write five fields.") from None
     numbers = [*parsed.days, *parsed.weekdays]
     if len(expression.split()) != 5 or not all(isinstance(number, int) and number >= 0 for number in numbers):
         raise ConfigError(f"{expression!r} cannot be rendered. Write five fields without L, LW and #.")
@@ -134,7 +134,7 @@ def clock_times(timetable: Timetable) -> tuple[str, ...]:
 
 
 def _differences_min(zone: str, machine_zone: str) -> set[int]:
-    """Return by how many minutes the machine's clock is ahead of the zone's, on the days of some years."""
+    """Return the differences between the machine's clock and the zone's, in minutes, over several years."""
     here, there = ZoneInfo(machine_zone), ZoneInfo(zone)
     first = datetime.now(UTC)
     ahead = set()
@@ -148,7 +148,7 @@ def _differences_min(zone: str, machine_zone: str) -> set[int]:
 
 
 def _listed(values: Iterable[int], full: frozenset[int], *, sign: str = "-") -> str:
-    """Write a set as `*`, or as values and ranges such as `1-5,7`."""
+    """Return a set as `*`, or as values and ranges such as `1-5,7`."""
     ordered = sorted(values)
     if frozenset(ordered) == full:
         return "*"

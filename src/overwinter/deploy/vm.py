@@ -1,7 +1,7 @@
-"""A group of cloud machines, none without requests: values for Terraform, and cloud-init for the machines.
+"""A group of cloud machines that scales to zero: values for Terraform, and cloud-init for the machines.
 
-The Terraform itself, examples/virtual_machines/main.tf, is the same for every model. A machine is one server, which
-takes its bundle from a store; its token is what a command on the machine prints.
+The Terraform configuration, examples/virtual_machines/main.tf, is the same for every model. A machine runs one server,
+which takes its bundle from a store; a command on the machine prints its token.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ from overwinter.deploy.timetable import read_timetable
 from overwinter.errors import ConfigError
 
 _PORT = 8080
-_MAX_NAME = 32  # of a load balancer
+_MAX_NAME = 32  # maximum length of a load balancer's name
 _ENVIRONMENT = "/opt/overwinter"
 _KEYS = "/etc/overwinter"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Vm(Orchestrator):
-    """Renders terraform.tfvars.json and cloud-init.yaml, which lie beside examples/virtual_machines/main.tf.
+    """Renders terraform.tfvars.json and cloud-init.yaml, for use with examples/virtual_machines/main.tf.
 
     Attributes:
-        source: the bundle's address in a store that the machines can reach.
-        package: what pip installs on a machine.
-        token_command: prints the token, on the machine and as root.
-        instance_type: of a machine.
-        clients: address ranges that may ask, as CIDR.
-        keys: sources of the keys that open the bundle, as a machine finds them.
+        source: The bundle's address in a store that the machines can reach.
+        package: The requirement that pip installs on a machine.
+        token_command: The command that prints the token, on the machine and as root.
+        instance_type: The instance type of the machines.
+        clients: The address ranges that may send requests, as CIDR.
+        keys: The sources of the decryption keys, as a machine finds them.
     """
 
-    summary: ClassVar[str] = "a group of machines on AWS, from none to many: values for Terraform, and cloud-init"
-    bundle_help: ClassVar[str] = "STORE#NAME@ALIAS of a published bundle; the machines will take this very version"
+    summary: ClassVar[str] = "a group of AWS machines that scales to zero: values for Terraform, and cloud-init"
+    bundle_help: ClassVar[str] = "STORE#NAME@ALIAS of a published bundle; its present version is pinned"
 
     source: str
     package: str
@@ -61,27 +61,27 @@ class Vm(Orchestrator):
             "--token-command",
             required=True,
             metavar="WORDS",
-            help="prints the token, on a machine and as root, such as `aws ssm get-parameter ...`",
+            help="command that prints the token, on a machine and as root, such as `aws ssm get-parameter ...`",
         )
         parser.add_argument(
             "--clients",
             action="append",
             required=True,
             metavar="CIDR",
-            help="addresses that may ask, such as 10.0.0.0/8",
+            help="address range that may send requests, such as 10.0.0.0/8",
         )
-        parser.add_argument("--instance-type", default="t3.medium", help="of a machine (t3.medium)")
+        parser.add_argument("--instance-type", default="t3.medium", help="instance type (t3.medium)")
         parser.add_argument(
             "--package",
             default=f"overwinter[s3]=={__version__}",
-            help="what pip installs there (this version, with the extra s3)",
+            help="requirement to install with pip (this version, with the extra s3)",
         )
         parser.add_argument(
             "--key",
             action="append",
             default=[],
             metavar="SOURCE",
-            help="opens the bundle, as a machine finds it: command:...",
+            help="decryption key, as a machine finds it: command:...",
         )
 
     @classmethod
@@ -102,14 +102,14 @@ class Vm(Orchestrator):
         """See `Orchestrator`."""
         return (
             f"copy main.tf of examples/virtual_machines to {folder}, then terraform -chdir={folder} init && terraform "
-            f"-chdir={folder} apply, which asks for what is your account's"
+            f"-chdir={folder} apply, which asks for the values of your account"
         )
 
     def render(self, deployment: Deployment) -> dict[str, str]:
         """Return the files, name to text.
 
         Raises:
-            ConfigError: the name is too long, or a window cannot be rendered.
+            ConfigError: The name is too long, or a window cannot be rendered.
         """
         if len(deployment.name) > _MAX_NAME:
             raise ConfigError(f"--name {deployment.name!r} must be {_MAX_NAME} characters at most on AWS.")
@@ -162,7 +162,7 @@ class Vm(Orchestrator):
         words = deployment.words(
             self.source,
             trusted=deployment.keys_in(_KEYS),
-            host="0.0.0.0",  # noqa: S104 -- its own address; only the load balancer gets there, and the token is asked for
+            host="0.0.0.0",  # noqa: S104 -- its own address; only the load balancer reaches it, and a token is required
             port=_PORT,
             **TOKEN | {"access__token_file": token},
             replicas__min=min(1, deployment.serve.replicas.min),
@@ -196,24 +196,24 @@ class Vm(Orchestrator):
 def _windows(deployment: Deployment) -> list[dict[str, str]]:
     if len(deployment.windows) > 1:
         raise ConfigError(
-            "serve.sleep.windows: a group of machines can hold one window, since the end of one would close another. "
+            "serve.sleep.windows: a machine group supports only one window, since the end of one would close another. "
             "Join them, or choose another target."
         )
     found = []
     for window in deployment.windows:
         starts = [text for part in deployment.starts(window) for text in part.expressions()]
         ends = read_timetable(window.end).expressions()
-        for place in range(max(len(starts), len(ends))):  # one that comes twice does no harm
+        for place in range(max(len(starts), len(ends))):  # duplicates do no harm
             start, end = starts[min(place, len(starts) - 1)], ends[min(place, len(ends) - 1)]
             found.append({"start": start, "end": end, "time_zone": window.time_zone})
     return found
 
 
 def checked_command(words: str) -> str:
-    """Return a command for a shell.
+    """Return a shell command, checked.
 
     Raises:
-        ConfigError: its quotes don't match, or there is none.
+        ConfigError: Its quotes do not match, or it is empty.
     """
     try:
         if shlex.split(words):

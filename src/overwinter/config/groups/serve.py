@@ -1,6 +1,6 @@
-"""The group `serve/`: a hibernating server, and the small configuration that it is composed in.
+"""The group `serve/`: settings of a hibernating server, and the small configuration that contains them.
 
-Whether the sleep policy can be opened is asked above, where policies are (`overwinter.serving.sleep.check_sleep`).
+`overwinter.serving.sleep.check_sleep` checks the sleep policy itself.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LEVELS = ("parked", "preforked", "off")
 
 @dataclass
 class AccessConfig:
-    """Who may send requests."""
+    """Authentication of clients: tokens, TLS and host names."""
 
     token_file: str | None = setting(
         "file (0600) with the token that every request but health checks must carry (Authorization: Bearer TOKEN); "
@@ -30,63 +30,71 @@ class AccessConfig:
     tls_cert: str | None = setting("PEM file with the server's certificates; null: plain HTTP")
     tls_key: str | None = setting("PEM file (0600) with the private key")
     client_ca: str | None = setting(
-        "PEM file; every client must have a certificate signed by one of these (mTLS); null: none is asked for"
+        "PEM file of CA certificates; every client needs a certificate signed by one of them (mTLS); null: no mTLS"
     )
     hosts: list[str] = setting(
-        "host names, such as models.lan, by which clients may call a server that asks for no token, and whose web "
-        "pages may call it (CORS)"
+        "additional host names of a server without authentication, such as models.lan: accepted in Host, and as "
+        "origins of web pages (CORS)"
     )
 
 
 @dataclass
 class LimitsConfig:
-    """What one client can take."""
+    """Limits on the size, time and number of requests."""
 
-    body_bytes: int = setting("largest body of a request", at_least=1)
-    text_bytes: int = setting("largest prompt or chat (/v1), which the supervisor reads itself", at_least=1)
+    body_bytes: int = setting("maximum size of a request body", at_least=1)
+    text_bytes: int = setting("maximum size of a prompt or chat (/v1), which the supervisor parses itself", at_least=1)
     json_values: int = setting(
-        "most values and keys in the JSON of a request, and most numbers in a response; send larger tensors as binary "
-        "data",
+        "maximum number of values and keys in the JSON of a request, and of numbers in a response; larger tensors "
+        "must be binary",
         at_least=1,
     )
-    header_bytes: int = setting("largest header of a request", at_least=1024)
+    header_bytes: int = setting("maximum size of a request's headers", at_least=1024)
     connections: int = setting(
-        "open connections; beyond, the one that has waited longest without a request is closed", at_least=1
+        "maximum number of open connections; beyond it, the one that has been idle longest is closed", at_least=1
     )
     connections_per_address: int = setting(
-        "open connections from one address (IPv6: one /64), this machine's own excepted; behind a proxy elsewhere: as "
-        "many as connections",
+        "maximum number of open connections from one remote address (IPv6: one /64); behind a proxy on another "
+        "machine, set it to connections",
         at_least=1,
     )
     head_s: float = setting(
-        "time to send the head of a request: from the connection on, TLS included, or from its first byte", above=0
+        "time limit for receiving the head of a request, counted from the connection (TLS included) or its first byte",
+        above=0,
     )
     read_s: float = setting(
-        "time to send the body of a request, or to read at least 16 KiB more of a response", above=0
+        "time limit for receiving the body of a request, or for sending the next 16 KiB of a response", above=0
     )
-    keep_alive_s: float = setting("an idle connection is closed after this time", above=0)
-    held_bytes: int = setting("total size of the requests in memory; beyond, 503 with Retry-After", at_least=1)
-    queue: int = setting("waiting requests per model; beyond, 503 with Retry-After", at_least=1)
+    keep_alive_s: float = setting("idle time after which a connection is closed", above=0)
+    held_bytes: int = setting(
+        "maximum total size of the requests in memory; beyond it, 503 with Retry-After", at_least=1
+    )
+    queue: int = setting("maximum number of waiting requests per model; beyond it, 503 with Retry-After", at_least=1)
     response_s: float = setting(
-        "deadline of a request, waiting and waking included; of a streamed text, until it begins", above=0
+        "time limit for a response, waiting and waking included; for a streamed text, until it begins", above=0
     )
-    response_tokens: int = setting("longest text that a language model generates", at_least=1)
+    response_tokens: int = setting(
+        "maximum number of tokens that a language model generates for one request", at_least=1
+    )
 
 
 @dataclass
 class WorkerConfig:
-    """The process that computes."""
+    """The worker: the process that runs the model."""
 
     threads: int = setting("CPU threads of one prediction", at_least=1)
     launcher: list[str] = setting(
-        "words before the worker's command, such as [podman, run, ...]; it speaks over its standard input and output"
+        "command that starts the worker, such as [podman, run, ...]; the worker uses its standard input and output"
     )
     wake_s: float = setting(
-        "a wake that takes longer is ended and tried again; after 3 failures in a row, only by hand", above=0
+        "time limit for a wake, which is then retried; after 3 failures in a row, only `overwinter wake` retries",
+        above=0,
     )
-    stop_s: float = setting("time to exit by itself, after which the worker is killed", above=0)
-    backoff_s: float = setting("pause after a crash, doubled at every further one in a row", above=0)
-    max_backoff_s: float = setting("longest pause after a crash", above=0)
+    stop_s: float = setting("grace period for the worker to exit before it is killed", above=0)
+    backoff_s: float = setting(
+        "delay before the restart after a crash, doubled at every further crash in a row", above=0
+    )
+    max_backoff_s: float = setting("maximum delay after a crash", above=0)
 
 
 @dataclass
@@ -100,7 +108,7 @@ class WindowConfig:
 
 @dataclass
 class SleepConfig:
-    """When an idle model sleeps, and how deep (`overwinter.serving.sleep`)."""
+    """The sleep policy of idle models, and the sleep levels it may choose (`overwinter.serving.sleep`)."""
 
     policy: str = setting(
         "fixed, break_even, randomised, learned, or an entry point of another package (overwinter.sleep_policies)"
@@ -108,83 +116,82 @@ class SleepConfig:
     options: dict[str, Any] = setting("options of the policy, such as {timeout_s: 300} for fixed")
     seed: int = setting("random seed of a randomised policy", at_least=0)
     levels: list[str] = setting(
-        "where an idle model may sleep, from the quickest to wake to the cheapest: parked (weights released), "
-        "preforked "
+        "allowed sleep levels, from the quickest to wake to the cheapest: parked (weights released), preforked "
         "(only modules imported), off (no worker)",
         choices=LEVELS,
     )
     wake_p95_s: float | None = setting(
-        "at most a twentieth of the requests may wait longer for a wake; null: no limit", at_least=0
+        "limit on the 95th percentile of the time that requests wait for a wake; null: no limit", at_least=0
     )
     windows: list[WindowConfig] = setting(
-        "when the model is kept ready, woken in time: [{start: 0 8 * * 1-5, end: 0 18 * * 1-5, time_zone: "
-        "Europe/Berlin}]"
+        "times in which the model is kept ready: [{start: 0 8 * * 1-5, end: 0 18 * * 1-5, time_zone: Europe/Berlin}]"
     )
     parked_wake_s: float = setting(
-        "how long a wake from parked takes, for the policy (benchmarks/server_wake.py measures it)", above=0
+        "assumed duration of a wake from parked, for the policy (benchmarks/server_wake.py measures it)", above=0
     )
-    preforked_wake_s: float = setting("how long a wake from preforked takes, for the policy", above=0)
-    off_wake_s: float = setting("how long a wake from off takes, for the policy", above=0)
+    preforked_wake_s: float = setting("assumed duration of a wake from preforked", above=0)
+    off_wake_s: float = setting("assumed duration of a wake from off", above=0)
 
 
 @dataclass
 class PowerDrawConfig:
-    """What a sleep releases (memory, a GPU, a machine) in watts, and what a wake costs in joules."""
+    """Power draw of a model at each sleep level, and the energy of a wake from there."""
 
     source: str | None = setting(
-        "how the power draw was measured, beginning with modelled where a part was; null: they are guesses, and no "
-        "saving "
-        "is claimed"
+        "how the power draw was measured; begins with modelled if any of it was; null: a guess, and no saving is "
+        "reported"
     )
-    ready_w: float = setting("power draw while ready to answer", at_least=0)
+    ready_w: float = setting("power draw while ready for requests", at_least=0)
     parked_w: float = setting("power draw while parked: worker alive, weights released", at_least=0)
     preforked_w: float = setting("power draw while preforked: only modules imported", at_least=0)
     off_w: float = setting("power draw while off: no worker", at_least=0)
-    parked_wake_j: float = setting("energy of one wake from parked, above what off draws in the same time", at_least=0)
+    parked_wake_j: float = setting("energy of one wake from parked, above the draw of off in the same time", at_least=0)
     preforked_wake_j: float = setting(
-        "energy of one wake from preforked, likewise; the start of the process is not in it", at_least=0
+        "energy of one wake from preforked, above the draw of off, without the start of the process", at_least=0
     )
-    off_wake_j: float = setting("energy of one wake from off, likewise, with the start of the process", at_least=0)
-    uncertainty_w: float = setting("standard uncertainty of each of the power draws", at_least=0)
+    off_wake_j: float = setting(
+        "energy of one wake from off, above the draw of off, with the start of the process", at_least=0
+    )
+    uncertainty_w: float = setting("standard uncertainty of each power draw", at_least=0)
     wake_uncertainty_j: float = setting("standard uncertainty of the energy of each wake", at_least=0)
 
 
 @dataclass
 class ReplicasConfig:
-    """Workers of one model."""
+    """The number of workers of one model."""
 
-    min: int = setting("workers kept ready; 0: the model may sleep", at_least=0)
-    max: int = setting("most workers of one model at once", at_least=1)
-    queue_per_replica: int = setting("more waiting requests per worker than this add a worker", at_least=1)
+    min: int = setting("minimum number of workers, kept ready; 0: the model may sleep", at_least=0)
+    max: int = setting("maximum number of workers", at_least=1)
+    queue_per_replica: int = setting("a worker is added when more requests than this wait per worker", at_least=1)
     wait_s: float | None = setting(
-        "a request that has waited that long adds a worker, too; null: the queue alone counts", above=0
+        "a worker is added, too, when a request has waited this long; null: only the queue counts", above=0
     )
-    idle_s: float = setting("a worker beyond the first exits after that long without work", at_least=0)
+    idle_s: float = setting("idle time after which a worker beyond the first exits", at_least=0)
 
 
 @dataclass
 class DeferralConfig:
-    """Requests that wait for a greener hour (`Overwinter-Deadline`)."""
+    """Requests that wait for an hour of lower carbon intensity (`Overwinter-Deadline`)."""
 
     requests: int = setting(
-        "requests that wait, or whose response is kept, at once; beyond, 503 with Retry-After", at_least=1
+        "maximum number of waiting requests and kept responses; beyond it, 503 with Retry-After", at_least=1
     )
     bytes: int = setting(
-        "bodies and responses of deferred requests on disk; responses that were fetched make room first", at_least=1
+        "maximum size of deferred requests and responses on disk; fetched responses are removed first", at_least=1
     )
-    refresh_s: float = setting("time between two forecasts while requests wait", above=0)
-    retention_s: float = setting("how long the response to Prefer: respond-async can be fetched", above=0)
+    refresh_s: float = setting("time between two carbon forecasts while requests wait", above=0)
+    retention_s: float = setting("retention time of a response to Prefer: respond-async", above=0)
 
 
 @dataclass
 class PersistenceConfig:
-    """What is kept in `state` for the user: none of it unless declared."""
+    """Optional caches in the folder `state`."""
 
     response_cache_bytes: int = setting(
-        "responses kept for equal requests, which then wake no model; 0: none", at_least=0
+        "maximum size of the response cache: an identical request then wakes no model; 0: no cache", at_least=0
     )
     prefix_cache: bool = setting(
-        "a language model keeps what it has read last, also over sleep: a prompt that begins alike is not read again"
+        "keep a language model's last prompt over sleep, so that a prompt with the same beginning is not computed again"
     )
 
 
@@ -193,57 +200,58 @@ class ServeConfig:
     """The server."""
 
     host: str = setting(
-        "address to listen on; one that other machines can reach needs access.token_file or access.client_ca"
+        "address to listen on; an address other than loopback needs access.token_file or access.client_ca"
     )
     port: int = setting("port to listen on; 0: any free one, printed at the start", at_least=0, at_most=65535)
     log: str | None = setting("file of JSON lines; null: standard error")
-    log_requests: bool = setting("log each request too: its id, method, path without the query, status and duration")
+    log_requests: bool = setting("log each request: its id, method, path without the query, status and duration")
     state: str | None = setting(
-        "folder of what outlives sleep and restarts: what a policy has learned, deferred requests, caches; null: "
-        "nothing does"
+        "folder for what is kept over sleep and restarts: the policy's statistics, deferred requests, caches; null: "
+        "nothing is kept"
     )
     idle_exit_s: float | None = setting(
-        "exit after that long without a request, where systemd holds the port (LISTEN_FDS) and starts the server "
-        "again; null: never",
+        "idle time after which the server exits; needs a port held by systemd (LISTEN_FDS), which starts it again; "
+        "null: never",
         above=0,
     )
-    access: AccessConfig = setting("who may send requests", default_factory=AccessConfig)
-    limits: LimitsConfig = setting("what one client can take", default_factory=LimitsConfig)
-    worker: WorkerConfig = setting("the process that computes", default_factory=WorkerConfig)
-    sleep: SleepConfig = setting("when an idle model sleeps, and how deep", default_factory=SleepConfig)
+    access: AccessConfig = setting("authentication of clients", default_factory=AccessConfig)
+    limits: LimitsConfig = setting("limits on requests and connections", default_factory=LimitsConfig)
+    worker: WorkerConfig = setting("the process that runs the model", default_factory=WorkerConfig)
+    sleep: SleepConfig = setting("sleep policy of idle models", default_factory=SleepConfig)
     power_draw: PowerDrawConfig = setting(
-        "watts of what a sleep releases and joules of what a wake costs; `overwinter power-draw` measures them",
+        "watts at each sleep level and joules of a wake; `overwinter power-draw` measures them",
         default_factory=PowerDrawConfig,
     )
-    replicas: ReplicasConfig = setting("workers of one model", default_factory=ReplicasConfig)
+    replicas: ReplicasConfig = setting("number of workers of one model", default_factory=ReplicasConfig)
     persistence: PersistenceConfig = setting(
-        "what is kept in state, beside what a policy has learned; written before sleep and read after it",
+        "optional caches in state, written before sleep and read after it",
         default_factory=PersistenceConfig,
     )
     deferral: DeferralConfig = setting(
-        "requests that wait for the greenest hour before their Overwinter-Deadline", default_factory=DeferralConfig
+        "requests that wait for the hour of lowest carbon intensity before their Overwinter-Deadline",
+        default_factory=DeferralConfig,
     )
 
 
 @dataclass
 class ServiceConfig:
-    """What `overwinter serve` and `overwinter deploy` compose, apart from params.yaml."""
+    """The configuration of `overwinter serve` and `overwinter deploy`, separate from params.yaml."""
 
     trusted_targets: list[str] = setting(
-        "packages whose model classes a worker may build, beside overwinter and torch: [my_package]"
+        "packages, besides overwinter and torch, whose model classes a worker may build: [my_package]"
     )
     carbon: Any = MISSING
     serve: ServeConfig = field(default_factory=ServeConfig)
 
 
 def check_serve(serve: ServeConfig) -> None:
-    """Check what ranges and choices cannot say of the group `serve/`.
+    """Check the rules of the group `serve/` that concern several settings at once.
 
     Raises:
-        ConfigError: the first values that do not go together, with their keys, and what is allowed.
+        ConfigError: Settings contradict each other; names the first such keys, their values and what is allowed.
     """
     if serve.state is None and (serve.persistence.response_cache_bytes or serve.persistence.prefix_cache):
-        raise ConfigError("serve.persistence needs a folder to keep it in: name one in serve.state.")
+        raise ConfigError("serve.persistence needs a folder: set serve.state.")
     _check_access(serve.host, serve.access)
     _check_sleep(serve.sleep)
     _check_power_draw(serve.power_draw, serve.sleep.levels)
@@ -265,15 +273,17 @@ def _check_access(host: str, access: AccessConfig) -> None:
     for key in ("token_file", "tls_cert", "tls_key", "client_ca"):
         file = getattr(access, key)
         if file is not None and not Path(file).is_file():
-            raise ConfigError(f"serve.access.{key}={file!r} is not there. Name a file, or null.")
+            raise ConfigError(f"serve.access.{key}={file!r} does not exist. Name a file, or null.")
     if (access.tls_cert is None) != (access.tls_key is None):
-        raise ConfigError("serve.access.tls_cert and serve.access.tls_key belong together: name both files, or none.")
+        raise ConfigError(
+            "serve.access.tls_cert and serve.access.tls_key need each other: name both files, or neither."
+        )
     if access.client_ca is not None and access.tls_cert is None:
         raise ConfigError("serve.access.client_ca needs TLS: name serve.access.tls_cert and serve.access.tls_key too.")
     if not is_loopback(host) and access.token_file is None and access.client_ca is None:
         raise ConfigError(
-            f"serve.host={host!r} can be reached from other machines, and no one would be asked who they are.\n"
-            "Name a file in serve.access.token_file or serve.access.client_ca, or listen on 127.0.0.1."
+            f"serve.host={host!r} can be reached from other machines, without authentication.\n"
+            "Set serve.access.token_file or serve.access.client_ca, or listen on 127.0.0.1."
         )
 
 
@@ -284,7 +294,7 @@ def _check_sleep(sleep: SleepConfig) -> None:
         )
     if sleep.policy == "scheduled":
         raise ConfigError(
-            "serve.sleep.policy=scheduled: name the policy that holds outside the windows, and give "
+            "serve.sleep.policy=scheduled: set the policy for the time outside the windows instead, and "
             "serve.sleep.windows."
         )
 
@@ -294,7 +304,6 @@ def _check_power_draw(power_draw: PowerDrawConfig, levels: list[str]) -> None:
     for (above, above_w), (below, below_w) in itertools.pairwise(watts):
         if below_w >= above_w:
             raise ConfigError(
-                f"serve.power_draw.{below}={below_w:g} must be below serve.power_draw.{above}={above_w:g}: a sleep "
-                f"level that saves "
-                "nothing does not belong in serve.sleep.levels."
+                f"serve.power_draw.{below}={below_w:g} must be below serve.power_draw.{above}={above_w:g}.\n"
+                f"Remove {below} from serve.sleep.levels if it saves nothing."
             )
