@@ -1,7 +1,7 @@
 """Evaluate: measure every variant on every runtime, side by side, and choose the one that will be served.
 
-Reads the models of the stages that it needs (train's is dense) and the test split, which no earlier stage has seen.
-Leaves `outputs/evaluate/chosen.json`, and comparison.json with all that was measured.
+Reads the models of the stages that it needs (train's is dense) and the test split, which no earlier stage reads.
+Writes `outputs/evaluate/chosen.json`, and comparison.json with every measurement.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from overwinter.records import write_record
 
 
 def main(stage: ow.pipeline.Stage) -> None:
-    """Measure, choose, and say whether it pays."""
+    """Measure every variant, choose one, and log whether compression pays off."""
     settings, seed, trusted = stage.config.evaluate, stage.config.seed, stage.config.trusted_targets
     device = ow.runtime.serving_device(stage.config.device)
     ow.runtime.check_devices(settings.runtimes, device)
@@ -63,9 +63,9 @@ def main(stage: ow.pipeline.Stage) -> None:
 
 
 def build(stage: ow.pipeline.Stage, variants: dict[str, Path], scratch: Path) -> dict[str, Path]:
-    """Build every variant for every runtime that can run it: variant@runtime -> what that runtime loads."""
+    """Build every variant for every runtime that supports it, and return variant@runtime -> folder."""
     device, trusted = ow.runtime.serving_device(stage.config.device), stage.config.trusted_targets
-    refusals = {  # of all variants first: a damaged one is found before any work is done
+    refusals = {  # for all variants first, to find a damaged one before any work is done
         variant: {runtime: ow.runtime.refusal(model, runtime, device) for runtime in stage.config.evaluate.runtimes}
         for variant, model in variants.items()
     }
@@ -76,7 +76,7 @@ def build(stage: ow.pipeline.Stage, variants: dict[str, Path], scratch: Path) ->
             ow.runtime.build(model, runtime, folder, trusted=trusted, device=device)
         if None not in refusals[variant].values():
             stage.log(
-                f"{variant} takes no part: evaluate.runtimes names none that runs it "
+                f"{variant} is left out: no runtime in evaluate.runtimes supports it "
                 f"({'; '.join(map(str, refusals[variant].values()))})"
             )
     return built
@@ -85,7 +85,7 @@ def build(stage: ow.pipeline.Stage, variants: dict[str, Path], scratch: Path) ->
 def measure_loading(
     stage: ow.pipeline.Stage, built: dict[str, Path], inputs: ow.runtime.Array
 ) -> dict[str, ow.runtime.Readiness]:
-    """Load each in a fresh process."""
+    """Load each built variant in a fresh process and return its load time and peak memory."""
     settings = stage.config.evaluate
     return {
         name: ow.runtime.measure_loading(
@@ -101,7 +101,7 @@ def measure_loading(
 
 
 def open_sessions(stage: ow.pipeline.Stage, built: dict[str, Path]) -> dict[str, ow.runtime.Session]:
-    """Open each as it would be served."""
+    """Open each built variant as it would be served."""
     threads, trusted = stage.config.evaluate.threads, stage.config.trusted_targets
     device = ow.runtime.serving_device(stage.config.device)
     return {

@@ -1,8 +1,8 @@
-"""Evaluate a language model: every variant on every runtime, the same text and the same prompt, and choose one.
+"""Evaluate a language model: measure every variant on every runtime, on the same text and prompt, and choose one.
 
-It is the stage `evaluate` of `configs/pipeline/language.yaml`. Reads the models of the stages that it needs
-(train's is dense) and the test split, which no earlier stage has seen. Leaves `outputs/evaluate/chosen.json`, and
-comparison.json with all that was measured.
+This is the stage `evaluate` of `configs/pipeline/language.yaml`. Reads the models of the stages that it needs
+(train's is dense) and the test split, which no earlier stage reads. Writes `outputs/evaluate/chosen.json`, and
+comparison.json with every measurement.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from overwinter.records import write_record
 
 
 def main(stage: ow.pipeline.Stage) -> None:
-    """Measure, choose, and say whether it pays."""
+    """Measure every variant, choose one, and log whether compression pays off."""
     settings, seed = stage.config.evaluate, stage.config.seed
     device = ow.runtime.serving_device(stage.config.device)
     ow.runtime.check_devices(settings.runtimes, device)
@@ -58,20 +58,20 @@ def main(stage: ow.pipeline.Stage) -> None:
 
 
 def test_text(stage: ow.pipeline.Stage) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return windows of the test split, what follows each token, and the beginning of the first as a prompt."""
+    """Return the windows of the test split, their next tokens, and the start of the first window as a prompt."""
     data = ow.data.load_data(stage.config.data, trusted=stage.config.trusted_targets)
     windows, following = ow.data.tensors(data.split("test"))
     wanted = stage.config.evaluate.prompt_tokens
     if windows.shape[1] < wanted:
         raise ConfigError(
-            f"evaluate.prompt_tokens={wanted} is more than a window has: data.length={windows.shape[1]}. "
-            "Lower it, or lengthen the windows."
+            f"evaluate.prompt_tokens={wanted} is larger than the window, data.length={windows.shape[1]}. "
+            "Lower it, or raise data.length."
         )
     return windows, following, windows[:1, :wanted]
 
 
 def opened(stage: ow.pipeline.Stage, variants: dict[str, Path]) -> dict[str, ow.models.CausalLanguageModel]:
-    """Load every variant as every runtime would serve it: variant@runtime -> model, dense first."""
+    """Load every variant as every runtime would serve it, and return variant@runtime -> model, dense first."""
     models, device = {}, ow.runtime.serving_device(stage.config.device)
     for variant, folder in variants.items():
         for runtime in stage.config.evaluate.runtimes:
@@ -80,7 +80,7 @@ def opened(stage: ow.pipeline.Stage, variants: dict[str, Path]) -> dict[str, ow.
                 continue
             model = ow.runtime.load_module(folder, runtime, trusted=stage.config.trusted_targets, device=device)
             if not isinstance(model, ow.models.CausalLanguageModel):
-                raise ConfigError(f"{folder} holds no language model. Pick model=huggingface.")
+                raise ConfigError(f"{folder} is not a language model. Set model=huggingface.")
             models[f"{variant}@{runtime}"] = model
     return models
 

@@ -1,4 +1,4 @@
-"""Judge what a stage cost against the budget: `python stages/gate.py STAGE`. Exit code 3 refuses."""
+"""Judge the costs and the quality of a stage against the budget: `python stages/gate.py STAGE`; exit code 3 refuses."""
 
 import sys
 

@@ -1,7 +1,7 @@
-"""Hibernate: put the chosen variant to sleep in a bundle that wakes only if it gives the recorded outputs.
+"""Hibernate: save the chosen variant as a bundle that wakes only if it reproduces the recorded outputs.
 
-Reads `outputs/evaluate/chosen.json` and the model that it names. Leaves `outputs/hibernate/bundle`: a folder, or one
-encrypted file if there are keys to open it.
+Reads `outputs/evaluate/chosen.json` and the model that it names. Writes `outputs/hibernate/bundle`: a folder, or one
+encrypted file if there are encryption keys.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from overwinter.units import format_bytes, format_duration
 
 
 def main(stage: ow.pipeline.Stage) -> None:
-    """Build the chosen variant for its runtime, bundle it, and see it wake in a fresh process."""
+    """Build the chosen variant for its runtime, bundle it, and time its wake in a fresh process."""
     settings, trusted = stage.config.hibernate, stage.config.trusted_targets
     chosen = read_record(Chosen, stage.input("evaluate", "chosen.json"), remedy="Run `dvc repro evaluate`.")
     runtime, device = chosen.runtime, chosen.device
@@ -56,7 +56,7 @@ def main(stage: ow.pipeline.Stage) -> None:
     wakes = ow.bundle.measure_wake(bundle.source, repeats=settings.wake_repeats, keys=keys, trusted=trusted)
     size = format_bytes(bundle.size_bytes)
     stage.log(
-        f"{chosen.variant}@{runtime} sleeps in {size}; a fresh process wakes it in {format_duration(wakes.median_s)}"
+        f"{chosen.variant}@{runtime}: bundle of {size}, wakes in a fresh process in {format_duration(wakes.median_s)}"
     )
     stage.save_metrics(ModelMetrics(size_bytes=bundle.size_bytes, wake_duration_s=wakes.median_s))
     if settings.publish is not None:
@@ -64,7 +64,7 @@ def main(stage: ow.pipeline.Stage) -> None:
 
 
 def published(stage: ow.pipeline.Stage, bundle: Path) -> str:
-    """Publish a bundle where the configuration says; say which version it became."""
+    """Publish a bundle to the configured store, and return a line that names its version."""
     settings = stage.config.hibernate
     address = StoreAddress.parse(settings.publish)
     sign_key = None if settings.sign_key is None else load_signing_key(settings.sign_key)
@@ -75,7 +75,7 @@ def published(stage: ow.pipeline.Stage, bundle: Path) -> str:
 
 
 def extras_of(stage: ow.pipeline.Stage, scratch: Path) -> Path | None:
-    """Return a folder with the tokenizer, if the model is a language model."""
+    """Return a folder with the tokenizer of a language model; None for other models."""
     if "tokenizer" not in stage.config.pipeline.stages["train"].outs:
         return None
     shutil.copytree(stage.input("train", "tokenizer"), scratch / "extras" / "tokenizer")
@@ -90,7 +90,7 @@ def lineage(stage: ow.pipeline.Stage, data: ow.data.DataSource) -> dict[str, obj
 
 
 def production_energy_j(stage: ow.pipeline.Stage) -> float | None:
-    """Return the joules that went into the model, as its stages recorded them; None if one has no record."""
+    """Return the joules recorded for producing the model; None if a stage has no record."""
     paths = [stage.input(need, "energy.json") for need in stage.config.pipeline.stages["hibernate"].needs]
     if not all(path.exists() for path in paths):
         return None

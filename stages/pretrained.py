@@ -1,6 +1,6 @@
-"""Take a pretrained language model over as the dense one, from which all later stages start.
+"""Import a pretrained language model as the dense model, from which all later stages start.
 
-It is the stage `train` of a pipeline that trains nothing (`configs/pipeline/language.yaml`). Leaves
+This is the stage `train` of a pipeline that trains nothing (`configs/pipeline/language.yaml`). Writes
 `outputs/train/model/` and `outputs/train/tokenizer/`.
 """
 
@@ -14,13 +14,13 @@ from overwinter.metrics import ModelMetrics
 def main(stage: ow.pipeline.Stage) -> None:
     """Read the model, save it in Overwinter's own format, and measure its perplexity on the validation split."""
     config, trusted = stage.config, stage.config.trusted_targets
-    # What a later stage would stumble over is found before any work is done.
+    # Errors of later stages are found before any work is done.
     device = ow.runtime.serving_device(config.device)
     ow.quantization.check_methods(config.quantize.methods, device=device)
     ow.runtime.check_devices(config.evaluate.runtimes, device)
     model = ow.models.build_model(config.model, trusted=trusted, seed=config.seed)
     if not isinstance(model, ow.models.CausalLanguageModel):
-        raise ConfigError(f"model._target_={config.model['_target_']} is no language model. Pick model=huggingface.")
+        raise ConfigError(f"model._target_={config.model['_target_']} is not a language model. Set model=huggingface.")
     ow.quantization.check_layer_names(model, config.quantize)
     data = ow.data.load_data(config.data, trusted=trusted)
     for split in ("train", "test"):

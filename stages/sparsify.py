@@ -1,4 +1,4 @@
-"""Remove weights or channels from the dense model, and fine-tune what is left to answer like it."""
+"""Remove weights or channels from the dense model, and fine-tune the rest with the dense model as its teacher."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from overwinter.metrics import ModelMetrics
 
 
 def main(stage: ow.pipeline.Stage) -> None:
-    """Sparsify, fine-tune, and count what is gone from the saved weights."""
+    """Sparsify, fine-tune, and save the model with its sparsity."""
     config, trusted = stage.config, stage.config.trusted_targets
     data = ow.data.load_data(config.data, trusted=trusted)
     train, validation = data.split("train"), data.split("validation")

@@ -45,7 +45,7 @@ def main(stage: ow.pipeline.Stage) -> None:
 
 
 def look_ahead(stage: ow.pipeline.Stage, data: ow.data.DataSource, model: Module, input_shape: Sequence[int]) -> None:
-    """Find what a later stage would stumble over, before any work is done."""
+    """Check for errors of later stages before any work is done."""
     config, trusted = stage.config, stage.config.trusted_targets
     device = ow.runtime.serving_device(config.device)
     ow.data.check_splits(data)
@@ -65,7 +65,7 @@ def look_ahead(stage: ow.pipeline.Stage, data: ow.data.DataSource, model: Module
 def keep(
     stage: ow.pipeline.Stage, fitted: ow.training.FitResult, input_shape: Sequence[int], aware: dict[str, Any] | None
 ) -> None:
-    """Save the model, and what is known of it."""
+    """Save the model and its metrics."""
     saved = ow.models.save_model(
         stage.out("model"),
         fitted.model,

@@ -74,23 +74,23 @@ def test_money_is_joules_at_a_price(budget):
         ),
         (
             {"total": "1 kJ", "stages": {"train": "101 %"}},
-            r"budget.stages.train='101 %' is more than the whole",
+            r"budget.stages.train='101 %' is too large",
         ),
         (
             {"total": "1 kJ", "stages": {"train": "60 %", "sparsify": "50 %"}},
-            r"train=60 %, budget.stages.sparsify=50 %: together 1.10 kJ, more than budget.total=1 kJ",
+            r"train=60 %, budget.stages.sparsify=50 %: their sum, 1.10 kJ, exceeds budget.total=1 kJ",
         ),
         (
             {"total": "1 kJ and 10 min", "stages": {"train": "400 J", "quantize": "700 J"}},
-            r"budget.stages.train=400 J, budget.stages.quantize=700 J: together 1.10 kJ",
+            r"budget.stages.train=400 J, budget.stages.quantize=700 J: their sum, 1.10 kJ",
         ),
         ({"total": "1 EUR"}, r"budget.total='1 EUR' needs budget.price_per_kwh"),
         ({"total": "1 EUR", "price_per_kwh": "0.3 USD"}, r"differ in currency"),
         ({"price_per_kwh": "0.3 kWh"}, r"budget.price_per_kwh='0.3 kWh' has the wrong unit"),
         ({"mode": "stpo"}, r"budget.mode='stpo' is unknown.*Did you mean 'stop'"),
         ({"mode": "degrade"}, r"needs budget.degrade"),
-        ({"degrade": ["train.epochs"]}, r"budget.degrade\[0\]='train.epochs': 'train.epochs' is no override"),
-        ({"degrade": ["a=1", "budget.total=null"]}, r"budget.degrade\[1\]=.*changes the budget itself"),
+        ({"degrade": ["train.epochs"]}, r"budget.degrade\[0\]='train.epochs': 'train.epochs' is not an override"),
+        ({"degrade": ["a=1", "budget.total=null"]}, r"budget.degrade\[1\]=.*changes the budget\."),
         ({"degrade": ["  "]}, r"budget.degrade\[0\] is empty"),
         ({"degrade": ["a='1"]}, r"cannot be read"),
         ({"measured_share": 1.5}, r"budget.measured_share=1.5 must be at least 0 and at most 1"),
@@ -120,7 +120,7 @@ def test_not_a_number_is_no_limit(config):
 def test_shares_are_refused_just_when_they_are_more_than_the_whole(config, shares: list[int]):
     stages = {f"stage{place}": f"{share} %" for place, share in enumerate(shares)}
     if sum(shares) > 100:
-        with pytest.raises(ConfigError, match=r"more than budget\.total"):
+        with pytest.raises(ConfigError, match=r"exceeds budget\.total"):
             parse_budget(config(total="7.7 kJ and 3 min", stages=stages))
     else:
         limits = parse_budget(config(total="7.7 kJ and 3 min", stages=stages)).stages

@@ -140,7 +140,7 @@ def test_a_variant_made_to_hurt_is_refused(strangers, quantization):
 
 def test_a_function_that_the_owner_trusts_is_not_called_by_a_bundle(strangers, traps):
     (traps / "mine.py").write_text("from torch.nn import Linear\ndef net(): return Linear(2, 2)\n")
-    for target, message in (("net", "is a function, not a class"), ("Linear", "defined outside of what is trusted")):
+    for target, message in (("net", "is a function, not a class"), ("Linear", "defined outside the trusted packages")):
         with pytest.raises(IntegrityError, match=message):
             wake(strangers(model={"_target_": f"mine.{target}"}), trusted=["mine"])
     with pytest.raises(IntegrityError, match=r"'mine\.Net' is not trusted"):

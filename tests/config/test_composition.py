@@ -74,7 +74,7 @@ def test_the_digest_follows_names_and_bytes(project, tmp_path):
         ("quantize.calibration_samples=many", "many"),
         ("seed=1,2", "several values"),
         ("train", "key=value"),
-        ("data=text", r"takes its value from model\.root, which is not there"),
+        ("data=text", r"takes its value from model\.root, which does not exist"),
         ("model=huggingface", r"No value for model\.root"),
     ],
 )

@@ -27,7 +27,7 @@ def laughs(levels, reference):
     ],
 )
 def test_interpolations_that_stand_for_too_much_are_refused(content):
-    with pytest.raises(ConfigError, match="stands for more than 2048 KiB"):
+    with pytest.raises(ConfigError, match="exceeds 2048 KiB"):
         refuse_expansion(OmegaConf.create(content))
 
 

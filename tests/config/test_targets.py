@@ -162,7 +162,7 @@ def test_a_target_that_is_no_text_is_missing(target):
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("mine.Linear", r"is torch\.nn\.modules\.linear\.Linear, which is defined outside of what is trusted"),
+        ("mine.Linear", r"is torch\.nn\.modules\.linear\.Linear, which is defined outside the trusted packages"),
         ("mine.OrderedDict", r"is collections\.OrderedDict, which is defined outside"),
         ("mine.Data", r"is the class Data, not a class that derives from torch\.nn\.Module"),
         ("mine.Nte", "Did you mean 'Net'"),
@@ -199,7 +199,7 @@ def test_arguments_are_plain_data_of_some_size(arguments):
 def test_arguments_nested_without_end_are_refused():
     endless = []
     endless.append(endless)
-    with pytest.raises(TargetError, match="nested too deep"):
+    with pytest.raises(TargetError, match="too deeply nested"):
         find("mine.Net", trusted=["mine"], nested=endless)
 
 

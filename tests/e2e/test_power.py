@@ -98,7 +98,7 @@ def test_a_budget_is_paced_to_the_deadline_and_needs_a_limit(space):
     assert energy["cap_bound_fraction"] is not None
     refused = space("python", "stages/train.py", *policy, check=False)
     assert refused.returncode == 2
-    assert "has nothing to pace" in refused.stderr
+    assert "needs a budget" in refused.stderr
 
 
 def _commands(page):

@@ -167,7 +167,7 @@ def test_every_variant_is_measured_on_every_runtime_that_runs_it(tmp_path, confi
 
 def test_a_prompt_longer_than_a_window_is_refused_before_anything_is_loaded(tmp_path, config):
     config.evaluate.prompt_tokens = 17
-    with pytest.raises(ConfigError, match=r"evaluate\.prompt_tokens=17 is more than a window has"):
+    with pytest.raises(ConfigError, match=r"evaluate\.prompt_tokens=17 is larger than the window"):
         program("evaluate_language").main(Stage(tmp_path, config))
 
 

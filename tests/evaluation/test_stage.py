@@ -70,7 +70,7 @@ def test_a_variant_that_no_runtime_runs_is_named_with_the_reason(program, output
     messages = []
     made = stage(outputs, messages, ["onnxruntime"])
     assert list(program.build(made, made.variants(), tmp_path / "scratch")) == ["dense@onnxruntime"]
-    assert messages == ["int8_weight_only takes no part: evaluate.runtimes names none that runs it (it is a riddle)"]
+    assert messages == ["int8_weight_only is left out: no runtime in evaluate.runtimes supports it (it is a riddle)"]
 
 
 def test_variants_are_built_and_opened_on_the_device_that_is_named(program, outputs, tmp_path):

@@ -1,9 +1,9 @@
-"""One truth for every setting: typed schemas, composition by Hydra, validation, and the only `instantiate`.
+"""The configuration: typed schemas, composition by Hydra, validation, and the only `instantiate`.
 
-`groups` holds the schemas, in which a `setting` says what each key is and takes, and `checks` what those cannot say;
-`project` finds configs/ and params.yaml, `composition` turns configs/ and overrides into params.yaml, `validation`
-turns params.yaml into a typed `Config`, and `targets` makes objects from `_target_`, behind an allow-list. Nothing
-here imports torch.
+`groups` holds the schemas, in which a `setting` describes each key and its range, and `checks` runs every further
+check; `project` finds configs/ and params.yaml, `composition` turns configs/ and overrides into params.yaml,
+`validation` turns params.yaml into a typed `Config`, and `targets` makes objects from `_target_`, behind an
+allow-list. Nothing here imports torch.
 """
 
 from overwinter.config.composition import compose, configs_digest

@@ -1,7 +1,7 @@
-"""Every check of a configuration, in order: ranges and choices by the settings, then what each group says itself.
+"""Every check of a configuration, in order: ranges and choices from the settings, then the checks of each group.
 
-Whether the data is there (`data.check_data`) is asked apart, by what is about to run: a configuration can be composed
-on another machine than it runs on.
+A configuration can be composed on another machine than it runs on, so data files are checked only before a run
+(`data.check_data`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def check_config(config: Config) -> None:
     """Check every group of a typed configuration.
 
     Raises:
-        ConfigError: the first value that cannot be used, with its key, and what is allowed.
+        ConfigError: the first invalid value, with its key, and what is allowed.
     """
     check_settings(config)
     check_pipeline(config)
@@ -42,10 +42,10 @@ def check_config(config: Config) -> None:
 
 
 def check_service(service: ServiceConfig) -> None:
-    """Check what `overwinter serve` and `overwinter deploy` compose.
+    """Check the configuration of `overwinter serve` and `overwinter deploy`.
 
     Raises:
-        ConfigError: the first value that cannot be used, with its key, and what is allowed.
+        ConfigError: the first invalid value, with its key, and what is allowed.
     """
     check_settings(service)
     service.carbon.check("carbon")

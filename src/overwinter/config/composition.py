@@ -1,7 +1,7 @@
-"""From configs/ and overrides to the text of params.yaml: the very bytes that `dvc exp run -S` writes.
+"""Composition of configs/ and overrides into the text of params.yaml, byte for byte as `dvc exp run -S` writes it.
 
-DVC composes with three calls (`compose`, `OmegaConf.resolve`, `OmegaConf.to_yaml`); so do we. The plugin in
-`hydra_plugins.overwinter` registers the schemas and the resolver for `configs_digest` in both.
+DVC composes with three calls (`compose`, `OmegaConf.resolve`, `OmegaConf.to_yaml`), and so does `compose`. The plugin
+in `hydra_plugins.overwinter` registers the schemas and the resolver for `configs_digest` in both.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ def compose(project: Project, overrides: Sequence[str] = (), *, from_environment
     """Return the text of params.yaml for ``overrides`` in Hydra's grammar.
 
     Args:
-        project: whose configs/ are composed.
-        overrides: in Hydra's grammar.
-        from_environment: whether values may come from `${oc.env:NAME}`; not of what is written down.
+        project: The project with the configs/ to compose.
+        overrides: The overrides, in Hydra's grammar.
+        from_environment: Whether values may come from `${oc.env:NAME}`; False for text that is written to a file.
 
     Raises:
-        ConfigError: an unknown key, group or option, a value of the wrong type, or a missing value; or one that comes
-            from the environment.
+        ConfigError: an unknown key, group or option, a value of the wrong type, a missing value, or a value from the
+            environment.
     """
     import yaml
     from hydra import compose as hydra_compose
@@ -45,30 +45,30 @@ def compose(project: Project, overrides: Sequence[str] = (), *, from_environment
             OmegaConf.resolve(config)
             missing = sorted(OmegaConf.missing_keys(config))
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(_explained(error, project)) from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a file is no YAML; OmegaConf passes that on
+        raise ConfigError(_explain(error, project)) from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a file is not YAML; OmegaConf passes this on
         raise ConfigError(f"{project.configs} cannot be composed: {error}. Fix that file.") from None
     if missing:
-        raise ConfigError(f"No value for {', '.join(missing)}. Give one in {project.configs} or on the command line.")
+        raise ConfigError(f"No value for {', '.join(missing)}. Set it in {project.configs} or on the command line.")
     return OmegaConf.to_yaml(config)
 
 
 def refuse_swept(overrides: Sequence[str]) -> None:
-    """Refuse what is no override, and a sweep where one configuration is asked for."""
+    """Raise ConfigError for a malformed override, or a sweep."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
     try:
         parsed = OverridesParser.create().parse_overrides(list(overrides))
     except (HydraException, RecursionError) as error:
-        raise ConfigError(f"{_first_line(error)}\nAn override reads key=value, for instance train.epochs=5") from None
+        raise ConfigError(f"{_first_line(error)}\nWrite an override as key=value, such as train.epochs=5.") from None
     for override in parsed:
         if override.is_sweep_override():
-            raise ConfigError(f"{override.input_line} names several values. One run takes one value.")
+            raise ConfigError(f"{override.input_line} is a sweep over several values. Give one value per run.")
 
 
 def configs_digest(configs: Path) -> str:
-    """Return the SHA-256 of all YAML files under ``configs``: their names and their bytes."""
+    """Return the SHA-256 of the names and contents of all YAML files under ``configs``."""
     digest = hashlib.sha256()
     for path in sorted(configs.rglob("*.yaml")):
         content = path.read_bytes()
@@ -77,8 +77,8 @@ def configs_digest(configs: Path) -> str:
     return digest.hexdigest()
 
 
-def _explained(error: Exception, project: Project) -> str:
-    """Hydra's message, shortened, with the nearest name where one can be known; or our own, which it wraps."""
+def _explain(error: Exception, project: Project) -> str:
+    """Return Hydra's message, shortened, with the nearest known name; or the message of our error that it wraps."""
     if (own := own_error(error)) is not None:
         return str(own)
     lines = [line.strip() for line in _messages(error) if line.strip()]
@@ -97,13 +97,13 @@ def _explained(error: Exception, project: Project) -> str:
 def _unknown_key(key: str, lines: list[str], project: Project) -> str:
     known = _known_keys(project)
     if key in known:
-        return f"{key} is a mapping of names of your own; Hydra takes them one by one: '+{key}.NAME=VALUE'."
+        return f"{key} is a mapping with keys that you choose. Set them one by one: '+{key}.NAME=VALUE'."
     close = nearest(key, known)
     return f"{key}: there is no such key.{close}" if close else "\n".join(lines[:2])
 
 
 def _below_a_value(line: str, project: Project) -> str | None:
-    """`Error merging override budget.total.energy=1J`, where ``budget.total`` takes one value."""
+    """Explain `Error merging override budget.total.energy=1J`, where ``budget.total`` takes one value."""
     override = line.removeprefix("Error merging override ").strip("'")
     key = override.partition("=")[0].lstrip("+~")
     owner = next((name for name in sorted(_known_keys(project), reverse=True) if key.startswith(f"{name}.")), None)
@@ -113,13 +113,13 @@ def _below_a_value(line: str, project: Project) -> str | None:
 
 
 def _unknown_source(lines: list[str]) -> str:
-    """`Interpolation key 'model.root' not found`."""
+    """Explain `Interpolation key 'model.root' not found`."""
     source = lines[0].split("'")[1]
-    return f"A key takes its value from {source}, which is not there. Pick an option that has it, or set that key."
+    return f"A key takes its value from {source}, which does not exist. Select an option that has it, or set that key."
 
 
 def _unknown_option(lines: list[str]) -> str:
-    """`In 'config': Could not find 'sparsify/foo'`, and a list of what there is."""
+    """Explain `In 'config': Could not find 'sparsify/foo'`, which is followed by a list of options."""
     wanted = lines[0].split("'")[-2]
     start = next((place for place, line in enumerate(lines) if line.startswith("Available options")), len(lines))
     options = list(takewhile(lambda line: not line.startswith("Config search path"), lines[start + 1 :]))
@@ -145,7 +145,7 @@ def _messages(error: BaseException) -> list[str]:
 
 
 def _known_keys(project: Project) -> list[str]:
-    """All keys of the default composition, dotted."""
+    """Return all keys of the default composition, dotted."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from omegaconf import DictConfig

@@ -1,11 +1,10 @@
-"""`${oc.env:NAME}` in a configuration: refused wherever the value would be written down.
+"""A guard that refuses `${oc.env:NAME}` in a configuration that is written to a file.
 
-params.yaml is committed, and so are deployments that are rendered: a secret that Hydra puts there is in everyone's
-copy for ever. A variable is named instead (`hibernate.sign_key=env:NAME`), and read where it is needed.
+params.yaml and rendered deployments are committed, so a secret in them would stay in the repository's history.
+Settings name a variable instead (`hibernate.sign_key=env:NAME`), which is read when it is needed.
 
-The guard stands in front of OmegaConf's own resolver, so that it also holds inside of DVC, which composes by itself,
-and however the interpolation came about: as an override, inside another one, with a default. The configurations of
-other programs in this environment are none of its business.
+The guard wraps OmegaConf's own resolver, so it also works inside DVC, which composes by itself, and for every form of
+interpolation: in an override, nested, with a default. It does not affect other programs' configurations.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _ALLOWED: ContextVar[bool | None] = ContextVar("_ALLOWED", default=None)
 
 @contextlib.contextmanager
 def environment(*, allowed: bool) -> Iterator[None]:
-    """Within, every configuration may take values from the environment, or none may."""
+    """Allow or refuse values from the environment in every configuration composed inside the context."""
     token = _ALLOWED.set(allowed)
     try:
         yield
@@ -31,7 +30,7 @@ def environment(*, allowed: bool) -> Iterator[None]:
 
 
 def guard_environment() -> None:
-    """Put the guard in front of OmegaConf's `oc.env`."""
+    """Wrap OmegaConf's `oc.env` with the guard."""
     from omegaconf import OmegaConf
     from omegaconf.resolvers import oc
 
@@ -39,9 +38,9 @@ def guard_environment() -> None:
         key = str(_node_._get_full_key(None)).replace("_dummy_", "A choice of options")  # Hydra's name for one
         if not _may_read(_root_, key):
             raise ConfigError(
-                f"{key} takes its value from the environment variable {name}, and would be written down with it, for "
-                "everyone to read.\nWrite the value itself; a key or token is named and read where it is needed, "
-                f"such as hibernate.sign_key=env:{name}."
+                f"{key} takes its value from the environment variable {name}, which would be written to a file in "
+                "plain text.\nWrite the value itself. For a key or token, name the variable, such as "
+                f"hibernate.sign_key=env:{name}."
             )
         return oc.env(name, *default)
 
@@ -57,5 +56,5 @@ def _may_read(root: Any, key: str) -> bool:
     allowed = _ALLOWED.get()
     if allowed is not None:
         return allowed
-    # Hydra's own settings are of this machine, and are not written.
+    # Hydra's own settings are not written to params.yaml.
     return OmegaConf.get_type(root) not in (Config, ServiceConfig) or key.split(".", 1)[0] == "hydra"

@@ -1,6 +1,6 @@
-"""Interpolations that stand for too much: `${a}${a}` of `${b}${b}` of ... is a bomb as aliases in YAML are.
+"""A limit on the size of resolved interpolations: nested `${a}${a}` grow exponentially, as aliases in YAML do.
 
-OmegaConf copies what each stands for, so their sizes are counted first; every key is looked at once.
+OmegaConf copies the value of each interpolation, so the resolved size is computed first, visiting every key once.
 """
 
 from __future__ import annotations
@@ -12,19 +12,16 @@ from overwinter.documents import MAX_BYTES
 from overwinter.errors import ConfigError
 
 _Path = tuple[str, ...]
-# A key, or what a resolver takes a key of; inside of others the innermost is found.
+# A key, alone or as the argument of a resolver; of nested interpolations, the innermost matches.
 _REFERENCE = re.compile(r"\$\{(?:oc\.select:|oc\.dict\.\w+:)?([^${}:,]*)[^${}]*\}")
-_VALUE_BYTES = 64  # that each value counts for, beside its text
+_VALUE_BYTES = 64  # overhead counted for each value, in addition to its text
 
 
 def refuse_expansion(config: Any) -> None:
-    """Check a composed configuration, before it is resolved.
+    """Raise ConfigError if a composed configuration would be too large once its interpolations are resolved.
 
     Args:
-        config: OmegaConf's, with its interpolations.
-
-    Raises:
-        ConfigError: with all that its interpolations stand for, it is larger than a configuration ever is.
+        config: The OmegaConf container, unresolved.
     """
     from omegaconf import OmegaConf
 
@@ -35,13 +32,13 @@ def refuse_expansion(config: Any) -> None:
         size_bytes = MAX_BYTES + 1
     if size_bytes > MAX_BYTES:
         raise ConfigError(
-            f"The configuration stands for more than {MAX_BYTES >> 10} KiB with all that its interpolations repeat. "
-            "Write the value once, or put it into a file of its own."
+            f"The configuration exceeds {MAX_BYTES >> 10} KiB once its interpolations are resolved. "
+            "Remove nested interpolations, or put the value into a separate file."
         )
 
 
 class _Sizes:
-    """Bytes that each value stands for, found once."""
+    """Resolved sizes of all values in bytes, each computed once."""
 
     def __init__(self, tree: Any) -> None:
         self._tree = tree
@@ -49,7 +46,7 @@ class _Sizes:
 
     def of(self, path: _Path) -> int:
         if path not in self._found:
-            self._found[path] = 0  # for one that refers to itself, which OmegaConf refuses
+            self._found[path] = 0  # ends the recursion of a value that refers to itself, which OmegaConf refuses
             self._found[path] = _VALUE_BYTES + self._inside(path, self._at(path))
         return self._found[path]
 
@@ -74,7 +71,7 @@ class _Sizes:
 
 
 def _target(path: _Path, key: str) -> _Path:
-    """Return where an interpolation at ``path`` leads: from the root, or `.key` from beside, `..key` from above."""
+    """Return the path that an interpolation at ``path`` refers to: absolute, or relative (`.key`, `..key`)."""
     rest = key.lstrip(".")
     up = len(key) - len(rest)
     parts = tuple(part for part in re.split(r"[.\[\]]", rest) if part)

@@ -1,4 +1,4 @@
-"""Reading of the group `budget/`: limits with their units, shares of the total, the price, the fallbacks."""
+"""Parsing of the group `budget/`: limits with their units, shares of the total, the price, the fallbacks."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Limit:
     """One limit on one quantity.
 
     Attributes:
-        key: the configuration key it stands at, such as `budget.stages.train`.
-        text: what stands there.
-        amount: what is allowed, in base units.
-        hard: a soft one only warns.
+        key: The configuration key of the limit, such as `budget.stages.train`.
+        text: The value of that key.
+        amount: The allowed amount, in base units.
+        hard: Whether the limit stops the work; a soft limit only warns.
     """
 
     key: str
@@ -36,19 +36,19 @@ class Limit:
     hard: bool
 
     def quantity(self, value: float) -> Quantity:
-        """Return ``value`` as a quantity of the limit's kind."""
+        """Return ``value`` as a quantity in the limit's unit."""
         return Quantity(value=value, dimension=self.amount.dimension, unit=self.amount.unit)
 
     def __str__(self) -> str:
-        # A share says its own amount, since 30 % alone tells no one what was exceeded.
+        # A message with 30 % alone would not show the amount that was exceeded.
         return f"{self.key}={self.text}" + (f" ({self.amount})" if "%" in self.text else "")
 
 
 def read_limits(budget: BudgetConfig) -> tuple[tuple[Limit, ...], dict[str, tuple[Limit, ...]]]:
-    """Return the limits on the total, and per stage, with shares turned into amounts.
+    """Return the limits on the total and on each stage, with shares converted to amounts.
 
     Raises:
-        ConfigError: a text that is no limit, or a share of a total that has no limit.
+        ConfigError: a text is not a limit, or a share refers to a total without a limit.
     """
     total = _limits("budget.total", budget.total, whole=None)
     stages = {name: _limits(f"budget.stages.{name}", text, whole=total) for name, text in budget.stages.items()}
@@ -59,7 +59,7 @@ def read_price(budget: BudgetConfig) -> Quantity | None:
     """Return the price of a kilowatt-hour, if there is one.
 
     Raises:
-        ConfigError: it is no amount of money.
+        ConfigError: the price is not an amount of money.
     """
     if budget.price_per_kwh is None:
         return None
@@ -70,7 +70,7 @@ def read_fallbacks(budget: BudgetConfig) -> tuple[tuple[str, ...], ...]:
     """Return the overrides of each fallback of the mode `degrade`.
 
     Raises:
-        ConfigError: `degrade` without fallbacks, or a fallback that is no list of overrides.
+        ConfigError: the mode is `degrade` without fallbacks, or a fallback is not a list of overrides.
     """
     if budget.mode == "degrade" and not budget.degrade:
         raise ConfigError("budget.mode=degrade needs budget.degrade, such as [train.epochs=10].")
@@ -85,9 +85,9 @@ def _overrides(key: str, text: str) -> tuple[str, ...]:
     for word in words:
         name, equals, _ = word.partition("=")
         if not equals or not name:
-            raise ConfigError(f"{key}={text!r}: {word!r} is no override. Write key=value, such as train.epochs=10.")
+            raise ConfigError(f"{key}={text!r}: {word!r} is not an override. Write key=value, such as train.epochs=10.")
         if name.lstrip("+~").split(".")[0] == "budget":
-            raise ConfigError(f"{key}={text!r} changes the budget itself. A fallback may change anything else.")
+            raise ConfigError(f"{key}={text!r} changes the budget. A fallback may change any other key.")
     if not words:
         raise ConfigError(f"{key} is empty. Write one or more overrides, such as train.epochs=10.")
     return words
@@ -115,7 +115,7 @@ def _limit(key: str, text: str, part: str, whole: Sequence[Limit] | None) -> lis
     if quantity.dimension != "share":
         return [Limit(key=key, text=text, amount=quantity, hard=soft is None)]
     if quantity.value > 1:
-        raise ConfigError(f"{key}={text!r} is more than the whole. A share is at most 100 %.")
+        raise ConfigError(f"{key}={text!r} is too large. A share is at most 100 %.")
     if not whole:
         raise ConfigError(f"{key}={text!r} is a share of budget.total, which has no limit. Set budget.total.")
     return [

@@ -1,4 +1,4 @@
-"""Where a project is: the folder with .dvc/, its params.yaml and dvc.yaml, and the configs/ it is composed from."""
+"""Paths of a project: the folder with .dvc/, its params.yaml and dvc.yaml, and the configs/ it is composed from."""
 
 from __future__ import annotations
 
@@ -26,41 +26,43 @@ class Project:
 
     @property
     def params(self) -> Path:
-        """params.yaml, composed."""
+        """Path of params.yaml."""
         return self.root / "params.yaml"
 
     @property
     def dvc_yaml(self) -> Path:
-        """dvc.yaml, rendered."""
+        """Path of dvc.yaml."""
         return self.root / "dvc.yaml"
 
     @property
     def outputs(self) -> Path:
-        """What the stages leave."""
+        """Folder of the stages' outputs."""
         return self.root / "outputs"
 
     @property
     def plot_templates(self) -> Path:
-        """The folder where DVC finds templates of plots by name."""
+        """Folder in which DVC finds plot templates by name."""
         return self.root / ".dvc" / "plots"
 
     @property
     def state(self) -> Path:
-        """The folder of the ledger and the checkpoints; it outlives DVC's temporary workspaces (`DVC_ROOT`)."""
+        """Folder of the ledger and the checkpoints, in the main root even from DVC's temporary copies (`DVC_ROOT`)."""
         return Path(os.environ.get("DVC_ROOT") or self.root) / ".overwinter"
 
 
 def find_project(start: Path | None = None) -> Project:
-    """Find the project that holds ``start`` (the current folder by default).
+    """Return the project that contains ``start`` (the current folder by default).
 
     Raises:
-        ConfigError: there is none, or its .dvc/config does not say where configs/ is.
+        ConfigError: there is no project, or its .dvc/config does not set hydra.config_dir.
     """
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
         if (folder / ".dvc" / "config").is_file():
             return _described(folder)
-    raise ConfigError(f"{here} is in no Overwinter project (no .dvc/config here or above). Run `overwinter init DIR`.")
+    raise ConfigError(
+        f"{here} is not in an Overwinter project: no .dvc/config here or in a parent. Run `overwinter init DIR`."
+    )
 
 
 def _described(root: Path) -> Project:

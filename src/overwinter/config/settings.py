@@ -1,6 +1,6 @@
-"""A setting of the configuration, declared once: what it is and which values it takes stand beside its type.
+"""Declaration of a configuration setting: its description and allowed values, next to its type.
 
-The comment at the setting in configs/ is its description (tests/config/test_comments.py). Its unit is in its name.
+The description is also the comment in configs/ (tests/config/test_comments.py). The unit is part of the name.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _KEY = "overwinter.setting"
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What a schema says of one key beyond its type.
+    """The description and the allowed values of one key.
 
     Attributes:
-        description: as the comment in configs/ has it.
+        description: The comment in configs/.
         at_least: smallest value.
         above: values must be larger.
         at_most: largest value.
@@ -49,7 +49,7 @@ class Setting:
         )
 
     def range(self) -> str:
-        """Return the allowed numbers in words."""
+        """Return a description of the allowed numbers."""
         limits = {"at least": self.at_least, "above": self.above, "at most": self.at_most, "below": self.below}
         return " and ".join(f"{words} {limit}" for words, limit in limits.items() if limit is not None) or "finite"
 
@@ -67,18 +67,18 @@ def setting(
 ) -> Any:
     """Return a dataclass field for one key of the configuration.
 
-    A range or a choice holds for the value, for every element of a list and for every value of a mapping; null is
+    A range or a choice applies to the value, to every element of a list and to every value of a mapping; null is
     allowed where the type allows it.
 
     Args:
-        description: one plain sentence, which is also the comment in configs/, and ends error messages.
+        description: One plain sentence, which is also the comment in configs/ and the end of error messages.
         at_least: smallest value.
         above: values must be larger.
         at_most: largest value.
         below: values must be smaller.
         choices: allowed texts.
-        default: for keys that a configuration may leave out; without it the value comes from configs/.
-        default_factory: makes that default; for a nested group, its schema.
+        default: The default of a key that may be omitted; without it, the value must come from configs/.
+        default_factory: The factory of that default; for a nested group, its schema.
     """
     about = Setting(
         description=description, at_least=at_least, above=above, at_most=at_most, below=below, choices=tuple(choices)
@@ -89,16 +89,16 @@ def setting(
 
 
 def setting_of(field: dataclasses.Field[Any]) -> Setting | None:
-    """Return what the schema says of a field beyond its type."""
+    """Return the `Setting` of a field, if it was declared with `setting`."""
     return field.metadata.get(_KEY)
 
 
 def check_settings(config: Any, *, key: str = "") -> None:
-    """Check all values of a typed configuration, and of the groups within, against their schemas.
+    """Check all values of a typed configuration and its nested groups against their settings.
 
     Args:
-        config: an instance of a schema.
-        key: where it stands, such as `serve.limits`; empty for the whole configuration.
+        config: An instance of a schema.
+        key: Its configuration key, such as `serve.limits`; empty for the whole configuration.
 
     Raises:
         ConfigError: the first value out of range or unknown, with its key, and what is allowed.

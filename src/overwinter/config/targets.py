@@ -1,12 +1,12 @@
 """The only place that turns a `_target_` into an object.
 
-Hydra's own `instantiate` calls whatever it is given; published remote code executions came through it. Here the name
-must stand for a *class of the kind that its key asks for*, and that is looked at before it is called:
+Hydra's own `instantiate` calls any callable it is given, which has led to published remote code executions. Here, the
+target must be a *class of the kind that its key requires*, which is checked before it is called. Allowed are:
 
-- what comes with overwinter is listed, by its exact name (`MODEL`, `DATA`, `MEASURE`);
-- of a library, only the classes that its public interface shows, such as `torch.nn.Linear`; nothing is imported for it;
-- of what the user trusts (`trusted_targets`), a class that is defined there. Functions may make models there too,
-  but in a configuration only: a saved model that comes from elsewhere names classes.
+- classes of overwinter, listed by their exact names (`MODEL`, `DATA`, `MEASURE`);
+- public classes of a library, such as `torch.nn.Linear`; the check imports nothing;
+- classes defined in packages that the user trusts (`trusted_targets`). A configuration may also name functions there
+  that build models; a saved model, which can come from elsewhere, may not.
 
 Arguments are plain data, and a `_target_` inside them is refused.
 """
@@ -31,15 +31,15 @@ _LIBRARY_CLASS = re.compile(r"(modules\.(\w+\.)?)?[A-Z]\w*", re.ASCII)
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """What a `_target_` may be under one key.
+    """The targets allowed under one configuration key.
 
     Attributes:
-        key: in the configuration.
-        noun: what it must be, for messages.
-        classes: those that come with overwinter: public name -> the module that defines it.
-        functions: the same of functions, which a configuration may name and a saved model may not.
-        library: a package whose public classes of this kind may be named; None: there is none.
-        made_by_functions: whether functions of the user's own may make one.
+        key: The configuration key.
+        noun: A description of the required class, for messages.
+        classes: Classes of overwinter: public name -> defining module.
+        functions: Functions of overwinter: the same; a configuration may name them and a saved model may not.
+        library: A package whose public classes of this kind are allowed; None for none.
+        made_by_functions: Whether the user's own functions may build one.
     """
 
     key: str
@@ -50,7 +50,7 @@ class Kind:
     made_by_functions: bool = False
 
     def built_in(self, target: str, *, functions: bool) -> str | None:
-        """Return `module:name` of what comes with overwinter under this name; None if nothing does."""
+        """Return `module:name` of overwinter's target of this name; None if there is none."""
         listed = {**self.classes, **self.functions} if functions else self.classes
         for public, home in listed.items():
             name = public.rpartition(".")[2]
@@ -59,12 +59,12 @@ class Kind:
         return None
 
     def in_library(self, target: str) -> bool:
-        """Return whether it is the name of a class of the library, as far as a name tells."""
+        """Return whether the target's name can be that of a public class of the library."""
         prefix = f"{self.library}."
         return target.startswith(prefix) and _LIBRARY_CLASS.fullmatch(target.removeprefix(prefix)) is not None
 
     def allowed(self, *, functions: bool) -> str:
-        """Return in words what may be named without being trusted."""
+        """Return a description of the targets that need no trust, for messages."""
         names = [*self.classes, *(self.functions if functions else ())]
         names += [f"classes of {self.library}"] if self.library else []
         return ", ".join(names) or "nothing"
@@ -106,11 +106,11 @@ def instantiate(
     """Call ``node["_target_"]`` with the node's other keys.
 
     Args:
-        node: `_target_` (dotted path of a class, or of a function that makes models) and its keyword arguments.
-        kind: what it must be.
-        fits: whether a class is of that kind.
-        trusted: packages allowed beside what the kind lists, from `trusted_targets`.
-        functions: whether the kind's functions may be called, as in a configuration; not of a stranger's choice.
+        node: `_target_` (dotted path of a class, or of a function that builds models) and its keyword arguments.
+        kind: The required kind.
+        fits: A function that returns whether a class is of that kind.
+        trusted: Packages allowed in addition to the kind's targets, from `trusted_targets`.
+        functions: Whether functions may be called: True for a configuration, False for a saved model.
 
     Raises:
         ConfigError: the target is missing, not allowed, not found, of another kind, or does not take these arguments.
@@ -124,10 +124,11 @@ def instantiate(
 def find_target(
     node: Mapping[str, Any], kind: Kind, fits: Callable[[type], bool], *, trusted: Sequence[str], functions: bool
 ) -> Callable[..., Any]:
-    """Return what `instantiate` would call: a class that fits, or a function that makes what does. It calls nothing.
+    """Return the class or function that `instantiate` would call, without calling it.
 
     Raises:
-        ConfigError: it is missing, not allowed, not found, of another kind, or its arguments are no plain data.
+        ConfigError: the target is missing, not allowed, not found, of another kind, or its arguments are not plain
+            data.
     """
     target = trusted_target(node, kind, trusted=trusted, functions=functions)
     refuse_code(node, key=kind.key)
@@ -145,14 +146,14 @@ def trusted_target(
     """Return the node's `_target_` if its name is allowed, without importing anything.
 
     Args:
-        node: with `_target_`.
-        kind: what it must be.
-        trusted: as for `instantiate`.
-        key: of the node, for the message; by default the kind's.
-        functions: as for `instantiate`.
+        node: A mapping with `_target_`.
+        kind: The required kind.
+        trusted: As for `instantiate`.
+        key: The configuration key of the node, for the message; by default the kind's.
+        functions: As for `instantiate`.
 
     Raises:
-        ConfigError: it is missing, or not allowed.
+        ConfigError: the target is missing, or not allowed.
     """
     target, where = node.get("_target_"), f"{key or kind.key}._target_"
     if not isinstance(target, str) or not target:
@@ -160,39 +161,37 @@ def trusted_target(
     parts = target.split(".")
     dotted = len(parts) > 1 and all(part.isidentifier() for part in parts) and "__main__" not in parts[1:]
     if len(target) > _LONGEST or not dotted:
-        raise TargetError(f"{where}={target[:_LONGEST]!r} is no dotted name of a class, such as my_package.Net.")
+        raise TargetError(f"{where}={target[:_LONGEST]!r} is not a dotted name. Name a class, such as my_package.Net.")
     known = kind.built_in(target, functions=functions) is not None or kind.in_library(target)
     if not known and not is_trusted(target, trusted):
         raise TargetError(
-            f"{where}={target!r} is not trusted. Allowed are {kind.allowed(functions=functions)}, and what is in "
+            f"{where}={target!r} is not trusted. Allowed are {kind.allowed(functions=functions)}, and the contents of "
             f"trusted packages: {', '.join(trusted) or 'none'}.\n"
-            f"If the code is yours, add its package: trusted_targets=[{parts[0]}]"
+            f"If you trust this code, add its package: trusted_targets=[{parts[0]}]"
         )
     return target
 
 
 def refuse_code(value: Any, *, key: str) -> None:
-    """Check that arguments are plain data of some size: nothing in them is called, and they fill no memory.
+    """Check that arguments are plain data of limited size, without a nested `_target_`.
 
     Raises:
-        ConfigError: a `_target_` is inside, a value of another type, or too much of them.
+        ConfigError: the arguments contain a `_target_` or a value of another type, or are too large.
     """
     values, left = [(value, 0)], _MAX_VALUES
     while values:
         each, depth = values.pop()
         left -= 1
         if left < 0 or depth > _DEEPEST:
-            raise TargetError(f"{key}: these arguments are too many, or nested too deep. Put them into a file.")
+            raise TargetError(f"{key}: the arguments are too large or too deeply nested. Put them into a file.")
         if isinstance(each, Mapping):
             if depth and "_target_" in each:
-                raise TargetError(
-                    f"{key}: there is a _target_ inside the arguments. Make that object in your own class."
-                )
+                raise TargetError(f"{key}: the arguments contain a _target_. Make that object in your own class.")
             values += [(inner, depth + 1) for inner in each.values()]
         elif isinstance(each, list | tuple):
             values += [(inner, depth + 1) for inner in each]
         elif not isinstance(each, str | int | float | None) or (isinstance(each, int) and abs(each) >= _LARGEST):
-            raise TargetError(f"{key}: the argument {str(each)[:80]!r} is no text, number, list or mapping.")
+            raise TargetError(f"{key}: the argument {str(each)[:80]!r} is not a string, number, list or mapping.")
 
 
 def is_trusted(name: str, trusted: Sequence[str]) -> bool:
@@ -202,7 +201,7 @@ def is_trusted(name: str, trusted: Sequence[str]) -> bool:
 
 
 def _library_class(kind: Kind, target: str) -> Any:
-    """Find a class among those that the library's public interface shows, under the names that it has there."""
+    """Return a class of the library's public interface by its public name."""
     door = vars(importlib.import_module(str(kind.library)))
     name = target.rpartition(".")[2]
     found = door.get(name)
@@ -220,8 +219,9 @@ def _trusted_object(target: str, trusted: Sequence[str]) -> Any:
     home = str(getattr(found, "__module__", ""))
     if not is_trusted(home, trusted):
         raise TargetError(
-            f"_target_={target!r} is {home}.{getattr(found, '__qualname__', '?')}, which is defined outside of what "
-            f"is trusted ({', '.join(trusted)}). Name it where it is defined, and trust that package if you do."
+            f"_target_={target!r} is {home}.{getattr(found, '__qualname__', '?')}, which is defined outside the "
+            f"trusted packages ({', '.join(trusted)}). Name it by that path, and add its package to trusted_targets "
+            "if you trust it."
         )
     return found
 
@@ -232,10 +232,10 @@ def _locate(target: str) -> Any:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not module_name.startswith(error.name):
-            raise  # the user's module exists, and needs something that is not installed
+            raise  # the user's module exists, but imports a package that is not installed
         raise TargetError(
             f"_target_={target!r}: there is no module {error.name!r}.\n"
-            "Is your package installed, or its folder in PYTHONPATH?"
+            "Install the package, or add its folder to PYTHONPATH."
         ) from None
     public = [known for known in vars(module) if not known.startswith("_")]
     found = getattr(module, name, None)
@@ -261,9 +261,7 @@ def _refuse_misfit(target: str, found: Any, arguments: Mapping[str, Any]) -> Non
     try:
         signature = inspect.signature(found)
     except ValueError:
-        raise TargetError(
-            f"_target_={target!r} is built in and does not say what it takes. Wrap it in a class."
-        ) from None
+        raise TargetError(f"_target_={target!r} is a built-in without a signature. Wrap it in a class.") from None
     try:
         signature.bind(**arguments)
     except TypeError as error:

@@ -1,4 +1,4 @@
-"""From the text of params.yaml to a typed `Config`, with everything checked that can be before energy is spent."""
+"""Parsing of params.yaml into a typed `Config`, with every check that is possible before a run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def load_config(project: Project) -> Config:
     """Read and validate the project's params.yaml.
 
     Raises:
-        ConfigError: it is missing, not YAML, or holds a wrong key, type, unit or range.
+        ConfigError: it is missing, not YAML, or contains a wrong key, type, unit or range.
     """
     try:
         text = project.params.read_text(encoding="utf-8")
@@ -38,8 +38,8 @@ def validate(text: str, *, source: str = "the composed configuration") -> Config
     """Parse YAML text into a `Config`.
 
     Args:
-        text: the content of params.yaml.
-        source: what to call it in a message.
+        text: The content of params.yaml.
+        source: The name of the text in messages.
 
     Raises:
         ConfigError: not YAML, or a wrong key, type, unit or range.
@@ -56,7 +56,7 @@ def validate(text: str, *, source: str = "the composed configuration") -> Config
 
 
 def validate_service(text: str) -> ServiceConfig:
-    """Parse what was composed from configs/serve.yaml, for `overwinter serve` and `overwinter deploy`.
+    """Parse YAML text composed from configs/serve.yaml, for `overwinter serve` and `overwinter deploy`.
 
     Raises:
         ConfigError: not YAML, or a wrong key, type, unit or range.
@@ -68,11 +68,11 @@ def validate_service(text: str) -> ServiceConfig:
 
 
 def typed_carbon(node: Any, key: str = "carbon") -> Any:
-    """Return an option of the group `carbon/` in its schema.
+    """Return an option of the group `carbon/` as an instance of its schema.
 
     Args:
-        node: the option.
-        key: where it stands: a fall-back of a source is such an option too.
+        node: The option.
+        key: Its configuration key; a source's fallback is such an option too.
 
     Raises:
         ConfigError: a wrong key or type.
@@ -92,14 +92,14 @@ def _parsed(text: str, source: str) -> dict[str, Any]:
     guard_environment()
     check_yaml(text, where=source)
     try:
-        # OmegaConf's own reading of YAML, so that `1e-3` is a number as it was when composed.
+        # Parsed by OmegaConf, so that `1e-3` is a number, as it was when composed.
         with environment(allowed=False):
             content = OmegaConf.to_container(OmegaConf.create(text), resolve=True)
     except (yaml.YAMLError, OmegaConfBaseException) as error:
         reason = own_error(error) or f"{source} cannot be read: {error}\n{_REMEDY}"
         raise ConfigError(str(reason)) from None
     if not isinstance(content, dict) or not content:
-        raise ConfigError(f"{source} holds no mapping of keys to values. {_REMEDY}")
+        raise ConfigError(f"{source} is not a mapping of keys to values. {_REMEDY}")
     return {str(key): value for key, value in content.items()}
 
 
@@ -107,7 +107,7 @@ def _typed(schema: type[Any], content: Mapping[str, Any], *, prefix: str) -> Any
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    for field in dataclasses.fields(schema):  # OmegaConf's own message on this names no key
+    for field in dataclasses.fields(schema):  # OmegaConf's own message on this lacks the key
         group: Any = field.default_factory
         if dataclasses.is_dataclass(group) and not isinstance(content.get(field.name, {}), Mapping):
             raise ConfigError(f"{prefix}{field.name}={content[field.name]!r} must be a mapping of keys to values.")
@@ -116,15 +116,15 @@ def _typed(schema: type[Any], content: Mapping[str, Any], *, prefix: str) -> Any
         missing = sorted(OmegaConf.missing_keys(merged))
         if missing:
             raise ConfigError(
-                f"No value for {', '.join(prefix + key for key in missing)}. Write it out; or, where params.yaml is "
-                "older than configs/, run `overwinter compose`."
+                f"No value for {', '.join(prefix + key for key in missing)}. Set it; or, if params.yaml is older than "
+                "configs/, run `overwinter compose`."
             )
         return OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
-        raise ConfigError(_explained(error, schema, prefix)) from None
+        raise ConfigError(_explain(error, schema, prefix)) from None
 
 
-def _explained(error: Any, schema: type[Any], prefix: str) -> str:
+def _explain(error: Any, schema: type[Any], prefix: str) -> str:
     key = prefix + (error.full_key or str(error.key or ""))
     owner = error.object_type if dataclasses.is_dataclass(error.object_type) else schema
     known = [field.name for field in dataclasses.fields(owner)]

@@ -88,7 +88,7 @@ def test_good_values_pass():
     ("changes", "message"),
     [
         ({"runtimes": []}, "evaluate.runtimes is empty"),
-        ({"runtimes": ["torch", "torch"]}, "names one twice"),
+        ({"runtimes": ["torch", "torch"]}, "has a duplicate"),
         ({"batch_sizes": [0, 32]}, "evaluate.batch_sizes=0"),
         ({"choose_at_batch_size": 8}, "choose_at_batch_size=8 is not among"),
         ({"max_quality_loss": 1.5}, "evaluate.max_quality_loss=1.5"),
@@ -97,7 +97,10 @@ def test_good_values_pass():
         ({"max_losses": {"worst_clas_accuracy": 0.1}}, "Did you mean 'worst_class_accuracy'"),
         ({"max_losses": {"accuracy_blur": 0.1}, "corruptions": ["noise"]}, "'accuracy_blur', which is unknown"),
         ({"corruptions": ["nois"]}, "evaluate.corruptions='nois' is unknown.*Did you mean 'noise'"),
-        ({"measures": {"accuracy": {"_target_": "mine.Measure"}}}, r"evaluate\.measures\.accuracy: .* name of its own"),
+        (
+            {"measures": {"accuracy": {"_target_": "mine.Measure"}}},
+            r"evaluate\.measures\.accuracy: .* not that of a built-in measure",
+        ),
         ({"measures": {"A b": {"_target_": "mine.Measure"}}}, r"evaluate\.measures\.A b: "),
         ({"measures": {"own": 3}}, r"evaluate\.measures\.own\._target_ is missing"),
         (
@@ -123,7 +126,7 @@ def test_bad_values_of_evaluate_are_refused_with_their_key(changes, message):
         ({"max_perplexity_increase": -0.1}, "evaluate.max_perplexity_increase=-0.1"),
         ({"max_perplexity_increase": float("nan")}, "evaluate.max_perplexity_increase=nan"),
         ({"prompt_tokens": 0}, "evaluate.prompt_tokens=0"),
-        ({"prompt_tokens": 65}, "evaluate.prompt_tokens=65 is more than a window has: data.length=64"),
+        ({"prompt_tokens": 65}, "evaluate.prompt_tokens=65 is larger than the window, data.length=64"),
         ({"runtimes": []}, "evaluate.runtimes is empty"),
         ({"response_tokens": 0}, "evaluate.response_tokens=0"),
         ({"repeats": 2}, "evaluate.repeats=2"),

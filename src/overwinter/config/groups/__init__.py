@@ -1,4 +1,4 @@
-"""The typed schemas, one file per concern. No torch, no values: the values are in configs/."""
+"""The typed schemas of the configuration, one file per concern. The values are in configs/."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from overwinter.config.groups.energy import EnergyConfig, HardwareConfig
 from overwinter.config.groups.evaluation import EvaluateConfig, HibernateConfig, LanguageEvaluateConfig
 from overwinter.config.groups.ledger import LedgerConfig
 from overwinter.config.groups.pipeline import PipelineConfig, StageSpec
-from overwinter.config.groups.plugin import PluginConfig, plugin_schema, room_schema
+from overwinter.config.groups.plugin import PluginConfig, lazy_schema, plugin_schema
 from overwinter.config.groups.training import FitConfig, TrainConfig
 from overwinter.config.settings import setting
 from overwinter.registries import INTENSITY_SOURCES, POWER_POLICIES, SPARSIFIERS
@@ -44,16 +44,17 @@ class Config:
     `train`, `sparsify`, `quantize`, `evaluate`, `carbon` and `power` take the schema of the option that was picked.
     """
 
-    seed: int = setting("random seed of everything", at_least=0, below=2**32)
+    seed: int = setting("random seed for all stages", at_least=0, below=2**32)
     device: str = setting(
-        "cpu, cuda, cuda:1: all is done there; auto: trains and quantizes on a GPU where there is one, measures and "
-        "serves on the CPU"
+        "device for all stages: cpu, cuda, cuda:1; auto trains and quantizes on a GPU if there is one, and measures "
+        "and serves on the CPU"
     )
     threads: int | None = setting(
-        "CPU threads of training, null for torch's choice; results are bit-identical for equal numbers only", at_least=1
+        "CPU threads for training; null is torch's default; results are bit-identical only for the same number",
+        at_least=1,
     )
     trusted_targets: list[str] = setting(
-        "packages whose classes `_target_` may name, beside overwinter and torch, and whose functions may make the "
+        "packages besides overwinter and torch whose classes `_target_` may name, and whose functions may build the "
         "model: [my_package]"
     )
     pipeline: PipelineConfig = field(default_factory=PipelineConfig)
@@ -71,18 +72,18 @@ class Config:
     power: Any = MISSING
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     extensions: dict[str, Any] = setting("settings of your own stages, by stage (docs/extending.md)")
-    configs_digest: str = setting("digest of configs/, by which a stale params.yaml is found out")
+    configs_digest: str = setting("digest of configs/, to detect a stale params.yaml")
 
 
 def _evaluate_schema(node: Mapping[str, Any]) -> type[EvaluateConfig | LanguageEvaluateConfig]:
     return LanguageEvaluateConfig if "prompt_tokens" in node else EvaluateConfig
 
 
-# Groups whose keys depend on the option that was picked.
+# Groups whose keys depend on the selected option.
 SCHEMAS: dict[str, Callable[[Mapping[str, Any]], type[Any]]] = {
-    "train": room_schema("overwinter.training.qat.settings:train_schema"),
+    "train": lazy_schema("overwinter.training.qat.settings:train_schema"),
     "sparsify": plugin_schema(SPARSIFIERS),
-    "quantize": room_schema("overwinter.quantization.settings:quantize_schema"),
+    "quantize": lazy_schema("overwinter.quantization.settings:quantize_schema"),
     "evaluate": _evaluate_schema,
     "carbon": plugin_schema(INTENSITY_SOURCES),
     "power": plugin_schema(POWER_POLICIES),

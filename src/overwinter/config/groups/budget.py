@@ -20,76 +20,77 @@ _PACED = ("energy", "carbon", "money")
 
 @dataclass
 class QualityConfig:
-    """How good a model has to be. Null sets no limit."""
+    """Limits on the quality of a model. Null sets no limit."""
 
     min_accuracy: float | None = setting("lowest accuracy, 0 to 1", at_least=0, at_most=1)
     max_accuracy_loss: float | None = setting(
-        "accuracy lost against the dense model: 0.01 is one point", at_least=0, at_most=1
+        "largest loss of accuracy against the dense model: 0.01 is one point", at_least=0, at_most=1
     )
     max_loss_increase: float | None = setting(
-        "rise of the loss or the perplexity against the dense model's: 0.05 is 5 %", at_least=0
+        "largest rise of the loss or the perplexity against the dense model: 0.05 is 5 %", at_least=0
     )
     at_least: dict[str, float] = setting(
-        "lower limits of other figures of the chosen variant in comparison.json: {agreement_with_dense: 0.97}"
+        "lower limits on other figures of the chosen variant in comparison.json: {agreement_with_dense: 0.97}"
     )
-    at_most: dict[str, float] = setting("upper limits of such figures: {calibration_error: 0.05}")
+    at_most: dict[str, float] = setting(
+        "upper limits on other figures of the chosen variant: {calibration_error: 0.05}"
+    )
 
 
 @dataclass
 class PaybackConfig:
-    """When the joules spent on compressing must be earned back by cheaper predictions. Null sets no limit."""
+    """Limits on the break-even point of compression: the joules spent on it against cheaper responses."""
 
-    stages: list[str] = setting("stages whose joules have to be earned back")
-    responses: float | None = setting("predictions within which they must be earned back; null: no limit", above=0)
-    days: float | None = setting(
-        "days within which they must be earned back, at responses_per_day; null: no limit", above=0
-    )
-    responses_per_day: float | None = setting("predictions expected per day", above=0)
+    stages: list[str] = setting("stages whose joules must be saved again by cheaper responses")
+    responses: float | None = setting("maximum number of responses until break-even; null: no limit", above=0)
+    days: float | None = setting("maximum days until break-even, at responses_per_day; null: no limit", above=0)
+    responses_per_day: float | None = setting("expected responses per day", above=0)
 
 
 @dataclass
 class BudgetConfig:
-    """What may be spent, and what has to come out of it.
+    """Limits on costs and on quality.
 
     A limit is one or more quantities, joined by `and`: `2 kJ`, `0.5 Wh and 10 min`, `100 gCO2e`, `0.02 EUR`.
-    One that ends in `soft` only warns: `2 kJ and 1.5 kJ soft`. A stage may also have a share of every limit
-    of the total: `30 %`.
+    A quantity that ends in `soft` only warns: `2 kJ and 1.5 kJ soft`. A stage can also take a share of every limit
+    on the total: `30 %`.
     """
 
-    total: str | None = setting("limit on all stages together; null: none")
-    stages: dict[str, str | None] = setting("limit on each stage; together not more than the total")
-    price_per_kwh: str | None = setting("price of a kilowatt-hour, such as 0.30 EUR; needed for limits in money")
+    total: str | None = setting("limit on all stages together; null: no limit")
+    stages: dict[str, str | None] = setting("limit on each stage; their sum must not exceed the total")
+    price_per_kwh: str | None = setting("price of a kilowatt-hour, such as 0.30 EUR; required for limits in money")
     mode: str = setting(
-        "what a broken limit does: stop, warn or degrade (`overwinter run` falls back to the next entry of degrade; "
-        "plain DVC stops)",
+        "action when a limit is exceeded: stop, warn or degrade (`overwinter run` retries with the next entry of "
+        "degrade; plain DVC stops)",
         choices=("stop", "warn", "degrade"),
     )
     degrade: list[str] = setting(
-        "fallbacks in order, each one or more overrides: [train.epochs=20, train.epochs=10 sparsify=none]"
+        "fallbacks for the mode degrade, in order, each one or more overrides: [train.epochs=20, train.epochs=10 "
+        "sparsify=none]"
     )
-    require_measured: bool = setting("refuse to pass a gate on modelled joules")
+    require_measured: bool = setting("fail a gate whose joules are modelled, not measured")
     measured_share: float = setting(
-        "share of the joules that counters must have measured to count as measured", at_least=0, at_most=1
+        "minimum share of joules from hardware counters for a figure to count as measured", at_least=0, at_most=1
     )
     quality: QualityConfig = setting(
-        "how good the model that a stage leaves has to be; at evaluate, the chosen variant",
+        "limits on the quality of each stage's model; for evaluate, of the chosen variant",
         default_factory=QualityConfig,
     )
     net_saving: bool = setting(
-        "the chosen variant must use fewer joules per prediction than the dense model, beyond the confidence interval"
+        "require fewer joules per response than the dense model, with confidence intervals that do not overlap"
     )
     payback: PaybackConfig = setting(
-        "when the joules spent on compressing must be earned back by cheaper predictions",
+        "limits on the break-even point of compression: joules spent on it against joules saved per response",
         default_factory=PaybackConfig,
     )
 
 
 def check_budget(config: Config) -> None:
-    """Check what ranges and choices cannot say of the group `budget/`.
+    """Check the group `budget/`, beyond ranges and choices.
 
     Raises:
-        ConfigError: a wrong unit, a sum of stages above the total, an unknown stage, or anything else that cannot be
-            used, with its key.
+        ConfigError: a wrong unit, a sum of stages above the total, an unknown stage, or another invalid value, with
+            its key.
     """
     budget, stages = config.budget, list(config.pipeline.stages)
     _check_names("budget.stages", [name for name, text in budget.stages.items() if text is not None], stages)
@@ -98,10 +99,10 @@ def check_budget(config: Config) -> None:
 
 
 def check_budget_values(budget: BudgetConfig) -> None:
-    """Check all of the group that can be checked without the pipeline's stages.
+    """Check everything in the group that does not depend on the pipeline's stages.
 
     Raises:
-        ConfigError: the first value that cannot be used, with its key.
+        ConfigError: the first invalid value, with its key.
     """
     price = read_price(budget)
     total, by_stage = read_limits(budget)
@@ -113,10 +114,10 @@ def check_budget_values(budget: BudgetConfig) -> None:
 
 
 def check_paced_budget(config: Config) -> None:
-    """Check that there is a budget where the power policy needs one.
+    """Check that a budget is set if the power policy needs one.
 
     Raises:
-        ConfigError: nothing is limited that a policy could pace.
+        ConfigError: the budget limits neither joules, grams nor money.
     """
     if config.power.needs != "budget":
         return
@@ -124,7 +125,7 @@ def check_paced_budget(config: Config) -> None:
     limits = [*total, *(each for limits in stages.values() for each in limits)]
     if not any(limit.amount.dimension in _PACED for limit in limits):
         raise ConfigError(
-            f"power.policy={config.power.policy} has nothing to pace: no joules, grams or money are limited. "
+            f"power.policy={config.power.policy} needs a budget: no limit on joules, grams or money is set. "
             "Set budget.total, such as budget.total='2 kWh'."
         )
 
@@ -154,7 +155,7 @@ def _check_sums(total: Sequence[Limit], by_stage: Mapping[str, Sequence[Limit]])
             together = Quantity(value=amount, dimension=whole.amount.dimension, unit=whole.amount.unit)
             named = ", ".join(f"{part.key}={part.text}" for part in parts)
             raise ConfigError(
-                f"{named}: together {together}, more than {whole.key}={whole.text}. Lower them, or raise the total."
+                f"{named}: their sum, {together}, exceeds {whole.key}={whole.text}. Lower them, or raise the total."
             )
 
 
@@ -168,6 +169,6 @@ def _tightest(limits: Sequence[Limit], dimension: str) -> Limit | None:
 
 def _check_payback(payback: PaybackConfig) -> None:
     if payback.days is not None and payback.responses_per_day is None:
-        raise ConfigError("budget.payback.days needs budget.payback.responses_per_day, the rate expected in use.")
+        raise ConfigError("budget.payback.days needs budget.payback.responses_per_day. Set the expected rate.")
     if (payback.days is not None or payback.responses is not None) and not payback.stages:
-        raise ConfigError("budget.payback.stages is empty. Name the stages whose joules have to be earned back.")
+        raise ConfigError("budget.payback.stages is empty. Name the stages that compress the model.")

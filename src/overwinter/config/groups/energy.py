@@ -1,4 +1,4 @@
-"""The groups `energy/` and `hardware/`: what is metered, and what the model of the rest assumes."""
+"""The groups `energy/` and `hardware/`: the energy meters, and the power model of unmetered parts."""
 
 from __future__ import annotations
 
@@ -14,35 +14,37 @@ CPU_TIME_WAYS = ("auto", "cgroup", "rusage", "proc")
 
 @dataclass
 class EnergyConfig:
-    """Metering. None of it changes a result, so no stage depends on it."""
+    """Energy metering. It changes no result, so no stage depends on it."""
 
     sources: list[str] = setting(
-        "meters to try in this order, also of other packages (overwinter.energy_sources); what one measures, the next "
-        "leave alone"
+        "energy sources to try, in this order, including plug-ins (overwinter.energy_sources); a device is measured by "
+        "the first source that reads it"
     )
     sample_interval_s: float = setting(
-        "time between two samples of power; a counter that wraps sooner is read sooner", at_least=0.01, at_most=10
+        "interval between two samples of power; a counter that wraps sooner is read more often",
+        at_least=0.01,
+        at_most=10,
     )
     cpu_time: str = setting(
-        "how modelled CPU seconds are counted: cgroup (a group of our own), rusage (orphans too), proc (only looks at "
-        "/proc), or auto: the best that works here",
+        "how CPU time is counted for modelled energy: cgroup (in a new cgroup), rusage (orphans too), proc (only reads "
+        "/proc); auto uses the best one that works",
         choices=CPU_TIME_WAYS,
     )
-    rapl_root: str = setting("the powercap tree; containers often mount it elsewhere")
-    hwmon_root: str = setting("the tree of sensors of boards (Jetson), ARM servers and ACPI power meters")
-    power_supply_root: str = setting("the tree of batteries: the whole machine, while a laptop's gives power")
+    rapl_root: str = setting("path of the powercap tree (RAPL); containers often mount it elsewhere")
+    hwmon_root: str = setting("path of the hwmon tree: sensors of Jetson boards, ARM servers and ACPI power meters")
+    power_supply_root: str = setting("path of the power supply tree: a laptop's battery measures the whole machine")
     cross_check: str = setting(
-        "codecarbon: let CodeCarbon measure too, which takes it seconds to start; or none",
+        "also measure with CodeCarbon, which takes seconds to start: codecarbon or none",
         choices=("none", "codecarbon"),
     )
     cross_check_threshold: float = setting(
-        "warn when CodeCarbon differs by more than this share of our figure", at_least=0
+        "warn when CodeCarbon's figure differs by more than this share of Overwinter's", at_least=0
     )
-    cross_check_country: str = setting("country of CodeCarbon's own gram figures (ISO 3166 alpha-3)")
-    cross_check_csv: str | None = setting("append CodeCarbon's emissions.csv row to this file; null: none")
+    cross_check_country: str = setting("country for CodeCarbon's carbon figures (ISO 3166 alpha-3)")
+    cross_check_csv: str | None = setting("file to which CodeCarbon's emissions.csv row is appended; null: none")
     idle_probe_s: float = setting(
-        "time of idling measured before the work, only where a counter's idle power is not in hardware.idle_w; 0 "
-        "leaves it unknown",
+        "seconds of idling measured before the work, only for counters whose idle power is not in hardware.idle_w; 0 "
+        "skips the measurement",
         at_least=0,
         at_most=600,
     )
@@ -50,18 +52,20 @@ class EnergyConfig:
 
 @dataclass
 class HardwareConfig:
-    """What the model of unmetered parts assumes of this machine, and what it draws when idle."""
+    """The power model of unmetered parts of this machine, and its idle power."""
 
     cpu_tdp_w: float | None = setting(
-        "thermal design power of all CPU packages together; null: CodeCarbon's table, by the CPU's name",
+        "total thermal design power of all CPU packages; null: looked up by CPU name in CodeCarbon's table",
         at_least=0.1,
         at_most=100_000,
     )
     cpu_threads: int | None = setting(
-        "hardware threads that share cpu_tdp_w; null: those that this machine shows", at_least=1, at_most=1_000_000
+        "hardware threads that share cpu_tdp_w; null: all threads that this machine reports",
+        at_least=1,
+        at_most=1_000_000,
     )
     cpu_w_per_thread: float = setting(
-        "watts of a busy hardware thread where the table does not help (virtual machine, unknown name; as CodeCarbon "
+        "watts per busy hardware thread if the CPU is not in the table (virtual machine, unknown name; as CodeCarbon "
         "guesses)",
         at_least=0.01,
         at_most=1000,
@@ -81,10 +85,10 @@ class HardwareConfig:
 
 
 def check_energy(config: EnergyConfig) -> None:
-    """Check what ranges and choices cannot say of the group `energy/`.
+    """Check the group `energy/`, beyond ranges and choices.
 
     Raises:
-        ConfigError: a source that does not exist or stands twice, or none; or a country that CodeCarbon does not know.
+        ConfigError: no source, an unknown or repeated source, or a country missing from CodeCarbon's table.
     """
     if not config.sources:
         raise ConfigError("energy.sources=[] would meter nothing. Name at least 'modelled'.")

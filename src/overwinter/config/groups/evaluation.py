@@ -31,7 +31,7 @@ class EvaluateConfig:
     version: int = setting("raised when the stage's behaviour changes")
     runtimes: list[str] = setting("runtimes to measure; the dense model runs on all of them")
     batch_sizes: list[int] = setting("batch sizes at which each variant is timed", at_least=1)
-    choose_at_batch_size: int = setting("the joules at this batch size decide")
+    choose_at_batch_size: int = setting("batch size at which joules per response decide the choice")
     max_quality_loss: float = setting(
         "largest allowed loss of accuracy against the dense model: 0.01 is one point", at_least=0, below=1
     )
@@ -39,7 +39,7 @@ class EvaluateConfig:
         "largest allowed losses of other measures in comparison.json: {worst_class_accuracy: 0.02}", at_least=0
     )
     corruptions: list[str] = setting(
-        "corrupted inputs on which accuracy is measured too: noise, contrast, blur, missing; [] for none",
+        "input corruptions under which accuracy is also measured: noise, contrast, blur, missing; [] for none",
         choices=CORRUPTIONS,
     )
     measures: dict[str, Any] = setting(
@@ -50,9 +50,11 @@ class EvaluateConfig:
     max_repeats: int = setting("most samples of variants whose intervals overlap, at the batch size that decides")
     precision: float = setting("relative width of an interval below which no more samples are taken", above=0, below=1)
     sample_duration_s: float = setting(
-        "shortest timed sample: short predictions are repeated to fill it; on a GPU at least 1", above=0, at_most=60
+        "minimum duration of a timed sample: short predictions are repeated to fill it; on a GPU at least 1",
+        above=0,
+        at_most=60,
     )
-    threads: int = setting("CPU threads of every runtime", at_least=1)
+    threads: int = setting("CPU threads for every runtime", at_least=1)
     confidence: float = setting("confidence level of the intervals", at_least=0.5, below=1)
 
 
@@ -70,7 +72,7 @@ class LanguageEvaluateConfig:
     prompt_tokens: int = setting("prompt tokens of a timed generation, from the test split, read at once", at_least=1)
     response_tokens: int = setting("tokens generated in a timed generation, by greedy decoding", at_least=1)
     repeats: int = setting("timed samples per variant and phase, interleaved in random order", at_least=3)
-    sample_duration_s: float = setting("shortest timed sample; on a GPU at least 1", above=0, at_most=60)
+    sample_duration_s: float = setting("minimum duration of a timed sample; on a GPU at least 1", above=0, at_most=60)
     threads: int = setting("CPU threads", at_least=1)
     confidence: float = setting("confidence level of the intervals", at_least=0.5, below=1)
 
@@ -135,7 +137,10 @@ def _check_measures(measures: Mapping[str, Any], trusted: Sequence[str]) -> None
     for name, node in measures.items():
         key = f"evaluate.measures.{name}"
         if name in ("accuracy", "worst_class", *MEASURES) or not _NAME.fullmatch(str(name)):
-            raise ConfigError(f"{key}: a measure of yours needs a name of its own, of small letters, digits and _.")
+            raise ConfigError(
+                f"{key}: a measure's name is lower-case letters, digits and _, and not that of a built-in measure. "
+                "Rename it."
+            )
         trusted_target(node if isinstance(node, Mapping) else {}, MEASURE, trusted=trusted, key=key)
 
 
@@ -153,16 +158,16 @@ def _check_prompt(prompt_tokens: int, config_data: Mapping[str, Any]) -> None:
     length = config_data.get("length")
     if config_data.get("_target_") in TEXT_TARGETS and isinstance(length, int) and prompt_tokens > length:
         raise ConfigError(
-            f"evaluate.prompt_tokens={prompt_tokens} is more than a window has: data.length={length}. "
-            "Lower it, or lengthen the windows."
+            f"evaluate.prompt_tokens={prompt_tokens} is larger than the window, data.length={length}. "
+            "Lower it, or raise data.length."
         )
 
 
 def check_hibernate(config: Config) -> None:
-    """Check what ranges cannot say of the group `hibernate/`.
+    """Check the group `hibernate/`, beyond ranges.
 
     Raises:
-        ConfigError: a key is not named, or not where to publish.
+        ConfigError: the form of a key or of the address to publish to is wrong.
     """
     hibernate = config.hibernate
     for key, sources in (
@@ -183,4 +188,4 @@ def _check_named(key: str, values: Sequence[Any]) -> None:
     if not values:
         raise ConfigError(f"{key} is empty. Name at least one.")
     if len(set(values)) < len(values):
-        raise ConfigError(f"{key}={list(values)} names one twice. Name each once.")
+        raise ConfigError(f"{key}={list(values)} has a duplicate. Name each once.")

@@ -1,4 +1,4 @@
-"""The group `ledger/`: what the record of an execution says of where it comes from."""
+"""The group `ledger/`: the project and the user that the ledger records for each execution."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from overwinter.config.settings import setting
 
 @dataclass
 class LedgerConfig:
-    """What the ledger records. None of it changes a result, so no stage depends on it."""
+    """Settings of the ledger. They change no result, so no stage depends on them."""
 
-    project: str | None = setting("name of the project in the ledger; null: the name of its folder")
+    project: str | None = setting("project name in the ledger; null: the name of its folder")
     record_person: bool = setting(
         "record who ran it: OVERWINTER_PERSON (none: no one), or else git's user.name and user.email"
     )

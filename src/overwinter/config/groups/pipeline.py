@@ -23,31 +23,29 @@ _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 class StageSpec:
     """One stage of the pipeline, from which `overwinter compose` renders a stage of dvc.yaml and its gate."""
 
-    needs: list[str] = setting("earlier stages whose outputs it reads")
-    params: list[str] = setting("configuration groups and keys on which its result depends")
+    needs: list[str] = setting("earlier stages whose outputs this stage reads")
+    params: list[str] = setting("configuration groups and keys that its result depends on")
     outs: list[str] = setting(
-        "what it leaves in outputs/<stage>/, beside metrics.json, energy.json and power.csv",
+        "files and folders it writes to outputs/<stage>/, besides metrics.json, energy.json and power.csv",
         default_factory=lambda: ["model"],
     )
-    reports: list[str] = setting("further files it leaves, on which no stage depends", default_factory=list)
-    program: str | None = setting("its program in `programs`, without .py; null: the stage's own name", default=None)
+    reports: list[str] = setting("further files it writes, on which no stage depends", default_factory=list)
+    program: str | None = setting("its program in `programs`, without .py; null: the stage's name", default=None)
 
 
 @dataclass
 class PipelineConfig:
-    """The pipeline."""
+    """The pipeline: its stages, and the code they run."""
 
     programs: str = setting("folder of the stage programs, relative to dvc.yaml")
-    code: list[str] = setting("further files or folders on which every stage depends, for instance your own package")
-    stages: dict[str, StageSpec] = setting(
-        "name: what the stage needs; they run in this order, but each behind those that it needs"
-    )
+    code: list[str] = setting("files or folders that every stage depends on, such as your own package")
+    stages: dict[str, StageSpec] = setting("stages by name; they run in this order, each after the stages it needs")
 
 
 def in_order(stages: Mapping[str, StageSpec]) -> dict[str, StageSpec]:
-    """Return the stages each behind those that it needs, and else as they are listed.
+    """Return the stages in the order listed, each after the stages it needs.
 
-    What needs itself, or a stage that is not there, comes last.
+    A stage that needs itself or an unknown stage comes last.
     """
     ordered: dict[str, StageSpec] = {}
     left = dict(stages)
@@ -57,7 +55,7 @@ def in_order(stages: Mapping[str, StageSpec]) -> dict[str, StageSpec]:
 
 
 def check_pipeline(config: Config) -> None:
-    """Check that the device can be had, and the stages be put in order and depend on what exists.
+    """Check the device, the model and data targets, and that the stages can be put in order.
 
     Raises:
         ConfigError: the first wrong value, with its key.
@@ -84,12 +82,14 @@ def _check_stage(name: str, spec: StageSpec, earlier: list[str], keys: list[str]
             f"{where}: a stage's name is lower-case letters, digits and _, and not {' or '.join(_RESERVED)}."
         )
     if spec.program is not None and not _STAGE_NAME.fullmatch(spec.program):
-        raise ConfigError(f"{where}.program={spec.program!r} is no name of a program. Name one without folder and .py.")
+        raise ConfigError(f"{where}.program={spec.program!r} is not a program's name. Leave out the folder and .py.")
     for need in spec.needs:
         if need not in earlier:
-            raise ConfigError(f"{where}.needs: {need!r} is no earlier stage. Earlier: {', '.join(earlier) or 'none'}.")
+            raise ConfigError(
+                f"{where}.needs: {need!r} is not an earlier stage. Earlier stages: {', '.join(earlier) or 'none'}."
+            )
     for key in spec.params:
         if key.split(".", 1)[0] not in keys:
             raise ConfigError(f"{where}.params: there is no key {key!r}.{nearest(key, keys)}")
     if not spec.outs:
-        raise ConfigError(f"{where}.outs is empty. A stage leaves something, for instance [model].")
+        raise ConfigError(f"{where}.outs is empty. Name at least one output, such as [model].")

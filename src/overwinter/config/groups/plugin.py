@@ -1,4 +1,4 @@
-"""What a plug-in registers: the dataclass of its settings, which makes it."""
+"""The base class of a plug-in's settings, and the lookup of the settings class for a configuration group."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from overwinter.plugins import Registry
 
 @dataclass
 class PluginConfig(ABC):
-    """The settings of a plug-in: the fields, each a `setting`, are its keys in YAML; `open` makes the plug-in.
+    """The settings of a plug-in: each field, a `setting`, is a key in YAML; `open` makes the plug-in.
 
-    The module of the settings is imported whenever a configuration is read: what is heavy (torch, numpy) is imported
-    by `open`.
+    The module that defines them is imported whenever a configuration is read, so import heavy packages (torch, numpy)
+    inside `open`.
     """
 
     @abstractmethod
@@ -25,34 +25,34 @@ class PluginConfig(ABC):
         """Make the plug-in."""
 
     def check(self, key: str) -> None:  # noqa: B027  most settings need no more
-        """Refuse what neither the type nor the `setting` of a field can say.
+        """Check constraints that the fields' types and `setting`s cannot express.
 
         Args:
-            key: where the settings stand, for the message.
+            key: The configuration key of these settings, for the message.
 
         Raises:
-            ConfigError: the first value that cannot be used, with its key.
+            ConfigError: the first invalid value, with its key.
         """
 
 
 def plugin_schema(registry: Registry[Any]) -> Callable[[Mapping[str, Any]], type[Any]]:
-    """Return what finds the settings of the plug-in that a group names, such as those of `power.policy`."""
+    """Return a function from a group's values to the settings class of the plug-in they name (`power.policy`)."""
 
     def schema_of(group: Mapping[str, Any]) -> type[Any]:
         name = str(group.get(registry.key.rpartition(".")[2]))
         schema = registry.find(name)
         if not (isinstance(schema, type) and issubclass(schema, PluginConfig) and is_dataclass(schema)):
             raise ConfigError(
-                f"{registry.key}={name!r} stands for {schema!r}, which is no dataclass of settings (PluginConfig).\n"
-                f"Fix or remove the package that offers it in {registry.group}."
+                f"{registry.key}={name!r} is registered as {schema!r}, which is not a dataclass derived from "
+                f"PluginConfig.\nFix or remove the package that registers it in {registry.group}."
             )
         return schema
 
     return schema_of
 
 
-def room_schema(path: str) -> Callable[[Mapping[str, Any]], type[Any]]:
-    """Return what asks the room of a group for the group's schema, by `module:function`, imported when it is asked."""
+def lazy_schema(path: str) -> Callable[[Mapping[str, Any]], type[Any]]:
+    """Return a function that calls `module:function` for a group's schema, and imports the module only then."""
 
     def schema_of(group: Mapping[str, Any]) -> type[Any]:
         module, function = path.split(":")

@@ -1,4 +1,4 @@
-"""The group `train/`, and the fine-tuning that other stages share with it."""
+"""The group `train/`, and the settings of fine-tuning that other stages share with it."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 
 @dataclass
 class FitConfig:
-    """How a model is fitted: the training loop's settings, wherever it runs."""
+    """The settings of the training loop, for training and fine-tuning."""
 
-    epochs: int = setting("passes over the training split, at most", at_least=1)
+    epochs: int = setting("maximum number of passes over the training split", at_least=1)
     batch_size: int = setting("samples per optimizer step", at_least=1)
     learning_rate: float = setting("peak learning rate of AdamW", above=0)
-    weight_decay: float = setting("decoupled weight decay of AdamW, but for biases and normalisations", at_least=0)
+    weight_decay: float = setting(
+        "decoupled weight decay of AdamW, not applied to biases and normalization layers", at_least=0
+    )
     warmup_fraction: float = setting(
-        "share of all steps in which the learning rate climbs; then a cosine to zero", at_least=0, at_most=1
+        "share of all steps used for linear warmup; then cosine decay to zero", at_least=0, at_most=1
     )
-    gradient_clip_norm: float = setting("gradients are scaled down to this norm at most", above=0)
-    label_smoothing: float = setting("label smoothing of the cross entropy", at_least=0, below=1)
-    patience_epochs: int = setting(
-        "stop after so many epochs without a better validation loss; 0 never stops early", at_least=0
-    )
+    gradient_clip_norm: float = setting("maximum norm of the gradients; larger ones are scaled down", above=0)
+    label_smoothing: float = setting("label smoothing of the cross-entropy loss", at_least=0, below=1)
+    patience_epochs: int = setting("early stopping: epochs without a better validation loss; 0 disables it", at_least=0)
     precision: str = setting(
-        "auto: bf16 where the accelerator has it, else fp32; or fp32, bf16", choices=("auto", "fp32", "bf16")
+        "auto (bf16 if the accelerator supports it, else fp32), fp32 or bf16", choices=("auto", "fp32", "bf16")
     )
     checkpoint_interval_s: float = setting("seconds between checkpoints on disk", at_least=0)
 
@@ -41,25 +41,25 @@ class TrainConfig(FitConfig):
     version: int = setting("raised when the stage's behaviour changes")
 
     def check(self, key: str) -> None:
-        """Refuse what neither the type nor the `setting` of a field can say."""
+        """Check constraints that the fields' types and `setting`s cannot express."""
 
     def quantization_aware(self) -> Any:
-        """Return the settings of quantization-aware training (`overwinter.training.qat`); None: it is plain."""
+        """Return the settings of quantization-aware training (`overwinter.training.qat`); None for plain training."""
         return None
 
 
 def check_trained_grids(config: Config) -> None:
-    """Check that the method `qat` finds the grids of training, which what sparsify changes is no longer on.
+    """Check that a model for the method `qat` was trained quantization-aware and is not changed afterwards.
 
     Raises:
-        ConfigError: the model is not trained for grids, or changed after.
+        ConfigError: training is not quantization-aware, or sparsify changes the weights after it.
     """
     if "qat" not in config.quantize.methods:
         return
     if config.train.quantization_aware() is None:
-        raise ConfigError("quantize.methods names qat, but there is no train.qat. Set train=qat_int8.")
+        raise ConfigError("quantize.methods has qat, but train.qat is not set. Set train=qat_int8.")
     if config.sparsify.method != "none":
         raise ConfigError(
-            f"quantize.methods names qat, but sparsify.method={config.sparsify.method} changes the weights after they "
-            "were trained for their grids. Set sparsify=none."
+            f"quantize.methods has qat, but sparsify.method={config.sparsify.method} changes the weights after "
+            "quantization-aware training. Set sparsify=none."
         )
