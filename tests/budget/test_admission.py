@@ -41,7 +41,7 @@ def test_what_it_resumes_need_not_be_spent_again(budget):
 def test_only_the_upper_end_warns(budget):
     allowed = budget(stages={"train": "900 J"})
     (warning,) = admit(allowed, stage="train", forecast=of("train", 800), spent_run=NOTHING, spent_stage=NOTHING)
-    assert "budget.stages.train=900 J may not hold: train alone may come to 800 J, at most 960 J" in warning
+    assert "budget.stages.train=900 J may be exceeded: train alone is expected to cost 800 J, at most 960 J" in warning
 
 
 def test_a_rough_forecast_refuses_only_what_is_too_much_at_the_very_least(budget):
@@ -49,7 +49,7 @@ def test_a_rough_forecast_refuses_only_what_is_too_much_at_the_very_least(budget
     with pytest.raises(RefusedError):
         admit(budget(total="950 J"), stage="train", forecast=rough, spent_run=NOTHING, spent_stage=NOTHING)
     (warning,) = admit(budget(total="970 J"), stage="train", forecast=rough, spent_run=NOTHING, spent_stage=NOTHING)
-    assert "may come to 1.20 kJ, at most 1.44 kJ" in warning
+    assert "is expected to cost 1.20 kJ, at most 1.44 kJ" in warning
 
 
 def test_an_unknown_forecast_starts_with_a_warning(budget):
@@ -134,7 +134,7 @@ _figures = st.floats(1.0, 1e4)
     mode=st.sampled_from(["stop", "warn"]),
 )
 def test_of_one_limit_one_thing_is_reported(budget, forecasts, total_j, train_j, mode):
-    """Within, may not hold, over or unknown: whatever the plan prints of a limit, in reasons and warnings together."""
+    """A plan says one of within, may be exceeded, over or unknown about a limit, in reasons and warnings together."""
     limit = min(total_j, train_j)
     allowed = budget(total=f"{total_j} J", stages={"train": f"{limit} J"}, mode=mode)
     stages = ("train", "sparsify", "quantize")
@@ -151,7 +151,7 @@ def test_of_one_limit_one_thing_is_reported(budget, forecasts, total_j, train_j,
     for name, highest in high.items():
         texts = {*message.warnings, *(reason.message for reason in message.reasons)}
         (text,) = [text for text in texts if f"{name}=" in text]
-        verdicts = [word for word in (", within ", " may not hold: ", ", over ", ": no forecast ") if word in text]
+        verdicts = [word for word in (", within ", " may be exceeded: ", ", over ", ": no forecast ") if word in text]
         assert len(verdicts) == 1
         unknown = any(each.energy_j is None for each in _by_limit(made)[name])
         (reason,) = [reason for reason in message.reasons if reason.limit == name]

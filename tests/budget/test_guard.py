@@ -106,7 +106,7 @@ def test_of_work_that_would_begin_anew_only_what_is_spent_counts(budget):
     watching = guard(budget, stages={"train": "100 J"})
     for second in range(1, 91):
         assert watching.check(float(second), 0.0, float(second), done=second / 270, total=1, resumable=False) == ()
-    with pytest.raises(RefusedError, match=r"has spent 101 J, over .* Raise the limit and run again: it begins anew"):
+    with pytest.raises(RefusedError, match=r"has spent 101 J, over .* Raise the limit and run again: it starts over"):
         watching.check(101.0, 0.0, 101.0, done=0.5, total=1, resumable=False)
 
 

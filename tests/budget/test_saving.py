@@ -78,12 +78,12 @@ def test_a_doubtful_payback_passes_with_a_warning(gate):
     never = gate((1.0, 0.5, 1.5), (0.5, 0.1, 0.9), payback={"responses": 250})
     assert late.passed
     assert never.passed
-    assert "far end, they are earned back after 334 answers" in late.warnings[0]
+    assert "far end of the interval, the joules are earned back after 334 responses" in late.warnings[0]
     assert "earned back never" in never.warnings[0]
 
 
 @given(st.floats(1e-6, 1e3), st.floats(1e-6, 1e3), st.integers(1, 10**12))
-def test_payback_is_just_when_the_answers_saving_covers_the_joules(
+def test_payback_is_just_when_the_saving_per_response_covers_the_joules(
     gate, dense_j: float, chosen_j: float, responses: int
 ):
     passed = gate((dense_j,), (chosen_j,), payback={"responses": responses}).passed
@@ -100,4 +100,4 @@ def test_joules_per_response_that_were_modelled_make_the_verdict_modelled(gate):
     assert verdict.modelled
     assert "Judged on modelled joules" in verdict.warnings[0]
     assert not gate(measured, modelled, net_saving=True, require_measured=True).passed
-    assert gate(measured, modelled, require_measured=True).passed  # nothing was asked of the answers
+    assert gate(measured, modelled, require_measured=True).passed  # the joules per response were not limited

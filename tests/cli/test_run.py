@@ -36,7 +36,7 @@ def test_of_many_settings_the_first_are_named(project):
 
 
 @pytest.mark.parametrize(
-    "reasons", [{"train": ["never ran here"]}, {"sparsify": ["sparsify.amount: 1 -> 2"]}, {"train": []}]
+    "reasons", [{"train": ["has not run yet"]}, {"sparsify": ["sparsify.amount: 1 -> 2"]}, {"train": []}]
 )
 def test_where_nothing_of_another_configuration_lies_nothing_is_reported(project, reasons):
     assert _replaced(plan_of(**reasons), project) == ""

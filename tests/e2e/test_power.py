@@ -79,7 +79,7 @@ def test_a_profile_is_found_and_a_policy_that_knows_it_pauses_in_dear_hours_and_
                 _prices(space, dear_quarters=0)
     assert stage.returncode == 0, reported
     assert "paused at 0.9 per kWh" in reported
-    assert "going on: " in reported
+    assert "resuming: " in reported
     assert _weights(_results(reported)) == _weights(searched)
     energy = json.loads((_results(reported) / "energy.json").read_text())
     assert energy["resumed_j"] > 0

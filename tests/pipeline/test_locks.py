@@ -55,7 +55,7 @@ def dvc_locks(tmp_path):
 @pytest.mark.parametrize("cut_short", ["", '{"write": {"/pro'])
 def test_a_list_of_dvc_s_that_a_kill_cut_short_is_removed(tmp_path, dvc_locks, cut_short):
     dvc_locks.write_text(cut_short)
-    assert locks.mend_dvc_locks(tmp_path)
+    assert locks.repair_dvc_rwlock(tmp_path)
     assert not dvc_locks.exists()
 
 
@@ -63,7 +63,7 @@ def test_a_list_of_dvc_s_that_a_kill_cut_short_is_removed(tmp_path, dvc_locks, c
 def test_a_whole_list_stays(tmp_path, dvc_locks, whole):
     if whole is not None:
         dvc_locks.write_text(whole)
-    assert not locks.mend_dvc_locks(tmp_path)
+    assert not locks.repair_dvc_rwlock(tmp_path)
     assert dvc_locks.exists() == (whole is not None)
 
 
@@ -71,7 +71,7 @@ def test_a_list_that_dvc_is_writing_stays(tmp_path, dvc_locks):
     dvc_locks.write_text("")
     with dvc_locks.with_name("rwlock.lock").open("w") as guard:
         fcntl.flock(guard, fcntl.LOCK_EX)
-        assert not locks.mend_dvc_locks(tmp_path)
+        assert not locks.repair_dvc_rwlock(tmp_path)
     assert dvc_locks.exists()
 
 
@@ -101,7 +101,7 @@ def test_dvc_still_guards_its_list_with_the_lock_that_is_taken_here(tmp_path):
 )
 def test_a_dvc_lock_that_a_kill_cut_short_is_quarantined(tmp_path, cut_short):
     (tmp_path / "dvc.lock").write_text(cut_short)
-    assert locks.mend_dvc_lock_file(tmp_path)
+    assert locks.repair_dvc_lock(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dvc.lock.broken"]
 
 
@@ -109,5 +109,5 @@ def test_a_dvc_lock_that_a_kill_cut_short_is_quarantined(tmp_path, cut_short):
 def test_a_whole_dvc_lock_stays(tmp_path, whole):
     if whole is not None:
         (tmp_path / "dvc.lock").write_text(whole)
-    assert not locks.mend_dvc_lock_file(tmp_path)
+    assert not locks.repair_dvc_lock(tmp_path)
     assert (tmp_path / "dvc.lock").exists() == (whole is not None)

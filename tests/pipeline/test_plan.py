@@ -31,7 +31,7 @@ def test_files_count_by_content_and_results_of_other_stages_do_not():
 def test_a_new_command_or_dependency_is_a_reason():
     assert _reasons({}, cmd="python b.py") == ["its command is now `python b.py`"]
     assert _reasons({}, deps=["a.py", "new.csv"]) == ["new.csv is a new dependency"]
-    assert _own_reasons({}, None, {}, {}, {}) == ["never ran here"]
+    assert _own_reasons({}, None, {}, {}, {}) == ["has not run yet"]
 
 
 def test_settings_that_another_choice_brings_along_are_counted():

@@ -49,9 +49,9 @@ def test_work_that_would_begin_anew_is_paused_before_it_begins_and_not_after(sta
 
 def test_who_interrupts_is_reported_what_happens_next_time(stage: Stage):
     stage.interrupted = True
-    with pytest.raises(InterruptedStageError, match=r"interrupted at 3 of 10; it goes on from there next time"):
+    with pytest.raises(InterruptedStageError, match=r"interrupted at 3 of 10\. The next run resumes from there"):
         stage.progress(3, 10)
-    with pytest.raises(InterruptedStageError, match=r"interrupted at 3 of 10; it begins anew next time"):
+    with pytest.raises(InterruptedStageError, match=r"interrupted at 3 of 10\. The next run starts over"):
         stage.unsaved_progress(3, 10)
 
 
@@ -83,5 +83,5 @@ def test_every_stage_that_is_needed_and_leaves_a_model_adds_a_variant(hibernate:
 
 def test_a_variant_of_a_stage_that_is_not_needed_is_refused_with_the_key(hibernate: Stage):
     hibernate.config.pipeline.stages["hibernate"].needs.remove("distill")
-    with pytest.raises(ConfigError, match=r"pipeline\.stages\.hibernate\.needs left the variant 'distilled'.*dense"):
+    with pytest.raises(ConfigError, match=r"pipeline\.stages\.hibernate\.needs makes the variant 'distilled'.*dense"):
         hibernate.variant("distilled")

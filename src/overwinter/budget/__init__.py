@@ -1,14 +1,14 @@
-"""Budgets that really stop a run: in joules, grams, money and seconds, in total and per stage.
+"""Budgets that stop a run: in joules, grams, money and seconds, in total and per stage.
 
-- `limits`: the budget as a value; the configuration's texts are read in `overwinter.config.limits`.
-- `gate`, with `quality` and `saving`: the verdict between two stages, on the cost to produce an artifact.
-- `forecasting`: what a stage will cost, from the ledger's history of like configurations; with `growing`, of other
-  amounts of the same work, and `ranges`.
-- `admission`: the verdict before a stage starts, and on a whole plan, on what is left.
-- `guard`: the eye inside a running stage, on what is being spent now.
-- `verdict`: what they say.
+- `limits`: the budget as a value; `overwinter.config.limits` parses the configuration.
+- `gate`, with `quality` and `saving`: the verdict after a stage, on the cost of producing its artifact.
+- `forecasting`: the forecast cost of a stage, from the ledger's history of similar configurations; with `growing`, for
+  other amounts of the same work, and `ranges`.
+- `admission`: the verdict before a stage starts, and on a whole plan, against the remaining budget.
+- `guard`: the check of a running stage against its limits.
+- `verdict`: the verdict's type.
 
-Nothing in here reads a file or a database; importing it loads neither rich, sqlite nor torch.
+Nothing here reads a file or a database; importing it loads neither rich, sqlite nor torch.
 """
 
 from overwinter.budget.admission import admit, judge_plan

@@ -1,4 +1,4 @@
-"""Before anything is spent: may a stage start, and can the budget hold a whole plan?"""
+"""The verdict before a stage starts, and on a whole plan, from forecasts and the remaining budget."""
 
 from __future__ import annotations
 
@@ -19,16 +19,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class _Outlook:
-    """What will have been spent on one limit's subject: already, and with what is forecast.
+    """The amounts to compare with one limit: already spent, and with the forecasts.
 
     Attributes:
-        spent: already.
-        sure: with the expected amount of an exact forecast, and with the least of a rough one. A projection
-            from a stage's first steps or from another configuration must not keep a stage from ever showing
-            better.
-        expected: with the expected amounts.
-        high: with the highest ones.
-        unknown: stages without a forecast.
+        spent: The amount already spent.
+        sure: The amount with the expected value of an exact forecast, or the lower end of a rough one: a projection
+            from first steps or another configuration must not block a stage for good.
+        expected: The amount with the expected values.
+        high: The amount with the upper ends.
+        unknown: Stages without a forecast.
     """
 
     spent: float
@@ -39,22 +38,20 @@ class _Outlook:
 
 
 def admit(budget: Budget, *, stage: str, forecast: Forecast, spent_run: Spent, spent_stage: Spent) -> tuple[str, ...]:
-    """Let a stage start, or not: what it will cost is held against what is left.
+    """Check a stage's forecast against the remaining budget, before it starts.
 
     Args:
-        budget: what is allowed.
-        stage: the stage that wants to start.
-        forecast: of its whole execution. What it resumes counts as done.
-        spent_run: what the run has spent so far, with what its stages resumed.
-        spent_stage: what of that was spent on this stage.
+        budget: The budget.
+        stage: The stage that is about to start.
+        forecast: The forecast of its whole execution; resumed work counts as done.
+        spent_run: The run's spending so far, including resumed spending of its stages.
+        spent_stage: The part of it spent on this stage.
 
     Returns:
-        warnings: limits that do not bind, or that only the forecast's upper end would break.
+        Warnings on limits that do not bind, or that only the forecast's upper end exceeds.
 
     Raises:
-        RefusedError: nothing is left, or less than the stage is expected to need (by a rough forecast: less
-        than
-            it needs at the very least).
+        RefusedError: nothing is left, or less than the forecast (of a rough forecast: less than its lower end).
     """
     admission = _judged(budget, stage, {stage: forecast}, spent_run, {stage: spent_stage})
     if not admission.passed:
@@ -69,17 +66,16 @@ def judge_plan(
     spent_run: Spent,
     spent_stages: Mapping[str, Spent],
 ) -> Verdict:
-    """Judge whether the budget can hold all stages that would run.
+    """Judge whether all stages that would run fit into the budget.
 
     Args:
-        budget: what is allowed.
-        forecasts: of every stage that would run, in their order.
-        spent_run: what counts already: spent by the run, or the cost of the results that it would reuse.
-        spent_stages: what of that belongs to a stage that would run (its checkpoint's joules); absent is
-            nothing.
+        budget: The budget.
+        forecasts: Forecasts of all stages that would run, in order.
+        spent_run: The amount that already counts: spent by the run, or the cost of the results it would reuse.
+        spent_stages: The part of it that belongs to a stage that would run (its checkpoint); a missing stage has none.
 
     Returns:
-        a verdict; forecasts that are unknown are named in its warnings.
+        The verdict; its warnings name stages without a forecast.
     """
     by_stage = {each.stage: each for each in forecasts}
     return _judged(budget, "plan", by_stage, spent_run, spent_stages)
@@ -127,25 +123,25 @@ def _weigh(
 
 
 def _in_words(limit: Limit, outlook: _Outlook, whose: str) -> str:
-    """Say of a limit that is not broken whether it holds, may not hold, or cannot be known: one of these."""
+    """Describe a limit that is not exceeded: within, may be exceeded, or without a forecast."""
     expected, high = limit.quantity(outlook.expected), limit.quantity(outlook.high)
     if outlook.high > limit.amount.value:
-        return f"{limit} may not hold: {whose} may come to {expected}, at most {_more(outlook, high)}."
+        return f"{limit} may be exceeded: {whose} is expected to cost {expected}, at most {_more(outlook, high)}."
     if outlook.unknown:
-        rest = f" Without {_them(outlook)}, {whose} may come to {expected}." if outlook.expected else ""
+        rest = f" Without {_them(outlook)}, {whose} is expected to cost {expected}." if outlook.expected else ""
         return (
             f"{limit}: no forecast of {limit.amount.dimension} for {', '.join(outlook.unknown)}; "
-            f"the guard inside the stage holds the limit.{rest}"
+            f"the limit is enforced while the stage runs.{rest}"
         )
-    return f"{whose} is expected to come to {expected}, within {limit}; {_left(limit, outlook)} are left."
+    return f"{whose} is expected to cost {expected}, within {limit}; {_left(limit, outlook)} are left."
 
 
 def _refused(limit: Limit, outlook: _Outlook, whose: str) -> str:
     if outlook.spent >= limit.amount.value:
-        return f"Nothing is left of {limit}: {limit.quantity(outlook.spent)} are spent. Raise it."
+        return f"Nothing is left of {limit}: {limit.quantity(outlook.spent)} are spent. Raise the limit."
     at_least = "at least " if outlook.unknown else ""
     return (
-        f"{whose} is expected to come to {at_least}{limit.quantity(outlook.expected)}, over {limit}; "
+        f"{whose} is expected to cost {at_least}{limit.quantity(outlook.expected)}, over {limit}; "
         f"{_left(limit, outlook)} are left. Raise the limit, or make the work cheaper."
     )
 
@@ -177,7 +173,7 @@ def _outlook(
         if low is None or likely is None or at_most is None:
             unknown.append(stage)
             continue
-        resumed = _spent(limit, budget, rest[stage])  # counted in `before`, and not to be spent again
+        resumed = _spent(limit, budget, rest[stage])  # already counted in `before`
         sure += max(0.0, (likely if each.basis == "exact" else low) - resumed)
         expected += max(0.0, likely - resumed)
         high += max(0.0, at_most - resumed)

@@ -1,13 +1,13 @@
-"""What a stage will cost, from the ledger's history.
+"""The forecast cost of a stage, from the ledger's history.
 
-Of a configuration that has run, the middle is the median and the spread the median absolute deviation, both of
-logarithms (costs are ratios; one run beside a busy neighbour must not move the forecast). The range widens with few
-executions (a normal prediction interval's sqrt(1 + 1/n), with a heavier factor for small n), and never falls below a
-floor that says how alike the executions are at best.
+For a configuration that has run, the forecast is the median and its spread the median absolute deviation, both of
+logarithms (costs are ratios, and one run with a busy neighbour must not move the forecast). The range widens with few
+executions (a normal prediction interval's sqrt(1 + 1/n), with a larger factor for small n), and never falls below a
+floor, the smallest scatter between executions.
 
-Another amount of the same work (more epochs, with all else alike) is put together from two parts that every execution
-distinguishes: what its steps cost, which grows with them, and what it costs however many they are (starting, loading,
-saving). Executions of other settings are not alike, and no figure is made of them.
+For another amount of the same work (more epochs, all else equal), the forecast is the sum of two parts that every
+execution records: the cost of its steps, which grows with their number, and its fixed cost (starting, loading, saving).
+Executions with other settings are not used.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from overwinter.ledger import ExecutionRecord
 
 _J_PER_KWH = 3.6e6
-# Executions further back were made by another version of the machine, the libraries or the code.
+# Older executions ran with other versions of the machine, the libraries or the code.
 _LATEST = 20
-# An unfinished execution tells something from this share of its work on.
+# The smallest share of its work for which an unfinished execution is used.
 _MIN_SHARE = 0.1
 # Half widths of the range, as a ratio, when many executions agree with one another.
 _FLOORS = {"exact": 0.10, "unfinished": 0.25}
@@ -35,16 +35,16 @@ _OTHER_HOST = 0.50
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
-    """What one whole execution of a stage will cost.
+    """The forecast cost of one whole execution of a stage.
 
     Attributes:
-        stage: its name.
-        basis: `exact` (done executions of this very configuration), `unfinished` (its stopped ones, extrapolated),
-            `scaled` (other amounts of the same work, in their fixed and their growing part), or `unknown`.
-        executions: how many it rests on; where it is unknown, how many there are of other settings.
-        energy_j: joules; None if unknown.
-        carbon_g: grams; None if unknown.
-        duration_s: seconds; None if unknown.
+        stage: The stage's name.
+        basis: `exact` (finished executions of the same configuration), `unfinished` (stopped ones, extrapolated),
+            `scaled` (other amounts of the same work, with their fixed and growing parts), or `unknown`.
+        executions: The number of executions used; for `unknown`, the number with other settings.
+        energy_j: Joules; None if unknown.
+        carbon_g: Grams; None if unknown.
+        duration_s: Seconds; None if unknown.
     """
 
     stage: str
@@ -69,14 +69,14 @@ def forecast(
     """Forecast one stage.
 
     Args:
-        records: the ledger's executions, oldest first; those of other stages are ignored.
-        stage: the stage.
-        configuration_key: of what would run; None where it depends on results that are not there yet.
-        work: its declared amount of work, such as epochs x samples; None if it declares none.
-        workload: digest of what a step of it is; only executions of the same one are scaled.
-        inputs: the artifact digests of what it would read; None where these are not there yet.
-        host: the machine it would run on. Its own executions are preferred to others'.
-        intensity_g_per_kwh: of the electricity; without it, grams come from the history.
+        records: The ledger's executions, oldest first; those of other stages are ignored.
+        stage: The stage.
+        configuration_key: The key of the execution to forecast; None if it depends on results that do not exist yet.
+        work: Its declared amount of work, such as epochs x samples; None if it declares none.
+        workload: The digest of its steps' settings; only executions of the same workload are scaled.
+        inputs: The artifact digests of its inputs; None if they do not exist yet.
+        host: The machine it would run on; executions on this machine are preferred.
+        intensity_g_per_kwh: The carbon intensity; without it, grams come from the history.
     """
     own = [record for record in records if record.stage == stage and record.energy_j is not None]
     same = [record for record in own if configuration_key is not None and record.configuration_key == configuration_key]
@@ -99,13 +99,13 @@ def forecast(
 
 @dataclass(frozen=True, kw_only=True)
 class _Made:
-    """How figures are made of executions.
+    """The method that makes a forecast from executions.
 
     Attributes:
-        basis: of the forecast.
-        work: the amount of work that is asked for.
-        away: they ran on another machine.
-        same_inputs: they read what is to be read now.
+        basis: The basis of the forecast.
+        work: The amount of work to forecast.
+        away: Whether the executions ran on another machine.
+        same_inputs: Whether they read the same inputs.
     """
 
     basis: str
@@ -156,7 +156,7 @@ class _Made:
 
 @dataclass(frozen=True, kw_only=True)
 class _Cost:
-    """One execution's joules, grams or seconds: with what it resumed, its own, and of these what its steps cost."""
+    """One execution's joules, grams or seconds: in total with resumed ones, its own, and those of its steps."""
 
     whole: float
     own: float

@@ -1,7 +1,7 @@
-"""The gate between two stages: what an artifact cost to produce, and how good it is, against the budget.
+"""The gate after a stage: the cost of producing an artifact, and its quality, judged against the budget.
 
-A gate judges the *cost to produce* (from energy.json, also of results restored from DVC's cache), never what
-was spent now: the same artifact always gets the same verdict.
+A gate judges the *cost to produce* (from energy.json, also for results restored from DVC's cache), never the current
+spending, so the same artifact always gets the same verdict.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ def judge(
     """Judge one stage.
 
     Args:
-        budget: what is allowed.
-        stage: the stage after which the gate stands.
-        energy: what each stage cost, this one and all earlier ones.
-        figures: name -> number, of the model that this stage leaves; of evaluate, of the chosen candidate.
-        dense_figures: the same of the dense model, as the reference of quality.
-        evaluation: metrics.json of the stage evaluate, by which net saving and payback are judged; None elsewhere.
+        budget: The budget.
+        stage: The stage before the gate.
+        energy: The cost of this stage and of all earlier ones.
+        figures: Figures of this stage's model by name; for evaluate, of the chosen candidate.
+        dense_figures: The same figures of the dense model, as the reference for quality.
+        evaluation: metrics.json of the stage evaluate, to judge net saving and payback; None for other stages.
     """
     own, total = _together([energy[stage]]), _together(energy.values())
     reasons = [_held(limit, own, stage, budget) for limit in budget.limits_of(stage)]
@@ -62,13 +62,13 @@ def judge(
 
 
 def _measured_responses(evaluation: EvaluationMetrics) -> float:
-    """Return 0 where joules per response were modelled, else 1."""
+    """Return 0 if joules per response were modelled, else 1."""
     return float(evaluation.dense.measured and evaluation.chosen.measured)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Produced:
-    """What one or more artifacts cost to produce."""
+    """The cost of producing one or more artifacts."""
 
     energy_j: float
     measured_j: float
@@ -106,8 +106,8 @@ def _held(limit: Limit, produced: _Produced, whose: str, budget: Budget) -> Reas
 
 def _in_words(limit: Limit, value: float | None, whose: str, *, ok: bool) -> str:
     if value is None:
-        unknown = f"{whose}: {limit.amount.dimension} is not known, so {limit} cannot be held."
-        return f"{unknown} Set `carbon` to a source of intensity."
+        unknown = f"{whose}: {limit.amount.dimension} is unknown, so {limit} cannot be checked."
+        return f"{unknown} Set `carbon` to an intensity source."
     cost = limit.quantity(value)
     if ok:
         return f"{whose} cost {cost}, within {limit}."
@@ -120,7 +120,7 @@ def _measured(measured: float, stage: str, budget: Budget) -> Reason:
     if not ok:
         message += (
             f", less than budget.measured_share={budget.measured_share:g}, and budget.require_measured=true. "
-            "`overwinter doctor` says which counters are missing."
+            "Run `overwinter doctor` for the missing counters."
         )
     return Reason(
         limit="budget.require_measured",
@@ -134,7 +134,7 @@ def _measured(measured: float, stage: str, budget: Budget) -> Reason:
 
 
 def _close_calls(budget: Budget, stage: str, energy: Mapping[str, EnergyRecord]) -> list[str]:
-    """Warn where a limit on joules holds, but only within the figure's own uncertainty."""
+    """Warn about limits on joules that hold only within the figure's uncertainty."""
     warnings = []
     for limits, names in ((budget.limits_of(stage), [stage]), (budget.total, list(energy))):
         value_j = sum(energy[name].energy_j for name in names)

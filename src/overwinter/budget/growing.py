@@ -1,4 +1,4 @@
-"""Another amount of the same work: what its steps cost, and what it costs however many they are."""
+"""The forecast of another amount of the same work: the cost of its steps, and its fixed cost."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from dataclasses import dataclass
 
 from overwinter.budget.ranges import Range
 
-# How far executions of one workload scatter, one sigma of logarithms, and how many of them that assumption is worth.
+# Assumed scatter of executions of one workload, one sigma of logarithms, and the number of executions it counts as.
 _SCATTER, _WORTH = 0.12, 8
-_OTHER_INPUTS = 0.30  # the same, where they read from other results: a model with other channels, a sparser one
-# A step's cost drifts (heat, neighbours, memory): one sigma per doubling of what was seen.
+_OTHER_INPUTS = 0.30  # the same for executions with other inputs: a model with other channels, a sparser one
+# A step's cost drifts (heat, neighbours, memory): one sigma per doubling of the observed amount.
 _DRIFT = 0.03
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What one execution cost, in joules, grams or seconds alike.
+    """The cost of one execution, in joules, grams or seconds.
 
     Attributes:
-        cost: all of it.
-        steps_cost: of that, what came between its first and its latest report of progress; None if not known.
-        steps: units of work between the two.
-        done: units of work done at the end.
-        total: units of work that it set out to do.
-        ratio: the amount of work that is asked for, as a multiple of what this execution set out to do.
+        cost: The whole cost.
+        steps_cost: The part between its first and its latest report of progress; None if unknown.
+        steps: Units of work between the two.
+        done: Units of work done at the end.
+        total: Units of work planned.
+        ratio: The amount of work to forecast, as a multiple of the amount this execution planned.
     """
 
     cost: float
@@ -38,11 +38,11 @@ class Parts:
 
 
 def grown(history: Sequence[Parts], *, same_inputs: bool) -> Range | None:
-    """Return the cost of the amount of work that is asked for; of no history, None.
+    """Return the forecast cost of the amount of work to do; None without a history.
 
     Args:
-        history: executions of the same workload, in any amount.
-        same_inputs: whether they read from the same results.
+        history: Executions of the same workload, in any amount.
+        same_inputs: Whether they read the same inputs.
     """
     split = [each for each in history if each.steps_cost is not None and each.steps and each.total]
     scatter = _SCATTER if same_inputs else _OTHER_INPUTS
@@ -53,7 +53,7 @@ def _from_parts(history: Sequence[Parts], scatter: float) -> Range:
     seen = sum(each.steps or 0.0 for each in history)
     per_step = sum(each.steps_cost or 0.0 for each in history) / seen
     fixed = statistics.median(_fixed(each) for each in history)
-    # The first step belongs to what is fixed: it warms up what the others find warm.
+    # The first step counts as fixed cost, as a warm-up.
     needed = max(0.0, statistics.median((each.total or 0.0) * each.ratio for each in history) - 1)
     fewest = min([needed, *((each.done or 0.0) for each in history if (each.done or 0.0) < (each.total or 0.0))])
     most, least = fixed + per_step * needed, fixed + per_step * fewest
@@ -62,13 +62,13 @@ def _from_parts(history: Sequence[Parts], scatter: float) -> Range:
     own = [_fixed(each) + (each.steps_cost or 0.0) / (each.steps or 1.0) * needed for each in history]
     drift = _DRIFT * math.log2(max(1.0, needed / seen)) * per_step * needed / most
     half = 2 * math.hypot(_sigma(own, scatter) * math.sqrt(1 + 1 / len(history)), drift)
-    # One that ended early may do so again: then the truth lies anywhere between.
+    # An execution that ended early may do so again: then the cost is anywhere in between.
     spread = Range(low=least, expected=math.sqrt(least * most), high=most)
     return spread.widened(half)
 
 
 def _between(history: Sequence[Parts], scatter: float) -> Range | None:
-    """Without the parts: somewhere between all of it being fixed and all of it growing with the work."""
+    """Return the range from all cost being fixed to all cost growing with the work, if the parts are unknown."""
     costs = [each.cost for each in history if each.cost > 0]
     if len(costs) < len(history) or not costs:
         return Range(low=0.0, expected=0.0, high=max(each.cost for each in history)) if history else None
@@ -82,7 +82,7 @@ def _fixed(each: Parts) -> float:
 
 
 def _sigma(values: Sequence[float], scatter: float) -> float:
-    """Return how far costs scatter: as assumed before, and more and more as seen."""
+    """Return the scatter of costs: the assumed one, weighted with the observed one."""
     logs = [math.log(value) for value in values if value > 0]
     squares = sum((each - statistics.fmean(logs)) ** 2 for each in logs)
     return math.sqrt((_WORTH * scatter**2 + squares) / (_WORTH + max(0, len(logs) - 1)))

@@ -1,4 +1,4 @@
-"""The guard inside a running stage: it stops at a step once the budget is, or will be, exceeded."""
+"""The guard of a running stage: it stops the stage at a step once the budget is, or will be, exceeded."""
 
 from __future__ import annotations
 
@@ -12,22 +12,20 @@ if TYPE_CHECKING:
     from overwinter.config.limits import Limit
     from overwinter.ledger import Spent
 
-# Share of the work before the projection starts from scratch: importing, allocating and warming up cost more
-# per step than the steps do.
+# Share of the work to skip before projecting: importing, allocating and warming up make the first steps cost more.
 _WARM_UP_SHARE = 0.05
-# What has to be seen after the warm-up before a projection is believed.
+# Work and seconds to observe after the warm-up before projecting.
 _SEEN_SHARE = 0.05
 _SEEN_S = 3.0
-# A projection may be above the limit by so much before it stops the work: stopping for nothing costs a
-# resumption.
+# Tolerance of a projection above the limit: an unnecessary stop costs a resumption.
 _MARGIN = 0.05
-_RESUMED = "Its checkpoint is kept: raise the limit and run again to go on from there."
-_ANEW = "Raise the limit and run again: it begins anew."
+_RESUMES = "Raise the limit and run again: it resumes from its checkpoint."
+_STARTS_OVER = "Raise the limit and run again: it starts over."
 
 
 @dataclass(frozen=True)
 class _Mark:
-    """Where the projection starts from."""
+    """The costs at one step, such as the start of the projection."""
 
     done: float
     energy_j: float
@@ -36,14 +34,14 @@ class _Mark:
 
 
 class StageGuard:
-    """Holds what a running stage spends against its limits and those of the total.
+    """Checks the spending of a running stage against its limits and those on the total.
 
     Args:
-        budget: what is allowed.
-        stage: the running stage.
-        spent_run: what the run has spent before this execution, with what it resumed (`Ledger.spent` after
-            `begin` and before the first heartbeat).
-        spent_stage: what of that was spent on this stage.
+        budget: The budget.
+        stage: The running stage.
+        spent_run: The run's spending before this execution, including resumed spending (`Ledger.spent` after `begin`
+            and before the first heartbeat).
+        spent_stage: The part of it spent on this stage.
     """
 
     def __init__(self, budget: Budget, *, stage: str, spent_run: Spent, spent_stage: Spent) -> None:
@@ -67,26 +65,24 @@ class StageGuard:
         *,
         resumable: bool = True,
     ) -> tuple[str, ...]:
-        """Look at the limits; call it at every step. Until a new reading comes it costs next to nothing.
+        """Check the limits, at every step. Without a new reading, the call returns at once.
 
         Args:
-            energy_j: joules of this execution, by the meter's latest reading.
-            carbon_g: grams of this execution; None where the intensity is unknown, and limits on carbon rest.
-            duration_s: seconds of this execution, at that reading.
-            done: units of work done, counting from the very beginning, also after a resumption.
-            total: units of work in all.
-            resumable: False for work that would begin anew. Its steps are uneven, so nothing is projected from them:
-                stopping too early would throw away what was spent.
+            energy_j: Joules of this execution, at the meter's latest reading.
+            carbon_g: Grams of this execution; None if the intensity is unknown, and limits on carbon are not checked.
+            duration_s: Seconds of this execution, at that reading.
+            done: Units of work done, counted from the first attempt.
+            total: Units of work in total.
+            resumable: False for work without a checkpoint. Its steps may differ in cost, so nothing is projected: an
+                early stop would waste what was spent.
 
         Returns:
-            warnings about limits that do not bind, each once.
+            Warnings about limits that do not bind, each once.
 
         Raises:
-            RefusedError: a binding limit is exceeded, or will be at this rate: save a checkpoint and let it
-            out.
+            RefusedError: a binding limit is exceeded, or will be at this rate; save a checkpoint and do not catch it.
         """
-        # Between two readings nothing is new; once all is done, stopping saves nothing, and the gate will
-        # judge.
+        # After the last step, stopping saves nothing, and the gate judges.
         if duration_s == self._last_duration_s or done >= total or not self._held:
             return ()
         self._last_duration_s = duration_s
@@ -99,7 +95,7 @@ class StageGuard:
             message = self._broken(limit, before, now, start, total)
             if message is None or place in self._warned:
                 continue
-            message += _RESUMED if resumable else _ANEW
+            message += _RESUMES if resumable else _STARTS_OVER
             if binding:
                 raise RefusedError(message)
             self._warned.add(place)
@@ -107,13 +103,13 @@ class StageGuard:
         return tuple(warnings)
 
     def remaining(self, energy_j: float, carbon_g: float | None) -> tuple[float | None, float | None]:
-        """Return the joules and the grams that the tightest limits leave; None where nothing limits them.
+        """Return the joules and grams left by the tightest limits; None if not limited.
 
-        Money counts as the joules that it buys.
+        Money is converted to joules by the price.
 
         Args:
-            energy_j: joules of this execution so far.
-            carbon_g: grams of this execution so far; None where they are not known.
+            energy_j: Joules of this execution so far.
+            carbon_g: Grams of this execution so far; None if unknown.
         """
         spent = _Mark(done=0.0, energy_j=energy_j, carbon_g=carbon_g or 0.0, duration_s=0.0)
         left: dict[str, list[float]] = {"energy": [], "carbon": []}
@@ -126,7 +122,7 @@ class StageGuard:
         return min(left["energy"], default=None), min(left["carbon"], default=None)
 
     def _start(self, now: _Mark, total: float) -> _Mark | None:
-        """Return where to project from, or None while it is too early."""
+        """Return the start of the projection; None while it is too early."""
         if self._first_done is None:
             self._first_done = now.done
         ahead = total - self._first_done

@@ -1,4 +1,4 @@
-"""The budget as a value: limits in base units, the price of a joule, and what they are held against."""
+"""The budget as a value: limits in base units, the price of a joule, and the costs to compare with them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _J_PER_KWH = 3.6e6
 
 
 class Costs(Protocol):
-    """What something costs; None is unknown, never zero."""
+    """Costs in joules, grams and seconds; None means unknown, never zero."""
 
     @property
     def energy_j(self) -> float | None:
@@ -34,20 +34,20 @@ class Costs(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What may be spent, and what has to come out of it.
+    """Limits on costs and on quality.
 
     Attributes:
-        total: limits on all stages together.
-        stages: limits per stage; a stage without any is absent.
-        price_per_j: money per joule, or None.
-        currency: of `price_per_j` and of limits in money.
+        total: Limits on all stages together.
+        stages: Limits per stage; stages without a limit are absent.
+        price_per_j: Money per joule, or None.
+        currency: The currency of `price_per_j` and of limits in money.
         mode: `stop`, `warn` or `degrade`.
-        fallbacks: of the mode `degrade`: the overrides of each, in order.
-        require_measured: modelled figures do not pass.
-        measured_share: share of joules measured by counters from which a figure counts as measured.
-        quality: how good the models have to be.
-        net_saving: the chosen model must use fewer joules per response than the dense one.
-        payback: when the joules spent on compressing must be earned back.
+        fallbacks: The overrides of each fallback of the mode `degrade`, in order.
+        require_measured: Whether modelled figures fail a gate.
+        measured_share: The minimum share of joules from counters for a figure to count as measured.
+        quality: Limits on the quality of models.
+        net_saving: Whether the chosen model must use fewer joules per response than the dense one.
+        payback: Limits on the break-even point of compression.
     """
 
     total: tuple[Limit, ...]
@@ -67,7 +67,7 @@ class Budget:
         return self.stages.get(stage, ())
 
     def amount(self, dimension: str, costs: Costs) -> float | None:
-        """Return what of ``costs`` a limit on ``dimension`` is held against; None if that is not known."""
+        """Return the amount of ``costs`` in ``dimension``, to compare with a limit; None if unknown."""
         match dimension:
             case "energy":
                 return costs.energy_j
@@ -80,15 +80,15 @@ class Budget:
                 return None if self.price_per_j is None or energy_j is None else energy_j * self.price_per_j
 
     def binds(self, limit: Limit) -> bool:
-        """Return whether breaking ``limit`` stops anything; a soft one does not, nor any in the mode `warn`."""
+        """Return whether exceeding ``limit`` stops the work: not for a soft limit, nor in the mode `warn`."""
         return limit.hard and self.mode != "warn"
 
 
 def parse_budget(config: BudgetConfig) -> Budget:
-    """Read the group `budget/` of the configuration.
+    """Parse the group `budget/` of the configuration.
 
     Raises:
-        ConfigError: a wrong unit, a sum of stages above the total, or any other value that cannot be used.
+        ConfigError: a wrong unit, a sum of stages above the total, or another invalid value.
     """
     check_settings(config, key="budget")
     check_budget_values(config)

@@ -1,4 +1,4 @@
-"""Quality at a gate: accuracy not below, loss not above, both against the dense model; any other figure by name."""
+"""Limits on quality at a gate: on accuracy and loss, also relative to the dense model, and on other figures by name."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from overwinter.budget.limits import Budget
 from overwinter.budget.verdict import Reason
 from overwinter.config.groups.budget import QualityConfig
 
-# By preference: what is measured on held-out data, then what stands for it while a model is still in the
-# making.
+# In order of preference: measured on held-out data, then a stand-in for it in earlier stages.
 _ACCURACIES = ("accuracy", "validation_accuracy")
 _LOSSES = ("perplexity", "loss", "validation_loss")
-# Accuracies are counts over counts: a difference of just the allowed points must not fail on rounding.
+# Accuracies are ratios of counts: a difference equal to the limit must not fail because of rounding.
 _ROUNDING = 1e-12
 
 
@@ -24,7 +23,7 @@ _Check = Callable[[Mapping[str, Any], Mapping[str, Any], float], "_Finding | Non
 
 @dataclass(frozen=True, kw_only=True)
 class _Finding:
-    """What one limit on quality is held against; `value` is None where the figures give none."""
+    """The figure to compare with one limit on quality; `value` is None if there is no such figure."""
 
     value: float | None
     ok: bool
@@ -34,30 +33,30 @@ class _Finding:
 def judge_quality(
     budget: Budget, stage: str, figures: Mapping[str, Any], dense: Mapping[str, Any], *, final: bool
 ) -> list[Reason]:
-    """Judge the model that a stage leaves.
+    """Judge a stage's model.
 
-    Earlier stages than evaluate are judged by what they report, so that a model that is already too bad stops the
+    Stages before evaluate are judged by the figures they report, so that a model that is already too poor stops the
     pipeline there.
 
     Args:
-        budget: what is allowed.
-        stage: the stage's name.
-        figures: of the model, by name.
-        dense: the same of the dense model; empty if there is none.
-        final: the stage is evaluate, where a figure that a limit needs has to be there.
+        budget: The budget.
+        stage: The stage's name.
+        figures: Figures of the model by name.
+        dense: The same figures of the dense model; empty if there is none.
+        final: Whether the stage is evaluate, in which every figure that a limit needs must exist.
     """
     reasons = []
     for key, allowed, check in _limits(budget.quality):
         found = check(figures, dense, allowed)
         if found is None and final:
-            found = _Finding(value=None, ok=False, words="the metrics have no figure for it")
+            found = _Finding(value=None, ok=False, words="there is no figure for it in the metrics")
         if found is not None:
             reasons.append(_reason(budget, stage, f"budget.quality.{key}", allowed, found))
     return reasons
 
 
 def _limits(quality: QualityConfig) -> Iterator[tuple[str, float, _Check]]:
-    """Yield the key of each limit that is set, what it allows, and how it is judged."""
+    """Yield the key, the value and the check of each limit that is set."""
     checks: dict[str, _Check] = {
         "min_accuracy": _min_accuracy,
         "max_accuracy_loss": _accuracy_loss,
@@ -126,5 +125,5 @@ def _reason(budget: Budget, stage: str, key: str, allowed: float, found: _Findin
         unit="1",
         ok=found.ok,
         binding=budget.mode != "warn",
-        message=f"{stage}: {found.words}, {'within' if found.ok else 'against'} {key}={allowed:g}.{remedy}",
+        message=f"{stage}: {found.words}, {'within' if found.ok else 'violates'} {key}={allowed:g}.{remedy}",
     )

@@ -1,4 +1,4 @@
-"""A figure that is not known yet, as a range, and the range that executions which are alike let expect."""
+"""A forecast figure as a range, and the prediction range from similar executions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MAD_TO_SIGMA = 1.4826  # of a normal distribution
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """A figure that is not known yet: the median, and what it will hardly leave."""
+    """A forecast figure: the median, and a prediction range."""
 
     low: float
     expected: float
@@ -35,9 +35,8 @@ def alike(values: list[float], floor: float) -> Range | None:
     logs = [math.log(value) for value in values]
     middle, count = statistics.median(logs), len(logs)
     deviation = _MAD_TO_SIGMA * statistics.median(abs(value - middle) for value in logs)
-    # Two sigma for many. Of a few, the deviation itself is uncertain, and may be small by chance: the factors
-    # make nine in ten coming executions fall into the range from any number of earlier ones, if they scatter
-    # by 15 %.
+    # Two sigma for many executions. For few, the deviation itself is uncertain, and may be small by chance: with these
+    # factors, nine in ten later executions fall into the range for any number of earlier ones, if they scatter by 15 %.
     from_history = 2 * (1 + 4 / count) * deviation * math.sqrt(1 + 1 / count)
     half = max(math.log1p(floor) * (1 + 3 / count), from_history)
     return Range(low=math.exp(middle - half), expected=math.exp(middle), high=math.exp(middle + half))

@@ -1,4 +1,4 @@
-"""Does compression pay? Fewer joules per response than dense, and the joules spent on it earned back."""
+"""Limits on the benefit of compression: net saving in joules per response, and payback of the joules spent on it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from overwinter.units import format_si
 
 
 def judge_net_saving(budget: Budget, evaluation: EvaluationMetrics) -> list[Reason]:
-    """Judge whether the chosen model's confidence interval lies wholly below the dense model's."""
+    """Judge whether the chosen model's confidence interval is entirely below the dense model's."""
     if not budget.net_saving:
         return []
     dense, chosen = evaluation.dense, evaluation.chosen
     gap_j = _least_saving_j(evaluation)
     words = f"{_per_response('chosen', chosen)}, {_per_response('dense', dense)}"
     if gap_j <= 0:
-        words += ": no saving beyond the confidence interval. Compress more, or leave out budget.net_saving"
+        words += ": no saving beyond the confidence interval. Compress more, or unset budget.net_saving"
     return [_reason(budget, "net_saving", gap_j, 0.0, "J", gap_j > 0, f"{words}.")]
 
 
@@ -27,12 +27,12 @@ def judge_payback(budget: Budget, evaluation: EvaluationMetrics, spent_j: float)
     """Judge after how many responses the joules spent on compressing are earned back.
 
     Args:
-        budget: what is asked for.
-        evaluation: dense against chosen.
-        spent_j: joules of the stages in `budget.payback.stages`.
+        budget: The budget.
+        evaluation: The metrics of the dense and the chosen model.
+        spent_j: Joules of the stages in `budget.payback.stages`.
 
     Returns:
-        the reasons, and warnings where only the confidence interval's far end would break the limit.
+        The reasons, and warnings on limits that only the far end of the confidence interval exceeds.
     """
     limits = _payback_limits(budget)
     if not limits:
@@ -45,8 +45,8 @@ def judge_payback(budget: Budget, evaluation: EvaluationMetrics, spent_j: float)
         words = _earned(spent_j, value, limit)
         reasons.append(_reason(budget, limit.key, value, limit.allowed, limit.unit, ok, words))
         if ok and (at_worst is None or at_worst > limit.allowed * limit.responses_per_unit):
-            late = "never" if at_worst is None else f"after {at_worst:.3g} answers"
-            warnings.append(f"budget.{limit.key}: at the interval's far end, they are earned back {late}.")
+            late = "never" if at_worst is None else f"after {at_worst:.3g} responses"
+            warnings.append(f"budget.{limit.key}: at the far end of the interval, the joules are earned back {late}.")
     return reasons, warnings
 
 
@@ -70,13 +70,13 @@ def _payback_limits(budget: Budget) -> list[_PaybackLimit]:
 
 
 def _responses_to_earn(evaluation: EvaluationMetrics, spent_j: float) -> tuple[float | None, float | None]:
-    """Answers that earn ``spent_j`` back: likely, and at the far end of the intervals; None is never."""
+    """Return the responses that earn ``spent_j`` back: expected, and at the far end of the intervals; None is never."""
     saving_j = evaluation.dense.energy_per_response_j - evaluation.chosen.energy_per_response_j
     return _divided(spent_j, saving_j), _divided(spent_j, _least_saving_j(evaluation))
 
 
 def _least_saving_j(evaluation: EvaluationMetrics) -> float:
-    """Joules per response that are saved at least, where the intervals hold."""
+    """Return the smallest saving in joules per response within the intervals."""
     return evaluation.dense.energy_per_response_low_j - evaluation.chosen.energy_per_response_high_j
 
 
@@ -87,9 +87,9 @@ def _divided(spent_j: float, saving_j: float) -> float | None:
 def _earned(spent_j: float, value: float | None, limit: _PaybackLimit) -> str:
     spent = format_si(spent_j, "J")
     if value is None:
-        return f"{spent} spent on compressing are never earned back: answers got no cheaper. Leave it dense."
+        return f"{spent} spent on compressing are never earned back: responses got no cheaper. Keep the dense model."
     earned = f"{spent} spent on compressing are earned back after {value:.4g} {limit.unit}"
-    remedy = "" if value <= limit.allowed else " Compress with less effort, or expect more answers."
+    remedy = "" if value <= limit.allowed else " Compress with less effort, or expect more responses."
     return f"{earned}; budget.{limit.key} allows {limit.allowed:.4g}.{remedy}"
 
 

@@ -1,4 +1,4 @@
-"""What a gate, an admission or a plan says, and why."""
+"""The verdict of a gate, an admission or a plan, with its reasons."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Reason:
-    """One limit, and what was held against it.
+    """One limit, compared with its figure.
 
     Attributes:
-        limit: the configuration key of the limit.
-        value: what was found, in `unit`; None where it is not known.
-        allowed: what is allowed, in `unit`.
-        unit: `J`, `gCO2e`, `s`, a currency, `answers`, or `1` for a share.
-        ok: the limit holds.
-        binding: if it does not hold, the pipeline stops.
-        message: the same in words, with what to do if it does not hold.
+        limit: The configuration key of the limit.
+        value: The figure, in `unit`; None if unknown.
+        allowed: The limit's value, in `unit`.
+        unit: `J`, `gCO2e`, `s`, a currency, `responses`, `days`, or `1` for a share.
+        ok: Whether the limit holds.
+        binding: Whether the pipeline stops if it does not hold.
+        message: The same in words, with a remedy if it does not hold.
     """
 
     limit: str
@@ -31,15 +31,15 @@ class Reason:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """The answer to whether the pipeline may go on.
+    """The decision whether the pipeline may continue.
 
     Attributes:
-        stage: after which (or, of a plan, before which) it is given.
-        passed: no binding limit is broken.
-        reasons: every limit that was looked at.
-        warnings: what the user should know anyway.
-        modelled: the joules were mostly modelled, not measured.
-        mode: of the budget.
+        stage: The stage before the gate, or, for a plan, its first stage.
+        passed: Whether no binding limit is exceeded.
+        reasons: Every limit that was checked.
+        warnings: Warnings for the user.
+        modelled: Whether the joules were mostly modelled, not measured.
+        mode: The budget's mode.
     """
 
     stage: str
@@ -50,7 +50,7 @@ class Verdict:
     mode: str
 
     def to_json(self) -> dict[str, Any]:
-        """Return the verdict as JSON's types."""
+        """Return the verdict as a JSON-serializable mapping."""
         return {
             "stage": self.stage,
             "passed": self.passed,
@@ -61,12 +61,12 @@ class Verdict:
         }
 
     def refusal(self) -> str:
-        """Return the broken limits as one message, for `RefusedError`; empty after a pass."""
+        """Return the exceeded limits as one message, for `RefusedError`; empty after a pass."""
         return "\n".join(reason.message for reason in self.reasons if reason.binding and not reason.ok)
 
 
 def verdict(stage: str, reasons: list[Reason], *, warnings: list[str], modelled: bool, mode: str) -> Verdict:
-    """Put reasons together; a broken limit that does not bind becomes a warning."""
+    """Return the verdict from its reasons; an exceeded limit that does not bind becomes a warning."""
     let_through = [reason.message for reason in reasons if not reason.ok and not reason.binding]
     return Verdict(
         stage=stage,

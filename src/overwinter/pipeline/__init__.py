@@ -1,8 +1,8 @@
-"""The seam between Hydra, DVC and the stages: rendering, the stage's context, gates, plan. Importing it loads no torch.
+"""The layer between Hydra, DVC and the stages: rendering, stage context, gates, plan. Importing it loads no torch.
 
-`composing` writes params.yaml and dvc.yaml, `render` the latter's text; `program` and `stage` run one stage with
-everything that watches over it (`parent_watch`, `locks`, `watch`, `outputs`, `records`); `check` and `gate` are the
-programs between the stages; `reproduce` drives `dvc repro` and hears the stages through `events`.
+`composing` writes params.yaml and dvc.yaml, and `render` makes the text of dvc.yaml; `program` and `stage` run one
+stage under supervision (`parent_watch`, `locks`, `watch`, `outputs`, `records`); `check` and `gate` are the programs
+between the stages; `reproduce` runs `dvc repro` and follows the stages through `events`.
 """
 
 from overwinter.pipeline.check import run_check

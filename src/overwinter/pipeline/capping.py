@@ -1,4 +1,4 @@
-"""The power policy while a stage runs: limits follow it, and a pause ends the process until it lets the work go on."""
+"""The power policy while a stage runs: it sets power limits, and a pause replaces the process until work may resume."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-# Set by the program that waited: the process is older than the stage's work, and its past is counted already.
+# Set by the waiting program: the process is older than the stage's work, and its earlier costs are already recorded.
 WAITED = "OVERWINTER_WAITED"
-# Set by it too: a deadline that was given as a duration is one from the stage's first start.
+# Also set by it: a deadline configured as a duration counts from the stage's first start.
 DEADLINE = "OVERWINTER_DEADLINE"
 
 if TYPE_CHECKING:
@@ -32,19 +32,19 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def capped(stage: Stage, meter: EnergyMeter, carbon: IntensitySource) -> Iterator[PowerControl | None]:
-    """Let the configured policy limit the power inside; every limit is back afterwards.
+    """Apply the configured power policy inside the context, and restore every limit afterwards.
 
     Args:
-        stage: with its watch attached.
-        meter: running.
-        carbon: where the intensity comes from.
+        stage: The stage, with its watch attached.
+        meter: The running meter.
+        carbon: The source of the carbon intensity.
 
     Yields:
-        the control, or None for the policy `none`.
+        The control, or None for the policy `none`.
 
     Raises:
-        RefusedError: another run holds a device.
-        ConfigError: the policy cannot be followed here, or its stored profile is of something else.
+        RefusedError: another run controls a device.
+        ConfigError: the policy is not supported on this machine, or its stored profile is of another workload.
     """
     power = stage.config.power
     if not power.limits_power:
@@ -67,9 +67,9 @@ def capped(stage: Stage, meter: EnergyMeter, carbon: IntensitySource) -> Iterato
 
 
 def wait_and_return(work: PausedWork, command: Sequence[str]) -> NoReturn:
-    """Become the small program that waits; it becomes ``command`` again when the policy lets the work go on.
+    """Replace this process by a small waiting program, which runs ``command`` again when the policy resumes the work.
 
-    The process keeps its id, so that DVC goes on waiting for it; the accelerator and the memory are let go.
+    The process keeps its id, so DVC keeps waiting for it; the accelerator and the memory are released.
     """
     from overwinter.power.control.pausing import replace_process
 
@@ -81,13 +81,13 @@ def wait_and_return(work: PausedWork, command: Sequence[str]) -> NoReturn:
 def observer(
     work: PausedWork, carbon: IntensitySource, power: PowerConfig, notify: Callable[[str], None]
 ) -> Callable[[datetime], Observation]:
-    """Return what observes for the policy of the group ``power`` while the work is paused.
+    """Return a function that makes the policy's observations while the work is paused.
 
     Args:
-        work: what is known of it.
-        carbon: where the intensity comes from.
-        power: the group.
-        notify: takes one line for the user.
+        work: The paused work.
+        carbon: The source of the carbon intensity.
+        power: The group `power`.
+        notify: A function that shows one line to the user.
     """
     from overwinter.power.control.observing import Readings, sources_of
     from overwinter.power.control.warn_once import WarnOnce
@@ -106,7 +106,7 @@ def _prices(power: PowerConfig) -> Prices | None:
 
 
 def _profiles(stage: Stage, power: PowerConfig) -> ProfileStore | None:
-    """Return the stage's place in the folder of profiles that the policy uses."""
+    """Return the store of the stage's power profile; None if the policy uses none."""
     use = power.profile_use()
     if use is None:
         return None
@@ -116,7 +116,7 @@ def _profiles(stage: Stage, power: PowerConfig) -> ProfileStore | None:
 
     place = stage.profile_place(use.folder)
     if not use.writes and not place.exists():
-        stage.log(f"no profile of this stage in {place.parent} yet: what it does under a limit is learned on the way")
+        stage.log(f"no power profile of this stage in {place.parent} yet: the policy learns one during the run")
     return ProfileStore(place, workload=workload_digest(workload(stage.config, stage.name)), writes=use.writes)
 
 
@@ -126,5 +126,5 @@ def _job(power: PowerConfig) -> Job:
 
 
 def stage_command(arguments: Sequence[str]) -> list[str]:
-    """Return how this very program is started again."""
+    """Return the command that starts this program again."""
     return [sys.executable, str(Path(sys.argv[0]).resolve()), *arguments]

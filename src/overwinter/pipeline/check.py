@@ -1,4 +1,4 @@
-"""The first stage: nothing runs on parameters that are wrong or out of date."""
+"""The first stage: validation of params.yaml, before anything runs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from overwinter.pipeline.parent_watch import watch_parent
 
 
 def run_check() -> int:
-    """Validate params.yaml, compare it with configs/ and dvc.yaml, and write the constant answer.
+    """Validate params.yaml, compare it with configs/ and dvc.yaml, and write a constant result.
 
     Raises:
-        ConfigError: a wrong or stale configuration, one that reads the environment, or missing data files.
+        ConfigError: the configuration is invalid, stale or reads the environment, or data files are missing.
     """
     watch_parent()
     emit("start", "check")

@@ -1,4 +1,4 @@
-"""Writing params.yaml and what is rendered from it, and telling whether they are as configs/ says."""
+"""Writing params.yaml and the files rendered from it, and checking that they match configs/."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from overwinter.pipeline.render import render_dvc_yaml, render_gitignore
 
 
 def write_composed(project: Project, overrides: Sequence[str] = ()) -> list[Path]:
-    """Compose configs/ with ``overrides``, validate, and write params.yaml and what follows from it.
+    """Compose configs/ with ``overrides``, validate, and write params.yaml and the files rendered from it.
 
     Returns:
-        the files that changed: params.yaml, dvc.yaml, outputs/.gitignore, the plots' template.
+        The files that changed: params.yaml, dvc.yaml, outputs/.gitignore, the plot template.
 
     Raises:
-        ConfigError: the configuration cannot be used; they all stay as they were.
+        ConfigError: the configuration is invalid; no file is changed.
     """
     text = compose(project, overrides)
     config = validate(text)
@@ -36,28 +36,28 @@ def write_composed(project: Project, overrides: Sequence[str] = ()) -> list[Path
 
 
 def refuse_stale(config: Config, project: Project) -> None:
-    """Check that params.yaml and dvc.yaml are what configs/ says.
+    """Check that params.yaml and dvc.yaml match configs/.
 
     Raises:
-        ConfigError: configs/ has moved on, or dvc.yaml was rendered from something else.
+        ConfigError: configs/ has changed, or dvc.yaml was not rendered from params.yaml.
     """
     if config.configs_digest != configs_digest(project.configs):
         raise ConfigError(
             f"{project.configs} has changed since params.yaml was composed from it.\n"
-            "Run `overwinter compose` (with your overrides), then go on."
+            "Run `overwinter compose` (with your overrides), then try again."
         )
     if _read(project.dvc_yaml) != render_dvc_yaml(config, project):
         raise ConfigError(
-            "dvc.yaml is not what params.yaml says (another data set, other stages, or an edit by hand).\n"
+            "dvc.yaml does not match params.yaml (another data set, other stages, or an edit by hand).\n"
             "Run `overwinter compose` with the same overrides, or `overwinter run`."
         )
 
 
 def refuse_environment(project: Project) -> None:
-    """Check that nothing in params.yaml came from the environment, anyone who composed it.
+    """Check that configs/ takes no value from the environment, in case another program composed params.yaml.
 
     Raises:
-        ConfigError: a key in configs/ takes its value from there.
+        ConfigError: a key in configs/ takes its value from the environment.
     """
     if any(b"oc.env" in path.read_bytes() for path in project.configs.rglob("*.yaml")):
         compose(project)

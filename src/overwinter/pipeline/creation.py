@@ -1,4 +1,4 @@
-"""Making a new project: what `overwinter init` copies, and the DVC repository around it."""
+"""Creation of a new project (`overwinter init`): a copy of the template, in a new DVC repository."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _DVC_CONFIG = """\
 
 
 def create_project(folder: Path) -> None:
-    """Copy the template into ``folder`` and make it a DVC repository (and a Git one, where Git is there).
+    """Copy the template into ``folder`` and make it a DVC repository, and a Git repository if Git is installed.
 
     Raises:
-        ConfigError: the folder already holds one of the template's parts.
-        OverwinterError: it cannot be written.
+        ConfigError: the folder already contains a part of the template.
+        OverwinterError: the folder cannot be written.
     """
     taken = [name for name in (*_PARTS, ".dvc") if (folder / name).exists()]
     if taken:
@@ -43,7 +43,7 @@ def create_project(folder: Path) -> None:
         )
         write_text(folder / ".dvc" / "plots" / f"{TEMPLATE}.json", render_power_plot())
         write_text(folder / ".dvc" / ".gitignore", "/config.local\n/tmp\n/cache\n")
-        write_text(folder / ".dvcignore", "# Overwinter's own state is no data.\n.overwinter\n")
+        write_text(folder / ".dvcignore", "# Overwinter's own state is not data.\n.overwinter\n")
         write_text(folder / ".gitignore", "__pycache__/\n.overwinter/\n")
     except OSError as error:
         raise write_error(folder, error) from error
@@ -59,7 +59,7 @@ def _copy_template(folder: Path) -> None:
 
 
 def _in_git(folder: Path) -> bool:
-    """Whether Git looks after the folder; a new repository is made where there is none."""
+    """Return whether the folder is in a Git repository; make a new one if it is not and Git is installed."""
     if shutil.which("git") is None:
         return False
     inside = subprocess.run(["git", "rev-parse", "--is-inside-work-tree"], cwd=folder, capture_output=True, check=False)

@@ -1,4 +1,4 @@
-"""Falling back when the budget refuses: each fallback is recomposed, so nothing degraded passes for the real thing."""
+"""Fallbacks when the budget refuses: each is a new composition, so its results are never taken for the original's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from overwinter.config import Project, compose, validate
 
 
 def record_fallback(project: Project, overrides: Sequence[str], added: str, refusal: str) -> None:
-    """Keep in the ledger that a run goes on with ``overrides``, of which some were ``added``, and why."""
+    """Record in the ledger that a run continues with ``overrides``, which of them were ``added``, and the refusal."""
     from overwinter.ledger import Ledger, ledger_path, origin_of
     from overwinter.pipeline.parent_watch import run_id
 

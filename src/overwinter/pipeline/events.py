@@ -1,6 +1,6 @@
-"""What a running stage tells `overwinter run`: one JSON object per line, appended to the file that it names.
+"""Events of a running stage for `overwinter run`: one JSON object per line, appended to the file it names.
 
-Without a listener nothing is written.
+Without a reader, nothing is written.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ def emit(kind: str, stage: str, **details: Any) -> None:
         with Path(path).open("a", encoding="utf-8") as stream:
             stream.write(line + "\n")
     except OSError:
-        pass  # who listens may be gone, or the disk full: the work is what counts
+        pass  # the reader may be gone, or the disk full; the work must continue
 
 
 class EventReader:
-    """Reads the events that were appended since the last look."""
+    """Reads events from a file as they are appended."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._position = 0
 
     def new(self) -> Iterator[dict[str, Any]]:
-        """Yield the complete lines that were not read before."""
+        """Yield the events appended since the last call."""
         try:
             with self._path.open("rb") as stream:
                 stream.seek(self._position)

@@ -1,8 +1,8 @@
-"""The gate after a stage: a verdict firewall between what was produced and what may follow.
+"""The gate after a stage: it judges the stage's costs and quality before later stages may run.
 
-It depends on energy.json, which changes with every run; what follows depends only on gate.json, which holds the
-verdict and no numbers. So new joules for the same model run only the gate again, and so does a raised budget.
-gate.json exists only after a pass: a refusal that left one could be saved by `dvc exp save` and walked through.
+The gate depends on energy.json, which changes with every run; later stages depend only on gate.json, which contains
+the verdict and no numbers. So new joules for the same model rerun only the gate, and so does a raised budget.
+gate.json exists only after a pass: `dvc exp save` could otherwise save a refused one, and later stages would run.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from overwinter.records import read_record
 
 
 def run_gate(stage: str) -> int:
-    """Judge what ``stage`` and those before it cost, and how good it is.
+    """Judge the costs of ``stage`` and of the stages before it, and the quality of its model.
 
     Raises:
-        RefusedError: the verdict is no; the numbers are in gate_report.json, and in the ledger.
+        RefusedError: the gate refuses; the figures are in gate_report.json and in the ledger.
         ConfigError: there is no such stage.
         IntegrityError: a file to judge is missing or unreadable.
     """
@@ -42,7 +42,7 @@ def run_gate(stage: str) -> int:
     for warning in verdict.warnings:
         _log(stage, warning)
     if not verdict.passed:
-        _keep_refusal(stage, verdict, project, config)
+        _record_refusal(stage, verdict, project, config)
         raise RefusedError(f"the gate after {stage} refuses.\n{verdict.refusal()}")
     write_json(folder / "gate.json", {"stage": stage, "pass": True})
     return 0
@@ -79,8 +79,8 @@ def _log(stage: str, text: str) -> None:
     emit("say", gate_name(stage), text=text)
 
 
-def _keep_refusal(stage: str, verdict: Verdict, project: Project, config: Config) -> None:
-    """Record the refusal; DVC forgets what fails, the ledger does not."""
+def _record_refusal(stage: str, verdict: Verdict, project: Project, config: Config) -> None:
+    """Record the refusal in the ledger, since DVC keeps nothing of a failed stage."""
     from overwinter.ledger import Ledger, ledger_path, origin_of
 
     with Ledger.open(ledger_path(project.root)) as ledger:

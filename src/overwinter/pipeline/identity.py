@@ -1,4 +1,4 @@
-"""What decides a stage's result: its parameters, its inputs and the code's version, as digests."""
+"""Digests of everything that determines a stage's result: its parameters, its inputs and the code's version."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from overwinter.errors import IntegrityError
 from overwinter.files import sha256
 
 _AMOUNT = frozenset({"epochs"})
-# They change what comes out of a step, not what goes into it.
+# Settings that change the result of a step, not its cost.
 _NEUTRAL = _AMOUNT | {
     "checkpoint_interval_s",
     "distillation_temperature",
@@ -29,7 +29,7 @@ _NEUTRAL = _AMOUNT | {
 
 
 def lineage(config: Config, project: Project, stage: str) -> dict[str, Any]:
-    """Return where the result of ``stage`` comes from.
+    """Return the digests of everything that determines the result of ``stage``.
 
     Raises:
         IntegrityError: an input is missing.
@@ -43,27 +43,27 @@ def lineage(config: Config, project: Project, stage: str) -> dict[str, Any]:
 
 
 def configuration_key(config: Config, project: Project, stage: str) -> str:
-    """Return the digest of all that decides the result of ``stage``."""
+    """Return the digest of everything that determines the result of ``stage``."""
     return digest(lineage(config, project, stage))
 
 
 def declared_work(config: Config, stage: str) -> float:
-    """Return the amount of work by which a forecast scales: epochs where the stage has them, else 1."""
+    """Return the amount of work by which a forecast scales: the stage's epochs, or 1 if it has none."""
     group = getattr(config, stage, None)
     return float(getattr(getattr(group, "fit", group), "epochs", 1))
 
 
 def workload(config: Config, stage: str) -> dict[str, Any]:
-    """Return what makes a step of ``stage`` the work that it is, whatever it draws and however often it is done."""
+    """Return the settings that determine one step of ``stage``, without the power policy and the number of steps."""
     everything = asdict(config)
     keys = {"model", "data", *config.pipeline.stages[stage].params} - {"power", "seed"}
     return {"stage": stage, **{key: _without(_dotted(everything, key), _AMOUNT) for key in sorted(keys)}}
 
 
 def likeness(config: Config, stage: str) -> str:
-    """Return a digest that executions of ``stage`` share if a step of theirs costs alike, however many there are.
+    """Return a digest shared by executions of ``stage`` whose steps cost the same, whatever their number.
 
-    Settings that change what is learned, and not what learning it costs, leave it as it is.
+    Settings that change what is learned but not the cost of learning it do not change the digest.
     """
     everything = asdict(config)
     keys = {"model", "data", *config.pipeline.stages[stage].params} - {"seed"}
@@ -71,7 +71,7 @@ def likeness(config: Config, stage: str) -> str:
 
 
 def artifacts_read(described: dict[str, Any]) -> dict[str, str]:
-    """Return the artifact digest of each stage that a result rests on, from its `lineage`."""
+    """Return the artifact digest of each stage that a result depends on, from its `lineage`."""
     outs: dict[str, dict[str, str]] = {}
     for name, content in described["inputs"].items():
         stage, _, out = name.partition("/")
@@ -80,12 +80,12 @@ def artifacts_read(described: dict[str, Any]) -> dict[str, str]:
 
 
 def digest(content: Any) -> str:
-    """Return the SHA-256 of anything JSON can hold."""
+    """Return the SHA-256 of a JSON value."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def tree_digest(path: Path) -> str:
-    """Return the digest of a file, or of a folder's names and files."""
+    """Return the digest of a file, or of a folder's file names and contents."""
     if path.is_file():
         return sha256(path)
     return digest({str(file.relative_to(path)): sha256(file) for file in sorted(path.rglob("*")) if file.is_file()})

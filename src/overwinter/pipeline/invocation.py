@@ -1,4 +1,4 @@
-"""How a stage program was called: by DVC on params.yaml, or by the user with overrides on a scratch folder."""
+"""The call of a stage program: by DVC on params.yaml, or by the user with overrides on a scratch folder."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Invocation:
     """One call of a stage program.
 
     Attributes:
-        stage: its name.
-        project: where it runs.
-        config: the validated configuration.
-        folder: where its outputs go.
-        scratch: whether it only tries something, outside the pipeline's outputs.
+        stage: The stage's name.
+        project: The project.
+        config: The validated configuration.
+        folder: The folder of the stage's outputs.
+        scratch: Whether the outputs go to a scratch folder, outside the pipeline's outputs.
     """
 
     stage: str
@@ -33,11 +33,11 @@ class Invocation:
 def invocation(stage: str, arguments: Sequence[str]) -> Invocation:
     """Read the configuration for this call.
 
-    Without arguments: params.yaml, and the pipeline's own outputs. With overrides: configs/ composed afresh, and a
-    scratch folder, so that trying things never disturbs the pipeline.
+    Without arguments, it is params.yaml, and the outputs are the pipeline's. With overrides, configs/ is composed
+    again, and the outputs go to a scratch folder, so that experiments never change the pipeline's outputs.
 
     Raises:
-        ConfigError: no project, or a configuration that cannot be used.
+        ConfigError: there is no project, or the configuration is invalid.
     """
     project = find_project()
     config = configured(project, arguments)
@@ -49,12 +49,12 @@ def invocation(stage: str, arguments: Sequence[str]) -> Invocation:
 
 
 def configured(project: Project, arguments: Sequence[str]) -> Config:
-    """Return the project's configuration as it is committed, or composed afresh with overrides."""
+    """Return the project's configuration from params.yaml, or composed again with overrides."""
     return validate(compose(project, arguments)) if arguments else load_config(project)
 
 
 def serve_hydra_flags(arguments: Sequence[str]) -> bool:
-    """Let Hydra answer its own flags (`--help`, `--cfg job`, `--info`, `--shell-completion`); say whether it did."""
+    """Run Hydra for its own flags (`--help`, `--cfg job`, `--info`, `--shell-completion`); return whether it ran."""
     if not any(argument.startswith("-") for argument in arguments):
         return False
     import hydra

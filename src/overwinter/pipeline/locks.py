@@ -1,4 +1,4 @@
-"""One program at a time writes a stage's outputs; and DVC's own list of locks, when a kill cut it short."""
+"""The lock on a stage's outputs, and repair of DVC's own lock files after a kill truncated them."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from overwinter.documents import MAX_LOCK_BYTES, check_yaml
 from overwinter.errors import OverwinterError
 from overwinter.files import write_error
 
-_PATIENCE_S = 5.0  # a killed predecessor needs a moment to let go
+_PATIENCE_S = 5.0  # a killed process needs a moment to release the lock
 _RETRY_S = 0.1
 
 
 @contextlib.contextmanager
 def locked(path: Path, *, what: str) -> Iterator[None]:
-    """Hold the lock file ``path``; the kernel lets go of it however the process ends.
+    """Hold the lock file ``path``; the kernel releases it however the process ends.
 
     Raises:
-        OverwinterError: another process holds it still after five seconds.
+        OverwinterError: another process still holds it after five seconds.
     """
     handle = _opened(path)
     try:
@@ -36,15 +36,14 @@ def locked(path: Path, *, what: str) -> Iterator[None]:
         os.close(handle)
 
 
-def mend_dvc_locks(root: Path) -> bool:
-    """Remove DVC's list of locks if it is cut short, and return whether it was.
+def repair_dvc_rwlock(root: Path) -> bool:
+    """Remove DVC's list of locks if it is truncated, and return whether it was.
 
-    DVC rewrites ``.dvc/tmp/rwlock`` in place; killed at that moment it leaves half a list, and from then on every
-    command of DVC refuses to start. A list that is cut short while no one holds the lock that guards it belongs to
-    no one alive.
+    DVC rewrites ``.dvc/tmp/rwlock`` in place. If it is killed at that moment, the file is truncated and every DVC
+    command refuses to start. A truncated list is stale if no process holds the lock that guards it.
 
     Args:
-        root: the folder with ``.dvc/``.
+        root: The folder with ``.dvc/``.
     """
     listed = root / ".dvc" / "tmp" / "rwlock"
     if _is_whole(listed):
@@ -56,20 +55,20 @@ def mend_dvc_locks(root: Path) -> bool:
             return False
         listed.unlink()
     except BlockingIOError:
-        return False  # DVC is writing it just now
+        return False  # DVC is writing it now
     finally:
         os.close(guard)
     return True
 
 
-def mend_dvc_lock_file(root: Path) -> bool:
-    """Set ``dvc.lock`` aside as ``dvc.lock.broken`` if it is cut short, and return whether it was.
+def repair_dvc_lock(root: Path) -> bool:
+    """Rename a truncated ``dvc.lock`` to ``dvc.lock.broken``, and return whether it was truncated.
 
-    DVC rewrites it in place; killed at that moment it leaves a file that it then refuses. Without one it compares
-    nothing, but restores from its run cache what ran before.
+    DVC rewrites the file in place, and refuses it if it was killed at that moment. Without a ``dvc.lock``, DVC
+    restores earlier results from its run cache.
 
     Args:
-        root: the folder with ``dvc.lock``.
+        root: The folder with ``dvc.lock``.
     """
     import yaml
 
@@ -121,7 +120,7 @@ def _acquire(handle: int, path: Path, what: str) -> None:
         except BlockingIOError:
             if time.monotonic() > deadline:
                 holder = path.read_text(encoding="utf-8").strip() or "unknown"
-                raise OverwinterError(f"{what} is being written by process {holder}. Wait for it, or end it.") from None
+                raise OverwinterError(f"{what} is locked by process {holder}. Wait for it, or stop it.") from None
             time.sleep(_RETRY_S)
         else:
             return

@@ -1,4 +1,4 @@
-"""What a plan would cost, from the ledger's history, and whether the budget holds it."""
+"""The forecast costs of a plan, from the ledger's history, judged against the budget."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _NOTHING = Range(low=0.0, expected=0.0, high=0.0)
 
 @dataclass(frozen=True, kw_only=True)
 class Outlook:
-    """A plan's costs.
+    """The forecast costs of a plan.
 
     Attributes:
-        forecasts: by stage, of those that would run.
-        restored: stages that ran on the very same before, so that DVC restores them from its cache.
-        verdict: whether the budget holds all of it, with what is reused.
+        forecasts: Forecasts of the stages that would run, by name.
+        restored: Stages that ran before on the same inputs and parameters, so DVC restores them from its cache.
+        verdict: The budget's verdict on the whole plan, including reused results.
     """
 
     forecasts: dict[str, Forecast]
@@ -33,12 +33,12 @@ class Outlook:
 
 
 def look_ahead(plan: PipelinePlan, project: Project, probe: Callable[[str], Forecast] | None = None) -> Outlook:
-    """Forecast every stage that would run, and hold the sum against the budget.
+    """Forecast every stage that would run, and judge the sum against the budget.
 
     Args:
-        plan: what would run.
-        project: where.
-        probe: asked for a stage that has no history and whose inputs are there; without it, such a stage is unknown.
+        plan: The plan.
+        project: The project.
+        probe: A function that probes a stage without history whose inputs exist; without it, such a stage is unknown.
     """
     config = plan.config
     runs = {stage.name for stage in plan.stages if stage.runs}
@@ -82,7 +82,7 @@ def look_ahead(plan: PipelinePlan, project: Project, probe: Callable[[str], Fore
 
 
 def _known_key(plan: PipelinePlan, project: Project, stage: str, running: set[str]) -> str | None:
-    """The stage's configuration key, where its inputs will be those that lie there."""
+    """Return the stage's configuration key, if its current inputs will be those of the run."""
     if any(need in running for need in plan.config.pipeline.stages[stage].needs):
         return None
     try:
@@ -103,7 +103,7 @@ def _cost_of_reused(project: Project, stages: Sequence[str]) -> Spent:
         [
             Spent(energy_j=energy.energy_j, carbon_g=energy.carbon_g or 0.0, duration_s=energy.duration_s)
             for energy in found
-            if energy is not None  # nothing there yet: the gate will say so
+            if energy is not None  # without an output, the gate reports it
         ]
     )
 

@@ -1,4 +1,4 @@
-"""A stage's outputs: written to a temporary name, put in place together when the stage has succeeded."""
+"""A stage's outputs: written under temporary names, and published together when the stage succeeds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from overwinter.pipeline.render import STAGING
 class Outputs:
     """The folder `outputs/<stage>/` while its stage runs.
 
-    What a killed predecessor left in staging is removed at the start; nothing half-written ever has its final name.
+    Files that a killed execution left in staging are removed at the start. No partial output ever has its final name.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -28,7 +28,7 @@ class Outputs:
             raise write_error(folder, error) from error
 
     def staging(self, name: str) -> Path:
-        """Return where to write the output ``name``: a fresh folder, or a file's path if it has a suffix."""
+        """Return the path to write the output ``name`` to: a new folder, or a file's path if it has a suffix."""
         path = self.folder / f"{STAGING}{name}"
         if name not in self._pending:
             self._pending.append(name)
@@ -37,16 +37,16 @@ class Outputs:
         return path
 
     def publish(self) -> None:
-        """Put every output in its place.
+        """Move every output to its final path.
 
         Raises:
-            OverwinterError: an output was asked for and not written, or cannot be put in place.
+            OverwinterError: an output was opened but not written, or cannot be moved.
         """
         for name in self._pending:
             source = self.folder / f"{STAGING}{name}"
             if not source.exists() or (source.is_dir() and not any(source.iterdir())):
                 raise OverwinterError(
-                    f"The stage left {self.folder.name}/{name} empty. Write it with stage.out({name!r})."
+                    f"The stage did not write {self.folder.name}/{name}. Write it to stage.out({name!r})."
                 )
         try:
             for name in self._pending:
@@ -57,7 +57,7 @@ class Outputs:
         self._pending.clear()
 
     def discard(self) -> None:
-        """Remove what was written to a temporary name."""
+        """Remove everything written under temporary names."""
         for name in self._pending:
             _remove(self.folder / f"{STAGING}{name}")
         self._pending.clear()

@@ -1,8 +1,8 @@
-"""A stage dies with the programs that started it.
+"""A watch that ends a stage when a program that started it ends.
 
-`kill -9` of dvc leaves its stage running; a second `dvc repro` then restores outputs under the orphan. So a stage
-that DVC started holds a lifeline (a pidfd each) to every process between itself and dvc, and to `overwinter run`
-where there is one, and ends itself as soon as one of them is gone.
+`kill -9` of dvc leaves its stage running, and a second `dvc repro` then restores outputs while the orphan still
+writes. So a stage started by DVC holds a pidfd of every process between itself and dvc, and of `overwinter run` if
+that started dvc, and ends as soon as one of them does.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ RUN_PID = "OVERWINTER_RUN_PID"
 
 
 def watch_parent() -> None:
-    """Watch the programs that started this stage, in a daemon thread; do nothing when the user started it."""
+    """Watch the programs that started this stage, in a daemon thread; do nothing if the user started it."""
     if "DVC_STAGE" not in os.environ:
         return
     watched = [_opened(pid) for pid in _starters()]
@@ -29,7 +29,7 @@ def watch_parent() -> None:
 
 
 def run_id() -> str:
-    """Return what the executions of one command have in common: of `overwinter run`, of `dvc`, or of this process."""
+    """Return the id shared by all executions of one command: of `overwinter run`, of `dvc`, or of this process."""
     given = os.environ.get(RUN_ID)
     if given:
         return given
@@ -41,7 +41,7 @@ def run_id() -> str:
 
 
 def experiment() -> str | None:
-    """Return DVC's name of the experiment that this program works for; None in the workspace."""
+    """Return the name of the DVC experiment that this program is part of; None in the workspace."""
     return os.environ.get("DVC_EXP_NAME") or None
 
 
@@ -50,7 +50,7 @@ def _moment(process: psutil.Process) -> str:
 
 
 def _starters() -> list[int]:
-    """The process ids from our parent up to dvc, and on to `overwinter run`."""
+    """Return the process ids from the parent up to dvc, and up to `overwinter run` if that started dvc."""
     chain: list[int] = []
     dvc_seen, run_pid = False, int(os.environ.get(RUN_PID, "0"))
     for process in psutil.Process().parents():
@@ -58,7 +58,7 @@ def _starters() -> list[int]:
         chain.append(process.pid)
         if dvc_seen and (not run_pid or process.pid == run_pid):
             return chain
-    _die()  # dvc, or `overwinter run`, was gone before we looked
+    _die()  # dvc, or `overwinter run`, has already ended
     return chain
 
 
@@ -87,7 +87,7 @@ def _end_with_any(watched: list[int]) -> None:
 
 
 def _die() -> None:
-    """End at once, with all children: nothing half-done may go on beside a second run."""
+    """End at once, with all children, so that they cannot interfere with a second run."""
     for child in psutil.Process().children(recursive=True):
         child.kill()
     os.kill(os.getpid(), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Which stages would run, and why: parameters against dvc.lock, files as `dvc status` sees them. Spends nothing."""
+"""The plan of a run: the stages that would run, and why, from dvc.lock and `dvc status`. Nothing runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from overwinter.config import Config, Project, compose, validate
 from overwinter.documents import MAX_LOCK_BYTES, read_yaml
 from overwinter.errors import OverwinterError
-from overwinter.pipeline.locks import mend_dvc_lock_file, mend_dvc_locks
+from overwinter.pipeline.locks import repair_dvc_lock, repair_dvc_rwlock
 from overwinter.pipeline.render import rendered_stages
 
 _ABSENT = object()
@@ -22,13 +22,13 @@ _ABSENT = object()
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedStage:
-    """One stage of DVC's.
+    """One stage of dvc.yaml.
 
     Attributes:
-        name: of a stage, a gate or the check.
-        runs: whether `dvc repro` would run it (or restore it, where it ran on the same before).
-        reasons: why, each as the user would say it; empty if it does not run.
-        follows: those of the reasons that only name an earlier stage.
+        name: The name of a stage, a gate or the check.
+        runs: Whether `dvc repro` would run it, or restore it if it ran before on the same inputs.
+        reasons: The reasons to run, in words; empty if it does not run.
+        follows: The reasons that only name an earlier stage.
     """
 
     name: str
@@ -39,11 +39,11 @@ class PlannedStage:
 
 @dataclass(frozen=True, kw_only=True)
 class PipelinePlan:
-    """What `dvc repro` would do after composing.
+    """The stages that `dvc repro` would run after composing.
 
     Attributes:
-        config: the composed configuration.
-        stages: in the pipeline's order.
+        config: The composed configuration.
+        stages: All stages, in the pipeline's order.
     """
 
     config: Config
@@ -51,10 +51,10 @@ class PipelinePlan:
 
 
 def make_plan(project: Project, overrides: Sequence[str] = ()) -> PipelinePlan:
-    """Compose without writing, and tell for each stage whether it would run.
+    """Compose without writing, and return for each stage whether it would run.
 
     Raises:
-        ConfigError: the configuration cannot be used.
+        ConfigError: the configuration is invalid.
         OverwinterError: dvc cannot report the state of the files.
     """
     text = compose(project, overrides)
@@ -81,7 +81,7 @@ def _own_reasons(
     made_by: Mapping[str, str],
 ) -> list[str]:
     if locked is None:
-        return ["never ran here"]
+        return ["has not run yet"]
     reasons = [] if stage["cmd"] == locked["cmd"] else [f"its command is now `{stage['cmd']}`"]
     known = {item["path"] for item in locked.get("deps", [])}
     reasons += [f"{path} is a new dependency" for path in stage["deps"] if path not in known]
@@ -106,7 +106,7 @@ def _differences(key: str, old: Any, new: Any) -> list[str]:
         return []
     if isinstance(old, dict) and isinstance(new, dict):
         came, went = ([name for name in one if name not in other] for one, other in ((new, old), (old, new)))
-        # Another choice of a group brings its settings along: their number says enough.
+        # Another option of a group changes many settings at once, so only their number is shown.
         brief = [(names, word) for names, word in ((came, "more"), (went, "fewer")) if len(names) > 1]
         counted = {name for names, _ in brief for name in names}
         lines = [
@@ -124,7 +124,7 @@ def _shown(value: Any) -> str:
 
 
 def _at(tree: Mapping[str, Any], key: str) -> Any:
-    """The value of a dotted key; dvc.lock keeps some keys dotted as they were declared."""
+    """Return the value of a dotted key; dvc.lock stores some keys dotted, as they were declared."""
     if key in tree:
         return tree[key]
     head, _, rest = key.partition(".")
@@ -136,7 +136,7 @@ def _upstream(stage: Mapping[str, Any], made_by: Mapping[str, str]) -> list[str]
 
 
 def _passes_on(name: str) -> bool:
-    """Whether running it changes what depends on it: the answers of the check and the gates are constant."""
+    """Return whether stages that depend on it run again: the outputs of the check and the gates are constant."""
     return name != "check" and not name.startswith("gate-")
 
 
@@ -160,9 +160,9 @@ def _parsed(text: str) -> dict[str, Any]:
 
 
 def _changed_files(project: Project) -> dict[str, dict[str, str]]:
-    """Per stage: path -> `modified`, `deleted` or `new`, by content."""
-    mend_dvc_locks(project.root)
-    mend_dvc_lock_file(project.root)
+    """Return, per stage, path -> `modified`, `deleted` or `new`, by content."""
+    repair_dvc_rwlock(project.root)
+    repair_dvc_lock(project.root)
     if not (project.root / "dvc.lock").exists():
         return {}
     command = [sys.executable, "-m", "dvc", "status", "--json"]

@@ -1,7 +1,7 @@
-"""How DVC draws power.csv: one panel per device, each on its own scale, and the power limit beside it.
+"""The DVC plot of power.csv: one panel per device, each with its own scale and the power limit.
 
-A Vega-Lite template in .dvc/plots, which dvc.yaml names. DVC's own templates know one series per file, and would join
-5 W of a CPU and 0.1 W of its memory to one zigzag. Revisions that are compared have a colour each, as elsewhere in DVC.
+It is a Vega-Lite template in .dvc/plots, which dvc.yaml refers to. DVC's own templates draw one series per file, and
+would join 5 W of a CPU and 0.1 W of its memory to one line. Each compared revision has its own colour, as in DVC.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A short calibrated probe: start a stage for real, stop it after some seconds, and tell what all of it would cost.
+"""A short probe: run a stage for some seconds, and extrapolate its costs.
 
-The stage keeps its checkpoint, so that the run which follows goes on from there, and nothing is wasted.
+The stage keeps its checkpoint, so the following run resumes from it and no work is wasted.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from overwinter.pipeline.events import EVENTS_FILE, EventReader
 from overwinter.pipeline.render import stage_program
 from overwinter.pipeline.stage import PROBE_S
 
-_SPREAD = 0.3  # a few seconds of a stage tell the rest to about this share, one way or the other
+_SPREAD = 0.3  # relative error of an extrapolation from a few seconds
 
 
 def probe(project: Project, config: Config, stage: str, overrides: Sequence[str], duration_s: float) -> Forecast:
     """Run ``stage`` for about ``duration_s`` seconds of steps and extrapolate.
 
     Args:
-        project: where it runs.
-        config: the composed configuration.
-        stage: its inputs must be there.
-        overrides: with which `config` was composed.
-        duration_s: seconds of steps; start-up comes on top.
+        project: The project.
+        config: The composed configuration.
+        stage: The stage to probe; its inputs must exist.
+        overrides: The overrides of `config`.
+        duration_s: Seconds of steps, in addition to start-up.
 
     Returns:
-        a forecast on the basis `probe`, or `unknown` where the stage reports no steps.
+        A forecast with the basis `probe`, or `unknown` if the stage reports no steps.
 
     Raises:
         OverwinterError: the stage failed.
@@ -53,7 +53,7 @@ def probe(project: Project, config: Config, stage: str, overrides: Sequence[str]
 
 
 def _extrapolated(stage: str, steps: Sequence[dict[str, Any]]) -> Forecast:
-    """From the first and the last step to the whole; what came before the first is start-up and counts once."""
+    """Extrapolate from the first and the last step; the cost before the first step is start-up and counts once."""
     if len(steps) < 2 or steps[-1]["done"] <= steps[0]["done"]:
         return Forecast(stage=stage, basis="unknown")
     return Forecast(

@@ -1,7 +1,7 @@
-"""The edge of a stage program: from its command line to its exit code, with everything that watches over it.
+"""The entry point of a stage program: from its command line to its exit code.
 
-A stage opens in this order: lifeline, configuration, lock, gates, ledger, meter, guard. It closes in the reverse
-order, and whatever happens the ledger knows it.
+A stage opens in this order: parent watch, configuration, lock, gates, ledger, meter, guard. It closes in the reverse
+order, and the ledger records every end.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ if TYPE_CHECKING:
     from overwinter.ledger import Execution, Ledger
     from overwinter.pipeline.watch import Spent
 
-_STEP_PATIENCE_S = 2.0  # a stage that reported a step so recently is asked to stop at its next one
+_STEP_PATIENCE_S = 2.0  # a stage that reported a step within this time is stopped at its next step
 
 
 def run_stage(name: str, work: Callable[[Stage], None], arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run a stage program: ``python stages/NAME.py [overrides]``; ends the process with its exit code.
+    """Run a stage program, ``python stages/NAME.py [overrides]``, and end the process with its exit code.
 
     Args:
-        name: the stage.
-        work: what it does, given its context.
-        arguments: Hydra overrides; those of the command line by default.
+        name: The stage's name.
+        work: The function that does the stage's work.
+        arguments: Hydra overrides; by default those of the command line.
     """
-    # Before torch starts its threads: spinning ones burn joules, and beside a busy neighbour took nine times as long.
+    # Before torch starts its threads: spinning threads waste joules, and with a busy neighbour took nine times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     words = list(sys.argv[1:] if arguments is None else arguments)
     if serve_hydra_flags(words):
@@ -55,7 +55,7 @@ def run_stage(name: str, work: Callable[[Stage], None], arguments: Sequence[str]
 
 
 def run_program(name: str, program: Callable[[], int]) -> NoReturn:
-    """Run a program of the pipeline and tell `overwinter run` how it ended; ends the process."""
+    """Run a program of the pipeline, report its end to `overwinter run`, and end the process."""
 
     def reporting() -> int:
         try:
@@ -76,7 +76,7 @@ def _run_stage(name: str, work: Callable[[Stage], None], words: Sequence[str]) -
     watch_parent()
     emit("start", name)
     call = invocation(name, words)
-    sys.path.append(str(call.project.root))  # the user's own package may lie beside dvc.yaml
+    sys.path.append(str(call.project.root))  # the user's own package may be next to dvc.yaml
     stage = _paused_or_done(call, work)
     if stage.paused_work is not None:
         wait_and_return(stage.paused_work, stage_command(words))
@@ -86,10 +86,10 @@ def _run_stage(name: str, work: Callable[[Stage], None], words: Sequence[str]) -
 
 
 def _paused_or_done(call: Invocation, work: Callable[[Stage], None]) -> Stage:
-    """Do the work; where the power policy pauses it, everything is closed, and the checkpoint waits."""
+    """Do the work. If the power policy pauses it, everything is closed and the checkpoint is kept."""
     from overwinter.power.control.pausing import PausedError
 
-    with locked(call.project.state / "locks" / f"{call.stage}.lock", what=f"What the stage {call.stage} leaves"):
+    with locked(call.project.state / "locks" / f"{call.stage}.lock", what=f"The output of the stage {call.stage}"):
         stage = Stage(call)
         try:
             with own_models(), _signals_handled(stage), _accounted(stage, call):
@@ -101,7 +101,7 @@ def _paused_or_done(call: Invocation, work: Callable[[Stage], None]) -> Stage:
 
 @contextlib.contextmanager
 def _accounted(stage: Stage, call: Invocation) -> Iterator[None]:
-    """Meter the stage, keep the ledger, publish the outputs if all went well."""
+    """Meter the stage, record it in the ledger, and publish the outputs if it succeeds."""
     from overwinter.ledger import Ledger, ledger_path
 
     with Ledger.open(ledger_path(call.project.root)) as ledger:
@@ -147,7 +147,7 @@ def _begun(ledger: Ledger, stage: Stage) -> Execution:
 
 
 def _admitted(ledger: Ledger, stage: Stage) -> StageGuard:
-    """Hold the stage's forecast against what is left, before anything is spent; then guard what it spends."""
+    """Check the stage's forecast against the remaining budget, and return the guard of its spending."""
     from overwinter.budget import StageGuard, admit, forecast
     from overwinter.ledger import Filter
 
@@ -169,7 +169,7 @@ def _admitted(ledger: Ledger, stage: Stage) -> StageGuard:
 
 @contextlib.contextmanager
 def _metered(stage: Stage, execution: Execution) -> Iterator[Callable[[], EnergyRecord]]:
-    """Meter what happens inside; afterwards the yielded function gives the content of energy.json."""
+    """Meter the work inside the context; afterwards, the yielded function returns the content of energy.json."""
     from overwinter.energy import open_meter
     from overwinter.pipeline.watch import Watch
 
@@ -213,15 +213,15 @@ def _status(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _signals_handled(stage: Stage) -> Iterator[None]:
-    """SIGINT and SIGTERM end a stage at its next step, with a checkpoint; at once without steps, or asked twice."""
+    """End the stage on SIGINT or SIGTERM: at its next step, with a checkpoint; at once without steps or if repeated."""
 
-    def honour(_number: int, _frame: FrameType | None) -> None:
+    def handle(_number: int, _frame: FrameType | None) -> None:
         steps = time.monotonic() - stage.last_progress_s < _STEP_PATIENCE_S
         if not steps or stage.interrupted:
             raise KeyboardInterrupt
         stage.interrupted = True
 
-    previous = {number: signal.signal(number, honour) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""What a stage leaves about its energy: the content of energy.json, and power.csv."""
+"""A stage's energy records: energy.json and power.csv."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _COLUMNS = ("time_s", "device", "power_w", "limit_w", "intensity_g_per_kwh")
 
 
 def energy_record(stage: Stage, spent: Spent, *, execution: str) -> EnergyRecord:
-    """Return the content of energy.json: the cost to produce what the stage made.
+    """Return the content of energy.json: the cost of producing the stage's outputs.
 
-    A stage that went on from a checkpoint carries what its earlier attempts had spent up to there. The execution is
-    named, so that the ledger knows which of them a result in use rests on.
+    A stage that resumed from a checkpoint includes the cost of its earlier attempts. The execution's id is recorded,
+    so that the ledger can tell which executions a result in use depends on.
     """
     policy = stage.control.record() if stage.control is not None else None
     record = EnergyRecord.of(
@@ -50,7 +50,7 @@ def _power(policy: PowerRecord) -> dict[str, Any]:
 
 
 def _with_resumed(record: EnergyRecord, resumed: Resumed) -> EnergyRecord:
-    # The earlier attempts were metered alike, so that their uncertainty and their idle share are taken as alike.
+    # The earlier attempts were metered in the same way, so the same relative uncertainty and idle share are assumed.
     ratio = 1 + resumed.energy_j / record.energy_j if record.energy_j > 0 else 1.0
     return replace(
         record,
@@ -67,7 +67,7 @@ def _with_resumed(record: EnergyRecord, resumed: Resumed) -> EnergyRecord:
 
 
 def write_power_csv(stage: Stage, samples: Iterable[PowerSample], spent: Spent) -> None:
-    """Write the samples of power as the stage's plot."""
+    """Write the power samples as power.csv, for the stage's plot."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)

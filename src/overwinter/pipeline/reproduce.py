@@ -1,4 +1,4 @@
-"""Driving `dvc repro`: one child in a session of its own, its stages heard through the events file."""
+"""Running `dvc repro` as a child process in a separate session, following its stages through the events file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Any
 from overwinter.config import Project
 from overwinter.errors import EXIT_FAILED
 from overwinter.pipeline.events import EVENTS_FILE, EventReader
-from overwinter.pipeline.locks import mend_dvc_lock_file, mend_dvc_locks
+from overwinter.pipeline.locks import repair_dvc_lock, repair_dvc_rwlock
 from overwinter.pipeline.parent_watch import RUN_ID, RUN_PID
 
 _POLL_S = 0.1
@@ -27,15 +27,15 @@ _KEPT_LOGS = 20
 
 @dataclass(kw_only=True)
 class Reproduction:
-    """How a `dvc repro` went.
+    """The outcome of a `dvc repro`.
 
     Attributes:
-        run_id: under which the ledger knows it.
-        exit_code: ours: the failing program's, or 1.
-        ran: the stages, gates and check that really ran, in order.
-        message: what the failing program said, or dvc.
-        traceback: of the failing program, where `--debug` asks for it.
-        log: everything that dvc and the stages printed.
+        run_id: The run's id in the ledger.
+        exit_code: The exit code for `overwinter run`: the failing program's, or 1.
+        ran: The stages, gates and check that were executed, in order.
+        message: The error message of the failing program, or of dvc.
+        traceback: The traceback of the failing program, with `--debug`.
+        log: The log file of everything that dvc and the stages printed.
     """
 
     run_id: str
@@ -47,9 +47,9 @@ class Reproduction:
 
 
 def reproduce(project: Project, on_event: Callable[[dict[str, Any]], None]) -> Reproduction:
-    """Run `dvc repro` and report every event while it runs.
+    """Run `dvc repro`, and pass every event to ``on_event`` while it runs.
 
-    A SIGINT or SIGTERM is passed on once to dvc and its stage, which end at their next step with a checkpoint.
+    A SIGINT or SIGTERM is forwarded once to dvc and its stage, which end at their next step with a checkpoint.
     """
     run_id = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:6]}"
     folder = project.state / "runs"
@@ -67,9 +67,9 @@ def reproduce(project: Project, on_event: Callable[[dict[str, Any]], None]) -> R
             if ended:
                 break
             time.sleep(_POLL_S)
-    if dvc.returncode < 0:  # killed, perhaps while it wrote: the next command may be dvc's own, which fixes nothing
-        mend_dvc_locks(project.root)
-        mend_dvc_lock_file(project.root)
+    if dvc.returncode < 0:  # killed, perhaps while writing; the next command may be dvc's, which repairs nothing
+        repair_dvc_rwlock(project.root)
+        repair_dvc_lock(project.root)
     _conclude(outcome, dvc.returncode, failures)
     return outcome
 
@@ -79,7 +79,7 @@ def _started(project: Project, run_id: str, folder: Path, log: Any) -> Iterator[
     environment = dict(os.environ)
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", os.defpath)])
     environment |= {RUN_ID: run_id, RUN_PID: str(os.getpid()), EVENTS_FILE: str(folder / f"{run_id}.events")}
-    mend_dvc_locks(project.root)
+    repair_dvc_rwlock(project.root)
     command = [sys.executable, "-m", "dvc", "repro"]
     dvc = subprocess.Popen(
         command,
@@ -133,7 +133,7 @@ def _conclude(outcome: Reproduction, dvc_code: int, failures: list[dict[str, Any
         outcome.traceback = failures[-1].get("traceback", "")
     else:
         outcome.exit_code = EXIT_FAILED
-        outcome.message = _dvc_errors(outcome.log) or f"dvc ended with code {dvc_code}; see {outcome.log}"
+        outcome.message = _dvc_errors(outcome.log) or f"dvc ended with code {dvc_code}. See {outcome.log}."
 
 
 def _dvc_errors(log: Path) -> str:

@@ -1,4 +1,4 @@
-"""The context of a stage: its inputs, its outputs, and what watches over it while it runs."""
+"""The context of a stage: its inputs, its outputs, and its supervision while it runs."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ PROBE_S = "OVERWINTER_PROBE_S"  # seconds of steps after which a probed stage st
 
 
 class Stage:
-    """What a stage program works with.
+    """The context of a stage program.
 
     Attributes:
-        name: the stage's name.
-        config: the whole typed configuration.
-        folder: where its outputs end up.
-        checkpoints: a folder that outlives a kill, for this very configuration and these very inputs.
-        meter: the running energy meter, for windows inside the stage.
+        name: The stage's name.
+        config: The whole typed configuration.
+        folder: The final folder of its outputs.
+        checkpoints: A folder that survives a kill, specific to this configuration and these inputs.
+        meter: The running energy meter, for measurements inside the stage.
     """
 
     def __init__(self, call: Invocation) -> None:
@@ -76,23 +76,23 @@ class Stage:
         self._outputs = Outputs(call.folder)
         self.checkpoints = checkpoint_folder(call.project.state, self.name, self.configuration_key())
 
-    # What a stage program calls.
+    # For stage programs.
 
     def input(self, stage: str, out: str = "model") -> Path:
-        """Return the path of what an earlier stage left.
+        """Return the path of an earlier stage's output.
 
         Raises:
-            OverwinterError: this stage did not declare that it needs it.
+            OverwinterError: the stage is not in this one's `needs`.
         """
         if stage not in self._spec.needs:
             raise OverwinterError(f"pipeline.stages.{self.name}.needs does not name {stage!r}. Add it there.")
         return self._project.outputs / stage / out
 
     def variants(self) -> dict[str, Path]:
-        """Return the models that the stages in this one's `needs` left: variant -> saved model, the simplest first.
+        """Return the models of the stages in `needs`: variant -> saved model, the simplest first.
 
         Raises:
-            IntegrityError: one is missing or altered, or two stages left different models of one name.
+            IntegrityError: a model is missing or altered, or two stages have different models of the same name.
         """
         from overwinter.models import find_variants
 
@@ -103,20 +103,20 @@ class Stage:
         """Return one of `variants`.
 
         Raises:
-            ConfigError: no stage in `needs` left it.
+            ConfigError: no stage in `needs` makes it.
         """
         variants = self.variants()
         if name not in variants:
             raise ConfigError(
-                f"No stage in pipeline.stages.{self.name}.needs left the variant {name!r}. They left "
+                f"No stage in pipeline.stages.{self.name}.needs makes the variant {name!r}. Available: "
                 f"{', '.join(variants)}. Add the stage that makes it to needs."
             )
         return variants[name]
 
     def out(self, name: str = "model") -> Path:
-        """Return where to write an output: a fresh folder, or a file's path if ``name`` has a suffix.
+        """Return the path to write an output to: a new folder, or a file's path if ``name`` has a suffix.
 
-        It takes its final place when the stage succeeds.
+        The output is moved to its final path when the stage succeeds.
         """
         return self._outputs.staging(name)
 
@@ -124,25 +124,26 @@ class Stage:
         """Report a step of work that has a checkpoint, or saves one when it is stopped.
 
         Raises:
-            RefusedError: the budget of the stage is, or will be, exceeded: save a checkpoint and let it out.
-            InterruptedStageError: the stage was asked to end.
-            PausedError: the power policy wants the work to stop for a while.
+            RefusedError: the stage's budget is or will be exceeded; save a checkpoint and do not catch it.
+            InterruptedStageError: the stage was interrupted.
+            PausedError: the power policy pauses the work.
         """
         self._advance(done, total, figures, kept=True)
 
     def unsaved_progress(self, done: float, total: float) -> None:
-        """Report a step of work that would begin anew, and whose steps may be uneven.
+        """Report a step of work that has no checkpoint, and whose steps may differ in cost.
 
-        As `progress`, but the budget holds only what is spent already, and it is paused only while nothing is done.
+        As `progress`, but the budget counts only what is already spent, without a projection, and the work is paused
+        only before its first step.
         """
         self._advance(done, total, {}, kept=False)
 
     def _advance(self, done: float, total: float, figures: Mapping[str, float], *, kept: bool) -> None:
         self.last_progress_s, self.position = time.monotonic(), (done, total)
         if self.interrupted:
-            onwards = "goes on from there" if kept else "begins anew"
+            next_run = "resumes from there" if kept else "starts over"
             raise InterruptedStageError(
-                f"{self.name} was interrupted at {done:g} of {total:g}; it {onwards} next time."
+                f"{self.name} was interrupted at {done:g} of {total:g}. The next run {next_run}."
             )
         if kept and self._watch is not None and self._stepping is not None:
             self._stepping.note(done, total, self._watch.latest.report)
@@ -174,14 +175,14 @@ class Stage:
             raise PausedError(self.control.pause)
 
     def remaining(self) -> tuple[float | None, float | None]:
-        """Return the joules and grams that the budget leaves this stage; None where nothing limits them."""
+        """Return the joules and grams left for this stage in the budget; None if not limited."""
         if self.guard is None or self._watch is None:
             return None, None
         spent = self._watch.latest
         return self.guard.remaining(spent.report.energy_j, spent.carbon_g)
 
     def profile_place(self, folder: str) -> Path:
-        """Return the file of this stage's power profile in ``folder``, as the main root sees it."""
+        """Return the file of this stage's power profile in ``folder``, relative to the main root."""
         return self._project.state.parent / folder / f"{self.name}.json"
 
     def _spent(self) -> dict[str, float]:
@@ -192,7 +193,7 @@ class Stage:
         return {"energy_j": report.energy_j, "carbon_g": spent.carbon_g, "duration_s": report.duration_s}
 
     def _end_probe(self, done: float, total: float) -> None:
-        """Stop where only a probe was asked for, and its time is over."""
+        """Stop the stage if it is only probed and the probe's time is over."""
         if self._probe_s is None:
             return
         self._probe_ends_s = self._probe_ends_s or self.last_progress_s + self._probe_s
@@ -205,19 +206,19 @@ class Stage:
         write_json(self.out("metrics.json"), self._metrics)
 
     def log(self, text: str) -> None:
-        """Tell the user one line."""
+        """Print one line for the user."""
         print(f"{self.name}: {text}", flush=True)
         emit("say", self.name, text=text)
 
     def lineage(self) -> dict[str, Any]:
-        """Return where the stage's result comes from: digests of inputs and parameters, and the code's version."""
+        """Return the digests of the stage's inputs and parameters, and the code's version."""
         return dict(self._lineage)
 
-    # What run_stage calls.
+    # For run_stage.
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """What was saved as metrics."""
+        """Return the saved metrics."""
         return self._metrics
 
     @property
@@ -225,37 +226,37 @@ class Stage:
         return self.config.pipeline.stages[self.name]
 
     def configuration_key(self) -> str:
-        """Return the digest of all that decides the result: parameters, inputs, and the code's version."""
+        """Return the digest of everything that determines the result: parameters, inputs and the code's version."""
         return digest(self._lineage)
 
     def attach(self, *, meter: EnergyMeter, watch: Watch) -> None:
-        """Tie the stage to what watches over it."""
+        """Attach the meter and the watch to the stage."""
         self.meter, self._watch, self._stepping = meter, watch, Stepping(meter.read)
 
     def step_costs(self) -> StepCosts | None:
-        """Return what the steps have cost so far; None where the stage has none that are alike."""
+        """Return the cost of the steps so far; None if the stage reports no comparable steps."""
         return self._stepping.costs() if self._stepping is not None else None
 
     def has_checkpoint(self) -> bool:
-        """Return whether an earlier attempt left something to go on from."""
+        """Return whether there is a checkpoint to resume from."""
         return has_checkpoint(self.checkpoints)
 
     def publish(self, energy: EnergyRecord) -> None:
-        """Put the outputs in place, with energy.json, and forget the checkpoints."""
+        """Publish the outputs with energy.json, and delete the checkpoints."""
         write_record(self.out(ENERGY_FILE), energy)
         self._outputs.publish()
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def artifact_digest(self) -> str:
-        """Return the digest of what the stage made."""
+        """Return the digest of the stage's outputs."""
         return digest({out: tree_digest(self.folder / out) for out in self._spec.outs})
 
     def discard(self) -> None:
-        """Remove what was written to a temporary name; the checkpoints stay."""
+        """Remove outputs written under temporary names, and keep the checkpoints."""
         self._outputs.discard()
 
     def _require_gates(self) -> None:
-        """Refuse to start unless every gate before this stage has passed: DVC alone does not guarantee it."""
+        """Raise RefusedError unless every gate before this stage has passed, which DVC alone does not guarantee."""
         for stage in self.config.pipeline.stages:
             if stage == self.name:
                 return
@@ -264,14 +265,14 @@ class Stage:
             if not path.exists():
                 raise RefusedError(f"{self.name} does not start: the gate after {stage} has not passed. {remedy}")
             if read_json(path, remedy=remedy) != {"stage": stage, "pass": True}:
-                raise IntegrityError(f"{path} is not a verdict of the gate after {stage}. {remedy}")
+                raise IntegrityError(f"{path} is not the verdict of the gate after {stage}. {remedy}")
 
 
 class InterruptedStageError(OverwinterError):
-    """The stage was asked to end (Ctrl-C, SIGTERM) and stopped at a step."""
+    """The stage was interrupted (Ctrl-C, SIGTERM) and stopped at a step."""
 
 
 class ProbeEndedError(InterruptedStageError):
-    """Only the beginning of the stage was asked for."""
+    """The stage was only probed, and the probe's time is over."""
 
     exit_code = EXIT_DONE

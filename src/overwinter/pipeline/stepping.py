@@ -1,4 +1,4 @@
-"""What the steps of a stage cost, apart from what it costs however many they are: starting, loading, saving."""
+"""The cost of a stage's steps, without its fixed costs: starting, loading, saving."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class StepCosts:
-    """What came between the first report of progress and the latest.
+    """The cost between the first and the latest report of progress.
 
     Attributes:
-        steps: units of work.
-        steps_j: joules.
-        steps_s: seconds.
+        steps: Units of work.
+        steps_j: Joules.
+        steps_s: Seconds.
     """
 
     steps: float
@@ -26,10 +26,10 @@ class StepCosts:
 
 
 class Stepping:
-    """Follows reports of progress. The first step is not counted: it warms up what the others find warm.
+    """Computes the cost of steps from reports of progress. The first step is excluded, as a warm-up.
 
     Args:
-        read: the meter's reading of this moment; asked at the first report, and where the work is done.
+        read: A function that reads the meter now; called at the first report and at the end of the work.
     """
 
     def __init__(self, read: Callable[[], EnergyReport]) -> None:
@@ -38,12 +38,12 @@ class Stepping:
         self._last: tuple[float, EnergyReport] | None = None
 
     def note(self, done: float, total: float, latest: EnergyReport) -> None:
-        """Take a report of progress.
+        """Record a report of progress.
 
         Args:
-            done: units of work done.
-            total: units of work in all.
-            latest: what the watch has read; until it reads again, it says nothing about the steps since.
+            done: Units of work done.
+            total: Units of work in total.
+            latest: The watch's latest reading; steps since then are not in it.
         """
         if self._first is None:
             self._first = (done, self._read())
@@ -53,7 +53,7 @@ class Stepping:
             self._last = (done, latest)
 
     def costs(self) -> StepCosts | None:
-        """Return what the steps cost so far; None before the second reading."""
+        """Return the cost of the steps so far; None before the second reading."""
         first, last = self._first, self._last
         if first is None or last is None or last[0] <= first[0]:
             return None

@@ -1,4 +1,4 @@
-"""The program that waits while the power policy pauses a stage: no torch, no accelerator, the stage's process id."""
+"""The program that waits while the power policy pauses a stage, in the stage's process, without torch or a GPU."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from overwinter.programs import guarded
 
 
 def main() -> int:
-    """Wait until the policy lets the work go on, then become the stage again."""
+    """Wait until the policy resumes the work, then replace this process by the stage."""
     state, *command = sys.argv[1:]
     watch_parent()
     path = Path(state)
@@ -27,7 +27,7 @@ def main() -> int:
     observe = observer(work, config.carbon.open(), config.power, _log)
     policy = config.power.open()
     decision = wait_out(policy, observe, name=config.power.policy, notify=_log, interval_s=config.power.interval_s)
-    _log(f"going on: {decision.reason}")
+    _log(f"resuming: {decision.reason}")
     os.environ[WAITED] = "1"
     if work.deadline_utc is not None:
         os.environ[DEADLINE] = work.deadline_utc.isoformat()

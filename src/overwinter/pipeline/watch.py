@@ -1,4 +1,4 @@
-"""The eye on a running stage: one thread reads the meter, weighs the carbon, keeps the ledger's heart beating."""
+"""The watch of a running stage: one thread reads the meter, computes the carbon and writes the ledger's heartbeats."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _J_PER_KWH = 3.6e6
 
 @dataclass(frozen=True, kw_only=True)
 class Spent:
-    """What a stage has spent so far.
+    """The costs of a stage so far.
 
     Attributes:
-        report: the meter's reading.
-        carbon_g: its weight, each joule at the intensity of its moment.
-        intensity: the latest one.
-        notes: what the source had to leave out so far.
+        report: The meter's reading.
+        carbon_g: Grams of CO2 equivalent, each joule at the intensity when it was used.
+        intensity: The latest carbon intensity.
+        notes: Notes of the intensity source, such as gaps in its data.
     """
 
     report: EnergyReport
@@ -33,7 +33,7 @@ class Spent:
     notes: tuple[str, ...] = ()
 
     def carbon(self) -> dict[str, Any]:
-        """Return what energy.json reports on the carbon and of the electricity."""
+        """Return the carbon figures of energy.json."""
         return {
             "carbon_g": self.carbon_g,
             "intensity_g_per_kwh": self.intensity.g_per_kwh,
@@ -44,7 +44,7 @@ class Spent:
 
 
 class Watch:
-    """Reads a meter twice a second until it is closed: all since the process began, its imports too."""
+    """Reads a meter twice a second until it is closed; the readings include everything since the process started."""
 
     def __init__(self, meter: EnergyMeter, source: IntensitySource, on_reading: Callable[[Spent], None]) -> None:
         self._meter = meter
@@ -52,7 +52,7 @@ class Watch:
         self._on_reading = on_reading
         self._weighed_j = 0.0
         self._carbon_g = 0.0
-        self._notes: dict[str, None] = {}  # in their order, each once
+        self._notes: dict[str, None] = {}  # an ordered set
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self.latest = self._weigh(meter.read())
@@ -60,7 +60,7 @@ class Watch:
         self._thread.start()
 
     def close(self) -> Spent:
-        """Close the meter and return the last word."""
+        """Close the meter and return the final costs."""
         self._stopping.set()
         self._thread.join()
         self.latest = self._weigh(self._meter.close())
