@@ -169,7 +169,7 @@ def test_a_folder_that_is_a_file_stops_nothing(tmp_path: Path, messages, begin):
         execution.heartbeat(energy_j=2.0)
         assert ledger.spent(run_id="run-1").energy_j == 0
     assert len(messages.texts) == 1
-    assert "The work goes on" in messages.texts[0]
+    assert "The work continues" in messages.texts[0]
 
 
 @pytest.mark.special
@@ -206,7 +206,7 @@ def test_a_final_record_that_found_no_place_is_taken_up_later(
         begin(ledger, stage="sparsify").finish(status="failed", exit_code=1, message="x" * 10_000)
         (kept,) = tmp_path.glob("overwinter-*.unrecorded.jsonl")  # the disk itself has no room for it
         beside = path.with_name("ledger.sqlite.unrecorded.jsonl")
-        assert f"It is kept in {kept}: move it to {beside}" in messages.texts[-1]
+        assert f"It was saved to {kept}. Move that file to {beside}" in messages.texts[-1]
         filler.unlink()
         shutil.move(kept, beside)
         begin(ledger, stage="quantize")
@@ -227,7 +227,7 @@ def test_a_read_only_disk_can_be_read_and_stops_nothing(small_disk: Path, messag
         begin(ledger, stage="sparsify").heartbeat(energy_j=1.0)
         assert [each.stage for each in ledger.executions(Filter(status="done"))] == ["train"]
     assert len(messages.texts) == 1
-    assert "The work goes on" in messages.texts[0]
+    assert "The work continues" in messages.texts[0]
 
 
 def fill(filler: Path) -> None:

@@ -1,16 +1,16 @@
-"""Every execution of every stage, kept: also the failed, refused, interrupted and killed ones.
+"""The ledger: a record of every execution of every stage, including failed, refused, interrupted and killed ones.
 
-The ledger is one SQLite file in the project's `.overwinter/`, written by several processes at once. What it
-holds is what was *spent now*; what an artifact *cost to produce* is in its energy.json.
+The ledger is one SQLite file in the project's `.overwinter/`, written by several processes at once. It records what
+was *spent* at the time; the *cost to produce* an artifact is in its energy.json.
 
-- `ledger`: the door, `Ledger`: begin, reap, and the questions about spending.
+- `ledger`: the entry point, `Ledger`: begin, reap, and queries about spending.
 - `execution`: a running execution, its heartbeats and its end.
-- `records`, `totals`: the values read back, and their sums.
-- `kept`: which results and checkpoints are still there, by the project's files.
+- `records`, `aggregation`: the values read back, and their sums.
+- `kept`: the results and checkpoints that still exist, from the project's files.
 - `schema`, `database`: the tables and their migrations; the file, its locks, forks and corruption.
-- `leftovers`: final records that a full disk would not take.
-- `origin`: the project and the user that an execution is of.
-- `process`: whether an execution's process still lives.
+- `leftovers`: final records that could not be written because of a full disk.
+- `origin`: the project and the user of an execution.
+- `process`: the check whether an execution's process is alive.
 """
 
 from overwinter.ledger.aggregation import SUM_KEYS, Total, total, total_spent, totals, wasted

@@ -1,4 +1,4 @@
-"""What executions add up to: spent by one run, by stage or day, and spent on results that were wasted later."""
+"""Sums over executions: by run, by stage or day, and of executions whose results are no longer used."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ _OF_ONE_KIND = ("stage", "run")  # no group of these holds both stages and measu
 
 @dataclass(frozen=True, kw_only=True)
 class Total:
-    """What a group of executions spent, each counted once.
+    """The spending of a group of executions, each counted once.
 
     Attributes:
-        name: of the group, such as a stage or a day (UTC).
-        executions: how many.
-        energy_j: joules, as far as they are known.
-        uncertainty_j: of `energy_j`; the executions' own errors share causes (one meter, one table of design
-            powers), so that they are added, not averaged out.
-        measured_fraction: share of `energy_j` that counters measured.
-        carbon_g: grams, as far as they are known.
-        cost: money by currency, as far as it is known.
-        duration_s: seconds.
-        unknown: executions of which no joules are known.
+        name: The group, such as a stage or a day (UTC).
+        executions: The number of executions.
+        energy_j: Known joules.
+        uncertainty_j: Uncertainty of `energy_j`; the executions' errors have common causes (one meter, one table of
+            design powers), so they add up linearly.
+        measured_fraction: Share of `energy_j` measured by counters.
+        carbon_g: Known grams.
+        cost: Known money by currency.
+        duration_s: Seconds.
+        unknown: The number of executions without known joules.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Total:
 
 
 def total(name: str, records: Sequence[ExecutionRecord]) -> Total:
-    """Add up some executions under a name."""
+    """Return the sum of executions, under a name."""
     energy_j = sum(record.energy_j or 0.0 for record in records)
     measured_j = sum((record.energy_j or 0.0) * (record.measured_fraction or 0.0) for record in records)
     cost: dict[str, float] = {}
@@ -74,7 +74,7 @@ def total(name: str, records: Sequence[ExecutionRecord]) -> Total:
 
 
 def totals(records: Iterable[ExecutionRecord], by: str) -> list[Total]:
-    """Add executions up by one of `SUM_KEYS`, in order of first appearance; measured commands by themselves."""
+    """Return sums by one of `SUM_KEYS`, in order of first appearance; measured commands form groups of their own."""
     groups: dict[str, list[ExecutionRecord]] = {}
     for record in records:
         own = by in _OF_ONE_KIND or not record.is_command
@@ -83,18 +83,18 @@ def totals(records: Iterable[ExecutionRecord], by: str) -> list[Total]:
 
 
 def wasted(records: Sequence[ExecutionRecord], kept: Kept | None = None) -> list[ExecutionRecord]:
-    """Return the executions on which nothing rests that is still there.
+    """Return the executions that no result in use depends on.
 
-    There are: the results in outputs/ and in scratch folders; of a stage of which nothing lies there, and of every
-    experiment, what its latest done execution made; the checkpoints that wait to be resumed; and what runs now. They
-    rest on the execution that made them, on every one that this one resumed, and, through what it read, on those that
-    made its inputs. A result is known by its content: all executions that made the same one are kept with it.
+    In use are: results in outputs/ and in scratch folders; the latest finished execution of every experiment, and of a
+    stage without a result in outputs/; checkpoints that can be resumed; and running executions. Each depends on the
+    execution that made it, on the executions that this one resumed, and on those that made its inputs. Results are
+    compared by content: all executions that made the same result are in use with it.
 
     Args:
-        records: all executions of the ledger, oldest first; a selection would miss what rests on them.
-        kept: what lies in the project; without it, the latest result of every stage counts as there.
+        records: All executions of the ledger, oldest first; a selection would miss dependent executions.
+        kept: The results and checkpoints that still exist; without it, the latest result of every stage counts.
     """
-    records = [record for record in records if not record.is_command]  # a command's result is not ours to judge
+    records = [record for record in records if not record.is_command]  # the result of a command is unknown
     there = _there(records, kept or Kept())
     made: dict[tuple[str, str], list[ExecutionRecord]] = {}
     for record in records:
@@ -129,25 +129,25 @@ def _there(records: Sequence[ExecutionRecord], kept: Kept) -> list[ExecutionReco
 
 
 def _is_known_from_files(record: ExecutionRecord, kept: Kept) -> bool:
-    """Return whether the files tell if the latest result is in use: it may have been replaced by an earlier one."""
+    """Return whether the files determine if the latest result is in use; an earlier one may have replaced it."""
     if record.experiment == SCRATCH:
-        return record.workload is not None  # earlier versions did not name the execution in what it left
+        return record.workload is not None  # earlier versions did not record the execution in energy.json
     return record.experiment is None and record.stage in kept.stages
 
 
 def unfinished(records: Sequence[ExecutionRecord]) -> list[ExecutionRecord]:
-    """Return the ended executions since the last done one; ``records`` of one configuration, oldest first."""
+    """Return the ended executions after the last finished one; ``records`` of one configuration, oldest first."""
     last_done = max((place for place, record in enumerate(records) if record.status == DONE), default=-1)
     return [record for record in records[last_done + 1 :] if record.status != RUNNING]
 
 
 def resumable(records: Sequence[ExecutionRecord]) -> list[ExecutionRecord]:
-    """Return the latest unfinished execution and those that it went on from, oldest first.
+    """Return the latest unfinished execution and those that it resumed, oldest first.
 
-    The checkpoint is theirs. What began anew before them, or was done before, left nothing in it.
+    The current checkpoint is theirs; executions before them contributed nothing to it.
 
     Args:
-        records: of one configuration, oldest first.
+        records: Executions of one configuration, oldest first.
     """
     ended = unfinished(records)
     by_id = {record.id: record for record in ended}
@@ -158,9 +158,9 @@ def resumable(records: Sequence[ExecutionRecord]) -> list[ExecutionRecord]:
 
 
 def total_spent(records: Sequence[ExecutionRecord]) -> Spent:
-    """Add executions up, with what the ones that they resumed had spent, nothing twice."""
+    """Return the sum of executions and of those they resumed, each counted once."""
     own = {record.id for record in records}
-    # Carried-over spending counts unless the execution it comes from is counted itself.
+    # Resumed spending counts unless the execution it comes from is in the sum.
     carried = [record for record in records if record.resumed_from is not None and record.resumed_from not in own]
     return Spent(
         energy_j=sum(r.energy_j or 0.0 for r in records) + sum(r.resumed_j for r in carried),

@@ -1,9 +1,9 @@
-"""The SQLite file under the ledger: opened where it can be, again when it must be.
+"""The SQLite file of the ledger: its connections, journal mode and corruption.
 
-WAL mode lets several processes write and read at once (https://sqlite.org/wal.html); it needs shared memory,
-so network file systems get a rollback journal, with the reason in `Database.journal_reason`. A connection is
-never carried over a fork (https://sqlite.org/howtocorrupt.html), and is given up when the file under it was
-replaced. A corrupted file is kept under a dated name.
+WAL mode lets several processes write and read at once (https://sqlite.org/wal.html). It needs shared memory, so
+network file systems get a rollback journal, with the reason in `Database.journal_reason`. A connection is never used
+after a fork (https://sqlite.org/howtocorrupt.html), and is reopened if its file was replaced. A corrupted file is
+renamed with its date.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from overwinter.ledger.schema import migrate
 Work = TypeVar("Work")
 OPEN_TIMEOUT_S = 10.0
 _CORRUPTION = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-# File systems on which another machine could write too: WAL's shared memory does not reach there.
+# File systems that other machines can write to, with which WAL's shared memory does not work.
 _NETWORK = (
     "nfs",
     "nfs4",
@@ -52,7 +52,7 @@ class _Session:
     file_identity: tuple[int, int] | None = None
 
 
-# Connections that a fork brought along. Using or closing them in the child could break the parent's locks.
+# Connections inherited by a fork. Using or closing them in the child could break the parent's locks.
 _INHERITED: list[_Session] = []
 
 
@@ -60,11 +60,11 @@ class Database:
     """A SQLite file that outlives forks, replacement and corruption.
 
     Args:
-        path: the file; made, with its folder, at the first write.
-        log: reports to the user what went wrong.
+        path: The file; it is created, with its folder, at the first write.
+        log: A function that reports errors to the user.
 
     Attributes:
-        journal_reason: why the journal is not WAL; empty while it is, or while nothing was opened.
+        journal_reason: The reason for a journal other than WAL; empty for WAL, or before the file is opened.
     """
 
     def __init__(self, path: Path, log: Callable[[str], None]) -> None:
@@ -74,17 +74,16 @@ class Database:
         self._session = _Session()
 
     def write(self, work: Callable[[sqlite3.Connection], Work], *, busy_timeout_s: float, durable: bool) -> Work:
-        """Do ``work`` in one short transaction.
+        """Call ``work`` in one short transaction.
 
         Args:
-            work: gets the connection, inside the transaction; done again if the first try finds a corrupted
-                file.
-            busy_timeout_s: how long to wait for another process's transaction.
-            durable: flush to the disk before returning, so that even a power cut cannot undo it.
+            work: A function of the connection; called again if the first call finds a corrupted file.
+            busy_timeout_s: Maximum time to wait for another process's transaction.
+            durable: Whether to flush to the disk before returning, so that a power cut cannot undo it.
 
         Raises:
             sqlite3.Error: the disk is full or read-only, the file is locked for too long, ...
-            OSError: the folder cannot be made.
+            OSError: the folder cannot be created.
         """
 
         def transaction(connection: sqlite3.Connection) -> Work:
@@ -95,7 +94,7 @@ class Database:
                 result = work(connection)
                 connection.execute("COMMIT")
             except BaseException:
-                with contextlib.suppress(sqlite3.Error):  # a full disk has rolled back by itself
+                with contextlib.suppress(sqlite3.Error):  # after a full disk, SQLite has already rolled back
                     connection.execute("ROLLBACK")
                 raise
             return result
@@ -103,15 +102,15 @@ class Database:
         return self._through_corruption(transaction, self._writable)
 
     def read(self, work: Callable[[sqlite3.Connection], Work]) -> Work:
-        """Do ``work``, which only reads; a read-only disk is good enough for it.
+        """Call ``work``, which only reads; this also works on a read-only disk.
 
         Raises:
-            sqlite3.Error, OSError: it cannot be read at all.
+            sqlite3.Error, OSError: the file cannot be read.
         """
         return self._through_corruption(work, self._readable)
 
     def close(self) -> None:
-        """Give up the connection; the next use opens a new one."""
+        """Close the connection; the next use opens a new one."""
         session = self._own()
         with session.lock:
             _disconnect(session)
@@ -194,21 +193,21 @@ class Database:
     def _quarantine(self, found: tuple[int, int] | None, error: sqlite3.DatabaseError) -> None:
         with _folder_locked(self.path.parent):
             if found is None or _file_identity(self.path) != found:
-                return  # another process was quicker and has begun a new one
+                return  # another process has already started a new one
             quarantined = _free_name(self.path)
             for suffix in ("-wal", "-shm", ""):
                 source = Path(f"{self.path}{suffix}")
                 if source.exists():
                     source.rename(f"{quarantined}{suffix}")
         self._log(
-            f"The ledger {self.path} is corrupted ({error}). It is kept as {quarantined.name}, and a new one is "
-            "begun: what it knew of earlier runs is missing from sums, forecasts and resumed spending."
+            f"The ledger {self.path} is corrupted ({error}). It was renamed to {quarantined.name}, and a new one "
+            "started: earlier runs are missing from sums, forecasts and resumed spending."
         )
 
 
 def is_corruption(error: sqlite3.Error) -> bool:
     """Return whether ``error`` means a broken file, rather than a full disk, a lock or a wrong statement."""
-    code: int | None = getattr(error, "sqlite_errorcode", None)  # absent on errors of the module itself
+    code: int | None = getattr(error, "sqlite_errorcode", None)  # missing from errors of the module itself
     return code is not None and (code & 0xFF) in _CORRUPTION
 
 
@@ -223,8 +222,7 @@ def _disconnect(session: _Session) -> None:
 def _connect_read_only(path: Path) -> sqlite3.Connection:
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist")
-    # `mode=ro` needs the WAL's shared memory; on a read-only disk no one writes, so `immutable` is safe
-    # there.
+    # `mode=ro` needs the WAL's shared memory; a read-only disk has no writers, so `immutable` is safe.
     for options in ("mode=ro", "immutable=1"):
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?{options}", uri=True, check_same_thread=False)
         connection.row_factory = sqlite3.Row
@@ -248,7 +246,7 @@ def _file_identity(path: Path) -> tuple[int, int] | None:
 
 @contextlib.contextmanager
 def _folder_locked(folder: Path) -> Iterator[None]:
-    """Keep other processes from setting up the same ledger; a no-op where folders cannot be locked."""
+    """Lock the folder while setting up a ledger; do nothing if folders cannot be locked."""
     handle = -1
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""One running execution: it begins, gives signs of life, and is closed, whatever happens to the disk."""
+"""One running execution in the ledger: its start, its heartbeats and its end, without failing on disk errors."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _HEARTBEAT_TIMEOUT_S = 0.5  # the next one comes within the second
 _FINISH_DELAYS_S = (0.0, 0.2, 0.8, 2.0)
 _PLACES = ", ".join(f":{name}" for name in COLUMNS)
 _INSERT = f"INSERT OR REPLACE INTO executions ({', '.join(COLUMNS)}) VALUES ({_PLACES})"  # noqa: S608 - our own names
-# What a heartbeat changes. Status and end are among them: an execution that another machine took for dead,
-# because it could not see the process, reopens itself.
+# Columns that a heartbeat updates. Status and end are among them, to reopen an execution that another machine closed as
+# killed because it could not see the process.
 _LIVE_COLUMNS = (
     "status",
     "ended_utc",
@@ -50,13 +50,13 @@ _UPDATE = f"UPDATE executions SET {', '.join(f'{c} = :{c}' for c in _LIVE_COLUMN
 
 
 class Execution:
-    """A row of the ledger while its stage runs. Made by `Ledger.begin`.
+    """A row of the ledger while its stage runs, made by `Ledger.begin`.
 
-    No method raises because of the ledger: trouble with the disk never destroys the work. Every method may be
-    called from any thread; in a forked child they do nothing, since the execution is the parent's.
+    No method raises on a ledger error, so disk errors never stop the work. Every method may be called from any thread;
+    in a forked child they do nothing, since the execution belongs to the parent.
 
     Attributes:
-        id: the row's key.
+        id: The row's key.
     """
 
     def __init__(self, row: Mapping[str, Any], database: Database, warn: Callable[[str], None]) -> None:
@@ -87,21 +87,21 @@ class Execution:
         steps_j: float | None = None,
         steps_s: float | None = None,
     ) -> None:
-        """Record what was spent so far, at least once a second; costs well under a millisecond.
+        """Record the costs so far. Call it at least once a second; it takes well under a millisecond.
 
         Args:
-            energy_j: joules since the execution began, as of now.
-            uncertainty_j: of `energy_j`.
-            measured_fraction: share of it that counters measured.
-            idle_j: what idling would have cost.
-            carbon_g: grams so far; None where the intensity is unknown.
-            cost: money so far, in `currency`.
-            currency: such as EUR.
-            done: units of work done.
-            total: units of work in all.
-            steps: units of work between the first report of them and the latest.
-            steps_j: joules spent between these two.
-            steps_s: seconds between these two.
+            energy_j: Joules since the execution began.
+            uncertainty_j: Uncertainty of `energy_j`.
+            measured_fraction: Share of `energy_j` measured by counters.
+            idle_j: Joules that idling would have cost.
+            carbon_g: Grams so far; None if the intensity is unknown.
+            cost: Money so far, in `currency`.
+            currency: The currency, such as EUR.
+            done: Units of work done.
+            total: Units of work in total.
+            steps: Units of work between the first and the latest report of progress.
+            steps_j: Joules between these two.
+            steps_s: Seconds between these two.
         """
         if self._pid != os.getpid():
             return
@@ -133,18 +133,18 @@ class Execution:
         message: str | None = None,
         artifact_digest: str | None = None,
     ) -> None:
-        """Close the execution. Only the first call counts, so that a clean-up may close once more.
+        """Close the execution. Only the first call has an effect, so a clean-up may call it again.
 
         Args:
             status: `done`, `failed`, `refused` or `interrupted`.
-            exit_code: of the process.
-            energy: the content of energy.json; without it, the last heartbeat's figures stay.
-            metrics: the content of metrics.json, also of a refused stage.
-            message: why, if it did not go well.
-            artifact_digest: of what was made.
+            exit_code: The exit code of the process.
+            energy: The content of energy.json; without it, the last heartbeat's figures stay.
+            metrics: The content of metrics.json, also for a refused stage.
+            message: The error message, if any.
+            artifact_digest: The digest of the stage's outputs.
 
         Raises:
-            ValueError: the status is none of the four.
+            ValueError: the status is invalid.
         """
         if status not in FINAL_STATUSES:
             raise ValueError(f"status={status!r} does not close an execution; allowed: {', '.join(FINAL_STATUSES)}")
@@ -165,7 +165,7 @@ class Execution:
         before_s, before_j = self._last or (self._started_s, 0.0)
         self._last = (now_s, energy_j)
         elapsed_s = now_s - before_s
-        # Two calls in one instant say nothing about power; a counter that was reset says nothing either.
+        # No power follows from two calls at the same time, or from a counter that was reset.
         return (energy_j - before_j) / elapsed_s if elapsed_s > 1e-3 and energy_j >= before_j else self._row["power_w"]
 
     def _record_at_last(self) -> None:
@@ -176,20 +176,20 @@ class Execution:
         kept = leftovers.keep(self._database.path, to_row(self._row))
         beside = leftovers.beside(self._database.path)
         if kept is None:
-            where = f"It could be kept nowhere: {to_row(self._row)}"
+            where = f"It could not be saved anywhere: {to_row(self._row)}"
         elif kept == beside:
-            where = f"It is kept in {kept} and taken up by the next run."
+            where = f"It was saved to {kept}, which the next run reads."
         else:
-            where = f"It is kept in {kept}: move it to {beside}, and the next run takes it up."
-        self._warn(f"The ledger could not take the final record of {self._row['stage']} ({self.id}). {where}")
+            where = f"It was saved to {kept}. Move that file to {beside} for the next run to read."
+        self._warn(f"The final record of {self._row['stage']} ({self.id}) cannot be written to the ledger. {where}")
 
     def _record(self, work: Callable[[sqlite3.Connection], None], *, timeout_s: float, durable: bool) -> bool:
         try:
             self._database.write(work, busy_timeout_s=timeout_s, durable=durable)
         except (sqlite3.Error, OSError) as error:
             self._warn(
-                f"The ledger {self._database.path} cannot be written ({error}). The work goes on; "
-                "the record is tried again at every heartbeat. Free space, or check the folder's permissions."
+                f"The ledger {self._database.path} cannot be written ({error}). The work continues, and every "
+                "heartbeat tries again. Free disk space, or check the folder's permissions."
             )
             return False
         return True
@@ -199,12 +199,12 @@ class Execution:
 
     def _update(self, connection: sqlite3.Connection) -> None:
         row = to_row({name: self._row[name] for name in ("id", *_LIVE_COLUMNS)})
-        if connection.execute(_UPDATE, row).rowcount == 0:  # the beginning was never recorded, or the file is new
+        if connection.execute(_UPDATE, row).rowcount == 0:  # the start was not recorded, or the file is new
             self._insert(connection)
 
 
 def sources(components: Iterable[Component]) -> str:
-    """Summarize where joules come from: ``nvml-counter 92 %, modelled 8 %``."""
+    """Return the share of joules by source: ``nvml-counter 92 %, modelled 8 %``."""
     by_source: dict[str, float] = {}
     for component in components:
         by_source[component.source] = by_source.get(component.source, 0.0) + component.energy_j
@@ -214,19 +214,19 @@ def sources(components: Iterable[Component]) -> str:
 
 
 def insert(connection: sqlite3.Connection, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write whole rows, each in place of an earlier one of the same id."""
+    """Write whole rows, replacing earlier rows with the same id."""
     connection.executemany(_INSERT, ({**dict.fromkeys(COLUMNS), **row} for row in rows))
 
 
 def first_row(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the row of an execution that begins now; ``values`` are what the caller knows of it."""
+    """Return the row of an execution that begins now, with the caller's ``values``."""
     row = {"status": RUNNING, "heartbeats": 0, "started_utc": datetime.now(UTC)}
     row |= {"resumed_j": 0.0, "resumed_carbon_g": 0.0, "resumed_duration_s": 0.0}
     return {**row, **values}
 
 
 def _spent(energy: EnergyRecord) -> dict[str, Any]:
-    """Return what this execution itself spent; what it resumed has rows of its own."""
+    """Return the spending of this execution alone; resumed executions have their own rows."""
     own_j = energy.energy_j - energy.resumed_j
     own_share = own_j / energy.energy_j if energy.energy_j else 1.0
     figures = {

@@ -1,4 +1,4 @@
-"""What of the results and the checkpoints is still there, by the files that the stages have left in a project."""
+"""The results and checkpoints that still exist, from the files in a project."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 from overwinter.energy.record import ENERGY_FILE, find_energy
 
 STATE_FOLDER = ".overwinter"
-_KEY_CHARACTERS = 16  # of the configuration key, in the name of a folder of checkpoints
+_KEY_CHARACTERS = 16  # length of the configuration key's prefix in the name of a checkpoint folder
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
-    """What lies in a project.
+    """The results and checkpoints in a project.
 
     Attributes:
-        results: ids of the executions whose results lie in outputs/ or in a scratch folder.
-        stages: stages of which a result lies in outputs/ and names its execution.
-        checkpoints: stage and beginning of the configuration key, of the checkpoints that wait to be resumed.
+        results: Ids of the executions whose results are in outputs/ or in a scratch folder.
+        stages: Stages with a result in outputs/ that names its execution.
+        checkpoints: Stage and prefix of the configuration key of every checkpoint that can be resumed.
     """
 
     results: frozenset[str] = frozenset()
@@ -27,12 +27,12 @@ class Kept:
     checkpoints: frozenset[tuple[str, str]] = frozenset()
 
     def has_checkpoint(self, stage: str, configuration_key: str) -> bool:
-        """Return whether an attempt at this very work left something to go on from."""
+        """Return whether there is a checkpoint of this stage and configuration."""
         return (stage, configuration_key[:_KEY_CHARACTERS]) in self.checkpoints
 
 
 def kept_in(state: Path) -> Kept:
-    """Look at the project whose folder `.overwinter` is ``state``; beside a ledger elsewhere, nothing is known."""
+    """Return what exists in the project whose folder `.overwinter` is ``state``; None for a ledger elsewhere."""
     if state.name != STATE_FOLDER:
         return Kept()
     outputs = {
@@ -49,12 +49,12 @@ def kept_in(state: Path) -> Kept:
 
 
 def checkpoint_folder(state: Path, stage: str, configuration_key: str) -> Path:
-    """Return the folder of a stage's checkpoints, for one configuration and its very inputs."""
+    """Return the folder of a stage's checkpoints, for one configuration and its inputs."""
     return state / "checkpoints" / f"{stage}-{configuration_key[:_KEY_CHARACTERS]}"
 
 
 def has_checkpoint(folder: Path) -> bool:
-    """Return whether a folder of checkpoints holds any."""
+    """Return whether a folder contains checkpoints."""
     return folder.is_dir() and any(folder.iterdir())
 
 
@@ -66,6 +66,6 @@ def _checkpoints(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def _id(path: Path) -> str | None:
-    """Return which execution an energy.json is of."""
+    """Return the id of the execution that an energy.json names."""
     record = find_energy(path)
     return None if record is None else record.execution

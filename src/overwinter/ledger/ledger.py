@@ -1,4 +1,4 @@
-"""The ledger's door: begin an execution, close those whose process is gone, and ask what was spent."""
+"""The ledger's entry point: begin an execution, close those whose process is gone, and query spending."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from overwinter.ledger.schema import COLUMNS, COLUMNS_WITHOUT_DOCUMENTS, rows_so
 
 LEDGER_FILE = Path(STATE_FOLDER) / "ledger.sqlite"
 _REAP_TIMEOUT_S = 5.0
-# Heartbeats come every second; a process on another machine or in another container that was silent for so
-# long is taken for dead. If it was only stopped, its next heartbeat reopens it.
+# Heartbeats come every second; a process on another machine or in another container without a heartbeat for this long
+# is considered dead. If it was only stopped, its next heartbeat reopens the execution.
 _SILENCE = timedelta(minutes=5)
 _HEARTBEAT_INTERVAL_S = 1.0
 
 
 class Ledger:
-    """Every execution of every stage. Several processes may have the same ledger open.
+    """The record of every execution of every stage. Several processes may open the same ledger.
 
-    Nothing that a running stage calls raises because of the disk: trouble is reported once, loudly, and the work
-    goes on. Only `executions`, which the user asks for, raises when the ledger cannot be read.
+    Methods called by a running stage never raise on disk errors: the error is reported once, and the work continues.
+    Only `executions`, for users' queries, raises if the ledger cannot be read.
     """
 
     def __init__(self, path: Path, log: Callable[[str], None]) -> None:
@@ -48,11 +48,11 @@ class Ledger:
 
     @classmethod
     def open(cls, path: Path, *, log: Callable[[str], None] | None = None) -> Self:
-        """Open the ledger at ``path``; the file is made when something is first written.
+        """Open the ledger at ``path``; the file is created at the first write.
 
         Args:
-            path: such as ``.overwinter/ledger.sqlite``.
-            log: receives, once each, what went wrong; standard error if left out.
+            path: The ledger's path, such as ``.overwinter/ledger.sqlite``.
+            log: A function that reports each error once; prints to standard error by default.
         """
         return cls(Path(path).absolute(), log or _to_standard_error)
 
@@ -66,7 +66,7 @@ class Ledger:
 
     @property
     def journal_reason(self) -> str:
-        """Why the journal is not WAL; empty while it is."""
+        """Reason for a journal other than WAL; empty for WAL."""
         return self._database.journal_reason
 
     def close(self) -> None:
@@ -87,19 +87,19 @@ class Ledger:
         resumed: Spent | None = None,
         origin: Origin | None = None,
     ) -> Execution:
-        """Record that a stage begins in the calling process.
+        """Record that a stage starts in the calling process.
 
         Args:
-            stage: its name.
-            run_id: shared by the stages that one command runs.
-            configuration_key: digest of all that decides the stage's result.
-            experiment: DVC's name of the experiment; None in the workspace.
-            params_digest: digest of its parameters.
-            work: declared amount of work, such as epochs x samples, for forecasts of other amounts.
-            workload: digest of what a step of its work is, whatever their number.
-            inputs: the artifact digest of each stage that it reads from.
-            resumed: what `earlier` returned, if the stage goes on from a checkpoint.
-            origin: the project and the user; by default neither is recorded.
+            stage: The stage's name.
+            run_id: The id shared by the stages that one command runs.
+            configuration_key: The digest of everything that determines the stage's result.
+            experiment: The DVC experiment; None in the workspace.
+            params_digest: The digest of its parameters.
+            work: The declared amount of work, such as epochs x samples, for forecasts of other amounts.
+            workload: The digest of its steps' settings, independent of their number.
+            inputs: The artifact digest of each stage that it reads from.
+            resumed: The value of `earlier`, if the stage resumes from a checkpoint.
+            origin: The project and the user; by default neither is recorded.
         """
         self._take_leftovers()
         values: dict[str, Any] = {"id": secrets.token_hex(16), "stage": stage, "run_id": run_id}
@@ -114,11 +114,11 @@ class Ledger:
     def reap(self) -> list[ExecutionRecord]:
         """Close as killed the executions whose process is gone.
 
-        The last heartbeat's joules stay; the uncertainty grows by a heartbeat's interval at the last power,
-        which is what may have been spent unseen. Joules that no heartbeat ever reported stay unknown.
+        The last heartbeat's joules stay; their uncertainty grows by one heartbeat interval at the last power, the most
+        that can be unrecorded. Without a heartbeat, the joules stay unknown.
 
         Returns:
-            those closed now.
+            The closed executions.
         """
         self._take_leftovers()
         observer = this_process()
@@ -126,15 +126,14 @@ class Ledger:
         return [record for record in gone if self._close_as_killed(record)]
 
     def executions(self, which: Filter | None = None, *, documents: bool = False) -> list[ExecutionRecord]:
-        """Return the executions asked for, oldest first.
+        """Return the selected executions, oldest first.
 
         Args:
-            which: a selection; all by default.
-            documents: with the contents of energy.json and metrics.json, which are long to read for thousands
-                of executions; without, they are None.
+            which: The selection; all by default.
+            documents: Whether to read energy.json and metrics.json, which is slow for thousands of executions.
 
         Raises:
-            OverwinterError: the ledger exists and cannot be read.
+            OverwinterError: the ledger exists but cannot be read.
         """
         condition, values = _condition(which or Filter())
         names = ", ".join(COLUMNS if documents else COLUMNS_WITHOUT_DOCUMENTS)
@@ -154,18 +153,18 @@ class Ledger:
             raise OverwinterError(message) from error
 
     def spent(self, *, run_id: str, stage: str | None = None) -> Spent:
-        """Return what a run has spent by now, with what its resumed stages had spent in earlier runs.
+        """Return a run's spending so far, including resumed spending of earlier runs.
 
         Args:
-            run_id: the run.
-            stage: one stage of it, or None for all.
+            run_id: The run.
+            stage: One stage of it, or None for all.
         """
         return total_spent(self._known(Filter(run_id=run_id, stage=stage)))
 
     def earlier(self, *, stage: str, configuration_key: str) -> Spent:
-        """Return what the unfinished executions of one configuration have spent that its checkpoint rests on.
+        """Return the spending of the unfinished executions that produced a configuration's checkpoint.
 
-        It is what a stage that goes on from there has to count as its own.
+        A stage that resumes from the checkpoint has to count it as its own.
         """
         return total_spent(resumable(self._known(Filter(stage=stage, configuration_key=configuration_key))))
 
@@ -173,7 +172,7 @@ class Ledger:
         try:
             return self.executions(which)
         except OverwinterError:
-            return []  # said already, loudly; a ledger that cannot be read must not stop the work
+            return []  # already reported; an unreadable ledger must not stop the work
 
     def _close_as_killed(self, record: ExecutionRecord) -> bool:
         unseen_j = (record.power_w or 0.0) * _HEARTBEAT_INTERVAL_S
@@ -181,10 +180,10 @@ class Ledger:
         last_sign = record.heartbeat_utc or record.started_utc
 
         def close(connection: sqlite3.Connection) -> bool:
-            # The heartbeat's time guards against one that came between our look and now.
+            # The number of heartbeats guards against one that came in the meantime.
             query = """UPDATE executions SET status = ?, ended_utc = ?, uncertainty_j = ?, message = ?
                        WHERE id = ? AND status = ? AND heartbeats = ?"""
-            message = "The process was gone without closing its execution: killed, or the machine stopped."
+            message = "The process ended without closing its execution: killed, or the machine stopped."
             values = (
                 KILLED,
                 to_text(last_sign),
@@ -203,23 +202,23 @@ class Ledger:
             return False
 
     def _take_leftovers(self) -> None:
-        # Only the block's success forgets the rows kept in a spool.
+        # The saved rows are deleted only if the block succeeds.
         with contextlib.suppress(sqlite3.Error, OSError), leftovers.taking(self.path) as rows:
             if rows:
                 self._database.write(lambda db: insert(db, rows), busy_timeout_s=_REAP_TIMEOUT_S, durable=True)
 
     def _log_once(self, text: str) -> None:
-        kind = text.partition("(")[0]  # the same trouble, whatever SQLite calls it this time
+        kind = text.partition("(")[0]  # the same error, whatever SQLite's message
         if kind not in self._logged:
             self._logged.add(kind)
             self._log(text)
 
 
 def ledger_path(folder: Path | None = None) -> Path:
-    """Return where the ledger of the project around ``folder`` (the current one if left out) is.
+    """Return the path of the ledger of the project that contains ``folder`` (the current folder by default).
 
-    DVC reports a stage its main root in ``DVC_ROOT``, also when it runs in a temporary copy of the project.
-    Otherwise the nearest folder upwards that has a ledger or a DVC repository counts.
+    DVC sets ``DVC_ROOT`` to the main root, also for a stage in a temporary copy of the project. Otherwise it is the
+    nearest parent folder with a ledger or a DVC repository.
     """
     if root := os.environ.get("DVC_ROOT"):
         return Path(root) / LEDGER_FILE

@@ -1,4 +1,4 @@
-"""Final records that did not get into the ledger: JSON lines beside it, taken up at the next opening."""
+"""Final records that could not be written to the ledger: JSON lines in a file next to it, read at the next opening."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import Any
 
 
 def beside(ledger: Path) -> Path:
-    """Return the file for records that ``ledger`` could not take."""
+    """Return the file for records that could not be written to ``ledger``."""
     return ledger.with_name(f"{ledger.name}.unrecorded.jsonl")
 
 
 def keep(ledger: Path, row: Mapping[str, Any]) -> Path | None:
-    """Append ``row`` as one JSON line beside the ledger, or to a file in the temporary folder.
+    """Append ``row`` as one JSON line to the file next to the ledger, or to a file in the temporary folder.
 
     Returns:
-        where it is kept, or None if it could be written nowhere.
+        The file, or None if none could be written.
     """
     line = json.dumps(dict(row), separators=(",", ":")).encode() + b"\n"
     for path in (beside(ledger), Path(tempfile.gettempdir()) / f"overwinter-{row['id']}.unrecorded.jsonl"):
@@ -32,10 +32,10 @@ def keep(ledger: Path, row: Mapping[str, Any]) -> Path | None:
 
 @contextlib.contextmanager
 def taking(ledger: Path) -> Iterator[list[dict[str, Any]]]:
-    """Give the rows kept beside ``ledger``; when the block ends well, they are forgotten here.
+    """Yield the rows saved next to ``ledger``, and delete them if the block succeeds.
 
-    The rows' keys make it harmless to record them twice, should the process die before forgetting them. A
-    line cut short by a full disk is left out.
+    The rows' keys make it harmless to record them twice, if the process dies before deleting them. A line truncated by
+    a full disk is left out.
     """
     try:
         handle = _open_locked(beside(ledger), os.O_RDWR)
@@ -65,7 +65,7 @@ def _append(path: Path, line: bytes) -> bool:
 
 
 def _open_locked(path: Path, flags: int) -> int:
-    """Open ``path`` for this process alone; again, if another one took its content meanwhile."""
+    """Open and lock ``path``, and open it again if another process replaced it in the meantime."""
     while True:
         handle = os.open(path, flags | os.O_CLOEXEC, 0o644)
         try:

@@ -1,4 +1,4 @@
-"""Whose executions these are: the project and, unless that is switched off, the user."""
+"""The origin of executions: the project and, unless switched off, the user."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PERSON_VARIABLE = "OVERWINTER_PERSON"
-_NOBODY = ("", "none")  # what the variable says to record no person
+_NOBODY = ("", "none")  # values of the variable that record no user
 _PATIENCE_S = 5.0
 _MAX_CHARACTERS = 200
 
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Where an execution comes from; None is not known, or not recorded.
+    """The origin of an execution; None means unknown, or not recorded.
 
     Attributes:
-        project: its name.
-        person: such as ``Ada Lovelace <ada@example.org>``.
+        project: The project's name.
+        person: The user, such as ``Ada Lovelace <ada@example.org>``.
     """
 
     project: str | None = None
@@ -27,19 +27,19 @@ class Origin:
 
 
 def origin_of(ledger: Path, *, project: str | None = None, record_person: bool = True) -> Origin:
-    """Return the origin of what a ledger is going to record.
+    """Return the origin to record in a ledger.
 
     Args:
-        ledger: its path; the folder around its `.overwinter/` names the project.
-        project: another name of the project.
-        record_person: False records no one.
+        ledger: The ledger's path; by default, the folder that contains its `.overwinter/` names the project.
+        project: Another name for the project.
+        record_person: Whether to record the user.
     """
     root = ledger.absolute().parents[1]
     return Origin(project=project or root.name or None, person=_person(root) if record_person else None)
 
 
 def _person(root: Path) -> str | None:
-    """Return the user that OVERWINTER_PERSON or git names; a login or a host's name is no one's choice."""
+    """Return the user from OVERWINTER_PERSON or git, but never the login or host name, which no user chose to share."""
     named = os.environ.get(PERSON_VARIABLE)
     if named is not None:
         return None if named.strip().lower() in _NOBODY else _one_line(named)
@@ -50,7 +50,7 @@ def _person(root: Path) -> str | None:
 
 
 def _git_settings(root: Path) -> dict[str, str]:
-    """Return user.name and user.email as git has them; empty without git, or where it has neither."""
+    """Return git's user.name and user.email; empty without git, or if neither is set."""
     command = ("git", "config", "--null", "--get-regexp", r"^user\.(name|email)$")
     try:
         done = subprocess.run(command, cwd=root, capture_output=True, timeout=_PATIENCE_S, check=False)

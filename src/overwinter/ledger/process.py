@@ -1,8 +1,7 @@
-"""Which process an execution belongs to, and whether it still lives.
+"""The process of an execution, and the check whether it is alive.
 
-A process id alone is not enough: it is used again after a while, means something else in another container,
-and starts anew with the machine. So an execution also keeps when its process began, the machine's boot id and
-the pid namespace.
+A process id alone is not unique: it is reused, differs between containers, and restarts with the machine. So an
+execution also records the start time of its process, the machine's boot id and the pid namespace.
 """
 
 from __future__ import annotations
@@ -13,21 +12,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 _PROC = Path("/proc")
-# Fields of /proc/PID/stat after the command's name in parentheses (proc(5)): state is the first, starttime
-# the 20th.
+# Fields of /proc/PID/stat after the command's name in parentheses (proc(5)): state is the first, starttime the 20th.
 _STATE, _START_TIME = 0, 19
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessIdentity:
-    """A process, distinguished from every other one, ever.
+    """The unique identity of a process.
 
     Attributes:
-        pid: its id within `pid_namespace`.
-        process_start: when it began, in clock ticks since the machine's start.
-        boot_id: of the machine's start.
-        pid_namespace: for instance ``pid:[4026531836]``.
-        host: the machine's name.
+        pid: The process id within `pid_namespace`.
+        process_start: The start time, in clock ticks since the machine's boot.
+        boot_id: The boot id of the machine.
+        pid_namespace: The pid namespace, such as ``pid:[4026531836]``.
+        host: The machine's name.
     """
 
     pid: int
@@ -55,14 +53,13 @@ def this_process() -> ProcessIdentity:
 
 
 def is_alive(process: ProcessIdentity, *, observer: ProcessIdentity) -> bool | None:
-    """Return whether ``process`` still runs, as far as ``observer`` (the calling process) can know.
+    """Return whether ``process`` is alive, as seen by ``observer`` (the calling process).
 
     Returns:
-        True or False where it can be seen; None on another machine or in another container. A zombie is dead.
+        True or False if it is visible; None on another machine or in another container. A zombie is dead.
     """
     if process.boot_id != observer.boot_id:
-        # Most likely the same machine after a restart. A namesake's execution reopens itself at its next
-        # heartbeat.
+        # Most likely the same machine after a restart. On another machine of this name, the next heartbeat reopens it.
         return False if process.host == observer.host else None
     if process.pid_namespace != observer.pid_namespace:
         return None
@@ -75,7 +72,7 @@ def _stat(pid: int) -> list[str] | None:
         text = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    # The name may itself contain blanks and parentheses: what counts begins after the last one.
+    # The name may contain blanks and parentheses, so the fields start after the last one.
     return text.rpartition(")")[2].split()
 
 

@@ -1,4 +1,4 @@
-"""The values of the ledger: one execution, what a set of them spent, and which ones are asked for."""
+"""The values of the ledger: an execution, the spending of several executions, and a filter."""
 
 from __future__ import annotations
 
@@ -14,60 +14,59 @@ FINAL_STATUSES = (DONE, "failed", "refused", "interrupted")
 STATUSES = (RUNNING, *FINAL_STATUSES, KILLED)
 SCRATCH = "scratch"  # the experiment of a stage program that the user called with overrides
 COMMAND_PREFIX = "measure: "
-"""Begins the name of what `overwinter measure` recorded; no stage can be called so."""
+"""Name prefix of executions recorded by `overwinter measure`; no stage's name can have it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutionRecord:
-    """One execution of one stage, as the ledger knows it. A figure no one knows is None, never zero.
+    """One execution of one stage in the ledger. An unknown figure is None, never zero.
 
     Attributes:
-        id: random, unique over all ledgers.
-        stage: the stage's name.
-        run_id: shared by the stages that one command ran.
-        experiment: DVC's name of the experiment, or None in the workspace.
-        configuration_key: digest of all that decides the stage's result (parameters and inputs).
-        params_digest: digest of the parameters alone.
-        work: declared amount of work (for instance epochs x samples), by which unlike configurations are
-            scaled.
-        started_utc: when it began.
-        ended_utc: when it ended; of a killed one, its last sign of life.
-        duration_s: by a clock that no clock change moves.
-        status: one of `STATUSES`.
-        pid: its process, to be read together with `process_start` and `boot_id`.
-        process_start: when that process began, in clock ticks since the machine's start.
-        boot_id: of the machine's start.
-        pid_namespace: in which `pid` means something (containers share a kernel).
-        host: the machine's name.
-        energy_j: joules spent by this execution, without those of the ones it resumed.
-        uncertainty_j: one-sigma-like half width of `energy_j`.
-        measured_fraction: share of `energy_j` that counters measured.
-        idle_j: part of `energy_j` that idling would have cost too.
-        carbon_g: grams of CO2 equivalent.
-        cost: money, in `currency`.
-        currency: such as EUR.
-        power_w: mean power between the last two heartbeats.
-        heartbeat_utc: last sign of life.
-        heartbeats: how many there were.
-        done: units of work done, of `total`.
-        total: units of work in all.
-        resumed_from: the execution whose checkpoint this one went on from.
-        resumed_j: joules of all executions that this one went on from.
-        resumed_carbon_g: grams of the same.
-        resumed_duration_s: seconds of the same.
-        sources: where the joules come from, in words.
-        exit_code: of the process.
-        message: why it ended, if not well.
-        energy: the content of energy.json.
-        metrics: the content of metrics.json.
-        artifact_digest: of what it made.
-        workload: digest of what a step of its work is, whatever their number; executions of one workload are alike.
-        inputs: the artifact digest of each stage that it read from.
-        steps: units of work between its first and its latest report of them.
-        steps_j: joules spent between the same, apart from starting, loading and saving.
-        steps_s: seconds between the same.
-        project: whose execution it was.
-        person: who ran it; None where no one is named, or where that is switched off.
+        id: A random id, unique across all ledgers.
+        stage: The stage's name.
+        run_id: The id shared by the stages that one command ran.
+        experiment: The DVC experiment; None in the workspace.
+        configuration_key: The digest of everything that determines the stage's result (parameters and inputs).
+        params_digest: The digest of the parameters alone.
+        work: The declared amount of work, such as epochs x samples, by which forecasts scale.
+        started_utc: The start time.
+        ended_utc: The end time; of a killed execution, the last heartbeat.
+        duration_s: The duration, by a monotonic clock.
+        status: One of `STATUSES`.
+        pid: The process id, unique with `process_start` and `boot_id`.
+        process_start: The start time of the process, in clock ticks since the machine's boot.
+        boot_id: The boot id of the machine.
+        pid_namespace: The pid namespace of `pid`.
+        host: The machine's name.
+        energy_j: Joules spent by this execution, without those of executions it resumed.
+        uncertainty_j: Half-width of the interval around `energy_j`, about one sigma.
+        measured_fraction: Share of `energy_j` measured by counters.
+        idle_j: The part of `energy_j` that idling would also have cost.
+        carbon_g: Grams of CO2 equivalent.
+        cost: Money, in `currency`.
+        currency: The currency, such as EUR.
+        power_w: Mean power between the last two heartbeats.
+        heartbeat_utc: The time of the last heartbeat.
+        heartbeats: The number of heartbeats.
+        done: Units of work done, of `total`.
+        total: Units of work in total.
+        resumed_from: The execution whose checkpoint this one resumed from.
+        resumed_j: Joules of all executions that this one resumed.
+        resumed_carbon_g: Grams of the same.
+        resumed_duration_s: Seconds of the same.
+        sources: The share of joules by source, in words.
+        exit_code: The exit code of the process.
+        message: The error message, if any.
+        energy: The content of energy.json.
+        metrics: The content of metrics.json.
+        artifact_digest: The digest of the stage's outputs.
+        workload: The digest of its steps' settings, independent of their number.
+        inputs: The artifact digest of each stage that it read from.
+        steps: Units of work between its first and its latest report of progress.
+        steps_j: Joules between these two, without starting, loading and saving.
+        steps_s: Seconds between these two.
+        project: The project's name.
+        person: The user who ran it; None if not known or not recorded.
     """
 
     id: str
@@ -118,19 +117,19 @@ class ExecutionRecord:
 
     @property
     def is_command(self) -> bool:
-        """Whether this is a command that was measured, and no stage of the pipeline."""
+        """Whether this is a measured command, not a stage of the pipeline."""
         return self.stage.startswith(COMMAND_PREFIX)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spent:
-    """What some executions spent together.
+    """The total spending of several executions.
 
     Attributes:
-        energy_j: joules.
-        carbon_g: grams of CO2 equivalent, as far as they are known.
-        duration_s: seconds.
-        executions: ids of those counted, oldest first.
+        energy_j: Joules.
+        carbon_g: Known grams of CO2 equivalent.
+        duration_s: Seconds.
+        executions: Ids of the counted executions, oldest first.
     """
 
     energy_j: float = 0.0
@@ -141,17 +140,17 @@ class Spent:
 
 @dataclass(frozen=True, kw_only=True)
 class Filter:
-    """Which executions are asked for; None asks for all.
+    """A filter for executions; None matches all.
 
     Attributes:
-        stage: name of the stage.
-        status: one of `STATUSES`.
-        run_id: of one run.
-        experiment: name of the experiment.
-        configuration_key: of one configuration.
-        since_utc: begun at that time or later.
-        project: name of the project.
-        host: the machine's name.
+        stage: The stage's name.
+        status: One of `STATUSES`.
+        run_id: The run.
+        experiment: The DVC experiment.
+        configuration_key: The configuration key.
+        since_utc: The earliest start time.
+        project: The project's name.
+        host: The machine's name.
     """
 
     stage: str | None = None

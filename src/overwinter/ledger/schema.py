@@ -1,7 +1,7 @@
-"""The ledger's tables, their migrations, and the way between a row and a record.
+"""The ledger's tables, their migrations, and the conversion between rows and records.
 
-A migration only ever adds (a column, a table, an index), so that a program of yesterday still writes a ledger
-of today: every statement names its columns.
+A migration only adds columns, tables or indexes, and every statement names its columns, so an older version of
+Overwinter can still write a newer ledger.
 """
 
 from __future__ import annotations
@@ -85,11 +85,11 @@ COLUMNS_WITHOUT_DOCUMENTS = tuple(f"NULL AS {name}" if name in _DOCUMENTS else n
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
-    """Bring a ledger of any age to the newest schema, each step whole or not at all."""
+    """Migrate a ledger to the newest schema, each step in one transaction."""
     while (version := _version(connection)) < len(migrations):
         connection.execute("BEGIN IMMEDIATE")
         try:
-            if _version(connection) == version:  # another process may have been quicker
+            if _version(connection) == version:  # another process may have migrated it
                 for statement in migrations[version]:
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {version + 1}")
@@ -100,27 +100,27 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]] 
 
 
 def rows_source(connection: sqlite3.Connection) -> str:
-    """Return what to select from: the table, with nulls for the columns that a ledger on a read-only disk lacks."""
+    """Return the source to select from: the table, with nulls for columns that an old read-only ledger lacks."""
     present = {row["name"] for row in connection.execute("PRAGMA table_info(executions)")}
     nulls = "".join(f", NULL AS {name}" for name in COLUMNS if name not in present)
     return f"(SELECT rowid, *{nulls} FROM executions)" if nulls else "executions"  # noqa: S608 - our own names
 
 
 def to_row(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn values of a record (some or all) into what SQLite stores."""
+    """Convert some or all values of a record to values that SQLite stores."""
     row = dict(values)
     for name in _TIMES:
         if isinstance(row.get(name), datetime):
             row[name] = to_text(row[name])
     for name in _JSON:
         if row.get(name) is not None:
-            # `default`: a figure of an unusual type must not cost the record, nor the work that it is of.
+            # `default`: a figure of an unexpected type must not lose the record or stop the work.
             row[name] = json.dumps(row[name], separators=(",", ":"), default=str)
     return {name: _storable(value) if isinstance(value, str) else value for name, value in row.items()}
 
 
 def to_record(row: Mapping[str, Any]) -> ExecutionRecord:
-    """Turn a stored row into a record."""
+    """Convert a stored row to a record."""
     values = {name: row[name] for name in COLUMNS}
     for name in _TIMES:
         if values[name] is not None:
@@ -132,12 +132,12 @@ def to_record(row: Mapping[str, Any]) -> ExecutionRecord:
 
 
 def to_text(time_utc: datetime) -> str:
-    """Write a time so that the order of texts is the order of times."""
+    """Format a time so that texts sort by time."""
     return time_utc.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def _storable(text: str) -> str:
-    """Replace what UTF-8 cannot say: a file's name in an error message may hold any bytes."""
+    """Replace characters that UTF-8 cannot encode: a file name in an error message may contain any bytes."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 

@@ -1,4 +1,4 @@
-"""What the user sees: the closing table of a run, and its progress while it goes on."""
+"""Terminal output of a run: its progress, and the closing table."""
 
 from overwinter.report.progress import PlainProgress, RichProgress, progress_for
 from overwinter.report.summary import StageSummary, render_summary, summarize

@@ -1,4 +1,4 @@
-"""Tables on narrow terminals: the least important columns go, so that no figure is cut."""
+"""Tables on narrow terminals: the least important columns are left out, so that no figure is truncated."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _ANY_WIDTH = 10_000
 
 
 def fitted(console: Console, build: Callable[[Collection[str]], Table], droppable: Sequence[str]) -> Table:
-    """Return a table that is as wide as the console at most, as far as leaving out columns can help.
+    """Return a table that fits the console's width, if leaving out the droppable columns is enough.
 
     Args:
-        console: where it will be printed.
-        build: makes the table without the named columns.
-        droppable: columns, the least important one first.
+        console: The console.
+        build: A function that makes the table without the named columns.
+        droppable: Columns to leave out, the least important first.
     """
     unbounded = console.options.update_width(_ANY_WIDTH)
     for count in range(len(droppable) + 1):

@@ -25,19 +25,19 @@ class RunDisplay(Protocol):
 
 
 def progress_for(console: Console) -> RunDisplay:
-    """Return what fits the output: bars on a terminal, else lines."""
+    """Return the display for the output: bars on a terminal, else lines."""
     return RichProgress(console) if console.is_terminal else PlainProgress()
 
 
 class PlainProgress:
-    """One line when a program starts, every ten seconds, and when it ends, on standard error."""
+    """Prints a line to standard error when a program starts, every ten seconds, and when it ends."""
 
     def __init__(self) -> None:
         self._started_s: dict[str, float] = {}
         self._last_line_s = 0.0
 
     def __call__(self, event: dict[str, Any]) -> None:
-        """Print the event, if it is time."""
+        """Print the event, at most every ten seconds."""
         stage, now_s = event["stage"], event["time_s"]
         if event["event"] == "start":
             self._started_s[stage] = now_s
@@ -51,7 +51,7 @@ class PlainProgress:
             _print(f"{stage}: {_verdict(event)} ({duration})")
 
     def close(self) -> None:
-        """Nothing is left open."""
+        """Do nothing: lines need no clean-up."""
 
 
 class RichProgress:
@@ -86,7 +86,7 @@ class RichProgress:
             self._bars.stop_task(self._tasks[stage])
 
     def close(self) -> None:
-        """Leave the bars as they are."""
+        """Stop updating the bars, and leave them on the screen."""
         self._bars.stop()
 
     def _show_verdict(self, event: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The closing table of a run: per stage what it cost, what came out, and whether it ran or was reused."""
+"""The closing table of a run: the costs and the result of each stage, and whether it ran or was reused."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
     from overwinter.ledger import ExecutionRecord
 
 _PASSED = ("run", "reused")
-LEAST_IMPORTANT = ("carbon", "size", "quality")  # columns that a narrow terminal does without, in this order
+LEAST_IMPORTANT = ("carbon", "size", "quality")  # columns left out on a narrow terminal, in this order
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageSummary:
-    """One row. What is not known is None.
+    """One row of the table. None means unknown.
 
     Attributes:
-        stage: its name.
-        state: `run`, `reused`, `refused` or `not judged` by its gate, `missing`, or `not reached` behind one of these;
-            of a stage that did not come to its end: how the ledger says that it ended, such as `failed`.
-        duration_s: of producing what lies there, or of the attempt that left nothing, with what it went on from.
-        energy_j: joules of the same.
-        uncertainty_j: of them.
-        measured_fraction: share of them that counters measured.
-        carbon_g: their weight.
-        quality: for instance `accuracy 98.6 %`.
-        size_bytes: of the model on disk.
+        stage: The stage's name.
+        state: `run`, `reused`, `refused` or `not judged` by its gate, `missing`, or `not reached` after one of these;
+            for an execution that did not finish, its status in the ledger, such as `failed`.
+        duration_s: Seconds to produce the current output, or of the attempt without output, with resumed attempts.
+        energy_j: Joules of the same.
+        uncertainty_j: Uncertainty of `energy_j`.
+        measured_fraction: Share of `energy_j` measured by counters.
+        carbon_g: Grams of CO2 equivalent.
+        quality: The model's quality, such as `accuracy 98.6 %`.
+        size_bytes: Size of the model on disk.
     """
 
     stage: str
@@ -59,15 +59,15 @@ class StageSummary:
 def summarize(
     outputs: Path, stages: Collection[str], ran: Collection[str], executions: Sequence[ExecutionRecord] = ()
 ) -> list[StageSummary]:
-    """Read what the stages left in ``outputs`` into rows, in their order.
+    """Return one row per stage, in order, from the files in ``outputs``.
 
-    What lies behind a stage that did not pass is of an earlier run, with other parameters, and is not reported.
+    Outputs after a stage that did not pass are from an earlier run with other parameters, and are not reported.
 
     Args:
-        outputs: of the project.
-        stages: of the pipeline.
-        ran: those that ran now.
-        executions: of this run, oldest first: what was spent on a stage that left nothing.
+        outputs: The project's folder of outputs.
+        stages: The pipeline's stages.
+        ran: The stages that ran in this run.
+        executions: This run's executions, oldest first, for the cost of stages without output.
     """
     rows: list[StageSummary] = []
     for stage in stages:
@@ -101,11 +101,11 @@ def render_summary(rows: list[StageSummary], without: Collection[str] = ()) -> T
 
 
 def describe_sources(rows: list[StageSummary]) -> str:
-    """Say in one line how much of the joules was measured."""
+    """Return a line on the share of joules that was measured."""
     energy_j = sum(row.energy_j or 0.0 for row in rows)
     measured_j = sum((row.energy_j or 0.0) * (row.measured_fraction or 0.0) for row in rows)
     if energy_j == 0:
-        return "No joules are known."
+        return "No energy was recorded."
     share = measured_j / energy_j
     if share == 0:
         return "Joules are modelled from CPU time and memory: no counter can be read here (`overwinter doctor`)."
@@ -131,7 +131,7 @@ def _row(folder: Path, stage: str, ran: bool) -> StageSummary:
 
 
 def _attempted(stage: str, attempts: Sequence[ExecutionRecord]) -> StageSummary:
-    """Return the row of a stage that left nothing: what was spent on it, with what it went on from."""
+    """Return the row of a stage without output: its costs, with those of resumed attempts."""
     own, spent = total(stage, attempts), total_spent(attempts)
     known = own.unknown < own.executions
     return StageSummary(
@@ -139,7 +139,7 @@ def _attempted(stage: str, attempts: Sequence[ExecutionRecord]) -> StageSummary:
         state=attempts[-1].status,
         duration_s=spent.duration_s if any(each.duration_s is not None for each in attempts) else None,
         energy_j=spent.energy_j if known else None,
-        # Earlier attempts were metered alike, so that their uncertainty is taken as alike.
+        # Earlier attempts were metered in the same way, so the same relative uncertainty is assumed.
         uncertainty_j=own.uncertainty_j * (spent.energy_j / own.energy_j if own.energy_j else 1.0) if known else None,
         measured_fraction=own.measured_fraction if known else None,
         carbon_g=spent.carbon_g if known else None,
@@ -153,9 +153,9 @@ def _state(folder: Path, ran: bool) -> str:
 
 
 def _columns(rows: list[StageSummary]) -> list[tuple[str, str]]:
-    """Titles and totals."""
+    """Return the columns' titles and totals."""
     energy_j = sum(row.energy_j or 0.0 for row in rows)
-    # Modelled errors of the stages share one cause (the same wrong watts), so they add up, and do not cancel.
+    # Errors of the stages have a common cause (the same assumed watts), so they add up linearly.
     uncertainty_j = sum(row.uncertainty_j or 0.0 for row in rows)
     return [
         ("stage", "total"),
@@ -194,7 +194,7 @@ def _quality(model: ModelMetrics | CandidateMetrics) -> str | None:
 
 
 def _model(path: Path) -> ModelMetrics | CandidateMetrics:
-    """Return what a stage says of the model that it left; nothing where that cannot be read."""
+    """Return the model's metrics of a stage; empty metrics if they cannot be read."""
     try:
         metrics = read_metrics(path, remedy="Run `dvc repro`.")
     except IntegrityError:
