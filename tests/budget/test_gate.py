@@ -74,7 +74,7 @@ def test_unknown_carbon_is_not_zero_carbon(budget, energy):
     verdict = judge(budget(total="1 kgCO2e"), stage="sparsify", energy=both)
     assert not verdict.passed
     assert verdict.reasons[0].value is None
-    assert "carbon is not known" in verdict.refusal()
+    assert "carbon is unknown" in verdict.refusal()
 
 
 def test_modelled_figures_pass_and_say_so(budget, energy):

@@ -97,11 +97,11 @@ def test_the_total_counts_the_stages_before(budget):
 
 def test_the_message_says_what_to_do(budget):
     watching = guard(budget, stages={"train": "1 kJ"})
-    with pytest.raises(RefusedError, match=r"over budget.stages.train=1 kJ, at 1 of 10. Its checkpoint is kept: raise"):
+    with pytest.raises(RefusedError, match=r"over budget.stages.train=1 kJ, at 1 of 10. Raise the limit and run again: it resumes"):
         watching.check(energy_j=1001.0, carbon_g=0.0, duration_s=1.0, done=1, total=10)
 
 
-def test_of_work_that_would_begin_anew_only_what_is_spent_counts(budget):
+def test_work_without_a_checkpoint_is_judged_only_by_its_spending(budget):
     """After a third of the steps, and 90 J of 100 J, the rest may be cheap; above 100 J it is over."""
     watching = guard(budget, stages={"train": "100 J"})
     for second in range(1, 91):

@@ -93,7 +93,7 @@ def test_the_table_adds_up_joules_and_their_uncertainty(tmp_path):
 
 @pytest.mark.parametrize(
     ("measured", "expected"),
-    [(0.0, "modelled from CPU time"), (0.75, "75% of the joules were measured"), (None, "No joules")],
+    [(0.0, "modelled from CPU time"), (0.75, "75% of the joules were measured"), (None, "No energy was recorded")],
 )
 def test_it_says_how_much_was_measured(measured, expected):
     rows = [

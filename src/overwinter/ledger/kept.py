@@ -32,7 +32,7 @@ class Kept:
 
 
 def kept_in(state: Path) -> Kept:
-    """Return what exists in the project whose folder `.overwinter` is ``state``; None for a ledger elsewhere."""
+    """Return what exists in the project whose folder `.overwinter` is ``state``; nothing for a ledger elsewhere."""
     if state.name != STATE_FOLDER:
         return Kept()
     outputs = {
