@@ -97,7 +97,7 @@ def test_the_total_counts_the_stages_before(budget):
 
 def test_the_message_says_what_to_do(budget):
     watching = guard(budget, stages={"train": "1 kJ"})
-    with pytest.raises(RefusedError, match=r"over budget.stages.train=1 kJ, at 1 of 10. Raise the limit and run again: it resumes"):
+    with pytest.raises(RefusedError, match=r"over budget.stages.train=1 kJ, at 1 of 10. Raise the limit and run again"):
         watching.check(energy_j=1001.0, carbon_g=0.0, duration_s=1.0, done=1, total=10)
 
 
