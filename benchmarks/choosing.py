@@ -179,6 +179,7 @@ def build(case: Case, inputs: np.ndarray, folder: Path) -> Iterator[tuple[str, P
             saved["dense"],
             saved[method],
             calibration=inputs[:128],
+            held_out=inputs[128:256],
             settings=settings,
             lineage={},
             trusted=trusted,

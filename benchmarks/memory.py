@@ -149,7 +149,14 @@ def quantize(folder: Path, method: str, skip: Sequence[str] = ()) -> Callable[[]
     words = json.loads((folder / "checkpoint" / "config.json").read_text())["vocab_size"]
     calibration = np.random.default_rng(0).integers(0, words, (_WINDOWS, _LENGTH))
     return lambda: quantization.quantize(
-        method, folder / "dense", folder / method, calibration=calibration, settings=config, lineage={}, trusted=[]
+        method,
+        folder / "dense",
+        folder / method,
+        calibration=calibration,
+        held_out=calibration,
+        settings=config,
+        lineage={},
+        trusted=[],
     )
 
 

@@ -152,12 +152,16 @@ def fitted(config: Config, source: Any, images: int, folder: Path) -> Path:
 def quantized(config: Config, source: Any, trained: Path, folder: Path) -> Path:
     """Return the folder of the variant that is asked for: of the trained model itself where none is."""
     for method in config.quantize.methods:
-        inputs, _ = data.tensors(source.split("train"), limit=config.quantize.calibration_samples)
+        count = config.quantize.calibration_samples
+        calibration, held_out = (
+            data.spread_inputs(source.split(name), count, seed=0) for name in ("train", "validation")
+        )
         quantization.quantize(
             method,
             trained,
             folder / method,
-            calibration=inputs.numpy(),
+            calibration=calibration.numpy(),
+            held_out=held_out.numpy(),
             settings=config.quantize,
             lineage={},
             trusted=[],

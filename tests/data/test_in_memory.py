@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overwinter.data import InMemory, RandomFlip, tensors
+from overwinter.data import InMemory, RandomFlip, spread_inputs, tensors
 from overwinter.data.in_memory import shuffled_by_class
 from overwinter.errors import ConfigError
 
@@ -32,6 +32,26 @@ def test_any_map_style_dataset_becomes_tensors():
 def test_no_samples_are_refused():
     with pytest.raises(ConfigError, match="0 samples"):
         tensors([])
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(0, 9))
+def test_spread_inputs_come_from_every_stretch_and_none_twice(total, count, seed):
+    inputs = torch.arange(total).float()[:, None]
+    drawn = spread_inputs(InMemory(inputs, torch.zeros(total)), count, seed=seed).flatten()
+    assert len(set(drawn.tolist())) == min(count, total)
+    gaps = drawn.sort().values.diff(prepend=torch.tensor([0.0]), append=torch.tensor([float(total)]))
+    assert float(gaps.max()) <= 2 * (total // min(count, total) + 1)
+    assert torch.equal(drawn, spread_inputs(list(zip(inputs, [0] * total, strict=True)), count, seed=seed).flatten())
+
+
+def test_spread_inputs_are_in_random_order():
+    drawn = spread_inputs(InMemory(torch.arange(90.0)[:, None], torch.zeros(90)), 30, seed=0).flatten()
+    assert {int(number) // 30 for number in drawn[:10]} == {0, 1, 2}
+
+
+def test_spread_inputs_of_nothing_are_refused():
+    with pytest.raises(ConfigError, match="no samples"):
+        spread_inputs([], 3, seed=0)
 
 
 def test_inputs_and_labels_must_match():

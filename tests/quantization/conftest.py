@@ -150,12 +150,21 @@ def calibration() -> np.ndarray:
 def quantize(tmp_path: Path, calibration: np.ndarray) -> Callable[..., quantization.QuantizationReport]:
     """Quantize into ``tmp_path / method``."""
 
-    def quantize(method: str, folder: Path, samples: np.ndarray = calibration, *, device: str = "cpu", **changes):
+    def quantize(
+        method: str,
+        folder: Path,
+        samples: np.ndarray = calibration,
+        *,
+        held_out: np.ndarray | None = None,
+        device: str = "cpu",
+        **changes,
+    ):
         return quantization.quantize(
             method,
             folder,
             tmp_path / method,
             calibration=samples,
+            held_out=samples if held_out is None else held_out,
             settings=quantize_settings(method, **changes),
             lineage={"stage": "quantize"},
             trusted=["nets_to_quantize"],
@@ -172,8 +181,9 @@ from pathlib import Path
 from overwinter import quantization
 from tests.support.settings import quantize_settings
 method, folder, out, samples = sys.argv[1:]
+samples = np.load(samples)
 quantization.quantize(method, Path(folder), Path(out), settings=quantize_settings(method),
-                      calibration=np.load(samples), lineage={}, trusted=[])
+                      calibration=samples, held_out=samples, lineage={}, trusted=[])
 assert method != "int8_static" or "torchao" not in sys.modules, "torchao takes seconds to import"
 """
 

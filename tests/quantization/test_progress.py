@@ -30,6 +30,7 @@ def work(convnet, save, tmp_path, calibration):
             folder,
             tmp_path / method,
             calibration=calibration[:16],
+            held_out=calibration[16:32],
             settings=quantize_settings(method, **CHANGES[method]),
             lineage={},
             trusted=[],

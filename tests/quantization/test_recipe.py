@@ -113,3 +113,54 @@ def test_a_broken_weight_names_its_layer(stack):
         stack.head.weight[0, 0] = torch.nan
     with pytest.raises(OverwinterError, match="weight of the layer head holds NaN"):
         apply_recipe(stack, Recipe(solver="nearest", grid=INT3), LAYERS)
+
+
+class Repeating(nn.Module):
+    """Calls one layer twice, the second time by keyword and with larger inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.twice, self.head = nn.Linear(8, 8), nn.Linear(8, 3)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.head(input=self.twice(input=5.0 * self.twice(inputs)))
+
+
+@pytest.mark.parametrize("solver", ["nearest", "gptq"])
+def test_all_calls_of_a_layer_count(solver):
+    torch.manual_seed(0)
+    model, inputs = Repeating().eval(), torch.randn(40, 8)
+    with torch.no_grad():
+        dense, second = model(inputs), 5.0 * model.twice(inputs)
+        apply_recipe(model, Recipe(solver=solver, grid=Grid(bits=8), activations="static"), ["twice", "head"], inputs)
+        quantized = model(inputs)
+    scale = integer_layers(model)["twice"].activation_scale
+    assert scale is not None
+    largest = second.max().clamp(min=0) - second.min().clamp(max=0)
+    assert float(scale) == pytest.approx(float(largest) / 255, rel=0.1)
+    assert float((quantized - dense).abs().max()) < 0.1 * float(dense.abs().max())
+
+
+@pytest.mark.parametrize("quiet", [0.0, 1e-4])
+def test_a_channel_that_calibration_saw_silent_gets_a_factor_like_the_others(quiet):
+    torch.manual_seed(0)
+    layer, inputs = nn.Linear(8, 16), torch.randn(64, 8)
+    inputs[:, 7] *= quiet
+    later = torch.randn(64, 8)
+    model = nn.Sequential(layer).eval()
+    recipe = Recipe(solver="nearest", grid=Grid(bits=8), activations="dynamic", smoothing=0.7)
+    with torch.no_grad():
+        dense = model(later)
+        apply_recipe(model, recipe, ["0"], inputs)
+        quantized = model(later)
+    smoothing = integer_layers(model)["0"].smoothing
+    assert smoothing is not None
+    assert float(smoothing[7]) < 2 * float(smoothing[:7].max())
+    assert float((quantized - dense).abs().max()) < 0.05
+
+
+def test_a_layer_whose_inputs_were_all_silent_is_not_smoothed():
+    model = nn.Sequential(nn.Linear(8, 4)).eval()
+    recipe = Recipe(solver="nearest", grid=Grid(bits=8), activations="dynamic", smoothing=0.7)
+    apply_recipe(model, recipe, ["0"], torch.zeros(4, 8))
+    assert integer_layers(model)["0"].smoothing is None

@@ -69,8 +69,10 @@ def _is_chain(model: nn.Module, blocks: list[nn.Module], example: torch.Tensor) 
     finally:
         for handle in handles:
             handle.remove()
-    return len(seen) == len(blocks) and all(
-        given and _same(given[0], _first(before[1])) for before, (given, _) in itertools.pairwise(seen)
+    return (
+        len(seen) == len(blocks)
+        and bool(seen[0][0])
+        and all(given and _same(given[0], _first(before[1])) for before, (given, _) in itertools.pairwise(seen))
     )
 
 

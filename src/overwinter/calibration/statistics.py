@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -47,25 +48,26 @@ def as_columns(layer: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
 
 
 class _Collected(Exception):  # noqa: N818 -- no error: it ends a pass early
-    """Every layer was called."""
+    """The last layer was called."""
 
 
 class Listener:
-    """Keeps the last input of each layer of a block while it is entered.
+    """Keeps the inputs of each layer of a block, one per call, while it is entered.
 
     Args:
-        layers: by name.
-        ending: whether what is done in it is over as soon as each was called: a language model's logits are large.
+        layers: name -> layer.
+        calls: the number of calls after which the pass ends, before the last output: a language model's logits are
+            large. None: the pass goes on to its end.
     """
 
-    def __init__(self, layers: Mapping[str, nn.Module], *, ending: bool = False) -> None:
-        self._layers, self._ending = layers, ending
+    def __init__(self, layers: Mapping[str, nn.Module], *, calls: int | None = None) -> None:
+        self._layers, self._calls = layers, calls
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
-        self.inputs: dict[str, torch.Tensor] = {}
+        self.inputs: dict[str, list[torch.Tensor]] = {}
 
     def __enter__(self) -> Listener:
         for name, layer in self._layers.items():
-            self._handles.append(layer.register_forward_pre_hook(self._keeper(name)))
+            self._handles.append(layer.register_forward_pre_hook(self._keeper(name), with_kwargs=True))
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
@@ -73,10 +75,10 @@ class Listener:
             handle.remove()
         return isinstance(error, _Collected)
 
-    def _keeper(self, name: str) -> Callable[[nn.Module, tuple[torch.Tensor, ...]], None]:
-        def keep(_layer: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
-            self.inputs[name] = given[0]
-            if self._ending and len(self.inputs) == len(self._layers):
+    def _keeper(self, name: str) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]:
+        def keep(_layer: nn.Module, args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+            self.inputs.setdefault(name, []).append(args[0] if args else keywords["input"])
+            if self._calls == sum(map(len, self.inputs.values())):
                 raise _Collected
 
         return keep

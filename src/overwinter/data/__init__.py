@@ -3,8 +3,9 @@
 - `DataSource` is the protocol; `load_data` makes the one that ``data._target_`` names, `check_splits` looks at it.
 - `Digits` (in scikit-learn's wheel) and `FashionMnist` (IDX files) are built in, on `InMemory` splits.
 - `Text` cuts documents into `Windows` of tokens for a language model (``data=text``).
-- `tensors` turns any split into two tensors; `Batches` feeds the training loop, in an order that depends on
-  nothing but the seed and the epoch; `RandomShift` and `RandomFlip` augment whole batches while training.
+- `tensors` turns any split into two tensors; `spread_inputs` draws samples from all of it.
+- `Batches` feeds the training loop, in an order that depends on nothing but the seed and the epoch; `RandomShift` and
+  `RandomFlip` augment whole batches while training.
 
 Your own data is any class with three members::
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from overwinter.data.batches import Batches
     from overwinter.data.digits import Digits
     from overwinter.data.fashion import FashionMnist
-    from overwinter.data.in_memory import InMemory, tensors
+    from overwinter.data.in_memory import InMemory, spread_inputs, tensors
     from overwinter.data.preprocessing import check_preprocessing, prepare
     from overwinter.data.protocol import DataSource, Transform
     from overwinter.data.source import check_splits, load_data
@@ -56,6 +57,7 @@ __all__ = [
     "check_splits",
     "load_data",
     "prepare",
+    "spread_inputs",
     "tensors",
 ]
 
@@ -75,6 +77,7 @@ _HOMES = {
     "check_splits": "source",
     "load_data": "source",
     "prepare": "preprocessing",
+    "spread_inputs": "in_memory",
     "tensors": "in_memory",
 }
 

@@ -58,6 +58,31 @@ def tensors(dataset: Dataset[Any], limit: int | None = None) -> tuple[torch.Tens
     return inputs, labels
 
 
+def spread_inputs(dataset: Dataset[Any], count: int, *, seed: int) -> torch.Tensor:
+    """Return inputs (n, ...) drawn from the whole data set, in random order, never augmented.
+
+    One sample is drawn from each of ``count`` equal stretches, so that a data set sorted by class gives samples of
+    every class.
+
+    Args:
+        dataset: any map-style dataset of (float tensor, label).
+        count: the number of samples at most.
+        seed: of the drawing.
+
+    Raises:
+        ConfigError: there is no sample.
+    """
+    total = len(dataset)  # type: ignore[arg-type]  # map-style: Dataset itself declares no length
+    if total < 1:
+        raise ConfigError("The data set has no samples to read. A split needs at least one.")
+    generator = np.random.default_rng(seed)
+    edges = np.linspace(0, total, min(count, total) + 1).astype(np.int64)
+    chosen = generator.permutation(generator.integers(edges[:-1], edges[1:]))  # (n,)
+    if isinstance(dataset, InMemory):
+        return dataset.inputs[torch.from_numpy(chosen)]
+    return torch.stack([torch.as_tensor(dataset[int(index)][0]) for index in chosen])
+
+
 def shuffled_by_class(labels: NDArray[np.integer[Any]], seed: int) -> NDArray[np.int64]:
     """Return indices in an order whose every stretch has nearly the shares of classes of the whole.
 

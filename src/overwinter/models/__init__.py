@@ -10,7 +10,8 @@
 - `IntegerLinear` and `IntegerConv2d` hold a weight as `Codes` on a `Grid`; `integer_layers` finds them,
   `integer_type` and `replace_layer` put them in. Saved and loaded bit for bit.
 - `AwareLayer` is the grid that quantization-aware training found for a layer.
-- `prunable_weights`, `count_parameters` and `counted_sparsity` say what there is to remove and what is gone.
+- `prunable_weights`, `count_parameters` and `counted_sparsity` say what there is to remove and what is gone;
+  `computed_weights` and `fixed_weights` which layers must keep their weight as it is, and why.
 - `pretrained` reads a language model from a local folder or GGUF file (``model=huggingface``, extra `llm`) into a
   `CausalLanguageModel`; `pretrained_tokenizer` and `save_tokenizer` are for its tokenizer.
 - `twin` is a second module on the same memory, `is_finite` looks at a tensor without copying it: a model may be as
@@ -58,8 +59,9 @@ if TYPE_CHECKING:
         integer_type,
         replace_layer,
     )
+    from overwinter.models.layer_weights import computed_weights, fixed_weights
     from overwinter.models.resizing import replace_tensors
-    from overwinter.models.state import is_finite, twin, unique_state
+    from overwinter.models.state import copy_module, is_finite, twin, unique_state
     from overwinter.models.storage import load_model, save_model
     from overwinter.models.variants import find_variants, write_variants
 
@@ -75,9 +77,12 @@ __all__ = [
     "StepHook",
     "already_verified",
     "build_model",
+    "computed_weights",
+    "copy_module",
     "count_parameters",
     "counted_sparsity",
     "find_variants",
+    "fixed_weights",
     "integer_layers",
     "integer_type",
     "is_finite",
@@ -112,7 +117,10 @@ _HOMES = {
     "StepHook": "hooks",
     "already_verified": "description",
     "build_model": "building",
+    "computed_weights": "layer_weights",
+    "copy_module": "state",
     "count_parameters": "counting",
+    "fixed_weights": "layer_weights",
     "counted_sparsity": "counting",
     "find_variants": "variants",
     "integer_type": "integer",

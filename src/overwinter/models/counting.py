@@ -26,9 +26,12 @@ def prunable_weights(model: nn.Module) -> dict[str, torch.Tensor]:
     weights: dict[str, torch.Tensor] = {}
     seen: set[int] = set()
     for name, module in model.named_modules():
-        if isinstance(module, PRUNABLE_LAYERS) and id(module.weight) not in seen:
-            seen.add(id(module.weight))
-            weights[name] = module.weight
+        if not isinstance(module, PRUNABLE_LAYERS):
+            continue
+        weight = module.weight  # read once: a parametrized one is computed anew each time
+        if id(weight) not in seen:
+            seen.add(id(weight))
+            weights[name] = weight
     return weights
 
 

@@ -226,9 +226,9 @@ class IntegerLayer(nn.Module):
 class IntegerLinear(IntegerLayer):
     """`torch.nn.Linear` with an integer weight; dynamic activations have one range per token, or per group of it."""
 
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 -- as of the float layer
         """Return (..., out) of (..., in)."""
-        return self.apply_weight(self.quantized_input(inputs), self.weight().to(inputs.dtype))
+        return self.apply_weight(self.quantized_input(input), self.weight().to(input.dtype))
 
     def apply_weight(self, inputs: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         """Return the float operator's output to an input, with a weight in ``weight_shape``."""
@@ -247,9 +247,9 @@ class IntegerLinear(IntegerLayer):
 class IntegerConv2d(IntegerLayer):
     """`torch.nn.Conv2d` with an integer weight; dynamic activations have one range per sample."""
 
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 -- as of the float layer
         """Return (batch, out channels, height, width) of (batch, in channels, height, width)."""
-        return self.apply_weight(self.quantized_input(inputs), self.weight().to(inputs.dtype))
+        return self.apply_weight(self.quantized_input(input), self.weight().to(input.dtype))
 
     def apply_weight(self, inputs: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         """Return the float operator's output to an input, with a weight in ``weight_shape``."""

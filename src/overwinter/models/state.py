@@ -19,13 +19,24 @@ def unique_state(model: nn.Module) -> dict[str, torch.Tensor]:
     return unique
 
 
+def copy_module(model: nn.Module) -> nn.Module:
+    """Return a deep copy, also of a module whose hooks compute tensors, as those of `torch.nn.utils.weight_norm`."""
+    return copy.deepcopy(model, _computed_tensors(model))
+
+
+def _computed_tensors(model: nn.Module) -> dict[int, object]:
+    """Return id -> what stands in a copy for each tensor that torch refuses to copy; the next call computes it."""
+    attributes = [value for module in model.modules() for value in vars(module).values()]
+    return {id(each): each.detach() for each in attributes if isinstance(each, torch.Tensor) and not each.is_leaf}
+
+
 def twin(model: nn.Module) -> nn.Module:
     """Return a second module whose parameters are the same memory, to replace layers of or to convert.
 
     Its `Parameter` objects are its own, and so are its buffers, which a ``forward`` may change.
     """
     shared = {id(each): nn.Parameter(each.detach(), requires_grad=each.requires_grad) for each in model.parameters()}
-    return copy.deepcopy(model, dict[int, object](shared))
+    return copy.deepcopy(model, _computed_tensors(model) | shared)
 
 
 def is_finite(tensor: torch.Tensor) -> bool:

@@ -1,8 +1,7 @@
-"""Whether a variant still answers as the model did that it was made from."""
+"""Agreement: how often a variant predicts the class, or the token, that the float model predicts."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,34 +11,34 @@ from numpy.typing import NDArray
 from torch import nn
 
 from overwinter.errors import RefusedError
-from overwinter.models import already_verified, load_description, load_model
+from overwinter.models import already_verified, copy_module, load_description, load_model
 from overwinter.quantization.interface import QuantizationReport, Request
 from overwinter.quantization.layer_sensitivity import LayerDamage, sensitivity, worst_layers
 from overwinter.quantization.recipe import Recipe, apply_recipe
 from overwinter.runtime import Array, Session, needed_device, open_session
 from overwinter.runtime.torch_runtime import TorchSession
 
-_ASKED = 1 << 12  # answers compared: samples, or tokens of them
+_PREDICTIONS = 1 << 12  # compared at most: of samples, or of their tokens
 _BATCH = 4
 _EXAMPLES = 8  # samples on which a ruined variant's layers are judged one by one
 _MODEL = "model.onnx"
 
 
-def outputs(model: nn.Module, calibration: Array) -> NDArray[np.int64]:
-    """Return which class, or next token, a float model names for the first calibration samples."""
+def outputs(model: nn.Module, held_out: Array) -> NDArray[np.int64]:
+    """Return the class, or next token, that a float model predicts for the held-out samples."""
     with torch.inference_mode():
-        found = [model(batch).argmax(-1).flatten() for batch in _asked(torch.from_numpy(calibration))]
+        found = [model(batch).argmax(-1).flatten() for batch in _compared(torch.from_numpy(held_out))]
     named: NDArray[np.int64] = torch.cat(found).numpy()
     return named
 
 
-def agreement(folder: Path, calibration: Array, dense: NDArray[np.int64], request: Request) -> float:
-    """Return the share of the same samples for which a saved variant names the same.
+def agreement(folder: Path, held_out: Array, dense: NDArray[np.int64], request: Request) -> float:
+    """Return the share of the same samples for which a saved variant predicts the same.
 
     On the CPU where that computes it.
     """
     session = _session(folder, request)
-    found = [session.run(batch.numpy()).argmax(-1).ravel() for batch in _asked(torch.from_numpy(calibration))]
+    found = [session.run(batch.numpy()).argmax(-1).ravel() for batch in _compared(torch.from_numpy(held_out))]
     return float((np.concatenate(found) == dense).mean())
 
 
@@ -57,11 +56,11 @@ def _session(folder: Path, request: Request) -> Session:
 def refuse_ruined(
     method: str, report: QuantizationReport, model_folder: Path, request: Request, recipe: Recipe | None
 ) -> None:
-    """Refuse a variant that answers too often otherwise, and say which layers do it.
+    """Refuse a variant whose predictions are too seldom the float model's, and name the layers that cause it.
 
     Args:
-        method: that made the variant.
-        report: with the agreement.
+        method: the method that made the variant.
+        report: the report, with the agreement.
         model_folder: the float model.
         request: what the variant was made from; its model may be changed by now.
         recipe: much the same as the method, for variants without integer layers; None: their layers are not looked at.
@@ -75,8 +74,8 @@ def refuse_ruined(
     damages = report.sensitivity or _damages(report, model_folder, request, recipe)
     blamed = f" Worst layers, each quantized alone: {worst_layers(damages)}." if damages else ""
     raise RefusedError(
-        f"{method} ruins the model: {report.agreement:.1%} of its outputs are the dense model's, and "
-        f"quantize.min_agreement={least} asks for more.{blamed}\n"
+        f"{method} ruins the model: {report.agreement:.1%} of its predictions on held-out samples are the dense "
+        f"model's, and quantize.min_agreement={least} asks for more.{blamed}\n"
         f"Put those layers into quantize.skip or quantize.overrides, or take {method} out of quantize.methods."
     )
 
@@ -88,13 +87,13 @@ def _damages(
     if "layers" in (load_description(request.out)["quantization"] or {}):
         quantized = load_model(request.out, trusted=request.trusted)  # as it was refused, overrides and all
     elif recipe is not None:
-        quantized = copy.deepcopy(dense)
+        quantized = copy_module(dense)
         apply_recipe(quantized, recipe, report.quantized, calibration, device=request.compute_device)
     else:
         return {}
     return sensitivity(dense, quantized, calibration[:_EXAMPLES], device=request.compute_device)
 
 
-def _asked(calibration: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    per_sample = 1 if calibration.is_floating_point() else calibration[0].numel()
-    return torch.split(calibration[: max(1, _ASKED // per_sample)], _BATCH)
+def _compared(held_out: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    per_sample = 1 if held_out.is_floating_point() else held_out[0].numel()
+    return torch.split(held_out[: max(1, _PREDICTIONS // per_sample)], _BATCH)

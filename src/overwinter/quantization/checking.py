@@ -1,4 +1,4 @@
-"""What is checked before a model is quantized, whatever the method."""
+"""Checks made before a model is quantized, whatever the method."""
 
 from __future__ import annotations
 
@@ -27,6 +27,13 @@ def check_request(request: Request) -> None:
     check_patterns("quantize.skip", request.settings.skip, list(prunable_weights(request.model)))
     _check_weights(request.model)
     _check_activations(request.model, torch.from_numpy(request.calibration))
+
+
+def check_held_out(held_out: Array, input_shape: Sequence[int]) -> None:
+    """Refuse held-out samples that the model cannot take."""
+    if len(held_out) == 0:
+        raise ConfigError("There are no held-out samples to compare predictions on. Give the validation split some.")
+    _check_shape("Held-out samples", held_out, input_shape)
 
 
 def check_layer_names(model: nn.Module, settings: QuantizeConfig) -> None:
@@ -82,14 +89,17 @@ def skipping_pattern(layer: str, skip: Sequence[str]) -> str | None:
 def _check_calibration(calibration: Array, input_shape: Sequence[int]) -> None:
     if len(calibration) == 0:
         raise ConfigError("There are no calibration samples. Set quantize.calibration_samples to at least 1.")
-    if list(calibration.shape[1:]) != list(input_shape):
-        raise ConfigError(
-            f"Calibration samples have the shape {list(calibration.shape[1:])}, the model takes "
-            f"{list(input_shape)}. "
-            "Was the model trained on other data?"
-        )
+    _check_shape("Calibration samples", calibration, input_shape)
     if not np.isfinite(calibration).all():
         raise OverwinterError("A calibration sample holds NaN or infinite values. Clean the data and run it again.")
+
+
+def _check_shape(samples_name: str, samples: Array, input_shape: Sequence[int]) -> None:
+    if list(samples.shape[1:]) != list(input_shape):
+        raise ConfigError(
+            f"{samples_name} have the shape {list(samples.shape[1:])}, the model takes {list(input_shape)}. "
+            "Was the model trained on other data?"
+        )
 
 
 def _check_weights(model: nn.Module) -> None:

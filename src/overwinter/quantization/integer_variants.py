@@ -93,8 +93,10 @@ class IntegerVariant:
     def _check(self, request: Request) -> None:
         """Refuse a request that the method cannot serve."""
 
-    def _unfit(self, name: str, layer: nn.Module, request: Request) -> str | None:  # noqa: ARG002 -- most need no more
+    def _unfit(self, name: str, layer: nn.Module, request: Request) -> str | None:
         """Return why a layer stays in floating point, or None."""
+        if name in request.fixed:
+            return request.fixed[name]
         if integer_type(layer) is None:
             return f"{self.variant} serves Linear and Conv2d, not {type(layer).__name__}"
         return None

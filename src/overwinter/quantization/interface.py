@@ -29,6 +29,7 @@ class Request:
         out: existing folder of the variant.
         device: on which variants will be served; only variants that no CPU computes are made for it.
         compute_device: that calibrates, solves, recovers and judges layers, wherever variants will be served.
+        fixed: layer -> why no other layer can take its place, see `overwinter.models.fixed_weights`.
         progress: to be called with how far the method has come, and with all of it; it may raise, to stop the method.
     """
 
@@ -41,6 +42,7 @@ class Request:
     out: Path
     device: str = "cpu"
     compute_device: str = "cpu"
+    fixed: Mapping[str, str] = field(default_factory=dict)
     progress: Progress = silent
 
 
@@ -57,7 +59,7 @@ class QuantizationReport:
         float_size_bytes: of the float model's files.
         untied: layers whose weight another name had too; quantized, each has its own.
         sensitivity: layer -> its damage, the worst first; empty if it was not asked for.
-        agreement: share of outputs to calibration samples that are the dense model's, 0 to 1; None: not measured yet.
+        agreement: share of predictions on held-out samples that are the dense model's, 0 to 1; None: not measured yet.
     """
 
     quantized: tuple[str, ...]

@@ -28,6 +28,7 @@ from overwinter.quantization.hqq import solve_hqq
 from overwinter.quantization.ranges import search_ranges
 
 _BATCH = 8
+_SILENT = 1e-2  # of the median range of a layer's input channels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,7 +203,7 @@ def _one_block(model: nn.Module, recipe: Recipe, names: Sequence[str], visited: 
 
 @dataclass(kw_only=True)
 class _Pass:
-    inputs: dict[str, torch.Tensor]
+    inputs: dict[str, list[torch.Tensor]]  # one per call
     output: torch.Tensor
 
 
@@ -223,11 +224,15 @@ def _observe(
 def _outside(
     model: nn.Module, recipe: Recipe, names: Sequence[str], batches: Sequence[torch.Tensor], device: str
 ) -> None:
-    """Layers before and behind the blocks, by what the quantized blocks give them."""
+    """Quantize the layers before and behind the blocks, by their inputs from the quantized blocks."""
     whole = _Visited(block=model, rest=[], device=device)
     seen = {name: _Seen() for name in names}
+    layers = {name: model.get_submodule(name) for name in names}
+    with Listener(layers) as counter:
+        whole.output(batches[0][:1], ((), {}), quickly=False)
+    calls = sum(map(len, counter.inputs.values()))
     for batch in batches:
-        with Listener({name: model.get_submodule(name) for name in names}, ending=True) as listener:
+        with Listener(layers, calls=calls) as listener:
             whole.output(batch, ((), {}), quickly=False)
         _count(model, seen, listener.inputs, listener.inputs, wanted=recipe.solver == "gptq")
     for name in names:
@@ -237,25 +242,30 @@ def _outside(
 def _count(
     model: nn.Module,
     seen: Mapping[str, _Seen],
-    inputs: Mapping[str, torch.Tensor],
-    dense: Mapping[str, torch.Tensor],
+    inputs: Mapping[str, list[torch.Tensor]],
+    dense: Mapping[str, list[torch.Tensor]],
     *,
     wanted: bool,
 ) -> None:
-    counted: dict[int, Statistics] = {}  # layers that share their input share its statistics
-    for name, given in inputs.items():
-        if not is_finite(given):
-            raise OverwinterError(f"The layer {name} is given NaN or infinity by the calibration samples.")
+    counted: dict[tuple[int, ...], Statistics] = {}  # layers that share their inputs share the statistics
+    for name, calls in inputs.items():
         layer = model.get_submodule(name)
-        seen[name].add(layer, given)
+        for given in calls:
+            if not is_finite(given):
+                raise OverwinterError(f"The layer {name} is given NaN or infinity by the calibration samples.")
+            seen[name].add(layer, given)
         if not wanted or getattr(layer, "groups", 1) > 1:
             continue
-        if id(given) not in counted:
-            columns = as_columns(layer, given)  # (rows, columns)
-            statistics = seen[name].statistics or _empty(columns.shape[1], columns.device)
-            statistics.add(columns, as_columns(layer, dense[name]))
-            counted[id(given)] = statistics
-        seen[name].statistics = counted[id(given)]
+        shared = tuple(map(id, calls))
+        if shared not in counted:
+            statistics = seen[name].statistics
+            for given, before in zip(calls, dense[name], strict=True):
+                columns = as_columns(layer, given)  # (rows, columns)
+                statistics = statistics or _empty(columns.shape[1], columns.device)
+                statistics.add(columns, as_columns(layer, before))
+            assert statistics is not None  # noqa: S101 -- a layer that is listed was called
+            counted[shared] = statistics
+        seen[name].statistics = counted[shared]
 
 
 def _empty(columns: int, device: torch.device) -> Statistics:
@@ -300,11 +310,19 @@ def _codes(weight: torch.Tensor, grid: Grid, solver: str, seen: _Seen, factors: 
 
 
 def _smoothing(layer: nn.Linear | nn.Conv2d, strength: float, seen: _Seen) -> torch.Tensor | None:
-    """The factors by which the input is multiplied; the weight is divided by them. Only for dense layers."""
+    """Return the factors by which the input is multiplied, and the weight divided; None for convolutions.
+
+    A channel that was silent, or nearly so, is treated as one of median range: what it holds later is unknown, and a
+    factor from a range of zero would multiply it by thousands.
+    """
     if strength == 0 or seen.low is None or seen.high is None or isinstance(layer, nn.Conv2d):
         return None
     weight = layer.weight.detach().abs().amax(0).float().clamp(min=1e-5)  # (in_features,)
-    largest = torch.maximum(seen.high, -seen.low).clamp(min=1e-5)  # (in_features,)
+    largest = torch.maximum(seen.high, -seen.low)  # (in_features,)
+    if not largest.any():
+        return None
+    median = largest[largest > 0].median()
+    largest = torch.where(largest < _SILENT * median, median, largest)
     return weight.pow(1 - strength) / largest.pow(strength)
 
 

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from overwinter.calibration.generated_text import generate_text
 from overwinter.errors import ConfigError
-from overwinter.models import already_verified, load_description, load_model
+from overwinter.models import already_verified, fixed_weights, load_description, load_model
 from overwinter.progress import Progress, silent
 from overwinter.quantization.agreement import agreement, outputs, refuse_ruined
-from overwinter.quantization.checking import check_request
+from overwinter.quantization.checking import check_held_out, check_request
 from overwinter.quantization.interface import QuantizationReport, Quantizer, Request
 from overwinter.quantization.settings import CalibratedQuantizeConfig
 from overwinter.registries import QUANTIZERS
@@ -48,6 +49,7 @@ def quantize(
     out: Path,
     *,
     calibration: Array,
+    held_out: Array,
     settings: CalibratedQuantizeConfig,
     lineage: Mapping[str, Any],
     trusted: Sequence[str],
@@ -62,6 +64,7 @@ def quantize(
         model_folder: a saved float model.
         out: the variant's folder; made if need be.
         calibration: model inputs (n, ...), float32 or tokens; see `calibration_inputs`.
+        held_out: other model inputs (n, ...), on which the variant's predictions are compared with the float model's.
         settings: the group `quantize`.
         lineage: digests of what the variant is made from.
         trusted: packages whose classes the model's ``_target_`` may name, beside overwinter's and torch.nn's.
@@ -71,7 +74,7 @@ def quantize(
             has saved nothing by then.
 
     Raises:
-        ConfigError: an unknown method, one whose variant the device cannot compute, no or unfit calibration samples,
+        ConfigError: an unknown method, one whose variant the device cannot compute, no or unfit samples,
             a pattern in ``skip`` that fits no layer, or a method that serves none of the model's layers.
         RefusedError: the variant disagrees too often with the dense model (``quantize.min_agreement``).
         OverwinterError: NaN or infinity in a weight or an activation.
@@ -95,12 +98,15 @@ def quantize(
             progress=progress,
         )
     check_request(request)
-    dense = outputs(request.model, calibration)
+    check_held_out(held_out, description["input_shape"])
+    example = torch.from_numpy(calibration[:1])
+    request = dataclasses.replace(request, fixed=fixed_weights(request.model, example))
+    dense = outputs(request.model, held_out)
     out.mkdir(parents=True, exist_ok=True)
     with on_gpu(f"quantize.methods={method}", compute_device, remedy="set device=cpu"):
         report = quantizer.quantize(request)
     request = dataclasses.replace(request, model=nn.Module())  # it is saved: memory is for the variant as it loads
-    report = dataclasses.replace(report, agreement=agreement(out, calibration, dense, request))
+    report = dataclasses.replace(report, agreement=agreement(out, held_out, dense, request))
     refuse_ruined(method, report, model_folder, request, getattr(quantizer, "recipe", None))
     return report
 

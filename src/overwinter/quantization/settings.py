@@ -89,7 +89,7 @@ class CalibratedQuantizeConfig(QuantizeConfig):
     )
     mixed: MixedConfig = setting("of the method `mixed` only: one of the two is null", default_factory=MixedConfig)
     min_agreement: float = setting(
-        "share of calibration predictions that must be the dense model's; a variant below is refused",
+        "share of predictions on held-out samples that must be the dense model's; a variant below is refused",
         at_least=0,
         at_most=1,
     )

@@ -55,7 +55,7 @@ class TorchaoVariant:
         """Quantize in place and save; see `Quantizer`."""
         refuse_integer_settings(self.variant, request)
         model = request.model
-        unfit = {name: self._unfit(layer) for name, layer in weighted_layers(model).items()}
+        unfit = {name: request.fixed.get(name) or self._unfit(layer) for name, layer in weighted_layers(model).items()}
         wanted, left = choose_layers(self.variant, unfit, request.settings.skip)
         before = {layer: model.get_parameter(f"{layer}.weight").detach() for layer in wanted}  # torchao makes new ones
         untied = tied_layers(model, wanted)

@@ -16,14 +16,13 @@ What becomes of a layer, in opset 17 and in ONNX Runtime's own domain, which Ope
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from overwinter.models import IntegerConv2d, IntegerLayer, IntegerLinear, integer_layers, replace_layer
+from overwinter.models import IntegerConv2d, IntegerLayer, IntegerLinear, copy_module, integer_layers, replace_layer
 
 _DOMAIN = "com.microsoft"
 _BLOCKS = (256, 128, 64, 32, 16)  # columns that may share a scale in MatMulNBits, the quickest first
@@ -40,7 +39,7 @@ def with_stand_ins(model: nn.Module, *, batch_ranges: bool, products: bool) -> n
         products: whether Linear layers with static activations are QDQ, else ``MatMulNBits`` after QDQ of the input.
             ONNX Runtime dequantized such weights anew for each output, which took 5 times the time of float ones.
     """
-    exported = copy.deepcopy(model)
+    exported = copy_module(model)
     for name, layer in integer_layers(exported).items():
         assert isinstance(layer, IntegerLinear | IntegerConv2d), type(layer)  # noqa: S101 -- there are no others
         replace_layer(exported, name, _stand_in(layer, batch_ranges=batch_ranges, products=products))
@@ -126,8 +125,8 @@ class _Convolution(_StandIn):
         padding: Any = 0 if self.padded else layer.padding
         self.geometry = (layer.stride, padding, layer.dilation, layer.groups)
 
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        images = self.prepared(inputs)
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 -- as of the float layer
+        images = self.prepared(input)
         if self.padded:
             images = functional.pad(images, self.edges, mode=self.mode)
         return functional.conv2d(images, self.weight(), self.bias, *self.geometry)
@@ -140,8 +139,8 @@ class _Product(_StandIn):
         super().__init__(layer)
         self.weight = _Weight(layer, transposed=True)
 
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        return _biased(self.prepared(inputs) @ self.weight(), self.bias)
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 -- as of the float layer
+        return _biased(self.prepared(input) @ self.weight(), self.bias)
 
 
 class _BlockedProduct(_StandIn):
@@ -167,8 +166,8 @@ class _BlockedProduct(_StandIn):
         group_of_block = torch.arange(0, columns, self.block) // (columns if size is None else size)
         return values[:, group_of_block]
 
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        inputs = self.prepared(inputs)
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 -- as of the float layer
+        inputs = self.prepared(input)
         product = _apply(_MatMulNBits, inputs, self.weight, self.codes, self.scale, self.zero, self.bits, self.block)
         return _biased(product, self.bias)
 
@@ -188,10 +187,10 @@ class _DynamicProduct(_StandIn):
         zero = None if codes.zero is None else (codes.zero[:, 0].short() - _SIGNED).to(torch.int8)
         self.register_buffer("zero", torch.zeros_like(signed[:, 0]) if zero is None else zero)
 
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        if inputs.dim() != 2:
-            return self.otherwise.forward(inputs)
-        product = _apply(_MatMulInteger, self.prepared(inputs), self.weight, self.codes, self.scale, self.zero)
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 -- as of the float layer
+        if input.dim() != 2:
+            return self.otherwise.forward(input)
+        product = _apply(_MatMulInteger, self.prepared(input), self.weight, self.codes, self.scale, self.zero)
         return _biased(product, self.bias)
 
 

@@ -76,14 +76,14 @@ class PackedLinear(nn.Module):
         self.weight = nn.Parameter(layer.weight().bfloat16(), requires_grad=False)
         self.bias = layer.bias
 
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 -- as of the float layer
         """Return (..., out) of (..., in)."""
-        tokens = inputs.flatten(0, -2)  # (tokens, in)
+        tokens = input.flatten(0, -2)  # (tokens, in)
         if len(tokens) > _FEW:
-            return functional.linear(inputs, self.weight, self.bias)
+            return functional.linear(input, self.weight, self.bias)
         product = torch._weight_int4pack_mm_for_cpu(tokens, self.codes, self._group_size, self.scales_and_offsets)
         output = product if self.bias is None else product + self.bias
-        return output.reshape(*inputs.shape[:-1], -1)
+        return output.reshape(*input.shape[:-1], -1)
 
 
 def _packs(layer: IntegerLayer) -> bool:

@@ -96,9 +96,9 @@ def load_torchao(folder: Path, *, trusted: Sequence[str]) -> nn.Module:
 class Bfloat16Linear(nn.Linear):
     """`torch.nn.Linear` that computes in bfloat16, for a kernel that takes no other, whatever the rest computes in."""
 
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 -- as of the float layer
         """Return (..., out) of (..., in), in the type of the input."""
-        return super().forward(inputs.bfloat16()).to(inputs.dtype)
+        return super().forward(input.bfloat16()).to(input.dtype)
 
 
 def compute_in_bfloat16(model: nn.Module, layers: Iterable[str]) -> None:

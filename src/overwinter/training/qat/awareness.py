@@ -12,7 +12,7 @@ from torch.nn.utils import parametrize
 
 from overwinter.config.groups import TrainConfig
 from overwinter.errors import ConfigError, nearest
-from overwinter.models import AwareLayer, StepHook, integer_type, prunable_weights
+from overwinter.models import AwareLayer, StepHook, computed_weights, integer_type, prunable_weights
 from overwinter.training.qat.quantizers import InputQuantizer, Phase, WeightQuantizer, weight_quantizer
 from overwinter.training.qat.settings import QatConfig
 
@@ -166,8 +166,10 @@ def _left_in_float(model: nn.Module, skip: Sequence[str]) -> dict[str, str]:
                 f"train.qat.skip names {pattern!r}, which fits no layer. Layers: {', '.join(layers)}."
                 f"{nearest(pattern, list(layers))}"
             )
-    shared = _shared(model)
-    reasons = {name: _reason_against(name, model.get_submodule(name), skip, shared) for name in layers}
+    shared, computed = _shared(model), computed_weights(model)
+    reasons = {
+        name: computed.get(name) or _reason_against(name, model.get_submodule(name), skip, shared) for name in layers
+    }
     return {name: reason for name, reason in reasons.items() if reason is not None}
 
 

@@ -149,15 +149,19 @@ class InputQuantizer(Quantizer):
         return values.to(inputs.dtype)
 
     def stand_before(self, layer: nn.Module) -> None:
-        """See all inputs of ``layer`` from now on."""
+        """Quantize all inputs of ``layer`` from now on."""
 
-        def quantize(_layer: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-            return (self(inputs[0]), *inputs[1:])
+        def quantize(
+            _layer: nn.Module, args: tuple[torch.Tensor, ...], keywords: dict[str, torch.Tensor]
+        ) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
+            if args:
+                return (self(args[0]), *args[1:]), keywords
+            return args, keywords | {"input": self(keywords["input"])}
 
-        self._handle = layer.register_forward_pre_hook(quantize)
+        self._handle = layer.register_forward_pre_hook(quantize, with_kwargs=True)
 
     def bypass(self) -> None:
-        """See them no more."""
+        """Leave the inputs as they are from now on."""
         self._handle.remove()
 
     def adopt_range(self) -> None:
