@@ -38,6 +38,8 @@ FOUND = {
     "Viewed": {"first"},
     "HardCoded": {"first"},
     "Tokens": {"up"},
+    "Auxiliary": {"second"},
+    "Regularized": {"second"},
 }
 REASONS = {
     "Plain": {"head": "the model's output"},
@@ -51,6 +53,11 @@ REASONS = {
     "Tokens": {"down": "flatten, which may mix channels"},
     "Grouped": {"first": "takes its channels in groups", "grouped": "2 groups must stay equal"},
     "Functional": {"first": "not called as a layer of its own"},
+    "Auxiliary": {"first": "its output goes to helper in one of training and evaluation mode only"},
+    "Regularized": {"first": "in training mode, its output goes through mean, which may mix channels"},
+    "Asserting": {"first": "torch.fx cannot trace the model in training mode"},
+    "WeightNormed": {"first": "first cannot be cut: its weight is computed", "second": "third cannot be cut"},
+    "WeightNormedByHooks": {"first": "first cannot be cut: its weight is computed", "second": "third cannot be cut"},
 }
 
 
@@ -99,6 +106,16 @@ def test_half_of_the_channels_are_really_gone_and_the_model_is_rebuilt(kind, cha
         with own_models():
             loaded = load_model(tmp_path, trusted=[__name__])
         assert torch.equal(loaded(IMAGES), model(IMAGES))
+
+
+@pytest.mark.parametrize("kind", ["Auxiliary", "Regularized", "Asserting", "WeightNormed", "WeightNormedByHooks"])
+def test_a_model_whose_channels_were_removed_can_be_fine_tuned(kind, channels_config, train):
+    model = new(kind)
+    statistics = [tensor.clone() for tensor in model.buffers()]
+    Channels(channels_config()).prepare(model, train)
+    assert not any(module.training for module in model.modules())
+    assert all(map(torch.equal, statistics, model.buffers()))
+    model.train()(IMAGES).sum().backward()
 
 
 def test_removal_that_breaks_the_model_is_undone_and_listed(channels_config, train):

@@ -1,8 +1,11 @@
 """Modules as people write them, to find channels in."""
 
+import warnings
+
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.utils import parametrizations
 
 
 class Plain(nn.Module):
@@ -167,3 +170,60 @@ class Functional(nn.Module):
 
     def forward(self, images):
         return self.head(functional.linear(images.flatten(1), self.first.weight))
+
+
+class Auxiliary(nn.Module):
+    """A second head helps while training."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3, padding=1)
+        self.second = nn.Conv2d(8, 6, 3, padding=1)
+        self.helper = nn.Linear(8, 2)
+        self.head = nn.Linear(6, 2)
+
+    def forward(self, images):
+        early = functional.relu(self.first(images))
+        logits = self.head(functional.relu(self.second(early)).mean((2, 3)))
+        return logits + self.helper(early.mean((2, 3))) if self.training else logits
+
+
+class Regularized(Auxiliary):
+    """While training, channels are mixed without a layer."""
+
+    def forward(self, images):
+        early = functional.relu(self.first(images))
+        logits = self.head(functional.relu(self.second(early)).mean((2, 3)))
+        return logits + 0.1 * early.mean((1, 2, 3))[:, None] if self.training else logits
+
+
+class Asserting(Auxiliary):
+    """While training, forward() does what cannot be traced."""
+
+    def forward(self, images):
+        early = functional.relu(self.first(images))
+        if self.training and early.sum() < 0:
+            raise ValueError
+        return self.head(functional.relu(self.second(early)).mean((2, 3)))
+
+
+class WeightNormed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = parametrizations.weight_norm(nn.Conv2d(3, 8, 3))
+        self.second = nn.Conv2d(8, 4, 3)
+        self.third = parametrizations.spectral_norm(nn.Conv2d(4, 4, 3))
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, images):
+        features = torch.relu(self.second(torch.relu(self.first(images))))
+        return self.head(torch.relu(self.third(features)).mean((2, 3)))
+
+
+class WeightNormedByHooks(WeightNormed):
+    def __init__(self):
+        super().__init__()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # deprecated, and still in use
+            self.first = nn.utils.weight_norm(nn.Conv2d(3, 8, 3))
+        self.third = nn.utils.spectral_norm(nn.Conv2d(4, 4, 3))

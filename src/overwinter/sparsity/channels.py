@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from overwinter.data import tensors
-from overwinter.models import StepHook
+from overwinter.models import StepHook, copy_module
 from overwinter.sparsity.dependencies import ChannelGroup, find_channel_groups
 from overwinter.sparsity.report import LayerReport, SparsityReport
 from overwinter.sparsity.selection import SKIPPED, skipped
@@ -70,15 +69,21 @@ class Channels:
 
 @torch.no_grad()
 def _tried_out(model: nn.Module, group: ChannelGroup, keep: torch.Tensor, examples: torch.Tensor) -> str | None:
-    """Remove the channels from a copy; return why its outputs are wrong, or None if they are right."""
-    smaller, silenced = copy.deepcopy(model), copy.deepcopy(model)
+    """Remove the channels from a copy; return why its outputs are wrong, or None if they are right.
+
+    In training mode, in which it will be fine-tuned, it only has to run: dropout differs from pass to pass.
+    """
+    smaller, silenced = copy_module(model), copy_module(model)
     keep_channels(smaller, group, keep)
     silence_channels(silenced, group, keep)
     expected = silenced(examples)  # (n, classes)
     try:
         outputs = smaller(examples)
-    except RuntimeError as error:
-        return f"the model cannot be run without some of its channels ({str(error).splitlines()[0]})"
+        with torch.random.fork_rng(devices=[]):
+            smaller.train()(examples)
+    except Exception as error:  # noqa: BLE001 - it runs the user's code: whatever it raises is the reason
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return f"the model cannot be run without some of its channels ({reason})"
     difference = float((outputs - expected).abs().max())
     if difference > _TOLERANCE * float(expected.abs().max()) + _TOLERANCE:
         return f"without some of its channels the outputs differ by {difference:.3g} from what they should be"

@@ -1,9 +1,10 @@
-"""Which channels hang together: from the layer that makes them to the layers that take them in.
+"""Channel groups: the channels of one layer, and all layers that take them in.
 
-The model is traced by `torch.fx`. From each Linear and convolution the walk goes forward through everything
-that treats channels one by one (normalisation, activation, pooling, dropout, flattening) to the layers that
-mix them. What it can't follow, an addition or a concatenation for instance, couples the layer to others: it
-is then left unchanged, with the reason.
+The model is traced by `torch.fx`, in evaluation mode and in training mode. From each Linear and convolution the walk
+goes forward through everything that treats channels one by one (normalisation, activation, pooling, dropout,
+flattening) to the layers that mix them. What it can't follow, an addition or a concatenation for instance, couples the
+layer to others: it is then left unchanged, with the reason. So is a layer whose output goes elsewhere in training
+mode, as to an auxiliary head.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import torch
 from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn import functional
+
+from overwinter.models import computed_weights, copy_module
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -84,23 +87,47 @@ def find_channel_groups(model: nn.Module, example: torch.Tensor) -> tuple[list[C
         model: in evaluation mode; not changed.
         example: (batch, ...), on the model's device.
     """
-    producers = {name: module for name, module in model.named_modules() if _makes_channels(module)}
-    try:
-        traced = fx.symbolic_trace(model)
-        with torch.no_grad():
-            ShapeProp(traced).propagate(example)
-    except Exception as error:  # noqa: BLE001 - tracing runs the user's code: whatever it raises is the reason
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return [], dict.fromkeys(producers, f"torch.fx cannot trace the model ({reason})")
-    walk = _Walk(model, traced.graph)
+    producers = [name for name, module in model.named_modules() if _makes_channels(module)]
     groups: list[ChannelGroup] = []
     left_alone: dict[str, str] = {}
+    try:
+        walk, training_walk = _walk(model, example, training=False), _walk(model, example, training=True)
+    except _CoupledError as untraceable:
+        return [], dict.fromkeys(producers, str(untraceable))
     for name in producers:
         try:
-            groups.append(walk.group(name))
+            group = walk.group(name)
+            _refuse_other_use(group, training_walk)
+            groups.append(group)
         except _CoupledError as coupled:
             left_alone[name] = str(coupled)
     return groups, left_alone
+
+
+def _walk(model: nn.Module, example: torch.Tensor, *, training: bool) -> _Walk:
+    """Trace a copy, since a pass in training mode moves the statistics of normalisations and draws random numbers."""
+    copied = copy_module(model).train(training)
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            traced = fx.symbolic_trace(copied)
+            ShapeProp(traced).propagate(example)
+    except Exception as error:  # tracing runs the user's code: whatever it raises is the reason
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        mode = " in training mode" if training else ""
+        raise _CoupledError(f"torch.fx cannot trace the model{mode} ({reason})") from error
+    return _Walk(model, traced.graph)
+
+
+def _refuse_other_use(group: ChannelGroup, training_walk: _Walk) -> None:
+    """Refuse a group whose channels take another way in training mode."""
+    try:
+        in_training = training_walk.group(group.producer)
+    except _CoupledError as coupled:
+        raise _CoupledError(f"in training mode, {coupled}") from None
+    if in_training != group:
+        here, there = ({use.layer for use in (*each.followers, *each.consumers)} for each in (group, in_training))
+        others = ", ".join(sorted(here ^ there)) or "other features"
+        raise _CoupledError(f"its output goes to {others} in one of training and evaluation mode only")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +150,7 @@ class _Walk:
             elif node.op == "get_attr":
                 uses[node.target.rpartition(".")[0]] += 2  # a function works on the layer's tensor directly
         owners = Counter(id(tensor) for module in self._modules.values() for tensor in _own(module))
+        self._computed = computed_weights(model)
         self._shared = {name for name, count in uses.items() if count > 1}
         self._shared |= {name for name, module in self._modules.items() if any(owners[id(t)] > 1 for t in _own(module))}
 
@@ -130,7 +158,7 @@ class _Walk:
         node = self._calls.get(producer)
         if node is None:
             raise _CoupledError("it is not called as a layer of its own")
-        self._refuse_shared(producer)
+        self._refuse_uncuttable(producer)
         module = self._modules[producer]
         if _is_depthwise(module):
             raise _CoupledError("a depthwise convolution has the channels of the layer before it")
@@ -167,7 +195,7 @@ class _Walk:
             self._modules[str(user.target)], (nn.Linear, *_CONVOLUTIONS, *_NORMALISATIONS)
         ):
             return None
-        self._refuse_shared(str(user.target))
+        self._refuse_uncuttable(str(user.target))
         return ChannelUse(layer=str(user.target), block=channels.block)
 
     def _consumes(self, user: fx.Node, channels: _Channels) -> bool:
@@ -205,9 +233,11 @@ class _Walk:
         averages = user.target is torch.mean or (user.op == "call_method" and user.target == "mean")
         return averages and _shape(user)[:2] == _shape(node)[:2]
 
-    def _refuse_shared(self, name: str) -> None:
+    def _refuse_uncuttable(self, name: str) -> None:
         if name in self._shared:
             raise _CoupledError(f"{name} is used more than once")
+        if name in self._computed:
+            raise _CoupledError(f"{name} cannot be cut: {self._computed[name]}")
 
 
 def _makes_channels(module: nn.Module) -> bool:

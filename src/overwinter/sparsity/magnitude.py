@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from overwinter.errors import OverwinterError
-from overwinter.models import prunable_weights
+from overwinter.models import computed_weights, prunable_weights
 from overwinter.sparsity.report import LayerReport, SparsityReport
 from overwinter.sparsity.selection import SKIPPED, skipped
 from overwinter.sparsity.settings import MagnitudeConfig
@@ -28,9 +28,11 @@ class Magnitude:
 
     def prepare(self, model: nn.Module, train: Dataset[Any]) -> Sequence[MaskHook]:  # noqa: ARG002 - needs no data
         """Return the hook that zeroes weights while ``model`` is fine-tuned."""
-        config = self._config
+        config, chosen = self._config, self._chosen(model)
+        if not chosen:
+            return []
         hook = MaskHook(
-            self._chosen(model),
+            chosen,
             amount=config.amount,
             scope=config.scope,
             ramp_fraction=config.ramp_fraction,
@@ -45,7 +47,9 @@ class Magnitude:
             for name, weight in self._chosen(model).items()
         )
         chosen = {layer.name for layer in layers}
-        left_alone = dict.fromkeys(set(prunable_weights(model)) - chosen, SKIPPED) | _others(model)
+        left_alone = (
+            dict.fromkeys(set(prunable_weights(model)) - chosen, SKIPPED) | computed_weights(model) | _others(model)
+        )
         return SparsityReport(
             method="magnitude",
             unit="weights",
@@ -56,7 +60,7 @@ class Magnitude:
 
     def _chosen(self, model: nn.Module) -> dict[str, torch.Tensor]:
         weights = prunable_weights(model)
-        left_out = skipped(weights, self._config.skip)
+        left_out = {*skipped(weights, self._config.skip), *computed_weights(model)}
         return {name: weight for name, weight in weights.items() if name not in left_out}
 
 
