@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from overwinter.errors import ConfigError
 from overwinter.files import sha256
+from overwinter.registries import RUNTIMES
 
 if TYPE_CHECKING:
     from overwinter.bundle.facts import Bundle
@@ -28,16 +29,7 @@ _SERVER = (
     "rich",
     "safetensors",
 )
-_TORCH = ("onnx", "onnxruntime", "torch", "torchao")  # onnx: in addition to the imports of torch-compile
-_OF_RUNTIME = {
-    "onnxruntime": ("onnxruntime",),
-    "openvino": ("onnxruntime", "openvino"),
-    "torch": _TORCH,
-    "torch-bf16": _TORCH,
-    "torch-compile": _TORCH,
-}
 _OF_LANGUAGE = ("gguf", "transformers")
-_GROUP = "overwinter.runtimes"
 
 
 def needed_by(bundle: Bundle) -> tuple[str, ...]:
@@ -49,19 +41,24 @@ def needed_by(bundle: Bundle) -> tuple[str, ...]:
         ConfigError: No installed package provides its runtime, or it is for ONNX Runtime or OpenVINO on a GPU, whose
             libraries are not a requirement of any package.
     """
-    if bundle.device is not None and bundle.runtime in ("onnxruntime", "openvino"):
+    if bundle.device is not None and not declared(bundle.runtime, "packages_for_gpu", default=True):
         raise ConfigError(
             f"The bundle runs with {bundle.runtime} on {bundle.device}, for which no image is rendered: it would need "
             "CUDA's libraries in the versions that this runtime was built with. Build on an image that has them."
         )
     language = () if bundle.tokenizer is None else _OF_LANGUAGE
-    names = {*_SERVER, *language, *(_OF_RUNTIME.get(bundle.runtime) or _offering(bundle.runtime))}
+    names = {*_SERVER, *language, *(declared(bundle.runtime, "packages", default=()) or _offering(bundle.runtime))}
     return tuple(_pinned(name) for name in sorted(names, key=str.lower))
+
+
+def declared(runtime: str, attribute: str, *, default: Any) -> Any:
+    """Return what a built-in runtime declares of itself (`overwinter.runtime.Runtime`); the default for any other."""
+    return getattr(RUNTIMES.find(runtime), attribute, default) if runtime in RUNTIMES.built_in else default
 
 
 def _offering(runtime: str) -> tuple[str, ...]:
     """Return the package that adds a runtime to the built-in ones."""
-    found = [point.dist.name for point in entry_points(group=_GROUP, name=runtime) if point.dist is not None]
+    found = [point.dist.name for point in entry_points(group=RUNTIMES.group, name=runtime) if point.dist is not None]
     if not found:
         raise ConfigError(
             f"The bundle runs with {runtime!r}, which no installed package provides. Install the one that does."

@@ -11,8 +11,6 @@ from pathlib import Path
 
 Settings = list[tuple[str, object]]
 
-# Runtimes that compile at run time; ONNX Runtime's kernels are compiled beforehand.
-COMPILING = ("openvino", "torch", "torch-bf16", "torch-compile")
 _HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 -- what the sandbox hides, not a place to write
 _SHUT: Settings = [
     ("NoNewPrivileges", "yes"),

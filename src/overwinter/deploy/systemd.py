@@ -22,7 +22,8 @@ from typing import Any, ClassVar, Self
 from overwinter.deploy.deployment import Deployment
 from overwinter.deploy.flags import add_program, memory_limit, own_program
 from overwinter.deploy.interface import Orchestrator
-from overwinter.deploy.sandbox import COMPILING, bound, hidden, sandbox, world_readable
+from overwinter.deploy.requirements import declared
+from overwinter.deploy.sandbox import bound, hidden, sandbox, world_readable
 from overwinter.deploy.source import Source, bundle_folder, bundle_in_folder
 from overwinter.deploy.timetable import read_timetable
 from overwinter.serving.sleep.windows import Window
@@ -191,13 +192,17 @@ class Systemd(Orchestrator):
             ("ExecStartPre", "+/bin/sh -c " + command_line([copy, "sh", str(deployment.bundle), own])),
         ]
 
+    @property
+    def _compiles(self) -> bool:
+        return bool(declared(self.runtime, "compiles", default=False))
+
     def _sandbox(self, deployment: Deployment, host: str) -> list[tuple[str, object]]:
         needed = [*self.environment, *([] if self._copies else [deployment.bundle])]
         return [
             *sandbox(
                 self.run_as,
                 gpu=self.device is not None,
-                compiles=self.runtime in COMPILING,
+                compiles=self._compiles,
                 near=_is_near(host) and not _asks_others(deployment),
             ),
             *bound(hidden(needed)),
@@ -208,7 +213,7 @@ class Systemd(Orchestrator):
         comments = ["The server reads no energy counter (serve.power_draw gives the watts), so none is opened to it."]
         if self.device is not None:
             comments.append(f"Open to the server: NVIDIA's devices, since the bundle runs on {self.device}.")
-        if self.runtime in COMPILING:
+        if self._compiles:
             comments.append(f"Open to the server: writable and executable memory, since {self.runtime} compiles.")
         if _asks_others(deployment):
             comments.append("Open to the server: the network, for the carbon intensity source.")

@@ -13,6 +13,12 @@ class Runtime(Protocol):
     """Turns a saved model into files that it can run, and opens them. Made without arguments.
 
     One that computes on the CPU only needs neither `device_refusal` nor the arguments ``device``.
+
+    Attributes:
+        name: as in `evaluate.runtimes`.
+        packages: Optional. The packages that serving needs; by default the one that provides the runtime.
+        packages_for_gpu: Optional, default True. Whether those packages bring CUDA's libraries.
+        compiles: Optional, default False. Whether it compiles machine code while it serves.
     """
 
     name: str

@@ -32,6 +32,8 @@ class OnnxRuntime:
     """ONNX Runtime, on the CPU, or on a GPU with the package onnxruntime-gpu."""
 
     name = "onnxruntime"
+    packages = ("onnxruntime",)
+    packages_for_gpu = False
 
     def refusal(self, description: Mapping[str, Any]) -> str | None:
         """Return why ONNX Runtime cannot run this variant: it takes ONNX files and torch models, not torchao's."""

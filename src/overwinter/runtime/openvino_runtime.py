@@ -27,6 +27,9 @@ class OpenVinoRuntime:
     """OpenVINO, on the CPU only."""
 
     name = "openvino"
+    packages = ("onnxruntime", "openvino")
+    packages_for_gpu = False
+    compiles = True
 
     def refusal(self, description: Mapping[str, Any]) -> str | None:
         """Return why OpenVINO cannot run this variant: it takes what ONNX Runtime takes."""

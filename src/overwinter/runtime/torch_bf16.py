@@ -14,7 +14,7 @@ from overwinter.models import CausalLanguageModel, load_description
 from overwinter.runtime.device import CPU, needed_device
 from overwinter.runtime.served_layers import in_bfloat16
 from overwinter.runtime.session import largest_difference
-from overwinter.runtime.torch_runtime import LANGUAGE_TARGET, TorchRuntime, load_torch_variant, moved
+from overwinter.runtime.torch_runtime import LANGUAGE_TARGET, TORCH_PACKAGES, TorchRuntime, load_torch_variant, moved
 
 _TOLERANCE = 0.05  # of an output against float32's, relative to the largest logit: bfloat16 has 8 bits
 _EXAMPLE = (1, 8)  # tokens
@@ -27,6 +27,8 @@ class TorchBf16Runtime(TorchRuntime):
     """
 
     name = "torch-bf16"
+    packages = TORCH_PACKAGES
+    compiles = True
 
     def refusal(self, description: Mapping[str, Any]) -> str | None:
         """Return why it cannot run this variant: it takes language models whose activations are in floating point."""

@@ -23,7 +23,7 @@ from overwinter.runtime.device import CPU, gpu_tolerance, needed_device, on_gpu,
 from overwinter.runtime.onnx_export import example_inputs
 from overwinter.runtime.output_check import check_outputs
 from overwinter.runtime.session import Session
-from overwinter.runtime.torch_runtime import TorchRuntime, load_torch_variant, moved, torch_session
+from overwinter.runtime.torch_runtime import TORCH_PACKAGES, TorchRuntime, load_torch_variant, moved, torch_session
 
 TOLERANCE = 1e-4  # of a float model's outputs against eager torch's, relative to the largest logit
 # Roundings that fall on the other side of a step of 1/255, in layer after layer.
@@ -36,6 +36,8 @@ class TorchCompileRuntime:
     """Compiled torch."""
 
     name = "torch-compile"
+    packages = TORCH_PACKAGES
+    compiles = True
 
     def refusal(self, description: Mapping[str, Any]) -> str | None:
         """Return why it cannot run this variant, or that there is no C++ compiler here."""

@@ -17,6 +17,7 @@ from overwinter.runtime.served_layers import in_float32
 from overwinter.runtime.session import Array, Session
 
 LANGUAGE_TARGET = "overwinter.models.CausalLanguageModel"
+TORCH_PACKAGES = ("onnx", "onnxruntime", "torch", "torchao")  # onnx: in addition to the imports of torch-compile
 _WEIGHTS = "weights.safetensors"
 _DESCRIPTION = "model.json"
 
@@ -25,6 +26,8 @@ class TorchRuntime:
     """Eager torch, on the CPU or a GPU."""
 
     name = "torch"
+    packages = TORCH_PACKAGES
+    compiles = True
 
     def refusal(self, description: Mapping[str, Any]) -> str | None:
         """Return why torch cannot run this variant: it needs a module's weights."""
