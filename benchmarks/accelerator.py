@@ -19,7 +19,7 @@ a CUDA device the program runs on the CPU, to show that it works, and writes not
 
 A machine with a GPU that is moved for minutes needs no installation, only src/ and benchmarks/ of this repository and
 torch, torchao, transformers, onnx, omegaconf with antlr4, numpy, psutil, rich, safetensors and nvidia-ml-py; what it
-lacks of these can lie in a folder beside them:
+lacks of these can be in a folder next to them:
 
     PYTHONPATH=src:FOLDER python3 benchmarks/accelerator.py
 """
@@ -72,12 +72,12 @@ class Cell:
 
     Attributes:
         step: does the work once; nothing is waited for.
-        tokens: that a step reads or writes.
-        calls: of the step in a sample.
+        tokens: The number of tokens that a step reads or writes.
+        calls: The number of steps in a sample.
         how: ``compiled``; or ``eager``, with what compiling met.
         rates: tokens per second, one per sample.
-        energies_j: joules of the board per token, likewise.
-        powers_w: of the board.
+        energies_j: joules of the board per token, in the same order.
+        powers_w: power of the board.
     """
 
     step: Step
@@ -247,7 +247,7 @@ def captured(step: Step, *, tuned: bool) -> tuple[Step, str]:
 
 
 def graph_of(step: Step) -> Step:
-    """Warm a step up, which compiles it, and capture it. Graphs share the memory of what lies between."""
+    """Warm up a step, which compiles it, and capture it. Graphs share the memory of intermediate tensors."""
     staging: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch has no types for it
     staging.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(staging):
@@ -299,7 +299,7 @@ def compared(models: dict[str, Decoder], shape: Shape, cache: list[torch.Tensor]
 
 @contextmanager
 def metered(device: torch.device) -> Iterator[EnergyMeter | None]:
-    """Open the GPUs' counters; None on a CPU, whose joules are none of this benchmark's."""
+    """Open the GPUs' counters; return None on a CPU, whose joules are not measured here."""
     if device.type == "cpu":
         yield None
         return

@@ -1,4 +1,4 @@
-"""A decoder-only transformer in the manner of Llama 3, with a static cache of keys and values; for accelerator.py."""
+"""A decoder-only transformer like Llama 3, with a static cache of keys and values, for accelerator.py."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ QUERIES = 4  # that share keys and values
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """Of the model and of what it is asked.
+    """Shape of the model and of its inputs.
 
     Attributes:
         layers: blocks.
-        width: of the hidden state; a multiple of 256.
-        hidden: of the feed-forward layers.
+        width: width of the hidden state; a multiple of 256.
+        hidden: width of the feed-forward layers.
         vocabulary: tokens.
         prompt: tokens of a prompt, read at once.
         cache: positions of the static cache; decode reads all of them, and writes those after the prompt in turn.
@@ -111,7 +111,7 @@ class Decoder(nn.Module):
 
         Args:
             tokens: a prompt from position 0 on, or one token.
-            positions: of the tokens in the cache.
+            positions: positions of the tokens in the cache.
             cache: keys and values of each block, (2, batch, heads / 4, cache, head).
         """
         states, turns = self.embedding(tokens), self.turns[:, positions]
@@ -141,7 +141,7 @@ def _turned(states: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
 
 
 def _looked_back(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
-    """Attend from one token to the whole cache; queries of a group stand beside each other, as if they were tokens."""
+    """Attend from one token to the whole cache; the queries of a group are treated like tokens."""
     grouped = query.reshape(len(query), -1, QUERIES, HEAD)  # (batch, heads / 4, 4, head)
     response = functional.scaled_dot_product_attention(grouped, keys, values, attn_mask=seen[None, None, None])
     return response.flatten(1, 2).unsqueeze(2)  # (batch, heads, 1, head)

@@ -1,4 +1,4 @@
-"""How long GPTQ takes on a GPU and on the CPU beside it, for blocks as large as a billion parameters' ones.
+"""Time of GPTQ on a GPU and on its host's CPU, for blocks as large as those of a model with a billion parameters.
 
 The model is one of transformers' with random weights, as many blocks of `accelerator_model.Shape`'s sizes as are asked
 for, quantized as the stage quantize does it: the model in the CPU's memory, one block at a time on the device.
@@ -23,10 +23,10 @@ WARM_UP = Shape(layers=1, width=256, hidden=512, vocabulary=64, prompt=8, cache=
 
 
 def solving(shape: Shape, blocks: int, device: torch.device) -> dict[str, Any]:
-    """Return the seconds of GPTQ per device, the memory that it took there, and the share of codes that are alike.
+    """Return the seconds of GPTQ per device, its memory there, and the share of equal codes.
 
     Args:
-        shape: of the model whose blocks are taken; prompts are as long as its.
+        shape: shape of the model; the prompts have its length.
         blocks: how many.
         device: to be compared with the CPU.
     """
@@ -82,7 +82,7 @@ def common(one: nn.Module, other: nn.Module) -> float:
 
 
 def reported(found: dict[str, Any]) -> str:
-    """Say it in one line."""
+    """Return the result in one line."""
     times = ", ".join(f"{seconds:.1f} s on {kind}" for kind, seconds in found["seconds"].items())
-    more = f"; {found['codes_in_common']:.1%} of the codes alike" if "codes_in_common" in found else ""
+    more = f"; {found['codes_in_common']:.1%} of the codes equal" if "codes_in_common" in found else ""
     return f"GPTQ of {found['blocks']} blocks on {found['tokens']} tokens: {times}{more}"

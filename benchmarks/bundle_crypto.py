@@ -1,4 +1,4 @@
-"""Reading and verifying an encrypted bundle, beside what `openssl speed` gives for the cipher alone.
+"""Speed of reading and verifying an encrypted bundle, compared with `openssl speed` for the cipher alone.
 
     python benchmarks/bundle_crypto.py [--mb 512] [--rounds 7]
 
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def openssl_speed() -> float | None:
-    """Return GB/s of decryption by the `openssl` on this machine, on one core; None where there is none."""
+    """Return GB/s of decryption by the `openssl` on this machine, on one core; None if it is not installed."""
     command = ["openssl", "speed", "-seconds", "2", "-bytes", str(BLOCK_BYTES), "-decrypt", "-evp", "aes-256-gcm"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -66,7 +66,7 @@ def openssl_speed() -> float | None:
 
 
 def measure(folder: Path, size_bytes: int, rounds: int) -> dict[str, Any]:
-    """Seal random weights once, and read them again and again."""
+    """Seal random weights once, and read them repeatedly."""
     keys = sealed_bundle(folder, size_bytes)
     sealed = folder / "sealed"
     begin_s = time.perf_counter()

@@ -131,7 +131,7 @@ class Scene:
         self._catalogs = sorted((self._folder / "store" / "names" / "model").iterdir())
 
     def alterations(self) -> Iterator[Alteration]:
-        """Yield one kind of damage and the reading that must refuse it, again and again."""
+        """Yield, repeatedly, one kind of damage and the reading that must refuse it."""
         kinds = [
             (self._folder_bit, 30),
             (self._folder_length, 10),
@@ -265,7 +265,7 @@ class Scene:
         return "sealed: a giant or false header", lambda: self._read_sealed(content)
 
     def _sealed_replay(self) -> Alteration:
-        """Locked anew for a key that is not ours, or unsigned and locked for ours."""
+        """A bundle encrypted for a key that is not ours, or unsigned and encrypted for ours."""
         path = self._folder / "replayed.sealed"
         if self._rng.random() < 0.5:
             path.write_bytes(self._sealed)

@@ -1,4 +1,4 @@
-"""Is the right variant chosen? Shapes and batch sizes, each chosen at the stage's own settings, then measured anew.
+"""Correctness of the choice: for several shapes and batch sizes, choose at the stage's settings, then measure again.
 
     python benchmarks/choosing.py [--near] [--only NAME]
 
@@ -51,7 +51,7 @@ class Mlp(nn.Sequential):
     """Linear layers with GELU in between.
 
     Args:
-        width: of the input and of every hidden layer.
+        width: width of the input and of every hidden layer.
         layers: Linear layers before the head.
     """
 
@@ -102,7 +102,7 @@ NEAR = 1.1  # of the second best's cost to the best's
 
 
 def main() -> None:
-    """Choose, measure anew, print, write."""
+    """Choose, measure again, print, and write the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--near", action="store_true", help="the near ties, into a file of their own")
     parser.add_argument("--only", help="part of a case's name; nothing is written then")

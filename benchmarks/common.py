@@ -1,4 +1,4 @@
-"""What every benchmark shares: the machine, the versions and the result file."""
+"""Shared code of the benchmarks: the machine, the versions and the result file."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def main() -> None:
     command = [sys.executable, "-m", "overwinter.cli", "-C", str(CASE), "run", "--json"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode == EXIT_USAGE:
-        sys.exit(0)  # it has said which files are missing, and how to get them
+        sys.exit(0)  # its message names the missing files and how to get them
     done.check_returncode()
     metrics, candidates = read_evaluation(CASE / "outputs/evaluate")
     comparison = {name: entry["at_batch"] for name, entry in candidates.items()}
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def cost(comparison: dict[str, Any], chosen: str, size: str) -> dict[str, Any]:
-    """Return what an output of the chosen variant costs at one batch size, beside dense."""
+    """Return the cost per output of the chosen variant at one batch size, compared with dense."""
     cpu_s = {name: sizes[size]["cpu_s_per_response"] for name, sizes in comparison.items() if size in sizes}
     best = min((name for name in cpu_s if name.startswith("dense@")), key=cpu_s.__getitem__)
     ratio = cpu_s[chosen] / cpu_s[EAGER]

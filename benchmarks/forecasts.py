@@ -1,4 +1,4 @@
-"""How well a stage's cost is foretold: epochs 4 to 32 of the default case's training, from runs of 1 and 2 epochs.
+"""Accuracy of predicted stage costs: epochs 4 to 32 of the default case's training, from runs of 1 and 2 epochs.
 
     python benchmarks/forecasts.py [--histories 10] [--truths 3]
 
@@ -36,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--histories", type=int, default=10)
     parser.add_argument("--truths", type=int, default=3, help="runs of each number of epochs that is foretold")
-    parser.add_argument("--ledger", type=Path, help="judge the runs of an earlier call anew, from its ledger")
+    parser.add_argument("--ledger", type=Path, help="evaluate the runs of an earlier call again, from its ledger")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         records = executions(options.ledger or carried_out(Path(folder), options.histories, options.truths))

@@ -1,4 +1,4 @@
-"""Check and measure on a real NVIDIA GPU what tests try on a stand-in driver; limits are read, and never changed.
+"""Checks and measurements on a real NVIDIA GPU, which tests run on a stand-in driver; limits are never changed.
 
     python benchmarks/gpu.py [--sections boards,idle,order,agreement,rapl,tokens] [--seconds 30] [--rounds 3]
 
@@ -101,7 +101,7 @@ def boards(_arguments: argparse.Namespace) -> list[Content]:
 
 
 def described(pynvml: Any, board: Board) -> Content:
-    """Return what one GPU tells; what it refuses is None."""
+    """Return the properties of one GPU; None for those that it does not report."""
     reported: Content = {"device": board.device, "name": board.name, "uuid": board.uuid, "address": board.address}
     if board.handle is None:
         return reported | {"trouble": board.trouble}
@@ -186,7 +186,7 @@ def agreement(arguments: argparse.Namespace) -> Content:
 
 
 def worst(rounds: list[Content], key: str) -> float | None:
-    """Return the largest difference of all rounds; None where there is none."""
+    """Return the largest difference of all rounds, or None without rounds."""
     values = [abs(each[key]) for each in rounds if each.get(key) is not None]
     return max(values, default=None)
 
@@ -275,7 +275,7 @@ def check(name: str, holds: bool) -> Content:
 
 
 def is_failure(result: Any) -> bool:
-    """Whether a section raised."""
+    """Return whether a section raised."""
     return isinstance(result, dict) and "error" in result
 
 

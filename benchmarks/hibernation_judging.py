@@ -1,4 +1,4 @@
-"""`learned` judged on requests that its constants were not chosen on.
+"""The policy `learned` on requests that were not used to choose its constants.
 
 Constants are chosen from a small grid: the least mean square, over traces and wake times, of the excess over the
 best fixed time-out in hindsight, since it is the worst that is to be kept low. Each recorded trace is judged with

@@ -1,4 +1,4 @@
-"""What a latency limit costs in joules: a curve for each recorded request file, wake time and policy.
+"""Cost of a latency limit in joules: a curve for each recorded request file, wake time and policy.
 
     python benchmarks/hibernation_latency.py [--requests ../shared/data/requests] [--seed 0]
 

@@ -1,4 +1,4 @@
-"""Joules of the sleep policies over the offline optimum, on recorded requests, and what a latency limit costs.
+"""Joules of the sleep policies over the offline optimum, on recorded requests, and the cost of a latency limit.
 
     python benchmarks/hibernation_policies.py [--requests ../shared/data/requests] [--seeds 0 1 2]
 

@@ -1,4 +1,4 @@
-"""What a hibernating server claims to save, beside what someone outside sees it save.
+"""Savings that a hibernating server reports, compared with those measured from outside.
 
     python benchmarks/hibernation_saving.py [--window-s 20] [--replay-s 180] [--seed 0]
 
@@ -43,7 +43,7 @@ TICKS_PER_S = 100
 LEVELS = ("ready", "parked", "preforked", "off")
 NEVER = ("serve.sleep.policy=fixed", "++serve.sleep.options.timeout_s=1000000")
 WAKES = 10
-RESPONSE_S = 1.0  # after which all work for a request is over
+RESPONSE_S = 1.0  # after which all work for a request has ended
 SETTLE_S = 3.0  # a worker that has just started still imports what the next wake needs
 
 
@@ -64,7 +64,7 @@ class Observer:
 
     @contextlib.contextmanager
     def watching(self, period_s: float = 0.25) -> Iterator[dict[str, float]]:
-        """Give joules and seconds of what goes on within, once it is over."""
+        """Yield a dictionary that holds the joules and seconds of the work inside, after it ends."""
         seen = {"memory_j": 0.0}
         over = threading.Event()
 

@@ -1,4 +1,4 @@
-"""`kill -9` at random moments across real runs: how many joules does the ledger miss?
+"""Joules missing in the ledger after `kill -9` at random moments of real runs.
 
     python benchmarks/kill.py [--kills 100] [--seed 0]
 
@@ -64,14 +64,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Kill:
-    """One kill, and what the ledger said of it afterwards.
+    """One kill, and its record in the ledger.
 
     Attributes:
-        stage: that was at work; None between stages.
+        stage: running stage; None between stages.
         observed_j: joules from the stage's entry in the ledger to the kill, by the counter.
         known_j: joules that the ledger has.
         last_second_j: joules of the second before the kill, by the counter.
-        status: of the execution in the ledger.
+        status: status of the execution in the ledger.
     """
 
     stage: str | None
@@ -82,17 +82,17 @@ class Kill:
 
     @property
     def behind_s(self) -> float:
-        """How many seconds' worth of power the ledger lacks, or has too many."""
+        """Difference of the ledger from the truth, in seconds of power."""
         return abs(self.observed_j - (self.known_j or 0.0)) / self.last_second_j
 
     @property
     def close_enough(self) -> bool:
-        """Whether it was closed as killed, with its energy known to within a second."""
+        """Whether it is recorded as killed, with its energy known to within a second of power."""
         return self.status == "killed" and self.behind_s <= _ALLOWED_S
 
 
 def kill_runs(folder: Path, kills: int, chance: random.Random) -> list[Kill]:
-    """Run the pipeline and kill it, over and over; a run that ends is followed by one with another seed."""
+    """Run the pipeline and kill it, repeatedly; a run that ends is followed by one with another seed."""
     counter = DrivenCounter(folder / "powercap", chance)
     project = folder / "project"
     _overwinter(folder, "init", str(project))

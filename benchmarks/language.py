@@ -1,4 +1,4 @@
-"""SmolLM2-135M: tokens per second and joules per token, reading a prompt and writing.
+"""SmolLM2-135M: tokens per second and joules per token, in prefill and decode.
 
 For every variant on every runtime.
 
@@ -98,7 +98,7 @@ def opened(variants: dict[str, Path]) -> tuple[dict[str, CausalLanguageModel], d
 
 
 def ignored(*_: float) -> None:
-    """Progress that no one watches."""
+    """Progress that is not shown."""
 
 
 def show(content: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""How much memory a large language model takes while it is read, saved, loaded and quantized.
+"""Memory of a large language model while it is read, saved, loaded and quantized.
 
     python benchmarks/memory.py [--layers 22] [--gptq-blocks 1] [--folder DIR]
 
@@ -36,7 +36,7 @@ _GPTQ = "int4_gptq"
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """Of the model; TinyLlama's but for what is set otherwise."""
+    """Configuration of the model: TinyLlama's, except for the changed keys."""
 
     layers: int = 22
     width: int = 2048
@@ -104,7 +104,7 @@ def read_checkpoint(folder: Path) -> Any:
 
 
 def take_over(folder: Path) -> Callable[[], object]:
-    """What the stage `pretrained` does: read the checkpoint, and save it in Overwinter's format, in float32."""
+    """Run the work of the stage `pretrained`: read the checkpoint, and save it in Overwinter's format, in float32."""
     from overwinter import models
 
     def work() -> None:
@@ -131,7 +131,7 @@ def write_text(folder: Path) -> Callable[[], object]:
 
 
 def quantize(folder: Path, method: str, skip: Sequence[str] = ()) -> Callable[[], object]:
-    """What the stage `quantize` does for one method, its checks and the agreement with dense included."""
+    """Run the work of the stage `quantize` for one method, including its checks and the agreement with dense."""
     import numpy as np
     from omegaconf import OmegaConf
 
@@ -227,7 +227,7 @@ def beyond(blocks: int, shape: Shape) -> list[str]:
 
 
 def run(folder: Path, shape: Shape, gptq_blocks: int) -> dict[str, Any]:
-    """Take every step once, in order; say each as it is over."""
+    """Run every step once, in order; print each when it ends."""
     subprocess.run(
         [sys.executable, __file__, "--order", json.dumps({"folder": str(folder), "shape": asdict(shape)})],
         check=True,

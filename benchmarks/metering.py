@@ -1,4 +1,4 @@
-"""What metering costs, beside CodeCarbon and Zeus in the same run, and how far it agrees with NVML's power.
+"""Cost of metering, compared with CodeCarbon and Zeus in the same run, and its agreement with NVML's power.
 
     python benchmarks/metering.py [--seconds 6] [--rounds 3]
 

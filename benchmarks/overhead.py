@@ -1,4 +1,4 @@
-"""What the pipeline costs on top of its work: `overwinter run` against one bare process that does the same.
+"""Overhead of the pipeline: `overwinter run` compared with one bare process that does the same work.
 
     python benchmarks/overhead.py [--rounds 2]
 
@@ -33,7 +33,7 @@ LIMITS_S = {"pipeline": 90.0, "above_bare": 20.0}
 
 
 class BareStage:
-    """The least that a stage function needs: paths, and no one watching."""
+    """Minimal stage for a stage function: paths and a meter, without progress."""
 
     def __init__(self, name: str, config: Any, root: Path) -> None:
         from overwinter.config.groups import EnergyConfig, HardwareConfig
@@ -70,11 +70,11 @@ class BareStage:
         self.out("metrics.json").write_text(json.dumps(metrics if isinstance(metrics, dict) else to_json(metrics)))
 
     def lineage(self) -> dict[str, Any]:
-        """Return nothing: no one asks."""
+        """Return an empty lineage."""
         return {}
 
     def progress(self, *_: float, **__: float) -> None:
-        """Hear nothing."""
+        """Ignore progress."""
 
     unsaved_progress = progress
 
@@ -115,7 +115,7 @@ def one_round(project: Path) -> tuple[dict[str, float], list[dict[str, Any]]]:
 
 
 def parts(project: Path) -> dict[str, float]:
-    """Tell from the run's events where its seconds went: in stages, in gates and check, and between programs."""
+    """Return the run's seconds in stages, in gates and check, and between programs, from its events."""
     events_file = max((project / ".overwinter" / "runs").glob("*.events"))
     events = [json.loads(line) for line in events_file.read_text().splitlines()]
     began = {event["stage"]: event["time_s"] for event in events if event["event"] == "start"}

@@ -1,4 +1,4 @@
-"""Is the previous limit back within 2 s after SIGKILL, every time? And what does the control loop cost?
+"""Restoration of the previous limit within 2 s after SIGKILL, and the cost of the control loop.
 
     python benchmarks/power_guard.py [--kills 100] [--loop-s 30]
 
@@ -137,7 +137,7 @@ def measure_kills(folder: Path, tries: int, generator: random.Random) -> dict[st
 
 
 def measure_loop(folder: Path, duration_s: float, policy: str) -> dict[str, Any]:
-    """Run the loop at an interval of 10 s beside work that only waits, and take its thread's CPU time."""
+    """Run the loop at an interval of 10 s during work that only waits, and return its thread's CPU time."""
     machine = _stand_in().StandIn(folder)
     command = [sys.executable, "-c", _LOOP, str(duration_s), policy]
     environment = _environment(machine, folder)

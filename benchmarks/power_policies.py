@@ -1,4 +1,4 @@
-"""What the power policies save on recorded traces and measured tables, against perfect knowledge.
+"""Savings of the power policies on recorded traces and measured tables, compared with perfect knowledge.
 
     python benchmarks/power_policies.py DATA [--starts 150]
 

@@ -1,4 +1,4 @@
-"""What jobs take that look for the limit with the least energy while they run (`energy_optimal`), over the least.
+"""Joules of jobs that search for the best power limit while they run (`energy_optimal`), over the minimum.
 
     python benchmarks/power_searching.py POWER [--repeats 20]
 

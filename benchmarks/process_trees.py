@@ -1,4 +1,4 @@
-"""CPU time of random process trees, by each way of counting it, against what every process reports of itself.
+"""CPU time of random process trees by each counting method, compared with what every process reports.
 
     python benchmarks/process_trees.py [--trees 300] [--seed 0] [--jobs 2] [--kept FILE]
 
@@ -93,7 +93,7 @@ def places(folder: Path) -> list[tuple[str, Path]]:
 
 
 def group_works() -> bool:
-    """Whether a control group of our own can be made here."""
+    """Return whether a control group can be created here."""
     group = SHARED.enter([])
     if group is not None:
         SHARED.leave()

@@ -1,4 +1,4 @@
-"""A base that was never quantized: all-MiniLM-L6-v2 in 4 and 8 bits, by agreement with its own float32 answers.
+"""A base that was never quantized: all-MiniLM-L6-v2 in 4 and 8 bits, by agreement with its own float32 outputs.
 
 SmolLM2's base (`quantization_smollm2`) was dequantized from a 4-bit file; this one was not.
 """

@@ -147,7 +147,7 @@ def llm_compressor_gptq(work: Work, model: Any, dense: Any, calibration: torch.T
 
 
 def _cpu_s() -> float:
-    """Of this process and of the children that it has waited for."""
+    """Return the CPU time of this process and of the children that it waited for."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime
 

@@ -1,4 +1,4 @@
-"""Variants on runtimes: a residual MLP at batch 1 and 128, interleaved, beside ONNX Runtime's and NNCF's own int8.
+"""Variants on runtimes: a residual MLP at batch 1 and 128, interleaved, compared with ONNX Runtime's and NNCF's int8.
 
     make peers && python benchmarks/runtimes.py [--repeats 15]
 

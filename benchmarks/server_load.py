@@ -1,6 +1,6 @@
 """20,000 requests from 32 clients while the worker is put to sleep and killed 100 times: none lost, none wrong.
 
-Every request must be answered rightly, or with a 503 that says when to come again. Run it from the repository
+Every request must get a correct response, or a 503 with the time to retry. Run it from the repository
 after `overwinter run`: `python benchmarks/server_load.py [REQUESTS] [CLIENTS] [DISTURBANCES]`.
 """
 
@@ -31,7 +31,7 @@ SEED = 0
 
 @dataclass
 class Load:
-    """What the clients share."""
+    """State shared by the clients."""
 
     port: int
     questions: list[bytes]

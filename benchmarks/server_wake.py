@@ -1,4 +1,4 @@
-"""How long the first response takes from each sleep level.
+"""Time of the first response from each sleep level.
 
 Rungs are measured in turns with a bare script that loads the same file into ONNX Runtime and responses once. Run
 it from the repository after `overwinter run`: `python benchmarks/server_wake.py [REPEATS]`.

@@ -1,4 +1,4 @@
-"""What the user waits for before any work begins: a no-op repro, a gate, composing, and `--help`.
+"""Startup times of commands: a no-op repro, a gate, composing, and `--help`.
 
     python benchmarks/startup.py [--repeats 9]
 
