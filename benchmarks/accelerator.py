@@ -10,8 +10,8 @@ coordinate descent, without which it does not read 8-bit weights as such), and e
 that no variant pays for Python. All variants are in memory at once and take turns in random order; each sample lasts 15
 updates of the GPU's energy counter. Joules are those of the GPU's board.
 
-Then it times what the stage quantize does with a model of that size, GPTQ of ``--solve`` blocks, on the GPU and on the
-CPU beside it (`accelerator_solving`).
+Then it times what the stage quantize does with a model of that size, GPTQ of ``--solve`` blocks, on the GPU and on its
+host's CPU (`accelerator_solving`).
 
 It takes at most 8 minutes, and GPTQ's: what is not compiled in 70 % of ``--seconds`` is left out and named; inductor
 keeps what it compiled on disk, so that a second run gets further. One phase alone has a result file of its own. Without

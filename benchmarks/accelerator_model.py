@@ -70,12 +70,12 @@ class Block(nn.Module):
         """Return the hidden states (batch, tokens, width) after this block.
 
         Args:
-            states: before it.
+            states: hidden states before it.
             turns: cosine and sine of each position, (2, tokens, head / 2).
             positions: (tokens,) of the cache, to write to.
             seen: which of the cache a single token looks at, (cache,).
             keys: the cache, (batch, heads / 4, cache, head); written in place.
-            values: likewise.
+            values: the cache of values, like ``keys``.
         """
         query, key, value = self.read(self.before_attention(states)).split(self._split, dim=-1)
         query, key, value = (_heads(each) for each in (query, key, value))  # (batch, heads, tokens, head)

@@ -237,9 +237,9 @@ def show(content: dict[str, Any]) -> None:
     for name, row in content["cases"].items():
         longer = row["longer_run"]
         dense = min(each["cpu_s_per_response"] for key, each in longer.items() if key.startswith("dense@"))
-        beside = f"{dense / longer[row['best']]['cpu_s_per_response']:.2f} x best"
+        dense_cost = f"{dense / longer[row['best']]['cpu_s_per_response']:.2f} x best"
         second = f"{row['second']} {row['ratio_of_second']:.3f}"
-        cells = (row["chosen"], row["best"], f"{row['ratio_to_best']:.3f}", second, beside)
+        cells = (row["chosen"], row["best"], f"{row['ratio_to_best']:.3f}", second, dense_cost)
         table.add_row(name, *cells, "yes" if row["right"] else "NO")
     Console(width=160).print(table)
     print(

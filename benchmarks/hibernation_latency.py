@@ -3,8 +3,8 @@
     python benchmarks/hibernation_latency.py [--requests ../shared/data/requests] [--seed 0]
 
 A simulation, in the accounting of `overwinter simulate hibernation --slo-p95-s`: no joule is measured here. Watts and
-files are those of hibernation_policies.py. The limit goes from zero to the wake time; beside it stand a model that
-never sleeps and fixed time-outs, which have no limit and take whatever latency comes.
+files are those of hibernation_policies.py. The limit goes from zero to the wake time; for comparison there are a
+model that never sleeps and fixed time-outs, which have no limit on the latency.
 """
 
 from __future__ import annotations

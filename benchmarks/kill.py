@@ -87,7 +87,7 @@ class Kill:
 
     @property
     def close_enough(self) -> bool:
-        """Whether it is recorded as killed, with its energy known to within a second of power."""
+        """True if it is recorded as killed, with its energy known to within a second of power."""
         return self.status == "killed" and self.behind_s <= _ALLOWED_S
 
 

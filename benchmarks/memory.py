@@ -3,9 +3,9 @@
     python benchmarks/memory.py [--layers 22] [--gptq-blocks 1] [--folder DIR]
 
 A model of TinyLlama's shape with random weights (1.1 billion parameters with 22 layers), as a bfloat16 checkpoint of
-the transformers library; nothing is downloaded. Each step runs in a process of its own. What counts is anonymous
-memory above what the imports take: pages of a mapped file, shown beside it, the kernel may drop at any time. The peer
-is what one does by hand: transformers' `from_pretrained` in float32, then torchao's `quantize_`.
+the transformers library; nothing is downloaded. Each step runs in its own process. The figure is anonymous memory
+above that of the imports; pages of mapped files, which the kernel may drop at any time, are shown separately. The peer
+is the manual way: transformers' `from_pretrained` in float32, then torchao's `quantize_`.
 
 GPTQ takes minutes a block, so it quantizes the first only (0: its row is left out); the whole model is there all the
 same.

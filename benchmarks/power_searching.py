@@ -5,7 +5,7 @@
 POWER holds zeus_power_*.csv, one table per GPU. Simulated: the tables' watts and seconds were measured, by others; a
 job of 200 pieces of work runs under each limit that it tries. Three judges: every table with the constants that the
 policy has; every table with the constants that do best on the other tables, from a grid around them (no table has
-a say in what it judges); and random devices, whose curves follow physics and were looked at by no one.
+a say in what it judges); and random devices, with curves that follow physics and were not used for tuning.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Benchmarks as modules: they are programs beside the package, which import their neighbours."""
+"""Imports benchmarks as modules: they are programs outside the package that import each other."""
 
 import importlib.util
 import sys

@@ -1,4 +1,4 @@
-"""The benchmark for a GPU, on the CPU: its model computes what it should, and the program runs to its end."""
+"""The benchmark for a GPU, on the CPU: its model is correct, and the program completes."""
 
 import importlib.util
 import sys

@@ -1,4 +1,4 @@
-"""How the benchmark of choices judges one."""
+"""Evaluation of a choice in benchmarks/choosing.py."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""The benchmark for a real GPU, on the stand-in driver: what needs no CUDA runs, and no section ends another."""
+"""The benchmark for a real GPU, on the stand-in driver: sections without CUDA run, and a failing one stops no other."""
 
 import importlib.util
 import json
@@ -51,7 +51,7 @@ def test_without_a_gpu_it_says_so_and_writes_nothing(program, monkeypatch, capsy
 
 
 def test_boards_idle_and_agreement_on_the_stand_in(program, driver, monkeypatch):
-    """Two boards that draw 500 W each, whatever is done."""
+    """Two GPUs that always draw 500 W each."""
     code = run(program, monkeypatch, "--sections", "boards,idle,agreement,rapl", "--seconds", "1.5", "--rounds", "2")
     reported = written(program)
     assert code == 0, reported["checks"]

@@ -1,4 +1,4 @@
-"""How `learned` is judged on requests that its constants were not chosen on."""
+"""Evaluation of `learned` on requests that were not used to choose its constants."""
 
 import numpy as np
 import pytest

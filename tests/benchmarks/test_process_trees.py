@@ -1,4 +1,4 @@
-"""Random process trees, a few of them: no way of counting finds time twice, and the kernel's own loses none."""
+"""A few random process trees: no counting method counts time twice, and the kernel's loses none."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SEEDS = (0, 4, 7, 11)
-BUSY_MACHINE = 3.0  # looks come late where other tests run beside
+BUSY_MACHINE = 3.0  # sampling is late while other tests run
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ def test_a_model_that_answers_nan_is_not_put_to_sleep(hibernate):
 
 
 def test_a_bundle_answers_on_the_device_that_it_names(hibernate):
-    """torch takes `cpu:0` for another device than `cpu`, as it would a GPU."""
+    """torch treats `cpu:0` as another device than `cpu`, like a GPU."""
     bundle = hibernate("torch", device="cpu:0")
     assert read_json(bundle.source / "bundle.json", remedy="")["device"] == bundle.device == "cpu:0"
     model = wake(bundle.source)

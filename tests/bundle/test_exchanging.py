@@ -1,4 +1,4 @@
-"""Anyone who may write where a bundle lies exchanges it while it wakes: what was verified is loaded, or nothing."""
+"""A bundle is replaced while it wakes: only verified bytes are loaded, or nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bundle from a stranger: whatever its model.json names, nothing of its maker's choice is run."""
+"""An untrusted bundle: whatever its model.json names, none of its code is run."""
 
 import pickle
 import subprocess
@@ -50,7 +50,7 @@ NODES = {
 
 
 class Marker:
-    """Unpickled, it makes a file."""
+    """Object that creates a file when it is unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -61,7 +61,7 @@ class Marker:
 
 @pytest.fixture
 def traps(tmp_path, monkeypatch):
-    """A folder whose files leave `ran` beside them when they are run."""
+    """A folder of programs that create `ran` next to them when they are run."""
     mark = f"open({str(tmp_path / 'ran')!r}, 'w')\n"
     (tmp_path / "hubconf.py").write_text(f"{mark}def net(): ...\n")
     (tmp_path / "lonely.py").write_text(f"{mark}import torch\nclass Net(torch.nn.Module): ...\n")
@@ -72,7 +72,7 @@ def traps(tmp_path, monkeypatch):
 
 @pytest.fixture
 def strangers(hibernate, traps):
-    """Make a bundle's model.json say something else, with seals that fit."""
+    """Change a bundle's model.json, with valid seals."""
     bundle = hibernate("torch").folder
 
     def filled(value):

@@ -16,7 +16,7 @@ TOKENS = np.array([[3, 5, 8, 13], [21, 2, 3, 4]])
 
 @pytest.fixture(scope="module")
 def language(tmp_path_factory):
-    """A language model's payload, and extras with a tokenizer."""
+    """Return a language model's payload, and extras with a tokenizer."""
     folder = tmp_path_factory.mktemp("language")
     model = language_model()
     save_language_model(folder / "saved", model)
@@ -77,7 +77,7 @@ def test_only_what_serves_modules_runs_it(put_to_sleep):
 
 
 def test_a_tokenizer_does_not_make_a_classifier_speak(put_to_sleep, payloads):
-    with pytest.raises(ConfigError, match="holds a ConvNet beside a tokenizer"):
+    with pytest.raises(ConfigError, match="holds a tokenizer and a ConvNet"):
         put_to_sleep(payload=payloads["torch"])
 
 

@@ -51,7 +51,7 @@ def test_waking_an_onnx_bundle_imports_no_torch(hibernate):
 
 
 def test_a_model_that_answers_otherwise_is_not_served(hibernate, payloads):
-    """All digests are right: only the canary can tell."""
+    """All digests match, so only the canary detects the change."""
     bundle = hibernate()
     folder = bundle.folder.with_name("silently-wrong")
     wrong = Canary(inputs=bundle.canary.inputs, outputs=bundle.canary.outputs + 0.1, tolerance=1e-3)

@@ -1,4 +1,4 @@
-"""Large files: digested in pieces, side by side, while something else goes on."""
+"""Large files: digested in pieces, in parallel with other work."""
 
 import hashlib
 import threading
@@ -32,7 +32,7 @@ def large(tmp_path, write):
 
 @pytest.fixture
 def both(large, tmp_path, secret):
-    """The folder, and the file that it was sealed in."""
+    """The folder, and its sealed file."""
     seal_bundle(large, tmp_path / "sealed", [load_wrapping_key(secret)])
     return large, tmp_path / "sealed"
 

@@ -45,7 +45,7 @@ def test_they_are_a_folder_of_what_was_stored(kept):
 
 def test_in_memory_no_one_can_change_them(kept):
     if not kept._in_memory:
-        pytest.skip("root may write any file on a disk; this one no one can find")
+        pytest.skip("root may write any file on a disk; this one has no name")
     path = kept.folder / "model.onnx"
     for change in (lambda: path.write_bytes(b"x"), lambda: os.truncate(path, 0), lambda: os.truncate(path, 1 << 20)):
         with pytest.raises(PermissionError):

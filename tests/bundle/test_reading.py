@@ -87,7 +87,7 @@ def test_a_link_to_the_right_bytes_is_refused(tmp_path, whole):
 
 
 def _rewritten(folder, **changes):
-    """A liar's bundle.json, with a seal that fits."""
+    """Write a false bundle.json with a valid seal."""
     content = manifest.read_sealed(folder / "bundle.json", remedy="")
     manifest.write_sealed(folder / "bundle.json", content | changes)
 
@@ -224,7 +224,7 @@ def test_what_was_verified_is_held_whatever_becomes_of_the_folder(tmp_path, whol
 
 
 class _Looked(FolderSource):
-    """A folder in which something happens once it was looked at, before it is read."""
+    """A folder that changes after its files are listed and before they are read."""
 
     def __init__(self, folder):
         super().__init__(folder)
@@ -240,7 +240,7 @@ def test_what_becomes_of_a_file_between_looking_and_reading_is_found(tmp_path, w
         content = (folder / name).read_bytes()
         (folder / name).unlink()
         changes = {
-            "a pipe": os.mkfifo,  # which no one ever writes to
+            "a pipe": os.mkfifo,  # has no writer
             "a link": lambda path: path.symlink_to(whole / name),
             "a folder": Path.mkdir,
             "nothing": lambda _: None,

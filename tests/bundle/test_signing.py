@@ -19,7 +19,7 @@ def trusted(key_pair):
 def test_a_signed_bundle_names_its_signer(signed, key_pair):
     bundle = read_bundle(signed, keys=trusted(key_pair))
     assert bundle.signed_by == (key_id(load_trusted_key(key_pair[1])),)
-    assert read_bundle(signed).signed_by == ()  # no one asked
+    assert read_bundle(signed).signed_by == ()  # no key was required
     assert (signed / "signature.json").stat().st_mode & 0o777 == 0o600
 
 
@@ -81,7 +81,7 @@ def test_any_other_text_is_refused(tmp_path_factory, signature, text):
 
 
 def test_every_single_bit_of_a_signature_counts(tmp_path, signature):
-    """Also the bits of base64 that no byte comes from."""
+    """Flip also the unused bits of base64."""
     text, digest, key = signature
     for place in range(8 * len(text)):
         altered = bytearray(text)

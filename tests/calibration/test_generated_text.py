@@ -11,7 +11,7 @@ from overwinter.quantization import generate_text
 
 
 class Counting:
-    """Answers with the next number, almost surely."""
+    """Model that predicts the next number, almost surely."""
 
     def __init__(self) -> None:
         self.longest = 0
@@ -54,7 +54,7 @@ def test_progress_is_reported_token_by_token_over_all_batches():
 
 
 def test_what_writes_no_text_is_refused():
-    with pytest.raises(ConfigError, match=r"Linear is no language model.*quantize\.calibration_text=data"):
+    with pytest.raises(ConfigError, match=r"Linear is not a language model.*quantize\.calibration_text=data"):
         generate_text(nn.Linear(2, 2), 1, 4, seed=0)
 
 

@@ -54,12 +54,12 @@ def test_nonsense_is_refused_or_read_but_never_crashes(content):
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (b"", "no IDX file"),
-        (b"<html>Not found</html>", "no IDX file"),
-        (b"\0\0\x0d\x01\0\0\0\0", "no IDX file"),
+        (b"", "not an IDX file"),
+        (b"<html>Not found</html>", "not an IDX file"),
+        (b"\0\0\x0d\x01\0\0\0\0", "not an IDX file"),
         (idx(np.zeros((2, 2, 2), np.uint8)), "in 1 dimensions"),
-        (idx(np.zeros(3, np.uint8)) + b"x", "its header promises 11"),
-        (b"\0\0\x08\x01\0\0", "cut short"),
+        (idx(np.zeros(3, np.uint8)) + b"x", "its header declares 11"),
+        (b"\0\0\x08\x01\0\0", "truncated"),
         (b"\x1f\x8bnot gzip", "cannot be read"),
     ],
 )

@@ -41,8 +41,8 @@ def test_mean_and_std_may_differ_by_channel():
         (np.zeros((8, 7)), r"shape \[8, 7\]; one sample has \[8, 8\] or \[1, 8, 8\]"),
         (np.full((8, 8), 17), "from 17 to 17; raw values are between 0 and 16"),
         (np.full((8, 8), np.nan), "NaN"),
-        ([[1, 2], [3]], "no array of numbers"),
-        ("cat", "no array of numbers"),
+        ([[1, 2], [3]], "not an array of numbers"),
+        ("cat", "not an array of numbers"),
     ],
 )
 def test_wrong_inputs_are_refused(raw, message):
@@ -84,6 +84,6 @@ def test_a_raw_type_that_is_no_name_is_refused_before_it_is_in_a_bundle():
 
 def test_a_raw_input_of_another_size_is_refused_and_the_models_own_taken():
     declared = {"raw": {"shape": [8, 8]}}
-    with pytest.raises(ConfigError, match=r"raw\.shape=\[8, 8\] is not of as many values as the model's \[4\]"):
+    with pytest.raises(ConfigError, match=r"raw\.shape=\[8, 8\] has not as many values as the model's \[4\]"):
         prepare(np.zeros((1, 8, 8)), declared, (4,))
     assert prepare(np.zeros((1, 4)), declared, (4,)).shape == (1, 4)

@@ -32,7 +32,7 @@ class Window:
 
 
 class Meter:
-    """Counts 10 W of idle power and 30 J per CPU-second of this process."""
+    """Meter that reports 10 W of idle power and 30 J per CPU-second of this process."""
 
     def __init__(self, source="modelled", device="cpu", clock=time):
         self.source, self.device, self.clock, self.windows = source, device, clock, []
@@ -46,7 +46,7 @@ class Meter:
 
 
 class Session:
-    """Spins for a fixed CPU time per response."""
+    """Session that spins for a fixed CPU time per response."""
 
     def __init__(self, cpu_s):
         self.cpu_s, self.batches = cpu_s, []

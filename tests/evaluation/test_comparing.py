@@ -107,7 +107,7 @@ def test_a_variant_that_is_faster_is_chosen_and_reported(make_meter, make_sessio
 
 
 def test_the_metrics_are_few_and_plain(make_meter, make_session):
-    """As the user reads them side by side in `dvc exp show`, which drops lists."""
+    """Metrics as `dvc exp show` displays them: it drops lists."""
     choice = _judged(_candidates(make_meter, make_session, {"dense@torch": 0.0001}))
     metrics = _written(choice.metrics(device="cpu", batch_size=4))
     plain = [*metrics.pop("dense").values(), *metrics.pop("chosen").values(), *metrics.values()]

@@ -21,7 +21,7 @@ from overwinter.evaluation.timing import Sample, TimingPlan, measure_speed
 
 
 class Bench:
-    """A machine whose clock and counters do as they are reported: GPU 60 W idle, 300 W at work.
+    """A machine with a simulated clock and counters: GPU 60 W idle, 300 W at work.
 
     CPU 10 W, 40 W at work.
     """

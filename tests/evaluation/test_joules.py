@@ -5,7 +5,7 @@ from overwinter.evaluation.joules import CpuJoules, Rates
 
 
 class Clock:
-    """Stands in for `time`: work and waiting take exactly as long as they say."""
+    """Stand-in for `time`: work and waiting take exactly their stated time."""
 
     def __init__(self):
         self.wall_s = self.cpu_s = 0.0

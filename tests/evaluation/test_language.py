@@ -31,7 +31,7 @@ def windows(count=5, length=8):
 
 
 def ignored(*_):
-    """Progress that no one watches."""
+    """Progress that is not shown."""
 
 
 def test_scores_are_those_of_the_definitions():

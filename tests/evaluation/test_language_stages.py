@@ -32,7 +32,7 @@ LLAMA = {
 
 
 class Stage:
-    """What a stage program sees of `overwinter.pipeline.Stage`."""
+    """The part of `overwinter.pipeline.Stage` that a stage program uses."""
 
     def __init__(self, folder, config, meter=None):
         self.folder, self.config, self.meter = folder, config, meter
@@ -118,7 +118,7 @@ def program(name):
 
 
 def dense_and_variants(folder, config):
-    """What the stages before evaluate leave."""
+    """The outputs of the stages before evaluate."""
     dense = models.build_model(config.model, trusted=[], seed=0)
     assert isinstance(dense, CausalLanguageModel)
     arguments = {"model_config": dense.saved_as(), "input_shape": [16], "lineage": {}}
@@ -174,7 +174,7 @@ def test_a_prompt_longer_than_a_window_is_refused_before_anything_is_loaded(tmp_
 def test_on_another_device_every_variant_is_measured_there_with_the_joules_of_its_counter(
     tmp_path, config, make_meter, monkeypatch
 ):
-    """torch takes `cpu:0` for another device than `cpu`, as it would a GPU; the meter's GPU stands in for it."""
+    """torch treats `cpu:0` as another device than `cpu`, like a GPU; the meter's GPU stands in for it."""
     for setting in ("_IDLE_S", "_MIN_COUNTED_S"):
         monkeypatch.setattr(f"overwinter.evaluation.gpu_joules.{setting}", 0.001)
     dense_and_variants(tmp_path, config)

@@ -14,7 +14,7 @@ NAMES = ("one", "two", "three")
 
 
 class Echo:
-    """Answers the inputs themselves, and zeros in place of those of some classes."""
+    """Session that returns its inputs, with zeros in place of those of some classes."""
 
     def __init__(self, *blind):
         self.blind = list(blind)
@@ -136,7 +136,7 @@ def test_a_measure_that_is_not_one_is_refused_before_anything_is_asked():
         examiner(measures=measure("Mute"))
     with pytest.raises(ConfigError, match="not trusted"):
         examiner(measures={"mine": {"_target_": "os.system"}})
-    with pytest.raises(OverwinterError, match="'many', which is no finite number"):
+    with pytest.raises(OverwinterError, match="'many', which is not a finite number"):
         examiner(measures=measure("Words", label=2)).examine({"dense@torch": Echo()})
 
 

@@ -1,4 +1,4 @@
-"""The stage program's own story: who takes part. It is loaded from its file, since stages are no package."""
+"""The stage program's choice of runtimes. It is loaded from its file, because stages are not a package."""
 
 import importlib.util
 from pathlib import Path
@@ -74,7 +74,7 @@ def test_a_variant_that_no_runtime_runs_is_named_with_the_reason(program, output
 
 
 def test_variants_are_built_and_opened_on_the_device_that_is_named(program, outputs, tmp_path):
-    """torch takes `cpu:0` for another device than `cpu`, as it would a GPU."""
+    """torch treats `cpu:0` as another device than `cpu`, like a GPU."""
     named = stage(outputs, [], ["torch"], device="cpu:0")
     built = program.build(named, named.variants(), tmp_path / "scratch")
     assert {type(each).__name__ for each in program.open_sessions(named, built).values()} == {"GpuSession"}

@@ -153,8 +153,8 @@ def test_dynamic_ranges_are_of_each_token_and_hold_zero():
     integer = IntegerLinear.from_float(nn.Linear(4, 2), INT8, activations="dynamic")
     small = torch.tensor([[0.1, 0.2, 0.3, 0.25]])
     alone = integer.quantized_input(small)
-    beside = integer.quantized_input(torch.cat([small, 100 * small]))[:1]
-    assert torch.equal(alone, beside)
+    batched = integer.quantized_input(torch.cat([small, 100 * small]))[:1]
+    assert torch.equal(alone, batched)
     assert float((alone - small).abs().max()) <= 0.3 / 255 / 2 + 1e-7
     assert torch.equal(integer.quantized_input(torch.zeros(1, 4)), torch.zeros(1, 4))
 

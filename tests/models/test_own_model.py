@@ -1,4 +1,4 @@
-"""The example of one's own model and data, from examples/own_model."""
+"""The example of a user's model and data, examples/own_model."""
 
 from pathlib import Path
 

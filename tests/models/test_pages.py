@@ -1,4 +1,4 @@
-"""Whether a checkpoint is taken as its files' pages, and what is left to transformers."""
+"""Checkpoints that are memory-mapped, and those left to transformers."""
 
 import json
 import os

@@ -8,7 +8,7 @@ from overwinter.models.resizing import resize_layers
 
 
 class Own(nn.Module):
-    """Someone's module: every kind of layer that can be resized, and one that can't."""
+    """A user module with every kind of layer that can be resized, and one that cannot."""
 
     def __init__(self, width: int = 8):
         super().__init__()

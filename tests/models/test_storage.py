@@ -75,7 +75,7 @@ def test_a_tied_weight_is_stored_once_and_tied_again(tmp_path):
 
 
 class Views(nn.Module):
-    """Tensors that lie in the same memory: whole, in part, turned, and beside each other."""
+    """Tensors that share memory: as a whole, in part, transposed, and next to each other."""
 
     def __init__(self):
         super().__init__()
@@ -84,9 +84,9 @@ class Views(nn.Module):
         self.register_buffer("part", room[4:8])
         self.register_buffer("turned", room[:6].view(2, 3).T)
         self.register_buffer("none", room[:0])
-        beside = torch.arange(8.0)
-        self.register_buffer("left", beside[:4])
-        self.register_buffer("right", beside[4:])
+        neighbours = torch.arange(8.0)
+        self.register_buffer("left", neighbours[:4])
+        self.register_buffer("right", neighbours[4:])
 
 
 def test_tensors_that_view_the_same_memory_are_stored_apart(tmp_path):
@@ -134,7 +134,7 @@ def test_a_variant_that_is_no_torch_module_is_refused(tmp_path):
         files=["model.onnx"],
         lineage={},
     )
-    with pytest.raises(IntegrityError, match="'int8_static', which is no torch module"):
+    with pytest.raises(IntegrityError, match="'int8_static', which is not a torch module"):
         load_model(tmp_path, trusted=[])
 
 

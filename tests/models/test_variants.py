@@ -38,7 +38,7 @@ def test_a_stage_that_left_the_very_model_of_an_earlier_one_adds_none(tmp_path):
 def test_two_models_of_one_name_are_refused(tmp_path):
     save(tmp_path / "train", "dense")
     save(tmp_path / "distill", "dense")
-    with pytest.raises(IntegrityError, match=r"The stage distill left a variant 'dense' .* another name"):
+    with pytest.raises(IntegrityError, match=r"The stage distill wrote a variant 'dense' .* another name"):
         find_variants({stage: tmp_path / stage for stage in ("train", "distill")})
 
 

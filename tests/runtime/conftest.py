@@ -1,4 +1,4 @@
-"""A saved model, and modules of one's own that misbehave."""
+"""A saved model, and user modules that misbehave."""
 
 import textwrap
 from collections.abc import Callable
@@ -66,7 +66,7 @@ def saved(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def save_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    """Save a module of one's own by its class name."""
+    """Save a user module by its class name."""
     (tmp_path / "nets_to_run.py").write_text(textwrap.dedent(OWN_NETS))
     monkeypatch.syspath_prepend(str(tmp_path))
 

@@ -13,7 +13,7 @@ from overwinter.runtime.torch_compile import missing_compiler
 from overwinter.runtime.torch_runtime import GpuSession
 
 INPUTS = np.random.default_rng(0).standard_normal((5, 1, 8, 8)).astype(np.float32)
-# torch takes it for another device than `cpu`, so that what a GPU's answers go through is gone through for real.
+# torch treats it as another device than `cpu`, so the code path of a GPU's outputs really runs.
 BESIDE = "cpu:0"
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

@@ -22,7 +22,7 @@ def built(tmp_path):
 
 
 def test_a_fresh_process_tells_its_own_memory_and_not_its_parents(built):
-    ballast = np.ones(60_000_000)  # 480 MB that the child must not answer for
+    ballast = np.ones(60_000_000)  # 480 MB that must not count for the child
     loading = measure_loading(built, "onnxruntime", INPUTS, threads=1, trusted=[])
     assert 20e6 < loading.peak_memory_bytes < 400e6 < ballast.nbytes
     assert 0 < loading.load_s < 60

@@ -46,7 +46,7 @@ def test_opening_imports_no_torch(saved, tmp_path):
 
 def test_a_response_out_of_tolerance_is_refused(saved, tmp_path, monkeypatch):
     monkeypatch.setattr("overwinter.runtime.openvino_runtime.TOLERANCE", -1.0)
-    with pytest.raises(OverwinterError, match="OpenVINO's answers differ"):
+    with pytest.raises(OverwinterError, match="OpenVINO's outputs differ"):
         runtime.build(saved, "openvino", tmp_path / "built", trusted=[])
 
 

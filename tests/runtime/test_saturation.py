@@ -1,4 +1,4 @@
-"""Weights that are written as unsigned ones say the same, and their products do not saturate."""
+"""Weights converted to unsigned ones have the same values, and their products do not saturate."""
 
 import numpy as np
 import onnx

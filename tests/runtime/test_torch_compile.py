@@ -32,7 +32,7 @@ def test_a_response_out_of_tolerance_is_refused(saved, tmp_path, monkeypatch):
 
     monkeypatch.setattr("overwinter.runtime.torch_compile.missing_compiler", lambda: None)
     monkeypatch.setattr("overwinter.runtime.torch_compile._compiled", lambda *_: Astray())
-    with pytest.raises(OverwinterError, match="compiled module's answers differ from torch's"):
+    with pytest.raises(OverwinterError, match="compiled module's outputs differ from torch's"):
         runtime.build(saved, "torch-compile", tmp_path / "built", trusted=[])
 
 

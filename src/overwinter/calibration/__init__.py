@@ -1,6 +1,7 @@
-"""Walking a model block by block: what its layers see (`statistics`), what a teacher says of it (`teacher`).
+"""Calibration of a model block by block: statistics of its layers' inputs, and the dense model as a teacher.
 
 - `chain` finds the blocks, so that one at a time is in memory; `device_placement` moves a block to the device that
-  computes, `precision` lets a pass be rounded where that does no harm.
-- `generated_text` is calibration text that the dense model writes itself.
+  computes, `precision` selects bfloat16 for passes that need no more.
+- `statistics` collects layer inputs, `teacher` returns the dense model's outputs.
+- `generated_text` is calibration text that the dense model generates.
 """

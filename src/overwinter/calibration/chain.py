@@ -1,7 +1,7 @@
 """A model as a chain of blocks, so that calibration holds one block at a time.
 
-The blocks are the longest `torch.nn.ModuleList` whose members are called one after the other, each with the
-last one's answer. A model without such a list is one block.
+The blocks are the longest `torch.nn.ModuleList` with members called in order, each with the previous one's output. A
+model without such a list is one block.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ class _Reached(Exception):  # noqa: N818 -- no error: it ends a pass early
 
 @dataclass(kw_only=True)
 class Chain:
-    """Blocks and what the first one is given.
+    """Blocks, and the inputs of the next one.
 
     Attributes:
         blocks: prefix of its layers' names -> block, in the order of calling.
         inputs: first argument of the next block, one per calibration batch.
-        rest: further arguments of each block, one per calibration batch; they are the same for all blocks.
+        rest: further arguments of the blocks, one entry per calibration batch; they are the same for all blocks.
     """
 
     blocks: dict[str, nn.Module]
@@ -48,7 +48,7 @@ def open_chain(model: nn.Module, batches: list[torch.Tensor]) -> Chain:
 def call_block(
     block: nn.Module, inputs: torch.Tensor, rest: tuple[tuple[Any, ...], dict[str, Any]], device: str
 ) -> torch.Tensor:
-    """Return the output, on the CPU, of a block that is on a device: its first value, if it gives several."""
+    """Return the output, on the CPU, of a block on a device: its first value, if it returns several."""
     args, keywords = moved(rest, device)
     return _first(block(inputs.to(device), *args, **keywords)).to("cpu")
 

@@ -1,4 +1,4 @@
-"""Passes that need no more than bfloat16's precision, where the device multiplies in it."""
+"""Use of bfloat16, on devices that support it, for passes that need no more precision."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import torch
 
 
 def is_quick(device: torch.device) -> bool:
-    """Return whether the device multiplies in bfloat16; a processor without it would emulate it, slowly."""
+    """Return whether the device multiplies in bfloat16; a processor without support emulates it slowly."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
 
 
 def quick(device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """Multiply in bfloat16 where that is quick; elsewhere as the tensors are."""
+    """Multiply in bfloat16, within the context, if that is fast; otherwise in the tensors' type."""
     return torch.autocast(device.type, torch.bfloat16) if is_quick(device) else contextlib.nullcontext()

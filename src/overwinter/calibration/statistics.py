@@ -1,4 +1,4 @@
-"""What a layer's inputs say about its weight: the Hessian of the squared error, and the drift of the inputs."""
+"""Statistics of a layer's inputs: the Hessian of the squared error, and the drift from the dense model's inputs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from overwinter.calibration.precision import quick
 
 @dataclass(kw_only=True)
 class Statistics:
-    """Sums over the inputs x of one layer, seen as columns of its weight matrix.
+    """Sums over the inputs x of one layer, as columns of its weight matrix.
 
     Attributes:
-        hessian: (columns, columns), of x x^T.
-        drift: (columns, columns), of (x_dense - x) x^T.
-        rows: how many inputs.
+        hessian: (columns, columns), sum of x x^T.
+        drift: (columns, columns), sum of (x_dense - x) x^T.
+        rows: The number of inputs.
     """
 
     hessian: torch.Tensor
@@ -28,15 +28,15 @@ class Statistics:
     rows: int = 0
 
     def add(self, inputs: torch.Tensor, dense: torch.Tensor) -> None:
-        """Count inputs (rows, columns), and what the dense model had in their place."""
+        """Add inputs (rows, columns) and the dense model's inputs in the same place."""
         self.hessian += inputs.T @ inputs
-        with quick(inputs.device):  # a correction, of which a share is taken: bfloat16 will do
+        with quick(inputs.device):  # a correction that is scaled down: bfloat16 suffices
             self.drift += (dense - inputs).T @ inputs
         self.rows += len(inputs)
 
 
 def as_columns(layer: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
-    """Return a layer's input as (rows, columns of its weight matrix); of a convolution, its patches."""
+    """Return a layer's input as (rows, columns of its weight matrix); for a convolution, its patches."""
     if not isinstance(layer, nn.Conv2d):
         return inputs.flatten(0, -2).float()
     padding = layer._reversed_padding_repeated_twice  # as its own forward does
@@ -52,12 +52,12 @@ class _Collected(Exception):  # noqa: N818 -- no error: it ends a pass early
 
 
 class Listener:
-    """Keeps the inputs of each layer of a block, one per call, while it is entered.
+    """Context that records the inputs of each layer of a block, one per call.
 
     Args:
         layers: name -> layer.
-        calls: the number of calls after which the pass ends, before the last output: a language model's logits are
-            large. None: the pass goes on to its end.
+        calls: The number of calls after which the pass ends, before the last output: a language model's logits are
+            large. None: the pass continues to its end.
     """
 
     def __init__(self, layers: Mapping[str, nn.Module], *, calls: int | None = None) -> None:

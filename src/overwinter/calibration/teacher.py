@@ -1,4 +1,4 @@
-"""The dense model as a teacher: its outputs, each worked out once, and how far a pupil's are from them."""
+"""The dense model as a teacher: its outputs, each computed once, and the divergence of a student's from them."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from torch import nn
 from overwinter.calibration.device_placement import CPU
 from overwinter.calibration.precision import is_quick, quick
 
-_KEPT_BYTES = 4 << 30  # of outputs, and at most a sixth of the machine's memory; what does not fit is worked out anew
-_ROWS = 32  # answers compared together: they stay in the processor's cache
+_KEPT_BYTES = 4 << 30  # of outputs, and at most a sixth of the memory; others are computed again
+_ROWS = 32  # outputs compared at once, so that they stay in the processor's cache
 
 
 @dataclass(frozen=True, kw_only=True)
 class Draw:
-    """A step's samples.
+    """The samples of one step.
 
     Attributes:
-        which: calibration tensor they are of.
-        samples: their numbers in it.
+        which: index of the calibration tensor.
+        samples: indices of the samples in it.
     """
 
     which: int
@@ -32,13 +32,13 @@ class Draw:
 
 
 class Teacher:
-    """Answers draws; keeps the outputs to samples that come again, in the CPU's memory.
+    """Teacher that returns the dense outputs for draws; keeps outputs of repeated samples in the CPU's memory.
 
     Args:
         dense: module that outputs logits (..., classes), on the device.
         calibration: its inputs, (n, ...) each.
-        draws: what it will be asked, in order.
-        device: that computes.
+        draws: all draws, in order.
+        device: device that computes.
     """
 
     def __init__(
@@ -58,7 +58,9 @@ class Teacher:
             return batch, torch.stack([self._remembered(key) for key in keys]).to(self._device)
         with torch.no_grad(), quick(batch.device):
             outputs = self._dense(batch)
-        outputs = outputs.bfloat16() if is_quick(batch.device) else outputs  # it was multiplied in nothing finer
+        outputs = (
+            outputs.bfloat16() if is_quick(batch.device) else outputs
+        )  # no precision is lost: it was computed in bfloat16
         for key, output in zip(keys, outputs, strict=True):
             self._remember(key, output)
         return batch, outputs
@@ -82,7 +84,7 @@ def divergence(outputs: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
 
 
 class _Divergence(torch.autograd.Function):
-    """Its derivative is the difference of the two distributions, so one pass over the logits gives both."""
+    """Divergence with its derivative, the difference of the two distributions, from one pass over the logits."""
 
     @staticmethod
     def forward(ctx: Any, outputs: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
@@ -100,4 +102,4 @@ class _Divergence(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
         (slope,) = ctx.saved_tensors
-        return slope.mul_(gradients[0] / len(slope)), None  # in place: it is large, and asked for once
+        return slope.mul_(gradients[0] / len(slope)), None  # in place: it is large, and used once

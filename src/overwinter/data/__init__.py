@@ -1,10 +1,10 @@
-"""Data: where samples come from, how they are split, and how the training loop receives them.
+"""Data: sources of samples, their splits, and batches for the training loop.
 
-- `DataSource` is the protocol; `load_data` makes the one that ``data._target_`` names, `check_splits` looks at it.
+- `DataSource` is the protocol; `load_data` creates the one that ``data._target_`` names, `check_splits` checks it.
 - `Digits` (in scikit-learn's wheel) and `FashionMnist` (IDX files) are built in, on `InMemory` splits.
 - `Text` cuts documents into `Windows` of tokens for a language model (``data=text``).
-- `tensors` turns any split into two tensors; `spread_inputs` draws samples from all of it.
-- `Batches` feeds the training loop, in an order that depends on nothing but the seed and the epoch; `RandomShift` and
+- `tensors` converts any split to two tensors; `spread_inputs` draws samples from all of it.
+- `Batches` feeds the training loop, in an order that depends only on the seed and the epoch; `RandomShift` and
   `RandomFlip` augment whole batches while training.
 
 Your own data is any class with three members::
@@ -19,8 +19,8 @@ Your own data is any class with three members::
             ...                                        # len() and [index] -> (float tensor, int label)
 
 Name it with ``data._target_=my_package.Data`` and ``trusted_targets=[my_package]``. ``data.root`` is
-reserved for the file or folder it reads, which DVC then watches. ``test`` is answered in the stage `evaluate` only;
-before training, `check_splits` looks at its first sample. ``examples/own_model`` is a complete one.
+reserved for the file or folder it reads, a DVC dependency. Only the stage `evaluate` reads ``test``; before training,
+`check_splits` checks its first sample. ``examples/own_model`` is a complete example.
 
 `prepare` applies the preprocessing that a bundle records to raw inputs.
 """
@@ -61,7 +61,7 @@ __all__ = [
     "tensors",
 ]
 
-# Loaded when first used: a worker needs few of them, and the supervisor of a server none.
+# Loaded on first use: a worker needs few of them, and the supervisor of a server none.
 _HOMES = {
     "Batches": "batches",
     "DataSource": "protocol",

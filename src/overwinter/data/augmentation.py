@@ -11,7 +11,7 @@ from overwinter.data.protocol import Transform
 
 
 class RandomShift:
-    """Moves each image by up to ``pixels`` in both directions; what comes in has the value ``fill``."""
+    """Random shift of each image by up to ``pixels`` in both directions; the border has the value ``fill``."""
 
     def __init__(self, pixels: int, fill: float) -> None:
         self._pixels = pixels
@@ -32,7 +32,7 @@ class RandomShift:
 
 
 class RandomFlip:
-    """Mirrors half of the images, left to right."""
+    """Random horizontal flip of half of the images."""
 
     def __call__(self, inputs: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Return images (batch, channels, height, width), some of them mirrored."""
@@ -41,7 +41,7 @@ class RandomFlip:
 
 
 class Chain:
-    """One transform after the other."""
+    """Sequence of transforms."""
 
     def __init__(self, transforms: Sequence[Transform]) -> None:
         self._transforms = tuple(transforms)
@@ -54,7 +54,7 @@ class Chain:
 
 
 def image_augmentation(*, shift_pixels: int, flip: bool, fill: float) -> Transform | None:
-    """Return the asked augmentation, or None if none is asked."""
+    """Return the requested augmentation, or None."""
     chosen: list[Transform] = []
     if shift_pixels:
         chosen.append(RandomShift(shift_pixels, fill))

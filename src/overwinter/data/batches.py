@@ -1,4 +1,4 @@
-"""Batches whose order and augmentation depend on nothing but the seed, the epoch and the step."""
+"""Batches with an order and augmentation that depend only on the seed, the epoch and the step."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from overwinter.errors import ConfigError
 
 
 class Batches:
-    """The training split in batches, shuffled anew in every epoch, from any step of it on.
+    """The training split in batches, shuffled in every epoch, and resumable at any step.
 
-    An interrupted epoch goes on with the very batches that an undisturbed one would have seen.
+    A resumed epoch continues with the same batches as an uninterrupted one.
 
     Args:
         dataset: any map-style dataset; `InMemory` takes a fast path. Its ``transform``, if any, is applied.
-        batch_size: samples per batch; a smaller rest is left out, unless it would be the only batch.
-        seed: of order and augmentation.
-        device: where the batches go.
+        batch_size: samples per batch; a smaller last batch is dropped, unless it is the only one.
+        seed: seed of order and augmentation.
+        device: device of the batches.
     """
 
     def __init__(self, dataset: Dataset[Any], *, batch_size: int, seed: int, device: torch.device) -> None:
@@ -41,8 +41,8 @@ class Batches:
         """Yield inputs (batch, ...) and labels (batch,) of one epoch.
 
         Args:
-            number: of the epoch, from 0.
-            start: batches to leave out at the beginning.
+            number: number of the epoch, from 0.
+            start: The number of batches to skip at the beginning.
         """
         order = torch.randperm(self._count, generator=_generator(self._seed, number))
         chosen = order[: len(self) * self._batch_size].view(len(self), self._batch_size)[start:]
@@ -63,5 +63,5 @@ class Batches:
 
 
 def _generator(*entropy: int) -> torch.Generator:
-    """Return a generator on the CPU, seeded by all of ``entropy`` (SeedSequence mixes them well)."""
+    """Return a generator on the CPU, seeded with all of ``entropy`` through a SeedSequence."""
     return torch.Generator().manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))

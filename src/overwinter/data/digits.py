@@ -1,8 +1,7 @@
 """Handwritten digits, 1797 images of 8x8, from scikit-learn's wheel.
 
-They are the test set of `Optical Recognition of Handwritten Digits`_ of the UCI repository (Alpaydin and
-Kaynak, 1998). The file is read without importing scikit-learn, which would take more than a second in every
-stage.
+They are the test set of `Optical Recognition of Handwritten Digits`_ in the UCI repository (Alpaydin and
+Kaynak, 1998). The file is read without importing scikit-learn, which takes more than a second in every stage.
 
 .. _Optical Recognition of Handwritten Digits: https://doi.org/10.24432/C50P49
 """
@@ -33,14 +32,14 @@ class Digits:
     """scikit-learn's digits as float tensors (1, 8, 8), zero mean and unit variance over the training split.
 
     Args:
-        sha256: of the uncompressed table; another table is refused.
-        split_seed: decides who is in which split; the splits are stratified.
+        sha256: SHA-256 of the uncompressed table; another table is refused.
+        split_seed: seed of the splits, which are stratified.
         validation_share: share of all samples, 0 to 1.
         test_share: share of all samples, 0 to 1.
-        shift_pixels: augmentation: how far images move while training.
+        shift_pixels: augmentation: largest shift of an image while training.
 
     Raises:
-        ConfigError: scikit-learn is not installed, or a share cannot be had.
+        ConfigError: scikit-learn is not installed, or a share is not valid.
         IntegrityError: the table is not the one that ``sha256`` names.
     """
 
@@ -66,7 +65,7 @@ class Digits:
 
     @property
     def preprocessing(self) -> dict[str, Any]:
-        """Return how raw pixels became model input: ``(pixel - mean) / std``."""
+        """Return the conversion of raw pixels to model input: ``(pixel - mean) / std``."""
         return {
             "raw": {"dtype": "uint8", "shape": [_SIDE, _SIDE], "range": [0, int(_LARGEST)]},
             "input": {"dtype": "float32", "shape": [1, _SIDE, _SIDE]},
@@ -93,14 +92,14 @@ class Digits:
 
 
 def digits_file() -> Path:
-    """Return the table's place in the installed scikit-learn.
+    """Return the path of the table in the installed scikit-learn.
 
     Raises:
-        ConfigError: scikit-learn, or the table in it, is not there.
+        ConfigError: scikit-learn, or the table in it, is missing.
     """
     found = importlib.util.find_spec("sklearn")
     if found is None or found.origin is None:
-        raise ConfigError("scikit-learn is not installed, and the digits come in it. `pip install scikit-learn`")
+        raise ConfigError("scikit-learn, which contains the digits, is not installed. `pip install scikit-learn`")
     path = Path(found.origin).parent / "datasets" / "data" / "digits.csv.gz"
     if not path.is_file():
         raise ConfigError(f"{path} is missing. Install scikit-learn again.")

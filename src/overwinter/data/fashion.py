@@ -1,7 +1,7 @@
 """Fashion-MNIST: 60,000 + 10,000 images of clothes, 28x28, ten classes (Xiao, Rasul and Vollgraf, 2017).
 
-https://github.com/zalandoresearch/fashion-mnist, as four IDX files in one folder. Every file set of that
-shape works, MNIST itself for instance.
+https://github.com/zalandoresearch/fashion-mnist, as four IDX files in one folder. Other files in this format work
+too, such as MNIST itself.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ class FashionMnist:
     """Fashion-MNIST as float tensors (1, 28, 28), zero mean and unit variance over the training files.
 
     Args:
-        root: folder of the four IDX files, gzipped or plain; None looks where Debian's package puts them.
-        split_seed: decides which training images are for validation; both parts are stratified.
-        validation_samples: how many of the training images those are.
-        shift_pixels: augmentation: how far images move while training.
+        root: folder of the four IDX files, gzipped or plain; None: the folder of Debian's package.
+        split_seed: seed that selects the validation images; both parts are stratified.
+        validation_samples: The number of training images held out for validation.
+        shift_pixels: augmentation: largest shift of an image while training.
         flip: augmentation: whether images are mirrored while training.
 
     Raises:
-        ConfigError: the folder or a file is missing, or the split cannot be had.
+        ConfigError: the folder or a file is missing, or the split is not possible.
         IntegrityError: a file is damaged, or images and labels differ in number.
     """
 
@@ -73,7 +73,7 @@ class FashionMnist:
 
     @property
     def preprocessing(self) -> dict[str, Any]:
-        """Return how raw pixels became model input: ``(pixel - mean) / std``."""
+        """Return the conversion of raw pixels to model input: ``(pixel - mean) / std``."""
         side = list(self._images.shape[1:])
         return {
             "raw": {"dtype": "uint8", "shape": side, "range": [0, 255]},
@@ -84,7 +84,7 @@ class FashionMnist:
         }
 
     def split(self, name: str) -> InMemory:
-        """Return ``train``, ``validation`` or ``test``; the test files are read only when asked for."""
+        """Return ``train``, ``validation`` or ``test``; the test files are read only for ``test``."""
         if name == "test":
             return self._prepared(*_read_pair(self._folder, "t10k"))
         cut = self._validation_samples

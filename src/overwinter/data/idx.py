@@ -25,25 +25,25 @@ def read_idx(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
 
     Args:
         path: the file; gzip is recognised by its content, not its name.
-        dimensions: how many the array must have.
+        dimensions: The expected number of dimensions.
 
     Raises:
-        IntegrityError: unreadable, damaged, cut short, too long, or of another type or shape.
+        IntegrityError: the file is unreadable, damaged, truncated, too long, or of another type or shape.
     """
     content = _uncompressed(path)
     header_bytes = 4 + 4 * dimensions
     magic = bytes([0, 0, _UNSIGNED_BYTE, dimensions])
     if content[:4] != magic:
         raise IntegrityError(
-            f"{path} begins with {content[:4].hex()}, not with {magic.hex()}: it is no IDX file of unsigned "
-            f"bytes in {dimensions} dimensions. Get it again."
+            f"{path} begins with {content[:4].hex()}, not with {magic.hex()}: it is not an IDX file of "
+            f"unsigned bytes in {dimensions} dimensions. Get it again."
         )
     shape = [int.from_bytes(content[start : start + 4]) for start in range(4, header_bytes, 4)]
     expected_bytes = header_bytes + math.prod(shape)
     if len(content) != expected_bytes:
         raise IntegrityError(
-            f"{path} has {len(content)} bytes, but its header promises {expected_bytes} ({shape}): "
-            "it was cut short or altered. Get it again."
+            f"{path} has {len(content)} bytes, but its header declares {expected_bytes} ({shape}): "
+            "it was truncated or altered. Get it again."
         )
     return np.frombuffer(content, dtype=np.uint8, offset=header_bytes).reshape(shape)
 

@@ -1,4 +1,4 @@
-"""Splits that fit into memory, and turning any split into tensors."""
+"""Splits that fit into memory, and conversion of any split to tensors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class InMemory(Dataset[tuple[torch.Tensor, int]]):
     Attributes:
         inputs: (samples, ...), float.
         labels: (samples,), int64.
-        transform: augmentation while training; None for none.
+        transform: augmentation while training, or None.
     """
 
     def __init__(self, inputs: torch.Tensor, labels: torch.Tensor, *, transform: Transform | None = None) -> None:
@@ -41,7 +41,7 @@ def tensors(dataset: Dataset[Any], limit: int | None = None) -> tuple[torch.Tens
 
     Args:
         dataset: any map-style dataset of (float tensor, int label).
-        limit: how many samples at most, from the beginning; None for all.
+        limit: The largest number of samples, from the beginning; None: all.
 
     Raises:
         ConfigError: there is no sample.
@@ -84,14 +84,14 @@ def spread_inputs(dataset: Dataset[Any], count: int, *, seed: int) -> torch.Tens
 
 
 def shuffled_by_class(labels: NDArray[np.integer[Any]], seed: int) -> NDArray[np.int64]:
-    """Return indices in an order whose every stretch has nearly the shares of classes of the whole.
+    """Return shuffled indices in which every section has nearly the class shares of the whole.
 
-    Each class is shuffled by itself and its samples spread evenly over the order, so that cutting the order
-    into splits stratifies them.
+    Each class is shuffled separately and spread evenly over the order, so that cutting the order gives stratified
+    splits.
 
     Args:
         labels: (samples,).
-        seed: of the shuffling.
+        seed: seed of the shuffling.
     """
     generator = np.random.default_rng(seed)
     position = np.empty(len(labels))

@@ -1,4 +1,4 @@
-"""Whether the files that `data` and `model` name are on this machine, asked without torch before energy is spent."""
+"""Checks, without torch and before energy is spent, that the files of `data` and `model` are on this machine."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _FASHION_TARGETS = ("overwinter.data.FashionMnist", "overwinter.data.fashion.Fas
 
 
 def check_data(config: Config) -> None:
-    """Check what the groups `data/` and `model/` of a typed configuration name on this machine.
+    """Check that the files of the groups `data/` and `model/` are on this machine.
 
     Raises:
-        ConfigError: a file or folder is missing, or what reads it.
+        ConfigError: a file, a folder, or a package to read it is missing.
     """
-    check_model_files(config.model)  # a text's tokenizer is the model's, as a rule: its own message comes first
+    check_model_files(config.model)  # first: a text's tokenizer is usually the model's
     check_data_files(config.data)
 
 
 def check_data_files(config_data: Mapping[str, Any]) -> None:
-    """Check that what ``data.root`` names exists, and for `FashionMnist` each of its files.
+    """Check that ``data.root`` exists, and each file of `FashionMnist`.
 
     Raises:
-        ConfigError: a file or folder is missing, or ``data._target_`` is.
+        ConfigError: a file, a folder or ``data._target_`` is missing.
     """
     target, root = config_data.get("_target_"), config_data.get("root")
     if not isinstance(target, str) or not target:
@@ -56,23 +56,23 @@ def fashion_folder(root: str | None) -> Path:
     """
     folder = _DEBIAN_FOLDER if root is None else Path(root)
     if not folder.is_dir():
-        where = f"data.root={root!r} is no folder" if root is not None else f"{folder} does not exist"
+        where = f"data.root={root!r} is not a folder" if root is not None else f"{folder} does not exist"
         raise ConfigError(
-            f"Fashion-MNIST is not there: {where}.\n"
+            f"Fashion-MNIST is missing: {where}.\n"
             "`apt-get install dataset-fashion-mnist`, or data.root=FOLDER with its four IDX files."
         )
     return folder
 
 
 def fashion_file(folder: Path, name: str) -> Path:
-    """Return the path of one IDX file, gzipped or plain, spelled either way in use.
+    """Return the path of one IDX file, gzipped or plain, in either of the usual spellings.
 
     Args:
-        folder: where it should be.
-        name: for instance ``train-images-idx3``.
+        folder: folder of the files.
+        name: name of the file, such as ``train-images-idx3``.
 
     Raises:
-        ConfigError: it is not there.
+        ConfigError: it is missing.
     """
     spellings = [f"{name}-ubyte", f"{name.replace('-idx', '.idx')}-ubyte"]
     for candidate in (folder / f"{spelling}{ending}" for spelling in spellings for ending in (".gz", "")):

@@ -1,4 +1,4 @@
-"""From raw input to model input, as the bundle records it."""
+"""Conversion of raw input to model input, as recorded in a bundle."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _DEFAULTS = (("mean", 0.0), ("std", 1.0))
 
 
 def check_preprocessing(preprocessing: Mapping[str, Any]) -> None:
-    """Check that `prepare` can apply what a data source declares.
+    """Check that `prepare` can apply the preprocessing of a data source.
 
     Raises:
-        ConfigError: another formula; a mean or std that is no number, one per channel, or zero; or a raw input whose
-            shape, range or dtype is none.
+        ConfigError: the formula is unknown, a mean or std is not a number (or one per channel), a std is zero, or the
+            shape, range or dtype of the raw input is not valid.
     """
     formula = preprocessing.get("formula", FORMULA)
     if formula != FORMULA:
         raise ConfigError(
-            f"preprocessing.formula={formula!r} cannot be applied by a bundle: it knows {FORMULA!r}.\n"
-            "Declare mean and std in your data source's `preprocessing`, or do the rest inside the model."
+            f"preprocessing.formula={formula!r} cannot be applied by a bundle, which supports {FORMULA!r}.\n"
+            "Declare mean and std in your data source's `preprocessing`, and do the rest inside the model."
         )
     for key, default in _DEFAULTS:
         value = _numbers(key, preprocessing.get(key, default))
@@ -40,20 +40,19 @@ def check_preprocessing(preprocessing: Mapping[str, Any]) -> None:
 
 
 def prepare(raw: Any, preprocessing: Mapping[str, Any], input_shape: Sequence[int]) -> NDArray[Any]:
-    """Turn raw samples into model input.
+    """Convert raw samples to model input.
 
     Args:
-        raw: one sample or a batch of them, as nested lists or an array; of the declared raw shape or of
-            ``input_shape``.
+        raw: one sample or a batch, as nested lists or an array, in the declared raw shape or in ``input_shape``.
         preprocessing: ``mean`` and ``std``, each a number or one per channel (0 and 1 if absent), and
             optionally ``raw: {"shape", "range"}``, which is then checked.
-        input_shape: of one model input, without the batch.
+        input_shape: shape of one model input, without the batch.
 
     Returns:
         float32 (batch, *input_shape).
 
     Raises:
-        ConfigError: a wrong shape, a value out of range, or not a number.
+        ConfigError: the shape is wrong, a value is out of range, or a value is not a number.
     """
     check_preprocessing(preprocessing)
     samples = _samples(raw, preprocessing, input_shape)
@@ -66,15 +65,15 @@ def _samples(raw: Any, preprocessing: Mapping[str, Any], input_shape: Sequence[i
     try:
         samples = np.asarray(raw, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"The input is no array of numbers: {error}.") from None
+        raise ConfigError(f"The input is not an array of numbers: {error}.") from None
     declared = preprocessing.get("raw", {})
     shapes = [tuple(shape) for shape in (declared.get("shape"), input_shape) if shape is not None]
     for shape in shapes:
         if samples.shape == shape or samples.shape[1:] == shape:
             if math.prod(shape) != math.prod(input_shape):
                 raise ConfigError(
-                    f"preprocessing.raw.shape={list(shape)} is not of as many values as the model's "
-                    f"{list(input_shape)}: send its own input."
+                    f"preprocessing.raw.shape={list(shape)} has not as many values as the model's "
+                    f"{list(input_shape)}: send model input instead."
                 )
             _check_range(samples, declared.get("range"))
             return samples.reshape(-1, *input_shape)
@@ -89,7 +88,7 @@ def _check_range(samples: NDArray[Any], declared: Sequence[float] | None) -> Non
         raise ConfigError("The input holds NaN or infinite values.")
     if declared is not None and samples.size and not declared[0] <= samples.min() <= samples.max() <= declared[1]:
         raise ConfigError(
-            f"The input goes from {samples.min():g} to {samples.max():g}; raw values are between "
+            f"The input ranges from {samples.min():g} to {samples.max():g}; raw values are between "
             f"{declared[0]:g} and {declared[1]:g}."
         )
 

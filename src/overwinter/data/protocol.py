@@ -1,4 +1,4 @@
-"""What a data source is."""
+"""Interfaces of data sources and augmentation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class DataSource(Protocol):
 
     Attributes:
         labels: the name of each class; a label is an index into it.
-        preprocessing: how raw input became model input, as JSON.
+        preprocessing: conversion of raw input to model input, as JSON.
     """
 
     @property
@@ -32,7 +32,7 @@ class DataSource(Protocol):
 class Transform(Protocol):
     """Augmentation of a whole batch while training.
 
-    A dataset that has one in its attribute ``transform`` is augmented by `Batches`, never by `tensors`.
+    `Batches` applies a dataset's attribute ``transform``; `tensors` does not.
     """
 
     def __call__(self, inputs: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

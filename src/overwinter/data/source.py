@@ -1,4 +1,4 @@
-"""From the configuration's ``data`` to a data source, and a first look at its splits."""
+"""Creating the data source that the configuration names, and checking its splits."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from overwinter.errors import ConfigError, OverwinterError
 
 
 def load_data(config_data: Mapping[str, Any], *, trusted: Sequence[str]) -> DataSource:
-    """Make the data source that ``_target_`` names, with the other keys as its arguments.
+    """Create the data source that ``_target_`` names, with the other keys as its arguments.
 
     Args:
-        config_data: for instance ``{"_target_": "overwinter.data.Digits", "split_seed": 0, ...}``.
-        trusted: packages whose classes ``_target_`` may name, beside overwinter's.
+        config_data: for example ``{"_target_": "overwinter.data.Digits", "split_seed": 0, ...}``.
+        trusted: packages whose classes ``_target_`` may name, besides overwinter's.
 
     Raises:
-        ConfigError: the target is not trusted, cannot be made, or is no `DataSource`; or its files are
-            missing.
+        ConfigError: the target is not trusted, cannot be created, or is not a `DataSource`; or its files are missing.
         IntegrityError: its files are damaged.
     """
     source = instantiate(config_data, DATA, _has_splits, trusted=trusted)
@@ -42,11 +41,11 @@ def _has_splits(found: type) -> bool:
 
 
 def check_splits(source: DataSource) -> None:
-    """Look at the first sample of every split before any work is done: ``test`` would be missed at the end only.
+    """Check the first sample of every split before any work is done; a missing ``test`` would otherwise fail last.
 
     Raises:
-        ConfigError: a split cannot be made or is empty, its inputs are no floats or have another shape than those of
-            ``train``, or a label names no class.
+        ConfigError: a split cannot be created or is empty, its inputs are not floats or have another shape than those
+            of ``train``, or a label is out of range.
         IntegrityError: its files are damaged.
     """
     shapes = {name: _first_shape(source, name) for name in SPLITS}

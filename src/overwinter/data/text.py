@@ -1,7 +1,7 @@
 """Text for language models: documents, cut into windows of tokens, split by document.
 
 A document is a file, a line of a ``.jsonl`` file, or a part of a file between separators. No document is in two
-splits, so that a test window's neighbours were never calibrated on.
+splits, so that calibration never uses the neighbours of a test window.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _JSON_KEY = "text"
 
 
 class Windows(InMemory):
-    """Windows of tokens, each with the tokens that follow its own by one.
+    """Windows of tokens, each with the same tokens shifted by one as labels.
 
     Attributes:
         inputs: (windows, length), int64.
@@ -43,22 +43,22 @@ class Text:
 
     Args:
         tokenizer: the model's folder or GGUF file, or a folder with tokenizer.json.
-        length: tokens of one window.
-        split_seed: decides which documents and which windows are in which split.
-        validation_share: of the documents.
-        test_share: of the documents.
-        windows: split -> how many windows at most, drawn from all of its documents; None or absent: all.
+        length: tokens per window.
+        split_seed: seed that assigns documents and windows to splits.
+        validation_share: share of the documents.
+        test_share: share of the documents.
+        windows: split -> most windows, drawn from all of its documents; None or absent: all.
         paths: files, folders, glob patterns; local, ``package:NAME/PATH``, or fsspec addresses.
-        root: local file or folder in which relative ``paths`` are.
-        separator: cuts a file into documents; None: a file is one document.
-        sha256: of the content of all files; None: not checked.
+        root: local file or folder for relative ``paths``.
+        separator: string between the documents of a file; None: a file is one document.
+        sha256: SHA-256 of the content of all files; None: not checked.
 
     Attributes:
-        labels: empty: the outputs are the vocabulary's own tokens.
+        labels: empty, because the outputs are tokens.
 
     Raises:
-        ConfigError: nothing at a place, no UTF-8, or too little text for three splits.
-        IntegrityError: the content is not what ``sha256`` names.
+        ConfigError: a path has no files, a file is not UTF-8, or there is too little text for three splits.
+        IntegrityError: the content does not have the digest ``sha256``.
     """
 
     labels: tuple[str, ...] = ()
@@ -87,7 +87,7 @@ class Text:
 
     @property
     def preprocessing(self) -> dict[str, Any]:
-        """Return how text becomes model input."""
+        """Return the conversion of text to model input."""
         return {
             "raw": {"dtype": "text"},
             "input": {"dtype": "int64", "shape": [self._length]},
@@ -113,13 +113,13 @@ class Text:
 
     @functools.cached_property
     def _opened(self) -> tuple[Any, list[int]]:
-        """The fast tokenizer, and the tokens that end a text: none or one."""
+        """Fast tokenizer, and its end-of-text tokens: none or one."""
         tokenizer = pretrained_tokenizer(self._tokenizer)
         end = [] if tokenizer.eos_token_id is None else [int(tokenizer.eos_token_id)]
         return tokenizer.backend_tokenizer, end
 
     def _tokens(self, documents: Sequence[str]) -> NDArray[np.int64]:
-        """All documents in one stream, each closed by the token that ends a text."""
+        """Return all documents in one stream, each followed by the end-of-text token."""
         encoder, end = self._opened
         encoded = encoder.encode_batch(list(documents), add_special_tokens=False)
         pieces = [np.asarray([*each.ids, *end], dtype=np.int64) for each in encoded]
@@ -135,8 +135,8 @@ def _read(texts: Sequence[str]) -> dict[str, str]:
             with fsspec.open(address, "rb", compression="infer") as stream:
                 contents[address] = stream.read().decode("utf-8")
         except UnicodeDecodeError as error:
-            raise ConfigError(f"data.paths: {address} is no UTF-8 text: {error.reason} at {error.start}.") from None
-        except (OSError, ValueError, EOFError, zlib.error) as error:  # the last two: of a compressed file cut short
+            raise ConfigError(f"data.paths: {address} is not UTF-8 text: {error.reason} at {error.start}.") from None
+        except (OSError, ValueError, EOFError, zlib.error) as error:  # the last two: a truncated compressed file
             raise ConfigError(f"data.paths: {address} cannot be read: {error}.") from None
     return contents
 

@@ -1,4 +1,4 @@
-"""The files of text data sets, local ones and fsspec addresses such as s3://bucket/folder: checked and found."""
+"""Finding and checking the files of text data sets, local or at fsspec addresses such as s3://bucket/folder."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _GLOB = "*?["
 
 @dataclass
 class _TextSettings:
-    length: int = setting("tokens of one window", at_least=2)
+    length: int = setting("tokens per window", at_least=2)
     validation_share: float = setting("share of the documents for validation", at_least=0, below=1)
     test_share: float = setting("share of the documents for the test", at_least=0, below=1)
 
 
 @dataclass
 class _WindowSettings:
-    windows: Mapping[str, int | None] = setting("at most so many windows of a split; null: all", at_least=1)
+    windows: Mapping[str, int | None] = setting("most windows per split; null: all", at_least=1)
 
 
 def check_text(config_data: Mapping[str, Any]) -> None:
-    """Check what a text data set is made of; what is on this machine must be there.
+    """Check the settings of a text data set, and that its local files exist.
 
     Raises:
         ConfigError: a value is out of range, or a file, folder or tokenizer is missing.
@@ -45,25 +45,25 @@ def check_text(config_data: Mapping[str, Any]) -> None:
 
 
 def check_windows(windows: Mapping[str, Any]) -> None:
-    """Check how many windows each split may have at most.
+    """Check the largest number of windows of each split.
 
     Raises:
-        ConfigError: an unknown split, or fewer than one window.
+        ConfigError: a split is unknown, or has fewer than one window.
     """
     for split in windows:
         if split not in SPLITS:
-            raise ConfigError(f"data.windows names {split!r}, which is no split. Splits: {', '.join(SPLITS)}.")
+            raise ConfigError(f"data.windows names {split!r}, which is unknown. Splits: {', '.join(SPLITS)}.")
     check_settings(_WindowSettings(windows=windows), key="data")
 
 
 def addresses(root: str | None, paths: Sequence[str]) -> list[str]:
-    """Return the places of all texts: ``paths``, relative ones inside ``root``; without paths ``root`` itself.
+    """Return the places of all texts: ``paths``, relative ones inside ``root``; without paths, ``root`` itself.
 
     Raises:
-        ConfigError: neither names anything.
+        ConfigError: both are empty.
     """
     if not root and not paths:
-        raise ConfigError("Neither data.root nor data.paths names a text: data.paths=[plays/*.md], for instance.")
+        raise ConfigError("Neither data.root nor data.paths names a text. Set one, such as data.paths=[plays/*.md].")
     if not root:
         return list(paths)
     inside = [path if _stands_alone(path) else f"{root.rstrip('/')}/{path}" for path in paths]
@@ -74,7 +74,7 @@ def find_texts(places: Sequence[str]) -> list[str]:
     """Return the addresses of all files in ``places``, sorted, each once.
 
     Args:
-        places: files, folders (with all that is below), glob patterns (``**`` crosses folders), each on this
+        places: files, folders (recursive), glob patterns (``**`` crosses folders), each on this
             machine, in a package (``package:NAME/PATH``), or at an fsspec address.
 
     Raises:
@@ -110,5 +110,5 @@ def _without_package(place: str) -> str:
     fixed = next((at for at, sign in enumerate(place) if sign in _GLOB), None)
     if fixed is None:
         return str(local_path(place, key="data.paths"))
-    folder = place[:fixed].rpartition("/")[0]  # what stands before the first sign of a pattern
+    folder = place[:fixed].rpartition("/")[0]  # the part before the pattern
     return str(local_path(folder, key="data.paths")) + place[len(folder) :]

@@ -1,20 +1,19 @@
-"""Evaluation: every variant on every runtime, measured side by side, and the one that will be served.
+"""Evaluation: measuring every variant on every runtime, and choosing the one to serve.
 
-- `Examiner` asks the very sessions that would serve: accuracy, top 5, calibration error, worst class, agreement with
-  dense, accuracy on corrupted inputs, and your own measures (`Measure`, made by `own_measures`); each `Quality` says
-  which limits it breaks.
-- `compare_speed` times sessions in one process, interleaved in random order, with warm-up, and drops the
-  samples during which something else used the cores; each of its `Figures` has a bootstrap interval. The variants whose
-  intervals overlap are sampled on, until it is clear which uses the least.
-- Joules come from a CPU counter where there is one; else they are modelled from CPU-seconds, and say so. Where a GPU
-  computes (``device``), its own counter's are added to the CPU's; a response then begins and ends in the host's memory.
-- Language models: `score_text` gives perplexity, divergence from dense and agreement with it on the same windows,
-  `compare_predictions` the cost of a token read and of a token written, apart; `text_quality` puts the former beside
-  dense.
+- `Examiner` evaluates the sessions that would serve: accuracy, top 5, calibration error, worst class, agreement with
+  dense, accuracy on corrupted inputs, and your own measures (`Measure`, created by `own_measures`); each `Quality`
+  lists the limits that it breaks.
+- `compare_speed` times sessions in one process, interleaved in random order, with warm-up, and drops samples during
+  which other processes used the cores; each of its `Figures` has a bootstrap interval. Variants with overlapping
+  intervals are sampled further, until it is clear which uses the least.
+- Joules come from a CPU counter if there is one; otherwise they are modelled from CPU-seconds and labelled so. If a GPU
+  computes (``device``), its counter's joules are added; a response then begins and ends in the host's memory.
+- Language models: `score_text` returns perplexity, divergence from dense and agreement with dense on the same windows,
+  `compare_predictions` the cost per token, separately for prefill and decode; `text_quality` compares with dense.
 - A `Candidate` is a variant on a runtime, with its quality (`Quality`, `TextQuality`) and its cost (`BatchCost`,
-  `TextCost`). `choose` takes the one with the fewest joules per response within the quality asked for. Overlapping
-  intervals count as equal, and then the simpler variant wins; a saving is against dense at its best runtime.
-- A `Choice` has the few numbers of metrics.json, `comparison` all of comparison.json, `verdict` says both in words.
+  `TextCost`). `choose` takes the one with the fewest joules per response within the quality limits. Overlapping
+  intervals count as equal, and then the simpler variant wins; a saving is against dense on its best runtime.
+- A `Choice` has the few numbers of metrics.json, `comparison` all of comparison.json, `verdict` both in words.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How sure a figure is: the percentile bootstrap (Efron, 1979)."""
+"""Confidence intervals by the percentile bootstrap (Efron, 1979)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _RESAMPLES = 2000
 def bootstrap_interval(
     values: Sequence[float], *, confidence: float, seed: int, statistic: Callable[..., Any] = np.median
 ) -> tuple[float, float]:
-    """Return the interval that holds, with this confidence, the median of what ``values`` are drawn from.
+    """Return the confidence interval of the median of the distribution of ``values``.
 
-    Medians of timings, because what disturbs one only ever makes it longer.
+    Timings use the median, because disturbances only make them longer.
 
     Args:
         values: independent samples, at least one.
-        confidence: above 0 and below 1.
-        seed: of the resampling.
+        confidence: confidence level, above 0 and below 1.
+        seed: seed of the resampling.
         statistic: `numpy.median` or `numpy.mean`.
     """
     if not values:

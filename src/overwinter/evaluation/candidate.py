@@ -1,4 +1,4 @@
-"""A candidate: a variant on a runtime, with all that was measured of it."""
+"""A candidate: a variant on a runtime, with its measurements."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from overwinter.units import format_bytes
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A variant on a runtime, measured.
+    """A measured variant on a runtime.
 
     Attributes:
         variant: ``dense``, ``sparse``, ...
-        runtime: which runs it.
-        simplicity: 0 for dense, more for each transformation: the fewer, the simpler.
-        size_bytes: of the files that the runtime loads.
-        quality: on the test split, of the very session that was timed.
-        cost: of its responses.
-        loading: what it takes to load in a fresh process; None where that was not asked for.
+        runtime: name of the runtime.
+        simplicity: rank, 0 for dense, higher for each transformation; lower is simpler.
+        size_bytes: size of the files that the runtime loads.
+        quality: quality on the test split, of the timed session.
+        cost: cost of its responses.
+        loading: loading time and memory in a fresh process; None if not measured.
     """
 
     variant: str
@@ -36,7 +36,7 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """``variant@runtime``."""
+        """Name of the candidate, ``variant@runtime``."""
         return f"{self.variant}@{self.runtime}"
 
     @property
@@ -46,11 +46,11 @@ class Candidate:
 
     @property
     def energy_ci_j(self) -> Interval:
-        """Their confidence interval."""
+        """Confidence interval of the joules."""
         return self.cost.energy_per_response_ci_j
 
     def metrics(self) -> CandidateMetrics:
-        """Return what metrics.json has of it."""
+        """Return its entry in metrics.json."""
         low_j, high_j = self.energy_ci_j
         return CandidateMetrics(
             name=self.name,
@@ -64,7 +64,7 @@ class Candidate:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return what comparison.json has of it: everything."""
+        """Return its entry in comparison.json, with all measurements."""
         loading = {} if self.loading is None else asdict(self.loading)
         return {
             **self.quality.to_json(),
@@ -74,7 +74,7 @@ class Candidate:
         }
 
     def describe(self) -> str:
-        """Return its figures in a line."""
+        """Return its figures in one line."""
         parts = [self.quality.describe(), self.cost.describe(), format_bytes(self.size_bytes)]
         if self.loading is not None:
             memory = format_bytes(self.loading.peak_memory_bytes)

@@ -1,4 +1,4 @@
-"""Which candidate is served: the fewest joules within the quality asked for; among equals the simplest."""
+"""Choice of the candidate to serve: the fewest joules within the quality limits; among equals the simplest."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ DENSE = "dense"
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What is served.
+    """The chosen candidate and its comparison with dense.
 
     Attributes:
-        chosen: the candidate.
-        dense: dense at its best runtime, against which a saving counts.
+        chosen: the candidate to serve.
+        dense: dense on its best runtime, the reference of a saving.
         pays: whether ``chosen`` uses fewer joules than ``dense``, beyond both intervals.
     """
 
@@ -28,15 +28,15 @@ class Choice:
 
     @property
     def saving(self) -> float:
-        """Share of dense's joules per response that is saved; 0 where compression does not pay."""
+        """Share of dense's joules per response that is saved; 0 if compression does not pay."""
         return 1.0 - self.chosen.energy_j / self.dense.energy_j if self.pays else 0.0
 
     def metrics(self, *, device: str, batch_size: int | None = None) -> EvaluationMetrics:
         """Return metrics.json.
 
         Args:
-            device: on which was measured.
-            batch_size: at which the joules decided; None of a language model.
+            device: device of the measurements.
+            batch_size: batch size at which the joules decided; None for a language model.
         """
         return EvaluationMetrics(
             dense=self.dense.metrics(),
@@ -49,23 +49,23 @@ class Choice:
         )
 
     def served(self, *, device: str) -> Chosen:
-        """Return chosen.json, which the next stage reads; ``device`` is the one on which was measured."""
+        """Return chosen.json for the next stage; ``device`` is the device of the measurements."""
         return Chosen(variant=self.chosen.variant, runtime=self.chosen.runtime, device=device)
 
 
 def choose(candidates: Sequence[Candidate], *, max_quality_loss: float) -> Choice:
     """Choose among candidates.
 
-    The one with the fewest joules is the mark; if dense at its best runtime overlaps it, compression does
-    not pay. Else, of the candidates that overlap the mark and beat dense as surely, the simplest wins, then the
+    If the interval of the one with the fewest joules overlaps that of dense on its best runtime, compression does not
+    pay. Otherwise, of the candidates that overlap the best one and not dense, the simplest wins, then the one with the
     fewest joules.
 
     Args:
-        candidates: dense on at least one runtime, and whatever competes.
-        max_quality_loss: how much of dense's score a candidate may lose, in the score's own unit.
+        candidates: dense on at least one runtime, and its competitors.
+        max_quality_loss: largest allowed loss against dense's score, in the score's unit.
 
     Raises:
-        OverwinterError: dense is not among them.
+        OverwinterError: there is no dense candidate.
     """
     dense_ones = [candidate for candidate in candidates if candidate.variant == DENSE]
     if not dense_ones:
@@ -73,7 +73,7 @@ def choose(candidates: Sequence[Candidate], *, max_quality_loss: float) -> Choic
             "No runtime runs the dense model, so there is nothing to compare with. Add one to evaluate.runtimes."
         )
     dense = min(dense_ones, key=_energy_j)
-    # A loss of exactly the limit is allowed: the difference of two shares carries rounding.
+    # A loss of exactly the limit is allowed: the difference of two shares has rounding errors.
     good = [
         candidate
         for candidate in candidates
@@ -83,10 +83,10 @@ def choose(candidates: Sequence[Candidate], *, max_quality_loss: float) -> Choic
             and not candidate.quality.broken_limits
         )
     ]
-    mark = min(good, key=_energy_j)
-    if mark.variant == DENSE or _overlap(mark, dense):
+    best = min(good, key=_energy_j)
+    if best.variant == DENSE or _overlap(best, dense):
         return Choice(chosen=dense, dense=dense, pays=False)
-    equals = [candidate for candidate in good if _overlap(candidate, mark) and not _overlap(candidate, dense)]
+    equals = [candidate for candidate in good if _overlap(candidate, best) and not _overlap(candidate, dense)]
     return Choice(chosen=min(equals, key=_simplest_first), dense=dense, pays=True)
 
 

@@ -1,4 +1,4 @@
-"""The whole comparison of speed and joules, from sessions to figures."""
+"""Comparison of speed and joules, from sessions to figures."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ def compare_speed(
 ) -> dict[str, dict[int, Figures]]:
     """Time all sessions and return name -> batch size -> figures.
 
-    Those of the contenders that may use the least are sampled until it is clear which does (see `Narrowing`).
+    The contenders that may use the least are sampled until it is clear which does (see `Narrowing`).
 
     Args:
         sessions: name -> session.
         inputs: model inputs (n, ...) to draw batches from.
         settings: the group `evaluate`.
-        meter: the stage's.
-        seed: of the order, the inputs and the bootstrap.
-        progress: called with samples done and to do.
-        contenders: names of the sessions that are good enough to be chosen; None for all.
-        device: on which the sessions compute.
+        meter: the stage's meter.
+        seed: seed of the order, the inputs and the bootstrap.
+        progress: called with the samples done and the total.
+        contenders: names of the sessions with acceptable quality; None: all.
+        device: device of the sessions.
 
     Raises:
-        ConfigError: there is no input, or no meter covers the CPU, or the device.
+        ConfigError: there is no input, or no meter covers the CPU or the device.
     """
     plan = TimingPlan(
         batch_sizes=settings.batch_sizes,

@@ -1,7 +1,7 @@
-"""Inputs corrupted in simple ways, to see how an output stands it.
+"""Simple corruptions of inputs, to measure robustness.
 
-The kinds are among those of Hendrycks & Dietterich, Benchmarking Neural Network Robustness, ICLR 2019, at one
-severity, and made for any shape of input, so that they need no image.
+They are among those of Hendrycks & Dietterich, Benchmarking Neural Network Robustness, ICLR 2019, at one severity, and
+work for any input shape, not only images.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def corrupt(name: str, inputs: Array, *, seed: int) -> Array:
             `blur` averages 3 neighbours along the last axis, and along the one before in images; `missing` puts the
             mean in place of a fifth of the values.
         inputs: (n, ...), floating point.
-        seed: of what is random.
+        seed: random seed.
 
     Raises:
         ConfigError: there is no such corruption.

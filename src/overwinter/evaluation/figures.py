@@ -1,4 +1,4 @@
-"""From samples to figures with intervals."""
+"""Figures with confidence intervals, computed from samples."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """One session at one batch size.
+    """Figures of one session at one batch size.
 
     Attributes:
-        latency_p50_s: of a call, which answers a whole batch.
-        latency_p95_s: of a call.
+        latency_p50_s: median latency of a call with a whole batch.
+        latency_p95_s: 95th percentile of the latency of a call.
         responses_per_s: throughput of one session that is never idle.
         cpu_s_per_response: CPU-seconds per input.
         cpu_s_per_response_ci: its interval.
-        energy_per_response_j: joules per input: of the CPU, and of the GPU where one answers.
+        energy_per_response_j: joules per input, of the CPU and of the GPU if one computes.
         energy_per_response_ci_j: its interval.
-        energy_above_idle_per_response_j: of these, what the idle machine would not have drawn.
-        measured: whether counters gave all the joules; else those of the CPU are modelled from CPU-seconds.
-        samples: how many the figures rest on.
-        disturbed_samples: how many were taken while something else used the cores, kept or not.
-        quiet: whether none of the kept ones was.
-        gpu_energy_per_response_j: counted joules of the GPU per input; None where none answers.
+        energy_above_idle_per_response_j: the part of these joules above the idle machine's.
+        measured: whether counters gave all the joules; otherwise those of the CPU are modelled from CPU-seconds.
+        samples: The number of samples used.
+        disturbed_samples: The number of samples taken while other processes used the cores, used or not.
+        quiet: whether no used sample was disturbed.
+        gpu_energy_per_response_j: counted joules of the GPU per input; None if none computes.
     """
 
     latency_p50_s: float
@@ -53,7 +53,7 @@ class Figures:
 
     @property
     def provenance(self) -> str:
-        """Where the joules are from: ``measured``, ``modelled``, or how much of them is which."""
+        """Origin of the joules: ``measured``, ``modelled``, or the measured share."""
         if self.measured:
             return "measured"
         if self.gpu_energy_per_response_j is None:
@@ -82,10 +82,10 @@ class Figures:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchCost:
-    """What a classifier's responses cost, batch by batch.
+    """Cost of a classifier's responses by batch size.
 
     Attributes:
-        batch_size: that decides.
+        batch_size: batch size that decides.
         figures: batch size -> figures.
     """
 
@@ -94,7 +94,7 @@ class BatchCost:
 
     @property
     def latency_p50_s(self) -> float:
-        """Of a call."""
+        """Median latency of a call."""
         return self._deciding.latency_p50_s
 
     @property
@@ -109,12 +109,12 @@ class BatchCost:
 
     @property
     def measured(self) -> bool:
-        """Whether counters gave all the joules."""
+        """True if counters gave all the joules."""
         return self._deciding.measured
 
     @property
     def quiet(self) -> bool:
-        """Whether nothing else used the cores meanwhile."""
+        """True if no other process used the cores during the used samples."""
         return all(each.quiet for each in self.figures.values())
 
     def brief(self) -> str:
@@ -149,13 +149,13 @@ def low_and_high(name: str, interval: Interval, unit: str = "") -> dict[str, flo
 
 
 def summarize(samples: Sequence[Sample], *, rates: Rates, confidence: float, seed: int) -> Figures:
-    """Turn the samples of one session at one batch size into figures.
+    """Return the figures of one session at one batch size.
 
     Args:
-        samples: disturbed ones included; at least one.
-        rates: what CPU-seconds cost, for samples without a counter.
-        confidence: of the intervals.
-        seed: of the bootstrap.
+        samples: all samples, including disturbed ones; at least one.
+        rates: joules per CPU-second, for samples without a counter.
+        confidence: confidence level of the intervals.
+        seed: seed of the bootstrap.
     """
     taken = kept(samples)
     cpu_s = [sample.cpu_s / sample.responses for sample in taken]
@@ -182,7 +182,7 @@ def summarize(samples: Sequence[Sample], *, rates: Rates, confidence: float, see
 
 
 def kept(samples: Sequence[Sample]) -> list[Sample]:
-    """Return the quiet samples; on a machine that is never quiet, the half with the least disturbance."""
+    """Return the undisturbed samples; on a machine that is never quiet, the least disturbed half."""
     quiet = [sample for sample in samples if not sample.disturbed]
     enough = math.ceil(len(samples) / 4)
     if len(quiet) >= enough:

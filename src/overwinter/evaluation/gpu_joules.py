@@ -1,7 +1,7 @@
-"""Joules of work that a GPU does: its own counter, with the CPU's joules beside.
+"""Joules of work on a GPU: its own counter, in addition to the CPU's joules.
 
-NVIDIA's counter moves about ten times a second, so that a sample lasts ten of its steps or more. What is idle is a GPU
-that holds the models already, at its clocks for work: what a server that waits for questions pays.
+NVIDIA's counter updates about ten times a second, so a sample lasts at least ten updates. Idle means a GPU that holds
+the models, at its clocks for work, as in a server that waits for requests.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _MIN_COUNTED_S = 1.0
 
 
 class GpuJoules(CpuJoules):
-    """Reads a GPU's counter around pieces of work, beside what `CpuJoules` reads.
+    """Reader of a GPU's counter around pieces of work, in addition to `CpuJoules`.
 
     Args:
-        meter: the stage's.
-        device: `cuda` or `cuda:N`, as torch counts.
+        meter: the stage's meter.
+        device: `cuda` or `cuda:N`, in torch's numbering.
 
     Raises:
-        ConfigError: no meter covers it: time on a GPU says little of its joules.
+        ConfigError: no meter covers the GPU: its joules cannot be modelled from time.
     """
 
     def __init__(self, meter: EnergyMeter, device: str) -> None:
@@ -46,7 +46,7 @@ class GpuJoules(CpuJoules):
 
     @contextmanager
     def piece(self) -> Iterator[Reading]:
-        """Read the counters around the work inside; CUDA is waited for at both ends."""
+        """Read the counters around the work inside, synchronizing with CUDA at both ends."""
         reading = Reading()
         with self._meter.window("responses") as window:
             yield reading
@@ -56,7 +56,7 @@ class GpuJoules(CpuJoules):
             reading.energy_j = self._cpu_j(report)
 
     def rates(self, threads: int) -> Rates:
-        """Close the comparison and return what its CPU-seconds cost; see `CpuJoules.rates`."""
+        """End the comparison and return its rates; see `CpuJoules.rates`."""
         return replace(super().rates(threads), gpu_idle_w=self._gpu_idle_w)
 
     def _gpu_j(self, report: EnergyReport) -> float:
@@ -64,19 +64,19 @@ class GpuJoules(CpuJoules):
 
 
 def joules_of(meter: EnergyMeter, device: str) -> CpuJoules:
-    """Return what reads the joules of outputs that are computed on a device."""
+    """Return the reader of joules for a device."""
     return CpuJoules(meter) if device == "cpu" else GpuJoules(meter, device)
 
 
 def metered_gpu(report: EnergyReport, device: str) -> str:
-    """Return what a meter calls torch's device: NVML numbers GPUs by their slots, CUDA those it sees by their speed.
+    """Return the meter's name of torch's device: NVML numbers GPUs by slot, CUDA the visible ones by speed.
 
     Args:
-        report: of any window of the meter.
+        report: report of any window of the meter.
         device: `cuda` or `cuda:N`.
 
     Raises:
-        ConfigError: no counter or sensor reads it.
+        ConfigError: no counter or sensor covers it.
     """
     read = [part.device for part in report.components if part.device.startswith("gpu") and part.source != _MODELLED]
     metered = list(dict.fromkeys(read))
@@ -85,7 +85,7 @@ def metered_gpu(report: EnergyReport, device: str) -> str:
     wanted = _by_uuid(device) if metered else None
     if wanted not in metered:
         raise ConfigError(
-            f"No meter covers device={device}, on which answers are computed (GPUs metered: "
+            f"No meter covers device={device}, which computes the outputs (GPUs metered: "
             f"{', '.join(metered) or 'none'}).\n"
             "Add `nvml` to energy.sources, or set device=auto, which measures on the CPU."
         )
@@ -93,7 +93,7 @@ def metered_gpu(report: EnergyReport, device: str) -> str:
 
 
 def _by_uuid(device: str) -> str | None:
-    """Return the meter's name of torch's GPU among several; None where NVML does not know it."""
+    """Return the meter's name of torch's GPU among several, or None if NVML does not list it."""
     import pynvml
     import torch
 

@@ -1,6 +1,6 @@
-"""What a candidate consists of: how good its responses are, and what they cost.
+"""Interfaces of a candidate's quality and cost.
 
-`Quality` and `BatchCost` are those of classifiers, `TextQuality` and `TextCost` those of language models.
+`Quality` and `BatchCost` implement them for classifiers, `TextQuality` and `TextCost` for language models.
 """
 
 from __future__ import annotations
@@ -12,43 +12,43 @@ from overwinter.evaluation.figures import Interval
 
 
 class CandidateQuality(Protocol):
-    """How good a candidate's responses are."""
+    """Quality of a candidate's responses."""
 
     @property
     def score(self) -> float:
-        """More is better: what a limit on the loss of quality is held against."""
+        """Score to which a limit on the loss of quality applies; higher is better."""
 
     @property
     def headline(self) -> Mapping[str, Any]:
-        """The one measure that metrics.json has, by its name."""
+        """Measure for metrics.json, by its name."""
 
     @property
     def broken_limits(self) -> tuple[str, ...]:
-        """In words; a candidate that breaks one is not chosen."""
+        """Broken limits, in words; a candidate that breaks one is not chosen."""
 
     def brief(self) -> str:
-        """Say the headline in a few words."""
+        """Return the headline in a few words."""
 
     def describe(self) -> str:
-        """Say it with what is uncertain about it."""
+        """Return the headline with its uncertainty."""
 
     def loss(self) -> str:
-        """Say how much may have been lost against dense."""
+        """Return the loss against dense, in words."""
 
     def to_json(self) -> dict[str, Any]:
         """Return all measures."""
 
 
 class CandidateCost(Protocol):
-    """What a response of a candidate costs."""
+    """Cost of a candidate's responses."""
 
     @property
     def latency_p50_s(self) -> float:
-        """Of a call."""
+        """Median latency of a call."""
 
     @property
     def energy_per_response_j(self) -> float:
-        """Joules of the CPU, and of the GPU where one computes."""
+        """Joules of the CPU, and of the GPU if one computes."""
 
     @property
     def energy_per_response_ci_j(self) -> Interval:
@@ -56,17 +56,17 @@ class CandidateCost(Protocol):
 
     @property
     def measured(self) -> bool:
-        """Whether counters gave all the joules."""
+        """True if counters gave all the joules."""
 
     @property
     def quiet(self) -> bool:
-        """Whether nothing else used the cores meanwhile."""
+        """True if no other process used the cores during the used samples."""
 
     def brief(self) -> str:
-        """Say the joules per response, and where they are from."""
+        """Return the joules per response and their origin, in words."""
 
     def describe(self) -> str:
-        """Say it with latency and throughput."""
+        """Return joules, latency and throughput in words."""
 
     def to_json(self) -> dict[str, Any]:
         """Return all figures."""

@@ -1,7 +1,7 @@
-"""Joules of a piece of work on the CPU: counted where there is a counter, else modelled from CPU-seconds.
+"""Joules of a piece of work on the CPU: from a counter if there is one, otherwise modelled from CPU-seconds.
 
-Without a counter, CPU-seconds are all that is measured. They become joules by one factor for the whole
-comparison, taken from the meter's model of the CPU, so that a ratio of joules is a ratio of CPU time.
+Without a counter only CPU-seconds are measured. One factor for the whole comparison, from the meter's model of the
+CPU, converts them to joules, so a ratio of joules is a ratio of CPU time.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _IDLE_S = 0.1
 
 @dataclass
 class Reading:
-    """What one piece of work drew; filled in when it ends.
+    """Joules of one piece of work, set when it ends.
 
     Attributes:
-        energy_j: of the CPU; None where no counter saw it.
-        gpu_j: of the GPU that did it; None where none did.
+        energy_j: counted joules of the CPU; None without a counter.
+        gpu_j: counted joules of the GPU; None if none computes.
     """
 
     energy_j: float | None = None
@@ -34,13 +34,13 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True)
 class Rates:
-    """What an undisturbed answer's CPU-seconds cost, for work that no counter saw.
+    """Rates that convert CPU-seconds to joules, for work without a counter.
 
     Attributes:
-        busy_j_per_cpu_s: joules above idle of a CPU-second.
-        idle_w: of the whole CPU.
-        threads: how many share one output's CPU time.
-        gpu_idle_w: of the GPU that answers; 0 where none does.
+        busy_j_per_cpu_s: joules above idle per CPU-second.
+        idle_w: idle power of the whole CPU.
+        threads: The number of threads that share one output's CPU time.
+        gpu_idle_w: idle power of the GPU that computes; 0 if none does.
     """
 
     busy_j_per_cpu_s: float
@@ -49,33 +49,33 @@ class Rates:
     gpu_idle_w: float = 0.0
 
     def total_j(self, *, cpu_s: float, counted_j: float | None, gpu_s: float | None = None) -> float:
-        """Return all joules of the CPU: counted ones, or those of the busy threads and of an idle CPU meanwhile.
+        """Return all joules of the CPU: counted ones, or those of the busy threads plus the idle CPU's.
 
         Args:
-            cpu_s: of the threads.
-            counted_j: by a counter; None without one.
-            gpu_s: how long a GPU answered, for which the CPU waits; None: it answers itself, as long as it computes.
+            cpu_s: CPU time of the threads.
+            counted_j: joules of a counter; None without one.
+            gpu_s: time during which the CPU waits for a GPU; None: the CPU computes.
         """
         if counted_j is not None:
             return counted_j
         return self.busy_j_per_cpu_s * cpu_s + self.idle_w * (cpu_s / self.threads if gpu_s is None else gpu_s)
 
     def above_idle_j(self, *, cpu_s: float, wall_s: float, counted_j: float | None) -> float:
-        """Return the joules that an idle CPU would not have drawn."""
+        """Return the joules above those of an idle CPU."""
         if counted_j is not None:
             return max(0.0, counted_j - self.idle_w * wall_s)
         return self.busy_j_per_cpu_s * cpu_s
 
 
 class CpuJoules:
-    """Reads a meter around pieces of work.
+    """Reader of a meter around pieces of work.
 
     Args:
-        meter: the stage's.
+        meter: the stage's meter.
 
     Attributes:
         measured: whether a counter reads the CPU.
-        min_sample_s: least length of a sample that the counters can tell from others; 0: any.
+        min_sample_s: shortest sample that the counters can resolve; 0: any.
     """
 
     min_sample_s = 0.0
@@ -91,7 +91,7 @@ class CpuJoules:
 
     @contextmanager
     def piece(self) -> Iterator[Reading]:
-        """Read a counter around the work inside; without a counter this costs nothing."""
+        """Read a counter around the work inside; without a counter, do nothing."""
         reading = Reading()
         if not self.measured:
             yield reading
@@ -101,10 +101,10 @@ class CpuJoules:
         reading.energy_j = self._cpu_j(window.close())
 
     def rates(self, threads: int) -> Rates:
-        """Close the comparison and return what its CPU-seconds cost.
+        """End the comparison and return its rates.
 
         Args:
-            threads: how many share one output's CPU time.
+            threads: The number of threads that share one output's CPU time.
 
         Raises:
             ConfigError: no meter covers the CPU.
@@ -113,9 +113,7 @@ class CpuJoules:
         report = self._whole.close()
         energy_j = self._cpu_j(report)
         if energy_j <= 0 or cpu_s <= 0:
-            raise ConfigError(
-                "No meter covers the CPU, on which answers are computed. Add `modelled` to energy.sources."
-            )
+            raise ConfigError("No meter covers the CPU, which computes the outputs. Add `modelled` to energy.sources.")
         busy_j = max(0.0, energy_j - self._idle_w * report.duration_s)
         return Rates(busy_j_per_cpu_s=busy_j / cpu_s, idle_w=self._idle_w, threads=threads)
 
@@ -130,7 +128,7 @@ def _is_counted(report: EnergyReport) -> bool:
 
 
 def _cpu_parts(report: EnergyReport) -> list[Component]:
-    """Return what the CPU drew, or else the smallest whole that contains it and has a meter."""
+    """Return the components of the CPU, or of the smallest metered device that contains it."""
     for kind in _CPU_KINDS:
         found = [part for part in report.components if part.device.partition(":")[0] == kind]
         if found:

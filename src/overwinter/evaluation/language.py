@@ -1,8 +1,7 @@
-"""Language models, measured: what each variant says of the next tokens of a text, and what its own tokens cost.
+"""Evaluation of language models: next-token scores on a text, and the cost of generated tokens.
 
-A response is a prompt that is read at once (prefill) and tokens that are written one after the other (decode), with
-keys and values kept, each token the most probable. The two phases are timed apart: the first is bound by arithmetic,
-the second by memory.
+A response is a prompt read at once (prefill) and tokens generated one by one (decode) with a cache of keys and values,
+by greedy decoding. The two phases are timed separately: the first is bound by arithmetic, the second by memory.
 """
 
 from __future__ import annotations
@@ -32,14 +31,14 @@ _PREFILL, _DECODE = "prefill", "decode"
 def score_text(
     models: Mapping[str, nn.Module], tokens: torch.Tensor, following: torch.Tensor, progress: Progress
 ) -> dict[str, TextScores]:
-    """Let every variant predict the same windows.
+    """Score every variant on the same windows.
 
     Args:
         models: variant, or variant@runtime -> module from tokens (batch, length) to logits (batch, length,
-            vocabulary), all on one device. The first that is dense is what all are compared with.
+            vocabulary), all on one device. The first dense one is the reference.
         tokens: (windows, length), int64.
         following: (windows, length), the token after each of ``tokens``.
-        progress: called with windows done and to do.
+        progress: called with the windows done and the total.
 
     Raises:
         OverwinterError: an output is NaN or infinite, or there is no dense variant.
@@ -67,19 +66,19 @@ def compare_predictions(
     progress: Progress,
     device: str = "cpu",
 ) -> dict[str, TextCost]:
-    """Time all models on the same prompt, both phases, interleaved; torch takes ``settings.threads``.
+    """Time both phases of all models on the same prompt, interleaved, with ``settings.threads`` torch threads.
 
     Args:
         models: variant@runtime -> model.
         prompt: (1, prompt tokens), int64.
         settings: the group `evaluate`.
-        meter: the stage's.
-        seed: of the order and the bootstrap.
-        progress: called with samples done and to do.
-        device: on which the models are.
+        meter: the stage's meter.
+        seed: seed of the order and the bootstrap.
+        progress: called with the samples done and the total.
+        device: device of the models.
 
     Raises:
-        ConfigError: no meter covers the CPU, or the device.
+        ConfigError: no meter covers the CPU or the device.
     """
     torch.set_num_threads(settings.threads)
     sessions: dict[str, Session] = {f"{name}/{_PREFILL}": _Prefill(model) for name, model in models.items()}
@@ -108,7 +107,7 @@ def compare_predictions(
 
 
 class _Prefill:
-    """A `Session` that reads the prompt and says the first token."""
+    """A `Session` that reads the prompt and returns the first token's logits."""
 
     def __init__(self, model: CausalLanguageModel) -> None:
         self._model, self._device = model, _device_of(model)
@@ -116,12 +115,12 @@ class _Prefill:
     def run(self, inputs: Array) -> Array:
         """Return logits (1, vocabulary) after the prompt (1, tokens), both on the host."""
         with torch.inference_mode():
-            response: Array = self._model.step(torch.from_numpy(inputs).to(self._device))[0].cpu().numpy()
-        return response
+            logits: Array = self._model.step(torch.from_numpy(inputs).to(self._device))[0].cpu().numpy()
+        return logits
 
 
 class _Decode:
-    """A `Session` that writes tokens after a prompt which it has read already."""
+    """A `Session` that generates tokens after a prompt that it has already read."""
 
     def __init__(self, model: CausalLanguageModel, prompt: torch.Tensor, count: int) -> None:
         self._model, self._count = model, count
@@ -129,16 +128,16 @@ class _Decode:
             logits, self._kept = model.step(prompt.to(_device_of(model)))
         self._first = logits.argmax(-1, keepdim=True)  # (1, 1)
 
-    def run(self, inputs: Array) -> Array:  # noqa: ARG002 -- the prompt, which was read when this was made
-        """Return the tokens written, (1, count), and forget them again."""
-        token, written = self._first, []
+    def run(self, inputs: Array) -> Array:  # noqa: ARG002 -- the prompt, which __init__ has read
+        """Return the generated tokens (1, count), and remove them from the cache."""
+        token, generated = self._first, []
         with torch.inference_mode():
             for _ in range(self._count):
                 logits, self._kept = self._model.step(token, self._kept)
                 token = logits.argmax(-1, keepdim=True)
-                written.append(token)
+                generated.append(token)
             self._kept.crop(-self._count)
-            tokens: Array = torch.cat(written, dim=1).cpu().numpy()
+            tokens: Array = torch.cat(generated, dim=1).cpu().numpy()
         return tokens
 
 
@@ -147,16 +146,16 @@ def _device_of(model: nn.Module) -> torch.device:
 
 
 def _log_probabilities(name: str, model: nn.Module, window: torch.Tensor) -> torch.Tensor:
-    """Of every next token, (length, vocabulary)."""
+    """Return the log-probabilities of every next token, (length, vocabulary)."""
     log_probabilities: Any = functional.log_softmax(model(window[None])[0], dim=-1)
     if not bool(torch.isfinite(log_probabilities).all()):
-        raise OverwinterError(f"The variant {name!r} outputs NaN or infinity to the test text. Leave it out.")
+        raise OverwinterError(f"The variant {name!r} outputs NaN or infinity for the test text. Leave it out.")
     tensor: torch.Tensor = log_probabilities
     return tensor
 
 
 def _scores(log_probabilities: torch.Tensor, dense: torch.Tensor, wanted: torch.Tensor) -> tuple[float, float, float]:
-    """Mean loss in nats, mean Kullback-Leibler divergence from dense in nats, and share of equal first choices."""
+    """Return the mean loss and the mean KL divergence from dense, in nats, and the share of equal top tokens."""
     loss = functional.nll_loss(log_probabilities, wanted).item()
     divergence = functional.kl_div(log_probabilities, dense, log_target=True, reduction="batchmean").item()
     agreement = (log_probabilities.argmax(-1) == dense.argmax(-1)).float().mean().item()

@@ -1,7 +1,7 @@
-"""Which sessions need more samples before it is clear which uses the least.
+"""Selection of the sessions that need more samples to decide which uses the least.
 
-A few samples of everything distinguish most variants; the two or three that are left deserve the rest of the time. This
-is successive elimination (Even-Dar et al., 2006), with the bootstrap intervals that the choice itself looks at.
+A few samples of everything distinguish most variants; the remaining two or three get the rest of the time. This is
+successive elimination (Even-Dar et al., 2006), with the same bootstrap intervals as the choice itself.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from overwinter.evaluation.timing import Key, Sample
 
 @dataclass(frozen=True, kw_only=True)
 class _Cost:
-    """Of an output: counted joules (of a GPU too, the CPU's modelled ones beside it left out), else CPU-seconds."""
+    """Cost per output: counted joules (with a GPU's, without modelled ones of the CPU), otherwise CPU-seconds."""
 
     median: float
     low: float
@@ -29,23 +29,23 @@ class _Cost:
 
     @property
     def width(self) -> float:
-        """Of the interval, as a share of the median."""
+        """Width of the interval, as a share of the median."""
         return (self.high - self.low) / self.median if self.median > 0 else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Narrowing:
-    """Asks for more samples of the cheapest session and of those whose intervals overlap its interval.
+    """Request of more samples for the cheapest session and for those with overlapping intervals.
 
-    It stops when no other overlaps, when all these intervals are narrow, or when enough samples were taken.
+    It ends when no interval overlaps, when all these intervals are narrow, or when enough samples were taken.
 
     Attributes:
-        batch_size: at which is chosen.
+        batch_size: batch size that decides.
         contenders: names of the sessions that may be chosen.
-        precision: width of an interval, as a share of the figure, that is narrow enough.
-        max_samples: of a session, disturbed ones included.
-        confidence: of the intervals.
-        seed: of the bootstrap.
+        precision: relative width of an interval that is narrow enough.
+        max_samples: The largest number of samples per session, including disturbed ones.
+        confidence: confidence level of the intervals.
+        seed: seed of the bootstrap.
     """
 
     batch_size: int
@@ -56,7 +56,7 @@ class Narrowing:
     seed: int
 
     def __call__(self, samples: Mapping[Key, Sequence[Sample]]) -> list[Key]:
-        """Return what to sample once more; nothing where the choice is as clear as it gets."""
+        """Return the keys to sample once more; empty if more samples would not help."""
         taken = {key: samples[key] for key in ((name, self.batch_size) for name in self.contenders)}
         costs = {key: self._cost(each) for key, each in taken.items()}
         if not costs:

@@ -1,4 +1,4 @@
-"""How good the outputs are, of the very sessions that would serve."""
+"""Quality of the outputs of the sessions that would serve."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from overwinter.evaluation.scores import (
 from overwinter.runtime import Array, Session
 
 _BATCH = 256
-_CORRUPTED = 2000  # samples: the accuracy on them is within 2 points, and corruptions cost a pass each
+_CORRUPTED = 2000  # samples: accuracy within 2 points, at one pass per corruption
 _TOP = 5
 _LESS_IS_BETTER = ("calibration_error",)
 _A_MEASURE = "A measure is a class whose objects are called with logits and labels, and return a number."
@@ -37,15 +37,15 @@ _A_MEASURE = "A measure is a class whose objects are called with logits and labe
 
 @dataclass(frozen=True, kw_only=True)
 class Quality:
-    """What the outputs of one session are worth.
+    """Quality of one session's outputs.
 
     Attributes:
         scores: name -> number: `accuracy`, `calibration_error`, `worst_class_accuracy`, `agreement_with_dense`;
-            `top5_accuracy` of more than five classes; `accuracy_CORRUPTION`; your own.
-        worst_class: the name of the class with the least accuracy.
-        accuracy_ci: interval of the accuracy on all inputs of this kind; the test split is a sample of them.
-        accuracy_loss_ci: interval of what was lost against dense, on the same samples.
-        broken_limits: in words, which scores are worse than dense's by more than is allowed.
+            `top5_accuracy` for more than five classes; `accuracy_CORRUPTION`; your own.
+        worst_class: name of the class with the lowest accuracy.
+        accuracy_ci: interval of the accuracy on all inputs of this kind, of which the test split is a sample.
+        accuracy_loss_ci: interval of the accuracy lost against dense, on the same samples.
+        broken_limits: scores that are worse than dense's by more than is allowed, in words.
     """
 
     scores: Mapping[str, float]
@@ -56,12 +56,12 @@ class Quality:
 
     @property
     def score(self) -> float:
-        """Share of right responses."""
+        """Share of correct responses."""
         return self.scores["accuracy"]
 
     @property
     def headline(self) -> dict[str, float]:
-        """The accuracy, for metrics.json."""
+        """Accuracy, for metrics.json."""
         return {"accuracy": self.score}
 
     def brief(self) -> str:
@@ -69,11 +69,11 @@ class Quality:
         return f"accuracy {_percent(self.score)}"
 
     def describe(self) -> str:
-        """Return it with its interval."""
+        """Return the accuracy with its interval."""
         return f"{self.brief()} (between {_percents(self.accuracy_ci)})"
 
     def loss(self) -> str:
-        """Return how much accuracy may have been lost against dense."""
+        """Return the interval of the accuracy lost against dense, in words."""
         return f"between {_percents(self.accuracy_loss_ci)} of accuracy lost"
 
     def to_json(self) -> dict[str, Any]:
@@ -88,18 +88,18 @@ class Quality:
 
 
 class Examiner:
-    """Asks sessions the test split, as it is and corrupted, and compares their outputs with dense's.
+    """Evaluator of sessions on the test split, clean and corrupted, compared with dense's outputs.
 
     Args:
         inputs: model inputs (n, ...).
         labels: (n,).
-        class_names: of the labels.
+        class_names: names of the labels.
         settings: the group `evaluate`.
-        seed: of the corruptions.
+        seed: seed of the corruptions.
         trusted: packages whose classes a measure's ``_target_`` may name.
 
     Raises:
-        ConfigError: there is no sample, a label names no class, or a measure cannot be made.
+        ConfigError: there is no sample, a label is out of range, or a measure cannot be created.
     """
 
     def __init__(
@@ -129,11 +129,11 @@ class Examiner:
         """Return name -> quality.
 
         Args:
-            sessions: variant@runtime -> what would serve. The answers of the first that runs dense are the reference.
+            sessions: variant@runtime -> session. The first one with dense is the reference.
 
         Raises:
-            ConfigError: there is no dense variant, or a limit on what cannot be measured of this model.
-            OverwinterError: an output is NaN or infinite, or a measure of yours fails or is no number.
+            ConfigError: there is no dense variant, or a limit names a measure that this model does not have.
+            OverwinterError: an output is NaN or infinite, or one of your measures fails or is not a number.
         """
         dense = next((name for name in sessions if name.partition("@")[0] == DENSE), None)
         if dense is None:
@@ -176,24 +176,24 @@ def predict_all(session: Session, inputs: Array) -> Array:
     Raises:
         OverwinterError: an output is NaN or infinite.
     """
-    responses = []
+    outputs = []
     for begin in range(0, len(inputs), _BATCH):
         logits = session.run(inputs[begin : begin + _BATCH])  # (batch, classes)
         if not np.isfinite(logits).all():
-            raise OverwinterError(f"An output to the test samples {begin} to {begin + len(logits) - 1} is not finite.")
-        responses.append(logits)
-    return np.concatenate(responses)
+            raise OverwinterError(f"An output for the test samples {begin} to {begin + len(logits) - 1} is not finite.")
+        outputs.append(logits)
+    return np.concatenate(outputs)
 
 
 def own_measures(settings: EvaluateConfig, *, trusted: Sequence[str]) -> dict[str, Measure]:
-    """Make the user's measures, by name; before training, to find out that they can be made.
+    """Create the user's measures, by name; also called before training, to check them.
 
     Args:
         settings: the group `evaluate`.
         trusted: packages whose classes a measure's ``_target_`` may name.
 
     Raises:
-        ConfigError: one cannot be made, or cannot be called.
+        ConfigError: a measure cannot be created, or cannot be called.
     """
     return {name: _measure(name, node, trusted) for name, node in settings.measures.items()}
 
@@ -223,14 +223,16 @@ def _number(name: str, measure: Measure, logits: Array, labels: Labels) -> float
     except (TypeError, ValueError):
         number = float("nan")
     if not np.isfinite(number):
-        raise OverwinterError(f"evaluate.measures.{name} gave {value!r}, which is no finite number. {_A_MEASURE}")
+        raise OverwinterError(
+            f"evaluate.measures.{name} returned {value!r}, which is not a finite number. {_A_MEASURE}"
+        )
     return number
 
 
 def _broken(
     scores: Mapping[str, float], dense: Mapping[str, float], max_losses: Mapping[str, float]
 ) -> tuple[str, ...]:
-    """Return the limits that are broken. A loss of exactly the limit is allowed: differences carry rounding."""
+    """Return the broken limits. A loss of exactly the limit is allowed: differences have rounding errors."""
     for name in max_losses:
         if name not in scores:
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""What an evaluation says of all its candidates: the verdict in words, and comparison.json."""
+"""Reports on all candidates: the verdict in words, and comparison.json."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from overwinter.units import format_bytes
 
 
 def verdict(candidates: Sequence[Candidate], choice: Choice) -> list[str]:
-    """Return each candidate in a line, and the choice in one or two."""
+    """Return one line per candidate, and one or two on the choice."""
     chosen, dense = choice.chosen, choice.dense
     sentence = f"{chosen.name} is chosen: {chosen.cost.brief()}, {chosen.quality.brief()}, "
     sentence += format_bytes(chosen.size_bytes)
@@ -19,14 +19,14 @@ def verdict(candidates: Sequence[Candidate], choice: Choice) -> list[str]:
         sentence += f"; {100 * choice.saving:.0f} % fewer joules than {dense.name} ({dense.quality.brief()})"
         sentence += f"; {chosen.quality.loss()}"
     else:
-        sentence += "; no other variant within the limits on quality uses fewer joules beyond the uncertainty, so "
+        sentence += "; no other variant within the quality limits uses fewer joules beyond the uncertainty, so "
         sentence += "compression does not pay"
     lines = [*(candidate.describe() for candidate in candidates), sentence]
     if not all(candidate.cost.quiet for candidate in candidates):
-        lines.append("Other processes used the cores meanwhile: the intervals are wider than they could be")
+        lines.append("Other processes used the cores during the measurement, which widens the intervals")
     return lines
 
 
 def comparison(candidates: Sequence[Candidate]) -> Comparison:
-    """Return comparison.json: all that was measured of every candidate."""
+    """Return comparison.json, with all measurements of every candidate."""
     return Comparison(candidates={candidate.name: candidate.to_json() for candidate in candidates})

@@ -20,20 +20,20 @@ class Measure(Protocol):
     """A measure of your own, named in ``evaluate.measures``."""
 
     def __call__(self, logits: Array, labels: Labels) -> float:
-        """Return a number, more of which is better, for logits (n, classes) and labels (n,)."""
+        """Return a number, where higher is better, for logits (n, classes) and labels (n,)."""
 
 
 def accuracy(logits: Array, labels: Labels) -> float:
-    """Return the share of right outputs."""
+    """Return the share of correct predictions."""
     return float((logits.argmax(axis=1) == labels).mean())
 
 
 def share_interval(right: Flags, *, confidence: float) -> tuple[float, float]:
-    """Return the interval of the share of right outputs to all inputs of this kind (Wilson, 1927).
+    """Return the interval of the share of correct predictions on all inputs of this kind (Wilson, 1927).
 
     Args:
-        right: whether each output is right (n,).
-        confidence: of the interval.
+        right: whether each prediction is correct (n,).
+        confidence: confidence level of the interval.
     """
     deviations = _deviations(confidence)
     count, share = len(right), float(right.mean())
@@ -44,10 +44,10 @@ def share_interval(right: Flags, *, confidence: float) -> tuple[float, float]:
 
 
 def loss_interval(dense_right: Flags, right: Flags, *, confidence: float) -> tuple[float, float]:
-    """Return the interval of the share of right outputs lost against dense, on the same samples.
+    """Return the interval of the share of correct predictions lost against dense, on the same samples.
 
-    Only samples that one gets right and the other wrong tell something: half a sample is added to each of the four
-    combinations (Agresti & Min, Simple improved confidence intervals for comparing matched proportions, 2005).
+    Only samples on which the two differ count; half a sample is added to each of the four combinations (Agresti & Min,
+    Simple improved confidence intervals for comparing matched proportions, 2005).
     """
     count = len(right) + 2
     lost, won = ((dense_right & ~right).sum() + 0.5, (right & ~dense_right).sum() + 0.5)
@@ -67,24 +67,24 @@ def top_accuracy(logits: Array, labels: Labels, best: int) -> float:
 
 
 def agreement(logits: Array, reference: Array) -> float:
-    """Return the share of samples to which both give the same output."""
+    """Return the share of samples with the same prediction."""
     return float((logits.argmax(axis=1) == reference.argmax(axis=1)).mean())
 
 
 def calibration_error(logits: Array, labels: Labels) -> float:
-    """Return how far confidence is from accuracy: the expected calibration error over 15 equal bins.
+    """Return the expected calibration error over 15 equal bins.
 
     Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
     """
     confidence = softmax(logits).max(axis=1)
     right = logits.argmax(axis=1) == labels
     bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
-    gaps = np.bincount(bins, weights=right - confidence, minlength=_BINS)  # of sums: right outputs less confidence
+    gaps = np.bincount(bins, weights=right - confidence, minlength=_BINS)  # sum of correctness minus confidence
     return float(np.abs(gaps).sum() / len(labels))
 
 
 def worst_class(logits: Array, labels: Labels) -> tuple[int, float]:
-    """Return the class with the least accuracy, among those that occur, and that accuracy."""
+    """Return the class with the lowest accuracy, among those that occur, and that accuracy."""
     right = logits.argmax(axis=1) == labels
     counts, hits = np.bincount(labels), np.bincount(labels, weights=right)
     shares = np.where(counts > 0, hits / np.maximum(counts, 1), np.inf)

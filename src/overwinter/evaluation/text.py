@@ -1,4 +1,4 @@
-"""How good a language model's variants are, and what their responses cost. No torch."""
+"""Quality of a language model's variants, and the cost of their responses. Needs no torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from overwinter.units import format_si
 
 @dataclass(frozen=True, kw_only=True)
 class TextScores:
-    """What a variant says of a text, window by window.
+    """Scores of a variant on a text, per window.
 
     Attributes:
         losses: mean negative log-likelihood of the next token, nats; (windows,).
@@ -33,21 +33,21 @@ class TextScores:
 
     @classmethod
     def from_rows(cls, rows: Sequence[tuple[float, float, float]]) -> Self:
-        """Make it of (loss, divergence, agreement) per window."""
+        """Create the scores from (loss, divergence, agreement) per window."""
         losses, divergences, agreements = np.asarray(rows, dtype=np.float64).T
         return cls(losses=losses, divergences=divergences, agreements=agreements)
 
     @property
     def perplexity(self) -> float:
-        """Of all windows together."""
+        """Perplexity of all windows together."""
         return math.exp(float(self.losses.mean()))
 
     def ratio_to(self, dense: TextScores) -> float:
-        """Perplexity over the dense model's on the same windows."""
+        """Return the perplexity over the dense model's on the same windows."""
         return math.exp(float((self.losses - dense.losses).mean()))
 
     def ratio_interval(self, dense: TextScores, *, confidence: float, seed: int) -> Interval:
-        """Return the ratio's interval: windows are drawn anew, in pairs (paired bootstrap)."""
+        """Return the ratio's interval by a paired bootstrap over the windows."""
         low, high = bootstrap_interval(
             list(self.losses - dense.losses), confidence=confidence, seed=seed, statistic=np.mean
         )
@@ -56,16 +56,16 @@ class TextScores:
 
 @dataclass(frozen=True, kw_only=True)
 class TextQuality:
-    """How well a variant predicts the test text, beside dense.
+    """Quality of a variant on the test text, compared with dense.
 
     Attributes:
-        perplexity: of all windows together.
-        perplexity_ratio: to dense's.
+        perplexity: perplexity of all windows together.
+        perplexity_ratio: ratio to dense's perplexity.
         perplexity_ratio_ci: its interval.
         kl_to_dense_nats: mean Kullback-Leibler divergence from dense.
-        agreement_with_dense: share of positions at which both find the same token the most probable.
-        origin: what dense is, where it is not the model as it was trained; stands beside every figure.
-        broken_limits: none but the one on the score.
+        agreement_with_dense: share of positions with the same most probable token.
+        origin: origin of dense's weights if they are not as trained; reported with every figure.
+        broken_limits: empty; only the score has a limit.
     """
 
     perplexity: float
@@ -78,12 +78,12 @@ class TextQuality:
 
     @property
     def score(self) -> float:
-        """The better the lower the perplexity is, as a multiple of dense's."""
+        """Negative perplexity ratio to dense; higher is better."""
         return -self.perplexity_ratio
 
     @property
     def headline(self) -> dict[str, Any]:
-        """The perplexity, for metrics.json."""
+        """Perplexity, for metrics.json."""
         return {"perplexity": self.perplexity, "origin": self.origin}
 
     def brief(self) -> str:
@@ -91,12 +91,12 @@ class TextQuality:
         return f"perplexity {self.perplexity:.2f}"
 
     def describe(self) -> str:
-        """Return it beside dense's."""
+        """Return the perplexity compared with dense's."""
         dense = DENSE if self.origin is None else f"dense, which is {self.origin}"
         return f"{self.brief()} ({self.perplexity_ratio:.4f} of {dense})"
 
     def loss(self) -> str:
-        """Return how much higher than dense's the perplexity may be."""
+        """Return the interval of the perplexity ratio to dense, in words."""
         low, high = self.perplexity_ratio_ci
         return f"its perplexity is between {low:.4f} and {high:.4f} of dense's"
 
@@ -115,7 +115,7 @@ class TextQuality:
 def text_quality(
     scores: TextScores, dense: TextScores, *, confidence: float, seed: int, origin: str | None = None
 ) -> TextQuality:
-    """Return how well a variant predicts the text, beside dense; ``origin`` as in `TextQuality`."""
+    """Return the quality of a variant compared with dense; ``origin`` as in `TextQuality`."""
     return TextQuality(
         perplexity=scores.perplexity,
         perplexity_ratio=scores.ratio_to(dense),
@@ -128,13 +128,13 @@ def text_quality(
 
 @dataclass(frozen=True, kw_only=True)
 class TextCost:
-    """What a response of a language model costs: a prompt read, and tokens written.
+    """Cost of a language model's response: a prompt read, and tokens generated.
 
     Attributes:
-        prompt_tokens: read.
-        response_tokens: written.
-        prefill: figures per token read; latencies are of the whole prompt.
-        decode: figures per token written; latencies are of all tokens.
+        prompt_tokens: The number of tokens read.
+        response_tokens: The number of tokens generated.
+        prefill: figures per token read; latencies are for the whole prompt.
+        decode: figures per token generated; latencies are for all tokens.
     """
 
     prompt_tokens: int
@@ -154,18 +154,18 @@ class TextCost:
 
     @property
     def energy_per_response_ci_j(self) -> Interval:
-        """Its interval: of both phases at their ends, so rather too wide."""
+        """Confidence interval of the joules, from the ends of both phases' intervals, so conservative."""
         lows, highs = zip(self.prefill.energy_per_response_ci_j, self.decode.energy_per_response_ci_j, strict=True)
         return self._whole(*lows), self._whole(*highs)
 
     @property
     def measured(self) -> bool:
-        """Whether counters gave all the joules."""
+        """True if counters gave all the joules."""
         return self.prefill.measured and self.decode.measured
 
     @property
     def quiet(self) -> bool:
-        """Whether nothing else used the cores meanwhile."""
+        """True if no other process used the cores during the used samples."""
         return self.prefill.quiet and self.decode.quiet
 
     def brief(self) -> str:
@@ -200,10 +200,10 @@ class TextCost:
 
 
 def dense_among(names: Sequence[str]) -> str:
-    """Return the first of the names, variant or variant@runtime, that is dense: the reference.
+    """Return the first dense name, variant or variant@runtime, as the reference.
 
     Raises:
-        OverwinterError: none is.
+        OverwinterError: there is no dense variant.
     """
     for name in names:
         if name.partition("@")[0] == DENSE:

@@ -1,8 +1,8 @@
-"""Timing several sessions side by side.
+"""Timing of several sessions in one process.
 
-In one process, so that they share everything; interleaved in random order, so that a slow minute of the
-machine falls on all of them; after a warm-up; each sample long enough for the clocks. Samples during which
-something else used the cores are taken again, up to half as many as were asked for.
+Samples are interleaved in random order, so that a slow minute of the machine affects all sessions, after a warm-up, and
+each is long enough for the clocks. Samples during which other processes used the cores are repeated, up to half as many
+as were planned.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ Key = tuple[str, int]  # the session's name and the batch size
 
 @dataclass(frozen=True, kw_only=True)
 class TimingPlan:
-    """How to time.
+    """Settings of the timing.
 
     Attributes:
-        batch_sizes: each session is timed at each of them.
+        batch_sizes: batch sizes at which each session is timed.
         repeats: samples per session and batch size.
-        sample_duration_s: least length of one sample; a GPU's counter may need more (`min_sample_s`).
-        seed: of the order, and of which inputs are asked.
+        sample_duration_s: shortest duration of a sample; a GPU's counter may need more (`min_sample_s`).
+        seed: seed of the order and of the inputs.
     """
 
     batch_sizes: Sequence[int]
@@ -47,16 +47,16 @@ class TimingPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One session answering one batch size for a little while.
+    """One timed sample of a session at one batch size.
 
     Attributes:
-        responses: how many inputs were answered.
-        wall_s: how long it took.
-        cpu_s: CPU time of this process meanwhile.
+        responses: The number of inputs processed.
+        wall_s: duration of the sample.
+        cpu_s: CPU time of this process.
         energy_j: counted joules of the CPU; None without a counter.
-        latencies_s: of each call.
-        foreign_s: CPU time of other processes meanwhile, on all cores.
-        gpu_j: counted joules of the GPU that answered; None where none did.
+        latencies_s: latency of each call.
+        foreign_s: CPU time of other processes, on all cores.
+        gpu_j: counted joules of the GPU; None if none computes.
     """
 
     responses: int
@@ -69,12 +69,12 @@ class Sample:
 
     @property
     def waited_s(self) -> float:
-        """How long this process was made to wait by others; waiting for a GPU is its work."""
+        """Time for which other processes kept this one waiting; waiting for a GPU does not count."""
         return max(0.0, self.wall_s - self.cpu_s) if self.gpu_j is None else 0.0
 
     @property
     def disturbed(self) -> bool:
-        """Whether something else used the cores."""
+        """True if other processes used the cores."""
         own_cpu_s = self.cpu_s if self.gpu_j is None else self.wall_s
         return is_disturbed(wall_s=self.wall_s, own_cpu_s=own_cpu_s, foreign_s=self.foreign_s)
 
@@ -95,10 +95,10 @@ def measure_speed(
     Args:
         sessions: name -> session.
         inputs: model inputs (n, ...); batches are drawn from them at random.
-        plan: how to time.
-        joules: the meter.
-        progress: called with samples done and to do.
-        again: after the planned rounds, says what to sample once more; asked until it names nothing.
+        plan: settings of the timing.
+        joules: reader of the meter.
+        progress: called with the samples done and the total.
+        again: function that returns the keys to sample again after the planned rounds, until it returns none.
 
     Returns:
         (name, batch size) -> samples, disturbed ones included.
@@ -126,7 +126,7 @@ def measure_speed(
 
 
 def _rounds(samples: Mapping[Key, Sequence[Sample]], repeats: int, again: Again) -> Iterator[Sequence[Key]]:
-    """Yield what to sample: everything, then what was disturbed, then what is still wanted."""
+    """Yield the keys to sample: all, then the disturbed ones, then those that ``again`` returns."""
     for _ in range(repeats):
         yield list(samples)
     for _ in range(math.ceil(repeats / 2)):
@@ -136,7 +136,7 @@ def _rounds(samples: Mapping[Key, Sequence[Sample]], repeats: int, again: Again)
 
 
 def _to_repeat(samples: Mapping[Key, Sequence[Sample]], repeats: int) -> list[Key]:
-    """Return what lacks quiet samples; nothing where the machine is hardly ever quiet."""
+    """Return the keys that lack quiet samples; empty if the machine is hardly ever quiet."""
     quiet = {key: sum(not sample.disturbed for sample in taken) for key, taken in samples.items()}
     if sum(quiet.values()) < len(quiet) * repeats / 4:
         return []
@@ -149,7 +149,7 @@ def _batches(inputs: Array, plan: TimingPlan) -> dict[int, Array]:
 
 
 def _calls_per_sample(session: Session, batch: Array, duration_s: float) -> int:
-    """Warm up, and return how many of the quickest call (others may have had to wait) fill ``duration_s``."""
+    """Warm up, and return the number of calls, at the speed of the fastest, that fill ``duration_s``."""
     times_s = []
     for _ in range(_WARM_UP_CALLS):
         begin_s = time.perf_counter()
@@ -161,7 +161,7 @@ def _calls_per_sample(session: Session, batch: Array, duration_s: float) -> int:
 def _sample(session: Session, batch: Array, calls: int, joules: CpuJoules) -> Sample:
     times_s = [0.0] * (calls + 1)
     clock, run = time.perf_counter, session.run
-    run(batch)  # the session before this one has left its own data in the caches
+    run(batch)  # fills the caches, which hold the previous session's data
     with joules.piece() as reading:
         watch = CoreWatch()
         begin_cpu_s = time.process_time()

@@ -1,22 +1,22 @@
-"""Models: how one is built from its configuration, saved, described and rebuilt.
+"""Models: building from the configuration, saving, describing and rebuilding.
 
-- `build_model` makes the module that ``model._target_`` names: `ConvNet`, or your own.
+- `build_model` creates the module that ``model._target_`` names: `ConvNet`, or your own.
 - `save_model` writes ``weights.safetensors`` and the sealed ``model.json``; `load_model` rebuilds the module
-  from them, also after channels were removed, without pickle. A saved model names classes only (`rebuild_model`),
-  but for those of one's own pipeline (`own_models`), which a trusted function may have made.
+  from them, also after channels were removed, without pickle. A saved model may name only classes (`rebuild_model`);
+  those of the user's own pipeline (`own_models`) may also name a trusted function.
 - `load_description` verifies a saved model and returns its ``model.json``, without torch; `stored_bytes` is
-  its size; `write_description` is for the variants that are no torch modules, such as an ONNX graph.
-- `write_variants` lists the models that one stage leaves, `find_variants` finds those of all stages by name.
+  its size; `write_description` is for variants that are not torch modules, such as an ONNX graph.
+- `write_variants` lists the models that one stage wrote, `find_variants` finds those of all stages by name.
 - `IntegerLinear` and `IntegerConv2d` hold a weight as `Codes` on a `Grid`; `integer_layers` finds them,
-  `integer_type` and `replace_layer` put them in. Saved and loaded bit for bit.
+  `integer_type` and `replace_layer` insert them. They are saved and loaded bit for bit.
 - `AwareLayer` is the grid that quantization-aware training found for a layer.
-- `prunable_weights`, `count_parameters` and `counted_sparsity` say what there is to remove and what is gone;
-  `computed_weights` and `fixed_weights` which layers must keep their weight as it is, and why.
+- `prunable_weights`, `count_parameters` and `counted_sparsity` report prunable weights, parameters and zeros;
+  `computed_weights` and `fixed_weights` report the layers that must keep their weight, and why.
 - `pretrained` reads a language model from a local folder or GGUF file (``model=huggingface``, extra `llm`) into a
   `CausalLanguageModel`; `pretrained_tokenizer` and `save_tokenizer` are for its tokenizer.
-- `twin` is a second module on the same memory, `is_finite` looks at a tensor without copying it: a model may be as
+- `twin` is a second module on the same memory, `is_finite` checks a tensor without copying it: a model may be as
   large as the memory.
-- `StepHook` is how a mask or a fake-quantizer takes part in fitting a model.
+- `StepHook` is the interface of masks and fake-quantizers to training.
 
 Your own model is any `torch.nn.Module` from a float tensor (batch, ...) to logits (batch, classes)::
 
@@ -104,7 +104,7 @@ __all__ = [
     "write_variants",
 ]
 
-# Loaded when first used, so that a description can be verified without importing torch.
+# Loaded on first use, so that a description can be verified without importing torch.
 _HOMES = {
     "AwareLayer": "aware",
     "CausalLanguageModel": "causal",

@@ -1,7 +1,7 @@
-"""The grids that a float model was trained for: what quantization-aware training leaves beside the weights.
+"""Grids of a float model from quantization-aware training.
 
-They stand in ``model.json`` under ``quantization_aware``. The saved weights lie on them, so the integer layers
-made from them answer exactly as the model did with fake-quantized weights and activations.
+``model.json`` has them under ``quantization_aware``. The saved weights are on these grids, so the integer layers made
+from them give exactly the outputs of the model with fake-quantized weights and activations.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from overwinter.models.integer import IntegerLayer, integer_type
 
 @dataclass(frozen=True, kw_only=True)
 class AwareLayer:
-    """What one layer was trained for.
+    """The grids that one layer was trained for.
 
     Attributes:
-        grid: of the weight.
+        grid: grid of the weight.
         scale: (out, groups), float32.
         zero: (out, groups), uint8; None on a symmetric grid.
-        activation_bits: of the input's codes, unsigned; None leaves the input in floating point.
-        activation_scale: of the input's grid; None with ``activation_bits``.
-        activation_zero: the input's code that means 0; None with ``activation_bits``.
+        activation_bits: bits of the input's codes, unsigned; None leaves the input in floating point.
+        activation_scale: scale of the input's grid; None if ``activation_bits`` is.
+        activation_zero: zero point of the input's grid; None if ``activation_bits`` is.
     """
 
     grid: Grid
@@ -39,7 +39,7 @@ class AwareLayer:
     activation_zero: int | None
 
     def to_json(self) -> dict[str, Any]:
-        """Return it for ``model.json``; float32 numbers survive exactly."""
+        """Return the entry for ``model.json``; float32 numbers are kept exactly."""
         return {
             "bits": self.grid.bits,
             "group_size": self.grid.group_size,
@@ -53,7 +53,7 @@ class AwareLayer:
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> Self:
-        """Take up what `to_json` returned."""
+        """Create the layer's grids from an entry of `to_json`."""
         zero = entry["zero"]
         return cls(
             grid=Grid(bits=entry["bits"], group_size=entry["group_size"], symmetric=entry["symmetric"]),
@@ -65,7 +65,7 @@ class AwareLayer:
         )
 
     def integer_layer(self, layer: nn.Module) -> IntegerLayer:
-        """Return the integer version of a layer whose weight lies on the grid; the layer is not changed.
+        """Return the integer version of a layer with its weight on the grid; the layer is not changed.
 
         Raises:
             IntegrityError: the layer is neither Linear nor Conv2d, or its weight has another shape than the grid.

@@ -1,4 +1,4 @@
-"""How much a stranger's model may take while it is built: who writes a size into model.json may not have the memory."""
+"""Memory limits while building an untrusted model: a malicious model.json could name any size."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from torch.overrides import TorchFunctionMode
 from overwinter.errors import IntegrityError
 from overwinter.models.memory_limit import memory_limited
 
-# The float model from before pruning and quantization is larger than what is stored: 8 times in 4 bits, and channels
-# may be gone. A small one may be anything.
+# The float model before pruning and quantization is larger than the stored one: 8 times in 4 bits, and channels may
+# have been removed. Small models are not limited.
 _TIMES_STORED = 64
 _SMALL_BYTES = 1 << 30
 _ELEMENT_BYTES = 4
 _STEPS, _STEPS_PER_TENSOR = 4_000, 32  # a layer of two tensors takes about ten to make
 _MAX_LAYERS = 10_000
-_OTHER_BYTES = 1 << 30  # beside tensors: modules that are imported meanwhile, stacks of threads
+_OTHER_BYTES = 1 << 30  # besides tensors: modules imported meanwhile, stacks of threads
 
 
 @contextlib.contextmanager
 def bounded(model_config: Mapping[str, Any], stored_bytes: int, tensors: int) -> Iterator[None]:
-    """Within, the model that a stranger has named is built, with no more memory than its weights account for.
+    """Limit memory, within the context, to what the weights of an untrusted model account for.
 
-    Tensors are counted before they are made (`Bounded`). What Python makes beside them, such as lists and copies of
-    layers, ends at the system's limit on this process (Linux), which is then as it was.
+    Tensors are counted before they are created (`Bounded`). Other Python objects, such as lists and copies of layers,
+    are limited by the process's resource limit (Linux), which is restored afterwards.
 
     Args:
         model_config: `_target_` and its arguments.
-        stored_bytes: of the weights that the model is built for.
-        tensors: how many they are.
+        stored_bytes: size of the stored weights.
+        tensors: The number of stored tensors.
 
     Raises:
-        IntegrityError: more is asked for.
+        IntegrityError: the model needs more.
     """
     refuse_endless(model_config)
     bound = Bounded(stored_bytes, tensors)
@@ -48,10 +48,10 @@ def bounded(model_config: Mapping[str, Any], stored_bytes: int, tensors: int) ->
 
 
 def refuse_endless(config: Any) -> None:
-    """Refuse a number of layers that no model has, over which a library would go on and on before it fails.
+    """Refuse an absurd number of layers, which would keep a library busy for very long.
 
     Raises:
-        IntegrityError: there is one, however deep.
+        IntegrityError: there is one, at any depth.
     """
     for key, value in config.items() if isinstance(config, Mapping) else ():
         refuse_endless(value)
@@ -60,17 +60,17 @@ def refuse_endless(config: Any) -> None:
 
 
 class Bounded(TorchFunctionMode):
-    """Within, tensors are made up to a number of bytes and no further; it is looked at before memory is taken.
+    """Context that limits the bytes of new tensors, checked before memory is allocated.
 
     Args:
-        stored_bytes: of the weights that the model is built for.
-        tensors: how many they are.
+        stored_bytes: size of the stored weights.
+        tensors: The number of stored tensors.
 
     Attributes:
-        max_bytes: that number.
+        max_bytes: the limit in bytes.
 
     Raises:
-        IntegrityError: more is asked for.
+        IntegrityError: the model needs more.
     """
 
     def __init__(self, stored_bytes: int, tensors: int) -> None:
@@ -80,25 +80,25 @@ class Bounded(TorchFunctionMode):
         self._bytes = self._steps = 0
 
     def __torch_function__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Count what it makes, refuse it or do it."""
+        """Count the elements that ``func`` creates, and call it or refuse."""
         given = [*args, *(kwargs or {}).values()]
         self._steps += 1
-        if not any(isinstance(each, torch.Tensor) for each in given):  # it makes one out of nothing
+        if not any(isinstance(each, torch.Tensor) for each in given):  # it creates a tensor
             self._bytes += _asked_elements(func, given) * _ELEMENT_BYTES
         if self._bytes > self.max_bytes or self._steps > self._max_steps:
             raise self.exceeded()
         return func(*args, **(kwargs or {}))
 
     def exceeded(self) -> IntegrityError:
-        """Return what says that it asked for more."""
+        """Return the error for a model that needs more than the limit."""
         return IntegrityError(
             f"The model would take more than {self.max_bytes >> 20} MiB or {self._max_steps} steps to build, "
-            "which its weights don't account for."
+            "more than its weights account for. Don't use it."
         )
 
 
 def _asked_elements(func: Any, given: list[Any]) -> int:
-    """Return how many elements arguments stand for: a shape, numbers that are one, or the end of a range."""
+    """Return the number of elements that arguments request: a shape, its sides, or the end of a range."""
     shapes: list[Any] = [each for each in given if isinstance(each, list | tuple) and _are_integers(each)]
     sides: list[int] = [each for each in given if isinstance(each, int) and not isinstance(each, bool)]
     square = sides * 2 if func is torch.eye and len(sides) == 1 else sides

@@ -1,4 +1,4 @@
-"""From the configuration's ``model``, or from a saved one's, to a module."""
+"""Building a module from the configuration's ``model`` or from a saved model's description."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from overwinter.models.description import are_own, stored_bytes
 
 
 def build_model(config_model: Mapping[str, Any], *, trusted: Sequence[str], seed: int = 0) -> nn.Module:
-    """Make the module that ``_target_`` names, with the other keys as its arguments, freshly initialised.
+    """Create the module that ``_target_`` names, with the other keys as its arguments, freshly initialised.
 
     Args:
-        config_model: for instance ``{"_target_": "overwinter.models.ConvNet", "classes": 10, ...}``.
-        trusted: packages whose classes and functions ``_target_`` may name, beside overwinter's and torch.nn's.
-        seed: of the initial weights; the global generator is left as it was.
+        config_model: for example ``{"_target_": "overwinter.models.ConvNet", "classes": 10, ...}``.
+        trusted: packages whose classes and functions ``_target_`` may name, besides overwinter's and torch.nn's.
+        seed: seed of the initial weights; the global generator is not changed.
 
     Raises:
-        ConfigError: the target is not trusted, does not exist, takes other arguments, or is no module.
+        ConfigError: the target is not trusted, does not exist, takes other arguments, or is not a module.
     """
     return _built(config_model, trusted, seed=seed, functions=True)
 
 
 def rebuild_model(description: Mapping[str, Any], *, trusted: Sequence[str]) -> nn.Module:
-    """Make the module that a saved model names. Outside of `own_models` it may be a stranger's.
+    """Create the module that a saved model names; outside of `own_models` it is treated as untrusted.
 
-    Then functions are not called, and what no one trusts takes no more memory than its weights account for.
+    Then functions are not called, and an untrusted target may take no more memory than its weights account for.
 
     Args:
-        description: its ``model.json``.
-        trusted: packages whose classes it may name, beside overwinter's and torch.nn's.
+        description: the saved model's ``model.json``.
+        trusted: packages whose classes it may name, besides overwinter's and torch.nn's.
 
     Raises:
         ConfigError: as `build_model`.
-        IntegrityError: it would take too much.
+        IntegrityError: it would take too much memory.
     """
     node = description["model"]
     foreign = not are_own() and not is_trusted(str(node.get("_target_")), trusted)
@@ -63,5 +63,5 @@ def _built(node: Mapping[str, Any], trusted: Sequence[str], *, seed: int, functi
 
 
 def is_module(found: type) -> bool:
-    """Return whether objects of a class are models."""
+    """Return whether a class derives from torch.nn.Module."""
     return issubclass(found, nn.Module)

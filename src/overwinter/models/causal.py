@@ -1,7 +1,7 @@
 """A causal language model of the transformers library as a plain module: tokens in, logits out.
 
-It is built from its configuration alone, so that a saved one needs neither the folder it came from nor code of
-others. https://huggingface.co/docs/transformers
+It is built from its configuration alone, so a saved model needs neither its original folder nor third-party code.
+https://huggingface.co/docs/transformers
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from torch import nn
 
 from overwinter.errors import ConfigError
 
-# Of a transformers configuration: where code of its maker is, and which library quantizes.
+# Keys of a transformers configuration that name code of the model's authors or a quantization library.
 _CODE = ("auto_map", "custom_pipelines", "quantization_config", "use_kernels")
 
 
 class CausalLanguageModel(nn.Module):
     """Next-token logits at every position.
 
-    A tied head stays tied: it is one parameter under two names, which is stored once.
+    A tied head stays tied: one parameter under two names, stored once.
 
     Args:
-        config: of the transformers library, as JSON, with ``model_type``.
-        random_weights: whether to draw initial weights; what is about to be loaded needs none.
-        origin: what the weights are, where they are not the model's own: ``dequantized Q4_1``; else None.
+        config: configuration of the transformers library, as JSON, with ``model_type``.
+        random_weights: whether to draw initial weights; not needed before loading weights.
+        origin: origin of the weights if they are not the model's own, such as ``dequantized Q4_1``; else None.
 
     Attributes:
         config: as given.
@@ -37,8 +37,8 @@ class CausalLanguageModel(nn.Module):
         network: the transformers module; ``network.config`` is its configuration.
 
     Raises:
-        ConfigError: the extra `llm` is missing, or the configuration is of no causal language model that the
-            installed transformers knows.
+        ConfigError: the extra `llm` is missing, or the installed transformers has no causal language model for the
+            configuration.
     """
 
     def __init__(self, *, config: Mapping[str, Any], random_weights: bool = True, origin: str | None = None) -> None:
@@ -57,13 +57,13 @@ class CausalLanguageModel(nn.Module):
         """Read tokens (batch, n) after those whose keys and values are in ``kept``.
 
         Returns:
-            logits of the next token, (batch, vocabulary), float32, and transformers' cache, which is ``kept`` grown.
+            Logits of the next token (batch, vocabulary), float32, and transformers' cache, which extends ``kept``.
         """
         output = self.network(input_ids=tokens, past_key_values=kept, use_cache=True, logits_to_keep=1)
         return output.logits[:, -1].float(), output.past_key_values
 
     def saved_as(self) -> dict[str, Any]:
-        """Return the ``model_config`` with which `save_model` makes it loadable anywhere."""
+        """Return the ``model_config`` for `save_model`, with which it loads on any machine."""
         return {
             "_target_": "overwinter.models.CausalLanguageModel",
             "config": self.config,
@@ -73,7 +73,7 @@ class CausalLanguageModel(nn.Module):
 
 
 def import_transformers() -> ModuleType:
-    """Import the transformers library without the noise of what it looks for on the way.
+    """Import the transformers library without its log messages.
 
     Raises:
         ConfigError: it is not installed.
@@ -81,7 +81,7 @@ def import_transformers() -> ModuleType:
     try:
         with quiet():
             import transformers
-            import transformers.modeling_utils  # the noisy part; else it would come with the first model
+            import transformers.modeling_utils  # logs on import; otherwise imported with the first model
     except ImportError as error:
         raise ConfigError(
             f"Language models need the transformers library: {error}.\n`pip install 'overwinter[llm]'`"
@@ -91,7 +91,7 @@ def import_transformers() -> ModuleType:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence logs below errors: of kernels for other GPUs, and of settings that don't concern a local model."""
+    """Silence log messages below errors, which concern other GPUs and remote models."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -101,7 +101,7 @@ def quiet() -> Iterator[None]:
 
 
 def _harmless(config: Any) -> Any:
-    """Leave out what makes the library fetch and run code of others: kernels by the name of their repository."""
+    """Return the configuration without keys that make the library fetch and run third-party code."""
     if isinstance(config, list | tuple):
         return [_harmless(each) for each in config]
     if not isinstance(config, Mapping):
@@ -125,7 +125,7 @@ def _built(config: Mapping[str, Any], *, random_weights: bool) -> Any:
             return transformers.AutoModelForCausalLM.from_config(parsed, dtype=torch.float32, trust_remote_code=False)
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise ConfigError(
-            f"transformers {transformers.__version__} builds no causal language model of the type "
+            f"transformers {transformers.__version__} has no causal language model of the type "
             f"{config.get('model_type')!r}: {str(error).strip().splitlines()[0]}\n"
-            "Name a decoder-only model, or install a version of transformers that knows it."
+            "Name a decoder-only model, or install a version of transformers that supports it."
         ) from None

@@ -12,19 +12,19 @@ from overwinter.errors import ConfigError
 
 
 class ConvNet(nn.Module):
-    """3x3 convolutions with batch normalisation and ReLU, the image halved now and then, and a linear head.
+    """3x3 convolutions with batch normalisation and ReLU, optional 2x2 pooling, and a linear head.
 
-    Plain on purpose: `torch.fx` traces it, so channels can be removed; every operation has an int8 kernel.
+    Deliberately plain: `torch.fx` can trace it, so channels can be removed; every operation has an int8 kernel.
 
     Args:
         input_shape: channels, height, width of one image.
-        classes: how many logits.
+        classes: The number of logits.
         channels: output channels of each convolution, in order.
-        pool_after: numbers of the convolutions (from 1) after which 2x2 maximum pooling halves the image.
-        dropout: share of the head's inputs dropped while training.
+        pool_after: convolutions (from 1) followed by 2x2 maximum pooling.
+        dropout: dropout probability of the head's inputs.
 
     Raises:
-        ConfigError: a size that cannot be built.
+        ConfigError: a size is not valid.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class ConvNet(nn.Module):
 
 
 def _block(inputs: int, outputs: int) -> nn.Sequential:
-    # No bias: the batch normalisation behind it has one.
+    # No bias: the following batch normalisation has one.
     convolution = nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
 
@@ -82,7 +82,7 @@ def _check(
         raise ConfigError(f"model.pool_after={list(pool_after)} must name convolutions between 1 and {len(channels)}.")
     if min(input_shape[1:]) < 2 ** len(pool_after):
         raise ConfigError(
-            f"model.pool_after={list(pool_after)} halves a {input_shape[1]}x{input_shape[2]} image away. "
+            f"model.pool_after={list(pool_after)} halves a {input_shape[1]}x{input_shape[2]} image to nothing. "
             "Name fewer convolutions."
         )
     if not 0 <= dropout < 1:

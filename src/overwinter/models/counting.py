@@ -1,4 +1,4 @@
-"""Counting: parameters, the weights that can be pruned, and how many of them are zero."""
+"""Counting parameters, prunable weights and zeros."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def prunable_weights(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Return how many parameters ``model`` has, zeros and integer weights included, shared ones once."""
+    """Return the number of parameters, including zeros and integer weights; shared ones count once."""
     integers = sum(math.prod(layer.weight_shape) for layer in integer_layers(model).values())
     return integers + sum(parameter.numel() for parameter in model.parameters())
 
@@ -44,14 +44,14 @@ def count_parameters(model: nn.Module) -> int:
 def counted_sparsity(model: nn.Module) -> float:
     """Return the share of exact zeros among the prunable and the integer weights, 0 to 1."""
     total = nonzero = 0
-    for where in _nonzero(model):
-        total += where.numel()
-        nonzero += int(torch.count_nonzero(where))
+    for weight in _nonzero(model):
+        total += weight.numel()
+        nonzero += int(torch.count_nonzero(weight))
     return 1.0 - nonzero / total if total else 0.0
 
 
 def _nonzero(model: nn.Module) -> Iterator[torch.Tensor]:
-    """Every weight, or of an integer layer where it is not 0, one at a time: they are large."""
+    """Yield every weight, or a mask of an integer layer's nonzero weights, one at a time because they are large."""
     yield from prunable_weights(model).values()
     for layer in integer_layers(model).values():
         yield layer.zeros().logical_not_()

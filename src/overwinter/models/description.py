@@ -1,4 +1,4 @@
-"""``model.json``: what a saved model is and how to rebuild it. Reading and verifying it needs no torch."""
+"""``model.json``: the description of a saved model. Reading and verifying it needs no torch."""
 
 from __future__ import annotations
 
@@ -45,20 +45,20 @@ def write_description(
 ) -> dict[str, Any]:
     """Describe the files already written to ``folder`` in a sealed ``model.json``; return its content.
 
-    Nothing in it depends on the time or the place, so identical models have identical bytes.
+    It does not depend on time or place, so identical models have identical bytes.
 
     Args:
         folder: the saved model's folder.
         variant: ``dense``, ``sparse``, ``int8_static``, ...
-        model_config: ``_target_`` and arguments, as the configuration has them.
-        input_shape: of one sample, without the batch.
-        parameters: how many there are.
+        model_config: ``_target_`` and arguments, as in the configuration.
+        input_shape: shape of one sample, without the batch.
+        parameters: The number of parameters.
         sparsity: share of zeros among the prunable weights, counted.
-        tensors: name -> ``shape``, ``dtype``, ``nonzero`` (how many entries are not zero).
-        files: names of the files beside ``model.json``.
-        lineage: digests of what the model was made from.
-        quantization: how it was quantized; None if it was not.
-        quantization_aware: the grids that a float model was trained for; None if it was not, and then no key.
+        tensors: name -> ``shape``, ``dtype``, ``nonzero`` (the number of nonzero entries).
+        files: names of the other files in ``folder``.
+        lineage: digests of the inputs.
+        quantization: description of the quantization; None if the model is not quantized.
+        quantization_aware: the grids that a float model was trained for; None if there are none, and then no key.
     """
     description = {
         "schema": SCHEMA,
@@ -84,10 +84,10 @@ def stored_bytes(description: Mapping[str, Any]) -> int:
 
 
 def load_description(folder: Path) -> dict[str, Any]:
-    """Return ``model.json`` of a saved model, after checking it and every file that it lists.
+    """Return ``model.json`` of a saved model, after verifying it and every file that it lists.
 
     Raises:
-        IntegrityError: something is missing, cut short or altered, or was written by a newer Overwinter.
+        IntegrityError: a file is missing, truncated or altered, or was written by a newer Overwinter.
     """
     remedy = "Run the stage that makes this model again (`dvc repro`)."
     description = manifest.read_sealed(folder / DESCRIPTION, remedy=remedy)
@@ -104,9 +104,9 @@ def load_description(folder: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def already_verified(folder: Path) -> Iterator[None]:
-    """Within, don't digest the files of this saved model again: their bytes were verified with the bundle they are in.
+    """Skip, within the context, digesting the files of this saved model, which were verified with their bundle.
 
-    Every loading step describes the model afresh; on weights of some size, each would take longer than loading them.
+    Every loading step reads the description; for large weights, each digest would take longer than loading them.
     """
     token = _VERIFIED.set(folder)
     try:
@@ -117,12 +117,13 @@ def already_verified(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def own_models(own: bool = True) -> Iterator[None]:
-    """Within, saved models are those that one's own configuration made: trusted functions may have made them.
+    """Treat saved models, within the context, as made by the user's own configuration, which may name functions.
 
-    A stranger's, and every bundle's, name classes only, so that waking one calls nothing of its maker's choice.
+    Other saved models, and those in bundles, may name only classes, so that waking one calls no function that its
+    author chose.
 
     Args:
-        own: False for what may be a stranger's after all.
+        own: False for models that may be untrusted after all.
     """
     token = _OWN.set(own)
     try:
@@ -132,5 +133,5 @@ def own_models(own: bool = True) -> Iterator[None]:
 
 
 def are_own() -> bool:
-    """Return whether saved models are one's own: see `own_models`."""
+    """Return whether saved models are the user's own; see `own_models`."""
     return _OWN.get()

@@ -1,7 +1,7 @@
-"""Grids: which values a quantized weight may take, and how codes become bytes.
+"""Grids: the values that a quantized weight can take, and the packing of codes into bytes.
 
-A weight is seen as a matrix (out, columns): one row per output channel, its inputs flattened. A row is cut
-into groups; each group has a scale, and a zero point when the grid is asymmetric. ``value = (code - zero) *
+A weight is viewed as a matrix (out, columns): one row per output channel, its inputs flattened. A row is divided
+into groups; each group has a scale, and a zero point if the grid is asymmetric. ``value = (code - zero) *
 scale`` with codes from 0 to ``2**bits - 1``, so a float zero is exact on every grid made here.
 """
 
@@ -17,11 +17,12 @@ from overwinter.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """How a weight is quantized.
+    """Quantization grid of a weight.
 
     Attributes:
-        bits: per code, 2 to 8.
-        group_size: columns that share a scale; the last group of a row may be shorter. None: a whole row does.
+        bits: bits per code, 2 to 8.
+        group_size: The number of columns that share a scale; the last group of a row may be shorter. None: one group
+            per row.
         symmetric: the zero point is the middle code, ``2**(bits - 1)``, and not stored.
     """
 
@@ -37,20 +38,20 @@ class Grid:
 
     @property
     def top(self) -> int:
-        """The largest code."""
+        """Largest code."""
         return (1 << self.bits) - 1
 
     @property
     def middle(self) -> int:
-        """The zero point of a symmetric grid."""
+        """Zero point of a symmetric grid."""
         return 1 << (self.bits - 1)
 
     def groups(self, columns: int) -> int:
-        """Return how many groups a row of ``columns`` has."""
+        """Return the number of groups in a row of ``columns``."""
         return 1 if self.group_size is None else -(-columns // self.group_size)
 
     def grouped(self, matrix: torch.Tensor) -> torch.Tensor:
-        """Return (out, columns) as (out, groups, size), a short last group filled with zeros."""
+        """Return (out, columns) as (out, groups, size), a short last group padded with zeros."""
         rows, columns = matrix.shape
         size = columns if self.group_size is None else self.group_size
         missing = self.groups(columns) * size - columns
@@ -58,7 +59,7 @@ class Grid:
         return padded.reshape(rows, -1, size)
 
     def between(self, low: torch.Tensor, high: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return scale and zero point (None when symmetric) of groups whose values lie between two bounds.
+        """Return scale and zero point (None if symmetric) of groups with values between two bounds.
 
         Args:
             low: (out, groups), at most 0, so that zero stays on the grid.
@@ -70,7 +71,7 @@ class Grid:
         return scale, (-low / scale).round().clamp(0, self.top)
 
     def nearest(self, matrix: torch.Tensor) -> Codes:
-        """Round (out, columns) to the nearest codes, over the range from each group's least to largest value."""
+        """Round (out, columns) to the nearest codes, with each group's range from its minimum to its maximum."""
         values = self.grouped(matrix)
         scale, zero = self.between(values.amin(2).clamp(max=0), values.amax(2).clamp(min=0))
         return self.encode(matrix, scale, zero)
@@ -113,7 +114,7 @@ def pack(codes: torch.Tensor) -> torch.Tensor:
 
 
 def unpack(packed: torch.Tensor, columns: int) -> torch.Tensor:
-    """Return what `pack` was given: (out, columns)."""
+    """Return the codes (out, columns) that `pack` packed."""
     return torch.stack([packed & 15, packed >> 4], dim=2).flatten(1)[:, :columns]
 
 

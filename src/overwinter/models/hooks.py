@@ -1,4 +1,4 @@
-"""How something acts on a model while it is being fitted: a mask, a fake-quantizer, a growing sparsity."""
+"""Interface of objects that change a model during training: a mask, a fake-quantizer, a growing sparsity."""
 
 from __future__ import annotations
 
@@ -9,24 +9,23 @@ import torch
 
 
 class StepHook(Protocol):
-    """Called around every optimizer step. Steps count from 1 to ``total``.
+    """Hook called around every optimizer step. Steps count from 1 to ``total``.
 
-    Everything that a hook remembers from step to step is in its state, so that a fit goes on from a
-    checkpoint as if it had never stopped; what it draws at random comes from torch's global
-    generator, which is seeded per step.
+    A hook keeps everything between steps in its state, so that training resumes from a checkpoint as if it had not
+    stopped; random numbers come from torch's global generator, which is seeded per step.
     """
 
     def before_step(self, step: int, total: int) -> None:
-        """Gradients are computed and clipped, the optimizer has not stepped yet."""
+        """Act after gradients are computed and clipped, before the optimizer steps."""
 
     def after_step(self, step: int, total: int) -> None:
-        """The optimizer has stepped."""
+        """Act after the optimizer stepped."""
 
     def settled(self, step: int, total: int) -> bool:
-        """Whether the weights after ``step`` may be the result: not while a sparsity still grows."""
+        """Return whether the weights after ``step`` may be the result: not while a sparsity still grows."""
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """Return what must survive an interruption."""
+        """Return the state to save in a checkpoint."""
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Take up the state again."""
+        """Restore the state."""

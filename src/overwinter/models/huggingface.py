@@ -1,11 +1,11 @@
 """A pretrained language model from a local folder or GGUF file, through the transformers library (extra `llm`).
 
-- `pretrained` is what ``model=huggingface`` names: it reads the weights and returns a `CausalLanguageModel`.
-- `pretrained_tokenizer` gives the tokenizer that came with them, `save_tokenizer` writes it down for later stages.
+- `pretrained` is the target of ``model=huggingface``: it reads the weights and returns a `CausalLanguageModel`.
+- `pretrained_tokenizer` returns the model's tokenizer, `save_tokenizer` writes it for later stages.
 
 Nothing is downloaded, no code of the model's authors is run, and weights in pickle are refused. A GGUF file's
-weights are dequantized to float32, so what is called dense there has the quality of the quantized file. A folder's
-weights stay pages of its files (`overwinter.models.pages`), a GGUF file's are in memory as a whole.
+weights are dequantized to float32, so "dense" then has the quality of the quantized file. A folder's weights are
+memory-mapped from its files (`overwinter.models.pages`), a GGUF file's are in memory as a whole.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from overwinter.paths import local_path
 
 _KEY = "model.root"
 _FLOATS = ("F64", "F32", "F16", "BF16")
-# What a configuration says of its place and its maker, not of the model.
+# Keys of a configuration on its place and authors, not on the model.
 _UNSTABLE = ("_name_or_path", "_model_name_or_path", "_from_model_config", "transformers_version", "auto_map", "dtype")
 
 
@@ -36,13 +36,13 @@ def pretrained(*, root: str, sha256: str | None = None) -> CausalLanguageModel:
     """Read a pretrained causal language model.
 
     Args:
-        root: a folder with config.json and safetensors, or a GGUF file; ``package:NAME/PATH`` names one that an
-            installed package carries.
-        sha256: of the GGUF file, or of the folder's one safetensors file; None: not checked.
+        root: a folder with config.json and safetensors, or a GGUF file; ``package:NAME/PATH`` names one in an
+            installed package.
+        sha256: SHA-256 of the GGUF file, or of the folder's single safetensors file; None: not checked.
 
     Raises:
-        ConfigError: it is not there, is of no architecture that transformers knows, needs code of its own, or
-            has no safetensors; or the extra `llm` is missing.
+        ConfigError: it is missing, its architecture is unknown to transformers, it needs its own code, or it has no
+            safetensors; or the extra `llm` is missing.
         IntegrityError: the file is not the one that ``sha256`` names, is damaged, or lacks weights.
     """
     path = model_path(root)
@@ -58,7 +58,7 @@ def pretrained_tokenizer(root: str) -> Any:
     """Return the transformers tokenizer of a model's folder or GGUF file.
 
     Raises:
-        ConfigError: it is not there, or has no tokenizer.
+        ConfigError: it is missing, or has no tokenizer.
     """
     path = local_path(root, key=_KEY)
     transformers = import_transformers()
@@ -88,7 +88,7 @@ def _is_gguf(path: Path) -> bool:
 
 
 def _source(path: Path) -> dict[str, Any]:
-    """The arguments of every ``from_pretrained``: local, and without code of others."""
+    """Return the arguments of every ``from_pretrained``: local files only, no third-party code."""
     common = {"local_files_only": True, "trust_remote_code": False}
     if path.is_dir():
         return {"pretrained_model_name_or_path": path, **common}
@@ -130,13 +130,13 @@ def _reading(path: Path, what: str) -> Iterator[None]:
         message = " ".join(str(error).split())[:300]
         raise ConfigError(
             f"The {what} of {path} cannot be read: {message}\n"
-            "It must be complete in one local folder or GGUF file, of an architecture that the installed "
-            "transformers knows without code of the model's own."
+            "It must be complete in one local folder or GGUF file, with an architecture that the installed "
+            "transformers supports without code of the model's authors."
         ) from None
 
 
 def _origin(path: Path) -> str | None:
-    """Say how most of a GGUF file's weights are quantized."""
+    """Return the quantization of most weights in a GGUF file, or None."""
     if not _is_gguf(path):
         return None
     with _reading(path, "GGUF file"):
@@ -150,7 +150,7 @@ def _origin(path: Path) -> str | None:
 
 
 def _gguf_weights(path: Path, model: CausalLanguageModel) -> Mapping[str, torch.Tensor]:
-    # Read here and not by `from_pretrained`, which asks for the package accelerate as well.
+    # Read here and not by `from_pretrained`, which also needs the package accelerate.
     with _reading(path, "GGUF file"), contextlib.redirect_stderr(io.StringIO()):  # its progress bar has no switch
         from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
@@ -160,7 +160,7 @@ def _gguf_weights(path: Path, model: CausalLanguageModel) -> Mapping[str, torch.
 
 
 def _folder_weights(path: Path, model: CausalLanguageModel) -> Mapping[str, torch.Tensor]:
-    """Take the files' pages, or read through ``from_pretrained``, which knows older names of weights."""
+    """Map the files, or read them with ``from_pretrained``, which supports older names of weights."""
     mapped = mapped_weights(path, model.network.state_dict(keep_vars=True))
     if mapped is not None:
         return mapped

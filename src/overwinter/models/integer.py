@@ -1,9 +1,8 @@
-"""Layers whose weight is stored in integers: `IntegerLinear` and `IntegerConv2d`.
+"""Layers with integer weights: `IntegerLinear` and `IntegerConv2d`.
 
-They are what every method of `overwinter.quantization` makes, what `save_model` and `load_model` keep bit for
-bit, and what the runtimes read to build their own integer kernels. ``forward`` is the reference arithmetic:
-the weight is dequantized, the input fake-quantized, and the float operator applied, so a kernel that adds in
-integers differs by float rounding only.
+Every method of `overwinter.quantization` creates them, `save_model` and `load_model` keep them bit for bit, and the
+runtimes build their integer kernels from them. ``forward`` is the reference arithmetic: it dequantizes the weight,
+fake-quantizes the input and applies the float operator, so a kernel that adds integers differs only by float rounding.
 """
 
 from __future__ import annotations
@@ -22,22 +21,22 @@ ACTIVATIONS = (None, "dynamic", "static")
 
 
 class IntegerLayer(nn.Module):
-    """What `IntegerLinear` and `IntegerConv2d` share.
+    """Base class of `IntegerLinear` and `IntegerConv2d`.
 
     Attributes:
-        grid: of the weight.
-        weight_shape: of the float weight, (out, in) or (out, in / groups, height, width).
-        activations: None (float), ``dynamic`` (range of each token or sample) or ``static`` (one fixed range).
-        activation_bits: of the input's codes, 2 to 8; unsigned with a zero point.
-        activation_group_size: features of a token that share a range, of ``dynamic`` activations of a Linear layer;
-            their codes are symmetric, as those of ONNX Runtime's blocked kernel. None: all of a token's do.
-        codes: (out, columns) uint8; two per byte when the grid has at most 4 bits (see `grid.pack`).
+        grid: grid of the weight.
+        weight_shape: shape of the float weight, (out, in) or (out, in / groups, height, width).
+        activations: None (float), ``dynamic`` (a range per token or sample) or ``static`` (one fixed range).
+        activation_bits: bits of the input's codes, 2 to 8; unsigned with a zero point.
+        activation_group_size: The number of features of a token that share a range, for ``dynamic`` activations of a
+            Linear layer; their codes are symmetric, as in ONNX Runtime's blocked kernel. None: one range per token.
+        codes: (out, columns) uint8; two per byte if the grid has at most 4 bits (see `grid.pack`).
         scale: (out, groups) float32.
-        zero: (out, groups) uint8; None when the grid is symmetric.
-        bias: as the float layer had it, or None.
+        zero: (out, groups) uint8; None if the grid is symmetric.
+        bias: bias of the float layer, or None.
         activation_scale: () float32; None unless ``static``.
         activation_zero: () uint8; None unless ``static``.
-        smoothing: (in features or channels,) float32 by which the input is multiplied first (SmoothQuant); None for 1.
+        smoothing: (in features or channels,) float32 factors of the input (SmoothQuant); None: no factors.
     """
 
     grid: Grid
@@ -100,20 +99,20 @@ class IntegerLayer(nn.Module):
         activation_group_size: int | None = None,
         smoothing: torch.Tensor | None = None,
     ) -> Self:
-        """Make the integer version of a float layer.
+        """Return the integer version of a float layer.
 
         Args:
-            layer: keeps its bias; its weight is not changed.
-            grid: of the weight.
-            codes: what a solver found; None rounds the layer's weight to nearest.
-            activations: None, ``dynamic`` or ``static`` (`set_activation_range` says which range).
-            activation_bits: of the input's codes.
-            activation_group_size: features of a token that share a range of dynamic activations; None: all of them.
-            smoothing: (in features or channels,) by which the input is multiplied first. ``codes``, or the layer's
-                weight, must have been divided by it already.
+            layer: float layer, which is not changed; the bias is shared.
+            grid: grid of the weight.
+            codes: codes from a solver; None rounds the layer's weight to nearest.
+            activations: None, ``dynamic`` or ``static`` (`set_activation_range` sets the range).
+            activation_bits: bits of the input's codes.
+            activation_group_size: The number of features that share a range of dynamic activations; None: all.
+            smoothing: (in features or channels,) factors of the input. ``codes``, or the layer's weight, must have been
+                divided by them already.
 
         Raises:
-            ConfigError: an unknown kind of activations, or groups of activations that are not dynamic ones of a Linear.
+            ConfigError: the kind of activations is unknown, or grouped activations are not dynamic ones of a Linear.
         """
         made = cls(
             layer,
@@ -130,7 +129,7 @@ class IntegerLayer(nn.Module):
 
     @property
     def columns(self) -> int:
-        """Inputs of one output: the width of the weight as a matrix."""
+        """Number of inputs per output: the width of the weight as a matrix."""
         return int(torch.Size(self.weight_shape[1:]).numel())
 
     @property
@@ -143,14 +142,14 @@ class IntegerLayer(nn.Module):
         return Codes(codes=codes, scale=self.scale, zero=self.zero)
 
     def set_codes(self, codes: Codes) -> None:
-        """Take other codes, scales and zero points of the same grid."""
+        """Replace codes, scales and zero points by others of the same grid."""
         self.codes.copy_(pack(codes.codes) if self._packed else codes.codes)
         self.scale.copy_(codes.scale)
         if self.zero is not None and codes.zero is not None:
             self.zero.copy_(codes.zero)
 
     def set_activation_range(self, low: float, high: float) -> None:
-        """Fix the range of ``static`` activations; it is widened to hold 0."""
+        """Set the range of ``static`` activations, widened to include 0."""
         if self.activation_scale is None or self.activation_zero is None:
             raise ConfigError(f"A layer with activations={self.activations!r} has no fixed range.")
         scale, zero = _activation_grid(
@@ -164,7 +163,7 @@ class IntegerLayer(nn.Module):
         return self.grid.decode(self.get_codes()).reshape(self.weight_shape)
 
     def zeros(self) -> torch.Tensor:
-        """Return where the weight is 0, bool in ``weight_shape``, without dequantizing it: scales are positive."""
+        """Return a mask of the zero weights, bool in ``weight_shape``, without dequantizing: scales are positive."""
         codes = self.get_codes()
         origin = self.grid.middle if codes.zero is None else codes.zero[:, :, None]
         found = (self.grid.grouped(codes.codes) == origin).flatten(1)[:, : self.columns]
@@ -175,7 +174,7 @@ class IntegerLayer(nn.Module):
         return inputs if self.smoothing is None else inputs * self._per_channel(self.smoothing.to(inputs.dtype))
 
     def quantized_input(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Return the input as the kernel sees it: smoothed, and on the grid of its activations."""
+        """Return the input as the kernel uses it: smoothed, and on the grid of its activations."""
         inputs = self.smoothed_input(inputs)
         if self.activations is None:
             return inputs
@@ -192,7 +191,7 @@ class IntegerLayer(nn.Module):
         return ((codes - zero) * scale).to(inputs.dtype)
 
     def describe(self) -> dict[str, Any]:
-        """Return what ``model.json`` says of the layer, from which `swap_in` makes an empty one again."""
+        """Return the layer's entry in ``model.json``, from which `swap_in` creates an empty layer."""
         return {
             "bits": self.grid.bits,
             "group_size": self.grid.group_size,
@@ -205,21 +204,21 @@ class IntegerLayer(nn.Module):
         }
 
     def extra_repr(self) -> str:
-        """Say in print(model) what the layer is."""
+        """Return the layer's description in print(model)."""
         return ", ".join(f"{key}={value}" for key, value in self.describe().items())
 
     def apply_weight(self, inputs: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        """Return the float operator's output to an input, with a weight in ``weight_shape``."""
+        """Return the float operator's output for an input, with a weight in ``weight_shape``."""
         raise NotImplementedError
 
     def _adopt(self, layer: Any) -> None:
-        """Take over what the operator needs beside weight and bias."""
+        """Copy the operator's other arguments from the float layer."""
 
     def _per_channel(self, values: torch.Tensor) -> torch.Tensor:
         raise NotImplementedError
 
     def _sample_axes(self, inputs: torch.Tensor) -> tuple[int, ...]:
-        """The axes over which one range of dynamic activations is taken."""
+        """Return the axes that share one range of dynamic activations."""
         raise NotImplementedError
 
 
@@ -231,7 +230,7 @@ class IntegerLinear(IntegerLayer):
         return self.apply_weight(self.quantized_input(input), self.weight().to(input.dtype))
 
     def apply_weight(self, inputs: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        """Return the float operator's output to an input, with a weight in ``weight_shape``."""
+        """Return the float operator's output for an input, with a weight in ``weight_shape``."""
         return functional.linear(inputs, weight, self.bias)
 
     def _adopt(self, layer: nn.Linear) -> None:
@@ -252,7 +251,7 @@ class IntegerConv2d(IntegerLayer):
         return self.apply_weight(self.quantized_input(input), self.weight().to(input.dtype))
 
     def apply_weight(self, inputs: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        """Return the float operator's output to an input, with a weight in ``weight_shape``."""
+        """Return the float operator's output for an input, with a weight in ``weight_shape``."""
         padding: Any = self.padding
         if self.padding_mode != "zeros":
             inputs, padding = functional.pad(inputs, self._edges, mode=self.padding_mode), 0
@@ -275,19 +274,19 @@ class IntegerConv2d(IntegerLayer):
 
 
 def integer_type(layer: nn.Module) -> type[IntegerLinear] | type[IntegerConv2d] | None:
-    """Return the class that takes this layer's place, or None where there is none."""
+    """Return the integer class for this layer, or None if there is none."""
     if type(layer) is nn.Linear:
         return IntegerLinear
     return IntegerConv2d if type(layer) is nn.Conv2d else None
 
 
 def integer_layers(model: nn.Module) -> dict[str, IntegerLayer]:
-    """Return name -> integer layer, each once, in the order of the module."""
+    """Return name -> integer layer, each once, in module order."""
     return {name: module for name, module in model.named_modules() if isinstance(module, IntegerLayer)}
 
 
 def replace_layer(model: nn.Module, name: str, layer: nn.Module) -> None:
-    """Put ``layer`` in the place of the module called ``name``, also where that one stands under other names."""
+    """Replace the module called ``name`` by ``layer``, also under its other names."""
     old = model.get_submodule(name)
     for other, module in list(model.named_modules(remove_duplicate=False)):
         if module is old:
@@ -296,11 +295,11 @@ def replace_layer(model: nn.Module, name: str, layer: nn.Module) -> None:
 
 
 def swap_in(model: nn.Module, described: Mapping[str, Mapping[str, Any]]) -> None:
-    """Put empty integer layers into a rebuilt float model, to be filled by ``load_state_dict(assign=True)``.
+    """Insert empty integer layers into a rebuilt float model, to be filled by ``load_state_dict(assign=True)``.
 
     Args:
-        model: its layers already have the saved sizes.
-        described: layer name -> what `IntegerLayer.describe` said.
+        model: model with layers of the saved sizes.
+        described: layer name -> entry of `IntegerLayer.describe`.
 
     Raises:
         IntegrityError: the model's code has no Linear or Conv2d of that name.
@@ -323,7 +322,7 @@ def swap_in(model: nn.Module, described: Mapping[str, Mapping[str, Any]]) -> Non
                 grid,
                 activations=entry["activations"],
                 activation_bits=entry["activation_bits"],
-                activation_group_size=entry.get("activation_group_size"),  # younger than the others
+                activation_group_size=entry.get("activation_group_size"),  # absent in older models
                 smoothed=entry["smoothed"],
             )
         replace_layer(model, name, empty)
@@ -334,7 +333,7 @@ def _inputs(layer: nn.Linear | nn.Conv2d) -> int:
 
 
 def _activation_grid(low: torch.Tensor, high: torch.Tensor, bits: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scale and zero point, float, of activations between ``low`` and ``high``; as ONNX's DynamicQuantizeLinear."""
+    """Return scale and zero point of activations between two bounds, as ONNX's DynamicQuantizeLinear computes them."""
     low, high = low.clamp(max=0), high.clamp(min=0)
     top = 2**bits - 1
     scale = (high - low) / top

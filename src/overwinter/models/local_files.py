@@ -1,4 +1,4 @@
-"""Where a pretrained model is on this machine, asked without torch before any energy is spent."""
+"""Path of a pretrained model on this machine, checked without torch before any energy is spent."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _REMOTE = re.compile(r"(\w+://|hf:).+|[\w.-]+/[\w.-]+")  # an address, or OWNER/
 
 
 def check_model_files(config_model: Mapping[str, Any]) -> None:
-    """Check that a pretrained model is on this machine, and that what reads it is installed.
+    """Check that a pretrained model is on this machine, and that the packages to read it are installed.
 
     Raises:
-        ConfigError: it is not, or ``model.root`` names something on a hub.
+        ConfigError: the model or a package is missing, or ``model.root`` names a model on a hub.
     """
     if config_model.get("_target_") in PRETRAINED_TARGETS:
         model_path(config_model.get("root"))
@@ -34,16 +34,16 @@ def check_model_files(config_model: Mapping[str, Any]) -> None:
 
 
 def model_path(root: Any) -> Path:
-    """Return where a pretrained model is: a GGUF file, or a folder with config.json and safetensors.
+    """Return the path of a pretrained model: a GGUF file, or a folder with config.json and safetensors.
 
     Raises:
-        ConfigError: it is not there, or is something else.
+        ConfigError: it is missing, or is something else.
     """
     if not isinstance(root, str) or not root:
         raise ConfigError(f"{_KEY}={root!r} must name a folder or a {GGUF} file.")
     if _REMOTE.fullmatch(root) and not Path(root).exists():
         raise ConfigError(
-            f"{_KEY}={root!r} is not on this machine, and nothing is downloaded. Get it yourself "
+            f"{_KEY}={root!r} is not on this machine, and nothing is downloaded. Download it "
             f"(`hf download OWNER/NAME --local-dir FOLDER`), then set {_KEY}=FOLDER."
         )
     path = local_path(root, key=_KEY)

@@ -1,4 +1,4 @@
-"""A limit on the memory of this process while it does what a stranger has written."""
+"""Limit on the memory of this process while it handles untrusted input."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _DATA = re.compile(r"^VmData:\s+(\d+) kB$", re.MULTILINE)
 
 @contextlib.contextmanager
 def memory_limited(more_bytes: int) -> Iterator[None]:
-    """Within, this process gets so much more memory (Linux); beyond, a `MemoryError` (or torch's error) instead.
+    """Limit, within the context, the memory that this process may add (Linux).
 
-    After it, the limit is as it was.
+    Exceeding it raises `MemoryError` (or torch's error). The previous limit is restored afterwards.
     """
     found = _DATA.search(_STATUS.read_text()) if _STATUS.is_file() else None
     if found is None:

@@ -1,6 +1,6 @@
-"""A checkpoint's weights as pages of files: the kernel reads them when they are used, and may drop them at any time.
+"""Memory-mapped weights of a checkpoint: the kernel reads pages on use, and may drop them at any time.
 
-A model that is quantized block by block is then never in memory as a whole, however its checkpoint stores it.
+A model that is quantized block by block is then never in memory as a whole.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _WIDENED = (torch.bfloat16, torch.float16)  # exact in float32
 
 
 def mapped_weights(folder: Path, known: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor] | None:
-    """Return a folder's safetensors, in float32; None where they are not the model's as they stand.
+    """Return a folder's safetensors in float32, or None if they do not match the model.
 
     Args:
-        folder: of one file, or of shards and their index, as transformers writes them.
-        known: the model's ``state_dict(keep_vars=True)``: one of a tied tensor's names is enough.
+        folder: folder of one file, or of shards and their index, as transformers writes them.
+        known: the model's ``state_dict(keep_vars=True)``; one name of a tied tensor is enough.
     """
     try:
         weights = {name: tensor for file in _files(folder) for name, tensor in load_file(folder / file).items()}
@@ -52,7 +52,7 @@ def _fit(weights: Mapping[str, torch.Tensor], known: Mapping[str, torch.Tensor])
 
 
 def _widened(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The same in float32: what is narrower, in a nameless file that is gone with the tensors."""
+    """Return the weights in float32; converted ones are in an unnamed file that disappears with the tensors."""
     narrow = {name: tensor for name, tensor in weights.items() if tensor.dtype in _WIDENED}
     if not narrow:
         return weights
@@ -64,10 +64,10 @@ def _widened(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def _scratch(count: int) -> torch.Tensor:
-    """Room for so many float32 numbers: on the disk, or in memory where the disk has none."""
+    """Return space for ``count`` float32 numbers: on the disk, or in memory if the disk is full."""
     with tempfile.NamedTemporaryFile() as file:
         try:
-            os.posix_fallocate(file.fileno(), 0, 4 * count)  # else a full disk would show as a deadly signal later
+            os.posix_fallocate(file.fileno(), 0, 4 * count)  # otherwise a full disk would kill the process later
         except OSError:
             return torch.empty(count)
         return torch.from_file(file.name, shared=True, size=count, dtype=torch.float32)

@@ -1,4 +1,4 @@
-"""Giving a layer tensors of other sizes, as after channels were removed, in anyone's module."""
+"""Resizing the layers of any module, as after channels were removed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RESIZABLE_LAYERS = (nn.Linear, *_CONVOLUTIONS, *_NORMALISATIONS)
 
 
 def replace_tensors(layer: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Put other parameters and buffers into a layer and let its declared sizes follow.
+    """Replace parameters and buffers of a layer and update its declared sizes.
 
     Args:
         layer: a Linear, a convolution or a batch normalisation; changed in place.
@@ -31,10 +31,10 @@ def replace_tensors(layer: nn.Module, tensors: Mapping[str, torch.Tensor]) -> No
 
 
 def resize_layers(model: nn.Module, shapes: Mapping[str, Sequence[int]]) -> None:
-    """Resize, in place, every layer whose saved tensors have other shapes than it has.
+    """Resize, in place, every layer with other saved shapes.
 
     Args:
-        model: freshly built, so with all its channels.
+        model: freshly built model, with all its channels.
         shapes: tensor name, as in ``state_dict()``, -> saved shape.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A module's tensors without repetitions, looked at or shared without copies: they may be as large as the memory."""
+"""Unique tensors of a module, checked or shared without copies because they may be as large as the memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 
 
 def unique_state(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Return name -> parameter or buffer, not copied; what has two names only under its first."""
+    """Return name -> parameter or buffer, not copied; a tensor with two names appears under the first."""
     unique: dict[str, torch.Tensor] = {}
     seen: set[int] = set()
     for name, tensor in model.state_dict(keep_vars=True).items():
@@ -31,16 +31,16 @@ def _computed_tensors(model: nn.Module) -> dict[int, object]:
 
 
 def twin(model: nn.Module) -> nn.Module:
-    """Return a second module whose parameters are the same memory, to replace layers of or to convert.
+    """Return a second module with parameters on the same memory, to convert or to replace layers in.
 
-    Its `Parameter` objects are its own, and so are its buffers, which a ``forward`` may change.
+    It has its own `Parameter` objects, and its own buffers, which a ``forward`` may change.
     """
     shared = {id(each): nn.Parameter(each.detach(), requires_grad=each.requires_grad) for each in model.parameters()}
     return copy.deepcopy(model, _computed_tensors(model) | shared)
 
 
 def is_finite(tensor: torch.Tensor) -> bool:
-    """Return whether a tensor of floats holds neither NaN nor infinity; `torch.isfinite` makes two of its size."""
+    """Return whether a float tensor has neither NaN nor infinity; `torch.isfinite` would allocate two of its size."""
     if tensor.numel() == 0:
         return True
     low, high = tensor.detach().aminmax()  # either is NaN if any is

@@ -37,14 +37,15 @@ def save_model(
     """Save a module so that `load_model` rebuilds it, and return its description.
 
     Args:
-        folder: made if need be.
-        model: its state is stored from where it lies, on the CPU; a tensor known under two names once.
+        folder: folder of the saved model, created if needed.
+        model: module to save; a tensor with two names is stored once.
         variant: ``dense`` or ``sparse``.
-        model_config: ``_target_`` and arguments of `build_model`, from before any channel was removed.
-        input_shape: of one sample, without the batch.
-        lineage: digests of what the model was made from.
-        quantization: how it was quantized; None if it was not. Its integer layers are described under ``layers``.
-        quantization_aware: the grids that a float model was trained for; None if it was not.
+        model_config: ``_target_`` and arguments of `build_model`, before any channel was removed.
+        input_shape: shape of one sample, without the batch.
+        lineage: digests of the inputs.
+        quantization: description of the quantization; None if the model is not quantized. Its integer layers are
+            described under ``layers``.
+        quantization_aware: the grids that a float model was trained for; None if there are none.
 
     Raises:
         OverwinterError: a weight is NaN or infinite, or the disk is full.
@@ -76,20 +77,20 @@ def load_model(folder: Path, *, trusted: Sequence[str]) -> nn.Module:
     """Rebuild a saved module, on the CPU and in evaluation mode.
 
     The target is built with its saved arguments, its layers are resized to the saved shapes (channels may
-    have been removed), integer layers take the place of those that were quantized, and every tensor is loaded:
-    none may be missing or left over.
+    have been removed), quantized layers are replaced by integer layers, and every tensor is loaded: none may be
+    missing or left over.
 
     Args:
-        folder: what `save_model` wrote.
-        trusted: packages whose classes ``_target_`` may name, beside overwinter's and torch.nn's.
+        folder: folder that `save_model` wrote.
+        trusted: packages whose classes ``_target_`` may name, besides overwinter's and torch.nn's.
 
     Raises:
-        IntegrityError: the folder is damaged, or the model's code no longer fits it.
+        IntegrityError: the folder is damaged, or the model's code no longer matches it.
         ConfigError: the target is not trusted or cannot be built.
     """
     description = load_description(folder)
     if WEIGHTS not in description["files"]:
-        raise IntegrityError(f"{folder} holds the variant {description['variant']!r}, which is no torch module.")
+        raise IntegrityError(f"{folder} holds the variant {description['variant']!r}, which is not a torch module.")
     model = rebuild_model(description, trusted=trusted)
     saved = _read_tensors(folder / WEIGHTS)
     integers = (description["quantization"] or {}).get("layers", {})
@@ -101,7 +102,7 @@ def load_model(folder: Path, *, trusted: Sequence[str]) -> nn.Module:
 
 
 def _stored_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Return name -> tensor on the CPU, copied only where two view the same bytes, which safetensors refuses."""
+    """Return name -> tensor on the CPU, copied only if two share the same bytes, which safetensors refuses."""
     tensors = {name: tensor.to("cpu").contiguous() for name, tensor in unique_state(model).items()}
     end = 0
     for name, tensor in sorted(tensors.items(), key=lambda item: item[1].data_ptr()):
@@ -121,10 +122,10 @@ def _load_strictly(model: nn.Module, saved: Mapping[str, torch.Tensor], folder: 
     unknown = sorted(set(saved) - set(stored_under.values()))
     if missing or unknown:
         raise IntegrityError(
-            f"{folder} does not fit the model's code: missing tensors {missing}, unknown tensors {unknown}. "
+            f"{folder} does not match the model's code: missing tensors {missing}, unknown tensors {unknown}. "
             "Was the code changed after the model was saved? Train it again."
         )
-    # The tensors are the file's own pages, read when they are first used: a model need not fit into memory twice.
+    # The tensors are mapped from the file and read on first use: a model need not fit into memory twice.
     model.load_state_dict({name: saved[first] for name, first in stored_under.items()}, assign=True)
     for name, first in stored_under.items():
         if name != first:
@@ -132,7 +133,7 @@ def _load_strictly(model: nn.Module, saved: Mapping[str, torch.Tensor], folder: 
 
 
 def _share(model: nn.Module, name: str, first: str) -> None:
-    """Let a tensor stand under a second name again."""
+    """Give a tensor its second name again."""
     path, _, leaf = name.rpartition(".")
     original, _, original_leaf = first.rpartition(".")
     setattr(model.get_submodule(path), leaf, getattr(model.get_submodule(original), original_leaf))

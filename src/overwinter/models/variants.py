@@ -1,6 +1,6 @@
-"""The variants of a model: what the stages before evaluate left, found by name in their folders.
+"""Variants of a model: the outputs of the stages before evaluate, found by name.
 
-A stage leaves one model in its folder, or several: a folder of its name for each, and their list, `variants.json`.
+A stage writes one model to its folder, or several: one subfolder per variant, and their list, `variants.json`.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ _LIST = "variants.json"
 
 
 def write_variants(folder: Path, names: Sequence[str]) -> None:
-    """Write down which variants are in ``folder``, none included."""
+    """Write the list of the variants in ``folder``; it may be empty."""
     manifest.write_sealed(folder / _LIST, {"schema": 1, "variants": list(names)})
 
 
 def find_variants(models: Mapping[str, Path]) -> dict[str, Path]:
-    """Return variant -> its folder, in the order in which the stages are given.
+    """Return variant -> its folder, in the order of the stages.
 
-    A stage that left the very model of an earlier one, such as one that removed nothing, adds none.
+    A stage with the same model as an earlier one, such as one that removed nothing, adds no variant.
 
     Args:
-        models: stage -> the folder `model/` that it left.
+        models: stage -> its folder `model/`.
 
     Raises:
-        IntegrityError: a list or a description is missing or altered, a listed folder is missing, or two stages left
-            different models of one name.
+        IntegrityError: a list or a description is missing or altered, a listed folder is missing, or two stages wrote
+            different models under one name.
     """
     variants: dict[str, Path] = {}
     for stage, folder in models.items():
@@ -39,7 +39,7 @@ def find_variants(models: Mapping[str, Path]) -> dict[str, Path]:
             earlier = variants.setdefault(name, found)
             if earlier != found and _files(earlier) != _files(found):
                 raise IntegrityError(
-                    f"The stage {stage} left a variant {name!r} in {found}, and another one is in {earlier}. "
+                    f"The stage {stage} wrote a variant {name!r} to {found}, and another one is in {earlier}. "
                     "Save it under another name: save_model(variant=...)."
                 )
     return variants
@@ -55,7 +55,7 @@ def _variants_of(folder: Path, stage: str) -> dict[str, Path]:
     folders = {str(name): folder / str(name) for name in names}
     for name, path in folders.items():
         if not path.is_dir():
-            raise IntegrityError(f"{path} is missing, which {_LIST} lists as the variant {name!r}. {remedy}")
+            raise IntegrityError(f"{path}, which {_LIST} lists as the variant {name!r}, is missing. {remedy}")
     return folders
 
 
@@ -64,5 +64,5 @@ def _files(folder: Path) -> Any:
 
 
 def _description(folder: Path) -> dict[str, Any]:
-    with already_verified(folder):  # the files are digested by anyone who loads them
+    with already_verified(folder):  # loading digests the files
         return load_description(folder)

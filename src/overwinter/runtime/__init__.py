@@ -1,26 +1,26 @@
-"""Runtimes: what a saved model is run by. Entry-point group ``overwinter.runtimes``.
+"""Runtimes that execute saved models. Entry-point group ``overwinter.runtimes``.
 
-- `build` turns a saved model (`overwinter.models`) into the files that a runtime runs, and checks that the
-  answers are still torch's; `open_session` loads them and gives a `Session`, whose ``run`` answers; `load_module`
-  gives the module itself, for language models, which answer in steps.
-- `check_outputs` is that check, for a runtime of your own (``examples/own_variants``).
-- `check_runtimes` does the first of these with a model that is not trained yet.
-- `measure_loading` opens one in a fresh process: the time it takes, and the peak of memory.
-- `refusal` says why a runtime cannot run a variant: `torch` and `torch-compile` (which needs a C++ compiler) run
-  modules, also those that torchao quantized; `torch-bf16` runs language models, 4-bit layers by a packed kernel;
+- `build` converts a saved model (`overwinter.models`) to the files of a runtime, and checks its outputs against
+  torch's; `open_session` loads them and returns a `Session`, whose ``run`` returns outputs; `load_module` returns the
+  module itself, for language models, which generate step by step.
+- `check_outputs` is that check, for your own runtime (``examples/own_variants``).
+- `check_runtimes` builds an untrained model for every runtime, before training.
+- `measure_loading` opens a variant in a fresh process and measures the time and the peak memory.
+- `refusal` returns why a runtime cannot run a variant: `torch` and `torch-compile` (which needs a C++ compiler) run
+  modules, also those that torchao quantized; `torch-bf16` runs language models, 4-bit layers with a packed kernel;
   `onnxruntime` and `openvino` (an extra) run ONNX variants, and modules after exporting them: float ones, and those
   with the integer layers of `overwinter.models`.
-- `serving_device` says on which device variants are measured and served; `check_devices` whether every runtime can
-  compute there: torch's on the CPU and on CUDA devices, `onnxruntime` too where its build has the provider,
-  `openvino` on the CPU. A session's inputs and answers are on the host, wherever it computes. `computing_device` says
-  on which device models are quantized; `on_gpu` what to do where one fails there.
+- `serving_device` returns the device on which variants are measured and served; `check_devices` checks that every
+  runtime can compute there: torch's on the CPU and on CUDA devices, `onnxruntime` too if its build has the provider,
+  `openvino` on the CPU. A session's inputs and outputs are on the host. `computing_device` returns the device on which
+  models are quantized; `on_gpu` explains failures there.
 - `export_onnx`, `tidy`, `layer_of` and the torchao storage are shared with `overwinter.quantization`, which
   makes the variants that these runtimes run.
 
 Opening an `onnxruntime` or `openvino` session imports no torch.
 
-`Session` is a model that is ready to answer, on whichever runtime; the sessions that are evaluated are those that are
-served. A language model's is a `LanguageSession`: tokens in, logits of the next token out, keys and values kept.
+`Session` is a loaded model on any runtime; the evaluated sessions are those that are served. A language model's is a
+`LanguageSession`: tokens in, logits of the next token out, keys and values kept.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ __all__ = [
     "tidy",
 ]
 
-# Loaded when first used: a worker needs few of them, and the supervisor of a server none.
+# Loaded on first use: a worker needs few of them, and the supervisor of a server none.
 _HOMES = {
     "Array": "session",
     "INPUT": "onnx_export",

@@ -1,4 +1,4 @@
-"""Where answers are computed: on the CPU, or on one of torch's CUDA devices. No torch is imported for the CPU."""
+"""Devices that compute outputs: the CPU, or one of torch's CUDA devices. The CPU needs no torch."""
 
 from __future__ import annotations
 
@@ -9,29 +9,27 @@ from typing import Any
 from overwinter.errors import ConfigError
 
 CPU = "cpu"
-# Of a float model's outputs on a GPU against the CPU's, relative to the largest logit: convolutions there compute in
-# TF32, whose mantissa has 10 bits.
+# For a float model's outputs on a GPU compared with the CPU's, relative to the largest logit: convolutions on a GPU use
+# TF32, with a mantissa of 10 bits.
 _TOLERANCE = 0.01
-# Roundings that fall on the other side of a step of 1/255, in layer after layer.
+# Values rounded to the neighbouring step of 1/255, in every layer.
 _QUANTIZED_TOLERANCE = 0.05
 _CPU_ONLY = "it computes on the CPU only"
 
 
 def serving_device(setting: str) -> str:
-    """Return where variants are measured and served under the setting ``device``: `cpu`, `cuda` or `cuda:N`.
+    """Return the device that measures and serves variants for the setting ``device``: `cpu`, `cuda` or `cuda:N`.
 
-    ``auto`` concerns training alone, which then takes a GPU where there is one: a bundle is served on the CPU unless
-    a GPU is named.
+    ``auto`` only lets training and quantization use a GPU; a bundle is served on the CPU unless a GPU is named.
     """
     return CPU if setting == "auto" else setting
 
 
 def computing_device(setting: str) -> str:
-    """Return where a model is quantized under the setting ``device``: `cpu`, `cuda` or `cuda:N`.
+    """Return the device that quantizes a model for the setting ``device``: `cpu`, `cuda` or `cuda:N`.
 
-    That is where it was trained, with ``auto`` on a GPU where there is one, and not where it will be served:
-    calibrating and solving are work of the training's kind, and the variant that comes of it is judged where it is
-    served.
+    That is the device of training (with ``auto`` a GPU, if there is one), not of serving: calibration and solving
+    are work like training, and the variant is evaluated on the serving device.
 
     Raises:
         ConfigError: torch cannot compute there.
@@ -49,17 +47,17 @@ def computing_device(setting: str) -> str:
 
 
 def kind_of(device: str) -> str:
-    """Return ``cuda`` of ``cuda:1``: what is told to other machines, whose GPUs have other numbers."""
+    """Return the kind of a device, ``cuda`` for ``cuda:1``, which is valid on machines with other GPU numbers."""
     return device.partition(":")[0]
 
 
 def ordinal_of(device: str) -> int:
-    """Return 1 of ``cuda:1``, and 0 of ``cuda``."""
+    """Return the number of a device: 1 for ``cuda:1``, 0 for ``cuda``."""
     return int(device.partition(":")[2] or 0)
 
 
 def device_refusal(runtime: Any, device: str) -> str | None:
-    """Return why a runtime cannot compute on a device here, or None if it can; one that does not say knows the CPU."""
+    """Return why a runtime cannot compute on a device here, or None; without `device_refusal` it is CPU only."""
     if device == CPU:
         return None
     asked = getattr(runtime, "device_refusal", None)
@@ -68,7 +66,7 @@ def device_refusal(runtime: Any, device: str) -> str | None:
 
 
 def variant_refusal(description: Mapping[str, Any], device: str) -> str | None:
-    """Return why a variant cannot be computed on a device at all: some have kernels on one kind of device only."""
+    """Return why a variant cannot run on a device, or None: some have kernels for one kind of device only."""
     needed = needed_device(description)
     if needed is None or needed == kind_of(device):
         return None
@@ -76,13 +74,13 @@ def variant_refusal(description: Mapping[str, Any], device: str) -> str | None:
 
 
 def needed_device(description: Mapping[str, Any]) -> str | None:
-    """Return the kind of device that alone computes the variant which ``model.json`` describes; None: any does."""
+    """Return the only kind of device that can run the variant described by ``model.json``, or None if any can."""
     needed: str | None = (description["quantization"] or {}).get("device")
     return needed
 
 
 def gpu_tolerance(description: Mapping[str, Any]) -> float:
-    """Return how far a variant's answers on a GPU may be from the CPU's, relative to the largest logit."""
+    """Return the largest allowed difference of GPU outputs from the CPU's, relative to the largest logit."""
     return _TOLERANCE if description["quantization"] is None else _QUANTIZED_TOLERANCE
 
 
@@ -97,21 +95,21 @@ def torch_device_refusal(device: str) -> str | None:
 
 
 def device_entry(device: str) -> dict[str, str]:
-    """Return a device as an argument or an entry; for the CPU nothing, which needs neither."""
+    """Return a device as a keyword argument or a JSON entry; empty for the CPU, the default."""
     return {} if device == CPU else {"device": device}
 
 
 @contextmanager
 def on_gpu(where: str, device: str, *, remedy: str = "set device=auto, which serves on the CPU") -> Iterator[None]:
-    """Say what to do where a model fails on a GPU that answers on the CPU; on the CPU, do nothing.
+    """Explain the failure of a model on a GPU, within the context; on the CPU, pass errors on.
 
     Args:
-        where: in which part of the work it would fail.
-        device: on which.
-        remedy: what to do about it in the configuration.
+        where: part of the work, for the message.
+        device: device of the work.
+        remedy: change of the configuration, for the message.
 
     Raises:
-        ConfigError: it fails there.
+        ConfigError: the model fails on the GPU.
     """
     try:
         yield
@@ -119,7 +117,7 @@ def on_gpu(where: str, device: str, *, remedy: str = "set device=auto, which ser
         if device == CPU:
             raise
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        advice = "Does forward() make tensors of its own? Make them on the device of its input; or"
+        advice = "Does forward() create tensors? Create them on the device of its input; or"
         if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported here
             advice = "Free the GPU's memory; or"
         raise ConfigError(f"The model fails in {where} on device={device}: {reason}\n{advice} {remedy}.") from error

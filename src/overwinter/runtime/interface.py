@@ -1,4 +1,4 @@
-"""What a runtime promises. Third parties add theirs as entry points in the group ``overwinter.runtimes``."""
+"""Interface of runtimes. Third parties add theirs as entry points in the group ``overwinter.runtimes``."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from overwinter.runtime.session import Session
 
 
 class Runtime(Protocol):
-    """Turns a saved model into files that it can run, and opens them. Made without arguments.
+    """Converts a saved model to its own files, and opens them. Created without arguments.
 
-    One that computes on the CPU only needs neither `device_refusal` nor the arguments ``device``.
+    A runtime for the CPU only needs neither `device_refusal` nor the arguments ``device``.
 
     Attributes:
         name: as in `evaluate.runtimes`.
         packages: Optional. The packages that serving needs; by default the one that provides the runtime.
-        packages_for_gpu: Optional, default True. Whether those packages bring CUDA's libraries.
+        packages_for_gpu: Optional, default True. Whether those packages include CUDA's libraries.
         compiles: Optional, default False. Whether it compiles machine code while it serves.
     """
 
@@ -30,12 +30,12 @@ class Runtime(Protocol):
         """Return why this runtime cannot compute on ``device`` (`cuda`, `cuda:N`) here, or None if it can."""
 
     def build(self, model_folder: Path, out: Path, *, trusted: Sequence[str], device: str = "cpu") -> None:
-        """Write what `open` needs into the existing folder ``out``; equal models give equal bytes on every device.
+        """Write the files for `open` to the existing folder ``out``; equal models give equal bytes on every device.
 
         Raises:
-            ConfigError: the model uses what this runtime lacks.
+            ConfigError: the model uses an operation that this runtime lacks.
             OverwinterError: the outputs on ``device`` differ from torch's by more than the runtime's tolerance.
         """
 
     def open(self, folder: Path, *, threads: int, trusted: Sequence[str], device: str = "cpu") -> Session:
-        """Load what `build` wrote; inputs and answers are on the CPU, wherever they are computed."""
+        """Load the files that `build` wrote; the session's inputs and outputs are on the CPU."""

@@ -14,11 +14,11 @@ from overwinter.models import CausalLanguageModel
 from overwinter.runtime import load_module
 from overwinter.runtime.session import Array
 
-_CANARY_TOKENS = 16  # enough for every layer to have its say, few enough not to delay a wake
+_CANARY_TOKENS = 16  # enough to exercise every layer, few enough not to delay a wake
 
 
 def canary_tokens(windows: torch.Tensor) -> torch.Tensor:
-    """Return the first tokens of each window (windows, length), int64: what is asked at every wake."""
+    """Return the first tokens of each window (windows, length), int64, as the canary of every wake."""
     return windows[:, :_CANARY_TOKENS].contiguous()
 
 
@@ -26,7 +26,7 @@ class LanguageSession:
     """A `Session` whose inputs are tokens.
 
     Args:
-        model: in evaluation mode; tokens and logits are on the host, wherever it is.
+        model: model in evaluation mode, on any device; tokens and logits are on the host.
     """
 
     def __init__(self, model: CausalLanguageModel) -> None:
@@ -34,7 +34,7 @@ class LanguageSession:
 
     @property
     def context_tokens(self) -> int:
-        """How many tokens the model was made to read; no limit where its configuration says nothing."""
+        """Context length in tokens; unlimited if the configuration has none."""
         config = self._model.config
         declared = config.get("max_position_embeddings", config.get("n_positions"))
         return declared if type(declared) is int else sys.maxsize
@@ -47,7 +47,7 @@ class LanguageSession:
         """Read tokens (batch, n) after those whose keys and values are in ``kept``.
 
         Returns:
-            Logits of the next token (batch, vocabulary), float32, and ``kept``, grown in place.
+            Logits of the next token (batch, vocabulary), float32, and ``kept``, extended in place.
         """
         with torch.inference_mode():
             logits, kept = self._model.step(torch.from_numpy(tokens).to(self._device), kept)
@@ -57,21 +57,21 @@ class LanguageSession:
 def open_language(
     folder: Path, runtime: str, threads: int, *, trusted: Sequence[str] = (), device: str = "cpu"
 ) -> LanguageSession:
-    """Load what `overwinter.runtime.build` wrote for a language model.
+    """Load the files that `overwinter.runtime.build` wrote for a language model.
 
     Args:
         folder: the payload.
-        runtime: that it was built for.
-        threads: CPU threads that compute one output; they hold for the whole process.
+        runtime: name of the runtime that it was built for.
+        threads: The number of CPU threads that compute one output, for the whole process.
         trusted: packages whose classes the model's ``_target_`` may name.
-        device: that computes.
+        device: device that computes.
 
     Raises:
-        ConfigError: the runtime runs no language model, or not on the device, or the payload holds none.
+        ConfigError: the runtime cannot run language models, or not on the device, or the payload has no language model.
         IntegrityError: the files are damaged.
     """
     torch.set_num_threads(threads)
     model = load_module(folder, runtime, trusted=trusted, device=device)
     if not isinstance(model, CausalLanguageModel):
-        raise ConfigError(f"{folder} holds a {type(model).__name__} beside a tokenizer, and no language model.")
+        raise ConfigError(f"{folder} holds a tokenizer and a {type(model).__name__}, which is not a language model.")
     return LanguageSession(model)

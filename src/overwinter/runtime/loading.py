@@ -1,4 +1,4 @@
-"""Time to load and peak memory, in a fresh process: what a server that holds this variant, and nothing else, needs."""
+"""Loading time and peak memory in a fresh process, as for a server with only this variant."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _STATUS = Path("/proc/self/status")
 
 @dataclass(frozen=True, kw_only=True)
 class Readiness:
-    """What it takes to be ready to answer.
+    """Loading time and peak memory of a variant.
 
     Attributes:
-        load_s: from a started Python to the first output, the runtime's own libraries included.
-        peak_memory_bytes: of the process, after it answered once.
-        peak_gpu_memory_bytes: of tensors on the GPU that answered; None on the CPU, and where it was not torch.
+        load_s: time from a started Python to the first output, including the import of the runtime's libraries.
+        peak_memory_bytes: peak memory of the process after one output.
+        peak_gpu_memory_bytes: peak memory of torch's tensors on the GPU; None on the CPU or without torch.
     """
 
     load_s: float
@@ -41,47 +41,47 @@ class Readiness:
 def measure_loading(
     folder: Path, runtime: str, inputs: Array, *, threads: int, trusted: Sequence[str], device: str = CPU
 ) -> Readiness:
-    """Load a built variant in a fresh process, and let it answer once.
+    """Load a built variant in a fresh process, and run it once.
 
     Args:
-        folder: what `overwinter.runtime.build` filled.
-        runtime: its name.
+        folder: folder that `overwinter.runtime.build` wrote.
+        runtime: name of the runtime.
         inputs: one batch (batch, ...).
-        threads: CPU threads.
+        threads: The number of CPU threads.
         trusted: as in `overwinter.runtime.build`.
-        device: that answers.
+        device: device that computes.
 
     Raises:
-        OverwinterError: it fails there.
+        OverwinterError: the process fails.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        asked = Path(scratch) / "inputs.npy"
-        np.save(asked, inputs)
-        command = [sys.executable, "-c", _CHILD, str(folder), runtime, str(threads), device, str(asked), *trusted]
-        paths = os.pathsep.join(filter(None, sys.path))  # the user's module may lie beside the stage program
+        inputs_path = Path(scratch) / "inputs.npy"
+        np.save(inputs_path, inputs)
+        command = [sys.executable, "-c", _CHILD, str(folder), runtime, str(threads), device, str(inputs_path), *trusted]
+        paths = os.pathsep.join(filter(None, sys.path))  # the user's module may be next to the stage program
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": paths}
         )
     if done.returncode != 0:
-        reason = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        reason = (done.stderr.strip().splitlines() or ["it printed nothing"])[-1]
         raise OverwinterError(f"{folder.name} cannot be loaded by {runtime} in a fresh process: {reason}")
     return Readiness(**json.loads(done.stdout.splitlines()[-1]))
 
 
 def load_and_report(folder: str, runtime: str, threads: str, device: str, inputs: str, *trusted: str) -> None:
-    """Load, answer once, and print a `Readiness` as JSON."""
-    asked = np.load(inputs, allow_pickle=False)
+    """Load a variant, run it once, and print a `Readiness` as JSON."""
+    batch = np.load(inputs, allow_pickle=False)
     begin_s = time.perf_counter()
     from overwinter.runtime.registry import open_session
 
-    open_session(Path(folder), runtime, int(threads), trusted=trusted, device=device).run(asked)
+    open_session(Path(folder), runtime, int(threads), trusted=trusted, device=device).run(batch)
     load_s = time.perf_counter() - begin_s
     loading = Readiness(load_s=load_s, peak_memory_bytes=_peak_bytes(), peak_gpu_memory_bytes=_peak_gpu_bytes(device))
     print(json.dumps(asdict(loading)))
 
 
 def _peak_bytes() -> int:
-    """Return the peak of resident memory; Linux's `getrusage` would count the parent's, from before `exec`."""
+    """Return the peak resident memory; Linux's `getrusage` would include the parent's, from before `exec`."""
     if _STATUS.exists():
         line = next(line for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024
@@ -89,7 +89,7 @@ def _peak_bytes() -> int:
 
 
 def _peak_gpu_bytes(device: str) -> int | None:
-    """Return the peak of what torch's tensors took on the GPU; its context, half a gigabyte or so, is not in it."""
+    """Return the peak memory of torch's tensors on the GPU, without its context of about half a gigabyte."""
     torch = sys.modules.get("torch")
     if device == CPU or torch is None or not torch.cuda.is_initialized():
         return None

@@ -1,7 +1,7 @@
-"""From a torch module to an ONNX graph, with the batch left open and batch normalisation folded.
+"""Export of a torch module to an ONNX graph, with a dynamic batch size and batch normalisation folded.
 
-The exporter is torch's older, tracing one (``dynamo=False``): the newer one tripped over the quantizer's
-shape inference, and prints its progress. It is deprecated, so each of its warnings is named below.
+The exporter is torch's older, tracing one (``dynamo=False``): the newer one failed in the quantizer's shape inference,
+and prints its progress. The older one is deprecated, so its warnings are filtered below.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import onnx
 import torch
 from torch import nn
-from torch.jit._trace import TracerWarning  # torch.jit gives it out too, but does not declare it
+from torch.jit._trace import TracerWarning  # torch.jit has it too, but does not declare it
 
 from overwinter.errors import ConfigError
 from overwinter.runtime.onnx_folding import fold_normalisations
@@ -32,7 +32,7 @@ _SCOPE = "__module."
 
 
 def example_inputs(input_shape: Sequence[int], batch: int = _EXAMPLES) -> Array:
-    """Return random model inputs (batch, ...), the same at every call and others for every batch size."""
+    """Return random model inputs (batch, ...), the same in every call and different for every batch size."""
     generator = torch.Generator().manual_seed(batch)
     return torch.randn(batch, *input_shape, generator=generator).numpy()
 
@@ -41,12 +41,12 @@ def export_onnx(model: nn.Module, input_shape: Sequence[int], *, integers: bool 
     """Export a module in evaluation mode.
 
     Args:
-        model: takes (batch, ...), returns (batch, classes).
-        input_shape: of one sample, without the batch.
-        integers: whether it holds the stand-ins of integer layers (`onnx_integer`), whose codes must stay codes.
+        model: module from (batch, ...) to (batch, classes).
+        input_shape: shape of one sample, without the batch.
+        integers: whether it has stand-ins of integer layers (`onnx_integer`), whose codes must not be folded.
 
     Raises:
-        ConfigError: the module uses what ONNX has no operator for; the layer is named.
+        ConfigError: the module uses an operation that ONNX lacks; the message names the layer.
     """
     written = io.BytesIO()
     example = torch.from_numpy(example_inputs(input_shape))
@@ -68,7 +68,7 @@ def export_onnx(model: nn.Module, input_shape: Sequence[int], *, integers: bool 
             where = _layers_with(_OPERATOR.search(reason), model, example)
             raise ConfigError(
                 f"{type(model).__name__} cannot be exported to ONNX: {where}{reason}\n"
-                "Take onnxruntime and openvino out of evaluate.runtimes and set quantize=none, or change the model."
+                "Remove onnxruntime and openvino from evaluate.runtimes and set quantize=none, or change the model."
             ) from error
     exported = onnx.load_from_string(written.getvalue())
     if integers:
@@ -81,7 +81,7 @@ def export_onnx(model: nn.Module, input_shape: Sequence[int], *, integers: bool 
 @contextmanager
 def _quietly() -> Iterator[None]:
     shown = torch._C._jit_onnx_log
-    # When it fails, it would print the whole graph; its own switch for that is always on.
+    # On failure it would print the whole graph, which cannot be switched off.
     torch._C._jit_onnx_log = lambda *_: None
     with warnings.catch_warnings():
         # The exporter's own deprecation, in torch from 2.9 on, and that of tracing.
@@ -90,8 +90,7 @@ def _quietly() -> Iterator[None]:
         warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
         # Padding other than by zeros; nothing is lost.
         warnings.filterwarnings("ignore", "Constant folding - Only steps=1", UserWarning)
-        # A branch on a tensor may be frozen by tracing: the outputs are compared afterwards, at another batch
-        # size.
+        # Tracing may freeze a branch on a tensor: the outputs are compared afterwards, at another batch size.
         warnings.simplefilter("ignore", TracerWarning)
         try:
             yield
@@ -100,7 +99,7 @@ def _quietly() -> Iterator[None]:
 
 
 def _layers_with(operator: re.Match[str] | None, model: nn.Module, example: torch.Tensor) -> str:
-    """Return which layers use an operator; nothing where that is unknown."""
+    """Return the names of the layers that use an operator; empty if unknown."""
     if operator is None:
         return ""
     trace: Any = torch.jit.trace  # torch has no types for it

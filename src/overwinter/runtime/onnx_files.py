@@ -1,10 +1,10 @@
-"""Which files an ONNX model takes weights from beside its own: its external data.
+"""External data of an ONNX model: the further files that hold its weights.
 
 https://onnx.ai/onnx/repo-docs/ExternalData.html
 
-A runtime would open whatever a model names, and no list of a bundle covers what lies outside of it. So the names are
-found first, by walking the protobuf (https://protobuf.dev/programming-guides/encoding) along the messages that may
-hold a tensor: weights themselves are stepped over, so that the size of a model hardly matters.
+A runtime would open any file that a model names, and a bundle verifies only its own files. So the names are found
+first, by walking the protobuf (https://protobuf.dev/programming-guides/encoding) along the messages that can contain a
+tensor; weights are skipped, so the size of a model hardly matters.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from overwinter.plain_files import is_inside, open_plain
 
-# Message -> field -> message, from onnx.proto; a test holds it against the package onnx.
+# Message -> field -> message, from onnx.proto; a test compares it with the package onnx.
 FIELDS: dict[str, dict[int, str]] = {
     "ModelProto": {7: "GraphProto", 20: "TrainingInfoProto", 25: "FunctionProto"},
     "TrainingInfoProto": {1: "GraphProto", 2: "GraphProto"},
@@ -38,34 +38,34 @@ FIELDS: dict[str, dict[int, str]] = {
 _ENTRY = "StringStringEntryProto"
 _KEY, _VALUE = 1, 2
 _WORD = re.compile(b"location")
-_MANY = ("FunctionProto", "NodeProto")  # and small: looking for the word takes less than looking inside
+_MANY = ("FunctionProto", "NodeProto")  # many and small: searching for the word is faster than parsing
 _VARINT, _FIXED_64, _BYTES, _FIXED_32 = 0, 1, 2, 5
 _MAX_VARINT = 10
 Mapped = mmap.mmap | bytes
 
 
 def external_files(model: Path) -> dict[str, Path]:
-    """Return the files of external data, by the names that the model has for them.
+    """Return the files of external data, by their names in the model.
 
     Raises:
-        ValueError: it is no ONNX model, or names a file that is not below its own folder.
+        ValueError: it is not an ONNX model, or names a file outside of its folder.
         OSError: it cannot be read.
     """
     found: dict[str, Path] = {}
     for name in _locations(model):
         path = model.parent / name
         if not is_inside(name.removeprefix("./")) or not path.is_file():
-            raise ValueError(f"it takes weights from {name!r}, which is no file beside it")
+            raise ValueError(f"it takes weights from {name!r}, which is not a file in its folder")
         found[name] = path
     return found
 
 
 @contextmanager
 def mapped(files: Mapping[str, Path]) -> Iterator[dict[str, Mapped]]:
-    """Give the contents of files, by the same names, as memory that is read when it is used.
+    """Yield the memory-mapped contents of files, by the same names.
 
     Raises:
-        OSError: one cannot be read.
+        OSError: a file cannot be read.
     """
     with ExitStack() as stack:
         yield {name: _mapped(path, stack) for name, path in files.items()}
@@ -103,7 +103,7 @@ def _location(content: Mapped, begin: int, end: int) -> Iterator[bytes]:
 
 
 def _parts(content: Mapped, place: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Yield field, begin and end of what has a length in a message; step over numbers."""
+    """Yield field, begin and end of the length-delimited values in a message; skip numbers."""
     while place < end:
         tag, place = _varint(content, place, end)
         kind = tag & 7
@@ -116,18 +116,18 @@ def _parts(content: Mapped, place: int, end: int) -> Iterator[tuple[int, int, in
         elif kind in (_FIXED_64, _FIXED_32):
             place += 8 if kind == _FIXED_64 else 4
         else:
-            raise ValueError("it is no ONNX model")
+            raise ValueError("it is not an ONNX model")
         if place > end:
-            raise ValueError("it is cut short")
+            raise ValueError("it is truncated")
 
 
 def _varint(content: Mapped, place: int, end: int) -> tuple[int, int]:
     value = 0
     for count in range(_MAX_VARINT):
         if place + count >= end:
-            raise ValueError("it is cut short")
+            raise ValueError("it is truncated")
         byte = content[place + count]
         value |= (byte & 0x7F) << (7 * count)
         if byte < 0x80:
             return value, place + count + 1
-    raise ValueError("it is no ONNX model")
+    raise ValueError("it is not an ONNX model")

@@ -1,11 +1,11 @@
-"""Batch normalisation folded into the convolution before it whose weight stays in integers.
+"""Folding of batch normalisation into the preceding convolution, with its weight kept in integers.
 
-torch's exporter folds it into float weights only. Behind an integer convolution it would keep runtimes from computing
-in integers, which want the next QuantizeLinear (or Relu) right there: Fashion-MNIST's network took twice as long.
-Codes stay codes: a channel's scale takes up the size of its factor, and its codes take up the sign.
+torch's exporter folds it into float weights only. After an integer convolution it would keep runtimes from computing
+in integers, because they need the next QuantizeLinear (or Relu) directly: Fashion-MNIST's network took twice as long.
+Codes stay codes: a channel's scale absorbs the size of its factor, and its codes absorb the sign.
 
-Where no grid follows, for instance before an average, one of 8 bits is put behind the ReLU, so that this convolution is
-computed in integers too. It reaches to 6 standard deviations, which the normalisation knows: Nagel et al., "Data-Free
+If no grid follows, for example before an average, one of 8 bits is added after the ReLU, so that this convolution is
+computed in integers too. Its range is 6 standard deviations, known from the normalisation: Nagel et al., "Data-Free
 Quantization Through Weight Equalization and Bias Correction", 2019, https://arxiv.org/abs/1906.04721.
 """
 
@@ -27,7 +27,7 @@ _LOWEST = -128  # of 8 bits: it has no counterpart
 
 @dataclass(frozen=True, kw_only=True)
 class _Pair:
-    """A convolution with an integer weight, and the batch normalisation that alone reads it."""
+    """A convolution with an integer weight, and the batch normalisation that is its only reader."""
 
     weight: onnx.NodeProto
     convolution: onnx.NodeProto
@@ -35,9 +35,9 @@ class _Pair:
 
 
 def fold_normalisations(graph: onnx.GraphProto) -> int:
-    """Fold every batch normalisation that follows a convolution on dequantized codes; return how many.
+    """Fold every batch normalisation after a convolution on dequantized codes; return their number.
 
-    One stays that would have to negate a code of -128, or whose convolution shares its weight.
+    It is not folded if it would negate a code of -128, or if the convolution shares its weight.
     """
     constants = initializers(graph)
     pairs = [pair for pair in _pairs(graph, constants) if _fold(graph, pair, constants)]
@@ -75,7 +75,7 @@ def _fold(graph: onnx.GraphProto, pair: _Pair, constants: dict[str, Array]) -> b
         return False
     folded = np.where(negative, -codes, codes) * np.reshape(factor != 0, per_channel)
     _set(graph, pair.weight.input[0], folded.astype(codes.dtype))
-    # A channel that is multiplied by 0 keeps its scale, which must not be 0, and loses its codes.
+    # A channel with factor 0 keeps its scale, which must not be 0; its codes become 0.
     _set(graph, pair.weight.input[1], (scale * np.where(factor == 0, 1.0, np.abs(factor))).astype(scale.dtype))
     before = constants[pair.convolution.input[2]] if len(pair.convolution.input) > 2 else 0.0
     name = f"{pair.convolution.output[0]}_folded_bias"
@@ -88,14 +88,14 @@ def _fold(graph: onnx.GraphProto, pair: _Pair, constants: dict[str, Array]) -> b
 
 
 def _end_on_a_grid(graph: onnx.GraphProto, pair: _Pair, constants: dict[str, Array]) -> None:
-    """Put a grid behind the ReLU of a folded convolution whose input is on one, if no other follows."""
+    """Add a grid after the ReLU of a folded convolution with quantized input, if no other grid follows."""
     users = _users(graph, pair.convolution.output[0])
     on_grid = any(pair.convolution.input[0] in node.output for node in graph.node if node.op_type == "DequantizeLinear")
     if not on_grid or [each.op_type for each in users] != ["Relu"]:
         return
     name = users[0].output[0]
     behind = _users(graph, name)
-    while behind and all(each.op_type == "MaxPool" for each in behind):  # what a grid passes through unchanged
+    while behind and all(each.op_type == "MaxPool" for each in behind):  # a grid passes through it unchanged
         behind = [user for each in behind for user in _users(graph, each.output[0])]
     gamma, beta = (constants[each] for each in pair.normalisation.input[1:3])
     top = float(np.max(beta + _DEVIATIONS * np.abs(gamma)))

@@ -1,4 +1,4 @@
-"""Reading and tidying ONNX graphs: one order of everything, so that equal models have equal bytes."""
+"""Reading and normalising ONNX graphs, so that equal models have equal bytes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from overwinter.runtime.session import Array
 
 
 def layer_of(node_name: str) -> str:
-    """Return the torch layer that a node of an exported graph came from.
+    """Return the name of the torch layer of a node in an exported graph.
 
-    The exporter joins the names of the modules on the way by slashes, and a child of a Sequential repeats its
-    parent's name: ``/blocks.0/inner/inner.2/inner.2.0/Conv`` is ``blocks.0.inner.2.0``.
+    The exporter joins the names of nested modules by slashes, and a child of a Sequential repeats its parent's name:
+    ``/blocks.0/inner/inner.2/inner.2.0/Conv`` is ``blocks.0.inner.2.0``.
     """
     parts: list[str] = []
     for part in node_name.strip("/").split("/")[:-1]:
@@ -34,10 +34,10 @@ def initializers(graph: onnx.GraphProto) -> dict[str, Array]:
 
 
 def tidy(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Give every node its own constants and everything a fixed order; changes ``model`` and returns it.
+    """Give every node its own constants and sort nodes and constants; change ``model`` in place and return it.
 
-    The exporter shares equal constants through Identity nodes, which hide a bias from the quantizer; and the
-    quantizer writes nodes and constants in the order of a set.
+    The exporter shares equal constants through Identity nodes, which hide a bias from the quantizer; the quantizer
+    writes nodes and constants in the order of a set.
     """
     _inline_identities(model.graph)
     _sort_nodes(model.graph)
@@ -71,7 +71,7 @@ def _sort_nodes(graph: onnx.GraphProto) -> None:
 
 
 def _topological(inputs: Sequence[Sequence[str]], outputs: Sequence[Sequence[str]]) -> list[int]:
-    """Kahn's algorithm; among the nodes that may come next, the one with the least output name does."""
+    """Return a topological order by Kahn's algorithm; of several ready nodes, the least output name comes first."""
     makers = {name: index for index, names in enumerate(outputs) for name in names if name}
     needed = [{makers[name] for name in names if name in makers} for names in inputs]
     users: dict[int, list[int]] = defaultdict(list)
@@ -92,7 +92,7 @@ def _topological(inputs: Sequence[Sequence[str]], outputs: Sequence[Sequence[str
 
 
 def float_weights(graph: onnx.GraphProto) -> dict[str, Array]:
-    """Return name -> value of the constants that are matrices or more, in floating point."""
+    """Return name -> value of the floating-point constants with at least two dimensions."""
     return {
         name: value
         for name, value in initializers(graph).items()

@@ -1,17 +1,17 @@
-"""Integer layers in an ONNX graph: codes and scales stay integers, in the operators that runtimes have kernels for.
+"""Integer layers in an ONNX graph: weights stay in codes, with operators for which the runtimes have kernels.
 
-What becomes of a layer, in opset 17 and in ONNX Runtime's own domain, which OpenVINO reads too:
+The export of a layer, in opset 17 and in ONNX Runtime's own domain, which OpenVINO reads too:
 
 - Linear: ``MatMulNBits`` with codes of 4 or 8 bits in blocks. Its kernel rounds each block of each token to 8
   bits at run time, more finely than the one range per token of `IntegerLinear`'s dynamic activations
   (https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md#com.microsoft.MatMulNBits).
 - Linear with dynamic activations and one group per channel, on a flat batch: ``DynamicQuantizeLinear`` and
-  ``MatMulInteger``, which ONNX Runtime fuses; at large batches the quickest. Its range is one for the whole batch:
-  `build` falls back to ``MatMulNBits`` where that changes the answers too much.
+  ``MatMulInteger``, which ONNX Runtime fuses; the fastest at large batches. It has one range for the whole batch:
+  `build` falls back to ``MatMulNBits`` if that changes the outputs too much.
 - static activations: ``QuantizeLinear`` and ``DequantizeLinear`` around the float operator (QDQ), from which
   runtimes build integer kernels.
-- everything else (convolutions above all): the weight is dequantized once, when the file is loaded, and the
-  activations stay float. Integer convolutions with ranges at run time took 3 to 15 times the time of float ones.
+- everything else (mainly convolutions): the weight is dequantized once, on loading, and the activations stay float.
+  Integer convolutions with ranges at run time took 3 to 15 times the time of float ones.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from torch.nn import functional
 from overwinter.models import IntegerConv2d, IntegerLayer, IntegerLinear, copy_module, integer_layers, replace_layer
 
 _DOMAIN = "com.microsoft"
-_BLOCKS = (256, 128, 64, 32, 16)  # columns that may share a scale in MatMulNBits, the quickest first
+_BLOCKS = (256, 128, 64, 32, 16)  # columns that may share a scale in MatMulNBits, the fastest first
 _INT8_ARITHMETIC = 4  # MatMulNBits' name for computing in 8-bit integers
 _SIGNED = 128  # from unsigned codes to signed ones
 
 
 def with_stand_ins(model: nn.Module, *, batch_ranges: bool, products: bool) -> nn.Module:
-    """Return a copy whose integer layers are modules that torch's exporter writes as integer operators.
+    """Return a copy with integer layers replaced by modules that torch's exporter writes as integer operators.
 
     Args:
-        model: with integer layers whose activations are float or have 8 bits.
+        model: model with integer layers, with float or 8-bit activations.
         batch_ranges: whether dynamic activations of a flat batch may share one range.
         products: whether Linear layers with static activations are QDQ, else ``MatMulNBits`` after QDQ of the input.
-            ONNX Runtime dequantized such weights anew for each output, which took 5 times the time of float ones.
+            ONNX Runtime dequantized such weights again for each output, which took 5 times the time of float ones.
     """
     exported = copy_module(model)
     for name, layer in integer_layers(exported).items():
@@ -60,7 +60,7 @@ def _stand_in(layer: IntegerLinear | IntegerConv2d, *, batch_ranges: bool, produ
 
 
 class _StandIn(nn.Module):
-    """What all of them share: the smoothing and the static range of the input."""
+    """Base class with the smoothing and the static range of the input."""
 
     smoothing: torch.Tensor | None
 
@@ -73,7 +73,7 @@ class _StandIn(nn.Module):
         self.register_buffer("smoothing", smoothing[:, None, None] if conv and smoothing is not None else smoothing)
 
     def prepared(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Return the input smoothed, and on the fixed grid of its activations where there is one."""
+        """Return the smoothed input, on the static grid of its activations if there is one."""
         if self.smoothing is not None:
             inputs = inputs * self.smoothing
         if self.range is None:
@@ -106,7 +106,7 @@ class _Weight(nn.Module):
         self.register_buffer("origin", origin[:, :, None])
 
     def forward(self) -> torch.Tensor:
-        """Return it in the shape of the layer's weight, or the transpose of that."""
+        """Return the weight, or its transpose."""
         if self.signed:
             return _apply(_Dequantized, self.codes, self.scale, 1 if self.transposed else 0)
         values = (self.codes.float() - self.origin) * self.scale  # (out, groups, size)
@@ -119,7 +119,7 @@ class _Convolution(_StandIn):
         super().__init__(layer)
         self.weight = _Weight(layer, transposed=False)
         zeros = layer.padding_mode == "zeros"
-        # ONNX Runtime lacks dilation beside padding "same": as edges it has both.
+        # ONNX Runtime lacks dilation together with padding "same"; explicit padding works with both.
         self.padded = not zeros or isinstance(layer.padding, str)
         self.mode, self.edges = "constant" if zeros else layer.padding_mode, layer._edges
         padding: Any = 0 if self.padded else layer.padding
@@ -194,8 +194,8 @@ class _DynamicProduct(_StandIn):
         return _biased(product, self.bias)
 
 
-# Traced, these compute with the float weight, so that a module which looks at values goes its usual way; the exporter
-# drops that weight, because ``symbolic`` does not use it.
+# When traced, these compute with the float weight, so that a module that branches on values takes its usual path; the
+# exporter drops that weight, because ``symbolic`` does not use it.
 
 
 class _MatMulNBits(torch.autograd.Function):
@@ -253,7 +253,7 @@ def _apply(function: type[torch.autograd.Function], *operands: Any) -> torch.Ten
 
 
 def _block_size(layer: IntegerLayer) -> int | None:
-    """Return the largest block of `MatMulNBits` whose columns share a scale, or None where there is none."""
+    """Return the largest block of `MatMulNBits` with one scale for its columns, or None."""
     size = layer.grid.group_size
     if size is None or size >= layer.columns:
         size = 0  # every block divides it
@@ -281,6 +281,6 @@ def _pairs(codes: torch.Tensor) -> torch.Tensor:
 
 
 def _typed(product: Any, inputs: Any, out: int) -> Any:
-    """Say what the exporter cannot infer: the type and the last size of another domain's operator."""
+    """Set the type and the last size of another domain's operator, which the exporter cannot infer."""
     product.setType(inputs.type().with_sizes([*inputs.type().varyingSizes()[:-1], out]))
     return product

@@ -1,4 +1,4 @@
-"""The runtime `onnxruntime`: a module, float or with integer layers, is exported; an ONNX variant is taken as it is.
+"""The runtime `onnxruntime`: exports a module, float or with integer layers, and runs an ONNX variant unchanged.
 
 Opening a session needs no torch.
 """
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 MODEL = "model.onnx"
 GPU_PROVIDER = "CUDAExecutionProvider"
-TOLERANCE = 1e-4  # of an output against torch's, relative to the largest logit; float32 kernels differ by about 1e-6
-# Of integer layers: roundings that fall on the other side of a step of 1/255, in layer after layer.
+TOLERANCE = 1e-4  # for outputs compared with torch's, relative to the largest logit; float32 kernels differ by 1e-6
+# For integer layers: values rounded to the neighbouring step of 1/255, in every layer.
 INTEGER_TOLERANCE = 0.05
 
 
@@ -36,15 +36,15 @@ class OnnxRuntime:
     packages_for_gpu = False
 
     def refusal(self, description: Mapping[str, Any]) -> str | None:
-        """Return why ONNX Runtime cannot run this variant: it takes ONNX files and torch models, not torchao's."""
+        """Return why ONNX Runtime cannot run this variant: it runs ONNX files and torch models, not torchao's."""
         if MODEL in description["files"] or description["quantization"] is None:
             return None
         if "layers" in description["quantization"]:
             return _refused_layers(description["quantization"]["layers"])
         return "its weights are quantized in torchao's format, which ONNX Runtime has no kernels for"
 
-    def device_refusal(self, device: str) -> str | None:  # noqa: ARG002 -- which GPU, opening will tell
-        """Return that this build of ONNX Runtime computes on the CPU only."""
+    def device_refusal(self, device: str) -> str | None:  # noqa: ARG002 -- opening the session checks which GPU
+        """Return that this build of ONNX Runtime computes on the CPU only, or None."""
         import onnxruntime  # type: ignore[import-untyped]  # has no types
 
         if GPU_PROVIDER in onnxruntime.get_available_providers():
@@ -52,9 +52,9 @@ class OnnxRuntime:
         return f"this ONNX Runtime has no {GPU_PROVIDER}; the package onnxruntime-gpu, in place of onnxruntime, has it"
 
     def build(self, model_folder: Path, out: Path, *, trusted: Sequence[str], device: str = CPU) -> None:
-        """Write ``model.onnx``; the outputs of an exported one are checked against torch's, a GPU's against the CPU's.
+        """Write ``model.onnx``; check the outputs of an exported one against torch's, a GPU's against the CPU's.
 
-        What a GPU has no kernel for, ONNX Runtime computes on the CPU.
+        ONNX Runtime computes operators without a GPU kernel on the CPU.
         """
         write_onnx(model_folder, out, trusted=trusted, own_kernels=True)
         if device == CPU:
@@ -65,8 +65,8 @@ class OnnxRuntime:
             OnnxSession(out / MODEL, threads=1),
             description["input_shape"],
             tolerance=gpu_tolerance(description),
-            who=f"ONNX Runtime's answers on {device} differ from the CPU's",
-            remedy="Take onnxruntime out of evaluate.runtimes, or set device=auto.",
+            who=f"ONNX Runtime's outputs on {device} differ from the CPU's",
+            remedy="Remove onnxruntime from evaluate.runtimes, or set device=auto.",
         )
 
     def open(self, folder: Path, *, threads: int, trusted: Sequence[str], device: str = CPU) -> Session:  # noqa: ARG002
@@ -83,14 +83,14 @@ def _refused_layers(layers: Mapping[str, Mapping[str, Any]]) -> str | None:
 
 
 def write_onnx(model_folder: Path, out: Path, *, trusted: Sequence[str], own_kernels: bool) -> None:
-    """Write ``model.onnx`` of a saved model into ``out``, and check ONNX Runtime's answers against torch's.
+    """Write ``model.onnx`` of a saved model to ``out``, and check ONNX Runtime's outputs against torch's.
 
     Args:
-        model_folder: a variant that `OnnxRuntime.refusal` lets pass.
+        model_folder: a variant that `OnnxRuntime.refusal` accepts.
         out: existing folder.
         trusted: as in `build`.
-        own_kernels: whether for ONNX Runtime's own kernels, which take one range for a flat batch (where that is
-            close enough) and fuse no QDQ of these Linear layers; else for OpenVINO's, where it is the other way.
+        own_kernels: whether for ONNX Runtime's own kernels, which take one range for a flat batch (if that is
+            close enough) and do not fuse QDQ of these Linear layers; else for OpenVINO's, which do the opposite.
 
     Raises:
         OverwinterError: the outputs differ too much.
@@ -120,7 +120,7 @@ def _export_integers(
 
 
 def _written(exported: nn.Module, model: nn.Module, input_shape: Sequence[int], out: Path) -> float:
-    """Write ``exported``, and return how far its outputs are from those of ``model``."""
+    """Write ``exported``, and return the largest difference of its outputs from those of ``model``."""
     import torch
 
     from overwinter.runtime.onnx_export import example_inputs, export_onnx
@@ -143,7 +143,7 @@ def _output(session: Session, inputs: Any) -> Any:
     except Exception as error:  # noqa: BLE001 -- its exceptions share no base class
         raise OverwinterError(
             f"The exported model fails in ONNX Runtime at batch size {len(inputs)}: {error}\n"
-            "Does its forward() use the batch size as a constant? Else take onnxruntime out of "
+            "Does its forward() use the batch size as a constant? Otherwise remove onnxruntime from "
             "evaluate.runtimes."
         ) from None
 
@@ -151,8 +151,7 @@ def _output(session: Session, inputs: Any) -> Any:
 def _refuse_difference(difference: float, tolerance: float) -> None:
     if difference > tolerance:
         raise OverwinterError(
-            f"ONNX Runtime's answers differ from torch's by {difference:.2g} of the largest logit; "
-            f"allowed are {tolerance:g}.\nDoes forward() branch on its input's values? Tracing freezes such "
-            "branches: "
-            "change it, or take onnxruntime out of evaluate.runtimes."
+            f"ONNX Runtime's outputs differ from torch's by {difference:.2g} of the largest logit; the tolerance is "
+            f"{tolerance:g}.\nDoes forward() branch on its input's values? Tracing freezes such branches: "
+            "change it, or remove onnxruntime from evaluate.runtimes."
         )

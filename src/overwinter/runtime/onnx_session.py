@@ -20,17 +20,17 @@ _CPU_PROVIDER, _GPU_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
 class OnnxSession:
     """A `Session` on ONNX Runtime.
 
-    Its threads never spin while they wait: a spinning pool beside another job made an output of 0.2 ms take
-    88 ms of wall and CPU time.
+    Its threads do not spin while waiting: with another job on the machine, a spinning pool made an output of 0.2 ms
+    take 88 ms of wall and CPU time.
 
     Args:
         path: the ONNX file; one input and one output, each with the batch first.
-        threads: how many compute one output.
+        threads: The number of threads that compute one output.
         device: `cpu`, `cuda` or `cuda:N`.
 
     Raises:
-        ConfigError: no thread, or ONNX Runtime cannot compute on the device: it would fall back to the CPU in silence.
-        IntegrityError: ONNX Runtime cannot load the file, or it takes weights from files that are not beside it.
+        ConfigError: there is no thread, or ONNX Runtime cannot compute on the device (it would silently use the CPU).
+        IntegrityError: ONNX Runtime cannot load the file, or the file takes weights from outside of its folder.
     """
 
     def __init__(self, path: Path, *, threads: int, device: str = _CPU) -> None:
@@ -55,7 +55,7 @@ class OnnxSession:
 
 
 def _opened(path: Path, options: onnxruntime.SessionOptions, providers: list[Any]) -> onnxruntime.InferenceSession:
-    """Load a model; its external data is handed over, so that ONNX Runtime opens no path that the model names."""
+    """Load a model; external data is passed in memory, so that ONNX Runtime opens no path that the model names."""
     with mapped(external_files(path)) as contents:
         if contents:
             buffers = list(contents.values())

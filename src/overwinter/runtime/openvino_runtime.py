@@ -1,4 +1,4 @@
-"""The runtime `openvino`: ONNX files as those of `onnxruntime`, run by OpenVINO on the CPU.
+"""The runtime `openvino`: the ONNX files of `onnxruntime`, run by OpenVINO on the CPU.
 
 Opening a session needs no torch.
 """
@@ -18,8 +18,8 @@ from overwinter.runtime.openvino_session import OpenVinoSession
 from overwinter.runtime.output_check import check_outputs
 from overwinter.runtime.session import Session
 
-TOLERANCE = 1e-4  # of a float model's outputs, relative to the largest logit
-# Roundings that fall on the other side of a step of 1/255, in layer after layer.
+TOLERANCE = 1e-4  # for a float model's outputs, relative to the largest logit
+# Values rounded to the neighbouring step of 1/255, in every layer.
 QUANTIZED_TOLERANCE = 0.05
 
 
@@ -32,12 +32,12 @@ class OpenVinoRuntime:
     compiles = True
 
     def refusal(self, description: Mapping[str, Any]) -> str | None:
-        """Return why OpenVINO cannot run this variant: it takes what ONNX Runtime takes."""
+        """Return why OpenVINO cannot run this variant: it runs what ONNX Runtime runs."""
         reason = OnnxRuntime().refusal(description)
         return None if reason is None else reason.replace("ONNX Runtime", "OpenVINO")
 
     def build(self, model_folder: Path, out: Path, *, trusted: Sequence[str]) -> None:
-        """Write ``model.onnx``, and check OpenVINO's answers against ONNX Runtime's."""
+        """Write ``model.onnx``, and check OpenVINO's outputs against ONNX Runtime's."""
         # OpenVINO has no kernel for MatMulInteger: with it, an output took as long as a float one.
         write_onnx(model_folder, out, trusted=trusted, own_kernels=False)
         description = load_description(model_folder)
@@ -46,8 +46,8 @@ class OpenVinoRuntime:
             OnnxSession(out / MODEL, threads=1),
             description["input_shape"],
             tolerance=TOLERANCE if description["quantization"] is None else QUANTIZED_TOLERANCE,
-            who="OpenVINO's answers differ from ONNX Runtime's",
-            remedy="Take openvino out of evaluate.runtimes.",
+            who="OpenVINO's outputs differ from ONNX Runtime's",
+            remedy="Remove openvino from evaluate.runtimes.",
         )
 
     def open(self, folder: Path, *, threads: int, trusted: Sequence[str]) -> Session:  # noqa: ARG002
@@ -56,7 +56,7 @@ class OpenVinoRuntime:
 
 
 def _opened(path: Path) -> Session:
-    """Open what was just exported: if that fails, the model is at fault, and not the file."""
+    """Open a file that was just exported; on failure, blame the model, not the file."""
     try:
         return OpenVinoSession(path, threads=1)
     except IntegrityError as error:
@@ -69,5 +69,5 @@ def _opened(path: Path) -> Session:
     layers = dict.fromkeys(f"{node.op_type} of layer {layer_of(node.name) or node.name}" for node in nodes)
     raise ConfigError(
         f"OpenVINO cannot run this model{': ' if layers else ''}{', '.join(layers)}. {reason}\n"
-        "Take openvino out of evaluate.runtimes, or change the model."
+        "Remove openvino from evaluate.runtimes, or change the model."
     )

@@ -17,16 +17,16 @@ from overwinter.runtime.session import Array
 
 
 class OpenVinoSession:
-    """A `Session` on OpenVINO. It computes in float32 where the graph says so, never in bfloat16 of its own choice.
+    """A `Session` on OpenVINO. It keeps the graph's float32 and does not switch to bfloat16.
 
     Args:
         path: the ONNX file; one input and one output, each with the batch first.
-        threads: how many compute one output.
+        threads: The number of threads that compute one output.
 
     Raises:
         ConfigError: OpenVINO is not installed.
-        IntegrityError: OpenVINO cannot load the file, lacks one of its operators, or it takes weights from files that
-            are not beside it.
+        IntegrityError: OpenVINO cannot load the file, lacks one of its operators, or the file takes weights from
+            outside of its folder.
     """
 
     def __init__(self, path: Path, *, threads: int) -> None:
@@ -40,19 +40,19 @@ class OpenVinoSession:
             reason = " ".join(str(error).split())[:300]
             raise IntegrityError(
                 f"{path} cannot be loaded by OpenVINO {openvino.__version__}: {reason}\n"
-                "Make it again with this version (`dvc repro`), or take openvino out of evaluate.runtimes."
+                "Make it again with this version (`dvc repro`), or remove openvino from evaluate.runtimes."
             ) from None
         self._request = compiled.create_infer_request()
 
     def run(self, inputs: Array) -> Array:
         """Return logits (batch, classes) as float32 of model inputs (batch, ...) as float32."""
-        # The answer is a view of the request's own memory, which the next call overwrites.
+        # The output is a view of the request's memory, which the next call overwrites.
         outputs: Array = self._request.infer([inputs], share_inputs=True)[0].copy()
         return outputs
 
 
 def import_openvino() -> Any:
-    """Import OpenVINO; only what names it pays for that.
+    """Import OpenVINO, only when a session needs it.
 
     Raises:
         ConfigError: it is not installed.
@@ -62,12 +62,12 @@ def import_openvino() -> Any:
     except ImportError as error:
         raise ConfigError(
             f"The runtime `openvino` needs OpenVINO: {error}.\n"
-            "`pip install 'overwinter[openvino]'`, or take it out of evaluate.runtimes."
+            "`pip install 'overwinter[openvino]'`, or remove it from evaluate.runtimes."
         ) from None
 
 
 def _read(core: Any, path: Path) -> Any:
-    """Read a model; one with external data from copies, since OpenVINO takes none from files that have no name."""
+    """Read a model; with external data from copies, because OpenVINO cannot read it from unnamed files."""
     external = external_files(path)
     if not external:
         return core.read_model(path)

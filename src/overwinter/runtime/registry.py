@@ -1,4 +1,4 @@
-"""Runtimes by name, and the two things one does with them."""
+"""Runtimes by name: building and opening models with them."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 def find_runtime(name: str) -> Runtime:
-    """Return the runtime of that name.
+    """Return the runtime with a name.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is no such runtime.
     """
     runtime: Runtime = RUNTIMES.find(name)()
     return runtime
@@ -34,7 +34,7 @@ def check_devices(runtimes: Sequence[str], device: str) -> None:
     """Check that every runtime can compute on a device, before any work is done.
 
     Args:
-        runtimes: of ``evaluate.runtimes``.
+        runtimes: names in ``evaluate.runtimes``.
         device: `cpu`, `cuda` or `cuda:N`; see `serving_device`.
 
     Raises:
@@ -45,7 +45,7 @@ def check_devices(runtimes: Sequence[str], device: str) -> None:
         if reason is not None:
             raise ConfigError(
                 f"evaluate.runtimes names {name!r}, which cannot compute on device={device}: {reason}.\n"
-                "Take it out of evaluate.runtimes, or set device=auto, which trains on a GPU where there is one, and "
+                "Remove it from evaluate.runtimes, or set device=auto, which trains on a GPU if there is one, and "
                 "measures and serves on the CPU."
             )
 
@@ -65,14 +65,14 @@ def build(model_folder: Path, runtime: str, out: Path, *, trusted: Sequence[str]
     Args:
         model_folder: a saved model, of any variant.
         runtime: `torch`, `torch-compile`, `onnxruntime`, `openvino`, or an entry point's name.
-        out: folder for the runtime's files; made if need be.
-        trusted: packages whose classes the model's ``_target_`` may name, beside overwinter's and torch.nn's.
-        device: on which its outputs are checked; the files are the same for all.
+        out: folder for the runtime's files, created if needed.
+        trusted: packages whose classes the model's ``_target_`` may name, besides overwinter's and torch.nn's.
+        device: device on which the outputs are checked; the files are the same for all devices.
 
     Raises:
         ConfigError: the runtime is unknown, or cannot run this variant or this model on the device; or a bundle for it
-            would name the function that made the model.
-        OverwinterError: its outputs differ from torch's by more than its tolerance.
+            would name a function as the model's target.
+        OverwinterError: the outputs differ from torch's by more than the runtime's tolerance.
     """
     found = find_runtime(runtime)
     description = load_description(model_folder)
@@ -94,7 +94,7 @@ def _refuse_function(model_config: Mapping[str, Any], runtime: str, trusted: Seq
         target = model_config["_target_"]
         raise ConfigError(
             f"model._target_={target!r} is a function, which the runtime {runtime!r} would call when a bundle wakes; "
-            "bundles name classes only.\nWrap it in a class of yours, a torch.nn.Module whose __init__ calls it; or "
+            "bundles name classes only.\nWrap it in your own class, a torch.nn.Module whose __init__ calls it; or "
             "serve it without its code: evaluate.runtimes=[onnxruntime]."
         )
 
@@ -108,21 +108,21 @@ def check_runtimes(
     trusted: Sequence[str],
     device: str = CPU,
 ) -> None:
-    """Find out before a model is trained whether it can be run afterwards: build it for each runtime, as it is.
+    """Check before training that every runtime can run the model, by building the untrained model for each.
 
-    Of the models that come with overwinter this is known, so that only the names are looked at.
+    Overwinter's own models are known to work, so for them only the names are checked.
 
     Args:
-        model: untrained; it is not changed.
-        runtimes: of ``evaluate.runtimes``; one that cannot run a float model here at all is passed over.
+        model: untrained model; it is not changed.
+        runtimes: names in ``evaluate.runtimes``; one that cannot run a float model here at all is skipped.
         model_config: ``_target_`` and its arguments.
-        input_shape: of one sample.
+        input_shape: shape of one sample.
         trusted: as in `build`.
-        device: on which the variants will be served.
+        device: device that will serve the variants.
 
     Raises:
-        ConfigError: a runtime is unknown, cannot compute on the device, or lacks what the model uses.
-        OverwinterError: a runtime's answers differ from torch's by more than its tolerance.
+        ConfigError: a runtime is unknown, cannot compute on the device, or lacks an operation of the model.
+        OverwinterError: a runtime's outputs differ from torch's by more than its tolerance.
     """
     from overwinter.models import save_model
 
@@ -141,14 +141,14 @@ def check_runtimes(
 def open_session(
     folder: Path, runtime: str, threads: int, *, trusted: Sequence[str] = (), device: str = CPU
 ) -> Session:
-    """Load what `build` wrote for ``runtime`` into ``folder``.
+    """Load the files that `build` wrote to ``folder`` for ``runtime``.
 
     Args:
-        folder: what `build` filled.
-        runtime: the name that was given to `build`.
-        threads: CPU threads that compute one output.
+        folder: folder that `build` wrote.
+        runtime: name of the runtime, as for `build`.
+        threads: The number of CPU threads that compute one output.
         trusted: as in `build`.
-        device: that computes: `cpu`, `cuda` or `cuda:N`.
+        device: device that computes: `cpu`, `cuda` or `cuda:N`.
 
     Raises:
         ConfigError: the runtime is unknown, or cannot compute on the device.
@@ -162,13 +162,13 @@ def open_session(
 
 
 def load_module(folder: Path, runtime: str, *, trusted: Sequence[str], device: str = CPU) -> nn.Module:
-    """Load a module as a runtime of torch's serves it: what answers in steps, as language models do, is used so.
+    """Load a module as a torch runtime serves it, for models that generate step by step, such as language models.
 
     Args:
-        folder: a saved model, or what `build` wrote.
+        folder: a saved model, or a folder that `build` wrote.
         runtime: `torch` or `torch-bf16`.
         trusted: as in `build`.
-        device: on which it computes: `cpu`, `cuda` or `cuda:N`.
+        device: device that computes: `cpu`, `cuda` or `cuda:N`.
 
     Raises:
         ConfigError: the runtime is unknown, serves no modules, or cannot run this variant on the device.

@@ -1,8 +1,8 @@
-"""Where products of 8-bit integers saturate: on x86 without VNNI, whose sums of two of them have 16 bits.
+"""Saturation of 8-bit integer products on x86 without VNNI, where the sum of two products has 16 bits.
 
-ONNX Runtime's kernels take unsigned activations times signed weights there anyway, and lose what is beyond
-(https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html). Unsigned weights are multiplied by
-kernels that do not. `unsign_weights` makes them so in a graph; the same values, in somewhat more time.
+ONNX Runtime's kernels for unsigned activations and signed weights saturate there
+(https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html); those for unsigned weights do not.
+`unsign_weights` converts the weights of a graph: the same values, at the cost of some time.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ def needs_reduced_range(machine: str, cpu_flags: str) -> bool:
     """Return whether unsigned activations times signed 8-bit weights would saturate: on x86 without VNNI.
 
     Args:
-        machine: as `platform.machine` says it.
-        cpu_flags: the text of /proc/cpuinfo.
+        machine: value of `platform.machine`.
+        cpu_flags: content of /proc/cpuinfo.
     """
     is_x86 = machine.lower() in ("x86_64", "amd64", "i686")
     return is_x86 and not ("avx512_vnni" in cpu_flags or "avx_vnni" in cpu_flags)
 
 
 def products_saturate() -> bool:
-    """Return `needs_reduced_range` of this machine."""
+    """Return `needs_reduced_range` for this machine."""
     try:
         cpu_flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
@@ -40,7 +40,7 @@ def products_saturate() -> bool:
 
 
 def unsign_weights(graph: onnx.GraphProto) -> None:
-    """Write signed 8-bit weights as unsigned ones that are 128 larger, as are their zero points."""
+    """Convert signed 8-bit weights to unsigned ones, with weights and zero points shifted by 128."""
     constants = initializers(graph)
     shifted: set[str] = set()
     for node in graph.node:
@@ -60,7 +60,7 @@ def _is_signed(constants: dict[str, Array], name: str) -> bool:
 
 
 def _zero_point(graph: onnx.GraphProto, codes: str, scale: Array) -> str:
-    """Add the zero point of signed codes that had none: 0, as it is written now."""
+    """Add a zero point for signed codes without one: 0, shifted like the codes; return its name."""
     name = f"{codes}_zero_point"
     if all(constant.name != name for constant in graph.initializer):
         graph.initializer.append(onnx.numpy_helper.from_array(np.full(scale.shape, _SHIFT, np.uint8), name))

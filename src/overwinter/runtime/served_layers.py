@@ -1,8 +1,8 @@
-"""The layers that torch serves in the place of integer layers: dequantized once, or packed for a kernel of its own.
+"""Layers that torch serves instead of integer layers: dequantized once, or packed for torch's 4-bit kernel.
 
-Eager torch has no kernel for float32 inputs and integer weights that is quicker than the float one. In bfloat16 it has
-one for 4 bits in groups, which reads an eighth of the bytes: for the one token that a language model writes at a time,
-reading weights is the work.
+Eager torch has no kernel for float32 inputs and integer weights that is faster than the float one. In bfloat16 it has
+one for 4 bits in groups, which reads an eighth of the bytes: a language model generates one token at a time, and
+reading weights takes most of that time.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from torch.nn import functional
 
 from overwinter.models import IntegerLayer, IntegerLinear, integer_layers, replace_layer
 
-_GROUP_SIZES = (32, 64, 128, 256)  # that torch's kernel takes
-_ROWS = 16  # and the multiple of outputs
-_FEW = 8  # tokens up to which the packed kernel is quicker than the dequantized product
+_GROUP_SIZES = (32, 64, 128, 256)  # supported by torch's kernel
+_ROWS = 16  # the kernel needs a multiple of this many outputs
+_FEW = 8  # tokens up to which the packed kernel is faster than the dequantized product
 _MIDDLE = 8  # the code that torch's kernel subtracts first
 
 
 def in_float32(model: nn.Module) -> nn.Module:
-    """Give weight-only integer Linear layers their float weight, in place; the outputs keep every bit.
+    """Dequantize weight-only integer Linear layers, in place; the outputs are bit-identical.
 
-    A server dequantizes once, when it loads, and not at every token. Weights are moved from the file's pages to memory
-    that is aligned to cache lines: products with one row took 5 to 9 % longer on the former.
+    A server dequantizes once, on loading, and not at every token. Weights are copied from the mapped file to memory
+    aligned to cache lines: products with one row took 5 to 9 % longer from the mapping.
     """
     for name, layer in integer_layers(model).items():
         if is_weight_only(layer):
@@ -34,30 +34,30 @@ def in_float32(model: nn.Module) -> nn.Module:
 
 
 def in_bfloat16(model: nn.Module, *, packed: bool = True) -> nn.Module:
-    """Let a model compute in bfloat16, in place: its parameters, and 4-bit layers packed. Buffers stay as they are.
+    """Convert a model to bfloat16, in place: parameters converted, 4-bit layers packed, buffers unchanged.
 
     Args:
-        model: its integer layers are Linear and weight-only (`is_weight_only`).
-        packed: whether for the CPU, whose kernel reads packed weights; else all are dequantized.
+        model: model in which all integer layers are Linear and weight-only (`is_weight_only`).
+        packed: whether to pack for the CPU's kernel; otherwise all layers are dequantized.
     """
     for name, layer in integer_layers(model).items():
         replace_layer(model, name, PackedLinear(layer) if packed and _packs(layer) else _dequantized(layer))
     for parameter in model.parameters():
-        if type(parameter.data) is torch.Tensor:  # and not a quantized one of torchao's
+        if type(parameter.data) is torch.Tensor:  # not one that torchao quantized
             parameter.data = parameter.data.bfloat16()
     return model
 
 
 def is_weight_only(layer: IntegerLayer) -> bool:
-    """Return whether the layer is the float one with another weight."""
+    """Return whether the layer differs from a float Linear only by its weight."""
     return layer.activations is None and layer.smoothing is None and isinstance(layer, IntegerLinear)
 
 
 class PackedLinear(nn.Module):
-    """`torch.nn.Linear` in bfloat16 with a 4-bit weight: packed for few tokens, dequantized beside it for many.
+    """`torch.nn.Linear` in bfloat16 with a 4-bit weight: packed for few tokens, and a dequantized copy for many.
 
     Args:
-        layer: weight-only, in groups that torch's kernel takes.
+        layer: weight-only layer, in groups that torch's kernel supports.
     """
 
     codes: torch.Tensor

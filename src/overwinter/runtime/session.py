@@ -1,4 +1,4 @@
-"""What a model that is ready to answer looks like, whichever runtime it runs on."""
+"""Interface of a loaded model, on any runtime."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ Array = NDArray[Any]
 
 
 class Session(Protocol):
-    """A model loaded into a runtime. It is closed by dropping it."""
+    """A model loaded into a runtime. Dropping it closes it."""
 
     def run(self, inputs: Array) -> Array:
         """Return logits (batch, classes) as float32 of model inputs (batch, ...) as float32."""
 
 
 def softmax(logits: Array, temperature: float = 1.0) -> Array:
-    """Return the probabilities (..., classes), in float64, that logits (..., classes) stand for."""
+    """Return the probabilities (..., classes), in float64, of logits (..., classes)."""
     shares: Array = np.exp((logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)) / temperature)
     shares /= shares.sum(axis=-1, keepdims=True)
     return shares
 
 
 def largest_difference(outputs: Array, expected: Array) -> float:
-    """Return the largest difference of two answers, relative to the largest expected logit.
+    """Return the largest difference of two outputs, relative to the largest expected logit.
 
-    Infinite where the shapes differ or a logit is not finite, so that it exceeds every tolerance.
+    It is infinite if the shapes differ or a logit is not finite, so that it exceeds every tolerance.
     """
     if outputs.shape != expected.shape or not (np.isfinite(outputs).all() and np.isfinite(expected).all()):
         return float("inf")

@@ -16,14 +16,14 @@ from overwinter.runtime.served_layers import in_bfloat16
 from overwinter.runtime.session import largest_difference
 from overwinter.runtime.torch_runtime import LANGUAGE_TARGET, TORCH_PACKAGES, TorchRuntime, load_torch_variant, moved
 
-_TOLERANCE = 0.05  # of an output against float32's, relative to the largest logit: bfloat16 has 8 bits
+_TOLERANCE = 0.05  # for outputs compared with float32's, relative to the largest logit: bfloat16 has 8 bits
 _EXAMPLE = (1, 8)  # tokens
 
 
 class TorchBf16Runtime(TorchRuntime):
-    """Eager torch in bfloat16. Of CPUs without instructions for it the measured joules will tell.
+    """Eager torch in bfloat16. On CPUs without bfloat16 instructions it is slow, which the measured joules show.
 
-    On a GPU 4-bit layers compute with their dequantized weight: the packed kernel is the CPU's.
+    On a GPU 4-bit layers use their dequantized weight: the packed kernel is for the CPU.
     """
 
     name = "torch-bf16"

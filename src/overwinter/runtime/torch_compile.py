@@ -60,8 +60,8 @@ class TorchCompileRuntime:
                 eager,
                 description["input_shape"],
                 tolerance=tolerance if device == CPU else gpu_tolerance(description),
-                who="The compiled module's answers differ from torch's",
-                remedy="Take torch-compile out of evaluate.runtimes.",
+                who="The compiled module's outputs differ from torch's",
+                remedy="Remove torch-compile from evaluate.runtimes.",
             )
 
     def open(self, folder: Path, *, threads: int, trusted: Sequence[str], device: str = CPU) -> Session:
@@ -75,7 +75,7 @@ class TorchCompileRuntime:
 
 
 def missing_compiler() -> str | None:
-    """Return that there is no C++ compiler, or None where there is one."""
+    """Return that there is no C++ compiler, or None if there is one."""
     wanted = (os.environ["CXX"],) if os.environ.get("CXX") else _COMPILERS
     if any(shutil.which(name) for name in wanted):
         return None

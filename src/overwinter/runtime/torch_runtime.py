@@ -38,24 +38,24 @@ class TorchRuntime:
         return torch_device_refusal(device)
 
     def build(self, model_folder: Path, out: Path, *, trusted: Sequence[str], device: str = CPU) -> None:
-        """Copy the saved model: it is what torch runs. On a GPU its outputs are checked against the CPU's."""
+        """Copy the saved model, which torch runs unchanged; check outputs on a GPU against the CPU's."""
         for name in [*load_description(model_folder)["files"], _DESCRIPTION]:
             shutil.copyfile(model_folder / name, out / name)
         if device != CPU:
             self._check(out, trusted, device)
 
     def open(self, folder: Path, *, threads: int, trusted: Sequence[str], device: str = CPU) -> Session:
-        """Rebuild the module. The number of threads holds for the whole process: torch has one pool."""
+        """Rebuild the module. The number of threads applies to the whole process: torch has one pool."""
         torch.set_num_threads(threads)
         return torch_session(self.load(folder, trusted=trusted), device)
 
     def load(self, folder: Path, *, trusted: Sequence[str], device: str = CPU) -> nn.Module:
-        """Rebuild the module as it is served, from a saved model or from what `build` wrote."""
+        """Rebuild the module for serving, from a saved model or from the files that `build` wrote."""
         return moved(in_float32(load_torch_variant(folder, trusted=trusted)), device)
 
     def _check(self, folder: Path, trusted: Sequence[str], device: str) -> None:
         description = load_description(folder)
-        # A language model's outputs are compared when it is evaluated, all of its text; some variants know no CPU.
+        # A language model's outputs are compared at evaluation, on all of its text; some variants cannot run on a CPU.
         if needed_device(description) is not None or description["model"].get("_target_") == LANGUAGE_TARGET:
             return
         here, there = (torch_session(self.load(folder, trusted=trusted), each) for each in (CPU, device))
@@ -84,14 +84,14 @@ class TorchSession:
 
 
 class GpuSession:
-    """A `Session` on a module that computes on a device of its own.
+    """A `Session` on a module on a GPU.
 
-    An output is over when the logits are back in the host's memory, so that its time holds both copies, as a server
-    pays them, and nothing is left in the device's queue.
+    `run` returns when the logits are in the host's memory, so its time includes both copies, as in a server, and the
+    device's queue is empty.
 
     Args:
-        model: on ``device``, in evaluation mode.
-        device: such as `cuda:0`.
+        model: module on ``device``, in evaluation mode.
+        device: device, such as `cuda:0`.
     """
 
     def __init__(self, model: nn.Module, device: str) -> None:
@@ -105,7 +105,7 @@ class GpuSession:
 
 
 def moved(model: nn.Module, device: str) -> nn.Module:
-    """Return a module, loaded on the CPU, where it will compute."""
+    """Return a module, loaded on the CPU, moved to its device."""
     return model if device == CPU else model.to(device)
 
 

@@ -1,4 +1,4 @@
-"""Modules that torchao quantized, on disk: safetensors for the numbers, ``model.json`` for the rest.
+"""Storage of modules that torchao quantized: safetensors for the tensors, ``model.json`` for the rest.
 
 torchao's own metadata is kept, made byte-stable and moved from the safetensors header (whose order is not
 fixed) into ``model.json`` under ``quantization.tensors``.
@@ -31,21 +31,20 @@ _NAMES = "tensor_names"
 
 
 def import_torchao() -> ModuleType:
-    """Import torchao's quantization without its noise; it takes seconds, so only for variants that need it."""
+    """Import torchao's quantization without its log messages; it takes seconds, so only for variants that need it."""
     with _without_noise():
         importlib.import_module(_SUPPORT)
         return importlib.import_module("torchao.quantization")
 
 
 def describe_torchao(model: nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Take a quantized module apart.
+    """Return the tensors and the metadata of a quantized module.
 
     Args:
-        model: as torchao's ``quantize_`` left it.
+        model: model after torchao's ``quantize_``.
 
     Returns:
-        plain tensors for safetensors, and name of a quantized weight -> JSON from which torchao makes it
-        again.
+        Plain tensors for safetensors, and name of a quantized weight -> JSON from which torchao rebuilds it.
     """
     with _without_noise():
         flatten = importlib.import_module(_SUPPORT).flatten_tensor_state_dict
@@ -63,10 +62,10 @@ def load_torchao(folder: Path, *, trusted: Sequence[str]) -> nn.Module:
 
     Args:
         folder: a saved model whose ``quantization`` has ``tensors``.
-        trusted: packages whose classes ``_target_`` may name, beside overwinter's and torch.nn's.
+        trusted: packages whose classes ``_target_`` may name, besides overwinter's and torch.nn's.
 
     Raises:
-        IntegrityError: the folder is damaged, comes from an incompatible torchao, or does not fit the model's code.
+        IntegrityError: the folder is damaged, comes from an incompatible torchao, or does not match the model's code.
     """
     description = load_description(folder)
     model = rebuild_model(description, trusted=trusted)
@@ -75,7 +74,7 @@ def load_torchao(folder: Path, *, trusted: Sequence[str]) -> nn.Module:
     if set(state) | set(tied) != set(model.state_dict()):
         differing = ", ".join(sorted(set(state) ^ set(model.state_dict())))
         raise IntegrityError(
-            f"{folder} does not fit the model's code: {differing}. Was the code changed after it was saved? "
+            f"{folder} does not match the model's code: {differing}. Was the code changed after it was saved? "
             "Run `dvc repro quantize`."
         )
     by_layer: dict[str, dict[str, torch.Tensor]] = defaultdict(dict)
@@ -94,7 +93,7 @@ def load_torchao(folder: Path, *, trusted: Sequence[str]) -> nn.Module:
 
 
 class Bfloat16Linear(nn.Linear):
-    """`torch.nn.Linear` that computes in bfloat16, for a kernel that takes no other, whatever the rest computes in."""
+    """`torch.nn.Linear` that computes in bfloat16, for kernels that support no other type."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 -- as of the float layer
         """Return (..., out) of (..., in), in the type of the input."""
@@ -102,13 +101,13 @@ class Bfloat16Linear(nn.Linear):
 
 
 def compute_in_bfloat16(model: nn.Module, layers: Iterable[str]) -> None:
-    """Make Linear layers `Bfloat16Linear`, in place; their tensors stay as they are."""
+    """Convert Linear layers to `Bfloat16Linear`, in place; their tensors are unchanged."""
     for name in layers:
         model.get_submodule(name).__class__ = Bfloat16Linear
 
 
 def _tied(model: nn.Module) -> dict[str, str]:
-    """Return each further name of a tensor -> its first one, under which alone it is stored."""
+    """Return each further name of a tensor -> its first name, under which it is stored."""
     firsts: dict[int, str] = {}
     state = model.state_dict(keep_vars=True)
     for name, tensor in state.items():
@@ -134,7 +133,7 @@ def _assembled(stored: Mapping[str, torch.Tensor], described: Mapping[str, Any])
 
 
 def _refuse_other_names(described: Mapping[str, Any]) -> None:
-    """Let only names of types through: torchao looks a data type up as any attribute of torch, and enums likewise."""
+    """Accept only names of types: torchao looks up data types and enums as any attribute of a module."""
     values: list[Any] = [described]
     while values:
         each = values.pop()
@@ -144,7 +143,7 @@ def _refuse_other_names(described: Mapping[str, Any]) -> None:
                 isinstance(vars(torch).get(str(name)), torch.dtype) if kind == "torch.dtype" else str(name).isupper()
             )
             if isinstance(name, str) and not known:
-                raise IntegrityError(f"A quantized weight names {name[:80]!r}, which is no {kind}.")
+                raise IntegrityError(f"A quantized weight names {name[:80]!r}, which is not a {kind}. Don't use it.")
             values += each.values()
         elif isinstance(each, list):
             values += each
@@ -155,7 +154,7 @@ def _is_quantized(tensor: torch.Tensor) -> bool:
 
 
 def _stable(text: str) -> dict[str, Any]:
-    """Parse torchao's JSON; it lists the parts of a tensor in the order of a set."""
+    """Parse torchao's JSON, and sort the parts of a tensor, which it lists in the order of a set."""
     entry: dict[str, Any] = json.loads(text)
     entry["_tensor_data_names"] = sorted(entry["_tensor_data_names"])
     return entry
@@ -163,7 +162,7 @@ def _stable(text: str) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _without_noise() -> Iterator[None]:
-    """Silence what importing torchao always says: kernels for other GPUs, and an enum that it registers."""
+    """Silence the log messages of importing torchao, on kernels for other GPUs and on an enum."""
 
     def wanted(record: logging.LogRecord) -> bool:
         message = record.getMessage()

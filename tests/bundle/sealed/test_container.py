@@ -64,7 +64,7 @@ def test_spans_are_put_together_again(sealed, contents, piece_bytes):
 
 
 def test_chunks_that_no_file_needs_are_refused(tmp_path, contents, monkeypatch):
-    """A maker who holds the key, and hides something behind the files."""
+    """A holder of the key hides data after the files."""
     (tmp_path / "hidden").write_bytes(bytes(CHUNK_BYTES))
     index = index_module.index_bytes(contents)
     monkeypatch.setattr(container_module, "index_bytes", lambda _: index)
@@ -106,7 +106,7 @@ def test_the_same_files_are_never_sealed_the_same_way(tmp_path, contents):
 
 
 def mutations(raw, other, rng):
-    """One altered copy after another, of every kind that storage or an enemy may make."""
+    """Yield altered copies of every kind that faulty storage or an attacker can produce."""
     chunk, begins = CHUNK_BYTES + 16, 12 + int.from_bytes(raw[8:12], "big")
     chunks = (len(raw) - begins) // chunk
     while True:

@@ -51,7 +51,7 @@ def test_the_key_never_shows():
         ("command:false", "exit code 1"),
         ("command:/nonexistent", "did not run"),
         ("command:echo 'unclosed", "did not run"),
-        ("command:echo short-secret", "not the right format"),
+        ("command:echo short-secret", "wrong format"),
     ],
 )
 def test_a_wrong_source_is_refused_without_telling_the_key(source, expected):

@@ -6,7 +6,7 @@ from tests.support.bundles import two_inputs
 
 @pytest.fixture(autouse=True)
 def _own_home(own_home):
-    """For every test of a store."""
+    """Isolate every test of a store."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Publishing and fetching, killed (SIGKILL) wherever something has just reached the disk, or is about to."""
+"""Publishing and fetching, killed (SIGKILL) before and after every write to the disk."""
 
 import json
 import os

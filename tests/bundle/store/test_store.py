@@ -87,7 +87,7 @@ def test_a_transfer_that_was_cut_off_goes_on(store, make, tmp_path, monkeypatch)
         cut.setattr(store._place, "write", count(store._place.write, 5))
         with pytest.raises(KeyboardInterrupt):
             store.publish(bundle, "digits", alias="champion")
-    assert store.catalog("digits").serial == 0  # no one sees half of it
+    assert store.catalog("digits").serial == 0  # no partial publication is visible
     first, moved = moved[:], []
     with monkeypatch.context() as going_on:
         going_on.setattr(store._place, "write", count(store._place.write, None))
