@@ -22,7 +22,7 @@ def test_fx_traces_it_to_the_same_answers(convnet, images):
         ({"channels": [4, 0]}, "model.channels"),
         ({"pool_after": [3]}, "between 1 and 2"),
         ({"input_shape": [8, 8]}, "model.input_shape"),
-        ({"input_shape": [1, 1, 8]}, "halves a 1x8 image away"),
+        ({"input_shape": [1, 1, 8]}, "halves a 1x8 image to nothing"),
         ({"dropout": 1.0}, "model.dropout"),
     ],
 )

@@ -50,7 +50,7 @@ def test_long_answers_are_asked_for_one_by_one():
 
 
 def test_a_model_that_writes_no_text_cannot_calibrate_itself(quantize, save, convnet, calibration):
-    with pytest.raises(ConfigError, match="ConvNet is no language model"):
+    with pytest.raises(ConfigError, match="ConvNet is not a language model"):
         quantization.calibration_inputs(
             save(convnet), calibration, quantize_settings("int4_gptq", calibration_text="generated"), trusted=[], seed=0
         )
