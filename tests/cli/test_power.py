@@ -113,7 +113,7 @@ def test_status_restores_what_was_left_behind(
     assert "left behind, at 300, to be restored to 650" in capsys.readouterr().out
     assert gpus.device(0).limit_mw == 300_000
     _run("status", "--restore")
-    assert "gpu:0 is back at 650" in capsys.readouterr().out
+    assert "gpu:0 was restored to 650" in capsys.readouterr().out
     assert gpus.device(0).limit_mw == 650_000
 
 
@@ -159,7 +159,7 @@ def test_profile_tries_few_limits_keeps_what_it_found_and_tells_it_again(
     assert "found in" in again.err
     assert json.loads(again.out)["best"] == pytest.approx(output["best"])
     assert gpus.device(0).sets == sets
-    with pytest.raises(ConfigError, match="was made for workload"):
+    with pytest.raises(ConfigError, match="was measured for workload"):
         _run(*words[:-1], "0.2")
     assert gpus.device(0).limit_mw == 650_000
 

@@ -175,7 +175,7 @@ def test_energy_optimal_has_a_table_too(capsys, files):
         (("limit=3",), "static", "Write power.KEY=VALUE"),
         (("power.limt=3",), "static", "limt"),
         (("power.limit=much",), "static", "power.limit='much'"),
-        (("power.limit=20 W",), "static", "asks for 20 W, and the device takes 100 to 250 W"),
+        (("power.limit=20 W",), "static", "limit of 20 W is outside the device's range, 100 to 250 W"),
         (("power.max_slowdown=0.1",), "energy_optimal", "--max-slowdown"),
     ],
 )

@@ -86,7 +86,7 @@ def test_a_profile_is_found_and_a_policy_that_knows_it_pauses_in_dear_hours_and_
 
     other = space("python", "stages/train.py", "threads=1", "train.batch_size=64", *waiting, check=False)
     assert other.returncode == 2
-    assert "profiles/train.json was made for workload" in other.stderr
+    assert "profiles/train.json was measured for workload" in other.stderr
 
 
 @pytest.mark.slow

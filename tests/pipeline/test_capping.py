@@ -77,7 +77,7 @@ def test_outside_the_prices_the_waiting_ends_and_says_why(tmp_path: Path) -> Non
     observe = observer(work, constant, power, messages.append)
     decisions = [PriceAware().decide(observe(_NOON + timedelta(days=9, minutes=minute))) for minute in range(3)]
     assert not any(decision.pause for decision in decisions)
-    assert [line.partition(":")[0] for line in messages] == ["price is not known", "forecast of the price is not known"]
+    assert [line.partition(":")[0] for line in messages] == ["price is unknown", "forecast of the price is unknown"]
     assert "p.csv (power.prices) covers" in messages[0]
 
 

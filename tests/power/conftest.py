@@ -1,4 +1,4 @@
-"""Machines that exist for one test: GPUs of the stand-in driver library, a powercap tree, simulated devices."""
+"""Machines for one test: GPUs of the stand-in driver library, a powercap tree, simulated devices."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of journals that no other test, and nothing real, uses."""
+    """A folder of journals for this test alone."""
     folder = tmp_path / "power-state"
     monkeypatch.setenv("OVERWINTER_POWER_STATE", str(folder))
     return folder
@@ -48,7 +48,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def warnings() -> list[str]:
-    """What was reported to the user."""
+    """Lines reported to the user."""
     return []
 
 
@@ -76,7 +76,7 @@ def _zone(folder: Path, name: str, long_uw: int | None, short_uw: int | None) ->
 
 @pytest.fixture
 def wait_for() -> Callable[[Callable[[], bool], float], bool]:
-    """Wait until something holds; say whether it did in time."""
+    """Wait until a condition holds, and return whether it did in time."""
     import time
 
     def wait(holds: Callable[[], bool], patience_s: float) -> bool:

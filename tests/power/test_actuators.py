@@ -35,7 +35,7 @@ from overwinter.registries import POWER_ACTUATORS
 # NVML.
 
 
-def test_nvml_tells_ranges_in_watts_and_reads_back_what_is_enforced(gpus: Any) -> None:
+def test_nvml_reports_ranges_in_watts_and_reads_back_the_enforced_limit(gpus: Any) -> None:
     actuator = open_actuator("nvml", ActuatorSettings())
     assert actuator.devices() == ("gpu:0", "gpu:1")
     assert actuator.limits("gpu:0") == Limits(minimum=200, maximum=700, default=700, current=650)
@@ -53,18 +53,18 @@ def test_nvml_sees_only_the_visible_gpus(gpus: Any, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("code", [1, 3, 4, 999])
-def test_nvml_limits_the_boards_that_are_left_and_names_the_lost(gpus: Any, code: int) -> None:
+def test_nvml_limits_the_remaining_boards_and_names_the_lost(gpus: Any, code: int) -> None:
     gpus.device(0).lost = code
     actuator = open_actuator("nvml", ActuatorSettings())
     assert actuator.devices() == ("gpu:1",)
-    assert "gpu:0 does not answer" in actuator.note
+    assert "gpu:0 does not respond" in actuator.note
     actuator.apply("gpu:1", 300)
     assert gpus.device(1).limit_mw == 300_000
 
 
-def test_nvml_with_nothing_but_lost_boards_is_no_actuator(gpus: Any) -> None:
+def test_nvml_with_only_lost_boards_is_refused(gpus: Any) -> None:
     gpus.device(0).lost = gpus.device(1).lost = 1
-    with pytest.raises(ConfigError, match=r"gpu:0 does not answer \(GPU is lost\)"):
+    with pytest.raises(ConfigError, match=r"gpu:0 does not respond \(GPU is lost\)"):
         open_actuator("nvml", ActuatorSettings())
 
 
@@ -76,7 +76,7 @@ def test_nvml_does_not_limit_a_board_that_may_be_another_user_s(gpus: Any, monke
         open_actuator("nvml", ActuatorSettings())
 
 
-def test_nvml_tells_whether_the_cap_binds(gpus: Any) -> None:
+def test_nvml_reports_whether_the_cap_binds(gpus: Any) -> None:
     actuator = open_actuator("nvml", ActuatorSettings())
     actuator.apply("gpu:0", 400)
     assert actuator.bound("gpu:0") is True
@@ -84,7 +84,7 @@ def test_nvml_tells_whether_the_cap_binds(gpus: Any) -> None:
     assert actuator.bound("gpu:0") is False
 
 
-def test_nvml_without_the_right_says_who_could(gpus: Any) -> None:
+def test_nvml_without_permission_names_who_may(gpus: Any) -> None:
     gpus.state.may_set = 0
     actuator = open_actuator("nvml", ActuatorSettings())
     with pytest.raises(DeniedError, match=r"root, a process with CAP_SYS_ADMIN, or zeusd"):
@@ -101,9 +101,9 @@ def test_nvml_permission_is_the_capability_not_the_user(gpus: Any, monkeypatch: 
         assert actuator.permission().granted is granted
 
 
-def test_nvml_that_does_not_start_or_is_not_there(gpus: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nvml_that_is_broken_or_missing(gpus: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     gpus.state.broken = 1
-    with pytest.raises(ConfigError, match="does not start: Driver Not Loaded"):
+    with pytest.raises(ConfigError, match="cannot be initialized: Driver Not Loaded"):
         open_actuator("nvml", ActuatorSettings())
     monkeypatch.setattr("overwinter.power.actuators.nvml.library_present", lambda: False)
     with pytest.raises(ConfigError, match="no NVIDIA driver"):
@@ -144,7 +144,7 @@ def test_rapl_limits_a_package_whose_energy_may_not_be_read(powercap: Path) -> N
     assert _rapl(powercap).devices() == ("cpu:package-0", "cpu:package-1")
 
 
-def test_rapl_takes_a_lowest_limit_that_the_zone_tells(powercap: Path) -> None:
+def test_rapl_uses_the_lowest_limit_that_the_zone_reports(powercap: Path) -> None:
     (powercap / "intel-rapl:0" / "constraint_0_min_power_uw").write_text("55000000")
     assert _rapl(powercap).limits("cpu:package-0").minimum == 55
 
@@ -164,14 +164,14 @@ def test_rapl_zone_without_a_short_term(powercap: Path, state: Path, warnings: l
     assert (powercap / "intel-rapl:0" / "constraint_0_power_limit_uw").read_text() == "125000000"
 
 
-def test_rapl_without_the_right(powercap: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rapl_without_permission(powercap: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     actuator = _rapl(powercap)
 
     def refuse(*_: Any, **__: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "write_text", refuse)
-    with pytest.raises(DeniedError, match="root could"):
+    with pytest.raises(DeniedError, match="root may"):
         actuator.apply("cpu:package-0", 75)
 
 
@@ -263,7 +263,9 @@ def zeusd(gpus: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     daemon.server.server_close()
 
 
-def test_zeusd_sets_what_this_process_may_not(zeusd: _Zeusd, gpus: Any, state: Path, warnings: list[str]) -> None:
+def test_zeusd_sets_a_limit_that_this_process_may_not(
+    zeusd: _Zeusd, gpus: Any, state: Path, warnings: list[str]
+) -> None:
     actuator = open_actuator("zeusd", ActuatorSettings())
     assert actuator.permission().granted
     with Guard(actuator, warn=warnings.append) as guard:
@@ -292,17 +294,17 @@ def test_zeusd_takes_its_token_from_the_environment_and_no_file_has_it(
 def test_zeusd_that_refuses_or_fails(zeusd: _Zeusd, status: int, error: type[Exception]) -> None:
     actuator = open_actuator("zeusd", ActuatorSettings())
     zeusd.status = status
-    with pytest.raises(error, match=f"answers {status}"):
+    with pytest.raises(error, match=f"returned {status}"):
         actuator.apply("gpu:0", 300)
 
 
-def test_zeusd_that_only_reads_or_is_none(zeusd: _Zeusd, gpus: Any, tmp_path: Path) -> None:
+def test_zeusd_that_is_read_only_or_something_else(zeusd: _Zeusd, gpus: Any, tmp_path: Path) -> None:
     zeusd.groups = ["gpu-read"]
     assert "gpu-control" in open_actuator("zeusd", ActuatorSettings()).permission().who
     zeusd.groups = None  # type: ignore[assignment]
-    with pytest.raises(ConfigError, match="does not answer as zeusd"):
+    with pytest.raises(ConfigError, match="does not respond like zeusd"):
         open_actuator("zeusd", ActuatorSettings())
-    with pytest.raises(ConfigError, match="no socket of zeusd"):
+    with pytest.raises(ConfigError, match="socket was not found"):
         open_actuator("zeusd", ActuatorSettings(zeusd_socket=str(tmp_path / "none.sock")))
 
 
@@ -323,7 +325,7 @@ def test_auto_takes_the_first_that_may_set_limits(
     assert open_actuator("auto", ActuatorSettings(powercap_root=powercap / "none")).name == "nvml"
 
 
-def test_auto_where_there_is_nothing_says_what_was_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_without_devices_names_what_was_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("overwinter.power.actuators.nvml.library_present", lambda: False)
     monkeypatch.delenv("ZEUSD_SOCK_PATH", raising=False)
     with pytest.raises(ConfigError, match=r"no NVIDIA driver.*no CPU package"):
@@ -419,7 +421,7 @@ def test_duty_cycle_at_its_maximum_holds_nothing_and_needs_no_journal(state: Pat
     assert "saves no energy" in duty.note
 
 
-def test_duty_cycle_forgets_what_a_slow_stretch_left() -> None:
+def test_unused_energy_of_a_duty_cycle_expires() -> None:
     work = _Work(busy_w=600, idle_w=0)
     duty = _duty(work)
     duty.apply("gpu:0", 300)
@@ -430,7 +432,7 @@ def test_duty_cycle_forgets_what_a_slow_stretch_left() -> None:
 
 
 def test_a_duty_cycle_needs_something_that_is_metered() -> None:
-    with pytest.raises(ConfigError, match="nothing here is metered"):
+    with pytest.raises(ConfigError, match="no device is metered"):
         open_actuator("duty_cycle", ActuatorSettings())
 
 

@@ -45,7 +45,7 @@ def _least(prices, durations, work, points, idle_w, end):
 
 @given(points_strategy, prices_strategy, st.floats(0.01, 1.0), st.sampled_from([0.0, 25.0]), st.floats(0.2, 1.0))
 @settings(max_examples=60)
-def test_the_plan_is_what_a_linear_programme_finds(points, prices, load, idle_w, last):
+def test_the_plan_equals_the_linear_programme_s_optimum(points, prices, load, idle_w, last):
     durations = np.ones(len(prices))
     durations[-1] = last
     work = load * durations.sum() * max(point.speed_per_s for point in points)

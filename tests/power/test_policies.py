@@ -77,7 +77,7 @@ series = st.one_of(
 @pytest.mark.parametrize("policy", ALL, ids=lambda policy: type(policy).__name__)
 @given(data=st.data())
 @settings(max_examples=40)
-def test_limits_stay_within_what_the_device_takes_and_an_operator_allows(policy, data):
+def test_limits_stay_within_the_range_and_an_operator_s_limit(policy, data):
     previous_w = data.draw(st.floats(100, 250))
     seen = observation(
         devices=(replace(GPU, previous_w=previous_w), replace(GPU, name="gpu1", min_w=120, max_w=200, previous_w=180)),
@@ -115,7 +115,7 @@ def test_the_deadline_is_kept_whatever_the_forecast_says(policy, forecasts, slac
     gone_s, done, asked = 0.0, 0.0, 0
     deadline = NOW + timedelta(seconds=total * slack)
     while done < total * (1 - 1e-9):
-        # the wall clock goes back for an hour, then comes right again
+        # the wall clock jumps back for an hour, then is correct again
         shown_s = gone_s + (jump_s if 7200 < gone_s < 10800 else 0.0)
         forecast = forecasts[asked % len(forecasts)]
         decision = policy.decide(
@@ -154,7 +154,7 @@ def test_without_forecast_the_least_energy_by_the_deadline_is_taken():
     assert CarbonAware().decide(observation()).limits_w == {"gpu0": 150}
 
 
-def test_an_intensity_that_is_foreseen_below_zero_weighs_nothing():
+def test_a_negative_intensity_in_the_forecast_counts_as_zero():
     falling = observation(intensity_forecast=hours([50.0] * 3 + [-20.0] * 17))
     clean = observation(intensity_forecast=hours([50.0] * 3 + [0.0] * 17))
     assert CarbonAware().decide(falling) == CarbonAware().decide(clean)
@@ -193,7 +193,7 @@ def test_a_limit_is_moved_below_an_operators_and_never_into_the_range():
         assert StaticCap(limit=read_limit(text, key="k")).decide(held).limits_w == {"gpu0": expected}
 
 
-def test_a_timetable_follows_its_time_zone_and_wraps_past_midnight():
+def test_a_schedule_follows_its_time_zone_and_spans_midnight():
     rules = read_rules(
         [ScheduleRule("mon-fri", "22:00-06:00", None, True), ScheduleRule("sat,sun", "00:00-24:00", "100 W", False)]
     )
@@ -222,7 +222,7 @@ def test_energy_optimal_tries_and_settles_within_its_slowdown():
     assert 100 not in known  # it is below what is too slow
 
 
-def test_energy_optimal_tries_again_what_may_still_be_the_best():
+def test_energy_optimal_retries_limits_that_may_still_be_the_best():
     policy = EnergyOptimal(max_slowdown=None, step_w=50.0)
 
     def reported(trials_150, trials_200):
@@ -273,7 +273,7 @@ def test_budget_pacing_without_deadline_looks_at_the_work():
     assert BudgetPacing().decide(seen).limits_w == {"gpu0": 200}
 
 
-def test_budget_pacing_takes_a_faster_limit_where_what_is_drawn_while_idle_makes_haste_cheaper():
+def test_budget_pacing_uses_a_faster_limit_if_a_high_idle_power_makes_it_cheaper():
     """The even rate, 163 W for 14 h, is below every limit; 200 W do the work in time and within the budget."""
     idling = tuple(replace(point, power_w=180 + 0.2 * point.power_w) for point in POINTS)
     seen = observation(
@@ -331,7 +331,7 @@ def test_every_option_of_the_group_fits_its_schema_and_opens_its_policy(path, tm
     content = OmegaConf.load(path)
     if path.stem == "price_aware":
         (tmp_path / "prices.csv").touch()
-        content.prices = str(tmp_path / "prices.csv")  # required, and no one else's to choose
+        content.prices = str(tmp_path / "prices.csv")  # required, without a default
     config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(SCHEMAS["power"](content)), content))
     config.check("power")
     assert config.policy == path.stem
@@ -373,7 +373,7 @@ def test_an_entry_point_that_is_no_settings_is_refused(monkeypatch):
         (lambda: read_deadline("soon", started_utc=NOW), "power.deadline='soon'"),
     ],
 )
-def test_what_cannot_be_read_is_named(read, message):
+def test_invalid_text_is_named(read, message):
     with pytest.raises(ConfigError, match=message):
         read()
 

@@ -14,7 +14,7 @@ def written(tmp_path, *rows, header="time_utc,price_per_kwh"):
     return path
 
 
-def test_prices_may_be_negative_and_what_lies_ahead_is_known(tmp_path):
+def test_prices_may_be_negative_and_future_ones_are_known(tmp_path):
     rows = ("2026-06-01T00:00:00Z,0.3", "2026-06-01T01:00:00Z,-0.05", "2026-06-01T03:00:00Z,0.15")
     prices = Prices(written(tmp_path, *rows))
     assert prices.at(START + timedelta(minutes=90)) == -0.05
@@ -51,7 +51,7 @@ def test_a_file_that_was_written_again_is_read_again(tmp_path):
         ("2026-06-01T00:00:00Z,0.2", "line 3: .* is not after"),
     ],
 )
-def test_what_is_no_price_is_reported_with_its_line(tmp_path, row, message):
+def test_an_invalid_price_is_reported_with_its_line(tmp_path, row, message):
     with pytest.raises(ConfigError, match=message):
         Prices(written(tmp_path, "2026-06-01T00:00:00Z,0.3", row))
 

@@ -16,7 +16,7 @@ def test_a_profile_comes_back_as_it_was(tmp_path):
     assert load_profile(tmp_path / "p.json", KEY) == PROFILE
 
 
-def test_a_profile_that_tells_no_trials_counts_one_each(tmp_path):
+def test_a_profile_without_trials_counts_one_each(tmp_path):
     path = tmp_path / "p.json"
     save_profile(path, PROFILE)
     path.write_text(path.read_text().replace('"trials": 7', '"trials": 1').replace(', "trials": 1', ""))

@@ -43,7 +43,7 @@ def test_a_duty_cycle_over_gpus_is_something_else_and_the_daemon_is_not(gpus: An
     boards.close()
 
 
-def test_what_is_kept_is_found_again_and_refused_for_other_work(tmp_path: Path) -> None:
+def test_a_stored_profile_is_found_and_refused_for_other_work(tmp_path: Path) -> None:
     store = _store(tmp_path)
     assert store.of(_cpu()) == ()
     store.keep(())

@@ -1,13 +1,13 @@
-"""How much work to do when, so that it is done in time at the least cost. No solver is needed.
+"""Plan of the work over time at the least cost by the deadline, without a solver.
 
 Under one price (grams or money per joule), mixing two power limits within a step reaches every point between
-them, so only the lower convex hull of (speed, watts) counts, the pause included. Each edge of the hull is some
-work at a cost per unit, in each step of the forecast; filling the cheapest edges first solves the linear
-programme exactly, since the edges of one step grow dearer in order. A negative price turns that around: then the
-upper hull counts.
+them, so only the lower convex hull of (speed, watts) matters, with the pause as a vertex. In each step of the
+forecast, each edge of the hull is an amount of work at a cost per unit. Filling the cheapest edges first solves the
+linear programme exactly, since the cost per unit rises from edge to edge within a step. With a negative price, the
+upper hull matters instead.
 
-Where a pause costs (the device is kept, or there are no pauses), the cost depends on when the work ends. Then
-the same filling is done for every step in which it may end, and the cheapest end wins.
+If a pause costs energy (the device is kept, or there are no pauses), the cost depends on when the work ends. Then
+the plan is filled for every step in which the work may end, and the cheapest is chosen.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Hull:
-    """A chain of operating points in rising order of speed, the first one the pause where there are any.
+    """A convex hull of operating points in rising order of speed; the first is the pause, if pauses are allowed.
 
     Attributes:
         speeds: work per second; (vertices,).
         powers: watts; (vertices,).
-        limits_w: power limit of each vertex; None is a pause.
+        limits_w: power limit of each vertex; None: pause.
     """
 
     speeds: Floats
@@ -41,7 +41,7 @@ class Hull:
 
     @cached_property
     def widths(self) -> Floats:
-        """Speed that each edge adds; (edges,)."""
+        """Speed gained along each edge; (edges,)."""
         return np.diff(self.speeds)
 
     @cached_property
@@ -57,24 +57,24 @@ class Hull:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Envelope:
-    """What counts while energy costs something (``lower``), and while using it is paid for (``upper``)."""
+    """The hulls for prices of at least 0 (``lower``) and for negative prices (``upper``)."""
 
     lower: Hull
     upper: Hull
 
     def at(self, price: float) -> Hull:
-        """Return the hull that counts under ``price``."""
+        """Return the hull for ``price``."""
         return self.upper if price < 0 else self.lower
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LimitPlan:
-    """A response.
+    """Planned work per step.
 
     Attributes:
         work: units of work in each step; (steps,).
-        cost: price times joules, summed.
-        end_step: the step in which the work ends, where that was weighed.
+        cost: sum of price times joules.
+        end_step: the step in which the work ends, if pauses cost energy.
     """
 
     work: Floats
@@ -84,10 +84,7 @@ class LimitPlan:
 
 @lru_cache(maxsize=512)
 def envelope(points: tuple[OperatingPoint, ...], idle_w: float | None) -> Envelope:
-    """Return the envelope of ``points`` and of a pause that draws ``idle_w``; None: there are no pauses.
-
-    Points that are slower than the slowest useful one stay in, as the hull itself drops them.
-    """
+    """Return the envelope of ``points`` and of a pause that draws ``idle_w``; None: no pauses."""
     pause = [] if idle_w is None else [(0.0, idle_w, None)]
     vertices = [*pause, *((point.speed_per_s, point.power_w, point.limit_w) for point in points)]
     return Envelope(lower=_chain(vertices, sign=1.0), upper=_chain(vertices, sign=-1.0))
@@ -101,8 +98,8 @@ def plan(
     Args:
         prices: cost per joule in each step, in any unit; (steps,).
         durations_s: length of each step; (steps,).
-        work: how much is to be done; what doesn't fit is left out.
-        points: what the work does under each limit.
+        work: units of work to do; the excess over what fits is dropped.
+        points: operating points of the limits.
         idle_w: power drawn in a pause before the end; None: no pauses.
     """
     known = tuple(points)
@@ -113,12 +110,12 @@ def plan(
 
 
 def _chain(vertices: Iterable[tuple[float, float, float | None]], *, sign: float) -> Hull:
-    """Andrew's monotone chain, from the slowest vertex to the fastest; the lower one for ``sign`` 1."""
+    """Return the lower (``sign`` 1) or upper (-1) convex hull in rising order of speed, by Andrew's monotone chain."""
     chain: list[tuple[float, float, float | None]] = []
     for vertex in sorted(vertices, key=lambda each: (each[0], sign * each[1])):
         if chain and vertex[0] <= chain[-1][0] * (1 + _ROUNDING):
             if sign * vertex[1] >= sign * chain[-1][1]:
-                continue  # as fast as the one before, and not better
+                continue  # as fast as the previous vertex, and not better
             chain.pop()
         while len(chain) > 1 and _is_above(chain[-2], chain[-1], vertex, sign):
             chain.pop()
@@ -141,7 +138,7 @@ def _is_above(
 
 
 def _fill(prices: Floats, durations_s: Floats, work: float, curve: Envelope) -> LimitPlan:
-    """Fill the cheapest edges first; every step may be idle, for nothing."""
+    """Fill the cheapest edges first; pauses cost nothing."""
     steps, costs, sizes = _edges(prices, durations_s, curve)
     order = np.argsort(costs, kind="stable")
     before = np.cumsum(sizes[order]) - sizes[order]
@@ -151,7 +148,7 @@ def _fill(prices: Floats, durations_s: Floats, work: float, curve: Envelope) -> 
 
 
 def _fill_to_end(prices: Floats, durations_s: Floats, work: float, kept: Envelope, free: Envelope) -> LimitPlan:
-    """Fill for every step in which the work may end: before it ``kept`` counts, in it ``free``."""
+    """Fill for every step in which the work may end, with ``kept`` before that step and ``free`` in it."""
     base_work = _before(kept.lower.speeds[0] * durations_s)
     base_cost = _before(kept.lower.powers[0] * prices * durations_s)
     steps, costs, sizes = (
@@ -162,7 +159,7 @@ def _fill_to_end(prices: Floats, durations_s: Floats, work: float, kept: Envelop
     order = np.argsort(costs, kind="stable")
     steps, costs, sizes, is_last = steps[order], costs[order], sizes[order], is_last[order]
     ends = _possible_ends(durations_s, work, kept, base_work)
-    # (ends, edges): an edge counts before the end, or, of those with a free pause, in it
+    # (ends, edges): edges of `kept` are open before the end step, those of `free` in it
     open_sizes = np.where(is_last, steps == ends[:, None], steps < ends[:, None]) * sizes
     before = np.cumsum(open_sizes, axis=1) - open_sizes
     taken = np.clip(work - base_work[ends, None] - before, 0.0, open_sizes)
@@ -174,7 +171,7 @@ def _fill_to_end(prices: Floats, durations_s: Floats, work: float, kept: Envelop
 
 
 def _possible_ends(durations_s: Floats, work: float, kept: Envelope, base_work: Floats) -> NDArray[np.intp]:
-    """Return the steps in which the work can end: it fits, and is not over before; at least the last."""
+    """Return the steps in which the work can end: it fits by then, and is not done before; at least the last."""
     fits = np.cumsum(durations_s) * kept.lower.top_speed >= work * (1 - _ROUNDING)
     ends = np.flatnonzero(fits & (base_work <= work))
     return ends if len(ends) else np.array([len(durations_s) - 1])
@@ -210,5 +207,5 @@ def _by_step(steps: NDArray[np.intp], work: Floats, count: int) -> Floats:
 
 
 def _before(values: Floats) -> Floats:
-    """Return the sums of what comes before each value; (steps,)."""
+    """Return the exclusive cumulative sum; (steps,)."""
     return np.cumsum(values) - values

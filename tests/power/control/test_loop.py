@@ -1,4 +1,4 @@
-"""The control loop, with simulated devices and time: what a policy sees, and what happens when things go wrong."""
+"""The control loop with simulated devices and time: observations, decisions and failures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from overwinter.errors import ConfigError
 from overwinter.power import Job
 from overwinter.power.actuators import DeniedError
 from overwinter.power.actuators.simulated import SimulatedLimit
-from overwinter.power.control.asking import nonsense
+from overwinter.power.control.asking import defect
 from overwinter.power.control.loop import PowerControl
 from overwinter.power.control.observing import Sources
 from overwinter.power.guard.guard import Guard
@@ -46,7 +46,7 @@ class _World:
 
 
 class _Policy:
-    """Answers what it is told to, and keeps what it saw."""
+    """Returns a given decision, and records its observations."""
 
     def __init__(self, *responses: Any) -> None:
         self._responses = itertools.chain(responses, itertools.repeat(responses[-1]))
@@ -198,12 +198,12 @@ def test_everything_that_is_known_reaches_the_policy(loop: Any, world: _World) -
         (Decision(limits_w={"toy": -5.0}), "toy=-5"),
         (Decision(limits_w={"toy": "150 W"}), "150 W"),  # type: ignore[dict-item]
         (Decision(limits_w={"toy": True}), "toy=True"),
-        (Decision(limits_w={"gpu:7": 200.0}), "'gpu:7', which is not here"),
+        (Decision(limits_w={"gpu:7": 200.0}), "unknown device 'gpu:7'"),
         (Decision(limits_w=None), "TypeError"),  # type: ignore[arg-type]
         (Decision(pause="yes"), "pause='yes'"),  # type: ignore[arg-type]
         (Decision(review_s=math.inf), "review_s=inf"),
-        (Decision(limits_w={"toy": 1000.0}), "takes no limit of 1000"),
-        (Decision(limits_w={"toy": 1.0}), "takes 100 to 300"),
+        (Decision(limits_w={"toy": 1000.0}), "supports no limit of 1000"),
+        (Decision(limits_w={"toy": 1.0}), "its range is 100 to 300"),
     ],
 )
 def test_a_policy_that_fails_is_reported_once_and_the_previous_limit_holds(
@@ -220,20 +220,18 @@ def test_a_policy_that_fails_is_reported_once_and_the_previous_limit_holds(
 
 
 @pytest.mark.parametrize("value", [math.nan, -3.0, math.inf])
-def test_an_intensity_that_makes_no_sense_counts_as_not_known(
-    loop: Any, world: _World, warnings: list[str], value: float
-) -> None:
+def test_an_invalid_intensity_counts_as_unknown(loop: Any, world: _World, warnings: list[str], value: float) -> None:
     policy = _Policy(Decision())
     control = loop(policy, sources={"intensity_g_per_kwh": lambda at: value})
     for _ in range(3):
         control.tick()
         world.forward(10)
     assert policy.seen[-1].intensity_g_per_kwh is None
-    assert len(_messages(warnings, "makes no sense")) == 1
+    assert len(_messages(warnings, "is invalid")) == 1
     control.close()
 
 
-def test_a_forecast_below_zero_counts_as_not_known_there_and_is_reported_once(
+def test_negative_forecast_values_count_as_unknown_and_are_reported_once(
     loop: Any, world: _World, warnings: list[str]
 ) -> None:
     reported = itertools.count(-9.0)
@@ -246,16 +244,16 @@ def test_a_forecast_below_zero_counts_as_not_known_there_and_is_reported_once(
     seen = policy.seen[-1].intensity_forecast
     assert seen is not None
     assert (seen.values[0], math.isnan(seen.values[1]), seen.values[2]) == (300, True, 0)
-    assert len(_messages(warnings, "forecast of the carbon intensity of -9.0 makes no sense")) == 1
-    assert len(_messages(warnings, "makes no sense")) == 1
+    assert len(_messages(warnings, "forecast of the carbon intensity of -9.0 is invalid")) == 1
+    assert len(_messages(warnings, "is invalid")) == 1
     control.close()
 
 
-def test_a_source_that_answers_no_number_counts_as_not_known(loop: Any, warnings: list[str]) -> None:
+def test_a_source_that_returns_no_number_counts_as_unknown(loop: Any, warnings: list[str]) -> None:
     policy = _Policy(Decision())
     loop(policy, sources={"intensity_g_per_kwh": lambda at: "high", "price_per_kwh": lambda at: math.nan}).tick()
     assert (policy.seen[0].intensity_g_per_kwh, policy.seen[0].price_per_kwh) == (None, None)
-    assert len(_messages(warnings, "makes no sense")) == 2
+    assert len(_messages(warnings, "is invalid")) == 2
 
 
 def test_an_intensity_of_zero_is_an_intensity(loop: Any, warnings: list[str]) -> None:
@@ -299,7 +297,7 @@ def test_a_clock_that_jumps_changes_nothing_until_the_next_decision(
     control.close()
 
 
-def test_a_device_that_vanishes_is_left_out(loop: Any, limit_file: Path, world: _World, warnings: list[str]) -> None:
+def test_a_lost_device_is_ignored(loop: Any, limit_file: Path, world: _World, warnings: list[str]) -> None:
     policy = _Policy(Decision(limits_w={"toy": 150.0}), Decision())
     control = loop(policy)
     control.tick()
@@ -308,7 +306,7 @@ def test_a_device_that_vanishes_is_left_out(loop: Any, limit_file: Path, world: 
         world.forward(10)
         control.tick()
     assert policy.seen[-1].devices == ()
-    assert len(_messages(warnings, "left out")) == 1
+    assert len(_messages(warnings, "ignored")) == 1
     moved.rename(limit_file.parent)
     control.close()
     assert _limit_w(limit_file) == 280
@@ -434,12 +432,12 @@ def test_a_policy_that_hangs_holds_up_neither_start_nor_end(
     goes_on.set()
     control._thread.join(10)
     assert ended.is_set()
-    assert _limit_w(limit_file) == 280  # what it answers too late is not carried out
+    assert _limit_w(limit_file) == 280  # a late decision is not applied
     assert control.record().decisions == 0
 
 
-def test_nonsense_is_silent_about_sense() -> None:
-    assert nonsense(Decision(limits_w={"a": 5, "b": None}, clock_mhz=1200, review_s=1), {"a", "b", "c"}) == ""
+def test_a_valid_decision_has_no_defect() -> None:
+    assert defect(Decision(limits_w={"a": 5, "b": None}, clock_mhz=1200, review_s=1), {"a", "b", "c"}) == ""
 
 
 def _to(limit_w: float, *, settled: bool = False) -> Decision:
@@ -462,7 +460,7 @@ def test_a_profile_is_kept_once_the_policy_has_settled_and_feeds_the_next_run(
         control.close()
 
     run(_to(280.0), _to(150.0))
-    assert not place.exists()  # no one said that the search is over
+    assert not place.exists()  # the search is not settled
     run(_to(280.0), _to(150.0), _to(150.0, settled=True))
     policy = _Policy(_to(150.0))
     loop(policy, profiles=ProfileStore(place, workload="w", writes=False)).tick()
@@ -484,6 +482,6 @@ def test_a_profile_of_something_else_ends_the_work_at_its_start_and_lets_the_dev
         return PowerControl(_Policy(_to(150.0)), guard, sources=sources, warn=warnings.append, profiles=store)
 
     for _ in range(2):  # the second is not reported that the first still holds the device
-        with pytest.raises(ConfigError, match="was made for device model 'x'"):
+        with pytest.raises(ConfigError, match="was measured for device model 'x'"):
             control().start()
     assert _limit_w(limit_file) == 280

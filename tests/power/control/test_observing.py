@@ -1,4 +1,4 @@
-"""What the control loop sees: power per limit, the limit in force, a forecast in even steps."""
+"""Observations of the control loop: power per limit, the limit in force, a forecast in even steps."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_forecast_becomes_even_steps_from_now_on() -> None:
     assert series.values == (3, 4, 4, 5, 6)
 
 
-def test_a_forecast_of_one_point_is_none() -> None:
+def test_one_point_is_not_a_forecast() -> None:
     assert forecast_series([], _NOON) is None
     assert forecast_series(_points((-60, 1), (0, 2)), _NOON + timedelta(minutes=5)) is None
 

@@ -1,4 +1,4 @@
-"""From the configuration to a loop: the actuator, and the fall-back without the right to set limits."""
+"""Control loops from the configuration: the actuator, and the fall-back without permission to set limits."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _control(power: Any, warnings: list[str], root: Path, energy_j: Any = None) 
     return open_control(power, _Fixed(), energy=energy, hardware=_HARDWARE, sources=sources, warn=warnings.append)
 
 
-def test_limits_and_clocks_are_set_and_put_back(
+def test_limits_and_clocks_are_set_and_restored(
     gpus: Any, state: Path, warnings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("overwinter.power.actuators.nvml.may_administer", lambda: True)
@@ -112,14 +112,14 @@ def test_without_the_right_and_on_denied_ignore(
     monkeypatch.setattr("overwinter.power.actuators.nvml.may_administer", lambda: False)
     with _control(_Power(on_denied="ignore"), warnings, tmp_path) as control:
         assert control.record().actuator is None
-    assert any("Nothing is capped" in line for line in warnings)
+    assert any("Power is not limited" in line for line in warnings)
 
 
 def test_machine_where_nothing_takes_a_limit(
     warnings: list[str], state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("overwinter.power.actuators.nvml.library_present", lambda: False)
-    with pytest.raises(DeniedError, match="nothing here takes a power limit"):
+    with pytest.raises(DeniedError, match="no device on this machine supports power limits"):
         _control(_Power(actuator="auto"), warnings, tmp_path)
     with _control(_Power(actuator="auto", on_denied="duty_cycle"), warnings, tmp_path, lambda: {"cpu": 1.0}) as control:
         assert control.record().actuator == "duty_cycle"
@@ -128,7 +128,7 @@ def test_machine_where_nothing_takes_a_limit(
 def test_actuators_that_cannot_be_used(gpus: Any, warnings: list[str], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="Did you mean 'nvml'"):
         _control(_Power(actuator="nvlm", on_denied="ignore"), warnings, tmp_path)
-    with pytest.raises(ConfigError, match="takes no power limits"):
+    with pytest.raises(ConfigError, match="does not set power limits"):
         _control(_Power(actuator="nvml_clocks"), warnings, tmp_path)
 
 
@@ -158,7 +158,7 @@ def test_sources_of_a_meter_and_an_intensity_source() -> None:
 
 
 def test_an_intensity_that_is_missing_for_hours_is_bridged_and_then_reported_to_be_unknown(tmp_path: Path) -> None:
-    """A trace that ended: its past goes on being a forecast for two days, then nothing is foreseen."""
+    """A trace that has ended provides a forecast for two more days, then none."""
     path, start = tmp_path / "c.csv", datetime(2026, 6, 1, tzinfo=UTC)
     rows = [f"{start + timedelta(hours=hour):%Y-%m-%dT%H:%M:%SZ},{100 + hour % 24}" for hour in range(72)]
     path.write_text("\n".join(["time_utc,g_per_kwh", *rows]) + "\n")

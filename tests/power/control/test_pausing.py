@@ -1,4 +1,4 @@
-"""A pause: what travels to the waiting program, how long it waits, and that the accelerator is let go of."""
+"""A pause: the state passed to the waiting program, the wait, and the release of the accelerator."""
 
 from __future__ import annotations
 
@@ -68,13 +68,13 @@ def test_waits_until_the_policy_lets_go_on() -> None:
     assert seen.devices == _WORK.devices
 
 
-def test_asks_again_when_the_policy_says_so() -> None:
+def test_decides_again_at_the_policy_s_review_time() -> None:
     policy = _UntilOne(review_s=60)
     assert _waited(policy)[1] == 3600
     assert len(policy.seen) == 61
 
 
-def test_a_policy_that_fails_or_answers_nonsense_ends_the_pause_and_is_reported() -> None:
+def test_a_policy_that_fails_or_returns_an_invalid_decision_ends_the_pause_and_is_reported() -> None:
     messages: list[str] = []
 
     class Failing:
@@ -92,7 +92,7 @@ def test_a_policy_that_fails_or_answers_nonsense_ends_the_pause_and_is_reported(
     assert "NoneType instead of a Decision" in messages[1]
 
 
-def test_paused_error_says_why() -> None:
+def test_paused_error_contains_the_reason() -> None:
     assert "the grid is dirty" in str(PausedError(Pause(reason="the grid is dirty", since_utc=_NOON)))
 
 

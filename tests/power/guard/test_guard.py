@@ -1,4 +1,4 @@
-"""The guard, against the real pynvml on a stand-in driver library: every exit puts the previous limit back."""
+"""The guard, against the real pynvml on a stand-in driver library: every exit restores the previous limit."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SETTINGS = ActuatorSettings()
 _KEY = "gpu-0000:01:00.0.power"
 _WORK = """
 import signal
-signal.signal(signal.SIGINT, signal.default_int_handler)  # anyone who runs the tests may ignore it
+signal.signal(signal.SIGINT, signal.default_int_handler)  # the test runner's parent may ignore it
 import sys, time
 from overwinter.power.actuators import ActuatorSettings, open_actuator
 from overwinter.power.guard.guard import Guard
@@ -97,7 +97,7 @@ def _watchdogs(state: Path) -> list[int]:
     return found
 
 
-def test_sets_what_is_enforced_and_puts_back_what_was(gpus: Any, state: Path, warnings: list[str]) -> None:
+def test_sets_a_limit_and_restores_the_previous_one(gpus: Any, state: Path, warnings: list[str]) -> None:
     with _guard(warnings) as guard:
         assert guard.apply("gpu:0", 300) == 300
         assert guard.apply("gpu:0", 250) == 250
@@ -118,7 +118,7 @@ def test_puts_back_the_previous_limit_and_neither_the_default_nor_the_maximum(
     assert gpus.device(0).limit_mw == 432_000
 
 
-def test_none_gives_the_previous_limit_back_at_once(gpus: Any, state: Path, warnings: list[str]) -> None:
+def test_none_restores_the_previous_limit_at_once(gpus: Any, state: Path, warnings: list[str]) -> None:
     with _guard(warnings) as guard:
         guard.apply("gpu:0", 300)
         assert guard.apply("gpu:0", None) == 650
@@ -158,7 +158,7 @@ def test_impossible_limit_is_refused_and_changes_nothing(
 ) -> None:
     with _guard(warnings) as guard:
         guard.apply("gpu:0", 300)
-        with pytest.raises(LimitError, match="takes 200 to 700"):
+        with pytest.raises(LimitError, match="its range is 200 to 700"):
             guard.apply("gpu:0", value)
         assert gpus.device(0).limit_mw == 300_000
 
@@ -179,15 +179,15 @@ def test_limit_that_an_operator_sets_meanwhile_holds_and_stays(gpus: Any, state:
         assert guard.apply("gpu:0", 500) == 350
         assert guard.apply("gpu:0", 300) == 300
     assert gpus.device(0).limit_mw == 350_000
-    assert any("by someone else" in line for line in warnings)
+    assert any("by another process" in line for line in warnings)
 
 
-def test_limit_that_an_operator_sets_last_is_left_alone(gpus: Any, state: Path, warnings: list[str]) -> None:
+def test_limit_that_an_operator_sets_last_is_kept(gpus: Any, state: Path, warnings: list[str]) -> None:
     with _guard(warnings) as guard:
         guard.apply("gpu:0", 500)
         gpus.device(0).limit_mw = 350_000
     assert gpus.device(0).limit_mw == 350_000
-    assert any("someone else has set" in line for line in warnings)
+    assert any("set by another process" in line for line in warnings)
 
 
 def test_cap_that_does_not_hold_is_reported(gpus: Any, state: Path, warnings: list[str]) -> None:
@@ -195,8 +195,8 @@ def test_cap_that_does_not_hold_is_reported(gpus: Any, state: Path, warnings: li
     with _guard(warnings) as guard:
         assert guard.apply("gpu:0", 300) == 700
         guard.apply("gpu:0", 300)
-    assert [line for line in warnings if "does not hold" in line] == [
-        "gpu:0 was limited to 300, and 700 is enforced: the cap does not hold"
+    assert [line for line in warnings if "has no effect" in line] == [
+        "gpu:0 was limited to 300, but 700 is enforced: the cap has no effect"
     ]
 
 
@@ -216,12 +216,12 @@ def test_device_that_vanishes_is_an_error_and_the_others_go_back(gpus: Any, stat
         with pytest.raises(DeviceLostError, match="GPU is lost"):
             guard.apply("gpu:0", 320)
     assert gpus.device(1).limit_mw == 650_000
-    assert any("gpu:0 could not be put back" in line for line in warnings)
+    assert any("gpu:0 could not be restored" in line for line in warnings)
     assert (state / _KEY / "journal.json").exists()
 
 
-def test_restoring_finds_a_board_beside_a_lost_one(gpus: Any, state: Path, wait_for: Any) -> None:
-    """NVML looks up no UUID while any board is lost; the watchdog puts the others back anyway."""
+def test_restoring_finds_a_board_next_to_a_lost_one(gpus: Any, state: Path, wait_for: Any) -> None:
+    """NVML looks up no UUID while any board is lost; the watchdog restores the others anyway."""
     gpus.device(0).limit_mw = 600_000
     process = _started()
     gpus.device(1).lost = 1
@@ -230,7 +230,7 @@ def test_restoring_finds_a_board_beside_a_lost_one(gpus: Any, state: Path, wait_
     assert wait_for(lambda: gpus.device(0).limit_mw == 600_000, 5.0)
 
 
-def test_watchdog_puts_back_every_board_that_is_left(
+def test_watchdog_restores_every_remaining_board(
     gpus: Any, state: Path, warnings: list[str], wait_for: Any, tmp_path: Path
 ) -> None:
     script = (
@@ -253,14 +253,14 @@ def test_watchdog_puts_back_every_board_that_is_left(
     assert wait_for(lambda: gpus.device(0).limit_mw == 650_000, 5.0)
 
 
-def test_board_that_is_lost_when_it_is_taken_is_left_out(gpus: Any, state: Path, warnings: list[str]) -> None:
+def test_board_that_is_lost_when_it_is_taken_is_skipped(gpus: Any, state: Path, warnings: list[str]) -> None:
     actuator = open_actuator("nvml", _SETTINGS)
     gpus.device(0).lost = 1
     with Guard(actuator, warn=warnings.append) as guard:
         assert guard.devices == ("gpu:1",)
         guard.apply("gpu:1", 300)
     assert gpus.device(1).limit_mw == 650_000
-    assert any("gpu:0 does not answer" in line and "left out" in line for line in warnings)
+    assert any("gpu:0 does not respond" in line and "skipped" in line for line in warnings)
 
 
 def test_guard_over_nothing_but_lost_boards_is_refused(gpus: Any, state: Path, warnings: list[str]) -> None:
@@ -270,7 +270,7 @@ def test_guard_over_nothing_but_lost_boards_is_refused(gpus: Any, state: Path, w
         guard.open()
 
 
-def test_restoring_by_hand_goes_on_after_a_board_that_does_not_response(
+def test_restoring_by_hand_continues_after_a_board_that_does_not_respond(
     gpus: Any, state: Path, warnings: list[str]
 ) -> None:
     guard = _guard(warnings).open()
@@ -279,7 +279,9 @@ def test_restoring_by_hand_goes_on_after_a_board_that_does_not_response(
     for holder in state.glob("*/*.holder"):
         holder.unlink()  # as after a kill of the run and its watchdog
     gpus.device(0).lost = 1
-    with pytest.raises(OverwinterError, match=r"(?s)gpu:1 is back at 650.*0000:01:00\.0\.power cannot be put back"):
+    with pytest.raises(
+        OverwinterError, match=r"(?s)gpu:1 was restored to 650.*0000:01:00\.0\.power cannot be restored"
+    ):
         restore_left_behind()
     assert gpus.device(1).limit_mw == 650_000
     status = power_status(_SETTINGS)
@@ -311,14 +313,14 @@ def test_every_command_of_a_journal_is_tried(tmp_path: Path, state: Path) -> Non
 def test_garbled_file_is_an_error_that_others_survive(tmp_path: Path) -> None:
     (tmp_path / "limit").write_text("garbage")
     command = {"kind": "file", "path": str(tmp_path / "limit"), "limit_uw": 10**8, "ours_mw": [50_000]}
-    with pytest.raises(OSError, match="cannot be put back"):
+    with pytest.raises(OSError, match="cannot be restored"):
         perform(command)
 
 
 def test_nothing_is_set_once_the_guard_is_closed(gpus: Any, state: Path, warnings: list[str]) -> None:
     with _guard(warnings) as guard:
         guard.apply("gpu:0", 300)
-    with pytest.raises(OverwinterError, match="not held any more"):
+    with pytest.raises(OverwinterError, match="was released"):
         guard.apply("gpu:0", 300)
     assert gpus.device(0).limit_mw == 650_000
 
@@ -335,7 +337,7 @@ def test_closing_twice_is_harmless(gpus: Any, state: Path, warnings: list[str]) 
 def test_driver_that_hangs_does_not_hold_up_the_end(
     gpus: Any, state: Path, warnings: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("overwinter.power.guard.guard._PATIENCE_S", 0.2)
+    monkeypatch.setattr("overwinter.power.guard.guard._TIMEOUT_S", 0.2)
     guard = _guard(warnings).open()
     guard.apply("gpu:0", 300)
     hangs, goes_on = threading.Event(), threading.Event()
@@ -356,7 +358,7 @@ def test_driver_that_hangs_does_not_hold_up_the_end(
     assert gpus.device(0).limit_mw == 650_000
 
 
-def test_forked_child_that_ends_leaves_the_limit(gpus: Any, state: Path) -> None:
+def test_forked_child_that_exits_keeps_the_limit(gpus: Any, state: Path) -> None:
     process = _started("fork-exit")
     assert process.stdout is not None
     assert process.stdout.readline() == "child ended\n"
@@ -386,7 +388,7 @@ def test_signals_put_the_limit_back_within_two_seconds(
     assert wait_for(lambda: not (state / _KEY / "journal.json").exists(), 2)
 
 
-def test_kills_in_a_row_are_all_put_back_in_time(gpus: Any, state: Path, wait_for: Any) -> None:
+def test_limits_are_restored_in_time_after_each_of_several_kills(gpus: Any, state: Path, wait_for: Any) -> None:
     for limit_w in range(210, 250, 10):  # benchmarks/power_guard.py kills a hundred
         process = _started(limit_w=limit_w)
         assert gpus.device(0).limit_mw == 1000 * limit_w
@@ -439,7 +441,7 @@ def test_journal_from_before_a_restart_is_dropped_and_restores_nothing(
     with _guard(warnings) as guard:
         assert guard.previous("gpu:0") == 300
     assert gpus.device(0).limit_mw == 300_000
-    assert any("last start" in line for line in warnings)
+    assert any("last reboot" in line for line in warnings)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null"])
@@ -501,7 +503,7 @@ def test_locked_clocks_end_unlocked(gpus: Any, state: Path, warnings: list[str])
     assert gpus.device(0).locked_clock_mhz == 0
 
 
-def test_rapl_goes_back_to_both_constraints(powercap: Path, state: Path, warnings: list[str]) -> None:
+def test_rapl_restores_both_constraints(powercap: Path, state: Path, warnings: list[str]) -> None:
     folder = powercap / "intel-rapl:0"
     (folder / "constraint_1_power_limit_uw").write_text("200000000")
     actuator = open_actuator("rapl", ActuatorSettings(powercap_root=powercap))
@@ -519,11 +521,11 @@ def test_folder_that_others_may_write_is_refused(tmp_path: Path, monkeypatch: py
     folder.mkdir(mode=0o700)
     folder.chmod(0o777)
     monkeypatch.setenv("OVERWINTER_POWER_STATE", str(folder))
-    with pytest.raises(ConfigError, match="writable by no one else"):
+    with pytest.raises(ConfigError, match="not writable by others"):
         state_folder()
 
 
-def test_journal_asking_for_what_is_unknown_stays(tmp_path: Path, state: Path, warnings: list[str]) -> None:
+def test_journal_with_an_unknown_command_stays(tmp_path: Path, state: Path, warnings: list[str]) -> None:
     SimulatedLimit.make(tmp_path / "devices", "toy", minimum_w=100, maximum_w=300, limit_w=300)
     slot = Slot(str(state / "simulated-toy.power"))
     Path(slot.folder).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""What puts a setting back: kinds that the guard's own tests don't reach."""
+"""Restore commands: the kinds that the guard's own tests do not cover."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def test_program_of_a_third_party(tmp_path: Path) -> None:
 
 
 def test_program_that_fails_or_takes_too_long_or_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("overwinter.power.guard.restore_commands._PROGRAM_PATIENCE_S", 0.3)
-    with pytest.raises(OSError, match="ended with 3"):
+    monkeypatch.setattr("overwinter.power.guard.restore_commands._PROGRAM_TIMEOUT_S", 0.3)
+    with pytest.raises(OSError, match="exited with 3"):
         perform(_program("raise SystemExit(3)"))
     with pytest.raises(OSError, match="more than 0"):
         perform(_program("import time; time.sleep(5)"))
@@ -40,7 +40,9 @@ def test_program_that_fails_or_takes_too_long_or_is_not_there(monkeypatch: pytes
         (300_000_000, 300_000_000, False),
     ],
 )
-def test_file_is_written_only_if_what_is_there_is_ours(tmp_path: Path, now_uw: int, after_uw: int, noted: bool) -> None:
+def test_file_is_written_only_if_it_contains_a_limit_of_ours(
+    tmp_path: Path, now_uw: int, after_uw: int, noted: bool
+) -> None:
     path = tmp_path / "constraint_0_power_limit_uw"
     path.write_text(f"{now_uw}\n")
     note = perform({"kind": "file", "path": str(path), "limit_uw": 300_000_000, "ours_mw": [120_000, 150_000]})
@@ -50,7 +52,7 @@ def test_file_is_written_only_if_what_is_there_is_ours(tmp_path: Path, now_uw: i
 
 @pytest.mark.parametrize("command", [{}, {"kind": "rm"}, {"kind": None}])
 def test_unknown_kind(command: dict[str, Any]) -> None:
-    with pytest.raises(OSError, match="does not know"):
+    with pytest.raises(OSError, match="unknown kind"):
         perform(command)
 
 

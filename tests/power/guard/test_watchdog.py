@@ -42,7 +42,7 @@ def _watch(pid: int, slot: Slot) -> subprocess.Popen[bytes]:
     assert watchdog.stdout is not None
     with watchdog.stdout as reported:
         assert reported.readline() == b"ready\n"
-    assert watchdog.wait(5) == 0  # the launcher; the watchdog itself is no one's child
+    assert watchdog.wait(5) == 0  # the launcher; the watchdog itself is not a child of this process
     return watchdog
 
 
@@ -71,7 +71,7 @@ def test_restores_also_if_the_run_had_closed_its_pipe(slot: Slot, wait_for: Any)
     run.wait()
 
 
-def test_leaves_everything_alone_when_it_is_dismissed(slot: Slot, wait_for: Any) -> None:
+def test_changes_nothing_when_it_is_dismissed(slot: Slot, wait_for: Any) -> None:
     run = _sleeper()
     _released(_watch(run.pid, slot), b"q")
     run.kill()
@@ -79,7 +79,7 @@ def test_leaves_everything_alone_when_it_is_dismissed(slot: Slot, wait_for: Any)
     assert not wait_for(lambda: _limit_w(slot) == 300, 0.3)
 
 
-def test_leaves_a_setting_that_another_run_holds(slot: Slot, wait_for: Any) -> None:
+def test_keeps_a_setting_that_another_run_holds(slot: Slot, wait_for: Any) -> None:
     run = _sleeper()
     watchdog = _watch(run.pid, slot)
     handle = slot.hold("another-run")

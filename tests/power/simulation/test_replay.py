@@ -93,7 +93,7 @@ def test_more_slack_never_makes_the_optimum_worse(pause_w):
     assert grams == sorted(grams, reverse=True)
 
 
-def test_the_optimum_accounts_for_what_it_does():
+def test_the_optimum_s_energy_and_cost_match_its_plan():
     trace = wavy()
     flat = Hours(first=FIRST, values=np.full(1200, 250.0))
     for pause_w in (0.0, 25.0):
@@ -122,7 +122,7 @@ def test_the_policy_sees_no_later_hour():
     assert spies[0].seen[3] != spies[1].seen[3]
 
 
-def test_the_same_seed_gives_the_same_response():
+def test_the_same_seed_gives_the_same_result():
     trace, job = wavy(), Job(hours=6, slack=1.5)
     first, second = (simulate(CarbonAware(), TABLE, job, trace, count=5, seed=3) for _ in range(2))
     assert first.to_json() == second.to_json()
@@ -150,11 +150,11 @@ def test_a_limit_out_of_range_is_refused():
         def decide(self, observation):
             return Decision(limits_w={"device": 900.0})
 
-    with pytest.raises(ConfigError, match="asks for 900 W"):
+    with pytest.raises(ConfigError, match="limit of 900 W is outside"):
         replay(Wild(), TABLE, Job(hours=1, slack=1.5), wavy(), FIRST + 900, ForecastMemory(wavy()))
 
 
-def test_a_policy_that_fails_or_answers_nonsense_is_reported_with_its_time():
+def test_a_policy_that_fails_or_returns_an_invalid_decision_is_reported_with_its_time():
     class Broken:
         def __init__(self, response):
             self.respond = response
@@ -165,7 +165,7 @@ def test_a_policy_that_fails_or_answers_nonsense_is_reported_with_its_time():
     for response, message in (
         (ZeroDivisionError, r"failed at 2026-02-07 12:00: ZeroDivisionError"),
         (None, "NoneType instead of a Decision"),
-        (Decision(limits_w={"gpu:7": 100.0}), "'gpu:7', which is not here"),
+        (Decision(limits_w={"gpu:7": 100.0}), "unknown device 'gpu:7'"),
     ):
         with pytest.raises(OverwinterError, match=message):
             replay(Broken(response), TABLE, Job(hours=1, slack=1.5), wavy(), FIRST + 900, ForecastMemory(wavy()))
@@ -176,7 +176,7 @@ def test_a_trace_without_room_is_refused():
         draw_starts(wavy(days=36), Job(hours=24, slack=1.5), 5, 0)
 
 
-def test_rows_that_differ_in_what_is_not_selected_are_averaged(tmp_path):
+def test_rows_that_differ_in_other_columns_are_averaged(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text(
         "network,optimizer,power_limit(W),time_per_epoch(s),average_power(W)\n"

@@ -1,4 +1,4 @@
-"""Jobs that look for the best limit: on shapes that devices may have, and on recorded ones."""
+"""Jobs that search for the best limit, on synthetic and recorded devices."""
 
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def test_the_best_of_a_smooth_curve_is_found_wherever_it_lies(shape, limits):
     assert found.full_sweep == limits
 
 
-def test_a_job_takes_what_its_pieces_take():
+def test_a_job_takes_the_sum_of_its_pieces():
     two = table([100, 200], [90.0, 120.0], [0.9, 1.0])
     found = find_least_energy(two, Search(pieces=10))
     assert (found.probes, found.limit_w) == (2, 100)

@@ -1,7 +1,7 @@
-"""Ways of capping devices: NVML power limits and locked clocks, zeusd, RAPL, duty cycle, simulated devices.
+"""Actuators: NVML power limits and locked clocks, zeusd, RAPL, duty cycle, simulated devices.
 
-`interface.Actuator` is what each offers, one file each; `registry` finds them by name or by entry point. An
-actuator only reads and sets: that what it sets is put back, however the run ends, is the guard's.
+Each implements `interface.Actuator` in its own file; `registry` finds them by name or entry point. An actuator only
+reads and sets limits; the guard restores them, however the run ends.
 """
 
 from overwinter.power.actuators.interface import Actuator

@@ -1,11 +1,10 @@
-"""Pauses at step boundaries that hold the average power under a limit: for everyone, without any rights.
+"""The actuator `duty_cycle`: pauses at step boundaries that keep the average power under a limit.
 
-This caps average power; it saves no energy by itself, since the device goes on drawing its idle power while
-the work takes longer. It is there for circuits, cooling and contracts, and the record says so.
+It needs no privileges. It caps average power and saves no energy by itself, since the device draws its idle power
+while the work takes longer. Its purpose is circuits, cooling and contracts, and the record states this.
 
-Joules drawn are held against ``limit * time``: when a step leaves a device ahead of it, the work waits until
-time has caught up, reckoning with the idle power seen in earlier pauses. What a slow stretch leaves
-unused may be spent within the next seconds, not for ever.
+The joules drawn are compared with ``limit * time``: when a step exceeds it, the work waits until the average is below
+the limit again; the wait takes the idle power of earlier pauses into account. Unused energy expires within seconds.
 """
 
 from __future__ import annotations
@@ -20,21 +19,21 @@ from typing import Any, Literal
 from overwinter.errors import ConfigError
 from overwinter.power.actuators.values import ActuatorSettings, Limits, Permission
 
-_CREDIT_S = 2.0  # unused power is forgotten after so long
-_LOOK_S = 0.25  # steps shorter than this share a look at the meter, which costs some 0.1 ms
+_CREDIT_S = 2.0  # unused energy expires after this time
+_LOOK_S = 0.25  # minimum time between two meter readings, which take some 0.1 ms
 _MIN_S = 0.005
-_MAX_S = 5.0  # a pause is looked at again after so long: the idle power may not be what was thought
-_MAX_SHARE = 0.95  # of the time may go by in pauses: the work always gets on
+_MAX_S = 5.0  # longest sleep before the meter is read again: the idle power may differ from the estimate
+_MAX_SHARE = 0.95  # maximum share of pauses, so that the work always progresses
 
 
 @dataclass
 class _Account:
-    """What one device may draw.
+    """Energy account of one device.
 
     Attributes:
-        limit_w: None where nothing is held.
-        balance_j: joules that may be drawn without a pause; below zero is what a pause has to make good.
-        idle_w: what it draws in a pause, as far as one was seen.
+        limit_w: limit of the average power; None: no limit.
+        balance_j: joules that may be drawn without a pause; a negative balance requires a pause.
+        idle_w: power in the latest pause; 0 before the first.
     """
 
     limit_w: float | None = None
@@ -44,13 +43,13 @@ class _Account:
 
 
 class DutyCycle:
-    """Average power held by pausing. `at_step` is called by the work, everything else by the control loop.
+    """Limits average power by pausing. The work calls `at_step`; the control loop calls everything else.
 
     Args:
-        devices: what it holds, with the range of each; the minimum lies above its idle power.
-        energy_j: joules that a device has drawn since some fixed moment.
-        clock: monotonic seconds.
-        sleep: waits.
+        devices: range of each device; the minimum is above its idle power.
+        energy_j: returns the joules that a device has drawn since a fixed time.
+        clock: returns monotonic seconds.
+        sleep: sleeps for some seconds.
     """
 
     name = "duty_cycle"
@@ -74,21 +73,21 @@ class DutyCycle:
         self.paused_s = 0.0
 
     def devices(self) -> tuple[str, ...]:
-        """Return what it holds."""
+        """Return the devices."""
         return tuple(self._ranges)
 
     def permission(self) -> Permission:
-        """Everyone may pause."""
+        """Return that it is granted: pausing needs no privileges."""
         return Permission(granted=True)
 
     def limits(self, device: str) -> Limits:
-        """Return the range in which it can hold the average."""
+        """Return the range of the average power."""
         ranges, held_w = self._ranges[device], self._accounts[device].limit_w
         current_w = ranges.maximum if held_w is None else held_w
         return Limits(minimum=ranges.minimum, maximum=ranges.maximum, default=ranges.default, current=current_w)
 
     def apply(self, device: str, value: float) -> None:
-        """Hold the device's average from now on; its maximum holds nothing."""
+        """Limit the device's average power from now on; its maximum removes the limit."""
         with self._lock:
             free = value >= self._ranges[device].maximum
             self._accounts[device] = _Account(
@@ -98,21 +97,21 @@ class DutyCycle:
             )
 
     def enforced(self, device: str) -> float:
-        """Return what is held."""
+        """Return the limit of the average power."""
         return self._accounts[device].limit_w or self._ranges[device].maximum
 
     def bound(self, device: str) -> bool | None:
-        """Return whether the work has had to wait lately."""
+        """Return whether the work had to wait recently; None without a limit."""
         if self._accounts[device].limit_w is None:
             return None
         return self._clock() - self._waited_s < _CREDIT_S
 
     def key(self, device: str) -> str | None:  # noqa: ARG002 -- for all devices
-        """Return None: it ends with the process."""
+        """Return None: the limit ends with the process."""
         return None
 
     def snapshot(self, device: str) -> Mapping[str, int]:  # noqa: ARG002 -- as above
-        """Return nothing: there is nothing to put back."""
+        """Return an empty snapshot: there is nothing to restore."""
         return {}
 
     def commands(
@@ -121,13 +120,13 @@ class DutyCycle:
         snapshot: Mapping[str, int],  # noqa: ARG002
         ours: Sequence[float],  # noqa: ARG002
     ) -> list[dict[str, Any]]:
-        """Return nothing, as above."""
+        """Return no commands, as above."""
         return []
 
     def at_step(self) -> float:
-        """Wait as long as the limits ask for; return the seconds waited.
+        """Wait as long as the limits require, and return the seconds waited.
 
-        Call it at every step boundary, where nothing is half done; it is cheap where none is due.
+        Call it at every step boundary; it is cheap when no wait is due.
         """
         now_s = self._clock()
         if now_s - self._looked_s < _LOOK_S:
@@ -143,7 +142,7 @@ class DutyCycle:
         return waited_s
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no resources are held."""
 
     def _wait(self, duration_s: float) -> None:
         before = {device: account.energy_j for device, account in self._accounts.items()}
@@ -155,7 +154,7 @@ class DutyCycle:
             account.idle_w = (account.energy_j - before[device]) / gone_s if account.limit_w else account.idle_w
 
     def _settle(self, now_s: float) -> None:
-        """Add the time that went by, and take the joules that were drawn."""
+        """Update the balances with the elapsed time and the joules drawn."""
         with self._lock:
             gone_s, self._looked_s = max(0.0, now_s - self._looked_s), now_s
             for device, account in self._accounts.items():
@@ -166,7 +165,7 @@ class DutyCycle:
                     account.balance_j = min(account.balance_j + account.limit_w * gone_s - drawn_j, max_j)
 
     def _due_s(self) -> float:
-        """How long until the last account is out of the red."""
+        """Return the seconds until no balance is negative."""
         return max((_due_s(account) for account in self._accounts.values()), default=0.0)
 
 
@@ -180,5 +179,5 @@ def _due_s(account: _Account) -> float:
 def open_duty_cycle(settings: ActuatorSettings) -> DutyCycle:
     """Open a duty cycle over the metered devices."""
     if not settings.duty_devices or settings.energy_j is None:
-        raise ConfigError("power.actuator=duty_cycle: nothing here is metered, so no average can be held.")
+        raise ConfigError("power.actuator=duty_cycle: no device is metered, so average power cannot be limited.")
     return DutyCycle(settings.duty_devices, settings.energy_j)

@@ -1,8 +1,8 @@
-"""NVIDIA GPUs through NVML: the power limit, and locked clocks for work that no power limit ever binds.
+"""NVIDIA GPUs through NVML: the power limit, and locked clocks for work that no power limit slows down.
 
-NVML counts in milliwatts. Setting needs root or CAP_SYS_ADMIN, and reading back is the only proof
+NVML uses milliwatts. Setting a limit needs root or CAP_SYS_ADMIN, and only reading it back proves it
 (`nvmlDeviceGetEnforcedPowerLimit`: the driver takes other limiters into account). The `_v2` setter of pynvml
-ignores the driver's answer and is not used.
+ignores the driver's return code and is not used.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from overwinter.power.actuators.values import (
 )
 
 _SW_POWER_CAP = 0x4  # nvmlClocksEventReasonSwPowerCap
-_NEAR = 0.97  # a board that draws this share of its limit is taken to be held back by it
-_WHO = "root, a process with CAP_SYS_ADMIN, or zeusd (https://ml.energy/zeus/zeusd/) could"
+_NEAR = 0.97  # share of its limit from which a GPU counts as limited by it
+_WHO = "root, a process with CAP_SYS_ADMIN, or zeusd (https://ml.energy/zeus/zeusd/) may"
 
 Result = TypeVar("Result")
 
 
 class _Boards:
-    """The GPUs that CUDA_VISIBLE_DEVICES shows.
+    """The GPUs in CUDA_VISIBLE_DEVICES.
 
     Attributes:
-        lost: those that do not answer, with the reason; the others are limited anyway.
-        note: what is to be reported of them.
+        lost: GPUs that do not respond, with the reason; the others are limited anyway.
+        note: a note about them for the user.
     """
 
     note = ""
@@ -47,7 +47,7 @@ class _Boards:
             pynvml.nvmlInit()
         except pynvml.NVMLError as error:
             raise ConfigError(
-                f"power.actuator: NVML does not start: {error}. Check the driver with nvidia-smi."
+                f"power.actuator: NVML cannot be initialized: {error}. Check the driver with nvidia-smi."
             ) from None
         try:
             boards = _certain(visible_boards()).boards
@@ -62,57 +62,57 @@ class _Boards:
         self.note = "; ".join(filter(None, [self.note, _described(self.lost)]))
 
     def devices(self) -> tuple[str, ...]:
-        """Return their names."""
+        """Return the names of the GPUs."""
         return tuple(self._handles)
 
     def _ask(self, device: str, call: Callable[[Any], Result]) -> Result:
         """Call NVML with the device's handle.
 
         Raises:
-            DeniedError: NVML wants more rights.
-            DeviceLostError: it fails in any other way.
+            DeniedError: NVML requires more privileges.
+            DeviceLostError: the call fails in any other way.
         """
         import pynvml
 
         try:
             return call(self._handles[device])
         except pynvml.NVMLError_NoPermission:
-            raise DeniedError(f"{device}: this process may not change it; {_WHO}.") from None
+            raise DeniedError(f"{device}: this process may not change its settings; {_WHO}.") from None
         except pynvml.NVMLError as error:
-            raise DeviceLostError(f"{device} does not answer: {error}.") from None
+            raise DeviceLostError(f"{device} does not respond: {error}.") from None
 
     def permission(self) -> Permission:
-        """Return whether NVML will let this process set anything."""
+        """Return whether NVML allows this process to change settings."""
         return Permission(granted=True) if may_administer() else Permission(granted=False, who=_WHO)
 
     def _uuid(self, device: str) -> str:
-        """Return the name that is the same in every process."""
+        """Return the UUID, which is the same in every process."""
         import pynvml
 
         return str(self._ask(device, pynvml.nvmlDeviceGetUUID))
 
     def _place(self, device: str) -> str:
-        """Return the PCI address as `lspci -D` writes it; zeusd names the same one."""
+        """Return the PCI address in the format of `lspci -D`, which zeusd uses too."""
         import pynvml
 
         bus_id = self._ask(device, pynvml.nvmlDeviceGetPciInfo).busId
         return f"gpu-{pci_address(bus_id.decode() if isinstance(bus_id, bytes) else str(bus_id))}"
 
     def close(self) -> None:
-        """Let go of NVML."""
+        """Shut NVML down."""
         import pynvml
 
         pynvml.nvmlShutdown()
 
 
 class NvmlPowerLimit(_Boards):
-    """The board's power limit."""
+    """The power limit of each GPU."""
 
     name = "nvml"
     quantity: Literal["power_w", "clock_mhz"] = "power_w"
 
     def limits(self, device: str) -> Limits:
-        """Return the range and the limit now, in watts."""
+        """Return the range and the current limit, in watts."""
         import pynvml
 
         ask = self._ask
@@ -137,13 +137,13 @@ class NvmlPowerLimit(_Boards):
         return float(self._ask(device, pynvml.nvmlDeviceGetEnforcedPowerLimit)) / 1e3
 
     def bound(self, device: str) -> bool | None:
-        """Return whether the limit holds the clocks down, by the driver's reasons, else by the power drawn."""
+        """Return whether the limit lowers the clocks, from the driver's event reasons or else from the power drawn."""
         import pynvml
 
         try:
             return bool(self._ask(device, pynvml.nvmlDeviceGetCurrentClocksEventReasons) & _SW_POWER_CAP)
         except DeviceLostError:
-            pass  # an old driver, or a GPU that does not report
+            pass  # an old driver, or a GPU that does not report it
         try:
             power_mw = self._ask(device, pynvml.nvmlDeviceGetPowerUsage)
             return bool(power_mw >= _NEAR * self._ask(device, pynvml.nvmlDeviceGetEnforcedPowerLimit))
@@ -151,27 +151,27 @@ class NvmlPowerLimit(_Boards):
             return None
 
     def key(self, device: str) -> str:
-        """Return the setting's name on this machine."""
+        """Return the name of the setting on this machine."""
         return f"{self._place(device)}.power"
 
     def snapshot(self, device: str) -> Mapping[str, int]:
-        """Return the limit now."""
+        """Return the current limit."""
         import pynvml
 
         return {"limit_mw": self._ask(device, pynvml.nvmlDeviceGetPowerManagementLimit)}
 
     def commands(self, device: str, snapshot: Mapping[str, int], ours: Sequence[float]) -> list[dict[str, Any]]:
-        """Return what sets it again."""
+        """Return the command that restores the limit."""
         ours_mw = [round(value * 1e3) for value in ours]
         return [{"kind": "nvml_limit", "uuid": self._uuid(device), **snapshot, "ours_mw": ours_mw}]
 
 
 class NvmlLockedClocks(_Boards):
-    """The highest SM clock, where no power limit binds: decoding draws 137 to 300 of an H200's 700 W."""
+    """The highest SM clock, for work below any power limit: decoding draws 137 to 300 of an H200's 700 W."""
 
     name = "nvml_clocks"
     quantity: Literal["power_w", "clock_mhz"] = "clock_mhz"
-    note = "locked clocks end unlocked: NVML cannot tell whether an operator had locked them before"
+    note = "clocks are unlocked at the end, even if an operator had locked them: NVML does not report locks"
 
     def limits(self, device: str) -> Limits:
         """Return the supported range, in megahertz."""
@@ -192,21 +192,21 @@ class NvmlLockedClocks(_Boards):
         self._ask(device, lambda board: pynvml.nvmlDeviceSetGpuLockedClocks(board, 0, round(value)))
 
     def enforced(self, device: str) -> float:
-        """Return the clock now; an idle GPU clocks lower than the lock, which says nothing against it."""
+        """Return the current clock; an idle GPU's is below the lock."""
         import pynvml
 
         return float(self._ask(device, lambda board: pynvml.nvmlDeviceGetClockInfo(board, pynvml.NVML_CLOCK_SM)))
 
     def bound(self, device: str) -> bool | None:  # noqa: ARG002 -- the driver does not distinguish who set the clock
-        """Return None: a locked clock holds whenever the GPU works."""
+        """Return None: unknown."""
         return None
 
     def key(self, device: str) -> str:
-        """Return the setting's name on this machine."""
+        """Return the name of the setting on this machine."""
         return f"{self._place(device)}.clocks"
 
-    def snapshot(self, device: str) -> Mapping[str, int]:  # noqa: ARG002 -- NVML does not report
-        """Return nothing: there is nothing to read."""
+    def snapshot(self, device: str) -> Mapping[str, int]:  # noqa: ARG002 -- NVML does not report locks
+        """Return an empty snapshot: locks cannot be read."""
         return {}
 
     def commands(
@@ -215,7 +215,7 @@ class NvmlLockedClocks(_Boards):
         snapshot: Mapping[str, int],  # noqa: ARG002 -- as above
         ours: Sequence[float],  # noqa: ARG002
     ) -> list[dict[str, Any]]:
-        """Return what unlocks the clocks."""
+        """Return the command that unlocks the clocks."""
         return [{"kind": "nvml_clocks", "uuid": self._uuid(device)}]
 
     def _supported(self, device: str) -> list[float]:
@@ -233,7 +233,7 @@ class NvmlLockedClocks(_Boards):
 
 
 def _certain(visible: Visible) -> Visible:
-    """Refuse to limit boards that may be another user's."""
+    """Refuse GPUs that may be another user's."""
     if visible.doubt:
         raise ConfigError(f"power.actuator: {visible.doubt}.")
     return visible
@@ -244,7 +244,7 @@ def _unlisted(reason: str) -> ConfigError:
 
 
 def _described(lost: Mapping[str, str]) -> str:
-    return ", ".join(f"{device} does not answer ({trouble}) and is left out" for device, trouble in lost.items())
+    return ", ".join(f"{device} does not respond ({trouble}) and is skipped" for device, trouble in lost.items())
 
 
 def open_power_limit(settings: ActuatorSettings) -> NvmlPowerLimit:  # noqa: ARG001 -- the same for all actuators

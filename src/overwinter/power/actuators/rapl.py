@@ -1,7 +1,7 @@
 """CPU packages through Linux's powercap tree: the long-term and the short-term constraint of each package.
 
-https://docs.kernel.org/power/powercap/powercap.html. The long-term constraint takes the limit; the short-term
-one keeps its ratio to it, or a burst could go far above. Only root may write.
+https://docs.kernel.org/power/powercap/powercap.html. The limit is set on the long-term constraint; the short-term
+one keeps its ratio to it, so that bursts stay bounded. Only root may write.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from overwinter.power.actuators.values import (
 )
 
 _LONG, _SHORT = "constraint_0", "constraint_1"
-_LOWEST_SHARE = 0.2  # of the highest limit, where the zone does not report its lowest: below, nothing gets done
-_WHO = "root could (or anyone who the administrator lets write constraint_*_power_limit_uw)"
+_LOWEST_SHARE = 0.2  # of the highest limit, if the zone does not report its lowest; below, the work barely progresses
+_WHO = "root may, and users with write permission for constraint_*_power_limit_uw"
 
 
 class RaplLimit:
     """Limits of CPU packages.
 
     Args:
-        root: the powercap tree.
+        root: root of the powercap tree.
     """
 
     name = "rapl"
@@ -47,7 +47,7 @@ class RaplLimit:
         }
         if not self._folders:
             raise ConfigError(
-                f"power.actuator=rapl: no CPU package under {root} takes a limit.\n"
+                f"power.actuator=rapl: no CPU package under {root} has a power limit.\n"
                 "In a container, mount the host's tree and set energy.rapl_root."
             )
 
@@ -62,7 +62,7 @@ class RaplLimit:
         return Permission(granted=True) if granted else Permission(granted=False, who=_WHO)
 
     def limits(self, device: str) -> Limits:
-        """Return the range and the long-term limit now, in watts."""
+        """Return the range and the current long-term limit, in watts."""
         current_uw = self._read(device, f"{_LONG}_power_limit_uw")
         highest_uw = self._optional(device, f"{_LONG}_max_power_uw") or current_uw
         maximum_uw = max(current_uw, highest_uw)
@@ -75,10 +75,10 @@ class RaplLimit:
         )
 
     def apply(self, device: str, value: float) -> None:
-        """Set both constraints, in watts: going down the long one first, going up the short one."""
+        """Set both constraints, in watts: when lowering, the long-term one first; when raising, the short-term one."""
         if self._optional(device, "enabled", absent=1) == 0:
             raise LimitError(
-                f"{device}: no limit would hold, since {self._folders[device]}/enabled is 0.\nWrite 1 to it, as root."
+                f"{device}: a limit has no effect while {self._folders[device]}/enabled is 0.\nWrite 1 to it, as root."
             )
         now_uw = self._constraints(device)
         long_uw = round(value * 1e6)
@@ -92,12 +92,12 @@ class RaplLimit:
         """Return the long-term limit, in watts, as the hardware rounded it."""
         return self._read(device, f"{_LONG}_power_limit_uw") / 1e6
 
-    def bound(self, device: str) -> bool | None:  # noqa: ARG002 -- the tree does not report
-        """Return None: only the power drawn can tell."""
+    def bound(self, device: str) -> bool | None:  # noqa: ARG002 -- powercap does not report it
+        """Return None: unknown; the power drawn decides."""
         return None
 
     def key(self, device: str) -> str:
-        """Return the zone's name."""
+        """Return the name of the setting."""
         return f"{self._folders[device].name}.power"
 
     def snapshot(self, device: str) -> Mapping[str, int]:
@@ -105,7 +105,7 @@ class RaplLimit:
         return self._constraints(device)
 
     def commands(self, device: str, snapshot: Mapping[str, int], ours: Sequence[float]) -> list[dict[str, Any]]:
-        """Return what writes both again, the short one first: a limit is raised from above."""
+        """Return the commands that restore both, the short-term one first, since limits are raised."""
         ours_uw = {_LONG: [round(value * 1e6) for value in ours]}
         ours_uw[_SHORT] = [_short_uw(snapshot, value_uw) for value_uw in ours_uw[_LONG]] if _SHORT in snapshot else []
         return [
@@ -119,7 +119,7 @@ class RaplLimit:
         ]
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no resources are held."""
 
     def _constraints(self, device: str) -> dict[str, int]:
         limits_uw = {_LONG: self._read(device, f"{_LONG}_power_limit_uw")}
@@ -143,13 +143,13 @@ class RaplLimit:
         try:
             path.write_text(str(value_uw))
         except PermissionError:
-            raise DeniedError(f"{device}: {path} may not be written by this process; {_WHO}.") from None
+            raise DeniedError(f"{device}: {path} is not writable for this process; {_WHO}.") from None
         except OSError as error:
             raise DeviceLostError(f"{device}: {path} cannot be written: {error}.") from None
 
 
 def _short_uw(constraints: Mapping[str, int], long_uw: int) -> int:
-    """The short-term limit that keeps its ratio to the long-term one."""
+    """Return the short-term limit with the same ratio to the long-term one."""
     return round(long_uw * max(1.0, constraints[_SHORT] / constraints[_LONG])) if constraints[_LONG] else long_uw
 
 

@@ -1,4 +1,4 @@
-"""From ``power.actuator`` to an actuator; `auto` looks for the first one that can be used here."""
+"""Opens the actuator that ``power.actuator`` names; `auto` opens the first that is usable on this machine."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from overwinter.power.actuators.interface import Actuator
 from overwinter.power.actuators.values import ActuatorSettings
 from overwinter.registries import POWER_ACTUATORS
 
-_TRIED = ("nvml", "zeusd", "rapl")  # by `auto`: GPUs draw most, so a machine with GPUs has its GPUs capped
+_TRIED = ("nvml", "zeusd", "rapl")  # by `auto`, GPUs first, since they draw most
 
 
 def open_actuator(name: str, settings: ActuatorSettings) -> Actuator:
-    """Open an actuator, built in or an entry point's.
+    """Open a built-in actuator or one from an entry point.
 
     Raises:
-        ConfigError: an unknown name, or it cannot work on this machine, with the reason.
+        ConfigError: the name is unknown, or the actuator cannot work on this machine, with the reason.
     """
     actuator: Actuator = POWER_ACTUATORS.find(name)(settings)
     return actuator
 
 
 def open_first_usable(settings: ActuatorSettings) -> Actuator:
-    """Open the first of NVML, zeusd and RAPL that has a device and the right to limit it.
+    """Open the first of NVML, zeusd and RAPL that has a device and permission to limit it.
 
-    If none has the right, the first that has a device.
+    Without permission for any, open the first that has a device.
 
     Raises:
         ConfigError: none has a device, with the reasons.
@@ -44,7 +44,7 @@ def open_first_usable(settings: ActuatorSettings) -> Actuator:
         if actuator is not chosen:
             actuator.close()
     if chosen is None:
-        raise ConfigError("power.actuator=auto: nothing here takes a power limit. " + " ".join(reasons))
+        raise ConfigError("power.actuator=auto: no device on this machine supports power limits. " + " ".join(reasons))
     return chosen
 
 

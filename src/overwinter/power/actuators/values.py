@@ -1,4 +1,4 @@
-"""What actuators exchange: ranges, permissions, settings, and the errors they raise."""
+"""Values of actuators: ranges, permissions, settings and errors."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Limits:
     """The range of a device's limit, in watts or megahertz.
 
     Attributes:
-        minimum: the lowest that it takes.
-        maximum: the highest.
-        default: the maker's.
-        current: what is set now; None where the device does not report.
+        minimum: the lowest supported limit.
+        maximum: the highest supported limit.
+        default: the vendor's default limit.
+        current: the current limit; None if the device does not report it.
     """
 
     minimum: float
@@ -31,11 +31,11 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Permission:
-    """Whether this process may set limits.
+    """This process's permission to set limits.
 
     Attributes:
-        granted: False where the attempt would surely be refused.
-        who: who could, and how to become that; empty where granted.
+        granted: False if an attempt would be refused.
+        who: who may set limits, or how to obtain the permission; empty if granted.
     """
 
     granted: bool
@@ -44,14 +44,14 @@ class Permission:
 
 @dataclass(frozen=True, kw_only=True)
 class ActuatorSettings:
-    """What actuators are opened with.
+    """Settings that actuators are opened with.
 
     Attributes:
-        powercap_root: Linux's powercap tree, for containers that mount it elsewhere.
-        zeusd_socket: of zeusd; None takes ZEUSD_SOCK_PATH, then the documented places.
-        simulated_root: folder in which simulated devices live; None takes OVERWINTER_SIMULATED_DEVICES.
-        duty_devices: what the duty cycle can hold, with its range.
-        energy_j: joules that a device has drawn since some fixed moment, for the duty cycle.
+        powercap_root: root of Linux's powercap tree, for containers that mount it elsewhere.
+        zeusd_socket: path of zeusd's socket; None: ZEUSD_SOCK_PATH, then the documented paths.
+        simulated_root: folder of simulated devices; None: OVERWINTER_SIMULATED_DEVICES.
+        duty_devices: range of each device that the duty cycle can limit.
+        energy_j: returns the joules that a device has drawn since a fixed time, for the duty cycle.
     """
 
     powercap_root: Path = Path("/sys/class/powercap")
@@ -62,19 +62,19 @@ class ActuatorSettings:
 
 
 class DeniedError(ConfigError):
-    """The limit may not be set by this process."""
+    """This process has no permission to set the limit."""
 
 
 class DeviceLostError(OverwinterError):
-    """The device does not answer any more."""
+    """The device no longer responds."""
 
 
 class LimitError(ConfigError):
-    """The limit is not one that the device takes."""
+    """The device does not support the limit."""
 
 
 def may_administer() -> bool:
-    """Whether this process has CAP_SYS_ADMIN, which NVML asks for (as root in most containers has not)."""
+    """Return whether this process has CAP_SYS_ADMIN, which NVML requires; root in most containers has not."""
     try:
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     except OSError:

@@ -1,1 +1,1 @@
-"""The control loop: it observes, asks the policy, applies its decisions, and pauses."""
+"""The control loop: observes, queries the policy, applies its decisions, and pauses the work."""

@@ -1,7 +1,7 @@
-"""The devices that a control loop limits: through a guard over power limits, and one over clocks where asked for.
+"""Devices of a control loop: one guard sets power limits, and another sets clocks if a policy uses them.
 
-A device that vanishes is left out; a limit that it does not take leaves its previous one; without the right to set
-limits, what the configuration says takes the guard's place. Each is reported, and the work goes on.
+A lost device is ignored; an unsupported limit leaves the previous one; without permission to set limits, the guard is
+replaced as configured. Each is reported, and the work continues.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from overwinter.power.actuators.values import DeniedError, DeviceLostError, Limi
 from overwinter.power.guard.guard import Guard
 from overwinter.power.interface import Decision, DeviceState
 
-_ENOUGH_LOOKS = 30  # to say that a cap does not bind
-_SELDOM = 0.05  # share of the capped time
-_NEAR = 0.95  # of its limit: what draws that much is held back by it
+_ENOUGH_LOOKS = 30  # before reporting that a cap does not bind
+_SELDOM = 0.05  # share of the capped time below which a cap does not bind
+_NEAR = 0.95  # share of its limit from which a device counts as limited by it
 _SAME_W = 1.0
 
 
 class Devices:
-    """What can be limited, until closed.
+    """The devices that can be limited, until closed.
 
     Args:
         guard: sets power limits, not opened yet; None: nothing can be limited.
-        open_clocks: opens a guard over locked clocks; asked once, when a policy wants a clock.
-        on_denied: what to do without the right to set limits: returns another guard, or None to go on
-            without, or raises.
-        taken: receives every actuator whose devices are taken; what it raises lets them go again.
-        notify: takes one line for the user.
+        open_clocks: opens a guard over locked clocks; called once, when a policy sets a clock.
+        on_denied: called without permission to set limits: returns another guard, or None to continue without one,
+            or raises.
+        taken: called with every actuator whose devices are taken; if it raises, they are released.
+        notify: reports one line to the user.
 
     Attributes:
-        failure: what ``on_denied`` raised: the work must end.
+        failure: exception of ``on_denied``; the work must end.
     """
 
     def __init__(
@@ -58,15 +58,15 @@ class Devices:
         """Take the devices.
 
         Raises:
-            RefusedError: another run holds one.
-            OverwinterError: one does not answer, or what ``taken`` raises.
+            RefusedError: another run holds a device.
+            OverwinterError: a device does not respond, or ``taken`` raises.
         """
         if self._configured is not None:
             self._adopt(self._configured)
 
     @property
     def actuator(self) -> Actuator | None:
-        """What sets the limits; None: nothing does."""
+        """The actuator that sets the limits; None: none."""
         return self._guard.actuator if self._guard is not None else None
 
     @property
@@ -76,20 +76,20 @@ class Devices:
 
     @property
     def cap_bound_fraction(self) -> float | None:
-        """Share of the capped time in which the cap held the work back; None: never capped."""
+        """Share of the capped time in which the cap slowed the work down; None: never capped."""
         return self._bound / self._looks if self._looks else None
 
     @property
     def paused_s(self) -> float:
-        """What a duty cycle has paused."""
+        """Seconds that a duty cycle has paused."""
         return self.actuator.paused_s if isinstance(self.actuator, DutyCycle) else 0.0
 
     def states(self) -> tuple[DeviceState, ...]:
-        """Return what a policy sees of each."""
+        """Return the state of each device, as a policy sees it."""
         return tuple(state for device in self.names if (state := self._state(device)) is not None)
 
     def carry_out(self, decision: Decision) -> bool:
-        """Set limits and clocks; return False where others took the devices' place, and a new decision is due."""
+        """Set limits and clocks; return False if the guard was replaced, so that a new decision is due."""
         guard = self._guard
         for device in self.names:
             self._apply(device, decision.limits_w.get(device))
@@ -97,10 +97,10 @@ class Devices:
         return self._guard is guard or self._guard is None
 
     def look(self, latest_w: Mapping[str, float]) -> None:
-        """Look whether caps hold the work back at this moment.
+        """Record whether caps slow the work down at this moment.
 
         Args:
-            latest_w: what each device draws, for those that do not report themselves.
+            latest_w: power drawn by each device, for those that do not report whether the cap binds.
         """
         for device in self.names:
             try:
@@ -113,16 +113,16 @@ class Devices:
                 self._bound += bound
 
     def at_step(self) -> None:
-        """Let a duty cycle wait, if there is one: at a step boundary, where nothing is half done."""
+        """Let a duty cycle wait, if there is one; call it at a step boundary."""
         if isinstance(self.actuator, DutyCycle):
             self.actuator.at_step()
 
     def close(self) -> None:
-        """Put everything back, and say if the cap hardly ever bound."""
+        """Restore all settings, and report a cap that rarely bound."""
         if self._looks >= _ENOUGH_LOOKS and self._bound < _SELDOM * self._looks:
             self._notify(
-                f"the cap held the work back {self._bound / self._looks:.0%} of the time: it draws less than the "
-                "limit. A lower limit would bind, or locked clocks (power=static power.clock_mhz=...)"
+                f"the cap slowed the work down {self._bound / self._looks:.0%} of the time: it draws less than the "
+                "limit. Set a lower limit, or lock the clocks (power=static power.clock_mhz=...)"
             )
         for guard in (self._clocks, self._guard):
             if guard is not None:
@@ -165,7 +165,7 @@ class Devices:
 
     def _apply(self, device: str, limit_w: float | None) -> None:
         if self._guard is None or device not in self._ranges:
-            return  # it was lost, or the right was, since the decision
+            return  # the device or the permission was lost since the decision
         try:
             self._guard.apply(device, limit_w)
         except LimitError as error:
@@ -173,11 +173,11 @@ class Devices:
             if limit_w is not None:
                 self._apply(device, None)
         except DeniedError as error:
-            self._without_right(error)
+            self._replace_guard(error)
         except DeviceLostError as error:
             self._lose(device, error)
 
-    def _without_right(self, error: DeniedError) -> None:
+    def _replace_guard(self, error: DeniedError) -> None:
         denied, self._guard, self._ranges = self._guard, None, {}
         if denied is not None:
             denied.close()
@@ -192,10 +192,10 @@ class Devices:
 
     def _lose(self, device: str, error: DeviceLostError) -> None:
         self._ranges.pop(device, None)
-        self._notify(f"{error} It is left out from now on.")
+        self._notify(f"{error} It is ignored from now on.")
 
     def _is_bound(self, device: str, latest_w: Mapping[str, float]) -> bool | None:
-        """Return whether the cap holds the device back; None: there is none, or it cannot be known."""
+        """Return whether the cap slows the device down; None: no cap, or unknown."""
         assert self._guard is not None  # noqa: S101 -- as above
         enforced_w = self._guard.actuator.enforced(device)
         if enforced_w >= self._guard.previous(device) - _SAME_W:
@@ -216,7 +216,7 @@ class Devices:
             try:
                 self._clocks.apply(device, clock_mhz)
             except OverwinterError as error:
-                self._notify(f"clocks stay as they are: {error}")
+                self._notify(f"clocks are unchanged: {error}")
 
     def _take_clocks(self) -> None:
         if self._open_clocks is None:
@@ -225,4 +225,4 @@ class Devices:
         try:
             self._clocks = open_clocks().open()
         except OverwinterError as error:
-            self._notify(f"clocks stay as they are: {error}")
+            self._notify(f"clocks are unchanged: {error}")

@@ -1,16 +1,15 @@
-"""The control loop: observes, asks the policy, sets limits through the guard. The work never waits for it.
+"""The control loop: observes, queries the policy, and sets limits through the guard. The work never waits for it.
 
     control = PowerControl(policy, guard, sources=Sources(energy_j=...), warn=stage.say)
-    with control:                         # the first decision is made before the work begins
+    with control:                         # the first decision is made before the work starts
         for step in ...:
             work()
-            control.step(step + 1, total) # progress; here the duty cycle waits, if there is one
+            control.step(step + 1, total) # progress; a duty cycle waits here
             if control.pause is not None:
-                ...                       # save a checkpoint and let go of the device: see `control_pausing`
+                ...                       # save a checkpoint and release the device: see `pausing`
 
-A policy that raises or returns nonsense (`control_asking`), a device that vanishes (`control_devices`), a clock
-that jumps, an intensity that is missing (`control_observing`): each is reported once (`control_notices`), the previous
-limit holds, and the work goes on.
+A policy that raises or returns an invalid decision (`asking`), a lost device (`devices`), a clock jump, or a missing
+intensity (`observing`) is reported once (`warn_once`); the previous limit holds, and the work continues.
 """
 
 from __future__ import annotations
@@ -36,25 +35,25 @@ from overwinter.power.guard.guard import Guard
 from overwinter.power.interface import Job, Observation, OperatingPoint, PowerPolicy
 from overwinter.power.profile_store import ProfileStore
 
-_SAMPLE_S = 1.0  # between two looks at whether a cap binds
-_FIRST_S = 2.0  # the work waits so long for the first decision, at most
-_JUMP_S = 30.0  # between the clock on the wall and the one that never jumps
+_SAMPLE_S = 1.0  # between two checks whether a cap binds
+_FIRST_S = 2.0  # maximum wait for the first decision
+_JUMP_S = 30.0  # between the wall clock and the monotonic clock
 _MIN_REVIEW_S = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
 class PowerRecord:
-    """What goes into energy.json and the ledger.
+    """The control loop's record in energy.json and the ledger.
 
     Attributes:
-        power_policy: its name.
-        actuator: what set the limits; None: nothing did.
-        note: what a reader must know of that kind of cap.
-        cap_bound_fraction: share of the capped time in which the cap held the work back; None: never capped.
-        decisions: how many were made.
-        paused_s: what a duty cycle has paused.
+        power_policy: name of the policy.
+        actuator: actuator that set the limits; None: none.
+        note: note about that kind of limit.
+        cap_bound_fraction: share of the capped time in which the cap slowed the work down; None: never capped.
+        decisions: number of decisions.
+        paused_s: seconds that a duty cycle has paused.
         cpu_s: CPU time of the loop's thread.
-        warnings: what was reported, each line once.
+        warnings: reported lines, each once.
     """
 
     power_policy: str
@@ -71,19 +70,19 @@ class PowerControl:
     """Runs a policy over devices until closed.
 
     Args:
-        policy: decides.
+        policy: the policy.
         guard: sets the limits, not opened yet; None: nothing can be limited, but the policy may still pause.
-        sources: where the readings come from.
-        warn: takes one line for the user.
-        name: of the policy, for the record.
-        job: deadline and what a pause costs.
-        profiles: what is stored of this work, read when a device is taken, and kept when the policy has settled.
-        interval_s: between two decisions.
-        clocks: opens a guard over locked clocks, once a policy asks for a clock.
-        on_denied: what to do without the right to set limits: returns another guard, or None to go on
-            without, or raises the error, which ends the work at its start or at its next step.
-        clock: monotonic seconds.
-        now: the time on the wall, in UTC.
+        sources: sources of the readings.
+        warn: reports one line to the user.
+        name: name of the policy, for the record.
+        job: deadline and cost of a pause.
+        profiles: stored profiles of this work, read when a device is taken and written when the policy has settled.
+        interval_s: seconds between two decisions.
+        clocks: opens a guard over locked clocks; called when a policy sets a clock.
+        on_denied: called without permission to set limits: returns another guard, or None to continue without one,
+            or raises the error, which ends the work at its start or at its next step.
+        clock: returns monotonic seconds.
+        now: returns the wall-clock time in UTC.
     """
 
     def __init__(
@@ -130,11 +129,11 @@ class PowerControl:
         self.close()
 
     def start(self) -> Self:
-        """Take the devices, make the first decision, and go on deciding in a thread.
+        """Take the devices, make the first decision, and continue in a thread.
 
         Raises:
             RefusedError: another run holds a device.
-            DeniedError: the limits may not be set, and ``on_denied`` raises.
+            DeniedError: there is no permission to set limits, and ``on_denied`` raises.
         """
         self._devices.open()
         self._thread.start()
@@ -145,10 +144,10 @@ class PowerControl:
         return self
 
     def step(self, done: float, total: float) -> None:
-        """Tell progress, at a step boundary; a duty cycle waits here.
+        """Report progress at a step boundary; a duty cycle waits here.
 
         Raises:
-            DeniedError: the right to set limits was lost, and ``on_denied`` raises.
+            DeniedError: the permission to set limits was lost, and ``on_denied`` raises.
         """
         self._progress = (float(done), float(total))
         if self._devices.failure is not None:
@@ -156,17 +155,17 @@ class PowerControl:
         self._devices.at_step()
 
     def close(self) -> PowerRecord:
-        """Stop deciding, put every limit back, and return the record; closing again returns it again."""
+        """Stop the loop, restore every limit, and return the record; idempotent."""
         self._stopped.set()
         if self._thread.is_alive():
-            self._thread.join(_FIRST_S)  # a policy that hangs is not waited for
+            self._thread.join(_FIRST_S)  # do not wait for a policy that hangs
         if self._settled:
             self._keep_profile()
         self._devices.close()
         return self.record()
 
     def record(self) -> PowerRecord:
-        """Return what has happened so far."""
+        """Return the record so far."""
         actuator = self._devices.actuator
         return PowerRecord(
             power_policy=self._name,
@@ -180,7 +179,7 @@ class PowerControl:
         )
 
     def paused_work(self) -> PausedWork:
-        """Return what the process that waits needs to know, once `pause` is set; ask before `close`."""
+        """Return the state that the waiting process needs, once `pause` is set; call it before `close`."""
         energy_j, carbon_g = self._readings.remaining()
         done, total = self._progress or (None, None)
         return PausedWork(
@@ -202,15 +201,15 @@ class PowerControl:
         while not self._stopped.wait(wait_s) and self._devices.failure is None:
             try:
                 self.tick()
-            except Exception as error:  # noqa: BLE001 -- trouble in here must never reach the work
-                self._notices.notify(f"the control loop stumbled over {error!r}; limits stay as they are")
+            except Exception as error:  # noqa: BLE001 -- an error in the loop must never stop the work
+                self._notices.notify(f"the control loop failed with {error!r}; limits are unchanged")
             self._first.set()
             self._cpu_s = time.thread_time()
             wait_s = max(0.0, min(_SAMPLE_S, self._due_s - self._clock()))
         self._first.set()
 
     def tick(self) -> None:
-        """Take one reading, and decide if it is time to: what the thread does."""
+        """Take one reading, and make a decision if one is due."""
         now_s = self._clock()
         energies_j = self._readings.energies_j()
         limited = {device: energies_j[device] for device in self._devices.names if device in energies_j}
@@ -225,7 +224,7 @@ class PowerControl:
         observation = self._observe()
         decision = ask(self._policy, self._name, observation, self._notices.notify)
         if self._stopped.is_set():
-            return  # it took so long that the work has ended meanwhile
+            return  # the work ended in the meantime
         self._decisions += 1
         if decision.review_s is not None:
             self._due_s = now_s + min(self._interval_s, max(_MIN_REVIEW_S, decision.review_s))
@@ -262,16 +261,16 @@ class PowerControl:
         )
 
     def _clock_jumped(self, now_s: float) -> bool:
-        """Whether the time on the wall leapt since the last decision, forth or back, or the machine slept."""
+        """Return whether the wall clock jumped since the last decision, or the machine was suspended."""
         utc_s = self._now().timestamp()
-        leap_s = (utc_s - self._seen_utc_s) - (now_s - self._seen_s)
+        jump_s = (utc_s - self._seen_utc_s) - (now_s - self._seen_s)
         self._seen_s, self._seen_utc_s = now_s, utc_s
-        if abs(leap_s) > _JUMP_S:  # never at the first decision, when there is nothing to compare with
-            self._notices.notify(f"the clock jumped by {leap_s:.0f} s; limits stay as they are until the next decision")
+        if abs(jump_s) > _JUMP_S:  # false at the first decision, when the difference is NaN
+            self._notices.notify(f"the clock jumped by {jump_s:.0f} s; limits are unchanged until the next decision")
             return True
         return False
 
-    # What is known of the work.
+    # Operating points.
 
     def _points(self) -> tuple[OperatingPoint, ...]:
         return merged_points(self._stored, self._meter.points())
@@ -285,4 +284,4 @@ class PowerControl:
         try:
             self._profiles.keep(self._points())
         except OverwinterError as error:
-            self._notices.notify(f"the profile is not kept: {error}")
+            self._notices.notify(f"the profile was not stored: {error}")

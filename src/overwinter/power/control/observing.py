@@ -1,4 +1,4 @@
-"""What a policy gets to know: readings, each of which may fail, and what the work does under each limit."""
+"""Observations for a policy: readings, each of which may fail, and operating points of the work."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ Reading = TypeVar("Reading")
 
 _INTENSITY, _FORESEEN = "carbon intensity", "forecast of the carbon intensity"
 _SHARE = "renewable share"
-_SETTLING_S = 1.0  # after a change, the device and its counter need a moment
+_SETTLING_S = 1.0  # after a change of the limit, until the device and its counter have settled
 _MIN_STEP_S = 60.0
-_MIN_S = 2.0  # less under one limit says nothing about it
+_MIN_S = 2.0  # minimum time under a limit for an operating point
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """Where the readings come from: plain functions, each quick; one that raises counts as not known.
+    """Sources of the readings: plain functions that return fast; a reading that raises is unknown.
 
     Attributes:
         energy_j: joules drawn so far by device, named as in energy.json.
-        intensity_g_per_kwh: the grid's carbon intensity at a time.
-        intensity_forecast: of the step that contains a time, and of the next ones.
-        renewable_share: of the electricity at a time, from 0 to 1.
-        price_per_kwh: what energy costs at a time.
-        price_forecast: like that of the intensity.
-        remaining: what is left of the budget: joules and grams.
+        intensity_g_per_kwh: carbon intensity of the grid at a time.
+        intensity_forecast: intensities of the step that contains a time, and of the next ones.
+        renewable_share: renewable share of the electricity at a time, from 0 to 1.
+        price_per_kwh: price of energy at a time.
+        price_forecast: prices of the step that contains a time, and of the next ones.
+        remaining: remaining budget: joules and grams.
     """
 
     energy_j: Callable[[], Mapping[str, float]]
@@ -56,13 +56,13 @@ def sources_of(
     remaining: Callable[[], tuple[float | None, float | None]] | None = None,
     prices: Prices | None = None,
 ) -> Sources:
-    """Return sources that read what a stage reads.
+    """Return the sources of a stage.
 
     Args:
-        carbon: the source; some of them foresee.
-        energy_j: of a meter; see `metered`.
-        remaining: what is left of the budget: joules and grams.
-        prices: what energy costs.
+        carbon: intensity source, with or without a forecast.
+        energy_j: joules of a meter by device; see `metered`.
+        remaining: remaining budget: joules and grams.
+        prices: energy prices.
     """
     ahead = getattr(carbon, "forecast", None)
     return Sources(
@@ -79,34 +79,34 @@ def sources_of(
 def metered(meter: EnergyMeter) -> dict[str, float]:
     """Return the joules that a meter has counted so far, by device."""
     drawn_j: dict[str, float] = {}
-    for part in meter.read().components:  # a device whose source failed meanwhile has two
+    for part in meter.read().components:  # a device whose source failed in between has two
         drawn_j[part.device] = drawn_j.get(part.device, 0.0) + part.energy_j
     return drawn_j
 
 
 class Readings:
-    """Reads the sources: one that raises, or tells what cannot be, is reported of once and counts as not known.
+    """Readings of the sources; one that raises or is invalid is reported once and counts as unknown.
 
     Args:
-        sources: what is read.
-        notify: takes one line for the user.
+        sources: the sources.
+        notify: reports one line to the user.
     """
 
     def __init__(self, sources: Sources, notify: Callable[[str], None]) -> None:
         self._sources, self._notify = sources, notify
-        self._doubted: set[str] = set()
+        self._reported: set[str] = set()
 
     def energies_j(self) -> Mapping[str, float]:
-        """Return the joules drawn so far by device; nothing where the meter fails."""
+        """Return the joules drawn so far by device; empty if the meter fails."""
         return self._read("energy", self._sources.energy_j) or {}
 
     def remaining(self) -> tuple[float | None, float | None]:
-        """Return what is left of the budget: joules and grams."""
+        """Return the remaining budget: joules and grams."""
         source = self._sources.remaining
         return (self._read("remaining budget", source) if source is not None else None) or (None, None)
 
     def outside(self, now: datetime) -> dict[str, Any]:
-        """Return the fields of an observation that tell about the world outside: carbon and prices."""
+        """Return an observation's fields of carbon and prices."""
         sources = self._sources
         intensity = self._at(_INTENSITY, sources.intensity_g_per_kwh, now)
         return {
@@ -118,7 +118,7 @@ class Readings:
         }
 
     def _credible(self, forecast: Series | None) -> Series | None:
-        """Take out of a forecast of intensities what cannot be; a policy bridges it with the rest."""
+        """Replace invalid values of an intensity forecast with NaN, which policies bridge."""
         if forecast is None:
             return None
         values = [self._figure(_FORESEEN, value, 0.0) for value in forecast.values]
@@ -127,9 +127,9 @@ class Readings:
     def _figure(self, what: str, value: Any, least: float) -> float | None:
         if value is None or (isinstance(value, (int, float)) and math.isfinite(value) and value >= least):
             return value
-        if what not in self._doubted:
-            self._doubted.add(what)
-            self._notify(f"{what} of {value!r} makes no sense; it counts as not known")
+        if what not in self._reported:
+            self._reported.add(what)
+            self._notify(f"{what} of {value!r} is invalid and counts as unknown")
         return None
 
     def _at(self, what: str, source: Callable[[datetime], Reading] | None, now: datetime) -> Reading | None:
@@ -138,14 +138,14 @@ class Readings:
     def _read(self, what: str, read: Callable[[], Reading]) -> Reading | None:
         try:
             return read()
-        except Exception as error:  # noqa: BLE001 -- third parties' sources; the work goes on without
-            self._notify(f"{what} is not known: {error!r}")
+        except Exception as error:  # noqa: BLE001 -- third parties' sources; the work continues without
+            self._notify(f"{what} is unknown: {error!r}")
             return None
 
 
 @dataclass
 class _Stretch:
-    """Seconds, joules and work under one limit, and how many decisions they were measured under."""
+    """Seconds, joules and work under one limit, and the number of decisions in which they were measured."""
 
     duration_s: float = 0.0
     energy_j: float = 0.0
@@ -172,10 +172,10 @@ class WorkMeter:
     _begins_trial: bool = True
 
     def note(self, now_s: float, energies_j: Mapping[str, float], work_done: float | None) -> None:
-        """Take a reading of the devices that are limited."""
+        """Add a reading of the limited devices."""
         work = self._work if work_done is None else work_done
         gone_s = now_s - self._now_s
-        if gone_s > 0:  # not at the first reading, when the time before is not a number
+        if gone_s > 0:  # false at the first reading, when the previous time is NaN
             drawn_j = {
                 device: energy_j - self._energies_j.get(device, energy_j) for device, energy_j in energies_j.items()
             }
@@ -184,20 +184,20 @@ class WorkMeter:
         self._now_s, self._energies_j, self._work = now_s, dict(energies_j), work
 
     def decided(self, limit_w: float | None) -> None:
-        """Begin a new stretch, under ``limit_w`` on every device; None: no such limit."""
+        """Start a new measurement, under ``limit_w`` on every device; None: no common limit."""
         self._since = _Stretch()
         self._begins_trial = True
         if limit_w != self._limit_w:
             self._limit_w, self._settled_s = limit_w, self._now_s + _SETTLING_S
 
     def since_decision(self) -> tuple[float | None, float | None]:
-        """Return mean power, and work per second, since the last decision; None where no time went by."""
+        """Return mean power, and work per second, since the last decision; None if no time has passed."""
         if self._since.duration_s <= 0:
             return None, None
         return self._since.energy_j / self._since.duration_s, self._since.work / self._since.duration_s
 
     def points(self) -> tuple[OperatingPoint, ...]:
-        """Return what is known under each limit, in rising order of the limit."""
+        """Return the operating points, in rising order of the limit."""
         return tuple(
             OperatingPoint(
                 limit_w=limit_w,
@@ -223,27 +223,27 @@ class WorkMeter:
 
 
 def common_limit_w(limits_w: Iterable[float]) -> float | None:
-    """Return the limit that all devices have, if they have the same one."""
+    """Return the limit that all devices share, or None."""
     rounded = {round(limit_w, 1) for limit_w in limits_w}
     return rounded.pop() if len(rounded) == 1 else None
 
 
 def merged_points(stored: Iterable[OperatingPoint], measured: Sequence[OperatingPoint]) -> tuple[OperatingPoint, ...]:
-    """Return what a profile tells and what this run has measured, in rising order of the limit; the latter counts."""
+    """Return stored and measured points in rising order of the limit; measured points replace stored ones."""
     fresh = {round(point.limit_w, 1) for point in measured}
     kept = [point for point in stored if round(point.limit_w, 1) not in fresh]
     return tuple(sorted([*kept, *measured], key=lambda point: point.limit_w))
 
 
 def forecast_series(points: Sequence[Point], time_utc: datetime) -> Series | None:
-    """Return points in time as a series of even steps that begins with the one that contains ``time_utc``.
+    """Return points as a series of even steps that starts with the step that contains ``time_utc``.
 
     Args:
-        points: in order of time, each holding until the next; gaps are filled with the value before them.
-        time_utc: of the observation.
+        points: points in order of time, each valid until the next; gaps are filled with the value before them.
+        time_utc: time of the observation.
 
     Returns:
-        None where fewer than two points are known from then on.
+        The series, or None if fewer than two points are known from then on.
     """
     later = [each for each in points if each.time_utc > time_utc]
     running = [each for each in points if each.time_utc <= time_utc][-1:]

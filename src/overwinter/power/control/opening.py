@@ -1,4 +1,4 @@
-"""From the configuration to a control loop: which actuator, and what to do without the right to limit."""
+"""Opens a control loop from the configuration: the actuator, and the fall-back without permission to limit."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from overwinter.power.profile_store import ProfileStore
     from overwinter.power.settings import CappedPowerConfig
 
-_ABOVE_IDLE = 1.05  # no pause brings a device below its idle power
+_ABOVE_IDLE = 1.05  # a pause cannot lower the power below idle
 
 
 def open_control(
@@ -43,22 +43,22 @@ def open_control(
     job: Job | None = None,
     profiles: ProfileStore | None = None,
 ) -> PowerControl:
-    """Prepare a control loop; use it in a `with` block.
+    """Return a control loop, to be used in a `with` block.
 
     Args:
         power: the group `power/`.
-        policy: what it names.
+        policy: the policy that it selects.
         energy: the group `energy/`, for the powercap tree.
-        hardware: the group `hardware/`, for what the duty cycle can hold.
-        sources: where readings come from; what they meter is what a duty cycle can hold.
-        warn: takes one line for the user.
-        job: deadline, and what a pause costs.
-        profiles: what is stored of this work.
+        hardware: the group `hardware/`, for the range of the duty cycle.
+        sources: sources of the readings; a duty cycle can limit the devices that they meter.
+        warn: reports one line to the user.
+        job: deadline and cost of a pause.
+        profiles: stored profiles of this work.
 
     Raises:
-        ConfigError: an unknown actuator; with `on_denied: fail`, none that works.
+        ConfigError: the actuator is unknown; with `on_denied: fail`, also if it does not work.
     """
-    # On a node that several ranks share, local rank 0 sets the limits for all of them.
+    # If several ranks share a node, local rank 0 sets the limits for all of them.
     leads = local_rank(os.environ) == 0
     opening = _Opening(power, actuator_settings(energy, hardware, sources), warn)
     return PowerControl(
@@ -76,7 +76,7 @@ def open_control(
 
 
 def actuator_settings(energy: EnergyConfig, hardware: HardwareConfig, sources: Sources) -> ActuatorSettings:
-    """Return what actuators are opened with."""
+    """Return the settings that actuators are opened with."""
     return ActuatorSettings(
         powercap_root=Path(energy.rapl_root),
         duty_devices=duty_devices(sources.energy_j(), hardware),
@@ -85,7 +85,7 @@ def actuator_settings(energy: EnergyConfig, hardware: HardwareConfig, sources: S
 
 
 def duty_devices(metered: Iterable[str], hardware: HardwareConfig) -> dict[str, Limits]:
-    """Return what a duty cycle can hold, with its range in watts: the GPUs, or the CPU where there are none.
+    """Return the devices that a duty cycle can limit, with their range in watts: the GPUs, or else the CPU.
 
     Args:
         metered: devices with a meter, named as in energy.json.
@@ -125,15 +125,15 @@ def _cpu_ranges(names: list[str], hardware: HardwareConfig) -> dict[str, Limits]
 
 
 class _Opening:
-    """Opens guards, and falls back as `on_denied` says."""
+    """Opens guards, and falls back as configured in `on_denied`."""
 
     def __init__(self, power: CappedPowerConfig, settings: ActuatorSettings, warn: Callable[[str], None]) -> None:
         self._power, self._settings, self._warn = power, settings, warn
 
     def guard(self) -> Guard | None:
-        """Return a guard over the configured actuator, or what stands in for it."""
+        """Return a guard over the configured actuator, or its fall-back."""
         name = self._power.actuator
-        open_it = POWER_ACTUATORS.find(name)  # an unknown name is a mistake, which no fall-back hides
+        open_it = POWER_ACTUATORS.find(name)  # an unknown name is an error, which no fall-back hides
         try:
             actuator = open_it(self._settings)
         except ConfigError as error:
@@ -141,13 +141,13 @@ class _Opening:
         if actuator.quantity != "power_w":
             actuator.close()
             raise ConfigError(
-                f"power.actuator={name} takes no power limits; policies that lock clocks find it themselves."
+                f"power.actuator={name} does not set power limits; policies that lock clocks use it by themselves."
             )
         permission = actuator.permission()
         if permission.granted:
             return self._guarded(actuator)
         actuator.close()
-        return self.denied(DeniedError(f"Power limits may not be set by this process; {permission.who}."))
+        return self.denied(DeniedError(f"This process has no permission to set power limits; {permission.who}."))
 
     def clocks(self) -> Guard:
         """Return a guard over locked clocks."""
@@ -160,11 +160,13 @@ class _Opening:
             DeniedError: `on_denied: fail`.
         """
         if self._power.on_denied == "fail":
-            raise DeniedError(f"{error}\nOr set power.on_denied to duty_cycle (pauses) or ignore.") from None
+            raise DeniedError(
+                f"{error}\nOr set power.on_denied to duty_cycle (pauses between steps) or ignore."
+            ) from None
         if self._power.on_denied == "ignore":
-            self._warn(f"{error} Nothing is capped (power.on_denied=ignore).".replace("\n", " "))
+            self._warn(f"{error} Power is not limited (power.on_denied=ignore).".replace("\n", " "))
             return None
-        self._warn(f"{error} Pausing instead (power.on_denied=duty_cycle).".replace("\n", " "))
+        self._warn(f"{error} The work pauses between steps instead (power.on_denied=duty_cycle).".replace("\n", " "))
         return self._guarded(open_actuator("duty_cycle", self._settings))
 
     def _guarded(self, actuator: Actuator) -> Guard:

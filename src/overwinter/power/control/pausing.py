@@ -1,14 +1,14 @@
-"""A pause is real: the work saves a checkpoint, lets go of the accelerator, and another program waits.
+"""Pauses that release the accelerator: the work saves a checkpoint, and a small program waits in its process.
 
-How the pieces fit (the stage is what joins them):
+Sequence, which the stage implements:
 
-1. `PowerControl.pause` is set; the stage raises `PausedError` from `progress`. Training saves its checkpoint
-   and lets it out, as for a budget's refusal; meter, guard and ledger are closed, so every limit is back.
+1. `PowerControl.pause` is set; the stage raises `PausedError` from `progress`. Training saves its checkpoint and
+   propagates the error, as for a budget's refusal; meter, guard and ledger are closed, so every limit is restored.
 2. The stage program then calls `replace_process` with the command of a small program that waits. The process
-   keeps its id, so that DVC goes on waiting for it, and nothing else: every file is closed, the accelerator's
-   too, and its memory is gone.
-3. That program calls `wait_out`, which asks the same policy, with the same configuration, every so often;
-   then it calls `replace_process` with the stage's own command, which goes on from the checkpoint.
+   keeps its id, so that DVC keeps waiting for it; all files are closed, the accelerator's too, and all memory is
+   released.
+3. That program calls `wait_out`, which queries the same policy with the same configuration at intervals; then it
+   calls `replace_process` with the stage's own command, which resumes from the checkpoint.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _FIRST_OWN_HANDLE = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Pause:
-    """The policy wants the work to stop for a while.
+    """A pause that the policy has decided.
 
     Attributes:
         reason: one line for the user and the record.
-        since_utc: when it said so.
+        since_utc: time of the decision.
     """
 
     reason: str
@@ -46,10 +46,10 @@ class Pause:
 
 
 class PausedError(OverwinterError):
-    """The power policy pauses the work: save a checkpoint and let this out; it goes on from there by itself.
+    """The power policy pauses the work: save a checkpoint and propagate this error; the work resumes by itself.
 
     Attributes:
-        pause: why, and since when.
+        pause: reason and time of the pause.
     """
 
     def __init__(self, pause: Pause) -> None:
@@ -59,7 +59,7 @@ class PausedError(OverwinterError):
 
 @dataclass(frozen=True, kw_only=True)
 class PausedWork:
-    """What a policy must know of work that is not running; everything else of its observation is read anew.
+    """A policy's inputs about paused work; the rest of its observation is read again.
 
     Attributes: as in `Observation`.
     """
@@ -75,13 +75,13 @@ class PausedWork:
     remaining_carbon_g: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the fields as JSON values."""
         deadline = self.deadline_utc.isoformat() if self.deadline_utc else None
         return {**dataclasses.asdict(self), "deadline_utc": deadline}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """Return what `to_json` was made from."""
+        """Return the object that `to_json` serialized."""
         deadline = content["deadline_utc"]
         return cls(
             devices=tuple(DeviceState(**each) for each in content["devices"]),
@@ -96,7 +96,7 @@ class PausedWork:
         )
 
     def observe(self, time_utc: datetime, **known: Any) -> Observation:
-        """Return an observation at ``time_utc``; ``known`` are its further fields, such as the intensity."""
+        """Return an observation at ``time_utc``, with further fields in ``known``, such as the intensity."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return Observation(time_utc=time_utc, power_w=self.pause_w, speed_per_s=0.0, **fields, **known)
 
@@ -111,18 +111,18 @@ def wait_out(
     sleep: Callable[[float], None] = time.sleep,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Decision:
-    """Wait until the policy lets the work go on; return the decision that says so.
+    """Wait until the policy resumes the work, and return that decision.
 
-    A policy that fails, or returns nonsense, ends the pause.
+    A policy that fails, or returns an invalid decision, ends the pause.
 
     Args:
-        policy: decides.
-        observe: what it sees at a time.
-        name: of the policy, for messages.
-        notify: takes one line for the user.
-        interval_s: between two questions, at most.
-        sleep: waits.
-        now: the time on the wall, in UTC.
+        policy: the policy.
+        observe: returns the observation at a time.
+        name: name of the policy, for messages.
+        notify: reports one line to the user.
+        interval_s: maximum seconds between two decisions.
+        sleep: sleeps for some seconds.
+        now: returns the wall-clock time in UTC.
     """
     while True:
         decision = ask(policy, name, observe(now()), notify)
@@ -133,10 +133,10 @@ def wait_out(
 
 
 def replace_process(command: Sequence[str]) -> NoReturn:
-    """Become another program in the same process; every file but the standard ones is closed.
+    """Replace this process with another program; all files except the standard streams are closed.
 
-    A driver's files closed, and the memory gone, the accelerator is free. Threads end, nothing is cleaned up:
-    close what must be closed before.
+    With the driver's files closed and the memory released, the accelerator is free. Threads end without cleanup:
+    close resources before.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -144,4 +144,4 @@ def replace_process(command: Sequence[str]) -> NoReturn:
         if handle >= _FIRST_OWN_HANDLE:
             with contextlib.suppress(OSError):
                 os.set_inheritable(handle, False)
-    os.execv(command[0], list(command))  # noqa: S606 -- our own interpreter and programs
+    os.execv(command[0], list(command))  # noqa: S606 -- only this interpreter and Overwinter's programs

@@ -1,6 +1,6 @@
-"""A command run under several limits, once each: what it takes and how long, and which limit costs least.
+"""Profiles of a command: its energy and duration under several limits, one run each, and the best limit.
 
-Which limits are worth a run is what `energy_optimal` says (`policies.probing`), unless all are asked for.
+`policies.probing` selects the limits, as in `energy_optimal`, unless all are requested.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ class ProfilePoint:
     """One run of the command.
 
     Attributes:
-        limit_w: on every device.
-        energy_j: drawn by the limited devices.
-        duration_s: of the run.
-        slowdown: against the run without a cap; 0.1 is 10 % longer.
+        limit_w: limit on every device.
+        energy_j: energy of the limited devices.
+        duration_s: duration of the run.
+        slowdown: slowdown against the run without a cap; 0.1 is 10 % longer.
     """
 
     limit_w: float
@@ -34,7 +34,7 @@ class ProfilePoint:
 
     @classmethod
     def stored(cls, point: OperatingPoint, full_speed_per_s: float) -> Self:
-        """Return what `operating` was made from."""
+        """Return the run of a stored operating point; the inverse of `operating`."""
         duration_s = 1 / point.speed_per_s
         return cls(
             limit_w=point.limit_w,
@@ -44,7 +44,7 @@ class ProfilePoint:
         )
 
     def operating(self) -> OperatingPoint:
-        """Return power, and runs per second."""
+        """Return the operating point: mean power, and runs per second."""
         return OperatingPoint(
             limit_w=self.limit_w, power_w=self.energy_j / self.duration_s, speed_per_s=1 / self.duration_s
         )
@@ -63,18 +63,18 @@ def profile(
     max_slowdown: float | None,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[ProfilePoint]:
-    """Run the work under the limits that are worth it, the highest first.
+    """Run the work under the limits that are worth a run, the highest first.
 
     Args:
-        guard: over the devices, open.
-        work: what to run; raises if it fails, which ends the profile with every limit put back.
-        energy_j: joules that each device has drawn since some fixed moment.
-        limits_w: what may be tried; see `spread`.
-        max_slowdown: how much longer the work may take than without a cap; None: every limit is tried.
-        clock: monotonic seconds.
+        guard: open guard over the devices.
+        work: the work to run; if it raises, the profile ends and every limit is restored.
+        energy_j: returns the joules that each device has drawn since a fixed time.
+        limits_w: limits that may be tried; see `spread`.
+        max_slowdown: maximum slowdown against the run without a cap; None: every limit is tried.
+        clock: returns monotonic seconds.
 
     Returns:
-        a point per limit that was tried, in falling order of the limit.
+        A point per tried limit, in falling order of the limit.
     """
     devices = guard.devices
     points: list[ProfilePoint] = []
@@ -93,7 +93,9 @@ def profile(
 
 def _next(limits_w: Sequence[float], points: Sequence[ProfilePoint], max_slowdown: float | None) -> float | None:
     tried = {point.limit_w for point in points}
-    if max_slowdown is None or any(point.energy_j <= 0 for point in points):  # nothing was metered: no search
+    if max_slowdown is None or any(
+        point.energy_j <= 0 for point in points
+    ):  # without metered energy there is no search
         return next((limit_w for limit_w in limits_w if limit_w not in tried), None)
     from overwinter.power.policies.probing import search
 
@@ -101,7 +103,7 @@ def _next(limits_w: Sequence[float], points: Sequence[ProfilePoint], max_slowdow
 
 
 def spread(guard: Guard, count: int) -> list[float]:
-    """Return ``count`` limits that every device takes, evenly spread, the highest first."""
+    """Return ``count`` limits that every device supports, evenly spaced, the highest first."""
     limits = [guard.actuator.limits(device) for device in guard.devices]
     lowest = max(each.minimum for each in limits)
     highest = min(min(each.maximum, guard.previous(device)) for each, device in zip(limits, guard.devices, strict=True))
@@ -111,5 +113,5 @@ def spread(guard: Guard, count: int) -> list[float]:
 
 
 def best(points: Sequence[ProfilePoint], *, max_slowdown: float) -> ProfilePoint:
-    """Return the point with the least energy among those that are not too slow; the first always is."""
+    """Return the point with the least energy within ``max_slowdown``; the first point always qualifies."""
     return min((each for each in points if each.slowdown <= max_slowdown), key=lambda each: each.energy_j)

@@ -1,4 +1,4 @@
-"""What the control loop reports to the user: each line once, however often its cause comes back."""
+"""Warnings of the control loop, each line once."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 
 class WarnOnce:
-    """Warns of each thing once.
+    """Reports each line only once.
 
     Args:
-        warn: takes one line for the user.
+        warn: reports one line to the user.
     """
 
     def __init__(self, warn: Callable[[str], None]) -> None:
@@ -17,11 +17,11 @@ class WarnOnce:
         self._reported: dict[str, None] = {}
 
     def notify(self, text: str) -> None:
-        """Tell a line, unless it was reported before."""
+        """Report a line, unless it was reported before."""
         if text not in self._reported:
             self._reported[text] = None
             self._warn(text)
 
     def reported(self) -> tuple[str, ...]:
-        """Return every line that was reported, in order."""
+        """Return every reported line, in order."""
         return tuple(self._reported)

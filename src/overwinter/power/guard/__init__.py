@@ -1,1 +1,1 @@
-"""Whatever happens, limits are put back: the journal of what was changed, and the watchdog that reads it."""
+"""Guard of power limits: a journal of changes, and a watchdog that restores them when the run is killed."""

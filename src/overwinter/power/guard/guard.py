@@ -1,16 +1,15 @@
-"""The guard: whatever an actuator changes is put back, however the run ends.
+"""The guard restores an actuator's changes, however the run ends.
 
-- Before the first change the previous state is journalled (`journal`), flushed to the disk, and a watchdog
-  process started (`watchdog`), which puts it back after SIGKILL. Normal exit, exceptions, SIGINT and SIGTERM
-  restore in this process; a signal that ends it at once is the watchdog's again.
-- If both were killed, the next run on the device, or `overwinter power status --restore`, restores; after a
-  restart of the machine the driver has done so, and the journal is dropped.
-- A limit that an operator has set is never raised: not above what was found at the start, nor above what
-  someone else sets meanwhile; and that is what is put back then.
-- Two runs on one device: the second is refused, or both share it (`power.share_device`), and the lowest
-  limit holds.
+- Before the first change, the previous state is written to the journal (`journal`) and flushed to the disk, and a
+  watchdog process starts (`watchdog`). Normal exit, exceptions, SIGINT and SIGTERM restore in this process; after
+  SIGKILL or another signal that ends it at once, the watchdog restores.
+- If both were killed, the next run on the device or `overwinter power status --restore` restores. A reboot resets
+  the driver, and the journal is dropped.
+- A limit that an operator has set is never raised: neither the one found at the start, nor one set during the run,
+  which is then the limit to restore.
+- Two runs on one device: the second is refused, or both share it (`power.share_device`), and the lowest limit holds.
 
-What happens to one device is in `held_device`; here they are taken together, and let go together.
+`held_device` handles one device; the guard takes and releases all devices together.
 """
 
 from __future__ import annotations
@@ -32,17 +31,17 @@ from overwinter.power.guard.journal import Slot
 from overwinter.power.guard.state_folder import made, state_folder
 from overwinter.power.guard.watchdog_process import Watchdog
 
-_PATIENCE_S = 5.0
+_TIMEOUT_S = 5.0
 
 
 class Guard:
-    """Sets limits on all devices of an actuator and puts them back; a context manager.
+    """Sets limits on all devices of an actuator and restores them; a context manager.
 
     Args:
-        actuator: what sets them.
+        actuator: the actuator that sets the limits.
         state: folder for journals, the same for every run on this machine; `state_folder()` by default.
         share: whether another run may share a device with this one.
-        warn: takes one line for the user.
+        warn: reports one line to the user.
     """
 
     def __init__(
@@ -70,13 +69,13 @@ class Guard:
         self.close()
 
     def open(self) -> Self:
-        """Take the devices, and restore what a killed run has left on them. Changes nothing else.
+        """Take the devices, and restore limits that a killed run has left on them.
 
-        One that does not answer is reported of and left out.
+        A device that does not respond is reported and skipped.
 
         Raises:
-            RefusedError: another run holds one of them.
-            DeviceLostError: none answers.
+            RefusedError: another run holds a device.
+            DeviceLostError: no device responds.
         """
         atexit.register(self.close)
         try:
@@ -92,39 +91,39 @@ class Guard:
         return tuple(self._held)
 
     def previous(self, device: str) -> float:
-        """Return the limit to which the device goes back, and above which it is never set."""
+        """Return the limit to restore, which is never exceeded."""
         return self._held[device].previous
 
     def apply(self, device: str, value: float | None) -> float:
-        """Set a limit; None gives the previous one back.
+        """Set a limit; None restores the previous one.
 
         Returns:
-            what is enforced, read back.
+            The enforced limit, read back.
 
         Raises:
-            LimitError: not a number, or outside the device's range; the limit stays as it was.
-            DeniedError: this process may not set it.
-            DeviceLostError: the device does not answer.
-            OverwinterError: the guard is closed; nothing would put the limit back.
+            LimitError: not a number, or outside the device's range; the limit is unchanged.
+            DeniedError: this process has no permission to set it.
+            DeviceLostError: the device does not respond.
+            OverwinterError: the guard is closed; nothing would restore the limit.
         """
         with self._mutex:
             if self._closed:
-                raise OverwinterError(f"{device} is not held any more, so its limit stays as it is.")
+                raise OverwinterError(f"{device} was released, so its limit is unchanged.")
             return self._held[device].apply(value)
 
     def close(self) -> None:
-        """Put everything back, let the devices go and close the actuator.
+        """Restore all limits, release the devices and close the actuator.
 
-        Does nothing in a forked child, or a second time.
+        Idempotent; does nothing in a forked child.
         """
         if os.getpid() != self._pid or self._closed:
             return
-        if not self._mutex.acquire(timeout=_PATIENCE_S):
-            self._warn("A driver hangs; the limits will be put back when this process has ended.")
-            return  # the watchdog, which no one has dismissed, does it
+        if not self._mutex.acquire(timeout=_TIMEOUT_S):
+            self._warn("A driver hangs; the watchdog restores the limits when this process ends.")
+            return  # the watchdog restores the limits
         try:
             self._closed = True
-            kept = [device for device, held in self._held.items() if not held.let_go()]
+            kept = [device for device, held in self._held.items() if not held.release()]
             if self._watchdog is not None:
                 (self._watchdog.leave if kept else self._watchdog.dismiss)()
             self.actuator.close()
@@ -142,7 +141,7 @@ class Guard:
         if lost and not self._held:
             raise lost[0]
         for each in lost:
-            self._warn(f"{each} It is left out.")
+            self._warn(f"{each} It is skipped.")
 
     def _taken(self, device: str) -> Holding:
         key = self.actuator.key(device)
@@ -162,7 +161,7 @@ class Guard:
         return self._state
 
     def _watch(self) -> None:
-        """Start the watchdog, unless it runs."""
+        """Start the watchdog, unless it is running."""
         if self._watchdog is None:
             folders = [held.slot.folder for held in self._held.values() if held.slot is not None]
             self._watchdog = Watchdog(self._identity, folders)

@@ -1,7 +1,7 @@
-"""One device in the hands of a run: taken, set to what the runs on it agree on, and put back.
+"""One device held by a run: taken, set to the lowest limit among its runs, and restored.
 
-What is held has a slot (`journal`) where other processes can see it: who holds the device, which limit each of them
-wants, and what puts the previous one back. A setting that ends with this process, such as a duty cycle, has none.
+A held device has a slot (`journal`) that other processes can read: the runs that hold it, the limit that each requests,
+and the commands that restore the previous one. A setting that ends with this process, such as a duty cycle, has none.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ from overwinter.power.guard.journal import Slot, boot_id
 from overwinter.power.guard.restore_commands import perform
 
 _TOLERANCE = 0.5  # watts or megahertz: drivers round to their own steps
-_KEPT = 2  # of our own settings: a crash may come between journalling one and setting it
-_LOCKS: set[int] = set()  # that say that this process is alive; a forked child must not keep them
+_KEPT = 2  # own limits in the journal: a crash may happen between writing one and setting it
+_LOCKS: set[int] = set()  # locks that mark this process as alive; a forked child must not keep them
 
 
 class Holding:
-    """One device, held from the moment this is made until `let_go`.
+    """One device, held from construction until `release`.
 
     Args:
-        actuator: what sets its limit.
-        device: its name.
-        slot: its folder; None where nothing outlives this process.
-        identity: of this run.
-        share: whether another run may hold it too.
-        watch: called before the first change that others can see.
-        warn: takes one line for the user.
+        actuator: the actuator that sets its limit.
+        device: name of the device.
+        slot: slot of the setting; None if the setting ends with this process.
+        identity: id of this run.
+        share: whether another run may hold the device too.
+        watch: called before the first change that outlives this process.
+        warn: reports one line to the user.
 
     Attributes:
         slot: as above.
-        previous: the limit to go back to, never exceeded.
+        previous: the limit to restore, never exceeded.
 
     Raises:
-        RefusedError: another run holds it.
-        DeviceLostError: it does not answer, or what a killed run has left cannot be put back.
+        RefusedError: another run holds the device.
+        DeviceLostError: the device does not respond, or the limit that a killed run has left cannot be restored.
     """
 
     def __init__(
@@ -60,11 +60,11 @@ class Holding:
         self.slot = slot
         self._actuator, self._device = actuator, device
         self._identity, self._share, self._watch, self._warn = identity, share, watch, warn
-        self._wanted: float | None = None  # what was asked for last; None: nothing of ours is set
-        self._claimed: float | None = None  # what of it other runs can read
+        self._wanted: float | None = None  # latest requested limit; None: the previous limit
+        self._claimed: float | None = None  # requested limit in the claim that other runs read
         self._reported: set[str] = set()
         self._lock = -1
-        with self._alone():
+        with self._locked():
             if slot is not None:
                 self._recover(slot)
                 self._refuse_taken(slot)
@@ -77,31 +77,31 @@ class Holding:
                 self._take(slot)
 
     def apply(self, value: float | None) -> float:
-        """Set a limit; None gives the previous one back. See `Guard.apply`."""
+        """Set a limit; None restores the previous one. See `Guard.apply`."""
         if value is not None:
             self._refuse_impossible(value)
         self._wanted = value
-        with self._alone():
+        with self._locked():
             target = self._agreed()
             if target is None:
-                self._put_back()
+                self._restore()
             else:
                 self._set(target)
         enforced = self._actuator.enforced(self._device)
         if target is not None and enforced > target + max(1.0, _TOLERANCE):
-            self._notify(f"was limited to {target:g}, and {enforced:g} is enforced: the cap does not hold")
+            self._notify(f"was limited to {target:g}, but {enforced:g} is enforced: the cap has no effect")
         return enforced
 
-    def let_go(self) -> bool:
-        """Put it back, unless others hold it; return whether nothing is left to do."""
+    def release(self) -> bool:
+        """Restore the limit, unless other runs hold the device; return False if that failed."""
         try:
-            with self._alone():
+            with self._locked():
                 if self.slot is None or not self.slot.living(but=self._identity):
-                    self._put_back()
+                    self._restore()
                 if self.slot is not None:
                     self.slot.leave(self._identity)
         except (OSError, OverwinterError) as error:
-            self._warn(f"{self._device} could not be put back to {self.previous:g}: {error}")
+            self._warn(f"{self._device} could not be restored to {self.previous:g}: {error}")
             return False
         finally:
             _closed(self._lock)
@@ -110,17 +110,17 @@ class Holding:
     # Taking.
 
     def _recover(self, slot: Slot) -> None:
-        """Restore what a killed run has left, if no one else holds the device."""
+        """Restore the limit that a killed run has left, if no other run holds the device."""
         if slot.living() or slot.journal() is None:
             return
         try:
             notes = slot.restore(perform)
         except OSError as error:
             raise DeviceLostError(
-                f"A killed run has left a limit that cannot be put back: {error}.\n"
-                f"Put it back by hand, then remove its journal: {slot.journal_path}"
+                f"A killed run has left a limit that cannot be restored: {error}.\n"
+                f"Restore it by hand, then remove its journal: {slot.journal_path}"
             ) from None
-        for note in notes or [f"{Path(slot.folder).name}: a killed run had left its limit; it was put back"]:
+        for note in notes or [f"{Path(slot.folder).name}: restored the limit that a killed run had left"]:
             self._warn(note)
 
     def _refuse_taken(self, slot: Slot) -> None:
@@ -129,7 +129,7 @@ class Holding:
         if unwilling:
             raise RefusedError(
                 f"{self._device} is held by process {unwilling[0].get('pid')} ({unwilling[0].get('command')}).\n"
-                "Wait for it, or set power.share_device=share for both: then the lowest limit holds."
+                "Wait for it, or set power.share_device=share for both runs: then the lowest limit holds."
             )
 
     def _take(self, slot: Slot) -> None:
@@ -148,12 +148,12 @@ class Holding:
         low, high = self._lowest - _TOLERANCE, self._highest + _TOLERANCE
         if not (isinstance(value, (int, float)) and math.isfinite(value) and low <= value <= high):
             raise LimitError(
-                f"{self._device} takes no limit of {value}: it takes {self._lowest:g} to {self._highest:g}."
+                f"{self._device} supports no limit of {value}: its range is {self._lowest:g} to {self._highest:g}."
             )
 
     @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Keep other runs off the slot for a moment."""
+    def _locked(self) -> Iterator[None]:
+        """Lock the slot against other runs."""
         if self.slot is None:
             yield
             return
@@ -164,7 +164,7 @@ class Holding:
             raise write_error(Path(self.slot.folder), error) from error
 
     def _agreed(self) -> float | None:
-        """The lowest that the device's runs want, at most what an operator allows; None: none wants any."""
+        """Return the lowest limit that the device's runs request, at most the operator's; None: no requests."""
         wants = [] if self._wanted is None else [self._wanted]
         if self.slot is not None:
             if self._wanted != self._claimed:
@@ -178,7 +178,7 @@ class Holding:
         return min(*wants, self.previous)
 
     def _honour_operator(self, slot: Slot) -> None:
-        """Take a limit that is not ours for an operator's: it is the one to go back to from now on."""
+        """Treat a limit that no run has set as an operator's: it is the one to restore from now on."""
         journal, current = slot.journal(), self._actuator.limits(self._device).current
         if current is None:
             return
@@ -188,17 +188,17 @@ class Holding:
         self.previous = float(journal["previous"])
         known = [*journal["ours"], journal["previous"]]
         if not any(abs(current - each) <= _TOLERANCE for each in known):
-            self._notify(f"was set to {current:g} by someone else, which holds from now on")
+            self._notify(f"was set to {current:g} by another process; that limit holds from now on")
             self.previous = current
             slot.forget()
 
-    # Setting and putting back.
+    # Setting and restoring.
 
     def _set(self, target: float) -> None:
         if self.slot is None:
             self._actuator.apply(self._device, target)
             return
-        self._watch()  # also where another run has set the limit: it may end before this one
+        self._watch()  # also if another run has set the limit: it may end before this one
         journal = self.slot.journal()
         ours = list(journal["ours"]) if journal else []
         if ours and ours[-1] == target and self._is_set(target):
@@ -229,7 +229,7 @@ class Holding:
         }
         write_json(Path(slot.journal_path), content, mode=0o600)
 
-    def _put_back(self) -> None:
+    def _restore(self) -> None:
         if self.slot is None:
             self._actuator.apply(self._device, self.previous)
             return
@@ -237,7 +237,7 @@ class Holding:
             for note in self.slot.restore(perform):
                 self._warn(note)
         except OSError as error:
-            raise DeviceLostError(f"{self._device} cannot be put back: {error}.") from None
+            raise DeviceLostError(f"{self._device} cannot be restored: {error}.") from None
 
     def _notify(self, text: str) -> None:
         if text not in self._reported:

@@ -1,13 +1,13 @@
-"""The folder of one setting of one device: who holds it, and what puts it back.
+"""The folder of one setting of one device: its holders, and the commands that restore it.
 
-    <state>/<key>/mutex             held for moments, by anyone who reads or changes the rest
-    <state>/<key>/journal.json      the previous value, and the commands that restore it; comes before changes
+    <state>/<key>/mutex             locked briefly by every process that reads or changes the rest
+    <state>/<key>/journal.json      the previous value, and the commands that restore it; written before changes
     <state>/<key>/<id>.holder       one per run: an advisory lock that lives as long as its process
-    <state>/<key>/<id>.json         what that run is and which value it wants
+    <state>/<key>/<id>.json         process, command and requested value of that run
 
-A run is alive as long as its lock cannot be taken: the kernel lets go of it however the process ends, and,
-unlike a process id, it means the same in every container that shares the folder. Standard library only: the
-watchdog uses this module too.
+A run is alive as long as its lock is taken: the kernel releases it however the process ends, and, unlike a process id,
+it means the same in every container that shares the folder. Standard library only, since the watchdog uses this
+module too.
 """
 
 # ruff: noqa: PTH108, PTH118, PTH123 -- pathlib doubles the watchdog's start
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-_MUTEX_PATIENCE_S = 5.0
+_MUTEX_TIMEOUT_S = 5.0
 _RETRY_S = 0.01
 
 
@@ -33,7 +33,7 @@ class Slot:
     """One setting of one device.
 
     Args:
-        folder: of this setting, such as ``/run/overwinter/power/gpu-0000:01:00.0.power``.
+        folder: folder of this setting, such as ``/run/overwinter/power/gpu-0000:01:00.0.power``.
     """
 
     def __init__(self, folder: str) -> None:
@@ -42,10 +42,10 @@ class Slot:
 
     @contextlib.contextmanager
     def mutex(self) -> Iterator[None]:
-        """Keep everyone else out for a moment.
+        """Lock the slot briefly against other processes.
 
         Raises:
-            TimeoutError: someone stays in it for longer than anybody should.
+            TimeoutError: another process keeps the lock for too long.
         """
         handle = os.open(os.path.join(self.folder, "mutex"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -55,23 +55,23 @@ class Slot:
             os.close(handle)
 
     def hold(self, identity: str) -> int:
-        """Become a holder; return the handle that holds the lock for as long as it is open."""
+        """Add this run as a holder, and return a descriptor that holds its lock while open."""
         handle = os.open(self._path(identity, "holder"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return handle
 
     def leave(self, identity: str) -> None:
-        """Stop being a holder."""
+        """Remove a holder."""
         for suffix in ("json", "holder"):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._path(identity, suffix))
 
     def claim_path(self, identity: str) -> str:
-        """Return the file in which a holder says what it wants."""
+        """Return the path of a holder's claim."""
         return self._path(identity, "json")
 
     def living(self, but: str = "") -> list[dict[str, Any]]:
-        """Return what the living holders want, in order of their age, and forget the dead ones."""
+        """Return the claims of the living holders, and remove the dead ones."""
         claims = []
         for name in sorted(os.listdir(self.folder)):
             identity, _, suffix = name.rpartition(".")
@@ -84,22 +84,22 @@ class Slot:
         return claims
 
     def journal(self) -> dict[str, Any] | None:
-        """Return what the journal holds, if there is one that can be read."""
+        """Return the journal, or None if it is missing or unreadable."""
         return read_json(self.journal_path)
 
     def forget(self) -> None:
-        """Remove the journal: everything is as it was."""
+        """Remove the journal; there is nothing to restore."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.journal_path)
 
     def restore(self, perform: Callable[[dict[str, Any]], str | None]) -> list[str]:
-        """Put back what the journal says, and remove it; called within the mutex.
+        """Run the journal's commands, and remove it; the caller holds the mutex.
 
         Returns:
-            notes about what was left alone, or about a journal from before a restart of the machine.
+            Notes about settings that were not restored, or about a journal from before a reboot.
 
         Raises:
-            OSError: a command failed, after the others were tried; the journal stays, for the next one to try.
+            OSError: a command failed, after all others were run; the journal stays, so that another process can retry.
         """
         journal = self.journal()
         if journal is None:
@@ -107,7 +107,7 @@ class Slot:
             return []
         if journal.get("boot_id") != boot_id():
             self.forget()
-            return [f"{journal.get('device')}: its journal is older than the machine's last start: dropped"]
+            return [f"{journal.get('device')}: dropped its journal, which is from before the last reboot"]
         notes: list[str | None] = []
         failure: OSError | None = None
         for command in journal["commands"]:
@@ -138,7 +138,7 @@ class Slot:
 
 
 def boot_id() -> str:
-    """Return the id of this start of the machine."""
+    """Return the id of this boot of the machine."""
     try:
         with open("/proc/sys/kernel/random/boot_id") as stream:
             return stream.read().strip()
@@ -147,7 +147,7 @@ def boot_id() -> str:
 
 
 def read_json(path: str) -> dict[str, Any] | None:
-    """Return the object in a file; None where there is none, or it cannot be read."""
+    """Return the JSON object in a file; None if it is missing or unreadable."""
     try:
         with open(path) as stream:
             content = json.load(stream)
@@ -157,13 +157,13 @@ def read_json(path: str) -> dict[str, Any] | None:
 
 
 def _lock(handle: int, folder: str) -> None:
-    deadline_s = time.monotonic() + _MUTEX_PATIENCE_S
+    deadline_s = time.monotonic() + _MUTEX_TIMEOUT_S
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline_s:
-                raise TimeoutError(f"{folder} is locked for more than {_MUTEX_PATIENCE_S:g} s") from None
+                raise TimeoutError(f"{folder} has been locked for more than {_MUTEX_TIMEOUT_S:g} s") from None
             time.sleep(_RETRY_S)
         else:
             return

@@ -1,18 +1,18 @@
-"""What puts a setting back: one function per kind of command that a journal may hold.
+"""Commands that restore a setting, one function per kind of command in a journal.
 
-Run by the guard in the work's own process, by the watchdog after a kill, and by the next run after both were
-killed: there is one way of restoring, and every exit tests it. Standard library only, because the watchdog
-starts in milliseconds and imports nothing else.
+The guard runs them in the work's own process, the watchdog after a kill, and the next run if both were killed: every
+exit restores in the same way. Standard library only, because the watchdog starts in milliseconds and imports
+nothing else.
 
 A command is a JSON object with its ``kind`` and:
 
-- ``nvml_limit``: ``uuid``, ``limit_mw`` (the previous one), ``ours_mw`` (those that we have set);
-- ``nvml_clocks``: ``uuid``; unlocks the clocks, since NVML cannot tell what was locked before;
-- ``file``: ``path``, ``limit_uw``, ``ours_mw``; a file that holds microwatts, as the powercap tree does;
+- ``nvml_limit``: ``uuid``, ``limit_mw`` (the previous limit), ``ours_mw`` (the limits that runs have set);
+- ``nvml_clocks``: ``uuid``; unlocks the clocks, since NVML does not report previous locks;
+- ``file``: ``path``, ``limit_uw``, ``ours_mw``; a file with microwatts, as in the powercap tree;
 - ``zeusd``: ``socket``, ``gpu_id``, ``limit_mw``, ``ours_mw``;
-- ``program``: ``argv``, for actuators of third parties.
+- ``program``: ``argv``, for third parties' actuators.
 
-A limit that is not one of ours any more was set by someone else meanwhile, and is left alone.
+A current limit that is not in ``ours_mw`` was set by another process in the meantime, and is kept.
 """
 
 # ruff: noqa: PTH123 -- pathlib doubles the watchdog's start
@@ -31,34 +31,34 @@ if TYPE_CHECKING:
     Command = dict[str, Any]
 
 _TOLERANCE_MW = 500  # drivers and RAPL round a limit to their own steps
-_ZEUSD_PATIENCE_S = 1.0
-_PROGRAM_PATIENCE_S = 2.0
+_ZEUSD_TIMEOUT_S = 1.0
+_PROGRAM_TIMEOUT_S = 2.0
 _UUID_LENGTH = 96
 
 
 def perform(command: Command) -> str | None:
-    """Put one setting back.
+    """Restore one setting.
 
     Returns:
-        a note where it was left alone, else None.
+        A note if the setting was kept, else None.
 
     Raises:
-        OSError: it could not be put back.
+        OSError: the setting could not be restored.
     """
     kind = str(command.get("kind"))
     if kind not in _KINDS:
-        raise OSError(f"a journal asks for {kind!r}, which this version does not know")
+        raise OSError(f"unknown kind of command in a journal: {kind!r}")
     try:
         return _KINDS[kind](command)
-    except (AttributeError, LookupError, TypeError, ValueError) as error:  # a garbled file, or an old library
-        raise OSError(f"{kind} cannot be put back: {error!r}") from error
+    except (AttributeError, LookupError, TypeError, ValueError) as error:  # a corrupt file, or an old library
+        raise OSError(f"{kind} cannot be restored: {error!r}") from error
 
 
 def _nvml_limit(command: Command) -> str | None:
     library, device = _nvml_device(command["uuid"])
     now_mw = ctypes.c_uint()
     _check(library, library.nvmlDeviceGetPowerManagementLimit(device, ctypes.byref(now_mw)))
-    if (note := _kept_off(command["uuid"], now_mw.value, command["limit_mw"], command["ours_mw"])) is not None:
+    if (note := _kept_note(command["uuid"], now_mw.value, command["limit_mw"], command["ours_mw"])) is not None:
         return note or None
     _check(library, library.nvmlDeviceSetPowerManagementLimit(device, ctypes.c_uint(command["limit_mw"])))
     return None
@@ -73,7 +73,7 @@ def _nvml_clocks(command: Command) -> str | None:
 def _file(command: Command) -> str | None:
     with open(command["path"]) as stream:
         now = stream.read().strip()
-    note = _kept_off(command["path"], int(now) // 1000, command["limit_uw"] // 1000, command["ours_mw"])
+    note = _kept_note(command["path"], int(now) // 1000, command["limit_uw"] // 1000, command["ours_mw"])
     if note is not None:
         return note or None
     with open(command["path"], "w") as stream:
@@ -84,7 +84,7 @@ def _file(command: Command) -> str | None:
 def _zeusd(command: Command) -> str | None:
     gpu = str(command["gpu_id"])
     now_mw = zeusd(command["socket"], "GET", f"/gpu/get_power_limit?gpu_ids={gpu}")[gpu]["power_limit_mw"]
-    if (note := _kept_off(f"gpu {gpu}", now_mw, command["limit_mw"], command["ours_mw"])) is not None:
+    if (note := _kept_note(f"gpu {gpu}", now_mw, command["limit_mw"], command["ours_mw"])) is not None:
         return note or None
     target = f"/gpu/set_power_limit?gpu_ids={gpu}&power_limit_mw={command['limit_mw']}&block=true"
     zeusd(command["socket"], "POST", target)
@@ -95,11 +95,11 @@ def _program(command: Command) -> str | None:
     import subprocess
 
     try:
-        ended = subprocess.run(command["argv"], timeout=_PROGRAM_PATIENCE_S, stdin=subprocess.DEVNULL)  # noqa: PLW1510 -- looked at below
+        ended = subprocess.run(command["argv"], timeout=_PROGRAM_TIMEOUT_S, stdin=subprocess.DEVNULL)  # noqa: PLW1510 -- checked below
     except subprocess.TimeoutExpired:
-        raise OSError(f"{command['argv'][0]} took more than {_PROGRAM_PATIENCE_S:g} s") from None
+        raise OSError(f"{command['argv'][0]} took more than {_PROGRAM_TIMEOUT_S:g} s") from None
     if ended.returncode:
-        raise OSError(f"{command['argv'][0]} ended with {ended.returncode}")
+        raise OSError(f"{command['argv'][0]} exited with {ended.returncode}")
     return None
 
 
@@ -113,23 +113,23 @@ _KINDS: dict[str, Callable[[Command], str | None]] = {
 
 
 def zeusd(socket_path: str, method: str, target: str) -> Any:
-    """Ask zeusd (https://ml.energy/zeus/zeusd/api/) over its unix socket, with ZEUSD_TOKEN where it is set.
+    """Send a request to zeusd (https://ml.energy/zeus/zeusd/api/) over its unix socket, with ZEUSD_TOKEN if set.
 
     Returns:
-        the JSON of its answer.
+        The JSON of the response.
 
     Raises:
-        PermissionError: it refuses.
-        OSError: it cannot be reached, or says that something went wrong.
+        PermissionError: zeusd refuses the request.
+        OSError: zeusd cannot be reached, or reports an error.
     """
     import http.client
     import socket
 
-    connection = http.client.HTTPConnection("localhost", timeout=_ZEUSD_PATIENCE_S)
+    connection = http.client.HTTPConnection("localhost", timeout=_ZEUSD_TIMEOUT_S)
     connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     token = os.environ.get("ZEUSD_TOKEN")
     try:
-        connection.sock.settimeout(_ZEUSD_PATIENCE_S)
+        connection.sock.settimeout(_ZEUSD_TIMEOUT_S)
         connection.sock.connect(socket_path)
         connection.request(method, target, headers={"Authorization": f"Bearer {token}"} if token else {})
         response = connection.getresponse()
@@ -140,11 +140,11 @@ def zeusd(socket_path: str, method: str, target: str) -> Any:
         connection.close()
     if response.status != http.client.OK:
         kind = PermissionError if response.status in (401, 403, 404) else OSError
-        raise kind(f"zeusd at {socket_path} answers {response.status}: {text[:200].decode(errors='replace')}")
+        raise kind(f"zeusd at {socket_path} returned {response.status}: {text[:200].decode(errors='replace')}")
     try:
         return json.loads(text or b"{}")
     except ValueError:
-        raise OSError(f"zeusd at {socket_path} does not answer with JSON") from None
+        raise OSError(f"zeusd at {socket_path} returned no JSON") from None
 
 
 def _nvml_device(uuid: str) -> tuple[ctypes.CDLL, ctypes.c_void_p]:
@@ -159,7 +159,7 @@ def _nvml_device(uuid: str) -> tuple[ctypes.CDLL, ctypes.c_void_p]:
 
 
 def _searched(library: ctypes.CDLL, uuid: str) -> ctypes.c_void_p | None:
-    """Look at one board after the other: where one is lost, NVML may refuse to find any other by its UUID."""
+    """Search the GPUs one by one: if one is lost, NVML may not find any other by its UUID."""
     count, text = ctypes.c_uint(), ctypes.create_string_buffer(_UUID_LENGTH)
     _check(library, library.nvmlDeviceGetCount_v2(ctypes.byref(count)))
     for index in range(count.value):
@@ -177,11 +177,10 @@ def _check(library: ctypes.CDLL, code: int) -> None:
         raise OSError(f"NVML: {library.nvmlErrorString(code).decode()}")
 
 
-def _kept_off(what: str, now_mw: int, previous_mw: int, ours_mw: Iterable[int]) -> str | None:
-    """Return why nothing is to be put back: a note, or nothing to say where it is back already; else None."""
+def _kept_note(what: str, now_mw: int, previous_mw: int, ours_mw: Iterable[int]) -> str | None:
+    """Return a note if another process has set the limit, '' if it is restored already, else None: restore it."""
     if abs(now_mw - previous_mw) <= _TOLERANCE_MW:
         return ""
     if any(abs(now_mw - each) <= _TOLERANCE_MW for each in ours_mw):
         return None
-    was = f"not put back to {previous_mw / 1e3:g} W"
-    return f"{what} is at {now_mw / 1e3:g} W, which someone else has set: {was}"
+    return f"{what}: kept at {now_mw / 1e3:g} W, set by another process, instead of {previous_mw / 1e3:g} W"

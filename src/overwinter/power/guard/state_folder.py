@@ -1,4 +1,4 @@
-"""Where journals and locks of this machine's devices lie: one folder for all runs, which no one else may write."""
+"""The folder of journals and locks of this machine's devices, shared by all runs and writable only by its user."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ STATE_VARIABLE = "OVERWINTER_POWER_STATE"
 
 
 def state_folder() -> Path:
-    """Return where journals and locks of this machine's devices are.
+    """Create and return the folder of journals and locks of this machine's devices.
 
-    `OVERWINTER_POWER_STATE`, where it is set: containers that share a GPU mount one folder there. Else
-    /run/overwinter/power for root, and the user's own runtime folder for everyone else.
+    It is `OVERWINTER_POWER_STATE`, if set: containers that share a GPU mount one folder there. Otherwise it is
+    /run/overwinter/power for root, and the runtime folder for other users.
 
     Raises:
-        ConfigError: others could write there, and what a journal says is done with our rights.
+        ConfigError: other users could write there; a journal's commands run with this process's privileges.
     """
     return _checked(made(_state_path()))
 
 
 def known_state_folder() -> Path | None:
-    """Return the folder of `state_folder`, if some run has made it; makes nothing."""
+    """Return the folder of `state_folder` if it exists; create nothing."""
     folder = _state_path()
     return _checked(folder) if folder.is_dir() else None
 
 
 def made(folder: Path) -> Path:
-    """Return ``folder``, made if need be, for this user alone."""
+    """Create ``folder`` for this user alone, if it is missing, and return it."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -40,10 +40,10 @@ def made(folder: Path) -> Path:
 
 
 def _checked(folder: Path) -> Path:
-    reported = folder.stat()
-    if reported.st_uid != os.geteuid() or reported.st_mode & 0o022:
+    status = folder.stat()
+    if status.st_uid != os.geteuid() or status.st_mode & 0o022:
         raise ConfigError(
-            f"{folder} must belong to this user, and be writable by no one else.\n"
+            f"{folder} must be owned by this user and not writable by others.\n"
             f"Run `chmod 700 {folder}`, or set {STATE_VARIABLE}."
         )
     return folder

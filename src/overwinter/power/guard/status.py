@@ -1,4 +1,4 @@
-"""What can be limited on this machine, by whom, and what runs hold or have left behind. Changes nothing unasked."""
+"""Status of power limits on this machine: devices, permissions, and settings that runs hold or have left behind."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class DeviceStatus:
     """One setting of one device.
 
     Attributes:
-        actuator: what sets it.
-        device: as in energy.json.
+        actuator: actuator that sets it.
+        device: name as in energy.json.
         unit: `W` or `MHz`.
-        minimum: the lowest that it takes.
-        maximum: the highest.
-        default: the maker's.
-        current: what is set; None where the device does not report.
-        enforced: what really holds.
-        may_set: whether this process may.
-        who: who could; empty where this process may.
+        minimum: the lowest supported value.
+        maximum: the highest supported value.
+        default: the vendor's default.
+        current: the current setting; None if the device does not report it.
+        enforced: the value in force.
+        may_set: whether this process may set it.
+        who: who may set it; empty if this process may.
     """
 
     actuator: str
@@ -48,15 +48,15 @@ class DeviceStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class JournalStatus:
-    """What runs hold, or have left behind.
+    """A setting that runs hold or have left behind.
 
     Attributes:
-        setting: its name on this machine.
-        device: as in energy.json; None where nothing is set.
-        previous: what it goes back to; None where nothing is set.
-        ours: what was set last; None where nothing is.
+        setting: name of the setting on this machine.
+        device: name as in energy.json; None if nothing is set.
+        previous: the value to restore; None if nothing is set.
+        ours: the value set last; None if nothing is set.
         holders: process ids of living runs.
-        state: `held`, `left behind` by a killed run and its killed watchdog, or `stale`, from before a restart.
+        state: `held`, `left behind` by a killed run and its killed watchdog, or `stale`, from before a reboot.
     """
 
     setting: str
@@ -69,12 +69,12 @@ class JournalStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class PowerStatus:
-    """The whole picture.
+    """Status of all devices and journals.
 
     Attributes:
-        devices: what can be limited.
-        unavailable: actuator, or one device of it -> why it cannot be used here.
-        journals: what runs hold or have left.
+        devices: settings that can be limited.
+        unavailable: actuator, or one of its devices -> why it is unusable on this machine.
+        journals: settings that runs hold or have left behind.
     """
 
     devices: tuple[DeviceStatus, ...]
@@ -87,7 +87,7 @@ class PowerStatus:
 
 
 def power_status(settings: ActuatorSettings, actuators: Sequence[str] = _ACTUATORS) -> PowerStatus:
-    """Look at every actuator and every journal."""
+    """Return the status of every actuator and every journal."""
     devices: list[DeviceStatus] = []
     unavailable: dict[str, str] = {}
     for name in actuators:
@@ -100,24 +100,24 @@ def power_status(settings: ActuatorSettings, actuators: Sequence[str] = _ACTUATO
 
 
 def journals() -> list[JournalStatus]:
-    """Return what runs hold or have left behind, by setting."""
+    """Return the settings that runs hold or have left behind."""
     return [status for slot in _slots() if (status := _looked_at(slot)) is not None]
 
 
 def restore_left_behind() -> list[str]:
-    """Put back what killed runs have left, where no living run holds the setting; return what was done.
+    """Restore settings that killed runs have left and no living run holds; return a line per setting.
 
     Raises:
-        OverwinterError: a setting cannot be put back.
+        OverwinterError: a setting cannot be restored.
     """
     reported, failures = list[str](), list[str]()
     for slot in _slots():
         try:
             reported += _restored(slot)
-        except OSError as error:  # the other settings have a right to be put back anyway
-            failures.append(f"{Path(slot.folder).name} cannot be put back: {error}.")
+        except OSError as error:  # the other settings are restored anyway
+            failures.append(f"{Path(slot.folder).name} cannot be restored: {error}.")
     if failures:
-        raise OverwinterError("\n".join([*reported, *failures, "Are you root?"]))
+        raise OverwinterError("\n".join([*reported, *failures, "Run the command as root."]))
     return reported
 
 
@@ -126,12 +126,12 @@ def _restored(slot: Slot) -> list[str]:
         journal = slot.journal()
         if journal is None or slot.living():
             return []
-        return slot.restore(perform) or [f"{journal.get('device')} is back at {journal.get('previous'):g}"]
+        return slot.restore(perform) or [f"{journal.get('device')} was restored to {journal.get('previous'):g}"]
 
 
 def _described(actuator: Actuator, unavailable: dict[str, str]) -> list[DeviceStatus]:
-    """Describe each device; one that does not answer is noted in ``unavailable``."""
-    # An attribute that only actuators over devices that can be lost have.
+    """Return the status of each device; add those that do not respond to ``unavailable``."""
+    # Only actuators whose devices can be lost have this attribute.
     unavailable |= {f"{actuator.name} {device}": why for device, why in getattr(actuator, "lost", {}).items()}
     permission = actuator.permission()
     described = []

@@ -1,15 +1,14 @@
-"""A small program that outlives the run and puts its limits back when it is killed.
+"""A small program that outlives the run and restores its limits when it is killed.
 
     python -I -S watchdog.py PID IDENTITY SLOT_FOLDER...
 
-The guard starts it before the first change. It makes itself independent of the run (a session of its own, no
-child of it, so that what kills the run and its children leaves it), says ``ready`` on standard output, and
-waits for one of two things: the byte ``q`` on standard input (the run has put everything back), or the end of
-the run, whereupon it restores every slot that no one else holds, and ends. Standard library only, and little
-of it.
+The guard starts it before the first change. It detaches from the run (a new session, not a child, so that killing the
+run and its children does not kill it), writes ``ready`` to standard output, and waits for one of two events: the
+byte ``q`` on standard input (the run has restored everything), or the end of the run. In the second case it restores
+every slot that no other run holds, and exits. It uses little of the standard library and nothing else.
 """
 
-# ruff: noqa: PTH100, PTH120, PTH123 -- pathlib doubles its start
+# ruff: noqa: PTH100, PTH120, PTH123 -- pathlib doubles its start time
 
 from __future__ import annotations
 
@@ -20,11 +19,11 @@ import sys
 import time
 
 _RETRY_S = 0.2
-_PATIENCE_S = 30.0
+_TIMEOUT_S = 30.0
 
 
 def main(arguments: list[str]) -> int:
-    """Watch over the process; return when it, or its need for this, has ended."""
+    """Watch the process, and restore its limits unless it dismisses the watchdog."""
     pid, identity, folders = int(arguments[0]), arguments[1], arguments[2:]
     if os.fork():
         return 0
@@ -34,11 +33,11 @@ def main(arguments: list[str]) -> int:
     try:
         watched = os.pidfd_open(pid)
     except ProcessLookupError:
-        watched = -1  # gone already: nothing can have been changed yet, and restoring finds nothing to do
+        watched = -1  # the process has ended: nothing was changed yet, so there is nothing to restore
     except OSError:
         return 1  # a kernel before 5.3
     _report_ready()
-    if watched >= 0 and _let_go(watched):
+    if watched >= 0 and _dismissed(watched):
         return 0
     return _restore_all(identity, folders)
 
@@ -51,8 +50,8 @@ def _report_ready() -> None:
     os.chdir("/")
 
 
-def _let_go(watched: int) -> bool:
-    """Wait; True if the run says that it needs no watching any more, False if it ended without saying so."""
+def _dismissed(watched: int) -> bool:
+    """Wait, and return True if the run dismisses the watchdog, False if it ends without that."""
     poll = select.poll()
     poll.register(watched, select.POLLIN)
     poll.register(0, select.POLLIN)
@@ -61,20 +60,20 @@ def _let_go(watched: int) -> bool:
             if handle == 0:
                 if os.read(0, 1) == b"q":
                     return True
-                poll.unregister(0)  # closed without a word: the end of the run will tell
+                poll.unregister(0)  # closed without a byte: wait for the end of the run
             else:
-                # Both may have come at once.
+                # Both events may have happened.
                 ready, _, _ = select.select([0], [], [], 0)
                 return bool(ready) and os.read(0, 1) == b"q"
 
 
 def _restore_all(identity: str, folders: list[str]) -> int:
-    # Beside this file, and last in the path: nothing here may stand before the standard library.
+    # The modules next to this file come last in the path, so that none shadows the standard library.
     sys.path.append(os.path.dirname(os.path.abspath(__file__)))
     import journal  # type: ignore[import-not-found]
     import restore_commands  # type: ignore[import-not-found]
 
-    left, deadline_s = list(folders), time.monotonic() + _PATIENCE_S
+    left, deadline_s = list(folders), time.monotonic() + _TIMEOUT_S
     while left and time.monotonic() < deadline_s:
         left = [folder for folder in left if not _restored(journal, restore_commands, identity, folder)]
         if left:

@@ -1,4 +1,4 @@
-"""The guard's side of the watchdog: starts it, and tells it when it is not needed any more."""
+"""The guard's side of the watchdog: starts and dismisses it."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from pathlib import Path
 from overwinter.errors import OverwinterError
 
 _PROGRAM = Path(__file__).with_name("watchdog.py")
-_PATIENCE_S = 10.0  # a start takes some 20 ms; more only on a machine that is busy with other things
+_TIMEOUT_S = 10.0  # a start takes some 20 ms, more only on a busy machine
 
 
 class Watchdog:
     """A running watchdog over this process.
 
     Args:
-        identity: under which this process holds the slots.
-        folders: the slots that it restores.
+        identity: id under which this process holds the slots.
+        folders: folders of the slots that it restores.
 
     Raises:
-        OverwinterError: it does not start; nothing should be changed then.
+        OverwinterError: the watchdog does not start; no limit may be changed then.
     """
 
     def __init__(self, identity: str, folders: Sequence[str]) -> None:
-        # -I and -S: without site-packages it starts at once, and runs nothing of the user's.
+        # -I and -S: without site-packages it starts fast and runs no user code.
         command = [sys.executable, "-I", "-S", str(_PROGRAM), str(os.getpid()), identity, *folders]
         try:
             launcher = subprocess.Popen(
@@ -40,25 +40,25 @@ class Watchdog:
             )
         except OSError as error:
             raise OverwinterError(
-                f"The watchdog of the power limits does not start: {error}. No limit was set."
+                f"The watchdog of the power limits cannot be started: {error}. No limit was set."
             ) from error
         assert launcher.stdin is not None and launcher.stdout is not None  # noqa: S101, PT018 -- for the type checker
-        self._words = launcher.stdin
+        self._input = launcher.stdin
         with launcher.stdout as response:
-            readable, _, _ = select.select([response], [], [], _PATIENCE_S)
+            readable, _, _ = select.select([response], [], [], _TIMEOUT_S)
             ready = bool(readable) and os.read(response.fileno(), 6) == b"ready\n"
-        if launcher.wait(_PATIENCE_S) or not ready:
-            self._words.close()
+        if launcher.wait(_TIMEOUT_S) or not ready:
+            self._input.close()
             raise OverwinterError(
-                "The watchdog of the power limits does not start (Linux 5.3 or later?). No limit was set."
+                "The watchdog of the power limits cannot be started (it needs Linux 5.3 or later). No limit was set."
             )
 
     def dismiss(self) -> None:
-        """Tell it that everything has been put back; it ends."""
-        with contextlib.suppress(OSError), self._words as words:
-            words.write(b"q")
+        """End the watchdog, after everything was restored."""
+        with contextlib.suppress(OSError), self._input as stream:
+            stream.write(b"q")
 
     def leave(self) -> None:
-        """Let it wait for the end of this process: something could not be put back, and it will try again."""
+        """Keep the watchdog waiting for the end of this process, to retry what could not be restored."""
         with contextlib.suppress(OSError):
-            self._words.close()
+            self._input.close()

@@ -1,1 +1,1 @@
-"""Recorded traces replayed through the policies of real runs."""
+"""Simulation: replays recorded traces through the policies of real runs."""

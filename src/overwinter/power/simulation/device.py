@@ -1,4 +1,4 @@
-"""The device of a simulation: a table of time and average power per power limit."""
+"""Simulated device: a table of time and average power per power limit."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class DeviceTable:
     """One workload on one device.
 
     Attributes:
-        select: the columns that name the workload.
-        points: one per limit, rising; speed is 1 hour of full-speed work per hour under the highest limit.
-        piece_s: seconds that the piece of work took, of which the table reports the time, under the highest limit.
+        select: columns and values that identify the workload.
+        points: one point per limit, rising; speed is 1 hour of full-speed work per hour under the highest limit.
+        piece_s: seconds of the table's piece of work (an epoch) under the highest limit.
     """
 
     select: Mapping[str, str]
@@ -37,12 +37,12 @@ class DeviceTable:
 
     @property
     def state(self) -> DeviceState:
-        """The device as a policy sees it: no cap was set before."""
+        """The device's state for a policy, without a previous cap."""
         low, high = self.points[0].limit_w, self.points[-1].limit_w
         return DeviceState(name="device", min_w=low, max_w=high, default_w=high, previous_w=high, current_w=high)
 
     def at(self, limit_w: float) -> OperatingPoint:
-        """Return speed and power under any limit; between two of the table, on the line between them."""
+        """Return speed and power under any limit, interpolated linearly between the table's limits."""
         limits = [point.limit_w for point in self.points]
         return OperatingPoint(
             limit_w=limit_w,
@@ -52,19 +52,19 @@ class DeviceTable:
 
 
 def read_device_table(path: Path, select: Mapping[str, str]) -> DeviceTable:
-    """Read the rows that ``select`` picks; those that differ only in other columns are averaged.
+    """Read the rows that match ``select``; rows that differ only in other columns are averaged.
 
     Raises:
-        ConfigError: the file is missing or no such table, or nothing is picked.
+        ConfigError: the file is missing or not such a table, or no row matches.
     """
     return _table(path, _selected(path, _rows(path), select), dict(select))
 
 
 def read_workloads(path: Path, select: Mapping[str, str]) -> list[DeviceTable]:
-    """Read every workload of a table: rows that differ only in the limit and in what was measured.
+    """Read every workload of a table; a workload's rows differ only in the limit and the measurements.
 
     Raises:
-        ConfigError: the file is missing or no such table, or nothing is picked.
+        ConfigError: the file is missing or not such a table, or no row matches.
     """
     groups: dict[tuple[tuple[str, str], ...], list[Row]] = defaultdict(list)
     for row in _selected(path, _rows(path), select):
@@ -76,7 +76,7 @@ def parse_select(text: str | None) -> dict[str, str]:
     """Parse ``network=resnet50,batch_size=360``.
 
     Raises:
-        ConfigError: it has another format.
+        ConfigError: the text has another format.
     """
     chosen = {}
     for part in (text or "").split(","):
@@ -112,7 +112,7 @@ def _selected(path: Path, rows: list[Row], select: Mapping[str, str]) -> list[Ro
         rows = [row for row in rows if row[name] == value]
         if not rows:
             raise ConfigError(
-                f"{path} has no row with {name}={value}. There are: {', '.join(known)}.{nearest(value, known)}"
+                f"{path} has no row with {name}={value}. Values: {', '.join(known)}.{nearest(value, known)}"
             )
     if not rows:
         raise ConfigError(f"{path} has no rows. Name a table with one row per power limit.")

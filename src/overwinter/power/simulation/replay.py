@@ -1,11 +1,11 @@
-"""Jobs replayed over a trace of carbon or prices: a policy, no cap, the best single limit, and perfect knowledge.
+"""Jobs replayed over a trace of carbon or prices: a policy, no cap, the best single limit, and the optimum.
 
-A job is so many hours of full-speed work (the speed under the highest limit). It starts at a whole hour, at least
-five weeks after the trace begins, and has to be done within slack times those hours. A pause before its end draws
-``pause_w``; after its end the job draws nothing. The policy is the object of the real loop: it sees the past, the
-intensity of the running hour, and the forecast that `overwinter.carbon.forecast` makes of them.
+A job is a number of hours of full-speed work (the speed under the highest limit). It starts at a whole hour, at least
+five weeks after the trace begins, and must be done within slack times those hours. A pause before its end draws
+``pause_w``; after its end the job draws nothing. The policy is the same object as in the real loop: it sees the past,
+the current hour's intensity, and the forecast of `overwinter.carbon.forecast`.
 
-The optimum knows the whole trace; `overwinter.power.planning` fills exactly what a linear programme would.
+The optimum knows the whole trace; `overwinter.power.planning` solves the linear programme exactly.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ import numpy as np
 
 from overwinter.carbon.forecast import Forecaster, Hours
 from overwinter.errors import ConfigError, OverwinterError
-from overwinter.power.control.asking import nonsense
+from overwinter.power.control.asking import defect
 from overwinter.power.interface import Decision, Observation, OperatingPoint, PowerPolicy, Series
 from overwinter.power.planning import Floats, envelope, plan
 from overwinter.power.simulation.device import HOUR_S, DeviceTable
 
 _J_PER_KWH = 3.6e6
 _PAST_HOURS = 5 * 7 * 24
-_DONE = 1e-9  # of the work; what rounding leaves over
+_DONE = 1e-9  # rounding error, as a share of the work
 _LATE_S = 1e-3
-_LONGEST = 20  # times the job's time to its deadline, before a policy counts as one that never finishes
+_LONGEST = 20  # multiple of the time to the deadline after which a policy counts as never finishing
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What every simulated job is like.
+    """Parameters of every simulated job.
 
     Attributes:
-        hours: of work at full speed.
-        slack: time to the deadline, in ``hours``.
+        hours: hours of work at full speed.
+        slack: time to the deadline, as a multiple of ``hours``.
         pause_w: power drawn in a pause before the end.
-        priced: the trace tells what a kilowatt-hour costs, not what it weighs.
-        budget_j: joules that the job may take; None: any.
-        budget_cost: grams, or money, that it may take; None: any.
+        priced: whether the trace contains prices instead of carbon intensities.
+        budget_j: energy budget of the job; None: unlimited.
+        budget_cost: budget of grams or money; None: unlimited.
     """
 
     hours: float
@@ -53,20 +53,20 @@ class Job:
 
     @property
     def time_s(self) -> float:
-        """Seconds from the start to the deadline."""
+        """Time from the start to the deadline."""
         return self.hours * self.slack * HOUR_S
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What one job took.
+    """The result of one job.
 
     Attributes:
-        cost: grams, or money where the trace tells prices.
-        energy_j: joules.
-        hours: from its start to its end.
-        missed: whether it ended after its deadline.
-        over_budget: whether it took more than it may.
+        cost: grams, or money if the trace contains prices.
+        energy_j: energy used.
+        hours: hours from its start to its end.
+        missed: whether it missed its deadline.
+        over_budget: whether it exceeded its budget.
     """
 
     cost: float
@@ -77,13 +77,13 @@ class Outcome:
 
 
 class ForecastMemory:
-    """The forecasts of a trace, kept, since several jobs and slacks ask for the same hour.
+    """Cached forecasts of a trace, since several jobs and slacks need the same hour.
 
     Args:
-        trace: intensity by the hour.
-        others: of other regions; only what is past counts.
-        now_known: whether the running hour's value is known.
-        published: hours ahead that are known too, such as tomorrow's prices.
+        trace: hourly intensities.
+        others: traces of other regions; only their past is used.
+        now_known: whether the current hour's value is known.
+        published: number of future hours that are known too, such as tomorrow's prices.
     """
 
     def __init__(
@@ -161,7 +161,7 @@ def run_under(limit_w: float, device: DeviceTable, job: Job, trace: Hours, start
 
 
 def best_under(device: DeviceTable, job: Job, trace: Hours, start: int) -> Outcome:
-    """Run one job with perfect knowledge of the trace."""
+    """Run one job optimally, with perfect knowledge of the trace."""
     durations_s = _hours_of(job.time_s)
     intensities = _values(trace, start, len(durations_s))
     best = plan(intensities, durations_s, job.hours, device.points, job.pause_w)
@@ -172,7 +172,7 @@ def best_under(device: DeviceTable, job: Job, trace: Hours, start: int) -> Outco
     for step in range(end + 1):
         hull = (free if step == end else kept).at(intensities[step])
         energy_j += float(np.interp(best.work[step] / durations_s[step], hull.speeds, hull.powers)) * durations_s[step]
-    # within its last hour it runs at the slowest speed that gets it done there, or faster and then ends
+    # in its last hour the job runs at the slowest sufficient speed, or faster and then ends
     last = free.at(intensities[end])
     ending_s = min(durations_s[end], best.work[end] / last.speeds[min(1, len(last.speeds) - 1)])
     return _outcome(best.cost / _J_PER_KWH, energy_j, float(durations_s[:end].sum() + ending_s), job)
@@ -190,14 +190,16 @@ def _outcome(cost: float, energy_j: float, time_s: float, job: Job) -> Outcome:
 
 
 def _decided(policy: PowerPolicy, seen: Observation) -> Decision:
-    """Ask the policy; where the real loop would go on under the previous limits, a simulation says what is wrong."""
+    """Return the policy's decision; raise where the real loop would continue under the previous limits."""
     try:
         decision = policy.decide(seen)
-        wrong = nonsense(decision, {device.name for device in seen.devices})
+        wrong = defect(decision, {device.name for device in seen.devices})
     except Exception as error:
         raise OverwinterError(f"The policy failed at {seen.time_utc:%Y-%m-%d %H:%M}: {error!r}. Correct it.") from error
     if wrong:
-        raise OverwinterError(f"The policy returns nonsense at {seen.time_utc:%Y-%m-%d %H:%M}: {wrong}. Correct it.")
+        raise OverwinterError(
+            f"The policy returned an invalid decision at {seen.time_utc:%Y-%m-%d %H:%M}: {wrong}. Correct it."
+        )
     return decision
 
 
@@ -242,7 +244,7 @@ def _observed(
 
 
 def _operating(device: DeviceTable, decision: Decision, pause_w: float) -> OperatingPoint:
-    """Return what the device does under a decision; a pause has speed 0."""
+    """Return the operating point under a decision; a pause has speed 0."""
     state = device.state
     if decision.pause:
         return OperatingPoint(limit_w=state.min_w, power_w=pause_w, speed_per_s=0.0)
@@ -251,7 +253,7 @@ def _operating(device: DeviceTable, decision: Decision, pause_w: float) -> Opera
         return device.points[-1]
     if not state.min_w <= limit_w <= state.max_w:
         raise ConfigError(
-            f"The policy asks for {limit_w:g} W, and the device takes {state.min_w:g} to {state.max_w:g} W."
+            f"The policy's limit of {limit_w:g} W is outside the device's range, {state.min_w:g} to {state.max_w:g} W."
         )
     return device.at(limit_w)
 
@@ -261,7 +263,7 @@ def _intensity(trace: Hours, start: int, now_s: float) -> float:
 
 
 def _values(trace: Hours, start: int, count: int) -> Floats:
-    """Return the intensities of hours; beyond its end, which only a late job reaches, the last week repeats."""
+    """Return the intensities of hours; beyond the trace's end, which only a late job reaches, the last week repeats."""
     places = start - trace.first + np.arange(count)
     beyond = places - len(trace.values)
     week = min(168, len(trace.values))
@@ -269,6 +271,6 @@ def _values(trace: Hours, start: int, count: int) -> Floats:
 
 
 def _hours_of(time_s: float) -> Floats:
-    """Return the lengths of the hours up to ``time_s``, the last one cut off; (hours,)."""
+    """Return the durations of the hours up to ``time_s``, the last one truncated; (hours,)."""
     count = math.ceil(time_s / HOUR_S - _DONE)
     return np.asarray(np.minimum(HOUR_S, time_s - HOUR_S * np.arange(count)))

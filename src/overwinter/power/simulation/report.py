@@ -1,4 +1,4 @@
-"""All jobs of a simulation, added up and compared."""
+"""Sums and comparison of all jobs of a simulation."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Comparison:
     """The outcomes of all jobs, in the order of their starts.
 
     Attributes:
-        starts: hours since 1970.
-        policy: under the policy.
-        no_cap: under the highest limit.
-        best_static: under the best single limit in hindsight that misses no deadline.
-        best_static_w: that limit.
-        optimum: with perfect knowledge.
-        job: what they had to do.
+        starts: start hours, since 1970.
+        policy: outcomes under the policy.
+        no_cap: outcomes under the highest limit.
+        best_static: outcomes under the best single limit in hindsight that misses no deadline.
+        best_static_w: the best single limit.
+        optimum: outcomes with perfect knowledge.
+        job: parameters of the jobs.
     """
 
     starts: Sequence[int]
@@ -43,7 +43,7 @@ class Comparison:
         return (uncapped - _sum(of or self.policy)) / possible if possible > 1e-9 * abs(uncapped) else None
 
     def to_json(self) -> dict[str, Any]:
-        """Return sums over all starts, and grams (``_g``), or money (``_cost``), of each."""
+        """Return sums over all starts, and the grams (``_g``) or money (``_cost``) of each start."""
         return {
             "policy": self._summed(self.policy),
             "no_cap": self._summed(self.no_cap),
@@ -79,7 +79,7 @@ class Comparison:
 def compare(
     policy: PowerPolicy, device: DeviceTable, job: Job, trace: Hours, starts: Sequence[int], forecasts: ForecastMemory
 ) -> Comparison:
-    """Run jobs from all ``starts`` under the policy and under what it is compared with."""
+    """Run jobs from all ``starts`` under the policy and under its references."""
     by_limit = {
         point.limit_w: [run_under(point.limit_w, device, job, trace, start) for start in starts]
         for point in device.points
@@ -102,7 +102,7 @@ def compare(
 def simulate(
     policy: PowerPolicy, device: DeviceTable, job: Job, trace: Hours, *, count: int, seed: int, published: int = 0
 ) -> Comparison:
-    """Draw ``count`` starts and compare; see `compare`. ``published`` hours ahead are known, not foreseen."""
+    """Draw ``count`` starts and compare; see `compare`. ``published`` future hours are known, not forecast."""
     starts = draw_starts(trace, job, count, seed)
     return compare(policy, device, job, trace, starts, ForecastMemory(trace, published=published))
 

@@ -1,8 +1,8 @@
-"""Jobs that look for the limit with the least energy while they run, on a table that answers every measurement.
+"""Simulated jobs that search for the limit with the least energy while they run, on a table of measurements.
 
-A job is so many equal pieces of work, each as much as the table's time is of (an epoch). The policy is the object
-of the real loop and is asked before each piece: a limit that is tried costs what the piece takes under it. The
-joules that are measured of a piece scatter about the table's; its seconds do not, since a clock is exact.
+A job is a number of equal pieces of work, each the table's piece (an epoch). The policy is the same object as in the
+real loop and decides before each piece, so a tried limit costs a piece under that limit. The measured joules of a
+piece have noise; its seconds have none, since clocks are exact.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from overwinter.power.policies.probing import energy_per_work_j, slowest_per_s
 from overwinter.power.settings import SearchingPowerConfig
 from overwinter.power.simulation.device import HOUR_S, DeviceTable
 
-_MIN_SHARE = 0.01  # of the joules that a piece takes: what a measurement tells at least
+_MIN_SHARE = 0.01  # smallest measurement, as a share of a piece's joules
 
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """What is searched, and how well it is measured.
+    """Parameters of the search and of its measurements.
 
     Attributes:
-        pieces: of work in a job.
-        noise: standard deviation of the joules measured of one piece, as a share of them.
+        pieces: number of pieces in a job.
+        noise: standard deviation of a piece's measured joules, relative to them.
         repeats: jobs per workload, each with other noise.
-        max_slowdown: how much longer a piece may take than under the highest limit; None: no matter.
+        max_slowdown: maximum slowdown of a piece against the highest limit; None: no maximum.
     """
 
     pieces: int
@@ -43,19 +43,19 @@ class Search:
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What all jobs of one workload came to.
+    """Results of all jobs of one workload.
 
     Attributes:
-        select: the workload.
-        probes: limits tried, in the mean of the jobs.
-        full_sweep: limits there are.
-        limit_w: of the last piece of the first job.
-        slowdown: under the slowest limit of all jobs' last pieces, against the highest one.
-        energy_j: of a piece under ``limit_w``.
-        best_energy_j: of a piece under the best limit that is not too slow.
-        slow_pieces: done under a limit that is too slow although it had been tried, in all jobs.
-        job_energy_j: of one job, in the mean.
-        best_job_energy_j: of all its pieces under the best limit.
+        select: columns and values that identify the workload.
+        probes: mean number of tried limits per job.
+        full_sweep: number of limits in the table.
+        limit_w: limit of the first job's last piece.
+        slowdown: slowdown under the slowest limit of all jobs' last pieces, against the highest limit.
+        energy_j: energy of a piece under ``limit_w``.
+        best_energy_j: energy of a piece under the best limit that is fast enough.
+        slow_pieces: number of pieces in all jobs under a limit already known to be too slow.
+        job_energy_j: mean energy of a job.
+        best_job_energy_j: energy of a job under the best limit.
     """
 
     select: Mapping[str, str]
@@ -71,7 +71,7 @@ class Found:
 
     @property
     def ratio(self) -> float:
-        """Joules of a job over the least."""
+        """Energy of a job relative to the minimum."""
         return self.job_energy_j / self.best_job_energy_j
 
     def to_json(self) -> dict[str, Any]:
@@ -80,7 +80,7 @@ class Found:
 
 
 def summed_up(found: Sequence[Found]) -> dict[str, float]:
-    """Return the mean and the worst ratio of all workloads, and the pieces done too slowly."""
+    """Return the mean and the worst ratio of all workloads, and the number of slow pieces."""
     ratios = [each.ratio for each in found]
     return {
         "mean_ratio": fmean(ratios),
@@ -96,7 +96,7 @@ def find_least_energy(
     *,
     policy_of: type[SearchingPowerConfig] = EnergyOptimalPowerConfig,
 ) -> Found:
-    """Let a policy that searches look for the best limit of ``device`` in every job of ``search``."""
+    """Run all jobs of ``search`` with a searching policy on ``device``, and return the results."""
     rng = np.random.default_rng(seed)
     table = {point.limit_w: point for point in device.points}
     policy = policy_of.over(tuple(table), search.max_slowdown)
@@ -134,7 +134,7 @@ def run_job(policy: PowerPolicy, device: DeviceTable, search: Search, rng: np.ra
 
 
 def _with_another(known: OperatingPoint | None, true: OperatingPoint, share: float) -> OperatingPoint:
-    """Return the means with one more measurement, which tells ``share`` of the true power."""
+    """Return the means with one more measurement, of ``share`` of the true power."""
     trials, before_w = (known.trials, known.power_w) if known else (0, 0.0)
     power_w = (before_w * trials + true.power_w * share) / (trials + 1)
     return OperatingPoint(limit_w=true.limit_w, power_w=power_w, speed_per_s=true.speed_per_s, trials=trials + 1)
