@@ -50,7 +50,7 @@ def opening(energy_config: EnergyConfig, hardware_config: HardwareConfig) -> Ope
 
 
 class Clock:
-    """Monotonic seconds that only move when told."""
+    """Monotonic seconds that only advance when set."""
 
     def __init__(self) -> None:
         self.now_s = 1000.0

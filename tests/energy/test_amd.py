@@ -55,7 +55,7 @@ def test_a_library_that_does_not_start_is_a_warning(amdsmi: Any, opening: Any) -
 
 
 def test_doctor_is_honest_about_it(amdsmi: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "not been run on hardware" in amd_status()[1]
+    assert "not been tested on hardware" in amd_status()[1]
     monkeypatch.setattr("overwinter.energy.amd.importlib.util.find_spec", lambda name: None)
     assert amd_status() == (
         False,

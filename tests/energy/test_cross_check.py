@@ -1,4 +1,4 @@
-"""CodeCarbon beside our meter: offline, comparable, exportable."""
+"""The cross-check with CodeCarbon: offline, comparable, exportable."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_it_opens_no_socket_disagrees_aloud_and_exports_its_csv(
     done = subprocess.run([sys.executable, "-c", RUN, groups], capture_output=True, text=True, check=True, cwd=tmp_path)
     output = json.loads(done.stdout)
     assert output["opened"] == []
-    assert any(text.startswith("cross-check: CodeCarbon says") for text in output["report"]["warnings"])
+    assert any(text.startswith("cross-check: CodeCarbon measured") for text in output["report"]["warnings"])
     (row,) = csv.DictReader(csv_path.read_text().splitlines())
     assert row["country_iso_code"] == "FRA"
     assert float(row["pue"]) == 1.0

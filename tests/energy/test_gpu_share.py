@@ -1,4 +1,4 @@
-"""Who used a GPU, as NVML's samples by process tell: the real pynvml on the stand-in library."""
+"""A run's share of a GPU, from NVML's samples by process: the real pynvml on the stand-in library."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_gpu_that_no_one_uses_is_idle(share: Any) -> None:
 def test_a_driver_that_does_not_tell(share: Any) -> None:
     share.device.use_rc = 3
     assert share.use() is None
-    assert "does not tell who uses it" in share.trouble
+    assert "does not report its processes" in share.trouble
     share.device.use_rc = 0
     assert share.use() is not None
     assert share.trouble == ""
@@ -91,7 +91,7 @@ def test_process_ids_of_a_container_are_not_the_host_s(
 def test_a_run_takes_its_part_of_a_gpu(
     nvml: Any, energy_config: Any, hardware_config: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The meter as it is opened, beside another process that reads the first of two GPUs."""
+    """An opened meter, while another process reads the first of two GPUs."""
     monkeypatch.setattr("overwinter.energy.gpu_share._sees_host_ids", lambda: True)
     monkeypatch.setattr("overwinter.energy.neighbours.Neighbours.look", lambda self: {UUID: frozenset({999})})
     gpu, other = nvml.devices[0], nvml.devices[1]

@@ -182,7 +182,7 @@ def test_of_two_meters_of_the_whole_the_larger_contains_the_other(hwmon: HwmonTr
     hwmon.chip("corsairpsu", power1_label="power total", power1_input=300_000_000)
     hwmon.rails(("VDD_IN", 5000, 2400))
     assert opened(opening) == [("machine:power-total", "hwmon")]
-    assert any("VDD_IN is taken for a part" in text for text in opening.warnings)
+    assert any("VDD_IN is assumed to be a part" in text for text in opening.warnings)
 
 
 def test_a_sensor_that_fails_in_the_middle_is_bridged_then_assumed(

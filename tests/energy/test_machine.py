@@ -1,4 +1,4 @@
-"""What /proc/cpuinfo says, and what a busy thread is taken to draw."""
+"""Parsing of /proc/cpuinfo, and the assumed power of a busy thread."""
 
 from __future__ import annotations
 

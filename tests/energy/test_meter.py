@@ -1,4 +1,4 @@
-"""Windows, suspension, trouble: what holds whatever the sources are."""
+"""Windows, suspension and failures, with any source."""
 
 from __future__ import annotations
 
@@ -189,12 +189,12 @@ def test_other_ranks_count_nothing_and_say_so(
         report = meter.window("w").close()
     assert report.energy_j == 0
     assert report.components == ()
-    assert "local rank 0 counts for this node" in report.warnings[0]
+    assert "local rank 0 meters for this node" in report.warnings[0]
 
 
 def test_nothing_to_read_is_refused_before_the_work(energy_config: Any, hardware_config: Any) -> None:
     energy_config.sources = ["rapl"]
-    with pytest.raises(ConfigError, match="none of these can be read here"):
+    with pytest.raises(ConfigError, match="none of these works on this machine"):
         open_meter(energy_config, hardware_config)
 
 

@@ -1,4 +1,4 @@
-"""Two counters or one: told by their values alone, at any speed, whatever comes between two readings."""
+"""Two counters or one: distinguished by their values alone, at any speed and any time between two readings."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def test_a_lost_board_of_ours_is_named_and_assumed_and_the_others_are_metered(
     assert parts["gpu:0"].energy_j == pytest.approx(60)
     assert parts["gpu:0"].uncertainty_j == pytest.approx(60)
     assert report.measured_fraction < 1
-    assert any("gpu:0 does not answer" in text for text in report.warnings)
+    assert any("gpu:0 does not respond" in text for text in report.warnings)
 
 
 @pytest.mark.parametrize("value", ["0", "GPU-00000000-0000-0000-0000-000000000000", "0,2"])
@@ -132,7 +132,7 @@ def test_the_status_names_the_lost(gpus: Any) -> None:
     gpus.device(1).lost = 1
     available, reason, remedy = nvml_status()
     assert available
-    assert "gpu:1 does not answer (GPU is lost)" in reason
+    assert "gpu:1 does not respond (GPU is lost)" in reason
     assert "Xid" in remedy
     for index in range(3):
         gpus.device(index).lost = 1
@@ -190,7 +190,7 @@ def test_gpus_that_only_other_ranks_see_are_not_passed_over_in_silence(
     assert opening.warnings == []
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     open_nvml(opening)
-    assert any("only other ranks see is not counted" in text for text in opening.warnings)
+    assert any("only other ranks see are not metered" in text for text in opening.warnings)
 
 
 def test_the_command_measures_the_boards_that_are_left(gpus: Any) -> None:
@@ -201,4 +201,4 @@ def test_the_command_measures_the_boards_that_are_left(gpus: Any) -> None:
     report = json.loads(done.stderr)
     drawn_j = {part["device"]: part["energy_j"] for part in report["components"]}
     assert drawn_j["gpu:0"] == pytest.approx(500 * report["duration_s"], rel=0.2)
-    assert any("gpu:1 does not answer" in text for text in report["warnings"])
+    assert any("gpu:1 does not respond" in text for text in report["warnings"])

@@ -87,11 +87,11 @@ def test_it_is_not_added_to_a_measured_package(supplies: SupplyTree, powercap: A
 @pytest.mark.parametrize(
     ("battery", "others", "reason"),
     [
-        ({"status": "Charging"}, {}, "no battery gives power (Charging)"),
-        ({"status": "Full"}, {}, "no battery gives power (Full)"),
+        ({"status": "Charging"}, {}, "no battery is discharging (Charging)"),
+        ({"status": "Full"}, {}, "no battery is discharging (Full)"),
         ({"status": "Not charging"}, {}, "Not charging"),
         ({"status": "Unknown"}, {}, "Unknown"),
-        ({"status": ""}, {}, "no state told"),
+        ({"status": ""}, {}, "unknown state"),
         ({"status": "Discharging"}, {"AC": {"type": "Mains", "online": 1}}, "mains power"),
         ({"status": "Discharging"}, {"ucsi": {"type": "USB", "online": 1}}, "mains power"),
         ({"status": "Discharging"}, {"BAT1": {"type": "Battery", "status": "Charging"}}, "Charging"),
@@ -187,7 +187,7 @@ def test_where_no_power_is_reported_the_level_is(
 def test_batteries_that_tell_nothing_are_reported(supplies: SupplyTree, opening: Any) -> None:
     supplies.add("BAT0", **DISCHARGING)
     assert opened(opening) == [("cpu", "modelled"), ("ram", "modelled")]
-    assert any("neither their power nor what is left" in text for text in opening.warnings)
+    assert any("neither power nor remaining energy" in text for text in opening.warnings)
 
 
 def test_the_doctor_names_it(supplies: SupplyTree, energy_config: Any, hardware_config: Any) -> None:

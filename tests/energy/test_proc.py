@@ -1,4 +1,4 @@
-"""What /proc tells: names with brackets, threads, what is gone."""
+"""Reading of /proc: names with brackets, threads, ended processes."""
 
 from __future__ import annotations
 

@@ -19,12 +19,12 @@ from overwinter.energy.processes import ProcessTree
 ROOT, OUTSIDE = 1000, 1
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 RELEASE = ("X", "X, in its parent's account", "X, without a parent")
-"""What a process goes through while it is waited for, before it is gone."""
+"""The states of a process while it is waited for, before it is gone."""
 
 
 @dataclass
 class Process:
-    """What the kernel knows of a process; its times are in ticks."""
+    """The kernel's record of a process; its times are in ticks."""
 
     ppid: int
     forgets: bool = False
@@ -145,7 +145,7 @@ class Kernel:
             self.release(pid)
 
     def _waits(self, pid: int) -> bool:
-        """Whether it is just releasing a child."""
+        """Return whether it is releasing a child."""
         return any(child.ppid == pid and child.state in RELEASE for child in self.processes.values())
 
     def _parent(self, process: Process) -> Process:

@@ -250,13 +250,13 @@ def test_what_no_one_can_divide_is_claimed_whole_and_doubted(clock: Any, meter_o
     play(world, [one, two], 2.0, 100.0, {0: 0.1, 1: 0.1})
     assert by_source(window.close()) == pytest.approx({"rapl": 200})
     assert window.close().uncertainty_j == pytest.approx(200 + 0.15 * 200)
-    assert "in both figures, whole" in one.message[-1]
+    assert "counted whole by both" in one.message[-1]
     assert one.message[-1].endswith("no telling")
     assert by_source(two.close())["modelled"] == pytest.approx(100)
     unknown = meter_of(world, 2, splits={}).start()
     play(world, [one, unknown], 1.0, 100.0, {})
     assert by_source(unknown.close()) == pytest.approx({"rapl": 100})
-    assert "nothing tells who uses it" in unknown.message[-1]
+    assert "its use by process is unknown" in unknown.message[-1]
 
 
 def test_no_idle_baseline_while_it_is_shared(clock: Any, meter_of: Any) -> None:

@@ -1,4 +1,4 @@
-"""Parts of runs that use all of a device add up to one, and no one's idle energy is lost."""
+"""Parts of runs that use all of a device add up to one, and no idle energy is lost."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Kernel:
 
 
 class Looker:
-    """What `ProcessTree` does with what it sees, with every account at hand."""
+    """Do what `ProcessTree` does with its readings, with every account available."""
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel, self.vanished = kernel, VanishedTime({ROOT: 0.0})

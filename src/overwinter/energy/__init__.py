@@ -1,13 +1,13 @@
-"""Joules with provenance: what was drawn, by which device, measured or modelled, and how sure that is.
+"""Energy in joules with provenance: the device, whether it is measured or modelled, and the uncertainty.
 
 `open_meter` opens the configured `sources` (`nvml`, `rapl`, `amd`, `hwmon`, `power_supply`, `modelled`), each a list
-of `channel`s: one device with the `protocols.Gauge`s that can read it, so that a failing one is followed by the next. A
-`meter.EnergyMeter` reads them in one `sampler` thread and at the edges of windows; `report` turns what a
-window drew into an `EnergyReport`, and `record` is what a stage keeps of it in energy.json.
-`status.probe` tells what this machine can meter; `cross_check` lets CodeCarbon measure beside. No torch is imported.
+of `channel`s: one device with the `protocols.Gauge`s that can read it; when one fails, the next takes over. A
+`meter.EnergyMeter` reads them in one `sampler` thread and at the edges of windows; `report` makes an `EnergyReport` of
+a window, and `record` is the part that a stage writes to energy.json. `status.probe` lists the sources that work on
+this machine; `cross_check` also measures with CodeCarbon. No torch is imported.
 
-A third party's source is a function in the entry-point group `overwinter.energy_sources`: it takes an `Opening`
-and returns `Channel`s over its own `Gauge`s.
+A third-party source is a function in the entry-point group `overwinter.energy_sources`: it takes an `Opening` and
+returns `Channel`s over its own `Gauge`s.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ __all__ = [
 
 __getattr__ = lazily(
     __name__,
-    {  # loaded when first used: a gate reads records, and meters nothing
+    {  # loaded on first use: a gate reads records but does not meter
         "Channel": "channel",
         "Component": "report",
         "EnergyMeter": "meter",

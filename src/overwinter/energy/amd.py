@@ -1,7 +1,6 @@
 """AMD GPUs through amdsmi (the extra `amd`).
 
-Written from the documentation of amdsmi 6.4 and 7.0 and tested against a stand-in module; it has not been run
-on hardware.
+Written from the documentation of amdsmi 6.4 and 7.0 and tested with a fake module; it has not been run on hardware.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ class AmdGauge(CounterGauge):
         super().__init__(self._accumulator, device=device, warn=warn, unit_uj=unit_uj, peak_w=_PEAK_W)
 
     def power_w(self) -> float | None:
-        """Return the socket's power, if it tells; older devices tell an average only."""
+        """Return the socket's power, if reported; older devices report only an average."""
         info = self._amdsmi.amdsmi_get_power_info(self._handle)
         powers = (info.get("current_socket_power"), info.get("average_socket_power"))
         return next((float(power) for power in powers if isinstance(power, (int, float))), None)
@@ -48,7 +47,7 @@ class AmdGauge(CounterGauge):
 
 
 def open_amd(opening: Opening) -> list[Channel]:
-    """Open every AMD GPU that amdsmi shows."""
+    """Open every AMD GPU that amdsmi lists."""
     if not _present():
         return []
     try:
@@ -69,7 +68,7 @@ def amd_status() -> tuple[bool, str, str]:
         return False, "no AMD GPU driver (amdgpu)", "nothing to do without an AMD GPU"
     if importlib.util.find_spec("amdsmi") is None:
         return False, "the Python package amdsmi is not installed", "pip install 'overwinter[amd]'"
-    return True, "amdgpu and amdsmi are there (this source has not been run on hardware by its authors)", ""
+    return True, "amdgpu and amdsmi are present (this source has not been tested on hardware)", ""
 
 
 def _present() -> bool:
@@ -80,7 +79,7 @@ def _channel(amdsmi: Any, handle: Any, device: str, opening: Opening) -> Channel
     try:
         gauges: list[Gauge] = [AmdGauge(amdsmi, handle, device, opening.warn)]
     except Exception as error:  # noqa: BLE001 -- as above
-        opening.warn(f"{device}: its energy cannot be read ({error}); assuming {_GUESS_W:g} W")
+        opening.warn(f"{device}: its energy counter cannot be read ({error}); assuming {_GUESS_W:g} W")
         gauges = []
     return Channel(
         device=device,

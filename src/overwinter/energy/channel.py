@@ -1,4 +1,4 @@
-"""One device and the gauges that can read it: when one fails, the next takes over; no failure is zero."""
+"""A channel: one device and the gauges that can read it. When a gauge fails, the next takes over."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from overwinter.energy.protocols import Gauge, Increment
 from overwinter.energy.report import MODELLED
 
 _STUCK_AFTER_S = 5.0
-_STUCK_AFTER_UPDATES = 500  # of the source; a quick one is found out sooner
+_STUCK_AFTER_UPDATES = 500  # expected updates without a change
 _STUCK_AFTER_READS = 10
-_DEAD_AFTER_UPDATES = 100  # without any since the start, where a window ends
+_DEAD_AFTER_UPDATES = 100  # the same at the end of a window, for a counter that has never changed
 _SMOOTHING = 0.3  # of the recent power: about the last second at 10 Hz
 _MIN_POWER_INTERVAL_S = 0.02  # a power derived over less is mostly the counter's own update
 
 
 class _StuckCounterError(Exception):
-    """A counter that does not move although its device is on."""
+    """A counter does not change although its device is on."""
 
 
 @dataclass(slots=True)
@@ -25,13 +25,13 @@ class Total:
     """Energy since the channel's start, by one source.
 
     Attributes:
-        source: provenance.
-        relative_uncertainty: of the source.
-        edge_s: of the source.
-        energy_uj: so far.
-        doubt_uj: further uncertainty so far.
-        drawn_uj: so far by the device, whosever it is.
-        waiting_uj: drawn while another meter read the counter, until it is known whose it is.
+        source: The source.
+        relative_uncertainty: The source's relative uncertainty.
+        edge_s: The source's `edge_s`.
+        energy_uj: This run's energy so far.
+        doubt_uj: Further uncertainty so far.
+        drawn_uj: The device's energy so far, for all runs.
+        waiting_uj: Energy drawn while another meter read the counter, not yet divided.
     """
 
     source: str
@@ -47,19 +47,18 @@ class Channel:
     """One device's energy since its start.
 
     Args:
-        device: such as `gpu:0`.
-        gauges: ways of reading it, the best first. After the last one, the last known power is assumed.
-        guess_w: power assumed while none is known yet.
-        held_uncertainty: relative uncertainty of assumed power.
-        warn: takes one line for the user.
-        never_still: the counter moves whenever the device is on, so that standing still is a failure.
-        counter: the counter's identity on this machine, by which other meters of it are known; the device's name if
-            left out.
+        device: The device, such as `gpu:0`.
+        gauges: Gauges that can read it, the best first. After the last one fails, the last known power is assumed.
+        guess_w: The power assumed while none is known.
+        held_uncertainty: The relative uncertainty of assumed power.
+        warn: A function that shows one line to the user.
+        never_still: Whether the counter always changes while the device is on, so that no change is a failure.
+        counter: The counter's identity on this machine, to find other meters of it; the device's name by default.
 
     Attributes:
-        shared: whether another meter reads the counter too: what is drawn then waits for `settle`.
-        shared_s: when one last did.
-        idle_w: the device's idle power; None while it is unknown.
+        shared: Whether another meter reads the counter too; energy drawn then waits for `settle`.
+        shared_s: The last time that another meter read it.
+        idle_w: The device's idle power; None if unknown.
     """
 
     def __init__(
@@ -89,7 +88,7 @@ class Channel:
         self._ticked_uj = 0
 
     def start(self, now_s: float) -> None:
-        """Begin to count at ``now_s``."""
+        """Start counting at ``now_s``."""
         self._now_s = self._moved_s = self._ticked_s = now_s
         while self._gauges:
             try:
@@ -101,37 +100,37 @@ class Channel:
 
     @property
     def max_interval_s(self) -> float:
-        """Read at least this often, or energy is lost."""
+        """Maximum interval between two readings without losing energy."""
         return self._gauges[0].max_interval_s if self._gauges else float("inf")
 
     @property
     def totals(self) -> Iterator[Total]:
-        """Energy since the start, one entry per source that gave some."""
+        """Yield the energy since the start, by source."""
         return iter(self._totals.values())
 
     @property
     def energy_uj(self) -> int:
-        """Energy since the start, of all sources."""
+        """This run's energy since the start, over all sources."""
         return sum(total.energy_uj for total in self._totals.values())
 
     @property
     def drawn_uj(self) -> int:
-        """Energy since the start, of all sources, with what is other meters'."""
+        """The device's energy since the start, over all sources and runs."""
         return sum(total.drawn_uj for total in self._totals.values())
 
     @property
     def power_w(self) -> float:
-        """The device's recent power, or the guess while none is known."""
+        """The device's recent power, or the guess if none is known."""
         return self._guess_w if self._recent_w is None else self._recent_w
 
     @property
     def source(self) -> str:
-        """Provenance of what is read at present."""
+        """Source of the current gauge."""
         return self._gauges[0].source if self._gauges else MODELLED
 
     @property
     def measured(self) -> bool:
-        """Whether a counter or a sensor reads this device at present."""
+        """Whether a counter or a sensor currently reads this device."""
         return self.source != MODELLED
 
     def advance(self, now_s: float, *, edge: bool) -> None:
@@ -149,12 +148,13 @@ class Channel:
         self._now_s = self._moved_s = now_s
 
     def settle(self, part: float | None) -> int:
-        """Take ``part`` of what was drawn while others read the counter too: a measured figure becomes an estimate.
+        """Count ``part`` of the energy drawn while other meters read the counter too, as an estimate.
 
-        Its uncertainty is that of assumed power. Where the part is not known, all of it is taken, with as much doubt.
+        Its uncertainty is that of assumed power. If the part is unknown, all of it is counted, with the same amount as
+        uncertainty.
 
         Returns:
-            Microjoules that had waited.
+            The microjoules that waited.
         """
         self.shared_s, waited_uj = self._now_s, 0
         for total in list(self._totals.values()):
@@ -168,7 +168,7 @@ class Channel:
         return waited_uj
 
     def sample(self, now_s: float) -> tuple[float, float | None] | None:
-        """Return the device's (power in watts, limit in watts) at ``now_s``; None where too little time has passed."""
+        """Return the device's (power in watts, limit in watts) at ``now_s``; None if too little time has passed."""
         elapsed_s = now_s - self._ticked_s
         if elapsed_s < _MIN_POWER_INTERVAL_S:
             return None
@@ -176,7 +176,7 @@ class Channel:
         if power_w is None:
             power_w = (self.drawn_uj - self._ticked_uj) / 1e6 / elapsed_s
         self._ticked_s, self._ticked_uj = now_s, self.drawn_uj
-        if power_w or not self._never_still:  # a counter that stands still reports no power of zero
+        if power_w or not self._never_still:  # a counter without a change is not a power of zero
             self._recent_w = _smoothed(self._recent_w, power_w)
         return power_w, limit_w
 
@@ -194,7 +194,7 @@ class Channel:
         self._still_reads = 0 if moved else self._still_reads + 1
         total = self._total(gauge.source, gauge.relative_uncertainty, gauge.edge_s)
         if self._never_still and not moved and self._is_stuck(now_s - self._moved_s, total, edge=edge):
-            raise _StuckCounterError(f"it has stood still for {now_s - self._moved_s:.1f} s")
+            raise _StuckCounterError(f"it has not changed for {now_s - self._moved_s:.1f} s")
         self._add(total, increment.energy_uj)
         total.doubt_uj += increment.doubt_uj
         self._hold(increment.gap_s)
@@ -208,7 +208,7 @@ class Channel:
         return self._still_reads >= _STUCK_AFTER_READS and still_s >= patience_s
 
     def _hold(self, duration_s: float) -> None:
-        """Assume the last known power for a time that no gauge knows of."""
+        """Assume the last known power for a time without readings."""
         if duration_s > 0:
             total = self._total(MODELLED, self._held_uncertainty, 0.0)
             self._add(total, round(self.power_w * duration_s * 1e6))
@@ -228,14 +228,12 @@ class Channel:
     def _drop(self, error: Exception) -> None:
         failed = self._gauges.pop(0)
         then = (
-            f"continuing with {self._gauges[0].source}"
-            if self._gauges
-            else "assuming its last known power from here on"
+            f"continuing with {self._gauges[0].source}" if self._gauges else "assuming its last known power from now on"
         )
         self._warn(f"{self.device}: {failed.source} failed ({error or type(error).__name__}); {then}")
 
     def _hand_over(self) -> None:
-        """Let the next gauge count from where the failed one last moved."""
+        """Start the next gauge at the failed one's last change."""
         self._still_reads = 0
         while self._gauges:
             try:

@@ -1,4 +1,4 @@
-"""Time: a clock that stands still while the machine is suspended, and how long that was."""
+"""Detection of a suspended machine, from the difference of two clocks."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ _NOTICEABLE_S = 0.5
 
 
 def suspended_clock_s() -> float:
-    """Return seconds that the machine has been suspended since it was booted."""
+    """Return the seconds that the machine has been suspended since its boot."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
 class SuspendWatch:
-    """Notices that the machine was suspended.
+    """Detects that the machine was suspended.
 
     Args:
-        suspended_s: reports the seconds spent suspended so far.
+        suspended_s: A function that returns the seconds suspended so far.
     """
 
     def __init__(self, suspended_s: Callable[[], float] = suspended_clock_s) -> None:
@@ -25,7 +25,7 @@ class SuspendWatch:
         self._known_s = suspended_s()
 
     def newly_suspended_s(self) -> float:
-        """Return the seconds suspended since the last call; 0 if none to speak of."""
+        """Return the seconds suspended since the last call; 0 if negligible."""
         now_s = self._suspended_s()
         gone_s = now_s - self._known_s
         if gone_s < _NOTICEABLE_S:

@@ -1,9 +1,8 @@
-"""A control group of our own, in which the kernel adds up CPU time: of all that is in it, living or finished.
+"""A temporary control group, in which the kernel counts the CPU time of all its processes, running or finished.
 
-It is made within the control group that this process is in, so that every limit set there goes on to hold, and
-only where that changes nothing but the count: in version 1's `cpuacct` mounted by itself, or in version 2
-without any controller. Anyone who is in it is put back at the end, and it is removed; what a killed meter left
-behind, the next one in the same place collects.
+It is created inside the control group of this process, so all limits still apply, and only where it has no effect
+other than counting: in version 1's `cpuacct` mounted by itself, or in version 2 without any controller. At the end,
+its processes are moved back and it is removed; groups left by a killed meter are removed by the next one.
 """
 
 from __future__ import annotations
@@ -16,16 +15,16 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _PREFIX = "overwinter-"
-_ROUNDS = 5  # of moving: what is being moved may fork
+_ROUNDS = 5  # of moving processes, which may fork meanwhile
 _OWN_CGROUP = Path("/proc/self/cgroup")
 _OWN_MOUNTS = Path("/proc/self/mountinfo")
 
 
 class ControlGroup:
-    """One group that this process and what it starts are in, from `enter` to `leave`.
+    """A group that contains this process and its children, from `enter` to `leave`.
 
     Args:
-        parent: the folder of the group that this process is in.
+        parent: The folder of this process's current group.
     """
 
     def __init__(self, parent: Path) -> None:
@@ -34,7 +33,7 @@ class ControlGroup:
         self._lock = -1
 
     def enter(self, others: Iterable[int] = ()) -> None:
-        """Make the group and move this process, and ``others`` that are in the same one, into it.
+        """Create the group and move this process, and ``others`` from the same group, into it.
 
         Raises:
             OSError: not allowed, a read-only mount, too many groups, ...
@@ -54,10 +53,10 @@ class ControlGroup:
             _move((pid for pid in others if pid in siblings), self._folder)
 
     def cpu_s(self) -> float:
-        """Return CPU seconds used in the group so far, by all that is or was in it.
+        """Return the CPU seconds used so far by all current and former processes of the group.
 
         Raises:
-            OSError: it is gone.
+            OSError: the group was removed.
         """
         version_1 = self._folder / "cpuacct.usage"
         if version_1.exists():
@@ -66,13 +65,13 @@ class ControlGroup:
         return int(used[used.index("usage_usec") + 1]) / 1e6
 
     def processes(self) -> list[int]:
-        """Return what is in the group now; nothing once it is gone."""
+        """Return the ids of the processes in the group; empty after it was removed."""
         with contextlib.suppress(OSError):
             return _processes(self._folder)
         return []
 
     def leave(self) -> None:
-        """Put all back where it was, and remove the group. Never raises."""
+        """Move all processes back, and remove the group. Never raises."""
         _dissolve(self._folder)
         if self._lock >= 0:
             os.close(self._lock)
@@ -80,7 +79,7 @@ class ControlGroup:
 
 
 class SharedGroup:
-    """The one group of this process, however many meters want it."""
+    """The group of this process, shared by all its meters."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -88,9 +87,9 @@ class SharedGroup:
         self._users = self._pid = 0
 
     def enter(self, others: Iterable[int]) -> ControlGroup | None:
-        """Return the group, with this process in it; None where none can be made."""
+        """Return the group, with this process in it; None if it cannot be created."""
         with self._lock:
-            if self._pid != os.getpid():  # a fork is in its parent's group, and no user of it
+            if self._pid != os.getpid():  # a fork is in its parent's group, but not its user
                 self._group, self._users, self._pid = None, 0, os.getpid()
             if self._group is None:
                 self._group = _entered(others)
@@ -98,7 +97,7 @@ class SharedGroup:
             return self._group
 
     def leave(self) -> None:
-        """Say that one user needs it no more; the last one removes it."""
+        """Release the group for one meter; the last one removes it."""
         with self._lock:
             if self._pid != os.getpid() or self._group is None:
                 return
@@ -122,11 +121,11 @@ def _entered(others: Iterable[int]) -> ControlGroup | None:
 
 
 def places(memberships: str, mounts: str) -> Iterator[Path]:
-    """Give the folders of this process's control groups in which one of our own changes nothing but the count.
+    """Yield the folders of this process's control groups in which a new group has no effect other than counting.
 
     Args:
-        memberships: content of /proc/self/cgroup.
-        mounts: content of /proc/self/mountinfo.
+        memberships: The content of /proc/self/cgroup.
+        mounts: The content of /proc/self/mountinfo.
     """
     paths = {}
     for line in memberships.splitlines():
@@ -143,7 +142,7 @@ def places(memberships: str, mounts: str) -> Iterator[Path]:
 
 
 def _within(folder: Path, root: str, path: str) -> Iterator[Path]:
-    """The group's folder under a mount that shows the hierarchy from ``root`` on."""
+    """Yield the group's folder under a mount of the hierarchy below ``root``."""
     if path == root or path.startswith(root.rstrip("/") + "/"):
         place = folder / path[len(root) :].lstrip("/")
         if ".." not in place.parts and place.is_dir():
@@ -151,9 +150,9 @@ def _within(folder: Path, root: str, path: str) -> Iterator[Path]:
 
 
 def _only_counts(place: Path) -> bool:
-    """Return whether a group within this one of version 2 would bring no controller, and hide no limit.
+    """Return whether a group inside this one of version 2 would have no controller and hide no limit.
 
-    A runtime such as Java looks for its limits in its own group only.
+    Runtimes such as Java read limits only from their own group.
     """
     return (
         not _read(place / "cgroup.subtree_control").strip()
@@ -164,7 +163,7 @@ def _only_counts(place: Path) -> bool:
 
 
 def _collect(parent: Path) -> None:
-    """Remove the groups of meters that were killed: no one holds their locks any more."""
+    """Remove the groups of killed meters, whose locks are free."""
     for folder in parent.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):
             handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
@@ -176,7 +175,7 @@ def _collect(parent: Path) -> None:
 
 
 def _dissolve(folder: Path) -> None:
-    """Move what is in a group to the group above, and remove it; while someone's own group is in it, it stays."""
+    """Move a group's processes to its parent, and remove it unless it contains another group."""
     _collect(folder)
     for _ in range(_ROUNDS):
         with contextlib.suppress(OSError):

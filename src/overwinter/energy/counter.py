@@ -1,4 +1,4 @@
-"""A hardware counter that wraps, is reset, or was not looked at for too long, turned into increments."""
+"""Increments of a hardware counter that may wrap, be reset, or not be read for too long."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 from overwinter.energy.protocols import Increment
 
-_MAX_REPORTED = 10  # faults of one counter, one by one
+_MAX_REPORTED = 10  # faults of one counter reported individually
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Step:
-    """What happened to the counter since the previous reading.
+    """The change of a counter since the previous reading.
 
     Attributes:
-        amount: counted units.
-        doubt: units by which `amount` may be wrong.
-        fault: empty, or what is wrong with the reading, for the user.
-        lost: whether `amount` is unknown and the time must be filled otherwise.
+        amount: Counted units.
+        doubt: Units by which `amount` may be wrong.
+        fault: A description of what is wrong with the reading, for the user; empty if nothing.
+        lost: Whether `amount` is unknown and must be estimated.
     """
 
     amount: int
@@ -30,16 +30,15 @@ class Step:
 class Counter:
     """Readings of one counter.
 
-    A reading below the previous one is a wrap if the device could have drawn that much in the time, else the
-    counter was set back. When the time would have allowed a full turn, the number of turns follows from the
-    recent rate.
+    A reading below the previous one is a wrap if the device could have drawn that much in the time, else a reset. If
+    the counter could have wrapped several times, the number of wraps follows from the recent rate.
 
     Args:
-        value: the first reading.
-        now_s: its time.
-        peak_per_s: more units per second than the device can draw.
-        turn: units after which the counter begins again at zero; None if it never does, or no one tells.
-        possible_turns: what its turn may be, where no one tells.
+        value: The first reading.
+        now_s: The time of the first reading.
+        peak_per_s: An upper bound of the units per second.
+        turn: Units after which the counter wraps to zero; None if it never does, or if unknown.
+        possible_turns: Possible values of `turn` if it is unknown.
     """
 
     def __init__(
@@ -52,22 +51,22 @@ class Counter:
         possible_turns: Sequence[int] = (),
     ) -> None:
         if turn is not None and value > turn:
-            turn = None  # it has counted beyond what is told to be its end
+            turn = None  # it has counted beyond its reported end
         self._value, self._now_s = value, now_s
         self._peak_per_s, self._turn = peak_per_s, turn
         self._possible_turns = possible_turns
         self._rate_per_s = 0.0
-        # A counter's update may be late, so that the next reading catches up with more than its share.
+        # A late update of the counter makes the next increment larger.
         self._slack_s = 1.0 if turn is None else min(1.0, turn / peak_per_s / 4)
 
     @property
     def max_interval_s(self) -> float:
-        """Time within which the counter cannot turn, with a margin."""
+        """Time within which the counter cannot wrap, with a margin."""
         shortest = min(self._possible_turns, default=None) if self._turn is None else self._turn
         return float("inf") if shortest is None else shortest / self._peak_per_s / 4
 
     def step(self, value: int, now_s: float) -> Step:
-        """Take a new reading."""
+        """Return the change to a new reading."""
         elapsed_s = max(now_s - self._now_s, 0.0)
         limit = self._peak_per_s * (elapsed_s + self._slack_s)
         if self._turn is not None and value > self._turn:
@@ -86,33 +85,33 @@ class Counter:
         if elapsed_s > 0:
             self._rate_per_s = forward / elapsed_s
         if guessed:
-            fault = f"the counter fell from {previous} to {value}, which is taken for a turn at {self._turn}"
+            fault = f"the counter fell from {previous} to {value}, taken as a wrap at {self._turn}"
             return Step(amount=forward, doubt=forward, fault=fault)
         return Step(amount=forward)
 
     def _guess_turn(self, fallen: int, limit: float) -> bool:
-        """Find the turn that a counter which fell has made, if it is one; otherwise it was set back."""
+        """Find the wrap of a counter that fell, and return whether there is one; otherwise it was reset."""
         self._turn = next((turn for turn in self._possible_turns if 0 <= turn - fallen <= limit), None)
         return self._turn is not None
 
     def _turned(self, forward: int, elapsed_s: float, turn: int) -> Step:
-        """The counter was not read for so long that it may have wrapped more than once."""
+        """Return the change of a counter that may have wrapped more than once since the last reading."""
         turns = max(0, round((self._rate_per_s * elapsed_s - forward) / turn))
         fault = f"the counter was not read for {elapsed_s:.3g} s and may have wrapped more than once"
         return Step(amount=forward + turns * turn, doubt=turn, fault=fault)
 
 
 class CounterGauge:
-    """What every gauge on a hardware counter shares; its classes say how far to trust the counter.
+    """Base class of gauges on a hardware counter; subclasses set the uncertainty.
 
     Args:
-        read: gives the counter's value.
-        device: for messages.
-        warn: takes one line for the user.
-        unit_uj: microjoules per unit of the counter.
-        peak_w: more than the device can draw.
-        turn: units after which the counter begins again at zero; None if it never does, or no one tells.
-        possible_turns: what its turn may be, where no one tells.
+        read: A function that returns the counter's value.
+        device: The device's name, for messages.
+        warn: A function that shows one line to the user.
+        unit_uj: Microjoules per unit of the counter.
+        peak_w: An upper bound of the device's power.
+        turn: Units after which the counter wraps to zero; None if it never does, or if unknown.
+        possible_turns: Possible values of `turn` if it is unknown.
     """
 
     source: str
@@ -137,16 +136,16 @@ class CounterGauge:
 
     @property
     def max_interval_s(self) -> float:
-        """Read at least this often, or a turn of the counter is lost."""
+        """Maximum interval between two readings without losing a wrap."""
         return self._counter.max_interval_s
 
     def start(self, now_s: float) -> None:
-        """Begin at ``now_s``."""
+        """Start at ``now_s``."""
         self._now_s = now_s
         self._counter = self._begun(now_s)
 
-    def advance(self, now_s: float, *, edge: bool) -> Increment:  # noqa: ARG002 -- every reading counts alike
-        """Return what was drawn since the previous call."""
+    def advance(self, now_s: float, *, edge: bool) -> Increment:  # noqa: ARG002 -- every reading is exact
+        """Return the energy drawn since the previous call."""
         step = self._counter.step(self._read(), now_s)
         elapsed_s, self._now_s = max(0.0, now_s - self._now_s), now_s
         if step.fault:
@@ -158,7 +157,7 @@ class CounterGauge:
         )
 
     def power_w(self) -> float | None:
-        """Return None: the power follows from the energy."""
+        """Return None: the power is derived from the energy."""
         return None
 
     def limit_w(self) -> float | None:
@@ -170,9 +169,7 @@ class CounterGauge:
         if self._faults < _MAX_REPORTED:
             self._warn(f"{self._device}: {fault}; the energy of that time is estimated")
         elif self._faults == _MAX_REPORTED:
-            self._warn(
-                f"{self._device}: its counter goes wrong again and again; the rest of it is not reported one by one"
-            )
+            self._warn(f"{self._device}: its counter is faulty again and again; further faults are not reported")
 
     def _begun(self, now_s: float) -> Counter:
         return Counter(

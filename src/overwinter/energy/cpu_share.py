@@ -1,4 +1,4 @@
-"""Who kept the CPUs busy: this run's CPU time over that of all processes, for counters that several runs read."""
+"""This run's share of the machine's CPU time, for counters that several runs read."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from overwinter.energy.split import Use
 
 
 class CpuShare:
-    """Divides by CPU time, over all of the machine's CPUs, whatever their socket.
+    """Divides energy by CPU time, over all of the machine's CPUs and sockets.
 
     Args:
-        tree: this run's CPU time, walked just before each call.
-        idle_fraction: what an idle CPU draws of a busy one's power.
+        tree: This run's CPU time, walked just before each call.
+        idle_fraction: The idle power of a CPU as a share of its busy power.
     """
 
     by = "CPU time"
@@ -24,7 +24,7 @@ class CpuShare:
         self._machine = proc.CpuTimes(busy_s=0.0, idle_s=0.0)
 
     def begin(self) -> None:
-        """Begin to look."""
+        """Start observing."""
         self.use()
 
     def use(self) -> Use | None:

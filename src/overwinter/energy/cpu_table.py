@@ -1,4 +1,4 @@
-"""The design power of a CPU, from the table that comes with CodeCarbon, read without importing it."""
+"""The thermal design power of a CPU, from CodeCarbon's table, read without importing CodeCarbon."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def design_power_w(cpu_name: str, table: Path | None = None) -> float | None:
     digit).
 
     Args:
-        cpu_name: as /proc/cpuinfo has it, such as `Intel(R) Xeon(R) CPU E5-2680 v4 @ 2.40GHz`.
-        table: CSV with the columns Name and TDP; CodeCarbon's by default.
+        cpu_name: The name in /proc/cpuinfo, such as `Intel(R) Xeon(R) CPU E5-2680 v4 @ 2.40GHz`.
+        table: A CSV file with the columns Name and TDP; CodeCarbon's by default.
 
     Returns:
         Watts, or None if the name is not in the table or matches entries that differ.
@@ -35,7 +35,7 @@ def design_power_w(cpu_name: str, table: Path | None = None) -> float | None:
 
 
 def _entries(table: Path | None, models: list[str]) -> list[tuple[frozenset[str], float]]:
-    """Read the rows that hold one of ``models``: the table has thousands, of which a few matter."""
+    """Return the rows that contain one of ``models``, a few of the table's thousands."""
     path = table or _default_table()
     if path is None:
         return []

@@ -1,11 +1,11 @@
-"""CPU time of this process's tree, by the best way that works here.
+"""CPU time of this process's tree, by the best method that works on this machine.
 
-    cgroup: a control group of our own, in which the kernel adds up (`control_group`).
-    rusage: orphans become this process's children and it waits for them, so that the kernel adds them up too
-            (PR_SET_CHILD_SUBREAPER); only for a program that runs a command and nothing else.
-    proc:   looks at /proc alone, often while processes come and go (`processes`).
+    cgroup: a temporary control group, in which the kernel counts (`control_group`).
+    rusage: orphans become this process's children and it waits for them, so that the kernel counts them too
+            (PR_SET_CHILD_SUBREAPER); only for a program that only runs a command.
+    proc:   reads only /proc, often while processes start and end (`processes`).
 
-The later ways go on beside the earlier: each can only miss time, so that the largest figure is the best.
+The later methods run in addition to the earlier ones: each can only miss time, so the largest figure is the best.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class CpuTime:
     """CPU seconds and memory of a process tree.
 
     Args:
-        root: process id of the root, if it is not this process.
-        own: whether this process's own CPU time counts.
-        adopts: whether this process waits for every child that it gets, also for orphans.
-        ways: which of `WAYS` may be tried, the best first.
+        root: The process id of the root, if it is not this process.
+        own: Whether this process's own CPU time counts.
+        adopts: Whether this process waits for all its children, including orphans.
+        ways: The methods of `WAYS` to try, the best first.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class CpuTime:
         self.way = "proc"
 
     def begin(self) -> float:
-        """Begin to count; return CPU seconds so far."""
+        """Start counting, and return the CPU seconds so far."""
         self._begun_s = self._cpu_s = self._tree.walk()
         self.way = self._chosen()
         if self.way == "proc":
@@ -64,7 +64,7 @@ class CpuTime:
         return self._begun_s
 
     def close(self) -> None:
-        """Undo what counting needed; a figure asked for later is the last one."""
+        """Stop counting; later figures are the last one."""
         self.walk()
         self._stopped = True
         if self._watch:
@@ -75,25 +75,25 @@ class CpuTime:
         _remove_mark(self._mark)
 
     def quick_cpu_s(self) -> float:
-        """Return CPU seconds so far, as far as they are to be had for next to nothing. Never falls."""
+        """Return the CPU seconds so far that are cheap to read. Never falls."""
         self._cpu_s = max(self._cpu_s, self._tree.quick_cpu_s())
         return self._cpu_s
 
     def walk(self) -> float:
-        """Return CPU seconds so far, of all. Never falls."""
+        """Return all CPU seconds so far. Never falls."""
         self._cpu_s = max(self._cpu_s, self._tree.walk(), self._begun_s + self._grouped_s())
         return self._cpu_s
 
     def memory_gib(self) -> float:
-        """Return resident memory: all of this process's, and what its living descendants don't share."""
+        """Return the resident memory of this process, plus the unshared memory of its living descendants."""
         return self._tree.memory_gib()
 
     def processes(self) -> set[int]:
-        """Return the ids of this process and of its descendants that were there at the last look."""
+        """Return the ids of this process and of its descendants at the last reading."""
         return {os.getpid(), *self._living()}
 
     def left_running(self) -> str:
-        """Say what of the command still runs when it has ended; empty if nothing does."""
+        """Return a message on processes that still run after the command has ended; empty if there are none."""
         self._tree.walk()
         count = len(self._living()) if self._adopts else 0
         if not count:
@@ -103,14 +103,14 @@ class CpuTime:
             if count == 1
             else (f"{count} processes that the command started still run")
         )
-        return f"{still}; from the command's end on that does not count"
+        return f"{still}; their use after the command's end is not counted"
 
     def _living(self) -> set[int]:
         grouped = self._group.processes() if self._group else []
         return {*self._tree.living(), *grouped} - {os.getpid()}
 
     def _grouped_s(self) -> float:
-        """CPU seconds in the group since the beginning."""
+        """Return the CPU seconds in the group since the start."""
         if self._group is None:
             return 0.0
         try:
@@ -142,7 +142,7 @@ class CpuTime:
 
 
 def cpu_time_of(opening: Opening) -> CpuTime:
-    """Return the CPU time of this run: of all ranks of this node, where there are several."""
+    """Return the CPU time of this run, including all ranks on this node."""
     chosen = getattr(opening.energy, "cpu_time", "auto")  # a params.yaml of an earlier version has no such key
     return CpuTime(
         root=os.getppid() if ranks_on_node(os.environ) > 1 else None,  # the launcher that all ranks are children of
@@ -153,7 +153,7 @@ def cpu_time_of(opening: Opening) -> CpuTime:
 
 
 def _adopt_orphans() -> bool:
-    """Become the parent of every orphan below this process; inherited by none of them."""
+    """Make this process the parent of every orphan among its descendants; the setting is not inherited."""
     import ctypes  # takes milliseconds, and only here
 
     with contextlib.suppress(OSError, AttributeError):

@@ -1,7 +1,7 @@
-"""CodeCarbon beside our meter, as a second opinion: offline, without a socket, every argument explicit.
+"""A cross-check of the meter with CodeCarbon: offline, without a socket, every argument explicit.
 
-CodeCarbon fills what it is not given from `~/.codecarbon.config`, `./.codecarbon.config` and `CODECARBON_*`,
-so that the same program would measure something else on another machine; and it suppresses its own failures.
+CodeCarbon takes missing arguments from `~/.codecarbon.config`, `./.codecarbon.config` and `CODECARBON_*`, so the same
+program could measure differently on another machine; and it suppresses its own failures.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SETTINGS: dict[str, Any] = {
     "force_carbon_intensity_g_co2e_kwh": None,
     "force_cpu_power": None,
     "force_mode_cpu_load": False,
-    "force_ram_power": 0,  # its guess is 20 W, whatever is in use; only CPU and GPU are compared
+    "force_ram_power": 0,  # its constant guess is 20 W; only CPU and GPU are compared
     "gpu_ids": None,
     "log_level": "error",
     "logger_preamble": "",
@@ -57,22 +57,22 @@ _SETTINGS: dict[str, Any] = {
 
 
 class CrossCheck(Protocol):
-    """Another meter that runs beside ours and is compared at the end."""
+    """A second meter that runs at the same time and is compared at the end."""
 
     def start(self, warn: Callable[[str], None]) -> None:
-        """Begin to measure."""
+        """Start measuring."""
 
     def stop(self, ours: EnergyReport, warn: Callable[[str], None]) -> None:
-        """End, and compare with our figure of the same time."""
+        """Stop, and compare with this meter's report."""
 
 
 class CodeCarbonCheck:
     """CodeCarbon's OfflineEmissionsTracker.
 
     Args:
-        threshold: relative difference from which to warn.
-        country: ISO 3166 alpha-3 code for its gram figures.
-        csv_path: file that its own emissions.csv row is appended to; None writes none.
+        threshold: The relative difference above which to warn.
+        country: The ISO 3166 alpha-3 code for its carbon figures.
+        csv_path: The file to which its emissions.csv row is appended; None for none.
     """
 
     def __init__(self, *, threshold: float, country: str, csv_path: Path | None) -> None:
@@ -80,7 +80,7 @@ class CodeCarbonCheck:
         self._tracker: Any = None
 
     def start(self, warn: Callable[[str], None]) -> None:
-        """Begin to measure; takes CodeCarbon a second or two."""
+        """Start measuring; CodeCarbon takes a second or two."""
         try:
             from codecarbon import OfflineEmissionsTracker
 
@@ -91,7 +91,7 @@ class CodeCarbonCheck:
             warn(f"cross-check: CodeCarbon does not start ({type(error).__name__}: {error})")
 
     def stop(self, ours: EnergyReport, warn: Callable[[str], None]) -> None:
-        """End, warn of a disagreement, and write the CSV row."""
+        """Stop, warn about a difference above the threshold, and write the CSV row."""
         if self._tracker is None:
             return
         try:
@@ -108,16 +108,16 @@ class CodeCarbonCheck:
         difference = abs(theirs_j - ours_j) / ours_j if ours_j else float("inf")
         if difference > self._threshold:
             warn(
-                f"cross-check: CodeCarbon says {format_si(theirs_j, 'J')} for CPU and GPU, this meter "
+                f"cross-check: CodeCarbon measured {format_si(theirs_j, 'J')} for CPU and GPU, this meter "
                 f"{format_si(ours_j, 'J')}, {difference:.0%} apart (threshold: {self._threshold:.0%})"
             )
 
 
 def open_cross_check(energy: EnergyConfig) -> CrossCheck | None:
-    """Return the meter that `energy.cross_check` asks for.
+    """Return the meter named by `energy.cross_check`; None for `none`.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: the name is unknown.
     """
     if energy.cross_check == "none":
         return None
@@ -126,7 +126,7 @@ def open_cross_check(energy: EnergyConfig) -> CrossCheck | None:
         return CodeCarbonCheck(
             threshold=energy.cross_check_threshold, country=energy.cross_check_country, csv_path=csv_path
         )
-    raise ConfigError(f"energy.cross_check={energy.cross_check!r} is not known. Allowed: none, codecarbon.")
+    raise ConfigError(f"energy.cross_check={energy.cross_check!r} is unknown. Allowed: none, codecarbon.")
 
 
 def _append_csv(path: Path, emissions: Any) -> None:

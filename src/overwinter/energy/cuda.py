@@ -1,4 +1,4 @@
-"""Waiting for CUDA at the edges of a window, so that queued work is counted where it was asked for."""
+"""CUDA synchronization at the edges of a window, so that queued work counts in the window that queued it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 
 def synchronize() -> None:
-    """Wait for the GPUs in use; does nothing unless torch is loaded and CUDA initialised. Never raises."""
+    """Wait for the GPUs in use; do nothing unless torch is loaded and CUDA initialised. Never raises."""
     torch = sys.modules.get("torch")
     try:
         cuda = torch.cuda  # type: ignore[union-attr]

@@ -1,6 +1,6 @@
-"""A small program that prints the PCI addresses of the GPUs that CUDA shows, one a line, in CUDA's order.
+"""A small program that prints the PCI addresses of the GPUs visible to CUDA, one per line, in CUDA's order.
 
-It makes no context on any of them. Standard library only; it ends with 1 where CUDA does not answer.
+It creates no context on any of them. Standard library only; it exits with 1 if CUDA fails.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ _LENGTH = 32
 
 
 def main() -> int:
-    """Ask CUDA and print what it says."""
+    """Print the PCI addresses from CUDA."""
     try:
         cuda = ctypes.CDLL("libcuda.so.1")
         count = ctypes.c_int()
@@ -34,7 +34,7 @@ def _address(cuda: ctypes.CDLL, index: int) -> str:
 
 def _check(code: int) -> None:
     if code:
-        raise OSError(f"CUDA answers with error {code}")
+        raise OSError(f"CUDA returned error {code}")
 
 
 if __name__ == "__main__":

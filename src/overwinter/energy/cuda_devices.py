@@ -1,4 +1,4 @@
-"""Which GPUs CUDA_VISIBLE_DEVICES means: indices, UUIDs, abbreviated UUIDs and MIG names.
+"""Parsing of CUDA_VISIBLE_DEVICES: indices, UUIDs, abbreviated UUIDs and MIG names.
 
 https://docs.nvidia.com/cuda/cuda-c-programming-guide/index.html#env-vars: an entry that names no device hides
 itself and all after it; a device that is named twice hides all.
@@ -19,10 +19,10 @@ def visible_gpus(
     """Return NVML's indices of the visible GPUs, each once, in the order they are named.
 
     Args:
-        value: of CUDA_VISIBLE_DEVICES; None if it is not set, which shows all.
-        uuids: of the GPUs, by NVML's index, such as `GPU-8f7c...`; None for one that does not answer.
-        mig_parents: UUID of each MIG device -> NVML's index of its GPU.
-        order: NVML's indices in CUDA's order; None: they are in the same order.
+        value: The value of CUDA_VISIBLE_DEVICES; None if it is not set, which shows all.
+        uuids: The GPUs' UUIDs by NVML's index, such as `GPU-8f7c...`; None for one that does not respond.
+        mig_parents: The UUID of each MIG device -> NVML's index of its GPU.
+        order: NVML's indices in CUDA's order; None if the order is the same.
     """
     if value is None:
         return list(range(len(uuids)))
@@ -42,7 +42,7 @@ def visible_gpus(
 
 
 def names_by_number(value: str) -> set[int]:
-    """Return the numbers by which CUDA_VISIBLE_DEVICES names GPUs, in CUDA's order."""
+    """Return the indices in CUDA_VISIBLE_DEVICES, which are in CUDA's order."""
     return {int(entry) for part in value.split(",") if (entry := part.strip()).isdecimal()}
 
 
@@ -61,7 +61,7 @@ def _index(
 
 
 def _by_uuid(entry: str, uuids: Sequence[str | None]) -> int | None:
-    """Return the GPU of a UUID; one that no GPU has is that of the only one that does not answer."""
+    """Return the GPU of a UUID; an unknown UUID is that of the only GPU that does not respond, if there is one."""
     known = {uuid: index for index, uuid in enumerate(uuids) if uuid is not None}
     silent = [index for index, uuid in enumerate(uuids) if uuid is None]
     if len(silent) == 1 and not any(uuid.startswith(entry) for uuid in known):

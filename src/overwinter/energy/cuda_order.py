@@ -1,7 +1,7 @@
-"""Asking CUDA itself which GPUs it shows, where only CUDA knows: its order of unlike boards is its own.
+"""A query of the GPUs visible to CUDA, needed where boards differ, since CUDA then orders them by itself.
 
-Initialising CUDA costs memory and time, and a process that has done so must not fork. So it is asked in a process of
-its own (`cuda_asking`), unless torch has already initialised it in this one.
+Initialising CUDA costs memory and time, and a process that has done so must not fork. So the query runs in a separate
+process (`cuda_asking`), unless torch has already initialised CUDA in this one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _PATIENCE_S = 20.0
 
 
 def ask_cuda() -> set[str] | None:
-    """Return the UUIDs or PCI addresses of the GPUs that CUDA shows; None where it cannot be asked."""
+    """Return the UUIDs or PCI addresses of the GPUs visible to CUDA; None if CUDA cannot be queried."""
     return _asked_here() or _asked_in_subprocess()
 
 
@@ -32,7 +32,7 @@ def _asked_here() -> set[str] | None:
 
 
 def _asked_in_subprocess() -> set[str] | None:
-    # -I and -S: without site-packages it starts at once, and runs nothing of the user's.
+    # -I and -S: without site-packages it starts faster, and runs no code of the user's.
     command = [sys.executable, "-I", "-S", str(_PROGRAM)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE_S, check=True)

@@ -1,7 +1,7 @@
-"""Who used a GPU: NVML's samples of utilisation by process, for counters that several runs read.
+"""This run's share of a GPU's utilisation, from NVML's samples per process, for counters that several runs read.
 
-NVML reports the host's process ids, anyone who asks (https://github.com/NVIDIA/nvidia-docker/issues/1483): in a
-container with ids of its own no one knows whose they are.
+NVML always reports the host's process ids (https://github.com/NVIDIA/nvidia-docker/issues/1483), so they cannot be
+matched in a container with its own pid namespace.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _LOOK_BACK_S = 2.0  # drivers sample a process once a second or more often
 
 
 class GpuShare:
-    """Divides by the time that kernels of each process ran.
+    """Divides energy by the time that kernels of each process ran.
 
     Args:
-        uuid: the board's.
-        pids: gives the ids of this run's processes.
-        clock: seconds of the wall clock, by which NVML stamps its samples.
+        uuid: The board's UUID.
+        pids: A function that returns the ids of this run's processes.
+        clock: The wall clock in seconds, as in NVML's timestamps.
     """
 
     by = "the processes' GPU utilisation"
@@ -37,11 +37,11 @@ class GpuShare:
         self._uuid, self._pids, self._clock = uuid, pids, clock
 
     def begin(self) -> None:
-        """Begin to look."""
+        """Start observing."""
         self.use()
 
     def use(self) -> Use | None:
-        """Return the use of the last seconds: samples come late."""
+        """Return the use of the last seconds, since samples are late."""
         if not _sees_host_ids():
             return None
         import pynvml
@@ -49,7 +49,7 @@ class GpuShare:
         try:
             shares = self._shares()
         except pynvml.NVMLError as error:
-            self.trouble = f"the driver does not tell who uses it ({error})"
+            self.trouble = f"the driver does not report its processes ({error})"
             return None
         self.trouble = ""
         ours = set(self._pids())
@@ -57,7 +57,7 @@ class GpuShare:
         return Use(own=own / max(busy, 1.0), busy=min(busy, 1.0))
 
     def _shares(self) -> dict[int, float]:
-        """Map each process to its part of the GPU's time, by its latest sample."""
+        """Return each process's share of the GPU's time, from its latest sample."""
         import pynvml
 
         since_us = round((self._clock() - _LOOK_BACK_S) * 1e6)

@@ -1,7 +1,7 @@
-"""Boards and servers with power or energy sensors of their own, through Linux's hwmon tree.
+"""Power and energy sensors of boards and servers, through Linux's hwmon tree.
 
-A sensor of the whole machine contains the processor, the memory and the GPU: it serves where none of them is measured
-otherwise, and never beside them. Which sensor reads what is in `hwmon_sensors`.
+A sensor of the whole machine includes the processor, the memory and the GPU, so it is used only if none of them is
+measured otherwise. `hwmon_sensors` maps sensors to parts of the machine.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from overwinter.energy.protocols import Gauge
 
 _PEAK_W = 1500.0
 _GUESS_W = {MACHINE: 15.0, "cpu": 60.0, "ram": 5.0}  # only if a sensor fails before it ever reported a power
-_UNSEEN = "nothing to do on a machine without such sensors; in a container, mount the host's tree (energy.hwmon_root)"
+_UNSEEN = "none without such sensors; in a container, mount the host's tree (energy.hwmon_root)"
 
 
 class HwmonPowerGauge(PowerGauge):
-    """A sensor's power, in watts. Shunts and their amplifiers are within a few per cent."""
+    """A sensor's power, in watts, accurate within a few per cent."""
 
     source = "hwmon"
     relative_uncertainty = 0.10
@@ -34,7 +34,7 @@ class HwmonPowerGauge(PowerGauge):
 
 
 class HwmonEnergyGauge(CounterGauge):
-    """A sensor's energy counter, in microjoules; the driver has joined its turns."""
+    """A sensor's energy counter, in microjoules; the driver handles wraps."""
 
     source = "hwmon"
     relative_uncertainty = 0.15
@@ -46,7 +46,7 @@ class HwmonEnergyGauge(CounterGauge):
 
 
 def open_hwmon(opening: Opening) -> list[Channel]:
-    """Open the sensor of the whole machine, or those of parts that no earlier source measures."""
+    """Open the sensor of the whole machine, or the sensors of parts that no earlier source measures."""
     sensors = find_sensors(Path(opening.energy.hwmon_root))
     silent = [sensor for sensor in sensors if sensor.kind and not readable(sensor)]
     if silent:
@@ -66,7 +66,7 @@ def hwmon_status(root: Path) -> tuple[bool, str, str]:
 
 
 def _chosen(sensors: Sequence[Sensor], measured: set[str], warn: Callable[[str], None]) -> list[Sensor]:
-    """Return sensors that don't contain each other, nor what is measured already."""
+    """Return sensors that do not include each other or a part that is already measured."""
     whole = whole_machine(sensors)
     if whole and not measured:
         return [_largest(whole, warn)] if sensors and whole[0] in sensors else whole
@@ -74,11 +74,11 @@ def _chosen(sensors: Sequence[Sensor], measured: set[str], warn: Callable[[str],
 
 
 def _largest(whole: Sequence[Sensor], warn: Callable[[str], None]) -> Sensor:
-    """Return the one of several whole machines that contains the others."""
+    """Return the sensor of the whole machine that includes the others."""
     largest = max(whole, key=lambda sensor: sensor.read())
     for sensor in whole:
         if sensor is not largest:
-            warn(f"hwmon: {sensor} is taken for a part of {largest} and is not counted beside it")
+            warn(f"hwmon: {sensor} is assumed to be a part of {largest} and is not counted")
     return largest
 
 

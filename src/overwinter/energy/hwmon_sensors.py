@@ -1,7 +1,7 @@
-"""The power and energy sensors of Linux's hwmon tree whose place on the board is known.
+"""The power and energy sensors of Linux's hwmon tree whose part of the machine is known.
 
-A sensor tells watts or joules, but not of what: that is known of some drivers and of some labels only, and a rail whose
-place is not known is left alone. https://docs.kernel.org/hwmon/sysfs-interface.html
+A sensor reports watts or joules, but not of which part; that is known only for some drivers and labels, and unknown
+rails are ignored. https://docs.kernel.org/hwmon/sysfs-interface.html
 
 - `ina3221` on NVIDIA's Jetson boards: in1 to in3 in millivolts with curr1 to curr3 in milliamperes. Where a rail is the
   board's input, it contains the others; AGX boards have no such rail, and their known rails add up to the board.
@@ -42,15 +42,15 @@ _MAX_W = 100_000.0
 
 @dataclass(frozen=True, kw_only=True)
 class Sensor:
-    """One sensor of known place.
+    """A sensor whose part of the machine is known.
 
     Attributes:
         kind: `machine`, `cpu` or `ram`; empty for a rail that may be a part of `machine`.
         chip: the driver's name.
-        label: of the reading; empty where it has none.
-        read: gives watts, or microjoules where `counts`.
-        counts: whether it is an energy counter.
-        edge_s: how old a reading may be.
+        label: The label of the reading; empty if it has none.
+        read: A function that returns watts, or microjoules if `counts`.
+        counts: Whether it is an energy counter.
+        edge_s: The maximum age of a reading.
     """
 
     kind: str
@@ -70,14 +70,14 @@ class Sensor:
 
 
 def find_sensors(root: Path) -> list[Sensor]:
-    """Find every sensor whose place is known or can be known from its neighbours."""
+    """Return every sensor whose part is known or follows from its neighbours."""
     # Drivers of the old kind have their files in the device's own folder.
     found = (list(_of(folder)) or list(_of(folder / "device")) for folder in folders(root))
     return [sensor for sensors in found for sensor in sensors]
 
 
 def whole_machine(sensors: Iterable[Sensor]) -> list[Sensor]:
-    """Return the sensors that together read the whole machine; none where there are none of that kind."""
+    """Return the sensors that together measure the whole machine; empty if there are none."""
     known = list(sensors)
     inputs = [sensor for sensor in known if sensor.kind == MACHINE]
     if inputs:
@@ -88,7 +88,7 @@ def whole_machine(sensors: Iterable[Sensor]) -> list[Sensor]:
 
 
 def readable(sensor: Sensor) -> bool:
-    """Whether the sensor gives a credible value now."""
+    """Return whether the sensor reports a plausible value now."""
     try:
         value = sensor.read()
     except (OSError, ValueError):
@@ -112,7 +112,7 @@ def _of(folder: Path) -> Iterator[Sensor]:
 
 
 def _readings(folder: Path) -> list[re.Match[str]]:
-    """Return the folder's readings: energies before powers, and what is now before a mean."""
+    """Return the folder's readings: energies before powers, and current values before means."""
     try:
         names = sorted(each.name for each in folder.iterdir())
     except OSError:

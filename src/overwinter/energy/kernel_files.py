@@ -1,4 +1,4 @@
-"""Small files in which Linux tells one number or one word each; what is absent, denied or garbled is None."""
+"""Reading of small kernel files with one number or one word each."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def word(path: Path) -> str:
-    """Return what the file says; empty where it says nothing."""
+    """Return the file's content; empty if it cannot be read."""
     try:
         return path.read_bytes().decode(errors="replace").strip()
     except OSError:
@@ -23,7 +23,7 @@ def number(path: Path) -> int:
 
 
 def number_or_none(path: Path) -> int | None:
-    """Return the whole number in the file, None where there is none."""
+    """Return the whole number in the file; None if there is none."""
     try:
         return number(path)
     except (OSError, ValueError):
@@ -31,7 +31,7 @@ def number_or_none(path: Path) -> int | None:
 
 
 def folders(root: Path) -> list[Path]:
-    """Return the folders directly under ``root``, by name; none where it cannot be listed."""
+    """Return the folders directly under ``root``, by name; empty if it cannot be listed."""
     try:
         return sorted((each for each in root.iterdir() if each.is_dir()), key=lambda each: (len(each.name), each.name))
     except OSError:

@@ -1,4 +1,4 @@
-"""What this machine is, as far as the model of its CPU needs to know, read from /proc and the cgroup."""
+"""The CPU of this machine, for its power model, read from /proc and the cgroup."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Machine:
     """The CPU of this machine.
 
     Attributes:
-        cpu_name: as /proc/cpuinfo has it.
-        threads: hardware threads shown.
-        packages: sockets.
-        virtual: whether it is a virtual machine, which shows a part of a package only.
-        allowed_threads: how many threads this process may use at once, by affinity and cgroup quota.
+        cpu_name: The name in /proc/cpuinfo.
+        threads: The number of visible hardware threads.
+        packages: The number of sockets.
+        virtual: Whether it is a virtual machine, which shows only a part of a package.
+        allowed_threads: The number of threads this process may use at once, by affinity and cgroup quota.
     """
 
     cpu_name: str
@@ -52,7 +52,7 @@ def parse_cpuinfo(text: str, *, threads: int, allowed: float) -> Machine:
 
 
 def allowed_threads() -> float:
-    """Return how many hardware threads this process may use at once."""
+    """Return the number of hardware threads this process may use at once."""
     affinity = float(len(os.sched_getaffinity(0)))
     return min(affinity, _quota() or affinity)
 
@@ -60,7 +60,7 @@ def allowed_threads() -> float:
 def thread_power_w(
     machine: Machine, *, cpu_tdp_w: float | None, cpu_threads: int | None, cpu_w_per_thread: float
 ) -> tuple[float, str]:
-    """Return the watts of one busy hardware thread, and where the figure comes from.
+    """Return the watts of one busy hardware thread, and the origin of the figure.
 
     A configured design power wins, then CodeCarbon's table (not in a virtual machine), then
     ``cpu_w_per_thread``.
@@ -86,7 +86,7 @@ def thread_power_w(
 
 
 def _quota() -> float | None:
-    """CPU bandwidth of the cgroup in threads, version 2 or 1; None if unlimited."""
+    """Return the CPU bandwidth of the cgroup in threads, version 2 or 1; None if unlimited."""
     for path in _CPU_MAX:
         quota, _, period = _read(path).partition(" ")
         if quota.strip().isdecimal() and period.strip().isdecimal():

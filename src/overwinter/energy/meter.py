@@ -1,4 +1,4 @@
-"""The meter: channels read by one sampler thread; windows nest, overlap and can be read in the middle."""
+"""The meter: channels read by one sampler thread, and windows, which may nest, overlap and be read while open."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Mark = dict[tuple[str, str], tuple[int, int]]
 
 
 class Window:
-    """A stretch of time whose energy is asked for. Made by `EnergyMeter.window`; it begins at once."""
+    """A metered period of time, made by `EnergyMeter.window`; it starts at once."""
 
     def __init__(self, meter: EnergyMeter, name: str, *, start_s: float, mark: Mark) -> None:
         self.name, self.start_s, self.mark = name, start_s, mark
@@ -44,43 +44,42 @@ class Window:
         self.close()
 
     def read(self) -> EnergyReport:
-        """Return what the window drew so far; cheap, and without waiting for CUDA."""
+        """Return the report so far; cheap, and without waiting for CUDA."""
         return self._report or self._meter.report(self, edge=False)
 
     def close(self) -> EnergyReport:
-        """End the window and return what it drew; closing again returns the same report."""
+        """End the window and return its report; closing again returns the same report."""
         if self._report is None:
             self._report = self._meter.end(self)
         return self._report
 
     def note_peaks(self, powers_w: Iterable[tuple[str, float]]) -> None:
-        """Take the sampler's powers."""
+        """Update the peaks from the sampler's powers."""
         for device, power_w in powers_w:
             self._peaks_w[device] = max(power_w, self.peak_w(device))
 
     def peak_w(self, device: str) -> float:
-        """Return the highest power that the sampler saw so far."""
+        """Return the highest sampled power so far."""
         return self._peaks_w.get(device, 0.0)
 
 
 class EnergyMeter:
-    """Meters energy from `start` (or `with`) to `close`. Trouble with a device is a warning, no exception.
+    """Meters energy from `start` (or `with`) to `close`. A device's failure is a warning, not an exception.
 
     Made by `open_meter`. All methods may be called from any thread.
 
     Args:
-        channels: one per device.
-        interval_s: between two samples of power.
-        idle_probe_s: seconds of idling measured at the start, if the idle power of a counted device is
-            unknown.
-        head_s: seconds before the start that the report of the whole covers too.
-        closers: called at the end.
-        last_words: asked at the end for a warning, which may be empty.
-        sharing: divides what other meters count too.
-        cross_check: another meter beside this one.
-        notices: where the sources put their warnings.
-        clock: monotonic seconds.
-        watch: notices a suspended machine.
+        channels: The channels, one per device.
+        interval_s: The interval between two samples of power.
+        idle_probe_s: Seconds of idling measured at the start, if the idle power of a counted device is unknown.
+        head_s: Seconds before the start that the whole report also covers.
+        closers: Functions called at the end.
+        last_words: Functions called at the end that return a warning, which may be empty.
+        sharing: The division of counters that other meters read too.
+        cross_check: A second meter.
+        notices: The sources' warnings.
+        clock: A monotonic clock in seconds.
+        watch: The detection of a suspended machine.
     """
 
     def __init__(
@@ -123,7 +122,7 @@ class EnergyMeter:
         self.close()
 
     def start(self) -> Self:
-        """Begin to count, start the sampler, and measure the idle baseline where it is asked for."""
+        """Start counting and the sampler, and measure the idle baseline if configured."""
         self._notices.begin()
         self._start_s = self._now_s = self._clock()
         if self._sharing:
@@ -142,7 +141,7 @@ class EnergyMeter:
         return self
 
     def window(self, name: str) -> Window:
-        """Begin a window. Windows may nest and overlap."""
+        """Start a window. Windows may nest and overlap."""
         synchronize()
         self._advance(edge=True)
         with self._held():
@@ -151,11 +150,11 @@ class EnergyMeter:
         return window
 
     def read(self) -> EnergyReport:
-        """Return what was drawn since the start, so far; cheap, and without waiting for CUDA."""
+        """Return the report since the start; cheap, and without waiting for CUDA."""
         return self._whole.read()
 
     def close(self) -> EnergyReport:
-        """Stop, and return what was drawn since the start; closing again returns the same report."""
+        """Stop, and return the report since the start; closing again returns the same report."""
         if self._closed:
             return self._whole.close()
         self._closed = True
@@ -170,12 +169,12 @@ class EnergyMeter:
 
     @property
     def samples(self) -> tuple[PowerSample, ...]:
-        """Power over time since the start; the step grows in a long run."""
+        """Return the power over time since the start; the step grows in a long run."""
         with self._held():
             return self._log.all()
 
     def tick(self) -> None:
-        """Take one sample of every device: what the sampler thread does."""
+        """Take one sample of every device; called by the sampler thread."""
         self._advance(edge=False)
         with self._held():
             powers = [(channel.device, sample) for channel in self._channels if (sample := channel.sample(self._now_s))]
@@ -190,7 +189,7 @@ class EnergyMeter:
         self._notice_suspension()
 
     def report(self, window: Window, *, edge: bool) -> EnergyReport:
-        """Return what ``window`` drew up to now. Windows call this."""
+        """Return the report of ``window`` so far; called by windows."""
         self._advance(edge=edge)
         with self._held():
             return build_report(
@@ -202,7 +201,7 @@ class EnergyMeter:
             )
 
     def end(self, window: Window) -> EnergyReport:
-        """Return what ``window`` drew, exactly, and forget it. Windows call this."""
+        """Return the final report of ``window``, and remove it; called by windows."""
         synchronize()
         report = self.report(window, edge=True)
         with self._held():
@@ -225,11 +224,11 @@ class EnergyMeter:
 
     @contextlib.contextmanager
     def _held(self) -> Iterator[bool]:
-        """Take the lock, unless a driver's call hangs in the thread that has it: the work must go on."""
+        """Take the lock, unless a driver call hangs in the thread that holds it: the work must continue."""
         held = self._lock.acquire(timeout=0.0 if self._hung else _LOCK_PATIENCE_S)
         if not held and not self._hung:
             self._hung = True
-            self._notices.add("a meter's driver does not answer; figures from here on are incomplete")
+            self._notices.add("a meter's driver does not respond; later figures are incomplete")
         try:
             yield held
         finally:
@@ -243,11 +242,11 @@ class EnergyMeter:
         }
 
     def _idle_w(self, since_s: float) -> dict[str, float]:
-        """Idle powers by device; of one that others used too since then, a part is another user's baseline."""
+        """Return idle powers by device, without devices that other runs have used too since ``since_s``."""
         return {c.device: c.idle_w for c in self._channels if c.idle_w is not None and c.shared_s <= since_s}
 
     def _probe_idle(self) -> None:
-        """Measure the idle power of counted devices for which none is configured."""
+        """Measure the idle power of counted devices without a configured one."""
         unknown = [channel for channel in self._channels if channel.idle_w is None and channel.measured]
         if not unknown or self._idle_probe_s <= 0:
             return
@@ -260,9 +259,7 @@ class EnergyMeter:
     def _notice_suspension(self) -> None:
         gone_s = self._watch.newly_suspended_s()
         if gone_s:
-            self._notices.add(
-                f"the machine was suspended for {gone_s:.0f} s, which count neither as time nor as energy"
-            )
+            self._notices.add(f"the machine was suspended for {gone_s:.0f} s, which count neither as time nor energy")
 
     def _ask_last_words(self) -> None:
         for ask in self._last_words:
@@ -276,14 +273,14 @@ class EnergyMeter:
         if self._sharing:
             self._sharing.close()
         if self._hung:
-            return  # the driver that hangs would hang here too
+            return  # the driver would hang here too
         for close in self._closers:
-            with contextlib.suppress(Exception):  # a driver that cannot be left in peace is no concern of the work
+            with contextlib.suppress(Exception):  # a failure to close a driver must not stop the work
                 close()
 
 
 def _draws(channel: Channel, window: Window) -> Iterator[Draw]:
-    """What ``channel`` gave to ``window``, one entry per source that took part."""
+    """Yield the energy of ``channel`` in ``window``, by source."""
     for total in list(channel.totals):
         before_uj, doubt_before_uj = window.mark.get((channel.device, total.source), (0, 0))
         energy_uj, doubt_uj = total.energy_uj - before_uj, total.doubt_uj - doubt_before_uj

@@ -1,7 +1,7 @@
-"""Whether two zones show one and the same counter, as the dies of a package do on AMD's first Zens.
+"""Detection of two zones that show the same counter, as the dies of a package do on AMD's first Zens.
 
-Each die of other processors (Intel's Cascade Lake-AP) has a counter of its own. Names do not tell which it is, but
-the counters do: those of their own meet at most once by accident, when both stand still or one overtakes the other.
+On other processors (Intel's Cascade Lake-AP), each die has its own counter. The names do not distinguish the cases,
+but the values do: separate counters are equal at most once by chance, when both stand still or one overtakes the other.
 """
 
 from __future__ import annotations
@@ -9,22 +9,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-_EQUALS = 3  # values at which both were met: no accident any more
-_UNEQUALS = 5  # pairs of values that differ: no counter that was read between two of its updates
-_FAR_UJ = 150_000_000  # what no package draws between two readings in a row
+_EQUALS = 3  # equal values, more than by chance
+_UNEQUALS = 5  # pairs of different values, more than one counter read between two of its updates
+_FAR_UJ = 150_000_000  # more than a package draws between two successive readings
 _SETTLING_S = 0.025
 _PAUSE_S = 0.001  # a counter is updated about every millisecond
 
 
 class MirrorWatch:
-    """Compares two counters until it is clear whether they are one.
+    """Compares two counters until it is known whether they are the same.
 
     Args:
-        one: reads the first.
-        other: reads the second.
+        one: A function that reads the first.
+        other: A function that reads the second.
 
     Attributes:
-        verdict: True: they are one; False: they are two; None: not clear yet.
+        verdict: True if they are the same, False if not, None if not known yet.
     """
 
     def __init__(self, one: Callable[[], int], other: Callable[[], int]) -> None:
@@ -34,7 +34,7 @@ class MirrorWatch:
         self._unequals: set[tuple[int, int]] = set()
 
     def look(self) -> bool | None:
-        """Compare once more, unless it is clear, and return the verdict."""
+        """Compare once more, unless it is known, and return the verdict."""
         if self.verdict is None:
             try:
                 before, between, after = self._one(), self._other(), self._one()
@@ -55,7 +55,7 @@ class MirrorWatch:
 
 
 def settled(watch: MirrorWatch) -> MirrorWatch:
-    """Look for a moment; counters that move by then are distinguished."""
+    """Compare for a moment, which is enough to distinguish counters that change in it."""
     until_s = time.monotonic() + _SETTLING_S
     while watch.look() is None and time.monotonic() < until_s:
         time.sleep(_PAUSE_S)

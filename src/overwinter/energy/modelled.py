@@ -1,10 +1,9 @@
-"""The parts without a counter, modelled: CPU from CPU seconds and design power, RAM from memory in use.
+"""The power model of parts without a counter: CPU from CPU seconds and design power, RAM from memory in use.
 
     CPU watts = watts per thread * (busy threads of the tree * (1 - idle) + allowed threads * idle)
 
-The tree's own use counts in full; of the idle power it carries the share of the machine that it may use
-(affinity and cgroup quota). Every figure is marked `modelled`. What lies above idle is proportional to CPU
-time.
+The tree's own use counts in full; of the idle power, the share of the machine that it may use (affinity and cgroup
+quota). Every figure is marked `modelled`. Energy above idle is proportional to CPU time.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ from overwinter.energy.processes import process_age_s
 from overwinter.energy.protocols import Increment
 from overwinter.energy.report import MODELLED
 
-_FIRST_POWER_S = 0.05  # a power is reported from here on
+_FIRST_POWER_S = 0.05  # no power is reported before
 _MAX_PACE_S = 1.0
 
 
 def _pace_s(age_s: float) -> float:
-    """How often living children are looked at between windows' edges: soon at first, then once a second."""
+    """Return the interval between readings of living children: short at first, then a second."""
     return min(_MAX_PACE_S, age_s / 2)
 
 
@@ -30,12 +29,12 @@ class CpuModel:
     """Energy of the process tree's CPU time.
 
     Args:
-        tree: whose CPU time.
-        thread_w: power of one busy hardware thread.
-        idle_fraction: share of it that an idle thread draws.
-        threads: hardware threads whose idle power the tree bears.
-        relative_uncertainty: of the model.
-        head_s: seconds before the start that count too, with all CPU time of the tree so far.
+        tree: The CPU time of the tree.
+        thread_w: The power of one busy hardware thread.
+        idle_fraction: The idle power of a thread as a share of it.
+        threads: The number of hardware threads whose idle power counts.
+        relative_uncertainty: The model's relative uncertainty.
+        head_s: Seconds before the start that also count, with all CPU time of the tree so far.
     """
 
     source = MODELLED
@@ -81,7 +80,7 @@ class CpuModel:
         return Increment(energy_uj=increment_uj)
 
     def power_w(self) -> float | None:
-        """Return the mean power of the last second, since children are looked at no more often."""
+        """Return the mean power of the last second, the interval between readings of children."""
         return self._power_w
 
     def limit_w(self) -> None:
@@ -121,7 +120,7 @@ class RamModel:
         return Increment(energy_uj=round((before_w + self._power_w) / 2 * elapsed_s * 1e6))
 
     def power_w(self) -> float:
-        """Return the power at the last look."""
+        """Return the power at the last reading."""
         return self._power_w
 
     def limit_w(self) -> None:
@@ -133,7 +132,7 @@ class RamModel:
 
 
 def open_modelled(opening: Opening) -> list[Channel]:
-    """Open a model of what no earlier source meters."""
+    """Open a model of the parts that no earlier source meters."""
     wanted = {"cpu", "ram"} - opening.covered
     if not wanted:
         return []
@@ -151,7 +150,7 @@ def modelled_status(opening: Opening) -> tuple[bool, str, str]:
     return (
         True,
         f"{thread_w:.3g} W per busy thread: {origin}",
-        "set hardware.cpu_tdp_w and hardware.cpu_threads if you know better",
+        "set hardware.cpu_tdp_w and hardware.cpu_threads for a better estimate",
     )
 
 
@@ -186,7 +185,7 @@ def _ram_channel(tree: CpuTime, opening: Opening, head_s: float | None) -> Chann
         relative_uncertainty=hardware.relative_uncertainty,
         head_s=head_s,
     )
-    return _channel("ram", model, 0.0, opening)  # memory in use is the work's own, so nothing of it is idle
+    return _channel("ram", model, 0.0, opening)  # memory in use belongs to the work, so none of it is idle
 
 
 def _channel(device: str, model: CpuModel | RamModel, idle_w: float, opening: Opening) -> Channel:

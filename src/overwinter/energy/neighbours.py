@@ -1,9 +1,8 @@
-"""Other meters on this machine: runs that read one counter at the same time have to divide its energy (`sharing`).
+"""Detection of other meters on this machine: runs that read a counter at the same time divide its energy (`sharing`).
 
-A running meter keeps a small locked file in a folder that all users share; the kernel lets go of the lock when its
-process dies, however it dies. A meter inside another one's command is no neighbour: its figure is meant to be a part
-of the other's. Containers with a /tmp of their own see each other's meters only where OVERWINTER_METERS names a
-folder that they share.
+A running meter keeps a small locked file in a folder shared by all users; the kernel releases the lock when its
+process ends. A meter inside another one's command is not a neighbour: its figure is a part of the other's. Containers
+with separate /tmp folders see each other's meters only if OVERWINTER_METERS names a shared folder.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from typing import Any
 from overwinter.energy import proc
 
 _FOLDER = "overwinter-meters"
-_SHARED_MODE = 0o1777  # everyone may add a file, and remove only their own
+_SHARED_MODE = 0o1777  # any user may add files, and remove only their own
 _ENVIRONMENT = "OVERWINTER_METERS"
 _PACE_S = 1.0
 _MAX_BYTES = 4096
@@ -31,12 +30,12 @@ _MAX_FILES = 1000
 
 
 class Neighbours:
-    """The meters that run beside this one.
+    """The other meters that run at the same time.
 
     Args:
-        counters: what this meter reads, by its identity on this machine.
-        folder: where meters keep their files; the machine's own if left out.
-        clock: monotonic seconds.
+        counters: The counters that this meter reads, by their identity on this machine.
+        folder: The shared folder; the machine's own by default.
+        clock: A monotonic clock in seconds.
     """
 
     def __init__(
@@ -53,7 +52,7 @@ class Neighbours:
         self._found: Mapping[str, frozenset[int]] = {}
 
     def begin(self) -> None:
-        """Let others see this meter; a folder that cannot be used costs nothing but that."""
+        """Register this meter; without a usable folder, other meters do not see it."""
         if not self._counters:
             return
         with contextlib.suppress(OSError):
@@ -61,9 +60,9 @@ class Neighbours:
             self._register()
 
     def look(self) -> Mapping[str, frozenset[int]]:
-        """Return the processes that meter each counter beside this one; a counter that no one else reads is left out.
+        """Return the other processes that meter each counter; a counter without others is left out.
 
-        Who comes or goes is seen at once, for the price of one system call; who was killed, within a second.
+        A start or end is seen at once, with one system call; a kill within a second.
         """
         if self._lock >= 0:
             with contextlib.suppress(OSError):
@@ -74,7 +73,7 @@ class Neighbours:
         return self._found
 
     def close(self) -> None:
-        """Let others see that this meter has ended."""
+        """Unregister this meter."""
         if self._lock < 0 or self._pid != os.getpid():
             return
         with contextlib.suppress(OSError):
@@ -84,7 +83,7 @@ class Neighbours:
         self._lock, self._found = -1, {}
 
     def _register(self) -> None:
-        """Put a locked file into the folder, finished when it comes under its name."""
+        """Put a locked file into the folder, complete before it gets its final name."""
         path = self._folder / f"{self._pid}-{secrets.token_hex(4)}.json"
         new = path.with_suffix(".new")
         handle = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
@@ -111,7 +110,7 @@ class Neighbours:
         return other["pid"] == self._pid or other["pid"] in self._ancestors or self._pid in other["ancestors"]
 
     def _by_counter(self, others: Sequence[Mapping[str, Any]]) -> Mapping[str, frozenset[int]]:
-        """A meter inside another one's command takes no part of its own."""
+        """Return process ids by counter, without meters inside another one's command."""
         found: dict[str, frozenset[int]] = {}
         for counter in self._counters:
             readers = {other["pid"]: other["ancestors"] for other in others if counter in other["counters"]}
@@ -121,7 +120,7 @@ class Neighbours:
 
 
 def _running(path: Path) -> Mapping[str, Any] | None:
-    """Return what a meter says of itself, or None where it has ended; what it left is removed."""
+    """Return a meter's file content; None, and remove the file, if the meter has ended."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -140,7 +139,7 @@ def _running(path: Path) -> Mapping[str, Any] | None:
 
 
 def _parsed(content: bytes) -> Mapping[str, Any] | None:
-    """Read what another user may have written; None if it is not what a meter writes."""
+    """Parse a file that another user may have written; None if it is not a meter's."""
     with contextlib.suppress(ValueError, TypeError, KeyError):
         other = json.loads(content)
         return {
@@ -152,10 +151,10 @@ def _parsed(content: bytes) -> Mapping[str, Any] | None:
 
 
 def _make_shared(folder: Path) -> None:
-    """Make the folder for everyone, or see that it is one: behind a link could be anything.
+    """Create the folder for all users, or check that it is a folder and not a link.
 
     Raises:
-        OSError: it cannot be made, or is none.
+        OSError: it cannot be created, or is not a folder.
     """
     try:
         folder.mkdir()

@@ -1,4 +1,4 @@
-"""Warnings about the meters, with their time, so that each report carries those of its own stretch."""
+"""Warnings about the meters with their times, so that each report includes those of its window."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 
 class Notices:
-    """Collects warnings; the same text counts once. Adding is safe from any thread.
+    """Collects warnings, each text once. Adding is thread-safe.
 
     Args:
-        clock: monotonic seconds.
+        clock: A monotonic clock in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -23,13 +23,13 @@ class Notices:
         self._at_s.setdefault(text, self._clock())
 
     def renew(self, text: str) -> None:
-        """Add one line, or say that it holds again: for every window that is open now."""
+        """Add one line, or renew it for every window that is open now."""
         self._at_s[text] = self._clock()
 
     def begin(self) -> None:
-        """Let what was reported so far, while meters were opened, stand for every report."""
+        """Include all warnings so far, from opening the meters, in every report."""
         self._standing_until_s = self._clock()
 
     def since(self, start_s: float) -> list[str]:
-        """Return what concerns a window that began at ``start_s``."""
+        """Return the warnings for a window that started at ``start_s``."""
         return [text for text, at_s in list(self._at_s.items()) if at_s >= start_s or at_s <= self._standing_until_s]

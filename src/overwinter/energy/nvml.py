@@ -1,7 +1,7 @@
 """NVIDIA GPUs through NVML: the energy counter, else power samples integrated over time.
 
-The counter is preferred because power readings of data-centre GPUs look at a part of the time only (25 % on
-A100 and H100, https://arxiv.org/abs/2312.02741).
+The counter is preferred because power readings of data-centre GPUs sample only a part of the time (25 % on A100 and
+H100, https://arxiv.org/abs/2312.02741).
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from overwinter.energy.power_gauge import PowerGauge
 from overwinter.energy.protocols import Gauge
 from overwinter.energy.ranks import ranks_on_node
 
-_PEAK_W = 4000.0  # no board draws more; what would is a counter's jump
+_PEAK_W = 4000.0  # more than any board draws; above, the counter jumped
 _LIMIT_READS = 10  # the limit is read at every tenth sample
 _FALLBACK_GUESS_W = 200.0
-_LOST_W = 60.0  # of a board that does not answer: about what an idle one draws
+_LOST_W = 60.0  # about the idle power of a board, for one that does not respond
 _LOST_UNCERTAINTY = 1.0
 
 
 class _Readings:
-    """The power and the limit that a board tells."""
+    """The power and the limit that a board reports."""
 
     def __init__(self, handle: Any) -> None:
         self._handle = handle
@@ -96,7 +96,7 @@ class NvmlPowerGauge(PowerGauge):
 
 
 def open_nvml(opening: Opening) -> list[Channel]:
-    """Open the GPUs that CUDA_VISIBLE_DEVICES shows."""
+    """Open the GPUs in CUDA_VISIBLE_DEVICES."""
     if not library_present():
         return []
     import pynvml
@@ -104,7 +104,7 @@ def open_nvml(opening: Opening) -> list[Channel]:
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
-        opening.warn(f"nvml: the driver's library is there but does not start ({error}); GPUs are not metered")
+        opening.warn(f"nvml: the driver's library exists but does not start ({error}); GPUs are not metered")
         return []
     opening.closers.append(pynvml.nvmlShutdown)
     try:
@@ -144,7 +144,7 @@ def _described() -> tuple[bool, str, str]:
     if not visible.boards:
         return False, "no GPU is visible", "check CUDA_VISIBLE_DEVICES"
     responding = [f"{board.device} {board.name or 'of unknown name'}" for board in visible.boards if board.handle]
-    silent = [f"{board.device} does not answer ({board.trouble})" for board in visible.boards if not board.handle]
+    silent = [f"{board.device} does not respond ({board.trouble})" for board in visible.boards if not board.handle]
     detail = ", ".join([*responding, *silent]) + (f"; {visible.doubt}" if visible.doubt else "")
     return (
         bool(responding),
@@ -154,14 +154,14 @@ def _described() -> tuple[bool, str, str]:
 
 
 def _doubts(visible: Visible) -> Iterator[str]:
-    """Say where the GPUs that are metered may not be those that the work uses."""
+    """Yield warnings if the metered GPUs may not be those that the work uses."""
     if visible.doubt:
         yield visible.doubt
     ranks = ranks_on_node(os.environ)
     if "CUDA_VISIBLE_DEVICES" in os.environ and len(visible.boards) < ranks:
         yield (
-            f"{len(visible.boards)} of this node's GPUs are visible to the first of its {ranks} ranks, which counts "
-            "for all; what GPUs draw that only other ranks see is not counted"
+            f"{len(visible.boards)} of this node's GPUs are visible to the first of its {ranks} ranks, which meters "
+            "for all; GPUs that only other ranks see are not metered"
         )
 
 
@@ -179,7 +179,7 @@ def _channel(board: Board, opening: Opening) -> Channel:
         half = ", half its limit" if limit_w else ""
         opening.warn(f"{board.device}: neither an energy counter nor a power reading; assuming {guess_w:g} W{half}")
     if "MIG-" in os.environ.get("CUDA_VISIBLE_DEVICES", ""):
-        opening.warn(f"{board.device}: a MIG device has no meter of its own; the whole board is counted")
+        opening.warn(f"{board.device}: a MIG device has no separate meter; the whole board is counted")
     return Channel(
         device=board.device,
         gauges=gauges,
@@ -192,8 +192,8 @@ def _channel(board: Board, opening: Opening) -> Channel:
 
 
 def _assumed(board: Board, opening: Opening) -> Channel:
-    """Return a channel for a board that is there and reports nothing, so that it does not look like one of 0 W."""
-    opening.warn(f"{board.device} does not answer ({board.trouble}); it is assumed to idle at {_LOST_W:g} W")
+    """Return a channel with an assumed power for a board that does not respond, instead of 0 W."""
+    opening.warn(f"{board.device} does not respond ({board.trouble}); it is assumed to idle at {_LOST_W:g} W")
     channel = Channel(
         device=board.device,
         gauges=[],

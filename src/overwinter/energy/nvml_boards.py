@@ -1,7 +1,7 @@
-"""The NVIDIA GPUs of this machine, one by one: a board that does not answer takes no other one along.
+"""The NVIDIA GPUs of this machine, opened one by one, so that a board that does not respond does not affect others.
 
-NVML numbers boards by their slots, CUDA by its own order (`cuda_order`); a board is known by its UUID and its PCI
-address. NVIDIA_VISIBLE_DEVICES needs no reading: a container's runtime has already hidden what it leaves out.
+NVML orders boards by their slots, CUDA by its own order (`cuda_order`); a board is identified by its UUID and its PCI
+address. NVIDIA_VISIBLE_DEVICES is not needed: a container runtime has already hidden the other boards.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ class Board:
     """One GPU.
 
     Attributes:
-        index: NVML's.
-        handle: NVML's; None where the board does not answer.
-        uuid: such as `GPU-8f7c...`; None where the board does not answer.
-        address: on the PCI bus, as `lspci -D` writes it; None where it does not report.
-        name: the model's; None where it does not report.
-        trouble: why it does not answer; empty if it does.
+        index: NVML's index.
+        handle: NVML's handle; None if the board does not respond.
+        uuid: The UUID, such as `GPU-8f7c...`; None if the board does not respond.
+        address: The PCI address, as in `lspci -D`; None if not reported.
+        name: The model's name; None if not reported.
+        trouble: The reason why it does not respond; empty if it does.
     """
 
     index: int
@@ -45,11 +45,11 @@ class Board:
 
 @dataclass(frozen=True, kw_only=True)
 class Visible:
-    """The GPUs that CUDA_VISIBLE_DEVICES shows.
+    """The GPUs in CUDA_VISIBLE_DEVICES.
 
     Attributes:
-        boards: each once, in the order they are named.
-        doubt: why these may be the wrong ones; empty where they are known.
+        boards: The boards, each once, in the order of the variable.
+        doubt: The reason why these may be the wrong boards; empty if they are certain.
     """
 
     boards: tuple[Board, ...]
@@ -57,7 +57,7 @@ class Visible:
 
 
 def library_present() -> bool:
-    """Whether the driver's library can be loaded; much quicker than importing pynvml to find out."""
+    """Return whether the driver's library can be loaded, which is much faster than importing pynvml."""
     try:
         ctypes.CDLL("libnvidia-ml.so.1")
     except OSError:
@@ -77,7 +77,7 @@ def all_boards() -> list[Board]:
 
 
 def visible_boards(environ: Mapping[str, str] = os.environ) -> Visible:
-    """Return the GPUs that CUDA_VISIBLE_DEVICES shows; NVML must be initialised.
+    """Return the GPUs in CUDA_VISIBLE_DEVICES; NVML must be initialised.
 
     Raises:
         pynvml.NVMLError: not even their number is known.
@@ -91,8 +91,8 @@ def visible_boards(environ: Mapping[str, str] = os.environ) -> Visible:
         if reported is not None:
             return Visible(boards=tuple(board for board in boards if {board.uuid, board.address} & reported))
         doubt = (
-            f"CUDA_VISIBLE_DEVICES={value} counts unlike GPUs in CUDA's own order, which could not be asked for; it is "
-            "taken for the order of their slots. Set CUDA_DEVICE_ORDER=PCI_BUS_ID, or name them by UUID"
+            f"CUDA_VISIBLE_DEVICES={value} numbers different GPUs in CUDA's own order, which is unknown; the order of "
+            "their slots is assumed. Set CUDA_DEVICE_ORDER=PCI_BUS_ID, or name them by UUID"
         )
     indices = visible_gpus(value, [board.uuid for board in boards], parents, order=_slot_order(boards))
     return Visible(boards=tuple(boards[index] for index in indices), doubt=doubt)
@@ -123,7 +123,7 @@ def _board(index: int) -> Board:
 
 
 def _needs_cuda(value: str, boards: Sequence[Board], environ: Mapping[str, str]) -> bool:
-    """Whether only CUDA knows which boards are meant: it puts the fastest first, where they are not alike."""
+    """Return whether only CUDA can resolve the boards' numbers: it puts the fastest first if boards differ."""
     if environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID" or len({board.name for board in boards if board.name}) < 2:
         return False
     named = names_by_number(value)
@@ -131,7 +131,7 @@ def _needs_cuda(value: str, boards: Sequence[Board], environ: Mapping[str, str])
 
 
 def _slot_order(boards: Sequence[Board]) -> list[int]:
-    """NVML's indices in the order of PCI addresses; NVML's own order where a board does not report its address."""
+    """Return NVML's indices in the order of PCI addresses; NVML's own order if an address is unknown."""
     if any(board.address is None for board in boards):
         return [board.index for board in boards]
     return [board.index for board in sorted(boards, key=lambda board: str(board.address))]
@@ -155,7 +155,7 @@ def _mig_parents(boards: Sequence[Board]) -> dict[str, int]:
 
 
 def _or_none(ask: Callable[[], Any]) -> Any:
-    """Return what NVML tells, None where it does not."""
+    """Return the result of an NVML call; None if it fails."""
     import pynvml
 
     try:

@@ -1,4 +1,4 @@
-"""`open_meter`: from the configuration to a running meter."""
+"""`open_meter`: opening a meter from the configuration."""
 
 from __future__ import annotations
 
@@ -36,21 +36,20 @@ def open_meter(
     own_process: bool = True,
     adopts_orphans: bool = False,
 ) -> EnergyMeter:
-    """Open a meter on this machine; it begins with `start`, or with `with`.
+    """Open a meter on this machine; it starts with `start` or `with`.
 
-    On a node that several ranks share, local rank 0 counts for all of them, and the others' meters stay
-    empty.
+    On a node with several ranks, local rank 0 meters for all of them, and the other meters stay empty.
 
     Args:
-        energy: the group `energy/`.
-        hardware: the group `hardware/`.
-        since_process_start: modelled energy counts from this process's own start (imports are work too).
-        own_process: whether this process's own CPU time and memory count where they are modelled.
-        adopts_orphans: whether this process waits for every child that it gets, so that orphans of what it
-            runs may be made its own children.
+        energy: The group `energy/`.
+        hardware: The group `hardware/`.
+        since_process_start: Whether modelled energy counts from the start of this process, including imports.
+        own_process: Whether this process's own CPU time and memory count in modelled energy.
+        adopts_orphans: Whether this process waits for all its children, so that orphans of its command can be made
+            its children.
 
     Raises:
-        ConfigError: a source has an unknown name, or none of them can be read here.
+        ConfigError: a source's name is unknown, or no source can be read on this machine.
     """
     notices = Notices()
     opening = Opening(
@@ -63,12 +62,12 @@ def open_meter(
     )
     rank = local_rank(os.environ)
     if rank:
-        notices.add(f"local rank {rank}: local rank 0 counts for this node")
+        notices.add(f"local rank {rank}: local rank 0 meters for this node")
         return EnergyMeter([], interval_s=energy.sample_interval_s, notices=notices)
     channels = open_channels(opening)
     if not channels:
         raise ConfigError(
-            f"energy.sources={list(energy.sources)}: none of these can be read here. Add 'modelled' to them."
+            f"energy.sources={list(energy.sources)}: none of these works on this machine. Add 'modelled'."
         )
     for channel in channels:
         channel.idle_w = hardware.idle_w.get(channel.device, channel.idle_w)
@@ -87,7 +86,7 @@ def open_meter(
 
 
 def _sharing(channels: Sequence[Channel], opening: Opening, notices: Notices) -> Sharing:
-    """Look for others that read the same counters, and divide with them where it is known whose work it was."""
+    """Return the division of counters that other runs read too."""
     measured = [channel for channel in channels if channel.measured]
     tree = cpu_time_of(opening)
     cpu = CpuShare(tree, idle_fraction=opening.hardware.cpu_idle_fraction)

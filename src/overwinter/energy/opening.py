@@ -1,4 +1,4 @@
-"""What a source is given when its channels are opened."""
+"""The context in which a source opens its channels."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Opening:
-    """The settings, and what earlier sources have taken.
+    """The settings, and the parts that earlier sources meter.
 
     Attributes:
-        energy: the group `energy/`.
-        hardware: the group `hardware/`.
-        warn: takes one line for the user.
-        own_process: whether this process's own CPU time counts, beside its children's.
-        adopts_orphans: whether this process waits for every child that it gets, so that orphans may be made its own.
-        since_process_start: whether modelled energy counts from the process's own start.
-        covered: kinds of device that an earlier source meters, among `gpu`, `cpu`, `ram`, `platform` (those two in one)
-            and `machine` (all in one).
-        measured: those of them that a counter or sensor reads, and no assumption.
-        closers: called when the meter closes.
-        last_words: asked before that for a warning that the report of the whole must carry; empty for none.
+        energy: The group `energy/`.
+        hardware: The group `hardware/`.
+        warn: A function that shows one line to the user.
+        own_process: Whether this process's own CPU time counts, in addition to its children's.
+        adopts_orphans: Whether this process waits for all its children, so that orphans can be made its children.
+        since_process_start: Whether modelled energy counts from the start of the process.
+        covered: Kinds of device that an earlier source meters: `gpu`, `cpu`, `ram`, `platform` (the latter two) or
+            `machine` (all).
+        measured: The kinds of these that are measured, not assumed.
+        closers: Functions called when the meter closes.
+        last_words: Functions called before that, which return a warning for the final report; empty for none.
     """
 
     energy: EnergyConfig

@@ -1,4 +1,4 @@
-"""Reading a number from a file of the kernel's, which may fail for a moment (EAGAIN, EIO, half a line)."""
+"""Reading of a number from a kernel file, tolerating short failures (EAGAIN, EIO, half a line)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _LASTING = {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENODEV, errno.EISDIR,
 
 
 class Patient(Generic[Value]):
-    """Gives the last value again while a reading fails in passing; a counter then catches up by itself.
+    """Returns the last value while a reading fails for a short time; a counter then catches up.
 
     Args:
-        read: gives the value; raises OSError or ValueError.
+        read: A function that returns the value, or raises OSError or ValueError.
     """
 
     def __init__(self, read: Callable[[], Value]) -> None:
@@ -28,7 +28,7 @@ class Patient(Generic[Value]):
         """Return the value.
 
         Raises:
-            OSError, ValueError: there was none before, or it fails for good.
+            OSError, ValueError: there is no earlier value, or reading keeps failing.
         """
         try:
             self._last = self._read()

@@ -1,4 +1,4 @@
-"""A gauge over power readings, integrated by the trapezoid rule: what every sensor without a counter shares."""
+"""The base class of gauges on power sensors: power readings integrated by the trapezoid rule."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from overwinter.energy.protocols import Increment
 
 
 class PowerGauge:
-    """Power over time; its classes say how far to trust the readings.
+    """Integrates power over time; subclasses set the uncertainty.
 
     Args:
-        read_w: gives the power, in watts.
+        read_w: A function that returns the power, in watts.
     """
 
     source: str
@@ -25,11 +25,11 @@ class PowerGauge:
         self._power_w: float | None = None
 
     def start(self, now_s: float) -> None:
-        """Begin at ``now_s``; that may be in the past, if another gauge failed then."""
+        """Start at ``now_s``, which is in the past if another gauge failed then."""
         self._now_s, self._power_w = now_s, None
 
-    def advance(self, now_s: float, *, edge: bool) -> Increment:  # noqa: ARG002 -- every reading counts alike
-        """Return what was drawn since the previous call."""
+    def advance(self, now_s: float, *, edge: bool) -> Increment:  # noqa: ARG002 -- every reading is exact
+        """Return the energy drawn since the previous call."""
         power_w = self._read_w()
         mean_w = power_w if self._power_w is None else (power_w + self._power_w) / 2
         energy_uj = round(mean_w * max(now_s - self._now_s, 0.0) * 1e6)

@@ -1,8 +1,8 @@
-"""A laptop on battery: what the battery gives is what the whole machine draws, its screen included.
+"""Laptops on battery: the battery's power is that of the whole machine, including the screen.
 
-On mains power a battery reports nothing of that, and while it is charged the contrary; then this source steps back.
-https://docs.kernel.org/power/power_supply_class.html: microwatts, microamperes and microvolts; some drivers count
-what is drawn as negative.
+On mains power, a battery does not report the machine's power, so this source is not used.
+https://docs.kernel.org/power/power_supply_class.html: microwatts, microamperes and microvolts; some drivers report
+discharging as negative.
 """
 
 from __future__ import annotations
@@ -38,47 +38,47 @@ class Supplies:
 
     @property
     def hindrance(self) -> str:
-        """Why the batteries do not tell what the machine draws now; empty if they do."""
+        """Reason why the batteries do not report the machine's power now; empty if they do."""
         if not self.batteries:
             return "there is no battery"
         if any(word(each / "online") not in ("", "0") for each in self._mains):
-            return "the machine is on mains power, of which a battery reports nothing"
+            return "the machine is on mains power, which a battery does not measure"
         states = {word(each / "status") for each in self.batteries}
         if "Discharging" in states and "Charging" not in states:
             return ""
-        return f"no battery gives power ({', '.join(sorted(filter(None, states))) or 'no state told'})"
+        return f"no battery is discharging ({', '.join(sorted(filter(None, states))) or 'unknown state'})"
 
     def power_w(self) -> float:
-        """Return what the batteries give now, in watts.
+        """Return the batteries' power now, in watts.
 
         Raises:
-            OSError, ValueError: one that gives does not tell how much.
+            OSError, ValueError: a discharging battery does not report its power.
         """
         power_w = sum(_power_w(each) for each in self.batteries if word(each / "status") == "Discharging")
         if not _MIN_W <= power_w <= _MAX_W:
-            raise ValueError(f"the batteries tell of {power_w:g} W, which cannot be")
+            raise ValueError(f"the batteries report {power_w:g} W, which is implausible")
         return power_w
 
     def left_uj(self) -> int:
-        """Return the energy that is left in the batteries, in microjoules.
+        """Return the energy left in the batteries, in microjoules.
 
         Raises:
-            OSError, ValueError: one does not report.
+            OSError, ValueError: a battery does not report it.
         """
         return round(sum(_left_uwh(each) for each in self.batteries) * _UJ_PER_UWH)
 
 
 class BatteryGauge:
-    """What every way of reading the batteries shares: time on mains power is a gap, told once.
+    """A gauge of the batteries' power. Time on mains power is a gap, with one warning.
 
     Args:
-        supplies: of the machine.
-        warn: takes one line for the user.
+        supplies: The machine's power supplies.
+        warn: A function that shows one line to the user.
     """
 
     source = "power-supply"
     relative_uncertainty = 0.10
-    edge_s = 2.0  # firmware looks every one or two seconds
+    edge_s = 2.0  # firmware updates every one or two seconds
     max_interval_s = 1.0
 
     def __init__(self, supplies: Supplies, warn: Callable[[str], None]) -> None:
@@ -92,15 +92,15 @@ class BatteryGauge:
         if not self._supplies.hindrance:
             self._look()
 
-    def advance(self, now_s: float, *, edge: bool) -> Increment:  # noqa: ARG002 -- every reading counts alike
-        """Return what was drawn since the previous call; of time on mains power nothing is known."""
+    def advance(self, now_s: float, *, edge: bool) -> Increment:  # noqa: ARG002 -- every reading is exact
+        """Return the energy drawn since the previous call, with a gap for time on mains power."""
         elapsed_s, self._now_s = max(0.0, now_s - self._now_s), now_s
         hindrance = self._supplies.hindrance
         if hindrance:
             self._power_w = None
             self._warn(f"power-supply: {hindrance}; meanwhile the last known power is assumed")
             return Increment(energy_uj=0, gap_s=elapsed_s)
-        if self._power_w is None:  # the first look after mains power
+        if self._power_w is None:  # the first reading after mains power
             self._look()
         return Increment(energy_uj=self._drawn_uj(elapsed_s))
 
@@ -122,7 +122,7 @@ class BatteryGauge:
 
 
 class BatteryLevelGauge(BatteryGauge):
-    """The energy left in the batteries, where none reports a power; it falls in steps of some joules."""
+    """A gauge of the energy left, if no battery reports its power; it falls in steps of some joules."""
 
     edge_s = 30.0
 
@@ -132,7 +132,7 @@ class BatteryLevelGauge(BatteryGauge):
 
     def _look(self) -> None:
         self._left_uj = self._supplies.left_uj()
-        self._power_w = 0.0  # marks that it was looked at
+        self._power_w = 0.0  # marks that it was read
 
     def _drawn_uj(self, elapsed_s: float) -> int:  # noqa: ARG002 -- a level needs no time
         before_uj, self._left_uj = self._left_uj, self._supplies.left_uj()
@@ -140,7 +140,7 @@ class BatteryLevelGauge(BatteryGauge):
 
 
 def open_power_supply(opening: Opening) -> list[Channel]:
-    """Open the batteries, where they tell what the machine draws and no part of it is measured otherwise."""
+    """Open the batteries, if they report the machine's power and no part of it is measured otherwise."""
     supplies = Supplies(Path(opening.energy.power_supply_root))
     if opening.measured or not supplies.batteries:
         return []
@@ -149,7 +149,7 @@ def open_power_supply(opening: Opening) -> list[Channel]:
         return []
     gauges = [kind(supplies, opening.warn) for kind, tells in _ways(supplies) if tells]
     if not gauges:
-        opening.warn("power-supply: the batteries report neither their power nor what is left in them")
+        opening.warn("power-supply: the batteries report neither power nor remaining energy")
         return []
     return [
         Channel(
@@ -173,14 +173,14 @@ def power_supply_status(root: Path) -> tuple[bool, str, str]:
     if not any(tells for _, tells in _ways(supplies)):
         return (
             False,
-            f"{names}: reports neither its power nor what is left",
-            "nothing to do: its driver does not report",
+            f"{names}: reports neither power nor remaining energy",
+            "none: its driver does not report them",
         )
     return True, f"{names}: the whole machine", ""
 
 
 def _ways(supplies: Supplies) -> list[tuple[type[BatteryGauge], bool]]:
-    """Return the ways of reading the batteries, the best first, and whether each works."""
+    """Return the gauges for the batteries, the best first, and whether each works."""
     return [(BatteryGauge, _responds(supplies.power_w)), (BatteryLevelGauge, _responds(supplies.left_uj))]
 
 
@@ -203,6 +203,6 @@ def _left_uwh(battery: Path) -> float:
     energy_uwh = number_or_none(battery / "energy_now")
     if energy_uwh is not None:
         return abs(energy_uwh)
-    # The voltage at the time would let the level rise when the load falls; that of the design does not move.
+    # With the current voltage, the level would rise when the load falls; the design voltage is constant.
     voltage_uv = number_or_none(battery / "voltage_min_design") or number(battery / "voltage_now")
     return abs(number(battery / "charge_now")) * voltage_uv / 1e6

@@ -1,4 +1,4 @@
-"""What /proc reports on processes: few system calls a look, and nothing raised for a process that is gone."""
+"""Reading of /proc: few system calls per reading, and no exception for a process that has ended."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _MAX_BYTES = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """One process's account.
+    """The CPU time account of one process.
 
     Attributes:
-        ppid: its parent.
-        start_ticks: when it began; a recycled id has another start.
-        own_s: CPU seconds of its own threads, living and finished.
-        waited_s: CPU seconds of the children that it has waited for, with those that they had waited for.
-        ended: whether it is only there until its parent waits for it; its children have another parent.
+        ppid: The parent's process id.
+        start_ticks: The start time; a reused id has another one.
+        own_s: CPU seconds of its own threads, running and finished.
+        waited_s: CPU seconds of the children it has waited for, including those they had waited for.
+        ended: Whether it is a zombie; its children have another parent.
     """
 
     ppid: int
@@ -39,7 +39,7 @@ class Stat:
 
     @property
     def cpu_s(self) -> float:
-        """All that its parent's account grows by when it is waited for."""
+        """Seconds added to its parent's account when it is waited for."""
         return self.own_s + self.waited_s
 
 
@@ -48,8 +48,8 @@ class CpuTimes:
     """CPU time of the whole machine since its start, of all CPUs together.
 
     Attributes:
-        busy_s: for processes and the kernel; what a host took away from a virtual machine is none of its own.
-        idle_s: with nothing to do, or waiting for disks.
+        busy_s: Seconds for processes and the kernel, without time stolen by a virtual machine's host.
+        idle_s: Seconds idle or waiting for disks.
     """
 
     busy_s: float
@@ -66,7 +66,7 @@ def cpu_times() -> CpuTimes | None:
 
 
 def is_ours() -> bool:
-    """Return whether /proc is there and speaks of the process ids that this process knows."""
+    """Return whether /proc exists and belongs to this process's pid namespace."""
     try:
         return Path(_PROC, "self").readlink().name == str(os.getpid())
     except OSError:
@@ -74,7 +74,7 @@ def is_ours() -> bool:
 
 
 def pids() -> set[int]:
-    """Return the ids of all processes that can be seen."""
+    """Return the ids of all visible processes."""
     try:
         names = os.listdir(_PROC)
     except OSError:
@@ -83,7 +83,7 @@ def pids() -> set[int]:
 
 
 def newest_pid() -> int | None:
-    """Return the id given last to a process or a thread: while it stays the same, nothing new has begun."""
+    """Return the last id given to a process or a thread; while it stays the same, none has started."""
     try:
         last = os.pread(_kept_open(f"{_PROC}/loadavg"), _MAX_BYTES, 0).rpartition(b" ")[2].strip()
     except OSError:
@@ -92,11 +92,12 @@ def newest_pid() -> int | None:
 
 
 def stat(pid: int, *, exact: bool = False) -> Stat | None:
-    """Return a process's account, or None if it is gone.
+    """Return a process's account; None if it has ended.
 
     Args:
-        pid: the process.
-        exact: look closer than the hundredths of a second of /proc/PID/stat, where threads are few.
+        pid: The process id.
+        exact: Whether to read with a finer resolution than the hundredths of a second of /proc/PID/stat, if it has few
+            threads.
     """
     fields = _stat_fields(pid)
     if len(fields) < 20:
@@ -111,10 +112,10 @@ def stat(pid: int, *, exact: bool = False) -> Stat | None:
 
 
 def _stat_fields(pid: int) -> list[bytes]:
-    """The fields of /proc/PID/stat from the state on; few or none for a process that is gone.
+    """Return the fields of /proc/PID/stat from the state on; few or none for a process that has ended.
 
-    One that the kernel is releasing is waited for until it is gone: its parent's account may hold its time already,
-    and it seems to have no parent any more.
+    If the kernel is releasing the process, wait until it is gone: its parent's account may already include its time,
+    and it seems to have no parent.
     """
     for _ in range(_RELEASE_LOOKS):
         content = _bytes(f"{pid}/stat")
@@ -131,7 +132,7 @@ def _is_being_released(fields: list[bytes]) -> bool:
 
 
 def is_there(pid: int) -> bool:
-    """Return whether a process lives, even one whose account may not be read (another user's, `hidepid`)."""
+    """Return whether a process is alive, even if its account cannot be read (another user's, `hidepid`)."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -143,11 +144,11 @@ def is_there(pid: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What only /proc/PID/status tells.
+    """Fields of /proc/PID/status.
 
     Attributes:
-        leads: whether the id is a process's and not one of its further threads'.
-        forgets_children: whether it ignores SIGCHLD, so that the times of its children are added to no account.
+        leads: Whether the id is a process's, not that of another thread.
+        forgets_children: Whether it ignores SIGCHLD, so that its children's times are added to no account.
     """
 
     leads: bool
@@ -155,7 +156,7 @@ class Status:
 
 
 def status(pid: int) -> Status:
-    """Return what /proc/PID/status tells; of a process that is gone, nothing in particular."""
+    """Return the fields of /proc/PID/status, with defaults for a process that has ended."""
     content = _bytes(f"{pid}/status")
     group = re.search(rb"^Tgid:\t(\d+)", content, re.MULTILINE)
     ignored = re.search(rb"^SigIgn:\t([0-9a-f]+)", content, re.MULTILINE)
@@ -166,18 +167,18 @@ def status(pid: int) -> Status:
 
 
 def carries(pid: int, mark: str) -> bool:
-    """Return whether ``mark`` stands in the environment that a process was started with."""
+    """Return whether ``mark`` is in the initial environment of a process."""
     return mark.encode() in _bytes(f"{pid}/environ")
 
 
 def memory_bytes(pid: int) -> tuple[int, int]:
-    """Return (resident, shared) bytes; zeros for a process that is gone."""
+    """Return (resident, shared) bytes; zeros for a process that has ended."""
     fields = _bytes(f"{pid}/statm").split()
     return (int(fields[1]) * _PAGE_BYTES, int(fields[2]) * _PAGE_BYTES) if len(fields) > 2 else (0, 0)
 
 
 def used_memory_bytes() -> float:
-    """Return the memory in use on the whole machine; infinity if that is not reported."""
+    """Return the memory in use on the whole machine; infinity if not reported."""
     content = _bytes("meminfo")
     total = re.search(rb"^MemTotal:\s+(\d+) kB", content, re.MULTILINE)
     free = re.search(rb"^MemFree:\s+(\d+) kB", content, re.MULTILINE)
@@ -185,12 +186,12 @@ def used_memory_bytes() -> float:
 
 
 def since_boot_s(start_ticks: int) -> float:
-    """Return when a process began, in seconds since the machine's start."""
+    """Return the start time of a process, in seconds since the machine's boot."""
     return start_ticks * _TICK_S
 
 
 def _scheduled_s(pid: int, *, threads: int) -> float:
-    """CPU time of the living threads by the scheduler's own clock; 0 where the kernel keeps none."""
+    """Return the CPU time of the running threads by the scheduler's clock; 0 if the kernel has none."""
     if threads == 1:
         return _ran_s(f"{pid}/schedstat")
     try:
@@ -206,7 +207,7 @@ def _ran_s(name: str) -> float:
 
 @functools.cache
 def _kept_open(path: str) -> int:
-    """A file that is read many times a second: opening it takes longer than reading it."""
+    """Return a cached descriptor of a file that is read often, since opening takes longer than reading."""
     return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 

@@ -1,9 +1,9 @@
-"""CPU time and memory of this process and all its descendants, living and finished, read cheaply from /proc.
+"""CPU time and memory of this process and all its descendants, running and finished, read cheaply from /proc.
 
-A finished child's time is in its parent's account (getrusage, cutime) once it has been waited for; a living
-child's is in its own; `vanished` counts what is in neither. A process that was seen in the tree stays in it,
-even when its parent dies before it; one that was an orphan before it could be seen is known by a mark in its
-environment. Every figure is a lower bound: a look can miss time, and counts none twice.
+A finished child's time is in its parent's account (getrusage, cutime) once it has been waited for, a running child's
+in its own; `vanished` counts the time in neither. A process seen in the tree stays in it, even if its parent ends
+first; one that was already an orphan is identified by a mark in its environment. Every figure is a lower bound: a
+reading can miss time, but never counts any twice.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from overwinter.energy.proc import Stat
 from overwinter.energy.vanished import VanishedTime
 
 _GIB = 2**30
-_YOUNG_S = 2.0  # how long a new process is watched closely: most that vanish untold do so soon
-_MAX_NEW = 256  # ids that are looked up one by one; for more, all of /proc is listed
+_YOUNG_S = 2.0  # time for which a new process is read often, since most that vanish do so soon
+_MAX_NEW = 256  # maximum number of ids looked up one by one; for more, all of /proc is listed
 
 
 class Risk(Enum):
-    """Whether CPU time is used that will be added to no account: for certain, possibly, or not now."""
+    """The risk that CPU time is used that no account will include: certain, possible, or none now."""
 
     CERTAIN = "certain"
     POSSIBLE = "possible"
@@ -33,15 +33,14 @@ class Risk(Enum):
 
 
 class ProcessTree:
-    """The descendants of a process. Safe from any thread.
+    """The descendants of a process. Thread-safe.
 
     Args:
-        root: process id of the root: this process, or an ancestor that several ranks share.
-        own: whether this process's own CPU time counts.
+        root: The process id of the root: this process, or an ancestor shared by several ranks.
+        own: Whether this process's own CPU time counts.
 
     Attributes:
-        mark: text in the environment of all that belongs to the tree, to know orphans by; empty where orphans cannot
-            get lost.
+        mark: Text in the environment of all processes of the tree, to identify orphans; empty if none can get lost.
     """
 
     def __init__(self, *, root: int | None = None, own: bool = True) -> None:
@@ -62,7 +61,7 @@ class ProcessTree:
         self._counted_own_s = 0.0
 
     def quick_cpu_s(self) -> float:
-        """Return CPU seconds so far; those of living children are as old as the last `walk`. Never falls."""
+        """Return the CPU seconds so far; those of running children are from the last `walk`. Never falls."""
         with self._lock:
             own_s = self._own_s()
             self._cpu_s += own_s - self._counted_own_s
@@ -70,9 +69,9 @@ class ProcessTree:
             return self._cpu_s
 
     def look(self) -> Risk:
-        """Take in what is new, and note the time of what may vanish untold; return how much of that there is.
+        """Add new processes, and record the time of those that may vanish; return the risk.
 
-        Costs one small file while nothing changes.
+        Reads one small file while nothing changes.
         """
         with self._lock:
             if not self._sees or os.getpid() != self._self:
@@ -86,11 +85,11 @@ class ProcessTree:
             return Risk.CERTAIN if lost or self._forgetful else Risk.POSSIBLE if young else Risk.NONE
 
     def is_still(self) -> bool:
-        """Return whether nothing has begun since the last look: for next to nothing, and without the lock."""
+        """Return whether no process has started since the last look; cheap, and without the lock."""
         return not self._unborn and proc.newest_pid() == self._newest
 
     def walk(self) -> float:
-        """Return CPU seconds so far, of all. Never falls."""
+        """Return all CPU seconds so far. Never falls."""
         with self._lock:
             if os.getpid() != self._self:
                 return self._cpu_s  # a fork inherited this object; the parent counts for it
@@ -100,21 +99,21 @@ class ProcessTree:
             return self._cpu_s
 
     def living(self) -> list[int]:
-        """Return the descendants that were there at the last look."""
+        """Return the descendants that were running at the last look."""
         with self._lock:
             return list(self._members)
 
     def memory_gib(self) -> float:
-        """Return resident memory: all of this process's, and what its living descendants don't share.
+        """Return the resident memory of this process, plus the unshared memory of its running descendants.
 
-        Forks share pages with their parent that count as their own here; together they have no more than is in use.
+        Pages that forks share with their parent count as theirs; the sum is limited to the memory in use.
         """
         own_bytes = sum(proc.memory_bytes(self._self)[:1]) if self._own else 0
         others_bytes = sum(resident - shared for resident, shared in map(proc.memory_bytes, self.living()))
         return min(own_bytes + others_bytes, proc.used_memory_bytes()) / _GIB
 
     def _settle(self) -> None:
-        """Read all accounts, and find out where the time of what is gone went."""
+        """Read all accounts, and find the account that includes the time of each vanished process."""
         gone: dict[int, Stat] = {}
         while True:
             # Parents before their children: one that is waited for in between is missing, not counted twice.
@@ -140,7 +139,7 @@ class ProcessTree:
         return {self._self: finished_s, **{pid: stat.waited_s for pid, stat in self._members.items()}}
 
     def _list(self) -> None:
-        """Look at all of /proc: the slow way, that misses nothing."""
+        """List all of /proc, which is slow but misses nothing."""
         self._newest = proc.newest_pid() or 0
         self._ancestors = _ancestors(self._root)
         pids = proc.pids()
@@ -149,7 +148,7 @@ class ProcessTree:
         self._note_forgetful(self._parents())
 
     def _new_ids(self) -> set[int]:
-        """Ids given since the last look; one that is not there yet is tried once more."""
+        """Return the ids given since the last look; an id that does not exist yet is tried once more."""
         newest = proc.newest_pid()
         if newest is None or not 0 <= newest - self._newest <= _MAX_NEW:
             self._newest = newest or 0
@@ -160,7 +159,7 @@ class ProcessTree:
         return tried - self._members.keys()
 
     def _find_new(self, pids: set[int]) -> None:
-        """Take in new processes whose parent is in the tree, over again for the children of those."""
+        """Add new processes whose parent is in the tree, and repeat for their children."""
         # Parents before their children, again: what one has waited for at first sight is of children never seen.
         new = {pid: stat for pid in sorted(pids) if (stat := proc.stat(pid))}
         self._unborn -= new.keys()
@@ -197,22 +196,22 @@ class ProcessTree:
         return {stat.ppid for stat in self._members.values()} & self._members.keys()
 
     def _unaccounted(self) -> list[int]:
-        """Those whose time will be added to no account."""
+        """Return the processes whose time will be added to no account."""
         return [
             pid for pid, stat in self._members.items() if stat.ppid in self._forgetful or not self._is_parent(stat.ppid)
         ]
 
     def _young(self) -> list[int]:
-        """The new ones that may still become orphans, where those get lost."""
+        """Return the new processes that may still become orphans, if orphans can get lost."""
         if not self.mark:
             return []
         since_s = time.monotonic() - _YOUNG_S
         return [pid for pid, born_s in self._born_s.items() if born_s > since_s]
 
     def _read_closely(self, pids: set[int]) -> bool:
-        """Read some accounts as exactly as can be; return whether all are still there, and have waited for no one.
+        """Read some accounts exactly; return whether all still exist and none has waited for a child.
 
-        The time of a child that was waited for would be in two accounts, should both be gone at the next look.
+        The time of a child that was waited for would be in two accounts if both had ended at the next look.
         """
         for pid in [pid for pid in self._parents_first() if pid in pids]:
             now = proc.stat(pid, exact=True)
@@ -223,7 +222,7 @@ class ProcessTree:
         return True
 
     def _read_all(self) -> dict[int, Stat]:
-        """Read all accounts anew; take out and return, as last seen, those that are gone."""
+        """Read all accounts again; remove those that have ended, and return their last state."""
         gone = {}
         for pid in self._parents_first():
             known, now = self._members[pid], proc.stat(pid)
@@ -257,7 +256,7 @@ def process_age_s() -> float:
 
 
 def _later(known: Stat, now: Stat) -> Stat:
-    """What was read more exactly before is not forgotten."""
+    """Return the later account, keeping more exact earlier figures."""
     return now if now.own_s >= known.own_s else replace(now, own_s=known.own_s)
 
 

@@ -1,4 +1,4 @@
-"""What a way of reading one device's energy must offer; implementations are beside this file, one each."""
+"""The interface of a gauge, which reads one device's energy; each implementation is a module of this package."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Protocol
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Increment:
-    """Energy drawn since the previous call.
+    """The energy drawn since the previous call.
 
     Attributes:
-        energy_uj: in whole microjoules, so that sums are exact.
-        doubt_uj: further uncertainty, where the gauge could not tell (a lost wrap).
-        gap_s: seconds of which the gauge knows nothing; the last known power is assumed for them.
+        energy_uj: The energy in whole microjoules, so that sums are exact.
+        doubt_uj: Further uncertainty, such as for a missed wrap.
+        gap_s: Seconds without a reading, for which the last known power is assumed.
     """
 
     energy_uj: int
@@ -22,12 +22,12 @@ class Increment:
 
 
 class Gauge(Protocol):
-    """One way of reading one device. May raise anything at any call: its channel goes to the next one.
+    """A reader of one device. Any call may raise any exception: its channel then uses the next gauge.
 
     Attributes:
-        source: provenance: `nvml-counter`, `nvml-power`, `amdsmi`, `rapl`, `hwmon`, `power-supply` or `modelled`.
-        relative_uncertainty: of its energies, whatever the length of the window.
-        edge_s: how stale a reading may be; it widens the uncertainty of short windows.
+        source: The source: `nvml-counter`, `nvml-power`, `amdsmi`, `rapl`, `hwmon`, `power-supply` or `modelled`.
+        relative_uncertainty: The relative uncertainty of its energies, for any length of window.
+        edge_s: The maximum age of a reading; it widens the uncertainty of short windows.
     """
 
     source: str
@@ -36,16 +36,16 @@ class Gauge(Protocol):
 
     @property
     def max_interval_s(self) -> float:
-        """Read at least this often, or energy is lost."""
+        """Maximum interval between two readings without losing energy."""
 
     def start(self, now_s: float) -> None:
-        """Begin at ``now_s``; the first `advance` counts from there."""
+        """Start at ``now_s``; the first `advance` counts from there."""
 
     def advance(self, now_s: float, *, edge: bool) -> Increment:
-        """Return what was drawn since the previous call; ``edge`` asks for full accuracy."""
+        """Return the energy drawn since the previous call; ``edge`` requests full accuracy."""
 
     def power_w(self) -> float | None:
-        """Return the power now, if the device tells; None lets the channel derive it."""
+        """Return the power now, if the device reports it; for None, the channel derives it."""
 
     def limit_w(self) -> float | None:
         """Return the power limit in force, if there is one."""

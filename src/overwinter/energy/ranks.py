@@ -1,4 +1,4 @@
-"""One process per node counts for the node: the elected one is local rank 0 of whatever started the ranks."""
+"""Ranks of a distributed run: local rank 0 meters for its node."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _LOCAL_SIZE = (
 
 
 def local_rank(environ: Mapping[str, str]) -> int:
-    """Return this process's rank on its node; 0 if nothing launched several."""
+    """Return this process's rank on its node; 0 without a launcher."""
     return _first(environ, _LOCAL_RANK, default=0)
 
 
 def ranks_on_node(environ: Mapping[str, str]) -> int:
-    """Return how many ranks run on this node; 1 if nothing says so."""
+    """Return the number of ranks on this node; 1 if unknown."""
     return max(1, _first(environ, _LOCAL_SIZE, default=1))
 
 

@@ -1,7 +1,7 @@
 """Package and memory energy through Linux's powercap tree (RAPL), each joule counted once.
 
-What cannot be read is named and filled in: a package beside readable ones is assumed to draw what they draw, which
-counts as modelled; where none can be read, the next source takes the CPU.
+A package that cannot be read is reported and assumed to draw as much as the readable ones, which counts as modelled.
+If none can be read, the next source meters the CPU.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ _PEAK_W = {
     "cpu": 1500.0,
     "ram": 500.0,
     "platform": 4000.0,
-}  # no machine draws more; what would is a counter's jump
+}  # more than any machine draws; above, the counter jumped
 _GUESS_W = {"cpu": 60.0, "ram": 5.0, "platform": 100.0}  # only if a counter fails before it ever reported a power
-_REMEDY = "run as root, or let an administrator `chmod a+r` the energy_uj files (closed since CVE-2020-8694)"
-# A counter has 32 bits, of 2^-14 J or 2^-16 J in almost all processors, as the kernel rounds them; others are near.
+_REMEDY = "run as root, or have an administrator `chmod a+r` the energy_uj files (restricted since CVE-2020-8694)"
+# A counter has 32 bits, of 2^-14 J or 2^-16 J in almost all processors, as rounded by the kernel.
 _POSSIBLE_TURNS_UJ = (262_143_328_850, 65_532_610_987, 131_072_000_000, 32_768_000_000, 16_384_000_000)
 
 
 class RaplGauge(CounterGauge):
-    """A zone's counter. Against a wall meter RAPL is within 10 to 15 %."""
+    """A zone's counter. Compared with a wall meter, RAPL is accurate within 10 to 15 %."""
 
     source = "rapl"
     relative_uncertainty = 0.15
@@ -63,9 +63,9 @@ class RaplGauge(CounterGauge):
 
 
 class SuspectGauge(RaplGauge):
-    """A die's counter that may be the one of another die: it counts nothing until that is ruled out.
+    """A die's counter that may be another die's: it counts nothing until that is ruled out.
 
-    Until then, what it shows is doubt; then all of it is counted at once.
+    Until then, its energy counts as uncertainty; then all of it is counted at once.
     """
 
     def __init__(self, zone: Zone, watch: MirrorWatch, warn: Callable[[str], None]) -> None:
@@ -73,7 +73,7 @@ class SuspectGauge(RaplGauge):
         super().__init__(zone, warn)
 
     def advance(self, now_s: float, *, edge: bool) -> Increment:
-        """Return what was drawn since the previous call, as far as it is this die's own."""
+        """Return the energy drawn since the previous call, if it is this die's own."""
         own = super().advance(now_s, edge=edge)
         verdict = self._watch.look()
         if verdict is not False:
@@ -84,7 +84,7 @@ class SuspectGauge(RaplGauge):
 
 
 def open_rapl(opening: Opening) -> list[Channel]:
-    """Open the zones that count each part once."""
+    """Open the zones, so that each part is counted once."""
     root = Path(opening.energy.rapl_root)
     zones = choose(find_zones(root))
     for text in _notes(zones):
@@ -110,28 +110,28 @@ def rapl_status(root: Path) -> tuple[bool, str, str]:
     detail = ", ".join(zone.device for zone in zones if zone in counted)
     detail += "".join(f"; {zone} shows the counter of another die and is not counted" for zone in mirrored)
     denied = [zone for zone in zones if zone not in readable]
-    detail += "".join(f"; {zone} may not be read ({zone.refusal})" for zone in denied)
+    detail += "".join(f"; {zone} cannot be read ({zone.refusal})" for zone in denied)
     return True, detail, _REMEDY if denied else ""
 
 
 def _notes(zones: Sequence[Zone]) -> Iterator[str]:
-    """Say what may not be read and what is done about it, and what was guessed."""
+    """Yield warnings on zones that cannot be read, and on assumptions."""
     counted = {zone.domain for zone in zones if zone.readable}
     denied = [zone for zone in zones if not zone.readable]
     named = ", ".join(f"{zone}: {zone.refusal}" for zone in denied)
     if denied:
         filled = [zone.device for zone in denied if zone.domain in counted]
-        then = f"; {', '.join(filled)} is assumed to draw what the others do" if filled else ""
-        yield f"{named}: may not be read, so that its energy is modelled; {_REMEDY}{then}"
+        then = f"; {', '.join(filled)} is assumed to draw as much as the others" if filled else ""
+        yield f"{named}: cannot be read, so its energy is modelled; {_REMEDY}{then}"
     for zone in zones:
         if zone.nameless:
-            yield f"{zone.folder.name} has no name; it is counted as a package of its own"
+            yield f"{zone.folder.name} has no name; it is counted as a separate package"
         if zone.readable and zone.range_uj() is None:
-            yield f"the range of {zone} is not reported; a wrap of its counter is recognized by what is usual"
+            yield f"the range of {zone} is not reported; usual ranges are assumed to detect a wrap of its counter"
 
 
 class _Census:
-    """Notices packages that come while the meter runs: they are not counted, which must be reported."""
+    """Detects packages that appear while the meter runs, which are reported and not counted."""
 
     def __init__(self, root: Path, opening: Opening) -> None:
         self._root, self._opening = root, opening
@@ -140,11 +140,11 @@ class _Census:
     def look(self) -> None:
         for name in sorted(zone_names(self._root) - self._known):
             self._known.add(name)
-            self._opening.warn(f"rapl: {name} came after the start; what it draws is not counted in this run")
+            self._opening.warn(f"rapl: {name} appeared after the start; its energy is not counted in this run")
 
 
 def _channels(zones: Sequence[Zone], opening: Opening, census: _Census) -> list[Channel]:
-    """Open the zones of one domain; none of it where no counter can be read."""
+    """Open the zones of one domain; none if no counter can be read."""
     counted, suspects, _ = _apart([zone for zone in zones if zone.readable])
     channels = [_channel(zone, opening, census) for zone in counted]
     channels += [_suspect(zone, watch, opening) for zone, watch in suspects]
@@ -154,7 +154,7 @@ def _channels(zones: Sequence[Zone], opening: Opening, census: _Census) -> list[
 
 
 def _apart(zones: Iterable[Zone]) -> tuple[list[Zone], list[tuple[Zone, MirrorWatch]], list[Zone]]:
-    """Return zones with counters of their own, those that may mirror another one's, and those that do."""
+    """Return zones with separate counters, those that may mirror another's, and those that do."""
     counted: list[Zone] = []
     suspects: list[tuple[Zone, MirrorWatch]] = []
     mirrored: list[Zone] = []

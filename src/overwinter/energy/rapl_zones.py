@@ -1,7 +1,7 @@
-"""The power zones of Linux's powercap tree: which there are, what contains what, and which count each joule once.
+"""The power zones of Linux's powercap tree, and the choice of zones that count each joule once.
 
-A package contains its cores, and psys contains the packages: they are never added up. `intel-rapl-mmio` is a
-second way to the same counters. https://docs.kernel.org/power/powercap/powercap.html
+A package includes its cores, and psys includes the packages, so these are never added. `intel-rapl-mmio` shows the
+same counters again. https://docs.kernel.org/power/powercap/powercap.html
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class Zone:
     """A power zone with a counter.
 
     Attributes:
-        device: `cpu:package-0`, `ram:package-0` or `platform`; without a name in the tree `cpu:intel-rapl:0`.
-        folder: in the powercap tree.
-        package: whose zone it is; dies of one package share it.
+        device: `cpu:package-0`, `ram:package-0` or `platform`; `cpu:intel-rapl:0` for a zone without a name.
+        folder: The folder in the powercap tree.
+        package: The package of the zone; dies of one package share it.
     """
 
     device: str
@@ -39,12 +39,12 @@ class Zone:
 
     @property
     def nameless(self) -> bool:
-        """Whether the tree does not say what the zone is, so that it is taken for a package."""
+        """Whether the zone has no name, so that it is assumed to be a package."""
         return self.device == f"cpu:{self.folder.name}"
 
     @property
     def refusal(self) -> str:
-        """Why this process cannot read the counter; empty if it can."""
+        """Reason why this process cannot read the counter; empty if it can."""
         try:
             self.energy_uj()
         except (OSError, ValueError) as error:
@@ -61,7 +61,7 @@ class Zone:
         return _number(self.folder / "energy_uj")
 
     def range_uj(self) -> int | None:
-        """Return where the counter begins again at zero, in microjoules; None where the tree doesn't tell."""
+        """Return the value at which the counter wraps, in microjoules; None if not reported."""
         try:
             return _number(self.folder / "max_energy_range_uj") or None
         except (OSError, ValueError):
@@ -72,10 +72,7 @@ class Zone:
 
 
 def find_zones(root: Path) -> list[Zone]:
-    """Find every package, memory and psys zone under ``root``, in its flat and in its nested layout.
-
-    Readable or not.
-    """
+    """Return every package, memory and psys zone under ``root``, readable or not, in flat and nested layouts."""
     folders = dict(sorted(_folders(root).items(), key=lambda item: _order(item[0])))
     labels = {name: _label(folder) for name, folder in folders.items()}
     zones = [_zone(name, folder, labels) for name, folder in folders.items()]
@@ -83,9 +80,9 @@ def find_zones(root: Path) -> list[Zone]:
 
 
 def choose(zones: Iterable[Zone]) -> list[Zone]:
-    """Keep zones that don't overlap: packages and their memory, with those that cannot be read.
+    """Return zones that do not overlap: packages and their memory, including those that cannot be read.
 
-    Psys serves where there is no package, or one that cannot be read: it contains them all.
+    Psys, which includes them all, is chosen if there is no package, or one that cannot be read.
     """
     once = one_of_each(zones)
     packages = [zone for zone in once if zone.domain == "cpu"]
@@ -96,7 +93,7 @@ def choose(zones: Iterable[Zone]) -> list[Zone]:
 
 
 def one_of_each(zones: Iterable[Zone]) -> list[Zone]:
-    """Keep one way to each counter: one that can be read, and no memory-mapped one where there is another."""
+    """Return one zone per counter: a readable one, and a memory-mapped one only if there is no other."""
     by_device: dict[str, Zone] = {}
     for zone in sorted(zones, key=lambda zone: (not zone.readable, _is_twin(zone.folder.name))):
         by_device.setdefault(zone.device, zone)
@@ -104,7 +101,7 @@ def one_of_each(zones: Iterable[Zone]) -> list[Zone]:
 
 
 def zone_names(root: Path) -> set[str]:
-    """Return the names of the packages directly under ``root``, quickly: of what can come while the machine runs."""
+    """Return the names of the packages directly under ``root``, which may appear while the machine runs."""
     try:
         names = os.listdir(root)
     except OSError:
@@ -113,7 +110,7 @@ def zone_names(root: Path) -> set[str]:
 
 
 def _folders(root: Path) -> dict[str, Path]:
-    """Zones by name, looked for no deeper than need be: links lead round in circles in sysfs."""
+    """Return zones by name, without following links deeper than needed, since links in sysfs form cycles."""
     found: dict[str, Path] = {}
     for pattern in ("*", "*/*", "*/*/*"):
         for path in sorted(_glob(root, pattern)):
@@ -135,7 +132,7 @@ def _is_folder(path: Path) -> bool:
 
 
 def _zone(name: str, folder: Path, labels: dict[str, str]) -> Zone | None:
-    """Return the zone of a folder; None for what lies inside another one that counts."""
+    """Return the zone of a folder; None for a part of another zone that is counted."""
     label, parent = labels[name], name.rpartition(":")[0]
     if label == "psys":
         return Zone(device="platform", folder=folder, package="")
@@ -149,14 +146,14 @@ def _zone(name: str, folder: Path, labels: dict[str, str]) -> Zone | None:
 
 
 def _main(name: str, labels: dict[str, str]) -> str:
-    """Return the name of the zone that ``name`` is a second way to, if the tree has it, else ``name``."""
+    """Return the name of the zone that ``name`` duplicates, if the tree has it, else ``name``."""
     kind, _, place = name.partition(":")
     main = f"{kind.removesuffix('-mmio')}:{place}"
     return main if main in labels else name
 
 
 def _disambiguated(zones: list[Zone]) -> list[Zone]:
-    """Give zones of one name names of their own: old kernels call all dies of a package alike."""
+    """Make the names of zones unique: old kernels use the same name for all dies of a package."""
     seen: set[tuple[str, bool]] = set()
     apart: list[Zone] = []
     for zone in zones:
@@ -192,7 +189,7 @@ def _label(folder: Path) -> str:
 def _number(path: Path) -> int:
     value = int(path.read_bytes().decode("ascii").strip())
     if not 0 <= value < _MAX_UJ:
-        raise ValueError(f"{path} holds {value}")
+        raise ValueError(f"{path} contains {value}")
     return value
 
 

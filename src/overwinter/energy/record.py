@@ -1,7 +1,7 @@
-"""energy.json: what it cost to produce a stage's outputs, in one shape whatever the power policy and the grid.
+"""energy.json: the cost of producing a stage's outputs, with the same fields for every power policy and grid.
 
-A field of the meter's is added in `report`, one of what surrounds it here; `EnergyRecord.of` says what it is where
-no one knows better, and overwinter.pipeline.records fills it in.
+Fields of the meter are defined in `report`, all others here; `EnergyRecord.of` sets their defaults, and
+overwinter.pipeline.records their values.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ _NEVER_NEGATIVE = ("duration_s", "energy_j", "uncertainty_j", "measured_fraction
 
 @dataclass(frozen=True, kw_only=True)
 class EnergyRecord(EnergyReport):
-    """The content of energy.json: the meter's report, with grid, power policy and what was resumed.
+    """The content of energy.json: the meter's report, with grid, power policy and resumed costs.
 
     Attributes:
-        schema: of this shape, raised when a field changes its meaning.
-        stage: whose cost it is; of a command that was measured, its name in the ledger.
-        execution: its id in the ledger; None: it is not in one.
-        cost: money, in `currency`; None where no price is known.
-        currency: such as EUR.
-        carbon_g: grams of CO2 equivalent; None where they were not weighed.
-        intensity_g_per_kwh: of the electricity, the latest.
-        intensity_source: who says so.
+        schema: The schema version, raised when a field changes its meaning.
+        stage: The stage; for a measured command, its name in the ledger.
+        execution: The id in the ledger; None if it is not recorded in one.
+        cost: Money, in `currency`; None if no price is known.
+        currency: The currency, such as EUR.
+        carbon_g: Grams of CO2 equivalent; None if not computed.
+        intensity_g_per_kwh: The latest carbon intensity.
+        intensity_source: The source of the carbon intensity.
         intensity_kind: `average` or `marginal`.
-        renewable_share: of the electricity, 0 to 1; None where the source does not say.
-        power_policy: its name; `none` where nothing governed the power.
-        power_actuator: what set the limits; None: nothing did.
-        power_note: what a reader must know of that kind of limit.
-        cap_bound_fraction: share of the capped time in which the cap held the work back; None: never capped.
-        paused_s: what a duty cycle has paused.
-        resumed_j: of `energy_j`, what earlier attempts had spent up to the checkpoint that this one went on from.
-        resumed_carbon_g: of `carbon_g`, the same.
-        resumed_duration_s: of `duration_s`, the same.
+        renewable_share: The renewable share of the electricity, 0 to 1; None if unknown.
+        power_policy: The power policy; `none` if there was none.
+        power_actuator: The actuator that set the limits; None for none.
+        power_note: A note on that kind of limit.
+        cap_bound_fraction: The share of the capped time in which the cap slowed the work; None if never capped.
+        paused_s: Seconds paused by a duty cycle.
+        resumed_j: The part of `energy_j` from earlier attempts, up to the resumed checkpoint.
+        resumed_carbon_g: The same part of `carbon_g`.
+        resumed_duration_s: The same part of `duration_s`.
     """
 
     schema: int
@@ -65,7 +65,7 @@ class EnergyRecord(EnergyReport):
 
     @classmethod
     def of(cls, report: EnergyReport, *, stage: str, **known: Any) -> Self:
-        """Return the record of a meter's report; what is not ``known`` besides is unknown, none or zero."""
+        """Return the record of a meter's report; fields that are not in ``known`` get their defaults."""
         metered = {field.name: getattr(report, field.name) for field in fields(EnergyReport)}
         besides = dict.fromkeys(field.name for field in fields(cls))
         besides |= {"schema": _SCHEMA, "power_policy": "none", "power_note": "", "paused_s": 0.0}
@@ -78,7 +78,7 @@ def read_energy(path: Path) -> EnergyRecord:
     """Read an energy.json.
 
     Raises:
-        IntegrityError: it is missing, lacks a figure or holds an impossible one.
+        IntegrityError: it is missing, lacks a figure or contains an invalid one.
     """
     remedy = f"Run `dvc repro -f {path.parent.name}`."
     record = read_record(EnergyRecord, path, remedy=remedy)
@@ -90,7 +90,7 @@ def read_energy(path: Path) -> EnergyRecord:
 
 
 def find_energy(path: Path) -> EnergyRecord | None:
-    """Read an energy.json; None where there is none that can be read."""
+    """Read an energy.json; None if it cannot be read."""
     try:
         return read_energy(path)
     except IntegrityError:

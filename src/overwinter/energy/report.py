@@ -1,7 +1,7 @@
-"""What a window drew, by device, with provenance and uncertainty.
+"""The energy of a window, by device, with provenance and uncertainty.
 
-Errors of one kind of source share their cause (one model, one calibration), so they add up linearly; errors
-of different kinds are independent and combine in quadrature.
+Errors of one kind of source have a common cause (one model, one calibration), so they add up linearly; errors of
+different kinds are independent and combine in quadrature.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 MODELLED = "modelled"
 SHORT_WINDOW_EDGES = 10
-"""A window shorter than this many updates of its source is too short to be trusted, and says so."""
+"""Minimum length of a window, in updates of its source; shorter windows have a warning."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,13 +21,13 @@ class Component:
     """One device's share of a report, as read by one source.
 
     Attributes:
-        device: such as `gpu:0`, `cpu:package-0`, `ram:package-0`, `cpu`, `ram`, or all in one: `machine`.
-        energy_j: drawn in the window.
-        uncertainty_j: half-width of the interval around it.
-        source: `nvml-counter`, `nvml-power`, `amdsmi`, `rapl`, `hwmon`, `power-supply` or `modelled`: without a
+        device: The device, such as `gpu:0`, `cpu:package-0`, `ram:package-0`, `cpu`, `ram`, or `machine` for all.
+        energy_j: Energy in the window.
+        uncertainty_j: Half-width of the interval around it.
+        source: `nvml-counter`, `nvml-power`, `amdsmi`, `rapl`, `hwmon`, `power-supply`, or `modelled`: without a
             counter, or this run's estimated part of a counter that other runs read too.
-        average_w: over the whole window.
-        peak_w: highest sampled power of the whole device, at least `average_w`.
+        average_w: Mean power over the window.
+        peak_w: Highest sampled power of the whole device, at least `average_w`.
     """
 
     device: str
@@ -40,17 +40,17 @@ class Component:
 
 @dataclass(frozen=True, kw_only=True)
 class EnergyReport:
-    """What a window drew.
+    """The energy of a window.
 
     Attributes:
-        duration_s: without the time that the machine was suspended.
-        energy_j: sum of the components.
-        uncertainty_j: half-width of the interval around it.
-        measured_fraction: share of `energy_j` that counters or power sensors gave, 0 to 1.
-        components: one per device and source.
-        idle_j: what the devices would have drawn idle; None where a baseline is unknown, or other runs' too.
-        above_idle_j: the rest; None where a baseline is unknown.
-        warnings: what the reader of the figures must know.
+        duration_s: The duration, without the time that the machine was suspended.
+        energy_j: Sum of the components.
+        uncertainty_j: Half-width of the interval around it.
+        measured_fraction: Share of `energy_j` from counters or power sensors, 0 to 1.
+        components: The components, one per device and source.
+        idle_j: Energy that the devices would have drawn idle; None if a baseline is unknown or shared with other runs.
+        above_idle_j: The rest; None if a baseline is unknown.
+        warnings: Warnings about the figures.
     """
 
     duration_s: float
@@ -65,17 +65,17 @@ class EnergyReport:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Draw:
-    """What one device drew in one window, as read by one source: the raw material of a `Component`.
+    """The raw energy of one device in one window, as read by one source, from which a `Component` is made.
 
     Attributes:
-        device: as in `Component`.
-        source: as in `Component`.
-        energy_uj: in microjoules.
-        doubt_uj: uncertainty beyond the source's own, in microjoules.
-        relative_uncertainty: of the source.
-        edge_s: of the source: how stale a reading may be.
-        power_w: the device's recent power, for windows in which a slow counter did not move.
-        peak_w: highest sampled power in the window.
+        device: As in `Component`.
+        source: As in `Component`.
+        energy_uj: Energy in microjoules.
+        doubt_uj: Uncertainty beyond the source's own, in microjoules.
+        relative_uncertainty: The source's relative uncertainty.
+        edge_s: The maximum age of a reading of the source.
+        power_w: The device's recent power, for windows in which a slow counter did not change.
+        peak_w: Highest sampled power in the window.
     """
 
     device: str
@@ -107,11 +107,11 @@ def build_report(
     """Build the report of a window.
 
     Args:
-        name: the window's name, for warnings.
-        duration_s: its length.
-        draws: per device and source.
-        idle_w: device -> idle power; a device that is not in it has an unknown baseline.
-        warnings: of the meter, while the window was open.
+        name: The window's name, for warnings.
+        duration_s: The window's duration.
+        draws: The draws by device and source.
+        idle_w: Idle power by device; a missing device has an unknown baseline.
+        warnings: The meter's warnings while the window was open.
     """
     drawn = list(draws)
     components = tuple(_component(draw, duration_s) for draw in drawn)
@@ -145,7 +145,7 @@ def _component(draw: Draw, duration_s: float) -> Component:
 
 
 def _idle_j(components: Iterable[Component], idle_w: Mapping[str, float], duration_s: float) -> float | None:
-    """Idle energy, never above what was drawn; None if a device's idle power is unknown."""
+    """Return the idle energy, at most the drawn energy; None if a device's idle power is unknown."""
     by_device: defaultdict[str, float] = defaultdict(float)
     for component in components:
         by_device[component.device] += component.energy_j
@@ -158,6 +158,6 @@ def _short_warnings(name: str, duration_s: float, draws: Iterable[Draw]) -> list
     edges = {draw.source: draw.edge_s for draw in draws if duration_s < SHORT_WINDOW_EDGES * draw.edge_s}
     return [
         f"window '{name}' lasted {duration_s:.3g} s, too short for {source}, updated every {edge_s:g} s; "
-        f"measure {SHORT_WINDOW_EDGES * edge_s:g} s or more (repeat the work) for a figure to rely on"
+        f"measure {SHORT_WINDOW_EDGES * edge_s:g} s or more (repeat the work) for a reliable figure"
         for source, edge_s in sorted(edges.items())
     ]

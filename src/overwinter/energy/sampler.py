@@ -1,4 +1,4 @@
-"""The one thread of a meter: it samples power and reads counters before they can wrap."""
+"""The thread of a meter, which samples power and reads counters before they wrap."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Sampler:
         return self._stopped.is_set()
 
     def stop(self) -> None:
-        """Stop the thread; a tick that hangs in a driver is not waited for."""
+        """Stop the thread, without waiting for a tick that hangs in a driver."""
         self._stopped.set()
         self._thread.join(timeout=_STOP_PATIENCE_S)
 

@@ -1,4 +1,4 @@
-"""Samples of power over time, bounded: a long run keeps the whole picture at a coarser step."""
+"""A bounded log of power samples: a long run is kept in full at a coarser step."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class PowerSample:
     """One row of power.csv.
 
     Attributes:
-        time_s: since the meter's start.
-        device: as in `Component`.
-        power_w: mean since the previous sample, or what the device tells.
-        limit_w: power limit in force; None where there is none.
+        time_s: Seconds since the meter's start.
+        device: As in `Component`.
+        power_w: Mean power since the previous sample, or the power the device reports.
+        limit_w: Power limit in force; None for none.
     """
 
     time_s: float
@@ -25,7 +25,7 @@ class PowerSample:
 
 
 class SampleLog:
-    """Keeps samples; when there are too many, every second step is dropped, then and from then on."""
+    """Keeps samples; when there are too many, every second step is dropped, also for later samples."""
 
     def __init__(self, most: int = _MOST) -> None:
         self._most = most
@@ -34,7 +34,7 @@ class SampleLog:
         self._stride = 1
 
     def add(self, step: tuple[PowerSample, ...]) -> None:
-        """Keep the samples of one moment, if it is its turn."""
+        """Keep the samples of one moment, unless its step is dropped."""
         if self._count % self._stride == 0:
             self._steps.append(step)
         self._count += 1
@@ -43,5 +43,5 @@ class SampleLog:
             self._stride *= 2
 
     def all(self) -> tuple[PowerSample, ...]:
-        """Return what was kept, in order of time."""
+        """Return the kept samples, in order of time."""
         return tuple(sample for step in self._steps for sample in step)

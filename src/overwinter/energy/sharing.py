@@ -1,10 +1,10 @@
-"""This run's part of what a counter shows that other runs read at the same time.
+"""This run's part of the energy of a counter that other runs read at the same time.
 
-A counter's joules are this run's own while no other meter reads it. From the reading before another one comes to the
-reading after it has gone, they wait, for a second or until a window begins or ends; then this run takes its part
-of them (`split`). Every meter does so by the same figures, so that together they claim what the counter shows, less
-what the work of others drew. A part is an estimate, and counts as modelled. Where it cannot be known, each meter
-claims all, as measured, with as much doubt.
+While no other meter reads a counter, all its joules are this run's. From the reading before another meter starts to
+the reading after it ends, they wait, for a second or until a window starts or ends; then this run takes its part
+(`split`). All meters use the same figures, so together they claim the counter's energy, less that of unmetered work.
+A part is an estimate, and counts as modelled. If it is unknown, each meter claims all, as measured, with the same
+amount as uncertainty.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _MIN_S = 0.2  # CPU time is reported in hundredths of a second: over less, the l
 
 
 class Sharing:
-    """Looks for other meters, and settles what the counters show while there are any.
+    """Detects other meters, and divides the counters' energy while there are any.
 
     Args:
-        channels: those that read a counter.
-        neighbours: finds the other meters.
-        splits: device -> how it is divided; one that is left out is claimed whole.
-        tree: this run's processes; it begins when another meter is first seen.
-        warn: takes one line for the user, again for as long as it holds.
+        channels: The channels that read a counter.
+        neighbours: The detection of other meters.
+        splits: The split of each device; a missing device is claimed whole.
+        tree: This run's processes; it starts when another meter is first seen.
+        warn: A function that shows one line to the user, repeatedly while it applies.
     """
 
     def __init__(
@@ -51,18 +51,18 @@ class Sharing:
         self._drawn_uj, self._taken_uj = Counter[str](), Counter[str]()
 
     def begin(self, now_s: float) -> None:
-        """Let other meters see this one, and look for them."""
+        """Register this meter, and look for others."""
         self._neighbours.begin()
         self.look(now_s, edge=False)
 
     def close(self) -> None:
-        """Let other meters see that this one has ended."""
+        """Unregister this meter."""
         self._neighbours.close()
         if self._begun:
             self._tree.close()
 
     def look(self, now_s: float, *, edge: bool) -> None:
-        """Look who else reads the counters, just before they are read at ``now_s``; ``edge`` asks for all of it."""
+        """Look for other meters just before the counters are read at ``now_s``; at an ``edge``, settle all."""
         before, self._others = self._others, self._neighbours.look()
         self._meters = {
             counter: 1 + max(len(others.get(counter, ())) for others in (before, self._others))
@@ -84,7 +84,7 @@ class Sharing:
                 self._warn(text)
 
     def settle(self, channel: Channel) -> None:
-        """Give a channel that has just been read this run's part, if it is time."""
+        """Add this run's part to a channel that has just been read, if it is due."""
         if channel.shared and self._due:
             part = self._part(channel)
             waited_uj = channel.settle(part)
@@ -92,7 +92,7 @@ class Sharing:
             self._taken_uj[channel.device] += waited_uj if part is None else round(waited_uj * part)
 
     def last_word(self) -> str:
-        """Say how much of what was shared is counted; empty if nothing was."""
+        """Return a message on the counted share of shared energy; empty if none was shared."""
         parts = [
             f"{self._taken_uj[device] / drawn_uj:.0%} of what {device} drew"
             for device, drawn_uj in self._drawn_uj.items()
@@ -130,7 +130,7 @@ class Sharing:
 
     def _consequence(self, device: str) -> str:
         split = self._splits.get(device)
-        trouble = split.trouble if split else "nothing tells who uses it"
+        trouble = split.trouble if split else "its use by process is unknown"
         if split is None or trouble:
-            return f"what it draws meanwhile is in both figures, whole, and as much in their uncertainty: {trouble}"
-        return f"what it draws meanwhile is divided by {split.by}, an estimate that counts as modelled"
+            return f"its shared energy is counted whole by both, and again as their uncertainty: {trouble}"
+        return f"its shared energy is divided by {split.by}, an estimate that counts as modelled"

@@ -1,4 +1,4 @@
-"""A device whose counter may not be read, beside others of its kind that may: it is assumed to draw as they do."""
+"""A model of a device without a readable counter, from others of its kind: it is assumed to draw as much as they do."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from overwinter.energy.report import MODELLED
 
 
 class SiblingModel:
-    """The mean of other channels, which must be counted before this one.
+    """The mean of other channels, which must be read before this one.
 
-    How the work is spread over sockets is not known: this one may be idle, or do most of it.
+    The distribution of work over sockets is unknown: this one may be idle, or do most of it.
     """
 
     source = MODELLED
@@ -26,11 +26,11 @@ class SiblingModel:
         self._reported_uj = 0
 
     def start(self, now_s: float) -> None:  # noqa: ARG002 -- the siblings know the time
-        """Begin with what the siblings have counted so far."""
+        """Start at the siblings' energy so far."""
         self._reported_uj = self._mean_uj()
 
     def advance(self, now_s: float, *, edge: bool) -> Increment:  # noqa: ARG002 -- as above
-        """Return what a sibling has drawn on average since the previous call."""
+        """Return the siblings' mean energy since the previous call."""
         before_uj, self._reported_uj = self._reported_uj, self._mean_uj()
         return Increment(energy_uj=self._reported_uj - before_uj)
 

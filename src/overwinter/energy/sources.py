@@ -1,4 +1,4 @@
-"""The sources by name: built in, or entry points in `overwinter.energy_sources`."""
+"""The energy sources by name: built in, or entry points in `overwinter.energy_sources`."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _MANY = {"gpu"}  # several sources may each have some of them
 def open_channels(opening: Opening) -> list[Channel]:
     """Open the configured sources in order; no part of the machine is counted twice.
 
-    What an earlier source measures, no later one does, nor anything that contains it or lies in it. What an earlier one
-    only assumes gives way to a later one's measurement.
+    A part that an earlier source measures is not opened by a later one, nor anything that includes it or is part of
+    it. A later source's measurement replaces an earlier one's assumption.
     """
     channels: list[Channel] = []
     for name in opening.energy.sources:
@@ -31,7 +31,7 @@ def open_channels(opening: Opening) -> list[Channel]:
 
 
 def _taken(channel: Channel, channels: Iterable[Channel]) -> bool:
-    """Whether others count what this channel does, as well as it can."""
+    """Return whether other channels already count this channel's part, at least as well."""
     rivals = (each for each in channels if each.measured or not channel.measured)
     return any(_overlap(_kind(channel), _kind(each)) for each in rivals)
 
@@ -56,5 +56,5 @@ def _opened(name: str, opening: Opening) -> list[Channel]:
     try:
         return source(opening)
     except Exception as error:  # noqa: BLE001 -- trouble with a meter must not stop the work
-        opening.warn(f"{name} could not be opened ({type(error).__name__}: {error}); the next source takes its part")
+        opening.warn(f"{name} could not be opened ({type(error).__name__}: {error}); the next source is used instead")
         return []

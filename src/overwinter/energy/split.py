@@ -1,10 +1,10 @@
-"""How what a counter shows is divided among the runs that read it: what a way to know their parts must offer.
+"""The division of a counter's energy among the runs that read it, and the interface of a way to divide it.
 
     part = (idle / meters + (1 - idle) * own) / (idle + (1 - idle) * busy)
 
-`busy` is how much of the device was used, `own` how much of it by this run, both from 0 to 1; `idle` is what an idle
-device draws of a busy one's power. So each of the meters carries the same part of what the device draws idle, and the
-rest goes by use; what others use who meter nothing is in no figure. The parts of runs that use all of it add up to one.
+`busy` is the utilisation of the device, `own` the part by this run, both from 0 to 1; `idle` is the idle power as a
+share of the busy power. So the meters share the idle energy equally and the rest by use; use by unmetered work is in
+no figure. The parts of runs that together use all of it add up to one.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-_NOTHING = 1e-9  # of what the device can draw: below, its parts cannot be known
+_NOTHING = 1e-9  # share of the device's power below which the parts are unknown
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Use:
-    """How much of a device was used in some time.
+    """The utilisation of a device in some time.
 
     Attributes:
-        own: by this run, 0 to 1 of all that the device can do.
-        busy: by all.
+        own: The utilisation by this run, 0 to 1.
+        busy: The utilisation by all processes, 0 to 1.
     """
 
     own: float
     busy: float
 
     def part(self, *, meters: int, idle_fraction: float) -> float:
-        """Return this run's part of what the device drew, where ``meters`` runs divide it."""
+        """Return this run's part of the device's energy, divided among ``meters`` runs."""
         busy = min(max(self.busy, self.own), 1.0)
         drawn = idle_fraction + (1 - idle_fraction) * busy
         if drawn < _NOTHING:
@@ -37,12 +37,12 @@ class Use:
 
 
 class Split(Protocol):
-    """One way to know who used a device.
+    """A way to observe the use of a device by run.
 
     Attributes:
-        by: what it goes by, for the user.
-        idle_fraction: what an idle device draws of a busy one's power.
-        trouble: why it cannot tell; empty while it can.
+        by: A description of the measure, for the user.
+        idle_fraction: The idle power as a share of the busy power.
+        trouble: The reason why the use is unknown; empty if it is known.
     """
 
     by: str
@@ -50,7 +50,7 @@ class Split(Protocol):
     trouble: str
 
     def begin(self) -> None:
-        """Begin to look: another meter has come."""
+        """Start observing, when another meter has started."""
 
     def use(self) -> Use | None:
-        """Return the use since the previous call, or since the beginning; None where it cannot tell."""
+        """Return the use since the previous call, or since the start; None if unknown."""

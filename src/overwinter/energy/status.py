@@ -1,4 +1,4 @@
-"""What this machine can meter, for `overwinter doctor`: quick, and without torch."""
+"""The status of energy sources on this machine, for `overwinter doctor`: fast, and without torch."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceStatus:
-    """Whether a source of energy figures works here.
+    """The status of an energy source on this machine.
 
     Attributes:
         name: `nvml`, `rapl`, `amdsmi`, `hwmon`, `power-supply` or `modelled`.
-        available: whether it would be used.
-        reason: what was found.
-        remedy: what to do about it; empty if nothing.
+        available: Whether it would be used.
+        reason: The finding, in words.
+        remedy: A remedy; empty if none is needed.
     """
 
     name: str
@@ -36,7 +36,7 @@ class SourceStatus:
 
 
 def probe(energy: EnergyConfig, hardware: HardwareConfig) -> list[SourceStatus]:
-    """Say of each built-in source whether it works here, why, and what to do; reads counters only."""
+    """Return the status of each built-in source; reads counters only."""
     opening = Opening(energy=energy, hardware=hardware, warn=lambda _: None)
     found = {
         "nvml": nvml_status(),
