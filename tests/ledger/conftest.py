@@ -1,4 +1,4 @@
-"""A ledger in a folder of its own, which tells what it had to say."""
+"""A ledger in a temporary folder, with its messages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from overwinter.ledger import Execution, ExecutionRecord, Ledger
 
 @dataclass
 class Messages:
-    """What a ledger told the user."""
+    """The messages of a ledger to the user."""
 
     texts: list[str] = field(default_factory=list)
 

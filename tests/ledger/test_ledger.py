@@ -1,4 +1,4 @@
-"""The door: filters, spending, and executions whose process is gone."""
+"""The entry point: filters, spending, and executions whose process is gone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records kept beside a ledger that would not take them."""
+"""Records saved next to a ledger that cannot be written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose execution it is: as git or the environment say, or no one's; nothing is guessed."""
+"""The origin of an execution: from git or the environment, or none; nothing is guessed."""
 
 from __future__ import annotations
 

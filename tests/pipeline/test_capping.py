@@ -1,4 +1,4 @@
-"""What feeds a policy while a stage runs, and while it waits."""
+"""The observations for a power policy while a stage runs, and while it waits."""
 
 from __future__ import annotations
 

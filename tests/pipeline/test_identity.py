@@ -1,4 +1,4 @@
-"""What makes two executions alike, and what a result rests on."""
+"""Digests of equal workloads, and of the inputs of a result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What DVC makes of power.csv with the template: a panel per device."""
+"""The DVC plot of power.csv with the template: a panel per device."""
 
 import csv
 import io

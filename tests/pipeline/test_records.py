@@ -1,4 +1,4 @@
-"""What energy.json holds beside the meter's figures: grid, price, power policy, what was resumed, which execution."""
+"""Fields of energy.json besides the meter's: grid, price, power policy, resumed costs, execution."""
 
 from __future__ import annotations
 

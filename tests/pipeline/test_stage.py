@@ -1,4 +1,4 @@
-"""What a stage does at a step: a pause waits where work would be lost, a request to end does not."""
+"""A stage at a step: a pause waits if work would be lost, an interrupt does not."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_work_that_is_kept_is_paused_at_a_step(stage: Stage):
     assert stage.paused_work == "work"
 
 
-def test_work_that_would_begin_anew_is_paused_before_it_begins_and_not_after(stage: Stage):
+def test_work_without_a_checkpoint_is_paused_only_before_its_first_step(stage: Stage):
     stage.unsaved_progress(3, 10)
     assert stage.paused_work is None
     with pytest.raises(PausedError):

@@ -1,4 +1,4 @@
-"""What came between the first report of progress and the latest."""
+"""The cost between the first and the latest report of progress."""
 
 from __future__ import annotations
 
