@@ -133,5 +133,5 @@ def _read(path: Path, max_bytes: int) -> bytes:
 def _too_much(where: str, what: str, max_bytes: int) -> ConfigError:
     return ConfigError(
         f"{where} {what}; {max_bytes >> 10} KiB are allowed, {_NODE_BYTES} bytes for each value. "
-        "Put data into files of their own."
+        "Move data into separate files."
     )

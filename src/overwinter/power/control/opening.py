@@ -147,7 +147,7 @@ class _Opening:
         if permission.granted:
             return self._guarded(actuator)
         actuator.close()
-        return self.denied(DeniedError(f"This process has no permission to set power limits; {permission.who}."))
+        return self.denied(DeniedError(f"This process may not set power limits; {permission.who}."))
 
     def clocks(self) -> Guard:
         """Return a guard over locked clocks."""
