@@ -18,11 +18,11 @@ def laughs(levels, width=10, variant="[{}]"):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (laughs(30), "what its aliases repeat"),
-        (laughs(25, 2), "what its aliases repeat"),
-        ("a: &a [1]\n" + "b: [" + "*a, " * 40_000 + "]", "what its aliases repeat"),
-        ("a: &a {<<: {}, k: 1}\nb: &b {<<: [" + "*a, " * 20_000 + "]}\nc: {<<: [*b, *b, *b]}", "aliases repeat"),
-        ("a: &a " + "x" * 100_000 + "\nb: [" + "*a, " * 100 + "]", "what its aliases repeat"),
+        (laughs(30), "larger with its aliases expanded"),
+        (laughs(25, 2), "larger with its aliases expanded"),
+        ("a: &a [1]\n" + "b: [" + "*a, " * 40_000 + "]", "larger with its aliases expanded"),
+        ("a: &a {<<: {}, k: 1}\nb: &b {<<: [" + "*a, " * 20_000 + "]}\nc: {<<: [*b, *b, *b]}", "aliases expanded"),
+        ("a: &a " + "x" * 100_000 + "\nb: [" + "*a, " * 100 + "]", "larger with its aliases expanded"),
         ("a: &a [*a]", r"the alias \*a refers to a value that contains it"),
         ("a: &a {b: {c: *a}}", r"the alias \*a refers to a value that contains it"),
         ("[" * 100_000, "nested deeper than 64 levels"),

@@ -356,7 +356,7 @@ def test_a_third_party_policy_is_found_by_its_entry_point(monkeypatch):
 
 def test_an_entry_point_that_is_no_settings_is_refused(monkeypatch):
     offer(monkeypatch, "math:gcd")
-    with pytest.raises(ConfigError, match=r"power\.policy='mine' stands for .*gcd.* no dataclass of settings"):
+    with pytest.raises(ConfigError, match=r"power\.policy='mine' is registered as .*gcd.* not a dataclass"):
         SCHEMAS["power"]({"policy": "mine"})
 
 
