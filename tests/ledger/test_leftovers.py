@@ -14,10 +14,10 @@ from overwinter.ledger import leftovers
 def test_rows_are_given_back_in_order_and_then_forgotten(tmp_path: Path):
     ledger = tmp_path / "ledger.sqlite"
     for number in range(3):
-        assert leftovers.keep(ledger, {"id": str(number)}) == leftovers.beside(ledger)
+        assert leftovers.keep(ledger, {"id": str(number)}) == leftovers.leftovers_path(ledger)
     with leftovers.taking(ledger) as rows:
         assert [row["id"] for row in rows] == ["0", "1", "2"]
-    assert not leftovers.beside(ledger).exists()
+    assert not leftovers.leftovers_path(ledger).exists()
 
 
 def test_rows_stay_when_they_could_not_be_recorded(tmp_path: Path):
@@ -31,7 +31,7 @@ def test_rows_stay_when_they_could_not_be_recorded(tmp_path: Path):
 
 def test_a_line_cut_short_is_left_out(tmp_path: Path):
     ledger = tmp_path / "ledger.sqlite"
-    leftovers.beside(ledger).write_text('{"id": "0"}\n{"id": "1", "sta', encoding="utf-8")
+    leftovers.leftovers_path(ledger).write_text('{"id": "0"}\n{"id": "1", "sta', encoding="utf-8")
     with leftovers.taking(ledger) as rows:
         assert rows == [{"id": "0"}]
 

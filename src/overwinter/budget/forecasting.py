@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from overwinter.budget.growing import Parts, grown
-from overwinter.budget.ranges import Range, alike
+from overwinter.budget.ranges import Range, prediction_range
 
 if TYPE_CHECKING:
     from overwinter.ledger import ExecutionRecord
@@ -131,13 +131,13 @@ class _Made:
 
     def _range(self, costs: Sequence[_Cost], records: Sequence[ExecutionRecord]) -> Range | None:
         if self.basis == "exact":
-            return alike([each.whole for each in costs], self._floor("exact"))
+            return prediction_range([each.whole for each in costs], self._floor("exact"))
         parts = [self._parts(cost, record) for cost, record in zip(costs, records, strict=True)]
         if self.basis == "scaled" or all(each.steps_cost is not None for each in parts):
             range_ = grown(parts, same_inputs=self.same_inputs)
             return range_.widened(math.log1p(_OTHER_HOST)) if range_ is not None and self.away else range_
         shares = [each.whole / _share_done(record) for each, record in zip(costs, records, strict=True)]
-        return alike(shares, self._floor("unfinished"))
+        return prediction_range(shares, self._floor("unfinished"))
 
     def _floor(self, basis: str) -> float:
         return _FLOORS[basis] + (_OTHER_HOST if self.away else 0.0)

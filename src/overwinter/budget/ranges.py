@@ -26,7 +26,7 @@ class Range:
         return Range(low=self.low * math.exp(-half), expected=self.expected, high=self.high * math.exp(half))
 
 
-def alike(values: list[float], floor: float) -> Range | None:
+def prediction_range(values: list[float], floor: float) -> Range | None:
     """Return the robust prediction range of positive values; of zeros, zero; of none, None."""
     if not values:
         return None

@@ -115,7 +115,7 @@ class CpuTime:
             return 0.0
         try:
             used_s = self._group.cpu_s() - self._group_s
-        except (OSError, ValueError):  # someone removed it: what the tree knows goes on
+        except (OSError, ValueError):  # the group was removed: the tree's figure is used
             return 0.0
         return used_s if self._own else used_s - (time.process_time() - self._own_s)
 

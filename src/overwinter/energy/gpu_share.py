@@ -65,7 +65,7 @@ class GpuShare:
         try:
             samples = pynvml.nvmlDeviceGetProcessUtilization(handle, since_us)
         except pynvml.NVMLError as error:
-            if error.value in (pynvml.NVML_SUCCESS, pynvml.NVML_ERROR_NOT_FOUND):  # no one has used it
+            if error.value in (pynvml.NVML_SUCCESS, pynvml.NVML_ERROR_NOT_FOUND):  # unused
                 return {}
             raise
         fresh: list[Any] = [sample for sample in samples if sample.timeStamp > since_us]

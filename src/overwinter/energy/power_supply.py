@@ -147,7 +147,7 @@ def open_power_supply(opening: Opening) -> list[Channel]:
     if supplies.hindrance:
         opening.warn(f"power-supply: {supplies.hindrance}; it is not used")
         return []
-    gauges = [kind(supplies, opening.warn) for kind, tells in _ways(supplies) if tells]
+    gauges = [kind(supplies, opening.warn) for kind, works in _ways(supplies) if works]
     if not gauges:
         opening.warn("power-supply: the batteries report neither power nor remaining energy")
         return []
@@ -170,7 +170,7 @@ def power_supply_status(root: Path) -> tuple[bool, str, str]:
         return False, f"no battery under {root}", "nothing to do on a machine without a battery"
     if supplies.hindrance:
         return False, f"{names}: {supplies.hindrance}", "unplug it to measure on battery"
-    if not any(tells for _, tells in _ways(supplies)):
+    if not any(works for _, works in _ways(supplies)):
         return (
             False,
             f"{names}: reports neither power nor remaining energy",

@@ -81,7 +81,7 @@ class ProcessTree:
             # What others use unseen would hide, in their parents' accounts, that time is missing there.
             watched = set(self._members) if lost or self._forgetful else {*lost, *young}
             if not self._read_closely(watched):
-                self._settle()  # before its parent is gone too, and no one can tell where its time went
+                self._settle()  # before its parent ends too, and its time can no longer be attributed
             return Risk.CERTAIN if lost or self._forgetful else Risk.POSSIBLE if young else Risk.NONE
 
     def is_still(self) -> bool:

@@ -174,7 +174,7 @@ class Execution:
             if self._record(self._insert, timeout_s=_BEGIN_TIMEOUT_S, durable=True):
                 return
         kept = leftovers.keep(self._database.path, to_row(self._row))
-        beside = leftovers.beside(self._database.path)
+        beside = leftovers.leftovers_path(self._database.path)
         if kept is None:
             where = f"It could not be saved anywhere: {to_row(self._row)}"
         elif kept == beside:

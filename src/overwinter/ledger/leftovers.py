@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 
-def beside(ledger: Path) -> Path:
+def leftovers_path(ledger: Path) -> Path:
     """Return the file for records that could not be written to ``ledger``."""
     return ledger.with_name(f"{ledger.name}.unrecorded.jsonl")
 
@@ -24,7 +24,7 @@ def keep(ledger: Path, row: Mapping[str, Any]) -> Path | None:
         The file, or None if none could be written.
     """
     line = json.dumps(dict(row), separators=(",", ":")).encode() + b"\n"
-    for path in (beside(ledger), Path(tempfile.gettempdir()) / f"overwinter-{row['id']}.unrecorded.jsonl"):
+    for path in (leftovers_path(ledger), Path(tempfile.gettempdir()) / f"overwinter-{row['id']}.unrecorded.jsonl"):
         if _append(path, line):
             return path
     return None
@@ -38,13 +38,13 @@ def taking(ledger: Path) -> Iterator[list[dict[str, Any]]]:
     a full disk is left out.
     """
     try:
-        handle = _open_locked(beside(ledger), os.O_RDWR)
+        handle = _open_locked(leftovers_path(ledger), os.O_RDWR)
     except OSError:
         yield []
         return
     with os.fdopen(handle, "rb") as stream:
         yield list(_parsed(stream.read().splitlines()))
-        beside(ledger).unlink(missing_ok=True)
+        leftovers_path(ledger).unlink(missing_ok=True)
 
 
 def _parsed(lines: list[bytes]) -> Iterator[dict[str, Any]]:
