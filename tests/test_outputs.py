@@ -108,7 +108,7 @@ def test_a_named_pipe_whose_reader_comes_later(tmp_path: Path) -> None:
 
 
 def test_a_named_pipe_without_a_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("overwinter.outputs._READER_PATIENCE_S", 0.1)
+    monkeypatch.setattr("overwinter.outputs._READER_TIMEOUT_S", 0.1)
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(OverwinterError, match="pipe"):
         write_output(tmp_path / "pipe", "new")

@@ -12,7 +12,7 @@ def test_a_file_in_a_package_is_found():
     ("place", "message"),
     [
         ("package:no_such_package/x", "'no_such_package' is not installed"),
-        ("package:overwinter/../x", "leads out"),
+        ("package:overwinter/../x", "points outside"),
         ("package:overwinter/none", r"model\.root='package:overwinter/none' does not exist"),
         ("package:a.b/x", "not installed"),
     ],
