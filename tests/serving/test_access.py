@@ -56,7 +56,7 @@ def test_their_pages_may_ask(access, host):
 )
 def test_no_other_page_may_ask_in_somebodys_name(access, host):
     found = open_access("127.0.0.1", access())
-    with pytest.raises(RequestError, match="does not go by") as refusal:
+    with pytest.raises(RequestError, match="is not a name of this server") as refusal:
         check(found, host=host)
     assert refusal.value.status == 403
     with pytest.raises(RequestError, match="another site"):
@@ -83,7 +83,7 @@ def test_but_not_of_the_page_that_asks(access):
 def test_a_token_is_asked_for_but_by_health_checks(access):
     found = open_access("127.0.0.1", access(secret=TOKEN))
     for given in ("", "Bearer", f"Basic {TOKEN}", f"Bearer {TOKEN}x"):
-        with pytest.raises(RequestError, match="asks for a token"):
+        with pytest.raises(RequestError, match="needs a token"):
             check(found, authorization=given)
     check(found, open_to_all=True)
     check(found, authorization=f"bearer {TOKEN}")

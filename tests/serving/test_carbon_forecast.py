@@ -42,12 +42,12 @@ def test_a_source_that_fails_is_none_and_the_log_says_why(tmp_path):
     (tmp_path / "trace.csv").write_text("time,what\n")
     points, log = asked(trace)
     assert points == ()
-    assert "no one knows the carbon intensity" in log[0]["message"]
+    assert "the carbon intensity is unknown" in log[0]["message"]
     assert "no column time_utc" in log[0]["message"]
 
 
 def test_a_process_that_dies_is_none_too(monkeypatch, capfd):
     monkeypatch.setattr("overwinter.serving.carbon_forecast._PROGRAM", "1 / 0")
     points, log = asked(CONSTANT)
-    assert (points, "no one knows" in log[0]["message"]) == ((), True)
+    assert (points, "is unknown" in log[0]["message"]) == ((), True)
     assert "Traceback" in capfd.readouterr().err

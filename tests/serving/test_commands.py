@@ -81,7 +81,7 @@ def test_a_model_sleeps_wakes_dies_and_answers(server):
     assert "_created" not in measured
     shown = overwinter("status", *flags).stdout
     assert "digits: off (by hand)" in shown
-    assert "no saving is claimed" in shown
+    assert "no saving is reported" in shown
     assert overwinter("wake", *flags).stdout == "digits: ready\n"
     events = [json.loads(line) for line in (folder / "log").read_text().splitlines()]
     assert {"serving", "state", "woke"} <= {event["event"] for event in events}
@@ -109,7 +109,7 @@ def test_who_has_no_token_gets_health_alone(server):
         with pytest.raises(urllib.error.HTTPError, match="401"):
             fetch(address, path, token=None)
     refused = overwinter("status", "--url", address)
-    assert (refused.returncode, "asks for a token" in refused.stderr) == (1, True)
+    assert (refused.returncode, "needs a token" in refused.stderr) == (1, True)
 
 
 def test_an_exchanged_bundle_is_not_served(server):

@@ -40,7 +40,7 @@ def test_it_listens_where_it_is_reported(host, family):
 
 
 def test_an_address_that_is_taken_is_named():
-    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OverwinterError, match="Nothing can listen on"):
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OverwinterError, match="Cannot listen on"):
         open_sockets(settings(port=taken.getsockname()[1]))
 
 

@@ -65,7 +65,7 @@ def test_it_says_why_it_is_asleep_or_awake_and_when_it_decides_again(run_with_mo
         await served.until(lambda: served.model.status()["next_decision_in_s"] is None)
         return [*message, served.model.status()["why"]]
 
-    assert run_with_model(scenario) == ["not asked yet", "by hand"]
+    assert run_with_model(scenario) == ["no request yet", "by hand"]
 
 
 def test_sleep_levels_without_off_start_below(run_with_model, settings):
@@ -107,7 +107,7 @@ def test_a_request_is_asked_again_when_a_worker_dies_over_it(run_with_model):
 @pytest.mark.parametrize(("idempotent", "deaths"), [(True, 2), (False, 1)])
 def test_a_request_that_kills_is_given_up(run_with_model, idempotent, deaths):
     async def scenario(served):
-        with pytest.raises(RequestError, match="died over this request") as refusal:
+        with pytest.raises(RequestError, match="died during this request") as refusal:
             await served.ask("die", idempotent=idempotent)
         assert await served.ask("after") == "echo after"
         return served.count("died"), refusal.value.status
@@ -129,7 +129,7 @@ def test_a_worker_killed_while_it_sleeps_is_started_again(run_with_model):
 
 def test_a_worker_that_never_wakes_is_tried_with_growing_pauses_until_the_deadline(run_with_model):
     async def scenario(served):
-        with pytest.raises(RequestError, match=r"No answer within 1\.5 s") as refusal:
+        with pytest.raises(RequestError, match=r"No response within 1\.5 s") as refusal:
             await served.ask("one", deadline_s=1.5)
         return refusal.value.reply().headers["Retry-After"], [entry["pause_s"] for entry in served.log]
 
@@ -197,7 +197,7 @@ def test_who_waits_longer_than_the_deadline_is_reported_so_and_its_request_is_dr
         await served.ask("one")
         slow = asyncio.create_task(served.ask("sleep 0.3"))
         await asyncio.sleep(0)
-        with pytest.raises(RequestError, match=r"No answer within 0\.05 s"):
+        with pytest.raises(RequestError, match=r"No response within 0\.05 s"):
             await served.ask("late", deadline_s=0.05)
         assert served.model.status()["queue"] == 0
         return await slow

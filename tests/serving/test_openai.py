@@ -49,7 +49,7 @@ def test_a_request_goes_to_its_model(path, operation):
 @pytest.mark.parametrize(
     ("body", "status", "expected"),
     [
-        (b"{", 400, "no JSON"),
+        (b"{", 400, "not valid JSON"),
         (b"[]", 400, "JSON object"),
         (b"{}", 400, "`model`"),
         (b'{"model": 7}', 400, "`model`"),

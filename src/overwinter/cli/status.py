@@ -28,7 +28,7 @@ def _lines(status: Mapping[str, Any]) -> str:
     own = status["supervisor"]
     lines = [f"supervisor {own['pid']}: {format_bytes(own['resident_bytes'])}, {own['cpu_s']:.1f} s of CPU time"]
     if status["deferred"]:
-        lines.append(f"{status['deferred']} request(s) wait for a greener hour")
+        lines.append(f"{status['deferred']} request(s) wait for lower carbon intensity")
     for name, model in status["models"].items():
         lines.append(
             f"{name}: {model['state']} ({_why(model)}), {model['queue']} waiting, {model['replicas']} replica(s)"

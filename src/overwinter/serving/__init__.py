@@ -1,19 +1,19 @@
 """The hibernating server: a small process that holds the port, and worker processes that exist only while needed.
 
 - `make_plan` turns a validated configuration and verified bundles into a `ServePlan`; `overwinter serve` does so, and
-  then replaces itself by the supervisor (`python -m overwinter.serving`), which knows the plan alone. The
+  then replaces itself by the supervisor (`python -m overwinter.serving`), which has only the plan. The
   supervisor imports neither torch nor numpy nor Hydra, and opens no GPU.
-- `http` is the door on the sockets of `listening`: `seats` bounds its connections, `wire` (h11 on asyncio) speaks on
-  one, `heads` reads requests strictly, `access` and `origins` say who may come in, `routing` finds the handler;
+- `http` is the HTTP server on the sockets of `listening`: `connection_slots` limits its connections, `wire` (h11 on
+  asyncio) handles one, `heads` parses requests strictly, `access` and `origins` authorize them, `routing` finds the
+  handler;
   `inference` (Open Inference Protocol), `triton` (its extensions), `openai` and `control` are the handlers.
-- `model` holds a model's queue and asks its sleep policy (`overwinter.serving.sleep`); `replica` is one worker at its
-  sleep level; `worker.worker_start` forks it, `worker.worker_process` speaks `worker.frames` with it. What it does is
-  `overwinter.serving.worker.main`.
-- `persistence` and `response_cache` hold what outlives sleep; `deferral` lets requests wait for a greener hour
-  (`carbon_forecast`, `greenest`, `deferred`).
+- `model` holds a model's queue and follows its sleep policy (`overwinter.serving.sleep`); `replica` is one worker at
+  its sleep level; `worker.worker_start` forks it, `worker.worker_process` exchanges `worker.frames` with it. The
+  worker's program is `overwinter.serving.worker.main`.
+- `persistence` and `response_cache` keep state over sleep; `deferral` delays requests until an hour of lower carbon
+  intensity (`carbon_forecast`, `greenest`, `deferred`).
 - `metrics` counts seconds, joules, wakes and requests, for `/metrics` and `overwinter status`.
-- `measure_power_draw` meters a served model at each sleep level and at its wakes, which a claim of joules saved rests
-  on.
+- `measure_power_draw` meters a served model at each sleep level and at its wakes, the basis of reported savings.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = [
     "measure_power_draw",
 ]
 
-# Loaded when first used: the supervisor needs none of what meters a model.
+# Loaded when first used: the supervisor does not need the meters.
 _HOMES = {
     "PowerDraw": "power_draw",
     "ModelPlan": "plan",

@@ -16,7 +16,7 @@ from overwinter.serving.supervisor import serve
 def _main() -> int:
     with os.fdopen(int(sys.argv[1]), encoding="utf-8") as stream:
         plan = parse_plan(stream.read())
-    # A second series for each of ours. It is switched for the whole process, which is the server's alone.
+    # `_created` would be a second series for each metric. The switch is global, in a process of this server alone.
     disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client leaves it without annotations
     asyncio.run(serve(plan))
     return 0

@@ -1,4 +1,4 @@
-"""Who may ask: TLS with or without clients' certificates, a token, and the names by which browsers may call."""
+"""Access control: TLS with or without client certificates, a token, and the host names that browsers may use."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
 class Access:
-    """Checks each request.
+    """The checks of each request: its token, host name and origin.
 
-    Where neither a token nor a certificate tells who asks, the name is checked by which it is called: a page could
-    point its own name at this machine (DNS rebinding, seen in `Host`). Whose page asks is checked always.
+    Without a token or client certificates, `Host` is checked, since a web page can point its own name at this machine
+    (DNS rebinding). The origin of web pages is always checked.
 
     Args:
-        token: that every request must carry; None: none.
-        names: hosts whose pages may ask.
-        any_name: whether the server may be called by other names than these, too.
+        token: The token that every request must carry; None: no token.
+        names: The hosts whose web pages may send requests.
+        any_name: Whether clients may use other host names for the server, too.
     """
 
     def __init__(
@@ -39,11 +39,11 @@ class Access:
         self._origins = Origins(names)
 
     def check(self, request: Request, *, open_to_all: bool) -> None:
-        """Let a request pass.
+        """Check a request.
 
         Args:
-            request: its head.
-            open_to_all: whether it needs no token.
+            request: The request's head.
+            open_to_all: Whether it needs no token.
 
         Raises:
             RequestError: 401 or 403.
@@ -54,13 +54,13 @@ class Access:
             self._check_token(request.headers.get("authorization", ""), self._token)
 
     def headers(self, request: Request) -> dict[str, str]:
-        """Return what a reply says to the browser of a page that may ask (CORS)."""
+        """Return the CORS headers of a reply to an allowed page."""
         return self._origins.headers(request)
 
     def _check_name(self, place: str) -> None:
         authority = parse_authority(place)
         if place and not self._any_name and (authority is None or authority.name not in self._names):
-            raise RequestError(403, f"This server does not go by {place[:100]!r}. Add its name to serve.access.hosts.")
+            raise RequestError(403, f"{place[:100]!r} is not a name of this server. Add it to serve.access.hosts.")
 
     @staticmethod
     def _check_token(given: str, token: bytes) -> None:
@@ -70,7 +70,7 @@ class Access:
         wrong = ', error="invalid_token"' if given else ""
         raise RequestError(
             401,
-            "This server asks for a token: Authorization: Bearer TEXT.",
+            "This server needs a token: Authorization: Bearer TOKEN.",
             headers={"WWW-Authenticate": f'Bearer realm="overwinter"{wrong}'},
         )
 
@@ -79,7 +79,7 @@ def open_access(host: str, access: AccessConfig) -> Access:
     """Return the checks of a configuration.
 
     Raises:
-        ConfigError: the token file is no secret.
+        ConfigError: The token file is not secret.
     """
     known = access.token_file is not None or access.client_ca is not None
     local = _LOCAL_NAMES if host in _LOCAL_NAMES or host.startswith("127.") else ()
@@ -91,7 +91,7 @@ def read_token(file: str | None) -> bytes | None:
     """Return the token that requests must carry.
 
     Raises:
-        ConfigError: others can read the file, or we cannot, or the token is short.
+        ConfigError: Other users can read the file, this process cannot, or the token is too short.
     """
     if file is None:
         return None
@@ -105,17 +105,17 @@ def read_token(file: str | None) -> bytes | None:
         ) from None
     if len(token) < _MIN_TOKEN_BYTES:
         raise ConfigError(
-            f"serve.access.token_file={file!r} holds {len(token)} bytes; {_MIN_TOKEN_BYTES} are the least.\n"
+            f"serve.access.token_file={file!r} holds {len(token)} bytes, but must hold at least {_MIN_TOKEN_BYTES}.\n"
             f"`(umask 077; openssl rand -hex 32 > {file})` writes a good one."
         )
     return token
 
 
 def tls_context(access: AccessConfig) -> ssl.SSLContext | None:
-    """Return the TLS of a configuration: 1.2 and above, with clients' certificates if it names who signs them.
+    """Return the TLS context of a configuration: 1.2 or newer, with client certificates if it names their CA.
 
     Raises:
-        ConfigError: the key can be read by others, or a file does not hold what it should.
+        ConfigError: Other users can read the key, or a file is not valid.
     """
     if access.tls_cert is None or access.tls_key is None:
         return None
@@ -125,16 +125,16 @@ def tls_context(access: AccessConfig) -> ssl.SSLContext | None:
     try:
         context.load_cert_chain(access.tls_cert, access.tls_key)
     except ssl.SSLError as error:
-        raise ConfigError(f"serve.access.tls_cert and tls_key are no certificate and its key: {error}.") from None
+        raise ConfigError(f"serve.access.tls_cert and tls_key are not a certificate and its key: {error}.") from None
     if access.client_ca is not None:
         context.verify_mode = ssl.CERT_REQUIRED
         try:
             context.load_verify_locations(access.client_ca)
         except ssl.SSLError as error:
-            raise ConfigError(f"serve.access.client_ca={access.client_ca!r} is no certificate: {error}.") from None
+            raise ConfigError(f"serve.access.client_ca={access.client_ca!r} is not a certificate: {error}.") from None
     return context
 
 
 def _check_secret(key: str, file: str) -> None:
     if open_to_others(Path(file), Path(file).stat().st_mode):
-        raise ConfigError(f"serve.access.{key}={file!r} can be read by others. `chmod 600 {file}`.")
+        raise ConfigError(f"serve.access.{key}={file!r} can be read by other users. Run `chmod 600 {file}`.")

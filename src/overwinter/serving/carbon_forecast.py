@@ -1,4 +1,4 @@
-"""What the grid will be like, asked in a short process: its sources need more memory than the supervisor may hold."""
+"""Forecasts of carbon intensity, from a short-lived process: the sources need more memory than the supervisor has."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _RESPONSE_S = 60.0
 
 @dataclass(frozen=True, kw_only=True)
 class _Question(Record):
-    """The group `carbon/` of the source to ask."""
+    """The input of the process: the group `carbon/`."""
 
     carbon: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Forecast(Record):
-    """What the source says: points of (Unix time, g/kWh), its name and its notes; or why there is no forecast."""
+    """The output of the process: points of (Unix time, g/kWh), the source's name and notes, or an error."""
 
     points: Sequence[tuple[float, float]] = ()
     source: str = ""
@@ -39,12 +39,12 @@ class _Forecast(Record):
 
 
 class CarbonForecast:
-    """The forecast of a source, asked again when it is old.
+    """The forecast of a source, fetched again when it is old.
 
     Args:
-        carbon: the group `carbon/`, validated.
-        refresh_s: how long a forecast is used.
-        log: receives when no one knows.
+        carbon: The group `carbon/`, validated.
+        refresh_s: The time for which a forecast is used.
+        log: Receives errors of the source.
     """
 
     def __init__(self, carbon: Mapping[str, Any], *, refresh_s: float, log: Log) -> None:
@@ -54,7 +54,7 @@ class CarbonForecast:
         self._lock = asyncio.Lock()
 
     async def points(self) -> tuple[Point, ...]:
-        """Return the forecast from now on; empty where there is none: then nothing is worth waiting for."""
+        """Return the forecast from now on; empty if there is none, and then nothing waits."""
         async with self._lock:
             if time.monotonic() - self._asked_s >= self._refresh_s:
                 self._points = await self._ask()
@@ -70,7 +70,7 @@ class CarbonForecast:
         except (WorkerDied, IntegrityError) as error:
             forecast = _Forecast(error=str(error))
         if forecast.error is not None:
-            self._log("grid", message=f"no one knows the carbon intensity: {forecast.error}")
+            self._log("grid", message=f"the carbon intensity is unknown: {forecast.error}")
             return ()
         for note in forecast.notes:
             self._log("grid", message=note)
@@ -79,7 +79,7 @@ class CarbonForecast:
 
 
 def main() -> None:
-    """Answer one question over standard input and output, which are one socket."""
+    """Write the forecast for one request; standard input and output are one socket."""
     incoming, outgoing = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     frame = read_frame(incoming)

@@ -1,8 +1,8 @@
-"""Slots for connections: so many in all, so many per address, and who must leave when none is free.
+"""Slots for connections: limits in total and per address, and the choice of a connection to close at the limit.
 
-A connection that nothing is computed for can be closed without harm: one that waits for a request (silent, slow, or
-kept alive), and after these one whose body is still on its way; the longest there goes first. So neither many silent
-clients nor slow ones keep others out.
+A connection without a running request can be closed without harm: first one that waits for a request (silent, slow or
+kept alive), then one whose body is still arriving; the oldest first. So neither silent nor slow clients keep others
+out.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ class ConnectionSlot:
     """The slot of one connection.
 
     Attributes:
-        address: who shares a limit with it; None: no one.
-        task: that serves it.
+        address: The address by which connections share a limit; None: no limit.
+        task: The task that serves the connection.
     """
 
     def __init__(self, client: socket.socket, address: str | None) -> None:
@@ -28,7 +28,7 @@ class ConnectionSlot:
         self.task: asyncio.Task[None] | None = None
 
     def speaks(self) -> bool:
-        """Return whether something has come of the client that no one has read yet."""
+        """Return whether the client has sent data that is not read yet."""
         try:
             return bool(self._client.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
         except OSError:
@@ -39,20 +39,20 @@ class ConnectionSlots:
     """The slots of a server.
 
     Args:
-        most: in all.
-        max_per_address: of one address.
+        most: The maximum number in total.
+        max_per_address: The maximum number for one address.
     """
 
     def __init__(self, most: int, max_per_address: int) -> None:
         self._most, self._max_per_address = most, max_per_address
         self._all: set[ConnectionSlot] = set()
         self._by_address: Counter[str] = Counter()
-        # The longest there come first, since a dict keeps its order.
+        # The oldest come first, since a dict keeps its order.
         self._waiting: dict[ConnectionSlot, None] = {}
         self._receiving: dict[ConnectionSlot, None] = {}
 
     def take(self, client: socket.socket, address: str | None) -> ConnectionSlot | None:
-        """Return a slot, if need be one that another connection has to leave; None: all are at work."""
+        """Return a slot, if necessary that of a closed connection; None if all have running requests."""
         if address is not None and self._by_address[address] >= self._max_per_address and not self.free(address):
             return None
         if len(self._all) >= self._most and not self.free():
@@ -65,7 +65,7 @@ class ConnectionSlots:
         return slot
 
     def free(self, address: str | None = None) -> bool:
-        """Close the connection that has waited longest, of an address or of all; return whether there was one."""
+        """Close the connection that has been idle longest, of an address or of all; return whether there was one."""
         waiting = (slot for slot in self._waiting if not slot.speaks())
         slot = _first(waiting, address) or _first(self._receiving, address)
         if slot is None:
@@ -76,7 +76,7 @@ class ConnectionSlots:
         return True
 
     def leave(self, slot: ConnectionSlot) -> None:
-        """Give a slot back."""
+        """Release a slot."""
         if slot not in self._all:
             return
         self._all.discard(slot)
@@ -87,24 +87,24 @@ class ConnectionSlots:
                 del self._by_address[slot.address]
 
     def wait(self, slot: ConnectionSlot) -> None:
-        """Note that it waits for a request."""
+        """Record that the connection waits for a request."""
         self._move(slot, self._waiting)
 
     def receive(self, slot: ConnectionSlot) -> None:
-        """Note that its request is on its way."""
+        """Record that a request is arriving."""
         self._move(slot, self._receiving)
 
     def work(self, slot: ConnectionSlot) -> None:
-        """Note that it is answered: it cannot be closed without harm now."""
+        """Record that a request is running, so that the connection must stay open."""
         self._waiting.pop(slot, None)
         self._receiving.pop(slot, None)
 
     def idle(self) -> list[asyncio.Task[None]]:
-        """Return the tasks of those that wait for a request."""
+        """Return the tasks of connections that wait for a request."""
         return [slot.task for slot in self._waiting if slot.task is not None]
 
     def tasks(self) -> list[asyncio.Task[None]]:
-        """Return the tasks of all."""
+        """Return the tasks of all connections."""
         return [slot.task for slot in self._all if slot.task is not None]
 
     def _move(self, slot: ConnectionSlot, stage: dict[ConnectionSlot, None]) -> None:
@@ -118,9 +118,9 @@ def _first(slots: Iterable[ConnectionSlot], address: str | None) -> ConnectionSl
 
 
 def counted_address(peer: Any) -> str | None:
-    """Return the address that a client's connections are counted by: of IPv6, the /64 that one site has.
+    """Return the address by which a client's connections are counted; for IPv6 its /64, which one site has.
 
-    None for this machine's own, where a proxy may speak for everyone, and for a Unix socket.
+    None for this machine's own addresses, which a proxy may use for all clients, and for a Unix socket.
     """
     if not isinstance(peer, tuple):
         return None

@@ -1,4 +1,4 @@
-"""What `overwinter status`, `sleep` and `wake` ask, and Prometheus. None of it wakes a model or keeps it awake."""
+"""Endpoints for `overwinter status`, `sleep` and `wake`, and for Prometheus. No call keeps a model awake."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from overwinter.serving.worker.worker_process import WorkerDied
 
 
 class Control:
-    """What the user or a monitor asks of the server.
+    """The status, metrics and sleep-level endpoints.
 
     Args:
-        models: by name.
-        metrics: of the server.
-        deferred: how many requests wait for a greener hour.
+        models: The models by name.
+        metrics: The server's metrics.
+        deferred: Returns the number of deferred requests.
     """
 
     def __init__(self, models: Mapping[str, Model], metrics: Metrics, *, deferred: Callable[[], int]) -> None:
@@ -34,7 +34,7 @@ class Control:
         metrics.deferred.set_function(deferred)
 
     def routes(self) -> list[Route]:
-        """Return what it answers."""
+        """Return the routes."""
         return [
             Route(method="GET", pattern="/metrics", handler=self._show_metrics),
             Route(method="GET", pattern="/overwinter/status", handler=self._status),
@@ -53,7 +53,7 @@ class Control:
         """Move a model to a sleep level: `{"level": "off"}`."""
         model = self._models.get(request.matched["model"])
         if model is None:
-            raise RequestError(404, f"There is no such model here. There are: {', '.join(self._models)}.")
+            raise RequestError(404, f"No such model. Available: {', '.join(self._models)}.")
         try:
             await model.order(_level(request.body))
         except ConfigError as error:

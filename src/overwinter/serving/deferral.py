@@ -1,10 +1,10 @@
-"""Requests that can wait: until the grid is at its greenest before their deadline.
+"""Requests that wait for the lowest carbon intensity before their deadline.
 
-A client says `Overwinter-Deadline: 3600` (seconds from now, or a time such as 2026-11-21T18:00:00Z). Its request is
-held until then; with `Prefer: respond-async` (RFC 7240) it gets 202 and a `Location` instead, where the response can be
-fetched for a while. What is to be fetched is on disk before the 202 goes out, in memory only while it is asked, and is
-asked after a restart. A response for which the disk is full is given from memory, and written once there is room; the
-others wait for that.
+A client sends `Overwinter-Deadline: 3600` (seconds from now, or a time such as 2026-11-21T18:00:00Z). Its request is
+held on the connection until the best time; with `Prefer: respond-async` (RFC 7240) the client gets 202 and a `Location`
+instead, where the response can be fetched for a while. Such a request is on disk before the 202 is sent, in memory only
+while it runs, and survives a restart. If the disk is full, a response is served from memory and written once there is
+room; the other requests wait for that.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ if TYPE_CHECKING:
 
 DEADLINE = "overwinter-deadline"
 _POLL_S = 30.0
-_AGAIN_S = 5.0  # after a response that says to come again, or a disk that was full
+_AGAIN_S = 5.0  # pause after a response with Retry-After, or a full disk
 _SECONDS = re.compile(r"[0-9]{1,12}(\.[0-9]{0,9})?")
-_EPOCH = dt.datetime(1970, 1, 1)  # UTC without saying so: arithmetic with zones ends at the years 1 and 9999
+_EPOCH = dt.datetime(1970, 1, 1)  # naive UTC: arithmetic with time zones fails at the years 1 and 9999
 
 
 class Deferral:
-    """Holds requests back, and answers them in time.
+    """Delays requests, and answers them before their deadline.
 
     Args:
-        grid: tells what is expected.
-        settings: the group `serve.deferral`.
-        limits: of the server: what a response may take, which is left until the deadline, and how many connections and
-            bytes requests that are held may keep from others: half of them.
-        store: of what is to be fetched; None: only held requests can wait.
-        held: counts the bytes of requests in memory.
-        log: of the server.
+        grid: The forecast of carbon intensity.
+        settings: The group `serve.deferral`.
+        limits: The server's limits: time for a response is reserved before the deadline, and held requests may take
+            half of the connections and bytes.
+        store: The store of asynchronous requests; None: only held requests can wait.
+        held: Counts the bytes of requests in memory.
+        log: The server's log.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Deferral:
         self._forecast, self._settings, self._limits, self._store, self._log = grid, settings, limits, store, log
         self._memory = held
         self._leaving, self._disk = asyncio.Event(), asyncio.Event()
-        self._disk.set()  # as far as is known, it can be written
+        self._disk.set()  # whether the last write to the disk succeeded
         self._unwritten: dict[str, Reply] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._router = Router(())
@@ -73,11 +73,11 @@ class Deferral:
 
     @property
     def waiting(self) -> int:
-        """How many requests wait for a greener hour."""
+        """Return the number of deferred requests."""
         return self._held + len(self._tasks)
 
     def over(self, routes: Iterable[Route]) -> list[Route]:
-        """Return the routes with waiting in front of what computes, and those to fetch answers at."""
+        """Return the routes, with deferral added to those that compute, and the routes of deferred responses."""
         given = list(routes)
         self._router = Router(given)
         fetching = [
@@ -89,14 +89,14 @@ class Deferral:
         )
 
     def start(self) -> None:
-        """Go on with what was waiting before a restart."""
+        """Resume the requests that were waiting before a restart."""
         if self._store is not None:
             self._store.drop_old()
             for waiting in self._store.waiting():
                 self._begin(waiting)
 
     async def close(self) -> None:
-        """Send held requests away; the others are on disk."""
+        """Refuse held requests; the others are on disk."""
         self._leaving.set()
         tasks = list(self._tasks.values())
         for task in tasks:
@@ -119,7 +119,7 @@ class Deferral:
         return deferring
 
     def _may_hold(self, size_bytes: int) -> bool:
-        """Return whether a connection may wait for hours, and those that do leave enough to others."""
+        """Return whether another request may be held, so that enough connections and memory remain for others."""
         fits = self._held_bytes + size_bytes <= self._memory.max_bytes // 2
         return self._held < max(1, self._limits.connections // 2) and (fits or not self._held)
 
@@ -133,7 +133,7 @@ class Deferral:
             self._held_bytes -= size_bytes
 
     async def _wait(self, deadline_s: float) -> None:
-        """Wait for the greenest moment that leaves time for a response."""
+        """Wait for the time of lowest carbon intensity that leaves time for a response."""
         first_g: float | None = None
         while not self._leaving.is_set():
             points, now_s = await self._forecast.points(), time.time()
@@ -145,13 +145,13 @@ class Deferral:
                 return
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._leaving.wait(), min(begin_s - now_s, self._settings.refresh_s))
-        raise RequestError(503, "The server leaves. Try again.", retry_after_s=_AGAIN_S)
+        raise RequestError(503, "The server is shutting down. Try again.", retry_after_s=_AGAIN_S)
 
-    # What is to be fetched.
+    # Asynchronous requests.
 
     def _accept(self, request: Request, deadline_s: float) -> Reply:
         if self._store is None:
-            raise RequestError(400, "Prefer: respond-async needs serve.state, a folder, so that nothing gets lost.")
+            raise RequestError(400, "Prefer: respond-async needs a folder: set serve.state.")
         if not self._store.could_hold(len(request.body)):
             raise RequestError(413, f"The body is larger than {self._settings.bytes} bytes (serve.deferral.bytes).")
         if not self._store.make_room(len(request.body), most=self._settings.requests - self._held):
@@ -160,7 +160,7 @@ class Deferral:
             waiting = self._store.add(request, deadline_s)
         except (OSError, OverwinterError) as error:
             self._log("not kept", message=str(error))
-            message = "The request cannot be written down, and so cannot wait: the server's disk is full or read-only."
+            message = "The request cannot be stored: the server's disk is full or read-only."
             raise RequestError(507, message, retry_after_s=_POLL_S) from None
         self._begin(waiting)
         return _not_yet(waiting.id)
@@ -171,7 +171,7 @@ class Deferral:
         task.add_done_callback(lambda _: self._tasks.pop(waiting.id, None))
 
     async def _work_off(self, waiting: Waiting) -> None:
-        """Ask in time; a response that says to come again is asked for again until the deadline."""
+        """Run a request in time; one that is told to retry is retried until the deadline."""
         await self._wait(waiting.deadline_s)
         while True:
             await self._disk.wait()
@@ -182,7 +182,7 @@ class Deferral:
         await self._write_down(waiting.id, reply)
 
     async def _asked_within_memory(self, waiting: Waiting) -> Reply:
-        assert self._store is not None  # noqa: S101 -- it has given out what waits
+        assert self._store is not None  # noqa: S101 -- waiting requests come from the store
         await self._memory.room(waiting.size_bytes)
         self._memory.add(waiting.size_bytes)
         try:
@@ -196,8 +196,8 @@ class Deferral:
             self._memory.remove(waiting.size_bytes)
 
     async def _write_down(self, name: str, reply: Reply) -> None:
-        """Keep a response in memory until it is on the disk; nothing else is asked while the disk takes nothing."""
-        assert self._store is not None  # noqa: S101 -- likewise
+        """Keep a response in memory until it is on disk; no other request runs while the disk is full."""
+        assert self._store is not None  # noqa: S101 -- responses belong to the store
         self._unwritten[name] = reply
         try:
             while not self._written(name, reply):
@@ -208,12 +208,12 @@ class Deferral:
                 self._disk.set()
 
     def _written(self, name: str, reply: Reply) -> bool:
-        assert self._store is not None  # noqa: S101 -- likewise
+        assert self._store is not None  # noqa: S101 -- responses belong to the store
         try:
             self._store.respond(name, reply)
         except (OSError, OverwinterError) as error:
             if self._disk.is_set():
-                self._log("not kept", message=f"A response stays in memory, and the others wait: {error}")
+                self._log("not kept", message=f"a response stays in memory, and other requests wait: {error}")
             self._disk.clear()
             return False
         return True
@@ -233,7 +233,7 @@ class Deferral:
             return _not_yet(name)
         reply = None if self._store is None else self._store.fetch(name)
         if reply is None:
-            raise RequestError(404, "There is no such deferred request here, or its response was too old to be kept.")
+            raise RequestError(404, "No such deferred request, or its response has expired.")
         return reply
 
     async def _forget(self, request: Request) -> Reply:
@@ -241,7 +241,7 @@ class Deferral:
         if (task := self._tasks.get(name)) is not None:
             task.cancel()
         if self._store is None or not self._store.remove(name):
-            raise RequestError(404, "There is no such deferred request here.")
+            raise RequestError(404, "No such deferred request.")
         return json_reply({"removed": name})
 
 
@@ -249,7 +249,7 @@ def parse_deadline(text: str, *, now_s: float) -> float:
     """Return a deadline in seconds since 1970.
 
     Raises:
-        RequestError: 400, it is neither seconds from now nor a time with its zone.
+        RequestError: 400, the text is neither seconds from now nor a time with its zone.
     """
     if _SECONDS.fullmatch(text):
         return now_s + float(text)
@@ -265,7 +265,7 @@ def parse_deadline(text: str, *, now_s: float) -> float:
 
 
 def _too_many() -> RequestError:
-    message = "Too many requests wait for a greener hour, or too many responses were not fetched. Try again."
+    message = "Too many requests are deferred, or too many responses were not fetched. Try again."
     return RequestError(503, message, retry_after_s=_POLL_S)
 
 

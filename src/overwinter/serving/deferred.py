@@ -1,7 +1,7 @@
-"""Deferred requests and their responses on disk: one file each, 0600, whole or absent.
+"""Deferred requests and their responses on disk: one file each, 0600, written atomically.
 
-A file is one line of JSON and the body, whose length and digest are in the line. What is there is known without
-looking: the folder is read once, at the start. A file that is damaged is quarantined, and its client notified.
+A file is one line of JSON and the body, whose length and digest are in the line. The folder is read once, at the start.
+A damaged file is quarantined, and its client gets an error.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _FIELDS = {
 }
 _MAX_HEAD = 1 << 16
 _QUARANTINE = "damaged"
-_RESERVED_BYTES = 1 << 16  # counted with every request that waits, so that a response of usual size finds room
+_RESERVED_BYTES = 1 << 16  # reserved for the response of every waiting request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +43,9 @@ class Waiting:
     """A request on disk.
 
     Attributes:
-        id: its name.
-        deadline_s: seconds since 1970.
-        size_bytes: of its body.
+        id: The request's name.
+        deadline_s: The deadline, in seconds since 1970.
+        size_bytes: The size of its body.
     """
 
     id: str
@@ -61,13 +61,13 @@ class _Response:
 
 
 class DeferredStore:
-    """A folder of them, which belongs to one server alone.
+    """A folder of deferred requests and responses, used by one server only.
 
     Args:
-        folder: made if need be.
-        max_bytes: of all bodies together; a request that waits counts 64 KiB more, for its response.
-        retention_s: a response is kept that long.
-        log: receives files that are quarantined.
+        folder: The folder; created if missing.
+        max_bytes: The maximum size of all bodies together; a waiting request counts 64 KiB more, for its response.
+        retention_s: The time for which a response is kept.
+        log: Receives quarantined files.
     """
 
     def __init__(self, folder: Path, *, max_bytes: int, retention_s: float, log: Log) -> None:
@@ -79,7 +79,7 @@ class DeferredStore:
         self._read_folder()
 
     def __len__(self) -> int:
-        """How many requests wait or have a response here."""
+        """Return the number of requests and responses."""
         return len(self._waiting) + len(self._responses)
 
     def waiting(self) -> list[Waiting]:
@@ -87,19 +87,19 @@ class DeferredStore:
         return list(self._waiting.values())
 
     def waits(self, name: str) -> bool:
-        """Return whether a request of that name is without a response."""
+        """Return whether the request of this name has no response yet."""
         return name in self._waiting
 
     def could_hold(self, size_bytes: int) -> bool:
-        """Return whether a request with such a body finds room if there is nothing else."""
+        """Return whether a request with a body of this size fits in an empty store."""
         return size_bytes + _RESERVED_BYTES <= self._max_bytes
 
     def make_room(self, size_bytes: int, *, most: int) -> bool:
-        """Return whether another request finds room; responses that were fetched make it.
+        """Return whether another request fits, after fetched responses are removed if necessary.
 
         Args:
-            size_bytes: of its body.
-            most: requests and responses at once.
+            size_bytes: The size of its body.
+            most: The maximum number of requests and responses.
         """
         self.drop_old()
         needed_bytes = size_bytes + _RESERVED_BYTES
@@ -111,10 +111,10 @@ class DeferredStore:
         return True
 
     def add(self, request: Request, deadline_s: float) -> Waiting:
-        """Write a request down; it is on the disk when this returns.
+        """Store a request; it is on disk when this returns.
 
         Raises:
-            OverwinterError: it cannot be written.
+            OverwinterError: The file cannot be written.
         """
         kept = {name: request.headers[name] for name in _HEADERS if name in request.headers}
         waiting = Waiting(id=uuid.uuid4().hex, deadline_s=deadline_s, size_bytes=len(request.body))
@@ -124,10 +124,10 @@ class DeferredStore:
         return waiting
 
     def request(self, name: str) -> Request:
-        """Return a request as it came, without what says that it can wait.
+        """Return a request as it was received, without the headers that defer it.
 
         Raises:
-            RequestError: 500, it was damaged on the disk.
+            RequestError: 500, its file was damaged.
         """
         found = _read(self._path(name, _REQUEST))
         if found is None:
@@ -136,24 +136,24 @@ class DeferredStore:
         return Request(method=head["method"], path=head["path"], headers=head["headers"], body=body)
 
     def respond(self, name: str, reply: Reply) -> None:
-        """Write a response down; its request is no longer needed. One that finds no room is replaced by a 507.
+        """Store a response and remove its request. A response that does not fit is replaced by a 507.
 
         Raises:
-            OverwinterError: it cannot be written.
+            OverwinterError: The file cannot be written.
         """
         assert isinstance(reply.body, bytes)  # noqa: S101 -- the caller has gathered its parts
         waiting = self._waiting.get(name)
         freed_bytes = 0 if waiting is None else waiting.size_bytes + _RESERVED_BYTES
         if self._bytes - freed_bytes + len(reply.body) > self._max_bytes and len(reply.body) > _RESERVED_BYTES:
             reply = _no_room(len(reply.body))
-        assert isinstance(reply.body, bytes)  # noqa: S101 -- likewise
+        assert isinstance(reply.body, bytes)  # noqa: S101 -- the body is bytes, see above
         head = {"status": reply.status, "headers": dict(reply.headers)}
         _write(self._path(name, _REPLY), head, reply.body)
         self._forget_request(name)
         self._keep_response(name, len(reply.body), time.time())
 
     def fetch(self, name: str) -> Reply | None:
-        """Return a response; None if there is none, or it is too old."""
+        """Return a response; None if it does not exist or has expired."""
         self.drop_old()
         if name not in self._responses:
             return None
@@ -165,19 +165,19 @@ class DeferredStore:
         return Reply(status=head["status"], headers=head["headers"], body=body)
 
     def remove(self, name: str) -> bool:
-        """Forget a request and its response; return whether there was one."""
+        """Delete a request and its response; return whether there was one."""
         found = name in self._waiting or name in self._responses
         self._forget_request(name)
         self._forget_response(name)
         return found
 
     def drop_old(self) -> None:
-        """Forget answers that are older than they are kept."""
+        """Delete expired responses."""
         oldest_s = time.time() - self._retention_s
         while self._responses and next(iter(self._responses.values())).since_s < oldest_s:
             self._forget_response(next(iter(self._responses)))
 
-    # What is known.
+    # Bookkeeping in memory.
 
     def _admit(self, waiting: Waiting) -> None:
         self._waiting[waiting.id] = waiting
@@ -203,11 +203,11 @@ class DeferredStore:
         return self._folder / f"{name}.{kind}"
 
     def _unlink(self, name: str, kind: str) -> None:
-        with contextlib.suppress(OSError):  # a disk that has become read-only forgets it at the next start
+        with contextlib.suppress(OSError):  # on a read-only disk, the file is removed at the next start
             self._path(name, kind).unlink(missing_ok=True)
 
     def _read_folder(self) -> None:
-        """Learn what is there; answers first, since a request that has one was only not yet removed."""
+        """Read the folder; responses first, since a request with a response was only not removed yet."""
         for half_written in self._folder.glob(".*.part"):
             with contextlib.suppress(OSError):
                 half_written.unlink()
@@ -229,7 +229,7 @@ class DeferredStore:
         return [path for path in found if _ID.fullmatch(path.stem) and path.is_file()]
 
     def _head(self, path: Path) -> Mapping[str, Any] | None:
-        """Return the first line of a whole file; quarantined what is not one."""
+        """Return the first line of a file; quarantine a file that is not valid."""
         try:
             with path.open("rb") as stream:
                 line = stream.readline(_MAX_HEAD)
@@ -247,7 +247,7 @@ class DeferredStore:
         with contextlib.suppress(OSError):
             quarantined.mkdir(exist_ok=True, mode=0o700)
             path.rename(quarantined / path.name)
-        self._log("quarantined", file=str(path), message=f"This is no deferred {path.suffix[1:]}: {message[:200]}")
+        self._log("quarantined", file=str(path), message=f"not a valid deferred {path.suffix[1:]}: {message[:200]}")
 
 
 def _write(path: Path, head: Mapping[str, Any], body: bytes) -> None:
@@ -258,7 +258,7 @@ def _write(path: Path, head: Mapping[str, Any], body: bytes) -> None:
 
 
 def _read(path: Path) -> tuple[Mapping[str, Any], bytes] | None:
-    """Return first line and body of a file; None where it was damaged since the start."""
+    """Return the first line and the body of a file; None if it was damaged since the start."""
     try:
         with path.open("rb") as stream:
             head, body = _parsed(stream.readline(_MAX_HEAD), path.suffix[1:]), stream.read()
@@ -268,10 +268,10 @@ def _read(path: Path) -> tuple[Mapping[str, Any], bytes] | None:
 
 
 def _parsed(line: bytes, kind: str) -> Mapping[str, Any]:
-    """Return the first line of a file.
+    """Return the first line of a file, parsed.
 
     Raises:
-        ValueError, TypeError, KeyError, RecursionError: it is none.
+        ValueError, TypeError, KeyError, RecursionError: The line is not valid.
     """
     head: Mapping[str, Any] = json.loads(line)
     for key, expected in _FIELDS[kind].items():
@@ -286,6 +286,6 @@ def _damaged() -> RequestError:
 
 def _no_room(size_bytes: int) -> Reply:
     message = (
-        f"The answer of {size_bytes} bytes found no room (serve.deferral.bytes). Fetch or delete others, and ask again."
+        f"The response of {size_bytes} bytes does not fit (serve.deferral.bytes). Fetch or delete others, then retry."
     )
     return RequestError(507, message).reply()

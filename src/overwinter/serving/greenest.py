@@ -1,4 +1,4 @@
-"""When to run what can wait: the hour with the least carbon intensity before its deadline."""
+"""The start time with the lowest expected carbon intensity before a deadline."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import NamedTuple
 
 
 class Point(NamedTuple):
-    """An intensity that holds from a time on, until the next point."""
+    """A carbon intensity from a time on, until the next point."""
 
     time_s: float
     g_per_kwh: float
 
 
 def greenest_time_s(points: Sequence[Point], *, now_s: float, latest_s: float) -> float:
-    """Return when to begin: the earliest of the moments with the least expected intensity.
+    """Return the earliest start time with the lowest expected intensity.
 
     Args:
-        points: of a forecast, in order; the first holds before its time too. Without any, there is nothing to wait for.
-        now_s: seconds since 1970.
-        latest_s: the last moment to begin.
+        points: The points of a forecast, in order; the first also holds before its time. Without any, nothing waits.
+        now_s: The present time, in seconds since 1970.
+        latest_s: The latest start time.
 
     Returns:
         ``now_s``, or a point's time after it and at most ``latest_s``.
@@ -33,7 +33,7 @@ def greenest_time_s(points: Sequence[Point], *, now_s: float, latest_s: float) -
 
 
 def present_g_per_kwh(points: Sequence[Point], *, now_s: float) -> float | None:
-    """Return the intensity that holds now; None without any points."""
+    """Return the present intensity; None without any points."""
     past = [point for point in points if point.time_s <= now_s]
     here = past[-1:] or points[:1]
     return here[0].g_per_kwh if here else None

@@ -1,4 +1,4 @@
-"""How many bytes of requests are in memory: of all connections together, and of deferred requests that are due."""
+"""The number of bytes of requests in memory: those of all connections, and deferred requests that are due."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ class HeldBytes:
     """A count with a limit.
 
     Args:
-        max_bytes: at once (`serve.limits.held_bytes`).
+        max_bytes: The limit (`serve.limits.held_bytes`).
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -17,20 +17,20 @@ class HeldBytes:
         self._freed = asyncio.Event()
 
     def fits(self, size_bytes: int) -> bool:
-        """Return whether so much more may be taken into memory."""
+        """Return whether this many bytes more fit."""
         return self._count + size_bytes <= self.max_bytes
 
     def add(self, size_bytes: int) -> None:
-        """Count what has come into memory."""
+        """Add bytes to the count."""
         self._count += size_bytes
 
     def remove(self, size_bytes: int) -> None:
-        """Count what has left it."""
+        """Subtract bytes from the count."""
         self._count -= size_bytes
         self._freed.set()
 
     async def room(self, size_bytes: int) -> None:
-        """Wait until so much more fits; what never would waits until there is nothing else."""
+        """Wait until this many bytes more fit; more than the limit waits until memory is empty."""
         while self._count and not self.fits(size_bytes):
             self._freed.clear()
             await self._freed.wait()

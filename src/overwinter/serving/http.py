@@ -1,7 +1,7 @@
-"""The door: HTTP/1.1 with h11 on asyncio, with limits on size, time and number.
+"""The HTTP/1.1 server: h11 on asyncio, with limits on size, time and number.
 
-h11 alone, since a server framework would take the memory that a sleeping server must not have: aiohttp brings
-17 MB, h11 half of one. `seats` bounds connections, `wire` speaks on one, `heads` reads what is asked.
+h11 alone, since a server framework takes too much memory for a sleeping server: aiohttp takes 17 MB, h11 half of one.
+`connection_slots` limits connections, `wire` handles one, `heads` parses requests.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ if TYPE_CHECKING:
     from overwinter.config.groups.serve import LimitsConfig
 
 _BUSY_RETRY_S = 1.0
-_PARTS_AT_ONCE = 256  # of a body, before others have their turn
-_FREE_PARTS, _MIN_PART_BYTES = 1024, 32  # parts of any size, and what further ones must have on average
+_PARTS_AT_ONCE = 256  # bytes of a body to read before other connections get a turn
+_FREE_PARTS, _MIN_PART_BYTES = 1024, 32  # parts of any size, and the mean size that further ones need
 _Log = Callable[..., None]
 
 
 class HttpServer:
-    """Serves routes on connections.
+    """An HTTP server for routes.
 
     Args:
-        router: who answers what.
-        limits: of each connection, and of all together.
-        access: who may ask.
-        held: counts the bytes of requests in memory.
-        log: receives what goes wrong inside.
-        slots: of connections; None: as `limits` says.
-        tls: None: plain HTTP.
-        logs_requests: whether the log receives each request, too.
+        router: Finds the handler of a request.
+        limits: The limits of each connection and of all together.
+        access: The access control.
+        held: Counts the bytes of requests in memory.
+        log: Receives internal errors.
+        slots: The slots of connections; None: as many as `limits` allows.
+        tls: The TLS context; None: plain HTTP.
+        logs_requests: Whether to log each request, too.
     """
 
     def __init__(
@@ -74,23 +74,23 @@ class HttpServer:
         self._closing = False
 
     def listen(self, listeners: Iterable[socket.socket]) -> None:
-        """Take connections on listening sockets, which are closed with the server."""
+        """Accept connections on listening sockets, which are closed with the server."""
         for listener in listeners:
             work = accept_all(listener, self._take, free=self._slots.free, log=self._log)
             self._listening.append(asyncio.create_task(work))
 
     def idle_s(self) -> float:
-        """Return for how long nothing was asked."""
+        """Return the seconds since the last request."""
         return 0.0 if self._busy else time.monotonic() - self._last_use_s
 
     async def stop_listening(self) -> None:
-        """Take no more connections."""
+        """Stop accepting connections."""
         for task in self._listening:
             task.cancel()
         await asyncio.gather(*self._listening, return_exceptions=True)
 
     async def close(self, *, within_s: float) -> None:
-        """Let requests under way finish, and close every connection."""
+        """Let running requests finish, and close every connection."""
         self._closing = True
         await self.stop_listening()
         _cancel(self._slots.idle())
@@ -113,7 +113,7 @@ class HttpServer:
 
     async def _serve(self, client: socket.socket, slot: ConnectionSlot) -> None:
         """Serve one connection to its end."""
-        # The client may go away or be too slow, speak no HTTP or no TLS; or it has to leave.
+        # The client may disconnect, be too slow, or use neither HTTP nor TLS; or its connection is closed for another.
         with contextlib.suppress(OSError, TimeoutError, h11.ProtocolError, asyncio.CancelledError):
             wire = await open_wire(client, self._tls, self._limits)
             try:
@@ -140,14 +140,14 @@ class HttpServer:
             idle_s = self._limits.keep_alive_s
 
     async def _send_away(self, wire: Wire, error: RequestError) -> None:
-        """Tell a client that its request could not even be read."""
+        """Send the error of a request that could not be parsed."""
         reply, request_id = _spelt(error, wire.path_so_far), new_request_id()
         if self._logs_requests:
             self._log("request", request=request_id, status=reply.status, message=str(error))
         await wire.send(replace(reply, headers={**reply.headers, "X-Request-Id": request_id}), last=True)
 
     async def _attend(self, wire: Wire, head: Request, slot: ConnectionSlot) -> None:
-        """Answer a request, and note it."""
+        """Answer a request, and log it."""
         assert slot.task is not None  # noqa: S101 -- it runs this
         begin_s, status = time.monotonic(), CLIENT_LEFT
         self._busy.add(slot.task)
@@ -185,14 +185,14 @@ class HttpServer:
         self._slots.receive(slot)
         body = await self._body(wire, head, route.limit, held)
         request = Request(method=head.method, path=head.path, headers=head.headers, body=body, matched=found.matched)
-        del body  # the handler may let go of it
+        del body  # the handler can then release the body
         self._slots.work(slot)
         async with Watched(wire.left):
             return await route.handler(request)
 
     async def _body(self, wire: Wire, head: Request, limit: str, held: list[int]) -> bytes:
-        """Read the body, counted among all that are held; refused before it is sent where that can be known."""
-        announced = int(head.headers.get("content-length", "0"))  # h11 has checked that it is a number
+        """Read the body and count its bytes; refuse it before it is sent if its declared size is too large."""
+        announced = int(head.headers.get("content-length", "0"))  # h11 has validated the number
         self._check_size(limit, announced, announced)
         content, parts = bytearray(), 0
         try:
@@ -217,10 +217,10 @@ class HttpServer:
 
 
 async def _check_parts(parts: int, size_bytes: int) -> None:
-    """Refuse a body that comes in crumbs, each of which costs as much as a large part; give others their turn."""
+    """Refuse a body in tiny chunks, each of which costs as much as a large one; yield to other connections."""
     if parts > _FREE_PARTS and size_bytes < parts * _MIN_PART_BYTES:
         raise RequestError(
-            400, f"The body comes in {parts} chunks of {size_bytes / parts:.1f} bytes: send larger ones."
+            400, f"The body has {parts} chunks of {size_bytes / parts:.1f} bytes on average: send larger ones."
         )
     if parts % _PARTS_AT_ONCE == 0:
         await asyncio.sleep(0)

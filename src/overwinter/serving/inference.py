@@ -2,7 +2,7 @@
 
 https://github.com/open-inference/open-inference-protocol/blob/main/specification/protocol/inference_rest.md
 
-A sleeping model is ready: it answers, after waking. Nothing but inference wakes it or keeps it awake.
+A sleeping model is ready: it answers after a wake. Only inference wakes it or keeps it awake.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ _PASSED_ON = ("inference-header-content-length",)
 
 
 class Inference:
-    """The protocol on models.
+    """The endpoints of the protocol.
 
     Args:
-        models: by name.
-        response_s: how long a request may take.
+        models: The models by name.
+        response_s: The time limit of a request.
     """
 
     def __init__(self, models: Mapping[str, Model], *, response_s: float) -> None:
         self._models, self._response_s = models, response_s
 
     def routes(self) -> list[Route]:
-        """Return what it answers."""
+        """Return the routes."""
         routes = [
             Route(method="GET", pattern="/health", handler=self._live, open_to_all=True),
             Route(method="GET", pattern="/v2/health/live", handler=self._live, open_to_all=True),
@@ -59,8 +59,8 @@ class Inference:
 
     async def _infer(self, request: Request) -> Reply:
         model = find_model(self._models, request)
-        if model.plan.kind == LANGUAGE:  # not worth a wake
-            raise RequestError(400, f"{model.plan.name} is a language model: ask /v1/completions.")
+        if model.plan.kind == LANGUAGE:  # known without a wake
+            raise RequestError(400, f"{model.plan.name} is a language model: use /v1/completions.")
         headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
         call = Call(
             operation="infer",
@@ -77,12 +77,12 @@ def find_model(models: Mapping[str, Model], request: Request) -> Model:
     """Return the model that a path names.
 
     Raises:
-        RequestError: 404, there is none, or not of this version.
+        RequestError: 404, there is no such model or version.
     """
     name, version = request.matched["model"], request.matched.get("version")
     model = models.get(name)
     if model is None:
-        raise RequestError(404, f"There is no model {name[:100]!r} here. There are: {', '.join(models)}.")
+        raise RequestError(404, f"No model {name[:100]!r}. Available: {', '.join(models)}.")
     if version not in (None, *model.plan.metadata["versions"]):
         raise RequestError(404, f"{name} has no version {str(version)[:100]!r}.")
     return model

@@ -1,4 +1,4 @@
-"""The sockets that the server listens on, its own or systemd's (sd_listen_fds(3)), and taking connections from them."""
+"""Listening sockets, the server's own or systemd's (sd_listen_fds(3)), and accepting connections on them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _FIRST_HANDLE = 3
 _BACKLOG = 1024
-_PAUSE_S = 0.05  # after a failure to accept: the system may be out of descriptors
+_PAUSE_S = 0.05  # pause after a failed accept: the system may be out of descriptors
 _TOO_MANY = b'{"error": "Too many connections. Try again."}'
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\nConnection: close\r\n"
@@ -26,18 +26,18 @@ _FULL = (
 
 
 def open_sockets(settings: ServeConfig) -> list[socket.socket]:
-    """Return listening sockets; those of systemd come before the configured address.
+    """Return listening sockets: systemd's if there are any, or one on the configured address.
 
     Raises:
-        OverwinterError: the address cannot be listened on.
-        ConfigError: it shall leave when idle, and no one would start it again.
+        OverwinterError: The address cannot be listened on.
+        ConfigError: The server should exit when idle, but systemd does not hold the port and start it again.
     """
     handed = _handed_over()
     if handed:
         return handed
     if settings.idle_exit_s is not None:
         raise ConfigError(
-            f"serve.idle_exit_s={settings.idle_exit_s:g}: no one would start the server again. Let systemd hold the "
+            f"serve.idle_exit_s={settings.idle_exit_s:g}: nothing would start the server again. Let systemd hold the "
             "port (a .socket unit), or set it to null."
         )
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
@@ -45,8 +45,8 @@ def open_sockets(settings: ServeConfig) -> list[socket.socket]:
         return [socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)]
     except OSError as error:
         raise OverwinterError(
-            f"Nothing can listen on {settings.host}:{settings.port}: {error.strerror}.\n"
-            "Name another serve.port (0 takes any free one), or end the program that holds this one."
+            f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}.\n"
+            "Set another serve.port (0: any free one), or stop the program that uses this one."
         ) from None
 
 
@@ -62,13 +62,13 @@ def _handed_over() -> list[socket.socket]:
 
 
 def allow_connections(wanted: int, *, spare: int) -> int:
-    """Raise the limit of open files (RLIMIT_NOFILE) as far as connections need it, and return how many it allows.
+    """Raise the limit of open files (RLIMIT_NOFILE) for this many connections; return how many it allows.
 
-    No further: a worker inherits it, and some programs walk through all descriptors that there could be.
+    It is raised no further: a worker inherits it, and some programs iterate over all possible descriptors.
 
     Args:
-        wanted: how many connections.
-        spare: descriptors for everything else.
+        wanted: The number of connections.
+        spare: The number of descriptors for everything else.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = wanted + spare
@@ -89,10 +89,10 @@ async def accept_all(
     """Accept connections until cancelled, and close the listener.
 
     Args:
-        listener: listening.
-        take: is given each connection, and its address.
-        free: closes a connection that can be spared, for when the system is out of descriptors.
-        log: receives once when that begins.
+        listener: The listening socket.
+        take: Receives each connection and its address.
+        free: Closes an idle connection, for when the system is out of descriptors.
+        log: Receives one entry when that begins.
     """
     loop, failing = asyncio.get_running_loop(), False
     listener.setblocking(False)
@@ -109,13 +109,13 @@ async def accept_all(
                 continue
             failing = False
             take(client, peer)
-            await asyncio.sleep(0)  # others have their turn, however many come
+            await asyncio.sleep(0)  # other tasks get a turn, however many clients connect
 
 
 def refuse(client: socket.socket, *, plain: bool) -> None:
-    """Send a client away at once; only a plain one can be known why."""
+    """Refuse a client at once; only one with plain HTTP gets a reason."""
     with client, contextlib.suppress(OSError):
         client.setblocking(False)
         if plain:
             client.send(_FULL)
-            client.recv(1 << 16)  # closing with it unread would reset the connection, and the response be lost
+            client.recv(1 << 16)  # closing with unread data would reset the connection and lose the response

@@ -1,7 +1,7 @@
-"""What passes between the HTTP door, the protocol adapters and the models.
+"""The types that the HTTP server, the protocol adapters and the models exchange.
 
-A protocol adapter is a module with a function that returns its `Route`s: it turns a `Request` into a `Call` of
-a model, and the worker's `Reply` goes back as it is. What needs numpy or a tokenizer happens in the worker.
+A protocol adapter returns its `Route`s: it turns a `Request` into a `Call` of a model, and the worker's `Reply` is
+returned unchanged. Anything that needs numpy or a tokenizer happens in the worker.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import Any
 
 from overwinter.serving.streams import Stream
 
-LANGUAGE = "language"  # the kind of a worker that writes text; other kinds are named after their runtime
+LANGUAGE = "language"  # the kind of a worker that generates text; other kinds are named after their runtime
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a client asked.
+    """An HTTP request.
 
     Attributes:
-        method: such as `GET`.
-        path: without the query.
-        headers: names in lower case; those that came several times joined by commas. `x-request-id` is always there.
-        body: all of it.
-        matched: the parts of the path that the route's pattern names.
+        method: The method, such as `GET`.
+        path: The path without the query.
+        headers: The headers, names in lower case, repeated ones joined by commas. `x-request-id` is always present.
+        body: The whole body.
+        matched: The parts of the path that the route's pattern names.
     """
 
     method: str
@@ -37,7 +37,7 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """What goes back: a status, headers, and a body, whole or in parts as they come."""
+    """An HTTP response: a status, headers, and a body, whole or streamed in parts."""
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -49,14 +49,15 @@ class Call:
     """Work for a worker.
 
     Attributes:
-        operation: which of the worker's operations, such as `infer`.
-        headers: what the operation needs of the request's headers.
-        body: of the request.
-        deadline_s: how long the client may wait for a response, or for its beginning, from now.
-        idempotent: asked again when a worker dies over it.
-        repeatable: an equal call has an equal response, which may be kept (`serve.persistence.response_cache_bytes`).
-        model: what the client calls the model.
-        if_broken: ends a response whose worker died while it was written.
+        operation: The worker's operation, such as `infer`.
+        headers: The request's headers that the operation needs.
+        body: The request's body.
+        deadline_s: The time limit for the response or its beginning, from now.
+        idempotent: Whether the call is retried if its worker dies.
+        repeatable: Whether equal calls have equal responses, which may be cached
+            (`serve.persistence.response_cache_bytes`).
+        model: The model's name for clients.
+        if_broken: The end of a streamed response whose worker died.
     """
 
     operation: str
@@ -74,15 +75,15 @@ Handler = Callable[[Request], Awaitable[Reply]]
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """Which requests a handler answers.
+    """A handler, and the requests that it handles.
 
     Attributes:
-        method: such as `POST`.
-        pattern: a path whose parts in braces match anything but a slash, such as `/v2/models/{model}/infer`.
-        handler: gives the reply.
-        open_to_all: health checks, which need no token.
-        computes: it asks a model, which may be put off (`Overwinter-Deadline`).
-        limit: the key of `serve.limits` that bounds its body, in bytes.
+        method: The method, such as `POST`.
+        pattern: The path; parts in braces match anything but a slash, as in `/v2/models/{model}/infer`.
+        handler: Returns the reply.
+        open_to_all: Whether it needs no token, as health checks.
+        computes: Whether it runs a model, and can be deferred (`Overwinter-Deadline`).
+        limit: The key of `serve.limits` with the maximum size of its body, in bytes.
     """
 
     method: str
@@ -94,13 +95,13 @@ class Route:
 
 
 class RequestError(Exception):
-    """A request that cannot be answered as it is.
+    """A request that is refused.
 
     Args:
-        status: of the reply.
-        message: what is wrong, with which value, and what to do.
-        retry_after_s: when to try again; None: it would be no use.
-        headers: that such a reply must carry.
+        status: The status of the reply.
+        message: What is wrong, with which value, and what to do.
+        retry_after_s: The delay before a retry; None: a retry is useless.
+        headers: The headers that such a reply must carry.
     """
 
     def __init__(
@@ -115,7 +116,7 @@ class RequestError(Exception):
         self.status, self.retry_after_s, self.headers = status, retry_after_s, headers or {}
 
     def reply(self) -> Reply:
-        """Return it as JSON, with Retry-After in whole seconds."""
+        """Return the error as JSON, with Retry-After in whole seconds."""
         again = {} if self.retry_after_s is None else {"Retry-After": str(max(1, round(self.retry_after_s)))}
         return json_reply({"error": str(self)}, status=self.status, headers={**self.headers, **again})
 

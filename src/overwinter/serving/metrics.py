@@ -1,4 +1,4 @@
-"""What a model cost and did: seconds and joules by state, wakes, requests. Nothing is claimed that was not measured."""
+"""Metrics of models: seconds and joules by state, wakes and requests. Savings need a measured power draw."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _BUCKETS_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5, 1, 2, 5,
 
 
 class Log(Protocol):
-    """Writes one structured line."""
+    """A log of structured lines."""
 
     def __call__(self, event: str, **facts: Any) -> None:
-        """Write it."""
+        """Write one event."""
 
 
 class Metrics:
@@ -37,10 +37,10 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.requests = self._counter("requests", "Requests answered, by status", ("model", "status"))
         self.transitions = self._counter("transitions", "Changes of state", ("model", "from", "to", "reason"))
-        self.crashes = self._counter("worker_crashes", "Workers that ended unasked", ("model",))
+        self.crashes = self._counter("worker_crashes", "Workers that exited unexpectedly", ("model",))
         self.wakes = Histogram(
             "overwinter_wake_seconds",
-            "Duration of wakes: all of it, and its steps: start, verify, load, canary",
+            "Duration of wakes: total, and by step: start, verify, load, canary",
             ("model", "level", "step"),
             registry=self.registry,
             buckets=_BUCKETS_S,
@@ -48,13 +48,15 @@ class Metrics:
 
         self.waits = Histogram(
             "overwinter_wait_seconds",
-            "From a request's arrival until a worker begins with it, waking included",
+            "Time from a request's arrival until a worker begins with it, waking included",
             ("model",),
             registry=self.registry,
             buckets=_BUCKETS_S,
         )
 
-        self.deferred = Gauge("overwinter_deferred", "Requests that wait for a greener hour", registry=self.registry)
+        self.deferred = Gauge(
+            "overwinter_deferred", "Requests that wait for lower carbon intensity", registry=self.registry
+        )
 
     def _counter(self, name: str, text: str, labels: tuple[str, ...]) -> Counter:
         return Counter(f"overwinter_{name}", text, labels, registry=self.registry)
@@ -62,37 +64,37 @@ class Metrics:
 
 @dataclass
 class DurationTotal:
-    """How often something was done, and how long it took together."""
+    """A count of events and their total duration."""
 
     count: int = 0
     duration_s: float = 0.0
 
     def add(self, duration_s: float) -> None:
-        """Note that it was done once more."""
+        """Add one event."""
         self.count += 1
         self.duration_s += duration_s
 
 
 class ModelMetrics:
-    """Of one model, over all its replicas.
+    """The metrics of one model, over all its replicas.
 
-    A wake costs the watts of `off` while it lasts, and what it was measured to cost above them: beside busy neighbours
-    it takes longer, but works no more.
+    A wake counts with the watts of `off` for its duration plus its measured energy above them: on a busy machine it
+    takes longer, but does the same work.
 
     Args:
-        model: its name.
-        power_draw: watts by state, and joules of a wake.
-        metrics: of the server.
-        log: of the server.
-        now_s: a monotonic clock.
+        model: The model's name.
+        power_draw: The watts by state, and the joules of a wake.
+        metrics: The server's metrics.
+        log: The server's log.
+        now_s: A monotonic clock.
 
     Attributes:
-        succeeded: requests that were answered.
-        failed: requests that were not.
-        kept: those of `succeeded` whose answer was kept from an equal one.
-        last_s: when the last was answered, in seconds since 1970; 0: none was.
-        queued: waits of requests for a worker, waking included.
-        computed: what workers took for requests, until their response or its beginning.
+        succeeded: Requests that succeeded.
+        failed: Requests that failed.
+        kept: Those of `succeeded` with a cached response.
+        last_s: The time of the last response, in seconds since 1970; 0: none yet.
+        queued: The waits of requests for a worker, waking included.
+        computed: The workers' time for requests, until the response or its beginning.
     """
 
     def __init__(
@@ -116,7 +118,7 @@ class ModelMetrics:
         metrics.registry.register(self)
 
     def entered(self, replica: Any, state: str, *, reason: str) -> None:
-        """Note that a replica changed its state."""
+        """Record that a replica changed its state."""
         self._settle(replica)
         before, _ = self._where.get(replica, ("none", 0.0))
         if state == "waking":
@@ -131,13 +133,13 @@ class ModelMetrics:
             self._metrics.crashes.labels(self._model).inc()
 
     def left(self, replica: Any) -> None:
-        """Note that a replica is no more."""
+        """Record that a replica was removed."""
         self._settle(replica)
         del self._where[replica]
         self._woken_from.pop(replica, None)
 
     def woke(self, level: str, duration_s: float, *, steps_s: Mapping[str, float]) -> None:
-        """Note a wake from a sleep level, and how long its steps took."""
+        """Record a wake from a sleep level, and the duration of its steps."""
         self.wakes += 1
         self._metrics.wakes.labels(self._model, level, "all").observe(duration_s)
         for step, step_s in steps_s.items():
@@ -146,12 +148,12 @@ class ModelMetrics:
         self._log("woke", model=self._model, level=level, duration_s=round(duration_s, 6), **rounded)
 
     def waited(self, duration_s: float) -> None:
-        """Note how long a request has waited for a worker."""
+        """Record the wait of a request for a worker."""
         self._metrics.waits.labels(self._model).observe(duration_s)
         self.queued.add(duration_s)
 
     def answered(self, status: int, *, within_s: float, kept: bool = False) -> None:
-        """Note a response, how long it took, and whether it was kept from an equal request."""
+        """Record a response, its duration, and whether it came from the cache."""
         self.requests += 1
         self.last_s = time.time()
         (self.succeeded if status < 400 else self.failed).add(within_s)
@@ -166,16 +168,16 @@ class ModelMetrics:
         return dict(self._seconds)
 
     def joules(self) -> dict[str, float]:
-        """Return the joules in each state so far, by the configured power draw; a wake's count when it is over."""
+        """Return the joules in each state so far, by the configured power draw; a wake counts at its end."""
         joules = {state: seconds * self._watts(state) for state, seconds in self.seconds().items()}
         joules["waking"] += self._switches_j
         return joules
 
     def saved_j(self) -> tuple[float, float] | None:
-        """Return the joules saved against staying ready all the time, and their standard uncertainty.
+        """Return the joules saved compared with staying ready all the time, and their standard uncertainty.
 
-        None where the power draw was not measured. Each state's watts have independent errors; those of wakes are
-        alike.
+        None if the power draw was not measured. The errors of each state's watts are independent; those of wakes are
+        the same for each wake from one level.
         """
         if self._power_draw.source is None:
             return None
@@ -187,7 +189,7 @@ class ModelMetrics:
         return saved_j, math.hypot(idle_uncertainty_j, self._power_draw.wake_uncertainty_j * self._switches)
 
     def collect(self) -> Iterator[Metric]:
-        """Give Prometheus what is computed when it asks."""
+        """Yield the metrics that are computed at each scrape."""
         basis = _basis(self._power_draw.source)
         present = Sums(state for state, _ in self._where.values())
         joules = CounterMetricFamily("overwinter_energy_joules", "Energy by state", labels=("model", "state", "basis"))
@@ -200,7 +202,7 @@ class ModelMetrics:
         yield from (joules, seconds, state_now)
 
     def _switched(self, left: str, reached: str) -> None:
-        """Count the joules of a wake, or of a process started to wait; also where it failed."""
+        """Count the joules of a wake, or of starting a preforked process, even if it failed."""
         prefork = reached == "preforked" or left == "ready"
         self._switches += 1
         self._switches_j += prefork_j(self._power_draw) if prefork else wake_j_from(left, self._power_draw)
@@ -217,7 +219,7 @@ class ModelMetrics:
 
 
 def _basis(source: str | None) -> str:
-    """Name what joules rest on: the word `modelled` at a source's beginning says that a part of it was."""
+    """Return the basis of the joules; a source that begins with `modelled` is partly modelled."""
     if source is None:
         return "guessed"
     return "modelled" if source.startswith("modelled") else "measured"

@@ -1,7 +1,7 @@
 """A served model: its queue, its replicas, and when it sleeps.
 
-One task per replica either serves or stays, so that going to sleep cannot cut a request. The first replica
-walks the sleep levels, as the policy says; the others come when the queue is long, and leave when it is not.
+One task per replica either serves a request or idles, so that sleep cannot interrupt a request. The first replica
+follows the sleep policy; others are added when the queue is long, and removed when it is not.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from overwinter.serving.streams import Stream
 from overwinter.serving.worker.records import FirstPiece, Piece
 from overwinter.serving.worker.worker_process import WorkerDied
 
-_MAX_IDLE_S = 3600.0  # then the policy is asked again: the clock may have been set
-CLIENT_LEFT = 499  # as nginx counts it: the client has left before its response, which is computed no further
-_KEEP_READY = ("window", "replicas.min")  # reasons to wake a model that no one asks
+_MAX_IDLE_S = 3600.0  # then the policy decides again: the clock may have been set
+CLIENT_LEFT = 499  # nginx's status: the client disconnected before its response, and the computation stopped
+_KEEP_READY = ("window", "replicas.min")  # reasons to wake a model without a request
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,25 +40,25 @@ class _Job:
 
 
 class _Broken(Exception):  # noqa: N818 -- the worker lives
-    """The model failed while it wrote."""
+    """The model failed while it generated a response."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Order:
-    """What the user said: be at this sleep level."""
+    """A user's order to move to a sleep level."""
 
     level: str
     done: asyncio.Future[None]
 
 
 class Model:
-    """Answers calls, waking and sleeping as need be. `start` it in a running loop.
+    """A model that answers calls, and wakes and sleeps as needed. Call `start` in a running loop.
 
     Args:
-        model: what to serve.
-        plan: of the server.
-        model_metrics: of this model.
-        log: of the server.
+        model: The model's plan.
+        plan: The server's plan.
+        model_metrics: The model's metrics.
+        log: The server's log.
     """
 
     def __init__(self, model: ModelPlan, *, plan: ServePlan, model_metrics: ModelMetrics, log: Log) -> None:
@@ -78,26 +78,26 @@ class Model:
         self._held: str | None = None
         self._failures = 0
         self._next_s = math.inf
-        self.why, self.refused = "not asked yet", ""
+        self.why, self.refused = "no request yet", ""
 
     @property
     def state(self) -> str:
-        """Of the first replica."""
+        """Return the sleep level of the first replica."""
         return self._first.level
 
     def start(self) -> None:
-        """Begin to serve and to sleep."""
+        """Start the tasks of the model."""
         self._begin(self._lead())
         for _ in range(self._serve.replicas.min - 1):
             self._add_replica()
 
     async def close(self) -> None:
-        """Keep what must be kept, and end the workers. Requests that wait are asked to retry."""
+        """Save the state, and stop the workers. Waiting requests get 503 with Retry-After."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         while self._queue:
-            _settle(self._queue.popleft().reply, RequestError(503, "The server leaves.", retry_after_s=1))
+            _settle(self._queue.popleft().reply, RequestError(503, "The server is shutting down.", retry_after_s=1))
         self._persistence.save(self._policy)
         with contextlib.suppress(WorkerDied):
             await self._first.keep()
@@ -105,10 +105,10 @@ class Model:
             await replica.close()
 
     async def ask(self, call: Call) -> Reply:
-        """Answer a call, waking the model if it sleeps.
+        """Return the reply to a call; wake the model if it sleeps.
 
         Raises:
-            RequestError: 503, with the time to try again where that makes sense.
+            RequestError: 503, with Retry-After if a retry can help.
         """
         begin_s = time.monotonic()
         kept = self._persistence.respond(call)
@@ -129,22 +129,22 @@ class Model:
         return reply
 
     async def order(self, level: str) -> None:
-        """Do what the user says: wake (`ready`), or stay at a sleep level until the next request.
+        """Move to a sleep level by hand: wake (`ready`), or stay at a lower level until the next request.
 
         Raises:
-            ConfigError: there is no such sleep level.
-            WakeRefused: the model cannot be served.
-            WorkerDied: the worker ended on the way.
+            ConfigError: There is no such sleep level.
+            WakeRefused: The model cannot be served.
+            WorkerDied: The worker exited meanwhile.
         """
         if level not in self._free_slots:
-            raise ConfigError(f"The sleep level {level!r} is unknown. Known here: {', '.join(self._free_slots)}.")
+            raise ConfigError(f"The sleep level {level!r} is unknown. Available: {', '.join(self._free_slots)}.")
         order = _Order(level=level, done=asyncio.get_running_loop().create_future())
         self._orders.append(order)
         self._changed.set()
         await order.done
 
     def status(self) -> dict[str, Any]:
-        """Say how it is, and why."""
+        """Return the model's status."""
         saved = self.model_metrics.saved_j()
         return {
             "state": self.state,
@@ -160,12 +160,12 @@ class Model:
             "crashes": self.model_metrics.crashes,
             "state_s": self.model_metrics.seconds(),
             "energy_j": self.model_metrics.joules(),
-            "energy_basis": self._serve.power_draw.source or "guessed watts: no saving is claimed",
+            "energy_basis": self._serve.power_draw.source or "guessed watts: no saving is reported",
             "saved_j": saved and {"value": saved[0], "standard_uncertainty": saved[1]},
         }
 
     def _next_decision_in_s(self) -> float | None:
-        """Return when the policy decides anew if nothing happens; None: never."""
+        """Return the time to the policy's next decision without an event; None: never."""
         return None if math.isinf(self._next_s) else max(0.0, self._next_s - time.time())
 
     async def _ask(self, call: Call) -> Reply:
@@ -182,7 +182,7 @@ class Model:
         try:
             return await asyncio.wait_for(job.reply, call.deadline_s)
         except TimeoutError:
-            raise RequestError(503, f"No answer within {call.deadline_s:g} s. Try again.", retry_after_s=1) from None
+            raise RequestError(503, f"No response within {call.deadline_s:g} s. Try again.", retry_after_s=1) from None
         finally:
             if job in self._queue:
                 self._queue.remove(job)
@@ -230,7 +230,7 @@ class Model:
         _settle(order.done, None)
 
     async def _stay_idle(self) -> None:
-        """Rest as the policy says, until there is something to do."""
+        """Follow the sleep policy until there is work."""
         self._policy.began_idle(time.time())
         last = 0
         while not (self._orders or self._queue):
@@ -243,10 +243,10 @@ class Model:
             await self._wait(decision.until_s - time.time())
 
     async def _follow(self, decision: Decision, *, rises: bool) -> None:
-        """Go down as the policy says; up only where it has a reason to, since no one asks."""
+        """Move to a lower level as the policy decides; to a higher one only for a reason other than a request."""
         place = self._free_slots.get(
             self._first.level, len(self._free_slots)
-        )  # `off` is below sleep levels that does not have it
+        )  # `off` is below levels that do not include it
         if decision.level < place and (self.refused or not rises):
             return
         self.why = decision.reason
@@ -255,10 +255,10 @@ class Model:
         await self._first.reach(self._sleep_levels.levels[decision.level].name, reason=decision.reason)
 
     async def _restart(self) -> None:
-        """Bring a worker that ended while it stayed back to its sleep level."""
+        """Restart a worker that exited while idle, and return it to its sleep level."""
         level = self._first.level
         await self._first.reach("off", reason="crash")
-        await self._back_off(WorkerDied(f"the worker ended while it was {level}"))
+        await self._back_off(WorkerDied(f"the worker exited while {level}"))
         await self._first.reach(level, reason="restart")
 
     def _decide(self) -> Decision:
@@ -269,7 +269,7 @@ class Model:
         return self._policy.decide(time.time())
 
     async def _wait(self, duration_s: float) -> None:
-        """Wait for a change. Nothing is awaited between the caller's look at the queue and this, so none is lost."""
+        """Wait for a change. The caller awaits nothing between its check of the queue and this, so none is lost."""
         if self._orders or self._queue or self._first.died:
             return
         self._changed.clear()
@@ -286,7 +286,7 @@ class Model:
         return None
 
     async def _respond(self, replica: Replica, job: _Job) -> None:
-        """Answer one request; one that a worker died over is asked once more, if that does no harm."""
+        """Answer one request; if its worker dies, retry an idempotent one once."""
         for retried in (False, True):
             if not await self._wake_for(replica, job):
                 return
@@ -297,7 +297,7 @@ class Model:
                 first, body = await self._first_piece(replica, job)
             except WorkerDied as error:
                 if retried or not job.call.idempotent:
-                    message = "The worker died over this request; the server's log says how."
+                    message = "The worker died during this request; see the server's log."
                     _settle(job.reply, RequestError(503, message, retry_after_s=1))
                 await self._back_off(error)
             else:
@@ -306,7 +306,7 @@ class Model:
                 return
 
     async def _first_piece(self, replica: Replica, job: _Job) -> tuple[FirstPiece, bytes]:
-        """Return what a worker answers first; a text is ended early if its client leaves meanwhile."""
+        """Return the first piece of a response; a text is cancelled if its client disconnects meanwhile."""
 
         def end(reply: asyncio.Future[Reply]) -> None:
             if reply.cancelled():
@@ -322,7 +322,7 @@ class Model:
         return answered
 
     async def _pass_on(self, replica: Replica, job: _Job, first: FirstPiece, body: bytes) -> None:
-        """Give the client the response, whole, or as it is written."""
+        """Pass the response to the client, whole or as a stream."""
         if not first.more:
             _settle(job.reply, Reply(status=first.status, headers=first.headers, body=body))
             return
@@ -340,7 +340,7 @@ class Model:
             stream.end()
 
     async def _stream(self, replica: Replica, piece: Piece, body: bytes, stream: Stream) -> None:
-        """Read a response to its end, which comes soon after no one reads it any more."""
+        """Read a response to its end, which comes soon after its client disconnects."""
         cancelled = False
         stream.put(body)
         while piece.more:
@@ -353,7 +353,7 @@ class Model:
             stream.put(body)
 
     async def _wake_for(self, replica: Replica, job: _Job) -> bool:
-        """Wake, as often as it takes; return whether someone still waits for the response."""
+        """Wake, with retries; return whether a client still waits for the response."""
         while not job.reply.done():
             try:
                 await replica.reach("ready", reason="request")
@@ -383,12 +383,12 @@ class Model:
     # The other replicas.
 
     def _consider_replicas(self) -> None:
-        """Add one if the queue is long."""
+        """Add a replica if the queue is long."""
         if len(self._queue) > self._serve.replicas.queue_per_replica * len(self._replicas):
             self._add_if_allowed()
 
     def _watch_wait(self, job: _Job) -> None:
-        """Add one whenever a request has waited for as long as it may, until it is answered."""
+        """Add a replica whenever a request has waited for `wait_s`, until it is answered."""
         if (wait_s := self._serve.replicas.wait_s) is not None:
             asyncio.get_running_loop().call_later(wait_s, self._consider_wait, job)
 
@@ -424,7 +424,7 @@ class Model:
             self.model_metrics.left(replica)
 
     async def _is_wanted(self) -> bool:
-        """Wait for work; return whether it came in time, or the replica stays anyway."""
+        """Wait for work; return whether it came in time or the replica must stay anyway."""
         self._changed.clear()
         try:
             await asyncio.wait_for(self._changed.wait(), self._serve.replicas.idle_s)
@@ -434,7 +434,7 @@ class Model:
 
 
 def _settle(future: asyncio.Future[Any], outcome: Any) -> None:
-    """Give a future its result or its exception, if someone still waits for it."""
+    """Set a future's result or exception, if it is not done."""
     if future.done():
         return
     if isinstance(outcome, Exception):

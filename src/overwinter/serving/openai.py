@@ -1,7 +1,7 @@
 """OpenAI's API over HTTP: models, completions and chat completions, whole or streamed as server-sent events.
 
-https://platform.openai.com/docs/api-reference. What needs a tokenizer happens in the worker
-(`overwinter.serving.worker.completions`); here a request only finds its model, and errors their form.
+https://platform.openai.com/docs/api-reference. Anything that needs a tokenizer happens in the worker
+(`overwinter.serving.worker.completions`); this module finds the model and formats errors.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from overwinter.serving.model import Model
 from overwinter.serving.openai_errors import respelled
 
 _BROKEN = (
-    b'data: {"error": {"message": "The model ended while it wrote.", "type": "server_error", '
+    b'data: {"error": {"message": "The model stopped while generating.", "type": "server_error", '
     b'"param": null, "code": null}}\n\n'
 )
 
 
 class OpenAI:
-    """The API on the language models among those served.
+    """The endpoints of the API, for the served language models.
 
     Args:
-        models: by name.
-        response_s: how long a request may take until its response begins.
-        max_values: of the JSON of a request.
+        models: The models by name.
+        response_s: The time limit until a response begins.
+        max_values: The maximum number of values in the JSON of a request.
     """
 
     def __init__(self, models: Mapping[str, Model], *, response_s: float, max_values: int) -> None:
@@ -36,7 +36,7 @@ class OpenAI:
         self._response_s, self._max_values, self._created_s = response_s, max_values, int(time.time())
 
     def routes(self) -> list[Route]:
-        """Return what it answers."""
+        """Return the routes."""
         return [
             Route(method="GET", pattern="/v1/models", handler=self._list),
             Route(method="GET", pattern="/v1/models/{model}", handler=_spelling_errors(self._show)),
@@ -58,7 +58,7 @@ class OpenAI:
     def _writer(self, operation: str) -> Callable[[Request], Awaitable[Reply]]:
         async def write(request: Request) -> Reply:
             if not self._models:
-                raise RequestError(404, "There is no language model here.")
+                raise RequestError(404, "No language model is served.")
             content = parse_object(request.body, max_values=self._max_values)
             name = content.get("model")
             if not isinstance(name, str):
@@ -79,7 +79,7 @@ class OpenAI:
     def _find(self, name: str) -> Model:
         if name not in self._models:
             there = ", ".join(self._models) or "none"
-            raise RequestError(404, f"There is no language model {shown(name)} here. There are: {there}.")
+            raise RequestError(404, f"No language model {shown(name)}. Available: {there}.")
         return self._models[name]
 
     def _entry(self, name: str) -> dict[str, Any]:
@@ -87,7 +87,7 @@ class OpenAI:
 
 
 def _spelling_errors(handler: Callable[[Request], Awaitable[Reply]]) -> Callable[[Request], Awaitable[Reply]]:
-    """Give errors the form that OpenAI's clients read, those of the worker too."""
+    """Return the handler with errors in OpenAI's format, including the worker's."""
 
     @functools.wraps(handler)
     async def spelled(request: Request) -> Reply:

@@ -1,4 +1,4 @@
-"""Errors as OpenAI's clients read them: `{"error": {"message", "type", "param", "code"}}`, anyone who refuses."""
+"""Errors in OpenAI's format: `{"error": {"message", "type", "param", "code"}}`."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from overwinter.serving.messages import Reply, json_reply
 _ROOT = "/v1"
 _KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 _CODES = {401: "invalid_api_key"}
-_FIELD = re.compile(r"`([\w.\[\]]+)`")  # our messages name a wrong field first, between backticks
+_FIELD = re.compile(r"`([\w.\[\]]+)`")  # messages begin with the wrong field, between backticks
 
 
 def is_openais(path: str) -> bool:
-    """Return whether a path is of OpenAI's API."""
+    """Return whether a path belongs to OpenAI's API."""
     return path == _ROOT or path.startswith(f"{_ROOT}/")
 
 
 def respelled(reply: Reply) -> Reply:
-    """Return a reply in which an error `{"error": "text"}` has OpenAI's form; any other goes through as it is."""
+    """Return a reply with an error `{"error": "text"}` converted to OpenAI's format; any other reply unchanged."""
     if reply.status < 400 or not isinstance(reply.body, bytes):
         return reply
     message = json.loads(reply.body)["error"]

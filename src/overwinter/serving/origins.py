@@ -1,8 +1,8 @@
-"""Which web pages may call: a browser says in `Host`, `Origin` and `Sec-Fetch-Site` whose page asks, and by which name.
+"""Checks of the web page that sends a request, by the browser's `Host`, `Origin` and `Sec-Fetch-Site`.
 
-A browser asks in the name of anyone who looks at a page: it reaches this machine's own address, and adds a client's
-certificate by itself. So a page of anybody else is refused, whatever it is called: https://fetch.spec.whatwg.org
-(`Origin`, CORS), https://www.w3.org/TR/fetch-metadata (`Sec-Fetch-Site`). Programs send neither header.
+A browser sends a page's requests with its user's access: it reaches this machine's own address, and adds the user's
+client certificate. So pages of other sites are refused: https://fetch.spec.whatwg.org (`Origin`, CORS),
+https://www.w3.org/TR/fetch-metadata (`Sec-Fetch-Site`). Programs send neither header.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ _ORIGIN = re.compile(r"(https?)://([^/?#]+)", re.ASCII | re.IGNORECASE)
 _FIELD_NAME = re.compile(r"[\w!#$%&'*+.^`|~-]{1,100}", re.ASCII)
 _PORTS = {"http": 80, "https": 443}
 _SAFE = ("GET", "HEAD")
-_OWN_PAGE = ("none", "same-origin")  # of Sec-Fetch-Site: typed by the user, or the server's own
+_OWN_PAGE = ("none", "same-origin")  # values of Sec-Fetch-Site: typed by the user, or the server's own page
 _SENT = ("authorization", "content-type", "inference-header-content-length", "overwinter-deadline", "prefer")
 _READ = "Inference-Header-Content-Length, Location, Overwinter-Answer, Preference-Applied, Retry-After, X-Request-Id"
 _REMEMBERED_S = 3600
 
 
 class Authority(NamedTuple):
-    """A host, and the port where one is named.
+    """A host, with an optional port.
 
     Attributes:
-        name: in lower case; an IPv6 address has neither brackets nor zone.
-        port: None: the scheme's own.
+        name: The host in lower case; an IPv6 address without brackets and zone.
+        port: The port; None: the scheme's default.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Authority(NamedTuple):
 
 
 def parse_authority(text: str) -> Authority | None:
-    """Return the parts of `host:port`; None if it is none, such as one with a user's name."""
+    """Return the parts of `host:port`; None if it is not valid, such as with a user name."""
     found = _AUTHORITY.fullmatch(text)
     if found is None or int(found[3] or 0) > 65535:
         return None
@@ -50,17 +50,17 @@ def parse_authority(text: str) -> Authority | None:
 
 
 class Origins:
-    """Knows the pages that may call.
+    """The web pages that may send requests.
 
     Args:
-        names: hosts whose pages may, on any port.
+        names: The hosts of allowed pages, on any port.
     """
 
     def __init__(self, names: frozenset[str]) -> None:
         self._names = names
 
     def check(self, request: Request) -> None:
-        """Let pass what no page of a stranger can have sent.
+        """Refuse a request that a page of another site may have sent.
 
         Raises:
             RequestError: 403.
@@ -75,7 +75,7 @@ class Origins:
             self._check_origin(request, "/".join(request.headers["referer"].split("/")[:3]))
 
     def headers(self, request: Request) -> dict[str, str]:
-        """Return what lets an allowed page read a reply."""
+        """Return the CORS headers that let an allowed page read a reply."""
         origin = request.headers.get("origin")
         if origin is None or not self._is_allowed(request, origin):
             return {}
@@ -94,13 +94,13 @@ class Origins:
 
     @staticmethod
     def _is_own(request: Request, page: Authority, port: int) -> bool:
-        """Whether the page came from where it asks, such as through a proxy that serves both."""
+        """Return whether the page has the same origin as its request, such as behind one proxy."""
         here = parse_authority(request.headers.get("host", ""))
         return here is not None and (page.name, page.port or port) == (here.name, here.port or port)
 
 
 def preflight(request: Request, methods: Iterable[str]) -> Reply:
-    """Tell what may be asked of a path: `Allow`, and to a page's browser what it may send."""
+    """Return the reply to OPTIONS: `Allow`, and for browsers the CORS headers."""
     allowed = ", ".join(methods)
     if "access-control-request-method" not in request.headers:
         return Reply(status=204, headers={"Allow": allowed})
@@ -118,10 +118,10 @@ def preflight(request: Request, methods: Iterable[str]) -> Reply:
 
 
 def _is_link(request: Request) -> bool:
-    """Whether someone followed a link: what it shows, the page with the link cannot read, and it changes nothing."""
+    """Return whether the request follows a link: the linking page cannot read the reply, and nothing changes."""
     mode, goal = request.headers.get("sec-fetch-mode", ""), request.headers.get("sec-fetch-dest", "")
     return request.method in _SAFE and (mode, goal) == ("navigate", "document")
 
 
 def _refusal(what: str) -> RequestError:
-    return RequestError(403, f"A page of another site may not ask here ({what}). Add its host to serve.access.hosts.")
+    return RequestError(403, f"Pages of another site are not allowed ({what}). Add the host to serve.access.hosts.")

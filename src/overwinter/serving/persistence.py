@@ -1,4 +1,4 @@
-"""What one model keeps over sleep and restarts, in a folder that the user has named (`serve.state`)."""
+"""The state that one model keeps over sleep and restarts, in the folder `serve.state`."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _MODE = 0o600
 
 
 class Persistence:
-    """Keeps what the configuration names; without a folder, nothing.
+    """The configured caches of a model; without a folder, none.
 
     Args:
-        model: whose.
-        serve: the group `serve/`.
-        log: receives what cannot be read or written: it is left out then, and the model serves anyway.
+        model: The model's plan.
+        serve: The group `serve/`.
+        log: Receives read and write errors, which do not stop the model.
 
     Attributes:
-        prefix: file of a language model's last conversation; None keeps none.
+        prefix: The file of a language model's prefix cache; None: no cache.
     """
 
     def __init__(self, model: ModelPlan, serve: ServeConfig, log: Log) -> None:
@@ -47,7 +47,7 @@ class Persistence:
             self.prefix = folder / "prefix.safetensors"
 
     def restore(self, policy: SleepPolicy) -> None:
-        """Let a policy go on with what it had learned; one that cannot begins afresh."""
+        """Restore a policy's state; a policy that cannot be restored starts afresh."""
         if self._policy_file is None or not self._policy_file.exists():
             return
         try:
@@ -56,7 +56,7 @@ class Persistence:
             self._log("not restored", model=self._name, message=str(error))
 
     def save(self, policy: SleepPolicy) -> None:
-        """Write down what a policy has learned."""
+        """Save a policy's state."""
         if self._policy_file is None or not (state := policy.state()):
             return
         try:
@@ -65,7 +65,7 @@ class Persistence:
             self._log("not kept", model=self._name, message=str(error))
 
     def respond(self, call: Call) -> Reply | None:
-        """Return what was answered to an equal call; None if it must be asked."""
+        """Return the cached response to an equal call; None if there is none."""
         return self._responses.find(call) if self._responses is not None and call.repeatable else None
 
     def note(self, call: Call, reply: Reply) -> None:

@@ -1,4 +1,4 @@
-"""What the supervisor is reported: everything that needs Hydra, numpy or a bundle to find out, as JSON."""
+"""The supervisor's plan: everything that needs Hydra, numpy or a bundle to determine, as JSON."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class ModelPlan:
     """A model to serve.
 
     Attributes:
-        name: in addresses.
-        bundle: where it is: a folder or a sealed file.
-        digest: of the bundle that was verified; another one is not served.
+        name: The model's name in URLs.
+        bundle: The path of its bundle: a folder or a sealed file.
+        digest: The digest of the verified bundle; no other is served.
         kind: `language`, or the name of the runtime that loads it.
-        metadata: what the protocol says of the model.
+        metadata: The model's metadata in the protocol.
     """
 
     name: str
@@ -38,16 +38,16 @@ class ModelPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class ServePlan:
-    """What to serve, and how.
+    """The models to serve, and their settings.
 
     Attributes:
-        models: at least one.
-        trusted: packages whose model classes a worker may build.
-        keys: files of public keys, one of which must have signed a bundle.
-        opening: sources of the keys that open sealed bundles; the keys themselves are read by the worker.
-        carbon: the group `carbon/`, validated; plain, for the process that asks.
-        serve: the group `serve/`, validated. In the supervisor it is no `ServeConfig`, whose module needs
-            OmegaConf, but has its attributes.
+        models: The models; at least one.
+        trusted: The packages whose model classes a worker may build.
+        keys: The files of public keys, one of which must have signed a bundle.
+        opening: The sources of decryption keys for sealed bundles; the worker reads the keys themselves.
+        carbon: The group `carbon/`, validated, as plain data for the forecast's process.
+        serve: The group `serve/`, validated. In the supervisor it is not a `ServeConfig`, whose module needs
+            OmegaConf, but has the same attributes.
     """
 
     models: tuple[ModelPlan, ...]
@@ -58,18 +58,18 @@ class ServePlan:
     serve: ServeConfig
 
     def to_json(self) -> str:
-        """Return it as text for `parse_plan`."""
+        """Return the plan as text for `parse_plan`."""
         return json.dumps(asdict(self))
 
 
 def make_plan(service: ServiceConfig, bundles: Mapping[str, Bundle], *, keys: Keys) -> ServePlan:
-    """Make the plan of a server.
+    """Return the plan of a server.
 
     Args:
-        service: validated.
-        bundles: name in addresses -> what was verified. One from a store is where it was fetched to: the store is not
-            asked again, since neither an alias that moves nor a store out of reach may keep a model from waking.
-        keys: that they were verified and opened with.
+        service: The validated configuration.
+        bundles: The verified bundles by name in URLs. One from a store has the path of its download: the store is not
+            used again, so that neither a moved alias nor an unreachable store keeps a model from waking.
+        keys: The keys that verified and opened the bundles.
     """
     models = tuple(
         ModelPlan(
@@ -109,7 +109,7 @@ def parse_plan(text: str) -> ServePlan:
 
 def _metadata(name: str, bundle: Bundle) -> dict[str, Any]:
     common = {"name": name, "versions": [bundle.digest[:12]], "platform": f"overwinter_{bundle.runtime}"}
-    if bundle.tokenizer is not None:  # it is asked at /v1
+    if bundle.tokenizer is not None:  # served at /v1 only
         return {**common, "inputs": [], "outputs": []}
     inputs = [{"name": "input", "datatype": "FP32", "shape": [-1, *bundle.input_shape]}]
     raw = bundle.preprocessing.get("raw")

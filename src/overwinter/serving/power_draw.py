@@ -1,7 +1,4 @@
-"""What a served model draws at each sleep level, and what a wake from there costs.
-
-What a claim of joules saved rests on.
-"""
+"""Measurement of a served model's power draw at each sleep level and of its wakes, the basis of reported savings."""
 
 from __future__ import annotations
 
@@ -16,16 +13,16 @@ from typing import Protocol
 from overwinter.energy import EnergyMeter, EnergyReport
 
 TOP = "ready"
-_WINDOWS = 4  # per sleep level: what differs between them is in doubt
+_WINDOWS = 4  # per sleep level: the differences between them matter
 _SETTLE_S = 2.0  # a worker that has just started still imports what the next wake needs
-_AFTER_S = 1.0  # of a wake, in which its last work is done
+_AFTER_S = 1.0  # after a wake, for its remaining work
 
 
 class Served(Protocol):
-    """A model of a running server that no one asks meanwhile, and whose policy lets it be."""
+    """A model of a running server without other clients, and with a policy that never moves it."""
 
     def put(self, level: str) -> None:
-        """Move it to a sleep level; return when it is there."""
+        """Move the model to a sleep level; return when it is reached."""
 
     def state_s(self) -> Mapping[str, float]:
         """Return the seconds spent in each state so far."""
@@ -33,16 +30,16 @@ class Served(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class PowerDraw:
-    """What `measure_power_draw` found.
+    """The result of `measure_power_draw`.
 
     Attributes:
-        watts: mean by sleep level, from `ready` down, of everything that the meter reads.
-        uncertainty_w: standard uncertainty of each of them beside the others.
-        wakes_j: mean of a wake by sleep level, above what `off` draws meanwhile, with what going there cost; of
-            `preforked` without the start of its process.
-        wake_uncertainty_j: standard uncertainty of each wake.
-        wakes_s: 95th percentile of the duration of a wake, by sleep level.
-        source: what was read, and how often; begins with `modelled` where no counter was.
+        watts: The mean power by sleep level, from `ready` down, of everything that the meter reads.
+        uncertainty_w: The standard uncertainty of each of them relative to the others.
+        wakes_j: The mean energy of a wake by sleep level, above the draw of `off`, with the energy of going there;
+            for `preforked` without the start of its process.
+        wake_uncertainty_j: The standard uncertainty of each wake.
+        wakes_s: The 95th percentile of the duration of a wake, by sleep level.
+        source: The sources, and the extent of the measurement; begins with `modelled` if no counter was read.
     """
 
     watts: Mapping[str, float]
@@ -54,7 +51,7 @@ class PowerDraw:
 
     @property
     def paying(self) -> list[str]:
-        """The sleep levels that draw less than the one above them."""
+        """Return the sleep levels that draw less than the one above them."""
         found = [TOP]
         for level, watts in self.watts.items():
             if watts < self.watts[found[-1]]:
@@ -80,12 +77,12 @@ def measure_power_draw(
     """Move a model to each sleep level, meter it there, and wake it from there.
 
     Args:
-        served: nothing else may happen to it, and on a shared machine, little else to the machine.
-        meter: reads what is to count: running, with the server's processes in it.
-        levels: below `ready`, from the quickest to wake to the cheapest.
-        window_s: of metering at each sleep level.
-        wakes: from each sleep level, at least 2.
-        progress: told what is being measured.
+        served: The model, without other clients, on a machine with little other load.
+        meter: A running meter that includes the server's processes.
+        levels: The levels below `ready`, from the quickest to wake to the cheapest.
+        window_s: The metering time at each sleep level.
+        wakes: The number of wakes from each sleep level, at least 2.
+        progress: Receives a line about each measurement.
     """
     idle = {level: _stay_idle(served, meter, level, window_s, progress) for level in (TOP, *levels)}
     watts = {level: statistics.fmean(map(_power_w, reports)) for level, reports in idle.items()}
@@ -124,9 +121,9 @@ def _watched(meter: EnergyMeter, name: str, duration_s: float) -> EnergyReport:
 def _wake(
     served: Served, meter: EnergyMeter, level: str, watts: Mapping[str, float], progress: Callable[[str], None]
 ) -> _Wake:
-    """Return what going to a sleep level and waking from it costs, without what it stayed.
+    """Return the cost of going to a sleep level and waking from it, without the time in between.
 
-    To `preforked` leads the start of a process, which a server counts by itself: it is over before the window begins.
+    Going to `preforked` starts a process, which a server counts separately: that is over before the window begins.
     """
     progress(f"waking from {level}")
     served.put(TOP)
@@ -155,6 +152,6 @@ def _percentile_95(values: Sequence[float]) -> float:
 
 
 def _sources(reports: Sequence[EnergyReport]) -> str:
-    """Name the sources, `modelled` first: what was partly modelled is not called measured."""
+    """Return the names of the sources, `modelled` first: a partly modelled result is not called measured."""
     found = {part.source for report in reports for part in report.components}
     return ", ".join(sorted(found, key=lambda source: (source != "modelled", source)))

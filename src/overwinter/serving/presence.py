@@ -1,10 +1,9 @@
-"""Whether a client that waits for its response is still there: no one computes for one that has left.
+"""Detection of clients that disconnect before their response, so that nothing is computed for them.
 
-A client that leaves ends its side of the connection, and so does one that has said all that it wants to say and still
-reads (`nc -N`); TCP distinguishes the two only when something is sent to them, which the first one's machine refuses.
-So a client that has ended its side is sent an interim response (100), which everything that speaks HTTP/1.1 must be
-able to read. Who speaks HTTP/1.0 may not get one, and counts as there. TLS is not ended by halves here: its end is the
-end.
+A client that disconnects closes its side of the connection, and so does one that only stops sending and still reads
+(`nc -N`). TCP distinguishes the two only when data is sent to them, which the first one's machine refuses. So a client
+that has closed its side gets an interim response (100), which every HTTP/1.1 client must accept. HTTP/1.0 has no
+interim responses: such a client counts as connected. With TLS, the end of its side ends the connection.
 """
 
 from __future__ import annotations
@@ -15,15 +14,15 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
 
-_PATIENCE_S = 0.05  # most answers are there before anybody has to look
+_PATIENCE_S = 0.05  # most responses are ready before the first check
 _FIRST_LOOK_S, _MAX_LOOK_S = 0.02, 1.0
 
 
 class Watched:
-    """A block that is cancelled when the client leaves.
+    """A block that is cancelled when the client disconnects.
 
     Args:
-        left: returns once it has: whether that is certain.
+        left: Returns when the client's side is closed; True if it has certainly disconnected.
     """
 
     def __init__(self, left: Callable[[], Awaitable[bool]]) -> None:
@@ -32,7 +31,7 @@ class Watched:
         self._over = False
 
     async def __aenter__(self) -> Self:
-        """Begin to watch, after a while."""
+        """Begin to watch, after a short delay."""
         self._task = asyncio.current_task()
         self._timer = asyncio.get_running_loop().call_later(_PATIENCE_S, self._begin)
         return self
@@ -40,7 +39,7 @@ class Watched:
     async def __aexit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        """Watch no longer: the connection is read by one at a time."""
+        """Stop watching: only one task may read the connection at a time."""
         self._over = True
         self._timer.cancel()
         if self._watching is not None:
@@ -57,7 +56,7 @@ class Watched:
 
 
 async def until_refused(writer: asyncio.StreamWriter, probe: bytes) -> None:
-    """Return when the other side has refused a probe; never, if it takes it."""
+    """Return when the other side has refused a probe; never if it accepts it."""
     if not _refused(writer):
         writer.write(probe)
     pause_s = _FIRST_LOOK_S
@@ -67,7 +66,7 @@ async def until_refused(writer: asyncio.StreamWriter, probe: bytes) -> None:
 
 
 def _refused(writer: asyncio.StreamWriter) -> bool:
-    """Return whether the connection is over; asyncio does not look while nothing is read or written."""
+    """Return whether the connection is closed; asyncio does not check while nothing is read or written."""
     if writer.transport.is_closing():
         return True
     return bool(writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))

@@ -1,4 +1,4 @@
-"""Telling systemd that the server answers now, where it waits for that (`Type=notify`): sd_notify(3)."""
+"""Notification of systemd that the server is ready (`Type=notify`): sd_notify(3)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 
 
 def notify_ready() -> None:
-    """Tell anyone who waits, once; nothing else that this process starts shall tell it."""
+    """Notify systemd once; child processes do not inherit the address."""
     address = os.environ.pop("NOTIFY_SOCKET", "")
     if not address:
         return

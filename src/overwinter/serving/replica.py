@@ -1,4 +1,4 @@
-"""One worker of a model, and the sleep level on which it stays."""
+"""One worker of a model, and its sleep level."""
 
 from __future__ import annotations
 
@@ -28,25 +28,27 @@ from overwinter.serving.worker.records import (
 from overwinter.serving.worker.worker_process import WorkerDied, WorkerProcess, WorkerSilent
 from overwinter.serving.worker.worker_start import start_worker
 
-_WRITING_SHARE = 0.9  # of the time in which a worker must have answered: a text ends then, and is not lost
-_MAX_SLOW_WAKES = 3  # in a row; a machine may be busy once, but a model that never wakes keeps a core busy for ever
+_WRITING_SHARE = 0.9  # share of the time limit after which a text is ended, so that it is not lost
+_MAX_SLOW_WAKES = (
+    3  # in a row: one may be due to a busy machine, but a model that never wakes would keep a core busy forever
+)
 
 _Kind = TypeVar("_Kind", bound=Record)
 
 
-class WakeRefused(Exception):  # noqa: N818 -- what the bundle deserved, no fault of the server
-    """The bundle was altered, its canary answers differently, or it takes too long to wake: nothing is served."""
+class WakeRefused(Exception):  # noqa: N818 -- a verdict on the bundle, not an error of the server
+    """The bundle must not be served: it was altered, its canary's output differs, or its wakes take too long."""
 
 
 class Replica:
-    """A worker process that is asked by one task only.
+    """A worker process, used by one task only.
 
     Args:
-        model: to serve.
-        plan: of the server.
-        model_metrics: receives every change of state.
-        changed: called when the process ends.
-        prefix: file that a language model's last conversation is kept in over sleep; None: none is.
+        model: The model's plan.
+        plan: The server's plan.
+        model_metrics: Receives every change of state.
+        changed: Called when the process ends.
+        prefix: The file of a language model's prefix cache; None: no cache over sleep.
     """
 
     def __init__(
@@ -68,20 +70,20 @@ class Replica:
 
     @property
     def pid(self) -> int | None:
-        """Of the process, if there is one."""
+        """Return the id of the process, if there is one."""
         return self._process.pid if self._process and self._process.alive else None
 
     @property
     def died(self) -> bool:
-        """Whether the process ended by itself."""
+        """Return whether the process exited by itself."""
         return self._process is not None and not self._process.alive
 
     async def reach(self, level: str, *, reason: str) -> None:
-        """Go to a sleep level.
+        """Move to a sleep level.
 
         Raises:
-            WorkerDied: it ended on the way; the replica is off then.
-            WakeRefused: it must not be served; likewise.
+            WorkerDied: The worker exited meanwhile; the replica is then off.
+            WakeRefused: The bundle must not be served; the replica is then off.
         """
         if self.died:
             await self._stop("crash")
@@ -101,10 +103,10 @@ class Replica:
             self._enter(level, reason)
 
     async def respond(self, call: Call, *, within_s: float) -> tuple[FirstPiece, bytes]:
-        """Ask the woken model.
+        """Send a request to the woken model; return the first piece of its response.
 
         Raises:
-            WorkerDied: it ended over it; the replica is off then.
+            WorkerDied: The worker exited meanwhile; the replica is then off.
         """
         question = Question(
             operation=call.operation,
@@ -115,26 +117,26 @@ class Replica:
         return await self._ask(question, FirstPiece, within_s, call.body)
 
     async def go_on(self, *, within_s: float) -> tuple[Piece, bytes]:
-        """Return the next piece of a response that said there was more.
+        """Return the next piece of a response whose last piece had `more`.
 
         Raises:
-            WorkerDied: it ended over it; the replica is off then.
+            WorkerDied: The worker exited meanwhile; the replica is then off.
         """
-        assert self._process is not None  # noqa: S101 -- it has begun to answer
+        assert self._process is not None  # noqa: S101 -- a response has begun
         return await self._read(self._process.next_frame(within_s=within_s), Piece)
 
     def cancel(self) -> None:
-        """Ask it to end the response that it is giving, if it lives; it is read to its end anyway."""
+        """Cancel the worker's response, if the worker is alive; the rest of it must still be read."""
         if self._process is not None:
             self._process.cancel()
 
     async def keep(self) -> None:
-        """Let a ready model write down what must survive sleep."""
+        """Let a ready model save its state before sleep."""
         if self._prefix is not None and self.level == "ready" and self._process is not None and self._process.listens:
             await self._send(KEEP, self._settings.wake_s)
 
     async def close(self) -> None:
-        """End every process, also those that were about to be ended when their task was cancelled."""
+        """Stop every process, including those whose stop was interrupted by a cancelled task."""
         self._process = None
         watches = dict(self._watches)
         for process in watches:
@@ -201,13 +203,13 @@ class Replica:
         if self._slow_wakes >= _MAX_SLOW_WAKES:
             raise WakeRefused(
                 f"{self._slow_wakes} wakes in a row took longer than {self._settings.wake_s:g} s. Raise "
-                "serve.worker.wake_s if the model is that large; wake it by hand to try once more."
+                "serve.worker.wake_s if the model is that large; `overwinter wake` retries."
             ) from error
 
     async def _prefork(self, reason: str) -> None:
-        """Start the next process before the old one leaves, so that a request in between finds one.
+        """Start the next process before the old one exits, so that a request in between finds one.
 
-        Its start and its imports keep a core busy as a wake does, and are counted so.
+        Its start and imports keep a core busy, as a wake does, and are counted as such.
         """
         old = self._process
         self._enter("waking", reason)

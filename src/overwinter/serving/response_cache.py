@@ -1,7 +1,7 @@
-"""Answers given before, on disk: an equal request gets an equal response without waking the model.
+"""A cache of responses on disk: an equal request gets an equal response without waking the model.
 
-One file per response, named by the digest of what was asked of which bundle; its own digest is inside, so that a file
-that was cut short or altered is no response. The least recently used go first.
+One file per response, named by the digest of the call and its bundle. The file contains its own digest, which detects
+truncation and damage. The least recently used are removed first.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ KEPT = {"Overwinter-Response": "kept"}
 
 
 class ResponseCache:
-    """The answers of one bundle.
+    """The cached responses of one bundle.
 
     Args:
-        folder: made if need be.
-        bundle: digest of the bundle that gave them; those of another are not found.
-        max_bytes: of all files together.
+        folder: The folder; created if missing.
+        bundle: The digest of the bundle; responses of another are not found.
+        max_bytes: The maximum size of all files together.
     """
 
     def __init__(self, folder: Path, *, bundle: str, max_bytes: int) -> None:
@@ -42,7 +42,7 @@ class ResponseCache:
         self._shrink()
 
     def find(self, call: Call) -> Reply | None:
-        """Return what was answered to an equal call; None if nothing was, or it cannot be read any more."""
+        """Return the response to an equal call; None if there is none, or its file is not valid."""
         name = self._name(call)
         if name not in self._sizes:
             return None
@@ -51,12 +51,12 @@ class ResponseCache:
             self._drop(name)
         else:
             self._sizes.move_to_end(name)
-            with contextlib.suppress(OSError):  # a disk that has become read-only forgets the order, no response
+            with contextlib.suppress(OSError):  # a read-only disk loses the order, but no response
                 os.utime(self._folder / name)
         return reply
 
     def add(self, call: Call, reply: Reply) -> None:
-        """Keep a response, if it is a right one and whole."""
+        """Store a response, if it is successful and whole."""
         if reply.status != 200 or not isinstance(reply.body, bytes):
             return
         content = json.dumps({"status": reply.status, "headers": dict(reply.headers)}).encode() + b"\n" + reply.body
@@ -64,11 +64,11 @@ class ResponseCache:
         if len(content) + _DIGEST_BYTES > self._max_bytes:
             return
         staging = self._folder / f".{name}"
-        try:  # not flushed to the disk: its digest detects a file that a power cut has cut short
+        try:  # not flushed to disk: the digest detects a file that a power failure has truncated
             staging.write_bytes(hashlib.sha256(content).digest() + content)
             staging.chmod(0o600)
             staging.replace(self._folder / name)
-        except OSError:  # a full disk keeps no response, and takes none away
+        except OSError:  # on a full disk, the cache stays as it is
             with contextlib.suppress(OSError):
                 staging.unlink(missing_ok=True)
             return

@@ -1,4 +1,4 @@
-"""Which handler answers a request."""
+"""Routing of requests to handlers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PART = re.compile(r"\\\{(\w+)\\\}")
 
 
 class Router:
-    """Finds the route of a request."""
+    """A table of routes."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self._routes = list(routes)
@@ -23,10 +23,10 @@ class Router:
             self._by_depth[route.pattern.count("/")].append((_compiled(route.pattern), route))
 
     def find(self, request: Request) -> tuple[Route, Request]:
-        """Return the route, and the request with what its pattern names. HEAD is answered as GET is.
+        """Return the route, and the request with the parts that the pattern names. HEAD uses the route of GET.
 
         Raises:
-            RequestError: 404, or 405 where the path is right.
+            RequestError: 404, or 405 if only the method is wrong.
         """
         method = "GET" if request.method == "HEAD" else request.method
         for route, found in self._at(request.path):
@@ -39,14 +39,14 @@ class Router:
         )
 
     def methods(self, path: str) -> list[str]:
-        """Return what can be asked of a path; `*` is all of them.
+        """Return the methods of a path; `*` means all paths.
 
         Raises:
-            RequestError: 404, there is nothing at this path.
+            RequestError: 404, the path is unknown.
         """
         here = [route for route, _ in self._at(path)] if path != "*" else self._routes
         if not here:
-            raise RequestError(404, f"There is no {path[:200]!r} here.")
+            raise RequestError(404, f"{path[:200]!r} is unknown.")
         methods = dict.fromkeys(route.method for route in here)
         return [*methods, *(["HEAD"] if "GET" in methods else []), "OPTIONS"]
 

@@ -1,4 +1,4 @@
-"""The sleep levels and the policy of a served model, from the group `serve/`."""
+"""Construction of a served model's sleep levels and policy from the group `serve/`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 def make_sleep_levels(serve: ServeConfig) -> SleepLevels:
     """Return the sleep levels, the top one `ready`, with the configured watts, wake times and wake joules.
 
-    Going to `preforked` costs the joules of starting a process: what a wake from `off` costs more. Its time is
-    left out: the few requests that come meanwhile wait as if the model had been off.
+    Going to `preforked` costs the joules of starting a process, the difference to a wake from `off`. Its time is left
+    out: the few requests that arrive meanwhile wait as if the model was off.
     """
     power_draw = serve.power_draw
     levels = [SleepLevel(name="ready", power_w=power_draw.ready_w)]
@@ -30,20 +30,20 @@ def make_sleep_levels(serve: ServeConfig) -> SleepLevels:
 
 
 def wake_j_from(level: str, power_draw: PowerDrawConfig) -> float:
-    """Return the joules of one wake from a sleep level, above what `off` draws meanwhile."""
+    """Return the joules of one wake from a sleep level, above the draw of `off` in the same time."""
     return float(getattr(power_draw, f"{level}_wake_j"))
 
 
 def prefork_j(power_draw: PowerDrawConfig) -> float:
-    """Return the joules of starting a process that waits on `preforked`."""
+    """Return the joules of starting a preforked process."""
     return max(0.0, power_draw.off_wake_j - power_draw.preforked_wake_j)
 
 
 def make_policy(serve: ServeConfig, sleep_levels: SleepLevels) -> SleepPolicy:
-    """Return the policy: the configured one, within the latency limit, and under the windows.
+    """Return the configured policy, with the latency limit and the windows applied.
 
     Raises:
-        ConfigError: it is unknown, or an option is wrong.
+        ConfigError: The policy is unknown, or an option is wrong.
     """
     sleep = serve.sleep
     policy = open_policy(

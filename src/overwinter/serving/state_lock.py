@@ -1,4 +1,4 @@
-"""One folder of what outlives sleep (`serve.state`), one server: two would ask the same deferred requests."""
+"""A lock on the folder `serve.state`: two servers would run the same deferred requests."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _NAME = "lock"
 
 @contextlib.contextmanager
 def locked(state: str | None) -> Iterator[None]:
-    """Hold the folder for this process, until the block or the process ends.
+    """Lock the folder until the block or the process ends.
 
     Args:
-        state: made if need be; None: there is nothing to hold.
+        state: The folder; created if missing; None: nothing is locked.
 
     Raises:
-        OverwinterError: another server holds it, or it cannot be locked.
+        OverwinterError: Another server has locked the folder, or it cannot be locked.
     """
     if state is None:
         yield
@@ -35,7 +35,7 @@ def locked(state: str | None) -> Iterator[None]:
         ) from None
     with os.fdopen(handle, "r+", encoding="utf-8", errors="replace") as stream:
         _lock(stream.fileno(), state, holder=stream.read(20).strip())
-        with contextlib.suppress(OSError):  # a full disk: who holds it is reported for information only
+        with contextlib.suppress(OSError):  # a full disk: the process id is only informative
             stream.seek(0)
             stream.write(f"{os.getpid()}\n")
             stream.truncate()
@@ -48,10 +48,10 @@ def _lock(handle: int, state: str, *, holder: str) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise OverwinterError(
-            f"serve.state={state!r} is held by another server (process {holder or 'unknown'}): both would answer the "
-            "same deferred requests.\nLet that one leave first, or name another folder."
+            f"serve.state={state!r} is used by another server (process {holder or 'unknown'}): both would run the "
+            "same deferred requests.\nStop that server first, or name another folder."
         ) from None
     except OSError as error:
         raise OverwinterError(
-            f"serve.state={state!r} cannot be locked: {error.strerror}. Name a folder on a file system that has locks."
+            f"serve.state={state!r} cannot be locked: {error.strerror}. Name a folder on a file system with locks."
         ) from None

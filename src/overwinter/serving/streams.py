@@ -1,7 +1,7 @@
-"""A response that is written while it is read: the parts between a worker and a client.
+"""Streamed responses: the queue of parts between a worker and a client.
 
-Nothing holds the worker back: a response's length has a limit (`serve.limits.response_tokens`), so a slow client costs
-memory, and no time of the model.
+There is no backpressure on the worker: the length of a response is limited (`serve.limits.response_tokens`), so a slow
+client costs memory, but no time of the model.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Self
 
 
 class Stream:
-    """Parts of a body, each given out once.
+    """The parts of a body, each read once.
 
     Attributes:
-        abandoned: whether no one reads it any more.
+        abandoned: Whether the client has disconnected.
     """
 
     def __init__(self) -> None:
@@ -27,19 +27,19 @@ class Stream:
             self._parts.put_nowait(part)
 
     def end(self) -> None:
-        """Say that there is no more."""
+        """Mark the end."""
         self._parts.put_nowait(None)
 
     def abandon(self) -> None:
-        """Say that no one reads it any more."""
+        """Record that the client has disconnected."""
         self.abandoned = True
 
     def __aiter__(self) -> Self:
-        """Read it."""
+        """Iterate over the parts."""
         return self
 
     async def __anext__(self) -> bytes:
-        """Return the next part, once it is there."""
+        """Return the next part, when it is available."""
         part = await self._parts.get()
         if part is None:
             raise StopAsyncIteration

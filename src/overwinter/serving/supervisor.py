@@ -1,4 +1,4 @@
-"""The supervisor: opens the port, starts the models, and leaves in order."""
+"""The supervisor: opens the port, starts the models, and shuts down in order."""
 
 from __future__ import annotations
 
@@ -38,29 +38,30 @@ from overwinter.serving.worker.worker_start import prepare_to_fork
 if TYPE_CHECKING:
     from overwinter.config.groups.serve import ServeConfig
 
-# What it has open beside clients' connections: logs, listeners and files; a socket and a handle per worker.
+# Open files besides clients' connections: logs, listeners and files; a socket and a handle per worker.
 _DESCRIPTORS, _DESCRIPTORS_PER_WORKER = 32, 4
 
 
 class JsonLog:
-    """Writes each event as a line of JSON."""
+    """A log that writes each event as a line of JSON."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def __call__(self, event: str, **facts: Any) -> None:
-        """Write it; a full disk stops no service."""
+        """Write an event; a full disk does not stop the server."""
         with contextlib.suppress(OSError):
             self._stream.write(json.dumps({"time_s": round(time.time(), 3), "event": event, **facts}) + "\n")
             self._stream.flush()
 
 
 async def serve(plan: ServePlan) -> None:
-    """Serve until SIGTERM or SIGINT, or until nothing is asked for long enough.
+    """Serve until SIGTERM or SIGINT, or until the server was idle for `serve.idle_exit_s`.
 
     Raises:
-        OverwinterError: the address cannot be listened on, the log not written, or another server holds the state.
-        ConfigError: a secret can be read by others, or a certificate is not one.
+        OverwinterError: The address cannot be listened on, the log cannot be written, or another server uses the
+            state.
+        ConfigError: Other users can read a secret, or a certificate is not valid.
     """
     settings = plan.serve
     with locked(settings.state), _log_stream(settings.log) as stream:
@@ -157,7 +158,7 @@ def _announce(listeners: list[socket.socket], settings: ServeConfig, models: dic
 
 
 def _address(name: tuple[str, int] | str, *, tls: bool) -> str:
-    if isinstance(name, str):  # a Unix socket of systemd's
+    if isinstance(name, str):  # a Unix socket from systemd
         return f"unix:{name}"
     host, port = name[:2]
     return f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"

@@ -19,17 +19,17 @@ _ANY_VERSION = {"latest": {"num_versions": 1}}
 
 
 class Triton:
-    """The extensions on models.
+    """The endpoints of the extensions.
 
     Args:
-        models: by name.
+        models: The models by name.
     """
 
     def __init__(self, models: Mapping[str, Model]) -> None:
         self._models = models
 
     def routes(self) -> list[Route]:
-        """Return what it answers."""
+        """Return the routes."""
         routes = [
             Route(method="GET", pattern="/v2/models/stats", handler=self._all_statistics),
             Route(method="POST", pattern="/v2/repository/index", handler=self._index, limit="header_bytes"),
@@ -59,7 +59,7 @@ class Triton:
 def _configuration(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return a ModelConfig. The batch is a dimension like others, which Triton writes as `max_batch_size` 0."""
     inputs = [_tensor(each) for each in metadata["inputs"]]
-    if len(inputs) > 1:  # either of them is given
+    if len(inputs) > 1:  # a model has one of the two inputs
         inputs = [{**each, "optional": True} for each in inputs]
     return {
         "name": metadata["name"],
@@ -78,9 +78,9 @@ def _tensor(tensor: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _statistics(model: Model) -> dict[str, Any]:
-    """Return what was counted since the start. A request counts once, however large its batch.
+    """Return the statistics since the start. A request counts once, however large its batch.
 
-    `compute_infer` is all of a worker's time, which does not distinguish what it spends on tensors.
+    `compute_infer` is all of a worker's time, including the conversion of tensors.
     """
     model_metrics = model.model_metrics
     spent = {
@@ -115,7 +115,7 @@ def _entry(model: Model) -> dict[str, str]:
 
 
 def _only_ready(body: bytes) -> bool:
-    """Read the body of a request for the index, which many leave empty."""
+    """Return the `ready` of an index request, whose body may be empty."""
     try:
         content = json.loads(body or b"{}")
     except (ValueError, RecursionError):

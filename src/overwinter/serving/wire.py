@@ -1,4 +1,4 @@
-"""One connection: requests in, replies out, with h11 on asyncio's streams, and a limit on every wait for the client."""
+"""One HTTP connection with h11 on asyncio's streams, and a time limit on every wait for the client."""
 
 from __future__ import annotations
 
@@ -22,46 +22,46 @@ if TYPE_CHECKING:
     from overwinter.config.groups.serve import LimitsConfig
 
 _CHUNK_BYTES = 1 << 16
-_MIN_PROGRESS_BYTES = 1 << 14  # that a client must read of a long reply within serve.limits.read_s
+_MIN_PROGRESS_BYTES = 1 << 14  # bytes that a client must read of a long reply within serve.limits.read_s
 _LINGER_S = 2.0
 _SHUTDOWN_S = 2.0
 _UNFINISHED = (h11.IDLE, h11.SEND_BODY, h11.ERROR)
 
 
 async def open_wire(client: socket.socket, tls: ssl.SSLContext | None, limits: LimitsConfig) -> Wire:
-    """Take over an accepted socket, and shake hands if there is TLS.
+    """Return the connection of an accepted socket, after the TLS handshake if there is one.
 
     Raises:
-        OSError: the client spoke no TLS, or too slowly.
+        OSError: The client does not use TLS, or is too slow.
     """
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=_CHUNK_BYTES)
     protocol = asyncio.StreamReaderProtocol(reader)
     limits_s = {} if tls is None else {"ssl_handshake_timeout": limits.head_s, "ssl_shutdown_timeout": _SHUTDOWN_S}
     transport, _ = await loop.connect_accepted_socket(lambda: protocol, client, ssl=tls, **limits_s)
-    transport.set_write_buffer_limits(high=1, low=0)  # `drain` returns when the system has all
+    transport.set_write_buffer_limits(high=1, low=0)  # `drain` returns when the system has all data
     return Wire(reader, asyncio.StreamWriter(transport, protocol, reader, loop), limits)
 
 
 class Wire:
-    """A connection. Made by `open_wire`."""
+    """A connection; construct it with `open_wire`."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limits: LimitsConfig) -> None:
         self._reader, self._writer, self._limits = reader, writer, limits
-        self._unread = bytearray()  # what came after the last request
+        self._unread = bytearray()  # bytes received after the last request
         self._http = self._next_cycle()
         self._head_only = self._sent_last = False
 
     @property
     def path_so_far(self) -> str:
-        """Of a head that did not come whole, as far as errors depend on it."""
+        """The beginning of an incomplete head's path, which decides the format of errors."""
         return path_so_far(self._unread)
 
     async def next_head(self, idle_s: float) -> Request | None:
-        """Return the next request without its body; None when the client has left, or said nothing for so long.
+        """Return the next request without its body; None if the client has disconnected or was idle for too long.
 
         Raises:
-            RequestError: it is no request, or came too slowly.
+            RequestError: The data is not a request, or was too slow.
         """
         try:
             async with asyncio.timeout(idle_s):
@@ -76,7 +76,7 @@ class Wire:
         """Yield the parts of the body.
 
         Raises:
-            RequestError: 400, it does not come as it must.
+            RequestError: 400, its framing is not valid.
         """
         if self._http.they_are_waiting_for_100_continue:
             self._writer.write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
@@ -84,12 +84,12 @@ class Wire:
             while not self.whole() and isinstance(event := await self._event(), h11.Data):
                 yield bytes(event.data)
         except h11.RemoteProtocolError as error:
-            raise RequestError(400, f"The body does not come as it must: {error}.") from None
+            raise RequestError(400, f"The framing of the body is not valid: {error}.") from None
 
     async def left(self) -> bool:
-        """Return True once the client has left; False where it says so much more that this cannot be known.
+        """Return True when the client has disconnected; False if it sends so much more that this cannot be known.
 
-        What it sends ahead meanwhile is kept for the next request.
+        Data that it sends meanwhile is kept for the next request.
         """
         try:
             while len(self._unread) < self._limits.header_bytes:
@@ -100,10 +100,10 @@ class Wire:
         return False
 
     async def send(self, reply: Reply, *, last: bool) -> None:
-        """Send a reply; the client may take its time while it keeps reading.
+        """Send a reply; the client may be slow as long as it keeps reading.
 
         Raises:
-            TimeoutError: it does not.
+            TimeoutError: The client stopped reading.
         """
         self._sent_last = last
         start = self._http.send(h11.Response(status_code=reply.status, headers=_headers(reply, last=last))) or b""
@@ -121,11 +121,11 @@ class Wire:
             reply.body.abandon()
 
     def whole(self) -> bool:
-        """Whether the client's request was read to its end."""
+        """Return whether the request was read to its end."""
         return self._http.their_state not in _UNFINISHED
 
     def reusable(self) -> bool:
-        """Go on to the next request, if both sides keep the connection."""
+        """Prepare for the next request, if both sides keep the connection."""
         if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
             return False
         self._unread += self._http.trailing_data[0]
@@ -133,7 +133,7 @@ class Wire:
         return True
 
     async def close(self) -> None:
-        """Close in order: what was reported last arrives."""
+        """Close in order, so that the last reply arrives."""
         with contextlib.suppress(TimeoutError, OSError):
             if self._sent_last and not self.whole():
                 await self._linger()
@@ -168,8 +168,8 @@ class Wire:
         return None
 
     def _whole_head(self) -> bytes | None:
-        """Take a head from what has come, if it is whole."""
-        while self._unread.startswith(b"\r\n"):  # RFC 9112, section 2.2: some send one too many
+        """Return a head from the received bytes, if it is complete."""
+        while self._unread.startswith(b"\r\n"):  # RFC 9112, section 2.2: some clients send an extra empty line
             del self._unread[:2]
         end = head_end(self._unread, self._limits.header_bytes)
         if end is None:
@@ -185,8 +185,8 @@ class Wire:
             event = self._http.next_event()
         except h11.RemoteProtocolError as error:
             self._unread[:0] = head
-            raise RequestError(error.error_status_hint, f"This is no HTTP request: {error}.") from None
-        assert isinstance(event, h11.Request)  # noqa: S101 -- nothing else begins with a whole head
+            raise RequestError(error.error_status_hint, f"This is not an HTTP request: {error}.") from None
+        assert isinstance(event, h11.Request)  # noqa: S101 -- a complete head begins a request
         self._head_only = event.method == b"HEAD"
         try:
             request = read_head(event)
@@ -198,7 +198,7 @@ class Wire:
         return request
 
     async def _ended(self) -> bool:
-        """Tell who has left from who has nothing more to say and still reads."""
+        """Distinguish a client that has disconnected from one that still reads."""
         if self._writer.get_extra_info("ssl_object") is not None:
             return True
         if self._http.their_http_version == b"1.0":
@@ -219,7 +219,7 @@ class Wire:
         return self._http.send(h11.EndOfMessage()) or b""
 
     async def _write(self, content: bytes) -> None:
-        """Write, as long as the client reads on."""
+        """Write, as long as the client keeps reading."""
         transport = self._writer.transport
         if transport.is_closing():
             raise ConnectionResetError
@@ -232,7 +232,7 @@ class Wire:
                 raise TimeoutError
 
     async def _drained(self) -> bool:
-        """Return whether the system has taken all in the time that a client has."""
+        """Return whether the system has taken all data within the client's time limit."""
         try:
             async with asyncio.timeout(self._limits.read_s):
                 await self._writer.drain()
@@ -241,7 +241,7 @@ class Wire:
         return True
 
     async def _linger(self) -> None:
-        """Read on for a moment: closing at once would reset a client that still sends, and it lost the response."""
+        """Read for a moment: closing at once would reset a client that still sends, which would lose the response."""
         if self._writer.can_write_eof():
             self._writer.write_eof()
         left_bytes = self._limits.body_bytes
@@ -252,7 +252,7 @@ class Wire:
 
 @lru_cache(maxsize=1)
 def _date(now_s: int) -> str:
-    """Return what RFC 9110, section 6.6.1, wants every response to say; written once a second."""
+    """Return the Date header (RFC 9110, section 6.6.1), formatted once a second."""
     return formatdate(now_s, usegmt=True)
 
 

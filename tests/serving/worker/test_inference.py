@@ -85,7 +85,7 @@ def test_binary_tensors_go_both_ways(model):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"{", "no JSON"),
+        (b"{", "not valid JSON"),
         (b"[" * 90_000, "too deep"),
         (b"[]", "JSON object"),
         (b"{}", "one tensor"),

@@ -1,14 +1,13 @@
-"""When an idle model should sleep, and how deep: policies that the server and the simulation share.
+"""Sleep policies, which the server and the simulation share.
 
-- A `SleepLevels` of `SleepLevel`s says how a model can sleep, and what each way costs; its lower envelope gives
-  break-even times.
-- A `SleepPolicy` is notified of arrivals and of time passing, and answers with a `Decision`: which sleep level, and
-  until when. `open_policy` makes one by name: `fixed`, `break_even`, `randomised`, `learned`, `scheduled`
+- `SleepLevels` contains each `SleepLevel` of a model with its costs; their lower envelope gives break-even times.
+- A `SleepPolicy` is notified of arrivals and of time passing, and returns a `Decision`: a sleep level, and
+  until when. `open_policy` constructs one by name: `fixed`, `break_even`, `randomised`, `learned`, `scheduled`
   (windows by cron expression, and another policy outside them), or another package's; with a latency limit on
   top, if wanted.
 - `overwinter.serving.sleep.simulation` replays recorded requests (`overwinter.serving.sleep.requests`)
-  through a policy, against the offline optimum. It is no part of this door: it needs numpy, and the
-  supervisor has no room for that.
+  through a policy, against the offline optimum. It is not exported here: it needs numpy, which takes too much memory
+  for the supervisor.
 """
 
 from overwinter.serving.sleep.checking import check_sleep

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def check_sleep(sleep: SleepConfig) -> None:
-    """Open the policy on the same sleep levels, so that its own checks speak before anything is served.
+    """Open the policy with the configured sleep levels, so that its own checks run before anything is served.
 
     Raises:
-        ConfigError: the policy, one of its options or a window cannot be used.
+        ConfigError: The policy, one of its options or a window is not valid.
     """
     count = len(sleep.levels)
     levels = [

@@ -1,4 +1,4 @@
-"""What a sleep policy is asked, and what it answers."""
+"""The interface of a sleep policy."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decision:
-    """Where to rest from now on.
+    """A sleep level, and until when to stay there.
 
     Attributes:
-        level: position on the sleep levels; 0 is the top, ready to answer.
-        until_s: ask again then; infinite: stay there until the next request.
-        reason: one of a few fixed words (the label of a metric): why it stays there.
+        level: The position of the sleep level; 0 is the top, `ready`.
+        until_s: The time of the next decision; infinite: stay there until the next request.
+        reason: The reason, one of a few fixed words (the label of a metric).
     """
 
     level: int
@@ -22,26 +22,26 @@ class Decision:
 
 
 class SleepPolicy(Protocol):
-    """Decides how deep an idle model sleeps, from what has happened so far and nothing else.
+    """A policy that decides how deep an idle model sleeps, only from past events.
 
     All times are UNIX time in seconds (a trace may start at 0), and never run backwards from call to call.
     """
 
     def began_idle(self, time_s: float) -> None:
-        """Be notified that the last request under way was answered, or that serving began."""
+        """Record that the last running request was answered, or that serving began."""
 
     def arrived(self, time_s: float) -> None:
-        """Be notified of a request, whether the model was idle or busy."""
+        """Record a request, whether the model is idle or busy."""
 
     def decide(self, time_s: float) -> Decision:
-        """Say where to stay; asked only while idle. A sleep level above the present one means: wake now."""
+        """Return the sleep level to stay on; called only while idle. A level above the present one means: wake now."""
 
     def state(self) -> dict[str, Any]:
-        """Return what must survive sleep and restarts, as JSON."""
+        """Return the state to keep over sleep and restarts, as JSON."""
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned.
+        """Continue from the result of `state`.
 
         Raises:
-            IntegrityError: ``state`` was not made by this policy.
+            IntegrityError: ``state`` is not from this policy.
         """

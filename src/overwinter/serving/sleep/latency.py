@@ -1,10 +1,10 @@
 """A latency limit on top of another policy: at most a twentieth of the requests waits longer.
 
 The 95th percentile of the added latency is within a limit as long as at most 5 % of the requests wait longer.
-Rungs that wake within the limit are free to use. For the others there are two rules. Every request earns a
-twentieth of a slow response, and going to a slow level needs as many as its wake will probably cost: that keeps
-the limit. And the model must have been idle for some time first, which is adjusted so that the ration goes to
-the longest idle periods, where it saves most: that is worth the joules.
+Levels that wake within the limit are free to use. The others have two rules. Every request earns a twentieth of a slow
+response, and going to a slow level needs as many as its wake will probably cost: that keeps the limit. And the model
+must have been idle for some time first, which is adjusted so that the budget is used in the longest idle periods,
+where it saves most energy.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from overwinter.serving.sleep.interface import Decision, SleepPolicy
 from overwinter.serving.sleep.levels import SleepLevels
 
 _EARNED = 0.05  # slow responses per request: one minus the percentile
-_SAVED_UP_MOST = 1000.0  # slow responses, so that a year of plenty does not pay for a bad week
+_SAVED_UP_MOST = 1000.0  # slow responses, so that a quiet year does not pay for a bad week
 _SPEED = 0.05  # weight of the newest wake in the running mean of slow responses per wake
 _STEP = 0.01  # by how much a slow response lengthens the patience, as a logarithm; less adapts too late
 _PATIENCE_RANGE = (1e-3, 1e6)  # in break-even times
 
 
 class WithinLatency:
-    """What a policy wants, but never further down than the latency limit affords.
+    """A policy, restricted to the levels that the latency limit affords.
 
-    The limit holds over all requests since the start, but for those that come while a wake is under way and
-    are more than in the wakes before.
+    The limit holds over all requests since the start, except those that arrive during a wake in larger numbers than in
+    earlier wakes.
     """
 
     def __init__(self, policy: SleepPolicy, sleep_levels: SleepLevels, *, limit_s: float) -> None:
         """Check the limit.
 
         Raises:
-            ConfigError: it is no number, or negative.
+            ConfigError: The limit is not a number, or negative.
         """
         if isinstance(limit_s, bool) or not isinstance(limit_s, int | float) or not limit_s >= 0:
             raise ConfigError(f"The latency limit {limit_s!r} must be a number of seconds, zero or more.")
@@ -45,13 +45,13 @@ class WithinLatency:
         self._patience = 1.0  # in break-even times
         self._level, self._wanted = 0, False
         self._idle_since_s = 0.0
-        self._ready_s = -math.inf  # when the wake that is under way is done
-        self._left = -1.0  # slow responses that may still be given; one is kept in reserve
+        self._ready_s = -math.inf  # end of the wake in progress
+        self._left = -1.0  # slow responses that are still allowed; one is kept in reserve
         self._per_wake = 1.0
         self._this_wake = 0
 
     def began_idle(self, time_s: float) -> None:
-        """Note it, and pass it on."""
+        """Record that the model is idle, and notify the inner policy."""
         self._idle_since_s = time_s
         self._policy.began_idle(time_s)
 
@@ -81,7 +81,7 @@ class WithinLatency:
         return Decision(level=self._level, until_s=until_s, reason="latency limit")
 
     def state(self) -> dict[str, Any]:
-        """Return the counts, and the state of the policy inside."""
+        """Return the counts, and the state of the inner policy."""
         return {
             "left": self._left,
             "per_wake": self._per_wake,
@@ -90,10 +90,10 @@ class WithinLatency:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from ``state``.
+        """Continue from ``state``.
 
         Raises:
-            IntegrityError: ``state`` was not made by a policy like this one.
+            IntegrityError: ``state`` is not from such a policy.
         """
         try:
             left, per_wake, patience = (float(state[key]) for key in ("left", "per_wake", "patience"))
@@ -114,7 +114,7 @@ class WithinLatency:
         self._ready_s, self._this_wake = ready_s, 0
 
     def _adjust_patience(self) -> None:
-        """Move to where the slow responses that were wanted, affordable or not, would be a twentieth."""
+        """Adjust the patience so that a twentieth of the responses would be slow."""
         shortest, longest = _PATIENCE_RANGE
         self._patience *= math.exp(_STEP * (self._wanted * self._per_wake - _EARNED))
         self._patience = max(shortest, min(longest, self._patience))

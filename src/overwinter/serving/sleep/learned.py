@@ -1,18 +1,17 @@
-"""A policy that learns from the arrivals which time-outs would have been best.
+"""A policy that learns the best time-outs from the arrivals.
 
 Sixteen candidates, each a factor on the break-even times, from 0 (sleep at once) to infinity (never). For
 each, the joules that it would have spent on every idle period so far are summed, and the least sum leads. The
-sums begin as if idle periods of Zipf's law had been seen, under which break-even is best: its neighbours soon
-take over from it, those far off need more evidence.
+initial sums are those of idle periods by Zipf's law, for which break-even is best: its neighbours soon overtake it,
+distant candidates need more evidence.
 
 The sums are kept with a long memory and with a short one, whose leaders differ where quiet and busy times, or
-nights and days, want time-outs of their own. What each of the two leaders would have spent is summed as well,
-and the short memory is followed once it has clearly spent less: where the requests have no such times, it only
-runs after chance.
+nights and days, need different time-outs. The joules of the two leaders are summed as well, and the short memory
+is followed once it has clearly spent less: without such times, it only follows chance.
 
 The idea is follow-the-leader, over candidates and again over leaders (Cesa-Bianchi and Lugosi, *Prediction,
-Learning, and Games*, 2006). benchmarks/hibernation_policies.py chooses the constants, and judges them on requests
-that they were not chosen on.
+Learning, and Games*, 2006). benchmarks/hibernation_policies.py chooses the constants, and evaluates them on other
+requests.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from overwinter.errors import IntegrityError
 from overwinter.serving.sleep.levels import SleepLevels
 from overwinter.serving.sleep.timed import TimedDescent
 
-# Break-even first, then by distance from it: the first of equals wins, and break-even is never far off the
+# Break-even first, then by distance from it: the first of equals wins, and break-even is never far from the
 # best.
 FACTORS = (1, 1.4, 0.75, 2, 0.55, 2.8, 0.4, 4, 0.3, 0.2, 8, 0.15, 0.1, 0.05, 0, math.inf)
 
@@ -36,9 +35,9 @@ class Learned(TimedDescent):
     """The candidate time-outs that would have cost least so far, in all or lately.
 
     Attributes:
-        head_start: sleeps and wakes that break-even may have spent more than a far-off candidate before it is left.
-        clearly: sleeps and wakes that the leader of the short memory must have spent less than the other one.
-        memories: long and short: what is left of a sum when the next idle period is added.
+        head_start: The lead of break-even over a distant candidate, in sleeps and wakes.
+        clearly: The required lead of the short memory's leader over the other, in sleeps and wakes.
+        memories: The long and the short memory: the share of a sum that is kept when the next idle period is added.
     """
 
     reason = "learned"
@@ -83,10 +82,10 @@ class Learned(TimedDescent):
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on with the sums of ``state``; they stay a good guess when the sleep levels was measured anew.
+        """Continue with the sums of ``state``; they remain a good guess after a new measurement of the sleep levels.
 
         Raises:
-            IntegrityError: ``state`` is not one of this policy, or was altered.
+            IntegrityError: ``state`` is not from this policy, or was altered.
         """
         try:
             if any(state[key] != known for key, known in self.state().items() if key not in ("sums_j", "spent_j")):
@@ -106,7 +105,7 @@ class Learned(TimedDescent):
 
 
 class _Losses:
-    """What following the descents at each factor costs: piecewise linear in the idle time."""
+    """The cost of following the descents at each factor: piecewise linear in the idle time."""
 
     def __init__(self, sleep_levels: SleepLevels) -> None:
         curves = [_curve(sleep_levels, factor) for factor in FACTORS]
@@ -128,7 +127,7 @@ class _Losses:
 @dataclass(frozen=True, kw_only=True)
 class _Piece:
     begins_s: float
-    spent_j: float  # by then, the wake that would end the period included
+    spent_j: float  # at that time, including the wake at the end of the period
     power_w: float
 
 
@@ -151,9 +150,9 @@ def _line(curve: list[_Piece], after_s: float) -> tuple[float, float]:
 
 
 def _zipf_loss(factor: float) -> float:
-    """What a candidate spends more than break-even on idle periods of Zipf's law: P(longer than t) ~ 1/t, at most 1.
+    """Return a candidate's cost above break-even on idle periods by Zipf's law: P(longer than t) ~ 1/t, at most 1.
 
-    The shape is what counts, since `Learned.head_start` scales it; far off it is cut, so that 0 and infinity
+    Only the shape matters, since `Learned.head_start` scales it; it is truncated far from 1, so that 0 and infinity
     can be learned as well.
     """
     if not 0 < factor < math.inf:

@@ -1,4 +1,4 @@
-"""The sleep levels on which an idle model can sleep, and when each of them pays.
+"""The sleep levels of an idle model, and the idle time from which each of them pays.
 
 The lower envelope of the sleep levels' costs over the length of an idle period gives the break-even times: Irani,
 Shukla and Gupta, *Online strategies for dynamic power management* (2003); Augustine, Irani and Swamy (FOCS
@@ -17,16 +17,15 @@ from overwinter.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class SleepLevel:
-    """A way of sleeping, with its measured costs.
+    """A sleep level, with its measured costs.
 
     Attributes:
-        name: for instance `ready`, `parked`, `preforked`, `off`.
-        power_w: drawn while asleep there.
-        wake_s: from a request to being ready to answer it; the 95th percentile, where it was measured.
-        wake_j: energy of one wake, all of it.
-        sleep_s: from leaving the sleep level above until it is reached; a request that comes meanwhile waits for its
-            end.
-        sleep_j: energy of going there, all of it.
+        name: The name, such as `ready`, `parked`, `preforked`, `off`.
+        power_w: The power draw at this level.
+        wake_s: The time from a request to `ready`; the 95th percentile, if measured.
+        wake_j: The total energy of one wake.
+        sleep_s: The time to go there from the level above; a request that arrives meanwhile waits for its end.
+        sleep_j: The total energy of going there.
     """
 
     name: str
@@ -46,7 +45,7 @@ class SleepLevel:
 
     @property
     def switch_j(self) -> float:
-        """Energy of going there and waking from there, on top of staying there for as long."""
+        """Return the energy of going there and waking, above that of staying there for the same time."""
         return self.sleep_j + self.wake_j - self.power_w * (self.sleep_s + self.wake_s)
 
 
@@ -59,26 +58,28 @@ class Descent:
 
 
 class SleepLevels:
-    """Rungs from the top (ready to answer) down, each drawing less than the one above it."""
+    """The sleep levels from the top (`ready`) down, each with less power draw than the one above it."""
 
     def __init__(self, levels: Sequence[SleepLevel]) -> None:
         """Check the sleep levels.
 
         Raises:
-            ConfigError: there is none below the top, the top needs a wake, a name is used twice, or a sleep level
-                draws as much as the one above it.
+            ConfigError: There is no level below the top, the top needs a wake, a name is used twice, or a level draws
+                as much as the one above it.
         """
         self.levels = tuple(levels)
         if len(self.levels) < 2:
-            raise ConfigError(f"There must be a sleep level below the top, but there is {len(self.levels)} in all.")
+            raise ConfigError(f"There must be a sleep level below the top, but there is {len(self.levels)} in total.")
         top = self.levels[0]
         if top.wake_s or top.wake_j or top.sleep_s or top.sleep_j:
-            raise ConfigError(f"The top level {top.name!r} must be ready: nothing to wake from, nowhere to sink.")
+            raise ConfigError(
+                f"The top level {top.name!r} must be ready: without time or energy to go there or to wake."
+            )
         for above, below in zip(self.levels, self.levels[1:], strict=False):
             if below.power_w >= above.power_w:
                 raise ConfigError(
                     f"{below.name!r} draws {below.power_w:g} W, {above.name!r} above it {above.power_w:g} W: "
-                    "going down saves nothing. Leave it out, or correct the watts."
+                    "it saves nothing. Remove it, or correct the watts."
                 )
         names = [level.name for level in self.levels]
         if len(set(names)) < len(names):
@@ -86,7 +87,7 @@ class SleepLevels:
 
     @cached_property
     def descents(self) -> tuple[Descent, ...]:
-        """The lower envelope, from its first step down; sleep levels that never pay are not on it."""
+        """Return the lower envelope, from its first step down, without levels that never pay."""
         steps: list[Descent] = []
         for level in range(1, len(self.levels)):
             while steps and self._pays_after_s(steps[-1].level, level) <= steps[-1].after_s:
@@ -97,7 +98,7 @@ class SleepLevels:
 
     @property
     def break_even_s(self) -> float:
-        """The idle time from which any sleep pays."""
+        """Return the idle time from which any sleep pays."""
         return self.descents[0].after_s
 
     def _pays_after_s(self, above: int, below: int) -> float:

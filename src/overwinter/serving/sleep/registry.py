@@ -23,30 +23,30 @@ def open_policy(
     options: Mapping[str, Any] | None = None,
     limit_p95_s: float | None = None,
 ) -> SleepPolicy:
-    """Make a sleep policy.
+    """Return a sleep policy.
 
     Args:
-        name: a built-in policy, or an entry point in the group `overwinter.sleep_policies`: something that is
-            called with the sleep levels and the options.
-        sleep_levels: the sleep levels and what they cost.
-        seed: given to a policy that has an argument `seed`.
-        options: the policy's own keyword arguments.
-        limit_p95_s: at most a twentieth of the requests may wait longer for a wake.
+        name: A built-in policy, or an entry point in the group `overwinter.sleep_policies`: a callable that takes
+            the sleep levels and the options.
+        sleep_levels: The sleep levels and their costs.
+        seed: The random seed of a policy with an argument `seed`.
+        options: The policy's own keyword arguments.
+        limit_p95_s: The limit on the 95th percentile of the time that requests wait for a wake.
 
     Raises:
-        ConfigError: the policy or an option is unknown, or an option is missing or wrong.
+        ConfigError: The policy or an option is unknown, or an option is missing or wrong.
     """
     policy = _call(name, SLEEP_POLICIES.find(name), sleep_levels, seed, dict(options or {}))
     return policy if limit_p95_s is None else WithinLatency(policy, sleep_levels, limit_s=limit_p95_s)
 
 
 def policy_names() -> list[str]:
-    """Return the names of all policies, built in and added."""
+    """Return the names of all policies, including those of plug-ins."""
     return SLEEP_POLICIES.names()
 
 
 def scheduled(sleep_levels: SleepLevels, *, windows: Any, outside: str = "break_even", seed: int = 0) -> SleepPolicy:
-    """Make the policy that follows windows, and another one outside them."""
+    """Return a policy that keeps the model ready in windows, and another one outside them."""
     from overwinter.serving.sleep.scheduled import Scheduled
     from overwinter.serving.sleep.windows import parse_windows
 

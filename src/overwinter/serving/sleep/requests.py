@@ -18,14 +18,14 @@ def read_arrivals(path: Path, *, seed: int) -> Seconds:
     """Return the arrival times of recorded requests, ascending.
 
     Args:
-        path: CSV with a column `seconds`, one row per request, ascending; or with `seconds` and `count`, one
-            row per bin. The requests of a bin are spread uniformly at random over it: evenly spread ones
-            would be a clockwork. A bin is as wide as most are, or until the next one begins.
-        seed: of that spread.
+        path: A CSV file with a column `seconds`, one row per request, ascending; or with `seconds` and `count`, one
+            row per bin. The requests of a bin are spread over it uniformly at random, since evenly spaced requests
+            would be too regular. A bin has the most common width, or ends where the next one begins.
+        seed: The random seed of that spread.
 
     Raises:
-        ConfigError: the file cannot be read, a column is missing, a number is wrong, times are negative or
-            not ascending, or fewer than two requests are in it.
+        ConfigError: The file cannot be read, a column is missing, a number is wrong, times are negative or not
+            ascending, or there are fewer than two requests.
     """
     columns = _read_columns(path)
     seconds = columns["seconds"]

@@ -12,10 +12,9 @@ from overwinter.serving.sleep.windows import Window
 
 
 class Scheduled:
-    """Rests on the top level in every window; outside, another policy decides.
+    """A policy that keeps the model ready in windows; outside them, another policy decides.
 
-    It wakes ahead of a window by the longest time that a wake takes, so that the first request inside finds
-    it ready.
+    It wakes the model before a window by the longest wake time, so that the first request finds it ready.
     """
 
     def __init__(self, policy: SleepPolicy, sleep_levels: SleepLevels, *, windows: Sequence[Window]) -> None:
@@ -25,15 +24,15 @@ class Scheduled:
         self._held, self._known_from_s, self._known_until_s = False, math.inf, -math.inf
 
     def began_idle(self, time_s: float) -> None:
-        """Pass it on."""
+        """Notify the policy outside."""
         self._policy.began_idle(time_s)
 
     def arrived(self, time_s: float) -> None:
-        """Pass it on: the policy outside learns from requests inside, too."""
+        """Notify the policy outside, which learns from requests inside, too."""
         self._policy.arrived(time_s)
 
     def decide(self, time_s: float) -> Decision:
-        """Return the top in a window and shortly before one, else what the policy outside says."""
+        """Return the top level in a window and shortly before one, otherwise the decision of the policy outside."""
         if not self._known_from_s <= time_s < self._known_until_s:
             self._look_up(time_s)
         if self._held:

@@ -1,9 +1,9 @@
-"""Recorded requests replayed through a sleep policy, against the offline optimum.
+"""Replay of recorded requests through a sleep policy, compared with the offline optimum.
 
-Accounting, the same for policies and optimum: per gap between two arrivals, the joules of asleep on each
-sleep level for as long as the policy stays there, and for going down and waking what they cost on top of sleeping
-(`SleepLevel.switch_j`). Serving time, and arrivals during a wake, are left out of the joules. They count in the
-latency: who arrives during a wake waits for its end. The model is ready when the first request arrives.
+Accounting, the same for policies and optimum: per gap between two arrivals, the joules at each sleep level for as long
+as the policy stays there, plus the additional joules of going down and waking (`SleepLevel.switch_j`). Serving time,
+and arrivals during a wake, do not count in the joules. They count in the latency: a request during a wake waits for its
+end. The model is ready when the first request arrives.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from overwinter.serving.sleep.levels import SleepLevels
 from overwinter.serving.sleep.requests import Seconds
 from overwinter.serving.sleep.timed import Fixed
 
-_MAX_DECISIONS = 1_000_000  # in one gap; a policy that asks for more stands still
+_MAX_DECISIONS = 1_000_000  # in one gap; a policy with more makes no progress
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a policy spent on a trace.
+    """The cost of a policy on a trace.
 
     Attributes:
-        energy_j: all gaps.
-        wakes: how often it woke, for a request or ahead of one.
-        added_latency_s: per request, how long it waited for a wake. (requests,)
-        level_s: seconds stayed on each sleep level.
-        timeouts_s: per gap, how long after the arrival the model first left the top; infinite if never.
+        energy_j: The energy of all gaps.
+        wakes: The number of wakes, for a request or before one.
+        added_latency_s: The wait of each request for a wake. (requests,)
+        level_s: The time at each sleep level.
+        timeouts_s: For each gap, the time from the arrival until the model first left the top; infinite if never.
             (gaps,)
     """
 
@@ -59,19 +59,19 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class BestFixed:
-    """The fixed time-out that would have spent least, known only afterwards."""
+    """The fixed time-out with the least energy, in hindsight."""
 
     timeout_s: float
     energy_j: float
 
 
 def replay(arrivals_s: Seconds, policy: SleepPolicy, sleep_levels: SleepLevels) -> Outcome:
-    """Show a policy every arrival in turn, and account for where it stayed.
+    """Replay every arrival through a policy, and return its cost.
 
     Args:
-        arrivals_s: ascending. (requests,)
-        policy: fresh, or restored; it is changed by what it sees.
-        sleep_levels: what each sleep level costs.
+        arrivals_s: The arrival times, ascending. (requests,)
+        policy: The policy, fresh or restored; the replay changes it.
+        sleep_levels: The sleep levels and their costs.
     """
     sleeper = _Sleeper(policy, sleep_levels)
     times_s = arrivals_s.tolist()
@@ -95,17 +95,17 @@ def replay_fixed(arrivals_s: Seconds, timeout_s: float, sleep_levels: SleepLevel
 
 
 def optimum_j(arrivals_s: Seconds, sleep_levels: SleepLevels) -> float:
-    """Return the least joules with all arrivals known: per gap, the cheapest level from its first moment."""
+    """Return the least joules with all arrivals known: per gap, the cheapest level from its start."""
     gaps_s = np.diff(arrivals_s)
     choices_j = [gaps_s * level.power_w + level.switch_j for level in sleep_levels.levels]
     return float(np.min(choices_j, axis=0).sum())
 
 
 def best_fixed(arrivals_s: Seconds, sleep_levels: SleepLevels) -> BestFixed:
-    """Return the fixed time-out to the lowest level that spends least, found exactly.
+    """Return the exact fixed time-out to the lowest level with the least energy.
 
-    Between two neighbouring gap lengths a longer time-out only costs more, so that 0 and the gaps are all to
-    try.
+    Between two neighbouring gap lengths a longer time-out only costs more, so that 0 and the gap lengths are the only
+    candidates.
     """
     gaps_s = np.sort(np.diff(arrivals_s))
     timeouts_s = np.append(0.0, gaps_s)
@@ -139,7 +139,7 @@ class _Sleeper:
         self.wakes = 0
 
     def stay(self, until_s: float) -> float:
-        """Rest until a moment; return after how many seconds the top was left, infinite if it was not."""
+        """Follow the policy until a time; return the seconds until the top was left, infinite if it was not."""
         began_s, left_s = self._now_s, math.inf
         self._policy.began_idle(began_s)
         if until_s <= began_s:
@@ -156,11 +156,11 @@ class _Sleeper:
                 return left_s
         raise OverwinterError(
             f"The sleep policy {type(self._policy).__name__} decided {_MAX_DECISIONS} times in one gap, "
-            f"at last for {decision}. Its until_s must lie ahead."
+            f"at last for {decision}. Its until_s must be in the future."
         )
 
     def respond(self, time_s: float) -> float:
-        """Wake if need be; return how long the request waits."""
+        """Wake if necessary; return the wait of the request."""
         self._now_s = time_s
         if self._level:
             self._move(0)
@@ -168,7 +168,7 @@ class _Sleeper:
         return max(0.0, self._ready_s - time_s)
 
     def take_energy_j(self) -> float:
-        """Return the joules since this was last asked."""
+        """Return the joules since the last call."""
         energy_j, self._energy_j = self._energy_j, 0.0
         return energy_j
 
@@ -177,7 +177,7 @@ class _Sleeper:
         self._energy_j += self._sleep_levels.levels[self._level].power_w * duration_s
 
     def _move(self, to: int) -> None:
-        """Go down, paying for it, or wake, in part or wholly."""
+        """Move to another level, and add the cost."""
         left, reached = self._sleep_levels.levels[self._level], self._sleep_levels.levels[to]
         if to > self._level:
             self._energy_j += reached.sleep_j - reached.power_w * reached.sleep_s

@@ -12,7 +12,7 @@ from overwinter.serving.sleep.levels import SleepLevels
 
 
 class TimedDescent:
-    """The common part: goes down at the levels' break-even times, stretched or shortened by one factor.
+    """The base class: goes down at the levels' break-even times, multiplied by one factor.
 
     A subclass chooses the factor as an idle period begins (0: all the way down at once; infinity: never), and
     may learn from how long the period was.
@@ -48,11 +48,11 @@ class TimedDescent:
         return Decision(level=level, until_s=math.inf, reason=reason)
 
     def state(self) -> dict[str, Any]:
-        """Return nothing: what such a policy does depends on the present idle period alone."""
+        """Return nothing: the policy depends only on the present idle period."""
         return {}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on as from the start."""
+        """Do nothing: the policy has no state."""
 
     def _choose(self) -> float:
         raise NotImplementedError
@@ -62,13 +62,13 @@ class TimedDescent:
 
 
 class Fixed(TimedDescent):
-    """All the way down after the same time-out, whatever sleeping and waking cost."""
+    """A fixed time-out to the lowest level, whatever sleeping and waking cost."""
 
     def __init__(self, sleep_levels: SleepLevels, *, timeout_s: float) -> None:
         """Check the time-out.
 
         Raises:
-            ConfigError: it is no number, or negative.
+            ConfigError: The time-out is not a number, or negative.
         """
         super().__init__(sleep_levels)
         if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float) or not timeout_s >= 0:
@@ -82,7 +82,7 @@ class Fixed(TimedDescent):
 
 
 class BreakEven(TimedDescent):
-    """Down when waiting has cost as much as sleeping and waking would have: twice the optimum at most.
+    """A descent when waiting has cost as much as sleeping and waking would: at most twice the optimum.
 
     Karlin, Manasse, Rudolph and Sleator, *Competitive snoopy caching* (1988); no deterministic policy does
     better. Joules are counted above the lowest level, and where going down in steps costs no more than going
@@ -96,7 +96,7 @@ class BreakEven(TimedDescent):
 
 
 class Randomised(TimedDescent):
-    """A random share of the break-even times: e/(e-1) = 1.58 times the optimum at most, in expectation.
+    """A random share of the break-even times: at most e/(e-1) = 1.58 times the optimum, in expectation.
 
     The share x has the density e^x / (e - 1) on 0..1. Karlin, Manasse, McGeoch and Owicki, *Competitive
     randomized algorithms for nonuniform problems* (1990); one share for all steps: Lotker, Patt-Shamir and
@@ -108,7 +108,7 @@ class Randomised(TimedDescent):
 
     def __init__(self, sleep_levels: SleepLevels, *, seed: int = 0) -> None:
         super().__init__(sleep_levels)
-        self._random = random.Random(seed)  # noqa: S311 -- a sleep time is no secret
+        self._random = random.Random(seed)  # noqa: S311 -- a sleep time is not secret
 
     def _choose(self) -> float:
         return math.log1p(self._random.random() * (math.e - 1))

@@ -1,4 +1,4 @@
-"""Windows of the week in which the model is kept ready, by two cron expressions and a time zone."""
+"""Windows in which the model is kept ready, given by two cron expressions and a time zone."""
 
 from __future__ import annotations
 
@@ -18,18 +18,17 @@ from overwinter.errors import ConfigError
 # century.
 _LOOK_BACK_S = tuple(86400.0 * days for days in (1, 8, 32, 367, 9 * 366))
 
-_TRIED_STARTS = 20  # of which one must open, or the window is a mistake
+_TRIED_STARTS = 20  # in one of which the window must open, or it is a mistake
 
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """Open from each tick of one cron expression to the next tick of another.
+    """A window, open from each tick of one cron expression to the next tick of another.
 
     Attributes:
-        start: five-field cron expression, such as `0 8 * * 1-5`.
-        end: likewise; a tick of both at the same moment closes.
-        time_zone: IANA name, such as `Europe/Berlin`; ticks follow its clock, like Debian's cron, through the
-            hours that are skipped or repeated.
+        start: A five-field cron expression, such as `0 8 * * 1-5`.
+        end: A five-field cron expression; a simultaneous tick of both closes the window.
+        time_zone: An IANA name, such as `Europe/Berlin`; skipped and repeated hours are treated as by Debian's cron.
     """
 
     start: str
@@ -47,8 +46,8 @@ class Window:
             _check_expression(key, getattr(self, key), zone)
         if not any(map(self.is_open, islice(self._ticks(self.start, datetime.now(UTC).timestamp()), _TRIED_STARTS))):
             raise ConfigError(
-                f"start={self.start!r}, end={self.end!r}: the window closes whenever it opens. Let it end at another "
-                "time; for a whole week, name its days in two windows that overlap."
+                f"start={self.start!r}, end={self.end!r}: the window closes whenever it opens. Set another end; "
+                "for a whole week, use two overlapping windows."
             )
 
     def is_open(self, time_s: float) -> bool:
@@ -56,12 +55,12 @@ class Window:
         return self._last(self.start, time_s) > self._last(self.end, time_s)
 
     def next_start_s(self, time_s: float) -> float:
-        """Return when it opens next after ``time_s``, in UNIX time; infinite if it does not in fifty years."""
+        """Return the next opening after ``time_s``, in UNIX time; infinite if there is none within fifty years."""
         opening = (tick for tick in self._ticks(self.start, time_s) if tick > time_s and self.is_open(tick))
         return next(opening, math.inf)
 
     def next_end_s(self, time_s: float) -> float:
-        """Return the first end after ``time_s``, in UNIX time; infinite if there is none in fifty years."""
+        """Return the first end after ``time_s``, in UNIX time; infinite if there is none within fifty years."""
         return next((tick for tick in self._ticks(self.end, time_s) if tick > time_s), math.inf)
 
     def _last(self, expression: str, time_s: float) -> float:
@@ -83,10 +82,10 @@ class Window:
 
 
 def parse_windows(windows: Any) -> tuple[Window, ...]:
-    """Return windows from a list of mappings with the keys `start`, `end` and perhaps `time_zone`.
+    """Return windows from a list of mappings with the keys `start`, `end` and optionally `time_zone`.
 
     Raises:
-        ConfigError: it is no such list, or a window is wrong.
+        ConfigError: The value is not such a list, or a window is wrong.
     """
     if not isinstance(windows, list | tuple) or not windows:
         raise ConfigError(f"windows={windows!r} must be a list of windows, each with start and end.")
@@ -100,7 +99,7 @@ def _parse_window(window: Any) -> Window:
         return Window(**window)
     except TypeError:
         raise ConfigError(
-            f"The window {window!r} must have start and end (cron expressions), and may have time_zone."
+            f"The window {window!r} must have start and end (cron expressions), and optionally time_zone."
         ) from None
 
 
@@ -111,5 +110,5 @@ def _check_expression(key: str, expression: Any, zone: ZoneInfo) -> None:
         CronSim(expression, datetime.now(zone))
     except (AttributeError, CronSimError) as error:
         raise ConfigError(
-            f"{key}={expression!r} is no cron expression: {error}. Write five fields, such as 0 8 * * 1-5."
+            f"{key}={expression!r} is not a cron expression: {error}. Write five fields, such as 0 8 * * 1-5."
         ) from None

@@ -1,1 +1,1 @@
-"""The worker process of a served model, and how the supervisor starts it and speaks with it."""
+"""The worker process of a served model, and the supervisor's interface to it."""

@@ -1,6 +1,6 @@
-"""Chat templates: how the messages of a chat become one prompt, as the model was trained.
+"""Chat templates: conversion of a chat's messages to one prompt, in the format of the model's training.
 
-A template is Jinja from the verified bundle, run in Jinja's sandbox with what the transformers library gives it.
+A template is Jinja from the verified bundle, run in Jinja's sandbox with the names that transformers provides.
 https://huggingface.co/docs/transformers/chat_templating
 """
 
@@ -20,7 +20,7 @@ from overwinter.serving.messages import RequestError
 
 _MAX_MESSAGE_CHARS = 300
 _ROLE = re.compile(r"[\w-]{1,64}")  # the template says which it knows; nothing else than a name may get into the prompt
-# What a template raises of its own accord beside what Jinja does, on contents that it did not assume with.
+# Exceptions of a template on unexpected contents, in addition to Jinja's own.
 _TEMPLATE_FAULTS = (
     ArithmeticError,
     AttributeError,
@@ -30,7 +30,7 @@ _TEMPLATE_FAULTS = (
     TypeError,
     ValueError,
 )
-_MAX_PROMPT = 1 << 24  # characters; more than any context holds
+_MAX_PROMPT = 1 << 24  # characters; more than any context can hold
 _MAX_BYTES = 1 << 28  # the pieces of the longest prompt, and the whole
 
 
@@ -38,10 +38,10 @@ class ChatTemplate:
     """The template in a tokenizer's folder, if there is one.
 
     Args:
-        folder: with tokenizer_config.json, and chat_template.jinja unless that is inside.
+        folder: The folder with tokenizer_config.json, and chat_template.jinja unless it is inside.
 
     Attributes:
-        end: the token that ends a text, as a text; None if not declared.
+        end: The token that ends a text, as text; None if not declared.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -55,7 +55,7 @@ class ChatTemplate:
         """Return the prompt of a chat, ready for the assistant's turn.
 
         Raises:
-            RequestError: 400, these are no messages, the template refuses them, or there is none.
+            RequestError: 400, the messages are not valid, the template refuses them, or there is no template.
         """
         if not isinstance(messages, list) or not messages:
             raise RequestError(400, f"`messages` must be a list of messages, and not empty, not {shown(messages)}.")
@@ -63,17 +63,17 @@ class ChatTemplate:
         from jinja2 import TemplateError
 
         try:
-            with memory_limited(_MAX_BYTES):  # also while it is compiled: what is constant is computed then
+            with memory_limited(_MAX_BYTES):  # also during compilation, which evaluates constants
                 return "".join(self._pieces(plain))
         except (TemplateError, *_TEMPLATE_FAULTS) as error:
             text = str(error)[:_MAX_MESSAGE_CHARS] or type(error).__name__
             raise RequestError(400, f"`messages` are refused by the model's chat template: {text}.") from None
 
     def _pieces(self, messages: list[dict[str, str]]) -> Iterator[str]:
-        """Yield the prompt as the template writes it.
+        """Yield the pieces of the prompt.
 
         Raises:
-            ValueError: it is too long.
+            ValueError: The prompt is too long.
         """
         eos, bos = self.end or "", self._token("bos_token") or ""
         length = 0
@@ -90,7 +90,7 @@ class ChatTemplate:
         from jinja2.sandbox import ImmutableSandboxedEnvironment
 
         if not isinstance(self._text, str):
-            raise RequestError(400, "This model has no chat template. Ask /v1/completions.")
+            raise RequestError(400, "This model has no chat template. Use /v1/completions.")
         environment = ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
         )
@@ -105,7 +105,7 @@ class ChatTemplate:
 
 
 def _plain(field: str, message: Any) -> dict[str, str]:
-    """Return role and text of a message; a content in parts is joined."""
+    """Return the role and text of a message; the parts of a content are joined."""
     if not isinstance(message, dict):
         raise RequestError(400, f"`{field}` must be an object with `role` and `content`, not {shown(message)}.")
     role, content = message.get("role"), message.get("content")
@@ -125,7 +125,7 @@ def _text(field: str, part: Any) -> str:
     if isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str):
         return str(part["text"])
     raise RequestError(
-        400, f'`{field}` must be {{"type": "text", "text": "..."}}, not {shown(part)}: text alone is read.'
+        400, f'`{field}` must be {{"type": "text", "text": "..."}}, not {shown(part)}: only text is supported.'
     )
 
 

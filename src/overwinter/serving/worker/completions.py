@@ -1,7 +1,7 @@
-"""A woken language model behind OpenAI's completions: prompts and chats in, text out, whole or as it is written.
+"""OpenAI's completions and chat completions with a woken language model, whole or streamed.
 
-https://platform.openai.com/docs/api-reference; what is asked for and not offered (several choices, log
-probabilities, tools) is refused, not ignored.
+https://platform.openai.com/docs/api-reference; unsupported features (several choices, log probabilities, tools) are
+refused, not ignored.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ class Language:
     """A woken language model with its tokenizer.
 
     Args:
-        model: awake, of a bundle with a tokenizer.
-        max_tokens: of any response.
-        max_values: of the JSON of a request.
-        keeps_prefix: whether what was read last is kept for a prompt that begins in the same way.
-        prefix: file that it is kept in over sleep; None: in memory alone.
+        model: The woken model, from a bundle with a tokenizer.
+        max_tokens: The maximum number of tokens of a response.
+        max_values: The maximum number of values in the JSON of a request.
+        keeps_prefix: Whether the last prompt is cached for a prompt with the same beginning.
+        prefix: The file of that cache over sleep; None: in memory only.
 
     Raises:
-        IntegrityError: its tokenizer cannot be read.
+        IntegrityError: Its tokenizer cannot be read.
     """
 
     def __init__(
@@ -66,25 +66,25 @@ class Language:
             self._kept = load_prefix(prefix, bundle=self._bundle)
 
     def keep(self) -> bool:
-        """Write down what was read last, before sleep; return whether there was anything to keep.
+        """Save the prefix cache before sleep; return whether there was anything to save.
 
         Raises:
-            OverwinterError: it cannot be written.
+            OverwinterError: The file cannot be written.
         """
         if self._prefix is None or self._kept is None:
             return False
         return save_prefix(self._prefix, self._kept, bundle=self._bundle)
 
     def respond(self, question: Question, body: bytes, interrupted: Callable[[], bool]) -> Iterator[Frame]:
-        """Answer a request in one frame, or as it is written: `more` frames follow those that say so.
+        """Yield the frames of a response: one, or a stream in which all but the last have `more`.
 
         Args:
-            question: whose operation is `chat` or `complete`.
-            body: JSON.
-            interrupted: whether no one listens any more.
+            question: The request, with the operation `chat` or `complete`.
+            body: The JSON body.
+            interrupted: Returns whether the client has disconnected.
 
         Raises:
-            RequestError: 400, it asks for what there is not.
+            RequestError: 400, a field is not valid or not supported.
         """
         until_s = time.monotonic() + question.within_s
         chat = question.operation == CHAT
@@ -94,7 +94,7 @@ class Language:
         if not tokens:
             raise RequestError(400, f"`{field}` must not be empty.")
         if room < 1:
-            raise RequestError(400, f"`{field}` has {len(tokens)} tokens; {self._context_tokens - 1} fit.")
+            raise RequestError(400, f"`{field}` has {len(tokens)} tokens; at most {self._context_tokens - 1} fit.")
         streamed = parse_streaming(content)
         sampling = parse_sampling_params(content, tokens, self._settings, room=min(room, self._max_tokens), chat=chat)
         written = Written()
@@ -120,7 +120,7 @@ class Language:
         return lambda token: stream.step(self._tokenizer, token)
 
     def _tokens(self, content: Mapping[str, Any], *, chat: bool) -> tuple[str, Sequence[int]]:
-        """Return the field that holds what is to be read, and its tokens."""
+        """Return the name of the prompt's field, and its tokens."""
         if chat:
             return "messages", self._encode("messages", self._template.render(content.get("messages")), special=False)
         prompt = content.get("prompt")
@@ -139,12 +139,12 @@ class Language:
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise RequestError(400, f"`{field}` holds half of a surrogate pair, which is no text.") from None
+            raise RequestError(400, f"`{field}` contains half of a surrogate pair, which is not valid text.") from None
         return list(self._tokenizer.encode(text, add_special_tokens=special).ids)
 
 
 class _Spelling:
-    """How OpenAI spells a response: of a chat or of a completion, whole or in chunks."""
+    """OpenAI's format of a response: of a chat or a completion, whole or in chunks."""
 
     def __init__(self, *, chat: bool, model: str) -> None:
         self._chat, self._model = chat, model
@@ -178,14 +178,14 @@ class _Spelling:
 
 def _whole(spelling: _Spelling, text: str, sampling: SamplingParams, written: Written) -> Frame:
     reply = json_reply(spelling.whole(text, written.reason, _usage(sampling, written)))
-    assert isinstance(reply.body, bytes)  # noqa: S101 -- json_reply answers in one piece
+    assert isinstance(reply.body, bytes)  # noqa: S101 -- json_reply has one body
     return Frame(FirstPiece(status=reply.status, headers=dict(reply.headers)).header(), reply.body)
 
 
 def _streamed(
     spelling: _Spelling, pieces: Iterator[str], sampling: SamplingParams, written: Written, with_usage: bool
 ) -> Iterator[Frame]:
-    """Yield server-sent events; the head goes with the first text, so that a failure before it has its own status."""
+    """Yield server-sent events; the head is sent with the first text, so that an earlier error has its own status."""
     first = next(pieces, "")
     yield Frame(FirstPiece(status=200, headers=_EVENTS, more=True).header(), _event(spelling.chunk(first, first=True)))
     for piece in pieces:

@@ -1,7 +1,7 @@
-"""A worker in a container: started, paused, resumed and stopped through its engine's command line.
+"""A worker in a container, controlled through its engine's command line.
 
 `serve.worker.launcher` is then `[podman, run, ..., IMAGE]`, or docker's. A parked worker is paused, so that it cannot
-use a core; whatever is asked of it resumes it. The image brings its own Python, with Overwinter, and must see the
+use a core; any request resumes it. The image has its own Python with Overwinter, and must see the
 bundle at the same path.
 """
 
@@ -25,19 +25,19 @@ _swept: set[tuple[str, ...]] = set()
 
 
 def is_container(launcher: Sequence[str]) -> bool:
-    """Return whether the words begin a container."""
+    """Return whether the words run a container."""
     return bool(launcher) and Path(launcher[0]).name in _ENGINES and _RUN in launcher
 
 
 class ContainerWorker(WorkerProcess):
-    """A `WorkerProcess` whose process is the engine's, attached to a container. Made by `start_container`."""
+    """A `WorkerProcess` of the engine's client, attached to a container; construct it with `start_container`."""
 
     engine: tuple[str, ...]
     name: str
     _paused = False
 
     async def ask(self, record: Record, body: bytes = b"", *, within_s: float) -> Frame:
-        """See `WorkerProcess`; a paused container is resumed before, and a parked one paused after."""
+        """See `WorkerProcess`; a paused container is resumed before, and a parked one is paused after."""
         await self._resume()
         response = await super().ask(record, body, within_s=within_s)
         if record == PARK:
@@ -62,14 +62,14 @@ class ContainerWorker(WorkerProcess):
 
 
 async def start_container(launcher: Sequence[str], program: Sequence[str]) -> WorkerProcess:
-    """Run a worker in a container, with no standard input but the supervisor's socket.
+    """Run a worker in a container, with the supervisor's socket as standard input.
 
     Args:
-        launcher: the engine with its options, `run`, and the options and the image of the container.
-        program: what it runs, its first word from the image's own PATH.
+        launcher: The engine with its options, `run`, and the options and the image of the container.
+        program: The command to run, with its first word from the image's own PATH.
 
     Raises:
-        WorkerDied: the engine cannot be started.
+        WorkerDied: The engine cannot be started.
     """
     at = launcher.index(_RUN)
     engine, options = tuple(launcher[:at]), launcher[at + 1 :]
@@ -82,7 +82,7 @@ async def start_container(launcher: Sequence[str], program: Sequence[str]) -> Wo
 
 
 async def _sweep(engine: tuple[str, ...]) -> None:
-    """Remove containers of supervisors that were killed: a paused one does not notice that it was left alone."""
+    """Remove containers of killed supervisors: a paused container does not notice the end of its supervisor."""
     if engine in _swept:
         return
     _swept.add(engine)
@@ -94,10 +94,10 @@ async def _sweep(engine: tuple[str, ...]) -> None:
 
 
 class _Command(WorkerProcess):
-    """A command that is no worker: it says something and ends."""
+    """A command that prints something and exits."""
 
     async def output(self) -> str:
-        """Return what it said."""
+        """Return the command's output."""
         text = await self._reader.read()
         self._writer.close()
         await self.ended()

@@ -1,4 +1,4 @@
-"""How supervisor and worker speak: frames of a JSON header and a body of bytes, over one stream each way.
+"""The protocol between supervisor and worker: frames of a JSON header and a body of bytes, in both directions.
 
 A frame is the header's length (4 bytes, big-endian), the body's length (8 bytes), the header and the body. The
 worker reads with `read_frame` (blocking), the supervisor with `receive_frame` (asyncio).
@@ -29,7 +29,7 @@ class Frame(NamedTuple):
 
 
 class FrameError(OverwinterError):
-    """What came is no frame: something else writes to the stream."""
+    """The data is not a frame: something else writes to the stream."""
 
 
 def pack_frame(header: Mapping[str, Any], body: bytes = b"") -> bytes:
@@ -42,7 +42,7 @@ def read_frame(stream: BinaryIO) -> Frame | None:
     """Read a frame; None at the end of the stream.
 
     Raises:
-        FrameError: it is none, or was cut short.
+        FrameError: The data is not a frame, or is truncated.
     """
     lengths = stream.read(_LENGTHS.size)
     if not lengths:
@@ -55,8 +55,8 @@ async def receive_frame(stream: asyncio.StreamReader) -> Frame:
     """Read a frame.
 
     Raises:
-        FrameError: it is none.
-        asyncio.IncompleteReadError: the stream ended.
+        FrameError: The data is not a frame.
+        asyncio.IncompleteReadError: The stream ended.
     """
     header_bytes, body_bytes = _lengths(await stream.readexactly(_LENGTHS.size))
     text = await stream.readexactly(header_bytes)
@@ -65,7 +65,7 @@ async def receive_frame(stream: asyncio.StreamReader) -> Frame:
 
 def _lengths(content: bytes) -> tuple[int, int]:
     if len(content) < _LENGTHS.size:
-        raise FrameError("A frame was cut short.")
+        raise FrameError("A frame is truncated.")
     header_bytes, body_bytes = _LENGTHS.unpack(content)
     if header_bytes > _MAX_HEADER or body_bytes > MAX_BODY:
         raise FrameError(f"A frame of {header_bytes} + {body_bytes} bytes: something else wrote to this stream.")
@@ -75,7 +75,7 @@ def _lengths(content: bytes) -> tuple[int, int]:
 def _exactly(stream: BinaryIO, count: int) -> bytes:
     content = stream.read(count)
     if len(content) < count:
-        raise FrameError("A frame was cut short.")
+        raise FrameError("A frame is truncated.")
     return content
 
 
@@ -85,5 +85,5 @@ def _frame(text: bytes, body: bytes) -> Frame:
     except ValueError:
         header = None
     if not isinstance(header, dict):
-        raise FrameError(f"A frame's header is no JSON object: {text[:80]!r}.")
+        raise FrameError(f"A frame's header is not a JSON object: {text[:80]!r}.")
     return Frame(header, body)

@@ -1,4 +1,4 @@
-"""Writing text with a language model: token after token, until it ends, is stopped, or may go on no longer.
+"""Text generation with a language model, token by token, until its end, a stop text or an interruption.
 
 Sampling is numpy's: temperature and nucleus (Holtzman et al., *The Curious Case of Neural Text Degeneration*, 2020).
 """
@@ -18,20 +18,20 @@ class Steps(Protocol):
     """A language model, one step at a time."""
 
     def step(self, tokens: Array, kept: Any = None) -> tuple[Array, Any]:
-        """Return logits of the next token (batch, vocabulary) and what was kept of all tokens so far."""
+        """Return the logits of the next token (batch, vocabulary), and the cache of all tokens so far."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingParams:
-    """What is to be written.
+    """The prompt and the sampling parameters of a generation.
 
     Attributes:
-        prompt: tokens, at least one.
-        max_tokens: written at most.
-        temperature: 0 takes the most probable token.
-        top_p: only the most probable tokens that have this share together are drawn.
-        seed: of the draws; None: by chance.
-        stop: texts before which the writing ends.
+        prompt: The prompt's tokens, at least one.
+        max_tokens: The maximum number of generated tokens.
+        temperature: The temperature; 0 takes the most probable token.
+        top_p: The total probability of the most probable tokens to draw from.
+        seed: The random seed; None: random.
+        stop: The texts before which the generation ends.
     """
 
     prompt: Sequence[int]
@@ -44,11 +44,11 @@ class SamplingParams:
 
 @dataclass(kw_only=True)
 class Written:
-    """How a writing went, known at its end.
+    """The result of a generation, known at its end.
 
     Attributes:
-        tokens: of the response, without the one that ended it.
-        reason: `stop` (the model or a stop text ended it) or `length` (it had to end).
+        tokens: The number of tokens of the response, without the one that ended it.
+        reason: `stop` (ended by the model or a stop text) or `length` (ended by a limit).
     """
 
     tokens: list[int] = field(default_factory=list)
@@ -68,13 +68,13 @@ def write(
     """Yield the text piece by piece.
 
     Args:
-        model: awake.
-        sampling: what to write.
-        decode: gives what a token adds to the text; None while a character is incomplete.
-        ends: tokens that end a text.
-        kept: keys and values of the last conversation, used and renewed.
-        may_go_on: asked before every token.
-        written: filled as it goes.
+        model: The woken model.
+        sampling: The prompt and the sampling parameters.
+        decode: Returns the text that a token adds; None while a character is incomplete.
+        ends: The tokens that end a text.
+        kept: The prefix cache, used and updated.
+        may_go_on: Called before every token; False ends the generation.
+        written: The result, updated during the generation.
     """
     draw = _drawing(sampling)
     stopping = _Stopping(sampling.stop)
@@ -97,23 +97,27 @@ def write(
 
 
 class Kept:
-    """Keys and values of the tokens read last: a prompt that begins with them is not read again."""
+    """The prefix cache: keys and values of the last tokens, reused by a prompt that begins with them."""
 
     def __init__(self, tokens: Sequence[int] = (), values: Any = None) -> None:
         self.tokens, self.values = list(tokens), values
 
     def read(self, model: Steps, prompt: Sequence[int]) -> Array:
         """Return the logits (vocabulary) of the token after the prompt."""
-        known = min(_common(self.tokens, prompt), len(prompt) - 1)  # the last token is read for its logits
-        values, self.values = (self.values, None) if known else (None, None)  # none are kept if reading fails
+        known = min(_common(self.tokens, prompt), len(prompt) - 1)  # the last token is computed for its logits
+        values, self.values = (
+            (self.values, None) if known else (None, None)
+        )  # the cache is empty if the computation fails
         if values is not None and len(self.tokens) > known:
-            values.crop(known - len(self.tokens))  # negative: how many to forget, which is all that transformers takes
+            values.crop(
+                known - len(self.tokens)
+            )  # negative: the number of tokens to remove, the only argument that transformers takes
         logits, self.values = model.step(np.array([prompt[known:]], dtype=np.int64), values)
         self.tokens = list(prompt)
         return np.asarray(logits[0])
 
     def grow(self, model: Steps, token: int) -> Array:
-        """Read one token more."""
+        """Add one token."""
         logits, self.values = model.step(np.array([[token]], dtype=np.int64), self.values)
         self.tokens.append(token)
         return np.asarray(logits[0])
@@ -144,14 +148,14 @@ def _drawing(sampling: SamplingParams) -> Callable[[Array], int]:
 
 
 class _Stopping:
-    """Lets text through up to a stop text; what may become one is held back."""
+    """A filter that passes text up to a stop text, and holds back text that may become one."""
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = stops
         self.held, self.found = "", False
 
     def passed(self, piece: str) -> str:
-        """Return what is certainly before any stop text."""
+        """Return the text that is certainly before any stop text."""
         text = self.held + piece
         places = [place for stop in self._stops if (place := text.find(stop)) >= 0]
         if places:
@@ -163,5 +167,5 @@ class _Stopping:
 
 
 def _begun(text: str, stop: str) -> int:
-    """Return how many characters at the end of the text may be the beginning of a stop text."""
+    """Return the number of characters at the end of the text that may begin a stop text."""
     return max((size for size in range(1, min(len(stop), len(text) + 1)) if text.endswith(stop[:size])), default=0)

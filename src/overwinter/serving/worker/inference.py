@@ -1,11 +1,11 @@
-"""One inference request of the Open Inference Protocol v2, with JSON or binary tensors, asked of a woken model.
+"""Inference requests of the Open Inference Protocol v2 with a woken model, with JSON or binary tensors.
 
 https://github.com/open-inference/open-inference-protocol and, for binary tensors,
 https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_binary_data.md
 
-A model takes one of two inputs: `input`, a batch of model inputs (FP32), or `raw`, a batch of what it was
-measured on, which is preprocessed as its bundle records. It gives `logits`, and the `label` and `probability`
-of the most probable class.
+A model takes one of two inputs: `input`, a batch of model inputs (FP32), or `raw`, a batch of unprocessed samples,
+which is preprocessed as its bundle records. The outputs are `logits`, and the `label` and `probability` of the most
+probable class.
 """
 
 from __future__ import annotations
@@ -26,35 +26,33 @@ from overwinter.serving.worker.tensors import Tensor, parameters, read_tensor
 _JSON_LENGTH = "inference-header-content-length"
 _MAX_LENGTH = 20  # digits
 _OUTPUTS = ("logits", "label", "probability")
-_AT_ONCE = 1 << 20  # values of model inputs: a batch of a stranger's size would take memory in every layer
-_NOT_OFFERED = ("classification", "shared_memory_region")  # they would change the form of a response
+_AT_ONCE = 1 << 20  # values of model inputs: an unlimited batch would take memory in every layer
+_NOT_OFFERED = ("classification", "shared_memory_region")  # they would change the format of a response
 
 
 def infer(model: AwakeModel, headers: Mapping[str, str], body: bytes, *, name: str, max_values: int) -> Reply:
-    """Answer a request.
+    """Return the reply to a request.
 
     Args:
-        model: awake.
-        headers: in lower case; `inference-header-content-length` says where binary tensors begin.
-        body: JSON, and binary tensors after it.
-        name: of the model, to its clients.
-        max_values: of the JSON, and of the response.
+        model: The woken model.
+        headers: The headers in lower case; `inference-header-content-length` is the length of the JSON.
+        body: The JSON, and binary tensors after it.
+        name: The model's name for clients.
+        max_values: The maximum number of values of the JSON, and of the response.
 
     Raises:
-        RequestError: 400, the request is none of this protocol, or does not fit the model; 413, it is too large.
-        ConfigError: raw values are out of range.
+        RequestError: 400, the request is not valid, or does not fit the model; 413, it is too large.
+        ConfigError: Raw values are out of range.
     """
     request, binary = _parsed(headers, body, max_values)
     wanted = _wanted(request)
     samples = _samples(model, read_tensor(_input(request), binary))
     if len(samples) * max(1, len(model.bundle.labels)) > max_values:
-        raise RequestError(
-            413, f"`shape` asks for {len(samples)} answers; send fewer samples at once (serve.limits.json_values)."
-        )
-    with np.errstate(all="ignore"):  # what is not finite is refused by name
+        raise RequestError(413, f"`shape` has {len(samples)} samples; send fewer at once (serve.limits.json_values).")
+    with np.errstate(all="ignore"):  # non-finite values have their own error
         logits = np.concatenate([model.run(inputs) for inputs in _batches(model, request, samples)])
     if not np.isfinite(logits).all():
-        raise RequestError(400, "`data` is too large for the model: its response is no finite number.")
+        raise RequestError(400, "`data` is too large for the model: its output is not finite.")
     tensors = {tensor.description["name"]: tensor for tensor in _outputs(model, logits)}
     content = {"model_name": name, "model_version": model.bundle.digest[:12]} | _id(request)
     return _reply(content, [(tensors[each], as_binary) for each, as_binary in wanted.items()])
@@ -83,7 +81,7 @@ def _input(request: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _samples(model: AwakeModel, tensor: Tensor) -> Array:
-    """Return (batch, ...), as they came: checked in shape, not yet in value."""
+    """Return the samples (batch, ...), with their shape checked, but not yet their values."""
     bundle, values = model.bundle, tensor.values
     if tensor.description["name"] == "input":
         if values.shape[1:] != bundle.input_shape or tensor.description["datatype"] != "FP32":
@@ -105,7 +103,7 @@ def _raw_shapes(preprocessing: Mapping[str, Any], input_shape: Sequence[int]) ->
 
 
 def _batches(model: AwakeModel, request: Mapping[str, Any], samples: Array) -> Iterator[Array]:
-    """Yield model inputs (batch, *input shape), float32, few enough at once."""
+    """Yield model inputs (batch, *input shape), float32, in batches of limited size."""
     raw = request["inputs"][0]["name"] == "raw"
     size = max(1, _AT_ONCE // max(1, math.prod(samples.shape[1:])))
     for begin in range(0, len(samples), size):
@@ -117,7 +115,7 @@ def _batches(model: AwakeModel, request: Mapping[str, Any], samples: Array) -> I
 
 
 def _wanted(request: Mapping[str, Any]) -> dict[str, bool]:
-    """Return the names of the wanted outputs, each with whether it goes back as bytes."""
+    """Return the names of the requested outputs, each with whether it is returned as bytes."""
     by_default = _flag(request, "binary_data_output", default=False)
     outputs = request.get("outputs")
     if outputs is not None and not (isinstance(outputs, list) and all(isinstance(each, dict) for each in outputs)):
@@ -129,7 +127,7 @@ def _wanted(request: Mapping[str, Any]) -> dict[str, bool]:
             raise RequestError(400, f"`outputs` names {shown(output.get('name'))}, which is unknown. Known: {known}.")
         for key in _NOT_OFFERED:
             if key in parameters(output):
-                raise RequestError(400, f"`{key}` is not offered here: leave it out.")
+                raise RequestError(400, f"`{key}` is not supported: leave it out.")
         wanted[output["name"]] = _flag(output, "binary_data", default=by_default)
     return wanted
 
@@ -162,7 +160,7 @@ def _reply(content: dict[str, Any], tensors: list[tuple[Tensor, bool]]) -> Reply
     reply = json_reply({**content, "outputs": outputs})
     if not parts:
         return reply
-    assert isinstance(reply.body, bytes)  # noqa: S101 -- json_reply answers in one piece
+    assert isinstance(reply.body, bytes)  # noqa: S101 -- json_reply has one body
     headers = {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(len(reply.body))}
     return Reply(headers=headers, body=b"".join([reply.body, *parts]))
 

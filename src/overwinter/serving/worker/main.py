@@ -1,8 +1,8 @@
-"""The worker of a served model: a blocking loop that wakes it, parks it and asks it, as the supervisor says.
+"""The worker of a served model: a blocking loop that wakes, parks and runs it on the supervisor's orders.
 
-It speaks frames (`overwinter.serving.worker.frames`) over its standard input and output, which are one socket, and
-answers one at a time. What loads a model is imported beside that, so that a bundle is verified meanwhile. It leaves
-when the supervisor closes the socket, or dies.
+It exchanges frames (`overwinter.serving.worker.frames`) over its standard input and output, which are one socket, and
+handles one at a time. A thread imports the runtime, while the bundle is verified. The worker exits when the supervisor
+closes the socket, or dies.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from overwinter.serving.worker.records import CANCEL, IMPORT, KEEP, PARK, FirstP
 if TYPE_CHECKING:
     from overwinter.serving.worker.completions import Language
 
-# What a wake imports beyond this module, by what it is of; other runtimes are imported when they wake.
+# The imports of a wake besides this module's, by kind; other runtimes are imported when they wake.
 _IMPORTED_AHEAD = {
     "onnxruntime": ("overwinter.runtime.onnx_runtime", "overwinter.runtime.onnx_session"),
     "torch": ("overwinter.runtime.torch_runtime",),
@@ -40,12 +40,14 @@ _IMPORTED_AHEAD = {
 
 
 def main(kind: str) -> None:
-    """Serve the supervisor at the other end of standard input, until it leaves.
+    """Serve the supervisor at the other end of standard input, until it closes the socket.
 
     Args:
-        kind: what will be woken: `language`, or a runtime's name.
+        kind: The kind of model: `language`, or a runtime's name.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor says when to leave
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches the whole group; the supervisor stops its workers itself
     incoming, outgoing = _take_over()
     importing = threading.Thread(target=_import_ahead, args=(kind,), daemon=True)
     importing.start()
@@ -62,16 +64,15 @@ def _import_ahead(kind: str) -> None:
     if kind == LANGUAGE:
         from overwinter.models.causal import import_transformers
 
-        _ = import_transformers().AutoModelForCausalLM  # the name alone imports what every model needs
+        _ = import_transformers().AutoModelForCausalLM  # importing the name loads what every model needs
 
 
 class Worker:
-    """The model, if it is awake, and what can be asked of it.
+    """The model, if it is awake, and the handlers of frames.
 
     Args:
-        interrupted: whether the supervisor has said something since, which it does while a response is written if
-            no one listens any more.
-        imported: returns when everything is imported.
+        interrupted: Returns whether the supervisor has sent a frame meanwhile, which cancels the response.
+        imported: Returns when everything is imported.
     """
 
     def __init__(self, *, interrupted: Callable[[], bool], imported: Callable[[], None]) -> None:
@@ -87,11 +88,11 @@ class Worker:
         }
 
     def responses(self, frame: Frame) -> Iterator[bytes]:
-        """Do what a frame asks; yield the frames of the response, all but the last with `more` in the header."""
+        """Handle a frame; yield the frames of the response, all but the last with `more` in the header."""
         name = Order.read(frame.header).operation
         if name in self._operations:
             yield pack_frame(self._operations[name](frame.header).header())
-        elif name != CANCEL.operation:  # a cancelled response has ended by itself
+        elif name != CANCEL.operation:  # the cancelled response has ended already
             for response in self._ask(frame):
                 yield pack_frame(*response)
 
@@ -100,7 +101,7 @@ class Worker:
             yield from self._frames(frame)
         except RequestError as error:
             yield _frame(error.reply())
-        except ConfigError as error:  # what `prepare` says of raw inputs
+        except ConfigError as error:  # from `prepare`, about raw inputs
             yield _frame(RequestError(400, str(error)).reply())
         except Exception as error:  # noqa: BLE001 -- one request must not end the worker
             sys.stderr.write(f"The model failed on a request: {type(error).__name__}: {error}\n")
@@ -113,7 +114,7 @@ class Worker:
             raise RequestError(500, "The model is not awake.")
         if (question.operation == "infer") == (self._language is not None):
             raise RequestError(
-                400, f"This model does not answer {question.operation!r}: see /v1/models and /v2/models/NAME."
+                400, f"This model does not support {question.operation!r}: see /v1/models and /v2/models/NAME."
             )
         if self._language is not None:
             yield from self._language.respond(question, frame.body, self._interrupted)
@@ -148,7 +149,7 @@ class Worker:
         try:
             kept = self._language is not None and self._language.keep()
         except OverwinterError as error:
-            sys.stderr.write(f"The last conversation is not kept: {error}\n")
+            sys.stderr.write(f"The prefix cache is not saved: {error}\n")
             kept = False
         return Report(status="kept" if kept else "not kept")
 
@@ -172,20 +173,22 @@ def _language(model: AwakeModel, order: WakeOrder) -> Language:
 
 
 def _frame(reply: Reply, *, broken: bool = False) -> Frame:
-    """Return the frame of a whole reply; `broken` ends one that may have begun to stream."""
-    assert isinstance(reply.body, bytes)  # noqa: S101 -- no handler here answers differently
+    """Return the frame of a whole reply; `broken` ends a response that may have begun to stream."""
+    assert isinstance(reply.body, bytes)  # noqa: S101 -- the worker's handlers have no streamed bodies
     piece = FirstPiece(status=reply.status, headers=dict(reply.headers), broken=broken)
     return Frame(piece.header(), reply.body)
 
 
 def _return_memory() -> None:
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only; elsewhere freed memory is returned by itself
+    trim = getattr(
+        ctypes.CDLL(None), "malloc_trim", None
+    )  # glibc only; other allocators return freed memory themselves
     if trim is not None:
         trim(0)
 
 
 def _take_over() -> tuple[BinaryIO, BinaryIO]:
-    """Keep the socket to this program alone: what a library prints goes to standard error."""
+    """Return the socket's streams, and redirect standard output to standard error, for libraries that print."""
     incoming, outgoing = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     with Path(os.devnull).open("rb") as nothing:

@@ -1,4 +1,4 @@
-"""The last conversation of a language model over sleep: its tokens, keys and values in one safetensors file."""
+"""The prefix cache of a language model on disk: tokens, keys and values in one safetensors file."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from overwinter import files
 from overwinter.errors import OverwinterError
 from overwinter.serving.worker.generation import Kept
 
-_PLAIN = "DynamicLayer"  # layers that hold every token; others forget some, and cannot be put back so
+_PLAIN = "DynamicLayer"  # layers that keep every token; others drop some, and cannot be restored
 
 
 def save_prefix(path: Path, kept: Kept, *, bundle: str) -> bool:
-    """Write what a model has read last, whole or not at all.
+    """Write the prefix cache atomically.
 
     Args:
-        path: of the file (0600).
-        kept: tokens, and transformers' cache of them.
-        bundle: digest of the bundle that has read them.
+        path: The path of the file (0600).
+        kept: The tokens, and transformers' cache of them.
+        bundle: The digest of the model's bundle.
 
     Returns:
-        Whether there was anything that can be kept.
+        Whether there was anything to save.
 
     Raises:
-        OverwinterError: it cannot be written.
+        OverwinterError: The file cannot be written.
     """
     layers = list(getattr(kept.values, "layers", ()))
     if not layers or any(type(layer).__name__ != _PLAIN for layer in layers):
@@ -39,13 +39,13 @@ def save_prefix(path: Path, kept: Kept, *, bundle: str) -> bool:
     try:
         with files.replacing(path, 0o600) as staging:
             save_file(tensors, staging, metadata={"bundle": bundle})
-    except SafetensorError as error:  # what it makes of a full disk
+    except SafetensorError as error:  # its exception on a full disk
         raise OverwinterError(f"{path} cannot be written: {error}.") from None
     return True
 
 
 def load_prefix(path: Path, *, bundle: str) -> Kept:
-    """Return what was read last; nothing where there is no file, or one of another bundle or damaged."""
+    """Return the prefix cache; empty if there is no file, or it is damaged or from another bundle."""
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
@@ -54,7 +54,7 @@ def load_prefix(path: Path, *, bundle: str) -> Kept:
         with safe_open(str(path), framework="pt") as stored:
             if (stored.metadata() or {}).get("bundle") != bundle:
                 return Kept()
-            return _kept({name: stored.get_tensor(name) for name in stored.keys()})  # noqa: SIM118 -- it is no mapping
+            return _kept({name: stored.get_tensor(name) for name in stored.keys()})  # noqa: SIM118 -- it is not a mapping
     except (SafetensorError, KeyError, OSError):
         return Kept()
 

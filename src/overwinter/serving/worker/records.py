@@ -1,7 +1,7 @@
-"""What supervisor and worker ask and tell each other, in the headers of their frames.
+"""The messages between supervisor and worker, in the headers of their frames.
 
-Each record is written by `header` and read by `read`. In a container, the worker may be of another version than the
-supervisor: fields that this version does not know are ignored, and those that it needs and does not find are named.
+`header` writes a record and `read` reads it. In a container, the worker may have another version than the supervisor:
+unknown fields are ignored, and missing ones are named in the error.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any, Self
 
 from overwinter.records import parse_record
 
-_REMEDY = "Supervisor and worker are of different versions of Overwinter: install the same version in both."
+_REMEDY = "Supervisor and worker have different versions of Overwinter: install the same version in both."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """Fields that go through a frame's header as JSON."""
+    """A record in a frame's JSON header."""
 
     def header(self) -> dict[str, Any]:
         """Return the fields, name to value."""
@@ -28,14 +28,14 @@ class Record:
         """Return the record in a header.
 
         Raises:
-            IntegrityError: a field without a default is missing, or one holds something else.
+            IntegrityError: A field without a default is missing, or has the wrong type.
         """
         return parse_record(cls, header, where=f"A {cls.__name__}", remedy=_REMEDY)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Order(Record):
-    """What a worker has to do: `import`, `wake`, `keep`, `park`, `cancel`, or to answer a question."""
+    """An order to the worker: `import`, `wake`, `keep`, `park`, `cancel`, or a request's operation."""
 
     operation: str
 
@@ -48,16 +48,16 @@ class WakeOrder(Order):
     """The order to load a bundle.
 
     Attributes:
-        bundle: where it is: a folder or a sealed file.
-        digest: of the bundle that was verified; another one is refused.
-        keys: files of public keys, one of which must have signed it.
-        opening: sources of the keys that open a sealed bundle.
-        trusted: packages whose model classes may be built.
-        threads: that compute one response.
-        json_values: at most, of the JSON of a request.
-        response_tokens: at most, of a text.
-        keeps_prefix: whether a language model keeps what it read last for a prompt that begins in the same way.
-        prefix: file that this is kept in over sleep; None: in memory alone.
+        bundle: The path of the bundle: a folder or a sealed file.
+        digest: The digest of the verified bundle; any other is refused.
+        keys: The files of public keys, one of which must have signed it.
+        opening: The sources of decryption keys for a sealed bundle.
+        trusted: The packages whose model classes may be built.
+        threads: The number of threads of one prediction.
+        json_values: The maximum number of values in the JSON of a request.
+        response_tokens: The maximum number of tokens of a response.
+        keeps_prefix: Whether a language model caches its last prompt for a prompt with the same beginning.
+        prefix: The file of that cache over sleep; None: in memory only.
     """
 
     operation: str = "wake"
@@ -78,9 +78,9 @@ class Question(Order):
     """A request to the woken model; its body is the frame's.
 
     Attributes:
-        headers: what the operation needs of the request's headers.
-        model: what the client calls the model.
-        within_s: how long the response may take.
+        headers: The request's headers that the operation needs.
+        model: The model's name for clients.
+        within_s: The time limit of the response.
     """
 
     headers: Mapping[str, str]
@@ -90,13 +90,13 @@ class Question(Order):
 
 @dataclass(frozen=True, kw_only=True)
 class Report(Record):
-    """How an order was carried out.
+    """The result of an order.
 
     Attributes:
-        status: the sleep level that was reached; `refused`; of `keep`, `kept` or `not kept`.
-        error: why it was refused.
-        wake_s: duration of a wake, without the start of the process.
-        steps_s: durations of its steps.
+        status: The reached sleep level, or `refused`; for `keep`, `kept` or `not kept`.
+        error: The reason of a refusal.
+        wake_s: The duration of a wake, without the start of the process.
+        steps_s: The durations of its steps.
     """
 
     status: str
@@ -110,8 +110,8 @@ class Piece(Record):
     """A frame of a response.
 
     Attributes:
-        more: whether another one follows.
-        broken: whether the response failed here, after it had begun.
+        more: Whether another frame follows.
+        broken: Whether the response failed after it had begun.
     """
 
     more: bool = False

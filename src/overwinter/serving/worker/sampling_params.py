@@ -1,4 +1,4 @@
-"""From the fields of an OpenAI request to what is to be written."""
+"""Conversion of an OpenAI request's fields to sampling parameters."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from overwinter.serving.bounded_json import shown
 from overwinter.serving.messages import RequestError
 from overwinter.serving.worker.generation import SamplingParams
 
-_COMPLETION_TOKENS = 16  # OpenAI's default of /v1/completions
+_COMPLETION_TOKENS = 16  # OpenAI's default for /v1/completions
 _STOPS = 4
-# What only one value can be offered of: anyone who asks for another must not believe to have got it.
+# Fields with only one supported value; any other is refused instead of ignored.
 _ONLY = {
     "n": 1,
     "best_of": 1,
@@ -30,17 +30,17 @@ _ONLY = {
 
 
 class Streaming(NamedTuple):
-    """Whether a response is to come as it is written, and whether with its usage at the end."""
+    """Whether a response is streamed, and whether with its usage at the end."""
 
     wanted: bool
     with_usage: bool
 
 
 def parse_streaming(content: Mapping[str, Any]) -> Streaming:
-    """Return how a response is to come.
+    """Return the streaming options of a request.
 
     Raises:
-        RequestError: 400, `stream` or `stream_options` is something else than what it must be.
+        RequestError: 400, `stream` or `stream_options` is not valid.
     """
     options = content.get("stream_options")
     if options is not None and not isinstance(options, dict):
@@ -51,17 +51,17 @@ def parse_streaming(content: Mapping[str, Any]) -> Streaming:
 def parse_sampling_params(
     content: Mapping[str, Any], prompt: Sequence[int], defaults: Mapping[str, Any], *, room: int, chat: bool
 ) -> SamplingParams:
-    """Return what a request wants.
+    """Return the sampling parameters of a request.
 
     Args:
-        content: of the request.
-        prompt: its tokens.
-        defaults: the model's generation_config.json: its temperature and nucleus, if it was made for drawing.
-        room: tokens that can be written at most.
-        chat: whether it is a chat, whose answer is as long as there is room if nothing else is reported.
+        content: The request's fields.
+        prompt: The prompt's tokens.
+        defaults: The model's generation_config.json: its temperature and nucleus, if it enables sampling.
+        room: The maximum number of tokens that can be generated.
+        chat: Whether it is a chat, whose default length is `room`.
 
     Raises:
-        RequestError: 400, a value is out of range, or not offered.
+        RequestError: 400, a value is out of range, or not supported.
     """
     for key, only in _ONLY.items():
         if content.get(key) is not None and content[key] != only:

@@ -1,4 +1,4 @@
-"""Tensors of the Open Inference Protocol v2, in JSON or after it: to numpy, whatever a stranger has put there."""
+"""Conversion of untrusted tensors of the Open Inference Protocol v2, in JSON or binary, to numpy."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _SIZE = "binary_data_size"
 
 
 class Tensor(NamedTuple):
-    """What was reported of a tensor, and its values."""
+    """The description of a tensor, and its values."""
 
     description: Mapping[str, Any]
     values: Array
@@ -42,11 +42,11 @@ def read_tensor(description: Mapping[str, Any], binary: bytes) -> Tensor:
     """Return the one tensor of a request.
 
     Args:
-        description: its `datatype`, `shape`, and `data` or the parameter `binary_data_size`.
-        binary: what came after the JSON.
+        description: Its `datatype`, `shape`, and `data` or the parameter `binary_data_size`.
+        binary: The bytes after the JSON.
 
     Raises:
-        RequestError: 400, a field is wrong, or they do not fit one another.
+        RequestError: 400, a field is wrong, or fields contradict each other.
     """
     datatype, shape = description.get("datatype"), description.get("shape")
     kind = TYPES.get(datatype) if isinstance(datatype, str) else None
@@ -56,9 +56,9 @@ def read_tensor(description: Mapping[str, Any], binary: bytes) -> Tensor:
         raise RequestError(400, f"`shape` must be a list of whole numbers from 0, not {shown(shape)}.")
     values = _values(description, np.dtype(kind), binary)
     if values.size != math.prod(shape):
-        raise RequestError(400, f"`shape` {shown(shape)} needs {math.prod(shape)} values; {values.size} came.")
+        raise RequestError(400, f"`shape` {shown(shape)} needs {math.prod(shape)} values, but there are {values.size}.")
     if not values.size:
-        raise RequestError(400, f"`shape` {shown(shape)} holds no sample.")
+        raise RequestError(400, f"`shape` {shown(shape)} has no sample.")
     return Tensor(description, values.reshape(shape))
 
 
@@ -66,7 +66,7 @@ def parameters(holder: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the parameters of a request or of a tensor.
 
     Raises:
-        RequestError: 400, they are no object.
+        RequestError: 400, they are not an object.
     """
     given = holder.get("parameters")
     if given is not None and not isinstance(given, dict):
@@ -106,11 +106,11 @@ def _from_data(data: Any, kind: np.dtype[Any], datatype: str) -> Array:
     except OverflowError:
         given = np.array([None])
     if given.dtype.kind not in "biuf":
-        raise RequestError(400, f"`data` holds values that are no {datatype}: too large.")
+        raise RequestError(400, f"`data` has values that are too large for {datatype}.")
     with np.errstate(over="ignore", invalid="ignore"):
         values = given.astype(kind)
     if kind.kind in "iub" and not np.array_equal(values, given):
-        raise RequestError(400, f"`data` holds values that are no {datatype}.")
+        raise RequestError(400, f"`data` has values that are not {datatype}.")
     return values
 
 
@@ -124,6 +124,6 @@ def _flat(data: Any) -> list[Any]:
         if list not in types:
             return rows
         if types != {list} or len(set(map(len, rows))) != 1:
-            raise RequestError(400, "`data` is no array: its rows differ in length or depth.")
+            raise RequestError(400, "`data` is not an array: its rows differ in length or depth.")
         rows = list(itertools.chain.from_iterable(rows))
-    raise RequestError(400, f"`data` is no array: it is nested more than {_MAX_AXES} deep.")
+    raise RequestError(400, f"`data` is not an array: it is nested more than {_MAX_AXES} deep.")

@@ -1,4 +1,4 @@
-"""A worker process as the supervisor sees it: started, asked one thing at a time, and ended."""
+"""The supervisor's handle of a worker process: start, one request at a time, stop."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from overwinter.serving.worker.frames import Frame, FrameError, pack_frame, rece
 from overwinter.serving.worker.records import CANCEL, Piece, Record
 
 
-class WorkerDied(Exception):  # noqa: N818 -- an event that the supervisor handles, no fault of its own
-    """The worker ended, fell silent, or spoke nonsense."""
+class WorkerDied(Exception):  # noqa: N818 -- an event that the supervisor handles, not an error of its own
+    """The worker exited, did not respond, or sent invalid data."""
 
 
 class WorkerSilent(WorkerDied):
-    """It did not answer in time, and was ended."""
+    """The worker did not respond in time, and was killed."""
 
 
 class WorkerProcess:
-    """A process at the other end of a socket. Made by `worker_start.start_worker`."""
+    """A process at the other end of a socket; construct it with `worker_start.start_worker`."""
 
     def __init__(self, pid: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.pid, self._reader, self._writer = pid, reader, writer
@@ -33,33 +33,33 @@ class WorkerProcess:
 
     @property
     def listens(self) -> bool:
-        """Whether it has answered all that it was asked."""
+        """Return whether every request was answered."""
         return self.alive and not self._owes
 
     @property
     def alive(self) -> bool:
-        """Whether it has not ended."""
+        """Return whether the process is running."""
         return not self._exit.done()
 
     async def ask(self, record: Record, body: bytes = b"", *, within_s: float) -> Frame:
-        """Send a frame and return the response; while it is a `Piece` with `more`, `next_frame` gives what follows.
+        """Send a frame and return the response; after a `Piece` with `more`, `next_frame` returns the next one.
 
         Raises:
-            WorkerDied: there was none; the process is ended then.
+            WorkerDied: There was no response; the process is then killed.
         """
         self._owes = True
         self._writer.write(pack_frame(record.header(), body))
         return await self.next_frame(within_s=within_s)
 
     def cancel(self) -> None:
-        """Ask it to end the response that it gives in several frames; the last one comes soon."""
+        """Cancel a response of several frames; the last one follows soon."""
         self._writer.write(pack_frame(CANCEL.header()))
 
     async def next_frame(self, *, within_s: float) -> Frame:
-        """Return what it says next.
+        """Return the next frame.
 
         Raises:
-            WorkerDied: it said nothing; the process is ended then. `WorkerSilent`: in time.
+            WorkerDied: There was none; the process is then killed. `WorkerSilent`: none in time.
         """
         try:
             async with asyncio.timeout(within_s):
@@ -69,12 +69,12 @@ class WorkerProcess:
         except (TimeoutError, OSError, EOFError, FrameError, IntegrityError) as error:
             await self.stop(within_s=0)
             if isinstance(error, TimeoutError):
-                raise WorkerSilent(f"the worker fell silent for {within_s:g} s") from None
-            raise WorkerDied(f"the worker ended with {self._exit.result()}") from None
+                raise WorkerSilent(f"the worker did not respond for {within_s:g} s") from None
+            raise WorkerDied(f"the worker exited with {self._exit.result()}") from None
         return frame
 
     async def stop(self, *, within_s: float) -> None:
-        """Let it leave, and kill it if it does not."""
+        """Let the process exit, and kill it if it does not."""
         self._writer.close()
         await asyncio.wait({self._exit}, timeout=within_s)
         if self.alive:
@@ -83,7 +83,7 @@ class WorkerProcess:
             await self.ended()
 
     async def ended(self) -> None:
-        """Return when it has ended."""
+        """Return when the process has ended."""
         await asyncio.wait({self._exit})
 
 
@@ -91,24 +91,24 @@ _Worker = TypeVar("_Worker", bound=WorkerProcess)
 
 
 async def start_program(command: list[str]) -> WorkerProcess:
-    """Start a program that speaks frames over its standard input and output.
+    """Start a program that exchanges frames over its standard input and output.
 
     Raises:
-        WorkerDied: the system cannot start it.
+        WorkerDied: The system cannot start it.
     """
     return await start_program_as(WorkerProcess, command)
 
 
 async def start_program_as(make: type[_Worker], command: list[str]) -> _Worker:
-    """Do as `start_program` does, for another kind of `WorkerProcess`."""
+    """Start a program as `start_program` does, for another kind of `WorkerProcess`."""
     return await started(lambda handle: _spawn(command, handle), make)
 
 
 async def started(start: Callable[[int], int], make: type[_Worker]) -> _Worker:
-    """Start a process that has one end of a socket for its own, given as a file descriptor; talk at the other end.
+    """Start a process with one end of a socket, given as a file descriptor; return a handle with the other end.
 
     Raises:
-        WorkerDied: the system cannot start it.
+        WorkerDied: The system cannot start it.
     """
     ours, theirs = socket.socketpair()
     try:

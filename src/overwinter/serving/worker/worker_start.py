@@ -1,8 +1,8 @@
-"""Starting a worker: a fork of the supervisor, a program of its own, or a container.
+"""The start of a worker: a fork of the supervisor, a separate program, or a container.
 
-A fork has Python and most of the standard library in memory already: a wake from `off` would spend half its time on
-starting an interpreter otherwise. The supervisor has one thread, so that forking is safe. With `serve.worker.launcher`
-the worker is a program of its own instead, in a container for example.
+A fork has Python and most of the standard library in memory: otherwise a wake from `off` would spend half its time on
+starting an interpreter. The supervisor has one thread, so that forking is safe. With `serve.worker.launcher`, the
+worker is a separate program instead, for example in a container.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from typing import NoReturn
 from overwinter.serving.worker.container_worker import is_container, start_container
 from overwinter.serving.worker.worker_process import WorkerProcess, start_program, started
 
-# What every worker needs and the supervisor has no use for, small enough to keep: 0.3 MB, and 10 ms less per wake.
+# Modules that every worker needs, but not the supervisor; keeping them takes 0.3 MB and saves 10 ms per wake.
 _SHARED = ("concurrent.futures.thread", "ctypes", "hashlib", "pickle", "tempfile")
 _PROGRAM = "import sys; from overwinter.serving.worker.main import main; main(sys.argv[1])"
 
 
 def prepare_to_fork() -> None:
-    """Import what workers share, and keep the garbage collection of a worker from copying the supervisor's memory."""
+    """Import shared modules, and freeze them, so that a worker's garbage collection does not copy their memory."""
     for name in _SHARED:
         importlib.import_module(name)
     gc.collect()
@@ -37,12 +37,12 @@ async def start_worker(kind: str, *, trusted: Sequence[str], launcher: Sequence[
     """Start a worker; it imports what waking needs, and waits.
 
     Args:
-        kind: what it will wake: `language`, or a runtime's name.
-        trusted: where model classes may come from; only with some is the working directory importable.
-        launcher: words before the command of a program of its own; none: it is a fork.
+        kind: The kind of model: `language`, or a runtime's name.
+        trusted: The packages of trusted model classes; with any, the working directory is importable.
+        launcher: The command that starts a separate program; empty: the worker is a fork.
 
     Raises:
-        WorkerDied: the system cannot start it.
+        WorkerDied: The system cannot start it.
     """
     if not launcher:
         return await started(lambda handle: _fork(handle, kind, trusted), WorkerProcess)
@@ -56,7 +56,7 @@ def _program(kind: str, trusted: Sequence[str]) -> list[str]:
 
 
 def _fork(handle: int, kind: str, trusted: Sequence[str]) -> int:
-    """Fork, with signals held back until the child no longer hands them to the supervisor's loop."""
+    """Fork, with signals blocked until the child has left the supervisor's event loop."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
     try:
         if pid := os.fork():
@@ -67,7 +67,7 @@ def _fork(handle: int, kind: str, trusted: Sequence[str]) -> int:
 
 
 def _become_worker(handle: int, kind: str, trusted: Sequence[str], mask: set[int | signal.Signals]) -> NoReturn:
-    """Be the worker in a fresh child, and end with it: nothing of the supervisor runs here any more."""
+    """Run the worker in a new child, and exit with it, without running any of the supervisor's code."""
     status = 1
     try:
         signal.set_wakeup_fd(-1)
@@ -83,7 +83,7 @@ def _become_worker(handle: int, kind: str, trusted: Sequence[str], mask: set[int
 
         main(kind)
         status = 0
-    except BaseException:  # noqa: BLE001 -- it must not fall back into the supervisor's code
+    except BaseException:  # noqa: BLE001 -- it must not return to the supervisor's code
         traceback.print_exc()
     finally:
         os._exit(status)
