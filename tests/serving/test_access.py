@@ -117,7 +117,7 @@ def test_without_certificates_there_is_no_tls(access):
     assert tls_context(access()) is None
 
 
-@pytest.mark.parametrize(("mode", "message"), [(0o644, "chmod 600"), (0o600, "no certificate and its key")])
+@pytest.mark.parametrize(("mode", "message"), [(0o644, "chmod 600"), (0o600, "not a certificate and its key")])
 def test_a_key_that_is_no_secret_or_no_key_is_refused(access, tmp_path, mode, message):
     for name in ("cert", "key"):
         (tmp_path / name).write_text("nothing")

@@ -213,7 +213,7 @@ def test_no_one_listening_and_no_time_left_end_it(woken):
         ("complete", [], "JSON object"),
         ("chat", {"messages": []}, "`messages`"),
         ("chat", {"messages": [{"role": "user", "content": "\udfff"}]}, "surrogate"),
-        ("infer", {"inputs": []}, "does not answer"),
+        ("infer", {"inputs": []}, "does not support"),
     ],
 )
 def test_a_wrong_request_is_refused_by_the_name_of_its_field(woken, operation, content, expected):
@@ -302,7 +302,7 @@ def test_nothing_reported_or_nowhere_to_write_keeps_nothing(woken, tmp_path, cap
     worker = woken(keeps_prefix=True, prefix=tmp_path / "file" / "prefix")
     response(worker, "complete", **PROMPT)
     assert frames(worker, "keep")[0].header["status"] == "not kept"
-    assert "not kept" in capsys.readouterr().err
+    assert "not saved" in capsys.readouterr().err
 
 
 def test_a_full_disk_keeps_no_conversation_and_ends_no_worker(woken, tmp_path, capsys, monkeypatch):

@@ -91,7 +91,7 @@ def test_a_parked_container_is_paused_until_something_is_asked(engine, launcher)
 def test_one_that_does_not_leave_is_killed_with_its_container(engine, launcher):
     async def live():
         worker = await start_worker("onnxruntime", trusted=(), launcher=launcher)
-        with pytest.raises(WorkerDied, match="fell silent"):
+        with pytest.raises(WorkerDied, match="did not respond"):
             await worker.ask(QUESTION, b"sleep 60", within_s=0.5)
         return worker.alive
 

@@ -27,5 +27,5 @@ def test_fields_of_a_newer_version_are_ignored():
 
 
 def test_what_is_missing_is_named():
-    with pytest.raises(IntegrityError, match=r"A Question lacks headers, within_s\. .* of different versions"):
+    with pytest.raises(IntegrityError, match=r"A Question lacks headers, within_s\. .* different versions"):
         Question.read({"operation": "infer", "model": "digits"})
