@@ -1,6 +1,6 @@
-# An AWS Auto Scaling group of machines that each run one server, from none to `most`, behind a load balancer.
-# The values of the model come from terraform.tfvars.json; those of the account, below without a default, from you.
-# A request that finds no machine gets 503 from the load balancer, which wakes one: clients try again until it answers.
+# An AWS Auto Scaling group of 0 to `most` machines with one server each, behind a load balancer.
+# The values of the model come from terraform.tfvars.json. Set those of the account, below without a default, yourself.
+# Without a running machine, a request gets 503 from the load balancer and starts a machine: clients must retry.
 
 terraform {
   required_version = ">= 1.3"
@@ -48,12 +48,12 @@ variable "instance_profile" {
 variable "certificate_arn" {
   type        = string
   default     = null
-  description = "Of the load balancer. Without one it speaks plain HTTP, and only inside the VPC."
+  description = "Certificate of the load balancer. Without one it uses plain HTTP, and only inside the VPC."
 }
 
 variable "clients" {
   type        = list(string)
-  description = "Address ranges (CIDR) that may ask."
+  description = "Address ranges (CIDR) that may send requests."
 }
 
 # The model.
@@ -84,7 +84,7 @@ variable "response_s" {
 
 variable "idle_minutes" {
   type        = number
-  description = "Without a request, then no machine is left."
+  description = "Idle time before scaling to zero."
 }
 
 variable "start_s" {
@@ -102,7 +102,7 @@ variable "wait_s" {
 
 variable "spare_minutes" {
   type        = number
-  description = "With one machine more than needed, then it leaves."
+  description = "Time with one machine more than needed before it is removed."
 }
 
 variable "windows" {
@@ -119,7 +119,7 @@ locals {
   balancer  = { LoadBalancer = aws_lb.this.arn_suffix }
   grouped   = { AutoScalingGroupName = aws_autoscaling_group.this.name }
   many      = var.max_replicas > 1 ? 1 : 0
-  requests  = "FILL(requests, 0) / PERIOD(requests) * FILL(seconds, 0)" # that are there at once, by Little's law
+  requests  = "FILL(requests, 0) / PERIOD(requests) * FILL(seconds, 0)" # concurrent requests, by Little's law
   needed    = "(${local.requests}) / ${var.queue_per_machine}"
   namespace = "AWS/ApplicationELB"
   rules = {
@@ -165,11 +165,11 @@ resource "aws_autoscaling_group" "this" {
   }
 
   lifecycle {
-    ignore_changes = [min_size, desired_capacity] # windows and alarms move them
+    ignore_changes = [min_size, desired_capacity] # windows and alarms change them
   }
 }
 
-# Windows: one machine at least while one is open.
+# Windows: at least one machine while a window is open.
 
 resource "aws_autoscaling_schedule" "open" {
   for_each               = { for place, window in var.windows : place => window }
@@ -208,7 +208,7 @@ resource "aws_autoscaling_policy" "wake" {
 resource "aws_cloudwatch_metric_alarm" "wake" {
   count               = local.may_stop ? 1 : 0
   alarm_name          = "${var.name}-wake"
-  alarm_description   = "A request came, and no machine was there."
+  alarm_description   = "A request came while no machine was running."
   comparison_operator = "GreaterThanThreshold"
   threshold           = 0
   evaluation_periods  = 1
@@ -250,13 +250,13 @@ resource "aws_autoscaling_policy" "sleep" {
   autoscaling_group_name = aws_autoscaling_group.this.name
   policy_type            = "SimpleScaling"
   adjustment_type        = "ExactCapacity"
-  scaling_adjustment     = 0 # a window's min_size holds against it
+  scaling_adjustment     = 0 # a window's min_size overrides it
 }
 
 resource "aws_cloudwatch_metric_alarm" "sleep" {
   count               = local.may_stop ? 1 : 0
   alarm_name          = "${var.name}-sleep"
-  alarm_description   = "Nobody asked for so long."
+  alarm_description   = "No request within the idle time."
   namespace           = local.namespace
   metric_name         = "RequestCount"
   dimensions          = local.balancer
@@ -293,7 +293,7 @@ resource "aws_autoscaling_policy" "fewer" {
 resource "aws_cloudwatch_metric_alarm" "queue" {
   for_each            = { for kind, rule in local.rules : kind => rule if local.many == 1 }
   alarm_name          = "${var.name}-queue-${each.key}"
-  alarm_description   = "Machines that the requests need, beyond or below those that are there."
+  alarm_description   = "Machines that the requests need, above or below the running ones."
   comparison_operator = each.key == "more" ? "GreaterThanThreshold" : "LessThanThreshold"
   threshold           = 0
   evaluation_periods  = each.value.periods
@@ -343,7 +343,7 @@ resource "aws_cloudwatch_metric_alarm" "queue" {
 resource "aws_cloudwatch_metric_alarm" "latency" {
   count               = var.wait_s == null ? 0 : local.many
   alarm_name          = "${var.name}-latency"
-  alarm_description   = "A twentieth of the requests took longer than one may wait."
+  alarm_description   = "The 95th percentile of response times is above the limit on waits."
   namespace           = local.namespace
   metric_name         = "TargetResponseTime"
   dimensions          = local.balancer
@@ -356,7 +356,7 @@ resource "aws_cloudwatch_metric_alarm" "latency" {
   alarm_actions       = [aws_autoscaling_policy.more[0].arn]
 }
 
-# The way to them.
+# Network and load balancer.
 
 resource "aws_lb" "this" {
   name               = var.name
