@@ -122,14 +122,14 @@ def test_what_is_no_request_is_refused(model, body, message):
         ({"datatype": "FP16"}, "must be FP32"),
         ({"datatype": "BF16"}, "'BF16' is unknown"),
         ({"datatype": "BYTES"}, "'BYTES' is unknown"),
-        ({"datatype": "UINT8"}, "no UINT8"),
+        ({"datatype": "UINT8"}, "not UINT8"),
         ({"datatype": "BOOL"}, "for BOOL"),
         ({"data": ["a"]}, "numbers only"),
         ({"data": [None] * 192}, "numbers only"),
         ({"data": [0.5] * 191 + [True]}, "numbers only"),
         ({"data": {"a": 1}}, "must be a list"),
-        ({"data": [[1, 2], [3]]}, "no array"),
-        ({"data": [[1], 2]}, "no array"),
+        ({"data": [[1, 2], [3]]}, "not an array"),
+        ({"data": [[1], 2]}, "not an array"),
         ({"data": [10**400] + [0.5] * 191}, "too large"),
         ({"data": [10**400] * 192}, "too large"),
         ({"data": [1e39] * 192}, "not finite"),
@@ -158,7 +158,7 @@ def test_deeply_nested_data_is_refused(model):
         ({"outputs": [{"name": "x"}]}, "'x', which is unknown"),
         ({"outputs": [{}]}, "None, which is unknown"),
         ({"outputs": {"name": "label"}}, "`outputs`"),
-        ({"outputs": [{"name": "label", "parameters": {"classification": 2}}]}, "not offered"),
+        ({"outputs": [{"name": "label", "parameters": {"classification": 2}}]}, "not supported"),
         ({"outputs": [{"name": "label", "parameters": {"binary_data": 1}}]}, "`binary_data`"),
         ({"parameters": {"binary_data_output": "yes"}}, "`binary_data_output`"),
         ({"parameters": 7}, "`parameters`"),
@@ -184,7 +184,7 @@ def test_too_many_answers_at_once_are_refused(model):
     headers = {"inference-header-content-length": str(len(text))}
     body = text + many.astype("<f4").tobytes()
     assert asked(model, body, headers, max_values=120).status == 200
-    with pytest.raises(RequestError, match="fewer samples") as refusal:
+    with pytest.raises(RequestError, match="send fewer") as refusal:
         asked(model, body, headers, max_values=119)
     assert refusal.value.status == 413
 
