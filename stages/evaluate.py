@@ -20,7 +20,7 @@ def main(stage: ow.pipeline.Stage) -> None:
     ow.runtime.check_devices(settings.runtimes, device)
     data = ow.data.load_data(stage.config.data, trusted=trusted)
     inputs, labels = (tensor.numpy() for tensor in ow.data.tensors(data.split("test")))
-    examiner = ow.evaluation.Examiner(inputs, labels, data.labels, settings, seed=seed, trusted=trusted)
+    examiner = ow.evaluation.Examiner(inputs, labels, ow.data.class_names(data), settings, seed=seed, trusted=trusted)
 
     variants = stage.variants()
     with tempfile.TemporaryDirectory() as scratch:

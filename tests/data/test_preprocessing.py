@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from overwinter.data import check_preprocessing, prepare
+from overwinter.data import as_json, check_preprocessing, prepare
 from overwinter.errors import ConfigError
 
 DIGITS = {
@@ -87,3 +88,17 @@ def test_a_raw_input_of_another_size_is_refused_and_the_models_own_taken():
     with pytest.raises(ConfigError, match=r"raw\.shape=\[8, 8\] has not as many values as the model's \[4\]"):
         prepare(np.zeros((1, 8, 8)), declared, (4,))
     assert prepare(np.zeros((1, 4)), declared, (4,)).shape == (1, 4)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [0.5, np.float32(0.5), np.float64(0.5), torch.tensor(0.5), np.array(0.5)],
+    ids=lambda value: repr(type(value)),
+)
+def test_numbers_of_any_kind_are_kept_as_json(value):
+    assert as_json({"mean": value, "raw": {"range": (np.int64(0), 1)}}) == {"mean": 0.5, "raw": {"range": [0, 1]}}
+
+
+@pytest.mark.parametrize("value", [np.array([0.5, 0.25]), torch.tensor([0.5, 0.25]), (np.float32(0.5), 0.25)])
+def test_one_number_per_channel_is_kept_as_a_list(value):
+    assert as_json({"std": value}) == {"std": [0.5, 0.25]}

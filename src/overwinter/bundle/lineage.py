@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from overwinter.data import DataSource, InMemory
+from overwinter.data import DataSource, InMemory, as_sample
 
 _SPLITS = ("train", "validation")  # only the stage evaluate asks for the test split
 _GIT_LIMIT_S = 30.0
@@ -28,12 +28,20 @@ def data_digest(data: DataSource) -> str:
     digest = hashlib.sha256()
     for name in _SPLITS:
         split = data.split(name)
-        members: Any = [(split.inputs, split.labels)] if isinstance(split, InMemory) else split
+        if isinstance(split, InMemory):
+            _digest(digest, split.inputs, split.labels)
+            continue
+        members: Any = split  # Dataset itself declares no length
         # By index: a map-style dataset need not support iteration.
         for index in range(len(members)):
-            for part in members[index]:
-                digest.update(torch.as_tensor(part).contiguous().numpy().tobytes())
+            inputs, label = as_sample(members[index])
+            _digest(digest, inputs, torch.tensor(label))
     return digest.hexdigest()
+
+
+def _digest(digest: Any, *parts: torch.Tensor) -> None:
+    for part in parts:
+        digest.update(part.contiguous().numpy().tobytes())
 
 
 def code_version(code: Sequence[Path]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ Your own data is any class with three members::
         def __init__(self, root: str) -> None: ...     # the other keys of `data` are its arguments
 
         def split(self, name: str) -> torch.utils.data.Dataset:   # "train", "validation" or "test"
-            ...                                        # len() and [index] -> (float tensor, int label)
+            ...                                        # len() and [index] -> (float array, number of a class)
 
 Name it with ``data._target_=my_package.Data`` and ``trusted_targets=[my_package]``. ``data.root`` is
 reserved for the file or folder it reads, a DVC dependency. Only the stage `evaluate` reads ``test``; before training,
@@ -37,9 +37,10 @@ if TYPE_CHECKING:
     from overwinter.data.digits import Digits
     from overwinter.data.fashion import FashionMnist
     from overwinter.data.in_memory import InMemory, spread_inputs, tensors
-    from overwinter.data.preprocessing import check_preprocessing, prepare
+    from overwinter.data.preprocessing import as_json, check_preprocessing, prepare
     from overwinter.data.protocol import DataSource, Transform
-    from overwinter.data.source import check_splits, load_data
+    from overwinter.data.samples import as_sample
+    from overwinter.data.source import check_splits, class_names, load_data
     from overwinter.data.text import Text, Windows
 
 __all__ = [
@@ -53,8 +54,11 @@ __all__ = [
     "Text",
     "Transform",
     "Windows",
+    "as_json",
+    "as_sample",
     "check_preprocessing",
     "check_splits",
+    "class_names",
     "load_data",
     "prepare",
     "spread_inputs",
@@ -73,8 +77,11 @@ _HOMES = {
     "Text": "text",
     "Transform": "protocol",
     "Windows": "text",
+    "as_json": "preprocessing",
+    "as_sample": "samples",
     "check_preprocessing": "preprocessing",
     "check_splits": "source",
+    "class_names": "source",
     "load_data": "source",
     "prepare": "preprocessing",
     "spread_inputs": "in_memory",

@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from overwinter.data.in_memory import InMemory
+from overwinter.data.samples import collate
 from overwinter.errors import ConfigError
 
 
@@ -58,8 +59,15 @@ class Batches:
             return ((self._dataset.inputs[batch], self._dataset.labels[batch]) for batch in chosen)
         # The loader's own generator keeps it from drawing from the global one, which belongs to the
         # training loop.
-        loader = DataLoader(self._dataset, batch_sampler=chosen.tolist(), generator=torch.Generator(), num_workers=0)
-        return iter(loader)
+        return iter(
+            DataLoader(
+                self._dataset,
+                batch_sampler=chosen.tolist(),
+                collate_fn=collate,
+                generator=torch.Generator(),
+                num_workers=0,
+            )
+        )
 
 
 def _generator(*entropy: int) -> torch.Generator:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from overwinter.data.protocol import Transform
+from overwinter.data.samples import as_labels, collate
 from overwinter.errors import ConfigError
 
 
@@ -17,16 +18,17 @@ class InMemory(Dataset[tuple[torch.Tensor, int]]):
     """Samples as two tensors, so that a batch is one indexing operation.
 
     Attributes:
-        inputs: (samples, ...), float.
-        labels: (samples,), int64.
-        transform: augmentation while training, or None.
+        inputs: (samples, ...), float32; floats of another width are converted.
+        labels: (samples,), int64; whole numbers of another type are converted.
+        transform: augmentation while training; None for none.
     """
 
     def __init__(self, inputs: torch.Tensor, labels: torch.Tensor, *, transform: Transform | None = None) -> None:
         if len(inputs) != len(labels):
             raise ConfigError(f"{len(inputs)} inputs have {len(labels)} labels. Each input needs one.")
-        self.inputs = inputs
-        self.labels = labels
+        floats = inputs.is_floating_point()  # of a language model, inputs and labels are tokens
+        self.inputs = inputs.to(torch.float32) if floats else inputs
+        self.labels = as_labels(labels) if floats else labels
         self.transform = transform
 
     def __len__(self) -> int:
@@ -40,11 +42,11 @@ def tensors(dataset: Dataset[Any], limit: int | None = None) -> tuple[torch.Tens
     """Return inputs (n, ...) and labels (n,), never augmented.
 
     Args:
-        dataset: any map-style dataset of (float tensor, int label).
-        limit: The largest number of samples, from the beginning; None: all.
+        dataset: any map-style dataset of (float array, whole number).
+        limit: how many samples at most, from the beginning; None for all.
 
     Raises:
-        ConfigError: there is no sample.
+        ConfigError: there is no sample, or one is no pair of a float array and the number of a class.
     """
     count = len(dataset)  # type: ignore[arg-type]  # map-style: Dataset itself declares no length
     count = count if limit is None else min(limit, count)
@@ -52,10 +54,7 @@ def tensors(dataset: Dataset[Any], limit: int | None = None) -> tuple[torch.Tens
         raise ConfigError(f"The data set has {count} samples to read. A split needs at least one.")
     if isinstance(dataset, InMemory):
         return dataset.inputs[:count], dataset.labels[:count]
-    samples = [dataset[index] for index in range(count)]
-    inputs = torch.stack([torch.as_tensor(sample[0]) for sample in samples])
-    labels = torch.tensor([int(sample[1]) for sample in samples])
-    return inputs, labels
+    return collate([dataset[index] for index in range(count)])
 
 
 def spread_inputs(dataset: Dataset[Any], count: int, *, seed: int) -> torch.Tensor:
@@ -80,7 +79,7 @@ def spread_inputs(dataset: Dataset[Any], count: int, *, seed: int) -> torch.Tens
     chosen = generator.permutation(generator.integers(edges[:-1], edges[1:]))  # (n,)
     if isinstance(dataset, InMemory):
         return dataset.inputs[torch.from_numpy(chosen)]
-    return torch.stack([torch.as_tensor(dataset[int(index)][0]) for index in chosen])
+    return collate([dataset[int(index)] for index in chosen])[0]
 
 
 def shuffled_by_class(labels: NDArray[np.integer[Any]], seed: int) -> NDArray[np.int64]:

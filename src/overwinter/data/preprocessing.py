@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,8 +16,39 @@ FORMULA = "(raw - mean) / std"
 _DEFAULTS = (("mean", 0.0), ("std", 1.0))
 
 
-def check_preprocessing(preprocessing: Mapping[str, Any]) -> None:
-    """Check that `prepare` can apply the preprocessing of a data source.
+def as_json(preprocessing: Any) -> dict[str, Any]:
+    """Return what a data source declares as a bundle keeps it: JSON, with arrays and their numbers as Python's own.
+
+    Raises:
+        ConfigError: it is no mapping, or JSON has no such value.
+    """
+    if not isinstance(preprocessing, Mapping):
+        raise ConfigError(
+            f"data: `preprocessing` is a {type(preprocessing).__name__}. It must be a mapping, such as "
+            '{"mean": 0.5, "std": 0.25}, or {}.'
+        )
+    try:
+        kept: dict[str, Any] = json.loads(json.dumps(dict(preprocessing), default=_plain, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"data: `preprocessing` is kept in the bundle as JSON, which it is not: {error}. "
+            "Give numbers, texts, lists and mappings."
+        ) from None
+    return kept
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):  # numpy's and torch's arrays and numbers
+        return value.tolist()
+    raise TypeError(f"{value!r} is a {type(value).__name__}")
+
+
+def check_preprocessing(preprocessing: Mapping[str, Any], input_shape: Sequence[int] | None = None) -> None:
+    """Check that `prepare` can apply what a data source declares.
+
+    Args:
+        preprocessing: what it declares.
+        input_shape: of one model input; None: whether there is a mean and std for each channel is not checked.
 
     Raises:
         ConfigError: the formula is unknown, a mean or std is not a number (or one per channel), a std is zero, or the
@@ -32,6 +64,8 @@ def check_preprocessing(preprocessing: Mapping[str, Any]) -> None:
         value = _numbers(key, preprocessing.get(key, default))
         if key == "std" and not (value > 0).all():
             raise ConfigError(f"preprocessing.std={value.tolist()} must be above zero.")
+        if input_shape is not None:
+            _per_channel(value, key, input_shape)
     raw = preprocessing.get("raw", {})
     if isinstance(raw, Mapping) and not isinstance(raw.get("dtype", ""), str):
         raise ConfigError(f"preprocessing.raw.dtype={raw['dtype']!r} must be the name of a type, such as 'uint8'.")
@@ -107,8 +141,9 @@ def _per_channel(value: Any, key: str, input_shape: Sequence[int]) -> NDArray[An
     numbers = _numbers(key, value)
     if numbers.ndim == 0:
         return numbers
-    if len(numbers) != input_shape[0]:
-        raise ConfigError(f"preprocessing.{key} has {len(numbers)} values for {input_shape[0]} channels.")
+    channels = input_shape[0] if len(input_shape) else 1
+    if len(numbers) != channels:
+        raise ConfigError(f"preprocessing.{key} has {len(numbers)} values for {channels} channels.")
     return numbers.reshape(-1, *[1] * (len(input_shape) - 1))
 
 

@@ -10,7 +10,9 @@ import torch
 from overwinter.config import instantiate
 from overwinter.config.targets import DATA
 from overwinter.data.in_memory import InMemory
+from overwinter.data.preprocessing import as_json, check_preprocessing
 from overwinter.data.protocol import SPLITS, DataSource
+from overwinter.data.samples import as_sample
 from overwinter.errors import ConfigError, OverwinterError
 
 
@@ -40,27 +42,49 @@ def _has_splits(found: type) -> bool:
     return hasattr(found, "split")
 
 
-def check_splits(source: DataSource) -> None:
-    """Check the first sample of every split before any work is done; a missing ``test`` would otherwise fail last.
+def class_names(source: DataSource) -> tuple[str, ...]:
+    """Return what each class is called.
 
     Raises:
-        ConfigError: a split cannot be created or is empty, its inputs are not floats or have another shape than those
-            of ``train``, or a label is out of range.
+        ConfigError: the names have no order.
+    """
+    labels: Any = source.labels
+    names = labels.tolist() if hasattr(labels, "tolist") else labels
+    if not isinstance(names, Sequence) or isinstance(names, str | bytes):
+        raise ConfigError(
+            f"data: `labels` is a {type(labels).__name__}. It must be a list of the classes' names, in the order of "
+            "their numbers."
+        )
+    return tuple(name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in names)
+
+
+def check_splits(source: DataSource) -> torch.Size:
+    """Look at the first sample of every split before any work is done: ``test`` would be missed at the end only.
+
+    Returns:
+        The shape of one input.
+
+    Raises:
+        ConfigError: a split cannot be made or is empty, its inputs are no floats or have another shape than those of
+            ``train``, a label is no class, or a bundle cannot keep the names of the classes or the preprocessing.
         IntegrityError: its files are damaged.
     """
-    shapes = {name: _first_shape(source, name) for name in SPLITS}
+    classes = len(class_names(source))
+    shapes = {name: _first_shape(source, name, classes) for name in SPLITS}
     for name, shape in shapes.items():
         if shape != shapes["train"]:
             raise ConfigError(
                 f"data: inputs of the split {name} have the shape {list(shape)}, those of train "
                 f"{list(shapes['train'])}. Prepare all splits in the same way."
             )
+    check_preprocessing(as_json(source.preprocessing), shapes["train"])
+    return shapes["train"]
 
 
-def _first_shape(source: DataSource, split: str) -> torch.Size:
+def _first_shape(source: DataSource, split: str, classes: int) -> torch.Size:
     try:
         dataset: Any = source.split(split)
-        first = (torch.as_tensor(dataset[0][0]), int(dataset[0][1])) if len(dataset) else None
+        first = dataset[0] if len(dataset) else None
     except OverwinterError:
         raise
     except Exception as error:
@@ -70,15 +94,16 @@ def _first_shape(source: DataSource, split: str) -> torch.Size:
         ) from error
     if first is None:
         raise ConfigError(f"data: the split {split} has no samples. It needs at least one.")
-    inputs, label = first
-    if not inputs.is_floating_point():
-        raise ConfigError(f"data: inputs of the split {split} are {inputs.dtype}. Return float32 tensors.")
-    _check_labels(source, split, dataset.labels if isinstance(dataset, InMemory) else torch.tensor([label]))
+    try:
+        inputs, label = as_sample(first)
+    except ConfigError as error:
+        raise ConfigError(f"data: the split {split}: {error}") from error
+    _check_labels(split, dataset.labels if isinstance(dataset, InMemory) else torch.tensor([label]), classes)
     return inputs.shape
 
 
-def _check_labels(source: DataSource, split: str, labels: torch.Tensor) -> None:
-    low, high, classes = int(labels.min()), int(labels.max()), len(source.labels)
+def _check_labels(split: str, labels: torch.Tensor, classes: int) -> None:
+    low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= classes:
         raise ConfigError(
             f"data: the split {split} has the label {low if low < 0 else high}, and {classes} classes are named: "
