@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import torch
 from torch import nn
 
 from overwinter.errors import ConfigError
+
+Layout = Callable[[torch.Tensor], torch.Tensor]
+
+_IMAGES = 4  # dimensions: batch, channels, height, width
+_TRIED = 8  # samples
+_LAYOUT_TOLERANCE = 1e-2  # relative to the largest output: another order of sums, in TF32 at worst; a ruin is far above
 
 
 def pick_device(name: str) -> torch.device:
@@ -36,7 +44,48 @@ def fast_layout(tensor: torch.Tensor) -> torch.Tensor:
 
     Convolutions on a CPU take a fifth to a quarter less time in this layout, and tensor cores want it too.
     """
-    return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == _IMAGES else tensor
+
+
+def plain_layout(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor as it is, for models that cannot compute in `fast_layout`."""
+    return tensor
+
+
+def pick_layout(model: nn.Module, inputs: torch.Tensor) -> Layout:
+    """Return `fast_layout` if a model computes in it what it computes in the plain one, else `plain_layout`.
+
+    A ``view()`` that expects the plain one fails in the other, forward or backward: so both are tried on a copy.
+
+    Args:
+        model: stays as it is.
+        inputs: real samples (batch, ...), on any device.
+    """
+    if inputs.dim() != _IMAGES:
+        return plain_layout
+    device = next((each.device for each in model.parameters()), torch.device("cpu"))
+    samples = inputs[:_TRIED].to(device, copy=True)
+    try:
+        with torch.inference_mode(mode=False), torch.random.fork_rng(devices=_gpus(device)):
+            return fast_layout if _computes_alike(copy.deepcopy(model), samples) else plain_layout
+    except Exception:  # noqa: BLE001 - whatever a model raises in this layout, or when copied: it may not in the other
+        return plain_layout
+
+
+def _computes_alike(model: nn.Module, samples: torch.Tensor) -> bool:
+    with torch.no_grad():
+        model.eval()
+        expected = model(samples.clone())  # (batch, classes)
+        found = laid_out(model)(fast_layout(samples.clone()))
+    with torch.enable_grad():
+        outputs = model.train()(fast_layout(samples.clone()))
+        if outputs.requires_grad:
+            torch.autograd.backward(outputs.float().square().mean())
+    return bool((found - expected).abs().max() <= _LAYOUT_TOLERANCE * expected.abs().max())
+
+
+def _gpus(device: torch.device) -> list[torch.device]:
+    return [device] if device.type == "cuda" else []
 
 
 def laid_out(model: nn.Module) -> nn.Module:

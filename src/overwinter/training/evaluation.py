@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from overwinter.training.device import fast_layout
+from overwinter.training.device import Layout, pick_layout
 
 _BATCH_SIZE = 256
 
@@ -26,15 +26,20 @@ class Score:
     accuracy: float
 
 
-@torch.inference_mode()
-def evaluate(model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor) -> Score:
+def evaluate(model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor, *, layout: Layout | None = None) -> Score:
     """Score a model in evaluation mode, in fp32; its mode is put back.
 
     Args:
         model: on any device; the samples are brought to it.
         inputs: (samples, ...).
         labels: (samples,).
+        layout: of the batches in memory; None finds out which one the model takes.
     """
+    with torch.inference_mode():
+        return _evaluate(model, inputs, labels, layout or pick_layout(model, inputs))
+
+
+def _evaluate(model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor, layout: Layout) -> Score:
     was_training = model.training
     device = next((each.device for each in model.parameters()), torch.device("cpu"))
     model.eval()
@@ -42,7 +47,7 @@ def evaluate(model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor) -> Sc
     for start in range(0, len(labels), _BATCH_SIZE):
         batch = inputs[start : start + _BATCH_SIZE].to(device)
         expected = labels[start : start + _BATCH_SIZE].to(device)
-        logits = model(fast_layout(batch)).float()  # (batch, classes)
+        logits = model(layout(batch)).float()  # (batch, classes)
         loss += float(functional.cross_entropy(logits, expected, reduction="sum"))
         right += int((logits.argmax(dim=-1) == expected).sum())
     model.train(was_training)

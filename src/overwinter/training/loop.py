@@ -26,7 +26,7 @@ from overwinter.errors import ConfigError, OverwinterError
 from overwinter.models import StepHook
 from overwinter.progress import StepProgress, silent
 from overwinter.training.checkpoints import Checkpoints
-from overwinter.training.device import autocast, fast_layout, laid_out
+from overwinter.training.device import autocast, fast_layout, laid_out, pick_layout
 from overwinter.training.evaluation import evaluate
 from overwinter.training.losses import CrossEntropy, Loss
 from overwinter.training.result import EpochRecord, FitResult
@@ -75,8 +75,7 @@ def fit(
     """
     if threads is not None:
         torch.set_num_threads(threads)
-    placed = laid_out(model).to(device)
-    run = _Fit(placed, train, validation, settings, seed, device, hooks, loss, checkpoints, progress)
+    run = _Fit(model.to(device), train, validation, settings, seed, device, hooks, loss, checkpoints, progress)
     return run.run()
 
 
@@ -99,10 +98,13 @@ class _Fit:
         self.settings, self.seed, self.device, self.hooks = settings, seed, device, tuple(hooks)
         self.batches = Batches(train, batch_size=settings.batch_size, seed=seed, device=device)
         self.validation = tensors(validation)
+        self.layout = pick_layout(model, self.validation[0])
+        if self.layout is fast_layout:
+            laid_out(model)
         self.total = settings.epochs * len(self.batches)
         self.loss = loss if loss is not None else CrossEntropy(settings.label_smoothing)
         self.progress = progress
-        self.state = FitState(model, _optimizer(model, settings), self.hooks)
+        self.state = FitState(model, adamw(model, settings), self.hooks)
         purpose = {
             "settings": asdict(settings),
             "seed": seed,
@@ -141,7 +143,7 @@ class _Fit:
         state.model.train()
         _set_learning_rate(state.optimizer, self._learning_rate(step))
         with autocast(self.device, self.settings.precision):
-            loss = self._loss(fast_layout(inputs), labels)
+            loss = self._loss(self.layout(inputs), labels)
         value = self._finite(float(loss.detach()), step)
         state.optimizer.zero_grad()
         torch.autograd.backward(loss)
@@ -165,7 +167,7 @@ class _Fit:
 
     def _end_epoch(self) -> None:
         state = self.state
-        score = evaluate(state.model, *self.validation)
+        score = evaluate(state.model, *self.validation, layout=self.layout)
         epoch = state.step // len(self.batches)
         self._finite(score.loss, state.step)
         record = EpochRecord(
@@ -227,9 +229,15 @@ class _Fit:
         )
 
 
-def _optimizer(model: nn.Module, settings: FitConfig) -> torch.optim.AdamW:
-    """AdamW; biases and normalisations, which have one dimension, don't decay."""
+def adamw(model: nn.Module, settings: FitConfig) -> torch.optim.AdamW:
+    """Return AdamW; biases and normalisations, which have one dimension, don't decay.
+
+    Raises:
+        ConfigError: there is nothing to train.
+    """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not trained:
+        raise ConfigError(f"{type(model).__name__} has no parameter that requires a gradient, so nothing to train.")
     groups = [
         {"params": [each for each in trained if each.dim() > 1], "weight_decay": settings.weight_decay},
         {"params": [each for each in trained if each.dim() <= 1], "weight_decay": 0.0},

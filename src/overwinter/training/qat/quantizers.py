@@ -150,15 +150,7 @@ class InputQuantizer(Quantizer):
 
     def stand_before(self, layer: nn.Module) -> None:
         """Quantize all inputs of ``layer`` from now on."""
-
-        def quantize(
-            _layer: nn.Module, args: tuple[torch.Tensor, ...], keywords: dict[str, torch.Tensor]
-        ) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
-            if args:
-                return (self(args[0]), *args[1:]), keywords
-            return args, keywords | {"input": self(keywords["input"])}
-
-        self._handle = layer.register_forward_pre_hook(quantize, with_kwargs=True)
+        self._handle = layer.register_forward_pre_hook(self._quantized, with_kwargs=True)
 
     def bypass(self) -> None:
         """Leave the inputs as they are from now on."""
@@ -167,6 +159,14 @@ class InputQuantizer(Quantizer):
     def adopt_range(self) -> None:
         """Let the grid reach over what was observed."""
         self.set_range(self.low, self.high)
+
+    # A method, unlike a closure, goes over to the copy when a model is copied.
+    def _quantized(
+        self, _layer: nn.Module, args: tuple[torch.Tensor, ...], keywords: dict[str, torch.Tensor]
+    ) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
+        if args:
+            return (self(args[0]), *args[1:]), keywords
+        return args, keywords | {"input": self(keywords["input"])}
 
     def _watch(self, inputs: torch.Tensor) -> None:
         share = (1.0 / (self.batches + 1.0)).clamp(min=_EMA_SHARE)  # a tensor: no waiting for a GPU
