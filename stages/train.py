@@ -16,11 +16,10 @@ def main(stage: ow.pipeline.Stage) -> None:
     """Fit the model to the training split and keep its best weights by the loss on the validation split."""
     config, trusted = stage.config, stage.config.trusted_targets
     data = ow.data.load_data(config.data, trusted=trusted)
-    train, validation = data.split("train"), data.split("validation")
-    inputs, _ = ow.data.tensors(train, limit=1)
     model = ow.models.build_model(config.model, trusted=trusted, seed=config.seed)
-    look_ahead(stage, data, model, inputs.shape[1:])
+    input_shape = look_ahead(stage, data, model)
 
+    train, validation = data.split("train"), data.split("validation")
     awareness = ow.training.make_aware(model, config.train)
     fitted = ow.training.fit(
         model,
@@ -41,16 +40,26 @@ def main(stage: ow.pipeline.Stage) -> None:
     for layer, reason in awareness.left_in_float.items():
         stage.log(f"left in floating point: {layer}: {reason}")
 
-    keep(stage, fitted, inputs.shape[1:], awareness.finish())
+    keep(stage, fitted, input_shape, awareness.finish())
 
 
-def look_ahead(stage: ow.pipeline.Stage, data: ow.data.DataSource, model: Module, input_shape: Sequence[int]) -> None:
-    """Check for errors of later stages before any work is done."""
+def look_ahead(stage: ow.pipeline.Stage, data: ow.data.DataSource, model: Module) -> Sequence[int]:
+    """Find what this or a later stage would stumble over, before any work is done; return the shape of an input."""
     config, trusted = stage.config, stage.config.trusted_targets
     device = ow.runtime.serving_device(config.device)
-    ow.data.check_splits(data)
+    input_shape = ow.data.check_splits(data)
     ow.quantization.check_methods(config.quantize.methods, device=device)
     ow.quantization.check_layer_names(model, config.quantize)
+    fine_tuning = config.sparsify.fine_tuning()
+    ow.training.look_ahead(
+        config.model,
+        data.split("train"),
+        {"train": config.train} | ({} if fine_tuning is None else {"sparsify.fit": fine_tuning.fit}),
+        classes=len(ow.data.class_names(data)),
+        trusted=trusted,
+        seed=config.seed,
+        device=ow.training.pick_device(config.device),
+    )
     ow.runtime.check_runtimes(
         model,
         config.evaluate.runtimes,
@@ -60,6 +69,7 @@ def look_ahead(stage: ow.pipeline.Stage, data: ow.data.DataSource, model: Module
         device=device,
     )
     ow.evaluation.own_measures(config.evaluate, trusted=trusted)
+    return input_shape
 
 
 def keep(

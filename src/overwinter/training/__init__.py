@@ -6,6 +6,7 @@
 - `CrossEntropy` and `DistillationLoss` are losses; a `Loss` is anything with their signature.
 - `StepHook` lets a mask, a fake-quantizer or a growing sparsity take part in every step.
 - `make_aware` is quantization-aware training (see `qat`): fake-quantizers in the model, their grids afterwards.
+- `look_ahead` tries a model and its data on one batch, before energy is spent.
 - `evaluate` gives loss and accuracy on a split; `pick_device` reads the setting `device`.
 """
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from overwinter.training.qat.awareness import Awareness, make_aware
     from overwinter.training.result import EpochRecord, FitResult
     from overwinter.training.schedule import learning_rate_at
+    from overwinter.training.trial import look_ahead
 
 __all__ = [
     "Awareness",
@@ -39,6 +41,7 @@ __all__ = [
     "evaluate",
     "fit",
     "learning_rate_at",
+    "look_ahead",
     "make_aware",
     "pick_device",
 ]
@@ -57,6 +60,7 @@ _HOMES = {
     "evaluate": "evaluation",
     "fit": "loop",
     "learning_rate_at": "schedule",
+    "look_ahead": "trial",
     "make_aware": "qat.awareness",
     "pick_device": "device",
 }
