@@ -187,8 +187,9 @@ def build(case: Case, inputs: np.ndarray, folder: Path) -> Iterator[tuple[str, P
     for variant, model in saved.items():
         for name in RUNTIMES:
             if runtime.refusal(model, name) is None:
-                runtime.build(model, name, folder / f"{variant}@{name}", trusted=trusted)
-                yield f"{variant}@{name}", folder / f"{variant}@{name}"
+                out = folder / f"{variant}@{name}"
+                runtime.build(model, name, out, examples=inputs[: runtime.EXAMPLES], trusted=trusted)
+                yield out.name, out
 
 
 def measured(built: dict[str, Path], inputs: np.ndarray, settings: EvaluateConfig, *, seed: int) -> dict[str, Figures]:

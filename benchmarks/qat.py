@@ -177,7 +177,8 @@ def examined(variant: Path, source: Any, folder: Path) -> tuple[float, float]:
     """
     built = folder / "built" / variant.name
     name = "torch" if runtime.refusal(variant, "onnxruntime") else "onnxruntime"  # which has no inputs of 4 bits
-    runtime.build(variant, name, built, trusted=[])
+    examples = data.spread_inputs(source.split("validation"), runtime.EXAMPLES, seed=0).numpy()
+    runtime.build(variant, name, built, examples=examples, trusted=[])
     session = runtime.open_session(built, name, 1)
     inputs, labels = data.tensors(source.split("test"))
     responses = torch.cat([torch.from_numpy(session.run(some.numpy())) for some in inputs.split(250)])

@@ -89,12 +89,12 @@ def main() -> None:
 
 def built(dense: nn.Module, inputs: torch.Tensor, folder: Path) -> Iterator[tuple[str, Session]]:
     """Save every variant, build it for every runtime, and yield variant@runtime and its session."""
-    yield from opened(save(dense, "dense", folder), ("torch", "torch-compile", "onnxruntime", "openvino"))
+    yield from opened(save(dense, "dense", folder), ("torch", "torch-compile", "onnxruntime", "openvino"), inputs)
     layers = [name for name, layer in dense.named_modules() if isinstance(layer, nn.Linear)]
     for variant, recipe in VARIANTS.items():
         model = copy.deepcopy(dense)
         apply_recipe(model, recipe, layers, inputs[:128])
-        yield from opened(save(model, variant, folder), ("onnxruntime", "openvino"))
+        yield from opened(save(model, variant, folder), ("onnxruntime", "openvino"), inputs)
 
 
 def save(model: nn.Module, variant: str, folder: Path) -> Path:
@@ -104,12 +104,12 @@ def save(model: nn.Module, variant: str, folder: Path) -> Path:
     return folder / variant
 
 
-def opened(variant: Path, runtimes: tuple[str, ...]) -> Iterator[tuple[str, Session]]:
+def opened(variant: Path, runtimes: tuple[str, ...], inputs: Array) -> Iterator[tuple[str, Session]]:
     """Build and open one variant on several runtimes."""
     trusted = [Mlp.__module__]
     for name in runtimes:
         out = variant.with_name(f"{variant.name}@{name}")
-        runtime.build(variant, name, out, trusted=trusted)
+        runtime.build(variant, name, out, examples=inputs[: runtime.EXAMPLES], trusted=trusted)
         yield out.name, runtime.open_session(out, name, 1, trusted=trusted)
 
 

@@ -74,7 +74,8 @@ def _write_models(folder: Path) -> None:
     ow.models.save_model(
         folder / "saved", model, variant="dense", model_config=model.saved_as(), input_shape=[16], lineage={}
     )
-    ow.runtime.build(folder / "saved", "torch", folder / "payload", trusted=[])
+    tokens = np.zeros((1, 16), np.int64)
+    ow.runtime.build(folder / "saved", "torch", folder / "payload", examples=tokens, trusted=[])
     facts = ow.bundle.BundleFacts(
         variant="dense",
         runtime="torch",

@@ -19,12 +19,14 @@ def main(stage: ow.pipeline.Stage) -> None:
     device = ow.runtime.serving_device(stage.config.device)
     ow.runtime.check_devices(settings.runtimes, device)
     data = ow.data.load_data(stage.config.data, trusted=trusted)
-    inputs, labels = (tensor.numpy() for tensor in ow.data.tensors(data.split("test")))
+    test = data.split("test")
+    inputs, labels = (tensor.numpy() for tensor in ow.data.tensors(test))
+    examples = ow.data.spread_inputs(test, ow.runtime.EXAMPLES, seed=seed).numpy()
     examiner = ow.evaluation.Examiner(inputs, labels, ow.data.class_names(data), settings, seed=seed, trusted=trusted)
 
     variants = stage.variants()
     with tempfile.TemporaryDirectory() as scratch:
-        built = build(stage, variants, Path(scratch))
+        built = build(stage, variants, examples, Path(scratch))
         size_bytes = {name: sum(file.stat().st_size for file in folder.iterdir()) for name, folder in built.items()}
         loading = measure_loading(stage, built, inputs) if settings.measure_loading else {}
         sessions = open_sessions(stage, built)
@@ -62,7 +64,9 @@ def main(stage: ow.pipeline.Stage) -> None:
     stage.save_metrics(choice.metrics(device=device, batch_size=settings.choose_at_batch_size))
 
 
-def build(stage: ow.pipeline.Stage, variants: dict[str, Path], scratch: Path) -> dict[str, Path]:
+def build(
+    stage: ow.pipeline.Stage, variants: dict[str, Path], examples: ow.runtime.Array, scratch: Path
+) -> dict[str, Path]:
     """Build every variant for every runtime that supports it, and return variant@runtime -> folder."""
     device, trusted = ow.runtime.serving_device(stage.config.device), stage.config.trusted_targets
     refusals = {  # for all variants first, to find a damaged one before any work is done
@@ -73,7 +77,7 @@ def build(stage: ow.pipeline.Stage, variants: dict[str, Path], scratch: Path) ->
     for variant, model in variants.items():
         for runtime in (runtime for runtime, refusal in refusals[variant].items() if refusal is None):
             folder = built[f"{variant}@{runtime}"] = scratch / f"{variant}@{runtime}"
-            ow.runtime.build(model, runtime, folder, trusted=trusted, device=device)
+            ow.runtime.build(model, runtime, folder, examples=examples, trusted=trusted, device=device)
         if None not in refusals[variant].values():
             stage.log(
                 f"{variant} is left out: no runtime in evaluate.runtimes supports it "

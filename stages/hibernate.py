@@ -24,12 +24,16 @@ def main(stage: ow.pipeline.Stage) -> None:
     chosen = read_record(Chosen, stage.input("evaluate", "chosen.json"), remedy="Run `dvc repro evaluate`.")
     runtime, device = chosen.runtime, chosen.device
     data = ow.data.load_data(stage.config.data, trusted=trusted)
-    inputs, _ = ow.data.tensors(data.split("validation"), limit=settings.canary_samples)
+    validation = data.split("validation")
+    inputs, _ = ow.data.tensors(validation, limit=settings.canary_samples)
+    examples = ow.data.spread_inputs(validation, ow.runtime.EXAMPLES, seed=stage.config.seed).numpy()
 
     with tempfile.TemporaryDirectory() as scratch:
         payload, extras = Path(scratch) / runtime, extras_of(stage, Path(scratch))
         canary_inputs = inputs if extras is None else ow.runtime.canary_tokens(inputs)
-        ow.runtime.build(stage.variant(chosen.variant), runtime, payload, trusted=trusted, device=device)
+        ow.runtime.build(
+            stage.variant(chosen.variant), runtime, payload, examples=examples, trusted=trusted, device=device
+        )
         ow.bundle.hibernate(
             stage.out("bundle"),
             payload=payload,

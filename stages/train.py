@@ -60,11 +60,12 @@ def look_ahead(stage: ow.pipeline.Stage, data: ow.data.DataSource, model: Module
         seed=config.seed,
         device=ow.training.pick_device(config.device),
     )
+    examples = ow.data.spread_inputs(data.split("train"), ow.runtime.EXAMPLES, seed=config.seed)
     ow.runtime.check_runtimes(
         model,
         config.evaluate.runtimes,
         model_config=config.model,
-        input_shape=input_shape,
+        examples=examples.numpy(),
         trusted=trusted,
         device=device,
     )

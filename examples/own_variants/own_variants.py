@@ -60,13 +60,13 @@ class ChannelsLastRuntime:
             return "it runs float models only"
         return None if len(description["input_shape"]) == 3 else "it runs models of images only"
 
-    def build(self, model_folder: Path, out: Path, *, trusted: Sequence[str]) -> None:
+    def build(self, model_folder: Path, out: Path, *, examples: NDArray[np.float32], trusted: Sequence[str]) -> None:
         """Write the files for `open`, and check that the outputs equal torch's."""
         shutil.copytree(model_folder, out, dirs_exist_ok=True)
         runtime.check_outputs(
             self.open(out, threads=1, trusted=trusted),
             _Outputs(models.load_model(model_folder, trusted=trusted), torch.contiguous_format),
-            models.load_description(out)["input_shape"],
+            examples,
             tolerance=1e-4,
             who="Outputs with channels last differ from torch's",
             remedy="Remove channels-last from evaluate.runtimes.",

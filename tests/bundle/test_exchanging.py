@@ -13,11 +13,12 @@ import pytest
 import torch
 from onnx import TensorProto, external_data_helper, helper, numpy_helper
 
-from overwinter import models, runtime
+from overwinter import models
 from overwinter.bundle import BundleFacts, Canary, wake, write_bundle
 from overwinter.bundle import load as waking
 from overwinter.errors import IntegrityError
 from overwinter.runtime.torch_compile import missing_compiler
+from tests.support.building import build
 
 SHAPE = (64,)
 INPUTS = np.linspace(-1, 1, 2 * 64, dtype=np.float32).reshape(2, 64)
@@ -51,7 +52,7 @@ def _payload(folder: Path, kind: str, weights) -> Path:
         module = torch.nn.Linear(64, 3, bias=False).eval()
         module.weight.data = torch.from_numpy(weights.T.copy())
         models.save_model(folder / "s", module, variant="dense", model_config=LINEAR, input_shape=SHAPE, lineage={})
-        runtime.build(folder / "s", "torch", folder / "payload", trusted=[])
+        build(folder / "s", "torch", folder / "payload", trusted=[])
         return folder / "payload"
     graph = _graph(weights)
     if "external" in kind:

@@ -7,6 +7,7 @@ import torch
 from overwinter import runtime
 from overwinter.bundle import BundleFacts, hibernate, wake
 from overwinter.errors import ConfigError, IntegrityError
+from tests.support.building import build
 from tests.support.networks import language_model, save_language_model
 
 pytest.importorskip("transformers", reason="the extra llm is not installed")
@@ -20,7 +21,7 @@ def language(tmp_path_factory):
     folder = tmp_path_factory.mktemp("language")
     model = language_model()
     save_language_model(folder / "saved", model)
-    runtime.build(folder / "saved", "torch", folder / "payload", trusted=[])
+    build(folder / "saved", "torch", folder / "payload", trusted=[])
     (folder / "extras" / "tokenizer").mkdir(parents=True)
     (folder / "extras" / "tokenizer" / "tokenizer.json").write_text(json.dumps({"version": "1.0"}))
     return model, folder

@@ -6,9 +6,10 @@ import sys
 import numpy as np
 import pytest
 
-from overwinter import models, runtime
+from overwinter import models
 from overwinter.bundle import BundleFacts, hibernate
 from overwinter.cli import main
+from tests.support.building import build
 
 CONVNET = {"_target_": "overwinter.models.ConvNet", "input_shape": [1, 4, 4], "classes": 2, "channels": [3]}
 
@@ -18,7 +19,7 @@ def bundle(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cli")
     model = models.build_model(CONVNET, trusted=[]).eval()
     models.save_model(folder / "saved", model, variant="dense", model_config=CONVNET, input_shape=[1, 4, 4], lineage={})
-    runtime.build(folder / "saved", "onnxruntime", folder / "payload", trusted=[])
+    build(folder / "saved", "onnxruntime", folder / "payload", trusted=[])
     return hibernate(
         folder / "bundle",
         payload=folder / "payload",

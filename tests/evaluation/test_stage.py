@@ -10,6 +10,7 @@ import torch
 
 from overwinter import models
 from overwinter.errors import ConfigError
+from tests.support.building import drawn
 
 PROGRAM = Path(__file__).parents[2] / "stages" / "evaluate.py"
 CONFIG = {"_target_": "overwinter.models.ConvNet", "input_shape": [1, 8, 8], "classes": 3, "channels": [4, 6]}
@@ -52,7 +53,7 @@ def stage(outputs, messages, runtimes, device="auto"):
 def test_every_variant_takes_part_on_every_runtime_that_runs_it(program, outputs, tmp_path):
     messages = []
     made = stage(outputs, messages, ["torch", "onnxruntime"])
-    built = program.build(made, made.variants(), tmp_path / "scratch")
+    built = program.build(made, made.variants(), drawn([1, 8, 8]), tmp_path / "scratch")
     assert list(built) == [
         "dense@torch",
         "dense@onnxruntime",
@@ -69,14 +70,14 @@ def test_a_variant_that_no_runtime_runs_is_named_with_the_reason(program, output
     monkeypatch.setattr(program.ow.runtime, "refusal", refused)
     messages = []
     made = stage(outputs, messages, ["onnxruntime"])
-    assert list(program.build(made, made.variants(), tmp_path / "scratch")) == ["dense@onnxruntime"]
+    assert list(program.build(made, made.variants(), drawn([1, 8, 8]), tmp_path / "scratch")) == ["dense@onnxruntime"]
     assert messages == ["int8_weight_only is left out: no runtime in evaluate.runtimes supports it (it is a riddle)"]
 
 
 def test_variants_are_built_and_opened_on_the_device_that_is_named(program, outputs, tmp_path):
     """torch treats `cpu:0` as another device than `cpu`, like a GPU."""
     named = stage(outputs, [], ["torch"], device="cpu:0")
-    built = program.build(named, named.variants(), tmp_path / "scratch")
+    built = program.build(named, named.variants(), drawn([1, 8, 8]), tmp_path / "scratch")
     assert {type(each).__name__ for each in program.open_sessions(named, built).values()} == {"GpuSession"}
 
 

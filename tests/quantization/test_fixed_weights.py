@@ -8,6 +8,7 @@ import torch
 
 from overwinter import models, runtime
 from overwinter.quantization.checking import check_layer_names
+from tests.support.building import build
 from tests.support.settings import quantize_settings
 
 NETS = """
@@ -94,7 +95,7 @@ def test_layers_that_are_more_than_called_stay_in_floating_point(name, method, s
     assert report.agreement > 0.8
     for each in ("torch", "onnxruntime"):
         if runtime.refusal(tmp_path / method, each) is None:
-            runtime.build(tmp_path / method, each, tmp_path / each, trusted=["nets_to_quantize"])
+            build(tmp_path / method, each, tmp_path / each, trusted=["nets_to_quantize"])
 
 
 @pytest.mark.parametrize("name", LEFT)

@@ -7,6 +7,7 @@ import torch
 from overwinter import models, quantization, runtime
 from overwinter.errors import ConfigError
 from overwinter.quantization.torchao_variants import Fp8Dynamic
+from tests.support.building import build
 
 without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 
@@ -20,7 +21,7 @@ def check(quantize, folder, tmp_path, calibration, device):
     assert report.quantized == ("body",)
     assert report.left_in_float == {"head": "its weight is 3 x 48, and the kernel takes multiples of 16"}
     assert report.agreement > 0.9
-    runtime.build(tmp_path / "fp8_dynamic", "torch", tmp_path / "built", trusted=["nets_to_quantize"], device=device)
+    build(tmp_path / "fp8_dynamic", "torch", tmp_path / "built", trusted=["nets_to_quantize"], device=device)
     opened = [
         runtime.open_session(tmp_path / "built", "torch", 1, trusted=["nets_to_quantize"], device=device)
         for _ in range(2)

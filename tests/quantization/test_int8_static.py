@@ -5,11 +5,12 @@ import pytest
 from overwinter import models, runtime
 from overwinter.errors import ConfigError
 from overwinter.runtime import initializers
+from tests.support.building import build
 
 
 def _outputs(folder, variant_runtime, tmp_path, inputs):
     out = tmp_path / f"built-{folder.name}-{variant_runtime}"
-    runtime.build(folder, variant_runtime, out, trusted=["nets_to_quantize"])
+    build(folder, variant_runtime, out, trusted=["nets_to_quantize"])
     return runtime.open_session(out, variant_runtime, 1).run(inputs)
 
 

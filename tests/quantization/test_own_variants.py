@@ -11,6 +11,7 @@ import torch
 
 from overwinter import quantization, runtime
 from overwinter.evaluation import own_measures
+from tests.support.building import build
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples/own_variants"
@@ -42,7 +43,7 @@ def test_a_method_and_a_runtime_of_another_package_are_named_and_used(quantize, 
     assert runtime.refusal(tmp_path / "int6", "onnxruntime") is None
     assert runtime.refusal(tmp_path / "int6", "channels-last") == "it runs float models only"
 
-    runtime.build(dense, "channels-last", tmp_path / "built", trusted=[])
+    build(dense, "channels-last", tmp_path / "built", trusted=[])
     outputs = runtime.open_session(tmp_path / "built", "channels-last", 1).run(calibration)
     with torch.inference_mode():
         assert np.allclose(outputs, convnet(torch.from_numpy(calibration)).numpy(), atol=1e-5)

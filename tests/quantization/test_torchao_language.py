@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from overwinter import runtime
+from tests.support.building import build
 from tests.support.networks import WIDE_LLAMA, language_model, save_language_model
 
 pytest.importorskip("transformers", reason="the extra llm is not installed")
@@ -20,7 +21,7 @@ def test_a_language_model_reads_and_writes_in_float8(quantize, tmp_path, beside,
     assert len(report.quantized) == 2 * 7 + (not skip)
     assert report.untied == (() if skip else ("network.lm_head",))
     assert report.agreement > 0.8
-    runtime.build(tmp_path / "fp8_dynamic", name, tmp_path / "built", trusted=[], device=beside)
+    build(tmp_path / "fp8_dynamic", name, tmp_path / "built", trusted=[], device=beside)
     served = runtime.load_module(tmp_path / "built", name, trusted=[], device=beside)
     network = served.network
     assert (network.get_output_embeddings().weight is network.get_input_embeddings().weight) == bool(skip)
@@ -45,7 +46,7 @@ def test_a_language_model_takes_torchaos_other_variants(quantize, tmp_path, meth
     refusal = runtime.refusal(tmp_path / method, "torch-bf16")
     assert refusal == (None if method == "int8_dynamic" else "its layers take inputs in float32")
     for name in ("torch", "torch-bf16") if refusal is None else ("torch",):
-        runtime.build(tmp_path / method, name, tmp_path / name, trusted=[])
+        build(tmp_path / method, name, tmp_path / name, trusted=[])
         served = runtime.load_module(tmp_path / name, name, trusted=[])
         with torch.inference_mode():
             found, expected = (each(torch.from_numpy(TOKENS[:2])) for each in (served, model))

@@ -4,12 +4,13 @@ import torch
 
 from overwinter import models, runtime
 from overwinter.errors import ConfigError, IntegrityError
+from tests.support.building import build
 
 METHODS = ["int8_dynamic", "fp8_weight_only"]
 
 
 def _open(tmp_path, method="int8_dynamic"):
-    runtime.build(tmp_path / method, "torch", tmp_path / "built", trusted=["nets_to_quantize"])
+    build(tmp_path / method, "torch", tmp_path / "built", trusted=["nets_to_quantize"])
     return runtime.open_session(tmp_path / "built", "torch", 1, trusted=["nets_to_quantize"])
 
 
@@ -66,7 +67,7 @@ def test_a_model_without_linear_layers_is_refused(quantize, save_own):
 def test_onnxruntime_refuses_the_variant_with_a_reason(quantize, save, convnet, tmp_path):
     quantize("int8_dynamic", save(convnet))
     with pytest.raises(ConfigError, match=r"'onnxruntime' cannot run the variant 'int8_dynamic': .*torchao"):
-        runtime.build(tmp_path / "int8_dynamic", "onnxruntime", tmp_path / "built", trusted=[])
+        build(tmp_path / "int8_dynamic", "onnxruntime", tmp_path / "built", trusted=[])
 
 
 def test_an_altered_weight_is_refused(quantize, save, convnet, tmp_path):
@@ -99,7 +100,7 @@ def test_two_processes_make_the_same_bytes_in_silence(quantize_twice, save, conv
 @pytest.mark.parametrize("method", METHODS)
 def test_a_gpu_answers_as_the_cpu_does(quantize, save, convnet, tmp_path, calibration, method):
     quantize(method, save(convnet))
-    runtime.build(tmp_path / method, "torch", tmp_path / "built", trusted=[], device="cuda")
+    build(tmp_path / method, "torch", tmp_path / "built", trusted=[], device="cuda")
     here, there = (
         runtime.open_session(tmp_path / "built", "torch", 1, device=device).run(calibration)
         for device in ("cpu", "cuda")

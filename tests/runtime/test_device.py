@@ -11,6 +11,7 @@ from overwinter.errors import ConfigError, OverwinterError
 from overwinter.runtime import device, loading
 from overwinter.runtime.torch_compile import missing_compiler
 from overwinter.runtime.torch_runtime import GpuSession
+from tests.support.building import build, drawn
 
 INPUTS = np.random.default_rng(0).standard_normal((5, 1, 8, 8)).astype(np.float32)
 # torch treats it as another device than `cpu`, so the code path of a GPU's outputs really runs.
@@ -81,7 +82,7 @@ def test_before_training_too_and_before_anything_is_built(saved):
             model,
             ["torch"],
             model_config=description["model"],
-            input_shape=description["input_shape"],
+            examples=drawn([1, 8, 8]),
             trusted=[],
             device="cuda",
         )
@@ -106,7 +107,7 @@ def test_a_variant_with_kernels_on_one_kind_of_device_is_refused_elsewhere():
 
 
 def test_answers_from_another_device_come_back_to_the_host(saved, tmp_path):
-    runtime.build(saved, "torch", tmp_path / "built", trusted=[], device=BESIDE)
+    build(saved, "torch", tmp_path / "built", trusted=[], device=BESIDE)
     here = runtime.open_session(tmp_path / "built", "torch", 1).run(INPUTS)
     there = runtime.open_session(tmp_path / "built", "torch", 1, device=BESIDE)
     assert isinstance(there, GpuSession)
@@ -118,7 +119,7 @@ def test_answers_from_another_device_come_back_to_the_host(saved, tmp_path):
 def test_answers_that_another_device_gives_otherwise_are_refused_when_it_is_built(saved, tmp_path, monkeypatch):
     monkeypatch.setattr(GpuSession, "run", lambda self, inputs: np.ones((len(inputs), 3), np.float32))
     with pytest.raises(OverwinterError, match=rf"On {BESIDE} the outputs differ from the CPU's by .* Set device=auto"):
-        runtime.build(saved, "torch", tmp_path / "built", trusted=[], device=BESIDE)
+        build(saved, "torch", tmp_path / "built", trusted=[], device=BESIDE)
 
 
 def test_a_model_that_fails_on_another_device_only_is_reported_why(saved, tmp_path, monkeypatch):
@@ -129,11 +130,11 @@ def test_a_model_that_fails_on_another_device_only_is_reported_why(saved, tmp_pa
     with pytest.raises(
         ConfigError, match=rf"(?s)'torch' on device={BESIDE}: Expected all tensors .*same device\n.*auto"
     ):
-        runtime.build(saved, "torch", tmp_path / "built", trusted=[], device=BESIDE)
+        build(saved, "torch", tmp_path / "built", trusted=[], device=BESIDE)
 
 
 def test_loading_is_measured_on_the_device(saved, tmp_path, capsys):
-    runtime.build(saved, "torch", tmp_path / "built", trusted=[])
+    build(saved, "torch", tmp_path / "built", trusted=[])
     np.save(tmp_path / "inputs.npy", INPUTS)
     loading.load_and_report(str(tmp_path / "built"), "torch", "1", BESIDE, str(tmp_path / "inputs.npy"))
     output = json.loads(capsys.readouterr().out)
@@ -151,13 +152,13 @@ def test_the_peak_of_a_gpus_memory_is_torchs_own(monkeypatch):
 def test_a_compiled_module_is_checked_and_opened_on_the_device(saved, tmp_path, monkeypatch):
     asked = []
 
-    def compiled(model, input_shape, device):
-        asked.append((list(input_shape), device, next(model.parameters()).device.type))
+    def compiled(model, examples, device):
+        asked.append((list(examples.shape[1:]), device, next(model.parameters()).device.type))
         return model
 
     monkeypatch.setattr("overwinter.runtime.torch_compile._compiled", compiled)
     monkeypatch.setattr("overwinter.runtime.torch_compile.missing_compiler", lambda: None)
-    runtime.build(saved, "torch-compile", tmp_path / "built", trusted=[], device=BESIDE)
+    build(saved, "torch-compile", tmp_path / "built", trusted=[], device=BESIDE)
     there = runtime.open_session(tmp_path / "built", "torch-compile", 1, device=BESIDE)
     assert isinstance(there, GpuSession)
     assert asked == [([1, 8, 8], BESIDE, "cpu")] * 2
@@ -168,7 +169,7 @@ def test_a_compiled_module_is_checked_and_opened_on_the_device(saved, tmp_path, 
 def test_a_gpu_answers_as_the_cpu_does(saved, tmp_path, name):
     if name == "torch-compile" and (reason := missing_compiler()):
         pytest.skip(reason)
-    runtime.build(saved, name, tmp_path / "built", trusted=[], device="cuda")
+    build(saved, name, tmp_path / "built", trusted=[], device="cuda")
     here = runtime.open_session(tmp_path / "built", "torch", 1).run(INPUTS)
     there = runtime.open_session(tmp_path / "built", name, 1, device="cuda").run(INPUTS)
     np.testing.assert_allclose(there, here, atol=0.01 * np.abs(here).max())
@@ -187,7 +188,7 @@ def test_a_gpu_computes_integer_layers(saved, tmp_path, activations):
     models.save_model(
         tmp_path / "int8", model, variant="int8", model_config=described["model"], input_shape=[1, 8, 8], lineage={}
     )
-    runtime.build(tmp_path / "int8", "torch", tmp_path / "built", trusted=[], device="cuda")
+    build(tmp_path / "int8", "torch", tmp_path / "built", trusted=[], device="cuda")
     here, there = (
         runtime.open_session(tmp_path / "built", "torch", 1, device=device).run(INPUTS) for device in ("cpu", "cuda")
     )

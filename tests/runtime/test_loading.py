@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from overwinter import models, runtime
+from overwinter import models
 from overwinter.errors import OverwinterError
 from overwinter.runtime import measure_loading
+from tests.support.building import build
 
 CONFIG = {"_target_": "overwinter.models.ConvNet", "input_shape": [1, 8, 8], "classes": 3, "channels": [4, 6]}
 INPUTS = np.zeros((2, 1, 8, 8), np.float32)
@@ -17,7 +18,7 @@ def built(tmp_path):
     saved = tmp_path / "saved"
     config = {**CONFIG, "pool_after": [1]}
     models.save_model(saved, model.eval(), variant="dense", model_config=config, input_shape=[1, 8, 8], lineage={})
-    runtime.build(saved, "onnxruntime", tmp_path / "built", trusted=[])
+    build(saved, "onnxruntime", tmp_path / "built", trusted=[])
     return tmp_path / "built"
 
 

@@ -52,7 +52,7 @@ def integer(model, name, grid, *, lowest=None):
 
 
 def exported(model, tmp_path):
-    graph = export_onnx(with_stand_ins(model, batch_ranges=False, products=True), IMAGES.shape[1:], integers=True)
+    graph = export_onnx(with_stand_ins(model, batch_ranges=False, products=True), IMAGES.numpy(), integers=True)
     (tmp_path / "model.onnx").write_bytes(graph.SerializeToString())
     return graph.graph, OnnxSession(tmp_path / "model.onnx", threads=1).run(IMAGES.numpy())
 

@@ -15,8 +15,9 @@ from overwinter import models, runtime
 from overwinter.errors import ConfigError, OverwinterError
 from overwinter.models import Grid, IntegerConv2d, IntegerLinear, integer_layers, integer_type, replace_layer
 from overwinter.runtime import OnnxSession, largest_difference
-from overwinter.runtime.onnx_export import example_inputs, export_onnx
+from overwinter.runtime.onnx_export import export_onnx
 from overwinter.runtime.onnx_integer import with_stand_ins
+from tests.support.building import build, drawn
 
 INT8 = Grid(bits=8)
 ASYMMETRIC = Grid(bits=8, symmetric=False)
@@ -26,10 +27,10 @@ ODD = Grid(bits=3, group_size=7)  # fits no block of MatMulNBits
 BUILD = """
 import sys
 from pathlib import Path
-from overwinter import runtime
+from tests.support.building import build
 out, *variants = map(Path, sys.argv[1:])
 for variant in variants:
-    runtime.build(variant, "onnxruntime", out / variant.name, trusted=[])
+    build(variant, "onnxruntime", out / variant.name, trusted=[])
 """
 
 
@@ -47,12 +48,12 @@ def quantized(model: nn.Module, grid: Grid, activations: str | None) -> nn.Modul
 
 def exported(model: nn.Module, shape: list[int], folder: Path, *, batch_ranges: bool = True) -> tuple[list[str], float]:
     """Operators of the graph, and the largest difference from torch's outputs at two batch sizes."""
-    graph = export_onnx(with_stand_ins(model, batch_ranges=batch_ranges, products=True), shape, integers=True)
+    graph = export_onnx(with_stand_ins(model, batch_ranges=batch_ranges, products=True), drawn(shape), integers=True)
     path = folder / "model.onnx"
     path.write_bytes(graph.SerializeToString())
     session, differences = OnnxSession(path, threads=1), []
     for batch in (1, 6):
-        inputs = example_inputs(shape, batch)
+        inputs = drawn(shape, batch)
         with torch.inference_mode():
             expected = model(torch.from_numpy(inputs)).numpy()
         differences.append(largest_difference(session.run(inputs), expected))
@@ -170,7 +171,7 @@ def test_a_saved_integer_model_is_built_and_answers(integer_folder, tmp_path, na
     inputs = np.random.default_rng(0).standard_normal((5, 1, 8, 8)).astype(np.float32)
     outputs = {}
     for each in ("torch", name):
-        runtime.build(folder, each, tmp_path / each, trusted=[])
+        build(folder, each, tmp_path / each, trusted=[])
         outputs[each] = runtime.open_session(tmp_path / each, each, 1).run(inputs)
     assert largest_difference(outputs[name], outputs["torch"]) < 0.05
     operators = {node.op_type for node in onnx.load(tmp_path / name / "model.onnx").graph.node}
@@ -181,7 +182,7 @@ def test_a_saved_integer_model_is_built_and_answers(integer_folder, tmp_path, na
 
 
 def test_the_file_holds_codes_not_floats(integer_folder, saved, tmp_path):
-    runtime.build(integer_folder(), "onnxruntime", tmp_path / "built", trusted=[])
+    build(integer_folder(), "onnxruntime", tmp_path / "built", trusted=[])
     graph = onnx.load(tmp_path / "built" / "model.onnx").graph
     weights = sum(weight.numel() for weight in models.prunable_weights(models.load_model(saved, trusted=[])).values())
     codes = sum(int(np.prod(entry.dims)) for entry in graph.initializer if entry.data_type == onnx.TensorProto.UINT8)
@@ -201,7 +202,7 @@ def test_where_one_range_per_batch_is_too_coarse_each_block_has_its_own(
     save(quantized(models.load_model(folder, trusted=trusted), INT8, "dynamic"), config, folder)
     found = iter(differences)
     monkeypatch.setattr("overwinter.runtime.onnx_runtime.largest_difference", lambda _own, _expected: next(found))
-    runtime.build(folder, "onnxruntime", tmp_path / "built", trusted=trusted)
+    build(folder, "onnxruntime", tmp_path / "built", trusted=trusted)
     assert next(found, None) is None
     assert operator in {node.op_type for node in onnx.load(tmp_path / "built" / "model.onnx").graph.node}
 
@@ -209,13 +210,13 @@ def test_where_one_range_per_batch_is_too_coarse_each_block_has_its_own(
 def test_answers_out_of_tolerance_are_refused(integer_folder, tmp_path, monkeypatch):
     monkeypatch.setattr("overwinter.runtime.onnx_runtime.INTEGER_TOLERANCE", -1.0)
     with pytest.raises(OverwinterError, match="differ from torch's"):
-        runtime.build(integer_folder("dynamic"), "onnxruntime", tmp_path / "built", trusted=[])
+        build(integer_folder("dynamic"), "onnxruntime", tmp_path / "built", trusted=[])
 
 
 def test_activations_of_four_bits_are_refused_by_name(integer_folder, tmp_path):
     folder = integer_folder("dynamic", activation_bits=4)
     with pytest.raises(ConfigError, match=r"the layer \S+ has activations of 4 bits"):
-        runtime.build(folder, "onnxruntime", tmp_path / "built", trusted=[])
+        build(folder, "onnxruntime", tmp_path / "built", trusted=[])
 
 
 def test_two_processes_build_the_same_bytes_silently(saved, integer_folder, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from overwinter import runtime
 from overwinter.errors import ConfigError, IntegrityError, OverwinterError
 from overwinter.models import load_description
+from tests.support.building import build
 
 pytest.importorskip("openvino", reason="the extra `openvino` is not installed")
 pytestmark = pytest.mark.special
@@ -18,7 +19,7 @@ INPUTS = np.random.default_rng(0).standard_normal((5, 1, 8, 8)).astype(np.float3
 def test_it_answers_like_torch_at_any_batch_size(saved, tmp_path):
     outputs = {}
     for name in ("torch", "openvino"):
-        runtime.build(saved, name, tmp_path / name, trusted=[])
+        build(saved, name, tmp_path / name, trusted=[])
         session = runtime.open_session(tmp_path / name, name, 1)
         outputs[name] = [session.run(INPUTS[:size]) for size in (1, 5)]
     for own, expected in zip(outputs["openvino"], outputs["torch"], strict=True):
@@ -27,7 +28,7 @@ def test_it_answers_like_torch_at_any_batch_size(saved, tmp_path):
 
 
 def test_a_response_is_not_overwritten_by_the_next(saved, tmp_path):
-    runtime.build(saved, "openvino", tmp_path / "built", trusted=[])
+    build(saved, "openvino", tmp_path / "built", trusted=[])
     session = runtime.open_session(tmp_path / "built", "openvino", 1)
     first = session.run(INPUTS[:1])
     kept = first.copy()
@@ -36,7 +37,7 @@ def test_a_response_is_not_overwritten_by_the_next(saved, tmp_path):
 
 
 def test_opening_imports_no_torch(saved, tmp_path):
-    runtime.build(saved, "openvino", tmp_path / "built", trusted=[])
+    build(saved, "openvino", tmp_path / "built", trusted=[])
     code = (
         "import sys; from pathlib import Path; from overwinter import runtime;"
         "runtime.open_session(Path(sys.argv[1]), 'openvino', 1); assert 'torch' not in sys.modules"
@@ -47,11 +48,11 @@ def test_opening_imports_no_torch(saved, tmp_path):
 def test_a_response_out_of_tolerance_is_refused(saved, tmp_path, monkeypatch):
     monkeypatch.setattr("overwinter.runtime.openvino_runtime.TOLERANCE", -1.0)
     with pytest.raises(OverwinterError, match="OpenVINO's outputs differ"):
-        runtime.build(saved, "openvino", tmp_path / "built", trusted=[])
+        build(saved, "openvino", tmp_path / "built", trusted=[])
 
 
 def test_an_operator_that_openvino_lacks_is_named_with_its_layer(saved, tmp_path, monkeypatch):
-    def write_foreign(_saved, out, **_):
+    def write_foreign(_saved, out, _examples, **_):
         value = onnx.helper.make_tensor_value_info
         node = onnx.helper.make_node("Foreign", ["x"], ["y"], name="/body/body.1/Foreign", domain="elsewhere")
         ends = ([value("x", 1, ["batch", 4])], [value("y", 1, ["batch", 4])])
@@ -60,7 +61,7 @@ def test_an_operator_that_openvino_lacks_is_named_with_its_layer(saved, tmp_path
 
     monkeypatch.setattr("overwinter.runtime.openvino_runtime.write_onnx", write_foreign)
     with pytest.raises(ConfigError, match=r"OpenVINO cannot run this model: Foreign of layer body\.1\. "):
-        runtime.build(saved, "openvino", tmp_path / "built", trusted=[])
+        build(saved, "openvino", tmp_path / "built", trusted=[])
 
 
 def test_a_broken_file_is_an_integrity_error(tmp_path):

@@ -5,6 +5,7 @@ import torch
 from overwinter import models, runtime
 from overwinter.errors import ConfigError, IntegrityError
 from overwinter.models import load_description
+from tests.support.building import build, drawn
 
 INPUTS = np.random.default_rng(0).standard_normal((5, 1, 8, 8)).astype(np.float32)
 
@@ -12,7 +13,7 @@ INPUTS = np.random.default_rng(0).standard_normal((5, 1, 8, 8)).astype(np.float3
 def test_torch_and_onnxruntime_give_the_same_answers(saved, tmp_path):
     outputs = {}
     for name in ("torch", "onnxruntime"):
-        runtime.build(saved, name, tmp_path / name, trusted=[])
+        build(saved, name, tmp_path / name, trusted=[])
         outputs[name] = runtime.open_session(tmp_path / name, name, 1).run(INPUTS)
     assert outputs["torch"].shape == (5, 3)
     assert outputs["torch"].dtype == outputs["onnxruntime"].dtype == np.float32
@@ -22,7 +23,7 @@ def test_torch_and_onnxruntime_give_the_same_answers(saved, tmp_path):
 @pytest.mark.parametrize("name", ["torch", "onnxruntime"])
 @pytest.mark.parametrize("batch", [1, 2, 5])
 def test_any_batch_size_is_answered_like_its_samples(saved, tmp_path, name, batch):
-    runtime.build(saved, name, tmp_path / "built", trusted=[])
+    build(saved, name, tmp_path / "built", trusted=[])
     session = runtime.open_session(tmp_path / "built", name, 2)
     one_by_one = np.concatenate([session.run(INPUTS[i : i + 1]) for i in range(batch)])
     np.testing.assert_allclose(session.run(INPUTS[:batch]), one_by_one, atol=1e-5)
@@ -30,7 +31,7 @@ def test_any_batch_size_is_answered_like_its_samples(saved, tmp_path, name, batc
 
 def test_unknown_runtime_is_refused_with_the_nearest_name(saved, tmp_path):
     with pytest.raises(ConfigError, match=r"'onnxruntme' is unknown.*Did you mean 'onnxruntime'"):
-        runtime.build(saved, "onnxruntme", tmp_path / "built", trusted=[])
+        build(saved, "onnxruntme", tmp_path / "built", trusted=[])
 
 
 def test_refusal_says_which_variants_a_runtime_cannot_run(saved):
@@ -50,7 +51,7 @@ def test_building_a_damaged_model_is_refused(saved, tmp_path):
     weights = saved / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x00\x01")
     with pytest.raises(IntegrityError):
-        runtime.build(saved, "onnxruntime", tmp_path / "built", trusted=[])
+        build(saved, "onnxruntime", tmp_path / "built", trusted=[])
 
 
 def test_third_parties_add_runtimes(monkeypatch):
@@ -82,7 +83,7 @@ def test_torch_runs_integer_layers_as_they_were_saved(saved, tmp_path):
         input_shape=description["input_shape"],
         lineage={},
     )
-    runtime.build(tmp_path / "int4", "torch", tmp_path / "built", trusted=[])
+    build(tmp_path / "int4", "torch", tmp_path / "built", trusted=[])
     outputs = runtime.open_session(tmp_path / "built", "torch", 1).run(INPUTS)
     with torch.inference_mode():
         np.testing.assert_array_equal(outputs, model(torch.from_numpy(INPUTS)).numpy())
@@ -92,7 +93,7 @@ def test_torch_runs_integer_layers_as_they_were_saved(saved, tmp_path):
 def test_what_no_runtime_could_run_is_found_before_training(saved, save_own):
     description = load_description(saved)
     model = models.load_model(saved, trusted=[])
-    place = {"model_config": description["model"], "input_shape": description["input_shape"], "trusted": []}
+    place = {"model_config": description["model"], "examples": drawn([1, 8, 8]), "trusted": []}
     runtime.check_runtimes(model, ["torch", "onnxruntime"], **place)
     with pytest.raises(ConfigError, match=r"evaluate\.runtimes='onnx' is unknown"):
         runtime.check_runtimes(model, ["torch", "onnx"], **place)
@@ -111,7 +112,7 @@ def test_a_function_makes_a_model_that_is_served_without_its_code_only(tmp_path,
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     config = {"_target_": "made.net"}
-    asked = {"model_config": config, "input_shape": [4], "trusted": ["made"]}
+    asked = {"model_config": config, "examples": drawn([4]), "trusted": ["made"]}
     model = models.build_model(config, trusted=["made"]).eval()
     with models.own_models():
         runtime.check_runtimes(model, ["onnxruntime"], **asked)

@@ -5,6 +5,7 @@ from overwinter import models, runtime
 from overwinter.errors import ConfigError
 from overwinter.models import Grid, IntegerLinear, load_description, save_model
 from overwinter.runtime.served_layers import PackedLinear, in_bfloat16, in_float32
+from tests.support.building import build
 from tests.support.networks import WIDE_LLAMA, language_model
 
 pytest.importorskip("transformers", reason="the extra llm is not installed")
@@ -87,7 +88,7 @@ def test_served_weights_are_aligned_and_tied_ones_stay_tied(tmp_path, name):
 def test_it_is_built_and_loaded_and_says_what_it_cannot_run(tmp_path):
     four = saved(quantized(Grid(bits=4, group_size=32)), tmp_path / "four", "int4")
     dynamic = saved(quantized(Grid(bits=8), activations="dynamic"), tmp_path / "dynamic", "int8")
-    runtime.build(four, "torch-bf16", tmp_path / "built", trusted=[])
+    build(four, "torch-bf16", tmp_path / "built", trusted=[])
     for folder in (four, tmp_path / "built"):
         model = runtime.load_module(folder, "torch-bf16", trusted=[])
         assert any(isinstance(each, PackedLinear) for each in model.modules())

@@ -7,6 +7,7 @@ from overwinter import runtime
 from overwinter.errors import ConfigError, OverwinterError
 from overwinter.models import load_description
 from overwinter.runtime.torch_compile import missing_compiler
+from tests.support.building import build
 
 INPUTS = np.random.default_rng(0).standard_normal((7, 1, 8, 8)).astype(np.float32)
 
@@ -17,7 +18,7 @@ INPUTS = np.random.default_rng(0).standard_normal((7, 1, 8, 8)).astype(np.float3
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_it_answers_like_torch_and_leaves_no_setting_changed(saved, tmp_path):
     before = inductor.freezing
-    runtime.build(saved, "torch-compile", tmp_path / "built", trusted=[])
+    build(saved, "torch-compile", tmp_path / "built", trusted=[])
     compiled = runtime.open_session(tmp_path / "built", "torch-compile", 1)
     eager = runtime.open_session(tmp_path / "built", "torch", 1)
     assert inductor.freezing == before
@@ -33,7 +34,7 @@ def test_a_response_out_of_tolerance_is_refused(saved, tmp_path, monkeypatch):
     monkeypatch.setattr("overwinter.runtime.torch_compile.missing_compiler", lambda: None)
     monkeypatch.setattr("overwinter.runtime.torch_compile._compiled", lambda *_: Astray())
     with pytest.raises(OverwinterError, match="compiled module's outputs differ from torch's"):
-        runtime.build(saved, "torch-compile", tmp_path / "built", trusted=[])
+        build(saved, "torch-compile", tmp_path / "built", trusted=[])
 
 
 def test_without_a_compiler_it_is_unavailable_and_says_why(saved, tmp_path, monkeypatch):
@@ -43,4 +44,4 @@ def test_without_a_compiler_it_is_unavailable_and_says_why(saved, tmp_path, monk
     with pytest.raises(ConfigError, match=r"C\+\+ compiler"):
         runtime.open_session(saved, "torch-compile", 1)
     with pytest.raises(ConfigError, match=r"'torch-compile' cannot run the variant 'dense'.*C\+\+ compiler"):
-        runtime.build(saved, "torch-compile", tmp_path / "built", trusted=[])
+        build(saved, "torch-compile", tmp_path / "built", trusted=[])

@@ -8,7 +8,8 @@ import pytest
 import torch
 from hypothesis import strategies as st
 
-from overwinter import bundle, models, runtime
+from overwinter import bundle, models
+from tests.support.building import build
 from tests.support.networks import CONVNET, save_dense
 
 # What clients put where something else belongs.
@@ -64,7 +65,7 @@ def payloads(saved, tmp_path_factory) -> dict[str, Path]:
     """Runtime -> payload."""
     folders = {name: tmp_path_factory.mktemp(name) for name in ("torch", "onnxruntime")}
     for name, folder in folders.items():
-        runtime.build(saved, name, folder, trusted=[])
+        build(saved, name, folder, trusted=[])
     return folders
 
 

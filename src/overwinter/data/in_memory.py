@@ -64,7 +64,7 @@ def spread_inputs(dataset: Dataset[Any], count: int, *, seed: int) -> torch.Tens
     every class.
 
     Args:
-        dataset: any map-style dataset of (float tensor, label).
+        dataset: any map-style dataset of (float array, whole number).
         count: the number of samples at most.
         seed: of the drawing.
 

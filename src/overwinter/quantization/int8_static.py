@@ -61,7 +61,7 @@ class Int8Static:
         """Export, calibrate and quantize; see `Quantizer`."""
         refuse_tokens(_VARIANT, request)
         refuse_integer_settings(_VARIANT, request)
-        exported = export_onnx(request.model, request.description["input_shape"])
+        exported = export_onnx(request.model, request.calibration)
         nodes = _weighted_nodes(exported.graph)
         wanted, left = choose_layers(_VARIANT, {node.layer: _unfit(node) for node in nodes}, request.settings.skip)
         quantized = _quantized(exported, request, [node.name for node in nodes if node.layer in left])

@@ -21,16 +21,15 @@ from overwinter.quantization.frame import choose_layers, count_zeros, origin, ti
 from overwinter.quantization.interface import QuantizationReport, Request
 from overwinter.quantization.recipe import Recipe
 from overwinter.runtime import (
-    Array,
     compute_in_bfloat16,
     describe_torchao,
-    example_inputs,
     find_runtime,
     import_torchao,
     load_torchao,
 )
 
 _WEIGHTS = "weights.safetensors"
+_EXAMPLES = 3
 _FP8_CAPABILITY = (8, 9)  # Ada and Hopper; https://developer.nvidia.com/cuda-gpus
 _FP8_MULTIPLE = 16  # of a weight's rows and columns, which the kernel takes
 
@@ -114,7 +113,7 @@ class TorchaoVariant:
 
     def _check_round_trip(self, request: Request) -> None:
         device = request.device if "device" in self.needs else "cpu"
-        inputs = torch.from_numpy(_examples(request)).to(device)
+        inputs = torch.from_numpy(request.calibration[:_EXAMPLES]).to(device)
         loaded, made = load_torchao(request.out, trusted=request.trusted).to(device), request.model.to(device)
         with torch.inference_mode():
             if not torch.equal(loaded(inputs), made(inputs)):
@@ -192,13 +191,6 @@ class Fp8Dynamic(TorchaoVariant):
             model.get_submodule(name).to(torch.bfloat16)
         super()._convert(model, layers)
         compute_in_bfloat16(model, layers)
-
-
-def _examples(request: Request) -> Array:
-    """Return model inputs; tokens are the calibration's own."""
-    if request.calibration.dtype.kind in "iu":
-        return request.calibration[:1]
-    return example_inputs(request.description["input_shape"])
 
 
 def _sparsity(model: nn.Module) -> float:

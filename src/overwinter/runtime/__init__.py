@@ -31,10 +31,11 @@ from overwinter.lazy_imports import lazily
 
 if TYPE_CHECKING:
     from overwinter.runtime.device import computing_device, device_entry, needed_device, on_gpu, serving_device
+    from overwinter.runtime.examples import EXAMPLES
     from overwinter.runtime.interface import Runtime
     from overwinter.runtime.language_session import LanguageSession, canary_tokens
     from overwinter.runtime.loading import Readiness, measure_loading
-    from overwinter.runtime.onnx_export import INPUT, OUTPUT, example_inputs, export_onnx
+    from overwinter.runtime.onnx_export import INPUT, OUTPUT, export_onnx
     from overwinter.runtime.onnx_graph import float_weights, initializers, layer_of, tidy
     from overwinter.runtime.onnx_session import OnnxSession
     from overwinter.runtime.openvino_session import OpenVinoSession
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from overwinter.runtime.torchao_storage import compute_in_bfloat16, describe_torchao, import_torchao, load_torchao
 
 __all__ = [
+    "EXAMPLES",
     "INPUT",
     "OUTPUT",
     "Array",
@@ -70,7 +72,6 @@ __all__ = [
     "computing_device",
     "describe_torchao",
     "device_entry",
-    "example_inputs",
     "export_onnx",
     "find_runtime",
     "float_weights",
@@ -93,6 +94,7 @@ __all__ = [
 # Loaded on first use: a worker needs few of them, and the supervisor of a server none.
 _HOMES = {
     "Array": "session",
+    "EXAMPLES": "examples",
     "INPUT": "onnx_export",
     "LanguageSession": "language_session",
     "OUTPUT": "onnx_export",
@@ -110,7 +112,6 @@ _HOMES = {
     "computing_device": "device",
     "describe_torchao": "torchao_storage",
     "device_entry": "device",
-    "example_inputs": "onnx_export",
     "export_onnx": "onnx_export",
     "find_runtime": "registry",
     "float_weights": "onnx_graph",

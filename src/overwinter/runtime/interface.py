@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from overwinter.runtime.session import Session
+from overwinter.runtime.session import Array, Session
 
 
 class Runtime(Protocol):
@@ -29,7 +29,9 @@ class Runtime(Protocol):
     def device_refusal(self, device: str) -> str | None:
         """Return why this runtime cannot compute on ``device`` (`cuda`, `cuda:N`) here, or None if it can."""
 
-    def build(self, model_folder: Path, out: Path, *, trusted: Sequence[str], device: str = "cpu") -> None:
+    def build(
+        self, model_folder: Path, out: Path, *, examples: Array, trusted: Sequence[str], device: str = "cpu"
+    ) -> None:
         """Write the files for `open` to the existing folder ``out``; equal models give equal bytes on every device.
 
         Raises:

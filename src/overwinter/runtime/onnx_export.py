@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,6 +19,7 @@ from torch import nn
 from torch.jit._trace import TracerWarning  # torch.jit has it too, but does not declare it
 
 from overwinter.errors import ConfigError
+from overwinter.runtime.examples import traced_inputs
 from overwinter.runtime.onnx_folding import fold_normalisations
 from overwinter.runtime.onnx_graph import tidy
 from overwinter.runtime.saturation import products_saturate, unsign_weights
@@ -26,30 +27,23 @@ from overwinter.runtime.session import Array
 
 INPUT, OUTPUT = "input", "output"
 _OPSET = 17
-_EXAMPLES = 3
 _OPERATOR = re.compile(r"\b\w+::\w+")
 _SCOPE = "__module."
 
 
-def example_inputs(input_shape: Sequence[int], batch: int = _EXAMPLES) -> Array:
-    """Return random model inputs (batch, ...), the same in every call and different for every batch size."""
-    generator = torch.Generator().manual_seed(batch)
-    return torch.randn(batch, *input_shape, generator=generator).numpy()
-
-
-def export_onnx(model: nn.Module, input_shape: Sequence[int], *, integers: bool = False) -> onnx.ModelProto:
+def export_onnx(model: nn.Module, examples: Array, *, integers: bool = False) -> onnx.ModelProto:
     """Export a module in evaluation mode.
 
     Args:
         model: module from (batch, ...) to (batch, classes).
-        input_shape: shape of one sample, without the batch.
+        examples: samples of the data (n, ...), with which the module is traced.
         integers: whether it has stand-ins of integer layers (`onnx_integer`), whose codes must not be folded.
 
     Raises:
         ConfigError: the module uses an operation that ONNX lacks; the message names the layer.
     """
     written = io.BytesIO()
-    example = torch.from_numpy(example_inputs(input_shape))
+    example = torch.from_numpy(traced_inputs(examples))
     with _quietly():
         try:
             torch.onnx.export(

@@ -14,9 +14,10 @@ from overwinter import files
 from overwinter.errors import OverwinterError
 from overwinter.models import load_description
 from overwinter.runtime.device import CPU, gpu_tolerance
+from overwinter.runtime.examples import compared_inputs
 from overwinter.runtime.onnx_session import OnnxSession
 from overwinter.runtime.output_check import check_outputs, finite
-from overwinter.runtime.session import Session, largest_difference
+from overwinter.runtime.session import Array, Session, largest_difference
 
 if TYPE_CHECKING:
     from torch import nn
@@ -51,19 +52,21 @@ class OnnxRuntime:
             return None
         return f"this ONNX Runtime has no {GPU_PROVIDER}; the package onnxruntime-gpu, in place of onnxruntime, has it"
 
-    def build(self, model_folder: Path, out: Path, *, trusted: Sequence[str], device: str = CPU) -> None:
+    def build(
+        self, model_folder: Path, out: Path, *, examples: Array, trusted: Sequence[str], device: str = CPU
+    ) -> None:
         """Write ``model.onnx``; check the outputs of an exported one against torch's, a GPU's against the CPU's.
 
         ONNX Runtime computes operators without a GPU kernel on the CPU.
         """
-        write_onnx(model_folder, out, trusted=trusted, own_kernels=True)
+        write_onnx(model_folder, out, examples, trusted=trusted, own_kernels=True)
         if device == CPU:
             return
         description = load_description(model_folder)
         check_outputs(
             OnnxSession(out / MODEL, threads=1, device=device),
             OnnxSession(out / MODEL, threads=1),
-            description["input_shape"],
+            examples,
             tolerance=gpu_tolerance(description),
             who=f"ONNX Runtime's outputs on {device} differ from the CPU's",
             remedy="Remove onnxruntime from evaluate.runtimes, or set device=auto.",
@@ -82,12 +85,13 @@ def _refused_layers(layers: Mapping[str, Mapping[str, Any]]) -> str | None:
     return None
 
 
-def write_onnx(model_folder: Path, out: Path, *, trusted: Sequence[str], own_kernels: bool) -> None:
+def write_onnx(model_folder: Path, out: Path, examples: Array, *, trusted: Sequence[str], own_kernels: bool) -> None:
     """Write ``model.onnx`` of a saved model to ``out``, and check ONNX Runtime's outputs against torch's.
 
     Args:
         model_folder: a variant that `OnnxRuntime.refusal` accepts.
         out: existing folder.
+        examples: samples of the data (n, ...).
         trusted: as in `build`.
         own_kernels: whether for ONNX Runtime's own kernels, which take one range for a flat batch (if that is
             close enough) and do not fuse QDQ of these Linear layers; else for OpenVINO's, which do the opposite.
@@ -101,36 +105,33 @@ def write_onnx(model_folder: Path, out: Path, *, trusted: Sequence[str], own_ker
         return
     from overwinter.models import load_model
 
-    model, input_shape = load_model(model_folder, trusted=trusted), description["input_shape"]
+    model = load_model(model_folder, trusted=trusted)
     if description["quantization"] is None:
-        _refuse_difference(_written(model, model, input_shape, out), TOLERANCE)
+        _refuse_difference(_written(model, model, examples, out), TOLERANCE)
         return
-    difference = _export_integers(model, input_shape, out, batch_ranges=own_kernels, own=own_kernels)
+    difference = _export_integers(model, examples, out, batch_ranges=own_kernels, own=own_kernels)
     if difference > INTEGER_TOLERANCE and own_kernels:
-        difference = _export_integers(model, input_shape, out, batch_ranges=False, own=True)
+        difference = _export_integers(model, examples, out, batch_ranges=False, own=True)
     _refuse_difference(difference, INTEGER_TOLERANCE)
 
 
-def _export_integers(
-    model: nn.Module, input_shape: Sequence[int], out: Path, *, batch_ranges: bool, own: bool
-) -> float:
+def _export_integers(model: nn.Module, examples: Array, out: Path, *, batch_ranges: bool, own: bool) -> float:
     from overwinter.runtime.onnx_integer import with_stand_ins
 
-    return _written(with_stand_ins(model, batch_ranges=batch_ranges, products=not own), model, input_shape, out)
+    return _written(with_stand_ins(model, batch_ranges=batch_ranges, products=not own), model, examples, out)
 
 
-def _written(exported: nn.Module, model: nn.Module, input_shape: Sequence[int], out: Path) -> float:
+def _written(exported: nn.Module, model: nn.Module, examples: Array, out: Path) -> float:
     """Write ``exported``, and return the largest difference of its outputs from those of ``model``."""
     import torch
 
-    from overwinter.runtime.onnx_export import example_inputs, export_onnx
+    from overwinter.runtime.onnx_export import export_onnx
 
-    graph = export_onnx(exported, input_shape, integers=exported is not model)
+    graph = export_onnx(exported, examples, integers=exported is not model)
     files.write_bytes(out / MODEL, graph.SerializeToString(deterministic=True))
     session = OnnxSession(out / MODEL, threads=1)
     differences = []
-    for batch in (1, 5):  # neither is the batch that was traced
-        inputs = example_inputs(input_shape, batch)
+    for inputs in compared_inputs(examples):
         with torch.inference_mode():
             expected = finite(model(torch.from_numpy(inputs)).numpy())
         differences.append(largest_difference(_output(session, inputs), expected))

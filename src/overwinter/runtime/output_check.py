@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from overwinter.errors import OverwinterError
+from overwinter.runtime.examples import compared_inputs
 from overwinter.runtime.session import Array, Session, largest_difference
-
-_BATCHES = (1, 5)  # a compiler may use one program for a batch of one, and another for larger ones
 
 
 def check_outputs(
-    session: Session, reference: Session, input_shape: Sequence[int], *, tolerance: float, who: str, remedy: str
+    session: Session, reference: Session, examples: Array, *, tolerance: float, who: str, remedy: str
 ) -> None:
     """Compare the outputs of two sessions at two batch sizes.
 
     Args:
         session: session of the built model.
         reference: session with the expected outputs.
-        input_shape: shape of one sample.
+        examples: samples of the data (n, ...).
         tolerance: largest allowed difference, relative to the largest logit.
         who: the two, for the message: ``OpenVINO's outputs differ from ONNX Runtime's``.
         remedy: what to do, for the message.
@@ -28,10 +25,7 @@ def check_outputs(
     Raises:
         OverwinterError: the outputs differ by more than that, or those of ``reference`` are not finite.
     """
-    from overwinter.runtime.onnx_export import example_inputs  # imports onnx, which a wake does not need
-
-    for batch in _BATCHES:
-        inputs = example_inputs(input_shape, batch)
+    for inputs in compared_inputs(examples):
         expected = finite(reference.run(inputs))
         difference = largest_difference(session.run(inputs), expected)
         if difference > tolerance:
@@ -48,7 +42,7 @@ def finite(outputs: Array) -> Array:
     """
     if not np.isfinite(outputs).all():
         raise OverwinterError(
-            "The model itself outputs NaN or infinity for random inputs, so no runtime's outputs can be compared with "
-            "its own. Look for a division by zero, a logarithm or broken weights in it."
+            "The model itself outputs NaN or infinity for samples of the data, so no runtime's outputs can be compared "
+            "with its own. Look for a division by zero, a logarithm or broken weights in it."
         )
     return outputs

@@ -14,7 +14,7 @@ from overwinter.models.description import DESCRIPTION, are_own
 from overwinter.registries import RUNTIMES
 from overwinter.runtime.device import CPU, device_entry, device_refusal, variant_refusal
 from overwinter.runtime.interface import Runtime
-from overwinter.runtime.session import Session
+from overwinter.runtime.session import Array, Session
 
 if TYPE_CHECKING:
     from torch import nn
@@ -59,13 +59,16 @@ def _refusal(runtime: Runtime, description: Mapping[str, Any], device: str) -> s
     return runtime.refusal(description) or variant_refusal(description, device) or device_refusal(runtime, device)
 
 
-def build(model_folder: Path, runtime: str, out: Path, *, trusted: Sequence[str], device: str = CPU) -> None:
+def build(
+    model_folder: Path, runtime: str, out: Path, *, examples: Array, trusted: Sequence[str], device: str = CPU
+) -> None:
     """Prepare a saved model for a runtime.
 
     Args:
         model_folder: a saved model, of any variant.
         runtime: `torch`, `torch-compile`, `onnxruntime`, `openvino`, or an entry point's name.
         out: folder for the runtime's files, created if needed.
+        examples: samples of the data (n, ...), with which the model is traced and its outputs are compared.
         trusted: packages whose classes the model's ``_target_`` may name, besides overwinter's and torch.nn's.
         device: device on which the outputs are checked; the files are the same for all devices.
 
@@ -80,7 +83,7 @@ def build(model_folder: Path, runtime: str, out: Path, *, trusted: Sequence[str]
     if reason is not None:
         raise ConfigError(f"The runtime {runtime!r} cannot run the variant {description['variant']!r}: {reason}.")
     out.mkdir(parents=True, exist_ok=True)
-    found.build(model_folder, out, trusted=trusted, **device_entry(device))
+    found.build(model_folder, out, examples=examples, trusted=trusted, **device_entry(device))
     if (out / DESCRIPTION).is_file():  # the payload names the model's code, as torch's runtimes do
         _refuse_function(description["model"], runtime, trusted)
 
@@ -104,7 +107,7 @@ def check_runtimes(
     runtimes: Sequence[str],
     *,
     model_config: Mapping[str, Any],
-    input_shape: Sequence[int],
+    examples: Array,
     trusted: Sequence[str],
     device: str = CPU,
 ) -> None:
@@ -116,7 +119,7 @@ def check_runtimes(
         model: untrained model; it is not changed.
         runtimes: names in ``evaluate.runtimes``; one that cannot run a float model here at all is skipped.
         model_config: ``_target_`` and its arguments.
-        input_shape: shape of one sample.
+        examples: samples of the data (n, ...).
         trusted: as in `build`.
         device: device that will serve the variants.
 
@@ -132,10 +135,10 @@ def check_runtimes(
         return
     with tempfile.TemporaryDirectory() as scratch:
         saved = Path(scratch) / "model"
-        save_model(saved, model, variant="dense", model_config=model_config, input_shape=input_shape, lineage={})
+        save_model(saved, model, variant="dense", model_config=model_config, input_shape=examples.shape[1:], lineage={})
         for name, runtime in found.items():
             if runtime.refusal(load_description(saved)) is None:
-                build(saved, name, Path(scratch) / name, trusted=trusted, device=device)
+                build(saved, name, Path(scratch) / name, examples=examples, trusted=trusted, device=device)
 
 
 def open_session(

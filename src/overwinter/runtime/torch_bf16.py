@@ -13,11 +13,11 @@ from overwinter.errors import OverwinterError
 from overwinter.models import CausalLanguageModel, load_description
 from overwinter.runtime.device import CPU, needed_device
 from overwinter.runtime.served_layers import in_bfloat16
-from overwinter.runtime.session import largest_difference
+from overwinter.runtime.session import Array, largest_difference
 from overwinter.runtime.torch_runtime import LANGUAGE_TARGET, TORCH_PACKAGES, TorchRuntime, load_torch_variant, moved
 
 _TOLERANCE = 0.05  # for outputs compared with float32's, relative to the largest logit: bfloat16 has 8 bits
-_EXAMPLE = (1, 8)  # tokens
+_TOKENS = 8  # of an example that are compared
 
 
 class TorchBf16Runtime(TorchRuntime):
@@ -43,12 +43,15 @@ class TorchBf16Runtime(TorchRuntime):
             return f"the layer {quantized[0]} quantizes its input, for which torch has no kernel in bfloat16"
         return super().refusal(description)
 
-    def build(self, model_folder: Path, out: Path, *, trusted: Sequence[str], device: str = CPU) -> None:
+    def build(
+        self, model_folder: Path, out: Path, *, examples: Array, trusted: Sequence[str], device: str = CPU
+    ) -> None:
         """Copy the saved model, and check that its outputs are still float32's, as a rule on the CPU."""
-        super().build(model_folder, out, trusted=trusted)
+        super().build(model_folder, out, examples=examples, trusted=trusted)
+        tokens = torch.from_numpy(examples[:1, :_TOKENS])
         reference = device if needed_device(load_description(out)) else CPU  # what no CPU computes is compared there
-        expected = _outputs(TorchRuntime().load(out, trusted=trusted, device=reference), reference)
-        given_output = _outputs(self.load(out, trusted=trusted, device=device), device)
+        expected = _outputs(TorchRuntime().load(out, trusted=trusted, device=reference), tokens, reference)
+        given_output = _outputs(self.load(out, trusted=trusted, device=device), tokens, device)
         difference = largest_difference(given_output.numpy(), expected.numpy())
         if difference > _TOLERANCE:
             raise OverwinterError(
@@ -61,9 +64,8 @@ class TorchBf16Runtime(TorchRuntime):
         return moved(in_bfloat16(load_torch_variant(folder, trusted=trusted), packed=device == CPU), device)
 
 
-def _outputs(model: nn.Module, device: str) -> torch.Tensor:
+def _outputs(model: nn.Module, tokens: torch.Tensor, device: str) -> torch.Tensor:
     assert isinstance(model, CausalLanguageModel), type(model)  # noqa: S101 -- refused otherwise
-    tokens = torch.randint(model.network.config.vocab_size, _EXAMPLE, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         logits: torch.Tensor = model(tokens.to(device))  # (1, tokens, vocabulary)
     return logits.cpu()

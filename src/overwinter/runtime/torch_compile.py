@@ -15,21 +15,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import nn
 
-from overwinter.errors import ConfigError
+from overwinter.errors import ConfigError, IntegrityError
 from overwinter.models import load_description
 from overwinter.runtime.device import CPU, gpu_tolerance, needed_device, on_gpu, torch_device_refusal
-from overwinter.runtime.onnx_export import example_inputs
+from overwinter.runtime.examples import compared_inputs
 from overwinter.runtime.output_check import check_outputs
-from overwinter.runtime.session import Session
+from overwinter.runtime.session import Array, Session
 from overwinter.runtime.torch_runtime import TORCH_PACKAGES, TorchRuntime, load_torch_variant, moved, torch_session
 
 TOLERANCE = 1e-4  # of a float model's outputs against eager torch's, relative to the largest logit
 # Roundings that fall on the other side of a step of 1/255, in layer after layer.
 QUANTIZED_TOLERANCE = 0.05
 _COMPILERS = ("g++", "c++", "clang++")
-_BATCHES = (1, 5)  # inductor compiles one program for a batch of one and another for all larger ones
+_EXAMPLES, _INPUTS = "examples.safetensors", "inputs"  # with which the module is compiled when it is opened
 
 
 class TorchCompileRuntime:
@@ -47,9 +49,12 @@ class TorchCompileRuntime:
         """Return why torch cannot compute on this device here."""
         return torch_device_refusal(device)
 
-    def build(self, model_folder: Path, out: Path, *, trusted: Sequence[str], device: str = CPU) -> None:
+    def build(
+        self, model_folder: Path, out: Path, *, examples: Array, trusted: Sequence[str], device: str = CPU
+    ) -> None:
         """Copy the saved model, and check the compiled module's answers against eager torch's on the CPU."""
-        TorchRuntime().build(model_folder, out, trusted=trusted)
+        TorchRuntime().build(model_folder, out, examples=examples, trusted=trusted)
+        save_file({_INPUTS: torch.from_numpy(examples[:1].copy())}, out / _EXAMPLES)
         description = load_description(model_folder)
         tolerance = TOLERANCE if description["quantization"] is None else QUANTIZED_TOLERANCE
         # What no CPU computes is compared on the device that does.
@@ -58,7 +63,7 @@ class TorchCompileRuntime:
             check_outputs(
                 self.open(out, threads=torch.get_num_threads(), trusted=trusted, device=device),
                 eager,
-                description["input_shape"],
+                examples,
                 tolerance=tolerance if device == CPU else gpu_tolerance(description),
                 who="The compiled module's outputs differ from torch's",
                 remedy="Remove torch-compile from evaluate.runtimes.",
@@ -71,7 +76,7 @@ class TorchCompileRuntime:
             raise ConfigError(f"The runtime 'torch-compile' cannot run here: {reason}.")
         torch.set_num_threads(threads)
         model = moved(load_torch_variant(folder, trusted=trusted), device)
-        return torch_session(_compiled(model, load_description(folder)["input_shape"], device), device)
+        return torch_session(_compiled(model, _examples(folder), device), device)
 
 
 def missing_compiler() -> str | None:
@@ -82,11 +87,19 @@ def missing_compiler() -> str | None:
     return f"torch compiles through a C++ compiler, and none of {', '.join(wanted)} is installed"
 
 
-def _compiled(model: nn.Module, input_shape: Sequence[int], device: str) -> nn.Module:
+def _compiled(model: nn.Module, examples: Array, device: str) -> nn.Module:
     import torch._inductor.config as inductor
 
     compiled: nn.Module = torch.compile(model, dynamic=True)  # type: ignore[assignment]  # a module for a module
     with torch.inference_mode(), inductor.patch(freezing=True):
-        for batch in _BATCHES:
-            compiled(torch.from_numpy(example_inputs(input_shape, batch)).to(device))
+        for inputs in compared_inputs(examples):
+            compiled(torch.from_numpy(inputs).to(device))
     return compiled
+
+
+def _examples(folder: Path) -> Array:
+    try:
+        inputs: Array = load_file(folder / _EXAMPLES)[_INPUTS].numpy()
+    except (SafetensorError, OSError, KeyError) as error:
+        raise IntegrityError(f"{folder / _EXAMPLES} cannot be read: {error}. Build it again.") from None
+    return inputs

@@ -37,12 +37,14 @@ class TorchRuntime:
         """Return why torch cannot compute on this device here."""
         return torch_device_refusal(device)
 
-    def build(self, model_folder: Path, out: Path, *, trusted: Sequence[str], device: str = CPU) -> None:
+    def build(
+        self, model_folder: Path, out: Path, *, examples: Array, trusted: Sequence[str], device: str = CPU
+    ) -> None:
         """Copy the saved model, which torch runs unchanged; check outputs on a GPU against the CPU's."""
         for name in [*load_description(model_folder)["files"], _DESCRIPTION]:
             shutil.copyfile(model_folder / name, out / name)
         if device != CPU:
-            self._check(out, trusted, device)
+            self._check(out, examples, trusted, device)
 
     def open(self, folder: Path, *, threads: int, trusted: Sequence[str], device: str = CPU) -> Session:
         """Rebuild the module. The number of threads applies to the whole process: torch has one pool."""
@@ -53,7 +55,7 @@ class TorchRuntime:
         """Rebuild the module for serving, from a saved model or from the files that `build` wrote."""
         return moved(in_float32(load_torch_variant(folder, trusted=trusted)), device)
 
-    def _check(self, folder: Path, trusted: Sequence[str], device: str) -> None:
+    def _check(self, folder: Path, examples: Array, trusted: Sequence[str], device: str) -> None:
         description = load_description(folder)
         # A language model's outputs are compared at evaluation, on all of its text; some variants cannot run on a CPU.
         if needed_device(description) is not None or description["model"].get("_target_") == LANGUAGE_TARGET:
@@ -63,7 +65,7 @@ class TorchRuntime:
             check_outputs(
                 there,
                 here,
-                description["input_shape"],
+                examples,
                 tolerance=gpu_tolerance(description),
                 who=f"On {device} the outputs differ from the CPU's",
                 remedy="Set device=auto.",

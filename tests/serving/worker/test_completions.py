@@ -18,6 +18,7 @@ from overwinter.bundle import BundleFacts, hibernate, wake
 from overwinter.bundle import load as waking
 from overwinter.serving.worker.frames import Frame, read_frame
 from overwinter.serving.worker.main import Worker
+from tests.support.building import build
 from tests.support.networks import LLAMA, language_model, save_language_model
 from tests.support.workers import wake_order
 
@@ -33,7 +34,7 @@ def bundle(tmp_path_factory):
     folder = tmp_path_factory.mktemp("language")
     sizes = LLAMA | {"vocab_size": 257, "max_position_embeddings": 40}
     save_language_model(folder / "saved", language_model(sizes))
-    runtime.build(folder / "saved", "torch", folder / "payload", trusted=[])
+    build(folder / "saved", "torch", folder / "payload", trusted=[])
     vocabulary = {letter: place for place, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
     tokenizer = Tokenizer(BPE(vocabulary | {"</s>": 256}, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
