@@ -167,7 +167,7 @@ def quantize(tmp_path: Path, calibration: np.ndarray) -> Callable[..., quantizat
             held_out=samples if held_out is None else held_out,
             settings=quantize_settings(method, **changes),
             lineage={"stage": "quantize"},
-            trusted=["nets_to_quantize"],
+            trusted=["nets_to_quantize", "nets_with_fixed_weights"],
             device=device,
         )
 

@@ -71,12 +71,12 @@ SAMPLES = np.random.default_rng(0).standard_normal((64, 5, 8)).astype(np.float32
 
 @pytest.fixture
 def saved(tmp_path, monkeypatch):
-    (tmp_path / "nets_to_quantize.py").write_text(textwrap.dedent(NETS))
+    (tmp_path / "nets_with_fixed_weights.py").write_text(textwrap.dedent(NETS))
     monkeypatch.syspath_prepend(str(tmp_path))
 
     def saved(name):
-        config = {"_target_": f"nets_to_quantize.{name}"}
-        model = models.build_model(config, trusted=["nets_to_quantize"])
+        config = {"_target_": f"nets_with_fixed_weights.{name}"}
+        model = models.build_model(config, trusted=["nets_with_fixed_weights"])
         model.train()(torch.from_numpy(SAMPLES))  # spectral_norm has seen a pass, as after training
         folder = tmp_path / "float"
         models.save_model(folder, model, variant="dense", model_config=config, input_shape=[5, 8], lineage={})
@@ -95,7 +95,7 @@ def test_layers_that_are_more_than_called_stay_in_floating_point(name, method, s
     assert report.agreement > 0.8
     for each in ("torch", "onnxruntime"):
         if runtime.refusal(tmp_path / method, each) is None:
-            build(tmp_path / method, each, tmp_path / each, trusted=["nets_to_quantize"])
+            build(tmp_path / method, each, tmp_path / each, trusted=["nets_with_fixed_weights"])
 
 
 @pytest.mark.parametrize("name", LEFT)
@@ -104,5 +104,5 @@ def test_a_graph_is_quantized_whatever_its_layers_were(name, saved, quantize):
 
 
 def test_a_fixed_layer_may_be_named_in_skip(saved):
-    model = models.load_model(saved("Normed"), trusted=["nets_to_quantize"])
+    model = models.load_model(saved("Normed"), trusted=["nets_with_fixed_weights"])
     check_layer_names(model, quantize_settings("int8_smooth", skip=["body"]))
