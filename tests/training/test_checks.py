@@ -110,7 +110,7 @@ def test_a_relaxed_value_out_of_range_is_named(settings, key, value):
 
 
 def test_quantizing_to_trained_grids_needs_grids(settings):
-    with pytest.raises(ConfigError, match=r"there is no train.qat. Set train=qat_int8"):
+    with pytest.raises(ConfigError, match=r"train.qat is not set"):
         check_train(whole_config(TrainConfig(**asdict(settings), version=1)))
     with pytest.raises(ConfigError, match=r"sparsify.method=channels changes the weights.*sparsify=none"):
         check_train(whole_config(qat_config(settings), sparsify="channels"))
