@@ -52,7 +52,7 @@ def _payload(folder: Path, kind: str, weights) -> Path:
         module = torch.nn.Linear(64, 3, bias=False).eval()
         module.weight.data = torch.from_numpy(weights.T.copy())
         models.save_model(folder / "s", module, variant="dense", model_config=LINEAR, input_shape=SHAPE, lineage={})
-        build(folder / "s", "torch", folder / "payload", trusted=[])
+        build(folder / "s", kind, folder / "payload", trusted=[])
         return folder / "payload"
     graph = _graph(weights)
     if "external" in kind:
