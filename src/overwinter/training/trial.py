@@ -9,6 +9,7 @@ import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from overwinter.training.hidden_state import lost_state
 from overwinter.training.loop import adamw
 from overwinter.training.losses import CrossEntropy
 
+_LEARNING_RATE = 1e-3  # at most: whether a larger one diverges is for the fit to find, which warms up to it
 _TOLERANCE = 1e-4  # relative to the largest logit: the same sums in another order differ less
 
 
@@ -88,7 +90,7 @@ def _explained(work: str) -> Iterator[None]:
 
 
 def _take_step(model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor, classes: int, settings: FitConfig) -> None:
-    optimizer = adamw(model, settings)
+    optimizer = adamw(model, replace(settings, learning_rate=min(settings.learning_rate, _LEARNING_RATE)))
     model.train()
     with autocast(inputs.device, settings.precision):
         logits = _logits(model, inputs, classes)
