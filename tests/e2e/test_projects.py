@@ -116,4 +116,4 @@ def test_a_stage_of_ones_own_adds_a_candidate_that_is_measured_and_frozen(space)
     chosen = {"variant": "distilled", "runtime": "onnxruntime", "device": "cpu"}
     (space.root / "outputs/evaluate/chosen.json").write_text(json.dumps(chosen))
     done = space("python", "stages/hibernate.py", "hibernate.wake_repeats=1", *overrides)
-    assert "distilled@onnxruntime sleeps in" in done.stdout
+    assert "distilled@onnxruntime: bundle of" in done.stdout
