@@ -27,7 +27,7 @@ LAYERS = (
     {"carbon"},
     {"ledger", "power"},
     {"budget"},
-    {"models"},
+    {"models", "tasks"},
     {"data"},
     {"calibration", "runtime", "training"},
     {"sparsity", "quantization", "evaluation", "bundle"},
