@@ -3,19 +3,11 @@ import json
 import pytest
 
 from overwinter.errors import IntegrityError
-from overwinter.metrics import CandidateMetrics, EvaluationMetrics, ModelMetrics, read_metrics
+from overwinter.metrics import EvaluationMetrics, ModelMetrics, read_metrics
 from overwinter.records import to_json, write_record
+from tests.support.metrics import candidate_metrics
 
-SIDE = CandidateMetrics(
-    name="dense@torch",
-    accuracy=0.9,
-    size_bytes=7,
-    latency_p50_s=0.1,
-    energy_per_response_j=1.0,
-    energy_per_response_low_j=0.9,
-    energy_per_response_high_j=1.1,
-    measured=False,
-)
+SIDE = candidate_metrics("dense@torch")
 EVALUATION = EvaluationMetrics(
     dense=SIDE, chosen=SIDE, pays=False, saving=0.0, size_ratio=1.0, device="cpu", batch_size=32
 )

@@ -103,4 +103,4 @@ def test_it_answers_sleeps_and_wakes_with_no_right_that_it_does_not_need(podman,
     nothing = "0" * 16
     assert seen["rights"] == {"Uid": str(USER), "CapEff": nothing, "CapBnd": nothing, "NoNewPrivs": "1"}
     assert seen["writable"] == ["/tmp"]
-    assert stopped_s < 20  # by itself, when told to
+    assert stopped_s < 20  # by itself, on request

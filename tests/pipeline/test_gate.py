@@ -7,25 +7,13 @@ import pytest
 from overwinter.config import Project, find_project, load_config
 from overwinter.errors import IntegrityError
 from overwinter.files import write_json
-from overwinter.metrics import CandidateMetrics, Comparison, EvaluationMetrics
+from overwinter.metrics import Comparison, EvaluationMetrics
 from overwinter.pipeline.gate import _judged
 from overwinter.records import write_record
 from tests.support.energy_records import energy_record
+from tests.support.metrics import candidate_metrics
 
 ROOT = Path(__file__).parents[2]
-
-
-def side(name):
-    return CandidateMetrics(
-        name=name,
-        accuracy=0.9,
-        size_bytes=7,
-        latency_p50_s=0.1,
-        energy_per_response_j=1.0,
-        energy_per_response_low_j=0.9,
-        energy_per_response_high_j=1.1,
-        measured=True,
-    )
 
 
 @pytest.fixture
@@ -36,7 +24,12 @@ def judged(tmp_path):
         write_record(tmp_path / "outputs" / stage / "energy.json", energy_record(stage=stage))
         write_json(tmp_path / "outputs" / stage / "metrics.json", {"accuracy": 0.9})
     metrics = EvaluationMetrics(
-        dense=side("dense@a"), chosen=side("int8@a"), pays=True, saving=0.5, size_ratio=4.0, device="cpu"
+        dense=candidate_metrics("dense@a"),
+        chosen=candidate_metrics("int8@a"),
+        pays=True,
+        saving=0.5,
+        size_ratio=4.0,
+        device="cpu",
     )
     write_record(tmp_path / "outputs/evaluate/metrics.json", metrics)
 

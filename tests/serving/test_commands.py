@@ -25,7 +25,7 @@ def overwinter(*words, **settings):
 
 @pytest.fixture
 def server(hibernate, tmp_path):
-    """Address, process and log of a server with a token, told to leave at the end."""
+    """Address, process and log of a server with a token, stopped at the end."""
     token = tmp_path / "token"
     token.touch(mode=0o600)
     token.write_text(TOKEN)

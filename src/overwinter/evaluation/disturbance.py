@@ -6,7 +6,7 @@ import time
 
 import psutil
 
-# The kernel counts busy time in ticks of 10 ms per core, so less cannot be told from zero.
+# The kernel counts busy time in ticks of 10 ms per core, so less cannot be distinguished from zero.
 _TICKS_S = 0.02
 _FOREIGN_SHARE = 0.1
 _MIN_OWN_SHARE = 0.9

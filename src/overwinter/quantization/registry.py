@@ -69,7 +69,7 @@ def quantize(
         lineage: digests of what the variant is made from.
         trusted: packages whose classes the model's ``_target_`` may name, beside overwinter's and torch.nn's.
         device: on which the variant will be served.
-        compute_device: that calibrates, solves and recovers, see `overwinter.runtime.computing_device`.
+        compute_device: where calibration and solving run, see `overwinter.runtime.computing_device`.
         progress: called with how far the method has come, and with all of it; what it raises ends the method, which
             has saved nothing by then.
 

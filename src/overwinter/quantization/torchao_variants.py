@@ -118,8 +118,8 @@ class TorchaoVariant:
         with torch.inference_mode():
             if not torch.equal(loaded(inputs), made(inputs)):
                 raise OverwinterError(
-                    f"{request.out} does not answer as before it was saved. Take {self.variant} out of "
-                    f"quantize.methods."
+                    f"{request.out} gives other outputs than before it was saved. "
+                    f"Remove {self.variant} from quantize.methods."
                 )
 
 

@@ -1,4 +1,4 @@
-"""Terminal output of a run: its progress, and the closing table."""
+"""Terminal output of a run: its progress, and the summary table."""
 
 from overwinter.report.progress import PlainProgress, RichProgress, progress_for
 from overwinter.report.summary import StageSummary, render_summary, summarize

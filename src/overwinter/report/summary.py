@@ -1,4 +1,4 @@
-"""The closing table of a run: the costs and the result of each stage, and whether it ran or was reused."""
+"""The summary table of a run: the costs and the result of each stage, and whether it ran or was reused."""
 
 from __future__ import annotations
 

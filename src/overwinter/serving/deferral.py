@@ -171,7 +171,7 @@ class Deferral:
         task.add_done_callback(lambda _: self._tasks.pop(waiting.id, None))
 
     async def _work_off(self, waiting: Waiting) -> None:
-        """Run a request in time; one that is told to retry is retried until the deadline."""
+        """Run a request in time; one that gets Retry-After is retried until the deadline."""
         await self._wait(waiting.deadline_s)
         while True:
             await self._disk.wait()

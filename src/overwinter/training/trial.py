@@ -1,6 +1,6 @@
 """A look ahead: what a fit and the stages after it do to a model, tried on a few real samples before energy is spent.
 
-What fails is told with its remedy. `look_ahead` is the whole of it.
+Each failure is reported with its remedy. `look_ahead` is the public function.
 """
 
 from __future__ import annotations

@@ -13,5 +13,5 @@ class LedgerConfig:
 
     project: str | None = setting("project name in the ledger; null: the name of its folder")
     record_person: bool = setting(
-        "record who ran it: OVERWINTER_PERSON (none records nobody), else git's user.name and user.email"
+        "record who ran it: OVERWINTER_PERSON (none: not recorded), else git's user.name and user.email"
     )
