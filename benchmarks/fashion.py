@@ -35,8 +35,8 @@ def main() -> None:
     comparison = {name: entry["at_batch"] for name, entry in candidates.items()}
     result = {
         "stages": json.loads(done.stdout)["stages"],
-        "accuracy_dense": metrics.dense.accuracy,
-        "accuracy_chosen": metrics.chosen.accuracy,
+        "accuracy_dense": metrics.dense.quality,
+        "accuracy_chosen": metrics.chosen.quality,
         "chosen": metrics.chosen.name,
         "times_smaller": metrics.size_ratio,
         "cost": {size: cost(comparison, metrics.chosen.name, size) for size in comparison[EAGER]},

@@ -144,8 +144,8 @@ def figures(project: Path) -> dict[str, Any]:
     }
     return {
         "chosen": metrics.chosen.name,
-        "accuracy_dense": metrics.dense.accuracy,
-        "accuracy_chosen": metrics.chosen.accuracy,
+        "accuracy_dense": metrics.dense.quality,
+        "accuracy_chosen": metrics.chosen.quality,
         "times_smaller": metrics.size_ratio,
         "batch": cpu,
     }

@@ -41,7 +41,8 @@ def main(stage: ow.pipeline.Stage) -> None:
     stage.log(f"perplexity {scores.perplexity:.2f} on {len(windows)} windows of the validation split{dense}")
     stage.save_metrics(
         ModelMetrics(
-            perplexity=scores.perplexity,
+            headline="perplexity",
+            measures={"perplexity": scores.perplexity},
             origin=model.origin,
             parameters=saved["parameters"],
             size_bytes=ow.models.stored_bytes(saved),

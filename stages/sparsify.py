@@ -39,7 +39,8 @@ def main(stage: ow.pipeline.Stage) -> None:
     score = ow.training.evaluate(model, *ow.data.tensors(validation))
     stage.save_metrics(
         ModelMetrics(
-            accuracy=score.accuracy,
+            headline="accuracy",
+            measures={"accuracy": score.accuracy},
             loss=score.loss,
             epochs=epochs,
             parameters=saved["parameters"],

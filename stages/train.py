@@ -88,7 +88,8 @@ def keep(
     )
     stage.save_metrics(
         ModelMetrics(
-            accuracy=fitted.best_validation_accuracy,
+            headline="accuracy",
+            measures={"accuracy": fitted.best_validation_accuracy},
             loss=fitted.best_validation_loss,
             epochs=fitted.epochs_run,
             parameters=saved["parameters"],

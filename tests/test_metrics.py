@@ -8,12 +8,13 @@ from overwinter.records import to_json, write_record
 from tests.support.metrics import candidate_metrics
 
 SIDE = candidate_metrics("dense@torch")
+MODEL = ModelMetrics(headline="accuracy", measures={"accuracy": 0.9}, epochs=3, size_bytes=7)
 EVALUATION = EvaluationMetrics(
     dense=SIDE, chosen=SIDE, pays=False, saving=0.0, size_ratio=1.0, device="cpu", batch_size=32
 )
 
 
-@pytest.mark.parametrize("metrics", [EVALUATION, ModelMetrics(accuracy=0.9, epochs=3, size_bytes=7)])
+@pytest.mark.parametrize("metrics", [EVALUATION, MODEL])
 def test_metrics_round_trip(tmp_path, metrics):
     write_record(tmp_path / "metrics.json", metrics)
     assert read_metrics(tmp_path / "metrics.json", remedy="") == metrics

@@ -21,8 +21,8 @@ class ModelMetrics:
     """Metrics of a stage that produces a model; None: not reported by the stage.
 
     Attributes:
-        accuracy: accuracy on the validation split.
-        perplexity: a language model's perplexity on the validation split.
+        headline: name of the task's headline measure.
+        measures: the task's measures on the validation split, by name.
         loss: loss on the validation split.
         origin: origin of the dense model, if it is not the trained one.
         epochs: number of epochs that were run.
@@ -33,8 +33,8 @@ class ModelMetrics:
         wake_duration_s: time from a fresh process to the first response.
     """
 
-    accuracy: float | None = None
-    perplexity: float | None = None
+    headline: str | None = None
+    measures: Mapping[str, float] | None = None
     loss: float | None = None
     origin: str | None = None
     epochs: int | None = None
@@ -44,6 +44,11 @@ class ModelMetrics:
     size_bytes: int | None = None
     wake_duration_s: float | None = None
 
+    @property
+    def quality(self) -> float | None:
+        """The headline measure on the validation split; None if the stage reports none."""
+        return None if self.headline is None or self.measures is None else self.measures.get(self.headline)
+
 
 @dataclass(frozen=True, kw_only=True)
 class CandidateMetrics:
@@ -51,8 +56,8 @@ class CandidateMetrics:
 
     Attributes:
         name: VARIANT@RUNTIME.
-        accuracy: accuracy on the test split; None for a language model.
-        perplexity: perplexity on the test split; language models only.
+        headline: name of the task's headline measure.
+        quality: the headline measure on the test split.
         origin: as in `ModelMetrics`.
         size_bytes: size of the files that the runtime loads.
         latency_p50_s: median latency of a call.
@@ -63,8 +68,8 @@ class CandidateMetrics:
     """
 
     name: str
-    accuracy: float | None = None
-    perplexity: float | None = None
+    headline: str
+    quality: float
     origin: str | None = None
     size_bytes: int
     latency_p50_s: float

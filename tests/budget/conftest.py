@@ -45,6 +45,8 @@ def evaluation() -> Callable[..., EvaluationMetrics]:
     ) -> Any:
         return CandidateMetrics(
             name=name,
+            headline="accuracy",
+            quality=0.9,
             size_bytes=1000,
             latency_p50_s=0.001,
             energy_per_response_j=joules,

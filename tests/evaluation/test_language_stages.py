@@ -135,7 +135,7 @@ def dense_and_variants(folder, config):
 def test_a_pretrained_model_is_taken_over_with_its_tokenizer(tmp_path, config):
     stage = Stage(tmp_path, config)
     program("pretrained").main(stage)
-    assert stage.metrics["perplexity"] > 1
+    assert stage.metrics["measures"]["perplexity"] > 1
     assert "origin" not in stage.metrics  # its weights are its own
     assert models.load_model(stage.out("model"), trusted=[])(torch.zeros(1, 3, dtype=torch.int64)).shape == (1, 3, 40)
     assert models.pretrained_tokenizer(str(stage.out("tokenizer"))).decode([2, 3]).replace(" ", "") == "ab"

@@ -16,7 +16,9 @@ ENERGY = {"duration_s": 2.0, "energy_j": 10.0, "uncertainty_j": 4.0, "measured_f
 def _left(folder, metrics=None, passed=True):
     folder.mkdir(parents=True)
     write_record(folder / "energy.json", energy_record(stage=folder.name, **ENERGY))
-    (folder / "metrics.json").write_text(json.dumps(metrics or {"accuracy": 0.5, "size_bytes": 100}))
+    (folder / "metrics.json").write_text(
+        json.dumps(metrics or {"headline": "accuracy", "measures": {"accuracy": 0.5}, "size_bytes": 100})
+    )
     if passed:
         (folder / "gate.json").write_text("{}")
 
@@ -49,6 +51,7 @@ def test_what_lies_behind_a_stage_that_did_not_pass_is_of_an_earlier_run(tmp_pat
 
 def _evaluated(dense, chosen):
     usual = {
+        "headline": "accuracy",
         "name": "dense@torch",
         "size_bytes": 7,
         "latency_p50_s": 0.1,
@@ -62,7 +65,7 @@ def _evaluated(dense, chosen):
 
 
 def test_the_chosen_variant_speaks_for_evaluate(tmp_path):
-    _left(tmp_path / "evaluate", metrics=_evaluated({"accuracy": 0.9}, {"accuracy": 0.8}))
+    _left(tmp_path / "evaluate", metrics=_evaluated({"quality": 0.9}, {"quality": 0.8}))
     (row,) = summarize(tmp_path, ["evaluate"], ran=())
     assert row.quality == "accuracy 80.00 %"
     assert row.size_bytes == 7
@@ -70,7 +73,10 @@ def test_the_chosen_variant_speaks_for_evaluate(tmp_path):
 
 @pytest.mark.parametrize(("origin", "expected"), [({}, ""), ({"origin": "dequantized Q4_1"}, " (of dequantized Q4_1)")])
 def test_a_perplexity_says_what_dense_is(tmp_path, origin, expected):
-    _left(tmp_path / "evaluate", metrics=_evaluated({}, {"perplexity": 29.1384} | origin))
+    _left(
+        tmp_path / "evaluate",
+        metrics=_evaluated({"quality": 20.0}, {"headline": "perplexity", "quality": 29.1384} | origin),
+    )
     assert summarize(tmp_path, ["evaluate"], ran=())[0].quality == f"perplexity 29.138{expected}"
 
 

@@ -5,7 +5,8 @@ from typing import Any
 from overwinter.metrics import CandidateMetrics
 
 _FIGURES = {
-    "accuracy": 0.9,
+    "headline": "accuracy",
+    "quality": 0.9,
     "size_bytes": 7,
     "latency_p50_s": 0.1,
     "energy_per_response_j": 1.0,

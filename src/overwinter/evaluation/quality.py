@@ -60,9 +60,9 @@ class Quality:
         return self.scores["accuracy"]
 
     @property
-    def headline(self) -> dict[str, float]:
+    def headline(self) -> dict[str, Any]:
         """Accuracy, for metrics.json."""
-        return {"accuracy": self.score}
+        return {"headline": "accuracy", "quality": self.score}
 
     def brief(self) -> str:
         """Return the accuracy in words."""

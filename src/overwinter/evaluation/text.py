@@ -84,7 +84,7 @@ class TextQuality:
     @property
     def headline(self) -> dict[str, Any]:
         """Perplexity, for metrics.json."""
-        return {"perplexity": self.perplexity, "origin": self.origin}
+        return {"headline": "perplexity", "quality": self.perplexity, "origin": self.origin}
 
     def brief(self) -> str:
         """Return the perplexity in words."""

@@ -53,9 +53,10 @@ def _judged(stage: str, config: Config, project: Project) -> Verdict:
     if stage not in names:
         raise ConfigError(f"There is no stage {stage!r}. Stages: {', '.join(names)}.")
     judged = names[: names.index(stage) + 1]
-    figures: Sequence[Mapping[str, Any]] = [_metrics(project, name) for name in (stage, names[0])]
+    metrics = [_metrics(project, name) for name in (stage, names[0])]
+    figures: Sequence[Mapping[str, Any]] = [each | each.get("measures", {}) for each in metrics]
     folder, remedy = project.outputs / stage, f"Run `dvc repro {stage}`."
-    evaluation = evaluation_metrics(figures[0], where=str(folder / "metrics.json"), remedy=remedy)
+    evaluation = evaluation_metrics(metrics[0], where=str(folder / "metrics.json"), remedy=remedy)
     if evaluation is not None:
         candidates = read_record(Comparison, folder / "comparison.json", remedy=remedy).candidates
         figures = [candidates.get(each.name, {}) for each in (evaluation.chosen, evaluation.dense)]

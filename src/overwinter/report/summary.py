@@ -185,12 +185,12 @@ def _energy(energy_j: float, uncertainty_j: float) -> str:
 
 
 def _quality(model: ModelMetrics | CandidateMetrics) -> str | None:
-    if model.accuracy is not None:
-        return f"accuracy {100 * model.accuracy:.2f} %"
-    if model.perplexity is None:
+    if model.quality is None:
         return None
+    if model.headline == "accuracy":
+        return f"accuracy {100 * model.quality:.2f} %"
     origin = f" (of {model.origin})" if model.origin else ""
-    return f"perplexity {model.perplexity:.3f}{origin}"
+    return f"{model.headline} {model.quality:.3f}{origin}"
 
 
 def _model(path: Path) -> ModelMetrics | CandidateMetrics:
