@@ -79,11 +79,24 @@ def read_json(path: Path, *, remedy: str) -> Any:
 
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file as lower-case hexadecimal."""
-    digest = hashlib.sha256()
+    hashed = hashlib.sha256()
     with path.open("rb") as stream:
         while chunk := stream.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+            hashed.update(chunk)
+    return hashed.hexdigest()
+
+
+def digest(content: Any) -> str:
+    """Return the SHA-256 of a JSON value."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def tree_digest(path: Path) -> str:
+    """Return the digest of a file, or of a folder's file names and contents without Python's caches."""
+    if path.is_file():
+        return sha256(path)
+    files = (file for file in sorted(path.rglob("*")) if file.is_file() and "__pycache__" not in file.parts)
+    return digest({str(file.relative_to(path)): sha256(file) for file in files})
 
 
 def open_to_others(path: Path, mode: int) -> bool:

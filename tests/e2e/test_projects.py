@@ -57,13 +57,27 @@ def test_ones_own_model_and_data_run_through_all_stages(fresh):
     shutil.copytree(example / "my_package", fresh.root / "my_package")
     shutil.copytree(example / "configs", fresh.root / "configs", dirs_exist_ok=True)
     shutil.copy(example / "spirals.csv", fresh.root)
-    own = ("model=mine", "data=mine", "trusted_targets=[my_package]", "pipeline.code=[my_package]")
+    own = ("model=mine", "data=mine", "trusted_targets=[my_package]")
+
+    # The check refuses code that dvc.yaml, composed for the default case, does not list.
+    fresh("overwinter", "compose", *own)
+    (fresh.root / "dvc.yaml").write_text((fresh.root / "dvc.yaml").read_text().replace("    - my_package\n", ""))
+    refused = fresh("python", "stages/check.py", check=False)
+    assert refused.returncode == 2
+    assert "your own code in my_package" in refused.stderr
+    assert "overwinter compose" in refused.stderr
+
     fresh.run(*own)
     assert fresh.json("train/metrics.json")["measures"]["accuracy"] > 0.4
 
     # Both the package and the data are dependencies by content.
     plan = ("overwinter", "plan", "--json", *own)
     assert not any(stage["runs"] for stage in json.loads(fresh(*plan).stdout)["stages"])
+    net = fresh.root / "my_package" / "net.py"
+    source = net.read_text()
+    net.write_text(source + "\n# a dropout of 0.1\n")
+    assert "my_package is modified" in fresh(*plan).stdout
+    net.write_text(source)
     table = fresh.root / "spirals.csv"
     table.write_text("\n".join(table.read_text().splitlines()[:-1]) + "\n")
     assert "spirals.csv is modified" in fresh(*plan).stdout

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from overwinter.config import compose, find_project, validate
-from overwinter.pipeline.identity import artifacts_read, digest, likeness
+from overwinter.files import digest
+from overwinter.pipeline.identity import artifacts_read, likeness
 
 _PROJECT = find_project(Path(__file__).parents[2])
 

@@ -11,12 +11,13 @@ from pathlib import Path
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from overwinter.config.composition import configs_digest
 from overwinter.config.environment import guard_environment
 from overwinter.config.groups import Config
 from overwinter.config.groups.serve import ServiceConfig
+from overwinter.config.own_code import installed_versions, named_targets
 from overwinter.documents import MAX_BYTES, check_yaml_files
 
 _configs: list[Path] = []
@@ -53,7 +54,12 @@ def _digest() -> str:
     return configs_digest(_configs[0]) if _configs else ""
 
 
+def _packages(*, _root_: DictConfig) -> dict[str, str]:
+    return installed_versions(named_targets(OmegaConf.to_container(_root_, resolve=False)))
+
+
 guard_environment()
 OmegaConf.register_new_resolver("overwinter.configs_digest", _digest, replace=True)
+OmegaConf.register_new_resolver("overwinter.packages", _packages, replace=True)
 ConfigStore.instance().store(name="overwinter_schema", node=Config, provider="overwinter")
 ConfigStore.instance().store(name="service_schema", node=ServiceConfig, provider="overwinter")

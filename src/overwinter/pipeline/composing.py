@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from overwinter.config import Config, Project, compose, configs_digest, validate
+from overwinter.config.own_code import installed_versions, named_targets
 from overwinter.errors import ConfigError
 from overwinter.files import write_text
+from overwinter.pipeline.code import code_files
 from overwinter.pipeline.plots import TEMPLATE, render_power_plot
 from overwinter.pipeline.render import render_dvc_yaml, render_gitignore
 
@@ -36,21 +39,34 @@ def write_composed(project: Project, overrides: Sequence[str] = ()) -> list[Path
 
 
 def refuse_stale(config: Config, project: Project) -> None:
-    """Check that params.yaml and dvc.yaml match configs/.
+    """Check that params.yaml and dvc.yaml match configs/, and list the user's own code as it is now.
 
     Raises:
-        ConfigError: configs/ has changed, or dvc.yaml was not rendered from params.yaml.
+        ConfigError: configs/ or an installed package has changed, or dvc.yaml was not rendered from params.yaml.
     """
     if config.configs_digest != configs_digest(project.configs):
         raise ConfigError(
             f"{project.configs} has changed since params.yaml was composed from it.\n"
             "Run `overwinter compose` (with your overrides), then try again."
         )
-    if _read(project.dvc_yaml) != render_dvc_yaml(config, project):
+    versions = installed_versions(named_targets(asdict(config)))
+    if config.packages != versions:
         raise ConfigError(
-            "dvc.yaml does not match params.yaml (another data set, other stages, or an edit by hand).\n"
+            f"params.yaml was composed for the installed packages {config.packages}; now they are {versions}.\n"
+            "Run `overwinter compose` (with your overrides), then try again."
+        )
+    if (rendered := _read(project.dvc_yaml) or "") != render_dvc_yaml(config, project):
+        raise ConfigError(
+            f"dvc.yaml does not {_mismatch(rendered, config, project)}.\n"
             "Run `overwinter compose` with the same overrides, or `overwinter run`."
         )
+
+
+def _mismatch(rendered: str, config: Config, project: Project) -> str:
+    needed = dict.fromkeys(path for name in config.pipeline.stages for path in code_files(config, project, name))
+    if unlisted := [path for path in needed if f"- {path}\n" not in rendered]:
+        return f"list your own code in {', '.join(unlisted)}, so that a change to it would go unseen"
+    return "match params.yaml (another data set, other stages, or an edit by hand)"
 
 
 def refuse_environment(project: Project) -> None:

@@ -43,7 +43,10 @@ def create_project(folder: Path) -> None:
         )
         write_text(folder / ".dvc" / "plots" / f"{TEMPLATE}.json", render_power_plot())
         write_text(folder / ".dvc" / ".gitignore", "/config.local\n/tmp\n/cache\n")
-        write_text(folder / ".dvcignore", "# Overwinter's own state is not data.\n.overwinter\n")
+        write_text(
+            folder / ".dvcignore",
+            "# Neither Overwinter's own state nor Python's caches are data.\n.overwinter\n__pycache__\n",
+        )
         write_text(folder / ".gitignore", "__pycache__/\n.overwinter/\n")
     except OSError as error:
         raise write_error(folder, error) from error

@@ -1,17 +1,15 @@
-"""Digests of everything that determines a stage's result: its parameters, its inputs and the code's version."""
+"""Digests of everything that determines a stage's result: its parameters, its inputs, and the code it runs."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from overwinter import __version__
 from overwinter.config import Config, Project
 from overwinter.errors import IntegrityError
-from overwinter.files import sha256
+from overwinter.files import digest, tree_digest
+from overwinter.pipeline.code import code_digests, code_parameters
 
 _AMOUNT = frozenset({"epochs"})
 # Settings that change the result of a step, not its cost.
@@ -29,16 +27,18 @@ _NEUTRAL = _AMOUNT | {
 
 
 def lineage(config: Config, project: Project, stage: str) -> dict[str, Any]:
-    """Return the digests of everything that determines the result of ``stage``.
+    """Return the digests of everything that determines the result of ``stage``, the user's own code included.
 
     Raises:
         IntegrityError: an input is missing.
     """
+    code = code_digests(config, project, stage)
     return {
         "stage": stage,
         "inputs": _input_digests(config, project, stage),
         "parameters_sha256": digest(_parameters(config, stage)),
         "overwinter": __version__,
+        **({"code": code} if code else {}),
     }
 
 
@@ -79,21 +79,10 @@ def artifacts_read(described: dict[str, Any]) -> dict[str, str]:
     return {stage: digest(content) for stage, content in outs.items()}
 
 
-def digest(content: Any) -> str:
-    """Return the SHA-256 of a JSON value."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def tree_digest(path: Path) -> str:
-    """Return the digest of a file, or of a folder's file names and contents."""
-    if path.is_file():
-        return sha256(path)
-    return digest({str(file.relative_to(path)): sha256(file) for file in sorted(path.rglob("*")) if file.is_file()})
-
-
 def _parameters(config: Config, stage: str) -> dict[str, Any]:
     everything = asdict(config)
-    return {key: _dotted(everything, key) for key in config.pipeline.stages[stage].params}
+    keys = [*config.pipeline.stages[stage].params, *code_parameters(config, stage)]
+    return {key: _dotted(everything, key) for key in keys}
 
 
 def _without(tree: Any, names: frozenset[str]) -> Any:

@@ -1,8 +1,8 @@
 """Rendering of dvc.yaml from configs/pipeline/: deterministic, readable, committed.
 
-Every stage depends on the constant output of `check`, on the outputs it needs, and on the verdict of the gate before
-it. A gate depends on all joules spent up to it and on the budget; its verdict contains no numbers, so new joules for
-the same model rerun only the gate.
+Every stage depends on the constant output of `check`, on the outputs it needs, on the user's own code that its settings
+name, and on the verdict of the gate before it. A gate depends on all joules spent up to it and on the budget; its
+verdict contains no numbers, so new joules for the same model rerun only the gate.
 
 Files that users compare (metrics.json, energy.json, the gates' verdicts) are in Git, with `cache: false`, so that `dvc
 metrics diff` and `dvc exp show` work on a fresh clone. DVC's run cache also keeps a copy, so a restored stage gets
@@ -17,6 +17,7 @@ from typing import Any
 from overwinter.config.groups import Config, StageSpec
 from overwinter.config.project import Project
 from overwinter.paths import PACKAGE
+from overwinter.pipeline.code import code_files, code_parameters
 from overwinter.pipeline.plots import TEMPLATE
 
 _HEADER = """\
@@ -53,7 +54,7 @@ def rendered_stages(config: Config, project: Project) -> dict[str, Any]:
     stages: dict[str, Any] = {"check": _check(config, project)}
     names = list(config.pipeline.stages)
     for position, (name, spec) in enumerate(config.pipeline.stages.items()):
-        stages[name] = _stage(name, spec, config, before=names[:position])
+        stages[name] = _stage(name, spec, config, project, before=names[:position])
         stages[gate_name(name)] = _gate(name, config, before=names[:position])
     return stages
 
@@ -76,23 +77,25 @@ def stage_program(stage: str, config: Config) -> str:
 def _check(config: Config, project: Project) -> dict[str, Any]:
     program = f"{config.pipeline.programs}/check.py"
     configs = os.path.relpath(project.configs, project.root)
+    code = [path for stage in config.pipeline.stages for path in code_files(config, project, stage)]
     return {
         "desc": "params.yaml is valid and matches configs/",
         "cmd": f"python {program}",
-        "deps": [configs, program],
+        "deps": list(dict.fromkeys([configs, program, *code])),
         "params": [{"params.yaml": None}],
         "outs": [_CHECK_OUT],
     }
 
 
-def _stage(name: str, spec: StageSpec, config: Config, *, before: list[str]) -> dict[str, Any]:
+def _stage(name: str, spec: StageSpec, config: Config, project: Project, *, before: list[str]) -> dict[str, Any]:
     program = stage_program(name, config)
     needed = [stage_out(need, out) for need in spec.needs for out in config.pipeline.stages[need].outs]
     verdict = [stage_out(before[-1], "gate.json")] if before else []
+    read = [*code_files(config, project, name), *_data_files(spec, config)]
     return {
         "cmd": f"python {program}",
-        "deps": [_CHECK_OUT, program, *config.pipeline.code, *_data_files(spec, config), *needed, *verdict],
-        "params": list(spec.params),
+        "deps": list(dict.fromkeys([_CHECK_OUT, program, *read, *needed, *verdict])),
+        "params": [*spec.params, *code_parameters(config, name)],
         "outs": [stage_out(name, out) for out in [*spec.outs, *spec.reports]],
         "metrics": _in_git(name, "metrics.json", "energy.json"),
         "plots": [{stage_out(name, "power.csv"): {"template": TEMPLATE, **_POWER, "title": f"{name}: power"}}],

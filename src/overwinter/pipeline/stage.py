@@ -13,11 +13,11 @@ from overwinter.budget import parse_budget
 from overwinter.config import Config
 from overwinter.energy.record import ENERGY_FILE
 from overwinter.errors import EXIT_DONE, ConfigError, IntegrityError, OverwinterError, RefusedError
-from overwinter.files import read_json, write_json
+from overwinter.files import digest, read_json, tree_digest, write_json
 from overwinter.ledger import checkpoint_folder, has_checkpoint
 from overwinter.metrics import EvaluationMetrics, ModelMetrics
 from overwinter.pipeline.events import emit
-from overwinter.pipeline.identity import digest, lineage, tree_digest
+from overwinter.pipeline.identity import lineage
 from overwinter.pipeline.outputs import Outputs
 from overwinter.pipeline.render import gate_name
 from overwinter.pipeline.stepping import StepCosts, Stepping

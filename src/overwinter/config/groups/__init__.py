@@ -72,6 +72,10 @@ class Config:
     power: Any = MISSING
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     extensions: dict[str, Any] = setting("settings of your own stages, by stage (docs/extending.md)")
+    packages: dict[str, str] = setting(
+        "versions of the installed packages, besides overwinter and torch, that a `_target_` names; "
+        "another version is another result"
+    )
     configs_digest: str = setting("digest of configs/, to detect a stale params.yaml")
 
 
