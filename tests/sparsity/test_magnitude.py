@@ -101,11 +101,19 @@ def test_half_way_the_cubic_schedule_is_at_seven_eighths():
     assert hook.settled(100, 200)
 
 
-def test_a_layer_that_would_vanish_is_refused():
-    weights = {"large": torch.arange(1.0, 11.0), "small": torch.full((5,), 0.1)}
+def test_a_layer_that_would_vanish_is_refused_before_the_fine_tuning(magnitude_config, train):
+    model = nn.Sequential(nn.Linear(10, 10), nn.Linear(10, 5))
+    with torch.no_grad():
+        model[1].weight.fill_(1e-6)
+    with pytest.raises(OverwinterError, match="Every weight of 1 would be removed"):
+        Magnitude(magnitude_config(amount=0.5)).prepare(model, train)
+
+
+def test_a_layer_that_vanishes_while_it_is_trained_keeps_its_largest_weight():
+    weights = {"large": torch.arange(1.0, 11.0), "small": torch.tensor([0.1, 0.1, 0.2, 0.1])}
     hook = MaskHook(weights, amount=0.5, scope="global", ramp_fraction=1.0, update_interval_steps=1)
-    with pytest.raises(OverwinterError, match="Every weight of small would be removed"):
-        hook.after_step(1, 1)
+    hook.after_step(1, 1)
+    assert weights["small"].tolist() == pytest.approx([0.0, 0.0, 0.2, 0.0])
 
 
 def test_equal_magnitudes_are_not_all_removed_at_once():

@@ -207,6 +207,20 @@ class Asserting(Auxiliary):
         return self.head(functional.relu(self.second(early)).mean((2, 3)))
 
 
+class Raising(Auxiliary):
+    """While training, forward() refuses the fourth batch: the model cannot be trained any more."""
+
+    def __init__(self):
+        super().__init__()
+        self.batches = 0
+
+    def forward(self, images):
+        self.batches += self.training
+        if self.batches > 3:
+            raise ValueError("this batch is too small")
+        return super().forward(images)
+
+
 class WeightNormed(nn.Module):
     def __init__(self):
         super().__init__()
@@ -227,3 +241,106 @@ class WeightNormedByHooks(WeightNormed):
             warnings.simplefilter("ignore", FutureWarning)  # deprecated, and still in use
             self.first = nn.utils.weight_norm(nn.Conv2d(3, 8, 3))
         self.third = nn.utils.spectral_norm(nn.Conv2d(4, 4, 3))
+
+
+class Excited(nn.Module):
+    """Squeeze and excitation in an inverted residual block: a gate for each channel."""
+
+    def __init__(self):
+        super().__init__()
+        self.expand, self.spatial = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 3, padding=1, groups=8)
+        self.norms = nn.ModuleList([nn.BatchNorm2d(8), nn.BatchNorm2d(8)])
+        self.squeeze, self.excite = nn.Conv2d(8, 4, 1), nn.Conv2d(4, 8, 1)
+        self.project = nn.Conv2d(8, 3, 1)
+        self.head = nn.Linear(3, 2)
+
+    def forward(self, images):
+        features = functional.silu(self.norms[0](self.expand(images)))
+        features = functional.silu(self.norms[1](self.spatial(features)))
+        gate = self.excite(functional.silu(self.squeeze(functional.adaptive_avg_pool2d(features, 1))))
+        return self.head((images + self.project(features * torch.sigmoid(gate))).mean((2, 3)))
+
+
+class Gated(nn.Module):
+    """A gated feed-forward layer, called by keyword, on tokens; the first token is classified."""
+
+    def __init__(self):
+        super().__init__()
+        self.gate, self.up, self.down = nn.Linear(64, 12), nn.Linear(64, 12), nn.Linear(12, 64)
+        self.pool, self.head = nn.Linear(64, 6), nn.Linear(6, 2)
+
+    def forward(self, images):
+        tokens = images.flatten(2)
+        tokens = tokens + self.down(input=functional.silu(self.gate(input=tokens)) * self.up(input=tokens))
+        return self.head(torch.tanh(self.pool(tokens[:, 0])))
+
+
+class SelfGated(nn.Module):
+    """GELU written out: an activation that adds and multiplies its own input."""
+
+    def __init__(self):
+        super().__init__()
+        self.up, self.head = nn.Linear(192, 12), nn.Linear(12, 2)
+
+    def forward(self, images):
+        values = self.up(images.flatten(1))
+        return self.head(0.5 * values * (1.0 + torch.tanh(0.8 * (values + 0.04 * torch.pow(values, 3.0)))))
+
+
+class ConvNextBlock(nn.Module):
+    """Permutations around a LayerNorm and Linear layers, with a scale for each channel of the residual."""
+
+    def __init__(self):
+        super().__init__()
+        self.spatial, self.norm = nn.Conv2d(3, 3, 3, padding=1, groups=3), nn.LayerNorm(3)
+        self.up, self.down, self.gamma = nn.Linear(3, 12), nn.Linear(12, 3), nn.Parameter(torch.ones(3))
+        self.head = nn.Linear(3, 2)
+
+    def forward(self, images):
+        features = self.norm(self.spatial(images).permute(0, 2, 3, 1))
+        features = self.gamma * self.down(functional.gelu(self.up(features)))
+        return self.head((images + features.permute(0, 3, 1, 2)).mean((2, 3)))
+
+
+class Permuted(nn.Module):
+    """Channels moved to the end for a Linear layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.head = nn.Conv2d(3, 8, 3, padding=1), nn.Linear(8, 2)
+
+    def forward(self, images):
+        return self.head(torch.relu(self.first(images)).permute(0, 2, 3, 1)).mean((1, 2))
+
+
+class UNet(nn.Module):
+    """A skip connection around a smaller picture, and an upsampling convolution; outputs as large as the input."""
+
+    def __init__(self):
+        super().__init__()
+        self.left, self.before = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 6, 3, padding=1)
+        self.low, self.deep = nn.Conv2d(6, 8, 3, padding=1), nn.Conv2d(8, 6, 3, padding=1)
+        self.up, self.after = nn.ConvTranspose2d(6, 6, 2, stride=2), nn.Conv2d(12, 6, 3, padding=1)
+        self.head = nn.Conv2d(6, 2, 1)
+
+    def forward(self, images):
+        left = torch.relu(self.before(torch.relu(self.left(images))))
+        deep = torch.relu(self.deep(torch.relu(self.low(functional.max_pool2d(left, 2)))))
+        return self.head(torch.relu(self.after(torch.cat([left, self.up(deep)], 1))))
+
+
+class Encoder(nn.Module):
+    """torch's own transformer layer, attention of its own, and a recurrent layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(64, 4, 16, batch_first=True), 1)
+        self.attention = nn.MultiheadAttention(64, 4, batch_first=True)
+        self.memory = nn.LSTM(64, 8, batch_first=True)
+        self.hidden, self.head = nn.Linear(8, 10), nn.Linear(10, 2)
+
+    def forward(self, images):
+        tokens = self.encoder(images.flatten(2))
+        tokens, _ = self.attention(tokens, tokens, tokens)
+        states, _ = self.memory(tokens)
+        return self.head(torch.relu(self.hidden(states[:, -1])))

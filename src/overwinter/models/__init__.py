@@ -11,7 +11,8 @@
   `integer_type` and `replace_layer` insert them. They are saved and loaded bit for bit.
 - `AwareLayer` is the grid that quantization-aware training found for a layer.
 - `prunable_weights`, `count_parameters` and `counted_sparsity` report prunable weights, parameters and zeros;
-  `computed_weights` and `fixed_weights` report the layers that must keep their weight, and why.
+  `computed_weights` and `fixed_weights` report the layers that must keep their weight, and why; `other_weights` those
+  that are neither Linear nor a convolution.
 - `pretrained` reads a language model from a local folder or GGUF file (``model=huggingface``, extra `llm`) into a
   `CausalLanguageModel`; `pretrained_tokenizer` and `save_tokenizer` are for its tokenizer.
 - `twin` is a second module on the same memory, `is_finite` checks a tensor without copying it: a model may be as
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from overwinter.models.building import build_model, rebuild_model
     from overwinter.models.causal import CausalLanguageModel
     from overwinter.models.convnet import ConvNet
-    from overwinter.models.counting import count_parameters, counted_sparsity, prunable_weights
+    from overwinter.models.counting import count_parameters, counted_sparsity, other_weights, prunable_weights
     from overwinter.models.description import (
         already_verified,
         load_description,
@@ -88,6 +89,7 @@ __all__ = [
     "is_finite",
     "load_description",
     "load_model",
+    "other_weights",
     "own_models",
     "pretrained",
     "pretrained_tokenizer",
@@ -131,6 +133,7 @@ _HOMES = {
     "own_models": "description",
     "pretrained": "huggingface",
     "pretrained_tokenizer": "huggingface",
+    "other_weights": "counting",
     "prunable_weights": "counting",
     "rebuild_model": "building",
     "replace_layer": "integer",

@@ -35,6 +35,19 @@ def prunable_weights(model: nn.Module) -> dict[str, torch.Tensor]:
     return weights
 
 
+def other_weights(model: nn.Module) -> dict[str, str]:
+    """Return name -> reason of the layers with matrices of their own that are neither Linear nor a convolution.
+
+    Such as an embedding, an LSTM, `torch.nn.MultiheadAttention` or GPT-2's ``Conv1D``: nothing is removed from them,
+    and they stay in floating point.
+    """
+    return {
+        name or type(module).__name__: f"{type(module).__name__} is neither Linear nor a convolution"
+        for name, module in model.named_modules()
+        if not isinstance(module, PRUNABLE_LAYERS) and any(own.dim() > 1 for own in module.parameters(recurse=False))
+    }
+
+
 def count_parameters(model: nn.Module) -> int:
     """Return the number of parameters, including zeros and integer weights; shared ones count once."""
     integers = sum(math.prod(layer.weight_shape) for layer in integer_layers(model).values())

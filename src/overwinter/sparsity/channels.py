@@ -10,7 +10,8 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from overwinter.data import tensors
-from overwinter.models import StepHook, copy_module
+from overwinter.inputs import TensorInputs
+from overwinter.models import StepHook, copy_module, other_weights
 from overwinter.sparsity.dependencies import ChannelGroup, find_channel_groups
 from overwinter.sparsity.report import LayerReport, SparsityReport
 from overwinter.sparsity.selection import SKIPPED, skipped
@@ -33,13 +34,13 @@ class Channels:
     def prepare(self, model: nn.Module, train: Dataset[Any]) -> Sequence[StepHook]:
         """Remove channels from ``model`` in place; nothing is left to do while it is fine-tuned."""
         examples, _ = tensors(train, limit=_EXAMPLES)
-        groups, self._left_alone = find_channel_groups(model, examples)
-        names = [group.producer for group in groups]
+        groups, left_alone = find_channel_groups(model, examples)
+        self._left_alone = other_weights(model) | left_alone
+        names = [name for group in groups for name in group.producers]
         left_out = skipped([*names, *self._left_alone], self._config.skip)
         self._left_alone.update(dict.fromkeys(left_out, SKIPPED))
         for group in groups:
-            if group.producer not in left_out:
-                self._remove(model, group, examples)
+            self._remove(model, group, examples, left_out)
         return []
 
     def report(self, model: nn.Module) -> SparsityReport:
@@ -56,19 +57,24 @@ class Channels:
             left_alone=dict(sorted(self._left_alone.items())),
         )
 
-    def _remove(self, model: nn.Module, group: ChannelGroup, examples: torch.Tensor) -> None:
+    def _remove(self, model: nn.Module, group: ChannelGroup, examples: TensorInputs, left_out: set[str]) -> None:
+        spared = sorted(left_out.intersection(group.producers))
+        others = [name for name in group.producers if name not in left_out]
+        if spared:
+            self._left_alone.update(dict.fromkeys(others, f"its output is multiplied with that of {spared[0]}"))
+            return
         kept = max(1, round(group.count * (1.0 - self._config.amount)))
         keep = channel_importance(model, group).topk(kept).indices.sort().values  # (kept,)
         trouble = _tried_out(model, group, keep, examples)
         if trouble is not None:
-            self._left_alone[group.producer] = trouble
+            self._left_alone.update(dict.fromkeys(group.producers, trouble))
             return
         keep_channels(model, group, keep)
-        self._before[group.producer] = group.count
+        self._before.update(dict.fromkeys(group.producers, group.count))
 
 
 @torch.no_grad()
-def _tried_out(model: nn.Module, group: ChannelGroup, keep: torch.Tensor, examples: torch.Tensor) -> str | None:
+def _tried_out(model: nn.Module, group: ChannelGroup, keep: torch.Tensor, examples: TensorInputs) -> str | None:
     """Remove the channels from a copy; return why its outputs are wrong, or None if they are right.
 
     In training mode, in which it will be fine-tuned, it only has to run: dropout differs from pass to pass.
@@ -76,7 +82,7 @@ def _tried_out(model: nn.Module, group: ChannelGroup, keep: torch.Tensor, exampl
     smaller, silenced = copy_module(model), copy_module(model)
     keep_channels(smaller, group, keep)
     silence_channels(silenced, group, keep)
-    expected = silenced(examples)  # (n, classes)
+    expected = silenced(examples)  # (n, ...)
     try:
         outputs = smaller(examples)
         with torch.random.fork_rng(devices=[]):
@@ -84,7 +90,10 @@ def _tried_out(model: nn.Module, group: ChannelGroup, keep: torch.Tensor, exampl
     except Exception as error:  # noqa: BLE001 - it runs the user's code: whatever it raises is the reason
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         return f"the model cannot be run without some of its channels ({reason})"
-    difference = float((outputs - expected).abs().max())
-    if difference > _TOLERANCE * float(expected.abs().max()) + _TOLERANCE:
+    if outputs.shape != expected.shape:
+        return f"without some of its channels the outputs are {list(outputs.shape)}, not {list(expected.shape)}"
+    difference = float((outputs.float() - expected.float()).abs().max())
+    allowed = _TOLERANCE * float(expected.abs().max()) + _TOLERANCE
+    if not difference <= allowed:  # NaN, too
         return f"without some of its channels the outputs differ by {difference:.3g} from what they should be"
     return None

@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from overwinter.errors import OverwinterError
-from overwinter.models import computed_weights, prunable_weights
+from overwinter.models import computed_weights, other_weights, prunable_weights
 from overwinter.sparsity.report import LayerReport, SparsityReport
 from overwinter.sparsity.selection import SKIPPED, skipped
 from overwinter.sparsity.settings import MagnitudeConfig
@@ -38,6 +38,7 @@ class Magnitude:
             ramp_fraction=config.ramp_fraction,
             update_interval_steps=config.update_interval_steps,
         )
+        hook.refuse_emptied()
         return [hook]
 
     def report(self, model: nn.Module) -> SparsityReport:
@@ -48,7 +49,9 @@ class Magnitude:
         )
         chosen = {layer.name for layer in layers}
         left_alone = (
-            dict.fromkeys(set(prunable_weights(model)) - chosen, SKIPPED) | computed_weights(model) | _others(model)
+            dict.fromkeys(set(prunable_weights(model)) - chosen, SKIPPED)
+            | computed_weights(model)
+            | other_weights(model)
         )
         return SparsityReport(
             method="magnitude",
@@ -91,6 +94,19 @@ class MaskHook:
         self._interval = update_interval_steps
         self._removed: dict[str, torch.Tensor] = {}
 
+    def refuse_emptied(self) -> None:
+        """Refuse, before the fine-tuning, an amount that takes all of a layer's weights as they are now.
+
+        Raises:
+            OverwinterError: with the layer and what would spare it.
+        """
+        for name, removed in self._masks(self._amount).items():
+            if removed.all():
+                raise OverwinterError(
+                    f"Every weight of {name} would be removed at a sparsity of {self._amount:.3f}.\n"
+                    "Lower sparsify.amount, set sparsify.scope=layer, or name the layer in sparsify.skip."
+                )
+
     def before_step(self, step: int, total: int) -> None:
         """Do nothing: removed weights may have gradients, they are put back to zero after the step."""
 
@@ -128,17 +144,18 @@ class MaskHook:
                 self._weights[name].masked_fill_(removed, 0.0)
 
     def _remove(self, sparsity: float) -> None:
+        for name, removed in self._masks(sparsity).items():
+            if removed.all():  # as weights move while they are trained: one stays, so that the layer is not cut off
+                removed.view(-1)[self._weights[name].abs().argmax()] = False
+            self._removed[name] = removed
+
+    def _masks(self, sparsity: float) -> dict[str, torch.Tensor]:
         magnitudes = {name: weight.detach().abs() for name, weight in self._weights.items()}
         together = [list(magnitudes)] if self._scope == "global" else [[name] for name in magnitudes]
+        masks: dict[str, torch.Tensor] = {}
         for names in together:
-            masks = _smallest([magnitudes[name] for name in names], sparsity)
-            self._removed.update(zip(names, masks, strict=True))
-        for name, removed in self._removed.items():
-            if removed.all():
-                raise OverwinterError(
-                    f"Every weight of {name} would be removed at a sparsity of {sparsity:.3f}.\n"
-                    "Lower sparsify.amount, set sparsify.scope=layer, or name the layer in sparsify.skip."
-                )
+            masks.update(zip(names, _smallest([magnitudes[name] for name in names], sparsity), strict=True))
+        return masks
 
 
 def _smallest(magnitudes: Sequence[torch.Tensor], share: float) -> list[torch.Tensor]:
@@ -148,13 +165,3 @@ def _smallest(magnitudes: Sequence[torch.Tensor], share: float) -> list[torch.Te
     chosen[together.topk(round(share * len(together)), largest=False, sorted=False).indices] = True
     parts = torch.split_with_sizes(chosen, [magnitude.numel() for magnitude in magnitudes])
     return [part.view(magnitude.shape) for part, magnitude in zip(parts, magnitudes, strict=True)]
-
-
-def _others(model: nn.Module) -> dict[str, str]:
-    """Return the layers with matrices of their own that are neither Linear nor convolution."""
-    prunable = set(prunable_weights(model))
-    return {
-        name: f"{type(module).__name__} is neither Linear nor a convolution"
-        for name, module in model.named_modules()
-        if name not in prunable and any(tensor.dim() > 1 for tensor in module.parameters(recurse=False))
-    }

@@ -19,7 +19,8 @@ def keep_channels(model: nn.Module, group: ChannelGroup, keep: torch.Tensor) -> 
         group: from `find_channel_groups` of this very model.
         keep: indices, ascending.
     """
-    _select(model.get_submodule(group.producer), keep, dimension=0)
+    for producer in group.producers:
+        _select(model.get_submodule(producer), keep, dimension=0)
     for follower in group.followers:
         _select(model.get_submodule(follower.layer), _features(keep, follower.block), dimension=0)
     for consumer in group.consumers:
@@ -45,9 +46,12 @@ def channel_importance(model: nn.Module, group: ChannelGroup) -> torch.Tensor:
     """Return how much each channel of a group can weigh in what its consumers compute, (channels,).
 
     The norm of the weights that make it (Li et al., "Pruning filters for efficient ConvNets", 2017), scaled
-    by the normalisation behind it, if any, times the norm of the weights that take it in.
+    by the normalisation behind it, if any, times the norm of the weights that take it in. Where several layers make
+    it, their outputs are multiplied, and so are these norms.
     """
-    produced = _norms(model.get_submodule(group.producer).get_parameter("weight"))
+    produced = torch.ones(group.count)
+    for producer in group.producers:
+        produced = produced * _norms(model.get_submodule(producer).get_parameter("weight"))
     for follower in group.followers:
         layer = model.get_submodule(follower.layer)
         if isinstance(layer, nn.modules.batchnorm._BatchNorm) and follower.block == 1:
