@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         runtime,
         serving,
         sparsity,
+        tasks,
         training,
     )
 
@@ -57,6 +58,7 @@ __all__ = [
     "runtime",
     "serving",
     "sparsity",
+    "tasks",
     "training",
 ]
 

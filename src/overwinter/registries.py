@@ -131,3 +131,18 @@ SPARSIFIERS: Registry[Any] = Registry(
         "none": "overwinter.sparsity.settings:NoSparsifyConfig",
     },
 )
+
+# Each names the settings of a task, which open it.
+TASKS: Registry[Any] = Registry(
+    group="overwinter.tasks",
+    key="task.name",
+    built_in={
+        "classification": "overwinter.tasks.settings:ClassificationTaskConfig",
+        "forecasting": "overwinter.tasks.settings:ForecastingTaskConfig",
+        "language_modeling": "overwinter.tasks.settings:LanguageModelingTaskConfig",
+        "multilabel": "overwinter.tasks.settings:MultilabelTaskConfig",
+        "regression": "overwinter.tasks.settings:RegressionTaskConfig",
+        "segmentation": "overwinter.tasks.settings:SegmentationTaskConfig",
+        "token_classification": "overwinter.tasks.settings:TokenClassificationTaskConfig",
+    },
+)

@@ -130,6 +130,7 @@ def test_every_key_is_described():
         "FallibleCarbonConfig.fallback",
         "PowerConfig.policy",
         "SparsifyConfig.method",
+        "TaskConfig.name",
     }
 
 

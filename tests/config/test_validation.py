@@ -56,7 +56,7 @@ def test_what_is_no_configuration_is_refused(text):
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    key=st.sampled_from(["seed", "train", "sparsify", "quantize", "evaluate", "budget", "pipeline", "data"]),
+    key=st.sampled_from(["seed", "task", "train", "sparsify", "quantize", "evaluate", "budget", "pipeline", "data"]),
     value=LEAVES,
 )
 def test_whatever_stands_in_a_group_it_is_valid_or_a_config_error(content, key, value):

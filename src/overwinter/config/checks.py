@@ -13,6 +13,7 @@ from overwinter.config.groups.evaluation import check_evaluate, check_hibernate
 from overwinter.config.groups.model import check_model
 from overwinter.config.groups.pipeline import check_pipeline
 from overwinter.config.groups.serve import ServiceConfig, check_serve
+from overwinter.config.groups.task import check_task
 from overwinter.config.groups.training import check_trained_grids
 from overwinter.config.settings import check_settings
 
@@ -28,6 +29,7 @@ def check_config(config: Config) -> None:
     check_settings(config)
     check_pipeline(config)
     check_model(config)
+    check_task(config)
     config.train.check("train")
     config.sparsify.check("sparsify")
     config.quantize.check("quantize")

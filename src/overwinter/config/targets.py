@@ -3,7 +3,7 @@
 Hydra's own `instantiate` calls any callable it is given, which has led to published remote code executions. Here, the
 target must be a *class of the kind that its key requires*, which is checked before it is called. Allowed are:
 
-- classes of overwinter, listed by their exact names (`MODEL`, `DATA`, `MEASURE`);
+- classes of overwinter, listed by their exact names (`MODEL`, `DATA`, `TASK`, `LOSS`, `MEASURE`);
 - public classes of a library, such as `torch.nn.Linear`; the check imports nothing;
 - classes defined in packages that the user trusts (`trusted_targets`). A configuration may also name functions there
   that build models; a saved model, which can come from elsewhere, may not.
@@ -39,6 +39,7 @@ class Kind:
         classes: Classes of overwinter: public name -> defining module.
         functions: Functions of overwinter: the same; a configuration may name them and a saved model may not.
         library: A package whose public classes of this kind are allowed; None for none.
+        suffix: What the names of those classes end in.
         made_by_functions: Whether the user's own functions may build one.
     """
 
@@ -47,6 +48,7 @@ class Kind:
     classes: Mapping[str, str] = field(default_factory=dict)
     functions: Mapping[str, str] = field(default_factory=dict)
     library: str | None = None
+    suffix: str = ""
     made_by_functions: bool = False
 
     def built_in(self, target: str, *, functions: bool) -> str | None:
@@ -61,12 +63,14 @@ class Kind:
     def in_library(self, target: str) -> bool:
         """Return whether the target's name can be that of a public class of the library."""
         prefix = f"{self.library}."
-        return target.startswith(prefix) and _LIBRARY_CLASS.fullmatch(target.removeprefix(prefix)) is not None
+        name = target.removeprefix(prefix)
+        return target.startswith(prefix) and name.endswith(self.suffix) and bool(_LIBRARY_CLASS.fullmatch(name))
 
     def allowed(self, *, functions: bool) -> str:
         """Return a description of the targets that need no trust, for messages."""
         names = [*self.classes, *(self.functions if functions else ())]
-        names += [f"classes of {self.library}"] if self.library else []
+        ending = f" that end in {self.suffix}" if self.suffix else ""
+        names += [f"classes of {self.library}{ending}"] if self.library else []
         return ", ".join(names) or "nothing"
 
 
@@ -92,6 +96,8 @@ DATA = Kind(
 )
 PRETRAINED_TARGETS = ("overwinter.models.pretrained", "overwinter.models.huggingface.pretrained")
 TEXT_TARGETS = ("overwinter.data.Text", "overwinter.data.text.Text")
+TASK = Kind(key="task", noun="class with the methods of overwinter.tasks.Task")
+LOSS = Kind(key="task.loss", noun="class whose objects can be called", library="torch.nn", suffix="Loss")
 MEASURE = Kind(key="evaluate.measures", noun="class whose objects can be called")
 
 

@@ -12,6 +12,7 @@ from overwinter.config.environment import environment, guard_environment
 from overwinter.config.groups import SCHEMAS, Config
 from overwinter.config.groups.pipeline import in_order
 from overwinter.config.groups.serve import ServiceConfig
+from overwinter.config.groups.task import own_task
 from overwinter.documents import check_yaml
 from overwinter.errors import ConfigError, nearest
 
@@ -45,14 +46,20 @@ def validate(text: str, *, source: str = "the composed configuration") -> Config
         ConfigError: not YAML, or a wrong key, type, unit or range.
     """
     config: Config = _typed(Config, _parsed(text, source), prefix="")
+    config.task = {"name": "classification"} if config.task is None else config.task
     for group, schema_of in SCHEMAS.items():
         node = getattr(config, group)
         if not isinstance(node, Mapping):
             raise ConfigError(f"{group}={node!r} must be a mapping. {_REMEDY}")
-        setattr(config, group, _typed(schema_of(node), dict(node), prefix=f"{group}."))
+        setattr(config, group, _typed(schema_of(node), _keys(group, node), prefix=f"{group}."))
     config.pipeline.stages = in_order(config.pipeline.stages)
     check_config(config)
     return config
+
+
+def _keys(group: str, node: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of a group; those of the user's own task, which has no schema, are its arguments."""
+    return own_task(node) if group == "task" and "_target_" in node else dict(node)
 
 
 def validate_service(text: str) -> ServiceConfig:

@@ -3,58 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from overwinter.errors import ConfigError
-from overwinter.tasks.interface import Array, Measure, Values
-from overwinter.tasks.numbers import kl_divergence, softmax
-from overwinter.tasks.targets import check_class_numbers
-
-if TYPE_CHECKING:
-    import torch
+from overwinter.tasks.base import ClassesTask
+from overwinter.tasks.class_counts import class_counts, f1_macro, totals
+from overwinter.tasks.interface import Array, Criterion, Rows, Values
+from overwinter.tasks.measure import Measure, by_name
+from overwinter.tasks.numbers import softmax
+from overwinter.tasks.targets import read_class_numbers, without_last_axis_of_one
 
 _TOP = 5
+_BINS = 15  # of the calibration error, as Guo et al. (2017)
 
 
-class Classification:
+class Classification(ClassesTask):
     """Single-label classification: outputs are logits (n, classes), targets are class numbers (n,).
 
     Args:
         labels: the name of each class.
-        label_smoothing: of the cross entropy while training, 0 to 1.
+        label_smoothing: of the cross entropy while training, 0 to below 1.
+        criterion: instead of the cross entropy.
     """
 
+    name = "classification"
     headline = Measure(name="accuracy")
+    class_axis = -1
 
-    def __init__(self, labels: Sequence[str], *, label_smoothing: float = 0.0) -> None:
-        self._labels, self._label_smoothing = tuple(labels), label_smoothing
+    def __init__(
+        self, labels: Sequence[str], *, label_smoothing: float = 0.0, criterion: Criterion | None = None
+    ) -> None:
+        super().__init__(labels, criterion=criterion)
+        self._label_smoothing = label_smoothing
 
     @property
     def measures(self) -> dict[str, Measure]:
-        """Accuracy, macro F1, and of more than five classes the share whose class is among the best five."""
-        listed = [self.headline, Measure(name="f1_macro")]
-        if len(self._labels) > _TOP:
-            listed.append(Measure(name="top5_accuracy"))
-        return {each.name: each for each in listed}
+        """Accuracy, macro F1, expected calibration error, the worst class's accuracy, and top-5 accuracy.
 
-    def check_targets(self, targets: Array) -> None:
-        """Refuse what is no class number.
+        The last is the share whose class is among the best five, where there are more than five.
+        """
+        listed = [self.headline, Measure(name="f1_macro"), Measure(name="worst_class_accuracy")]
+        listed.append(Measure(name="calibration_error", higher_is_better=False))
+        if len(self.labels) > _TOP:
+            listed.append(Measure(name="top5_accuracy"))
+        return by_name(listed)
+
+    def read_targets(self, targets: Array) -> Array:
+        """Return class numbers (n,), int64.
 
         Raises:
-            ConfigError: with the value, and the task that would fit.
+            ConfigError: with the value or shape, and the task that would fit.
         """
-        if targets.ndim != 1:
-            whole = targets.dtype.kind in "iu"
-            fitting = (
-                "task=segmentation or task=token_classification" if whole else "task=multilabel or task=regression"
-            )
+        numbers = without_last_axis_of_one(targets, ndim=1)
+        if numbers.ndim != 1:
             raise ConfigError(
                 f"A target has the shape {list(targets.shape[1:])}: classification takes one class number per sample. "
-                f"{fitting}?"
+                f"{_fitting(targets)}?"
             )
-        check_class_numbers(targets, self._labels)
+        return read_class_numbers(numbers, self.labels)
 
     def check_outputs(self, outputs: Array, targets: Array) -> None:
         """Refuse what are no logits (n, classes).
@@ -62,39 +70,54 @@ class Classification:
         Raises:
             ConfigError: with both shapes.
         """
-        expected = (len(targets), len(self._labels))
+        expected = (len(targets), len(self.labels))
         if outputs.shape != expected:
+            one = outputs.size == len(targets) and len(self.labels) == 2
             raise ConfigError(
                 f"The model returns {list(outputs.shape)} for {len(targets)} samples, and data names "
-                f"{len(self._labels)} classes: classification takes logits {list(expected)}."
+                f"{len(self.labels)} classes: classification takes logits {list(expected)}."
+                + (" Let the model return two logits: one for each class." if one else "")
             )
 
-    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Return the mean cross entropy."""
-        from torch.nn import functional
+    def agreement(self, outputs: Array, reference: Array) -> Values:
+        """Return 1 where the most probable class is the dense model's, else 0 (n,)."""
+        return np.asarray(self._decisions(outputs) == self._decisions(reference), dtype=np.float64)
 
-        return functional.cross_entropy(outputs.float(), targets, label_smoothing=self._label_smoothing)
+    def rows(self, outputs: Array, targets: Array) -> Rows:
+        """Return `logits` (n, classes), `targets` (n,) and `correct` (n,), bool."""
+        return {"logits": outputs, "targets": targets, "correct": self._decisions(outputs) == targets}
 
-    def measure(self, outputs: Array, targets: Array) -> dict[str, float]:
-        """Return accuracy, macro F1, and the top-5 accuracy of more than five classes."""
-        from sklearn.metrics import f1_score
-
-        predicted = outputs.argmax(axis=1)  # (n,)
+    def measure(self, rows: Rows) -> dict[str, float]:
+        """Return every figure of `measures`."""
+        logits, targets, correct = rows["logits"], rows["targets"], rows["correct"]
+        hits, predicted, occurring = totals(class_counts(logits.argmax(axis=-1), targets, logits.shape[-1]))
+        occurs = occurring > 0
         found = {
-            "accuracy": float((predicted == targets).mean()),
-            "f1_macro": float(f1_score(targets, predicted, average="macro", zero_division=0)),
+            "accuracy": float(correct.mean()),
+            "f1_macro": f1_macro(hits, predicted, occurring),
+            "worst_class_accuracy": float((hits[occurs] / occurring[occurs]).min()),
+            "calibration_error": _calibration_error(logits, correct),
         }
-        if len(self._labels) > _TOP:
-            best = np.argpartition(-outputs, _TOP - 1, axis=1)[:, :_TOP]  # (n, 5)
+        if len(self.labels) > _TOP:
+            best = np.argpartition(-logits, _TOP - 1, axis=1)[:, :_TOP]  # (n, 5)
             found["top5_accuracy"] = float((best == targets[:, None]).any(axis=1).mean())
         return found
-
-    def divergence(self, outputs: Array, reference: Array) -> Values:
-        """Return the Kullback-Leibler divergence from the dense model's probabilities, in nats (n,)."""
-        return kl_divergence(outputs, reference)
 
     def respond(self, output: Array) -> dict[str, Any]:
         """Return the most probable class and its probability."""
         probabilities = softmax(output)  # (classes,)
         best = int(probabilities.argmax())
-        return {"label": self._labels[best], "probability": float(probabilities[best])}
+        return {"label": self.labels[best], "probability": float(probabilities[best])}
+
+
+def _fitting(targets: Array) -> str:
+    whole = targets.dtype.kind in "iu"
+    return "task=segmentation or task=token_classification" if whole else "task=multilabel or task=regression"
+
+
+def _calibration_error(logits: Array, correct: Array) -> float:
+    """Return the expected calibration error: the mean distance of confidence from accuracy, over bins of confidence."""
+    confidence = softmax(logits).max(axis=-1)  # (n,)
+    bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
+    gaps = np.bincount(bins, weights=confidence - correct, minlength=_BINS)
+    return float(np.abs(gaps).sum() / len(confidence))

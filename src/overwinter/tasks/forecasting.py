@@ -8,45 +8,50 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from overwinter.errors import ConfigError
-from overwinter.tasks.interface import Array, Measure, Values
-from overwinter.tasks.numbers import relative_error
-from overwinter.tasks.targets import check_finite
+from overwinter.tasks.base import BuiltInTask
+from overwinter.tasks.interface import Array, Criterion, Rows, Values
+from overwinter.tasks.measure import Measure, by_name, error_measure
+from overwinter.tasks.numbers import closeness, mean_of_rest
+from overwinter.tasks.targets import read_numbers
 
 if TYPE_CHECKING:
     import torch
 
 
-class Forecasting:
+class Forecasting(BuiltInTask):
     """Forecasting: outputs and targets are the next values (n, steps) or (n, steps, series).
 
     Args:
         labels: the name of each series.
         unit: of the values.
+        criterion: instead of the mean absolute error.
     """
 
-    headline = Measure(name="mae_over_mean_change", higher_is_better=False)
+    name = "forecasting"
+    headline = error_measure("mae_over_mean_change")
+    divergence_unit = "of the spread"
 
-    def __init__(self, labels: Sequence[str], *, unit: str = "") -> None:
-        self._labels, self._unit = tuple(labels), unit
+    def __init__(self, labels: Sequence[str], *, unit: str = "", criterion: Criterion | None = None) -> None:
+        super().__init__(labels, criterion=criterion)
+        self._unit = unit
 
     @property
     def measures(self) -> dict[str, Measure]:
         """Mean absolute error, also over the targets' mean change from step to step; root mean square error."""
-        errors = [Measure(name=name, higher_is_better=False, unit=self._unit) for name in ("mae", "rmse")]
-        return {each.name: each for each in (self.headline, *errors)}
+        return by_name([self.headline, error_measure("mae", self._unit), error_measure("rmse", self._unit)])
 
-    def check_targets(self, targets: Array) -> None:
-        """Refuse what are no finite numbers (n, steps) or (n, steps, series).
+    def read_targets(self, targets: Array) -> Array:
+        """Return finite numbers (n, steps) or (n, steps, series), float32.
 
         Raises:
             ConfigError: with the value or shape, and the task that would fit.
         """
-        if targets.ndim not in (2, 3) or targets.dtype.kind not in "fiu":
+        if targets.ndim not in (2, 3):
             raise ConfigError(
-                f"A target is {targets.dtype} of the shape {list(targets.shape[1:])}: forecasting takes numbers "
-                f"(steps) or (steps, series).{' task=regression?' if targets.ndim == 1 else ''}"
+                f"A target has the shape {list(targets.shape[1:])}: forecasting takes numbers (steps) or (steps, "
+                f"series).{' task=regression?' if targets.ndim == 1 else ''}"
             )
-        check_finite(targets)
+        return read_numbers(targets)
 
     def check_outputs(self, outputs: Array, targets: Array) -> None:
         """Refuse outputs of another shape than the targets.
@@ -60,31 +65,60 @@ class Forecasting:
                 "targets' shape."
             )
 
-    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def _own_loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Return the mean absolute error, which an odd spike does not rule."""
         from torch.nn import functional
 
-        return functional.l1_loss(outputs.float(), targets.float())
+        return functional.l1_loss(outputs, targets)
 
-    def measure(self, outputs: Array, targets: Array) -> dict[str, float]:
-        """Return the errors; the headline is scaled as Hyndman and Koehler's MASE (2006), on the targets."""
+    def divergence(
+        self,
+        outputs: torch.Tensor,
+        reference: torch.Tensor,
+        temperature: float = 1.0,  # noqa: ARG002 - of logits only
+    ) -> torch.Tensor:
+        """Return the root mean square error against the dense model, over the spread of its outputs (n,)."""
+        from overwinter.tasks.divergences import relative_error
+
+        shape = outputs.shape if outputs.dim() > 2 else (*outputs.shape, 1)  # (n, steps, series)
+        return relative_error(outputs.reshape(shape), reference.reshape(shape))
+
+    def agreement(self, outputs: Array, reference: Array) -> Values:
+        """Return 1 - the error against the dense model over the spread of its outputs, at least 0 (n,)."""
+        shape = outputs.shape if outputs.ndim > 2 else (*outputs.shape, 1)  # (n, steps, series)
+        return closeness(outputs.reshape(shape), reference.reshape(shape))
+
+    def rows(self, outputs: Array, targets: Array) -> Rows:
+        """Return each sample's mean `absolute_error`, `squared_error` and `change` from step to step, each (n,).
+
+        Of a single step there is no change: `target` and `squared_target` give the spread instead.
+        """
         truth = targets.astype(np.float64)
-        error = outputs.astype(np.float64) - truth
-        change = float(np.abs(np.diff(truth, axis=1)).mean()) if truth.shape[1] > 1 else float(truth.std())
-        mae = float(np.abs(error).mean())
+        error = outputs - truth
+        change = np.abs(np.diff(truth, axis=1)) if truth.shape[1] > 1 else np.full_like(truth, np.nan)
         return {
-            "mae_over_mean_change": mae / max(change, np.finfo(np.float64).tiny),
-            "mae": mae,
-            "rmse": float(np.sqrt((error**2).mean())),
+            "absolute_error": mean_of_rest(np.abs(error)),
+            "squared_error": mean_of_rest(error**2),
+            "change": mean_of_rest(change),
+            "target": mean_of_rest(truth),
+            "squared_target": mean_of_rest(truth**2),
         }
 
-    def divergence(self, outputs: Array, reference: Array) -> Values:
-        """Return the error against the dense model, over the spread of its outputs (n,)."""
-        return relative_error(outputs, reference)
+    def measure(self, rows: Rows) -> dict[str, float]:
+        """Return the errors; the headline is scaled as Hyndman and Koehler's MASE (2006), on the targets."""
+        mean = {name: float(values.mean()) for name, values in rows.items()}
+        change = mean["change"]
+        if np.isnan(change):
+            change = float(np.sqrt(max(mean["squared_target"] - mean["target"] ** 2, 0.0)))
+        return {
+            "mae_over_mean_change": mean["absolute_error"] / max(change, np.finfo(np.float64).tiny),
+            "mae": mean["absolute_error"],
+            "rmse": float(np.sqrt(mean["squared_error"])),
+        }
 
     def respond(self, output: Array) -> dict[str, Any]:
         """Return the next values, of each series by its name."""
         steps = output.reshape(len(output), -1)  # (steps, series)
-        named = len(self._labels) == steps.shape[1] > 1
-        values: Any = dict(zip(self._labels, steps.T.tolist(), strict=True)) if named else output.tolist()
+        named = len(self.labels) == steps.shape[1] > 1
+        values: Any = dict(zip(self.labels, steps.T.tolist(), strict=True)) if named else output.tolist()
         return {"forecast": values} | ({"unit": self._unit} if self._unit else {})

@@ -3,109 +3,98 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from overwinter.tasks.measure import Measure
 
 if TYPE_CHECKING:
     import torch
 
 Array = NDArray[Any]
 Values = NDArray[np.float64]
+Rows = dict[str, Array]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Measure:
-    """A figure of quality.
+class Criterion(Protocol):
+    """A loss, such as those of torch.nn: called with outputs and targets, it returns a scalar."""
 
-    Attributes:
-        name: its key in metrics.json.
-        higher_is_better: otherwise less is better.
-        unit: such as `nats`; empty for a share and for what has none.
-    """
-
-    name: str
-    higher_is_better: bool = True
-    unit: str = ""
+    def __call__(self, outputs: torch.Tensor, targets: torch.Tensor, /) -> torch.Tensor: ...  # noqa: D102 - as above
 
 
 class Task(Protocol):
     """What targets look like, what a fit minimises, and how good outputs are.
 
-    Outputs and targets are batches: tensors while training, arrays when measured. numpy only, but for `loss`, so that
-    a server's worker can turn outputs into responses without torch.
+    Methods that are given arrays need numpy only, so that a server's worker can turn outputs into responses without
+    torch; `loss` and `divergence` are given tensors.
 
     Attributes:
+        name: as in `task.name`.
+        labels: what the classes or the numbers are called; may be empty.
         headline: the measure that tables show and that budgets and limits use.
         measures: all that `measure` returns, by name.
+        class_axis: axis of the outputs along which the logits of exclusive classes lie; None where there are none.
+        divergence_unit: of `divergence`: `nats`, or `of the spread`.
+        generates: whether a response is a generated text.
     """
 
+    name: str
+    labels: tuple[str, ...]
     headline: Measure
+    divergence_unit: str
+    generates: bool
 
     @property
     def measures(self) -> Mapping[str, Measure]: ...  # noqa: D102 - described above
 
-    def check_targets(self, targets: Array) -> None:
-        """Refuse targets that this task cannot be about.
+    @property
+    def class_axis(self) -> int | None: ...  # noqa: D102 - described above
 
-        Args:
-            targets: of some samples (n, ...).
+    def read_targets(self, targets: Array) -> Array:
+        """Return targets (n, ...) in the task's type, such as whole floats (n, 1) as class numbers (n,).
 
         Raises:
-            ConfigError: with the value, and the task that would fit.
+            ConfigError: they cannot be this task's, with the value, and the task that would fit.
         """
 
     def check_outputs(self, outputs: Array, targets: Array) -> None:
-        """Refuse outputs that do not belong to such targets.
-
-        Args:
-            outputs: of a model for these samples (n, ...).
-            targets: (n, ...).
+        """Refuse outputs (n, ...) that do not belong to read targets (n, ...).
 
         Raises:
             ConfigError: with both shapes, and what the model must return.
         """
 
     def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Return the mean loss of a batch, a scalar.
+        """Return the mean loss of a batch of outputs (n, ...) and read targets (n, ...), a scalar."""
+
+    def divergence(self, outputs: torch.Tensor, reference: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
+        """Return how far each output is from the dense model's (n,), in `divergence_unit`; 0: they are the same.
 
         Args:
-            outputs: (n, ...), floating point.
-            targets: (n, ...).
-        """
-
-    def measure(self, outputs: Array, targets: Array) -> dict[str, float]:
-        """Return name -> figure of quality over all samples; the headline is among them.
-
-        Args:
-            outputs: (n, ...).
-            targets: (n, ...).
-        """
-
-    def divergence(self, outputs: Array, reference: Array) -> Values:
-        """Return how far each output is from the dense model's (n,): 0 where they are the same.
-
-        Args:
-            outputs: of the compressed model (n, ...).
+            outputs: of the compressed model (n, ...); the result is differentiable in them.
             reference: of the dense model, for the same samples (n, ...).
+            temperature: both models' logits are divided by it; numbers have none.
         """
+
+    def agreement(self, outputs: Array, reference: Array) -> Values:
+        """Return the share of each sample's decisions that are the dense model's (n,); of numbers, 1 - the error."""
+
+    def rows(self, outputs: Array, targets: Array) -> Rows:
+        """Return what `measure` needs of each sample: name -> (n, ...).
+
+        Rows of several batches are joined by `join_rows`, in any order. `correct` (n,) is there where the headline is
+        the share of correct samples.
+        """
+
+    def measure(self, rows: Rows) -> dict[str, float]:
+        """Return name -> figure of quality over all rows; the headline is among them."""
 
     def respond(self, output: Array) -> dict[str, Any]:
-        """Return what a person reads of the output of one sample, as JSON.
-
-        Args:
-            output: without the batch axis.
-        """
+        """Return what a person reads of the output of one sample, which has no batch axis, as JSON."""
 
 
-class MakesTask(Protocol):
-    """How a task is registered: a class or function called with the names of its classes or outputs."""
-
-    def __call__(self, labels: Sequence[str]) -> Task:
-        """Return the task.
-
-        Args:
-            labels: what each class or output is called; may be empty.
-        """
+def join_rows(parts: Sequence[Rows]) -> Rows:
+    """Return the rows of several batches as those of one."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -3,41 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from overwinter.errors import ConfigError
-from overwinter.tasks.dense_classes import cross_entropy, mean_divergence
-from overwinter.tasks.interface import Array, Measure, Values
-from overwinter.tasks.numbers import log_softmax
+from overwinter.tasks.base import ClassesTask
+from overwinter.tasks.interface import Array, Criterion, Rows, Values
+from overwinter.tasks.measure import Measure, by_name, error_measure
+from overwinter.tasks.numbers import mean_of_rest
 from overwinter.tasks.targets import IGNORED
 
-if TYPE_CHECKING:
-    import torch
 
-
-class LanguageModeling:
+class LanguageModeling(ClassesTask):
     """Causal language modeling: outputs are logits (n, length, vocabulary), targets the token after each (n, length).
 
     A target of -100 does not count.
 
     Args:
         labels: none: tokens are named by the tokenizer.
+        criterion: instead of the cross entropy; it is given logits (n, vocabulary, length).
     """
 
-    headline = Measure(name="perplexity", higher_is_better=False)
+    name = "language_modeling"
+    headline = error_measure("perplexity")
+    class_axis = -1
+    generates = True
 
-    def __init__(self, labels: Sequence[str] = ()) -> None:
-        self._labels = tuple(labels)
+    def __init__(self, labels: Sequence[str] = (), *, criterion: Criterion | None = None) -> None:
+        super().__init__(labels, criterion=criterion)
 
     @property
     def measures(self) -> dict[str, Measure]:
         """Perplexity and the share of tokens that are predicted first."""
-        return {each.name: each for each in (self.headline, Measure(name="token_accuracy"))}
+        return by_name([self.headline, Measure(name="token_accuracy")])
 
-    def check_targets(self, targets: Array) -> None:
-        """Refuse what are no rows of token numbers.
+    def read_targets(self, targets: Array) -> Array:
+        """Return the numbers of the next tokens (n, length), int64.
 
         Raises:
             ConfigError: with the value or shape.
@@ -47,9 +49,11 @@ class LanguageModeling:
                 f"A target is {targets.dtype} of the shape {list(targets.shape[1:])}: language modeling takes the "
                 "number of the next token at every position."
             )
-        counted = targets[targets != IGNORED]
+        tokens = targets.astype(np.int64)
+        counted = tokens[tokens != IGNORED]
         if counted.size and counted.min() < 0:
             raise ConfigError(f"There is the target {counted.min()}: tokens are numbered from 0; {IGNORED} is ignored.")
+        return np.asarray(tokens)
 
     def check_outputs(self, outputs: Array, targets: Array) -> None:
         """Refuse what are no logits (n, length, vocabulary), or too few of them.
@@ -68,24 +72,39 @@ class LanguageModeling:
                 "not belong together."
             )
 
-    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Return the mean cross entropy over the tokens that count."""
-        return cross_entropy(outputs.movedim(-1, 1), targets)  # (n, vocabulary, length)
+    def agreement(self, outputs: Array, reference: Array) -> Values:
+        """Return the share of positions whose most probable token is the dense model's (n,)."""
+        return mean_of_rest(self._decisions(outputs) == self._decisions(reference))
 
-    def measure(self, outputs: Array, targets: Array) -> dict[str, float]:
-        """Return perplexity and token accuracy over the tokens that count."""
-        counts = targets != IGNORED
-        safe = np.where(counts, targets, 0)
-        chosen = np.take_along_axis(log_softmax(outputs), safe[..., None], axis=-1)[..., 0]  # (n, length)
+    def rows(self, outputs: Array, targets: Array) -> Rows:
+        """Return each sample's `nats`, `hits` and `tokens`, summed over the tokens that count (n,)."""
+        counts = targets != IGNORED  # (n, length)
+        hits = counts & (self._decisions(outputs) == targets)
+        nats = [_nats(*each) for each in zip(outputs, targets, counts, strict=True)]
+        return {"nats": np.asarray(nats), "hits": hits.sum(axis=1), "tokens": counts.sum(axis=1)}
+
+    def measure(self, rows: Rows) -> dict[str, float]:
+        """Return perplexity and token accuracy over the tokens that count.
+
+        Raises:
+            ConfigError: no token counts.
+        """
+        tokens = int(rows["tokens"].sum())
+        if tokens == 0:
+            raise ConfigError(f"Every target is {IGNORED}, which does not count. Give each sample some that do.")
         return {
-            "perplexity": float(np.exp(-chosen[counts].mean())),
-            "token_accuracy": float((outputs.argmax(axis=-1) == targets)[counts].mean()),
+            "perplexity": float(np.exp(rows["nats"].sum() / tokens)),
+            "token_accuracy": float(rows["hits"].sum() / tokens),
         }
-
-    def divergence(self, outputs: Array, reference: Array) -> Values:
-        """Return the Kullback-Leibler divergence in nats, the mean over tokens (n,)."""
-        return mean_divergence(outputs, reference)
 
     def respond(self, output: Array) -> dict[str, Any]:
         """Return the most probable next token after the last position; whole texts are the generator's work."""
         return {"token": int(output[-1].argmax())}
+
+
+def _nats(logits: Array, targets: Array, counts: Array) -> float:
+    """Return the sum over one sample's tokens, so that no second copy of a whole batch's logits is made."""
+    counted, wanted = logits[counts], targets[counts]  # (tokens, vocabulary), (tokens,)
+    highest = counted.max(axis=-1, initial=-np.inf)
+    rest = np.log(np.exp(counted - highest[:, None]).sum(axis=-1, dtype=np.float64))
+    return float((highest + rest - counted[np.arange(len(wanted)), wanted]).sum())

@@ -8,47 +8,50 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from overwinter.errors import ConfigError
-from overwinter.tasks.interface import Array, Measure, Values
-from overwinter.tasks.numbers import relative_error
-from overwinter.tasks.targets import check_finite
+from overwinter.tasks.base import BuiltInTask
+from overwinter.tasks.interface import Array, Criterion, Rows, Values
+from overwinter.tasks.measure import Measure, by_name, error_measure
+from overwinter.tasks.numbers import closeness
+from overwinter.tasks.targets import read_numbers
 
 if TYPE_CHECKING:
     import torch
 
 
-class Regression:
+class Regression(BuiltInTask):
     """Regression: outputs and targets are numbers (n,), (n, 1) or (n, values).
 
     Args:
         labels: the name of each value.
         unit: of the values, such as `USD`; stands in responses and beside the errors.
+        criterion: instead of the mean square error.
     """
 
+    name = "regression"
     headline = Measure(name="r2")
+    divergence_unit = "of the spread"
 
-    def __init__(self, labels: Sequence[str], *, unit: str = "") -> None:
-        self._labels, self._unit = tuple(labels), unit
+    def __init__(self, labels: Sequence[str], *, unit: str = "", criterion: Criterion | None = None) -> None:
+        super().__init__(labels, criterion=criterion)
+        self._unit = unit
 
     @property
     def measures(self) -> dict[str, Measure]:
         """R2, root mean square error and mean absolute error."""
-        errors = [Measure(name=name, higher_is_better=False, unit=self._unit) for name in ("rmse", "mae")]
-        return {each.name: each for each in (self.headline, *errors)}
+        return by_name([self.headline, error_measure("rmse", self._unit), error_measure("mae", self._unit)])
 
-    def check_targets(self, targets: Array) -> None:
-        """Refuse what are no finite numbers, one or one row per sample.
+    def read_targets(self, targets: Array) -> Array:
+        """Return finite numbers (n,) or (n, values), float32.
 
         Raises:
-            ConfigError: with the value or shape.
+            ConfigError: with the value or shape, and the task that would fit.
         """
-        if targets.dtype.kind not in "fiu":
-            raise ConfigError(f"Targets are {targets.dtype}: regression takes numbers. task=classification?")
         if targets.ndim > 2:
             raise ConfigError(
                 f"A target has the shape {list(targets.shape[1:])}: regression takes a number or a row of numbers per "
                 "sample. task=forecasting or task=segmentation?"
             )
-        check_finite(targets)
+        return read_numbers(targets)
 
     def check_outputs(self, outputs: Array, targets: Array) -> None:
         """Refuse outputs with another number of values than the targets.
@@ -62,31 +65,60 @@ class Regression:
                 "numbers as there are targets."
             )
 
-    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Return the mean square error."""
+    def _for_loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return outputs.reshape(targets.shape), targets
+
+    def _own_loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         from torch.nn import functional
 
-        return functional.mse_loss(outputs.float().reshape(targets.shape), targets.float())
+        return functional.mse_loss(outputs, targets)
 
-    def measure(self, outputs: Array, targets: Array) -> dict[str, float]:
-        """Return R2, root mean square error and mean absolute error over all values."""
-        from sklearn.metrics import r2_score
+    def divergence(
+        self,
+        outputs: torch.Tensor,
+        reference: torch.Tensor,
+        temperature: float = 1.0,  # noqa: ARG002 - of logits only
+    ) -> torch.Tensor:
+        """Return the root mean square error against the dense model, over the spread of its outputs (n,)."""
+        from overwinter.tasks.divergences import relative_error
 
-        truth = targets.reshape(len(targets), -1).astype(np.float64)  # (n, values)
-        error = outputs.reshape(truth.shape).astype(np.float64) - truth
+        return relative_error(
+            outputs.flatten(1) if outputs.dim() > 1 else outputs[:, None], reference.reshape(len(reference), -1)
+        )
+
+    def agreement(self, outputs: Array, reference: Array) -> Values:
+        """Return 1 - the error against the dense model over the spread of its outputs, at least 0 (n,)."""
+        return closeness(_columns(outputs), _columns(reference))
+
+    def rows(self, outputs: Array, targets: Array) -> Rows:
+        """Return `outputs` and `targets` (n, values)."""
+        return {"outputs": _columns(outputs), "targets": _columns(targets)}
+
+    def measure(self, rows: Rows) -> dict[str, float]:
+        """Return R2, the mean over the values, and root mean square error and mean absolute error over all values."""
+        truth = rows["targets"].astype(np.float64)  # (n, values)
+        error = rows["outputs"] - truth
         return {
-            "r2": float(r2_score(truth, truth + error)),
+            "r2": _r2(truth, error),
             "rmse": float(np.sqrt((error**2).mean())),
             "mae": float(np.abs(error).mean()),
         }
 
-    def divergence(self, outputs: Array, reference: Array) -> Values:
-        """Return the error against the dense model, over the spread of its outputs (n,)."""
-        return relative_error(outputs, reference)
-
     def respond(self, output: Array) -> dict[str, Any]:
         """Return each value by its name, with the unit."""
         values = [float(each) for each in np.ravel(output)]
-        named = dict(zip(self._labels, values, strict=True)) if len(self._labels) == len(values) else None
+        named = dict(zip(self.labels, values, strict=True)) if len(self.labels) == len(values) else None
         value: Any = named or (values[0] if len(values) == 1 else values)
         return {"value": value} | ({"unit": self._unit} if self._unit else {})
+
+
+def _columns(values: Array) -> Array:
+    return values.reshape(len(values), -1)  # (n, values)
+
+
+def _r2(truth: Values, error: Values) -> float:
+    """Return the mean share of variance explained, as scikit-learn's `r2_score`: 0 for a constant that is missed."""
+    squares = (error**2).sum(axis=0)  # (values,)
+    spread = ((truth - truth.mean(axis=0)) ** 2).sum(axis=0)
+    explained = 1.0 - squares / np.where(spread > 0, spread, 1.0)
+    return float(np.where(spread > 0, explained, (squares == 0).astype(np.float64)).mean())

@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from overwinter.errors import ConfigError
-from overwinter.tasks.dense_classes import counted, cross_entropy, mean_divergence
-from overwinter.tasks.interface import Array, Measure, Values
-from overwinter.tasks.numbers import softmax
-from overwinter.tasks.targets import IGNORED, check_class_numbers
+from overwinter.tasks.base import ClassesTask
+from overwinter.tasks.class_counts import class_counts, counted_totals, f1_macro, share
+from overwinter.tasks.interface import Array, Rows, Values
+from overwinter.tasks.measure import Measure, by_name
+from overwinter.tasks.numbers import mean_of_rest, softmax
+from overwinter.tasks.targets import IGNORED, read_class_numbers
 
-if TYPE_CHECKING:
-    import torch
 
-
-class TokenClassification:
+class TokenClassification(ClassesTask):
     """Token classification: outputs are logits (n, length, classes), targets are class numbers (n, length).
 
     A target of -100 does not count, such as at padding.
 
     Args:
         labels: the name of each class.
+        criterion: instead of the cross entropy; it is given logits (n, classes, length).
     """
 
+    name = "token_classification"
     headline = Measure(name="f1_macro")
-
-    def __init__(self, labels: Sequence[str]) -> None:
-        self._labels = tuple(labels)
+    class_axis = -1
 
     @property
     def measures(self) -> dict[str, Measure]:
         """Macro F1 and accuracy over the tokens that count."""
-        return {each.name: each for each in (self.headline, Measure(name="accuracy"))}
+        return by_name([self.headline, Measure(name="accuracy")])
 
-    def check_targets(self, targets: Array) -> None:
-        """Refuse what are no rows of class numbers.
+    def read_targets(self, targets: Array) -> Array:
+        """Return class numbers (n, length), int64.
 
         Raises:
             ConfigError: with the value or shape, and the task that would fit.
@@ -46,7 +44,7 @@ class TokenClassification:
                 f"A target has the shape {list(targets.shape[1:])}: token classification takes a class number per "
                 f"token. {fitting}?"
             )
-        check_class_numbers(targets, self._labels, ignored=IGNORED)
+        return read_class_numbers(targets, self.labels, ignored=IGNORED)
 
     def check_outputs(self, outputs: Array, targets: Array) -> None:
         """Refuse what are no logits (n, length, classes).
@@ -54,36 +52,35 @@ class TokenClassification:
         Raises:
             ConfigError: with both shapes.
         """
-        expected = (*targets.shape, len(self._labels))
+        expected = (*targets.shape, len(self.labels))
         if outputs.shape != expected:
             raise ConfigError(
                 f"The model returns {list(outputs.shape)} for targets {list(targets.shape)}: token classification "
                 f"takes logits {list(expected)}."
             )
 
-    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Return the mean cross entropy over the tokens that count."""
-        return cross_entropy(outputs.movedim(-1, 1), targets)  # (n, classes, length)
+    def agreement(self, outputs: Array, reference: Array) -> Values:
+        """Return the share of tokens whose most probable class is the dense model's (n,)."""
+        return mean_of_rest(self._decisions(outputs) == self._decisions(reference))
 
-    def measure(self, outputs: Array, targets: Array) -> dict[str, float]:
-        """Return macro F1 and accuracy over the tokens that count."""
-        from sklearn.metrics import f1_score
+    def rows(self, outputs: Array, targets: Array) -> Rows:
+        """Return each class's `hits`, `predicted` and `targets` (n, classes), counted over the tokens that count."""
+        return class_counts(self._decisions(outputs), targets, len(self.labels))
 
-        predicted, truth = counted(outputs.argmax(axis=-1), targets)
-        return {
-            "f1_macro": float(f1_score(truth, predicted, average="macro", zero_division=0)),
-            "accuracy": float((predicted == truth).mean()),
-        }
+    def measure(self, rows: Rows) -> dict[str, float]:
+        """Return macro F1 and accuracy over the tokens that count.
 
-    def divergence(self, outputs: Array, reference: Array) -> Values:
-        """Return the Kullback-Leibler divergence in nats, the mean over tokens (n,)."""
-        return mean_divergence(outputs, reference)
+        Raises:
+            ConfigError: no token counts.
+        """
+        hits, predicted, targets = counted_totals(rows)
+        return {"f1_macro": f1_macro(hits, predicted, targets), "accuracy": share(hits, targets)}
 
     def respond(self, output: Array) -> dict[str, Any]:
         """Return each token's most probable class and its probability."""
         probabilities = softmax(output)  # (length, classes)
         return {
             "tags": [
-                {"label": self._labels[int(row.argmax())], "probability": float(row.max())} for row in probabilities
+                {"label": self.labels[int(row.argmax())], "probability": float(row.max())} for row in probabilities
             ]
         }

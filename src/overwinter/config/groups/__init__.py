@@ -14,6 +14,7 @@ from overwinter.config.groups.evaluation import EvaluateConfig, HibernateConfig,
 from overwinter.config.groups.ledger import LedgerConfig
 from overwinter.config.groups.pipeline import PipelineConfig, StageSpec
 from overwinter.config.groups.plugin import PluginConfig, lazy_schema, plugin_schema
+from overwinter.config.groups.task import OwnTaskConfig
 from overwinter.config.groups.training import FitConfig, TrainConfig
 from overwinter.config.settings import setting
 from overwinter.registries import INTENSITY_SOURCES, POWER_POLICIES, SPARSIFIERS
@@ -29,6 +30,7 @@ __all__ = [
     "HibernateConfig",
     "LanguageEvaluateConfig",
     "LedgerConfig",
+    "OwnTaskConfig",
     "PipelineConfig",
     "PluginConfig",
     "StageSpec",
@@ -41,7 +43,8 @@ class Config:
     """The whole configuration, as params.yaml holds it.
 
     `model` and `data` are open: `_target_` names a class, the other keys are its arguments.
-    `train`, `sparsify`, `quantize`, `evaluate`, `carbon` and `power` take the schema of the option that was picked.
+    `task`, `train`, `sparsify`, `quantize`, `evaluate`, `carbon` and `power` take the schema of the option that was
+    picked.
     """
 
     seed: int = setting("random seed for all stages", at_least=0, below=2**32)
@@ -60,6 +63,7 @@ class Config:
     pipeline: PipelineConfig = field(default_factory=PipelineConfig)
     data: dict[str, Any] = MISSING
     model: dict[str, Any] = MISSING
+    task: Any = None  # configs/ older than the group `task/` have none: `validate` reads classification
     train: Any = MISSING
     sparsify: Any = MISSING
     quantize: Any = MISSING
@@ -85,6 +89,7 @@ def _evaluate_schema(node: Mapping[str, Any]) -> type[EvaluateConfig | LanguageE
 
 # Groups whose keys depend on the selected option.
 SCHEMAS: dict[str, Callable[[Mapping[str, Any]], type[Any]]] = {
+    "task": lazy_schema("overwinter.tasks.settings:task_schema"),
     "train": lazy_schema("overwinter.training.qat.settings:train_schema"),
     "sparsify": plugin_schema(SPARSIFIERS),
     "quantize": lazy_schema("overwinter.quantization.settings:quantize_schema"),

@@ -1,0 +1,89 @@
+"""What the built-in tasks share: labels, and a loss that may be the user's own."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from overwinter.tasks.interface import Array, Criterion
+from overwinter.tasks.measure import Measure
+from overwinter.tasks.targets import IGNORED
+
+if TYPE_CHECKING:
+    import torch
+
+
+class BuiltInTask(ABC):
+    """A task with a loss of its own, or the user's.
+
+    Args:
+        labels: what the classes or the numbers are called.
+        criterion: instead of the task's own loss.
+    """
+
+    name: str
+    headline: Measure
+    class_axis: int | None = None
+    divergence_unit = "nats"
+    generates = False
+
+    def __init__(self, labels: Sequence[str], *, criterion: Criterion | None = None) -> None:
+        self.labels = tuple(labels)
+        self._criterion = criterion
+
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Return the mean loss of a batch, a scalar.
+
+        Args:
+            outputs: (n, ...); the loss is computed in float32.
+            targets: read targets (n, ...).
+        """
+        arranged, wanted = self._for_loss(outputs.float(), targets)
+        if self._criterion is None:
+            return self._own_loss(arranged, wanted)
+        return _on_the_device_of(arranged, self._criterion)(arranged, wanted)
+
+    def _for_loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return both as the losses of torch.nn take them."""
+        return outputs, targets
+
+    @abstractmethod
+    def _own_loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor: ...
+
+
+class ClassesTask(BuiltInTask):
+    """A task whose outputs are logits of exclusive classes along `class_axis`, and whose loss is the cross entropy."""
+
+    class_axis: int
+    _label_smoothing = 0.0
+
+    def _for_loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return outputs.movedim(self.class_axis, 1), targets  # (n, classes, ...), (n, ...)
+
+    def _own_loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        from torch.nn import functional
+
+        total = functional.cross_entropy(
+            outputs, targets, ignore_index=IGNORED, label_smoothing=self._label_smoothing, reduction="sum"
+        )
+        return total / (targets != IGNORED).sum().clamp_min(1)  # no NaN where no position counts
+
+    def divergence(self, outputs: torch.Tensor, reference: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
+        """Return the Kullback-Leibler divergence in nats, the mean over positions (n,)."""
+        from overwinter.tasks.divergences import kl_divergence
+
+        return kl_divergence(outputs, reference, axis=self.class_axis, temperature=temperature)
+
+    def _decisions(self, outputs: Array) -> Array:
+        """Return the most probable class at each position (n, ...)."""
+        return np.asarray(outputs.argmax(axis=self.class_axis))
+
+
+def _on_the_device_of(outputs: torch.Tensor, criterion: Criterion) -> Criterion:
+    """Return a loss with its own tensors, such as weights of classes, on the outputs' device."""
+    from torch import nn
+
+    return criterion.to(outputs.device) if isinstance(criterion, nn.Module) else criterion

@@ -1,0 +1,54 @@
+"""Figures of quality, with their direction and unit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """A figure of quality.
+
+    Attributes:
+        name: its key in metrics.json.
+        higher_is_better: otherwise less is better.
+        unit: such as `USD`; empty for a share and for what has none.
+        relative: whether a loss is a share of dense's figure, as of an error; otherwise it is in points, as of a share.
+    """
+
+    name: str
+    higher_is_better: bool = True
+    unit: str = ""
+    relative: bool = False
+
+    def loss(self, value: float, dense: float) -> float:
+        """Return how much worse a figure is than the dense model's: 0.01 is one point, or one percent of dense's.
+
+        A better figure has a negative loss.
+        """
+        worse = dense - value if self.higher_is_better else value - dense
+        if not self.relative or worse == 0:
+            return worse
+        return worse / abs(dense) if dense else math.copysign(math.inf, worse)
+
+    def describe(self, value: float) -> str:
+        """Return a figure in words: 98.20 % for a share, 2.31 or 512 USD for others."""
+        if not self.relative and not self.unit:
+            return f"{100 * value:.2f} %"
+        return f"{value:.3g} {self.unit}".rstrip() if abs(value) < 100 else f"{value:.0f} {self.unit}".rstrip()
+
+    def describe_loss(self, loss: float) -> str:
+        """Return a loss in words: 1.20 points, or 1.20 %."""
+        return f"{100 * loss:.2f} {'%' if self.relative else 'points'}"
+
+
+def by_name(measures: Sequence[Measure]) -> dict[str, Measure]:
+    """Return measures by their names."""
+    return {measure.name: measure for measure in measures}
+
+
+def error_measure(name: str, unit: str = "") -> Measure:
+    """Return the measure of an error: less is better, and a loss is a share of dense's error."""
+    return Measure(name=name, higher_is_better=False, unit=unit, relative=True)
