@@ -25,6 +25,7 @@ import numpy as np
 from common import write_result
 from overwinter.bundle import BundleFacts, Canary, Keys, read_bundle, seal_bundle, sign_bundle, write_bundle
 from overwinter.bundle.sealed import create_signing_key, load_signing_key
+from overwinter.signature import Signature
 
 TARGET_GB_PER_S = 1.5
 TARGET_SHARE = 0.8
@@ -89,7 +90,7 @@ def sealed_bundle(folder: Path, size_bytes: int) -> Keys:
     facts = BundleFacts(
         variant="dense",
         runtime="onnxruntime",
-        input_shape=(2,),
+        signature=Signature.of_one((2,)),
         labels=("no", "yes"),
         preprocessing={},
         production_energy_j=None,

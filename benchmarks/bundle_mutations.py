@@ -31,6 +31,7 @@ from overwinter.bundle import contents as bundle_contents
 from overwinter.bundle.sealed import WrappingKey, create_signing_key, load_signing_key, rewrap, seal
 from overwinter.bundle.store import Pins, open_store
 from overwinter.errors import IntegrityError
+from overwinter.signature import Signature
 
 CHUNK_BYTES = 16384
 MODEL_BYTES = 150_000  # more than two of the pieces that its digests are of
@@ -102,7 +103,7 @@ class Scene:
         facts = BundleFacts(
             variant="dense",
             runtime="onnxruntime",
-            input_shape=(2,),
+            signature=Signature.of_one((2,)),
             labels=("no", "yes"),
             preprocessing={},
             production_energy_j=1.0,

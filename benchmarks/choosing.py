@@ -39,6 +39,7 @@ from overwinter.energy import open_meter
 from overwinter.evaluation import Choice, Figures, choose, compare_speed
 from overwinter.quantization.settings import CalibratedQuantizeConfig
 from overwinter.runtime import Session
+from overwinter.signature import Signature
 
 T = TypeVar("T")
 ALLOWED = 1.03
@@ -168,7 +169,7 @@ def build(case: Case, inputs: np.ndarray, folder: Path) -> Iterator[tuple[str, P
         copy.deepcopy(dense),
         variant="dense",
         model_config=case.model,
-        input_shape=list(case.input_shape),
+        signature=Signature.of_one(case.input_shape),
         lineage={},
     )
     settings = option_of("quantize/int8_static", CalibratedQuantizeConfig)

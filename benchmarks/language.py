@@ -32,6 +32,7 @@ from overwinter.config.groups import LanguageEvaluateConfig
 from overwinter.energy import open_meter
 from overwinter.models import CausalLanguageModel, Grid
 from overwinter.quantization import Recipe, apply_recipe
+from overwinter.signature import Signature
 
 NAME = "language"
 RUNTIMES = ("torch", "torch-bf16")
@@ -80,7 +81,12 @@ def saved(dense: CausalLanguageModel, folder: Path) -> dict[str, Path]:
         found[variant] = folder / variant
         config = dense.saved_as()
         models.save_model(
-            found[variant], model, variant=variant, model_config=config, input_shape=[smollm2.WINDOW], lineage={}
+            found[variant],
+            model,
+            variant=variant,
+            model_config=config,
+            signature=Signature.of_one([smollm2.WINDOW], dtype="int64"),
+            lineage={},
         )
     return found
 

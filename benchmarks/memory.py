@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from common import write_result
+from overwinter.signature import Signature
 
 GIB = 2**30
 _SAMPLED_S = 0.003
@@ -109,7 +110,11 @@ def take_over(folder: Path) -> Callable[[], object]:
 
     def work() -> None:
         model = read_checkpoint(folder)
-        saving = {"model_config": model.saved_as(), "input_shape": [_LENGTH], "lineage": {}}
+        saving = {
+            "model_config": model.saved_as(),
+            "signature": Signature.of_one([_LENGTH], dtype="int64"),
+            "lineage": {},
+        }
         models.save_model(folder / "dense", model, variant="dense", **saving)
 
     return work

@@ -142,7 +142,7 @@ def fitted(config: Config, source: Any, images: int, folder: Path) -> Path:
         result.model,
         variant="dense",
         model_config=description["model"],
-        input_shape=description["input_shape"],
+        signature=models.signature_of(description),
         lineage={},
         quantization_aware=awareness.finish(),
     )

@@ -32,6 +32,7 @@ from overwinter.evaluation import Candidate, Figures, choose, compare_speed
 from overwinter.models import Grid
 from overwinter.quantization import Recipe, apply_recipe
 from overwinter.runtime import Array, OnnxSession, OpenVinoSession, Session, largest_difference
+from overwinter.signature import Signature
 
 EAGER = "dense@torch"
 WIDTH = 768
@@ -100,7 +101,9 @@ def built(dense: nn.Module, inputs: torch.Tensor, folder: Path) -> Iterator[tupl
 def save(model: nn.Module, variant: str, folder: Path) -> Path:
     """Save a variant in a folder of its name."""
     config = {"_target_": f"{Mlp.__module__}.Mlp"}
-    models.save_model(folder / variant, model, variant=variant, model_config=config, input_shape=[WIDTH], lineage={})
+    models.save_model(
+        folder / variant, model, variant=variant, model_config=config, signature=Signature.of_one([WIDTH]), lineage={}
+    )
     return folder / variant
 
 

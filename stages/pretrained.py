@@ -32,7 +32,7 @@ def main(stage: ow.pipeline.Stage) -> None:
         model,
         variant="dense",
         model_config=model.saved_as(),
-        input_shape=windows.shape[1:],
+        signature=ow.models.find_signature(model, [windows[:1]]),
         lineage=stage.lineage(),
     )
     ow.models.save_tokenizer(config.model["root"], stage.out("tokenizer"))

@@ -31,7 +31,7 @@ def main(stage: ow.pipeline.Stage) -> None:
         model,
         variant="dense" if untouched else "sparse",
         model_config=dense["model"],
-        input_shape=dense["input_shape"],
+        signature=ow.models.signature_of(dense),
         lineage=stage.lineage(),
         quantization_aware=dense.get("quantization_aware") if untouched else None,
     )

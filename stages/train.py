@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import overwinter as ow
@@ -11,13 +10,15 @@ from overwinter.metrics import ModelMetrics
 if TYPE_CHECKING:
     from torch.nn import Module
 
+    from overwinter.signature import Signature
+
 
 def main(stage: ow.pipeline.Stage) -> None:
     """Fit the model to the training split and keep its best weights by the loss on the validation split."""
     config, trusted = stage.config, stage.config.trusted_targets
     data = ow.data.load_data(config.data, trusted=trusted)
     model = ow.models.build_model(config.model, trusted=trusted, seed=config.seed)
-    input_shape = look_ahead(stage, data, model)
+    signature = look_ahead(stage, data, model)
 
     train, validation = data.split("train"), data.split("validation")
     awareness = ow.training.make_aware(model, config.train)
@@ -40,14 +41,14 @@ def main(stage: ow.pipeline.Stage) -> None:
     for layer, reason in awareness.left_in_float.items():
         stage.log(f"left in floating point: {layer}: {reason}")
 
-    keep(stage, fitted, input_shape, awareness.finish())
+    keep(stage, fitted, signature, awareness.finish())
 
 
-def look_ahead(stage: ow.pipeline.Stage, data: ow.data.DataSource, model: Module) -> Sequence[int]:
-    """Find what this or a later stage would stumble over, before any work is done; return the shape of an input."""
+def look_ahead(stage: ow.pipeline.Stage, data: ow.data.DataSource, model: Module) -> Signature:
+    """Find what this or a later stage would stumble over, before any work is done; return what the model takes."""
     config, trusted = stage.config, stage.config.trusted_targets
     device = ow.runtime.serving_device(config.device)
-    input_shape = ow.data.check_splits(data)
+    ow.data.check_splits(data)
     ow.quantization.check_methods(config.quantize.methods, device=device)
     ow.quantization.check_layer_names(model, config.quantize)
     fine_tuning = config.sparsify.fine_tuning()
@@ -70,11 +71,11 @@ def look_ahead(stage: ow.pipeline.Stage, data: ow.data.DataSource, model: Module
         device=device,
     )
     ow.evaluation.own_measures(config.evaluate, trusted=trusted)
-    return input_shape
+    return ow.models.find_signature(model, [examples[each : each + 1] for each in range(len(examples))])
 
 
 def keep(
-    stage: ow.pipeline.Stage, fitted: ow.training.FitResult, input_shape: Sequence[int], aware: dict[str, Any] | None
+    stage: ow.pipeline.Stage, fitted: ow.training.FitResult, signature: Signature, aware: dict[str, Any] | None
 ) -> None:
     """Save the model and its metrics."""
     saved = ow.models.save_model(
@@ -82,7 +83,7 @@ def keep(
         fitted.model,
         variant="dense",
         model_config=stage.config.model,
-        input_shape=input_shape,
+        signature=signature,
         lineage=stage.lineage(),
         quantization_aware=aware,
     )

@@ -21,7 +21,7 @@ LAYERS = (
         "outputs",
         "plain_files",
     }
-    | {"inputs", "plugins", "programs", "lazy_imports", "progress", "records", "registries", "template"},
+    | {"inputs", "plugins", "programs", "lazy_imports", "progress", "records", "registries", "signature", "template"},
     {"config"},
     {"energy"},
     {"carbon"},

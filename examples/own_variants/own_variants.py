@@ -31,7 +31,7 @@ class Int6:
             model,
             variant="int6",
             model_config=request.description["model"],
-            input_shape=request.description["input_shape"],
+            signature=models.signature_of(request.description),
             lineage=request.lineage,
             quantization={"method": "int6", "left_in_float": {}, "untied": []},
         )
@@ -58,7 +58,7 @@ class ChannelsLastRuntime:
         """Return the reason why it cannot run the variant of this ``model.json``, or None if it can."""
         if description["quantization"] is not None:
             return "it runs float models only"
-        return None if len(description["input_shape"]) == 3 else "it runs models of images only"
+        return None if len(models.signature_of(description).sample_shape) == 3 else "it runs models of images only"
 
     def build(self, model_folder: Path, out: Path, *, examples: NDArray[np.float32], trusted: Sequence[str]) -> None:
         """Write the files for `open`, and check that the outputs equal torch's."""

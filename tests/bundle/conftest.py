@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from overwinter.bundle import BundleFacts, Canary, write_bundle
+from overwinter.signature import Signature
 
 CANARY = Canary(
     inputs=np.arange(8, dtype=np.float32).reshape(2, 1, 2, 2),
@@ -11,7 +12,7 @@ CANARY = Canary(
 FACTS = {
     "variant": "int8_static",
     "runtime": "onnxruntime",
-    "input_shape": (1, 2, 2),
+    "signature": Signature.of_one((1, 2, 2)),
     "labels": ("no", "yes"),
     "preprocessing": {"mean": 0.5, "std": 0.25},
     "production_energy_j": 12.5,

@@ -18,6 +18,7 @@ from overwinter.bundle import BundleFacts, Canary, wake, write_bundle
 from overwinter.bundle import load as waking
 from overwinter.errors import IntegrityError
 from overwinter.runtime.torch_compile import missing_compiler
+from overwinter.signature import Signature
 from tests.support.building import build
 
 SHAPE = (64,)
@@ -51,7 +52,9 @@ def _payload(folder: Path, kind: str, weights) -> Path:
     if kind.startswith("torch"):
         module = torch.nn.Linear(64, 3, bias=False).eval()
         module.weight.data = torch.from_numpy(weights.T.copy())
-        models.save_model(folder / "s", module, variant="dense", model_config=LINEAR, input_shape=SHAPE, lineage={})
+        models.save_model(
+            folder / "s", module, variant="dense", model_config=LINEAR, signature=Signature.of_one(SHAPE), lineage={}
+        )
         build(folder / "s", kind, folder / "payload", trusted=[])
         return folder / "payload"
     graph = _graph(weights)
@@ -71,7 +74,7 @@ def _bundle(folder: Path, kind: str, name: str) -> Path:
     facts = BundleFacts(
         variant="dense",
         runtime=kind.partition(",")[0],
-        input_shape=SHAPE,
+        signature=Signature.of_one(SHAPE),
         labels=("x", "y", "z"),
         preprocessing={},
         production_energy_j=None,

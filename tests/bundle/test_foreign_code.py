@@ -12,6 +12,7 @@ from overwinter import manifest, models
 from overwinter.bundle import BundleFacts, Canary, wake, write_bundle
 from overwinter.cli import main
 from overwinter.errors import IntegrityError
+from overwinter.signature import Signature
 from tests.support.networks import CONVNET
 
 LINEAR = {"_target_": "torch.nn.Linear", "in_features": 2, "out_features": 2}
@@ -164,7 +165,9 @@ def test_a_canary_that_compares_nothing_is_refused(hibernate, payloads):
 
 def test_a_plain_class_of_torch_wakes(tmp_path, hibernate):
     model = models.build_model(LINEAR, trusted=[]).eval()
-    models.save_model(tmp_path / "own", model, variant="dense", model_config=LINEAR, input_shape=[2], lineage={})
+    models.save_model(
+        tmp_path / "own", model, variant="dense", model_config=LINEAR, signature=Signature.of_one([2]), lineage={}
+    )
     bundle = hibernate("torch", payload=tmp_path / "own", canary_inputs=np.ones((1, 2), np.float32), labels=["a", "b"])
     inputs = np.ones((3, 2), np.float32)
     with torch.inference_mode():

@@ -7,6 +7,7 @@ import torch
 from overwinter import runtime
 from overwinter.bundle import BundleFacts, hibernate, wake
 from overwinter.errors import ConfigError, IntegrityError
+from overwinter.signature import Signature
 from tests.support.building import build
 from tests.support.networks import language_model, save_language_model
 
@@ -33,7 +34,7 @@ def put_to_sleep(language, tmp_path):
         facts = {
             "variant": "dense",
             "runtime": "torch",
-            "input_shape": (4,),
+            "signature": Signature.of_one((4,), dtype="int64"),
             "labels": (),
             "preprocessing": {"formula": "tokens of the bundle's tokenizer"},
             "production_energy_j": None,

@@ -9,6 +9,7 @@ import pytest
 from overwinter import runtime
 from overwinter.bundle import BundleFacts, Canary, wake, write_bundle
 from overwinter.errors import ConfigError, IntegrityError
+from overwinter.signature import Signature
 
 LEAN = """
 import sys
@@ -65,7 +66,7 @@ def test_a_canary_that_the_model_cannot_read_is_refused(hibernate, payloads):
     bundle = hibernate()
     folder = bundle.folder.with_name("unreadable")
     canary = Canary(inputs=np.zeros((2, 3), np.float32), outputs=bundle.canary.outputs[:2], tolerance=1e-3)
-    facts = dataclasses.replace(facts_of(bundle), input_shape=(3,))
+    facts = dataclasses.replace(facts_of(bundle), signature=Signature.of_one((3,)))
     write_bundle(folder, payload=payloads["onnxruntime"], facts=facts, canary=canary)
     with pytest.raises(IntegrityError, match="cannot run its canary"):
         wake(folder)
@@ -128,7 +129,9 @@ def test_code_that_is_not_trusted_is_not_run(hibernate, payloads, tmp_path, monk
 
     config = {"_target_": "stranger.Net", "in_features": 4, "out_features": 2}
     model = models.build_model(config, trusted=["stranger"]).eval()
-    models.save_model(tmp_path / "own", model, variant="dense", model_config=config, input_shape=[4], lineage={})
+    models.save_model(
+        tmp_path / "own", model, variant="dense", model_config=config, signature=Signature.of_one([4]), lineage={}
+    )
     bundle = hibernate(
         "torch",
         payload=tmp_path / "own",

@@ -13,6 +13,7 @@ from overwinter import manifest
 from overwinter.bundle import Expected, Keys, read_bundle, reading, resolve_bundle
 from overwinter.bundle.folder import FolderSource
 from overwinter.errors import ConfigError, IntegrityError
+from overwinter.signature import Signature
 
 
 def test_a_bundle_says_what_was_put_in(whole, canary):
@@ -98,7 +99,8 @@ def _rewritten(folder, **changes):
         {"schema": 2},
         {"variant": 3},
         {"labels": [1]},
-        {"input_shape": ["8"]},
+        {"signature": {"inputs": [], "outputs": []}},
+        {"task": "regression"},
         {"canary_tolerance": 1},
         {"canary_tolerance": 1e9},
         {"canary_tolerance": 0.11},
@@ -130,8 +132,12 @@ def test_a_document_of_another_variant_is_refused(tmp_path, whole, changes):
         ({"labels": []}, r"labels: 0, but outputs of \[2\]"),
         ({"labels": ["no"]}, r"labels: 1, but outputs of \[2\]"),
         ({"labels": ["no", "yes", "perhaps"]}, "labels: 3"),
-        ({"input_shape": [4]}, r"input_shape: \[4\], but inputs of \[1, 2, 2\]"),
-        ({"input_shape": [10**9, 10**9]}, "input_shape"),
+        (
+            {"signature": Signature.of_one([4]).to_json()},
+            r"signature: input: float32 \[any, 4\], but inputs of \[2, 1, 2, 2\]",
+        ),
+        ({"signature": Signature.of_one([10**9, 10**9]).to_json()}, "signature"),
+        ({"signature": Signature.of_one([1, 2, 2], dtype="int64").to_json()}, "signature: input: int64"),
     ],
 )
 def test_what_a_bundle_says_must_fit_its_recorded_answers(tmp_path, whole, changes, what):

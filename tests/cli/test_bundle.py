@@ -9,6 +9,7 @@ import pytest
 from overwinter import models
 from overwinter.bundle import BundleFacts, hibernate
 from overwinter.cli import main
+from overwinter.signature import Signature
 from tests.support.building import build
 
 CONVNET = {"_target_": "overwinter.models.ConvNet", "input_shape": [1, 4, 4], "classes": 2, "channels": [3]}
@@ -18,7 +19,14 @@ CONVNET = {"_target_": "overwinter.models.ConvNet", "input_shape": [1, 4, 4], "c
 def bundle(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cli")
     model = models.build_model(CONVNET, trusted=[]).eval()
-    models.save_model(folder / "saved", model, variant="dense", model_config=CONVNET, input_shape=[1, 4, 4], lineage={})
+    models.save_model(
+        folder / "saved",
+        model,
+        variant="dense",
+        model_config=CONVNET,
+        signature=Signature.of_one([1, 4, 4]),
+        lineage={},
+    )
     build(folder / "saved", "onnxruntime", folder / "payload", trusted=[])
     return hibernate(
         folder / "bundle",
@@ -26,7 +34,7 @@ def bundle(tmp_path_factory):
         facts=BundleFacts(
             variant="dense",
             runtime="onnxruntime",
-            input_shape=(1, 4, 4),
+            signature=Signature.of_one((1, 4, 4)),
             labels=("no", "yes"),
             preprocessing={},
             production_energy_j=1234.0,

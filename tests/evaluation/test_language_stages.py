@@ -13,6 +13,7 @@ from overwinter.errors import ConfigError
 from overwinter.files import read_json
 from overwinter.models import CausalLanguageModel, Grid, IntegerLinear, replace_layer, save_model
 from overwinter.records import to_json
+from overwinter.signature import Signature
 from tests.support.settings import quantize_settings
 
 transformers = pytest.importorskip("transformers", reason="the extra llm is not installed")
@@ -121,7 +122,7 @@ def dense_and_variants(folder, config):
     """The outputs of the stages before evaluate."""
     dense = models.build_model(config.model, trusted=[], seed=0)
     assert isinstance(dense, CausalLanguageModel)
-    arguments = {"model_config": dense.saved_as(), "input_shape": [16], "lineage": {}}
+    arguments = {"model_config": dense.saved_as(), "signature": Signature.of_one([16], dtype="int64"), "lineage": {}}
     save_model(folder / "train/model", dense, variant="dense", **arguments)
     for variant, grid, activations in (("int4", Grid(bits=4, group_size=32), None), ("int8", Grid(bits=8), "dynamic")):
         model = models.load_model(folder / "train/model", trusted=[])

@@ -10,6 +10,7 @@ import torch
 
 from overwinter import models
 from overwinter.errors import ConfigError
+from overwinter.signature import Signature
 from tests.support.building import drawn
 
 PROGRAM = Path(__file__).parents[2] / "stages" / "evaluate.py"
@@ -32,7 +33,9 @@ def outputs(tmp_path):
     folders = {name: tmp_path / name for name in ("train", "sparsify", "quantize")}
 
     def save(folder, variant):
-        models.save_model(folder, model, variant=variant, model_config=CONFIG, input_shape=[1, 8, 8], lineage={})
+        models.save_model(
+            folder, model, variant=variant, model_config=CONFIG, signature=Signature.of_one([1, 8, 8]), lineage={}
+        )
 
     save(folders["train"], "dense")
     save(folders["sparsify"], "dense")

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from overwinter import models
+from overwinter.signature import Signature
 from tests.support.networks import CONVNET
 
 
@@ -23,7 +24,12 @@ def images():
 @pytest.fixture
 def save(tmp_path):
     def save(model, config, **changes):
-        arguments = {"variant": "dense", "input_shape": [1, 8, 8], "lineage": {"stage": "train"}, **changes}
+        arguments = {
+            "variant": "dense",
+            "signature": Signature.of_one([1, 8, 8]),
+            "lineage": {"stage": "train"},
+            **changes,
+        }
         return models.save_model(tmp_path / "model", model, model_config=config, **arguments)
 
     return save

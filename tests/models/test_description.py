@@ -18,7 +18,7 @@ def test_a_newer_schema_is_refused(convnet, config, save, tmp_path):
         load_description(tmp_path / "model")
 
 
-@pytest.mark.parametrize("key", ["variant", "tensors", "files", "input_shape", "quantization"])
+@pytest.mark.parametrize("key", ["variant", "tensors", "files", "signature", "quantization"])
 def test_a_missing_key_is_named(convnet, config, save, tmp_path, key):
     save(convnet, config)
     reseal(tmp_path / "model", **{key: "left out"})

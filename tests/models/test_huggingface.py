@@ -5,6 +5,7 @@ import torch
 
 from overwinter import models
 from overwinter.errors import ConfigError, IntegrityError
+from overwinter.signature import Signature
 from tests.support.networks import LLAMA
 
 transformers = pytest.importorskip("transformers", reason="the extra llm is not installed")
@@ -30,7 +31,12 @@ def test_it_answers_as_transformers_does(folder):
 def test_a_saved_one_needs_not_the_folder_it_came_from(folder, tmp_path):
     model = models.pretrained(root=str(folder))
     saved = models.save_model(
-        tmp_path / "saved", model, variant="dense", model_config=model.saved_as(), input_shape=[4], lineage={}
+        tmp_path / "saved",
+        model,
+        variant="dense",
+        model_config=model.saved_as(),
+        signature=Signature.of_one([4], dtype="int64"),
+        lineage={},
     )
     for file in folder.iterdir():
         file.unlink()

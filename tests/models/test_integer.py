@@ -19,6 +19,7 @@ from overwinter.models import (
     save_model,
 )
 from overwinter.models.integer import swap_in
+from overwinter.signature import Signature
 
 INT8 = Grid(bits=8)
 INT4 = Grid(bits=4, group_size=5, symmetric=False)
@@ -57,7 +58,7 @@ def test_a_round_trip_is_bit_identical(convnet, config, images, tmp_path, grid, 
         for layer in integer_layers(convnet).values():
             if layer.activations == "static":
                 layer.set_activation_range(-1.0, 2.0)
-    save_model(tmp_path, convnet, variant="int", model_config=config, input_shape=[1, 8, 8], lineage={})
+    save_model(tmp_path, convnet, variant="int", model_config=config, signature=Signature.of_one([1, 8, 8]), lineage={})
     loaded = load_model(tmp_path, trusted=[])
     assert list(integer_layers(loaded)) == ["features.0.0", "features.2.0", "head"]
     for name, tensor in convnet.state_dict().items():
@@ -68,7 +69,13 @@ def test_a_round_trip_is_bit_identical(convnet, config, images, tmp_path, grid, 
 def test_the_description_says_how_each_layer_is_stored(convnet, config, tmp_path):
     convnet.head = IntegerLinear.from_float(convnet.head, INT4, activations="dynamic")
     saved = save_model(
-        tmp_path, convnet, variant="int4", model_config=config, input_shape=[1, 8, 8], lineage={}, quantization={"a": 1}
+        tmp_path,
+        convnet,
+        variant="int4",
+        model_config=config,
+        signature=Signature.of_one([1, 8, 8]),
+        lineage={},
+        quantization={"a": 1},
     )
     assert saved["quantization"] == {
         "a": 1,
@@ -106,7 +113,7 @@ def test_trained_grids_of_a_float_model_are_kept(convnet, config, tmp_path):
         convnet,
         variant="dense",
         model_config=config,
-        input_shape=[1, 8, 8],
+        signature=Signature.of_one([1, 8, 8]),
         lineage={},
         quantization_aware=aware,
     )
@@ -117,7 +124,7 @@ def test_a_tied_weight_stays_with_the_other_and_a_layer_used_twice_is_one(tmp_pa
     model = quantized(Tied(), INT8)
     assert model.inner is model.again
     config = {"_target_": f"{__name__}.Tied"}
-    save_model(tmp_path, model, variant="int8", model_config=config, input_shape=[2], lineage={})
+    save_model(tmp_path, model, variant="int8", model_config=config, signature=Signature.of_one([2]), lineage={})
     loaded = load_model(tmp_path, trusted=[__name__])
     tokens = torch.tensor([[1, 5]])
     assert loaded.inner is loaded.again
@@ -134,7 +141,9 @@ def test_removed_channels_are_rebuilt(convnet, config, images, tmp_path):
     replace_tensors(norm, {name: getattr(norm, name).detach()[:5].clone() for name in ("weight", "bias")})
     replace_tensors(norm, {name: getattr(norm, name)[:5].clone() for name in ("running_mean", "running_var")})
     quantized(convnet, INT4)
-    save_model(tmp_path, convnet, variant="int4", model_config=config, input_shape=[1, 8, 8], lineage={})
+    save_model(
+        tmp_path, convnet, variant="int4", model_config=config, signature=Signature.of_one([1, 8, 8]), lineage={}
+    )
     assert torch.equal(load_model(tmp_path, trusted=[])(images), convnet(images))
 
 

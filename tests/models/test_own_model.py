@@ -7,6 +7,7 @@ import torch
 from omegaconf import OmegaConf
 
 from overwinter import data, models, training
+from overwinter.signature import Signature
 from overwinter.sparsity.settings import ChannelsConfig
 from tests.support.settings import fit_settings
 
@@ -52,7 +53,9 @@ def test_it_is_trained_halved_saved_and_rebuilt(source, tmp_path):
     halved = fit(model, source, hooks=hooks, loss=teacher).model
     assert [layer.name for layer in sparsifier.report(halved).layers] == ["first", "second"]
 
-    models.save_model(tmp_path, halved, variant="sparse", model_config=config("model"), input_shape=[2], lineage={})
+    models.save_model(
+        tmp_path, halved, variant="sparse", model_config=config("model"), signature=Signature.of_one([2]), lineage={}
+    )
     rebuilt = models.load_model(tmp_path, trusted=TRUSTED)
     assert rebuilt.first.out_features == 16
     score = training.evaluate(rebuilt, *data.tensors(source.split("test")))

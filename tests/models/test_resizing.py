@@ -5,6 +5,7 @@ from torch import nn
 from overwinter.errors import IntegrityError
 from overwinter.models import load_model, replace_tensors, save_model
 from overwinter.models.resizing import resize_layers
+from overwinter.signature import Signature
 
 
 class Own(nn.Module):
@@ -46,7 +47,9 @@ def test_a_users_module_is_rebuilt_without_its_removed_channels(tmp_path):
     model = narrowed(3)
     images = torch.randn(2, 1, 8, 8)
     config = {"_target_": f"{__name__}.Own"}
-    save_model(tmp_path, model, variant="sparse", model_config=config, input_shape=[1, 8, 8], lineage={})
+    save_model(
+        tmp_path, model, variant="sparse", model_config=config, signature=Signature.of_one([1, 8, 8]), lineage={}
+    )
     rebuilt = load_model(tmp_path, trusted=[__name__])
     assert torch.equal(rebuilt(images), model(images))
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from overwinter.errors import IntegrityError, OverwinterError
 from overwinter.models import build_model, load_description, load_model, save_model, stored_bytes
+from overwinter.signature import Signature
 
 
 class Tied(nn.Module):
@@ -35,7 +36,7 @@ def test_loaded_weights_are_the_files_own_pages_and_changing_them_leaves_the_fil
         nn.Linear(8, 4),
         variant="dense",
         model_config={"_target_": "torch.nn.Linear", "in_features": 8, "out_features": 4},
-        input_shape=[8],
+        signature=Signature.of_one([8]),
         lineage={},
     )
     file = tmp_path / "model/weights.safetensors"
@@ -48,7 +49,14 @@ def test_loaded_weights_are_the_files_own_pages_and_changing_them_leaves_the_fil
 
 def test_equal_models_have_equal_bytes(convnet, config, tmp_path):
     for name in ("a", "b"):
-        save_model(tmp_path / name, convnet, variant="dense", model_config=config, input_shape=[1, 8, 8], lineage={})
+        save_model(
+            tmp_path / name,
+            convnet,
+            variant="dense",
+            model_config=config,
+            signature=Signature.of_one([1, 8, 8]),
+            lineage={},
+        )
     for file in ("model.json", "weights.safetensors"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
@@ -68,7 +76,9 @@ def test_the_description_counts_what_was_saved(convnet, config, save, tmp_path):
 
 def test_a_tied_weight_is_stored_once_and_tied_again(tmp_path):
     config = {"_target_": f"{__name__}.Tied", "width": 4}
-    saved = save_model(tmp_path, Tied(4), variant="dense", model_config=config, input_shape=[1], lineage={})
+    saved = save_model(
+        tmp_path, Tied(4), variant="dense", model_config=config, signature=Signature.of_one([1]), lineage={}
+    )
     assert list(saved["tensors"]) == ["embedding.weight"]
     rebuilt = load_model(tmp_path, trusted=[__name__])
     assert rebuilt.head.weight is rebuilt.embedding.weight
@@ -91,7 +101,7 @@ class Views(nn.Module):
 
 def test_tensors_that_view_the_same_memory_are_stored_apart(tmp_path):
     config = {"_target_": f"{__name__}.Views"}
-    save_model(tmp_path, Views(), variant="dense", model_config=config, input_shape=[1], lineage={})
+    save_model(tmp_path, Views(), variant="dense", model_config=config, signature=Signature.of_one([1]), lineage={})
     loaded, wanted = load_model(tmp_path, trusted=[__name__]).state_dict(), Views().state_dict()
     assert {name: tensor.tolist() for name, tensor in loaded.items()} == {
         name: tensor.tolist() for name, tensor in wanted.items()
@@ -127,7 +137,7 @@ def test_a_variant_that_is_no_torch_module_is_refused(tmp_path):
         tmp_path,
         variant="int8_static",
         model_config={},
-        input_shape=[1],
+        signature=Signature.of_one([1]),
         parameters=1,
         sparsity=0.0,
         tensors={},
@@ -148,7 +158,7 @@ def saved_folder(tmp_path_factory):
     }
     folder = tmp_path_factory.mktemp("saved") / "model"
     model = build_model(config, trusted=[])
-    save_model(folder, model, variant="dense", model_config=config, input_shape=[1, 2, 2], lineage={})
+    save_model(folder, model, variant="dense", model_config=config, signature=Signature.of_one([1, 2, 2]), lineage={})
     return folder
 
 

@@ -2,13 +2,21 @@ import pytest
 
 from overwinter.errors import IntegrityError
 from overwinter.models import ConvNet, find_variants, save_model, write_variants
+from overwinter.signature import Signature
 
 CONFIG = {"_target_": "overwinter.models.ConvNet", "input_shape": [1, 8, 8], "classes": 3, "channels": [4]}
 
 
 def save(folder, variant, model=None):
     model = model or ConvNet(**{key: value for key, value in CONFIG.items() if key != "_target_"})
-    save_model(folder, model, variant=variant, model_config=CONFIG, input_shape=[1, 8, 8], lineage={"of": folder.name})
+    save_model(
+        folder,
+        model,
+        variant=variant,
+        model_config=CONFIG,
+        signature=Signature.of_one([1, 8, 8]),
+        lineage={"of": folder.name},
+    )
     return model
 
 

@@ -17,6 +17,7 @@ from overwinter.models import save_model, write_variants
 from overwinter.pipeline.invocation import Invocation
 from overwinter.pipeline.stage import InterruptedStageError, Stage
 from overwinter.power.control.pausing import Pause, PausedError
+from overwinter.signature import Signature
 
 _ROOT = Path(__file__).parents[2]
 _PAUSE = Pause(reason="the grid is dirty", since_utc=datetime(2026, 6, 10, tzinfo=UTC))
@@ -66,7 +67,9 @@ def hibernate(tmp_path: Path) -> Stage:
         if variant is None:
             write_variants(folder, [])
         else:
-            save_model(folder, nn.Linear(2, 2), variant=variant, model_config={}, input_shape=[2], lineage={})
+            save_model(
+                folder, nn.Linear(2, 2), variant=variant, model_config={}, signature=Signature.of_one([2]), lineage={}
+            )
     (tmp_path / "outputs/evaluate").mkdir()
     (tmp_path / "outputs/evaluate/chosen.json").write_text("{}")
     project = Project(root=tmp_path, configs=_ROOT / "configs", config_name="config")

@@ -15,6 +15,7 @@ from torch import nn
 from overwinter import models, quantization
 from overwinter.quantization.torchao_variants import Fp8Dynamic
 from overwinter.runtime import import_torchao
+from overwinter.signature import Signature
 from tests.support.networks import CONVNET as SMALL
 from tests.support.networks import seasoned
 from tests.support.settings import quantize_settings
@@ -122,7 +123,9 @@ def sparse_convnet(convnet: nn.Module) -> nn.Module:
 def save(tmp_path: Path) -> Callable[..., Path]:
     def save(model: nn.Module, variant: str = "dense", config: dict = CONVNET) -> Path:
         folder = tmp_path / "float"
-        models.save_model(folder, model, variant=variant, model_config=config, input_shape=[1, 8, 8], lineage={})
+        models.save_model(
+            folder, model, variant=variant, model_config=config, signature=Signature.of_one([1, 8, 8]), lineage={}
+        )
         return folder
 
     return save

@@ -8,6 +8,7 @@ import torch
 
 from overwinter import models, runtime
 from overwinter.quantization.checking import check_layer_names
+from overwinter.signature import Signature
 from tests.support.building import build
 from tests.support.settings import quantize_settings
 
@@ -79,7 +80,9 @@ def saved(tmp_path, monkeypatch):
         model = models.build_model(config, trusted=["nets_with_fixed_weights"])
         model.train()(torch.from_numpy(SAMPLES))  # spectral_norm has seen a pass, as after training
         folder = tmp_path / "float"
-        models.save_model(folder, model, variant="dense", model_config=config, input_shape=[5, 8], lineage={})
+        models.save_model(
+            folder, model, variant="dense", model_config=config, signature=Signature.of_one([5, 8]), lineage={}
+        )
         return folder
 
     return saved

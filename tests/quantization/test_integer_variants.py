@@ -6,6 +6,7 @@ from overwinter.errors import ConfigError, RefusedError
 from overwinter.models.aware import AwareLayer
 from overwinter.quantization.mixing import Option
 from overwinter.quantization.settings import GridConfig, MixedConfig, ScaleDistillationConfig
+from overwinter.signature import Signature
 from tests.support.networks import CONVNET as SMALL
 
 CONVNET = SMALL | {"channels": [8, 12]}
@@ -74,7 +75,7 @@ def test_trained_grids_give_the_very_answers_of_the_trained_model(quantize, conv
         convnet,
         variant="dense",
         model_config=CONVNET,
-        input_shape=[1, 8, 8],
+        signature=Signature.of_one([1, 8, 8]),
         lineage={},
         quantization_aware={"head": aware.to_json()},
     )
@@ -122,7 +123,7 @@ def test_methods_that_choose_grids_take_no_overrides(quantize, save, convnet, tm
         convnet,
         variant="dense",
         model_config=CONVNET,
-        input_shape=[1, 8, 8],
+        signature=Signature.of_one([1, 8, 8]),
         lineage={},
         quantization_aware=aware,
     )

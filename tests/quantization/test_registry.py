@@ -69,7 +69,7 @@ def test_third_parties_add_quantizers(quantize, save, convnet, monkeypatch):
                 request.model,
                 variant="own",
                 model_config=request.description["model"],
-                input_shape=request.description["input_shape"],
+                signature=models.signature_of(request.description),
                 lineage={},
                 quantization={"layers": {}},
             )

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from overwinter import models
+from overwinter.signature import Signature
 from tests.support.networks import CONVNET, save_dense, seasoned
 
 OWN_NETS = """
@@ -61,7 +62,7 @@ OWN_NETS = """
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     """A dense ConvNet whose batch normalisation has seen data."""
-    return save_dense(tmp_path / "saved", seasoned(CONVNET), CONVNET, [1, 8, 8])
+    return save_dense(tmp_path / "saved", seasoned(CONVNET), CONVNET, Signature.of_one([1, 8, 8]))
 
 
 @pytest.fixture
@@ -73,6 +74,6 @@ def save_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
     def save(name: str) -> Path:
         config = {"_target_": f"nets_to_run.{name}"}
         model = models.build_model(config, trusted=["nets_to_run"]).eval()
-        return save_dense(tmp_path / name, model, config, [1, 8, 8])
+        return save_dense(tmp_path / name, model, config, Signature.of_one([1, 8, 8]))
 
     return save

@@ -11,6 +11,7 @@ from overwinter.errors import ConfigError, OverwinterError
 from overwinter.runtime import device, loading
 from overwinter.runtime.torch_compile import missing_compiler
 from overwinter.runtime.torch_runtime import GpuSession
+from overwinter.signature import Signature
 from tests.support.building import build, drawn
 
 INPUTS = np.random.default_rng(0).standard_normal((5, 1, 8, 8)).astype(np.float32)
@@ -186,7 +187,12 @@ def test_a_gpu_computes_integer_layers(saved, tmp_path, activations):
             integer = variant.from_float(layer, models.Grid(bits=8), activations=activations)
             models.replace_layer(model, name, integer)
     models.save_model(
-        tmp_path / "int8", model, variant="int8", model_config=described["model"], input_shape=[1, 8, 8], lineage={}
+        tmp_path / "int8",
+        model,
+        variant="int8",
+        model_config=described["model"],
+        signature=Signature.of_one([1, 8, 8]),
+        lineage={},
     )
     build(tmp_path / "int8", "torch", tmp_path / "built", trusted=[], device="cuda")
     here, there = (

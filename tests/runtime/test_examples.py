@@ -8,6 +8,7 @@ import pytest
 from overwinter import models, runtime
 from overwinter.runtime.examples import compared_inputs, traced_inputs
 from overwinter.runtime.torch_compile import missing_compiler
+from overwinter.signature import Signature
 
 NETS = """
     import torch
@@ -41,7 +42,9 @@ def test_a_model_is_traced_and_compared_on_the_examples_given(name, each, tmp_pa
     config, trusted = {"_target_": f"real_inputs.{name}"}, ["real_inputs"]
     model = models.build_model(config, trusted=trusted)
     runtime.check_runtimes(model, [each], model_config=config, examples=COUNTS, trusted=trusted)
-    models.save_model(tmp_path / "saved", model, variant="dense", model_config=config, input_shape=[6], lineage={})
+    models.save_model(
+        tmp_path / "saved", model, variant="dense", model_config=config, signature=Signature.of_one([6]), lineage={}
+    )
     runtime.build(tmp_path / "saved", each, tmp_path / "built", examples=COUNTS, trusted=trusted)
     outputs = runtime.open_session(tmp_path / "built", each, 1, trusted=trusted).run(COUNTS)
     assert np.isfinite(outputs).all()

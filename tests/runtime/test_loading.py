@@ -5,6 +5,7 @@ import torch
 from overwinter import models
 from overwinter.errors import OverwinterError
 from overwinter.runtime import measure_loading
+from overwinter.signature import Signature
 from tests.support.building import build
 
 CONFIG = {"_target_": "overwinter.models.ConvNet", "input_shape": [1, 8, 8], "classes": 3, "channels": [4, 6]}
@@ -17,7 +18,9 @@ def built(tmp_path):
     model = models.build_model({**CONFIG, "pool_after": [1]}, trusted=[])
     saved = tmp_path / "saved"
     config = {**CONFIG, "pool_after": [1]}
-    models.save_model(saved, model.eval(), variant="dense", model_config=config, input_shape=[1, 8, 8], lineage={})
+    models.save_model(
+        saved, model.eval(), variant="dense", model_config=config, signature=Signature.of_one([1, 8, 8]), lineage={}
+    )
     build(saved, "onnxruntime", tmp_path / "built", trusted=[])
     return tmp_path / "built"
 

@@ -17,6 +17,7 @@ from overwinter.models import Grid, IntegerConv2d, IntegerLinear, integer_layers
 from overwinter.runtime import OnnxSession, largest_difference
 from overwinter.runtime.onnx_export import export_onnx
 from overwinter.runtime.onnx_integer import with_stand_ins
+from overwinter.signature import Signature
 from tests.support.building import build, drawn
 
 INT8 = Grid(bits=8)
@@ -143,7 +144,9 @@ def test_any_grid_keeps_its_weight(tmp_path_factory, columns, bits, group_size, 
 
 
 def save(model: nn.Module, config: dict, folder: Path) -> Path:
-    models.save_model(folder, model, variant="int", model_config=config, input_shape=[1, 8, 8], lineage={})
+    models.save_model(
+        folder, model, variant="int", model_config=config, signature=Signature.of_one([1, 8, 8]), lineage={}
+    )
     return folder
 
 

@@ -80,7 +80,7 @@ def test_torch_runs_integer_layers_as_they_were_saved(saved, tmp_path):
         model,
         variant="int4",
         model_config=description["model"],
-        input_shape=description["input_shape"],
+        signature=models.signature_of(description),
         lineage={},
     )
     build(tmp_path / "int4", "torch", tmp_path / "built", trusted=[])

@@ -5,6 +5,7 @@ from overwinter import models, runtime
 from overwinter.errors import ConfigError
 from overwinter.models import Grid, IntegerLinear, load_description, save_model
 from overwinter.runtime.served_layers import PackedLinear, in_bfloat16, in_float32
+from overwinter.signature import Signature
 from tests.support.building import build
 from tests.support.networks import WIDE_LLAMA, language_model
 
@@ -27,7 +28,14 @@ def quantized(grid, **arguments):
 
 
 def saved(model, folder, variant):
-    save_model(folder, model, variant=variant, model_config=model.saved_as(), input_shape=[20], lineage={})
+    save_model(
+        folder,
+        model,
+        variant=variant,
+        model_config=model.saved_as(),
+        signature=Signature.of_one([20], dtype="int64"),
+        lineage={},
+    )
     return folder
 
 

@@ -8,6 +8,7 @@ import pytest
 from overwinter.bundle import Keys
 from overwinter.serving import make_plan
 from overwinter.serving.plan import parse_plan
+from overwinter.signature import Signature
 
 KEYS = Keys(trusted=(Path("a.pub"),), opening=("env:KEY",))
 
@@ -18,7 +19,7 @@ def bundle(tmp_path):
         source=tmp_path / "bundle",
         digest="ab" * 32,
         runtime="onnxruntime",
-        input_shape=(1, 8, 8),
+        signature=Signature.of_one((1, 8, 8)),
         labels=("a", "b"),
         preprocessing={"raw": {"dtype": "uint8", "shape": [8, 8]}},
         tokenizer=None,

@@ -10,6 +10,7 @@ from torch import nn
 
 from overwinter.errors import ConfigError
 from overwinter.models import build_model, count_parameters, load_model, own_models, save_model
+from overwinter.signature import Signature
 from overwinter.sparsity import Channels, find_channel_groups
 from overwinter.sparsity.surgery import channel_importance, keep_channels, silence_channels
 
@@ -121,7 +122,9 @@ def test_half_of_the_channels_are_really_gone_and_the_model_is_rebuilt(kind, cha
     assert report.reached == pytest.approx(0.5)
     assert count_parameters(model) < before
     config = {"_target_": f"{__name__}.new", "kind": kind}
-    save_model(tmp_path, model, variant="sparse", model_config=config, input_shape=[3, 8, 8], lineage={})
+    save_model(
+        tmp_path, model, variant="sparse", model_config=config, signature=Signature.of_one([3, 8, 8]), lineage={}
+    )
     with torch.no_grad():
         with own_models():
             loaded = load_model(tmp_path, trusted=[__name__])

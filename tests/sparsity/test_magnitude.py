@@ -8,6 +8,7 @@ from torch import nn
 
 from overwinter.errors import ConfigError, OverwinterError
 from overwinter.models import counted_sparsity, load_model, own_models, prunable_weights, save_model
+from overwinter.signature import Signature
 from overwinter.sparsity import Magnitude, MaskHook
 from overwinter.training import fit
 
@@ -173,7 +174,9 @@ def test_the_sparsity_is_the_one_of_the_saved_weights(magnitude_config, train, s
     settings = replace(settings, epochs=10, batch_size=3)
     model = fine_tuned(Magnitude(magnitude_config(amount=0.8)), train, settings)
     config = {"_target_": f"{__name__}.new_model"}
-    saved = save_model(tmp_path, model, variant="sparse", model_config=config, input_shape=[3, 8, 8], lineage={})
+    saved = save_model(
+        tmp_path, model, variant="sparse", model_config=config, signature=Signature.of_one([3, 8, 8]), lineage={}
+    )
     assert saved["sparsity"] == pytest.approx(0.8, abs=0.005)
     with own_models():
         assert counted_sparsity(load_model(tmp_path, trusted=[__name__])) == saved["sparsity"]

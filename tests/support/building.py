@@ -14,7 +14,11 @@ _TOKENS = 5  # fewer than the smallest vocabulary of a test
 def examples_for(folder: Path, count: int = runtime.EXAMPLES) -> runtime.Array:
     """Return inputs (count, ...) of the saved model's shape: normally distributed, or tokens of a language model."""
     description = models.load_description(folder)
-    return drawn(description["input_shape"], count, tokens=description["model"].get("_target_") == LANGUAGE_TARGET)
+    return drawn(
+        models.signature_of(description).sample_shape,
+        count,
+        tokens=description["model"].get("_target_") == LANGUAGE_TARGET,
+    )
 
 
 def drawn(input_shape: Sequence[int], count: int = runtime.EXAMPLES, *, tokens: bool = False) -> runtime.Array:

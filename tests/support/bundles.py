@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from overwinter.bundle import Bundle, BundleFacts, Canary, write_bundle
+from overwinter.signature import Signature
 
 
 def two_inputs(folder: Path, *, content: bytes = b"model", outputs: float = 1.0, **changes: Any) -> Bundle:
@@ -17,7 +18,7 @@ def two_inputs(folder: Path, *, content: bytes = b"model", outputs: float = 1.0,
     facts = {
         "variant": "dense",
         "runtime": "onnxruntime",
-        "input_shape": (2,),
+        "signature": Signature.of_one((2,)),
         "labels": ("no", "yes"),
         "preprocessing": {},
         "production_energy_j": None,

@@ -1,6 +1,5 @@
 """Small networks that many tests build."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import torch
 from torch import nn
 
 from overwinter import models
+from overwinter.signature import Signature
 
 CONVNET = {
     "_target_": "overwinter.models.ConvNet",
@@ -43,12 +43,12 @@ def language_model(sizes: dict[str, Any] = LLAMA, *, seed: int = 0) -> models.Ca
     return models.CausalLanguageModel(config={"model_type": "llama", **sizes}).eval()
 
 
-def save_dense(folder: Path, model: nn.Module, config: dict[str, Any], input_shape: Sequence[int]) -> Path:
+def save_dense(folder: Path, model: nn.Module, config: dict[str, Any], signature: Signature) -> Path:
     """Save a model as the stage `train` does, with nothing behind it; return the folder."""
-    models.save_model(folder, model, variant="dense", model_config=config, input_shape=input_shape, lineage={})
+    models.save_model(folder, model, variant="dense", model_config=config, signature=signature, lineage={})
     return folder
 
 
 def save_language_model(folder: Path, model: models.CausalLanguageModel, *, length: int = 4) -> Path:
     """Save a language model that reads so many tokens; return the folder."""
-    return save_dense(folder, model, model.saved_as(), [length])
+    return save_dense(folder, model, model.saved_as(), Signature.of_one([length], dtype="int64"))

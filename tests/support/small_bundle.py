@@ -9,6 +9,7 @@ import torch
 from hypothesis import strategies as st
 
 from overwinter import bundle, models
+from overwinter.signature import Signature
 from tests.support.building import build
 from tests.support.networks import CONVNET, save_dense
 
@@ -57,7 +58,7 @@ def _spoil(draw, holder, keys):
 def saved(tmp_path_factory) -> Path:
     torch.manual_seed(0)
     model = models.build_model(CONVNET, trusted=[]).eval()
-    return save_dense(tmp_path_factory.mktemp("saved"), model, CONVNET, [1, 8, 8])
+    return save_dense(tmp_path_factory.mktemp("saved"), model, CONVNET, Signature.of_one([1, 8, 8]))
 
 
 @pytest.fixture(scope="session")
@@ -88,7 +89,7 @@ def hibernate(payloads, tmp_path):
         }
         facts |= {key: changes.pop(key) for key in list(changes) if key in facts}
         arguments |= changes
-        facts["input_shape"] = arguments["canary_inputs"].shape[1:]
+        facts["signature"] = Signature.of_one(arguments["canary_inputs"].shape[1:])
         return bundle.hibernate(tmp_path / "bundle", facts=bundle.BundleFacts(**facts), **arguments)
 
     return hibernate

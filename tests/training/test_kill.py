@@ -12,6 +12,7 @@ PROGRAM = """
 import sys, time
 from pathlib import Path
 import torch
+from overwinter.signature import Signature
 from overwinter import data, models, training
 from overwinter.config.groups import FitConfig
 
@@ -29,7 +30,7 @@ result = training.fit(models.build_model(config, trusted=[]), split, split, sett
                       device=torch.device("cpu"), progress=progress,
                       checkpoints=Path(sys.argv[1]) / "checkpoints")
 models.save_model(Path(sys.argv[1]) / "model", result.model, variant="dense", model_config=config,
-                  input_shape=[1, 4, 4], lineage={})
+                  signature=Signature.of_one([1, 4, 4]), lineage={})
 print(result.resumed)
 """
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from overwinter.canary import MAX_TOLERANCE
 from overwinter.runtime.session import Array
+from overwinter.signature import Signature
 
 if TYPE_CHECKING:
     from overwinter.bundle.private import PrivateFiles
@@ -19,6 +20,7 @@ PAYLOAD, EXTRAS, TOKENIZER = "payload", "extras", "tokenizer"
 _TOKENIZER_FILE = "tokenizer.json"
 # Left out of bundle.json when None, so that bundles without these keys keep their bytes.
 _OPTIONAL = ("device", "licence", "notes")
+_CLASSIFICATION = {"name": "classification"}  # what bundles were for before they named a task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +46,7 @@ class BundleFacts:
     Attributes:
         variant: ``dense``, ``sparse``, ``int8_static``, ...
         runtime: name of the runtime that loads the payload.
-        input_shape: shape of one model input, without the batch.
+        signature: inputs and outputs of the model.
         labels: the name of each class.
         preprocessing: conversion of raw input to model input; see `prepare`.
         production_energy_j: joules spent to make the bundle, as its stages recorded them; None if unknown.
@@ -52,11 +54,12 @@ class BundleFacts:
         licence: licence of the model, such as ``Apache-2.0``; None if not declared.
         notes: notes for users of the bundle.
         device: kind of device on which it was measured and runs: ``cuda``; None: the CPU.
+        task: what it is for: the group ``task`` without its loss.
     """
 
     variant: str
     runtime: str
-    input_shape: tuple[int, ...]
+    signature: Signature
     labels: tuple[str, ...]
     preprocessing: Mapping[str, Any]
     production_energy_j: float | None
@@ -64,6 +67,12 @@ class BundleFacts:
     licence: str | None = None
     notes: str | None = None
     device: str | None = None
+    task: Mapping[str, Any] = field(default_factory=lambda: dict(_CLASSIFICATION))
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one sample of the only input, without the batch; -1 where it varies."""
+        return tuple(-1 if side is None else side for side in self.signature.sample_shape)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +138,8 @@ def facts_to_json(facts: BundleFacts, tolerance: float, listed: Mapping[str, Any
         "schema": SCHEMA,
         "variant": facts.variant,
         "runtime": facts.runtime,
-        "input_shape": list(facts.input_shape),
+        "signature": facts.signature.to_json(),
+        "task": dict(facts.task),
         "labels": list(facts.labels),
         "preprocessing": dict(facts.preprocessing),
         "canary_tolerance": float(tolerance),
@@ -142,11 +152,13 @@ def facts_to_json(facts: BundleFacts, tolerance: float, listed: Mapping[str, Any
 
 def wrong_keys(content: Mapping[str, Any]) -> list[str]:
     """Return the keys of bundle.json that are missing, malformed or unknown."""
+    content = _without_input_shape(content)
     checks: dict[str, Callable[[Any], bool]] = {
         "schema": lambda value: value == SCHEMA,
         "variant": lambda value: isinstance(value, str),
         "runtime": lambda value: isinstance(value, str),
-        "input_shape": lambda value: _is_list(value, int),
+        "signature": _is_signature,
+        "task": lambda value: isinstance(value, dict),
         "labels": lambda value: _is_list(value, str),
         "preprocessing": _is_preprocessing,
         "canary_tolerance": lambda value: isinstance(value, float) and 0 <= value <= MAX_TOLERANCE,
@@ -161,10 +173,12 @@ def wrong_keys(content: Mapping[str, Any]) -> list[str]:
 
 def facts_from(content: Mapping[str, Any]) -> BundleFacts:
     """Return the metadata in bundle.json, after `wrong_keys` returned no key."""
+    content = _without_input_shape(content)
     return BundleFacts(
         variant=content["variant"],
         runtime=content["runtime"],
-        input_shape=tuple(content["input_shape"]),
+        signature=Signature.from_json(content["signature"]),
+        task=content["task"],
         labels=tuple(content["labels"]),
         preprocessing=content["preprocessing"],
         production_energy_j=content["production_energy_j"],
@@ -173,6 +187,23 @@ def facts_from(content: Mapping[str, Any]) -> BundleFacts:
         notes=content.get("notes"),
         device=content.get("device"),
     )
+
+
+def _without_input_shape(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the content with what an older Overwinter's bundle implies: one float input, for classification."""
+    if "signature" in content or not _is_list(content.get("input_shape"), int):
+        return content
+    signature = Signature.of_one(content["input_shape"]).to_json()
+    rest = {key: value for key, value in content.items() if key != "input_shape"}
+    return {**rest, "signature": signature, "task": _CLASSIFICATION}
+
+
+def _is_signature(value: Any) -> bool:
+    try:
+        Signature.from_json(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_preprocessing(value: Any) -> bool:

@@ -171,11 +171,12 @@ def _canary(source: Path, text: bytes, tolerance: float) -> Canary:
 
 
 def _refuse_misfit(bundle: Bundle) -> None:
-    """Check that a classifier's labels and input shape match its canary, so that requests need not fail later."""
-    inputs, outputs = bundle.canary.inputs.shape[1:], bundle.canary.outputs.shape[1:]
+    """Check that a classifier's labels and signature match its canary, so that requests need not fail later."""
+    (spec, *others), outputs = bundle.signature.inputs, bundle.canary.outputs.shape[1:]
     wrong = {
         f"labels: {len(bundle.labels)}, but outputs of {list(outputs)}": outputs != (len(bundle.labels),),
-        f"input_shape: {list(bundle.input_shape)}, but inputs of {list(inputs)}": inputs != bundle.input_shape,
+        f"signature: {spec}, but inputs of {list(bundle.canary.inputs.shape)}": bool(others)
+        or not spec.fits(bundle.canary.inputs),
     }
     for what, is_wrong in wrong.items():
         if is_wrong:

@@ -103,7 +103,8 @@ def _look(arguments: argparse.Namespace) -> dict[str, Any]:
     report = summary(bundle)
     if arguments.action == "inspect":
         report |= {
-            "input_shape": list(bundle.input_shape),
+            "task": dict(bundle.task),
+            "signature": bundle.signature.to_json(),
             "labels": list(bundle.labels),
             "preprocessing": dict(bundle.preprocessing),
             "canary_samples": len(bundle.canary.inputs),

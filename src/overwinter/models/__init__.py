@@ -1,6 +1,9 @@
 """Models: building from the configuration, saving, describing and rebuilding.
 
 - `build_model` creates the module that ``model._target_`` names: `ConvNet`, or your own.
+- `adapt` lets every model take a batch as the data gives it, one tensor or several by name, and return one tensor;
+  `Positional` and `arguments` are for exporters and tracers, which want tensors as arguments.
+- `find_signature` finds inputs and outputs from real samples; ``model.json`` keeps them, `signature_of` reads them.
 - `save_model` writes ``weights.safetensors`` and the sealed ``model.json``; `load_model` rebuilds the module
   from them, also after channels were removed, without pickle. A saved model may name only classes (`rebuild_model`);
   those of the user's own pipeline (`own_models`) may also name a trusted function.
@@ -19,7 +22,8 @@
   large as the memory.
 - `StepHook` is the interface of masks and fake-quantizers to training.
 
-Your own model is any `torch.nn.Module` from a float tensor (batch, ...) to logits (batch, classes)::
+Your own model is any `torch.nn.Module` that takes what your data set gives, such as a float tensor (batch, ...), and
+returns what your task needs, such as logits (batch, classes)::
 
     class Net(torch.nn.Module):
         def __init__(self, hidden: int) -> None: ...
@@ -37,6 +41,7 @@ from typing import TYPE_CHECKING
 from overwinter.lazy_imports import lazily
 
 if TYPE_CHECKING:
+    from overwinter.models.adapting import Positional, adapt, arguments
     from overwinter.models.aware import AwareLayer
     from overwinter.models.building import build_model, rebuild_model
     from overwinter.models.causal import CausalLanguageModel
@@ -46,6 +51,7 @@ if TYPE_CHECKING:
         already_verified,
         load_description,
         own_models,
+        signature_of,
         stored_bytes,
         write_description,
     )
@@ -62,6 +68,7 @@ if TYPE_CHECKING:
     )
     from overwinter.models.layer_weights import computed_weights, fixed_weights
     from overwinter.models.resizing import replace_tensors
+    from overwinter.models.signature import find_signature
     from overwinter.models.state import copy_module, is_finite, twin, unique_state
     from overwinter.models.storage import load_model, save_model
     from overwinter.models.variants import find_variants, write_variants
@@ -75,13 +82,17 @@ __all__ = [
     "IntegerConv2d",
     "IntegerLayer",
     "IntegerLinear",
+    "Positional",
     "StepHook",
+    "adapt",
     "already_verified",
+    "arguments",
     "build_model",
     "computed_weights",
     "copy_module",
     "count_parameters",
     "counted_sparsity",
+    "find_signature",
     "find_variants",
     "fixed_weights",
     "integer_layers",
@@ -99,6 +110,7 @@ __all__ = [
     "replace_tensors",
     "save_model",
     "save_tokenizer",
+    "signature_of",
     "stored_bytes",
     "twin",
     "unique_state",
@@ -116,14 +128,18 @@ _HOMES = {
     "IntegerConv2d": "integer",
     "IntegerLayer": "integer",
     "IntegerLinear": "integer",
+    "Positional": "adapting",
     "StepHook": "hooks",
+    "adapt": "adapting",
     "already_verified": "description",
+    "arguments": "adapting",
     "build_model": "building",
     "computed_weights": "layer_weights",
     "copy_module": "state",
     "count_parameters": "counting",
     "fixed_weights": "layer_weights",
     "counted_sparsity": "counting",
+    "find_signature": "signature",
     "find_variants": "variants",
     "integer_type": "integer",
     "integer_layers": "integer",
@@ -140,6 +156,7 @@ _HOMES = {
     "replace_tensors": "resizing",
     "save_model": "storage",
     "save_tokenizer": "huggingface",
+    "signature_of": "description",
     "stored_bytes": "description",
     "twin": "state",
     "unique_state": "state",

@@ -12,22 +12,28 @@ from torch import nn
 from overwinter.config import instantiate
 from overwinter.config.targets import MODEL, is_trusted
 from overwinter.errors import TargetError
+from overwinter.models.adapting import adapt
 from overwinter.models.bounds import bounded
 from overwinter.models.description import are_own, stored_bytes
 
 
-def build_model(config_model: Mapping[str, Any], *, trusted: Sequence[str], seed: int = 0) -> nn.Module:
+def build_model(
+    config_model: Mapping[str, Any], *, output: str | int | None = None, trusted: Sequence[str], seed: int = 0
+) -> nn.Module:
     """Create the module that ``_target_`` names, with the other keys as its arguments, freshly initialised.
+
+    It takes a batch as the data gives it and returns one tensor; see `overwinter.models.adapting`.
 
     Args:
         config_model: for example ``{"_target_": "overwinter.models.ConvNet", "classes": 10, ...}``.
+        output: which output of forward() counts (``task.output``); None: see `adapt`.
         trusted: packages whose classes and functions ``_target_`` may name, besides overwinter's and torch.nn's.
         seed: seed of the initial weights; the global generator is not changed.
 
     Raises:
         ConfigError: the target is not trusted, does not exist, takes other arguments, or is not a module.
     """
-    return _built(config_model, trusted, seed=seed, functions=True)
+    return adapt(_built(config_model, trusted, seed=seed, functions=True), output)
 
 
 def rebuild_model(description: Mapping[str, Any], *, trusted: Sequence[str]) -> nn.Module:
@@ -47,7 +53,7 @@ def rebuild_model(description: Mapping[str, Any], *, trusted: Sequence[str]) -> 
     foreign = not are_own() and not is_trusted(str(node.get("_target_")), trusted)
     within = bounded(node, stored_bytes(description), len(description["tensors"]))
     with within if foreign else contextlib.nullcontext():
-        return _built(node, trusted, seed=0, functions=are_own())
+        return adapt(_built(node, trusted, seed=0, functions=are_own()), description.get("output"))
 
 
 def _built(node: Mapping[str, Any], trusted: Sequence[str], *, seed: int, functions: bool) -> nn.Module:

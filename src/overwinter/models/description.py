@@ -10,6 +10,7 @@ from typing import Any
 
 from overwinter import manifest
 from overwinter.errors import IntegrityError
+from overwinter.signature import Signature
 
 SCHEMA = 1
 DESCRIPTION = "model.json"
@@ -19,10 +20,11 @@ _KEYS = {
     "schema": int,
     "variant": str,
     "model": dict,
-    "input_shape": list,
+    "signature": dict,
     "parameters": int,
     "sparsity": float,
     "tensors": dict,
+    "output": str | None,
     "quantization": dict | None,
     "files": dict,
     "lineage": dict,
@@ -34,12 +36,13 @@ def write_description(
     *,
     variant: str,
     model_config: Mapping[str, Any],
-    input_shape: list[int],
+    signature: Signature,
     parameters: int,
     sparsity: float,
     tensors: Mapping[str, Mapping[str, Any]],
     files: list[str],
     lineage: Mapping[str, Any],
+    output: str | None = None,
     quantization: Mapping[str, Any] | None = None,
     quantization_aware: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -51,12 +54,13 @@ def write_description(
         folder: the saved model's folder.
         variant: ``dense``, ``sparse``, ``int8_static``, ...
         model_config: ``_target_`` and arguments, as in the configuration.
-        input_shape: shape of one sample, without the batch.
+        signature: its inputs and outputs.
         parameters: The number of parameters.
         sparsity: share of zeros among the prunable weights, counted.
         tensors: name -> ``shape``, ``dtype``, ``nonzero`` (the number of nonzero entries).
         files: names of the other files in ``folder``.
         lineage: digests of the inputs.
+        output: which output of forward() counts; see `adapt`.
         quantization: description of the quantization; None if the model is not quantized.
         quantization_aware: the grids that a float model was trained for; None if there are none, and then no key.
     """
@@ -64,7 +68,8 @@ def write_description(
         "schema": SCHEMA,
         "variant": variant,
         "model": dict(model_config),
-        "input_shape": list(input_shape),
+        "signature": signature.to_json(),
+        "output": output,
         "parameters": parameters,
         "sparsity": float(sparsity),
         "tensors": {name: dict(entry) for name, entry in tensors.items()},
@@ -94,12 +99,27 @@ def load_description(folder: Path) -> dict[str, Any]:
     schema = description.get("schema")
     if schema != SCHEMA:
         raise IntegrityError(f"{folder / DESCRIPTION} has schema {schema!r}; this Overwinter reads {SCHEMA}. {remedy}")
+    if "signature" not in description and isinstance(description.get("input_shape"), list):
+        # Saved before models had signatures: one tensor of floats.
+        description |= {"signature": Signature.of_one(description["input_shape"]).to_json(), "output": None}
     wrong = [key for key, kind in _KEYS.items() if not isinstance(description.get(key), kind)]
     if wrong:
         raise IntegrityError(f"{folder / DESCRIPTION} lacks {', '.join(wrong)}. {remedy}")
     if folder != _VERIFIED.get():
         manifest.verify_files(folder, description["files"], remedy=remedy)
     return description
+
+
+def signature_of(description: Mapping[str, Any]) -> Signature:
+    """Return the inputs and outputs that a ``model.json`` names.
+
+    Raises:
+        IntegrityError: they are malformed.
+    """
+    try:
+        return Signature.from_json(description["signature"])
+    except ValueError as error:
+        raise IntegrityError(f"{DESCRIPTION} has a malformed signature: {error}. Run the stage again.") from None
 
 
 @contextlib.contextmanager

@@ -13,12 +13,14 @@ from torch import nn
 
 from overwinter import files
 from overwinter.errors import IntegrityError, OverwinterError
+from overwinter.models.adapting import counted_output
 from overwinter.models.building import rebuild_model
 from overwinter.models.counting import count_parameters, counted_sparsity
 from overwinter.models.description import load_description, write_description
 from overwinter.models.integer import integer_layers, swap_in
 from overwinter.models.resizing import resize_layers
 from overwinter.models.state import is_finite, unique_state
+from overwinter.signature import Signature
 
 WEIGHTS = "weights.safetensors"
 
@@ -29,7 +31,7 @@ def save_model(
     *,
     variant: str,
     model_config: Mapping[str, Any],
-    input_shape: Sequence[int],
+    signature: Signature,
     lineage: Mapping[str, Any],
     quantization: Mapping[str, Any] | None = None,
     quantization_aware: Mapping[str, Any] | None = None,
@@ -41,7 +43,7 @@ def save_model(
         model: module to save; a tensor with two names is stored once.
         variant: ``dense`` or ``sparse``.
         model_config: ``_target_`` and arguments of `build_model`, before any channel was removed.
-        input_shape: shape of one sample, without the batch.
+        signature: its inputs and outputs; see `find_signature`.
         lineage: digests of the inputs.
         quantization: description of the quantization; None if the model is not quantized. Its integer layers are
             described under ``layers``.
@@ -62,7 +64,8 @@ def save_model(
         folder,
         variant=variant,
         model_config=model_config,
-        input_shape=list(input_shape),
+        signature=signature,
+        output=counted_output(model),
         parameters=count_parameters(model),
         sparsity=counted_sparsity(model),
         tensors={name: _describe(tensor) for name, tensor in tensors.items()},

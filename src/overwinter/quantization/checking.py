@@ -12,10 +12,11 @@ import torch
 from torch import nn
 
 from overwinter.errors import ConfigError, OverwinterError, nearest
-from overwinter.models import is_finite, prunable_weights
+from overwinter.models import is_finite, prunable_weights, signature_of
 from overwinter.quantization.interface import Request
 from overwinter.quantization.settings import QuantizeConfig
 from overwinter.runtime import Array
+from overwinter.signature import Signature
 
 _WINDOWS = 4  # of text that are checked; `apply_recipe` looks at every input that it calibrates on
 _MAX_OUTPUT_VALUES = 1 << 26  # numbers in the output to a batch: 256 MiB
@@ -23,17 +24,17 @@ _MAX_OUTPUT_VALUES = 1 << 26  # numbers in the output to a batch: 256 MiB
 
 def check_request(request: Request) -> None:
     """Refuse what cannot give a good variant: see `quantize` for what is raised."""
-    _check_calibration(request.calibration, request.description["input_shape"])
+    _check_calibration(request.calibration, signature_of(request.description))
     check_patterns("quantize.skip", request.settings.skip, list(prunable_weights(request.model)))
     _check_weights(request.model)
     _check_activations(request.model, torch.from_numpy(request.calibration))
 
 
-def check_held_out(held_out: Array, input_shape: Sequence[int]) -> None:
+def check_held_out(held_out: Array, signature: Signature) -> None:
     """Refuse held-out samples that the model cannot take."""
     if len(held_out) == 0:
         raise ConfigError("There are no held-out samples to compare predictions on. Give the validation split some.")
-    _check_shape("Held-out samples", held_out, input_shape)
+    signature.check(held_out, what="Held-out samples")
 
 
 def check_layer_names(model: nn.Module, settings: QuantizeConfig) -> None:
@@ -86,20 +87,12 @@ def skipping_pattern(layer: str, skip: Sequence[str]) -> str | None:
     return next((pattern for pattern in skip if fnmatch.fnmatchcase(layer, pattern)), None)
 
 
-def _check_calibration(calibration: Array, input_shape: Sequence[int]) -> None:
+def _check_calibration(calibration: Array, signature: Signature) -> None:
     if len(calibration) == 0:
         raise ConfigError("There are no calibration samples. Set quantize.calibration_samples to at least 1.")
-    _check_shape("Calibration samples", calibration, input_shape)
+    signature.check(calibration, what="Calibration samples")
     if not np.isfinite(calibration).all():
         raise OverwinterError("A calibration sample holds NaN or infinite values. Clean the data and run it again.")
-
-
-def _check_shape(samples_name: str, samples: Array, input_shape: Sequence[int]) -> None:
-    if list(samples.shape[1:]) != list(input_shape):
-        raise ConfigError(
-            f"{samples_name} have the shape {list(samples.shape[1:])}, the model takes {list(input_shape)}. "
-            "Was the model trained on other data?"
-        )
 
 
 def _check_weights(model: nn.Module) -> None:

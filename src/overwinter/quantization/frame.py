@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from overwinter.errors import ConfigError, OverwinterError
-from overwinter.models import prunable_weights
+from overwinter.models import prunable_weights, signature_of
 from overwinter.quantization.checking import skipping_pattern
 from overwinter.quantization.interface import Request
 from overwinter.runtime import Array
@@ -82,6 +82,6 @@ def origin(variant: str, request: Request) -> dict[str, Any]:
     return {
         "variant": variant,
         "model_config": request.description["model"],
-        "input_shape": request.description["input_shape"],
+        "signature": signature_of(request.description),
         "lineage": request.lineage,
     }

@@ -13,7 +13,7 @@ from torch import nn
 
 from overwinter.calibration.generated_text import generate_text
 from overwinter.errors import ConfigError
-from overwinter.models import already_verified, fixed_weights, load_description, load_model
+from overwinter.models import already_verified, fixed_weights, load_description, load_model, signature_of
 from overwinter.progress import Progress, silent
 from overwinter.quantization.agreement import agreement, outputs, refuse_ruined
 from overwinter.quantization.checking import check_held_out, check_request
@@ -98,7 +98,7 @@ def quantize(
             progress=progress,
         )
     check_request(request)
-    check_held_out(held_out, description["input_shape"])
+    check_held_out(held_out, signature_of(description))
     example = torch.from_numpy(calibration[:1])
     request = dataclasses.replace(request, fixed=fixed_weights(request.model, example))
     dense = outputs(request.model, held_out)

@@ -96,6 +96,7 @@ class TorchaoVariant:
             sparsity=_sparsity(request.model),
             tensors={name: _entry(tensor) for name, tensor in sorted(tensors.items())},
             files=[_WEIGHTS],
+            output=request.description.get("output"),
             **origin(self.variant, request),
             quantization={
                 "method": self.variant,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from overwinter.errors import ConfigError
+from overwinter.inputs import take
 from overwinter.models import load_description
 from overwinter.models.description import DESCRIPTION, are_own
 from overwinter.registries import RUNTIMES
@@ -127,7 +128,7 @@ def check_runtimes(
         ConfigError: a runtime is unknown, cannot compute on the device, or lacks an operation of the model.
         OverwinterError: a runtime's outputs differ from torch's by more than its tolerance.
     """
-    from overwinter.models import save_model
+    from overwinter.models import find_signature, save_model
 
     check_devices(runtimes, device)
     found = {name: find_runtime(name) for name in runtimes}
@@ -135,7 +136,8 @@ def check_runtimes(
         return
     with tempfile.TemporaryDirectory() as scratch:
         saved = Path(scratch) / "model"
-        save_model(saved, model, variant="dense", model_config=model_config, input_shape=examples.shape[1:], lineage={})
+        signature = find_signature(model, [take(examples, slice(each, each + 1)) for each in range(len(examples))])
+        save_model(saved, model, variant="dense", model_config=model_config, signature=signature, lineage={})
         for name, runtime in found.items():
             if runtime.refusal(load_description(saved)) is None:
                 build(saved, name, Path(scratch) / name, examples=examples, trusted=trusted, device=device)

@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 from overwinter.config.groups import FitConfig
 from overwinter.data import Batches
 from overwinter.errors import ConfigError, IntegrityError, OverwinterError
-from overwinter.models import build_model, load_model, save_model
+from overwinter.models import build_model, find_signature, load_model, save_model
 from overwinter.training.device import autocast
 from overwinter.training.hidden_state import lost_state
 from overwinter.training.loop import adamw
@@ -153,8 +153,8 @@ def _check_saved(
     """Save the model, load it as later stages do, and compare their logits."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        shape = inputs.shape[1:]
-        save_model(folder, model, variant="dense", model_config=model_config, input_shape=shape, lineage={})
+        signature = find_signature(model, [inputs[:1]])
+        save_model(folder, model, variant="dense", model_config=model_config, signature=signature, lineage={})
         try:
             loaded = load_model(folder, trusted=trusted).to(inputs.device)
         except IntegrityError as error:

@@ -18,6 +18,7 @@ from overwinter.bundle import BundleFacts, hibernate, wake
 from overwinter.bundle import load as waking
 from overwinter.serving.worker.frames import Frame, read_frame
 from overwinter.serving.worker.main import Worker
+from overwinter.signature import Signature
 from tests.support.building import build
 from tests.support.networks import LLAMA, language_model, save_language_model
 from tests.support.workers import wake_order
@@ -47,7 +48,7 @@ def bundle(tmp_path_factory):
     facts = BundleFacts(
         variant="dense",
         runtime="torch",
-        input_shape=(4,),
+        signature=Signature.of_one((4,), dtype="int64"),
         labels=(),
         preprocessing={},
         production_energy_j=None,

@@ -9,6 +9,7 @@ from overwinter import training
 from overwinter.config.groups import TrainConfig
 from overwinter.errors import ConfigError
 from overwinter.models import AwareLayer, Grid, integer_layers, load_description, load_model, replace_layer, save_model
+from overwinter.signature import Signature
 from overwinter.sparsity.settings import MagnitudeConfig
 
 
@@ -48,7 +49,7 @@ def test_the_integer_layers_response_as_the_fake_quantized_model_bit_for_bit(
         result.model,
         variant="dense",
         model_config=config,
-        input_shape=[1, 4, 4],
+        signature=Signature.of_one([1, 4, 4]),
         lineage={},
         quantization_aware=found,
     )
