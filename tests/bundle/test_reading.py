@@ -286,3 +286,15 @@ def test_every_byte_is_read_once(whole, monkeypatch):
     monkeypatch.setattr(FolderSource, "pieces", pieces)
     bundle = read_bundle(whole)
     assert read == {name: (whole / name).stat().st_size for name in bundle.names}
+
+
+def test_a_bundle_of_before_signatures_is_read(tmp_path, whole):
+    shutil.copytree(whole, tmp_path / "bundle")
+    path = tmp_path / "bundle" / "bundle.json"
+    content = manifest.read_sealed(path, remedy="")
+    signature = content.pop("signature")
+    del content["task"]
+    manifest.write_sealed(path, {**content, "input_shape": [1, 2, 2]})
+    bundle = read_bundle(tmp_path / "bundle")
+    assert bundle.signature.inputs[0].to_json() == signature["inputs"][0]
+    assert bundle.task == {"name": "classification"}

@@ -2,7 +2,8 @@ import pytest
 
 from overwinter import manifest
 from overwinter.errors import IntegrityError
-from overwinter.models import already_verified, load_description
+from overwinter.models import already_verified, load_description, signature_of
+from overwinter.signature import Signature
 
 
 def reseal(folder, **changes):
@@ -39,3 +40,10 @@ def test_files_are_not_digested_twice_where_they_were_verified(convnet, config, 
             load_description(tmp_path / "model")
     with pytest.raises(IntegrityError, match="altered"):
         load_description(tmp_path / "model")
+
+
+def test_a_model_of_before_signatures_is_read(convnet, config, save, tmp_path):
+    save(convnet, config)
+    reseal(tmp_path / "model", signature="left out", output="left out", input_shape=[1, 8, 8])
+    assert signature_of(load_description(tmp_path / "model")) == Signature.of_one([1, 8, 8])
+    assert load_description(tmp_path / "model")["output"] is None

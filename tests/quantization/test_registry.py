@@ -22,7 +22,7 @@ def test_no_calibration_samples_are_refused(quantize, save, convnet, calibration
 
 
 def test_calibration_samples_of_another_shape_are_refused(quantize, save, convnet):
-    with pytest.raises(ConfigError, match=r"shape \[1, 9, 9\], the model takes \[1, 8, 8\]"):
+    with pytest.raises(ConfigError, match=r"Calibration samples: input: float32 \[4, 1, 9, 9\]; the model takes"):
         quantize("int8_static", save(convnet), np.zeros((4, 1, 9, 9), np.float32))
 
 
