@@ -28,7 +28,7 @@ from rich.table import Table
 from torch.utils.data import Subset
 
 import common
-from overwinter import data, models, quantization, runtime, training
+from overwinter import data, models, quantization, runtime, tasks, training
 from overwinter.config import Config, Project, compose, validate
 
 NAME = "qat"
@@ -104,6 +104,7 @@ def measured(method: str, seed: int) -> tuple[str, int, dict[str, Any]]:
     project = Project(root=ROOT, configs=ROOT / "configs", config_name="fashion")
     config = validate(compose(project, [*FINE_TUNING, *METHODS[method], f"seed={seed}"]))
     source = data.load_data(config.data, trusted=[])
+    source = source.use(tasks.load_task(config.task, source.labels))
     with tempfile.TemporaryDirectory() as name:
         folder, begun = Path(name), time.process_time()
         # What is quantized without training stays as it is.
@@ -129,9 +130,10 @@ def fitted(config: Config, source: Any, images: int, folder: Path) -> Path:
     awareness = training.make_aware(model, config.train)
     result = training.fit(
         model,
-        Subset(source.split("train"), range(images)),
+        data.Split(Subset(source.split("train").dataset, range(images))),
         source.split("validation"),
         config.train,
+        task=source.task,
         seed=config.seed,
         device=torch.device("cpu"),
         threads=config.threads,
@@ -153,9 +155,7 @@ def quantized(config: Config, source: Any, trained: Path, folder: Path) -> Path:
     """Return the folder of the variant that is asked for: of the trained model itself where none is."""
     for method in config.quantize.methods:
         count = config.quantize.calibration_samples
-        calibration, held_out = (
-            data.spread_inputs(source.split(name), count, seed=0) for name in ("train", "validation")
-        )
+        calibration, held_out = (source.split(name).spread(count, seed=0)[0] for name in ("train", "validation"))
         quantization.quantize(
             method,
             trained,
@@ -177,10 +177,10 @@ def examined(variant: Path, source: Any, folder: Path) -> tuple[float, float]:
     """
     built = folder / "built" / variant.name
     name = "torch" if runtime.refusal(variant, "onnxruntime") else "onnxruntime"  # which has no inputs of 4 bits
-    examples = data.spread_inputs(source.split("validation"), runtime.EXAMPLES, seed=0).numpy()
+    examples = source.split("validation").spread(runtime.EXAMPLES, seed=0)[0].numpy()
     runtime.build(variant, name, built, examples=examples, trusted=[])
     session = runtime.open_session(built, name, 1)
-    inputs, labels = data.tensors(source.split("test"))
+    inputs, labels = source.split("test").whole()
     responses = torch.cat([torch.from_numpy(session.run(some.numpy())) for some in inputs.split(250)])
     right = int((responses.argmax(1) == labels).sum()) / len(labels)
     return right, float(torch.nn.functional.cross_entropy(responses, labels))

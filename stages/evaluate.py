@@ -19,10 +19,10 @@ def main(stage: ow.pipeline.Stage) -> None:
     device = ow.runtime.serving_device(stage.config.device)
     ow.runtime.check_devices(settings.runtimes, device)
     data = ow.data.load_data(stage.config.data, trusted=trusted)
-    test = data.split("test")
-    inputs, labels = (tensor.numpy() for tensor in ow.data.tensors(test))
-    examples = ow.data.spread_inputs(test, ow.runtime.EXAMPLES, seed=seed).numpy()
-    examiner = ow.evaluation.Examiner(inputs, labels, ow.data.class_names(data), settings, seed=seed, trusted=trusted)
+    test = data.use(ow.tasks.load_task(stage.config.task, data.labels, trusted=trusted)).split("test")
+    inputs, labels = (tensor.numpy() for tensor in test.whole())
+    examples = test.spread(ow.runtime.EXAMPLES, seed=seed)[0].numpy()
+    examiner = ow.evaluation.Examiner(inputs, labels, data.labels, settings, seed=seed, trusted=trusted)
 
     variants = stage.variants()
     with tempfile.TemporaryDirectory() as scratch:

@@ -60,7 +60,7 @@ def main(stage: ow.pipeline.Stage) -> None:
 def test_text(stage: ow.pipeline.Stage) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return the windows of the test split, their next tokens, and the start of the first window as a prompt."""
     data = ow.data.load_data(stage.config.data, trusted=stage.config.trusted_targets)
-    windows, following = ow.data.tensors(data.split("test"))
+    windows, following = data.split("test").whole()
     wanted = stage.config.evaluate.prompt_tokens
     if windows.shape[1] < wanted:
         raise ConfigError(

@@ -25,8 +25,8 @@ def main(stage: ow.pipeline.Stage) -> None:
     runtime, device, model = chosen.runtime, chosen.device, stage.variant(chosen.variant)
     data = ow.data.load_data(stage.config.data, trusted=trusted)
     validation = data.split("validation")
-    inputs, _ = ow.data.tensors(validation, limit=settings.canary_samples)
-    examples = ow.data.spread_inputs(validation, ow.runtime.EXAMPLES, seed=stage.config.seed).numpy()
+    inputs, _ = validation.first(settings.canary_samples)
+    examples = validation.spread(ow.runtime.EXAMPLES, seed=stage.config.seed)[0].numpy()
 
     with tempfile.TemporaryDirectory() as scratch:
         payload, extras = Path(scratch) / runtime, extras_of(stage, Path(scratch))
@@ -39,7 +39,7 @@ def main(stage: ow.pipeline.Stage) -> None:
                 variant=chosen.variant,
                 runtime=runtime,
                 signature=ow.models.signature_of(ow.models.load_description(model)),
-                labels=ow.data.class_names(data),
+                labels=data.labels,
                 preprocessing=ow.data.as_json(data.preprocessing),
                 production_energy_j=production_energy_j(stage),
                 lineage=lineage(stage, data),
@@ -84,7 +84,7 @@ def extras_of(stage: ow.pipeline.Stage, scratch: Path) -> Path | None:
     return scratch / "extras"
 
 
-def lineage(stage: ow.pipeline.Stage, data: ow.data.DataSource) -> dict[str, object]:
+def lineage(stage: ow.pipeline.Stage, data: ow.data.Data) -> dict[str, object]:
     """Return digests of the inputs, the parameters and the data, and the versions of the code."""
     pipeline = stage.config.pipeline
     code = [Path(pipeline.programs), *map(Path, pipeline.code)]

@@ -25,7 +25,7 @@ def main(stage: ow.pipeline.Stage) -> None:
     data = ow.data.load_data(config.data, trusted=trusted)
     for split in ("train", "test"):
         data.split(split)  # too little text for a split is found here
-    windows, following = ow.data.tensors(data.split("validation"))
+    windows, following = data.split("validation").whole()
 
     saved = ow.models.save_model(
         stage.out("model"),

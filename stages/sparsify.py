@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from torch import nn
-from torch.utils.data import Dataset
 
 import overwinter as ow
 from overwinter.files import write_json
@@ -14,13 +13,14 @@ def main(stage: ow.pipeline.Stage) -> None:
     """Sparsify, fine-tune, and save the model with its sparsity."""
     config, trusted = stage.config, stage.config.trusted_targets
     data = ow.data.load_data(config.data, trusted=trusted)
+    task = ow.tasks.load_task(config.task, data.labels, trusted=trusted)
     train, validation = data.split("train"), data.split("validation")
     dense = ow.models.load_description(stage.input("train"))
     model = ow.models.load_model(stage.input("train"), trusted=trusted)
 
     sparsifier = config.sparsify.open()
     hooks = sparsifier.prepare(model, train)
-    epochs = fine_tune(stage, model, train, validation, hooks)
+    epochs = fine_tune(stage, model, task, (train, validation), hooks)
     report = sparsifier.report(model)
     for layer, reason in report.left_alone.items():
         stage.log(f"left unchanged: {layer}: {reason}")
@@ -36,11 +36,11 @@ def main(stage: ow.pipeline.Stage) -> None:
         quantization_aware=dense.get("quantization_aware") if untouched else None,
     )
     write_json(stage.out("layers.json"), report.to_json())
-    score = ow.training.evaluate(model, *ow.data.tensors(validation))
+    score = ow.training.evaluate(model, validation, task)
     stage.save_metrics(
         ModelMetrics(
-            headline="accuracy",
-            measures={"accuracy": score.accuracy},
+            headline=task.headline.name,
+            measures=score.measures,
             loss=score.loss,
             epochs=epochs,
             parameters=saved["parameters"],
@@ -54,8 +54,8 @@ def main(stage: ow.pipeline.Stage) -> None:
 def fine_tune(
     stage: ow.pipeline.Stage,
     model: nn.Module,
-    train: Dataset,
-    validation: Dataset,
+    task: ow.tasks.Task,
+    splits: tuple[ow.data.Split, ow.data.Split],
     hooks: Sequence[ow.training.StepHook],
 ) -> int:
     """Fine-tune ``model`` in place with the dense model as its teacher; return the epochs it took."""
@@ -66,18 +66,15 @@ def fine_tune(
     teacher = ow.models.load_model(stage.input("train"), trusted=config.trusted_targets)
     fitted = ow.training.fit(
         model,
-        train,
-        validation,
+        *splits,
         chosen.fit,
+        task=task,
         seed=config.seed,
         device=ow.training.pick_device(config.device),
         threads=config.threads,
         hooks=hooks,
         loss=ow.training.DistillationLoss(
-            teacher,
-            weight=chosen.distillation_weight,
-            temperature=chosen.distillation_temperature,
-            label_smoothing=chosen.fit.label_smoothing,
+            task, teacher, weight=chosen.distillation_weight, temperature=chosen.distillation_temperature
         ),
         checkpoints=stage.checkpoints,
         progress=stage.progress,

@@ -17,7 +17,8 @@ def main(stage: ow.pipeline.Stage) -> None:
     """Fit the model to the training split and keep its best weights by the loss on the validation split."""
     config, trusted = stage.config, stage.config.trusted_targets
     data = ow.data.load_data(config.data, trusted=trusted)
-    model = ow.models.build_model(config.model, trusted=trusted, seed=config.seed)
+    data = data.use(ow.tasks.load_task(config.task, data.labels, trusted=trusted))
+    model = ow.models.build_model(config.model, output=config.task.output, trusted=trusted, seed=config.seed)
     signature = look_ahead(stage, data, model)
 
     train, validation = data.split("train"), data.split("validation")
@@ -27,6 +28,7 @@ def main(stage: ow.pipeline.Stage) -> None:
         train,
         validation,
         config.train,
+        task=data.task,
         seed=config.seed,
         device=ow.training.pick_device(config.device),
         threads=config.threads,
@@ -34,21 +36,23 @@ def main(stage: ow.pipeline.Stage) -> None:
         checkpoints=stage.checkpoints,
         progress=stage.progress,
     )
+    headline = data.task.headline
     stage.log(
-        f"{100 * fitted.best_validation_accuracy:.2f} % on validation after {fitted.epochs_run} epochs"
-        + (", resumed from a checkpoint" if fitted.resumed else "")
+        f"{headline.name} {headline.describe(fitted.measures[headline.name])} on validation after "
+        f"{fitted.epochs_run} epochs" + (", resumed from a checkpoint" if fitted.resumed else "")
     )
     for layer, reason in awareness.left_in_float.items():
         stage.log(f"left in floating point: {layer}: {reason}")
 
-    keep(stage, fitted, signature, awareness.finish())
+    keep(stage, data, fitted, signature, awareness.finish())
 
 
-def look_ahead(stage: ow.pipeline.Stage, data: ow.data.DataSource, model: Module) -> Signature:
+def look_ahead(stage: ow.pipeline.Stage, data: ow.data.Data, model: Module) -> Signature:
     """Find what this or a later stage would stumble over, before any work is done; return what the model takes."""
     config, trusted = stage.config, stage.config.trusted_targets
     device = ow.runtime.serving_device(config.device)
-    ow.data.check_splits(data)
+    for line in ow.data.check_splits(data):
+        stage.log(line)
     ow.quantization.check_methods(config.quantize.methods, device=device)
     ow.quantization.check_layer_names(model, config.quantize)
     fine_tuning = config.sparsify.fine_tuning()
@@ -56,12 +60,13 @@ def look_ahead(stage: ow.pipeline.Stage, data: ow.data.DataSource, model: Module
         config.model,
         data.split("train"),
         {"train": config.train} | ({} if fine_tuning is None else {"sparsify.fit": fine_tuning.fit}),
-        classes=len(ow.data.class_names(data)),
+        task=data.task,
+        output=config.task.output,
         trusted=trusted,
         seed=config.seed,
         device=ow.training.pick_device(config.device),
     )
-    examples = ow.data.spread_inputs(data.split("train"), ow.runtime.EXAMPLES, seed=config.seed)
+    examples, _ = data.split("train").spread(ow.runtime.EXAMPLES, seed=config.seed)
     ow.runtime.check_runtimes(
         model,
         config.evaluate.runtimes,
@@ -71,11 +76,15 @@ def look_ahead(stage: ow.pipeline.Stage, data: ow.data.DataSource, model: Module
         device=device,
     )
     ow.evaluation.own_measures(config.evaluate, trusted=trusted)
-    return ow.models.find_signature(model, [examples[each : each + 1] for each in range(len(examples))])
+    return ow.models.find_signature(model, data.split("train").singles(ow.runtime.EXAMPLES))
 
 
 def keep(
-    stage: ow.pipeline.Stage, fitted: ow.training.FitResult, signature: Signature, aware: dict[str, Any] | None
+    stage: ow.pipeline.Stage,
+    data: ow.data.Data,
+    fitted: ow.training.FitResult,
+    signature: Signature,
+    aware: dict[str, Any] | None,
 ) -> None:
     """Save the model and its metrics."""
     saved = ow.models.save_model(
@@ -89,8 +98,8 @@ def keep(
     )
     stage.save_metrics(
         ModelMetrics(
-            headline="accuracy",
-            measures={"accuracy": fitted.best_validation_accuracy},
+            headline=data.task.headline.name,
+            measures=fitted.measures,
             loss=fitted.best_validation_loss,
             epochs=fitted.epochs_run,
             parameters=saved["parameters"],

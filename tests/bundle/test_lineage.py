@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from overwinter.bundle import code_version, data_digest
-from overwinter.data import InMemory
+from overwinter.data import Data, InMemory
 
 
 class Source:
@@ -26,16 +26,16 @@ def splits(change=0.0, in_memory=True):
 
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_the_digest_is_of_every_sample_but_the_tests(in_memory):
-    digest = data_digest(Source(splits(in_memory=in_memory)))  # which has no split test to ask for
-    assert digest == data_digest(Source(splits(in_memory=in_memory)))
-    assert digest != data_digest(Source(splits(change=1.0, in_memory=in_memory)))
+    digest = data_digest(Data(Source(splits(in_memory=in_memory))))  # which has no split test to ask for
+    assert digest == data_digest(Data(Source(splits(in_memory=in_memory))))
+    assert digest != data_digest(Data(Source(splits(change=1.0, in_memory=in_memory))))
     assert len(digest) == 64
 
 
 def test_a_source_that_knows_its_digest_is_not_read():
     source = Source({})
     source.sha256 = "abc"
-    assert data_digest(source) == "abc"
+    assert data_digest(Data(source)) == "abc"
 
 
 def test_the_commit_and_what_was_changed_since(tmp_path, monkeypatch):

@@ -2,9 +2,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
 
-from overwinter.data import Batches, InMemory, RandomShift
+from overwinter.data import Batches, InMemory, RandomShift, Split
 from overwinter.errors import ConfigError
 
 CPU = torch.device("cpu")
@@ -27,8 +27,29 @@ class Slow(Dataset):
         return torch.tensor([float(index)]), index
 
 
-def epoch(dataset, number=0, start=0, batch_size=4, seed=0):
-    return list(Batches(dataset, batch_size=batch_size, seed=seed, device=CPU).epoch(number, start=start))
+class Noisy(Slow):
+    """What it gives depends on the global generator."""
+
+    def __getitem__(self, index):
+        return torch.rand(1), index
+
+
+class Stream(IterableDataset):
+    def __init__(self, count: int):
+        self.count = count
+        self.epochs = []
+
+    def set_epoch(self, number):
+        self.epochs.append(number)
+
+    def __iter__(self):
+        for number in range(self.count):
+            yield torch.rand(1), number
+
+
+def epoch(dataset, number=0, start=0, batch_size=4, seed=0, workers=0):
+    batches = Batches(Split(dataset, workers=workers), batch_size=batch_size, seed=seed, device=CPU)
+    return list(batches.epoch(number, start=start))
 
 
 def labels(batches):
@@ -42,6 +63,7 @@ def test_every_sample_comes_at_most_once_and_only_the_rest_is_left_out():
 
 def test_fewer_samples_than_a_batch_are_one_batch():
     assert [len(batch) for batch in labels(epoch(numbered(3)))] == [3]
+    assert [len(batch) for batch in labels(epoch(Stream(3)))] == [3]
 
 
 def test_every_epoch_and_seed_has_its_own_order_and_always_the_same():
@@ -57,6 +79,14 @@ def test_an_interrupted_epoch_goes_on_with_the_same_batches(start, number, slow)
     assert labels(rest) == labels(whole)[start:]
 
 
+@pytest.mark.parametrize(("dataset", "workers"), [(Noisy(20), 2), (Stream(22), 0), (Stream(22), 1)])
+def test_an_interrupted_epoch_draws_what_it_would_have_drawn(dataset, workers):
+    whole, rest = epoch(dataset, 1, workers=workers), epoch(dataset, 1, 2, workers=workers)
+    assert [batch.tolist() for batch, _ in rest] == [batch.tolist() for batch, _ in whole[2:]]
+    assert len(whole) == 5
+    assert len({number for batch, _ in whole for number in batch.flatten().tolist()}) == 20
+
+
 def test_augmentation_goes_on_as_well():
     images = torch.randn(20, 1, 4, 4)
     dataset = InMemory(images, torch.arange(20), transform=RandomShift(1, 0.0))
@@ -64,8 +94,30 @@ def test_augmentation_goes_on_as_well():
     assert all(torch.equal(first[0], second[0]) for first, second in zip(whole[2:], rest, strict=True))
 
 
-def test_a_map_style_dataset_gives_what_tensors_give():
-    assert labels(epoch(Slow(18))) == labels(epoch(numbered(18)))
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_map_style_dataset_gives_what_one_in_memory_gives(workers):
+    assert labels(epoch(Slow(18), workers=workers)) == labels(epoch(numbered(18)))
+
+
+def test_an_iterable_dataset_keeps_its_order_and_is_told_the_epoch():
+    dataset = Stream(10)
+    assert labels(epoch(dataset, 3)) == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert dataset.epochs == [3]
+
+
+@pytest.mark.parametrize(("later", "found"), [(7, "a last batch of 3"), (4, "1 batches of 4"), (0, "0 batches of 4")])
+def test_an_iterable_dataset_that_shrinks_is_refused(later, found):
+    dataset = Stream(8)
+    batches = Batches(Split(dataset), batch_size=4, seed=0, device=CPU)
+    dataset.count = later
+    with pytest.raises(ConfigError, match=f"train gave {found}"):
+        list(batches.epoch(0))
+
+
+def test_the_transform_of_single_samples_is_the_data_sets_own():
+    dataset = Slow(4)
+    dataset.transform = lambda image: 1 / 0
+    assert len(epoch(dataset)) == 1
 
 
 def test_the_global_generator_is_left_to_the_training_loop():

@@ -8,7 +8,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from overwinter.data import Digits, load_data, tensors
+from overwinter.data import Digits, load_data
 from overwinter.data import digits as digits_module
 from overwinter.data.protocol import SPLITS
 from overwinter.errors import ConfigError, IntegrityError
@@ -18,7 +18,7 @@ CONFIG = OmegaConf.to_container(OmegaConf.load(Path(__file__).parents[2] / "conf
 
 @pytest.fixture(scope="module")
 def digits():
-    return load_data(CONFIG, trusted=[])
+    return load_data(CONFIG, trusted=[]).source
 
 
 def test_the_splits_share_no_image_and_leave_none_out(digits):
@@ -29,12 +29,12 @@ def test_the_splits_share_no_image_and_leave_none_out(digits):
 
 def test_the_splits_are_stratified(digits):
     for name in SPLITS:
-        shares = torch.bincount(digits.split(name).labels, minlength=10) / len(digits.split(name))
+        shares = torch.bincount(digits.split(name).targets, minlength=10) / len(digits.split(name))
         assert (shares - 0.1).abs().max() < 0.015
 
 
 def test_training_images_have_zero_mean_and_unit_variance(digits):
-    inputs, _ = tensors(digits.split("train"))
+    inputs = digits.split("train").inputs
     assert inputs.shape == (1168, 1, 8, 8)
     assert inputs.dtype == torch.float32
     assert float(inputs.mean()) == pytest.approx(0.0, abs=1e-5)
@@ -53,8 +53,8 @@ def test_only_training_is_augmented(digits):
 
 
 def test_the_same_seed_splits_alike_and_another_differently(digits):
-    again = load_data(CONFIG, trusted=[])
-    other = load_data(CONFIG | {"split_seed": 1}, trusted=[])
+    again = load_data(CONFIG, trusted=[]).source
+    other = load_data(CONFIG | {"split_seed": 1}, trusted=[]).source
     assert torch.equal(again.split("test").inputs, digits.split("test").inputs)
     assert not torch.equal(other.split("test").inputs, digits.split("test").inputs)
 

@@ -37,7 +37,7 @@ def write(folder: Path, *, zipped: bool = True, spelling: str = "{}-ubyte", labe
 
 
 def load(folder):
-    return load_data(CONFIG | {"root": str(folder)}, trusted=[])
+    return load_data(CONFIG | {"root": str(folder)}, trusted=[]).source
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -128,7 +128,7 @@ def test_a_missing_file_is_found_before_energy_is_spent(tmp_path):
 def test_debians_files_are_found_by_themselves():
     config = OmegaConf.to_container(OmegaConf.load(Path(__file__).parents[2] / "configs/data/fashion.yaml"))
     check_data_files(config)
-    source = load_data(config, trusted=[])
+    source = load_data(config, trusted=[]).source
     assert [len(source.split(name)) for name in ("validation", "test")] == [6000, 10_000]
     assert source.preprocessing["mean"] == pytest.approx(0.2860 * 255, abs=0.1)
     assert source.preprocessing["std"] == pytest.approx(0.3530 * 255, abs=0.1)

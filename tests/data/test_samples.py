@@ -1,60 +1,14 @@
+from types import MappingProxyType
+
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
-from overwinter.data import Batches, InMemory, as_sample, tensors
-from overwinter.data.samples import as_input, as_label, collate
+from overwinter.data.samples import as_input, as_sample, collate, read_batch
 from overwinter.errors import ConfigError
 
-LABELS = [
-    3,
-    np.int32(3),
-    np.uint8(3),
-    np.float32(3.0),
-    np.array(3),
-    np.array([3]),
-    3.0,
-    torch.tensor(3, dtype=torch.int32),
-    torch.tensor(3.0),
-    torch.tensor([3]),
-    torch.tensor([[3]]),
-    [3],
-]
-
-
-@pytest.mark.parametrize("label", LABELS, ids=repr)
-def test_a_label_of_any_type_is_an_int(label):
-    assert as_label(label) == 3
-    assert type(as_label(label)) is int
-
-
-@pytest.mark.parametrize(("label", "number"), [(True, 1), (False, 0), (np.bool_(True), 1), (torch.tensor(True), 1)])
-def test_a_truth_value_is_a_class(label, number):
-    assert as_label(label) == number
-
-
-@pytest.mark.parametrize(
-    ("label", "message"),
-    [
-        (0.25, "A label is 0.25, which is no class.*regression on numbers is not supported yet"),
-        (torch.tensor(0.75), "A label is 0.75"),
-        (np.float64("nan"), "A label is nan"),
-        (-100, "A label is -100. Labels go from 0"),
-        (torch.tensor(-1), "A label is -1"),
-        ("cat", r"A label is 'cat' \(str\). Return the number of its class"),
-        (None, "A label is None"),
-        (torch.tensor([0.0, 1.0, 0.0]), r"a Tensor of the shape \[3\]"),
-        (1j, "A label is 0.1j"),
-    ],
-)
-def test_what_is_no_class_is_refused(label, message):
-    with pytest.raises(ConfigError, match=message):
-        as_label(label)
-
-
 NUMBERS = torch.tensor([0.5, -1.25])
+TOKENS = torch.tensor([3, 1])
 
 
 @pytest.mark.parametrize(
@@ -79,53 +33,120 @@ def test_an_input_of_any_width_of_float_is_float32(value):
     assert torch.equal(as_input(value), NUMBERS)
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.int64])
+def test_whole_numbers_stay_whole(dtype):
+    assert as_input(TOKENS.to(dtype)).dtype == torch.int64
+    assert torch.equal(as_input(TOKENS.to(dtype)), TOKENS)
+
+
+def test_truth_values_stay():
+    assert as_input(np.array([True, False])).dtype == torch.bool
+
+
 def test_a_float32_tensor_is_not_copied():
     assert as_input(NUMBERS) is NUMBERS
 
 
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bool, torch.complex64])
-def test_inputs_whose_scale_we_cannot_know_are_refused(dtype):
-    with pytest.raises(ConfigError, match=rf"Inputs are {dtype}. Return float32 tensors: `x.float\(\) / 255`"):
-        as_input(torch.ones(3, dtype=dtype))
+def test_several_inputs_are_known_by_name_or_place():
+    assert {name: part.tolist() for name, part in as_input({"ids": [3, 1], "mask": [1, 1]}).items()} == {
+        "ids": [3, 1],
+        "mask": [1, 1],
+    }
+    assert as_input((NUMBERS, TOKENS)).keys() == {"0", "1"}
+    assert as_input((NUMBERS.numpy(), TOKENS))["0"].dtype == torch.float32
 
 
-@pytest.mark.parametrize("value", ["text", None, object(), [[1.0], [1.0, 2.0]]])
-def test_what_is_no_array_is_refused(value):
-    with pytest.raises(ConfigError, match=r"An input is .*Return a float32 tensor"):
+def test_a_name_is_no_use_for_the_only_input():
+    assert as_input({"pixels": NUMBERS}) is NUMBERS
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("text", r"An input is 'text' \(str\). Return a tensor"),
+        (None, "An input is None"),
+        ([[1.0], [1.0, 2.0]], "An input is"),
+        ({"ids": [1], "text": "cat"}, r"The input 'text' is 'cat'"),
+        ({}, "a target and no input"),
+        (torch.ones(2, dtype=torch.complex64), "Inputs are torch.complex64"),
+    ],
+)
+def test_what_is_no_array_is_refused(value, message):
+    with pytest.raises(ConfigError, match=message):
         as_input(value)
 
 
-@pytest.mark.parametrize("sample", [NUMBERS, (NUMBERS,), (NUMBERS, 1, 2), {"input": NUMBERS, "label": 1}])
-def test_what_is_no_pair_is_refused(sample):
-    with pytest.raises(ConfigError, match=r"A sample is .*Return a pair"):
+@pytest.mark.parametrize("name", ["label", "labels", "target", "targets"])
+def test_a_mapping_names_its_target(name):
+    inputs, target = as_sample(MappingProxyType({"ids": TOKENS, name: 2}))
+    assert inputs.keys() == {"ids"}
+    assert target == 2
+
+
+@pytest.mark.parametrize(
+    ("sample", "message"),
+    [
+        (NUMBERS, "A sample is a Tensor of the shape.*Return a pair"),
+        ((NUMBERS,), "A sample is .*Return a pair"),
+        ((NUMBERS, NUMBERS, 2), "A sample is .*a tuple of tensors"),
+        ({"ids": TOKENS, "class": 1}, "has the keys ids, class, and none is its target. Call it labels"),
+    ],
+)
+def test_what_is_no_sample_is_refused(sample, message):
+    with pytest.raises(ConfigError, match=message):
         as_sample(sample)
 
 
-def test_inputs_of_other_shapes_make_no_batch():
-    with pytest.raises(ConfigError, match=r"the shapes \[2\] and \[3\], which no batch can hold"):
-        collate([(torch.ones(3), 0), (torch.ones(2), 0)])
+@pytest.mark.parametrize(
+    ("targets", "dtype", "shape"),
+    [
+        ([1, 2], torch.int64, (2,)),
+        ([0.5, 2.0], torch.float32, (2,)),
+        ([True, False], torch.bool, (2,)),
+        ([np.int32(1), np.int32(2)], torch.int32, (2,)),
+        ([torch.tensor([1]), torch.tensor([2])], torch.int64, (2, 1)),
+        ([torch.tensor([1]), 2], torch.int64, (2,)),
+        ([np.zeros(3), np.ones(3)], torch.float64, (2, 3)),
+    ],
+)
+def test_targets_are_collated_as_they_are(targets, dtype, shape):
+    found = collate([(NUMBERS, target) for target in targets])[1]
+    assert found.dtype == dtype
+    assert found.shape == shape
 
 
-@given(labels=st.lists(st.integers(0, 5), min_size=1, max_size=9), data=st.data())
-def test_a_split_of_mixed_types_is_the_split_of_ints(labels, data):
-    kinds = [int, float, np.int16, lambda label: torch.tensor([label]), lambda label: np.array(float(label))]
-    mixed = [(NUMBERS.double().tolist(), data.draw(st.sampled_from(kinds))(label)) for label in labels]
-    inputs, found = tensors(mixed)
-    assert inputs.dtype == torch.float32
-    assert found.dtype == torch.int64
-    assert found.tolist() == labels
-    batch = next(Batches(mixed, batch_size=len(mixed), seed=0, device=torch.device("cpu")).epoch(0))
-    assert sorted(batch[1].tolist()) == sorted(labels)
-    assert batch[0].dtype == torch.float32
+@pytest.mark.parametrize("target", ["cat", None, b"x"])
+def test_what_is_no_number_is_no_target(target):
+    with pytest.raises(ConfigError, match="A target is"):
+        collate([(NUMBERS, target)])
 
 
-@pytest.mark.parametrize("labels", [torch.tensor([0, 1], dtype=torch.int32), torch.tensor([[0.0], [1.0]])])
-def test_splits_in_memory_are_converted_once(labels):
-    split = InMemory(torch.ones(2, 3, dtype=torch.float64), labels)
-    assert split.inputs.dtype == torch.float32
-    assert torch.equal(split.labels, torch.tensor([0, 1]))
+def test_inputs_of_other_shapes_make_no_batch_unless_padded():
+    samples = [({"ids": [1, 2, 3], "mask": [1, 1, 1]}, [4, 5, 6]), ({"ids": [7], "mask": [1]}, [8])]
+    with pytest.raises(ConfigError, match=r"Inputs 'ids' have the shapes \[1\] and \[3\].*attribute `pad`"):
+        collate(samples)
+    with pytest.raises(ConfigError, match="Inputs 'mask' have the shapes"):
+        collate(samples, {"ids": 9})
+    inputs, targets = collate(samples, {"ids": 9, "mask": 0})
+    assert inputs["ids"].tolist() == [[1, 2, 3], [7, 9, 9]]
+    assert inputs["mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
+    assert targets.tolist() == [[4, 5, 6], [8, -100, -100]]
+    assert collate(samples, {"ids": 9, "mask": 0, "targets": -1})[1].tolist() == [[4, 5, 6], [8, -1, -1]]
 
 
-def test_numbers_to_be_predicted_are_refused_in_memory_too():
-    with pytest.raises(ConfigError, match="regression"):
-        InMemory(torch.ones(2, 3), torch.tensor([0.0, 0.5]))
+def test_one_number_pads_every_axis_of_every_input():
+    inputs, _ = collate([(torch.ones(2, 1), 0), (torch.ones(1, 3), 1)], 0)
+    assert inputs.tolist() == [[[1, 0, 0], [1, 0, 0]], [[1, 1, 1], [0, 0, 0]]]
+
+
+def test_samples_with_other_inputs_make_no_batch():
+    with pytest.raises(ConfigError, match="has the inputs a, b, another one a, c"):
+        collate([({"a": [1], "b": [1]}, 0), ({"a": [1], "c": [1]}, 0)])
+
+
+def test_what_an_own_collate_made_is_checked():
+    inputs, targets = read_batch({"ids": TOKENS.to(torch.int32), "mask": TOKENS, "labels": [0, 1]})
+    assert inputs["ids"].dtype == torch.int64
+    assert targets.tolist() == [0, 1]
+    with pytest.raises(ConfigError, match=r"shapes \[2\], \[3\]. Their first axis is the batch"):
+        read_batch((NUMBERS, torch.zeros(3)))

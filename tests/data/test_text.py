@@ -39,7 +39,7 @@ def made(tokenizer, **changes):
 
 def test_labels_are_the_tokens_that_follow(texts, tokenizer):
     windows = made(tokenizer, root=str(texts)).split("train")
-    inputs, labels = data.tensors(windows)
+    inputs, labels = data.Split(windows).whole()
     assert inputs.shape == labels.shape == (20, 4)  # 4 documents of 20 words and an end, and the last token has no next
     assert inputs.dtype == torch.int64
     assert torch.equal(inputs[:, 1:], labels[:, :-1])

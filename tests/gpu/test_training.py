@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from overwinter import training
-from overwinter.data import InMemory
+from overwinter.data import InMemory, Split
 from overwinter.models import prunable_weights
 from overwinter.sparsity.magnitude import MaskHook
+from overwinter.tasks import Classification
 from overwinter.training.qat.settings import QatConfig, QatTrainConfig, RelaxedQatConfig, RelaxedQatTrainConfig
 from tests.support.settings import FIT as SMALL
 
@@ -30,7 +31,7 @@ RELAXED = RelaxedQatConfig(
     neighbours=1,
     relax_activations=True,
 )
-FIT = SMALL | {"version": 1, "epochs": 2, "batch_size": 32, "label_smoothing": 0.1, "precision": "auto"}
+FIT = SMALL | {"version": 1, "epochs": 2, "batch_size": 32, "precision": "auto"}
 
 
 class Stopped(Exception):  # noqa: N818 -- no error: a budget, or the user
@@ -41,7 +42,7 @@ def images(samples, seed):
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(3, (samples,), generator=generator)
     pixels = torch.randn(samples, 1, 8, 8, generator=generator) + labels[:, None, None, None]
-    return InMemory(pixels, labels)
+    return Split(InMemory(pixels, labels))
 
 
 def fitted(model, config, checkpoints, stop_at=None):
@@ -56,6 +57,7 @@ def fitted(model, config, checkpoints, stop_at=None):
         images(64, 1),
         images(16, 2),
         config,
+        task=Classification(["a", "b", "c"], label_smoothing=0.1),
         seed=7,
         device=torch.device("cuda"),
         threads=1,

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from overwinter.data import InMemory
+from overwinter.data import InMemory, Split
 from overwinter.sparsity.settings import ChannelsConfig, MagnitudeConfig
 from tests.support.settings import fit_settings
 
@@ -57,4 +57,4 @@ def images():
 
 @pytest.fixture
 def train(images):
-    return InMemory(images, torch.arange(6) % 2)
+    return Split(InMemory(images, torch.arange(6) % 2))

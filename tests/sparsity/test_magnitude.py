@@ -10,7 +10,10 @@ from overwinter.errors import ConfigError, OverwinterError
 from overwinter.models import counted_sparsity, load_model, own_models, prunable_weights, save_model
 from overwinter.signature import Signature
 from overwinter.sparsity import Magnitude, MaskHook
+from overwinter.tasks import Classification
 from overwinter.training import fit
+
+TASK = Classification(["a", "b"])
 
 
 def new_model():
@@ -165,7 +168,7 @@ def fine_tuned(sparsifier, train, settings, folder=None, stop=None):
     arguments = {"seed": 0, "device": torch.device("cpu"), "threads": 1, "checkpoints": folder}
     hooks = sparsifier.prepare(model, train)
     try:
-        return fit(model, train, train, settings, hooks=hooks, progress=progress, **arguments).model
+        return fit(model, train, train, settings, task=TASK, hooks=hooks, progress=progress, **arguments).model
     except StoppedError:
         return None
 

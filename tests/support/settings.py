@@ -12,7 +12,6 @@ FIT = {
     "weight_decay": 0.01,
     "warmup_fraction": 0.1,
     "gradient_clip_norm": 1.0,
-    "label_smoothing": 0.0,
     "patience_epochs": 0,
     "precision": "fp32",
     "checkpoint_interval_s": 0.0,

@@ -5,10 +5,17 @@ import torch
 from torch import nn
 
 from overwinter import training
-from overwinter.data import InMemory, RandomShift
+from overwinter.data import InMemory, RandomShift, Split
+from overwinter.tasks import Classification
 from tests.support.settings import fit_settings
 
-SETTINGS = fit_settings(warmup_fraction=0.2, label_smoothing=0.1)
+SETTINGS = fit_settings(warmup_fraction=0.2)
+TASK = Classification(["dark", "bright"], label_smoothing=0.1)
+
+
+@pytest.fixture
+def task():
+    return TASK
 
 
 @pytest.fixture
@@ -16,13 +23,13 @@ def settings():
     return SETTINGS
 
 
-def split(samples: int, seed: int, transform=None) -> InMemory:
+def split(samples: int, seed: int, transform=None) -> Split:
     """Images whose brighter half is their label: easy, but not at once."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(2, (samples,), generator=generator)
     images = torch.randn(samples, 1, 4, 4, generator=generator)
     images[:, 0, :2] += (labels * 2.0 - 1.0)[:, None, None]
-    return InMemory(images, labels, transform=transform)
+    return Split(InMemory(images, labels, transform=transform))
 
 
 @pytest.fixture
@@ -58,7 +65,7 @@ def fit(new_model, train, validation):
     """Fits a new model to the small task; settings and arguments can be changed by name."""
 
     def fit(*, model=None, train=train, validation=validation, **changes):
-        arguments = {"seed": 7, "device": torch.device("cpu"), "threads": 1}
+        arguments = {"task": TASK, "seed": 7, "device": torch.device("cpu"), "threads": 1}
         names = {"hooks", "loss", "checkpoints", "progress", *arguments}
         arguments |= {name: changes.pop(name) for name in names & set(changes)}
         return training.fit(model or new_model(), train, validation, replace(SETTINGS, **changes), **arguments)

@@ -31,7 +31,6 @@ def test_good_settings_pass(settings):
         ("weight_decay", -0.1),
         ("warmup_fraction", 1.1),
         ("gradient_clip_norm", 0.0),
-        ("label_smoothing", 1.0),
         ("patience_epochs", -1),
         ("precision", "fp8"),
         ("checkpoint_interval_s", -1.0),

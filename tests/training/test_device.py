@@ -3,8 +3,9 @@ import torch
 from torch import nn
 
 from overwinter import training
-from overwinter.data import InMemory
+from overwinter.data import InMemory, Split
 from overwinter.errors import ConfigError
+from overwinter.tasks import Classification
 from overwinter.training import pick_device
 from overwinter.training.device import autocast, fast_layout, pick_layout, plain_layout
 from tests.support.settings import fit_settings
@@ -99,8 +100,8 @@ def test_what_is_no_image_is_not_tried():
 
 @pytest.mark.parametrize("model", [Flattens, Views, ViewsWhileTraining])
 def test_every_model_is_trained_and_evaluated_in_the_layout_that_it_takes(model):
-    split = InMemory(IMAGES, torch.tensor([0, 1, 2, 0, 1]))
+    split, task = Split(InMemory(IMAGES, torch.tensor([0, 1, 2, 0, 1]))), Classification(["a", "b", "c"])
     torch.manual_seed(0)
-    fitted = training.fit(model(), split, split, fit_settings(), seed=0, device=torch.device("cpu"))
-    score = training.evaluate(fitted.model, split.inputs, split.labels)
+    fitted = training.fit(model(), split, split, fit_settings(), task=task, seed=0, device=torch.device("cpu"))
+    score = training.evaluate(fitted.model, split, task)
     assert score.loss == pytest.approx(fitted.best_validation_loss, rel=1e-4)

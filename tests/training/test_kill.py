@@ -13,21 +13,21 @@ import sys, time
 from pathlib import Path
 import torch
 from overwinter.signature import Signature
-from overwinter import data, models, training
+from overwinter import data, models, tasks, training
 from overwinter.config.groups import FitConfig
 
 def progress(done, total, **figures):
     time.sleep(float(sys.argv[2]))
 
 settings = FitConfig(epochs=4, batch_size=16, learning_rate=0.01, weight_decay=0.0, warmup_fraction=0.1,
-                     gradient_clip_norm=1.0, label_smoothing=0.0, patience_epochs=0, precision="fp32",
+                     gradient_clip_norm=1.0, patience_epochs=0, precision="fp32",
                      checkpoint_interval_s=0.0)
 config = {"_target_": "overwinter.models.ConvNet", "input_shape": [1, 4, 4], "classes": 2,
           "channels": [4], "dropout": 0.1}
 generator = torch.Generator().manual_seed(0)
-split = data.InMemory(torch.randn(160, 1, 4, 4, generator=generator), torch.arange(160) % 2)
+split = data.Split(data.InMemory(torch.randn(160, 1, 4, 4, generator=generator), torch.arange(160) % 2))
 result = training.fit(models.build_model(config, trusted=[]), split, split, settings, seed=1, threads=1,
-                      device=torch.device("cpu"), progress=progress,
+                      task=tasks.Classification(["even", "odd"]), device=torch.device("cpu"), progress=progress,
                       checkpoints=Path(sys.argv[1]) / "checkpoints")
 models.save_model(Path(sys.argv[1]) / "model", result.model, variant="dense", model_config=config,
                   signature=Signature.of_one([1, 4, 4]), lineage={})

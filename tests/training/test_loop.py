@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
 
+from overwinter.data import Split
 from overwinter.errors import ConfigError, OverwinterError, RefusedError
-from overwinter.training import CrossEntropy
+from overwinter.tasks import Classification
+from overwinter.training import TaskLoss, evaluate
 
 STEPS_PER_EPOCH, TOTAL = 5, 15
 
@@ -20,21 +22,23 @@ def same_bits(first, second):
     return all(torch.equal(first[name], second[name]) for name in first) and list(first) == list(second)
 
 
-class Dies(CrossEntropy):
+LOSS = TaskLoss(Classification(["dark", "bright"], label_smoothing=0.1))
+
+
+class Dies:
     """A loss that ends the process in a given step, as a kill would: nothing is saved on the way out."""
 
     class Killed(BaseException):
         pass
 
     def __init__(self, step: int):
-        super().__init__(0.1)
         self.left = step
 
-    def __call__(self, logits, labels, inputs):
+    def __call__(self, outputs, targets, inputs):
         self.left -= 1
         if not self.left:
             raise self.Killed
-        return super().__call__(logits, labels, inputs)
+        return LOSS(outputs, targets, inputs)
 
 
 class CountingHook:
@@ -70,7 +74,7 @@ def hooked(fit, new_model, **arguments):
 
 def test_it_learns(fit):
     result = fit(epochs=8)
-    assert result.best_validation_accuracy > 0.85
+    assert result.measures["accuracy"] > 0.85
     assert result.history[-1].training_loss < result.history[0].training_loss
     assert not result.model.training
 
@@ -148,7 +152,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(fit, tmp_path, caplog
     resumed = fit(checkpoints=tmp_path)
     assert "damaged" in caplog.text
     assert (tmp_path / "step-000000008.safetensors.damaged").exists()
-    assert same_bits(weights(resumed), weights(fit(loss=CrossEntropy(0.1))))
+    assert same_bits(weights(resumed), weights(fit(loss=LOSS)))
 
 
 def test_hooks_see_every_step_with_its_gradients(fit, new_model):
@@ -169,13 +173,11 @@ def test_only_settled_epochs_can_be_the_best(fit, new_model):
     assert result.best_validation_loss == result.history[-1].validation_loss
 
 
-def test_the_best_epoch_is_kept_not_the_last(fit, validation):
-    from overwinter.training import evaluate
-
+def test_the_best_epoch_is_kept_not_the_last(fit, validation, task):
     result = fit(learning_rate=0.3, epochs=6)
     best = min(result.history, key=lambda record: record.validation_loss)
     assert best is not result.history[-1]
-    assert evaluate(result.model, validation.inputs, validation.labels).loss == pytest.approx(best.validation_loss)
+    assert evaluate(result.model, validation, task).loss == pytest.approx(best.validation_loss)
     assert result.best_validation_loss == best.validation_loss
 
 
@@ -186,14 +188,14 @@ def test_it_stops_early_without_gain(fit):
     assert result.epochs_run == best.epoch + 2
 
 
-def test_a_label_that_names_no_class_is_refused_with_those_that_do(fit, train):
-    train.labels[3] = 70
-    with pytest.raises(ConfigError, match=r"names no class: Target 70 is out of bounds. .* logits: labels go from 0"):
+def test_a_target_that_names_no_class_is_refused(fit, train):
+    train.dataset.targets[3] = 70
+    with pytest.raises(ConfigError, match="the split train: There is the target 70, and data names 2 classes"):
         fit()
 
 
 def test_a_nan_loss_is_refused_with_its_place(fit, train):
-    train.inputs[:] = float("nan")
+    train.dataset.inputs[:] = float("nan")
     with pytest.raises(OverwinterError, match=r"loss is nan in epoch 1, step 1 of 15, .*\n.*learning rate"):
         fit(train=train)
 
@@ -227,15 +229,24 @@ class Noisy(Dataset):
         return torch.full((1, 4, 4), float(index % 2)) + noise, index % 2
 
 
-def test_a_dataset_that_draws_at_random_resumes_with_equal_bits(fit, tmp_path):
+class NoisyStream(IterableDataset):
+    def __iter__(self):
+        return (Noisy()[index] for index in range(20))
+
+
+@pytest.mark.parametrize("dataset", [Noisy, NoisyStream])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_dataset_that_draws_at_random_resumes_with_equal_bits(fit, tmp_path, dataset, workers):
+    train = Split(dataset(), workers=workers)
     with pytest.raises(Dies.Killed):
-        fit(train=Noisy(), loss=Dies(4), checkpoints=tmp_path)
-    resumed = fit(train=Noisy(), loss=CrossEntropy(0.1), checkpoints=tmp_path)
-    assert same_bits(weights(resumed), weights(fit(train=Noisy(), loss=CrossEntropy(0.1))))
+        fit(train=train, loss=Dies(4), checkpoints=tmp_path)
+    resumed = fit(train=train, loss=LOSS, checkpoints=tmp_path)
+    assert resumed.resumed
+    assert same_bits(weights(resumed), weights(fit(train=train, loss=LOSS)))
 
 
 def test_bf16_is_possible_where_asked(fit):
-    assert fit(precision="bf16", epochs=6).best_validation_accuracy > 0.7
+    assert fit(precision="bf16", epochs=6).measures["accuracy"] > 0.7
 
 
 def test_a_tied_weight_is_fitted_and_resumed(fit, tmp_path):

@@ -5,8 +5,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from overwinter.training import CrossEntropy, DistillationLoss
+from overwinter.tasks import Classification, Regression
+from overwinter.training import DistillationLoss, TaskLoss
 
+TASK = Classification(["a", "b", "c"])
 INPUTS, LABELS = (
     torch.randn(6, 3, generator=torch.Generator().manual_seed(0)),
     torch.tensor([0, 1, 2, 0, 1, 2]),
@@ -20,7 +22,7 @@ def teacher():
 
 
 def distil(teacher, weight, temperature=2.0):
-    return DistillationLoss(teacher, weight=weight, temperature=temperature)
+    return DistillationLoss(TASK, teacher, weight=weight, temperature=temperature)
 
 
 def test_a_student_equal_to_its_teacher_has_nothing_to_learn_from_it(teacher):
@@ -48,7 +50,27 @@ def test_the_teacher_is_never_changed(teacher):
     assert all(parameter.grad is None for parameter in teacher.parameters())
 
 
-def test_label_smoothing_is_passed_on():
+def test_the_teachers_answers_are_softened(teacher):
     logits = torch.randn(6, 3)
+    with torch.no_grad():
+        expected = functional.kl_div(
+            functional.log_softmax(logits / 2.0, dim=-1),
+            functional.log_softmax(teacher.eval()(INPUTS) / 2.0, dim=-1),
+            reduction="batchmean",
+            log_target=True,
+        )
+    assert float(distil(teacher, 1.0)(logits, LABELS, INPUTS)) == pytest.approx(4.0 * float(expected))
+
+
+def test_a_teacher_of_numbers_is_followed_by_the_tasks_loss(teacher):
+    loss = DistillationLoss(Regression(["a", "b", "c"]), teacher, weight=1.0, temperature=2.0)
+    outputs = torch.randn(6, 3)
+    expected = functional.mse_loss(outputs, teacher(INPUTS))
+    assert float(loss(outputs, torch.zeros(6, 3), INPUTS)) == pytest.approx(float(expected))
+
+
+def test_the_tasks_loss_is_passed_on():
+    logits = torch.randn(6, 3, requires_grad=True)
     expected = functional.cross_entropy(logits, LABELS, label_smoothing=0.2)
-    assert CrossEntropy(0.2)(logits, LABELS, INPUTS) == expected
+    task = Classification(["a", "b", "c"], label_smoothing=0.2)
+    assert float(TaskLoss(task)(logits, LABELS, INPUTS).detach()) == pytest.approx(float(expected.detach()))

@@ -8,40 +8,30 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from overwinter.data import DataSource, InMemory, as_sample
+from overwinter.data import Data, InMemory, raw_bytes
+from overwinter.inputs import named
 
 _SPLITS = ("train", "validation")  # only the stage evaluate asks for the test split
 _GIT_LIMIT_S = 30.0
 
 
-def data_digest(data: DataSource) -> str:
+def data_digest(data: Data) -> str:
     """Return the SHA-256 of the data on which a model was trained and calibrated.
 
-    If the source has an attribute ``sha256``, that is returned; otherwise every sample of the splits train and
-    validation is read.
+    If the source knows its ``sha256``, that is returned; otherwise every sample of the splits train and validation is
+    read.
     """
-    known = getattr(data, "sha256", None)
-    if known is not None:
-        return str(known)
+    if data.sha256 is not None:
+        return data.sha256
     digest = hashlib.sha256()
     for name in _SPLITS:
         split = data.split(name)
-        if isinstance(split, InMemory):
-            _digest(digest, split.inputs, split.labels)
-            continue
-        members: Any = split  # Dataset itself declares no length
-        # By index: a map-style dataset need not support iteration.
-        for index in range(len(members)):
-            inputs, label = as_sample(members[index])
-            _digest(digest, inputs, torch.tensor(label))
+        held = split.dataset
+        whole = (*named(held.inputs).values(), held.targets) if isinstance(held, InMemory) else split.samples()
+        for part in whole:
+            for content in raw_bytes(part):
+                digest.update(content)
     return digest.hexdigest()
-
-
-def _digest(digest: Any, *parts: torch.Tensor) -> None:
-    for part in parts:
-        digest.update(part.contiguous().numpy().tobytes())
 
 
 def code_version(code: Sequence[Path]) -> dict[str, Any]:

@@ -1,26 +1,33 @@
 """Data: sources of samples, their splits, and batches for the training loop.
 
-- `DataSource` is the protocol; `load_data` creates the one that ``data._target_`` names, `check_splits` checks it.
-- `Digits` (in scikit-learn's wheel) and `FashionMnist` (IDX files) are built in, on `InMemory` splits.
-- `Text` cuts documents into `Windows` of tokens for a language model (``data=text``).
-- `tensors` converts any split to two tensors; `spread_inputs` draws samples from all of it.
+- `DataSource` is the protocol; `load_data` creates the one that ``data._target_`` names, as `Data`. `Data.use` gives it
+  the task that reads its targets, and `check_splits` checks it before any work is done.
+- `Split` is one split as every stage reads it: in batches, or samples drawn from all of it. It holds a few batches.
+- `Digits` (in scikit-learn's wheel) and `FashionMnist` (IDX files) are built in, on `InMemory` data sets.
+- `Text` cuts documents into windows of tokens for a language model (``data=text``).
 - `Batches` feeds the training loop, in an order that depends only on the seed and the epoch; `RandomShift` and
   `RandomFlip` augment whole batches while training.
 
 Your own data is any class with three members::
 
     class Data:
-        labels = ["cat", "dog"]                        # what each class is called
+        labels = ["cat", "dog"]                        # what each class or output is called
         preprocessing = {"mean": 0.5, "std": 0.25}     # JSON: how raw input became model input; the bundle has it
 
         def __init__(self, root: str) -> None: ...     # the other keys of `data` are its arguments
 
         def split(self, name: str) -> torch.utils.data.Dataset:   # "train", "validation" or "test"
-            ...                                        # len() and [index] -> (float array, number of a class)
+            ...                                        # map-style or iterable, of samples (input, target)
 
-Name it with ``data._target_=my_package.Data`` and ``trusted_targets=[my_package]``. ``data.root`` is
-reserved for the file or folder it reads, a DVC dependency. Only the stage `evaluate` reads ``test``; before training,
-`check_splits` checks its first sample. ``examples/own_model`` is a complete example.
+A sample may be a mapping too, with its target under ``label``, ``labels``, ``target`` or ``targets``; an input is a
+tensor, an array, or several of them by name or in a tuple (see `overwinter.data.samples`). What a target is, `task`
+says. Three more members are optional: ``collate``, a function of a list of samples that returns inputs and targets;
+``pad``, the value that fills up what is shorter than the longest sample of a batch, or one by an input's name; and
+``workers``, how many processes read ahead.
+
+Name the class with ``data._target_=my_package.Data`` and ``trusted_targets=[my_package]``. ``data.root`` is
+reserved for the file or folder it reads, a DVC dependency. Only the stage `evaluate` measures on ``test``; before
+training, `check_splits` looks at it. ``examples/own_model`` is a complete example.
 
 `prepare` applies the preprocessing that a bundle records to raw inputs.
 """
@@ -34,58 +41,56 @@ from overwinter.lazy_imports import lazily
 if TYPE_CHECKING:
     from overwinter.data.augmentation import RandomFlip, RandomShift
     from overwinter.data.batches import Batches
+    from overwinter.data.checking import check_splits
     from overwinter.data.digits import Digits
     from overwinter.data.fashion import FashionMnist
-    from overwinter.data.in_memory import InMemory, spread_inputs, tensors
+    from overwinter.data.fingerprints import raw_bytes
+    from overwinter.data.in_memory import InMemory
     from overwinter.data.preprocessing import as_json, check_preprocessing, prepare
     from overwinter.data.protocol import DataSource, Transform
-    from overwinter.data.samples import as_sample
-    from overwinter.data.source import check_splits, class_names, load_data
-    from overwinter.data.text import Text, Windows
+    from overwinter.data.source import Data, load_data
+    from overwinter.data.split import Split
+    from overwinter.data.text import Text
 
 __all__ = [
     "Batches",
+    "Data",
     "DataSource",
     "Digits",
     "FashionMnist",
     "InMemory",
     "RandomFlip",
     "RandomShift",
+    "Split",
     "Text",
     "Transform",
-    "Windows",
     "as_json",
-    "as_sample",
     "check_preprocessing",
     "check_splits",
-    "class_names",
     "load_data",
     "prepare",
-    "spread_inputs",
-    "tensors",
+    "raw_bytes",
 ]
 
 # Loaded on first use: a worker needs few of them, and the supervisor of a server none.
 _HOMES = {
     "Batches": "batches",
+    "Data": "source",
     "DataSource": "protocol",
     "Digits": "digits",
     "FashionMnist": "fashion",
     "InMemory": "in_memory",
     "RandomFlip": "augmentation",
     "RandomShift": "augmentation",
+    "Split": "split",
     "Text": "text",
     "Transform": "protocol",
-    "Windows": "text",
     "as_json": "preprocessing",
-    "as_sample": "samples",
     "check_preprocessing": "preprocessing",
-    "check_splits": "source",
-    "class_names": "source",
+    "check_splits": "checking",
     "load_data": "source",
     "prepare": "preprocessing",
-    "spread_inputs": "in_memory",
-    "tensors": "in_memory",
+    "raw_bytes": "fingerprints",
 }
 
 __getattr__ = lazily(__name__, _HOMES)

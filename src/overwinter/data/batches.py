@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from itertools import islice
 
-import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
 
+from overwinter.data.fetching import Seeding, fetch, stream
 from overwinter.data.in_memory import InMemory
-from overwinter.data.samples import collate
+from overwinter.data.protocol import Batch
+from overwinter.data.seeding import generator
+from overwinter.data.split import Split
 from overwinter.errors import ConfigError
+from overwinter.inputs import count as samples_of
+from overwinter.inputs import move
 
 
 class Batches:
     """The training split in batches, shuffled in every epoch, and resumable at any step.
 
-    A resumed epoch continues with the same batches as an uninterrupted one.
+    A resumed epoch continues with the same batches as an uninterrupted one. An iterable data set has its own order; if
+    it has a method ``set_epoch``, that is called with the number of the epoch.
 
     Args:
-        dataset: any map-style dataset; `InMemory` takes a fast path. Its ``transform``, if any, is applied.
+        split: any; `InMemory` takes a fast path. Its ``transform``, if any, is applied.
         batch_size: samples per batch; a smaller last batch is dropped, unless it is the only one.
         seed: seed of order and augmentation.
         device: device of the batches.
     """
 
-    def __init__(self, dataset: Dataset[Any], *, batch_size: int, seed: int, device: torch.device) -> None:
-        self._dataset = dataset
-        self._count = len(dataset)  # type: ignore[arg-type]  # map-style: Dataset itself declares no length
+    def __init__(self, split: Split, *, batch_size: int, seed: int, device: torch.device) -> None:
+        self._split = split
+        self._count = split.count()
         if self._count < 1:
             raise ConfigError("The training split is empty. Check the settings of data.")
         self._batch_size = min(batch_size, self._count)
@@ -38,38 +42,60 @@ class Batches:
     def __len__(self) -> int:
         return self._count // self._batch_size
 
-    def epoch(self, number: int, *, start: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Yield inputs (batch, ...) and labels (batch,) of one epoch.
+    def epoch(self, number: int, *, start: int = 0) -> Iterator[Batch]:
+        """Yield inputs (batch, ...), one or several by name, and targets (batch, ...) of one epoch.
 
         Args:
             number: number of the epoch, from 0.
             start: The number of batches to skip at the beginning.
+
+        Raises:
+            ConfigError: an iterable data set has fewer samples than it had or said.
         """
-        order = torch.randperm(self._count, generator=_generator(self._seed, number))
-        chosen = order[: len(self) * self._batch_size].view(len(self), self._batch_size)[start:]
-        transform = getattr(self._dataset, "transform", None)
-        for step, (inputs, labels) in enumerate(self._fetched(chosen), start=start):
-            moved = inputs.to(self._device)
+        transform = self._split.transform
+        fetched = self._streamed(number, start) if self._split.is_iterable_only else self._shuffled(number, start)
+        for step, (inputs, targets) in enumerate(fetched, start=start):
+            moved = move(inputs, self._device)
             if transform is not None:
-                moved = transform(moved, _generator(self._seed, number, step))
-            yield moved, labels.to(self._device)
+                moved = transform(moved, generator(self._seed, number, step))
+            yield moved, targets.to(self._device)
 
-    def _fetched(self, chosen: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        if isinstance(self._dataset, InMemory):
-            return ((self._dataset.inputs[batch], self._dataset.labels[batch]) for batch in chosen)
-        # The loader's own generator keeps it from drawing from the global one, which belongs to the
-        # training loop.
-        return iter(
-            DataLoader(
-                self._dataset,
-                batch_sampler=chosen.tolist(),
-                collate_fn=collate,
-                generator=torch.Generator(),
-                num_workers=0,
-            )
+    def _shuffled(self, number: int, start: int) -> Iterator[Batch]:
+        order = torch.randperm(self._count, generator=generator(self._seed, number))
+        chosen = order[: len(self) * self._batch_size].view(len(self), self._batch_size)[start:]
+        split = self._split
+        if isinstance(split.dataset, InMemory):
+            return (split.members(batch) for batch in chosen)
+        members = (batch.tolist() for batch in chosen)
+        seeding = Seeding(seed=self._seed, first_step=number * len(self) + start)
+        return fetch(split.dataset, members, split.collation, workers=split.workers, seeding=seeding)
+
+    def _streamed(self, number: int, start: int) -> Iterator[Batch]:
+        split = self._split
+        if callable(set_epoch := getattr(split.dataset, "set_epoch", None)):
+            set_epoch(number)
+        seeding = Seeding(seed=self._seed, first_step=number * len(self))
+        read = stream(
+            split.dataset,
+            self._batch_size,
+            split.collation,
+            workers=split.workers,
+            seeding=seeding,
+            limit=len(self) * self._batch_size,
         )
+        for batch in islice(read, start, None):
+            self._check_full(batch)
+            start += 1
+            yield batch
+        if start < len(self):
+            self._refuse(f"{start} batches of {self._batch_size}")
 
+    def _check_full(self, batch: Batch) -> None:
+        if (found := samples_of(batch[0])) < self._batch_size:
+            self._refuse(f"a last batch of {found}")
 
-def _generator(*entropy: int) -> torch.Generator:
-    """Return a generator on the CPU, seeded with all of ``entropy`` through a SeedSequence."""
-    return torch.Generator().manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
+    def _refuse(self, found: str) -> None:
+        raise ConfigError(
+            f"{self._split.collation.where} gave {found} in an epoch; it had {self._count} samples when they were "
+            "counted, or says so. Let every pass over it give the same number."
+        )

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import torch
-from torch.utils.data import Dataset
 
 SPLITS = ("train", "validation", "test")
 
+Batch: TypeAlias = tuple[Any, torch.Tensor]
+"""Inputs, one tensor (n, ...) or several by name, and targets (n, ...)."""
+
 
 class DataSource(Protocol):
-    """Labelled samples in three splits that share none.
+    """Samples in three splits that share none.
 
     Attributes:
-        labels: the name of each class; a label is an index into it.
+        labels: the name of each class or output; the label of a class is an index into it. May be empty.
         preprocessing: conversion of raw input to model input, as JSON.
     """
 
@@ -25,15 +27,15 @@ class DataSource(Protocol):
     @property
     def preprocessing(self) -> Mapping[str, Any]: ...  # noqa: D102 - described above
 
-    def split(self, name: str) -> Dataset[tuple[torch.Tensor, int]]:
-        """Return the map-style dataset called ``train``, ``validation`` or ``test``."""
+    def split(self, name: str) -> Any:
+        """Return the dataset called ``train``, ``validation`` or ``test``: map-style or iterable."""
 
 
 class Transform(Protocol):
     """Augmentation of a whole batch while training.
 
-    `Batches` applies a dataset's attribute ``transform``; `tensors` does not.
+    `Batches` applies a dataset's attribute ``transform``; `Split` does not.
     """
 
-    def __call__(self, inputs: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def __call__(self, inputs: Any, generator: torch.Generator) -> Any:
         """Return the augmented inputs (batch, ...), random through ``generator`` only."""

@@ -1,22 +1,67 @@
-"""Creating the data source that the configuration names, and checking its splits."""
+"""Creating the data source that the configuration names, and reading its splits."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
-
-import torch
+from typing import Any
 
 from overwinter.config import instantiate
 from overwinter.config.targets import DATA
-from overwinter.data.in_memory import InMemory
-from overwinter.data.preprocessing import as_json, check_preprocessing
-from overwinter.data.protocol import SPLITS, DataSource
-from overwinter.data.samples import as_sample
-from overwinter.errors import ConfigError, OverwinterError
+from overwinter.data.collation import Collation
+from overwinter.data.protocol import DataSource
+from overwinter.data.split import Split
+from overwinter.errors import ConfigError
+from overwinter.tasks import Task
 
 
-def load_data(config_data: Mapping[str, Any], *, trusted: Sequence[str]) -> DataSource:
+class Data:
+    """A data source as every stage reads it: its splits in batches, with targets that the task read.
+
+    Args:
+        source: gives labels, preprocessing and data sets; it may have `collate`, `pad`, `workers` and `sha256`.
+        task: reads targets; None: they stay as they are.
+
+    Attributes:
+        source: as given.
+        labels: what each class or output is called; may be empty.
+        task: as given.
+
+    Raises:
+        ConfigError: the labels have no order, or an attribute is of another type.
+    """
+
+    def __init__(self, source: DataSource, task: Task | None = None) -> None:
+        self.source, self.task = source, task
+        self.labels = class_names(source)
+        self._collate, self._pad, self._workers = _own_collate(source), _own_pad(source), _own_workers(source)
+
+    @property
+    def preprocessing(self) -> Mapping[str, Any]:
+        """Conversion of raw input to model input, as the source declares it."""
+        return self.source.preprocessing
+
+    @property
+    def sha256(self) -> str | None:
+        """Digest of its files, if the source knows it."""
+        known = getattr(self.source, "sha256", None)
+        return None if known is None else str(known)
+
+    @property
+    def one_shape(self) -> bool:
+        """Whether all inputs must have one shape, since nothing pads or resizes them."""
+        return self._pad is None and self._collate is None
+
+    def use(self, task: Task) -> Data:
+        """Return the data with targets that ``task`` reads."""
+        return Data(self.source, task)
+
+    def split(self, name: str) -> Split:
+        """Return ``train``, ``validation`` or ``test``."""
+        collation = Collation(own=self._collate, pad=self._pad, task=self.task, where=f"data: the split {name}")
+        return Split(self.source.split(name), name=name, collation=collation, workers=self._workers)
+
+
+def load_data(config_data: Mapping[str, Any], *, trusted: Sequence[str]) -> Data:
     """Create the data source that ``_target_`` names, with the other keys as its arguments.
 
     Args:
@@ -35,7 +80,7 @@ def load_data(config_data: Mapping[str, Any], *, trusted: Sequence[str]) -> Data
             f"data._target_={config_data.get('_target_')} has no {', '.join(absent)}. "
             "A data source has labels, preprocessing and split(name); see `pydoc overwinter.data`."
         )
-    return cast(DataSource, source)
+    return Data(source)
 
 
 def _has_splits(found: type) -> bool:
@@ -58,54 +103,23 @@ def class_names(source: DataSource) -> tuple[str, ...]:
     return tuple(name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in names)
 
 
-def check_splits(source: DataSource) -> torch.Size:
-    """Look at the first sample of every split before any work is done: ``test`` would be missed at the end only.
-
-    Returns:
-        The shape of one input.
-
-    Raises:
-        ConfigError: a split cannot be made or is empty, its inputs are no floats or have another shape than those of
-            ``train``, a label is no class, or a bundle cannot keep the names of the classes or the preprocessing.
-        IntegrityError: its files are damaged.
-    """
-    classes = len(class_names(source))
-    shapes = {name: _first_shape(source, name, classes) for name in SPLITS}
-    for name, shape in shapes.items():
-        if shape != shapes["train"]:
-            raise ConfigError(
-                f"data: inputs of the split {name} have the shape {list(shape)}, those of train "
-                f"{list(shapes['train'])}. Prepare all splits in the same way."
-            )
-    check_preprocessing(as_json(source.preprocessing), shapes["train"])
-    return shapes["train"]
+def _own_collate(source: Any) -> Any:
+    own = getattr(source, "collate", None)
+    if own is not None and not callable(own):
+        raise ConfigError(f"data: `collate` is a {type(own).__name__}. It must be a function of a list of samples.")
+    return own
 
 
-def _first_shape(source: DataSource, split: str, classes: int) -> torch.Size:
-    try:
-        dataset: Any = source.split(split)
-        first = dataset[0] if len(dataset) else None
-    except OverwinterError:
-        raise
-    except Exception as error:
-        raise ConfigError(
-            f"data: the split {split} cannot be read: {type(error).__name__}: {error}.\n"
-            f"A data source needs {', '.join(SPLITS)}; OVERWINTER_DEBUG=1 shows the traceback."
-        ) from error
-    if first is None:
-        raise ConfigError(f"data: the split {split} has no samples. It needs at least one.")
-    try:
-        inputs, label = as_sample(first)
-    except ConfigError as error:
-        raise ConfigError(f"data: the split {split}: {error}") from error
-    _check_labels(split, dataset.labels if isinstance(dataset, InMemory) else torch.tensor([label]), classes)
-    return inputs.shape
+def _own_pad(source: Any) -> Any:
+    pad = getattr(source, "pad", None)
+    values = list(pad.values()) if isinstance(pad, Mapping) else [pad]
+    if pad is not None and not all(isinstance(value, int | float) for value in values):
+        raise ConfigError(f"data: `pad` is {pad!r}. It must be a number, or a mapping from an input's name to one.")
+    return pad
 
 
-def _check_labels(split: str, labels: torch.Tensor, classes: int) -> None:
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= classes:
-        raise ConfigError(
-            f"data: the split {split} has the label {low if low < 0 else high}, and {classes} classes are named: "
-            f"labels go from 0 to {classes - 1}. Fix the labels, or name all classes."
-        )
+def _own_workers(source: Any) -> int:
+    workers = getattr(source, "workers", 0)
+    if type(workers) is not int or workers < 0:
+        raise ConfigError(f"data: `workers` is {workers!r}. It must be a number of processes, from 0.")
+    return workers

@@ -26,18 +26,6 @@ _JSON_LINES = (".jsonl", ".jsonl.gz")
 _JSON_KEY = "text"
 
 
-class Windows(InMemory):
-    """Windows of tokens, each with the same tokens shifted by one as labels.
-
-    Attributes:
-        inputs: (windows, length), int64.
-        labels: (windows, length), int64: ``labels[:, t]`` is the token after ``inputs[:, t]``.
-    """
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, Any]:
-        return self.inputs[index], self.labels[index]
-
-
 class Text:
     """A text data set.
 
@@ -94,8 +82,10 @@ class Text:
             "formula": "tokens of the bundle's tokenizer",
         }
 
-    def split(self, name: str) -> Windows:
+    def split(self, name: str) -> InMemory:
         """Return the windows of ``train``, ``validation`` or ``test``, in an order drawn by the seed.
+
+        Inputs are tokens (windows, length), int64, and targets the token after each (windows, length).
 
         Raises:
             ConfigError: its documents are shorter than one window.
@@ -109,7 +99,7 @@ class Text:
             )
         order = np.random.default_rng([self._seed, SPLITS.index(name)]).permutation(count)[: self._windows.get(name)]
         starts = order[:, None] * self._length + np.arange(self._length)  # (windows, length)
-        return Windows(torch.from_numpy(stream[starts]), torch.from_numpy(stream[starts + 1]))
+        return InMemory(torch.from_numpy(stream[starts]), torch.from_numpy(stream[starts + 1]))
 
     @functools.cached_property
     def _opened(self) -> tuple[Any, list[int]]:

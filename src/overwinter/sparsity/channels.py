@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import Dataset
 
-from overwinter.data import tensors
+from overwinter.data import Split
 from overwinter.inputs import TensorInputs
 from overwinter.models import StepHook, copy_module, other_weights
 from overwinter.sparsity.dependencies import ChannelGroup, find_channel_groups
@@ -31,9 +29,9 @@ class Channels:
         self._before: dict[str, int] = {}
         self._left_alone: dict[str, str] = {}
 
-    def prepare(self, model: nn.Module, train: Dataset[Any]) -> Sequence[StepHook]:
+    def prepare(self, model: nn.Module, train: Split) -> Sequence[StepHook]:
         """Remove channels from ``model`` in place; nothing is left to do while it is fine-tuned."""
-        examples, _ = tensors(train, limit=_EXAMPLES)
+        examples, _ = train.first(_EXAMPLES)
         groups, left_alone = find_channel_groups(model, examples)
         self._left_alone = other_weights(model) | left_alone
         names = [name for group in groups for name in group.producers]

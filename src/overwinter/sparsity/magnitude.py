@@ -7,12 +7,11 @@ most of it comes early, while the network can still recover.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import Dataset
 
+from overwinter.data import Split
 from overwinter.errors import OverwinterError
 from overwinter.models import computed_weights, other_weights, prunable_weights
 from overwinter.sparsity.report import LayerReport, SparsityReport
@@ -26,7 +25,7 @@ class Magnitude:
     def __init__(self, config: MagnitudeConfig) -> None:
         self._config = config
 
-    def prepare(self, model: nn.Module, train: Dataset[Any]) -> Sequence[MaskHook]:  # noqa: ARG002 - needs no data
+    def prepare(self, model: nn.Module, train: Split) -> Sequence[MaskHook]:  # noqa: ARG002 - needs no data
         """Return the hook that zeroes weights while ``model`` is fine-tuned."""
         config, chosen = self._config, self._chosen(model)
         if not chosen:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from torch import nn
-from torch.utils.data import Dataset
 
+from overwinter.data import Split
 from overwinter.models import StepHook
 from overwinter.sparsity.report import SparsityReport
 from overwinter.sparsity.settings import SparsifyConfig
@@ -19,7 +18,7 @@ class Nothing:
     def __init__(self, config: SparsifyConfig) -> None:
         self._method = config.method
 
-    def prepare(self, model: nn.Module, train: Dataset[Any]) -> Sequence[StepHook]:  # noqa: ARG002 - see the class
+    def prepare(self, model: nn.Module, train: Split) -> Sequence[StepHook]:  # noqa: ARG002 - see the class
         """Leave ``model`` as it is."""
         return []
 

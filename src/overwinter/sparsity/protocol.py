@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from torch import nn
-from torch.utils.data import Dataset
 
+from overwinter.data import Split
 from overwinter.models import StepHook
 from overwinter.sparsity.report import SparsityReport
 
@@ -20,7 +20,7 @@ class Sparsifier(Protocol):
     optimizer step and the weights after it.
     """
 
-    def prepare(self, model: nn.Module, train: Dataset[Any]) -> Sequence[StepHook]:
+    def prepare(self, model: nn.Module, train: Split) -> Sequence[StepHook]:
         """Change ``model`` in place as far as can be done at once, before the fine-tuning.
 
         Args:

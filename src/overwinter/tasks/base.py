@@ -64,10 +64,12 @@ class ClassesTask(BuiltInTask):
         return outputs.movedim(self.class_axis, 1), targets  # (n, classes, ...), (n, ...)
 
     def _own_loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        import torch
         from torch.nn import functional
 
+        smoothing = self._label_smoothing if torch.is_grad_enabled() else 0.0  # smoothed labels are not what is wanted
         total = functional.cross_entropy(
-            outputs, targets, ignore_index=IGNORED, label_smoothing=self._label_smoothing, reduction="sum"
+            outputs, targets, ignore_index=IGNORED, label_smoothing=smoothing, reduction="sum"
         )
         return total / (targets != IGNORED).sum().clamp_min(1)  # no NaN where no position counts
 

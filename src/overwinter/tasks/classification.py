@@ -24,7 +24,7 @@ class Classification(ClassesTask):
 
     Args:
         labels: the name of each class.
-        label_smoothing: of the cross entropy while training, 0 to below 1.
+        label_smoothing: of the cross entropy while gradients are computed, 0 to below 1.
         criterion: instead of the cross entropy.
     """
 

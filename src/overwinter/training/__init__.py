@@ -3,11 +3,11 @@
 - `fit` is the loop; its settings are the configuration's `FitConfig`, its outcome a `FitResult`.
 - `Checkpoints` keeps its state on disk: a fit that was killed goes on from the last checkpoint and, on a
   CPU with the same number of threads, ends with the very bits of an undisturbed one.
-- `CrossEntropy` and `DistillationLoss` are losses; a `Loss` is anything with their signature.
+- `TaskLoss` and `DistillationLoss` are losses; a `Loss` is anything with their signature.
 - `StepHook` lets a mask, a fake-quantizer or a growing sparsity take part in every step.
 - `make_aware` is quantization-aware training (see `qat`): fake-quantizers in the model, their grids afterwards.
 - `look_ahead` tries a model and its data on one batch, before energy is spent.
-- `evaluate` gives loss and accuracy on a split; `pick_device` reads the setting `device`.
+- `evaluate` gives loss and measures on a split; `pick_device` reads the setting `device`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from overwinter.training.device import pick_device
     from overwinter.training.evaluation import Score, evaluate
     from overwinter.training.loop import fit
-    from overwinter.training.losses import CrossEntropy, DistillationLoss, Loss
+    from overwinter.training.losses import DistillationLoss, Loss, TaskLoss
     from overwinter.training.qat.awareness import Awareness, make_aware
     from overwinter.training.result import EpochRecord, FitResult
     from overwinter.training.schedule import learning_rate_at
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 __all__ = [
     "Awareness",
     "Checkpoints",
-    "CrossEntropy",
     "DistillationLoss",
     "EpochRecord",
     "FitResult",
     "Loss",
     "Score",
     "StepHook",
+    "TaskLoss",
     "evaluate",
     "fit",
     "learning_rate_at",
@@ -50,13 +50,13 @@ __all__ = [
 _HOMES = {
     "Awareness": "qat.awareness",
     "Checkpoints": "checkpoints",
-    "CrossEntropy": "losses",
     "DistillationLoss": "losses",
     "EpochRecord": "result",
     "FitResult": "result",
     "Loss": "losses",
     "Score": "evaluation",
     "StepHook": "loop",
+    "TaskLoss": "losses",
     "evaluate": "evaluation",
     "fit": "loop",
     "learning_rate_at": "schedule",

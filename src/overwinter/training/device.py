@@ -6,13 +6,15 @@ import contextlib
 import copy
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 from torch import nn
 
 from overwinter.errors import ConfigError
+from overwinter.inputs import each, move, named, take
 
-Layout = Callable[[torch.Tensor], torch.Tensor]
+Layout = Callable[[Any], Any]
 
 _IMAGES = 4  # dimensions: batch, channels, height, width
 _TRIED = 8  # samples
@@ -39,32 +41,32 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def fast_layout(tensor: torch.Tensor) -> torch.Tensor:
+def fast_layout(inputs: Any) -> Any:
     """Return images (batch, channels, height, width) with their channels innermost; anything else as it is.
 
     Convolutions on a CPU take a fifth to a quarter less time in this layout, and tensor cores want it too.
     """
-    return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == _IMAGES else tensor
+    return each(_channels_last, inputs)
 
 
-def plain_layout(tensor: torch.Tensor) -> torch.Tensor:
-    """Return a tensor as it is, for models that cannot compute in `fast_layout`."""
-    return tensor
+def plain_layout(inputs: Any) -> Any:
+    """Return inputs as they are, for models that cannot compute in `fast_layout`."""
+    return inputs
 
 
-def pick_layout(model: nn.Module, inputs: torch.Tensor) -> Layout:
+def pick_layout(model: nn.Module, inputs: Any) -> Layout:
     """Return `fast_layout` if a model computes in it what it computes in the plain one, else `plain_layout`.
 
     A ``view()`` that expects the plain one fails in the other, forward or backward: so both are tried on a copy.
 
     Args:
         model: stays as it is.
-        inputs: real samples (batch, ...), on any device.
+        inputs: real samples (batch, ...), one tensor or several by name, on any device.
     """
-    if inputs.dim() != _IMAGES:
+    if all(value.dim() != _IMAGES for value in named(inputs).values()):
         return plain_layout
-    device = next((each.device for each in model.parameters()), torch.device("cpu"))
-    samples = inputs[:_TRIED].to(device, copy=True)
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    samples = move(_copied(take(inputs, slice(_TRIED))), device)
     try:
         with torch.inference_mode(mode=False), torch.random.fork_rng(devices=_gpus(device)):
             return fast_layout if _computes_alike(copy.deepcopy(model), samples) else plain_layout
@@ -72,16 +74,24 @@ def pick_layout(model: nn.Module, inputs: torch.Tensor) -> Layout:
         return plain_layout
 
 
-def _computes_alike(model: nn.Module, samples: torch.Tensor) -> bool:
+def _computes_alike(model: nn.Module, samples: Any) -> bool:
     with torch.no_grad():
         model.eval()
-        expected = model(samples.clone())  # (batch, classes)
-        found = laid_out(model)(fast_layout(samples.clone()))
+        expected = model(_copied(samples))  # (batch, ...)
+        found = laid_out(model)(fast_layout(_copied(samples)))
     with torch.enable_grad():
-        outputs = model.train()(fast_layout(samples.clone()))
+        outputs = model.train()(fast_layout(_copied(samples)))
         if outputs.requires_grad:
             torch.autograd.backward(outputs.float().square().mean())
     return bool((found - expected).abs().max() <= _LAYOUT_TOLERANCE * expected.abs().max())
+
+
+def _copied(inputs: Any) -> Any:
+    return each(torch.clone, inputs)
+
+
+def _channels_last(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == _IMAGES else tensor
 
 
 def _gpus(device: torch.device) -> list[torch.device]:
@@ -91,7 +101,7 @@ def _gpus(device: torch.device) -> list[torch.device]:
 def laid_out(model: nn.Module) -> nn.Module:
     """Put a model's convolutions, in place, into the layout of `fast_layout`."""
     for parameter in model.parameters():
-        parameter.data = fast_layout(parameter.data)
+        parameter.data = _channels_last(parameter.data)
     return model
 
 

@@ -1,16 +1,20 @@
-"""Loss and accuracy of a model on a split."""
+"""Loss and measures of a model on a split."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.nn import functional
 
+from overwinter.data import Split
+from overwinter.inputs import move
+from overwinter.tasks import Task, join_rows
 from overwinter.training.device import Layout, pick_layout
 
 _BATCH_SIZE = 256
+_TRIED = 8  # samples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,37 +22,37 @@ class Score:
     """How good a model is on a split.
 
     Attributes:
-        loss: mean cross entropy, in nats.
-        accuracy: share of right outputs, 0 to 1.
+        loss: mean of the task's loss.
+        measures: name -> figure, of all of the task's measures.
     """
 
     loss: float
-    accuracy: float
+    measures: Mapping[str, float]
 
 
-def evaluate(model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor, *, layout: Layout | None = None) -> Score:
+def evaluate(model: nn.Module, split: Split, task: Task, *, layout: Layout | None = None) -> Score:
     """Score a model in evaluation mode, in fp32; its mode is put back.
 
     Args:
         model: on any device; the samples are brought to it.
-        inputs: (samples, ...).
-        labels: (samples,).
+        split: read in batches; what the measures need of each sample is kept until the end.
+        task: has the loss and the measures.
         layout: of the batches in memory; None finds out which one the model takes.
     """
+    samples = split.use(task)
     with torch.inference_mode():
-        return _evaluate(model, inputs, labels, layout or pick_layout(model, inputs))
+        return _evaluate(model, samples, task, layout or pick_layout(model, samples.first(_TRIED)[0]))
 
 
-def _evaluate(model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor, layout: Layout) -> Score:
+def _evaluate(model: nn.Module, split: Split, task: Task, layout: Layout) -> Score:
     was_training = model.training
-    device = next((each.device for each in model.parameters()), torch.device("cpu"))
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     model.eval()
-    loss, right = 0.0, 0
-    for start in range(0, len(labels), _BATCH_SIZE):
-        batch = inputs[start : start + _BATCH_SIZE].to(device)
-        expected = labels[start : start + _BATCH_SIZE].to(device)
-        logits = model(layout(batch)).float()  # (batch, classes)
-        loss += float(functional.cross_entropy(logits, expected, reduction="sum"))
-        right += int((logits.argmax(dim=-1) == expected).sum())
+    loss, count, rows = 0.0, 0, []
+    for inputs, targets in split.batches(_BATCH_SIZE):
+        outputs = model(layout(move(inputs, device))).float()  # (batch, ...)
+        loss += float(task.loss(outputs, targets.to(device))) * len(targets)
+        count += len(targets)
+        rows.append(task.rows(outputs.cpu().numpy(), targets.numpy()))
     model.train(was_training)
-    return Score(loss=loss / len(labels), accuracy=right / len(labels))
+    return Score(loss=loss / count, measures=task.measure(join_rows(rows)))

@@ -8,38 +8,40 @@ mid-epoch.
 from __future__ import annotations
 
 import math
-import random
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import Dataset
 
 from overwinter.config.groups import FitConfig
-from overwinter.data import Batches, tensors
+from overwinter.data import Batches, Split
+from overwinter.data.seeding import seed_globally
 from overwinter.errors import ConfigError, OverwinterError
 from overwinter.models import StepHook
 from overwinter.progress import StepProgress, silent
+from overwinter.tasks import Task
 from overwinter.training.checkpoints import Checkpoints
 from overwinter.training.device import autocast, fast_layout, laid_out, pick_layout
 from overwinter.training.evaluation import evaluate
-from overwinter.training.losses import CrossEntropy, Loss
+from overwinter.training.losses import Loss, TaskLoss
 from overwinter.training.result import EpochRecord, FitResult
 from overwinter.training.schedule import learning_rate_at
 from overwinter.training.state import FitState
 
+_TRIED = 8  # samples
+
 
 def fit(
     model: nn.Module,
-    train: Dataset[Any],
-    validation: Dataset[Any],
+    train: Split,
+    validation: Split,
     settings: FitConfig,
     *,
+    task: Task,
     seed: int,
     device: torch.device,
     threads: int | None = None,
@@ -55,14 +57,15 @@ def fit(
 
     Args:
         model: trained in place; on the CPU and in evaluation mode when this returns.
-        train: map-style dataset of (float tensor, int label).
-        validation: likewise.
+        train: read in batches, shuffled and augmented.
+        validation: read in batches after every epoch.
         settings: epochs, batch size, learning rate, ...
+        task: reads the targets, and has the loss and the measures.
         seed: of everything random in here. The global generators are seeded anew in every step.
         device: where to compute.
         threads: CPU threads; None leaves torch's choice.
         hooks: called around every optimizer step.
-        loss: what to minimise; None is the cross entropy with ``settings.label_smoothing``.
+        loss: what to minimise; None is the task's.
         checkpoints: folder for checkpoints; None keeps none. Those of a fit with other settings or of a model
             of other shapes are not taken up; what else decides the result (data, loss) must be in the folder's
             name.
@@ -70,12 +73,13 @@ def fit(
             the fit then saves a checkpoint and lets the exception out.
 
     Raises:
-        ConfigError: a label names no class of the model's.
+        ConfigError: a target is none of the task's, or there is nothing to train.
         OverwinterError: the loss became NaN or infinite.
     """
     if threads is not None:
         torch.set_num_threads(threads)
-    run = _Fit(model.to(device), train, validation, settings, seed, device, hooks, loss, checkpoints, progress)
+    train, validation = train.use(task), validation.use(task)
+    run = _Fit(model.to(device), train, validation, settings, task, seed, device, hooks, loss, checkpoints, progress)
     return run.run()
 
 
@@ -85,9 +89,10 @@ class _Fit:
     def __init__(
         self,
         model: nn.Module,
-        train: Dataset[Any],
-        validation: Dataset[Any],
+        train: Split,
+        validation: Split,
         settings: FitConfig,
+        task: Task,
         seed: int,
         device: torch.device,
         hooks: Sequence[StepHook],
@@ -95,16 +100,17 @@ class _Fit:
         checkpoints: Path | None,
         progress: StepProgress,
     ) -> None:
-        self.settings, self.seed, self.device, self.hooks = settings, seed, device, tuple(hooks)
+        self.settings, self.task, self.seed = settings, task, seed
+        self.device, self.hooks = device, tuple(hooks)
         self.batches = Batches(train, batch_size=settings.batch_size, seed=seed, device=device)
-        self.validation = tensors(validation)
-        self.layout = pick_layout(model, self.validation[0])
+        self.validation = validation
+        self.layout = pick_layout(model, validation.first(_TRIED)[0])
         if self.layout is fast_layout:
             laid_out(model)
         self.total = settings.epochs * len(self.batches)
-        self.loss = loss if loss is not None else CrossEntropy(settings.label_smoothing)
+        self.loss = loss if loss is not None else TaskLoss(task)
         self.progress = progress
-        self.state = FitState(model, adamw(model, settings), self.hooks)
+        self.state = FitState(model, adamw(model, settings), self.hooks, headline=task.headline.name)
         purpose = {
             "settings": asdict(settings),
             "seed": seed,
@@ -118,8 +124,8 @@ class _Fit:
         saved_at = time.monotonic()
         while not self._finished():
             epoch, start = divmod(self.state.step, len(self.batches))
-            for inputs, labels in self._seeded_batches(epoch, start):
-                self._step(inputs, labels)
+            for inputs, targets in self._seeded_batches(epoch, start):
+                self._step(inputs, targets)
                 if self.state.step % len(self.batches) == 0:
                     self._end_epoch()
                 if time.monotonic() - saved_at >= self.settings.checkpoint_interval_s:
@@ -132,18 +138,19 @@ class _Fit:
         batches = self.batches.epoch(epoch, start=start)
         while True:
             # Before the batch is fetched: a data set may draw from the global generators too.
-            _seed_globally(self.seed, self.state.step)
+            seed_globally(self.seed, self.state.step)
             batch = next(batches, None)
             if batch is None:
                 return
             yield batch
 
-    def _step(self, inputs: torch.Tensor, labels: torch.Tensor) -> None:
+    def _step(self, inputs: Any, targets: torch.Tensor) -> None:
         state, step = self.state, self.state.step + 1
         state.model.train()
         _set_learning_rate(state.optimizer, self._learning_rate(step))
         with autocast(self.device, self.settings.precision):
-            loss = self._loss(self.layout(inputs), labels)
+            arranged = self.layout(inputs)
+            loss = self.loss(state.model(arranged), targets, arranged)
         value = self._finite(float(loss.detach()), step)
         state.optimizer.zero_grad()
         torch.autograd.backward(loss)
@@ -155,26 +162,16 @@ class _Fit:
             hook.after_step(step, self.total)
         state.took_step(value)
 
-    def _loss(self, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        logits = self.state.model(inputs)
-        try:
-            return self.loss(logits, labels, inputs)
-        except IndexError as error:
-            raise ConfigError(
-                f"A label of the training split names no class: {error} The model outputs {logits.shape[-1]} logits: "
-                f"labels go from 0 to {logits.shape[-1] - 1}. Fix the labels, or the model's number of classes."
-            ) from error
-
     def _end_epoch(self) -> None:
         state = self.state
-        score = evaluate(state.model, *self.validation, layout=self.layout)
+        score = evaluate(state.model, self.validation, self.task, layout=self.layout)
         epoch = state.step // len(self.batches)
         self._finite(score.loss, state.step)
         record = EpochRecord(
             epoch=epoch,
             training_loss=state.loss_sum / len(self.batches),
             validation_loss=score.loss,
-            validation_accuracy=score.accuracy,
+            measures=score.measures,
         )
         state.ended_epoch(record, settled=all(hook.settled(state.step, self.total) for hook in self.hooks))
 
@@ -222,7 +219,7 @@ class _Fit:
             model=model.to("cpu").eval(),
             history=tuple(state.history),
             best_validation_loss=best.validation_loss,
-            best_validation_accuracy=best.validation_accuracy,
+            measures=best.measures,
             epochs_run=len(state.history),
             steps=state.step,
             resumed=resumed,
@@ -248,10 +245,3 @@ def adamw(model: nn.Module, settings: FitConfig) -> torch.optim.AdamW:
 def _set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
-
-
-def _seed_globally(seed: int, step: int) -> None:
-    mixed = int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
-    torch.manual_seed(mixed)
-    np.random.seed(mixed)  # noqa: NPY002 - the legacy generator is what a user's data set may draw from
-    random.seed(mixed)

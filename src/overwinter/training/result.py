@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import nn
@@ -14,14 +15,14 @@ class EpochRecord:
     Attributes:
         epoch: from 1.
         training_loss: mean over the epoch's steps, of the loss that was minimised.
-        validation_loss: mean cross entropy after the epoch.
-        validation_accuracy: after the epoch, 0 to 1.
+        validation_loss: the task's, after the epoch.
+        measures: name -> figure of the task's measures on the validation split, after the epoch.
     """
 
     epoch: int
     training_loss: float
     validation_loss: float
-    validation_accuracy: float
+    measures: Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,7 @@ class FitResult:
         model: with the weights of the best settled epoch, on the CPU, in evaluation mode.
         history: one record per epoch.
         best_validation_loss: of the weights that were kept.
-        best_validation_accuracy: of the weights that were kept, 0 to 1.
+        measures: on the validation split, of the weights that were kept.
         epochs_run: how many epochs were run, also before an interruption.
         steps: how many optimizer steps, also before an interruption.
         resumed: whether the fit went on from a checkpoint.
@@ -41,7 +42,7 @@ class FitResult:
     model: nn.Module
     history: tuple[EpochRecord, ...]
     best_validation_loss: float
-    best_validation_accuracy: float
+    measures: Mapping[str, float]
     epochs_run: int
     steps: int
     resumed: bool

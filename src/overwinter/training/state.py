@@ -18,6 +18,12 @@ from overwinter.training.result import EpochRecord
 class FitState:
     """Weights, optimizer, hooks, the best weights so far, and the story of the epochs.
 
+    Args:
+        model: that is trained.
+        optimizer: of its parameters.
+        hooks: of every step.
+        headline: name of the measure that the user wants to see.
+
     Attributes:
         step: optimizer steps done.
         loss_sum: of the losses of this epoch's steps.
@@ -25,8 +31,11 @@ class FitState:
         epochs_without_gain: epochs since the best one, counted from the first settled one.
     """
 
-    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, hooks: Sequence[StepHook]) -> None:
+    def __init__(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, hooks: Sequence[StepHook], *, headline: str
+    ) -> None:
         self.model, self.optimizer, self.hooks = model, optimizer, hooks
+        self._headline = headline
         self.step = 0
         self.loss_sum = 0.0
         self.history: list[EpochRecord] = []
@@ -70,7 +79,7 @@ class FitState:
         """Return what the user wants to see after a step."""
         figures = {"epoch": float(len(self.history)), "loss": self._last_loss}
         if self.history:
-            figures["validation_accuracy"] = self.history[-1].validation_accuracy
+            figures[f"validation_{self._headline}"] = self.history[-1].measures[self._headline]
         return figures
 
     def shapes_sha256(self) -> str:

@@ -15,27 +15,28 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import Dataset
 
 from overwinter.config.groups import FitConfig
-from overwinter.data import Batches
+from overwinter.data import Batches, Split
 from overwinter.errors import ConfigError, IntegrityError, OverwinterError
+from overwinter.inputs import count, each, named, take
 from overwinter.models import build_model, find_signature, load_model, save_model
+from overwinter.tasks import Task
 from overwinter.training.device import autocast
 from overwinter.training.hidden_state import lost_state
 from overwinter.training.loop import adamw
-from overwinter.training.losses import CrossEntropy
 
 _LEARNING_RATE = 1e-3  # at most: whether a larger one diverges is for the fit to find, which warms up to it
-_TOLERANCE = 1e-4  # relative to the largest logit: the same sums in another order differ less
+_TOLERANCE = 1e-4  # relative to the largest output: the same sums in another order differ less
 
 
 def look_ahead(
     model_config: Mapping[str, Any],
-    train: Dataset[Any],
+    train: Split,
     fits: Mapping[str, FitConfig],
     *,
-    classes: int,
+    task: Task,
+    output: str | None = None,
     trusted: Sequence[str],
     seed: int,
     device: torch.device,
@@ -46,32 +47,33 @@ def look_ahead(
         model_config: ``_target_`` and its arguments.
         train: the training split.
         fits: key of the configuration -> settings of a fit that is to come.
-        classes: how many the data names.
+        task: what the model is for.
+        output: of several outputs of the model, the one that counts; None: found by its name.
         trusted: packages whose classes ``_target_`` may name, beside overwinter's and torch.nn's.
         seed: of the run.
         device: where the fits compute.
 
     Raises:
-        ConfigError: one of these fails, forward() gives no logits or changes its inputs, or what was trained is not
-            in ``state_dict()``.
+        ConfigError: one of these fails, forward() gives outputs that are none of the task's or changes its inputs, or
+            what was trained is not in ``state_dict()``.
     """
-    model = build_model(model_config, trusted=trusted, seed=seed).to(device)
+    model = build_model(model_config, output=output, trusted=trusted, seed=seed).to(device)
+    samples = train.use(task)
     for key, settings in fits.items():
-        inputs, labels = next(Batches(train, batch_size=settings.batch_size, seed=seed, device=device).epoch(0))
-        if not inputs.isfinite().all():
-            raise ConfigError("data: inputs of the split train hold NaN or infinite values. Fill or drop them.")
-        with _explained(f"a training step on {len(inputs)} samples ({key}.batch_size={settings.batch_size})"):
-            _take_step(model, inputs, labels, classes, settings)
+        inputs, targets = next(Batches(samples, batch_size=settings.batch_size, seed=seed, device=device).epoch(0))
+        with _explained(f"a training step on {len(targets)} samples ({key}.batch_size={settings.batch_size})", inputs):
+            _take_step(model, inputs, targets, task, settings)
     model.eval()
-    with torch.no_grad(), _explained("an evaluation"):
-        logits = _logits(model, inputs, classes)
-        _logits(model, inputs[:1], classes)
-        _check_repeatable(logits, model(inputs))
-        _check_saved(model, inputs, logits, model_config, trusted=trusted)
+    with torch.no_grad(), _explained("an evaluation", inputs):
+        outputs = _outputs(model, inputs, targets, task)
+        task.measure(task.rows(_array(outputs), targets.cpu().numpy()))
+        _outputs(model, take(inputs, slice(1)), targets[:1], task)
+        _check_repeatable(outputs, model(inputs))
+        _check_saved(model, inputs, outputs, model_config, trusted=trusted)
 
 
 @contextmanager
-def _explained(work: str) -> Iterator[None]:
+def _explained(work: str, inputs: Any) -> Iterator[None]:
     try:
         yield
     except OverwinterError:
@@ -84,85 +86,104 @@ def _explained(work: str) -> Iterator[None]:
             ) from error
         raise ConfigError(
             f"The model fails in {work}: {type(error).__name__}: {error}\n"
-            "forward() is given a float32 tensor (batch, ...) of your data and must return logits (batch, classes); "
-            "OVERWINTER_DEBUG=1 shows the traceback."
+            f"forward() is given {_listed(inputs)} of your data{_hint(inputs)}; OVERWINTER_DEBUG=1 shows the traceback."
         ) from error
 
 
-def _take_step(model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor, classes: int, settings: FitConfig) -> None:
+def _listed(inputs: Any) -> str:
+    described = {
+        name: f"{str(value.dtype).removeprefix('torch.')} [batch{''.join(f', {size}' for size in value.shape[1:])}]"
+        for name, value in named(inputs).items()
+    }
+    if not isinstance(inputs, Mapping):
+        return next(iter(described.values()))
+    return ", ".join(f"{name}: {each}" for name, each in described.items())
+
+
+def _hint(inputs: Any) -> str:
+    if isinstance(inputs, Mapping) or inputs.is_floating_point():
+        return ""
+    return ", whole numbers as they are: return `x.float() / 255` of the pixels of an image"
+
+
+def _take_step(model: nn.Module, inputs: Any, targets: torch.Tensor, task: Task, settings: FitConfig) -> None:
     optimizer = adamw(model, replace(settings, learning_rate=min(settings.learning_rate, _LEARNING_RATE)))
     model.train()
-    with autocast(inputs.device, settings.precision):
-        logits = _logits(model, inputs, classes)
-        loss = CrossEntropy(settings.label_smoothing)(logits, labels, inputs)
+    with autocast(targets.device, settings.precision):
+        loss = task.loss(_outputs(model, inputs, targets, task), targets)
     torch.autograd.backward(loss)
     nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip_norm)
     optimizer.step()
     model.zero_grad()
 
 
-def _logits(model: nn.Module, inputs: torch.Tensor, classes: int) -> torch.Tensor:
-    """Run the model; return its logits (batch, classes) once they are known to be that, and the inputs unchanged."""
-    given = inputs.clone()
+def _outputs(model: nn.Module, inputs: Any, targets: torch.Tensor, task: Task) -> torch.Tensor:
+    """Run the model; return its outputs (batch, ...) once they are known to be the task's, and the inputs unchanged."""
+    given = each(torch.clone, inputs)
     outputs = model(given)
     mode = "training" if model.training else "evaluation"
-    if not isinstance(outputs, torch.Tensor):
-        raise ConfigError(
-            f"forward() returns a {type(outputs).__name__} in {mode} mode. It must return one tensor, the logits "
-            "(batch, classes), in both modes: return that part of it, or wrap the model in a module that does."
-        )
-    if not torch.equal(given, inputs):
-        raise ConfigError(
-            "forward() changes its inputs in place, and with them the data. "
-            "Make new tensors: `x = x - 0.5` for `x -= 0.5`, and no inplace=True before the first layer."
-        )
-    if outputs.shape != (len(inputs), classes):
-        raise ConfigError(
-            f"forward() returns the shape {list(outputs.shape)} for {len(inputs)} samples in {mode} mode; data names "
-            f"{classes} classes, so it must be {[len(inputs), classes]}. {_remedy(outputs, len(inputs), classes)}"
-        )
+    _refuse_changed(given, inputs)
+    try:
+        task.check_outputs(_array(outputs), targets.cpu().numpy())
+    except ConfigError as error:
+        raise ConfigError(f"In {mode} mode: {error}{_remedy(outputs, count(inputs), task)}") from error
     return outputs
 
 
-def _remedy(outputs: torch.Tensor, batch: int, classes: int) -> str:
-    if outputs.dim() == 2 and len(outputs) == batch:
-        if outputs.shape[1] == 1:
-            return "One number per sample is a regression or a single logit: return one logit per class."
-        return f"Give the model {classes} outputs, or name all {outputs.shape[1]} classes in the data's `labels`."
-    if batch == 1 and outputs.dim() < 2:
-        return "Use flatten(1) or squeeze(dim), since squeeze() drops a batch of one too."
-    return "Return one logit per class and sample."
+def _array(outputs: torch.Tensor) -> Any:
+    return outputs.detach().float().cpu().numpy()
+
+
+def _refuse_changed(given: Any, inputs: Any) -> None:
+    for name, value in named(inputs).items():
+        if not torch.equal(named(given)[name], value):
+            which = f"its input {name!r}" if isinstance(inputs, Mapping) else "its inputs"
+            raise ConfigError(
+                f"forward() changes {which} in place, and with them the data. "
+                "Make new tensors: `x = x - 0.5` for `x -= 0.5`, and no inplace=True before the first layer."
+            )
+
+
+def _remedy(outputs: torch.Tensor, batch: int, task: Task) -> str:
+    if batch == 1 and (not outputs.dim() or len(outputs) != 1):
+        return " Use flatten(1) or squeeze(dim), since squeeze() drops a batch of one too."
+    classes = None if task.class_axis is None or outputs.dim() < 2 else outputs.shape[task.class_axis]
+    if classes == 1:
+        return " One number per sample is a regression or a single logit: return one logit per class."
+    if classes is not None and task.labels and classes != len(task.labels):
+        return f" Give the model {len(task.labels)} outputs, or name all {classes} classes in the data's `labels`."
+    return ""
 
 
 def _check_repeatable(first: torch.Tensor, second: torch.Tensor) -> None:
     if not _close(first, second):
         raise ConfigError(
-            "forward() gives other logits for the same samples at every call, in evaluation mode too. "
+            "forward() gives other outputs for the same samples at every call, in evaluation mode too. "
             "Let it draw at random, or remember, in training mode only: F.dropout(x, p, training=self.training)."
         )
 
 
 def _check_saved(
     model: nn.Module,
-    inputs: torch.Tensor,
+    inputs: Any,
     expected: torch.Tensor,
     model_config: Mapping[str, Any],
     *,
     trusted: Sequence[str],
 ) -> None:
-    """Save the model, load it as later stages do, and compare their logits."""
+    """Save the model, load it as later stages do, and compare their outputs."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        signature = find_signature(model, [inputs[:1]])
+        signature = find_signature(model, [take(inputs, slice(1))])
         save_model(folder, model, variant="dense", model_config=model_config, signature=signature, lineage={})
         try:
-            loaded = load_model(folder, trusted=trusted).to(inputs.device)
+            loaded = load_model(folder, trusted=trusted).to(expected.device)
         except IntegrityError as error:
             raise ConfigError(
                 f"The trained model cannot be loaded again: {error}\nMake all layers in __init__, not in forward()."
             ) from error
         if not _close(expected, loaded(inputs)):
-            raise ConfigError(f"Once saved and loaded, the model gives other logits: {lost_state(model, loaded)}")
+            raise ConfigError(f"Once saved and loaded, the model gives other outputs: {lost_state(model, loaded)}")
 
 
 def _close(expected: torch.Tensor, found: torch.Tensor) -> bool:

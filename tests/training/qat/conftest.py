@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from overwinter import training
-from overwinter.data import InMemory
+from overwinter.data import InMemory, Split
 from overwinter.models import build_model
+from overwinter.tasks import Classification
 from overwinter.training.qat.settings import QatConfig, QatTrainConfig, RelaxedQatConfig, RelaxedQatTrainConfig
 from tests.support.settings import FIT as SMALL
 
@@ -37,19 +38,21 @@ RELAXED = RelaxedQatConfig(
     relax_activations=True,
 )
 
+TASK = Classification(["dark", "bright"])
+
 
 def make_config(settings: QatConfig) -> QatTrainConfig:
     made = RelaxedQatTrainConfig if isinstance(settings, RelaxedQatConfig) else QatTrainConfig
     return made(**FIT, qat=settings)
 
 
-def images(samples: int, seed: int) -> InMemory:
+def images(samples: int, seed: int) -> Split:
     """Images whose brighter half is their label."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(2, (samples,), generator=generator)
     pixels = torch.randn(samples, 1, 4, 4, generator=generator)
     pixels[:, 0, :2] += (labels * 2.0 - 1.0)[:, None, None]
-    return InMemory(pixels, labels)
+    return Split(InMemory(pixels, labels))
 
 
 @pytest.fixture
@@ -89,7 +92,7 @@ def fit():
     def fit(model, settings, *, hooks=(), **arguments):
         config = make_config(settings)
         awareness = training.make_aware(model, config)
-        arguments = {"seed": 7, "device": torch.device("cpu"), "threads": 1} | arguments
+        arguments = {"task": TASK, "seed": 7, "device": torch.device("cpu"), "threads": 1} | arguments
         hooks = [*hooks, *awareness.hooks]
         result = training.fit(model, images(44, 1), images(64, 2), config, hooks=hooks, **arguments)
         return result, awareness

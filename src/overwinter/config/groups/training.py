@@ -26,7 +26,6 @@ class FitConfig:
         "share of all steps used for linear warmup; then cosine decay to zero", at_least=0, at_most=1
     )
     gradient_clip_norm: float = setting("maximum norm of the gradients; larger ones are scaled down", above=0)
-    label_smoothing: float = setting("label smoothing of the cross-entropy loss", at_least=0, below=1)
     patience_epochs: int = setting("early stopping: epochs without a better validation loss; 0 disables it", at_least=0)
     precision: str = setting(
         "auto (bf16 if the accelerator supports it, else fp32), fp32 or bf16", choices=("auto", "fp32", "bf16")
