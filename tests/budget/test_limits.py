@@ -94,7 +94,7 @@ def test_money_is_joules_at_a_price(budget):
         ({"degrade": ["  "]}, r"budget.degrade\[0\] is empty"),
         ({"degrade": ["a='1"]}, r"cannot be read"),
         ({"measured_share": 1.5}, r"budget.measured_share=1.5 must be at least 0 and at most 1"),
-        ({"quality": {"min_accuracy": 97}}, r"budget.quality.min_accuracy=97.* must be at least 0 and at most 1"),
+        ({"quality": {"max_quality_loss": 2}}, r"budget.quality.max_quality_loss=2.* must be at least 0 and at most 1"),
         ({"quality": {"max_loss_increase": -1}}, r"budget.quality.max_loss_increase=-1.* must be at least 0"),
         (
             {"quality": {"at_most": {"calibration_error": float("inf")}}},
@@ -111,7 +111,7 @@ def test_what_is_wrong_is_named(config, values: dict, message: str):
 
 
 def test_not_a_number_is_no_limit(config):
-    for name in ("min_accuracy", "max_accuracy_loss", "max_loss_increase"):
+    for name in ("min_quality", "max_quality_loss", "max_loss_increase"):
         with pytest.raises(ConfigError, match=name):
             parse_budget(config(quality={name: float("nan")}))
 

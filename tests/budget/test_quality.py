@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import pytest
 
-from overwinter.budget import judge
+from overwinter.budget import ModelFigures, judge
+from overwinter.tasks import Measure
+
+ACCURACY = Measure(name="accuracy")
+PERPLEXITY = Measure(name="perplexity", higher_is_better=False, relative=True)
+R2 = Measure(name="r2", share=False)
 
 
 @pytest.fixture
 def gate(budget, energy):
-    def judged(quality, figures, dense=None, evaluation=None, **more):
+    def judged(quality, figures, dense=None, evaluation=None, measure=ACCURACY, **more):
         made = budget(quality=quality, **more)
         return judge(
             made,
             stage="sparsify",
             energy={"sparsify": energy()},
-            figures=figures,
-            dense_figures=dense,
+            figures=ModelFigures(headline=measure, model=figures, dense=dense or {}),
             evaluation=evaluation,
         )
 
@@ -26,14 +30,13 @@ def gate(budget, energy):
 @pytest.mark.parametrize(
     ("quality", "metrics", "dense", "passed"),
     [
-        ({"min_accuracy": 0.9}, {"validation_accuracy": 0.9}, None, True),
-        ({"min_accuracy": 0.9}, {"validation_accuracy": 0.89}, None, False),
-        ({"max_accuracy_loss": 0.01}, {"validation_accuracy": 0.97}, {"validation_accuracy": 0.98}, True),
-        ({"max_accuracy_loss": 0.01}, {"validation_accuracy": 0.96}, {"validation_accuracy": 0.98}, False),
-        ({"max_accuracy_loss": 0.0}, {"validation_accuracy": 0.99}, {"validation_accuracy": 0.98}, True),
-        ({"max_loss_increase": 0.1}, {"validation_loss": 1.1}, {"validation_loss": 1.0}, True),
-        ({"max_loss_increase": 0.1}, {"validation_loss": 1.2}, {"validation_loss": 1.0}, False),
-        ({"max_loss_increase": 0.1}, {"perplexity": 12.0}, {"perplexity": 10.0}, False),
+        ({"min_quality": 0.9}, {"accuracy": 0.9}, None, True),
+        ({"min_quality": 0.9}, {"accuracy": 0.89}, None, False),
+        ({"max_quality_loss": 0.01}, {"accuracy": 0.97}, {"accuracy": 0.98}, True),
+        ({"max_quality_loss": 0.01}, {"accuracy": 0.96}, {"accuracy": 0.98}, False),
+        ({"max_quality_loss": 0.0}, {"accuracy": 0.99}, {"accuracy": 0.98}, True),
+        ({"max_loss_increase": 0.1}, {"loss": 1.1}, {"loss": 1.0}, True),
+        ({"max_loss_increase": 0.1}, {"loss": 1.2}, {"loss": 1.0}, False),
         ({"max_loss_increase": 0.1}, {"loss": 0.0}, {"loss": 0.0}, True),
     ],
 )
@@ -44,21 +47,40 @@ def test_a_stage_is_judged_by_what_it_reports(gate, quality, metrics, dense, pas
     assert ("Compress less" in verdict.refusal()) is not passed
 
 
+@pytest.mark.parametrize(
+    ("measure", "quality", "value", "dense", "passed", "words"),
+    [
+        (PERPLEXITY, {"max_quality_loss": 0.02}, 20.3, 20.0, True, "dense 20.0: 1.50 % worse"),
+        (PERPLEXITY, {"max_quality_loss": 0.02}, 20.5, 20.0, False, "perplexity 20.5 (less is better), dense 20.0"),
+        (PERPLEXITY, {"max_quality_loss": 0.02}, 19.0, 20.0, True, "5.00 % better"),
+        (PERPLEXITY, {"max_quality_loss": 0.02}, 20.0, 20.0, True, "no difference"),
+        (PERPLEXITY, {"min_quality": 25}, 24.0, 20.0, True, "perplexity 24.0 (less is better), within"),
+        (PERPLEXITY, {"min_quality": 25}, 26.0, 20.0, False, "violates budget.quality.min_quality=25"),
+        (R2, {"min_quality": 0.9}, 0.981, 0.99, True, "R2 0.981, within"),
+        (R2, {"max_quality_loss": 0.005}, 0.981, 0.99, False, "R2 0.981, dense 0.990: 0.009 worse"),
+    ],
+)
+def test_the_headline_has_its_own_direction_and_unit(gate, measure, quality, value, dense, passed, words):
+    verdict = gate(quality, {measure.name: value}, {measure.name: dense}, measure=measure)
+    assert verdict.passed is passed
+    assert words in verdict.reasons[0].message
+
+
 def test_a_stage_that_reports_no_quality_is_not_judged_by_it(gate):
-    assert gate({"max_accuracy_loss": 0.01}, {"steps": 10}, {"validation_accuracy": 0.9}).reasons == ()
+    assert gate({"max_quality_loss": 0.01}, {"steps": 10}, {"accuracy": 0.9}).reasons == ()
 
 
 def test_one_point_lost_is_one_point_whatever_the_rounding(gate):
-    assert gate({"max_accuracy_loss": 0.01}, {"accuracy": 0.97}, {"accuracy": 0.98}).passed  # 0.98 - 0.97 > 0.01
+    assert gate({"max_quality_loss": 0.01}, {"accuracy": 0.97}, {"accuracy": 0.98}).passed  # 0.98 - 0.97 > 0.01
 
 
 def test_at_the_end_the_chosen_variant_is_judged_against_the_dense_one(gate, evaluation):
-    verdict = gate({"max_accuracy_loss": 0.01}, {"accuracy": 0.95}, {"accuracy": 0.98}, evaluation())
+    verdict = gate({"max_quality_loss": 0.01}, {"accuracy": 0.95}, {"accuracy": 0.98}, evaluation())
     assert not verdict.passed
-    assert "accuracy 0.9500, dense 0.9800" in verdict.refusal()
+    assert "accuracy 95.00 %, dense 98.00 %: 3.00 points worse" in verdict.refusal()
 
 
-@pytest.mark.parametrize("quality", [{"min_accuracy": 0.9}, {"max_accuracy_loss": 0.01}, {"max_loss_increase": 0.1}])
+@pytest.mark.parametrize("quality", [{"min_quality": 0.9}, {"max_quality_loss": 0.01}, {"max_loss_increase": 0.1}])
 def test_at_the_end_a_missing_figure_is_no_pass(gate, evaluation, quality):
     verdict = gate(quality, {"size_bytes": 1}, {"size_bytes": 1}, evaluation())
     assert not verdict.passed
@@ -89,6 +111,6 @@ def test_an_earlier_stage_has_no_such_figure_and_is_not_judged_by_it(gate):
 
 
 def test_the_mode_warn_lets_it_through(gate):
-    verdict = gate({"min_accuracy": 0.9}, {"accuracy": 0.5}, mode="warn")
+    verdict = gate({"min_quality": 0.9}, {"accuracy": 0.5}, mode="warn")
     assert verdict.passed
-    assert "accuracy 0.5000" in verdict.warnings[0]
+    assert "accuracy 50.00 %" in verdict.warnings[0]

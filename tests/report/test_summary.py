@@ -8,6 +8,7 @@ from overwinter.ledger import ExecutionRecord
 from overwinter.records import write_record
 from overwinter.report import StageSummary, render_summary, summarize
 from overwinter.report.summary import describe_sources
+from overwinter.tasks import Measure
 from tests.support.energy_records import energy_record
 
 ENERGY = {"duration_s": 2.0, "energy_j": 10.0, "uncertainty_j": 4.0, "measured_fraction": 0.0, "carbon_g": 0.001}
@@ -66,18 +67,26 @@ def _evaluated(dense, chosen):
 
 def test_the_chosen_variant_speaks_for_evaluate(tmp_path):
     _left(tmp_path / "evaluate", metrics=_evaluated({"quality": 0.9}, {"quality": 0.8}))
-    (row,) = summarize(tmp_path, ["evaluate"], ran=())
+    (row,) = summarize(tmp_path, ["evaluate"], ran=(), headline=Measure(name="accuracy"))
     assert row.quality == "accuracy 80.00 %"
     assert row.size_bytes == 7
 
 
 @pytest.mark.parametrize(("origin", "expected"), [({}, ""), ({"origin": "dequantized Q4_1"}, " (of dequantized Q4_1)")])
 def test_a_perplexity_says_what_dense_is(tmp_path, origin, expected):
-    _left(
-        tmp_path / "evaluate",
-        metrics=_evaluated({"quality": 20.0}, {"headline": "perplexity", "quality": 29.1384} | origin),
-    )
-    assert summarize(tmp_path, ["evaluate"], ran=())[0].quality == f"perplexity 29.138{expected}"
+    chosen = {"headline": "perplexity", "quality": 29.1384} | origin
+    _left(tmp_path / "evaluate", metrics=_evaluated({"quality": 20.0}, chosen))
+    headline = Measure(name="perplexity", higher_is_better=False, relative=True)
+    assert summarize(tmp_path, ["evaluate"], ran=(), headline=headline)[0].quality == f"perplexity 29.1{expected}"
+
+
+@pytest.mark.parametrize(
+    ("headline", "expected"),
+    [(Measure(name="r2", share=False), "R2 0.981"), (None, "r2 0.9812"), (Measure(name="accuracy"), "r2 0.9812")],
+)
+def test_the_headline_is_described_by_its_measure_and_one_that_is_not_known_by_its_name(tmp_path, headline, expected):
+    _left(tmp_path / "train", metrics={"headline": "r2", "measures": {"r2": 0.98123, "rmse": 3.0}})
+    assert summarize(tmp_path, ["train"], ran=(), headline=headline)[0].quality == expected
 
 
 def test_unreadable_files_make_a_missing_row_and_no_traceback(tmp_path):

@@ -30,6 +30,7 @@ def test_a_loss_is_in_points_or_a_share_of_the_dense_figure(measure, value, dens
         (RMSE, 512.4, "512 USD"),
         (Measure(name="perplexity", higher_is_better=False, relative=True), 2.314, "2.31"),
         (Measure(name="rmse", unit="ppm", relative=True), 0.6012, "0.601 ppm"),
+        (Measure(name="r2", share=False), 0.98134, "0.981"),
     ],
 )
 def test_a_figure_is_described_with_its_unit(measure, value, words):
@@ -38,3 +39,9 @@ def test_a_figure_is_described_with_its_unit(measure, value, words):
 
 def test_a_loss_is_described_in_points_or_per_cent():
     assert (ACCURACY.describe_loss(0.012), RMSE.describe_loss(0.012)) == ("1.20 points", "1.20 %")
+    assert Measure(name="r2", share=False).describe_loss(0.0123) == "0.0123"
+
+
+def test_a_figure_is_named_for_people():
+    assert Measure(name="f1_macro").describe_named(0.5) == "macro F1 50.00 %"
+    assert Measure(name="top5_accuracy").title == "top5 accuracy"

@@ -16,12 +16,14 @@ from overwinter.budget.forecasting import Forecast, forecast
 from overwinter.budget.gate import judge
 from overwinter.budget.guard import StageGuard
 from overwinter.budget.limits import Budget, parse_budget
+from overwinter.budget.quality import ModelFigures
 from overwinter.budget.ranges import Range
 from overwinter.budget.verdict import Reason, Verdict
 
 __all__ = [
     "Budget",
     "Forecast",
+    "ModelFigures",
     "Range",
     "Reason",
     "StageGuard",

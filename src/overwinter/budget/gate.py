@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from overwinter.budget.limits import Budget
-from overwinter.budget.quality import judge_quality
+from overwinter.budget.quality import ModelFigures, judge_quality
 from overwinter.budget.saving import judge_net_saving, judge_payback
 from overwinter.budget.verdict import Reason, Verdict, verdict
 from overwinter.config.limits import Limit
@@ -24,8 +23,7 @@ def judge(
     *,
     stage: str,
     energy: Mapping[str, EnergyRecord],
-    figures: Mapping[str, Any] | None = None,
-    dense_figures: Mapping[str, Any] | None = None,
+    figures: ModelFigures | None = None,
     evaluation: EvaluationMetrics | None = None,
 ) -> Verdict:
     """Judge one stage.
@@ -34,8 +32,7 @@ def judge(
         budget: The budget.
         stage: The stage before the gate.
         energy: The cost of this stage and of all earlier ones.
-        figures: Figures of this stage's model by name; for evaluate, of the chosen candidate.
-        dense_figures: The same figures of the dense model, as the reference for quality.
+        figures: Figures of this stage's model and of dense; None: its quality is not judged.
         evaluation: metrics.json of the stage evaluate, to judge net saving and payback; None for other stages.
     """
     own, total = _together([energy[stage]]), _together(energy.values())
@@ -46,7 +43,8 @@ def judge(
         measured = min(measured, _measured_responses(evaluation))
     if budget.require_measured:
         reasons.append(_measured(measured, stage, budget))
-    reasons += judge_quality(budget, stage, figures or {}, dense_figures or {}, final=evaluation is not None)
+    if figures is not None:
+        reasons += judge_quality(budget, stage, figures, final=evaluation is not None)
     warnings = _close_calls(budget, stage, energy)
     if evaluation:
         spent_j = sum(energy[name].energy_j for name in budget.payback.stages if name in energy)

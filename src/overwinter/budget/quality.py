@@ -1,24 +1,55 @@
-"""Limits on quality at a gate: on accuracy and loss, also relative to the dense model, and on other figures by name."""
+"""Limits on quality at a gate: on the headline measure and the loss, also relative to dense, and on figures by name."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from overwinter.budget.limits import Budget
 from overwinter.budget.verdict import Reason
 from overwinter.config.groups.budget import QualityConfig
 
-# In order of preference: measured on held-out data, then a stand-in for it in earlier stages.
-_ACCURACIES = ("accuracy", "validation_accuracy")
-_LOSSES = ("perplexity", "loss", "validation_loss")
-# Accuracies are ratios of counts: a difference equal to the limit must not fail because of rounding.
+# Many measures are ratios of counts: a difference equal to the limit must not fail because of rounding.
 _ROUNDING = 1e-12
 
 
-_Check = Callable[[Mapping[str, Any], Mapping[str, Any], float], "_Finding | None"]
+class Headline(Protocol):
+    """The task's headline measure (`overwinter.tasks.Measure`)."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 - its name among the figures
+
+    @property
+    def higher_is_better(self) -> bool: ...  # noqa: D102 - its direction
+
+    def loss(self, value: float, dense: float) -> float:
+        """Return how much worse a value is than dense's, in points or as a share of it."""
+
+    def describe(self, value: float) -> str:
+        """Return a value in words."""
+
+    def describe_named(self, value: float) -> str:
+        """Return a value in words, with the measure's name."""
+
+    def describe_loss(self, loss: float) -> str:
+        """Return a loss in words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFigures:
+    """Figures of a stage's model, to judge its quality.
+
+    Attributes:
+        headline: the task's headline measure.
+        model: figures of the model by name; for evaluate, of the chosen candidate.
+        dense: the same figures of the dense model, as the reference; empty if there is none.
+    """
+
+    headline: Headline
+    model: Mapping[str, Any]
+    dense: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +61,10 @@ class _Finding:
     words: str
 
 
-def judge_quality(
-    budget: Budget, stage: str, figures: Mapping[str, Any], dense: Mapping[str, Any], *, final: bool
-) -> list[Reason]:
+_Check = Callable[[ModelFigures, float], _Finding | None]
+
+
+def judge_quality(budget: Budget, stage: str, figures: ModelFigures, *, final: bool) -> list[Reason]:
     """Judge a stage's model.
 
     Stages before evaluate are judged by the figures they report, so that a model that is already too poor stops the
@@ -41,13 +73,12 @@ def judge_quality(
     Args:
         budget: The budget.
         stage: The stage's name.
-        figures: Figures of the model by name.
-        dense: The same figures of the dense model; empty if there is none.
+        figures: Figures of the model and of dense.
         final: Whether the stage is evaluate, in which every figure that a limit needs must exist.
     """
     reasons = []
     for key, allowed, check in _limits(budget.quality):
-        found = check(figures, dense, allowed)
+        found = check(figures, allowed)
         if found is None and final:
             found = _Finding(value=None, ok=False, words="there is no figure for it in the metrics")
         if found is not None:
@@ -58,8 +89,8 @@ def judge_quality(
 def _limits(quality: QualityConfig) -> Iterator[tuple[str, float, _Check]]:
     """Yield the key, the value and the check of each limit that is set."""
     checks: dict[str, _Check] = {
-        "min_accuracy": _min_accuracy,
-        "max_accuracy_loss": _accuracy_loss,
+        "min_quality": _min_quality,
+        "max_quality_loss": _quality_loss,
         "max_loss_increase": _loss_increase,
     }
     for key, check in checks.items():
@@ -72,48 +103,51 @@ def _limits(quality: QualityConfig) -> Iterator[tuple[str, float, _Check]]:
         yield f"at_most.{name}", allowed, functools.partial(_named, name, -1)
 
 
-def _named(name: str, sign: int, metrics: Mapping[str, Any], _: Mapping[str, Any], allowed: float) -> _Finding | None:
-    value = metrics.get(name)
-    if not isinstance(value, int | float):
+def _named(name: str, sign: int, figures: ModelFigures, allowed: float) -> _Finding | None:
+    value = _number(figures.model, name)
+    if value is None:
         return None
-    return _Finding(
-        value=float(value), ok=sign * (value - allowed) >= -_ROUNDING, words=f"{_described(name)} {value:.4g}"
-    )
+    words = f"{name.replace('_', ' ')} {value:.4g}"
+    return _Finding(value=value, ok=sign * (value - allowed) >= -_ROUNDING, words=words)
 
 
-def _min_accuracy(metrics: Mapping[str, Any], _: Mapping[str, Any], allowed: float) -> _Finding | None:
-    name = _first(metrics, metrics, _ACCURACIES)
-    if name is None:
+def _min_quality(figures: ModelFigures, allowed: float) -> _Finding | None:
+    headline = figures.headline
+    value = _number(figures.model, headline.name)
+    if value is None:
         return None
-    value = float(metrics[name])
-    return _Finding(value=value, ok=value >= allowed, words=f"{_described(name)} {value:.4f}")
+    sign = 1 if headline.higher_is_better else -1
+    return _Finding(value=value, ok=sign * (value - allowed) >= -_ROUNDING, words=_in_words(headline, value))
 
 
-def _accuracy_loss(metrics: Mapping[str, Any], dense: Mapping[str, Any], allowed: float) -> _Finding | None:
-    name = _first(metrics, dense, _ACCURACIES)
-    if name is None:
+def _quality_loss(figures: ModelFigures, allowed: float) -> _Finding | None:
+    headline = figures.headline
+    value, reference = _number(figures.model, headline.name), _number(figures.dense, headline.name)
+    if value is None or reference is None:
         return None
-    value, reference = float(metrics[name]), float(dense[name])
-    words = f"{_described(name)} {value:.4f}, dense {reference:.4f}"
-    return _Finding(value=reference - value, ok=reference - value <= allowed + _ROUNDING, words=words)
+    lost = headline.loss(value, reference)
+    change = f"{headline.describe_loss(abs(lost))} {'worse' if lost > 0 else 'better'}" if lost else "no difference"
+    words = f"{_in_words(headline, value)}, dense {headline.describe(reference)}: {change}"
+    return _Finding(value=lost, ok=lost <= allowed + _ROUNDING, words=words)
 
 
-def _loss_increase(metrics: Mapping[str, Any], dense: Mapping[str, Any], allowed: float) -> _Finding | None:
-    name = _first(metrics, dense, _LOSSES)
-    if name is None:
+def _loss_increase(figures: ModelFigures, allowed: float) -> _Finding | None:
+    value, reference = _number(figures.model, "loss"), _number(figures.dense, "loss")
+    if value is None or reference is None:
         return None
-    value, reference = float(metrics[name]), float(dense[name])
     rise = value / reference - 1 if reference > 0 else None
-    words = f"{_described(name)} {value:.4g}, dense {reference:.4g}"
+    words = f"loss {value:.4g}, dense {reference:.4g}"
     return _Finding(value=rise, ok=value <= reference * (1 + allowed) + _ROUNDING, words=words)
 
 
-def _first(metrics: Mapping[str, Any], dense: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
-    return next((name for name in names if name in metrics and name in dense), None)
+def _number(figures: Mapping[str, Any], name: str) -> float | None:
+    value = figures.get(name)
+    return float(value) if isinstance(value, int | float) else None
 
 
-def _described(name: str) -> str:
-    return name.replace("_", " ")
+def _in_words(headline: Headline, value: float) -> str:
+    """Return a value with the direction where less is better, which a name such as perplexity does not tell."""
+    return headline.describe_named(value) + ("" if headline.higher_is_better else " (less is better)")
 
 
 def _reason(budget: Budget, stage: str, key: str, allowed: float, found: _Finding) -> Reason:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 from overwinter.errors import EXIT_DONE, EXIT_REFUSED, ConfigError, RefusedError
 
 if TYPE_CHECKING:
-    from overwinter.config import Project
+    from overwinter.config import Config, Project
     from overwinter.ledger import ExecutionRecord
     from overwinter.pipeline.plan import PipelinePlan
     from overwinter.pipeline.reproduce import Reproduction
     from overwinter.report import StageSummary
+    from overwinter.tasks import Measure
 
 _NAMED = 3  # maximum number of changed settings to list before a run
 
@@ -37,7 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
     project = find_project()
     outcome = _reproduced(project, arguments.overrides)
     executions = _executions(project, outcome.run_id)
-    rows = summarize(project.outputs, load_config(project).pipeline.stages, outcome.ran, executions)
+    config = load_config(project)
+    rows = summarize(project.outputs, config.pipeline.stages, outcome.ran, executions, _headline(config))
     if arguments.json:
         print(json.dumps({"run_id": outcome.run_id, "stages": [row.to_json() for row in rows]}, indent=2))
     else:
@@ -45,6 +47,17 @@ def run(arguments: argparse.Namespace) -> int:
     if outcome.exit_code != EXIT_DONE:
         print(f"{outcome.traceback}overwinter: {outcome.message}", file=sys.stderr)
     return outcome.exit_code
+
+
+def _headline(config: Config) -> Measure | None:
+    """Return the task's headline measure; None if the task is the user's own, whose code only the stages import."""
+    from overwinter.errors import OverwinterError
+    from overwinter.tasks import find_headline
+
+    try:
+        return find_headline(config.task, trusted=config.trusted_targets)
+    except OverwinterError:
+        return None
 
 
 def _executions(project: Project, run_id: str) -> list[ExecutionRecord]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from overwinter.budget import Verdict, judge, parse_budget
+from overwinter.budget import ModelFigures, Verdict, judge, parse_budget
 from overwinter.config import Config, Project, find_project, load_config
 from overwinter.energy.record import ENERGY_FILE, read_energy
 from overwinter.errors import ConfigError, RefusedError
@@ -21,6 +21,7 @@ from overwinter.pipeline.events import emit
 from overwinter.pipeline.parent_watch import experiment, run_id, watch_parent
 from overwinter.pipeline.render import gate_name
 from overwinter.records import read_record
+from overwinter.tasks import find_headline
 
 
 def run_gate(stage: str) -> int:
@@ -60,12 +61,12 @@ def _judged(stage: str, config: Config, project: Project) -> Verdict:
     if evaluation is not None:
         candidates = read_record(Comparison, folder / "comparison.json", remedy=remedy).candidates
         figures = [candidates.get(each.name, {}) for each in (evaluation.chosen, evaluation.dense)]
+    headline = find_headline(config.task, trusted=config.trusted_targets)
     return judge(
         parse_budget(config.budget),
         stage=stage,
         energy={name: read_energy(project.outputs / name / ENERGY_FILE) for name in judged},
-        figures=figures[0],
-        dense_figures=figures[1],
+        figures=ModelFigures(headline=headline, model=figures[0], dense=figures[1]),
         evaluation=evaluation,
     )
 

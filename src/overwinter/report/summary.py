@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from overwinter.ledger import ExecutionRecord
+    from overwinter.tasks import Measure
 
 _PASSED = ("run", "reused")
 LEAST_IMPORTANT = ("carbon", "size", "quality")  # columns left out on a narrow terminal, in this order
@@ -57,7 +58,11 @@ class StageSummary:
 
 
 def summarize(
-    outputs: Path, stages: Collection[str], ran: Collection[str], executions: Sequence[ExecutionRecord] = ()
+    outputs: Path,
+    stages: Collection[str],
+    ran: Collection[str],
+    executions: Sequence[ExecutionRecord] = (),
+    headline: Measure | None = None,
 ) -> list[StageSummary]:
     """Return one row per stage, in order, from the files in ``outputs``.
 
@@ -68,6 +73,7 @@ def summarize(
         stages: The pipeline's stages.
         ran: The stages that ran in this run.
         executions: This run's executions, oldest first, for the cost of stages without output.
+        headline: The task's headline measure, to describe figures of that name; None: unknown.
     """
     rows: list[StageSummary] = []
     for stage in stages:
@@ -78,7 +84,9 @@ def summarize(
         stopped = any(row.state not in _PASSED for row in rows)
         old = stopped and stage not in ran
         rows.append(
-            StageSummary(stage=stage, state="not reached") if old else _row(outputs / stage, stage, stage in ran)
+            StageSummary(stage=stage, state="not reached")
+            if old
+            else _row(outputs / stage, stage, stage in ran, headline)
         )
     return rows
 
@@ -112,7 +120,7 @@ def describe_sources(rows: list[StageSummary]) -> str:
     return f"{share:.0%} of the joules were measured by counters; the rest is modelled."
 
 
-def _row(folder: Path, stage: str, ran: bool) -> StageSummary:
+def _row(folder: Path, stage: str, ran: bool, headline: Measure | None) -> StageSummary:
     energy, model = find_energy(folder / ENERGY_FILE), _model(folder / "metrics.json")
     if energy is None:
         return StageSummary(stage=stage, state="missing")
@@ -120,7 +128,7 @@ def _row(folder: Path, stage: str, ran: bool) -> StageSummary:
     return StageSummary(
         stage=stage,
         state=state,
-        quality=_quality(model),
+        quality=_quality(model, headline),
         size_bytes=model.size_bytes,
         duration_s=energy.duration_s,
         energy_j=energy.energy_j,
@@ -184,13 +192,12 @@ def _energy(energy_j: float, uncertainty_j: float) -> str:
     return f"{format_si(energy_j, 'J')} ± {format_si(uncertainty_j, 'J')}"
 
 
-def _quality(model: ModelMetrics | CandidateMetrics) -> str | None:
+def _quality(model: ModelMetrics | CandidateMetrics, headline: Measure | None) -> str | None:
     if model.quality is None:
         return None
-    if model.headline == "accuracy":
-        return f"accuracy {100 * model.quality:.2f} %"
-    origin = f" (of {model.origin})" if model.origin else ""
-    return f"{model.headline} {model.quality:.3f}{origin}"
+    known = headline is not None and headline.name == model.headline
+    words = headline.describe_named(model.quality) if headline and known else f"{model.headline} {model.quality:.4g}"
+    return f"{words} (of {model.origin})" if model.origin else words
 
 
 def _model(path: Path) -> ModelMetrics | CandidateMetrics:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from overwinter.tasks.forecasting import Forecasting
     from overwinter.tasks.interface import Criterion, Rows, Task, join_rows
     from overwinter.tasks.language_modeling import LanguageModeling
-    from overwinter.tasks.load import load_task, make_loss
+    from overwinter.tasks.load import find_headline, load_task, make_loss
     from overwinter.tasks.measure import Measure
     from overwinter.tasks.multilabel import Multilabel
     from overwinter.tasks.regression import Regression
@@ -48,6 +48,7 @@ __all__ = [
     "Task",
     "TaskConfig",
     "TokenClassification",
+    "find_headline",
     "join_rows",
     "load_task",
     "make_loss",
@@ -68,6 +69,7 @@ _HOMES = {
     "Task": "interface",
     "TaskConfig": "settings",
     "TokenClassification": "token_classification",
+    "find_headline": "load",
     "join_rows": "interface",
     "load_task": "load",
     "make_loss": "load",

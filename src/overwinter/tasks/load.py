@@ -9,6 +9,7 @@ from overwinter.config.groups.task import OwnTaskConfig, own_task
 from overwinter.config.targets import LOSS, TASK, find_target, instantiate
 from overwinter.errors import ConfigError, TargetError
 from overwinter.tasks.interface import Criterion, Task
+from overwinter.tasks.measure import Measure
 from overwinter.tasks.settings import task_schema
 
 _METHODS = ("read_targets", "check_outputs", "loss", "divergence", "agreement", "rows", "measure", "respond")
@@ -32,6 +33,16 @@ def load_task(settings: Any, labels: Sequence[str] = (), *, trusted: Sequence[st
         return _complete(typed.target, instantiate(node, TASK, _is_task, trusted=trusted, functions=False))
     opened: Task = typed.open(labels, criterion=make_loss(typed.loss, trusted=trusted))
     return opened
+
+
+def find_headline(settings: Any, *, trusted: Sequence[str] = ()) -> Measure:
+    """Return the headline measure of the task that the group `task` names, without its labels or its loss.
+
+    Raises:
+        ConfigError: as of `load_task`.
+    """
+    task: Task = load_task(settings, trusted=trusted) if isinstance(settings, OwnTaskConfig) else settings.open()
+    return task.headline
 
 
 def make_loss(node: Mapping[str, Any] | None, *, trusted: Sequence[str] = ()) -> Criterion | None:

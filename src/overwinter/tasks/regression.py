@@ -28,7 +28,7 @@ class Regression(BuiltInTask):
     """
 
     name = "regression"
-    headline = Measure(name="r2")
+    headline = Measure(name="r2", share=False)
     divergence_unit = "of the spread"
 
     def __init__(self, labels: Sequence[str], *, unit: str = "", criterion: Criterion | None = None) -> None:

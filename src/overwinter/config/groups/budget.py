@@ -22,19 +22,23 @@ _PACED = ("energy", "carbon", "money")
 class QualityConfig:
     """Limits on the quality of a model. Null sets no limit."""
 
-    min_accuracy: float | None = setting("lowest accuracy, 0 to 1", at_least=0, at_most=1)
-    max_accuracy_loss: float | None = setting(
-        "largest loss of accuracy against the dense model: 0.01 is one point", at_least=0, at_most=1
+    min_quality: float | None = setting(
+        "worst allowed value of the task's headline measure: 0.9 of an accuracy, which may be higher; 25 of a "
+        "perplexity, which may be lower"
+    )
+    max_quality_loss: float | None = setting(
+        "largest loss of the headline measure against the dense model: 0.01 is one point, or 1 % of an error or a "
+        "perplexity",
+        at_least=0,
+        at_most=1,
     )
     max_loss_increase: float | None = setting(
-        "largest rise of the loss or the perplexity against the dense model: 0.05 is 5 %", at_least=0
+        "largest rise of the loss, which training lowers, against the dense model: 0.05 is 5 %", at_least=0
     )
     at_least: dict[str, float] = setting(
-        "lower limits on other figures of the chosen variant in comparison.json: {agreement_with_dense: 0.97}"
+        "lower limits on figures of the chosen variant in comparison.json: {agreement_with_dense: 0.97}"
     )
-    at_most: dict[str, float] = setting(
-        "upper limits on other figures of the chosen variant: {calibration_error: 0.05}"
-    )
+    at_most: dict[str, float] = setting("upper limits on figures of the chosen variant: {calibration_error: 0.05}")
 
 
 @dataclass
