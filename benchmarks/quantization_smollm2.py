@@ -28,6 +28,7 @@ from overwinter.models import Grid, integer_layers
 from overwinter.models.huggingface import pretrained_tokenizer
 from overwinter.models.integer import swap_in
 from overwinter.quantization import Recipe, ScaleDistillation, apply_recipe, distill_scales, generate_text
+from overwinter.tasks import LanguageModeling
 from overwinter.runtime import import_torchao
 
 NAME = "quantization_smollm2"
@@ -109,7 +110,7 @@ class Ours:
 def _recovered(
     model: Any, dense: Any, samples: list[torch.Tensor], scale_distillation: ScaleDistillation
 ) -> dict[str, Any]:
-    distill_scales(model, dense, samples, scale_distillation, _reported)
+    distill_scales(model, dense, samples, scale_distillation, _reported, task=LanguageModeling(()))
     return _states(model)
 
 

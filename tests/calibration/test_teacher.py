@@ -5,6 +5,9 @@ from torch.nn import functional
 
 from overwinter.calibration import teacher as teaching
 from overwinter.calibration.teacher import Draw, Teacher, divergence
+from overwinter.tasks import TokenClassification
+
+TASK = TokenClassification(())
 
 
 class Counted(nn.Module):
@@ -25,7 +28,7 @@ def draw(*samples: int, which: int = 0) -> Draw:
 def test_divergence_and_its_slope_are_torchs_own(shape):
     torch.manual_seed(0)
     outputs, wanted = torch.randn(shape, requires_grad=True), torch.randn(shape)
-    loss = 2 * divergence(outputs, wanted)
+    loss = 2 * divergence(TASK, outputs, wanted)
     (slope,) = torch.autograd.grad(loss, outputs)
     logs, aims = (each.flatten(0, -2).log_softmax(1) for each in (outputs, wanted))
     expected = 2 * functional.kl_div(logs, aims, reduction="batchmean", log_target=True)
@@ -36,7 +39,7 @@ def test_divergence_and_its_slope_are_torchs_own(shape):
 def test_every_sample_is_answered_once_and_forgotten_after_its_last_turn():
     dense, calibration = Counted(), [torch.arange(4.0)[:, None], torch.arange(10.0, 12.0)[:, None]]
     draws = [draw(0, 1), draw(2, 3), draw(1, which=1), draw(3, 0), draw(1, which=1)]
-    teacher = Teacher(dense, calibration, draws)
+    teacher = Teacher(dense, calibration, draws, TASK)
     for each in draws:
         batch, outputs = teacher.lesson(each)
         assert torch.equal(batch, calibration[each.which][list(each.samples)])
@@ -49,7 +52,7 @@ def test_what_finds_no_room_is_answered_anew(monkeypatch):
     output_bytes = 2 * (2 if teaching.is_quick(torch.device("cpu")) else 4)
     monkeypatch.setattr(teaching, "_KEPT_BYTES", output_bytes)  # one output
     dense, draws = Counted(), [draw(0), draw(1), draw(0), draw(1)]
-    teacher = Teacher(dense, [torch.arange(2.0)[:, None]], draws)
+    teacher = Teacher(dense, [torch.arange(2.0)[:, None]], draws, TASK)
     for each in draws:
         _, outputs = teacher.lesson(each)
         assert float(outputs[0, 0]) == each.samples[0]

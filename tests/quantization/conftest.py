@@ -16,12 +16,15 @@ from overwinter import models, quantization
 from overwinter.quantization.torchao_variants import Fp8Dynamic
 from overwinter.runtime import import_torchao
 from overwinter.signature import Signature
+from overwinter.tasks import Classification, LanguageModeling, Task
 from tests.support.networks import CONVNET as SMALL
 from tests.support.networks import seasoned
 from tests.support.settings import quantize_settings
 
 CONVNET = SMALL | {"channels": [8, 12]}
 
+IMAGES = Signature.of_one([1, 8, 8])
+SIGNATURES = {name: Signature.of_one([None], dtype="int64") for name in ("Reader", "Writer")}
 OWN_NETS = """
     import torch
     from torch import nn
@@ -121,11 +124,9 @@ def sparse_convnet(convnet: nn.Module) -> nn.Module:
 
 @pytest.fixture
 def save(tmp_path: Path) -> Callable[..., Path]:
-    def save(model: nn.Module, variant: str = "dense", config: dict = CONVNET) -> Path:
+    def save(model: nn.Module, variant: str = "dense", config: dict = CONVNET, signature: Signature = IMAGES) -> Path:
         folder = tmp_path / "float"
-        models.save_model(
-            folder, model, variant=variant, model_config=config, signature=Signature.of_one([1, 8, 8]), lineage={}
-        )
+        models.save_model(folder, model, variant=variant, model_config=config, signature=signature, lineage={})
         return folder
 
     return save
@@ -139,7 +140,8 @@ def save_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save: Callable[...
     def save_named(name: str) -> Path:
         torch.manual_seed(0)
         config = {"_target_": f"nets_to_quantize.{name}"}
-        return save(models.build_model(config, trusted=["nets_to_quantize"]).eval(), config=config)
+        model = models.build_model(config, trusted=["nets_to_quantize"]).eval()
+        return save(model, config=config, signature=SIGNATURES.get(name, IMAGES))
 
     return save_named
 
@@ -147,6 +149,11 @@ def save_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save: Callable[...
 @pytest.fixture
 def calibration() -> np.ndarray:
     return np.random.default_rng(0).standard_normal((100, 1, 8, 8)).astype(np.float32)
+
+
+def task_of(samples: np.ndarray) -> Task:
+    """Text for tokens, else classes."""
+    return LanguageModeling(()) if samples.dtype.kind == "i" else Classification(("a", "b", "c"))
 
 
 @pytest.fixture
@@ -160,6 +167,7 @@ def quantize(tmp_path: Path, calibration: np.ndarray) -> Callable[..., quantizat
         *,
         held_out: np.ndarray | None = None,
         device: str = "cpu",
+        task: Task | None = None,
         **changes,
     ):
         return quantization.quantize(
@@ -168,9 +176,10 @@ def quantize(tmp_path: Path, calibration: np.ndarray) -> Callable[..., quantizat
             tmp_path / method,
             calibration=samples,
             held_out=samples if held_out is None else held_out,
+            task=task or task_of(samples),
             settings=quantize_settings(method, **changes),
             lineage={"stage": "quantize"},
-            trusted=["nets_to_quantize", "nets_with_fixed_weights"],
+            trusted=["nets_to_quantize", "nets_with_fixed_weights", "nets_of_kinds"],
             device=device,
         )
 
@@ -182,11 +191,13 @@ import sys
 import numpy as np
 from pathlib import Path
 from overwinter import quantization
+from overwinter.tasks import Classification
 from tests.support.settings import quantize_settings
 method, folder, out, samples = sys.argv[1:]
 samples = np.load(samples)
 quantization.quantize(method, Path(folder), Path(out), settings=quantize_settings(method),
-                      calibration=samples, held_out=samples, lineage={}, trusted=[])
+                      calibration=samples, held_out=samples, lineage={}, trusted=[],
+                      task=Classification(("a", "b", "c")))
 assert method != "int8_static" or "torchao" not in sys.modules, "torchao takes seconds to import"
 """
 

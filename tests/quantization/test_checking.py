@@ -37,10 +37,9 @@ def test_patterns_that_fit_no_layer_are_found_before_training(convnet, key, chan
         quantization.check_layer_names(convnet, quantize_settings("int4_nearest", **change))
 
 
-def test_a_tool_that_traces_with_floats_takes_no_tokens(quantize, save_own):
-    tokens = np.zeros((4, 1, 8, 8), np.int64)
-    with pytest.raises(ConfigError, match="int8_static takes models of float inputs, and this one reads tokens"):
-        quantize("int8_static", save_own("Reader"), tokens)
+def test_a_graph_without_a_cache_is_nothing_for_models_that_write_text(quantize, save_own):
+    with pytest.raises(ConfigError, match="int8_static is not for models that write text"):
+        quantize("int8_static", save_own("Reader"), np.zeros((4, 6), np.int64))
 
 
 def test_long_answers_are_asked_for_one_by_one():
@@ -66,6 +65,17 @@ def test_calibration_is_of_the_users_text_and_the_models_own(save_own, text, win
         trusted=["nets_to_quantize"],
         seed=0,
     )
-    assert found.shape == (windows, 6)
-    assert found.dtype == np.int64
-    assert np.array_equal(found[:2], users) == (text != "generated")
+    tokens = np.concatenate(found)
+    assert tokens.shape == (windows, 6)
+    assert tokens.dtype == np.int64
+    assert np.array_equal(tokens[:2], users) == (text != "generated")
+
+
+def test_text_that_the_model_writes_has_a_mask_where_the_users_has_one(save_own):
+    users = {"input_ids": np.full((2, 6), 3, np.int64), "attention_mask": np.zeros((2, 6), np.int64)}
+    settings = quantize_settings("int4_gptq", calibration_text="generated", calibration_samples=5)
+    (written,) = quantization.calibration_inputs(
+        save_own("Writer"), users, settings, trusted=["nets_to_quantize"], seed=0
+    )
+    assert written["input_ids"].shape == (5, 6)
+    assert written["attention_mask"].all()

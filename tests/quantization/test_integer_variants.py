@@ -103,7 +103,7 @@ def test_overrides_and_scale_distillation_and_the_report_reach_the_saved_variant
         "features.2.0": 4,
         "head": 8,
     }
-    assert len(saved["scale_distillation_nats"]) == 2
+    assert len(saved["scale_distillation_divergence"]) == 2
     assert list(saved["sensitivity"]) != []
     assert set(report.sensitivity) == set(saved["sensitivity"]) == set(saved["layers"])
 
@@ -133,7 +133,7 @@ def test_methods_that_choose_grids_take_no_overrides(quantize, save, convnet, tm
 
 
 def mixed(quantize, folder, **limits):
-    limits = {"max_size_ratio": None, "max_divergence_nats": None} | limits
+    limits = {"max_size_ratio": None, "max_divergence": None} | limits
     return quantize("mixed", folder, sensitivity_samples=50, mixed=MixedConfig(**limits))
 
 
@@ -144,12 +144,12 @@ def test_mixed_precision_keeps_a_size_limit_and_is_no_worse_than_4_bits(quantize
     report = mixed(quantize, folder, max_size_ratio=limit)
     assert report.size_bytes <= limit * report.float_size_bytes
     assert max(each.bits for each in report.sensitivity.values()) == 8 or report.left_in_float
-    worst = [max(each.divergence_nats for each in found.sensitivity.values()) for found in (report, least)]
+    worst = [max(each.divergence for each in found.sensitivity.values()) for found in (report, least)]
     assert worst[0] < worst[1]
 
 
 def test_mixed_precision_keeps_a_divergence_limit(quantize, save, convnet, tmp_path, calibration):
-    report = mixed(quantize, save(convnet), max_divergence_nats=2e-5)
+    report = mixed(quantize, save(convnet), max_divergence=2e-5)
     assert report.size_bytes < report.float_size_bytes
     loaded = models.load_model(tmp_path / "mixed", trusted=[])
     inputs = torch.from_numpy(calibration[:50])
@@ -187,7 +187,7 @@ def test_the_refusal_judges_the_layers_as_they_were_quantized(quantize, save, co
 
 
 def test_mixed_says_so_where_its_limit_leaves_nothing_to_quantize(quantize, save, convnet, monkeypatch):
-    floats = {"head": Option(bits=None, size_bytes=4, divergence_nats=0.0)}
+    floats = {"head": Option(bits=None, size_bytes=4, divergence=0.0)}
     monkeypatch.setattr("overwinter.quantization.mixed.fit_size", lambda _options, _bytes: floats)
     with pytest.raises(ConfigError, match="mixed would leave every layer in floating point"):
         mixed(quantize, save(convnet), max_size_ratio=9.0)

@@ -4,6 +4,7 @@ import torch
 from overwinter import quantization
 from overwinter.progress import part
 from overwinter.quantization.settings import MixedConfig, ScaleDistillationConfig
+from overwinter.tasks import Classification
 from tests.support.settings import quantize_settings
 
 CHANGES = {
@@ -12,7 +13,7 @@ CHANGES = {
         "sensitivity_samples": 4,
     },
     "int8_weight_only": {},
-    "mixed": {"mixed": MixedConfig(max_size_ratio=0.6, max_divergence_nats=None), "sensitivity_samples": 4},
+    "mixed": {"mixed": MixedConfig(max_size_ratio=0.6, max_divergence=None), "sensitivity_samples": 4},
 }
 
 
@@ -31,6 +32,7 @@ def work(convnet, save, tmp_path, calibration):
             tmp_path / method,
             calibration=calibration[:16],
             held_out=calibration[16:32],
+            task=Classification(("a", "b", "c")),
             settings=quantize_settings(method, **CHANGES[method]),
             lineage={},
             trusted=[],

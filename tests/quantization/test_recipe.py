@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from overwinter.calibration.chain import open_chain
+from overwinter.calibration.chain import Arguments, open_chain
 from overwinter.errors import ConfigError, OverwinterError
 from overwinter.models import Grid, integer_layers
 from overwinter.quantization import Recipe, apply_recipe
@@ -75,7 +75,7 @@ def test_errors_of_many_blocks_do_not_pile_up(tokens):
 def test_blocks_are_found_with_all_their_arguments(stack, tokens):
     chain = open_chain(stack, [tokens])
     assert list(chain.blocks) == ["blocks.0.", "blocks.1."]
-    assert chain.rest == [((), {"scale": 1.0})]
+    assert chain.rest == [Arguments(keywords={"scale": 1.0})]
 
 
 def test_a_pattern_gives_layers_another_grid(stack):

@@ -7,8 +7,10 @@ from torch import nn
 from overwinter.errors import ConfigError, OverwinterError
 from overwinter.models import Grid, integer_layers
 from overwinter.quantization import Recipe, ScaleDistillation, apply_recipe, distill_scales
+from overwinter.tasks import Classification
 
 INT3 = Grid(bits=3, group_size=16, symmetric=False)
+TASK = Classification(tuple("abcdefghij"))
 
 
 @pytest.fixture
@@ -41,7 +43,7 @@ def test_scale_distillation_comes_closer_to_dense_and_moves_nothing_but_scales(d
     before = copy.deepcopy(model.state_dict())
     was = error(model, dense, samples)
     losses = distill_scales(
-        model, dense, [samples], ScaleDistillation(steps=40, learning_rate=3e-3, batch_size=32, zeros=False)
+        model, dense, [samples], ScaleDistillation(steps=40, learning_rate=3e-3, batch_size=32, zeros=False), task=TASK
     )
     assert len(losses) == 40
     assert error(model, dense, samples) < 0.85 * was
@@ -52,7 +54,9 @@ def test_scale_distillation_comes_closer_to_dense_and_moves_nothing_but_scales(d
 def test_zero_points_move_in_whole_codes(dense, samples):
     model = quantized(dense, samples)
     before = integer_layers(model)["3"].zero.clone()
-    distill_scales(model, dense, [samples], ScaleDistillation(steps=6, learning_rate=0.05, batch_size=32, zeros=True))
+    distill_scales(
+        model, dense, [samples], ScaleDistillation(steps=6, learning_rate=0.05, batch_size=32, zeros=True), task=TASK
+    )
     after = integer_layers(model)["3"].zero
     assert after.dtype == torch.uint8
     assert not torch.equal(after, before)
@@ -63,7 +67,7 @@ def test_zero_weights_stay_zero(dense, samples):
     with torch.no_grad():
         dense[3].weight.view(-1)[::2] = 0
     model = quantized(dense, samples)
-    distill_scales(model, dense, [samples], ScaleDistillation(steps=5, batch_size=32, zeros=False))
+    distill_scales(model, dense, [samples], ScaleDistillation(steps=5, batch_size=32, zeros=False), task=TASK)
     assert bool((integer_layers(model)["3"].weight()[dense[3].weight == 0] == 0).all())
 
 
@@ -71,7 +75,7 @@ def test_equal_seeds_give_equal_bits(dense, samples):
     states = []
     for _ in range(2):
         model = quantized(dense, samples)
-        distill_scales(model, dense, [samples, samples[:10]], ScaleDistillation(steps=6, batch_size=16))
+        distill_scales(model, dense, [samples, samples[:10]], ScaleDistillation(steps=6, batch_size=16), task=TASK)
         states.append(model.state_dict())
     assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
 
@@ -80,12 +84,12 @@ def test_divergence_leaves_the_model_as_it_was(dense, samples):
     model = quantized(dense, samples)
     before = copy.deepcopy(model.state_dict())
     with pytest.raises(OverwinterError, match=r"Recovery diverged at step 1.*learning_rate"):
-        distill_scales(model, dense, [torch.full_like(samples, torch.inf)], ScaleDistillation(steps=3))
+        distill_scales(model, dense, [torch.full_like(samples, torch.inf)], ScaleDistillation(steps=3), task=TASK)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
 def test_nothing_to_recover_is_refused(dense, samples):
     with pytest.raises(ConfigError, match="needs integer layers and at least one"):
-        distill_scales(dense, dense, [samples], ScaleDistillation(steps=1))
+        distill_scales(dense, dense, [samples], ScaleDistillation(steps=1), task=TASK)
     with pytest.raises(ConfigError, match="needs integer layers and at least one"):
-        distill_scales(quantized(dense, samples), dense, [samples[:0]], ScaleDistillation(steps=1))
+        distill_scales(quantized(dense, samples), dense, [samples[:0]], ScaleDistillation(steps=1), task=TASK)

@@ -21,7 +21,7 @@ def grid(**changes):
 
 
 def limits(size=None, nats=None):
-    return MixedConfig(max_size_ratio=size, max_divergence_nats=nats)
+    return MixedConfig(max_size_ratio=size, max_divergence=nats)
 
 
 def check(**changes):
@@ -34,7 +34,7 @@ def check(**changes):
         "overrides": {},
         "scale_distillation": scale_distillation(),
         "sensitivity_samples": 0,
-        "mixed": MixedConfig(max_size_ratio=None, max_divergence_nats=None),
+        "mixed": MixedConfig(max_size_ratio=None, max_divergence=None),
         "min_agreement": 0.5,
     }
     settings = CalibratedQuantizeConfig(version=1, **values | changes)
@@ -68,7 +68,7 @@ def test_good_values_pass():
         ({"sensitivity_samples": -1}, r"quantize\.sensitivity_samples=-1"),
         ({"min_agreement": 1.5}, r"quantize\.min_agreement=1\.5"),
         ({"methods": ["mixed"]}, "needs one limit.*neither is set"),
-        ({"methods": ["mixed"], "mixed": limits(0.3, 0.1)}, "max_size_ratio and max_divergence_nats is set"),
+        ({"methods": ["mixed"], "mixed": limits(0.3, 0.1)}, "max_size_ratio and max_divergence is set"),
         ({"methods": ["mixed"], "mixed": limits(size=-0.1)}, r"quantize\.mixed\.max_size_ratio=-0\.1"),
     ],
 )

@@ -33,7 +33,7 @@ def quantize_settings(method: str, **changes: Any) -> CalibratedQuantizeConfig:
         "overrides": {},
         "scale_distillation": ScaleDistillationConfig(steps=0, learning_rate=0.001, batch_size=32, zeros=False),
         "sensitivity_samples": 0,
-        "mixed": MixedConfig(max_size_ratio=None, max_divergence_nats=None),
+        "mixed": MixedConfig(max_size_ratio=None, max_divergence=None),
         "min_agreement": 0.0,
     }
     return CalibratedQuantizeConfig(version=2, methods=[method], **values | changes)

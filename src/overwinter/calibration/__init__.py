@@ -1,7 +1,8 @@
 """Calibration of a model block by block: statistics of its layers' inputs, and the dense model as a teacher.
 
+- `batches` are the samples: model inputs of one tensor or several, of lengths that may differ.
 - `chain` finds the blocks, so that one at a time is in memory; `device_placement` moves a block to the device that
   computes, `precision` selects bfloat16 for passes that need no more.
-- `statistics` collects layer inputs, `teacher` returns the dense model's outputs.
+- `statistics` collects layer inputs, `teacher` returns the dense model's outputs and how far others are from them.
 - `generated_text` is calibration text that the dense model generates.
 """

@@ -38,7 +38,7 @@ class Statistics:
 def as_columns(layer: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
     """Return a layer's input as (rows, columns of its weight matrix); for a convolution, its patches."""
     if not isinstance(layer, nn.Conv2d):
-        return inputs.flatten(0, -2).float()
+        return inputs.reshape(-1, inputs.shape[-1]).float()
     padding = layer._reversed_padding_repeated_twice  # as its own forward does
     mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
     padded = functional.pad(inputs.float(), list(padding), mode=mode)

@@ -1,16 +1,17 @@
-"""Agreement: how often a variant predicts the class, or the token, that the float model predicts."""
+"""Agreement: how far a variant decides as the float model does, on samples that it was not calibrated on."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import nn
 
+from overwinter.calibration.batches import first_samples, split_batches, to_tensors
 from overwinter.errors import RefusedError
+from overwinter.inputs import Inputs, named, to_arrays
 from overwinter.models import already_verified, copy_module, load_description, load_model
 from overwinter.quantization.interface import QuantizationReport, Request
 from overwinter.quantization.layer_sensitivity import LayerDamage, sensitivity, worst_layers
@@ -18,33 +19,55 @@ from overwinter.quantization.recipe import Recipe, apply_recipe
 from overwinter.runtime import Array, Session, needed_device, open_session
 from overwinter.runtime.torch_runtime import TorchSession
 
-_PREDICTIONS = 1 << 12  # compared at most: of samples, or of their tokens
+_TOKENS = 1 << 12  # of a language model, compared at most
 _BATCH = 4
 _EXAMPLES = 8  # samples on which a ruined variant's layers are judged one by one
 _MODEL = "model.onnx"
 
 
-def outputs(model: nn.Module, held_out: Array) -> NDArray[np.int64]:
-    """Return the class, or next token, that a float model predicts for the held-out samples."""
-    with torch.inference_mode():
-        found = [model(batch).argmax(-1).flatten() for batch in _compared(torch.from_numpy(held_out))]
-    named: NDArray[np.int64] = torch.cat(found).numpy()
-    return named
+def agreement(model_folder: Path, held_out: Sequence[Inputs], request: Request) -> float:
+    """Return the agreement, 0 to 1, of a saved variant's outputs with the float model's: the mean over the samples.
 
-
-def agreement(folder: Path, held_out: Array, dense: NDArray[np.int64], request: Request) -> float:
-    """Return the share of the same samples for which a saved variant predicts the same.
-
-    On the CPU where that computes it.
+    Args:
+        model_folder: the float model.
+        held_out: batches of model inputs (n, ...) that were not calibrated on.
+        request: what the variant was made from, and the task, which says when outputs agree.
     """
-    session = _session(folder, request)
-    found = [session.run(batch.numpy()).argmax(-1).ravel() for batch in _compared(torch.from_numpy(held_out))]
-    return float((np.concatenate(found) == dense).mean())
+    pairs = list(_pairs(model_folder, held_out, request))
+    task = request.task
+    if task.class_axis is None:  # numbers: their spread is that of all samples together
+        found, dense = (np.concatenate(each) for each in zip(*pairs, strict=True))
+        return float(task.agreement(found, dense).mean())
+    return float(np.concatenate([task.agreement(found, dense) for found, dense in pairs]).mean())
 
 
-def _session(folder: Path, request: Request) -> Session:
+def _pairs(model_folder: Path, held_out: Sequence[Inputs], request: Request) -> Iterator[tuple[Array, Array]]:
+    """Yield the outputs of the variant and of the float model, which is read anew: quantizing changed the other.
+
+    One after the other for each batch: a language model's outputs are larger than the model.
+    """
+    session = _session(request)
+    with already_verified(model_folder):
+        dense = load_model(model_folder, trusted=request.trusted)
+    for batch in split_batches(_compared(held_out, request), _BATCH):
+        with torch.inference_mode():
+            expected = dense(batch).float().numpy()
+        yield session.run(cast(Array, to_arrays(batch))), expected
+
+
+def _compared(held_out: Sequence[Inputs], request: Request) -> tuple[Inputs, ...]:
+    batches = to_tensors(held_out)
+    if not request.task.generates:
+        return batches
+    tokens_per_sample = next(iter(named(batches[0]).values()))[0].numel()
+    return first_samples(batches, max(1, _TOKENS // tokens_per_sample))
+
+
+def _session(request: Request) -> Session:
+    """Return the variant's session, on the CPU where that computes it."""
+    folder = request.out
     description = load_description(folder)
-    if request.calibration.dtype.kind in "iu" and "layers" in (description["quantization"] or {}):
+    if request.task.generates and "layers" in (description["quantization"] or {}):
         # Served, the layers would be dequantized once for all, to the same answers: more than memory may hold.
         with already_verified(folder):
             return TorchSession(load_model(folder, trusted=request.trusted))
@@ -56,7 +79,7 @@ def _session(folder: Path, request: Request) -> Session:
 def refuse_ruined(
     method: str, report: QuantizationReport, model_folder: Path, request: Request, recipe: Recipe | None
 ) -> None:
-    """Refuse a variant whose predictions are too seldom the float model's, and name the layers that cause it.
+    """Refuse a variant that decides too differently from the float model, and name the layers that cause it.
 
     Args:
         method: the method that made the variant.
@@ -72,18 +95,26 @@ def refuse_ruined(
     if report.agreement is None or report.agreement >= least:
         return
     damages = report.sensitivity or _damages(report, model_folder, request, recipe)
-    blamed = f" Worst layers, each quantized alone: {worst_layers(damages)}." if damages else ""
+    unit = request.task.divergence_unit
+    blamed = f" Worst layers, each quantized alone: {worst_layers(damages, unit)}." if damages else ""
     raise RefusedError(
-        f"{method} ruins the model: {report.agreement:.1%} of its predictions on held-out samples are the dense "
-        f"model's, and quantize.min_agreement={least} asks for more.{blamed}\n"
+        f"{method} ruins the model: {in_words(report.agreement, unit)}, and quantize.min_agreement={least} asks for "
+        f"more.{blamed}\n"
         f"Put those layers into quantize.skip or quantize.overrides, or take {method} out of quantize.methods."
     )
+
+
+def in_words(agreement: float, unit: str) -> str:
+    """Say in a clause how far a variant agrees with dense; ``unit`` is that of the task's divergence."""
+    if unit == "nats":
+        return f"{agreement:.1%} of its predictions on held-out samples are the dense model's"
+    return f"its outputs for held-out samples are off from the dense model's by {1 - agreement:.1%} {unit}"
 
 
 def _damages(
     report: QuantizationReport, model_folder: Path, request: Request, recipe: Recipe | None
 ) -> Mapping[str, LayerDamage]:
-    dense, calibration = load_model(model_folder, trusted=request.trusted), torch.from_numpy(request.calibration)
+    dense, calibration = load_model(model_folder, trusted=request.trusted), to_tensors(request.calibration)
     if "layers" in (load_description(request.out)["quantization"] or {}):
         quantized = load_model(request.out, trusted=request.trusted)  # as it was refused, overrides and all
     elif recipe is not None:
@@ -91,9 +122,5 @@ def _damages(
         apply_recipe(quantized, recipe, report.quantized, calibration, device=request.compute_device)
     else:
         return {}
-    return sensitivity(dense, quantized, calibration[:_EXAMPLES], device=request.compute_device)
-
-
-def _compared(held_out: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    per_sample = 1 if held_out.is_floating_point() else held_out[0].numel()
-    return torch.split(held_out[: max(1, _PREDICTIONS // per_sample)], _BATCH)
+    samples = first_samples(calibration, _EXAMPLES)
+    return sensitivity(dense, quantized, samples, task=request.task, device=request.compute_device)

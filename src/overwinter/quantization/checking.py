@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from overwinter.calibration.batches import first_samples, split_batches, to_tensors
 from overwinter.errors import ConfigError, OverwinterError, nearest
+from overwinter.inputs import Inputs, named
 from overwinter.models import is_finite, prunable_weights, signature_of
 from overwinter.quantization.interface import Request
 from overwinter.quantization.settings import QuantizeConfig
-from overwinter.runtime import Array
-from overwinter.signature import Signature
 
 _WINDOWS = 4  # of text that are checked; `apply_recipe` looks at every input that it calibrates on
 _MAX_OUTPUT_VALUES = 1 << 26  # numbers in the output to a batch: 256 MiB
@@ -24,17 +24,19 @@ _MAX_OUTPUT_VALUES = 1 << 26  # numbers in the output to a batch: 256 MiB
 
 def check_request(request: Request) -> None:
     """Refuse what cannot give a good variant: see `quantize` for what is raised."""
-    _check_calibration(request.calibration, signature_of(request.description))
+    if not request.calibration:
+        raise ConfigError("There are no calibration samples. Set quantize.calibration_samples to at least 1.")
+    _check_samples("Calibration samples", request.calibration, request)
     check_patterns("quantize.skip", request.settings.skip, list(prunable_weights(request.model)))
     _check_weights(request.model)
-    _check_activations(request.model, torch.from_numpy(request.calibration))
+    _check_activations(request.model, to_tensors(request.calibration))
 
 
-def check_held_out(held_out: Array, signature: Signature) -> None:
+def check_held_out(held_out: Sequence[Inputs], request: Request) -> None:
     """Refuse held-out samples that the model cannot take."""
-    if len(held_out) == 0:
+    if not held_out:
         raise ConfigError("There are no held-out samples to compare predictions on. Give the validation split some.")
-    signature.check(held_out, what="Held-out samples")
+    _check_samples("Held-out samples", held_out, request)
 
 
 def check_layer_names(model: nn.Module, settings: QuantizeConfig) -> None:
@@ -56,12 +58,11 @@ def check_patterns(key: str, patterns: Sequence[str], layers: Sequence[str]) -> 
             )
 
 
-def refuse_tokens(method: str, request: Request) -> None:
-    """Refuse a model whose inputs are tokens, for methods whose tools trace the model with float inputs."""
-    if request.calibration.dtype.kind in "iu":
+def refuse_language(method: str, request: Request) -> None:
+    """Refuse a language model, for methods whose graph holds no cache of keys and values."""
+    if request.task.generates:
         raise ConfigError(
-            f"{method} takes models of float inputs, and this one reads tokens. Use int8_weight_only, int8_grouped, "
-            "int8_smooth or int4_gptq."
+            f"{method} is not for models that write text. Use int8_weight_only, int8_grouped, int8_smooth or int4_gptq."
         )
 
 
@@ -87,12 +88,15 @@ def skipping_pattern(layer: str, skip: Sequence[str]) -> str | None:
     return next((pattern for pattern in skip if fnmatch.fnmatchcase(layer, pattern)), None)
 
 
-def _check_calibration(calibration: Array, signature: Signature) -> None:
-    if len(calibration) == 0:
-        raise ConfigError("There are no calibration samples. Set quantize.calibration_samples to at least 1.")
-    signature.check(calibration, what="Calibration samples")
-    if not np.isfinite(calibration).all():
-        raise OverwinterError("A calibration sample holds NaN or infinite values. Clean the data and run it again.")
+def _check_samples(what: str, batches: Sequence[Inputs], request: Request) -> None:
+    signature = signature_of(request.description)
+    for batch in batches:
+        signature.check(batch, what=what)
+        for name, values in named(batch).items():
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                raise OverwinterError(
+                    f"{what} hold NaN or infinite values in {name!r}. Clean the data and run it again."
+                )
 
 
 def _check_weights(model: nn.Module) -> None:
@@ -103,12 +107,13 @@ def _check_weights(model: nn.Module) -> None:
             )
 
 
-def _check_activations(model: nn.Module, calibration: torch.Tensor) -> None:
-    if not calibration.is_floating_point():  # tokens are never broken: if the weights are, a few show it
-        calibration = calibration[:_WINDOWS]
+def _check_activations(model: nn.Module, calibration: Sequence[Any]) -> None:
+    numbers = any(tensor.is_floating_point() for tensor in named(calibration[0]).values())
+    if not numbers:  # tokens are never broken: if the weights are, a few show it
+        calibration = first_samples(calibration, _WINDOWS)
     with _refusing_broken_outputs(model), torch.inference_mode():
-        output = model(calibration[:1])
-        for batch in torch.split(calibration[1:], _batch_size(output)):
+        output = model(*first_samples(calibration, 1))
+        for batch in split_batches(calibration, _batch_size(output)):
             model(batch)
 
 

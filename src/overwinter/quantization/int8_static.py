@@ -13,10 +13,10 @@ import contextlib
 import io
 import math
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -32,13 +32,15 @@ from onnxruntime.quantization.quant_utils import (  # type: ignore[import-untype
 )
 
 from overwinter import files
-from overwinter.errors import OverwinterError
+from overwinter.calibration.batches import count_samples, split_batches
+from overwinter.errors import ConfigError
+from overwinter.inputs import Inputs, count, named
 from overwinter.models import Grid, stored_bytes, write_description
-from overwinter.quantization.checking import refuse_integer_settings, refuse_tokens
+from overwinter.quantization.checking import refuse_integer_settings, refuse_language
 from overwinter.quantization.frame import choose_layers, count_zeros, origin
 from overwinter.quantization.interface import QuantizationReport, Request
 from overwinter.quantization.recipe import Recipe
-from overwinter.runtime import INPUT, Array, export_onnx, float_weights, initializers, layer_of, tidy
+from overwinter.runtime import Array, export_onnx, float_weights, initializers, layer_of, tidy
 from overwinter.runtime.saturation import products_saturate
 
 _VARIANT = "int8_static"
@@ -59,12 +61,16 @@ class Int8Static:
 
     def quantize(self, request: Request) -> QuantizationReport:
         """Export, calibrate and quantize; see `Quantizer`."""
-        refuse_tokens(_VARIANT, request)
+        refuse_language(_VARIANT, request)
         refuse_integer_settings(_VARIANT, request)
-        exported = export_onnx(request.model, request.calibration)
+        exported = export_onnx(request.model, cast(Array, request.calibration[0]))
         nodes = _weighted_nodes(exported.graph)
         wanted, left = choose_layers(_VARIANT, {node.layer: _unfit(node) for node in nodes}, request.settings.skip)
         quantized = _quantized(exported, request, [node.name for node in nodes if node.layer in left])
+        untouched = _untouched(quantized.graph, [node for node in nodes if node.layer in wanted])
+        wanted, left = choose_layers(
+            _VARIANT, {node.layer: left.get(node.layer) or untouched.get(node.layer) for node in nodes}, []
+        )
         zeros_before, zeros_after = count_zeros(
             _zeros(exported.graph, quantized.graph, [node for node in nodes if node.layer in wanted])
         )
@@ -115,7 +121,7 @@ def _quantized(exported: onnx.ModelProto, request: Request, excluded: Sequence[s
         quantize_static(
             source,
             target,
-            _Reader(request.calibration),
+            _reader(exported.graph, request),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             reduce_range=products_saturate(),
@@ -129,15 +135,38 @@ def _quantized(exported: onnx.ModelProto, request: Request, excluded: Sequence[s
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
-    """Feeds calibration samples (n, ...) in batches of one size, as the histogram calibrators want them."""
+    """Feeds batches, the inputs that the graph has of them."""
 
-    def __init__(self, calibration: Array) -> None:
-        size = math.gcd(len(calibration), _BATCH)
-        self._batches: Iterator[Array] = iter(np.split(calibration, len(calibration) // size))
+    def __init__(self, batches: Iterable[Inputs], names: Collection[str]) -> None:
+        self._batches, self._names = iter(batches), names
 
     def get_next(self) -> dict[str, Array] | None:
         batch = next(self._batches, None)
-        return None if batch is None else {INPUT: batch}
+        return None if batch is None else {name: each for name, each in named(batch).items() if name in self._names}
+
+
+def _reader(graph: onnx.GraphProto, request: Request) -> _Reader:
+    """Return the calibration samples in batches of one size, as the histogram calibrators want them."""
+    shapes = {tuple(each.shape[1:] for each in named(batch).values()) for batch in request.calibration}
+    method = request.settings.calibration_method
+    if len(shapes) > 1 and method != "minmax":
+        raise ConfigError(
+            f"quantize.calibration_method={method} takes samples of one length, and these have {len(shapes)}. "
+            "Set it to minmax."
+        )
+    size = math.gcd(_BATCH, *map(count, request.calibration))
+    # An input that the model does not use is no input of the graph.
+    return _Reader(split_batches(request.calibration, size), [each.name for each in graph.input])
+
+
+def _untouched(graph: onnx.GraphProto, nodes: Sequence[_Node]) -> dict[str, str]:
+    """Return the layers that ONNX Runtime left as they were, with the reason."""
+    integers = initializers(graph)
+    return {
+        node.layer: "ONNX Runtime quantizes no weight at that place"
+        for node in nodes
+        if f"{node.weight}_quantized" not in integers
+    }
 
 
 def _zeros(
@@ -146,11 +175,7 @@ def _zeros(
     """Yield each layer with where its weight was zero and where it is, both (out, in, ...) or (in, out)."""
     floats, integers = initializers(before), initializers(after)
     for node in nodes:
-        quantized = integers.get(f"{node.weight}_quantized")
-        if quantized is None:
-            raise OverwinterError(
-                f"ONNX Runtime left the layer {node.layer} in floating point without a reason. Add it to quantize.skip."
-            )
+        quantized = integers[f"{node.weight}_quantized"]
         symmetric = not integers[f"{node.weight}_zero_point"].any()  # else code 0 stands for another number
         yield node.layer, floats[node.weight] == 0, (quantized == 0) & symmetric
 
@@ -179,7 +204,7 @@ def _describe(
             "method": _VARIANT,
             "weights": "int8 symmetric per output channel",
             "activations": "uint8 calibrated",
-            "calibration_samples": len(request.calibration),
+            "calibration_samples": count_samples(request.calibration),
             "calibration_method": request.settings.calibration_method,
             "reduce_range": products_saturate(),
             "quantized": quantized,

@@ -12,12 +12,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from overwinter.calibration.batches import first_samples, to_tensors
 from overwinter.errors import ConfigError, OverwinterError
 from overwinter.models import (
     Grid,
     integer_layers,
     integer_type,
     load_model,
+    other_weights,
     replace_layer,
     save_model,
     stored_bytes,
@@ -53,6 +55,7 @@ class IntegerVariant:
         unfit = {name: self._unfit(name, layer, request) for name, layer in weighted_layers(model).items()}
         wanted, left = choose_layers(self.variant, unfit, settings.skip)
         check_patterns("quantize.overrides", list(settings.overrides), wanted)
+        left |= other_weights(model)
         dense = twin(model) if settings.scale_distillation.steps or settings.sensitivity_samples else model
         # Not copied: as a rule they are pages of the model's file.
         weights = {name: model.get_parameter(f"{name}.weight").detach() for name in wanted}
@@ -66,7 +69,8 @@ class IntegerVariant:
         )
         damages = _damages(model, dense, request)
         more = {
-            "scale_distillation_nats": divergences,
+            "divergence_unit": request.task.divergence_unit,
+            "scale_distillation_divergence": divergences,
             "sensitivity": {name: each.to_json() for name, each in damages.items()},
         }
         untied = [name for name in untied if name in quantized]
@@ -86,7 +90,7 @@ class IntegerVariant:
         """Quantize in place; return the layers that were left in floating point after all, and why."""
         overrides = {name: Grid(**vars(grid)) for name, grid in request.settings.overrides.items()}
         recipe = dataclasses.replace(self.recipe, overrides=overrides)
-        calibration, device = torch.from_numpy(request.calibration), request.compute_device
+        calibration, device = to_tensors(request.calibration), request.compute_device
         apply_recipe(model, recipe, layers, calibration, device=device, progress=_solving(request))
         return {}
 
@@ -180,7 +184,7 @@ class Mixed(IntegerVariant):
 
     def _apply(self, model: nn.Module, layers: Sequence[str], request: Request) -> dict[str, str]:
         _refuse_overrides(self.variant, request)
-        calibration = torch.from_numpy(request.calibration)
+        calibration = to_tensors(request.calibration)
         progress, device = _solving(request), request.compute_device
         recipe, kept = plan_mixed(model, self.recipe, layers, calibration, request, part(progress, 0.0, 0.8))
         chosen = [name for name in layers if name not in kept]
@@ -242,13 +246,22 @@ def _recovered(model: nn.Module, dense: nn.Module, request: Request) -> list[flo
         batch_size=settings.batch_size,
         zeros=settings.zeros,
     )
-    samples, progress = [torch.from_numpy(request.calibration)], part(request.progress, *_shares(request))
-    losses = distill_scales(model, dense, samples, scale_distillation, progress, device=request.compute_device)
+    losses = distill_scales(
+        model,
+        dense,
+        to_tensors(request.calibration),
+        scale_distillation,
+        part(request.progress, *_shares(request)),
+        task=request.task,
+        device=request.compute_device,
+    )
     return [losses[0], losses[-1]]
 
 
 def _damages(model: nn.Module, dense: nn.Module, request: Request) -> dict[str, LayerDamage]:
     count = request.settings.sensitivity_samples
-    samples = torch.from_numpy(request.calibration[:count])
+    if not count:
+        return {}
+    samples = to_tensors(first_samples(request.calibration, count))
     progress = part(request.progress, _shares(request)[1], 1.0)
-    return sensitivity(dense, model, samples, device=request.compute_device, progress=progress) if count else {}
+    return sensitivity(dense, model, samples, task=request.task, device=request.compute_device, progress=progress)

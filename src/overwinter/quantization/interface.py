@@ -9,10 +9,11 @@ from typing import Any, Protocol
 
 from torch import nn
 
+from overwinter.inputs import Inputs
 from overwinter.progress import Progress, silent
 from overwinter.quantization.layer_sensitivity import LayerDamage
 from overwinter.quantization.settings import CalibratedQuantizeConfig
-from overwinter.runtime import Array
+from overwinter.tasks import Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,8 @@ class Request:
     Attributes:
         model: in evaluation mode; the quantizer may change it.
         description: its ``model.json``.
-        calibration: model inputs (n, ...), float32 or tokens.
+        calibration: batches of model inputs (n, ...), each collated by itself: their lengths may differ.
+        task: what the model is for: it says how far outputs are apart.
         settings: the group `quantize`.
         lineage: digests of what the variant is made from.
         trusted: packages whose classes the model's ``_target_`` may name, beside overwinter's and torch.nn's.
@@ -35,7 +37,8 @@ class Request:
 
     model: nn.Module
     description: Mapping[str, Any]
-    calibration: Array
+    calibration: tuple[Inputs, ...]
+    task: Task
     settings: CalibratedQuantizeConfig
     lineage: Mapping[str, Any]
     trusted: Sequence[str]
@@ -59,7 +62,8 @@ class QuantizationReport:
         float_size_bytes: of the float model's files.
         untied: layers whose weight another name had too; quantized, each has its own.
         sensitivity: layer -> its damage, the worst first; empty if it was not asked for.
-        agreement: share of predictions on held-out samples that are the dense model's, 0 to 1; None: not measured yet.
+        agreement: of the predictions on held-out samples with the dense model's, 0 to 1: see `overwinter.tasks.Task`;
+            None: not measured yet.
     """
 
     quantized: tuple[str, ...]

@@ -5,15 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import nn
 
+from overwinter.calibration.batches import first_samples
 from overwinter.calibration.device_placement import offloaded
 from overwinter.errors import ConfigError
+from overwinter.inputs import TensorInputs
 from overwinter.models import Grid, stored_bytes, twin
 from overwinter.progress import Progress, part, silent
 from overwinter.quantization.interface import Request
-from overwinter.quantization.layer_sensitivity import divergence, log_odds, sensitivity
+from overwinter.quantization.layer_sensitivity import Judge, sensitivity
 from overwinter.quantization.mixing import Option, fit_divergence, fit_size
 from overwinter.quantization.recipe import Recipe, apply_recipe
 
@@ -27,7 +28,7 @@ def plan_mixed(
     model: nn.Module,
     recipe: Recipe,
     layers: Sequence[str],
-    calibration: torch.Tensor,
+    calibration: Sequence[TensorInputs],
     request: Request,
     progress: Progress = silent,
 ) -> tuple[Recipe, dict[str, str]]:
@@ -37,8 +38,9 @@ def plan_mixed(
         model: float; not changed.
         recipe: its solver is used for every grid.
         layers: to choose for.
-        calibration: model inputs (n, ...); the first ``quantize.sensitivity_samples`` of them judge the layers.
-        request: with the limit, the float model's size, and the device that computes.
+        calibration: batches of model inputs (n, ...); the first ``quantize.sensitivity_samples`` samples judge the
+            layers.
+        request: with the limit, the task, the float model's size, and the device that computes.
         progress: called with how far it has come, and with all of it.
 
     Raises:
@@ -47,33 +49,33 @@ def plan_mixed(
     settings = request.settings
     if settings.sensitivity_samples == 0:
         raise ConfigError("mixed judges every layer by itself. Set quantize.sensitivity_samples to at least 1.")
-    samples, device = calibration[: settings.sensitivity_samples], request.compute_device
-    options = _options(model, recipe, layers, calibration, samples, device, part(progress, 0.0, 0.8))
+    options = _options(model, recipe, layers, calibration, request, part(progress, 0.0, 0.8))
     if settings.mixed.max_size_ratio is not None:
         chosen = fit_size(options, _left_for(model, layers, request, settings.mixed.max_size_ratio))
         return _planned(recipe, chosen)
-    limit = settings.mixed.max_divergence_nats or 0.0
-    return _within(model, recipe, options, calibration, samples, limit, device, part(progress, 0.8, 1.0))
+    return _within(model, recipe, options, calibration, request, part(progress, 0.8, 1.0))
 
 
 def _options(
     model: nn.Module,
     recipe: Recipe,
     layers: Sequence[str],
-    calibration: torch.Tensor,
-    samples: torch.Tensor,
-    device: str,
+    calibration: Sequence[TensorInputs],
+    request: Request,
     progress: Progress,
 ) -> dict[str, list[Option]]:
-    options = {name: [Option(bits=None, size_bytes=_float_bytes(model, name), divergence_nats=0.0)] for name in layers}
+    samples, device = first_samples(calibration, request.settings.sensitivity_samples), request.compute_device
+    options = {name: [Option(bits=None, size_bytes=_float_bytes(model, name), divergence=0.0)] for name in layers}
     for index, grid in enumerate(_GRIDS):
         candidate, mine = twin(model), part(progress, index / len(_GRIDS), (index + 1) / len(_GRIDS))
         tried = dataclasses.replace(recipe, grid=grid)
         apply_recipe(candidate, tried, layers, calibration, device=device, progress=part(mine, 0.0, 0.5))
-        damages = sensitivity(model, candidate, samples, device=device, progress=part(mine, 0.5, 1.0))
+        damages = sensitivity(
+            model, candidate, samples, task=request.task, device=device, progress=part(mine, 0.5, 1.0)
+        )
         for name, damage in damages.items():
             size = damage.size_bytes + 2 * _HEADER_BYTES
-            options[name].append(Option(bits=grid.bits, size_bytes=size, divergence_nats=damage.divergence_nats))
+            options[name].append(Option(bits=grid.bits, size_bytes=size, divergence=damage.divergence))
     return options
 
 
@@ -93,29 +95,27 @@ def _within(
     model: nn.Module,
     recipe: Recipe,
     options: Mapping[str, Sequence[Option]],
-    calibration: torch.Tensor,
-    samples: torch.Tensor,
-    limit: float,
-    device: str,
+    calibration: Sequence[TensorInputs],
+    request: Request,
     progress: Progress,
 ) -> tuple[Recipe, dict[str, str]]:
     """Lower the forecast until the whole model, measured, keeps the limit."""
-    forecast = limit
-    with offloaded(model, device):
-        wanted = log_odds(model, samples, device)
+    forecast = limit = request.settings.mixed.max_divergence or 0.0
+    samples, device = first_samples(calibration, request.settings.sensitivity_samples), request.compute_device
+    judge = Judge(model, samples, request.task, device)
     for tries in range(_TRIES):
         progress(tries, _TRIES)
         planned, kept = _planned(recipe, fit_divergence(options, forecast))
         trial = twin(model)
         apply_recipe(trial, planned, [name for name in options if name not in kept], calibration, device=device)
         with offloaded(trial, device):
-            found = divergence(trial, samples, wanted, device)
+            found = judge.divergence(trial)
         if found <= limit:
             return planned, kept
         forecast *= 0.8 * limit / found
     raise ConfigError(
-        f"mixed found nothing within quantize.mixed.max_divergence_nats={limit}: the last of {_TRIES} choices "
-        f"diverges by {found:.3g} nats. Raise the limit."
+        f"mixed found nothing within quantize.mixed.max_divergence={limit}: the last of {_TRIES} choices "
+        f"diverges by {found:.3g} {request.task.divergence_unit}. Raise the limit."
     )
 
 
@@ -125,7 +125,7 @@ def _planned(recipe: Recipe, chosen: Mapping[str, Option]) -> tuple[Recipe, dict
     if not overrides:
         raise ConfigError(
             "mixed would leave every layer in floating point: quantize.mixed.max_size_ratio has room for that, or "
-            "quantize.mixed.max_divergence_nats for nothing else. Lower the one, or raise the other."
+            "quantize.mixed.max_divergence for nothing else. Lower the one, or raise the other."
         )
     kept = {name: _REASON for name, option in chosen.items() if option.bits is None}
     return dataclasses.replace(recipe, overrides=overrides), kept

@@ -20,12 +20,12 @@ class Option:
     Attributes:
         bits: of its codes; None: it stays in floating point.
         size_bytes: of its weight.
-        divergence_nats: what it does to the model's outputs by itself.
+        divergence: what it does to the model's outputs by itself, in the task's unit.
     """
 
     bits: int | None
     size_bytes: int
-    divergence_nats: float
+    divergence: float
 
 
 def fit_size(options: Mapping[str, Sequence[Option]], max_bytes: int) -> dict[str, Option]:
@@ -46,8 +46,7 @@ def fit_size(options: Mapping[str, Sequence[Option]], max_bytes: int) -> dict[st
             (_gained(chosen[layer], option), layer, option)
             for layer, each in options.items()
             for option in each
-            if option.divergence_nats < chosen[layer].divergence_nats
-            and option.size_bytes - chosen[layer].size_bytes <= left
+            if option.divergence < chosen[layer].divergence and option.size_bytes - chosen[layer].size_bytes <= left
         ]
         if not moves:
             return chosen
@@ -56,34 +55,33 @@ def fit_size(options: Mapping[str, Sequence[Option]], max_bytes: int) -> dict[st
         chosen[layer] = option
 
 
-def fit_divergence(options: Mapping[str, Sequence[Option]], max_nats: float) -> dict[str, Option]:
-    """Choose per layer so that the divergences add up to at most ``max_nats``, with the fewest bytes that are found.
+def fit_divergence(options: Mapping[str, Sequence[Option]], limit: float) -> dict[str, Option]:
+    """Choose per layer so that the divergences add up to at most ``limit``, with the fewest bytes that are found.
 
     Raises:
         ConfigError: even the best choice of every layer adds up to more.
     """
-    chosen = {layer: min(each, key=lambda option: option.divergence_nats) for layer, each in options.items()}
-    left = max_nats - sum(option.divergence_nats for option in chosen.values())
+    chosen = {layer: min(each, key=lambda option: option.divergence) for layer, each in options.items()}
+    left = limit - sum(option.divergence for option in chosen.values())
     if left < 0:
         raise ConfigError(
-            f"The least divergence of all layers together is {max_nats - left:.3g} nats, the limit {max_nats:.3g}. "
-            "Raise quantize.mixed.max_divergence_nats."
+            f"The least divergence of all layers together is {limit - left:.3g}, the limit {limit:.3g}. Raise "
+            "quantize.mixed.max_divergence."
         )
     while True:
         moves = [
             (_gained(option, chosen[layer]), layer, option)
             for layer, each in options.items()
             for option in each
-            if option.size_bytes < chosen[layer].size_bytes
-            and option.divergence_nats - chosen[layer].divergence_nats <= left
+            if option.size_bytes < chosen[layer].size_bytes and option.divergence - chosen[layer].divergence <= left
         ]
         if not moves:
             return chosen
         _, layer, option = min(moves, key=lambda move: move[0])
-        left -= option.divergence_nats - chosen[layer].divergence_nats
+        left -= option.divergence - chosen[layer].divergence
         chosen[layer] = option
 
 
 def _gained(smaller: Option, larger: Option) -> float:
     """Divergence avoided per byte by taking the larger one."""
-    return (smaller.divergence_nats - larger.divergence_nats) / max(1, larger.size_bytes - smaller.size_bytes)
+    return (smaller.divergence - larger.divergence) / max(1, larger.size_bytes - smaller.size_bytes)

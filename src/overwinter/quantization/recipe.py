@@ -11,16 +11,17 @@ import contextlib
 import fnmatch
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import nn
 
-from overwinter.calibration.chain import call_block, open_chain
+from overwinter.calibration.batches import as_batches, split_batches
+from overwinter.calibration.chain import Arguments, call_block, open_chain
 from overwinter.calibration.device_placement import CPU, offloaded, streamed
 from overwinter.calibration.precision import quick
 from overwinter.calibration.statistics import Listener, Statistics, as_columns
 from overwinter.errors import ConfigError, OverwinterError
+from overwinter.inputs import TensorInputs, named, take
 from overwinter.models import Codes, Grid, integer_type, is_finite, replace_layer
 from overwinter.progress import Progress, silent
 from overwinter.quantization.gptq import solve_gptq
@@ -67,7 +68,7 @@ def apply_recipe(
     model: nn.Module,
     recipe: Recipe,
     layers: Sequence[str],
-    calibration: torch.Tensor | None = None,
+    calibration: TensorInputs | Sequence[TensorInputs] | None = None,
     *,
     device: str = CPU,
     progress: Progress = silent,
@@ -81,7 +82,8 @@ def apply_recipe(
         model: on the CPU, in evaluation mode.
         recipe: what to do.
         layers: names of Linear and Conv2d layers.
-        calibration: model inputs (n, ...); needed by ``gptq``, ``static`` and smoothing.
+        calibration: model inputs (n, ...), or batches of them, whose lengths may differ; needed by ``gptq``, ``static``
+            and smoothing.
         device: that computes: `cpu`, `cuda` or `cuda:N`.
         progress: called with the layers that are quantized, and with how many there are, after each block.
 
@@ -90,14 +92,15 @@ def apply_recipe(
             needed.
         OverwinterError: NaN or infinity in a layer's weight or input.
     """
-    _check(model, recipe, layers, calibration)
+    batches = [] if calibration is None else list(split_batches(as_batches(calibration), _BATCH))
+    _check(model, recipe, layers, batches)
     with torch.no_grad():
-        if calibration is None or not _needs_data(recipe):
+        if not _needs_data(recipe):
             for done, name in enumerate(layers):
                 _replace_alone(model, name, recipe, device)
                 progress(done + 1, len(layers))
         else:
-            _block_by_block(model, recipe, layers, list(torch.split(calibration, _BATCH)), device, progress)
+            _block_by_block(model, recipe, layers, batches, device, progress)
 
 
 @dataclass(kw_only=True)
@@ -109,8 +112,8 @@ class _Seen:
     high: torch.Tensor | None = None
 
     def add(self, layer: nn.Module, inputs: torch.Tensor) -> None:
-        axis = 1 if isinstance(layer, nn.Conv2d) else inputs.dim() - 1
-        others = tuple(each for each in range(inputs.dim()) if each != axis)
+        axis = inputs.dim() - (3 if isinstance(layer, nn.Conv2d) else 1)
+        others = tuple(other for other in range(inputs.dim()) if other != axis)
         low, high = inputs.amin(others).float(), inputs.amax(others).float()  # (channels,)
         self.low = low if self.low is None else torch.minimum(self.low, low)
         self.high = high if self.high is None else torch.maximum(self.high, high)
@@ -120,11 +123,11 @@ def _needs_data(recipe: Recipe) -> bool:
     return recipe.solver == "gptq" or recipe.activations == "static" or recipe.smoothing > 0
 
 
-def _check(model: nn.Module, recipe: Recipe, layers: Sequence[str], calibration: torch.Tensor | None) -> None:
+def _check(model: nn.Module, recipe: Recipe, layers: Sequence[str], batches: Sequence[TensorInputs]) -> None:
     known = sorted({*_DATA_FREE, "gptq"})
     if recipe.solver not in known:
         raise ConfigError(f"The solver {recipe.solver!r} is unknown. Known: {', '.join(known)}.")
-    if _needs_data(recipe) and (calibration is None or len(calibration) == 0):
+    if _needs_data(recipe) and not batches:
         raise ConfigError(f"The solver {recipe.solver!r} with activations={recipe.activations!r} needs calibration.")
     for name in layers:
         layer = model.get_submodule(name)
@@ -145,7 +148,7 @@ def _block_by_block(
     model: nn.Module,
     recipe: Recipe,
     layers: Sequence[str],
-    batches: list[torch.Tensor],
+    batches: Sequence[TensorInputs],
     device: str,
     progress: Progress,
 ) -> None:
@@ -168,8 +171,8 @@ def _block_by_block(
 class _Drift:
     """What the next block is given, one per calibration batch: by the dense blocks, and by the quantized ones."""
 
-    dense: list[torch.Tensor]
-    drifted: list[torch.Tensor]
+    dense: list[TensorInputs]
+    drifted: list[TensorInputs]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,10 +180,10 @@ class _Visited:
     """A block on the device that computes, and the further arguments of each calibration batch."""
 
     block: nn.Module
-    rest: Sequence[tuple[Any, Any]]
+    rest: Sequence[Arguments]
     device: str
 
-    def output(self, inputs: torch.Tensor, rest: tuple[Any, Any], *, quickly: bool) -> torch.Tensor:
+    def output(self, inputs: TensorInputs, rest: Arguments, *, quickly: bool) -> torch.Tensor:
         # Sums over thousands of inputs, as GPTQ takes them, are none the worse for inputs in bfloat16; ranges would be.
         with quick(torch.device(self.device)) if quickly else contextlib.nullcontext():
             return call_block(self.block, inputs, rest, self.device)
@@ -211,8 +214,8 @@ def _observe(
     model: nn.Module,
     names: Sequence[str],
     visited: _Visited,
-    inputs: torch.Tensor,
-    rest: tuple[Any, Any],
+    inputs: TensorInputs,
+    rest: Arguments,
     *,
     quickly: bool = False,
 ) -> _Pass:
@@ -222,21 +225,28 @@ def _observe(
 
 
 def _outside(
-    model: nn.Module, recipe: Recipe, names: Sequence[str], batches: Sequence[torch.Tensor], device: str
+    model: nn.Module, recipe: Recipe, names: Sequence[str], batches: Sequence[TensorInputs], device: str
 ) -> None:
     """Quantize the layers before and behind the blocks, by their inputs from the quantized blocks."""
     whole = _Visited(block=model, rest=[], device=device)
     seen = {name: _Seen() for name in names}
     layers = {name: model.get_submodule(name) for name in names}
-    with Listener(layers) as counter:
-        whole.output(batches[0][:1], ((), {}), quickly=False)
-    calls = sum(map(len, counter.inputs.values()))
+    calls: dict[tuple[torch.Size, ...], int] = {}  # a recurrent cell is called once for every position
     for batch in batches:
-        with Listener(layers, calls=calls) as listener:
-            whole.output(batch, ((), {}), quickly=False)
+        sizes = _sample_sizes(batch)
+        if sizes not in calls:
+            with Listener(layers) as counter:
+                whole.output(take(batch, slice(0, 1)), Arguments(), quickly=False)
+            calls[sizes] = sum(map(len, counter.inputs.values()))
+        with Listener(layers, calls=calls[sizes]) as listener:
+            whole.output(batch, Arguments(), quickly=False)
         _count(model, seen, listener.inputs, listener.inputs, wanted=recipe.solver == "gptq")
     for name in names:
         _replace(model, name, recipe, seen[name])
+
+
+def _sample_sizes(batch: TensorInputs) -> tuple[torch.Size, ...]:
+    return tuple(tensor.shape[1:] for tensor in named(batch).values())
 
 
 def _count(

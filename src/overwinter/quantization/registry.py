@@ -8,19 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
+from overwinter.calibration.batches import as_batches, first_samples, to_tensors
 from overwinter.calibration.generated_text import generate_text
 from overwinter.errors import ConfigError
-from overwinter.models import already_verified, fixed_weights, load_description, load_model, signature_of
+from overwinter.inputs import Array, Inputs, named
+from overwinter.models import already_verified, fixed_weights, load_description, load_model
 from overwinter.progress import Progress, silent
-from overwinter.quantization.agreement import agreement, outputs, refuse_ruined
+from overwinter.quantization.agreement import agreement, refuse_ruined
 from overwinter.quantization.checking import check_held_out, check_request
 from overwinter.quantization.interface import QuantizationReport, Quantizer, Request
 from overwinter.quantization.settings import CalibratedQuantizeConfig
 from overwinter.registries import QUANTIZERS
-from overwinter.runtime import Array, on_gpu
+from overwinter.runtime import on_gpu
+from overwinter.tasks import Task
 
 
 def check_methods(methods: Sequence[str], *, device: str = "cpu") -> None:
@@ -48,8 +50,9 @@ def quantize(
     model_folder: Path,
     out: Path,
     *,
-    calibration: Array,
-    held_out: Array,
+    calibration: Inputs | Sequence[Inputs],
+    held_out: Inputs | Sequence[Inputs],
+    task: Task,
     settings: CalibratedQuantizeConfig,
     lineage: Mapping[str, Any],
     trusted: Sequence[str],
@@ -63,8 +66,9 @@ def quantize(
         method: one of the built-in names, or an entry point's.
         model_folder: a saved float model.
         out: the variant's folder; made if need be.
-        calibration: model inputs (n, ...), float32 or tokens; see `calibration_inputs`.
-        held_out: other model inputs (n, ...), on which the variant's predictions are compared with the float model's.
+        calibration: model inputs (n, ...), or batches of them, whose lengths may differ; see `calibration_inputs`.
+        held_out: other model inputs, on which the variant's outputs are compared with the float model's.
+        task: what the model is for: it says when outputs agree, and how far they are apart.
         settings: the group `quantize`.
         lineage: digests of what the variant is made from.
         trusted: packages whose classes the model's ``_target_`` may name, beside overwinter's and torch.nn's.
@@ -76,7 +80,7 @@ def quantize(
     Raises:
         ConfigError: an unknown method, one whose variant the device cannot compute, no or unfit samples,
             a pattern in ``skip`` that fits no layer, or a method that serves none of the model's layers.
-        RefusedError: the variant disagrees too often with the dense model (``quantize.min_agreement``).
+        RefusedError: the variant agrees too little with the dense model (``quantize.min_agreement``).
         OverwinterError: NaN or infinity in a weight or an activation.
     """
     check_methods([method], device=device)
@@ -88,7 +92,8 @@ def quantize(
         request = Request(
             model=load_model(model_folder, trusted=trusted),
             description=description,
-            calibration=calibration,
+            calibration=as_batches(calibration),
+            task=task,
             settings=settings,
             lineage=lineage,
             trusted=trusted,
@@ -98,34 +103,34 @@ def quantize(
             progress=progress,
         )
     check_request(request)
-    check_held_out(held_out, signature_of(description))
-    example = torch.from_numpy(calibration[:1])
+    others = as_batches(held_out)
+    check_held_out(others, request)
+    (example,) = to_tensors(first_samples(request.calibration, 1))
     request = dataclasses.replace(request, fixed=fixed_weights(request.model, example))
-    dense = outputs(request.model, held_out)
     out.mkdir(parents=True, exist_ok=True)
     with on_gpu(f"quantize.methods={method}", compute_device, remedy="set device=cpu"):
         report = quantizer.quantize(request)
     request = dataclasses.replace(request, model=nn.Module())  # it is saved: memory is for the variant as it loads
-    report = dataclasses.replace(report, agreement=agreement(out, held_out, dense, request))
+    report = dataclasses.replace(report, agreement=agreement(model_folder, others, request))
     refuse_ruined(method, report, model_folder, request, getattr(quantizer, "recipe", None))
     return report
 
 
 def calibration_inputs(
     model_folder: Path,
-    samples: Array,
+    samples: Inputs | Sequence[Inputs],
     settings: CalibratedQuantizeConfig,
     *,
     trusted: Sequence[str],
     seed: int,
     compute_device: str = "cpu",
     progress: Progress = silent,
-) -> Array:
+) -> tuple[Inputs, ...]:
     """Return what to calibrate with: the user's samples, text that the saved model writes itself, or both.
 
     Args:
         model_folder: a saved float model.
-        samples: model inputs (n, ...) of the user.
+        samples: model inputs (n, ...) of the user, or batches of them.
         settings: the group `quantize`; ``calibration_samples`` windows are written.
         trusted: as in `quantize`.
         seed: of the writing.
@@ -135,10 +140,24 @@ def calibration_inputs(
     Raises:
         ConfigError: the model is no language model, and ``quantize.calibration_text`` is not ``data``.
     """
+    batches = as_batches(samples)
     if settings.calibration_text == "data":
-        return samples
+        return batches
     model = load_model(model_folder, trusted=trusted)
-    count, length = settings.calibration_samples, samples.shape[1]
+    count, length = settings.calibration_samples, max(_tokens(each).shape[1] for each in batches)
     with on_gpu("writing calibration text", compute_device, remedy="set device=cpu"):
-        written = generate_text(model, count, length, seed=seed, progress=progress, device=compute_device).numpy()
-    return written if settings.calibration_text == "generated" else np.concatenate([samples, written])
+        tokens = generate_text(model, count, length, seed=seed, progress=progress, device=compute_device).numpy()
+    written = _as_inputs(tokens, batches[0])
+    return (written,) if settings.calibration_text == "generated" else (*batches, written)
+
+
+def _tokens(batch: Inputs) -> Array:
+    return next(iter(named(batch).values()))
+
+
+def _as_inputs(tokens: Array, like: Inputs) -> Inputs:
+    """Return tokens as the model takes them: the first of its inputs, and a mask of ones for any other."""
+    if not isinstance(like, Mapping):
+        return tokens
+    first, *others = like
+    return {first: tokens, **{name: np.ones_like(tokens) for name in others}}

@@ -4,8 +4,8 @@ Codes stay where the solver put them, so that a sparse model stays sparse and no
 group's codes mean is fitted to the dense model's outputs, all layers together (as the second phase of EfficientQAT,
 https://arxiv.org/abs/2407.11062, with the dense model's answers in the place of labels).
 
-A step costs little more than its matrix products: the dense model answers a sample once (`teaching.Teacher`), and the
-two passes over all values that autograd would keep (the weights, the log-odds) have their derivatives written out.
+A step costs little more than its matrix products: the dense model answers a sample once (`calibration.teacher`), and
+the two passes over all values that autograd would keep (the weights, the log-odds) have their derivatives written out.
 """
 
 from __future__ import annotations
@@ -18,12 +18,15 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from overwinter.calibration.batches import count_samples
 from overwinter.calibration.device_placement import CPU, offloaded
-from overwinter.calibration.precision import is_quick, quick
-from overwinter.calibration.teacher import Draw, Teacher, divergence
+from overwinter.calibration.precision import is_quick
+from overwinter.calibration.teacher import Draw, Teacher, divergence, quick_enough
 from overwinter.errors import ConfigError, OverwinterError
+from overwinter.inputs import TensorInputs, count
 from overwinter.models import Codes, IntegerLayer, integer_layers, replace_layer
 from overwinter.progress import Progress, silent
+from overwinter.tasks import Task
 
 _ZERO_STEPS = 20.0  # a zero point moves by so many learning rates: it is a code, not a share
 
@@ -50,38 +53,42 @@ class ScaleDistillation:
 def distill_scales(
     model: nn.Module,
     dense: nn.Module,
-    calibration: Sequence[torch.Tensor],
+    calibration: Sequence[TensorInputs],
     scale_distillation: ScaleDistillation,
     progress: Progress = silent,
     *,
+    task: Task,
     device: str = CPU,
 ) -> list[float]:
-    """Fit scales and zero points of a module's integer layers in place; return the divergence at each step, in nats.
+    """Fit scales and zero points of a module's integer layers in place; return the task's divergence at each step.
 
     On a GPU its memory holds both models, all layers' codes and one batch.
 
     Args:
         model: on the CPU, with integer layers; its other parameters stay as they are.
-        dense: what it was made from; answers logits (..., classes).
-        calibration: model inputs, one tensor (n, ...) for each shape of sample.
+        dense: what it was made from.
+        calibration: batches of model inputs (n, ...), one for each shape of sample.
         scale_distillation: how.
         progress: called with the steps done and their number.
+        task: what the outputs are, and how far they are from the dense model's.
         device: that computes: `cpu`, `cuda` or `cuda:N`.
 
     Raises:
         ConfigError: no calibration samples, or no integer layers.
         OverwinterError: the divergence became NaN or infinite; the model is as it was before.
     """
-    if not integer_layers(model) or not any(len(each) for each in calibration):
+    if not integer_layers(model) or not count_samples(calibration):
         raise ConfigError("Recovery needs integer layers and at least one calibration sample.")
     with offloaded(model, device), offloaded(dense, device):
         draws = _draws(calibration, scale_distillation)
-        return _distilled(model, Teacher(dense, calibration, draws, device), draws, scale_distillation, progress)
+        teacher = Teacher(dense, calibration, draws, task, device)
+        return _distilled(model, teacher, task, draws, scale_distillation, progress)
 
 
 def _distilled(
     model: nn.Module,
     teacher: Teacher,
+    task: Task,
     draws: Sequence[Draw],
     scale_distillation: ScaleDistillation,
     progress: Callable[[int, int], None],
@@ -92,7 +99,7 @@ def _distilled(
     for name, stand_in in movable.items():
         replace_layer(model, name, stand_in)
     try:
-        losses = _fit(model, teacher, draws, list(movable.values()), scale_distillation, progress)
+        losses = _fit(model, teacher, task, draws, list(movable.values()), scale_distillation, progress)
     finally:
         for name, layer in layers.items():
             replace_layer(model, name, layer)
@@ -133,7 +140,7 @@ class _Movable(nn.Module):
             zero = (zero + self._step(self.shift).detach()).to(torch.uint8)
         return Codes(codes=codes.codes, scale=self._scale().detach(), zero=zero)
 
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 -- as of the float layer
         layer = self._layer[0]
         levels = self.levels
         if self.shift is not None:
@@ -141,9 +148,9 @@ class _Movable(nn.Module):
         values: torch.Tensor = _Scaled.apply(self._scale(), levels)  # type: ignore[no-untyped-call]
         # (out, groups, size) -> (out, columns) -> the weight's own shape
         weight = values.flatten(1)[:, : layer.columns].reshape(layer.weight_shape)
-        rounded = smoothed = layer.smoothed_input(inputs)
+        rounded = smoothed = layer.smoothed_input(input)
         if layer.activations is not None:
-            rounded = smoothed + (layer.quantized_input(inputs) - smoothed).detach()  # straight-through
+            rounded = smoothed + (layer.quantized_input(input) - smoothed).detach()  # straight-through
         return layer.apply_weight(rounded, weight.to(rounded.dtype))
 
     def _scale(self) -> torch.Tensor:
@@ -172,15 +179,15 @@ class _Scaled(torch.autograd.Function):
         return (gradient * levels).sum(2).to(scale.dtype), of_levels  # (out, groups), (out, groups, size)
 
 
-def _draws(calibration: Sequence[torch.Tensor], scale_distillation: ScaleDistillation) -> list[Draw]:
+def _draws(calibration: Sequence[TensorInputs], scale_distillation: ScaleDistillation) -> list[Draw]:
     """Return one batch for each step: every sample once, in random order, then all over again."""
     randomness = torch.Generator().manual_seed(scale_distillation.seed)
     drawn: list[Draw] = []
     while len(drawn) < scale_distillation.steps:
         round_: list[Draw] = []
         for which, samples in enumerate(calibration):
-            order = torch.randperm(len(samples), generator=randomness)
-            parts = torch.split(order, scale_distillation.batch_size) if len(samples) else ()
+            order = torch.randperm(count(samples), generator=randomness)
+            parts = torch.split(order, scale_distillation.batch_size) if len(order) else ()
             round_ += [Draw(which=which, samples=tuple(part.tolist())) for part in parts]
         drawn += [round_[index] for index in torch.randperm(len(round_), generator=randomness).tolist()]
     return drawn[: scale_distillation.steps]
@@ -189,6 +196,7 @@ def _draws(calibration: Sequence[torch.Tensor], scale_distillation: ScaleDistill
 def _fit(
     model: nn.Module,
     teacher: Teacher,
+    task: Task,
     draws: Sequence[Draw],
     layers: Sequence[_Movable],
     scale_distillation: ScaleDistillation,
@@ -206,10 +214,11 @@ def _fit(
     losses: list[float] = []
     for step, draw in enumerate(draws):
         batch, wanted = teacher.lesson(draw)
-        with quick(batch.device):
+        with quick_enough(task, wanted.device):
             outputs = model(batch)
-        loss = divergence(outputs, wanted)
-        gradients = torch.autograd.grad(loss, [*gains, *shifts])  # of these alone: the rest stays as it is
+        loss = divergence(task, outputs, wanted)
+        # Of these alone: the rest stays as it is. A layer that only training calls, as an auxiliary head, has none.
+        gradients = torch.autograd.grad(loss, [*gains, *shifts], allow_unused=True)
         for parameter, gradient in zip([*gains, *shifts], gradients, strict=True):
             parameter.grad = gradient
         losses.append(float(loss.detach()))

@@ -61,7 +61,9 @@ class MixedConfig:
     """The limit of the method `mixed`."""
 
     max_size_ratio: float | None = setting("of the variant's size to the float model's", above=0)
-    max_divergence_nats: float | None = setting("of its predictions from the dense model's", above=0)
+    max_divergence: float | None = setting(
+        "of its outputs from the dense model's, in nats; of numbers, a share of their spread", above=0
+    )
 
 
 @dataclass
@@ -89,7 +91,7 @@ class CalibratedQuantizeConfig(QuantizeConfig):
     )
     mixed: MixedConfig = setting("of the method `mixed` only: one of the two is null", default_factory=MixedConfig)
     min_agreement: float = setting(
-        "share of predictions on held-out samples that must be the dense model's; a variant below is refused",
+        "least agreement with dense on held-out samples: share of equal predictions, of numbers 1 - error / spread",
         at_least=0,
         at_most=1,
     )
@@ -100,7 +102,7 @@ class CalibratedQuantizeConfig(QuantizeConfig):
         given = [name for name, value in vars(self.mixed).items() if value is not None]
         if "mixed" in self.methods and len(given) != 1:
             raise ConfigError(
-                f"The method mixed needs one limit, {key}.mixed.max_size_ratio or {key}.mixed.max_divergence_nats, "
+                f"The method mixed needs one limit, {key}.mixed.max_size_ratio or {key}.mixed.max_divergence, "
                 f"and {' and '.join(given) or 'neither'} is set. Set the other to null."
             )
 

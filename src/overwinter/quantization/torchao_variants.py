@@ -14,8 +14,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from overwinter import files
+from overwinter.calibration.batches import first_samples, to_tensors
 from overwinter.errors import OverwinterError
-from overwinter.models import Grid, prunable_weights, stored_bytes, write_description
+from overwinter.inputs import move
+from overwinter.models import Grid, other_weights, prunable_weights, stored_bytes, write_description
 from overwinter.quantization.checking import refuse_integer_settings
 from overwinter.quantization.frame import choose_layers, count_zeros, origin, tied_layers, weighted_layers
 from overwinter.quantization.interface import QuantizationReport, Request
@@ -56,6 +58,7 @@ class TorchaoVariant:
         model = request.model
         unfit = {name: request.fixed.get(name) or self._unfit(layer) for name, layer in weighted_layers(model).items()}
         wanted, left = choose_layers(self.variant, unfit, request.settings.skip)
+        left |= other_weights(model)
         before = {layer: model.get_parameter(f"{layer}.weight").detach() for layer in wanted}  # torchao makes new ones
         untied = tied_layers(model, wanted)
         self._convert(model, before.keys())
@@ -114,7 +117,7 @@ class TorchaoVariant:
 
     def _check_round_trip(self, request: Request) -> None:
         device = request.device if "device" in self.needs else "cpu"
-        inputs = torch.from_numpy(request.calibration[:_EXAMPLES]).to(device)
+        inputs = move(to_tensors(first_samples(request.calibration, _EXAMPLES))[0], device)
         loaded, made = load_torchao(request.out, trusted=request.trusted).to(device), request.model.to(device)
         with torch.inference_mode():
             if not torch.equal(loaded(inputs), made(inputs)):
