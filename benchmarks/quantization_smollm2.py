@@ -28,8 +28,8 @@ from overwinter.models import Grid, integer_layers
 from overwinter.models.huggingface import pretrained_tokenizer
 from overwinter.models.integer import swap_in
 from overwinter.quantization import Recipe, ScaleDistillation, apply_recipe, distill_scales, generate_text
-from overwinter.tasks import LanguageModeling
 from overwinter.runtime import import_torchao
+from overwinter.tasks import LanguageModeling
 
 NAME = "quantization_smollm2"
 INT4 = Grid(bits=4, group_size=64, symmetric=False)
