@@ -201,7 +201,7 @@ def measured(step: str, folder: Path, **options: Any) -> dict[str, float]:
     """Do a step in this process; return its peaks above what the imports take, and its seconds."""
     import overwinter.quantization.agreement
     import overwinter.quantization.integer_variants  # noqa: F401 -- before memory is looked at, like the others
-    from overwinter.models.causal import import_transformers
+    from overwinter.models.transformers_library import import_transformers
 
     import_transformers()
     import transformers.models.llama.modeling_llama  # noqa: F401 -- and the model's code

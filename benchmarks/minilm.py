@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 import smollm2
-from overwinter.models.causal import import_transformers
+from overwinter.models.transformers_library import import_transformers
 
 WINDOW = 128
 SCORED = 128

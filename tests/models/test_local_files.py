@@ -10,9 +10,10 @@ PRETRAINED = {"_target_": "overwinter.models.pretrained", "root": "/nowhere"}
     ("root", "expected"),
     [
         (None, "model.root=None must name a folder or a .gguf file"),
-        ("HuggingFaceTB/SmolLM2-135M", "is not on this machine, and nothing is downloaded.*hf download"),
-        ("hf://owner/name", "nothing is downloaded"),
-        ("https://example.org/model.gguf", "nothing is downloaded"),
+        ("HuggingFaceTB/SmolLM2-135M", "is not on this machine.*model.root=hf:OWNER/NAME@COMMIT.*hf download"),
+        ("hf://owner/name", "must be hf:OWNER/NAME@COMMIT"),
+        ("hf:owner/name@main", "must be hf:OWNER/NAME@COMMIT"),
+        ("https://example.org/model.gguf", "is not on this machine"),
         ("/nowhere/at/all", "does not exist"),
         ("package:no_such_package/model.gguf", "'no_such_package' is not installed"),
     ],
@@ -44,3 +45,9 @@ def test_a_missing_package_is_named_before_anything_runs(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
     check_model_files(settings)
     check_model_files({"_target_": "my.Net"})
+
+
+def test_a_model_on_the_hub_is_not_fetched_by_the_check():
+    check_model_files(PRETRAINED | {"root": f"hf:owner/name@{'0' * 40}"})
+    with pytest.raises(ConfigError, match="40 hexadecimal digits"):
+        check_model_files(PRETRAINED | {"root": "hf:owner/name"})

@@ -19,7 +19,7 @@ def import_for(facts: BundleFacts) -> None:
     with contextlib.suppress(ConfigError):  # opening the bundle reports it, with the bundle's name
         find_runtime(facts.runtime)
         if not facts.labels:  # a language model
-            from overwinter.models.causal import import_transformers
+            from overwinter.models.transformers_library import import_transformers
 
             import_transformers()
 

@@ -80,6 +80,7 @@ MODEL = Kind(
     classes={
         "overwinter.models.CausalLanguageModel": "overwinter.models.causal",
         "overwinter.models.ConvNet": "overwinter.models.convnet",
+        "overwinter.models.PretrainedModel": "overwinter.models.pretrained_model",
     },
     functions={"overwinter.models.pretrained": "overwinter.models.huggingface"},
     library="torch.nn",

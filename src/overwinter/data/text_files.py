@@ -9,6 +9,7 @@ from typing import Any
 
 from overwinter.config import check_settings, setting
 from overwinter.errors import ConfigError
+from overwinter.models.hub import is_on_hub
 from overwinter.paths import PACKAGE, local_path
 
 SPLITS = ("train", "validation", "test")
@@ -35,7 +36,7 @@ def check_text(config_data: Mapping[str, Any]) -> None:
     """
     places = addresses(config_data.get("root"), config_data.get("paths") or [])
     find_texts([place for place in places if "://" not in place])
-    if isinstance(tokenizer := config_data.get("tokenizer"), str):
+    if isinstance(tokenizer := config_data.get("tokenizer"), str) and not is_on_hub(tokenizer):
         local_path(tokenizer, key="data.tokenizer")
     numbers = {field.name: config_data.get(field.name, 0) for field in fields(_TextSettings)}
     check_settings(_TextSettings(**numbers), key="data")

@@ -16,8 +16,9 @@
 - `prunable_weights`, `count_parameters` and `counted_sparsity` report prunable weights, parameters and zeros;
   `computed_weights` and `fixed_weights` report the layers that must keep their weight, and why; `other_weights` those
   that are neither Linear nor a convolution.
-- `pretrained` reads a language model from a local folder or GGUF file (``model=huggingface``, extra `llm`) into a
-  `CausalLanguageModel`; `pretrained_tokenizer` and `save_tokenizer` are for its tokenizer.
+- `pretrained` reads a model of Hugging Face from a local folder, the hub or a GGUF file (``model=huggingface``, extra
+  `llm`) into a `CausalLanguageModel`, or a `PretrainedModel`: a classifier of texts, tokens or images, or an encoder;
+  `pretrained_tokenizer` and `save_tokenizer` are for its tokenizer.
 - `twin` is a second module on the same memory, `is_finite` checks a tensor without copying it: a model may be as
   large as the memory.
 - `StepHook` is the interface of masks and fake-quantizers to training.
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
         replace_layer,
     )
     from overwinter.models.layer_weights import computed_weights, fixed_weights
+    from overwinter.models.pretrained_model import PretrainedModel
     from overwinter.models.resizing import replace_tensors
     from overwinter.models.signature import find_signature
     from overwinter.models.state import copy_module, is_finite, twin, unique_state
@@ -83,6 +85,7 @@ __all__ = [
     "IntegerLayer",
     "IntegerLinear",
     "Positional",
+    "PretrainedModel",
     "StepHook",
     "adapt",
     "already_verified",
@@ -129,6 +132,7 @@ _HOMES = {
     "IntegerLayer": "integer",
     "IntegerLinear": "integer",
     "Positional": "adapting",
+    "PretrainedModel": "pretrained_model",
     "StepHook": "hooks",
     "adapt": "adapting",
     "already_verified": "description",

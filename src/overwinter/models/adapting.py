@@ -61,6 +61,7 @@ class Positional(nn.Module):
         super().__init__()
         self.model = model
         self.names = tuple(names)
+        self.training = model.training  # exporters put the mode of the whole back
 
     def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
         """Return the model's output (batch, ...) for its inputs, each (batch, ...)."""

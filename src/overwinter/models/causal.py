@@ -6,19 +6,13 @@ https://huggingface.co/docs/transformers
 
 from __future__ import annotations
 
-import contextlib
-import logging
-from collections.abc import Iterator, Mapping
-from types import ModuleType
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
-from overwinter.errors import ConfigError
-
-# Keys of a transformers configuration that name code of the model's authors or a quantization library.
-_CODE = ("auto_map", "custom_pipelines", "quantization_config", "use_kernels")
+from overwinter.models.transformers_library import built
 
 
 class CausalLanguageModel(nn.Module):
@@ -45,7 +39,9 @@ class CausalLanguageModel(nn.Module):
         super().__init__()
         self.origin = origin
         self.config = dict(config)
-        self.network = _built(self.config, random_weights=random_weights)
+        self.network = built(
+            "AutoModelForCausalLM", self.config, what="causal language model", random_weights=random_weights
+        )
         self.network.tie_weights()
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -70,62 +66,3 @@ class CausalLanguageModel(nn.Module):
             "random_weights": False,
             "origin": self.origin,
         }
-
-
-def import_transformers() -> ModuleType:
-    """Import the transformers library without its log messages.
-
-    Raises:
-        ConfigError: it is not installed.
-    """
-    try:
-        with quiet():
-            import transformers
-            import transformers.modeling_utils  # logs on import; otherwise imported with the first model
-    except ImportError as error:
-        raise ConfigError(
-            f"Language models need the transformers library: {error}.\n`pip install 'overwinter[llm]'`"
-        ) from None
-    return transformers
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Silence log messages below errors, which concern other GPUs and remote models."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
-
-
-def _harmless(config: Any) -> Any:
-    """Return the configuration without keys that make the library fetch and run third-party code."""
-    if isinstance(config, list | tuple):
-        return [_harmless(each) for each in config]
-    if not isinstance(config, Mapping):
-        return config
-    return {key: _harmless(value) for key, value in config.items() if not _names_code(str(key))}
-
-
-def _names_code(key: str) -> bool:
-    return key in _CODE or key.startswith("_") or key.endswith("_implementation")
-
-
-def _built(config: Mapping[str, Any], *, random_weights: bool) -> Any:
-    transformers = import_transformers()
-    from transformers.initialization import no_init_weights
-
-    skipping = contextlib.nullcontext() if random_weights else no_init_weights()
-    rest = {key: value for key, value in _harmless(config).items() if key != "model_type"}
-    try:
-        with quiet(), skipping:
-            parsed = transformers.AutoConfig.for_model(str(config.get("model_type")), **rest)
-            return transformers.AutoModelForCausalLM.from_config(parsed, dtype=torch.float32, trust_remote_code=False)
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
-        raise ConfigError(
-            f"transformers {transformers.__version__} has no causal language model of the type "
-            f"{config.get('model_type')!r}: {str(error).strip().splitlines()[0]}\n"
-            "Name a decoder-only model, or install a version of transformers that supports it."
-        ) from None

@@ -1,11 +1,12 @@
-"""A pretrained language model from a local folder or GGUF file, through the transformers library (extra `llm`).
+"""A pretrained model from a folder, the hub or a GGUF file, through the transformers library (extra `llm`).
 
-- `pretrained` is the target of ``model=huggingface``: it reads the weights and returns a `CausalLanguageModel`.
+- `pretrained` is the target of ``model=huggingface``: it reads the weights and returns a `CausalLanguageModel`, or a
+  `PretrainedModel`: a classifier of texts, tokens or images, or an encoder for embeddings.
 - `pretrained_tokenizer` returns the model's tokenizer, `save_tokenizer` writes it for later stages.
 
-Nothing is downloaded, no code of the model's authors is run, and weights in pickle are refused. A GGUF file's
-weights are dequantized to float32, so "dense" then has the quality of the quantized file. A folder's weights are
-memory-mapped from its files (`overwinter.models.pages`), a GGUF file's are in memory as a whole.
+No code of the model's authors is run, and weights in pickle are refused. A GGUF file's weights are dequantized to
+float32, so "dense" then has the quality of the quantized file. A language model's folder is memory-mapped
+(`overwinter.models.pages`), a GGUF file's weights are in memory as a whole.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import io
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,46 +23,68 @@ import torch
 
 from overwinter import files
 from overwinter.errors import ConfigError, IntegrityError
-from overwinter.models.causal import CausalLanguageModel, import_transformers, quiet
-from overwinter.models.local_files import GGUF, model_path
+from overwinter.models.causal import CausalLanguageModel
+from overwinter.models.local_files import GGUF, model_folder, model_path
 from overwinter.models.pages import mapped_weights
-from overwinter.paths import local_path
+from overwinter.models.pretrained_model import EMBEDDING, HEADS, PretrainedModel
+from overwinter.models.sentence_folder import read_pooling
+from overwinter.models.transformers_library import import_transformers, quiet, without_progress_bars
 
 _KEY = "model.root"
+_CAUSAL = "causal_lm"
 _FLOATS = ("F64", "F32", "F16", "BF16")
 # Keys of a configuration on its place and authors, not on the model.
 _UNSTABLE = ("_name_or_path", "_model_name_or_path", "_from_model_config", "transformers_version", "auto_map", "dtype")
+# How the class names in a configuration's `architectures` end -> head. A masked language model is an encoder.
+_ENDINGS = {
+    "ForCausalLM": _CAUSAL,
+    "LMHeadModel": _CAUSAL,
+    "ForSequenceClassification": "sequence_classification",
+    "ForTokenClassification": "token_classification",
+    "ForImageClassification": "image_classification",
+    "ForMaskedLM": EMBEDDING,
+    "ForPreTraining": EMBEDDING,
+    "Model": EMBEDDING,
+}
 
 
-def pretrained(*, root: str, sha256: str | None = None) -> CausalLanguageModel:
-    """Read a pretrained causal language model.
+def pretrained(
+    *, root: str, sha256: str | None = None, head: str | None = None, classes: int | None = None
+) -> CausalLanguageModel | PretrainedModel:
+    """Read a pretrained model.
 
     Args:
         root: a folder with config.json and safetensors, or a GGUF file; ``package:NAME/PATH`` names one in an
-            installed package.
+            installed package, ``hf:OWNER/NAME@COMMIT`` one on the Hugging Face Hub.
         sha256: SHA-256 of the GGUF file, or of the folder's single safetensors file; None: not checked.
+        head: ``causal_lm`` or one of `HEADS`; None: what ``architectures`` in config.json names.
+        classes: how many outputs the head has, which is drawn anew unless the folder has such a one; None: the
+            folder's own head.
 
     Raises:
-        ConfigError: it is missing, its architecture is unknown to transformers, it needs its own code, or it has no
-            safetensors; or the extra `llm` is missing.
+        ConfigError: it is missing, its architecture is unknown to transformers, it needs its own code, it has no
+            safetensors or no head; or the extra `llm` is missing.
         IntegrityError: the file is not the one that ``sha256`` names, is damaged, or lacks weights.
     """
     path = model_path(root)
     _check_digest(path, sha256)
     config = _read_config(path)
-    model = CausalLanguageModel(config=config, random_weights=False, origin=_origin(path))
-    weights = _gguf_weights(path, model) if _is_gguf(path) else _folder_weights(path, model)
-    _load(model, weights, path)
-    return model.eval()
+    wanted = head or _found_head(path)
+    if wanted == _CAUSAL:
+        return _causal(path, config, classes)
+    if wanted not in HEADS or _is_gguf(path):
+        heads = ", ".join([_CAUSAL] if _is_gguf(path) else [_CAUSAL, *HEADS])
+        raise ConfigError(f"model.head={wanted!r} is none that {path} can have: {heads}.")
+    return _with_head(path, config, wanted, classes)
 
 
 def pretrained_tokenizer(root: str) -> Any:
-    """Return the transformers tokenizer of a model's folder or GGUF file.
+    """Return the transformers tokenizer of a model's folder, of a model on the hub, or of a GGUF file.
 
     Raises:
         ConfigError: it is missing, or has no tokenizer.
     """
-    path = local_path(root, key=_KEY)
+    path = model_folder(root, key=_KEY)
     transformers = import_transformers()
     with _reading(path, "tokenizer"):
         return transformers.AutoTokenizer.from_pretrained(**_source(path))
@@ -68,7 +92,7 @@ def pretrained_tokenizer(root: str) -> Any:
 
 def save_tokenizer(root: str, folder: Path) -> None:
     """Write tokenizer.json, its settings and the generation settings of a model into ``folder``."""
-    path = local_path(root, key=_KEY)
+    path = model_folder(root, key=_KEY)
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = pretrained_tokenizer(root)
     tokenizer.save_pretrained(folder)
@@ -116,7 +140,9 @@ def _read_config(path: Path) -> dict[str, Any]:
     with _reading(path, "configuration"):
         config = transformers.AutoConfig.from_pretrained(**_source(path))
     if getattr(config, "is_encoder_decoder", False):
-        raise ConfigError(f"{path} is an encoder-decoder model ({config.model_type}). Name a decoder-only one.")
+        raise ConfigError(
+            f"{path} is an encoder-decoder model ({config.model_type}). Name a decoder-only one, or an encoder."
+        )
     kept: dict[str, Any] = config.to_diff_dict()
     return {key: value for key, value in kept.items() if key not in _UNSTABLE} | {"model_type": config.model_type}
 
@@ -124,7 +150,7 @@ def _read_config(path: Path) -> dict[str, Any]:
 @contextlib.contextmanager
 def _reading(path: Path, what: str) -> Iterator[None]:
     try:
-        with quiet():
+        with quiet(), without_progress_bars():
             yield
     except (OSError, ValueError, KeyError, ImportError) as error:
         message = " ".join(str(error).split())[:300]
@@ -133,6 +159,73 @@ def _reading(path: Path, what: str) -> Iterator[None]:
             "It must be complete in one local folder or GGUF file, with an architecture that the installed "
             "transformers supports without code of the model's authors."
         ) from None
+
+
+def _found_head(path: Path) -> str:
+    if _is_gguf(path):
+        return _CAUSAL
+    with _reading(path, "configuration"):
+        names = json.loads((path / "config.json").read_text(encoding="utf-8")).get("architectures") or [""]
+    for ending, head in _ENDINGS.items():
+        if str(names[0]).endswith(ending):
+            return head
+    raise ConfigError(
+        f"{path}/config.json names the architecture {names[0]!r}, whose head is not known. "
+        f"Set model.head to one of {', '.join([_CAUSAL, *HEADS])}."
+    )
+
+
+def _with_head(path: Path, config: Mapping[str, Any], head: str, classes: int | None) -> PretrainedModel:
+    """Read a classifier or an encoder; a head that the folder lacks is drawn by the global generator."""
+    sized = {} if classes is None or head == EMBEDDING else {"num_labels": classes}
+    transformers = import_transformers()
+    with _reading(path, "weights"):
+        network, info = getattr(transformers, HEADS[head]).from_pretrained(
+            **_source(path),
+            **sized,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=bool(sized),
+        )
+    fresh = _drawn(path, network, info, head)
+    if fresh and classes is None and head != EMBEDDING:
+        raise ConfigError(
+            f"{path} has no head for {head.replace('_', ' ')} ({', '.join(fresh)}). Set model.classes to the number of "
+            "classes to put a new one on it, and fine-tune it; or name a folder that has one."
+        )
+    if sized:  # the names of other classes would be wrong
+        known = config.get("id2label") or {}
+        names = {str(number): f"LABEL_{number}" for number in range(classes or 0)} if len(known) != classes else known
+        config = {**config, "id2label": names, "label2id": {name: int(number) for number, name in names.items()}}
+    pooling, normalize = read_pooling(path) if head == EMBEDDING else ("mean", False)
+    as_json = json.loads(json.dumps(config))
+    model = PretrainedModel(config=as_json, head=head, pooling=pooling, normalize=normalize, random_weights=False)
+    weights = {name: tensor for name, tensor in network.state_dict().items() if name in model.network.state_dict()}
+    model.network.load_state_dict(weights, assign=True)
+    model.network.tie_weights()
+    model.fresh = () if head == EMBEDDING else fresh
+    return model.eval()
+
+
+def _drawn(path: Path, network: Any, info: Mapping[str, Any], head: str) -> tuple[str, ...]:
+    """Return the weights that the folder lacks, once they are known to be a head's or a pooler's."""
+    body = f"{network.base_model_prefix}."
+    names = sorted({*info["missing_keys"], *(str(key[0]) for key in info["mismatched_keys"])})
+    of_body = [name for name in names if name.startswith(body) or head == EMBEDDING]
+    lacking = [name for name in of_body if ".pooler." not in f".{name}"]
+    if lacking:
+        raise IntegrityError(f"{path} lacks weights, or has them in other shapes: {', '.join(lacking[:5])}.")
+    return tuple(names)
+
+
+def _causal(path: Path, config: Mapping[str, Any], classes: int | None) -> CausalLanguageModel:
+    if classes is not None:
+        raise ConfigError("model.classes is for classifiers; a causal language model predicts tokens. Set it to null.")
+    model = CausalLanguageModel(config=config, random_weights=False, origin=_origin(path))
+    weights = _gguf_weights(path, model) if _is_gguf(path) else _folder_weights(path, model)
+    _load(model, weights, path)
+    return model.eval()
 
 
 def _origin(path: Path) -> str | None:

@@ -42,7 +42,8 @@ def save_model(
         folder: folder of the saved model, created if needed.
         model: module to save; a tensor with two names is stored once.
         variant: ``dense`` or ``sparse``.
-        model_config: ``_target_`` and arguments of `build_model`, before any channel was removed.
+        model_config: ``_target_`` and arguments of `build_model`, before any channel was removed. A model with a method
+            ``saved_as()`` knows better: one that was read from a folder is rebuilt without it.
         signature: its inputs and outputs; see `find_signature`.
         lineage: digests of the inputs.
         quantization: description of the quantization; None if the model is not quantized. Its integer layers are
@@ -63,7 +64,7 @@ def save_model(
     return write_description(
         folder,
         variant=variant,
-        model_config=model_config,
+        model_config=_rebuilt_from(model, model_config),
         signature=signature,
         output=counted_output(model),
         parameters=count_parameters(model),
@@ -102,6 +103,12 @@ def load_model(folder: Path, *, trusted: Sequence[str]) -> nn.Module:
     swap_in(model, integers)
     _load_strictly(model, saved, folder)
     return model.eval()
+
+
+def _rebuilt_from(model: nn.Module, model_config: Mapping[str, Any]) -> Mapping[str, Any]:
+    saved_as = getattr(model, "saved_as", None)
+    own: Mapping[str, Any] = model_config if saved_as is None else saved_as()
+    return own
 
 
 def _stored_tensors(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from overwinter.config.groups import Config, StageSpec
 from overwinter.config.project import Project
+from overwinter.models.hub import HUB
 from overwinter.paths import PACKAGE
 from overwinter.pipeline.code import code_files, code_parameters
 from overwinter.pipeline.plots import TEMPLATE
@@ -122,7 +123,8 @@ def _in_git(stage: str, *metrics: str) -> list[dict[str, Any]]:
 def _data_files(spec: StageSpec, config: Config) -> list[str]:
     """Return the files of the data set and of a pretrained model, so that DVC tracks their contents.
 
-    Files of an installed package have another path on every machine; their digest (`sha256`) is a parameter instead.
+    Files of an installed package or of the hub have another path on every machine; their digest (`sha256`) or commit is
+    a parameter instead.
     """
     roots = {key: getattr(config, key).get("root") for key in ("data", "model") if key in spec.params}
-    return [str(root) for root in roots.values() if root and not str(root).startswith(PACKAGE)]
+    return [str(root) for root in roots.values() if root and not str(root).startswith((PACKAGE, HUB))]

@@ -62,7 +62,7 @@ def _import_ahead(kind: str) -> None:
     for name in _IMPORTED_AHEAD.get(kind, ()):
         importlib.import_module(name)
     if kind == LANGUAGE:
-        from overwinter.models.causal import import_transformers
+        from overwinter.models.transformers_library import import_transformers
 
         _ = import_transformers().AutoModelForCausalLM  # importing the name loads what every model needs
 
