@@ -50,7 +50,7 @@ def server(*overrides: str, bundle: Path = BUNDLE) -> Iterator[int]:
 
 def samples(bundle: Bundle, count: int) -> Array:
     """Return model inputs (count, ...), float32."""
-    return np.random.default_rng(0).standard_normal((count, *bundle.input_shape)).astype(np.float32)
+    return np.random.default_rng(0).standard_normal((count, *bundle.signature.sample_shape)).astype(np.float32)
 
 
 def question(sample: Array) -> bytes:

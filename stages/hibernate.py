@@ -38,6 +38,7 @@ def main(stage: ow.pipeline.Stage) -> None:
             facts=ow.bundle.BundleFacts(
                 variant=chosen.variant,
                 runtime=runtime,
+                task=ow.tasks.task_node(stage.config.task),
                 signature=ow.models.signature_of(ow.models.load_description(model)),
                 labels=data.labels,
                 preprocessing=ow.data.as_json(data.preprocessing),

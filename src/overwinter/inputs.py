@@ -26,6 +26,11 @@ def named(inputs: Any) -> dict[str, Any]:
     return dict(inputs) if isinstance(inputs, Mapping) else {INPUT: inputs}
 
 
+def unnamed(inputs: Mapping[str, Any]) -> Any:
+    """Return tensors or arrays by name as a batch: a single one called `input` by itself; the inverse of `named`."""
+    return inputs[INPUT] if set(inputs) == {INPUT} else dict(inputs)
+
+
 def each(function: Callable[[Any], Any], inputs: Any) -> Any:
     """Return the batch with ``function`` applied to every tensor or array of it."""
     if isinstance(inputs, Mapping):

@@ -138,6 +138,7 @@ TASKS: Registry[Any] = Registry(
     key="task.name",
     built_in={
         "classification": "overwinter.tasks.settings:ClassificationTaskConfig",
+        "embeddings": "overwinter.tasks.settings:EmbeddingsTaskConfig",
         "forecasting": "overwinter.tasks.settings:ForecastingTaskConfig",
         "language_modeling": "overwinter.tasks.settings:LanguageModelingTaskConfig",
         "multilabel": "overwinter.tasks.settings:MultilabelTaskConfig",

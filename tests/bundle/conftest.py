@@ -12,7 +12,7 @@ CANARY = Canary(
 FACTS = {
     "variant": "int8_static",
     "runtime": "onnxruntime",
-    "signature": Signature.of_one((1, 2, 2)),
+    "signature": Signature.of_one([1, 2, 2]),
     "labels": ("no", "yes"),
     "preprocessing": {"mean": 0.5, "std": 0.25},
     "production_energy_j": 12.5,

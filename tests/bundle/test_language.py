@@ -34,7 +34,8 @@ def put_to_sleep(language, tmp_path):
         facts = {
             "variant": "dense",
             "runtime": "torch",
-            "signature": Signature.of_one((4,), dtype="int64"),
+            "signature": Signature.of_one([None], dtype="int64"),
+            "task": {"name": "language_modeling"},
             "labels": (),
             "preprocessing": {"formula": "tokens of the bundle's tokenizer"},
             "production_energy_j": None,

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from overwinter.bundle import wake
 model = wake(Path(sys.argv[1]))
-assert model.predict([[0] * 8] * 8)[0].label in "abc"
+assert model.predict([[0] * 8] * 8)[0]["label"] in "abc"
 loaded = {"torch", "sklearn", "onnx", "torchao", "hydra", "omegaconf"} & set(sys.modules)
 assert not loaded, loaded
 """
@@ -39,9 +39,9 @@ def test_raw_inputs_are_preprocessed_and_answers_labelled(hibernate):
     raw = np.random.default_rng(2).integers(0, 17, (5, 8, 8))
     logits = model.run(((raw - 8.0) / 4.0).astype(np.float32)[:, None])
     outputs = model.predict(raw)
-    assert [response.label for response in outputs] == ["abc"[index] for index in logits.argmax(axis=1)]
+    assert [response["label"] for response in outputs] == ["abc"[index] for index in logits.argmax(axis=1)]
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    np.testing.assert_allclose([response.probability for response in outputs], shares.max(axis=1), rtol=1e-5)
+    np.testing.assert_allclose([response["probability"] for response in outputs], shares.max(axis=1), rtol=1e-5)
     with pytest.raises(ConfigError, match="raw values are between 0 and 16"):
         model.predict(raw + 100)
 
@@ -66,7 +66,7 @@ def test_a_canary_that_the_model_cannot_read_is_refused(hibernate, payloads):
     bundle = hibernate()
     folder = bundle.folder.with_name("unreadable")
     canary = Canary(inputs=np.zeros((2, 3), np.float32), outputs=bundle.canary.outputs[:2], tolerance=1e-3)
-    facts = dataclasses.replace(facts_of(bundle), signature=Signature.of_one((3,)))
+    facts = dataclasses.replace(facts_of(bundle), signature=Signature.of_one([3]))
     write_bundle(folder, payload=payloads["onnxruntime"], facts=facts, canary=canary)
     with pytest.raises(IntegrityError, match="cannot run its canary"):
         wake(folder)

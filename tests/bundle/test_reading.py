@@ -18,7 +18,7 @@ from overwinter.signature import Signature
 
 def test_a_bundle_says_what_was_put_in(whole, canary):
     bundle = read_bundle(whole)
-    assert (bundle.variant, bundle.runtime, bundle.input_shape) == ("int8_static", "onnxruntime", (1, 2, 2))
+    assert (bundle.variant, bundle.runtime, bundle.signature.sample_shape) == ("int8_static", "onnxruntime", (1, 2, 2))
     assert bundle.labels == ("no", "yes")
     assert bundle.production_energy_j == 12.5
     assert (bundle.licence, bundle.notes, bundle.signed_by, bundle.sealed) == (None, None, (), False)
@@ -96,11 +96,16 @@ def _rewritten(folder, **changes):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"schema": 2},
+        {"schema": 3},
+        {"schema": 1},
         {"variant": 3},
         {"labels": [1]},
+        {"signature": ["8"]},
         {"signature": {"inputs": [], "outputs": []}},
-        {"task": "regression"},
+        {"signature": {"inputs": [{"name": "input", "dtype": "pickle", "shape": [None]}], "outputs": []}},
+        {"task": {}},
+        {"task": "classification"},
+        {"preprocessing": {"kind": 7}},
         {"canary_tolerance": 1},
         {"canary_tolerance": 1e9},
         {"canary_tolerance": 0.11},
@@ -133,11 +138,13 @@ def test_a_document_of_another_variant_is_refused(tmp_path, whole, changes):
         ({"labels": ["no"]}, r"labels: 1, but outputs of \[2\]"),
         ({"labels": ["no", "yes", "perhaps"]}, "labels: 3"),
         (
-            {"signature": Signature.of_one([4]).to_json()},
-            r"signature: input: float32 \[any, 4\], but inputs of \[2, 1, 2, 2\]",
+            {"signature": Signature.of_one([4], output=[2]).to_json()},
+            r"the recorded inputs: input: float32 \[2, 1, 2, 2\]",
         ),
-        ({"signature": Signature.of_one([10**9, 10**9]).to_json()}, "signature"),
-        ({"signature": Signature.of_one([1, 2, 2], dtype="int64").to_json()}, "signature: input: int64"),
+        ({"signature": Signature.of_one([10**9, 10**9], output=[2]).to_json()}, "the model takes input"),
+        ({"signature": Signature.of_one([1, 2, 2], dtype="int64", output=[2]).to_json()}, "takes input: int64"),
+        ({"signature": Signature.of_one([1, 2, 2], output=[3]).to_json()}, r"recorded outputs of \[2\]"),
+        ({"labels": ["a"], "task": {"name": "multilabel"}}, "labels: 1"),
     ],
 )
 def test_what_a_bundle_says_must_fit_its_recorded_answers(tmp_path, whole, changes, what):
@@ -286,15 +293,3 @@ def test_every_byte_is_read_once(whole, monkeypatch):
     monkeypatch.setattr(FolderSource, "pieces", pieces)
     bundle = read_bundle(whole)
     assert read == {name: (whole / name).stat().st_size for name in bundle.names}
-
-
-def test_a_bundle_of_before_signatures_is_read(tmp_path, whole):
-    shutil.copytree(whole, tmp_path / "bundle")
-    path = tmp_path / "bundle" / "bundle.json"
-    content = manifest.read_sealed(path, remedy="")
-    signature = content.pop("signature")
-    del content["task"]
-    manifest.write_sealed(path, {**content, "input_shape": [1, 2, 2]})
-    bundle = read_bundle(tmp_path / "bundle")
-    assert bundle.signature.inputs[0].to_json() == signature["inputs"][0]
-    assert bundle.task == {"name": "classification"}

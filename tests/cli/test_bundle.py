@@ -34,7 +34,7 @@ def bundle(tmp_path_factory):
         facts=BundleFacts(
             variant="dense",
             runtime="onnxruntime",
-            signature=Signature.of_one((1, 4, 4)),
+            signature=Signature.of_one([1, 4, 4]),
             labels=("no", "yes"),
             preprocessing={},
             production_energy_j=1234.0,

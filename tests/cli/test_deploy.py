@@ -16,7 +16,14 @@ from overwinter.deploy.source import Source
 from overwinter.errors import ConfigError, IntegrityError
 from overwinter.registries import ORCHESTRATORS
 
-BUNDLE = SimpleNamespace(digest="cd" * 32, runtime="onnxruntime", tokenizer=None, device=None, size_bytes=1 << 20)
+BUNDLE = SimpleNamespace(
+    digest="cd" * 32,
+    runtime="onnxruntime",
+    generates=False,
+    preprocessing={},
+    device=None,
+    size_bytes=1 << 20,
+)
 OWN = {
     "kubernetes": ["--image", "registry.example/model:1", "--hostname", "model.example.com"],
     "systemd": [],

@@ -16,7 +16,14 @@ from overwinter.cli.service import load_service
 from overwinter.serving.worker.container_worker import is_container
 
 ROOT = Path(__file__).parents[2]
-BUNDLE = SimpleNamespace(digest="cd" * 32, runtime="onnxruntime", tokenizer=None, device=None, size_bytes=1 << 20)
+BUNDLE = SimpleNamespace(
+    digest="cd" * 32,
+    runtime="onnxruntime",
+    generates=False,
+    preprocessing={},
+    device=None,
+    size_bytes=1 << 20,
+)
 
 
 def commands():

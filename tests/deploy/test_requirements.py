@@ -41,8 +41,8 @@ assert "codecarbon" not in sys.modules
 """
 
 
-def bundle(runtime="onnxruntime", *, tokenizer=None, device=None):
-    return SimpleNamespace(runtime=runtime, tokenizer=tokenizer, device=device)
+def bundle(runtime="onnxruntime", *, generates=False, kind="normalize", device=None):
+    return SimpleNamespace(runtime=runtime, generates=generates, preprocessing={"kind": kind}, device=device)
 
 
 def test_one_without_torch_needs_only_what_serves_it():
@@ -58,7 +58,7 @@ def test_one_without_torch_needs_only_what_serves_it():
     [
         (bundle(), ["onnxruntime", "openvino"], ["onnxruntime"]),
         pytest.param(
-            bundle("torch", tokenizer=Path("t")),
+            bundle("torch", generates=True),
             ["torch", "torch-bf16", "torch-compile"],
             ["torch", "language"],
             marks=pytest.mark.slow,
@@ -79,7 +79,15 @@ def test_one_with_torch_takes_it_in_the_version_of_here(runtime):
     needed = needed_by(bundle(runtime, device="cuda"))
     assert f"torch=={version('torch').partition('+')[0]}" in needed
     assert not any(text.startswith(("dvc", "scikit", "codecarbon", "transformers")) for text in needed)
-    assert any(text.startswith("transformers") for text in needed_by(bundle(runtime, tokenizer=Path("t"))))
+    assert any(text.startswith("transformers") for text in needed_by(bundle(runtime, generates=True)))
+
+
+@pytest.mark.parametrize(("kind", "name"), [("text", "tokenizers"), ("image", "pillow")])
+def test_texts_and_images_need_their_package_and_on_torch_the_architectures(kind, name):
+    for runtime, architectures in (("onnxruntime", False), ("torch", True)):
+        needed = needed_by(bundle(runtime, kind=kind))
+        assert any(text.startswith(name) for text in needed)
+        assert any(text.startswith("transformers") for text in needed) == architectures
 
 
 def test_a_wheel_is_named_by_its_digest(tmp_path):

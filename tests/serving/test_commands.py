@@ -59,6 +59,8 @@ def test_a_model_sleeps_wakes_dies_and_answers(server):
 
     first = fetch(address, "/v2/models/digits/infer", QUESTION)
     assert json.loads(first)["outputs"][1]["name"] == "label"
+    predicted = json.loads(fetch(address, "/v2/models/digits/predict", {"instances": [[[8] * 8] * 8]}))["predictions"]
+    assert predicted[0]["label"] == json.loads(first)["outputs"][1]["data"][0]
     for level in ("parked", "preforked", "off"):
         assert overwinter("sleep", "digits", "--level", level, *flags).stdout == f"digits: {level}\n"
         assert fetch(address, "/v2/models/digits/infer", QUESTION) == first
@@ -77,7 +79,7 @@ def test_a_model_sleeps_wakes_dies_and_answers(server):
     ):
         fetch(address, probe)
     measured = fetch(address, "/metrics").decode()
-    assert 'overwinter_requests_total{model="digits",status="200"} 5.0' in measured
+    assert 'overwinter_requests_total{model="digits",status="200"} 6.0' in measured
     assert "_created" not in measured
     shown = overwinter("status", *flags).stdout
     assert "digits: off (by hand)" in shown

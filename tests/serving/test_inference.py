@@ -12,7 +12,9 @@ from overwinter.serving.routing import Router
 
 class Stub:
     def __init__(self, kind):
-        self.plan, self.calls = SimpleNamespace(kind=kind, name="m", metadata={"versions": ["1"]}), []
+        operations = ("complete", "chat") if kind == "language" else ("infer", "predict")
+        self.plan = SimpleNamespace(kind=kind, name="m", metadata={"versions": ["1"]}, operations=operations)
+        self.calls = []
 
     async def ask(self, call):
         self.calls.append(call)

@@ -13,7 +13,9 @@ from overwinter.serving.routing import Router
 
 class Stub:
     def __init__(self, kind, outcome=None):
-        self.plan, self._outcome = SimpleNamespace(kind=kind), outcome
+        operations = {"language": ("complete", "chat"), "encoder": ("infer", "predict", "embed")}
+        self.plan = SimpleNamespace(operations=operations.get(kind, ("infer", "predict")))
+        self._outcome = outcome
 
     async def ask(self, call):
         self.call = call
@@ -30,9 +32,9 @@ def ask(models, method, path, content=None, body=None):
     return reply, json.loads(reply.body)
 
 
-def test_language_models_alone_are_listed():
-    models = {"llm": Stub("language"), "cnn": Stub("onnxruntime")}
-    assert [entry["id"] for entry in ask(models, "GET", "/v1/models")[1]["data"]] == ["llm"]
+def test_language_models_and_encoders_alone_are_listed():
+    models = {"llm": Stub("language"), "cnn": Stub("onnxruntime"), "minilm": Stub("encoder")}
+    assert [entry["id"] for entry in ask(models, "GET", "/v1/models")[1]["data"]] == ["llm", "minilm"]
     assert ask(models, "GET", "/v1/models/llm")[1]["object"] == "model"
     reply, content = ask(models, "GET", "/v1/models/cnn")
     assert (reply.status, content["error"]["type"]) == (404, "invalid_request_error")
@@ -44,6 +46,28 @@ def test_a_request_goes_to_its_model(path, operation):
     reply, content = ask({"llm": model}, "POST", f"/v1/{path}", {"model": "llm"})
     assert (reply.status, content) == (200, {"choices": []})
     assert (model.call.operation, model.call.model, model.call.deadline_s) == (operation, "llm", 7)
+
+
+def test_a_text_goes_to_an_encoder_and_its_embedding_may_be_cached():
+    models = {"llm": Stub("language"), "minilm": Stub("encoder", json_reply({"data": []}))}
+    reply, content = ask(models, "POST", "/v1/embeddings", {"model": "minilm", "input": "text"})
+    assert (reply.status, content) == (200, {"data": []})
+    call = models["minilm"].call
+    assert (call.operation, call.model, call.repeatable) == ("embed", "minilm", True)
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "expected"),
+    [
+        ("embeddings", "llm", "No encoder of text 'llm'. Available: minilm."),
+        ("chat/completions", "minilm", "No language model 'minilm'. Available: llm."),
+    ],
+)
+def test_a_model_of_the_other_kind_is_not_woken(path, name, expected):
+    models = {"llm": Stub("language"), "minilm": Stub("encoder")}
+    reply, content = ask(models, "POST", f"/v1/{path}", {"model": name})
+    assert (reply.status, content["error"]["message"]) == (404, expected)
+    assert not hasattr(models[name], "call")
 
 
 @pytest.mark.parametrize(

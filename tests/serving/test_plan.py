@@ -1,11 +1,11 @@
 """What the supervisor is reported."""
 
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from overwinter.bundle import Keys
+from overwinter.bundle import BundleFacts, Keys
 from overwinter.serving import make_plan
 from overwinter.serving.plan import parse_plan
 from overwinter.signature import Signature
@@ -13,16 +13,26 @@ from overwinter.signature import Signature
 KEYS = Keys(trusted=(Path("a.pub"),), opening=("env:KEY",))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stub(BundleFacts):
+    """What a plan needs of a bundle."""
+
+    source: Path
+    digest: str
+
+
 @pytest.fixture
 def bundle(tmp_path):
-    return SimpleNamespace(
+    return Stub(
         source=tmp_path / "bundle",
         digest="ab" * 32,
+        variant="dense",
         runtime="onnxruntime",
-        signature=Signature.of_one((1, 8, 8)),
+        signature=Signature.of_one((1, 8, 8), output=(2,)),
         labels=("a", "b"),
         preprocessing={"raw": {"dtype": "uint8", "shape": [8, 8]}},
-        tokenizer=None,
+        production_energy_j=None,
+        lineage={},
     )
 
 
@@ -47,13 +57,14 @@ def test_the_metadata_says_what_can_be_asked(service, bundle):
 
 
 def test_raw_inputs_without_a_shape_cannot_be_asked_for(service, bundle):
-    bundle.preprocessing = {"raw": {"dtype": "uint8", "shape": None}}
+    bundle = replace(bundle, preprocessing={"raw": {"dtype": "uint8", "shape": None}})
     (only,) = make_plan(service, {"digits": bundle}, keys=KEYS).models[0].metadata["inputs"]
     assert only["name"] == "input"
 
 
 def test_a_language_model_is_one_and_has_no_tensors(service, bundle):
     assert make_plan(service, {"m": bundle}, keys=KEYS).models[0].kind == "onnxruntime"
-    bundle.tokenizer, bundle.runtime = Path("tokenizer"), "torch"
+    bundle = replace(bundle, task={"name": "language_modeling"}, runtime="torch")
     model = make_plan(service, {"m": bundle}, keys=KEYS).models[0]
+    assert model.operations == ("complete", "chat")
     assert (model.kind, model.metadata["inputs"], model.metadata["platform"]) == ("language", [], "overwinter_torch")

@@ -18,7 +18,7 @@ def two_inputs(folder: Path, *, content: bytes = b"model", outputs: float = 1.0,
     facts = {
         "variant": "dense",
         "runtime": "onnxruntime",
-        "signature": Signature.of_one((2,)),
+        "signature": Signature.of_one([2]),
         "labels": ("no", "yes"),
         "preprocessing": {},
         "production_energy_j": None,

@@ -88,8 +88,9 @@ def hibernate(payloads, tmp_path):
             "device": None,
         }
         facts |= {key: changes.pop(key) for key in list(changes) if key in facts}
+        given = {key: changes.pop(key) for key in list(changes) if key in ("signature", "task")}
         arguments |= changes
-        facts["signature"] = Signature.of_one(arguments["canary_inputs"].shape[1:])
+        facts |= {"signature": Signature.of_one(arguments["canary_inputs"].shape[1:]), **given}
         return bundle.hibernate(tmp_path / "bundle", facts=bundle.BundleFacts(**facts), **arguments)
 
     return hibernate

@@ -23,6 +23,7 @@ CONTRACTS = {
     "token_classification": (tasks.TokenClassification(LABELS), logits(8, 5, 3), classes(8, 5)),
     "segmentation": (tasks.Segmentation(LABELS), logits(8, 3, 4, 6), classes(8, 4, 6)),
     "forecasting": (tasks.Forecasting(["co2"]), logits(8, 12), logits(8, 12)),
+    "embeddings": (tasks.Embeddings(()), logits(8, 5), logits(8, 5)),
     "language_modeling": (tasks.LanguageModeling(), logits(8, 5, 7), RANDOM.integers(0, 7, size=(8, 5))),
 }
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from overwinter.bundle.facts import Bundle, BundleFacts, Canary
     from overwinter.bundle.keys import Expected, Keys
     from overwinter.bundle.lineage import code_version, data_digest
-    from overwinter.bundle.load import AwakeModel, Prediction, wake
+    from overwinter.bundle.load import AwakeModel, wake
     from overwinter.bundle.protecting import protect
     from overwinter.bundle.reading import read_bundle
     from overwinter.bundle.resolve import resolve_bundle
@@ -37,7 +37,6 @@ __all__ = [
     "Canary",
     "Expected",
     "Keys",
-    "Prediction",
     "WakeTimes",
     "code_version",
     "data_digest",
@@ -55,7 +54,6 @@ __all__ = [
 
 # Loaded on first use: a worker that wakes a model must not spend time importing what puts one to sleep.
 _HOMES = {
-    "Prediction": "load",
     "AwakeModel": "load",
     "Bundle": "facts",
     "BundleFacts": "facts",

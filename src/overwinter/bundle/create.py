@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from overwinter.bundle.facts import Bundle, BundleFacts, Canary, tokenizer_in
+from overwinter.bundle.facts import Bundle, BundleFacts, Canary
+from overwinter.bundle.fitting import with_output
 from overwinter.bundle.open_model import open_model
+from overwinter.bundle.raw_samples import Raw, as_raw
+from overwinter.bundle.surroundings import difference, open_preprocessing, open_task
 from overwinter.bundle.writing import write_bundle
-from overwinter.data import check_preprocessing
+from overwinter.data import Preprocessing
 from overwinter.errors import ConfigError, OverwinterError
-from overwinter.runtime import Array
+from overwinter.inputs import Inputs, count
 
 
 def hibernate(
@@ -20,8 +24,9 @@ def hibernate(
     *,
     payload: Path,
     facts: BundleFacts,
-    canary_inputs: Array,
+    canary_inputs: Inputs,
     canary_tolerance: float,
+    canary_raw: Raw | Sequence[Any] | None = None,
     extras: Path | None = None,
     trusted: Sequence[str] = (),
 ) -> Bundle:
@@ -31,27 +36,42 @@ def hibernate(
         bundle: folder of the new bundle.
         payload: folder that `overwinter.runtime.build` wrote for the runtime.
         facts: metadata of the bundle.
-        canary_inputs: model inputs (n, ...); for a language model, tokens (n, length), int64.
+        canary_inputs: model inputs (n, ...), or several by name; for a language model, tokens (n, length), int64.
         canary_tolerance: largest allowed difference of a woken output, relative to the largest recorded
-            logit.
-        extras: folder with further files of the model; a language model's tokenizer is in its subfolder
-            ``tokenizer``.
-        trusted: packages whose classes the model's ``_target_`` may name, for runtimes that run its code.
+            output.
+        canary_raw: the same samples before preprocessing: an array (n, ...), or n files, images or texts. None: only
+            model inputs are recorded.
+        extras: folder with further files of the model; a tokenizer is in its subfolder ``tokenizer``.
+        trusted: packages whose classes ``_target_`` of the model or the task may name.
 
     Raises:
-        ConfigError: there is no canary input, or a bundle cannot apply the preprocessing.
+        ConfigError: there is no canary input, a bundle cannot apply the preprocessing, or it makes other model inputs
+            of the raw samples than the model was given.
         OverwinterError: the model's outputs are not finite.
     """
-    if len(canary_inputs) == 0:
+    if count(canary_inputs) == 0:
         raise ConfigError("hibernate.canary_samples must be at least 1: every wake is checked with them.")
-    language = tokenizer_in(extras) is not None
-    if not language:  # a language model's input is prepared by its tokenizer
-        check_preprocessing(facts.preprocessing)
-    model = open_model(payload, facts.runtime, 1, language=language, trusted=trusted, device=facts.device)
-    outputs = model.run(canary_inputs)
+    open_task(facts, trusted=trusted)
+    preprocessing = open_preprocessing(facts, extras)
+    raw = None
+    if preprocessing is not None and canary_raw is not None:
+        raw = as_raw(canary_raw, preprocessing.kind)
+        _check_preprocessing(preprocessing, raw, canary_inputs)
+    model = open_model(payload, facts.runtime, 1, language=facts.generates, trusted=trusted, device=facts.device)
+    batch: Any = canary_inputs
+    outputs = model.run(batch)
     if not np.isfinite(outputs).all():
         raise OverwinterError(
             f"The variant {facts.variant!r} outputs NaN or infinity on {facts.runtime}, so it is not put to sleep."
         )
-    canary = Canary(inputs=canary_inputs, outputs=outputs, tolerance=canary_tolerance)
-    return write_bundle(bundle, payload=payload, facts=facts, canary=canary, extras=extras)
+    canary = Canary(inputs=canary_inputs, outputs=outputs, tolerance=canary_tolerance, raw=raw)
+    return write_bundle(bundle, payload=payload, facts=with_output(facts, canary), canary=canary, extras=extras)
+
+
+def _check_preprocessing(preprocessing: Preprocessing, raw: Raw, inputs: Inputs) -> None:
+    wrong = difference(preprocessing.prepare(raw), inputs)
+    if wrong is not None:
+        raise ConfigError(
+            f"The preprocessing that the bundle would serve with is not the one of the data: {wrong}.\n"
+            "Let the data source's `preprocessing` say what its samples went through."
+        )

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from overwinter.bundle.raw_samples import Raw
 from overwinter.canary import MAX_TOLERANCE
-from overwinter.runtime.session import Array
+from overwinter.inputs import Array, Inputs
 from overwinter.signature import Signature
 
 if TYPE_CHECKING:
     from overwinter.bundle.private import PrivateFiles
 
-SCHEMA = 1
+SCHEMA = 2
+OLDER = 1  # one float32 input, a classifier or a language model, no raw samples; still read
 BUNDLE, SIGNATURE, CANARY = "bundle.json", "signature.json", "canary.safetensors"
 PAYLOAD, EXTRAS, TOKENIZER = "payload", "extras", "tokenizer"
-_TOKENIZER_FILE = "tokenizer.json"
+TOKENIZER_FILE = "tokenizer.json"
+CLASSIFICATION, LANGUAGE_MODELING, EMBEDDINGS = "classification", "language_modeling", "embeddings"
 # Left out of bundle.json when None, so that bundles without these keys keep their bytes.
 _OPTIONAL = ("device", "licence", "notes")
-_CLASSIFICATION = {"name": "classification"}  # what bundles were for before they named a task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,15 +30,19 @@ class Canary:
     """Recorded inputs and outputs.
 
     Attributes:
-        inputs: model inputs (n, ...); for a language model, tokens of some text (n, length), int64.
-        outputs: logits (n, classes), float32; for a language model, of the next token (n, vocabulary).
-        tolerance: largest allowed difference of a woken output, relative to the largest recorded logit; at most
+        inputs: model inputs, one array (n, ...) or several by name; for a language model, tokens of some text
+            (n, length), int64.
+        outputs: (n, ...), float32; for a language model, logits of the next token (n, vocabulary).
+        tolerance: largest allowed difference of a woken output, relative to the largest recorded one; at most
             `overwinter.canary.MAX_TOLERANCE`.
+        raw: the same n samples before preprocessing; None if there is no preprocessing, or an older Overwinter made
+            the bundle. With both, a wake tells a wrong preprocessing from a wrong model.
     """
 
-    inputs: Array
+    inputs: Inputs
     outputs: Array
     tolerance: float
+    raw: Raw | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,15 +52,15 @@ class BundleFacts:
     Attributes:
         variant: ``dense``, ``sparse``, ``int8_static``, ...
         runtime: name of the runtime that loads the payload.
-        signature: inputs and outputs of the model.
-        labels: the name of each class.
-        preprocessing: conversion of raw input to model input; see `prepare`.
+        signature: names, dtypes and shapes of the model's inputs and of its output.
+        labels: the name of each class or output; may be empty.
+        preprocessing: conversion of raw input to model input; see `overwinter.data.open_preprocessing`.
         production_energy_j: joules spent to make the bundle, as its stages recorded them; None if unknown.
         lineage: digests of the inputs, and the version of the code.
         licence: licence of the model, such as ``Apache-2.0``; None if not declared.
         notes: notes for users of the bundle.
         device: kind of device on which it was measured and runs: ``cuda``; None: the CPU.
-        task: what it is for: the group ``task`` without its loss.
+        task: the settings of the group `task/` that turn outputs into responses: its ``name`` or ``_target_``, ...
     """
 
     variant: str
@@ -67,12 +73,17 @@ class BundleFacts:
     licence: str | None = None
     notes: str | None = None
     device: str | None = None
-    task: Mapping[str, Any] = field(default_factory=lambda: dict(_CLASSIFICATION))
+    task: Mapping[str, Any] = field(default_factory=lambda: {"name": CLASSIFICATION})
 
     @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Shape of one sample of the only input, without the batch; -1 where it varies."""
-        return tuple(-1 if side is None else side for side in self.signature.sample_shape)
+    def generates(self) -> bool:
+        """Whether a response is generated text: it is a language model, served step by step."""
+        return self.task.get("name") == LANGUAGE_MODELING
+
+    @property
+    def embeds(self) -> bool:
+        """Whether its outputs are embeddings of texts."""
+        return self.task.get("name") == EMBEDDINGS and self.preprocessing.get("kind") == "text"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,8 +124,8 @@ class Bundle(BundleFacts):
 
     @property
     def tokenizer(self) -> Path | None:
-        """Folder with a language model's tokenizer.json; None for any other model."""
-        return self.extras / TOKENIZER if f"{EXTRAS}/{TOKENIZER}/{_TOKENIZER_FILE}" in self.names else None
+        """Folder with tokenizer.json, of a model of text; None for any other model."""
+        return self.extras / TOKENIZER if f"{EXTRAS}/{TOKENIZER}/{TOKENIZER_FILE}" in self.names else None
 
     def release(self, below: str = "") -> None:
         """Free the memory of its files after loading; mapped files stay until they are unmapped.
@@ -126,20 +137,14 @@ class Bundle(BundleFacts):
             self._held.release(below)
 
 
-def tokenizer_in(extras: Path | None) -> Path | None:
-    """Return the folder of a language model's tokenizer in a folder of extras, or None."""
-    folder = None if extras is None else extras / TOKENIZER
-    return folder if folder is not None and (folder / _TOKENIZER_FILE).is_file() else None
-
-
 def facts_to_json(facts: BundleFacts, tolerance: float, listed: Mapping[str, Any]) -> dict[str, Any]:
     """Return the content of bundle.json."""
     content: dict[str, Any] = {
         "schema": SCHEMA,
         "variant": facts.variant,
         "runtime": facts.runtime,
-        "signature": facts.signature.to_json(),
         "task": dict(facts.task),
+        "signature": facts.signature.to_json(),
         "labels": list(facts.labels),
         "preprocessing": dict(facts.preprocessing),
         "canary_tolerance": float(tolerance),
@@ -150,15 +155,32 @@ def facts_to_json(facts: BundleFacts, tolerance: float, listed: Mapping[str, Any
     return content | {"files": dict(listed)}
 
 
+def upgraded(content: Mapping[str, Any], names: Container[str]) -> Mapping[str, Any]:
+    """Return the content of bundle.json in the present schema, if an older Overwinter wrote it.
+
+    Args:
+        content: an older one says `input_shape`, and was a language model's if the bundle has a tokenizer.
+        names: names of the bundle's files.
+    """
+    newer = content.keys() & {"signature", "task"}
+    if content.get("schema") != OLDER or newer or not _is_list(content.get("input_shape"), int):
+        return content
+    language = f"{EXTRAS}/{TOKENIZER}/{TOKENIZER_FILE}" in names
+    shape = [None] if language else content["input_shape"]
+    signature = Signature.of_one(shape, dtype="int64" if language else "float32")
+    task = {"name": LANGUAGE_MODELING if language else CLASSIFICATION}
+    kept = {key: value for key, value in content.items() if key != "input_shape"}
+    return {**kept, "schema": SCHEMA, "signature": signature.to_json(), "task": task}
+
+
 def wrong_keys(content: Mapping[str, Any]) -> list[str]:
     """Return the keys of bundle.json that are missing, malformed or unknown."""
-    content = _without_input_shape(content)
     checks: dict[str, Callable[[Any], bool]] = {
         "schema": lambda value: value == SCHEMA,
         "variant": lambda value: isinstance(value, str),
         "runtime": lambda value: isinstance(value, str),
+        "task": _is_task,
         "signature": _is_signature,
-        "task": lambda value: isinstance(value, dict),
         "labels": lambda value: _is_list(value, str),
         "preprocessing": _is_preprocessing,
         "canary_tolerance": lambda value: isinstance(value, float) and 0 <= value <= MAX_TOLERANCE,
@@ -173,12 +195,10 @@ def wrong_keys(content: Mapping[str, Any]) -> list[str]:
 
 def facts_from(content: Mapping[str, Any]) -> BundleFacts:
     """Return the metadata in bundle.json, after `wrong_keys` returned no key."""
-    content = _without_input_shape(content)
     return BundleFacts(
         variant=content["variant"],
         runtime=content["runtime"],
         signature=Signature.from_json(content["signature"]),
-        task=content["task"],
         labels=tuple(content["labels"]),
         preprocessing=content["preprocessing"],
         production_energy_j=content["production_energy_j"],
@@ -186,16 +206,13 @@ def facts_from(content: Mapping[str, Any]) -> BundleFacts:
         licence=content.get("licence"),
         notes=content.get("notes"),
         device=content.get("device"),
+        task=content["task"],
     )
 
 
-def _without_input_shape(content: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the content with what an older Overwinter's bundle implies: one float input, for classification."""
-    if "signature" in content or not _is_list(content.get("input_shape"), int):
-        return content
-    signature = Signature.of_one(content["input_shape"]).to_json()
-    rest = {key: value for key, value in content.items() if key != "input_shape"}
-    return {**rest, "signature": signature, "task": _CLASSIFICATION}
+def _is_task(value: Any) -> bool:
+    """Return whether a task is named; opening it checks its settings."""
+    return isinstance(value, dict) and isinstance(value.get("name", value.get("_target_")), str)
 
 
 def _is_signature(value: Any) -> bool:
@@ -207,9 +224,11 @@ def _is_signature(value: Any) -> bool:
 
 
 def _is_preprocessing(value: Any) -> bool:
-    """Return whether the description of raw inputs has the right types; `prepare` checks that it can be applied."""
+    """Return whether the description of raw inputs has the right types; opening it checks that it can be applied."""
     raw = value.get("raw", {}) if isinstance(value, dict) else None
-    if not isinstance(raw, dict) or not isinstance(raw.get("dtype", ""), str):
+    if not isinstance(raw, dict) or not all(
+        isinstance(text, str) for text in (raw.get("dtype", ""), value.get("kind", ""))
+    ):
         return False
     shape = raw.get("shape")
     return shape is None or (_is_list(shape, int) and all(side >= 0 for side in shape))

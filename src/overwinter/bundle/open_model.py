@@ -1,4 +1,4 @@
-"""Opening a payload: a classifier by its runtime, a language model step by step."""
+"""Opening a payload: a model by its runtime, a language model step by step."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def import_for(facts: BundleFacts) -> None:
     """Import the modules that load a bundle while its bytes are being verified; none of the bundle's code."""
     with contextlib.suppress(ConfigError):  # opening the bundle reports it, with the bundle's name
         find_runtime(facts.runtime)
-        if not facts.labels:  # a language model
+        if facts.generates:
             from overwinter.models.transformers_library import import_transformers
 
             import_transformers()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from overwinter import manifest
+from overwinter.bundle.canary_file import read_canary
 from overwinter.bundle.contents import Contents, Source, compare, listed_digests, threads_here
 from overwinter.bundle.facts import (
     BUNDLE,
@@ -17,10 +18,11 @@ from overwinter.bundle.facts import (
     SIGNATURE,
     Bundle,
     BundleFacts,
-    Canary,
     facts_from,
+    upgraded,
     wrong_keys,
 )
+from overwinter.bundle.fitting import check_fit, with_output
 from overwinter.bundle.folder import REMEDY, FolderSource
 from overwinter.bundle.keys import ANYTHING, NO_KEYS, Expected, Keys
 from overwinter.errors import IntegrityError
@@ -78,31 +80,31 @@ def _verified(
     text = _read(source, contents, BUNDLE)
     digest = hashlib.sha256(text).hexdigest()
     signed_by = _signers(source, contents, digest, keys)
-    content = _parsed(source, text)
+    content = _parsed(source, text, contents)
     facts = facts_from(content)
     expected = listed_digests(source, contents, content["files"])
     held = contents.hold(memory_only=sealed) if hold else None  # encrypted content must not reach a disk
-    canary = _read(source, contents, CANARY)
+    canary_content = _read(source, contents, CANARY)
     if meanwhile is None or sum(contents.sizes.values()) < _WORTH_WAITING_BYTES:
         compare(source, contents, expected)
     else:
         _overlapped(lambda: compare(source, contents, expected), lambda: meanwhile(facts))
     if held is not None:
         held.freeze()
+    canary = read_canary(source / CANARY, canary_content, content["canary_tolerance"], facts.signature.names)
     bundle = Bundle(
-        **vars(facts),
+        **vars(with_output(facts, canary)),
         source=source,
         folder=source if held is None else held.folder,
         names=frozenset(contents.sizes),
         digest=digest,
-        canary=_canary(source, canary, content["canary_tolerance"]),
+        canary=canary,
         size_bytes=sum(contents.sizes.values()),
         signed_by=signed_by,
         sealed=sealed,
         _held=held,
     )
-    if bundle.tokenizer is None:
-        _refuse_misfit(bundle)
+    check_fit(bundle)
     return bundle
 
 
@@ -144,8 +146,8 @@ def _signers(source: Path, contents: Contents, digest: str, keys: Keys) -> tuple
     return verified_signers(source, text, digest, keys.public_keys())
 
 
-def _parsed(source: Path, text: bytes) -> dict[str, Any]:
-    content = manifest.parse_sealed(text, source / BUNDLE, remedy=REMEDY)
+def _parsed(source: Path, text: bytes, contents: Contents) -> Mapping[str, Any]:
+    content = upgraded(manifest.parse_sealed(text, source / BUNDLE, remedy=REMEDY), contents.sizes)
     if content.get("schema") != SCHEMA:
         raise IntegrityError(
             f"{source} has the schema {content.get('schema')!r}; this Overwinter reads {SCHEMA}. {REMEDY}"
@@ -154,30 +156,3 @@ def _parsed(source: Path, text: bytes) -> dict[str, Any]:
     if wrong:
         raise IntegrityError(f"{source / BUNDLE} lacks {', '.join(wrong)}, or has them in a wrong format. {REMEDY}")
     return content
-
-
-def _canary(source: Path, text: bytes, tolerance: float) -> Canary:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
-    try:
-        arrays = load(text)
-        canary = Canary(inputs=arrays["inputs"], outputs=arrays["outputs"], tolerance=tolerance)
-    except (SafetensorError, KeyError, ValueError, TypeError) as error:
-        raise IntegrityError(f"{source / CANARY} holds no canary: {error}. {REMEDY}") from None
-    if canary.outputs.size == 0:  # nothing would be compared
-        raise IntegrityError(f"{source / CANARY} records no output. {REMEDY}")
-    return canary
-
-
-def _refuse_misfit(bundle: Bundle) -> None:
-    """Check that a classifier's labels and signature match its canary, so that requests need not fail later."""
-    (spec, *others), outputs = bundle.signature.inputs, bundle.canary.outputs.shape[1:]
-    wrong = {
-        f"labels: {len(bundle.labels)}, but outputs of {list(outputs)}": outputs != (len(bundle.labels),),
-        f"signature: {spec}, but inputs of {list(bundle.canary.inputs.shape)}": bool(others)
-        or not spec.fits(bundle.canary.inputs),
-    }
-    for what, is_wrong in wrong.items():
-        if is_wrong:
-            raise IntegrityError(f"{bundle.source} contradicts itself ({what}). {REMEDY}")

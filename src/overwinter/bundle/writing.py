@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from overwinter import files, manifest
+from overwinter.bundle.canary_file import canary_bytes
 from overwinter.bundle.contents import Contents, list_files, threads_here
 from overwinter.bundle.facts import BUNDLE, CANARY, EXTRAS, PAYLOAD, Bundle, BundleFacts, Canary, facts_to_json
 from overwinter.bundle.folder import FolderSource
@@ -49,7 +50,7 @@ def _fill(folder: Path, payload: Path, facts: BundleFacts, canary: Canary, extra
     _copy_private(payload, folder / PAYLOAD)
     if extras is not None:
         _copy_private(extras, folder / EXTRAS)
-    _write_canary(folder / CANARY, canary)
+    files.write_bytes(folder / CANARY, canary_bytes(canary), _MODE)
     listed = list_files(Contents(FolderSource(folder), threads_here()))
     manifest.write_sealed(folder / BUNDLE, facts_to_json(facts, canary.tolerance, listed))
     (folder / BUNDLE).chmod(_MODE)
@@ -65,9 +66,3 @@ def _copy_private(source: Path, target: Path) -> None:
     for path in [target, *target.rglob("*")]:
         path.chmod(_FOLDER_MODE if path.is_dir() else _MODE)
         files.sync(path)
-
-
-def _write_canary(path: Path, canary: Canary) -> None:
-    from safetensors.numpy import save
-
-    files.write_bytes(path, save({"inputs": canary.inputs, "outputs": canary.outputs}), _MODE)

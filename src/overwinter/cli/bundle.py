@@ -104,10 +104,12 @@ def _look(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.action == "inspect":
         report |= {
             "task": dict(bundle.task),
-            "signature": bundle.signature.to_json(),
+            "inputs": [str(spec) for spec in bundle.signature.inputs],
+            "outputs": [str(spec) for spec in bundle.signature.outputs],
             "labels": list(bundle.labels),
             "preprocessing": dict(bundle.preprocessing),
-            "canary_samples": len(bundle.canary.inputs),
+            "canary_samples": len(bundle.canary.outputs),
+            "canary_has_raw_samples": bundle.canary.raw is not None,
             "canary_tolerance": bundle.canary.tolerance,
             "production_energy_j": bundle.production_energy_j,
             "lineage": dict(bundle.lineage),

@@ -29,7 +29,8 @@ Name the class with ``data._target_=my_package.Data`` and ``trusted_targets=[my_
 reserved for the file or folder it reads, a DVC dependency. Only the stage `evaluate` measures on ``test``; before
 training, `check_splits` looks at it. ``examples/own_model`` is a complete example.
 
-`prepare` applies the preprocessing that a bundle records to raw inputs.
+`preprocessing` may also be an object, `Normalize`, `Image` or `TokenizedText`: the data sets then give raw samples, and
+the same object prepares them here and in the server (`overwinter.data.preprocessing`).
 """
 
 from __future__ import annotations
@@ -46,7 +47,15 @@ if TYPE_CHECKING:
     from overwinter.data.fashion import FashionMnist
     from overwinter.data.fingerprints import raw_bytes
     from overwinter.data.in_memory import InMemory
-    from overwinter.data.preprocessing import as_json, check_preprocessing, prepare
+    from overwinter.data.preprocessing import (
+        Image,
+        Normalize,
+        Preprocessing,
+        TokenizedText,
+        as_json,
+        check_preprocessing,
+        read_preprocessing,
+    )
     from overwinter.data.protocol import DataSource, Transform
     from overwinter.data.source import Data, load_data
     from overwinter.data.split import Split
@@ -58,18 +67,22 @@ __all__ = [
     "DataSource",
     "Digits",
     "FashionMnist",
+    "Image",
     "InMemory",
+    "Normalize",
+    "Preprocessing",
     "RandomFlip",
     "RandomShift",
     "Split",
     "Text",
+    "TokenizedText",
     "Transform",
     "as_json",
     "check_preprocessing",
     "check_splits",
     "load_data",
-    "prepare",
     "raw_bytes",
+    "read_preprocessing",
 ]
 
 # Loaded on first use: a worker needs few of them, and the supervisor of a server none.
@@ -79,6 +92,10 @@ _HOMES = {
     "DataSource": "protocol",
     "Digits": "digits",
     "FashionMnist": "fashion",
+    "Image": "preprocessing",
+    "Normalize": "preprocessing",
+    "Preprocessing": "preprocessing",
+    "TokenizedText": "preprocessing",
     "InMemory": "in_memory",
     "RandomFlip": "augmentation",
     "RandomShift": "augmentation",
@@ -89,8 +106,8 @@ _HOMES = {
     "check_preprocessing": "preprocessing",
     "check_splits": "checking",
     "load_data": "source",
-    "prepare": "preprocessing",
     "raw_bytes": "fingerprints",
+    "read_preprocessing": "preprocessing",
 }
 
 __getattr__ = lazily(__name__, _HOMES)

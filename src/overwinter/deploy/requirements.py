@@ -30,6 +30,7 @@ _SERVER = (
     "safetensors",
 )
 _OF_LANGUAGE = ("gguf", "transformers")
+_OF_KINDS = {"text": "tokenizers", "image": "pillow"}  # of preprocessing
 
 
 def needed_by(bundle: Bundle) -> tuple[str, ...]:
@@ -46,9 +47,19 @@ def needed_by(bundle: Bundle) -> tuple[str, ...]:
             f"The bundle runs with {bundle.runtime} on {bundle.device}, for which no image is rendered: it would need "
             "CUDA's libraries in the versions that this runtime was built with. Build on an image that has them."
         )
-    language = () if bundle.tokenizer is None else _OF_LANGUAGE
-    names = {*_SERVER, *language, *(declared(bundle.runtime, "packages", default=()) or _offering(bundle.runtime))}
+    names = {
+        *_SERVER,
+        *_of_samples(bundle),
+        *(declared(bundle.runtime, "packages", default=()) or _offering(bundle.runtime)),
+    }
     return tuple(_pinned(name) for name in sorted(names, key=str.lower))
+
+
+def _of_samples(bundle: Bundle) -> tuple[str, ...]:
+    """Return what texts and images need, and on torch the architectures that take them."""
+    kind = _OF_KINDS.get(bundle.preprocessing.get("kind", ""))
+    architectures = bundle.generates or (kind is not None and bundle.runtime.startswith("torch"))
+    return (*(_OF_LANGUAGE if architectures else ()), *(() if kind is None else (kind,)))
 
 
 def declared(runtime: str, attribute: str, *, default: Any) -> Any:

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import overwinter
-from overwinter.serving.messages import LANGUAGE, Call, Reply, Request, RequestError, Route, json_reply
+from overwinter.serving.messages import Call, Reply, Request, RequestError, Route, json_reply
 from overwinter.serving.model import Model
+from overwinter.serving.plan import INFER
 
 _PASSED_ON = ("inference-header-content-length",)
 
@@ -59,11 +60,11 @@ class Inference:
 
     async def _infer(self, request: Request) -> Reply:
         model = find_model(self._models, request)
-        if model.plan.kind == LANGUAGE:  # known without a wake
+        if INFER not in model.plan.operations:  # known without a wake
             raise RequestError(400, f"{model.plan.name} is a language model: use /v1/completions.")
         headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
         call = Call(
-            operation="infer",
+            operation=INFER,
             headers=headers,
             body=request.body,
             deadline_s=self._response_s,

@@ -1,7 +1,7 @@
-"""OpenAI's API over HTTP: models, completions and chat completions, whole or streamed as server-sent events.
+"""OpenAI's API over HTTP: models, completions and chat completions, whole or streamed, and embeddings.
 
 https://platform.openai.com/docs/api-reference. Anything that needs a tokenizer happens in the worker
-(`overwinter.serving.worker.completions`); this module finds the model and formats errors.
+(`overwinter.serving.worker.completions`, `embeddings`); this module finds the model and formats errors.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from overwinter.serving.bounded_json import parse_object, shown
-from overwinter.serving.messages import LANGUAGE, Call, Reply, Request, RequestError, Route, json_reply
+from overwinter.serving.messages import Call, Reply, Request, RequestError, Route, json_reply
 from overwinter.serving.model import Model
 from overwinter.serving.openai_errors import respelled
+from overwinter.serving.plan import CHAT, COMPLETE, EMBED
 
 _BROKEN = (
     b'data: {"error": {"message": "The model stopped while generating.", "type": "server_error", '
@@ -22,8 +23,11 @@ _BROKEN = (
 )
 
 
+_KINDS = {COMPLETE: "language model", CHAT: "language model", EMBED: "encoder of text"}
+
+
 class OpenAI:
-    """The endpoints of the API, for the served language models.
+    """The endpoints of the API, for the served language models and encoders of text.
 
     Args:
         models: The models by name.
@@ -32,7 +36,7 @@ class OpenAI:
     """
 
     def __init__(self, models: Mapping[str, Model], *, response_s: float, max_values: int) -> None:
-        self._models = {name: model for name, model in models.items() if model.plan.kind == LANGUAGE}
+        self._models = {name: each for name, each in models.items() if _KINDS.keys() & set(each.plan.operations)}
         self._response_s, self._max_values, self._created_s = response_s, max_values, int(time.time())
 
     def routes(self) -> list[Route]:
@@ -40,25 +44,26 @@ class OpenAI:
         return [
             Route(method="GET", pattern="/v1/models", handler=self._list),
             Route(method="GET", pattern="/v1/models/{model}", handler=_spelling_errors(self._show)),
-            self._writing("/v1/completions", "complete"),
-            self._writing("/v1/chat/completions", "chat"),
+            self._asking("/v1/completions", COMPLETE),
+            self._asking("/v1/chat/completions", CHAT),
+            self._asking("/v1/embeddings", EMBED),
         ]
 
-    def _writing(self, path: str, operation: str) -> Route:
-        return Route(method="POST", pattern=path, handler=self._writer(operation), computes=True, limit="text_bytes")
+    def _asking(self, path: str, operation: str) -> Route:
+        return Route(method="POST", pattern=path, handler=self._asker(operation), computes=True, limit="text_bytes")
 
     async def _list(self, _request: Request) -> Reply:
         return json_reply({"object": "list", "data": [self._entry(name) for name in self._models]})
 
     async def _show(self, request: Request) -> Reply:
         name = request.matched["model"]
-        self._find(name)
+        self._find(name, *_KINDS)
         return json_reply(self._entry(name))
 
-    def _writer(self, operation: str) -> Callable[[Request], Awaitable[Reply]]:
-        async def write(request: Request) -> Reply:
-            if not self._models:
-                raise RequestError(404, "No language model is served.")
+    def _asker(self, operation: str) -> Callable[[Request], Awaitable[Reply]]:
+        async def ask(request: Request) -> Reply:
+            if not self._names(operation):
+                raise RequestError(404, f"No {_KINDS[operation]} is served.")
             content = parse_object(request.body, max_values=self._max_values)
             name = content.get("model")
             if not isinstance(name, str):
@@ -69,17 +74,22 @@ class OpenAI:
                 body=request.body,
                 deadline_s=self._response_s,
                 model=name,
-                repeatable=content.get("temperature") == 0 and not content.get("stream"),
+                repeatable=operation == EMBED or (content.get("temperature") == 0 and not content.get("stream")),
                 if_broken=_BROKEN,
             )
-            return await self._find(name).ask(call)
+            return await self._find(name, operation).ask(call)
 
-        return _spelling_errors(write)
+        return _spelling_errors(ask)
 
-    def _find(self, name: str) -> Model:
-        if name not in self._models:
-            there = ", ".join(self._models) or "none"
-            raise RequestError(404, f"No language model {shown(name)}. Available: {there}.")
+    def _names(self, *operations: str) -> list[str]:
+        return [name for name, model in self._models.items() if set(operations) & set(model.plan.operations)]
+
+    def _find(self, name: str, *operations: str) -> Model:
+        names = self._names(*operations)
+        if name not in names:
+            raise RequestError(
+                404, f"No {_KINDS[operations[0]]} {shown(name)}. Available: {', '.join(names) or 'none'}."
+            )
         return self._models[name]
 
     def _entry(self, name: str) -> dict[str, Any]:

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from overwinter.bundle import Bundle, Keys
     from overwinter.config.groups.serve import ServeConfig, ServiceConfig
 
-_NUMPY_TO_PROTOCOL = {"bool": "BOOL", "float16": "FP16", "float32": "FP32", "float64": "FP64"}
+INFER, PREDICT, EMBED, COMPLETE, CHAT = "infer", "predict", "embed", "complete", "chat"
+JSON, TEXT, IMAGES = "application/json", "text/plain", ("image/png", "image/jpeg")
+_ACCEPTED = {"image": (JSON, *IMAGES), "text": (JSON, TEXT)}  # by the kind of the preprocessing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,9 @@ class ModelPlan:
         digest: The digest of the verified bundle; no other is served.
         kind: `language`, or the name of the runtime that loads it.
         metadata: The model's metadata in the protocol.
+        operations: What a worker can be asked for: `infer` and `predict`, and `embed` of an encoder; of a language
+            model `complete` and `chat`.
+        accepts: The media types of a request to predict.
     """
 
     name: str
@@ -34,6 +39,8 @@ class ModelPlan:
     digest: str
     kind: str
     metadata: Mapping[str, Any]
+    operations: tuple[str, ...] = (INFER, PREDICT)
+    accepts: tuple[str, ...] = (JSON,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +83,10 @@ def make_plan(service: ServiceConfig, bundles: Mapping[str, Bundle], *, keys: Ke
             name=name,
             bundle=str(bundle.source),
             digest=bundle.digest,
-            kind=bundle.runtime if bundle.tokenizer is None else LANGUAGE,
+            kind=LANGUAGE if bundle.generates else bundle.runtime,
             metadata=_metadata(name, bundle),
+            operations=_operations(bundle),
+            accepts=_ACCEPTED.get(bundle.preprocessing.get("kind", ""), (JSON,)),
         )
         for name, bundle in bundles.items()
     )
@@ -98,7 +107,7 @@ def parse_plan(text: str) -> ServePlan:
         key: SimpleNamespace(**value) if isinstance(value, dict) else value for key, value in content["serve"].items()
     }
     return ServePlan(
-        models=tuple(ModelPlan(**model) for model in content["models"]),
+        models=tuple(map(_model, content["models"])),
         trusted=tuple(content["trusted"]),
         keys=tuple(content["keys"]),
         opening=tuple(content["opening"]),
@@ -107,24 +116,24 @@ def parse_plan(text: str) -> ServePlan:
     )
 
 
+def _model(content: Mapping[str, Any]) -> ModelPlan:
+    tuples = {key: tuple(content[key]) for key in ("operations", "accepts")}
+    return ModelPlan(**{**content, **tuples})
+
+
+def _operations(bundle: Bundle) -> tuple[str, ...]:
+    if bundle.generates:
+        return COMPLETE, CHAT
+    return (INFER, PREDICT, EMBED) if bundle.embeds else (INFER, PREDICT)
+
+
 def _metadata(name: str, bundle: Bundle) -> dict[str, Any]:
     common = {"name": name, "versions": [bundle.digest[:12]], "platform": f"overwinter_{bundle.runtime}"}
-    if bundle.tokenizer is not None:  # served at /v1 only
+    if bundle.generates:  # served at /v1 only
         return {**common, "inputs": [], "outputs": []}
-    inputs = [{"name": "input", "datatype": "FP32", "shape": [-1, *bundle.input_shape]}]
-    raw = bundle.preprocessing.get("raw")
-    if isinstance(raw, Mapping) and raw.get("shape") is not None:
-        inputs.append({"name": "raw", "datatype": _datatype(raw.get("dtype", "float32")), "shape": [-1, *raw["shape"]]})
-    return {
-        **common,
-        "inputs": inputs,
-        "outputs": [
-            {"name": "logits", "datatype": "FP32", "shape": [-1, len(bundle.labels)]},
-            {"name": "label", "datatype": "BYTES", "shape": [-1]},
-            {"name": "probability", "datatype": "FP32", "shape": [-1]},
-        ],
-    }
+    from overwinter.bundle.surroundings import open_preprocessing
+    from overwinter.serving.tensors_of import input_tensors, output_tensors
 
-
-def _datatype(dtype: str) -> str:
-    return _NUMPY_TO_PROTOCOL.get(dtype, dtype.upper())
+    preprocessing = open_preprocessing(bundle, None)
+    raw = [] if preprocessing is None else preprocessing.describe_raw()
+    return {**common, "inputs": [*input_tensors(bundle), *raw], "outputs": output_tensors(bundle)}

@@ -29,6 +29,7 @@ from overwinter.serving.metrics import Metrics, ModelMetrics
 from overwinter.serving.model import Model
 from overwinter.serving.openai import OpenAI
 from overwinter.serving.plan import ServePlan
+from overwinter.serving.prediction import Prediction
 from overwinter.serving.readiness import notify_ready
 from overwinter.serving.routing import Router
 from overwinter.serving.state_lock import locked
@@ -81,6 +82,7 @@ async def serve(plan: ServePlan) -> None:
         adapters = (
             Triton(models),
             Inference(models, response_s=response_s),
+            Prediction(models, response_s=response_s),
             OpenAI(models, response_s=response_s, max_values=settings.limits.json_values),
             Control(models, metrics, deferred=lambda: deferral.waiting),
         )

@@ -2,7 +2,8 @@
 
 A `Task` owns what targets may look like, the loss, the measures of quality with their direction and unit, how far a
 compressed model's outputs are from the dense one's, and how an output becomes a response. One class each:
-`Classification`, `Multilabel`, `Regression`, `TokenClassification`, `Segmentation`, `Forecasting`, `LanguageModeling`.
+`Classification`, `Multilabel`, `Regression`, `TokenClassification`, `Segmentation`, `Forecasting`, `Embeddings`,
+`LanguageModeling`.
 
 - `load_task` makes the task of ``config.task``, or of the mapping that a bundle keeps (`task_node`).
 - `Measure` is a figure of quality: its direction, unit, and how much worse than the dense model's it is.
@@ -22,6 +23,7 @@ from overwinter.lazy_imports import lazily
 
 if TYPE_CHECKING:
     from overwinter.tasks.classification import Classification
+    from overwinter.tasks.embeddings import Embeddings
     from overwinter.tasks.forecasting import Forecasting
     from overwinter.tasks.interface import Criterion, Rows, Task, join_rows
     from overwinter.tasks.language_modeling import LanguageModeling
@@ -38,6 +40,7 @@ __all__ = [
     "IGNORED",
     "Classification",
     "Criterion",
+    "Embeddings",
     "Forecasting",
     "LanguageModeling",
     "Measure",
@@ -59,6 +62,7 @@ _HOMES = {
     "IGNORED": "targets",
     "Classification": "classification",
     "Criterion": "interface",
+    "Embeddings": "embeddings",
     "Forecasting": "forecasting",
     "LanguageModeling": "language_modeling",
     "Measure": "measure",

@@ -116,6 +116,17 @@ class ForecastingTaskConfig(TaskConfig):
 
 
 @dataclass
+class EmbeddingsTaskConfig(TaskConfig):
+    """A vector for each sample, whose direction counts."""
+
+    def open(self, labels: Sequence[str] = (), *, criterion: Criterion | None = None) -> Task:
+        """Make the task."""
+        from overwinter.tasks.embeddings import Embeddings
+
+        return Embeddings(labels, criterion=criterion)
+
+
+@dataclass
 class LanguageModelingTaskConfig(TaskConfig):
     """The next token of a text."""
 

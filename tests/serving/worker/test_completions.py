@@ -48,7 +48,8 @@ def bundle(tmp_path_factory):
     facts = BundleFacts(
         variant="dense",
         runtime="torch",
-        signature=Signature.of_one((4,), dtype="int64"),
+        signature=Signature.of_one([None], dtype="int64"),
+        task={"name": "language_modeling"},
         labels=(),
         preprocessing={},
         production_energy_j=None,

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import strategies as st
 
 from overwinter.bundle import wake
-from overwinter.errors import ConfigError
 from overwinter.serving.messages import RequestError
 from overwinter.serving.worker.inference import infer
+from overwinter.serving.worker.tensors import read_tensors
+from tests.support.woken import specs, woken
 
 INPUTS = np.random.default_rng(1).standard_normal((3, 1, 8, 8)).astype(np.float32)
 RAW = np.random.default_rng(2).integers(0, 17, (2, 8, 8), dtype=np.uint8)
@@ -53,8 +54,8 @@ def test_raw_inputs_are_prepared_as_the_bundle_says(model):
     content, _ = ask(model, tensor(RAW, "UINT8", "raw"))
     outputs = by_name(content)
     responses = model.predict(RAW)
-    assert outputs["label"]["data"] == [response.label for response in responses]
-    assert outputs["probability"]["data"] == pytest.approx([response.probability for response in responses])
+    assert outputs["label"]["data"] == [response["label"] for response in responses]
+    assert outputs["probability"]["data"] == pytest.approx([response["probability"] for response in responses])
 
 
 def test_nested_data_is_as_good_as_flat(model):
@@ -89,7 +90,7 @@ def test_binary_tensors_go_both_ways(model):
         (b"[" * 90_000, "too deep"),
         (b"[]", "JSON object"),
         (b"{}", "one tensor"),
-        (b'{"inputs": [{}, {}]}', "one tensor"),
+        (b'{"inputs": [{}, {}]}', "must be a name"),
         (b'{"inputs": [{"name": "input", "datatype": "FP8"}]}', "FP8"),
         (b'{"inputs": [{"name": "input", "datatype": ["FP32"]}]}', "datatype"),
         (b'{"inputs": [{"name": "input", "datatype": "FP32", "shape": [-1]}]}', "whole numbers"),
@@ -107,7 +108,7 @@ def test_what_is_no_request_is_refused(model, body, message):
     ("changes", "message"),
     [
         ({"name": "x"}, "'x' is unknown"),
-        ({"name": None}, "None is unknown"),
+        ({"name": None}, "not None"),
         ({"shape": [2, 1, 8, 8]}, "needs 128 values"),
         ({"shape": [1, 3, 8, 8]}, "must be FP32"),
         ({"shape": [10**30, 1, 8, 8]}, "`shape`"),
@@ -121,7 +122,7 @@ def test_what_is_no_request_is_refused(model, body, message):
         ({"datatype": "FP64"}, "must be FP32"),
         ({"datatype": "FP16"}, "must be FP32"),
         ({"datatype": "BF16"}, "'BF16' is unknown"),
-        ({"datatype": "BYTES"}, "'BYTES' is unknown"),
+        ({"datatype": "BYTES"}, "must hold texts"),
         ({"datatype": "UINT8"}, "not UINT8"),
         ({"datatype": "BOOL"}, "for BOOL"),
         ({"data": ["a"]}, "numbers only"),
@@ -191,7 +192,7 @@ def test_too_many_answers_at_once_are_refused(model):
 
 def test_a_large_batch_is_computed_in_pieces(model, monkeypatch):
     whole, _ = ask(model, tensor(RAW, "UINT8", "raw"))
-    monkeypatch.setattr("overwinter.serving.worker.inference._AT_ONCE", 64)
+    monkeypatch.setattr("overwinter.serving.worker.running._AT_ONCE", 64)
     sizes = []
     run = model.run
     monkeypatch.setattr(model, "run", lambda inputs: sizes.append(len(inputs)) or run(inputs))
@@ -218,7 +219,7 @@ def test_half_precision_and_booleans_are_read_from_bytes(model):
 
 
 def test_raw_values_out_of_range_are_refused(model):
-    with pytest.raises(ConfigError, match="raw values are between"):
+    with pytest.raises(RequestError, match="raw values are between"):
         ask(model, tensor(RAW + 100, "UINT8", "raw"))
 
 
@@ -234,6 +235,131 @@ def test_a_response_that_is_no_number_is_no_response(model, monkeypatch):
         ask(model, tensor(INPUTS))
 
 
+@pytest.fixture
+def pair():
+    """A model of two inputs, of which one has any length."""
+    return woken(
+        lambda inputs: inputs["tokens"].sum(axis=1, keepdims=True) * inputs["weight"],
+        specs(tokens=("int64", (None, None)), weight=("float32", (None, 1))),
+        (None, 1),
+        canary={"tokens": np.array([[1, 2]]), "weight": np.ones((1, 1), np.float32)},
+        task={"name": "regression"},
+    )
+
+
+TOKENS, WEIGHT = np.array([[1, 2, 3], [4, 5, 6]]), np.array([[1], [2]], np.float32)
+
+
+def asked_of(model, *tensors, binary=b"", **request):
+    text = json.dumps({"inputs": list(tensors), **request}).encode()
+    reply = asked(model, text + binary, {"inference-header-content-length": str(len(text))})
+    return by_name(json.loads(reply.body))
+
+
+def test_several_inputs_in_any_order_give_what_the_task_says(pair):
+    outputs = asked_of(pair, tensor(WEIGHT, name="weight"), tensor(TOKENS, "INT64", "tokens"))
+    assert outputs["output"]["data"] == [6.0, 30.0]
+    assert [json.loads(text) for text in outputs["response"]["data"]] == [{"value": 6.0}, {"value": 30.0}]
+    assert (outputs["response"]["datatype"], outputs["response"]["shape"]) == ("BYTES", [2])
+
+
+def test_binary_inputs_follow_each_other(pair):
+    heads = [tensor(TOKENS, "INT64", "tokens"), tensor(WEIGHT, name="weight")]
+    for head, values in zip(heads, (TOKENS, WEIGHT), strict=True):
+        del head["data"]
+        head["parameters"] = {"binary_data_size": values.nbytes}
+    binary = TOKENS.tobytes() + WEIGHT.tobytes()
+    assert asked_of(pair, *heads, binary=binary)["output"]["data"] == [6.0, 30.0]
+    mixed = asked_of(pair, heads[0], tensor(WEIGHT, name="weight"), binary=TOKENS.tobytes())
+    assert mixed["output"]["data"] == [6.0, 30.0]
+    with pytest.raises(RequestError, match="4 bytes after the JSON belong to no tensor"):
+        asked_of(pair, *heads, binary=binary + b"more")
+    with pytest.raises(RequestError, match="`binary_data_size` is 8, but 4 bytes came"):
+        asked_of(pair, *heads, binary=binary[:-4])
+
+
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        ([tensor(TOKENS, "INT64", "tokens")], "'weight' is missing. The model takes tokens, weight"),
+        ([tensor(TOKENS, "INT64", "raw")], "'raw' is unknown"),
+        ([tensor(TOKENS, "INT64", "tokens"), tensor(WEIGHT[:1], name="weight")], "tokens 2, weight 1"),
+        (
+            [tensor(TOKENS, "INT32", "tokens"), tensor(WEIGHT, name="weight")],
+            r"be INT64 \[-1, -1\], not INT32 \[2, 3\]",
+        ),
+        ([tensor(TOKENS, "INT64", "tokens"), tensor(TOKENS, name="weight")], r"be FP32 \[-1, 1\], not FP32 \[2, 3\]"),
+        ([tensor(TOKENS, "INT64", "tokens")] * 2, "no other's"),
+    ],
+)
+def test_inputs_that_are_not_the_models_are_refused_by_name(pair, tensors, message):
+    with pytest.raises(RequestError, match=message) as refusal:
+        asked_of(pair, *tensors)
+    assert refusal.value.status == 400
+
+
+class Texts:
+    """A preprocessing of texts: the length of each."""
+
+    kind = "text"
+
+    def to_json(self):
+        return {"kind": "text", "max_length": 1}
+
+    def prepare(self, raw):
+        return np.array([[len(text)] for text in raw], np.float32)
+
+
+@pytest.fixture
+def reader():
+    inputs = specs(input=("float32", (None, 1)))
+    return woken(
+        lambda inputs: np.concatenate([inputs, 3 - inputs], axis=1),
+        inputs,
+        (None, 2),
+        canary=np.ones((1, 1), np.float32),
+        labels=("long", "short"),
+        preprocessing=Texts(),
+    )
+
+
+def in_bytes(*elements):
+    return b"".join(len(each).to_bytes(4, "little") + each for each in elements)
+
+
+def test_texts_come_in_json_or_with_their_lengths(reader):
+    raw = {"name": "raw", "datatype": "BYTES", "shape": [2]}
+    expected = asked_of(reader, {**raw, "data": ["a", "été"]})["label"]["data"]
+    assert expected == ["short", "long"]
+    binary = in_bytes(b"a", "été".encode())
+    assert asked_of(reader, {**raw, "parameters": {"binary_data_size": len(binary)}}, binary=binary)["label"][
+        "data"
+    ] == list(expected)
+
+
+@pytest.mark.parametrize(
+    ("changes", "binary", "message"),
+    [
+        ({"data": ["a", 7]}, b"", "must hold texts, not 7"),
+        ({"data": ["a"]}, b"", "needs 2 values"),
+        ({"data": ["a", "\ud800"]}, b"", "not valid text"),
+        ({"datatype": "FP32", "data": [1, 2]}, b"", r"`raw` must be BYTES \[-1\], not FP32 \[2\]"),
+        ({"shape": [2, 1], "data": ["a", "b"]}, b"", r"`raw` must be BYTES \[-1\]"),
+        ({}, in_bytes(b"a", b"\xff"), "not valid text"),
+        ({}, in_bytes(b"a")[:-1], "of 1 bytes has only 0"),
+        ({}, b"\x01\x00", "has only 0"),
+        ({}, b"\xff" * 8, "of 4294967295 bytes has only 4"),
+    ],
+)
+def test_texts_that_are_none_are_refused(reader, changes, binary, message):
+    raw = {"name": "raw", "datatype": "BYTES", "shape": [2]} | changes
+    if binary:
+        raw["parameters"] = {"binary_data_size": len(binary)}
+    with pytest.raises(RequestError, match=message) as refusal:
+        asked_of(reader, raw, binary=binary)
+    assert refusal.value.status == 400
+
+
 REQUEST = {
     "id": "7",
     "parameters": {"binary_data_output": False},
@@ -246,5 +372,24 @@ REQUEST = {
 @hypothesis.given(data=st.data())
 def test_any_request_is_answered_or_refused(model, corrupted, data):
     request = data.draw(corrupted(REQUEST))
-    with contextlib.suppress(RequestError, ConfigError):
+    with contextlib.suppress(RequestError):
         assert json.loads(asked(model, json.dumps(request).encode()).body)["model_name"] == "m"
+
+
+@hypothesis.settings(suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])  # models keep no state
+@hypothesis.given(data=st.data())
+def test_any_request_of_several_inputs_or_texts_is_answered_or_refused(pair, reader, corrupted, data):
+    tensors = [tensor(TOKENS, "INT64", "tokens", parameters={}), tensor(WEIGHT, name="weight")]
+    texts = [{"name": "raw", "datatype": "BYTES", "shape": [2], "data": ["a", "b"], "parameters": {}}]
+    model, inputs = data.draw(st.sampled_from([(pair, tensors), (reader, texts)]))
+    request = data.draw(corrupted({"inputs": inputs, "outputs": [{"name": "response"}]}))
+    with contextlib.suppress(RequestError):
+        assert json.loads(asked(model, json.dumps(request).encode()).body)["model_name"] == "m"
+
+
+@hypothesis.given(st.binary(max_size=60), st.sampled_from(["BYTES", "FP32", "INT64", "BOOL"]), st.integers(0, 9))
+def test_any_bytes_are_a_tensor_or_refused(binary, datatype, count):
+    head = {"name": "a", "datatype": datatype, "shape": [count], "parameters": {"binary_data_size": len(binary)}}
+    with contextlib.suppress(RequestError):
+        (found,) = read_tensors([head], binary)
+        assert found.values.shape == (count,)

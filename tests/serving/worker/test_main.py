@@ -73,7 +73,7 @@ def test_a_failing_model_does_not_end_the_worker(order, monkeypatch, capsys):
     def fail(*_, **__):
         raise RuntimeError("no memory")
 
-    monkeypatch.setattr("overwinter.serving.worker.main.infer", fail)
+    monkeypatch.setattr("overwinter.serving.worker.inference.infer", fail)
     reply = response(worker, INFER, QUESTION)
     assert reply.header["status"] == 500
     assert b"no memory" not in reply.body

@@ -3,34 +3,43 @@
 https://github.com/open-inference/open-inference-protocol and, for binary tensors,
 https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_binary_data.md
 
-A model takes one of two inputs: `input`, a batch of model inputs (FP32), or `raw`, a batch of unprocessed samples,
-which is preprocessed as its bundle records. The outputs are `logits`, and the `label` and `probability` of the most
-probable class.
+A request gives all inputs of the model's signature, or `raw`, a batch of unprocessed samples, which is preprocessed as
+the bundle records. The outputs are those of `overwinter.serving.tensors_of`.
 """
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from overwinter.bundle.load import AwakeModel
-from overwinter.data import prepare
-from overwinter.runtime import Array, softmax
+from overwinter.inputs import Array, Inputs, unnamed
+from overwinter.runtime import softmax
 from overwinter.serving.bounded_json import parse_object, shown
 from overwinter.serving.messages import Reply, RequestError, json_reply
-from overwinter.serving.worker.tensors import Tensor, parameters, read_tensor
+from overwinter.serving.tensors_of import LABEL, PROBABILITY, RAW, RESPONSE, input_tensors, output_tensors
+from overwinter.serving.worker.raw_requests import raw_of_tensor
+from overwinter.serving.worker.running import Outputs, Runner
+from overwinter.serving.worker.tensors import BYTES, Tensor, parameters, read_tensors
 
 _JSON_LENGTH = "inference-header-content-length"
 _MAX_LENGTH = 20  # digits
-_OUTPUTS = ("logits", "label", "probability")
-_AT_ONCE = 1 << 20  # values of model inputs: an unlimited batch would take memory in every layer
 _NOT_OFFERED = ("classification", "shared_memory_region")  # they would change the format of a response
 
 
-def infer(model: AwakeModel, headers: Mapping[str, str], body: bytes, *, name: str, max_values: int) -> Reply:
+def infer(
+    model: AwakeModel,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    name: str,
+    max_values: int,
+    within_s: float = math.inf,
+) -> Reply:
     """Return the reply to a request.
 
     Args:
@@ -39,23 +48,24 @@ def infer(model: AwakeModel, headers: Mapping[str, str], body: bytes, *, name: s
         body: The JSON, and binary tensors after it.
         name: The model's name for clients.
         max_values: The maximum number of values of the JSON, and of the response.
+        within_s: The time limit of the response.
 
     Raises:
         RequestError: 400, the request is not valid, or does not fit the model; 413, it is too large.
-        ConfigError: Raw values are out of range.
     """
     request, binary = _parsed(headers, body, max_values)
-    wanted = _wanted(request)
-    samples = _samples(model, read_tensor(_input(request), binary))
-    if len(samples) * max(1, len(model.bundle.labels)) > max_values:
-        raise RequestError(413, f"`shape` has {len(samples)} samples; send fewer at once (serve.limits.json_values).")
-    with np.errstate(all="ignore"):  # non-finite values have their own error
-        logits = np.concatenate([model.run(inputs) for inputs in _batches(model, request, samples)])
-    if not np.isfinite(logits).all():
-        raise RequestError(400, "`data` is too large for the model: its output is not finite.")
-    tensors = {tensor.description["name"]: tensor for tensor in _outputs(model, logits)}
+    offered = {tensor["name"]: tensor for tensor in output_tensors(model.bundle)}
+    wanted = _wanted(request, offered)
+    given = _by_name(request, binary)
+    runner = Runner(model, max_values=max_values, within_s=within_s)
+    if model.preprocessing is not None and _is_raw(model, given):
+        outputs = runner.of_raw(raw_of_tensor(model.preprocessing, given[RAW]))
+    else:
+        _check_names(model, given)
+        outputs = runner.of_inputs(_inputs(model, given))
     content = {"model_name": name, "model_version": model.bundle.digest[:12]} | _id(request)
-    return _reply(content, [(tensors[each], as_binary) for each, as_binary in wanted.items()])
+    said = _Said(model, outputs)
+    return _reply(content, [(said.tensor(offered[each]), as_binary) for each, as_binary in wanted.items()])
 
 
 def _parsed(headers: Mapping[str, str], body: bytes, max_values: int) -> tuple[dict[str, Any], bytes]:
@@ -71,64 +81,64 @@ def _id(request: Mapping[str, Any]) -> dict[str, str]:
     return {"id": request["id"]} if "id" in request else {}
 
 
-def _input(request: Mapping[str, Any]) -> Mapping[str, Any]:
+def _by_name(request: Mapping[str, Any], binary: bytes) -> dict[str, Tensor]:
     inputs = request.get("inputs")
-    if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
-        raise RequestError(400, f"`inputs` must hold one tensor, named `input` or `raw`, not {shown(inputs)}.")
-    if inputs[0].get("name") not in ("input", "raw"):
-        raise RequestError(400, f"`inputs[0].name` {shown(inputs[0].get('name'))} is unknown. Known: input, raw.")
-    return inputs[0]
+    if not isinstance(inputs, list) or not inputs or not all(isinstance(each, dict) for each in inputs):
+        raise RequestError(400, f"`inputs` must hold one tensor or more, not {shown(inputs)}.")
+    names = [each.get("name") for each in inputs]
+    for place, name in enumerate(names):
+        if not isinstance(name, str) or name in names[:place]:
+            raise RequestError(400, f"`inputs[{place}].name` must be a name, and no other's, not {shown(name)}.")
+    return dict(zip(names, read_tensors(inputs, binary), strict=True))
 
 
-def _samples(model: AwakeModel, tensor: Tensor) -> Array:
-    """Return the samples (batch, ...), with their shape checked, but not yet their values."""
-    bundle, values = model.bundle, tensor.values
-    if tensor.description["name"] == "input":
-        if values.shape[1:] != bundle.input_shape or tensor.description["datatype"] != "FP32":
-            came = f"{tensor.description['datatype']} {list(values.shape)}"
-            raise RequestError(400, f"`input` must be FP32 {[-1, *bundle.input_shape]}, not {came}.")
-        return values
-    shapes = _raw_shapes(bundle.preprocessing, bundle.input_shape)
-    if values.shape in shapes:
-        return values[np.newaxis]
-    if values.shape[1:] not in shapes:
-        expected = " or ".join(str([-1, *shape]) for shape in shapes)
-        raise RequestError(400, f"`raw` must be {expected}, not {list(values.shape)}.")
-    return values
+def _is_raw(model: AwakeModel, given: Mapping[str, Tensor]) -> bool:
+    """Return whether a request gives raw samples."""
+    return set(given) == {RAW} and RAW not in model.bundle.signature.names
 
 
-def _raw_shapes(preprocessing: Mapping[str, Any], input_shape: Sequence[int]) -> list[tuple[int, ...]]:
-    declared = preprocessing.get("raw", {}).get("shape")
-    return list(dict.fromkeys(tuple(shape) for shape in (declared, input_shape) if shape is not None))
+def _check_names(model: AwakeModel, given: Mapping[str, Tensor]) -> None:
+    """Refuse inputs that are not the model's."""
+    names = model.bundle.signature.names
+    unknown, missing = [each for each in given if each not in names], [each for each in names if each not in given]
+    if unknown or missing:
+        known = ", ".join(names) + (", or raw" if model.preprocessing is not None else "")
+        what = f"{shown(unknown[0])} is unknown" if unknown else f"{missing[0]!r} is missing"
+        raise RequestError(400, f"`inputs`: {what}. The model takes {known}.")
 
 
-def _batches(model: AwakeModel, request: Mapping[str, Any], samples: Array) -> Iterator[Array]:
-    """Yield model inputs (batch, *input shape), float32, in batches of limited size."""
-    raw = request["inputs"][0]["name"] == "raw"
-    size = max(1, _AT_ONCE // max(1, math.prod(samples.shape[1:])))
-    for begin in range(0, len(samples), size):
-        batch = samples[begin : begin + size]
-        inputs = prepare(batch, model.bundle.preprocessing, model.bundle.input_shape) if raw else batch
-        if not np.isfinite(inputs).all():
-            raise RequestError(400, "`data` holds values that are not finite, or too large for the model.")
-        yield inputs
+def _inputs(model: AwakeModel, given: Mapping[str, Tensor]) -> Inputs:
+    """Return the model's inputs, with their datatypes and shapes checked, but not yet their values."""
+    for expected, spec in zip(input_tensors(model.bundle), model.bundle.signature.inputs, strict=True):
+        tensor, name = given[expected["name"]], expected["name"]
+        datatype = tensor.description["datatype"]
+        if datatype != expected["datatype"] or not spec.fits_shape(tensor.values.shape):
+            came = f"{datatype} {list(tensor.values.shape)}"
+            raise RequestError(400, f"`{name}` must be {expected['datatype']} {expected['shape']}, not {came}.")
+    counts = {name: len(tensor.values) for name, tensor in given.items()}
+    if len(set(counts.values())) > 1:
+        said = ", ".join(f"{name} {samples}" for name, samples in counts.items())
+        raise RequestError(400, f"The inputs have different numbers of samples: {said}.")
+    inputs: Inputs = unnamed({name: given[name].values for name in model.bundle.signature.names})
+    return inputs
 
 
-def _wanted(request: Mapping[str, Any]) -> dict[str, bool]:
+def _wanted(request: Mapping[str, Any], offered: Mapping[str, Any]) -> dict[str, bool]:
     """Return the names of the requested outputs, each with whether it is returned as bytes."""
     by_default = _flag(request, "binary_data_output", default=False)
     outputs = request.get("outputs")
     if outputs is not None and not (isinstance(outputs, list) and all(isinstance(each, dict) for each in outputs)):
         raise RequestError(400, "`outputs` must be a list of objects with a `name`.")
     wanted = {}
-    for output in outputs or [{"name": name} for name in _OUTPUTS]:
-        if output.get("name") not in _OUTPUTS:
-            known = ", ".join(_OUTPUTS)
-            raise RequestError(400, f"`outputs` names {shown(output.get('name'))}, which is unknown. Known: {known}.")
+    for output in outputs or [{"name": name} for name in offered]:
+        name = output.get("name")
+        if not isinstance(name, str) or name not in offered:
+            known = ", ".join(offered)
+            raise RequestError(400, f"`outputs` names {shown(name)}, which is unknown. Known: {known}.")
         for key in _NOT_OFFERED:
             if key in parameters(output):
                 raise RequestError(400, f"`{key}` is not supported: leave it out.")
-        wanted[output["name"]] = _flag(output, "binary_data", default=by_default)
+        wanted[name] = _flag(output, "binary_data", default=by_default)
     return wanted
 
 
@@ -139,21 +149,36 @@ def _flag(holder: Mapping[str, Any], key: str, *, default: bool) -> bool:
     return given
 
 
-def _outputs(model: AwakeModel, logits: Array) -> list[Tensor]:
-    shares = softmax(logits)  # (batch, classes)
-    labels = np.array([model.bundle.labels[place] for place in logits.argmax(axis=1)], dtype=object)
-    named = (("logits", "FP32", logits), ("label", "BYTES", labels), ("probability", "FP32", shares.max(axis=1)))
-    return [
-        Tensor({"name": name, "datatype": datatype, "shape": list(values.shape)}, values)
-        for name, datatype, values in named
-    ]
+class _Said:
+    """The tensors of a response."""
+
+    def __init__(self, model: AwakeModel, outputs: Outputs) -> None:
+        self._model, self._outputs = model, outputs
+
+    def tensor(self, offered: Mapping[str, Any]) -> Tensor:
+        """Return an offered output."""
+        values = self._values(offered["name"])
+        described = {"name": offered["name"], "datatype": offered["datatype"], "shape": list(values.shape)}
+        return Tensor(described, values)
+
+    def _values(self, name: str) -> Array:
+        outputs = self._outputs.values
+        if name == LABEL:
+            labels = self._model.bundle.labels
+            return np.array([labels[place] for place in outputs.argmax(axis=1)], dtype=object)
+        if name == PROBABILITY:
+            probabilities: Array = softmax(outputs).max(axis=1)
+            return probabilities
+        if name == RESPONSE:
+            return np.array([json.dumps(self._model.task.respond(each)) for each in self._outputs], dtype=object)
+        return outputs
 
 
 def _reply(content: dict[str, Any], tensors: list[tuple[Tensor, bool]]) -> Reply:
     outputs, parts = [], []
     for tensor, as_binary in tensors:
         if as_binary:
-            parts.append(_to_bytes(tensor.values))
+            parts.append(_to_bytes(tensor))
             outputs.append({**tensor.description, "parameters": {"binary_data_size": len(parts[-1])}})
         else:
             outputs.append({**tensor.description, "data": tensor.values.ravel().tolist()})
@@ -165,8 +190,8 @@ def _reply(content: dict[str, Any], tensors: list[tuple[Tensor, bool]]) -> Reply
     return Reply(headers=headers, body=b"".join([reply.body, *parts]))
 
 
-def _to_bytes(values: Array) -> bytes:
-    if values.dtype != object:
-        return values.astype("<f4").tobytes()
-    texts = [str(value).encode() for value in values]
+def _to_bytes(tensor: Tensor) -> bytes:
+    if tensor.description["datatype"] != BYTES:
+        return tensor.values.astype("<f4").tobytes()
+    texts = [str(value).encode() for value in tensor.values]
     return b"".join(len(text).to_bytes(4, "little") + text for text in texts)

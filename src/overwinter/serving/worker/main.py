@@ -25,18 +25,20 @@ from overwinter.bundle.load import AwakeModel, wake
 from overwinter.errors import ConfigError, OverwinterError
 from overwinter.serving.messages import LANGUAGE, Reply, RequestError
 from overwinter.serving.worker.frames import Frame, pack_frame, read_frame
-from overwinter.serving.worker.inference import infer
 from overwinter.serving.worker.records import CANCEL, IMPORT, KEEP, PARK, FirstPiece, Order, Question, Report, WakeOrder
 
 if TYPE_CHECKING:
     from overwinter.serving.worker.completions import Language
 
+_COMPUTING = {"infer": "inference", "predict": "predict", "embed": "embeddings"}  # operation -> module with it
+_GENERATING = ("complete", "chat")
 # The imports of a wake besides this module's, by kind; other runtimes are imported when they wake.
 _IMPORTED_AHEAD = {
     "onnxruntime": ("overwinter.runtime.onnx_runtime", "overwinter.runtime.onnx_session"),
     "torch": ("overwinter.runtime.torch_runtime",),
     LANGUAGE: ("overwinter.runtime.language_session", "overwinter.serving.worker.completions", "tokenizers"),
 }
+_ALWAYS_AHEAD = ("overwinter.data.preprocessing.reading", "overwinter.tasks", "overwinter.serving.worker.inference")
 
 
 def main(kind: str) -> None:
@@ -59,7 +61,7 @@ def main(kind: str) -> None:
 
 
 def _import_ahead(kind: str) -> None:
-    for name in _IMPORTED_AHEAD.get(kind, ()):
+    for name in (*_IMPORTED_AHEAD.get(kind, ()), *(() if kind == LANGUAGE else _ALWAYS_AHEAD)):
         importlib.import_module(name)
     if kind == LANGUAGE:
         from overwinter.models.transformers_library import import_transformers
@@ -101,7 +103,7 @@ class Worker:
             yield from self._frames(frame)
         except RequestError as error:
             yield _frame(error.reply())
-        except ConfigError as error:  # from `prepare`, about raw inputs
+        except ConfigError as error:  # of a task or preprocessing of someone's own
             yield _frame(RequestError(400, str(error)).reply())
         except Exception as error:  # noqa: BLE001 -- one request must not end the worker
             sys.stderr.write(f"The model failed on a request: {type(error).__name__}: {error}\n")
@@ -112,15 +114,26 @@ class Worker:
         question = Question.read(frame.header)
         if self._model is None:
             raise RequestError(500, "The model is not awake.")
-        if (question.operation == "infer") == (self._language is not None):
+        if self._language is not None and question.operation in _GENERATING:
+            yield from self._language.respond(question, frame.body, self._interrupted)
+        elif self._language is None and question.operation in _COMPUTING:
+            yield _frame(self._compute(self._model, question, frame.body))
+        else:
             raise RequestError(
                 400, f"This model does not support {question.operation!r}: see /v1/models and /v2/models/NAME."
             )
-        if self._language is not None:
-            yield from self._language.respond(question, frame.body, self._interrupted)
-        else:
-            limit = self._max_values
-            yield _frame(infer(self._model, question.headers, frame.body, name=question.model, max_values=limit))
+
+    def _compute(self, model: AwakeModel, question: Question, body: bytes) -> Reply:
+        module = importlib.import_module(f"overwinter.serving.worker.{_COMPUTING[question.operation]}")
+        reply: Reply = getattr(module, question.operation)(
+            model,
+            question.headers,
+            body,
+            name=question.model,
+            max_values=self._max_values,
+            within_s=question.within_s,
+        )
+        return reply
 
     def _import(self, _header: Mapping[str, Any]) -> Report:
         self._imported()
@@ -137,7 +150,7 @@ class Worker:
                 threads=order.threads,
                 trusted=order.trusted,
             )
-            if model.bundle.tokenizer is not None:
+            if model.bundle.generates:
                 self._language = _language(model, order)
             model.bundle.release()
         except OverwinterError as error:

@@ -5,8 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from overwinter.data import as_json, check_preprocessing, prepare
+from overwinter.data import Normalize, as_json, check_preprocessing, read_preprocessing
 from overwinter.errors import ConfigError
+
+
+def prepare(raw, content, input_shape):
+    """Prepare as a bundle with this content does."""
+    return read_preprocessing({"input": {"shape": list(input_shape)}, **content}).prepare(raw)
+
 
 DIGITS = {
     "raw": {"dtype": "uint8", "shape": [8, 8], "range": [0, 16]},
@@ -102,3 +108,28 @@ def test_numbers_of_any_kind_are_kept_as_json(value):
 @pytest.mark.parametrize("value", [np.array([0.5, 0.25]), torch.tensor([0.5, 0.25]), (np.float32(0.5), 0.25)])
 def test_one_number_per_channel_is_kept_as_a_list(value):
     assert as_json({"std": value}) == {"std": [0.5, 0.25]}
+
+
+@given(hnp.arrays(np.uint8, (2, 8, 8), elements=st.integers(0, 16)))
+def test_undoing_gives_the_raw_samples_back(raw):
+    normalize = read_preprocessing(DIGITS)
+    undone = normalize.undo(normalize.prepare(raw))
+    assert undone.dtype == np.uint8
+    np.testing.assert_array_equal(undone, raw)
+
+
+def test_undone_values_stay_within_the_raw_type():
+    undone = Normalize(0.0, 1.0, dtype="uint8", shape=[2]).undo(np.array([[-3.0, 999.0]], np.float32))
+    np.testing.assert_array_equal(undone, [[0, 255]])
+
+
+@pytest.mark.parametrize("content", [DIGITS, {}, {"mean": [1, 2], "raw": {"shape": [2, 3]}}])
+def test_its_json_makes_the_same_again(content):
+    first = read_preprocessing(content)
+    again = read_preprocessing(as_json(first))
+    assert again.to_json() == first.to_json()
+    assert again.raw_shapes == first.raw_shapes
+
+
+def test_without_any_shape_every_batch_is_taken():
+    np.testing.assert_array_equal(Normalize(1.0, 2.0).prepare([[1, 3, 5]]), [[0, 1, 2]])
