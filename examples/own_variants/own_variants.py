@@ -67,6 +67,7 @@ class ChannelsLastRuntime:
             self.open(out, threads=1, trusted=trusted),
             _Outputs(models.load_model(model_folder, trusted=trusted), torch.contiguous_format),
             examples,
+            signature=models.signature_of(models.load_description(out)),
             tolerance=1e-4,
             who="Outputs with channels last differ from torch's",
             remedy="Remove channels-last from evaluate.runtimes.",

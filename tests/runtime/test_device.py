@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 
 from overwinter import models, runtime
 from overwinter.errors import ConfigError, OverwinterError
@@ -136,8 +137,8 @@ def test_a_model_that_fails_on_another_device_only_is_reported_why(saved, tmp_pa
 
 def test_loading_is_measured_on_the_device(saved, tmp_path, capsys):
     build(saved, "torch", tmp_path / "built", trusted=[])
-    np.save(tmp_path / "inputs.npy", INPUTS)
-    loading.load_and_report(str(tmp_path / "built"), "torch", "1", BESIDE, str(tmp_path / "inputs.npy"))
+    save_file({"input": INPUTS}, tmp_path / "inputs.safetensors")
+    loading.load_and_report(str(tmp_path / "built"), "torch", "1", BESIDE, str(tmp_path / "inputs.safetensors"))
     output = json.loads(capsys.readouterr().out)
     assert output["load_s"] > 0
     assert output["peak_gpu_memory_bytes"] is None  # no GPU was used
@@ -153,8 +154,8 @@ def test_the_peak_of_a_gpus_memory_is_torchs_own(monkeypatch):
 def test_a_compiled_module_is_checked_and_opened_on_the_device(saved, tmp_path, monkeypatch):
     asked = []
 
-    def compiled(model, examples, device):
-        asked.append((list(examples.shape[1:]), device, next(model.parameters()).device.type))
+    def compiled(model, example, _signature, device):
+        asked.append((list(example.shape[1:]), device, next(model.parameters()).device.type))
         return model
 
     monkeypatch.setattr("overwinter.runtime.torch_compile._compiled", compiled)

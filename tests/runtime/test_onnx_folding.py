@@ -10,8 +10,10 @@ from overwinter.runtime import OnnxSession
 from overwinter.runtime.onnx_export import export_onnx
 from overwinter.runtime.onnx_graph import initializers
 from overwinter.runtime.onnx_integer import with_stand_ins
+from overwinter.signature import Signature
 
 IMAGES = torch.randn(4, 3, 6, 6, generator=torch.Generator().manual_seed(0))
+SIGNATURE = Signature.of_one([3, 6, 6])
 # Among the factors of the channels: negative ones, and one of zero.
 FACTORS = [1.5, -0.7, 0.0, -2.0, 0.2]
 
@@ -52,7 +54,9 @@ def integer(model, name, grid, *, lowest=None):
 
 
 def exported(model, tmp_path):
-    graph = export_onnx(with_stand_ins(model, batch_ranges=False, products=True), IMAGES.numpy(), integers=True)
+    graph = export_onnx(
+        with_stand_ins(model, batch_ranges=False, products=True), IMAGES.numpy(), SIGNATURE, integers=True
+    )
     (tmp_path / "model.onnx").write_bytes(graph.SerializeToString())
     return graph.graph, OnnxSession(tmp_path / "model.onnx", threads=1).run(IMAGES.numpy())
 

@@ -49,7 +49,12 @@ def quantized(model: nn.Module, grid: Grid, activations: str | None) -> nn.Modul
 
 def exported(model: nn.Module, shape: list[int], folder: Path, *, batch_ranges: bool = True) -> tuple[list[str], float]:
     """Operators of the graph, and the largest difference from torch's outputs at two batch sizes."""
-    graph = export_onnx(with_stand_ins(model, batch_ranges=batch_ranges, products=True), drawn(shape), integers=True)
+    graph = export_onnx(
+        with_stand_ins(model, batch_ranges=batch_ranges, products=True),
+        drawn(shape),
+        Signature.of_one(shape),
+        integers=True,
+    )
     path = folder / "model.onnx"
     path.write_bytes(graph.SerializeToString())
     session, differences = OnnxSession(path, threads=1), []

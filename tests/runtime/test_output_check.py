@@ -3,6 +3,7 @@ import pytest
 
 from overwinter.errors import OverwinterError
 from overwinter.runtime import check_outputs
+from overwinter.signature import Signature
 
 
 class FixedOutputs:
@@ -18,6 +19,7 @@ def ask(output, reference):
         FixedOutputs(output),
         FixedOutputs(reference),
         np.zeros((4, 2), np.float32),
+        signature=Signature.of_one([2]),
         tolerance=0.1,
         who="Mine differ from torch's",
         remedy="Leave it.",

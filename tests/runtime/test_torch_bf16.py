@@ -6,7 +6,7 @@ from overwinter.errors import ConfigError
 from overwinter.models import Grid, IntegerLinear, load_description, save_model
 from overwinter.runtime.served_layers import PackedLinear, in_bfloat16, in_float32
 from overwinter.signature import Signature
-from tests.support.building import build
+from tests.support.building import build, drawn
 from tests.support.networks import WIDE_LLAMA, language_model
 
 pytest.importorskip("transformers", reason="the extra llm is not installed")
@@ -107,5 +107,29 @@ def test_it_is_built_and_loaded_and_says_what_it_cannot_run(tmp_path):
         runtime.load_module(four, "onnxruntime", trusted=[])
 
 
-def test_it_runs_language_models_only(saved):
-    assert runtime.find_runtime("torch-bf16").refusal(load_description(saved)) == "it runs language models only"
+def test_it_runs_networks_with_normalisation_and_tensors_of_their_own(saved, tmp_path):
+    build(saved, "torch-bf16", tmp_path / "built", trusted=[])
+    inputs = drawn([1, 8, 8], 5)
+    session = runtime.open_session(tmp_path / "built", "torch-bf16", 1)
+    with torch.inference_mode():
+        expected = models.load_model(saved, trusted=[])(torch.from_numpy(inputs)).numpy()
+    assert 0 < runtime.largest_difference(session.run(inputs), expected) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("quantization", "reason"),
+    [
+        ({"method": "int8_dynamic"}, "torchao quantized it"),
+        (
+            {"layers": {"head": {"activations": "static", "smoothed": False, "shape": [3, 8]}}},
+            "head quantizes its input",
+        ),
+        (
+            {"layers": {"stem": {"activations": None, "smoothed": False, "shape": [3, 8, 1, 1]}}},
+            "stem is a convolution",
+        ),
+    ],
+)
+def test_where_bfloat16_makes_no_sense_it_says_why(saved, quantization, reason):
+    description = load_description(saved) | {"quantization": quantization}
+    assert reason in runtime.find_runtime("torch-bf16").refusal(description)

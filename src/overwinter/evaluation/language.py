@@ -112,7 +112,7 @@ class _Prefill:
     def __init__(self, model: CausalLanguageModel) -> None:
         self._model, self._device = model, _device_of(model)
 
-    def run(self, inputs: Array) -> Array:
+    def run(self, inputs: Any) -> Array:
         """Return logits (1, vocabulary) after the prompt (1, tokens), both on the host."""
         with torch.inference_mode():
             logits: Array = self._model.step(torch.from_numpy(inputs).to(self._device))[0].cpu().numpy()
@@ -128,7 +128,7 @@ class _Decode:
             logits, self._kept = model.step(prompt.to(_device_of(model)))
         self._first = logits.argmax(-1, keepdim=True)  # (1, 1)
 
-    def run(self, inputs: Array) -> Array:  # noqa: ARG002 -- the prompt, which __init__ has read
+    def run(self, inputs: Any) -> Array:  # noqa: ARG002 -- the prompt, which __init__ has read
         """Return the generated tokens (1, count), and remove them from the cache."""
         token, generated = self._first, []
         with torch.inference_mode():

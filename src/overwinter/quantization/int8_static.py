@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import onnx
@@ -35,7 +35,7 @@ from overwinter import files
 from overwinter.calibration.batches import count_samples, split_batches
 from overwinter.errors import ConfigError
 from overwinter.inputs import Inputs, count, named
-from overwinter.models import Grid, stored_bytes, write_description
+from overwinter.models import Grid, signature_of, stored_bytes, write_description
 from overwinter.quantization.checking import refuse_integer_settings, refuse_language
 from overwinter.quantization.frame import choose_layers, count_zeros, origin
 from overwinter.quantization.interface import QuantizationReport, Request
@@ -63,7 +63,7 @@ class Int8Static:
         """Export, calibrate and quantize; see `Quantizer`."""
         refuse_language(_VARIANT, request)
         refuse_integer_settings(_VARIANT, request)
-        exported = export_onnx(request.model, cast(Array, request.calibration[0]))
+        exported = export_onnx(request.model, request.calibration[0], signature_of(request.description))
         nodes = _weighted_nodes(exported.graph)
         wanted, left = choose_layers(_VARIANT, {node.layer: _unfit(node) for node in nodes}, request.settings.skip)
         quantized = _quantized(exported, request, [node.name for node in nodes if node.layer in left])

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from overwinter.runtime.interface import Runtime
     from overwinter.runtime.language_session import LanguageSession, canary_tokens
     from overwinter.runtime.loading import Readiness, measure_loading
-    from overwinter.runtime.onnx_export import INPUT, OUTPUT, export_onnx
+    from overwinter.runtime.onnx_export import export_onnx
     from overwinter.runtime.onnx_graph import float_weights, initializers, layer_of, tidy
     from overwinter.runtime.onnx_session import OnnxSession
     from overwinter.runtime.openvino_session import OpenVinoSession
@@ -54,8 +54,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EXAMPLES",
-    "INPUT",
-    "OUTPUT",
     "Array",
     "LanguageSession",
     "OnnxSession",
@@ -95,9 +93,7 @@ __all__ = [
 _HOMES = {
     "Array": "session",
     "EXAMPLES": "examples",
-    "INPUT": "onnx_export",
     "LanguageSession": "language_session",
-    "OUTPUT": "onnx_export",
     "OnnxSession": "onnx_session",
     "OpenVinoSession": "openvino_session",
     "Readiness": "loading",

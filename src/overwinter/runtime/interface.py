@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from overwinter.runtime.session import Array, Session
+from overwinter.inputs import Inputs
+from overwinter.runtime.session import Session
 
 
 class Runtime(Protocol):
@@ -30,9 +31,11 @@ class Runtime(Protocol):
         """Return why this runtime cannot compute on ``device`` (`cuda`, `cuda:N`) here, or None if it can."""
 
     def build(
-        self, model_folder: Path, out: Path, *, examples: Array, trusted: Sequence[str], device: str = "cpu"
+        self, model_folder: Path, out: Path, *, examples: Inputs, trusted: Sequence[str], device: str = "cpu"
     ) -> None:
         """Write the files for `open` to the existing folder ``out``; equal models give equal bytes on every device.
+
+        The examples (n, ...) are samples of the data; ``signature`` in ``model.json`` says which axes vary.
 
         Raises:
             ConfigError: the model uses an operation that this runtime lacks.

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from overwinter.errors import ConfigError
+from overwinter.inputs import Inputs, named
 from overwinter.models import CausalLanguageModel
 from overwinter.runtime import load_module
 from overwinter.runtime.session import Array
@@ -39,9 +40,10 @@ class LanguageSession:
         declared = config.get("max_position_embeddings", config.get("n_positions"))
         return declared if type(declared) is int else sys.maxsize
 
-    def run(self, inputs: Array) -> Array:
+    def run(self, inputs: Inputs) -> Array:
         """Return logits of the next token (batch, vocabulary), float32, after tokens (batch, length), int64."""
-        return self.step(inputs)[0]
+        (tokens,) = named(inputs).values()
+        return self.step(tokens)[0]
 
     def step(self, tokens: Array, kept: Any = None) -> tuple[Array, Any]:
         """Read tokens (batch, n) after those whose keys and values are in ``kept``.

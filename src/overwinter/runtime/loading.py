@@ -14,10 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from safetensors.numpy import load_file, save_file
 
 from overwinter.errors import OverwinterError
+from overwinter.inputs import Inputs, named, unnamed
 from overwinter.runtime.device import CPU
-from overwinter.runtime.session import Array
 
 _CHILD = "import sys; from overwinter.runtime.loading import load_and_report; load_and_report(*sys.argv[1:])"
 _STATUS = Path("/proc/self/status")
@@ -39,7 +40,7 @@ class Readiness:
 
 
 def measure_loading(
-    folder: Path, runtime: str, inputs: Array, *, threads: int, trusted: Sequence[str], device: str = CPU
+    folder: Path, runtime: str, inputs: Inputs, *, threads: int, trusted: Sequence[str], device: str = CPU
 ) -> Readiness:
     """Load a built variant in a fresh process, and run it once.
 
@@ -55,8 +56,8 @@ def measure_loading(
         OverwinterError: the process fails.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        inputs_path = Path(scratch) / "inputs.npy"
-        np.save(inputs_path, inputs)
+        inputs_path = Path(scratch) / "inputs.safetensors"
+        save_file({name: np.ascontiguousarray(value) for name, value in named(inputs).items()}, inputs_path)
         command = [sys.executable, "-c", _CHILD, str(folder), runtime, str(threads), device, str(inputs_path), *trusted]
         paths = os.pathsep.join(filter(None, sys.path))  # the user's module may be next to the stage program
         done = subprocess.run(
@@ -70,7 +71,7 @@ def measure_loading(
 
 def load_and_report(folder: str, runtime: str, threads: str, device: str, inputs: str, *trusted: str) -> None:
     """Load a variant, run it once, and print a `Readiness` as JSON."""
-    batch = np.load(inputs, allow_pickle=False)
+    batch = unnamed(load_file(inputs))
     begin_s = time.perf_counter()
     from overwinter.runtime.registry import open_session
 

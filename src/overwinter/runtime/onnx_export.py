@@ -19,57 +19,77 @@ from torch import nn
 from torch.jit._trace import TracerWarning  # torch.jit has it too, but does not declare it
 
 from overwinter.errors import ConfigError
+from overwinter.inputs import INPUT, Inputs, named, to_tensors
+from overwinter.models import Positional
 from overwinter.runtime.examples import traced_inputs
 from overwinter.runtime.onnx_folding import fold_normalisations
-from overwinter.runtime.onnx_graph import tidy
+from overwinter.runtime.onnx_graph import rename_inputs, tidy
 from overwinter.runtime.saturation import products_saturate, unsign_weights
-from overwinter.runtime.session import Array
+from overwinter.signature import OUTPUT, Signature
 
-INPUT, OUTPUT = "input", "output"
 _OPSET = 17
 _OPERATOR = re.compile(r"\b\w+::\w+")
 _SCOPE = "__module."
+_AXES = {0: "batch"}
 
 
-def export_onnx(model: nn.Module, examples: Array, *, integers: bool = False) -> onnx.ModelProto:
-    """Export a module in evaluation mode.
+def export_onnx(model: nn.Module, examples: Inputs, signature: Signature, *, integers: bool = False) -> onnx.ModelProto:
+    """Export a module in evaluation mode; inputs and output keep their names, and axes that vary stay dynamic.
 
     Args:
-        model: module from (batch, ...) to (batch, classes).
+        model: module from inputs (batch, ...) to one output (batch, ...).
         examples: samples of the data (n, ...), with which the module is traced.
+        signature: the model's.
         integers: whether it has stand-ins of integer layers (`onnx_integer`), whose codes must not be folded.
 
     Raises:
         ConfigError: the module uses an operation that ONNX lacks; the message names the layer.
     """
     written = io.BytesIO()
-    example = torch.from_numpy(traced_inputs(examples))
+    example = named(to_tensors(traced_inputs(examples)))
+    given = tuple(example[name] for name in signature.names)
+    flat = model if signature.names == (INPUT,) else Positional(model, signature.names)
     with _quietly():
         try:
             torch.onnx.export(
-                model,
-                (example,),
+                flat,
+                given,
                 written,  # type: ignore[arg-type]  # the older exporter takes streams as well
                 dynamo=False,
                 opset_version=_OPSET,
-                input_names=[INPUT],
+                input_names=[_traced_name(name) for name in signature.names],
                 output_names=[OUTPUT],
-                dynamic_axes={INPUT: {0: "batch"}, OUTPUT: {0: "batch"}},
+                dynamic_axes=_dynamic_axes(signature),
                 do_constant_folding=not integers,
             )
         except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0]
-            where = _layers_with(_OPERATOR.search(reason), model, example)
+            where = _layers_with(_OPERATOR.search(reason), flat, given)
             raise ConfigError(
                 f"{type(model).__name__} cannot be exported to ONNX: {where}{reason}\n"
                 "Remove onnxruntime and openvino from evaluate.runtimes and set quantize=none, or change the model."
             ) from error
     exported = onnx.load_from_string(written.getvalue())
+    rename_inputs(exported.graph, {_traced_name(name): name for name in signature.names})
     if integers:
         fold_normalisations(exported.graph)
         if products_saturate():
             unsign_weights(exported.graph)
     return tidy(exported)
+
+
+def _traced_name(name: str) -> str:
+    """Return the name of an input while it is traced, which can't be a number."""
+    return f"input.{name}" if name.isdigit() else name
+
+
+def _dynamic_axes(signature: Signature) -> dict[str, dict[int, str]]:
+    return {
+        _traced_name(spec.name): {
+            axis: _AXES.get(axis, f"{spec.name}_{axis}") for axis, side in enumerate(spec.shape) if side is None
+        }
+        for spec in (*signature.inputs, *signature.outputs)
+    }
 
 
 @contextmanager
@@ -92,7 +112,7 @@ def _quietly() -> Iterator[None]:
             torch._C._jit_onnx_log = shown
 
 
-def _layers_with(operator: re.Match[str] | None, model: nn.Module, example: torch.Tensor) -> str:
+def _layers_with(operator: re.Match[str] | None, model: nn.Module, example: tuple[torch.Tensor, ...]) -> str:
     """Return the names of the layers that use an operator; empty if unknown."""
     if operator is None:
         return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,15 @@ def layer_of(node_name: str) -> str:
 def initializers(graph: onnx.GraphProto) -> dict[str, Array]:
     """Return name -> value of the graph's constants."""
     return {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+
+
+def rename_inputs(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
+    """Give inputs of the graph other names, by their names."""
+    for entry in graph.input:
+        entry.name = names.get(entry.name, entry.name)
+    for node in graph.node:
+        for index, name in enumerate(node.input):
+            node.input[index] = names.get(name, name)
 
 
 def tidy(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from overwinter import files
 from overwinter.errors import OverwinterError
-from overwinter.models import load_description
+from overwinter.inputs import Inputs, named
+from overwinter.models import load_description, signature_of
 from overwinter.runtime.device import CPU, gpu_tolerance
-from overwinter.runtime.examples import compared_inputs
+from overwinter.runtime.examples import expected_outputs
 from overwinter.runtime.onnx_session import OnnxSession
 from overwinter.runtime.output_check import check_outputs, finite
 from overwinter.runtime.session import Array, Session, largest_difference
+from overwinter.signature import Signature
 
 if TYPE_CHECKING:
     from torch import nn
@@ -53,7 +56,7 @@ class OnnxRuntime:
         return f"this ONNX Runtime has no {GPU_PROVIDER}; the package onnxruntime-gpu, in place of onnxruntime, has it"
 
     def build(
-        self, model_folder: Path, out: Path, *, examples: Array, trusted: Sequence[str], device: str = CPU
+        self, model_folder: Path, out: Path, *, examples: Inputs, trusted: Sequence[str], device: str = CPU
     ) -> None:
         """Write ``model.onnx``; check the outputs of an exported one against torch's, a GPU's against the CPU's.
 
@@ -67,6 +70,7 @@ class OnnxRuntime:
             OnnxSession(out / MODEL, threads=1, device=device),
             OnnxSession(out / MODEL, threads=1),
             examples,
+            signature=signature_of(description),
             tolerance=gpu_tolerance(description),
             who=f"ONNX Runtime's outputs on {device} differ from the CPU's",
             remedy="Remove onnxruntime from evaluate.runtimes, or set device=auto.",
@@ -85,7 +89,7 @@ def _refused_layers(layers: Mapping[str, Mapping[str, Any]]) -> str | None:
     return None
 
 
-def write_onnx(model_folder: Path, out: Path, examples: Array, *, trusted: Sequence[str], own_kernels: bool) -> None:
+def write_onnx(model_folder: Path, out: Path, examples: Inputs, *, trusted: Sequence[str], own_kernels: bool) -> None:
     """Write ``model.onnx`` of a saved model to ``out``, and check ONNX Runtime's outputs against torch's.
 
     Args:
@@ -105,46 +109,57 @@ def write_onnx(model_folder: Path, out: Path, examples: Array, *, trusted: Seque
         return
     from overwinter.models import load_model
 
-    model = load_model(model_folder, trusted=trusted)
+    exporting = _Exporting(load_model(model_folder, trusted=trusted), examples, signature_of(description), out / MODEL)
     if description["quantization"] is None:
-        _refuse_difference(_written(model, model, examples, out), TOLERANCE)
+        _refuse_difference(exporting.floats(), TOLERANCE)
         return
-    difference = _export_integers(model, examples, out, batch_ranges=own_kernels, own=own_kernels)
+    difference = exporting.integers(batch_ranges=own_kernels, own=own_kernels)
     if difference > INTEGER_TOLERANCE and own_kernels:
-        difference = _export_integers(model, examples, out, batch_ranges=False, own=True)
+        difference = exporting.integers(batch_ranges=False, own=True)
     _refuse_difference(difference, INTEGER_TOLERANCE)
 
 
-def _export_integers(model: nn.Module, examples: Array, out: Path, *, batch_ranges: bool, own: bool) -> float:
-    from overwinter.runtime.onnx_integer import with_stand_ins
+@dataclass(frozen=True)
+class _Exporting:
+    """Writes a module as an ONNX file, and tells how far ONNX Runtime's outputs are from torch's."""
 
-    return _written(with_stand_ins(model, batch_ranges=batch_ranges, products=not own), model, examples, out)
+    model: nn.Module
+    examples: Inputs
+    signature: Signature
+    path: Path
+
+    def floats(self) -> float:
+        """Write the module itself; return the largest difference."""
+        return self._written(self.model, integers=False)
+
+    def integers(self, *, batch_ranges: bool, own: bool) -> float:
+        """Write the module with its integer layers as integer operators; return the largest difference."""
+        from overwinter.runtime.onnx_integer import with_stand_ins
+
+        stand_ins = with_stand_ins(self.model, batch_ranges=batch_ranges, products=not own)
+        return self._written(stand_ins, integers=True)
+
+    def _written(self, exported: nn.Module, *, integers: bool) -> float:
+        from overwinter.runtime.onnx_export import export_onnx
+        from overwinter.runtime.torch_runtime import TorchSession
+
+        graph = export_onnx(exported, self.examples, self.signature, integers=integers)
+        files.write_bytes(self.path, graph.SerializeToString(deterministic=True))
+        session, torch_session = OnnxSession(self.path, threads=1), TorchSession(self.model)
+        return max(
+            largest_difference(_output(session, inputs), finite(expected))
+            for inputs, expected in expected_outputs(torch_session.run, self.examples, self.signature)
+        )
 
 
-def _written(exported: nn.Module, model: nn.Module, examples: Array, out: Path) -> float:
-    """Write ``exported``, and return the largest difference of its outputs from those of ``model``."""
-    import torch
-
-    from overwinter.runtime.onnx_export import export_onnx
-
-    graph = export_onnx(exported, examples, integers=exported is not model)
-    files.write_bytes(out / MODEL, graph.SerializeToString(deterministic=True))
-    session = OnnxSession(out / MODEL, threads=1)
-    differences = []
-    for inputs in compared_inputs(examples):
-        with torch.inference_mode():
-            expected = finite(model(torch.from_numpy(inputs)).numpy())
-        differences.append(largest_difference(_output(session, inputs), expected))
-    return max(differences)
-
-
-def _output(session: Session, inputs: Any) -> Any:
+def _output(session: Session, inputs: Inputs) -> Array:
     try:
         return session.run(inputs)
     except Exception as error:  # noqa: BLE001 -- its exceptions share no base class
+        shapes = ", ".join(f"{name} {list(value.shape)}" for name, value in named(inputs).items())
         raise OverwinterError(
-            f"The exported model fails in ONNX Runtime at batch size {len(inputs)}: {error}\n"
-            "Does its forward() use the batch size as a constant? Otherwise remove onnxruntime from "
+            f"The exported model fails in ONNX Runtime for inputs of other sizes ({shapes}): {error}\n"
+            "Does its forward() use the batch size or a length as a constant? Otherwise remove onnxruntime from "
             "evaluate.runtimes."
         ) from None
 
@@ -152,7 +167,7 @@ def _output(session: Session, inputs: Any) -> Any:
 def _refuse_difference(difference: float, tolerance: float) -> None:
     if difference > tolerance:
         raise OverwinterError(
-            f"ONNX Runtime's outputs differ from torch's by {difference:.2g} of the largest logit; the tolerance is "
+            f"ONNX Runtime's outputs differ from torch's by {difference:.2g} of the largest; the tolerance is "
             f"{tolerance:g}.\nDoes forward() branch on its input's values? Tracing freezes such branches: "
             "change it, or remove onnxruntime from evaluate.runtimes."
         )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnxruntime  # type: ignore[import-untyped]  # has no types
 
 from overwinter.errors import ConfigError, IntegrityError
+from overwinter.inputs import Array, Inputs
 from overwinter.runtime.onnx_files import external_files, mapped
-from overwinter.runtime.session import Array
 
 _ERRORS_ONLY = 3
 _CPU = "cpu"
@@ -24,7 +25,7 @@ class OnnxSession:
     take 88 ms of wall and CPU time.
 
     Args:
-        path: the ONNX file; one input and one output, each with the batch first.
+        path: the ONNX file; one output, and every input, with the batch first.
         threads: The number of threads that compute one output.
         device: `cpu`, `cuda` or `cuda:N`.
 
@@ -45,13 +46,19 @@ class OnnxSession:
                 "Make it again with this version (`dvc repro`)."
             ) from None
         _check_provider(device, self._session.get_providers())
-        self._input = self._session.get_inputs()[0].name
+        self._inputs = [each.name for each in self._session.get_inputs()]
         self._outputs = [self._session.get_outputs()[0].name]
 
-    def run(self, inputs: Array) -> Array:
-        """Return logits (batch, classes) as float32 of model inputs (batch, ...) as float32."""
-        outputs: Array = self._session.run(self._outputs, {self._input: inputs})[0]
-        return outputs
+    def run(self, inputs: Inputs) -> Array:
+        """Return the output (batch, ...), float32, of inputs (batch, ...)."""
+        outputs: Array = self._session.run(self._outputs, self._fed(inputs))[0]
+        return outputs.astype(np.float32, copy=False)
+
+    def _fed(self, inputs: Inputs) -> Mapping[str, Array]:
+        """Return the inputs by the graph's names; an export leaves out one that the model does not use."""
+        if isinstance(inputs, Mapping):
+            return {name: inputs[name] for name in self._inputs}
+        return {self._inputs[0]: inputs}
 
 
 def _opened(path: Path, options: onnxruntime.SessionOptions, providers: list[Any]) -> onnxruntime.InferenceSession:

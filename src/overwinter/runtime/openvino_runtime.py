@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from overwinter.errors import ConfigError, IntegrityError
-from overwinter.models import load_description
+from overwinter.inputs import Inputs
+from overwinter.models import load_description, signature_of
 from overwinter.runtime.onnx_runtime import MODEL, OnnxRuntime, write_onnx
 from overwinter.runtime.onnx_session import OnnxSession
 from overwinter.runtime.openvino_session import OpenVinoSession
 from overwinter.runtime.output_check import check_outputs
-from overwinter.runtime.session import Array, Session
+from overwinter.runtime.session import Session
 
 TOLERANCE = 1e-4  # for a float model's outputs, relative to the largest logit
 # Values rounded to the neighbouring step of 1/255, in every layer.
@@ -36,7 +37,7 @@ class OpenVinoRuntime:
         reason = OnnxRuntime().refusal(description)
         return None if reason is None else reason.replace("ONNX Runtime", "OpenVINO")
 
-    def build(self, model_folder: Path, out: Path, *, examples: Array, trusted: Sequence[str]) -> None:
+    def build(self, model_folder: Path, out: Path, *, examples: Inputs, trusted: Sequence[str]) -> None:
         """Write ``model.onnx``, and check OpenVINO's outputs against ONNX Runtime's."""
         # OpenVINO has no kernel for MatMulInteger: with it, an output took as long as a float one.
         write_onnx(model_folder, out, examples, trusted=trusted, own_kernels=False)
@@ -45,6 +46,7 @@ class OpenVinoRuntime:
             _opened(out / MODEL),
             OnnxSession(out / MODEL, threads=1),
             examples,
+            signature=signature_of(description),
             tolerance=TOLERANCE if description["quantization"] is None else QUANTIZED_TOLERANCE,
             who="OpenVINO's outputs differ from ONNX Runtime's",
             remedy="Remove openvino from evaluate.runtimes.",

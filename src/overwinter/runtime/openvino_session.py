@@ -8,19 +8,22 @@ from __future__ import annotations
 import importlib
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from overwinter.errors import ConfigError, IntegrityError
+from overwinter.inputs import Array, Inputs
 from overwinter.runtime.onnx_files import external_files
-from overwinter.runtime.session import Array
 
 
 class OpenVinoSession:
     """A `Session` on OpenVINO. It keeps the graph's float32 and does not switch to bfloat16.
 
     Args:
-        path: the ONNX file; one input and one output, each with the batch first.
+        path: the ONNX file; one output, and every input, with the batch first. Axes that vary stay dynamic.
         threads: The number of threads that compute one output.
 
     Raises:
@@ -42,12 +45,14 @@ class OpenVinoSession:
                 f"{path} cannot be loaded by OpenVINO {openvino.__version__}: {reason}\n"
                 "Make it again with this version (`dvc repro`), or remove openvino from evaluate.runtimes."
             ) from None
+        self._inputs = [port.get_any_name() for port in compiled.inputs]
         self._request = compiled.create_infer_request()
 
-    def run(self, inputs: Array) -> Array:
-        """Return logits (batch, classes) as float32 of model inputs (batch, ...) as float32."""
+    def run(self, inputs: Inputs) -> Array:
+        """Return the output (batch, ...), float32, of inputs (batch, ...)."""
+        fed = [inputs[name] for name in self._inputs] if isinstance(inputs, Mapping) else [inputs]
         # The output is a view of the request's memory, which the next call overwrites.
-        outputs: Array = self._request.infer([inputs], share_inputs=True)[0].copy()
+        outputs: Array = self._request.infer(fed, share_inputs=True)[0].astype(np.float32)
         return outputs
 
 

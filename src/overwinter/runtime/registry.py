@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from overwinter.errors import ConfigError
-from overwinter.inputs import take
+from overwinter.inputs import Inputs, count, take
 from overwinter.models import load_description
 from overwinter.models.description import DESCRIPTION, are_own
 from overwinter.registries import RUNTIMES
 from overwinter.runtime.device import CPU, device_entry, device_refusal, variant_refusal
 from overwinter.runtime.interface import Runtime
-from overwinter.runtime.session import Array, Session
+from overwinter.runtime.session import Session
+from overwinter.signature import Signature
 
 if TYPE_CHECKING:
     from torch import nn
@@ -61,7 +62,7 @@ def _refusal(runtime: Runtime, description: Mapping[str, Any], device: str) -> s
 
 
 def build(
-    model_folder: Path, runtime: str, out: Path, *, examples: Array, trusted: Sequence[str], device: str = CPU
+    model_folder: Path, runtime: str, out: Path, *, examples: Inputs, trusted: Sequence[str], device: str = CPU
 ) -> None:
     """Prepare a saved model for a runtime.
 
@@ -108,9 +109,10 @@ def check_runtimes(
     runtimes: Sequence[str],
     *,
     model_config: Mapping[str, Any],
-    examples: Array,
+    examples: Inputs,
     trusted: Sequence[str],
     device: str = CPU,
+    signature: Signature | None = None,
 ) -> None:
     """Check before training that every runtime can run the model, by building the untrained model for each.
 
@@ -123,6 +125,7 @@ def check_runtimes(
         examples: samples of the data (n, ...).
         trusted: as in `build`.
         device: device that will serve the variants.
+        signature: the model's; None: as the examples have it.
 
     Raises:
         ConfigError: a runtime is unknown, cannot compute on the device, or lacks an operation of the model.
@@ -136,7 +139,8 @@ def check_runtimes(
         return
     with tempfile.TemporaryDirectory() as scratch:
         saved = Path(scratch) / "model"
-        signature = find_signature(model, [take(examples, slice(each, each + 1)) for each in range(len(examples))])
+        singles = [take(examples, slice(each, each + 1)) for each in range(count(examples))]
+        signature = signature or find_signature(model, singles)
         save_model(saved, model, variant="dense", model_config=model_config, signature=signature, lineage={})
         for name, runtime in found.items():
             if runtime.refusal(load_description(saved)) is None:

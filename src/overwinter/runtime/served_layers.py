@@ -11,11 +11,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from overwinter.inputs import TensorInputs
 from overwinter.models import IntegerLayer, IntegerLinear, integer_layers, replace_layer
 
 _GROUP_SIZES = (32, 64, 128, 256)  # supported by torch's kernel
 _ROWS = 16  # the kernel needs a multiple of this many outputs
 _FEW = 8  # tokens up to which the packed kernel is faster than the dequantized product
+# Their statistics need more than the 8 bits of bfloat16, and torch computes them in float32 in any case.
+_NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 _MIDDLE = 8  # the code that torch's kernel subtracts first
 
 
@@ -33,19 +36,42 @@ def in_float32(model: nn.Module) -> nn.Module:
     return model
 
 
-def in_bfloat16(model: nn.Module, *, packed: bool = True) -> nn.Module:
+def in_bfloat16(model: nn.Module, *, packed: bool = True, norms: bool = True) -> nn.Module:
     """Convert a model to bfloat16, in place: parameters converted, 4-bit layers packed, buffers unchanged.
 
     Args:
         model: model in which all integer layers are Linear and weight-only (`is_weight_only`).
         packed: whether to pack for the CPU's kernel; otherwise all layers are dequantized.
+        norms: whether to convert normalisations, too; for `Autocast` they stay in float32.
     """
     for name, layer in integer_layers(model).items():
         replace_layer(model, name, PackedLinear(layer) if packed and _packs(layer) else _dequantized(layer))
-    for parameter in model.parameters():
-        if type(parameter.data) is torch.Tensor:  # not one that torchao quantized
-            parameter.data = parameter.data.bfloat16()
+    for module in model.modules():
+        if norms or not isinstance(module, _NORMS):
+            for parameter in module.parameters(recurse=False):
+                if type(parameter.data) is torch.Tensor:  # not one that torchao quantized
+                    parameter.data = parameter.data.bfloat16()
     return model
+
+
+class Autocast(nn.Module):
+    """A module in bfloat16 whose code need not know: products take whatever it computes, sums stay in float32.
+
+    Args:
+        model: as `in_bfloat16` returns it, with its normalisations in float32.
+        device: device of the module.
+    """
+
+    def __init__(self, model: nn.Module, device: str) -> None:
+        super().__init__()
+        self.model = model
+        self._kind = torch.device(device).type
+
+    def forward(self, inputs: TensorInputs) -> torch.Tensor:
+        """Return the module's output."""
+        with torch.autocast(self._kind, torch.bfloat16, cache_enabled=False):
+            output: torch.Tensor = self.model(inputs)
+        return output
 
 
 def is_weight_only(layer: IntegerLayer) -> bool:
@@ -78,6 +104,7 @@ class PackedLinear(nn.Module):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 -- as of the float layer
         """Return (..., out) of (..., in)."""
+        input = input.bfloat16()  # noqa: A001 -- as above
         tokens = input.flatten(0, -2)  # (tokens, in)
         if len(tokens) > _FEW:
             return functional.linear(input, self.weight, self.bias)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from overwinter.inputs import Array, Inputs
+
+__all__ = ["Array", "Session", "largest_difference", "softmax"]
 
 
 class Session(Protocol):
     """A model loaded into a runtime. Dropping it closes it."""
 
-    def run(self, inputs: Array) -> Array:
-        """Return logits (batch, classes) as float32 of model inputs (batch, ...) as float32."""
+    def run(self, inputs: Inputs) -> Array:
+        """Return the output that counts (batch, ...), float32, of a batch of inputs, one array or several by name."""
 
 
 def softmax(logits: Array, temperature: float = 1.0) -> Array:

@@ -20,18 +20,21 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from overwinter.errors import ConfigError, IntegrityError
-from overwinter.models import load_description
+from overwinter.inputs import INPUT, Inputs, named, take, to_arrays, to_tensors, unnamed
+from overwinter.models import load_description, signature_of
 from overwinter.runtime.device import CPU, gpu_tolerance, needed_device, on_gpu, torch_device_refusal
-from overwinter.runtime.examples import compared_inputs
+from overwinter.runtime.examples import expected_outputs
 from overwinter.runtime.output_check import check_outputs
-from overwinter.runtime.session import Array, Session
+from overwinter.runtime.session import Session
 from overwinter.runtime.torch_runtime import TORCH_PACKAGES, TorchRuntime, load_torch_variant, moved, torch_session
+from overwinter.signature import Signature
 
 TOLERANCE = 1e-4  # of a float model's outputs against eager torch's, relative to the largest logit
 # Roundings that fall on the other side of a step of 1/255, in layer after layer.
 QUANTIZED_TOLERANCE = 0.05
 _COMPILERS = ("g++", "c++", "clang++")
-_EXAMPLES, _INPUTS = "examples.safetensors", "inputs"  # with which the module is compiled when it is opened
+_EXAMPLES = "examples.safetensors"  # one sample, with which the module is compiled when it is opened
+_INPUTS = "inputs"  # the name there of an only input
 
 
 class TorchCompileRuntime:
@@ -50,11 +53,11 @@ class TorchCompileRuntime:
         return torch_device_refusal(device)
 
     def build(
-        self, model_folder: Path, out: Path, *, examples: Array, trusted: Sequence[str], device: str = CPU
+        self, model_folder: Path, out: Path, *, examples: Inputs, trusted: Sequence[str], device: str = CPU
     ) -> None:
         """Copy the saved model, and check the compiled module's answers against eager torch's on the CPU."""
         TorchRuntime().build(model_folder, out, examples=examples, trusted=trusted)
-        save_file({_INPUTS: torch.from_numpy(examples[:1].copy())}, out / _EXAMPLES)
+        _save_example(out, examples)
         description = load_description(model_folder)
         tolerance = TOLERANCE if description["quantization"] is None else QUANTIZED_TOLERANCE
         # What no CPU computes is compared on the device that does.
@@ -64,6 +67,7 @@ class TorchCompileRuntime:
                 self.open(out, threads=torch.get_num_threads(), trusted=trusted, device=device),
                 eager,
                 examples,
+                signature=signature_of(description),
                 tolerance=tolerance if device == CPU else gpu_tolerance(description),
                 who="The compiled module's outputs differ from torch's",
                 remedy="Remove torch-compile from evaluate.runtimes.",
@@ -76,7 +80,8 @@ class TorchCompileRuntime:
             raise ConfigError(f"The runtime 'torch-compile' cannot run here: {reason}.")
         torch.set_num_threads(threads)
         model = moved(load_torch_variant(folder, trusted=trusted), device)
-        return torch_session(_compiled(model, _examples(folder), device), device)
+        signature = signature_of(load_description(folder))
+        return torch_session(_compiled(model, _load_example(folder), signature, device), device)
 
 
 def missing_compiler() -> str | None:
@@ -87,19 +92,26 @@ def missing_compiler() -> str | None:
     return f"torch compiles through a C++ compiler, and none of {', '.join(wanted)} is installed"
 
 
-def _compiled(model: nn.Module, examples: Array, device: str) -> nn.Module:
+def _compiled(model: nn.Module, example: Inputs, signature: Signature, device: str) -> nn.Module:
+    """Compile for every batch on which outputs are compared, so that serving compiles nothing more."""
     import torch._inductor.config as inductor
 
     compiled: nn.Module = torch.compile(model, dynamic=True)  # type: ignore[assignment]  # a module for a module
+    given = [inputs for inputs, _ in expected_outputs(torch_session(model, device).run, example, signature)]
     with torch.inference_mode(), inductor.patch(freezing=True):
-        for inputs in compared_inputs(examples):
-            compiled(torch.from_numpy(inputs).to(device))
+        for inputs in given:
+            compiled(to_tensors(inputs, device))
     return compiled
 
 
-def _examples(folder: Path) -> Array:
+def _save_example(folder: Path, examples: Inputs) -> None:
+    tensors = {name: tensor.contiguous() for name, tensor in named(to_tensors(take(examples, slice(1)))).items()}
+    save_file({_INPUTS: tensors[INPUT]} if set(tensors) == {INPUT} else tensors, folder / _EXAMPLES)
+
+
+def _load_example(folder: Path) -> Inputs:
     try:
-        inputs: Array = load_file(folder / _EXAMPLES)[_INPUTS].numpy()
-    except (SafetensorError, OSError, KeyError) as error:
+        tensors = load_file(folder / _EXAMPLES)
+    except (SafetensorError, OSError) as error:
         raise IntegrityError(f"{folder / _EXAMPLES} cannot be read: {error}. Build it again.") from None
-    return inputs
+    return to_arrays(unnamed({INPUT if name == _INPUTS else name: tensor for name, tensor in tensors.items()}))

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from overwinter.models import load_description, load_model
+from overwinter.inputs import Inputs, to_tensors
+from overwinter.models import load_description, load_model, signature_of
 from overwinter.runtime.device import CPU, gpu_tolerance, needed_device, on_gpu, torch_device_refusal
 from overwinter.runtime.output_check import check_outputs
 from overwinter.runtime.served_layers import in_float32
@@ -38,7 +39,7 @@ class TorchRuntime:
         return torch_device_refusal(device)
 
     def build(
-        self, model_folder: Path, out: Path, *, examples: Array, trusted: Sequence[str], device: str = CPU
+        self, model_folder: Path, out: Path, *, examples: Inputs, trusted: Sequence[str], device: str = CPU
     ) -> None:
         """Copy the saved model, which torch runs unchanged; check outputs on a GPU against the CPU's."""
         for name in [*load_description(model_folder)["files"], _DESCRIPTION]:
@@ -55,7 +56,7 @@ class TorchRuntime:
         """Rebuild the module for serving, from a saved model or from the files that `build` wrote."""
         return moved(in_float32(load_torch_variant(folder, trusted=trusted)), device)
 
-    def _check(self, folder: Path, examples: Array, trusted: Sequence[str], device: str) -> None:
+    def _check(self, folder: Path, examples: Inputs, trusted: Sequence[str], device: str) -> None:
         description = load_description(folder)
         # A language model's outputs are compared at evaluation, on all of its text; some variants cannot run on a CPU.
         if needed_device(description) is not None or description["model"].get("_target_") == LANGUAGE_TARGET:
@@ -66,6 +67,7 @@ class TorchRuntime:
                 there,
                 here,
                 examples,
+                signature=signature_of(description),
                 tolerance=gpu_tolerance(description),
                 who=f"On {device} the outputs differ from the CPU's",
                 remedy="Set device=auto.",
@@ -78,17 +80,17 @@ class TorchSession:
     def __init__(self, model: nn.Module) -> None:
         self._model = model
 
-    def run(self, inputs: Array) -> Array:
-        """Return logits (batch, classes) as float32 of model inputs (batch, ...) as float32."""
+    def run(self, inputs: Inputs) -> Array:
+        """Return the output (batch, ...), float32, of inputs (batch, ...)."""
         with torch.inference_mode():
-            outputs: Array = self._model(torch.from_numpy(inputs)).numpy()
+            outputs: Array = self._model(to_tensors(inputs)).float().numpy()
         return outputs
 
 
 class GpuSession:
     """A `Session` on a module on a GPU.
 
-    `run` returns when the logits are in the host's memory, so its time includes both copies, as in a server, and the
+    `run` returns when the outputs are in the host's memory, so its time includes both copies, as in a server, and the
     device's queue is empty.
 
     Args:
@@ -99,10 +101,10 @@ class GpuSession:
     def __init__(self, model: nn.Module, device: str) -> None:
         self._model, self._device = model, torch.device(device)
 
-    def run(self, inputs: Array) -> Array:
-        """Return logits (batch, classes) as float32 of model inputs (batch, ...) as float32, both on the host."""
+    def run(self, inputs: Inputs) -> Array:
+        """Return the output (batch, ...), float32, of inputs (batch, ...), both on the host."""
         with torch.inference_mode():
-            outputs: Array = self._model(torch.from_numpy(inputs).to(self._device)).float().cpu().numpy()
+            outputs: Array = self._model(to_tensors(inputs, self._device)).float().cpu().numpy()
         return outputs
 
 
