@@ -72,6 +72,7 @@ def fine_tune(
         seed=config.seed,
         device=ow.training.pick_device(config.device),
         threads=config.threads,
+        trusted=config.trusted_targets,
         hooks=hooks,
         loss=ow.training.DistillationLoss(
             task, teacher, weight=chosen.distillation_weight, temperature=chosen.distillation_temperature

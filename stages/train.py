@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import overwinter as ow
+from overwinter.inputs import to_arrays
 from overwinter.metrics import ModelMetrics
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def main(stage: ow.pipeline.Stage) -> None:
         seed=config.seed,
         device=ow.training.pick_device(config.device),
         threads=config.threads,
+        trusted=trusted,
         hooks=awareness.hooks,
         checkpoints=stage.checkpoints,
         progress=stage.progress,
@@ -71,7 +73,7 @@ def look_ahead(stage: ow.pipeline.Stage, data: ow.data.Data, model: Module) -> S
         model,
         config.evaluate.runtimes,
         model_config=config.model,
-        examples=examples.numpy(),
+        examples=to_arrays(examples),
         trusted=trusted,
         device=device,
     )

@@ -14,7 +14,7 @@ from overwinter.config.groups.model import check_model
 from overwinter.config.groups.pipeline import check_pipeline
 from overwinter.config.groups.serve import ServiceConfig, check_serve
 from overwinter.config.groups.task import check_task
-from overwinter.config.groups.training import check_trained_grids
+from overwinter.config.groups.training import check_trained_grids, check_training
 from overwinter.config.settings import check_settings
 
 __all__ = ["check_config", "check_service"]
@@ -33,6 +33,7 @@ def check_config(config: Config) -> None:
     config.train.check("train")
     config.sparsify.check("sparsify")
     config.quantize.check("quantize")
+    check_training(config)
     check_trained_grids(config)
     check_evaluate(config)
     check_hibernate(config)

@@ -3,7 +3,7 @@
 Hydra's own `instantiate` calls any callable it is given, which has led to published remote code executions. Here, the
 target must be a *class of the kind that its key requires*, which is checked before it is called. Allowed are:
 
-- classes of overwinter, listed by their exact names (`MODEL`, `DATA`, `TASK`, `LOSS`, `MEASURE`);
+- classes of overwinter, listed by their exact names (`MODEL`, `DATA`, `TASK`, `MEASURE`);
 - public classes of a library, such as `torch.nn.Linear`; the check imports nothing;
 - classes defined in packages that the user trusts (`trusted_targets`). A configuration may also name functions there
   that build models; a saved model, which can come from elsewhere, may not.
@@ -40,6 +40,7 @@ class Kind:
         functions: Functions of overwinter: the same; a configuration may name them and a saved model may not.
         library: A package whose public classes of this kind are allowed; None for none.
         suffix: What the names of those classes end in.
+        inside: The package that defines those classes; None: the library's subpackage ``modules``.
         made_by_functions: Whether the user's own functions may build one.
     """
 
@@ -49,6 +50,7 @@ class Kind:
     functions: Mapping[str, str] = field(default_factory=dict)
     library: str | None = None
     suffix: str = ""
+    inside: str | None = None
     made_by_functions: bool = False
 
     def built_in(self, target: str, *, functions: bool) -> str | None:
@@ -99,6 +101,18 @@ PRETRAINED_TARGETS = ("overwinter.models.pretrained", "overwinter.models.hugging
 TEXT_TARGETS = ("overwinter.data.Text", "overwinter.data.text.Text")
 TASK = Kind(key="task", noun="class with the methods of overwinter.tasks.Task")
 LOSS = Kind(key="task.loss", noun="class whose objects can be called", library="torch.nn", suffix="Loss")
+OPTIMIZER = Kind(
+    key="train.optimizer",
+    noun="class that derives from torch.optim.Optimizer",
+    library="torch.optim",
+    inside="torch.optim",
+)
+SCHEDULE = Kind(
+    key="train.schedule",
+    noun="class that derives from torch.optim.lr_scheduler.LRScheduler",
+    library="torch.optim.lr_scheduler",
+    inside="torch.optim.lr_scheduler",
+)
 MEASURE = Kind(key="evaluate.measures", noun="class whose objects can be called")
 
 
@@ -212,7 +226,7 @@ def _library_class(kind: Kind, target: str) -> Any:
     door = vars(importlib.import_module(str(kind.library)))
     name = target.rpartition(".")[2]
     found = door.get(name)
-    inside = f"{kind.library}.modules"
+    inside = kind.inside or f"{kind.library}.modules"
     home = str(getattr(found, "__module__", ""))
     if not inspect.isclass(found) or not f"{home}.".startswith(f"{inside}."):
         raise TargetError(f"{kind.key}._target_={target!r}: {kind.library} has no such class.{nearest(name, door)}")

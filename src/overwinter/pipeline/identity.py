@@ -21,6 +21,8 @@ _NEUTRAL = _AMOUNT | {
     "label_smoothing",
     "learning_rate",
     "patience_epochs",
+    "schedule",
+    "schedule_interval",
     "warmup_fraction",
     "weight_decay",
 }

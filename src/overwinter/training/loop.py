@@ -20,7 +20,7 @@ from torch import nn
 from overwinter.config.groups import FitConfig
 from overwinter.data import Batches, Split
 from overwinter.data.seeding import seed_globally
-from overwinter.errors import ConfigError, OverwinterError
+from overwinter.errors import OverwinterError
 from overwinter.models import StepHook
 from overwinter.progress import StepProgress, silent
 from overwinter.tasks import Task
@@ -28,8 +28,8 @@ from overwinter.training.checkpoints import Checkpoints
 from overwinter.training.device import autocast, fast_layout, laid_out, pick_layout
 from overwinter.training.evaluation import evaluate
 from overwinter.training.losses import Loss, TaskLoss
+from overwinter.training.optimizing import make_optimizer, make_schedule
 from overwinter.training.result import EpochRecord, FitResult
-from overwinter.training.schedule import learning_rate_at
 from overwinter.training.state import FitState
 
 _TRIED = 8  # samples
@@ -45,6 +45,7 @@ def fit(
     seed: int,
     device: torch.device,
     threads: int | None = None,
+    trusted: Sequence[str] = (),
     hooks: Sequence[StepHook] = (),
     loss: Loss | None = None,
     checkpoints: Path | None = None,
@@ -52,8 +53,8 @@ def fit(
 ) -> FitResult:
     """Fit ``model`` in place to ``train``, and keep its best weights by the loss on ``validation``.
 
-    AdamW with a warm-up and a cosine; gradients clipped; stops early when the validation loss no longer
-    improves. Only epochs that all hooks call settled can be the best.
+    AdamW with a warm-up and a cosine, or your own optimizer and schedule; gradients clipped; stops early when the
+    validation loss no longer improves. Only epochs that all hooks call settled can be the best.
 
     Args:
         model: trained in place; on the CPU and in evaluation mode when this returns.
@@ -64,6 +65,7 @@ def fit(
         seed: of everything random in here. The global generators are seeded anew in every step.
         device: where to compute.
         threads: CPU threads; None leaves torch's choice.
+        trusted: packages whose optimizers and schedules ``settings`` may name, beside torch's.
         hooks: called around every optimizer step.
         loss: what to minimise; None is the task's.
         checkpoints: folder for checkpoints; None keeps none. Those of a fit with other settings or of a model
@@ -73,13 +75,14 @@ def fit(
             the fit then saves a checkpoint and lets the exception out.
 
     Raises:
-        ConfigError: a target is none of the task's, or there is nothing to train.
+        ConfigError: a target is none of the task's, there is nothing to train, or the own optimizer or schedule cannot
+            be made.
         OverwinterError: the loss became NaN or infinite.
     """
     if threads is not None:
         torch.set_num_threads(threads)
-    train, validation = train.use(task), validation.use(task)
-    run = _Fit(model.to(device), train, validation, settings, task, seed, device, hooks, loss, checkpoints, progress)
+    splits = train.use(task), validation.use(task)
+    run = _Fit(model.to(device), splits, settings, task, seed, device, hooks, loss, trusted, checkpoints, progress)
     return run.run()
 
 
@@ -89,28 +92,30 @@ class _Fit:
     def __init__(
         self,
         model: nn.Module,
-        train: Split,
-        validation: Split,
+        splits: tuple[Split, Split],
         settings: FitConfig,
         task: Task,
         seed: int,
         device: torch.device,
         hooks: Sequence[StepHook],
         loss: Loss | None,
+        trusted: Sequence[str],
         checkpoints: Path | None,
         progress: StepProgress,
     ) -> None:
         self.settings, self.task, self.seed = settings, task, seed
         self.device, self.hooks = device, tuple(hooks)
+        train, self.validation = splits
         self.batches = Batches(train, batch_size=settings.batch_size, seed=seed, device=device)
-        self.validation = validation
-        self.layout = pick_layout(model, validation.first(_TRIED)[0])
+        self.layout = pick_layout(model, self.validation.first(_TRIED)[0])
         if self.layout is fast_layout:
             laid_out(model)
         self.total = settings.epochs * len(self.batches)
         self.loss = loss if loss is not None else TaskLoss(task)
         self.progress = progress
-        self.state = FitState(model, adamw(model, settings), self.hooks, headline=task.headline.name)
+        optimizer = make_optimizer(model, settings, trusted=trusted)
+        self.schedule = make_schedule(optimizer, settings, self.total, trusted=trusted)
+        self.state = FitState(model, optimizer, self.hooks, headline=task.headline.name)
         purpose = {
             "settings": asdict(settings),
             "seed": seed,
@@ -147,7 +152,7 @@ class _Fit:
     def _step(self, inputs: Any, targets: torch.Tensor) -> None:
         state, step = self.state, self.state.step + 1
         state.model.train()
-        _set_learning_rate(state.optimizer, self._learning_rate(step))
+        self.schedule.before_step(step)
         with autocast(self.device, self.settings.precision):
             arranged = self.layout(inputs)
             loss = self.loss(state.model(arranged), targets, arranged)
@@ -160,6 +165,7 @@ class _Fit:
         state.optimizer.step()
         for hook in self.hooks:
             hook.after_step(step, self.total)
+        self.schedule.after_step()
         state.took_step(value)
 
     def _end_epoch(self) -> None:
@@ -173,6 +179,7 @@ class _Fit:
             validation_loss=score.loss,
             measures=score.measures,
         )
+        self.schedule.after_epoch(score.loss)
         state.ended_epoch(record, settled=all(hook.settled(state.step, self.total) for hook in self.hooks))
 
     def _finished(self) -> bool:
@@ -184,14 +191,10 @@ class _Fit:
             epoch = (step - 1) // len(self.batches) + 1
             raise OverwinterError(
                 f"The loss is {value} in epoch {epoch}, step {step} of {self.total}, at a learning rate of "
-                f"{self._learning_rate(step):.3g}.\nLower the learning rate (its peak is "
+                f"{self.state.optimizer.param_groups[0]['lr']:.3g}.\nLower the learning rate (its peak is "
                 f"{self.settings.learning_rate:g}), lengthen the warm-up, or look for NaN in the data."
             )
         return value
-
-    def _learning_rate(self, step: int) -> float:
-        settings = self.settings
-        return learning_rate_at(step, self.total, peak=settings.learning_rate, warmup_fraction=settings.warmup_fraction)
 
     def _notify(self) -> None:
         try:
@@ -209,8 +212,17 @@ class _Fit:
         found = self.checkpoints.load() if self.checkpoints is not None else None
         if found is None:
             return False
-        self.state.take_up(*found)
+        tensors, progress = found
+        self._advance_schedule(progress["step"], [record["validation_loss"] for record in progress["history"]])
+        self.state.take_up(tensors, progress)
         return True
+
+    def _advance_schedule(self, steps: int, validation_losses: Sequence[float]) -> None:
+        """Advance a new schedule as often as that of the interrupted fit, whose state may be anything."""
+        for step in range(1, steps + 1):
+            self.schedule.after_step()
+            if step % len(self.batches) == 0:
+                self.schedule.after_epoch(validation_losses[step // len(self.batches) - 1])
 
     def _result(self, resumed: bool) -> FitResult:
         state = self.state
@@ -224,24 +236,3 @@ class _Fit:
             steps=state.step,
             resumed=resumed,
         )
-
-
-def adamw(model: nn.Module, settings: FitConfig) -> torch.optim.AdamW:
-    """Return AdamW; biases and normalisations, which have one dimension, don't decay.
-
-    Raises:
-        ConfigError: there is nothing to train.
-    """
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if not trained:
-        raise ConfigError(f"{type(model).__name__} has no parameter that requires a gradient, so nothing to train.")
-    groups = [
-        {"params": [each for each in trained if each.dim() > 1], "weight_decay": settings.weight_decay},
-        {"params": [each for each in trained if each.dim() <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=settings.learning_rate)
-
-
-def _set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from overwinter.models import StepHook, unique_state
+from overwinter.training.optimizer_state import load_state, split_state
 from overwinter.training.result import EpochRecord
 
 
@@ -95,6 +96,7 @@ class FitState:
             "last_loss": self._last_loss,
             "best_epoch": self._best_epoch,
             "epochs_without_gain": self.epochs_without_gain,
+            "optimizer": split_state(self.optimizer)[1],
             "history": [asdict(record) for record in self.history],
         }
 
@@ -102,8 +104,7 @@ class FitState:
         """Return the tensors for a checkpoint, contiguous copies on the CPU."""
         named = dict(_prefixed("model", unique_state(self.model)))
         named.update(_prefixed("best", self._best))
-        for index, slots in self.optimizer.state_dict()["state"].items():
-            named.update(_prefixed(f"optimizer.{index}", slots))
+        named.update(_prefixed("optimizer", split_state(self.optimizer)[0]))
         for number, hook in enumerate(self.hooks):
             named.update(_prefixed(f"hook.{number}", hook.state_dict()))
         return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in named.items()}
@@ -120,28 +121,9 @@ class FitState:
             for name, tensor in unique_state(self.model).items():
                 tensor.copy_(tensors[f"model.{name}"])
         self._best = {name: tensor.clone() for name, tensor in _under("best", tensors).items()}
-        self._load_optimizer(tensors)
+        load_state(self.optimizer, _under("optimizer", tensors), progress["optimizer"])
         for number, hook in enumerate(self.hooks):
             hook.load_state_dict(_under(f"hook.{number}", tensors))
-
-    def _load_optimizer(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        slots: dict[int, dict[str, torch.Tensor]] = {index: {} for index in range(len(_optimized(self.optimizer)))}
-        for name, tensor in _under("optimizer", tensors).items():
-            index, slot = name.split(".", 1)
-            slots[int(index)][slot] = tensor
-        for parameter, own in zip(_optimized(self.optimizer), slots.values(), strict=True):
-            # In the parameter's memory layout, as the optimizer would have made them.
-            own.update({slot: _laid_out_like(parameter, tensor) for slot, tensor in own.items()})
-        whole = self.optimizer.state_dict()
-        self.optimizer.load_state_dict({"state": slots, "param_groups": whole["param_groups"]})
-
-
-def _optimized(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
-
-
-def _laid_out_like(parameter: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
-    return torch.empty_like(parameter).copy_(tensor) if tensor.shape == parameter.shape else tensor
 
 
 def _prefixed(prefix: str, tensors: Mapping[str, torch.Tensor]) -> Iterable[tuple[str, torch.Tensor]]:

@@ -24,7 +24,8 @@ from overwinter.models import build_model, find_signature, load_model, save_mode
 from overwinter.tasks import Task
 from overwinter.training.device import autocast
 from overwinter.training.hidden_state import lost_state
-from overwinter.training.loop import adamw
+from overwinter.training.optimizer_state import split_state
+from overwinter.training.optimizing import check_schedule, make_optimizer
 
 _LEARNING_RATE = 1e-3  # at most: whether a larger one diverges is for the fit to find, which warms up to it
 _TOLERANCE = 1e-4  # relative to the largest output: the same sums in another order differ less
@@ -60,9 +61,11 @@ def look_ahead(
     model = build_model(model_config, output=output, trusted=trusted, seed=seed).to(device)
     samples = train.use(task)
     for key, settings in fits.items():
-        inputs, targets = next(Batches(samples, batch_size=settings.batch_size, seed=seed, device=device).epoch(0))
+        batches = Batches(samples, batch_size=settings.batch_size, seed=seed, device=device)
+        check_schedule(settings, len(batches), trusted=trusted)
+        inputs, targets = next(batches.epoch(0))
         with _explained(f"a training step on {len(targets)} samples ({key}.batch_size={settings.batch_size})", inputs):
-            _take_step(model, inputs, targets, task, settings)
+            _take_step(model, inputs, targets, task, settings, trusted)
     model.eval()
     with torch.no_grad(), _explained("an evaluation", inputs):
         outputs = _outputs(model, inputs, targets, task)
@@ -106,14 +109,18 @@ def _hint(inputs: Any) -> str:
     return ", whole numbers as they are: return `x.float() / 255` of the pixels of an image"
 
 
-def _take_step(model: nn.Module, inputs: Any, targets: torch.Tensor, task: Task, settings: FitConfig) -> None:
-    optimizer = adamw(model, replace(settings, learning_rate=min(settings.learning_rate, _LEARNING_RATE)))
+def _take_step(
+    model: nn.Module, inputs: Any, targets: torch.Tensor, task: Task, settings: FitConfig, trusted: Sequence[str]
+) -> None:
+    slow = replace(settings, learning_rate=min(settings.learning_rate, _LEARNING_RATE))
+    optimizer = make_optimizer(model, slow, trusted=trusted)
     model.train()
     with autocast(targets.device, settings.precision):
         loss = task.loss(_outputs(model, inputs, targets, task), targets)
     torch.autograd.backward(loss)
     nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip_norm)
     optimizer.step()
+    split_state(optimizer)  # which a checkpoint must be able to hold
     model.zero_grad()
 
 

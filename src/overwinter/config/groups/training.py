@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from overwinter.config.settings import setting
+from overwinter.config.targets import OPTIMIZER, SCHEDULE, refuse_code, trusted_target
 from overwinter.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,12 +19,22 @@ class FitConfig:
 
     epochs: int = setting("maximum number of passes over the training split", at_least=1)
     batch_size: int = setting("samples per optimizer step", at_least=1)
-    learning_rate: float = setting("peak learning rate of AdamW", above=0)
+    learning_rate: float = setting("peak learning rate, unless your own optimizer has an lr", above=0)
     weight_decay: float = setting(
         "decoupled weight decay of AdamW, not applied to biases and normalization layers", at_least=0
     )
     warmup_fraction: float = setting(
         "share of all steps used for linear warmup; then cosine decay to zero", at_least=0, at_most=1
+    )
+    optimizer: dict[str, Any] | None = setting(
+        "your own optimizer: {_target_: torch.optim.SGD, momentum: 0.9}; null is AdamW", default=None
+    )
+    schedule: dict[str, Any] | None = setting(
+        "your own schedule: {_target_: torch.optim.lr_scheduler.StepLR, step_size: 5}; null is warmup and cosine",
+        default=None,
+    )
+    schedule_interval: str = setting(
+        "after what your own schedule advances: epoch or step", choices=("epoch", "step"), default="epoch"
     )
     gradient_clip_norm: float = setting("maximum norm of the gradients; larger ones are scaled down", above=0)
     patience_epochs: int = setting("early stopping: epochs without a better validation loss; 0 disables it", at_least=0)
@@ -45,6 +56,22 @@ class TrainConfig(FitConfig):
     def quantization_aware(self) -> Any:
         """Return the settings of quantization-aware training (`overwinter.training.qat`); None for plain training."""
         return None
+
+
+def check_training(config: Config) -> None:
+    """Check that the classes which optimizers and schedules name may be called, without importing them.
+
+    Raises:
+        ConfigError: one is not trusted, or its arguments are not plain data.
+    """
+    fine_tuning = config.sparsify.fine_tuning()
+    fits = {"train": config.train, **({} if fine_tuning is None else {"sparsify.fit": fine_tuning.fit})}
+    for key, fit in fits.items():
+        for kind, node in ((OPTIMIZER, fit.optimizer), (SCHEDULE, fit.schedule)):
+            if node is not None:
+                where = f"{key}.{kind.key.rpartition('.')[2]}"
+                trusted_target(node, kind, trusted=config.trusted_targets, key=where)
+                refuse_code(node, key=where)
 
 
 def check_trained_grids(config: Config) -> None:
