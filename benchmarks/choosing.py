@@ -200,7 +200,8 @@ def measured(built: dict[str, Path], inputs: np.ndarray, settings: EvaluateConfi
         for name, folder in built.items()
     }
     with open_meter(*energy_settings("modelled")) as meter:
-        figures = compare_speed(sessions, inputs, settings, meter=meter, seed=seed, progress=lambda *_: None)
+        batches = common.drawn(inputs, settings.batch_sizes, seed=seed)
+        figures = compare_speed(sessions, batches, settings, meter=meter, seed=seed, progress=lambda *_: None)
     return {name: sizes[settings.choose_at_batch_size] for name, sizes in figures.items()}
 
 

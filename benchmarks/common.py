@@ -11,11 +11,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from overwinter.energy.machine import this_machine
 from overwinter.evaluation import BatchCost, Candidate, Figures, Quality
 from overwinter.files import write_json
+from overwinter.inputs import Array, Inputs
 from overwinter.metrics import Comparison, EvaluationMetrics
 from overwinter.records import read_record
+from overwinter.tasks import Measure
 
 RESULTS = Path(__file__).parent / "results"
 _PEERS = Path(__file__).parent / "peers"
@@ -100,14 +104,20 @@ def read_evaluation(folder: Path) -> tuple[EvaluationMetrics, Mapping[str, Mappi
     return metrics, read_record(Comparison, folder / "comparison.json", remedy=remedy).candidates
 
 
+def drawn(inputs: Array, sizes: Sequence[int], *, seed: int = 0) -> dict[int, list[Inputs]]:
+    """Draw one batch of each size from inputs (n, ...), to time models with."""
+    generator = np.random.default_rng(seed)
+    return {size: [inputs[generator.integers(len(inputs), size=size)]] for size in sizes}
+
+
 def candidate(name: str, variants: Sequence[str], cost: Figures, broken_limits: tuple[str, ...] = ()) -> Candidate:
     """Let variant@runtime compete by its cost alone: all are equally good, the variants in order of simplicity."""
     variant, _, runtime = name.partition("@")
     quality = Quality(
-        scores={"accuracy": 1.0},
-        worst_class="",
-        accuracy_ci=(1.0, 1.0),
-        accuracy_loss_ci=(0.0, 0.0),
+        headline=Measure(name="accuracy"),
+        figures={"accuracy": 1.0},
+        interval=(1.0, 1.0),
+        loss_interval=(0.0, 0.0),
         broken_limits=broken_limits,
     )
     return Candidate(

@@ -28,11 +28,14 @@ import smollm2
 from metering import CONFIGS
 from metering import settings as energy_settings
 from overwinter import evaluation, models, runtime
-from overwinter.config.groups import LanguageEvaluateConfig
+from overwinter.config.groups import EvaluateConfig
+from overwinter.data import InMemory, Split
 from overwinter.energy import open_meter
+from overwinter.evaluation import ModuleSession
 from overwinter.models import CausalLanguageModel, Grid
 from overwinter.quantization import Recipe, apply_recipe
 from overwinter.signature import Signature
+from overwinter.tasks import LanguageModeling
 
 NAME = "language"
 RUNTIMES = ("torch", "torch-bf16")
@@ -48,19 +51,21 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
-    plan = LanguageEvaluateConfig(**yaml.safe_load((CONFIGS / "evaluate/language.yaml").read_text()))
+    plan = EvaluateConfig(**option("evaluate/default") | option("evaluate/language"))
     plan.repeats, plan.threads = arguments.repeats, arguments.threads
     dense, tokenizer = smollm2.load()
     window = smollm2.scored_windows(tokenizer)["in"][:1]
     with tempfile.TemporaryDirectory() as folder:
         served, sizes = opened(saved(dense, Path(folder)))
-        scores = evaluation.score_text(served, window[:, :-1], window[:, 1:], ignored)
+        split = Split(InMemory(window[:, :-1], window[:, 1:]), name="test")
+        examiner = evaluation.Examiner(LanguageModeling(), plan, seed=0, trusted=[])
+        quality = examiner.examine({name: ModuleSession(model) for name, model in served.items()}, split)
         with open_meter(*energy_settings("modelled")) as meter:
             prompt = window[:, : plan.prompt_tokens]
-            figures = evaluation.compare_predictions(served, prompt, plan, meter=meter, seed=0, progress=ignored)
+            figures = evaluation.compare_generation(served, prompt, plan, meter=meter, seed=0, progress=ignored)
     rows = {
         name: {
-            "kl_to_dense_nats": float(scores[name].divergences.mean()),
+            "kl_to_dense_nats": quality[name].figures["divergence_from_dense"],
             "size_bytes": sizes[name.partition("@")[0]],
             **found.to_json(),
         }
@@ -69,6 +74,12 @@ def main() -> None:
     content = {"dense": dense.origin, "threads": plan.threads, "rows": rows}
     show(content)
     print(f"wrote {common.write_result(NAME, content)}")
+
+
+def option(name: str) -> dict[str, Any]:
+    """Return what one file of configs/ sets."""
+    content: dict[str, Any] = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
+    return {key: value for key, value in content.items() if key != "defaults"}
 
 
 def saved(dense: CausalLanguageModel, folder: Path) -> dict[str, Path]:

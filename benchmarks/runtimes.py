@@ -140,7 +140,9 @@ def timed(sessions: dict[str, Session], inputs: Array, repeats: int) -> dict[str
         confidence=0.95,
     )
     with open_meter(*energy_settings("modelled")) as meter:
-        return compare_speed(sessions, inputs, plan, meter=meter, seed=0, progress=lambda _done, _all: None)
+        return compare_speed(
+            sessions, common.drawn(inputs, list(ASKED)), plan, meter=meter, seed=0, progress=lambda _done, _all: None
+        )
 
 
 def summary(figures: dict[str, dict[int, Figures]], differences: dict[str, float]) -> dict[str, Any]:

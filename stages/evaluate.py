@@ -7,96 +7,124 @@ Writes `outputs/evaluate/chosen.json`, and comparison.json with every measuremen
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import overwinter as ow
+from overwinter.errors import ConfigError
+from overwinter.inputs import Inputs, to_arrays
 from overwinter.records import write_record
 
 
 def main(stage: ow.pipeline.Stage) -> None:
     """Measure every variant, choose one, and log whether compression pays off."""
-    settings, seed, trusted = stage.config.evaluate, stage.config.seed, stage.config.trusted_targets
-    device = ow.runtime.serving_device(stage.config.device)
+    config, settings = stage.config, stage.config.evaluate
+    device = ow.runtime.serving_device(config.device)
     ow.runtime.check_devices(settings.runtimes, device)
-    data = ow.data.load_data(stage.config.data, trusted=trusted)
-    test = data.use(ow.tasks.load_task(stage.config.task, data.labels, trusted=trusted)).split("test")
-    inputs, labels = (tensor.numpy() for tensor in test.whole())
-    examples = test.spread(ow.runtime.EXAMPLES, seed=seed)[0].numpy()
-    examiner = ow.evaluation.Examiner(inputs, labels, data.labels, settings, seed=seed, trusted=trusted)
-
-    variants = stage.variants()
-    with tempfile.TemporaryDirectory() as scratch:
-        built = build(stage, variants, examples, Path(scratch))
-        size_bytes = {name: sum(file.stat().st_size for file in folder.iterdir()) for name, folder in built.items()}
-        loading = measure_loading(stage, built, inputs) if settings.measure_loading else {}
-        sessions = open_sessions(stage, built)
-        quality = examiner.examine(sessions)
-        figures = ow.evaluation.compare_speed(
-            sessions,
-            inputs,
-            settings,
-            meter=stage.meter,
-            seed=seed,
-            progress=stage.unsaved_progress,
-            contenders=[name for name, each in quality.items() if not each.broken_limits],
-            device=device,
-        )
-
-    candidates = []
-    for name in built:
-        variant, _, runtime = name.partition("@")
-        candidates.append(
-            ow.evaluation.Candidate(
-                variant=variant,
-                runtime=runtime,
-                simplicity=list(variants).index(variant),
-                size_bytes=size_bytes[name],
-                quality=quality[name],
-                cost=ow.evaluation.BatchCost(batch_size=settings.choose_at_batch_size, figures=figures[name]),
-                loading=loading.get(name),
-            )
-        )
+    data = ow.data.load_data(config.data, trusted=config.trusted_targets)
+    task = ow.tasks.load_task(config.task, data.labels, trusted=config.trusted_targets)
+    test = data.use(task).split("test")
+    measure = generated if task.generates and settings.generates else computed
+    candidates = measure(stage, task, test, stage.variants())
     choice = ow.evaluation.choose(candidates, max_quality_loss=settings.max_quality_loss)
     for line in ow.evaluation.verdict(candidates, choice):
         stage.log(line)
     write_record(stage.out("chosen.json"), choice.served(device=device))
     write_record(stage.out("comparison.json"), ow.evaluation.comparison(candidates))
-    stage.save_metrics(choice.metrics(device=device, batch_size=settings.choose_at_batch_size))
+    stage.save_metrics(choice.metrics(device=device))
 
 
-def build(
-    stage: ow.pipeline.Stage, variants: dict[str, Path], examples: ow.runtime.Array, scratch: Path
-) -> dict[str, Path]:
-    """Build every variant for every runtime that supports it, and return variant@runtime -> folder."""
-    device, trusted = ow.runtime.serving_device(stage.config.device), stage.config.trusted_targets
+def computed(
+    stage: ow.pipeline.Stage, task: ow.tasks.Task, test: ow.data.Split, variants: Mapping[str, Path]
+) -> list[ow.evaluation.Candidate]:
+    """Measure outputs and their cost: every variant is built for every runtime that supports it."""
+    settings, seed = stage.config.evaluate, stage.config.seed
+    examples, _ = test.spread(ow.runtime.EXAMPLES, seed=seed)
+    batches = ow.evaluation.draw_batches(test, settings.batch_sizes, seed=seed)
+    with tempfile.TemporaryDirectory() as scratch:
+        built = build(stage, variants, to_arrays(examples), Path(scratch))
+        largest = batches[max(settings.batch_sizes)][0]
+        loading = measure_loading(stage, built, largest) if settings.measure_loading else {}
+        sessions = open_sessions(stage, built)
+        quality = examine(stage, task, test, variants, sessions)
+        figures = ow.evaluation.compare_speed(
+            sessions,
+            batches,
+            settings,
+            meter=stage.meter,
+            seed=seed,
+            progress=stage.unsaved_progress,
+            contenders=[name for name, each in quality.items() if not each.broken_limits],
+            device=ow.runtime.serving_device(stage.config.device),
+        )
+        size = settings.choose_at_batch_size
+        costs = {name: ow.evaluation.BatchCost(batch_size=size, figures=each) for name, each in figures.items()}
+        return compete(variants, built, quality, costs, loading)
+
+
+def generated(
+    stage: ow.pipeline.Stage, task: ow.tasks.Task, test: ow.data.Split, variants: Mapping[str, Path]
+) -> list[ow.evaluation.Candidate]:
+    """Measure outputs, and the cost of generated text; torch's runtimes generate with the saved models as they are."""
+    settings, seed = stage.config.evaluate, stage.config.seed
+    prompt = ow.evaluation.draw_prompt(test, settings.prompt_tokens)
+    folders = supported(stage, variants)
+    models = open_models(stage, folders)
+    sessions = {name: ow.evaluation.ModuleSession(model) for name, model in models.items()}
+    quality = examine(stage, task, test, variants, sessions)
+    costs = ow.evaluation.compare_generation(
+        models,
+        prompt,
+        settings,
+        meter=stage.meter,
+        seed=seed,
+        progress=stage.unsaved_progress,
+        device=ow.runtime.serving_device(stage.config.device),
+    )
+    return compete(variants, folders, quality, costs, {})
+
+
+def supported(stage: ow.pipeline.Stage, variants: Mapping[str, Path]) -> dict[str, Path]:
+    """Return variant@runtime -> saved model, for every runtime that supports the variant; log what is left out."""
+    device = ow.runtime.serving_device(stage.config.device)
     refusals = {  # for all variants first, to find a damaged one before any work is done
         variant: {runtime: ow.runtime.refusal(model, runtime, device) for runtime in stage.config.evaluate.runtimes}
         for variant, model in variants.items()
     }
-    built = {}
-    for variant, model in variants.items():
-        for runtime in (runtime for runtime, refusal in refusals[variant].items() if refusal is None):
-            folder = built[f"{variant}@{runtime}"] = scratch / f"{variant}@{runtime}"
-            ow.runtime.build(model, runtime, folder, examples=examples, trusted=trusted, device=device)
-        if None not in refusals[variant].values():
+    for variant, reasons in refusals.items():
+        if None not in reasons.values():
             stage.log(
                 f"{variant} is left out: no runtime in evaluate.runtimes supports it "
-                f"({'; '.join(map(str, refusals[variant].values()))})"
+                f"({'; '.join(map(str, reasons.values()))})"
             )
+    return {
+        f"{variant}@{runtime}": variants[variant]
+        for variant, reasons in refusals.items()
+        for runtime, reason in reasons.items()
+        if reason is None
+    }
+
+
+def build(stage: ow.pipeline.Stage, variants: Mapping[str, Path], examples: Inputs, scratch: Path) -> dict[str, Path]:
+    """Build every variant for every runtime that supports it, and return variant@runtime -> folder."""
+    device, trusted = ow.runtime.serving_device(stage.config.device), stage.config.trusted_targets
+    built = {}
+    for name, model in supported(stage, variants).items():
+        built[name] = scratch / name
+        ow.runtime.build(model, runtime_of(name), built[name], examples=examples, trusted=trusted, device=device)
     return built
 
 
 def measure_loading(
-    stage: ow.pipeline.Stage, built: dict[str, Path], inputs: ow.runtime.Array
+    stage: ow.pipeline.Stage, built: Mapping[str, Path], batch: Inputs
 ) -> dict[str, ow.runtime.Readiness]:
     """Load each built variant in a fresh process and return its load time and peak memory."""
-    settings = stage.config.evaluate
     return {
         name: ow.runtime.measure_loading(
             folder,
-            name.partition("@")[2],
-            inputs[: max(settings.batch_sizes)],
-            threads=settings.threads,
+            runtime_of(name),
+            batch,
+            threads=stage.config.evaluate.threads,
             trusted=stage.config.trusted_targets,
             device=ow.runtime.serving_device(stage.config.device),
         )
@@ -104,14 +132,78 @@ def measure_loading(
     }
 
 
-def open_sessions(stage: ow.pipeline.Stage, built: dict[str, Path]) -> dict[str, ow.runtime.Session]:
+def open_sessions(stage: ow.pipeline.Stage, built: Mapping[str, Path]) -> dict[str, ow.runtime.Session]:
     """Open each built variant as it would be served."""
     threads, trusted = stage.config.evaluate.threads, stage.config.trusted_targets
     device = ow.runtime.serving_device(stage.config.device)
     return {
-        name: ow.runtime.open_session(folder, name.partition("@")[2], threads, trusted=trusted, device=device)
+        name: ow.runtime.open_session(folder, runtime_of(name), threads, trusted=trusted, device=device)
         for name, folder in built.items()
     }
+
+
+def open_models(stage: ow.pipeline.Stage, folders: Mapping[str, Path]) -> dict[str, ow.models.CausalLanguageModel]:
+    """Load each variant as its runtime would generate with it."""
+    device, trusted = ow.runtime.serving_device(stage.config.device), stage.config.trusted_targets
+    models = {}
+    for name, folder in folders.items():
+        model = ow.runtime.load_module(folder, runtime_of(name), trusted=trusted, device=device)
+        if not isinstance(model, ow.models.CausalLanguageModel):
+            raise ConfigError(
+                f"{name} does not generate text step by step, as model=huggingface does. Set "
+                "evaluate.prompt_tokens=null, which times whole forward passes."
+            )
+        models[name] = model
+    return models
+
+
+def examine(
+    stage: ow.pipeline.Stage,
+    task: ow.tasks.Task,
+    test: ow.data.Split,
+    variants: Mapping[str, Path],
+    sessions: Mapping[str, ow.runtime.Session],
+) -> dict[str, ow.evaluation.Quality]:
+    """Measure the quality of every session's outputs on the test split."""
+    examiner = ow.evaluation.Examiner(
+        task,
+        stage.config.evaluate,
+        seed=stage.config.seed,
+        trusted=stage.config.trusted_targets,
+        origin=ow.models.load_description(next(iter(variants.values())))["model"].get("origin"),
+    )
+    quality = examiner.examine(sessions, test, stage.unsaved_progress)
+    for note in examiner.notes:
+        stage.log(note)
+    return quality
+
+
+def compete(
+    variants: Mapping[str, Path],
+    folders: Mapping[str, Path],
+    quality: Mapping[str, ow.evaluation.Quality],
+    costs: Mapping[str, ow.evaluation.BatchCost] | Mapping[str, ow.evaluation.GenerationCost],
+    loading: Mapping[str, ow.runtime.Readiness],
+) -> list[ow.evaluation.Candidate]:
+    """Return every variant on every runtime with its measurements; the variants are listed from the simplest."""
+    order: Sequence[str] = list(variants)
+    return [
+        ow.evaluation.Candidate(
+            variant=name.partition("@")[0],
+            runtime=runtime_of(name),
+            simplicity=order.index(name.partition("@")[0]),
+            size_bytes=sum(file.stat().st_size for file in folder.iterdir()),
+            quality=quality[name],
+            cost=costs[name],
+            loading=loading.get(name),
+        )
+        for name, folder in folders.items()
+    ]
+
+
+def runtime_of(name: str) -> str:
+    """Return the runtime of variant@runtime."""
+    return name.partition("@")[2]
 
 
 if __name__ == "__main__":

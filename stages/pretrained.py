@@ -23,26 +23,30 @@ def main(stage: ow.pipeline.Stage) -> None:
         raise ConfigError(f"model._target_={config.model['_target_']} is not a language model. Set model=huggingface.")
     ow.quantization.check_layer_names(model, config.quantize)
     data = ow.data.load_data(config.data, trusted=trusted)
+    task = ow.tasks.load_task(config.task, data.labels, trusted=trusted)
+    ow.evaluation.check_figures(config, task)
     for split in ("train", "test"):
         data.split(split)  # too little text for a split is found here
-    windows, following = data.split("validation").whole()
+    validation = data.use(task).split("validation")
 
     saved = ow.models.save_model(
         stage.out("model"),
         model,
         variant="dense",
         model_config=model.saved_as(),
-        signature=ow.models.find_signature(model, [windows[:1]]),
+        signature=ow.models.find_signature(model, validation.singles(1)),
         lineage=stage.lineage(),
     )
     ow.models.save_tokenizer(config.model["root"], stage.out("tokenizer"))
-    scores = ow.evaluation.score_text({"dense": model}, windows, following, stage.unsaved_progress)["dense"]
+    score = ow.training.evaluate(model, validation, task, progress=stage.unsaved_progress)
     dense = "" if model.origin is None else f" (dense is {model.origin})"
-    stage.log(f"perplexity {scores.perplexity:.2f} on {len(windows)} windows of the validation split{dense}")
+    quality = task.headline.describe_named(score.measures[task.headline.name])
+    stage.log(f"{quality} on {validation.count()} windows of the validation split{dense}")
     stage.save_metrics(
         ModelMetrics(
-            headline="perplexity",
-            measures={"perplexity": scores.perplexity},
+            headline=task.headline.name,
+            measures=score.measures,
+            loss=score.loss,
             origin=model.origin,
             parameters=saved["parameters"],
             size_bytes=ow.models.stored_bytes(saved),

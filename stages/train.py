@@ -77,7 +77,7 @@ def look_ahead(stage: ow.pipeline.Stage, data: ow.data.Data, model: Module) -> S
         trusted=trusted,
         device=device,
     )
-    ow.evaluation.own_measures(config.evaluate, trusted=trusted)
+    ow.evaluation.check_figures(config, data.task)
     return ow.models.find_signature(model, data.split("train").singles(ow.runtime.EXAMPLES))
 
 

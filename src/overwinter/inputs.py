@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 INPUT = "input"
 """The name of the only input of a model that takes one tensor."""
 
+_LARGEST_BATCH = 256
+_BATCH_BYTES = 64_000_000
+
 Array = NDArray[Any]
 Inputs: TypeAlias = Array | Mapping[str, Array]
 TensorInputs: TypeAlias = "torch.Tensor | Mapping[str, torch.Tensor]"
@@ -46,6 +49,14 @@ def count(inputs: Any) -> int:
 def take(inputs: Any, index: Any) -> Any:
     """Return the samples of a batch that a slice, a list or an array of numbers picks."""
     return each(lambda value: value[index], inputs)
+
+
+def fitting_batch(sample_bytes: int) -> int:
+    """Return how many samples to process at once where each takes ``sample_bytes`` of inputs and outputs.
+
+    It is 256, or fewer where outputs are large, such as logits for every token of a text.
+    """
+    return int(min(_LARGEST_BATCH, max(1, _BATCH_BYTES // max(1, sample_bytes))))
 
 
 def chunks(inputs: Any, size: int) -> Iterator[Any]:

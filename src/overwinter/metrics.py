@@ -90,7 +90,7 @@ class EvaluationMetrics:
         saving: share of dense's joules per response that is saved.
         size_ratio: dense's size divided by the chosen one's.
         device: device of the measurements.
-        batch_size: batch size whose joules decided; None for a language model.
+        batch_size: batch size whose joules decided; None for generated text.
     """
 
     dense: CandidateMetrics

@@ -14,7 +14,14 @@ from dvc.utils.hydra import compose_and_dump
 compose_and_dump(sys.argv[1], sys.argv[2], None, "config", ".", sys.argv[3:])
 """
 
-LANGUAGE = ["model=smollm2", "data=text", "pipeline=language", "evaluate=language", "budget.payback.stages=[quantize]"]
+LANGUAGE = [
+    "model=smollm2",
+    "data=text",
+    "pipeline=language",
+    "task=language_modeling",
+    "evaluate=language",
+    "budget.payback.stages=[quantize]",
+]
 
 # What an option cannot know: the user has to say it.
 NEEDED = {

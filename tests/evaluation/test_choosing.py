@@ -1,3 +1,4 @@
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
@@ -5,7 +6,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from overwinter.errors import OverwinterError
-from overwinter.evaluation import Candidate, choose
+from overwinter.evaluation import Candidate, Quality, choose
+from overwinter.tasks import Measure
 
 SIMPLICITY = {"dense": 0, "sparse": 1, "int8_static": 2, "int8_dynamic": 3}
 
@@ -17,7 +19,13 @@ def candidate(variant, energy_j, spread_j=0.1, *, quality=0.98, runtime="torch",
         runtime=runtime,
         simplicity=SIMPLICITY[variant],
         size_bytes=1000,
-        quality=SimpleNamespace(score=quality, broken_limits=broken_limits),
+        quality=Quality(
+            headline=Measure(name="accuracy"),
+            figures={"accuracy": quality},
+            interval=(quality, quality),
+            loss_interval=(0.0, 0.0),
+            broken_limits=broken_limits,
+        ),
         cost=SimpleNamespace(energy_per_response_j=energy_j, energy_per_response_ci_j=interval),
     )
 
@@ -70,6 +78,19 @@ def test_a_variant_that_breaks_another_limit_is_out():
     assert choose(candidates, max_quality_loss=0.01).pays is False
 
 
+@pytest.mark.parametrize(("perplexity", "chosen"), [(20.3, "int8_static"), (20.5, "dense"), (19.0, "int8_static")])
+def test_of_a_perplexity_less_is_better_and_its_loss_is_a_share_of_denses(perplexity, chosen):
+    measure = Measure(name="perplexity", higher_is_better=False, relative=True)
+    candidates = [
+        dataclasses.replace(
+            candidate(variant, energy_j),
+            quality=Quality(headline=measure, figures={"perplexity": value}, interval=(0, 0), loss_interval=(0, 0)),
+        )
+        for variant, energy_j, value in (("dense", 10, 20.0), ("int8_static", 4, perplexity))
+    ]
+    assert choose(candidates, max_quality_loss=0.02).chosen.variant == chosen
+
+
 def test_losing_exactly_the_limit_is_allowed():
     candidates = [candidate("dense", 10, quality=0.3), candidate("int8_static", 4, quality=0.3 - 0.01)]
     assert choose(candidates, max_quality_loss=0.01).chosen.variant == "int8_static"
@@ -99,7 +120,7 @@ def test_what_is_chosen_keeps_every_promise(candidates, max_quality_loss):
     assume(any(each.variant == "dense" for each in candidates))
     choice = choose(candidates, max_quality_loss=max_quality_loss)
     assert choice.dense.energy_j == min(each.energy_j for each in candidates if each.variant == "dense")
-    assert choice.chosen.quality.score >= choice.dense.quality.score - max_quality_loss - 1e-9
+    assert choice.chosen.quality.value >= choice.dense.quality.value - max_quality_loss - 1e-9
     assert choice.pays is (choice.chosen.variant != "dense")
     if choice.pays:
         assert choice.chosen.energy_ci_j[1] < choice.dense.energy_ci_j[0]

@@ -1,8 +1,12 @@
 import json
 
 import numpy as np
+import torch
+from torch.utils.data import Dataset
 
 from overwinter.config.groups import EvaluateConfig
+from overwinter.data import InMemory, Split
+from overwinter.data.collation import Collation
 from overwinter.evaluation import (
     BatchCost,
     Candidate,
@@ -10,11 +14,14 @@ from overwinter.evaluation import (
     choose,
     compare_speed,
     comparison,
+    draw_batches,
     verdict,
 )
 from overwinter.records import to_json
 from overwinter.runtime import Readiness
+from overwinter.tasks import Measure
 
+BATCHES = {size: [np.zeros((size, 2), np.float32)] for size in (1, 4)}
 SETTINGS = EvaluateConfig(
     version=1,
     runtimes=["torch"],
@@ -25,6 +32,8 @@ SETTINGS = EvaluateConfig(
     corruptions=[],
     measures={},
     measure_loading=False,
+    prompt_tokens=None,
+    response_tokens=None,
     repeats=4,
     max_repeats=4,
     precision=0.02,
@@ -38,7 +47,7 @@ def _candidates(make_meter, make_session, speeds_s, device="cpu", peak_gpu_memor
     sessions = {name: make_session(cpu_s) for name, cpu_s in speeds_s.items()}
     figures = compare_speed(
         sessions,
-        np.zeros((8, 2), np.float32),
+        BATCHES,
         SETTINGS,
         meter=make_meter(),
         seed=0,
@@ -51,10 +60,11 @@ def _candidates(make_meter, make_session, speeds_s, device="cpu", peak_gpu_memor
             runtime=name.split("@")[1],
             simplicity=simplicity,
             quality=Quality(
-                scores={"accuracy": 0.98, "worst_class_accuracy": 0.9},
+                headline=Measure(name="accuracy"),
+                figures={"accuracy": 0.98, "worst_class_accuracy": 0.9},
                 worst_class="seven",
-                accuracy_ci=(0.97, 0.99),
-                accuracy_loss_ci=(-0.001, 0.002),
+                interval=(0.97, 0.99),
+                loss_interval=(-0.001, 0.002),
             ),
             size_bytes=4000 // (simplicity + 1),
             cost=BatchCost(batch_size=4, figures=figures[name]),
@@ -75,10 +85,11 @@ def _written(record):
 def test_a_variant_that_is_faster_is_chosen_and_reported(make_meter, make_session):
     candidates = _candidates(make_meter, make_session, {"dense@torch": 0.0008, "int8_static@onnxruntime": 0.0001})
     choice = _judged(candidates)
-    metrics = _written(choice.metrics(device="cpu", batch_size=4))
+    metrics = _written(choice.metrics(device="cpu"))
     assert metrics["chosen"]["name"] == "int8_static@onnxruntime"
     assert metrics["dense"]["name"] == "dense@torch"
     assert metrics["pays"] is True
+    assert (metrics["chosen"]["headline"], metrics["chosen"]["quality"], metrics["batch_size"]) == ("accuracy", 0.98, 4)
     assert metrics["saving"] > 0.7
     assert metrics["size_ratio"] == 2
     assert _written(choice.served(device="cpu")) == {
@@ -96,20 +107,20 @@ def test_a_variant_that_is_faster_is_chosen_and_reported(make_meter, make_sessio
     assert entry["at_batch"]["1"]["responses_per_s"] > 0
     assert 0 < entry["energy_above_idle_per_response_j"] < entry["energy_per_response_j"]
     line = candidates[1].describe()
-    assert line.startswith("int8_static@onnxruntime: accuracy 98.00 % (between 97.00 and 99.00 %); ")
+    assert line.startswith("int8_static@onnxruntime: accuracy 98.00 % (between 97.00 % and 99.00 %); ")
     assert "2.00 kB; loads in 0.25 s and 50.0 MB of memory" in line
     lines = verdict(candidates, choice)
     assert line in lines
     message = "\n".join(lines)
     assert "int8_static@onnxruntime is chosen" in message
     assert "modelled" in message
-    assert "between -0.10 and 0.20 % of accuracy lost" in message
+    assert "accuracy loss against dense between -0.10 points and 0.20 points" in message
 
 
 def test_the_metrics_are_few_and_plain(make_meter, make_session):
     """Metrics as `dvc exp show` displays them: it drops lists."""
     choice = _judged(_candidates(make_meter, make_session, {"dense@torch": 0.0001}))
-    metrics = _written(choice.metrics(device="cpu", batch_size=4))
+    metrics = _written(choice.metrics(device="cpu"))
     plain = [*metrics.pop("dense").values(), *metrics.pop("chosen").values(), *metrics.values()]
     assert all(isinstance(each, int | float | str) for each in plain)
     assert len(plain) <= 24
@@ -153,7 +164,7 @@ def test_what_may_be_chosen_and_is_unclear_is_sampled_on(make_meter, make_sessio
     sessions = {name: make_session(1e-5) for name in ("dense@torch", "int8@torch", "ruined@torch")}
     figures = compare_speed(
         sessions,
-        np.zeros((8, 2), np.float32),
+        BATCHES,
         SETTINGS,
         meter=make_meter(),
         seed=0,
@@ -164,3 +175,38 @@ def test_what_may_be_chosen_and_is_unclear_is_sampled_on(make_meter, make_sessio
     assert (reported["batch_size"], reported["max_samples"], reported["precision"]) == (4, 4, 0.02)
     taken = {name: found[4].samples for name, found in figures.items()}
     assert taken["int8@torch"] > max(taken["dense@torch"], taken["ruined@torch"])
+
+
+def split(samples):
+    return Split(samples, name="test")
+
+
+def test_a_batch_is_made_of_real_samples_repeated_where_there_are_too_few():
+    inputs = torch.arange(3, dtype=torch.float32)[:, None]
+    batches = draw_batches(split(InMemory(inputs, torch.zeros(3, dtype=torch.int64))), [1, 8], seed=0)
+    (one,), (many,) = batches[1], batches[8]
+    assert (one.shape, many.shape) == ((1, 1), (8, 1))
+    assert set(many[:, 0]) == {0.0, 1.0, 2.0}
+
+
+class Sentences(Dataset):
+    """Samples whose lengths differ, which the data set pads."""
+
+    def __len__(self):
+        return 20
+
+    def __getitem__(self, at):
+        return torch.arange(at + 1), 0
+
+
+def padded(samples):
+    tokens = torch.nn.utils.rnn.pad_sequence([each for each, _ in samples], batch_first=True)
+    return tokens, torch.zeros(len(samples), dtype=torch.int64)
+
+
+def test_of_inputs_whose_lengths_differ_several_batches_are_drawn_each_padded_by_itself():
+    varying = Split(Sentences(), name="test", collation=Collation(own=padded))
+    batches = draw_batches(varying, [1, 4], seed=0)
+    assert len(batches[1]) == len(batches[4]) == 8
+    assert len({batch.shape for batch in batches[1]}) > 2
+    assert {len(batch) for batch in batches[4]} == {4}

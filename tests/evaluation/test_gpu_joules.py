@@ -162,9 +162,10 @@ def test_samples_are_as_long_as_the_counter_needs_and_waiting_for_a_gpu_disturbs
             bench.respond(0.01, spinning=False)
             return np.zeros((len(inputs), 2), np.float32)
 
-    plan = TimingPlan(batch_sizes=[4], repeats=3, sample_duration_s=0.04, seed=0)
+    plan = TimingPlan(repeats=3, sample_duration_s=0.04, seed=0)
     joules = joules_of(bench, "cuda")
-    samples = measure_speed({"a": Session()}, np.zeros((8, 2), np.float32), plan, joules, lambda *_: None)["a", 4]
+    batches = {4: [np.zeros((4, 2), np.float32)]}
+    samples = measure_speed({"a": Session()}, batches, plan, joules, lambda *_: None)["a", 4]
     assert [sample.wall_s for sample in samples] == pytest.approx([1.0] * 3)
     assert not any(sample.disturbed for sample in samples)
     figures = summarize(samples, rates=joules.rates(1), confidence=0.95, seed=0)

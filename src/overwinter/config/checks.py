@@ -10,6 +10,7 @@ from overwinter.config.groups import Config
 from overwinter.config.groups.budget import check_budget, check_paced_budget
 from overwinter.config.groups.energy import check_energy
 from overwinter.config.groups.evaluation import check_evaluate, check_hibernate
+from overwinter.config.groups.figures import check_figure_names
 from overwinter.config.groups.model import check_model
 from overwinter.config.groups.pipeline import check_pipeline
 from overwinter.config.groups.serve import ServiceConfig, check_serve
@@ -36,6 +37,7 @@ def check_config(config: Config) -> None:
     check_training(config)
     check_trained_grids(config)
     check_evaluate(config)
+    check_figure_names(config)
     check_hibernate(config)
     check_energy(config.energy)
     config.carbon.check("carbon")

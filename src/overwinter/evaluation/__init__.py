@@ -1,37 +1,40 @@
 """Evaluation: measuring every variant on every runtime, and choosing the one to serve.
 
-- `Examiner` evaluates the sessions that would serve: accuracy, top 5, calibration error, worst class, agreement with
-  dense, accuracy on corrupted inputs, and your own measures (`Measure`, created by `own_measures`); each `Quality`
-  lists the limits that it breaks.
-- `compare_speed` times sessions in one process, interleaved in random order, with warm-up, and drops samples during
-  which other processes used the cores; each of its `Figures` has a bootstrap interval. Variants with overlapping
-  intervals are sampled further, until it is clear which uses the least.
+- `Examiner` runs the sessions that would serve over the test split, batch by batch and side by side: every measure of
+  the task, agreement with dense and divergence from it, the headline on corrupted inputs, and your own measures
+  (`OwnMeasure`, created by `own_measures`; `check_figures` checks them, and the names in limits, before training). Each
+  `Quality` has the headline with its interval, and the limits that it breaks.
+- `compare_speed` times sessions in one process, interleaved in random order, with warm-up, on batches of real inputs
+  (`draw_batches`), and drops samples during which other processes used the cores; each of its `Figures` has a bootstrap
+  interval. Variants with overlapping intervals are sampled further, until it is clear which uses the least.
 - Joules come from a CPU counter if there is one; otherwise they are modelled from CPU-seconds and labelled so. If a GPU
   computes (``device``), its counter's joules are added; a response then begins and ends in the host's memory.
-- Language models: `score_text` returns perplexity, divergence from dense and agreement with dense on the same windows,
-  `compare_predictions` the cost per token, separately for prefill and decode; `text_quality` compares with dense.
-- A `Candidate` is a variant on a runtime, with its quality (`Quality`, `TextQuality`) and its cost (`BatchCost`,
-  `TextCost`). `choose` takes the one with the fewest joules per response within the quality limits. Overlapping
-  intervals count as equal, and then the simpler variant wins; a saving is against dense on its best runtime.
+- Of a task that generates, a response is a prompt read and tokens generated: `compare_generation` gives the cost per
+  token, separately for prefill and decode, of a prompt of `draw_prompt`.
+- A `Candidate` is a variant on a runtime, with its `Quality` and its cost (`BatchCost`, `GenerationCost`). `choose`
+  takes the one with the fewest joules per response within the quality limits. Overlapping intervals count as equal, and
+  then the simpler variant wins; a saving is against dense on its best runtime.
 - A `Choice` has the few numbers of metrics.json, `comparison` all of comparison.json, `verdict` both in words.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from overwinter.evaluation.candidate import Candidate
-from overwinter.evaluation.choosing import Choice, choose
-from overwinter.evaluation.comparing import compare_speed
-from overwinter.evaluation.figures import BatchCost, Figures
-from overwinter.evaluation.quality import Examiner, Quality, own_measures
-from overwinter.evaluation.reporting import comparison, verdict
-from overwinter.evaluation.scores import Measure
-from overwinter.evaluation.text import TextCost, TextQuality, text_quality
+from overwinter.lazy_imports import lazily
 
 if TYPE_CHECKING:
-    from overwinter.evaluation.language import compare_predictions, score_text
+    from overwinter.evaluation.candidate import Candidate
+    from overwinter.evaluation.checking import check_figures
+    from overwinter.evaluation.choosing import Choice, choose
+    from overwinter.evaluation.comparing import compare_speed, draw_batches
+    from overwinter.evaluation.examining import Examiner
+    from overwinter.evaluation.figures import BatchCost, Figures
+    from overwinter.evaluation.generation import ModuleSession, compare_generation, draw_prompt
+    from overwinter.evaluation.generation_cost import GenerationCost
+    from overwinter.evaluation.measures import OwnMeasure, own_measures
+    from overwinter.evaluation.quality import Quality
+    from overwinter.evaluation.reporting import comparison, verdict
 
 __all__ = [
     "BatchCost",
@@ -39,24 +42,40 @@ __all__ = [
     "Choice",
     "Examiner",
     "Figures",
-    "Measure",
+    "GenerationCost",
+    "ModuleSession",
+    "OwnMeasure",
     "Quality",
-    "TextCost",
-    "TextQuality",
+    "check_figures",
     "choose",
-    "compare_predictions",
+    "compare_generation",
     "compare_speed",
     "comparison",
+    "draw_batches",
+    "draw_prompt",
     "own_measures",
-    "score_text",
-    "text_quality",
     "verdict",
 ]
 
-_NEED_TORCH = ("compare_predictions", "score_text")
+_HOMES = {
+    "BatchCost": "figures",
+    "Candidate": "candidate",
+    "Choice": "choosing",
+    "Examiner": "examining",
+    "Figures": "figures",
+    "GenerationCost": "generation_cost",
+    "ModuleSession": "generation",
+    "OwnMeasure": "measures",
+    "Quality": "quality",
+    "check_figures": "checking",
+    "choose": "choosing",
+    "compare_generation": "generation",
+    "compare_speed": "comparing",
+    "comparison": "reporting",
+    "draw_batches": "comparing",
+    "draw_prompt": "generation",
+    "own_measures": "measures",
+    "verdict": "reporting",
+}
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _NEED_TORCH:
-        raise AttributeError(f"module 'overwinter.evaluation' has no attribute {name!r}")
-    return getattr(importlib.import_module("overwinter.evaluation.language"), name)
+__getattr__ = lazily(__name__, _HOMES)

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from overwinter.evaluation.figures import Interval
-from overwinter.evaluation.interface import CandidateCost, CandidateQuality
+from overwinter.evaluation.interface import CandidateCost
+from overwinter.evaluation.quality import Quality
 from overwinter.metrics import CandidateMetrics
 from overwinter.runtime import Readiness
 from overwinter.units import format_bytes
@@ -30,7 +31,7 @@ class Candidate:
     runtime: str
     simplicity: int
     size_bytes: int
-    quality: CandidateQuality
+    quality: Quality
     cost: CandidateCost
     loading: Readiness | None = None
 
@@ -54,7 +55,9 @@ class Candidate:
         low_j, high_j = self.energy_ci_j
         return CandidateMetrics(
             name=self.name,
-            **self.quality.headline,
+            headline=self.quality.headline.name,
+            quality=self.quality.value,
+            origin=self.quality.origin,
             size_bytes=self.size_bytes,
             latency_p50_s=self.cost.latency_p50_s,
             energy_per_response_j=self.energy_j,

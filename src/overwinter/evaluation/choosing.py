@@ -31,20 +31,15 @@ class Choice:
         """Share of dense's joules per response that is saved; 0 if compression does not pay."""
         return 1.0 - self.chosen.energy_j / self.dense.energy_j if self.pays else 0.0
 
-    def metrics(self, *, device: str, batch_size: int | None = None) -> EvaluationMetrics:
-        """Return metrics.json.
-
-        Args:
-            device: device of the measurements.
-            batch_size: batch size at which the joules decided; None for a language model.
-        """
+    def metrics(self, *, device: str) -> EvaluationMetrics:
+        """Return metrics.json; ``device`` is the device of the measurements."""
         return EvaluationMetrics(
             dense=self.dense.metrics(),
             chosen=self.chosen.metrics(),
             pays=self.pays,
             saving=self.saving,
             size_ratio=self.dense.size_bytes / self.chosen.size_bytes,
-            batch_size=batch_size,
+            batch_size=self.chosen.cost.batch_size,
             device=device,
         )
 
@@ -62,7 +57,7 @@ def choose(candidates: Sequence[Candidate], *, max_quality_loss: float) -> Choic
 
     Args:
         candidates: dense on at least one runtime, and its competitors.
-        max_quality_loss: largest allowed loss against dense's score, in the score's unit.
+        max_quality_loss: largest allowed loss of the headline measure against dense's: in points, or a share of it.
 
     Raises:
         OverwinterError: there is no dense candidate.
@@ -79,7 +74,7 @@ def choose(candidates: Sequence[Candidate], *, max_quality_loss: float) -> Choic
         for candidate in candidates
         if candidate.variant == DENSE
         or (
-            dense.quality.score - candidate.quality.score <= max_quality_loss + 1e-12
+            candidate.quality.loss_against(dense.quality) <= max_quality_loss + 1e-12
             and not candidate.quality.broken_limits
         )
     ]

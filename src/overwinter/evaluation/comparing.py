@@ -1,21 +1,53 @@
-"""Comparison of speed and joules, from sessions to figures."""
+"""Comparison of speed and joules, from sessions to figures, on real inputs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
 
 from overwinter.config.groups import EvaluateConfig
+from overwinter.data import Split
 from overwinter.energy import EnergyMeter
 from overwinter.evaluation.figures import Figures, summarize
 from overwinter.evaluation.gpu_joules import joules_of
 from overwinter.evaluation.narrowing import Narrowing
 from overwinter.evaluation.timing import TimingPlan, measure_speed
-from overwinter.runtime import Array, Session
+from overwinter.inputs import Inputs, count, named, take, to_arrays
+from overwinter.runtime import Session
+
+_DRAWS = 8  # batches per size where inputs differ in length, for a typical mix of lengths
+
+
+def draw_batches(split: Split, sizes: Sequence[int], *, seed: int) -> dict[int, list[Inputs]]:
+    """Draw batches of real samples, collated as the data set collates them: batch size -> batches.
+
+    Inputs of one shape give one batch per size, inputs whose lengths differ give eight, each padded by itself.
+
+    Args:
+        split: the test split; if it is smaller than a batch, its samples are repeated.
+        sizes: batch sizes.
+        seed: seed of the drawing.
+    """
+    varies = len({_shape(inputs) for inputs in split.singles(_DRAWS)}) > 1
+    return {size: [_drawn(split, size, seed + draw) for draw in range(_DRAWS if varies else 1)] for size in sizes}
+
+
+def _drawn(split: Split, size: int, seed: int) -> Inputs:
+    inputs, _ = split.spread(size, seed=seed)
+    arrays = to_arrays(inputs)
+    have = count(arrays)
+    return arrays if have == size else cast(Inputs, take(arrays, np.arange(size) % have))
+
+
+def _shape(inputs: Any) -> tuple[Any, ...]:
+    return tuple((name, tuple(value.shape)) for name, value in named(inputs).items())
 
 
 def compare_speed(
     sessions: Mapping[str, Session],
-    inputs: Array,
+    batches: Mapping[int, Sequence[Inputs]],
     settings: EvaluateConfig,
     *,
     meter: EnergyMeter,
@@ -30,26 +62,21 @@ def compare_speed(
 
     Args:
         sessions: name -> session.
-        inputs: model inputs (n, ...) to draw batches from.
+        batches: batch size -> batches to time at that size (see `draw_batches`).
         settings: the group `evaluate`.
         meter: the stage's meter.
-        seed: seed of the order, the inputs and the bootstrap.
+        seed: seed of the order and the bootstrap.
         progress: called with the samples done and the total.
         contenders: names of the sessions with acceptable quality; None: all.
         device: device of the sessions.
 
     Raises:
-        ConfigError: there is no input, or no meter covers the CPU or the device.
+        ConfigError: no meter covers the CPU or the device.
     """
-    plan = TimingPlan(
-        batch_sizes=settings.batch_sizes,
-        repeats=settings.repeats,
-        sample_duration_s=settings.sample_duration_s,
-        seed=seed,
-    )
+    plan = TimingPlan(repeats=settings.repeats, sample_duration_s=settings.sample_duration_s, seed=seed)
     joules = joules_of(meter, device)
     narrowing = _narrowing(settings, sessions if contenders is None else contenders, seed)
-    samples = measure_speed(sessions, inputs, plan, joules, progress, narrowing)
+    samples = measure_speed(sessions, batches, plan, joules, progress, narrowing)
     rates = joules.rates(settings.threads)
     figures: dict[str, dict[int, Figures]] = {name: {} for name in sessions}
     for (name, size), taken in samples.items():

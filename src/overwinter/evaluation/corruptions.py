@@ -6,23 +6,28 @@ work for any input shape, not only images.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from overwinter.errors import ConfigError, nearest
-from overwinter.runtime import Array
+from overwinter.inputs import Array, Inputs
 
 _NOISE = 0.5  # of the inputs' standard deviation
 _CONTRAST = 0.5  # of a sample's distance from its mean
 _MISSING = 0.2  # of a sample's values
 
 
+def can_corrupt(inputs: Inputs) -> bool:
+    """Return whether inputs can be corrupted: they are one array of floats, with more than a number per sample."""
+    return not isinstance(inputs, Mapping) and inputs.dtype.kind == "f" and inputs.ndim > 1
+
+
 def corrupt(name: str, inputs: Array, *, seed: int) -> Array:
-    """Return corrupted copies of model inputs.
+    """Return corrupted copies of a batch of model inputs.
 
     Args:
-        name: `noise` adds half the inputs' deviation; `contrast` halves each sample's distance from its own mean;
+        name: `noise` adds half the batch's deviation; `contrast` halves each sample's distance from its own mean;
             `blur` averages 3 neighbours along the last axis, and along the one before in images; `missing` puts the
             mean in place of a fifth of the values.
         inputs: (n, ...), floating point.

@@ -82,7 +82,7 @@ class Figures:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchCost:
-    """Cost of a classifier's responses by batch size.
+    """Cost of responses by batch size; a response is one sample's output.
 
     Attributes:
         batch_size: batch size that decides.

@@ -16,13 +16,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import numpy as np
-
-from overwinter.errors import ConfigError
 from overwinter.evaluation.disturbance import CoreWatch, is_disturbed
 from overwinter.evaluation.joules import CpuJoules
+from overwinter.inputs import Inputs, count
 from overwinter.progress import Progress
-from overwinter.runtime import Array, Session
+from overwinter.runtime import Session
 
 _WARM_UP_CALLS = 10
 Key = tuple[str, int]  # the session's name and the batch size
@@ -33,13 +31,11 @@ class TimingPlan:
     """Settings of the timing.
 
     Attributes:
-        batch_sizes: batch sizes at which each session is timed.
         repeats: samples per session and batch size.
         sample_duration_s: shortest duration of a sample; a GPU's counter may need more (`min_sample_s`).
-        seed: seed of the order and of the inputs.
+        seed: seed of the order.
     """
 
-    batch_sizes: Sequence[int]
     repeats: int
     sample_duration_s: float
     seed: int
@@ -63,7 +59,7 @@ class Sample:
     wall_s: float
     cpu_s: float
     energy_j: float | None
-    latencies_s: Array
+    latencies_s: Sequence[float]
     foreign_s: float
     gpu_j: float | None = None
 
@@ -84,7 +80,7 @@ Again = Callable[[Mapping[Key, Sequence[Sample]]], Sequence[Key]]
 
 def measure_speed(
     sessions: Mapping[str, Session],
-    inputs: Array,
+    batches: Mapping[int, Sequence[Inputs]],
     plan: TimingPlan,
     joules: CpuJoules,
     progress: Progress,
@@ -94,7 +90,7 @@ def measure_speed(
 
     Args:
         sessions: name -> session.
-        inputs: model inputs (n, ...); batches are drawn from them at random.
+        batches: batch size -> batches of model inputs, which take turns; several where their lengths differ.
         plan: settings of the timing.
         joules: reader of the meter.
         progress: called with the samples done and the total.
@@ -102,17 +98,11 @@ def measure_speed(
 
     Returns:
         (name, batch size) -> samples, disturbed ones included.
-
-    Raises:
-        ConfigError: there is no input.
     """
-    if len(inputs) == 0:
-        raise ConfigError("There are no inputs to time the model with.")
-    batches = _batches(inputs, plan)
     duration_s = max(plan.sample_duration_s, joules.min_sample_s)
     calls = {
         (name, size): _calls_per_sample(session, batches[size], duration_s)
-        for (name, session), size in itertools.product(sessions.items(), plan.batch_sizes)
+        for (name, session), size in itertools.product(sessions.items(), batches)
     }
     samples: dict[Key, list[Sample]] = {key: [] for key in calls}
     shuffler = random.Random(plan.seed)  # noqa: S311 -- an order, not a secret
@@ -143,40 +133,40 @@ def _to_repeat(samples: Mapping[Key, Sequence[Sample]], repeats: int) -> list[Ke
     return [key for key, count in quiet.items() if count < repeats]
 
 
-def _batches(inputs: Array, plan: TimingPlan) -> dict[int, Array]:
-    generator = np.random.default_rng(plan.seed)
-    return {size: inputs[generator.integers(len(inputs), size=size)] for size in plan.batch_sizes}
+def _calls_per_sample(session: Session, batches: Sequence[Inputs], duration_s: float) -> int:
+    """Warm up, and return the number of calls, at the speed of the fastest, that fill ``duration_s``.
 
-
-def _calls_per_sample(session: Session, batch: Array, duration_s: float) -> int:
-    """Warm up, and return the number of calls, at the speed of the fastest, that fill ``duration_s``."""
+    It is a multiple of the number of batches, so that every sample does the same work.
+    """
     times_s = []
-    for _ in range(_WARM_UP_CALLS):
+    for batch in itertools.islice(itertools.cycle(batches), max(_WARM_UP_CALLS, len(batches))):
         begin_s = time.perf_counter()
         session.run(batch)
         times_s.append(time.perf_counter() - begin_s)
-    return max(1, math.ceil(duration_s / max(min(times_s), 1e-7)))
+    calls = max(1, math.ceil(duration_s / max(min(times_s), 1e-7)))
+    return math.ceil(calls / len(batches)) * len(batches)
 
 
-def _sample(session: Session, batch: Array, calls: int, joules: CpuJoules) -> Sample:
+def _sample(session: Session, batches: Sequence[Inputs], calls: int, joules: CpuJoules) -> Sample:
     times_s = [0.0] * (calls + 1)
     clock, run = time.perf_counter, session.run
-    run(batch)  # fills the caches, which hold the previous session's data
+    turns = list(itertools.islice(itertools.cycle(batches), calls))
+    run(turns[0])  # fills the caches, which hold the previous session's data
     with joules.piece() as reading:
         watch = CoreWatch()
         begin_cpu_s = time.process_time()
         times_s[0] = clock()
-        for call in range(1, calls + 1):
+        for call, batch in enumerate(turns, 1):
             run(batch)
             times_s[call] = clock()
         cpu_s = time.process_time() - begin_cpu_s
         foreign_s = watch.foreign_s()
     return Sample(
-        responses=calls * len(batch),
+        responses=sum(map(count, turns)),
         wall_s=times_s[-1] - times_s[0],
         cpu_s=cpu_s,
         energy_j=reading.energy_j,
-        latencies_s=np.diff(times_s),
+        latencies_s=[end_s - begin_s for begin_s, end_s in itertools.pairwise(times_s)],
         foreign_s=foreign_s,
         gpu_j=reading.gpu_j,
     )

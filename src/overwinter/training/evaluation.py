@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from overwinter.data import Split
-from overwinter.inputs import move
+from overwinter.inputs import fitting_batch, move, named
+from overwinter.progress import Progress, silent
 from overwinter.tasks import Task, join_rows
 from overwinter.training.device import Layout, pick_layout
 
-_BATCH_SIZE = 256
 _TRIED = 8  # samples
 
 
@@ -30,7 +30,14 @@ class Score:
     measures: Mapping[str, float]
 
 
-def evaluate(model: nn.Module, split: Split, task: Task, *, layout: Layout | None = None) -> Score:
+def evaluate(
+    model: nn.Module,
+    split: Split,
+    task: Task,
+    *,
+    layout: Layout | None = None,
+    progress: Progress = silent,
+) -> Score:
     """Score a model in evaluation mode, in fp32; its mode is put back.
 
     Args:
@@ -38,21 +45,29 @@ def evaluate(model: nn.Module, split: Split, task: Task, *, layout: Layout | Non
         split: read in batches; what the measures need of each sample is kept until the end.
         task: has the loss and the measures.
         layout: of the batches in memory; None finds out which one the model takes.
+        progress: called with the samples done and the total.
     """
     samples = split.use(task)
     with torch.inference_mode():
-        return _evaluate(model, samples, task, layout or pick_layout(model, samples.first(_TRIED)[0]))
+        return _evaluate(model, samples, task, layout or pick_layout(model, samples.first(_TRIED)[0]), progress)
 
 
-def _evaluate(model: nn.Module, split: Split, task: Task, layout: Layout) -> Score:
+def _evaluate(model: nn.Module, split: Split, task: Task, layout: Layout, progress: Progress) -> Score:
     was_training = model.training
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     model.eval()
     loss, count, rows = 0.0, 0, []
-    for inputs, targets in split.batches(_BATCH_SIZE):
+    for inputs, targets in split.batches(_batch_size(model, split, device)):
         outputs = model(layout(move(inputs, device))).float()  # (batch, ...)
         loss += float(task.loss(outputs, targets.to(device))) * len(targets)
         count += len(targets)
         rows.append(task.rows(outputs.cpu().numpy(), targets.numpy()))
+        progress(count, split.size or count)
     model.train(was_training)
     return Score(loss=loss / count, measures=task.measure(join_rows(rows)))
+
+
+def _batch_size(model: nn.Module, split: Split, device: torch.device) -> int:
+    inputs = split.first(1)[0]
+    outputs = model(move(inputs, device))
+    return fitting_batch(outputs.nbytes + sum(each.nbytes for each in named(inputs).values()))

@@ -10,7 +10,7 @@ from omegaconf import MISSING
 
 from overwinter.config.groups.budget import BudgetConfig
 from overwinter.config.groups.energy import EnergyConfig, HardwareConfig
-from overwinter.config.groups.evaluation import EvaluateConfig, HibernateConfig, LanguageEvaluateConfig
+from overwinter.config.groups.evaluation import EvaluateConfig, HibernateConfig
 from overwinter.config.groups.ledger import LedgerConfig
 from overwinter.config.groups.pipeline import PipelineConfig, StageSpec
 from overwinter.config.groups.plugin import PluginConfig, lazy_schema, plugin_schema
@@ -28,7 +28,6 @@ __all__ = [
     "FitConfig",
     "HardwareConfig",
     "HibernateConfig",
-    "LanguageEvaluateConfig",
     "LedgerConfig",
     "OwnTaskConfig",
     "PipelineConfig",
@@ -43,7 +42,7 @@ class Config:
     """The whole configuration, as params.yaml holds it.
 
     `model` and `data` are open: `_target_` names a class, the other keys are its arguments.
-    `task`, `train`, `sparsify`, `quantize`, `evaluate`, `carbon` and `power` take the schema of the option that was
+    `task`, `train`, `sparsify`, `quantize`, `carbon` and `power` take the schema of the option that was
     picked.
     """
 
@@ -67,7 +66,7 @@ class Config:
     train: Any = MISSING
     sparsify: Any = MISSING
     quantize: Any = MISSING
-    evaluate: Any = MISSING
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     hibernate: HibernateConfig = field(default_factory=HibernateConfig)
     energy: EnergyConfig = field(default_factory=EnergyConfig)
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
@@ -83,17 +82,12 @@ class Config:
     configs_digest: str = setting("digest of configs/, to detect a stale params.yaml")
 
 
-def _evaluate_schema(node: Mapping[str, Any]) -> type[EvaluateConfig | LanguageEvaluateConfig]:
-    return LanguageEvaluateConfig if "prompt_tokens" in node else EvaluateConfig
-
-
 # Groups whose keys depend on the selected option.
 SCHEMAS: dict[str, Callable[[Mapping[str, Any]], type[Any]]] = {
     "task": lazy_schema("overwinter.tasks.settings:task_schema"),
     "train": lazy_schema("overwinter.training.qat.settings:train_schema"),
     "sparsify": plugin_schema(SPARSIFIERS),
     "quantize": lazy_schema("overwinter.quantization.settings:quantize_schema"),
-    "evaluate": _evaluate_schema,
     "carbon": plugin_schema(INTENSITY_SOURCES),
     "power": plugin_schema(POWER_POLICIES),
 }

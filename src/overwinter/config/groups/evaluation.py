@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any
 from overwinter.canary import MAX_TOLERANCE
 from overwinter.config.settings import setting
 from overwinter.config.targets import MEASURE, TEXT_TARGETS, trusted_target
-from overwinter.errors import ConfigError, nearest
+from overwinter.errors import ConfigError
 from overwinter.registries import RUNTIMES
 
 if TYPE_CHECKING:
     from overwinter.config.groups import Config
 
 CORRUPTIONS = ("blur", "contrast", "missing", "noise")
-# Measures in comparison.json; accuracy has its own limit.
-MEASURES = ("agreement_with_dense", "calibration_error", "top5_accuracy", "worst_class_accuracy")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _SOURCE = re.compile(r"(file|env|command):.+")
 _PUBLISH = re.compile(r".+#[a-z0-9][a-z0-9._-]{0,63}(@[a-z][a-z0-9._-]{0,63})?")
@@ -26,26 +24,39 @@ _PUBLISH = re.compile(r".+#[a-z0-9][a-z0-9._-]{0,63}(@[a-z][a-z0-9._-]{0,63})?")
 
 @dataclass
 class EvaluateConfig:
-    """The stage `evaluate`."""
+    """The stage `evaluate`. A response is one output, or, of a task that generates, a prompt read and its tokens."""
 
     version: int = setting("raised when the stage's behaviour changes")
     runtimes: list[str] = setting("runtimes to measure; the dense model runs on all of them")
     batch_sizes: list[int] = setting("batch sizes at which each variant is timed", at_least=1)
     choose_at_batch_size: int = setting("batch size at which joules per response decide the choice")
     max_quality_loss: float = setting(
-        "largest allowed loss of accuracy against the dense model: 0.01 is one point", at_least=0, below=1
+        "largest allowed loss of the task's headline measure against dense: 0.01 is one point, or 1 % of an error or a "
+        "perplexity",
+        at_least=0,
+        below=1,
     )
     max_losses: dict[str, float] = setting(
         "largest allowed losses of other measures in comparison.json: {worst_class_accuracy: 0.02}", at_least=0
     )
     corruptions: list[str] = setting(
-        "input corruptions under which accuracy is also measured: noise, contrast, blur, missing; [] for none",
+        "corruptions of float inputs under which the headline is also measured: noise, contrast, blur, missing; [] for "
+        "none",
         choices=CORRUPTIONS,
     )
     measures: dict[str, Any] = setting(
-        "your own measures, called with logits and labels, higher is better: {NAME: {_target_: my_package.Measure}}"
+        "your own measures, called with outputs and targets; higher is better unless their higher_is_better is False: "
+        "{NAME: {_target_: my_package.Measure}}"
     )
     measure_loading: bool = setting("load each variant in a fresh process to measure its loading time and peak memory")
+    prompt_tokens: int | None = setting(
+        "of a task that generates: prompt tokens of a timed response, from the test split, read at once; null times "
+        "whole forward passes",
+        at_least=1,
+    )
+    response_tokens: int | None = setting(
+        "of a task that generates: tokens generated in a timed response, by greedy decoding", at_least=1
+    )
     repeats: int = setting("timed samples per variant, runtime and batch size, interleaved in random order", at_least=3)
     max_repeats: int = setting("most samples of variants whose intervals overlap, at the batch size that decides")
     precision: float = setting("relative width of an interval below which no more samples are taken", above=0, below=1)
@@ -57,24 +68,10 @@ class EvaluateConfig:
     threads: int = setting("CPU threads for every runtime", at_least=1)
     confidence: float = setting("confidence level of the intervals", at_least=0.5, below=1)
 
-
-@dataclass
-class LanguageEvaluateConfig:
-    """The stage `evaluate` of a language model. A response is one prompt read and its tokens generated."""
-
-    version: int = setting("raised when the stage's behaviour changes")
-    runtimes: list[str] = setting(
-        "runtimes to measure: torch (float32), torch-bf16; the dense model runs on all of them"
-    )
-    max_perplexity_increase: float = setting(
-        "largest allowed increase of perplexity over the dense model's: 0.02 is 2 %", at_least=0, below=10
-    )
-    prompt_tokens: int = setting("prompt tokens of a timed generation, from the test split, read at once", at_least=1)
-    response_tokens: int = setting("tokens generated in a timed generation, by greedy decoding", at_least=1)
-    repeats: int = setting("timed samples per variant and phase, interleaved in random order", at_least=3)
-    sample_duration_s: float = setting("minimum duration of a timed sample; on a GPU at least 1", above=0, at_most=60)
-    threads: int = setting("CPU threads", at_least=1)
-    confidence: float = setting("confidence level of the intervals", at_least=0.5, below=1)
+    @property
+    def generates(self) -> bool:
+        """Whether responses of a task that generates are timed as generated text."""
+        return self.prompt_tokens is not None
 
 
 @dataclass
@@ -114,10 +111,8 @@ def check_evaluate(config: Config) -> None:
     _check_named("evaluate.runtimes", evaluate.runtimes)
     for runtime in evaluate.runtimes:
         RUNTIMES.check(runtime)
-    if isinstance(evaluate, LanguageEvaluateConfig):
-        _check_prompt(evaluate.prompt_tokens, config.data)
-    else:
-        _check_variants(evaluate, config.trusted_targets)
+    _check_variants(evaluate, config.trusted_targets)
+    _check_generation(evaluate, config)
 
 
 def _check_variants(evaluate: EvaluateConfig, trusted: Sequence[str]) -> None:
@@ -128,7 +123,6 @@ def _check_variants(evaluate: EvaluateConfig, trusted: Sequence[str]) -> None:
             f"evaluate.batch_sizes={evaluate.batch_sizes}. Name one of them."
         )
     _check_measures(evaluate.measures, trusted)
-    _check_max_losses(evaluate)
     if evaluate.max_repeats < evaluate.repeats:
         raise ConfigError(f"evaluate.max_repeats={evaluate.max_repeats} must be at least {evaluate.repeats}.")
 
@@ -136,29 +130,20 @@ def _check_variants(evaluate: EvaluateConfig, trusted: Sequence[str]) -> None:
 def _check_measures(measures: Mapping[str, Any], trusted: Sequence[str]) -> None:
     for name, node in measures.items():
         key = f"evaluate.measures.{name}"
-        if name in ("accuracy", "worst_class", *MEASURES) or not _NAME.fullmatch(str(name)):
-            raise ConfigError(
-                f"{key}: a measure's name is lower-case letters, digits and _, and not that of a built-in measure. "
-                "Rename it."
-            )
+        if not _NAME.fullmatch(str(name)):
+            raise ConfigError(f"{key}: a measure's name is lower-case letters, digits and _. Rename it.")
         trusted_target(node if isinstance(node, Mapping) else {}, MEASURE, trusted=trusted, key=key)
 
 
-def _check_max_losses(evaluate: EvaluateConfig) -> None:
-    known = [*MEASURES, *(f"accuracy_{name}" for name in evaluate.corruptions), *evaluate.measures]
-    for name in evaluate.max_losses:
-        if name not in known:
-            raise ConfigError(
-                f"evaluate.max_losses names {name!r}, which is unknown. Known: {', '.join(known)}."
-                f"{nearest(name, known)}"
-            )
-
-
-def _check_prompt(prompt_tokens: int, config_data: Mapping[str, Any]) -> None:
-    length = config_data.get("length")
-    if config_data.get("_target_") in TEXT_TARGETS and isinstance(length, int) and prompt_tokens > length:
+def _check_generation(evaluate: EvaluateConfig, config: Config) -> None:
+    if evaluate.prompt_tokens is None:
+        return
+    if evaluate.response_tokens is None:
+        raise ConfigError("evaluate.prompt_tokens needs evaluate.response_tokens. Set it, such as 16.")
+    length = config.data.get("length")
+    if config.data.get("_target_") in TEXT_TARGETS and isinstance(length, int) and evaluate.prompt_tokens > length:
         raise ConfigError(
-            f"evaluate.prompt_tokens={prompt_tokens} is larger than the window, data.length={length}. "
+            f"evaluate.prompt_tokens={evaluate.prompt_tokens} is larger than the window, data.length={length}. "
             "Lower it, or raise data.length."
         )
 
