@@ -12,7 +12,14 @@ from torch.nn.utils import parametrize
 
 from overwinter.config.groups import TrainConfig
 from overwinter.errors import ConfigError, nearest
-from overwinter.models import AwareLayer, StepHook, computed_weights, integer_type, prunable_weights
+from overwinter.models import (
+    AwareLayer,
+    StepHook,
+    computed_weights,
+    integer_type,
+    other_weights,
+    prunable_weights,
+)
 from overwinter.training.qat.quantizers import InputQuantizer, Phase, WeightQuantizer, weight_quantizer
 from overwinter.training.qat.settings import QatConfig
 
@@ -170,7 +177,7 @@ def _left_in_float(model: nn.Module, skip: Sequence[str]) -> dict[str, str]:
     reasons = {
         name: computed.get(name) or _reason_against(name, model.get_submodule(name), skip, shared) for name in layers
     }
-    return {name: reason for name, reason in reasons.items() if reason is not None}
+    return {name: reason for name, reason in reasons.items() if reason is not None} | other_weights(model)
 
 
 def _reason_against(name: str, layer: nn.Module, skip: Sequence[str], shared: set[int]) -> str | None:
