@@ -13,6 +13,8 @@ import overwinter as ow
 from overwinter.inputs import Inputs, to_arrays
 from overwinter.units import format_bytes
 
+BATCH = 8  # samples that are padded to the same length
+
 
 def main(stage: ow.pipeline.Stage) -> None:
     """Make every variant that `quantize.methods` names."""
@@ -58,11 +60,11 @@ def unit_progress(stage: ow.pipeline.Stage, done: int, units: int) -> Callable[[
     return lambda part, whole: stage.unsaved_progress(round(done + part / whole, 3), units)
 
 
-def drawn(stage: ow.pipeline.Stage, data: ow.data.Data, split: str) -> Inputs:
-    """Return samples drawn from the whole of a split, as many as are calibrated on."""
+def drawn(stage: ow.pipeline.Stage, data: ow.data.Data, split: str) -> Sequence[Inputs]:
+    """Return samples drawn from the whole of a split, as many as are calibrated on, in batches."""
     count = stage.config.quantize.calibration_samples
-    inputs, _ = data.split(split).spread(count, seed=stage.config.seed)
-    return to_arrays(inputs)
+    batches = data.split(split).spread_batches(count, BATCH, seed=stage.config.seed)
+    return [to_arrays(inputs) for inputs, _ in batches]
 
 
 def calibration_samples(

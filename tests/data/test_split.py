@@ -93,9 +93,22 @@ def test_a_spread_is_in_random_order(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_spread_in_batches_has_the_samples_of_a_spread_in_one(kind):
+    batches = Split(KINDS[kind](90)).spread_batches(20, 8, seed=0)
+    assert len(batches) == (1 if isinstance(KINDS[kind](90), InMemory) else 3)
+    together = torch.cat([targets for _, targets in batches])
+    assert torch.equal(together, Split(KINDS[kind](90)).spread(20, seed=0)[1])
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_no_samples_are_refused(kind):
     split = Split(KINDS[kind](0), name="test")
-    for read in (split.whole, lambda: split.first(1), lambda: split.spread(1, seed=0)):
+    for read in (
+        split.whole,
+        lambda: split.first(1),
+        lambda: split.spread(1, seed=0),
+        lambda: split.spread_batches(1, 1, seed=0),
+    ):
         with pytest.raises(ConfigError, match="the split test has no samples"):
             read()
 

@@ -110,6 +110,18 @@ class Split:
             return self.members(torch.from_numpy(self.spread_numbers(count, seed)))
         return self._collated(self.spread_samples(count, seed=seed))
 
+    def spread_batches(self, count: int, size: int, *, seed: int) -> list[Batch]:
+        """Return the samples of `spread` in batches of at most ``size``: each is padded to its own longest sample.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        if isinstance(self.dataset, InMemory):
+            return [self.spread(count, seed=seed)]
+        samples = self.spread_samples(count, seed=seed)
+        self.refuse_if_empty(len(samples))
+        return [self._collated(samples[start : start + size]) for start in range(0, len(samples), size)]
+
     def singles(self, count: int) -> list[Any]:
         """Return the inputs of samples from all of it (of an iterable data set the first), each a batch of its own."""
         samples = self.first_samples(count) if self.is_iterable_only else self.spread_samples(count, seed=0)
