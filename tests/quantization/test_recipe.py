@@ -164,3 +164,24 @@ def test_a_layer_whose_inputs_were_all_silent_is_not_smoothed():
     recipe = Recipe(solver="nearest", grid=Grid(bits=8), activations="dynamic", smoothing=0.7)
     apply_recipe(model, recipe, ["0"], torch.zeros(4, 8))
     assert integer_layers(model)["0"].smoothing is None
+
+
+class Residual(nn.Module):
+    """Two convolutions of the same input, one with a larger kernel and a stride."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide, self.narrow = nn.Conv2d(4, 8, 3, padding=1, stride=2), nn.Conv2d(4, 8, 1, stride=2)
+        self.head = nn.Conv2d(8, 3, 1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.relu(self.wide(images) + self.narrow(images))).mean((2, 3))
+
+
+def test_convolutions_that_share_their_input_and_not_their_patches_are_each_solved_for_their_own():
+    torch.manual_seed(0)
+    model, images = Residual().eval(), torch.randn(16, 4, 8, 8)
+    with torch.no_grad():
+        dense = model(images)
+        apply_recipe(model, Recipe(solver="gptq", grid=Grid(bits=8)), ["wide", "narrow", "head"], images)
+        torch.testing.assert_close(model(images), dense, atol=0.02, rtol=0.02)

@@ -47,6 +47,13 @@ def as_columns(layer: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
     return patches.transpose(1, 2).flatten(0, 1)
 
 
+def patches_of(layer: nn.Module) -> tuple[Any, ...]:
+    """Return what, beside its input, the columns of a layer depend on: a convolution's kernel and how it moves."""
+    if not isinstance(layer, nn.Conv2d):
+        return ()
+    return layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.padding_mode
+
+
 class _Collected(Exception):  # noqa: N818 -- no error: it ends a pass early
     """The last layer was called."""
 

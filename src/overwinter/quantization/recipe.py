@@ -11,6 +11,7 @@ import contextlib
 import fnmatch
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import nn
@@ -19,7 +20,7 @@ from overwinter.calibration.batches import as_batches, split_batches
 from overwinter.calibration.chain import Arguments, call_block, open_chain
 from overwinter.calibration.device_placement import CPU, offloaded, streamed
 from overwinter.calibration.precision import quick
-from overwinter.calibration.statistics import Listener, Statistics, as_columns
+from overwinter.calibration.statistics import Listener, Statistics, as_columns, patches_of
 from overwinter.errors import ConfigError, OverwinterError
 from overwinter.inputs import TensorInputs, named, take
 from overwinter.models import Codes, Grid, integer_type, is_finite, replace_layer
@@ -257,7 +258,7 @@ def _count(
     *,
     wanted: bool,
 ) -> None:
-    counted: dict[tuple[int, ...], Statistics] = {}  # layers that share their inputs share the statistics
+    counted: dict[Any, Statistics] = {}  # layers that share their inputs, seen alike, share the statistics
     for name, calls in inputs.items():
         layer = model.get_submodule(name)
         for given in calls:
@@ -266,7 +267,7 @@ def _count(
             seen[name].add(layer, given)
         if not wanted or getattr(layer, "groups", 1) > 1:
             continue
-        shared = tuple(map(id, calls))
+        shared = (tuple(map(id, calls)), patches_of(layer))
         if shared not in counted:
             statistics = seen[name].statistics
             for given, before in zip(calls, dense[name], strict=True):
