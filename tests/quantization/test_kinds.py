@@ -127,7 +127,7 @@ def saved(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("name", [name for name in KINDS if name not in ("Text", "Tags")])
+@pytest.mark.parametrize("name", KINDS)
 def test_every_kind_of_model_is_quantized_or_its_layers_are_named(name, method, saved, quantize):
     _, samples, task = KINDS[name]
     report = quantize(method, saved(name), samples, task=task)
@@ -138,7 +138,7 @@ def test_every_kind_of_model_is_quantized_or_its_layers_are_named(name, method, 
             assert kind in report.left_in_float[layer]
 
 
-@pytest.mark.parametrize("name", [name for name in KINDS if name not in ("Text", "Tags")])
+@pytest.mark.parametrize("name", KINDS)
 def test_sensitivity_and_scale_distillation_are_in_the_tasks_unit(name, saved, quantize, tmp_path):
     _, samples, task = KINDS[name]
     distilling = ScaleDistillationConfig(steps=12, learning_rate=3e-3, batch_size=8, zeros=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
@@ -52,7 +51,7 @@ def _pairs(model_folder: Path, held_out: Sequence[Inputs], request: Request) -> 
     for batch in split_batches(_compared(held_out, request), _BATCH):
         with torch.inference_mode():
             expected = dense(batch).float().numpy()
-        yield session.run(cast(Array, to_arrays(batch))), expected
+        yield session.run(to_arrays(batch)), expected
 
 
 def _compared(held_out: Sequence[Inputs], request: Request) -> tuple[Inputs, ...]:

@@ -102,6 +102,8 @@ def _quietly() -> Iterator[None]:
         warnings.filterwarnings("ignore", "You are using the legacy TorchScript", DeprecationWarning)
         warnings.filterwarnings("ignore", "The feature will be removed", DeprecationWarning)
         warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
+        # Of recurrent layers; outputs are compared at other batch sizes.
+        warnings.filterwarnings("ignore", "Exporting a model to ONNX with a batch_size other than 1", UserWarning)
         # Padding other than by zeros; nothing is lost.
         warnings.filterwarnings("ignore", "Constant folding - Only steps=1", UserWarning)
         # Tracing may freeze a branch on a tensor: the outputs are compared afterwards, at another batch size.
