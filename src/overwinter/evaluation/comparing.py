@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, cast
-
-import numpy as np
+from typing import Any
 
 from overwinter.config.groups import EvaluateConfig
 from overwinter.data import Split
@@ -14,7 +12,7 @@ from overwinter.evaluation.figures import Figures, summarize
 from overwinter.evaluation.gpu_joules import joules_of
 from overwinter.evaluation.narrowing import Narrowing
 from overwinter.evaluation.timing import TimingPlan, measure_speed
-from overwinter.inputs import Inputs, count, named, take, to_arrays
+from overwinter.inputs import Inputs, named, to_arrays
 from overwinter.runtime import Session
 
 _DRAWS = 8  # batches per size where inputs differ in length, for a typical mix of lengths
@@ -31,14 +29,14 @@ def draw_batches(split: Split, sizes: Sequence[int], *, seed: int) -> dict[int, 
         seed: seed of the drawing.
     """
     varies = len({_shape(inputs) for inputs in split.singles(_DRAWS)}) > 1
-    return {size: [_drawn(split, size, seed + draw) for draw in range(_DRAWS if varies else 1)] for size in sizes}
+    draws = _DRAWS if varies else 1
+    samples = split.spread_samples(draws * max(sizes), seed=seed)  # one pass over data that streams
+    return {size: [_collated(split, samples, size, draw * size) for draw in range(draws)] for size in sizes}
 
 
-def _drawn(split: Split, size: int, seed: int) -> Inputs:
-    inputs, _ = split.spread(size, seed=seed)
-    arrays = to_arrays(inputs)
-    have = count(arrays)
-    return arrays if have == size else cast(Inputs, take(arrays, np.arange(size) % have))
+def _collated(split: Split, samples: Sequence[Any], size: int, begin: int) -> Inputs:
+    inputs, _ = split.collation([samples[(begin + place) % len(samples)] for place in range(size)])
+    return to_arrays(inputs)
 
 
 def _shape(inputs: Any) -> tuple[Any, ...]:
