@@ -110,10 +110,15 @@ class _Streamer(IterableDataset[Batch]):
         for number in count():
             if self._seeding is not None:
                 self._seeding.before(number)
-            batch = list(islice(samples, self._size))
-            if not batch:
+            batch = self._read(samples)
+            if batch is None:
                 return
-            yield self._collate(batch)
+            yield batch
+            del batch
+
+    def _read(self, samples: Iterator[Any]) -> Batch | None:
+        read = list(islice(samples, self._size))  # not held any longer than this
+        return self._collate(read) if read else None
 
 
 def _loaded(dataset: Dataset[Batch], workers: int, sampler: Iterable[Any] | None = None) -> Iterator[Batch]:
