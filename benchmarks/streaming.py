@@ -4,7 +4,8 @@
 
 A map-style and an iterable data set make each sample when it is asked for. Each row is a process of its own, which does
 what the stages do with data: checks the splits, fits an epoch on a training split of that size, evaluates on validation
-and test splits as large, and draws samples from the whole. If data of any size stream, ten times as much takes the same memory.
+and test splits as large, and draws samples from the whole. If data of any size stream, ten times as much takes the same
+memory.
 """
 
 from __future__ import annotations
@@ -61,14 +62,15 @@ def summary(rows: Mapping[str, Mapping[int, Sequence[Mapping[str, float]]]]) -> 
         kind: {size: statistics.median(row["peak_bytes"] for row in repeats) for size, repeats in sizes.items()}
         for kind, sizes in rows.items()
     }
-    return {
-        "peak_bytes": found,
-        "added_by_more_data_bytes": {kind: sizes[max(sizes)] - sizes[min(sizes)] for kind, sizes in found.items()},
-        "spread_of_repeats_bytes": {
-            kind: max(max(r["peak_bytes"] for r in each) - min(r["peak_bytes"] for r in each) for each in sizes.values())
-            for kind, sizes in rows.items()
-        },
-    }
+    added = {kind: sizes[max(sizes)] - sizes[min(sizes)] for kind, sizes in found.items()}
+    noise = {kind: max(spread(repeats) for repeats in sizes.values()) for kind, sizes in rows.items()}
+    return {"peak_bytes": found, "added_by_more_data_bytes": added, "spread_of_repeats_bytes": noise}
+
+
+def spread(repeats: Sequence[Mapping[str, float]]) -> float:
+    """Return the largest peak less the smallest."""
+    peaks = [row["peak_bytes"] for row in repeats]
+    return max(peaks) - min(peaks)
 
 
 def measured(kind: str, megabytes: int) -> dict[str, float]:

@@ -51,7 +51,7 @@ class Stream(IterableDataset):
 
 
 class Source:
-    labels, preprocessing = ("even", "odd"), {}  # noqa: RUF012 - a data source as users write it
+    labels, preprocessing = ("even", "odd"), {}
 
     def __init__(self, kind, held):
         self.splits = {name: kind(held, SAMPLES * place) for place, name in enumerate(("train", "validation", "test"))}

@@ -19,7 +19,7 @@ from torch import nn
 from overwinter.config.groups import FitConfig
 from overwinter.data import Batches, Split
 from overwinter.errors import ConfigError, IntegrityError, OverwinterError
-from overwinter.inputs import count, each, named, take
+from overwinter.inputs import count, each, move, named, take
 from overwinter.models import build_model, find_signature, load_model, save_model
 from overwinter.tasks import Task
 from overwinter.training.device import autocast
@@ -28,6 +28,7 @@ from overwinter.training.optimizer_state import split_state
 from overwinter.training.optimizing import check_schedule, make_optimizer
 
 _LEARNING_RATE = 1e-3  # at most: whether a larger one diverges is for the fit to find, which warms up to it
+_MEASURED = 64  # samples of which the longest is tried
 _TOLERANCE = 1e-4  # relative to the largest output: the same sums in another order differ less
 
 
@@ -73,6 +74,7 @@ def look_ahead(
         _outputs(model, take(inputs, slice(1)), targets[:1], task)
         _check_repeatable(outputs, model(inputs))
         _check_saved(model, inputs, outputs, model_config, trusted=trusted)
+    _try_longest(model, samples, device)
 
 
 @contextmanager
@@ -95,8 +97,7 @@ def _explained(work: str, inputs: Any) -> Iterator[None]:
 
 def _listed(inputs: Any) -> str:
     described = {
-        name: f"{str(value.dtype).removeprefix('torch.')} [batch{''.join(f', {size}' for size in value.shape[1:])}]"
-        for name, value in named(inputs).items()
+        name: f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}" for name, value in named(inputs).items()
     }
     if not isinstance(inputs, Mapping):
         return next(iter(described.values()))
@@ -135,6 +136,17 @@ def _outputs(model: nn.Module, inputs: Any, targets: torch.Tensor, task: Task) -
     except ConfigError as error:
         raise ConfigError(f"In {mode} mode: {error}{_remedy(outputs, count(inputs), task)}") from error
     return outputs
+
+
+def _try_longest(model: nn.Module, train: Split, device: torch.device) -> None:
+    """Run the longest of some samples, where lengths differ: it may have more positions than the model."""
+    singles = train.singles(_MEASURED)
+    sizes = [sum(value.numel() for value in named(single).values()) for single in singles]
+    if min(sizes) == max(sizes):
+        return
+    longest = singles[sizes.index(max(sizes))]
+    with torch.no_grad(), _explained(f"an evaluation of the longest of {_MEASURED} samples", longest):
+        model(move(longest, device))
 
 
 def _array(outputs: torch.Tensor) -> Any:
