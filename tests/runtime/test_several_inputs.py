@@ -1,5 +1,7 @@
 """Models of several inputs, of integers and of axes that vary, on every runtime."""
 
+import subprocess
+import sys
 import textwrap
 
 import numpy as np
@@ -9,6 +11,7 @@ import torch
 from overwinter import models, runtime
 from overwinter.errors import OverwinterError
 from overwinter.inputs import take, to_tensors
+from overwinter.runtime.onnx_export import export_onnx
 from overwinter.runtime.torch_compile import missing_compiler
 
 NETS = """
@@ -29,6 +32,16 @@ NETS = """
             hidden = nn.functional.scaled_dot_product_attention(query, key, value, mask)
             hidden = self.norm(hidden.transpose(1, 2).reshape(words.shape) + words)
             return {"hidden": hidden, "logits": self.head(hidden.mean(1))}
+
+    class Attention(nn.Module):
+        '''Torch's own attention, where tracing freezes the length.'''
+        def __init__(self):
+            super().__init__()
+            self.words = nn.Embedding(50, 16)
+            self.block = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True, dropout=0.0)
+            self.head = nn.Linear(16, 3)
+        def forward(self, input_ids, attention_mask):
+            return self.head(self.block(self.words(input_ids) * attention_mask[..., None])).mean(1)
 
     class Pixels(nn.Module):
         '''Images of any size to a class for each pixel.'''
@@ -75,9 +88,19 @@ def images(size):
 
 INPUTS = {
     "Encoder": (texts(20), [texts(20), texts(7), texts(33)]),
+    "Attention": (texts(20), [texts(20), texts(7), texts(33)]),
     "Pixels": (images(24), [images(24), images(8), images(36)]),
     "Columns": (columns(), [columns(), columns(2)]),
 }
+EXPORT = """
+import sys
+import numpy as np
+from pathlib import Path
+from overwinter import runtime
+saved, out = map(Path, sys.argv[1:])
+texts = {name: np.ones((2, 9), np.int64) for name in ("input_ids", "attention_mask")}
+runtime.build(saved, "onnxruntime", out, examples=texts, trusted=["several_nets"])
+"""
 RUNTIMES = [
     "torch",
     "torch-bf16",
@@ -130,6 +153,30 @@ def test_a_length_used_as_a_constant_is_found_at_build_time(each, save, tmp_path
     folder, _ = save("Fixed", [texts(20), texts(8)])
     with pytest.raises(OverwinterError, match="differ"):
         runtime.build(folder, each, tmp_path / "built", examples=texts(20), trusted=TRUSTED)
+
+
+def test_layers_keep_their_names_in_the_graph(save, tmp_path):
+    _, model = save("Attention", [texts(20), texts(8)])
+    signature = models.find_signature(model, [take(texts(length), slice(1)) for length in (8, 20)])
+    graph = export_onnx(model, texts(20), signature).graph
+    layers = {runtime.layer_of(node.name) for node in graph.node if node.op_type in ("MatMul", "Gemm")}
+    assert {"block.linear1", "block.linear2", "head"} <= layers
+    assert "words.weight" in runtime.initializers(graph)
+    assert not any(node.metadata_props or node.doc_string for node in graph.node), "it would hold paths of this machine"
+
+
+@pytest.mark.slow
+def test_two_processes_export_the_same_bytes_silently(save, tmp_path):
+    folder, _ = save("Attention", [texts(20), texts(8)])
+    for seed in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", EXPORT, str(folder), str(tmp_path / seed)],
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)},
+            check=True,
+            capture_output=True,
+        )
+        assert done.stdout + done.stderr == b""
+    assert (tmp_path / "1" / "model.onnx").read_bytes() == (tmp_path / "2" / "model.onnx").read_bytes()
 
 
 def test_a_fresh_process_is_given_all_inputs(save, tmp_path):

@@ -12,6 +12,8 @@ import onnx
 
 from overwinter.runtime.session import Array
 
+_WRAPPER = "model."  # `Positional.model`
+
 
 def layer_of(node_name: str) -> str:
     """Return the name of the torch layer of a node in an exported graph.
@@ -34,12 +36,21 @@ def initializers(graph: onnx.GraphProto) -> dict[str, Array]:
 
 
 def rename_inputs(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
-    """Give inputs of the graph other names, by their names."""
-    for entry in graph.input:
+    """Give inputs and constants of the graph other names, by their names."""
+    for entry in (*graph.input, *graph.initializer):
         entry.name = names.get(entry.name, entry.name)
     for node in graph.node:
         for index, name in enumerate(node.input):
             node.input[index] = names.get(name, name)
+
+
+def unwrap(graph: onnx.GraphProto) -> None:
+    """Remove `overwinter.models.Positional` from the names of layers and weights."""
+    rename_inputs(graph, {each.name: each.name.removeprefix(_WRAPPER) for each in graph.initializer})
+    for node in graph.node:
+        path = f"/{_WRAPPER.removesuffix('.')}"
+        node.name = node.name.replace(f"{path}.", "/", 1) if node.name.startswith(f"{path}.") else node.name
+        node.name = node.name.removeprefix(path) if node.name.startswith(f"{path}/") else node.name
 
 
 def tidy(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -49,6 +60,7 @@ def tidy(model: onnx.ModelProto) -> onnx.ModelProto:
     writes nodes and constants in the order of a set.
     """
     _inline_identities(model.graph)
+    _share_no_vectors(model.graph)
     _sort_nodes(model.graph)
     _sort_named(model.graph.initializer)
     _sort_named(model.graph.value_info)
@@ -64,6 +76,24 @@ def _inline_identities(graph: onnx.GraphProto) -> None:
         own.CopyFrom(constants[node.input[0]])
         own.name = node.output[0]
         graph.node.remove(node)
+
+
+def _share_no_vectors(graph: onnx.GraphProto) -> None:
+    """Give every node its own biases, which the newer exporter shares where they are equal."""
+    vectors = {tensor.name: tensor for tensor in graph.initializer if len(tensor.dims) == 1 and _is_float(tensor)}
+    taken: set[str] = set()
+    for node in graph.node:
+        for index, name in enumerate(node.input):
+            if name in taken:
+                own = graph.initializer.add()
+                own.CopyFrom(vectors[name])
+                own.name = node.input[index] = f"{name}.{node.output[0]}"
+            elif name in vectors:
+                taken.add(name)
+
+
+def _is_float(tensor: onnx.TensorProto) -> bool:
+    return bool(tensor.data_type == onnx.TensorProto.FLOAT)
 
 
 def _sort_named(field: Any) -> None:
