@@ -76,3 +76,12 @@ def test_reduced_range_keeps_weights_within_seven_bits(quantize, save, convnet, 
     constants = initializers(onnx.load(tmp_path / "int8_static" / "model.onnx").graph)
     assert max(np.abs(value.astype(int)).max() for value in constants.values() if value.ndim >= 2) <= 64
     assert models.load_description(tmp_path / "int8_static")["quantization"]["reduce_range"] is True
+
+
+def test_what_onnx_runtime_cannot_quantize_is_refused_with_its_reason(quantize, save, convnet, monkeypatch):
+    def fail(*_arguments, **_options):
+        raise ValueError("no such shape\nin the graph")
+
+    monkeypatch.setattr("overwinter.quantization.int8_static.quantize_static", fail)
+    with pytest.raises(ConfigError, match="cannot quantize the exported graph: no such shape\nTake int8_static out"):
+        quantize("int8_static", save(convnet))

@@ -36,16 +36,24 @@ def prunable_weights(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def other_weights(model: nn.Module) -> dict[str, str]:
-    """Return name -> reason of the layers with matrices of their own that are neither Linear nor a convolution.
+    """Return name -> reason of the matrices that belong to no Linear and no convolution.
 
-    Such as an embedding, an LSTM, `torch.nn.MultiheadAttention` or GPT-2's ``Conv1D``: nothing is removed from them,
-    and they stay in floating point.
+    Such as those of an embedding, an LSTM, `torch.nn.MultiheadAttention` or GPT-2's ``Conv1D``, each by its layer's
+    name, and parameters of a module with layers of its own, such as positions. Nothing is removed from them, and they
+    stay in floating point.
     """
-    return {
-        name or type(module).__name__: f"{type(module).__name__} is neither Linear nor a convolution"
-        for name, module in model.named_modules()
-        if not isinstance(module, PRUNABLE_LAYERS) and any(own.dim() > 1 for own in module.parameters(recurse=False))
-    }
+    found: dict[str, str] = {}
+    for name, module in model.named_modules():
+        matrices = [own for own, tensor in module.named_parameters(recurse=False) if tensor.dim() > 1]
+        if not matrices or isinstance(module, PRUNABLE_LAYERS):
+            continue
+        kind = type(module).__name__
+        if name and (type(module).__module__.startswith("torch.nn.") or not list(module.children())):
+            found[name] = f"{kind} is neither Linear nor a convolution"
+        else:
+            reason = f"it is a parameter of {kind} itself, not of a Linear or a convolution"
+            found |= {f"{name}.{own}" if name else own: reason for own in matrices}
+    return found
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -32,8 +32,7 @@ def agreement(model_folder: Path, held_out: Sequence[Inputs], request: Request) 
         held_out: batches of model inputs (n, ...) that were not calibrated on.
         request: what the variant was made from, and the task, which says when outputs agree.
     """
-    pairs = list(_pairs(model_folder, held_out, request))
-    task = request.task
+    pairs, task = _pairs(model_folder, held_out, request), request.task
     if task.class_axis is None:  # numbers: their spread is that of all samples together
         found, dense = (np.concatenate(each) for each in zip(*pairs, strict=True))
         return float(task.agreement(found, dense).mean())

@@ -33,7 +33,7 @@ from onnxruntime.quantization.quant_utils import (  # type: ignore[import-untype
 
 from overwinter import files
 from overwinter.calibration.batches import count_samples, split_batches
-from overwinter.errors import ConfigError
+from overwinter.errors import ConfigError, OverwinterError
 from overwinter.inputs import Inputs, count, named
 from overwinter.models import Grid, signature_of, stored_bytes, write_description
 from overwinter.quantization.checking import refuse_integer_settings, refuse_language
@@ -66,7 +66,7 @@ class Int8Static:
         exported = export_onnx(request.model, request.calibration[0], signature_of(request.description))
         nodes = _weighted_nodes(exported.graph)
         wanted, left = choose_layers(_VARIANT, {node.layer: _unfit(node) for node in nodes}, request.settings.skip)
-        quantized = _quantized(exported, request, [node.name for node in nodes if node.layer in left])
+        quantized = _quantized_or_refused(exported, request, [node.name for node in nodes if node.layer in left])
         untouched = _untouched(quantized.graph, [node for node in nodes if node.layer in wanted])
         wanted, left = choose_layers(
             _VARIANT, {node.layer: left.get(node.layer) or untouched.get(node.layer) for node in nodes}, []
@@ -108,6 +108,19 @@ def _weighted_nodes(graph: onnx.GraphProto) -> list[_Node]:
 
 def _unfit(node: _Node) -> str | None:
     return None if node.operator in _SERVED else f"{_VARIANT} serves {', '.join(_SERVED)}, not {node.operator}"
+
+
+def _quantized_or_refused(exported: onnx.ModelProto, request: Request, excluded: Sequence[str]) -> onnx.ModelProto:
+    try:
+        return _quantized(exported, request, excluded)
+    except OverwinterError:
+        raise
+    except Exception as error:  # whatever ONNX Runtime's tool raises is its refusal
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ConfigError(
+            f"ONNX Runtime cannot quantize the exported graph: {reason}\n"
+            f"Take {_VARIANT} out of quantize.methods, or take int8_smooth instead."
+        ) from error
 
 
 def _quantized(exported: onnx.ModelProto, request: Request, excluded: Sequence[str]) -> onnx.ModelProto:
