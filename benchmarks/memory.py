@@ -105,7 +105,7 @@ def read_checkpoint(folder: Path) -> Any:
 
 
 def take_over(folder: Path) -> Callable[[], object]:
-    """Run the work of the stage `pretrained`: read the checkpoint, and save it in Overwinter's format, in float32."""
+    """Run the work of the stage `train`: read the checkpoint, and save it in Overwinter's format, in float32."""
     from overwinter import models
 
     def work() -> None:

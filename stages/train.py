@@ -1,8 +1,9 @@
-"""Train the dense model, from which all later stages start."""
+"""Train the dense model, from which all later stages start; or take a pretrained one as it is."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import overwinter as ow
 from overwinter.inputs import to_arrays
@@ -14,60 +15,106 @@ if TYPE_CHECKING:
     from overwinter.signature import Signature
 
 
+_SINGLES = 4  # samples from which the signature is found
+
+
+class Trained(NamedTuple):
+    """The dense model and its figures on the validation split; of a fit, the best epoch's."""
+
+    model: Module
+    loss: float
+    measures: Mapping[str, float]
+    epochs: int | None = None
+    aware: dict[str, Any] | None = None
+
+
 def main(stage: ow.pipeline.Stage) -> None:
-    """Fit the model to the training split and keep its best weights by the loss on the validation split."""
+    """Make the dense model as `train.method` says, and save it with its figures on the validation split."""
     config, trusted = stage.config, stage.config.trusted_targets
+    check_names(stage)
     data = ow.data.load_data(config.data, trusted=trusted)
     data = data.use(ow.tasks.load_task(config.task, data.labels, trusted=trusted))
     model = ow.models.build_model(config.model, output=config.task.output, trusted=trusted, seed=config.seed)
     signature = look_ahead(stage, data, model)
+    make = {"fit": fitted, "pretrained": taken}[config.train.method]
+    keep(stage, data, make(stage, data, model), signature)
 
-    train, validation = data.split("train"), data.split("validation")
+
+def fitted(stage: ow.pipeline.Stage, data: ow.data.Data, model: Module) -> Trained:
+    """Fit the model to the training split; its best weights are those with the least loss on the validation split."""
+    config = stage.config
     awareness = ow.training.make_aware(model, config.train)
-    fitted = ow.training.fit(
+    result = ow.training.fit(
         model,
-        train,
-        validation,
+        data.split("train"),
+        data.split("validation"),
         config.train,
         task=data.task,
         seed=config.seed,
         device=ow.training.pick_device(config.device),
         threads=config.threads,
-        trusted=trusted,
+        trusted=config.trusted_targets,
         hooks=awareness.hooks,
         checkpoints=stage.checkpoints,
         progress=stage.progress,
     )
     headline = data.task.headline
     stage.log(
-        f"{headline.name} {headline.describe(fitted.measures[headline.name])} on validation after "
-        f"{fitted.epochs_run} epochs" + (", resumed from a checkpoint" if fitted.resumed else "")
+        f"{headline.describe_named(result.measures[headline.name])} on validation after {result.epochs_run} epochs"
+        + (", resumed from a checkpoint" if result.resumed else "")
     )
     for layer, reason in awareness.left_in_float.items():
         stage.log(f"left in floating point: {layer}: {reason}")
+    return Trained(
+        model=result.model,
+        loss=result.best_validation_loss,
+        measures=result.measures,
+        epochs=result.epochs_run,
+        aware=awareness.finish(),
+    )
 
-    keep(stage, data, fitted, signature, awareness.finish())
+
+def taken(stage: ow.pipeline.Stage, data: ow.data.Data, model: Module) -> Trained:
+    """Take the model with the weights that it came with."""
+    score = ow.training.evaluate(model, data.split("validation"), data.task, progress=stage.unsaved_progress)
+    headline, origin = data.task.headline, getattr(model, "origin", None)
+    stage.log(
+        f"{headline.describe_named(score.measures[headline.name])} on validation with the weights as they came"
+        + ("" if origin is None else f" (dense is {origin})")
+    )
+    return Trained(model=model, loss=score.loss, measures=score.measures)
+
+
+def check_names(stage: ow.pipeline.Stage) -> None:
+    """Find unknown methods, runtimes and devices before the model is read."""
+    config = stage.config
+    device = ow.runtime.serving_device(config.device)
+    ow.quantization.check_methods(config.quantize.methods, device=device)
+    ow.runtime.check_devices(config.evaluate.runtimes, device)
 
 
 def look_ahead(stage: ow.pipeline.Stage, data: ow.data.Data, model: Module) -> Signature:
     """Find what this or a later stage would stumble over, before any work is done; return what the model takes."""
     config, trusted = stage.config, stage.config.trusted_targets
-    device = ow.runtime.serving_device(config.device)
     for line in ow.data.check_splits(data):
         stage.log(line)
-    ow.quantization.check_methods(config.quantize.methods, device=device)
     ow.quantization.check_layer_names(model, config.quantize)
+    if config.train.method == "pretrained":
+        ow.training.check_pretrained(model, data.split("validation"), data.task)
     fine_tuning = config.sparsify.fine_tuning()
-    ow.training.look_ahead(
-        config.model,
-        data.split("train"),
-        {"train": config.train} | ({} if fine_tuning is None else {"sparsify.fit": fine_tuning.fit}),
-        task=data.task,
-        output=config.task.output,
-        trusted=trusted,
-        seed=config.seed,
-        device=ow.training.pick_device(config.device),
-    )
+    fits = {"train": config.train} if config.train.method == "fit" else {}
+    fits |= {} if fine_tuning is None else {"sparsify.fit": fine_tuning.fit}
+    if fits:
+        ow.training.look_ahead(
+            config.model,
+            data.split("train"),
+            fits,
+            task=data.task,
+            output=config.task.output,
+            trusted=trusted,
+            seed=config.seed,
+            device=ow.training.pick_device(config.device),
+        )
     examples, _ = data.split("train").spread(ow.runtime.EXAMPLES, seed=config.seed)
     ow.runtime.check_runtimes(
         model,
@@ -75,35 +122,32 @@ def look_ahead(stage: ow.pipeline.Stage, data: ow.data.Data, model: Module) -> S
         model_config=config.model,
         examples=to_arrays(examples),
         trusted=trusted,
-        device=device,
+        device=ow.runtime.serving_device(config.device),
     )
     ow.evaluation.check_figures(config, data.task)
-    return ow.models.find_signature(model, data.split("train").singles(ow.runtime.EXAMPLES))
+    return ow.models.find_signature(model, data.split("train").singles(_SINGLES))
 
 
-def keep(
-    stage: ow.pipeline.Stage,
-    data: ow.data.Data,
-    fitted: ow.training.FitResult,
-    signature: Signature,
-    aware: dict[str, Any] | None,
-) -> None:
-    """Save the model and its metrics."""
+def keep(stage: ow.pipeline.Stage, data: ow.data.Data, trained: Trained, signature: Signature) -> None:
+    """Save the model, its tokenizer where later stages want it, and its metrics."""
     saved = ow.models.save_model(
         stage.out("model"),
-        fitted.model,
+        trained.model,
         variant="dense",
         model_config=stage.config.model,
         signature=signature,
         lineage=stage.lineage(),
-        quantization_aware=aware,
+        quantization_aware=trained.aware,
     )
+    if "tokenizer" in stage.config.pipeline.stages[stage.name].outs:
+        ow.models.save_tokenizer(stage.config.model["root"], stage.out("tokenizer"))
     stage.save_metrics(
         ModelMetrics(
             headline=data.task.headline.name,
-            measures=fitted.measures,
-            loss=fitted.best_validation_loss,
-            epochs=fitted.epochs_run,
+            measures=trained.measures,
+            loss=trained.loss,
+            epochs=trained.epochs,
+            origin=getattr(trained.model, "origin", None),
             parameters=saved["parameters"],
             size_bytes=ow.models.stored_bytes(saved),
         )

@@ -147,25 +147,6 @@ def dense_and_variants(folder, config):
     models.write_variants(folder / "quantize/model", ["int4", "int8"])
 
 
-def test_a_pretrained_model_is_taken_over_with_its_tokenizer(tmp_path, config):
-    stage = Stage(tmp_path, config)
-    program("pretrained").main(stage)
-    assert stage.metrics["measures"]["perplexity"] > 1
-    assert "origin" not in stage.metrics  # its weights are its own
-    assert models.load_model(stage.out("model"), trusted=[])(torch.zeros(1, 3, dtype=torch.int64)).shape == (1, 3, 40)
-    assert models.pretrained_tokenizer(str(stage.out("tokenizer"))).decode([2, 3]).replace(" ", "") == "ab"
-
-
-def test_a_later_stages_unknown_names_are_found_before_the_model_is_read(tmp_path, config):
-    config.model["root"] = "/nowhere"
-    config.evaluate.runtimes = ["torch", "torch-bf17"]
-    with pytest.raises(ConfigError, match="'torch-bf17' is unknown"):
-        program("pretrained").main(Stage(tmp_path, config))
-    config.quantize.methods = ["int4_gtpq"]
-    with pytest.raises(ConfigError, match="'int4_gtpq' is unknown"):
-        program("pretrained").main(Stage(tmp_path, config))
-
-
 def test_every_variant_is_measured_on_every_runtime_that_runs_it(tmp_path, config, make_meter):
     dense_and_variants(tmp_path, config)
     (tmp_path / "out").mkdir()
@@ -206,9 +187,8 @@ def test_on_another_device_every_variant_is_measured_there_with_the_joules_of_it
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-@pytest.mark.parametrize("name", ["pretrained", "evaluate"])
-def test_a_device_that_is_not_there_is_refused_before_the_model_is_read(tmp_path, config, name):
+def test_a_device_that_is_not_there_is_refused_before_the_model_is_read(tmp_path, config):
     config.model["root"], config.device = "/nowhere", "cuda:0"
     config.quantize.methods = []
     with pytest.raises(ConfigError, match="which cannot compute on device=cuda:0: torch can use 0 CUDA devices"):
-        program(name).main(Stage(tmp_path, config))
+        program("evaluate").main(Stage(tmp_path, config))

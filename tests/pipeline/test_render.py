@@ -93,8 +93,8 @@ def test_a_pretrained_model_on_disk_is_a_dependency_and_one_in_a_package_is_not(
 
 
 def test_a_stage_may_have_a_program_of_another_name(config):
-    config.pipeline.stages["train"].program = "pretrained"
+    config.pipeline.stages["train"].program = "own"
     stage = rendered_stages(config, PROJECT)["train"]
-    assert stage["cmd"] == "python stages/pretrained.py"
-    assert "stages/pretrained.py" in stage["deps"]
+    assert stage["cmd"] == "python stages/own.py"
+    assert "stages/own.py" in stage["deps"]
     assert "outputs/train/model" in stage["outs"]

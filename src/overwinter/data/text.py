@@ -75,12 +75,8 @@ class Text:
 
     @property
     def preprocessing(self) -> dict[str, Any]:
-        """Return the conversion of text to model input."""
-        return {
-            "raw": {"dtype": "text"},
-            "input": {"dtype": "int64", "shape": [self._length]},
-            "formula": "tokens of the bundle's tokenizer",
-        }
+        """Return none: a server makes tokens of a text by the tokenizer in the bundle."""
+        return {}
 
     def split(self, name: str) -> InMemory:
         """Return the windows of ``train``, ``validation`` or ``test``, in an order drawn by the seed.

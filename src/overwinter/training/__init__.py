@@ -6,7 +6,8 @@
 - `TaskLoss` and `DistillationLoss` are losses; a `Loss` is anything with their signature.
 - `StepHook` lets a mask, a fake-quantizer or a growing sparsity take part in every step.
 - `make_aware` is quantization-aware training (see `qat`): fake-quantizers in the model, their grids afterwards.
-- `look_ahead` tries a model and its data on one batch, before energy is spent.
+- `look_ahead` tries a model and its data on one batch, before energy is spent; `check_pretrained` does for one that is
+  taken as it is.
 - `evaluate` gives loss and measures on a split; `pick_device` reads the setting `device`.
 """
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from overwinter.training.qat.awareness import Awareness, make_aware
     from overwinter.training.result import EpochRecord, FitResult
     from overwinter.training.schedule import learning_rate_at
-    from overwinter.training.trial import look_ahead
+    from overwinter.training.trial import check_pretrained, look_ahead
 
 __all__ = [
     "Awareness",
@@ -38,6 +39,7 @@ __all__ = [
     "Score",
     "StepHook",
     "TaskLoss",
+    "check_pretrained",
     "evaluate",
     "fit",
     "learning_rate_at",
@@ -57,6 +59,7 @@ _HOMES = {
     "Score": "evaluation",
     "StepHook": "loop",
     "TaskLoss": "losses",
+    "check_pretrained": "trial",
     "evaluate": "evaluation",
     "fit": "loop",
     "learning_rate_at": "schedule",

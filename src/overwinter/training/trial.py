@@ -1,6 +1,7 @@
 """A look ahead: what a fit and the stages after it do to a model, tried on a few real samples before energy is spent.
 
-Each failure is reported with its remedy. `look_ahead` is the public function.
+Each failure is reported with its remedy. `look_ahead` is for what is fitted, `check_pretrained` for what is taken as it
+is.
 """
 
 from __future__ import annotations
@@ -75,6 +76,29 @@ def look_ahead(
         _check_repeatable(outputs, model(inputs))
         _check_saved(model, inputs, outputs, model_config, trusted=trusted)
     _try_longest(model, samples, device)
+
+
+def check_pretrained(model: nn.Module, split: Split, task: Task) -> None:
+    """Check that a model whose weights are taken as they are has been trained, and for this task.
+
+    Raises:
+        ConfigError: it has weights that were just drawn, names other classes, or gives outputs that are none of the
+            task's.
+    """
+    fresh, labels = getattr(model, "fresh", ()), tuple(getattr(model, "labels", ()))
+    if fresh:
+        raise ConfigError(
+            f"train.method=pretrained takes the weights as they are, and these were just drawn: {', '.join(fresh)}.\n"
+            "Set train.method=fit, or name a folder that has the whole model."
+        )
+    if labels and task.labels and labels != tuple(task.labels):
+        raise ConfigError(
+            f"The model's classes are {', '.join(labels[:9])}, and the data's labels {', '.join(task.labels[:9])}.\n"
+            "Give the data the model's, in its order; or fine-tune it: train.method=fit."
+        )
+    inputs, targets = split.use(task).first(1)
+    with torch.inference_mode(), _explained("an evaluation", inputs):
+        _outputs(model.eval(), inputs, targets, task)
 
 
 @contextmanager

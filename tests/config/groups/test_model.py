@@ -3,37 +3,47 @@ from types import SimpleNamespace
 import pytest
 
 from overwinter.config.groups.model import check_model
-from overwinter.config.groups.pipeline import StageSpec
 from overwinter.errors import ConfigError
 
-PRETRAINED = {"_target_": "overwinter.models.pretrained", "root": "/nowhere"}
+FOLDER = {"_target_": "overwinter.models.pretrained", "root": "/nowhere"}
 
 
-def config(*, task="language_modeling", sparsify="none", target=PRETRAINED, **programs):
-    stages = {stage: StageSpec(needs=[], params=[], program=program) for stage, program in programs.items()}
-    return SimpleNamespace(
-        model=target,
-        task=SimpleNamespace(name=task),
-        sparsify=SimpleNamespace(method=sparsify),
-        pipeline=SimpleNamespace(stages=stages),
-    )
-
-
-def test_a_language_pipeline_passes_and_other_models_are_not_asked():
-    check_model(config(train="pretrained", quantize=None, sparsify_none=None, evaluate=None))
-    check_model(config(sparsify="none", train="pretrained"))
-    check_model(config(task="regression", target={"_target_": "my.Net"}, train=None, evaluate=None))
+def config(model, task="classification", method="fit"):
+    return SimpleNamespace(model=model, task=SimpleNamespace(name=task), train=SimpleNamespace(method=method))
 
 
 @pytest.mark.parametrize(
-    ("changes", "expected"),
+    ("model", "task"),
     [
-        ({"task": "classification"}, "task=classification. Set task=language_modeling"),
-        ({"train": None}, "The stage train trains from scratch"),
-        ({"train": "train"}, "The stage train trains from scratch"),
-        ({"prune": "sparsify", "sparsify": "magnitude"}, "The stage prune fine-tunes after pruning"),
+        (FOLDER, "classification"),
+        (FOLDER | {"head": "sequence_classification"}, "multilabel"),
+        (FOLDER | {"head": "token_classification"}, "token_classification"),
+        (FOLDER | {"head": "embedding"}, "a task of one's own"),
+        (FOLDER | {"root": "model.gguf"}, "language_modeling"),
+        ({"_target_": "my.Net"}, "regression"),
     ],
 )
-def test_stages_that_a_language_model_cannot_pass_are_named_before_they_run(changes, expected):
+@pytest.mark.parametrize("method", ["fit", "pretrained"])
+def test_a_model_that_can_be_for_the_task_passes(model, task, method):
+    check_model(config(model, task, method))
+
+
+@pytest.mark.parametrize(
+    ("changes", "task", "expected"),
+    [
+        ({"root": "model.gguf"}, "classification", "Set task=language_modeling, and evaluate=language"),
+        ({"head": "causal_lm"}, "regression", "head causal_lm cannot be for task=regression"),
+        ({"head": "embedding"}, "classification", r"Set task=embeddings; or model\.head and model\.classes"),
+        ({"head": "sequence_classification"}, "token_classification", "Set task=classification"),
+    ],
+)
+def test_a_head_for_another_task_is_told(changes, task, expected):
     with pytest.raises(ConfigError, match=expected):
-        check_model(config(**changes))
+        check_model(config(FOLDER | changes, task))
+
+
+@pytest.mark.parametrize("target", ["overwinter.models.ConvNet", "torch.nn.Linear"])
+def test_random_weights_are_not_taken_as_they_are(target):
+    check_model(config({"_target_": target}))
+    with pytest.raises(ConfigError, match=r"starts from random ones\. Set train\.method=fit"):
+        check_model(config({"_target_": target}, method="pretrained"))

@@ -15,30 +15,41 @@ if TYPE_CHECKING:
     from overwinter.config.groups import Config
 
 _LANGUAGE = "language_modeling"
-# Stage programs that do not work for a language model, and why.
-_NOT_FOR_LANGUAGE = {
-    "train": "trains from scratch; the program pretrained takes the model as it is",
-    "sparsify": "fine-tunes after pruning; fine-tuning on next tokens is not supported yet",
+# Head of a pretrained model -> the built-in tasks that it can be for.
+_TASKS = {
+    "causal_lm": (_LANGUAGE,),
+    "sequence_classification": ("classification", "multilabel", "regression"),
+    "token_classification": ("token_classification",),
+    "image_classification": ("classification", "multilabel", "regression"),
+    "embedding": ("embeddings",),
 }
+_DRAWN = ("overwinter.", "torch.nn.")  # their classes have no weights of their own
 
 
 def check_model(config: Config) -> None:
-    """Check that every stage supports the kind of model, and that model and task belong together.
+    """Check that the model can be for the task, and that it has the weights that are to be taken as they are.
 
     Raises:
         ConfigError: a stage would fail, after earlier stages had already used energy.
     """
-    if config.model.get("_target_") not in PRETRAINED_TARGETS:
-        return
-    if config.task.name != _LANGUAGE:
+    target = str(config.model.get("_target_"))
+    if target in PRETRAINED_TARGETS:
+        _check_head(config)
+    elif config.train.method == "pretrained" and target.startswith(_DRAWN):
         raise ConfigError(
-            f"model._target_ is a language model, and task={config.task.name}. Set task={_LANGUAGE}, and "
-            "evaluate=language to time generated text."
+            f"train.method=pretrained takes the weights as they are, and model._target_={target} starts from random "
+            "ones. Set train.method=fit, or model=huggingface."
         )
-    for stage, spec in config.pipeline.stages.items():
-        program = spec.program or stage
-        if program in _NOT_FOR_LANGUAGE and not (program == "sparsify" and config.sparsify.method == "none"):
-            raise ConfigError(
-                f"The stage {stage} {_NOT_FOR_LANGUAGE[program]}, and model._target_ is a language model. "
-                "Set pipeline=language, or a pipeline of your own for language models."
-            )
+
+
+def _check_head(config: Config) -> None:
+    gguf = str(config.model.get("root")).endswith(".gguf")
+    head = config.model.get("head") or ("causal_lm" if gguf else None)
+    task = str(config.task.name)
+    known = {name for names in _TASKS.values() for name in names}
+    if head in _TASKS and task in known and task not in _TASKS[head]:
+        generating = ", and evaluate=language to time generated text" if head == "causal_lm" else ""
+        raise ConfigError(
+            f"A model with the head {head} cannot be for task={task}. Set task={_TASKS[head][0]}{generating}; or "
+            "model.head and model.classes to put another head on it."
+        )

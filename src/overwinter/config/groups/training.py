@@ -49,6 +49,11 @@ class TrainConfig(FitConfig):
     """The stage `train`."""
 
     version: int = setting("raised when the stage's behaviour changes")
+    method: str = setting(
+        "fit: train or fine-tune; pretrained: take the weights that the model comes with, and only measure them",
+        choices=("fit", "pretrained"),
+        default="fit",
+    )
 
     def check(self, key: str) -> None:
         """Check constraints that the fields' types and `setting`s cannot express."""

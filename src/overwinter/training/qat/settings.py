@@ -84,7 +84,9 @@ class QatTrainConfig(TrainConfig):
     qat: QatConfig = field(default_factory=QatConfig)
 
     def check(self, key: str) -> None:
-        """Refuse what `qat` refuses."""
+        """Refuse what `qat` refuses, and weights that are not trained."""
+        if self.method == "pretrained":
+            raise ConfigError(f"{key}.qat trains the model for its grids, and {key}.method=pretrained does not.")
         self.qat.check(f"{key}.qat")
 
     def quantization_aware(self) -> QatConfig:

@@ -1,0 +1,191 @@
+"""The stage program `train`, on small models of Hugging Face and text, without DVC."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from overwinter import models
+from overwinter.config import Project
+from overwinter.config.composition import compose
+from overwinter.config.validation import validate
+from overwinter.errors import ConfigError
+from overwinter.records import to_json
+
+transformers = pytest.importorskip("transformers", reason="the extra llm is not installed")
+tokenizers = pytest.importorskip("tokenizers")
+
+ROOT = Path(__file__).parents[2]
+SIZES = {"vocab_size": 40, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+QUICK = ["train.epochs=1", "train.batch_size=2", "evaluate.runtimes=[torch]", "threads=1"]
+TEXTS = """
+import torch
+from torch.utils.data import Dataset
+
+
+class Samples(Dataset):
+    def __init__(self, count, seed):
+        made = torch.Generator().manual_seed(seed)
+        self.ids = torch.randint(2, 40, (count, 6), generator=made)
+        self.mask = torch.ones_like(self.ids)
+        self.mask[::2, 4:] = 0
+
+    def __len__(self):
+        return len(self.ids)
+
+    def __getitem__(self, index):
+        ids = self.ids[index]
+        return {"input_ids": ids, "attention_mask": self.mask[index]}, int(ids[0] > 20)
+
+
+class Data:
+    labels = ("calm", "storm")
+    preprocessing = {}
+
+    def split(self, name):
+        return Samples(*{"train": (16, 1), "validation": (8, 2), "test": (8, 3)}[name])
+"""
+
+
+class Stage:
+    """The part of `overwinter.pipeline.Stage` that the program uses."""
+
+    name = "train"
+
+    def __init__(self, folder, config):
+        self.folder, self.config, self.checkpoints = folder, config, folder / "checkpoints"
+        self.lines, self.metrics = [], {}
+
+    def out(self, name="model"):
+        return self.folder / "out" / name
+
+    def lineage(self):
+        return {}
+
+    def progress(self, done, total, **figures):
+        assert done <= total
+
+    unsaved_progress = progress
+
+    def log(self, text):
+        self.lines += text.splitlines()
+
+    def save_metrics(self, metrics):
+        self.metrics = to_json(metrics)
+
+
+def run(folder, *overrides):
+    project = Project(root=ROOT, configs=ROOT / "configs", config_name="config")
+    stage = Stage(folder, validate(compose(project, [*QUICK, *overrides])))
+    if "trusted_targets=[texts_for_bert]" in overrides:
+        stage.config.data = {"_target_": "texts_for_bert.Data"}
+    spec = importlib.util.spec_from_file_location("train", ROOT / "stages" / "train.py")
+    program = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(program)
+    program.main(stage)
+    return stage
+
+
+@pytest.fixture
+def llama(tmp_path):
+    """A language model and a tokenizer of single letters, and texts to read."""
+    torch.manual_seed(0)
+    folder = tmp_path / "llama"
+    sizes = SIZES | {"num_key_value_heads": 2, "max_position_embeddings": 64, "eos_token_id": 1}
+    transformers.LlamaForCausalLM(transformers.LlamaConfig(**sizes)).save_pretrained(folder)
+    letters = {letter: at for at, letter in enumerate("?$abcdefghijklmnopqrstuvwxyz .,")}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(letters, unk_token="?"))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Split("", "isolated")
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="$", unk_token="?")
+    fast.save_pretrained(folder)
+    for number in range(10):
+        (tmp_path / f"{number}.txt").write_text("the cold months are long, and the bear sleeps. " * 3)
+    return [
+        *("pipeline=language", "model=huggingface", f"model.root={folder}", "task=language_modeling", "data=text"),
+        *(f"data.root={tmp_path}", 'data.paths=["*.txt"]', "data.length=16", "sparsify=none", "evaluate=language"),
+        *("data.validation_share=0.2", "data.windows={train: 4, validation: 2, test: 3}", "evaluate.prompt_tokens=8"),
+        *("quantize=int8_weight_only", "evaluate.response_tokens=2", "budget.payback.stages=[quantize]"),
+    ]
+
+
+@pytest.fixture
+def bert(tmp_path, monkeypatch):
+    """Overrides for an encoder without a head, and texts of two classes."""
+    torch.manual_seed(0)
+    config = transformers.BertConfig(**SIZES, max_position_embeddings=16)
+    transformers.BertModel(config).save_pretrained(tmp_path / "bert")
+    transformers.BertForSequenceClassification(config).save_pretrained(tmp_path / "classifier")
+    (tmp_path / "texts_for_bert.py").write_text(TEXTS)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "texts_for_bert", raising=False)
+    head = "model.head=sequence_classification"
+    return [
+        *("model=huggingface", f"model.root={tmp_path / 'bert'}", head, "model.classes=2", "sparsify=none"),
+        *("trusted_targets=[texts_for_bert]", "quantize=none", "pipeline.code=[stages]"),
+    ]
+
+
+def test_a_pretrained_language_model_is_taken_with_its_tokenizer(tmp_path, llama):
+    stage = run(tmp_path, *llama, "train=pretrained")
+    assert stage.metrics["measures"]["perplexity"] > 1
+    assert not {"origin", "epochs"} & set(stage.metrics)  # its weights are its own
+    model = models.load_model(stage.out(), trusted=[])
+    assert torch.equal(model.network.lm_head.weight, models.pretrained(root=llama[2][11:]).network.lm_head.weight)
+    assert models.pretrained_tokenizer(str(stage.out("tokenizer"))).decode([2, 3]).replace(" ", "") == "ab"
+    assert any("perplexity" in line and "with the weights as they came" in line for line in stage.lines)
+
+
+def test_a_language_model_is_fine_tuned(tmp_path, llama):
+    stage = run(tmp_path, *llama, "train.learning_rate=0.01", "train.warmup_fraction=0")
+    before = run(tmp_path / "as it is", *llama, "train=pretrained")
+    assert stage.metrics["loss"] < before.metrics["loss"]
+    assert stage.metrics["epochs"] == 1
+    assert stage.out("tokenizer").is_dir()
+
+
+def test_an_encoder_is_fine_tuned_with_a_new_head(tmp_path, bert):
+    stage = run(tmp_path, *bert)
+    description = models.load_description(stage.out())
+    assert models.signature_of(description).names == ("input_ids", "attention_mask")
+    assert description["model"]["_target_"] == "overwinter.models.PretrainedModel"
+    model = models.load_model(stage.out(), trusted=[])
+    assert model({"input_ids": torch.ones(3, 5, dtype=torch.int64)}).shape == (3, 2)
+    assert stage.metrics["headline"] == "accuracy"
+
+
+def test_a_classifier_is_taken_as_it_is(tmp_path, bert):
+    classifier = tmp_path / "classifier"
+    stage = run(tmp_path, *bert, "train=pretrained", f"model.root={classifier}", "model.classes=null")
+    assert 0 <= stage.metrics["measures"]["accuracy"] <= 1
+
+    config = json.loads((classifier / "config.json").read_text())
+    (classifier / "config.json").write_text(json.dumps(config | {"id2label": {"0": "storm", "1": "calm"}}))
+    with pytest.raises(ConfigError, match=r"classes are storm, calm, and the data's labels calm, storm"):
+        run(tmp_path, *bert, "train=pretrained", f"model.root={classifier}", "model.classes=null")
+
+
+def test_a_head_that_was_just_drawn_is_not_taken_as_it_is(tmp_path, bert):
+    with pytest.raises(ConfigError, match=r"just drawn: classifier.bias, classifier.weight.\nSet train.method=fit"):
+        run(tmp_path, *bert, "train=pretrained")
+
+
+def test_a_model_for_another_number_of_classes_is_told(tmp_path, bert):
+    config = transformers.BertConfig(**SIZES, max_position_embeddings=16, num_labels=3)
+    transformers.BertForSequenceClassification(config).save_pretrained(tmp_path / "other")
+    with pytest.raises(ConfigError, match=r"In evaluation mode: The model returns \[1, 3\] .* data names 2 classes"):
+        run(tmp_path, *bert, "train=pretrained", f"model.root={tmp_path / 'other'}", "model.classes=null")
+
+
+@pytest.mark.parametrize("name", ["evaluate.runtimes=[torch-bf17]", "quantize.methods=[int4_gtpq]"])
+def test_unknown_names_are_found_before_the_model_is_read(tmp_path, llama, name):
+    with pytest.raises(ConfigError, match="is unknown"):
+        run(tmp_path, *llama, "model.root=/nowhere", "data.tokenizer=/nowhere", name)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there_is_refused_before_the_model_is_read(tmp_path, llama):
+    with pytest.raises(ConfigError, match="which cannot compute on device=cuda:0: torch can use 0 CUDA devices"):
+        run(tmp_path, *llama, "model.root=/nowhere", "device=cuda:0", "quantize=none")
