@@ -209,3 +209,10 @@ def test_the_built_in_network_is_halved_throughout(channels_config, train):
     assert model.head.in_features == 6
     assert isinstance(model.features[0][1], nn.BatchNorm2d)
     assert model.features[0][1].num_features == 4
+
+
+def test_a_model_that_cannot_be_trained_is_left_whole(channels_config, train):
+    model = new("Raising")
+    sparsifier = Channels(channels_config())
+    assert list(sparsifier.prepare(model, train)) == []
+    assert sparsifier.report(model).reached == 0.0

@@ -37,8 +37,10 @@ class Channels:
         names = [name for group in groups for name in group.producers]
         left_out = skipped([*names, *self._left_alone], self._config.skip)
         self._left_alone.update(dict.fromkeys(left_out, SKIPPED))
-        for group in groups:
-            self._remove(model, group, examples, left_out)
+        chosen = [group for group in groups if not self._spared(group, left_out)]
+        if chosen and not self._remove(model, chosen, examples):  # one of them is in the way: the others go one by one
+            for group in chosen:
+                self._remove(model, [group], examples)
         return []
 
     def report(self, model: nn.Module) -> SparsityReport:
@@ -55,31 +57,43 @@ class Channels:
             left_alone=dict(sorted(self._left_alone.items())),
         )
 
-    def _remove(self, model: nn.Module, group: ChannelGroup, examples: TensorInputs, left_out: set[str]) -> None:
+    def _spared(self, group: ChannelGroup, left_out: set[str]) -> bool:
+        """Whether a layer of the group is to be left alone, so that the others have to stay, too."""
         spared = sorted(left_out.intersection(group.producers))
-        others = [name for name in group.producers if name not in left_out]
         if spared:
+            others = [name for name in group.producers if name not in left_out]
             self._left_alone.update(dict.fromkeys(others, f"its output is multiplied with that of {spared[0]}"))
-            return
-        kept = max(1, round(group.count * (1.0 - self._config.amount)))
-        keep = channel_importance(model, group).topk(kept).indices.sort().values  # (kept,)
-        trouble = _tried_out(model, group, keep, examples)
-        if trouble is not None:
-            self._left_alone.update(dict.fromkeys(group.producers, trouble))
-            return
-        keep_channels(model, group, keep)
-        self._before.update(dict.fromkeys(group.producers, group.count))
+        return bool(spared)
+
+    def _remove(self, model: nn.Module, groups: Sequence[ChannelGroup], examples: TensorInputs) -> bool:
+        """Remove channels of some groups in place; return whether that was right, or else leave the model alone."""
+        smaller, cuts = copy_module(model), []
+        for group in groups:
+            kept = max(1, round(group.count * (1.0 - self._config.amount)))
+            keep = channel_importance(smaller, group).topk(kept).indices.sort().values  # (kept,)
+            keep_channels(smaller, group, keep)
+            cuts.append((group, keep))
+        trouble = _tried_out(model, smaller, cuts, examples)
+        for group, keep in cuts:
+            if trouble is None:
+                keep_channels(model, group, keep)
+                self._before.update(dict.fromkeys(group.producers, group.count))
+            elif len(groups) == 1:
+                self._left_alone.update(dict.fromkeys(group.producers, trouble))
+        return trouble is None
 
 
 @torch.no_grad()
-def _tried_out(model: nn.Module, group: ChannelGroup, keep: torch.Tensor, examples: TensorInputs) -> str | None:
-    """Remove the channels from a copy; return why its outputs are wrong, or None if they are right.
+def _tried_out(
+    model: nn.Module, smaller: nn.Module, cuts: Sequence[tuple[ChannelGroup, torch.Tensor]], examples: TensorInputs
+) -> str | None:
+    """Return why the outputs of a copy without some channels are wrong, or None if they are right.
 
     In training mode, in which it will be fine-tuned, it only has to run: dropout differs from pass to pass.
     """
-    smaller, silenced = copy_module(model), copy_module(model)
-    keep_channels(smaller, group, keep)
-    silence_channels(silenced, group, keep)
+    silenced = copy_module(model)
+    for group, keep in cuts:
+        silence_channels(silenced, group, keep)
     expected = silenced(examples)  # (n, ...)
     try:
         outputs = smaller(examples)
