@@ -160,8 +160,8 @@ class MapStyle:
     def __getitem__(self, index: int) -> tuple[Any, int]:
         import numpy as np
 
-        noise = np.random.default_rng(self._seed + index).standard_normal(SHAPE, dtype=np.float32)
-        return noise + 0.1 * (index % 2), index % 2
+        noise = np.random.default_rng(self._seed + index).random(SHAPE, dtype=np.float32)
+        return noise + np.float32(0.01 * (index % 2)), index % 2
 
 
 def iterable(samples: MapStyle) -> Any:

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from overwinter.inputs import count, named
+
 
 def fingerprints(inputs: Iterable[Any]) -> NDArray[np.uint64]:
     """Return a digest of 8 bytes of each input (n,): equal ones are the same input, but for one chance in 10^19.
@@ -18,6 +20,18 @@ def fingerprints(inputs: Iterable[Any]) -> NDArray[np.uint64]:
         inputs: of samples, as their data set gives them.
     """
     return np.array([_fingerprint(value) for value in inputs], dtype=np.uint64)
+
+
+def row_fingerprints(inputs: Any) -> NDArray[np.uint64]:
+    """Return the same digests (n,) of a batch of tensors (n, ...), one or several by name."""
+    named_rows = [
+        (name.encode() if isinstance(inputs, Mapping) else b"", _bytes_of_rows(value))
+        for name, value in named(inputs).items()
+    ]
+    return np.array(
+        [_digest(part for name, rows in named_rows for part in (name, rows[row])) for row in range(count(inputs))],
+        dtype=np.uint64,
+    )
 
 
 def raw_bytes(value: Any) -> Iterator[bytes]:
@@ -42,7 +56,16 @@ def raw_bytes(value: Any) -> Iterator[bytes]:
 
 
 def _fingerprint(value: Any) -> int:
+    return _digest(raw_bytes(value))
+
+
+def _digest(parts: Iterable[Any]) -> int:
     digest = hashlib.blake2b(digest_size=8)
-    for part in raw_bytes(value):
+    for part in parts:
         digest.update(part)
     return int.from_bytes(digest.digest(), "little")
+
+
+def _bytes_of_rows(tensor: torch.Tensor) -> NDArray[np.uint8]:
+    """Return the content of each row (n, bytes)."""
+    return tensor.detach().cpu().contiguous().reshape(len(tensor), -1).view(torch.uint8).numpy()
