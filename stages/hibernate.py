@@ -1,4 +1,4 @@
-"""Hibernate: save the chosen variant as a bundle that wakes only if it reproduces the recorded outputs.
+"""Hibernate: save the chosen variant as a bundle that wakes only if it does to raw samples what it did here.
 
 Reads `outputs/evaluate/chosen.json` and the model that it names. Writes `outputs/hibernate/bundle`: a folder, or one
 encrypted file if there are encryption keys.
@@ -13,9 +13,12 @@ from pathlib import Path
 import overwinter as ow
 from overwinter.bundle.sealed import load_signing_key
 from overwinter.bundle.store import StoreAddress, open_store
+from overwinter.inputs import to_arrays
 from overwinter.metrics import Chosen, ModelMetrics
 from overwinter.records import read_record
 from overwinter.units import format_bytes, format_duration
+
+TOKENIZER_FILES = (".json", ".jinja", ".txt", ".model")  # the folder may be a model's, whose weights are not needed
 
 
 def main(stage: ow.pipeline.Stage) -> None:
@@ -26,31 +29,32 @@ def main(stage: ow.pipeline.Stage) -> None:
     data = ow.data.load_data(stage.config.data, trusted=trusted)
     validation = data.split("validation")
     inputs, _ = validation.first(settings.canary_samples)
-    examples = validation.spread(ow.runtime.EXAMPLES, seed=stage.config.seed)[0].numpy()
+    examples = to_arrays(validation.spread(ow.runtime.EXAMPLES, seed=stage.config.seed)[0])
+    facts = ow.bundle.BundleFacts(
+        variant=chosen.variant,
+        runtime=runtime,
+        task=ow.tasks.task_node(stage.config.task),
+        signature=ow.models.signature_of(ow.models.load_description(model)),
+        labels=data.labels,
+        preprocessing=ow.data.as_json(data.preprocessing),
+        production_energy_j=production_energy_j(stage),
+        lineage=lineage(stage, data),
+        licence=settings.licence,
+        notes=settings.notes,
+        device=None if device == "cpu" else device.partition(":")[0],  # another machine's GPUs differ
+    )
 
     with tempfile.TemporaryDirectory() as scratch:
-        payload, extras = Path(scratch) / runtime, extras_of(stage, Path(scratch))
-        canary_inputs = inputs if extras is None else ow.runtime.canary_tokens(inputs)
+        payload = Path(scratch) / runtime
         ow.runtime.build(model, runtime, payload, examples=examples, trusted=trusted, device=device)
         ow.bundle.hibernate(
             stage.out("bundle"),
             payload=payload,
-            facts=ow.bundle.BundleFacts(
-                variant=chosen.variant,
-                runtime=runtime,
-                task=ow.tasks.task_node(stage.config.task),
-                signature=ow.models.signature_of(ow.models.load_description(model)),
-                labels=data.labels,
-                preprocessing=ow.data.as_json(data.preprocessing),
-                production_energy_j=production_energy_j(stage),
-                lineage=lineage(stage, data),
-                licence=settings.licence,
-                notes=settings.notes,
-                device=None if device == "cpu" else device.partition(":")[0],  # another machine's GPUs differ
-            ),
-            canary_inputs=canary_inputs.numpy(),
+            facts=facts,
+            canary_inputs=to_arrays(ow.runtime.canary_tokens(inputs) if facts.generates else inputs),
+            canary_raw=None if data.prepares is None else validation.raw(settings.canary_samples),
             canary_tolerance=settings.canary_tolerance,
-            extras=extras,
+            extras=extras_of(stage, data, Path(scratch) / "extras"),
             trusted=trusted,
         )
 
@@ -77,12 +81,18 @@ def published(stage: ow.pipeline.Stage, bundle: Path) -> str:
     return f"published as version {number} of {address.name} ({address.which}) in {address.store}"
 
 
-def extras_of(stage: ow.pipeline.Stage, scratch: Path) -> Path | None:
-    """Return a folder with the tokenizer of a language model; None for other models."""
-    if "tokenizer" not in stage.config.pipeline.stages["train"].outs:
+def extras_of(stage: ow.pipeline.Stage, data: ow.data.Data, extras: Path) -> Path | None:
+    """Return a folder with the tokenizer of the preprocessing or of a language model; None for other models."""
+    tokenizer = None if data.prepares is None else data.prepares.extras
+    if tokenizer is None and "tokenizer" in stage.config.pipeline.stages["train"].outs:
+        tokenizer = stage.input("train", "tokenizer")
+    if tokenizer is None:
         return None
-    shutil.copytree(stage.input("train", "tokenizer"), scratch / "extras" / "tokenizer")
-    return scratch / "extras"
+    (extras / "tokenizer").mkdir(parents=True)
+    for path in sorted(tokenizer.iterdir()):
+        if path.suffix in TOKENIZER_FILES:
+            shutil.copyfile(path, extras / "tokenizer" / path.name)
+    return extras
 
 
 def lineage(stage: ow.pipeline.Stage, data: ow.data.Data) -> dict[str, object]:

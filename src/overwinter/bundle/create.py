@@ -14,7 +14,7 @@ from overwinter.bundle.open_model import open_model
 from overwinter.bundle.raw_samples import Raw, as_raw
 from overwinter.bundle.surroundings import difference, open_preprocessing, open_task
 from overwinter.bundle.writing import write_bundle
-from overwinter.data import Preprocessing
+from overwinter.data import Normalize, Preprocessing
 from overwinter.errors import ConfigError, OverwinterError
 from overwinter.inputs import Inputs, count
 
@@ -39,8 +39,8 @@ def hibernate(
         canary_inputs: model inputs (n, ...), or several by name; for a language model, tokens (n, length), int64.
         canary_tolerance: largest allowed difference of a woken output, relative to the largest recorded
             output.
-        canary_raw: the same samples before preprocessing: an array (n, ...), or n files, images or texts. None: only
-            model inputs are recorded.
+        canary_raw: the same samples before preprocessing: an array (n, ...), or n files, images or texts. None: those
+            that `Normalize.undo` gives, or none.
         extras: folder with further files of the model; a tokenizer is in its subfolder ``tokenizer``.
         trusted: packages whose classes ``_target_`` of the model or the task may name.
 
@@ -53,25 +53,28 @@ def hibernate(
         raise ConfigError("hibernate.canary_samples must be at least 1: every wake is checked with them.")
     open_task(facts, trusted=trusted)
     preprocessing = open_preprocessing(facts, extras)
-    raw = None
-    if preprocessing is not None and canary_raw is not None:
-        raw = as_raw(canary_raw, preprocessing.kind)
-        _check_preprocessing(preprocessing, raw, canary_inputs)
     model = open_model(payload, facts.runtime, 1, language=facts.generates, trusted=trusted, device=facts.device)
-    batch: Any = canary_inputs
-    outputs = model.run(batch)
+    outputs = model.run(canary_inputs)
     if not np.isfinite(outputs).all():
         raise OverwinterError(
             f"The variant {facts.variant!r} outputs NaN or infinity on {facts.runtime}, so it is not put to sleep."
         )
+    raw = None if preprocessing is None else _raw(preprocessing, canary_raw, canary_inputs)
     canary = Canary(inputs=canary_inputs, outputs=outputs, tolerance=canary_tolerance, raw=raw)
     return write_bundle(bundle, payload=payload, facts=with_output(facts, canary), canary=canary, extras=extras)
 
 
-def _check_preprocessing(preprocessing: Preprocessing, raw: Raw, inputs: Inputs) -> None:
+def _raw(preprocessing: Preprocessing, given: Raw | Sequence[Any] | None, inputs: Inputs) -> Raw | None:
+    """Return the canary's raw samples, of which the preprocessing makes the canary's inputs."""
+    if given is None:
+        if isinstance(preprocessing, Normalize) and isinstance(inputs, np.ndarray):
+            return preprocessing.undo(inputs)
+        return None
+    raw = as_raw(given, preprocessing.kind)
     wrong = difference(preprocessing.prepare(raw), inputs)
     if wrong is not None:
         raise ConfigError(
             f"The preprocessing that the bundle would serve with is not the one of the data: {wrong}.\n"
             "Let the data source's `preprocessing` say what its samples went through."
         )
+    return raw

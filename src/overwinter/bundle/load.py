@@ -50,8 +50,7 @@ class AwakeModel:
 
     def run(self, inputs: Inputs) -> Array:
         """Return outputs (n, ...), float32, of model inputs (n, ...), one array or several by name."""
-        batch: Any = inputs
-        return self.session.run(batch)
+        return self.session.run(inputs)
 
     def prepare(self, raw: Any) -> Inputs:
         """Return the model inputs of raw samples.
@@ -174,8 +173,7 @@ def _check_preprocessing(bundle: Bundle, preprocessing: Preprocessing | None) ->
 
 def _check_canary(bundle: Bundle, session: Session) -> None:
     try:
-        batch: Any = bundle.canary.inputs
-        outputs = session.run(batch)
+        outputs = session.run(bundle.canary.inputs)
     except OverwinterError:
         raise
     except Exception as error:  # noqa: BLE001 -- any failure means that this is not the model put to sleep

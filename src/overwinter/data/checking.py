@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from overwinter.data.fingerprints import fingerprints, row_fingerprints
 from overwinter.data.in_memory import InMemory
-from overwinter.data.preprocessing import as_json, check_preprocessing
+from overwinter.data.preprocessing import Normalize, as_json, check_preprocessing, read_preprocessing
 from overwinter.data.protocol import SPLITS, Batch
 from overwinter.data.samples import as_sample, shapes_of
 from overwinter.data.source import Data
@@ -36,6 +36,7 @@ class _Seen:
         types: of each input.
         classes: numbers of the classes that occur; None: there are none, or not all samples were seen.
         digests: of the inputs that are compared with other splits (n,).
+        some: a batch of the inputs.
         whole: whether these are all.
     """
 
@@ -43,6 +44,7 @@ class _Seen:
     types: dict[str, torch.dtype]
     classes: frozenset[int] | None
     digests: NDArray[np.uint64]
+    some: Any
     whole: bool
 
 
@@ -63,7 +65,20 @@ def check_splits(data: Data) -> tuple[str, ...]:
         _check_alike(name, split, seen["train"], data)
     shapes = list(seen["train"].shapes.values())
     check_preprocessing(as_json(data.preprocessing), shapes[0] if len(shapes) == 1 else None)
+    _check_undoing(data, seen["train"].some)
     return (*_absent_classes(seen, data), *_shared(seen))
+
+
+def _check_undoing(data: Data, inputs: Any) -> None:
+    """Refuse a mapping that cannot be what the samples went through: the server would prepare clients' samples so."""
+    if data.prepares is not None or not isinstance(inputs, torch.Tensor) or not inputs.is_floating_point():
+        return
+    declared = read_preprocessing({"input": {"shape": list(inputs.shape[1:])}, **as_json(data.preprocessing)})
+    if isinstance(declared, Normalize):
+        try:
+            declared.undo(inputs.numpy())
+        except ConfigError as error:
+            raise ConfigError(f"data: {error}") from None
 
 
 def _look(data: Data, name: str) -> _Seen:
@@ -91,6 +106,7 @@ def _seen_in_memory(split: Split) -> _Seen:
         types=_types(inputs),
         classes=_classes(split, targets),
         digests=row_fingerprints(take(split.dataset.inputs, torch.from_numpy(chosen))),
+        some=take(inputs, slice(_AT_ONCE)),
         whole=count <= _COMPARED,
     )
 
@@ -110,6 +126,7 @@ def _seen_in_part(split: Split) -> _Seen:
         types=_types(inputs),
         classes=classes if targets and _classes(split, targets[0]) is not None else None,
         digests=seen,
+        some=inputs,
         whole=whole,
     )
 

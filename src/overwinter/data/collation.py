@@ -8,9 +8,11 @@ from typing import Any
 
 import torch
 
+from overwinter.data.preprocessing import Preprocessing
 from overwinter.data.protocol import Batch
-from overwinter.data.samples import Pad, collate, read_batch
+from overwinter.data.samples import Pad, as_sample, collate, collate_targets, raw_input, read_batch
 from overwinter.errors import ConfigError, OverwinterError
+from overwinter.inputs import to_tensors
 from overwinter.tasks import Task
 
 
@@ -22,12 +24,14 @@ class Collation:
         own: the data source's `collate`; None: `overwinter.data.samples.collate`.
         pad: values that fill up what is shorter; None: lengths must be equal.
         task: reads targets; None: they stay as they are.
+        prepares: makes model inputs of raw samples; None: the data set gives model inputs.
         where: of the samples, for messages, such as "data: the split train".
     """
 
     own: Callable[[Sequence[Any]], Any] | None = None
     pad: Pad = None
     task: Task | None = None
+    prepares: Preprocessing | None = None
     where: str = "data"
 
     def __call__(self, samples: Sequence[Any]) -> Batch:
@@ -49,7 +53,19 @@ class Collation:
             return targets
         return torch.from_numpy(self._explained(self.task.read_targets, targets.numpy()))
 
+    def prepared(self, raw: Any) -> Any:
+        """Return raw samples as a batch of model inputs; what needs no preprocessing is returned as it is.
+
+        Raises:
+            ConfigError: a sample is not what the preprocessing takes.
+        """
+        return raw if self.prepares is None else to_tensors(self._explained(self.prepares.prepare, raw))
+
     def _collated(self, samples: Sequence[Any]) -> Batch:
+        if self.prepares is not None:
+            pairs = [as_sample(sample) for sample in samples]
+            raw = [raw_input(value) for value, _ in pairs]
+            return to_tensors(self.prepares.prepare(raw)), collate_targets([target for _, target in pairs], self.pad)
         return collate(samples, self.pad) if self.own is None else read_batch(self.own(samples))
 
     def _explained(self, function: Callable[[Any], Any], value: Any) -> Any:

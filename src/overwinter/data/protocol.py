@@ -7,6 +7,8 @@ from typing import Any, Protocol, TypeAlias
 
 import torch
 
+from overwinter.data.preprocessing import Preprocessing
+
 SPLITS = ("train", "validation", "test")
 
 Batch: TypeAlias = tuple[Any, torch.Tensor]
@@ -18,14 +20,15 @@ class DataSource(Protocol):
 
     Attributes:
         labels: the name of each class or output; the label of a class is an index into it. May be empty.
-        preprocessing: conversion of raw input to model input, as JSON.
+        preprocessing: conversion of raw input to model input: a mapping, which says what the samples went through; or
+            an object, which raw samples are given to.
     """
 
     @property
     def labels(self) -> Sequence[str]: ...  # noqa: D102 - described above
 
     @property
-    def preprocessing(self) -> Mapping[str, Any]: ...  # noqa: D102 - described above
+    def preprocessing(self) -> Mapping[str, Any] | Preprocessing: ...  # noqa: D102 - described above
 
     def split(self, name: str) -> Any:
         """Return the dataset called ``train``, ``validation`` or ``test``: map-style or iterable."""

@@ -55,6 +55,13 @@ def as_input(value: Any) -> Any:
     return _input_tensor(value, "An input")
 
 
+def raw_input(value: Any) -> Any:
+    """Return the raw input of one sample: a text, the bytes of a file, an array; the only one of a mapping."""
+    if isinstance(value, Mapping) and len(value) == 1:
+        value = next(iter(value.values()))
+    return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value
+
+
 def unwrapped(inputs: dict[str, Any]) -> Any:
     """Return the only tensor of a batch or sample that has one, which needs no name; else the mapping.
 

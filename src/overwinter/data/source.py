@@ -8,6 +8,7 @@ from typing import Any
 from overwinter.config import instantiate
 from overwinter.config.targets import DATA
 from overwinter.data.collation import Collation
+from overwinter.data.preprocessing import Preprocessing
 from overwinter.data.protocol import DataSource
 from overwinter.data.split import Split
 from overwinter.errors import ConfigError
@@ -36,9 +37,15 @@ class Data:
         self._collate, self._pad, self._workers = _own_collate(source), _own_pad(source), _own_workers(source)
 
     @property
-    def preprocessing(self) -> Mapping[str, Any]:
+    def preprocessing(self) -> Mapping[str, Any] | Preprocessing:
         """Conversion of raw input to model input, as the source declares it."""
         return self.source.preprocessing
+
+    @property
+    def prepares(self) -> Preprocessing | None:
+        """The preprocessing, if it is an object: the source gives raw samples, which are prepared here."""
+        declared = self.preprocessing
+        return declared if isinstance(declared, Preprocessing) else None
 
     @property
     def sha256(self) -> str | None:
@@ -49,7 +56,7 @@ class Data:
     @property
     def one_shape(self) -> bool:
         """Whether all inputs must have one shape, since nothing pads or resizes them."""
-        return self._pad is None and self._collate is None
+        return self._pad is None and self._collate is None and self.prepares is None
 
     def use(self, task: Task) -> Data:
         """Return the data with targets that ``task`` reads."""
@@ -57,7 +64,9 @@ class Data:
 
     def split(self, name: str) -> Split:
         """Return ``train``, ``validation`` or ``test``."""
-        collation = Collation(own=self._collate, pad=self._pad, task=self.task, where=f"data: the split {name}")
+        collation = Collation(
+            own=self._collate, pad=self._pad, task=self.task, prepares=self.prepares, where=f"data: the split {name}"
+        )
         return Split(self.source.split(name), name=name, collation=collation, workers=self._workers)
 
 
@@ -105,6 +114,10 @@ def class_names(source: DataSource) -> tuple[str, ...]:
 
 def _own_collate(source: Any) -> Any:
     own = getattr(source, "collate", None)
+    if own is not None and isinstance(source.preprocessing, Preprocessing):
+        raise ConfigError(
+            "data: `collate` makes model inputs, and so does a preprocessing that is an object. Give one of them."
+        )
     if own is not None and not callable(own):
         raise ConfigError(f"data: `collate` is a {type(own).__name__}. It must be a function of a list of samples.")
     return own

@@ -16,10 +16,10 @@ from overwinter.data.collation import Collation
 from overwinter.data.fetching import fetch, is_iterable_only, samples_at, stream
 from overwinter.data.in_memory import InMemory
 from overwinter.data.protocol import Batch, Transform
-from overwinter.data.samples import model_type
+from overwinter.data.samples import as_sample, model_type, raw_input
 from overwinter.data.transforms import batch_transform
 from overwinter.errors import ConfigError
-from overwinter.inputs import each, take
+from overwinter.inputs import each, take, to_arrays
 from overwinter.tasks import Task
 
 
@@ -154,7 +154,14 @@ class Split:
 
     def members(self, index: Any) -> Batch:
         """Return the samples of an `InMemory` split that a slice or a tensor of numbers picks."""
-        return each(model_type, take(self.dataset.inputs, index)), self._targets[index]
+        inputs = take(self.dataset.inputs, index)
+        if self.collation.prepares is not None:
+            return self.collation.prepared(to_arrays(inputs)), self._targets[index]
+        return each(model_type, inputs), self._targets[index]
+
+    def raw(self, count: int) -> list[Any]:
+        """Return the raw inputs of the first samples, of a data source whose preprocessing is an object."""
+        return [raw_input(as_sample(sample)[0]) for sample in self.first_samples(count)]
 
     @cached_property
     def _targets(self) -> torch.Tensor:

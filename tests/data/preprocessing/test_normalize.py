@@ -118,9 +118,39 @@ def test_undoing_gives_the_raw_samples_back(raw):
     np.testing.assert_array_equal(undone, raw)
 
 
-def test_undone_values_stay_within_the_raw_type():
-    undone = Normalize(0.0, 1.0, dtype="uint8", shape=[2]).undo(np.array([[-3.0, 999.0]], np.float32))
-    np.testing.assert_array_equal(undone, [[0, 255]])
+@pytest.mark.parametrize(
+    ("arguments", "inputs"),
+    [
+        ({"dtype": "uint8"}, [[-3.0, 2.0]]),
+        ({"dtype": "uint8"}, [[2.0, 999.0]]),
+        ({"dtype": "uint8"}, [[0.5, 2.25]]),
+        ({"dtype": "bool"}, [[0.5, 1.0]]),
+        ({"dtype": "uint8", "mean": 0.0, "std": 1 / 255}, [[0.1, 2.5]]),
+    ],
+)
+def test_model_inputs_that_no_raw_sample_makes_are_refused(arguments, inputs):
+    with pytest.raises(ConfigError, match="cannot come from such"):
+        Normalize(shape=[2], **arguments).undo(np.array(inputs, np.float32))
+
+
+def test_undone_values_out_of_range_are_refused_but_not_for_rounding():
+    normalize = Normalize(0.3, 0.7, shape=[3], range=[0, 1])
+    inputs = normalize.prepare([[0.0, 0.1, 1.0]])
+    np.testing.assert_allclose(normalize.undo(np.nextafter(inputs, np.float32([-9, 0, 9]))), [[0, 0.1, 1]], atol=1e-6)
+    with pytest.raises(ConfigError, match="raw values are between"):
+        normalize.undo(inputs * 2)
+
+
+def test_a_large_mean_loses_nothing_when_undone():
+    normalize = Normalize(1e9, 1.0, shape=[2])
+    inputs = np.float32([[0.25, -0.5]])
+    np.testing.assert_array_equal(normalize.prepare(normalize.undo(inputs)), inputs)
+
+
+@pytest.mark.parametrize("dtype", ["str", "object", "pixels", "complex64", ""])
+def test_a_raw_type_that_is_no_number_is_refused(dtype):
+    with pytest.raises(ConfigError, match="type of numbers"):
+        Normalize(dtype=dtype)
 
 
 @pytest.mark.parametrize("content", [DIGITS, {}, {"mean": [1, 2], "raw": {"shape": [2, 3]}}])

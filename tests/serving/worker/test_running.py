@@ -29,6 +29,15 @@ def test_outputs_for_padding_are_left_out(tagger):
     assert (outputs.values.shape, outputs.tokens) == ((2, 3, 2), 4)
 
 
+def test_as_many_classes_as_tokens_are_no_outputs_for_tokens():
+    canary = {"input_ids": np.array([[1, 2]]), "attention_mask": np.array([[1, 1]])}
+    model = woken(
+        lambda inputs: inputs["input_ids"].astype(np.float32), TOKENS, (None, 2), canary=canary, labels=("a", "b")
+    )
+    inputs = {"input_ids": np.array([[1, 2], [3, 0]]), "attention_mask": np.array([[1, 1], [1, 0]])}
+    assert [len(output) for output in Runner(model, max_values=100).of_inputs(inputs)] == [2, 2]
+
+
 def test_inputs_whose_lengths_do_not_go_together_are_the_clients_fault(tagger, capsys):
     inputs = {"input_ids": np.array([[1, 2, 3]]), "attention_mask": np.array([[1, 1]])}
     with pytest.raises(RequestError, match=r"these shapes: input_ids \[1, 3\]; attention_mask \[1, 2\]") as refusal:

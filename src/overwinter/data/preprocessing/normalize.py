@@ -14,7 +14,8 @@ from overwinter.errors import ConfigError
 
 FORMULA = "(raw - mean) / std"
 _DATATYPES = {"bool": "BOOL", "float16": "FP16", "float32": "FP32", "float64": "FP64"}  # of the protocol
-_AXES = "ui"  # kinds of whole numbers in numpy
+_WHOLE = "ui"  # kinds of numpy
+_LOST = 1e-4  # share that single precision may lose on the way
 
 
 class Normalize:
@@ -49,6 +50,7 @@ class Normalize:
         raw = {"dtype": dtype, "shape": shape, "range": range}
         if not isinstance(dtype, str):
             raise ConfigError(f"preprocessing.raw.dtype={dtype!r} must be the name of a type, such as 'uint8'.")
+        _check_dtype(dtype)
         if not _is_shape(shape) or not _is_range(range) or not _is_shape(input_shape):
             raise ConfigError(f"preprocessing.raw={raw!r} must be a mapping, with a `shape` and a `range` [low, high].")
         self._dtype, self._range = dtype, range
@@ -123,19 +125,35 @@ class Normalize:
         return prepared
 
     def undo(self, inputs: NDArray[Any]) -> NDArray[Any]:
-        """Return the raw samples (n, *raw shape) of model inputs, whole numbers if the raw ones are.
+        """Return the raw samples (n, *raw shape) of model inputs: whole numbers if the raw ones are, else float64.
 
         Raises:
-            ConfigError: mean and std do not fit the inputs' channels.
+            ConfigError: mean and std do not fit the inputs' channels, or these cannot have been made of raw samples:
+                they were out of range, or no whole numbers.
         """
+        raw = self._undone(inputs)
+        again = self.prepare(raw)
+        if again.shape != inputs.shape or np.abs(again - inputs).sum() > _LOST * max(np.abs(inputs).sum(), 1.0):
+            raise ConfigError(
+                f"preprocessing says (raw - mean) / std of {self._dtype} values, and model inputs between "
+                f"{inputs.min():.4g} and {inputs.max():.4g} cannot come from such: their mean and std, the type or the "
+                "scale is another."
+            )
+        return raw
+
+    def _undone(self, inputs: NDArray[Any]) -> NDArray[Any]:
         shape = inputs.shape[1:]
         mean, std = (_per_channel(value, key, shape) for key, value in (("mean", self._mean), ("std", self._std)))
         raw: NDArray[np.float64] = inputs.astype(np.float64) * std + mean
-        kind = np.dtype(self._dtype)
-        if kind.kind in _AXES:
+        kind = np.dtype(self._dtype)  # checked by the constructor
+        if kind.kind in _WHOLE:
             limits = np.iinfo(kind)
             raw = raw.round().clip(limits.min, limits.max)
-        typed: NDArray[Any] = raw.astype(kind)
+        elif self._range is not None:
+            low, high = self._range
+            ends = raw.clip(low, high)  # rounding may have gone beyond
+            raw = np.where(np.abs(raw - ends) <= _LOST * (high - low), ends, raw)
+        typed: NDArray[Any] = raw.astype(np.float64 if kind.kind == "f" else kind)
         fits = self._shape is not None and math.prod(self._shape) == math.prod(shape)
         return typed.reshape(-1, *self._shape) if fits and self._shape is not None else typed
 
@@ -164,6 +182,15 @@ class Normalize:
             )
         _check_range(samples, self._range)
         return samples.reshape(-1, *target)
+
+
+def _check_dtype(name: str) -> None:
+    try:
+        known = np.dtype(name).kind in "buif" and bool(name)
+    except TypeError:
+        known = False
+    if not known:
+        raise ConfigError(f"preprocessing.raw.dtype={name!r} must be the name of a type of numbers, such as 'uint8'.")
 
 
 def _listed(values: Sequence[Any] | None) -> list[Any] | None:

@@ -98,7 +98,7 @@ class Runner:
         for batch in batches:
             inputs = prepare(batch)
             found.append(self._run(inputs))
-            lengths.append(_lengths(inputs, found[-1]))
+            lengths.append(_lengths(inputs, found[-1]) if len(fixed) > 1 or fixed == (None,) else None)
             tokens += int(np.count_nonzero(named(inputs).get(_MASK, 0)))
             self._check_count(samples, samples * found[-1][0].size)
             if time.monotonic() > self._until_s:
@@ -145,7 +145,7 @@ def _values_of_one(inputs: Inputs) -> int:
 
 
 def _lengths(inputs: Inputs, outputs: Array) -> Array | None:
-    """Return the number of tokens of each sample, if outputs (n, length, ...) are per token."""
+    """Return the number of tokens of each sample, if outputs (n, length, ...) are as long as the tokens."""
     mask = named(inputs).get(_MASK)
     if mask is None or mask.ndim != 2 or outputs.shape[:2] != mask.shape:
         return None
