@@ -66,7 +66,8 @@ class Int8Static:
         exported = export_onnx(request.model, request.calibration[0], signature_of(request.description))
         nodes = _weighted_nodes(exported.graph)
         wanted, left = choose_layers(_VARIANT, {node.layer: _unfit(node) for node in nodes}, request.settings.skip)
-        quantized = _quantized_or_refused(exported, request, [node.name for node in nodes if node.layer in left])
+        excluded = [node.name for node in nodes if node.layer in left] + _attention(exported.graph, nodes)
+        quantized = _quantized_or_refused(exported, request, excluded)
         untouched = _untouched(quantized.graph, [node for node in nodes if node.layer in wanted])
         wanted, left = choose_layers(
             _VARIANT, {node.layer: left.get(node.layer) or untouched.get(node.layer) for node in nodes}, []
@@ -106,6 +107,21 @@ def _weighted_nodes(graph: onnx.GraphProto) -> list[_Node]:
     ]
 
 
+def _attention(graph: onnx.GraphProto, nodes: Sequence[_Node]) -> list[str]:
+    """Return the products of activations: 8 bits for both sides cost quality, and they take little of the time."""
+    weighted = {node.name for node in nodes}
+    return [node.name for node in graph.node if node.op_type == "MatMul" and node.name not in weighted]
+
+
+def _operators(graph: onnx.GraphProto) -> list[str] | None:
+    """Return the operators to quantize; None: all, so that integers pass from one convolution to the next.
+
+    A transformer returns to floating point at every normalisation, so there only its products are worth it: 0.65 to
+    0.74 of dense's CPU time for MiniLM at length 128, on a CPU with AVX2 and one thread.
+    """
+    return list(_SERVED) if any(node.op_type == "LayerNormalization" for node in graph.node) else None
+
+
 def _unfit(node: _Node) -> str | None:
     return None if node.operator in _SERVED else f"{_VARIANT} serves {', '.join(_SERVED)}, not {node.operator}"
 
@@ -140,6 +156,7 @@ def _quantized(exported: onnx.ModelProto, request: Request, excluded: Sequence[s
             reduce_range=products_saturate(),
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
+            op_types_to_quantize=_operators(exported.graph),
             nodes_to_exclude=list(excluded),
             calibrate_method=_METHODS[request.settings.calibration_method],
             extra_options={"WeightSymmetric": True, "ActivationSymmetric": False},

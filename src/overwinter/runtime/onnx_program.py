@@ -96,8 +96,12 @@ def _layer(node: onnx.NodeProto, weights: Collection[str]) -> str:
 
 
 def _drop_notes(model: onnx.ModelProto) -> None:
-    """Remove what the exporter notes beside the graph: paths and lines of the user's code among it."""
+    """Remove what the exporter notes beside the graph: paths and lines of the user's code among it.
+
+    The shapes between nodes go too: ONNX Runtime's quantizer transposes weights, and then refuses their former shapes.
+    """
     graph = model.graph
-    for entry in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+    del graph.value_info[:]
+    for entry in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
         del entry.metadata_props[:]
         entry.doc_string = ""
