@@ -86,7 +86,7 @@ class OwnSchedule:
         elif not self._every_step:
             self._advance()
 
-    def _advance(self, *arguments: float) -> None:
+    def _advance(self, *arguments: Any) -> None:
         with warnings.catch_warnings():
             # A checkpoint is taken up by advancing as often as before, without the steps between.
             warnings.filterwarnings("ignore", message=r"Detected call of `lr_scheduler.step\(\)` before")
