@@ -161,7 +161,7 @@ class MapStyle:
         import numpy as np
 
         noise = np.random.default_rng(self._seed + index).random(SHAPE, dtype=np.float32)
-        return noise + np.float32(0.1 * (index % 2)), index % 2
+        return noise - np.float32(0.45 if index % 2 else 0.55), index % 2
 
 
 def iterable(samples: MapStyle) -> Any:

@@ -152,7 +152,7 @@ def _take_step(
 def _outputs(model: nn.Module, inputs: Any, targets: torch.Tensor, task: Task) -> torch.Tensor:
     """Run the model; return its outputs (batch, ...) once they are known to be the task's, and the inputs unchanged."""
     given = each(torch.clone, inputs)
-    outputs = model(given)
+    outputs: torch.Tensor = model(given)
     mode = "training" if model.training else "evaluation"
     _refuse_changed(given, inputs)
     try:
