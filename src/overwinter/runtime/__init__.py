@@ -7,7 +7,7 @@
 - `check_runtimes` builds an untrained model for every runtime, before training.
 - `measure_loading` opens a variant in a fresh process and measures the time and the peak memory.
 - `refusal` returns why a runtime cannot run a variant: `torch` and `torch-compile` (which needs a C++ compiler) run
-  modules, also those that torchao quantized; `torch-bf16` runs language models, 4-bit layers with a packed kernel;
+  modules, also those that torchao quantized; `torch-bf16` runs float ones, 4-bit layers with a packed kernel;
   `onnxruntime` and `openvino` (an extra) run ONNX variants, and modules after exporting them: float ones, and those
   with the integer layers of `overwinter.models`.
 - `serving_device` returns the device on which variants are measured and served; `check_devices` checks that every
