@@ -12,6 +12,12 @@ def test_a_root_that_is_not_there_is_named(tmp_path):
         check_data_files({"_target_": "my_package.Data", "root": str(tmp_path / "none")})
 
 
+def test_a_root_may_be_in_an_installed_package():
+    check_data_files({"_target_": "my_package.Data", "root": "package:numpy/__init__.py"})
+    with pytest.raises(ConfigError, match="the package 'absent_xyz' is not installed"):
+        check_data_files({"_target_": "my_package.Data", "root": "package:absent_xyz/table.csv"})
+
+
 @pytest.mark.parametrize("config", [{}, {"_target_": ""}, {"_target_": 3}])
 def test_a_missing_target_is_refused(config):
     with pytest.raises(ConfigError, match=r"data\._target_ is missing"):

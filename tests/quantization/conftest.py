@@ -39,6 +39,17 @@ OWN_NETS = """
         def forward(self, x):
             return self.head(torch.relu(self.conv(self.up(x))).mean((2, 3)))
 
+    class AroundALevel(nn.Module):
+        '''Predicts small differences from a level that is large.'''
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Linear(64, 8)
+            self.head = nn.Linear(8, 3)
+        def forward(self, x):
+            values = 340 + x.flatten(1)
+            level = values.mean(1, keepdim=True)
+            return level + self.head(torch.relu(self.body(values - level)))
+
     class ConvolutionsOnly(nn.Module):
         def __init__(self):
             super().__init__()

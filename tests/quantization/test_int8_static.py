@@ -11,7 +11,7 @@ from tests.support.building import build
 def _outputs(folder, variant_runtime, tmp_path, inputs):
     out = tmp_path / f"built-{folder.name}-{variant_runtime}"
     build(folder, variant_runtime, out, trusted=["nets_to_quantize"])
-    return runtime.open_session(out, variant_runtime, 1).run(inputs)
+    return runtime.open_session(out, variant_runtime, 1, trusted=["nets_to_quantize"]).run(inputs)
 
 
 @pytest.mark.parametrize("method", ["minmax", "percentile", "entropy"])
@@ -42,6 +42,16 @@ def test_zero_weights_stay_zero(quantize, save, sparse_convnet, tmp_path):
     assert report.zeros_before == sum(int((w == 0).sum()) for w in models.prunable_weights(sparse_convnet).values())
     assert report.zeros_after >= report.zeros_before > 0
     assert models.load_description(tmp_path / "int8_static")["sparsity"] >= 0.5
+
+
+def test_arithmetic_on_inputs_and_outputs_stays_in_floating_point(quantize, save_own, tmp_path, calibration):
+    folder = save_own("AroundALevel")
+    report = quantize("int8_static", folder)
+    assert report.quantized == ("body", "head")
+    off = _outputs(tmp_path / "int8_static", "onnxruntime", tmp_path, calibration) - _outputs(
+        folder, "torch", tmp_path, calibration
+    )
+    assert 0 < np.abs(off).max() < 0.1, "340 / 255 is more than one"
 
 
 def test_skipped_and_unserved_layers_are_listed_with_the_reason(quantize, save_own):

@@ -11,6 +11,7 @@ from overwinter.config.targets import TEXT_TARGETS
 from overwinter.data.text_files import check_text
 from overwinter.errors import ConfigError
 from overwinter.models.local_files import check_model_files
+from overwinter.paths import local_path
 
 _DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 _FASHION_FILES = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
@@ -44,8 +45,8 @@ def check_data_files(config_data: Mapping[str, Any]) -> None:
             fashion_file(folder, name)
     elif target in TEXT_TARGETS:
         check_text(config_data)
-    elif root is not None and not Path(root).exists():
-        raise ConfigError(f"data.root={root!r} does not exist. Name the file or folder of your data.")
+    elif root is not None:
+        local_path(root, key="data.root")
 
 
 def fashion_folder(root: str | None) -> Path:

@@ -66,7 +66,9 @@ class Int8Static:
         exported = export_onnx(request.model, request.calibration[0], signature_of(request.description))
         nodes = _weighted_nodes(exported.graph)
         wanted, left = choose_layers(_VARIANT, {node.layer: _unfit(node) for node in nodes}, request.settings.skip)
-        excluded = [node.name for node in nodes if node.layer in left] + _attention(exported.graph, nodes)
+        served = [node.name for node in nodes if node.layer not in left]
+        excluded = [node.name for node in nodes if node.layer in left]
+        excluded += [*_attention(exported.graph, nodes), *_outside(exported.graph, served)]
         quantized = _quantized_or_refused(exported, request, excluded)
         untouched = _untouched(quantized.graph, [node for node in nodes if node.layer in wanted])
         wanted, left = choose_layers(
@@ -137,6 +139,26 @@ def _quantized_or_refused(exported: onnx.ModelProto, request: Request, excluded:
             f"ONNX Runtime cannot quantize the exported graph: {reason}\n"
             f"Take {_VARIANT} out of quantize.methods, or take int8_smooth instead."
         ) from error
+
+
+def _outside(graph: onnx.GraphProto, layers: Collection[str]) -> list[str]:
+    """Return the names of nodes that are not between two of ``layers``: arithmetic on the inputs and the outputs.
+
+    Eight bits are enough for what layers pass to each other, not for a sum of a level and a small difference.
+    """
+    after: set[str] = set()  # tensors that come from a layer
+    before: set[str] = set()  # tensors that lead to one
+    for node in graph.node:  # each after those that it reads
+        if node.name in layers or not after.isdisjoint(node.input):
+            after.update(node.output)
+    for node in reversed(graph.node):
+        if node.name in layers or not before.isdisjoint(node.output):
+            before.update(node.input)
+    return [
+        node.name
+        for node in graph.node
+        if node.name not in layers and (after.isdisjoint(node.input) or before.isdisjoint(node.output))
+    ]
 
 
 def _quantized(exported: onnx.ModelProto, request: Request, excluded: Sequence[str]) -> onnx.ModelProto:
