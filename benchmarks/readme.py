@@ -119,6 +119,7 @@ def _carbon_share(policies: dict[str, Any], *, slack: float, pause_w: float) -> 
 def _compression_rows() -> Iterator[Row]:
     yield from _fashion_rows()
     yield from _language_rows()
+    yield from _case_rows()
     target = result("runtimes")["asked_ratio"]
     for size, best in result("runtimes")["best"].items():
         what = f"residual MLP 768 wide, CPU time per response over eager fp32, batch {size}"
@@ -143,6 +144,23 @@ def _fashion_rows() -> Iterator[Row]:
     train_s = next(row["duration_s"] for row in case["stages"] if row["stage"] == "train")
     yield "Fashion-MNIST: training on two shared cores", f"{train_s / 60:.1f} min", "about 10 min"
     yield from _training_rows()
+
+
+def _case_rows() -> Iterator[Row]:
+    found = result("cases")
+    for case, figures_of_case in found["cases"].items():
+        rows = figures_of_case["int8"]
+        deciding = rows[str(figures_of_case["deciding_batch_size"])]
+        quality = f"{deciding['quality_dense']:.3f}, {deciding['quality_int8']:.3f}"
+        yield f"pipelines/{case}: {figures_of_case['headline']} of dense, of int8", quality, ""
+        yield (
+            f"pipelines/{case}: lost by int8, of dense's",
+            f"{deciding['loss_share']:.2%}",
+            f"{found['allowed_loss']:.0%}",
+        )
+        sizes = ", ".join(rows)
+        ratios = ", ".join(f"{row['joules_ratio']:.2f}" for row in rows.values())
+        yield f"pipelines/{case}: joules per response over dense at its best, batch {sizes}", ratios, "below 1"
 
 
 def _training_rows() -> Iterator[Row]:
