@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from overwinter import models, runtime
-from overwinter.runtime.torch_runtime import LANGUAGE_TARGET
+from overwinter.models.description import is_language_model
 
 _TOKENS = 5  # fewer than the smallest vocabulary of a test
 
@@ -17,7 +17,7 @@ def examples_for(folder: Path, count: int = runtime.EXAMPLES) -> runtime.Array:
     return drawn(
         models.signature_of(description).sample_shape,
         count,
-        tokens=description["model"].get("_target_") == LANGUAGE_TARGET,
+        tokens=is_language_model(description),
     )
 
 

@@ -110,6 +110,11 @@ def load_description(folder: Path) -> dict[str, Any]:
     return description
 
 
+def is_language_model(description: Mapping[str, Any]) -> bool:
+    """Return whether a saved model generates text step by step."""
+    return bool(description["model"].get("_target_") == "overwinter.models.CausalLanguageModel")
+
+
 def signature_of(description: Mapping[str, Any]) -> Signature:
     """Return the inputs and outputs that a ``model.json`` names.
 

@@ -14,11 +14,11 @@ from torch import nn
 
 from overwinter.inputs import Inputs, take
 from overwinter.models import CausalLanguageModel, load_description, signature_of
+from overwinter.models.description import is_language_model
 from overwinter.runtime.device import CPU, needed_device, on_gpu
 from overwinter.runtime.output_check import check_outputs
 from overwinter.runtime.served_layers import Autocast, in_bfloat16
 from overwinter.runtime.torch_runtime import (
-    LANGUAGE_TARGET,
     TORCH_PACKAGES,
     TorchRuntime,
     load_torch_variant,
@@ -43,7 +43,7 @@ class TorchBf16Runtime(TorchRuntime):
     def refusal(self, description: Mapping[str, Any]) -> str | None:
         """Return why it cannot run this variant: it takes those whose activations are in floating point."""
         quantization = description["quantization"] or {}
-        if quantization and "layers" not in quantization and not _is_language(description):
+        if quantization and "layers" not in quantization and not is_language_model(description):
             return "torchao quantized it, and its layers take no part in autocast"
         if quantization.get("activations") == "float32":
             return "its layers take inputs in float32"
@@ -65,7 +65,7 @@ class TorchBf16Runtime(TorchRuntime):
             check_outputs(
                 torch_session(self.load(out, trusted=trusted, device=device), device),
                 torch_session(TorchRuntime().load(out, trusted=trusted, device=reference), reference),
-                take(examples, (slice(1), slice(_TOKENS))) if _is_language(description) else examples,
+                take(examples, (slice(1), slice(_TOKENS))) if is_language_model(description) else examples,
                 signature=signature_of(description),
                 tolerance=_TOLERANCE,
                 who="In bfloat16 the outputs differ from float32's",
@@ -78,7 +78,3 @@ class TorchBf16Runtime(TorchRuntime):
         if isinstance(model, CausalLanguageModel):
             return moved(in_bfloat16(model, packed=packed), device)
         return Autocast(moved(in_bfloat16(model, packed=packed, norms=False), device), device)
-
-
-def _is_language(description: Mapping[str, Any]) -> bool:
-    return bool(description["model"].get("_target_") == LANGUAGE_TARGET)

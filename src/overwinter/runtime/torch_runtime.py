@@ -12,12 +12,12 @@ from torch import nn
 
 from overwinter.inputs import Inputs, to_tensors
 from overwinter.models import load_description, load_model, signature_of
+from overwinter.models.description import is_language_model
 from overwinter.runtime.device import CPU, gpu_tolerance, needed_device, on_gpu, torch_device_refusal
 from overwinter.runtime.output_check import check_outputs
 from overwinter.runtime.served_layers import in_float32
 from overwinter.runtime.session import Array, Session
 
-LANGUAGE_TARGET = "overwinter.models.CausalLanguageModel"
 TORCH_PACKAGES = ("onnx", "onnxruntime", "torch", "torchao")  # onnx: in addition to the imports of torch-compile
 _WEIGHTS = "weights.safetensors"
 _DESCRIPTION = "model.json"
@@ -59,7 +59,7 @@ class TorchRuntime:
     def _check(self, folder: Path, examples: Inputs, trusted: Sequence[str], device: str) -> None:
         description = load_description(folder)
         # A language model's outputs are compared at evaluation, on all of its text; some variants cannot run on a CPU.
-        if needed_device(description) is not None or description["model"].get("_target_") == LANGUAGE_TARGET:
+        if needed_device(description) is not None or is_language_model(description):
             return
         here, there = (torch_session(self.load(folder, trusted=trusted), each) for each in (CPU, device))
         with on_gpu(f"the runtime {self.name!r}", device):
