@@ -39,6 +39,12 @@ def test_a_file_becomes_scaled_channels():
     assert image.prepare([file_of(PIXELS)] * 2).shape == (2, 3, 6, 4)
 
 
+def test_a_batch_lies_in_memory_as_its_shape_says():
+    """Else the textbook's ``x.view(len(x), -1)`` fails in training and in the server."""
+    for samples in ([PIXELS], [file_of(PIXELS)] * 2):
+        assert Image([6, 4]).prepare(samples).flags.c_contiguous
+
+
 def test_an_array_is_as_good_as_its_file():
     image = Image([3, 3])
     np.testing.assert_array_equal(image.prepare([PIXELS]), image.prepare([file_of(PIXELS)]))

@@ -104,7 +104,8 @@ class Image:
                 f"The images have different sizes, {shapes[0]} and {shapes[-1]}, and preprocessing.size is null: give "
                 "images of one size at once."
             )
-        batch = np.stack(pixels)  # (n, channels, height, width), uint8
+        # Decoded pixels have their channels innermost, which np.stack would keep: a model's view() fails on that.
+        batch = np.ascontiguousarray(np.stack(pixels))  # (n, channels, height, width), uint8
         mean, std = (values.reshape(-1, 1, 1) for values in (self._mean, self._std))
         scale, shift = (1 / (_HIGHEST * std)).astype(np.float32), (mean / std).astype(np.float32)
         prepared: NDArray[np.float32] = batch.astype(np.float32) * scale - shift
