@@ -90,6 +90,7 @@ def _write_models(folder: Path) -> None:
         preprocessing={},
         production_energy_j=None,
         lineage={},
+        task={"name": "language_modeling"},
     )
     ow.bundle.hibernate(
         folder / "bundle",

@@ -1,5 +1,8 @@
 """A hibernated model on disk: its format, signatures, encryption, storage and wake. Importing it needs no torch.
 
+A bundle (schema 2; 1 is still read) holds the payload, the signature of inputs and outputs, the task, the
+preprocessing, the lineage, and a canary: raw samples with their recorded outputs.
+
 - `write_bundle` writes everything that a model needs to wake into one folder (`BundleFacts`, `Canary`); `sign_bundle`
   and `seal_bundle` sign and encrypt it (`sealed`), `protect` does both as configured; `store` keeps versions of it.
 - `hibernate` records the model's canary outputs and writes the bundle; `data_digest` and `code_version` add the data

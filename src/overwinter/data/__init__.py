@@ -23,7 +23,7 @@ A sample may be a mapping too, with its target under ``label``, ``labels``, ``ta
 tensor, an array, or several of them by name or in a tuple (see `overwinter.data.samples`). What a target is, `task`
 says. Three more members are optional: ``collate``, a function of a list of samples that returns inputs and targets;
 ``pad``, the value that fills up what is shorter than the longest sample of a batch, or one by an input's name; and
-``workers``, how many processes read ahead.
+``workers``, how many processes read ahead (one, of an iterable data set).
 
 Name the class with ``data._target_=my_package.Data`` and ``trusted_targets=[my_package]``. ``data.root`` is
 reserved for the file or folder it reads, a DVC dependency. Only the stage `evaluate` measures on ``test``; before

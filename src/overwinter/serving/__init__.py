@@ -5,8 +5,8 @@
   supervisor imports neither torch nor numpy nor Hydra, and opens no GPU.
 - `http` is the HTTP server on the sockets of `listening`: `connection_slots` limits its connections, `wire` (h11 on
   asyncio) handles one, `heads` parses requests strictly, `access` and `origins` authorize them, `routing` finds the
-  handler;
-  `inference` (Open Inference Protocol), `triton` (its extensions), `openai` and `control` are the handlers.
+  handler; `prediction` (samples in, the task's responses out), `inference` (Open Inference Protocol), `triton` (its
+  extensions), `openai` and `control` are the handlers.
 - `model` holds a model's queue and follows its sleep policy (`overwinter.serving.sleep`); `replica` is one worker at
   its sleep level; `worker.worker_start` forks it, `worker.worker_process` exchanges `worker.frames` with it. The
   worker's program is `overwinter.serving.worker.main`.
