@@ -98,6 +98,6 @@ def _write_idx(path: Path, values: np.ndarray) -> None:
 def test_which_play_a_passage_is_from(case):
     few = ("data.tokens=16", "data.passages={train: 2, validation: 1, test: 1}")
     space = case("text", *few, "train.epochs=1", "evaluate.max_quality_loss=0.99", "quantize.calibration_samples=8")
-    assert {"dense@torch", "int8_dynamic@torch"} <= measured(space).keys()
+    assert {"dense@torch", "int8_static@onnxruntime"} <= measured(space).keys()
     bundle = space.root / "outputs/hibernate/bundle"
     assert (bundle / "extras/tokenizer/tokenizer.json").is_file()
