@@ -40,10 +40,22 @@ def test_as_many_classes_as_tokens_are_no_outputs_for_tokens():
 
 def test_inputs_whose_lengths_do_not_go_together_are_the_clients_fault(tagger, capsys):
     inputs = {"input_ids": np.array([[1, 2, 3]]), "attention_mask": np.array([[1, 1]])}
-    with pytest.raises(RequestError, match=r"these shapes: input_ids \[1, 3\]; attention_mask \[1, 2\]") as refusal:
+    with pytest.raises(RequestError, match=r"input_ids \[1, 3\] from 1 to 3; attention_mask \[1, 2\]") as refusal:
         Runner(tagger, max_values=100).of_inputs(inputs)
     assert refusal.value.status == 400
     assert "ValueError" in capsys.readouterr().err
+
+
+def test_a_token_beyond_the_vocabulary_is_the_clients_fault(tagger, capsys):
+    def look_up(inputs):
+        return np.eye(3, dtype=np.float32)[inputs["input_ids"]]  # three tokens
+
+    tagger.session.run = look_up
+    inputs = {"input_ids": np.array([[1, 300]]), "attention_mask": np.array([[1, 1]])}
+    with pytest.raises(RequestError, match=r"input_ids \[1, 2\] from 1 to 300") as refusal:
+        Runner(tagger, max_values=100).of_inputs(inputs)
+    assert refusal.value.status == 400
+    assert "IndexError" in capsys.readouterr().err
 
 
 def test_a_failure_on_the_shapes_of_the_canary_is_the_models(tagger):

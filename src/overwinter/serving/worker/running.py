@@ -18,6 +18,7 @@ from overwinter.serving.messages import RequestError
 
 _AT_ONCE = 1 << 20  # values of model inputs: an unlimited batch would take memory in every layer
 _MASK = "attention_mask"  # 1 for a token, 0 for padding after the last one
+_WHOLE = "iu"  # NumPy's kinds of whole numbers
 _ANY_SIDE = 512  # assumed of an axis that varies
 
 
@@ -58,7 +59,7 @@ class Runner:
         """Return the outputs of model inputs (n, ...) that fit the signature.
 
         Raises:
-            RequestError: 400, a value is not finite, or the model cannot compute inputs of these shapes; 413, there
+            RequestError: 400, a value is not finite, or the model cannot compute these inputs; 413, there
                 are too many samples; 503, it takes too long.
         """
         samples = len(next(iter(named(inputs).values())))
@@ -124,19 +125,34 @@ class Runner:
         except (OverwinterError, MemoryError):
             raise
         except Exception as error:
-            if not self._varies(inputs):
+            if not self._is_new(inputs):
                 raise
             sys.stderr.write(f"The model failed on a request: {type(error).__name__}: {error}\n")
-            given = "; ".join(f"{name} {list(array.shape)}" for name, array in named(inputs).items())
-            raise RequestError(400, f"The model cannot compute inputs of these shapes: {given}.") from None
+            given = "; ".join(f"{name} {_described(array)}" for name, array in named(inputs).items())
+            raise RequestError(400, f"The model cannot compute inputs of these shapes and values: {given}.") from None
         if not np.isfinite(outputs).all():
             raise RequestError(400, "`data` is too large for the model: its output is not finite.")
         return outputs
 
-    def _varies(self, inputs: Inputs) -> bool:
-        """Return whether the inputs have other sides than the canary's, which the model did compute at its wake."""
+    def _is_new(self, inputs: Inputs) -> bool:
+        """Return whether the inputs differ in kind from the canary's, which the model did compute at its wake.
+
+        They have other sides, or whole numbers outside of its range, such as a token beyond the vocabulary.
+        """
         recorded = named(self._model.bundle.canary.inputs)
-        return any(array.shape[1:] != recorded[name].shape[1:] for name, array in named(inputs).items())
+        return any(
+            array.shape[1:] != recorded[name].shape[1:] or _exceeds(array, recorded[name])
+            for name, array in named(inputs).items()
+        )
+
+
+def _exceeds(array: Array, recorded: Array) -> bool:
+    return array.dtype.kind in _WHOLE and bool(array.min() < recorded.min() or array.max() > recorded.max())
+
+
+def _described(array: Array) -> str:
+    span = f" from {array.min()} to {array.max()}" if array.dtype.kind in _WHOLE else ""
+    return f"{list(array.shape)}{span}"
 
 
 def _values_of_one(inputs: Inputs) -> int:

@@ -176,6 +176,6 @@ def _flat(data: Any, field: str = "`data`") -> list[Any]:
         if list not in types:
             return rows
         if types != {list} or len(set(map(len, rows))) != 1:
-            raise RequestError(400, f"{field} is not an array: its rows differ in length or depth.")
+            raise RequestError(400, f"{field} is not an array: its rows differ in length or depth. Pad them.")
         rows = list(itertools.chain.from_iterable(rows))
     raise RequestError(400, f"{field} is not an array: it is nested more than {_MAX_AXES} deep.")
