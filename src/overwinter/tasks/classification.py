@@ -60,7 +60,7 @@ class Classification(ClassesTask):
         if numbers.ndim != 1:
             raise ConfigError(
                 f"A target has the shape {list(targets.shape[1:])}: classification takes one class number per sample. "
-                f"{_fitting(targets)}?"
+                f"{_fitting(targets, len(self.labels))}?"
             )
         return read_class_numbers(numbers, self.labels)
 
@@ -110,7 +110,10 @@ class Classification(ClassesTask):
         return {"label": self.labels[best], "probability": float(probabilities[best])}
 
 
-def _fitting(targets: Array) -> str:
+def _fitting(targets: Array, classes: int) -> str:
+    if targets.ndim == 2 and targets.shape[1] == classes and bool(((targets == 0) | (targets == 1)).all()):
+        one_hot = bool((targets.sum(axis=1) == 1).all())
+        return "Give the place of the 1 in each row, or task=multilabel" if one_hot else "task=multilabel"
     whole = targets.dtype.kind in "iu"
     return "task=segmentation or task=token_classification" if whole else "task=multilabel or task=regression"
 
