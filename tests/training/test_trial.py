@@ -54,6 +54,11 @@ class AuxiliaryInTraining(Good):
         return (logits, logits) if self.training else logits
 
 
+class ReturnsNan(Good):
+    def forward(self, inputs):
+        return super().forward(inputs) * float("nan")
+
+
 class OneOutput(Good):
     def __init__(self):
         super().__init__()
@@ -204,6 +209,7 @@ def test_a_good_model_passes_and_nothing_changes(model):
         (OneOutput, r"returns \[8, 1\] .*takes logits \[8, 3\].*one logit per class"),
         (MoreOutputs, r"In training mode: .*returns \[8, 10\].*Give the model 3 outputs, or name all 10 classes"),
         (Squeezes, r"In evaluation mode: The model returns \[3\] for 1 samples.*squeeze\(dim\)"),
+        (ReturnsNan, "In training mode the model returns NaN for finite inputs.*division by zero"),
         (ChangesInputs, "changes its inputs in place.*x = x - 0.5"),
         (DrawsInEvaluation, "other outputs for the same samples.*training=self.training"),
         (WrongWidth, "fails in a training step on 8 samples .*mat1 and mat2"),

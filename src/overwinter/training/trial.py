@@ -159,6 +159,11 @@ def _outputs(model: nn.Module, inputs: Any, targets: torch.Tensor, task: Task) -
         task.check_outputs(_array(outputs), targets.cpu().numpy())
     except ConfigError as error:
         raise ConfigError(f"In {mode} mode: {error}{_remedy(outputs, count(inputs), task)}") from error
+    if outputs.isnan().any():
+        raise ConfigError(
+            f"In {mode} mode the model returns NaN for finite inputs. Look for a division by zero, a logarithm or root "
+            "of a negative number, or a parameter that is never set (torch.empty)."
+        )
     return outputs
 
 
