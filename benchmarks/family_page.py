@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from family_models.catalog import FAMILIES
 from overwinter.files import write_text
 
 ROOT = Path(__file__).parents[1]
@@ -17,9 +18,9 @@ PAGE = ROOT / "docs" / "model-families.md"
 RESULT = ROOT / "benchmarks" / "results" / "families.json"
 _HEAD = """# Which models go through which stage
 
-Tiny models with random weights of {count} families that people use, each trained for one epoch on digits or text, and
-taken through `sparsify` (a quarter of the channels), the int8 quantizers, every runtime that claims a variant, a bundle
-and its wake, in one process. {passed} of {count} go through. This page is written by `benchmarks/families.py`.
+Tiny models with random weights of {count} of the {listed} families in benchmarks/family_models, each trained for one
+epoch on digits or text, and taken through `sparsify` (a quarter of the channels), the int8 quantizers, every runtime
+that claims a variant, a bundle and its wake, in one process. {passed} of {count} go through. This page is written by `benchmarks/families.py`.
 
 - *int8* counts the quantizers that made a variant, of {quantizers}: {names}.
 - *runtimes* are those that serve variants of it, from a bundle too.
@@ -37,6 +38,7 @@ def rendered(result: Mapping[str, Any]) -> str:
     methods = sorted({step for found in families.values() for step in found["steps"] if _is_quantizer(step)})
     head = _HEAD.format(
         count=len(families),
+        listed=len(FAMILIES),
         passed=sum(found["verdict"] == "passed" for found in families.values()),
         quantizers=len(methods),
         names=", ".join(f"`{method}`" for method in methods),
