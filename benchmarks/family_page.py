@@ -20,7 +20,8 @@ _HEAD = """# Which models go through which stage
 
 Tiny models with random weights of {count} of the {listed} families in benchmarks/family_models, each trained for one
 epoch on digits or text, and taken through `sparsify` (a quarter of the channels), the int8 quantizers, every runtime
-that claims a variant, a bundle and its wake, in one process. {passed} of {count} go through. This page is written by `benchmarks/families.py`.
+that claims a variant, a bundle and its wake, in one process. {passed} of {count} go through. This page is written by
+`benchmarks/families.py`.
 
 - *int8* counts the quantizers that made a variant, of {quantizers}: {names}.
 - *runtimes* are those that serve variants of it, from a bundle too.
