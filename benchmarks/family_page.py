@@ -61,7 +61,7 @@ def _line(found: Mapping[str, Any]) -> str:
         f"{sum(quantizers)} of {len(quantizers)}",
         ", ".join(f"`{name}`" for name in runtimes) or "none",
         _figure(max(far, default=None)),
-        {"passed": "goes through", "told": "is refused in part", "failed": "fails"}[found["verdict"]],
+        {"passed": "goes through", "refused": "is refused in part", "failed": "fails"}[found["verdict"]],
     ]
     return f"| {' | '.join(cells)} |\n"
 

@@ -28,7 +28,7 @@ COMPILED = ("dense", "int8_dynamic")  # for torch-compile too, which takes a min
 LIMITS = {"nats": 0.25, "of the spread": 0.25}  # mean divergence from dense, by its unit
 COMPARED = 64
 SEED = 0
-PASSED, UNCLAIMED, TOLD, FAR, FAILED = "passed", "unclaimed", "told", "far", "failed"
+PASSED, UNCLAIMED, REFUSED, FAR, FAILED = "passed", "unclaimed", "refused", "far", "failed"
 
 
 @dataclass(kw_only=True)
@@ -36,7 +36,7 @@ class Step:
     """What became of one step.
 
     Attributes:
-        outcome: passed; unclaimed: a runtime that does not claim the variant; told: refused in words; far: further
+        outcome: passed; unclaimed: a runtime that does not claim the variant; refused: by a message; far: further
             from dense than the limit; failed: an internal error.
         words: why; or what was left alone, and why.
         divergence: mean over samples from the dense model's outputs.
@@ -88,7 +88,7 @@ class Walk:
         try:
             self.steps[name] = work(*given)
         except OverwinterError as error:
-            self.steps[name] = Step(outcome=TOLD, words=" ".join(str(error).split()))
+            self.steps[name] = Step(outcome=REFUSED, words=" ".join(str(error).split()))
         except Exception:  # noqa: BLE001 - the bugs that this is to find
             self.steps[name] = Step(outcome=FAILED, words=traceback.format_exc(limit=-8))
         return self.steps[name].outcome == PASSED
@@ -281,7 +281,7 @@ def _quantize_settings(method: str) -> CalibratedQuantizeConfig:
 
 
 def verdict(steps: Mapping[str, Step]) -> str:
-    """Return whether a family goes through: passed, told, or failed.
+    """Return whether a family goes through: passed, refused, or failed.
 
     It passes if it learns, is pruned, has an int8 variant, and every runtime that claims a variant serves it, from a
     bundle too, near enough to dense.
@@ -292,4 +292,4 @@ def verdict(steps: Mapping[str, Step]) -> str:
     served = {name: step.outcome for name, step in steps.items() if "@" in name and step.outcome != UNCLAIMED}
     int8 = any(name.startswith("int8") for name, outcome in served.items() if outcome == PASSED)
     laid = all(name in steps and steps[name].outcome == PASSED for name in ("train", "sparsify"))
-    return PASSED if laid and int8 and set(served.values()) == {PASSED} else TOLD
+    return PASSED if laid and int8 and set(served.values()) == {PASSED} else REFUSED

@@ -30,19 +30,7 @@ def main(stage: ow.pipeline.Stage) -> None:
     validation = data.split("validation")
     inputs, _ = validation.first(settings.canary_samples)
     examples = to_arrays(validation.spread(ow.runtime.EXAMPLES, seed=stage.config.seed)[0])
-    facts = ow.bundle.BundleFacts(
-        variant=chosen.variant,
-        runtime=runtime,
-        task=ow.tasks.task_node(stage.config.task),
-        signature=ow.models.signature_of(ow.models.load_description(model)),
-        labels=data.labels,
-        preprocessing=ow.data.as_json(data.preprocessing),
-        production_energy_j=production_energy_j(stage),
-        lineage=lineage(stage, data),
-        licence=settings.licence,
-        notes=settings.notes,
-        device=None if device == "cpu" else device.partition(":")[0],  # another machine's GPUs differ
-    )
+    facts = facts_of(stage, chosen, data, model)
 
     with tempfile.TemporaryDirectory() as scratch:
         payload = Path(scratch) / runtime
@@ -68,6 +56,25 @@ def main(stage: ow.pipeline.Stage) -> None:
     stage.save_metrics(ModelMetrics(size_bytes=bundle.size_bytes, wake_duration_s=wakes.median_s))
     if settings.publish is not None:
         stage.log(published(stage, bundle.source))
+
+
+def facts_of(stage: ow.pipeline.Stage, chosen: Chosen, data: ow.data.Data, model: Path) -> ow.bundle.BundleFacts:
+    """Return what bundle.json says of the chosen variant."""
+    settings = stage.config.hibernate
+    return ow.bundle.BundleFacts(
+        variant=chosen.variant,
+        runtime=chosen.runtime,
+        task=ow.tasks.task_node(stage.config.task),
+        signature=ow.models.signature_of(ow.models.load_description(model)),
+        labels=data.labels,
+        preprocessing=ow.data.as_json(data.preprocessing),
+        production_energy_j=production_energy_j(stage),
+        lineage=lineage(stage, data),
+        licence=settings.licence,
+        notes=settings.notes,
+        # Another machine's GPUs have other numbers.
+        device=None if chosen.device == "cpu" else chosen.device.partition(":")[0],
+    )
 
 
 def published(stage: ow.pipeline.Stage, bundle: Path) -> str:

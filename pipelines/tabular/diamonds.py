@@ -24,7 +24,7 @@ GRADES = {  # of the worst first
     "clarity": ("I1", "SI2", "SI1", "VS2", "VS1", "VVS2", "VVS1", "IF"),
 }
 _LIMIT = 5.0  # standard deviations of a feature
-SIZES = ("x", "y", "z")  # mm; zero where nobody measured
+SIZES = ("x", "y", "z")  # mm; zero where not measured
 
 
 class Diamonds:

@@ -15,15 +15,8 @@ from overwinter.deploy import Orchestrator
 from overwinter.deploy.source import Source
 from overwinter.errors import ConfigError, IntegrityError
 from overwinter.registries import ORCHESTRATORS
+from tests.support.bundles import READ
 
-BUNDLE = SimpleNamespace(
-    digest="cd" * 32,
-    runtime="onnxruntime",
-    generates=False,
-    preprocessing={},
-    device=None,
-    size_bytes=1 << 20,
-)
 OWN = {
     "kubernetes": ["--image", "registry.example/model:1", "--hostname", "model.example.com"],
     "systemd": [],
@@ -41,7 +34,7 @@ FILES = {
 @pytest.fixture
 def bundle(monkeypatch, tmp_path):
     (tmp_path / "outputs" / "bundle").mkdir(parents=True)
-    monkeypatch.setattr(bundle_room, "read_bundle", lambda _, keys, hold: BUNDLE, raising=False)
+    monkeypatch.setattr(bundle_room, "read_bundle", lambda _, keys, hold: READ, raising=False)
     return "outputs/bundle"
 
 

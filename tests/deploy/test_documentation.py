@@ -14,16 +14,9 @@ from overwinter import __version__, cli
 from overwinter.bundle import store
 from overwinter.cli.service import load_service
 from overwinter.serving.worker.container_worker import is_container
+from tests.support.bundles import READ
 
 ROOT = Path(__file__).parents[2]
-BUNDLE = SimpleNamespace(
-    digest="cd" * 32,
-    runtime="onnxruntime",
-    generates=False,
-    preprocessing={},
-    device=None,
-    size_bytes=1 << 20,
-)
 
 
 def commands():
@@ -36,7 +29,7 @@ def test_the_documented_commands_run(line, tmp_path, monkeypatch, capsys):
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     (tmp_path / "outputs" / "hibernate" / "bundle").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(bundle_room, "read_bundle", lambda _, keys, hold: BUNDLE, raising=False)
+    monkeypatch.setattr(bundle_room, "read_bundle", lambda _, keys, hold: READ, raising=False)
     published = SimpleNamespace(address="s3://models", resolve=lambda *_: (7, SimpleNamespace(digest="cd" * 32)))
     monkeypatch.setattr(store, "open_store", lambda address, keys: published)  # there is no such store
     program, *words = shlex.split(line)
@@ -52,7 +45,7 @@ def test_the_documented_image_is_built_as_the_command_itself_says(tmp_path, monk
     (tmp_path / "outputs" / "hibernate" / f"overwinter-{__version__}-py3-none-any.whl").touch()
     (tmp_path / "signer.pub").write_text("a key")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(bundle_room, "read_bundle", lambda _, keys, hold: BUNDLE, raising=False)
+    monkeypatch.setattr(bundle_room, "read_bundle", lambda _, keys, hold: READ, raising=False)
     lines = (ROOT / "docs" / "deploy.md").read_text().split("```console\n")[2].split("```")[0].splitlines()
     rendering = next(line for line in lines if line.startswith("overwinter deploy"))
     assert cli.main(shlex.split(rendering)[1:]) == 0

@@ -1,6 +1,7 @@
 """Bundles whose payload is no model, and the keys that sign and seal them."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,16 @@ import pytest
 
 from overwinter.bundle import Bundle, BundleFacts, Canary, write_bundle
 from overwinter.signature import Signature
+
+READ = SimpleNamespace(
+    digest="cd" * 32,
+    runtime="onnxruntime",
+    generates=False,
+    preprocessing={},
+    device=None,
+    size_bytes=1 << 20,
+)
+"""What deploy asks of a bundle that was read."""
 
 
 def two_inputs(folder: Path, *, content: bytes = b"model", outputs: float = 1.0, **changes: Any) -> Bundle:

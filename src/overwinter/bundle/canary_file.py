@@ -43,7 +43,7 @@ def read_canary(path: Path, content: bytes, tolerance: float, names: Sequence[st
     try:
         arrays = load(content)
         if scalars := [name for name, each in arrays.items() if each.ndim == 0]:
-            raise ValueError(f"{', '.join(scalars)} has no samples")  # noqa: TRY301 -- told as the others are
+            raise ValueError(f"{', '.join(scalars)} has no samples")  # noqa: TRY301 -- reported as the others are
         inputs = {name.removeprefix(_INPUTS): each for name, each in arrays.items() if name.startswith(_INPUTS)}
         if not inputs:
             inputs = {INPUT: arrays[_OLDER_INPUT]}

@@ -45,7 +45,7 @@ def adapt(model: nn.Module, output: str | int | None = None) -> nn.Module:
 
 
 def counted_output(model: nn.Module) -> str | None:
-    """Return which output of a model counts, as `adapt` was told; None if it was told nothing."""
+    """Return which output of a model counts, as `adapt` was asked for; None: its default."""
     return next((hook.name for hook in model._forward_hooks.values() if isinstance(hook, _Pick)), None)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from overwinter.tasks.interface import Array, Criterion
+from overwinter.tasks.class_counts import class_counts
+from overwinter.tasks.interface import Array, Criterion, Rows, Values
 from overwinter.tasks.measure import Measure
+from overwinter.tasks.numbers import closeness, mean_of_rest
 from overwinter.tasks.targets import IGNORED
 
 if TYPE_CHECKING:
@@ -79,9 +81,61 @@ class ClassesTask(BuiltInTask):
 
         return kl_divergence(outputs, reference, axis=self.class_axis, temperature=temperature)
 
+    def agreement(self, outputs: Array, reference: Array) -> Values:
+        """Return the share of each sample's positions whose most probable class is the dense model's (n,)."""
+        return mean_of_rest(self._decisions(outputs) == self._decisions(reference))
+
     def _decisions(self, outputs: Array) -> Array:
         """Return the most probable class at each position (n, ...)."""
         return np.asarray(outputs.argmax(axis=self.class_axis))
+
+
+class PositionsTask(ClassesTask):
+    """A task that asks for the class of every token or pixel of a sample."""
+
+    def rows(self, outputs: Array, targets: Array) -> Rows:
+        """Return each class's `hits`, `predicted` and `targets` (n, classes), over the positions that count."""
+        return class_counts(self._decisions(outputs), targets, len(self.labels))
+
+
+class NumbersTask(BuiltInTask):
+    """A task whose outputs and targets are numbers of one unit.
+
+    Args:
+        labels: what the numbers are called.
+        unit: of the numbers, such as `USD`; stands in responses and beside the errors.
+        criterion: instead of the task's own loss.
+    """
+
+    divergence_unit = "of the spread"
+
+    def __init__(self, labels: Sequence[str], *, unit: str = "", criterion: Criterion | None = None) -> None:
+        super().__init__(labels, criterion=criterion)
+        self._unit = unit
+
+    def divergence(
+        self,
+        outputs: torch.Tensor,
+        reference: torch.Tensor,
+        temperature: float = 1.0,  # noqa: ARG002 - of logits only
+    ) -> torch.Tensor:
+        """Return the root mean square error against the dense model, over the spread of its outputs (n,)."""
+        from overwinter.tasks.divergences import relative_error
+
+        shape = self._by_series(outputs.shape)
+        return relative_error(outputs.reshape(shape), reference.reshape(shape))
+
+    def agreement(self, outputs: Array, reference: Array) -> Values:
+        """Return 1 - the error against the dense model over the spread of its outputs, at least 0 (n,)."""
+        shape = self._by_series(outputs.shape)
+        return closeness(outputs.reshape(shape), reference.reshape(shape))
+
+    @abstractmethod
+    def _by_series(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Return the shape (n, ..., series) of outputs whose last axis holds what has a spread of its own."""
+
+    def _with_unit(self, response: dict[str, Any]) -> dict[str, Any]:
+        return response | ({"unit": self._unit} if self._unit else {})
 
 
 def _on_the_device_of(outputs: torch.Tensor, criterion: Criterion) -> Criterion:

@@ -10,7 +10,7 @@ import numpy as np
 from overwinter.errors import ConfigError
 from overwinter.tasks.base import ClassesTask
 from overwinter.tasks.class_counts import class_counts, f1_macro, totals
-from overwinter.tasks.interface import Array, Criterion, Rows, Values
+from overwinter.tasks.interface import Array, Criterion, Rows
 from overwinter.tasks.measure import Measure, by_name
 from overwinter.tasks.numbers import softmax
 from overwinter.tasks.targets import read_class_numbers, without_last_axis_of_one
@@ -78,10 +78,6 @@ class Classification(ClassesTask):
                 f"{len(self.labels)} classes: classification takes logits {list(expected)}."
                 + (" Let the model return two logits: one for each class." if one else "")
             )
-
-    def agreement(self, outputs: Array, reference: Array) -> Values:
-        """Return 1 where the most probable class is the dense model's, else 0 (n,)."""
-        return np.asarray(self._decisions(outputs) == self._decisions(reference), dtype=np.float64)
 
     def rows(self, outputs: Array, targets: Array) -> Rows:
         """Return `logits` (n, classes), `targets` (n,) and `correct` (n,), bool."""

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from overwinter.errors import ConfigError
-from overwinter.tasks.base import BuiltInTask
-from overwinter.tasks.interface import Array, Criterion, Rows, Values
+from overwinter.tasks.base import NumbersTask
+from overwinter.tasks.interface import Array, Rows
 from overwinter.tasks.measure import Measure, by_name, error_measure
-from overwinter.tasks.numbers import closeness, mean_of_rest
+from overwinter.tasks.numbers import mean_of_rest
 from overwinter.tasks.targets import read_numbers
 
 if TYPE_CHECKING:
     import torch
 
 
-class Forecasting(BuiltInTask):
+class Forecasting(NumbersTask):
     """Forecasting: outputs and targets are the next values (n, steps) or (n, steps, series).
 
     Args:
@@ -29,11 +29,6 @@ class Forecasting(BuiltInTask):
 
     name = "forecasting"
     headline = error_measure("mae_over_mean_change")
-    divergence_unit = "of the spread"
-
-    def __init__(self, labels: Sequence[str], *, unit: str = "", criterion: Criterion | None = None) -> None:
-        super().__init__(labels, criterion=criterion)
-        self._unit = unit
 
     @property
     def measures(self) -> dict[str, Measure]:
@@ -71,22 +66,8 @@ class Forecasting(BuiltInTask):
 
         return functional.l1_loss(outputs, targets)
 
-    def divergence(
-        self,
-        outputs: torch.Tensor,
-        reference: torch.Tensor,
-        temperature: float = 1.0,  # noqa: ARG002 - of logits only
-    ) -> torch.Tensor:
-        """Return the root mean square error against the dense model, over the spread of its outputs (n,)."""
-        from overwinter.tasks.divergences import relative_error
-
-        shape = outputs.shape if outputs.dim() > 2 else (*outputs.shape, 1)  # (n, steps, series)
-        return relative_error(outputs.reshape(shape), reference.reshape(shape))
-
-    def agreement(self, outputs: Array, reference: Array) -> Values:
-        """Return 1 - the error against the dense model over the spread of its outputs, at least 0 (n,)."""
-        shape = outputs.shape if outputs.ndim > 2 else (*outputs.shape, 1)  # (n, steps, series)
-        return closeness(outputs.reshape(shape), reference.reshape(shape))
+    def _by_series(self, shape: Sequence[int]) -> tuple[int, ...]:
+        return tuple(shape) if len(shape) > 2 else (*shape, 1)  # (n, steps, series)
 
     def rows(self, outputs: Array, targets: Array) -> Rows:
         """Return each sample's mean `absolute_error`, `squared_error` and `change` from step to step, each (n,).
@@ -121,4 +102,4 @@ class Forecasting(BuiltInTask):
         steps = output.reshape(len(output), -1)  # (steps, series)
         named = len(self.labels) == steps.shape[1] > 1
         values: Any = dict(zip(self.labels, steps.T.tolist(), strict=True)) if named else output.tolist()
-        return {"forecast": values} | ({"unit": self._unit} if self._unit else {})
+        return self._with_unit({"forecast": values})

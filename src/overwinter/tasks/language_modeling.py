@@ -9,9 +9,8 @@ import numpy as np
 
 from overwinter.errors import ConfigError
 from overwinter.tasks.base import ClassesTask
-from overwinter.tasks.interface import Array, Criterion, Rows, Values
+from overwinter.tasks.interface import Array, Criterion, Rows
 from overwinter.tasks.measure import Measure, by_name, error_measure
-from overwinter.tasks.numbers import mean_of_rest
 from overwinter.tasks.targets import IGNORED
 
 
@@ -71,10 +70,6 @@ class LanguageModeling(ClassesTask):
                 f"There is the token {targets.max()}, and the model knows {outputs.shape[2]}: tokenizer and model do "
                 "not belong together."
             )
-
-    def agreement(self, outputs: Array, reference: Array) -> Values:
-        """Return the share of positions whose most probable token is the dense model's (n,)."""
-        return mean_of_rest(self._decisions(outputs) == self._decisions(reference))
 
     def rows(self, outputs: Array, targets: Array) -> Rows:
         """Return each sample's `nats`, `hits` and `tokens`, summed over the tokens that count (n,)."""

@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from overwinter.errors import ConfigError
-from overwinter.tasks.base import BuiltInTask
-from overwinter.tasks.interface import Array, Criterion, Rows, Values
+from overwinter.tasks.base import NumbersTask
+from overwinter.tasks.interface import Array, Rows
 from overwinter.tasks.measure import Measure, by_name, error_measure
-from overwinter.tasks.numbers import closeness
 from overwinter.tasks.targets import read_numbers
 
 if TYPE_CHECKING:
     import torch
 
 
-class Regression(BuiltInTask):
+class Regression(NumbersTask):
     """Regression: outputs and targets are numbers (n,), (n, 1) or (n, values).
 
     Args:
@@ -29,11 +28,6 @@ class Regression(BuiltInTask):
 
     name = "regression"
     headline = Measure(name="r2", share=False)
-    divergence_unit = "of the spread"
-
-    def __init__(self, labels: Sequence[str], *, unit: str = "", criterion: Criterion | None = None) -> None:
-        super().__init__(labels, criterion=criterion)
-        self._unit = unit
 
     @property
     def measures(self) -> dict[str, Measure]:
@@ -73,22 +67,8 @@ class Regression(BuiltInTask):
 
         return functional.mse_loss(outputs, targets)
 
-    def divergence(
-        self,
-        outputs: torch.Tensor,
-        reference: torch.Tensor,
-        temperature: float = 1.0,  # noqa: ARG002 - of logits only
-    ) -> torch.Tensor:
-        """Return the root mean square error against the dense model, over the spread of its outputs (n,)."""
-        from overwinter.tasks.divergences import relative_error
-
-        return relative_error(
-            outputs.flatten(1) if outputs.dim() > 1 else outputs[:, None], reference.reshape(len(reference), -1)
-        )
-
-    def agreement(self, outputs: Array, reference: Array) -> Values:
-        """Return 1 - the error against the dense model over the spread of its outputs, at least 0 (n,)."""
-        return closeness(_columns(outputs), _columns(reference))
+    def _by_series(self, shape: Sequence[int]) -> tuple[int, ...]:
+        return (shape[0], -1)  # (n, values)
 
     def rows(self, outputs: Array, targets: Array) -> Rows:
         """Return `outputs` and `targets` (n, values)."""
@@ -96,10 +76,12 @@ class Regression(BuiltInTask):
 
     def measure(self, rows: Rows) -> dict[str, float]:
         """Return R2, the mean over the values, and root mean square error and mean absolute error over all values."""
+        from sklearn.metrics import r2_score
+
         truth = rows["targets"].astype(np.float64)  # (n, values)
         error = rows["outputs"] - truth
         return {
-            "r2": _r2(truth, error),
+            "r2": float(r2_score(truth, truth + error)) if len(truth) > 1 else 0.0,  # one sample has no spread
             "rmse": float(np.sqrt((error**2).mean())),
             "mae": float(np.abs(error).mean()),
         }
@@ -109,16 +91,8 @@ class Regression(BuiltInTask):
         values = [float(each) for each in np.ravel(output)]
         named = dict(zip(self.labels, values, strict=True)) if len(self.labels) == len(values) else None
         value: Any = named or (values[0] if len(values) == 1 else values)
-        return {"value": value} | ({"unit": self._unit} if self._unit else {})
+        return self._with_unit({"value": value})
 
 
 def _columns(values: Array) -> Array:
     return values.reshape(len(values), -1)  # (n, values)
-
-
-def _r2(truth: Values, error: Values) -> float:
-    """Return the mean share of variance explained, as scikit-learn's `r2_score`: 0 for a constant that is missed."""
-    squares = (error**2).sum(axis=0)  # (values,)
-    spread = ((truth - truth.mean(axis=0)) ** 2).sum(axis=0)
-    explained = 1.0 - squares / np.where(spread > 0, spread, 1.0)
-    return float(np.where(spread > 0, explained, (squares == 0).astype(np.float64)).mean())

@@ -7,15 +7,14 @@ from typing import Any
 import numpy as np
 
 from overwinter.errors import ConfigError
-from overwinter.tasks.base import ClassesTask
-from overwinter.tasks.class_counts import class_counts, counted_totals, mean_iou, share
-from overwinter.tasks.interface import Array, Rows, Values
+from overwinter.tasks.base import PositionsTask
+from overwinter.tasks.class_counts import counted_totals, mean_iou, share
+from overwinter.tasks.interface import Array, Rows
 from overwinter.tasks.measure import Measure, by_name
-from overwinter.tasks.numbers import mean_of_rest
 from overwinter.tasks.targets import IGNORED, read_class_numbers
 
 
-class Segmentation(ClassesTask):
+class Segmentation(PositionsTask):
     """Semantic segmentation: outputs are logits (n, classes, height, width), targets are class numbers per pixel.
 
     A target of -100 does not count.
@@ -61,14 +60,6 @@ class Segmentation(ClassesTask):
                 f"The model returns {list(outputs.shape)} for targets {list(targets.shape)}: segmentation takes logits "
                 f"{list(expected)}."
             )
-
-    def agreement(self, outputs: Array, reference: Array) -> Values:
-        """Return the share of pixels whose most probable class is the dense model's (n,)."""
-        return mean_of_rest(self._decisions(outputs) == self._decisions(reference))
-
-    def rows(self, outputs: Array, targets: Array) -> Rows:
-        """Return each class's `hits`, `predicted` and `targets` (n, classes), counted over the pixels that count."""
-        return class_counts(self._decisions(outputs), targets, len(self.labels))
 
     def measure(self, rows: Rows) -> dict[str, float]:
         """Return the mean intersection over union (Jaccard index) and the share of right pixels.

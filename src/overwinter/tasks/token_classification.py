@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from overwinter.errors import ConfigError
-from overwinter.tasks.base import ClassesTask
-from overwinter.tasks.class_counts import class_counts, counted_totals, f1_macro, share
-from overwinter.tasks.interface import Array, Rows, Values
+from overwinter.tasks.base import PositionsTask
+from overwinter.tasks.class_counts import counted_totals, f1_macro, share
+from overwinter.tasks.interface import Array, Rows
 from overwinter.tasks.measure import Measure, by_name
-from overwinter.tasks.numbers import mean_of_rest, softmax
+from overwinter.tasks.numbers import softmax
 from overwinter.tasks.targets import IGNORED, read_class_numbers
 
 
-class TokenClassification(ClassesTask):
+class TokenClassification(PositionsTask):
     """Token classification: outputs are logits (n, length, classes), targets are class numbers (n, length).
 
     A target of -100 does not count, such as at padding.
@@ -58,14 +58,6 @@ class TokenClassification(ClassesTask):
                 f"The model returns {list(outputs.shape)} for targets {list(targets.shape)}: token classification "
                 f"takes logits {list(expected)}."
             )
-
-    def agreement(self, outputs: Array, reference: Array) -> Values:
-        """Return the share of tokens whose most probable class is the dense model's (n,)."""
-        return mean_of_rest(self._decisions(outputs) == self._decisions(reference))
-
-    def rows(self, outputs: Array, targets: Array) -> Rows:
-        """Return each class's `hits`, `predicted` and `targets` (n, classes), counted over the tokens that count."""
-        return class_counts(self._decisions(outputs), targets, len(self.labels))
 
     def measure(self, rows: Rows) -> dict[str, float]:
         """Return macro F1 and accuracy over the tokens that count.

@@ -235,18 +235,6 @@ def test_a_response_that_is_no_number_is_no_response(model, monkeypatch):
         ask(model, tensor(INPUTS))
 
 
-@pytest.fixture
-def pair():
-    """A model of two inputs, of which one has any length."""
-    return woken(
-        lambda inputs: inputs["tokens"].sum(axis=1, keepdims=True) * inputs["weight"],
-        specs(tokens=("int64", (None, None)), weight=("float32", (None, 1))),
-        (None, 1),
-        canary={"tokens": np.array([[1, 2]]), "weight": np.ones((1, 1), np.float32)},
-        task={"name": "regression"},
-    )
-
-
 TOKENS, WEIGHT = np.array([[1, 2, 3], [4, 5, 6]]), np.array([[1], [2]], np.float32)
 
 

@@ -69,18 +69,6 @@ def test_a_mask():
     assert response["mask"] == [[0], [1], [1]]
 
 
-@pytest.fixture
-def pair():
-    """A model of two inputs without preprocessing: tokens and a number."""
-    return woken(
-        lambda inputs: inputs["tokens"].sum(axis=1, keepdims=True) * inputs["weight"],
-        specs(tokens=("int64", (None, None)), weight=("float32", (None, 1))),
-        (None, 1),
-        canary={"tokens": np.array([[1, 2]]), "weight": np.ones((1, 1), np.float32)},
-        task={"name": "regression"},
-    )
-
-
 def test_model_inputs_are_given_by_name(pair):
     instances = [{"tokens": [1, 2, 3], "weight": [0.5]}, {"tokens": [1, 1, 1], "weight": [2]}]
     assert [next(iter(each.values())) for each in ask(pair, {"instances": instances})] == [3.0, 6.0]
