@@ -34,6 +34,7 @@ LAYERS = (
     {"serving"},
     {"deploy"},
     {"pipeline"},
+    {"sweep"},
     {"report"},
     {"cli"},
 )

@@ -1,0 +1,32 @@
+"""The points of a sweep share the keys of the stages that they have in common."""
+
+import pytest
+
+from overwinter.config import find_project
+from overwinter.errors import ConfigError
+from overwinter.sweep import make_points
+
+
+@pytest.fixture(scope="module")
+def project():
+    return find_project()
+
+
+def test_points_with_a_common_prefix_share_its_keys(project):
+    batch = [["quantize=none"], ["quantize=int8_dynamic"], ["train.epochs=3", "quantize=none"]]
+    none, dynamic, longer = make_points(project, batch, until="evaluate")
+    assert list(none.keys) == ["train", "sparsify", "quantize", "evaluate"]
+    assert [stage for stage in none.keys if none.keys[stage] == dynamic.keys[stage]] == ["train", "sparsify"]
+    assert not set(none.keys.values()) & set(longer.keys.values())
+
+
+def test_equal_jobs_are_one_point_and_hydras_own_settings_are_no_part_of_it(project):
+    one, other = make_points(project, [["seed=1", "hydra.launcher.workers=2"], ["seed=1"]], until="hibernate")
+    assert one == other
+    assert one.overrides == ("seed=1",)
+    assert list(one.keys)[-1] == "hibernate"
+
+
+def test_a_wrong_point_is_named_before_any_work(project):
+    with pytest.raises(ConfigError, match=r"train\.epochs=0.*must be at least 1"):
+        make_points(project, [["seed=1"], ["train.epochs=0"]], until="evaluate")
