@@ -111,3 +111,44 @@ def test_a_whole_dvc_lock_stays(tmp_path, whole):
         (tmp_path / "dvc.lock").write_text(whole)
     assert not locks.repair_dvc_lock(tmp_path)
     assert (tmp_path / "dvc.lock").exists() == (whole is not None)
+
+
+_WORKER = """
+import pathlib, sys, time
+from overwinter.pipeline.locks import locked_in_turn
+for _ in range(20):
+    with locked_in_turn(pathlib.Path(sys.argv[1]), on_wait=print):
+        mine = pathlib.Path(sys.argv[2])
+        mine.touch(exist_ok=False)  # fails while another one is inside
+        time.sleep(0.002)
+        mine.unlink()
+"""
+
+
+def test_those_who_wait_for_their_turn_are_never_two_at_once(tmp_path):
+    """The file is removed after each turn: who opened the removed one must not think that it holds the lock."""
+    command = [sys.executable, "-c", _WORKER.replace("time.sleep(0.002)", "time.sleep(0)"), str(tmp_path / "lock")]
+    workers = [subprocess.Popen([*command, str(tmp_path / "inside")]) for _ in range(3)]
+    assert [worker.wait(timeout=60) for worker in workers] == [0, 0, 0]
+    assert not (tmp_path / "lock").exists()
+
+
+def test_who_waits_is_reported_the_holder_and_then_gets_the_lock(tmp_path, holder, monkeypatch):
+    monkeypatch.setattr(locks, "_SILENT_S", 0.0)
+    reported = []
+
+    def report(pid):
+        reported.append(pid)
+        holder.kill()
+
+    with locks.locked_in_turn(tmp_path / "lock", on_wait=report) as waited:
+        assert waited
+    assert reported == [str(holder.pid)]
+
+
+def test_a_lock_that_is_free_is_taken_without_waiting(tmp_path, holder):
+    with locks.locked_if_free(tmp_path / "lock") as held:
+        assert not held
+    with locks.locked_if_free(tmp_path / "other") as held, locks.locked_in_turn(tmp_path / "third", on_wait=print):
+        assert held
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]

@@ -14,7 +14,7 @@ from overwinter.energy.record import EnergyRecord
 from overwinter.energy.report import Component
 from overwinter.ledger import leftovers
 from overwinter.ledger.database import Database
-from overwinter.ledger.records import FINAL_STATUSES, RUNNING
+from overwinter.ledger.records import DONE, FINAL_STATUSES, RUNNING
 from overwinter.ledger.schema import COLUMNS, to_row
 from overwinter.records import to_json
 
@@ -154,12 +154,37 @@ class Execution:
             if self._finished:
                 return
             self._finished = True
-            self._row.update(status=status, exit_code=exit_code, ended_utc=datetime.now(UTC), message=message)
-            self._row.update(metrics=metrics, artifact_digest=artifact_digest)
-            self._row["duration_s"] = time.monotonic() - self._started_s
-            if energy is not None:
-                self._row.update(_spent(energy), energy=to_json(energy), sources=sources(energy.components))
+            self._row.update(self._end(status, exit_code, energy, metrics, message, artifact_digest))
             self._record_at_last()
+
+    def done_row(
+        self, *, energy: EnergyRecord, metrics: Mapping[str, Any] | None, artifact_digest: str
+    ) -> dict[str, Any]:
+        """Return the row that this execution has once it is done, for `Ledger.settle` if it is killed before that.
+
+        Args:
+            energy: The content of energy.json.
+            metrics: The content of metrics.json.
+            artifact_digest: The digest of the stage's outputs.
+        """
+        with self._lock:
+            return to_row({**self._row, **self._end(DONE, 0, energy, metrics, None, artifact_digest)})
+
+    def _end(
+        self,
+        status: str,
+        exit_code: int,
+        energy: EnergyRecord | None,
+        metrics: Mapping[str, Any] | None,
+        message: str | None,
+        artifact_digest: str | None,
+    ) -> dict[str, Any]:
+        end = {"status": status, "exit_code": exit_code, "ended_utc": datetime.now(UTC), "message": message}
+        end |= {"metrics": metrics, "artifact_digest": artifact_digest}
+        end["duration_s"] = time.monotonic() - self._started_s
+        if energy is not None:
+            end |= {**_spent(energy), "energy": to_json(energy), "sources": sources(energy.components)}
+        return end
 
     def _power_w(self, now_s: float, energy_j: float) -> float | None:
         before_s, before_j = self._last or (self._started_s, 0.0)

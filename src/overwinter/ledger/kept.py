@@ -9,6 +9,8 @@ from pathlib import Path
 from overwinter.energy.record import ENERGY_FILE, find_energy
 
 STATE_FOLDER = ".overwinter"
+FINISHED = "finished"
+"""The folder in `STATE_FOLDER` of results that DVC has not committed yet."""
 _KEY_CHARACTERS = 16  # length of the configuration key's prefix in the name of a checkpoint folder
 
 
@@ -17,7 +19,7 @@ class Kept:
     """The results and checkpoints in a project.
 
     Attributes:
-        results: Ids of the executions whose results are in outputs/ or in a scratch folder.
+        results: Ids of the executions whose results are in outputs/, in a scratch folder, or kept for DVC to commit.
         stages: Stages with a result in outputs/ that names its execution.
         checkpoints: Stage and prefix of the configuration key of every checkpoint that can be resumed.
     """
@@ -40,9 +42,9 @@ def kept_in(state: Path) -> Kept:
         for path in (state.parent / "outputs").glob(f"*/{ENERGY_FILE}")
         if (execution_id := _id(path))
     }
-    scratch = {execution_id for path in (state / "scratch").glob(f"*/{ENERGY_FILE}") if (execution_id := _id(path))}
+    beside = [*(state / "scratch").glob(f"*/{ENERGY_FILE}"), *(state / FINISHED).glob(f"[!.]*/*/{ENERGY_FILE}")]
     return Kept(
-        results=frozenset({*outputs.values(), *scratch}),
+        results=frozenset({*outputs.values(), *(execution_id for path in beside if (execution_id := _id(path)))}),
         stages=frozenset(outputs),
         checkpoints=frozenset(_checkpoints(state / "checkpoints")),
     )
@@ -50,7 +52,12 @@ def kept_in(state: Path) -> Kept:
 
 def checkpoint_folder(state: Path, stage: str, configuration_key: str) -> Path:
     """Return the folder of a stage's checkpoints, for one configuration and its inputs."""
-    return state / "checkpoints" / f"{stage}-{configuration_key[:_KEY_CHARACTERS]}"
+    return state / "checkpoints" / work_name(stage, configuration_key)
+
+
+def work_name(stage: str, configuration_key: str) -> str:
+    """Return the name of whatever belongs to a stage's work in one configuration: checkpoints, a lock, a result."""
+    return f"{stage}-{configuration_key[:_KEY_CHARACTERS]}"
 
 
 def has_checkpoint(folder: Path) -> bool:

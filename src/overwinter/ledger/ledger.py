@@ -22,7 +22,7 @@ from overwinter.ledger.execution import Execution, first_row, insert
 from overwinter.ledger.kept import STATE_FOLDER
 from overwinter.ledger.origin import Origin
 from overwinter.ledger.process import ProcessIdentity, is_alive, this_process
-from overwinter.ledger.records import KILLED, RUNNING, ExecutionRecord, Filter, Spent
+from overwinter.ledger.records import DONE, KILLED, RUNNING, ExecutionRecord, Filter, Spent
 from overwinter.ledger.schema import COLUMNS, COLUMNS_WITHOUT_DOCUMENTS, rows_source, to_record, to_text
 
 LEDGER_FILE = Path(STATE_FOLDER) / "ledger.sqlite"
@@ -124,6 +124,22 @@ class Ledger:
         observer = this_process()
         gone = [record for record in self._known(Filter(status=RUNNING)) if _is_gone(record, observer)]
         return [record for record in gone if self._close_as_killed(record)]
+
+    def settle(self, row: Mapping[str, Any]) -> None:
+        """Write the row that `Execution.done_row` made, of an execution that was killed once its result was complete.
+
+        An execution that closed itself keeps its row.
+        """
+
+        def close(connection: sqlite3.Connection) -> None:
+            query = "SELECT 1 FROM executions WHERE id = ? AND status = ?"
+            if connection.execute(query, (row["id"], DONE)).fetchone() is None:
+                insert(connection, [row])
+
+        try:
+            self._database.write(close, busy_timeout_s=_REAP_TIMEOUT_S, durable=True)
+        except (sqlite3.Error, OSError):
+            leftovers.keep(self.path, row)
 
     def executions(self, which: Filter | None = None, *, documents: bool = False) -> list[ExecutionRecord]:
         """Return the selected executions, oldest first.

@@ -16,7 +16,7 @@ EVENTS_FILE = "OVERWINTER_EVENTS"
 
 
 def emit(kind: str, stage: str, **details: Any) -> None:
-    """Append an event: `start`, `progress`, `say` or `end`."""
+    """Append an event: `start`, `restored` (a finished result was kept, nothing runs), `progress`, `say` or `end`."""
     path = os.environ.get(EVENTS_FILE)
     if not path:
         return

@@ -18,6 +18,7 @@ from overwinter.errors import ConfigError, RefusedError
 from overwinter.files import read_json, write_json
 from overwinter.metrics import Comparison, evaluation_metrics
 from overwinter.pipeline.events import emit
+from overwinter.pipeline.finished import forget_committed
 from overwinter.pipeline.parent_watch import experiment, run_id, watch_parent
 from overwinter.pipeline.render import gate_name
 from overwinter.records import read_record
@@ -35,6 +36,7 @@ def run_gate(stage: str) -> int:
     watch_parent()
     emit("start", gate_name(stage))
     project = find_project()
+    forget_committed(project)
     config = load_config(project)
     folder = project.outputs / stage
     (folder / "gate.json").unlink(missing_ok=True)

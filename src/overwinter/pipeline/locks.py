@@ -1,4 +1,8 @@
-"""The lock on a stage's outputs, and repair of DVC's own lock files after a kill truncated them."""
+"""The locks on a stage's outputs and on its work, and repair of DVC's own lock files after a kill truncated them.
+
+The lock on outputs belongs to one tree: DVC's temporary copies of a project have outputs of their own. The lock on the
+work of one configuration is shared by all trees, since its checkpoints and its finished result are.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,7 @@ from overwinter.files import write_error
 
 _PATIENCE_S = 5.0  # a killed process needs a moment to release the lock
 _RETRY_S = 0.1
+_SILENT_S = 1.0  # shorter waits are not worth a message
 
 
 @contextlib.contextmanager
@@ -32,6 +37,38 @@ def locked(path: Path, *, what: str) -> Iterator[None]:
         os.ftruncate(handle, 0)
         os.write(handle, f"{os.getpid()}\n".encode())
         yield
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def locked_in_turn(path: Path, *, on_wait: Callable[[str], None]) -> Iterator[bool]:
+    """Hold the lock file ``path``, after whoever holds it now; yield whether that took a wait.
+
+    The file is removed at the end, so that the folder does not grow with every configuration.
+
+    Args:
+        path: The lock file.
+        on_wait: A function called once with the holder's process id when the wait takes longer than a second.
+    """
+    handle, waited = _in_turn(path, on_wait)
+    try:
+        os.write(handle, f"{os.getpid()}\n".encode())
+        yield waited
+    finally:
+        path.unlink(missing_ok=True)  # while the lock is held: who waits for it looks again
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def locked_if_free(path: Path) -> Iterator[bool]:
+    """Hold the lock file ``path`` if no other process holds it, and yield whether it is held."""
+    handle = _opened(path)
+    try:
+        held = _try(handle) and _is_at(path, handle)
+        yield held
+        if held:
+            path.unlink(missing_ok=True)
     finally:
         os.close(handle)
 
@@ -114,13 +151,50 @@ def _opened(path: Path) -> int:
 
 def _acquire(handle: int, path: Path, what: str) -> None:
     deadline = time.monotonic() + _PATIENCE_S
+    while not _try(handle):
+        if time.monotonic() > deadline:
+            raise OverwinterError(f"{what} is locked by process {_holder(path)}. Wait for it, or stop it.")
+        time.sleep(_RETRY_S)
+
+
+def _in_turn(path: Path, on_wait: Callable[[str], None]) -> tuple[int, bool]:
+    """Return a handle that holds the lock of the file that is at ``path``, and whether that took a wait."""
+    began_s, waited, reported = time.monotonic(), False, False
     while True:
+        handle = _opened(path)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                holder = path.read_text(encoding="utf-8").strip() or "unknown"
-                raise OverwinterError(f"{what} is locked by process {holder}. Wait for it, or stop it.") from None
-            time.sleep(_RETRY_S)
-        else:
-            return
+            if _try(handle) and _is_at(path, handle):
+                os.ftruncate(handle, 0)
+                return handle, waited
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)
+        waited = True
+        if not reported and time.monotonic() - began_s >= _SILENT_S:
+            reported = True
+            on_wait(_holder(path))
+        time.sleep(_RETRY_S)
+
+
+def _try(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_at(path: Path, handle: int) -> bool:
+    """Return whether the locked file is still at ``path``: its last holder removes it."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False
+
+
+def _holder(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip() or "unknown"
+    except OSError:
+        return "unknown"

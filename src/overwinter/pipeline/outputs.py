@@ -36,21 +36,36 @@ class Outputs:
                 path.mkdir()
         return path
 
+    def complete(self) -> dict[str, Path]:
+        """Flush every output to the disk, and return the outputs' present paths by name.
+
+        Raises:
+            OverwinterError: an output was opened but not written, or cannot be flushed.
+        """
+        staged = {name: self.folder / f"{STAGING}{name}" for name in self._pending}
+        for name, source in staged.items():
+            if not source.exists() or (source.is_dir() and not any(source.iterdir())):
+                raise OverwinterError(
+                    f"The stage did not write {self.folder.name}/{name}. Write it to stage.out({name!r})."
+                )
+        try:
+            for source in staged.values():
+                for path in [source, *source.rglob("*")]:
+                    sync(path)
+        except OSError as error:
+            raise write_error(self.folder, error) from error
+        return staged
+
     def publish(self) -> None:
         """Move every output to its final path.
 
         Raises:
             OverwinterError: an output was opened but not written, or cannot be moved.
         """
-        for name in self._pending:
-            source = self.folder / f"{STAGING}{name}"
-            if not source.exists() or (source.is_dir() and not any(source.iterdir())):
-                raise OverwinterError(
-                    f"The stage did not write {self.folder.name}/{name}. Write it to stage.out({name!r})."
-                )
+        staged = self.complete()
         try:
-            for name in self._pending:
-                _put(self.folder / f"{STAGING}{name}", self.folder / name)
+            for name, source in staged.items():
+                _put(source, self.folder / name)
             sync(self.folder)
         except OSError as error:
             raise write_error(self.folder, error) from error
@@ -64,8 +79,6 @@ class Outputs:
 
 
 def _put(source: Path, target: Path) -> None:
-    for path in [source, *source.rglob("*")]:
-        sync(path)
     if target.is_dir():
         old = target.with_name(f"{STAGING}old-{target.name}")
         target.replace(old)

@@ -1,7 +1,8 @@
 """The entry point of a stage program: from its command line to its exit code.
 
-A stage opens in this order: parent watch, configuration, lock, gates, ledger, meter, guard. It closes in the reverse
-order, and the ledger records every end.
+A stage opens in this order: parent watch, configuration, lock on the outputs, gates, lock on the work, ledger, meter,
+guard. It closes in the reverse order, and the ledger records every end. A result that an earlier run finished, and was
+killed before DVC committed it, is published without running again.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from overwinter.errors import EXIT_REFUSED, OverwinterError
+from overwinter.ledger.kept import STATE_FOLDER
 from overwinter.models.description import own_models
 from overwinter.pipeline.capping import WAITED, capped, stage_command, wait_and_return
 from overwinter.pipeline.events import emit
@@ -89,14 +91,38 @@ def _paused_or_done(call: Invocation, work: Callable[[Stage], None]) -> Stage:
     """Do the work. If the power policy pauses it, everything is closed and the checkpoint is kept."""
     from overwinter.power.control.pausing import PausedError
 
-    with locked(call.project.state / "locks" / f"{call.stage}.lock", what=f"The output of the stage {call.stage}"):
+    with _outputs_locked(call):
         stage = Stage(call)
-        try:
-            with own_models(), _signals_handled(stage), _accounted(stage, call):
-                work(stage)
-        except PausedError as error:
-            stage.log(str(error))
+        with stage.working():
+            if _finished_earlier(stage, call):
+                return stage
+            try:
+                with own_models(), _signals_handled(stage), _accounted(stage, call):
+                    work(stage)
+            except PausedError as error:
+                stage.log(str(error))
     return stage
+
+
+def _outputs_locked(call: Invocation) -> contextlib.AbstractContextManager[None]:
+    """Lock the stage's outputs in this tree; a scratch folder is new and belongs to this call."""
+    if call.scratch:
+        return contextlib.nullcontext()
+    place = call.project.root / STATE_FOLDER / "locks" / f"{call.stage}.lock"
+    return locked(place, what=f"The output of the stage {call.stage}")
+
+
+def _finished_earlier(stage: Stage, call: Invocation) -> bool:
+    """Publish the result of an execution that finished and was killed, close that execution, and return whether."""
+    from overwinter.ledger import Ledger, ledger_path
+
+    row = stage.finished()
+    if row is None:
+        return False
+    with Ledger.open(ledger_path(call.project.root)) as ledger:
+        ledger.settle(row)
+    stage.publish_finished()
+    return True
 
 
 @contextlib.contextmanager
@@ -112,7 +138,8 @@ def _accounted(stage: Stage, call: Invocation) -> Iterator[None]:
             with _metered(stage, execution) as record:
                 yield
             energy = record()
-            stage.publish(energy)
+            result = stage.complete(energy, execution)
+            stage.publish()
         except BaseException as error:
             stage.discard()
             message, code = explained(error)
@@ -123,7 +150,7 @@ def _accounted(stage: Stage, call: Invocation) -> Iterator[None]:
             exit_code=0,
             energy=energy,
             metrics=stage.metrics or None,
-            artifact_digest=stage.artifact_digest(),
+            artifact_digest=result,
         )
 
 
@@ -175,7 +202,8 @@ def _metered(stage: Stage, execution: Execution) -> Iterator[Callable[[], Energy
 
     config, carbon = stage.config, stage.config.carbon.open()
     final: list[Spent] = []
-    with open_meter(config.energy, config.hardware, since_process_start=WAITED not in os.environ) as meter:
+    whole = WAITED not in os.environ and not stage.waited  # what a process did before it waited is not this work's
+    with open_meter(config.energy, config.hardware, since_process_start=whole) as meter:
         watch = Watch(meter, carbon, lambda spent: _beat(execution, spent, stage))
         try:
             stage.attach(meter=meter, watch=watch)

@@ -54,10 +54,16 @@ def rendered_stages(config: Config, project: Project) -> dict[str, Any]:
     """Return the stages of dvc.yaml by name: the check, then each stage with its gate."""
     stages: dict[str, Any] = {"check": _check(config, project)}
     names = list(config.pipeline.stages)
-    for position, (name, spec) in enumerate(config.pipeline.stages.items()):
-        stages[name] = _stage(name, spec, config, project, before=names[:position])
+    for position, name in enumerate(names):
+        stages[name] = rendered_stage(name, config, project)
         stages[gate_name(name)] = _gate(name, config, before=names[:position])
     return stages
+
+
+def rendered_stage(name: str, config: Config, project: Project) -> dict[str, Any]:
+    """Return one stage of dvc.yaml."""
+    names = list(config.pipeline.stages)
+    return _stage(name, config.pipeline.stages[name], config, project, before=names[: names.index(name)])
 
 
 def gate_name(stage: str) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 from overwinter.config import Project
 from overwinter.errors import EXIT_FAILED
 from overwinter.pipeline.events import EVENTS_FILE, EventReader
+from overwinter.pipeline.finished import forget_committed
 from overwinter.pipeline.locks import repair_dvc_lock, repair_dvc_rwlock
 from overwinter.pipeline.parent_watch import RUN_ID, RUN_PID
 
@@ -32,7 +33,7 @@ class Reproduction:
     Attributes:
         run_id: The run's id in the ledger.
         exit_code: The exit code for `overwinter run`: the failing program's, or 1.
-        ran: The stages, gates and check that were executed, in order.
+        ran: The stages, gates and check that were executed, in order; a result that an earlier run had finished is not.
         message: The error message of the failing program, or of dvc.
         traceback: The traceback of the failing program, with `--debug`.
         log: The log file of everything that dvc and the stages printed.
@@ -55,6 +56,7 @@ def reproduce(project: Project, on_event: Callable[[dict[str, Any]], None]) -> R
     folder = project.state / "runs"
     folder.mkdir(parents=True, exist_ok=True)
     _forget_old(folder)
+    forget_committed(project)
     outcome = Reproduction(run_id=run_id, log=folder / f"{run_id}.log")
     events = EventReader(folder / f"{run_id}.events")
     failures: list[dict[str, Any]] = []
@@ -120,6 +122,8 @@ def _signal_group(dvc: subprocess.Popen[bytes], number: int) -> None:
 def _note(event: dict[str, Any], outcome: Reproduction, failures: list[dict[str, Any]]) -> None:
     if event["event"] == "start":
         outcome.ran.append(event["stage"])
+    if event["event"] == "restored":
+        outcome.ran.remove(event["stage"])
     if event["event"] == "end" and event["exit_code"] != 0:
         failures.append(event)
 

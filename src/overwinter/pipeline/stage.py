@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,13 @@ from overwinter.budget import parse_budget
 from overwinter.config import Config
 from overwinter.energy.record import ENERGY_FILE
 from overwinter.errors import EXIT_DONE, ConfigError, IntegrityError, OverwinterError, RefusedError
-from overwinter.files import digest, read_json, tree_digest, write_json
+from overwinter.files import digest, read_json, write_json
 from overwinter.ledger import checkpoint_folder, has_checkpoint
 from overwinter.metrics import EvaluationMetrics, ModelMetrics
 from overwinter.pipeline.events import emit
+from overwinter.pipeline.finished import FinishedWork, artifact_digest, described, result_key, work_lock
 from overwinter.pipeline.identity import lineage
+from overwinter.pipeline.locks import locked_in_turn
 from overwinter.pipeline.outputs import Outputs
 from overwinter.pipeline.render import gate_name
 from overwinter.pipeline.stepping import StepCosts, Stepping
@@ -26,7 +29,7 @@ from overwinter.records import to_json, write_record
 if TYPE_CHECKING:
     from overwinter.budget import Budget, StageGuard
     from overwinter.energy import EnergyMeter, EnergyRecord
-    from overwinter.ledger import Spent
+    from overwinter.ledger import Execution, Spent
     from overwinter.pipeline.invocation import Invocation
     from overwinter.pipeline.watch import Watch
     from overwinter.power.control.loop import PowerControl
@@ -44,6 +47,7 @@ class Stage:
         config: The whole typed configuration.
         folder: The final folder of its outputs.
         checkpoints: A folder that survives a kill, specific to this configuration and these inputs.
+        waited: Whether the process waited for another one that did the same work.
         meter: The running energy meter, for measurements inside the stage.
     """
 
@@ -56,7 +60,7 @@ class Stage:
         self._project = call.project
         self._watch: Watch | None = None
         self._stepping: Stepping | None = None
-        self.interrupted = False
+        self.interrupted = self.waited = False
         self.last_progress_s = 0.0
         self.position: tuple[float | None, float | None] = (None, None)
         self.resumed: Spent | None = None
@@ -74,6 +78,7 @@ class Stage:
             self._require_gates()
         self._lineage = lineage(self.config, self._project, self.name)
         self._outputs = Outputs(call.folder)
+        self._finished = None if call.scratch or "DVC_STAGE" not in os.environ else self._finished_work()
         self.checkpoints = checkpoint_folder(call.project.state, self.name, self.configuration_key())
 
     # For stage programs.
@@ -241,15 +246,54 @@ class Stage:
         """Return whether there is a checkpoint to resume from."""
         return has_checkpoint(self.checkpoints)
 
-    def publish(self, energy: EnergyRecord) -> None:
-        """Publish the outputs with energy.json, and delete the checkpoints."""
+    @contextlib.contextmanager
+    def working(self) -> Iterator[None]:
+        """Do this work alone: meanwhile no other tree uses its checkpoints or its finished result."""
+        place = work_lock(self._project.state, self.checkpoints.name)
+        with locked_in_turn(place, on_wait=self._report_wait) as self.waited:
+            yield
+
+    def _report_wait(self, holder: str) -> None:
+        self.log(f"waits for process {holder}, which does the same work")
+
+    def complete(self, energy: EnergyRecord, execution: Execution) -> str:
+        """Complete the outputs with energy.json, keep them until DVC has committed them, and return their digest."""
         write_record(self.out(ENERGY_FILE), energy)
+        staged = self._outputs.complete()
+        files = described(staged)
+        result = artifact_digest(self._spec.outs, files)
+        if self._finished is not None:
+            row = execution.done_row(energy=energy, metrics=self.metrics or None, artifact_digest=result)
+            try:
+                self._finished.keep(staged, files, row)
+            except OverwinterError as error:
+                self.log(f"the result is not kept until DVC has committed it, so a kill before that costs it: {error}")
+        return result
+
+    def publish(self) -> None:
+        """Publish the outputs, and delete the checkpoints."""
         self._outputs.publish()
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
-    def artifact_digest(self) -> str:
-        """Return the digest of the stage's outputs."""
-        return digest({out: tree_digest(self.folder / out) for out in self._spec.outs})
+    def finished(self) -> dict[str, Any] | None:
+        """Return the ledger's row of an execution that finished this work, and whose result DVC has not committed."""
+        return None if self._finished is None else self._finished.find()
+
+    def publish_finished(self) -> None:
+        """Publish the result of that execution instead of a new one."""
+        if self._finished is not None:
+            self._finished.take(self._outputs)
+            shutil.rmtree(self.checkpoints, ignore_errors=True)
+            emit("restored", self.name)
+            self.log("its finished result was kept when an earlier run was killed, or came from another tree")
+
+    def _finished_work(self) -> FinishedWork:
+        return FinishedWork(
+            project=self._project,
+            stage=self.name,
+            configuration_key=self.configuration_key(),
+            result_key=result_key(self.config, self._project, self.name, self._lineage),
+        )
 
     def discard(self) -> None:
         """Remove outputs written under temporary names, and keep the checkpoints."""
