@@ -51,6 +51,8 @@ def test_without_quantization_the_sparse_model_stays_and_going_back_restores_fro
     assert space.states(done) == {"train": "reused", "sparsify": "reused", **dict.fromkeys(STAGES[2:], "run")}
     assert set(space.states(space.run()).values()) == {"reused"}
     assert space.models() == before
+    planned = json.loads(space("overwinter", "plan", "--json", "quantize=none").stdout)["forecasts"]
+    assert {name: each["basis"] for name, each in planned.items()} == dict.fromkeys(STAGES[2:], "restored")
 
 
 def test_a_changed_configs_folder_stops_dvc_with_the_command_to_run(space):

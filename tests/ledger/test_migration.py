@@ -35,10 +35,10 @@ def test_what_it_held_stays_and_new_rows_say_whose_they_are(old: Path, begin, me
     with Ledger.open(old, log=messages) as ledger:
         (first,) = ledger.executions()
         assert (first.stage, first.energy_j, first.inputs, first.host) == ("train", 60.0, {"data": "d"}, "vm")
-        assert (first.project, first.person) == (None, None)
-        begin(ledger, origin=Origin(project="winter", person="Ada <ada@example.org>"))
+        assert (first.project, first.person, first.prefix_key) == (None, None, None)
+        begin(ledger, prefix_key="p", origin=Origin(project="winter", person="Ada <ada@example.org>"))
         (second,) = ledger.executions(Filter(project="winter"))
-        assert second.person == "Ada <ada@example.org>"
+        assert (second.person, second.prefix_key) == ("Ada <ada@example.org>", "p")
     with closing(sqlite3.connect(old)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
     assert messages.texts == []

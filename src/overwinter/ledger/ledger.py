@@ -79,6 +79,7 @@ class Ledger:
         stage: str,
         run_id: str,
         configuration_key: str,
+        prefix_key: str | None = None,
         experiment: str | None = None,
         params_digest: str | None = None,
         work: float | None = None,
@@ -93,6 +94,7 @@ class Ledger:
             stage: The stage's name.
             run_id: The id shared by the stages that one command runs.
             configuration_key: The digest of everything that determines the stage's result.
+            prefix_key: The digest of what determines it and is known before the pipeline runs.
             experiment: The DVC experiment; None in the workspace.
             params_digest: The digest of its parameters.
             work: The declared amount of work, such as epochs x samples, for forecasts of other amounts.
@@ -103,7 +105,7 @@ class Ledger:
         """
         self._take_leftovers()
         values: dict[str, Any] = {"id": secrets.token_hex(16), "stage": stage, "run_id": run_id}
-        values |= {"experiment": experiment, "configuration_key": configuration_key}
+        values |= {"experiment": experiment, "configuration_key": configuration_key, "prefix_key": prefix_key}
         values |= {"params_digest": params_digest, "work": work, "workload": workload, "inputs": inputs}
         values |= this_process().to_row() | asdict(origin or Origin())
         if resumed is not None and resumed.executions:

@@ -67,6 +67,8 @@ class ExecutionRecord:
         steps_s: Seconds between these two.
         project: The project's name.
         person: The user who ran it; None if not known or not recorded.
+        prefix_key: The digest of everything that determines the stage's result and is known before the pipeline runs
+            (`pipeline.prefix`); None outside the pipeline, and in older ledgers.
     """
 
     id: str
@@ -114,6 +116,7 @@ class ExecutionRecord:
     steps_s: float | None
     project: str | None
     person: str | None
+    prefix_key: str | None
 
     @property
     def is_command(self) -> bool:

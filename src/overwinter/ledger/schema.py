@@ -75,6 +75,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE executions ADD COLUMN project TEXT",
         "ALTER TABLE executions ADD COLUMN person TEXT",
     ),
+    ("ALTER TABLE executions ADD COLUMN prefix_key TEXT",),
 )
 
 COLUMNS = tuple(field.name for field in fields(ExecutionRecord))

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from overwinter.budget import Forecast, Range, Verdict, forecast, judge_plan, parse_budget
+from overwinter.budget import Forecast, Verdict, judge_plan, parse_budget
 from overwinter.config import Project
 from overwinter.energy.record import ENERGY_FILE, find_energy
 from overwinter.errors import OverwinterError
-from overwinter.ledger import ExecutionRecord, Ledger, Spent, checkpoint_folder, has_checkpoint, ledger_path
-from overwinter.pipeline.identity import artifacts_read, configuration_key, declared_work, likeness, lineage
+from overwinter.files import digest
+from overwinter.ledger import Ledger, Spent, checkpoint_folder, has_checkpoint, ledger_path
+from overwinter.pipeline.history import History, restoring
+from overwinter.pipeline.identity import artifacts_read, lineage
 from overwinter.pipeline.plan import PipelinePlan
-
-_NOTHING = Range(low=0.0, expected=0.0, high=0.0)
+from overwinter.pipeline.prefix import prefix_keys
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,33 +43,26 @@ def look_ahead(plan: PipelinePlan, project: Project, probe: Callable[[str], Fore
     """
     config = plan.config
     runs = {stage.name for stage in plan.stages if stage.runs}
+    prefixes = prefix_keys(config, project, plan.parameters)
     with Ledger.open(ledger_path(project.root)) as ledger:
         ledger.reap()
-        records = ledger.executions()
+        history = History(ledger.executions())
         forecasts: dict[str, Forecast] = {}
         restored: set[str] = set()
         spent: dict[str, Spent] = {}
-        for stage in config.pipeline.stages:
-            if stage not in runs:
-                continue
-            key = _known_key(plan, project, stage, runs - restored)
-            if key is not None and _done_before(records, stage, key):
+        for stage in (name for name in config.pipeline.stages if name in runs):
+            present = _present(plan, project, stage, runs)
+            key = None if present is None else digest(present)
+            waits = not (runs - restored).isdisjoint(config.pipeline.stages[stage].needs)
+            if not waits and history.is_done(stage, prefix_key=prefixes[stage], configuration_key=key):
                 restored.add(stage)
-                forecasts[stage] = Forecast(
-                    stage=stage, basis="restored", energy_j=_NOTHING, carbon_g=_NOTHING, duration_s=_NOTHING
-                )
+                forecasts[stage] = restoring(stage)
                 continue
-            forecasts[stage] = forecast(
-                records,
-                stage=stage,
-                configuration_key=key,
-                work=declared_work(config, stage),
-                workload=likeness(config, stage),
-                inputs=artifacts_read(lineage(config, project, stage)) if key is not None else None,
-                host=platform.node(),
-            )
+            inputs = None if present is None else artifacts_read(present)
+            forecasts[stage] = history.forecast(config, stage, prefixes, configuration_key=key, inputs=inputs)
             if forecasts[stage].energy_j is None and key is not None and probe is not None:
                 forecasts[stage] = probe(stage)
+            key = key or history.configuration_key(stage, prefixes[stage])
             if key is not None and has_checkpoint(checkpoint_folder(project.state, stage, key)):
                 spent[stage] = ledger.earlier(stage=stage, configuration_key=key)
     reused = _cost_of_reused(project, [stage for stage in config.pipeline.stages if stage not in runs])
@@ -81,20 +75,14 @@ def look_ahead(plan: PipelinePlan, project: Project, probe: Callable[[str], Fore
     return Outlook(forecasts=forecasts, restored=frozenset(restored), verdict=verdict)
 
 
-def _known_key(plan: PipelinePlan, project: Project, stage: str, running: set[str]) -> str | None:
-    """Return the stage's configuration key, if its current inputs will be those of the run."""
-    if any(need in running for need in plan.config.pipeline.stages[stage].needs):
-        return None
+def _present(plan: PipelinePlan, project: Project, stage: str, runs: set[str]) -> dict[str, Any] | None:
+    """Return the stage's lineage, if the inputs in outputs/ are those that it will read."""
+    if not runs.isdisjoint(plan.config.pipeline.stages[stage].needs):
+        return None  # a run or DVC's cache will replace them
     try:
-        return configuration_key(plan.config, project, stage)
+        return lineage(plan.config, project, stage)
     except OverwinterError:
         return None
-
-
-def _done_before(records: Sequence[ExecutionRecord], stage: str, key: str) -> bool:
-    return any(
-        record.stage == stage and record.configuration_key == key and record.status == "done" for record in records
-    )
 
 
 def _cost_of_reused(project: Project, stages: Sequence[str]) -> Spent:

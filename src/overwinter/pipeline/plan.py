@@ -43,10 +43,12 @@ class PipelinePlan:
 
     Attributes:
         config: The composed configuration.
+        parameters: The content of its params.yaml.
         stages: All stages, in the pipeline's order.
     """
 
     config: Config
+    parameters: Mapping[str, Any]
     stages: tuple[PlannedStage, ...]
 
 
@@ -70,7 +72,7 @@ def make_plan(project: Project, overrides: Sequence[str] = ()) -> PipelinePlan:
         planned[name] = PlannedStage(
             name=name, runs=bool(reasons + follows), reasons=(*reasons, *follows), follows=tuple(follows)
         )
-    return PipelinePlan(config=config, stages=tuple(planned.values()))
+    return PipelinePlan(config=config, parameters=parameters, stages=tuple(planned.values()))
 
 
 def _own_reasons(

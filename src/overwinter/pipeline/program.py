@@ -163,6 +163,7 @@ def _begun(ledger: Ledger, stage: Stage) -> Execution:
         stage=stage.name,
         run_id=run_id(),
         configuration_key=key,
+        prefix_key=stage.prefix_key(),
         experiment=experiment() or (SCRATCH if stage.scratch else None),
         params_digest=stage.lineage()["parameters_sha256"],
         work=declared_work(stage.config, stage.name),

@@ -22,6 +22,7 @@ from overwinter.pipeline.finished import FinishedWork, artifact_digest, describe
 from overwinter.pipeline.identity import lineage
 from overwinter.pipeline.locks import locked_in_turn
 from overwinter.pipeline.outputs import Outputs
+from overwinter.pipeline.prefix import prefix_keys
 from overwinter.pipeline.render import gate_name
 from overwinter.pipeline.stepping import StepCosts, Stepping
 from overwinter.records import to_json, write_record
@@ -233,6 +234,10 @@ class Stage:
     def configuration_key(self) -> str:
         """Return the digest of everything that determines the result: parameters, inputs and the code's version."""
         return digest(self._lineage)
+
+    def prefix_key(self) -> str | None:
+        """Return the digest of what determines the result and is known before the pipeline runs; None for scratch."""
+        return None if self.scratch else prefix_keys(self.config, self._project)[self.name]
 
     def attach(self, *, meter: EnergyMeter, watch: Watch) -> None:
         """Attach the meter and the watch to the stage."""
