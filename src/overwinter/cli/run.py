@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from overwinter.cli import sweep
 from overwinter.errors import EXIT_DONE, EXIT_REFUSED, ConfigError, RefusedError
 
 if TYPE_CHECKING:
@@ -24,14 +25,17 @@ _NAMED = 3  # maximum number of changed settings to list before a run
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the overrides and the output format."""
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="Hydra overrides, such as train.epochs=5")
-    parser.add_argument("-m", "--multirun", action="store_true", help="sweep over several values (not supported yet)")
+    parser.add_argument("-m", "--multirun", action="store_true", help="run every combination of several values")
     parser.add_argument("--json", action="store_true", help="print the table as JSON on standard output")
+    sweep.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Reproduce the pipeline; return 0, or the exit code of the program that stopped it."""
     if arguments.multirun:
-        raise ConfigError("Sweeps (-m) are not supported yet. Run the values one by one: shared stages run once.")
+        return sweep.run(arguments)
+    if stray := [option for option in sweep.OPTIONS if getattr(arguments, option) is not None]:
+        raise ConfigError(f"--{stray[0]} belongs to a sweep. Add -m and several values, or leave it out.")
     from overwinter.config import find_project, load_config
     from overwinter.report import summarize
 

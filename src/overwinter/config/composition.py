@@ -45,7 +45,7 @@ def compose(project: Project, overrides: Sequence[str] = (), *, from_environment
             OmegaConf.resolve(config)
             missing = sorted(OmegaConf.missing_keys(config))
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(_explain(error, project)) from None
+        raise ConfigError(explain(error, project)) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # a file is not YAML; OmegaConf passes this on
         raise ConfigError(f"{project.configs} cannot be composed: {error}. Fix that file.") from None
     if missing:
@@ -77,7 +77,7 @@ def configs_digest(configs: Path) -> str:
     return digest.hexdigest()
 
 
-def _explain(error: Exception, project: Project) -> str:
+def explain(error: Exception, project: Project) -> str:
     """Return Hydra's message, shortened, with the nearest known name; or the message of our error that it wraps."""
     if (own := own_error(error)) is not None:
         return str(own)

@@ -26,9 +26,21 @@ def write_composed(project: Project, overrides: Sequence[str] = ()) -> list[Path
     """
     text = compose(project, overrides)
     config = validate(text)
+    return write_rendered(project, text, config, dvc_yaml=render_dvc_yaml(config, project))
+
+
+def write_rendered(project: Project, params: str, config: Config, *, dvc_yaml: str) -> list[Path]:
+    """Write a composed configuration and the files rendered from it, and return those that changed.
+
+    Args:
+        project: The project, or a tree with a copy of it.
+        params: The text of params.yaml.
+        config: The same, typed.
+        dvc_yaml: The text of dvc.yaml.
+    """
     wanted = {
-        project.params: text,
-        project.dvc_yaml: render_dvc_yaml(config, project),
+        project.params: params,
+        project.dvc_yaml: dvc_yaml,
         project.outputs / ".gitignore": render_gitignore(config),
         project.plot_templates / f"{TEMPLATE}.json": render_power_plot(),
     }

@@ -25,8 +25,8 @@ _SILENT_S = 1.0  # shorter waits are not worth a message
 
 
 @contextlib.contextmanager
-def locked(path: Path, *, what: str) -> Iterator[None]:
-    """Hold the lock file ``path``; the kernel releases it however the process ends.
+def locked(path: Path, *, what: str) -> Iterator[int]:
+    """Hold the lock file ``path``, and yield its descriptor; the kernel releases it however the process ends.
 
     Raises:
         OverwinterError: another process still holds it after five seconds.
@@ -36,7 +36,7 @@ def locked(path: Path, *, what: str) -> Iterator[None]:
         _acquire(handle, path, what)
         os.ftruncate(handle, 0)
         os.write(handle, f"{os.getpid()}\n".encode())
-        yield
+        yield handle
     finally:
         os.close(handle)
 

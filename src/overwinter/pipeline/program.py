@@ -104,7 +104,7 @@ def _paused_or_done(call: Invocation, work: Callable[[Stage], None]) -> Stage:
     return stage
 
 
-def _outputs_locked(call: Invocation) -> contextlib.AbstractContextManager[None]:
+def _outputs_locked(call: Invocation) -> contextlib.AbstractContextManager[object]:
     """Lock the stage's outputs in this tree; a scratch folder is new and belongs to this call."""
     if call.scratch:
         return contextlib.nullcontext()

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +34,7 @@ class Reproduction:
         run_id: The run's id in the ledger.
         exit_code: The exit code for `overwinter run`: the failing program's, or 1.
         ran: The stages, gates and check that were executed, in order; a result that an earlier run had finished is not.
+        failed: The program that failed; None if none did, or it ended without a word, as when it is killed.
         message: The error message of the failing program, or of dvc.
         traceback: The traceback of the failing program, with `--debug`.
         log: The log file of everything that dvc and the stages printed.
@@ -43,6 +44,7 @@ class Reproduction:
     log: Path
     exit_code: int = 0
     ran: list[str] = field(default_factory=list)
+    failed: str | None = None
     message: str = ""
     traceback: str = ""
 
@@ -52,59 +54,109 @@ def reproduce(project: Project, on_event: Callable[[dict[str, Any]], None]) -> R
 
     A SIGINT or SIGTERM is forwarded once to dvc and its stage, which end at their next step with a checkpoint.
     """
-    run_id = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:6]}"
+    run_id = new_run_id()
     folder = project.state / "runs"
     folder.mkdir(parents=True, exist_ok=True)
     _forget_old(folder)
     forget_committed(project)
-    outcome = Reproduction(run_id=run_id, log=folder / f"{run_id}.log")
-    events = EventReader(folder / f"{run_id}.events")
-    failures: list[dict[str, Any]] = []
-    with outcome.log.open("wb") as log, _started(project, run_id, folder, log) as dvc:
-        while True:
-            ended = dvc.poll() is not None
-            for event in events.new():
-                _note(event, outcome, failures)
-                on_event(event)
-            if ended:
-                break
-            time.sleep(_POLL_S)
-    if dvc.returncode < 0:  # killed, perhaps while writing; the next command may be dvc's, which repairs nothing
-        repair_dvc_rwlock(project.root)
-        repair_dvc_lock(project.root)
-    _conclude(outcome, dvc.returncode, failures)
-    return outcome
-
-
-@contextmanager
-def _started(project: Project, run_id: str, folder: Path, log: Any) -> Iterator[subprocess.Popen[bytes]]:
-    environment = dict(os.environ)
-    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", os.defpath)])
-    environment |= {RUN_ID: run_id, RUN_PID: str(os.getpid()), EVENTS_FILE: str(folder / f"{run_id}.events")}
-    repair_dvc_rwlock(project.root)
-    command = [sys.executable, "-m", "dvc", "repro"]
-    dvc = subprocess.Popen(
-        command,
-        cwd=project.root,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
-        start_new_session=True,
-    )
-    with _forwarded_signals(dvc):
+    running = RunningDvc(project, run_id=run_id, log=folder / f"{run_id}.log")
+    with _forwarded_signals(running):
         try:
-            yield dvc
+            while True:
+                ended = running.has_ended()
+                for event in running.events():
+                    on_event(event)
+                if ended:
+                    break
+                time.sleep(_POLL_S)
         finally:
-            if dvc.poll() is None:
-                _signal_group(dvc, signal.SIGKILL)
-            dvc.wait()
+            running.kill()
+    return running.outcome()
+
+
+def new_run_id() -> str:
+    """Return a new id for a run in the ledger, which sorts by time."""
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:6]}"
+
+
+class RunningDvc:
+    """A `dvc repro` that runs as a child process in a session of its own.
+
+    Args:
+        project: The project, or a tree with a copy of it.
+        run_id: The run's id in the ledger.
+        log: The file for all that dvc and the stages print; the events' file is beside it.
+        targets: The stages to reproduce; all by default.
+        environment: Further variables of its environment.
+        inherited: Open files that dvc and the stages inherit.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        *,
+        run_id: str,
+        log: Path,
+        targets: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        inherited: Sequence[int] = (),
+    ) -> None:
+        self._root = project.root
+        self._outcome = Reproduction(run_id=run_id, log=log)
+        self._failures: list[dict[str, Any]] = []
+        events = log.with_suffix(".events")
+        events.unlink(missing_ok=True)
+        self._reader = EventReader(events)
+        variables = dict(os.environ) | dict(environment or {})
+        variables["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), variables.get("PATH", os.defpath)])
+        variables |= {RUN_ID: run_id, RUN_PID: str(os.getpid()), EVENTS_FILE: str(events)}
+        repair_dvc_rwlock(project.root)
+        with log.open("wb") as output:
+            self._dvc = subprocess.Popen(
+                [sys.executable, "-m", "dvc", "repro", *targets],
+                cwd=project.root,
+                env=variables,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                pass_fds=inherited,
+            )
+
+    def has_ended(self) -> bool:
+        """Return whether dvc has ended; events that it left may still be unread."""
+        return self._dvc.poll() is not None
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """Yield the events since the last call."""
+        for event in self._reader.new():
+            _note(event, self._outcome, self._failures)
+            yield event
+
+    def interrupt(self) -> None:
+        """Let dvc and its stage end at their next step, with a checkpoint."""
+        _signal_group(self._dvc, signal.SIGINT)
+
+    def kill(self) -> None:
+        """Kill dvc and its stage, if they still run."""
+        if self._dvc.poll() is None:
+            _signal_group(self._dvc, signal.SIGKILL)
+        self._dvc.wait()
+
+    def outcome(self) -> Reproduction:
+        """Return the outcome, once it has ended and its events are read."""
+        code = self._dvc.wait()
+        if code < 0:  # killed, perhaps while writing; the next command may be dvc's, which repairs nothing
+            repair_dvc_rwlock(self._root)
+            repair_dvc_lock(self._root)
+        _conclude(self._outcome, code, self._failures)
+        return self._outcome
 
 
 @contextmanager
-def _forwarded_signals(dvc: subprocess.Popen[bytes]) -> Iterator[None]:
+def _forwarded_signals(running: RunningDvc) -> Iterator[None]:
     def forward(_number: int, _frame: FrameType | None) -> None:
-        _signal_group(dvc, signal.SIGINT)
+        running.interrupt()
 
     previous = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -133,7 +185,8 @@ def _conclude(outcome: Reproduction, dvc_code: int, failures: list[dict[str, Any
         return
     if failures:
         outcome.exit_code = failures[-1]["exit_code"]
-        outcome.message = f"{failures[-1]['stage']}: {failures[-1]['message']}"
+        outcome.failed = failures[-1]["stage"]
+        outcome.message = f"{outcome.failed}: {failures[-1]['message']}"
         outcome.traceback = failures[-1].get("traceback", "")
     else:
         outcome.exit_code = EXIT_FAILED

@@ -1,10 +1,15 @@
 """Sweeps: many points of the configuration, each distinct stage run once.
 
+- `batches`: a batch of jobs from Hydra's sweeper, run as points of a named sweep.
 - `points`: a point, composed from one job's overrides; equal prefixes of stages have equal keys.
+- `running`: the loop that runs points in worker trees; `scheduling` decides which point starts next, `spending` holds
+  the sweep to its budget, `trees` makes the trees.
+- `repository`: Git: the files of a tree, and the commit that makes a point an experiment of DVC.
 - `results`: what a point gave, as `.overwinter/sweeps/NAME/points.json` keeps it.
 """
 
 from overwinter.sweep.points import Point, make_points
-from overwinter.sweep.results import PointResult
+from overwinter.sweep.results import PointRecord, PointResult, SweepRecord, read_sweep
+from overwinter.sweep.running import run_points
 
-__all__ = ["Point", "PointResult", "make_points"]
+__all__ = ["Point", "PointRecord", "PointResult", "SweepRecord", "make_points", "read_sweep", "run_points"]

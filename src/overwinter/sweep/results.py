@@ -1,9 +1,17 @@
-"""The result of a point of a sweep."""
+"""The results of a sweep's points, and their file `.overwinter/sweeps/NAME/points.json`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
+from overwinter.config import Project
+from overwinter.energy.record import ENERGY_FILE, find_energy
+from overwinter.errors import ConfigError, IntegrityError
+from overwinter.metrics import EvaluationMetrics, read_metrics
+from overwinter.records import read_record, write_record
 from overwinter.sweep.points import Point
 
 DONE = "done"
@@ -11,6 +19,9 @@ REFUSED = "refused"
 FAILED = "failed"
 SKIPPED = "skipped"
 INTERRUPTED = "interrupted"
+POINTS_FILE = "points.json"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_RESERVED = ("trees", "lock")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,11 +35,13 @@ class PointResult:
         message: Why it is not done; empty if it is.
         run_id: The id of its latest run in the ledger; empty if it has not run.
         experiment: The name of its DVC experiment; None if none was saved.
+        headline: The name of the task's headline measure.
         quality: The headline measure of the candidate that evaluate chose.
         energy_per_response_j: The joules per response of that candidate.
         production_j: What its stages cost to produce, by their energy.json, whether they ran now or before.
         size_bytes: The size of that candidate.
         ran: The stages that were executed now; the others were restored.
+        stages_j: What each stage cost to produce.
     """
 
     point: Point
@@ -36,8 +49,141 @@ class PointResult:
     message: str = ""
     run_id: str = ""
     experiment: str | None = None
+    headline: str | None = None
     quality: float | None = None
     energy_per_response_j: float | None = None
     production_j: float | None = None
     size_bytes: int | None = None
     ran: tuple[str, ...] = ()
+    stages_j: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointRecord:
+    """A point and its result, as points.json keeps them; the attributes are those of `Point` and `PointResult`."""
+
+    name: str
+    overrides: tuple[str, ...]
+    keys: Mapping[str, str]
+    status: str
+    message: str = ""
+    run_id: str = ""
+    experiment: str | None = None
+    headline: str | None = None
+    quality: float | None = None
+    energy_per_response_j: float | None = None
+    production_j: float | None = None
+    size_bytes: int | None = None
+    ran: tuple[str, ...] = ()
+    stages_j: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, result: PointResult) -> PointRecord:
+        """Return the record of a result."""
+        point = result.point
+        figures = {name: getattr(result, name) for name in _FIGURES}
+        return cls(name=point.name, overrides=point.overrides, keys=dict(point.keys), **figures)
+
+    def result(self, point: Point) -> PointResult:
+        """Return the recorded result of a point; nothing ran now."""
+        figures = {name: getattr(self, name) for name in _FIGURES}
+        return PointResult(point=point, **figures | {"ran": ()})
+
+
+_FIGURES = tuple(name for name in PointResult.__dataclass_fields__ if name != "point")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepRecord:
+    """The content of points.json.
+
+    Attributes:
+        name: The sweep's name.
+        until: The last stage of its points.
+        commit: The commit that its experiments start from.
+        points: The points, in the order in which the sweeper gave them.
+    """
+
+    name: str
+    until: str
+    commit: str
+    points: tuple[PointRecord, ...] = ()
+
+    def with_points(self, results: Iterable[PointRecord]) -> SweepRecord:
+        """Return the record with these points, each in the place of an earlier one of its name."""
+        points = {record.name: record for record in self.points} | {record.name: record for record in results}
+        return replace(self, points=tuple(points.values()))
+
+
+def sweep_folder(project: Project, name: str) -> Path:
+    """Return the folder of a sweep.
+
+    Raises:
+        ConfigError: the name cannot be that of a folder.
+    """
+    if not _NAME.fullmatch(name) or name in _RESERVED:
+        raise ConfigError(
+            f"{name!r} cannot be a sweep's name. Use letters, digits, '.', '_' and '-', not {' or '.join(_RESERVED)}."
+        )
+    return project.state / "sweeps" / name
+
+
+def read_sweep(project: Project, name: str) -> SweepRecord | None:
+    """Return the record of a sweep; None if it has none, or an unreadable one, which is written anew."""
+    path = sweep_folder(project, name) / POINTS_FILE
+    if not path.exists():
+        return None
+    try:
+        return read_record(SweepRecord, path, remedy="Run the sweep again.")
+    except IntegrityError:
+        return None
+
+
+def write_sweep(project: Project, record: SweepRecord) -> None:
+    """Write the record of a sweep.
+
+    Raises:
+        OverwinterError: the disk is full, or read-only.
+    """
+    write_record(sweep_folder(project, record.name) / POINTS_FILE, record)
+
+
+def read_figures(outputs: Path, stages: Sequence[str]) -> dict[str, object]:
+    """Return the figures of a finished point from its outputs, as attributes of `PointResult`.
+
+    Args:
+        outputs: The folder of the outputs.
+        stages: The stages of the point, in order.
+    """
+    energies = {stage: find_energy(outputs / stage / ENERGY_FILE) for stage in stages}
+    stages_j = {stage: energy.energy_j for stage, energy in energies.items() if energy is not None}
+    return {
+        "stages_j": stages_j,
+        "production_j": sum(stages_j.values()) if len(stages_j) == len(stages) else None,
+        **_quality(outputs, stages),
+    }
+
+
+def _quality(outputs: Path, stages: Sequence[str]) -> dict[str, object]:
+    """Return the figures of the chosen candidate; without evaluate, those of the last model."""
+    metrics = []
+    for stage in reversed(stages):
+        try:
+            metrics.append(read_metrics(outputs / stage / "metrics.json", remedy=""))
+        except IntegrityError:
+            continue
+    for each in metrics:
+        if isinstance(each, EvaluationMetrics):
+            chosen = each.chosen
+            return {
+                "headline": chosen.headline,
+                "quality": chosen.quality,
+                "energy_per_response_j": chosen.energy_per_response_j,
+                "size_bytes": chosen.size_bytes,
+            }
+    model = next(
+        (each for each in metrics if not isinstance(each, EvaluationMetrics) and each.quality is not None), None
+    )
+    return (
+        {} if model is None else {"headline": model.headline, "quality": model.quality, "size_bytes": model.size_bytes}
+    )

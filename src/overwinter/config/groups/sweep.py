@@ -27,3 +27,10 @@ class SweepSettings:
         "the sweep's folder in .overwinter/sweeps/; null: eight hexadecimal digits made from its overrides",
         default=None,
     )
+
+
+@dataclass
+class LauncherConfig(SweepSettings):
+    """Hydra's node `hydra.launcher`."""
+
+    _target_: str = "hydra_plugins.overwinter.launcher.OverwinterLauncher"

@@ -1,0 +1,122 @@
+"""`overwinter run -m [overrides]`: run a sweep through Hydra with Overwinter's launcher, and print a summary table."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from overwinter.errors import EXIT_DONE, EXIT_FAILED, EXIT_REFUSED, ConfigError
+from overwinter.programs import EXIT_INTERRUPTED
+
+if TYPE_CHECKING:
+    from overwinter.config import Project
+    from overwinter.sweep.results import SweepRecord
+
+OPTIONS = ("workers", "until", "budget", "name")
+_LAUNCHER = "hydra/launcher=overwinter"
+_SWEEPER = "hydra/sweeper=overwinter"
+_OTHER_SWEEPERS = ("hydra/sweeper=", "+sweep=", "sweep=")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of a sweep."""
+    sweep = parser.add_argument_group("sweeps (-m)")
+    sweep.add_argument("--workers", type=int, metavar="N", help="points that run at once")
+    sweep.add_argument("--until", metavar="STAGE", help="last stage of each point (evaluate)")
+    sweep.add_argument("--budget", metavar="ENERGY", help="limit on the joules of the whole sweep, such as 20kJ")
+    sweep.add_argument("--name", metavar="NAME", help="the sweep's name; the same one resumes it")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the sweep; return 0, 1 if a point failed, 3 if the budget ended it or no point was allowed."""
+    from overwinter.config import find_project
+    from overwinter.sweep.batches import sweep_name
+    from overwinter.sweep.results import read_sweep, sweep_folder
+
+    project = find_project()
+    name = arguments.name or sweep_name(project, arguments.overrides)
+    folder = sweep_folder(project, name)
+    interrupted = False
+    try:
+        _multirun(
+            project, [*arguments.overrides, *_settings(arguments), f"hydra.launcher.name={_quoted(name)}"], folder
+        )
+    except KeyboardInterrupt:
+        interrupted = True
+    record = read_sweep(project, name)
+    if record is None:
+        return EXIT_INTERRUPTED
+    _print(record, as_json=arguments.json)
+    return EXIT_INTERRUPTED if interrupted else _exit_code(record)
+
+
+def _settings(arguments: argparse.Namespace) -> list[str]:
+    given = {"workers": arguments.workers, "until": arguments.until, "budget": arguments.budget}
+    return [f"hydra.launcher.{key}={_quoted(value)}" for key, value in given.items() if value is not None]
+
+
+def _quoted(value: object) -> str:
+    """Return a value in Hydra's grammar."""
+    if isinstance(value, int):
+        return str(value)
+    escaped = str(value).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def _multirun(project: Project, overrides: Sequence[str], folder: Any) -> None:
+    """Let Hydra run the sweep, as `hydra.main` does for `--multirun`.
+
+    Raises:
+        ConfigError: Hydra does not accept the overrides.
+    """
+    from hydra._internal.hydra import Hydra
+    from hydra._internal.utils import create_config_search_path
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from overwinter.config.composition import explain
+
+    words = [*overrides, _LAUNCHER, f"hydra.sweep.dir={_quoted(folder)}"]
+    if not any(each.startswith(_OTHER_SWEEPERS) for each in overrides):
+        words.append(_SWEEPER)
+    try:
+        GlobalHydra.instance().clear()
+        hydra = Hydra.create_main_hydra2("overwinter", create_config_search_path(str(project.configs)))
+        hydra.multirun(project.config_name, lambda _: None, words, with_log_configuration=False)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(explain(error, project)) from None
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def _exit_code(record: SweepRecord) -> int:
+    statuses = [point.status for point in record.points]
+    if "failed" in statuses:
+        return EXIT_FAILED
+    if "skipped" in statuses or (statuses and all(status == "refused" for status in statuses)):
+        return EXIT_REFUSED
+    return EXIT_DONE
+
+
+def _print(record: SweepRecord, *, as_json: bool) -> None:
+    from overwinter.records import to_json
+    from overwinter.report.sweep_summary import LEAST_IMPORTANT, render_sweep, sharing
+
+    shared = sharing(record.points)
+    if as_json:
+        print(json.dumps({**to_json(record), "sharing": to_json(shared)}, indent=2))
+    else:
+        from rich.console import Console
+
+        from overwinter.report.fitting import fitted
+
+        console = Console(width=None if sys.stdout.isatty() else 140)
+        console.print(fitted(console, lambda without: render_sweep(record.points, without), LEAST_IMPORTANT))
+        console.print(f"Sweep {record.name}. {shared.describe()}", style="dim", highlight=False)
+    for point in record.points:
+        if point.message and point.status != "done":
+            print(f"overwinter: {point.name} {point.status}: {point.message}", file=sys.stderr)

@@ -1,0 +1,80 @@
+"""A batch of jobs from one of Hydra's sweepers, run as points of a named sweep."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from overwinter.config import Project, find_project
+from overwinter.config.groups.sweep import SweepSettings
+from overwinter.config.settings import check_settings
+from overwinter.sweep.points import make_points
+from overwinter.sweep.results import INTERRUPTED, PointResult
+from overwinter.sweep.running import OnEvent, run_points
+
+_NAME_DIGITS = 8
+_SWEEP_GROUP = "sweep="
+_HYDRA = ("hydra.", "hydra/")
+
+
+def run_batch(
+    jobs: Sequence[Sequence[str]], sweep_overrides: Sequence[str], settings: SweepSettings, *, on_event: OnEvent
+) -> list[PointResult]:
+    """Run the jobs of a batch in the project of the current folder, and return their results in the same order.
+
+    Args:
+        jobs: The overrides of each job.
+        sweep_overrides: The overrides of the whole sweep, from which it is named if `settings.name` is None.
+        settings: The sweep's settings.
+        on_event: A function that gets every event, as in `run_points`.
+
+    Raises:
+        ConfigError: a job or a setting is invalid.
+        KeyboardInterrupt: the sweep was interrupted.
+    """
+    project = find_project()
+    check_settings(settings, key="hydra.launcher")
+    settings = replace(settings, name=settings.name or sweep_name(project, sweep_overrides))
+    batch = [without_hydra(job) for job in jobs]
+    with _hydra_set_aside():
+        points = make_points(project, batch, until=settings.until)
+    results = run_points(project, points, settings=settings, on_event=on_event)
+    if any(result.status == INTERRUPTED for result in results):
+        raise KeyboardInterrupt
+    return results
+
+
+@contextlib.contextmanager
+def _hydra_set_aside() -> Iterator[None]:
+    """Let points be composed while Hydra, which calls the launcher, is initialized for the whole sweep."""
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.initialize import get_gh_backup, restore_gh_from_backup
+
+    backup = get_gh_backup()
+    GlobalHydra.instance().clear()
+    try:
+        yield
+    finally:
+        restore_gh_from_backup(backup)
+
+
+def without_hydra(overrides: Sequence[str]) -> list[str]:
+    """Return the overrides that a point's params.yaml depends on: not Hydra's own, and not the choice of a sweep."""
+    return [each for each in overrides if not each.lstrip("+~").startswith((*_HYDRA, _SWEEP_GROUP))]
+
+
+def sweep_name(project: Project, overrides: Sequence[str]) -> str:
+    """Return the name of a sweep that was not given one: equal overrides, in any order, have equal names.
+
+    The content of configs/sweep/NAME.yaml counts, the settings of the launcher do not.
+    """
+    hashed = hashlib.sha256()
+    for override in sorted(each for each in overrides if not each.startswith("hydra.launcher.")):
+        hashed.update(f"{override}\0".encode())
+        group, _, choice = override.lstrip("+").partition("=")
+        path = project.configs / "sweep" / f"{choice}.yaml"
+        if group == "sweep" and path.is_file():
+            hashed.update(path.read_bytes())
+    return hashed.hexdigest()[:_NAME_DIGITS]

@@ -1,0 +1,336 @@
+"""Running the points of a sweep: each in a worker's tree by `dvc repro`, shared stages once.
+
+One loop follows all workers. A point that ends is saved as a DVC experiment and written to points.json, so whatever
+ends the sweep loses nothing: the next one of the same name goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+from overwinter.config import Project
+from overwinter.config.groups.sweep import SweepSettings
+from overwinter.errors import EXIT_DONE, EXIT_REFUSED
+from overwinter.pipeline.locks import locked
+from overwinter.pipeline.render import gate_name, render_dvc_yaml
+from overwinter.pipeline.reproduce import Reproduction, RunningDvc, new_run_id
+from overwinter.sweep.points import Point
+from overwinter.sweep.repository import Repository, find_repository
+from overwinter.sweep.results import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    REFUSED,
+    SKIPPED,
+    PointRecord,
+    PointResult,
+    SweepRecord,
+    read_figures,
+    read_sweep,
+    sweep_folder,
+    write_sweep,
+)
+from overwinter.sweep.scheduling import Schedule, shared_stages
+from overwinter.sweep.spending import Spending, read_budget_j
+from overwinter.sweep.trees import Tree, cache_folder, make_tree
+
+_POLL_S = 0.05
+_BUDGET_POLL_S = 1.0
+_DIED_TWICE = 2
+OnEvent = Callable[[dict[str, Any]], None]
+
+
+def run_points(
+    project: Project, points: Sequence[Point], *, settings: SweepSettings, on_event: OnEvent
+) -> list[PointResult]:
+    """Run points, and return their results in the same order.
+
+    Args:
+        project: The project.
+        points: The points; equal ones run once.
+        settings: The sweep's settings; `name` must be set.
+        on_event: A function that gets every event: those of the stages, with the point's name as `point`; and `point`,
+            when one starts or ends.
+
+    Raises:
+        ConfigError: the project is not in a Git repository with a commit, or a setting is invalid.
+        OverwinterError: another sweep of the project runs, or the disk is full.
+    """
+    repository = find_repository(project)
+    name = settings.name or "sweep"
+    folder = sweep_folder(project, name)
+    with _alone(project) as lock:
+        (folder / "logs").mkdir(parents=True, exist_ok=True)
+        run = _SweepRun(
+            project, repository, list({each.name: each for each in points}.values()), settings, on_event, lock
+        )
+        results = run.results()
+    return [results[point.name] for point in points]
+
+
+@contextlib.contextmanager
+def _alone(project: Project) -> Iterator[int]:
+    """Hold the project's lock on sweeps, and yield its file, which dvc inherits: an orphan still holds the lock."""
+    path = project.state / "sweeps" / "lock"
+    with locked(path, what=f"The folder of worker trees of {project.root}") as handle:
+        yield handle
+
+
+@dataclass(kw_only=True)
+class _Worker:
+    """A worker's tree, and what runs in it."""
+
+    number: int
+    tree: Tree | None = None
+    dvc: RunningDvc | None = None
+    point: int = -1
+    latest: Mapping[str, str] = field(default_factory=dict)
+    expected_j: float = 0.0
+    run_id: str = ""
+
+
+class _SweepRun:
+    """One run of a sweep, until nothing waits or it is stopped."""
+
+    def __init__(
+        self,
+        project: Project,
+        repository: Repository,
+        points: list[Point],
+        settings: SweepSettings,
+        on_event: OnEvent,
+        lock: int,
+    ) -> None:
+        self._project, self._repository, self._points = project, repository, points
+        self._name = settings.name or "sweep"
+        self._folder = sweep_folder(project, self._name)
+        self._on_event, self._lock = on_event, lock
+        self._schedule = Schedule([point.keys for point in points])
+        self._workers = [_Worker(number=number) for number in range(settings.workers)]
+        self._spending = Spending(project, f"{self._name}/", read_budget_j(settings.budget))
+        self._results: dict[int, PointResult] = {}
+        self._deaths: dict[int, int] = {}
+        self._stopping = False
+        self._over_budget = ""
+        earlier = read_sweep(project, self._name)
+        self._record = SweepRecord(
+            name=self._name,
+            until=settings.until,
+            commit=repository.head,
+            points=() if earlier is None else earlier.points,
+        )
+
+    def results(self) -> dict[str, PointResult]:
+        """Run everything, and return the results by the points' names."""
+        self._take_earlier()
+        with self._signals():
+            try:
+                while self._start_some():
+                    self._follow()
+            finally:
+                for worker in self._workers:
+                    if worker.dvc is not None:
+                        worker.dvc.kill()
+        for point in list(self._schedule.waiting):
+            status = SKIPPED if self._over_budget else INTERRUPTED
+            self._schedule.drop(point)
+            self._note(point, PointResult(point=self._points[point], status=status, message=self._over_budget))
+        write_sweep(self._project, self._record)
+        return {result.point.name: result for result in self._results.values()}
+
+    # Starting.
+
+    def _take_earlier(self) -> None:
+        """Take the results of points that an earlier run of this sweep finished, and that are still experiments."""
+        records = {record.name: record for record in self._record.points}
+        for number, point in enumerate(self._points):
+            record = records.get(point.name)
+            if record is None or record.status != DONE or dict(record.keys) != dict(point.keys):
+                continue
+            if record.experiment and self._repository.experiment(record.experiment):
+                self._schedule.drop(number)
+                self._note(number, record.result(point))
+
+    def _start_some(self) -> bool:
+        """Start points on idle workers, as far as there are any, and return whether something runs."""
+        while not self._stopping and (idle := [each for each in self._workers if each.dvc is None]):
+            number = self._schedule.next()
+            if number is None:
+                break
+            if (failed := self._schedule.failed_before(number)) is not None:
+                self._schedule.drop(number)
+                self._finish(number, self._not_tried(number, *failed))
+            elif self._refused_by_budget(number):
+                break
+            else:
+                keys = self._points[number].keys
+                self._start(max(idle, key=lambda worker: shared_stages(worker.latest, keys)), number)
+        return bool(self._schedule.running)
+
+    def _refused_by_budget(self, number: int) -> bool:
+        running = {each.run_id: each.expected_j for each in self._workers if each.dvc is not None}
+        refusal = self._spending.refusal(self._points[number], self._schedule.paid_for, running)
+        if refusal is not None and not running:
+            self._over_budget, self._stopping = refusal, True
+        return refusal is not None
+
+    def _start(self, worker: _Worker, number: int) -> None:
+        point = self._points[number]
+        worker.tree = self._tree(worker, anew=self._deaths.get(number, 0) > 0)
+        worker.tree.prepare(point.params, point.config, render_dvc_yaml(point.config, self._project))
+        worker.run_id = f"{self._name}/{new_run_id()}"
+        if self._spending.budget_j is not None:
+            worker.expected_j = self._spending.expected_j(point, self._schedule.paid_for)
+        self._schedule.start(number)
+        worker.point, worker.latest = number, point.keys
+        worker.dvc = RunningDvc(
+            worker.tree.project,
+            run_id=worker.run_id,
+            log=self._folder / "logs" / f"{point.name}.log",
+            targets=[gate_name(list(point.keys)[-1])],
+            environment={"DVC_ROOT": str(self._project.root), "DVC_EXP_NAME": experiment_name(point)},
+            inherited=[self._lock],
+        )
+        self._tell("point", point, status="started")
+
+    def _tree(self, worker: _Worker, *, anew: bool) -> Tree:
+        if worker.tree is None or anew:
+            cache = cache_folder(self._project)
+            return make_tree(worker.number, self._project, self._repository, cache=cache, anew=anew)
+        return worker.tree
+
+    def _not_tried(self, number: int, stage: str, other: int) -> PointResult:
+        name = self._points[other].name
+        message = f"{stage} failed in point {name}, which has the same settings up to there"
+        return PointResult(point=self._points[number], status=FAILED, message=message)
+
+    # Following.
+
+    def _follow(self) -> None:
+        looked_s = time.monotonic()
+        while not sum(self._look(worker) for worker in self._workers if worker.dvc is not None):
+            time.sleep(_POLL_S)
+            if time.monotonic() - looked_s > _BUDGET_POLL_S:
+                looked_s = time.monotonic()
+                self._hold_to_budget()
+
+    def _look(self, worker: _Worker) -> bool:
+        """Pass on a worker's events, and return whether another point may now start."""
+        assert worker.dvc is not None  # noqa: S101 -- for the type checker
+        ended, freed = worker.dvc.has_ended(), False
+        for event in worker.dvc.events():
+            if event["event"] == "start":
+                self._schedule.commit(worker.point, committed_before(event["stage"], list(worker.latest)))
+                freed = True
+            self._on_event({**event, "point": self._points[worker.point].name})
+        if ended:
+            self._conclude(worker, worker.dvc.outcome())
+        return ended or freed
+
+    def _hold_to_budget(self) -> None:
+        if not self._stopping and self._spending.exceeded():
+            self._over_budget = "the sweep's budget is spent"
+            self._stop()
+
+    def _conclude(self, worker: _Worker, outcome: Reproduction) -> None:
+        number, point = worker.point, self._points[worker.point]
+        worker.dvc = None
+        stages = [stage for stage in outcome.ran if stage in point.keys]
+        if outcome.exit_code == EXIT_DONE:
+            self._schedule.commit(number, list(point.keys))
+            self._schedule.end(number)
+            self._finish(number, self._saved(worker, outcome, tuple(stages)))
+        elif self._stopping:
+            status = SKIPPED if self._over_budget else INTERRUPTED
+            self._end(number, outcome, status, stages, self._over_budget or outcome.message)
+        elif outcome.failed is None and self._deaths.get(number, 0) + 1 < _DIED_TWICE:
+            self._deaths[number] = self._deaths.get(number, 0) + 1
+            self._schedule.put_back(number)
+            self._tell("say", point, text=f"its worker died; it starts again in a new tree ({outcome.message})")
+        elif outcome.exit_code == EXIT_REFUSED:
+            self._end(number, outcome, REFUSED, stages, outcome.message)
+        else:
+            self._end(number, outcome, FAILED, stages, outcome.message, at=outcome.failed)
+
+    def _end(
+        self,
+        number: int,
+        outcome: Reproduction,
+        status: str,
+        stages: Sequence[str],
+        message: str,
+        at: str | None = None,
+    ) -> None:
+        point = self._points[number]
+        self._schedule.end(number, at if at in point.keys else None)
+        result = PointResult(point=point, status=status, message=message, run_id=outcome.run_id, ran=tuple(stages))
+        self._finish(number, result)
+
+    def _saved(self, worker: _Worker, outcome: Reproduction, stages: tuple[str, ...]) -> PointResult:
+        point, tree = self._points[worker.point], worker.tree
+        assert tree is not None  # noqa: S101 -- for the type checker
+        name = experiment_name(point)
+        message = f"overwinter sweep {self._name}: {' '.join(point.overrides) or 'the configuration as it is'}"
+        self._repository.save(name, tree.top, message=message, without=tree.links)
+        figures: dict[str, Any] = read_figures(tree.project.outputs, list(point.keys))
+        return PointResult(point=point, status=DONE, run_id=outcome.run_id, experiment=name, ran=stages, **figures)
+
+    def _finish(self, number: int, result: PointResult) -> None:
+        self._note(number, result)
+        write_sweep(self._project, self._record)
+
+    def _note(self, number: int, result: PointResult) -> None:
+        self._results[number] = result
+        self._record = self._record.with_points([PointRecord.of(result)])
+        self._tell("point", result.point, status=result.status, message=result.message, result=result)
+
+    def _tell(self, kind: str, point: Point, **details: Any) -> None:
+        counts = {"finished": len(self._results), "total": len(self._points)}
+        self._on_event({"event": kind, "point": point.name, "stage": "", "time_s": time.time(), **counts, **details})
+
+    # Stopping.
+
+    def _stop(self) -> None:
+        self._stopping = True
+        for worker in self._workers:
+            if worker.dvc is not None:
+                worker.dvc.interrupt()
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Forward the first SIGINT or SIGTERM to what runs, and kill at the second."""
+
+        def handle(_number: int, _frame: FrameType | None) -> None:
+            if self._stopping:
+                raise KeyboardInterrupt
+            self._stop()
+
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+
+def committed_before(program: str, stages: Sequence[str]) -> Sequence[str]:
+    """Return the stages that DVC has committed when a program starts: those before it, and a gate's own."""
+    if program in stages:
+        return stages[: stages.index(program)]
+    judged = next((stage for stage in stages if gate_name(stage) == program), None)
+    return () if judged is None else stages[: stages.index(judged) + 1]
+
+
+def experiment_name(point: Point) -> str:
+    """Return the name of a point's DVC experiment; a point that two sweeps have in common is one experiment."""
+    return f"point-{point.name}"
