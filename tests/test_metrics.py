@@ -20,9 +20,15 @@ def test_metrics_round_trip(tmp_path, metrics):
     assert read_metrics(tmp_path / "metrics.json", remedy="") == metrics
 
 
-def test_a_custom_stage_may_write_other_metrics(tmp_path):
+def test_a_measure_is_a_key_of_its_own(tmp_path):
+    assert to_json(MODEL) == {"headline": "accuracy", "accuracy": 0.9, "epochs": 3, "size_bytes": 7}
+    assert "quality" not in to_json(SIDE)
+    assert to_json(SIDE)["accuracy"] == SIDE.quality
+
+
+def test_numbers_of_a_stage_of_your_own_are_measures(tmp_path):
     (tmp_path / "metrics.json").write_text(json.dumps({"confidence": 0.9, "chosen": "a"}))
-    assert read_metrics(tmp_path / "metrics.json", remedy="") == ModelMetrics()
+    assert read_metrics(tmp_path / "metrics.json", remedy="") == ModelMetrics(measures={"confidence": 0.9})
 
 
 def test_a_missing_figure_is_named(tmp_path):

@@ -8,12 +8,12 @@ reads from chosen.json which candidate to serve (`Chosen`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from overwinter.files import read_json
-from overwinter.records import parse_record
+from overwinter.records import inlined, named_by, parse_record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class ModelMetrics:
 
     Attributes:
         headline: name of the task's headline measure.
-        measures: the task's measures on the validation split, by name.
+        measures: the task's measures on the validation split; each is a key of its own in the file.
         loss: loss on the validation split.
         origin: origin of the dense model, if it is not the trained one.
         epochs: number of epochs that were run.
@@ -34,7 +34,7 @@ class ModelMetrics:
     """
 
     headline: str | None = None
-    measures: Mapping[str, float] | None = None
+    measures: Mapping[str, float] | None = inlined()
     loss: float | None = None
     origin: str | None = None
     epochs: int | None = None
@@ -57,7 +57,7 @@ class CandidateMetrics:
     Attributes:
         name: VARIANT@RUNTIME.
         headline: name of the task's headline measure.
-        quality: the headline measure on the test split.
+        quality: the headline measure on the test split, in the file under its own name.
         origin: as in `ModelMetrics`.
         size_bytes: size of the files that the runtime loads.
         latency_p50_s: median latency of a call.
@@ -69,7 +69,7 @@ class CandidateMetrics:
 
     name: str
     headline: str
-    quality: float
+    quality: float = named_by("headline")
     origin: str | None = None
     size_bytes: int
     latency_p50_s: float
@@ -77,6 +77,10 @@ class CandidateMetrics:
     energy_per_response_low_j: float
     energy_per_response_high_j: float
     measured: bool
+
+
+# What a measure cannot be named, since measures stand beside these in metrics.json.
+RESERVED = frozenset(field.name for schema in (ModelMetrics, CandidateMetrics) for field in fields(schema))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Records: JSON files and messages as frozen dataclasses.
 
 An unknown key, which a newer version may have written, is ignored. A missing key or a wrong type raises an error that
-names the key and the file.
+names the key and the file. A field made by `inlined` or `named_by` has its value under other keys than its own name.
 """
 
 from __future__ import annotations
@@ -19,6 +19,20 @@ from overwinter.errors import IntegrityError
 from overwinter.files import read_json, write_json
 
 T = TypeVar("T")
+_INLINED, _NAMED_BY = "inlined", "named_by"
+
+
+def inlined() -> Any:
+    """Return a field for a mapping of numbers by name, None by default, that are keys of the record's own JSON object.
+
+    Every number in the object whose key is no field belongs to it. Its names must differ from the fields'.
+    """
+    return dataclasses.field(default=None, metadata={_INLINED: True})
+
+
+def named_by(field: str) -> Any:
+    """Return a field whose key in JSON is the value of another field, such as `{"headline": "r2", "r2": 0.9}`."""
+    return dataclasses.field(metadata={_NAMED_BY: field})
 
 
 def read_record(schema: type[T], path: Path, *, remedy: str) -> T:
@@ -39,18 +53,18 @@ def parse_record(schema: type[T], content: object, *, where: str, remedy: str) -
     """Return the record in parsed JSON, checked as in `read_record`; ``where`` names the file in errors."""
     if not isinstance(content, Mapping):
         raise IntegrityError(f"{where} is not a JSON object. {remedy}")
-    fields = _fields(schema)
-    missing = [field.name for field in fields if field.name not in content and not _is_optional(field)]
+    keys = {field: _key(field, content) for field in _fields(schema)}
+    missing = [key for field, key in keys.items() if key not in content and not _is_optional(field)]
     if missing:
         raise IntegrityError(f"{where} lacks {', '.join(missing)}. {remedy}")
     kinds = _kinds(typing.cast(Any, schema))  # types are hashable; mypy disagrees for `type[T]`
-    return schema(
-        **{
-            field.name: _value(kinds[field.name], content[field.name], where=f"{where}: {field.name}", remedy=remedy)
-            for field in fields
-            if field.name in content
-        }
-    )
+    values = {
+        field.name: _value(kinds[field.name], content[key], where=f"{where}: {key}", remedy=remedy)
+        for field, key in keys.items()
+        if key in content
+    }
+    others = {key: value for key, value in content.items() if key not in keys.values() and _fits(float, value)}
+    return schema(**values, **{field.name: others for field in keys if _INLINED in field.metadata and others})
 
 
 def write_record(path: Path, record: Any) -> None:
@@ -60,8 +74,23 @@ def write_record(path: Path, record: Any) -> None:
 
 def to_json(record: Any) -> dict[str, Any]:
     """Return a record as JSON types; a field whose default is None is omitted while it is None."""
-    values = ((field, getattr(record, field.name)) for field in _fields(record))
-    return {field.name: _plain(value) for field, value in values if value is not None or field.default is not None}
+    values = vars(record)
+    content: dict[str, Any] = {}
+    for field in _fields(record):
+        value = values[field.name]
+        if _INLINED in field.metadata:
+            content |= _plain(value or {})
+        elif value is not None or field.default is not None:
+            content[_key(field, values)] = _plain(value)
+    return content
+
+
+def _key(field: dataclasses.Field[Any], content: Mapping[str, Any]) -> str:
+    """Return a field's key in JSON; an inlined one has none that JSON could have."""
+    if _INLINED in field.metadata:
+        return ""
+    owner = field.metadata.get(_NAMED_BY)
+    return field.name if owner is None else str(content.get(owner, field.name))
 
 
 def _fields(schema: Any) -> tuple[dataclasses.Field[Any], ...]:

@@ -89,7 +89,11 @@ def test_a_variant_that_is_faster_is_chosen_and_reported(make_meter, make_sessio
     assert metrics["chosen"]["name"] == "int8_static@onnxruntime"
     assert metrics["dense"]["name"] == "dense@torch"
     assert metrics["pays"] is True
-    assert (metrics["chosen"]["headline"], metrics["chosen"]["quality"], metrics["batch_size"]) == ("accuracy", 0.98, 4)
+    assert (metrics["chosen"]["headline"], metrics["chosen"]["accuracy"], metrics["batch_size"]) == (
+        "accuracy",
+        0.98,
+        4,
+    )
     assert metrics["saving"] > 0.7
     assert metrics["size_ratio"] == 2
     assert _written(choice.served(device="cpu")) == {

@@ -22,7 +22,7 @@ def judged(tmp_path):
     project = Project(root=tmp_path, configs=ROOT / "configs", config_name="config")
     for stage in ("train", "sparsify", "quantize", "evaluate"):
         write_record(tmp_path / "outputs" / stage / "energy.json", energy_record(stage=stage))
-        write_json(tmp_path / "outputs" / stage / "metrics.json", {"measures": {"accuracy": 0.9}})
+        write_json(tmp_path / "outputs" / stage / "metrics.json", {"accuracy": 0.9})
     metrics = EvaluationMetrics(
         dense=candidate_metrics("dense@a"),
         chosen=candidate_metrics("int8@a"),

@@ -18,7 +18,7 @@ def _left(folder, metrics=None, passed=True):
     folder.mkdir(parents=True)
     write_record(folder / "energy.json", energy_record(stage=folder.name, **ENERGY))
     (folder / "metrics.json").write_text(
-        json.dumps(metrics or {"headline": "accuracy", "measures": {"accuracy": 0.5}, "size_bytes": 100})
+        json.dumps(metrics or {"headline": "accuracy", "accuracy": 0.5, "size_bytes": 100})
     )
     if passed:
         (folder / "gate.json").write_text("{}")
@@ -66,7 +66,7 @@ def _evaluated(dense, chosen):
 
 
 def test_the_chosen_variant_speaks_for_evaluate(tmp_path):
-    _left(tmp_path / "evaluate", metrics=_evaluated({"quality": 0.9}, {"quality": 0.8}))
+    _left(tmp_path / "evaluate", metrics=_evaluated({"accuracy": 0.9}, {"accuracy": 0.8}))
     (row,) = summarize(tmp_path, ["evaluate"], ran=(), headline=Measure(name="accuracy"))
     assert row.quality == "accuracy 80.00 %"
     assert row.size_bytes == 7
@@ -74,8 +74,8 @@ def test_the_chosen_variant_speaks_for_evaluate(tmp_path):
 
 @pytest.mark.parametrize(("origin", "expected"), [({}, ""), ({"origin": "dequantized Q4_1"}, " (of dequantized Q4_1)")])
 def test_a_perplexity_says_what_dense_is(tmp_path, origin, expected):
-    chosen = {"headline": "perplexity", "quality": 29.1384} | origin
-    _left(tmp_path / "evaluate", metrics=_evaluated({"quality": 20.0}, chosen))
+    chosen = {"headline": "perplexity", "perplexity": 29.1384} | origin
+    _left(tmp_path / "evaluate", metrics=_evaluated({"accuracy": 0.9}, chosen))
     headline = Measure(name="perplexity", higher_is_better=False, relative=True)
     assert summarize(tmp_path, ["evaluate"], ran=(), headline=headline)[0].quality == f"perplexity 29.1{expected}"
 
@@ -85,7 +85,7 @@ def test_a_perplexity_says_what_dense_is(tmp_path, origin, expected):
     [(Measure(name="r2", share=False), "R2 0.981"), (None, "r2 0.9812"), (Measure(name="accuracy"), "r2 0.9812")],
 )
 def test_the_headline_is_described_by_its_measure_and_one_that_is_not_known_by_its_name(tmp_path, headline, expected):
-    _left(tmp_path / "train", metrics={"headline": "r2", "measures": {"r2": 0.98123, "rmse": 3.0}})
+    _left(tmp_path / "train", metrics={"headline": "r2", "r2": 0.98123, "rmse": 3.0})
     assert summarize(tmp_path, ["train"], ran=(), headline=headline)[0].quality == expected
 
 

@@ -26,6 +26,9 @@ class HalfATask:
     def read_targets(self): ...
     check_outputs = loss = divergence = agreement = rows = measure = respond = read_targets
 
+class Weighing(Regression):
+    measures = {"size_bytes": Measure(name="size_bytes", higher_is_better=False)}
+
 class Pinball:
     def __init__(self, quantile):
         if not 0 < quantile < 1:
@@ -116,6 +119,11 @@ def test_a_class_that_lacks_a_part_of_the_contract_is_refused():
         tasks.load_task({"_target_": "mine.HalfATask"}, trusted=["mine"])
     with pytest.raises(ConfigError, match="not a class with the methods"):
         tasks.load_task({"_target_": "mine.Pinball"}, trusted=["mine"])
+
+
+def test_a_measure_cannot_take_the_name_of_another_figure():
+    with pytest.raises(ConfigError, match=r"measure named size_bytes.*Rename it"):
+        tasks.load_task({"_target_": "mine.Weighing"}, trusted=["mine"])
 
 
 def test_a_loss_of_ones_own_replaces_the_tasks():

@@ -57,7 +57,7 @@ def _judged(stage: str, config: Config, project: Project) -> Verdict:
         raise ConfigError(f"There is no stage {stage!r}. Stages: {', '.join(names)}.")
     judged = names[: names.index(stage) + 1]
     metrics = [_metrics(project, name) for name in (stage, names[0])]
-    figures: Sequence[Mapping[str, Any]] = [each | each.get("measures", {}) for each in metrics]
+    figures: Sequence[Mapping[str, Any]] = metrics
     folder, remedy = project.outputs / stage, f"Run `dvc repro {stage}`."
     evaluation = evaluation_metrics(metrics[0], where=str(folder / "metrics.json"), remedy=remedy)
     if evaluation is not None:

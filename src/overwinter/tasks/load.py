@@ -8,6 +8,7 @@ from typing import Any
 from overwinter.config.groups.task import OwnTaskConfig, own_task
 from overwinter.config.targets import LOSS, TASK, find_target, instantiate
 from overwinter.errors import ConfigError, TargetError
+from overwinter.metrics import RESERVED
 from overwinter.tasks.interface import Criterion, Task
 from overwinter.tasks.measure import Measure
 from overwinter.tasks.settings import task_schema
@@ -100,5 +101,9 @@ def _complete(target: str, task: Any) -> Task:
     missing = [name for name in _ATTRIBUTES if not hasattr(task, name)]
     if missing:
         raise TargetError(f"task._target_={target!r} has no {', '.join(missing)}. See overwinter.tasks.Task.")
+    if taken := sorted(set(task.measures) & RESERVED):
+        raise TargetError(
+            f"task._target_={target!r} has a measure named {taken[0]}, which is another figure in metrics.json. Rename it."
+        )
     complete: Task = task
     return complete
