@@ -103,7 +103,8 @@ def _complete(target: str, task: Any) -> Task:
         raise TargetError(f"task._target_={target!r} has no {', '.join(missing)}. See overwinter.tasks.Task.")
     if taken := sorted(set(task.measures) & RESERVED):
         raise TargetError(
-            f"task._target_={target!r} has a measure named {taken[0]}, which is another figure in metrics.json. Rename it."
+            f"task._target_={target!r} has a measure named {taken[0]}, which is another figure in metrics.json. "
+            "Rename it."
         )
     complete: Task = task
     return complete
