@@ -2,8 +2,9 @@
 
 import pytest
 
-from overwinter.config import find_project
+from overwinter.config import find_project, load_config
 from overwinter.errors import ConfigError
+from overwinter.pipeline.prefix import prefix_keys
 from overwinter.sweep import make_points
 
 
@@ -30,3 +31,21 @@ def test_equal_jobs_are_one_point_and_hydras_own_settings_are_no_part_of_it(proj
 def test_a_wrong_point_is_named_before_any_work(project):
     with pytest.raises(ConfigError, match=r"train\.epochs=0.*must be at least 1"):
         make_points(project, [["seed=1"], ["train.epochs=0"]], until="evaluate")
+
+
+def test_of_many_wrong_points_the_first_are_named_and_the_rest_is_not_checked(project):
+    batch = [["seed=1"], *([f"train.epochs={-number}"] for number in range(300))]
+    with pytest.raises(ConfigError) as caught:
+        make_points(project, batch, until="evaluate")
+    assert [f"train.epochs={number}" in str(caught.value) for number in (0, -1, -2, -3)] == [True, True, True, False]
+    assert "of the 301 points are wrong; the first 5 were checked" in str(caught.value)
+
+
+def test_a_sweep_without_points_is_refused(project):
+    with pytest.raises(ConfigError, match="no points"):
+        make_points(project, [], until="evaluate")
+
+
+def test_the_keys_are_those_that_the_stages_record(project):
+    (point,) = make_points(project, [[]], until="hibernate")
+    assert point.keys == prefix_keys(load_config(project), project)

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 from overwinter.config.environment import environment
 from overwinter.config.expansion import refuse_expansion
@@ -51,6 +52,15 @@ def compose(project: Project, overrides: Sequence[str] = (), *, from_environment
     if missing:
         raise ConfigError(f"No value for {', '.join(missing)}. Set it in {project.configs} or on the command line.")
     return OmegaConf.to_yaml(config)
+
+
+def read_parameters(text: str) -> dict[str, Any]:
+    """Return the content of the text of a params.yaml, as DVC reads it."""
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    content = yaml.load(text, Loader=loader)  # noqa: S506 -- the C twin of SafeLoader, ten times as quick
+    return content if isinstance(content, dict) else {}
 
 
 def refuse_swept(overrides: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from overwinter.config.checks import check_config, check_service
 from overwinter.config.composition import own_error
 from overwinter.config.environment import environment, guard_environment
 from overwinter.config.groups import SCHEMAS, Config
-from overwinter.config.groups.pipeline import in_order
+from overwinter.config.groups.pipeline import PipelineConfig, in_order
 from overwinter.config.groups.serve import ServiceConfig
 from overwinter.config.groups.task import own_task
 from overwinter.documents import check_yaml
@@ -46,15 +47,69 @@ def validate(text: str, *, source: str = "the composed configuration") -> Config
         ConfigError: not YAML, or a wrong key, type, unit or range.
     """
     config: Config = _typed(Config, _parsed(text, source), prefix="")
-    config.task = {"name": "classification"} if config.task is None else config.task
-    for group, schema_of in SCHEMAS.items():
-        node = getattr(config, group)
-        if not isinstance(node, Mapping):
-            raise ConfigError(f"{group}={node!r} must be a mapping. {_REMEDY}")
-        setattr(config, group, _typed(schema_of(node), _keys(group, node), prefix=f"{group}."))
-    config.pipeline.stages = in_order(config.pipeline.stages)
+    for group in SCHEMAS:
+        setattr(config, group, _grouped(group, getattr(config, group)))
+    config.pipeline = _in_order(config.pipeline)
     check_config(config)
     return config
+
+
+class KnownGroups:
+    """Typed groups by their content, so that configurations with groups in common are validated quickly.
+
+    The groups are shared by the configurations, which are values that nothing changes.
+    """
+
+    def __init__(self) -> None:
+        self._fields: dict[tuple[str, str], Any] = {}
+        self._single = {each.name: _single(each) for each in dataclasses.fields(Config)}
+
+    def config(self, content: Mapping[str, Any]) -> Config:
+        """Return the `Config` that `validate` makes of a text with this content.
+
+        Args:
+            content: The content of params.yaml, with all interpolations resolved.
+
+        Raises:
+            ConfigError: as `validate` does, but the message may name the key less well.
+        """
+        if unknown := content.keys() - self._single.keys():
+            raise ConfigError(f"{min(map(str, unknown))}: there is no such key.")
+        config = Config(**{name: self._typed(name, content) for name in self._single})
+        check_config(config)
+        return config
+
+    def _typed(self, name: str, content: Mapping[str, Any]) -> Any:
+        key = (name, repr(content[name]) if name in content else "")
+        if key not in self._fields:
+            self._fields[key] = self._made(name, {name: content[name]} if name in content else {})
+        return self._fields[key]
+
+    def _made(self, name: str, content: Mapping[str, Any]) -> Any:
+        value = getattr(_typed(self._single[name], content, prefix=""), name)
+        return _in_order(value) if name == "pipeline" else _grouped(name, value)
+
+
+def _single(field: dataclasses.Field[Any]) -> type[Any]:
+    """Return a schema with one field of `Config`."""
+    kind = typing.get_type_hints(Config)[field.name]
+    alone = dataclasses.field(default=field.default, default_factory=field.default_factory)
+    return dataclasses.make_dataclass(f"Config_{field.name}", [(field.name, kind, alone)])
+
+
+def _grouped(group: str, node: Any) -> Any:
+    """Return the value of a key of `Config` as an instance of the schema of its option, if options have schemas."""
+    if group == "task" and node is None:
+        node = {"name": "classification"}
+    if group not in SCHEMAS:
+        return node
+    if not isinstance(node, Mapping):
+        raise ConfigError(f"{group}={node!r} must be a mapping. {_REMEDY}")
+    return _typed(SCHEMAS[group](node), _keys(group, node), prefix=f"{group}.")
+
+
+def _in_order(pipeline: PipelineConfig) -> PipelineConfig:
+    return dataclasses.replace(pipeline, stages=in_order(pipeline.stages))
 
 
 def _keys(group: str, node: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
-from overwinter.config import Config, Project, compose, validate
+from overwinter.config import Config, Project
+from overwinter.config.composing_many import Composer
 from overwinter.errors import ConfigError
-from overwinter.files import digest
-from overwinter.pipeline.render import rendered_stages
+from overwinter.pipeline.prefix import PrefixKeys
 
 _SHOWN = 3  # wrong points that one message names
 _NAME_DIGITS = 8
@@ -25,7 +24,7 @@ class Point:
         overrides: Its overrides in Hydra's grammar, without those of Hydra itself.
         params: The text of its params.yaml.
         config: The same, typed.
-        keys: Stage -> digest of everything that determines its result, up to and with the sweep's last stage.
+        keys: Stage -> prefix key, in the pipeline's order, up to and with the sweep's last stage.
     """
 
     name: str
@@ -44,41 +43,55 @@ def make_points(project: Project, batch: Sequence[Sequence[str]], *, until: str)
         until: The last stage of the sweep's points; a pipeline without it runs to its own last stage.
 
     Raises:
-        ConfigError: some jobs are invalid; the message names the first of them.
+        ConfigError: there is no job, or some are invalid; the message names the first of them.
     """
+    if not batch:
+        raise ConfigError("The sweep has no points: one of its choices is empty. Give each at least one value.")
+    maker = _PointMaker(project, until)
     points: list[Point] = []
     wrong: list[str] = []
     for job in batch:
         overrides = tuple(each for each in job if not each.lstrip("+~").startswith(("hydra.", "hydra/")))
         try:
-            points.append(_point(project, overrides, until))
+            points.append(maker.point(overrides))
         except ConfigError as error:
             wrong.append(f"{' '.join(overrides)}: {error}")
+            if len(wrong) > _SHOWN:  # to explain all of many would take minutes
+                break
     if wrong:
-        more = f"\nand {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
-        raise ConfigError("\n".join(wrong[:_SHOWN]) + more)
+        raise ConfigError(_explained(wrong, checked=len(points) + len(wrong), total=len(batch)))
     return points
 
 
-def _point(project: Project, overrides: tuple[str, ...], until: str) -> Point:
-    params = compose(project, overrides)
-    config = validate(params)
-    name = hashlib.sha256(params.encode()).hexdigest()[:_NAME_DIGITS]
-    return Point(name=name, overrides=overrides, params=params, config=config, keys=_keys(config, project, until))
+@dataclass
+class _PointMaker:
+    """Makes points; what they have in common is composed, checked and hashed once."""
+
+    project: Project
+    until: str
+    _made: dict[tuple[str, ...], Point] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._composer, self._prefixes = Composer(self.project), PrefixKeys(self.project)
+
+    def point(self, overrides: tuple[str, ...]) -> Point:
+        if overrides not in self._made:
+            made = self._composer.compose(overrides)
+            keys = self._prefixes.of(made.config, made.parameters)
+            names = list(keys)
+            last = names.index(self.until) if self.until in names else len(names) - 1
+            self._made[overrides] = Point(
+                name=hashlib.sha256(made.params.encode()).hexdigest()[:_NAME_DIGITS],
+                overrides=overrides,
+                params=made.params,
+                config=made.config,
+                keys={name: keys[name] for name in names[: last + 1]},
+            )
+        return self._made[overrides]
 
 
-def _keys(config: Config, project: Project, until: str) -> dict[str, str]:
-    everything, stages = asdict(config), rendered_stages(config, project)
-    names = list(config.pipeline.stages)
-    keys: dict[str, str] = {}
-    for name in names[: names.index(until) + 1] if until in names else names:
-        parameters = {key: _dotted(everything, key) for key in stages[name]["params"]}
-        needs = [keys[need] for need in config.pipeline.stages[name].needs]
-        keys[name] = digest([name, stages[name]["cmd"], parameters, needs])
-    return keys
-
-
-def _dotted(tree: Any, key: str) -> Any:
-    for part in key.split("."):
-        tree = tree[part]
-    return tree
+def _explained(wrong: Sequence[str], *, checked: int, total: int) -> str:
+    if len(wrong) <= _SHOWN:
+        return "\n".join(wrong)
+    rest = f"\nMore of the {total} points are wrong; the first {checked} were checked. Nothing was started."
+    return "\n".join(wrong[:_SHOWN]) + rest
