@@ -47,16 +47,17 @@ def computed(
         loading = measure_loading(stage, built, largest) if settings.measure_loading else {}
         sessions = open_sessions(stage, built)
         quality = examine(stage, task, test, variants, sessions)
-        figures = ow.evaluation.compare_speed(
-            sessions,
-            batches,
-            settings,
-            meter=stage.meter,
-            seed=seed,
-            progress=stage.unsaved_progress,
-            contenders=[name for name, each in quality.items() if not each.broken_limits],
-            device=ow.runtime.serving_device(stage.config.device),
-        )
+        with stage.quiet_device():
+            figures = ow.evaluation.compare_speed(
+                sessions,
+                batches,
+                settings,
+                meter=stage.meter,
+                seed=seed,
+                progress=stage.unsaved_progress,
+                contenders=[name for name, each in quality.items() if not each.broken_limits],
+                device=ow.runtime.serving_device(stage.config.device),
+            )
         size = settings.choose_at_batch_size
         costs = {name: ow.evaluation.BatchCost(batch_size=size, figures=each) for name, each in figures.items()}
         return compete(variants, built, quality, costs, loading)
@@ -72,15 +73,16 @@ def generated(
     models = open_models(stage, folders)
     sessions = {name: ow.evaluation.ModuleSession(model) for name, model in models.items()}
     quality = examine(stage, task, test, variants, sessions)
-    costs = ow.evaluation.compare_generation(
-        models,
-        prompt,
-        settings,
-        meter=stage.meter,
-        seed=seed,
-        progress=stage.unsaved_progress,
-        device=ow.runtime.serving_device(stage.config.device),
-    )
+    with stage.quiet_device():
+        costs = ow.evaluation.compare_generation(
+            models,
+            prompt,
+            settings,
+            meter=stage.meter,
+            seed=seed,
+            progress=stage.unsaved_progress,
+            device=ow.runtime.serving_device(stage.config.device),
+        )
     return compete(variants, folders, quality, costs, {})
 
 
@@ -119,17 +121,18 @@ def measure_loading(
     stage: ow.pipeline.Stage, built: Mapping[str, Path], batch: Inputs
 ) -> dict[str, ow.runtime.Readiness]:
     """Load each built variant in a fresh process and return its load time and peak memory."""
-    return {
-        name: ow.runtime.measure_loading(
-            folder,
-            runtime_of(name),
-            batch,
-            threads=stage.config.evaluate.threads,
-            trusted=stage.config.trusted_targets,
-            device=ow.runtime.serving_device(stage.config.device),
-        )
-        for name, folder in built.items()
-    }
+    with stage.quiet_device():
+        return {
+            name: ow.runtime.measure_loading(
+                folder,
+                runtime_of(name),
+                batch,
+                threads=stage.config.evaluate.threads,
+                trusted=stage.config.trusted_targets,
+                device=ow.runtime.serving_device(stage.config.device),
+            )
+            for name, folder in built.items()
+        }
 
 
 def open_sessions(stage: ow.pipeline.Stage, built: Mapping[str, Path]) -> dict[str, ow.runtime.Session]:

@@ -48,7 +48,8 @@ def main(stage: ow.pipeline.Stage) -> None:
 
     keys = list(settings.encryption_keys)
     bundle = ow.bundle.protect(stage.out("bundle"), sign_key=settings.sign_key, encryption_keys=keys)
-    wakes = ow.bundle.measure_wake(bundle.source, repeats=settings.wake_repeats, keys=keys, trusted=trusted)
+    with stage.quiet_device():
+        wakes = ow.bundle.measure_wake(bundle.source, repeats=settings.wake_repeats, keys=keys, trusted=trusted)
     size = format_bytes(bundle.size_bytes)
     stage.log(
         f"{chosen.variant}@{runtime}: bundle of {size}, wakes in a fresh process in {format_duration(wakes.median_s)}"

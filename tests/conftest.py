@@ -27,9 +27,10 @@ hypothesis.settings.load_profile("unhurried")
 
 @pytest.fixture(autouse=True, scope="session")
 def meters_of_this_suite_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Whatever else is metered on this machine is no neighbour of the tests' meters."""
+    """Whatever else is metered on this machine is no neighbour of the tests' meters, and keeps no test waiting."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OVERWINTER_METERS", str(tmp_path_factory.mktemp("meters")))
+        patch.setenv("OVERWINTER_QUIET", str(tmp_path_factory.mktemp("quiet")))
         yield
 
 

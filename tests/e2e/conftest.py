@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -55,8 +56,8 @@ class Workspace:
         assert "Traceback" not in done.stderr, done.stderr
         return done
 
-    def start(self, *words: str, **env: str) -> subprocess.Popen[bytes]:
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "stdin": subprocess.DEVNULL}
+    def start(self, *words: str, out: int | IO[str] = subprocess.DEVNULL, **env: str) -> subprocess.Popen[bytes]:
+        quiet = {"stdout": out, "stderr": subprocess.DEVNULL, "stdin": subprocess.DEVNULL}
         return subprocess.Popen(words, cwd=self.root, env={**self.env, **env}, start_new_session=True, **quiet)
 
     def run(self, *overrides: str, check: bool = True, **env: str) -> subprocess.CompletedProcess[str]:
@@ -67,6 +68,11 @@ class Workspace:
 
     def json(self, path: str):
         return json.loads((self.root / "outputs" / path).read_text())
+
+    def scratch(self, stage: str, name: str):
+        """The newest scratch result of a stage that was called with overrides."""
+        folder = max(self.root.glob(f".overwinter/scratch/{stage}-*"))
+        return json.loads((folder / name).read_text())
 
     def models(self) -> dict[str, bytes]:
         folders = [self.root / "outputs" / model for model in MODELS]

@@ -215,3 +215,46 @@ def test_a_source_that_cannot_be_opened_leaves_its_part_to_the_next(
         report = meter.read()
     assert [part.device for part in report.components] == ["cpu", "ram"]
     assert any("sensor on fire" in text for text in report.warnings)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(spans=st.lists(st.tuples(st.floats(0.0, 100.0), st.booleans()), max_size=20))
+def test_a_pause_counts_neither_as_time_nor_as_energy(
+    hand_driven: Any, clock: Any, spans: list[tuple[float, bool]]
+) -> None:
+    meter = hand_driven([channel(Steady(30.0)), channel(Steady(4.0, source="modelled"), device="ram")], head_s=2.0)
+    meter.start()
+    inner, worked_s = meter.window("inner"), 0.0
+    for seconds, paused in spans:
+        if paused:
+            before = inner.read()
+            with meter.paused():
+                clock.forward(seconds)
+                meter.tick()
+                assert inner.read() == before
+            assert inner.read().energy_j == pytest.approx(before.energy_j)
+        else:
+            clock.forward(seconds)
+            meter.tick()
+            worked_s += seconds
+    assert inner.close().duration_s == pytest.approx(worked_s, abs=1e-6)
+    assert inner.close().energy_j == pytest.approx(34.0 * worked_s, abs=1e-3)
+    assert meter.close().duration_s == pytest.approx(worked_s + 2.0, abs=1e-6)
+    assert meter.close().energy_j == pytest.approx(34.0 * worked_s, abs=1e-3)
+
+
+def test_power_over_time_has_a_gap_where_the_meter_was_paused(hand_driven: Any, clock: Any) -> None:
+    gauge = Steady(30.0)
+    meter = hand_driven([channel(gauge)]).start()
+    clock.forward(1)
+    meter.tick()
+    with meter.paused():
+        gauge._power_w = 500.0  # another run's measurement
+        clock.forward(10)
+        meter.tick()
+    gauge._power_w = 30.0
+    meter.tick()
+    clock.forward(1)
+    meter.tick()
+    assert [sample.time_s for sample in meter.samples] == pytest.approx([1.0, 12.0])
+    assert meter.close().components[0].peak_w < 60.0

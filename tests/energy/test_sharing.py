@@ -378,3 +378,22 @@ def test_two_models_of_their_own_work_are_no_neighbours(measured_at_once: Any) -
         allowed = len(os.sched_getaffinity(0))
         own_s = (cpu["energy_j"] - IDLE * min(allowed, 4) * report["duration_s"]) / (1 - IDLE)
         assert own_s == pytest.approx(found["used_s"][name], abs=0.4)
+
+
+def test_a_run_that_waits_leaves_the_counter_to_the_one_that_measures(clock: Any, meter_of: Any) -> None:
+    world = World(clock)
+    waits, measures = (meter_of(world, who).start() for who in range(2))
+    play(world, [waits, measures], 3.0, 100.0, {0: 0.2, 1: 0.2})
+    with waits.paused():
+        measures.tick()
+        window = measures.window("responses")
+        play(world, [waits, measures], 5.0, 100.0, {1: 0.2})
+        window.close()
+    play(world, [waits, measures], 3.0, 100.0, {0: 0.2, 1: 0.2})
+    assert by_source(window.close()) == pytest.approx({"rapl": 500})
+    assert window.close().measured_fraction == 1.0
+    reports = waits.close(), measures.close()
+    assert sum(report.energy_j for report in reports) == pytest.approx(1100, abs=5)
+    assert reports[0].energy_j == pytest.approx(300, abs=5)
+    assert reports[0].duration_s == pytest.approx(6.0)
+    assert world.metering == set()

@@ -20,7 +20,8 @@ def _intensity(share: float | None = None) -> Intensity:
 
 def _stage(**values: Any) -> Any:
     budget = SimpleNamespace(price_per_j=None, currency=None)
-    return SimpleNamespace(**{"name": "train", "control": None, "resumed": None, "budget": budget, **values})
+    fixed = {"name": "train", "control": None, "resumed": None, "budget": budget, "devices": None, "waited_s": 0.0}
+    return SimpleNamespace(**fixed | values)
 
 
 def _spent(notes: tuple[str, ...] = ()) -> Spent:
@@ -79,3 +80,10 @@ def test_the_watch_keeps_each_note_once_also_of_a_source_that_has_none() -> None
     assert watch.close().notes == ("a", "b")
     plain: Any = SimpleNamespace(at=lambda time_utc: _intensity())
     assert Watch(meter, plain, lambda spent: None).close().notes == ()
+
+
+def test_waits_for_other_runs_are_reported_and_so_is_a_measurement_that_could_not_be_alone() -> None:
+    devices = SimpleNamespace(waited_s=30.4, trouble="other runs may disturb it")
+    record = energy_record_of(_stage(devices=devices, waited_s=2.0), _spent(), execution="id-1")
+    waited = "the stage waited 32 s for other runs, which count neither as time nor as energy"
+    assert record.warnings == ("short", waited, "other runs may disturb it")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +16,7 @@ from torch import nn
 
 from overwinter.config import Project, find_project, load_config
 from overwinter.config.groups import StageSpec
+from overwinter.energy.claim import Claim
 from overwinter.errors import ConfigError
 from overwinter.models import save_model, write_variants
 from overwinter.pipeline.invocation import Invocation
@@ -88,3 +93,77 @@ def test_a_variant_of_a_stage_that_is_not_needed_is_refused_with_the_key(hiberna
     hibernate.config.pipeline.stages["hibernate"].needs.remove("distill")
     with pytest.raises(ConfigError, match=r"pipeline\.stages\.hibernate\.needs makes the variant 'distilled'.*dense"):
         hibernate.variant("distilled")
+
+
+class Meter:
+    """Stands for the stage's meter: counts its pauses."""
+
+    def __init__(self) -> None:
+        self.pauses = 0
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        self.pauses += 1
+        yield
+
+
+@pytest.fixture
+def measurement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Claim]:
+    """Another run's claim on the CPU."""
+    folder = tmp_path / "quiet"
+    folder.mkdir(mode=0o700)
+    monkeypatch.setenv("OVERWINTER_QUIET", str(folder))
+    claim = Claim(folder, ["cpu"])
+    yield claim
+    claim.close()
+
+
+@pytest.fixture
+def working(stage: Stage, measurement: Claim) -> Iterator[Stage]:
+    """A stage at work, metered, on a device that the measurement wants."""
+    meter: Any = Meter()
+    stage.control, stage.meter = None, meter
+    stage.config.device = "cpu"
+    with stage.sharing_devices():
+        yield stage
+
+
+def test_at_a_step_the_stage_leaves_the_device_to_a_measurement_and_pays_nothing_for_the_wait(
+    working: Stage, measurement: Claim
+):
+    meter: Any = working.meter
+    working.progress(1, 10)
+    assert meter.pauses == 0
+    assert measurement.bar()
+    assert not measurement.empty()  # the stage shares the device
+    devices = working.devices
+    assert devices is not None
+    devices._looked_s = 0.0  # it looks four times a second
+    alone: list[bool] = []
+    threading.Timer(0.1, lambda: alone.append(measurement.empty())).start()
+    threading.Timer(0.3, measurement.leave).start()
+    working.progress(2, 10)
+    assert alone == [True]
+    assert meter.pauses == 1
+    assert devices.waited_s >= 0.2
+
+
+def test_a_signal_ends_the_wait_as_it_ends_the_work(working: Stage, measurement: Claim):
+    assert measurement.bar()
+    working.last_progress_s = 0.0
+    assert working.devices is not None
+    working.devices._looked_s = 0.0
+
+    def interrupt() -> None:
+        assert time.monotonic() - working.last_progress_s < 1  # as at a step: the first signal saves a checkpoint
+        working.interrupted = True
+
+    threading.Timer(0.2, interrupt).start()
+    with pytest.raises(InterruptedStageError, match=r"interrupted at 3 of 10\. The next run resumes"):
+        working.progress(3, 10)
+
+
+def test_a_measurement_has_the_device_alone_and_shares_it_afterwards(working: Stage, measurement: Claim):
+    with working.quiet_device():
+        assert not measurement.share()
+    assert measurement.share()

@@ -32,6 +32,7 @@ class Window:
     def __init__(self, meter: EnergyMeter, name: str, *, start_s: float, mark: Mark) -> None:
         self.name, self.start_s, self.mark = name, start_s, mark
         self._meter = meter
+        self.left_out_s = 0.0
         self._peaks_w: dict[str, float] = {}
         self._report: EnergyReport | None = None
 
@@ -52,6 +53,13 @@ class Window:
         if self._report is None:
             self._report = self._meter.end(self)
         return self._report
+
+    def leave_out(self, duration_s: float, drawn: Mark) -> None:
+        """Leave a time and the energy drawn in it out of the window; called by the meter."""
+        self.left_out_s += duration_s
+        for key, (energy_uj, doubt_uj) in drawn.items():
+            before_uj, doubt_before_uj = self.mark.get(key, (0, 0))
+            self.mark[key] = before_uj + energy_uj, doubt_before_uj + doubt_uj
 
     def note_peaks(self, powers_w: Iterable[tuple[str, float]]) -> None:
         """Update the peaks from the sampler's powers."""
@@ -111,7 +119,7 @@ class EnergyMeter:
         self._start_s = self._now_s = 0.0
         self._whole = Window(self, "whole", start_s=0.0, mark={})
         self._check_window: Window | None = None
-        self._closed = False
+        self._closed = self._paused = False
 
     def __enter__(self) -> Self:
         return self.start()
@@ -153,6 +161,38 @@ class EnergyMeter:
         """Return the report since the start; cheap, and without waiting for CUDA."""
         return self._whole.read()
 
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave the time and the energy of the work inside out of all windows; other meters find this one gone.
+
+        It is for waiting while another run measures: that run's figures then include the whole device, undivided.
+        """
+        self._advance(edge=True)
+        with self._held():
+            begin_s, before = self._now_s, self._mark()
+            self._paused = True
+            if self._sharing:
+                self._sharing.leave()
+        try:
+            yield
+        finally:
+            self._resume(begin_s, before)
+
+    def _resume(self, begin_s: float, before: Mark) -> None:
+        with self._held():
+            self._paused = False
+            self._advance(edge=True)
+            for channel in self._channels:
+                channel.sample(self._now_s)  # the next sample of power begins here
+            drawn = {
+                key: (energy_uj - before.get(key, (0, 0))[0], doubt_uj - before.get(key, (0, 0))[1])
+                for key, (energy_uj, doubt_uj) in self._mark().items()
+            }
+            for window in self._windows:
+                window.leave_out(self._now_s - begin_s, drawn)
+            if self._sharing:
+                self._sharing.begin(self._now_s)
+
     def close(self) -> EnergyReport:
         """Stop, and return the report since the start; closing again returns the same report."""
         if self._closed:
@@ -175,6 +215,8 @@ class EnergyMeter:
 
     def tick(self) -> None:
         """Take one sample of every device; called by the sampler thread."""
+        if self._paused:
+            return
         self._advance(edge=False)
         with self._held():
             powers = [(channel.device, sample) for channel in self._channels if (sample := channel.sample(self._now_s))]
@@ -194,7 +236,7 @@ class EnergyMeter:
         with self._held():
             return build_report(
                 name=window.name,
-                duration_s=self._now_s - window.start_s,
+                duration_s=self._now_s - window.start_s - window.left_out_s,
                 draws=[draw for channel in self._channels for draw in _draws(channel, window)],
                 idle_w=self._idle_w(window.start_s),
                 warnings=self._notices.since(window.start_s),
@@ -211,7 +253,7 @@ class EnergyMeter:
 
     def _advance(self, *, edge: bool) -> None:
         with self._held() as held:
-            if not held or (self._sampler is not None and self._sampler.stopped):
+            if not held or self._paused or (self._sampler is not None and self._sampler.stopped):
                 return
             now_s = self._clock()
             if self._sharing:

@@ -12,7 +12,6 @@ from overwinter.energy.channel import Channel
 from overwinter.energy.cpu_time import CpuTime, cpu_time_of
 from overwinter.energy.machine import this_machine, thread_power_w
 from overwinter.energy.opening import Opening
-from overwinter.energy.processes import process_age_s
 from overwinter.energy.protocols import Increment
 from overwinter.energy.report import MODELLED
 
@@ -139,9 +138,8 @@ def open_modelled(opening: Opening) -> list[Channel]:
     tree = cpu_time_of(opening)
     opening.closers.append(tree.close)
     opening.last_words.append(tree.left_running)
-    head_s = process_age_s() if opening.since_process_start else None
-    channels = [_cpu_channel(tree, opening, head_s)] if "cpu" in wanted else []
-    return channels + ([_ram_channel(tree, opening, head_s)] if "ram" in wanted else [])
+    channels = [_cpu_channel(tree, opening)] if "cpu" in wanted else []
+    return channels + ([_ram_channel(tree, opening)] if "ram" in wanted else [])
 
 
 def modelled_status(opening: Opening) -> tuple[bool, str, str]:
@@ -164,7 +162,7 @@ def _thread_w(opening: Opening) -> tuple[float, str]:
     )
 
 
-def _cpu_channel(tree: CpuTime, opening: Opening, head_s: float | None) -> Channel:
+def _cpu_channel(tree: CpuTime, opening: Opening) -> Channel:
     hardware = opening.hardware
     model = CpuModel(
         tree,
@@ -172,18 +170,18 @@ def _cpu_channel(tree: CpuTime, opening: Opening, head_s: float | None) -> Chann
         idle_fraction=hardware.cpu_idle_fraction,
         threads=this_machine().allowed_threads,
         relative_uncertainty=hardware.relative_uncertainty,
-        head_s=head_s,
+        head_s=opening.head_s,
     )
     return _channel("cpu", model, model.idle_w, opening)
 
 
-def _ram_channel(tree: CpuTime, opening: Opening, head_s: float | None) -> Channel:
+def _ram_channel(tree: CpuTime, opening: Opening) -> Channel:
     hardware = opening.hardware
     model = RamModel(
         tree,
         w_per_gib=hardware.ram_w_per_gib,
         relative_uncertainty=hardware.relative_uncertainty,
-        head_s=head_s,
+        head_s=opening.head_s,
     )
     return _channel("ram", model, 0.0, opening)  # memory in use belongs to the work, so none of it is idle
 

@@ -33,6 +33,7 @@ def open_meter(
     hardware: HardwareConfig,
     *,
     since_process_start: bool = False,
+    waited_s: float = 0.0,
     own_process: bool = True,
     adopts_orphans: bool = False,
 ) -> EnergyMeter:
@@ -44,6 +45,7 @@ def open_meter(
         energy: The group `energy/`.
         hardware: The group `hardware/`.
         since_process_start: Whether modelled energy counts from the start of this process, including imports.
+        waited_s: Seconds since the start of this process in which it waited for other runs, which do not count.
         own_process: Whether this process's own CPU time and memory count in modelled energy.
         adopts_orphans: Whether this process waits for all its children, so that orphans of its command can be made
             its children.
@@ -52,13 +54,14 @@ def open_meter(
         ConfigError: a source's name is unknown, or no source can be read on this machine.
     """
     notices = Notices()
+    head_s = max(0.0, process_age_s() - waited_s) if since_process_start else None
     opening = Opening(
         energy=energy,
         hardware=hardware,
         warn=notices.add,
         own_process=own_process,
         adopts_orphans=adopts_orphans,
-        since_process_start=since_process_start,
+        head_s=head_s,
     )
     rank = local_rank(os.environ)
     if rank:
@@ -76,7 +79,7 @@ def open_meter(
         channels,
         interval_s=energy.sample_interval_s,
         idle_probe_s=energy.idle_probe_s,
-        head_s=process_age_s() if since_process_start else 0.0,
+        head_s=head_s or 0.0,
         closers=opening.closers,
         last_words=opening.last_words,
         sharing=sharing,

@@ -20,7 +20,8 @@ class Opening:
         warn: A function that shows one line to the user.
         own_process: Whether this process's own CPU time counts, in addition to its children's.
         adopts_orphans: Whether this process waits for all its children, so that orphans can be made its children.
-        since_process_start: Whether modelled energy counts from the start of the process.
+        head_s: Seconds before the meter's start from which modelled energy counts, with all CPU time of the process so
+            far; None: it counts from the meter's start.
         covered: Kinds of device that an earlier source meters: `gpu`, `cpu`, `ram`, `platform` (the latter two) or
             `machine` (all).
         measured: The kinds of these that are measured, not assumed.
@@ -33,7 +34,7 @@ class Opening:
     warn: Callable[[str], None]
     own_process: bool = True
     adopts_orphans: bool = False
-    since_process_start: bool = False
+    head_s: float | None = None
     covered: set[str] = field(default_factory=set)
     measured: set[str] = field(default_factory=set)
     closers: list[Callable[[], None]] = field(default_factory=list)

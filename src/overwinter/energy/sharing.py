@@ -55,6 +55,10 @@ class Sharing:
         self._neighbours.begin()
         self.look(now_s, edge=False)
 
+    def leave(self) -> None:
+        """Unregister this meter until the next `begin`: what its counters show meanwhile is not divided."""
+        self._neighbours.close()
+
     def close(self) -> None:
         """Unregister this meter."""
         self._neighbours.close()

@@ -66,7 +66,7 @@ class Execution:
         self._warn = warn
         self._pid = os.getpid()
         self._lock = threading.Lock()
-        self._started_s = time.monotonic()
+        self._started_s, self._waited_s = time.monotonic(), 0.0
         self._last: tuple[float, float] | None = None  # (monotonic seconds, joules) of the last heartbeat
         self._finished = False
         self._record(self._insert, timeout_s=_BEGIN_TIMEOUT_S, durable=True)
@@ -86,6 +86,7 @@ class Execution:
         steps: float | None = None,
         steps_j: float | None = None,
         steps_s: float | None = None,
+        waited_s: float = 0.0,
     ) -> None:
         """Record the costs so far. Call it at least once a second; it takes well under a millisecond.
 
@@ -102,6 +103,7 @@ class Execution:
             steps: Units of work between the first and the latest report of progress.
             steps_j: Joules between these two.
             steps_s: Seconds between these two.
+            waited_s: Seconds so far in which it waited for other runs, which do not count.
         """
         if self._pid != os.getpid():
             return
@@ -118,7 +120,8 @@ class Execution:
             self._row.update(figures, idle_j=idle_j, **money, done=done, total=total)
             self._row.update(steps=steps, steps_j=steps_j, steps_s=steps_s)
             self._row["power_w"] = self._power_w(now_s, energy_j)
-            self._row["duration_s"] = now_s - self._started_s
+            self._waited_s = waited_s
+            self._row["duration_s"] = now_s - self._started_s - waited_s
             self._row["heartbeat_utc"] = datetime.now(UTC)
             self._row["heartbeats"] += 1
             self._record(self._update, timeout_s=_HEARTBEAT_TIMEOUT_S, durable=False)
@@ -181,7 +184,7 @@ class Execution:
     ) -> dict[str, Any]:
         end = {"status": status, "exit_code": exit_code, "ended_utc": datetime.now(UTC), "message": message}
         end |= {"metrics": metrics, "artifact_digest": artifact_digest}
-        end["duration_s"] = time.monotonic() - self._started_s
+        end["duration_s"] = time.monotonic() - self._started_s - self._waited_s
         if energy is not None:
             end |= {**_spent(energy), "energy": to_json(energy), "sources": sources(energy.components)}
         return end

@@ -23,6 +23,7 @@ from overwinter.energy.record import ENERGY_FILE
 from overwinter.errors import IntegrityError
 from overwinter.ledger.kept import FINISHED, work_name
 from overwinter.manifest import describe_files, read_sealed, verify_files, write_sealed
+from overwinter.pipeline.contents import Contents
 from overwinter.pipeline.locks import locked_if_free
 from overwinter.pipeline.outputs import Outputs
 from overwinter.pipeline.render import STAGING, rendered_stage
@@ -130,7 +131,8 @@ def result_key(config: Config, project: Project, stage: str, lineage: Mapping[st
     """Return the digest of everything that DVC counts as a dependency of ``stage``, and of its `lineage`."""
     rendered = rendered_stage(stage, config, project)
     read = [dependency for dependency in rendered["deps"] if not dependency.startswith("outputs/")]
-    content = {path: files.tree_digest(project.root / path) for path in read if (project.root / path).exists()}
+    contents = Contents(project.state)  # large data is hashed once as long as it does not change
+    content = {path: contents.digest(project.root / path) for path in read}
     return files.digest({"lineage": lineage, "cmd": rendered["cmd"], "outs": rendered["outs"], "files": content})
 
 

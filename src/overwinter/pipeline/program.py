@@ -1,8 +1,8 @@
 """The entry point of a stage program: from its command line to its exit code.
 
-A stage opens in this order: parent watch, configuration, lock on the outputs, gates, lock on the work, ledger, meter,
-guard. It closes in the reverse order, and the ledger records every end. A result that an earlier run finished, and was
-killed before DVC committed it, is published without running again.
+A stage opens in this order: parent watch, configuration, lock on the outputs, gates, lock on the work, devices, ledger,
+meter, guard. It closes in the reverse order, and the ledger records every end. A result that an earlier run finished,
+and was killed before DVC committed it, is published without running again.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def _paused_or_done(call: Invocation, work: Callable[[Stage], None]) -> Stage:
             if _finished_earlier(stage, call):
                 return stage
             try:
-                with own_models(), _signals_handled(stage), _accounted(stage, call):
+                with own_models(), _signals_handled(stage), stage.sharing_devices(), _accounted(stage, call):
                     work(stage)
             except PausedError as error:
                 stage.log(str(error))
@@ -203,8 +203,8 @@ def _metered(stage: Stage, execution: Execution) -> Iterator[Callable[[], Energy
 
     config, carbon = stage.config, stage.config.carbon.open()
     final: list[Spent] = []
-    whole = WAITED not in os.environ and not stage.waited  # what a process did before it waited is not this work's
-    with open_meter(config.energy, config.hardware, since_process_start=whole) as meter:
+    whole = WAITED not in os.environ
+    with open_meter(config.energy, config.hardware, since_process_start=whole, waited_s=stage.waited_s) as meter:
         watch = Watch(meter, carbon, lambda spent: _beat(execution, spent, stage))
         try:
             stage.attach(meter=meter, watch=watch)
@@ -228,6 +228,7 @@ def _beat(execution: Execution, spent: Spent, stage: Stage) -> None:
         currency=stage.budget.currency,
         done=stage.position[0],
         total=stage.position[1],
+        waited_s=stage.devices.waited_s if stage.devices is not None else 0.0,
         **(asdict(costs) if costs is not None else {}),
     )
 

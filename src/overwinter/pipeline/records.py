@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from overwinter.pipeline.watch import Spent
     from overwinter.power.control.loop import PowerRecord
 
+_WORTH_A_NOTE_S = 1.0
 _COLUMNS = ("time_s", "device", "power_w", "limit_w", "intensity_g_per_kwh")
 
 
@@ -31,12 +32,23 @@ def energy_record(stage: Stage, spent: Spent, *, execution: str) -> EnergyRecord
     record = EnergyRecord.of(
         spent.report, stage=stage.name, execution=execution, **spent.carbon(), **(_power(policy) if policy else {})
     )
-    record = replace(record, warnings=(*record.warnings, *spent.notes, *(policy.warnings if policy else ())))
+    notes = (*spent.notes, *(policy.warnings if policy else ()), *_waits(stage))
+    record = replace(record, warnings=(*record.warnings, *notes))
     if stage.resumed is not None and stage.resumed.executions:
         record = _with_resumed(record, stage.resumed)
     if stage.budget.price_per_j is None:
         return record
     return replace(record, cost=stage.budget.price_per_j * record.energy_j, currency=stage.budget.currency)
+
+
+def _waits(stage: Stage) -> Iterator[str]:
+    """Yield what waiting for other runs means for the figures."""
+    devices = stage.devices
+    waited_s = stage.waited_s + (devices.waited_s if devices is not None else 0.0)
+    if waited_s >= _WORTH_A_NOTE_S:
+        yield f"the stage waited {waited_s:.0f} s for other runs, which count neither as time nor as energy"
+    if devices is not None and devices.trouble:
+        yield devices.trouble
 
 
 def _power(policy: PowerRecord) -> dict[str, Any]:

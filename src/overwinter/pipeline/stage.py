@@ -30,6 +30,7 @@ from overwinter.records import to_json, write_record
 if TYPE_CHECKING:
     from overwinter.budget import Budget, StageGuard
     from overwinter.energy import EnergyMeter, EnergyRecord
+    from overwinter.energy.quiet import QuietDevices
     from overwinter.ledger import Execution, Spent
     from overwinter.pipeline.invocation import Invocation
     from overwinter.pipeline.watch import Watch
@@ -48,7 +49,8 @@ class Stage:
         config: The whole typed configuration.
         folder: The final folder of its outputs.
         checkpoints: A folder that survives a kill, specific to this configuration and these inputs.
-        waited: Whether the process waited for another one that did the same work.
+        devices: What the stage uses of this machine, shared with other runs until it measures.
+        waited_s: Seconds that the process waited for other runs before its meter was opened.
         meter: The running energy meter, for measurements inside the stage.
     """
 
@@ -61,8 +63,11 @@ class Stage:
         self._project = call.project
         self._watch: Watch | None = None
         self._stepping: Stepping | None = None
-        self.interrupted = self.waited = False
+        self.interrupted = False
+        self.devices: QuietDevices | None = None
+        self.waited_s = 0.0
         self.last_progress_s = 0.0
+        self._kept = False
         self.position: tuple[float | None, float | None] = (None, None)
         self.resumed: Spent | None = None
         self.budget: Budget = parse_budget(self.config.budget)
@@ -126,6 +131,18 @@ class Stage:
         """
         return self._outputs.staging(name)
 
+    @contextlib.contextmanager
+    def quiet_device(self) -> Iterator[None]:
+        """Have the devices to itself inside the context, for a measurement: other runs leave them at their next step.
+
+        The wait for them counts neither as time nor as energy.
+        """
+        if self.devices is None:
+            yield
+            return
+        with self.devices.alone(self.meter.paused):
+            yield
+
     def progress(self, done: float, total: float, **figures: float) -> None:
         """Report a step of work that has a checkpoint, or saves one when it is stopped.
 
@@ -145,12 +162,10 @@ class Stage:
         self._advance(done, total, {}, kept=False)
 
     def _advance(self, done: float, total: float, figures: Mapping[str, float], *, kept: bool) -> None:
-        self.last_progress_s, self.position = time.monotonic(), (done, total)
-        if self.interrupted:
-            next_run = "resumes from there" if kept else "starts over"
-            raise InterruptedStageError(
-                f"{self.name} was interrupted at {done:g} of {total:g}. The next run {next_run}."
-            )
+        self.last_progress_s, self.position, self._kept = time.monotonic(), (done, total), kept
+        self._stop_if_interrupted()
+        if self.devices is not None:
+            self.devices.give_way(self.meter.paused)
         if kept and self._watch is not None and self._stepping is not None:
             self._stepping.note(done, total, self._watch.latest.report)
         self._hold_to_budget(done, total, kept=kept)
@@ -159,6 +174,17 @@ class Stage:
             self._last_event_s = self.last_progress_s
             emit("progress", self.name, done=done, total=total, figures=figures, **self._spent())
         self._end_probe(done, total)
+
+    def _stop_if_interrupted(self) -> None:
+        if self.interrupted:
+            (done, total), next_run = self.position, "resumes from there" if self._kept else "starts over"
+            at = "" if done is None else f" at {done:g} of {total:g}"
+            raise InterruptedStageError(f"{self.name} was interrupted{at}. The next run {next_run}.")
+
+    def _stop_waiting(self) -> None:
+        """Count a wait as a step, so that the first signal ends it as it ends the work."""
+        self.last_progress_s = time.monotonic()
+        self._stop_if_interrupted()
 
     def _hold_to_budget(self, done: float, total: float, *, kept: bool) -> None:
         if self.guard is None or self._watch is None:
@@ -255,11 +281,24 @@ class Stage:
     def working(self) -> Iterator[None]:
         """Do this work alone: meanwhile no other tree uses its checkpoints or its finished result."""
         place = work_lock(self._project.state, self.checkpoints.name)
-        with locked_in_turn(place, on_wait=self._report_wait) as self.waited:
+        begin_s = time.monotonic()
+        with locked_in_turn(place, on_wait=self._report_wait) as waited:
+            self.waited_s = time.monotonic() - begin_s if waited else 0.0
             yield
 
     def _report_wait(self, holder: str) -> None:
         self.log(f"waits for process {holder}, which does the same work")
+
+    @contextlib.contextmanager
+    def sharing_devices(self) -> Iterator[None]:
+        """Use the stage's devices beside other runs, after a measurement that has them now."""
+        from overwinter.energy.quiet import QuietDevices, devices_of
+
+        devices = QuietDevices(devices_of(self.config.device), notify=self.log, stop=self._stop_waiting)
+        with devices:
+            self.waited_s, devices.waited_s = self.waited_s + devices.waited_s, 0.0
+            self.devices = devices
+            yield
 
     def complete(self, energy: EnergyRecord, execution: Execution) -> str:
         """Complete the outputs with energy.json, keep them until DVC has committed them, and return their digest."""

@@ -28,8 +28,9 @@ from overwinter.power.actuators.interface import Actuator
 from overwinter.power.actuators.values import DeviceLostError
 from overwinter.power.guard.held_device import Holding
 from overwinter.power.guard.journal import Slot
-from overwinter.power.guard.state_folder import made, state_folder
+from overwinter.power.guard.state_folder import state_folder
 from overwinter.power.guard.watchdog_process import Watchdog
+from overwinter.state_folders import made
 
 _TIMEOUT_S = 5.0
 
