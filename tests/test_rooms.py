@@ -46,6 +46,7 @@ LAYERS = (
     {"deploy"},
     {"pipeline"},
     {"sweep"},
+    {"comparison"},
     {"report"},
     {"cli"},
 )

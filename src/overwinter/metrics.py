@@ -58,24 +58,30 @@ class CandidateMetrics:
         name: VARIANT@RUNTIME.
         headline: name of the task's headline measure.
         quality: the headline measure on the test split, in the file under its own name.
+        quality_low: lower bound of its confidence interval; None in files of older versions.
+        quality_high: upper bound of its confidence interval.
         origin: as in `ModelMetrics`.
         size_bytes: size of the files that the runtime loads.
         latency_p50_s: median latency of a call.
         energy_per_response_j: joules per response at the decisive batch size.
         energy_per_response_low_j: lower bound of its confidence interval.
         energy_per_response_high_j: upper bound of its confidence interval.
+        samples: number of samples that this interval comes from; None in files of older versions.
         measured: whether counters measured all joules; otherwise some are modelled.
     """
 
     name: str
     headline: str
     quality: float = named_by("headline")
+    quality_low: float | None = None
+    quality_high: float | None = None
     origin: str | None = None
     size_bytes: int
     latency_p50_s: float
     energy_per_response_j: float
     energy_per_response_low_j: float
     energy_per_response_high_j: float
+    samples: int | None = None
     measured: bool
 
 

@@ -13,6 +13,8 @@ from overwinter.errors import ConfigError, nearest
 
 # unit -> (dimension, factor to the base unit)
 _UNITS: dict[str, tuple[str, float]] = {
+    "uJ": ("energy", 1e-6),
+    "µJ": ("energy", 1e-6),
     "mJ": ("energy", 1e-3),
     "J": ("energy", 1.0),
     "kJ": ("energy", 1e3),
@@ -26,6 +28,8 @@ _UNITS: dict[str, tuple[str, float]] = {
     "gCO2e": ("carbon", 1.0),
     "kgCO2e": ("carbon", 1e3),
     "tCO2e": ("carbon", 1e6),
+    "us": ("time", 1e-6),
+    "µs": ("time", 1e-6),
     "ms": ("time", 1e-3),
     "s": ("time", 1.0),
     "min": ("time", 60.0),
@@ -34,11 +38,15 @@ _UNITS: dict[str, tuple[str, float]] = {
     "mW": ("power", 1e-3),
     "W": ("power", 1.0),
     "kW": ("power", 1e3),
+    "B": ("data", 1.0),
+    "kB": ("data", 1e3),
+    "MB": ("data", 1e6),
+    "GB": ("data", 1e9),
 }
 _CURRENCIES = ("EUR", "USD", "GBP", "CHF", "JPY", "CNY", "INR", "SEK", "NOK", "DKK", "PLN", "CAD", "AUD")
 _UNITS.update(dict.fromkeys(_CURRENCIES, ("money", 1.0)))
-BASE_UNITS = {"energy": "J", "carbon": "gCO2e", "time": "s", "power": "W"}
-_QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-z]\w*|%)\s*")
+BASE_UNITS = {"energy": "J", "carbon": "gCO2e", "time": "s", "power": "W", "data": "B"}
+_QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-zµ]\w*|%)\s*")
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 
 
@@ -48,8 +56,8 @@ class Quantity:
 
     Attributes:
         value: the amount, in ``unit``.
-        dimension: ``energy``, ``carbon``, ``time``, ``power``, ``money`` or ``share``.
-        unit: ``J``, ``gCO2e``, ``s``, ``W``, the currency, or ``1`` for a share.
+        dimension: ``energy``, ``carbon``, ``time``, ``power``, ``data``, ``money`` or ``share``.
+        unit: ``J``, ``gCO2e``, ``s``, ``W``, ``B``, the currency, or ``1`` for a share.
     """
 
     value: float

@@ -57,6 +57,7 @@ def test_one_without_torch_needs_only_what_serves_it():
         "onnxscript",
         "ruamel.yaml.clib",
         "scikit-learn",
+        "scipy",
         "torch",
         "torchao",
     }

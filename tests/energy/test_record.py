@@ -61,7 +61,15 @@ def test_keys_of_a_newer_version_are_ignored(record: EnergyRecord, newer: dict[s
     assert parse_record(EnergyRecord, content, where="energy.json", remedy="") == record
 
 
-@pytest.mark.parametrize("key", _KEYS)
+def test_a_record_of_an_older_version_does_not_name_its_machine(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    content = json.loads(path.read_text())
+    content.pop("machine", None)
+    path.write_text(json.dumps(content))
+    assert read_energy(path).machine is None
+
+
+@pytest.mark.parametrize("key", [key for key in _KEYS if key != "machine"])
 def test_a_missing_key_is_named_with_the_file_and_what_to_do(key: str, tmp_path: Path) -> None:
     path = written(tmp_path)
     content = json.loads(path.read_text())

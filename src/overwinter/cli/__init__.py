@@ -21,6 +21,7 @@ from overwinter.programs import guarded
 COMMANDS = {
     "run": "compose, plan and reproduce the pipeline; show progress and a summary table",
     "plan": "show which stages would run, why, and at what cost, without running them",
+    "compare": "show what changed between two runs, and whether it is beyond the noise",
     "compose": "write params.yaml and dvc.yaml from configs/ and overrides",
     "measure": "measure the energy of any command",
     "ledger": "list all past executions, and their totals",

@@ -42,6 +42,8 @@ class EnergyRecord(EnergyReport):
         resumed_j: The part of `energy_j` from earlier attempts, up to the resumed checkpoint.
         resumed_carbon_g: The same part of `carbon_g`.
         resumed_duration_s: The same part of `duration_s`.
+        machine: The processor and its number of threads, without which modelled joules cannot be compared; None in
+            files of older versions.
     """
 
     schema: int
@@ -62,6 +64,7 @@ class EnergyRecord(EnergyReport):
     resumed_j: float
     resumed_carbon_g: float
     resumed_duration_s: float
+    machine: str | None = None
 
     @classmethod
     def of(cls, report: EnergyReport, *, stage: str, **known: Any) -> Self:

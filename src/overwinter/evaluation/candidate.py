@@ -57,12 +57,15 @@ class Candidate:
             name=self.name,
             headline=self.quality.headline.name,
             quality=self.quality.value,
+            quality_low=self.quality.interval[0],
+            quality_high=self.quality.interval[1],
             origin=self.quality.origin,
             size_bytes=self.size_bytes,
             latency_p50_s=self.cost.latency_p50_s,
             energy_per_response_j=self.energy_j,
             energy_per_response_low_j=low_j,
             energy_per_response_high_j=high_j,
+            samples=self.cost.samples,
             measured=self.cost.measured,
         )
 

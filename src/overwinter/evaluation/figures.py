@@ -108,6 +108,11 @@ class BatchCost:
         return self._deciding.energy_per_response_ci_j
 
     @property
+    def samples(self) -> int:
+        """The number of samples that the interval comes from."""
+        return self._deciding.samples
+
+    @property
     def measured(self) -> bool:
         """True if counters gave all the joules."""
         return self._deciding.measured

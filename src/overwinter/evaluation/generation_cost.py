@@ -46,6 +46,11 @@ class GenerationCost:
         return self._whole(*lows), self._whole(*highs)
 
     @property
+    def samples(self) -> int:
+        """The number of samples that the interval comes from, of the phase with fewer."""
+        return min(self.prefill.samples, self.decode.samples)
+
+    @property
     def measured(self) -> bool:
         """True if counters gave all the joules."""
         return self.prefill.measured and self.decode.measured

@@ -27,6 +27,10 @@ class CandidateCost(Protocol):
         """Confidence interval of the joules."""
 
     @property
+    def samples(self) -> int:
+        """The number of samples that the interval comes from."""
+
+    @property
     def measured(self) -> bool:
         """True if counters gave all the joules."""
 

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from overwinter.config import Config, Project, compose, validate
+from overwinter.config.changes import at, differences
 from overwinter.config.composition import read_parameters
 from overwinter.documents import MAX_LOCK_BYTES, read_yaml
 from overwinter.errors import OverwinterError
 from overwinter.pipeline.locks import repair_dvc_lock, repair_dvc_rwlock
 from overwinter.pipeline.render import rendered_stages
-
-_ABSENT = object()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,38 +99,8 @@ def _changed_parameters(names: Sequence[Any], locked: Mapping[str, Any], paramet
         names = sorted({*before, *parameters})
     reasons: list[str] = []
     for name in names:
-        reasons += _differences(name, _at(before, name), _at(parameters, name))
+        reasons += differences(name, at(before, name), at(parameters, name))
     return reasons
-
-
-def _differences(key: str, old: Any, new: Any) -> list[str]:
-    if old == new:
-        return []
-    if isinstance(old, dict) and isinstance(new, dict):
-        came, went = ([name for name in one if name not in other] for one, other in ((new, old), (old, new)))
-        # Another option of a group changes many settings at once, so only their number is shown.
-        brief = [(names, word) for names, word in ((came, "more"), (went, "fewer")) if len(names) > 1]
-        counted = {name for names, _ in brief for name in names}
-        lines = [
-            line
-            for name in {**old, **new}
-            if name not in counted
-            for line in _differences(f"{key}.{name}", old.get(name, _ABSENT), new.get(name, _ABSENT))
-        ]
-        return lines + [f"{key}: {len(names)} {word} settings" for names, word in brief]
-    return [f"{key}: {_shown(old)} -> {_shown(new)}"]
-
-
-def _shown(value: Any) -> str:
-    return "none" if value is _ABSENT else json.dumps(value)
-
-
-def _at(tree: Mapping[str, Any], key: str) -> Any:
-    """Return the value of a dotted key; dvc.lock stores some keys dotted, as they were declared."""
-    if key in tree:
-        return tree[key]
-    head, _, rest = key.partition(".")
-    return _at(tree[head], rest) if rest and isinstance(tree.get(head), dict) else _ABSENT
 
 
 def _upstream(stage: Mapping[str, Any], made_by: Mapping[str, str]) -> list[str]:

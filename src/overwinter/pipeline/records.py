@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from overwinter.energy import EnergyRecord
+from overwinter.energy.machine import this_machine
 from overwinter.files import write_text
 
 if TYPE_CHECKING:
@@ -30,7 +31,12 @@ def energy_record(stage: Stage, spent: Spent, *, execution: str) -> EnergyRecord
     """
     policy = stage.control.record() if stage.control is not None else None
     record = EnergyRecord.of(
-        spent.report, stage=stage.name, execution=execution, **spent.carbon(), **(_power(policy) if policy else {})
+        spent.report,
+        stage=stage.name,
+        execution=execution,
+        machine=_machine(),
+        **spent.carbon(),
+        **(_power(policy) if policy else {}),
     )
     notes = (*spent.notes, *(policy.warnings if policy else ()), *_waits(stage))
     record = replace(record, warnings=(*record.warnings, *notes))
@@ -49,6 +55,11 @@ def _waits(stage: Stage) -> Iterator[str]:
         yield f"the stage waited {waited_s:.0f} s for other runs, which count neither as time nor as energy"
     if devices is not None and devices.trouble:
         yield devices.trouble
+
+
+def _machine() -> str:
+    machine = this_machine()
+    return f"{machine.cpu_name}, {machine.threads} threads"
 
 
 def _power(policy: PowerRecord) -> dict[str, Any]:
