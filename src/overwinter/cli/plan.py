@@ -8,6 +8,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
 
+from overwinter.cli import plan_sweep, sweep
 from overwinter.errors import EXIT_DONE, EXIT_REFUSED
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the overrides and the output format."""
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="Hydra overrides")
+    parser.add_argument("-m", "--multirun", action="store_true", help="plan every combination of several values")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "--probe",
@@ -27,10 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="run stages without history for this many seconds (uses energy; their checkpoints are kept)",
     )
+    sweep.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the plan; return 3 if it exceeds the budget."""
+    if arguments.multirun:
+        return plan_sweep.run(arguments)
+    sweep.refuse_stray(arguments)
     from overwinter.config import find_project
     from overwinter.pipeline.outlook import look_ahead
     from overwinter.pipeline.plan import make_plan

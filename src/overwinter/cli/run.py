@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from overwinter.cli import sweep
-from overwinter.errors import EXIT_DONE, EXIT_REFUSED, ConfigError, RefusedError
+from overwinter.errors import EXIT_DONE, EXIT_REFUSED, RefusedError
 
 if TYPE_CHECKING:
     from overwinter.config import Config, Project
@@ -34,8 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Reproduce the pipeline; return 0, or the exit code of the program that stopped it."""
     if arguments.multirun:
         return sweep.run(arguments)
-    if stray := [option for option in sweep.OPTIONS if getattr(arguments, option) is not None]:
-        raise ConfigError(f"--{stray[0]} belongs to a sweep. Add -m and several values, or leave it out.")
+    sweep.refuse_stray(arguments)
     from overwinter.config import find_project, load_config
     from overwinter.report import summarize
 

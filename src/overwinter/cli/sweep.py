@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from overwinter.sweep.results import SweepRecord
 
 OPTIONS = ("workers", "until", "budget", "name")
-_LAUNCHER = "hydra/launcher=overwinter"
-_SWEEPER = "hydra/sweeper=overwinter"
-_OTHER_SWEEPERS = ("hydra/sweeper=", "+sweep=", "sweep=")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sweep.add_argument("--name", metavar="NAME", help="the sweep's name; the same one resumes it")
 
 
+def refuse_stray(arguments: argparse.Namespace) -> None:
+    """Raise ConfigError if an option of a sweep is given without -m."""
+    if stray := [option for option in OPTIONS if getattr(arguments, option) is not None]:
+        raise ConfigError(f"--{stray[0]} belongs to a sweep. Add -m and several values, or leave it out.")
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Run the sweep; return 0, 1 if a point failed, 3 if the budget ended it or no point was allowed."""
     from overwinter.config import find_project
@@ -37,13 +40,11 @@ def run(arguments: argparse.Namespace) -> int:
     from overwinter.sweep.results import read_sweep, sweep_folder
 
     project = find_project()
-    name = arguments.name or sweep_name(project, arguments.overrides)
+    name = arguments.name = arguments.name or sweep_name(project, arguments.overrides)
     folder = sweep_folder(project, name)
     interrupted = False
     try:
-        _multirun(
-            project, [*arguments.overrides, *_settings(arguments), f"hydra.launcher.name={_quoted(name)}"], folder
-        )
+        _multirun(project, [*arguments.overrides, *settings(arguments)], folder)
     except KeyboardInterrupt:
         interrupted = True
     record = read_sweep(project, name)
@@ -53,9 +54,10 @@ def run(arguments: argparse.Namespace) -> int:
     return EXIT_INTERRUPTED if interrupted else _exit_code(record)
 
 
-def _settings(arguments: argparse.Namespace) -> list[str]:
-    given = {"workers": arguments.workers, "until": arguments.until, "budget": arguments.budget}
-    return [f"hydra.launcher.{key}={_quoted(value)}" for key, value in given.items() if value is not None]
+def settings(arguments: argparse.Namespace) -> list[str]:
+    """Return the options of a sweep as overrides of the launcher."""
+    given = {name: getattr(arguments, name) for name in OPTIONS}
+    return [f"hydra.launcher.{name}={_quoted(value)}" for name, value in given.items() if value is not None]
 
 
 def _quoted(value: object) -> str:
@@ -79,10 +81,9 @@ def _multirun(project: Project, overrides: Sequence[str], folder: Any) -> None:
     from omegaconf.errors import OmegaConfBaseException
 
     from overwinter.config.composition import explain
+    from overwinter.sweep.expanding import sweep_words
 
-    words = [*overrides, _LAUNCHER, f"hydra.sweep.dir={_quoted(folder)}"]
-    if not any(each.startswith(_OTHER_SWEEPERS) for each in overrides):
-        words.append(_SWEEPER)
+    words = [*sweep_words(overrides), f"hydra.sweep.dir={_quoted(folder)}"]
     try:
         GlobalHydra.instance().clear()
         hydra = Hydra.create_main_hydra2("overwinter", create_config_search_path(str(project.configs)))

@@ -5,6 +5,8 @@
 - `running`: the loop that runs points in worker trees; `scheduling` decides which point starts next, `spending` holds
   the sweep to its budget, `trees` makes the trees.
 - `repository`: Git: the files of a tree, and the commit that makes a point an experiment of DVC.
+- `expanding`, `planning`: the jobs of a sweep before it runs, and what they will cost; `costs` are the forecasts of
+  points, and the order in which a budget buys most of them.
 - `results`: what a point gave, as `.overwinter/sweeps/NAME/points.json` keeps it.
 """
 

@@ -112,9 +112,9 @@ class _SweepRun:
         self._name = settings.name or "sweep"
         self._folder = sweep_folder(project, self._name)
         self._on_event, self._lock = on_event, lock
-        self._schedule = Schedule([point.keys for point in points])
         self._workers = [_Worker(number=number) for number in range(settings.workers)]
         self._spending = Spending(project, f"{self._name}/", read_budget_j(settings.budget))
+        self._schedule = Schedule([point.keys for point in points], self._spending.order(points))
         self._results: dict[int, PointResult] = {}
         self._deaths: dict[int, int] = {}
         self._stopping = False

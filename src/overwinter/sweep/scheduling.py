@@ -7,10 +7,9 @@ from DVC's cache, or when the point ends.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
-Keys = Mapping[str, str]
-"""Stage -> prefix key, in the pipeline's order."""
+from overwinter.sweep.costs import Keys, order_points
 
 
 class Schedule:
@@ -18,11 +17,13 @@ class Schedule:
 
     Args:
         points: The keys of each point's stages.
+        order: The order in which points start, as far as they may; by default, those that share stages follow each
+            other.
     """
 
-    def __init__(self, points: Sequence[Keys]) -> None:
+    def __init__(self, points: Sequence[Keys], order: Sequence[int] | None = None) -> None:
         self._points = points
-        self.waiting = _by_shared_stages(points)
+        self.waiting = list(order_points(points) if order is None else order)
         self._claims: dict[int, set[str]] = {}
         self._finished: set[str] = set()
         self._failed: dict[str, int] = {}
@@ -76,15 +77,6 @@ class Schedule:
 
     def _unfinished(self, point: int) -> set[str]:
         return set(self._points[point].values()) - self._finished
-
-
-def _by_shared_stages(points: Sequence[Keys]) -> list[int]:
-    """Return the points in their order, but with those that share their first stages one after the other."""
-    places: dict[str, int] = {}
-    for keys in points:
-        for key in keys.values():
-            places.setdefault(key, len(places))
-    return sorted(range(len(points)), key=lambda point: [places[key] for key in points[point].values()])
 
 
 def shared_stages(one: Keys, other: Keys) -> int:

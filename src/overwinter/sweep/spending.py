@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import platform
-import statistics
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from overwinter.budget import forecast
 from overwinter.errors import ConfigError, OverwinterError
 from overwinter.ledger import ExecutionRecord, Ledger, ledger_path
-from overwinter.ledger.records import DONE
-from overwinter.pipeline.identity import declared_work, likeness
+from overwinter.sweep.costs import Costs, order_points
 from overwinter.units import format_si, parse_quantity
 
 if TYPE_CHECKING:
@@ -46,7 +42,6 @@ class Spending:
         self._ledger = ledger_path(project.root)
         self._prefix = prefix
         self.budget_j = budget_j
-        self._forecasts: dict[str, float] = {}
 
     def spent_j(self) -> dict[str, float]:
         """Return the joules of each run so far, by its id."""
@@ -84,13 +79,18 @@ class Spending:
     def expected_j(
         self, point: Point, finished: Collection[str], records: Sequence[ExecutionRecord] | None = None
     ) -> float:
-        """Return the joules that a point's unfinished stages are expected to cost.
+        """Return the joules that the stages of a point that have to run are expected to cost.
 
-        A stage without a history is expected to cost what it cost in other configurations; if it never ran, zero.
+        What is done, also by another sweep, costs nothing. A stage without a history is expected to cost what it cost
+        in other configurations; if it never ran, zero.
         """
-        records = self._records() if records is None else records
-        stages = [stage for stage, key in point.keys.items() if key not in finished]
-        return sum(_expected_j(point, stage, records) for stage in stages)
+        costs = Costs(self._records() if records is None else records)
+        return sum(costs.expected_j(point, stage) for stage in costs.missing(point, finished))
+
+    def order(self, points: Sequence[Point]) -> list[int]:
+        """Return the order in which to start points: with a budget, so that it holds as many as it can."""
+        keys = [point.keys for point in points]
+        return order_points(keys, None if self.budget_j is None else Costs(self._records()).by_key(points))
 
     def _records(self) -> list[ExecutionRecord]:
         with Ledger.open(self._ledger) as ledger:
@@ -98,19 +98,3 @@ class Spending:
                 return ledger.executions()
             except OverwinterError:
                 return []  # reported by the ledger
-
-
-def _expected_j(point: Point, stage: str, records: Sequence[ExecutionRecord]) -> float:
-    expected = forecast(
-        records,
-        stage=stage,
-        configuration_key=None,
-        work=declared_work(point.config, stage),
-        workload=likeness(point.config, stage),
-        host=platform.node(),
-    )
-    if expected.energy_j is not None:
-        return expected.energy_j.expected
-    others = [record.energy_j for record in records if record.stage == stage and record.status == DONE]
-    known = [energy_j for energy_j in others if energy_j is not None]
-    return statistics.median(known) if known else 0.0
