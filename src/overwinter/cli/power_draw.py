@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
@@ -97,15 +97,30 @@ def _measured(arguments: argparse.Namespace, levels: Sequence[str], alone: Seque
     from overwinter.serving import measure_power_draw
 
     energy, hardware = meter_settings()
-    with open_meter(energy, hardware, own_process=False) as meter, _serving(arguments, alone) as served:
+    with (
+        _quiet(),
+        open_meter(energy, hardware, own_process=False) as meter,
+        _serving(arguments, alone) as served,
+    ):
         return measure_power_draw(
-            served,
-            meter,
-            levels,
-            window_s=arguments.window_s,
-            wakes=arguments.wakes,
-            progress=lambda line: print(f"power-draw: {line}", file=sys.stderr, flush=True),
+            served, meter, levels, window_s=arguments.window_s, wakes=arguments.wakes, progress=_report
         )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Have this machine's devices alone: other runs wait at their next step."""
+    from overwinter.energy.quiet import QuietDevices, devices_of
+
+    with QuietDevices(devices_of("auto"), notify=_report, stop=lambda: None) as devices:
+        if devices.trouble:
+            _report(devices.trouble)
+        with devices.alone(nullcontext):
+            yield
+
+
+def _report(line: str) -> None:
+    print(f"power-draw: {line}", file=sys.stderr, flush=True)
 
 
 class _Served:
