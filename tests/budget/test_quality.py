@@ -20,7 +20,7 @@ def gate(budget, energy):
             made,
             stage="sparsify",
             energy={"sparsify": energy()},
-            figures=ModelFigures(headline=measure, model=figures, dense=dense or {}),
+            figures=ModelFigures(find_headline=lambda: measure, model=figures, dense=dense or {}),
             evaluation=evaluation,
         )
 

@@ -4,9 +4,10 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from overwinter.carbon.constant import ConstantCarbonConfig
-from overwinter.config import compose, validate
+from overwinter.config import compose, validate, validation
 from overwinter.errors import ConfigError
 from overwinter.sparsity.settings import ChannelsConfig
 
@@ -95,3 +96,49 @@ def test_stages_that_cannot_be_put_in_order_are_refused(content, stages, message
     content["pipeline"]["stages"] = stages
     with pytest.raises(ConfigError, match=message):
         _validated(content)
+
+
+_TRICKY = st.sampled_from(
+    [
+        "1e-3",
+        "1e5",
+        ".5",
+        "1_000",
+        "0o17",
+        "017",
+        "0x1f",
+        "12:30",
+        "2026-11-30",
+        "yes",
+        "~",
+        "''",
+        "1.",
+        "-.inf",
+        ".nan",
+    ]
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    content=st.dictionaries(
+        st.text(min_size=1, max_size=5), LEAVES | st.lists(LEAVES, max_size=3), min_size=1, max_size=4
+    ),
+    tricky=st.lists(_TRICKY, max_size=5),
+)
+def test_text_is_read_as_omegaconf_reads_it(content, tricky):
+    text = yaml.safe_dump(content, sort_keys=False)
+    text += "".join(f"key {place}: {value}\n" for place, value in enumerate(tricky))
+    try:
+        expected = OmegaConf.create(text)
+    except Exception:  # noqa: BLE001 - whatever OmegaConf refuses
+        with pytest.raises(Exception):  # noqa: B017, PT011 - is refused here too, here or by OmegaConf
+            OmegaConf.create(validation._loaded(text))
+    else:
+        found = validation._loaded(text)
+        assert repr(OmegaConf.to_container(OmegaConf.create(found))) == repr(OmegaConf.to_container(expected))
+
+
+def test_a_key_that_is_given_twice_is_refused():
+    with pytest.raises(ConfigError, match="duplicate key seed"):
+        validate("seed: 1\nseed: 2\n")

@@ -11,14 +11,21 @@
 Nothing here reads a file or a database; importing it loads neither rich, sqlite nor torch.
 """
 
-from overwinter.budget.admission import admit, judge_plan
-from overwinter.budget.forecasting import Forecast, forecast
-from overwinter.budget.gate import judge
-from overwinter.budget.guard import StageGuard
-from overwinter.budget.limits import Budget, parse_budget
-from overwinter.budget.quality import ModelFigures
-from overwinter.budget.ranges import Range
-from overwinter.budget.verdict import Reason, Verdict
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from overwinter.lazy_imports import lazily
+
+if TYPE_CHECKING:
+    from overwinter.budget.admission import admit, judge_plan
+    from overwinter.budget.forecasting import Forecast, forecast
+    from overwinter.budget.gate import judge
+    from overwinter.budget.guard import StageGuard
+    from overwinter.budget.limits import Budget, parse_budget
+    from overwinter.budget.quality import ModelFigures
+    from overwinter.budget.ranges import Range
+    from overwinter.budget.verdict import Reason, Verdict
 
 __all__ = [
     "Budget",
@@ -34,3 +41,21 @@ __all__ = [
     "judge_plan",
     "parse_budget",
 ]
+
+__getattr__ = lazily(
+    __name__,
+    {  # loaded on first use: a gate judges and does not forecast
+        "Budget": "limits",
+        "Forecast": "forecasting",
+        "ModelFigures": "quality",
+        "Range": "ranges",
+        "Reason": "verdict",
+        "StageGuard": "guard",
+        "Verdict": "verdict",
+        "admit": "admission",
+        "forecast": "forecasting",
+        "judge": "gate",
+        "judge_plan": "admission",
+        "parse_budget": "limits",
+    },
+)

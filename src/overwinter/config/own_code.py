@@ -8,7 +8,6 @@ folder of the package, or the file of a module outside a package, and whatever e
 from __future__ import annotations
 
 import ast
-import importlib.metadata
 import importlib.util
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -66,6 +65,8 @@ def installed_versions(targets: Iterable[str]) -> dict[str, str]:
 
 
 def _version(package: str) -> str | None:
+    import importlib.metadata  # slow to import, and few cases name a package of their own
+
     names = sorted(set(importlib.metadata.packages_distributions().get(package, ())))
     return ", ".join(importlib.metadata.version(name) for name in names) or None
 

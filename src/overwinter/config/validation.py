@@ -154,15 +154,37 @@ def _parsed(text: str, source: str) -> dict[str, Any]:
     guard_environment()
     check_yaml(text, where=source)
     try:
-        # Parsed by OmegaConf, so that `1e-3` is a number, as it was when composed.
         with environment(allowed=False):
-            content = OmegaConf.to_container(OmegaConf.create(text), resolve=True)
+            content = OmegaConf.to_container(OmegaConf.create(_loaded(text)), resolve=True)
     except (yaml.YAMLError, OmegaConfBaseException) as error:
         reason = own_error(error) or f"{source} cannot be read: {error}\n{_REMEDY}"
         raise ConfigError(str(reason)) from None
     if not isinstance(content, dict) or not content:
         raise ConfigError(f"{source} is not a mapping of keys to values. {_REMEDY}")
     return {str(key): value for key, value in content.items()}
+
+
+def _loaded(text: str) -> Any:
+    """Return YAML text as plain data, as OmegaConf reads it: `1e-3` is a number, and a key given twice is an error.
+
+    OmegaConf's own loader is in Python; with the same rules, the one in C takes a tenth of the time.
+    """
+    import yaml
+    from omegaconf._utils import get_yaml_loader
+
+    rules = get_yaml_loader()
+
+    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+        yaml_implicit_resolvers = rules.yaml_implicit_resolvers
+        yaml_constructors = rules.yaml_constructors
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            keys = [key.value for key, _ in node.value if key.tag == yaml.resolver.BaseResolver.DEFAULT_SCALAR_TAG]
+            for twice in (key for place, key in enumerate(keys) if key in keys[:place]):
+                raise yaml.constructor.ConstructorError(None, None, f"found duplicate key {twice}", node.start_mark)
+            return super().construct_mapping(node, deep=deep)
+
+    return yaml.load(text, Loader=Loader)  # noqa: S506 -- a SafeLoader
 
 
 def _typed(schema: type[Any], content: Mapping[str, Any], *, prefix: str) -> Any:

@@ -13,12 +13,19 @@ was *spent* at the time; the *cost to produce* an artifact is in its energy.json
 - `process`: the check whether an execution's process is alive.
 """
 
-from overwinter.ledger.aggregation import SUM_KEYS, Total, total, total_spent, totals, wasted
-from overwinter.ledger.execution import Execution
-from overwinter.ledger.kept import Kept, checkpoint_folder, has_checkpoint, kept_in
-from overwinter.ledger.ledger import Ledger, ledger_path
-from overwinter.ledger.origin import Origin, origin_of
-from overwinter.ledger.records import COMMAND_PREFIX, SCRATCH, STATUSES, ExecutionRecord, Filter, Spent
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from overwinter.lazy_imports import lazily
+
+if TYPE_CHECKING:
+    from overwinter.ledger.aggregation import SUM_KEYS, Total, total, total_spent, totals, wasted
+    from overwinter.ledger.execution import Execution
+    from overwinter.ledger.kept import Kept, checkpoint_folder, has_checkpoint, kept_in
+    from overwinter.ledger.ledger import Ledger, ledger_path
+    from overwinter.ledger.origin import Origin, origin_of
+    from overwinter.ledger.records import COMMAND_PREFIX, SCRATCH, STATUSES, ExecutionRecord, Filter, Spent
 
 __all__ = [
     "COMMAND_PREFIX",
@@ -43,3 +50,30 @@ __all__ = [
     "totals",
     "wasted",
 ]
+
+__getattr__ = lazily(
+    __name__,
+    {  # loaded on first use: a gate that passes opens no ledger
+        "COMMAND_PREFIX": "records",
+        "SCRATCH": "records",
+        "STATUSES": "records",
+        "SUM_KEYS": "aggregation",
+        "Execution": "execution",
+        "ExecutionRecord": "records",
+        "Filter": "records",
+        "Kept": "kept",
+        "Ledger": "ledger",
+        "Origin": "origin",
+        "Spent": "records",
+        "Total": "aggregation",
+        "checkpoint_folder": "kept",
+        "has_checkpoint": "kept",
+        "kept_in": "kept",
+        "ledger_path": "ledger",
+        "origin_of": "origin",
+        "total": "aggregation",
+        "total_spent": "aggregation",
+        "totals": "aggregation",
+        "wasted": "aggregation",
+    },
+)

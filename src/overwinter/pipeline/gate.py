@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from overwinter.budget import ModelFigures, Verdict, judge, parse_budget
 from overwinter.config import Config, Project, find_project, load_config
@@ -22,7 +22,9 @@ from overwinter.pipeline.finished import forget_committed
 from overwinter.pipeline.parent_watch import experiment, run_id, watch_parent
 from overwinter.pipeline.render import gate_name
 from overwinter.records import read_record
-from overwinter.tasks import find_headline
+
+if TYPE_CHECKING:
+    from overwinter.tasks import Measure
 
 
 def run_gate(stage: str) -> int:
@@ -63,14 +65,23 @@ def _judged(stage: str, config: Config, project: Project) -> Verdict:
     if evaluation is not None:
         candidates = read_record(Comparison, folder / "comparison.json", remedy=remedy).candidates
         figures = [candidates.get(each.name, {}) for each in (evaluation.chosen, evaluation.dense)]
-    headline = find_headline(config.task, trusted=config.trusted_targets)
     return judge(
         parse_budget(config.budget),
         stage=stage,
         energy={name: read_energy(project.outputs / name / ENERGY_FILE) for name in judged},
-        figures=ModelFigures(headline=headline, model=figures[0], dense=figures[1]),
+        figures=ModelFigures(
+            find_headline=lambda: _headline(config),
+            model=figures[0],
+            dense=figures[1],
+        ),
         evaluation=evaluation,
     )
+
+
+def _headline(config: Config) -> Measure:
+    from overwinter.tasks import find_headline  # loads numpy
+
+    return find_headline(config.task, trusted=config.trusted_targets)
 
 
 def _metrics(project: Project, stage: str) -> dict[str, Any]:

@@ -28,8 +28,9 @@ from overwinter.pipeline.invocation import Invocation, invocation, serve_hydra_f
 from overwinter.pipeline.locks import locked
 from overwinter.pipeline.parent_watch import experiment, run_id, watch_parent
 from overwinter.pipeline.records import energy_record, write_power_csv
+from overwinter.pipeline.reported import run_program
 from overwinter.pipeline.stage import InterruptedStageError, Stage
-from overwinter.programs import debug_traceback, explained, guarded
+from overwinter.programs import explained
 
 if TYPE_CHECKING:
     from overwinter.budget import StageGuard
@@ -54,24 +55,6 @@ def run_stage(name: str, work: Callable[[Stage], None], arguments: Sequence[str]
     if serve_hydra_flags(words):
         sys.exit(0)
     run_program(name, lambda: _run_stage(name, work, words))
-
-
-def run_program(name: str, program: Callable[[], int]) -> NoReturn:
-    """Run a program of the pipeline, report its end to `overwinter run`, and end the process."""
-
-    def reporting() -> int:
-        try:
-            code = program()
-        except BaseException as error:
-            message, code = explained(error)
-            emit("end", name, exit_code=code, message=message, traceback=debug_traceback())
-            raise
-        emit("end", name, exit_code=code, message="")
-        return code
-
-    code = guarded(reporting)
-    sys.stdout.flush()
-    sys.exit(code)
 
 
 def _run_stage(name: str, work: Callable[[Stage], None], words: Sequence[str]) -> int:
