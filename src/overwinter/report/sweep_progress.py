@@ -20,16 +20,21 @@ def sweep_progress_for(console: Console) -> RunDisplay:
 
 
 class _Joules:
-    """The joules that a sweep has spent so far, from its stages' events."""
+    """The joules that a sweep has spent so far, in all its runs."""
 
     def __init__(self) -> None:
-        self._spent_j: dict[tuple[str, str], float] = {}
+        self._ended_j = 0.0
+        self._running_j: dict[tuple[str, str], float] = {}
 
     def note(self, event: dict[str, Any]) -> str:
-        """Take the joules of an event, and return the sum in words."""
-        if "energy_j" in event:
-            self._spent_j[event["point"], event["stage"]] = event["energy_j"]
-        return format_si(sum(self._spent_j.values()), "J") if self._spent_j else ""
+        """Take the joules of an event, and return the sum in words; empty if nothing is known to be spent."""
+        if event.get("spent_j"):  # by the ledger, at the end of a point
+            self._ended_j = max(self._ended_j, event["spent_j"])
+            self._running_j.clear()
+        elif "energy_j" in event:
+            self._running_j[event["point"], event["stage"]] = event["energy_j"]
+        spent_j = self._ended_j + sum(self._running_j.values())
+        return format_si(spent_j, "J") if spent_j else ""
 
 
 class PlainSweepProgress:
@@ -42,7 +47,9 @@ class PlainSweepProgress:
         """Print the event, if it is a start or an end."""
         spent = self._joules.note(event)
         if event["event"] == "point" and event["status"] != "started":
-            self._print(f"{_count(event)} {_ended(event)}" + (f" ({spent} so far)" if spent else ""))
+            self._print(
+                f"{_count(event)} {_ended(event)}" + (f" ({spent} so far)" if event["result"].run_id and spent else "")
+            )
         elif event["event"] == "start" and _is_stage(event):
             self._print(f"{event['point']}: {event['stage']}")
         elif event["event"] == "say" and not event["stage"]:

@@ -10,7 +10,8 @@ from dataclasses import replace
 from overwinter.config import Project, find_project
 from overwinter.config.groups.sweep import SweepSettings
 from overwinter.config.settings import check_settings
-from overwinter.sweep.points import make_points
+from overwinter.errors import ConfigError, nearest
+from overwinter.sweep.points import Point, make_points
 from overwinter.sweep.results import INTERRUPTED, PointResult
 from overwinter.sweep.running import OnEvent, run_points
 
@@ -40,10 +41,22 @@ def run_batch(
     batch = [without_hydra(job) for job in jobs]
     with _hydra_set_aside():
         points = make_points(project, batch, until=settings.until)
+    _check_until(points, settings.until)
     results = run_points(project, points, settings=settings, on_event=on_event)
     if any(result.status == INTERRUPTED for result in results):
         raise KeyboardInterrupt
     return results
+
+
+def _check_until(points: Sequence[Point], until: str) -> None:
+    """Raise ConfigError if a pipeline lacks the last stage that was asked for; the default one may be missing."""
+    for point in points:
+        stages = list(point.config.pipeline.stages)
+        if until not in stages and until != SweepSettings.until:
+            raise ConfigError(
+                f"hydra.launcher.until={until!r}: there is no such stage. Stages: {', '.join(stages)}."
+                f"{nearest(until, stages)}"
+            )
 
 
 @contextlib.contextmanager
