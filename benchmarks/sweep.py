@@ -86,7 +86,8 @@ class Sweep:
         self._fixed = list(fixed)
         self._environment = {**os.environ, "PATH": f"{_BIN}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
         self._environment.pop("PYTHONDONTWRITEBYTECODE", None)  # users' Python keeps its compiled modules
-        self._environment["OVERWINTER_METERS"] = str(root.parent / "meters")
+        for name in ("meters", "quiet"):  # whatever else runs on this machine is no neighbour of the benchmark's stages
+            self._environment[f"OVERWINTER_{name.upper()}"] = str(root.parent / name)
         self._do(root.parent, "overwinter", "init", str(root))
         self._do(root, "git", "add", "--all")
         self._do(root, "git", "-c", "user.name=b", "-c", "user.email=b@localhost", "commit", "--quiet", "-m", "start")

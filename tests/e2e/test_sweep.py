@@ -148,6 +148,7 @@ BAD = [
     (("train.epochs=1,0",), "train.epochs=0"),
     (("quantize=none,nothing",), "quantize=nothing: there is no such option"),
     (("train.epohcs=1,2",), "Did you mean 'train.epochs'"),
+    (("seed=1,2", "train.epohcs=3"), "Did you mean 'train.epochs'"),
     (("seed=1,2", "sparsify=foo"), "sparsify=foo: there is no such option"),
 ]
 

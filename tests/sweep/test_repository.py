@@ -52,6 +52,7 @@ def test_a_second_experiment_from_the_same_tree_has_its_changes_and_survives_a_k
     (tree / "params.yaml").write_text("seed: 1\n")
     repository.save("point-1", tree, message="1")
     (tmp_path / "tree.index.lock").write_text("")
+    (tmp_path / "tree.index").write_bytes((tmp_path / "tree.index").read_bytes()[:20])
     (tree / "params.yaml").write_text("seed: 2\n")
     commit = repository.save("point-1", tree, message="2")
     assert git(project.root, "show", f"{commit}:params.yaml") == "seed: 2"

@@ -1,6 +1,11 @@
 """What the loop of a sweep decides, without DVC."""
 
-from overwinter.sweep.running import committed_before
+import pytest
+
+from overwinter.config.groups.sweep import SweepSettings
+from overwinter.errors import OverwinterError
+from overwinter.pipeline.locks import locked
+from overwinter.sweep.running import Written, committed_before, programs_to_run, run_points
 
 STAGES = ["train", "sparsify", "quantize"]
 
@@ -11,3 +16,31 @@ def test_a_program_that_starts_tells_what_is_committed():
     assert committed_before("gate-train", STAGES) == ["train"]
     assert committed_before("quantize", STAGES) == ["train", "sparsify"]
     assert committed_before("gate-hibernate", STAGES) == ()
+
+
+def written(*keys, budget=None, dvc_yaml="a"):
+    return Written(keys=dict(zip(STAGES, keys, strict=True)), budget=budget, dvc_yaml=dvc_yaml)
+
+
+def test_only_stages_that_differ_from_what_a_tree_holds_are_looked_at():
+    holds = written("a", "b", "c")
+    assert programs_to_run(holds, written("a", "b", "d")) == ["quantize", "gate-quantize"]
+    assert programs_to_run(holds, written("a", "x", "y")) == ["sparsify", "gate-sparsify", "quantize", "gate-quantize"]
+
+
+def test_dvc_looks_at_everything_when_anything_else_differs():
+    holds = written("a", "b", "c")
+    assert programs_to_run(None, holds) == []
+    assert programs_to_run(holds, holds) == []
+    assert programs_to_run(holds, written("x", "y", "z")) == []
+    assert programs_to_run(holds, written("a", "b", "d", budget="2 J")) == []
+    assert programs_to_run(holds, written("a", "b", "d", dvc_yaml="b")) == []
+
+
+def test_two_sweeps_of_a_project_do_not_run_at_once(project, point, monkeypatch):
+    monkeypatch.setattr("overwinter.pipeline.locks._PATIENCE_S", 0.1)
+    with (
+        locked(project.state / "sweeps" / "lock", what="The test"),
+        pytest.raises(OverwinterError, match="is locked by process"),
+    ):
+        run_points(project, [point("1", train="a")], settings=SweepSettings(name="s"), on_event=lambda event: None)

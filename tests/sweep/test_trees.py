@@ -85,3 +85,24 @@ def test_configs_outside_the_repository_are_refused(project, tmp_path):
     (project.root / ".dvc" / "config").write_text(f"[hydra]\n    config_dir = {tmp_path / 'elsewhere'}\n")
     with pytest.raises(ConfigError, match="outside the Git repository"):
         made(find_project(project.root))
+
+
+def linked(project, monkeypatch, *paths):
+    monkeypatch.setattr("overwinter.sweep.trees.rendered_stages", lambda config, main: {"train": {"deps": list(paths)}})
+    tree = made(project)
+    tree._link_missing(None)
+    return tree
+
+
+def test_data_that_git_ignores_is_a_link_into_the_project(project, monkeypatch):
+    (project.root / "data").mkdir()
+    (project.root / "data" / "rows.csv").write_text("1\n")
+    tree = linked(project, monkeypatch, "data/rows.csv", "stages/train.py", "outputs/train/model", "data/missing")
+    assert (tree.top / "data" / "rows.csv").read_text() == "1\n"
+    assert tree.links == ["data/rows.csv"]
+    assert not (tree.top / "stages" / "train.py").is_symlink()
+
+
+def test_a_file_outside_the_repository_is_refused(project, monkeypatch):
+    with pytest.raises(ConfigError, match="outside the Git repository"):
+        linked(project, monkeypatch, "../elsewhere.csv")

@@ -89,6 +89,7 @@ def _multirun(project: Project, overrides: Sequence[str], folder: Any) -> None:
         hydra = Hydra.create_main_hydra2("overwinter", create_config_search_path(str(project.configs)))
         hydra.multirun(project.config_name, lambda _: None, words, with_log_configuration=False)
     except (HydraException, OmegaConfBaseException) as error:
+        GlobalHydra.instance().clear()  # `explain` composes, too
         raise ConfigError(explain(error, project)) from None
     finally:
         GlobalHydra.instance().clear()

@@ -29,8 +29,9 @@ class _Joules:
     def note(self, event: dict[str, Any]) -> str:
         """Take the joules of an event, and return the sum in words; empty if nothing is known to be spent."""
         if event.get("spent_j"):  # by the ledger, at the end of a point
-            self._ended_j = max(self._ended_j, event["spent_j"])
-            self._running_j.clear()
+            ended = {place for place in self._running_j if place[0] == event["point"]}
+            self._running_j = {place: energy for place, energy in self._running_j.items() if place not in ended}
+            self._ended_j = max(0.0, event["spent_j"] - sum(self._running_j.values()))
         elif "energy_j" in event:
             self._running_j[event["point"], event["stage"]] = event["energy_j"]
         spent_j = self._ended_j + sum(self._running_j.values())

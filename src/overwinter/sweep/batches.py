@@ -10,6 +10,7 @@ from dataclasses import replace
 from overwinter.config import Project, find_project
 from overwinter.config.groups.sweep import SweepSettings
 from overwinter.config.settings import check_settings
+from overwinter.data.local_files import check_data
 from overwinter.errors import ConfigError, nearest
 from overwinter.sweep.points import Point, make_points
 from overwinter.sweep.results import INTERRUPTED, PointResult
@@ -42,6 +43,9 @@ def run_batch(
     with _hydra_set_aside():
         points = make_points(project, batch, until=settings.until)
     _check_until(points, settings.until)
+    with contextlib.chdir(project.root):
+        for point in {repr((each.config.data, each.config.model)): each for each in points}.values():
+            check_data(point.config)
     results = run_points(project, points, settings=settings, on_event=on_event)
     if any(result.status == INTERRUPTED for result in results):
         raise KeyboardInterrupt

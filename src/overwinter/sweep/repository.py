@@ -62,18 +62,26 @@ class Repository:
             without: Paths in it that are left as they are in the present commit.
         """
         index = tree.with_name(f"{tree.name}.index")
+        try:
+            content = self._written(tree, index, without)
+        except OverwinterError:  # a git that was killed may have left the index damaged
+            index.unlink(missing_ok=True)
+            content = self._written(tree, index, without)
+        identity = {} if _run(self.top, ["var", "GIT_COMMITTER_IDENT"]).returncode == 0 else _FALLBACK_IDENTITY
+        words = ["commit-tree", content, "-p", self.head, "-m", message]
+        commit = _git(self.top, *words, environment=identity).strip()
+        _git(self.top, "update-ref", self._reference(name), commit)
+        return commit
+
+    def _written(self, tree: Path, index: Path, without: Sequence[str]) -> str:
+        """Write the files of a tree into Git, and return the name of their content."""
         within = {"GIT_DIR": str(self.git), "GIT_WORK_TREE": str(tree), "GIT_INDEX_FILE": str(index)}
         index.with_name(f"{index.name}.lock").unlink(missing_ok=True)  # of a git that was killed
         if not index.exists():
             _git(tree, "read-tree", self.head, environment=within)
         left_out = [*(f":(exclude,top,literal){path}" for path in without), *_NEVER_SAVED]
         _git(tree, "add", "--all", "--", ".", *left_out, environment=within)
-        content = _git(tree, "write-tree", environment=within).strip()
-        identity = {} if _run(self.top, ["var", "GIT_COMMITTER_IDENT"]).returncode == 0 else _FALLBACK_IDENTITY
-        words = ["commit-tree", content, "-p", self.head, "-m", message]
-        commit = _git(tree, *words, environment=within | identity).strip()
-        _git(self.top, "update-ref", self._reference(name), commit)
-        return commit
+        return _git(tree, "write-tree", environment=within).strip()
 
     def _reference(self, name: str) -> str:
         return f"refs/exps/{self.head[:2]}/{self.head[2:]}/{name}"

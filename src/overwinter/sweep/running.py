@@ -18,7 +18,7 @@ from typing import Any
 
 from overwinter.config import Project
 from overwinter.config.groups.sweep import SweepSettings
-from overwinter.errors import EXIT_DONE, EXIT_INTEGRITY, EXIT_REFUSED
+from overwinter.errors import EXIT_DONE, EXIT_INTEGRITY, EXIT_REFUSED, OverwinterError
 from overwinter.pipeline.locks import locked
 from overwinter.pipeline.render import gate_name, render_dvc_yaml
 from overwinter.pipeline.reproduce import Reproduction, RunningDvc, new_run_id
@@ -44,6 +44,7 @@ from overwinter.sweep.trees import Tree, cache_folder, make_tree
 
 _POLL_S = 0.05
 _BUDGET_POLL_S = 1.0
+_PATIENCE_S = 30.0  # for what still runs when the sweep itself cannot go on, as on a full disk
 _DIED_TWICE = 2
 OnEvent = Callable[[dict[str, Any]], None]
 
@@ -95,12 +96,25 @@ class Written:
 
 @dataclass(kw_only=True)
 class _Worker:
-    """A worker's tree, what runs in it, and what it holds while nothing does."""
+    """A worker's tree, what runs in it, and what it holds while nothing does.
+
+    Attributes:
+        number: The number of its tree.
+        tree: The tree; None until the first point.
+        dvc: What runs; None while it is idle.
+        point: The number of its latest point.
+        closing: Whether all stages of that point have ended, and only the last gate and DVC's own work are left.
+        holds: What the tree holds, if its latest point is done.
+        makes: What it will hold then.
+        expected_j: The forecast joules of its point.
+        run_id: The id of its latest run.
+    """
 
     number: int
     tree: Tree | None = None
     dvc: RunningDvc | None = None
     point: int = -1
+    closing: bool = False
     holds: Written | None = None
     makes: Written | None = None
     expected_j: float = 0.0
@@ -127,7 +141,9 @@ class _SweepRun:
         self._name = settings.name or "sweep"
         self._folder = sweep_folder(project, self._name)
         self._on_event, self._lock = on_event, lock
-        self._workers = [_Worker(number=number) for number in range(settings.workers)]
+        # One more than run stages at once: a point starts while the one before it is being closed.
+        self._workers = [_Worker(number=number) for number in range(settings.workers + 1)]
+        self._at_once = settings.workers
         self._spending = Spending(project, f"{self._name}/", read_budget_j(settings.budget))
         self._schedule = Schedule([point.keys for point in points], self._spending.order(points))
         self._results: dict[int, PointResult] = {}
@@ -145,10 +161,16 @@ class _SweepRun:
     def results(self) -> dict[str, PointResult]:
         """Run everything, and return the results by the points' names."""
         self._take_earlier()
+        for worker in self._workers[: len(self._schedule.waiting)]:
+            worker.tree = self._made_tree(worker)  # all of the same files, whatever the user edits meanwhile
         with self._signals():
             try:
                 while self._start_some():
                     self._follow()
+            except OverwinterError:
+                self._stop()
+                self._wait(_PATIENCE_S)
+                raise
             finally:
                 for worker in self._workers:
                     if worker.dvc is not None:
@@ -175,7 +197,7 @@ class _SweepRun:
 
     def _start_some(self) -> bool:
         """Start points on idle workers, as far as there are any, and return whether something runs."""
-        while not self._stopping and (idle := [each for each in self._workers if each.dvc is None]):
+        while not self._stopping and (idle := self._idle()):
             number = self._schedule.next()
             if number is None:
                 break
@@ -188,6 +210,11 @@ class _SweepRun:
                 point = self._points[number]
                 self._start(max(idle, key=methodcaller("in_common", point)), number)
         return bool(self._schedule.running)
+
+    def _idle(self) -> list[_Worker]:
+        """Return the workers that may start a point now."""
+        working = sum(worker.dvc is not None and not worker.closing for worker in self._workers)
+        return [worker for worker in self._workers if worker.dvc is None] if working < self._at_once else []
 
     def _refused_by_budget(self, number: int) -> bool:
         running = {each.run_id: each.expected_j for each in self._workers if each.dvc is not None}
@@ -208,7 +235,7 @@ class _SweepRun:
             worker.expected_j = self._spending.expected_j(point, self._schedule.paid_for)
         self._schedule.start(number)
         alone = programs_to_run(worker.holds, makes)
-        worker.point, worker.holds, worker.makes = number, None, makes
+        worker.point, worker.closing, worker.holds, worker.makes = number, False, None, makes
         worker.dvc = RunningDvc(
             worker.tree.project,
             run_id=worker.run_id,
@@ -220,10 +247,11 @@ class _SweepRun:
         self._tell("point", point, status="started")
 
     def _tree(self, worker: _Worker, *, anew: bool) -> Tree:
-        if worker.tree is None or anew:
-            cache = cache_folder(self._project)
-            return make_tree(worker.number, self._project, self._repository, cache=cache, anew=anew)
-        return worker.tree
+        return self._made_tree(worker, anew=anew) if worker.tree is None or anew else worker.tree
+
+    def _made_tree(self, worker: _Worker, *, anew: bool = False) -> Tree:
+        cache = cache_folder(self._project)
+        return make_tree(worker.number, self._project, self._repository, cache=cache, anew=anew)
 
     def _not_tried(self, number: int, stage: str, other: int) -> PointResult:
         name = self._points[other].name
@@ -244,12 +272,13 @@ class _SweepRun:
         """Pass on a worker's events, and return whether another point may now start."""
         assert worker.dvc is not None  # noqa: S101 -- for the type checker
         ended, freed = worker.dvc.has_ended(), False
+        stages = list(self._points[worker.point].keys)
         for event in worker.dvc.events():
             if event["event"] == "start":
-                self._schedule.commit(
-                    worker.point, committed_before(event["stage"], list(self._points[worker.point].keys))
-                )
+                self._schedule.commit(worker.point, committed_before(event["stage"], stages))
                 freed = True
+            elif event["event"] == "end" and event["stage"] == stages[-1] and event["exit_code"] == EXIT_DONE:
+                worker.closing = freed = True
             self._on_event({**event, "point": self._points[worker.point].name})
         if ended:
             self._conclude(worker, worker.dvc.outcome())
@@ -331,8 +360,15 @@ class _SweepRun:
     def _stop(self) -> None:
         self._stopping = True
         for worker in self._workers:
-            if worker.dvc is not None:
+            if worker.dvc is not None and not worker.closing:  # what is being closed is done in a moment
                 worker.dvc.interrupt()
+
+    def _wait(self, patience_s: float) -> None:
+        """Wait until nothing runs, for their checkpoints."""
+        deadline = time.monotonic() + patience_s
+        running = [worker.dvc for worker in self._workers if worker.dvc is not None]
+        while not all(dvc.has_ended() for dvc in running) and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:

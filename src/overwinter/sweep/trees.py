@@ -60,8 +60,14 @@ class Tree:
             here, there = self.project.root / path, self.main.root / path
             if path.startswith("outputs/") or Path(path).is_absolute() or os.path.lexists(here):
                 continue
-            if there.exists() and Path(os.path.normpath(here)).is_relative_to(self.top):
-                _link(Path(os.path.normpath(there)), Path(os.path.normpath(here)))
+            here, there = Path(os.path.normpath(here)), Path(os.path.normpath(there))
+            if not here.is_relative_to(self.top):
+                raise ConfigError(
+                    f"{there} is outside the Git repository, so that the trees of a sweep lack it. Move it into the "
+                    "repository, or name it by its absolute path."
+                )
+            if there.exists():
+                _link(there, here)
                 self.links.append(os.path.relpath(here, self.top))
 
 

@@ -1,0 +1,97 @@
+"""The way from `overwinter run -m` through Hydra to the points of a batch and back; nothing runs."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from overwinter.cli import main
+from overwinter.config import find_project
+from overwinter.sweep import batches
+from overwinter.sweep.batches import sweep_name, without_hydra
+from overwinter.sweep.results import PointRecord, PointResult, SweepRecord, write_sweep
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A project that is only read, and whose state is written."""
+    root = tmp_path_factory.mktemp("sweep") / "project"
+    assert main(["init", str(root)]) == 0
+    return root
+
+
+@pytest.fixture
+def calls(made, monkeypatch):
+    """Replace the running of points: each gets a status by its seed; return what was asked for."""
+    asked = []
+
+    def run_points(project, points, *, settings, on_event):
+        asked.append((points, settings))
+        statuses = {1: "done", 2: "refused", 3: "failed", 4: "skipped", 5: "interrupted"}
+        results = [PointResult(point=each, status=statuses[each.config.seed], quality=0.5) for each in points]
+        records = tuple(PointRecord.of(result) for result in results)
+        write_sweep(project, SweepRecord(name=settings.name, until=settings.until, commit="c", points=records))
+        return results
+
+    monkeypatch.setattr(batches, "run_points", run_points)
+    monkeypatch.chdir(made)
+    return asked
+
+
+def test_options_reach_the_settings_and_points_have_no_hydra_in_them(calls, capsys):
+    assert main(["run", "-m", "--json", "seed=1,2", "quantize=none", "--workers", "3", "--until", "train"]) == 0
+    (points, settings) = calls[0]
+    assert [point.overrides for point in points] == [("seed=1", "quantize=none"), ("seed=2", "quantize=none")]
+    assert (settings.workers, settings.until, settings.budget) == (3, "train", None)
+    shown = json.loads(capsys.readouterr().out)
+    assert [point["status"] for point in shown["points"]] == ["done", "refused"]
+    assert shown["name"] == settings.name
+    assert not Path("multirun").exists()
+    assert (Path(".overwinter/sweeps") / settings.name / "multirun.yaml").exists()
+
+
+@pytest.mark.parametrize(("seeds", "code"), [("1,3", 1), ("1,4", 3), ("2,2", 3), ("1,5", 130), ("range(1,3)", 0)])
+def test_the_exit_code_says_how_the_sweep_ended(calls, capsys, seeds, code):
+    assert main(["run", "-m", f"seed={seeds}", "--name", "named"]) == code
+    assert calls[0][1].name == "named"
+
+
+def test_any_sweeper_that_gives_batches_may_call_the_launcher(calls, capsys):
+    words = ["hydra/sweeper=basic", "hydra.sweeper.max_batch_size=1", "hydra.launcher.budget=20 kJ"]
+    main(["run", "-m", "seed=1,2", *words])
+    assert [len(points) for points, _ in calls] == [1, 1]
+    assert calls[0][1].budget == "20 kJ"
+
+
+def test_all_points_are_checked_before_the_first_runs(calls, capsys):
+    assert main(["run", "-m", "seed=1,-1"]) == 2
+    assert "seed=-1" in capsys.readouterr().err
+    assert not calls
+
+
+def test_options_of_a_sweep_without_one_are_refused(calls, capsys):
+    assert main(["run", "seed=1", "--workers", "2"]) == 2
+    assert "--workers belongs to a sweep" in capsys.readouterr().err
+
+
+def test_equal_sweeps_have_equal_names(made):
+    project = find_project(made)
+    name = sweep_name(project, ["a=1,2", "b=3"])
+    assert name == sweep_name(project, ["b=3", "a=1,2", "hydra.launcher.workers=2"])
+    assert name != sweep_name(project, ["a=1,2", "b=4"])
+
+
+def test_a_ready_sweep_counts_with_its_content(made):
+    project = find_project(made)
+    path = project.configs / "sweep" / "own.yaml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("a: 1\n")
+    before = sweep_name(project, ["+sweep=own"])
+    path.write_text("a: 2\n")
+    assert sweep_name(project, ["+sweep=own"]) != before
+    path.unlink()
+
+
+def test_hydras_own_overrides_are_no_part_of_a_point():
+    words = ["seed=1", "+sweep=own", "hydra/launcher=overwinter", "hydra.sweep.dir=x", "~model.root"]
+    assert without_hydra(words) == ["seed=1", "~model.root"]
