@@ -1,15 +1,21 @@
 """The way from `overwinter run -m` through Hydra to the points of a batch and back; nothing runs."""
 
 import json
+import re
+import shlex
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from overwinter.cli import main
 from overwinter.config import find_project
+from overwinter.config.groups.sweep import SweepSettings
 from overwinter.sweep import batches
 from overwinter.sweep.batches import sweep_name, without_hydra
 from overwinter.sweep.results import PointRecord, PointResult, SweepRecord, write_sweep
+
+PAGE = Path(__file__).parents[2] / "docs" / "sweeps.md"
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +34,9 @@ def calls(made, monkeypatch):
     def run_points(project, points, *, settings, on_event):
         asked.append((points, settings))
         statuses = {1: "done", 2: "refused", 3: "failed", 4: "skipped", 5: "interrupted"}
-        results = [PointResult(point=each, status=statuses[each.config.seed], quality=0.5) for each in points]
+        results = [
+            PointResult(point=each, status=statuses.get(each.config.seed, "done"), quality=0.5) for each in points
+        ]
         records = tuple(PointRecord.of(result) for result in results)
         write_sweep(project, SweepRecord(name=settings.name, until=settings.until, commit="c", points=records))
         return results
@@ -72,6 +80,16 @@ def test_all_points_are_checked_before_the_first_runs(calls, capsys):
 def test_options_of_a_sweep_without_one_are_refused(calls, capsys):
     assert main(["run", "seed=1", "--workers", "2"]) == 2
     assert "--workers belongs to a sweep" in capsys.readouterr().err
+
+
+def test_the_commands_of_the_page_are_sweeps(calls, capsys):
+    text = PAGE.read_text()
+    commands = re.findall(r"^overwinter (run -m .*)$", text, re.MULTILINE)
+    assert len(commands) >= 2
+    for command in commands:
+        assert main(shlex.split(command)) == 0
+    keys = set(re.findall(r"`hydra\.launcher\.(\w+)`", text))
+    assert keys == {field.name for field in fields(SweepSettings)}
 
 
 def test_equal_sweeps_have_equal_names(made):

@@ -24,6 +24,12 @@ def test_a_point_that_ran_again_keeps_its_place(point):
     assert [each.status for each in record.points] == ["done", "failed"]
 
 
+def test_points_stand_in_the_order_of_the_batch_whichever_ends_first(point):
+    one, two, old = (PointRecord.of(PointResult(point=point(name, train=name), status="done")) for name in "120")
+    record = SweepRecord(name="s", until="train", commit="c", points=(two, old))
+    assert [each.name for each in record.with_points([one], ["1", "2"]).points] == ["0", "1", "2"]
+
+
 def test_a_damaged_file_is_as_none(project):
     folder = sweep_folder(project, "s")
     folder.mkdir(parents=True)

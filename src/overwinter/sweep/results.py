@@ -109,10 +109,17 @@ class SweepRecord:
     commit: str
     points: tuple[PointRecord, ...] = ()
 
-    def with_points(self, results: Iterable[PointRecord]) -> SweepRecord:
-        """Return the record with these points, each in the place of an earlier one of its name."""
+    def with_points(self, results: Iterable[PointRecord], order: Sequence[str] = ()) -> SweepRecord:
+        """Return the record with these points, each in place of an earlier one of its name.
+
+        Args:
+            results: The points.
+            order: The names of points of the present batch, which stand in this order after all others.
+        """
         points = {record.name: record for record in self.points} | {record.name: record for record in results}
-        return replace(self, points=tuple(points.values()))
+        others = [name for name in points if name not in order]
+        placed = [points[name] for name in [*others, *order] if name in points]
+        return replace(self, points=tuple(placed))
 
 
 def sweep_folder(project: Project, name: str) -> Path:

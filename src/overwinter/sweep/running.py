@@ -344,7 +344,8 @@ class _SweepRun:
 
     def _note(self, number: int, result: PointResult) -> None:
         self._results[number] = result
-        self._record = self._record.with_points([PointRecord.of(result)])
+        order = [point.name for point in self._points]
+        self._record = self._record.with_points([PointRecord.of(result)], order)
         self._tell_end(result)
 
     def _tell(self, kind: str, point: Point, **details: Any) -> None:
