@@ -11,13 +11,30 @@ import pytest
 import yaml
 
 from overwinter.config.groups import SCHEMAS, Config
+from overwinter.config.groups.search import SearchSettings
 from overwinter.config.groups.serve import ServiceConfig
+from overwinter.config.groups.sweep import SweepSettings
 from overwinter.config.settings import setting_of
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 OPEN = ("data", "model")  # whatever `_target_` takes
 PRIMARY = {"config": Config, "serve": ServiceConfig}
 PACKAGES = {"runtime": "evaluate"}
+
+
+@dataclasses.dataclass
+class HydraNode:
+    sweeper: SearchSettings = dataclasses.field(default_factory=SearchSettings)
+    launcher: SweepSettings = dataclasses.field(default_factory=SweepSettings)
+
+
+@dataclasses.dataclass
+class SweepOption:
+    """An option of the group sweep/, which sets keys of Hydra's own node."""
+
+    hydra: HydraNode = dataclasses.field(default_factory=HydraNode)
+
+
 # Cases, which are primary configurations too, say why they set a value.
 FILES = sorted([*(CONFIGS / f"{name}.yaml" for name in PRIMARY), *CONFIGS.glob("*/*.yaml")])
 FILES = [path for path in FILES if path.parent.name not in OPEN]
@@ -27,6 +44,8 @@ def schema_of(path):
     if path.parent == CONFIGS:
         return PRIMARY[path.stem]
     group = PACKAGES.get(path.parent.name, path.parent.name)
+    if group == "sweep":
+        return SweepOption
     if group in SCHEMAS:
         return SCHEMAS[group](content(path))
     owner = next(owner for owner in PRIMARY.values() if group in fields_of(owner))

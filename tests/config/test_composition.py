@@ -5,9 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from omegaconf import OmegaConf, open_dict
 
 from overwinter.config import compose, configs_digest, validate
 from overwinter.errors import ConfigError
+from overwinter.sweep.space import read_space
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 DVC_COMPOSES = """
@@ -45,8 +49,10 @@ NEEDED = {
     ("train", "pretrained"): LANGUAGE,
 }
 
-# (group, option) of every file in configs/GROUP; those of a server have a configuration of their own.
-OPTIONS = sorted((path.parent.name, path.stem) for path in CONFIGS.glob("*/*.yaml") if path.parent.name != "serve")
+# (group, option) of every file in configs/GROUP; those of a server and of sweeps have a configuration of their own.
+APART = ("serve", "sweep")
+OPTIONS = sorted((path.parent.name, path.stem) for path in CONFIGS.glob("*/*.yaml") if path.parent.name not in APART)
+SWEEPS = sorted(path.stem for path in (CONFIGS / "sweep").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("overrides", [[], ["train.epochs=3", "quantize=none", "budget.total='2 kJ'"]])
@@ -61,6 +67,28 @@ def test_the_bytes_are_those_that_dvc_writes(project, tmp_path, overrides):
 def test_every_option_of_every_group_composes_and_is_valid(project, group, option):
     needed = NEEDED.get((group, option), [])
     validate(compose(project, [f"{group}={option}", *needed]), source=f"{group}={option}")
+
+
+@pytest.mark.parametrize("option", SWEEPS)
+def test_every_sweep_sets_keys_of_hydra_only_and_its_values_compose(project, option):
+    with initialize_config_dir(str(project.configs), version_base=None):
+        plain = hydra_compose("config", return_hydra_config=True)
+        swept = hydra_compose("config", [f"+sweep={option}"], return_hydra_config=True)
+    node = OmegaConf.to_container(swept.hydra.sweeper)
+    with open_dict(swept), open_dict(plain):
+        del swept.hydra, plain.hydra
+    assert OmegaConf.to_yaml(swept) == OmegaConf.to_yaml(plain)
+    varied = [f"{key}={text}" for key, text in node["params"].items()]
+    jobs = [read_space(varied).job(values) for values in read_space(varied).points()] if varied else [()]
+    for job in (jobs[0], jobs[-1]):
+        validate(compose(project, job))
+
+
+def test_a_sweep_is_no_part_of_the_digest(project, tmp_path):
+    shutil.copytree(project.configs, tmp_path / "configs")
+    digest = configs_digest(tmp_path / "configs")
+    (tmp_path / "configs/sweep/mine.yaml").write_text("# @package _global_\n")
+    assert configs_digest(tmp_path / "configs") == digest
 
 
 def test_the_digest_follows_names_and_bytes(project, tmp_path):

@@ -1,6 +1,6 @@
 """Hydra's own sweeper, with messages for sweeps that are empty, contradictory or continuous.
 
-`hydra/sweeper=overwinter`, which `overwinter run -m` selects unless another sweeper is named. The grammar and the
+`hydra/sweeper=overwinter_grid`, which `overwinter run -m` selects unless another sweeper is named. The grammar and the
 product of the values are those of Hydra's basic sweeper. It does not compose each job a second time: the launcher
 composes and checks all of them before any work.
 """
@@ -18,7 +18,7 @@ from overwinter.errors import ConfigError
 
 ConfigStore.instance().store(
     group="hydra/sweeper",
-    name="overwinter",
+    name="overwinter_grid",
     node={"_target_": "hydra_plugins.overwinter.grid.GridSweeper", "max_batch_size": None, "params": None},
     provider="overwinter",
 )
@@ -58,7 +58,7 @@ def check_sweep(overrides: Sequence[Override]) -> None:
         if override.is_interval_sweep():
             raise ConfigError(
                 f"{text} is an interval, which has no single values to run. Name values ({key}=0.1,0.2), a range "
-                f"({key}=range(1,5)), or search it: `overwinter run -m +sweep=...`."
+                f"({key}=range(1,5)), or search it: `overwinter run -m +sweep=tpe`."
             )
         if override.is_sweep_override() and not list(override.sweep_string_iterator()):
             raise ConfigError(f"{text} has no values: no point would run. Name at least one.")

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from overwinter.cli import sweep
+from overwinter.cli import sweep, sweep_front
 from overwinter.errors import EXIT_DONE, EXIT_REFUSED, RefusedError
 
 if TYPE_CHECKING:
@@ -28,18 +28,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-m", "--multirun", action="store_true", help="run every combination of several values")
     parser.add_argument("--json", action="store_true", help="print the table as JSON on standard output")
     sweep.add_arguments(parser)
+    sweep_front.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Reproduce the pipeline; return 0, or the exit code of the program that stopped it."""
     if arguments.multirun:
+        sweep_front.refuse_pick(arguments)
         return sweep.run(arguments)
     sweep.refuse_stray(arguments)
     from overwinter.config import find_project, load_config
     from overwinter.report import summarize
 
     project = find_project()
-    outcome = _reproduced(project, arguments.overrides)
+    outcome = _reproduced(project, sweep_front.picked_overrides(arguments))
     executions = _executions(project, outcome.run_id)
     config = load_config(project)
     rows = summarize(project.outputs, config.pipeline.stages, outcome.ran, executions, _headline(config))

@@ -37,12 +37,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the sweep; return 0, 1 if a point failed, 3 if the budget ended it or no point was allowed."""
     from overwinter.config import find_project
     from overwinter.sweep.batches import sweep_name
+    from overwinter.sweep.front import forget_front
     from overwinter.sweep.results import read_sweep, sweep_folder
 
     project = find_project()
     name = arguments.name = arguments.name or sweep_name(project, arguments.overrides)
     folder = sweep_folder(project, name)
     interrupted = False
+    forget_front(folder)
     try:
         _multirun(project, [*arguments.overrides, *settings(arguments)], folder)
     except KeyboardInterrupt:
@@ -50,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     record = read_sweep(project, name)
     if record is None:
         return EXIT_INTERRUPTED
-    _print(record, as_json=arguments.json)
+    _print(project, record, as_json=arguments.json)
     return EXIT_INTERRUPTED if interrupted else _exit_code(record)
 
 
@@ -104,13 +106,15 @@ def _exit_code(record: SweepRecord) -> int:
     return EXIT_DONE
 
 
-def _print(record: SweepRecord, *, as_json: bool) -> None:
+def _print(project: Project, record: SweepRecord, *, as_json: bool) -> None:
+    from overwinter.cli.sweep_front import print_front, written_front
     from overwinter.records import to_json
     from overwinter.report.sweep_summary import LEAST_IMPORTANT, render_sweep, sharing
 
-    shared = sharing(record.points)
+    shared, front = sharing(record.points), written_front(project, record)
     if as_json:
-        print(json.dumps({**to_json(record), "sharing": to_json(shared)}, indent=2))
+        content = {**to_json(record), "sharing": to_json(shared), "front": None if front is None else to_json(front)}
+        print(json.dumps(content, indent=2))
     else:
         from rich.console import Console
 
@@ -119,6 +123,8 @@ def _print(record: SweepRecord, *, as_json: bool) -> None:
         console = Console(width=None if sys.stdout.isatty() else 140)
         console.print(fitted(console, lambda without: render_sweep(record.points, without), LEAST_IMPORTANT))
         console.print(f"Sweep {record.name}. {shared.describe()}", style="dim", highlight=False)
+        if front is not None:
+            print_front(console, project, record, front)
     for point in record.points:
         if point.message and point.status != "done":
             print(f"overwinter: {point.name} {point.status}: {point.message}", file=sys.stderr)

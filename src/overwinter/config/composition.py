@@ -17,6 +17,9 @@ from overwinter.config.expansion import refuse_expansion
 from overwinter.config.project import Project
 from overwinter.errors import ConfigError, nearest
 
+SWEEPS = "sweep"
+"""The group of sweeps, which set keys of `hydra` only."""
+
 
 def compose(project: Project, overrides: Sequence[str] = (), *, from_environment: bool = False) -> str:
     """Return the text of params.yaml for ``overrides`` in Hydra's grammar.
@@ -78,11 +81,17 @@ def refuse_swept(overrides: Sequence[str]) -> None:
 
 
 def configs_digest(configs: Path) -> str:
-    """Return the SHA-256 of the names and contents of all YAML files under ``configs``."""
+    """Return the SHA-256 of the names and contents of all YAML files under ``configs``.
+
+    Those of sweeps do not count: nothing of them is in params.yaml.
+    """
     digest = hashlib.sha256()
     for path in sorted(configs.rglob("*.yaml")):
+        place = path.relative_to(configs)
+        if place.parts[0] == SWEEPS:
+            continue
         content = path.read_bytes()
-        digest.update(f"{path.relative_to(configs).as_posix()}\0{len(content)}\0".encode())
+        digest.update(f"{place.as_posix()}\0{len(content)}\0".encode())
         digest.update(content)
     return digest.hexdigest()
 

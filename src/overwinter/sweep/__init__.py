@@ -7,6 +7,9 @@
 - `repository`: Git: the files of a tree, and the commit that makes a point an experiment of DVC.
 - `expanding`, `planning`: the jobs of a sweep before it runs, and what they will cost; `costs` are the forecasts of
   points, and the order in which a budget buys most of them.
+- `space`, `goal`, `search`: a search chooses points by Optuna: what varies, what is looked for, the loop that asks and
+  tells; `searching` ties them to a project.
+- `front`, `picking`, `drawing`: the Pareto front of a sweep, the point to pick from it, and its picture.
 - `results`: what a point gave, as `.overwinter/sweeps/NAME/points.json` keeps it.
 """
 

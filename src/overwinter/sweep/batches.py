@@ -17,6 +17,7 @@ from overwinter.sweep.results import INTERRUPTED, PointResult
 from overwinter.sweep.running import OnEvent, run_points
 
 _NAME_DIGITS = 8
+_NAMELESS = ("hydra.launcher.", "hydra.sweeper.trials=")
 _SWEEP_GROUP = "sweep="
 _HYDRA = ("hydra.", "hydra/")
 
@@ -40,7 +41,7 @@ def run_batch(
     check_settings(settings, key="hydra.launcher")
     settings = replace(settings, name=settings.name or sweep_name(project, sweep_overrides))
     batch = [without_hydra(job) for job in jobs]
-    with _hydra_set_aside():
+    with hydra_set_aside():
         points = make_points(project, batch, until=settings.until)
     _check_until(points, settings.until)
     with contextlib.chdir(project.root):
@@ -64,7 +65,7 @@ def _check_until(points: Sequence[Point], until: str) -> None:
 
 
 @contextlib.contextmanager
-def _hydra_set_aside() -> Iterator[None]:
+def hydra_set_aside() -> Iterator[None]:
     """Let points be composed while Hydra, which calls the launcher, is initialized for the whole sweep."""
     from hydra.core.global_hydra import GlobalHydra
     from hydra.initialize import get_gh_backup, restore_gh_from_backup
@@ -85,10 +86,11 @@ def without_hydra(overrides: Sequence[str]) -> list[str]:
 def sweep_name(project: Project, overrides: Sequence[str]) -> str:
     """Return the name of a sweep that was not given one: equal overrides, in any order, have equal names.
 
-    The content of configs/sweep/NAME.yaml counts, the settings of the launcher do not.
+    The content of configs/sweep/NAME.yaml counts. The settings of the launcher do not, nor does the number of a
+    search's trials: with more of them, it goes on.
     """
     hashed = hashlib.sha256()
-    for override in sorted(each for each in overrides if not each.startswith("hydra.launcher.")):
+    for override in sorted(each for each in overrides if not each.startswith(_NAMELESS)):
         hashed.update(f"{override}\0".encode())
         group, _, choice = override.lstrip("+").partition("=")
         path = project.configs / "sweep" / f"{choice}.yaml"

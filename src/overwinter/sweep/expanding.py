@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
 _LAUNCHER = "hydra/launcher=overwinter"
-_SWEEPER = "hydra/sweeper=overwinter"
+_SWEEPER = "hydra/sweeper=overwinter_grid"
 _OTHER_SWEEPERS = ("hydra/sweeper=", "+sweep=", "sweep=")
 _GRIDS = ("BasicSweeper", "GridSweeper")
 _GRID = "grid"
