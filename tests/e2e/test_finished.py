@@ -129,6 +129,7 @@ def _wait_for(condition, timeout_s=120.0):
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_trees_at_work_at_the_same_time_do_not_lock_each_other_out(tiny):
     """Two points of DVC's queue need the same training: one does it, the other waits for its result."""
     for amount in ("0.25", "0.75"):

@@ -18,6 +18,7 @@ from overwinter.energy import open_meter
 from overwinter.energy.cuda_order import ask_cuda
 from overwinter.energy.nvml import nvml_status, open_nvml
 from overwinter.energy.nvml_boards import all_boards, visible_boards
+from overwinter.energy.quiet import devices_of
 
 STAND_IN = Path(__file__).parents[1] / "stand_in"
 TROUBLES = {1: "GPU is lost", 3: "Not Supported", 4: "Insufficient Permissions", 999: "Unknown Error"}
@@ -202,3 +203,15 @@ def test_the_command_measures_the_boards_that_are_left(gpus: Any) -> None:
     drawn_j = {part["device"]: part["energy_j"] for part in report["components"]}
     assert drawn_j["gpu:0"] == pytest.approx(500 * report["duration_s"], rel=0.2)
     assert any("gpu:1 does not respond" in text for text in report["warnings"])
+
+
+@pytest.mark.usefixtures("gpus")
+def test_a_quiet_device_is_the_board_and_not_its_number_among_the_visible_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu, *boards = devices_of("auto")
+    assert cpu == "cpu"
+    assert len(set(boards)) == 3
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,1")
+    assert devices_of("auto") == ["cpu", boards[2], boards[1]]
+    assert devices_of("cuda") == ["cpu", boards[2]]
+    assert devices_of("cuda:1") == ["cpu", boards[1]]
+    assert devices_of("cpu") == ["cpu"]
