@@ -18,7 +18,7 @@ def project(tmp_path):
 
 def plan_of(**reasons):
     stages = (PlannedStage(name=name, runs=True, reasons=tuple(each)) for name, each in reasons.items())
-    return PipelinePlan(config=None, parameters={}, stages=tuple(stages))
+    return PipelinePlan(config=None, params="", parameters={}, stages=tuple(stages))
 
 
 def test_outputs_of_another_configuration_are_named_with_their_settings(project):

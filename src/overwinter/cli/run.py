@@ -106,12 +106,12 @@ def _reproduced(project: Project, overrides: Sequence[str]) -> Reproduction:
 
 
 def _attempts(project: Project, overrides: Sequence[str]) -> Iterator[list[str]]:
-    """Yield the overrides; in the mode `degrade`, also with each fallback."""
+    """Yield the overrides; after a refusal in the mode `degrade`, also with each fallback."""
     from overwinter.budget import parse_budget
     from overwinter.config import compose, validate
 
-    budget = parse_budget(validate(compose(project, overrides)).budget)
     yield list(overrides)
+    budget = parse_budget(validate(compose(project, overrides)).budget)
     for fallback in budget.fallbacks if budget.mode == "degrade" else ():
         yield [*overrides, *fallback]
 
@@ -119,12 +119,13 @@ def _attempts(project: Project, overrides: Sequence[str]) -> Iterator[list[str]]
 def _attempt(project: Project, overrides: Sequence[str]) -> Reproduction:
     from rich.console import Console
 
-    from overwinter.pipeline.composing import write_composed
+    from overwinter.pipeline.composing import write_rendered
+    from overwinter.pipeline.render import render_dvc_yaml
     from overwinter.pipeline.reproduce import reproduce
     from overwinter.report import progress_for
 
-    _look_ahead(project, overrides)
-    write_composed(project, overrides)
+    plan = _look_ahead(project, overrides)
+    write_rendered(project, plan.params, plan.config, dvc_yaml=render_dvc_yaml(plan.config, project))
     progress = progress_for(Console(stderr=True))
     try:
         return reproduce(project, progress)
@@ -132,7 +133,7 @@ def _attempt(project: Project, overrides: Sequence[str]) -> Reproduction:
         progress.close()
 
 
-def _look_ahead(project: Project, overrides: Sequence[str]) -> None:
+def _look_ahead(project: Project, overrides: Sequence[str]) -> PipelinePlan:
     """Plan: report replaced outputs, and refuse a run over the budget before anything is spent or written."""
     from overwinter.data.local_files import check_data
     from overwinter.pipeline.outlook import look_ahead
@@ -145,6 +146,7 @@ def _look_ahead(project: Project, overrides: Sequence[str]) -> None:
         raise RefusedError(f"this run exceeds the budget; nothing was started.\n{verdict.refusal()}")
     if replaced := _replaced(plan, project):
         print(f"overwinter: {replaced}", file=sys.stderr)
+    return plan
 
 
 def _replaced(plan: PipelinePlan, project: Project) -> str:

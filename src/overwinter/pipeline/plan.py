@@ -43,11 +43,13 @@ class PipelinePlan:
 
     Attributes:
         config: The composed configuration.
-        parameters: The content of its params.yaml.
+        params: The text of its params.yaml.
+        parameters: The content of that text.
         stages: All stages, in the pipeline's order.
     """
 
     config: Config
+    params: str
     parameters: Mapping[str, Any]
     stages: tuple[PlannedStage, ...]
 
@@ -72,7 +74,7 @@ def make_plan(project: Project, overrides: Sequence[str] = ()) -> PipelinePlan:
         planned[name] = PlannedStage(
             name=name, runs=bool(reasons + follows), reasons=(*reasons, *follows), follows=tuple(follows)
         )
-    return PipelinePlan(config=config, parameters=parameters, stages=tuple(planned.values()))
+    return PipelinePlan(config=config, params=text, parameters=parameters, stages=tuple(planned.values()))
 
 
 def _own_reasons(
