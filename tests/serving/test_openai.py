@@ -79,13 +79,20 @@ def test_a_model_of_the_other_kind_is_not_woken(path, name, expected):
         (b'{"model": 7}', 400, "`model`"),
         (b'{"model": "llm", "prompt": [' + b"[]," * 600 + b"0]}", 413, "json_values"),
         (b'{"model": "other"}', 404, "'other'"),
+        (b'{"model": "llm", "prompt": "a", "n": 2}', 400, "`n` can only be 1"),
     ],
 )
-def test_a_body_that_names_no_model_is_refused(body, status, expected):
+def test_a_body_that_is_wrong_is_refused_before_the_model_wakes(body, status, expected):
     model = Stub("language")
     reply, content = ask({"llm": model}, "POST", "/v1/completions", body=body)
     assert (reply.status, expected in content["error"]["message"]) == (status, True)
     assert not hasattr(model, "call")
+
+
+def test_a_refused_field_is_the_param_of_the_error():
+    reply, content = ask({"llm": Stub("language")}, "POST", "/v1/chat/completions", {"model": "llm", "topk": 5})
+    assert (reply.status, content["error"]["type"]) == (400, "invalid_request_error")
+    assert (content["error"]["param"], content["error"]["code"]) == ("topk", "unknown_parameter")
 
 
 def test_without_a_language_model_nothing_is_read(monkeypatch):

@@ -30,6 +30,11 @@ def test_the_field_that_a_message_begins_with_is_its_param():
     assert json.loads(reply.body)["error"]["param"] == "messages[0].content"
 
 
+def test_the_reason_for_programs_is_kept():
+    reply = respelled(RequestError(400, "`messages` are too long.", code="context_length_exceeded").reply())
+    assert json.loads(reply.body)["error"]["code"] == "context_length_exceeded"
+
+
 @pytest.mark.parametrize(
     "reply", [json_reply({"choices": []}), json_reply({"error": {"message": "said"}}, status=400), Reply(status=200)]
 )

@@ -102,6 +102,7 @@ class RequestError(Exception):
         message: What is wrong, with which value, and what to do.
         retry_after_s: The delay before a retry; None: a retry is useless.
         headers: The headers that such a reply must carry.
+        code: What is wrong, for programs, as OpenAI's clients know it, such as `context_length_exceeded`.
     """
 
     def __init__(
@@ -111,14 +112,16 @@ class RequestError(Exception):
         *,
         retry_after_s: float | None = None,
         headers: Mapping[str, str] | None = None,
+        code: str | None = None,
     ) -> None:
         super().__init__(message)
-        self.status, self.retry_after_s, self.headers = status, retry_after_s, headers or {}
+        self.status, self.retry_after_s, self.headers, self.code = status, retry_after_s, headers or {}, code
 
     def reply(self) -> Reply:
         """Return the error as JSON, with Retry-After in whole seconds."""
         again = {} if self.retry_after_s is None else {"Retry-After": str(max(1, round(self.retry_after_s)))}
-        return json_reply({"error": str(self)}, status=self.status, headers={**self.headers, **again})
+        content = {"error": str(self)} | ({} if self.code is None else {"code": self.code})
+        return json_reply(content, status=self.status, headers={**self.headers, **again})
 
 
 def json_reply(content: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:

@@ -15,6 +15,7 @@ from overwinter.serving.bounded_json import parse_object, shown
 from overwinter.serving.messages import Call, Reply, Request, RequestError, Route, json_reply
 from overwinter.serving.model import Model
 from overwinter.serving.openai_errors import respelled
+from overwinter.serving.openai_fields import check_fields
 from overwinter.serving.plan import CHAT, COMPLETE, EMBED
 
 _BROKEN = (
@@ -68,6 +69,8 @@ class OpenAI:
             name = content.get("model")
             if not isinstance(name, str):
                 raise RequestError(400, f"`model` must name one of /v1/models, not {shown(name)}.")
+            model = self._find(name, operation)
+            check_fields(content, operation)
             call = Call(
                 operation=operation,
                 headers={},
@@ -77,7 +80,7 @@ class OpenAI:
                 repeatable=operation == EMBED or (content.get("temperature") == 0 and not content.get("stream")),
                 if_broken=_BROKEN,
             )
-            return await self._find(name, operation).ask(call)
+            return await model.ask(call)
 
         return _spelling_errors(ask)
 

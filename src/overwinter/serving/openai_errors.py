@@ -19,14 +19,23 @@ def is_openais(path: str) -> bool:
 
 
 def respelled(reply: Reply) -> Reply:
-    """Return a reply with an error `{"error": "text"}` converted to OpenAI's format; any other reply unchanged."""
+    """Return a reply with an error `{"error": "text"}` converted to OpenAI's format; any other reply unchanged.
+
+    A `code` beside the error is kept.
+    """
     if reply.status < 400 or not isinstance(reply.body, bytes):
         return reply
-    message = json.loads(reply.body)["error"]
+    content = json.loads(reply.body)
+    message = content["error"]
     if not isinstance(message, str):
         return reply
     field = _FIELD.match(message)
     kind = _KINDS.get(reply.status, "invalid_request_error" if reply.status < 500 else "server_error")
-    spelt = {"message": message, "type": kind, "param": field and field[1], "code": _CODES.get(reply.status)}
+    spelt = {
+        "message": message,
+        "type": kind,
+        "param": field and field[1],
+        "code": content.get("code", _CODES.get(reply.status)),
+    }
     headers = {name: value for name, value in reply.headers.items() if name != "Content-Type"}
     return json_reply({"error": spelt}, status=reply.status, headers=headers)

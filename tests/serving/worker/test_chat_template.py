@@ -56,11 +56,45 @@ def test_a_model_without_a_template_does_not_chat(tmp_path):
         ([{"role": "user", "content": [{}]}], "messages[0].content[0]"),
         ([{"role": "user", "content": [{"type": "image_url"}]}], "messages[0].content[0]"),
         ([{"role": "user", "content": [{"type": "text", "text": 7}]}], "messages[0].content[0]"),
+        ([{"role": "user", "content": [{"type": "text", "text": "a", "x": 7}]}], "messages[0].content[0].x"),
+        ([CHAT[0] | {"name": 7}], "messages[0].name"),
+        ([CHAT[0] | {"tool_calls": [{"id": "x"}]}], "messages[0].tool_calls"),
+        ([CHAT[0] | {"tool_call_id": "x"}], "messages[0].tool_call_id"),
+        ([CHAT[0] | {"rol": "user"}], "messages[0].rol"),
     ],
 )
 def test_what_is_no_message_is_refused_by_its_place(folder, messages, field):
     with pytest.raises(RequestError, match=re.escape(f"`{field}`")):
         ChatTemplate(folder).render(messages)
+
+
+def test_a_message_of_a_response_may_come_back(folder):
+    """With the fields that OpenAI's client gives it."""
+    nothing = {"refusal": None, "annotations": [], "audio": None, "function_call": None, "tool_calls": None}
+    assert ChatTemplate(folder).render([CHAT[0] | nothing]) == "<user>Hi</s><assistant>"
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("{{ messages | tojson }}", '[{"role": "user", "content": "<é>"}]'),
+        ("{% generation %}{{ messages[0].content }}{% endgeneration %}", "<é>"),
+        ("{% if tools is none and documents is none %}{{ unk_token }}{% endif %}", "<unk>"),
+        ("{{ messages[0].name }}", ""),
+    ],
+)
+def test_a_template_has_what_transformers_gives_it(folder, template, expected):
+    (folder / "tokenizer_config.json").write_text(json.dumps({"unk_token": "<unk>", "add_bos_token": True}))
+    (folder / "chat_template.jinja").write_text(template)
+    assert ChatTemplate(folder).render([{"role": "user", "content": "<é>"}]) == expected
+
+
+@pytest.mark.parametrize("template", ["\n{% for %}", "\n{{ messages[ }}", "\n{% if messages %}", "\n{% nonsense %}"])
+def test_a_template_that_is_no_jinja_is_refused_with_its_line(folder, template):
+    (folder / "chat_template.jinja").write_text(template)
+    with pytest.raises(RequestError, match=r"not valid Jinja: .* \(line 2\). Use /v1/completions") as refusal:
+        ChatTemplate(folder).render(CHAT)
+    assert refusal.value.status == 400
 
 
 @pytest.mark.parametrize("template", ["{{ messages[0].content + 7 }}", "{{ messages[5].role }}", "{{ 1 / 0 }}"])

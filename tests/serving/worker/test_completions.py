@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 
 import hypothesis
@@ -25,6 +26,7 @@ from tests.support.workers import wake_order
 
 pytest.importorskip("transformers", reason="the extra llm is not installed")
 PROMPT = {"prompt": "abc", "max_tokens": 6, "temperature": 0}
+MESSAGES = [{"role": "user", "content": "abc"}]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,8 @@ def bundle(tmp_path_factory):
     save_language_model(folder / "saved", language_model(sizes))
     build(folder / "saved", "torch", folder / "payload", trusted=[])
     vocabulary = {letter: place for place, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
-    tokenizer = Tokenizer(BPE(vocabulary | {"</s>": 256}, []))
+    tokenizer = Tokenizer(BPE(vocabulary, []))
+    tokenizer.add_special_tokens(["</s>"])
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     place = folder / "extras" / "tokenizer"
@@ -86,6 +89,12 @@ def woken(bundle):
     return woken
 
 
+def tokenizer_of(bundle):
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_file(str(bundle.tokenizer / "tokenizer.json"))
+
+
 def frames(worker, operation, content=None, **header):
     header = {"operation": operation, "headers": {}, "model": "m", "within_s": 30.0, **header}
     return [read_frame(io.BytesIO(each)) for each in worker.responses(Frame(header, json.dumps(content).encode()))]
@@ -128,10 +137,8 @@ def test_what_becomes_of_the_bundle_after_it_was_verified_does_not_matter(woken,
 
 
 def test_a_completion_is_what_the_model_says_greedily(woken, bundle):
-    from tokenizers import Tokenizer
-
     message = response(woken(), "complete", **PROMPT)
-    tokenizer = Tokenizer.from_file(str(bundle.tokenizer / "tokenizer.json"))
+    tokenizer = tokenizer_of(bundle)
     session, tokens = wake(bundle.folder).session, tokenizer.encode("abc").ids
     for _ in range(6):
         tokens.append(int(session.run(np.array([tokens])).argmax()))
@@ -169,6 +176,45 @@ def test_a_chat_goes_through_the_template(woken):
     assert found[0]["object"] == "chat.completion.chunk"
 
 
+def completions_logprobs(logprobs):
+    return [
+        [logprob, *top.values()]
+        for logprob, top in zip(logprobs["token_logprobs"], logprobs["top_logprobs"], strict=True)
+    ]
+
+
+def chats_logprobs(logprobs):
+    return [[entry["logprob"], *(each["logprob"] for each in entry["top_logprobs"])] for entry in logprobs["content"]]
+
+
+@pytest.mark.parametrize(("operation", "asked"), [("complete", {"logprobs": 2}), ("chat", {"top_logprobs": 2})])
+def test_log_probabilities_are_those_of_the_model(woken, bundle, operation, asked):
+    content = {"max_tokens": 6, "temperature": 0} | asked
+    content |= {"prompt": "abc:"} if operation == "complete" else {"logprobs": True, "messages": MESSAGES}
+    worker = woken()
+    (choice,) = response(worker, operation, **content)["choices"]
+    streamed = [each["choices"][0] for each in events(frames(worker, operation, content | {"stream": True}))]
+    session, tokens = wake(bundle.folder).session, tokenizer_of(bundle).encode("abc:").ids
+    logprobs = choice["logprobs"]
+    found = completions_logprobs(logprobs) if operation == "complete" else chats_logprobs(logprobs)
+    assert len(found) == 6
+    for logprob, *top in found:
+        logits = session.run(np.array([tokens]))[0].astype(np.float64)
+        expected = logits - np.log(np.exp(logits).sum())
+        tokens.append(int(expected.argmax()))
+        assert logprob == pytest.approx(expected.max(), abs=1e-5)
+        assert sorted(top) == pytest.approx(np.sort(expected)[-2:], abs=1e-5)
+    parts = [each["logprobs"] for each in streamed if each["logprobs"]]
+    assert {key: [each for part in parts for each in part[key] or []] or None for key in logprobs} == logprobs
+
+
+def test_a_special_token_in_a_message_is_text(woken):
+    worker = woken()
+    chat = {"messages": [{"role": "user", "content": "a</s>b"}], "max_tokens": 1}
+    assert response(worker, "chat", **chat)["usage"]["prompt_tokens"] == len("a</s>b:")
+    assert response(worker, "complete", prompt="a</s>b:", max_tokens=1)["usage"]["prompt_tokens"] == len("a$b:")
+
+
 def test_a_kept_prefix_changes_no_response(woken):
     fresh, keeping = woken(), woken(keeps_prefix=True)
     for prompt in ("abcdefgh", "abcdefghij", "abcd", "xyz", "xyz"):
@@ -187,7 +233,9 @@ def test_the_limit_on_tokens_and_the_context_hold(woken):
         response(worker, "complete", **PROMPT | {"prompt": "a" * 35, "max_tokens": 500})["usage"]["total_tokens"] <= 40
     )
     (refused,) = frames(worker, "complete", PROMPT | {"prompt": "a" * 40})
-    assert (refused.header["status"], b"39 fit" in refused.body) == (400, True)
+    error = json.loads(refused.body)
+    assert (refused.header["status"], error["code"]) == (400, "context_length_exceeded")
+    assert error["error"].startswith("`prompt` has 40 tokens. This model's maximum context length is 40 tokens:")
 
 
 def test_no_one_listening_and_no_time_left_end_it(woken):
@@ -209,7 +257,7 @@ def test_no_one_listening_and_no_time_left_end_it(woken):
         ("complete", {"prompt": [-1]}, "`prompt`"),
         ("complete", {"prompt": [1.0]}, "`prompt`"),
         ("complete", {"prompt": "a\ud800"}, "surrogate"),
-        ("complete", {"prompt": "a", "n": 3}, "`n`"),
+        ("complete", {"prompt": "a", "top_k": -7}, "`top_k`"),
         ("complete", {"prompt": "a", "stream": "yes"}, "`stream`"),
         ("complete", {"prompt": "a", "stream_options": [1]}, "`stream_options`"),
         ("complete", {"prompt": [1] * 20_000}, "json_values"),
@@ -234,9 +282,10 @@ def test_any_temperature_draws(woken, temperature):
 
 
 SAMPLING_PARAMS = (
-    "n",
     "logprobs",
-    "logit_bias",
+    "top_logprobs",
+    "top_k",
+    "min_p",
     "stop",
     "seed",
     "top_p",
@@ -333,6 +382,18 @@ def test_a_conversation_of_another_bundle_is_none(woken, tmp_path):
     assert load_prefix(file, bundle="another").tokens == []
 
 
+LONG, TOO_LONG = {"messages": [{"role": "user", "content": "a" * 50}]}, "context_length_exceeded"
+
+
+def posted(url, content):
+    try:
+        with urllib.request.urlopen(url, json.dumps(content).encode(), 60) as reply:
+            return json.loads(reply.read())
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            return json.loads(refusal.read())
+
+
 @pytest.mark.slow
 def test_the_real_server_streams_a_chat(bundle, tmp_path):
     command = [sys.executable, "-m", "overwinter.cli", "serve", "--model", f"llm={bundle.folder}", "serve.port=0"]
@@ -342,6 +403,12 @@ def test_the_real_server_streams_a_chat(bundle, tmp_path):
         with urllib.request.urlopen(f"{address}/v1/chat/completions", json.dumps(chat).encode(), 60) as reply:
             assert reply.headers["Content-Type"] == "text/event-stream"
             assert reply.read().endswith(b"data: [DONE]\n\n")
+        asked = chat | {"stream": False, "logprobs": True, "top_logprobs": 2, "top_k": 5, "min_p": 0.01, "user": "x"}
+        (choice,) = posted(f"{address}/v1/chat/completions", asked)["choices"]
+        assert all(len(entry["top_logprobs"]) == 2 for entry in choice["logprobs"]["content"])
+        for refused, code in (({"n": 2}, "unsupported_value"), ({"topk": 5}, "unknown_parameter"), (LONG, TOO_LONG)):
+            error = posted(f"{address}/v1/chat/completions", chat | refused)["error"]
+            assert (error["param"], error["code"]) == (next(iter(refused)), code)
         with urllib.request.urlopen(f"{address}/v1/models", timeout=10) as reply:
             assert json.loads(reply.read())["data"][0]["id"] == "llm"
         process.terminate()

@@ -45,7 +45,7 @@ def written(script, *, kept=None, may_go_on=lambda: True, prompt=(0,), **samplin
         may_go_on=may_go_on,
         written=record,
     )
-    return "".join(pieces), record
+    return "".join(piece.text for piece in pieces), record
 
 
 def test_it_ends_where_the_model_does():
@@ -110,3 +110,43 @@ def test_a_prompt_that_begins_like_the_last_conversation_is_not_read_again():
     script.begins = 3
     assert written(script, kept=kept, prompt=(0, 1, 9))[0] == "bad"
     assert script.read == 9 + 1 + 3
+
+
+def scored(script, **sampling):
+    pieces = list(
+        write(
+            script,
+            SamplingParams(prompt=[0], **{"max_tokens": 100, "top_logprobs": 2} | sampling),
+            decode=lambda token: None if token == 0 else "aX" if token == 1 else ALPHABET[token],  # `a` comes with `b`
+            ends=frozenset({END}),
+            kept=Kept(),
+            may_go_on=lambda: True,
+            written=Written(),
+        )
+    )
+    return [(piece.text, [(ALPHABET[score.token], score.offset) for score in piece.scores]) for piece in pieces], pieces
+
+
+def test_each_piece_has_the_scores_of_its_tokens():
+    found, pieces = scored(Script("cabc"))
+    assert found == [("c", [("c", 0)]), ("aX", [("a", 1), ("b", 1)]), ("c", [("c", 3)])]
+    score = pieces[0].scores[0]
+    others = len(ALPHABET)  # with a logit of 0; the written one has 5
+    assert score.logprob == pytest.approx(5 - np.log(np.exp(5) + others))
+    assert score.top[0] == (score.token, score.logprob)
+    assert len(score.top) == 2
+
+
+def test_temperature_changes_no_score():
+    _, pieces = scored(Script("c"), temperature=0.5, seed=0, top_k=1)
+    assert pieces[0].scores[0].logprob == pytest.approx(5 - np.log(np.exp(5) + len(ALPHABET)))
+
+
+def test_tokens_without_a_text_have_scores_in_the_last_piece():
+    assert scored(Script("ca"))[0] == [("c", [("c", 0)]), ("", [("a", 1)])]
+    assert scored(Script("cde"), stop=("de",))[0] == [("c", [("c", 0)]), ("", [("d", 1), ("e", 2)])]
+    assert scored(Script("cde"), stop=("dz",))[0] == [("c", [("c", 0)]), ("de", [("d", 1), ("e", 2)])]
+
+
+def test_without_being_asked_for_there_are_none():
+    assert all(not piece.scores for piece in scored(Script("cde"), top_logprobs=None)[1])

@@ -15,7 +15,8 @@ def test_defaults_are_openais():
 
 def test_the_models_own_defaults_hold_if_it_was_made_for_drawing():
     assert sampling(defaults={"do_sample": True, "temperature": 0.2, "top_p": 0.9}).temperature == 0.2
-    assert sampling(defaults={"temperature": 0.2}).temperature == 1.0
+    assert sampling(defaults={"do_sample": True, "top_k": 20, "min_p": 0.1, "top_p": None}).top_k == 20
+    assert sampling(defaults={"temperature": 0.2, "top_k": 20}) == sampling()
     assert sampling(defaults={"do_sample": True, "temperature": 0.2}, temperature=0).temperature == 0
 
 
@@ -29,10 +30,6 @@ def test_what_is_reported_holds_within_the_room():
 @pytest.mark.parametrize(
     "content",
     [
-        {"n": 2},
-        {"logprobs": 3},
-        {"tools": [{}]},
-        {"frequency_penalty": 0.5},
         {"max_tokens": 0},
         {"max_tokens": "7"},
         {"temperature": 3},
@@ -49,15 +46,45 @@ def test_what_is_reported_holds_within_the_room():
         {"temperature": float("inf")},
         {"temperature": "1"},
         {"top_p": 10**400},
-        {"logit_bias": {"7": 100}},
-        {"logit_bias": [[[[[[]]]]]]},
-        {"response_format": {"type": "json_object"}},
         {"seed": True},
+        {"top_k": -2},
+        {"top_k": 1.0},
+        {"top_k": True},
+        {"min_p": 1.5},
+        {"min_p": "0.1"},
+        {"logprobs": 6},
+        {"logprobs": -1},
+        {"logprobs": True},
+        {"logprobs": "2"},
     ],
 )
-def test_what_is_wrong_or_not_offered_is_refused(content):
+def test_what_is_wrong_is_refused(content):
     with pytest.raises(RequestError, match=next(iter(content))):
         sampling(**content)
+
+
+def test_log_probabilities_are_asked_for_in_two_ways():
+    assert [sampling(logprobs=value).top_logprobs for value in (None, False, 0, 5)] == [None, None, 0, 5]
+    chats = [{}, {"logprobs": False, "top_logprobs": 0}, {"logprobs": True}, {"logprobs": True, "top_logprobs": 20}]
+    assert [sampling(chat=True, **content).top_logprobs for content in chats] == [None, None, 0, 20]
+
+
+@pytest.mark.parametrize(
+    ("content", "field"),
+    [
+        ({"logprobs": 1}, "logprobs"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+        ({"logprobs": True, "top_logprobs": 1.0}, "top_logprobs"),
+        ({"top_logprobs": 3}, "top_logprobs"),
+    ],
+)
+def test_wrong_log_probabilities_of_a_chat_are_refused(content, field):
+    with pytest.raises(RequestError, match=f"^`{field}`"):
+        sampling(chat=True, **content)
+
+
+def test_all_tokens_have_two_names():
+    assert [sampling(top_k=value).top_k for value in (-1, 0, None, 7)] == [0, 0, 0, 7]
 
 
 def test_numbers_beyond_all_bounds_are_within_the_room():

@@ -1,7 +1,7 @@
 """OpenAI's completions and chat completions with a woken language model, whole or streamed.
 
-https://platform.openai.com/docs/api-reference; unsupported features (several choices, log probabilities, tools) are
-refused, not ignored.
+https://platform.openai.com/docs/api-reference; what is not offered (several choices, tools) is refused, not ignored
+(`overwinter.serving.openai_fields`).
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from overwinter.serving.bounded_json import parse_object, shown
 from overwinter.serving.messages import RequestError, json_reply
 from overwinter.serving.worker.chat_template import ChatTemplate
 from overwinter.serving.worker.frames import Frame
-from overwinter.serving.worker.generation import Kept, SamplingParams, Written, write
+from overwinter.serving.worker.generation import Kept, Passage, SamplingParams, TokenScore, Written, write
+from overwinter.serving.worker.logprobs import TokenBytes, chat_logprobs, completion_logprobs
 from overwinter.serving.worker.prefix_cache import load_prefix, save_prefix
+from overwinter.serving.worker.prompt_encoder import PromptEncoder
 from overwinter.serving.worker.records import FirstPiece, Piece, Question
 from overwinter.serving.worker.sampling_params import parse_sampling_params, parse_streaming
 
@@ -58,6 +60,7 @@ class Language:
         self._settings = _read(folder / "generation_config.json")
         self._template = ChatTemplate(folder)
         self._ends = _ends(self._settings, self._template.end, self._tokenizer)
+        self._prompts, self._bytes = PromptEncoder(self._tokenizer, self._ends), TokenBytes(self._tokenizer)
         self._max_tokens, self._context_tokens = max_tokens, session.context_tokens
         self._max_values = max_values
         self._bundle, self._prefix = model.bundle.digest, prefix
@@ -90,11 +93,7 @@ class Language:
         chat = question.operation == CHAT
         content = parse_object(body, max_values=self._max_values)
         field, tokens = self._tokens(content, chat=chat)
-        room = self._context_tokens - len(tokens)
-        if not tokens:
-            raise RequestError(400, f"`{field}` must not be empty.")
-        if room < 1:
-            raise RequestError(400, f"`{field}` has {len(tokens)} tokens; at most {self._context_tokens - 1} fit.")
+        room = self._room(field, len(tokens))
         streamed = parse_streaming(content)
         sampling = parse_sampling_params(content, tokens, self._settings, room=min(room, self._max_tokens), chat=chat)
         written = Written()
@@ -107,11 +106,30 @@ class Language:
             may_go_on=lambda: time.monotonic() < until_s and not interrupted(),
             written=written,
         )
-        spelling = _Spelling(chat=chat, model=question.model)
+        spelling = _Spelling(
+            chat=chat, model=question.model, tokens=None if sampling.top_logprobs is None else self._bytes
+        )
         if streamed.wanted:
             yield from _streamed(spelling, pieces, sampling, written, streamed.with_usage)
         else:
-            yield _whole(spelling, "".join(pieces), sampling, written)
+            yield _whole(spelling, list(pieces), sampling, written)
+
+    def _room(self, field: str, count: int) -> int:
+        """Return how many tokens fit after a prompt of `count` tokens.
+
+        Raises:
+            RequestError: 400, the prompt has no token, or fills the context.
+        """
+        if not count:
+            raise RequestError(400, f"`{field}` must not be empty: it has no token.")
+        if count >= self._context_tokens:
+            raise RequestError(
+                400,
+                f"`{field}` has {count} tokens. This model's maximum context length is {self._context_tokens} tokens: "
+                f"at most {self._context_tokens - 1} fit. Shorten it.",
+                code="context_length_exceeded",
+            )
+        return int(self._context_tokens - count)
 
     def _decoder(self) -> Callable[[int], str | None]:
         from tokenizers.decoders import DecodeStream
@@ -122,12 +140,13 @@ class Language:
     def _tokens(self, content: Mapping[str, Any], *, chat: bool) -> tuple[str, Sequence[int]]:
         """Return the name of the prompt's field, and its tokens."""
         if chat:
-            return "messages", self._encode("messages", self._template.render(content.get("messages")), special=False)
+            messages = content.get("messages")
+            return "messages", self._prompts.rendered("messages", lambda hide: self._template.render(messages, hide))
         prompt = content.get("prompt")
         if isinstance(prompt, list) and len(prompt) == 1 and isinstance(prompt[0], str | list):
             prompt = prompt[0]
         if isinstance(prompt, str):
-            return "prompt", self._encode("prompt", prompt, special=True)
+            return "prompt", self._prompts.raw("prompt", prompt)
         size = self._tokenizer.get_vocab_size()
         if isinstance(prompt, list) and all(type(token) is int and 0 <= token < size for token in prompt):
             return "prompt", prompt
@@ -135,38 +154,51 @@ class Language:
             400, f"`prompt` must be one text, or one list of tokens from 0 to {size - 1}, not {shown(prompt)}."
         )
 
-    def _encode(self, field: str, text: str, *, special: bool) -> list[int]:
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise RequestError(400, f"`{field}` contains half of a surrogate pair, which is not valid text.") from None
-        return list(self._tokenizer.encode(text, add_special_tokens=special).ids)
-
 
 class _Spelling:
-    """OpenAI's format of a response: of a chat or a completion, whole or in chunks."""
+    """OpenAI's format of a response: of a chat or a completion, whole or in chunks.
 
-    def __init__(self, *, chat: bool, model: str) -> None:
-        self._chat, self._model = chat, model
+    Args:
+        chat: Whether it is a chat.
+        model: The model's name for clients.
+        tokens: The bytes of tokens; None: without log probabilities.
+    """
+
+    def __init__(self, *, chat: bool, model: str, tokens: TokenBytes | None) -> None:
+        self._chat, self._model, self._tokens = chat, model, tokens
         self._id = ("chatcmpl-" if chat else "cmpl-") + uuid.uuid4().hex
         self._created_s = int(time.time())
 
-    def whole(self, text: str, reason: str, usage: Mapping[str, int]) -> dict[str, Any]:
+    def whole(self, pieces: Sequence[Passage], reason: str, usage: Mapping[str, int]) -> dict[str, Any]:
+        text = "".join(piece.text for piece in pieces)
+        scores = [score for piece in pieces for score in piece.scores]
         message = {"message": {"role": "assistant", "content": text}} if self._chat else {"text": text}
-        return self._framed([{**message, "finish_reason": reason}], streamed=False) | {"usage": dict(usage)}
+        choice = {**message, "logprobs": self._logprobs(scores), "finish_reason": reason}
+        return self._framed([choice], streamed=False) | {"usage": dict(usage)}
 
-    def chunk(self, text: str | None, reason: str | None = None, *, first: bool = False) -> dict[str, Any]:
+    def chunk(self, piece: Passage, *, first: bool = False) -> dict[str, Any]:
         if self._chat:
-            delta = ({"role": "assistant"} if first else {}) | ({} if text is None else {"content": text})
-            return self._framed([{"delta": delta, "finish_reason": reason}], streamed=True)
-        return self._framed([{"text": text or "", "finish_reason": reason}], streamed=True)
+            text: dict[str, Any] = {"delta": ({"role": "assistant"} if first else {}) | {"content": piece.text}}
+        else:
+            text = {"text": piece.text}
+        logprobs = self._logprobs(piece.scores) if piece.scores else None
+        return self._framed([{**text, "logprobs": logprobs, "finish_reason": None}], streamed=True)
+
+    def end(self, reason: str) -> dict[str, Any]:
+        text: dict[str, Any] = {"delta": {}} if self._chat else {"text": ""}
+        return self._framed([{**text, "logprobs": None, "finish_reason": reason}], streamed=True)
+
+    def _logprobs(self, scores: Sequence[TokenScore]) -> dict[str, Any] | None:
+        if self._tokens is None:
+            return None
+        return (chat_logprobs if self._chat else completion_logprobs)(scores, self._tokens)
 
     def usage(self, usage: Mapping[str, int]) -> dict[str, Any]:
         return self._framed([], streamed=True) | {"usage": dict(usage)}
 
     def _framed(self, choices: list[dict[str, Any]], *, streamed: bool) -> dict[str, Any]:
         kind = "text_completion" if not self._chat else "chat.completion" + (".chunk" if streamed else "")
-        framed = [{"index": 0, "logprobs": None, **choice} for choice in choices]
+        framed = [{"index": 0, **choice} for choice in choices]
         return {
             "id": self._id,
             "object": kind,
@@ -176,21 +208,21 @@ class _Spelling:
         }
 
 
-def _whole(spelling: _Spelling, text: str, sampling: SamplingParams, written: Written) -> Frame:
-    reply = json_reply(spelling.whole(text, written.reason, _usage(sampling, written)))
+def _whole(spelling: _Spelling, pieces: Sequence[Passage], sampling: SamplingParams, written: Written) -> Frame:
+    reply = json_reply(spelling.whole(pieces, written.reason, _usage(sampling, written)))
     assert isinstance(reply.body, bytes)  # noqa: S101 -- json_reply has one body
     return Frame(FirstPiece(status=reply.status, headers=dict(reply.headers)).header(), reply.body)
 
 
 def _streamed(
-    spelling: _Spelling, pieces: Iterator[str], sampling: SamplingParams, written: Written, with_usage: bool
+    spelling: _Spelling, pieces: Iterator[Passage], sampling: SamplingParams, written: Written, with_usage: bool
 ) -> Iterator[Frame]:
     """Yield server-sent events; the head is sent with the first text, so that an earlier error has its own status."""
-    first = next(pieces, "")
+    first = next(pieces, Passage())
     yield Frame(FirstPiece(status=200, headers=_EVENTS, more=True).header(), _event(spelling.chunk(first, first=True)))
     for piece in pieces:
         yield Frame(Piece(more=True).header(), _event(spelling.chunk(piece)))
-    last = [_event(spelling.chunk(None, written.reason))]
+    last = [_event(spelling.end(written.reason))]
     if with_usage:
         last.append(_event(spelling.usage(_usage(sampling, written))))
     yield Frame(Piece().header(), b"".join([*last, b"data: [DONE]\n\n"]))

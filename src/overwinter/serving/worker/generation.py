@@ -1,17 +1,15 @@
-"""Text generation with a language model, token by token, until its end, a stop text or an interruption.
-
-Sampling is numpy's: temperature and nucleus (Holtzman et al., *The Curious Case of Neural Text Degeneration*, 2020).
-"""
+"""Text generation with a language model, token by token, until its end, a stop text or an interruption."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from overwinter.runtime import Array, softmax
+from overwinter.runtime import Array
+from overwinter.serving.worker.sampling import drawing, logprobs_of
 
 
 class Steps(Protocol):
@@ -29,17 +27,46 @@ class SamplingParams:
         prompt: The prompt's tokens, at least one.
         max_tokens: The maximum number of generated tokens.
         temperature: The temperature; 0 takes the most probable token.
+        top_k: The number of the most probable tokens to draw from; 0: all.
         top_p: The total probability of the most probable tokens to draw from.
+        min_p: The least probability of a token to draw, as a share of the largest one.
         seed: The random seed; None: random.
         stop: The texts before which the generation ends.
+        top_logprobs: The number of most probable tokens that are reported with each token; None: no log probabilities.
     """
 
     prompt: Sequence[int]
     max_tokens: int
     temperature: float = 0.0
+    top_k: int = 0
     top_p: float = 1.0
+    min_p: float = 0.0
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    top_logprobs: int | None = None
+
+
+class TokenScore(NamedTuple):
+    """A written token with its log probability.
+
+    Attributes:
+        token: The token.
+        logprob: Its log probability, of the model's own distribution.
+        top: The most probable tokens there, with theirs.
+        offset: The number of characters before it in the text.
+    """
+
+    token: int
+    logprob: float
+    top: Sequence[tuple[int, float]]
+    offset: int
+
+
+class Passage(NamedTuple):
+    """A piece of the text, and the scores of the tokens read since the last one, if they were asked for."""
+
+    text: str = ""
+    scores: Sequence[TokenScore] = ()
 
 
 @dataclass(kw_only=True)
@@ -64,8 +91,8 @@ def write(
     kept: Kept,
     may_go_on: Callable[[], bool],
     written: Written,
-) -> Iterator[str]:
-    """Yield the text piece by piece.
+) -> Iterator[Passage]:
+    """Yield the text piece by piece; the last piece may have scores and no text.
 
     Args:
         model: The woken model.
@@ -76,8 +103,14 @@ def write(
         may_go_on: Called before every token; False ends the generation.
         written: The result, updated during the generation.
     """
-    draw = _drawing(sampling)
-    stopping = _Stopping(sampling.stop)
+    draw = drawing(
+        temperature=sampling.temperature,
+        top_k=sampling.top_k,
+        top_p=sampling.top_p,
+        min_p=sampling.min_p,
+        seed=sampling.seed,
+    )
+    stopping, scoring = _Stopping(sampling.stop), _Scoring(sampling.top_logprobs)
     logits = kept.read(model, sampling.prompt)
     while len(written.tokens) < sampling.max_tokens and may_go_on():
         token = draw(logits)
@@ -85,15 +118,18 @@ def write(
             written.reason = "stop"
             break
         written.tokens.append(token)
-        if piece := stopping.passed(decode(token) or ""):
-            yield piece
+        text = decode(token) or ""
+        scoring.add(logits, token, text)
+        if piece := stopping.passed(text):
+            yield Passage(piece, scoring.taken())
         if stopping.found:
             written.reason = "stop"
-            return
+            break
         if len(written.tokens) < sampling.max_tokens:
             logits = kept.grow(model, token)
-    if stopping.held:
-        yield stopping.held
+    scores = scoring.taken()
+    if stopping.held or scores:
+        yield Passage(stopping.held, scores)
 
 
 class Kept:
@@ -130,21 +166,24 @@ def _common(known: Sequence[int], prompt: Sequence[int]) -> int:
     return min(len(known), len(prompt))
 
 
-def _drawing(sampling: SamplingParams) -> Callable[[Array], int]:
-    if sampling.temperature == 0:
-        return lambda logits: int(logits.argmax())
-    rng = np.random.default_rng(sampling.seed)
+class _Scoring:
+    """The scores of tokens whose text has not been passed yet."""
 
-    def draw(logits: Array) -> int:
-        with np.errstate(over="ignore"):  # a temperature next to 0 leaves the most probable token alone
-            shares = softmax(logits, sampling.temperature)
-        order = np.argsort(-shares, kind="stable")
-        sums = np.cumsum(shares[order])
-        nucleus = order[: int(np.searchsorted(sums, sampling.top_p * sums[-1])) + 1]
-        chances = shares[nucleus] / shares[nucleus].sum()
-        return int(rng.choice(nucleus, p=chances))
+    def __init__(self, top: int | None) -> None:
+        self._top = top
+        self._scores: list[TokenScore] = []
+        self._length = 0  # characters of all tokens so far
 
-    return draw
+    def add(self, logits: Array, token: int, text: str) -> None:
+        """Add a token drawn from logits (vocabulary), and the text that it completes."""
+        if self._top is not None:
+            self._scores.append(TokenScore(token, *logprobs_of(logits, token, self._top), self._length))
+        self._length += len(text)
+
+    def taken(self) -> list[TokenScore]:
+        """Return the scores, and forget them."""
+        scores, self._scores = self._scores, []
+        return scores
 
 
 class _Stopping:

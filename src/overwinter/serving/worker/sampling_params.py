@@ -1,4 +1,7 @@
-"""Conversion of an OpenAI request's fields to sampling parameters."""
+"""Conversion of an OpenAI request's fields to sampling parameters.
+
+Fields that are not offered have been refused before (`overwinter.serving.openai_fields`).
+"""
 
 from __future__ import annotations
 
@@ -11,22 +14,8 @@ from overwinter.serving.worker.generation import SamplingParams
 
 _COMPLETION_TOKENS = 16  # OpenAI's default for /v1/completions
 _STOPS = 4
-# Fields with only one supported value; any other is refused instead of ignored.
-_ONLY = {
-    "n": 1,
-    "best_of": 1,
-    "echo": False,
-    "logprobs": False,
-    "top_logprobs": 0,
-    "suffix": "",
-    "logit_bias": {},
-    "presence_penalty": 0,
-    "frequency_penalty": 0,
-    "tools": [],
-    "functions": [],
-    "response_format": {"type": "text"},
-    "modalities": ["text"],
-}
+_TOP_LOGPROBS = {True: 20, False: 5}  # OpenAI's limits for a chat, and for a completion
+_ALL = -1  # vLLM's name for a top_k of all tokens; llama.cpp's and transformers' is 0
 
 
 class Streaming(NamedTuple):
@@ -56,24 +45,25 @@ def parse_sampling_params(
     Args:
         content: The request's fields.
         prompt: The prompt's tokens.
-        defaults: The model's generation_config.json: its temperature and nucleus, if it enables sampling.
+        defaults: The model's generation_config.json: its temperature, top_k, top_p and min_p, if it enables sampling.
         room: The maximum number of tokens that can be generated.
         chat: Whether it is a chat, whose default length is `room`.
 
     Raises:
-        RequestError: 400, a value is out of range, or not supported.
+        RequestError: 400, a value is out of range.
     """
-    for key, only in _ONLY.items():
-        if content.get(key) is not None and content[key] != only:
-            raise RequestError(400, f"`{key}` can only be {only!r} here, not {shown(content[key])}.")
-    drawn = defaults if defaults.get("do_sample") is True else {}
+    given = {key: value for key, value in defaults.items() if value is not None}
+    drawn = given if given.get("do_sample") is True else {}
     return SamplingParams(
         prompt=prompt,
         max_tokens=min(_max_tokens(content, chat=chat, otherwise=room if chat else _COMPLETION_TOKENS), room),
         temperature=_number(content, "temperature", drawn.get("temperature", 1.0), 0, 2),
+        top_k=_top_k(content, drawn.get("top_k", 0)),
         top_p=_number(content, "top_p", drawn.get("top_p", 1.0), 0, 1),
+        min_p=_number(content, "min_p", drawn.get("min_p", 0.0), 0, 1),
         seed=_seed(content.get("seed")),
         stop=_stops(content.get("stop")),
+        top_logprobs=_chat_logprobs(content) if chat else _completion_logprobs(content.get("logprobs")),
     )
 
 
@@ -101,6 +91,32 @@ def _number(content: Mapping[str, Any], key: str, default: float, least: float, 
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
         raise RequestError(400, f"`{key}` must be a number from {least} to {most}, not {shown(value)}.")
     return float(value)
+
+
+def _top_k(content: Mapping[str, Any], default: Any) -> int:
+    value = content.get("top_k")
+    value = default if value is None else value
+    if type(value) is not int or value < _ALL:
+        raise RequestError(400, f"`top_k` must be a whole number from 1, or 0 or {_ALL} for all, not {shown(value)}.")
+    return max(value, 0)
+
+
+def _chat_logprobs(content: Mapping[str, Any]) -> int | None:
+    wanted, top = _flag(content, "logprobs"), content.get("top_logprobs")
+    count = 0 if top is None else _count("top_logprobs", top, _TOP_LOGPROBS[True])
+    if count and not wanted:
+        raise RequestError(400, f"`top_logprobs` is {count}, but `logprobs` is not true: set it.")
+    return count if wanted else None
+
+
+def _completion_logprobs(value: Any) -> int | None:
+    return None if value is None or value is False else _count("logprobs", value, _TOP_LOGPROBS[False])
+
+
+def _count(field: str, value: Any, most: int) -> int:
+    if type(value) is not int or not 0 <= value <= most:
+        raise RequestError(400, f"`{field}` must be a whole number from 0 to {most}, not {shown(value)}.")
+    return int(value)
 
 
 def _seed(value: Any) -> int | None:
