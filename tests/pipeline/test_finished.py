@@ -146,6 +146,15 @@ def test_what_a_kill_left_half_kept_is_removed(project, prefix):
     assert not half.exists()
 
 
+def test_locks_that_a_kill_left_are_removed_and_those_in_use_stay(project):
+    free, used = (finished.work_lock(project.state, f"train-{key[:16]}") for key in (OTHER, KEY))
+    with locked_in_turn(used, on_wait=print):
+        for left in (free, project.state / "locks" / "train.lock"):
+            left.touch()
+        _keep(project)
+        assert sorted(os.listdir(project.state / "locks")) == [used.name, "train.lock"]
+
+
 def test_the_digest_of_an_artifact_is_that_of_its_trees(project):
     outputs = _staged(project)
     (outputs.staging("model") / "__pycache__").mkdir()

@@ -33,6 +33,7 @@ Described = Mapping[str, Mapping[str, Any]]
 
 _MARKER = "finished.json"
 _OUTPUTS = "outputs"
+_WORK_LOCKS = f"*-{'[0-9a-f]' * 16}.lock"
 _GONE = ".gone-"  # name prefix of a result that is being removed
 _MOST = 16  # results kept at once; a sweep that is killed leaves one per worker
 _MOST_BYTES = 20 * 10**9
@@ -218,8 +219,11 @@ def _age_ns(kept: Path) -> int:
 
 
 def _bound(state: Path, *, besides: Path) -> None:
-    """Remove what killed processes left half kept, and the oldest results beyond the bounds on number and size."""
+    """Remove what killed processes left, and the oldest results beyond the bounds on number and size."""
     folder = besides.parent
+    for lock in (state / "locks").glob(_WORK_LOCKS):
+        with locked_if_free(lock):
+            pass  # which removes it
     for half in folder.glob(".*"):
         with locked_if_free(work_lock(state, half.name.removeprefix(STAGING).removeprefix(_GONE))) as free:
             if free:
