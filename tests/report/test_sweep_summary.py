@@ -23,6 +23,7 @@ def test_sharing_counts_each_distinct_stage_once():
 
 def test_without_a_finished_point_nothing_is_claimed():
     assert sharing([record("a", "none", status="failed")]).describe() == "No point is finished."
+    assert "no two of them have a stage in common" in sharing([record("a", "none")]).describe()
 
 
 def test_the_table_shows_only_settings_that_vary():

@@ -38,10 +38,11 @@ class Sharing:
         """Return a sentence."""
         if not self.points:
             return "No point is finished."
-        saved = f"; that saved {format_si(self.apart_j - self.together_j, 'J')} of {format_si(self.apart_j, 'J')}"
+        if self.distinct == self.stages:
+            return f"{self.points} finished; no two of them have a stage in common."
         return (
-            f"{self.points} points have {self.stages} stages, of which {self.distinct} are distinct and ran once"
-            f"{saved if self.distinct < self.stages else ''}."
+            f"{self.points} points have {self.stages} stages, of which {self.distinct} are distinct and ran once; that "
+            f"saved {format_si(self.apart_j - self.together_j, 'J')} of {format_si(self.apart_j, 'J')}."
         )
 
 
