@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 
 from overwinter.config import find_project
 from overwinter.errors import ConfigError
-from overwinter.sweep.expanding import expand, sweep_words
+from overwinter.sweep.expanding import _expanded, expand, sweep_words
 
 
 @pytest.fixture(scope="module")
@@ -19,18 +21,15 @@ def launched(monkeypatch):
     """Run the words through Hydra with a launcher that only notes its jobs."""
     from hydra._internal.hydra import Hydra
     from hydra._internal.utils import create_config_search_path
-    from hydra.core.global_hydra import GlobalHydra
-
-    from hydra_plugins.overwinter.launcher import OverwinterLauncher
 
     def run(project, folder, words):
         seen = []
 
-        def noted(self, job_overrides, initial_job_idx):
-            seen.extend(tuple(job) for job in job_overrides)
+        def noted(jobs, *_sweep, **_settings):
+            seen.extend(tuple(job) for job in jobs)
             return []
 
-        monkeypatch.setattr(OverwinterLauncher, "launch", noted)
+        monkeypatch.setattr("overwinter.sweep.batches.run_batch", noted)
         GlobalHydra.instance().clear()
         try:
             hydra = Hydra.create_main_hydra2("overwinter", create_config_search_path(str(project.configs)))
@@ -78,3 +77,48 @@ def test_the_settings_of_the_launcher_are_read_and_checked(project):
 def test_what_is_no_sweep_is_refused(project, words, message):
     with pytest.raises(ConfigError, match=message):
         expand(project, words)
+
+
+SEARCH = {"_target_": "x.OverwinterSweeper", "method": "tpe", "trials": 12, "seed": 3, "params": {"seed": "0,1,2"}}
+
+
+def _searched(project, *words, **settings):  # of another sweeper than Hydra knows
+    with initialize_config_dir(str(project.configs), version_base=None):
+        loader = GlobalHydra.instance().config_loader()
+        return _expanded(words, {**SEARCH, **settings}, {}, loader)
+
+
+def test_a_search_is_planned_from_different_points_of_its_space(project):
+    made = _searched(project, "sparsify.amount=interval(0.2,0.8)", "threads=int(interval(1,4))", "quantize=none")
+    assert made.drawn
+    assert len(set(made.jobs)) == 12
+    assert made == _searched(
+        project, "sparsify.amount=interval(0.2,0.8)", "threads=int(interval(1,4))", "quantize=none"
+    )
+    for job in made.jobs:
+        values = dict(each.split("=") for each in job)
+        assert values["quantize"] == "none"
+        assert 0.2 <= float(values["sparsify.amount"]) <= 0.8
+        assert int(values["threads"]) in range(1, 5)
+        assert int(values["seed"]) in range(3)
+
+
+def test_a_search_of_a_small_space_has_no_more_points_than_that(project):
+    assert sorted(_searched(project).jobs) == [("seed=0",), ("seed=1",), ("seed=2",)]
+
+
+def test_a_logarithmic_interval_is_drawn_evenly_over_its_logarithm(project):
+    made = _searched(project, "train.learning_rate=tag(log, interval(0.00001, 0.1))", trials=200)
+    drawn = [float(job[-1].split("=")[1]) for job in made.jobs]
+    assert 60 < sum(value < 0.001 for value in drawn) < 140
+    assert all(0.00001 <= value <= 0.1 for value in drawn)
+
+
+def test_a_search_of_the_whole_grid_has_all_its_points(project):
+    made = _searched(project, "quantize=none,int8_dynamic", method="grid")
+    assert (made.drawn, len(made.jobs)) == (False, 6)
+
+
+def test_a_sweeper_that_cannot_be_planned_is_named():
+    with pytest.raises(ConfigError, match="AxSweeper"):
+        _expanded(["seed=1,2"], {"_target_": "x.AxSweeper"}, {}, None)

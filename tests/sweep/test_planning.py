@@ -117,5 +117,10 @@ def test_a_wrong_budget_is_refused_before_anything_is_composed(plan):
         plan(budget="20 apples")
 
 
+def test_a_last_stage_that_does_not_exist_is_refused(plan):
+    with pytest.raises(ConfigError, match="no such stage"):
+        plan(until="hibernat")
+
+
 def test_a_pipeline_that_ends_earlier_is_planned_to_its_end(plan):
     assert [stage.name for stage in plan(until="sparsify").stages] == ["train", "sparsify"]

@@ -38,7 +38,16 @@ def test_of_many_wrong_points_the_first_are_named_and_the_rest_is_not_checked(pr
     with pytest.raises(ConfigError) as caught:
         make_points(project, batch, until="evaluate")
     assert [f"train.epochs={number}" in str(caught.value) for number in (0, -1, -2, -3)] == [True, True, True, False]
-    assert "of the 301 points are wrong; the first 5 were checked" in str(caught.value)
+    assert "8 of the first 9 points are wrong" in str(caught.value)
+    assert "The other 292 were not checked" in str(caught.value)
+
+
+def test_points_with_the_same_error_are_named_once(project):
+    batch = [[f"seed={seed}", choice] for seed in (1, 2) for choice in ("quantize=none", "quantize=nothing")]
+    with pytest.raises(ConfigError) as caught:
+        make_points(project, batch, until="evaluate")
+    assert "seed=1 quantize=nothing (and 1 more): quantize=nothing: there is no such option" in str(caught.value)
+    assert "2 of the first 4 points are wrong; nothing was started." in str(caught.value)
 
 
 def test_a_sweep_without_points_is_refused(project):

@@ -154,8 +154,10 @@ def _parsed(text: str, source: str) -> dict[str, Any]:
     guard_environment()
     check_yaml(text, where=source)
     try:
-        with environment(allowed=False):
-            content = OmegaConf.to_container(OmegaConf.create(_loaded(text)), resolve=True)
+        content = _loaded(text)
+        if "${" in text:
+            with environment(allowed=False):
+                content = OmegaConf.to_container(OmegaConf.create(content), resolve=True)
     except (yaml.YAMLError, OmegaConfBaseException) as error:
         reason = own_error(error) or f"{source} cannot be read: {error}\n{_REMEDY}"
         raise ConfigError(str(reason)) from None

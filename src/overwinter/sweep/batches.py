@@ -43,7 +43,7 @@ def run_batch(
     batch = [without_hydra(job) for job in jobs]
     with hydra_set_aside():
         points = make_points(project, batch, until=settings.until)
-    _check_until(points, settings.until)
+    check_until(points, settings.until)
     with contextlib.chdir(project.root):
         for point in {repr((each.config.data, each.config.model)): each for each in points}.values():
             check_data(point.config)
@@ -53,7 +53,7 @@ def run_batch(
     return results
 
 
-def _check_until(points: Sequence[Point], until: str) -> None:
+def check_until(points: Sequence[Point], until: str) -> None:
     """Raise ConfigError if a pipeline lacks the last stage that was asked for; the default one may be missing."""
     for point in points:
         stages = list(point.config.pipeline.stages)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from overwinter.config import Project
 from overwinter.ledger import ExecutionRecord, Ledger, ledger_path
-from overwinter.sweep.batches import sweep_name
+from overwinter.sweep.batches import check_until, sweep_name
 from overwinter.sweep.costs import Cost, Costs, order_points, total
 from overwinter.sweep.expanding import Expansion
 from overwinter.sweep.points import Point, make_points
@@ -102,6 +102,7 @@ def plan_sweep(project: Project, expansion: Expansion, overrides: Sequence[str])
     settings = expansion.settings
     budget_j = read_budget_j(settings.budget)
     made = make_points(project, expansion.jobs, until=settings.until)
+    check_until(made, settings.until)
     points = list({point.name: point for point in made}.values())
     with Ledger.open(ledger_path(project.root)) as ledger:
         ledger.reap()

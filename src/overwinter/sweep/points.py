@@ -11,7 +11,8 @@ from overwinter.config.composing_many import Composer
 from overwinter.errors import ConfigError
 from overwinter.pipeline.prefix import PrefixKeys
 
-_SHOWN = 3  # wrong points that one message names
+_SHOWN = 3  # errors that one message names
+_CHECKED = 8  # wrong points after which the others are not checked
 _NAME_DIGITS = 8
 
 
@@ -49,17 +50,17 @@ def make_points(project: Project, batch: Sequence[Sequence[str]], *, until: str)
         raise ConfigError("The sweep has no points: one of its choices is empty. Give each at least one value.")
     maker = _PointMaker(project, until)
     points: list[Point] = []
-    wrong: list[str] = []
-    for job in batch:
+    wrong: dict[str, list[str]] = {}
+    for checked, job in enumerate(batch, start=1):
         overrides = tuple(each for each in job if not each.lstrip("+~").startswith(("hydra.", "hydra/")))
         try:
             points.append(maker.point(overrides))
         except ConfigError as error:
-            wrong.append(f"{' '.join(overrides)}: {error}")
-            if len(wrong) > _SHOWN:  # to explain all of many would take minutes
+            wrong.setdefault(str(error), []).append(" ".join(overrides))
+            if checked - len(points) == _CHECKED:  # to explain all of many would take minutes
                 break
     if wrong:
-        raise ConfigError(_explained(wrong, checked=len(points) + len(wrong), total=len(batch)))
+        raise ConfigError(_explained(wrong, checked=checked, total=len(batch)))
     return points
 
 
@@ -90,8 +91,14 @@ class _PointMaker:
         return self._made[overrides]
 
 
-def _explained(wrong: Sequence[str], *, checked: int, total: int) -> str:
-    if len(wrong) <= _SHOWN:
-        return "\n".join(wrong)
-    rest = f"\nMore of the {total} points are wrong; the first {checked} were checked. Nothing was started."
-    return "\n".join(wrong[:_SHOWN]) + rest
+def _explained(wrong: Mapping[str, Sequence[str]], *, checked: int, total: int) -> str:
+    """Return a message that names the first points of each error, and how many were checked."""
+    lines = [_line(message, points) for message, points in list(wrong.items())[:_SHOWN]]
+    count = sum(len(points) for points in wrong.values())
+    whole = f" The other {total - checked} were not checked." if checked < total else ""
+    return "\n".join([*lines, f"{count} of the first {checked} points are wrong; nothing was started.{whole}"])
+
+
+def _line(message: str, points: Sequence[str]) -> str:
+    more = f" (and {len(points) - 1} more)" if len(points) > 1 else ""
+    return f"{points[0] or 'the configuration as it is'}{more}: {message}"
