@@ -6,11 +6,10 @@ import pytest
 
 from overwinter.comparison import Noises, compare, open_side
 from overwinter.comparison.records import BEYOND, EQUAL, INCOMPARABLE, MISSING, SAME, UNKNOWN, WITHIN
-from overwinter.comparison.statistics import Noise
 from overwinter.records import to_json
 from tests.support.metrics import candidate_metrics
 
-QUIET = Noise(deviation=0.02, freedom=8, repeats=9)
+AB = (("a", 0.9), ("b", 0.8))
 
 
 @pytest.fixture
@@ -180,3 +179,27 @@ def test_a_machine_in_another_state_is_seen_by_its_dense_model(recorded):
     quiet, disturbed = (compare(sides[0], side, noises=Noises()).notes for side in sides[1:])
     assert not any("another state" in note for note in quiet)
     assert any("+50 % joules per response in B" in note for note in disturbed)
+
+
+def with_measures(recorded, name, measures):
+    """Record, commit and read a run whose comparison.json has these measures, as JSON."""
+    recorded.record(name)
+    recorded.write("outputs/evaluate/comparison.json", f'{{"candidates": {{"int8@onnxruntime": {measures}}}}}')
+    recorded.commit(name)
+    return open_side(recorded.project, name, recorded.ledger)
+
+
+@pytest.mark.parametrize("value", ["NaN", "1" + "0" * 400, '"high"', "true", "null"])
+def test_a_measure_that_is_no_number_is_left_out(recorded, value):
+    a = with_measures(recorded, "a", '{"f1_macro": 0.9, "calibration_error": 0.1}')
+    b = with_measures(recorded, "b", f'{{"f1_macro": {value}, "calibration_error": 0.2}}')
+    found = figures(compare(a, b, noises=Noises()))
+    assert "f1_macro" not in found
+    assert found["calibration_error"].is_worse
+
+
+def test_measures_at_hand_are_compared_without_a_verdict(recorded):
+    sides = [with_measures(recorded, name, f'{{"f1_macro": {f1}, "top5_accuracy": 1}}') for name, f1 in AB]
+    found = figures(compare(*sides, noises=Noises()))
+    assert (found["f1_macro"].verdict, found["f1_macro"].is_worse) == (UNKNOWN, True)
+    assert found["top5_accuracy"].verdict == EQUAL

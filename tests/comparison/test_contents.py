@@ -137,3 +137,11 @@ def test_a_cache_elsewhere_is_found_by_dvc(recorded, tmp_path):
     fetch = dvc_cache(recorded.root)
     assert fetch(md5) == CONTENT
     assert fetch("0" * 32) is None
+
+
+def test_a_stage_is_no_path_out_of_the_outputs(recorded):
+    recorded.record("one")
+    stages = {"../../secret": {"needs": []}, "a\nb": {}, "train": {"needs": []}, 3: None}
+    recorded.write("params.yaml", yaml.safe_dump({"pipeline": {"stages": stages}}))
+    recorded.commit("hostile")
+    assert list(open_side(recorded.project, "hostile", recorded.ledger).energy) == ["train"]

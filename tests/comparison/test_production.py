@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from overwinter.comparison import Noises, Side
+from overwinter.comparison.metering import modelled_share
 from overwinter.comparison.production import production_changes
 from overwinter.comparison.records import BEYOND, INCOMPARABLE, MISSING, SAME, WITHIN
 from overwinter.comparison.statistics import Noise
@@ -108,3 +109,16 @@ def test_another_model_of_the_hardware_makes_modelled_joules_incomparable():
         a = side(record("train", 100, components=components), hardware={"cpu_w_per_thread": 4.0})
         b = side(record("train", 50, components=components), hardware={"cpu_w_per_thread": 8.0})
         assert changes(a, b, train=NOISE)[0]["train"].verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("shares", "note"),
+    [
+        ((0.0, 0.0), "joules are modelled from CPU time and memory"),
+        ((1.0, 0.25), "counters measured 100% of A's and 25% of B's joules to produce"),
+        ((1.0, 1.0), None),
+    ],
+)
+def test_modelled_joules_are_called_so(shares, note):
+    found = modelled_share(*(side(record("train", 100, measured_fraction=share)) for share in shares))
+    assert found is None if note is None else found.startswith(note)

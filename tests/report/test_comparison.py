@@ -8,6 +8,7 @@ from rich.console import Console
 from overwinter.comparison import FigureChange, RunComparison
 from overwinter.comparison.records import BEYOND, EQUAL, LimitVerdict
 from overwinter.report import print_comparison, render_markdown
+from overwinter.report.comparison import bases
 
 ENERGY = FigureChange(
     name="energy_per_response",
@@ -99,3 +100,9 @@ def test_where_nothing_changed_it_says_so():
     same, unknown = (RunComparison(a="a", b="b", figures=(), parameters_known=each) for each in (True, False))
     assert "no parameter changed" in render_markdown(same)
     assert "changed parameters: not known" in render_markdown(unknown)
+
+
+def test_stages_with_the_same_basis_are_named_once():
+    names = ("production_energy.train", "production_energy.sparsify", "latency")
+    figures = tuple(FigureChange(name=name, unit="J", verdict="within the noise", basis="why") for name in names)
+    assert bases(RunComparison(a="a", b="b", figures=figures)) == ["production_energy.train, .sparsify, latency: why"]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the sides, the limits and the output format."""
-    side = "a revision, a DVC experiment, a run of the ledger (the beginning of its id), or `workspace`"
+    side = "a revision, a DVC experiment, a point of a sweep, a run of the ledger (its first characters), `workspace`"
     parser.add_argument("a", metavar="A", help=f"the reference: {side}")
     parser.add_argument("b", metavar="B", nargs="?", default="workspace", help="the same; default: workspace")
     parser.add_argument(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from overwinter.comparison.contents import Side
 from overwinter.comparison.measures import known_measures
-from overwinter.comparison.metering import machines_unknown
+from overwinter.comparison.metering import machines_unknown, modelled_share
 from overwinter.comparison.noise import Noises
 from overwinter.comparison.production import production_changes
 from overwinter.comparison.quality import headline, qualities
@@ -29,7 +29,15 @@ def compare(a: Side, b: Side, *, noises: Noises, workspace: Config | None = None
     answered = responses(a, b, noises)
     produced, notes = production_changes(a, b, noises)
     quality = qualities(a, b, measures)
-    found = [*a.notes, *b.notes, *notes, machines_unknown(a, b), _other_task(a, b), drift(a, b, noises)]
+    found = [
+        *a.notes,
+        *b.notes,
+        *notes,
+        modelled_share(a, b),
+        machines_unknown(a, b),
+        _other_task(a, b),
+        drift(a, b, noises),
+    ]
     return RunComparison(
         a=a.title,
         b=b.title,

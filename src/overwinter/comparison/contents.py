@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ from overwinter.records import parse_record
 
 T = TypeVar("T")
 _METRICS, _REPORT, _COMPARISON = "metrics.json", "gate_report.json", "comparison.json"
+_STAGE = re.compile(r"[\w-]+")  # it becomes part of a path
 _NAMED = 3  # changed parameters that a note names
 Fetch = Callable[[str], bytes | None]
 """Returns the content of a file in DVC's cache by its MD5; None if it is not there."""
@@ -208,7 +210,8 @@ def _stages(params: Mapping[str, Any] | None) -> list[str]:
     found = at(params or {}, "pipeline.stages")
     if not isinstance(found, dict):
         return []
-    needs = {str(name): spec.get("needs") if isinstance(spec, dict) else None for name, spec in found.items()}
+    named = {name: spec for name, spec in found.items() if isinstance(name, str) and _STAGE.fullmatch(name)}
+    needs = {name: spec.get("needs") if isinstance(spec, dict) else None for name, spec in named.items()}
     specs = {name: StageSpec(needs=each if isinstance(each, list) else [], params=[]) for name, each in needs.items()}
     return list(in_order(specs))
 

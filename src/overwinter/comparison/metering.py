@@ -42,6 +42,23 @@ def machines_unknown(a: Side, b: Side) -> str | None:
     return f"{' and '.join(sides)}: energy.json does not say on which machine it was made; the same one is assumed"
 
 
+def modelled_share(a: Side, b: Side) -> str | None:
+    """Return a note on joules that no counter measured; None if counters measured all."""
+    shares = [_measured(side) for side in (a, b)]
+    known = [share for share in shares if share is not None]
+    if not known or min(known) == 1:
+        return None
+    if max(known) == 0:
+        return "joules are modelled from CPU time and memory, so a ratio of joules is one of CPU time, not measured"
+    words = (f"{share:.0%} of {name}'s" for share, name in zip(shares, ("A", "B"), strict=True) if share is not None)
+    return f"counters measured {' and '.join(words)} joules to produce; the rest is modelled"
+
+
+def _measured(side: Side) -> float | None:
+    total_j = sum(each.energy_j for each in side.energy.values())
+    return sum(each.energy_j * each.measured_fraction for each in side.energy.values()) / total_j if total_j else None
+
+
 def _is_modelled(record: EnergyRecord) -> bool:
     return any(each.source == MODELLED for each in record.components)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -22,11 +23,10 @@ def qualities(a: Side, b: Side, measures: Mapping[str, Measure]) -> list[FigureC
     names = list(dict.fromkeys(name for name in (headline(a), headline(b)) if name))
     found = [_headline_change(name, a, b, measures.get(name)) for name in names]
     rows = [_row(side) for side in (a, b)]
-    others = [name for name in measures if name not in names and all(name in row for row in rows)]
-    for name in others:
-        values = [float(row[name]) for row in rows if isinstance(row[name], int | float)]
-        if len(values) == len(rows):
-            found.append(_measure(name, values[0], values[1], measures[name], basis="no interval is stored for it"))
+    for name in (name for name in measures if name not in names):
+        one, two = (_number(row.get(name)) for row in rows)
+        if one is not None and two is not None:
+            found.append(_measure(name, one, two, measures[name], basis="no interval is stored for it"))
     return [same(each) for each in found] if is_one_execution(a, b) else found
 
 
@@ -73,3 +73,9 @@ def _quality_estimate(name: str, side: Side) -> Estimate | None:
 def _row(side: Side) -> Mapping[str, Any]:
     """Return all figures of the chosen candidate; empty if comparison.json is not at hand."""
     return {} if side.evaluation is None else (side.candidates or {}).get(side.evaluation.chosen.name, {})
+
+
+def _number(value: object) -> float | None:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= sys.float_info.max:
+        return None
+    return float(value)

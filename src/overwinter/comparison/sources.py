@@ -12,6 +12,7 @@ from overwinter.errors import ConfigError, OverwinterError, nearest
 
 WORKSPACE = "workspace"
 _SHORT = 7
+_LONGEST = 12  # digits of a commit in a title
 
 
 class Source(Protocol):
@@ -79,8 +80,9 @@ def find_source(project: Project, name: str, *, points: Iterable[str] = ()) -> S
         return Workspace(project=project)
     repository = Repository(project.root)
     if commit := repository.commit(name):
-        title = name if commit.startswith(name) else f"{name} ({commit[:_SHORT]})"
-        return Commit(repository=repository, commit=commit, title=title[:40] if title == commit else title)
+        is_commit = len(name) >= _SHORT and commit.startswith(name)
+        title = name[:_LONGEST] if is_commit else f"{name} ({commit[:_SHORT]})"
+        return Commit(repository=repository, commit=commit, title=title)
     wanted = {name, *points}
     found = [each for each in repository.experiments() if each.name in wanted]
     if not found:

@@ -94,7 +94,16 @@ def bases(comparison: RunComparison) -> list[str]:
     for change in comparison.figures:
         if change.basis and change.basis != "exact" and change.verdict not in (EQUAL, SAME):
             grouped.setdefault(change.basis, []).append(change.name)
-    return [f"{', '.join(names)}: {basis}" for basis, names in grouped.items()]
+    return [f"{', '.join(_shortened(names))}: {basis}" for basis, names in grouped.items()]
+
+
+def _shortened(names: list[str]) -> list[str]:
+    """Return names of which each that continues the one before it has its last part alone: `.sparsify`."""
+    wholes = ["", *(name.partition(".")[0] for name in names)]
+    return [
+        name.removeprefix(whole) if name != whole and before == whole else name
+        for name, before, whole in zip(names, wholes, wholes[1:], strict=False)
+    ]
 
 
 def _served(comparison: RunComparison) -> list[tuple[str, str | None]]:
