@@ -34,9 +34,8 @@ def calls(made, monkeypatch):
     def run_points(project, points, *, settings, on_event):
         asked.append((points, settings))
         statuses = {1: "done", 2: "refused", 3: "failed", 4: "skipped", 5: "interrupted"}
-        results = [
-            PointResult(point=each, status=statuses.get(each.config.seed, "done"), quality=0.5) for each in points
-        ]
+        figures = {"quality": 0.5, "energy_per_response_j": 1.0, "size_bytes": 1000}
+        results = [PointResult(point=each, status=statuses.get(each.config.seed, "done"), **figures) for each in points]
         records = tuple(PointRecord.of(result) for result in results)
         write_sweep(project, SweepRecord(name=settings.name, until=settings.until, commit="c", points=records))
         return results
