@@ -34,7 +34,8 @@ _OFFERED = {
 # Notes for whoever keeps, schedules or bills requests; and settings of something that is itself refused.
 _WITHOUT_EFFECT = frozenset(
     {"user", "metadata", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "prediction"}
-    | {"request_id", "priority", "cache_salt", "cache_prompt", "id_slot", "parallel_tool_calls"}
+    | {"prompt_cache_options", "request_id", "session_id", "priority", "cache_salt", "cache_prompt", "id_slot"}
+    | {"parallel_tool_calls", "truncation_side"}
     | {"dynatemp_exponent", "mirostat_tau", "mirostat_eta", "xtc_threshold", "repeat_last_n", "penalize_nl"}
     | {"dry_base", "dry_allowed_length", "dry_penalty_last_n", "dry_sequence_breakers", "guided_decoding_backend"}
 )
@@ -60,6 +61,7 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "audio": (),
     "reasoning_effort": (),
     "web_search_options": (),
+    "moderation": (),
     # vLLM's
     "use_beam_search": (False,),
     "length_penalty": (1,),
@@ -72,6 +74,11 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "spaces_between_special_tokens": (True,),
     "bad_words": ([],),
     "truncate_prompt_tokens": (),
+    "thinking_token_budget": (),
+    "include_reasoning": (True,),
+    "watermarking": (False,),
+    "repetition_detection": (),
+    "logprob_token_ids": (),
     "prompt_logprobs": (),
     "allowed_token_ids": (),
     "add_generation_prompt": (True,),
@@ -80,6 +87,7 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "chat_template": (),
     "chat_template_kwargs": ({},),
     "mm_processor_kwargs": ({},),
+    "media_io_kwargs": ({},),
     "structured_outputs": (),
     "structural_tag": (),
     "guided_json": (),
@@ -89,12 +97,18 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "guided_whitespace_pattern": (),
     "logits_processors": ([],),
     "return_token_ids": (False,),
+    "return_token_offsets": (False,),
+    "return_prompt_text": (False,),
+    "return_mm_kwargs": (True,),
+    "routed_experts_prompt_start": (0,),
     "return_tokens_as_token_ids": (False,),
     "kv_transfer_params": (),
+    "ec_transfer_params": (),
     "vllm_xargs": ({},),
     # llama.cpp's
     "n_predict": (),
     "n_keep": (0,),
+    "n_discard": (0,),
     "n_indent": (0,),
     "n_probs": (0,),
     "min_keep": (0,),
@@ -109,6 +123,7 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "grammar": ("",),
     "json_schema": (),
     "samplers": (),
+    "reasoning_format": ("none",),
     "t_max_predict_ms": (0,),
     "post_sampling_probs": (False,),
     "return_tokens": (False,),

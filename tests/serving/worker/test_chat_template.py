@@ -27,7 +27,12 @@ def folder(tmp_path):
 
 def test_messages_become_a_prompt(folder):
     assert ChatTemplate(folder).render(CHAT) == "<user>Hi</s><assistant>"
-    parts = [{"role": "user", "content": [{"type": "text", "text": "H"}, {"type": "text", "text": "i"}]}]
+    parts = [
+        {
+            "role": "user",
+            "content": [{"type": "text", "text": "H"}, {"type": "text", "text": "i", "prompt_cache_breakpoint": {}}],
+        }
+    ]
     assert ChatTemplate(folder).render(parts) == "<user>Hi</s><assistant>"
 
 

@@ -34,6 +34,7 @@ _TEMPLATE_FAULTS = (
 _MAX_PROMPT = 1 << 24  # characters; more than any context can hold
 _MAX_BYTES = 1 << 28  # the pieces of the longest prompt, and the whole
 _USED = {"role", "content", "name"}
+_PART = {"type", "text", "prompt_cache_breakpoint"}  # the last one changes no text
 # Other fields of a message, with the values that change no text: clients send back what a response contained.
 _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "refusal": ("",),
@@ -166,8 +167,8 @@ def _content(field: str, content: Any) -> str:
 
 def _text(field: str, part: Any) -> str:
     if isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str):
-        for name in part.keys() - {"type", "text"}:
-            raise unknown_field(f"{field}.{name}", {f"{field}.type", f"{field}.text"})
+        for name in part.keys() - _PART:
+            raise unknown_field(f"{field}.{name}", {f"{field}.{known}" for known in _PART})
         return str(part["text"])
     raise RequestError(
         400, f'`{field}` must be {{"type": "text", "text": "..."}}, not {shown(part)}: only text is supported.'
