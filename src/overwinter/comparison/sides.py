@@ -62,6 +62,7 @@ def _sweep(project: Project, name: str) -> SweepRecord | None:
         return None  # such as `origin` of `origin/main`, if that could be no sweep's name
 
 
+@cache  # both sides are of one project, and DVC takes half a second to start
 def dvc_cache(root: Path) -> Fetch:
     """Return a reader of the DVC cache of a project; DVC is asked for another place than the default only if needed."""
 
