@@ -87,6 +87,28 @@ def test_configs_outside_the_repository_are_refused(project, tmp_path):
         made(find_project(project.root))
 
 
+LOCK = """schema: '2.0'
+stages:
+  check:
+    cmd: python stages/check.py
+    params:
+      params.yaml:
+        seed: 1
+  train:
+    cmd: python stages/train.py
+"""
+
+
+def test_the_check_of_another_point_leaves_the_lock_file(project):
+    tree = made(project)
+    path = tree.project.root / "dvc.lock"
+    path.write_text(LOCK)
+    tree.forget_check()
+    assert path.read_text() == "schema: '2.0'\nstages:\n  train:\n    cmd: python stages/train.py\n"
+    tree.forget_check()
+    assert "train" in path.read_text()
+
+
 def linked(project, monkeypatch, *paths):
     monkeypatch.setattr("overwinter.sweep.trees.rendered_stages", lambda config, main: {"train": {"deps": list(paths)}})
     tree = made(project)

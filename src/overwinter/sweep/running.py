@@ -234,7 +234,8 @@ class _SweepRun:
         if self._spending.budget_j is not None:
             worker.expected_j = self._spending.expected_j(point, self._schedule.paid_for)
         self._schedule.start(number)
-        alone = programs_to_run(worker.holds, makes)
+        if alone := programs_to_run(worker.holds, makes):
+            worker.tree.forget_check()
         worker.point, worker.closing, worker.holds, worker.makes = number, False, None, makes
         worker.dvc = RunningDvc(
             worker.tree.project,

@@ -11,6 +11,7 @@ import configparser
 import contextlib
 import functools
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from overwinter.pipeline.render import rendered_stages
 from overwinter.sweep.repository import Repository
 
 _LINKED_BYTES = 50 * 10**6  # larger files are links into the project
+_CHECK = re.compile(r"^  check:\n(?:    .*\n)*", re.MULTILINE)  # as DVC writes it: it holds all of params.yaml
 _OWN = ("outputs", "dvc.lock", ".overwinter", ".dvc/tmp", ".dvc/config.local", ".dvc/cache")
 
 
@@ -52,6 +54,13 @@ class Tree:
         repair_dvc_lock(self.project.root)
         write_rendered(self.project, params, config, dvc_yaml=dvc_yaml)
         self._link_missing(config)
+
+    def forget_check(self) -> None:
+        """Remove the check of another point from dvc.lock; DVC writes the whole file again after each stage."""
+        path = self.project.root / "dvc.lock"
+        text = path.read_text(encoding="utf-8")
+        if (shorter := _CHECK.sub("", text)) != text:
+            write_text(path, shorter)
 
     def _link_missing(self, config: Config) -> None:
         """Link what stages read and Git ignores, such as data, from the user's project."""
