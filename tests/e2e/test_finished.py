@@ -135,7 +135,10 @@ def test_trees_at_work_at_the_same_time_do_not_lock_each_other_out(tiny):
     for amount in ("0.25", "0.75"):
         tiny("dvc", "exp", "run", "--queue", "-S", f"sparsify.amount={amount}", "gate-train")
     tiny("dvc", "queue", "start", "-j", "2", SECONDS="2")
-    _wait_for(lambda: len(_succeeded(tiny)) == 2)
+    try:
+        _wait_for(lambda: len(_succeeded(tiny)) == 2)
+    finally:
+        tiny("dvc", "queue", "stop", "--kill")
     assert [each.status for each in _executions(tiny)] == ["done"]
 
 
