@@ -78,6 +78,7 @@ def calibration_samples(
         config.quantize,
         trusted=config.trusted_targets,
         seed=config.seed,
+        leading=data.leading_tokens,
         compute_device=ow.runtime.computing_device(config.device),
         progress=progress,
     )

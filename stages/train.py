@@ -96,6 +96,7 @@ def check_names(stage: ow.pipeline.Stage) -> None:
 def look_ahead(stage: ow.pipeline.Stage, data: ow.data.Data, model: Module) -> Signature:
     """Find what this or a later stage would stumble over, before any work is done; return what the model takes."""
     config, trusted = stage.config, stage.config.trusted_targets
+    ow.data.check_vocabulary(data, model)
     for line in ow.data.check_splits(data):
         stage.log(line)
     ow.quantization.check_layer_names(model, config.quantize)

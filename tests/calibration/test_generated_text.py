@@ -32,6 +32,15 @@ def test_windows_follow_the_models_own_odds_and_are_joined_from_short_pieces():
     assert model.longest < 256
 
 
+def test_windows_begin_with_the_leading_tokens_and_every_piece_follows_them():
+    model = Counting()
+    text = generate_text(model, 3, 600, seed=0, leading=[7, 9])
+    assert text.shape == (3, 600)
+    assert text[:, :2].tolist() == [[7, 9]] * 3
+    assert len(set(text[:, 2].tolist())) > 1
+    assert model.longest == 2 + 200 - 1  # three pieces of 200, each after both of them; the last token is not read
+
+
 def test_the_seed_decides():
     first, same, other = (generate_text(Counting(), 20, 4, seed=seed) for seed in (0, 0, 1))
     assert torch.equal(first, same)

@@ -7,7 +7,7 @@ from torch.utils.data import IterableDataset
 
 from overwinter.data import Data, InMemory, check_splits
 from overwinter.errors import ConfigError, IntegrityError
-from overwinter.tasks import Classification, Regression
+from overwinter.tasks import Classification, LanguageModeling, Regression
 
 NAMES = ("train", "validation", "test")
 
@@ -109,6 +109,28 @@ def test_a_class_that_only_validation_lacks_is_told():
 
 def test_numbers_have_no_classes_to_be_absent():
     assert check(task=Regression, labels=("price",), train=samples(labels=(0.5, 0.5))) == ()
+
+
+def windows(first, *, count=8, length=32):
+    tokens = torch.arange(first, first + count * length).reshape(count, length)
+    return InMemory(tokens, tokens + 1)
+
+
+def test_texts_that_splits_share_are_told_though_their_windows_were_cut_elsewhere():
+    """The first three windows of the test hold the last tokens of train, cut 8 tokens later."""
+    splits = {"train": windows(0), "validation": windows(5000), "test": windows(5 * 32 + 8)}
+    (line,) = check(task=LanguageModeling, labels=(), **splits)
+    assert line.startswith("data: half or more of what 3 of 8 windows of the split test say is in train too")
+
+
+def test_padding_that_all_windows_have_is_no_shared_text():
+    def padded(first):
+        tokens = windows(first).inputs
+        tokens[:, 12:] = 0
+        return InMemory(tokens, tokens)
+
+    splits = {"train": padded(0), "validation": padded(5000), "test": padded(9000)}
+    assert check(task=LanguageModeling, labels=(), **splits) == ()
 
 
 @pytest.mark.parametrize("in_memory", [True, False])

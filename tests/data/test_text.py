@@ -7,6 +7,8 @@ import torch
 from overwinter import data
 from overwinter.data.text_files import check_text, find_texts
 from overwinter.errors import ConfigError, IntegrityError
+from overwinter.tasks import IGNORED, LanguageModeling
+from tests.support.decoders import decoder
 
 tokenizers = pytest.importorskip("tokenizers", reason="the extra llm is not installed")
 transformers = pytest.importorskip("transformers", reason="the extra llm is not installed")
@@ -14,14 +16,25 @@ transformers = pytest.importorskip("transformers", reason="the extra llm is not 
 SHARES = {"length": 4, "split_seed": 0, "validation_share": 0.25, "test_share": 0.25, "windows": {}}
 
 
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tokenizer")
-    vocabulary = {"<end>": 0, "<unk>": 1} | {f"w{number}": number + 2 for number in range(200)}
+def save_words(folder, *, begins=False):
+    """Save a tokenizer of 200 words; it may begin every text with the token 202, as Gemma's does with ``<bos>``."""
+    vocabulary = {"<end>": 0, "<unk>": 1} | {f"w{number}": number + 2 for number in range(200)} | {"<bos>": 202}
     words = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="<unk>"))
     words.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
-    transformers.PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<end>").save_pretrained(folder)
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=words, bos_token="<bos>", eos_token="<end>", add_bos_token=begins
+    ).save_pretrained(folder)
     return str(folder)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    return save_words(tmp_path_factory.mktemp("tokenizer"))
+
+
+@pytest.fixture(scope="module")
+def beginning(tmp_path_factory):
+    return save_words(tmp_path_factory.mktemp("beginning"), begins=True)
 
 
 @pytest.fixture
@@ -44,6 +57,49 @@ def test_labels_are_the_tokens_that_follow(texts, tokenizer):
     assert inputs.dtype == torch.int64
     assert torch.equal(inputs[:, 1:], labels[:, :-1])
     assert torch.equal(windows[3][1], labels[3])
+
+
+def test_windows_begin_as_the_server_lets_a_text_begin(texts, tokenizer, beginning):
+    source = made(beginning, root=str(texts))
+    inputs, targets = data.Split(source.split("train")).whole()
+    served = tokenizers.Tokenizer.from_file(f"{beginning}/tokenizer.json").encode("w0 w1", add_special_tokens=True)
+    assert list(source.leading_tokens) == served.ids[:1] == [202]
+    assert inputs.shape == targets.shape == (27, 4)  # 84 tokens, 3 in a window, and the last has no next
+    assert inputs[:, 0].eq(202).all()
+    assert not inputs[:, 1:].eq(202).any()
+    assert targets[:, 0].eq(IGNORED).all()
+    assert torch.equal(inputs[:, 2:], targets[:, 1:-1])
+    without = made(tokenizer, root=str(texts))
+    assert without.leading_tokens == ()
+    assert not without.split("train").targets.eq(IGNORED).any()
+
+
+def test_perplexity_is_of_the_tokens_that_follow_text(texts, beginning):
+    torch.manual_seed(0)
+    model = decoder("llama", vocab_size=203)
+    inputs, targets = data.Split(made(beginning, root=str(texts)).split("test")).whole()
+    task = LanguageModeling(())
+    with torch.no_grad():
+        outputs = model(inputs)
+    found = task.measure(task.rows(outputs.numpy(), task.read_targets(targets.numpy())))["perplexity"]
+    counted = outputs[:, 1:].log_softmax(-1).gather(2, targets[:, 1:, None])
+    assert found == pytest.approx(float(counted.mean().neg().exp()), rel=1e-5)
+
+
+def test_windows_without_room_for_text_are_refused(texts, beginning):
+    with pytest.raises(ConfigError, match=r"data\.length=1 leaves no room"):
+        made(beginning, root=str(texts), length=1).split("train")
+
+
+def test_copies_of_a_document_are_one_document(texts, tokenizer):
+    """Else a text that is scored is among those that calibrate, under another name."""
+    for number in range(8):
+        (texts / f"copy{number}.txt").write_text((texts / f"{number}.txt").read_text() + "\n")
+    source = made(tokenizer, root=str(texts))
+    seen = [set(source.split(name).inputs.flatten().tolist()) - {0} for name in ("train", "validation", "test")]
+    assert not seen[0] & seen[1]
+    assert not (seen[0] | seen[1]) & seen[2]
+    assert sum(map(len, seen)) <= 160
 
 
 def test_no_document_is_in_two_splits(texts, tokenizer):
@@ -70,9 +126,9 @@ def test_patterns_folders_and_other_file_systems(texts):
 
 def test_lines_of_json_and_separators_make_documents(tmp_path, tokenizer):
     lines = tmp_path / "lines.jsonl"
-    lines.write_text("".join(json.dumps({"text": "w1 w2 w3 w4 w5 w6"}) + "\n" for _ in range(4)))
+    lines.write_text("".join(json.dumps({"text": f"w{number} w2 w3 w4 w5 w6"}) + "\n" for number in range(4)))
     parts = tmp_path / "parts.txt"
-    parts.write_text("----".join(["w1 w2 w3 w4 w5 w6"] * 4))
+    parts.write_text("----".join(f"w{number} w2 w3 w4 w5 w6" for number in range(4)))
     assert len(made(tokenizer, paths=[str(lines)]).split("test")) == 1
     assert len(made(tokenizer, paths=[str(parts)], separator="----").split("test")) == 1
 

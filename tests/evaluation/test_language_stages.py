@@ -1,5 +1,6 @@
 """The stage programs of language models, on a small model and text, without DVC."""
 
+import contextlib
 import importlib.util
 from pathlib import Path
 from types import SimpleNamespace
@@ -63,6 +64,9 @@ class Stage:
     def save_metrics(self, metrics):
         self.metrics = to_json(metrics)
 
+    def quiet_device(self):
+        return contextlib.nullcontext()
+
     def candidates(self):
         return read_json(self.out("comparison.json"), remedy="")["candidates"]
 
@@ -84,7 +88,7 @@ def model_folder(tmp_path):
 @pytest.fixture
 def config(tmp_path, model_folder):
     for number in range(10):
-        (tmp_path / f"{number}.txt").write_text("the cold months are long, and the bear sleeps. " * 3)
+        (tmp_path / f"{number}.txt").write_text("the cold months are long, and the bear sleeps. "[number:] * 3)
     data = {
         "_target_": "overwinter.data.Text",
         "root": str(tmp_path),

@@ -5,7 +5,9 @@ import torch
 
 from overwinter import models
 from overwinter.errors import ConfigError, IntegrityError
+from overwinter.models.transformers_library import quiet
 from overwinter.signature import Signature
+from tests.support.decoders import decoder
 from tests.support.networks import LLAMA
 
 transformers = pytest.importorskip("transformers", reason="the extra llm is not installed")
@@ -85,3 +87,30 @@ def test_a_file_that_is_no_gguf_is_refused(tmp_path):
     (tmp_path / "model.bin").write_bytes(b"x")
     with pytest.raises(ConfigError, match="neither a folder nor a"):
         models.pretrained(root=str(tmp_path / "model.bin"))
+
+
+def save_family(folder, family, **changes):
+    model = decoder(family, **changes)
+    model.network.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize("family", ["gemma3_text", "gpt2", "jamba", "mixtral"])
+def test_families_that_write_token_by_token_are_read(tmp_path, family):
+    models.pretrained(root=save_family(tmp_path, family))
+
+
+def test_an_encoder_that_is_given_as_a_language_model_is_refused(tmp_path):
+    """Its class is BertLMHeadModel, and its configuration says that it is no decoder."""
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 32, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = transformers.BertConfig(**sizes, intermediate_size=24, is_decoder=False, initializer_range=0.5)
+    with quiet():
+        transformers.BertLMHeadModel(config).save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match=r"BertLMHeadModel in which a token is predicted from later ones"):
+        models.pretrained(root=str(tmp_path))
+
+
+def test_a_model_without_a_cache_of_keys_and_values_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"MambaForCausalLM, which keeps no cache of keys and values"):
+        models.pretrained(root=save_family(tmp_path, "mamba"))

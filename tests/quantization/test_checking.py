@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +8,7 @@ from overwinter import quantization
 from overwinter.errors import ConfigError
 from overwinter.quantization.checking import _batch_size
 from overwinter.quantization.settings import GridConfig, ScaleDistillationConfig
+from tests.support.decoders import decoder
 from tests.support.settings import quantize_settings
 
 HEAD = {"head": GridConfig(bits=8, group_size=None, symmetric=True)}
@@ -79,3 +82,19 @@ def test_text_that_the_model_writes_has_a_mask_where_the_users_has_one(save_own)
     )
     assert written["input_ids"].shape == (5, 6)
     assert written["attention_mask"].all()
+
+
+@pytest.mark.parametrize(("family", "kind"), [("gpt2", "Conv1D"), ("falcon", "FalconLinear")])
+@pytest.mark.parametrize("method", ["int4_gptq", "int8_dynamic"])
+def test_blocks_of_layers_that_no_method_serves_are_refused_before_the_work(family, kind, method):
+    pytest.importorskip("transformers", reason="the extra llm is not installed")
+    model = decoder(family)
+    with pytest.raises(ConfigError, match=rf"serve Linear layers, and the blocks of \w+ have none.* in {kind}"):
+        quantization.check_layer_names(model, quantize_settings(method))
+    quantization.check_layer_names(model, dataclasses.replace(quantize_settings(method), methods=[]))
+
+
+@pytest.mark.parametrize("family", ["llama", "mixtral", "jamba"])
+def test_blocks_with_linear_layers_are_not_refused(family):
+    pytest.importorskip("transformers", reason="the extra llm is not installed")
+    quantization.check_layer_names(decoder(family), quantize_settings("int4_gptq"))

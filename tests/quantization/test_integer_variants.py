@@ -1,13 +1,17 @@
 import pytest
 import torch
+from torch import nn
 
 from overwinter import models
 from overwinter.errors import ConfigError, RefusedError
 from overwinter.models.aware import AwareLayer
 from overwinter.quantization.mixing import Option
+from overwinter.quantization.recipe import Recipe, apply_recipe
 from overwinter.quantization.settings import GridConfig, MixedConfig, ScaleDistillationConfig
 from overwinter.signature import Signature
+from tests.support.decoders import decoder, tokens
 from tests.support.networks import CONVNET as SMALL
+from tests.support.networks import save_language_model
 
 CONVNET = SMALL | {"channels": [8, 12]}
 RECIPES = ["int4_gptq", "int4_hqq", "int4_nearest", "int8_grouped", "int8_smooth", "int8_weight_only"]
@@ -191,3 +195,42 @@ def test_mixed_says_so_where_its_limit_leaves_nothing_to_quantize(quantize, save
     monkeypatch.setattr("overwinter.quantization.mixed.fit_size", lambda _options, _bytes: floats)
     with pytest.raises(ConfigError, match="mixed would leave every layer in floating point"):
         mixed(quantize, save(convnet), max_size_ratio=9.0)
+
+
+@pytest.mark.parametrize("family", ["gpt_oss", "mixtral"])
+def test_experts_that_stay_in_float_are_named_with_the_reason(quantize, tmp_path, family):
+    pytest.importorskip("transformers", reason="the extra llm is not installed")
+    folder = save_language_model(tmp_path / "float", decoder(family), length=24)
+    report = quantize("int4_gptq", folder, tokens(4, 24).numpy(), min_agreement=0.0)
+    stored = models.load_description(tmp_path / "int4_gptq")["quantization"]["left_in_float"]
+    for block in range(4):
+        name = f"network.model.layers.{block}.mlp.experts.gate_up_proj"
+        assert "the weights of 4 experts in one parameter" in report.left_in_float[name]
+        assert stored[name] == report.left_in_float[name]
+        assert f"network.model.layers.{block}.self_attn.q_proj" in report.quantized
+
+
+class Routed(nn.Module):
+    """A block of two experts, of which each token asks one."""
+
+    def __init__(self):
+        super().__init__()
+        self.router, self.experts = nn.Linear(16, 2), nn.ModuleList(nn.Linear(16, 16) for _ in range(2))
+
+    def forward(self, states):
+        chosen = self.router(states).argmax(-1)
+        output = torch.zeros_like(states)
+        for number, expert in enumerate(self.experts):
+            output[chosen == number] = expert(states[chosen == number]).to(states.dtype)
+        return output
+
+
+def test_experts_that_are_linear_layers_become_integer():
+    torch.manual_seed(0)
+    model, names = Routed().eval(), ["router", "experts.0", "experts.1"]
+    samples = torch.randn(64, 16)
+    with torch.no_grad():
+        wanted = model(samples)
+        apply_recipe(model, Recipe(solver="gptq", grid=models.Grid(bits=8)), names, samples)
+        assert set(models.integer_layers(model)) == set(names)
+        assert float((model(samples) - wanted).abs().median()) < 0.02

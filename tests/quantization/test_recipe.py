@@ -75,7 +75,7 @@ def test_errors_of_many_blocks_do_not_pile_up(tokens):
 def test_blocks_are_found_with_all_their_arguments(stack, tokens):
     chain = open_chain(stack, [tokens])
     assert list(chain.blocks) == ["blocks.0.", "blocks.1."]
-    assert chain.rest == [Arguments(keywords={"scale": 1.0})]
+    assert chain.rest == {prefix: [Arguments(keywords={"scale": 1.0})] for prefix in chain.blocks}
 
 
 def test_a_pattern_gives_layers_another_grid(stack):

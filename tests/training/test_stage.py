@@ -102,7 +102,7 @@ def llama(tmp_path):
     fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="$", unk_token="?")
     fast.save_pretrained(folder)
     for number in range(10):
-        (tmp_path / f"{number}.txt").write_text("the cold months are long, and the bear sleeps. " * 3)
+        (tmp_path / f"{number}.txt").write_text("the cold months are long, and the bear sleeps. "[number:] * 3)
     return [
         *("pipeline=language", "model=huggingface", f"model.root={folder}", "task=language_modeling", "data=text"),
         *(f"data.root={tmp_path}", 'data.paths=["*.txt"]', "data.length=16", "sparsify=none", "evaluate=language"),
@@ -130,7 +130,7 @@ def bert(tmp_path, monkeypatch):
 
 def test_a_pretrained_language_model_is_taken_with_its_tokenizer(tmp_path, llama):
     stage = run(tmp_path, *llama, "train=pretrained")
-    assert stage.metrics["measures"]["perplexity"] > 1
+    assert stage.metrics["perplexity"] > 1
     assert not {"origin", "epochs"} & set(stage.metrics)  # its weights are its own
     model = models.load_model(stage.out(), trusted=[])
     assert torch.equal(model.network.lm_head.weight, models.pretrained(root=llama[2][11:]).network.lm_head.weight)
@@ -159,7 +159,7 @@ def test_an_encoder_is_fine_tuned_with_a_new_head(tmp_path, bert):
 def test_a_classifier_is_taken_as_it_is(tmp_path, bert):
     classifier = tmp_path / "classifier"
     stage = run(tmp_path, *bert, "train=pretrained", f"model.root={classifier}", "model.classes=null")
-    assert 0 <= stage.metrics["measures"]["accuracy"] <= 1
+    assert 0 <= stage.metrics["accuracy"] <= 1
 
     config = json.loads((classifier / "config.json").read_text())
     (classifier / "config.json").write_text(json.dumps(config | {"id2label": {"0": "storm", "1": "calm"}}))

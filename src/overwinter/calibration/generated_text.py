@@ -5,6 +5,7 @@ Sampled from the model's own distribution after a random first token (LLM-QAT, h
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
@@ -33,16 +34,20 @@ def generate_text(
     length: int,
     *,
     seed: int,
+    leading: Sequence[int] = (),
     progress: Progress = silent,
     device: str = "cpu",
 ) -> torch.Tensor:
     """Return (windows, length) tokens, int64; a window is joined from pieces of at most 256 tokens.
+
+    Each piece is written as if it followed the leading tokens, which each window begins with, once.
 
     Args:
         model: model in evaluation mode.
         windows: The number of windows.
         length: tokens per window.
         seed: random seed; equal seeds give equal text on equal machines.
+        leading: tokens that every text begins with, such as Gemma's ``<bos>``.
         progress: called after each token of a batch with the work done and the total.
         device: device that computes: `cpu`, `cuda` or `cuda:N`; its memory must hold the whole model.
 
@@ -55,14 +60,17 @@ def generate_text(
             "Set quantize.calibration_text=data."
         )
     randomness = torch.Generator().manual_seed(seed)
-    pieces = -(-length // _PIECE)
-    size = -(-length // pieces)
+    rest = length - len(leading)
+    pieces = -(-rest // _PIECE)
+    size = -(-rest // pieces)
+    start = torch.tensor(leading, dtype=torch.int64)
     batches = torch.split(torch.arange(windows * pieces), _TOGETHER)
     writer, written = _quick_writer(model, torch.device(device)), []
     for done, batch in enumerate(batches):
         mine = part(progress, done / len(batches), (done + 1) / len(batches))
-        written.append(_written(writer, len(batch), size, randomness, device, mine))
-    return torch.cat(written).reshape(windows, pieces * size)[:, :length].clone()
+        written.append(_written(writer, start.expand(len(batch), -1), size, randomness, device, mine))
+    text = torch.cat(written).reshape(windows, pieces * size)[:, :rest]
+    return torch.cat([start.expand(windows, -1), text], 1)
 
 
 def _quick_writer(model: Writer, device: torch.device) -> Writer:
@@ -74,14 +82,16 @@ def _quick_writer(model: Writer, device: torch.device) -> Writer:
 
 @torch.inference_mode()
 def _written(
-    model: Writer, count: int, length: int, randomness: torch.Generator, device: str, progress: Progress
+    model: Writer, leading: torch.Tensor, length: int, randomness: torch.Generator, device: str, progress: Progress
 ) -> torch.Tensor:
+    """Return the (n, length) tokens after the leading ones (n, m)."""
     logits, _ = model.step(torch.zeros(1, 1, dtype=torch.int64, device=device))
-    tokens = [torch.randint(0, logits.shape[1], (count, 1), generator=randomness)]
-    kept = None
+    tokens = [torch.randint(0, logits.shape[1], (len(leading), 1), generator=randomness)]
+    kept, unread = None, torch.cat([leading, *tokens], 1)
     for _ in range(length - 1):
-        logits, kept = model.step(tokens[-1].to(device), kept)
-        tokens.append(_drawn(torch.softmax(logits.float().cpu(), 1), randomness))
+        logits, kept = model.step(unread.to(device), kept)
+        unread = _drawn(torch.softmax(logits.float().cpu(), 1), randomness)
+        tokens.append(unread)
         progress(len(tokens), length)
     return torch.cat(tokens, 1)  # (count, length)
 

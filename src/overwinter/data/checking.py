@@ -16,10 +16,12 @@ from overwinter.data.in_memory import InMemory
 from overwinter.data.preprocessing import Normalize, as_json, check_preprocessing, read_preprocessing
 from overwinter.data.protocol import SPLITS, Batch
 from overwinter.data.samples import as_sample, shapes_of
+from overwinter.data.shared_text import Tokens, shared_windows, text_of
 from overwinter.data.source import Data
 from overwinter.data.split import Split
 from overwinter.errors import ConfigError, OverwinterError
 from overwinter.inputs import chunks, named, take
+from overwinter.models import CausalLanguageModel
 
 _LOOKED_AT = 1024  # samples of a split that is not in memory: each costs what the data set does to make it
 _COMPARED = 8192  # samples of a split in memory that are compared with those of other splits
@@ -37,6 +39,7 @@ class _Seen:
         classes: numbers of the classes that occur; None: there are none, or not all samples were seen.
         digests: of the inputs that are compared with other splits (n,).
         some: a batch of the inputs.
+        text: windows of tokens among the inputs that are compared (n, length); None: there are none.
         whole: whether these are all.
     """
 
@@ -45,6 +48,7 @@ class _Seen:
     classes: frozenset[int] | None
     digests: NDArray[np.uint64]
     some: Any
+    text: Tokens | None
     whole: bool
 
 
@@ -67,6 +71,24 @@ def check_splits(data: Data) -> tuple[str, ...]:
     check_preprocessing(as_json(data.preprocessing), shapes[0] if len(shapes) == 1 else None)
     _check_undoing(data, seen["train"].some)
     return (*_absent_classes(seen, data), *_shared(seen))
+
+
+def check_vocabulary(data: Data, model: torch.nn.Module) -> None:
+    """Check that a language model has an embedding for every token of the data's tokenizer.
+
+    Raises:
+        ConfigError: it has not: tokenizer and model do not belong together.
+    """
+    known = getattr(data.source, "vocabulary", None)
+    if known is None or not isinstance(model, CausalLanguageModel):
+        return
+    rows = int(model.network.get_input_embeddings().num_embeddings)
+    if known > rows:
+        raise ConfigError(
+            f"The tokenizer knows tokens up to {known - 1}, and the model's embedding has {rows} rows, from 0 to "
+            f"{rows - 1}: they do not belong together. Set data.tokenizer to the model's own, or model.root to the "
+            "model that was trained with it."
+        )
 
 
 def _check_undoing(data: Data, inputs: Any) -> None:
@@ -101,12 +123,14 @@ def _seen_in_memory(split: Split) -> _Seen:
         _check_finite(part, split)
     count = len(targets)
     chosen = np.linspace(0, count - 1, min(count, _COMPARED)).astype(np.int64)
+    compared = take(split.dataset.inputs, torch.from_numpy(chosen))
     return _Seen(
         shapes=shapes_of(inputs),
         types=_types(inputs),
         classes=_classes(split, targets),
-        digests=row_fingerprints(take(split.dataset.inputs, torch.from_numpy(chosen))),
+        digests=row_fingerprints(compared),
         some=take(inputs, slice(_AT_ONCE)),
+        text=text_of(compared),
         whole=count <= _COMPARED,
     )
 
@@ -127,6 +151,7 @@ def _seen_in_part(split: Split) -> _Seen:
         classes=classes if targets and _classes(split, targets[0]) is not None else None,
         digests=seen,
         some=inputs,
+        text=None,
         whole=whole,
     )
 
@@ -216,8 +241,14 @@ def _some(names: Sequence[str]) -> str:
 def _shared(seen: dict[str, _Seen]) -> Iterator[str]:
     for (one, first), (other, second) in combinations(seen.items(), 2):
         shared = int(np.isin(second.digests, first.digests).sum())
-        if shared:
-            part = "" if first.whole and second.whole else ", of those that were compared"
+        part = "" if first.whole and second.whole else ", of those that were compared"
+        alike = 0 if first.text is None or second.text is None else shared_windows(first.text, second.text)
+        if alike > shared:
+            yield (
+                f"data: half or more of what {alike} of {len(second.digests)} windows of the split {other} say is in "
+                f"{one} too{part}: figures on {other} flatter the model. Take copies of a text out of data.paths"
+            )
+        elif shared:
             yield (
                 f"data: {shared} of {len(second.digests)} inputs of the split {other} are in {one} too{part}: "
                 f"figures on {other} flatter the model"

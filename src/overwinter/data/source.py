@@ -19,7 +19,8 @@ class Data:
     """A data source as every stage reads it: its splits in batches, with targets that the task read.
 
     Args:
-        source: gives labels, preprocessing and data sets; it may have `collate`, `pad`, `workers` and `sha256`.
+        source: gives labels, preprocessing and data sets; it may have `collate`, `pad`, `workers`, `sha256`
+            and `leading_tokens`.
         task: reads targets; None: they stay as they are.
 
     Attributes:
@@ -52,6 +53,11 @@ class Data:
         """Digest of its files, if the source knows it."""
         known = getattr(self.source, "sha256", None)
         return None if known is None else str(known)
+
+    @property
+    def leading_tokens(self) -> tuple[int, ...]:
+        """Tokens that every window of a text begins with, if the source knows any."""
+        return tuple(getattr(self.source, "leading_tokens", ()))
 
     @property
     def one_shape(self) -> bool:

@@ -1,7 +1,11 @@
 """Text for language models: documents, cut into windows of tokens, split by document.
 
 A document is a file, a line of a ``.jsonl`` file, or a part of a file between separators. No document is in two
-splits, so that calibration never uses the neighbours of a test window.
+splits, so that calibration never uses the neighbours of a test window; a document that occurs twice counts once.
+
+A window begins as a text begins in the server: with the tokens that the tokenizer puts before every text, such as
+Gemma's ``<bos>``, without which its perplexity is several times higher. What follows them in a window is the middle of
+a document and not a text's beginning, so the token that they predict does not count.
 """
 
 from __future__ import annotations
@@ -20,7 +24,8 @@ from numpy.typing import NDArray
 from overwinter.data.in_memory import InMemory
 from overwinter.data.text_files import SPLITS, addresses, check_windows, find_texts
 from overwinter.errors import ConfigError, IntegrityError
-from overwinter.models import pretrained_tokenizer
+from overwinter.models import leading_tokens, pretrained_tokenizer
+from overwinter.tasks import IGNORED
 
 _JSON_LINES = (".jsonl", ".jsonl.gz")
 _JSON_KEY = "text"
@@ -69,6 +74,7 @@ class Text:
         contents = _read(find_texts(addresses(root, paths)))
         self.sha256 = _checked_digest(contents, sha256)
         documents = [part for name, content in contents.items() for part in _documents(name, content, separator)]
+        documents = list({part.strip(): part for part in documents}.values())  # a copy may not be in another split
         self._members = _split(documents, split_seed, validation_share, test_share)
         self._tokenizer = tokenizer
         self._length, self._seed, self._windows = length, split_seed, windows
@@ -81,35 +87,59 @@ class Text:
     def split(self, name: str) -> InMemory:
         """Return the windows of ``train``, ``validation`` or ``test``, in an order drawn by the seed.
 
-        Inputs are tokens (windows, length), int64, and targets the token after each (windows, length).
+        Inputs are tokens (windows, length), int64, with `leading_tokens` first, and targets the token after each
+        (windows, length); those that would follow the leading tokens are -100, which does not count.
 
         Raises:
-            ConfigError: its documents are shorter than one window.
+            ConfigError: its documents are shorter than one window, or windows than the leading tokens.
         """
+        leading = np.asarray(self.leading_tokens, dtype=np.int64)
+        size = self._length - len(leading)  # tokens of the text in a window
+        if size < 1:
+            raise ConfigError(
+                f"data.length={self._length} leaves no room: the tokenizer begins every text with {len(leading)} "
+                "tokens of its own. Raise it."
+            )
         stream = self._tokens(self._members[name])
-        count = (len(stream) - 1) // self._length
+        count = (len(stream) - 1) // size
         if count < 1:
             raise ConfigError(
                 f"The split {name!r} has {len(stream)} tokens, and data.length={self._length} needs one more than that "
                 "many. Give it more text, a larger share, or shorter windows."
             )
         order = np.random.default_rng([self._seed, SPLITS.index(name)]).permutation(count)[: self._windows.get(name)]
-        starts = order[:, None] * self._length + np.arange(self._length)  # (windows, length)
-        return InMemory(torch.from_numpy(stream[starts]), torch.from_numpy(stream[starts + 1]))
+        places = order[:, None] * size + np.arange(size)  # (windows, size)
+        inputs, targets = _led(stream[places], leading), _led(stream[places + 1], np.full_like(leading, IGNORED))
+        return InMemory(torch.from_numpy(inputs), torch.from_numpy(targets))
+
+    @property
+    def leading_tokens(self) -> tuple[int, ...]:
+        """Tokens that the tokenizer puts before every text, as the server does; may be empty."""
+        return self._opened[2]
+
+    @property
+    def vocabulary(self) -> int:
+        """One more than the largest token that the tokenizer knows."""
+        return 1 + int(max(self._opened[0].get_vocab(with_added_tokens=True).values()))
 
     @functools.cached_property
-    def _opened(self) -> tuple[Any, list[int]]:
-        """Fast tokenizer, and its end-of-text tokens: none or one."""
+    def _opened(self) -> tuple[Any, list[int], tuple[int, ...]]:
+        """Fast tokenizer, its end-of-text tokens (none or one), and those before every text."""
         tokenizer = pretrained_tokenizer(self._tokenizer)
         end = [] if tokenizer.eos_token_id is None else [int(tokenizer.eos_token_id)]
-        return tokenizer.backend_tokenizer, end
+        return tokenizer.backend_tokenizer, end, leading_tokens(tokenizer)
 
     def _tokens(self, documents: Sequence[str]) -> NDArray[np.int64]:
         """Return all documents in one stream, each followed by the end-of-text token."""
-        encoder, end = self._opened
+        encoder, end, _ = self._opened
         encoded = encoder.encode_batch(list(documents), add_special_tokens=False)
         pieces = [np.asarray([*each.ids, *end], dtype=np.int64) for each in encoded]
         return np.concatenate(pieces)
+
+
+def _led(windows: NDArray[np.int64], leading: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return windows (n, size) with the same tokens before each, (n, leading + size)."""
+    return np.concatenate([np.broadcast_to(leading, (len(windows), len(leading))), windows], axis=1)
 
 
 def _read(texts: Sequence[str]) -> dict[str, str]:
@@ -158,7 +188,7 @@ def _split(documents: Sequence[str], seed: int, validation_share: float, test_sh
     """Shuffle the documents and cut them into train, validation and test; none is left empty."""
     if len(documents) < len(SPLITS):
         raise ConfigError(
-            f"The text has {len(documents)} documents, and each of {', '.join(SPLITS)} needs one of its own. "
+            f"The text has {len(documents)} documents that differ; each of {', '.join(SPLITS)} needs one of its own. "
             "Name more files, or set data.separator, which cuts a file into documents."
         )
     order = np.random.default_rng(seed).permutation(len(documents))

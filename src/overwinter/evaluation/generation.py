@@ -6,6 +6,7 @@ arithmetic, the second by memory.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import cast
@@ -27,6 +28,8 @@ from overwinter.progress import Progress
 from overwinter.runtime import Session
 
 _PREFILL, _DECODE = "prefill", "decode"
+# transformers' cache of a layer that keeps every token; a sliding window or a recurrent state cannot go back.
+_WHOLE = "DynamicLayer"
 
 
 def draw_prompt(split: Split, tokens: int) -> torch.Tensor:
@@ -140,17 +143,21 @@ class _Decode:
         self._model, self._count = model, count
         with torch.inference_mode():
             logits, self._kept = model.step(prompt.to(_device_of(model)))
+        layers = getattr(self._kept, "layers", ())
+        self._crops = all(type(layer).__name__ == _WHOLE for layer in layers)
         self._first = logits.argmax(-1, keepdim=True)  # (1, 1)
 
     def run(self, inputs: Inputs) -> Array:  # noqa: ARG002 -- the prompt, which __init__ has read
-        """Return the generated tokens (1, count), and remove them from the cache."""
+        """Return the generated tokens (1, count), and leave the cache as it was after the prompt."""
         token, generated = self._first, []
+        kept = self._kept if self._crops else copy.deepcopy(self._kept)
         with torch.inference_mode():
             for _ in range(self._count):
-                logits, self._kept = self._model.step(token, self._kept)
+                logits, kept = self._model.step(token, kept)
                 token = logits.argmax(-1, keepdim=True)
                 generated.append(token)
-            self._kept.crop(-self._count)
+            if self._crops:
+                kept.crop(-self._count)
             tokens: Array = torch.cat(generated, dim=1).cpu().numpy()
         return tokens
 

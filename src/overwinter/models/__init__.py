@@ -18,7 +18,7 @@
   that are neither Linear nor a convolution.
 - `pretrained` reads a model of Hugging Face from a local folder, the hub or a GGUF file (``model=huggingface``, extra
   `llm`) into a `CausalLanguageModel`, or a `PretrainedModel`: a classifier of texts, tokens or images, or an encoder;
-  `pretrained_tokenizer` and `save_tokenizer` are for its tokenizer.
+  `pretrained_tokenizer`, `leading_tokens` and `save_tokenizer` are for its tokenizer.
 - `twin` is a second module on the same memory, `is_finite` checks a tensor without copying it: a model may be as
   large as the memory.
 - `StepHook` is the interface of masks and fake-quantizers to training.
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     )
     from overwinter.models.grid import Codes, Grid
     from overwinter.models.hooks import StepHook
-    from overwinter.models.huggingface import pretrained, pretrained_tokenizer, save_tokenizer
+    from overwinter.models.huggingface import leading_tokens, pretrained, pretrained_tokenizer, save_tokenizer
     from overwinter.models.integer import (
         IntegerConv2d,
         IntegerLayer,
@@ -101,6 +101,7 @@ __all__ = [
     "integer_layers",
     "integer_type",
     "is_finite",
+    "leading_tokens",
     "load_description",
     "load_model",
     "other_weights",
@@ -148,6 +149,7 @@ _HOMES = {
     "integer_type": "integer",
     "integer_layers": "integer",
     "is_finite": "state",
+    "leading_tokens": "huggingface",
     "load_description": "description",
     "load_model": "storage",
     "own_models": "description",

@@ -7,12 +7,17 @@ https://huggingface.co/docs/transformers
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from overwinter.errors import ConfigError
 from overwinter.models.transformers_library import built
+
+_TRIED = 4  # tokens
+_CLOSE = 1e-3  # of the logits' range: what another order of summing makes of it
 
 
 class CausalLanguageModel(nn.Module):
@@ -66,3 +71,42 @@ class CausalLanguageModel(nn.Module):
             "random_weights": False,
             "origin": self.origin,
         }
+
+
+def check_step_by_step(model: CausalLanguageModel, path: Path) -> None:
+    """Check on a few tokens that a model predicts each from those before it, and writes with a cache.
+
+    Args:
+        model: in evaluation mode, with its weights.
+        path: where it comes from, for the message.
+
+    Raises:
+        ConfigError: an earlier token's prediction depends on a later one, as in BERT; or the model keeps no cache of
+            keys and values from one step to the next, as Mamba.
+    """
+    kind, tokens = type(model.network).__name__, torch.arange(_TRIED)[None] % int(model.network.config.vocab_size)
+    with torch.inference_mode():
+        whole = model(tokens)[0]  # (tried, vocabulary)
+        if not _is_close(model(tokens[:, :-1])[0], whole[:-1]):
+            raise ConfigError(
+                f"{path} holds a {kind} in which a token is predicted from later ones too, so it is no causal language "
+                "model (its configuration may say is_decoder: false). Set model.head=embedding, or name a decoder."
+            )
+        try:
+            _, kept = model.step(tokens[:, :-1])
+            last, _ = model.step(tokens[:, -1:], kept)
+        except (AttributeError, TypeError) as error:
+            raise _without_cache(path, kind, str(error)) from None
+    if kept is None or not _is_close(last[0], whole[-1]):
+        raise _without_cache(path, kind, "token by token it predicts other than at once")
+
+
+def _is_close(found: torch.Tensor, wanted: torch.Tensor) -> bool:
+    return float((found - wanted).abs().max()) <= _CLOSE * max(1.0, float(wanted.abs().max()))
+
+
+def _without_cache(path: Path, kind: str, why: str) -> ConfigError:
+    return ConfigError(
+        f"{path} holds a {kind}, which keeps no cache of keys and values that a text can be written with, token by "
+        f"token ({why}). Name a model with attention, such as a Llama, Qwen, Mistral, Gemma or Phi."
+    )

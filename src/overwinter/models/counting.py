@@ -48,12 +48,22 @@ def other_weights(model: nn.Module) -> dict[str, str]:
         if not matrices or isinstance(module, PRUNABLE_LAYERS):
             continue
         kind = type(module).__name__
-        if name and (type(module).__module__.startswith("torch.nn.") or not list(module.children())):
+        own_experts = "expert" in kind.lower() and any(getattr(module, own).dim() == 3 for own in matrices)
+        if (
+            name
+            and not own_experts
+            and (type(module).__module__.startswith("torch.nn.") or not list(module.children()))
+        ):
             found[name] = f"{kind} is neither Linear nor a convolution"
         else:
-            reason = f"it is a parameter of {kind} itself, not of a Linear or a convolution"
-            found |= {f"{name}.{own}" if name else own: reason for own in matrices}
+            found |= {f"{name}.{own}" if name else own: _reason(kind, getattr(module, own)) for own in matrices}
     return found
+
+
+def _reason(kind: str, parameter: torch.Tensor) -> str:
+    if parameter.dim() == 3 and "expert" in kind.lower():
+        return f"it holds the weights of {len(parameter)} experts in one parameter of {kind}, not each in a Linear"
+    return f"it is a parameter of {kind} itself, not of a Linear or a convolution"
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -11,9 +11,9 @@ float32, so "dense" then has the quality of the quantized file. A language model
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import io
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,7 +23,8 @@ import torch
 
 from overwinter import files
 from overwinter.errors import ConfigError, IntegrityError
-from overwinter.models.causal import CausalLanguageModel
+from overwinter.models.causal import CausalLanguageModel, check_step_by_step
+from overwinter.models.gguf_file import gguf_origin
 from overwinter.models.local_files import GGUF, model_folder, model_path
 from overwinter.models.pages import mapped_weights
 from overwinter.models.pretrained_model import EMBEDDING, HEADS, PretrainedModel
@@ -32,7 +33,6 @@ from overwinter.models.transformers_library import import_transformers, quiet, w
 
 _KEY = "model.root"
 _CAUSAL = "causal_lm"
-_FLOATS = ("F64", "F32", "F16", "BF16")
 # Keys of a configuration on its place and authors, not on the model.
 _UNSTABLE = ("_name_or_path", "_model_name_or_path", "_from_model_config", "transformers_version", "auto_map", "dtype")
 # How the class names in a configuration's `architectures` end -> head. A masked language model is an encoder.
@@ -63,15 +63,17 @@ def pretrained(
 
     Raises:
         ConfigError: it is missing, its architecture is unknown to transformers, it needs its own code, it has no
-            safetensors or no head; or the extra `llm` is missing.
-        IntegrityError: the file is not the one that ``sha256`` names, is damaged, or lacks weights.
+            safetensors or no head, a GGUF file's tensor is of an unknown type, or a language model cannot write a
+            text token by token; or the extra `llm` is missing.
+        IntegrityError: the file is not the one that ``sha256`` names, is damaged, cut short, or lacks weights.
     """
     path = model_path(root)
     _check_digest(path, sha256)
+    origin = gguf_origin(path) if _is_gguf(path) else None
     config = _read_config(path)
     wanted = head or _found_head(path)
     if wanted == _CAUSAL:
-        return _causal(path, config, classes)
+        return _causal(path, config, classes, origin)
     if wanted not in HEADS or _is_gguf(path):
         heads = ", ".join([_CAUSAL] if _is_gguf(path) else [_CAUSAL, *HEADS])
         raise ConfigError(f"model.head={wanted!r} is none that {path} can have: {heads}.")
@@ -88,6 +90,13 @@ def pretrained_tokenizer(root: str) -> Any:
     transformers = import_transformers()
     with _reading(path, "tokenizer"):
         return transformers.AutoTokenizer.from_pretrained(**_source(path))
+
+
+def leading_tokens(tokenizer: Any) -> tuple[int, ...]:
+    """Return the tokens that a transformers tokenizer puts before every text: none, or such as Gemma's ``<bos>``."""
+    encoded = tokenizer.backend_tokenizer.encode("a", add_special_tokens=True)
+    kept = itertools.takewhile(lambda pair: pair[1], zip(encoded.ids, encoded.special_tokens_mask, strict=True))
+    return tuple(int(token) for token, _ in kept)
 
 
 def save_tokenizer(root: str, folder: Path) -> None:
@@ -219,27 +228,14 @@ def _drawn(path: Path, network: Any, info: Mapping[str, Any], head: str) -> tupl
     return tuple(names)
 
 
-def _causal(path: Path, config: Mapping[str, Any], classes: int | None) -> CausalLanguageModel:
+def _causal(path: Path, config: Mapping[str, Any], classes: int | None, origin: str | None) -> CausalLanguageModel:
     if classes is not None:
         raise ConfigError("model.classes is for classifiers; a causal language model predicts tokens. Set it to null.")
-    model = CausalLanguageModel(config=config, random_weights=False, origin=_origin(path))
+    model = CausalLanguageModel(config=config, random_weights=False, origin=origin)
     weights = _gguf_weights(path, model) if _is_gguf(path) else _folder_weights(path, model)
     _load(model, weights, path)
-    return model.eval()
-
-
-def _origin(path: Path) -> str | None:
-    """Return the quantization of most weights in a GGUF file, or None."""
-    if not _is_gguf(path):
-        return None
-    with _reading(path, "GGUF file"):
-        import gguf
-
-        elements: collections.Counter[str] = collections.Counter()
-        for tensor in gguf.GGUFReader(path).tensors:
-            elements[tensor.tensor_type.name] += int(tensor.n_elements)
-    kind = elements.most_common(1)[0][0]
-    return None if kind in _FLOATS else f"dequantized {kind}"
+    check_step_by_step(model.eval(), path)
+    return model
 
 
 def _gguf_weights(path: Path, model: CausalLanguageModel) -> Mapping[str, torch.Tensor]:

@@ -14,7 +14,7 @@ from torch import nn
 from overwinter.calibration.batches import first_samples, split_batches, to_tensors
 from overwinter.errors import ConfigError, OverwinterError, nearest
 from overwinter.inputs import Inputs, named
-from overwinter.models import is_finite, prunable_weights, signature_of
+from overwinter.models import CausalLanguageModel, is_finite, prunable_weights, signature_of
 from overwinter.quantization.interface import Request
 from overwinter.quantization.settings import QuantizeConfig
 
@@ -42,11 +42,33 @@ def check_held_out(held_out: Sequence[Inputs], request: Request) -> None:
 def check_layer_names(model: nn.Module, settings: QuantizeConfig) -> None:
     """Check before a model is trained that every name pattern of the group `quantize` fits a layer of it.
 
+    And that a language model's blocks have layers that can be quantized at all.
+
     Raises:
-        ConfigError: a pattern in ``skip`` or ``overrides`` fits none.
+        ConfigError: a pattern in ``skip`` or ``overrides`` fits none, or the blocks have none.
     """
     for key, patterns in settings.layer_patterns().items():
         check_patterns(key, patterns, list(prunable_weights(model)))
+    if settings.methods and isinstance(model, CausalLanguageModel):
+        _check_blocks(model, settings.methods)
+
+
+def _check_blocks(model: CausalLanguageModel, methods: Sequence[str]) -> None:
+    """Refuse a language model whose blocks hold their weights in layers of its own kind, which no method serves."""
+    blocks = [each for each in model.modules() if isinstance(each, nn.ModuleList)]
+    inside = [layer for each in blocks for layer in each.modules()]
+    if not blocks or any(type(layer) is nn.Linear for layer in inside):
+        return
+    kinds = sorted({type(layer).__name__ for layer in inside if _is_matrix(layer)})
+    raise ConfigError(
+        f"quantize.methods={list(methods)} serve Linear layers, and the blocks of {type(model.network).__name__} have "
+        f"none: their weights are in {', '.join(kinds)}. Set quantize=none, or name a model whose blocks have some, "
+        "such as a Llama, Qwen, Mistral, Gemma or Phi."
+    )
+
+
+def _is_matrix(layer: nn.Module) -> bool:
+    return any(tensor.dim() > 1 for tensor in layer.parameters(recurse=False))
 
 
 def check_patterns(key: str, patterns: Sequence[str], layers: Sequence[str]) -> None:

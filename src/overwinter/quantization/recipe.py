@@ -159,7 +159,7 @@ def _block_by_block(
         names = [name for name in layers if name.startswith(prefix)]
         done.update(names)
         with offloaded(block, device):
-            _one_block(model, recipe, names, _Visited(block=block, rest=chain.rest, device=device), drift)
+            _one_block(model, recipe, names, _Visited(block=block, rest=chain.rest[prefix], device=device), drift)
         progress(len(done), len(layers))
     left = [name for name in layers if name not in done]
     if left:

@@ -123,6 +123,7 @@ def calibration_inputs(
     *,
     trusted: Sequence[str],
     seed: int,
+    leading: Sequence[int] = (),
     compute_device: str = "cpu",
     progress: Progress = silent,
 ) -> tuple[Inputs, ...]:
@@ -134,6 +135,7 @@ def calibration_inputs(
         settings: the group `quantize`; ``calibration_samples`` windows are written.
         trusted: as in `quantize`.
         seed: of the writing.
+        leading: tokens that every window begins with, as the user's do.
         compute_device: that writes.
         progress: called while text is written, with how far it has come, and with all of it.
 
@@ -146,8 +148,10 @@ def calibration_inputs(
     model = load_model(model_folder, trusted=trusted)
     count, length = settings.calibration_samples, max(_tokens(each).shape[1] for each in batches)
     with on_gpu("writing calibration text", compute_device, remedy="set device=cpu"):
-        tokens = generate_text(model, count, length, seed=seed, progress=progress, device=compute_device).numpy()
-    written = _as_inputs(tokens, batches[0])
+        tokens = generate_text(
+            model, count, length, seed=seed, leading=leading, progress=progress, device=compute_device
+        )
+    written = _as_inputs(tokens.numpy(), batches[0])
     return (written,) if settings.calibration_text == "generated" else (*batches, written)
 
 

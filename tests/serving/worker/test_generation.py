@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from overwinter.runtime.language_session import LanguageSession
 from overwinter.serving.worker.generation import Kept, SamplingParams, Written, write
+from tests.support.decoders import decoder, tokens
 
 ALPHABET = "abcdefghij"
 END = len(ALPHABET)
@@ -150,3 +152,15 @@ def test_tokens_without_a_text_have_scores_in_the_last_piece():
 
 def test_without_being_asked_for_there_are_none():
     assert all(not piece.scores for piece in scored(Script("cde"), top_logprobs=None)[1])
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3_text", "jamba"])
+def test_a_cache_that_cannot_go_back_is_read_anew(family):
+    """Sliding windows forget, recurrent states cannot be undone: a conversation that branches begins from nothing."""
+    pytest.importorskip("transformers", reason="the extra llm is not installed")
+    session, kept = LanguageSession(decoder(family)), Kept()
+    first = tokens(1, 20)[0].tolist()
+    for prompt in (first, [*first[:14], 5, 6, 7], [*first[:14], 5, 6, 7, 8]):
+        logits = kept.read(session, prompt)
+        np.testing.assert_allclose(logits, session.step(np.array([prompt]))[0][0], atol=1e-5)
+        assert kept.tokens == prompt

@@ -141,13 +141,9 @@ class Kept:
     def read(self, model: Steps, prompt: Sequence[int]) -> Array:
         """Return the logits (vocabulary) of the token after the prompt."""
         known = min(_common(self.tokens, prompt), len(prompt) - 1)  # the last token is computed for its logits
-        values, self.values = (
-            (self.values, None) if known else (None, None)
-        )  # the cache is empty if the computation fails
-        if values is not None and len(self.tokens) > known:
-            values.crop(
-                known - len(self.tokens)
-            )  # negative: the number of tokens to remove, the only argument that transformers takes
+        values, self.values = self.values, None  # the cache is empty if the computation fails
+        if known == 0 or not _cropped(values, len(self.tokens) - known):
+            known, values = 0, None
         logits, self.values = model.step(np.array([prompt[known:]], dtype=np.int64), values)
         self.tokens = list(prompt)
         return np.asarray(logits[0])
@@ -157,6 +153,16 @@ class Kept:
         logits, self.values = model.step(np.array([[token]], dtype=np.int64), self.values)
         self.tokens.append(token)
         return np.asarray(logits[0])
+
+
+def _cropped(values: Any, count: int) -> bool:
+    """Remove the last tokens from a cache; False if it cannot go back, as sliding windows and recurrent states."""
+    try:
+        if values is not None and count > 0:
+            values.crop(-count)  # negative: the number of tokens to remove, the only argument that transformers takes
+    except RuntimeError:
+        return False
+    return values is not None
 
 
 def _common(known: Sequence[int], prompt: Sequence[int]) -> int:

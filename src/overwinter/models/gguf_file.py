@@ -1,0 +1,105 @@
+"""What a GGUF file holds, looked at before anything is computed from it.
+
+https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from overwinter.errors import ConfigError, IntegrityError
+
+_FLOATS = ("F64", "F32", "F16", "BF16")
+_AROUND = ("token_embd.", "output.")  # the embedding and the head, which have formats of their own
+_RARE = 0.02  # of the weights of the blocks: a format below it is not named
+
+
+def gguf_origin(path: Path) -> str | None:
+    """Return the formats that a file's weights are in, or None where all are floating point.
+
+    Such as ``dequantized Q4_1 (embedding Q8_0)``: the blocks' first, from the most frequent, then the embedding's and
+    the head's where it is another.
+
+    Raises:
+        ConfigError: it is no GGUF file, or a tensor has a type that the package gguf does not know or cannot read.
+        IntegrityError: it is cut short.
+    """
+    blocks: collections.Counter[str] = collections.Counter()
+    around: dict[str, str] = {}
+    for tensor in _tensors(path):
+        kind, name = tensor.tensor_type.name, str(tensor.name)
+        if name.startswith(_AROUND):
+            around["embedding" if name.startswith("token_embd.") else "head"] = kind
+        else:
+            blocks[kind] += int(tensor.n_elements)
+    most = sum(blocks.values())
+    named = [kind for kind, count in blocks.most_common() if count > _RARE * most and kind not in _FLOATS]
+    others = [f"{part} {kind}" for part, kind in around.items() if [kind] != named and kind not in _FLOATS]
+    if not named:
+        return f"dequantized {', '.join(others)}" if others else None
+    return f"dequantized {' and '.join(named)}" + (f" ({', '.join(others)})" if others else "")
+
+
+def _tensors(path: Path) -> Sequence[Any]:
+    """Return the tensors of a file that is whole and whose types can all be read."""
+    try:
+        import gguf
+    except ImportError as error:
+        raise ConfigError(f"GGUF files need the package gguf: {error}.\n`pip install 'overwinter[llm]'`") from None
+
+    class Checked(gguf.GGUFReader):
+        """Looks at all tensors before it takes their data."""
+
+        def _build_tensors(self, start_offs: int, fields: list[Any]) -> None:
+            for field in fields:
+                _check_tensor(path, self.data.size, start_offs, field)
+            super()._build_tensors(start_offs, fields)
+
+    try:
+        return list(Checked(path).tensors)
+    except IndexError:  # a length was read beyond the end
+        raise _cut_short(path, "its header does not end") from None
+    except (OSError, ValueError, KeyError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no GGUF file that can be read: {error}. Get it again.") from None
+
+
+def _check_tensor(path: Path, size: int, start: int, field: Any) -> None:
+    import gguf
+
+    _, name, _, dimensions, raw_type, offset = field.parts
+    tensor, number = bytes(name).decode(errors="replace"), int(raw_type[0])
+    known: Mapping[int, Any] = {int(each): each for each in gguf.GGMLQuantizationType}
+    if number not in known or not _is_readable(known[number]):
+        kind = known[number].name if number in known else f"number {number}"
+        raise ConfigError(
+            f"{path}: the tensor {tensor} has the type {kind}, which the installed package gguf cannot read. "
+            "Name a file in another format, such as Q4_1, Q4_K_M or Q8_0, or install a later gguf."
+        )
+    block_size, type_size = gguf.GGML_QUANT_SIZES[known[number]]
+    end = start + int(offset[0]) + int(np.prod(dimensions)) * type_size // block_size
+    if end > size:
+        raise _cut_short(path, f"the tensor {tensor} ends at byte {end}, the file at byte {size}")
+
+
+def _is_readable(kind: Any) -> bool:
+    """Whether the package gguf has arithmetic for a type: of one block, whose values do not matter."""
+    import gguf
+
+    if kind.name in _FLOATS:
+        return True
+    _, type_size = gguf.GGML_QUANT_SIZES[kind]
+    try:
+        with np.errstate(all="ignore"):
+            gguf.dequantize(np.zeros((1, type_size), dtype=np.uint8), kind)
+    except NotImplementedError:
+        return False
+    return True
+
+
+def _cut_short(path: Path, why: str) -> IntegrityError:
+    return IntegrityError(f"{path} is cut short: {why}. Get it again.")

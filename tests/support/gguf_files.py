@@ -1,0 +1,81 @@
+"""A Llama of random weights as a GGUF file."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+HIDDEN, INNER, BLOCKS, HEADS, WORDS = 32, 64, 2, 4, 64
+
+
+def write_gguf(
+    path: Path,
+    *,
+    family: str = "llama",
+    blocks: str = "Q4_1",
+    embedding: str = "Q8_0",
+    words: int = WORDS,
+    rows: int = WORDS,
+    add_bos: bool = False,
+) -> Path:
+    """Write the file, and return where it is.
+
+    Args:
+        path: of the file.
+        family: ``general.architecture``.
+        blocks: type of the blocks' matrices.
+        embedding: type of the embedding, which is the head too.
+        words: of the tokenizer.
+        rows: of the embedding.
+        add_bos: whether the tokenizer begins every text with the token 1.
+    """
+    gguf = pytest.importorskip("gguf", reason="the extra llm is not installed")
+    random = np.random.default_rng(0)
+    writer = gguf.GGUFWriter(path, family)
+    writer.add_context_length(64)
+    writer.add_embedding_length(HIDDEN)
+    writer.add_block_count(BLOCKS)
+    writer.add_feed_forward_length(INNER)
+    writer.add_head_count(HEADS)
+    writer.add_head_count_kv(HEADS)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_freq_base(10000.0)
+    writer.add_vocab_size(rows)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(["<unk>", "<bos>", "<eos>"] + [chr(ord("!") + place) for place in range(words - 4)] + ["!#"])
+    writer.add_token_types([3, 3, 3] + [1] * (words - 3))
+    writer.add_token_merges(["! #"])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_add_bos_token(add_bos)
+
+    def add(name: str, *shape: int, kind: str) -> None:
+        values = random.standard_normal(shape).astype(np.float32) / 8 if len(shape) > 1 else np.ones(shape, np.float32)
+        quantization = gguf.GGMLQuantizationType[kind]
+        writer.add_tensor(name, gguf.quantize(values, quantization), raw_dtype=quantization)
+
+    add("token_embd.weight", rows, HIDDEN, kind=embedding)
+    add("output_norm.weight", HIDDEN, kind="F32")
+    for block in range(BLOCKS):
+        for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
+            add(f"blk.{block}.{name}.weight", HIDDEN, HIDDEN, kind=blocks)
+        for name in ("ffn_gate", "ffn_up"):
+            add(f"blk.{block}.{name}.weight", INNER, HIDDEN, kind=blocks)
+        add(f"blk.{block}.ffn_down.weight", HIDDEN, INNER, kind=blocks)
+        for name in ("attn_norm", "ffn_norm"):
+            add(f"blk.{block}.{name}.weight", HIDDEN, kind="F32")
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def change_type(path: Path, tensor: str, number: int) -> None:
+    """Give a tensor of a file another type, which its header names by a number."""
+    content = bytearray(path.read_bytes())
+    place = content.index(tensor.encode()) + len(tensor)
+    dimensions = int.from_bytes(content[place : place + 4], "little")
+    place += 4 + 8 * dimensions
+    content[place : place + 4] = number.to_bytes(4, "little")
+    path.write_bytes(content)
