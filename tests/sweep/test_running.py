@@ -5,7 +5,9 @@ import pytest
 from overwinter.config.groups.sweep import SweepSettings
 from overwinter.errors import OverwinterError
 from overwinter.pipeline.locks import locked
-from overwinter.sweep.running import Written, committed_before, programs_to_run, run_points
+from overwinter.sweep.repository import find_repository
+from overwinter.sweep.running import Written, _Worker, committed_before, programs_to_run, run_points
+from overwinter.sweep.trees import make_tree
 
 STAGES = ["train", "sparsify", "quantize"]
 
@@ -44,3 +46,18 @@ def test_two_sweeps_of_a_project_do_not_run_at_once(project, point, monkeypatch)
         pytest.raises(OverwinterError, match="is locked by process"),
     ):
         run_points(project, [point("1", train="a")], settings=SweepSettings(name="s"), on_event=lambda event: None)
+
+
+def test_a_tree_is_taken_up_by_the_next_batch_unless_something_changed_it(project):
+    tree = make_tree(0, project, find_repository(project), cache=project.root)
+    lock = tree.project.root / "dvc.lock"
+    lock.write_text("one")
+    for content, holds in (("one", written("a", "b", "c")), ("other", None)):
+        _Worker(number=0, tree=tree, holds=written("a", "b", "c")).remember()
+        lock.write_text(content)
+        later = _Worker(number=0, tree=tree)
+        later.recall()
+        assert later.holds == holds
+    later = _Worker(number=0, tree=tree)
+    later.recall()
+    assert later.holds is None

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import methodcaller
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -120,9 +121,28 @@ class _Worker:
     expected_j: float = 0.0
     run_id: str = ""
 
+    def recall(self) -> None:
+        """Take up what the tree holds from an earlier batch of this process, if nothing has changed it since."""
+        if self.tree is not None and self.tree.top in _HELD:
+            holds, lock = _HELD.pop(self.tree.top)
+            self.holds = holds if _lock_file(self.tree) == lock else None
+
+    def remember(self) -> None:
+        """Keep what the tree holds for the next batch of this process."""
+        if self.tree is not None and self.holds is not None:
+            _HELD[self.tree.top] = (self.holds, _lock_file(self.tree))
+
     def in_common(self, point: Point) -> int:
         """Return how many stages of a point the tree holds."""
         return 0 if self.holds is None else shared_stages(self.holds.keys, point.keys)
+
+
+_HELD: dict[Path, tuple[Written, bytes]] = {}  # a search runs a batch after each few results
+
+
+def _lock_file(tree: Tree) -> bytes:
+    path = tree.project.root / "dvc.lock"
+    return path.read_bytes() if path.exists() else b""
 
 
 class _SweepRun:
@@ -163,6 +183,7 @@ class _SweepRun:
         self._take_earlier()
         for worker in self._workers[: len(self._schedule.waiting)]:
             worker.tree = self._made_tree(worker)  # all of the same files, whatever the user edits meanwhile
+            worker.recall()
         with self._signals():
             try:
                 while self._start_some():
@@ -173,6 +194,7 @@ class _SweepRun:
                 raise
             finally:
                 for worker in self._workers:
+                    worker.remember()
                     if worker.dvc is not None:
                         worker.dvc.kill()
         for point in list(self._schedule.waiting):
