@@ -125,6 +125,7 @@ def main() -> None:
             "distinct_stages": stages,
             "ledger_executions": EXECUTIONS,
             "repeats": arguments.repeats,
+            "priority": os.getpriority(os.PRIO_PROCESS, 0),
             "runs": [took for _, took in runs],
             "median": figures,
             "limits": LIMITS,
