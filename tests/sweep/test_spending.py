@@ -4,6 +4,7 @@ import pytest
 
 from overwinter.errors import ConfigError
 from overwinter.ledger import Ledger, ledger_path
+from overwinter.sweep.costs import Costs
 from overwinter.sweep.spending import Spending, read_budget_j
 
 
@@ -67,3 +68,22 @@ def test_a_budget_is_an_amount_of_energy():
     for text in ("20", "20 g", "0 J", "-1 J"):
         with pytest.raises(ConfigError, match=r"hydra\.launcher\.budget"):
             read_budget_j(text)
+
+
+def test_cheap_points_start_first_if_there_is_a_budget(project, point, monkeypatch):
+    points = [point("1", train="long"), point("2", train="short")]
+    cost_j = {"train=long": 90.0, "train=short": 10.0}
+    monkeypatch.setattr(Costs, "by_key", lambda self, points: cost_j)
+    assert Spending(project, "mine/", None).order(points) == [0, 1]
+    assert Spending(project, "mine/", 50.0).order(points) == [1, 0]
+
+
+def test_what_another_sweep_finished_costs_nothing(project, point, monkeypatch):
+    with Ledger.open(ledger_path(project.root)) as ledger:
+        ledger.begin(stage="train", run_id="other/1", configuration_key="k", prefix_key="train=a").finish(
+            status="done", exit_code=0
+        )
+    monkeypatch.setattr(Costs, "expected_j", lambda self, point, stage: 10.0)
+    spending = Spending(project, "mine/", 50.0)
+    assert spending.expected_j(point("1", train="a", quantize="x"), ()) == 10.0
+    assert spending.expected_j(point("2", train="b", quantize="x"), ()) == 20.0
