@@ -70,6 +70,14 @@ def test_any_sweeper_that_gives_batches_may_call_the_launcher(calls, capsys):
     assert calls[0][1].budget == "20 kJ"
 
 
+def test_the_command_line_replaces_values_of_a_ready_sweep(calls, capsys):
+    assert main(["run", "-m", "+sweep=grid", "quantize=none", "sparsify.amount=0.6,0.7"]) == 0
+    assert [point.overrides for point in calls[0][0]] == [
+        ("sparsify.amount=0.6", "quantize=none"),
+        ("sparsify.amount=0.7", "quantize=none"),
+    ]
+
+
 def test_all_points_are_checked_before_the_first_runs(calls, capsys):
     assert main(["run", "-m", "seed=1,-1"]) == 2
     assert "seed=-1" in capsys.readouterr().err

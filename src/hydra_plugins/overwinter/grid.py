@@ -35,7 +35,10 @@ class GridSweeper(BasicSweeper):
         """
         assert self.hydra_context is not None  # noqa: S101 -- Hydra calls `setup` first
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        check_sweep(parser.parse_overrides([*self._parse_config(), *arguments]))
+        given = parser.parse_overrides(list(arguments))
+        named = {override.get_key_element() for override in given}
+        ready = parser.parse_overrides(self._parse_config())  # those of configs/sweep/, which the command line replaces
+        check_sweep([*(override for override in ready if override.get_key_element() not in named), *given])
         return super().sweep(arguments)
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
@@ -60,7 +63,7 @@ def check_sweep(overrides: Sequence[Override]) -> None:
                 f"{text} is an interval, which has no single values to run. Name values ({key}=0.1,0.2), a range "
                 f"({key}=range(1,5)), or search it: `overwinter run -m +sweep=tpe`."
             )
-        if override.is_sweep_override() and not list(override.sweep_string_iterator()):
+        if override.is_sweep_override() and next(iter(override.sweep_string_iterator()), None) is None:
             raise ConfigError(f"{text} has no values: no point would run. Name at least one.")
     if not any(override.is_sweep_override() for override in overrides):
         raise ConfigError(
