@@ -30,6 +30,7 @@ _DISTRIBUTIONS = (
     "numpy",
     "nvidia-ml-py",
     "onnxruntime",
+    "optuna",
     "overwinter",
     "safetensors",
     "torch",

@@ -260,12 +260,25 @@ _PERPLEXITIES = {  # our method -> the peer's, target
     "int8_dynamic_grouped": ("torchao_int8_dynamic", "+0.5 % / +0.7 %"),
     "int4_distilled": ("llm_compressor_int4_gptq", "+1.5 % / +10 %"),
 }
+_SEARCHES = {"TPE": "tpe", "NSGA-II": "nsga2", "random": "random_40"}
+
+
+def _sweep_rows() -> Iterator[Row]:
+    search = result("search")
+    trials, drawn = search["trials"], search["random_points"]
+    for row in search["comparisons"]:
+        found = "; ".join(f"{name} {row[method]['median']:.3f}" for name, method in _SEARCHES.items())
+        what = f"{trials} trials on a grid of 240 measured points, share of the hypervolume of {len(row['objectives'])}"
+        yield f"{what} objectives (median)", found, f"{row[f'random_{drawn}']['median']:.3f}, of {drawn} random points"
+
+
 _TOPICS: dict[str, Callable[[], Iterator[Row]]] = {
     "the pipeline": _pipeline_rows,
     "energy": _energy_rows,
     "power": _power_rows,
     "compression": _compression_rows,
     "hibernation": _hibernation_rows,
+    "sweeps": _sweep_rows,
 }
 
 

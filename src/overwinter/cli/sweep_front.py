@@ -97,7 +97,7 @@ def print_front(console: Console, project: Project, record: SweepRecord, front: 
     drawn = f" {picture.relative_to(project.root)} shows it." if front.points and picture.exists() else ""
     console.print(f"{describe_front(front)}{drawn}", style="dim", highlight=False)
     if front.points:
-        which = "knee" if front.knee else "least-energy"
+        which = "knee" if front.knee else "least-energy" if front.least_energy else "best-quality"
         console.print(
             f"To use a point: overwinter run --from-sweep {record.name} --pick {which}", style="dim", highlight=False
         )

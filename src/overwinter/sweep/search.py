@@ -229,18 +229,26 @@ def make_sampler(settings: SearchSettings, *, ended: int) -> BaseSampler:
 
     seed = int(np.random.SeedSequence([settings.seed, ended]).generate_state(1)[0])
     if settings.method == "tpe":
-        return TPESampler(seed=seed, n_startup_trials=_startup_trials(settings.trials))
+        return TPESampler(seed=seed, n_startup_trials=_startup_trials(settings.trials), multivariate=True)
     if settings.method == "nsga2":
-        return NSGAIISampler(seed=seed, population_size=_population_size(settings.trials))
+        return NSGAIISampler(
+            seed=seed, population_size=_population_size(settings.trials), mutation_prob=_MUTATION_PROBABILITY
+        )
     return RandomSampler(seed=seed)
 
 
+# These were fixed on tables that are made up, by `python benchmarks/search.py --synthetic`.
+_MUTATION_PROBABILITY = 0.4
+
+
 def _startup_trials(trials: int) -> int:
-    return max(1, min(10, trials // 4))
+    """Return how many points are drawn at random before TPE learns."""
+    return max(1, min(10, trials // 6))
 
 
 def _population_size(trials: int) -> int:
-    return max(4, trials // 4)
+    """Return a size that leaves NSGA-II eight generations."""
+    return max(4, trials // 8)
 
 
 @contextmanager
