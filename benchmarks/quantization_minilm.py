@@ -27,7 +27,6 @@ RECIPES = {
         solver="nearest", grid=INT8, activations="dynamic", activation_group_size=64, smoothing=0.5
     ),
     "int4_nearest": Recipe(solver="nearest", grid=INT4),
-    "int4_hqq": Recipe(solver="hqq", grid=INT4),
     "int4_gptq": Recipe(solver="gptq", grid=INT4),
 }
 PEERS = ("Int8WeightOnlyConfig", "Int8DynamicActivationInt8WeightConfig")

@@ -24,6 +24,7 @@ from safetensors.torch import load_file, save_file
 
 import common
 import smollm2
+from overwinter.config import Project, compose, validate
 from overwinter.models import Grid, integer_layers
 from overwinter.models.huggingface import pretrained_tokenizer
 from overwinter.models.integer import swap_in
@@ -34,8 +35,11 @@ from overwinter.tasks import LanguageModeling
 NAME = "quantization_smollm2"
 INT4 = Grid(bits=4, group_size=64, symmetric=False)
 INT8 = Grid(bits=8, group_size=64)
-GENERATED = 16  # windows that the dense model writes itself, for scale distillation
-CALIBRATION = 64  # windows of plays
+_ROOT = Path(__file__).parents[1]
+_CASE = Project(root=_ROOT / "pipelines/smollm2", configs=_ROOT / "configs", config_name="smollm2")
+# What `overwinter -C pipelines/smollm2 run quantize=int4_distilled` does: windows of plays, and of the model's own.
+DISTILLED: Any = validate(compose(_CASE, ["quantize=int4_distilled"])).quantize
+CALIBRATION = DISTILLED.calibration_samples
 
 
 @dataclass(kw_only=True)
@@ -154,7 +158,7 @@ def _cpu_s() -> float:
 
 
 def _written(dense: Any) -> torch.Tensor:
-    return generate_text(dense, GENERATED, smollm2.WINDOW, seed=0)
+    return generate_text(dense, DISTILLED.written_windows, smollm2.WINDOW, seed=0)
 
 
 def _reported(done: int, total: int) -> None:
@@ -172,11 +176,10 @@ METHODS: dict[str, Callable[..., None]] = {
         recipe=Recipe(solver="nearest", grid=INT8, activations="dynamic", activation_group_size=64, smoothing=0.5)
     ),
     "int4_nearest": Ours(recipe=Recipe(solver="nearest", grid=INT4)),
-    "int4_hqq": Ours(recipe=Recipe(solver="hqq", grid=INT4)),
     "int4_gptq": Ours(recipe=Recipe(solver="gptq", grid=INT4)),
     "int4_distilled": Ours(
         recipe=Recipe(solver="gptq", grid=INT4),
-        scale_distillation=ScaleDistillation(steps=100, learning_rate=2e-3, batch_size=2, zeros=False),
+        scale_distillation=ScaleDistillation(**vars(DISTILLED.scale_distillation)),
     ),
     "torchao_int8_weight_only": torchao("Int8WeightOnlyConfig", set_inductor_config=False, version=2),
     "llm_compressor_int4_gptq": llm_compressor_gptq,

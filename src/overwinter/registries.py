@@ -85,7 +85,6 @@ QUANTIZERS: Registry[Any] = Registry(
         "fp8_dynamic": "overwinter.quantization.torchao_variants:Fp8Dynamic",
         "fp8_weight_only": "overwinter.quantization.torchao_variants:Fp8WeightOnly",
         "int4_gptq": "overwinter.quantization.integer_variants:Int4Gptq",
-        "int4_hqq": "overwinter.quantization.integer_variants:Int4Hqq",
         "int4_nearest": "overwinter.quantization.integer_variants:Int4Nearest",
         "int8_dynamic": "overwinter.quantization.torchao_variants:Int8Dynamic",
         "int8_grouped": "overwinter.quantization.integer_variants:Int8Grouped",

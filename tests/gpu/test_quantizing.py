@@ -15,7 +15,6 @@ INT4 = Grid(bits=4, group_size=16, symmetric=False)
 RECIPES = {
     "nearest": Recipe(solver="nearest", grid=INT4),
     "searched": Recipe(solver="searched", grid=INT4),
-    "hqq": Recipe(solver="hqq", grid=INT4),
     "gptq": Recipe(solver="gptq", grid=INT4),
     "smooth": Recipe(solver="nearest", grid=Grid(bits=8), activations="dynamic", smoothing=0.7),
     "static": Recipe(solver="searched", grid=Grid(bits=8), activations="static"),

@@ -14,7 +14,7 @@ from tests.support.networks import CONVNET as SMALL
 from tests.support.networks import save_language_model
 
 CONVNET = SMALL | {"channels": [8, 12]}
-RECIPES = ["int4_gptq", "int4_hqq", "int4_nearest", "int8_grouped", "int8_smooth", "int8_weight_only"]
+RECIPES = ["int4_gptq", "int4_nearest", "int8_grouped", "int8_smooth", "int8_weight_only"]
 
 
 @pytest.mark.parametrize("method", RECIPES)

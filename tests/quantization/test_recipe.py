@@ -54,8 +54,8 @@ def error(tokens: torch.Tensor, **recipe) -> float:
 
 
 def test_better_solvers_err_less(tokens):
-    errors = {solver: error(tokens, solver=solver, grid=INT3) for solver in ("nearest", "searched", "hqq", "gptq")}
-    assert errors["gptq"] < errors["hqq"] < errors["nearest"]
+    errors = {solver: error(tokens, solver=solver, grid=INT3) for solver in ("nearest", "searched", "gptq")}
+    assert errors["gptq"] < errors["searched"]
     assert errors["searched"] < errors["nearest"]
 
 

@@ -57,6 +57,10 @@ def test_good_values_pass():
         ({"calibration_method": "percentil"}, "'percentil' is unknown.*Did you mean 'percentile'"),
         ({"methods": ["int8_static", "int8_static"]}, "names int8_static twice"),
         ({"calibration_text": "genrated"}, "calibration_text='genrated' is unknown.*Did you mean 'generated'"),
+        (
+            {"calibration_text": "both"},
+            r"calibration_text=both adds .* quantize\.scale_distillation\.steps=0 distils none",
+        ),
         ({"overrides": grid(bits=16)}, r"quantize\.overrides\.head\.bits=16 must be at least 2 and at most 8"),
         ({"overrides": grid(group_size=0)}, r"quantize\.overrides\.head\.group_size=0"),
         ({"scale_distillation": scale_distillation(steps=-1)}, r"quantize\.scale_distillation\.steps=-1"),

@@ -7,10 +7,10 @@
   graph (QDQ) that ONNX Runtime executes in integers, convolutions included.
 - ``int8_dynamic``: weights per output row, activations at run time; ``fp8_weight_only``; ``fp8_dynamic``, with
   activations in fp8 too, for GPUs that compute in it; all are torchao's, and of Linear layers only.
-- ``int8_weight_only``, ``int8_smooth``, ``int8_grouped``, ``int4_nearest``, ``int4_hqq``, ``int4_gptq``, ``mixed``,
+- ``int8_weight_only``, ``int8_smooth``, ``int8_grouped``, ``int4_nearest``, ``int4_gptq``, ``mixed``,
   ``qat``: Linear and Conv2d as the integer layers of `overwinter.models`, saved as safetensors and loaded bit for bit.
 - `apply_recipe` replaces a module's layers by integer layers as a `Recipe` says: 2 to 8 bits, per channel or in
-  groups, rounded to nearest, by range search, HQQ or GPTQ, with SmoothQuant, block by block.
+  groups, rounded to nearest, by range search or GPTQ, with SmoothQuant, block by block.
 - `recover` distils their scales against the dense model; `sensitivity` says which layer bears quantization badly.
 - `calibration_inputs` and `generate_text`: the user's samples, text that the dense model writes itself, or both.
 - All of these compute on the device that they are reported; its memory holds one block of a model that stays on the

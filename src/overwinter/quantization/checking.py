@@ -26,7 +26,7 @@ def check_request(request: Request) -> None:
     """Refuse what cannot give a good variant: see `quantize` for what is raised."""
     if not request.calibration:
         raise ConfigError("There are no calibration samples. Set quantize.calibration_samples to at least 1.")
-    _check_samples("Calibration samples", request.calibration, request)
+    _check_samples("Calibration samples", (*request.calibration, *request.distillation), request)
     check_patterns("quantize.skip", request.settings.skip, list(prunable_weights(request.model)))
     _check_weights(request.model)
     _check_activations(request.model, to_tensors(request.calibration))

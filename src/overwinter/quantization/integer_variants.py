@@ -162,13 +162,6 @@ class Int4Nearest(IntegerVariant):
     recipe = Recipe(solver="nearest", grid=_INT4)
 
 
-class Int4Hqq(IntegerVariant):
-    """4 bits in groups of 64, without data."""
-
-    variant = "int4_hqq"
-    recipe = Recipe(solver="hqq", grid=_INT4)
-
-
 class Int4Gptq(IntegerVariant):
     """4 bits in groups of 64, by calibration."""
 
@@ -249,7 +242,7 @@ def _recovered(model: nn.Module, dense: nn.Module, request: Request) -> list[flo
     losses = distill_scales(
         model,
         dense,
-        to_tensors(request.calibration),
+        to_tensors((*request.calibration, *request.distillation)),
         scale_distillation,
         part(request.progress, *_shares(request)),
         task=request.task,

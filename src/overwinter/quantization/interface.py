@@ -32,6 +32,7 @@ class Request:
         device: on which variants will be served; only variants that no CPU computes are made for it.
         compute_device: that calibrates, solves, recovers and judges layers, wherever variants will be served.
         fixed: layer -> why no other layer can take its place, see `overwinter.models.fixed_weights`.
+        distillation: further batches, on which scales are distilled beside the calibration's.
         progress: to be called with how far the method has come, and with all of it; it may raise, to stop the method.
     """
 
@@ -46,6 +47,7 @@ class Request:
     device: str = "cpu"
     compute_device: str = "cpu"
     fixed: Mapping[str, str] = field(default_factory=dict)
+    distillation: tuple[Inputs, ...] = ()
     progress: Progress = silent
 
 

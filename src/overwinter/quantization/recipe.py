@@ -1,7 +1,7 @@
 """Turning a float module's layers into integer layers, by a recipe.
 
-Solvers: ``nearest`` (least to largest value), ``searched`` (ranges of least squared error), ``hqq`` (data-free) and
-``gptq`` (needs calibration inputs). SmoothQuant moves the activations' outliers into the weight first
+Solvers: ``nearest`` (least to largest value), ``searched`` (ranges of least squared error) and ``gptq`` (needs
+calibration inputs). SmoothQuant moves the activations' outliers into the weight first
 (https://arxiv.org/abs/2211.10438).
 """
 
@@ -26,7 +26,6 @@ from overwinter.inputs import TensorInputs, named, take
 from overwinter.models import Codes, Grid, integer_type, is_finite, replace_layer
 from overwinter.progress import Progress, silent
 from overwinter.quantization.gptq import solve_gptq
-from overwinter.quantization.hqq import solve_hqq
 from overwinter.quantization.ranges import search_ranges
 
 _BATCH = 8
@@ -38,7 +37,7 @@ class Recipe:
     """How layers become integer layers.
 
     Attributes:
-        solver: ``nearest``, ``searched``, ``hqq`` or ``gptq``.
+        solver: ``nearest``, ``searched`` or ``gptq``.
         grid: of the weights.
         activations: None, ``dynamic`` or ``static``.
         activation_group_size: of dynamic activations of Linear layers; None: one range per token.
@@ -59,7 +58,6 @@ class Recipe:
 
 
 _DATA_FREE: Mapping[str, Callable[[torch.Tensor, Grid], Codes]] = {
-    "hqq": solve_hqq,
     "nearest": lambda weight, grid: grid.nearest(weight),
     "searched": lambda weight, grid: grid.encode(weight, *search_ranges(weight, grid)),
 }

@@ -56,6 +56,7 @@ def quantize(
     settings: CalibratedQuantizeConfig,
     lineage: Mapping[str, Any],
     trusted: Sequence[str],
+    distillation: Inputs | Sequence[Inputs] = (),
     device: str = "cpu",
     compute_device: str = "cpu",
     progress: Progress = silent,
@@ -72,6 +73,7 @@ def quantize(
         settings: the group `quantize`.
         lineage: digests of what the variant is made from.
         trusted: packages whose classes the model's ``_target_`` may name, beside overwinter's and torch.nn's.
+        distillation: model inputs, or batches of them, on which scales are distilled beside the calibration's.
         device: on which the variant will be served.
         compute_device: where calibration and solving run, see `overwinter.runtime.computing_device`.
         progress: called with how far the method has come, and with all of it; what it raises ends the method, which
@@ -93,6 +95,7 @@ def quantize(
             model=load_model(model_folder, trusted=trusted),
             description=description,
             calibration=as_batches(calibration),
+            distillation=as_batches(distillation),
             task=task,
             settings=settings,
             lineage=lineage,
@@ -126,13 +129,16 @@ def calibration_inputs(
     leading: Sequence[int] = (),
     compute_device: str = "cpu",
     progress: Progress = silent,
-) -> tuple[Inputs, ...]:
-    """Return what to calibrate with: the user's samples, text that the saved model writes itself, or both.
+) -> tuple[tuple[Inputs, ...], tuple[Inputs, ...]]:
+    """Return what to calibrate with, and what to distil scales on beside it.
+
+    The user's samples, text that the saved model writes itself (a fourth as many windows beside the user's, since each
+    token costs a pass), or both.
 
     Args:
         model_folder: a saved float model.
         samples: model inputs (n, ...) of the user, or batches of them.
-        settings: the group `quantize`; ``calibration_samples`` windows are written.
+        settings: the group `quantize`.
         trusted: as in `quantize`.
         seed: of the writing.
         leading: tokens that every window begins with, as the user's do.
@@ -144,15 +150,15 @@ def calibration_inputs(
     """
     batches = as_batches(samples)
     if settings.calibration_text == "data":
-        return batches
-    model = load_model(model_folder, trusted=trusted)
-    count, length = settings.calibration_samples, max(_tokens(each).shape[1] for each in batches)
+        return batches, ()
+    model, length = load_model(model_folder, trusted=trusted), max(_tokens(each).shape[1] for each in batches)
     with on_gpu("writing calibration text", compute_device, remedy="set device=cpu"):
+        count = settings.written_windows
         tokens = generate_text(
             model, count, length, seed=seed, leading=leading, progress=progress, device=compute_device
         )
     written = _as_inputs(tokens.numpy(), batches[0])
-    return (written,) if settings.calibration_text == "generated" else (*batches, written)
+    return (batches, (written,)) if settings.calibration_text == "both" else ((written,), ())
 
 
 def _tokens(batch: Inputs) -> Array:

@@ -10,6 +10,7 @@ from overwinter.config.settings import setting
 from overwinter.errors import ConfigError
 from overwinter.registries import QUANTIZERS
 
+_BESIDE = 4  # windows of the user's for each that the model writes, which costs a pass for every token
 CALIBRATION_METHODS = ("minmax", "percentile", "entropy")
 
 
@@ -74,7 +75,7 @@ class CalibratedQuantizeConfig(QuantizeConfig):
         "samples that the activations' ranges and the inputs' statistics come from", at_least=1
     )
     calibration_text: str = setting(
-        "of language models: data (training split), generated (by the dense model itself), both",
+        "of language models: data (training split), generated (by the dense model), both (distils scales on both)",
         choices=("data", "generated", "both"),
     )
     calibration_method: str = setting("minmax, percentile or entropy; of int8_static only", choices=CALIBRATION_METHODS)
@@ -97,14 +98,25 @@ class CalibratedQuantizeConfig(QuantizeConfig):
     )
 
     def check(self, key: str) -> None:
-        """Refuse the method `mixed` without its limit, too."""
+        """Refuse the method `mixed` without its limit, and text for a distillation that there is not, too."""
         super().check(key)
+        if self.calibration_text == "both" and self.scale_distillation.steps == 0:
+            raise ConfigError(
+                f"{key}.calibration_text=both adds text of the model's own to distil scales on, and "
+                f"{key}.scale_distillation.steps=0 distils none. Set data or generated, or at least one step."
+            )
         given = [name for name, value in vars(self.mixed).items() if value is not None]
         if "mixed" in self.methods and len(given) != 1:
             raise ConfigError(
                 f"The method mixed needs one limit, {key}.mixed.max_size_ratio or {key}.mixed.max_divergence, "
                 f"and {' and '.join(given) or 'neither'} is set. Set the other to null."
             )
+
+    @property
+    def written_windows(self) -> int:
+        """Windows that a language model writes itself, unless ``calibration_text`` is ``data``."""
+        share = _BESIDE if self.calibration_text == "both" else 1
+        return -(-self.calibration_samples // share)
 
     def layer_patterns(self) -> dict[str, list[str]]:
         """Return the layers that are skipped, and those with a grid of their own."""
