@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -94,7 +95,7 @@ def print_front(console: Console, project: Project, record: SweepRecord, front: 
     if front.points:
         console.print(fitted(console, lambda without: render_front(front, headline, without), LEAST_IMPORTANT))
     picture = sweep_folder(project, record.name) / PICTURE_FILE
-    drawn = f" {picture.relative_to(project.root)} shows it." if front.points and picture.exists() else ""
+    drawn = f" {os.path.relpath(picture, project.root)} shows it." if front.points and picture.exists() else ""
     console.print(f"{describe_front(front)}{drawn}", style="dim", highlight=False)
     if front.points:
         which = "knee" if front.knee else "least-energy" if front.least_energy else "best-quality"
