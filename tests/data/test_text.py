@@ -86,6 +86,22 @@ def test_perplexity_is_of_the_tokens_that_follow_text(texts, beginning):
     assert found == pytest.approx(float(counted.mean().neg().exp()), rel=1e-5)
 
 
+def test_a_tokenizer_with_more_tokens_than_the_embedding_has_rows_is_refused(texts, tokenizer):
+    source = data.Data(made(tokenizer, root=str(texts)))
+    data.check_vocabulary(source, decoder("llama", vocab_size=203))
+    with pytest.raises(ConfigError, match=r"tokens up to 202, and the model's embedding has 202 rows, from 0 to 201"):
+        data.check_vocabulary(source, decoder("llama", vocab_size=202))
+
+
+def test_a_token_that_was_added_and_that_no_text_is_made_of_needs_no_row(texts, tokenizer, tmp_path):
+    padded = transformers.AutoTokenizer.from_pretrained(tokenizer)
+    padded.add_special_tokens({"pad_token": "<pad>"})
+    padded.save_pretrained(tmp_path / "padded")
+    assert len(padded) == 204
+    source = data.Data(made(str(tmp_path / "padded"), root=str(texts)))
+    data.check_vocabulary(source, decoder("llama", vocab_size=203))
+
+
 def test_windows_without_room_for_text_are_refused(texts, beginning):
     with pytest.raises(ConfigError, match=r"data\.length=1 leaves no room"):
         made(beginning, root=str(texts), length=1).split("train")

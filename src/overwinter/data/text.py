@@ -119,8 +119,10 @@ class Text:
 
     @property
     def vocabulary(self) -> int:
-        """One more than the largest token that the tokenizer knows."""
-        return 1 + int(max(self._opened[0].get_vocab(with_added_tokens=True).values()))
+        """One more than the largest token that plain text is made of, and what stands before and behind it."""
+        # Without tokens that were added later, such as a padding token: many a model has no row for those.
+        encoder, end, leading = self._opened
+        return 1 + int(max([*encoder.get_vocab(with_added_tokens=False).values(), *end, *leading]))
 
     @functools.cached_property
     def _opened(self) -> tuple[Any, list[int], tuple[int, ...]]:
