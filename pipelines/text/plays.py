@@ -1,12 +1,16 @@
-"""Passages of Shakespeare's plays, and which play each is from. Speakers' names and directions are left out."""
+"""Passages of Shakespeare's plays, and which play each is from. Speakers' names and directions are left out.
+
+And the optimizer that teaches an encoder to tell them apart.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
+import torch
 from torch.utils.data import Dataset
 
 import overwinter as ow
@@ -65,6 +69,7 @@ class Plays:
         self._tokenizer = local_path(tokenizer, key="data.tokenizer")
         self._tokens, self._seed, self._most = tokens, split_seed, passages
         self._shares = {"test": test_share, "validation": validation_share}
+        self._splits: dict[str, Passages] = {}  # all plays are tokenized for each, which takes seconds
 
     @property
     def preprocessing(self) -> ow.data.TokenizedText:
@@ -73,6 +78,11 @@ class Plays:
 
     def split(self, name: str) -> Passages:
         """Return ``train``, ``validation`` or ``test``."""
+        if name not in self._splits:
+            self._splits[name] = Passages(self._samples(name))
+        return self._splits[name]
+
+    def _samples(self, name: str) -> list[tuple[str, int]]:
         samples = []
         for number, path in enumerate(self._plays):
             chance = np.random.default_rng([self._seed, number])
@@ -81,7 +91,7 @@ class Plays:
             found = [passage for scene in members for passage in self._cut(scenes[scene])]
             drawn = chance.permutation(len(found))[: self._most[name]]
             samples += [(found[place], number) for place in sorted(drawn)]
-        return Passages(samples)
+        return samples
 
     def _scenes(self, count: int, chance: np.random.Generator) -> dict[str, Any]:
         order = chance.permutation(count)
@@ -102,6 +112,26 @@ class Plays:
         length = self._tokens - _SPECIAL_TOKENS
         for first in range(0, len(places) - length + 1, length):
             yield scene[places[first][0] : places[first + length - 1][1]]
+
+
+class HeadFirstAdamW(torch.optim.AdamW):
+    """AdamW that moves the last layer further in each step than the encoder, because it starts from nothing.
+
+    Discriminative fine-tuning: Howard & Ruder, 2018, https://arxiv.org/abs/1801.06146.
+
+    Args:
+        params: of the whole model; the last two are the weight and the bias of its last layer.
+        lr: peak learning rate of the encoder.
+        head_factor: the last layer's learning rate over the encoder's.
+        weight_decay: decoupled.
+    """
+
+    def __init__(
+        self, params: Iterable[torch.nn.Parameter], *, lr: float, head_factor: float, weight_decay: float
+    ) -> None:
+        *encoder, weight, bias = params
+        groups = [{"params": encoder}, {"params": [weight, bias], "lr": head_factor * lr}]
+        super().__init__(groups, lr=lr, weight_decay=weight_decay)
 
 
 def spoken(play: str) -> Iterator[str]:

@@ -110,6 +110,23 @@ def test_a_new_head_is_drawn_by_the_seed(folder):
     assert first.labels == ()
 
 
+def test_a_new_head_on_the_pooled_states(folder, tmp_path):
+    path = folder("BertModel")
+    (path / "modules.json").write_text(json.dumps([{"type": "x.Normalize", "path": "2"}]))
+    first, second = (read(path, head="pooled_classification", classes=5) for _ in range(2))
+    assert first.fresh == ("classifier.bias", "classifier.weight")
+    assert torch.equal(first.classifier.weight, second.classifier.weight)
+    with torch.inference_mode():
+        pooled = read(path, head="embedding")
+        pooled.normalize = False  # a length carries information too
+        assert torch.allclose(first(TEXT), first.classifier(pooled(TEXT)), atol=1e-6)
+
+    signature = models.find_signature(first, [{name: tensor[:1] for name, tensor in TEXT.items()}])
+    models.save_model(tmp_path / "saved", first, variant="dense", model_config={}, signature=signature, lineage={})
+    with torch.inference_mode():
+        assert torch.equal(models.load_model(tmp_path / "saved", trusted=[])(TEXT), first(TEXT))
+
+
 def test_a_head_of_another_size_is_drawn_anew(folder):
     path = folder("BertForSequenceClassification", id2label=NAMES)
     model = read(path, classes=4)
@@ -122,6 +139,11 @@ def test_a_head_of_another_size_is_drawn_anew(folder):
     ("kind", "given", "message"),
     [
         ("BertModel", {"head": "sequence_classification"}, "has no head for sequence classification.*model.classes"),
+        (
+            "BertModel",
+            {"head": "pooled_classification"},
+            "pooled_classification is always a new one. Set model.classes",
+        ),
         ("BertModel", {"head": "causal"}, "model.head='causal' is none that .* can have: causal_lm, sequence_class"),
         ("BertForQuestionAnswering", {}, "architecture 'BertForQuestionAnswering', whose head is not known"),
         ("ViTModel", {"head": "token_classification", "classes": 2}, "cannot be read"),
@@ -148,6 +170,8 @@ def test_arguments_that_are_none_of_the_choices_are_told():
         models.PretrainedModel(config={"model_type": "bert"}, head="x")
     with pytest.raises(ConfigError, match=r"model.pooling='max' is none of mean, cls"):
         models.PretrainedModel(config={"model_type": "bert"}, head="embedding", pooling="max")
+    with pytest.raises(ConfigError, match=r"model.head=embedding with classes=3: pooled_classification alone"):
+        models.PretrainedModel(config={"model_type": "bert"}, head="embedding", classes=3)
 
 
 def test_a_drawn_one_learns():

@@ -95,3 +95,20 @@ def test_what_onnx_runtime_cannot_quantize_is_refused_with_its_reason(quantize, 
     monkeypatch.setattr("overwinter.quantization.int8_static.quantize_static", fail)
     with pytest.raises(ConfigError, match="cannot quantize the exported graph: no such shape\nTake int8_static out"):
         quantize("int8_static", save(convnet))
+
+
+def test_a_transformer_rounds_nothing_but_the_inputs_of_products(quantize, save_own, tmp_path):
+    quantize("int8_static", save_own("Loud"))
+    graph = onnx.load(tmp_path / "int8_static" / "model.onnx").graph
+    rounded = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
+    readers = {node.op_type for node in graph.node if rounded & set(node.input)}
+    assert readers <= {"MatMul", "Gemm"}
+    assert models.load_description(tmp_path / "int8_static")["quantization"]["outlier_channels"] == {"up": 1}
+
+
+def test_outlier_channels_cost_no_agreement(quantize, save_own, tmp_path, calibration):
+    folder = save_own("Loud")
+    quantize("int8_static", folder)
+    dense = _outputs(folder, "torch", tmp_path, calibration)
+    integer = _outputs(tmp_path / "int8_static", "onnxruntime", tmp_path, calibration)
+    assert 0 < np.abs(integer - dense).max() < 0.02 * np.abs(dense).max()

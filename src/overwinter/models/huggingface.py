@@ -27,12 +27,16 @@ from overwinter.models.causal import CausalLanguageModel, check_step_by_step
 from overwinter.models.gguf_file import gguf_origin
 from overwinter.models.local_files import GGUF, model_folder, model_path
 from overwinter.models.pages import mapped_weights
-from overwinter.models.pretrained_model import EMBEDDING, HEADS, PretrainedModel
+from overwinter.models.pretrained_model import EMBEDDING, HEADS, POOLED, POOLED_CLASSIFICATION, PretrainedModel
 from overwinter.models.sentence_folder import read_pooling
 from overwinter.models.transformers_library import import_transformers, quiet, without_progress_bars
 
 _KEY = "model.root"
 _CAUSAL = "causal_lm"
+_FRESH: Mapping[str, tuple[str, ...]] = {
+    EMBEDDING: (),
+    POOLED_CLASSIFICATION: ("classifier.bias", "classifier.weight"),
+}
 # Keys of a configuration on its place and authors, not on the model.
 _UNSTABLE = ("_name_or_path", "_model_name_or_path", "_from_model_config", "transformers_version", "auto_map", "dtype")
 # How the class names in a configuration's `architectures` end -> head. A masked language model is an encoder.
@@ -59,7 +63,8 @@ def pretrained(
         sha256: SHA-256 of the GGUF file, or of the folder's single safetensors file; None: not checked.
         head: ``causal_lm`` or one of `HEADS`; None: what ``architectures`` in config.json names.
         classes: how many outputs the head has, which is drawn anew unless the folder has such a one; None: the
-            folder's own head.
+            folder's own head. ``pooled_classification`` is a linear layer on what the folder pools, always drawn anew:
+            sentence encoders learn faster so than by their first state, which was never trained to stand for a text.
 
     Raises:
         ConfigError: it is missing, its architecture is unknown to transformers, it needs its own code, it has no
@@ -186,7 +191,9 @@ def _found_head(path: Path) -> str:
 
 def _with_head(path: Path, config: Mapping[str, Any], head: str, classes: int | None) -> PretrainedModel:
     """Read a classifier or an encoder; a head that the folder lacks is drawn by the global generator."""
-    sized = {} if classes is None or head == EMBEDDING else {"num_labels": classes}
+    if head == POOLED_CLASSIFICATION and classes is None:
+        raise ConfigError(f"model.head={head} is always a new one. Set model.classes to the number of classes.")
+    sized = {} if classes is None or head in POOLED else {"num_labels": classes}
     transformers = import_transformers()
     with _reading(path, "weights"):
         network, info = getattr(transformers, HEADS[head]).from_pretrained(
@@ -198,7 +205,7 @@ def _with_head(path: Path, config: Mapping[str, Any], head: str, classes: int | 
             ignore_mismatched_sizes=bool(sized),
         )
     fresh = _drawn(path, network, info, head)
-    if fresh and classes is None and head != EMBEDDING:
+    if fresh and classes is None and head not in POOLED:
         raise ConfigError(
             f"{path} has no head for {head.replace('_', ' ')} ({', '.join(fresh)}). Set model.classes to the number of "
             "classes to put a new one on it, and fine-tune it; or name a folder that has one."
@@ -207,13 +214,19 @@ def _with_head(path: Path, config: Mapping[str, Any], head: str, classes: int | 
         known = config.get("id2label") or {}
         names = {str(number): f"LABEL_{number}" for number in range(classes or 0)} if len(known) != classes else known
         config = {**config, "id2label": names, "label2id": {name: int(number) for number, name in names.items()}}
-    pooling, normalize = read_pooling(path) if head == EMBEDDING else ("mean", False)
-    as_json = json.loads(json.dumps(config))
-    model = PretrainedModel(config=as_json, head=head, pooling=pooling, normalize=normalize, random_weights=False)
+    pooling, normalize = read_pooling(path) if head in POOLED else ("mean", False)
+    model = PretrainedModel(
+        config=json.loads(json.dumps(config)),
+        head=head,
+        pooling=pooling,
+        normalize=normalize and head == EMBEDDING,
+        classes=classes if head == POOLED_CLASSIFICATION else None,
+        random_weights=False,
+    )
     weights = {name: tensor for name, tensor in network.state_dict().items() if name in model.network.state_dict()}
     model.network.load_state_dict(weights, assign=True)
     model.network.tie_weights()
-    model.fresh = () if head == EMBEDDING else fresh
+    model.fresh = _FRESH.get(head, fresh)
     return model.eval()
 
 
@@ -221,7 +234,7 @@ def _drawn(path: Path, network: Any, info: Mapping[str, Any], head: str) -> tupl
     """Return the weights that the folder lacks, once they are known to be a head's or a pooler's."""
     body = f"{network.base_model_prefix}."
     names = sorted({*info["missing_keys"], *(str(key[0]) for key in info["mismatched_keys"])})
-    of_body = [name for name in names if name.startswith(body) or head == EMBEDDING]
+    of_body = [name for name in names if name.startswith(body) or head in POOLED]
     lacking = [name for name in of_body if ".pooler." not in f".{name}"]
     if lacking:
         raise IntegrityError(f"{path} lacks weights, or has them in other shapes: {', '.join(lacking[:5])}.")

@@ -16,14 +16,18 @@ from torch import nn
 from overwinter.errors import ConfigError
 from overwinter.models.transformers_library import built
 
-EMBEDDING = "embedding"
+EMBEDDING, POOLED_CLASSIFICATION = "embedding", "pooled_classification"
 HEADS = {
     "sequence_classification": "AutoModelForSequenceClassification",
     "token_classification": "AutoModelForTokenClassification",
     "image_classification": "AutoModelForImageClassification",
     EMBEDDING: "AutoModel",
+    POOLED_CLASSIFICATION: "AutoModel",
 }
 """Head -> class of the transformers library."""
+
+POOLED = (EMBEDDING, POOLED_CLASSIFICATION)
+"""Heads on an encoder's pooled states, not on the first state as the library's classifiers."""
 
 POOLINGS = ("mean", "cls")
 _UNNAMED = re.compile(r"LABEL_\d+")  # what transformers calls a class without a name
@@ -37,6 +41,7 @@ class PretrainedModel(nn.Module):
         head: one of `HEADS`.
         pooling: of an encoder's states to one embedding: ``mean`` over the attention mask, or ``cls``, the first one.
         normalize: whether embeddings have the length 1.
+        classes: of the linear layer on the pooled states, for the head ``pooled_classification``.
         random_weights: whether to draw initial weights; not needed before loading weights.
 
     Attributes:
@@ -56,18 +61,24 @@ class PretrainedModel(nn.Module):
         head: str,
         pooling: str = "mean",
         normalize: bool = False,
+        classes: int | None = None,
         random_weights: bool = True,
     ) -> None:
         super().__init__()
         for key, value, choices in (("head", head, tuple(HEADS)), ("pooling", pooling, POOLINGS)):
             if value not in choices:
                 raise ConfigError(f"model.{key}={value!r} is none of {', '.join(choices)}.")
+        if (head == POOLED_CLASSIFICATION) != (classes is not None):
+            raise ConfigError(
+                f"model.head={head} with classes={classes}: {POOLED_CLASSIFICATION} alone needs a number."
+            )
         self.config, self.head, self.pooling, self.normalize = dict(config), head, pooling, normalize
         self.fresh: tuple[str, ...] = ()
         what = f"model for {head.replace('_', ' ')}"
         self.network = built(HEADS[head], self.config, what=what, random_weights=random_weights)
-        if head == EMBEDDING and isinstance(getattr(self.network, "pooler", None), nn.Module):
+        if head in POOLED and isinstance(getattr(self.network, "pooler", None), nn.Module):
             drop_pooler(self.network)
+        self.classifier = None if classes is None else nn.Linear(self.network.config.hidden_size, classes)
 
     def forward(self, inputs: torch.Tensor | None = None, **named: torch.Tensor) -> torch.Tensor:
         """Return logits, or embeddings (batch, size), float32.
@@ -82,15 +93,19 @@ class PretrainedModel(nn.Module):
         """
         given = named if inputs is None else {self.network.main_input_name: inputs, **named}
         output = self.network(**given, return_dict=True)
-        if self.head != EMBEDDING:
+        if self.head not in POOLED:
             logits: torch.Tensor = output.logits
             return logits.float()
-        return self._pooled(output.last_hidden_state.float(), given.get("attention_mask"))
+        pooled = self._pooled(output.last_hidden_state.float(), given.get("attention_mask"))
+        if self.classifier is None:
+            return pooled
+        scores: torch.Tensor = self.classifier(pooled)
+        return scores.float()
 
     @property
     def labels(self) -> tuple[str, ...]:
         """Names of the classes in the configuration; empty if it names none."""
-        named = {} if self.head == EMBEDDING else self.config.get("id2label") or {}
+        named = {} if self.head in POOLED else self.config.get("id2label") or {}
         names = [str(named[key]) for key in sorted(named, key=int)]
         return () if any(_UNNAMED.fullmatch(name) for name in names) else tuple(names)
 
@@ -102,6 +117,7 @@ class PretrainedModel(nn.Module):
             "head": self.head,
             "pooling": self.pooling,
             "normalize": self.normalize,
+            **({} if self.classifier is None else {"classes": self.classifier.out_features}),
             "random_weights": False,
         }
 

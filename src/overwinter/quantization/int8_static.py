@@ -39,6 +39,7 @@ from overwinter.models import Grid, signature_of, stored_bytes, write_descriptio
 from overwinter.quantization.checking import refuse_integer_settings, refuse_language
 from overwinter.quantization.frame import choose_layers, count_zeros, origin
 from overwinter.quantization.interface import QuantizationReport, Request
+from overwinter.quantization.onnx_outliers import Split, split_outliers
 from overwinter.quantization.recipe import Recipe
 from overwinter.runtime import Array, export_onnx, float_weights, initializers, layer_of, tidy
 from overwinter.runtime.saturation import products_saturate
@@ -69,7 +70,8 @@ class Int8Static:
         served = [node.name for node in nodes if node.layer not in left]
         excluded = [node.name for node in nodes if node.layer in left]
         excluded += [*_attention(exported.graph, nodes), *_outside(exported.graph, served)]
-        quantized = _quantized_or_refused(exported, request, excluded)
+        split = _split(exported, request, served)
+        quantized = _quantized_or_refused(split, request, [*excluded, *split.added])
         untouched = _untouched(quantized.graph, [node for node in nodes if node.layer in wanted])
         wanted, left = choose_layers(
             _VARIANT, {node.layer: left.get(node.layer) or untouched.get(node.layer) for node in nodes}, []
@@ -78,7 +80,8 @@ class Int8Static:
             _zeros(exported.graph, quantized.graph, [node for node in nodes if node.layer in wanted])
         )
         files.write_bytes(request.out / _MODEL, quantized.SerializeToString(deterministic=True))
-        saved = _describe(request, quantized.graph, wanted, left)
+        taken_out = {node.layer: split.channels[node.name] for node in nodes if node.name in split.channels}
+        saved = _describe(request, quantized.graph, wanted, left, taken_out)
         return QuantizationReport(
             quantized=tuple(wanted),
             left_in_float=left,
@@ -115,22 +118,43 @@ def _attention(graph: onnx.GraphProto, nodes: Sequence[_Node]) -> list[str]:
     return [node.name for node in graph.node if node.op_type == "MatMul" and node.name not in weighted]
 
 
-def _operators(graph: onnx.GraphProto) -> list[str] | None:
-    """Return the operators to quantize; None: all, so that integers pass from one convolution to the next.
+def _is_transformer(graph: onnx.GraphProto) -> bool:
+    """Return whether the graph returns to floating point at every layer normalisation.
 
-    A transformer returns to floating point at every normalisation, so there only its products are worth it: 0.65 to
-    0.74 of dense's CPU time for MiniLM at length 128, on a CPU with AVX2 and one thread.
+    Then only its products are worth quantizing: otherwise all operators are, so that integers pass from one
+    convolution to the next. What a product returns stays in floating point too, since a sum follows: rounding it to 8
+    bits as well cost a third of MiniLM's decisions, and no time was saved.
     """
-    return list(_SERVED) if any(node.op_type == "LayerNormalization" for node in graph.node) else None
+    return any(node.op_type == "LayerNormalization" for node in graph.node)
+
+
+def _split(exported: onnx.ModelProto, request: Request, served: Sequence[str]) -> Split:
+    """Take out the outlier channels of a transformer, whose ranges are otherwise the calibrator's."""
+    if not _is_transformer(exported.graph) or request.settings.calibration_method != "minmax":
+        return Split(model=exported, ranges={}, channels={}, added=())
+    return split_outliers(exported, served, _reader(exported.graph, request))
+
+
+def _placing(split: Split) -> dict[str, Any]:
+    """Return the arguments of ONNX Runtime's tool that say what is quantized, and by which ranges."""
+    options: dict[str, Any] = {"WeightSymmetric": True, "ActivationSymmetric": False}
+    if not _is_transformer(split.model.graph):
+        return {"op_types_to_quantize": None, "extra_options": options}
+    options["OpTypesToExcludeOutputQuantization"] = ["MatMul", "Gemm"]
+    options["TensorQuantOverrides"] = {
+        name: [{"quant_type": QuantType.QUInt8, "rmin": np.float32(low), "rmax": np.float32(high)}]
+        for name, (low, high) in split.ranges.items()
+    }
+    return {"op_types_to_quantize": list(_SERVED), "extra_options": options}
 
 
 def _unfit(node: _Node) -> str | None:
     return None if node.operator in _SERVED else f"{_VARIANT} serves {', '.join(_SERVED)}, not {node.operator}"
 
 
-def _quantized_or_refused(exported: onnx.ModelProto, request: Request, excluded: Sequence[str]) -> onnx.ModelProto:
+def _quantized_or_refused(split: Split, request: Request, excluded: Sequence[str]) -> onnx.ModelProto:
     try:
-        return _quantized(exported, request, excluded)
+        return _quantized(split, request, excluded)
     except OverwinterError:
         raise
     except Exception as error:  # whatever ONNX Runtime's tool raises is its refusal
@@ -161,9 +185,9 @@ def _outside(graph: onnx.GraphProto, layers: Collection[str]) -> list[str]:
     ]
 
 
-def _quantized(exported: onnx.ModelProto, request: Request, excluded: Sequence[str]) -> onnx.ModelProto:
+def _quantized(split: Split, request: Request, excluded: Sequence[str]) -> onnx.ModelProto:
     source = onnx.ModelProto()
-    source.CopyFrom(exported)
+    source.CopyFrom(split.model)
     # Batch normalisation is folded and constants are tidy: there is nothing left to prepare.
     add_pre_process_metadata(source)
     # The histogram calibrators print their settings.
@@ -172,16 +196,15 @@ def _quantized(exported: onnx.ModelProto, request: Request, excluded: Sequence[s
         quantize_static(
             source,
             target,
-            _reader(exported.graph, request),
+            _reader(split.model.graph, request),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             reduce_range=products_saturate(),
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            op_types_to_quantize=_operators(exported.graph),
             nodes_to_exclude=list(excluded),
             calibrate_method=_METHODS[request.settings.calibration_method],
-            extra_options={"WeightSymmetric": True, "ActivationSymmetric": False},
+            **_placing(split),
         )
         return tidy(onnx.load(target))
 
@@ -193,8 +216,13 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has n
         self._batches, self._names = iter(batches), names
 
     def get_next(self) -> dict[str, Array] | None:
-        batch = next(self._batches, None)
-        return None if batch is None else {name: each for name, each in named(batch).items() if name in self._names}
+        return next(self, None)
+
+    def __iter__(self) -> Iterator[dict[str, Array]]:
+        return self
+
+    def __next__(self) -> dict[str, Array]:
+        return {name: each for name, each in named(next(self._batches)).items() if name in self._names}
 
 
 def _reader(graph: onnx.GraphProto, request: Request) -> _Reader:
@@ -233,7 +261,11 @@ def _zeros(
 
 
 def _describe(
-    request: Request, graph: onnx.GraphProto, quantized: list[str], left: Mapping[str, str]
+    request: Request,
+    graph: onnx.GraphProto,
+    quantized: list[str],
+    left: Mapping[str, str],
+    taken_out: Mapping[str, int],
 ) -> dict[str, Any]:
     constants = {name: value for name, value in initializers(graph).items() if value.ndim >= 1}
     weights = [value for value in constants.values() if value.ndim >= 2]
@@ -261,5 +293,6 @@ def _describe(
             "reduce_range": products_saturate(),
             "quantized": quantized,
             "left_in_float": dict(left),
+            "outlier_channels": dict(taken_out),
         },
     )

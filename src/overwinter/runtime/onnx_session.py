@@ -28,18 +28,19 @@ class OnnxSession:
         path: the ONNX file; one output, and every input, with the batch first.
         threads: The number of threads that compute one output.
         device: `cpu`, `cuda` or `cuda:N`.
+        integers: whether to compute in integers where the graph rounds to them; else it is simulated in float32.
 
     Raises:
         ConfigError: there is no thread, or ONNX Runtime cannot compute on the device (it would silently use the CPU).
         IntegrityError: ONNX Runtime cannot load the file, or the file takes weights from outside of its folder.
     """
 
-    def __init__(self, path: Path, *, threads: int, device: str = _CPU) -> None:
+    def __init__(self, path: Path, *, threads: int, device: str = _CPU, integers: bool = True) -> None:
         if threads < 1:
             raise ConfigError(f"threads={threads} must be at least 1.")
         _check_provider(device, onnxruntime.get_available_providers())
         try:
-            self._session = _opened(path, _options(threads), _providers(device))
+            self._session = _opened(path, _options(threads, integers=integers), _providers(device))
         except Exception as error:  # noqa: BLE001 -- its exceptions share no base class below Exception
             raise IntegrityError(
                 f"{path} cannot be loaded by ONNX Runtime {onnxruntime.__version__}: {error}\n"
@@ -84,8 +85,10 @@ def _providers(device: str) -> list[Any]:
     return [(_GPU_PROVIDER, {"device_id": device.partition(":")[2] or "0"}), _CPU_PROVIDER]
 
 
-def _options(threads: int) -> onnxruntime.SessionOptions:
+def _options(threads: int, *, integers: bool) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
+    if not integers:  # integer kernels are made by optimizing the graph
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
