@@ -120,6 +120,7 @@ def _compression_rows() -> Iterator[Row]:
     yield from _fashion_rows()
     yield from _language_rows()
     yield from _case_rows()
+    yield from _text_rows()
     target = result("runtimes")["asked_ratio"]
     for size, best in result("runtimes")["best"].items():
         what = f"residual MLP 768 wide, CPU time per response over eager fp32, batch {size}"
@@ -161,6 +162,16 @@ def _case_rows() -> Iterator[Row]:
         sizes = ", ".join(rows)
         ratios = ", ".join(f"{row['joules_ratio']:.2f}" for row in rows.values())
         yield f"pipelines/{case}: joules per response over dense at its best, batch {sizes}", ratios, "below 1"
+
+
+def _text_rows() -> Iterator[Row]:
+    found = result("text")
+    for size, best in found["best"].items():
+        what = f"MiniLM at 128 tokens, CPU time per response of {best['int8']} over {best['dense']}, batch {size}"
+        yield what, f"{best['ratio']:.2f}", f"{found['asked_ratio']}"
+        name, (low, high) = best["int8"], found["rows"][best["int8"]]["lost_points_interval"]
+        what = f"the same, points of accuracy lost of {100 * found['rows'][best['dense']]['accuracy']:.1f}"
+        yield what, f"{best['lost_points'][name]:+.2f} ({low:+.2f} to {high:+.2f})", f"{found['asked_points']:g}"
 
 
 def _training_rows() -> Iterator[Row]:
