@@ -17,6 +17,7 @@ from overwinter.config.composition import compose, configs_digest, read_paramete
 from overwinter.config.environment import environment
 from overwinter.config.expansion import refuse_expansion
 from overwinter.config.groups import Config
+from overwinter.config.own_code import named_targets
 from overwinter.config.project import Project
 from overwinter.config.validation import KnownGroups, validate
 from overwinter.errors import ConfigError
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 _PLAIN = (str, int, float, bool, type(None))
 _DIGEST = "${overwinter.configs_digest:}"
 _DIGEST_KEY = "configs_digest"
+_PACKAGES = "${overwinter.packages:}"
+_PACKAGES_KEY = "packages"
+_SHORT = 1 << 16  # characters of overrides that cannot make a configuration too large
 _MISSING = "???"
 _HYDRA = re.compile(r"\bhydra\b")
 
@@ -48,9 +52,16 @@ class Composition:
 
 @dataclass
 class _Base:
-    """A composition of groups alone, before its interpolations are resolved; None if it must not be copied."""
+    """A composition of groups alone.
+
+    Attributes:
+        config: It, before its interpolations are resolved; None if it must not be copied.
+        content: It, resolved, if none of its interpolations refers to a key; then a point differs from it only in the
+            groups whose values are set.
+    """
 
     config: Any = None
+    content: dict[str, Any] | None = None
 
 
 @dataclass
@@ -102,14 +113,17 @@ class Composer:
         base = self._base(groups)
         if base.config is None:
             return None
-        config = copy.deepcopy(base.config)
+        touched = _touched(base, values)
+        config = copy.deepcopy(base.config) if touched is None else _only(base.config, touched)
         ConfigLoaderImpl._apply_overrides_to_config(values, config)
-        refuse_expansion(config)
+        if touched is None:
+            refuse_expansion(config)
         OmegaConf.resolve(config)
         content = OmegaConf.to_container(config, enum_to_str=True)
         if not isinstance(content, dict) or not _is_plain(content) or not all(isinstance(key, str) for key in content):
             return None
-        return {str(key): value for key, value in content.items()}
+        named = {str(key): value for key, value in content.items()}
+        return named if touched is None else _completed(base, named)
 
     def _split(self, overrides: Sequence[str]) -> tuple[tuple[str, ...], list[Override]] | None:
         """Return the choices of groups, and the values to set after them; None if one of them is neither for sure."""
@@ -148,7 +162,8 @@ class Composer:
     def _base(self, groups: tuple[str, ...]) -> _Base:
         if groups not in self._bases:
             self._bases[groups] = _Base()  # if it cannot be composed, every point with it is composed in full
-            self._bases[groups] = _Base(self._composed(groups))
+            config = self._composed(groups)
+            self._bases[groups] = _Base(config, None if config is None else _content(config))
         return self._bases[groups]
 
     def _composed(self, groups: tuple[str, ...]) -> Any:
@@ -181,6 +196,46 @@ class Composer:
             return self._known.config(parameters)
         except ConfigError:
             return None  # the validation of the text explains it
+
+
+def _content(config: Any) -> dict[str, Any] | None:
+    """Return the resolved content of a composition whose interpolations refer to no key; None of another."""
+    from omegaconf import OmegaConf
+
+    raw = OmegaConf.to_container(config, resolve=False)
+    if not isinstance(raw, dict) or "${" in str({**raw, _PACKAGES_KEY: None}) or raw.get(_PACKAGES_KEY) != _PACKAGES:
+        return None
+    resolved = copy.deepcopy(config)
+    OmegaConf.resolve(resolved)
+    content = OmegaConf.to_container(resolved, enum_to_str=True)
+    return {str(key): value for key, value in content.items()} if isinstance(content, dict) else None
+
+
+def _touched(base: _Base, values: Sequence[Override]) -> list[str] | None:
+    """Return the top-level keys that values are set in; None if they may depend on others, or come or go."""
+    if base.content is None or sum(len(each.input_line or "") for each in values) > _SHORT:
+        return None
+    keys = dict.fromkeys(re.split(r"[.\[]", each.key_or_group, maxsplit=1)[0] for each in values)
+    whole = any(each.is_delete() or "$" in (each.input_line or "") for each in values)
+    return None if whole or not keys.keys() <= base.content.keys() - {_PACKAGES_KEY} else list(keys)
+
+
+def _completed(base: _Base, content: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the content of a whole configuration from that of its touched keys; None if `packages` depends on them."""
+    whole = base.content
+    if whole is None or any(list(named_targets(content[key])) != list(named_targets(whole[key])) for key in content):
+        return None
+    together = {**whole, **content}
+    return together if _is_plain(together) else None
+
+
+def _only(config: Any, keys: Sequence[str]) -> Any:
+    """Return a copy of some top-level keys, as closed to new ones as the whole."""
+    from omegaconf import OmegaConf
+
+    part = OmegaConf.masked_copy(config, list(keys))
+    OmegaConf.set_struct(part, True)
+    return part
 
 
 def _is_plain(value: Any) -> bool:
