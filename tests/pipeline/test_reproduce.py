@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from overwinter.pipeline import reproduce
 from overwinter.pipeline.reproduce import Reproduction
 
@@ -11,3 +13,34 @@ def test_a_stage_whose_finished_result_was_kept_has_not_run():
     for kind, stage in [("start", "check"), ("start", "train"), ("restored", "train"), ("start", "gate-train")]:
         reproduce._note({"event": kind, "stage": stage}, outcome, [])
     assert outcome.ran == ["check", "gate-train"]
+
+
+def concluded(tmp_path, *lines, dvc_code=255):
+    log = tmp_path / "log"
+    log.write_text("\n".join(lines))
+    outcome = Reproduction(run_id="1", log=log)
+    reproduce._conclude(outcome, dvc_code, [])
+    return outcome
+
+
+def error(code):
+    return f"ERROR: failed to reproduce 'train': failed to run: python stages/train.py, exited with {code}"
+
+
+def test_a_program_that_ends_before_it_can_report_has_failed_with_its_last_line(tmp_path):
+    outcome = concluded(tmp_path, "Running stage 'train':", "> python stages/train.py", "broken by an edit", error(1))
+    assert (outcome.exit_code, outcome.failed) == (1, "train")
+    assert outcome.message == f"train: exited with 1: broken by an edit\nSee {tmp_path / 'log'}."
+
+
+def test_a_program_that_ends_in_silence_is_named_with_its_log(tmp_path):
+    outcome = concluded(tmp_path, "Running stage 'train':", "> python stages/train.py", error(7))
+    assert outcome.failed == "train"
+    assert outcome.message == f"train: exited with 7 without a word.\nSee {tmp_path / 'log'}."
+
+
+@pytest.mark.parametrize("code", [-9, 137])
+def test_a_program_that_was_killed_has_not_failed_by_itself(tmp_path, code):
+    outcome = concluded(tmp_path, "> python stages/train.py", error(code))
+    assert (outcome.exit_code, outcome.failed) == (1, None)
+    assert outcome.message == error(code)

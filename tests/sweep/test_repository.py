@@ -66,3 +66,23 @@ def test_a_project_may_be_a_folder_of_the_repository(project):
     repository = find_repository(find_project(inner))
     assert repository.top == project.root
     assert "pipelines/inner/.dvc/config" in repository.files()
+
+
+def lock(amount, *, check="  check:\n    cmd: python stages/check.py\n"):
+    return f"schema: '2.0'\nstages:\n{check}  sparsify:\n    amount: {amount}\n"
+
+
+def test_an_experiment_that_has_the_same_files_is_not_written_again(project, tmp_path):
+    repository, tree = find_repository(project), tmp_path / "tree"
+    tree.mkdir()
+    (tree / "dvc.lock").write_text(lock(0.7))
+    (tree / "params.yaml").write_text("seed: 1\n")
+    first = repository.save("point-1", tree, message="one sweep")
+    (tree / "dvc.lock").write_text(lock(0.7, check=""))
+    assert repository.save("point-1", tree, message="another sweep") == first
+    assert repository.experiment("point-1") == first
+    (tree / "dvc.lock").write_text(lock(0.5))
+    second = repository.save("point-1", tree, message="another result")
+    (tree / "params.yaml").write_text("seed: 2\n")
+    assert repository.save("point-1", tree, message="another file") not in (first, second)
+    assert second != first

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,6 +25,8 @@ from overwinter.pipeline.parent_watch import RUN_ID, RUN_PID
 
 _POLL_S = 0.1
 _KEPT_LOGS = 20
+_ENDED = re.compile(r"^ERROR: failed to reproduce '([^']+)': failed to run: .*, exited with (\d+)$")
+_LEAST_SIGNAL_CODE = 128  # by a shell; without one, the code of a killed program is negative
 
 
 @dataclass(kw_only=True)
@@ -34,7 +37,7 @@ class Reproduction:
         run_id: The run's id in the ledger.
         exit_code: The exit code for `overwinter run`: the failing program's, or 1.
         ran: The stages, gates and check that were executed, in order; a result that an earlier run had finished is not.
-        failed: The program that failed; None if none did, or it ended without a word, as when it is killed.
+        failed: The program that failed; None if none did, or it was killed.
         message: The error message of the failing program, or of dvc.
         traceback: The traceback of the failing program, with `--debug`.
         log: The log file of everything that dvc and the stages printed.
@@ -188,14 +191,35 @@ def _conclude(outcome: Reproduction, dvc_code: int, failures: list[dict[str, Any
         outcome.failed = failures[-1]["stage"]
         outcome.message = f"{outcome.failed}: {failures[-1]['message']}"
         outcome.traceback = failures[-1].get("traceback", "")
+    elif (ended := _ended_by_itself(_lines(outcome.log))) is not None:
+        outcome.exit_code = EXIT_FAILED
+        outcome.failed, reason = ended
+        outcome.message = f"{outcome.failed}: {reason}\nSee {outcome.log}."
     else:
         outcome.exit_code = EXIT_FAILED
         outcome.message = _dvc_errors(outcome.log) or f"dvc ended with code {dvc_code}. See {outcome.log}."
 
 
+def _ended_by_itself(lines: Sequence[str]) -> tuple[str, str] | None:
+    """Return the program that ended before it could report an error, and its last line; None if it was killed.
+
+    Such an end is an error in its first lines, as of an import: another try would end in the same way.
+    """
+    for place, line in enumerate(lines):
+        found = _ENDED.match(line)
+        if found is not None and int(found[2]) < _LEAST_SIGNAL_CODE:
+            last = next((each.strip() for each in reversed(lines[:place]) if each.strip()), "")
+            silent = not last or last.startswith("> ")  # DVC's own line, the command
+            return found[1], f"exited with {found[2]}" + (" without a word." if silent else f": {last}")
+    return None
+
+
 def _dvc_errors(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return "\n".join(line for line in lines if line.startswith("ERROR:"))
+    return "\n".join(line for line in _lines(log) if line.startswith("ERROR:"))
+
+
+def _lines(log: Path) -> list[str]:
+    return log.read_text(encoding="utf-8", errors="replace").splitlines()
 
 
 def _forget_old(folder: Path) -> None:

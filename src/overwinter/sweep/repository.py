@@ -8,10 +8,11 @@ The same commit is made here by Git alone, from a worker's tree, in a few hundre
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from overwinter.config import Project
 from overwinter.errors import ConfigError, OverwinterError
@@ -19,6 +20,8 @@ from overwinter.errors import ConfigError, OverwinterError
 _STATE = ".overwinter"
 # Whatever .gitignore says: credentials of remotes, and state.
 _NEVER_SAVED = tuple(f":(exclude,top,glob)**/{path}" for path in (f"{_STATE}/**", ".dvc/config.local", ".dvc/tmp/**"))
+_CHECK = re.compile(r"^  check:\n(?:    .*\n)*", re.MULTILINE)  # as DVC writes it: it holds all of params.yaml
+_LOCK = "dvc.lock"
 _FALLBACK_IDENTITY = {
     "GIT_AUTHOR_NAME": "Overwinter",
     "GIT_AUTHOR_EMAIL": "overwinter@localhost",
@@ -55,8 +58,11 @@ class Repository:
     def save(self, name: str, tree: Path, *, message: str, without: Sequence[str] = ()) -> str:
         """Save the files of a tree as an experiment that starts from the present commit, and return its commit.
 
+        An earlier experiment of this name stays as it is if its files are the same, apart from the stage `check` in
+        dvc.lock, which a worker leaves out. Otherwise it is replaced.
+
         Args:
-            name: The experiment's name; an earlier one of this name is replaced.
+            name: The experiment's name.
             tree: A folder with the files of the repository, as changed by the experiment.
             message: The message of its commit.
             without: Paths in it that are left as they are in the present commit.
@@ -67,11 +73,28 @@ class Repository:
         except OverwinterError:  # a git that was killed may have left the index damaged
             index.unlink(missing_ok=True)
             content = self._written(tree, index, without)
+        earlier = self.experiment(name)
+        if earlier is not None and self._has(earlier, content):
+            return earlier
         identity = {} if _run(self.top, ["var", "GIT_COMMITTER_IDENT"]).returncode == 0 else _FALLBACK_IDENTITY
         words = ["commit-tree", content, "-p", self.head, "-m", message]
         commit = _git(self.top, *words, environment=identity).strip()
         _git(self.top, "update-ref", self._reference(name), commit)
         return commit
+
+    def _has(self, commit: str, content: str) -> bool:
+        """Return whether a commit has these files, apart from the check in dvc.lock."""
+        listed = _git(self.top, "diff-tree", "-r", "-z", "--name-only", commit, content)
+        return all(
+            PurePosixPath(path).name == _LOCK
+            and without_check(self._text(commit, path)) == without_check(self._text(content, path))
+            for path in listed.split("\0")
+            if path
+        )
+
+    def _text(self, content: str, path: str) -> str:
+        """Return a file of a commit or of a written tree; empty if it is not there."""
+        return _run(self.top, ["cat-file", "blob", f"{content}:{path}"]).stdout
 
     def _written(self, tree: Path, index: Path, without: Sequence[str]) -> str:
         """Write the files of a tree into Git, and return the name of their content."""
@@ -85,6 +108,11 @@ class Repository:
 
     def _reference(self, name: str) -> str:
         return f"refs/exps/{self.head[:2]}/{self.head[2:]}/{name}"
+
+
+def without_check(lock: str) -> str:
+    """Return the text of a dvc.lock without its stage `check`, which holds all settings of one point."""
+    return _CHECK.sub("", lock)
 
 
 def find_repository(project: Project) -> Repository:

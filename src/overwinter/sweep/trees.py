@@ -11,7 +11,6 @@ import configparser
 import contextlib
 import functools
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -25,10 +24,9 @@ from overwinter.files import write_error, write_text
 from overwinter.pipeline.composing import write_rendered
 from overwinter.pipeline.locks import repair_dvc_lock, repair_dvc_rwlock
 from overwinter.pipeline.render import rendered_stages
-from overwinter.sweep.repository import Repository
+from overwinter.sweep.repository import Repository, without_check
 
 _LINKED_BYTES = 50 * 10**6  # larger files are links into the project
-_CHECK = re.compile(r"^  check:\n(?:    .*\n)*", re.MULTILINE)  # as DVC writes it: it holds all of params.yaml
 _OWN = ("outputs", "dvc.lock", ".overwinter", ".dvc/tmp", ".dvc/config.local", ".dvc/cache")
 
 
@@ -59,7 +57,7 @@ class Tree:
         """Remove the check of another point from dvc.lock; DVC writes the whole file again after each stage."""
         path = self.project.root / "dvc.lock"
         text = path.read_text(encoding="utf-8")
-        if (shorter := _CHECK.sub("", text)) != text:
+        if (shorter := without_check(text)) != text:
             write_text(path, shorter)
 
     def _link_missing(self, config: Config) -> None:
