@@ -58,6 +58,7 @@ def test_the_workspace_is_compared_if_nothing_else_is_named(compare):
         (["size > +5 %", "latency > +5 %"], 0),
         (["f1_macro < 0.9"], 2),
         (["accuracy"], 2),
+        (["accuracy < 97"], 2),
     ],
 )
 def test_the_exit_code_is_that_of_the_limits(compare, limits, code):

@@ -136,8 +136,24 @@ def test_quality_without_an_interval_has_no_verdict(compared):
 
 
 def test_an_evaluation_of_too_few_samples_has_no_interval(compared):
-    found = figures(compared({"samples": 2}, {"samples": 2, "energy_per_response_j": 20e-6}))
-    assert found["energy_per_response"].verdict == UNKNOWN
+    found = figures(compared({"samples": 2}, {"samples": 1, "energy_per_response_j": 20e-6}))["energy_per_response"]
+    assert (found.verdict, found.difference_low) == (UNKNOWN, None)
+    assert found.basis == (
+        "an interval needs 3 samples without much disturbance, of which A has 2 and B has 1: raise evaluate.repeats"
+    )
+
+
+def test_only_the_side_with_too_few_samples_is_blamed(compared):
+    found = figures(compared({"samples": 3}, {"samples": 2, "energy_per_response_j": 20e-6}))["energy_per_response"]
+    assert "of which B has 2:" in found.basis
+
+
+@pytest.mark.parametrize("samples", [3, None])
+def test_three_samples_or_an_older_versions_unknown_number_have_an_interval(compared, samples):
+    few = {"samples": samples}
+    found = figures(compared(few, {**few, "energy_per_response_j": 20e-6}))["energy_per_response"]
+    assert found.relative_low < -0.5 < found.relative_high
+    assert "4 % each are assumed" in found.basis
 
 
 def test_without_an_evaluation_the_last_model_is_compared(compared, recorded):

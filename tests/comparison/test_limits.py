@@ -100,6 +100,10 @@ def test_any_text_is_a_limit_or_refused_in_words(text):
         ("accuracy < +1 %", "limit on a change"),
         ("energy_per_response > +1e999 J", "finite"),
         ("accuracy < 1e999", "finite"),
+        ("accuracy < \u0663", "is not a limit"),
+        ("accuracy < 0.\u0663", "is not a limit"),
+        ("size > \uff13 kB", "is not a limit"),
+        ("size > 1e\u0663 kB", "is not a limit"),
     ],
 )
 def test_what_is_no_limit_is_refused_in_words(text, message):
@@ -188,6 +192,32 @@ def test_an_unknown_name_is_refused_with_the_nearest():
 def test_a_unit_that_the_measure_does_not_have_is_refused(text):
     with pytest.raises(ConfigError, match="accuracy is not in"):
         judged(text, ACCURACY)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("accuracy < 97", r"Did you mean 97 %\?"),
+        ("accuracy > 1.5", r"Did you mean 1.5 %\?"),
+        ("accuracy < -1", r"Did you mean -1 points\?"),
+        ("accuracy < 970", r"judge nothing\.$"),
+        ("accuracy < 150 %", r"judge nothing\.$"),
+        ("accuracy < -101 points", r"judge nothing\.$"),
+    ],
+)
+def test_more_than_the_whole_of_a_share_is_refused_with_what_may_be_meant(text, hint):
+    with pytest.raises(ConfigError, match=f"accuracy is a share, from 0 to 1 or 0 to 100 %.*{hint}"):
+        judged(text, ACCURACY)
+
+
+@pytest.mark.parametrize("text", ["accuracy < 1", "accuracy < 100 %", "accuracy < -0.5", "accuracy < -100 points"])
+def test_the_whole_of_a_share_is_a_limit(text):
+    assert judged(text, ACCURACY).status in (HOLDS, FAILS)
+
+
+def test_a_measure_that_is_no_share_takes_any_number():
+    error = FigureChange(name="mae", unit="USD", better="lower", a=90.0, b=98.0, difference=8.0, verdict=UNKNOWN)
+    assert judged("mae > 97", error).status == FAILS
 
 
 @given(st.floats(-0.5, 0.5), st.floats(0, 0.5), st.sampled_from([BEYOND, WITHIN]))

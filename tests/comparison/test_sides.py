@@ -150,3 +150,11 @@ def test_a_run_of_the_ledger_has_the_figures_of_the_stages_that_it_executed(hist
         opened(history, "20260102")
     with pytest.raises(ConfigError, match="2 runs of the ledger begin with '2026'"):
         opened(history, "2026")
+
+
+def test_two_runs_of_one_sweep_have_titles_of_their_own(history):
+    ids = [f"main4/20261130-09{second}-0a1b2c" for second in ("0629", "0805")]
+    for run_id in ids:
+        executed(history, run_id, "evaluate")
+    sides = [opened(history, run_id[:20]) for run_id in ids]
+    assert [side.title for side in sides] == [f"run {run_id}" for run_id in ids]

@@ -9,7 +9,6 @@ from overwinter.ledger import Filter, Ledger
 from overwinter.ledger.records import DONE
 
 _LEAST_CHARACTERS = 4  # of the beginning of a run's id
-_SHOWN = 12
 
 
 def find_run(ledger: Ledger, name: str) -> Side | None:
@@ -30,7 +29,7 @@ def find_run(ledger: Ledger, name: str) -> Side | None:
 
 
 def _run(ledger: Ledger, run_id: str) -> Side:
-    title = f"run {run_id[:_SHOWN]}"
+    title = f"run {run_id}"  # whole: the ids of a sweep's runs begin alike
     done = ledger.executions(Filter(run_id=run_id, status=DONE), documents=True)
     documents = {
         f"outputs/{each.stage}/{file}": content
@@ -42,6 +41,6 @@ def _run(ledger: Ledger, run_id: str) -> Side:
     side = assemble(title, dict.fromkeys(each.stage for each in done), documents, notes=[note])
     if side.is_empty:
         raise OverwinterError(
-            f"{title} has no figures: none of its stages ended. `overwinter ledger --run {run_id[:_SHOWN]}` shows why."
+            f"{title} has no figures: none of its stages ended. `overwinter ledger --run {run_id}` shows why."
         )
     return side

@@ -42,7 +42,7 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
 }
 _EXPRESSION = re.compile(
     r"\s*(?P<name>[A-Za-z_][\w.]*)\s*(?P<operator>[<>]=?)\s*(?P<sign>[+-]?)\s*"
-    r"(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(?P<unit>%|[^\s\d%+.<>=-][^\s<>=]*)?\s*"
+    r"(?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*(?P<unit>%|[^\s\d%+.<>=-][^\s<>=]*)?\s*"
 )
 _DIMENSIONS = {"energy_per_response": "energy", "production_energy": "energy", "latency": "time", "size": "data"}
 _POINTS = ("point", "points")
@@ -108,7 +108,8 @@ def check_names(limits: tuple[Limit, ...], comparison: RunComparison) -> None:
     """Check that every limit names a figure, with a unit that it has.
 
     Raises:
-        ConfigError: an unknown name, with the nearest one, or a unit of another kind of figure.
+        ConfigError: an unknown name, with the nearest one, a unit of another kind of figure, or more than the whole
+            of a share.
     """
     known = {each.name: each for each in comparison.figures}
     for limit in limits:
@@ -120,6 +121,7 @@ def check_names(limits: tuple[Limit, ...], comparison: RunComparison) -> None:
             )
         if limit.name in known:
             _check_unit(limit, known[limit.name])
+            _check_share(limit, known[limit.name])
 
 
 def judge(limit: Limit, comparison: RunComparison) -> LimitVerdict:
@@ -194,3 +196,18 @@ def _check_unit(limit: Limit, change: FigureChange) -> None:
             f"--fail-if {limit.expression!r}: {limit.name} is not in {limit.unit!r}. It has {units}; a change may also "
             "be in % of A's figure."
         )
+
+
+def _check_share(limit: Limit, change: FigureChange) -> None:
+    """Refuse a limit that no share can be on either side of: `accuracy < 97`, `accuracy < -1`."""
+    if change.unit != "share" or limit.kind == RELATIVE:
+        return
+    size, has_unit = abs(limit.value), limit.unit is not None
+    if size < 1 or (size == 1 and (has_unit or limit.kind == LEVEL)):
+        return
+    meant = f"{limit.value:.10g} {'%' if limit.kind == LEVEL else 'points'}"
+    hint = "" if has_unit or size > 100 else f" Did you mean {meant}?"
+    raise ConfigError(
+        f"--fail-if {limit.expression!r}: {limit.name} is a share, from 0 to 1 or 0 to 100 %, so this limit would "
+        f"judge nothing.{hint}"
+    )

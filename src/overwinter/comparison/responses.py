@@ -13,8 +13,9 @@ from overwinter.metrics import CandidateMetrics
 ENERGY_PER_RESPONSE, LATENCY_NAME, SIZE = "energy_per_response", "latency", "size"
 ASSUMED = Noise(deviation=0.04, freedom=1_000_000, repeats=0)
 """Noise of joules per response where the ledger has no repetitions; docs/compare.md has the measurement."""
+FEWEST_SAMPLES = 3
+"""Samples without which joules per response have no interval; an older version's number is taken to be enough."""
 _DEFAULT_CONFIDENCE = 0.95
-_FEWEST_SAMPLES = 3  # of twelve, at least a quarter is used; older versions do not tell the number
 
 
 def responses(a: Side, b: Side, noises: Noises) -> list[FigureChange]:
@@ -24,7 +25,7 @@ def responses(a: Side, b: Side, noises: Noises) -> list[FigureChange]:
     one, two = (side.evaluation.chosen if side.evaluation else None for side in (a, b))
     names = [each.name for each in (one, two) if each is not None]
     noise = noises.response(ENERGY, *names)
-    energy = _response(ENERGY_PER_RESPONSE, "J", ENERGY, one, two, basis=_energy_basis(noise))
+    energy = _response(ENERGY_PER_RESPONSE, "J", ENERGY, one, two, basis=_energy_basis(one, two, noise))
     energy = between(energy, *(_energy_estimate(side, each, noise) for side, each in ((a, one), (b, two))), ratio=True)
     latency = _latency(one, two, noises.response(LATENCY, *names))
     size = exact(SIZE, "B", *_each(one, two, "size_bytes"), better=LOWER, basis="exact")
@@ -50,7 +51,12 @@ def _model_size(side: Side) -> float | None:
     return sizes[-1] if sizes else None
 
 
-def _energy_basis(noise: Noise | None) -> str:
+def _energy_basis(a: CandidateMetrics | None, b: CandidateMetrics | None, noise: Noise | None) -> str:
+    counts = [(side, _samples(each)) for side, each in (("A", a), ("B", b)) if each is not None]
+    few = " and ".join(f"{side} has {count}" for side, count in counts if count < FEWEST_SAMPLES)
+    if few:
+        needed = f"an interval needs {FEWEST_SAMPLES} samples without much disturbance"
+        return f"{needed}, of which {few}: raise evaluate.repeats"
     own = "the intervals of both runs' own samples, at least as wide as repetitions: "
     if noise is None:
         return f"{own}{100 * ASSUMED.deviation:g} % each are assumed, the ledger has none"
@@ -60,8 +66,8 @@ def _energy_basis(noise: Noise | None) -> str:
 def _energy_estimate(side: Side, candidate: CandidateMetrics | None, noise: Noise | None) -> Estimate | None:
     if candidate is None:
         return None
-    samples = candidate.samples or _FEWEST_SAMPLES
-    if samples < _FEWEST_SAMPLES:
+    samples = _samples(candidate)
+    if samples < FEWEST_SAMPLES:
         return None  # their interval says nothing
     own = estimate(
         candidate.energy_per_response_j,
@@ -71,6 +77,10 @@ def _energy_estimate(side: Side, candidate: CandidateMetrics | None, noise: Nois
         samples=samples,
     )
     return None if own is None else widened(own, noise or ASSUMED, independent=noise is None)
+
+
+def _samples(candidate: CandidateMetrics) -> int:
+    return FEWEST_SAMPLES if candidate.samples is None else candidate.samples
 
 
 def _latency(a: CandidateMetrics | None, b: CandidateMetrics | None, noise: Noise | None) -> FigureChange:
