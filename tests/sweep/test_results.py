@@ -1,9 +1,20 @@
 """points.json."""
 
+import json
+import os
+
 import pytest
 
-from overwinter.errors import ConfigError
-from overwinter.sweep.results import PointRecord, PointResult, SweepRecord, read_sweep, sweep_folder, write_sweep
+from overwinter.errors import ConfigError, IntegrityError
+from overwinter.sweep.results import (
+    PointRecord,
+    PointResult,
+    SweepRecord,
+    load_sweep,
+    read_sweep,
+    sweep_folder,
+    write_sweep,
+)
 
 
 def test_records_come_back_as_they_were_written(project, point):
@@ -36,6 +47,44 @@ def test_a_damaged_file_is_as_none(project):
     (folder / "points.json").write_text('{"name": "s"')
     assert read_sweep(project, "s") is None
     assert read_sweep(project, "other") is None
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "cannot be read"),
+        (b"[]", "is not a JSON object"),
+        (b"\xff\x00", "cannot be read"),
+        (b"[" * 200_000, "nested too deep"),
+        (b'{"name": "s", "until": "train", "commit": "c", "points": [{"name": NaN}]}', "lacks"),
+    ],
+)
+def test_damage_is_named_where_a_point_is_wanted_and_repaired_where_points_run(project, content, message):
+    path = sweep_folder(project, "s") / "points.json"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    with pytest.raises(IntegrityError, match=message) as raised:
+        load_sweep(project, "s")
+    assert str(path) in str(raised.value)
+    assert read_sweep(project, "s") is None
+
+
+@pytest.mark.parametrize("kind", ["link", "folder", "pipe"])
+def test_a_link_a_folder_or_a_pipe_is_refused(project, tmp_path, kind):
+    path = sweep_folder(project, "s") / "points.json"
+    path.parent.mkdir(parents=True)
+    elsewhere = tmp_path / "elsewhere.json"
+    elsewhere.write_text(json.dumps({"name": "s", "until": "train", "commit": "c"}))
+    {"link": lambda: path.symlink_to(elsewhere), "folder": path.mkdir, "pipe": lambda: os.mkfifo(path)}[kind]()
+    for read in (read_sweep, load_sweep):
+        with pytest.raises(IntegrityError, match="another name"):
+            read(project, "s")
+
+
+def test_a_sweep_has_the_name_of_its_folder(project):
+    write_sweep(project, SweepRecord(name="s", until="train", commit="c"))
+    sweep_folder(project, "s").rename(sweep_folder(project, "copy"))
+    assert load_sweep(project, "copy").name == "copy"
 
 
 @pytest.mark.parametrize("name", ["", "trees", "lock", "a/b", "..", ".hidden", "a b"])

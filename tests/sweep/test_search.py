@@ -5,7 +5,7 @@ from contextlib import suppress
 import pytest
 
 from overwinter.config.groups.search import SearchSettings
-from overwinter.errors import ConfigError
+from overwinter.errors import ConfigError, IntegrityError
 from overwinter.sweep.front import STUDY_FILE
 from overwinter.sweep.goal import FigureLimit, Goal
 from overwinter.sweep.search import Plan, opened_study, run_search
@@ -185,3 +185,23 @@ def test_a_study_of_another_search_is_not_continued(tmp_path, other, named):
     run_search(plan(SMALL, trials=2), tmp_path, Launcher())
     with pytest.raises(ConfigError, match=f"{STUDY_FILE} is of a search with another {named}"):
         run_search(other, tmp_path, Launcher())
+
+
+@pytest.mark.parametrize("damage", ["text", "truncated", "link", "folder"])
+def test_a_damaged_study_is_named_with_what_to_do(tmp_path, damage):
+    launch, folder = Launcher(), tmp_path / "sweep"
+    run_search(plan(trials=2), folder, launch)
+    path = folder / STUDY_FILE
+    content = path.read_bytes()
+    path.unlink()
+    if damage == "folder":
+        path.mkdir()
+    elif damage == "link":
+        (tmp_path / "other.db").write_bytes(content)
+        path.symlink_to(tmp_path / "other.db")
+    else:
+        path.write_bytes(b'{"a": 1}' * 100 if damage == "text" else content[: len(content) // 2])
+    with pytest.raises(IntegrityError, match=r"study.db.*--name NAME") as raised:
+        run_search(plan(trials=4), folder, launch)
+    assert "\n" not in str(raised.value)
+    assert len(launch.jobs) == 2

@@ -11,7 +11,7 @@ from overwinter.comparison.contents import Fetch, Side, read_side
 from overwinter.comparison.history import find_run
 from overwinter.comparison.sources import find_source, unknown
 from overwinter.config import Project
-from overwinter.errors import ConfigError
+from overwinter.errors import ConfigError, IntegrityError
 from overwinter.ledger import Ledger
 from overwinter.sweep.results import POINTS_FILE, SweepRecord, read_sweep
 
@@ -58,7 +58,7 @@ def point_experiments(project: Project, name: str) -> list[str]:
 def _sweep(project: Project, name: str) -> SweepRecord | None:
     try:
         return read_sweep(project, name)
-    except ConfigError:
+    except (ConfigError, IntegrityError):
         return None  # such as `origin` of `origin/main`, if that could be no sweep's name
 
 

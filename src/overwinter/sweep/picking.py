@@ -19,7 +19,7 @@ from overwinter.sweep.front import (
 )
 from overwinter.sweep.goal import Goal, make_goal, read_limit
 from overwinter.sweep.points import make_points
-from overwinter.sweep.results import SweepRecord, read_sweep, sweep_folder
+from overwinter.sweep.results import SweepRecord, load_sweep, sweep_folder
 
 KNEE, LEAST_ENERGY, BEST_QUALITY = "knee", "least-energy", "best-quality"
 PICKS = f"{KNEE}, {LEAST_ENERGY}, {LEAST_ENERGY}:accuracy>=0.97, {BEST_QUALITY}, or a point's name"
@@ -37,6 +37,7 @@ def pick_point(project: Project, name: str, wanted: str) -> FrontPoint:
     Raises:
         ConfigError: there is no such sweep, none of its points is done, or none is as wanted; the message names the
             best there is.
+        IntegrityError: the sweep's points.json is damaged.
     """
     record = find_sweep(project, name)
     points = done_points(record.points)
@@ -61,8 +62,9 @@ def find_sweep(project: Project, name: str) -> SweepRecord:
 
     Raises:
         ConfigError: there is no such sweep.
+        IntegrityError: its points.json is damaged.
     """
-    record = read_sweep(project, name)
+    record = load_sweep(project, name)
     if record is None:
         folder = project.state / "sweeps"
         known = sorted(path.parent.name for path in folder.glob("*/points.json"))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,7 +13,8 @@ from overwinter.config import Project
 from overwinter.energy.record import ENERGY_FILE, find_energy
 from overwinter.errors import ConfigError, IntegrityError
 from overwinter.metrics import EvaluationMetrics, read_metrics
-from overwinter.records import read_record, write_record
+from overwinter.plain_files import open_plain
+from overwinter.records import parse_record, write_record
 from overwinter.sweep.points import Point
 
 DONE = "done"
@@ -22,6 +25,7 @@ INTERRUPTED = "interrupted"
 POINTS_FILE = "points.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _RESERVED = ("trees", "lock")
+_MAX_BYTES = 256 << 20  # of points.json; a thousand points take about one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,14 +140,59 @@ def sweep_folder(project: Project, name: str) -> Path:
 
 
 def read_sweep(project: Project, name: str) -> SweepRecord | None:
-    """Return the record of a sweep; None if it has none, or an unreadable one, which is written anew."""
-    path = sweep_folder(project, name) / POINTS_FILE
-    if not path.exists():
-        return None
+    """Return the record of a sweep; None if it has none, or a damaged one, which is written anew.
+
+    Raises:
+        IntegrityError: points.json is a link, a folder or a pipe.
+    """
+    check_plain(sweep_folder(project, name) / POINTS_FILE)
     try:
-        return read_record(SweepRecord, path, remedy="Run the sweep again.")
+        return load_sweep(project, name)
     except IntegrityError:
         return None
+
+
+def load_sweep(project: Project, name: str) -> SweepRecord | None:
+    """Return the record of a sweep, under the name of its folder; None if it has none.
+
+    Raises:
+        IntegrityError: points.json is damaged, or not a regular file.
+    """
+    path = sweep_folder(project, name) / POINTS_FILE
+    remedy = "Run the sweep again: what is done is not run again."
+    check_plain(path)
+    try:
+        parsed = json.loads(_bounded(path))
+    except FileNotFoundError:
+        return None
+    except RecursionError:
+        raise IntegrityError(f"{path} cannot be read: its JSON is nested too deep. {remedy}") from None
+    except (OSError, ValueError) as error:
+        raise IntegrityError(f"{path} cannot be read: {error}. {remedy}") from None
+    return replace(parse_record(SweepRecord, parsed, where=str(path), remedy=remedy), name=name)
+
+
+def _bounded(path: Path) -> bytes:
+    with open_plain(path) as stream:
+        content = stream.read(_MAX_BYTES + 1)
+    if len(content) > _MAX_BYTES:
+        raise ValueError(f"it is larger than {_MAX_BYTES >> 20} MiB")
+    return content
+
+
+def check_plain(path: Path) -> None:
+    """Check that a file of a sweep is a regular file, or missing.
+
+    Raises:
+        IntegrityError: it is a link, a folder or a pipe.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        return  # who opens it reports that
+    if not stat.S_ISREG(mode):
+        kind = "a link" if stat.S_ISLNK(mode) else "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+        raise IntegrityError(f"{path} is {kind}. Remove it, or give the sweep another name (--name NAME).")
 
 
 def write_sweep(project: Project, record: SweepRecord) -> None:

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from overwinter.config.groups.search import SearchSettings
-from overwinter.errors import ConfigError
+from overwinter.errors import ConfigError, IntegrityError
 from overwinter.sweep.front import STUDY_FILE
 from overwinter.sweep.goal import Goal, unknown_objectives
-from overwinter.sweep.results import DONE, FAILED, REFUSED
+from overwinter.sweep.results import DONE, FAILED, REFUSED, check_plain
 from overwinter.sweep.space import Job, Space
 
 if TYPE_CHECKING:
@@ -257,6 +257,7 @@ def opened_study(plan: Plan, folder: Path) -> Iterator[Study]:
 
     Raises:
         ConfigError: Optuna is not installed, or the study is of another search.
+        IntegrityError: the study is damaged, or not a regular file.
     """
     try:
         import optuna
@@ -264,13 +265,35 @@ def opened_study(plan: Plan, folder: Path) -> Iterator[Study]:
         raise ConfigError("a search needs Optuna: pip install 'overwinter[sweeps]'.") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder.mkdir(parents=True, exist_ok=True)
-    storage = optuna.storages.RDBStorage(f"sqlite:///{folder / STUDY_FILE}")
-    _write_ahead(storage.engine)
+    path = folder / STUDY_FILE
+    with _explained(path):
+        storage = optuna.storages.RDBStorage(f"sqlite:///{path}")
+        _write_ahead(storage.engine)
+        try:
+            yield _study(plan, storage, folder)
+        finally:
+            storage.remove_session()
+            storage.engine.dispose()
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Raise IntegrityError for a study that is no database of Optuna's, or not a regular file."""
+    import sqlite3
+
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    for suffix in ("", "-wal", "-shm", "-journal"):  # SQLite opens all of them
+        check_plain(path.with_name(f"{path.name}{suffix}"))
     try:
-        yield _study(plan, storage, folder)
-    finally:
-        storage.remove_session()
-        storage.engine.dispose()
+        yield
+    except (SQLAlchemyError, StorageInternalError, sqlite3.Error) as error:
+        cause = getattr(error.__cause__ or error, "orig", None) or error.__cause__ or error
+        raise IntegrityError(
+            f"{path} cannot be used: {str(cause).splitlines()[0]}. If it is damaged, delete it; the points that are "
+            "done are not run again. Or give the search another name (--name NAME)."
+        ) from error
 
 
 def _write_ahead(engine: Any) -> None:
