@@ -42,6 +42,7 @@ def test_the_table_counts_points_and_distinct_stages(capsys):
         (["plan", "-m", *GRID, "quantize=none"], "quantize"),
         (["plan", "-m", *GRID, "--probe", "1"], "--probe"),
         (["plan", "-m", *GRID, "--budget", "2 apples"], "apples"),
+        (["plan", "-m", *GRID, "--name", "../../x"], "cannot be a sweep's name"),
         (["plan", "--workers", "2"], "--workers belongs to a sweep"),
     ],
 )

@@ -31,7 +31,7 @@ def calls(made, monkeypatch):
     """Replace the running of points: each gets a status by its seed; return what was asked for."""
     asked = []
 
-    def run_points(project, points, *, settings, on_event):
+    def run_points(project, points, *, settings, on_event, overrides):
         asked.append((points, settings))
         statuses = {1: "done", 2: "refused", 3: "failed", 4: "skipped", 5: "interrupted"}
         figures = {"quality": 0.5, "energy_per_response_j": 1.0, "size_bytes": 1000}

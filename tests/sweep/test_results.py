@@ -87,7 +87,21 @@ def test_a_sweep_has_the_name_of_its_folder(project):
     assert load_sweep(project, "copy").name == "copy"
 
 
-@pytest.mark.parametrize("name", ["", "trees", "lock", "a/b", "..", ".hidden", "a b"])
+@pytest.mark.parametrize("name", ["", "trees", "lock", "a/b", "..", ".hidden", "a b", "../../x", "a" * 300])
 def test_a_name_that_cannot_be_a_folder_is_refused(project, name):
     with pytest.raises(ConfigError, match="cannot be a sweep's name"):
         sweep_folder(project, name)
+
+
+def test_a_file_in_the_place_of_the_state_is_named(project):
+    project.state.write_text("")
+    with pytest.raises(ConfigError, match="is a file, but Overwinter keeps its state in that folder"):
+        sweep_folder(project, "s")
+
+
+def test_a_name_is_of_one_sweep():
+    record = SweepRecord(name="s", until="train", commit="c", overrides=("a=1,2", "b=3"))
+    record.check_same(["b=3", "a=1,2"])
+    SweepRecord(name="s", until="train", commit="c").check_same(["a=1,2"])
+    with pytest.raises(ConfigError, match=r"the sweep s is of a=1,2 b=3; give this one .*--name NAME"):
+        record.check_same(["b=3", "a=1,2,4"])

@@ -3,9 +3,10 @@
 import pytest
 
 from overwinter.config.groups.sweep import SweepSettings
-from overwinter.errors import OverwinterError
+from overwinter.errors import ConfigError, OverwinterError
 from overwinter.pipeline.locks import locked
 from overwinter.sweep.repository import find_repository
+from overwinter.sweep.results import SweepRecord, read_sweep, write_sweep
 from overwinter.sweep.running import Written, _Worker, committed_before, programs_to_run, run_points
 from overwinter.sweep.trees import make_tree
 
@@ -61,3 +62,12 @@ def test_a_tree_is_taken_up_by_the_next_batch_unless_something_changed_it(projec
     later = _Worker(number=0, tree=tree)
     later.recall()
     assert later.holds is None
+
+
+def test_a_name_of_a_sweep_with_other_overrides_is_refused_before_any_work(project, point):
+    earlier = SweepRecord(name="s", until="train", commit="c", overrides=("a=1,2",))
+    write_sweep(project, earlier)
+    words = {"settings": SweepSettings(name="s"), "on_event": lambda event: None}
+    with pytest.raises(ConfigError, match="the sweep s is of a=1,2"):
+        run_points(project, [point("1", train="a")], **words, overrides=["a=1,3"])
+    assert read_sweep(project, "s") == earlier

@@ -47,7 +47,8 @@ def run_batch(
     with contextlib.chdir(project.root):
         for point in {repr((each.config.data, each.config.model)): each for each in points}.values():
             check_data(point.config)
-    results = run_points(project, points, settings=settings, on_event=on_event)
+    words = without_hydra(sweep_overrides)
+    results = run_points(project, points, settings=settings, on_event=on_event, overrides=words)
     if any(result.status == INTERRUPTED for result in results):
         raise KeyboardInterrupt
     return results

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from overwinter.config import Project
 from overwinter.ledger import ExecutionRecord, Ledger, ledger_path
-from overwinter.sweep.batches import check_until, sweep_name
+from overwinter.sweep.batches import check_until, sweep_name, without_hydra
 from overwinter.sweep.costs import Cost, Costs, order_points, total
 from overwinter.sweep.expanding import Expansion
 from overwinter.sweep.points import Point, make_points
+from overwinter.sweep.results import read_sweep
 from overwinter.sweep.spending import read_budget_j
 from overwinter.units import format_si
 
@@ -96,10 +97,13 @@ def plan_sweep(project: Project, expansion: Expansion, overrides: Sequence[str])
         overrides: The overrides of the sweep, from which it is named if it was not given a name.
 
     Raises:
-        ConfigError: a point or the budget is invalid.
+        ConfigError: a point, the budget or the name is invalid, or the name is that of a sweep with other overrides.
         OverwinterError: the ledger cannot be read.
     """
     settings = expansion.settings
+    name = settings.name or sweep_name(project, overrides)
+    if (earlier := read_sweep(project, name)) is not None:
+        earlier.check_same(without_hydra(overrides))
     budget_j = read_budget_j(settings.budget)
     made = make_points(project, expansion.jobs, until=settings.until)
     check_until(made, settings.until)
@@ -107,7 +111,6 @@ def plan_sweep(project: Project, expansion: Expansion, overrides: Sequence[str])
     with Ledger.open(ledger_path(project.root)) as ledger:
         ledger.reap()
         records = ledger.executions()
-    name = settings.name or sweep_name(project, overrides)
     costs = Costs(records)
     apart = total(costs.stage(point, stage) for point in points for stage in point.keys)
     distinct = {key: (point, stage) for point in points for stage, key in point.keys.items()}

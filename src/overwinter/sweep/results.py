@@ -23,8 +23,9 @@ FAILED = "failed"
 SKIPPED = "skipped"
 INTERRUPTED = "interrupted"
 POINTS_FILE = "points.json"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _RESERVED = ("trees", "lock")
+_SHOWN = 40  # characters of a name in a message
 _MAX_BYTES = 256 << 20  # of points.json; a thousand points take about one
 
 
@@ -105,12 +106,14 @@ class SweepRecord:
         name: The sweep's name.
         until: The last stage of its points.
         commit: The commit that its experiments start from.
+        overrides: The overrides of the sweep, sorted, without Hydra's own; empty if they are not known.
         points: The points, in the order in which the sweeper gave them.
     """
 
     name: str
     until: str
     commit: str
+    overrides: tuple[str, ...] = ()
     points: tuple[PointRecord, ...] = ()
 
     def with_points(self, results: Iterable[PointRecord], order: Sequence[str] = ()) -> SweepRecord:
@@ -125,6 +128,21 @@ class SweepRecord:
         placed = [points[name] for name in [*others, *order] if name in points]
         return replace(self, points=tuple(placed))
 
+    def check_same(self, overrides: Sequence[str]) -> None:
+        """Check that a sweep of this name is this one: points of two sweeps would have one table and one front.
+
+        Args:
+            overrides: The overrides of the other sweep, without Hydra's own.
+
+        Raises:
+            ConfigError: it has other overrides.
+        """
+        if self.overrides and overrides and tuple(sorted(overrides)) != self.overrides:
+            raise ConfigError(
+                f"the sweep {self.name} is of {' '.join(self.overrides)}; give this one a name of its own "
+                "(--name NAME), and what both have in common is not run again."
+            )
+
 
 def sweep_folder(project: Project, name: str) -> Path:
     """Return the folder of a sweep.
@@ -134,9 +152,16 @@ def sweep_folder(project: Project, name: str) -> Path:
     """
     if not _NAME.fullmatch(name) or name in _RESERVED:
         raise ConfigError(
-            f"{name!r} cannot be a sweep's name. Use letters, digits, '.', '_' and '-', not {' or '.join(_RESERVED)}."
+            f"{_shortened(name)!r} cannot be a sweep's name. Use up to 100 letters, digits, '.', '_' and '-', not "
+            f"{' or '.join(_RESERVED)}."
         )
+    if project.state.exists() and not project.state.is_dir():
+        raise ConfigError(f"{project.state} is a file, but Overwinter keeps its state in that folder. Move it away.")
     return project.state / "sweeps" / name
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _SHOWN else f"{name[:_SHOWN]}..."
 
 
 def read_sweep(project: Project, name: str) -> SweepRecord | None:

@@ -51,7 +51,12 @@ OnEvent = Callable[[dict[str, Any]], None]
 
 
 def run_points(
-    project: Project, points: Sequence[Point], *, settings: SweepSettings, on_event: OnEvent
+    project: Project,
+    points: Sequence[Point],
+    *,
+    settings: SweepSettings,
+    on_event: OnEvent,
+    overrides: Sequence[str] = (),
 ) -> list[PointResult]:
     """Run points, and return their results in the same order.
 
@@ -61,9 +66,11 @@ def run_points(
         settings: The sweep's settings; `name` must be set.
         on_event: A function that gets every event: those of the stages, with the point's name as `point`; and `point`,
             when one starts or ends.
+        overrides: The overrides of the whole sweep, without Hydra's own.
 
     Raises:
-        ConfigError: the project is not in a Git repository with a commit, or a setting is invalid.
+        ConfigError: the project is not in a Git repository with a commit, a setting is invalid, or the name is that of
+            a sweep with other overrides.
         OverwinterError: another sweep of the project runs, or the disk is full.
     """
     repository = find_repository(project)
@@ -72,7 +79,13 @@ def run_points(
     with _alone(project) as lock:
         (folder / "logs").mkdir(parents=True, exist_ok=True)
         run = _SweepRun(
-            project, repository, list({each.name: each for each in points}.values()), settings, on_event, lock
+            project,
+            repository,
+            list({each.name: each for each in points}.values()),
+            settings,
+            on_event,
+            lock,
+            overrides,
         )
         results = run.results()
     return [results[point.name] for point in points]
@@ -156,6 +169,7 @@ class _SweepRun:
         settings: SweepSettings,
         on_event: OnEvent,
         lock: int,
+        overrides: Sequence[str],
     ) -> None:
         self._project, self._repository, self._points = project, repository, points
         self._name = settings.name or "sweep"
@@ -170,11 +184,13 @@ class _SweepRun:
         self._deaths: dict[int, int] = {}
         self._stopping = False
         self._over_budget = ""
-        earlier = read_sweep(project, self._name)
+        if (earlier := read_sweep(project, self._name)) is not None:
+            earlier.check_same(overrides)
         self._record = SweepRecord(
             name=self._name,
             until=settings.until,
             commit=repository.head,
+            overrides=tuple(sorted(overrides)),
             points=() if earlier is None else earlier.points,
         )
 
