@@ -43,6 +43,7 @@ def test_the_table_counts_points_and_distinct_stages(capsys):
         (["plan", "-m", *GRID, "--probe", "1"], "--probe"),
         (["plan", "-m", *GRID, "--budget", "2 apples"], "apples"),
         (["plan", "-m", *GRID, "--name", "../../x"], "cannot be a sweep's name"),
+        (["plan", "-m", "+sweep=tpe", GRID[1], "hydra.sweeper.at_least={foo: 1}"], "a sweep does not know 'foo'"),
         (["plan", "--workers", "2"], "--workers belongs to a sweep"),
     ],
 )

@@ -5,6 +5,7 @@ from dataclasses import replace
 from rich.console import Console
 
 from overwinter.report.sweep_front import describe_front, render_front
+from overwinter.report.sweep_summary import varied_overrides
 from overwinter.sweep.front import find_front
 from overwinter.sweep.goal import FigureLimit
 from overwinter.tasks import Measure
@@ -17,7 +18,7 @@ LIMITED = replace(GOAL, limits=(FigureLimit(figure="quality", bound=0.9, lower=T
 def rendered(front, headline, without=()):
     console = Console(width=140)
     with console.capture() as capture:
-        console.print(render_front(front, headline, without))
+        console.print(render_front(front, headline, without, settings=varied_overrides(RECORDS)))
     return capture.get()
 
 
@@ -44,3 +45,9 @@ def test_the_line_below_says_what_the_front_is_of():
         "The Pareto front of 2 points with accuracy >= 0.9: accuracy against energy per response. It has no knee."
     )
     assert describe_front(find_front([], LIMITED)).startswith("No front: no point with accuracy >= 0.9 is done")
+
+
+def test_a_front_of_one_point_shows_only_what_varies_in_the_sweep():
+    shown = rendered(find_front(RECORDS[:1], GOAL), None)
+    assert "x=a" in shown
+    assert "seed=1" not in shown

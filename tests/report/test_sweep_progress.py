@@ -1,5 +1,6 @@
 """Progress of a sweep, as lines."""
 
+from dataclasses import replace
 from io import StringIO
 
 import pytest
@@ -59,3 +60,11 @@ def test_bars_follow_the_running_points(spent_j):
     assert "1a2b3c4d: its worker died" in shown
     assert "1/3 points" in shown
     assert ("20.0 J" in shown) == (spent_j > 0)
+
+
+def test_a_search_counts_all_its_points_and_shows_what_varies(capsys):
+    console = Console(file=StringIO())
+    progress = sweep_progress_for(console, fixed={"train.epochs=3"}, ended=4, total=12)
+    point = replace(POINT, overrides=("train.epochs=3", "seed=1"))
+    progress({**ended(), "total": 1, "result": PointResult(point=point, status="done")})
+    assert "5/12 1a2b3c4d seed=1 done (nothing ran)" in capsys.readouterr().err

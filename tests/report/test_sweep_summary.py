@@ -1,5 +1,6 @@
 """The summary of a sweep."""
 
+from dataclasses import replace
 from io import StringIO
 
 from rich.console import Console
@@ -23,7 +24,9 @@ def test_sharing_counts_each_distinct_stage_once():
 
 def test_without_a_finished_point_nothing_is_claimed():
     assert sharing([record("a", "none", status="failed")]).describe() == "No point is finished."
-    assert "no two of them have a stage in common" in sharing([record("a", "none")]).describe()
+    assert sharing([record("a", "none")]).describe() == "1 point is finished."
+    other = replace(record("b", "int8"), keys={"train": "u"})
+    assert "2 finished; no two of them have a stage in common" in sharing([record("a", "none"), other]).describe()
 
 
 def test_the_table_shows_only_settings_that_vary():

@@ -50,6 +50,11 @@ def test_points_with_the_same_error_are_named_once(project):
     assert "2 of the first 4 points are wrong; nothing was started." in str(caught.value)
 
 
+def test_a_message_that_begins_with_the_point_does_not_name_it_twice(project):
+    with pytest.raises(ConfigError, match=r"^quantize=nothing: there is no such option"):
+        make_points(project, [["quantize=nothing"]], until="evaluate")
+
+
 def test_a_sweep_without_points_is_refused(project):
     with pytest.raises(ConfigError, match="no points"):
         make_points(project, [], until="evaluate")

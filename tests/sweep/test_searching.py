@@ -27,10 +27,12 @@ def project(tmp_path, monkeypatch):
     return find_project()
 
 
-def searched(project, settings, arguments=ARGUMENTS):
+def searched(project, settings, arguments=ARGUMENTS, counts=None):
+    counts = [] if counts is None else counts
     jobs, records = [], []
 
-    def launch(batch):
+    def launch(batch, ended, total):
+        counts.append((ended, total))
         jobs.extend(batch)
         records.extend(record(f"p{len(records)}", 0.9 + len(records) / 100, 1.0 + len(records)) for _ in batch)
         write_sweep(project, SweepRecord(name="mine", until="evaluate", commit="0", points=tuple(records)))
@@ -80,4 +82,11 @@ def test_the_number_of_trials_is_no_part_of_the_name(project):
 
 def test_another_launcher_is_refused():
     with pytest.raises(ConfigError, match="needs the figures that hydra/launcher=overwinter returns"):
-        search_project(ARGUMENTS, SearchSettings(), hydra("hydra.BasicLauncher"), loader=None, launch=lambda _: [])
+        search_project(ARGUMENTS, SearchSettings(), hydra("hydra.BasicLauncher"), loader=None, launch=lambda *_: [])
+
+
+def test_a_batch_is_counted_among_all_points_of_the_search_and_of_earlier_starts(project):
+    counts = []
+    searched(project, SearchSettings(trials=1), counts=counts)
+    searched(project, SearchSettings(trials=40), counts=counts)
+    assert counts == [(0, 1), (1, 2)]

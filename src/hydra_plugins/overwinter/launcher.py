@@ -26,11 +26,16 @@ class OverwinterLauncher(Launcher):
 
     Args:
         settings: The settings of the sweep, as `SweepSettings` describes them.
+
+    Attributes:
+        ended: The points that have ended before a batch, for the progress; a search sets it.
+        total: The points that a search runs in all; 0: those of the batch.
     """
 
     def __init__(self, **settings: Any) -> None:
         self._settings = SweepSettings(**settings)
         self._config: DictConfig | None = None
+        self.ended = self.total = 0
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep the sweep's configuration; the jobs run DVC, not ``task_function``."""
@@ -48,10 +53,11 @@ class OverwinterLauncher(Launcher):
         from rich.console import Console
 
         from overwinter.report.sweep_progress import sweep_progress_for
-        from overwinter.sweep.batches import run_batch
+        from overwinter.sweep.batches import fixed_overrides, run_batch
 
         assert self._config is not None  # noqa: S101 -- Hydra calls `setup` first
-        progress = sweep_progress_for(Console(stderr=True))
+        fixed = fixed_overrides(self._config.hydra)
+        progress = sweep_progress_for(Console(stderr=True), fixed=fixed, ended=self.ended, total=self.total)
         try:
             results = run_batch(job_overrides, self._config.hydra.overrides.task, self._settings, on_event=progress)
         finally:

@@ -61,8 +61,11 @@ class OverwinterSweeper(Sweeper):
         )
         return self._returned
 
-    def _launch(self, jobs: Sequence[Sequence[str]]) -> list[Any]:
-        assert self.launcher is not None  # noqa: S101 -- Hydra calls `setup` first
+    def _launch(self, jobs: Sequence[Sequence[str]], ended: int, total: int) -> list[Any]:
+        from hydra_plugins.overwinter.launcher import OverwinterLauncher
+
+        assert isinstance(self.launcher, OverwinterLauncher)  # noqa: S101 -- `search_project` has checked it
+        self.launcher.ended, self.launcher.total = ended, total
         done = sum(len(batch) for batch in self._returned)
         self._returned.append(self.launcher.launch(jobs, initial_job_idx=done))
         return [job.return_value for job in self._returned[-1]]

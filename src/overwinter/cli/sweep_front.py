@@ -88,12 +88,15 @@ def print_front(console: Console, project: Project, record: SweepRecord, front: 
     """Print the front of a sweep, where its picture is, and how to pick a point."""
     from overwinter.report.fitting import fitted
     from overwinter.report.sweep_front import LEAST_IMPORTANT, describe_front, render_front
+    from overwinter.report.sweep_summary import varied_overrides
     from overwinter.sweep.drawing import PICTURE_FILE
     from overwinter.sweep.results import sweep_folder
 
-    headline = _headline(project, record)
+    headline, varied = _headline(project, record), varied_overrides(record.points)
     if front.points:
-        console.print(fitted(console, lambda without: render_front(front, headline, without), LEAST_IMPORTANT))
+        console.print(
+            fitted(console, lambda without: render_front(front, headline, without, settings=varied), LEAST_IMPORTANT)
+        )
     picture = sweep_folder(project, record.name) / PICTURE_FILE
     drawn = f" {os.path.relpath(picture, project.root)} shows it." if front.points and picture.exists() else ""
     console.print(f"{describe_front(front)}{drawn}", style="dim", highlight=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from overwinter.sweep.front import Front, FrontPoint, least_energy_mark
@@ -22,27 +22,28 @@ _TITLES = {
 }
 
 
-def render_front(front: Front, headline: Measure | None, without: Collection[str] = ()) -> Table:
+def render_front(
+    front: Front, headline: Measure | None, without: Collection[str] = (), *, settings: Mapping[str, str]
+) -> Table:
     """Return the points of the front as a table; ``without`` names columns to leave out.
 
     Args:
         front: The front.
         headline: The task's headline measure, to describe figures of that name; None: unknown.
         without: Columns to leave out.
+        settings: The settings that vary among all points of the sweep, by the points' names.
     """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD)
-    common = _in_common(front.points)
     titles = ["point", "settings", *_titles(front), ""]
     kept = [place for place, title in enumerate(titles) if title not in without]
     for place in kept:
         left = titles[place] in ("point", "settings", "")
         table.add_column(titles[place], justify="left" if left else "right", overflow="fold")
     for point in front.points:
-        own = " ".join(each for each in point.overrides if each not in common)
-        cells = [point.name, own, *_figures(point, front, headline), _marks(point, front)]
+        cells = [point.name, settings[point.name], *_figures(point, front, headline), _marks(point, front)]
         table.add_row(*(cells[place] for place in kept))
     return table
 
@@ -78,10 +79,3 @@ def _figures(point: FrontPoint, front: Front, headline: Measure | None) -> list[
 def _marks(point: FrontPoint, front: Front) -> str:
     marks = {"knee": front.knee, least_energy_mark(front): front.least_energy}
     return ", ".join(mark for mark, name in marks.items() if name == point.name)
-
-
-def _in_common(points: Sequence[FrontPoint]) -> set[str]:
-    """Return the overrides that all points have; of a single point, none."""
-    if len(points) < 2:
-        return set()
-    return set.intersection(*(set(point.overrides) for point in points))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from overwinter.units import format_si
@@ -14,9 +16,47 @@ if TYPE_CHECKING:
     from overwinter.report.progress import RunDisplay
 
 
-def sweep_progress_for(console: Console) -> RunDisplay:
-    """Return the display of a sweep for the output: bars on a terminal, else lines."""
-    return RichSweepProgress(console) if console.is_terminal else PlainSweepProgress()
+def sweep_progress_for(console: Console, *, fixed: Collection[str] = (), ended: int = 0, total: int = 0) -> RunDisplay:
+    """Return the display of a sweep for the output: bars on a terminal, else lines.
+
+    Args:
+        console: The console.
+        fixed: Overrides that all points have, which are left out.
+        ended: The points that ended before those of the present batch.
+        total: The points of all batches; 0: those of this one.
+    """
+    counts = _Counts(fixed=fixed, ended=ended, total=total)
+    return RichSweepProgress(console, counts) if console.is_terminal else PlainSweepProgress(counts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Counts:
+    """What the events of a batch do not say; as of `sweep_progress_for`."""
+
+    fixed: Collection[str] = ()
+    ended: int = 0
+    total: int = 0
+
+    def of(self, event: dict[str, Any]) -> tuple[int, int]:
+        """Return the number of points that have ended, and of all points."""
+        finished = self.ended + int(event["finished"])
+        return finished, max(self.total, self.ended + int(event["total"]))
+
+    def in_words(self, event: dict[str, Any]) -> str:
+        finished, total = self.of(event)
+        return f"{finished}/{total}"
+
+    def describe_end(self, event: dict[str, Any]) -> str:
+        """Return what a point gave, with the settings that vary."""
+        result = event["result"]
+        overrides = result.point.overrides
+        own = [each for each in overrides if each not in self.fixed] or overrides
+        ran = f"ran {', '.join(result.ran)}" if result.ran else "nothing ran"
+        why = f": {result.message.splitlines()[0]}" if result.message else f" ({ran})"
+        return f"{self.in_words(event)} {event['point']} {' '.join(own)} {event['status']}{why}"
+
+
+_BATCH = _Counts()
 
 
 class _Joules:
@@ -41,16 +81,15 @@ class _Joules:
 class PlainSweepProgress:
     """Prints a line to standard error when a stage of a point starts, and when a point ends."""
 
-    def __init__(self) -> None:
-        self._joules = _Joules()
+    def __init__(self, counts: _Counts = _BATCH) -> None:
+        self._joules, self._counts = _Joules(), counts
 
     def __call__(self, event: dict[str, Any]) -> None:
         """Print the event, if it is a start or an end."""
         spent = self._joules.note(event)
         if event["event"] == "point" and event["status"] != "started":
-            self._print(
-                f"{_count(event)} {_ended(event)}" + (f" ({spent} so far)" if event["result"].run_id and spent else "")
-            )
+            so_far = f" ({spent} so far)" if event["result"].run_id and spent else ""
+            self._print(f"{self._counts.describe_end(event)}{so_far}")
         elif event["event"] == "start" and _is_stage(event):
             self._print(f"{event['point']}: {event['stage']}")
         elif event["event"] == "say" and not event["stage"]:
@@ -66,7 +105,7 @@ class PlainSweepProgress:
 class RichSweepProgress:
     """A line per running point with its stage, and one for the whole sweep; a line stays of each point that ended."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, counts: _Counts = _BATCH) -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
         columns = (
@@ -78,7 +117,7 @@ class RichSweepProgress:
         self._bars = Progress(*columns, console=console)
         self._whole = self._bars.add_task("sweep", total=None, note="")
         self._tasks: dict[str, Any] = {}
-        self._joules = _Joules()
+        self._joules, self._counts = _Joules(), counts
         self._bars.start()
 
     def __call__(self, event: dict[str, Any]) -> None:
@@ -86,8 +125,9 @@ class RichSweepProgress:
         spent = self._joules.note(event)
         if event["event"] == "point":
             self._show_point(event)
-            note = f"{_count(event)} points  {spent}"
-            self._bars.update(self._whole, total=event["total"], completed=event["finished"], note=note)
+            note = f"{self._counts.in_words(event)} points  {spent}"
+            finished, total = self._counts.of(event)
+            self._bars.update(self._whole, total=total, completed=finished, note=note)
         elif event["event"] == "start":
             self._bars.reset(self._tasks[event["point"]], total=None, description=_place(event), note="")
         elif event["event"] == "progress":
@@ -107,7 +147,7 @@ class RichSweepProgress:
             return
         if (task := self._tasks.pop(event["point"], None)) is not None:
             self._bars.remove_task(task)
-        self._bars.console.print(f"{_count(event)} {_ended(event)}", highlight=False, markup=False)
+        self._bars.console.print(self._counts.describe_end(event), highlight=False, markup=False)
 
 
 def _is_stage(event: dict[str, Any]) -> bool:
@@ -116,15 +156,3 @@ def _is_stage(event: dict[str, Any]) -> bool:
 
 def _place(event: dict[str, Any]) -> str:
     return f"{event['point']} {event['stage']}"
-
-
-def _count(event: dict[str, Any]) -> str:
-    return f"{event['finished']}/{event['total']}"
-
-
-def _ended(event: dict[str, Any]) -> str:
-    result = event["result"]
-    overrides = " ".join(result.point.overrides)
-    ran = f"ran {', '.join(result.ran)}" if result.ran else "nothing ran"
-    why = f": {result.message.splitlines()[0]}" if result.message else f" ({ran})"
-    return f"{event['point']} {overrides} {event['status']}{why}"

@@ -38,6 +38,8 @@ class Sharing:
         """Return a sentence."""
         if not self.points:
             return "No point is finished."
+        if self.points == 1:
+            return "1 point is finished."
         if self.distinct == self.stages:
             return f"{self.points} finished; no two of them have a stage in common."
         return (

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from overwinter.config import Project, find_project
 from overwinter.config.groups.sweep import SweepSettings
@@ -82,6 +83,12 @@ def hydra_set_aside() -> Iterator[None]:
 def without_hydra(overrides: Sequence[str]) -> list[str]:
     """Return the overrides that a point's params.yaml depends on: not Hydra's own, and not the choice of a sweep."""
     return [each for each in overrides if not each.lstrip("+~").startswith((*_HYDRA, _SWEEP_GROUP))]
+
+
+def fixed_overrides(hydra: Any) -> set[str]:
+    """Return the overrides that no point varies, by Hydra's node `hydra`; those of several values match no point's."""
+    params = hydra.sweeper.get("params") or {}
+    return {*hydra.overrides.task, *(f"{key}={value}" for key, value in params.items())}
 
 
 def sweep_name(project: Project, overrides: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from overwinter.config import Project
+from overwinter.config.groups.search import SearchSettings
 from overwinter.config.groups.sweep import SweepSettings
 from overwinter.config.settings import check_settings
 from overwinter.errors import ConfigError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _LAUNCHER = "hydra/launcher=overwinter"
 _SWEEPER = "hydra/sweeper=overwinter_grid"
 _OTHER_SWEEPERS = ("hydra/sweeper=", "+sweep=", "sweep=")
+_MAPPINGS = tuple(f"hydra.sweeper.{name}{end}" for name in ("at_least", "at_most", "params") for end in ("=", "."))
 _GRIDS = ("BasicSweeper", "GridSweeper")
 _GRID = "grid"
 _DRAWS = 20  # attempts to draw a job that differs from those before, for each that is wanted
@@ -34,17 +36,23 @@ class Expansion:
         jobs: The overrides of each job.
         settings: The settings of the sweep.
         drawn: Whether the jobs were drawn from the sweep's space, because a search will choose its own as it runs.
+        search: The settings of the search; None for a sweep without one.
     """
 
     jobs: tuple[tuple[str, ...], ...]
     settings: SweepSettings
     drawn: bool
+    search: SearchSettings | None = None
 
 
 def sweep_words(overrides: Sequence[str]) -> list[str]:
-    """Return the overrides of a sweep with Overwinter's launcher, and with its sweeper unless they choose another."""
+    """Return the overrides of a sweep with Overwinter's launcher, and with its sweeper unless they choose another.
+
+    A mapping such as `hydra.sweeper.at_least={accuracy: 0.9}` may add keys, which Hydra allows only with `++`.
+    """
     chosen = any(each.startswith(_OTHER_SWEEPERS) for each in overrides)
-    return [*overrides, _LAUNCHER, *([] if chosen else [_SWEEPER])]
+    words = [f"++{each}" if each.startswith(_MAPPINGS) else each for each in overrides]
+    return [*words, _LAUNCHER, *([] if chosen else [_SWEEPER])]
 
 
 def expand(project: Project, overrides: Sequence[str]) -> Expansion:
@@ -98,6 +106,7 @@ def _expanded(
     parsed = OverridesParser.create(config_loader=loader).parse_overrides([*given, *without_hydra(task)])
     kind = str(sweeper.get("_target_", "")).rpartition(".")[2]
     searches = kind not in _GRIDS and {"method", "trials"} <= sweeper.keys()
+    search = _search(sweeper) if searches else None
     if searches and sweeper["method"] != _GRID:
         jobs = _drawn(parsed, int(sweeper["trials"]), seed=int(sweeper.get("seed") or 0))
     elif kind in _GRIDS or searches:
@@ -107,7 +116,14 @@ def _expanded(
             f"The sweeper {sweeper.get('_target_')} chooses its points in a way that cannot be planned. Use Hydra's "
             "basic sweeper or Overwinter's."
         )
-    return Expansion(jobs=jobs, settings=settings, drawn=searches and sweeper["method"] != _GRID)
+    return Expansion(jobs=jobs, settings=settings, drawn=searches and sweeper["method"] != _GRID, search=search)
+
+
+def _search(sweeper: Mapping[str, Any]) -> SearchSettings:
+    names = {field.name for field in fields(SearchSettings)}
+    search = SearchSettings(**{name: value for name, value in sweeper.items() if name in names})
+    check_settings(search, key="hydra.sweeper")
+    return search
 
 
 def _product(overrides: Sequence[Override], *, checked: bool) -> tuple[tuple[str, ...], ...]:

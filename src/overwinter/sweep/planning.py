@@ -10,6 +10,7 @@ from overwinter.ledger import ExecutionRecord, Ledger, ledger_path
 from overwinter.sweep.batches import check_until, sweep_name, without_hydra
 from overwinter.sweep.costs import Cost, Costs, order_points, total
 from overwinter.sweep.expanding import Expansion
+from overwinter.sweep.goal import make_goal
 from overwinter.sweep.points import Point, make_points
 from overwinter.sweep.results import read_sweep
 from overwinter.sweep.spending import read_budget_j
@@ -97,7 +98,8 @@ def plan_sweep(project: Project, expansion: Expansion, overrides: Sequence[str])
         overrides: The overrides of the sweep, from which it is named if it was not given a name.
 
     Raises:
-        ConfigError: a point, the budget or the name is invalid, or the name is that of a sweep with other overrides.
+        ConfigError: a point, the budget, the goal of a search or the name is invalid, or the name is that of a sweep
+            with other overrides.
         OverwinterError: the ledger cannot be read.
     """
     settings = expansion.settings
@@ -107,6 +109,8 @@ def plan_sweep(project: Project, expansion: Expansion, overrides: Sequence[str])
     budget_j = read_budget_j(settings.budget)
     made = make_points(project, expansion.jobs, until=settings.until)
     check_until(made, settings.until)
+    if expansion.search is not None:
+        make_goal(expansion.search, made[0].config)  # as the search does before its first point
     points = list({point.name: point for point in made}.values())
     with Ledger.open(ledger_path(project.root)) as ledger:
         ledger.reap()

@@ -100,5 +100,7 @@ def _explained(wrong: Mapping[str, Sequence[str]], *, checked: int, total: int) 
 
 
 def _line(message: str, points: Sequence[str]) -> str:
+    if len(points) == 1 and message.startswith(f"{points[0]}: "):
+        return message
     more = f" (and {len(points) - 1} more)" if len(points) > 1 else ""
     return f"{points[0] or 'the configuration as it is'}{more}: {message}"

@@ -15,7 +15,7 @@ from overwinter.sweep.batches import hydra_set_aside, sweep_name, without_hydra
 from overwinter.sweep.front import find_front, write_front
 from overwinter.sweep.goal import Goal, make_goal
 from overwinter.sweep.points import Point, make_points
-from overwinter.sweep.results import read_sweep, sweep_folder
+from overwinter.sweep.results import DONE, REFUSED, PointRecord, read_sweep, sweep_folder
 from overwinter.sweep.search import Plan, run_search
 from overwinter.sweep.space import Job, read_space
 
@@ -31,7 +31,7 @@ def search_project(
     hydra: Any,
     *,
     loader: ConfigLoader | None,
-    launch: Callable[[Sequence[Job]], Sequence[Mapping[str, Any]]],
+    launch: Callable[[Sequence[Job], int, int], Sequence[Mapping[str, Any]]],
 ) -> None:
     """Search in the project of the current folder, and keep the front so far after each batch.
 
@@ -40,7 +40,8 @@ def search_project(
         settings: The settings of the search.
         hydra: Hydra's node `hydra`.
         loader: Hydra's loader, which lists the options that a glob matches.
-        launch: Runs a batch of jobs by Overwinter's launcher, and returns what each gave.
+        launch: Runs a batch of jobs by Overwinter's launcher, and returns what each gave; it also gets the number of
+            points that have ended, and that of all points.
 
     Raises:
         ConfigError: a setting, a range or a job is invalid, or the launcher is another one.
@@ -61,8 +62,12 @@ def search_project(
     plan = Plan(space=space, goal=goal, settings=settings, workers=hydra.launcher.workers, ground=ground_of(example))
     folder = sweep_folder(project, name)
 
+    ended = {each.name for each in _records(project, name) if each.status in (DONE, REFUSED)}
+    total = _total(settings, space.size())
+
     def launch_and_keep(jobs: Sequence[Job]) -> Sequence[Mapping[str, Any]]:
-        returned = launch(jobs)
+        returned = launch(jobs, len(ended), total)
+        ended.update(each["name"] for each in returned)
         keep_front(project, name, goal)
         return returned
 
@@ -81,5 +86,16 @@ def ground_of(example: Point) -> str:
 
 def keep_front(project: Project, name: str, goal: Goal) -> Path:
     """Write the front of a sweep's points as they are now; return its path."""
+    return write_front(sweep_folder(project, name), find_front(_records(project, name), goal))
+
+
+def _records(project: Project, name: str) -> Sequence[PointRecord]:
     record = read_sweep(project, name)
-    return write_front(sweep_folder(project, name), find_front([] if record is None else record.points, goal))
+    return () if record is None else record.points
+
+
+def _total(settings: SearchSettings, size: int | None) -> int:
+    """Return the number of points that a search runs in all: at most those that its space has."""
+    if size is None:
+        return settings.trials
+    return size if settings.method == "grid" else min(size, settings.trials)
