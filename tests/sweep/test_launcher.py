@@ -37,6 +37,10 @@ def calls(made, monkeypatch):
         figures = {"quality": 0.5, "energy_per_response_j": 1.0, "size_bytes": 1000}
         results = [PointResult(point=each, status=statuses.get(each.config.seed, "done"), **figures) for each in points]
         records = tuple(PointRecord.of(result) for result in results)
+        for finished, result in enumerate(results, start=1):
+            counts = {"finished": finished, "total": len(results), "spent_j": 0.0}
+            end = {"point": result.point.name, "stage": "", "status": result.status, "result": result}
+            on_event({"event": "point", **end, **counts})
         write_sweep(project, SweepRecord(name=settings.name, until=settings.until, commit="c", points=records))
         return results
 
@@ -61,6 +65,15 @@ def test_options_reach_the_settings_and_points_have_no_hydra_in_them(calls, caps
 def test_the_exit_code_says_how_the_sweep_ended(calls, capsys, seeds, code):
     assert main(["run", "-m", f"seed={seeds}", "--name", "named"]) == code
     assert calls[0][1].name == "named"
+
+
+def test_the_progress_of_a_search_counts_all_its_points_and_shows_what_varies(calls, capsys):
+    pytest.importorskip("optuna")
+    words = ["+sweep=tpe", "train.epochs=3", "sparsify.amount=0.5,0.6,0.7", "hydra.sweeper.trials=2"]
+    assert main(["run", "-m", *words, "hydra.sweeper.at_least={accuracy: 0.1}", "--name", "counted"]) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if " done " in line]
+    assert [line.split()[1] for line in lines] == ["1/2", "2/2"]
+    assert all("sparsify.amount=" in line and "train.epochs" not in line for line in lines)
 
 
 def test_any_sweeper_that_gives_batches_may_call_the_launcher(calls, capsys):
