@@ -97,6 +97,49 @@ def test_all_points_are_checked_before_the_first_runs(calls, capsys):
     assert not calls
 
 
+@pytest.fixture
+def configs(made):
+    """The text of the project's config.yaml, which the test may damage."""
+    path = made / "configs" / "config.yaml"
+    text = path.read_text()
+    yield path
+    path.write_text(text)
+
+
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_a_configuration_that_is_not_yaml_is_refused(calls, configs, capsys, command):
+    configs.write_text("garbage: [")
+    assert main([command, "-m", "seed=1,2"]) == 2
+    said = capsys.readouterr().err
+    assert "cannot be composed" in said
+    assert "Fix that file." in said
+    assert not calls
+
+
+def test_a_configuration_that_breaks_while_a_sweep_runs_costs_no_front(calls, configs, capsys, monkeypatch):
+    def run_points(*words, **settings):
+        results = inner(*words, **settings)
+        configs.write_text("garbage: [")
+        return results
+
+    inner = batches.run_points
+    monkeypatch.setattr(batches, "run_points", run_points)
+    assert main(["run", "-m", "--json", "seed=6,7", "--name", "broken"]) == 0
+    shown = capsys.readouterr()
+    assert "no front" not in shown.err
+    assert json.loads(shown.out)["front"]["points"]
+
+
+def test_a_linked_folder_of_a_sweep_is_refused_before_anything_is_written(calls, made, tmp_path, capsys):
+    link = made / ".overwinter" / "sweeps" / "linked"
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(tmp_path)
+    assert main(["run", "-m", "seed=1,2", "--name", "linked"]) == 4
+    assert "is a link" in capsys.readouterr().err
+    assert not calls
+    assert not list(tmp_path.iterdir())
+
+
 def test_options_of_a_sweep_without_one_are_refused(calls, capsys):
     assert main(["run", "seed=1", "--workers", "2"]) == 2
     assert "--workers belongs to a sweep" in capsys.readouterr().err

@@ -1,9 +1,11 @@
 """What the loop of a sweep decides, without DVC."""
 
+import os
+
 import pytest
 
 from overwinter.config.groups.sweep import SweepSettings
-from overwinter.errors import ConfigError, OverwinterError
+from overwinter.errors import ConfigError, IntegrityError, RefusedError
 from overwinter.pipeline.locks import locked
 from overwinter.sweep.repository import find_repository
 from overwinter.sweep.results import SweepRecord, read_sweep, write_sweep
@@ -44,9 +46,29 @@ def test_two_sweeps_of_a_project_do_not_run_at_once(project, point, monkeypatch)
     monkeypatch.setattr("overwinter.pipeline.locks._PATIENCE_S", 0.1)
     with (
         locked(project.state / "sweeps" / "lock", what="The test"),
-        pytest.raises(OverwinterError, match="is locked by process"),
+        pytest.raises(RefusedError, match=f"runs, as process {os.getpid()}, and two do not run at once"),
     ):
         run_points(project, [point("1", train="a")], settings=SweepSettings(name="s"), on_event=lambda event: None)
+
+
+def test_settings_are_checked_before_the_wait_for_another_sweep(project, point):
+    settings = SweepSettings(name="s", budget="-5J")
+    with (
+        locked(project.state / "sweeps" / "lock", what="The test"),
+        pytest.raises(ConfigError, match=r"hydra\.launcher\.budget"),
+    ):
+        run_points(project, [point("1", train="a")], settings=settings, on_event=lambda event: None)
+
+
+@pytest.mark.parametrize("name", ["s", "s/points.json", "s/logs", "lock"])
+def test_a_sweep_writes_nothing_through_a_link(project, point, tmp_path, name):
+    target, link = tmp_path / "elsewhere", project.state / "sweeps" / name
+    target.mkdir()
+    link.parent.mkdir(parents=True)
+    link.symlink_to(target)
+    with pytest.raises(IntegrityError, match="is a link"):
+        run_points(project, [point("1", train="a")], settings=SweepSettings(name="s"), on_event=lambda event: None)
+    assert not list(target.iterdir())
 
 
 def test_a_tree_is_taken_up_by_the_next_batch_unless_something_changed_it(project):

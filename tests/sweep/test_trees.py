@@ -3,7 +3,7 @@
 import pytest
 
 from overwinter.config import find_project
-from overwinter.errors import ConfigError
+from overwinter.errors import ConfigError, IntegrityError
 from overwinter.sweep.repository import find_repository
 from overwinter.sweep.trees import make_tree
 
@@ -128,3 +128,14 @@ def test_data_that_git_ignores_is_a_link_into_the_project(project, monkeypatch):
 def test_a_file_outside_the_repository_is_refused(project, monkeypatch):
     with pytest.raises(ConfigError, match="outside the Git repository"):
         linked(project, monkeypatch, "../elsewhere.csv")
+
+
+@pytest.mark.parametrize("name", ["trees", "trees/0"])
+def test_a_tree_behind_a_link_is_refused(project, tmp_path, name):
+    (tmp_path / "elsewhere").mkdir()
+    link = project.state / "sweeps" / name
+    link.parent.mkdir(parents=True)
+    link.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(IntegrityError, match="is a link"):
+        made(project)
+    assert not list((tmp_path / "elsewhere").iterdir())

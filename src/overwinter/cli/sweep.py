@@ -38,11 +38,12 @@ def run(arguments: argparse.Namespace) -> int:
     from overwinter.config import find_project
     from overwinter.sweep.batches import sweep_name
     from overwinter.sweep.front import forget_front
-    from overwinter.sweep.results import read_sweep, sweep_folder
+    from overwinter.sweep.results import read_sweep, refuse_links, sweep_folder
 
     project = find_project()
     name = arguments.name = arguments.name or sweep_name(project, arguments.overrides)
     folder = sweep_folder(project, name)
+    refuse_links(*folder.glob("*"))
     interrupted = False
     forget_front(folder)
     try:
@@ -74,25 +75,21 @@ def _multirun(project: Project, overrides: Sequence[str], folder: Any) -> None:
     """Let Hydra run the sweep, as `hydra.main` does for `--multirun`.
 
     Raises:
-        ConfigError: Hydra does not accept the overrides.
+        ConfigError: Hydra does not accept the overrides, or a file of configs/ is not YAML.
     """
     from hydra._internal.hydra import Hydra
     from hydra._internal.utils import create_config_search_path
     from hydra.core.global_hydra import GlobalHydra
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
 
-    from overwinter.config.composition import explain
+    from overwinter.config.composition import explained_composition
     from overwinter.sweep.expanding import sweep_words
 
     words = [*sweep_words(overrides), f"hydra.sweep.dir={_quoted(folder)}"]
     try:
         GlobalHydra.instance().clear()
-        hydra = Hydra.create_main_hydra2("overwinter", create_config_search_path(str(project.configs)))
-        hydra.multirun(project.config_name, lambda _: None, words, with_log_configuration=False)
-    except (HydraException, OmegaConfBaseException) as error:
-        GlobalHydra.instance().clear()  # `explain` composes, too
-        raise ConfigError(explain(error, project)) from None
+        with explained_composition(project):
+            hydra = Hydra.create_main_hydra2("overwinter", create_config_search_path(str(project.configs)))
+            hydra.multirun(project.config_name, lambda _: None, words, with_log_configuration=False)
     finally:
         GlobalHydra.instance().clear()
 

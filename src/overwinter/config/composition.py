@@ -6,8 +6,9 @@ in `hydra_plugins.overwinter` registers the schemas and the resolver for `config
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,30 @@ def configs_digest(configs: Path) -> str:
         digest.update(f"{place.as_posix()}\0{len(content)}\0".encode())
         digest.update(content)
     return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def explained_composition(project: Project) -> Iterator[None]:
+    """Raise what Hydra refuses about a sweep, or a file that is not YAML, as a ConfigError that says what to do.
+
+    Args:
+        project: The project with the configs/ that are composed.
+
+    Raises:
+        ConfigError: Hydra does not accept the overrides, or a file cannot be read.
+    """
+    import yaml
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        GlobalHydra.instance().clear()  # `explain` composes, too
+        raise ConfigError(explain(error, project)) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{project.configs} cannot be composed: {error}. Fix that file.") from None
 
 
 def explain(error: Exception, project: Project) -> str:

@@ -24,12 +24,25 @@ _RETRY_S = 0.1
 _SILENT_S = 1.0  # shorter waits are not worth a message
 
 
+class LockedError(OverwinterError):
+    """A lock that another process holds.
+
+    Attributes:
+        holder: The id of that process; `unknown` if it is not known.
+    """
+
+    def __init__(self, what: str, holder: str) -> None:
+        super().__init__(f"{what} is locked by process {holder}. Wait for it, or stop it.")
+        self.holder = holder
+
+
 @contextlib.contextmanager
 def locked(path: Path, *, what: str) -> Iterator[int]:
     """Hold the lock file ``path``, and yield its descriptor; the kernel releases it however the process ends.
 
     Raises:
-        OverwinterError: another process still holds it after five seconds.
+        LockedError: another process still holds it after five seconds.
+        OverwinterError: the file cannot be written.
     """
     handle = _opened(path)
     try:
@@ -144,7 +157,7 @@ def _is_whole(listed: Path) -> bool:
 def _opened(path: Path) -> int:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)  # it is truncated
     except OSError as error:
         raise write_error(path, error) from error
 
@@ -153,7 +166,7 @@ def _acquire(handle: int, path: Path, what: str) -> None:
     deadline = time.monotonic() + _PATIENCE_S
     while not _try(handle):
         if time.monotonic() > deadline:
-            raise OverwinterError(f"{what} is locked by process {_holder(path)}. Wait for it, or stop it.")
+            raise LockedError(what, _holder(path))
         time.sleep(_RETRY_S)
 
 

@@ -108,7 +108,8 @@ class RunningDvc:
         self._outcome = Reproduction(run_id=run_id, log=log)
         self._failures: list[dict[str, Any]] = []
         events = log.with_suffix(".events")
-        events.unlink(missing_ok=True)
+        for path in (events, log):  # an earlier one, or a link, through which the log would be written elsewhere
+            path.unlink(missing_ok=True)
         self._reader = EventReader(events)
         variables = dict(os.environ) | dict(environment or {})
         variables["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), variables.get("PATH", os.defpath)])

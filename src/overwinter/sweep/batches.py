@@ -9,12 +9,15 @@ from dataclasses import replace
 from typing import Any
 
 from overwinter.config import Project, find_project
+from overwinter.config.groups.search import SearchSettings
 from overwinter.config.groups.sweep import SweepSettings
 from overwinter.config.settings import check_settings
 from overwinter.data.local_files import check_data
 from overwinter.errors import ConfigError, nearest
+from overwinter.sweep.front import FRONT_FILE, find_front, write_front
+from overwinter.sweep.goal import make_goal
 from overwinter.sweep.points import Point, make_points
-from overwinter.sweep.results import INTERRUPTED, PointResult
+from overwinter.sweep.results import INTERRUPTED, PointResult, read_sweep, sweep_folder
 from overwinter.sweep.running import OnEvent, run_points
 
 _NAME_DIGITS = 8
@@ -50,9 +53,20 @@ def run_batch(
             check_data(point.config)
     words = without_hydra(sweep_overrides)
     results = run_points(project, points, settings=settings, on_event=on_event, overrides=words)
+    _keep_goal(project, str(settings.name), points[0])
     if any(result.status == INTERRUPTED for result in results):
         raise KeyboardInterrupt
     return results
+
+
+def _keep_goal(project: Project, name: str, point: Point) -> None:
+    """Write the front with the goal of a point, unless a search keeps it: configs/ may have changed by now."""
+    folder = sweep_folder(project, name)
+    record = read_sweep(project, name)
+    if record is None or (folder / FRONT_FILE).exists():
+        return
+    with contextlib.suppress(ConfigError):  # whoever asks for the front gets the message
+        write_front(folder, find_front(record.points, make_goal(SearchSettings(), point.config)))
 
 
 def check_until(points: Sequence[Point], until: str) -> None:

@@ -63,31 +63,27 @@ def expand(project: Project, overrides: Sequence[str]) -> Expansion:
         overrides: The overrides of the sweep, Hydra's own among them.
 
     Raises:
-        ConfigError: Hydra does not accept the overrides, nothing is swept, or the sweeper is not known.
+        ConfigError: Hydra does not accept the overrides, a file of configs/ is not YAML, nothing is swept, or the
+            sweeper is not known.
     """
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
-    from hydra.errors import HydraException
     from hydra.types import RunMode
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
 
-    from overwinter.config.composition import explain
+    from overwinter.config.composition import explained_composition
 
-    try:
-        with initialize_config_dir(str(project.configs), version_base=None):
-            hydra = GlobalHydra.instance().hydra
-            assert hydra is not None  # noqa: S101 -- for the type checker
-            words = sweep_words(overrides)
-            config = hydra.compose_config(project.config_name, words, RunMode.MULTIRUN, from_shell=False)
-            sweeper = OmegaConf.to_container(config.hydra.sweeper)
-            launcher = OmegaConf.to_container(config.hydra.launcher)
-            assert isinstance(sweeper, dict)  # noqa: S101 -- Hydra's schema
-            assert isinstance(launcher, dict)  # noqa: S101
-            task = [str(each) for each in config.hydra.overrides.task]
-            return _expanded(task, _named(sweeper), _named(launcher), hydra.config_loader)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(explain(error, project)) from None
+    with explained_composition(project), initialize_config_dir(str(project.configs), version_base=None):
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None  # noqa: S101 -- for the type checker
+        words = sweep_words(overrides)
+        config = hydra.compose_config(project.config_name, words, RunMode.MULTIRUN, from_shell=False)
+        sweeper = OmegaConf.to_container(config.hydra.sweeper)
+        launcher = OmegaConf.to_container(config.hydra.launcher)
+        assert isinstance(sweeper, dict)  # noqa: S101 -- Hydra's schema
+        assert isinstance(launcher, dict)  # noqa: S101
+        task = [str(each) for each in config.hydra.overrides.task]
+        return _expanded(task, _named(sweeper), _named(launcher), hydra.config_loader)
 
 
 def _named(node: Mapping[Any, Any]) -> dict[str, Any]:

@@ -149,6 +149,7 @@ def sweep_folder(project: Project, name: str) -> Path:
 
     Raises:
         ConfigError: the name cannot be that of a folder.
+        IntegrityError: the folder is a link.
     """
     if not _NAME.fullmatch(name) or name in _RESERVED:
         raise ConfigError(
@@ -157,7 +158,20 @@ def sweep_folder(project: Project, name: str) -> Path:
         )
     if project.state.exists() and not project.state.is_dir():
         raise ConfigError(f"{project.state} is a file, but Overwinter keeps its state in that folder. Move it away.")
-    return project.state / "sweeps" / name
+    folder = project.state / "sweeps" / name
+    refuse_links(folder)
+    return folder
+
+
+def refuse_links(*paths: Path) -> None:
+    """Check that paths that a sweep writes to are no links, which would lead its files out of the project.
+
+    Raises:
+        IntegrityError: one is a link.
+    """
+    for path in paths:
+        if path.is_symlink():
+            raise IntegrityError(f"{path} is a link, and a sweep writes no files through links. Remove it.")
 
 
 def _shortened(name: str) -> str:

@@ -19,8 +19,8 @@ from typing import Any
 
 from overwinter.config import Project
 from overwinter.config.groups.sweep import SweepSettings
-from overwinter.errors import EXIT_DONE, EXIT_INTEGRITY, EXIT_REFUSED, OverwinterError
-from overwinter.pipeline.locks import locked
+from overwinter.errors import EXIT_DONE, EXIT_INTEGRITY, EXIT_REFUSED, OverwinterError, RefusedError
+from overwinter.pipeline.locks import LockedError, locked
 from overwinter.pipeline.render import gate_name, render_dvc_yaml
 from overwinter.pipeline.reproduce import Reproduction, RunningDvc, new_run_id
 from overwinter.sweep.points import Point
@@ -36,6 +36,7 @@ from overwinter.sweep.results import (
     SweepRecord,
     read_figures,
     read_sweep,
+    refuse_links,
     sweep_folder,
     write_sweep,
 )
@@ -71,22 +72,19 @@ def run_points(
     Raises:
         ConfigError: the project is not in a Git repository with a commit, a setting is invalid, or the name is that of
             a sweep with other overrides.
-        OverwinterError: another sweep of the project runs, or the disk is full.
+        IntegrityError: a file that the sweep writes is a link.
+        RefusedError: another sweep of the project runs.
+        OverwinterError: the disk is full.
     """
     repository = find_repository(project)
     name = settings.name or "sweep"
     folder = sweep_folder(project, name)
+    refuse_links(*folder.glob("*"))
+    spending = Spending(project, f"{name}/", read_budget_j(settings.budget))
     with _alone(project) as lock:
         (folder / "logs").mkdir(parents=True, exist_ok=True)
-        run = _SweepRun(
-            project,
-            repository,
-            list({each.name: each for each in points}.values()),
-            settings,
-            on_event,
-            lock,
-            overrides,
-        )
+        different = list({each.name: each for each in points}.values())
+        run = _SweepRun(project, repository, different, settings, spending, on_event, lock, overrides)
         results = run.results()
     return [results[point.name] for point in points]
 
@@ -95,7 +93,15 @@ def run_points(
 def _alone(project: Project) -> Iterator[int]:
     """Hold the project's lock on sweeps, and yield its file, which dvc inherits: an orphan still holds the lock."""
     path = project.state / "sweeps" / "lock"
-    with locked(path, what=f"The folder of worker trees of {project.root}") as handle:
+    refuse_links(path)
+    with contextlib.ExitStack() as stack:
+        try:
+            handle = stack.enter_context(locked(path, what=f"The folder of worker trees of {project.root}"))
+        except LockedError as error:
+            raise RefusedError(
+                f"Another sweep of {project.root} runs, as process {error.holder}, and two do not run at once; nothing "
+                "was started.\nRun this one when it has ended, or stop it: it goes on with its own command."
+            ) from None
         yield handle
 
 
@@ -167,6 +173,7 @@ class _SweepRun:
         repository: Repository,
         points: list[Point],
         settings: SweepSettings,
+        spending: Spending,
         on_event: OnEvent,
         lock: int,
         overrides: Sequence[str],
@@ -178,7 +185,7 @@ class _SweepRun:
         # One more than run stages at once: a point starts while the one before it is being closed.
         self._workers = [_Worker(number=number) for number in range(settings.workers + 1)]
         self._at_once = settings.workers
-        self._spending = Spending(project, f"{self._name}/", read_budget_j(settings.budget))
+        self._spending = spending
         self._schedule = Schedule([point.keys for point in points], self._spending.order(points))
         self._results: dict[int, PointResult] = {}
         self._deaths: dict[int, int] = {}

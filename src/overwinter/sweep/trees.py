@@ -25,6 +25,7 @@ from overwinter.pipeline.composing import write_rendered
 from overwinter.pipeline.locks import repair_dvc_lock, repair_dvc_rwlock
 from overwinter.pipeline.render import rendered_stages
 from overwinter.sweep.repository import Repository, without_check
+from overwinter.sweep.results import refuse_links
 
 _LINKED_BYTES = 50 * 10**6  # larger files are links into the project
 _OWN = ("outputs", "dvc.lock", ".overwinter", ".dvc/tmp", ".dvc/config.local", ".dvc/cache")
@@ -89,9 +90,11 @@ def make_tree(number: int, main: Project, repository: Repository, *, cache: Path
         anew: Whether to start without what an earlier sweep left in it.
 
     Raises:
+        IntegrityError: the folder is a link.
         OverwinterError: the disk is full, or the folder cannot be written.
     """
     top = main.state / "sweeps" / "trees" / str(number)
+    refuse_links(top.parent, top)
     try:
         if anew:
             shutil.rmtree(top, ignore_errors=True)
