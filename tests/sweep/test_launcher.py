@@ -177,3 +177,15 @@ def test_a_ready_sweep_counts_with_its_content(made):
 def test_hydras_own_overrides_are_no_part_of_a_point():
     words = ["seed=1", "+sweep=own", "hydra/launcher=overwinter", "hydra.sweep.dir=x", "~model.root"]
     assert without_hydra(words) == ["seed=1", "~model.root"]
+
+
+def test_a_name_with_other_overrides_is_refused_and_keeps_what_it_has(made, monkeypatch, capsys):
+    monkeypatch.chdir(made)
+    project = find_project(made)
+    write_sweep(project, SweepRecord(name="taken", until="train", commit="c", overrides=("seed=1,2",)))
+    front = made / ".overwinter" / "sweeps" / "taken" / "front.json"
+    front.write_text("{}")
+    for words in (["run"], ["plan"]):
+        assert main([*words, "-m", "seed=1,3", "--name", "taken"]) == 2
+        assert "the sweep taken is of seed=1,2" in capsys.readouterr().err
+    assert front.exists()

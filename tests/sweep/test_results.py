@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -105,3 +106,10 @@ def test_a_name_is_of_one_sweep():
     SweepRecord(name="s", until="train", commit="c").check_same(["a=1,2"])
     with pytest.raises(ConfigError, match=r"the sweep s is of a=1,2 b=3; give this one .*--name NAME"):
         record.check_same(["b=3", "a=1,2,4"])
+
+
+def test_a_point_of_a_changed_configuration_takes_the_place_of_the_earlier_one(point):
+    earlier = [PointRecord.of(PointResult(point=point(name, train=name), status="done")) for name in "12"]
+    record = SweepRecord(name="s", until="train", commit="c", points=tuple(earlier))
+    now = replace(point("9", train="1"), params="changed")
+    assert [each.name for each in record.without_replaced([now, point("2", train="2")]).points] == ["2"]

@@ -36,7 +36,7 @@ def refuse_stray(arguments: argparse.Namespace) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the sweep; return 0, 1 if a point failed, 3 if the budget ended it or no point was allowed."""
     from overwinter.config import find_project
-    from overwinter.sweep.batches import sweep_name
+    from overwinter.sweep.batches import sweep_name, without_hydra
     from overwinter.sweep.front import forget_front
     from overwinter.sweep.results import read_sweep, refuse_links, sweep_folder
 
@@ -45,6 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
     folder = sweep_folder(project, name)
     refuse_links(*folder.glob("*"))
     interrupted = False
+    if (earlier := read_sweep(project, name)) is not None:
+        earlier.check_same(without_hydra(arguments.overrides))  # before anything of the earlier one is replaced
     forget_front(folder)
     try:
         _multirun(project, [*arguments.overrides, *settings(arguments)], folder)

@@ -128,6 +128,12 @@ class SweepRecord:
         placed = [points[name] for name in [*others, *order] if name in points]
         return replace(self, points=tuple(placed))
 
+    def without_replaced(self, points: Iterable[Point]) -> SweepRecord:
+        """Return the record without points that had the overrides of these, but another configuration."""
+        present = {point.overrides: point.name for point in points}
+        kept = [each for each in self.points if present.get(each.overrides, each.name) == each.name]
+        return replace(self, points=tuple(kept))
+
     def check_same(self, overrides: Sequence[str]) -> None:
         """Check that a sweep of this name is this one: points of two sweeps would have one table and one front.
 

@@ -198,7 +198,7 @@ class _SweepRun:
             until=settings.until,
             commit=repository.head,
             overrides=tuple(sorted(overrides)),
-            points=() if earlier is None else earlier.points,
+            points=() if earlier is None else earlier.without_replaced(points).points,
         )
 
     def results(self) -> dict[str, PointResult]:
