@@ -271,7 +271,7 @@ _PERPLEXITIES = {  # our method -> the peer's, target
     "int8_dynamic_grouped": ("torchao_int8_dynamic", "+0.5 % / +0.7 %"),
     "int4_distilled": ("llm_compressor_int4_gptq", "+1.5 % / +10 %"),
 }
-_SEARCHES = {"TPE": "tpe", "NSGA-II": "nsga2", "random": "random_40"}
+_SEARCHES = {"gp": "gp", "TPE": "tpe", "NSGA-II": "nsga2", "random": "random_40"}
 
 
 def _sweep_rows() -> Iterator[Row]:
@@ -279,8 +279,9 @@ def _sweep_rows() -> Iterator[Row]:
     trials, drawn = search["trials"], search["random_points"]
     for row in search["comparisons"]:
         found = "; ".join(f"{name} {row[method]['median']:.3f}" for name, method in _SEARCHES.items())
-        what = f"{trials} trials on a grid of 240 measured points, share of the hypervolume of {len(row['objectives'])}"
-        yield f"{what} objectives (median)", found, f"{row[f'random_{drawn}']['median']:.3f}, of {drawn} random points"
+        names = ", ".join(row["objectives"])
+        what = f"{trials} trials on a grid of 240 measured points, share of the hypervolume of {names}"
+        yield f"{what} (median)", found, f"{row[f'random_{drawn}']['median']:.3f}, of {drawn} random points"
 
 
 _TOPICS: dict[str, Callable[[], Iterator[Row]]] = {

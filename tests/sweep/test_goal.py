@@ -5,7 +5,7 @@ import pytest
 from overwinter.config import compose, find_project, validate
 from overwinter.config.groups.search import SearchSettings
 from overwinter.errors import ConfigError
-from overwinter.sweep.goal import make_goal, read_limit
+from overwinter.sweep.goal import Goal, make_goal, read_limit
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +71,9 @@ def test_a_limit_is_read_from_its_text(text):
 def test_what_is_not_a_limit_is_refused_with_an_example(text):
     with pytest.raises(ConfigError, match=r"is not a limit. Write accuracy>=0.9"):
         read_limit(text, headline="accuracy", key="--pick")
+
+
+def test_losses_are_less_for_better_and_logarithms_of_joules_and_bytes():
+    goal = Goal(objectives=("quality", "energy_per_response_j", "size_bytes"), headline="f1", higher_is_better=True)
+    assert goal.losses([0.9, 0.01, 1000.0]) == pytest.approx([-0.9, -2.0, 3.0])
+    assert goal.losses([0.9, 0.0, 1.0])[1] == -12.0

@@ -48,7 +48,7 @@ def plan(space=SPACE, *, workers=1, ground="", limits=(), **settings):
     return Plan(space=space, goal=goal, settings=SearchSettings(**settings), workers=workers, ground=ground)
 
 
-@pytest.mark.parametrize("method", ["tpe", "nsga2", "random"])
+@pytest.mark.parametrize("method", ["gp", "tpe", "nsga2", "random"])
 def test_it_runs_as_many_points_as_asked_for_all_different(tmp_path, method):
     launch = Launcher()
     assert run_search(plan(method=method, trials=6, workers=3), tmp_path, launch) == 6
@@ -57,7 +57,7 @@ def test_it_runs_as_many_points_as_asked_for_all_different(tmp_path, method):
     assert all(job[0] == "seed=3" for job in launch.jobs)
 
 
-@pytest.mark.parametrize("method", ["tpe", "random", "grid"])
+@pytest.mark.parametrize("method", ["gp", "tpe", "random", "grid"])
 def test_it_ends_when_all_points_of_the_space_are_known(tmp_path, method):
     launch = Launcher()
     assert run_search(plan(SMALL, method=method, trials=40, workers=4), tmp_path, launch) == 6
@@ -71,7 +71,7 @@ def test_a_grid_runs_all_its_points_in_order_at_once(tmp_path):
     assert launch.jobs == [SMALL.job(values) for values in SMALL.points()]
 
 
-@pytest.mark.parametrize(("method", "kill_at"), [("tpe", 5), ("nsga2", 4), ("random", 0), ("grid", 0)])
+@pytest.mark.parametrize(("method", "kill_at"), [("gp", 5), ("tpe", 5), ("nsga2", 4), ("random", 0), ("grid", 0)])
 def test_a_killed_search_goes_on_and_runs_what_an_undisturbed_one_would(tmp_path, method, kill_at):
     space = SPACE if method != "grid" else read_space(["a=range(1,5)", "b=x,y"])
     whole, killed = Launcher(), Launcher(dies_after=kill_at)

@@ -84,3 +84,19 @@ def test_a_space_with_an_interval_of_real_numbers_cannot_be_listed():
 def test_what_cannot_be_searched_is_refused(overrides, message):
     with pytest.raises(ConfigError, match=message):
         read_space(overrides)
+
+
+@pytest.mark.parametrize(
+    ("override", "values", "places"),
+    [
+        ("x=0.9,0.5,0.7", [0, 1, 2], [0.0, 0.5, 1.0]),
+        ("x=b,a", ["b", "b", "a"], [0.0, 0.0, 1.0]),
+        ("x=int(interval(1,5))", [1, 3, 5], [0.0, 0.5, 1.0]),
+        ("x=tag(log,interval(0.01,1))", [0.01, 0.1, 1.0], [0.0, 0.5, 1.0]),
+        ("x=interval(2,2)", [2, 2, 2], [0.0, 0.0, 0.0]),
+    ],
+)
+def test_a_value_has_a_place_and_a_share_has_a_value(override, values, places):
+    (parameter,) = read_space([override]).parameters
+    assert [parameter.at(share) for share in (0.0, 0.49999 if "b" in values else 0.5, 1.0)] == pytest.approx(values)
+    assert [parameter.place(value) for value in values] == pytest.approx(places)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from overwinter.tasks import Measure
 
 QUALITY = "quality"
+_LEAST = 1e-12  # joules or bytes that still have a logarithm
 _LIMIT = re.compile(r"(\w+)\s*(>=|<=)\s*(\S+)")
 Figures = Mapping[str, float | None]
 
@@ -71,6 +73,13 @@ class Goal:
         """Return a point's value of each objective; None if one is unknown."""
         values = [figures.get(each) for each in self.objectives]
         return None if any(value is None for value in values) else [float(value or 0.0) for value in values]
+
+    def losses(self, values: Sequence[float]) -> list[float]:
+        """Return the objectives so that less is better: quality as it is, joules and bytes by their logarithms."""
+        return [
+            (-value if self.maximizes(name) else value) if name == QUALITY else math.log10(max(value, _LEAST))
+            for name, value in zip(self.objectives, values, strict=True)
+        ]
 
     def violations(self, figures: Figures) -> dict[str, float]:
         """Return by how much a point breaks each limit, by the limit's text; an unknown figure breaks it."""

@@ -1,4 +1,6 @@
-"""Search: points chosen batch by batch from the results so far, by Optuna's samplers, with its study on disk.
+"""Search: points chosen batch by batch from the results so far, with Optuna's study on disk.
+
+The points are chosen by Optuna's samplers, or by Gaussian processes (see `overwinter.sweep.proposing`):
 
 - TPE for several objectives: Ozaki et al., "Multiobjective Tree-Structured Parzen Estimator", JAIR 73 (2022).
 - NSGA-II: Deb et al., "A fast and elitist multiobjective genetic algorithm: NSGA-II", IEEE TEVC 6 (2002).
@@ -21,6 +23,7 @@ from overwinter.config.groups.search import SearchSettings
 from overwinter.errors import ConfigError, IntegrityError
 from overwinter.sweep.front import STUDY_FILE
 from overwinter.sweep.goal import Goal, unknown_objectives
+from overwinter.sweep.proposing import OVERRIDES, REFUSAL, propose
 from overwinter.sweep.results import DONE, FAILED, REFUSED, check_plain
 from overwinter.sweep.space import Job, Space
 
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
 _STUDY = "sweep"
-_OVERRIDES, _POINT, _SEARCH = "overrides", "point", "search"
+_POINT, _SEARCH = "point", "search"
 _ATTEMPTS = 30  # suggestions of points that are known already, in a row, before one is drawn from those left
 _STALLED = 20  # trials in a row that turned out to be known points before the search ends
 
@@ -99,13 +102,13 @@ class _Search:
 
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)):
             self._points.add(trial.user_attrs[_POINT])
-            self._known.add(tuple(trial.user_attrs[_OVERRIDES]))
+            self._known.add(tuple(trial.user_attrs[OVERRIDES]))
         again: dict[Job, Mapping[str, Any]] = {}
         in_flight = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         failed = self._study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
         for trial in (*in_flight, *(each for each in failed if _POINT in each.user_attrs)):
-            if _OVERRIDES in trial.user_attrs:
-                again[tuple(trial.user_attrs[_OVERRIDES])] = trial.params
+            if OVERRIDES in trial.user_attrs:
+                again[tuple(trial.user_attrs[OVERRIDES])] = trial.params
         for job, values in again.items():
             if job not in self._known:
                 self._study.enqueue_trial(dict(values))
@@ -141,10 +144,16 @@ class _Search:
 
     def _new(self) -> Trial | None:
         """Ask until the point is new; None if there is none left."""
+        if self._plan.settings.method == "gp":
+            values = propose(self._plan.space, self._plan.goal, self._plan.settings, self._study, self._known)
+            return self._enqueued(values)
         for _ in range(_ATTEMPTS):
             if (trial := self._asked()) is not None:
                 return trial
-        if (values := self._left()) is None:
+        return self._enqueued(self._left())
+
+    def _enqueued(self, values: dict[str, Any] | None) -> Trial | None:
+        if values is None:
             return None
         self._study.enqueue_trial(values)
         return self._asked()
@@ -158,7 +167,7 @@ class _Search:
         if job in self._known:
             self._study.tell(trial, state=TrialState.FAIL)
             return None
-        trial.set_user_attr(_OVERRIDES, list(job))
+        trial.set_user_attr(OVERRIDES, list(job))
         self._known.add(job)
         return trial
 
@@ -174,7 +183,7 @@ class _Search:
 
     def _run(self, batch: Sequence[Trial]) -> bool:
         """Run a batch and tell what it gave; return whether the search goes on."""
-        outcomes = self._launch([tuple(trial.user_attrs[_OVERRIDES]) for trial in batch])
+        outcomes = self._launch([tuple(trial.user_attrs[OVERRIDES]) for trial in batch])
         told = [self._tell(trial, outcome) for trial, outcome in zip(batch, outcomes, strict=True)]
         return all(told)
 
@@ -206,7 +215,7 @@ class _Search:
     def _violations(self, outcome: Outcome) -> dict[str, float]:
         """Return by how much a trial breaks each limit; a refusal by a gate or a budget is one more."""
         refused = 1.0 if outcome["status"] == REFUSED else 0.0
-        return {REFUSED: refused, **self._plan.goal.violations(outcome)}
+        return {REFUSAL: refused, **self._plan.goal.violations(outcome)}
 
 
 def _state(status: str, values: Sequence[float] | None) -> Any:

@@ -57,6 +57,14 @@ class Choice:
         """Return the first value, as Optuna suggests it."""
         return self.values()[0]
 
+    def at(self, share: float) -> Any:
+        """Return the value at a share of the list, of 0 to 1, as Optuna suggests it."""
+        return self.values()[min(int(share * len(self.texts)), len(self.texts) - 1)]
+
+    def place(self, value: Any) -> float:
+        """Return where a value lies: from 0 to 1 if there is an order, else its number in the list."""
+        return value / max(1, len(self.texts) - 1) if self.ordered else float(self.texts.index(value))
+
     def describe(self) -> str:
         """Return the values in a word that changes with them."""
         return ",".join(self.texts)
@@ -79,6 +87,7 @@ class Interval:
     high: float
     whole: bool
     log: bool
+    ordered = True
 
     def distribution(self) -> BaseDistribution:
         """Return the distribution for Optuna."""
@@ -101,6 +110,20 @@ class Interval:
     def first(self) -> Any:
         """Return the smallest value, as Optuna suggests it."""
         return int(self.low) if self.whole else self.low
+
+    def at(self, share: float) -> Any:
+        """Return the value at a share of the interval, of 0 to 1, as Optuna suggests it."""
+        ratio, span = self.high / self.low if self.log else 1.0, self.high - self.low
+        value = self.low * ratio**share if self.log else self.low + span * share
+        return round(value) if self.whole else min(self.high, max(self.low, value))
+
+    def place(self, value: Any) -> float:
+        """Return where a value lies, from 0 to 1."""
+        if self.low == self.high:
+            return 0.0
+        if self.log:
+            return math.log(value / self.low) / math.log(self.high / self.low)
+        return float((value - self.low) / (self.high - self.low))
 
     def describe(self) -> str:
         """Return the interval in a word that changes with it."""
@@ -126,6 +149,14 @@ class Space:
     def job(self, values: Mapping[str, Any]) -> Job:
         """Return the overrides of a job from the values that Optuna suggested."""
         return (*self.fixed, *(each.override(values[each.key]) for each in self.parameters))
+
+    def at(self, shares: Sequence[float]) -> dict[str, Any]:
+        """Return the values at a share of each key, of 0 to 1."""
+        return {each.key: each.at(share) for each, share in zip(self.parameters, shares, strict=True)}
+
+    def places(self, values: Mapping[str, Any]) -> list[float]:
+        """Return where the values of a point lie, by key; as of `Choice.place`."""
+        return [each.place(values[each.key]) for each in self.parameters]
 
     def example(self) -> Job:
         """Return the overrides of one job of the space."""

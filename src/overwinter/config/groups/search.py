@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from overwinter.config.settings import setting
 
-METHODS = ("tpe", "nsga2", "random", "grid")
+METHODS = ("gp", "tpe", "nsga2", "random", "grid")
 OBJECTIVES = ("quality", "energy_per_response_j", "production_j", "size_bytes")
 
 
@@ -18,7 +18,7 @@ class SearchSettings:
     """How a search chooses points, and what it looks for."""
 
     method: str = setting(
-        "how points are chosen: tpe (learns from few trials), nsga2 (evolves a population), random, or grid (all)",
+        "how points are chosen: gp (for tens of trials), tpe (hundreds), nsga2 (thousands), random, or grid (all)",
         choices=METHODS,
         default="tpe",
     )
