@@ -142,6 +142,7 @@ def quantize(folder: Path, method: str, skip: Sequence[str] = ()) -> Callable[[]
 
     from overwinter import quantization
     from overwinter.quantization.settings import CalibratedQuantizeConfig, MixedConfig, ScaleDistillationConfig
+    from overwinter.tasks import LanguageModeling
 
     source = Path(__file__).parents[1] / "configs" / "quantize" / "int4_gptq.yaml"
     settings: Any = OmegaConf.to_container(OmegaConf.load(source))
@@ -159,6 +160,7 @@ def quantize(folder: Path, method: str, skip: Sequence[str] = ()) -> Callable[[]
         folder / method,
         calibration=calibration,
         held_out=calibration,
+        task=LanguageModeling(),
         settings=config,
         lineage={},
         trusted=[],

@@ -26,7 +26,7 @@ def test_a_second_repro_has_nothing_to_do(space):
 
 def test_dvc_shows_metrics_parameters_and_plots(space):
     metrics = json.loads(space("dvc", "metrics", "show", "--json").stdout)
-    assert metrics[""]["data"]["outputs/train/metrics.json"]["data"]["measures"]["accuracy"] > 0.2
+    assert metrics[""]["data"]["outputs/train/metrics.json"]["data"]["accuracy"] > 0.2
     space("overwinter", "compose", "train.epochs=3")
     assert "train.epochs" in space("dvc", "params", "diff").stdout
     assert "index.html" in space("dvc", "plots", "show").stdout

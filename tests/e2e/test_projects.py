@@ -68,7 +68,7 @@ def test_ones_own_model_and_data_run_through_all_stages(fresh):
     assert "overwinter compose" in refused.stderr
 
     fresh.run(*own)
-    assert fresh.json("train/metrics.json")["measures"]["accuracy"] > 0.4
+    assert fresh.json("train/metrics.json")["accuracy"] > 0.4
 
     # Both the package and the data are dependencies by content.
     plan = ("overwinter", "plan", "--json", *own)

@@ -1,6 +1,7 @@
 """The stage program on tasks of other kinds, with data and models of one's own, without DVC."""
 
 import importlib.util
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -131,6 +132,7 @@ def evaluated(folder, make_meter, *, kind, task, layer, integer):
         config=config,
         variants=lambda: {variant: folder / variant for variant in ("dense", "int8")},
         meter=make_meter(),
+        quiet_device=nullcontext,
         log=lines.append,
         out=lambda name: folder / "out" / name,
         unsaved_progress=lambda _done, _total: None,
