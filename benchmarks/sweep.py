@@ -6,7 +6,8 @@
 ledger. `serial` runs them one after the other, then once more, when nothing is left to do; `workers` runs them two at a
 time; `kills` ends the sweep and all that it started with SIGKILL at random moments, and starts it again; `queue` is
 what DVC offers by itself: `dvc exp run --queue -S ...` and two workers. Each begins with an empty cache. Overhead is
-the wall time without the stages' own, per point. Writes benchmarks/results/sweep.json; `--quick` writes nothing.
+the wall time without the stages' own, per point. `kills` and `queue`, which are there to be counted, measure each
+candidate more briefly. Writes benchmarks/results/sweep.json; `--quick` writes nothing.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ _GRID = {
 _SMALL_GRID = {"train.epochs": ("1", "2"), "sparsify.amount": ("0.5",), "quantize": ("int8_static", "none")}
 _FIXED = ("sparsify.fit.epochs=2", "evaluate.max_quality_loss=0.99")
 _QUICK = ("evaluate.repeats=3", "evaluate.measure_loading=false", "evaluate.sample_duration_s=0.005")
+_COUNTED = ("kills", "queue")
 _STAGES = ("train", "sparsify", "quantize", "evaluate")
 _STARTING_S = 2.0  # no kill comes before: composing the points takes that long
 PARTS = ("serial", "workers", "kills", "queue")
@@ -53,10 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="4 points with short stages, to try the program itself")
     options = parser.parse_args(arguments)
-    grid, fixed = (_SMALL_GRID, (*_FIXED, *_QUICK)) if options.quick else (_GRID, _FIXED)
+    grid = _SMALL_GRID if options.quick else _GRID
     chance = random.Random(options.seed)  # noqa: S311 -- no secret
     result = {} if options.quick else _earlier()
     for part in options.parts:
+        fixed = (*_FIXED, *_QUICK) if options.quick or part in _COUNTED else _FIXED
         with tempfile.TemporaryDirectory(prefix="sweep-") as folder:
             project = Sweep(Path(folder) / "project", grid, fixed)
             measured = {
@@ -65,10 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "kills": lambda: project.killed(options.kills, chance),  # noqa: B023 -- called at once
                 "queue": project.queued,
             }[part]()
-        result[part] = measured
+        result[part] = {"fixed": fixed, **measured}
         print(json.dumps({part: measured}, indent=2), flush=True)
         if not options.quick:
-            write_result("sweep", {"grid": grid, "fixed": fixed, **result})
+            write_result("sweep", {"grid": grid, **result})
     return 0 if all(result[part].get("as_expected", True) for part in options.parts) else 1
 
 
