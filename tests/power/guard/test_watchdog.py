@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -29,7 +30,9 @@ def slot(tmp_path: Path) -> Slot:
 
 
 def _limit_w(slot: Slot) -> float:
-    return int((Path(slot.folder).parent / "limit_uw").read_text()) / 1e6
+    """Return the limit in the file; NaN at the moment in which the watchdog has emptied it to write."""
+    text = (Path(slot.folder).parent / "limit_uw").read_text()
+    return int(text) / 1e6 if text else math.nan
 
 
 def _sleeper() -> subprocess.Popen[bytes]:
