@@ -1,4 +1,4 @@
-"""Claims on devices against a model: nobody is beside a measurement, and a measurement that waits gets its turn."""
+"""Claims on devices against a model: no one is beside a measurement, and a measurement that waits gets its turn."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Runs(RuleBasedStateMachine):
             self.state[run] = IDLE
 
     @invariant()
-    def nobody_is_beside_a_measurement(self) -> None:
+    def no_one_is_beside_a_measurement(self) -> None:
         for one in self.claims:
             for other in self.claims:
                 if one != other and self.state[one] == ALONE and self.state[other] in (SHARING, ALONE):
@@ -117,10 +117,10 @@ TestRuns.settings = settings(max_examples=150, stateful_step_count=40, deadline=
 
 
 def test_a_lock_file_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
-    (tmp_path / "cpu.turnstile").symlink_to(tmp_path / "somebody's")
+    (tmp_path / "cpu.turnstile").symlink_to(tmp_path / "another_file")
     with pytest.raises(OSError, match="symbolic links"):
         Claim(tmp_path, ["cpu"])
-    assert not (tmp_path / "somebody's").exists()
+    assert not (tmp_path / "another_file").exists()
 
 
 def test_a_device_s_name_cannot_leave_the_folder(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_a_lost_board_of_ours_is_named_and_assumed_and_the_others_are_metered(
 
 
 @pytest.mark.parametrize("value", ["0", "GPU-00000000-0000-0000-0000-000000000000", "0,2"])
-def test_a_lost_board_that_is_hidden_is_nobodys_concern(
+def test_a_lost_board_that_is_hidden_does_not_matter(
     gpus: Any, opening: Any, monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
     gpus.device(1).lost = 1

@@ -56,7 +56,7 @@ def test_no_work_overlaps_a_measurement_and_everyone_measures(tmp_path: Path) ->
     runs = [_starts(_RUN, str(log), str(seed), "3") for seed, log in enumerate(logs)]
     killed = _starts(_RUN, str(tmp_path / "killed"), "7", "60")
     time.sleep(2.0)
-    killed.send_signal(signal.SIGKILL)  # wherever it is, it holds nobody up
+    killed.send_signal(signal.SIGKILL)  # wherever it is, it holds no one up
     assert [run.wait(timeout=60) for run in runs] == [0, 0, 0]
     killed.wait()
     spans = [(who, *span) for who, log in enumerate(logs) for span in _spans(log)]
@@ -126,7 +126,7 @@ def test_a_measurement_waits_for_work_and_its_meter_is_paused(holder: Any, monke
         assert waiting.entered == 1
         assert waiting.said == ["waits for the other runs to leave the device to its measurement"]
         with devices.alone(waiting.paused):
-            assert waiting.entered == 1  # nobody else is there: no wait, no pause
+            assert waiting.entered == 1  # no one else is there: no wait, no pause
 
 
 @pytest.mark.parametrize("holder", ["alone"], indirect=True)

@@ -1,7 +1,7 @@
 """A claim on devices of this machine: shared by work that may run beside other work, alone for a measurement.
 
 Each device has two lock files. A measurement first locks the *turnstile*, through which all others must pass, so that
-nobody new comes in while it waits for the others to leave; then the device itself (the readers-writers problem with a
+no one else comes in while it waits for the others to leave; then the device itself (the readers-writers problem with a
 turnstile: Downey, The Little Book of Semaphores, 4.2.3). The kernel releases both however the process ends.
 """
 
@@ -113,7 +113,7 @@ class _Device:
         return self._alone
 
     def share_again(self) -> None:
-        _lock(self._use, fcntl.LOCK_SH)  # nobody else has it, so this never fails
+        _lock(self._use, fcntl.LOCK_SH)  # no one else has it, so this never fails
         _unlock(self._turnstile)
         self._barred = self._alone = False
 

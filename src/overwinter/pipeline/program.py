@@ -10,12 +10,10 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from overwinter.errors import EXIT_REFUSED, OverwinterError
@@ -29,6 +27,7 @@ from overwinter.pipeline.locks import locked
 from overwinter.pipeline.parent_watch import experiment, run_id, watch_parent
 from overwinter.pipeline.records import energy_record, write_power_csv
 from overwinter.pipeline.reported import run_program
+from overwinter.pipeline.signals import interrupts_handled
 from overwinter.pipeline.stage import InterruptedStageError, Stage
 from overwinter.programs import explained
 
@@ -228,15 +227,11 @@ def _status(error: BaseException) -> str:
 def _signals_handled(stage: Stage) -> Iterator[None]:
     """End the stage on SIGINT or SIGTERM: at its next step, with a checkpoint; at once without steps or if repeated."""
 
-    def handle(_number: int, _frame: FrameType | None) -> None:
+    def handle() -> None:
         steps = time.monotonic() - stage.last_progress_s < _STEP_PATIENCE_S
         if not steps or stage.interrupted:
             raise KeyboardInterrupt
         stage.interrupted = True
 
-    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with interrupts_handled(handle):
         yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

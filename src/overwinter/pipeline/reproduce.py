@@ -10,10 +10,9 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from overwinter.config import Project
@@ -22,6 +21,7 @@ from overwinter.pipeline.events import EVENTS_FILE, EventReader
 from overwinter.pipeline.finished import forget_committed
 from overwinter.pipeline.locks import repair_dvc_lock, repair_dvc_rwlock
 from overwinter.pipeline.parent_watch import RUN_ID, RUN_PID
+from overwinter.pipeline.signals import interrupts_handled
 
 _POLL_S = 0.1
 _KEPT_LOGS = 20
@@ -63,7 +63,7 @@ def reproduce(project: Project, on_event: Callable[[dict[str, Any]], None]) -> R
     _forget_old(folder)
     forget_committed(project)
     running = RunningDvc(project, run_id=run_id, log=folder / f"{run_id}.log")
-    with _forwarded_signals(running):
+    with interrupts_handled(running.interrupt):
         try:
             while True:
                 ended = running.has_ended()
@@ -155,19 +155,6 @@ class RunningDvc:
             repair_dvc_lock(self._root)
         _conclude(self._outcome, code, self._failures)
         return self._outcome
-
-
-@contextmanager
-def _forwarded_signals(running: RunningDvc) -> Iterator[None]:
-    def forward(_number: int, _frame: FrameType | None) -> None:
-        running.interrupt()
-
-    previous = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def _signal_group(dvc: subprocess.Popen[bytes], number: int) -> None:

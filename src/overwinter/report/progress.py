@@ -10,6 +10,7 @@ from overwinter.units import format_duration
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress
 
 _LINE_INTERVAL_S = 10.0
 
@@ -54,19 +55,19 @@ class PlainProgress:
         """Do nothing: lines need no clean-up."""
 
 
+def bars_with_notes(console: Console) -> Progress:
+    """Return rich's progress with a bar, the time and a note for each task; set the note by ``note=``."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    described, noted = TextColumn("{task.description}"), TextColumn("{task.fields[note]}")
+    return Progress(described, BarColumn(), TimeElapsedColumn(), noted, console=console)
+
+
 class RichProgress:
     """A bar per stage that ran, with its latest figures."""
 
     def __init__(self, console: Console) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}"),
-        )
-        self._bars = Progress(*columns, console=console)
+        self._bars = bars_with_notes(console)
         self._tasks: dict[str, Any] = {}
         self._bars.start()
 

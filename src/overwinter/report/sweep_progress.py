@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from overwinter.report.progress import bars_with_notes
 from overwinter.units import format_si
 
 if TYPE_CHECKING:
@@ -106,15 +107,7 @@ class RichSweepProgress:
     """A line per running point with its stage, and one for the whole sweep; a line stays of each point that ended."""
 
     def __init__(self, console: Console, counts: _Counts = _BATCH) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}"),
-        )
-        self._bars = Progress(*columns, console=console)
+        self._bars = bars_with_notes(console)
         self._whole = self._bars.add_task("sweep", total=None, note="")
         self._tasks: dict[str, Any] = {}
         self._joules, self._counts = _Joules(), counts

@@ -30,11 +30,10 @@ _MAX_BYTES = 256 << 20  # of points.json; a thousand points take about one
 
 
 @dataclass(frozen=True, kw_only=True)
-class PointResult:
+class PointFigures:
     """What a point gave. A figure that is not known is None.
 
     Attributes:
-        point: The point.
         status: `done`; `refused` by a gate or a budget; `failed`; `skipped`, because the sweep's budget ended before
             it; or `interrupted`.
         message: Why it is not done; empty if it is.
@@ -49,7 +48,6 @@ class PointResult:
         stages_j: What each stage cost to produce.
     """
 
-    point: Point
     status: str
     message: str = ""
     run_id: str = ""
@@ -64,23 +62,19 @@ class PointResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PointRecord:
-    """A point and its result, as points.json keeps them; the attributes are those of `Point` and `PointResult`."""
+class PointResult(PointFigures):
+    """A point and what it gave."""
+
+    point: Point
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointRecord(PointFigures):
+    """A point and what it gave, as points.json keeps them; the other attributes are those of `Point`."""
 
     name: str
     overrides: tuple[str, ...]
     keys: Mapping[str, str]
-    status: str
-    message: str = ""
-    run_id: str = ""
-    experiment: str | None = None
-    headline: str | None = None
-    quality: float | None = None
-    energy_per_response_j: float | None = None
-    production_j: float | None = None
-    size_bytes: int | None = None
-    ran: tuple[str, ...] = ()
-    stages_j: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, result: PointResult) -> PointRecord:
@@ -95,7 +89,7 @@ class PointRecord:
         return PointResult(point=point, **figures | {"ran": ()})
 
 
-_FIGURES = tuple(name for name in PointResult.__dataclass_fields__ if name != "point")
+_FIGURES = tuple(PointFigures.__dataclass_fields__)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,14 +7,12 @@ ends the sweep loses nothing: the next one of the same name goes on.
 from __future__ import annotations
 
 import contextlib
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import methodcaller
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from overwinter.config import Project
@@ -23,6 +21,7 @@ from overwinter.errors import EXIT_DONE, EXIT_INTEGRITY, EXIT_REFUSED, Overwinte
 from overwinter.pipeline.locks import LockedError, locked
 from overwinter.pipeline.render import gate_name, render_dvc_yaml
 from overwinter.pipeline.reproduce import Reproduction, RunningDvc, new_run_id
+from overwinter.pipeline.signals import interrupts_handled
 from overwinter.sweep.points import Point
 from overwinter.sweep.repository import Repository, find_repository
 from overwinter.sweep.results import (
@@ -421,20 +420,14 @@ class _SweepRun:
     def _signals(self) -> Iterator[None]:
         """Forward the first SIGINT or SIGTERM to what runs, and kill at the second."""
 
-        def handle(_number: int, _frame: FrameType | None) -> None:
+        def handle() -> None:
             if self._stopping:
                 raise KeyboardInterrupt
             self._stop()
 
-        if threading.current_thread() is not threading.main_thread():
+        in_main = threading.current_thread() is threading.main_thread()
+        with interrupts_handled(handle) if in_main else contextlib.nullcontext():
             yield
-            return
-        previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
 
 
 def programs_to_run(holds: Written | None, makes: Written) -> list[str]:

@@ -184,8 +184,8 @@ class _Search:
     def _run(self, batch: Sequence[Trial]) -> bool:
         """Run a batch and tell what it gave; return whether the search goes on."""
         outcomes = self._launch([tuple(trial.user_attrs[OVERRIDES]) for trial in batch])
-        told = [self._tell(trial, outcome) for trial, outcome in zip(batch, outcomes, strict=True)]
-        return all(told)
+        kept = [self._tell(trial, outcome) for trial, outcome in zip(batch, outcomes, strict=True)]
+        return all(kept)
 
     def _tell(self, trial: Trial, outcome: Outcome) -> bool:
         """Tell what a trial gave; return False for one that did not run, which the next start asks again."""
