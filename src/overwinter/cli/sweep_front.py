@@ -98,7 +98,12 @@ def print_front(console: Console, project: Project, record: SweepRecord, front: 
             fitted(console, lambda without: render_front(front, headline, without, settings=varied), LEAST_IMPORTANT)
         )
     picture = sweep_folder(project, record.name) / PICTURE_FILE
-    drawn = f" {os.path.relpath(picture, project.root)} shows it." if front.points and picture.exists() else ""
+    if not front.points or len(front.objectives) < 2:
+        drawn = ""
+    elif picture.exists():
+        drawn = f" {os.path.relpath(picture, project.root)} shows it."
+    else:
+        drawn = " Its picture needs overwinter[sweeps]."
     console.print(f"{describe_front(front)}{drawn}", style="dim", highlight=False)
     if front.points:
         which = "knee" if front.knee else "least-energy" if front.least_energy else "best-quality"
