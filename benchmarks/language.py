@@ -31,9 +31,10 @@ from overwinter import evaluation, models, runtime
 from overwinter.config.groups import EvaluateConfig
 from overwinter.data import InMemory, Split
 from overwinter.energy import open_meter
-from overwinter.evaluation import ModuleSession
+from overwinter.evaluation import EveryPosition
 from overwinter.models import CausalLanguageModel, Grid
 from overwinter.quantization import Recipe, apply_recipe
+from overwinter.runtime import LanguageSession
 from overwinter.signature import Signature
 from overwinter.tasks import LanguageModeling
 
@@ -56,10 +57,10 @@ def main() -> None:
     dense, tokenizer = smollm2.load()
     window = smollm2.scored_windows(tokenizer)["in"][:1]
     with tempfile.TemporaryDirectory() as folder:
-        served, sizes = opened(saved(dense, Path(folder)))
+        served, sizes = opened(saved(dense, Path(folder)), plan.threads)
         split = Split(InMemory(window[:, :-1], window[:, 1:]), name="test")
         examiner = evaluation.Examiner(LanguageModeling(), plan, seed=0, trusted=[])
-        quality = examiner.examine({name: ModuleSession(model) for name, model in served.items()}, split)
+        quality = examiner.examine({name: EveryPosition(session) for name, session in served.items()}, split)
         with open_meter(*energy_settings("modelled")) as meter:
             prompt = window[:, : plan.prompt_tokens]
             figures = evaluation.compare_generation(served, prompt, plan, meter=meter, seed=0, progress=ignored)
@@ -102,13 +103,13 @@ def saved(dense: CausalLanguageModel, folder: Path) -> dict[str, Path]:
     return found
 
 
-def opened(variants: dict[str, Path]) -> tuple[dict[str, CausalLanguageModel], dict[str, int]]:
-    """Load every variant on every runtime that runs it: variant@runtime -> model, and variant -> bytes on disk."""
+def opened(variants: dict[str, Path], threads: int) -> tuple[dict[str, LanguageSession], dict[str, int]]:
+    """Load every variant on every runtime that runs it: variant@runtime -> session, and variant -> bytes on disk."""
     served: dict[str, Any] = {}
     for variant, folder in variants.items():
         for name in RUNTIMES:
             if runtime.refusal(folder, name) is None:
-                served[f"{variant}@{name}"] = runtime.load_module(folder, name, trusted=[])
+                served[f"{variant}@{name}"] = runtime.open_language(folder, name, threads)
     return served, {
         variant: models.stored_bytes(models.load_description(folder)) for variant, folder in variants.items()
     }

@@ -78,6 +78,10 @@ class BareStage:
 
     unsaved_progress = progress
 
+    def quiet_device(self) -> nullcontext[None]:
+        """Wait for no one: this process is alone."""
+        return nullcontext()
+
     def log(self, text: str) -> None:
         """Print a line."""
         print(text)

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import overwinter as ow
-from overwinter.errors import ConfigError
 from overwinter.inputs import Inputs, to_arrays
 from overwinter.records import write_record
 
@@ -44,8 +43,11 @@ def computed(
     with tempfile.TemporaryDirectory() as scratch:
         built = build(stage, variants, to_arrays(examples), Path(scratch))
         largest = batches[max(settings.batch_sizes)][0]
-        loading = measure_loading(stage, built, largest) if settings.measure_loading else {}
-        sessions = open_sessions(stage, built)
+        loading = measure_loading(stage, task, built, largest) if settings.measure_loading else {}
+        if task.generates:
+            sessions = every_position(open_language_sessions(stage, built))
+        else:
+            sessions = open_sessions(stage, built)
         quality = examine(stage, task, test, variants, sessions)
         with stage.quiet_device():
             figures = ow.evaluation.compare_speed(
@@ -66,24 +68,26 @@ def computed(
 def generated(
     stage: ow.pipeline.Stage, task: ow.tasks.Task, test: ow.data.Split, variants: Mapping[str, Path]
 ) -> list[ow.evaluation.Candidate]:
-    """Measure outputs, and the cost of generated text; torch's runtimes generate with the saved models as they are."""
+    """Measure outputs, and the cost of generated text: a prompt read and tokens written, step by step."""
     settings, seed = stage.config.evaluate, stage.config.seed
     prompt = ow.evaluation.draw_prompt(test, settings.prompt_tokens)
-    folders = supported(stage, variants)
-    models = open_models(stage, folders)
-    sessions = {name: ow.evaluation.ModuleSession(model) for name, model in models.items()}
-    quality = examine(stage, task, test, variants, sessions)
-    with stage.quiet_device():
-        costs = ow.evaluation.compare_generation(
-            models,
-            prompt,
-            settings,
-            meter=stage.meter,
-            seed=seed,
-            progress=stage.unsaved_progress,
-            device=ow.runtime.serving_device(stage.config.device),
-        )
-    return compete(variants, folders, quality, costs, {})
+    examples, _ = test.spread(ow.runtime.EXAMPLES, seed=seed)
+    with tempfile.TemporaryDirectory() as scratch:
+        built = build(stage, variants, to_arrays(examples), Path(scratch), as_saved=True)
+        loading = measure_loading(stage, task, built, prompt.numpy()) if settings.measure_loading else {}
+        sessions = open_language_sessions(stage, built)
+        quality = examine(stage, task, test, variants, every_position(sessions))
+        with stage.quiet_device():
+            costs = ow.evaluation.compare_generation(
+                sessions,
+                prompt,
+                settings,
+                meter=stage.meter,
+                seed=seed,
+                progress=stage.unsaved_progress,
+                device=ow.runtime.serving_device(stage.config.device),
+            )
+        return compete(variants, built, quality, costs, loading)
 
 
 def supported(stage: ow.pipeline.Stage, variants: Mapping[str, Path]) -> dict[str, Path]:
@@ -107,18 +111,25 @@ def supported(stage: ow.pipeline.Stage, variants: Mapping[str, Path]) -> dict[st
     }
 
 
-def build(stage: ow.pipeline.Stage, variants: Mapping[str, Path], examples: Inputs, scratch: Path) -> dict[str, Path]:
-    """Build every variant for every runtime that supports it, and return variant@runtime -> folder."""
+def build(
+    stage: ow.pipeline.Stage, variants: Mapping[str, Path], examples: Inputs, scratch: Path, *, as_saved: bool = False
+) -> dict[str, Path]:
+    """Build every variant for every runtime that supports it, and return variant@runtime -> folder.
+
+    ``as_saved``: a runtime that opens saved models as they are gets those.
+    """
     device, trusted = ow.runtime.serving_device(stage.config.device), stage.config.trusted_targets
-    built = {}
-    for name, model in supported(stage, variants).items():
+    built = supported(stage, variants)
+    for name, model in built.items():
+        if as_saved and not ow.runtime.converts(runtime_of(name)):
+            continue
         built[name] = scratch / name
         ow.runtime.build(model, runtime_of(name), built[name], examples=examples, trusted=trusted, device=device)
     return built
 
 
 def measure_loading(
-    stage: ow.pipeline.Stage, built: Mapping[str, Path], batch: Inputs
+    stage: ow.pipeline.Stage, task: ow.tasks.Task, built: Mapping[str, Path], batch: Inputs
 ) -> dict[str, ow.runtime.Readiness]:
     """Load each built variant in a fresh process and return its load time and peak memory."""
     with stage.quiet_device():
@@ -127,6 +138,7 @@ def measure_loading(
                 folder,
                 runtime_of(name),
                 batch,
+                language=task.generates,
                 threads=stage.config.evaluate.threads,
                 trusted=stage.config.trusted_targets,
                 device=ow.runtime.serving_device(stage.config.device),
@@ -145,19 +157,21 @@ def open_sessions(stage: ow.pipeline.Stage, built: Mapping[str, Path]) -> dict[s
     }
 
 
-def open_models(stage: ow.pipeline.Stage, folders: Mapping[str, Path]) -> dict[str, ow.models.CausalLanguageModel]:
-    """Load each variant as its runtime would generate with it."""
-    device, trusted = ow.runtime.serving_device(stage.config.device), stage.config.trusted_targets
-    models = {}
-    for name, folder in folders.items():
-        model = ow.runtime.load_module(folder, runtime_of(name), trusted=trusted, device=device)
-        if not isinstance(model, ow.models.CausalLanguageModel):
-            raise ConfigError(
-                f"{name} does not generate text step by step, as model=huggingface does. Set "
-                "evaluate.prompt_tokens=null, which times whole forward passes."
-            )
-        models[name] = model
-    return models
+def open_language_sessions(
+    stage: ow.pipeline.Stage, built: Mapping[str, Path]
+) -> dict[str, ow.runtime.LanguageSession]:
+    """Open each built variant as it would be served, to generate text step by step."""
+    threads, trusted = stage.config.evaluate.threads, stage.config.trusted_targets
+    device = ow.runtime.serving_device(stage.config.device)
+    return {
+        name: ow.runtime.open_language(folder, runtime_of(name), threads, trusted=trusted, device=device)
+        for name, folder in built.items()
+    }
+
+
+def every_position(sessions: Mapping[str, ow.runtime.LanguageSession]) -> dict[str, ow.runtime.Session]:
+    """Return language sessions as what the task judges."""
+    return {name: ow.evaluation.EveryPosition(session) for name, session in sessions.items()}
 
 
 def examine(

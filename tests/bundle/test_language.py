@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from overwinter import runtime
 from overwinter.bundle import BundleFacts, hibernate, wake
 from overwinter.errors import ConfigError, IntegrityError
+from overwinter.runtime.torch_language import TorchLanguageSession
 from overwinter.signature import Signature
 from tests.support.building import build
 from tests.support.networks import language_model, save_language_model
@@ -68,19 +68,19 @@ def test_tokens_can_be_read_one_after_the_other(put_to_sleep):
 
 def test_another_response_of_the_canary_is_refused(put_to_sleep, monkeypatch):
     bundle = put_to_sleep()
-    real = runtime.LanguageSession.run
-    monkeypatch.setattr(runtime.LanguageSession, "run", lambda self, inputs: real(self, inputs) + 1.0)
+    real = TorchLanguageSession.run
+    monkeypatch.setattr(TorchLanguageSession, "run", lambda self, inputs: real(self, inputs) + 1.0)
     with pytest.raises(IntegrityError, match="other outputs"):
         wake(bundle.folder)
 
 
 def test_only_what_serves_modules_runs_it(put_to_sleep):
-    with pytest.raises(ConfigError, match="runtime 'onnxruntime' cannot serve the model"):
+    with pytest.raises(ConfigError, match="runtime 'onnxruntime' cannot serve the language model"):
         put_to_sleep(runtime="onnxruntime")
 
 
 def test_a_tokenizer_does_not_make_a_classifier_speak(put_to_sleep, payloads):
-    with pytest.raises(ConfigError, match="holds a tokenizer and a ConvNet"):
+    with pytest.raises(ConfigError, match="holds a ConvNet, which does not generate"):
         put_to_sleep(payload=payloads["torch"])
 
 

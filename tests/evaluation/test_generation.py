@@ -6,6 +6,7 @@ from overwinter import evaluation
 from overwinter.config.groups import EvaluateConfig
 from overwinter.data import InMemory, Split
 from overwinter.errors import ConfigError
+from overwinter.runtime.torch_language import TorchLanguageSession
 from tests.support.decoders import decoder
 from tests.support.networks import language_model
 
@@ -44,9 +45,9 @@ def test_a_prompt_is_the_start_of_a_sample_and_no_longer_than_it():
         evaluation.draw_prompt(pictures, 1)
 
 
-def test_a_loaded_module_is_a_session():
+def test_a_task_judges_the_logits_at_every_position():
     model, (tokens, _) = language_model(), windows()
-    outputs = evaluation.ModuleSession(model).run(tokens.numpy())
+    outputs = evaluation.EveryPosition(TorchLanguageSession(model)).run(tokens.numpy())
     with torch.inference_mode():
         np.testing.assert_array_equal(outputs, model(tokens).numpy())
 
@@ -54,10 +55,10 @@ def test_a_loaded_module_is_a_session():
 @pytest.mark.parametrize("family", ["llama", "gemma2", "mistral", "jamba"])
 def test_decoding_with_kept_keys_writes_what_whole_passes_would(family):
     """Also where a cache cannot go back: the window is passed while the prompt is read, or while tokens are written."""
-    from overwinter.evaluation.generation import _Decode
+    from overwinter.evaluation.generation import _Decode, _Prefill
 
     model, prompt = decoder(family), windows(1, 6)[0]
-    session = _Decode(model, prompt, 4)
+    session = _Decode(_Prefill(TorchLanguageSession(model)), 4)
     first, again = session.run(prompt.numpy()), session.run(prompt.numpy())
     with torch.inference_mode():
         tokens = prompt
@@ -69,7 +70,7 @@ def test_decoding_with_kept_keys_writes_what_whole_passes_would(family):
 def test_both_phases_are_timed_apart(make_meter):
     prompt = windows(1, 6)[0]
     figures = evaluation.compare_generation(
-        {"dense": language_model(), "other": language_model(seed=1)},
+        {"dense": TorchLanguageSession(language_model()), "other": TorchLanguageSession(language_model(seed=1))},
         prompt,
         SETTINGS,
         meter=make_meter(),

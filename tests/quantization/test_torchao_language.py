@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from overwinter import runtime
+from overwinter.registries import RUNTIMES
 from tests.support.building import build
 from tests.support.networks import WIDE_LLAMA, language_model, save_language_model
 
@@ -22,7 +23,7 @@ def test_a_language_model_reads_and_writes_in_float8(quantize, tmp_path, beside,
     assert report.untied == (() if skip else ("network.lm_head",))
     assert report.agreement > 0.8
     build(tmp_path / "fp8_dynamic", name, tmp_path / "built", trusted=[], device=beside)
-    served = runtime.load_module(tmp_path / "built", name, trusted=[], device=beside)
+    served = RUNTIMES.find(name)().load(tmp_path / "built", trusted=[], device=beside)
     network = served.network
     assert (network.get_output_embeddings().weight is network.get_input_embeddings().weight) == bool(skip)
     with torch.inference_mode():
@@ -47,7 +48,7 @@ def test_a_language_model_takes_torchaos_other_variants(quantize, tmp_path, meth
     assert refusal == (None if method == "int8_dynamic" else "its layers take inputs in float32")
     for name in ("torch", "torch-bf16") if refusal is None else ("torch",):
         build(tmp_path / method, name, tmp_path / name, trusted=[])
-        served = runtime.load_module(tmp_path / name, name, trusted=[])
+        served = RUNTIMES.find(name)().load(tmp_path / name, trusted=[])
         with torch.inference_mode():
             found, expected = (each(torch.from_numpy(TOKENS[:2])) for each in (served, model))
         assert 0 < float((found - expected).norm() / expected.norm()) < 0.1

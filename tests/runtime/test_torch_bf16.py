@@ -4,6 +4,7 @@ import torch
 from overwinter import models, runtime
 from overwinter.errors import ConfigError
 from overwinter.models import Grid, IntegerLinear, load_description, save_model
+from overwinter.registries import RUNTIMES
 from overwinter.runtime.served_layers import PackedLinear, in_bfloat16, in_float32
 from overwinter.signature import Signature
 from tests.support.building import build, drawn
@@ -88,7 +89,7 @@ def test_whole_models_response_as_in_float32_at_once_and_step_by_step(grid):
 
 @pytest.mark.parametrize("name", ["torch", "torch-bf16"])
 def test_served_weights_are_aligned_and_tied_ones_stay_tied(tmp_path, name):
-    model = runtime.load_module(saved(made(), tmp_path / "dense", "dense"), name, trusted=[])
+    model = RUNTIMES.find(name)().load(saved(made(), tmp_path / "dense", "dense"), trusted=[])
     assert all(each.data_ptr() % 64 == 0 for each in model.parameters())
     assert model.network.get_output_embeddings().weight is model.network.get_input_embeddings().weight
 
@@ -98,13 +99,12 @@ def test_it_is_built_and_loaded_and_says_what_it_cannot_run(tmp_path):
     dynamic = saved(quantized(Grid(bits=8), activations="dynamic"), tmp_path / "dynamic", "int8")
     build(four, "torch-bf16", tmp_path / "built", trusted=[])
     for folder in (four, tmp_path / "built"):
-        model = runtime.load_module(folder, "torch-bf16", trusted=[])
+        model = RUNTIMES.find("torch-bf16")().load(folder, trusted=[])
         assert any(isinstance(each, PackedLinear) for each in model.modules())
     assert "quantizes its input" in (runtime.refusal(dynamic, "torch-bf16") or "")
-    with pytest.raises(ConfigError, match=r"'torch-bf16' cannot serve .* step by step: the layer .* quantizes"):
-        runtime.load_module(dynamic, "torch-bf16", trusted=[])
-    with pytest.raises(ConfigError, match=r"'onnxruntime' cannot serve .* it serves no torch modules"):
-        runtime.load_module(four, "onnxruntime", trusted=[])
+    assert runtime.refusal(four, "onnxruntime") == "it runs no language models"
+    with pytest.raises(ConfigError, match=r"'onnxruntime' cannot serve .* it runs no language models"):
+        runtime.open_language(four, "onnxruntime", 1)
 
 
 def test_it_runs_networks_with_normalisation_and_tensors_of_their_own(saved, tmp_path):

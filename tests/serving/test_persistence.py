@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from overwinter.serving.messages import LANGUAGE, Call
+from overwinter.serving.messages import Call
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_a_language_model_writes_its_conversation_down_before_sleep(run_with_mod
         await served.model.order(level)
         return before, served.count("keep")
 
-    assert run_with_model(scenario, kind=LANGUAGE) == (0, 1)
+    assert run_with_model(scenario, kind="language@torch") == (0, 1)
 
 
 def test_a_server_that_leaves_keeps_it_too(run_with_model, settings, kept):
@@ -83,7 +83,7 @@ def test_a_server_that_leaves_keeps_it_too(run_with_model, settings, kept):
         await served.ask("one")
         return served
 
-    assert run_with_model(scenario, kind=LANGUAGE).count("keep") == 1
+    assert run_with_model(scenario, kind="language@torch").count("keep") == 1
 
 
 def test_without_a_folder_nothing_is_kept(run_with_model, settings, tmp_path):
@@ -92,5 +92,5 @@ def test_without_a_folder_nothing_is_kept(run_with_model, settings, tmp_path):
         await served.model.order("off")
         return served.count("keep")
 
-    assert run_with_model(scenario, kind=LANGUAGE) == 0
+    assert run_with_model(scenario, kind="language@torch") == 0
     assert not (tmp_path / "state").exists()

@@ -67,4 +67,8 @@ def test_a_language_model_is_one_and_has_no_tensors(service, bundle):
     bundle = replace(bundle, task={"name": "language_modeling"}, runtime="torch")
     model = make_plan(service, {"m": bundle}, keys=KEYS).models[0]
     assert model.operations == ("complete", "chat")
-    assert (model.kind, model.metadata["inputs"], model.metadata["platform"]) == ("language", [], "overwinter_torch")
+    assert (model.kind, model.metadata["inputs"], model.metadata["platform"]) == (
+        "language@torch",
+        [],
+        "overwinter_torch",
+    )

@@ -11,14 +11,13 @@ from overwinter.errors import ConfigError, IntegrityError, TargetError
 from overwinter.models import already_verified, load_description, own_models
 from overwinter.models.description import DESCRIPTION
 from overwinter.registries import RUNTIMES
-from overwinter.runtime import Session, find_runtime, open_session
+from overwinter.runtime import Session, converts, open_language, open_session
 
 
 def import_for(facts: BundleFacts) -> None:
     """Import the modules that load a bundle while its bytes are being verified; none of the bundle's code."""
     with contextlib.suppress(ConfigError):  # opening the bundle reports it, with the bundle's name
-        find_runtime(facts.runtime)
-        if facts.generates:
+        if facts.generates and not converts(facts.runtime):  # it runs transformers' own module
             from overwinter.models.transformers_library import import_transformers
 
             import_transformers()
@@ -83,8 +82,5 @@ def open_model(
         IntegrityError: the files are damaged.
     """
     with already_verified(payload), own_models(False):
-        if not language:
-            return open_session(payload, runtime, threads, trusted=trusted, device=device or "cpu")
-        from overwinter.runtime.language_session import open_language
-
-        return open_language(payload, runtime, threads, trusted=trusted, device=device or "cpu")
+        opened = open_language if language else open_session
+        return opened(payload, runtime, threads, trusted=trusted, device=device or "cpu")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from overwinter.evaluation.comparing import compare_speed, draw_batches
     from overwinter.evaluation.examining import Examiner
     from overwinter.evaluation.figures import BatchCost, Figures
-    from overwinter.evaluation.generation import ModuleSession, compare_generation, draw_prompt
+    from overwinter.evaluation.generation import EveryPosition, compare_generation, draw_prompt
     from overwinter.evaluation.generation_cost import GenerationCost
     from overwinter.evaluation.measures import OwnMeasure, own_measures
     from overwinter.evaluation.quality import Quality
@@ -40,10 +40,10 @@ __all__ = [
     "BatchCost",
     "Candidate",
     "Choice",
+    "EveryPosition",
     "Examiner",
     "Figures",
     "GenerationCost",
-    "ModuleSession",
     "OwnMeasure",
     "Quality",
     "check_figures",
@@ -61,10 +61,10 @@ _HOMES = {
     "BatchCost": "figures",
     "Candidate": "candidate",
     "Choice": "choosing",
+    "EveryPosition": "generation",
     "Examiner": "examining",
     "Figures": "figures",
     "GenerationCost": "generation_cost",
-    "ModuleSession": "generation",
     "OwnMeasure": "measures",
     "Quality": "quality",
     "check_figures": "checking",

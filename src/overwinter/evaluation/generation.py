@@ -9,10 +9,10 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
+import numpy as np
 import torch
-from torch import nn
 
 from overwinter.config.groups import EvaluateConfig
 from overwinter.data import Split
@@ -22,14 +22,11 @@ from overwinter.evaluation.figures import Figures, summarize
 from overwinter.evaluation.generation_cost import GenerationCost
 from overwinter.evaluation.gpu_joules import joules_of
 from overwinter.evaluation.timing import Sample, TimingPlan, measure_speed
-from overwinter.inputs import Array, Inputs, each, named
-from overwinter.models import CausalLanguageModel
+from overwinter.inputs import Array, Inputs, named
 from overwinter.progress import Progress
-from overwinter.runtime import Session
+from overwinter.runtime import LanguageSession, Session
 
 _PREFILL, _DECODE = "prefill", "decode"
-# transformers' cache of a layer that keeps every token; a sliding window or a recurrent state cannot go back.
-_WHOLE = "DynamicLayer"
 
 
 def draw_prompt(split: Split, tokens: int) -> torch.Tensor:
@@ -54,7 +51,7 @@ def draw_prompt(split: Split, tokens: int) -> torch.Tensor:
 
 
 def compare_generation(
-    models: Mapping[str, CausalLanguageModel],
+    sessions: Mapping[str, LanguageSession],
     prompt: torch.Tensor,
     settings: EvaluateConfig,
     *,
@@ -63,28 +60,28 @@ def compare_generation(
     progress: Progress,
     device: str = "cpu",
 ) -> dict[str, GenerationCost]:
-    """Time both phases of all models on the same prompt, interleaved, with ``settings.threads`` torch threads.
+    """Time both phases of all sessions on the same prompt, interleaved.
 
     Args:
-        models: variant@runtime -> model.
+        sessions: variant@runtime -> session, with ``settings.threads`` threads.
         prompt: (1, prompt tokens), int64.
         settings: the group `evaluate`, with `response_tokens`.
         meter: the stage's meter.
         seed: seed of the order and the bootstrap.
         progress: called with the samples done and the total.
-        device: device of the models.
+        device: device of the sessions.
 
     Raises:
         ConfigError: no meter covers the CPU or the device.
     """
-    torch.set_num_threads(settings.threads)
     tokens = settings.response_tokens or 1
-    sessions: dict[str, Session] = {f"{name}/{_PREFILL}": _Prefill(model) for name, model in models.items()}
-    for name, model in models.items():
-        sessions[f"{name}/{_DECODE}"] = _Decode(model, prompt, tokens)
+    phases: dict[str, Session] = {}
+    for name, session in sessions.items():
+        prefill = _Prefill(session)
+        phases |= {f"{name}/{_PREFILL}": prefill, f"{name}/{_DECODE}": _Decode(prefill, tokens)}
     plan = TimingPlan(repeats=settings.repeats, sample_duration_s=settings.sample_duration_s, seed=seed)
     joules = joules_of(meter, device)
-    samples = measure_speed(sessions, {1: [prompt.numpy()]}, plan, joules, progress)
+    samples = measure_speed(phases, {1: [prompt.numpy()]}, plan, joules, progress)
     rates = joules.rates(settings.threads)
 
     def per_token(key: str, count: int) -> Figures:
@@ -98,69 +95,60 @@ def compare_generation(
             prefill=per_token(f"{name}/{_PREFILL}", prompt.shape[1]),
             decode=per_token(f"{name}/{_DECODE}", tokens),
         )
-        for name in models
+        for name in sessions
     }
 
 
-class ModuleSession:
-    """A `Session` on a module that is already loaded, which generates as well.
+class EveryPosition:
+    """A `Session` that returns a language model's logits at every position, as tasks judge them."""
 
-    Args:
-        model: module in evaluation mode, on any device; inputs and outputs are on the host.
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        self._model, self._device = model, _device_of(model)
+    def __init__(self, session: LanguageSession) -> None:
+        self._session = session
 
     def run(self, inputs: Inputs) -> Array:
-        """Return the outputs (n, ...), float32."""
-        with torch.inference_mode():
-            outputs: Array = self._model(self._tensors(inputs)).float().cpu().numpy()
-        return outputs
-
-    def _tensors(self, inputs: Inputs) -> object:
-        return each(lambda value: torch.from_numpy(value).to(self._device), inputs)
+        """Return logits (n, length, vocabulary), float32, of tokens (n, length)."""
+        (tokens,) = named(inputs).values()
+        return self._session.logits(tokens)
 
 
 class _Prefill:
-    """A `Session` that reads the prompt and returns the first token's logits."""
+    """A `Session` that reads the prompt and returns the first token's logits.
 
-    def __init__(self, model: CausalLanguageModel) -> None:
-        self._model, self._device = model, _device_of(model)
+    Attributes:
+        kept: the cache after the prompt; None before the first run.
+        first: the first token (1, 1).
+    """
+
+    def __init__(self, session: LanguageSession) -> None:
+        self.session = session
+        self.kept: Any = None
+        self.first: Array = np.zeros((1, 1), dtype=np.int64)
 
     def run(self, inputs: Inputs) -> Array:
-        """Return logits (1, vocabulary) after the prompt (1, tokens), both on the host."""
-        prompt = torch.from_numpy(cast(Array, inputs)).to(self._device)
-        with torch.inference_mode():
-            logits: Array = self._model.step(prompt)[0].cpu().numpy()
+        """Return logits (1, vocabulary) after the prompt (1, tokens)."""
+        logits, self.kept = self.session.step(cast(Array, inputs))
+        self.first = logits.argmax(-1)[:, None]
         return logits
 
 
 class _Decode:
-    """A `Session` that generates tokens after a prompt that it has already read."""
+    """A `Session` that generates tokens after the prompt that `_Prefill` has read: the two share one cache."""
 
-    def __init__(self, model: CausalLanguageModel, prompt: torch.Tensor, count: int) -> None:
-        self._model, self._count = model, count
-        with torch.inference_mode():
-            logits, self._kept = model.step(prompt.to(_device_of(model)))
-        layers = getattr(self._kept, "layers", ())
-        self._crops = all(type(layer).__name__ == _WHOLE for layer in layers)
-        self._first = logits.argmax(-1, keepdim=True)  # (1, 1)
+    def __init__(self, prefill: _Prefill, count: int) -> None:
+        self._prefill, self._count = prefill, count
 
-    def run(self, inputs: Inputs) -> Array:  # noqa: ARG002 -- the prompt, which __init__ has read
+    def run(self, inputs: Inputs) -> Array:
         """Return the generated tokens (1, count), and leave the cache as it was after the prompt."""
-        token, generated = self._first, []
-        kept = self._kept if self._crops else copy.deepcopy(self._kept)
-        with torch.inference_mode():
-            for _ in range(self._count):
-                logits, kept = self._model.step(token, kept)
-                token = logits.argmax(-1, keepdim=True)
-                generated.append(token)
-            if self._crops:
-                kept.crop(-self._count)
-            tokens: Array = torch.cat(generated, dim=1).cpu().numpy()
-        return tokens
-
-
-def _device_of(model: nn.Module) -> torch.device:
-    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+        if self._prefill.kept is None:
+            self._prefill.run(inputs)
+        crops = self._prefill.kept.can_crop
+        kept = self._prefill.kept if crops else copy.deepcopy(self._prefill.kept)
+        token, generated = self._prefill.first, []
+        for _ in range(self._count):
+            logits, kept = self._prefill.session.step(token, kept)
+            token = logits.argmax(-1)[:, None]
+            generated.append(token)
+        if crops:
+            kept.crop(self._count)
+            self._prefill.kept = kept
+        return np.concatenate(generated, axis=1)

@@ -1,9 +1,10 @@
 """Runtimes that execute saved models. Entry-point group ``overwinter.runtimes``.
 
 - `build` converts a saved model (`overwinter.models`) to the files of a runtime, and checks its outputs against
-  torch's; `open_session` loads them and returns a `Session`, whose ``run`` returns outputs; `load_module` returns the
-  module itself, for language models, which generate step by step.
-- `check_outputs` is that check, for your own runtime (``examples/own_variants``).
+  torch's; `open_session` loads them and returns a `Session`, whose ``run`` returns outputs; `open_language` a
+  `LanguageSession`, for language models, which generate step by step.
+- `check_outputs` is that check, for your own runtime (``examples/own_variants``); `check_language` that of a language
+  model.
 - `check_runtimes` builds an untrained model for every runtime, before training.
 - `measure_loading` opens a variant in a fresh process and measures the time and the peak memory.
 - `refusal` returns why a runtime cannot run a variant: `torch` and `torch-compile` (which needs a C++ compiler) run
@@ -20,7 +21,8 @@
 Opening an `onnxruntime` or `openvino` session imports no torch.
 
 `Session` is a loaded model on any runtime; the evaluated sessions are those that are served. A language model's is a
-`LanguageSession`: tokens in, logits of the next token out, keys and values kept.
+`LanguageSession`: tokens in, logits out, keys and values kept (`KeyValueCache`). A runtime that runs language models
+has a `LanguageRuntime` as its attribute ``language``.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ if TYPE_CHECKING:
     from overwinter.runtime.device import computing_device, device_entry, needed_device, on_gpu, serving_device
     from overwinter.runtime.examples import EXAMPLES
     from overwinter.runtime.interface import Runtime
-    from overwinter.runtime.language_session import LanguageSession, canary_tokens
+    from overwinter.runtime.language_check import check_language
+    from overwinter.runtime.language_session import KeyValueCache, LanguageRuntime, LanguageSession, canary_tokens
     from overwinter.runtime.loading import Readiness, measure_loading
     from overwinter.runtime.onnx_export import export_onnx
     from overwinter.runtime.onnx_graph import float_weights, initializers, layer_of, tidy
@@ -44,8 +47,9 @@ if TYPE_CHECKING:
         build,
         check_devices,
         check_runtimes,
+        converts,
         find_runtime,
-        load_module,
+        open_language,
         open_session,
         refusal,
     )
@@ -55,6 +59,8 @@ if TYPE_CHECKING:
 __all__ = [
     "EXAMPLES",
     "Array",
+    "KeyValueCache",
+    "LanguageRuntime",
     "LanguageSession",
     "OnnxSession",
     "OpenVinoSession",
@@ -64,10 +70,12 @@ __all__ = [
     "build",
     "canary_tokens",
     "check_devices",
+    "check_language",
     "check_outputs",
     "check_runtimes",
     "compute_in_bfloat16",
     "computing_device",
+    "converts",
     "describe_torchao",
     "device_entry",
     "export_onnx",
@@ -77,11 +85,11 @@ __all__ = [
     "initializers",
     "largest_difference",
     "layer_of",
-    "load_module",
     "load_torchao",
     "measure_loading",
     "needed_device",
     "on_gpu",
+    "open_language",
     "open_session",
     "refusal",
     "serving_device",
@@ -93,6 +101,8 @@ __all__ = [
 _HOMES = {
     "Array": "session",
     "EXAMPLES": "examples",
+    "KeyValueCache": "language_session",
+    "LanguageRuntime": "language_session",
     "LanguageSession": "language_session",
     "OnnxSession": "onnx_session",
     "OpenVinoSession": "openvino_session",
@@ -101,11 +111,13 @@ _HOMES = {
     "Session": "session",
     "build": "registry",
     "canary_tokens": "language_session",
+    "check_language": "language_check",
     "check_outputs": "output_check",
     "check_devices": "registry",
     "check_runtimes": "registry",
     "compute_in_bfloat16": "torchao_storage",
     "computing_device": "device",
+    "converts": "registry",
     "describe_torchao": "torchao_storage",
     "device_entry": "device",
     "export_onnx": "onnx_export",
@@ -115,11 +127,11 @@ _HOMES = {
     "initializers": "onnx_graph",
     "largest_difference": "session",
     "layer_of": "onnx_graph",
-    "load_module": "registry",
     "load_torchao": "torchao_storage",
     "measure_loading": "loading",
     "needed_device": "device",
     "on_gpu": "device",
+    "open_language": "registry",
     "open_session": "registry",
     "refusal": "registry",
     "serving_device": "device",

@@ -20,6 +20,8 @@ class Runtime(Protocol):
         packages: Optional. The packages that serving needs; by default the one that provides the runtime.
         packages_for_gpu: Optional, default True. Whether those packages include CUDA's libraries.
         compiles: Optional, default False. Whether it compiles machine code while it serves.
+        converts: Optional, default True. Whether `build` makes other files: if not, `open` loads saved models too.
+        language: Optional. A `LanguageRuntime`; a runtime without it runs no language models.
     """
 
     name: str

@@ -1,79 +1,79 @@
-"""A language model in a bundle: tokens in, logits of the next token out, one step at a time."""
+"""A language model loaded into a runtime: tokens in, logits out, keys and values kept from one step to the next."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import torch
-
-from overwinter.errors import ConfigError
-from overwinter.inputs import Inputs, named
-from overwinter.models import CausalLanguageModel
-from overwinter.runtime import load_module
-from overwinter.runtime.session import Array
+from overwinter.inputs import Array, Inputs
 
 _CANARY_TOKENS = 16  # enough to exercise every layer, few enough not to delay a wake
 
 
-def canary_tokens(windows: torch.Tensor) -> torch.Tensor:
-    """Return the first tokens of each window (windows, length), int64, as the canary of every wake."""
-    return windows[:, :_CANARY_TOKENS].contiguous()
+class KeyValueCache(Protocol):
+    """Keys and values of the tokens that a session has read.
 
-
-class LanguageSession:
-    """A `Session` whose inputs are tokens.
-
-    Args:
-        model: model in evaluation mode, on any device; tokens and logits are on the host.
+    Attributes:
+        can_crop: whether `crop` works; sliding windows and recurrent states cannot go back. Such a cache can be copied
+            by `copy.deepcopy` instead.
     """
 
-    def __init__(self, model: CausalLanguageModel) -> None:
-        self._model, self._device = model, next(model.parameters()).device
+    can_crop: bool
 
-    @property
-    def context_tokens(self) -> int:
-        """Context length in tokens; unlimited if the configuration has none."""
-        config = self._model.config
-        declared = config.get("max_position_embeddings", config.get("n_positions"))
-        return declared if type(declared) is int else sys.maxsize
+    def crop(self, count: int) -> None:
+        """Remove the last ``count`` tokens."""
+
+
+class LanguageSession(Protocol):
+    """A language model loaded into a runtime. It is a `Session` too; dropping it closes it.
+
+    Attributes:
+        context_tokens: context length in tokens; `sys.maxsize` if it has no limit.
+    """
+
+    context_tokens: int
 
     def run(self, inputs: Inputs) -> Array:
         """Return logits of the next token (batch, vocabulary), float32, after tokens (batch, length), int64."""
-        (tokens,) = named(inputs).values()
-        return self.step(tokens)[0]
+
+    def logits(self, tokens: Array) -> Array:
+        """Return logits at every position (batch, length, vocabulary), float32, of tokens (batch, length), int64."""
 
     def step(self, tokens: Array, kept: Any = None) -> tuple[Array, Any]:
         """Read tokens (batch, n) after those whose keys and values are in ``kept``.
 
+        A session may have one cache only: that of the last step without ``kept``, which ends the earlier ones.
+
         Returns:
-            Logits of the next token (batch, vocabulary), float32, and ``kept``, extended in place.
+            Logits of the next token (batch, vocabulary), float32, and a `KeyValueCache`, which extends ``kept``.
         """
-        with torch.inference_mode():
-            logits, kept = self._model.step(torch.from_numpy(tokens).to(self._device), kept)
-        return logits.cpu().numpy(), kept
+
+    def cache_to_arrays(self, kept: Any) -> Mapping[str, Array] | None:
+        """Return a cache as arrays, to be stored; None if this one cannot be stored."""
+
+    def cache_from_arrays(self, arrays: Mapping[str, Array]) -> Any:
+        """Return the cache that `cache_to_arrays` stored, for the same model on the same runtime."""
 
 
-def open_language(
-    folder: Path, runtime: str, threads: int, *, trusted: Sequence[str] = (), device: str = "cpu"
-) -> LanguageSession:
-    """Load the files that `overwinter.runtime.build` wrote for a language model.
+class LanguageRuntime(Protocol):
+    """The part of a runtime that runs language models: its optional attribute ``language``.
 
-    Args:
-        folder: the payload.
-        runtime: name of the runtime that it was built for.
-        threads: The number of CPU threads that compute one output, for the whole process.
-        trusted: packages whose classes the model's ``_target_`` may name.
-        device: device that computes.
-
-    Raises:
-        ConfigError: the runtime cannot run language models, or not on the device, or the payload has no language model.
-        IntegrityError: the files are damaged.
+    Its methods are as of `overwinter.runtime.Runtime`, but `open` returns a `LanguageSession`.
     """
-    torch.set_num_threads(threads)
-    model = load_module(folder, runtime, trusted=trusted, device=device)
-    if not isinstance(model, CausalLanguageModel):
-        raise ConfigError(f"{folder} holds a tokenizer and a {type(model).__name__}, which is not a language model.")
-    return LanguageSession(model)
+
+    def refusal(self, description: Mapping[str, Any]) -> str | None:
+        """Return why the runtime cannot run the language model that ``model.json`` describes, or None if it can."""
+
+    def build(
+        self, model_folder: Path, out: Path, *, examples: Inputs, trusted: Sequence[str], device: str = "cpu"
+    ) -> None:
+        """Write the files for `open` to the existing folder ``out``, and check what the model writes against torch."""
+
+    def open(self, folder: Path, *, threads: int, trusted: Sequence[str], device: str = "cpu") -> LanguageSession:
+        """Load the files that `build` wrote."""
+
+
+def canary_tokens(windows: Any) -> Any:
+    """Return the first tokens of each window (windows, length), int64, as the canary of every wake."""
+    return windows[:, :_CANARY_TOKENS].contiguous()

@@ -40,7 +40,14 @@ class Readiness:
 
 
 def measure_loading(
-    folder: Path, runtime: str, inputs: Inputs, *, threads: int, trusted: Sequence[str], device: str = CPU
+    folder: Path,
+    runtime: str,
+    inputs: Inputs,
+    *,
+    threads: int,
+    trusted: Sequence[str],
+    device: str = CPU,
+    language: bool = False,
 ) -> Readiness:
     """Load a built variant in a fresh process, and run it once.
 
@@ -51,6 +58,7 @@ def measure_loading(
         threads: The number of CPU threads.
         trusted: as in `overwinter.runtime.build`.
         device: device that computes.
+        language: whether it is a language model, which `overwinter.runtime.open_language` opens.
 
     Raises:
         OverwinterError: the process fails.
@@ -58,7 +66,9 @@ def measure_loading(
     with tempfile.TemporaryDirectory() as scratch:
         inputs_path = Path(scratch) / "inputs.safetensors"
         save_file({name: np.ascontiguousarray(value) for name, value in named(inputs).items()}, inputs_path)
-        command = [sys.executable, "-c", _CHILD, str(folder), runtime, str(threads), device, str(inputs_path), *trusted]
+        opening = "open_language" if language else "open_session"
+        arguments = [str(folder), runtime, str(threads), device, opening, str(inputs_path), *trusted]
+        command = [sys.executable, "-c", _CHILD, *arguments]
         paths = os.pathsep.join(filter(None, sys.path))  # the user's module may be next to the stage program
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": paths}
@@ -69,13 +79,15 @@ def measure_loading(
     return Readiness(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def load_and_report(folder: str, runtime: str, threads: str, device: str, inputs: str, *trusted: str) -> None:
-    """Load a variant, run it once, and print a `Readiness` as JSON."""
+def load_and_report(
+    folder: str, runtime: str, threads: str, device: str, opening: str, inputs: str, *trusted: str
+) -> None:
+    """Load a variant by a function of `overwinter.runtime`, run it once, and print a `Readiness` as JSON."""
     batch = unnamed(load_file(inputs))
     begin_s = time.perf_counter()
-    from overwinter.runtime.registry import open_session
+    from overwinter import runtime as runtimes
 
-    open_session(Path(folder), runtime, int(threads), trusted=trusted, device=device).run(batch)
+    getattr(runtimes, opening)(Path(folder), runtime, int(threads), trusted=trusted, device=device).run(batch)
     load_s = time.perf_counter() - begin_s
     loading = Readiness(load_s=load_s, peak_memory_bytes=_peak_bytes(), peak_gpu_memory_bytes=_peak_gpu_bytes(device))
     print(json.dumps(asdict(loading)))

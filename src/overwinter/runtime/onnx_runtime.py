@@ -15,7 +15,6 @@ from overwinter import files
 from overwinter.errors import OverwinterError
 from overwinter.inputs import Inputs, named
 from overwinter.models import load_description, signature_of
-from overwinter.models.description import is_language_model
 from overwinter.runtime.device import CPU, gpu_tolerance
 from overwinter.runtime.examples import expected_outputs
 from overwinter.runtime.onnx_session import OnnxSession
@@ -42,8 +41,6 @@ class OnnxRuntime:
 
     def refusal(self, description: Mapping[str, Any]) -> str | None:
         """Return why ONNX Runtime cannot run this variant: it runs ONNX files and torch models, not torchao's."""
-        if is_language_model(description):
-            return "it is a language model, which generates step by step, and ONNX Runtime's sessions keep no keys"
         if MODEL in description["files"] or description["quantization"] is None:
             return None
         if "layers" in description["quantization"]:

@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Any
 from overwinter.errors import ConfigError
 from overwinter.inputs import Inputs, count, take
 from overwinter.models import load_description
-from overwinter.models.description import DESCRIPTION, are_own
+from overwinter.models.description import DESCRIPTION, are_own, is_language_model
 from overwinter.registries import RUNTIMES
 from overwinter.runtime.device import CPU, device_entry, device_refusal, variant_refusal
 from overwinter.runtime.interface import Runtime
+from overwinter.runtime.language_session import LanguageRuntime, LanguageSession
 from overwinter.runtime.session import Session
 from overwinter.signature import Signature
 
 if TYPE_CHECKING:
     from torch import nn
+
+_NO_LANGUAGE = "it runs no language models"
 
 
 def find_runtime(name: str) -> Runtime:
@@ -58,7 +61,15 @@ def refusal(model_folder: Path, runtime: str, device: str = CPU) -> str | None:
 
 
 def _refusal(runtime: Runtime, description: Mapping[str, Any], device: str) -> str | None:
-    return runtime.refusal(description) or variant_refusal(description, device) or device_refusal(runtime, device)
+    part = _part(runtime, description)
+    if part is None:
+        return _NO_LANGUAGE
+    return part.refusal(description) or variant_refusal(description, device) or device_refusal(runtime, device)
+
+
+def _part(runtime: Runtime, description: Mapping[str, Any]) -> Runtime | LanguageRuntime | None:
+    """Return the part of a runtime that runs this kind of model."""
+    return _language(runtime) if is_language_model(description) else runtime
 
 
 def build(
@@ -85,7 +96,8 @@ def build(
     if reason is not None:
         raise ConfigError(f"The runtime {runtime!r} cannot run the variant {description['variant']!r}: {reason}.")
     out.mkdir(parents=True, exist_ok=True)
-    found.build(model_folder, out, examples=examples, trusted=trusted, **device_entry(device))
+    part = _part(found, description) or found
+    part.build(model_folder, out, examples=examples, trusted=trusted, **device_entry(device))
     if (out / DESCRIPTION).is_file():  # the payload names the model's code, as torch's runtimes do
         _refuse_function(description["model"], runtime, trusted)
 
@@ -170,23 +182,29 @@ def open_session(
     return found.open(folder, threads=threads, trusted=trusted, **device_entry(device))
 
 
-def load_module(folder: Path, runtime: str, *, trusted: Sequence[str], device: str = CPU) -> nn.Module:
-    """Load a module as a torch runtime serves it, for models that generate step by step, such as language models.
-
-    Args:
-        folder: a saved model, or a folder that `build` wrote.
-        runtime: `torch` or `torch-bf16`.
-        trusted: as in `build`.
-        device: device that computes: `cpu`, `cuda` or `cuda:N`.
+def open_language(
+    folder: Path, runtime: str, threads: int, *, trusted: Sequence[str] = (), device: str = CPU
+) -> LanguageSession:
+    """Load a language model, from the files that `build` wrote to ``folder`` for ``runtime``; see `open_session`.
 
     Raises:
-        ConfigError: the runtime is unknown, serves no modules, or cannot run this variant on the device.
+        ConfigError: the runtime is unknown, runs no language models, cannot compute on the device, or the folder holds
+            another kind of model.
         IntegrityError: the files are damaged.
     """
     found = find_runtime(runtime)
-    load = getattr(found, "load", None)
-    reason = "it serves no torch modules" if load is None else _refusal(found, load_description(folder), device)
-    if load is None or reason is not None:
-        raise ConfigError(f"The runtime {runtime!r} cannot serve the model in {folder} step by step: {reason}.")
-    module: nn.Module = load(folder, trusted=trusted, **device_entry(device))
-    return module
+    language = _language(found)
+    reason = _NO_LANGUAGE if language is None else device_refusal(found, device)
+    if language is None or reason is not None:
+        raise ConfigError(f"The runtime {runtime!r} cannot serve the language model in {folder}: {reason}.")
+    return language.open(folder, threads=threads, trusted=trusted, **device_entry(device))
+
+
+def converts(runtime: str) -> bool:
+    """Return whether a runtime needs files of its own; one that does not opens saved models as they are."""
+    return bool(getattr(find_runtime(runtime), "converts", True))
+
+
+def _language(runtime: Runtime) -> LanguageRuntime | None:
+    found: LanguageRuntime | None = getattr(runtime, "language", None)
+    return found

@@ -17,6 +17,7 @@ from overwinter.runtime.device import CPU, gpu_tolerance, needed_device, on_gpu,
 from overwinter.runtime.output_check import check_outputs
 from overwinter.runtime.served_layers import in_float32
 from overwinter.runtime.session import Array, Session
+from overwinter.runtime.torch_language import TorchLanguage
 
 TORCH_PACKAGES = ("onnx", "onnxruntime", "torch", "torchao")  # onnx: in addition to the imports of torch-compile
 _WEIGHTS = "weights.safetensors"
@@ -29,6 +30,12 @@ class TorchRuntime:
     name = "torch"
     packages = TORCH_PACKAGES
     compiles = True
+    converts = False
+
+    @property
+    def language(self) -> TorchLanguage:
+        """Runs language models."""
+        return TorchLanguage(self)
 
     def refusal(self, description: Mapping[str, Any]) -> str | None:
         """Return why torch cannot run this variant: it needs a module's weights."""

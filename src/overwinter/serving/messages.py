@@ -13,7 +13,17 @@ from typing import Any
 
 from overwinter.serving.streams import Stream
 
-LANGUAGE = "language"  # the kind of a worker that generates text; other kinds are named after their runtime
+_GENERATING = "language@"  # begins the kind of a worker that generates text
+
+
+def worker_kind(runtime: str, *, generates: bool) -> str:
+    """Return the kind of a worker: its runtime's name, and whether it generates text."""
+    return f"{_GENERATING if generates else ''}{runtime}"
+
+
+def read_kind(kind: str) -> tuple[str, bool]:
+    """Return the runtime of a kind of worker, and whether it generates text."""
+    return kind.removeprefix(_GENERATING), kind.startswith(_GENERATING)
 
 
 @dataclass(frozen=True, kw_only=True)

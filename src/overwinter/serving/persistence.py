@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from overwinter import files
 from overwinter.errors import OverwinterError
-from overwinter.serving.messages import LANGUAGE, Call, Reply
+from overwinter.serving.messages import Call, Reply, read_kind
 from overwinter.serving.metrics import Log
 from overwinter.serving.plan import ModelPlan
 from overwinter.serving.response_cache import ResponseCache
@@ -43,7 +43,7 @@ class Persistence:
             self._responses = ResponseCache(
                 folder / "responses", bundle=model.digest, max_bytes=serve.persistence.response_cache_bytes
             )
-        if serve.persistence.prefix_cache and model.kind == LANGUAGE:
+        if serve.persistence.prefix_cache and read_kind(model.kind)[1]:
             self.prefix = folder / "prefix.safetensors"
 
     def restore(self, policy: SleepPolicy) -> None:

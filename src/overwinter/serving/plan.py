@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
-from overwinter.serving.messages import LANGUAGE
+from overwinter.serving.messages import worker_kind
 
 if TYPE_CHECKING:
     from overwinter.bundle import Bundle, Keys
@@ -83,7 +83,7 @@ def make_plan(service: ServiceConfig, bundles: Mapping[str, Bundle], *, keys: Ke
             name=name,
             bundle=str(bundle.source),
             digest=bundle.digest,
-            kind=LANGUAGE if bundle.generates else bundle.runtime,
+            kind=worker_kind(bundle.runtime, generates=bundle.generates),
             metadata=_metadata(name, bundle),
             operations=_operations(bundle),
             accepts=_ACCEPTED.get(bundle.preprocessing.get("kind", ""), (JSON,)),

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from overwinter import runtime
 from overwinter.bundle import BundleFacts, hibernate, wake
 from overwinter.bundle import load as waking
+from overwinter.runtime.torch_language import TorchLanguageSession
 from overwinter.serving.worker.frames import Frame, read_frame
 from overwinter.serving.worker.main import Worker
 from overwinter.signature import Signature
@@ -311,8 +311,8 @@ def test_any_request_is_answered_or_refused(any_worker, corrupted, operation, co
 def test_a_failure_while_it_writes_is_marked(woken, monkeypatch, capsys):
     worker = woken()
     steps = iter([1, 1])
-    real = runtime.LanguageSession.step
-    monkeypatch.setattr(runtime.LanguageSession, "step", lambda self, *given: next(steps) and real(self, *given))
+    real = TorchLanguageSession.step
+    monkeypatch.setattr(TorchLanguageSession, "step", lambda self, *given: next(steps) and real(self, *given))
     answered = frames(worker, "complete", PROMPT | {"stream": True})
     assert answered[-1].header["broken"]
     assert "failed on a request" in capsys.readouterr().err
@@ -320,9 +320,9 @@ def test_a_failure_while_it_writes_is_marked(woken, monkeypatch, capsys):
 
 def test_the_last_conversation_outlives_sleep_and_is_not_read_again(woken, tmp_path, monkeypatch):
     file, read = tmp_path / "prefix.safetensors", []
-    real = runtime.LanguageSession.step
+    real = TorchLanguageSession.step
     monkeypatch.setattr(
-        runtime.LanguageSession,
+        TorchLanguageSession,
         "step",
         lambda self, tokens, kept=None: read.append(tokens.shape[1]) or real(self, tokens, kept),
     )
@@ -363,7 +363,7 @@ def test_a_full_disk_keeps_no_conversation_and_ends_no_worker(woken, tmp_path, c
     def fail(*_, **__):
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr("safetensors.torch.save_file", fail)
+    monkeypatch.setattr("overwinter.serving.worker.prefix_cache.save_file", fail)
     worker = woken(keeps_prefix=True, prefix=tmp_path / "prefix")
     response(worker, "complete", **PROMPT)
     assert frames(worker, "keep")[0].header["status"] == "not kept"
@@ -379,7 +379,7 @@ def test_a_conversation_of_another_bundle_is_none(woken, tmp_path):
     worker = woken(keeps_prefix=True, prefix=file)
     response(worker, "complete", **PROMPT)
     frames(worker, "keep")
-    assert load_prefix(file, bundle="another").tokens == []
+    assert load_prefix(file, worker._language._session, bundle="another").tokens == []
 
 
 LONG, TOO_LONG = {"messages": [{"role": "user", "content": "a" * 50}]}, "context_length_exceeded"

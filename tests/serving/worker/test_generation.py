@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overwinter.runtime.language_session import LanguageSession
+from overwinter.runtime.torch_language import TorchLanguageSession
 from overwinter.serving.worker.generation import Kept, SamplingParams, Written, write
 from tests.support.decoders import decoder, tokens
 
@@ -29,11 +29,13 @@ class Script:
 
 
 class _Seen:
+    can_crop = True
+
     def __init__(self, seen):
         self.seen = seen
 
     def crop(self, count):
-        self.seen += count
+        self.seen -= count
 
 
 def written(script, *, kept=None, may_go_on=lambda: True, prompt=(0,), **sampling):
@@ -158,7 +160,7 @@ def test_without_being_asked_for_there_are_none():
 def test_a_cache_that_cannot_go_back_is_read_anew(family):
     """Sliding windows forget, recurrent states cannot be undone: a conversation that branches begins from nothing."""
     pytest.importorskip("transformers", reason="the extra llm is not installed")
-    session, kept = LanguageSession(decoder(family)), Kept()
+    session, kept = TorchLanguageSession(decoder(family)), Kept()
     first = tokens(1, 20)[0].tolist()
     for prompt in (first, [*first[:14], 5, 6, 7], [*first[:14], 5, 6, 7, 8]):
         logits = kept.read(session, prompt)

@@ -11,10 +11,11 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from overwinter.bundle.load import AwakeModel
 from overwinter.errors import IntegrityError
+from overwinter.runtime import LanguageSession
 from overwinter.serving.bounded_json import parse_object, shown
 from overwinter.serving.messages import RequestError, json_reply
 from overwinter.serving.worker.chat_template import ChatTemplate
@@ -55,7 +56,7 @@ class Language:
             self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         except Exception as error:  # noqa: BLE001 -- tokenizers raises plain exceptions
             raise IntegrityError(f"{folder}/tokenizer.json cannot be read: {error}. Make the bundle again.") from None
-        session: Any = model.session
+        session = cast(LanguageSession, model.session)
         self._session = session
         self._settings = _read(folder / "generation_config.json")
         self._template = ChatTemplate(folder)
@@ -66,7 +67,7 @@ class Language:
         self._bundle, self._prefix = model.bundle.digest, prefix
         self._kept = Kept() if keeps_prefix else None
         if prefix is not None:
-            self._kept = load_prefix(prefix, bundle=self._bundle)
+            self._kept = load_prefix(prefix, session, bundle=self._bundle)
 
     def keep(self) -> bool:
         """Save the prefix cache before sleep; return whether there was anything to save.
@@ -76,7 +77,7 @@ class Language:
         """
         if self._prefix is None or self._kept is None:
             return False
-        return save_prefix(self._prefix, self._kept, bundle=self._bundle)
+        return save_prefix(self._prefix, self._kept, self._session, bundle=self._bundle)
 
     def respond(self, question: Question, body: bytes, interrupted: Callable[[], bool]) -> Iterator[Frame]:
         """Yield the frames of a response: one, or a stream in which all but the last have `more`.

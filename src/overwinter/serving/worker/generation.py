@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from overwinter.runtime import Array
+from overwinter.runtime import Array, LanguageSession
 from overwinter.serving.worker.sampling import drawing, logprobs_of
-
-
-class Steps(Protocol):
-    """A language model, one step at a time."""
-
-    def step(self, tokens: Array, kept: Any = None) -> tuple[Array, Any]:
-        """Return the logits of the next token (batch, vocabulary), and the cache of all tokens so far."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +76,7 @@ class Written:
 
 
 def write(
-    model: Steps,
+    model: LanguageSession,
     sampling: SamplingParams,
     *,
     decode: Callable[[int], str | None],
@@ -138,7 +131,7 @@ class Kept:
     def __init__(self, tokens: Sequence[int] = (), values: Any = None) -> None:
         self.tokens, self.values = list(tokens), values
 
-    def read(self, model: Steps, prompt: Sequence[int]) -> Array:
+    def read(self, model: LanguageSession, prompt: Sequence[int]) -> Array:
         """Return the logits (vocabulary) of the token after the prompt."""
         known = min(_common(self.tokens, prompt), len(prompt) - 1)  # the last token is computed for its logits
         values, self.values = self.values, None  # the cache is empty if the computation fails
@@ -148,7 +141,7 @@ class Kept:
         self.tokens = list(prompt)
         return np.asarray(logits[0])
 
-    def grow(self, model: Steps, token: int) -> Array:
+    def grow(self, model: LanguageSession, token: int) -> Array:
         """Add one token."""
         logits, self.values = model.step(np.array([[token]], dtype=np.int64), self.values)
         self.tokens.append(token)
@@ -156,13 +149,12 @@ class Kept:
 
 
 def _cropped(values: Any, count: int) -> bool:
-    """Remove the last tokens from a cache; False if it cannot go back, as sliding windows and recurrent states."""
-    try:
-        if values is not None and count > 0:
-            values.crop(-count)  # negative: the number of tokens to remove, the only argument that transformers takes
-    except RuntimeError:
+    """Remove the last tokens from a cache; False if there is none, or it cannot go back."""
+    if values is None or (count and not values.can_crop):
         return False
-    return values is not None
+    if count:
+        values.crop(count)
+    return True
 
 
 def _common(known: Sequence[int], prompt: Sequence[int]) -> int:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from overwinter.bundle import Expected, Keys
 from overwinter.bundle.load import AwakeModel, wake
 from overwinter.errors import ConfigError, OverwinterError
-from overwinter.serving.messages import LANGUAGE, Reply, RequestError
+from overwinter.serving.messages import Reply, RequestError, read_kind
 from overwinter.serving.worker.frames import Frame, pack_frame, read_frame
 from overwinter.serving.worker.records import CANCEL, IMPORT, KEEP, PARK, FirstPiece, Order, Question, Report, WakeOrder
 
@@ -32,20 +32,21 @@ if TYPE_CHECKING:
 
 _COMPUTING = {"infer": "inference", "predict": "predict", "embed": "embeddings"}  # operation -> module with it
 _GENERATING = ("complete", "chat")
-# The imports of a wake besides this module's, by kind; other runtimes are imported when they wake.
+# The imports of a wake besides this module's, by runtime; other runtimes are imported when they wake.
 _IMPORTED_AHEAD = {
     "onnxruntime": ("overwinter.runtime.onnx_runtime", "overwinter.runtime.onnx_session"),
     "torch": ("overwinter.runtime.torch_runtime",),
-    LANGUAGE: ("overwinter.runtime.language_session", "overwinter.serving.worker.completions", "tokenizers"),
 }
-_ALWAYS_AHEAD = ("overwinter.data.preprocessing.reading", "overwinter.tasks", "overwinter.serving.worker.inference")
+_GENERATING_AHEAD = ("overwinter.runtime.language_session", "overwinter.serving.worker.completions", "tokenizers")
+_TRANSFORMERS = ("torch", "torch-bf16")  # generate with transformers' modules
+_COMPUTING_AHEAD = ("overwinter.data.preprocessing.reading", "overwinter.tasks", "overwinter.serving.worker.inference")
 
 
 def main(kind: str) -> None:
     """Serve the supervisor at the other end of standard input, until it closes the socket.
 
     Args:
-        kind: The kind of model: `language`, or a runtime's name.
+        kind: The kind of worker; see `worker_kind`.
     """
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
@@ -61,9 +62,10 @@ def main(kind: str) -> None:
 
 
 def _import_ahead(kind: str) -> None:
-    for name in (*_IMPORTED_AHEAD.get(kind, ()), *(() if kind == LANGUAGE else _ALWAYS_AHEAD)):
+    runtime, generates = read_kind(kind)
+    for name in (*_IMPORTED_AHEAD.get(runtime, ()), *(_GENERATING_AHEAD if generates else _COMPUTING_AHEAD)):
         importlib.import_module(name)
-    if kind == LANGUAGE:
+    if generates and runtime in _TRANSFORMERS:
         from overwinter.models.transformers_library import import_transformers
 
         _ = import_transformers().AutoModelForCausalLM  # importing the name loads what every model needs

@@ -1,0 +1,73 @@
+"""Check that a built language model predicts what torch's does: at two lengths, at once and token by token."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from overwinter.errors import OverwinterError
+from overwinter.inputs import Array
+from overwinter.runtime.language_session import LanguageSession
+from overwinter.runtime.output_check import finite
+
+_READ, _WRITTEN = 12, 8  # tokens: of the prompt, and written after it
+
+
+def check_language(
+    session: LanguageSession, reference: LanguageSession, windows: Array, *, tolerance: float, who: str, remedy: str
+) -> None:
+    """Compare two sessions' next-token distributions on real text.
+
+    The first window is read at once, at two lengths. Then the reference writes greedily after its beginning, and both
+    are compared at every token of that, with their caches; last, the caches are cropped, and a token is read again.
+
+    Args:
+        session: session of the built model.
+        reference: session with the expected predictions, as a rule torch's.
+        windows: tokens of real text (n, length), int64.
+        tolerance: largest allowed divergence in nats, the mean over the positions of each comparison.
+        who: the two, for the message: ``OpenVINO's predictions differ from torch's``.
+        remedy: what to do, for the message.
+
+    Raises:
+        OverwinterError: they diverge by more, or the reference's logits are not finite.
+    """
+    window = windows[:1, : _READ + _WRITTEN]
+    half = window[:, : max(1, window.shape[1] // 2)]
+    prompt = window[:, :_READ]
+    comparisons = {
+        f"on {window.shape[1]} tokens at once": (session.logits(window), reference.logits(window)),
+        f"on {half.shape[1]} tokens at once": (session.logits(half), reference.logits(half)),
+        "token by token": _written(session, reference, prompt),
+    }
+    for where, (found, expected) in comparisons.items():
+        apart = divergence(found, finite(expected))
+        if not apart <= tolerance:  # NaN is too far
+            raise OverwinterError(f"{who} by {apart:.2g} nats {where}; the tolerance is {tolerance:g}. {remedy}")
+
+
+def divergence(found: Array, expected: Array) -> float:
+    """Return the mean Kullback-Leibler divergence in nats of predictions (..., vocabulary) from the expected ones."""
+    logs, wanted = _log_softmax(found), _log_softmax(expected)
+    return float((np.exp(wanted) * (wanted - logs)).sum(axis=-1).mean())
+
+
+def _written(session: LanguageSession, reference: LanguageSession, prompt: Array) -> tuple[Array, Array]:
+    """Return both sessions' logits (steps, batch, vocabulary) along the text that the reference writes."""
+    (found, kept), (expected, known) = session.step(prompt), reference.step(prompt)
+    both = [(found, expected)]
+    for _ in range(_WRITTEN):
+        token = both[-1][1].argmax(-1)[:, None]
+        (found, kept), (expected, known) = session.step(token, kept), reference.step(token, known)
+        both.append((found, expected))
+    if kept.can_crop and known.can_crop:
+        kept.crop(_WRITTEN)
+        known.crop(_WRITTEN)
+        token = prompt[:, :1]
+        both.append((session.step(token, kept)[0], reference.step(token, known)[0]))
+    return np.stack([each for each, _ in both]), np.stack([each for _, each in both])
+
+
+def _log_softmax(logits: Array) -> Array:
+    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
+    found: Array = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return found
