@@ -27,7 +27,7 @@ import smollm2
 from overwinter.config import Project, compose, validate
 from overwinter.models import Grid, integer_layers
 from overwinter.models.huggingface import pretrained_tokenizer
-from overwinter.models.integer import swap_in
+from overwinter.models.swapping import swap_in
 from overwinter.quantization import Recipe, ScaleDistillation, apply_recipe, distill_scales, generate_text
 from overwinter.runtime import import_torchao
 from overwinter.tasks import LanguageModeling

@@ -7,6 +7,7 @@ from overwinter.errors import ConfigError, IntegrityError
 from overwinter.models import (
     Grid,
     IntegerConv2d,
+    IntegerEmbedding,
     IntegerLinear,
     build_model,
     count_parameters,
@@ -17,8 +18,10 @@ from overwinter.models import (
     load_model,
     replace_layer,
     save_model,
+    stored_bytes,
+    twin,
 )
-from overwinter.models.integer import swap_in
+from overwinter.models.swapping import swap_in
 from overwinter.signature import Signature
 
 INT8 = Grid(bits=8)
@@ -235,3 +238,56 @@ def test_a_layer_that_the_code_lost_is_named(config, name):
     entry = IntegerLinear.from_float(nn.Linear(2, 2), INT8).describe()
     with pytest.raises(IntegrityError, match=f"integer layer '{name}'"):
         swap_in(build_model(config, trusted=[]), {name: entry})
+
+
+class Scaled(nn.Embedding):
+    embed_scale = 1.5
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 -- as of the float layer
+        return super().forward(input) * self.embed_scale
+
+
+@pytest.mark.parametrize("kind", [nn.Embedding, Scaled])
+@pytest.mark.parametrize("grid", [Grid(bits=8, group_size=4), INT4])
+def test_an_embedding_gives_the_rows_of_its_decoded_weight(kind, grid):
+    layer = kind(7, 6)
+    integer, tokens = IntegerEmbedding.from_float(layer, grid), torch.tensor([[1, 5, 1], [6, 0, 2]])
+    with torch.no_grad():
+        layer.weight.copy_(integer.weight())
+    assert torch.equal(integer(tokens), layer(tokens))
+    assert torch.equal(integer.apply_weight(tokens, integer.weight()), layer(tokens))
+
+
+def tied_codes() -> nn.Module:
+    model = Tied()
+    grid = Grid(bits=8, group_size=4)
+    head = IntegerLinear.from_float(model.head, grid)
+    model.embedding = IntegerEmbedding.from_float(model.embedding, grid)
+    head.share_codes(model.embedding)
+    model.head = head
+    return model
+
+
+def test_a_tied_head_and_its_embedding_are_stored_and_counted_once(tmp_path):
+    floating, model = Tied(), tied_codes()
+    assert count_parameters(model) == count_parameters(floating)
+    config, tokens = {"_target_": f"{__name__}.Tied"}, torch.tensor([[1, 5]])
+    saved = save_model(
+        tmp_path, model, variant="int8", model_config=config, signature=Signature.of_one([2]), lineage={}
+    )
+    assert saved["quantization"]["layers"]["head"]["codes_of"] == "embedding"
+    assert [name for name in saved["tensors"] if name.startswith("head")] == []
+    assert stored_bytes(saved) < 2000
+    loaded = load_model(tmp_path, trusted=[__name__])
+    for each in (loaded, twin(loaded), loaded.double().float()):
+        assert each.head.codes is each.embedding.codes
+        assert torch.equal(each(tokens), model(tokens))
+        assert set(integer_layers(each)) == {"embedding", "head"}
+
+
+def test_a_layer_shares_only_what_fits():
+    model = tied_codes()
+    with pytest.raises(ConfigError, match=r"cannot share the codes of one of \[6, 6\]"):
+        model.head.share_codes(IntegerLinear.from_float(model.inner, INT8))
+    with pytest.raises(ConfigError, match="inputs are whole numbers"):
+        IntegerEmbedding.from_float(nn.Embedding(2, 2), INT8, activations="dynamic")

@@ -10,8 +10,9 @@
 - `load_description` verifies a saved model and returns its ``model.json``, without torch; `stored_bytes` is
   its size; `write_description` is for variants that are not torch modules, such as an ONNX graph.
 - `write_variants` lists the models that one stage wrote, `find_variants` finds those of all stages by name.
-- `IntegerLinear` and `IntegerConv2d` hold a weight as `Codes` on a `Grid`; `integer_layers` finds them,
-  `integer_type` and `replace_layer` insert them. They are saved and loaded bit for bit.
+- `IntegerLinear`, `IntegerConv2d` and `IntegerEmbedding` hold a weight as `Codes` on a `Grid`; `integer_layers` finds
+  them, `integer_type` and `replace_layer` insert them. They are saved and loaded bit for bit; a tied head shares the
+  codes of its embedding (`unique_integers` leaves it out). `embedding_factor` knows the embeddings that can be held so.
 - `AwareLayer` is the grid that quantization-aware training found for a layer.
 - `prunable_weights`, `count_parameters` and `counted_sparsity` report prunable weights, parameters and zeros;
   `computed_weights` and `fixed_weights` report the layers that must keep their weight, and why; `other_weights` those
@@ -59,20 +60,14 @@ if TYPE_CHECKING:
     from overwinter.models.grid import Codes, Grid
     from overwinter.models.hooks import StepHook
     from overwinter.models.huggingface import leading_tokens, pretrained, pretrained_tokenizer, save_tokenizer
-    from overwinter.models.integer import (
-        IntegerConv2d,
-        IntegerLayer,
-        IntegerLinear,
-        integer_layers,
-        integer_type,
-        replace_layer,
-    )
+    from overwinter.models.integer import IntegerConv2d, IntegerEmbedding, IntegerLayer, IntegerLinear, embedding_factor
     from overwinter.models.layer_weights import computed_weights, fixed_weights
     from overwinter.models.pretrained_model import PretrainedModel
     from overwinter.models.resizing import replace_tensors
     from overwinter.models.signature import find_signature
     from overwinter.models.state import copy_module, is_finite, twin, unique_state
     from overwinter.models.storage import load_model, save_model
+    from overwinter.models.swapping import integer_layers, integer_type, replace_layer, unique_integers
     from overwinter.models.variants import find_variants, write_variants
 
 __all__ = [
@@ -82,6 +77,7 @@ __all__ = [
     "ConvNet",
     "Grid",
     "IntegerConv2d",
+    "IntegerEmbedding",
     "IntegerLayer",
     "IntegerLinear",
     "Positional",
@@ -95,6 +91,7 @@ __all__ = [
     "copy_module",
     "count_parameters",
     "counted_sparsity",
+    "embedding_factor",
     "find_signature",
     "find_variants",
     "fixed_weights",
@@ -117,6 +114,7 @@ __all__ = [
     "signature_of",
     "stored_bytes",
     "twin",
+    "unique_integers",
     "unique_state",
     "write_description",
     "write_variants",
@@ -130,6 +128,7 @@ _HOMES = {
     "ConvNet": "convnet",
     "Grid": "grid",
     "IntegerConv2d": "integer",
+    "IntegerEmbedding": "integer",
     "IntegerLayer": "integer",
     "IntegerLinear": "integer",
     "Positional": "adapting",
@@ -146,8 +145,10 @@ _HOMES = {
     "counted_sparsity": "counting",
     "find_signature": "signature",
     "find_variants": "variants",
-    "integer_type": "integer",
-    "integer_layers": "integer",
+    "embedding_factor": "integer",
+    "integer_type": "swapping",
+    "integer_layers": "swapping",
+    "unique_integers": "swapping",
     "is_finite": "state",
     "leading_tokens": "huggingface",
     "load_description": "description",
@@ -158,7 +159,7 @@ _HOMES = {
     "other_weights": "counting",
     "prunable_weights": "counting",
     "rebuild_model": "building",
-    "replace_layer": "integer",
+    "replace_layer": "swapping",
     "replace_tensors": "resizing",
     "save_model": "storage",
     "save_tokenizer": "huggingface",

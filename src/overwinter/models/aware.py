@@ -15,7 +15,8 @@ from torch import nn
 
 from overwinter.errors import IntegrityError
 from overwinter.models.grid import Grid
-from overwinter.models.integer import IntegerLayer, integer_type
+from overwinter.models.integer import IntegerLayer
+from overwinter.models.swapping import integer_type
 
 
 @dataclass(frozen=True, kw_only=True)

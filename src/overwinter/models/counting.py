@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from overwinter.models.integer import integer_layers
+from overwinter.models.integer import IntegerEmbedding
+from overwinter.models.swapping import integer_layers, unique_integers
 
 PRUNABLE_LAYERS = (
     nn.Linear,
@@ -68,7 +69,7 @@ def _reason(kind: str, parameter: torch.Tensor) -> str:
 
 def count_parameters(model: nn.Module) -> int:
     """Return the number of parameters, including zeros and integer weights; shared ones count once."""
-    integers = sum(math.prod(layer.weight_shape) for layer in integer_layers(model).values())
+    integers = sum(math.prod(layer.weight_shape) for layer in unique_integers(model).values())
     return integers + sum(parameter.numel() for parameter in model.parameters())
 
 
@@ -85,4 +86,5 @@ def _nonzero(model: nn.Module) -> Iterator[torch.Tensor]:
     """Yield every weight, or a mask of an integer layer's nonzero weights, one at a time because they are large."""
     yield from prunable_weights(model).values()
     for layer in integer_layers(model).values():
-        yield layer.zeros().logical_not_()
+        if not isinstance(layer, IntegerEmbedding):  # as a float one
+            yield layer.zeros().logical_not_()

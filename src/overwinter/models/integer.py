@@ -1,4 +1,4 @@
-"""Layers with integer weights: `IntegerLinear` and `IntegerConv2d`.
+"""Layers with integer weights: `IntegerLinear`, `IntegerConv2d` and `IntegerEmbedding`.
 
 Every method of `overwinter.quantization` creates them, `save_model` and `load_model` keep them bit for bit, and the
 runtimes build their integer kernels from them. ``forward`` is the reference arithmetic: it dequantizes the weight,
@@ -7,21 +7,21 @@ fake-quantizes the input and applies the float operator, so a kernel that adds i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Self, cast
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from overwinter.errors import ConfigError, IntegrityError
+from overwinter.errors import ConfigError
 from overwinter.models.grid import Codes, Grid, pack, unpack
 
 ACTIVATIONS = (None, "dynamic", "static")
+FloatLayer = nn.Linear | nn.Conv2d | nn.Embedding
 
 
 class IntegerLayer(nn.Module):
-    """Base class of `IntegerLinear` and `IntegerConv2d`.
+    """Base class of `IntegerLinear`, `IntegerConv2d` and `IntegerEmbedding`.
 
     Attributes:
         grid: grid of the weight.
@@ -54,7 +54,7 @@ class IntegerLayer(nn.Module):
 
     def __init__(
         self,
-        layer: nn.Linear | nn.Conv2d,
+        layer: FloatLayer,
         grid: Grid,
         *,
         activations: str | None = None,
@@ -83,14 +83,15 @@ class IntegerLayer(nn.Module):
         self.register_buffer("activation_scale", torch.ones(()) if static else None)
         self.register_buffer("activation_zero", torch.zeros((), dtype=torch.uint8) if static else None)
         self.register_buffer("smoothing", torch.ones(_inputs(layer)) if smoothed else None)
-        self.bias = layer.bias
+        self.bias = None if isinstance(layer, nn.Embedding) else layer.bias
+        self._source: list[IntegerLayer] = []  # in a list, so that it is no submodule
         self._adopt(layer)
         self.train(layer.training)
 
     @classmethod
     def from_float(
         cls,
-        layer: nn.Linear | nn.Conv2d,
+        layer: FloatLayer,
         grid: Grid,
         codes: Codes | None = None,
         *,
@@ -136,10 +137,14 @@ class IntegerLayer(nn.Module):
     def _packed(self) -> bool:
         return self.grid.bits <= 4
 
-    def get_codes(self) -> Codes:
-        """Return the weight's codes, not packed."""
-        codes = unpack(self.codes, self.columns) if self._packed else self.codes
-        return Codes(codes=codes, scale=self.scale, zero=self.zero)
+    def get_codes(self, rows: torch.Tensor | slice = slice(None)) -> Codes:
+        """Return the weight's codes, not packed, or those of some of its rows."""
+        codes = self.codes[rows]
+        return Codes(
+            codes=unpack(codes, self.columns) if self._packed else codes,
+            scale=self.scale[rows],
+            zero=None if self.zero is None else self.zero[rows],
+        )
 
     def set_codes(self, codes: Codes) -> None:
         """Replace codes, scales and zero points by others of the same grid."""
@@ -147,6 +152,32 @@ class IntegerLayer(nn.Module):
         self.scale.copy_(codes.scale)
         if self.zero is not None and codes.zero is not None:
             self.zero.copy_(codes.zero)
+
+    @property
+    def source(self) -> IntegerLayer | None:
+        """The layer with whose codes this one computes, as a tied head does with its embedding's; or None."""
+        return self._source[0] if self._source else None
+
+    def share_codes(self, source: IntegerLayer) -> None:
+        """Compute with another layer's codes, scales and zero points from now on, of which there is one copy.
+
+        Raises:
+            ConfigError: the other's weight has another shape or grid.
+        """
+        if (source.grid, source.weight_shape) != (self.grid, self.weight_shape):
+            raise ConfigError(
+                f"A layer of {list(self.weight_shape)} with {self.grid} cannot share the codes of one of "
+                f"{list(source.weight_shape)} with {source.grid}."
+            )
+        self._source = [source]
+        self.codes, self.scale, self.zero = source.codes, source.scale, source.zero
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch's own
+        source = self.source
+        if source is not None and source.codes.device == self.codes.device:
+            self.share_codes(source)  # torch moves every buffer by itself
+        return self
 
     def set_activation_range(self, low: float, high: float) -> None:
         """Set the range of ``static`` activations, widened to include 0."""
@@ -273,62 +304,47 @@ class IntegerConv2d(IntegerLayer):
         return tuple(range(inputs.dim() - 3, inputs.dim()))
 
 
-def integer_type(layer: nn.Module) -> type[IntegerLinear] | type[IntegerConv2d] | None:
-    """Return the integer class for this layer, or None if there is none."""
-    if type(layer) is nn.Linear:
-        return IntegerLinear
-    return IntegerConv2d if type(layer) is nn.Conv2d else None
+class IntegerEmbedding(IntegerLayer):
+    """`torch.nn.Embedding` with an integer weight, of which only the rows of the given tokens are dequantized.
 
-
-def integer_layers(model: nn.Module) -> dict[str, IntegerLayer]:
-    """Return name -> integer layer, each once, in module order."""
-    return {name: module for name, module in model.named_modules() if isinstance(module, IntegerLayer)}
-
-
-def replace_layer(model: nn.Module, name: str, layer: nn.Module) -> None:
-    """Replace the module called ``name`` by ``layer``, also under its other names."""
-    old = model.get_submodule(name)
-    for other, module in list(model.named_modules(remove_duplicate=False)):
-        if module is old:
-            parent, _, leaf = other.rpartition(".")
-            setattr(model.get_submodule(parent), leaf, layer)
-
-
-def swap_in(model: nn.Module, described: Mapping[str, Mapping[str, Any]]) -> None:
-    """Insert empty integer layers into a rebuilt float model, to be filled by ``load_state_dict(assign=True)``.
-
-    Args:
-        model: model with layers of the saved sizes.
-        described: layer name -> entry of `IntegerLayer.describe`.
-
-    Raises:
-        IntegrityError: the model's code has no Linear or Conv2d of that name.
+    Attributes:
+        factor: by which rows are multiplied, as Gemma's embedding does; else 1.
     """
-    for name, entry in described.items():
-        try:
-            layer: Any = model.get_submodule(name)
-        except AttributeError:
-            layer = None
-        variant = None if layer is None else integer_type(layer)
-        if variant is None:
-            raise IntegrityError(
-                f"The saved model has an integer layer {name!r}, the model's code no Linear or Conv2d of that name. "
-                "Was the code changed after the model was saved? Quantize it again."
-            )
-        grid = Grid(bits=entry["bits"], group_size=entry["group_size"], symmetric=entry["symmetric"])
-        with torch.device("meta"):  # sizes without memory
-            empty = variant(
-                layer,
-                grid,
-                activations=entry["activations"],
-                activation_bits=entry["activation_bits"],
-                activation_group_size=entry.get("activation_group_size"),  # absent in older models
-                smoothed=entry["smoothed"],
-            )
-        replace_layer(model, name, empty)
+
+    factor: float
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 -- as of the float layer
+        """Return (..., features), float32, of whole numbers (...)."""
+        rows = self.get_codes(input.flatten())
+        return (self.grid.decode(rows) * self.factor).reshape(*input.shape, -1)
+
+    def apply_weight(self, inputs: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """Return the float operator's output for an input, with a weight in ``weight_shape``."""
+        return functional.embedding(inputs, weight) * self.factor
+
+    def _adopt(self, layer: nn.Embedding) -> None:
+        if self.activations is not None:
+            raise ConfigError(f"activations={self.activations!r} of an embedding: its inputs are whole numbers.")
+        self.num_embeddings, self.embedding_dim = layer.num_embeddings, layer.embedding_dim
+        self.factor = embedding_factor(layer) or 1.0
 
 
-def _inputs(layer: nn.Linear | nn.Conv2d) -> int:
+def embedding_factor(layer: nn.Module) -> float | None:
+    """Return by what a layer multiplies the rows of its weight: 1 of `torch.nn.Embedding`, more of Gemma's.
+
+    None if it is no embedding, or one that computes something else, such as positions.
+    """
+    if type(layer) is nn.Embedding:
+        return 1.0 if layer.max_norm is None else None
+    if not isinstance(layer, nn.Embedding) or not hasattr(layer, "embed_scale"):
+        return None
+    scale: Any = layer.embed_scale
+    return float(scale)  # of the transformers library's ...ScaledWordEmbedding
+
+
+def _inputs(layer: FloatLayer) -> int:
+    if isinstance(layer, nn.Embedding):
+        raise ConfigError("An embedding's inputs are whole numbers, which smoothing cannot multiply.")
     return layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
 
 

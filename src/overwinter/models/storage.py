@@ -17,9 +17,9 @@ from overwinter.models.adapting import counted_output
 from overwinter.models.building import rebuild_model
 from overwinter.models.counting import count_parameters, counted_sparsity
 from overwinter.models.description import load_description, write_description
-from overwinter.models.integer import integer_layers, swap_in
 from overwinter.models.resizing import resize_layers
 from overwinter.models.state import is_finite, unique_state
+from overwinter.models.swapping import describe_integers, swap_in
 from overwinter.signature import Signature
 
 WEIGHTS = "weights.safetensors"
@@ -55,7 +55,7 @@ def save_model(
     """
     tensors = _stored_tensors(model)
     _refuse_broken(tensors)
-    integers = {name: layer.describe() for name, layer in integer_layers(model).items()}
+    integers = describe_integers(model)
     if integers:
         quantization = {**(quantization or {}), "layers": integers}
     folder.mkdir(parents=True, exist_ok=True)
