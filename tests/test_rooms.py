@@ -39,7 +39,7 @@ LAYERS = (
     {"ledger", "power"},
     {"budget"},
     {"models", "tasks"},
-    {"data"},
+    {"data", "formats"},
     {"calibration", "runtime", "training"},
     {"sparsity", "quantization", "evaluation", "bundle"},
     {"serving"},
