@@ -1,8 +1,8 @@
 """The layer between Hydra, DVC and the stages: rendering, stage context, gates, plan. Importing it loads no torch.
 
 `composing` writes params.yaml and dvc.yaml, and `render` makes the text of dvc.yaml; `program` and `stage` run one
-stage under supervision (`parent_watch`, `locks`, `watch`, `outputs`, `records`); `check` and `gate` are the programs
-between the stages; `reproduce` runs `dvc repro` and follows the stages through `events`.
+stage (`parent_watch`, `locks`, `outputs`, `records`) under supervision: `supervised` and `supervising` (`watch`,
+`capping`, `signals`), which a watched script has too; `check` and `gate` are the programs between the stages; `reproduce` runs `dvc repro` and follows the stages through `events`.
 """
 
 from __future__ import annotations

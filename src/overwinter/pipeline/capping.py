@@ -1,4 +1,4 @@
-"""The power policy while a stage runs: it sets power limits, and a pause replaces the process until work may resume."""
+"""The power policy while work runs: it sets limits, and a stage's pause replaces its process until it may resume."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEADLINE = "OVERWINTER_DEADLINE"
 if TYPE_CHECKING:
     from overwinter.carbon import IntensitySource
     from overwinter.energy import EnergyMeter
-    from overwinter.pipeline.stage import Stage
+    from overwinter.pipeline.supervised import Supervised
     from overwinter.power.control.loop import PowerControl
     from overwinter.power.control.pausing import PausedWork
     from overwinter.power.interface import Job, Observation
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def capped(stage: Stage, meter: EnergyMeter, carbon: IntensitySource) -> Iterator[PowerControl | None]:
+def capped(work: Supervised, meter: EnergyMeter, carbon: IntensitySource) -> Iterator[PowerControl | None]:
     """Apply the configured power policy inside the context, and restore every limit afterwards.
 
     Args:
-        stage: The stage, with its watch attached.
+        work: The work, with its watch attached.
         meter: The running meter.
         carbon: The source of the carbon intensity.
 
@@ -46,7 +46,7 @@ def capped(stage: Stage, meter: EnergyMeter, carbon: IntensitySource) -> Iterato
         RefusedError: another run controls a device.
         ConfigError: the policy is not supported on this machine, or its stored profile is of another workload.
     """
-    power = stage.config.power
+    power = work.config.power
     if not power.limits_power:
         yield None
         return
@@ -56,12 +56,12 @@ def capped(stage: Stage, meter: EnergyMeter, carbon: IntensitySource) -> Iterato
     with open_control(
         power,
         power.open(),
-        energy=stage.config.energy,
-        hardware=stage.config.hardware,
-        sources=sources_of(carbon, energy_j=lambda: metered(meter), remaining=stage.remaining, prices=_prices(power)),
-        warn=stage.log,
+        energy=work.config.energy,
+        hardware=work.config.hardware,
+        sources=sources_of(carbon, energy_j=lambda: metered(meter), remaining=work.remaining, prices=_prices(power)),
+        warn=work.log,
         job=_job(power),
-        profiles=_profiles(stage, power),
+        profiles=_profiles(work, power),
     ) as control:
         yield control
 
@@ -105,19 +105,18 @@ def _prices(power: PowerConfig) -> Prices | None:
     return Prices(table)
 
 
-def _profiles(stage: Stage, power: PowerConfig) -> ProfileStore | None:
-    """Return the store of the stage's power profile; None if the policy uses none."""
+def _profiles(work: Supervised, power: PowerConfig) -> ProfileStore | None:
+    """Return the store of the work's power profile; None if the policy uses none."""
     use = power.profile_use()
     if use is None:
         return None
-    from overwinter.pipeline.identity import workload
     from overwinter.power.profile import workload_digest
     from overwinter.power.profile_store import ProfileStore
 
-    place = stage.profile_place(use.folder)
+    place = work.profile_place(use.folder)
     if not use.writes and not place.exists():
-        stage.log(f"no power profile of this stage in {place.parent} yet: the policy learns one during the run")
-    return ProfileStore(place, workload=workload_digest(workload(stage.config, stage.name)), writes=use.writes)
+        work.log(f"no power profile of this work in {place.parent} yet: the policy learns one during the run")
+    return ProfileStore(place, workload=workload_digest(work.workload()), writes=use.writes)
 
 
 def _job(power: PowerConfig) -> Job:

@@ -11,15 +11,13 @@ import contextlib
 import os
 import platform
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, NoReturn
 
-from overwinter.errors import EXIT_REFUSED, OverwinterError
 from overwinter.ledger.kept import STATE_FOLDER
 from overwinter.models.description import own_models
-from overwinter.pipeline.capping import WAITED, capped, stage_command, wait_and_return
+from overwinter.pipeline.capping import WAITED, stage_command, wait_and_return
 from overwinter.pipeline.events import emit
 from overwinter.pipeline.identity import artifacts_read, declared_work, likeness
 from overwinter.pipeline.invocation import Invocation, invocation, serve_hydra_flags
@@ -27,17 +25,14 @@ from overwinter.pipeline.locks import locked
 from overwinter.pipeline.parent_watch import experiment, run_id, watch_parent
 from overwinter.pipeline.records import energy_record, write_power_csv
 from overwinter.pipeline.reported import run_program
-from overwinter.pipeline.signals import interrupts_handled
-from overwinter.pipeline.stage import InterruptedStageError, Stage
+from overwinter.pipeline.stage import Stage
+from overwinter.pipeline.supervising import metered, signals_handled, status_of
 from overwinter.programs import explained
 
 if TYPE_CHECKING:
     from overwinter.budget import StageGuard
     from overwinter.energy import EnergyRecord
     from overwinter.ledger import Execution, Ledger
-    from overwinter.pipeline.watch import Spent
-
-_STEP_PATIENCE_S = 2.0  # a stage that reported a step within this time is stopped at its next step
 
 
 def run_stage(name: str, work: Callable[[Stage], None], arguments: Sequence[str] | None = None) -> NoReturn:
@@ -79,7 +74,7 @@ def _paused_or_done(call: Invocation, work: Callable[[Stage], None]) -> Stage:
             if _finished_earlier(stage, call):
                 return stage
             try:
-                with own_models(), _signals_handled(stage), stage.sharing_devices(), _accounted(stage, call):
+                with own_models(), signals_handled(stage), stage.sharing_devices(), _accounted(stage, call):
                     work(stage)
             except PausedError as error:
                 stage.log(str(error))
@@ -125,7 +120,7 @@ def _accounted(stage: Stage, call: Invocation) -> Iterator[None]:
         except BaseException as error:
             stage.discard()
             message, code = explained(error)
-            execution.finish(status=_status(error), exit_code=code, metrics=stage.metrics or None, message=message)
+            execution.finish(status=status_of(error), exit_code=code, metrics=stage.metrics or None, message=message)
             raise
         execution.finish(
             status="done",
@@ -180,58 +175,6 @@ def _admitted(ledger: Ledger, stage: Stage) -> StageGuard:
 @contextlib.contextmanager
 def _metered(stage: Stage, execution: Execution) -> Iterator[Callable[[], EnergyRecord]]:
     """Meter the work inside the context; afterwards, the yielded function returns the content of energy.json."""
-    from overwinter.energy import open_meter
-    from overwinter.pipeline.watch import Watch
-
-    config, carbon = stage.config, stage.config.carbon.open()
-    final: list[Spent] = []
-    whole = WAITED not in os.environ
-    with open_meter(config.energy, config.hardware, since_process_start=whole, waited_s=stage.waited_s) as meter:
-        watch = Watch(meter, carbon, lambda spent: _beat(execution, spent, stage))
-        try:
-            stage.attach(meter=meter, watch=watch)
-            with capped(stage, meter, carbon) as stage.control:
-                yield lambda: energy_record(stage, final[0], execution=execution.id)
-        finally:
-            final.append(watch.close())
-            _beat(execution, final[0], stage)
-            write_power_csv(stage, meter.samples, final[0])
-
-
-def _beat(execution: Execution, spent: Spent, stage: Stage) -> None:
-    report, price_per_j, costs = spent.report, stage.budget.price_per_j, stage.step_costs()
-    execution.heartbeat(
-        energy_j=report.energy_j,
-        uncertainty_j=report.uncertainty_j,
-        measured_fraction=report.measured_fraction,
-        idle_j=report.idle_j,
-        carbon_g=spent.carbon_g,
-        cost=None if price_per_j is None else price_per_j * report.energy_j,
-        currency=stage.budget.currency,
-        done=stage.position[0],
-        total=stage.position[1],
-        waited_s=stage.devices.waited_s if stage.devices is not None else 0.0,
-        **(asdict(costs) if costs is not None else {}),
-    )
-
-
-def _status(error: BaseException) -> str:
-    from overwinter.power.control.pausing import PausedError
-
-    if isinstance(error, (KeyboardInterrupt, InterruptedStageError, PausedError)):
-        return "interrupted"
-    return "refused" if isinstance(error, OverwinterError) and error.exit_code == EXIT_REFUSED else "failed"
-
-
-@contextlib.contextmanager
-def _signals_handled(stage: Stage) -> Iterator[None]:
-    """End the stage on SIGINT or SIGTERM: at its next step, with a checkpoint; at once without steps or if repeated."""
-
-    def handle() -> None:
-        steps = time.monotonic() - stage.last_progress_s < _STEP_PATIENCE_S
-        if not steps or stage.interrupted:
-            raise KeyboardInterrupt
-        stage.interrupted = True
-
-    with interrupts_handled(handle):
-        yield
+    with metered(stage, execution, since_process_start=WAITED not in os.environ) as spent:
+        yield lambda: energy_record(stage, spent(), execution=execution.id)
+    write_power_csv(stage, stage.meter.samples, spent())

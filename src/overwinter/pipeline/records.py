@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from overwinter.energy import PowerSample
     from overwinter.ledger import Spent as Resumed
     from overwinter.pipeline.stage import Stage
+    from overwinter.pipeline.supervised import Supervised
     from overwinter.pipeline.watch import Spent
     from overwinter.power.control.loop import PowerRecord
 
@@ -23,34 +24,34 @@ _WORTH_A_NOTE_S = 1.0
 _COLUMNS = ("time_s", "device", "power_w", "limit_w", "intensity_g_per_kwh")
 
 
-def energy_record(stage: Stage, spent: Spent, *, execution: str) -> EnergyRecord:
+def energy_record(work: Supervised, spent: Spent, *, execution: str) -> EnergyRecord:
     """Return the content of energy.json: the cost of producing the stage's outputs.
 
     A stage that resumed from a checkpoint includes the cost of its earlier attempts. The execution's id is recorded,
     so that the ledger can tell which executions a result in use depends on.
     """
-    policy = stage.control.record() if stage.control is not None else None
+    policy = work.control.record() if work.control is not None else None
     record = EnergyRecord.of(
         spent.report,
-        stage=stage.name,
+        stage=work.name,
         execution=execution,
         machine=_machine(),
         **spent.carbon(),
         **(_power(policy) if policy else {}),
     )
-    notes = (*spent.notes, *(policy.warnings if policy else ()), *_waits(stage))
+    notes = (*spent.notes, *(policy.warnings if policy else ()), *_waits(work))
     record = replace(record, warnings=(*record.warnings, *notes))
-    if stage.resumed is not None and stage.resumed.executions:
-        record = _with_resumed(record, stage.resumed)
-    if stage.budget.price_per_j is None:
+    if work.resumed is not None and work.resumed.executions:
+        record = _with_resumed(record, work.resumed)
+    if work.budget.price_per_j is None:
         return record
-    return replace(record, cost=stage.budget.price_per_j * record.energy_j, currency=stage.budget.currency)
+    return replace(record, cost=work.budget.price_per_j * record.energy_j, currency=work.budget.currency)
 
 
-def _waits(stage: Stage) -> Iterator[str]:
+def _waits(work: Supervised) -> Iterator[str]:
     """Yield what waiting for other runs means for the figures."""
-    devices = stage.devices
-    waited_s = stage.waited_s + (devices.waited_s if devices is not None else 0.0)
+    devices = work.devices
+    waited_s = work.waited_s + (devices.waited_s if devices is not None else 0.0)
     if waited_s >= _WORTH_A_NOTE_S:
         yield f"the stage waited {waited_s:.0f} s for other runs, which count neither as time nor as energy"
     if devices is not None and devices.trouble:

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from overwinter.budget import parse_budget
 from overwinter.config import Config
 from overwinter.energy.record import ENERGY_FILE
 from overwinter.errors import EXIT_DONE, ConfigError, IntegrityError, OverwinterError, RefusedError
@@ -19,29 +18,25 @@ from overwinter.ledger import checkpoint_folder, has_checkpoint
 from overwinter.metrics import EvaluationMetrics, ModelMetrics
 from overwinter.pipeline.events import emit
 from overwinter.pipeline.finished import FinishedWork, artifact_digest, described, result_key, work_lock
-from overwinter.pipeline.identity import lineage
+from overwinter.pipeline.identity import lineage, workload
 from overwinter.pipeline.locks import locked_in_turn
 from overwinter.pipeline.outputs import Outputs
 from overwinter.pipeline.prefix import prefix_keys
 from overwinter.pipeline.render import gate_name
-from overwinter.pipeline.stepping import StepCosts, Stepping
+from overwinter.pipeline.supervised import Supervised
 from overwinter.records import to_json, write_record
 
 if TYPE_CHECKING:
-    from overwinter.budget import Budget, StageGuard
-    from overwinter.energy import EnergyMeter, EnergyRecord
-    from overwinter.energy.quiet import QuietDevices
-    from overwinter.ledger import Execution, Spent
+    from overwinter.energy import EnergyRecord
+    from overwinter.ledger import Execution
     from overwinter.pipeline.invocation import Invocation
-    from overwinter.pipeline.watch import Watch
-    from overwinter.power.control.loop import PowerControl
     from overwinter.power.control.pausing import PausedWork
 
 _EVENT_INTERVAL_S = 0.25
 PROBE_S = "OVERWINTER_PROBE_S"  # seconds of steps after which a probed stage stops
 
 
-class Stage:
+class Stage(Supervised):
     """The context of a stage program.
 
     Attributes:
@@ -49,30 +44,15 @@ class Stage:
         config: The whole typed configuration.
         folder: The final folder of its outputs.
         checkpoints: A folder that survives a kill, specific to this configuration and these inputs.
-        devices: What the stage uses of this machine, shared with other runs until it measures.
-        waited_s: Seconds that the process waited for other runs before its meter was opened.
-        meter: The running energy meter, for measurements inside the stage.
     """
 
     def __init__(self, call: Invocation) -> None:
-        self.name = call.stage
+        super().__init__(call.stage, call.config)
         self.config: Config = call.config
         self.folder = call.folder
         self.scratch = call.scratch
-        self.meter: EnergyMeter
         self._project = call.project
-        self._watch: Watch | None = None
-        self._stepping: Stepping | None = None
-        self.interrupted = False
-        self.devices: QuietDevices | None = None
-        self.waited_s = 0.0
-        self.last_progress_s = 0.0
         self._kept = False
-        self.position: tuple[float | None, float | None] = (None, None)
-        self.resumed: Spent | None = None
-        self.budget: Budget = parse_budget(self.config.budget)
-        self.guard: StageGuard | None = None
-        self.control: PowerControl | None = None
         self.paused_work: PausedWork | None = None
         self._last_event_s = 0.0
         self._probe_s = float(os.environ[PROBE_S]) if PROBE_S in os.environ else None
@@ -162,12 +142,13 @@ class Stage:
         self._advance(done, total, {}, kept=False)
 
     def _advance(self, done: float, total: float, figures: Mapping[str, float], *, kept: bool) -> None:
-        self.last_progress_s, self.position, self._kept = time.monotonic(), (done, total), kept
+        self._reach(done, total)
+        self._kept = kept
         self._stop_if_interrupted()
         if self.devices is not None:
             self.devices.give_way(self.meter.paused)
-        if kept and self._watch is not None and self._stepping is not None:
-            self._stepping.note(done, total, self._watch.latest.report)
+        if kept:
+            self._note_step(done, total)
         self._hold_to_budget(done, total, kept=kept)
         self._follow_policy(done, total, pausable=kept or done == 0)
         if self.last_progress_s - self._last_event_s >= _EVENT_INTERVAL_S or done >= total:
@@ -186,16 +167,6 @@ class Stage:
         self.last_progress_s = time.monotonic()
         self._stop_if_interrupted()
 
-    def _hold_to_budget(self, done: float, total: float, *, kept: bool) -> None:
-        if self.guard is None or self._watch is None:
-            return
-        spent = self._watch.latest
-        report = spent.report
-        for warning in self.guard.check(
-            report.energy_j, spent.carbon_g, report.duration_s, done, total, resumable=kept
-        ):
-            self.log(warning)
-
     def _follow_policy(self, done: float, total: float, *, pausable: bool) -> None:
         if self.control is None:
             return
@@ -206,23 +177,13 @@ class Stage:
             self.paused_work = self.control.paused_work()
             raise PausedError(self.control.pause)
 
-    def remaining(self) -> tuple[float | None, float | None]:
-        """Return the joules and grams left for this stage in the budget; None if not limited."""
-        if self.guard is None or self._watch is None:
-            return None, None
-        spent = self._watch.latest
-        return self.guard.remaining(spent.report.energy_j, spent.carbon_g)
-
     def profile_place(self, folder: str) -> Path:
         """Return the file of this stage's power profile in ``folder``, relative to the main root."""
         return self._project.state.parent / folder / f"{self.name}.json"
 
-    def _spent(self) -> dict[str, float]:
-        if self._watch is None:
-            return {}
-        spent = self._watch.latest
-        report = spent.report
-        return {"energy_j": report.energy_j, "carbon_g": spent.carbon_g, "duration_s": report.duration_s}
+    def workload(self) -> dict[str, Any]:
+        """Return the settings that determine one step of the stage."""
+        return workload(self.config, self.name)
 
     def _end_probe(self, done: float, total: float) -> None:
         """Stop the stage if it is only probed and the probe's time is over."""
@@ -264,14 +225,6 @@ class Stage:
     def prefix_key(self) -> str | None:
         """Return the digest of what determines the result and is known before the pipeline runs; None for scratch."""
         return None if self.scratch else prefix_keys(self.config, self._project)[self.name]
-
-    def attach(self, *, meter: EnergyMeter, watch: Watch) -> None:
-        """Attach the meter and the watch to the stage."""
-        self.meter, self._watch, self._stepping = meter, watch, Stepping(meter.read)
-
-    def step_costs(self) -> StepCosts | None:
-        """Return the cost of the steps so far; None if the stage reports no comparable steps."""
-        return self._stepping.costs() if self._stepping is not None else None
 
     def has_checkpoint(self) -> bool:
         """Return whether there is a checkpoint to resume from."""
