@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-HIDDEN, INNER, BLOCKS, HEADS, WORDS = 32, 64, 2, 4, 64
+HIDDEN, BLOCKS, HEADS, WORDS = 32, 2, 4, 64
 
 
 def write_gguf(
@@ -17,6 +17,7 @@ def write_gguf(
     words: int = WORDS,
     rows: int = WORDS,
     add_bos: bool = False,
+    hidden: int = HIDDEN,
 ) -> Path:
     """Write the file, and return where it is.
 
@@ -28,14 +29,15 @@ def write_gguf(
         words: of the tokenizer.
         rows: of the embedding.
         add_bos: whether the tokenizer begins every text with the token 1.
+        hidden: width of the model; the K formats need 256.
     """
     gguf = pytest.importorskip("gguf", reason="the extra llm is not installed")
     random = np.random.default_rng(0)
     writer = gguf.GGUFWriter(path, family)
     writer.add_context_length(64)
-    writer.add_embedding_length(HIDDEN)
+    writer.add_embedding_length(hidden)
     writer.add_block_count(BLOCKS)
-    writer.add_feed_forward_length(INNER)
+    writer.add_feed_forward_length(2 * hidden)
     writer.add_head_count(HEADS)
     writer.add_head_count_kv(HEADS)
     writer.add_layer_norm_rms_eps(1e-5)
@@ -54,16 +56,16 @@ def write_gguf(
         quantization = gguf.GGMLQuantizationType[kind]
         writer.add_tensor(name, gguf.quantize(values, quantization), raw_dtype=quantization)
 
-    add("token_embd.weight", rows, HIDDEN, kind=embedding)
-    add("output_norm.weight", HIDDEN, kind="F32")
+    add("token_embd.weight", rows, hidden, kind=embedding)
+    add("output_norm.weight", hidden, kind="F32")
     for block in range(BLOCKS):
         for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
-            add(f"blk.{block}.{name}.weight", HIDDEN, HIDDEN, kind=blocks)
+            add(f"blk.{block}.{name}.weight", hidden, hidden, kind=blocks)
         for name in ("ffn_gate", "ffn_up"):
-            add(f"blk.{block}.{name}.weight", INNER, HIDDEN, kind=blocks)
-        add(f"blk.{block}.ffn_down.weight", HIDDEN, INNER, kind=blocks)
+            add(f"blk.{block}.{name}.weight", 2 * hidden, hidden, kind=blocks)
+        add(f"blk.{block}.ffn_down.weight", hidden, 2 * hidden, kind=blocks)
         for name in ("attn_norm", "ffn_norm"):
-            add(f"blk.{block}.{name}.weight", HIDDEN, kind="F32")
+            add(f"blk.{block}.{name}.weight", hidden, kind="F32")
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -20,6 +20,8 @@
 - `pretrained` reads a model of Hugging Face from a local folder, the hub or a GGUF file (``model=huggingface``, extra
   `llm`) into a `CausalLanguageModel`, or a `PretrainedModel`: a classifier of texts, tokens or images, or an encoder;
   `pretrained_tokenizer`, `leading_tokens` and `save_tokenizer` are for its tokenizer.
+- `save_given` keeps the GGUF file that a model came in as a variant (`is_given`); `read_integers` returns its own
+  integers by layer, each a `GgufMatrix`, which dequantized is the dense model's weight.
 - `twin` is a second module on the same memory, `is_finite` checks a tensor without copying it: a model may be as
   large as the memory.
 - `StepHook` is the interface of masks and fake-quantizers to training.
@@ -57,6 +59,9 @@ if TYPE_CHECKING:
         stored_bytes,
         write_description,
     )
+    from overwinter.models.gguf_blocks import GgufMatrix
+    from overwinter.models.gguf_integers import read_integers
+    from overwinter.models.given import is_given, save_given
     from overwinter.models.grid import Codes, Grid
     from overwinter.models.hooks import StepHook
     from overwinter.models.huggingface import leading_tokens, pretrained, pretrained_tokenizer, save_tokenizer
@@ -75,6 +80,7 @@ __all__ = [
     "CausalLanguageModel",
     "Codes",
     "ConvNet",
+    "GgufMatrix",
     "Grid",
     "IntegerConv2d",
     "IntegerEmbedding",
@@ -98,6 +104,7 @@ __all__ = [
     "integer_layers",
     "integer_type",
     "is_finite",
+    "is_given",
     "leading_tokens",
     "load_description",
     "load_model",
@@ -106,9 +113,11 @@ __all__ = [
     "pretrained",
     "pretrained_tokenizer",
     "prunable_weights",
+    "read_integers",
     "rebuild_model",
     "replace_layer",
     "replace_tensors",
+    "save_given",
     "save_model",
     "save_tokenizer",
     "signature_of",
@@ -126,6 +135,7 @@ _HOMES = {
     "CausalLanguageModel": "causal",
     "Codes": "grid",
     "ConvNet": "convnet",
+    "GgufMatrix": "gguf_blocks",
     "Grid": "grid",
     "IntegerConv2d": "integer",
     "IntegerEmbedding": "integer",
@@ -150,6 +160,7 @@ _HOMES = {
     "integer_layers": "swapping",
     "unique_integers": "swapping",
     "is_finite": "state",
+    "is_given": "given",
     "leading_tokens": "huggingface",
     "load_description": "description",
     "load_model": "storage",
@@ -158,9 +169,11 @@ _HOMES = {
     "pretrained_tokenizer": "huggingface",
     "other_weights": "counting",
     "prunable_weights": "counting",
+    "read_integers": "gguf_integers",
     "rebuild_model": "building",
     "replace_layer": "swapping",
     "replace_tensors": "resizing",
+    "save_given": "given",
     "save_model": "storage",
     "save_tokenizer": "huggingface",
     "signature_of": "description",

@@ -14,7 +14,7 @@ import numpy as np
 
 from overwinter.errors import ConfigError, IntegrityError
 
-_FLOATS = ("F64", "F32", "F16", "BF16")
+FLOATS = ("F64", "F32", "F16", "BF16")
 _AROUND = ("token_embd.", "output.")  # the embedding and the head, which have formats of their own
 _RARE = 0.02  # of the weights of the blocks: a format below it is not named
 
@@ -31,22 +31,32 @@ def gguf_origin(path: Path) -> str | None:
     """
     blocks: collections.Counter[str] = collections.Counter()
     around: dict[str, str] = {}
-    for tensor in _tensors(path):
+    for tensor in gguf_tensors(path):
         kind, name = tensor.tensor_type.name, str(tensor.name)
         if name.startswith(_AROUND):
             around["embedding" if name.startswith("token_embd.") else "head"] = kind
         else:
             blocks[kind] += int(tensor.n_elements)
     most = sum(blocks.values())
-    named = [kind for kind, count in blocks.most_common() if count > _RARE * most and kind not in _FLOATS]
-    others = [f"{part} {kind}" for part, kind in around.items() if [kind] != named and kind not in _FLOATS]
+    named = [kind for kind, count in blocks.most_common() if count > _RARE * most and kind not in FLOATS]
+    others = [f"{part} {kind}" for part, kind in around.items() if [kind] != named and kind not in FLOATS]
     if not named:
         return f"dequantized {', '.join(others)}" if others else None
     return f"dequantized {' and '.join(named)}" + (f" ({', '.join(others)})" if others else "")
 
 
-def _tensors(path: Path) -> Sequence[Any]:
-    """Return the tensors of a file that is whole and whose types can all be read."""
+def gguf_tensors(path: Path) -> Sequence[Any]:
+    """Return the tensors of a file that is whole and whose types can all be read; see `gguf_reader`."""
+    return list(gguf_reader(path).tensors)
+
+
+def gguf_reader(path: Path) -> Any:
+    """Return gguf's reader of a file that is whole and whose tensors' types can all be read.
+
+    Raises:
+        ConfigError: it is no GGUF file, or a tensor has a type that the package gguf does not know or cannot read.
+        IntegrityError: it is cut short.
+    """
     try:
         import gguf
     except ImportError as error:
@@ -61,7 +71,7 @@ def _tensors(path: Path) -> Sequence[Any]:
             super()._build_tensors(start_offs, fields)
 
     try:
-        return list(Checked(path).tensors)
+        return Checked(path)
     except IndexError:  # a length was read beyond the end
         raise _cut_short(path, "its header does not end") from None
     except (OSError, ValueError, KeyError, UnicodeDecodeError) as error:
@@ -90,7 +100,7 @@ def _is_readable(kind: Any) -> bool:
     """Whether the package gguf has arithmetic for a type: of one block, whose values do not matter."""
     import gguf
 
-    if kind.name in _FLOATS:
+    if kind.name in FLOATS:
         return True
     _, type_size = gguf.GGML_QUANT_SIZES[kind]
     try:

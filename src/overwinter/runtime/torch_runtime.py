@@ -13,6 +13,7 @@ from torch import nn
 from overwinter.inputs import Inputs, to_tensors
 from overwinter.models import load_description, load_model, signature_of
 from overwinter.models.description import is_language_model
+from overwinter.models.given import is_given
 from overwinter.runtime.device import CPU, gpu_tolerance, needed_device, on_gpu, torch_device_refusal
 from overwinter.runtime.output_check import check_outputs
 from overwinter.runtime.served_layers import in_float32
@@ -39,6 +40,8 @@ class TorchRuntime:
 
     def refusal(self, description: Mapping[str, Any]) -> str | None:
         """Return why torch cannot run this variant: it needs a module's weights."""
+        if is_given(description):
+            return "it is the GGUF file as it was given, of which torch would compute what dense computes"
         return None if _WEIGHTS in description["files"] else "it is an ONNX graph, not a torch module"
 
     def device_refusal(self, device: str) -> str | None:
