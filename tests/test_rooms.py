@@ -42,7 +42,7 @@ LAYERS = (
     {"data", "formats"},
     {"calibration", "runtime", "training"},
     {"sparsity", "quantization", "evaluation", "bundle"},
-    {"serving"},
+    {"export", "serving"},
     {"deploy"},
     {"pipeline"},
     {"sweep"},

@@ -23,6 +23,16 @@ ENERGY_SOURCES: Registry[Any] = Registry(
     },
 )
 
+EXPORT_FORMATS: Registry[Any] = Registry(
+    group="overwinter.export_formats",
+    key="overwinter export",
+    built_in={
+        "compressed-tensors": "overwinter.export.compressed_tensors_format:CompressedTensorsFormat",
+        "onnx": "overwinter.export.runtime_format:OnnxFormat",
+        "openvino": "overwinter.export.runtime_format:OpenVinoFormat",
+    },
+)
+
 # Each names the settings of a source, which open it.
 INTENSITY_SOURCES: Registry[Any] = Registry(
     group="overwinter.intensity_sources",

@@ -26,6 +26,7 @@ COMMANDS = {
     "measure": "measure the energy of any command",
     "ledger": "list all past executions, and their totals",
     "bundle": "verify, wake, sign, encrypt and publish a hibernated model",
+    "export": "write a bundle or a saved model as other programs' files: GGUF, ONNX, OpenVINO, vLLM",
     "deploy": "write files that serve a bundle with Kubernetes, systemd, cron, containers or cloud machines",
     "serve": "serve models that sleep while idle",
     "power-draw": "measure the power draw of a served model, awake and asleep, and the energy of its wakes",
