@@ -37,7 +37,7 @@ def judge_payback(budget: Budget, evaluation: EvaluationMetrics, spent_j: float)
     limits = _payback_limits(budget)
     if not limits:
         return [], []
-    likely, at_worst = _responses_to_earn(evaluation, spent_j)
+    likely, at_worst = responses_to_earn(evaluation, spent_j)
     reasons, warnings = [], []
     for limit in limits:
         value = None if likely is None else likely / limit.responses_per_unit
@@ -69,7 +69,7 @@ def _payback_limits(budget: Budget) -> list[_PaybackLimit]:
     return limits
 
 
-def _responses_to_earn(evaluation: EvaluationMetrics, spent_j: float) -> tuple[float | None, float | None]:
+def responses_to_earn(evaluation: EvaluationMetrics, spent_j: float) -> tuple[float | None, float | None]:
     """Return the responses that earn ``spent_j`` back: expected, and at the far end of the intervals; None is never."""
     saving_j = evaluation.dense.energy_per_response_j - evaluation.chosen.energy_per_response_j
     return _divided(spent_j, saving_j), _divided(spent_j, _least_saving_j(evaluation))

@@ -24,6 +24,7 @@ COMMANDS = {
     "compare": "show what changed between two runs, and whether it is beyond the noise",
     "compose": "write params.yaml and dvc.yaml from configs/ and overrides",
     "measure": "measure the energy of any command",
+    "report": "write a page that shows where the joules went, what was saved and what to try next",
     "ledger": "list all past executions, and their totals",
     "bundle": "verify, wake, sign, encrypt and publish a hibernated model",
     "export": "write a bundle or a saved model as other programs' files: GGUF, ONNX, OpenVINO, vLLM",

@@ -12,12 +12,11 @@ from overwinter.cli import sweep, sweep_front
 from overwinter.errors import EXIT_DONE, EXIT_REFUSED, RefusedError
 
 if TYPE_CHECKING:
-    from overwinter.config import Config, Project
+    from overwinter.config import Project
     from overwinter.ledger import ExecutionRecord
     from overwinter.pipeline.plan import PipelinePlan
     from overwinter.pipeline.reproduce import Reproduction
     from overwinter.report import StageSummary
-    from overwinter.tasks import Measure
 
 _NAMED = 3  # maximum number of changed settings to list before a run
 
@@ -39,12 +38,13 @@ def run(arguments: argparse.Namespace) -> int:
     sweep.refuse_stray(arguments)
     from overwinter.config import find_project, load_config
     from overwinter.report import summarize
+    from overwinter.report.headline import headline_of
 
     project = find_project()
     outcome = _reproduced(project, sweep_front.picked_overrides(arguments))
     executions = _executions(project, outcome.run_id)
     config = load_config(project)
-    rows = summarize(project.outputs, config.pipeline.stages, outcome.ran, executions, _headline(config))
+    rows = summarize(project.outputs, config.pipeline.stages, outcome.ran, executions, headline_of(config))
     if arguments.json:
         print(json.dumps({"run_id": outcome.run_id, "stages": [row.to_json() for row in rows]}, indent=2))
     else:
@@ -52,17 +52,6 @@ def run(arguments: argparse.Namespace) -> int:
     if outcome.exit_code != EXIT_DONE:
         print(f"{outcome.traceback}overwinter: {outcome.message}", file=sys.stderr)
     return outcome.exit_code
-
-
-def _headline(config: Config) -> Measure | None:
-    """Return the task's headline measure; None if the task is the user's own, whose code only the stages import."""
-    from overwinter.errors import OverwinterError
-    from overwinter.tasks import find_headline
-
-    try:
-        return find_headline(config.task, trusted=config.trusted_targets)
-    except OverwinterError:
-        return None
 
 
 def _executions(project: Project, run_id: str) -> list[ExecutionRecord]:

@@ -52,6 +52,10 @@ class Repository:
         found = self._try("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
         return found.strip() or None if found is not None else None
 
+    def is_changed(self) -> bool:
+        """Return whether a tracked file in the folder differs from the latest commit."""
+        return bool(self._run("status", "--porcelain", "--untracked-files=no", "--", ".").strip())
+
     def names(self) -> list[str]:
         """Return the names of branches and tags."""
         return self._run("for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/remotes", "refs/tags").split()

@@ -1,0 +1,106 @@
+"""Rendering of a report: one HTML file with everything in it, and its charts as files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from overwinter.report.page.charts import CHARTS
+from overwinter.report.page.content import ReportContent
+from overwinter.report.page.drawing import ON_PAGE, ON_PAPER, is_available, require_available, svg_of, write_figure
+from overwinter.units import format_bytes, format_duration, format_si
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_WIDE, _NARROW = 820, 328  # of charts, in pixels: for a screen and for a phone
+_FILE_WIDTH = 820
+
+
+def render_page(content: ReportContent) -> str:
+    """Return the page; without vl-convert it has no charts and says so."""
+    charts = {}
+    if is_available():
+        charts = {name: _both_widths(content, name) for name in CHARTS}
+    template = environment().get_template("report.html.j2")
+    return template.render(
+        content=content, charts={name: each for name, each in charts.items() if each}, style=_style()
+    )
+
+
+def write_figures(content: ReportContent, folder: Path) -> list[Path]:
+    """Write every chart as SVG and PNG into a folder, and return the paths of the SVG files.
+
+    Raises:
+        ConfigError: vl-convert is not installed.
+        OSError: the folder cannot be written.
+    """
+    require_available()
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, make in CHARTS.items():
+        if (chart := make(content, _FILE_WIDTH, ON_PAPER)) is not None:
+            write_figure(folder / name, chart)
+            written.append(folder / f"{name}.svg")
+    return written
+
+
+def environment() -> Environment:
+    """Return the environment of the templates: everything is escaped, and a name that is missing is an error."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    made = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= FORMATS
+    return made
+
+
+def _style() -> str:
+    return (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
+
+
+def _both_widths(content: ReportContent, name: str) -> Mapping[str, str]:
+    """Return a chart for a screen and for a phone."""
+    make = CHARTS[name]
+    drawn = {"wide": make(content, _WIDE, ON_PAGE), "narrow": make(content, _NARROW, ON_PAGE)}
+    return {width: svg_of(chart, ON_PAGE) for width, chart in drawn.items() if chart is not None}
+
+
+def _joules(value: float) -> str:
+    return format_si(value, "J")
+
+
+def _grams(value: float) -> str:
+    return format_si(value, "gCO2e")
+
+
+def _share(value: float) -> str:
+    """Return a share in per cent, with more digits near 0 and 100 %."""
+    percent = 100 * value
+    return f"{percent:.1f} %" if abs(percent) < 10 or abs(percent) > 98 else f"{percent:.0f} %"
+
+
+def _measure(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+FORMATS: dict[str, Any] = {
+    "joules": _joules,
+    "grams": _grams,
+    "share": _share,
+    "count": _count,
+    "measure": _measure,
+    "duration": format_duration,
+    "bytes": format_bytes,
+}
+"""What makes a figure text, by the name that templates and the page's `data-format` use."""

@@ -1,0 +1,107 @@
+"""The content of a report equals what is in the project's files."""
+
+import json
+
+import pytest
+
+from overwinter.errors import ConfigError
+from overwinter.report.page import read_content
+from tests.support.report_project import CANDIDATES_J, ROOT, RUN, STAGES_J, make_report_project
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    return make_report_project(tmp_path)
+
+
+def test_stages_have_the_figures_of_their_files(project):
+    content = read_content(project)
+    assert {stage.stage: stage.energy_j for stage in content.stages} == STAGES_J
+    for stage in content.stages:
+        energy = json.loads((project.outputs / stage.stage / "energy.json").read_text())
+        assert (stage.uncertainty_j, stage.carbon_g) == (energy["uncertainty_j"], energy["carbon_g"])
+        assert [device.energy_j for device in stage.devices] == [each["energy_j"] for each in energy["components"]]
+        assert [device.measured for device in stage.devices] == [True, False]
+        assert stage.gate is not None
+        assert stage.gate.passed
+    assert content.total.energy_j == sum(STAGES_J.values())
+    assert content.total.measured_fraction == pytest.approx(0.75)
+
+
+def test_power_keeps_its_area_and_sets_the_stages_end_to_end(project):
+    (project.outputs / "train" / "power.csv").write_text(
+        "time_s,device,power_w,limit_w,intensity_g_per_kwh\n"
+        + "".join(f"{place / 1000},cpu,{place % 2},,\n" for place in range(10_000))
+    )
+    power = [each for each in read_content(project).power if each.device == "cpu"]
+    train = [each for each in power if each.stage == "train"]
+    assert len(train) < 100
+    assert sum(each.power_w for each in train) / len(train) == pytest.approx(0.5, abs=0.01)
+    assert min(each.time_s for each in power if each.stage == "sparsify") == 10.0
+
+
+def test_curves_are_of_the_runs_that_made_the_results(project):
+    points = read_content(project).curves
+    assert {point.stage for point in points} == {"train", "sparsify"}
+    assert points[0].figures == {"epoch": 1.0, "loss": 1.0, "validation_accuracy": 0.2}
+    assert points[-1].pipeline_j == STAGES_J["train"] + STAGES_J["sparsify"]
+    (project.state / "runs" / f"{RUN}.events").unlink()
+    assert read_content(project).curves == ()
+
+
+def test_candidates_are_those_of_comparison_json(project):
+    responses = read_content(project).responses
+    assert responses is not None
+    assert {each.name: each.energy_per_response_j for each in responses.candidates} == {
+        name: many_j for name, (_, many_j) in CANDIDATES_J.items()
+    }
+    assert responses.candidates[0].role == "chosen"
+    assert responses.saving_low < responses.saving < responses.saving_high
+
+
+def test_payback_counts_the_stages_that_the_budget_names(project):
+    payback = read_content(project).payback
+    assert payback is not None
+    assert payback.spent_j == STAGES_J["sparsify"] + STAGES_J["quantize"]
+    assert payback.responses == pytest.approx(payback.spent_j / (1.4e-4 - 2.5e-5), abs=1)
+    assert payback.responses_at_worst > payback.responses
+
+
+def test_limits_say_what_is_used_and_left(project):
+    text = project.params.read_text()
+    project.params.write_text(text.replace("budget:\n  total: null", "budget:\n  total: 1 kJ"))
+    (limit,) = read_content(project).limits
+    assert (limit.limit, limit.used, limit.left) == ("budget.total = 1 kJ", "400 J", "600 J")
+    assert limit.share == pytest.approx(0.4)
+
+
+def test_the_ledger_tells_what_was_wasted(tmp_path, monkeypatch):
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    ledger = read_content(make_report_project(tmp_path, wasted_j=50.0)).ledger
+    assert ledger is not None
+    assert ledger.wasted.energy_j == 50.0
+    assert [each.name for each in ledger.wasted_by] == ["train, failed"]
+    assert ledger.last_run.energy_j == sum(STAGES_J.values())
+
+
+def test_the_command_that_makes_it_again_has_the_overrides_of_params_yaml(project):
+    assert read_content(project).lineage.command == "overwinter run"
+    text = project.params.read_text()
+    assert "\nseed: 0\n" in f"\n{text}"
+    project.params.write_text(text.replace("seed: 0\n", "seed: 7\n", 1))
+    assert read_content(project).lineage.command == "overwinter run seed=7"
+
+
+def test_without_results_there_is_nothing_to_report(tmp_path, monkeypatch):
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    project = make_report_project(tmp_path)
+    for stage in STAGES_J:
+        (project.outputs / stage / "energy.json").unlink()
+    with pytest.raises(ConfigError, match="no results to report yet"):
+        read_content(project)
+
+
+def test_the_repository_has_the_settings_that_advice_names():
+    assert (ROOT / "configs" / "sparsify" / "none.yaml").exists()
+    assert (ROOT / "configs" / "quantize" / "none.yaml").exists()
