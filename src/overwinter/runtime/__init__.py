@@ -10,7 +10,8 @@
 - `refusal` returns why a runtime cannot run a variant: `torch` and `torch-compile` (which needs a C++ compiler) run
   modules, also those that torchao quantized; `torch-bf16` runs float ones, 4-bit layers with a packed kernel;
   `onnxruntime` and `openvino` (an extra) run ONNX variants, and modules after exporting them: float ones, and those
-  with the integer layers of `overwinter.models`.
+  with the integer layers of `overwinter.models`. `onnxruntime` runs language models too, with graphs by
+  onnxruntime-genai's builder (the extra `onnx-llm`).
 - `serving_device` returns the device on which variants are measured and served; `check_devices` checks that every
   runtime can compute there: torch's on the CPU and on CUDA devices, `onnxruntime` too if its build has the provider,
   `openvino` on the CPU. A session's inputs and outputs are on the host. `computing_device` returns the device on which

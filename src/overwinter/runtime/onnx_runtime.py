@@ -25,6 +25,8 @@ from overwinter.signature import Signature
 if TYPE_CHECKING:
     from torch import nn
 
+    from overwinter.runtime.language_session import LanguageRuntime
+
 MODEL = "model.onnx"
 GPU_PROVIDER = "CUDAExecutionProvider"
 TOLERANCE = 1e-4  # for outputs compared with torch's, relative to the largest logit; float32 kernels differ by 1e-6
@@ -38,6 +40,13 @@ class OnnxRuntime:
     name = "onnxruntime"
     packages = ("onnxruntime",)
     packages_for_gpu = False
+
+    @property
+    def language(self) -> LanguageRuntime:
+        """The part that runs language models."""
+        from overwinter.runtime.onnx_language import OnnxLanguage
+
+        return OnnxLanguage()
 
     def refusal(self, description: Mapping[str, Any]) -> str | None:
         """Return why ONNX Runtime cannot run this variant: it runs ONNX files and torch models, not torchao's."""

@@ -36,17 +36,7 @@ class OnnxSession:
     """
 
     def __init__(self, path: Path, *, threads: int, device: str = _CPU, integers: bool = True) -> None:
-        if threads < 1:
-            raise ConfigError(f"threads={threads} must be at least 1.")
-        _check_provider(device, onnxruntime.get_available_providers())
-        try:
-            self._session = _opened(path, _options(threads, integers=integers), _providers(device))
-        except Exception as error:  # noqa: BLE001 -- its exceptions share no base class below Exception
-            raise IntegrityError(
-                f"{path} cannot be loaded by ONNX Runtime {onnxruntime.__version__}: {error}\n"
-                "Make it again with this version (`dvc repro`)."
-            ) from None
-        _check_provider(device, self._session.get_providers())
+        self._session = load_onnx(path, threads=threads, device=device, integers=integers)
         self._inputs = [each.name for each in self._session.get_inputs()]
         self._outputs = [self._session.get_outputs()[0].name]
 
@@ -60,6 +50,22 @@ class OnnxSession:
         if isinstance(inputs, Mapping):
             return {name: inputs[name] for name in self._inputs}
         return {self._inputs[0]: inputs}
+
+
+def load_onnx(path: Path, *, threads: int, device: str = _CPU, integers: bool = True) -> onnxruntime.InferenceSession:
+    """Load an ONNX file; see `OnnxSession`."""
+    if threads < 1:
+        raise ConfigError(f"threads={threads} must be at least 1.")
+    _check_provider(device, onnxruntime.get_available_providers())
+    try:
+        session = _opened(path, _options(threads, integers=integers), _providers(device))
+    except Exception as error:  # noqa: BLE001 -- its exceptions share no base class below Exception
+        raise IntegrityError(
+            f"{path} cannot be loaded by ONNX Runtime {onnxruntime.__version__}: {error}\n"
+            "Make it again with this version (`dvc repro`)."
+        ) from None
+    _check_provider(device, session.get_providers())
+    return session
 
 
 def _opened(path: Path, options: onnxruntime.SessionOptions, providers: list[Any]) -> onnxruntime.InferenceSession:
