@@ -45,6 +45,8 @@ LAYERS = (
     {"export", "serving"},
     {"deploy"},
     {"pipeline"},
+    {"watching"},
+    {"integrations"},
     {"sweep"},
     {"comparison"},
     {"report"},

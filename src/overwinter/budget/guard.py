@@ -49,6 +49,7 @@ class StageGuard:
         self._budget = budget
         pairs = [(limit, spent_stage) for limit in budget.limits_of(stage)]
         pairs += [(limit, spent_run) for limit in budget.total]
+        self._first = spent_run == spent_stage  # nothing of other stages counts against the total
         self._held = [(limit, budget.binds(limit), self._amount(limit, spent)) for limit, spent in pairs]
         self._warned: set[int] = set()
         self._last_duration_s = -1.0
@@ -148,7 +149,8 @@ class StageGuard:
         return None
 
     def _message(self, limit: Limit, what: str, now: _Mark, total: float) -> str:
-        whole = "" if limit.key.startswith("budget.stages.") else ", with the stages before it"
+        alone = self._first or limit.key.startswith("budget.stages.")
+        whole = "" if alone else ", with the stages before it"
         return f"{self._stage} {what}{whole}, over {limit}, at {now.done:g} of {total:g}. "
 
     def _amount(self, limit: Limit, costs: Costs) -> float:

@@ -13,15 +13,14 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
+from overwinter.energy.metering import meter_settings, project_groups
 from overwinter.errors import EXIT_FAILED, ConfigError, OverwinterError
 from overwinter.outputs import check_output, write_output
 
 if TYPE_CHECKING:
     from overwinter.cli.measure_ledger import Entry
-    from overwinter.config.groups.energy import EnergyConfig, HardwareConfig
     from overwinter.energy import EnergyMeter, EnergyRecord, EnergyReport
 
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
@@ -136,47 +135,6 @@ def _reaped(pid: int) -> int | None:
                 code = os.waitstatus_to_exitcode(ended[1])
                 exit_code = code if code >= 0 else 128 - code
     return exit_code
-
-
-def meter_settings() -> tuple[EnergyConfig, HardwareConfig]:
-    """Return the groups `energy` and `hardware` of this project's params.yaml, or the defaults.
-
-    Plain YAML is read, since composing with Hydra takes longer than many commands.
-    """
-    groups = project_groups() or {}
-    # The defaults fill in keys that a project of an earlier version lacks.
-    energy = {**_default("energy/default"), **groups.get("energy", {}), "idle_probe_s": 0.0, "cross_check": "none"}
-    hardware = {**_default("hardware/auto"), **groups.get("hardware", {})}
-    return cast("EnergyConfig", SimpleNamespace(**energy)), cast("HardwareConfig", SimpleNamespace(**hardware))
-
-
-def project_groups() -> dict[str, Any] | None:
-    """Return params.yaml of the project around the current folder; None without one that has meter settings."""
-    for folder in (Path.cwd(), *Path.cwd().parents):
-        if (folder / ".dvc").is_dir():
-            params = folder / "params.yaml"
-            groups = _yaml(params) if params.is_file() else {}
-            return groups if {"energy", "hardware"} <= groups.keys() else None
-    return None
-
-
-def _default(name: str) -> dict[str, Any]:
-    """Return a group's default file, from the installed package or the checkout."""
-    package = Path(__file__).parents[1]
-    roots = (package / "project" / "configs", package.parents[1] / "configs")
-    return _yaml(next(root for root in roots if root.is_dir()) / f"{name}.yaml")
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    from overwinter.documents import read_yaml
-
-    try:
-        content = read_yaml(path)
-    except ConfigError as error:
-        raise ConfigError(f"{error} Run `overwinter compose`.") from None
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path} contains no settings. Run `overwinter compose`.")
-    return content
 
 
 def _failed(words: Sequence[str], reason: str, exit_code: int) -> int:

@@ -142,8 +142,8 @@ def _opened(name: str) -> Actuator:
 
 
 def _measured(actuator: Actuator, words: Sequence[str], arguments: argparse.Namespace) -> list[ProfilePoint]:
-    from overwinter.cli.measure import meter_settings as metering
     from overwinter.energy import open_meter
+    from overwinter.energy.metering import meter_settings as metering
     from overwinter.power.actuators import DeniedError
     from overwinter.power.control.profiling import profile, spread
     from overwinter.power.guard.guard import Guard
@@ -229,7 +229,7 @@ def _notify(
 
 
 def _settings() -> Any:
-    from overwinter.cli.measure import meter_settings as metering
+    from overwinter.energy.metering import meter_settings as metering
     from overwinter.power.actuators import ActuatorSettings
 
     energy, _ = metering()

@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
 from overwinter.cli.bundle import add_keys
-from overwinter.cli.measure import meter_settings
 from overwinter.cli.server_client import ask_server
 from overwinter.cli.service import CONFIG_NAME, load_service
+from overwinter.energy.metering import meter_settings
 from overwinter.errors import ConfigError, OverwinterError
 from overwinter.outputs import check_output, output_path, write_output
 from overwinter.units import format_duration, format_si

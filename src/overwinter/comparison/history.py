@@ -20,7 +20,7 @@ def find_run(ledger: Ledger, name: str) -> Side | None:
     """
     if len(name) < _LEAST_CHARACTERS:
         return None
-    ids = sorted({each.run_id for each in ledger.executions() if each.run_id.startswith(name) and not each.is_command})
+    ids = sorted({each.run_id for each in ledger.executions() if each.run_id.startswith(name) and each.of_pipeline})
     if not ids:
         return None
     if len(ids) > 1 and name not in ids:

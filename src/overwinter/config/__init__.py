@@ -11,7 +11,7 @@ from overwinter.config.groups import Config
 from overwinter.config.project import Project, find_project
 from overwinter.config.settings import check_settings, setting
 from overwinter.config.targets import instantiate
-from overwinter.config.validation import load_config, validate, validate_service
+from overwinter.config.validation import load_config, validate, validate_service, validate_supervision
 
 __all__ = [
     "Config",
@@ -25,4 +25,5 @@ __all__ = [
     "setting",
     "validate",
     "validate_service",
+    "validate_supervision",
 ]

@@ -7,18 +7,19 @@ A configuration can be composed on another machine than it runs on, so data file
 from __future__ import annotations
 
 from overwinter.config.groups import Config
-from overwinter.config.groups.budget import check_budget, check_paced_budget
+from overwinter.config.groups.budget import check_budget, check_budget_values, check_paced_budget
 from overwinter.config.groups.energy import check_energy
 from overwinter.config.groups.evaluation import check_evaluate, check_hibernate
 from overwinter.config.groups.figures import check_figure_names
 from overwinter.config.groups.model import check_model
 from overwinter.config.groups.pipeline import check_pipeline
 from overwinter.config.groups.serve import ServiceConfig, check_serve
+from overwinter.config.groups.supervision import Supervision
 from overwinter.config.groups.task import check_task
 from overwinter.config.groups.training import check_trained_grids, check_training
 from overwinter.config.settings import check_settings
 
-__all__ = ["check_config", "check_service"]
+__all__ = ["check_config", "check_service", "check_supervision"]
 
 
 def check_config(config: Config) -> None:
@@ -55,3 +56,17 @@ def check_service(service: ServiceConfig) -> None:
     check_settings(service)
     service.carbon.check("carbon")
     check_serve(service.serve)
+
+
+def check_supervision(groups: Supervision) -> None:
+    """Check the groups that supervise work.
+
+    Raises:
+        ConfigError: the first invalid value, with its key, and what is allowed.
+    """
+    check_settings(groups)
+    check_energy(groups.energy)
+    groups.carbon.check("carbon")
+    check_budget_values(groups.budget)
+    groups.power.check("power")
+    check_paced_budget(groups)

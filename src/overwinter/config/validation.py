@@ -7,12 +7,13 @@ import typing
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from overwinter.config.checks import check_config, check_service
+from overwinter.config.checks import check_config, check_service, check_supervision
 from overwinter.config.composition import own_error
 from overwinter.config.environment import environment, guard_environment
 from overwinter.config.groups import SCHEMAS, Config
 from overwinter.config.groups.pipeline import PipelineConfig, in_order
 from overwinter.config.groups.serve import ServiceConfig
+from overwinter.config.groups.supervision import Supervision
 from overwinter.config.groups.task import own_task
 from overwinter.documents import check_yaml
 from overwinter.errors import ConfigError, nearest
@@ -127,6 +128,22 @@ def validate_service(text: str) -> ServiceConfig:
     service.carbon = typed_carbon(service.carbon)
     check_service(service)
     return service
+
+
+def validate_supervision(content: Mapping[str, Any]) -> Supervision:
+    """Return the groups of a composed configuration that supervise work; its other groups are not read.
+
+    Args:
+        content: The content of params.yaml, with all interpolations resolved.
+
+    Raises:
+        ConfigError: a wrong key, type, unit or range.
+    """
+    names = [field.name for field in dataclasses.fields(Supervision)]
+    groups: Supervision = _typed(Supervision, {name: content[name] for name in names if name in content}, prefix="")
+    groups.carbon, groups.power = typed_carbon(groups.carbon), _grouped("power", groups.power)
+    check_supervision(groups)
+    return groups
 
 
 def typed_carbon(node: Any, key: str = "carbon") -> Any:

@@ -12,6 +12,7 @@ from overwinter.energy.cpu_time import cpu_time_of
 from overwinter.energy.cross_check import open_cross_check
 from overwinter.energy.gpu_share import GpuShare
 from overwinter.energy.meter import EnergyMeter
+from overwinter.energy.metering import meter_settings
 from overwinter.energy.neighbours import Neighbours
 from overwinter.energy.notices import Notices
 from overwinter.energy.opening import Opening
@@ -29,8 +30,8 @@ _CPU_DOMAINS = ("cpu", "ram", "platform", "machine")
 
 
 def open_meter(
-    energy: EnergyConfig,
-    hardware: HardwareConfig,
+    energy: EnergyConfig | None = None,
+    hardware: HardwareConfig | None = None,
     *,
     since_process_start: bool = False,
     waited_s: float = 0.0,
@@ -42,8 +43,8 @@ def open_meter(
     On a node with several ranks, local rank 0 meters for all of them, and the other meters stay empty.
 
     Args:
-        energy: The group `energy/`.
-        hardware: The group `hardware/`.
+        energy: The group `energy/`; by default, that of the project around the current folder, or the package's.
+        hardware: The group `hardware/`; the same by default.
         since_process_start: Whether modelled energy counts from the start of this process, including imports.
         waited_s: Seconds since the start of this process in which it waited for other runs, which do not count.
         own_process: Whether this process's own CPU time and memory count in modelled energy.
@@ -53,6 +54,9 @@ def open_meter(
     Raises:
         ConfigError: a source's name is unknown, or no source can be read on this machine.
     """
+    if energy is None or hardware is None:
+        usual_energy, usual_hardware = meter_settings()
+        energy, hardware = energy or usual_energy, hardware or usual_hardware
     notices = Notices()
     head_s = max(0.0, process_age_s() - waited_s) if since_process_start else None
     opening = Opening(

@@ -25,13 +25,22 @@ if TYPE_CHECKING:
     from overwinter.ledger.kept import Kept, checkpoint_folder, has_checkpoint, kept_in
     from overwinter.ledger.ledger import Ledger, ledger_path
     from overwinter.ledger.origin import Origin, origin_of
-    from overwinter.ledger.records import COMMAND_PREFIX, SCRATCH, STATUSES, ExecutionRecord, Filter, Spent
+    from overwinter.ledger.records import (
+        COMMAND_PREFIX,
+        SCRATCH,
+        STATUSES,
+        WATCH_PREFIX,
+        ExecutionRecord,
+        Filter,
+        Spent,
+    )
 
 __all__ = [
     "COMMAND_PREFIX",
     "SCRATCH",
     "STATUSES",
     "SUM_KEYS",
+    "WATCH_PREFIX",
     "Execution",
     "ExecutionRecord",
     "Filter",
@@ -66,6 +75,7 @@ __getattr__ = lazily(
         "Origin": "origin",
         "Spent": "records",
         "Total": "aggregation",
+        "WATCH_PREFIX": "records",
         "checkpoint_folder": "kept",
         "has_checkpoint": "kept",
         "kept_in": "kept",

@@ -94,7 +94,7 @@ def wasted(records: Sequence[ExecutionRecord], kept: Kept | None = None) -> list
         records: All executions of the ledger, oldest first; a selection would miss dependent executions.
         kept: The results and checkpoints that still exist; without it, the latest result of every stage counts.
     """
-    records = [record for record in records if not record.is_command]  # the result of a command is unknown
+    records = [record for record in records if record.of_pipeline]  # results of commands and scripts are unknown
     there = _there(records, kept or Kept())
     made: dict[tuple[str, str], list[ExecutionRecord]] = {}
     for record in records:

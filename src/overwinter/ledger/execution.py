@@ -57,10 +57,12 @@ class Execution:
 
     Attributes:
         id: The row's key.
+        run_id: The run that it belongs to.
     """
 
     def __init__(self, row: Mapping[str, Any], database: Database, warn: Callable[[str], None]) -> None:
         self.id: str = row["id"]
+        self.run_id: str = row["run_id"]
         self._row = {**dict.fromkeys(COLUMNS), **row}
         self._database = database
         self._warn = warn

@@ -15,6 +15,8 @@ STATUSES = (RUNNING, *FINAL_STATUSES, KILLED)
 SCRATCH = "scratch"  # the experiment of a stage program that the user called with overrides
 COMMAND_PREFIX = "measure: "
 """Name prefix of executions recorded by `overwinter measure`; no stage's name can have it."""
+WATCH_PREFIX = "watch: "
+"""Name prefix of scripts recorded by `overwinter.watch`; no stage's name can have it either."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +124,16 @@ class ExecutionRecord:
     def is_command(self) -> bool:
         """Whether this is a measured command, not a stage of the pipeline."""
         return self.stage.startswith(COMMAND_PREFIX)
+
+    @property
+    def is_script(self) -> bool:
+        """Whether this is a watched script, not a stage of the pipeline."""
+        return self.stage.startswith(WATCH_PREFIX)
+
+    @property
+    def of_pipeline(self) -> bool:
+        """Whether this is a stage of the pipeline, whose result is known."""
+        return not (self.is_command or self.is_script)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,8 @@
 
 `composing` writes params.yaml and dvc.yaml, and `render` makes the text of dvc.yaml; `program` and `stage` run one
 stage (`parent_watch`, `locks`, `outputs`, `records`) under supervision: `supervised` and `supervising` (`watch`,
-`capping`, `signals`), which a watched script has too; `check` and `gate` are the programs between the stages; `reproduce` runs `dvc repro` and follows the stages through `events`.
+`capping`, `signals`, `current`), which a watched script has too; `check` and `gate` are the programs between the
+stages; `reproduce` runs `dvc repro` and follows the stages through `events`.
 """
 
 from __future__ import annotations

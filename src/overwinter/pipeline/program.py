@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NoReturn
 from overwinter.ledger.kept import STATE_FOLDER
 from overwinter.models.description import own_models
 from overwinter.pipeline.capping import WAITED, stage_command, wait_and_return
+from overwinter.pipeline.current import alone
 from overwinter.pipeline.events import emit
 from overwinter.pipeline.identity import artifacts_read, declared_work, likeness
 from overwinter.pipeline.invocation import Invocation, invocation, serve_hydra_flags
@@ -107,7 +108,7 @@ def _accounted(stage: Stage, call: Invocation) -> Iterator[None]:
     """Meter the stage, record it in the ledger, and publish the outputs if it succeeds."""
     from overwinter.ledger import Ledger, ledger_path
 
-    with Ledger.open(ledger_path(call.project.root)) as ledger:
+    with alone(stage), Ledger.open(ledger_path(call.project.root)) as ledger:
         ledger.reap()
         execution = _begun(ledger, stage)
         try:

@@ -13,6 +13,7 @@ from overwinter.units import Quantity
 
 if TYPE_CHECKING:
     from overwinter.config.groups import Config
+    from overwinter.config.groups.supervision import Supervision
 
 _ROUNDING = 1e-9
 _PACED = ("energy", "carbon", "money")
@@ -117,7 +118,7 @@ def check_budget_values(budget: BudgetConfig) -> None:
     _check_payback(budget.payback)
 
 
-def check_paced_budget(config: Config) -> None:
+def check_paced_budget(config: Config | Supervision) -> None:
     """Check that a budget is set if the power policy needs one.
 
     Raises:

@@ -113,7 +113,7 @@ class PowerControl:
         self._meter = WorkMeter()
         self._profiles, self._settled = profiles, False
         self._stored: tuple[OperatingPoint, ...] = ()
-        self._progress: tuple[float, float] | None = None
+        self._progress: tuple[float, float | None] | None = None
         self._seen_s = self._seen_utc_s = math.nan
         self._due_s = -math.inf
         self._decisions, self._cpu_s = 0, 0.0
@@ -143,13 +143,17 @@ class PowerControl:
             raise self._devices.failure
         return self
 
-    def step(self, done: float, total: float) -> None:
+    def step(self, done: float, total: float | None) -> None:
         """Report progress at a step boundary; a duty cycle waits here.
+
+        Args:
+            done: units of work done.
+            total: units of work in total; None: unknown.
 
         Raises:
             DeniedError: the permission to set limits was lost, and ``on_denied`` raises.
         """
-        self._progress = (float(done), float(total))
+        self._progress = (float(done), None if total is None else float(total))
         if self._devices.failure is not None:
             raise self._devices.failure
         self._devices.at_step()

@@ -1,0 +1,317 @@
+"""`watch`: the context manager and decorator that supervises a script, from its configuration to its ledger entry."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import os
+import secrets
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from overwinter.errors import ConfigError, OverwinterError
+from overwinter.pipeline.current import alone, current_work
+from overwinter.watching.run import Run
+
+if TYPE_CHECKING:
+    from overwinter.budget import StageGuard
+    from overwinter.config.groups.supervision import Supervision
+    from overwinter.energy import EnergyRecord
+    from overwinter.ledger import Execution, Ledger
+    from overwinter.pipeline.watch import Spent
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The arguments of `watch`."""
+
+    budget: str | None
+    power: str | None
+    carbon: str | None
+    project: str | None
+    name: str | None
+    checkpoint: Callable[[], object] | None
+    resumes: bool
+    energy_json: str | Path | None
+    overrides: tuple[str, ...]
+    log: Callable[[str], None]
+
+
+def watch(
+    *,
+    budget: str | None = None,
+    power: str | None = None,
+    carbon: str | None = None,
+    project: str | None = None,
+    name: str | None = None,
+    checkpoint: Callable[[], object] | None = None,
+    resumes: bool = False,
+    energy_json: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    log: Callable[[str], None] | None = None,
+) -> Watching:
+    """Meter, limit and record a part of a script, as a context manager or a decorator.
+
+    What is not given comes from the Overwinter project around the current folder, or else from the package's
+    defaults: no budget, no power limit, the world's average carbon intensity.
+
+    Args:
+        budget: The limit on the run, such as `50 kJ`, `0.5 kWh and 2 h` or `100 gCO2e`.
+        power: The power policy, an option of the group `power/`, such as `static` or `carbon_aware`.
+        carbon: The source of the carbon intensity, an option of the group `carbon/`, such as `country`.
+        project: The project's name in the ledger; by default the name of the ledger's folder.
+        name: The run's name in the ledger; by default the script's.
+        checkpoint: A function that saves the work's state. It is called between two steps, before the run is stopped.
+            With it, a run that will exceed its budget is stopped early; without it, once it has exceeded it.
+        resumes: Whether the script continues from such a checkpoint: what the unfinished runs of this name have spent
+            since the last finished one then counts against the budget, too.
+        energy_json: A file for the figures, as a stage writes them; it is written however the run ends.
+        overrides: Further settings of the groups energy, hardware, carbon, power, budget and ledger in Hydra's
+            grammar, such as `power.limit=150 W`.
+        log: A function that shows one line to the user; by default, on standard error.
+
+    Returns:
+        A context manager; its value is the `Run`. As a decorator, `overwinter.current_run` returns it.
+    """
+    return Watching(
+        Options(
+            budget=budget,
+            power=power,
+            carbon=carbon,
+            project=project,
+            name=name,
+            checkpoint=checkpoint,
+            resumes=resumes,
+            energy_json=energy_json,
+            overrides=tuple(overrides),
+            log=log or _to_standard_error,
+        )
+    )
+
+
+def current_run() -> Run:
+    """Return the run that `watch` supervises now.
+
+    Raises:
+        ConfigError: There is none in this process.
+    """
+    run = current_work()
+    if not isinstance(run, Run):
+        raise ConfigError("No run is watched here. Put the work into `with overwinter.watch() as run:`.")
+    return run
+
+
+class Watching:
+    """What `watch` returns: a context manager, usable several times in turn, and a decorator."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._entered: contextlib.AbstractContextManager[Run] | None = None
+
+    def __enter__(self) -> Run:
+        entered = _watched(self._options)
+        run = entered.__enter__()
+        self._entered = entered
+        return run
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        entered, self._entered = self._entered, None
+        if entered is not None:
+            entered.__exit__(kind, error, traceback)
+
+    def __call__(self, function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+        """Watch each call of ``function``.
+
+        Raises:
+            ConfigError: It is a generator or a coroutine, whose call ends before its work begins.
+        """
+        if any(
+            kind(function)
+            for kind in (inspect.isgeneratorfunction, inspect.iscoroutinefunction, inspect.isasyncgenfunction)
+        ):
+            raise ConfigError(
+                f"{getattr(function, '__name__', function)} is a generator or a coroutine: its call ends before its "
+                "work begins. Put `with overwinter.watch():` inside it."
+            )
+
+        @functools.wraps(function)
+        def watched(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+            with Watching(self._options):
+                return function(*args, **kwargs)
+
+        return watched
+
+
+@contextlib.contextmanager
+def _watched(options: Options) -> Iterator[Run]:
+    """Supervise the work inside the context, and record its end, whatever it is."""
+    from overwinter.energy.ranks import local_rank
+    from overwinter.ledger import Ledger, ledger_path
+    from overwinter.pipeline.supervising import metered
+    from overwinter.watching.ranks import followed
+
+    run = _opened(options)
+    if local_rank(os.environ):
+        with alone(run), followed(run):
+            yield run
+        return
+    with alone(run), Ledger.open(ledger_path(), log=options.log) as ledger:
+        ledger.reap()
+        execution = _begun(ledger, run, run.config, options)
+        spent: Callable[[], Spent] | None = None
+        try:
+            run.guard = _admitted(ledger, run, execution)
+            with _signals_handled(run), metered(run, execution) as spent:
+                yield run
+        except BaseException as error:
+            _finish(run, execution, _recorded(run, execution, spent), error, options)
+            raise
+        _finish(run, execution, _recorded(run, execution, spent), None, options)
+
+
+def _opened(options: Options) -> Run:
+    from overwinter.energy.ranks import local_rank
+    from overwinter.ledger import ledger_path
+    from overwinter.watching.settings import supervision_for_script
+
+    config = supervision_for_script(
+        budget=options.budget,
+        power=options.power,
+        carbon=options.carbon,
+        project=options.project,
+        overrides=options.overrides,
+    )
+    if options.energy_json is not None:
+        from overwinter.outputs import check_output
+
+        check_output(Path(options.energy_json))
+    return Run(
+        options.name or _script_name(),
+        config,
+        checkpoint=options.checkpoint,
+        log=options.log if local_rank(os.environ) == 0 else _say_nothing,
+        state=ledger_path().parent,
+    )
+
+
+def _begun(ledger: Ledger, run: Run, config: Supervision, options: Options) -> Execution:
+    from overwinter.files import digest
+    from overwinter.ledger import origin_of
+
+    key = digest({"watch": run.title})
+    run.resumed = ledger.earlier(stage=run.name, configuration_key=key) if options.resumes else None
+    return ledger.begin(
+        stage=run.name,
+        run_id=f"watch-{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
+        configuration_key=key,
+        resumed=run.resumed,
+        origin=origin_of(ledger.path, **asdict(config.ledger)),
+    )
+
+
+def _admitted(ledger: Ledger, run: Run, execution: Execution) -> StageGuard:
+    """Refuse a run of whose budget nothing is left, and return the guard of its spending."""
+    from overwinter.budget import Forecast, StageGuard, admit
+
+    spent = ledger.spent(run_id=execution.run_id)
+    unknown = Forecast(stage=run.title, basis="unknown")
+    admit(run.budget, stage=run.title, forecast=unknown, spent_run=spent, spent_stage=spent)
+    return StageGuard(run.budget, stage=run.title, spent_run=spent, spent_stage=spent)
+
+
+@contextlib.contextmanager
+def _signals_handled(run: Run) -> Iterator[None]:
+    """Stop at the next step on the signals that the script does not handle itself."""
+    from overwinter.pipeline.signals import default_interrupts_handled
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    with default_interrupts_handled(run.interrupt):
+        yield
+
+
+def _recorded(run: Run, execution: Execution, spent: Callable[[], Spent] | None) -> EnergyRecord | None:
+    """Return the content of energy.json; None if the meter was not opened."""
+    from overwinter.pipeline.records import energy_record
+
+    if spent is not None:
+        run.record = energy_record(run, spent(), execution=execution.id)
+    return run.record
+
+
+def _finish(
+    run: Run, execution: Execution, record: EnergyRecord | None, error: BaseException | None, options: Options
+) -> None:
+    status, exit_code, message = _end(run, error)
+    execution.finish(
+        status=status, exit_code=exit_code, energy=record, metrics=run.figures or None, message=message or None
+    )
+    if record is None:
+        return
+    run.log(_in_words(record, status))
+    if options.energy_json is not None:
+        _write(Path(options.energy_json), record, run)
+
+
+def _end(run: Run, error: BaseException | None) -> tuple[str, int, str]:
+    """Return the ledger's status, the exit code and the message of a run that ended with ``error``."""
+    from overwinter.pipeline.supervising import status_of
+
+    if error is None:
+        return "done", 0, ""
+    if isinstance(error, SystemExit):
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        if run.signal is not None:
+            return "interrupted", code, f"ended by signal {run.signal}"
+        return ("failed", code, f"the script ended with {error.code!r}") if code else ("done", 0, "")
+    if isinstance(error, OverwinterError):
+        return status_of(error), error.exit_code, str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted", 130, str(error) or "interrupted"
+    return "failed", 1, f"{type(error).__name__}: {error}"
+
+
+def _in_words(record: EnergyRecord, status: str) -> str:
+    from overwinter.units import format_duration, format_si
+
+    energy = f"{format_si(record.energy_j, 'J')} ± {format_si(record.uncertainty_j, 'J')}"
+    share = f"{record.measured_fraction:.0%} measured" if record.measured_fraction else "modelled"
+    carbon = "" if record.carbon_g is None else f", {format_si(record.carbon_g, 'gCO2e')}"
+    return f"{status}: {energy} ({share}){carbon} in {format_duration(record.duration_s)}"
+
+
+def _write(path: Path, record: EnergyRecord, run: Run) -> None:
+    import json
+
+    from overwinter.outputs import write_output
+    from overwinter.records import to_json
+
+    try:
+        write_output(path, json.dumps(to_json(record), indent=2, allow_nan=False) + "\n")
+    except OverwinterError as error:
+        run.log(f"{error} The ledger has the figures.")
+
+
+def _script_name() -> str:
+    return Path(sys.argv[0] if sys.argv else "").name or "python"
+
+
+def _to_standard_error(text: str) -> None:
+    print(f"overwinter: {text}", file=sys.stderr, flush=True)
+
+
+def _say_nothing(text: str) -> None:
+    """Show nothing: local rank 0 speaks for its node."""

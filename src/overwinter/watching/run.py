@@ -1,0 +1,191 @@
+"""A watched run: its steps, its budget at each of them, its pauses, and its figures."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from overwinter.errors import OverwinterError, RefusedError
+from overwinter.ledger import WATCH_PREFIX
+from overwinter.pipeline.supervised import Supervised
+from overwinter.pipeline.supervising import STEP_PATIENCE_S
+
+if TYPE_CHECKING:
+    from overwinter.config.groups.supervision import Supervision
+    from overwinter.energy import EnergyRecord
+    from overwinter.energy.meter import Window
+    from overwinter.pipeline.watch import Spent
+
+Item = TypeVar("Item")
+_PAUSE_STEP_S = 0.2
+_MAX_PATIENCE_S = 60.0
+
+
+class Run(Supervised):
+    """A watched run, which `overwinter.watch` makes.
+
+    Attributes:
+        title: Its name, without the ledger's prefix.
+        record: The content of energy.json, once the run has ended; None before.
+        signal: The number of the signal that stopped it; None if none did.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        config: Supervision,
+        *,
+        checkpoint: Callable[[], object] | None,
+        log: Callable[[str], None],
+        state: Path,
+    ) -> None:
+        super().__init__(f"{WATCH_PREFIX}{title}", config)
+        self.config: Supervision = config
+        self.title = title
+        self.record: EnergyRecord | None = None
+        self.signal: int | None = None
+        self.figures: dict[str, Any] = {}
+        self._checkpoint, self._log, self._state = checkpoint, log, state
+        self._reached, self._step_s = 0.0, 0.0
+
+    # For scripts.
+
+    def steps(self, work: Iterable[Item], *, total: float | None = None, done: float | None = None) -> Iterator[Item]:
+        """Yield the items of ``work``; between two of them, the run may wait or stop.
+
+        A second call counts on, as for the next epoch.
+
+        Args:
+            work: The items, such as a data loader.
+            total: The number of steps of the whole run, all epochs together, by which the budget and the power policy
+                look ahead; by default those done plus ``len(work)``, if it has a length.
+            done: The number of steps done before, in a run that resumes; by default those of earlier calls.
+
+        Raises:
+            RefusedError: The budget is or will be exceeded. The checkpoint is saved; do not catch it inside the loop.
+            KeyboardInterrupt: Ctrl-C was pressed. The checkpoint is saved.
+            SystemExit: SIGTERM was received. The checkpoint is saved.
+        """
+        reached = self._reached if done is None else done
+        if total is None and isinstance(work, Sized):
+            total = reached + len(work)
+        self.step(reached, total)
+        for item in work:
+            yield item
+            reached += 1
+            self.step(reached, total)
+
+    def step(self, done: float, total: float | None = None) -> None:
+        """Report that ``done`` steps of ``total`` are complete: a loop of one's own calls it between its steps.
+
+        Raises:
+            RefusedError: As `steps`.
+            KeyboardInterrupt: As `steps`.
+            SystemExit: As `steps`.
+        """
+        before_s = self.last_progress_s
+        self._reached, known = done, math.inf if total is None else total
+        self._reach(done, known)
+        if before_s:
+            self._step_s = self.last_progress_s - before_s
+        if total is None:
+            self.position = (done, None)
+        self._stop_if_interrupted()
+        self._note_step(done, known)
+        try:
+            self._hold_to_budget(done, known, kept=self._checkpoint is not None)
+        except RefusedError as error:
+            self._save(error)
+            raise
+        if self.control is not None:
+            self.control.step(done, total)
+            self._wait_out_pause(done, known)
+
+    def window(self, name: str) -> Window:
+        """Start a window of the meter, to be closed or used in a `with` block; windows may nest and overlap."""
+        return self.meter.window(name)
+
+    def read(self) -> Spent:
+        """Return the costs so far: the meter's report, grams and the carbon intensity; at most half a second old."""
+        if self._watch is None:
+            raise OverwinterError(f"{self.title} has no figures before its `with` block begins.")
+        return self._watch.latest
+
+    def metrics(self, **figures: float | str) -> None:
+        """Record figures of the result in the ledger, beside the costs; a later value replaces an earlier one."""
+        self.figures.update(figures)
+
+    # For `watch`.
+
+    def log(self, text: str) -> None:
+        """Print one line for the user."""
+        self._log(f"{self.title}: {text}")
+
+    def profile_place(self, folder: str) -> Path:
+        """Return the file of this run's power profile in ``folder``, beside the ledger's folder."""
+        kept = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in self.title)
+        return self._state.parent / folder / f"watch-{kept}.json"
+
+    def workload(self) -> Mapping[str, Any]:
+        """Return what determines a step, as far as it is known: the name."""
+        return {"watch": self.title}
+
+    def interrupt(self, number: int) -> None:
+        """Stop at the next step; at once if no steps are reported, or if the signal is repeated.
+
+        Raises:
+            KeyboardInterrupt: At once, for SIGINT.
+            SystemExit: At once, for SIGTERM.
+        """
+        patience_s = min(max(STEP_PATIENCE_S, 3 * self._step_s), _MAX_PATIENCE_S)
+        waits = time.monotonic() - self.last_progress_s < patience_s
+        again, self.signal = self.interrupted, number
+        if again or not waits:
+            raise _end_by(number, f"{self.title} was interrupted; no checkpoint was saved")
+        self.interrupted = True
+
+    def _stop_if_interrupted(self) -> None:
+        if not self.interrupted or self.signal is None:
+            return
+        done, total = self.position
+        of = "" if total is None else f" of {total:g}"
+        end = _end_by(self.signal, f"{self.title} was interrupted at {done:g}{of}")
+        self._save(end)
+        if isinstance(end, SystemExit):  # it has no text
+            self.log(f"ended by signal {self.signal} at {done:g}{of}")
+        raise end
+
+    def _save(self, end: BaseException) -> None:
+        """Save the script's checkpoint before the run ends with ``end``."""
+        if self._checkpoint is None:
+            return
+        try:
+            self._checkpoint()
+        except Exception as error:
+            raise OverwinterError(f"{end}\nIts checkpoint could not be saved: {error!r}") from error
+
+    def _wait_out_pause(self, done: float, total: float) -> None:
+        """Wait at a step while the power policy pauses the work; the process keeps its memory and its devices."""
+        if done >= total or self._pause() is None:
+            return
+        self.log(f"paused by the power policy: {self._pause()}")
+        while self._pause() is not None:
+            time.sleep(_PAUSE_STEP_S)
+            self.last_progress_s = time.monotonic()
+            self._stop_if_interrupted()
+        self.log("resumes")
+
+    def _pause(self) -> str | None:
+        """Return the reason for the policy's pause; None if it does not pause the work now."""
+        pause = None if self.control is None else self.control.pause
+        return None if pause is None else pause.reason
+
+
+def _end_by(number: int, text: str) -> BaseException:
+    """Return the exception by which Python programs end on a signal."""
+    import signal
+
+    return KeyboardInterrupt(text) if number == signal.SIGINT else SystemExit(128 + number)

@@ -1,0 +1,317 @@
+"""`overwinter.watch`: whatever way a script ends, its ledger entry tells it, and its joules are in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import overwinter
+from overwinter.errors import ConfigError, OverwinterError, RefusedError
+from overwinter.outputs import OutputError
+from overwinter.pipeline.current import current_work
+
+TINY = "0.3 s"  # a limit on time is exceeded after the same work on every machine
+
+
+def worked(duration_s: float) -> Iterator[int]:
+    """Items that take about a millisecond each, for a duration."""
+    end_s = time.monotonic() + duration_s
+    number = 0
+    while time.monotonic() < end_s:
+        yield number
+        number += 1
+        time.sleep(0.001)
+
+
+def interrupted(number: int) -> None:
+    """Send this process a signal, and wait until Python has handled it."""
+    os.kill(os.getpid(), number)
+    time.sleep(0.05)
+
+
+def test_a_script_is_metered_and_recorded(executions, folder: Path):
+    said: list[str] = []
+    with overwinter.watch(project="resnet", name="fit", energy_json="energy.json", log=said.append) as run:
+        assert overwinter.current_run() is run
+        for _ in run.steps([1, 2, 3]):
+            sum(range(200_000))
+        with run.window("evaluation") as window:
+            sum(range(200_000))
+        run.metrics(accuracy=0.5)
+    (entry,) = executions()
+    assert (entry.stage, entry.project, entry.status, entry.exit_code) == ("watch: fit", "resnet", "done", 0)
+    assert (entry.done, entry.total, entry.metrics) == (3, 3, {"accuracy": 0.5})
+    assert run.record is not None
+    assert run.record.execution == entry.id
+    assert entry.energy_j == run.record.energy_j > window.close().energy_j > 0
+    assert entry.carbon_g == pytest.approx(entry.energy_j / 3.6e6 * 475)  # the world's average, without a project
+    assert json.loads((folder / "energy.json").read_text())["energy_j"] == entry.energy_j
+    assert said[-1].startswith("fit: done: ")
+    assert "modelled" in said[-1] or "measured" in said[-1]
+    assert current_work() is None
+
+
+def test_over_its_budget_the_run_stops_between_steps_with_its_checkpoint(executions):
+    saved: list[int] = []
+    seen: list[int] = []
+
+    @overwinter.watch(budget=TINY, name="fit", checkpoint=lambda: saved.append(len(seen)))
+    def fit() -> None:
+        seen.extend(overwinter.current_run().steps(worked(30.0)))
+
+    with pytest.raises(RefusedError, match=r"fit has spent 0\.\d+ s, over budget\.total=0\.3 s.*resumes"):
+        fit()
+    assert saved == [len(seen)]
+    (entry,) = executions()
+    assert (entry.status, entry.exit_code, entry.done, entry.total) == ("refused", 3, len(seen), None)
+    assert 0.3 < entry.duration_s < 10
+
+
+def test_what_stopped_runs_have_spent_counts_when_the_next_one_resumes(executions):
+    for _ in range(2):
+        with pytest.raises(RefusedError), overwinter.watch(budget=TINY, name="fit", resumes=True) as run:
+            for _ in run.steps(worked(30.0)):
+                pass
+    first, second = executions()
+    assert "does not start" in second.message
+    assert second.resumed_from == first.id
+    assert second.resumed_duration_s == first.duration_s
+    with overwinter.watch(budget="1 h", name="fit", resumes=True) as run:
+        pass
+    assert run.record is not None
+    assert run.record.resumed_duration_s >= first.duration_s
+    assert run.record.duration_s > run.record.resumed_duration_s
+    assert executions()[-1].duration_s < run.record.duration_s
+
+
+def test_with_a_checkpoint_a_run_on_course_to_exceed_its_budget_stops_early(executions):
+    @overwinter.watch(budget="15 s", checkpoint=list)
+    def fit() -> None:
+        for number in worked(30.0):  # a tenth of all steps is done after some 5 s
+            overwinter.current_run().step(number * 100, 4_000_000)
+
+    with pytest.raises(RefusedError, match="on course"):
+        fit()
+    assert executions()[0].duration_s < 15
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "exit_code", "message"),
+    [
+        (ValueError("nan"), "failed", 1, "ValueError: nan"),
+        (KeyboardInterrupt(), "interrupted", 130, "interrupted"),
+        (SystemExit(5), "failed", 5, "the script ended with 5"),
+        (SystemExit("no data"), "failed", 1, "the script ended with 'no data'"),
+        (SystemExit(0), "done", 0, None),
+        (StopIteration(), "failed", 1, "StopIteration: "),
+        (GeneratorExit(), "failed", 1, "GeneratorExit: "),
+    ],
+)
+def test_every_exception_passes_through_and_is_recorded(executions, error, status, exit_code, message):
+    with pytest.raises(type(error)), overwinter.watch(energy_json="energy.json"):
+        raise error
+    (entry,) = executions()
+    assert (entry.status, entry.exit_code, entry.message) == (status, exit_code, message)
+    assert entry.energy_j is not None
+    assert entry.sources
+    assert Path("energy.json").exists()
+
+
+def test_a_function_is_watched_at_each_call(executions):
+    @overwinter.watch(name="train")
+    def train(epochs: int) -> int:
+        """Train."""
+        for _ in overwinter.current_run().steps(range(epochs)):
+            pass
+        return epochs
+
+    assert (train(2), train(3), train.__doc__) == (2, 3, "Train.")
+    assert [entry.done for entry in executions()] == [2, 3]
+
+
+def test_a_function_whose_call_ends_before_its_work_is_refused():
+    def batches() -> Iterator[int]:
+        yield 1
+
+    async def serve() -> None: ...
+
+    for function in (batches, serve):
+        with pytest.raises(ConfigError, match="generator or a coroutine"):
+            overwinter.watch()(function)
+
+
+def test_a_watch_inside_a_watch_is_refused_and_the_outer_one_continues(executions):
+    with overwinter.watch(name="outer"):
+        with (
+            pytest.raises(ConfigError, match=r"watch: inner cannot be metered inside watch: outer.*count twice"),
+            overwinter.watch(name="inner"),
+        ):
+            pass
+        assert overwinter.current_run().title == "outer"
+    assert [(entry.stage, entry.status) for entry in executions()] == [("watch: outer", "done")]
+    with pytest.raises(ConfigError, match="No run is watched"):
+        overwinter.current_run()
+
+
+def test_a_forked_child_is_not_the_run(executions):
+    with overwinter.watch():
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0 if current_work() is None else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"budget": "50 kilojoules"}, "budget.total='50 kilojoules'"),
+        ({"power": "sttic"}, "Did you mean 'static'"),
+        ({"carbon": "contry"}, "Did you mean 'country'"),
+        ({"overrides": ["train.epochs=3"]}, "train.epochs=3.*energy, hardware"),
+        ({"overrides": ["power.limit=5 m"], "power": "static"}, "power.limit"),
+        ({"power": "budget_pacing"}, "needs a budget"),
+        ({"energy_json": "no/such/folder/e.json"}, "cannot be written"),
+    ],
+)
+def test_a_wrong_setting_is_refused_before_anything_runs(executions, options: dict[str, Any], said: str):
+    with pytest.raises((ConfigError, OutputError), match=said), overwinter.watch(**options):
+        pytest.fail("it ran")
+    assert executions() == []
+
+
+def test_settings_are_those_of_the_project_around_the_script_without_limits_on_its_stages(folder: Path):
+    from overwinter.pipeline.creation import create_project
+    from overwinter.watching.settings import supervision_for_script
+
+    create_project(folder / "project")
+    budget = folder / "project/configs/budget/default.yaml"
+    budget.write_text(budget.read_text().replace("total: null", "total: 5 kJ").replace("train: null", "train: 4 kJ"))
+    ledger = folder / "project/configs/ledger/default.yaml"
+    ledger.write_text(ledger.read_text().replace("project: null", "project: wheat"))
+    (folder / "project/notebooks").mkdir()
+    os.chdir(folder / "project/notebooks")
+    groups = supervision_for_script(power="static", overrides=["power.limit=150 W"])
+    assert (groups.budget.total, groups.budget.stages, groups.ledger.project) == ("5 kJ", {}, "wheat")
+    assert (groups.power.policy, groups.power.limit) == ("static", "150 W")
+    assert supervision_for_script(budget="1 kJ").budget.total == "1 kJ"
+
+
+def test_a_program_of_hydra_keeps_its_own_state(folder: Path):
+    from hydra import compose, initialize_config_dir
+
+    (folder / "theirs").mkdir()
+    (folder / "theirs/app.yaml").write_text("x: 1\n")
+    with initialize_config_dir(str(folder / "theirs"), version_base=None):
+        with overwinter.watch():
+            pass
+        assert compose("app").x == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_the_run_at_its_next_step_with_its_checkpoint(executions, number: int):
+    saved: list[bool] = []
+    expected = KeyboardInterrupt if number == signal.SIGINT else SystemExit
+    before = signal.getsignal(number)
+
+    @overwinter.watch(checkpoint=lambda: saved.append(True))
+    def fit() -> None:
+        for place in overwinter.current_run().steps(range(1000)):
+            if place == 3:
+                interrupted(number)
+
+    with pytest.raises(expected):
+        fit()
+    assert saved == [True]
+    (entry,) = executions()
+    assert (entry.status, entry.done, entry.total) == ("interrupted", 4, 1000)
+    assert signal.getsignal(number) == before
+
+
+def test_without_steps_a_signal_ends_the_run_at_once(executions):
+    with pytest.raises(KeyboardInterrupt), overwinter.watch(checkpoint=lambda: pytest.fail("in the middle of work")):
+        interrupted(signal.SIGINT)
+    assert executions()[0].status == "interrupted"
+
+
+def test_a_signal_that_the_script_handles_itself_stays_the_script_s(executions, monkeypatch: pytest.MonkeyPatch):
+    got: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: got.append(number))
+    try:
+        with overwinter.watch():
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.05)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert got == [signal.SIGTERM]
+    assert executions()[0].status == "done"
+
+
+def test_it_runs_in_a_thread_too(executions):
+    def work() -> None:
+        with overwinter.watch() as run:
+            list(run.steps([1]))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert executions()[0].status == "done"
+
+
+def test_a_checkpoint_that_fails_is_reported_with_what_stopped_the_run(executions):
+    def full() -> None:
+        raise OSError("disk full")
+
+    with (
+        pytest.raises(OverwinterError, match=r"over budget.total.*\n.*could not be saved: OSError\('disk full'\)"),
+        overwinter.watch(budget=TINY, checkpoint=full) as run,
+    ):
+        for _ in run.steps(worked(30.0)):
+            pass
+    assert "disk full" in executions()[0].message
+
+
+def test_a_pause_of_the_power_policy_is_waited_out_and_a_signal_ends_it(executions):
+    said: list[str] = []
+    with overwinter.watch(log=said.append) as run:
+        control: Any = SimpleNamespace(pause=SimpleNamespace(reason="dirty grid"), step=lambda done, total: None)
+        run.control = control
+        threading.Timer(0.3, lambda: setattr(control, "pause", None)).start()
+        began_s = time.monotonic()
+        run.step(1, 10)
+        assert time.monotonic() - began_s >= 0.3
+        control.pause = SimpleNamespace(reason="dirty grid")
+        threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt, match="interrupted at 2 of 10"):
+            run.step(2, 10)
+        run.control = None
+    assert [text for text in said if "paused" in text or "resumes" in text][:2] == [
+        f"{run.title}: paused by the power policy: dirty grid",
+        f"{run.title}: resumes",
+    ]
+
+
+def test_other_ranks_of_the_node_neither_meter_nor_record(executions, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with overwinter.watch(budget="1 uJ") as run:
+        for _ in run.steps(range(3)):
+            pass
+        assert run.read().report.energy_j == 0
+        assert run.window("part").close().energy_j == 0
+    assert executions() == []
+
+
+def test_the_default_name_is_the_script_s(executions, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "argv", ["/home/ada/train.py", "--lr", "1"])
+    with overwinter.watch():
+        pass
+    assert executions()[0].stage == "watch: train.py"
