@@ -1,4 +1,4 @@
-"""`overwinter ledger`: list, sum and export all past executions."""
+"""`overwinter ledger`: list, sum and export all past executions; merge the ledgers of several machines."""
 
 from __future__ import annotations
 
@@ -41,6 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the filters, the sums and the output format."""
     from overwinter.ledger import STATUSES, SUM_KEYS
 
+    parser.add_argument(
+        "words", nargs="*", metavar="merge FILE", help="copy the executions of these ledgers into the one of --into"
+    )
+    parser.add_argument("--into", type=Path, metavar="FILE", help="ledger to merge into, apart from any project's own")
     parser.add_argument("--stage", help="only this stage")
     parser.add_argument("--status", choices=STATUSES, help="only executions with this state")
     parser.add_argument(
@@ -65,8 +69,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the executions or their totals; return 0."""
-    from overwinter.ledger import Ledger, kept_in, totals, wasted
+    from overwinter.ledger import Ledger, totals, wasted_in
 
+    if args.words or args.into is not None:
+        return _merge(args.words, args.into)
     path = _ledger_file(args.file)
     with Ledger.open(path) as ledger:
         ledger.reap()
@@ -76,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
         records = [record for record in records if record.run_id.startswith(args.run_id)]
     if args.person:
         records = [record for record in records if args.person.casefold() in (record.person or "").casefold()]
-    vain = {record.id for record in wasted(everything, kept_in(path.absolute().parent))}
+    vain = {record.id for record in wasted_in(path.absolute().parent, everything)}
     if args.wasted:
         records = [record for record in records if record.id in vain]
     sums = totals(records, args.by) if args.by else None
@@ -88,6 +94,18 @@ def run(args: argparse.Namespace) -> int:
         print(f"{path} holds no such execution." if everything else f"{path} is empty: nothing has run yet.")
     else:
         _print_tables(records, sums, vain)
+    return EXIT_DONE
+
+
+def _merge(words: Sequence[str], into: Path | None) -> int:
+    from overwinter.ledger import merge_ledgers
+
+    if not words or words[0] != "merge":
+        raise ConfigError(f"{(words or ['--into'])[0]!r}: write `overwinter ledger merge FILE ... --into FILE`.")
+    if len(words) < 2 or into is None:
+        raise ConfigError("name the ledgers and the file to merge them into: `overwinter ledger merge A B --into C`.")
+    for each in merge_ledgers([Path(word) for word in words[1:]], into):
+        print(f"{each.source}: {each.added} added, {each.updated} updated, {each.known} known")
     return EXIT_DONE
 
 
@@ -110,21 +128,30 @@ def _filter(args: argparse.Namespace) -> Filter:
         experiment=args.experiment,
         project=args.project,
         host=args.host,
-        since_utc=_since(args.since) if args.since else None,
+        since_utc=moment(args.since, key="--since") if args.since else None,
     )
 
 
-def _since(text: str) -> datetime:
+def moment(text: str, *, key: str) -> datetime:
+    """Return the time that a date, a time or an age means.
+
+    Args:
+        text: `2026-07-01`, `2026-07-01T12:00` (UTC), or `7d` (ago).
+        key: The option, for error messages.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
     try:
-        moment = datetime.fromisoformat(text)
+        found = datetime.fromisoformat(text)
     except ValueError:
         try:
-            age = parse_quantity(text, key="--since", dimensions=("time",))
+            age = parse_quantity(text, key=key, dimensions=("time",))
             return datetime.now(UTC) - timedelta(seconds=age.value)
         except (ConfigError, OverflowError):
             ways = "a date (2026-07-01), a time (2026-07-01T12:00), or an age (7d)"
-            raise ConfigError(f"--since {text!r} is not a time. Write {ways}.") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            raise ConfigError(f"{key} {text!r} is not a time. Write {ways}.") from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _document(records: Sequence[ExecutionRecord], sums: Sequence[Total] | None, vain: set[str]) -> dict[str, Any]:
@@ -168,12 +195,12 @@ def _print_tables(records: Sequence[ExecutionRecord], sums: Sequence[Total] | No
 
     lost = [record for record in records if record.id in vain]
     if sums is None:
-        _print_table(_TITLES, [_row(record) for record in records])
+        print_table(_TITLES, [_row(record) for record in records])
         sums = []
     stages, commands = _by_kind(records)
     ends = [total("all", stages), total("later wasted", lost)]
     ends += [total("measured commands", commands)] if commands else []
-    _print_table(
+    print_table(
         ("", "executions", "time", "energy", "measured", "carbon", "cost"),
         [_sum(each) for each in [*sums, *ends]],
     )
@@ -187,16 +214,21 @@ def _by_kind(records: Sequence[ExecutionRecord]) -> tuple[list[ExecutionRecord],
     return [record for record in records if not record.is_command], commands
 
 
-def _print_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, right: Collection[str] = _RIGHT) -> None:
+    """Print a table without its empty columns: fitted to a terminal, or plain.
+
+    Args:
+        titles: The titles of the columns; the first column is always printed.
+        rows: The cells.
+        right: The titles of columns that are aligned to the right.
+    """
     kept = [place for place, title in enumerate(titles) if place == 0 or any(row[place] for row in rows)]
     titles, rows = [titles[place] for place in kept], [[row[place] for place in kept] for row in rows]
-    if sys.stdout.isatty():
-        _print_rich(titles, rows)
-    else:
-        _print_plain(titles, rows)
+    printed = _print_rich if sys.stdout.isatty() else _print_plain
+    printed(titles, rows, right)
 
 
-def _print_rich(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def _print_rich(titles: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[str]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -208,7 +240,7 @@ def _print_rich(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         table = Table(box=SIMPLE_HEAD)
         kept = [place for place, title in enumerate(titles) if title not in without]
         for title in (titles[place] for place in kept):
-            table.add_column(title, justify="right" if title in _RIGHT else "left", overflow="fold")
+            table.add_column(title, justify="right" if title in right else "left", overflow="fold")
         for row in rows:
             table.add_row(*(Text(row[place]) for place in kept))
         return table
@@ -217,11 +249,11 @@ def _print_rich(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     console.print(fitted(console, build, _LEAST_IMPORTANT))
 
 
-def _print_plain(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def _print_plain(titles: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[str]) -> None:
     widths = [max(len(row[place]) for row in [titles, *rows]) for place in range(len(titles))]
     for row in [titles, *rows]:
         cells = [
-            cell.rjust(width) if title in _RIGHT else cell.ljust(width)
+            cell.rjust(width) if title in right else cell.ljust(width)
             for cell, width, title in zip(row, widths, titles, strict=True)
         ]
         print("  ".join(cells).rstrip())

@@ -1,32 +1,56 @@
-"""`overwinter report`: a page that shows where the joules went, what was saved and what to try next."""
+"""`overwinter report`: a page that shows where the joules went; of ledgers, what was spent by whom and when."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import webbrowser
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from overwinter.errors import EXIT_DONE
+from overwinter.errors import EXIT_DONE, ConfigError
 from overwinter.files import write_error
 from overwinter.outputs import check_output, output_path, write_output
 
+if TYPE_CHECKING:
+    from overwinter.report.page.ledger_report import GroupCosts, LedgerReport
+
 _PAGE = "report.html"
+_TITLES = ("executions", "kWh", "kgCO2e", "cost", "measured", "wasted", "served kWh", "measure kWh")
+_OF_LEDGERS = ("by", "since", "until", "file")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the files to write."""
+    """Declare the files to write, and the period and the groups of a ledger's report."""
     parser.add_argument("-o", "--output", type=output_path, metavar="FILE", help=f"page to write; {_PAGE} by default")
     parser.add_argument("--open", action="store_true", help="open the page in a browser")
+    parser.add_argument("--json", action="store_true", help="print what the page shows as JSON, and write no page")
     parser.add_argument(
-        "--figures", type=Path, metavar="DIR", help="also write the charts into a folder, as SVG and PNG"
+        "--figures", type=Path, metavar="DIR", help="also write the charts as SVG and PNG into a folder"
     )
     parser.add_argument("--sweep", metavar="NAME", help="sweep to show; by default the latest")
-    parser.add_argument("--json", action="store_true", help="print what the page shows as JSON, and write no page")
+    ledgers = parser.add_argument_group("of a ledger instead of the pipeline's results")
+    ledgers.add_argument("--ledger", action="store_true", help="print what was spent; with -o or --open, as a page")
+    ledgers.add_argument("--by", metavar="KEYS", help="groups, such as project,person,month")
+    ledgers.add_argument("--since", metavar="WHEN", help="from 2026-10-01, 2026-10-01T12:00 (UTC), or 30d (ago)")
+    ledgers.add_argument("--until", metavar="WHEN", help="to before 2026-11-01")
+    ledgers.add_argument(
+        "--file", type=Path, action="append", metavar="PATH", help="ledger to read instead of the project's; repeatable"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the page; return 0."""
+    if arguments.ledger:
+        return _report_ledgers(arguments)
+    for name in _OF_LEDGERS:
+        if getattr(arguments, name) is not None:
+            raise ConfigError(f"--{name} is of a ledger's report. Add --ledger.")
+    return _report_pipeline(arguments)
+
+
+def _report_pipeline(arguments: argparse.Namespace) -> int:
     from overwinter.config import find_project
     from overwinter.report.page import read_content, render_page, write_figures
     from overwinter.report.page.drawing import require_available
@@ -44,9 +68,70 @@ def run(arguments: argparse.Namespace) -> int:
             raise write_error(arguments.figures, error) from error
     if arguments.json:
         print(json.dumps(content.to_json(), indent=2))
-        return EXIT_DONE
-    write_output(page, render_page(content))
-    print(page)
-    if arguments.open:
-        webbrowser.open(page.absolute().as_uri())
+    else:
+        _write(page, render_page(content), opened=arguments.open)
     return EXIT_DONE
+
+
+def _report_ledgers(arguments: argparse.Namespace) -> int:
+    from overwinter.cli.ledger import moment
+    from overwinter.ledger import Ledger, ledger_path
+    from overwinter.report.page.ledger_report import group_keys, report_ledgers
+    from overwinter.report.page.rendering import render_ledger
+
+    if arguments.figures is not None or arguments.sweep is not None:
+        raise ConfigError("--figures and --sweep are of the pipeline's report. Leave out --ledger.")
+    page = arguments.output or (Path(_PAGE) if arguments.open else None)
+    if page is not None and not arguments.json:
+        check_output(page)
+    paths = arguments.file
+    if paths is None:
+        paths = [ledger_path()]
+        with Ledger.open(paths[0]) as ledger:
+            ledger.reap()
+    report = report_ledgers(
+        paths,
+        by=group_keys(arguments.by or ""),
+        since=moment(arguments.since, key="--since") if arguments.since else None,
+        until=moment(arguments.until, key="--until") if arguments.until else None,
+    )
+    if arguments.json:
+        print(json.dumps(report.to_json(), indent=2))
+        return EXIT_DONE
+    _print_report(report)
+    if page is not None:
+        _write(page, render_ledger(report), opened=arguments.open)
+    return EXIT_DONE
+
+
+def _write(page: Path, content: str, *, opened: bool) -> None:
+    write_output(page, content)
+    print(page)
+    if opened:
+        webbrowser.open(page.absolute().as_uri())
+
+
+def _print_report(report: LedgerReport) -> None:
+    from overwinter.cli.ledger import print_table
+
+    keys = report.by or ("",)
+    rows = [[*each.keys, *_cells(each)] for each in report.groups if report.by]
+    rows.append(["total", *[""] * (len(keys) - 1), *_cells(report.total)])
+    print_table((*keys, *_TITLES), rows, right=_TITLES)
+    if report.total.unknown:
+        print(f"The energy of {report.total.unknown} of them is unknown; the sums leave them out.")
+
+
+def _cells(each: GroupCosts) -> Sequence[str]:
+    from overwinter.report.page.rendering import amount
+
+    return [
+        str(each.executions),
+        f"{amount(each.energy_kwh)} ± {amount(each.uncertainty_kwh)}",
+        amount(each.carbon_kg),
+        ", ".join(f"{money:.4g} {currency}" for currency, money in sorted(each.cost.items())),
+        f"{each.measured_share:.0%}",
+        f"{each.wasted_share:.0%}",
+        amount(each.served_kwh) if each.served_kwh else "",
+        amount(each.commands_kwh) if each.commands_kwh else "",
+    ]

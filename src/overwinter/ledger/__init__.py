@@ -6,6 +6,7 @@ was *spent* at the time; the *cost to produce* an artifact is in its energy.json
 - `ledger`: the entry point, `Ledger`: begin, reap, and queries about spending.
 - `execution`: a running execution, its heartbeats and its end.
 - `records`, `aggregation`: the values read back, and their sums.
+- `merging`: the ledgers of several projects and machines in one file.
 - `kept`: the results and checkpoints that still exist, from the project's files.
 - `schema`, `database`: the tables and their migrations; the file, its locks, forks and corruption.
 - `leftovers`: final records that could not be written because of a full disk.
@@ -20,10 +21,11 @@ from typing import TYPE_CHECKING
 from overwinter.lazy_imports import lazily
 
 if TYPE_CHECKING:
-    from overwinter.ledger.aggregation import SUM_KEYS, Total, total, total_spent, totals, wasted
+    from overwinter.ledger.aggregation import SUM_KEYS, Total, group_of, total, total_spent, totals, wasted, wasted_in
     from overwinter.ledger.execution import Execution
     from overwinter.ledger.kept import Kept, checkpoint_folder, has_checkpoint, kept_in
     from overwinter.ledger.ledger import Ledger, ledger_path
+    from overwinter.ledger.merging import Merged, merge_ledgers
     from overwinter.ledger.origin import Origin, origin_of
     from overwinter.ledger.records import (
         COMMAND_PREFIX,
@@ -46,18 +48,22 @@ __all__ = [
     "Filter",
     "Kept",
     "Ledger",
+    "Merged",
     "Origin",
     "Spent",
     "Total",
     "checkpoint_folder",
+    "group_of",
     "has_checkpoint",
     "kept_in",
     "ledger_path",
+    "merge_ledgers",
     "origin_of",
     "total",
     "total_spent",
     "totals",
     "wasted",
+    "wasted_in",
 ]
 
 __getattr__ = lazily(
@@ -72,18 +78,22 @@ __getattr__ = lazily(
         "Filter": "records",
         "Kept": "kept",
         "Ledger": "ledger",
+        "Merged": "merging",
         "Origin": "origin",
         "Spent": "records",
         "Total": "aggregation",
         "WATCH_PREFIX": "records",
         "checkpoint_folder": "kept",
+        "group_of": "aggregation",
         "has_checkpoint": "kept",
         "kept_in": "kept",
         "ledger_path": "ledger",
+        "merge_ledgers": "merging",
         "origin_of": "origin",
         "total": "aggregation",
         "total_spent": "aggregation",
         "totals": "aggregation",
         "wasted": "aggregation",
+        "wasted_in": "aggregation",
     },
 )

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from overwinter.ledger.kept import Kept
+from overwinter.ledger.kept import STATE_FOLDER, Kept, kept_in
 from overwinter.ledger.records import DONE, RUNNING, SCRATCH, ExecutionRecord, Spent
 
 UNKNOWN = "(not recorded)"
 _KEYS: dict[str, Callable[[ExecutionRecord], str]] = {
     "stage": lambda record: record.stage,
     "day": lambda record: f"{record.started_utc:%Y-%m-%d}",
+    "month": lambda record: f"{record.started_utc:%Y-%m}",
     "experiment": lambda record: record.experiment or "(workspace)",
     "status": lambda record: record.status,
     "run": lambda record: record.run_id,
@@ -82,6 +84,11 @@ def totals(records: Iterable[ExecutionRecord], by: str) -> list[Total]:
     return [total(name, group) for name, group in groups.items()]
 
 
+def group_of(record: ExecutionRecord, keys: Sequence[str]) -> tuple[str, ...]:
+    """Return what an execution is grouped by, for each of some `SUM_KEYS`."""
+    return tuple(_KEYS[key](record) for key in keys)
+
+
 def wasted(records: Sequence[ExecutionRecord], kept: Kept | None = None) -> list[ExecutionRecord]:
     """Return the executions that no result in use depends on.
 
@@ -112,6 +119,20 @@ def wasted(records: Sequence[ExecutionRecord], kept: Kept | None = None) -> list
         for stage, digest in (record.inputs or {}).items():
             there += made.get((stage, digest), [])
     return [record for record in records if record.id not in useful]
+
+
+def wasted_in(state: Path, records: Sequence[ExecutionRecord]) -> list[ExecutionRecord]:
+    """Return the wasted executions of the ledger in the folder ``state``.
+
+    Of a project's own ledger, its files tell what is in use. Of a ledger elsewhere, such as a merged one, only the
+    latest result of every stage of each project counts as in use.
+    """
+    if state.name == STATE_FOLDER:
+        return wasted(records, kept_in(state))
+    projects: dict[str | None, list[ExecutionRecord]] = {}
+    for record in records:
+        projects.setdefault(record.project, []).append(record)
+    return [record for own in projects.values() for record in wasted(own)]
 
 
 def _there(records: Sequence[ExecutionRecord], kept: Kept) -> list[ExecutionRecord]:

@@ -156,7 +156,7 @@ class Database:
             with self._writable(session) as connection:
                 connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         except (sqlite3.OperationalError, OSError):
-            with contextlib.closing(_connect_read_only(self.path)) as connection:
+            with contextlib.closing(connect_read_only(self.path)) as connection:
                 yield connection
         else:
             yield connection
@@ -219,7 +219,12 @@ def _disconnect(session: _Session) -> None:
     session.file_identity = None
 
 
-def _connect_read_only(path: Path) -> sqlite3.Connection:
+def connect_read_only(path: Path) -> sqlite3.Connection:
+    """Return a connection that never changes the file, nor moves a corrupted one away.
+
+    Raises:
+        sqlite3.Error, OSError: the file is missing, is no ledger, or cannot be read.
+    """
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist")
     # `mode=ro` needs the WAL's shared memory; a read-only disk has no writers, so `immutable` is safe.

@@ -125,7 +125,7 @@ def _batches(responses: Responses) -> Iterator[Advice]:
             f"{format_si(by_size[best], 'J')}.",
             saves=f"{format_si(by_size[one] - by_size[best], 'J')} per response",
             share=share,
-            of=f"each response, against batches of {one}",
+            of="what it costs",
         )
 
 
@@ -144,7 +144,7 @@ def _limits(responses: Responses) -> Iterator[Advice]:
             "recover the quality with more training.",
             saves=f"{format_si(chosen.energy_per_response_j - cheapest.energy_per_response_j, 'J')} per response",
             share=share,
-            of="each response",
+            of="what it costs",
         )
 
 
@@ -193,7 +193,7 @@ def _swept(responses: Responses, sweep: SweepFigures | None, headline: Measure |
             f"{format_si(chosen.energy_per_response_j, 'J')}.",
             saves=f"{format_si(chosen.energy_per_response_j - energy_j, 'J')} per response",
             share=share,
-            of="each response",
+            of="what it costs",
             command=f"overwinter run --from-sweep {sweep.name} --pick {point.name}",
         )
 

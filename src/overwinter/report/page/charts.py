@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from overwinter.report.page.content import Candidate, CurvePoint, ReportContent
 from overwinter.report.page.drawing import Palette
 from overwinter.report.page.flow import Flow, Node, lay_out
 from overwinter.units import format_si
 
+if TYPE_CHECKING:
+    from overwinter.report.page.ledger_report import LedgerReport
+
 Chart = dict[str, Any]
-_MARGIN = 64  # of axes and their titles, in pixels
+_MARGIN = 58  # of axes and their titles, in pixels
+_GROUPS = 15  # of a ledger's report that are drawn
 _NARROW = 480  # below it, labels are short
 _LOGARITHMIC = 8.0  # ratio of the largest to the smallest joules above which their axis is logarithmic
 
@@ -45,9 +49,10 @@ def power_chart(content: ReportContent, width: int, palette: Palette) -> Chart |
     samples = content.power
     if not samples:
         return None
-    ends, end_s = [], 0.0
+    ends: list[Chart] = []
+    end_s = 0.0
     for stage in content.stages:
-        ends.append({"time_s": end_s, "stage": stage.stage})
+        ends.append({"time_s": end_s, "stage": stage.stage, "odd": len(ends) % 2})
         end_s += stage.duration_s or 0.0
     ticks = {"tickCount": width // 90}
     x = _quantity("time_s", "seconds, the stages end to end", scale={"domain": [0, end_s], "nice": False}, axis=ticks)
@@ -146,6 +151,45 @@ def front_chart(content: ReportContent, width: int, palette: Palette) -> Chart |
     return {"data": {"values": rows}, "layer": [line, points], **_size(width, 260)}
 
 
+def group_chart(report: LedgerReport, width: int, palette: Palette) -> Chart:
+    """Return the energy of the largest groups of a ledger's report, by what it was used for."""
+    parts = {"in use": palette.good, "wasted": palette.series[1], "served": palette.series[0]}
+    parts["measured commands"] = palette.series[5]
+    rows = [
+        {"group": ", ".join(each.keys), "part": part, "kwh": amount, "order": place}
+        for each in report.groups[:_GROUPS]
+        for place, (part, amount) in enumerate(
+            (
+                ("in use", each.pipeline_kwh - each.wasted_kwh),
+                ("wasted", each.wasted_kwh),
+                ("served", each.served_kwh),
+                ("measured commands", each.commands_kwh),
+            )
+        )
+    ]
+    names = [", ".join(each.keys) for each in report.groups[:_GROUPS]]
+    axis = {"labelLimit": 200 if width >= _NARROW else 120}
+    scale = {"domain": list(parts), "range": list(parts.values())}
+    return {
+        "data": {"values": rows},
+        "mark": {"type": "bar"},
+        "encoding": {
+            "y": {"field": "group", "type": "nominal", "sort": names, "title": None, "axis": axis},
+            "x": _quantity("kwh", "kWh", axis={"tickCount": width // 110, "format": "~g"}),
+            "color": {
+                "field": "part",
+                "type": "nominal",
+                "title": None,
+                "scale": scale,
+                "legend": {"columns": 4 if width >= _NARROW else 2},
+            },
+            "order": {"field": "order", "type": "quantitative"},
+        },
+        "width": width - axis["labelLimit"] - 30,
+        "height": 22 * len(names),
+    }
+
+
 CHARTS: dict[str, Callable[[ReportContent, int, Palette], Chart | None]] = {
     "flow": flow_chart,
     "power": power_chart,
@@ -236,14 +280,22 @@ def _power_row(
         layers.append(
             {"data": {"values": limited}, "mark": limit, "encoding": {"x": x, "y": {**y, "field": "limit_w"}}}
         )
-    layers.append(
+    layers += _stage_labels(ends, x, apart=width < _NARROW)
+    return {"layer": layers, "title": {"text": device, "offset": 28 if width < _NARROW else 16}, **_size(width, 100)}
+
+
+def _stage_labels(ends: Sequence[Chart], x: Chart, *, apart: bool) -> list[Chart]:
+    """Return the stages' names above their beginnings; ``apart`` raises every other one, where they would overlap."""
+    mark = {"type": "text", "align": "left", "dx": 3, "baseline": "bottom", "fontSize": 10}
+    rows = ([each for each in ends if not each["odd"]], [each for each in ends if each["odd"]]) if apart else (ends,)
+    return [
         {
-            "data": {"values": ends},
-            "mark": {"type": "text", "align": "left", "dx": 3, "dy": -4, "baseline": "bottom", "fontSize": 10},
+            "data": {"values": list(row)},
+            "mark": {**mark, "dy": -4 - 11 * place},
             "encoding": {"x": x, "y": {"value": 0}, "text": {"field": "stage"}},
         }
-    )
-    return {"layer": layers, "title": {"text": device, "offset": 16}, **_size(width, 100)}
+        for place, row in enumerate(rows)
+    ]
 
 
 def _curve_row(points: Sequence[CurvePoint], name: str, stages: Sequence[str], width: int, palette: Palette) -> Chart:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from overwinter.report.page.charts import CHARTS
+from overwinter.report.page.charts import CHARTS, group_chart
 from overwinter.report.page.content import ReportContent
 from overwinter.report.page.drawing import ON_PAGE, ON_PAPER, is_available, require_available, svg_of, write_figure
 from overwinter.units import format_bytes, format_duration, format_si
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
+    from overwinter.report.page.ledger_report import LedgerReport
+
+_CODE = re.compile(r"`([^`]+)`")
 _WIDE, _NARROW = 820, 328  # of charts, in pixels: for a screen and for a phone
 _FILE_WIDTH = 820
 
@@ -27,6 +33,15 @@ def render_page(content: ReportContent) -> str:
     return template.render(
         content=content, charts={name: each for name, each in charts.items() if each}, style=_style()
     )
+
+
+def render_ledger(report: LedgerReport) -> str:
+    """Return the page of a ledger's report."""
+    chart = {}
+    if is_available() and report.by and report.groups:
+        drawn = {"wide": group_chart(report, _WIDE, ON_PAGE), "narrow": group_chart(report, _NARROW, ON_PAGE)}
+        chart = {width: svg_of(each, ON_PAGE) for width, each in drawn.items()}
+    return environment().get_template("ledger.html.j2").render(report=report, chart=chart, style=_style())
 
 
 def write_figures(content: ReportContent, folder: Path) -> list[Path]:
@@ -57,8 +72,15 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= FORMATS
+    made.filters |= {**FORMATS, "prose": prose}
     return made
+
+
+def prose(text: str) -> Markup:
+    """Return a text as HTML, with what stands in backquotes as code."""
+    from markupsafe import Markup, escape
+
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - it is escaped
 
 
 def _style() -> str:
@@ -83,11 +105,19 @@ def _grams(value: float) -> str:
 def _share(value: float) -> str:
     """Return a share in per cent, with more digits near 0 and 100 %."""
     percent = 100 * value
-    return f"{percent:.1f} %" if abs(percent) < 10 or abs(percent) > 98 else f"{percent:.0f} %"
+    near = 0 < abs(percent) < 10 or 98 < abs(percent) < 100
+    return f"{percent:.1f} %" if near else f"{percent:.0f} %"
 
 
 def _measure(value: float) -> str:
     return f"{value:.4g}"
+
+
+def amount(value: float) -> str:
+    """Return kilowatt-hours or kilograms, with three digits and without an exponent."""
+    if 0 < abs(value) < 1e-4:
+        return f"{value:.{2 - math.floor(math.log10(abs(value)))}f}"
+    return f"{value:.3g}" if abs(value) < 999.5 else f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
 def _count(value: float) -> str:
@@ -100,6 +130,7 @@ FORMATS: dict[str, Any] = {
     "share": _share,
     "count": _count,
     "measure": _measure,
+    "amount": amount,
     "duration": format_duration,
     "bytes": format_bytes,
 }
