@@ -110,6 +110,7 @@ RUNTIMES: Registry[Any] = Registry(
     group="overwinter.runtimes",
     key="evaluate.runtimes",
     built_in={
+        "llama-cpp": "overwinter.runtime.llama_cpp_runtime:LlamaCppRuntime",
         "onnxruntime": "overwinter.runtime.onnx_runtime:OnnxRuntime",
         "openvino": "overwinter.runtime.openvino_runtime:OpenVinoRuntime",
         "torch": "overwinter.runtime.torch_runtime:TorchRuntime",

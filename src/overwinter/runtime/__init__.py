@@ -11,7 +11,8 @@
   modules, also those that torchao quantized; `torch-bf16` runs float ones, 4-bit layers with a packed kernel;
   `onnxruntime` and `openvino` (an extra) run ONNX variants, and modules after exporting them: float ones, and those
   with the integer layers of `overwinter.models`. `onnxruntime` runs language models too, with graphs by
-  onnxruntime-genai's builder (the extra `onnx-llm`).
+  onnxruntime-genai's builder (the extra `onnx-llm`); `llama-cpp` (an extra) runs
+  language models only, as GGUF files.
 - `serving_device` returns the device on which variants are measured and served; `check_devices` checks that every
   runtime can compute there: torch's on the CPU and on CUDA devices, `onnxruntime` too if its build has the provider,
   `openvino` on the CPU. A session's inputs and outputs are on the host. `computing_device` returns the device on which
@@ -19,7 +20,7 @@
 - `export_onnx`, `tidy`, `layer_of` and the torchao storage are shared with `overwinter.quantization`, which
   makes the variants that these runtimes run.
 
-Opening an `onnxruntime` or `openvino` session imports no torch.
+Opening an `onnxruntime`, `openvino` or `llama-cpp` session imports no torch.
 
 `Session` is a loaded model on any runtime; the evaluated sessions are those that are served. A language model's is a
 `LanguageSession`: tokens in, logits out, keys and values kept (`KeyValueCache`). A runtime that runs language models
