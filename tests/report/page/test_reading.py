@@ -4,9 +4,11 @@ import json
 
 import pytest
 
+from overwinter.config import compose
 from overwinter.errors import ConfigError
-from overwinter.report.page import read_content
-from tests.support.report_project import CANDIDATES_J, ROOT, RUN, STAGES_J, make_report_project
+from overwinter.ledger import Ledger
+from overwinter.report.page import read_content, render_page
+from tests.support.report_project import CANDIDATES_J, ROOT, RUN, STAGES_J, make_report_project, run_stage
 
 
 @pytest.fixture
@@ -72,7 +74,7 @@ def test_limits_say_what_is_used_and_left(project):
     text = project.params.read_text()
     project.params.write_text(text.replace("budget:\n  total: null", "budget:\n  total: 1 kJ"))
     (limit,) = read_content(project).limits
-    assert (limit.limit, limit.used, limit.left) == ("budget.total = 1 kJ", "400 J", "600 J")
+    assert (limit.limit, limit.allowed, limit.used, limit.left) == ("budget.total", "1.00 kJ", "400 J", "600 J")
     assert limit.share == pytest.approx(0.4)
 
 
@@ -91,6 +93,29 @@ def test_the_command_that_makes_it_again_has_the_overrides_of_params_yaml(projec
     assert "\nseed: 0\n" in f"\n{text}"
     project.params.write_text(text.replace("seed: 0\n", "seed: 7\n", 1))
     assert read_content(project).lineage.command == "overwinter run seed=7"
+
+
+def test_the_command_names_the_chosen_option_of_a_group(project):
+    project.params.write_text(compose(project, ["quantize=none", "train.epochs=3"]))
+    assert read_content(project).lineage.command == "overwinter run quantize=none train.epochs=3"
+
+
+def test_results_of_other_configs_are_made_again_by_dvc_in_their_commit(project):
+    project.params.write_text(project.params.read_text().replace("configs_digest: ", "configs_digest: 0"))
+    assert read_content(project).lineage.command == "dvc repro"
+
+
+def test_results_of_two_runs_are_told_apart(project):
+    assert read_content(project).outdated == {}
+    with Ledger.open(project.state / "ledger.sqlite") as ledger:
+        run_stage(project, ledger, "sparsify", 70.0, {"train": "digest of train"}, digest="another")
+    content = read_content(project)
+    assert content.outdated == {
+        "quantize": ("sparsify",),
+        "evaluate": ("sparsify", "quantize"),
+        "hibernate": ("sparsify", "quantize", "evaluate"),
+    }
+    assert "This page mixes two runs." in render_page(content)
 
 
 def test_without_results_there_is_nothing_to_report(tmp_path, monkeypatch):

@@ -53,8 +53,9 @@ def _used(budget: Budget, limit: Limit, costs: StageSummary, covers: str) -> Lim
     amount = budget.amount(limit.amount.dimension, costs)
     allowed = limit.amount.value
     return LimitUse(
-        limit=f"{limit.key} = {limit.text}",
+        limit=limit.key,
         covers=covers,
+        allowed=str(limit.amount),
         used=None if amount is None else str(limit.quantity(amount)),
         left=None if amount is None else str(limit.quantity(max(0.0, allowed - amount))),
         share=None if amount is None or not allowed else amount / allowed,

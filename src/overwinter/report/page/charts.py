@@ -132,9 +132,9 @@ def front_chart(content: ReportContent, width: int, palette: Palette) -> Chart |
         }
         for each in known
     ]
-    order = [mark for mark in ("other", "front", "knee") if any(row["is"] == mark for row in rows)]
-    order += [str(row["is"]) for row in rows if row["is"] not in order]
-    order = list(dict.fromkeys(order))
+    marks = dict.fromkeys(str(row["is"]) for row in rows)
+    order: list[str] = [mark for mark in ("other", "front") if mark in marks]
+    order += [mark for mark in marks if mark not in order]
     colours = {"other": palette.faint, "front": palette.series[0], "knee": palette.series[1]}
     domain = {"domain": order, "range": [colours.get(mark, palette.good) for mark in order]}
     encoding = {

@@ -218,8 +218,9 @@ class LimitUse:
     """A limit of the budget, and what of it is used.
 
     Attributes:
-        limit: Its key and text, such as `budget.total=2 kJ`.
+        limit: Its key, such as `budget.total`.
         covers: The stage, or `all stages`.
+        allowed: The allowed amount, in words.
         used: The amount used to produce the present results, in words; None if unknown.
         left: What is left, in words.
         share: The used share; None if unknown.
@@ -228,6 +229,7 @@ class LimitUse:
 
     limit: str
     covers: str
+    allowed: str
     used: str | None
     left: str | None
     share: float | None
@@ -302,7 +304,7 @@ class FrontEntry:
     Attributes:
         name: Its name.
         settings: The settings that vary among the points.
-        mark: `knee`, `fewest joules`, `front`, or empty for a point that another one beats.
+        mark: `knee`, `least energy`, both, `front`, or empty for a point that another one beats.
         quality: The headline measure.
         energy_per_response_j: Joules per response.
         production_j: Joules to produce.
@@ -353,6 +355,8 @@ class ReportContent:
         lineage: Where the results come from.
         advice: What to try, the largest expected saving first.
         sweep: The latest sweep; None if there is none.
+        outdated: Stages whose results were made from earlier results than the present ones, with what they should
+            have read.
     """
 
     project: str
@@ -370,6 +374,7 @@ class ReportContent:
     lineage: Lineage
     advice: tuple[Advice, ...]
     sweep: SweepFigures | None
+    outdated: Mapping[str, tuple[str, ...]]
 
     def to_json(self) -> dict[str, Any]:
         """Return the content as a mapping."""

@@ -16,7 +16,8 @@ from overwinter.errors import OverwinterError
 from overwinter.ledger import ExecutionRecord
 from overwinter.report.page.content import Lineage, StageFigures
 
-_BY_DVC = "dvc repro"  # runs what params.yaml says, whatever configs/ composes
+_BY_DVC = "dvc repro"  # in the commit, whose params.yaml and configs/ belong together
+_DIGEST = "configs_digest"
 
 
 def lineage_of(project: Project, stages: Sequence[StageFigures], records: Sequence[ExecutionRecord]) -> Lineage:
@@ -44,20 +45,69 @@ def lineage_of(project: Project, stages: Sequence[StageFigures], records: Sequen
     )
 
 
+def outdated(stages: Sequence[StageFigures], records: Sequence[ExecutionRecord]) -> dict[str, tuple[str, ...]]:
+    """Return the stages whose present results were made from other results than the present ones of earlier stages.
+
+    That is so while a run is under way, and after one that stopped between two stages.
+
+    Args:
+        stages: The stages, in order.
+        records: The ledger's executions.
+
+    Returns:
+        Stage -> the stages whose results it should have read.
+    """
+    by_id = {record.id: record for record in records}
+    present = {each.stage: by_id[each.execution] for each in stages if each.execution in by_id}
+    found: dict[str, tuple[str, ...]] = {}
+    for stage, record in present.items():
+        others = [
+            name
+            for name, digest in (record.inputs or {}).items()
+            if name in found or (name in present and present[name].artifact_digest != digest)
+        ]
+        if others:
+            found[stage] = tuple(others)
+    return found
+
+
 def remaking_command(project: Project) -> str:
     """Return `overwinter run` with the overrides that compose the project's params.yaml.
 
-    If no overrides of single settings do, as after another choice of a group, it is `dvc repro`.
+    If no overrides do, as after a change of configs/, it is `dvc repro`.
     """
     try:
         present = read_parameters(project.params.read_text(encoding="utf-8"))
-        composed = read_parameters(compose(project))
-        overrides = list(_overrides("", composed, present))
+        plain = read_parameters(compose(project))
+        if plain.get(_DIGEST) != present.get(_DIGEST):
+            return _BY_DVC
+        choices = _choices(project, plain, present)
+        composed = read_parameters(compose(project, choices))
+        overrides = [*choices, *_overrides("", composed, present)]
         if overrides and read_parameters(compose(project, overrides)) != present:
             return _BY_DVC
     except (OSError, OverwinterError):
         return _BY_DVC
     return shlex.join(["overwinter", "run", *overrides])
+
+
+def _choices(project: Project, composed: Mapping[str, Any], present: Mapping[str, Any]) -> list[str]:
+    """Return an override for each group whose settings are those of another option, such as `sparsify=none`."""
+    found = []
+    for group, settings in present.items():
+        changed = list(_overrides(group, composed.get(group), settings))
+        if not any(each.startswith(("+", "~")) for each in changed):
+            continue  # the same option, with other values
+        left: dict[str | None, int] = {None: len(changed)}
+        for path in sorted((project.configs / group).glob("*.yaml")):
+            try:
+                other = read_parameters(compose(project, [f"{group}={path.stem}"]))
+            except OverwinterError:
+                continue
+            left[path.stem] = len(list(_overrides(group, other.get(group), settings)))
+        option = min(left, key=lambda name: left[name])
+        found += [f"{group}={option}"] if option is not None else []
+    return found
 
 
 def _overrides(key: str, old: Any, new: Any) -> Iterator[str]:

@@ -12,7 +12,7 @@ from overwinter.report.headline import headline_of
 from overwinter.report.page.accounts import latest_run, ledger_figures, limits_used
 from overwinter.report.page.advice import advise
 from overwinter.report.page.content import ReportContent
-from overwinter.report.page.lineage import lineage_of
+from overwinter.report.page.lineage import lineage_of, outdated
 from overwinter.report.page.responses import payback_of, read_evaluation, read_responses
 from overwinter.report.page.stages import read_stages, summed
 from overwinter.report.page.sweeps import read_sweep_figures
@@ -62,4 +62,5 @@ def read_content(project: Project, *, sweep: str | None = None) -> ReportContent
         lineage=lineage_of(project, stages, records),
         advice=advise(stages, curves, headline, responses, payback, swept, ledger),
         sweep=swept,
+        outdated=outdated(stages, records),
     )

@@ -57,8 +57,6 @@ def _figures(project: Project, name: str) -> SweepFigures:
 
 
 def _mark(name: str, front: Front) -> str:
-    if name == front.knee:
-        return "knee"
-    if name == front.least_energy:
-        return least_energy_mark(front)
-    return "front" if name in {point.name for point in front.points} else ""
+    marks = {"knee": front.knee, least_energy_mark(front): front.least_energy}
+    found = ", ".join(mark for mark, marked in marks.items() if marked == name)
+    return found or ("front" if name in {point.name for point in front.points} else "")
