@@ -19,7 +19,7 @@ def test_it_says_what_was_written_and_how_far_it_is(saved, tmp_path, capsys):
     assert main(["export", "compressed-tensors", str(saved), str(tmp_path / "out")]) == 0
     first, *lines = capsys.readouterr().out.splitlines()
     assert first.startswith(f"int4_nearest as compressed-tensors in {tmp_path / 'out'}: ")
-    assert "nats from the saved model's predictions" in first
+    assert "nats from the saved model's predictions as overwinter.formats reads it" in first
     assert any(line.startswith("  model.safetensors") for line in lines)
 
 

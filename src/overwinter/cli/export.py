@@ -64,12 +64,12 @@ def run(arguments: argparse.Namespace) -> int:
 def _lines(exported: Exported) -> str:
     size = format_bytes(sum(exported.files.values()))
     compared = (
-        "compared with the saved model by the runtime that built it"
+        ""
         if exported.divergence_nats is None
-        else f"{exported.divergence_nats:.2g} nats from the saved model's predictions, as {exported.read_by} reads it"
+        else f", {exported.divergence_nats:.2g} nats from the saved model's predictions as {exported.read_by} reads it"
     )
     lines = [
-        f"{exported.variant} as {exported.format} in {exported.folder}: {size}, {compared}",
+        f"{exported.variant} as {exported.format} in {exported.folder}: {size}{compared}",
         *(f"  {name}  {format_bytes(count)}" for name, count in exported.files.items()),
         *(f"Note: {note}." for note in exported.notes),
     ]

@@ -23,6 +23,7 @@ from overwinter import files
 from overwinter.errors import ConfigError, IntegrityError
 from overwinter.models import CausalLanguageModel, Codes, Grid, IntegerLayer, IntegerLinear, integer_layers, load_model
 from overwinter.models.description import is_language_model
+from overwinter.models.given import is_given
 from overwinter.models.state import unique_state
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -37,6 +38,8 @@ def refusal(description: Mapping[str, Any]) -> str | None:
     """Return why the format cannot hold the variant that ``model.json`` describes, or None if it can."""
     if not is_language_model(description):
         return "it is for language models"
+    if is_given(description):
+        return "integers of a GGUF file have float minima, and it holds integer zero points. Export it as gguf"
     layers = (description["quantization"] or {}).get("layers")
     if not layers:
         return f"it holds integer weights, and the variant {description['variant']!r} has none"
