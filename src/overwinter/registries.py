@@ -28,8 +28,9 @@ EXPORT_FORMATS: Registry[Any] = Registry(
     key="overwinter export",
     built_in={
         "compressed-tensors": "overwinter.export.compressed_tensors_format:CompressedTensorsFormat",
-        "onnx": "overwinter.export.runtime_format:OnnxFormat",
-        "openvino": "overwinter.export.runtime_format:OpenVinoFormat",
+        "gguf": "overwinter.export.gguf_format:GgufFormat",
+        "onnx": "overwinter.export.onnx_format:OnnxFormat",
+        "openvino": "overwinter.export.openvino_format:OpenVinoFormat",
     },
 )
 

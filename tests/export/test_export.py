@@ -127,7 +127,7 @@ def test_a_failure_leaves_nothing(saved, tmp_path, monkeypatch, broken):
 
 @pytest.mark.parametrize("found", [0.5, float("nan")])
 def test_other_predictions_are_not_exported(saved, tmp_path, monkeypatch, found):
-    monkeypatch.setattr(writing_module, "apart", lambda source, session: found)
+    monkeypatch.setattr(writing_module, "apart", lambda source, logits: found)
     with pytest.raises(OverwinterError, match="predicts otherwise than the saved model"):
         export(open_source(str(saved)), NAME, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

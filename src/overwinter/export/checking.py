@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
-import numpy as np
-
-from overwinter.bundle.facts import TOKENIZER_FILE
-from overwinter.errors import ConfigError
 from overwinter.export.source import Source
-from overwinter.inputs import Array, named
+from overwinter.export.texts import tokens_of
+from overwinter.inputs import Array
 from overwinter.models.given import GIVEN_FILE, is_given
 from overwinter.runtime import LanguageSession, open_language
 from overwinter.runtime.language_check import divergence
@@ -18,36 +15,19 @@ from overwinter.runtime.language_check import divergence
 if TYPE_CHECKING:
     from overwinter.models import CausalLanguageModel
 
-_MOST_TOKENS = 96
-# Of several kinds, so that many rows of the embedding are read.
-_TEXT = """\
-When winter comes the river sleeps under its ice, and whoever lives on its banks waits for the thaw. The ferryman oils
-his oars; his daughter counts the days: 31, 30, 29. "How long still?" she asks. "As long as it takes," he says.
 
-def thaw(ice_mm: float, degrees: float) -> float:
-    return max(0.0, ice_mm - 4.2 * degrees)  # per day
+def apart(source: Source, logits: Callable[[Array], Array]) -> float:
+    """Return the mean divergence in nats of predictions from the source's own, at every position of texts.
 
-Was war, das kommt wieder. Ce qui dort se réveille. 冬来たりなば春遠からじ。
-"""
-
-
-def apart(source: Source, session: LanguageSession) -> float:
-    """Return the mean divergence in nats of a session's predictions from the source's own, at every position of a text.
-
-    The text is that of a bundle's canary; for a saved model, one of this module.
+    Args:
+        source: what was written.
+        logits: as of `Reading`.
 
     Raises:
         ConfigError: the tokenizer has tokens that the model has not.
     """
-    own = _own(source)
-    tokens = _recorded(source) if source.samples is not None else _read(source.tokenizer, own.context_tokens)
-    expected = own.logits(tokens)
-    if tokens.max() >= expected.shape[-1]:
-        raise ConfigError(
-            f"{source.tokenizer} has the token {tokens.max()}, and the model knows {expected.shape[-1]}: it is another "
-            "model's. Name this one's: --tokenizer DIR."
-        )
-    return divergence(session.logits(tokens), expected)
+    tokens = tokens_of(source)
+    return divergence(logits(tokens), _own(source).logits(tokens))
 
 
 def _own(source: Source) -> LanguageSession:
@@ -63,18 +43,3 @@ def _own(source: Source) -> LanguageSession:
     else:
         model = cast("CausalLanguageModel", TorchRuntime().load(source.folder, trusted=source.trusted))
     return TorchLanguageSession(cast("CausalLanguageModel", model))
-
-
-def _recorded(source: Source) -> Array:
-    (tokens,) = named(source.samples).values()
-    return cast(Array, tokens)
-
-
-def _read(tokenizer: Path | None, context_tokens: int) -> Array:
-    """Return the text (1, length), int64, begun as the server begins one."""
-    from tokenizers import Tokenizer
-
-    if tokenizer is None:
-        raise ConfigError("There is no tokenizer to read a text with. Name its folder: --tokenizer DIR.")
-    encoded = Tokenizer.from_file(str(tokenizer / TOKENIZER_FILE)).encode(_TEXT, add_special_tokens=True)
-    return np.asarray(encoded.ids[: min(_MOST_TOKENS, context_tokens)], dtype=np.int64)[None]

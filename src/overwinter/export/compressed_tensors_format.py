@@ -37,4 +37,4 @@ class CompressedTensorsFormat:
         from overwinter.runtime.torch_language import TorchLanguageSession
 
         session = TorchLanguageSession(read_compressed_tensors(folder))
-        return Reading(reader="overwinter.formats", session=session, tolerance=_TOLERANCE)
+        return Reading(reader="overwinter.formats", logits=session.logits, tolerance=_TOLERANCE)

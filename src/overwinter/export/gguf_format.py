@@ -54,7 +54,7 @@ class GgufFormat:
         from overwinter.runtime.torch_language import TorchLanguageSession
 
         session = TorchLanguageSession(cast("CausalLanguageModel", pretrained(root=str(folder / MODEL))))
-        return Reading(reader="transformers", session=session, tolerance=_TOLERANCE)
+        return Reading(reader="transformers", logits=session.logits, tolerance=_TOLERANCE)
 
 
 def _holds_file(source: Source) -> bool:

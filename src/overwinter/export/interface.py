@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from overwinter.export.source import Source
-from overwinter.runtime import LanguageSession
+from overwinter.inputs import Array
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,12 +17,12 @@ class Reading:
 
     Attributes:
         reader: what reads them, such as ``transformers``.
-        session: a session on them.
+        logits: returns logits at every position (batch, length, vocabulary) of tokens (batch, length), int64.
         tolerance: largest allowed divergence from the saved model's predictions in nats, the mean over positions.
     """
 
     reader: str
-    session: LanguageSession
+    logits: Callable[[Array], Array]
     tolerance: float
 
 

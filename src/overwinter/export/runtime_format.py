@@ -1,67 +1,72 @@
-"""Export as what a runtime's `build` writes."""
+"""Export as what a runtime's `build` writes; of a language model, with what the runtime's own pipeline needs too."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from overwinter.export.interface import Reading
 from overwinter.export.source import Source
+from overwinter.export.surroundings import NO_TOKENIZER, copy_tokenizer, refused_payload
+from overwinter.export.texts import tokens_of
 from overwinter.inputs import Array, Inputs, unnamed
 from overwinter.models import signature_of
 from overwinter.runtime import build, refusal
 from overwinter.signature import TensorSpec
 
 _SAMPLES, _SIDE, _SEED = 8, 16, 0
+_TOLERANCE = 0.05  # nats, as of the runtimes: their products round activations to 8 bits
 
 
 class RuntimeFormat:
-    """The files of a runtime for models that are no language models.
+    """The files of a runtime.
 
     Attributes:
         runtime: its name.
+        pipeline: the package that loads the files of a language model.
     """
 
     runtime: str
+    pipeline: str
 
     def refusal(self, source: Source) -> str | None:
         """Return why the runtime cannot run the source."""
-        if source.language:
-            return "language models are not exported in it yet"
-        if source.runtime == self.runtime:
+        if source.runtime == self.runtime and not source.language:
             return None
-        if source.runtime is not None:
-            return (
-                f"its bundle holds the files of {source.runtime}, from which those of {self.runtime} are not made. "
-                "Name the saved model instead, such as outputs/quantize/model/NAME"
-            )
-        return refusal(source.folder, self.runtime)
+        refused = refused_payload(source, f"files of {self.pipeline if source.language else self.runtime}")
+        if refused is None and source.language and source.tokenizer is None:
+            return NO_TOKENIZER
+        return refused or refusal(source.folder, self.runtime)
 
     def write(self, source: Source, folder: Path) -> tuple[str, ...]:
         """Copy the files of a bundle for the runtime; else build them, which compares outputs with torch's."""
         if source.runtime is not None:
             shutil.copytree(source.folder, folder, dirs_exist_ok=True)
             return ("the files are those of the bundle, byte for byte",)
-        build(source.folder, self.runtime, folder, examples=_examples(source), trusted=source.trusted)
-        return ("the outputs were compared with torch's when it was built",)
+        examples = tokens_of(source) if source.language else _examples(source)
+        build(source.folder, self.runtime, folder, examples=examples, trusted=source.trusted)
+        if not source.language:
+            return ("the outputs were compared with torch's when it was built",)
+        copy_tokenizer(source, folder)
+        self.complete(source, folder)
+        return (f"{self.pipeline} loads the folder",)
 
-    def read(self, source: Source, folder: Path) -> Reading | None:  # noqa: ARG002 -- as other formats
-        """Return None: `write` has compared the outputs."""
-        return None
+    def complete(self, source: Source, folder: Path) -> None:
+        """Write what the runtime's own pipeline needs beside a language model's files and the tokenizer's."""
+        raise NotImplementedError
 
+    def read(self, source: Source, folder: Path) -> Reading | None:
+        """Read a language model by the pipeline; None for others, whose outputs `write` has compared."""
+        if not source.language:
+            return None
+        return Reading(reader=self.pipeline, logits=self.reader(folder), tolerance=_TOLERANCE)
 
-class OnnxFormat(RuntimeFormat):
-    """An ONNX file for ONNX Runtime."""
-
-    runtime = "onnxruntime"
-
-
-class OpenVinoFormat(RuntimeFormat):
-    """An ONNX file for OpenVINO."""
-
-    runtime = "openvino"
+    def reader(self, folder: Path) -> Callable[[Array], Array]:
+        """Return what returns the logits that the pipeline finds, as of `Reading`."""
+        raise NotImplementedError
 
 
 def _examples(source: Source) -> Inputs:

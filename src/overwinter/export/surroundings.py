@@ -25,6 +25,6 @@ def refused_payload(source: Source, format_name: str) -> str | None:
     if source.runtime is None:
         return None
     return (
-        f"its bundle holds what {source.runtime} runs and no weights, from which no {format_name} can be written. Name "
+        f"its bundle holds what {source.runtime} runs and no weights, so no {format_name} can be written from it. Name "
         f"the saved model instead, such as outputs/quantize/model/{source.variant}"
     )

@@ -91,7 +91,7 @@ def _compared(form: ExportFormat, source: Source, folder: Path) -> tuple[float, 
     reading = form.read(source, folder)
     if reading is None:
         return None, None
-    divergence = apart(source, reading.session)
+    divergence = apart(source, reading.logits)
     if not divergence <= reading.tolerance:  # NaN is too far
         raise OverwinterError(
             f"{source.address}: what was written predicts otherwise than the saved model, by {divergence:.2g} nats as "

@@ -1,0 +1,96 @@
+"""A language model in every format, loaded and asked to write by the program that the format is for."""
+
+import numpy as np
+import pytest
+
+from overwinter.errors import ConfigError
+from overwinter.export import export, open_source
+from overwinter.models import Grid, load_model
+from overwinter.runtime.torch_language import TorchLanguageSession
+from tests.support.exporting import outputs, put_to_sleep, save_int4
+
+pytest.importorskip("transformers", reason="the extra llm is not installed")
+
+PROMPT = "Hello world"
+WRITTEN = 4  # tokens that every program writes alike: later ones may differ by rounding
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    return tmp_path_factory.mktemp("project")
+
+
+@pytest.fixture(scope="module")
+def saved(project):
+    return outputs(project)
+
+
+@pytest.fixture(scope="module")
+def expected(saved):
+    """The tokens that the saved model writes after the prompt's."""
+
+    def expected(prompt):
+        session = TorchLanguageSession(load_model(saved, trusted=[]))
+        written = list(prompt)
+        logits, kept = session.step(np.array([written]))
+        for _ in range(WRITTEN):
+            written.append(int(logits[0].argmax()))
+            logits, kept = session.step(np.array([written[-1:]]), kept)
+        return written
+
+    return expected
+
+
+def test_onnxruntime_genai_writes_what_the_model_does(saved, tmp_path, expected):
+    genai = pytest.importorskip("onnxruntime_genai", reason="the extra onnx-llm is not installed")
+    exported = export(open_source(str(saved)), "onnx", tmp_path / "out")
+    assert exported.divergence_nats < 0.02
+    assert exported.read_by == "onnxruntime-genai"
+    model = genai.Model(str(tmp_path / "out"))
+    tokenizer, settings = genai.Tokenizer(model), genai.GeneratorParams(model)
+    prompt = [int(token) for token in tokenizer.encode(PROMPT)]
+    settings.set_search_options(max_length=len(prompt) + WRITTEN, do_sample=False)
+    generator = genai.Generator(model, settings)
+    generator.append_tokens(prompt)
+    while not generator.is_done():
+        generator.generate_next_token()
+    written = [int(token) for token in generator.get_sequence(0)]
+    assert written == expected(prompt)
+    assert tokenizer.decode(generator.get_sequence(0)).startswith(PROMPT)
+
+
+def test_transformers_reads_the_gguf_file(saved, tmp_path):
+    exported = export(open_source(str(saved)), "gguf", tmp_path / "out")
+    assert exported.divergence_nats < 1e-3
+    assert set(exported.files) == {"model.gguf"}
+    assert exported.notes == ("tensors: 14 Q4_1, 5 F32, 1 F16",)
+
+
+def test_llama_cpp_writes_what_the_model_does(saved, tmp_path, expected):
+    llama_cpp = pytest.importorskip("llama_cpp", reason="the extra llama-cpp is not installed")
+    export(open_source(str(saved)), "gguf", tmp_path / "out")
+    model = llama_cpp.Llama(str(tmp_path / "out" / "model.gguf"), n_ctx=64, n_threads=1, verbose=False)
+    prompt = model.tokenize(PROMPT.encode(), add_bos=False)
+    written = [token for token, _ in zip(model.generate(prompt, temp=0.0), range(WRITTEN), strict=False)]
+    assert [*prompt, *written] == expected(prompt)
+
+
+@pytest.mark.parametrize("name", ["gguf", "compressed-tensors"])
+def test_a_bundle_with_weights_is_exported(saved, project, tmp_path, name):
+    bundle = put_to_sleep(saved, tmp_path / "asleep")
+    assert export(open_source(str(bundle)), name, tmp_path / "out").divergence_nats < 1e-3
+
+
+def test_a_bundle_of_a_graph_has_no_weights_to_write(saved, tmp_path):
+    pytest.importorskip("onnxruntime_genai", reason="the extra onnx-llm is not installed")
+    bundle = put_to_sleep(saved, tmp_path / "asleep", runtime="onnxruntime")
+    source = open_source(str(bundle))
+    for name in ("gguf", "onnx", "compressed-tensors"):
+        with pytest.raises(ConfigError, match=r"holds what onnxruntime runs and no weights.*model/int4_nearest"):
+            export(source, name, tmp_path / "out")
+
+
+def test_another_models_tokenizer_is_refused(project, saved, tmp_path):
+    small = save_int4(project / "outputs" / "quantize" / "model" / "small", grid=Grid(bits=8), vocab_size=200)
+    with pytest.raises(ConfigError, match="and the model knows 200: it is another model's"):
+        export(open_source(str(small)), "compressed-tensors", tmp_path / "out")
