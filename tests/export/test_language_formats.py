@@ -5,9 +5,12 @@ import pytest
 
 from overwinter.errors import ConfigError
 from overwinter.export import export, open_source
-from overwinter.models import Grid, load_model
+from overwinter.models import Grid, load_model, pretrained
+from overwinter.models.given import GIVEN, save_given
 from overwinter.runtime.torch_language import TorchLanguageSession
+from overwinter.signature import Signature
 from tests.support.exporting import outputs, put_to_sleep, save_int4
+from tests.support.gguf_files import write_gguf
 
 pytest.importorskip("transformers", reason="the extra llm is not installed")
 
@@ -79,6 +82,20 @@ def test_llama_cpp_writes_what_the_model_does(saved, tmp_path, expected):
 def test_a_bundle_with_weights_is_exported(saved, project, tmp_path, name):
     bundle = put_to_sleep(saved, tmp_path / "asleep")
     assert export(open_source(str(bundle)), name, tmp_path / "out").divergence_nats < 1e-3
+
+
+def test_a_file_as_it_was_given_is_copied(tmp_path):
+    path = write_gguf(tmp_path / "given.gguf")
+    for variant in GIVEN:
+        folder = tmp_path / variant
+        model = pretrained(root=str(path))
+        signature = Signature.of_one([None], dtype="int64")
+        save_given(folder, path, variant=variant, model_config=model.saved_as(), signature=signature, lineage={})
+        exported = export(open_source(str(folder)), "gguf", tmp_path / f"{variant} out")
+        assert exported.notes == ("the file is that of the source, byte for byte",)
+        assert (tmp_path / f"{variant} out" / "model.gguf").read_bytes() == path.read_bytes()
+        with pytest.raises(ConfigError, match="have float minima"):
+            export(open_source(str(folder)), "compressed-tensors", tmp_path / "out")
 
 
 def test_a_bundle_of_a_graph_has_no_weights_to_write(saved, tmp_path):

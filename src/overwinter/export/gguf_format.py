@@ -58,5 +58,14 @@ class GgufFormat:
 
 
 def _holds_file(source: Source) -> bool:
-    """Whether the source is a GGUF file: the one that a model came in, or what a runtime for GGUF runs."""
-    return (source.folder / GIVEN_FILE).is_file()
+    """Whether the source is a GGUF file with its tokenizer: the one that a model came in."""
+    path = source.folder / GIVEN_FILE
+    return path.is_file() and _has_words(path)
+
+
+def _has_words(path: Path) -> bool:
+    """Whether a file has a vocabulary; what the runtime llama-cpp builds of our variants has none."""
+    import gguf
+
+    field = gguf.GGUFReader(path).get_field("tokenizer.ggml.model")
+    return field is not None and field.contents() != "no_vocab"
