@@ -26,7 +26,7 @@ def main(stage: ow.pipeline.Stage) -> None:
     measure = generated if task.generates and settings.generates else computed
     candidates = measure(stage, task, test, stage.variants())
     choice = ow.evaluation.choose(candidates, max_quality_loss=settings.max_quality_loss)
-    for line in ow.evaluation.verdict(candidates, choice):
+    for line in ow.evaluation.verdict(candidates, choice, max_quality_loss=settings.max_quality_loss):
         stage.log(line)
     write_record(stage.out("chosen.json"), choice.served(device=device))
     write_record(stage.out("comparison.json"), ow.evaluation.comparison(candidates))

@@ -130,7 +130,8 @@ def look_ahead(stage: ow.pipeline.Stage, data: ow.data.Data, model: Module) -> S
 
 
 def keep(stage: ow.pipeline.Stage, data: ow.data.Data, trained: Trained, signature: Signature) -> None:
-    """Save the model, its tokenizer where later stages want it, and its metrics."""
+    """Save the model, its tokenizer and the file it came in where later stages want them, and its metrics."""
+    outs = stage.config.pipeline.stages[stage.name].outs
     saved = ow.models.save_model(
         stage.out("model"),
         trained.model,
@@ -140,8 +141,10 @@ def keep(stage: ow.pipeline.Stage, data: ow.data.Data, trained: Trained, signatu
         lineage=stage.lineage(),
         quantization_aware=trained.aware,
     )
-    if "tokenizer" in stage.config.pipeline.stages[stage.name].outs:
+    if "tokenizer" in outs:
         ow.models.save_tokenizer(stage.config.model["root"], stage.out("tokenizer"))
+    if "given" in outs:
+        keep_given(stage, trained.model, signature)
     stage.save_metrics(
         ModelMetrics(
             headline=data.task.headline.name,
@@ -153,6 +156,17 @@ def keep(stage: ow.pipeline.Stage, data: ow.data.Data, trained: Trained, signatu
             size_bytes=ow.models.stored_bytes(saved),
         )
     )
+
+
+def keep_given(stage: ow.pipeline.Stage, model: Module, signature: Signature) -> None:
+    """Keep the file that the model came in as variants, which whatever is made of it has to beat; or none of a fit."""
+    path = ow.models.given_file(stage.config.model) if stage.config.train.method == "pretrained" else None
+    config = model.saved_as() if isinstance(model, ow.models.CausalLanguageModel) else stage.config.model
+    notes = ow.models.write_given(
+        stage.out("given"), path, model_config=config, signature=signature, lineage=stage.lineage()
+    )
+    for note in notes:
+        stage.log(note)
 
 
 if __name__ == "__main__":

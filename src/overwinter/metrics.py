@@ -91,25 +91,36 @@ RESERVED = frozenset(field.name for schema in (ModelMetrics, CandidateMetrics) f
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationMetrics:
-    """Metrics of the evaluate stage: the dense model against the chosen candidate.
+    """Metrics of the evaluate stage: what was there before against the chosen candidate.
 
     Attributes:
         dense: the dense model on its best runtime.
+        given: the file that the model came in, on its best runtime, if that uses fewer joules than dense; else None.
         chosen: the candidate to serve.
-        pays: whether it uses fewer joules than dense, beyond both intervals.
-        saving: share of dense's joules per response that is saved.
-        size_ratio: dense's size divided by the chosen one's.
+        pays: whether it uses fewer joules than the reference, beyond both intervals.
+        saving: share of the reference's joules per response that is saved.
+        size_ratio: the reference's size divided by the chosen one's.
         device: device of the measurements.
         batch_size: batch size whose joules decided; None for generated text.
+        prompt_tokens: tokens read in a response, of a task that generates.
+        written_tokens: tokens written in a response, of a task that generates.
     """
 
     dense: CandidateMetrics
+    given: CandidateMetrics | None = None
     chosen: CandidateMetrics
     pays: bool
     saving: float
     size_ratio: float
     device: str
     batch_size: int | None = None
+    prompt_tokens: int | None = None
+    written_tokens: int | None = None
+
+    @property
+    def reference(self) -> CandidateMetrics:
+        """What the chosen candidate is compared with: the file as it was given, or dense."""
+        return self.given or self.dense
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -92,7 +92,7 @@ def evaluate_config(**changes):
             "measures": {},
             "measure_loading": False,
             "prompt_tokens": None,
-            "response_tokens": None,
+            "written_tokens": None,
             "repeats": 3,
             "max_repeats": 3,
             "precision": 0.5,

@@ -9,7 +9,8 @@ from overwinter.errors import OverwinterError
 from overwinter.evaluation import Candidate, Quality, choose
 from overwinter.tasks import Measure
 
-SIMPLICITY = {"dense": 0, "sparse": 1, "int8_static": 2, "int8_dynamic": 3}
+SIMPLICITY = {"dense": 0, "input_file": 1, "as_given": 2, "sparse": 3, "int8_static": 4, "int8_dynamic": 5}
+GIVEN = ("input_file", "as_given")
 
 
 def candidate(variant, energy_j, spread_j=0.1, *, quality=0.98, runtime="torch", broken_limits=()):
@@ -101,6 +102,34 @@ def test_without_dense_there_is_nothing_to_compare_with():
         choose([candidate("sparse", 1)], max_quality_loss=0.01)
 
 
+@pytest.mark.parametrize("variant", GIVEN)
+def test_what_does_not_beat_the_file_it_was_made_of_is_not_sold_as_a_saving(variant):
+    candidates = [candidate("dense", 100), candidate(variant, 10, runtime="llama-cpp"), candidate("int8_static", 12)]
+    choice = choose(candidates, max_quality_loss=0.01)
+    assert (choice.chosen.name, choice.pays, choice.saving) == (f"{variant}@llama-cpp", False, 0.0)
+    assert (choice.dense.name, choice.keeps_file) == ("dense@torch", True)
+    overlapping = [*candidates, candidate("sparse", 9.9)]
+    assert choose(overlapping, max_quality_loss=0.01).chosen.variant == variant
+
+
+def test_a_saving_is_against_the_file_where_that_is_cheaper_than_dense():
+    candidates = [candidate("dense", 100), candidate("input_file", 10), candidate("int8_static", 5)]
+    choice = choose(candidates, max_quality_loss=0.01)
+    assert (choice.chosen.variant, choice.reference.variant, choice.keeps_file) == ("int8_static", "input_file", False)
+    assert choice.saving == pytest.approx(0.5)
+
+
+def test_a_saving_is_against_dense_where_that_is_cheaper_than_the_file():
+    candidates = [candidate("dense", 10), candidate("input_file", 20), candidate("int8_static", 5)]
+    assert choose(candidates, max_quality_loss=0.01).reference.variant == "dense"
+
+
+def test_a_file_that_a_runtime_reads_too_coarsely_is_no_reference():
+    candidates = [candidate("dense", 100), candidate("input_file", 5, quality=0.9), candidate("int8_static", 12)]
+    choice = choose(candidates, max_quality_loss=0.01)
+    assert (choice.chosen.variant, choice.reference.variant) == ("int8_static", "dense")
+
+
 CANDIDATES = st.lists(
     st.builds(
         candidate,
@@ -121,11 +150,14 @@ def test_what_is_chosen_keeps_every_promise(candidates, max_quality_loss):
     choice = choose(candidates, max_quality_loss=max_quality_loss)
     assert choice.dense.energy_j == min(each.energy_j for each in candidates if each.variant == "dense")
     assert choice.chosen.quality.value >= choice.dense.quality.value - max_quality_loss - 1e-9
-    assert choice.pays is (choice.chosen.variant != "dense")
+    assert choice.pays is (choice.chosen.variant not in ("dense", *GIVEN))
+    before = [each for each in candidates if each.variant in ("dense", *GIVEN)]
+    allowed = [each for each in before if each.quality.value >= choice.dense.quality.value - max_quality_loss]
+    assert choice.reference.energy_j <= min(each.energy_j for each in [choice.dense, *allowed])
     if choice.pays:
-        assert choice.chosen.energy_ci_j[1] < choice.dense.energy_ci_j[0]
+        assert choice.chosen.energy_ci_j[1] < choice.reference.energy_ci_j[0]
     else:
-        assert choice.chosen == choice.dense
+        assert choice.chosen == choice.reference
 
 
 @given(CANDIDATES, st.randoms())

@@ -33,7 +33,7 @@ SETTINGS = EvaluateConfig(
     measures={},
     measure_loading=False,
     prompt_tokens=None,
-    response_tokens=None,
+    written_tokens=None,
     repeats=4,
     max_repeats=4,
     precision=0.02,
@@ -113,7 +113,7 @@ def test_a_variant_that_is_faster_is_chosen_and_reported(make_meter, make_sessio
     line = candidates[1].describe()
     assert line.startswith("int8_static@onnxruntime: accuracy 98.00 % (between 97.00 % and 99.00 %); ")
     assert "2.00 kB; loads in 0.25 s and 50.0 MB of memory" in line
-    lines = verdict(candidates, choice)
+    lines = verdict(candidates, choice, max_quality_loss=0.02)
     assert line in lines
     message = "\n".join(lines)
     assert "int8_static@onnxruntime is chosen" in message
@@ -139,7 +139,7 @@ def test_on_a_gpu_its_joules_and_memory_stand_beside_the_hosts(make_meter, make_
     entry = candidates[0].to_json()
     assert 0 < entry["gpu_energy_per_response_j"] < entry["energy_per_response_j"]
     assert (entry["measured"], entry["peak_gpu_memory_bytes"]) == (False, 7_000_000)
-    message = "\n".join(verdict(candidates, _judged(candidates)))
+    message = "\n".join(verdict(candidates, _judged(candidates), max_quality_loss=0.02))
     assert "50.0 MB of memory; 7.00 MB of the GPU's" in message
     assert "% measured on the GPU, the CPU's modelled, batch 4" in message
     (on_the_cpu,) = _candidates(make_meter, make_session, {"dense@torch": 0.0001})
@@ -150,7 +150,7 @@ def test_where_nothing_is_faster_the_verdict_says_so(make_meter, make_session):
     candidates = _candidates(make_meter, make_session, {"dense@torch": 0.0001, "int8_static@onnxruntime": 0.0008})
     choice = _judged(candidates)
     assert choice.metrics(device="cpu").pays is False
-    assert "compression does not pay" in verdict(candidates, choice)[2]
+    assert "compression does not pay" in verdict(candidates, choice, max_quality_loss=0.02)[2]
 
 
 def test_what_may_be_chosen_and_is_unclear_is_sampled_on(make_meter, make_session, monkeypatch):

@@ -5,19 +5,26 @@ import importlib.util
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from overwinter import models
+from overwinter.bundle import BundleFacts, hibernate, wake
 from overwinter.config.groups import BudgetConfig, EvaluateConfig
 from overwinter.config.groups.budget import QualityConfig
 from overwinter.errors import ConfigError
 from overwinter.files import read_json
 from overwinter.models import CausalLanguageModel, Grid, IntegerLinear, replace_layer, save_model
 from overwinter.records import to_json
+from overwinter.runtime import build
 from overwinter.signature import Signature
 from overwinter.tasks.settings import LanguageModelingTaskConfig
+from tests.support.gguf_files import write_gguf
+from tests.support.given_runtime import given_runtime
 from tests.support.settings import quantize_settings
+
+__all__ = ["given_runtime"]
 
 transformers = pytest.importorskip("transformers", reason="the extra llm is not installed")
 tokenizers = pytest.importorskip("tokenizers")
@@ -47,7 +54,8 @@ class Stage:
         return self.folder / stage / out
 
     def variants(self):
-        return models.find_variants({stage: self.input(stage) for stage in ("train", "quantize")})
+        given = {"train/given": self.input("train", "given")} if self.input("train", "given").exists() else {}
+        return models.find_variants({"train": self.input("train"), **given, "quantize": self.input("quantize")})
 
     def out(self, name="model"):
         return self.folder / "out" / name
@@ -108,7 +116,7 @@ def config(tmp_path, model_folder):
         corruptions=[],
         measures={},
         prompt_tokens=8,
-        response_tokens=2,
+        written_tokens=2,
         repeats=3,
         sample_duration_s=0.001,
         threads=1,
@@ -188,6 +196,78 @@ def test_on_another_device_every_variant_is_measured_there_with_the_joules_of_it
             assert 0 < candidate[phase]["gpu_energy_per_token_j"] < candidate[phase]["energy_per_token_j"]
     assert any("% measured on the GPU, the CPU's modelled" in line for line in stage.message)
     assert stage.candidates()["int4@torch-bf16"]["divergence_from_dense"] > 0
+
+
+@pytest.fixture
+def of_a_file(tmp_path, config):
+    """The outputs of train, of a GGUF file."""
+    path = write_gguf(tmp_path / "of_a_user.gguf", hidden=128)
+    for number in range(10):
+        (tmp_path / f"{number}.txt").write_text("THECOLDMONTHSARELONGANDTHEBEARSLEEPS."[number:] * 5)
+    config.model["root"] = config.data["tokenizer"] = str(path)
+    dense = models.build_model(config.model, trusted=[], seed=0)
+    about = {"model_config": dense.saved_as(), "signature": Signature.of_one([16], dtype="int64"), "lineage": {}}
+    save_model(tmp_path / "train/model", dense, variant="dense", **about)
+    assert models.write_given(tmp_path / "train/given", path, **about) == []
+    models.write_variants(tmp_path / "quantize/model", [])
+    (tmp_path / "out").mkdir()
+    return path
+
+
+def test_the_file_as_it_was_given_takes_part_and_is_kept_where_nothing_made_of_it_is_cheaper(
+    tmp_path, config, of_a_file, make_meter, given_runtime
+):
+    config.evaluate.runtimes = ["torch", given_runtime]
+    config.evaluate.measure_loading = False  # a fresh process does not know the stand-in
+    stage = Stage(tmp_path, config, make_meter())
+    program("evaluate").main(stage)
+    assert set(stage.candidates()) == {"dense@torch", f"input_file@{given_runtime}", f"as_given@{given_runtime}"}
+    for name in ("input_file", "as_given"):
+        assert stage.candidates()[f"{name}@{given_runtime}"]["divergence_from_dense"] == pytest.approx(0, abs=1e-9)
+    assert stage.metrics["given"] == stage.metrics["chosen"]
+    assert stage.metrics["given"]["size_bytes"] == of_a_file.stat().st_size
+    assert (stage.metrics["pays"], stage.metrics["prompt_tokens"], stage.metrics["written_tokens"]) == (False, 8, 2)
+    assert read_json(stage.out("chosen.json"), remedy="")["runtime"] == given_runtime
+    message = "\n".join(stage.message)
+    assert "per response of 8+2 tokens" in message
+    assert f"on {given_runtime}: nothing made of it here is cheaper, and dense" in message
+
+
+def test_a_file_that_no_runtime_runs_is_left_out_with_the_reason(tmp_path, config, of_a_file, make_meter):
+    stage = Stage(tmp_path, config, make_meter())
+    program("evaluate").main(stage)
+    assert set(stage.candidates()) == {"dense@torch", "dense@torch-bf16"}
+    assert any(line.startswith("input_file is left out: no runtime") for line in stage.message)
+    assert "given" not in stage.metrics
+
+
+def test_a_bundle_of_the_file_wakes_with_what_it_said(tmp_path, config, of_a_file, given_runtime):
+    variant = Stage(tmp_path, config).variants()["input_file"]
+    tokens = torch.arange(3, 35).reshape(2, 16)
+    build(variant, given_runtime, tmp_path / "payload", examples=tokens.numpy(), trusted=[])
+    facts = BundleFacts(
+        variant="input_file",
+        runtime=given_runtime,
+        signature=models.signature_of(models.load_description(variant)),
+        task={"name": "language_modeling"},
+        labels=(),
+        preprocessing={},
+        production_energy_j=None,
+        lineage={},
+    )
+    models.save_tokenizer(str(of_a_file), tmp_path / "extras/tokenizer")
+    hibernate(
+        tmp_path / "bundle",
+        payload=tmp_path / "payload",
+        facts=facts,
+        canary_inputs=tokens.numpy(),
+        canary_tolerance=1e-3,
+        extras=tmp_path / "extras",
+    )
+    dense = models.load_model(tmp_path / "train/model", trusted=[])
+    with torch.inference_mode():
+        expected = dense(tokens)[:, -1].numpy()
+    np.testing.assert_allclose(wake(tmp_path / "bundle").run(tokens.numpy()), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

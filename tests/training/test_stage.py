@@ -14,6 +14,7 @@ from overwinter.config.composition import compose
 from overwinter.config.validation import validate
 from overwinter.errors import ConfigError
 from overwinter.records import to_json
+from tests.support.gguf_files import write_gguf
 
 transformers = pytest.importorskip("transformers", reason="the extra llm is not installed")
 tokenizers = pytest.importorskip("tokenizers")
@@ -107,7 +108,7 @@ def llama(tmp_path):
         *("pipeline=language", "model=huggingface", f"model.root={folder}", "task=language_modeling", "data=text"),
         *(f"data.root={tmp_path}", 'data.paths=["*.txt"]', "data.length=16", "sparsify=none", "evaluate=language"),
         *("data.validation_share=0.2", "data.windows={train: 4, validation: 2, test: 3}", "evaluate.prompt_tokens=8"),
-        *("quantize=int8_weight_only", "evaluate.response_tokens=2", "budget.payback.stages=[quantize]"),
+        *("quantize=int8_weight_only", "evaluate.written_tokens=2", "budget.payback.stages=[quantize]"),
     ]
 
 
@@ -136,6 +137,20 @@ def test_a_pretrained_language_model_is_taken_with_its_tokenizer(tmp_path, llama
     assert torch.equal(model.network.lm_head.weight, models.pretrained(root=llama[2][11:]).network.lm_head.weight)
     assert models.pretrained_tokenizer(str(stage.out("tokenizer"))).decode([2, 3]).replace(" ", "") == "ab"
     assert any("perplexity" in line and "with the weights as they came" in line for line in stage.lines)
+    assert models.find_variants({"train/given": stage.out("given")}) == {}
+
+
+def test_the_file_that_a_model_came_in_is_kept_beside_it(tmp_path, llama):
+    path = write_gguf(tmp_path / "of_a_user.gguf")
+    for number in range(10):
+        (tmp_path / f"{number}.txt").write_text("THECOLDMONTHSARELONGANDTHEBEARSLEEPS."[number:] * 5)
+    of_the_file = (f"model.root={path}", f"data.tokenizer={path}")
+    stage = run(tmp_path, *llama, "train=pretrained", *of_the_file)
+    variants = models.find_variants({"train": stage.out(), "train/given": stage.out("given")})
+    assert list(variants) == ["dense", "input_file", "as_given"]
+    assert (variants["as_given"] / "model.gguf").read_bytes() == path.read_bytes()
+    fitted = run(tmp_path / "fitted", *llama, *of_the_file)
+    assert models.find_variants({"train/given": fitted.out("given")}) == {}
 
 
 def test_a_language_model_is_fine_tuned(tmp_path, llama):

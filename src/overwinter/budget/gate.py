@@ -61,7 +61,7 @@ def judge(
 
 def _measured_responses(evaluation: EvaluationMetrics) -> float:
     """Return 0 if joules per response were modelled, else 1."""
-    return float(evaluation.dense.measured and evaluation.chosen.measured)
+    return float(evaluation.reference.measured and evaluation.chosen.measured)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,12 +12,12 @@ from overwinter.units import format_si
 
 
 def judge_net_saving(budget: Budget, evaluation: EvaluationMetrics) -> list[Reason]:
-    """Judge whether the chosen model's confidence interval is entirely below the dense model's."""
+    """Judge whether the chosen model's confidence interval is entirely below the reference's: dense, or its file."""
     if not budget.net_saving:
         return []
-    dense, chosen = evaluation.dense, evaluation.chosen
+    reference, chosen = evaluation.reference, evaluation.chosen
     gap_j = _least_saving_j(evaluation)
-    words = f"{_per_response('chosen', chosen)}, {_per_response('dense', dense)}"
+    words = f"{_per_response('chosen', chosen)}, {_per_response(_called(evaluation), reference)}"
     if gap_j <= 0:
         words += ": no saving beyond the confidence interval. Compress more, or unset budget.net_saving"
     return [_reason(budget, "net_saving", gap_j, 0.0, "J", gap_j > 0, f"{words}.")]
@@ -28,7 +28,7 @@ def judge_payback(budget: Budget, evaluation: EvaluationMetrics, spent_j: float)
 
     Args:
         budget: The budget.
-        evaluation: The metrics of the dense and the chosen model.
+        evaluation: The metrics of the reference and the chosen model.
         spent_j: Joules of the stages in `budget.payback.stages`.
 
     Returns:
@@ -42,7 +42,7 @@ def judge_payback(budget: Budget, evaluation: EvaluationMetrics, spent_j: float)
     for limit in limits:
         value = None if likely is None else likely / limit.responses_per_unit
         ok = value is not None and value <= limit.allowed
-        words = _earned(spent_j, value, limit)
+        words = _earned(spent_j, value, limit, keep=evaluation.reference.name)
         reasons.append(_reason(budget, limit.key, value, limit.allowed, limit.unit, ok, words))
         if ok and (at_worst is None or at_worst > limit.allowed * limit.responses_per_unit):
             late = "never" if at_worst is None else f"after {at_worst:.3g} responses"
@@ -71,26 +71,30 @@ def _payback_limits(budget: Budget) -> list[_PaybackLimit]:
 
 def responses_to_earn(evaluation: EvaluationMetrics, spent_j: float) -> tuple[float | None, float | None]:
     """Return the responses that earn ``spent_j`` back: expected, and at the far end of the intervals; None is never."""
-    saving_j = evaluation.dense.energy_per_response_j - evaluation.chosen.energy_per_response_j
+    saving_j = evaluation.reference.energy_per_response_j - evaluation.chosen.energy_per_response_j
     return _divided(spent_j, saving_j), _divided(spent_j, _least_saving_j(evaluation))
 
 
 def _least_saving_j(evaluation: EvaluationMetrics) -> float:
     """Return the smallest saving in joules per response within the intervals."""
-    return evaluation.dense.energy_per_response_low_j - evaluation.chosen.energy_per_response_high_j
+    return evaluation.reference.energy_per_response_low_j - evaluation.chosen.energy_per_response_high_j
 
 
 def _divided(spent_j: float, saving_j: float) -> float | None:
     return float(math.ceil(spent_j / saving_j)) if saving_j > 0 else None
 
 
-def _earned(spent_j: float, value: float | None, limit: _PaybackLimit) -> str:
+def _earned(spent_j: float, value: float | None, limit: _PaybackLimit, *, keep: str) -> str:
     spent = format_si(spent_j, "J")
     if value is None:
-        return f"{spent} spent on compressing are never earned back: responses got no cheaper. Keep the dense model."
+        return f"{spent} spent on compressing are never earned back: responses got no cheaper. Keep {keep}."
     earned = f"{spent} spent on compressing are earned back after {value:.4g} {limit.unit}"
     remedy = "" if value <= limit.allowed else " Compress with less effort, or expect more responses."
     return f"{earned}; budget.{limit.key} allows {limit.allowed:.4g}.{remedy}"
+
+
+def _called(evaluation: EvaluationMetrics) -> str:
+    return "dense" if evaluation.given is None else evaluation.given.name
 
 
 def _per_response(name: str, metrics: CandidateMetrics) -> str:

@@ -93,6 +93,10 @@ class BatchCost:
     figures: Mapping[int, Figures]
 
     @property
+    def shape_tokens(self) -> None:
+        """None: a response is no generated text."""
+
+    @property
     def latency_p50_s(self) -> float:
         """Median latency of a call."""
         return self._deciding.latency_p50_s

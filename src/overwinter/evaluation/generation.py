@@ -65,7 +65,7 @@ def compare_generation(
     Args:
         sessions: variant@runtime -> session, with ``settings.threads`` threads.
         prompt: (1, prompt tokens), int64.
-        settings: the group `evaluate`, with `response_tokens`.
+        settings: the group `evaluate`, with `written_tokens`.
         meter: the stage's meter.
         seed: seed of the order and the bootstrap.
         progress: called with the samples done and the total.
@@ -74,7 +74,7 @@ def compare_generation(
     Raises:
         ConfigError: no meter covers the CPU or the device.
     """
-    tokens = settings.response_tokens or 1
+    tokens = settings.written_tokens or 1
     phases: dict[str, Session] = {}
     for name, session in sessions.items():
         prefill = _Prefill(session)
@@ -91,7 +91,7 @@ def compare_generation(
     return {
         name: GenerationCost(
             prompt_tokens=prompt.shape[1],
-            response_tokens=tokens,
+            written_tokens=tokens,
             prefill=per_token(f"{name}/{_PREFILL}", prompt.shape[1]),
             decode=per_token(f"{name}/{_DECODE}", tokens),
         )

@@ -15,19 +15,29 @@ class GenerationCost:
 
     Attributes:
         prompt_tokens: The number of tokens read.
-        response_tokens: The number of tokens generated.
+        written_tokens: The number of tokens generated.
         prefill: figures per token read; latencies are for the whole prompt.
         decode: figures per token generated; latencies are for all tokens.
     """
 
     prompt_tokens: int
-    response_tokens: int
+    written_tokens: int
     prefill: Figures
     decode: Figures
 
     @property
     def batch_size(self) -> None:
         """None: a response has one prompt."""
+
+    @property
+    def shape_tokens(self) -> tuple[int, int]:
+        """Tokens read and written."""
+        return self.prompt_tokens, self.written_tokens
+
+    @property
+    def shape(self) -> str:
+        """Tokens of the prompt + tokens written."""
+        return f"{self.prompt_tokens}+{self.written_tokens}"
 
     @property
     def latency_p50_s(self) -> float:
@@ -63,7 +73,7 @@ class GenerationCost:
     def brief(self) -> str:
         """Return the joules per response in words."""
         energy = format_si(self.energy_per_response_j, "J")
-        return f"{energy} per response of {self.response_tokens} tokens ({self.decode.provenance})"
+        return f"{energy} per response of {self.shape} tokens ({self.decode.provenance})"
 
     def describe(self) -> str:
         """Return both phases' joules and speed in words."""
@@ -71,8 +81,9 @@ class GenerationCost:
         return (
             f"prefill {_tokens_per_s(prefill, self.prompt_tokens):.0f} tokens/s and "
             f"{format_si(prefill.energy_per_response_j, 'J')} per token, "
-            f"decode {_tokens_per_s(decode, self.response_tokens):.1f} tokens/s and "
-            f"{format_si(decode.energy_per_response_j, 'J')} per token ({decode.provenance})"
+            f"decode {_tokens_per_s(decode, self.written_tokens):.1f} tokens/s and "
+            f"{format_si(decode.energy_per_response_j, 'J')} per token ({decode.provenance}), "
+            f"{format_si(self.energy_per_response_j, 'J')} per response of {self.shape}"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -84,11 +95,15 @@ class GenerationCost:
             **low_and_high("energy_per_response", self.energy_per_response_ci_j, unit="_j"),
             "measured": self.measured,
             "prefill": _phase(self.prefill, self.prompt_tokens),
-            "decode": _phase(self.decode, self.response_tokens),
+            "decode": _phase(self.decode, self.written_tokens),
         }
 
+    def energy_at(self, prompt_tokens: int, written_tokens: int) -> float:
+        """Return the joules of a response of another shape, as if a token cost the same there."""
+        return prompt_tokens * self.prefill.energy_per_response_j + written_tokens * self.decode.energy_per_response_j
+
     def _whole(self, prefill_j: float, decode_j: float) -> float:
-        return prefill_j * self.prompt_tokens + decode_j * self.response_tokens
+        return prefill_j * self.prompt_tokens + decode_j * self.written_tokens
 
 
 def _phase(figures: Figures, tokens: int) -> dict[str, Any]:

@@ -15,6 +15,10 @@ class CandidateCost(Protocol):
         """Batch size whose joules decide; None for generated text."""
 
     @property
+    def shape_tokens(self) -> tuple[int, int] | None:
+        """Tokens read and written in a response; None if it is no generated text."""
+
+    @property
     def latency_p50_s(self) -> float:
         """Median latency of a call."""
 

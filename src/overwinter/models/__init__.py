@@ -20,8 +20,8 @@
 - `pretrained` reads a model of Hugging Face from a local folder, the hub or a GGUF file (``model=huggingface``, extra
   `llm`) into a `CausalLanguageModel`, or a `PretrainedModel`: a classifier of texts, tokens or images, or an encoder;
   `pretrained_tokenizer`, `leading_tokens` and `save_tokenizer` are for its tokenizer.
-- `save_given` keeps the GGUF file that a model came in as a variant (`is_given`); `read_integers` returns its own
-  integers by layer, each a `GgufMatrix`, which dequantized is the dense model's weight.
+- `write_given` keeps the GGUF file that a model came in (`given_file`) as variants (`is_given`), each by `save_given`;
+  `read_integers` returns its own integers by layer, each a `GgufMatrix`: dequantized it is the dense model's weight.
 - `twin` is a second module on the same memory, `is_finite` checks a tensor without copying it: a model may be as
   large as the memory.
 - `StepHook` is the interface of masks and fake-quantizers to training.
@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from overwinter.models.hooks import StepHook
     from overwinter.models.huggingface import leading_tokens, pretrained, pretrained_tokenizer, save_tokenizer
     from overwinter.models.integer import IntegerConv2d, IntegerEmbedding, IntegerLayer, IntegerLinear, embedding_factor
+    from overwinter.models.keeping import given_file, write_given
     from overwinter.models.layer_weights import computed_weights, fixed_weights
     from overwinter.models.pretrained_model import PretrainedModel
     from overwinter.models.resizing import replace_tensors
@@ -101,6 +102,7 @@ __all__ = [
     "find_signature",
     "find_variants",
     "fixed_weights",
+    "given_file",
     "integer_layers",
     "integer_type",
     "is_finite",
@@ -126,6 +128,7 @@ __all__ = [
     "unique_integers",
     "unique_state",
     "write_description",
+    "write_given",
     "write_variants",
 ]
 
@@ -154,6 +157,7 @@ _HOMES = {
     "fixed_weights": "layer_weights",
     "counted_sparsity": "counting",
     "find_signature": "signature",
+    "given_file": "keeping",
     "find_variants": "variants",
     "embedding_factor": "integer",
     "integer_type": "swapping",
@@ -181,6 +185,7 @@ _HOMES = {
     "twin": "state",
     "unique_state": "state",
     "write_description": "description",
+    "write_given": "keeping",
     "write_variants": "variants",
 }
 

@@ -4,6 +4,7 @@
 - ``as_given`` is its own integers with their float scales and minima (`gguf_integers.read_integers`), exactly.
 
 Each is a folder with the file and ``model.json``. Neither is a torch module: torch would compute what dense computes.
+What is made of a model has to beat them, as it has to beat dense. Importing this loads no torch.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from overwinter.models.gguf_file import gguf_tensors
 from overwinter.signature import Signature
 
 AS_GIVEN, INPUT_FILE = "as_given", "input_file"
-GIVEN = (AS_GIVEN, INPUT_FILE)
+GIVEN = (INPUT_FILE, AS_GIVEN)  # the simpler first
 GIVEN_FILE = "model.gguf"
 
 

@@ -27,7 +27,7 @@ def find_variants(models: Mapping[str, Path]) -> dict[str, Path]:
     A stage with the same model as an earlier one, such as one that removed nothing, adds no variant.
 
     Args:
-        models: stage -> its folder `model/`.
+        models: stage -> its folder `model/`; STAGE/OUT -> another folder of its variants.
 
     Raises:
         IntegrityError: a list or a description is missing or altered, a listed folder is missing, or two stages wrote
@@ -39,7 +39,7 @@ def find_variants(models: Mapping[str, Path]) -> dict[str, Path]:
             earlier = variants.setdefault(name, found)
             if earlier != found and _files(earlier) != _files(found):
                 raise IntegrityError(
-                    f"The stage {stage} wrote a variant {name!r} to {found}, and another one is in {earlier}. "
+                    f"The stage {_stage(stage)} wrote a variant {name!r} to {found}, and another one is in {earlier}. "
                     "Save it under another name: save_model(variant=...)."
                 )
     return variants
@@ -48,7 +48,7 @@ def find_variants(models: Mapping[str, Path]) -> dict[str, Path]:
 def _variants_of(folder: Path, stage: str) -> dict[str, Path]:
     if (folder / DESCRIPTION).exists():
         return {_description(folder)["variant"]: folder}
-    remedy = f"Run `dvc repro {stage}`."
+    remedy = f"Run `dvc repro {_stage(stage)}`."
     names = manifest.read_sealed(folder / _LIST, remedy=remedy).get("variants")
     if not isinstance(names, list):
         raise IntegrityError(f"{folder / _LIST} lists no variants. {remedy}")
@@ -57,6 +57,10 @@ def _variants_of(folder: Path, stage: str) -> dict[str, Path]:
         if not path.is_dir():
             raise IntegrityError(f"{path}, which {_LIST} lists as the variant {name!r}, is missing. {remedy}")
     return folders
+
+
+def _stage(source: str) -> str:
+    return source.partition("/")[0]
 
 
 def _files(folder: Path) -> Any:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from overwinter.power.control.pausing import PausedWork
 
 _EVENT_INTERVAL_S = 0.25
+_VARIANTS = ("model", "given")  # outputs that are variants of the model
 PROBE_S = "OVERWINTER_PROBE_S"  # seconds of steps after which a probed stage stops
 
 
@@ -82,13 +83,21 @@ class Stage(Supervised):
     def variants(self) -> dict[str, Path]:
         """Return the models of the stages in `needs`: variant -> saved model, the simplest first.
 
+        They are the outputs `model`, and `given`: the file that a model came in.
+
         Raises:
             IntegrityError: a model is missing or altered, or two stages have different models of the same name.
         """
         from overwinter.models import find_variants
 
-        stages = self.config.pipeline.stages
-        return find_variants({need: self.input(need) for need in self._spec.needs if "model" in stages[need].outs})
+        return find_variants(
+            {
+                need if out == "model" else f"{need}/{out}": self.input(need, out)
+                for need in self._spec.needs
+                for out in _VARIANTS
+                if out in self.config.pipeline.stages[need].outs
+            }
+        )
 
     def variant(self, name: str) -> Path:
         """Return one of `variants`.

@@ -24,7 +24,7 @@ def evaluate(**changes):
         "measures": {},
         "measure_loading": False,
         "prompt_tokens": None,
-        "response_tokens": None,
+        "written_tokens": None,
         "repeats": 15,
         "max_repeats": 30,
         "precision": 0.02,
@@ -64,7 +64,7 @@ def test_good_values_pass():
         max_losses={"own": 0.1, "accuracy_blur": 0.2, "calibration_error": 0},
     )
     evaluate(runtimes=["torch"], batch_sizes=[1], choose_at_batch_size=1, max_quality_loss=0)
-    evaluate(prompt_tokens=64, response_tokens=4)
+    evaluate(prompt_tokens=64, written_tokens=4)
     hibernate()
 
 
@@ -85,10 +85,10 @@ def test_good_values_pass():
             {"measures": {"own": {"_target_": "os.system"}}},
             r"evaluate\.measures\.own\._target_='os.system' is not trusted",
         ),
-        ({"prompt_tokens": 0, "response_tokens": 4}, "evaluate.prompt_tokens=0"),
-        ({"prompt_tokens": 8}, "evaluate.prompt_tokens needs evaluate.response_tokens"),
+        ({"prompt_tokens": 0, "written_tokens": 4}, "evaluate.prompt_tokens=0"),
+        ({"prompt_tokens": 8}, "evaluate.prompt_tokens needs evaluate.written_tokens"),
         (
-            {"prompt_tokens": 65, "response_tokens": 4},
+            {"prompt_tokens": 65, "written_tokens": 4},
             "evaluate.prompt_tokens=65 is larger than the window, data.length=64",
         ),
         ({"repeats": 2}, "evaluate.repeats=2 must be at least 3"),

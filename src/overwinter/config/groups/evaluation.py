@@ -54,8 +54,10 @@ class EvaluateConfig:
         "whole forward passes",
         at_least=1,
     )
-    response_tokens: int | None = setting(
-        "of a task that generates: tokens generated in a timed response, by greedy decoding", at_least=1
+    written_tokens: int | None = setting(
+        "of a task that generates: tokens written in a timed response, by greedy decoding; the choice holds for this "
+        "shape, prompt_tokens + written_tokens",
+        at_least=1,
     )
     repeats: int = setting("timed samples per variant, runtime and batch size, interleaved in random order", at_least=3)
     max_repeats: int = setting("most samples of variants whose intervals overlap, at the batch size that decides")
@@ -138,8 +140,8 @@ def _check_measures(measures: Mapping[str, Any], trusted: Sequence[str]) -> None
 def _check_generation(evaluate: EvaluateConfig, config: Config) -> None:
     if evaluate.prompt_tokens is None:
         return
-    if evaluate.response_tokens is None:
-        raise ConfigError("evaluate.prompt_tokens needs evaluate.response_tokens. Set it, such as 16.")
+    if evaluate.written_tokens is None:
+        raise ConfigError("evaluate.prompt_tokens needs evaluate.written_tokens. Set it, such as 16.")
     length = config.data.get("length")
     if config.data.get("_target_") in TEXT_TARGETS and isinstance(length, int) and evaluate.prompt_tokens > length:
         raise ConfigError(
