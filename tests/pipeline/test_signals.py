@@ -3,7 +3,7 @@ import signal
 
 import pytest
 
-from overwinter.pipeline.signals import interrupts_handled
+from overwinter.pipeline.signals import default_interrupts_handled, interrupts_handled
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -25,3 +25,30 @@ def test_the_earlier_handlers_come_back_after_an_error():
     with pytest.raises(KeyboardInterrupt), interrupts_handled(interrupt):
         os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_handler_that_a_library_puts_back_later_does_what_the_previous_one_does():
+    handled: list[int] = []
+    previous = signal.signal(signal.SIGTERM, lambda number, _: handled.append(number))
+    try:
+        with interrupts_handled(lambda: pytest.fail("its context has ended")):
+            kept = signal.getsignal(signal.SIGTERM)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a library takes the signal inside
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+        signal.signal(signal.SIGTERM, kept)  # and gives it back afterwards
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    assert handled == [signal.SIGTERM]
+
+
+def test_a_handler_put_back_later_counts_as_none_for_the_next_context():
+    before = signal.getsignal(signal.SIGTERM)
+    handled: list[int] = []
+    with default_interrupts_handled(lambda number: None):
+        kept = signal.getsignal(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, kept)
+    with default_interrupts_handled(handled.append):
+        signal.raise_signal(signal.SIGTERM)
+    assert handled == [signal.SIGTERM]
+    assert signal.getsignal(signal.SIGTERM) == before

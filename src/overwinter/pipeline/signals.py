@@ -1,18 +1,21 @@
-"""SIGINT and SIGTERM, for the programs that end what they run before they end themselves."""
+"""SIGINT and SIGTERM, for work that ends what it runs before it ends itself."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
+_NUMBERS = (signal.SIGINT, signal.SIGTERM)
 _DEFAULTS = (signal.SIG_DFL, signal.default_int_handler)
 
 
 @contextlib.contextmanager
 def interrupts_handled(handle: Callable[[], None]) -> Iterator[None]:
     """Call ``handle`` at each SIGINT and SIGTERM inside the context; only the main thread may enter it."""
-    with _replaced(lambda _: handle(), (signal.SIGINT, signal.SIGTERM)):
+    with _taken(lambda _: handle(), _NUMBERS):
         yield
 
 
@@ -22,16 +25,50 @@ def default_interrupts_handled(handle: Callable[[int], None]) -> Iterator[None]:
 
     Only the main thread may enter it.
     """
-    free = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) in _DEFAULTS]
-    with _replaced(handle, free):
+    with _taken(handle, [number for number in _NUMBERS if _in_effect(signal.getsignal(number)) in _DEFAULTS]):
         yield
+
+
+class _Taken:
+    """The handler of one signal, which after its context does what the previous handler does.
+
+    A library that installs its own handler inside the context may put this one back long after the context has ended.
+    """
+
+    def __init__(self, number: int, handle: Callable[[int], None]) -> None:
+        self.previous: Any = _in_effect(signal.getsignal(number))
+        self.ended = False
+        self._handle = handle
+        signal.signal(number, self.received)
+
+    def received(self, number: int, frame: Any) -> None:
+        """Handle the signal."""
+        if not self.ended:
+            self._handle(number)
+        elif callable(self.previous):
+            self.previous(number, frame)
+        elif self.previous == signal.SIG_DFL:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+    def give_back(self, number: int) -> None:
+        """Install the previous handler, unless another one is installed by now."""
+        self.ended = True
+        if signal.getsignal(number) == self.received:
+            signal.signal(number, self.previous)
+
+
+def _in_effect(handler: Any) -> Any:
+    """Return the handler that has an effect: behind one of ours whose context has ended, the previous one."""
+    ours = getattr(handler, "__self__", None)
+    return _in_effect(ours.previous) if isinstance(ours, _Taken) and ours.ended else handler
 
 
 @contextlib.contextmanager
-def _replaced(handle: Callable[[int], None], numbers: Iterable[signal.Signals]) -> Iterator[None]:
-    previous = {number: signal.signal(number, lambda got, _: handle(got)) for number in numbers}
+def _taken(handle: Callable[[int], None], numbers: Iterable[int]) -> Iterator[None]:
+    taken = {number: _Taken(number, handle) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        for number, handler in taken.items():
+            handler.give_back(number)
