@@ -6,7 +6,9 @@ https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 from __future__ import annotations
 
 import collections
+import contextlib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from overwinter import files
 from overwinter.errors import ConfigError
 from overwinter.formats.gguf_blocks import Blocks, to_blocks
 from overwinter.formats.gguf_families import FAMILIES, add_hyperparameters, gguf_refusal, row_order, shift
@@ -53,44 +56,82 @@ def write_gguf(model_folder: Path, path: Path, *, tokenizer_folder: Path | None 
 
 def write_module(model: CausalLanguageModel, path: Path, *, tokenizer_folder: Path | None = None) -> dict[str, str]:
     """Write a loaded language model; see `write_gguf`."""
-    import gguf
-
     _check_sizes(model)
-    config = _configuration(model)
-    rows = _rows(model.network.get_input_embeddings())
-    tensors = {name: _stored(content) for name, content in _tensors(model.network, config)}
-    partial = path.with_name(f"{path.name}.partial")
-    writer = gguf.GGUFWriter(partial, FAMILIES[str(config["model_type"])])
-    writer.add_type(gguf.GGUFType.MODEL)
-    add_hyperparameters(writer, config, rows)
-    writer.add_file_type(_file_type(tensors))
-    writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
-    if tokenizer_folder is None:
-        add_no_tokenizer(writer, config)
-    else:
-        add_tokenizer(writer, tokenizer_folder, rows)
-    for name, blocks in tensors.items():
-        writer.add_tensor(name, blocks.content, raw_dtype=gguf.GGMLQuantizationType[blocks.kind])
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    partial.replace(path)
+    config = whole_configuration(model)
+    tensors = {tensor.name: _stored(_content(config, tensor)) for tensor in named_tensors(model.network, config)}
+    with new_file(path, model, config, _file_type(tensors)) as writer:
+        if tokenizer_folder is None:
+            add_no_tokenizer(writer, config)
+        else:
+            add_tokenizer(writer, tokenizer_folder, embedding_rows(model))
+        for name, blocks in tensors.items():
+            add_blocks(writer, name, blocks)
     return {name: blocks.kind for name, blocks in tensors.items()}
 
 
-def _configuration(model: CausalLanguageModel) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Named:
+    """A tensor of a model.
+
+    Attributes:
+        name: in the file.
+        ours: in transformers' module.
+        owner: module that has it.
+        part: the owner's attribute.
+    """
+
+    name: str
+    ours: str
+    owner: nn.Module
+    part: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the values."""
+        if self.part == "weight" and isinstance(self.owner, IntegerLayer):
+            return self.owner.weight_shape
+        return tuple(getattr(self.owner, self.part).shape)
+
+
+@contextlib.contextmanager
+def new_file(path: Path, model: CausalLanguageModel, config: Mapping[str, Any], file_type: int) -> Iterator[Any]:
+    """Yield a GGUFWriter with a model's hyperparameters; what is added to it is in the file at the end."""
+    import gguf
+
+    with files.replacing(path) as staging:
+        writer = gguf.GGUFWriter(staging, FAMILIES[str(config["model_type"])])
+        writer.add_type(gguf.GGUFType.MODEL)
+        add_hyperparameters(writer, config, embedding_rows(model))
+        writer.add_file_type(file_type)
+        writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+        yield writer
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+
+
+def add_blocks(writer: Any, name: str, blocks: Blocks) -> None:
+    """Add a tensor."""
+    import gguf
+
+    writer.add_tensor(name, blocks.content, raw_dtype=gguf.GGMLQuantizationType[blocks.kind])
+
+
+def whole_configuration(model: CausalLanguageModel) -> dict[str, Any]:
     """Return the configuration with the library's defaults."""
     whole: dict[str, Any] = model.network.config.to_dict()
     return {**whole, "model_type": model.config["model_type"]}
 
 
-def _rows(embedding: Any) -> int:
+def embedding_rows(model: CausalLanguageModel) -> int:
+    """Return the number of rows of the embedding: tokens, and perhaps some more."""
+    embedding = model.network.get_input_embeddings()
     return int(embedding.weight_shape[0] if isinstance(embedding, IntegerLayer) else embedding.weight.shape[0])
 
 
-def _tensors(network: Any, config: Mapping[str, Any]) -> Iterator[tuple[str, Blocks | Array]]:
-    """Yield every tensor's name in the file and its content."""
+def named_tensors(network: Any, config: Mapping[str, Any]) -> Iterator[Named]:
+    """Yield every tensor that a file has; a tied head is the embedding."""
     import gguf
 
     family = {name: each for each, name in gguf.MODEL_ARCH_NAMES.items()}[FAMILIES[str(config["model_type"])]]
@@ -102,7 +143,7 @@ def _tensors(network: Any, config: Mapping[str, Any]) -> Iterator[tuple[str, Blo
         theirs = names.get_name(name, try_suffixes=(".weight", ".bias"))
         if theirs is None:
             raise ConfigError(f"The tensor {name} of a {config['model_type']} model has no name in GGUF.")
-        yield theirs, _content(config, name, owner, part)
+        yield Named(name=theirs, ours=name, owner=owner, part=part)
 
 
 def _named(network: nn.Module) -> Iterator[tuple[str, nn.Module, str]]:
@@ -113,12 +154,12 @@ def _named(network: nn.Module) -> Iterator[tuple[str, nn.Module, str]]:
             yield f"{prefix}.{part}", module, part
 
 
-def _content(config: Mapping[str, Any], name: str, owner: nn.Module, part: str) -> Blocks | Array:
-    if part == "weight" and isinstance(owner, IntegerLayer):
-        order = row_order(config, name, owner.weight_shape[0])
+def _content(config: Mapping[str, Any], tensor: Named) -> Blocks | Array:
+    order, owner = row_order(config, tensor.ours, tensor.shape[0]), tensor.owner
+    if tensor.part == "weight" and isinstance(owner, IntegerLayer):
         return to_blocks(owner, order) or _dequantized(owner)[order]
-    values = getattr(owner, part).detach().float().cpu().numpy()
-    return np.asarray(values[row_order(config, name, len(values))] + np.float32(shift(config, name)))
+    values = getattr(owner, tensor.part).detach().float().cpu().numpy()
+    return np.asarray(values[order] + np.float32(shift(config, tensor.ours)))
 
 
 def _dequantized(layer: IntegerLayer) -> Array:

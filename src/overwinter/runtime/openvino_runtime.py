@@ -1,5 +1,7 @@
 """The runtime `openvino`: the ONNX files of `onnxruntime`, run by OpenVINO on the CPU.
 
+Language models have graphs of another origin: `overwinter.runtime.openvino_language`.
+
 Opening a session needs no torch.
 """
 
@@ -13,6 +15,7 @@ from typing import Any
 from overwinter.errors import ConfigError, IntegrityError
 from overwinter.inputs import Inputs
 from overwinter.models import load_description, signature_of
+from overwinter.runtime.language_session import LanguageRuntime
 from overwinter.runtime.onnx_runtime import MODEL, OnnxRuntime, write_onnx
 from overwinter.runtime.onnx_session import OnnxSession
 from overwinter.runtime.openvino_session import OpenVinoSession
@@ -32,6 +35,13 @@ class OpenVinoRuntime:
     packages = ("onnxruntime", "openvino")
     packages_for_gpu = False
     compiles = True
+
+    @property
+    def language(self) -> LanguageRuntime:
+        """The part that runs language models."""
+        from overwinter.runtime.openvino_language import OpenVinoLanguage
+
+        return OpenVinoLanguage()
 
     def refusal(self, description: Mapping[str, Any]) -> str | None:
         """Return why OpenVINO cannot run this variant: it runs what ONNX Runtime runs."""
