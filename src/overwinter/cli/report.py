@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from overwinter.cli.server_client import add_server_arguments, ask_metrics, ask_server
 from overwinter.errors import EXIT_DONE, ConfigError
 from overwinter.files import write_error
 from overwinter.outputs import check_output, output_path, write_output
 
 if TYPE_CHECKING:
+    from overwinter.report.page.content import ServedModel
     from overwinter.report.page.ledger_report import GroupCosts, LedgerReport
 
 _PAGE = "report.html"
@@ -30,6 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--figures", type=Path, metavar="DIR", help="also write the charts as SVG and PNG into a folder"
     )
     parser.add_argument("--sweep", metavar="NAME", help="sweep to show; by default the latest")
+    serving = parser.add_argument_group("of a running server")
+    serving.add_argument("--served", action="store_true", help="also show its models: time asleep, wakes, joules saved")
+    add_server_arguments(serving)
     ledgers = parser.add_argument_group("of a ledger instead of the pipeline's results")
     ledgers.add_argument("--ledger", action="store_true", help="print what was spent; with -o or --open, as a page")
     ledgers.add_argument("--by", metavar="KEYS", help="groups, such as project,person,month")
@@ -60,7 +65,7 @@ def _report_pipeline(arguments: argparse.Namespace) -> int:
         require_available()
     if not arguments.json:
         check_output(page)
-    content = read_content(find_project(), sweep=arguments.sweep)
+    content = read_content(find_project(), sweep=arguments.sweep, served=_served(arguments))
     if arguments.figures is not None:
         try:
             write_figures(content, arguments.figures)
@@ -73,14 +78,22 @@ def _report_pipeline(arguments: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
+def _served(arguments: argparse.Namespace) -> tuple[ServedModel, ...]:
+    if not arguments.served:
+        return ()
+    from overwinter.report.page.served import served_models
+
+    return served_models(ask_server(arguments, "/overwinter/status"), ask_metrics(arguments))
+
+
 def _report_ledgers(arguments: argparse.Namespace) -> int:
     from overwinter.cli.ledger import moment
     from overwinter.ledger import Ledger, ledger_path
     from overwinter.report.page.ledger_report import group_keys, report_ledgers
     from overwinter.report.page.rendering import render_ledger
 
-    if arguments.figures is not None or arguments.sweep is not None:
-        raise ConfigError("--figures and --sweep are of the pipeline's report. Leave out --ledger.")
+    if arguments.figures is not None or arguments.sweep is not None or arguments.served:
+        raise ConfigError("--figures, --sweep and --served are of the pipeline's report. Leave out --ledger.")
     page = arguments.output or (Path(_PAGE) if arguments.open else None)
     if page is not None and not arguments.json:
         check_output(page)

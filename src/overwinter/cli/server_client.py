@@ -1,4 +1,4 @@
-"""The client of a running server, for `overwinter status`, `sleep` and `wake`."""
+"""The client of a running server, for `overwinter status`, `sleep`, `wake` and `report`."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ import json
 import ssl
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from overwinter.errors import OverwinterError
 
+T = TypeVar("T")
 _TIMEOUT_S = 120
 
 
-def add_server_arguments(parser: argparse.ArgumentParser) -> None:
+def add_server_arguments(parser: argparse._ActionsContainer) -> None:
     """Declare the server's address and credentials."""
     parser.add_argument("--url", default="http://127.0.0.1:8080", help="address of the server (http://127.0.0.1:8080)")
     parser.add_argument("--token-file", type=Path, metavar="FILE", help="file of the token, as serve.access.token_file")
@@ -32,6 +34,15 @@ def ask_server(arguments: argparse.Namespace, path: str, content: Any = None) ->
     Raises:
         OverwinterError: No server responds, or it refuses.
     """
+    return _asked(arguments, path, content, json.loads)
+
+
+def ask_metrics(arguments: argparse.Namespace) -> str:
+    """Return the server's metrics in Prometheus's text format; errors as of `ask_server`."""
+    return _asked(arguments, "/metrics", None, bytes.decode)
+
+
+def _asked(arguments: argparse.Namespace, path: str, content: Any, read: Callable[[bytes], T]) -> T:
     if not arguments.url.startswith(("http://", "https://")):
         raise OverwinterError(f"--url {arguments.url!r} must begin with http:// or https://.")
     headers = {"Content-Type": "application/json"}
@@ -41,7 +52,7 @@ def ask_server(arguments: argparse.Namespace, path: str, content: Any = None) ->
     request = urllib.request.Request(arguments.url.rstrip("/") + path, data=body, headers=headers)  # noqa: S310 -- checked above
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S, context=_tls(arguments)) as reply:  # noqa: S310 -- checked above
-            return json.loads(reply.read())
+            return read(reply.read())
     except urllib.error.HTTPError as error:
         with error:
             raise OverwinterError(f"The server refused: {_message(error)}") from None

@@ -99,7 +99,8 @@ def candidate_chart(content: ReportContent, width: int, palette: Palette) -> Cha
     ticks = {"tickCount": 4 if width >= _NARROW else 3, "labelOverlap": "greedy", "labelSeparation": 8}
     parts = [_interval_part(rows, "energy", title, {"scale": scale, "axis": {"format": "~s", **ticks}}, palette)]
     if any(row["quality"] is not None for row in rows):
-        axis = {"scale": {"zero": False, "nice": True}, "axis": {"format": "~g", **ticks}}
+        form = ".1%" if content.responses.per_cent else "~g"
+        axis = {"scale": {"zero": False, "nice": True}, "axis": {"format": form, **ticks}}
         parts.append(_interval_part(rows, "quality", content.responses.headline, axis, palette))
     labels = 170 if width >= _NARROW else 150
     if width < _NARROW:
@@ -190,12 +191,47 @@ def group_chart(report: LedgerReport, width: int, palette: Palette) -> Chart:
     }
 
 
+def state_chart(content: ReportContent, width: int, palette: Palette) -> Chart | None:
+    """Return the share of the time that each served model spent in each state."""
+    rows = [
+        {"model": each.name, "state": state, "share": spent_s / whole_s, "order": place}
+        for each in content.served
+        if (whole_s := sum(each.state_s.values())) > 0
+        for place, (state, spent_s) in enumerate(each.state_s.items())
+    ]
+    if not rows:
+        return None
+    states = list(dict.fromkeys(str(row["state"]) for row in rows))
+    colours = dict(zip(states, (palette.series[1], *palette.series[2:], palette.series[0]), strict=False))
+    scale = {"domain": states, "range": list(colours.values())}
+    columns = len(states) if width >= _NARROW else 3
+    return {
+        "data": {"values": rows},
+        "mark": {"type": "bar"},
+        "encoding": {
+            "y": {"field": "model", "type": "nominal", "title": None, "axis": {"labelLimit": 110}},
+            "x": _quantity("share", "share of the time", axis={"format": "%", "tickCount": width // 110}),
+            "color": {
+                "field": "state",
+                "type": "nominal",
+                "title": None,
+                "scale": scale,
+                "legend": {"columns": columns},
+            },
+            "order": {"field": "order", "type": "quantitative"},
+        },
+        "width": width - 130,
+        "height": 24 * len(content.served),
+    }
+
+
 CHARTS: dict[str, Callable[[ReportContent, int, Palette], Chart | None]] = {
     "flow": flow_chart,
     "power": power_chart,
     "curves": curve_chart,
     "candidates": candidate_chart,
     "front": front_chart,
+    "states": state_chart,
 }
 
 

@@ -170,6 +170,7 @@ class Responses:
     Attributes:
         stage: The stage that compared them.
         headline: The headline measure's title.
+        per_cent: Whether it is read in per cent.
         candidates: All candidates, the fewest joules per response first.
         pays: Whether the chosen one uses fewer joules than dense, beyond both intervals.
         saving: Share of dense's joules per response that is saved.
@@ -183,6 +184,7 @@ class Responses:
 
     stage: str
     headline: str
+    per_cent: bool
     candidates: tuple[Candidate, ...]
     pays: bool
     saving: float
@@ -336,6 +338,40 @@ class SweepFigures:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ServedModel:
+    """A model of a running server, since the server started.
+
+    Attributes:
+        name: Its name.
+        state: Its state now.
+        why: The reason of that state.
+        requests: Requests answered.
+        wakes: Wakes.
+        crashes: Workers that exited unexpectedly.
+        state_s: Seconds of its replicas in each state.
+        energy_j: Joules in each state, by the configured power draw.
+        energy_basis: What that power draw was measured with, or that it is guessed.
+        saved_j: Joules saved compared with staying ready; None if the power draw was not measured.
+        saved_uncertainty_j: Their standard uncertainty.
+        wait_p95_s: The upper end of the bucket with the 95th percentile of the waits for a worker, waking included;
+            None without requests, infinite beyond the last bucket.
+    """
+
+    name: str
+    state: str
+    why: str
+    requests: int
+    wakes: int
+    crashes: int
+    state_s: Mapping[str, float]
+    energy_j: Mapping[str, float]
+    energy_basis: str
+    saved_j: float | None
+    saved_uncertainty_j: float | None
+    wait_p95_s: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReportContent:
     """All that a report of a pipeline shows.
 
@@ -357,6 +393,7 @@ class ReportContent:
         sweep: The latest sweep; None if there is none.
         outdated: Stages whose results were made from earlier results than the present ones, with what they should
             have read.
+        served: The models of a running server, if one was asked.
     """
 
     project: str
@@ -375,6 +412,7 @@ class ReportContent:
     advice: tuple[Advice, ...]
     sweep: SweepFigures | None
     outdated: Mapping[str, tuple[str, ...]]
+    served: tuple[ServedModel, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the content as a mapping."""

@@ -11,7 +11,7 @@ from overwinter.ledger import Ledger, kept_in, ledger_path
 from overwinter.report.headline import headline_of
 from overwinter.report.page.accounts import latest_run, ledger_figures, limits_used
 from overwinter.report.page.advice import advise
-from overwinter.report.page.content import ReportContent
+from overwinter.report.page.content import ReportContent, ServedModel
 from overwinter.report.page.lineage import lineage_of, outdated
 from overwinter.report.page.responses import payback_of, read_evaluation, read_responses
 from overwinter.report.page.stages import read_stages, summed
@@ -20,12 +20,13 @@ from overwinter.report.page.traces import read_curves, read_power
 from overwinter.report.summary import describe_sources
 
 
-def read_content(project: Project, *, sweep: str | None = None) -> ReportContent:
+def read_content(project: Project, *, sweep: str | None = None, served: tuple[ServedModel, ...] = ()) -> ReportContent:
     """Return what a report of the project's present results shows.
 
     Args:
         project: The project.
         sweep: The sweep to show; by default the latest.
+        served: The models of a running server.
 
     Raises:
         ConfigError: no stage has run yet, params.yaml is invalid, or there is no such sweep.
@@ -63,4 +64,5 @@ def read_content(project: Project, *, sweep: str | None = None) -> ReportContent
         advice=advise(stages, curves, headline, responses, payback, swept, ledger),
         sweep=swept,
         outdated=outdated(stages, records),
+        served=served,
     )

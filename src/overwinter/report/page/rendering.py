@@ -73,6 +73,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {**FORMATS, "prose": prose}
+    made.globals["infinity"] = math.inf
     return made
 
 

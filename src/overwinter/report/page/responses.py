@@ -44,10 +44,11 @@ def read_responses(folder: Path, evaluation: EvaluationMetrics, headline: Measur
         role = found[title].role if title in found else ""
         if (measured := _candidate(title, role, name, figures)) is not None:
             found[title] = measured
-    title = headline.title if headline is not None and headline.name == name else name.replace("_", " ")
+    known = headline if headline is not None and headline.name == name else None
     return Responses(
         stage=folder.name,
-        headline=title,
+        headline=name.replace("_", " ") if known is None else known.title,
+        per_cent=known is not None and known.in_per_cent,
         candidates=tuple(sorted(found.values(), key=lambda each: each.energy_per_response_j)),
         pays=evaluation.pays,
         saving=evaluation.saving,
