@@ -110,3 +110,9 @@ def test_what_was_wasted_is_named_with_its_largest_part(content):
     assert found.share is None  # it is spent, and cannot be saved any more
     assert "1 execution of train, failed (600 J)" in found.why
     assert found.command == "overwinter ledger --wasted"
+
+
+def test_where_the_file_is_served_as_it_came_compression_gained_nothing(content):
+    first = replace(content.responses.candidates[0], name="input_file@llama-cpp", role="chosen")
+    advice = _advice(content, responses=replace(content.responses, candidates=(first,)))
+    assert "sparsify and quantize gained nothing: the file that the model came in is served" in advice

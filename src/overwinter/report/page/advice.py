@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from overwinter.ledger import Total
+from overwinter.models.given import GIVEN
 from overwinter.report.page.content import (
     Advice,
     Candidate,
@@ -22,7 +23,7 @@ from overwinter.tasks import Measure
 from overwinter.units import format_si
 
 _LEAST_SHARE = 0.05  # of a saving that is worth a line
-_DENSE = "dense"
+_BEFORE = {"dense": "the dense model", **dict.fromkeys(GIVEN, "the file that the model came in")}
 _EPOCHS = {"train": "train.epochs", "sparsify": "sparsify.fit.epochs"}  # the default stages' settings
 
 
@@ -81,14 +82,15 @@ def _plateaus(
 def _compression(stages: Sequence[StageFigures], responses: Responses, payback: Payback | None) -> Iterator[Advice]:
     """Find stages that compressed for nothing."""
     chosen = next((each for each in responses.candidates if each.role == "chosen"), None)
-    kept = chosen is None or _variant(chosen) == _DENSE
+    served = "dense" if chosen is None else _variant(chosen)
+    kept = served in _BEFORE
     energies = {stage.stage: stage.energy_j or 0.0 for stage in stages}
     total_j = sum(energies.values())
     names = payback.stages if payback is not None else ()
     spent_j = sum(energies[name] for name in names)
     if kept and spent_j and total_j:
         yield Advice(
-            title=f"{' and '.join(names)} gained nothing: the dense model is served",
+            title=f"{' and '.join(names)} gained nothing: {_BEFORE[served]} is served",
             why="No compressed variant used fewer joules per response within the limits on quality.",
             saves=f"{format_si(spent_j, 'J')} of {format_si(total_j, 'J')}",
             share=spent_j / total_j,

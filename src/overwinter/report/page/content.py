@@ -132,7 +132,8 @@ class Candidate:
 
     Attributes:
         name: VARIANT@RUNTIME.
-        role: `chosen`, `dense` (the best dense one), or empty.
+        role: `chosen`, `given` (the file that the model came in, where it is the reference), `dense` (the best dense
+            one), or empty.
         quality: The headline measure on the test split.
         quality_low: Lower bound of its interval.
         quality_high: Upper bound of its interval.
@@ -172,11 +173,12 @@ class Responses:
         headline: The headline measure's title.
         per_cent: Whether it is read in per cent.
         candidates: All candidates, the fewest joules per response first.
-        pays: Whether the chosen one uses fewer joules than dense, beyond both intervals.
-        saving: Share of dense's joules per response that is saved.
+        reference: What a saving is against: the best dense candidate, or the file that the model came in.
+        pays: Whether the chosen one uses fewer joules than the reference, beyond both intervals.
+        saving: Share of the reference's joules per response that is saved.
         saving_low: The same at the far ends of both intervals, the least there may be.
         saving_high: The most there may be.
-        size_ratio: Dense's size divided by the chosen one's.
+        size_ratio: The reference's size divided by the chosen one's.
         device: The device of the measurements.
         batch_size: The batch size that decides; None for generated text.
         measured: Whether counters measured the joules of both.
@@ -186,6 +188,7 @@ class Responses:
     headline: str
     per_cent: bool
     candidates: tuple[Candidate, ...]
+    reference: str
     pays: bool
     saving: float
     saving_low: float

@@ -37,9 +37,10 @@ def read_responses(folder: Path, evaluation: EvaluationMetrics, headline: Measur
         evaluation: Its metrics.
         headline: The task's headline measure; None: unknown.
     """
-    dense, chosen = evaluation.dense, evaluation.chosen
+    dense, reference, chosen = evaluation.dense, evaluation.reference, evaluation.chosen
+    given = [] if evaluation.given is None else [(evaluation.given, "given")]
     name = chosen.headline
-    found = {each.name: _plain(each, role) for each, role in ((dense, "dense"), (chosen, "chosen"))}
+    found = {each.name: _plain(each, role) for each, role in ((dense, "dense"), *given, (chosen, "chosen"))}
     for title, figures in _comparison(folder / "comparison.json").items():
         role = found[title].role if title in found else ""
         if (measured := _candidate(title, role, name, figures)) is not None:
@@ -50,14 +51,15 @@ def read_responses(folder: Path, evaluation: EvaluationMetrics, headline: Measur
         headline=name.replace("_", " ") if known is None else known.title,
         per_cent=known is not None and known.in_per_cent,
         candidates=tuple(sorted(found.values(), key=lambda each: each.energy_per_response_j)),
+        reference=reference.name,
         pays=evaluation.pays,
         saving=evaluation.saving,
-        saving_low=1 - chosen.energy_per_response_high_j / dense.energy_per_response_low_j,
-        saving_high=1 - chosen.energy_per_response_low_j / dense.energy_per_response_high_j,
+        saving_low=1 - chosen.energy_per_response_high_j / reference.energy_per_response_low_j,
+        saving_high=1 - chosen.energy_per_response_low_j / reference.energy_per_response_high_j,
         size_ratio=evaluation.size_ratio,
         device=evaluation.device,
         batch_size=evaluation.batch_size,
-        measured=dense.measured and chosen.measured,
+        measured=reference.measured and chosen.measured,
     )
 
 
