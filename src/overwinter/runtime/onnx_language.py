@@ -17,6 +17,7 @@ from typing import Any, cast
 from overwinter.errors import OverwinterError
 from overwinter.inputs import Inputs, named
 from overwinter.models import load_description
+from overwinter.models.given import AS_GIVEN, GIVEN_FILE, INPUT_FILE, is_given
 from overwinter.runtime.device import CPU
 from overwinter.runtime.language_check import check_language
 from overwinter.runtime.language_session import LanguageSession
@@ -66,14 +67,17 @@ class OnnxLanguage:
             OverwinterError: the builder fails, or the predictions differ by more than the tolerance.
         """
         _write_graph(model_folder, out)
-        from overwinter.models import load_model
+        from overwinter.models import load_model, pretrained
         from overwinter.runtime.torch_language import TorchLanguageSession
 
         (windows,) = named(examples).values()
-        floats = load_description(model_folder)["quantization"] is None
+        description = load_description(model_folder)
+        floats = description["quantization"] is None
+        given = is_given(description)
+        model = pretrained(root=str(model_folder / GIVEN_FILE)) if given else load_model(model_folder, trusted=trusted)
         check_language(
             self.open(out, threads=1, trusted=trusted),
-            TorchLanguageSession(cast(Any, load_model(model_folder, trusted=trusted))),
+            TorchLanguageSession(cast(Any, model)),
             windows,
             tolerance=TOLERANCE if floats else INTEGER_TOLERANCE,
             who="ONNX Runtime's predictions differ from torch's",
@@ -108,6 +112,10 @@ def _rotary_kinds(entry: Mapping[str, Any]) -> set[str]:
 def _refused_weights(quantization: Mapping[str, Any] | None) -> str | None:
     if quantization is None:
         return None
+    if quantization.get("method") == AS_GIVEN:
+        return None
+    if quantization.get("method") == INPUT_FILE:
+        return "it is a GGUF file, which ONNX Runtime does not read; its integers are in the variant as_given"
     if "layers" not in quantization:
         return "its weights are quantized in torchao's format, which ONNX Runtime has no kernels for"
     for name, entry in quantization["layers"].items():

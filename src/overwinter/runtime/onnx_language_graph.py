@@ -7,7 +7,7 @@ https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,9 @@ import onnx_ir as ir
 import torch
 from torch.nn import functional
 
-from overwinter.errors import OverwinterError
-from overwinter.models import Codes, Grid
 from overwinter.models.grid import pack
 from overwinter.runtime.onnx_language import SMALLEST_BLOCK
+from overwinter.runtime.onnx_language_integers import Stored, joined
 from overwinter.runtime.onnx_language_labels import Labels
 from overwinter.runtime.session import Array
 
@@ -33,7 +32,7 @@ _WEIGHT = {"MatMul": 1, "Gather": 0}  # the input that is the weight
 
 
 class IntegerGraph:
-    """Puts the codes of labelled layers into a graph, those that layers share once.
+    """Puts the integers of labelled layers into a graph, those that layers share once.
 
     Args:
         graph: the builder's, which is changed.
@@ -42,14 +41,10 @@ class IntegerGraph:
 
     def __init__(self, graph: ir.Graph, labels: Labels) -> None:
         self._graph, self._labels = graph, labels
-        self._made: dict[tuple[str, str], ir.Value] = {}
+        self._made: dict[str, ir.Value] = {}
 
-    def put_codes(self) -> None:
-        """Replace every product and look-up whose weight is labelled.
-
-        Raises:
-            OverwinterError: the builder joined layers of different grids.
-        """
+    def put_integers(self) -> None:
+        """Replace every product and look-up whose weight is labelled."""
         for node in list(self._graph):
             place = _WEIGHT.get(node.op_type)
             weight = None if place is None else node.inputs[place]
@@ -60,16 +55,13 @@ class IntegerGraph:
             del self._graph.initializers[name]
 
     def _matrix(self, name: str) -> Matrix:
-        rows = self._labels.rows(name)
-        grids = {each.layer.grid for each in rows}
-        if len(grids) != 1:
-            raise OverwinterError(f"{name} joins layers of different grids: {grids}.")
-        key = "+".join(f"{each.name}[{each.start}:{each.stop}]" for each in rows)
-        return Matrix(key, _joined([each.codes() for each in rows]), grids.pop())
+        parts = self._labels.rows(name)
+        key = "+".join(f"{layer}[{rows.start}:{rows.stop}]" for layer, _, rows in parts)
+        return Matrix(key, joined([source.rows(rows) for _, source, rows in parts]))
 
     def _product(self, node: ir.Node, matrix: Matrix) -> None:
-        """Write MatMulNBits: (..., columns) times the matrix."""
-        inputs = [node.inputs[0], self._codes(matrix), self._scales(matrix), self._zeros(matrix)]
+        """Write MatMulNBits: (..., columns) times the matrix; minima are added by another product."""
+        given = node.inputs[0]
         attributes = {
             "K": matrix.columns,
             "N": matrix.rows,
@@ -77,39 +69,77 @@ class IntegerGraph:
             "block_size": matrix.block,
             "accuracy_level": _INTEGER_ACTIVATIONS,
         }
-        self._replace(node, "MatMulNBits", inputs, attributes)
+        inputs = [given, self._codes(matrix), self._scales(matrix), self._zeros(matrix)]
+        offsets = self._offsets(matrix)
+        if offsets is None:
+            self._replace(node, "MatMulNBits", inputs, attributes)
+            return
+        product = self._insert("MatMulNBits", f"{node.name}.codes", inputs, attributes, domain=_DOMAIN)
+        across = self._insert("Transpose", f"{matrix.name}.offsets.transposed", [offsets], {"perm": [1, 0]})
+        added = self._insert("MatMul", f"{node.name}.offsets", [self._sums(given, matrix), across])
+        self._replace(node, "Add", [product, added], {}, domain="")
+
+    def _sums(self, given: ir.Value, matrix: Matrix) -> ir.Value:
+        """Sum an input's values (..., columns) by blocks (..., blocks), once for all products of them."""
+        name = f"{given.name}.sums_of_{matrix.block}"
+
+        def make() -> ir.Value:
+            cut = self._whole([0, 0, matrix.columns // matrix.block, matrix.block])
+            blocks = self._insert("Reshape", f"{name}.blocks", [given, cut])
+            return self._insert("ReduceSum", name, [blocks, self._whole([-1])], {"keepdims": 0})
+
+        return self._once(name, make)
 
     def _look_up(self, node: ir.Node, matrix: Matrix) -> None:
         """Write GatherBlockQuantized: rows by blocks (..., blocks, columns of one), joined to (..., columns).
 
         It takes codes in the form of the product, so that a tied head has the same.
         """
-        scales = self._insert("Unsqueeze", f"{matrix.name}.scales_by_block", [self._scales(matrix), self._whole([-1])])
+        tokens = node.inputs[1]
+        last = self._whole([-1])
+        scales = self._insert("Unsqueeze", f"{matrix.name}.scales_by_block", [self._scales(matrix), last])
         zeros = self._zeros(matrix)
         if zeros is not None:
-            zeros = self._insert("Unsqueeze", f"{matrix.name}.zeros_by_block", [zeros, self._whole([-1])])
+            zeros = self._insert("Unsqueeze", f"{matrix.name}.zeros_by_block", [zeros, last])
         attributes = {"bits": matrix.bits, "block_size": matrix.block, "gather_axis": 0, "quantize_axis": 2}
-        inputs = [self._codes(matrix), node.inputs[1], scales, zeros]
+        inputs = [self._codes(matrix), tokens, scales, zeros]
         blocks = self._insert("GatherBlockQuantized", f"{node.name}.blocks", inputs, attributes, domain=_DOMAIN)
+        offsets = self._offsets(matrix)
+        if offsets is not None:
+            rows = self._insert("Gather", f"{node.name}.offsets", [offsets, tokens])
+            by_block = self._insert("Unsqueeze", f"{node.name}.offsets_by_block", [rows, last])
+            blocks = self._insert("Add", f"{node.name}.sum", [blocks, by_block])
         self._replace(node, "Reshape", [blocks, self._whole([0, 0, matrix.columns])], {}, domain="")
 
     def _codes(self, matrix: Matrix) -> ir.Value:
-        return self._once(matrix, "codes", lambda: self._constant(f"{matrix.name}.codes", matrix.codes()))
+        name = f"{matrix.name}.codes"
+        return self._once(name, lambda: self._constant(name, matrix.codes()))
 
     def _scales(self, matrix: Matrix) -> ir.Value:
-        return self._once(matrix, "scales", lambda: self._floats(f"{matrix.name}.scales", matrix.scales()))
+        name = f"{matrix.name}.scales"
+        return self._once(name, lambda: self._floats(name, matrix.scales()))
 
     def _zeros(self, matrix: Matrix) -> ir.Value | None:
-        zeros = matrix.zeros()
-        if zeros is None:
-            return None
-        return self._once(matrix, "zeros", lambda: self._constant(f"{matrix.name}.zeros", zeros))
+        zeros, name = matrix.zeros(), f"{matrix.name}.zeros"
+        return None if zeros is None else self._once(name, lambda: self._constant(name, zeros))
 
-    def _once(self, matrix: Matrix, what: str, make: Any) -> ir.Value:
-        key = (matrix.name, what)
-        if key not in self._made:
-            self._made[key] = make()
-        return self._made[key]
+    def _offsets(self, matrix: Matrix) -> ir.Value | None:
+        """Return what is added to the values of each block (rows, blocks): minima, and the middle code's value."""
+        minima, name = matrix.minima(), f"{matrix.name}.offsets"
+        if minima is None:
+            return None
+
+        def make() -> ir.Value:
+            middle = self._constant(f"{name}.middle", np.array([matrix.middle], dtype=np.float32))
+            spread = self._insert("Mul", f"{name}.spread", [self._scales(matrix), middle])
+            return self._insert("Add", name, [self._floats(f"{name}.minima", minima), spread])
+
+        return self._once(name, make)
+
+    def _once(self, name: str, make: Callable[[], ir.Value]) -> ir.Value:
+        if name not in self._made:
+            self._made[name] = make()
+        return self._made[name]
 
     def _floats(self, name: str, values: Array) -> ir.Value:
         """Return float32 values, stored as float16 where that is exact."""
@@ -155,26 +185,27 @@ class IntegerGraph:
 
 
 class Matrix:
-    """Codes of some rows in ONNX Runtime's layout.
+    """Rows of integers in ONNX Runtime's layout.
 
     Args:
         name: which rows of which layers.
-        codes: their codes.
-        grid: their grid.
+        stored: the rows.
 
     Attributes:
         name: as given.
         bits: bits of a stored code, 4 or 8.
+        middle: The code in the middle, before it was stored in more bits.
         block: The number of columns that share a scale, a power of two; the last block is filled up.
         rows: The number of rows.
         columns: The number of columns.
     """
 
-    def __init__(self, name: str, codes: Codes, grid: Grid) -> None:
-        self.name, self._given, self._grid = name, codes, grid
-        self.rows, self.columns = codes.codes.shape
-        self.bits = 4 if grid.bits <= 4 else 8
-        self._group = self.columns if grid.group_size is None else grid.group_size
+    def __init__(self, name: str, stored: Stored) -> None:
+        self.name, self._stored = name, stored
+        self.bits, self.middle = stored.layout.bits, stored.layout.middle
+        self.rows, self.columns = stored.codes.shape
+        size = stored.layout.group_size
+        self._group = self.columns if size is None else size
         self.block = _largest_block(self._group if self._group < self.columns else None)
 
     @property
@@ -183,22 +214,25 @@ class Matrix:
 
     def codes(self) -> Array:
         """(rows, blocks, bytes) uint8."""
-        filled = functional.pad(self._given.codes, (0, self._blocks * self.block - self.columns))
-        stored = pack(filled) if self.bits == 4 else filled
-        return stored.reshape(self.rows, self._blocks, -1).numpy()
+        filled = functional.pad(self._stored.codes, (0, self._blocks * self.block - self.columns))
+        return self._packed(filled).reshape(self.rows, self._blocks, -1).numpy()
 
     def scales(self) -> Array:
         """(rows, blocks) float32."""
-        return self._by_block(self._given.scale).float().numpy()
+        return self._by_block(self._stored.scale).numpy()
 
     def zeros(self) -> Array | None:
         """(rows, bytes) uint8, packed as codes are; None where they are the middle of the stored codes."""
-        zero = self._given.zero
-        if zero is None and self._grid.middle == 1 << (self.bits - 1):
-            return None
-        whole = torch.full_like(self._given.scale, self._grid.middle) if zero is None else zero
-        values = self._by_block(whole).to(torch.uint8)
-        return (pack(values) if self.bits == 4 else values).numpy()
+        zero = self._stored.zero
+        return None if zero is None else self._packed(self._by_block(zero)).numpy()
+
+    def minima(self) -> Array | None:
+        """(rows, blocks) float32, or None."""
+        minimum = self._stored.minimum
+        return None if minimum is None else self._by_block(minimum).numpy()
+
+    def _packed(self, codes: torch.Tensor) -> torch.Tensor:
+        return pack(codes) if self.bits == 4 else codes
 
     def _by_block(self, values: torch.Tensor) -> torch.Tensor:
         """Repeat a group's value (rows, groups) for each of its blocks."""
@@ -227,15 +261,6 @@ def add_constant(graph: ir.Graph, name: str, values: Array) -> ir.Value:
 
 def _without_absent_last(inputs: Sequence[ir.Value | None]) -> Sequence[ir.Value | None]:
     return inputs[:-1] if inputs[-1] is None else inputs
-
-
-def _joined(parts: Sequence[Codes]) -> Codes:
-    zeros = [part.zero for part in parts if part.zero is not None]
-    return Codes(
-        codes=torch.cat([part.codes for part in parts]),
-        scale=torch.cat([part.scale for part in parts]),
-        zero=torch.cat(zeros) if zeros else None,
-    )
 
 
 def _largest_block(group_size: int | None) -> int:

@@ -1,73 +1,54 @@
-"""Stand-ins for integer layers, whose rows are filled with numbers that tell where they are in a graph."""
+"""Stand-ins for layers of integers, whose rows are filled with numbers that tell where they are in a graph."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
-from overwinter.models import Codes, Grid, IntegerEmbedding, IntegerLayer, integer_layers, replace_layer
+from overwinter.models import IntegerEmbedding, IntegerLayer, replace_layer
+from overwinter.runtime.onnx_language_integers import Source
 
 _MARK = torch.float64  # no other tensor of a model that is built here has it
-_JOINED = ("q_proj", "k_proj", "v_proj")
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Rows of one integer layer.
-
-    Attributes:
-        name: the layer's.
-        layer: the layer.
-        start: first row.
-        stop: row after the last.
-    """
-
-    name: str
-    layer: IntegerLayer
-    start: int
-    stop: int
-
-    def codes(self) -> Codes:
-        """Return the codes of the rows."""
-        return self.layer.get_codes(slice(self.start, self.stop))
 
 
 class Labels:
-    """Replaces the integer layers of a network by stand-ins, and finds their rows again.
+    """Replaces layers of a network by stand-ins, and finds their rows again.
 
-    Layers that share their codes have the same numbers.
+    Layers with one source have the same numbers.
 
     Args:
         network: transformers' module, which is changed.
+        sources: name of a layer -> its integers.
 
     Attributes:
-        alike: whether each attention's projections of queries, keys and values have the same grid, so that they can be
-            joined to one product.
         named: name of a constant of the graph -> the numbers of its rows.
     """
 
-    def __init__(self, network: nn.Module) -> None:
-        layers = integer_layers(network)
-        self.alike = _are_alike(network)
+    def __init__(self, network: nn.Module, sources: Mapping[str, Source]) -> None:
         self.named: dict[str, list[int]] = {}
-        self._layers: list[tuple[str, IntegerLayer]] = []
-        self._starts: list[int] = []
+        self._sources: list[tuple[str, Source]] = []
+        self._starts = [0]  # the number of the first row of each source, and of the next one
         starts: dict[int, int] = {}
-        for name, layer in layers.items():
-            source = layer.source or layer
+        for name, source in sources.items():
+            layer = network.get_submodule(name)
+            rows, columns = _shape(layer)
             if id(source) not in starts:
-                starts[id(source)] = self._end
-                self._starts.append(self._end)
-                self._layers.append((name, layer))
-            replace_layer(network, name, _stand_in(layer, starts[id(source)]))
+                starts[id(source)] = self._starts[-1]
+                self._starts.append(self._starts[-1] + rows)
+                self._sources.append((name, source))
+            numbers = torch.arange(rows, dtype=_MARK) + starts[id(source)]
+            replace_layer(network, name, _stand_in(layer, numbers[:, None].expand(rows, columns)))
 
-    @property
-    def _end(self) -> int:
-        return self._starts[-1] + self._layers[-1][1].weight_shape[0] if self._layers else 0
+    def are_alike(self, *weights: torch.Tensor) -> bool:
+        """Return whether weights can be joined to one product: if they are all floats, or of one layout."""
+        if any(weight.dtype != _MARK for weight in weights):
+            return all(weight.dtype != _MARK for weight in weights)
+        layouts = {self._sources[self._which(int(weight[0, 0]))][1].layout for weight in weights}
+        return len(layouts) == 1
 
     def seen(self, tensor: Any, name: str) -> Any:
         """Note the rows of a tensor that becomes a constant of the graph; return what is to be put there."""
@@ -77,41 +58,35 @@ class Labels:
         self.named[name] = (tensor[0] if transposed else tensor[:, 0]).long().tolist()
         return torch.zeros(()).expand(tensor.shape)
 
-    def rows(self, name: str) -> list[Rows]:
-        """Return the rows of which a constant consists, in order."""
-        found: list[Rows] = []
-        numbers = self.named[name]
-        place = 0
+    def rows(self, name: str) -> list[tuple[str, Source, slice]]:
+        """Return layer, source and rows of the parts of a constant, in order."""
+        found, numbers, place = [], self.named[name], 0
         while place < len(numbers):
-            which = max(index for index, start in enumerate(self._starts) if start <= numbers[place])
-            (layer_name, layer), start = self._layers[which], numbers[place] - self._starts[which]
-            count = 1
-            most = min(len(numbers) - place, layer.weight_shape[0] - start)
-            while count < most and numbers[place + count] == numbers[place] + count:
-                count += 1
-            found.append(Rows(layer_name, layer, start, start + count))
-            place += count
+            which, first = self._which(numbers[place]), place
+            while place < len(numbers) and numbers[place] == numbers[first] + place - first < self._starts[which + 1]:
+                place += 1
+            start = numbers[first] - self._starts[which]
+            found.append((*self._sources[which], slice(start, start + place - first)))
         return found
 
-
-def _are_alike(network: nn.Module) -> bool:
-    joined: dict[str, set[Grid | None]] = defaultdict(set)
-    for name, module in network.named_modules():
-        parent, _, leaf = name.rpartition(".")
-        if leaf in _JOINED:
-            joined[parent].add(module.grid if isinstance(module, IntegerLayer) else None)
-    return all(len(grids) == 1 for grids in joined.values())
+    def _which(self, number: int) -> int:
+        return bisect_right(self._starts, number) - 1
 
 
-def _stand_in(layer: IntegerLayer, start: int) -> Any:
-    rows, columns = layer.weight_shape
-    numbers = torch.arange(start, start + rows, dtype=_MARK)[:, None].expand(rows, columns)
+def _shape(layer: nn.Module) -> tuple[int, int]:
+    shape = layer.weight_shape if isinstance(layer, IntegerLayer) else tuple(layer.get_parameter("weight").shape)
+    rows, columns = shape
+    return rows, columns
+
+
+def _stand_in(layer: nn.Module, weight: torch.Tensor) -> Any:
+    rows, columns = weight.shape
     made: Any
     with torch.device("meta"):
-        if isinstance(layer, IntegerEmbedding):
+        if isinstance(layer, IntegerEmbedding | nn.Embedding):
             made = nn.Embedding(rows, columns)
         else:
             made = nn.Linear(columns, rows, bias=layer.bias is not None)
             made.bias = layer.bias
-    made.weight = nn.Parameter(numbers, requires_grad=False)
+    made.weight = nn.Parameter(weight, requires_grad=False)
     return made
