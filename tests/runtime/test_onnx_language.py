@@ -1,5 +1,6 @@
 """Graphs of language models for ONNX Runtime: what they hold, and what a session predicts with them."""
 
+import shutil
 import subprocess
 import sys
 
@@ -16,15 +17,18 @@ from overwinter.models import (
     find_signature,
     integer_layers,
     load_model,
+    pretrained,
     replace_layer,
     save_model,
 )
+from overwinter.models.given import AS_GIVEN, GIVEN_FILE, save_given
 from overwinter.runtime import build, open_language
 from overwinter.runtime.language_check import divergence
 from overwinter.runtime.onnx_language import OnnxLanguage
-from overwinter.runtime.onnx_language_session import MODEL, SHAPE, OnnxLanguageSession
+from overwinter.runtime.onnx_language_session import MODEL, SHAPE, WEIGHTS, OnnxLanguageSession
 from overwinter.runtime.torch_language import TorchLanguageSession
 from tests.support.decoders import decoder, tokens
+from tests.support.gguf_files import write_gguf
 
 pytest.importorskip("transformers", reason="the extra llm is not installed")
 pytest.importorskip("onnxruntime_genai", reason="the extra onnx-llm is not installed")
@@ -46,6 +50,11 @@ GRIDS = {
     "three_bits": Grid(bits=3, group_size=32),
     "per_row": Grid(bits=8),
     "six_bits": Grid(bits=6, group_size=48, symmetric=False),
+}
+GGUFS = {
+    "q4_1": {"blocks": "Q4_1", "hidden": 64},
+    "q4_0": {"blocks": "Q4_0", "embedding": "Q5_1", "hidden": 64},
+    "q5_1": {"blocks": "Q5_1", "embedding": "F16", "hidden": 64},
 }
 BUILD = (
     "import sys; from overwinter.runtime.onnx_language_program import main\nfor each in sys.argv[1:]: main(each, each)"
@@ -102,11 +111,27 @@ def saved(folder, model):
     return folder
 
 
+def given(folder, **kinds):
+    folder.mkdir()
+    path = write_gguf(folder / "input.gguf", **kinds)
+    model = pretrained(root=str(path))
+    save_given(
+        folder,
+        path,
+        variant=AS_GIVEN,
+        model_config=model.saved_as(),
+        signature=find_signature(model, [tokens()[:1]]),
+        lineage={},
+    )
+    return folder
+
+
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     """Name -> folder of a saved model, and of its graph: all are built in one process, which takes seconds to start."""
     root = tmp_path_factory.mktemp("graphs")
     found = {name: saved(root / name, model) for name, model in made().items()}
+    found |= {name: given(root / name, **kinds) for name, kinds in GGUFS.items()}
     done = subprocess.run([sys.executable, "-c", BUILD, *found.values()], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     return found
@@ -131,6 +156,28 @@ def test_an_integer_model_predicts_what_torch_does_but_for_rounded_activations(f
     session, torchs = sessions(folders[name])
     windows = tokens(2, 24).numpy()
     assert divergence(session.logits(windows), torchs.logits(windows)) < 2e-5
+
+
+def without_rounding(folder, to):
+    """Return a session whose products do not round their inputs."""
+    model = onnx.load(folder / MODEL, load_external_data=False)
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if attribute.name == "accuracy_level":
+                attribute.i = 0
+    onnx.save(model, to / MODEL)
+    for name in (WEIGHTS, SHAPE):
+        shutil.copy(folder / name, to / name)
+    return OnnxLanguageSession(to, threads=1)
+
+
+@pytest.mark.parametrize("name", [*INTEGERS, "llama_mixed", *GGUFS])
+def test_without_rounding_activations_an_integer_model_computes_what_torch_does(tmp_path, folders, name):
+    source = folders[name]
+    torchs = pretrained(root=str(source / GIVEN_FILE)) if name in GGUFS else load_model(source, trusted=())
+    windows = tokens(2, 24).numpy()
+    found = without_rounding(source, tmp_path).logits(windows)
+    np.testing.assert_allclose(found, TorchLanguageSession(torchs).logits(windows), atol=1e-5)
 
 
 def test_the_divergence_allowed_above_is_below_that_of_rounded_weights(folders):
@@ -282,6 +329,7 @@ def described(family, *, layer=None, **config):
         (described("llama", layer={"group_size": 24}), "network.q_proj has groups of 24 columns"),
         (described("llama", layer={"activations": "dynamic"}), "network.q_proj rounds its input to 8 bits"),
         (described("llama") | {"quantization": {"method": "torchao"}}, "torchao's format"),
+        (described("llama") | {"quantization": {"method": "input_file"}}, "which ONNX Runtime does not read"),
     ],
 )
 def test_what_the_runtime_cannot_run_is_refused_with_a_reason(description, reason):
@@ -294,6 +342,7 @@ def test_what_the_runtime_cannot_run_is_refused_with_a_reason(description, reaso
         described("gemma3_text", rope_parameters={"full_attention": {"rope_type": "default"}, "sliding_attention": {}}),
         described("llama", rope_parameters={"rope_type": "llama3"}),
         described("qwen3", layer={"group_size": None}),
+        described("llama") | {"quantization": {"method": "as_given"}},
     ],
 )
 def test_what_it_runs_is_not_refused(description):

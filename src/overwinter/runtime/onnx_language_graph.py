@@ -79,9 +79,9 @@ class IntegerGraph:
         added = self._insert("MatMul", f"{node.name}.offsets", [self._sums(given, matrix), across])
         self._replace(node, "Add", [product, added], {}, domain="")
 
-    def _sums(self, given: ir.Value, matrix: Matrix) -> ir.Value:
+    def _sums(self, given: ir.Value | None, matrix: Matrix) -> ir.Value:
         """Sum an input's values (..., columns) by blocks (..., blocks), once for all products of them."""
-        name = f"{given.name}.sums_of_{matrix.block}"
+        name = f"{'' if given is None else given.name}.sums_of_{matrix.block}"
 
         def make() -> ir.Value:
             cut = self._whole([0, 0, matrix.columns // matrix.block, matrix.block])
