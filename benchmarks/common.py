@@ -27,9 +27,13 @@ _DISTRIBUTIONS = (
     "codecarbon",
     "dvc",
     "hydra-core",
+    "llama-cpp-python",
     "numpy",
     "nvidia-ml-py",
     "onnxruntime",
+    "onnxruntime-genai",
+    "openvino",
+    "openvino-genai",
     "optuna",
     "overwinter",
     "safetensors",
@@ -87,15 +91,24 @@ def run_peer(peer: str, program: str, *arguments: str | Path) -> None:
     Raises:
         SystemExit: the environment is missing, or the program failed.
     """
-    python = _PEERS.parents[1] / ".venv-peers" / peer / "bin/python"
-    if not python.exists():
-        raise SystemExit(f"The peer {peer} is not set up: run `make peers`.")
-    command = [str(each) for each in (python, _PEERS / program, *arguments)]
+    command = [str(each) for each in (peer_python(peer), _PEERS / program, *arguments)]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, env={**os.environ, "HF_HUB_OFFLINE": "1"}
     )
     if done.returncode != 0:
         raise SystemExit(f"{program} failed: {done.stderr[-2000:]}")
+
+
+def peer_python(peer: str) -> Path:
+    """Return the Python of a peer's own environment.
+
+    Raises:
+        SystemExit: the environment is missing.
+    """
+    python = _PEERS.parents[1] / ".venv-peers" / peer / "bin/python"
+    if not python.exists():
+        raise SystemExit(f"The peer {peer} is not set up: run `make peers`.")
+    return python
 
 
 def read_evaluation(folder: Path) -> tuple[EvaluationMetrics, Mapping[str, Mapping[str, Any]]]:

@@ -3,7 +3,8 @@
 Usage: ``quantization_smollm2.py [--keep FOLDER] [METHOD ...]``. Results of earlier methods in the result file are kept,
 so that the table can be made in slices. With ``--keep`` the dear parts of a method (text that the model wrote, GPTQ's
 codes) are kept with what they cost, for a later run to go on from; a row's seconds are those of all its parts.
-``torchao_*`` and ``llm_compressor_*`` are the peers' own methods, on the same layers and windows (``make peers``).
+``torchao_*``, ``llm_compressor_*`` and ``auto_round_*`` are the peers' own methods, on the same layers and windows
+(``make peers``).
 """
 
 from __future__ import annotations
@@ -138,17 +139,21 @@ def torchao(name: str, **settings: Any) -> Callable[..., None]:
     return quantize
 
 
-def llm_compressor_gptq(work: Work, model: Any, dense: Any, calibration: torch.Tensor) -> None:
-    """The peer's GPTQ in its own environment, on the same windows; its seconds hold starting and loading."""
-    with tempfile.TemporaryDirectory() as name:
-        folder, windows, result = Path(name) / "model", Path(name) / "windows", Path(name) / "result"
-        dense.network.save_pretrained(folder)
-        pretrained_tokenizer(smollm2.GGUF).save_pretrained(folder)
-        save_file({"windows": calibration.contiguous()}, windows)
-        work.part("gptq", lambda: common.run_peer("llm-compressor", "llm_compressor_gptq.py", folder, windows, result))
-        with torch.no_grad():
-            for layer, weight in load_file(result).items():
-                model.network.get_submodule(layer).weight.copy_(weight)
+def peer(name: str, program: str) -> Callable[..., None]:
+    """A peer's own method in its own environment, on the same windows; its seconds hold starting and loading."""
+
+    def quantize(work: Work, model: Any, dense: Any, calibration: torch.Tensor) -> None:
+        with tempfile.TemporaryDirectory() as scratch:
+            folder, windows, result = (Path(scratch) / part for part in ("model", "windows", "result"))
+            dense.network.save_pretrained(folder)
+            pretrained_tokenizer(smollm2.GGUF).save_pretrained(folder)
+            save_file({"windows": calibration.contiguous()}, windows)
+            work.part(name, lambda: common.run_peer(name, program, folder, windows, result))
+            with torch.no_grad():
+                for layer, weight in load_file(result).items():
+                    model.network.get_submodule(layer).weight.copy_(weight)
+
+    return quantize
 
 
 def _cpu_s() -> float:
@@ -182,7 +187,8 @@ METHODS: dict[str, Callable[..., None]] = {
         scale_distillation=ScaleDistillation(**vars(DISTILLED.scale_distillation)),
     ),
     "torchao_int8_weight_only": torchao("Int8WeightOnlyConfig", set_inductor_config=False, version=2),
-    "llm_compressor_int4_gptq": llm_compressor_gptq,
+    "llm_compressor_int4_gptq": peer("llm-compressor", "llm_compressor_gptq.py"),
+    "auto_round_int4": peer("auto-round", "auto_round_int4.py"),
     "torchao_int8_dynamic": torchao("Int8DynamicActivationInt8WeightConfig", set_inductor_config=False, version=2),
 }
 

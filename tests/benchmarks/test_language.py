@@ -1,0 +1,121 @@
+"""The benchmark of responses: rounds that go on where they stopped, and ratios to the better peer."""
+
+import json
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+pytest.importorskip("transformers", reason="the extra llm is not installed")
+
+RESPONDER = """
+import sys
+sys.path.insert(0, {peers!r})
+from responding import answer
+print("a library's greeting")
+answer(lambda prompt, count: [len(prompt)] * count)
+"""
+
+
+@pytest.fixture
+def program(load_benchmark):
+    return load_benchmark("language")
+
+
+@pytest.fixture
+def contenders(load_benchmark, program):
+    """Return the commands of two contenders, in processes that respond at once."""
+    peers = str(program.common.RESULTS.parent / "peers")
+    command = [sys.executable, "-c", RESPONDER.format(peers=peers)]
+    return dict.fromkeys(["int4@somewhere", next(iter(program.PEERS))], command)
+
+
+def reply(contender, each, cpu_s, resident=1):
+    return {"contender": contender, "round": each, "shape": [8, 2], "cpu_s": cpu_s, "resident_bytes": resident}
+
+
+def test_all_respond_in_every_round_and_a_later_run_goes_on(program, contenders, tmp_path, monkeypatch):
+    monkeypatch.setattr(program, "SHAPES", ((8, 2), (4, 6)))
+    arguments = SimpleNamespace(work=tmp_path, threads=1)
+    texts = [list(range(8)), list(range(8, 16))]
+    first = program.respond(contenders, texts[:1], arguments)
+    assert len(first) == 2 * 2
+    with (tmp_path / "responses_1.jsonl").open("a") as file:
+        file.write('{"round": 1, "conten')  # cut short
+    again = program.respond(contenders, texts, arguments)
+    assert again[:4] == [json.loads(json.dumps(row)) for row in first]
+    assert sorted((row["round"], row["contender"]) for row in again[4:]) == sorted(
+        (1, name) for name in contenders for _ in range(2)
+    )
+    assert all(row["cpu_s"] < row["wall_s"] + 1 for row in again)
+    assert all(row["resident_bytes"] > 1 << 20 for row in again)
+
+
+def test_ratios_are_to_the_better_peer_of_the_same_round(program):
+    slow, fast = program.PEERS
+    replies = [reply(slow, each, 9.0) for each in range(3)]
+    replies += [reply(fast, each, cpu_s) for each, cpu_s in enumerate((2.0, 4.0, 8.0))]
+    replies += [reply("int4@x", each, cpu_s, 10 * each) for each, cpu_s in enumerate((1.0, 2.0, 6.0))]
+    found = program.summarize(replies)
+    ours = found["int4@x"]["shapes"]["8+2"]
+    assert ours["ratio"] == 0.5
+    assert ours["ratio_low"] <= 0.5 < ours["ratio_high"] <= 0.75
+    assert (ours["cpu_s"], ours["rounds"]) == (2.0, 3)
+    assert found["int4@x"]["resident_bytes"] == 20
+    assert found[fast]["shapes"]["8+2"]["ratio"] == 1
+
+
+def test_without_a_peer_there_is_no_ratio(program):
+    found = program.summarize([reply("int4@x", 0, 1.0)])
+    assert "ratio" not in found["int4@x"]["shapes"]["8+2"]
+
+
+def test_a_contender_that_ends_is_named(program, tmp_path):
+    with pytest.raises(SystemExit, match="ended with 3"), program.running({"x": [sys.executable, "-c", "exit(3)"]}, 1):
+        pass
+
+
+def test_models_that_are_not_there_are_asked_for(program, tmp_path):
+    with pytest.raises(SystemExit, match="overwinter -C pipelines/smollm2 run"):
+        program.case_variants(tmp_path, tmp_path)
+
+
+def test_the_table_takes_what_is_there(program, capsys):
+    replies = [reply(name, 0, 1.0, 2_000_000) for name in (*program.PEERS, "int4@x")]
+    program.show(
+        {
+            "responses": program.summarize(replies),
+            "size_bytes": dict.fromkeys((*program.PEERS, "int4@x"), 98_400_000),
+            "perplexity": {"int4@x": {"in": {"ratio": 1.01}, "out": {"ratio": 1.1}}},
+            "refused": {"as_given@torch": "no module"},
+        }
+    )
+    shown = capsys.readouterr().out
+    assert "98.4" in shown
+    assert "1.010 / 1.100" in shown
+    assert "as_given@torch: no module" in shown
+
+
+def test_the_readmes_rows_are_of_the_cheapest_that_is_good_enough(program, load_benchmark):
+    names = [*program.PEERS, "dense@torch-bf16", "int4@x", "int2@x"]
+    cpu_s = dict(zip(names, (3.0, 2.0, 9.0, 1.0, 0.1), strict=True))
+    replies = [reply(name, 0, cpu_s[name], 100) | {"shape": shape} for name in names for shape in program.SHAPES]
+    perplexity = {"int4@x": (1.01, 1.1), "int2@x": (2.0, 2.0), "dense@torch-bf16": (1.0, 1.001)}
+    rows = load_benchmark("readme")._response_rows(
+        {
+            "responses": program.summarize(replies),
+            "size_bytes": dict.fromkeys(names, 96) | {"peer: llama.cpp": 100},
+            "perplexity": {
+                name: {"in": {"ratio": each[0]}, "out": {"ratio": each[1]}} for name, each in perplexity.items()
+            },
+        }
+    )
+    found = [(what.rpartition("(")[2].rstrip(")"), value, target) for what, value, target in rows]
+    assert found == [
+        ("int4@x", "0.50 (0.50 to 0.50)", "1.05"),
+        ("int4@x", "0.50 (0.50 to 0.50)", "0.80"),
+        ("int4@x", "0.50 (0.50 to 0.50)", "0.70"),
+        ("dense@torch-bf16", "3.00", "0.45"),
+        ("int4@x", "0.96", "0.96"),
+        ("int4@x", "1.00 / 1.00", "1 / 0.6"),
+    ]
