@@ -22,7 +22,10 @@ def content(tmp_path_factory):
 
 
 def _advice(content, headline=ACCURACY, **changes):
-    given = {name: getattr(content, name) for name in ("stages", "curves", "responses", "payback", "sweep", "ledger")}
+    given = {
+        name: getattr(content, name)
+        for name in ("stages", "curves", "responses", "payback", "sweep", "ledger", "power")
+    }
     return {each.title: each for each in advise(headline=headline, **given | changes)}
 
 
@@ -116,3 +119,12 @@ def test_where_the_file_is_served_as_it_came_compression_gained_nothing(content)
     first = replace(content.responses.candidates[0], name="input_file@llama-cpp", role="chosen")
     advice = _advice(content, responses=replace(content.responses, candidates=(first,)))
     assert "sparsify and quantize gained nothing: the file that the model came in is served" in advice
+
+
+def test_hours_with_a_lower_carbon_intensity_are_named_by_their_grams(content):
+    stages = tuple(replace(each, carbon_g=each.energy_j / 3.6e6 * 404.5) for each in content.stages)
+    power = tuple(replace(each, intensity_g_per_kwh=each.intensity_g_per_kwh - 100) for each in content.power)
+    found = _advice(content, stages=stages, power=power)["Run while the grid is cleaner"]
+    assert found.share == pytest.approx(1 - 300 / 404.5)
+    steady = tuple(replace(each, intensity_g_per_kwh=404.5) for each in content.power)
+    assert "Run while the grid is cleaner" not in _advice(content, stages=stages, power=steady)

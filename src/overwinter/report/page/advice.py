@@ -15,6 +15,7 @@ from overwinter.report.page.content import (
     CurvePoint,
     LedgerFigures,
     Payback,
+    PowerSample,
     Responses,
     StageFigures,
     SweepFigures,
@@ -24,6 +25,7 @@ from overwinter.units import format_si
 
 _LEAST_SHARE = 0.05  # of a saving that is worth a line
 _BEFORE = {"dense": "the dense model", **dict.fromkeys(GIVEN, "the file that the model came in")}
+_J_PER_KWH = 3.6e6
 _EPOCHS = {"train": "train.epochs", "sparsify": "sparsify.fit.epochs"}  # the default stages' settings
 
 
@@ -35,6 +37,7 @@ def advise(
     payback: Payback | None,
     sweep: SweepFigures | None,
     ledger: LedgerFigures | None,
+    power: Sequence[PowerSample] = (),
 ) -> tuple[Advice, ...]:
     """Return the advice, the largest expected share first; what has no figure comes last."""
     found = [*_plateaus(stages, curves, headline)]
@@ -44,6 +47,7 @@ def advise(
         found += _swept(responses, sweep, headline)
     if ledger is not None:
         found += _wasted(ledger)
+    found += _cleaner_hours(stages, power)
     found += _unmeasured(stages)
     return tuple(sorted(found, key=lambda each: -1.0 if each.share is None else -2.0 - each.share))
 
@@ -216,6 +220,26 @@ def _wasted(ledger: LedgerFigures) -> Iterator[Advice]:
 def _described(part: Total) -> str:
     times = f"{part.executions} execution{'' if part.executions == 1 else 's'}"
     return f"{times} of {part.name} ({format_si(part.energy_j, 'J')})"
+
+
+def _cleaner_hours(stages: Sequence[StageFigures], power: Sequence[PowerSample]) -> Iterator[Advice]:
+    """Compare with the lowest carbon intensity while the stages ran."""
+    seen = [each.intensity_g_per_kwh for each in power if each.intensity_g_per_kwh is not None]
+    grams = sum(stage.carbon_g or 0.0 for stage in stages)
+    energy_j = sum(stage.energy_j or 0.0 for stage in stages if stage.carbon_g is not None)
+    if not seen or not grams:
+        return
+    saves_g = grams - energy_j / _J_PER_KWH * min(seen)
+    if saves_g / grams >= _LEAST_SHARE:
+        yield Advice(
+            title="Run while the grid is cleaner",
+            why=f"The carbon intensity was between {min(seen):.0f} and {max(seen):.0f} g/kWh while the stages ran. At "
+            "the lowest, the same joules would have emitted less; `power=carbon_aware` waits for such hours.",
+            saves=f"up to {format_si(saves_g, 'gCO2e')} of {format_si(grams, 'gCO2e')}",
+            share=saves_g / grams,
+            of="the carbon, and no joules",
+            command="overwinter run power=carbon_aware",
+        )
 
 
 def _unmeasured(stages: Sequence[StageFigures]) -> Iterator[Advice]:

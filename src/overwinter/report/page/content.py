@@ -417,6 +417,12 @@ class ReportContent:
     outdated: Mapping[str, tuple[str, ...]]
     served: tuple[ServedModel, ...] = ()
 
+    @property
+    def intensities(self) -> list[tuple[float, str]]:
+        """The latest carbon intensity of each stage and where it is from, each pair once."""
+        pairs = ((stage.intensity_g_per_kwh, stage.intensity_source) for stage in self.stages)
+        return list(dict.fromkeys((grams, source) for grams, source in pairs if grams is not None and source))
+
     def to_json(self) -> dict[str, Any]:
         """Return the content as a mapping."""
         return asdict(self)
