@@ -24,8 +24,8 @@ SIZES = {
     "num_key_value_heads": 2,
     "max_position_embeddings": 128,
     "tie_word_embeddings": True,
-    "bos_token_id": 256,
-    "eos_token_id": 257,
+    "bos_token_id": 258,
+    "eos_token_id": 259,
     "initializer_range": 0.2,  # its predictions differ enough that a wrong weight shows
 }
 INT4 = Grid(bits=4, group_size=32, symmetric=False)
@@ -33,12 +33,12 @@ TOKENS = np.random.default_rng(0).integers(0, 256, (3, 12))
 
 
 def save_tokenizer(folder: Path) -> Path:
-    """Write a byte-level tokenizer that fits `SIZES`; return the folder."""
+    """Write a byte-level tokenizer that fits `SIZES`, with one merge, which some readers want; return the folder."""
     folder.mkdir(parents=True)
-    byte_level().save(str(folder / "tokenizer.json"))
+    byte_level([("l", "o")]).save(str(folder / "tokenizer.json"))
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": "</s>"}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
-    (folder / "generation_config.json").write_text(json.dumps({"bos_token_id": 256, "eos_token_id": 257}))
+    (folder / "generation_config.json").write_text(json.dumps({"bos_token_id": 258, "eos_token_id": 259}))
     return folder
 
 

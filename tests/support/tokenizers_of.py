@@ -3,13 +3,14 @@
 SPECIALS = ["<s>", "</s>", "<|im_start|>"]
 
 
-def byte_level():
-    """GPT-2's kind: every byte is a letter, and nothing is merged."""
+def byte_level(merges=()):
+    """GPT-2's kind: every byte is a letter, and nothing is merged but what is given."""
     from tokenizers import Tokenizer, decoders, pre_tokenizers
     from tokenizers.models import BPE
 
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(BPE({letter: place for place, letter in enumerate(letters)}, []))
+    words = [*letters, *("".join(pair) for pair in merges)]
+    tokenizer = Tokenizer(BPE({word: place for place, word in enumerate(words)}, list(merges)))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     return _with_specials(tokenizer)

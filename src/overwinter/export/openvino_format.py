@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 from overwinter.export.runtime_format import RuntimeFormat
+from overwinter.export.source import Source
+from overwinter.inputs import Array
 
 
 class OpenVinoFormat(RuntimeFormat):
     """OpenVINO's files."""
 
     runtime, pipeline = "openvino", "openvino-genai"
+
+    def complete(self, source: Source, folder: Path) -> None:
+        """Write the tokenizer as graphs."""
+        from overwinter.export.openvino_genai import write_openvino_genai
+
+        write_openvino_genai(folder, source.description["model"]["config"])
+
+    def reader(self, folder: Path) -> Callable[[Array], Array]:
+        """Return the logits that OpenVINO computes for the pipeline, which gives none."""
+        from overwinter.export.openvino_genai import openvino_logits
+
+        return lambda tokens: openvino_logits(folder, tokens)
