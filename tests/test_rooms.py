@@ -37,7 +37,7 @@ LAYERS = (
     {"energy"},
     {"carbon"},
     {"ledger", "power"},
-    {"budget"},
+    {"budget", "disclosure"},
     {"models", "tasks"},
     {"data", "formats"},
     {"calibration", "runtime", "training"},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import csv
 import json
 import os
 import signal
@@ -59,6 +61,20 @@ def test_a_script_is_metered_and_recorded(executions, folder: Path):
     assert said[-1].startswith("fit: done: ")
     assert "modelled" in said[-1] or "measured" in said[-1]
     assert current_work() is None
+
+
+def test_each_run_appends_a_row_in_codecarbon_s_format(executions, folder: Path):
+    for error in (None, ValueError("nan")):
+        with contextlib.suppress(ValueError), overwinter.watch(emissions_csv="emissions.csv"):
+            if error:
+                raise error
+    rows = list(csv.DictReader((folder / "emissions.csv").read_text().splitlines()))
+    assert [row["run_id"] for row in rows] == [entry.id for entry in executions()]
+    assert [float(row["energy_consumed"]) for row in rows] == [entry.energy_j / 3.6e6 for entry in executions()]
+    assert all(row["python_version"] for row in rows)
+    (folder / "other.csv").write_text("a,b\n")
+    with pytest.raises(ConfigError, match="other columns"), overwinter.watch(emissions_csv="other.csv"):
+        pytest.fail("it ran")
 
 
 def test_over_its_budget_the_run_stops_between_steps_with_its_checkpoint(executions):

@@ -26,6 +26,7 @@ COMMANDS = {
     "measure": "measure the energy of any command",
     "report": "write a page that shows where the joules went, what was saved and what to try next",
     "ledger": "list all past executions, and their totals",
+    "disclose": "write executions as others read them: CodeCarbon's CSV, a model card, software carbon intensity",
     "bundle": "verify, wake, sign, encrypt and publish a hibernated model",
     "export": "write a bundle or a saved model as other programs' files: GGUF, ONNX, OpenVINO, vLLM",
     "deploy": "write files that serve a bundle with Kubernetes, systemd, cron, containers or cloud machines",

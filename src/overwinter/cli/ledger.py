@@ -16,7 +16,7 @@ from overwinter.errors import EXIT_DONE, ConfigError
 from overwinter.units import format_duration, format_si, parse_quantity
 
 if TYPE_CHECKING:
-    from overwinter.ledger import ExecutionRecord, Filter, Total
+    from overwinter.ledger import ExecutionRecord, Filter, Ledger, Total
 
 _DOCUMENTS = ("energy", "metrics", "inputs")  # nested: only in JSON
 _TITLES = (
@@ -39,12 +39,28 @@ _MESSAGE_WIDTH = 60
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the filters, the sums and the output format."""
-    from overwinter.ledger import STATUSES, SUM_KEYS
+    from overwinter.ledger import SUM_KEYS
 
     parser.add_argument(
         "words", nargs="*", metavar="merge FILE", help="copy the executions of these ledgers into the one of --into"
     )
     parser.add_argument("--into", type=Path, metavar="FILE", help="ledger to merge into, apart from any project's own")
+    add_filters(parser)
+    parser.add_argument("--by", choices=SUM_KEYS, help="print totals instead of single executions")
+    parser.add_argument(
+        "--wasted", action="store_true", help="only executions that no result in use and no checkpoint depends on"
+    )
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--csv", action="store_true", help="comma-separated values on standard output")
+    output.add_argument(
+        "--json", action="store_true", help="JSON on standard output, with energy.json and metrics.json"
+    )
+
+
+def add_filters(parser: argparse.ArgumentParser) -> None:
+    """Declare which executions of which ledger are meant."""
+    from overwinter.ledger import STATUSES
+
     parser.add_argument("--stage", help="only this stage")
     parser.add_argument("--status", choices=STATUSES, help="only executions with this state")
     parser.add_argument(
@@ -55,16 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--project", metavar="NAME", help="only this project")
     parser.add_argument("--person", metavar="TEXT", help="only users whose name or address contains this")
     parser.add_argument("--host", metavar="NAME", help="only this machine")
-    parser.add_argument("--by", choices=SUM_KEYS, help="print totals instead of single executions")
-    parser.add_argument(
-        "--wasted", action="store_true", help="only executions that no result in use and no checkpoint depends on"
-    )
     parser.add_argument("--file", metavar="PATH", help="ledger to read instead of the project's")
-    output = parser.add_mutually_exclusive_group()
-    output.add_argument("--csv", action="store_true", help="comma-separated values on standard output")
-    output.add_argument(
-        "--json", action="store_true", help="JSON on standard output, with energy.json and metrics.json"
-    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -77,11 +84,7 @@ def run(args: argparse.Namespace) -> int:
     with Ledger.open(path) as ledger:
         ledger.reap()
         everything = ledger.executions()
-        records = ledger.executions(_filter(args), documents=args.json)
-    if args.run_id:
-        records = [record for record in records if record.run_id.startswith(args.run_id)]
-    if args.person:
-        records = [record for record in records if args.person.casefold() in (record.person or "").casefold()]
+        records = selected(ledger, args, documents=args.json)
     vain = {record.id for record in wasted_in(path.absolute().parent, everything)}
     if args.wasted:
         records = [record for record in records if record.id in vain]
@@ -95,6 +98,25 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print_tables(records, sums, vain)
     return EXIT_DONE
+
+
+def selected(ledger: Ledger, args: argparse.Namespace, *, documents: bool) -> list[ExecutionRecord]:
+    """Return the executions that the filters select, oldest first."""
+    records = ledger.executions(_filter(args), documents=documents)
+    if args.run_id:
+        records = [record for record in records if record.run_id.startswith(args.run_id)]
+    if args.person:
+        records = [record for record in records if args.person.casefold() in (record.person or "").casefold()]
+    return records
+
+
+def open_ledger(args: argparse.Namespace) -> Ledger:
+    """Open the ledger that the filters name, after closing the executions of killed processes."""
+    from overwinter.ledger import Ledger
+
+    ledger = Ledger.open(_ledger_file(args.file))
+    ledger.reap()
+    return ledger
 
 
 def _merge(words: Sequence[str], into: Path | None) -> int:

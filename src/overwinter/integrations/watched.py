@@ -33,6 +33,7 @@ class WatchOptions(TypedDict, total=False):
     project: str | None
     name: str | None
     energy_json: str | Path | None
+    emissions_csv: str | Path | None
     overrides: tuple[str, ...]
     log: Callable[[str], None] | None
 

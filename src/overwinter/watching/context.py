@@ -43,6 +43,7 @@ class Options:
     checkpoint: Callable[[], object] | None
     resumes: bool
     energy_json: str | Path | None
+    emissions_csv: str | Path | None
     overrides: tuple[str, ...]
     log: Callable[[str], None]
 
@@ -57,6 +58,7 @@ def watch(
     checkpoint: Callable[[], object] | None = None,
     resumes: bool = False,
     energy_json: str | Path | None = None,
+    emissions_csv: str | Path | None = None,
     overrides: Sequence[str] = (),
     log: Callable[[str], None] | None = None,
 ) -> Watching:
@@ -76,6 +78,7 @@ def watch(
         resumes: Whether the script continues from such a checkpoint: what the unfinished runs of this name have spent
             since the last finished one then counts against the budget, too.
         energy_json: A file for the figures, as a stage writes them; it is written however the run ends.
+        emissions_csv: A file to which a row in CodeCarbon's format is appended, however the run ends.
         overrides: Further settings of the groups energy, hardware, carbon, power, budget and ledger in Hydra's
             grammar, such as `power.limit=150 W`.
         log: A function that shows one line to the user; by default, on standard error.
@@ -93,6 +96,7 @@ def watch(
             checkpoint=checkpoint,
             resumes=resumes,
             energy_json=energy_json,
+            emissions_csv=emissions_csv,
             overrides=tuple(overrides),
             log=log or _to_standard_error,
         )
@@ -176,9 +180,11 @@ def _watched(options: Options) -> Iterator[Run]:
             with _signals_handled(run), metered(run, execution) as spent:
                 yield run
         except BaseException as error:
-            _finish(run, execution, _recorded(run, execution, spent), error, options)
+            _finish(run, execution, _recorded(run, execution, spent), error)
+            _write(run, ledger, options)
             raise
-        _finish(run, execution, _recorded(run, execution, spent), None, options)
+        _finish(run, execution, _recorded(run, execution, spent), None)
+        _write(run, ledger, options)
 
 
 def _opened(options: Options) -> Run:
@@ -193,10 +199,7 @@ def _opened(options: Options) -> Run:
         project=options.project,
         overrides=options.overrides,
     )
-    if options.energy_json is not None:
-        from overwinter.outputs import check_output
-
-        check_output(Path(options.energy_json))
+    _check_files(options)
     return Run(
         options.name or _script_name(),
         config,
@@ -252,18 +255,13 @@ def _recorded(run: Run, execution: Execution, spent: Callable[[], Spent] | None)
     return run.record
 
 
-def _finish(
-    run: Run, execution: Execution, record: EnergyRecord | None, error: BaseException | None, options: Options
-) -> None:
+def _finish(run: Run, execution: Execution, record: EnergyRecord | None, error: BaseException | None) -> None:
     status, exit_code, message = _end(run, error)
     execution.finish(
         status=status, exit_code=exit_code, energy=record, metrics=run.figures or None, message=message or None
     )
-    if record is None:
-        return
-    run.log(_in_words(record, status))
-    if options.energy_json is not None:
-        _write(Path(options.energy_json), record, run)
+    if record is not None:
+        run.log(_in_words(record, status))
 
 
 def _end(run: Run, error: BaseException | None) -> tuple[str, int, str]:
@@ -293,20 +291,54 @@ def _in_words(record: EnergyRecord, status: str) -> str:
     return f"{status}: {energy} ({share}){carbon} in {format_duration(record.duration_s)}"
 
 
-def _write(path: Path, record: EnergyRecord, run: Run) -> None:
+def _check_files(options: Options) -> None:
+    """Refuse files that cannot be written, before any work."""
+    from overwinter.outputs import check_output
+
+    for path in (options.energy_json, options.emissions_csv):
+        if path is not None:
+            check_output(Path(path))
+    if options.emissions_csv is not None:
+        from overwinter.disclosure.emissions_csv import check_emissions
+
+        check_emissions(Path(options.emissions_csv))
+
+
+def _write(run: Run, ledger: Ledger, options: Options) -> None:
+    """Write the files that were asked for; the run has ended, so an error is only reported."""
+    if run.record is None:
+        return
+    try:
+        if options.energy_json is not None:
+            _write_record(Path(options.energy_json), run.record)
+        if options.emissions_csv is not None:
+            _append_row(Path(options.emissions_csv), ledger, run.record)
+    except OverwinterError as error:
+        run.log(f"{error} The ledger has the figures.")
+
+
+def _write_record(path: Path, record: EnergyRecord) -> None:
     import json
 
     from overwinter.outputs import write_output
     from overwinter.records import to_json
 
-    try:
-        write_output(path, json.dumps(to_json(record), indent=2, allow_nan=False) + "\n")
-    except OverwinterError as error:
-        run.log(f"{error} The ledger has the figures.")
+    write_output(path, json.dumps(to_json(record), indent=2, allow_nan=False) + "\n")
+
+
+def _append_row(path: Path, ledger: Ledger, record: EnergyRecord) -> None:
+    from overwinter.disclosure import append_emissions
+    from overwinter.ledger import Filter
+
+    own = ledger.executions(Filter(stage=record.stage), documents=True)
+    append_emissions(path, [each for each in own if each.id == record.execution])
 
 
 def _script_name() -> str:
-    return Path(sys.argv[0] if sys.argv else "").name or "python"
+    name = Path(sys.argv[0] if sys.argv else "").name
+    if name.startswith("ipykernel"):
+        return "notebook"
+    return "python" if name in ("", "-", "-c") else name
 
 
 def _to_standard_error(text: str) -> None:
