@@ -1,4 +1,4 @@
-"""The snippets and commands of docs/watch.md and docs/disclose.md, run as they stand there."""
+"""The snippets and commands of docs/watch.md and docs/disclose.md, and the README's, run as they stand there."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from overwinter.ledger import Ledger, ledger_path
 
 ROOT = Path(__file__).parents[2]
 WATCH, DISCLOSE = ((ROOT / "docs" / name).read_text() for name in ("watch.md", "disclose.md"))
-SNIPPETS = re.findall(r"^```python\n(.*?)^```", WATCH, re.MULTILINE | re.DOTALL)
+README = (ROOT / "README.md").read_text()
+SNIPPETS = re.findall(r"^```python\n(.*?)^```", WATCH + README, re.MULTILINE | re.DOTALL)
 COMMANDS = [
     line
     for text in (WATCH, DISCLOSE)
