@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
@@ -49,10 +51,12 @@ def quantized(model: nn.Module, grid: Grid, **options) -> nn.Module:
     return model
 
 
+@pytest.mark.parametrize("compact", [False, True])
 @pytest.mark.parametrize("grid", [INT8, INT4, Grid(bits=3), Grid(bits=8, symmetric=False)])
 @pytest.mark.parametrize("activations", [None, "dynamic", "static"])
 @pytest.mark.parametrize("smoothed", [False, True])
-def test_a_round_trip_is_bit_identical(convnet, config, images, tmp_path, grid, activations, smoothed):
+def test_a_round_trip_is_bit_identical(convnet, config, images, tmp_path, grid, compact, activations, smoothed):
+    grid = dataclasses.replace(grid, compact=compact)
     quantized(convnet, grid, activations=activations)
     if smoothed:
         head = nn.Linear(6, 3)
@@ -87,6 +91,7 @@ def test_the_description_says_how_each_layer_is_stored(convnet, config, tmp_path
                 "bits": 4,
                 "group_size": 5,
                 "symmetric": False,
+                "compact": False,
                 "activations": "dynamic",
                 "activation_bits": 8,
                 "activation_group_size": None,
@@ -291,3 +296,27 @@ def test_a_layer_shares_only_what_fits():
         model.head.share_codes(IntegerLinear.from_float(model.inner, INT8))
     with pytest.raises(ConfigError, match="inputs are whole numbers"):
         IntegerEmbedding.from_float(nn.Embedding(2, 2), INT8, activations="dynamic")
+
+
+@pytest.mark.parametrize("bits", [3, 4, 8])
+def test_compact_grids_store_float16_scales_and_packed_zeros_and_hold_these_numbers(bits):
+    grid = Grid(bits=bits, group_size=5, symmetric=False, compact=True)
+    layer, plain = nn.Linear(15, 4), dataclasses.replace(grid, compact=False)
+    integer = IntegerLinear.from_float(layer, grid)
+    assert integer.scale.dtype == torch.float16
+    assert integer.zero.shape == ((4, 3) if bits == 8 else (4, 2))
+    codes = integer.get_codes()
+    assert codes.scale.dtype == torch.float32
+    assert torch.equal(codes.scale, codes.scale.half().float())
+    assert codes.zero.shape == (4, 3)
+    again = plain.encode(layer.weight.detach(), codes.scale, codes.zero)  # rounded for these scales, not for others
+    assert torch.equal(again.codes, codes.codes)
+    torch.testing.assert_close(integer.weight(), IntegerLinear.from_float(layer, plain).weight(), atol=1e-3, rtol=0)
+
+
+def test_layers_of_models_that_were_saved_before_grids_were_compact_have_float32_scales():
+    entry = IntegerLinear.from_float(nn.Linear(4, 2), INT8).describe()
+    del entry["compact"]
+    model = nn.Sequential(nn.Linear(4, 2))
+    swap_in(model, {"0": entry})
+    assert model[0].scale.dtype == torch.float32

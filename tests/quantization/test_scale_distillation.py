@@ -53,11 +53,11 @@ def test_scale_distillation_comes_closer_to_dense_and_moves_nothing_but_scales(d
 
 def test_zero_points_move_in_whole_codes(dense, samples):
     model = quantized(dense, samples)
-    before = integer_layers(model)["3"].zero.clone()
+    before = integer_layers(model)["3"].get_codes().zero
     distill_scales(
         model, dense, [samples], ScaleDistillation(steps=6, learning_rate=0.05, batch_size=32, zeros=True), task=TASK
     )
-    after = integer_layers(model)["3"].zero
+    after = integer_layers(model)["3"].get_codes().zero
     assert after.dtype == torch.uint8
     assert not torch.equal(after, before)
     assert int(after.max()) <= INT3.top

@@ -12,7 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from overwinter.errors import ConfigError
+from overwinter.errors import ConfigError, OverwinterError
+from overwinter.models.state import is_finite
+
+_LEAST_SCALE = 2.0**-24  # the smallest number of float16 above 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,11 +27,14 @@ class Grid:
         group_size: The number of columns that share a scale; the last group of a row may be shorter. None: one group
             per row.
         symmetric: the zero point is the middle code, ``2**(bits - 1)``, and not stored.
+        compact: scales are float16 numbers, as other programs hold them, and are stored so; zero points of at most 4
+            bits are stored two per byte.
     """
 
     bits: int
     group_size: int | None = None
     symmetric: bool = True
+    compact: bool = False
 
     def __post_init__(self) -> None:
         if not 2 <= self.bits <= 8:
@@ -66,9 +72,13 @@ class Grid:
             high: (out, groups), at least 0.
         """
         if self.symmetric:
-            return _never_zero(torch.maximum(-low, high) / (self.middle - 1 or 1)), None
-        scale = _never_zero((high - low) / self.top)
+            return self.held(_never_zero(torch.maximum(-low, high) / (self.middle - 1 or 1))), None
+        scale = self.held(_never_zero((high - low) / self.top))
         return scale, (-low / scale).round().clamp(0, self.top)
+
+    def held(self, scale: torch.Tensor) -> torch.Tensor:
+        """Return scales as they are stored, float32: on a compact grid the nearest numbers of float16 above 0."""
+        return scale.half().float().clamp_(min=_LEAST_SCALE) if self.compact else scale.float()
 
     def nearest(self, matrix: torch.Tensor) -> Codes:
         """Round (out, columns) to the nearest codes, with each group's range from its minimum to its maximum."""
@@ -77,13 +87,21 @@ class Grid:
         return self.encode(matrix, scale, zero)
 
     def encode(self, matrix: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor | None) -> Codes:
-        """Round (out, columns) to the nearest codes for a scale and a zero point (out, groups)."""
+        """Round (out, columns) to the nearest codes for a scale and a zero point (out, groups).
+
+        Raises:
+            OverwinterError: a scale is too large for a compact grid.
+        """
+        scale = self.held(scale)
+        if self.compact and not is_finite(scale):
+            raise OverwinterError(
+                f"A weight of {float(matrix.abs().max()):.3g} needs a scale above float16's largest number, 65504. "
+                "Name its layer in quantize.skip, or train the model with a smaller learning rate."
+            )
         origin = self.middle if zero is None else zero[:, :, None]
         codes = (self.grouped(matrix) / scale[:, :, None]).round_().add_(origin).clamp_(0, self.top)
         kept = codes.flatten(1)[:, : matrix.shape[1]]
-        return Codes(
-            codes=kept.to(torch.uint8), scale=scale.float(), zero=None if zero is None else zero.to(torch.uint8)
-        )
+        return Codes(codes=kept.to(torch.uint8), scale=scale, zero=None if zero is None else zero.to(torch.uint8))
 
     def decode(self, codes: Codes) -> torch.Tensor:
         """Return the values (out, columns), float32."""

@@ -31,8 +31,8 @@ class IntegerLayer(nn.Module):
         activation_group_size: The number of features of a token that share a range, for ``dynamic`` activations of a
             Linear layer; their codes are symmetric, as in ONNX Runtime's blocked kernel. None: one range per token.
         codes: (out, columns) uint8; two per byte if the grid has at most 4 bits (see `grid.pack`).
-        scale: (out, groups) float32.
-        zero: (out, groups) uint8; None if the grid is symmetric.
+        scale: (out, groups), float16 if the grid is compact, else float32.
+        zero: (out, groups) uint8, two per byte if the grid is compact and has at most 4 bits; None if it is symmetric.
         bias: bias of the float layer, or None.
         activation_scale: () float32; None unless ``static``.
         activation_zero: () uint8; None unless ``static``.
@@ -75,10 +75,11 @@ class IntegerLayer(nn.Module):
         self.weight_shape = tuple(layer.weight.shape)
         rows, groups = self.weight_shape[0], grid.groups(self.columns)
         width = -(-self.columns // 2) if self._packed else self.columns
-        zero = None if grid.symmetric else torch.zeros(rows, groups, dtype=torch.uint8)
+        zeros = -(-groups // 2) if self._packed_zeros else groups
+        zero = None if grid.symmetric else torch.zeros(rows, zeros, dtype=torch.uint8)
         static = activations == "static"
         self.register_buffer("codes", torch.zeros(rows, width, dtype=torch.uint8))
-        self.register_buffer("scale", torch.ones(rows, groups))
+        self.register_buffer("scale", torch.ones(rows, groups, dtype=torch.float16 if grid.compact else torch.float32))
         self.register_buffer("zero", zero)
         self.register_buffer("activation_scale", torch.ones(()) if static else None)
         self.register_buffer("activation_zero", torch.zeros((), dtype=torch.uint8) if static else None)
@@ -137,21 +138,25 @@ class IntegerLayer(nn.Module):
     def _packed(self) -> bool:
         return self.grid.bits <= 4
 
+    @property
+    def _packed_zeros(self) -> bool:
+        return self.grid.compact and self._packed
+
     def get_codes(self, rows: torch.Tensor | slice = slice(None)) -> Codes:
         """Return the weight's codes, not packed, or those of some of its rows."""
-        codes = self.codes[rows]
+        codes, scale, zero = self.codes[rows], self.scale[rows].float(), None if self.zero is None else self.zero[rows]
         return Codes(
             codes=unpack(codes, self.columns) if self._packed else codes,
-            scale=self.scale[rows],
-            zero=None if self.zero is None else self.zero[rows],
+            scale=scale,
+            zero=unpack(zero, scale.shape[1]) if zero is not None and self._packed_zeros else zero,
         )
 
     def set_codes(self, codes: Codes) -> None:
         """Replace codes, scales and zero points by others of the same grid."""
         self.codes.copy_(pack(codes.codes) if self._packed else codes.codes)
-        self.scale.copy_(codes.scale)
+        self.scale.copy_(self.grid.held(codes.scale))
         if self.zero is not None and codes.zero is not None:
-            self.zero.copy_(codes.zero)
+            self.zero.copy_(pack(codes.zero) if self._packed_zeros else codes.zero)
 
     @property
     def source(self) -> IntegerLayer | None:
@@ -227,6 +232,7 @@ class IntegerLayer(nn.Module):
             "bits": self.grid.bits,
             "group_size": self.grid.group_size,
             "symmetric": self.grid.symmetric,
+            "compact": self.grid.compact,
             "activations": self.activations,
             "activation_bits": self.activation_bits,
             "activation_group_size": self.activation_group_size,

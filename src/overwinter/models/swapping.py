@@ -72,7 +72,12 @@ def swap_in(model: nn.Module, described: Mapping[str, Mapping[str, Any]]) -> Non
                 "that name. "
                 "Was the code changed after the model was saved? Quantize it again."
             )
-        grid = Grid(bits=entry["bits"], group_size=entry["group_size"], symmetric=entry["symmetric"])
+        grid = Grid(
+            bits=entry["bits"],
+            group_size=entry["group_size"],
+            symmetric=entry["symmetric"],
+            compact=entry.get("compact", False),  # absent in older models
+        )
         with torch.device("meta"):  # sizes without memory
             empty = variant(
                 layer,

@@ -98,7 +98,8 @@ def _refitted(weight: torch.Tensor, hessian: torch.Tensor, grid: Grid, codes: Co
     diagonal = normal.diagonal(dim1=1, dim2=2)  # (out, groups)
     ridge = _RIDGE * diagonal.mean(1, keepdim=True) + (diagonal == 0)  # a group of zeros has no scale of its own
     scale = torch.linalg.solve(normal + torch.diag_embed(ridge), wanted)
-    return Codes(codes=codes.codes, scale=scale.where(scale > codes.scale * _LEAST, codes.scale), zero=codes.zero)
+    kept = grid.held(scale.where(scale > codes.scale * _LEAST, codes.scale))
+    return Codes(codes=codes.codes, scale=kept, zero=codes.zero)
 
 
 def _descended(weight: torch.Tensor, zeros: torch.Tensor, hessian: torch.Tensor, grid: Grid, codes: Codes) -> Codes:

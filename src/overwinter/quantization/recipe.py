@@ -8,6 +8,7 @@ calibration inputs). SmoothQuant moves the activations' outliers into the weight
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fnmatch
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -53,8 +54,12 @@ class Recipe:
     overrides: Mapping[str, Grid] = field(default_factory=dict)
 
     def grid_of(self, layer: str) -> Grid:
-        """Return the grid of the first pattern that fits the layer's name, or the recipe's own."""
-        return next((grid for name, grid in self.overrides.items() if fnmatch.fnmatchcase(layer, name)), self.grid)
+        """Return the grid of the first pattern that fits the layer's name, or the recipe's own.
+
+        It is compact if only weights are quantized: kernels that quantize inputs, too, take float32 scales.
+        """
+        given = (grid for name, grid in self.overrides.items() if fnmatch.fnmatchcase(layer, name))
+        return dataclasses.replace(next(given, self.grid), compact=self.activations is None and self.smoothing == 0)
 
 
 _DATA_FREE: Mapping[str, Callable[[torch.Tensor, Grid], Codes]] = {
