@@ -14,18 +14,19 @@ pytest.importorskip("transformers", reason="the extra llm is not installed")
 TOKENS = np.random.default_rng(0).integers(48, size=(12, 10))
 
 
-@pytest.mark.parametrize(("name", "skip"), [("torch", []), ("torch-bf16", ["*lm_head"])])
-def test_a_language_model_reads_and_writes_in_float8(quantize, tmp_path, beside, name, skip):
+@pytest.mark.parametrize(("name", "head"), [("torch", "as_layers"), ("torch-bf16", "as_embedding")])
+def test_a_language_model_reads_and_writes_in_float8(quantize, tmp_path, beside, name, head):
     model = language_model(WIDE_LLAMA)
     save_language_model(tmp_path / "dense", model, length=10)
-    report = quantize("fp8_dynamic", tmp_path / "dense", TOKENS, device=beside, skip=skip)
-    assert len(report.quantized) == 2 * 7 + (not skip)
-    assert report.untied == (() if skip else ("network.lm_head",))
+    report = quantize("fp8_dynamic", tmp_path / "dense", TOKENS, device=beside, head=head)
+    tied = head == "as_embedding"
+    assert len(report.quantized) == 2 * 7 + (not tied)
+    assert report.untied == (() if tied else ("network.lm_head",))
     assert report.agreement > 0.8
     build(tmp_path / "fp8_dynamic", name, tmp_path / "built", trusted=[], device=beside)
     served = RUNTIMES.find(name)().load(tmp_path / "built", trusted=[], device=beside)
     network = served.network
-    assert (network.get_output_embeddings().weight is network.get_input_embeddings().weight) == bool(skip)
+    assert (network.get_output_embeddings().weight is network.get_input_embeddings().weight) == tied
     with torch.inference_mode():
         tokens = torch.from_numpy(TOKENS[:2])
         expected, whole = model(tokens), served(tokens)
@@ -40,7 +41,7 @@ def test_a_language_model_reads_and_writes_in_float8(quantize, tmp_path, beside,
 def test_a_language_model_takes_torchaos_other_variants(quantize, tmp_path, method):
     model = language_model(WIDE_LLAMA)
     save_language_model(tmp_path / "dense", model, length=10)
-    report = quantize(method, tmp_path / "dense", TOKENS)
+    report = quantize(method, tmp_path / "dense", TOKENS, head="as_layers")
     assert len(report.quantized) == 2 * 7 + 1
     assert report.untied == ("network.lm_head",)
     assert report.agreement > 0.8

@@ -24,7 +24,7 @@ def computed_weights(model: nn.Module) -> dict[str, str]:
 
 
 def fixed_weights(model: nn.Module, example: torch.Tensor) -> dict[str, str]:
-    """Return name -> reason of every Linear and convolution that must keep its weight as a plain tensor.
+    """Return name -> reason of every Linear, convolution and embedding that must keep its weight as a plain tensor.
 
     Such a weight is computed, or read by code other than the layer's own, which one pass shows: the fast path of
     `torch.nn.TransformerEncoderLayer`, an output layer tied by ``linear(x, other.weight.t())``, a cosine head.
@@ -49,7 +49,7 @@ def _weight_readers() -> Iterator[dict[nn.Module, str]]:
     original: Any = nn.Module.__getattr__
 
     def recording(module: nn.Module, name: str) -> Any:
-        if name == "weight" and isinstance(module, PRUNABLE_LAYERS):
+        if name == "weight" and isinstance(module, (*PRUNABLE_LAYERS, nn.Embedding)):
             reader = _other_reader(sys._getframe(1), module)
             if reader is not None:
                 readers.setdefault(module, reader)

@@ -27,7 +27,7 @@ def check_request(request: Request) -> None:
     if not request.calibration:
         raise ConfigError("There are no calibration samples. Set quantize.calibration_samples to at least 1.")
     _check_samples("Calibration samples", (*request.calibration, *request.distillation), request)
-    check_patterns("quantize.skip", request.settings.skip, list(prunable_weights(request.model)))
+    check_patterns("quantize.skip", request.settings.skip, _nameable(request.model))
     _check_weights(request.model)
     _check_activations(request.model, to_tensors(request.calibration))
 
@@ -48,7 +48,7 @@ def check_layer_names(model: nn.Module, settings: QuantizeConfig) -> None:
         ConfigError: a pattern in ``skip`` or ``overrides`` fits none, or the blocks have none.
     """
     for key, patterns in settings.layer_patterns().items():
-        check_patterns(key, patterns, list(prunable_weights(model)))
+        check_patterns(key, patterns, _nameable(model))
     if settings.methods and isinstance(model, CausalLanguageModel):
         _check_blocks(model, settings.methods)
 
@@ -65,6 +65,12 @@ def _check_blocks(model: CausalLanguageModel, methods: Sequence[str]) -> None:
         f"none: their weights are in {', '.join(kinds)}. Set quantize=none, or name a model whose blocks have some, "
         "such as a Llama, Qwen, Mistral, Gemma or Phi."
     )
+
+
+def _nameable(model: nn.Module) -> list[str]:
+    """Return the layers that a pattern can name: a language model's embedding too."""
+    embeddings = [name for name, layer in model.named_modules() if isinstance(layer, nn.Embedding)]
+    return [*prunable_weights(model), *(embeddings if isinstance(model, CausalLanguageModel) else [])]
 
 
 def _is_matrix(layer: nn.Module) -> bool:

@@ -34,6 +34,7 @@ from overwinter.quantization.layer_sensitivity import LayerDamage, sensitivity
 from overwinter.quantization.mixed import plan_mixed
 from overwinter.quantization.recipe import Recipe, apply_recipe
 from overwinter.quantization.scale_distillation import ScaleDistillation, distill_scales
+from overwinter.quantization.vocabulary import Vocabulary, plan_vocabulary, quantize_vocabulary
 
 _INT4 = Grid(bits=4, group_size=64, symmetric=False)
 _SOLVING, _RECOVERING, _COMPARING = 4, 6, 2  # parts of a method's time, roughly, of those that it takes
@@ -52,16 +53,20 @@ class IntegerVariant:
         """Quantize in place and save; see `Quantizer`."""
         model, settings = request.model, request.settings
         self._check(request)
-        unfit = {name: self._unfit(name, layer, request) for name, layer in weighted_layers(model).items()}
+        vocabulary = self._vocabulary(request)
+        layers = {name: layer for name, layer in weighted_layers(model).items() if not vocabulary.governs(name)}
+        unfit = {name: self._unfit(name, layer, request) for name, layer in layers.items()}
         wanted, left = choose_layers(self.variant, unfit, settings.skip)
-        check_patterns("quantize.overrides", list(settings.overrides), wanted)
-        left |= other_weights(model)
+        check_patterns("quantize.overrides", list(settings.overrides), [*vocabulary.grids, *wanted])
+        others = {name: why for name, why in other_weights(model).items() if not vocabulary.governs(name)}
+        left |= vocabulary.left_in_float | others
         dense = twin(model) if settings.scale_distillation.steps or settings.sensitivity_samples else model
         # Not copied: as a rule they are pages of the model's file.
-        weights = {name: model.get_parameter(f"{name}.weight").detach() for name in wanted}
+        weights = {name: model.get_parameter(f"{name}.weight").detach() for name in [*vocabulary.grids, *wanted]}
         untied = tied_layers(model, wanted)
+        quantize_vocabulary(model, vocabulary)
         kept = self._apply(model, wanted, request)
-        quantized = [name for name in wanted if name not in kept]
+        quantized = [name for name in weights if name not in kept]
         divergences = _recovered(model, dense, request)
         integers = integer_layers(model)
         zeros_before, zeros_after = count_zeros(
@@ -93,6 +98,10 @@ class IntegerVariant:
         calibration, device = to_tensors(request.calibration), request.compute_device
         apply_recipe(model, recipe, layers, calibration, device=device, progress=_solving(request))
         return {}
+
+    def _vocabulary(self, request: Request) -> Vocabulary:
+        """Return what becomes of a language model's embedding and head."""
+        return plan_vocabulary(request)
 
     def _check(self, request: Request) -> None:
         """Refuse a request that the method cannot serve."""
@@ -195,6 +204,9 @@ class TrainedGrids(IntegerVariant):
             raise ConfigError(
                 "qat needs a model trained for its grids, and this one was not. Train it so, or take it out."
             )
+
+    def _vocabulary(self, request: Request) -> Vocabulary:  # noqa: ARG002 -- what was trained has its grid
+        return Vocabulary()
 
     def _unfit(self, name: str, layer: nn.Module, request: Request) -> str | None:
         reason = super()._unfit(name, layer, request)

@@ -54,14 +54,15 @@ def sensitivity(
 
     Args:
         dense: on the CPU, in evaluation mode; as it was when this returns.
-        quantized: the same with integer layers.
+        quantized: the same with integer layers; those that dense has, too, are not judged.
         samples: model inputs (n, ...), or batches of them.
         task: what the outputs are, and how far they are from the dense model's.
         device: that computes: `cpu`, `cuda` or `cuda:N`; its memory holds the dense model and one layer more.
         progress: called with the layers that are judged, and with how many there are.
     """
     judge = Judge(dense, as_batches(samples), task, device)
-    layers, found = integer_layers(quantized), {}
+    already, found = integer_layers(dense), {}
+    layers = {name: layer for name, layer in integer_layers(quantized).items() if name not in already}
     with offloaded(dense, device):
         for name, layer in layers.items():
             found[name] = _damage(dense, name, layer, judge, device)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import nn
 
 from overwinter.calibration.batches import first_samples
 from overwinter.calibration.device_placement import offloaded
 from overwinter.errors import ConfigError
 from overwinter.inputs import TensorInputs
-from overwinter.models import Grid, stored_bytes, twin
+from overwinter.models import Grid, stored_bytes, twin, unique_integers
 from overwinter.progress import Progress, part, silent
 from overwinter.quantization.interface import Request
-from overwinter.quantization.layer_sensitivity import Judge, sensitivity
+from overwinter.quantization.layer_sensitivity import Judge, integer_bytes, sensitivity
 from overwinter.quantization.mixing import Option, fit_divergence, fit_size
 from overwinter.quantization.recipe import Recipe, apply_recipe
 
@@ -83,6 +85,9 @@ def _left_for(model: nn.Module, layers: Sequence[str], request: Request, ratio: 
     """Bytes that the limit leaves for the weights of these layers."""
     float_bytes = stored_bytes(request.description)
     rest = float_bytes - sum(_float_bytes(model, name) for name in layers)
+    for name, layer in unique_integers(model).items():  # a language model's embedding and head
+        weight = request.description["tensors"][f"{name}.weight"]
+        rest += integer_bytes(layer) - math.prod(weight["shape"]) * getattr(torch, weight["dtype"]).itemsize
     return int(float_bytes * ratio) - rest
 
 

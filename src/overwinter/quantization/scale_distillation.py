@@ -24,7 +24,7 @@ from overwinter.calibration.precision import is_quick
 from overwinter.calibration.teacher import Draw, Teacher, divergence, quick_enough
 from overwinter.errors import ConfigError, OverwinterError
 from overwinter.inputs import TensorInputs, count
-from overwinter.models import Codes, IntegerLayer, integer_layers, replace_layer
+from overwinter.models import Codes, IntegerEmbedding, IntegerLayer, integer_layers, replace_layer
 from overwinter.progress import Progress, silent
 from overwinter.tasks import Task
 
@@ -77,7 +77,7 @@ def distill_scales(
         ConfigError: no calibration samples, or no integer layers.
         OverwinterError: the divergence became NaN or infinite; the model is as it was before.
     """
-    if not integer_layers(model) or not count_samples(calibration):
+    if not _distilled_layers(model) or not count_samples(calibration):
         raise ConfigError("Recovery needs integer layers and at least one calibration sample.")
     with offloaded(model, device), offloaded(dense, device):
         draws = _draws(calibration, scale_distillation)
@@ -93,7 +93,7 @@ def _distilled(
     scale_distillation: ScaleDistillation,
     progress: Callable[[int, int], None],
 ) -> list[float]:
-    layers = integer_layers(model)
+    layers = _distilled_layers(model)
     before = {name: layer.get_codes() for name, layer in layers.items()}
     movable = {name: _Movable(layer, zeros=scale_distillation.zeros) for name, layer in layers.items()}
     for name, stand_in in movable.items():
@@ -111,6 +111,12 @@ def _distilled(
     for name, layer in layers.items():
         layer.set_codes(movable[name].moved(before[name]))
     return losses
+
+
+def _distilled_layers(model: nn.Module) -> dict[str, IntegerLayer]:
+    """Return all but embeddings, and heads that share their codes: their 8 bits lose next to nothing."""
+    found = integer_layers(model).items()
+    return {name: each for name, each in found if not isinstance(each, IntegerEmbedding) and each.source is None}
 
 
 class _Movable(nn.Module):

@@ -11,6 +11,8 @@ from overwinter.errors import ConfigError
 from overwinter.registries import QUANTIZERS
 
 _BESIDE = 4  # windows of the user's for each that the model writes, which costs a pass for every token
+INT8, FLOAT = "int8", "float"
+AS_EMBEDDING, AS_LAYERS = "as_embedding", "as_layers"
 CALIBRATION_METHODS = ("minmax", "percentile", "entropy")
 
 
@@ -82,6 +84,13 @@ class CalibratedQuantizeConfig(QuantizeConfig):
     skip: list[str] = setting('name patterns of layers left in floating point: [head, "features.0.*"]')
     overrides: dict[str, GridConfig] = setting(
         "name pattern: {bits: 8, group_size: 64, symmetric: true}; as an argument, +quantize.overrides={...}"
+    )
+    embedding: str = setting(
+        "of language models: int8 (8 bits in groups of 32; variants of integer layers) or float", choices=(INT8, FLOAT)
+    )
+    head: str = setting(
+        "of language models: as_embedding (a tied one shares its codes), or as_layers (a tied one gets its own weight)",
+        choices=(AS_EMBEDDING, AS_LAYERS),
     )
     scale_distillation: ScaleDistillationConfig = setting(
         "afterwards, distil the scales against the dense model; variants of integer layers",

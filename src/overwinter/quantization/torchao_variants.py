@@ -22,6 +22,8 @@ from overwinter.quantization.checking import refuse_integer_settings
 from overwinter.quantization.frame import choose_layers, count_zeros, origin, tied_layers, weighted_layers
 from overwinter.quantization.interface import QuantizationReport, Request
 from overwinter.quantization.recipe import Recipe
+from overwinter.quantization.settings import AS_EMBEDDING
+from overwinter.quantization.vocabulary import tied_head
 from overwinter.runtime import (
     compute_in_bfloat16,
     describe_torchao,
@@ -57,6 +59,9 @@ class TorchaoVariant:
         refuse_integer_settings(self.variant, request)
         model = request.model
         unfit = {name: request.fixed.get(name) or self._unfit(layer) for name, layer in weighted_layers(model).items()}
+        head = tied_head(model)
+        if head is not None and request.settings.head == AS_EMBEDDING:
+            unfit[head] = "quantize.head=as_embedding, which stays in floating point here"
         wanted, left = choose_layers(self.variant, unfit, request.settings.skip)
         left |= other_weights(model)
         before = {layer: model.get_parameter(f"{layer}.weight").detach() for layer in wanted}  # torchao makes new ones

@@ -7,12 +7,14 @@ reading weights takes most of that time.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional
 
 from overwinter.inputs import TensorInputs
-from overwinter.models import IntegerLayer, IntegerLinear, integer_layers, replace_layer
+from overwinter.models import IntegerEmbedding, IntegerLayer, IntegerLinear, integer_layers, replace_layer
 
 _GROUP_SIZES = (32, 64, 128, 256)  # supported by torch's kernel
 _ROWS = 16  # the kernel needs a multiple of this many outputs
@@ -23,14 +25,16 @@ _MIDDLE = 8  # the code that torch's kernel subtracts first
 
 
 def in_float32(model: nn.Module) -> nn.Module:
-    """Dequantize weight-only integer Linear layers, in place; the outputs are bit-identical.
+    """Dequantize weight-only integer Linear layers and embeddings, in place; the outputs are bit-identical.
 
     A server dequantizes once, on loading, and not at every token. Weights are copied from the mapped file to memory
     aligned to cache lines: products with one row took 5 to 9 % longer from the mapping.
     """
+    plain: dict[IntegerLayer, nn.Linear | nn.Embedding] = {}
     for name, layer in integer_layers(model).items():
         if is_weight_only(layer):
-            replace_layer(model, name, _dequantized(layer))
+            plain[layer] = _dequantized(layer, plain.get(layer.source) if layer.source else None)
+            replace_layer(model, name, plain[layer])
     for parameter in model.parameters():
         parameter.data = parameter.data.clone()
     return model
@@ -44,8 +48,13 @@ def in_bfloat16(model: nn.Module, *, packed: bool = True, norms: bool = True) ->
         packed: whether to pack for the CPU's kernel; otherwise all layers are dequantized.
         norms: whether to convert normalisations, too; for `Autocast` they stay in float32.
     """
+    plain: dict[IntegerLayer, nn.Linear | nn.Embedding] = {}
     for name, layer in integer_layers(model).items():
-        replace_layer(model, name, PackedLinear(layer) if packed and _packs(layer) else _dequantized(layer))
+        if packed and _packs(layer):
+            replace_layer(model, name, PackedLinear(layer))
+        else:
+            plain[layer] = _dequantized(layer, plain.get(layer.source) if layer.source else None)
+            replace_layer(model, name, plain[layer])
     for module in model.modules():
         if norms or not isinstance(module, _NORMS):
             for parameter in module.parameters(recurse=False):
@@ -75,8 +84,9 @@ class Autocast(nn.Module):
 
 
 def is_weight_only(layer: IntegerLayer) -> bool:
-    """Return whether the layer differs from a float Linear only by its weight."""
-    return layer.activations is None and layer.smoothing is None and isinstance(layer, IntegerLinear)
+    """Return whether the layer differs from a float Linear or embedding only by its weight."""
+    kinds = (IntegerLinear, IntegerEmbedding)
+    return layer.activations is None and layer.smoothing is None and isinstance(layer, kinds)
 
 
 class PackedLinear(nn.Module):
@@ -119,9 +129,32 @@ def _packs(layer: IntegerLayer) -> bool:
     return layer.grid.bits <= 4 and size in _GROUP_SIZES and columns % size == 0 and rows % _ROWS == 0
 
 
-def _dequantized(layer: IntegerLayer) -> nn.Linear:
-    rows, columns = layer.weight_shape
-    plain = nn.Linear(columns, rows, bias=False)
-    plain.weight = nn.Parameter(layer.weight(), requires_grad=False)
-    plain.bias = layer.bias  # type: ignore[assignment]  # a parameter, or None
+class ScaledEmbedding(nn.Embedding):
+    """`torch.nn.Embedding` whose rows are multiplied by a number.
+
+    Args:
+        weight: (rows, features).
+        factor: the number.
+    """
+
+    def __init__(self, weight: torch.Tensor, factor: float) -> None:
+        super().__init__(*weight.shape, _weight=weight)
+        self.factor = factor
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 -- as of the float layer
+        """Return (..., features) of whole numbers (...)."""
+        return super().forward(input) * self.factor
+
+
+def _dequantized(layer: IntegerLayer, source: nn.Module | None) -> nn.Linear | nn.Embedding:
+    """Return the float layer; its weight is that of ``source``, if the integer layer shares its codes."""
+    weight: Any = nn.Parameter(layer.weight(), requires_grad=False) if source is None else source.weight
+    if isinstance(layer, IntegerEmbedding):
+        plain: nn.Linear | nn.Embedding = ScaledEmbedding(weight, layer.factor)
+    else:
+        rows, columns = layer.weight_shape
+        with torch.device("meta"):
+            plain = nn.Linear(columns, rows, bias=False)
+        plain.bias = layer.bias
+    plain.weight = weight
     return plain.eval()
