@@ -311,7 +311,7 @@ def test_compact_grids_store_float16_scales_and_packed_zeros_and_hold_these_numb
     assert codes.zero.shape == (4, 3)
     again = plain.encode(layer.weight.detach(), codes.scale, codes.zero)  # rounded for these scales, not for others
     assert torch.equal(again.codes, codes.codes)
-    torch.testing.assert_close(integer.weight(), IntegerLinear.from_float(layer, plain).weight(), atol=1e-3, rtol=0)
+    torch.testing.assert_close(integer.weight(), IntegerLinear.from_float(layer, plain).weight(), atol=5e-3, rtol=0)
 
 
 def test_layers_of_models_that_were_saved_before_grids_were_compact_have_float32_scales():

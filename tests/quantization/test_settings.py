@@ -32,6 +32,8 @@ def check(**changes):
         "calibration_method": "minmax",
         "skip": [],
         "overrides": {},
+        "embedding": "int8",
+        "head": "as_embedding",
         "scale_distillation": scale_distillation(),
         "sensitivity_samples": 0,
         "mixed": MixedConfig(max_size_ratio=None, max_divergence=None),

@@ -3,9 +3,10 @@ import torch
 
 from overwinter import models, runtime
 from overwinter.errors import ConfigError
-from overwinter.models import Grid, IntegerLinear, load_description, save_model
+from overwinter.models import Grid, IntegerEmbedding, IntegerLinear, load_description, save_model
 from overwinter.registries import RUNTIMES
-from overwinter.runtime.served_layers import PackedLinear, in_bfloat16, in_float32
+from overwinter.runtime.packed_layers import PackedEmbedding, PackedLinear
+from overwinter.runtime.served_layers import in_bfloat16, in_float32
 from overwinter.signature import Signature
 from tests.support.building import build, drawn
 from tests.support.networks import WIDE_LLAMA, language_model
@@ -44,20 +45,6 @@ def close(output, expected, share=0.03):
     return float((output - expected).abs().max() / expected.abs().max()) < share
 
 
-@pytest.mark.parametrize("bits", [2, 3, 4])
-@pytest.mark.parametrize("symmetric", [True, False])
-def test_a_packed_layer_answers_as_its_integers_do(bits, symmetric):
-    torch.manual_seed(bits)
-    layer = IntegerLinear.from_float(torch.nn.Linear(128, 48), Grid(bits=bits, group_size=32, symmetric=symmetric))
-    given = [torch.randn(2, tokens, 128) for tokens in (1, 4, 5, 40)]  # two by four tokens are the last few
-    with torch.inference_mode():
-        expected = [layer(inputs) for inputs in given]
-        packed = PackedLinear(layer).to(torch.bfloat16)
-        for inputs, output in zip(given, expected, strict=True):
-            assert packed(inputs.bfloat16()).shape == output.shape
-            assert close(packed(inputs.bfloat16()).float(), output)
-
-
 def test_weight_only_layers_are_served_dequantized_with_the_same_bits():
     model = quantized(Grid(bits=8))
     dynamic = "network.model.layers.1.mlp.up_proj"
@@ -76,7 +63,7 @@ def test_whole_models_response_as_in_float32_at_once_and_step_by_step(grid):
         expected = model(TOKENS)
         served = in_bfloat16(model)
         assert {each.dtype for each in served.parameters()} == {torch.bfloat16}
-        assert any(isinstance(each, PackedLinear) for each in served.modules()) == (grid is not None and grid.bits == 4)
+        assert any(isinstance(each, PackedLinear) for each in served.modules()) == (grid is not None)
         head, embedding = served.network.get_output_embeddings(), served.network.get_input_embeddings()
         assert head.weight is embedding.weight
         assert close(served(TOKENS), expected)
@@ -85,6 +72,40 @@ def test_whole_models_response_as_in_float32_at_once_and_step_by_step(grid):
             logits, kept = served.step(TOKENS[:, at : at + 1], kept)
         assert logits.dtype == torch.float32
         assert close(logits, expected[:, -1])
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("name", ["torch", "torch-bf16"])
+def test_a_tied_head_and_its_embedding_are_in_memory_once(tmp_path, name, bits):
+    model, grid = quantized(Grid(bits=bits, group_size=32, compact=True)), Grid(bits=8, group_size=32, compact=True)
+    embedding = IntegerEmbedding.from_float(model.network.model.embed_tokens, grid)
+    head = IntegerLinear.from_float(model.network.lm_head, grid)
+    head.share_codes(embedding)
+    model.network.model.embed_tokens, model.network.lm_head = embedding, head
+    expected = model(TOKENS)
+    served = RUNTIMES.find(name)().load(saved(model, tmp_path / "tied", "int"), trusted=[])
+    with torch.inference_mode():
+        assert close(served(TOKENS), expected)
+        assert close(served.step(TOKENS)[0], expected[:, -1])
+    tensors = {each.data_ptr(): each.nbytes for each in (*served.parameters(), *served.buffers())}
+    if name == "torch":
+        assert torch.equal(served(TOKENS), expected)
+        assert served.network.lm_head.weight is served.network.model.embed_tokens.weight
+    else:
+        assert isinstance(served.network.model.embed_tokens, PackedEmbedding)
+        dense = sum(each.nbytes for each in in_bfloat16(made()).parameters())
+        assert sum(tensors.values()) < 0.9 * dense  # its down_proj stay in floating point
+
+
+@pytest.mark.parametrize("name", ["torch", "torch-bf16"])
+def test_an_embedding_without_a_tied_head_is_served_too(tmp_path, name):
+    model = language_model(WIDE_LLAMA | {"tie_word_embeddings": False})
+    grid = Grid(bits=8, group_size=32, compact=True)
+    model.network.model.embed_tokens = IntegerEmbedding.from_float(model.network.model.embed_tokens, grid)
+    expected = model(TOKENS)
+    served = RUNTIMES.find(name)().load(saved(model, tmp_path / "untied", "int"), trusted=[])
+    with torch.inference_mode():
+        assert close(served(TOKENS), expected)
 
 
 @pytest.mark.parametrize("name", ["torch", "torch-bf16"])

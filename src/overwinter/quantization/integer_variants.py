@@ -59,7 +59,7 @@ class IntegerVariant:
         wanted, left = choose_layers(self.variant, unfit, settings.skip)
         check_patterns("quantize.overrides", list(settings.overrides), [*vocabulary.grids, *wanted])
         others = {name: why for name, why in other_weights(model).items() if not vocabulary.governs(name)}
-        left |= vocabulary.left_in_float | others
+        left |= others | dict(vocabulary.left_in_float)
         dense = twin(model) if settings.scale_distillation.steps or settings.sensitivity_samples else model
         # Not copied: as a rule they are pages of the model's file.
         weights = {name: model.get_parameter(f"{name}.weight").detach() for name in [*vocabulary.grids, *wanted]}

@@ -1,4 +1,4 @@
-"""Layers that torch serves instead of integer layers: dequantized once, or packed for torch's 4-bit kernel.
+"""Layers that torch serves instead of integer layers: dequantized once, or packed (`packed_layers`).
 
 Eager torch has no kernel for float32 inputs and integer weights that is faster than the float one. In bfloat16 it has
 one for 4 bits in groups, which reads an eighth of the bytes: a language model generates one token at a time, and
@@ -7,21 +7,18 @@ reading weights takes most of that time.
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from overwinter.inputs import TensorInputs
 from overwinter.models import IntegerEmbedding, IntegerLayer, IntegerLinear, integer_layers, replace_layer
+from overwinter.runtime.packed_layers import PackedEmbedding, PackedLinear, packs
 
-_GROUP_SIZES = (32, 64, 128, 256)  # supported by torch's kernel
-_ROWS = 16  # the kernel needs a multiple of this many outputs
-_FEW = 8  # tokens up to which the packed kernel is faster than the dequantized product
 # Their statistics need more than the 8 bits of bfloat16, and torch computes them in float32 in any case.
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
-_MIDDLE = 8  # the code that torch's kernel subtracts first
 
 
 def in_float32(model: nn.Module) -> nn.Module:
@@ -41,20 +38,26 @@ def in_float32(model: nn.Module) -> nn.Module:
 
 
 def in_bfloat16(model: nn.Module, *, packed: bool = True, norms: bool = True) -> nn.Module:
-    """Convert a model to bfloat16, in place: parameters converted, 4-bit layers packed, buffers unchanged.
+    """Convert a model to bfloat16, in place: parameters converted, integer layers packed, buffers unchanged.
 
     Args:
-        model: model in which all integer layers are Linear and weight-only (`is_weight_only`).
+        model: model in which all integer layers are weight-only Linear layers or embeddings (`is_weight_only`).
         packed: whether to pack for the CPU's kernel; otherwise all layers are dequantized.
-        norms: whether to convert normalisations, too; for `Autocast` they stay in float32.
+        norms: whether the model computes in bfloat16 throughout, as language models do; for `Autocast` normalisations
+            stay in float32, and only 4-bit layers are packed: its batches are large.
     """
-    plain: dict[IntegerLayer, nn.Linear | nn.Embedding] = {}
-    for name, layer in integer_layers(model).items():
-        if packed and _packs(layer):
-            replace_layer(model, name, PackedLinear(layer))
+    layers, served = integer_layers(model), dict[IntegerLayer, Any]()
+    # Heads before the embeddings whose codes they share.
+    for layer in sorted(layers.values(), key=lambda each: isinstance(each, IntegerEmbedding)):
+        if isinstance(layer, IntegerEmbedding):
+            heads = [each for other, each in served.items() if other.source is layer]
+            served[layer] = _embedding(layer, heads[0] if heads else None, floating=not norms)
+        elif packed and packs(layer) and (norms or layer.grid.bits <= 4):
+            served[layer] = PackedLinear(layer)
         else:
-            plain[layer] = _dequantized(layer, plain.get(layer.source) if layer.source else None)
-            replace_layer(model, name, plain[layer])
+            served[layer] = _dequantized(layer, None)
+    for name, layer in layers.items():
+        replace_layer(model, name, served[layer])
     for module in model.modules():
         if norms or not isinstance(module, _NORMS):
             for parameter in module.parameters(recurse=False):
@@ -89,44 +92,28 @@ def is_weight_only(layer: IntegerLayer) -> bool:
     return layer.activations is None and layer.smoothing is None and isinstance(layer, kinds)
 
 
-class PackedLinear(nn.Module):
-    """`torch.nn.Linear` in bfloat16 with a 4-bit weight: packed for few tokens, and a dequantized copy for many.
+class CodesEmbedding(nn.Module):
+    """An embedding in bfloat16 that dequantizes the rows it looks up.
 
     Args:
-        layer: weight-only layer, in groups that torch's kernel supports.
+        layer: integer layer, whose tensors are copied: they may be pages of a file.
     """
 
-    codes: torch.Tensor
-    scales_and_offsets: torch.Tensor
-
-    def __init__(self, layer: IntegerLayer) -> None:
+    def __init__(self, layer: IntegerEmbedding) -> None:
         super().__init__()
-        codes = layer.get_codes()
-        middle = layer.grid.middle
-        zero = torch.full_like(codes.scale, middle) if codes.zero is None else codes.zero.float()
-        offsets = torch.stack([codes.scale, (middle - zero) * codes.scale], dim=2)  # (out, groups, 2)
-        self._group_size = layer.grid.group_size or layer.columns
-        shifted = codes.codes.int() + (_MIDDLE - middle)
-        self.register_buffer("codes", torch._convert_weight_to_int4pack_for_cpu(shifted, 1))
-        self.register_buffer("scales_and_offsets", offsets.transpose(0, 1).contiguous().bfloat16())
-        self.weight = nn.Parameter(layer.weight().bfloat16(), requires_grad=False)
-        self.bias = layer.bias
+        self.layer = copy.deepcopy(layer)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 -- as of the float layer
-        """Return (..., out) of (..., in)."""
-        input = input.bfloat16()  # noqa: A001 -- as above
-        tokens = input.flatten(0, -2)  # (tokens, in)
-        if len(tokens) > _FEW:
-            return functional.linear(input, self.weight, self.bias)
-        product = torch._weight_int4pack_mm_for_cpu(tokens, self.codes, self._group_size, self.scales_and_offsets)
-        output = product if self.bias is None else product + self.bias
-        return output.reshape(*input.shape[:-1], -1)
+        """Return (..., features) of whole numbers (...)."""
+        rows: torch.Tensor = self.layer(input)
+        return rows.bfloat16()
 
 
-def _packs(layer: IntegerLayer) -> bool:
-    size = layer.grid.group_size
-    rows, columns = layer.weight_shape
-    return layer.grid.bits <= 4 and size in _GROUP_SIZES and columns % size == 0 and rows % _ROWS == 0
+def _embedding(layer: IntegerEmbedding, head: nn.Module | None, *, floating: bool) -> nn.Module:
+    """Return how an embedding is served whose codes a head may share, or in a model whose sums are in float32."""
+    if isinstance(head, PackedLinear):
+        return PackedEmbedding(head, layer.factor)
+    return _dequantized(layer, head) if head is not None or floating else CodesEmbedding(layer)
 
 
 class ScaledEmbedding(nn.Embedding):
@@ -138,7 +125,7 @@ class ScaledEmbedding(nn.Embedding):
     """
 
     def __init__(self, weight: torch.Tensor, factor: float) -> None:
-        super().__init__(*weight.shape, _weight=weight)
+        super().__init__(weight.shape[0], weight.shape[1], _weight=weight)
         self.factor = factor
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 -- as of the float layer
@@ -155,6 +142,6 @@ def _dequantized(layer: IntegerLayer, source: nn.Module | None) -> nn.Linear | n
         rows, columns = layer.weight_shape
         with torch.device("meta"):
             plain = nn.Linear(columns, rows, bias=False)
-        plain.bias = layer.bias
+        plain.bias = layer.bias  # type: ignore[assignment]  # a parameter, or None
     plain.weight = weight
     return plain.eval()
