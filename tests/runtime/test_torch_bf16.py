@@ -123,9 +123,9 @@ def test_it_is_built_and_loaded_and_says_what_it_cannot_run(tmp_path):
         model = RUNTIMES.find("torch-bf16")().load(folder, trusted=[])
         assert any(isinstance(each, PackedLinear) for each in model.modules())
     assert "quantizes its input" in (runtime.refusal(dynamic, "torch-bf16") or "")
-    assert runtime.refusal(four, "onnxruntime") == "it runs no language models"
-    with pytest.raises(ConfigError, match=r"'onnxruntime' cannot serve .* it runs no language models"):
-        runtime.open_language(four, "onnxruntime", 1)
+    assert runtime.refusal(four, "torch-compile") == "it runs no language models"
+    with pytest.raises(ConfigError, match=r"'torch-compile' cannot serve .* it runs no language models"):
+        runtime.open_language(four, "torch-compile", 1)
 
 
 def test_it_runs_networks_with_normalisation_and_tensors_of_their_own(saved, tmp_path):
