@@ -159,6 +159,29 @@ def dense_and_variants(folder, config):
     models.write_variants(folder / "quantize/model", ["int4", "int8"])
 
 
+def bundled(folder, variant, runtime, tokens, extras=None):
+    """Hibernate what was built for a runtime in ``folder/payload``."""
+    description = models.load_description(variant)
+    facts = BundleFacts(
+        variant=description["variant"],
+        runtime=runtime,
+        signature=models.signature_of(description),
+        task={"name": "language_modeling"},
+        labels=(),
+        preprocessing={},
+        production_energy_j=None,
+        lineage={},
+    )
+    hibernate(
+        folder / "bundle",
+        payload=folder / "payload",
+        facts=facts,
+        canary_inputs=tokens.numpy(),
+        canary_tolerance=1e-3,
+        extras=extras,
+    )
+
+
 def test_every_variant_is_measured_on_every_runtime_that_runs_it(tmp_path, config, make_meter):
     dense_and_variants(tmp_path, config)
     (tmp_path / "out").mkdir()
@@ -170,6 +193,28 @@ def test_every_variant_is_measured_on_every_runtime_that_runs_it(tmp_path, confi
     assert f"{chosen['variant']}@{chosen['runtime']}" == stage.metrics["chosen"]["name"]
     assert {"tokens_per_s", "energy_per_token_j"} <= set(stage.candidates()[stage.metrics["chosen"]["name"]]["decode"])
     assert stage.candidates()["dense@torch-bf16"]["divergence_from_dense"] > 0
+
+
+@pytest.mark.slow
+def test_onnx_runtime_takes_part_and_a_bundle_of_it_wakes(tmp_path, config, make_meter):
+    pytest.importorskip("onnxruntime_genai", reason="the extra onnx-llm is not installed")
+    dense_and_variants(tmp_path, config)
+    (tmp_path / "out").mkdir()
+    config.evaluate.runtimes = ["torch", "onnxruntime"]
+    stage = Stage(tmp_path, config, make_meter())
+    program("evaluate").main(stage)
+    names = {"dense@torch", "int4@torch", "int8@torch", "dense@onnxruntime", "int4@onnxruntime"}
+    assert set(stage.candidates()) == names
+    divergences = {name: stage.candidates()[name]["divergence_from_dense"] for name in names}
+    assert divergences["dense@onnxruntime"] == pytest.approx(0, abs=1e-9)
+    assert divergences["int4@onnxruntime"] == pytest.approx(divergences["int4@torch"], rel=0.1)
+    tokens = torch.arange(3, 35).reshape(2, 16)
+    variant = stage.variants()["int4"]
+    build(variant, "onnxruntime", tmp_path / "payload", examples=tokens.numpy(), trusted=[])
+    bundled(tmp_path, variant, "onnxruntime", tokens)
+    with torch.inference_mode():
+        expected = models.load_model(variant, trusted=[])(tokens)[:, -1].numpy()
+    np.testing.assert_allclose(wake(tmp_path / "bundle").run(tokens.numpy()), expected, atol=0.01)
 
 
 def test_a_prompt_longer_than_a_window_is_refused_before_anything_is_loaded(tmp_path, config):
@@ -245,25 +290,8 @@ def test_a_bundle_of_the_file_wakes_with_what_it_said(tmp_path, config, of_a_fil
     variant = Stage(tmp_path, config).variants()["input_file"]
     tokens = torch.arange(3, 35).reshape(2, 16)
     build(variant, given_runtime, tmp_path / "payload", examples=tokens.numpy(), trusted=[])
-    facts = BundleFacts(
-        variant="input_file",
-        runtime=given_runtime,
-        signature=models.signature_of(models.load_description(variant)),
-        task={"name": "language_modeling"},
-        labels=(),
-        preprocessing={},
-        production_energy_j=None,
-        lineage={},
-    )
     models.save_tokenizer(str(of_a_file), tmp_path / "extras/tokenizer")
-    hibernate(
-        tmp_path / "bundle",
-        payload=tmp_path / "payload",
-        facts=facts,
-        canary_inputs=tokens.numpy(),
-        canary_tolerance=1e-3,
-        extras=tmp_path / "extras",
-    )
+    bundled(tmp_path, variant, given_runtime, tokens, extras=tmp_path / "extras")
     dense = models.load_model(tmp_path / "train/model", trusted=[])
     with torch.inference_mode():
         expected = dense(tokens)[:, -1].numpy()

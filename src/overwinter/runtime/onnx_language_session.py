@@ -63,18 +63,19 @@ class OnnxCache:
     def fill(self, arrays: Mapping[str, Array]) -> None:
         """Take over keys and values from `to_arrays`."""
         self.length = next(iter(arrays.values())).shape[2]
-        self._reserve(self.length, arrays)
+        self._make_room(self.length, arrays)
 
-    def _reserve(self, total: int, known: Mapping[str, Array] | None = None) -> None:
-        """Make room for ``total`` tokens, and keep those that are known."""
-        known = self._buffers if known is None else known
-        if self._buffers and known is self._buffers and total <= self._room:
-            return
+    def _reserve(self, total: int) -> None:
+        if total > self._room:
+            self._make_room(total, self._buffers)
+
+    def _make_room(self, total: int, known: Mapping[str, Array]) -> None:
+        """Make buffers for at least ``total`` tokens, and copy the keys and values that are known."""
         self._room = -(-total // _CHUNK) * _CHUNK
         made = {}
         for name, shape in self._session.cache_shapes(self._batch, self._room).items():
             made[name] = np.empty(shape, dtype=np.float32)
-            if name in known:
+            if self.length:
                 made[name][:, :, : self.length] = known[name][:, :, : self.length]
             value = _shared(made[name])
             self._binding.bind_ortvalue_input(f"past_key_values.{name}", value)
