@@ -104,6 +104,21 @@ def test_joules_from_modelled_draws_are_not_called_measured(clock):
     assert 'basis="modelled"' in generate_latest(metrics.registry).decode()
 
 
+def test_a_metric_of_several_models_is_described_once(clock):
+    made, metrics = model_metrics(clock)
+    draw = SimpleNamespace(source="a meter", **WATTS)
+    other = ModelMetrics("n", power_draw=draw, metrics=metrics, log=lambda *_, **__: None, now_s=lambda: clock.now_s)
+    for each in (made, other):
+        spend(each, clock, ("ready", 3))
+    lines = generate_latest(metrics.registry).decode().splitlines()
+    described = [line.split()[2] for line in lines if line.startswith("# TYPE")]
+    assert sorted(described) == sorted(set(described))
+    assert {line.split("{")[1] for line in lines if line.startswith("overwinter_saved_joules{")} == {
+        'model="m"} 0.0',
+        'model="n"} 0.0',
+    }
+
+
 def test_metrics_say_state_wakes_and_reasons(clock):
     made, metrics = model_metrics(clock)
     spend(made, clock, ("off", 2), ("ready", 1))

@@ -57,6 +57,24 @@ class Metrics:
         self.deferred = Gauge(
             "overwinter_deferred", "Requests that wait for lower carbon intensity", registry=self.registry
         )
+        self._models: list[ModelMetrics] = []
+        self.registry.register(self)
+
+    def add(self, model: ModelMetrics) -> None:
+        """Add the metrics of a model."""
+        self._models.append(model)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics that are computed at each scrape, each once with the samples of all models.
+
+        Prometheus's strict parsers refuse a text that describes a metric twice.
+        """
+        families: dict[str, Metric] = {}
+        for model in self._models:
+            for family in model.collect():
+                if (known := families.setdefault(family.name, family)) is not family:
+                    known.samples.extend(family.samples)
+        yield from families.values()
 
     def _counter(self, name: str, text: str, labels: tuple[str, ...]) -> Counter:
         return Counter(f"overwinter_{name}", text, labels, registry=self.registry)
@@ -115,7 +133,7 @@ class ModelMetrics:
         self.succeeded, self.failed, self.kept = DurationTotal(), DurationTotal(), DurationTotal()
         self.queued, self.computed = DurationTotal(), DurationTotal()
         self.last_s = 0.0
-        metrics.registry.register(self)
+        metrics.add(self)
 
     def entered(self, replica: Any, state: str, *, reason: str) -> None:
         """Record that a replica changed its state."""
@@ -200,6 +218,14 @@ class ModelMetrics:
             seconds.add_metric((self._model, state), self._seconds[state])
             state_now.add_metric((self._model, state), present[state])
         yield from (joules, seconds, state_now)
+        if (saved := self.saved_j()) is not None:
+            for name, what, value in (
+                ("saved", "Energy saved compared with staying ready", saved[0]),
+                ("saved_uncertainty", "Standard uncertainty of the energy saved", saved[1]),
+            ):
+                gauge = GaugeMetricFamily(f"overwinter_{name}_joules", what, labels=("model",))
+                gauge.add_metric((self._model,), value)
+                yield gauge
 
     def _switched(self, left: str, reached: str) -> None:
         """Count the joules of a wake, or of starting a preforked process, even if it failed."""

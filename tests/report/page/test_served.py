@@ -1,11 +1,11 @@
 """The models of a running server, as its own metrics tell."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 from prometheus_client import generate_latest
 
-from overwinter.config.groups.serve import PowerDrawConfig
 from overwinter.errors import OverwinterError
 from overwinter.report.page import read_content, render_page
 from overwinter.report.page.served import served_models
@@ -21,7 +21,7 @@ def server():
 
     def made(*waits_s, saved=None):
         metrics, now_s = Metrics(), [0.0]
-        draw = PowerDrawConfig(source=None)
+        draw = SimpleNamespace(source=None, ready_w=2.0, parked_w=1.0, preforked_w=1.0, off_w=0.0, off_wake_j=5.0)
         model = ModelMetrics(
             "digits", power_draw=draw, metrics=metrics, log=lambda *_, **__: None, now_s=lambda: now_s[0]
         )
@@ -32,7 +32,6 @@ def server():
         for wait_s in waits_s:
             model.waited(wait_s)
         seconds = model.seconds()
-        metrics.registry.unregister(model)
         energy_j = {state: 2.0 * spent_s for state, spent_s in seconds.items()}
         status = {**STATUS, "state_s": seconds, "energy_j": energy_j, "saved_j": saved}
         return {"models": {"digits": status}}, generate_latest(metrics.registry).decode()
