@@ -8,6 +8,7 @@ from overwinter.config import compose
 from overwinter.errors import ConfigError
 from overwinter.ledger import Ledger
 from overwinter.report.page import read_content, render_page
+from overwinter.report.page.lineage import amended
 from tests.support.report_project import CANDIDATES_J, ROOT, RUN, STAGES_J, make_report_project, run_stage
 
 
@@ -98,6 +99,31 @@ def test_the_command_that_makes_it_again_has_the_overrides_of_params_yaml(projec
 def test_the_command_names_the_chosen_option_of_a_group(project):
     project.params.write_text(compose(project, ["quantize=none", "train.epochs=3"]))
     assert read_content(project).lineage.command == "overwinter run quantize=none train.epochs=3"
+
+
+def test_advice_keeps_the_overrides_that_made_the_results(project):
+    project.params.write_text(compose(project, ["seed=7", "train.epochs=10"]))
+    commands = {each.title: each.command for each in read_content(project).advice}
+    assert commands["train: stop earlier"] == "overwinter run seed=7 train.epochs=5"
+    assert commands["Let a counter measure the joules"] == "overwinter doctor"
+
+
+@pytest.mark.parametrize(
+    ("made_by", "command", "amended_to"),
+    [
+        ("overwinter run", "overwinter run train.epochs=5", "overwinter run train.epochs=5"),
+        (
+            "overwinter run quantize=int4 quantize.bits=4",
+            "overwinter run quantize=none",
+            "overwinter run quantize=none",
+        ),
+        ("overwinter run train=fast", "overwinter run train.epochs=5", "overwinter run train=fast train.epochs=5"),
+        ("dvc repro", "overwinter run train.epochs=5", "overwinter run train.epochs=5"),
+        ("overwinter run seed=7", "overwinter run --from-sweep a --pick b", "overwinter run --from-sweep a --pick b"),
+    ],
+)
+def test_a_command_replaces_only_what_it_changes(made_by, command, amended_to):
+    assert amended(made_by, command) == amended_to
 
 
 def test_results_of_other_configs_are_made_again_by_dvc_in_their_commit(project):

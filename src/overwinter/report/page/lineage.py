@@ -18,6 +18,7 @@ from overwinter.report.page.content import Lineage, StageFigures
 
 _BY_DVC = "dvc repro"  # in the commit, whose params.yaml and configs/ belong together
 _DIGEST = "configs_digest"
+_RUN = ["overwinter", "run"]
 
 
 def lineage_of(project: Project, stages: Sequence[StageFigures], records: Sequence[ExecutionRecord]) -> Lineage:
@@ -88,7 +89,26 @@ def remaking_command(project: Project) -> str:
             return _BY_DVC
     except (OSError, OverwinterError):
         return _BY_DVC
-    return shlex.join(["overwinter", "run", *overrides])
+    return shlex.join([*_RUN, *overrides])
+
+
+def amended(made_by: str, command: str) -> str:
+    """Return a command that changes the overrides of the one that made the present results.
+
+    Args:
+        made_by: The command that made them, as of `remaking_command`.
+        command: `overwinter run` with the overrides to change; another command stays as it is.
+    """
+    base, words = shlex.split(made_by), shlex.split(command)
+    if base[:2] != _RUN or words[:2] != _RUN or any(word.startswith("-") for word in words[2:]):
+        return command
+    changed = {_key(word) for word in words[2:]}
+    kept = [word for word in base[2:] if not any(f"{_key(word)}.".startswith(f"{key}.") for key in changed)]
+    return shlex.join([*_RUN, *kept, *words[2:]])
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]
 
 
 def _choices(project: Project, composed: Mapping[str, Any], present: Mapping[str, Any]) -> list[str]:

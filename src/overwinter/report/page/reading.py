@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from overwinter.budget import parse_budget
@@ -12,7 +13,7 @@ from overwinter.report.headline import headline_of
 from overwinter.report.page.accounts import latest_run, ledger_figures, limits_used
 from overwinter.report.page.advice import advise
 from overwinter.report.page.content import ReportContent, ServedModel
-from overwinter.report.page.lineage import lineage_of, outdated
+from overwinter.report.page.lineage import amended, lineage_of, outdated
 from overwinter.report.page.responses import payback_of, read_evaluation, read_responses
 from overwinter.report.page.stages import read_stages, summed
 from overwinter.report.page.sweeps import read_sweep_figures
@@ -47,7 +48,8 @@ def read_content(project: Project, *, sweep: str | None = None, served: tuple[Se
     responses = None if found is None else read_responses(project.outputs / found[0], found[1], headline)
     payback = None if found is None else payback_of(budget, found[1], stages)
     ledger, swept = ledger_figures(records, kept_in(path.parent)), read_sweep_figures(project, sweep)
-    power = read_power(project.outputs, stages)
+    power, lineage = read_power(project.outputs, stages), lineage_of(project, stages, records)
+    advice = advise(stages, curves, headline, responses, payback, swept, ledger, power)
     return ReportContent(
         project=config.ledger.project or project.root.name,
         written_utc=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
@@ -61,8 +63,8 @@ def read_content(project: Project, *, sweep: str | None = None, served: tuple[Se
         payback=payback,
         limits=limits_used(budget, stages),
         ledger=ledger,
-        lineage=lineage_of(project, stages, records),
-        advice=advise(stages, curves, headline, responses, payback, swept, ledger, power),
+        lineage=lineage,
+        advice=tuple(replace(each, command=each.command and amended(lineage.command, each.command)) for each in advice),
         sweep=swept,
         outdated=outdated(stages, records),
         served=served,
