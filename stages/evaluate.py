@@ -97,12 +97,13 @@ def supported(stage: ow.pipeline.Stage, variants: Mapping[str, Path]) -> dict[st
         variant: {runtime: ow.runtime.refusal(model, runtime, device) for runtime in stage.config.evaluate.runtimes}
         for variant, model in variants.items()
     }
+    for runtime in stage.config.evaluate.runtimes:
+        if all(reasons[runtime] is not None for reasons in refusals.values()):
+            stage.log(f"{runtime} is left out: {refusals[next(iter(variants))][runtime]}")
     for variant, reasons in refusals.items():
         if None not in reasons.values():
-            stage.log(
-                f"{variant} is left out: no runtime in evaluate.runtimes supports it "
-                f"({'; '.join(map(str, reasons.values()))})"
-            )
+            whys = "; ".join(f"{runtime}: {reason}" for runtime, reason in reasons.items())
+            stage.log(f"{variant} is left out: no runtime in evaluate.runtimes supports it ({whys})")
     return {
         f"{variant}@{runtime}": variants[variant]
         for variant, reasons in refusals.items()

@@ -74,7 +74,17 @@ def test_a_variant_that_no_runtime_runs_is_named_with_the_reason(program, output
     messages = []
     made = stage(outputs, messages, ["onnxruntime"])
     assert list(program.build(made, made.variants(), drawn([1, 8, 8]), tmp_path / "scratch")) == ["dense@onnxruntime"]
-    assert messages == ["int8_weight_only is left out: no runtime in evaluate.runtimes supports it (it is a riddle)"]
+    why = "no runtime in evaluate.runtimes supports it (onnxruntime: it is a riddle)"
+    assert messages == [f"int8_weight_only is left out: {why}"]
+
+
+def test_a_runtime_that_runs_no_variant_is_named_with_the_reason(program, outputs, monkeypatch):
+    refused = lambda _, runtime, *__: "it is not installed" if runtime == "openvino" else None  # noqa: E731
+    monkeypatch.setattr(program.ow.runtime, "refusal", refused)
+    messages = []
+    made = stage(outputs, messages, ["torch", "openvino"])
+    assert list(program.supported(made, made.variants())) == ["dense@torch", "int8_weight_only@torch"]
+    assert messages == ["openvino is left out: it is not installed"]
 
 
 def test_variants_are_built_and_opened_on_the_device_that_is_named(program, outputs, tmp_path):

@@ -17,7 +17,7 @@ from torch import nn
 from overwinter.config import Project, find_project, load_config
 from overwinter.config.groups import StageSpec
 from overwinter.energy.claim import Claim
-from overwinter.errors import ConfigError
+from overwinter.errors import ConfigError, IntegrityError
 from overwinter.models import save_model, write_variants
 from overwinter.pipeline.invocation import Invocation
 from overwinter.pipeline.stage import InterruptedStageError, Stage
@@ -87,6 +87,17 @@ def test_every_stage_that_is_needed_and_leaves_a_model_adds_a_variant(hibernate:
     outputs = tmp_path / "outputs"
     assert hibernate.variants() == {"dense": outputs / "train/model", "distilled": outputs / "distill/model"}
     assert hibernate.variant("distilled") == outputs / "distill/model"
+
+
+def test_the_file_that_a_model_came_in_adds_variants_behind_dense(hibernate: Stage, tmp_path: Path):
+    hibernate.config.pipeline.stages["train"].outs = ["model", "given"]
+    given = tmp_path / "outputs/train/given"
+    with pytest.raises(IntegrityError, match="Run `dvc repro train`"):
+        hibernate.variants()
+    (given / "input_file").mkdir(parents=True)
+    write_variants(given, ["input_file"])
+    assert list(hibernate.variants()) == ["dense", "input_file", "distilled"]
+    assert hibernate.variant("input_file") == given / "input_file"
 
 
 def test_a_variant_of_a_stage_that_is_not_needed_is_refused_with_the_key(hibernate: Stage):
