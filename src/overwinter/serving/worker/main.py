@@ -34,6 +34,7 @@ _COMPUTING = {"infer": "inference", "predict": "predict", "embed": "embeddings"}
 _GENERATING = ("complete", "chat")
 # The imports of a wake besides this module's, by runtime; other runtimes are imported when they wake.
 _IMPORTED_AHEAD = {
+    "llama-cpp": ("overwinter.runtime.llama_cpp_runtime", "llama_cpp"),
     "onnxruntime": ("overwinter.runtime.onnx_runtime", "overwinter.runtime.onnx_session"),
     "torch": ("overwinter.runtime.torch_runtime",),
 }
