@@ -45,6 +45,19 @@ def test_it_needs_nothing_from_elsewhere(project):
     assert "<script" not in page
 
 
+def test_joules_per_token_stand_where_text_is_written(project):
+    path = project.outputs / "evaluate" / "comparison.json"
+    content = json.loads(path.read_text())
+    for each in content["candidates"].values():
+        del each["at_batch"]
+        each |= {"prefill": {"energy_per_token_j": 0.001}, "decode": {"energy_per_token_j": 0.02}}
+    path.write_text(json.dumps(content))
+    page = render_page(read_content(project))
+    assert page.count(">20.0 mJ</data>") == len(content["candidates"])
+    assert check_figures(page, project.root) >= 40
+    assert "at once where a request can wait" not in page
+
+
 def test_what_people_write_is_escaped(project):
     report = project.outputs / "train" / "gate_report.json"
     content = json.loads(report.read_text())

@@ -146,6 +146,8 @@ class Candidate:
         measured: Whether counters measured the joules.
         broken_limits: The limits on quality that it breaks.
         at_batch: Joules per response, by batch size.
+        prefill_j_per_token: Joules per token read; None where no text is generated.
+        decode_j_per_token: Joules per token written.
     """
 
     name: str
@@ -162,6 +164,8 @@ class Candidate:
     measured: bool
     broken_limits: tuple[str, ...]
     at_batch: Mapping[str, float]
+    prefill_j_per_token: float | None = None
+    decode_j_per_token: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

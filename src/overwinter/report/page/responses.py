@@ -77,6 +77,11 @@ def payback_of(budget: Budget, evaluation: EvaluationMetrics, stages: Sequence[S
     )
 
 
+def _saved(energy_j: float, of_j: float) -> float:
+    """Return the saved share; nothing can be saved of nothing."""
+    return 1 - energy_j / of_j if of_j > 0 else 0.0
+
+
 def _comparison(path: Path) -> Mapping[str, Mapping[str, Any]]:
     try:
         return read_record(Comparison, path, remedy="").candidates
@@ -107,9 +112,13 @@ def _plain(metrics: CandidateMetrics, role: str) -> Candidate:
 def _candidate(name: str, role: str, headline: str, figures: Mapping[str, Any]) -> Candidate | None:
     """Return a candidate of comparison.json; None if its joules were not measured."""
 
-    def number(key: str) -> float | None:
-        value = figures.get(key)
+    def number(key: str, of: Mapping[str, Any] = figures) -> float | None:
+        value = of.get(key)
         return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+    def phase(name: str) -> Mapping[str, Any]:
+        found = figures.get(name)
+        return found if isinstance(found, dict) else {}
 
     energy_j, low_j, high_j = (number(f"energy_per_response{part}_j") for part in ("", "_low", "_high"))
     if energy_j is None or low_j is None or high_j is None:
@@ -129,6 +138,8 @@ def _candidate(name: str, role: str, headline: str, figures: Mapping[str, Any]) 
         measured=figures.get("measured") is True,
         broken_limits=tuple(map(str, figures.get("broken_limits") or ())),
         at_batch=_at_batch(figures.get("at_batch")),
+        prefill_j_per_token=number("energy_per_token_j", phase("prefill")),
+        decode_j_per_token=number("energy_per_token_j", phase("decode")),
     )
 
 
