@@ -97,6 +97,8 @@ def look_ahead(stage: ow.pipeline.Stage, data: ow.data.Data, model: Module) -> S
     """Find what this or a later stage would stumble over, before any work is done; return what the model takes."""
     config, trusted = stage.config, stage.config.trusted_targets
     ow.data.check_vocabulary(data, model)
+    shape = {"prompt_tokens": config.evaluate.prompt_tokens, "written_tokens": config.evaluate.written_tokens}
+    ow.data.check_context(data, model, **shape)
     for line in ow.data.check_splits(data):
         stage.log(line)
     ow.quantization.check_layer_names(model, config.quantize)

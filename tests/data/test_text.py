@@ -93,6 +93,17 @@ def test_a_tokenizer_with_more_tokens_than_the_embedding_has_rows_is_refused(tex
         data.check_vocabulary(source, decoder("llama", vocab_size=202))
 
 
+def test_what_is_longer_than_the_models_context_is_refused(texts, tokenizer):
+    model = decoder("llama", vocab_size=203, max_position_embeddings=12)
+    shape = {"prompt_tokens": 6, "written_tokens": 6}
+    data.check_context(data.Data(made(tokenizer, root=str(texts), length=12)), model, **shape)
+    with pytest.raises(ConfigError, match=r"context is 12 tokens, and windows have 13\. Set data\.length"):
+        data.check_context(data.Data(made(tokenizer, root=str(texts), length=13)), model, **shape)
+    shape["written_tokens"] = 7
+    with pytest.raises(ConfigError, match=r"evaluate\.prompt_tokens \+ evaluate\.written_tokens = 13"):
+        data.check_context(data.Data(made(tokenizer, root=str(texts), length=12)), model, **shape)
+
+
 def test_a_token_that_was_added_and_that_no_text_is_made_of_needs_no_row(texts, tokenizer, tmp_path):
     padded = transformers.AutoTokenizer.from_pretrained(tokenizer)
     padded.add_special_tokens({"pad_token": "<pad>"})

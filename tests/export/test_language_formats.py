@@ -75,6 +75,7 @@ def test_openvino_genai_writes_what_the_model_does(saved, tmp_path, expected):
     genai = pytest.importorskip("openvino_genai", reason="the extra openvino is not installed")
     exported = export(open_source(str(saved)), "openvino", tmp_path / "out")
     assert exported.divergence_nats < 0.02
+    assert exported.read_by == "openvino"
     prompt, written = openvino_genai_tokens(genai, tmp_path / "out")
     assert [*prompt, *written] == expected(prompt)
 

@@ -1,7 +1,7 @@
 """Data: sources of samples, their splits, and batches for the training loop.
 
 - `DataSource` is the protocol; `load_data` creates the one that ``data._target_`` names, as `Data`. `Data.use` gives it
-  the task that reads its targets, and `check_splits` and `check_vocabulary` check it before
+  the task that reads its targets, and `check_splits`, `check_vocabulary` and `check_context` check it before
   any work is done.
 - `Split` is one split as every stage reads it: in batches, or samples drawn from all of it. It holds a few batches.
 - `Digits` (in scikit-learn's wheel) and `FashionMnist` (IDX files) are built in, on `InMemory` data sets.
@@ -43,7 +43,7 @@ from overwinter.lazy_imports import lazily
 if TYPE_CHECKING:
     from overwinter.data.augmentation import RandomFlip, RandomShift
     from overwinter.data.batches import Batches
-    from overwinter.data.checking import check_splits, check_vocabulary
+    from overwinter.data.checking import check_context, check_splits, check_vocabulary
     from overwinter.data.digits import Digits
     from overwinter.data.fashion import FashionMnist
     from overwinter.data.fingerprints import raw_bytes
@@ -79,6 +79,7 @@ __all__ = [
     "TokenizedText",
     "Transform",
     "as_json",
+    "check_context",
     "check_preprocessing",
     "check_splits",
     "check_vocabulary",
@@ -107,6 +108,7 @@ _HOMES = {
     "as_json": "preprocessing",
     "check_preprocessing": "preprocessing",
     "check_splits": "checking",
+    "check_context": "checking",
     "check_vocabulary": "checking",
     "load_data": "source",
     "raw_bytes": "fingerprints",

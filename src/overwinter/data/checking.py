@@ -91,6 +91,35 @@ def check_vocabulary(data: Data, model: torch.nn.Module) -> None:
         )
 
 
+def check_context(data: Data, model: torch.nn.Module, *, prompt_tokens: int | None, written_tokens: int | None) -> None:
+    """Check that windows of text, and timed responses, are no longer than a language model's context.
+
+    Args:
+        data: of tokens.
+        model: any other than a `CausalLanguageModel` passes.
+        prompt_tokens: ``evaluate.prompt_tokens``.
+        written_tokens: ``evaluate.written_tokens``.
+
+    Raises:
+        ConfigError: they are: beyond its context, most models predict nonsense without failing.
+    """
+    context = model.context_tokens if isinstance(model, CausalLanguageModel) else None
+    if context is None:
+        return
+    longest = max(value.shape[1] for value in named(data.split("train").first(1)[0]).values())
+    if longest > context:
+        raise ConfigError(
+            f"The model's context is {context} tokens, and windows have {longest}. "
+            f"Set data.length to at most {context}."
+        )
+    response = (prompt_tokens or 0) + (written_tokens or 0)
+    if prompt_tokens is not None and response > context:
+        raise ConfigError(
+            f"The model's context is {context} tokens, and "
+            f"evaluate.prompt_tokens + evaluate.written_tokens = {response}. Lower one of them."
+        )
+
+
 def _check_undoing(data: Data, inputs: Any) -> None:
     """Refuse a mapping that cannot be what the samples went through: the server would prepare clients' samples so."""
     if data.prepares is not None or not isinstance(inputs, torch.Tensor) or not inputs.is_floating_point():

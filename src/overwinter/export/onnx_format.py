@@ -14,6 +14,7 @@ class OnnxFormat(RuntimeFormat):
     """ONNX Runtime's files."""
 
     runtime, pipeline = "onnxruntime", "onnxruntime-genai"
+    read_by = pipeline
 
     def complete(self, source: Source, folder: Path) -> None:
         """Write genai_config.json."""

@@ -13,7 +13,7 @@ from overwinter.inputs import Array
 class OpenVinoFormat(RuntimeFormat):
     """OpenVINO's files."""
 
-    runtime, pipeline = "openvino", "openvino-genai"
+    runtime, pipeline, read_by = "openvino", "openvino-genai", "openvino"
 
     def complete(self, source: Source, folder: Path) -> None:
         """Write the tokenizer as graphs."""
@@ -22,7 +22,7 @@ class OpenVinoFormat(RuntimeFormat):
         write_openvino_genai(folder, source.description["model"]["config"])
 
     def reader(self, folder: Path) -> Callable[[Array], Array]:
-        """Return the logits that OpenVINO computes for the pipeline, which gives none."""
+        """Return the logits that OpenVINO computes: the pipeline gives none."""
         from overwinter.export.openvino_genai import openvino_logits
 
         return lambda tokens: openvino_logits(folder, tokens)

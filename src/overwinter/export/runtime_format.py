@@ -27,10 +27,12 @@ class RuntimeFormat:
     Attributes:
         runtime: its name.
         pipeline: the package that loads the files of a language model.
+        read_by: what computes the logits with which they are compared.
     """
 
     runtime: str
     pipeline: str
+    read_by: str
 
     def refusal(self, source: Source) -> str | None:
         """Return why the runtime cannot run the source."""
@@ -59,13 +61,13 @@ class RuntimeFormat:
         raise NotImplementedError
 
     def read(self, source: Source, folder: Path) -> Reading | None:
-        """Read a language model by the pipeline; None for others, whose outputs `write` has compared."""
+        """Read a language model back; None for others, whose outputs `write` has compared."""
         if not source.language:
             return None
-        return Reading(reader=self.pipeline, logits=self.reader(folder), tolerance=_TOLERANCE)
+        return Reading(reader=self.read_by, logits=self.reader(folder), tolerance=_TOLERANCE)
 
     def reader(self, folder: Path) -> Callable[[Array], Array]:
-        """Return what returns the logits that the pipeline finds, as of `Reading`."""
+        """Return what returns logits from the files, as of `Reading`."""
         raise NotImplementedError
 
 

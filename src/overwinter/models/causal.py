@@ -63,6 +63,12 @@ class CausalLanguageModel(nn.Module):
         output = self.network(input_ids=tokens, past_key_values=kept, use_cache=True, logits_to_keep=1)
         return output.logits[:, -1].float(), output.past_key_values
 
+    @property
+    def context_tokens(self) -> int | None:
+        """Longest text that the configuration says the model was made for; None if it says none."""
+        declared = self.config.get("max_position_embeddings", self.config.get("n_positions"))
+        return declared if type(declared) is int else None
+
     def saved_as(self) -> dict[str, Any]:
         """Return the ``model_config`` for `save_model`, with which it loads on any machine."""
         return {

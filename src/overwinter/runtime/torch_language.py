@@ -82,8 +82,7 @@ class TorchLanguageSession:
     def __init__(self, model: CausalLanguageModel) -> None:
         parameter = next(model.parameters())
         self._model, self._device, self._dtype = model, parameter.device, parameter.dtype
-        declared = model.config.get("max_position_embeddings", model.config.get("n_positions"))
-        self.context_tokens = declared if type(declared) is int else sys.maxsize
+        self.context_tokens = model.context_tokens or sys.maxsize
 
     def run(self, inputs: Inputs) -> Array:
         """Return logits of the next token (batch, vocabulary)."""
