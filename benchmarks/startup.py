@@ -1,4 +1,4 @@
-"""Startup times of commands: a no-op repro, a gate, composing, and `--help`.
+"""Startup times of commands: a no-op repro, a gate, composing, importing, and `--help`.
 
     python benchmarks/startup.py [--repeats 9]
 
@@ -26,6 +26,7 @@ COMMANDS = {
     "dvc repro, nothing to do": ([str(BIN / "dvc"), "repro"], 1.5),
     "gate": ([sys.executable, "stages/gate.py", "train"], 0.4),
     "overwinter compose": ([str(BIN / "overwinter"), "compose", *QUICK], 0.8),
+    "import overwinter": ([sys.executable, "-c", "import overwinter; overwinter.watch"], 0.4),
     "overwinter --help": ([str(BIN / "overwinter"), "--help"], 0.25),
 }
 

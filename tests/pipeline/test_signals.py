@@ -1,5 +1,6 @@
 import os
 import signal
+import time
 
 import pytest
 
@@ -52,3 +53,14 @@ def test_a_handler_put_back_later_counts_as_none_for_the_next_context():
         signal.raise_signal(signal.SIGTERM)
     assert handled == [signal.SIGTERM]
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_forked_child_ends_by_a_signal_as_before():
+    with default_interrupts_handled(lambda number: None):
+        pid = os.fork()
+        if pid == 0:
+            time.sleep(20)
+            os._exit(0)
+        time.sleep(0.1)
+        os.kill(pid, signal.SIGTERM)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGTERM

@@ -143,6 +143,24 @@ def test_every_exception_passes_through_and_is_recorded(executions, error, statu
     assert Path("energy.json").exists()
 
 
+def test_figures_of_any_library_are_kept_as_json(executions):
+    import torch
+
+    with overwinter.watch() as run:
+        run.metrics(loss=torch.tensor(0.5), worst=float("nan"), epochs=3, model="bert")
+        with pytest.raises(ConfigError, match="neither a number nor a text"):
+            run.metrics(curve=[1.0, 2.0])
+    assert executions()[0].metrics == {"loss": 0.5, "worst": "nan", "epochs": 3, "model": "bert"}
+
+
+def test_files_are_named_from_where_the_run_begins(executions, folder: Path, monkeypatch: pytest.MonkeyPatch):
+    (folder / "work").mkdir()
+    with overwinter.watch(energy_json="energy.json", emissions_csv="emissions.csv"):
+        monkeypatch.chdir(folder / "work")
+    assert {path.name for path in folder.iterdir()} >= {"energy.json", "emissions.csv"}
+    assert list((folder / "work").iterdir()) == []
+
+
 def test_a_function_is_watched_at_each_call(executions):
     @overwinter.watch(name="train")
     def train(epochs: int) -> int:

@@ -94,7 +94,7 @@ class OverwinterCallback(Callback):  # type: ignore[misc]  # Lightning's types a
         watched, self._watched = self._watched, None
         if watched is None:
             return
-        watched.run.metrics(**{name: float(value) for name, value in trainer.callback_metrics.items()})
+        watched.run.metrics(**trainer.callback_metrics)
         watched.end(error)
 
 

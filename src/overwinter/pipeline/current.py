@@ -36,7 +36,7 @@ def alone(work: Supervised) -> Iterator[None]:
         if _current:
             raise ConfigError(
                 f"{work.name} cannot be metered inside {_current[0][1].name}: its joules would count twice. "
-                "For a part of a run, use run.window('name') of overwinter.current_run()."
+                "For a part of it, use a window: run.window('name'), in a stage stage.meter.window('name')."
             )
         _current.append(entry)
     try:

@@ -30,20 +30,21 @@ def default_interrupts_handled(handle: Callable[[int], None]) -> Iterator[None]:
 
 
 class _Taken:
-    """The handler of one signal, which after its context does what the previous handler does.
+    """The handler of one signal, which after its context and in forked children does what the previous handler does.
 
     A library that installs its own handler inside the context may put this one back long after the context has ended.
+    A forked child inherits it, and would survive the signal by which its pool ends it.
     """
 
     def __init__(self, number: int, handle: Callable[[int], None]) -> None:
         self.previous: Any = _in_effect(signal.getsignal(number))
         self.ended = False
-        self._handle = handle
+        self._handle, self._pid = handle, os.getpid()
         signal.signal(number, self.received)
 
     def received(self, number: int, frame: Any) -> None:
         """Handle the signal."""
-        if not self.ended:
+        if not self.ended and os.getpid() == self._pid:
             self._handle(number)
         elif callable(self.previous):
             self.previous(number, frame)

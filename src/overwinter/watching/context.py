@@ -10,7 +10,7 @@ import secrets
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -166,6 +166,7 @@ def _watched(options: Options) -> Iterator[Run]:
     from overwinter.pipeline.supervising import metered
     from overwinter.watching.ranks import followed
 
+    options = _from_here(options)
     run = _opened(options)
     if local_rank(os.environ):
         with alone(run), followed(run):
@@ -289,6 +290,15 @@ def _in_words(record: EnergyRecord, status: str) -> str:
     share = f"{record.measured_fraction:.0%} measured" if record.measured_fraction else "modelled"
     carbon = "" if record.carbon_g is None else f", {format_si(record.carbon_g, 'gCO2e')}"
     return f"{status}: {energy} ({share}){carbon} in {format_duration(record.duration_s)}"
+
+
+def _from_here(options: Options) -> Options:
+    """Return the options with absolute paths: the script may change its folder."""
+
+    def absolute(path: str | Path | None) -> Path | None:
+        return None if path is None else Path(path).absolute()
+
+    return replace(options, energy_json=absolute(options.energy_json), emissions_csv=absolute(options.emissions_csv))
 
 
 def _check_files(options: Options) -> None:

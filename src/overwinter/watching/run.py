@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from overwinter.errors import OverwinterError, RefusedError
+from overwinter.errors import ConfigError, OverwinterError, RefusedError
 from overwinter.ledger import WATCH_PREFIX
 from overwinter.pipeline.supervised import Supervised
 from overwinter.pipeline.supervising import STEP_PATIENCE_S
@@ -114,9 +114,16 @@ class Run(Supervised):
             raise OverwinterError(f"{self.title} has no figures before its `with` block begins.")
         return self._watch.latest
 
-    def metrics(self, **figures: float | str) -> None:
-        """Record figures of the result in the ledger, beside the costs; a later value replaces an earlier one."""
-        self.figures.update(figures)
+    def metrics(self, **figures: Any) -> None:
+        """Record figures of the result in the ledger, beside the costs; a later value replaces an earlier one.
+
+        Args:
+            figures: Texts, and numbers of any library, such as tensors of one element.
+
+        Raises:
+            ConfigError: A figure is neither.
+        """
+        self.figures.update({name: _plain(name, value) for name, value in figures.items()})
 
     # For `watch`.
 
@@ -182,6 +189,17 @@ class Run(Supervised):
         """Return the reason for the policy's pause; None if it does not pause the work now."""
         pause = None if self.control is None else self.control.pause
         return None if pause is None else pause.reason
+
+
+def _plain(name: str, value: Any) -> float | str:
+    """Return a figure as JSON has it, which knows neither NaN nor infinity: they become texts."""
+    if isinstance(value, (str, int)):
+        return value
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ConfigError(f"metrics: {name}={value!r} is neither a number nor a text.") from None
+    return number if math.isfinite(number) else str(number)
 
 
 def _end_by(number: int, text: str) -> BaseException:
