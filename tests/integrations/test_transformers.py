@@ -132,3 +132,27 @@ def test_a_script_whose_training_raises_is_recorded_as_failed(executions, folder
     assert "ValueError: loss is nan" in done.stderr
     (entry,) = executions()
     assert (entry.status, entry.message) == ("failed", "ValueError: loss is nan")
+
+
+RANKS = """
+from pathlib import Path
+from tests.integrations.test_transformers import OverwinterCallback, trainer
+
+trainer(Path("."), OverwinterCallback(budget="3 s", name="fit"), steps=10**6).train()
+"""
+
+
+@pytest.mark.slow
+def test_two_ranks_stop_together_with_one_checkpoint_and_one_entry(executions, folder: Path):
+    (folder / "train.py").write_text(RANKS)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "train.py"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    assert "stopped with local rank 0" in done.stderr
+    assert "over budget.total=3 s" in done.stderr
+    (entry,) = executions()
+    assert (entry.stage, entry.status) == ("watch: fit", "refused")
+    (checkpoint,) = (folder / "out").glob("checkpoint-*")
+    step = int(checkpoint.name.rpartition("-")[2])
+    assert step % 10 == 0
+    assert entry.done <= step < entry.done + 10

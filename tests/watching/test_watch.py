@@ -238,6 +238,9 @@ def test_settings_are_those_of_the_project_around_the_script_without_limits_on_i
     assert (groups.budget.total, groups.budget.stages, groups.ledger.project) == ("5 kJ", {}, "wheat")
     assert (groups.power.policy, groups.power.limit) == ("static", "150 W")
     assert supervision_for_script(budget="1 kJ").budget.total == "1 kJ"
+    (folder / "project/grid.csv").write_text("time_utc,g_per_kwh\n2026-01-01T00:00:00Z,40\n2026-01-01T01:00:00Z,60\n")
+    traced = supervision_for_script(carbon="trace", overrides=["carbon.path=grid.csv"])
+    assert traced.carbon.path == str(folder / "project/grid.csv")
 
 
 def test_a_program_of_hydra_keeps_its_own_state(folder: Path):

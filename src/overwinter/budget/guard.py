@@ -151,7 +151,7 @@ class StageGuard:
     def _message(self, limit: Limit, what: str, now: _Mark, total: float) -> str:
         alone = self._first or limit.key.startswith("budget.stages.")
         whole = "" if alone else ", with the stages before it"
-        return f"{self._stage} {what}{whole}, over {limit}, at {now.done:g} of {total:g}. "
+        return f"{self._stage} {what}{whole}, over {limit}, at {now.done:.10g} of {total:.10g}. "
 
     def _amount(self, limit: Limit, costs: Costs) -> float:
         return self._budget.amount(limit.amount.dimension, costs) or 0.0

@@ -158,11 +158,11 @@ class Run(Supervised):
         if not self.interrupted or self.signal is None:
             return
         done, total = self.position
-        of = "" if total is None else f" of {total:g}"
-        end = _end_by(self.signal, f"{self.title} was interrupted at {done:g}{of}")
+        of = "" if total is None else f" of {total:.10g}"
+        end = _end_by(self.signal, f"{self.title} was interrupted at {done:.10g}{of}")
         self._save(end)
         if isinstance(end, SystemExit):  # it has no text
-            self.log(f"ended by signal {self.signal} at {done:g}{of}")
+            self.log(f"ended by signal {self.signal} at {done:.10g}{of}")
         raise end
 
     def _save(self, end: BaseException) -> None:

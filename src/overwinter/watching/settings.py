@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from overwinter.config import Project, compose, find_project, validate_supervision
 from overwinter.config.composition import read_parameters
@@ -12,6 +13,7 @@ from overwinter.config.groups.supervision import Supervision
 from overwinter.errors import ConfigError
 from overwinter.template import template_folder
 
+_FILES = ("path", "prices")  # settings of carbon and power that name a file relative to the project
 _GROUPS = ("energy", "hardware", "ledger", "carbon", "power", "budget")
 
 
@@ -39,14 +41,27 @@ def supervision_for_script(
     """
     picked = [f"{group}={name}" for group, name in (("power", power), ("carbon", carbon)) if name is not None]
     _check_groups(overrides)
+    place = _project()
     with _hydra_put_aside():
-        content = read_parameters(compose(_project(), [*picked, *overrides]))
+        content = read_parameters(compose(place, [*picked, *overrides]))
     content["budget"]["stages"] = {}
+    for group in ("carbon", "power"):
+        content[group] = _from_root(content[group], place.root)
     if budget is not None:
         content["budget"]["total"] = budget
     if project is not None:
         content["ledger"]["project"] = project
     return validate_supervision(content)
+
+
+def _from_root(node: Any, root: Path) -> Any:
+    """Return settings in which files relative to the project are absolute: a script may run in any of its folders."""
+    if not isinstance(node, dict):
+        return node
+    return {
+        key: str(root / value) if key in _FILES and isinstance(value, str) else _from_root(value, root)
+        for key, value in node.items()
+    }
 
 
 def _check_groups(overrides: Sequence[str]) -> None:
