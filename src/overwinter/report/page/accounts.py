@@ -45,7 +45,7 @@ def ledger_figures(records: Sequence[ExecutionRecord], kept: Kept) -> LedgerFigu
 
 def latest_run(records: Sequence[ExecutionRecord]) -> list[ExecutionRecord]:
     """Return the executions of the latest run in the workspace, oldest first."""
-    own = [record for record in records if record.experiment is None and not record.is_command]
+    own = [record for record in records if record.experiment is None and record.of_pipeline]
     return [record for record in own if record.run_id == own[-1].run_id]
 
 
