@@ -74,7 +74,7 @@ def _plateaus(
         yield Advice(
             title=f"{stage.stage}: stop earlier",
             why=f"{headline.describe_named(best.figures[figure])} on validation was reached after "
-            f"{format_si(best.energy_j, 'J')}; the {format_si(saves_j, 'J')} after that raised it no further. "
+            f"{format_si(best.energy_j, 'J')}; the {format_si(saves_j, 'J')} after that improved it no further. "
             "A schedule made for fewer epochs learns otherwise, so compare the results (`overwinter compare`).",
             saves=f"up to {format_si(saves_j, 'J')} of {format_si(stage.energy_j, 'J')}",
             share=saves_j / whole_j,
