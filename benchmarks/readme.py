@@ -1,4 +1,4 @@
-"""Write the figures of benchmarks/results/ into the README, between its markers; a test compares the two.
+"""Write the figures of benchmarks/results/ into the README and docs/figures.md, between markers; a test compares them.
 
 python benchmarks/readme.py
 """
@@ -19,8 +19,11 @@ from overwinter.report import StageSummary, render_summary
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+PAGES = (ROOT / "README.md", ROOT / "docs" / "figures.md")
 
 _PERPLEXITY_LIMITS = (1.015 * 1.005, 1.10 * 1.005)  # in and out of the domain; of a runtime half a percent more
+
+_PAYS = 0.995  # of dense's; above, it is shown as no saving
 
 Row = tuple[str, str, str]  # quantity, measured value, target
 
@@ -38,6 +41,42 @@ def closing_table() -> str:
     console.print(render_summary(rows))
     lines = [line.rstrip() for line in console.export_text().splitlines()]
     return "```\n" + "\n".join(line for line in lines if line) + "\n```\n"
+
+
+def payoff() -> str:
+    """Return one Markdown table: what compression costs in quality and saves per response, case by case."""
+    head = "| case | quality, dense -> compressed | batch 1 | batch 32 |\n|---|---|---|---|\n"
+    return head + "".join(f"| {' | '.join(row)} |\n" for row in _payoff_rows())
+
+
+def _payoff_rows() -> Iterator[tuple[str, str, str, str]]:
+    digits, clothes = result("overhead")["case"], result("fashion")
+    ratios = [
+        cpu["chosen_cpu_s_per_response"] / cpu["dense_best_cpu_s_per_response"] for cpu in digits["batch"].values()
+    ]
+    yield "digits, convolutions: half of the weights, int8", _accuracies(digits), *_over_dense(ratios)
+    ratios = [cost["ratio_to_dense_at_its_best"] for cost in clothes["cost"].values()]
+    yield "Fashion-MNIST, convolutions: pruned, int8", _accuracies(clothes), *_over_dense(ratios)
+    for case, found in result("cases")["cases"].items():
+        rows = found["int8"].values()
+        (first, *_) = rows
+        quality = f"{found['headline']} {first['quality_dense']:.3f} -> {first['quality_int8']:.3f}"
+        yield f"{case}: int8", quality, *_over_dense([row["joules_ratio"] for row in rows])
+    text = result("text")
+    best = text["best"]
+    dense = text["rows"][best["1"]["dense"]]["accuracy"]
+    lost = best["1"]["lost_points"][best["1"]["int8"]]
+    quality = f"accuracy {dense:.2%} -> {dense - lost / 100:.2%}"
+    yield "texts of 128 tokens, MiniLM: int8", quality, *_over_dense([row["ratio"] for row in best.values()])
+
+
+def _accuracies(case: Mapping[str, Any]) -> str:
+    return f"accuracy {case['accuracy_dense']:.2%} -> {case['accuracy_chosen']:.2%}"
+
+
+def _over_dense(ratios: Iterable[float]) -> tuple[str, str]:
+    one, many = (f"{ratio:.2f}" if ratio < _PAYS else f"{ratio:.2f}: does not pay" for ratio in ratios)
+    return one, many
 
 
 def figures() -> str:
@@ -330,17 +369,17 @@ _TOPICS: dict[str, Callable[[], Iterator[Row]]] = {
 
 
 def filled(text: str) -> str:
-    """Return the README with both blocks replaced."""
-    for marker, block in (("table", closing_table()), ("figures", figures())):
+    """Return a page with its blocks replaced."""
+    for marker, block in (("table", closing_table()), ("payoff", payoff()), ("figures", figures())):
         between = rf"(<!-- {marker} -->\n).*?(<!-- /{marker} -->)"
         text = re.sub(between, lambda found, block=block: found[1] + block + found[2], text, flags=re.DOTALL)
     return text
 
 
 def main() -> None:
-    """Update the README."""
-    readme = ROOT / "README.md"
-    write_text(readme, filled(readme.read_text(encoding="utf-8")))
+    """Update the pages."""
+    for page in PAGES:
+        write_text(page, filled(page.read_text(encoding="utf-8")))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Every command of the README's `sh` blocks, as a reader would type them after the first run of the pipeline."""
+"""Every command of the README's and its pages' `sh` blocks, as a reader types them after the first run."""
 
 import re
 import runpy
@@ -7,18 +7,26 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-EXITS = re.compile(r"\s+# exits with (\d+)$")
-BLOCKS = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+PAGES = (
+    "README.md",
+    *(f"docs/{name}.md" for name in ("usage", "budgets", "energy", "power", "hibernation", "your-own")),
+)
+EXITS, COMMENT = re.compile(r"\s+# exits with (\d+)$"), re.compile(r"\s+# .*$")
+BLOCKS = [
+    pytest.param(block, id=f"{page}: {block.splitlines()[0]}")
+    for page in PAGES
+    for block in re.findall(r"^```sh\n(.*?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+]
 
 
 def commands(block: str) -> list[tuple[str, int]]:
     """The commands and the exit codes they announce."""
     found = [(line, EXITS.search(line)) for line in block.splitlines() if line.strip()]
-    return [(EXITS.sub("", line), int(announced[1]) if announced else 0) for line, announced in found]
+    return [(COMMENT.sub("", line), int(announced[1]) if announced else 0) for line, announced in found]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.splitlines()[0])
+@pytest.mark.parametrize("block", BLOCKS)
 def test_every_command_of_the_readme_does_what_it_says(space, block):
     for command, exit_code in commands(block):
         done = space("bash", "-c", command, check=False)
@@ -27,5 +35,16 @@ def test_every_command_of_the_readme_does_what_it_says(space, block):
 
 def test_the_readme_quotes_only_what_is_on_file():
     readme = runpy.run_path(str(ROOT / "benchmarks" / "readme.py"))
-    text = (ROOT / "README.md").read_text()
-    assert readme["filled"](text) == text
+    for page in readme["PAGES"]:
+        text = page.read_text()
+        assert readme["filled"](text) == text
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+def test_links_lead_somewhere():
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
