@@ -142,6 +142,27 @@ def test_a_point_that_its_gate_refuses_has_that_status(space):
     assert not _executions(space, "failed")
 
 
+def test_a_killed_search_goes_on_and_its_pick_becomes_the_configuration(fresh):
+    pytest.importorskip("optuna", reason="the extra sweeps is not installed")
+    words = ("+sweep=tpe", "sparsify.amount=interval(0.3,0.9)", "quantize=int8_static,none", "hydra.sweeper.trials=3")
+    named = ("--name", "searched")
+    random.seed(1)
+    _killed(fresh, *words, *named)
+    _, swept = _sweep(fresh, *words, *named)
+    points = swept["points"]
+    assert [point["status"] for point in points] == ["done"] * 3
+    executed = _executions(fresh)  # none twice
+    assert executed["train"] == 1
+    assert executed["evaluate"] == len({point["name"] for point in points})
+
+    front = json.loads((fresh.root / ".overwinter/sweeps/searched/front.json").read_text())
+    assert front["points"]
+    best = max(points, key=lambda point: point["quality"])
+    fresh("overwinter", "run", "--from-sweep", "searched", "--pick", "best-quality")
+    assert fresh.json("evaluate/metrics.json")["accuracy"] == best["quality"]
+    assert _executions(fresh) == executed + Counter(hibernate=1), "all but the last stage had run"
+
+
 BAD = [
     (("seed=1",), "Nothing is swept"),
     ((), "Nothing is swept"),
