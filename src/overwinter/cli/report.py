@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from overwinter.report.page.ledger_report import GroupCosts, LedgerReport
 
 _PAGE = "report.html"
-_TITLES = ("executions", "kWh", "kgCO2e", "cost", "measured", "wasted", "served kWh", "measure kWh")
+_TITLES = ("executions", "kWh", "kgCO2e", "cost", "measured", "wasted", "served kWh", "measure kWh", "watch kWh")
 _OF_LEDGERS = ("by", "since", "until", "file")
 
 
@@ -147,4 +147,5 @@ def _cells(each: GroupCosts) -> Sequence[str]:
         f"{each.wasted_share:.0%}",
         amount(each.served_kwh) if each.served_kwh else "",
         amount(each.commands_kwh) if each.commands_kwh else "",
+        amount(each.scripts_kwh) if each.scripts_kwh else "",
     ]

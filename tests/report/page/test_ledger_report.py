@@ -38,7 +38,7 @@ def _spend(path, when, stage, joules, *, person="Ada", status="done", measured=1
 
 @pytest.fixture
 def path(tmp_path):
-    """Two months of two people, a failure, a server and a measured command, outside any project."""
+    """Three months of two people, a failure, a server, a measured command and a watched script, outside any project."""
     path = tmp_path / "all.sqlite"
     _spend(path, "2026-09-30T23:59:59", "train", 9 * KWH)
     _spend(path, "2026-10-01T00:00:00", "train", 2 * KWH, measured=0.5, artifact="a")
@@ -46,6 +46,7 @@ def path(tmp_path):
     _spend(path, "2026-10-31T23:59:59", "evaluate", 1 * KWH, person="Grace")
     _spend(path, "2026-11-01", "measure: serve-mine", 3 * KWH)
     _spend(path, "2026-11-02", "measure: make", 4 * KWH, person=None)
+    _spend(path, "2026-11-03", "watch: fit", 5 * KWH)
     return path
 
 
@@ -63,7 +64,16 @@ def test_a_period_has_its_first_moment_and_not_its_last(path):
 def test_groups_add_up_to_the_total(path):
     report = report_ledgers([path], by=("project", "person", "month"))
     assert report.groups[0].keys == ("winter", "Ada", "2026-09")
-    for figure in ("executions", "energy_kwh", "carbon_kg", "pipeline_kwh", "wasted_kwh", "served_kwh", "commands_kwh"):
+    for figure in (
+        "executions",
+        "energy_kwh",
+        "carbon_kg",
+        "pipeline_kwh",
+        "wasted_kwh",
+        "served_kwh",
+        "commands_kwh",
+        "scripts_kwh",
+    ):
         assert sum(getattr(each, figure) for each in report.groups) == pytest.approx(getattr(report.total, figure))
 
 
@@ -72,6 +82,9 @@ def test_waste_servers_and_commands_stand_apart(path):
     assert total.pipeline_kwh == pytest.approx(13.0)
     assert total.wasted_kwh == pytest.approx(10.0)  # replaced in October, and failed
     assert (total.served_kwh, total.commands_kwh) == (pytest.approx(3.0), pytest.approx(4.0))
+    assert total.scripts_kwh == pytest.approx(5.0)
+    parts_kwh = total.pipeline_kwh + total.served_kwh + total.commands_kwh + total.scripts_kwh
+    assert parts_kwh == pytest.approx(total.energy_kwh)
 
 
 def test_an_execution_in_two_ledgers_counts_once(path, tmp_path):
@@ -97,13 +110,13 @@ def test_the_command_prints_it_as_table_json_and_page(path, tmp_path, monkeypatc
     assert printed[0].split()[:2] == ["person", "month"]
     assert "Grace" in (tmp_path / "ledger.html").read_text()
     page = render_ledger(report_ledgers([path], by=("person", "month")))
-    assert f">{amount(20.0)}</data> kWh" in page
+    assert f">{amount(25.0)}</data> kWh" in page
     assert "https://" not in page.replace('xmlns="http', "")
 
 
 def test_ledger_merge_is_a_command(path, tmp_path, capsys):
     assert main(["ledger", "merge", str(path), "--into", str(tmp_path / "more.sqlite")]) == 0
-    assert "6 added" in capsys.readouterr().out
+    assert "7 added" in capsys.readouterr().out
     assert main(["ledger", "merge", str(path)]) == 2
     assert "--into" in capsys.readouterr().err
 

@@ -155,7 +155,7 @@ def front_chart(content: ReportContent, width: int, palette: Palette) -> Chart |
 def group_chart(report: LedgerReport, width: int, palette: Palette) -> Chart:
     """Return the energy of the largest groups of a ledger's report, by what it was used for."""
     parts = {"in use": palette.good, "wasted": palette.series[1], "served": palette.series[0]}
-    parts["measured commands"] = palette.series[5]
+    parts |= {"measured commands": palette.series[5], "watched scripts": palette.series[3]}
     rows = [
         {"group": ", ".join(each.keys), "part": part, "kwh": amount, "order": place}
         for each in report.groups[:_GROUPS]
@@ -165,9 +165,12 @@ def group_chart(report: LedgerReport, width: int, palette: Palette) -> Chart:
                 ("wasted", each.wasted_kwh),
                 ("served", each.served_kwh),
                 ("measured commands", each.commands_kwh),
+                ("watched scripts", each.scripts_kwh),
             )
         )
     ]
+    used = {row["part"] for row in rows if row["kwh"]}
+    parts = {part: colour for part, colour in parts.items() if part in used}
     names = [", ".join(each.keys) for each in report.groups[:_GROUPS]]
     axis = {"labelLimit": 200 if width >= _NARROW else 120}
     scale = {"domain": list(parts), "range": list(parts.values())}
@@ -182,7 +185,7 @@ def group_chart(report: LedgerReport, width: int, palette: Palette) -> Chart:
                 "type": "nominal",
                 "title": None,
                 "scale": scale,
-                "legend": {"columns": 4 if width >= _NARROW else 2},
+                "legend": {"columns": 5 if width >= _NARROW else 2},
             },
             "order": {"field": "order", "type": "quantitative"},
         },

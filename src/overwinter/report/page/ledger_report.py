@@ -33,6 +33,7 @@ class GroupCosts:
         wasted_kwh: The part of it that no result in use depends on.
         served_kwh: The part of servers that `overwinter measure --name serve` metered.
         commands_kwh: The part of other measured commands.
+        scripts_kwh: The part of watched scripts, whose results are unknown.
         unknown: The number of executions without known joules.
     """
 
@@ -47,6 +48,7 @@ class GroupCosts:
     wasted_kwh: float
     served_kwh: float
     commands_kwh: float
+    scripts_kwh: float
     unknown: int
 
     @property
@@ -162,7 +164,7 @@ def _costs(keys: tuple[str, ...], records: Sequence[ExecutionRecord], lost: set[
     sums = total("", records)
     served = [record for record in records if record.stage.startswith(SERVED_PREFIX)]
     commands = [each for each in records if each.is_command and not each.stage.startswith(SERVED_PREFIX)]
-    stages = [record for record in records if not record.is_command]
+    stages = [record for record in records if record.of_pipeline]
     return GroupCosts(
         keys=keys,
         executions=sums.executions,
@@ -175,6 +177,7 @@ def _costs(keys: tuple[str, ...], records: Sequence[ExecutionRecord], lost: set[
         wasted_kwh=_kwh([record for record in stages if record.id in lost]),
         served_kwh=_kwh(served),
         commands_kwh=_kwh(commands),
+        scripts_kwh=_kwh([record for record in records if record.is_script]),
         unknown=sums.unknown,
     )
 
