@@ -14,15 +14,20 @@ from overwinter.models import (
     find_signature,
     integer_layers,
     load_description,
+    pretrained,
     replace_layer,
     save_model,
 )
+from overwinter.models.gguf_blocks import GgufMatrix
+from overwinter.models.given import AS_GIVEN, INPUT_FILE, save_given
 from overwinter.runtime import build, open_language
 from overwinter.runtime.language_check import divergence
 from overwinter.runtime.openvino_language import OpenVinoLanguage
 from overwinter.runtime.openvino_language_session import GRAPH, OpenVinoLanguageSession
+from overwinter.runtime.openvino_weights import given_weight
 from overwinter.runtime.torch_language import TorchLanguageSession
 from tests.support.decoders import tokens
+from tests.support.gguf_files import write_gguf
 
 for package in ("gguf", "openvino", "openvino_genai", "transformers"):
     pytest.importorskip(package, reason="the extras llm and openvino are not installed")
@@ -131,6 +136,63 @@ def test_the_graph_is_all_that_is_written_and_the_same_each_time(tmp_path):
     assert files == [GRAPH.replace(".xml", ".bin"), GRAPH]
     for name in files:
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+
+
+def given(folder, variant, **changes):
+    """A GGUF file as a variant, and the model that is read from it."""
+    path = write_gguf(folder / "model.gguf", **changes)
+    model = pretrained(root=str(path))
+    save_given(
+        folder / "saved",
+        path,
+        variant=variant,
+        model_config=model.saved_as(),
+        signature=find_signature(model, [tokens(1)]),
+        lineage={},
+    )
+    return folder / "saved", model
+
+
+class TestGiven:
+    @pytest.mark.parametrize("blocks", ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"])
+    def test_its_own_integers_are_kept(self, tmp_path, monkeypatch, blocks):
+        saved, model = given(tmp_path, AS_GIVEN, blocks=blocks)
+        assert OpenVinoLanguage().refusal(load_description(saved)) is None
+        build(saved, "openvino", tmp_path / "openvino", examples=tokens(), trusted=())
+        module = importlib.import_module("overwinter.runtime.openvino_language_session")
+        exact = {**module._settings(1), "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
+        monkeypatch.setattr(module, "_settings", lambda threads: exact)
+        found = OpenVinoLanguageSession(tmp_path / "openvino", threads=1).logits(tokens().numpy())
+        assert_close(found, TorchLanguageSession(model).logits(tokens().numpy()), 1e-5)
+
+    def test_the_file_as_genai_reads_it(self, tmp_path):
+        saved, model = given(tmp_path, INPUT_FILE, blocks="Q8_0")
+        build(saved, "openvino", tmp_path / "openvino", examples=tokens(), trusted=())
+        session = open_language(tmp_path / "openvino", "openvino", 1)
+        assert session.context_tokens == 64
+        assert_close(session.logits(tokens().numpy()), TorchLanguageSession(model).logits(tokens().numpy()))
+
+    def test_formats_that_genai_does_not_read_are_refused(self, tmp_path):
+        saved, _ = given(tmp_path, INPUT_FILE, blocks="Q5_0")
+        assert "does not read the format Q5_0" in OpenVinoLanguage().refusal(load_description(saved))
+
+    @pytest.mark.parametrize("kind", [np.float16, np.float32])
+    def test_values_of_a_matrix(self, kind):
+        random = np.random.default_rng(0)
+        scale = (random.standard_normal((3, 4)) / 8).astype(kind).astype(np.float32)
+        minimum = random.standard_normal((3, 4)).astype(np.float16).astype(np.float32)
+        scale[0, 1], scale[1, 2], minimum[1, 2], scale[2, 0] = 0, 0, 0, 1e-9  # groups of one value
+        codes = random.integers(16, size=(3, 128), dtype=np.uint8)
+        matrix = GgufMatrix(codes=codes, scale=scale, minimum=minimum, group_size=32, bits=4, kind="Q4_1")
+        assert np.abs(evaluated(given_weight(matrix)) - matrix.dequantize()).max() < 2**-9
+
+
+def evaluated(node):
+    """The value of a node without inputs."""
+    import openvino
+
+    model = openvino.Model([node], [], "weight")
+    return openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})({})[0]
 
 
 class TestSession:

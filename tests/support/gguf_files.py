@@ -43,6 +43,7 @@ def write_gguf(
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_freq_base(10000.0)
     writer.add_vocab_size(rows)
+    writer.add_file_type(gguf.LlamaFileType.GUESSED)  # openvino-genai reads no file without one
     writer.add_tokenizer_model("gpt2")
     writer.add_token_list(["<unk>", "<bos>", "<eos>"] + [chr(ord("!") + place) for place in range(words - 4)] + ["!#"])
     writer.add_token_types([3, 3, 3] + [1] * (words - 3))
