@@ -1,10 +1,14 @@
 """The benchmark of responses: rounds that go on where they stopped, and ratios to the better peer."""
 
 import json
+import shutil
 import sys
 from types import SimpleNamespace
 
 import pytest
+
+from tests.support.decoders import tokens
+from tests.support.networks import language_model, save_language_model
 
 pytest.importorskip("transformers", reason="the extra llm is not installed")
 
@@ -119,3 +123,17 @@ def test_the_readmes_rows_are_of_the_cheapest_that_is_good_enough(program, load_
         ("int4@x", "0.96", "0.96"),
         ("int4@x", "1.00 / 1.00", "1 / 0.6"),
     ]
+
+
+def test_perplexities_are_over_denses_and_kept(program, tmp_path):
+    built = tmp_path / "built"
+    for name, seed in {"dense@torch": 0, "same@torch": 0, "other@torch-bf16": 1}.items():
+        save_language_model(built / name, language_model(seed=seed))
+    windows = {domain: tokens(6, 8) % 32 for domain in ("in", "out")}
+    arguments = SimpleNamespace(work=tmp_path, threads=1, only=())
+    found = program.perplexities(built, windows, arguments)
+    assert found["same@torch"]["in"] == {"ratio": 1.0, "low": 1.0, "high": 1.0}
+    assert found["other@torch-bf16"]["out"]["ratio"] != 1
+    shutil.rmtree(built / "other@torch-bf16")
+    (built / "other@torch-bf16").mkdir()  # nothing is computed again
+    assert program.perplexities(built, windows, arguments) == found

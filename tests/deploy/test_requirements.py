@@ -53,6 +53,7 @@ def test_one_without_torch_needs_only_what_serves_it():
     assert ALL - names == {
         "codecarbon",
         "dvc",
+        "jinja2",
         "onnx",
         "onnxscript",
         "ruamel.yaml.clib",
@@ -67,6 +68,7 @@ def test_one_without_torch_needs_only_what_serves_it():
     ("given", "runtimes", "kinds"),
     [
         (bundle(), ["onnxruntime", "openvino"], ["onnxruntime"]),
+        (bundle(generates=True), ["onnxruntime"], ["language@onnxruntime"]),
         pytest.param(
             bundle("torch", generates=True),
             ["torch", "torch-bf16", "torch-compile"],
@@ -74,7 +76,7 @@ def test_one_without_torch_needs_only_what_serves_it():
             marks=pytest.mark.slow,
         ),
     ],
-    ids=["without torch", "with torch"],
+    ids=["without torch", "language without torch", "with torch"],
 )
 def test_what_the_image_lacks_is_never_imported_by_a_server(tmp_path, given, runtimes, kinds):
     there = {text.partition("==")[0].lower() for text in (*needed_by(given), tables())}
@@ -98,6 +100,13 @@ def test_texts_and_images_need_their_package_and_on_torch_the_architectures(kind
         needed = needed_by(bundle(runtime, kind=kind))
         assert any(text.startswith(name) for text in needed)
         assert any(text.startswith("transformers") for text in needed) == architectures
+
+
+@pytest.mark.parametrize("runtime", ["llama-cpp", "onnxruntime", "openvino"])
+def test_texts_are_generated_without_torch_by_what_splits_them_into_tokens(runtime):
+    names = {text.partition("==")[0] for text in needed_by(bundle(runtime, generates=True))}
+    assert {"jinja2", "tokenizers"} < names
+    assert not {"gguf", "transformers", "torch"} & names
 
 
 def test_a_wheel_is_named_by_its_digest(tmp_path):

@@ -29,7 +29,8 @@ _SERVER = (
     "rich",
     "safetensors",
 )
-_OF_LANGUAGE = ("gguf", "transformers")
+_ARCHITECTURES = ("gguf", "transformers")  # on torch, of models that read texts or images
+_OF_GENERATING = ("jinja2", "tokenizers")
 _OF_KINDS = {"text": "tokenizers", "image": "pillow"}  # of preprocessing
 
 
@@ -58,8 +59,12 @@ def needed_by(bundle: Bundle) -> tuple[str, ...]:
 def _of_samples(bundle: Bundle) -> tuple[str, ...]:
     """Return what texts and images need, and on torch the architectures that take them."""
     kind = _OF_KINDS.get(bundle.preprocessing.get("kind", ""))
-    architectures = bundle.generates or (kind is not None and bundle.runtime.startswith("torch"))
-    return (*(_OF_LANGUAGE if architectures else ()), *(() if kind is None else (kind,)))
+    on_torch = bundle.runtime.startswith("torch") and (bundle.generates or kind is not None)
+    return (
+        *(_ARCHITECTURES if on_torch else ()),
+        *(_OF_GENERATING if bundle.generates else ()),
+        *(() if kind is None else (kind,)),
+    )
 
 
 def declared(runtime: str, attribute: str, *, default: Any) -> Any:
