@@ -93,6 +93,36 @@ def test_over_its_budget_the_run_stops_between_steps_with_its_checkpoint(executi
     assert 0.3 < entry.duration_s < 10
 
 
+def test_a_total_that_is_too_small_does_not_end_the_budget(executions):
+    @overwinter.watch(budget=TINY)
+    def fit() -> None:
+        for _ in overwinter.current_run().steps(worked(30.0), total=5):
+            pass
+
+    with pytest.raises(RefusedError):
+        fit()
+    assert executions()[0].total is None
+
+
+def test_a_run_without_steps_that_exceeds_its_budget_says_so(executions):
+    said: list[str] = []
+    with overwinter.watch(budget="1 ms", log=said.append):
+        time.sleep(0.01)
+    assert "over budget.total=1 ms; a run is stopped between the steps" in said[0]
+    (entry,) = executions()
+    assert entry.status == "done"
+    assert "over budget.total=1 ms" in entry.message
+
+
+def test_nothing_is_reported_to_a_run_that_has_ended(executions):
+    with overwinter.watch() as run:
+        pass
+    for late in (lambda: run.window("late"), lambda: run.step(1, 2), lambda: list(run.steps([1]))):
+        with pytest.raises(OverwinterError, match="has ended"):
+            late()
+    assert run.read().report.energy_j == run.record.energy_j
+
+
 def test_what_stopped_runs_have_spent_counts_when_the_next_one_resumes(executions):
     for _ in range(2):
         with pytest.raises(RefusedError), overwinter.watch(budget=TINY, name="fit", resumes=True) as run:

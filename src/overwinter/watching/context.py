@@ -258,6 +258,9 @@ def _recorded(run: Run, execution: Execution, spent: Callable[[], Spent] | None)
 
 def _finish(run: Run, execution: Execution, record: EnergyRecord | None, error: BaseException | None) -> None:
     status, exit_code, message = _end(run, error)
+    if record is not None and status == "done" and (over := run.overspent(record)):
+        message = over
+        run.log(f"{over}; a run is stopped between the steps that it reports, and this one ended by itself")
     execution.finish(
         status=status, exit_code=exit_code, energy=record, metrics=run.figures or None, message=message or None
     )

@@ -86,6 +86,9 @@ class Run(Supervised):
             KeyboardInterrupt: As `steps`.
             SystemExit: As `steps`.
         """
+        self._check_open()
+        if total is not None and done > total:
+            total = None  # a wrong total must not end the budget: nothing is checked after the last step
         before_s = self.last_progress_s
         self._reached, known = done, math.inf if total is None else total
         self._reach(done, known)
@@ -106,6 +109,7 @@ class Run(Supervised):
 
     def window(self, name: str) -> Window:
         """Start a window of the meter, to be closed or used in a `with` block; windows may nest and overlap."""
+        self._check_open()
         return self.meter.window(name)
 
     def read(self) -> Spent:
@@ -153,6 +157,18 @@ class Run(Supervised):
         if again or not waits:
             raise _end_by(number, f"{self.title} was interrupted; no checkpoint was saved")
         self.interrupted = True
+
+    def overspent(self, record: EnergyRecord) -> str | None:
+        """Return what was exceeded by a run that ended by itself, without steps or in its last one; None if nothing."""
+        for limit in self.budget.total:
+            amount = self.budget.amount(limit.amount.dimension, record)
+            if amount is not None and amount > limit.amount.value:
+                return f"it has spent {limit.quantity(amount)}, over {limit}"
+        return None
+
+    def _check_open(self) -> None:
+        if self.record is not None:
+            raise OverwinterError(f"{self.title} has ended, so nothing more is metered. Move the work into its block.")
 
     def _stop_if_interrupted(self) -> None:
         if not self.interrupted or self.signal is None:
