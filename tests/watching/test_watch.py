@@ -132,6 +132,8 @@ def test_what_stopped_runs_have_spent_counts_when_the_next_one_resumes(execution
     assert "does not start" in second.message
     assert second.resumed_from == first.id
     assert second.resumed_duration_s == first.duration_s
+    with overwinter.watch(budget=TINY, name="fit", project="another", resumes=True):
+        pass
     with overwinter.watch(budget="1 h", name="fit", resumes=True) as run:
         pass
     assert run.record is not None

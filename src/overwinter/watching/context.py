@@ -75,8 +75,8 @@ def watch(
         name: The run's name in the ledger; by default the script's.
         checkpoint: A function that saves the work's state. It is called between two steps, before the run is stopped.
             With it, a run that will exceed its budget is stopped early; without it, once it has exceeded it.
-        resumes: Whether the script continues from such a checkpoint: what the unfinished runs of this name have spent
-            since the last finished one then counts against the budget, too.
+        resumes: Whether the script continues from such a checkpoint: what the unfinished runs of this project and name
+            have spent since the last finished one then counts against the budget, too.
         energy_json: A file for the figures, as a stage writes them; it is written however the run ends.
         emissions_csv: A file to which a row in CodeCarbon's format is appended, however the run ends.
         overrides: Further settings of the groups energy, hardware, carbon, power, budget and ledger in Hydra's
@@ -214,7 +214,7 @@ def _begun(ledger: Ledger, run: Run, config: Supervision, options: Options) -> E
     from overwinter.files import digest
     from overwinter.ledger import origin_of
 
-    key = digest({"watch": run.title})
+    key = digest({"watch": run.title, "project": config.ledger.project})
     run.resumed = ledger.earlier(stage=run.name, configuration_key=key) if options.resumes else None
     return ledger.begin(
         stage=run.name,
