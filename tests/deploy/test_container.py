@@ -3,11 +3,15 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from argparse import Namespace
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from overwinter.deploy import Container
+from overwinter.deploy.images import BASE
+from overwinter.errors import ConfigError
 
 RENDERER = Container(package="overwinter==1.2.3", needed=("h11==0.16.0", "numpy==2.4.6"), token="/etc/token")
 
@@ -126,3 +130,10 @@ def test_private_copies_have_a_disk(deployed):
     rendered = RENDERER.render(deployed())
     assert "TMPDIR=/var/tmp/overwinter" in rendered["Containerfile"]
     assert "install -d -o 65532 -g 65532 /var/lib/overwinter /var/tmp/overwinter" in rendered["Containerfile"]
+
+
+def test_what_pip_compiles_needs_a_base_image_with_a_compiler(monkeypatch):
+    bundle = SimpleNamespace(runtime="llama-cpp")
+    monkeypatch.setattr("overwinter.deploy.container.bundle_in_folder", lambda _: (bundle, None))
+    with pytest.raises(ConfigError, match=r"llama-cpp, which pip compiles, .* --base docker\.io/library/python:3\.12@"):
+        Container.from_arguments(Namespace(base=BASE))

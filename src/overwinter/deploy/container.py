@@ -26,7 +26,7 @@ from overwinter.deploy.flags import memory_limit
 from overwinter.deploy.images import BASE, checked_image, is_pinned, of_tag
 from overwinter.deploy.interface import Orchestrator
 from overwinter.deploy.kubernetes import BUNDLE, COPIES, SECRETS, TOKEN
-from overwinter.deploy.requirements import needed_by, package_in, tables
+from overwinter.deploy.requirements import declared, needed_by, package_in, tables
 from overwinter.deploy.source import Source, bundle_folder, bundle_in_folder
 from overwinter.errors import ConfigError
 
@@ -102,6 +102,11 @@ class Container(Orchestrator):
     def from_arguments(cls, arguments: Namespace) -> tuple[Self, Source]:
         """See `Orchestrator`."""
         bundle, source = bundle_in_folder(arguments)
+        if arguments.base == BASE and declared(bundle.runtime, "installed_from_source", default=False):
+            raise ConfigError(
+                f"The bundle runs with {bundle.runtime}, which pip compiles, and {BASE} has no compiler. "
+                f"Name one that has: --base {BASE.removesuffix('-slim')}@sha256:DIGEST"
+            )
         package, wheel = _package(arguments.package, bundle_folder(arguments).parent)
         found = cls(
             package=package,

@@ -19,6 +19,8 @@ class Runtime(Protocol):
         name: as in `evaluate.runtimes`.
         packages: Optional. The packages that serving needs; by default the one that provides the runtime.
         packages_for_gpu: Optional, default True. Whether those packages include CUDA's libraries.
+        installed_from_source: Optional, default False. Whether pip compiles those packages, so that an image needs a
+            compiler.
         compiles: Optional, default False. Whether it compiles machine code while it serves.
         converts: Optional, default True. Whether `build` makes other files: if not, `open` loads saved models too.
         language: Optional. A `LanguageRuntime`; a runtime without it runs no language models.

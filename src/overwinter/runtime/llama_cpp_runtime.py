@@ -33,6 +33,7 @@ class LlamaCppRuntime:
 
     name = "llama-cpp"
     packages = ("llama-cpp-python",)
+    installed_from_source = True
     packages_for_gpu = False
 
     @property
