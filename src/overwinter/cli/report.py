@@ -100,6 +100,9 @@ def _report_ledgers(arguments: argparse.Namespace) -> int:
     paths = arguments.file
     if paths is None:
         paths = [ledger_path()]
+        if not paths[0].exists():
+            print(f"{paths[0]} is empty: nothing has run yet.")
+            return EXIT_DONE
         with Ledger.open(paths[0]) as ledger:
             ledger.reap()
     report = report_ledgers(

@@ -9,7 +9,10 @@ from overwinter.errors import ConfigError
 from overwinter.ledger import Ledger
 from overwinter.report.page import read_content, render_page
 from overwinter.report.page.lineage import amended
+from overwinter.sweep.front import find_front, write_front
+from overwinter.sweep.results import SweepRecord, sweep_folder, write_sweep
 from tests.support.report_project import CANDIDATES_J, ROOT, RUN, STAGES_J, make_report_project, run_stage
+from tests.sweep.points import GOAL, record
 
 
 @pytest.fixture
@@ -151,6 +154,32 @@ def test_without_results_there_is_nothing_to_report(tmp_path, monkeypatch):
         (project.outputs / stage / "energy.json").unlink()
     with pytest.raises(ConfigError, match="no results to report yet"):
         read_content(project)
+
+
+def _write_sweep(project, points):
+    write_sweep(project, SweepRecord(name="mine", until="evaluate", commit="0", points=points))
+    write_front(sweep_folder(project, "mine"), find_front((), GOAL))
+
+
+def test_a_sweep_alone_is_shown_without_results_here(project):
+    points = (record("aaaa1111", 0.99, 10.0, 900), record("aaaa2222", 0.98, 4.0, 500))
+    _write_sweep(project, points)
+    for stage in STAGES_J:
+        (project.outputs / stage / "energy.json").unlink()
+    content = read_content(project)
+    assert content.sweep is not None
+    assert [each.name for each in content.sweep.points] == ["aaaa1111", "aaaa2222"]
+    page = render_page(content)
+    assert "No run has left results in this folder yet" in page
+    assert "aaaa1111" in page
+    assert "Making this model cost" not in page
+
+
+def test_the_latest_sweep_is_shown_beside_the_results(project):
+    points = (record("aaaa1111", 0.99, 1e-5, 900),)
+    _write_sweep(project, points)
+    titles = [each.title for each in read_content(project).advice]
+    assert "Point aaaa1111 of the sweep mine uses fewer joules at no less quality" in titles
 
 
 def test_the_repository_has_the_settings_that_advice_names():

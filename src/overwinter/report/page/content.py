@@ -422,6 +422,11 @@ class ReportContent:
     served: tuple[ServedModel, ...] = ()
 
     @property
+    def has_results(self) -> bool:
+        """Whether a stage has a result here; a sweep leaves its results elsewhere."""
+        return any(stage.energy_j is not None for stage in self.stages)
+
+    @property
     def intensities(self) -> list[tuple[float, str]]:
         """The latest carbon intensity of each stage and where it is from, each pair once."""
         pairs = ((stage.intensity_g_per_kwh, stage.intensity_source) for stage in self.stages)

@@ -39,7 +39,8 @@ def read_content(project: Project, *, sweep: str | None = None, served: tuple[Se
         opened.reap()
         records = opened.executions()
     stages = read_stages(project.outputs, config.pipeline.stages, latest_run(records), headline)
-    if all(stage.energy_j is None for stage in stages):
+    swept = read_sweep_figures(project, sweep)
+    if swept is None and all(stage.energy_j is None for stage in stages):
         raise ConfigError(f"{project.root} has no results to report yet. Run `overwinter run`.")
     run_ids = {record.id: record.run_id for record in records}
     runs_of = {stage.stage: run_ids[stage.execution] for stage in stages if stage.execution in run_ids}
@@ -47,7 +48,7 @@ def read_content(project: Project, *, sweep: str | None = None, served: tuple[Se
     found = read_evaluation(project.outputs, stages)
     responses = None if found is None else read_responses(project.outputs / found[0], found[1], headline)
     payback = None if found is None else payback_of(budget, found[1], stages)
-    ledger, swept = ledger_figures(records, kept_in(path.parent)), read_sweep_figures(project, sweep)
+    ledger = ledger_figures(records, kept_in(path.parent))
     power, lineage = read_power(project.outputs, stages), lineage_of(project, stages, records)
     advice = advise(stages, curves, headline, responses, payback, swept, ledger, power)
     return ReportContent(
