@@ -144,12 +144,13 @@ class IntegerLayer(nn.Module):
 
     def get_codes(self, rows: torch.Tensor | slice = slice(None)) -> Codes:
         """Return the weight's codes, not packed, or those of some of its rows."""
-        codes, scale, zero = self.codes[rows], self.scale[rows].float(), None if self.zero is None else self.zero[rows]
-        return Codes(
-            codes=unpack(codes, self.columns) if self._packed else codes,
-            scale=scale,
-            zero=unpack(zero, scale.shape[1]) if zero is not None and self._packed_zeros else zero,
-        )
+        codes, (scale, zero) = self.codes[rows], self.get_scales(rows)
+        return Codes(codes=unpack(codes, self.columns) if self._packed else codes, scale=scale, zero=zero)
+
+    def get_scales(self, rows: torch.Tensor | slice = slice(None)) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return scales (out, groups), float32, and zero points, not packed, or those of some of its rows."""
+        scale, zero = self.scale[rows].float(), None if self.zero is None else self.zero[rows]
+        return scale, unpack(zero, scale.shape[1]) if zero is not None and self._packed_zeros else zero
 
     def set_codes(self, codes: Codes) -> None:
         """Replace codes, scales and zero points by others of the same grid."""

@@ -16,7 +16,7 @@ import functools
 import torch
 from torch import nn
 
-from overwinter.models import Codes, IntegerLayer
+from overwinter.models import IntegerLayer
 
 _KERNEL_GROUPS = (256, 128, 64, 32)  # group sizes that the kernel takes
 _BLOCKS = (64, 32)  # rows of a block, with AVX-512 and with AVX2
@@ -24,8 +24,9 @@ _PADDED = 64  # to a multiple of which rows are filled up
 _MIDDLE = 8  # the code that the kernel subtracts first
 # Tokens up to which the kernel is quicker than dequantizing, on SmolLM2's layers and an AVX-512 processor: by the
 # number of halves.
-_FEW = {1: 48, 2: 16}
+_FEW = {1: 96, 2: 48}
 _PIECE = 1 << 20  # values that are dequantized at once: they fit into a core's cache
+_PACKED_AT_ONCE = 1 << 18  # values: what packing needs beside is freed, and lies scattered in the heap
 
 
 class PackedLinear(nn.Module):
@@ -45,12 +46,11 @@ class PackedLinear(nn.Module):
     def __init__(self, layer: IntegerLayer) -> None:
         super().__init__()
         self.out_features, self.in_features = layer.weight_shape
-        group, codes = _kernel_group(layer), layer.get_codes()
+        group = _kernel_group(layer)
         assert group is not None  # noqa: S101 -- `packs` says so
         self._group_size, self._halves = group, 1 if layer.grid.bits <= 4 else 2
-        shift = _MIDDLE * 16 ** (self._halves - 1) - layer.grid.middle
-        self.register_buffer("codes", _packed(codes.codes, self._halves, shift))
-        self.register_buffer("scales_and_offsets", _scales_and_offsets(layer, codes, group, self._halves))
+        self.register_buffer("codes", _packed(layer, self._halves))
+        self.register_buffer("scales_and_offsets", _scales_and_offsets(layer, group, self._halves))
         self.bias = layer.bias
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 -- as of the float layer
@@ -68,7 +68,11 @@ class PackedLinear(nn.Module):
         half = block_rows() // 2
         found = self._blocks()[:, block, :, place % half]  # (n, halves, in), as torch places separated indices
         nibbles = torch.where((place < half)[:, None, None], found & 15, found >> 4)
-        codes = _joined(nibbles.unbind(1)).float().view(len(indices), -1, self._group_size)  # (n, groups, size)
+        codes = (
+            (nibbles[:, 0] if self._halves == 1 else nibbles[:, 0] << 4 | nibbles[:, 1])
+            .float()
+            .view(len(indices), -1, self._group_size)
+        )  # (n, groups, size)
         scale, offset = (each[:, indices].T[:, :, None] for each in self._affine())  # (n, groups, 1)
         return (codes * scale + offset).flatten(1).bfloat16()
 
@@ -80,15 +84,16 @@ class PackedLinear(nn.Module):
         return products[0] if len(products) == 1 else products[0] + products[1]
 
     def _many(self, tokens: torch.Tensor) -> torch.Tensor:
-        blocks, size = self._blocks(), block_rows()
-        scale, offset = self._affine()
-        piece = max(1, _PIECE // (self.in_features * size))  # blocks
-        output = tokens.new_empty(len(tokens), self.codes.shape[1])
+        blocks, half = self._blocks(), block_rows() // 2
+        piece = max(1, _PIECE // (self.in_features * 2 * half))  # blocks
+        output = tokens.new_empty(len(tokens), blocks.shape[1], 2, half)
+        scale, offset = (each.view(len(each), -1, 2, half) for each in self._affine())  # (groups, blocks, 2, half)
         for begin in range(0, blocks.shape[1], piece):
-            taken = slice(begin * size, (begin + piece) * size)
-            weight = _dequantized(blocks[:, begin : begin + piece], scale[:, taken], offset[:, taken])
-            output[:, taken] = tokens @ weight
-        return output
+            taken = slice(begin, begin + piece)
+            for which, codes in enumerate(_unpacked(blocks[:, taken])):
+                weight = _dequantized(codes, scale[:, taken, which], offset[:, taken, which])
+                output[:, taken, which] = (tokens @ weight).view(len(tokens), -1, half)
+        return output.flatten(1)
 
     def _blocks(self) -> torch.Tensor:
         """Return the packed codes (halves, blocks, in, rows of a block / 2)."""
@@ -144,28 +149,30 @@ def _kernel_group(layer: IntegerLayer) -> int | None:
     return next(fitting, None)
 
 
-def _packed(codes: torch.Tensor, halves: int, shift: int) -> torch.Tensor:
-    """Pack codes (rows, columns) for the kernel, a piece at a time: it takes them as int32.
+def _packed(layer: IntegerLayer, halves: int) -> torch.Tensor:
+    """Pack a layer's codes for the kernel, a piece at a time: it takes them as int32.
 
-    ``shift`` is added to them, so that a symmetric grid's middle is the kernel's, and its offsets exact.
+    They are moved so that a symmetric grid's middle is the kernel's, and its offsets exact.
     """
-    rows, columns = codes.shape
+    rows, columns = layer.weight_shape
+    shift = _MIDDLE * 16 ** (halves - 1) - layer.grid.middle
     padded = -(-rows // _PADDED) * _PADDED
     packed = torch.zeros(halves, padded, columns // 2, dtype=torch.uint8)
-    piece = max(1, _PIECE // (columns * _PADDED)) * _PADDED
+    piece = max(1, _PACKED_AT_ONCE // (columns * _PADDED)) * _PADDED
     for begin in range(0, rows, piece):
-        taken = codes[begin : begin + piece] + shift
+        taken = layer.get_codes(slice(begin, begin + piece)).codes + shift
         taken = nn.functional.pad(taken, (0, 0, 0, -len(taken) % _PADDED))
         for half, nibbles in enumerate([taken] if halves == 1 else [taken >> 4, taken & 15]):
             packed[half, begin : begin + len(taken)] = torch._convert_weight_to_int4pack_for_cpu(nibbles.int(), 1)
     return packed
 
 
-def _scales_and_offsets(layer: IntegerLayer, codes: Codes, group: int, halves: int) -> torch.Tensor:
+def _scales_and_offsets(layer: IntegerLayer, group: int, halves: int) -> torch.Tensor:
     """Return (halves, groups, padded rows, 2), bfloat16: a half's value is (code - 8) * scale + offset."""
     of_group = torch.arange(0, layer.columns, group) // (layer.grid.group_size or layer.columns)
-    scale = codes.scale[:, of_group]  # (rows, groups)
-    zero = torch.full_like(scale, layer.grid.middle) if codes.zero is None else codes.zero[:, of_group].float()
+    scale, zeros = layer.get_scales()
+    scale = scale[:, of_group]  # (rows, groups)
+    zero = torch.full_like(scale, layer.grid.middle) if zeros is None else zeros[:, of_group].float()
     offset = (layer.grid.middle - zero) * scale
     pairs = [(scale, offset)] if halves == 1 else [(16 * scale, 0 * scale), (scale, offset + _MIDDLE * scale)]
     both = torch.stack([torch.stack(pair, 2) for pair in pairs]).transpose(1, 2)  # (halves, groups, rows, 2)
@@ -173,16 +180,20 @@ def _scales_and_offsets(layer: IntegerLayer, codes: Codes, group: int, halves: i
     return nn.functional.pad(both, padding).bfloat16().contiguous()
 
 
-def _joined(halves: tuple[torch.Tensor, ...]) -> torch.Tensor:
-    return halves[0] if len(halves) == 1 else halves[0] << 4 | halves[1]
+def _unpacked(blocks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the codes of the first halves of blocks and of the second, (in, blocks, rows of a block / 2) both.
+
+    They stay apart, as they lie: to put rows in order costs more than the product of a few hundred tokens.
+    """
+    across = blocks.transpose(1, 2).contiguous()  # (halves, in, blocks, rows of a block / 2)
+    if len(across) == 1:
+        return across[0] & 15, across[0] >> 4
+    upper, lower = across
+    return upper << 4 | lower & 15, upper & 0xF0 | lower >> 4
 
 
-def _dequantized(blocks: torch.Tensor, scale: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
-    """Return (in, rows), bfloat16, of blocks (halves, blocks, in, rows of a block / 2)."""
-    halves, count, columns, half = blocks.shape
-    codes = torch.empty(halves, columns, count, 2, half, dtype=torch.uint8)
-    across = blocks.transpose(1, 2)  # (halves, in, blocks, rows of a block / 2)
-    torch.bitwise_and(across, 15, out=codes[:, :, :, 0])
-    torch.bitwise_right_shift(across, 4, out=codes[:, :, :, 1])
-    values = _joined(codes.unbind(0)).float().view(len(scale), -1, scale.shape[1])  # (groups, size, rows)
-    return values.mul_(scale[:, None]).add_(offset[:, None]).view(columns, -1).bfloat16()
+def _dequantized(codes: torch.Tensor, scale: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
+    """Return (in, rows), bfloat16, of codes (in, ...) with a scale and an offset (groups, ...)."""
+    values = codes.float().view(len(scale), -1, codes[0].numel())  # (groups, size, rows)
+    scale, offset = (each.reshape(len(scale), 1, -1) for each in (scale, offset))
+    return torch.addcmul(offset, values, scale, out=values).view(len(codes), -1).bfloat16()

@@ -8,6 +8,7 @@ reading weights takes most of that time.
 from __future__ import annotations
 
 import copy
+import ctypes
 from typing import Any
 
 import torch
@@ -63,7 +64,15 @@ def in_bfloat16(model: nn.Module, *, packed: bool = True, norms: bool = True) ->
             for parameter in module.parameters(recurse=False):
                 if type(parameter.data) is torch.Tensor:  # not one that torchao quantized
                     parameter.data = parameter.data.bfloat16()
+    _return_freed_memory()
     return model
+
+
+def _return_freed_memory() -> None:
+    """Give what packing freed back to the system: the C library would keep it, 60 MB for 135 million weights."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
+    if trim is not None:
+        trim(0)
 
 
 class Autocast(nn.Module):
