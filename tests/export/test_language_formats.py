@@ -1,5 +1,8 @@
 """A language model in every format, loaded and asked to write by the program that the format is for."""
 
+import functools
+import json
+
 import numpy as np
 import pytest
 
@@ -123,12 +126,43 @@ def test_a_file_as_it_was_given_is_copied(tmp_path):
             export(open_source(str(folder)), "compressed-tensors", tmp_path / "out")
 
 
-def test_a_bundle_of_a_graph_has_no_weights_to_write(saved, tmp_path):
-    pytest.importorskip("onnxruntime_genai", reason="the extra onnx-llm is not installed")
-    bundle = put_to_sleep(saved, tmp_path / "asleep", runtime="onnxruntime")
-    source = open_source(str(bundle))
-    for name in ("gguf", "onnx", "compressed-tensors"):
-        with pytest.raises(ConfigError, match=r"holds what onnxruntime runs and no weights.*model/int4_nearest"):
+@pytest.fixture(scope="module")
+def graphs(saved, tmp_path_factory):
+    """Runtime -> a bundle of its files, without weights that torch could load."""
+
+    def graphs(runtime, package):
+        pytest.importorskip(package, reason=f"an extra for {runtime} is not installed")
+        return put_to_sleep(saved, tmp_path_factory.mktemp(runtime), runtime=runtime)
+
+    return functools.cache(graphs)
+
+
+GRAPHS = {"onnx": ("onnxruntime", "onnxruntime_genai"), "openvino": ("openvino", "openvino_genai")}
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_a_bundle_of_a_runtime_becomes_its_pipelines_folder(graphs, tmp_path, name):
+    exported = export(open_source(str(graphs(*GRAPHS[name]))), name, tmp_path / "out")
+    assert exported.divergence_nats < 0.01  # openvino-genai keeps keys and values in 8 bits
+    if name == "onnx":
+        import onnxruntime_genai
+
+        config = json.loads((tmp_path / "out" / "genai_config.json").read_text())["model"]
+        assert (config["decoder"]["hidden_size"], config["decoder"]["num_attention_heads"]) == (64, 4)
+        assert (config["vocab_size"], config["context_length"], config["eos_token_id"]) == (288, 128, 259)
+        onnxruntime_genai.Model(str(tmp_path / "out"))
+    else:
+        import openvino_genai
+
+        assert openvino_genai_tokens(openvino_genai, tmp_path / "out")
+
+
+def test_a_bundle_of_a_graph_has_no_weights_to_write(graphs, tmp_path):
+    source = open_source(str(graphs(*GRAPHS["onnx"])))
+    for name in ("gguf", "openvino", "compressed-tensors"):
+        with pytest.raises(
+            ConfigError, match=r"holds what onnxruntime runs and no weights.*quantize/model/int4_nearest"
+        ):
             export(source, name, tmp_path / "out")
 
 

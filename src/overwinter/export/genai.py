@@ -14,26 +14,27 @@ import numpy as np
 from overwinter import files
 from overwinter.inputs import Array
 
-CONFIG, MODEL = "genai_config.json", "model.onnx"
+CONFIG, MODEL, SHAPE = "genai_config.json", "model.onnx", "language.json"
+_HEAD = "/lm_head/MatMul"  # the builder's name
+_ANY = "decoder"  # onnxruntime-genai's type of a language model that needs nothing of its family
 _SEARCH = ("do_sample", "temperature", "top_k", "top_p", "repetition_penalty")  # that are in generation settings too
 _SPECIAL = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 
-def write_genai(folder: Path, config: Mapping[str, Any]) -> None:
+def write_genai(folder: Path, *, family: str | None) -> None:
     """Make a folder with ``model.onnx`` one that onnxruntime-genai loads.
 
     Args:
         folder: what the runtime `onnxruntime` built, and the tokenizer.
-        config: configuration of the transformers library.
+        family: ``model_type`` of the transformers library; None if it is not known.
     """
     import onnx
 
-    graph = onnx.load(folder / MODEL, load_external_data=False)
-    inputs = [each.name for each in graph.graph.input]
-    _give_default(graph, "logits_from")
-    files.write_bytes(folder / MODEL, graph.SerializeToString(deterministic=True))
-    outputs = [each.name for each in graph.graph.output]
-    files.write_json(folder / CONFIG, _config(folder, config, inputs, outputs))
+    model = onnx.load(folder / MODEL, load_external_data=False)
+    inputs = [each.name for each in model.graph.input]
+    _give_default(model, "logits_from")
+    files.write_bytes(folder / MODEL, model.SerializeToString(deterministic=True))
+    files.write_json(folder / CONFIG, _config(folder, model, inputs, family or _ANY))
 
 
 def genai_logits(folder: Path, tokens: Array) -> Array:
@@ -64,25 +65,24 @@ def _give_default(model: Any, name: str) -> None:
         model.graph.initializer.append(numpy_helper.from_array(np.zeros((1,) * rank, dtype=np.int64), name))
 
 
-def _config(folder: Path, config: Mapping[str, Any], inputs: list[str], outputs: list[str]) -> dict[str, Any]:
-    settings = {**config, **_generation(folder)}
-    heads = int(config["num_attention_heads"])
-    context = int(config["max_position_embeddings"])
+def _config(folder: Path, model: Any, inputs: list[str], family: str) -> dict[str, Any]:
+    settings, shape = _generation(folder), files.read_json(folder / SHAPE, remedy="Export the model again.")
+    logits = model.graph.output[0]
     named = {name: name for name in ("input_ids", "attention_mask", "position_ids") if name in inputs}
     decoder = {
         "session_options": {"log_id": "onnxruntime-genai", "provider_options": []},
         "filename": MODEL,
-        "head_size": int(config.get("head_dim") or config["hidden_size"] // heads),
-        "hidden_size": int(config["hidden_size"]),
+        "head_size": shape["head_size"],
+        "hidden_size": _width(model),
         "inputs": named | {"past_key_names": "past_key_values.%d.key", "past_value_names": "past_key_values.%d.value"},
         "outputs": {
-            "logits": outputs[0],
+            "logits": logits.name,
             "present_key_names": "present.%d.key",
             "present_value_names": "present.%d.value",
         },
-        "num_attention_heads": heads,
-        "num_hidden_layers": int(config["num_hidden_layers"]),
-        "num_key_value_heads": int(config.get("num_key_value_heads") or heads),
+        "num_attention_heads": _attribute(_first(model, "GroupQueryAttention"), "num_heads"),
+        "num_hidden_layers": shape["layers"],
+        "num_key_value_heads": shape["key_value_heads"],
     }
     special = {key: settings[key] for key in _SPECIAL if settings.get(key) is not None}
     if "eos_token_id" in special:  # it wants a token to fill up with
@@ -91,17 +91,33 @@ def _config(folder: Path, config: Mapping[str, Any], inputs: list[str], outputs:
     return {
         "model": {
             **special,
-            "context_length": context,
+            "context_length": shape["context_tokens"],
             "decoder": decoder,
-            "type": config["model_type"],
-            "vocab_size": int(config["vocab_size"]),
+            "type": family,
+            "vocab_size": logits.type.tensor_type.shape.dim[-1].dim_value,
         },
         "search": {
             **{key: settings[key] for key in _SEARCH if settings.get(key) is not None},
-            "max_length": context,
+            "max_length": shape["context_tokens"],
             "past_present_share_buffer": True,
         },
     }
+
+
+def _first(model: Any, operator: str) -> Any:
+    return next(node for node in model.graph.node if node.op_type == operator)
+
+
+def _attribute(node: Any, name: str) -> int:
+    return int(next(each.i for each in node.attribute if each.name == name))
+
+
+def _width(model: Any) -> int:
+    """Return the number of columns of the head, float or of integers."""
+    head = next(node for node in model.graph.node if node.name == _HEAD)
+    if head.op_type == "MatMulNBits":
+        return _attribute(head, "K")
+    return int(next(each.dims[0] for each in model.graph.initializer if each.name == head.input[1]))
 
 
 def _generation(folder: Path) -> Mapping[str, Any]:

@@ -20,7 +20,7 @@ class OnnxFormat(RuntimeFormat):
         """Write genai_config.json."""
         from overwinter.export.genai import write_genai
 
-        write_genai(folder, source.description["model"]["config"])
+        write_genai(folder, family=source.config.get("model_type"))
 
     def reader(self, folder: Path) -> Callable[[Array], Array]:
         """Return the logits that onnxruntime-genai finds."""

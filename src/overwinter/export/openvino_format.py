@@ -19,7 +19,7 @@ class OpenVinoFormat(RuntimeFormat):
         """Write the tokenizer as graphs."""
         from overwinter.export.openvino_genai import write_openvino_genai
 
-        write_openvino_genai(folder, source.description["model"]["config"])
+        write_openvino_genai(folder, source.config)
 
     def reader(self, folder: Path) -> Callable[[Array], Array]:
         """Return the logits that OpenVINO computes: the pipeline gives none."""

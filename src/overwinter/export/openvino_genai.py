@@ -26,7 +26,7 @@ def write_openvino_genai(folder: Path, config: Mapping[str, Any]) -> None:
 
     Args:
         folder: what the runtime `openvino` built, and the tokenizer's files.
-        config: configuration of the transformers library.
+        config: configuration of the transformers library; empty if it is not known.
 
     Raises:
         ConfigError: the tokenizer is of a kind that openvino-tokenizers has no operations for.
@@ -36,7 +36,8 @@ def write_openvino_genai(folder: Path, config: Mapping[str, Any]) -> None:
     _fix_start(openvino, folder)
     for name, graph in zip((TOKENIZER, DETOKENIZER), _tokenizer_graphs(folder), strict=True):
         openvino.save_model(graph, folder / f"{name}.xml")
-    files.write_json(folder / "config.json", json.loads(json.dumps(config)))
+    if config:
+        files.write_json(folder / "config.json", json.loads(json.dumps(config)))
 
 
 def openvino_logits(folder: Path, tokens: Array) -> Array:

@@ -36,22 +36,23 @@ class RuntimeFormat:
 
     def refusal(self, source: Source) -> str | None:
         """Return why the runtime cannot run the source."""
-        if source.runtime == self.runtime and not source.language:
-            return None
-        refused = refused_payload(source, f"files of {self.pipeline if source.language else self.runtime}")
-        if refused is None and source.language and source.tokenizer is None:
-            return NO_TOKENIZER
-        return refused or refusal(source.folder, self.runtime)
+        refused = None
+        if source.runtime != self.runtime:
+            refused = refused_payload(source, f"files of {self.pipeline if source.language else self.runtime}")
+            refused = refused or refusal(source.folder, self.runtime)
+        return refused or (NO_TOKENIZER if source.language and source.tokenizer is None else None)
 
     def write(self, source: Source, folder: Path) -> tuple[str, ...]:
         """Copy the files of a bundle for the runtime; else build them, which compares outputs with torch's."""
         if source.runtime is not None:
             shutil.copytree(source.folder, folder, dirs_exist_ok=True)
-            return ("the files are those of the bundle, byte for byte",)
-        examples = tokens_of(source) if source.language else _examples(source)
-        build(source.folder, self.runtime, folder, examples=examples, trusted=source.trusted)
+            note = "the files are those of the bundle, byte for byte"
+        else:
+            examples = tokens_of(source) if source.language else _examples(source)
+            build(source.folder, self.runtime, folder, examples=examples, trusted=source.trusted)
+            note = "the outputs were compared with torch's when it was built"
         if not source.language:
-            return ("the outputs were compared with torch's when it was built",)
+            return (note,)
         copy_tokenizer(source, folder)
         self.complete(source, folder)
         return (f"{self.pipeline} loads the folder",)

@@ -48,6 +48,12 @@ class Source:
     trusted: tuple[str, ...] = ()
     _bundle: Bundle | None = field(default=None, repr=False, compare=False)  # whose private files would else be gone
 
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """Configuration of the transformers library; empty for other models, and if a payload does not say it."""
+        config: Mapping[str, Any] = self.description.get("model", {}).get("config", {})
+        return config
+
 
 def open_source(
     address: str,

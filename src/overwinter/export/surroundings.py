@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from overwinter.export.source import Source
+from overwinter.models.given import GIVEN
 
 _SUFFIXES = (".json", ".jinja", ".txt", ".model")
 NO_TOKENIZER = (
@@ -24,7 +25,8 @@ def refused_payload(source: Source, format_name: str) -> str | None:
     """Return why a format that is written from weights cannot be from a bundle without them."""
     if source.runtime is None:
         return None
+    place = "train/given" if source.variant in GIVEN else "quantize/model"
     return (
         f"its bundle holds what {source.runtime} runs and no weights, so no {format_name} can be written from it. Name "
-        f"the saved model instead, such as outputs/quantize/model/{source.variant}"
+        f"the saved model instead, such as outputs/{place}/{source.variant}"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
@@ -40,8 +40,7 @@ def tokens_of(source: Source) -> Array:
         raise ConfigError("There is no tokenizer to read a text with. Name its folder: --tokenizer DIR.")
     # Begun as the server begins a text.
     encoded = Tokenizer.from_file(str(source.tokenizer / TOKENIZER_FILE)).encode(_TEXT, add_special_tokens=True)
-    config: dict[str, Any] = source.description["model"]["config"]
-    context, rows = (int(config.get(key) or sys.maxsize) for key in ("max_position_embeddings", "vocab_size"))
+    context, rows = (int(source.config.get(key) or sys.maxsize) for key in ("max_position_embeddings", "vocab_size"))
     if max(encoded.ids) >= rows:
         raise ConfigError(
             f"{source.tokenizer} has the token {max(encoded.ids)}, and the model knows {rows}: it is another model's. "
