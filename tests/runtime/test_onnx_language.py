@@ -237,8 +237,17 @@ def test_projections_are_joined_unless_their_grids_differ(folders):
 def test_a_tied_head_has_the_codes_of_its_embedding(folders):
     graph = onnx.load(folders["gemma3_tied"] / MODEL).graph
     (look_up,) = [node for node in graph.node if node.op_type == "GatherBlockQuantized"]
-    (head,) = [node for node in graph.node if node.name == "/lm_head/MatMul"]
+    (head,) = [node for node in graph.node if node.op_type == "MatMulNBits" and node.name.startswith("/lm_head/")]
     assert look_up.input[0] == head.input[1]
+
+
+def test_a_heads_input_is_rounded_twice(folders):
+    graph = onnx.load(folders["gemma3_tied"] / MODEL).graph
+    made = {output: node for node in graph.node for output in node.output}
+    (head,) = [node for node in graph.node if node.op_type == "MatMulNBits" and node.name.startswith("/lm_head/")]
+    rounded, rest = made[made[head.input[0]].input[0]].input
+    assert (made[rounded].op_type, made[rest].op_type) == ("Mul", "Sub")
+    assert made[rest].input[1] == rounded
 
 
 def test_a_step_reads_several_tokens_after_others(folders):

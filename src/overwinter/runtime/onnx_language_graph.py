@@ -8,6 +8,7 @@ https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ LOGITS_FROM = "logits_from"
 _INTEGER_ACTIVATIONS = (
     4  # accuracy_level: activations rounded to 8 bits, by blocks; with 0, a token took 25 times as long
 )
+_TOP = 127  # largest code of an input rounded to 8 bits
 _LARGEST_BLOCK = 256
 _PER_ROW = 64  # block of a row with one scale, which is repeated: small enough to fill up few columns
 _DOMAIN = "com.microsoft"
@@ -37,10 +39,12 @@ class IntegerGraph:
     Args:
         graph: the builder's, which is changed.
         labels: of the modules from which it was built.
+        precise: name of the product whose input is rounded to 16 bits, not 8: the head's, whose weights take longer to
+            read than to multiply with a second row.
     """
 
-    def __init__(self, graph: ir.Graph, labels: Labels) -> None:
-        self._graph, self._labels = graph, labels
+    def __init__(self, graph: ir.Graph, labels: Labels, *, precise: str) -> None:
+        self._graph, self._labels, self._precise = graph, labels, precise
         self._made: dict[str, ir.Value] = {}
 
     def put_integers(self) -> None:
@@ -69,15 +73,50 @@ class IntegerGraph:
             "block_size": matrix.block,
             "accuracy_level": _INTEGER_ACTIVATIONS,
         }
-        inputs = [given, self._codes(matrix), self._scales(matrix), self._zeros(matrix)]
+        is_precise = node.name == self._precise and matrix.columns % matrix.block == 0
+        rows = self._two_rows(given, matrix) if is_precise else given
+        inputs = [rows, self._codes(matrix), self._scales(matrix), self._zeros(matrix)]
         offsets = self._offsets(matrix)
-        if offsets is None:
+        if offsets is None and not is_precise:
             self._replace(node, "MatMulNBits", inputs, attributes)
             return
         product = self._insert("MatMulNBits", f"{node.name}.codes", inputs, attributes, domain=_DOMAIN)
+        if is_precise:
+            product = self._sum_of_two(product)
+        if offsets is None:
+            self._replace(node, "Identity", [product], {}, domain="")
+            return
         across = self._insert("Transpose", f"{matrix.name}.offsets.transposed", [offsets], {"perm": [1, 0]})
         added = self._insert("MatMul", f"{node.name}.offsets", [self._sums(given, matrix), across])
         self._replace(node, "Add", [product, added], {}, domain="")
+
+    def _two_rows(self, given: ir.Value | None, matrix: Matrix) -> ir.Value:
+        """Return an input (batch, length, columns) as two (batch, 2 length, columns): rounded to 8 bits, and the rest.
+
+        It is rounded as the product does, in blocks, so that only the rest is rounded again.
+        """
+
+        def insert(operator: str, inputs: Sequence[ir.Value | None], **attributes: Any) -> ir.Value:
+            return self._insert(operator, f"{self._precise}.{operator}_{next(numbers)}", inputs, attributes)
+
+        numbers = count()
+        by_block = self._whole([0, 0, matrix.columns // matrix.block, matrix.block])
+        blocks = insert("Reshape", [given, by_block])
+        largest = insert("ReduceMax", [insert("Abs", [blocks]), self._whole([-1])], keepdims=1)
+        top = self._constant(f"{self._precise}.top", np.array([_TOP], dtype=np.float32))
+        least = self._constant(f"{self._precise}.least", np.array([np.finfo(np.float32).tiny]))
+        step = insert("Max", [insert("Div", [largest, top]), least])
+        rounded = insert("Mul", [insert("Round", [insert("Div", [blocks, step])]), step])
+        both = insert("Concat", [rounded, insert("Sub", [blocks, rounded])], axis=1)
+        return insert("Reshape", [both, self._whole([0, -1, matrix.columns])])
+
+    def _sum_of_two(self, product: ir.Value) -> ir.Value:
+        """Add the products (batch, 2 length, rows) of the two parts of an input."""
+        halves = ir.node("Split", [product], {"axis": 1, "num_outputs": 2}, num_outputs=2, name=f"{product.name}/Split")
+        for number, half in enumerate(halves.outputs):
+            half.name = f"{product.name}/half_{number}"
+        self._graph.append(halves)
+        return self._insert("Add", f"{product.name}/sum", halves.outputs)
 
     def _sums(self, given: ir.Value | None, matrix: Matrix) -> ir.Value:
         """Sum an input's values (..., columns) by blocks (..., blocks), once for all products of them."""

@@ -67,8 +67,8 @@ def language_graph(model: CausalLanguageModel, sources: Mapping[str, Source]) ->
     labels = Labels(model.network, sources)
     built = _built(model, labels, factor)
     graph = built.model.graph
-    IntegerGraph(graph, labels).put_integers()
     slice_before(graph, next(node for node in graph if node.name == _HEAD), LOGITS_FROM)
+    IntegerGraph(graph, labels, precise=_HEAD).put_integers()
     graph.sort()
     shape = {
         "layers": built.num_layers,
