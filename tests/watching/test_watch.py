@@ -193,6 +193,25 @@ def test_files_are_named_from_where_the_run_begins(executions, folder: Path, mon
     assert list((folder / "work").iterdir()) == []
 
 
+def test_readings_are_streamed_and_a_stream_that_fails_stops_nothing(executions):
+    seen: list[tuple[float | None, float]] = []
+    said: list[str] = []
+
+    def read(run: Any, spent: Any) -> None:
+        seen.append((run.position[0], spent.report.energy_j))
+        if len(seen) == 2:
+            raise OSError("no such server")
+
+    with overwinter.watch(on_reading=read, log=said.append) as run:
+        for _ in run.steps(worked(1.8)):
+            pass
+    assert len(seen) == 2
+    assert seen[0][0] is not None
+    assert 0 < seen[0][1] < seen[1][1] < run.record.energy_j
+    assert sum("on_reading failed" in text for text in said) == 1
+    assert executions()[0].status == "done"
+
+
 def test_a_function_is_watched_at_each_call(executions):
     @overwinter.watch(name="train")
     def train(epochs: int) -> int:

@@ -11,12 +11,15 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from overwinter.errors import OverwinterError, RefusedError
 from overwinter.pipeline.current import current_work
 from overwinter.watching.context import Watching, watch
 from overwinter.watching.run import Run
+
+if TYPE_CHECKING:
+    from overwinter.pipeline.watch import Spent
 
 STOPS = (RefusedError, KeyboardInterrupt, SystemExit)
 """What `Run.step` raises to stop the work, once its checkpoint is saved."""
@@ -34,6 +37,7 @@ class WatchOptions(TypedDict, total=False):
     name: str | None
     energy_json: str | Path | None
     emissions_csv: str | Path | None
+    on_reading: Callable[[Run, Spent], object] | None
     overrides: tuple[str, ...]
     log: Callable[[str], None] | None
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from overwinter.energy import EnergyMeter
     from overwinter.energy.quiet import QuietDevices
     from overwinter.ledger import Spent
+    from overwinter.pipeline.watch import Spent as Costs
     from overwinter.pipeline.watch import Watch
     from overwinter.power.control.loop import PowerControl
 
@@ -80,6 +81,9 @@ class Supervised(ABC):
     @abstractmethod
     def workload(self) -> Mapping[str, Any]:
         """Return the settings that determine one step of the work, to which its power profile belongs."""
+
+    def follow(self, spent: Costs) -> None:  # noqa: B027 -- a stage needs none
+        """Take note of a reading, twice a second in the watch's thread, and at the end."""
 
     def remaining(self) -> tuple[float | None, float | None]:
         """Return the joules and grams left for this work in the budget; None if not limited."""

@@ -42,14 +42,19 @@ def metered(
     with open_meter(
         config.energy, config.hardware, since_process_start=since_process_start, waited_s=work.waited_s
     ) as meter:
-        watch = Watch(meter, carbon, lambda spent: beat(execution, spent, work))
+        watch = Watch(meter, carbon, lambda spent: _note(execution, spent, work))
         try:
             work.attach(meter=meter, watch=watch)
             with capped(work, meter, carbon) as work.control:
                 yield lambda: final[0]
         finally:
             final.append(watch.close())
-            beat(execution, final[0], work)
+            _note(execution, final[0], work)
+
+
+def _note(execution: Execution, spent: Spent, work: Supervised) -> None:
+    beat(execution, spent, work)
+    work.follow(spent)
 
 
 def beat(execution: Execution, spent: Spent, work: Supervised) -> None:

@@ -44,6 +44,7 @@ class Options:
     resumes: bool
     energy_json: str | Path | None
     emissions_csv: str | Path | None
+    on_reading: Callable[[Run, Spent], object] | None
     overrides: tuple[str, ...]
     log: Callable[[str], None]
 
@@ -59,6 +60,7 @@ def watch(
     resumes: bool = False,
     energy_json: str | Path | None = None,
     emissions_csv: str | Path | None = None,
+    on_reading: Callable[[Run, Spent], object] | None = None,
     overrides: Sequence[str] = (),
     log: Callable[[str], None] | None = None,
 ) -> Watching:
@@ -79,6 +81,7 @@ def watch(
             have spent since the last finished one then counts against the budget, too.
         energy_json: A file for the figures, as a stage writes them; it is written however the run ends.
         emissions_csv: A file to which a row in CodeCarbon's format is appended, however the run ends.
+        on_reading: A function that gets the run and its costs twice a second, in a thread, and at the end: for plots.
         overrides: Further settings of the groups energy, hardware, carbon, power, budget and ledger in Hydra's
             grammar, such as `power.limit=150 W`.
         log: A function that shows one line to the user; by default, on standard error.
@@ -97,6 +100,7 @@ def watch(
             resumes=resumes,
             energy_json=energy_json,
             emissions_csv=emissions_csv,
+            on_reading=on_reading,
             overrides=tuple(overrides),
             log=log or _to_standard_error,
         )
@@ -207,6 +211,7 @@ def _opened(options: Options) -> Run:
         checkpoint=options.checkpoint,
         log=options.log if local_rank(os.environ) == 0 else _say_nothing,
         state=ledger_path().parent,
+        on_reading=options.on_reading,
     )
 
 

@@ -41,6 +41,7 @@ class Run(Supervised):
         checkpoint: Callable[[], object] | None,
         log: Callable[[str], None],
         state: Path,
+        on_reading: Callable[[Run, Spent], object] | None = None,
     ) -> None:
         super().__init__(f"{WATCH_PREFIX}{title}", config)
         self.config: Supervision = config
@@ -50,6 +51,7 @@ class Run(Supervised):
         self.figures: dict[str, Any] = {}
         self._checkpoint, self._log, self._state = checkpoint, log, state
         self._reached, self._step_s = 0.0, 0.0
+        self._on_reading = on_reading
 
     # For scripts.
 
@@ -134,6 +136,16 @@ class Run(Supervised):
     def log(self, text: str) -> None:
         """Print one line for the user."""
         self._log(f"{self.title}: {text}")
+
+    def follow(self, spent: Spent) -> None:
+        """Call the script's function for readings; one that fails is reported and not called again."""
+        if self._on_reading is None:
+            return
+        try:
+            self._on_reading(self, spent)
+        except Exception as error:  # noqa: BLE001 -- the script's plots must not stop its work
+            self._on_reading = None
+            self.log(f"on_reading failed and is not called again: {error!r}")
 
     def profile_place(self, folder: str) -> Path:
         """Return the file of this run's power profile in ``folder``, beside the ledger's folder."""
