@@ -273,6 +273,8 @@ def _quantize_settings(method: str) -> CalibratedQuantizeConfig:
         calibration_method="minmax",
         skip=[],
         overrides={},
+        embedding="int8",
+        head="as_embedding",
         scale_distillation=ScaleDistillationConfig(steps=0, learning_rate=0.001, batch_size=32, zeros=False),
         sensitivity_samples=0,
         mixed=MixedConfig(max_size_ratio=None, max_divergence=None),

@@ -17,6 +17,7 @@ from overwinter.errors import ConfigError
 from overwinter.models.grid import Codes, Grid, pack, unpack
 
 ACTIVATIONS = (None, "dynamic", "static")
+_ROUNDED_AT_ONCE = 1 << 24  # values
 FloatLayer = nn.Linear | nn.Conv2d | nn.Embedding
 
 
@@ -124,7 +125,7 @@ class IntegerLayer(nn.Module):
             activation_group_size=activation_group_size,
             smoothed=smoothing is not None,
         ).to(layer.weight.device)
-        made.set_codes(grid.nearest(layer.weight.detach().flatten(1).float()) if codes is None else codes)
+        made.set_codes(_nearest(layer.weight.detach().flatten(1), grid) if codes is None else codes)
         if made.smoothing is not None and smoothing is not None:
             made.smoothing.copy_(smoothing)
         return made
@@ -347,6 +348,18 @@ def embedding_factor(layer: nn.Module) -> float | None:
         return None
     scale: Any = layer.embed_scale
     return float(scale)  # of the transformers library's ...ScaledWordEmbedding
+
+
+def _nearest(weight: torch.Tensor, grid: Grid) -> Codes:
+    """Round a weight (out, columns) to nearest, some rows at a time: a vocabulary's is as large as many layers'."""
+    rows = max(1, _ROUNDED_AT_ONCE // weight.shape[1])
+    parts = [grid.nearest(each.float()) for each in torch.split(weight, rows)]
+    zeros = [each.zero for each in parts if each.zero is not None]
+    return Codes(
+        codes=torch.cat([each.codes for each in parts]),
+        scale=torch.cat([each.scale for each in parts]),
+        zero=torch.cat(zeros) if zeros else None,
+    )
 
 
 def _inputs(layer: FloatLayer) -> int:
