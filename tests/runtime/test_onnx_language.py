@@ -361,6 +361,8 @@ def described(family, *, layer=None, **config):
         (described("qwen3_moe"), "no graph of the model type 'qwen3_moe'"),
         (described("phi3", rope_scaling={"type": "longrope"}), "phi3 with rotary positions of the kind longrope"),
         (described("llama", rope_parameters={"rope_type": "yarn"}), "llama with rotary positions of the kind yarn"),
+        (described("llama", hidden_size=3200, num_attention_heads=32), "turn 100 numbers of each head"),
+        (described("phi", hidden_size=64, num_attention_heads=4), "turn 8 numbers of each head"),
         (described("llama", layer={"group_size": 24}), "network.q_proj has groups of 24 columns"),
         (described("llama", layer={"activations": "dynamic"}), "network.q_proj rounds its input to 8 bits"),
         (described("llama") | {"quantization": {"method": "torchao"}}, "torchao's format"),
@@ -376,7 +378,8 @@ def test_what_the_runtime_cannot_run_is_refused_with_a_reason(description, reaso
     [
         described("gemma3_text", rope_parameters={"full_attention": {"rope_type": "default"}, "sliding_attention": {}}),
         described("llama", rope_parameters={"rope_type": "llama3"}),
-        described("qwen3", layer={"group_size": None}),
+        described("qwen3", layer={"group_size": None}, hidden_size=64, num_attention_heads=8),
+        described("phi", hidden_size=2560, num_attention_heads=32, partial_rotary_factor=0.4),
         described("llama") | {"quantization": {"method": "as_given"}},
     ],
 )

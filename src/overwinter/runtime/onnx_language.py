@@ -35,6 +35,9 @@ BUILDERS = {
     "qwen3": "Qwen3Model",
 }
 _ROTARY = {"default": tuple(BUILDERS), "llama3": ("llama",)}  # kinds of rotary positions -> families compared
+_ROTATED_MULTIPLE = 16
+_ROTATED_SHARE = {"phi": 0.5}  # transformers' default where it is not 1
+_OWN_HEADS = ("gemma2", "gemma3_text", "qwen3")  # whose head_dim has a default
 SMALLEST_BLOCK = 16  # columns that share a scale in ONNX Runtime's MatMulNBits; it is a power of two
 TOLERANCE = 1e-4  # nats, for float weights
 # For integer weights, whose products take activations rounded to 8 bits in blocks of 32.
@@ -100,7 +103,28 @@ def _refused_family(config: Mapping[str, Any]) -> str | None:
     wrong = sorted(kind for kind in kinds if family not in _ROTARY.get(kind, ()))
     if wrong:
         return f"no graph of a {family} with rotary positions of the kind {', '.join(wrong)} has been compared"
+    size = _rotated(config)
+    if size is not None and size % _ROTATED_MULTIPLE:
+        return (
+            f"rotary positions turn {size} numbers of each head, and ONNX Runtime's attention turns multiples of "
+            f"{_ROTATED_MULTIPLE}"
+        )
     return None
+
+
+def _rotated(config: Mapping[str, Any]) -> int | None:
+    """Return how many numbers of each head rotary positions turn; None where the configuration leaves it to a default.
+
+    The head's size follows from the width only where a family has no default of its own.
+    """
+    head, family = config.get("head_dim"), config["model_type"]
+    if head is None and family not in _OWN_HEADS and {"hidden_size", "num_attention_heads"} <= set(config):
+        head = config["hidden_size"] // config["num_attention_heads"]
+    if head is None:
+        return None
+    entry = config.get("rope_parameters") or {}
+    share = config.get("partial_rotary_factor", entry.get("partial_rotary_factor", _ROTATED_SHARE.get(family, 1.0)))
+    return int(head * share)
 
 
 def _rotary_kinds(entry: Mapping[str, Any]) -> set[str]:
