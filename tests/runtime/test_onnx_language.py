@@ -54,6 +54,7 @@ GRIDS = {
     "three_bits": Grid(bits=3, group_size=32),
     "per_row": Grid(bits=8),
     "six_bits": Grid(bits=6, group_size=48, symmetric=False),
+    "large_groups": Grid(bits=4, group_size=128, symmetric=False),
 }
 GGUFS = {
     "q4_1": {"blocks": "Q4_1", "hidden": 64},
@@ -90,6 +91,8 @@ def made():
         for family, sizes in FAMILIES.items()
     }
     models |= {f"llama_{name}": quantized(decoder("llama", **WIDE), grid) for name, grid in GRIDS.items()}
+    wider = decoder("llama", hidden_size=256, intermediate_size=384)
+    models["llama_large_groups"] = quantized(wider, GRIDS["large_groups"])
     mixed = quantized(decoder("llama", **WIDE), GRIDS["per_row"], skip=("lm_head", "v_proj", "up_proj"))
     models["llama_mixed"] = quantized(mixed, GRIDS["asymmetric"], skip=("lm_head", "up_proj"))
     tied = decoder("gemma3_text", **WIDE, head_dim=16)

@@ -23,12 +23,10 @@ from overwinter.runtime.onnx_language_labels import Labels
 from overwinter.runtime.session import Array
 
 LOGITS_FROM = "logits_from"
-_INTEGER_ACTIVATIONS = (
-    4  # accuracy_level: activations rounded to 8 bits, by blocks; with 0, a token took 25 times as long
-)
+# accuracy_level: inputs are rounded to 8 bits, by blocks; with 0, a token took 25 times as long.
+_INTEGER_ACTIVATIONS = 4
 _TOP = 127  # largest code of an input rounded to 8 bits
-_LARGEST_BLOCK = 256
-_PER_ROW = 64  # block of a row with one scale, which is repeated: small enough to fill up few columns
+_LARGEST_BLOCK = 64  # larger groups repeat their scale, so that inputs are not rounded in larger blocks
 _DOMAIN = "com.microsoft"
 _WEIGHT = {"MatMul": 1, "Gather": 0}  # the input that is the weight
 
@@ -305,7 +303,7 @@ def _without_absent_last(inputs: Sequence[ir.Value | None]) -> Sequence[ir.Value
 def _largest_block(group_size: int | None) -> int:
     """Return the largest power of two that divides a group; None: one group per row, which any block divides."""
     if group_size is None:
-        return _PER_ROW
+        return _LARGEST_BLOCK
     block = SMALLEST_BLOCK
     while block < _LARGEST_BLOCK and group_size % (2 * block) == 0:
         block *= 2
