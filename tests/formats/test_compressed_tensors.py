@@ -14,7 +14,7 @@ from overwinter.formats.compressed_tensors import (
     unpack_words,
     write_compressed_tensors,
 )
-from overwinter.models import Grid, IntegerLinear, integer_layers, load_description, replace_layer
+from overwinter.models import Grid, IntegerEmbedding, IntegerLinear, integer_layers, load_description, replace_layer
 from tests.support.networks import WIDE_LLAMA, language_model, save_language_model
 
 pytest.importorskip("transformers", reason="the extra llm is not installed")
@@ -131,6 +131,23 @@ def test_a_head_of_integers_is_written_in_float16_and_said(written):
     with torch.inference_mode():
         found = read_compressed_tensors(folder)(TOKENS)
     torch.testing.assert_close(found, expected(model), rtol=1e-3, atol=1e-4)
+
+
+def test_a_tied_embedding_of_integers_is_written_once_in_float16(written):
+    model = quantized([INT4])
+    embedding = IntegerEmbedding.from_float(model.network.model.embed_tokens, GRIDS["int8"])
+    head = IntegerLinear.from_float(model.network.lm_head, GRIDS["int8"])
+    head.share_codes(embedding)
+    replace_layer(model, "network.model.embed_tokens", embedding)
+    replace_layer(model, "network.lm_head", head)
+    folder, notes = written(model)
+    assert notes[0].endswith("8-bit lm_head and 8-bit model.embed_tokens")
+    stored = load_file(folder / "model.safetensors")
+    assert stored["model.embed_tokens.weight"].dtype == torch.float16
+    assert "lm_head.weight" not in stored
+    with torch.inference_mode():
+        found = read_compressed_tensors(folder)(TOKENS)
+    torch.testing.assert_close(found, expected(model), rtol=1e-3, atol=5e-4)  # of values rounded to float16
 
 
 REFUSED = {
