@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import overwinter as ow
+from overwinter.errors import IntegrityError, OverwinterError
 from overwinter.inputs import Inputs, to_arrays
 from overwinter.records import write_record
 
@@ -117,15 +118,25 @@ def build(
 ) -> dict[str, Path]:
     """Build every variant for every runtime that supports it, and return variant@runtime -> folder.
 
-    ``as_saved``: a runtime that opens saved models as they are gets those.
+    ``as_saved``: of language models. A runtime that opens saved models as they are gets those; one that fails to build
+    a variant, as another program's reader may, is left out for that variant, since the others can still be compared.
     """
     device, trusted = ow.runtime.serving_device(stage.config.device), stage.config.trusted_targets
-    built = supported(stage, variants)
-    for name, model in built.items():
+    built: dict[str, Path] = {}
+    for name, model in supported(stage, variants).items():
         if as_saved and not ow.runtime.converts(runtime_of(name)):
+            built[name] = model
+            continue
+        try:
+            ow.runtime.build(model, runtime_of(name), scratch / name, examples=examples, trusted=trusted, device=device)
+        except IntegrityError:
+            raise
+        except OverwinterError as error:
+            if not as_saved:
+                raise
+            stage.log(f"{name} is left out: {error}")
             continue
         built[name] = scratch / name
-        ow.runtime.build(model, runtime_of(name), built[name], examples=examples, trusted=trusted, device=device)
     return built
 
 

@@ -13,7 +13,7 @@ from overwinter import models
 from overwinter.bundle import BundleFacts, hibernate, wake
 from overwinter.config.groups import BudgetConfig, EvaluateConfig
 from overwinter.config.groups.budget import QualityConfig
-from overwinter.errors import ConfigError
+from overwinter.errors import ConfigError, OverwinterError
 from overwinter.files import read_json
 from overwinter.models import CausalLanguageModel, Grid, IntegerLinear, replace_layer, save_model
 from overwinter.records import to_json
@@ -21,7 +21,7 @@ from overwinter.runtime import build
 from overwinter.signature import Signature
 from overwinter.tasks.settings import LanguageModelingTaskConfig
 from tests.support.gguf_files import write_gguf
-from tests.support.given_runtime import given_runtime
+from tests.support.given_runtime import GivenLanguage, given_runtime
 from tests.support.settings import quantize_settings
 
 __all__ = ["given_runtime"]
@@ -276,6 +276,21 @@ def test_the_file_as_it_was_given_takes_part_and_is_kept_where_nothing_made_of_i
     message = "\n".join(stage.message)
     assert "per response of 8+2 tokens" in message
     assert f"on {given_runtime}: nothing made of it here is cheaper, and dense" in message
+
+
+def test_a_variant_that_a_runtime_fails_to_build_is_left_out_with_the_reason(
+    tmp_path, config, of_a_file, make_meter, given_runtime, monkeypatch
+):
+    def build(self, model_folder, out, **_):
+        raise OverwinterError("its predictions differ from torch's by 3 nats.")
+
+    monkeypatch.setattr(GivenLanguage, "build", build)
+    config.evaluate.runtimes = ["torch", given_runtime]
+    stage = Stage(tmp_path, config, make_meter())
+    program("evaluate").main(stage)
+    assert set(stage.candidates()) == {"dense@torch"}
+    why = "its predictions differ from torch's by 3 nats."
+    assert f"input_file@{given_runtime} is left out: {why}" in stage.message
 
 
 def test_a_file_that_no_runtime_runs_is_left_out_with_the_reason(tmp_path, config, of_a_file, make_meter):
