@@ -9,7 +9,7 @@ import pytest
 from overwinter.errors import ConfigError
 from overwinter.export import export, open_source
 from overwinter.models import Grid, load_model, pretrained
-from overwinter.models.given import GIVEN, save_given
+from overwinter.models.given import AS_GIVEN, GIVEN, save_given
 from overwinter.runtime.torch_language import TorchLanguageSession
 from overwinter.signature import Signature
 from tests.support.exporting import outputs, put_to_sleep, save_int4
@@ -124,6 +124,17 @@ def test_a_file_as_it_was_given_is_copied(tmp_path):
         assert (tmp_path / f"{variant} out" / "model.gguf").read_bytes() == path.read_bytes()
         with pytest.raises(ConfigError, match="have float minima"):
             export(open_source(str(folder)), "compressed-tensors", tmp_path / "out")
+
+
+@pytest.mark.parametrize(("name", "package"), [("onnx", "onnxruntime_genai"), ("openvino", "openvino_genai")])
+def test_a_files_own_integers_are_exported(saved, project, tmp_path, name, package):
+    pytest.importorskip(package, reason=f"an extra for {name} is not installed")
+    export(open_source(str(saved)), "gguf", tmp_path / "file")
+    path, folder = tmp_path / "file" / "model.gguf", tmp_path / "given"
+    model, signature = pretrained(root=str(path)), Signature.of_one([None], dtype="int64")
+    save_given(folder, path, variant=AS_GIVEN, model_config=model.saved_as(), signature=signature, lineage={})
+    source = open_source(str(folder), tokenizer=project / "outputs" / "train" / "tokenizer")
+    assert export(source, name, tmp_path / "out").divergence_nats < 0.02
 
 
 @pytest.fixture(scope="module")
