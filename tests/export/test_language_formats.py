@@ -94,7 +94,7 @@ def test_transformers_reads_the_gguf_file(saved, tmp_path):
     exported = export(open_source(str(saved)), "gguf", tmp_path / "out")
     assert exported.divergence_nats < 1e-3
     assert set(exported.files) == {"model.gguf"}
-    assert exported.notes == ("tensors: 14 Q4_1, 5 F32, 1 F16",)
+    assert exported.notes == ("tensors: 14 Q4_1, 5 F32, 1 Q8_0",)
 
 
 def test_llama_cpp_writes_what_the_model_does(saved, tmp_path, expected):

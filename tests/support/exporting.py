@@ -9,7 +9,7 @@ import torch
 
 from overwinter import models
 from overwinter.bundle import BundleFacts, hibernate
-from overwinter.models import Grid, IntegerLinear, replace_layer
+from overwinter.models import Grid, IntegerEmbedding, IntegerLinear, replace_layer
 from overwinter.runtime import build
 from overwinter.signature import Signature
 from tests.support.networks import language_model
@@ -29,6 +29,7 @@ SIZES = {
     "initializer_range": 0.2,  # its predictions differ enough that a wrong weight shows
 }
 INT4 = Grid(bits=4, group_size=32, symmetric=False)
+INT8 = Grid(bits=8, group_size=32)
 TOKENS = np.random.default_rng(0).integers(0, 256, (3, 12))
 
 
@@ -43,11 +44,16 @@ def save_tokenizer(folder: Path) -> Path:
 
 
 def save_int4(folder: Path, *, grid: Grid = INT4, **sizes: Any) -> Path:
-    """Save a language model of random weights whose blocks are on a grid; return the folder."""
+    """Save a language model of random weights: blocks on a grid, a tied embedding in 8 bits; return the folder."""
     model = language_model(SIZES | sizes)
     for name, module in list(model.named_modules()):
         if "layers" in name and isinstance(module, torch.nn.Linear):
             replace_layer(model, name, IntegerLinear.from_float(module, grid))
+    embedding = IntegerEmbedding.from_float(model.network.model.embed_tokens, INT8)
+    head = IntegerLinear.from_float(model.network.lm_head, INT8)
+    head.share_codes(embedding)
+    replace_layer(model, "network.model.embed_tokens", embedding)
+    replace_layer(model, "network.lm_head", head)
     models.save_model(
         folder,
         model,

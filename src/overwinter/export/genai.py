@@ -15,7 +15,6 @@ from overwinter import files
 from overwinter.inputs import Array
 
 CONFIG, MODEL, SHAPE = "genai_config.json", "model.onnx", "language.json"
-_HEAD = "/lm_head/MatMul"  # the builder's name
 _ANY = "decoder"  # onnxruntime-genai's type of a language model that needs nothing of its family
 _SEARCH = ("do_sample", "temperature", "top_k", "top_p", "repetition_penalty")  # that are in generation settings too
 _SPECIAL = ("bos_token_id", "eos_token_id", "pad_token_id")
@@ -73,14 +72,14 @@ def _config(folder: Path, model: Any, inputs: list[str], family: str) -> dict[st
         "session_options": {"log_id": "onnxruntime-genai", "provider_options": []},
         "filename": MODEL,
         "head_size": shape["head_size"],
-        "hidden_size": _width(model),
+        "hidden_size": shape["hidden_size"],
         "inputs": named | {"past_key_names": "past_key_values.%d.key", "past_value_names": "past_key_values.%d.value"},
         "outputs": {
             "logits": logits.name,
             "present_key_names": "present.%d.key",
             "present_value_names": "present.%d.value",
         },
-        "num_attention_heads": _attribute(_first(model, "GroupQueryAttention"), "num_heads"),
+        "num_attention_heads": shape["attention_heads"],
         "num_hidden_layers": shape["layers"],
         "num_key_value_heads": shape["key_value_heads"],
     }
@@ -102,22 +101,6 @@ def _config(folder: Path, model: Any, inputs: list[str], family: str) -> dict[st
             "past_present_share_buffer": True,
         },
     }
-
-
-def _first(model: Any, operator: str) -> Any:
-    return next(node for node in model.graph.node if node.op_type == operator)
-
-
-def _attribute(node: Any, name: str) -> int:
-    return int(next(each.i for each in node.attribute if each.name == name))
-
-
-def _width(model: Any) -> int:
-    """Return the number of columns of the head, float or of integers."""
-    head = next(node for node in model.graph.node if node.name == _HEAD)
-    if head.op_type == "MatMulNBits":
-        return _attribute(head, "K")
-    return int(next(each.dims[0] for each in model.graph.initializer if each.name == head.input[1]))
 
 
 def _generation(folder: Path) -> Mapping[str, Any]:

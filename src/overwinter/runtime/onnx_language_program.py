@@ -72,6 +72,8 @@ def language_graph(model: CausalLanguageModel, sources: Mapping[str, Source]) ->
     graph.sort()
     shape = {
         "layers": built.num_layers,
+        "hidden_size": built.hidden_size,
+        "attention_heads": built.num_attn_heads,
         "key_value_heads": built.num_kv_heads,
         "head_size": built.head_size,
         "context_tokens": built.context_length,
