@@ -275,7 +275,7 @@ def test_the_file_as_it_was_given_takes_part_and_is_kept_where_nothing_made_of_i
     assert read_json(stage.out("chosen.json"), remedy="")["runtime"] == given_runtime
     message = "\n".join(stage.message)
     assert "per response of 8+2 tokens" in message
-    assert f"on {given_runtime}: nothing made of it here is cheaper, and dense" in message
+    assert f"on {given_runtime}: nothing made of it here is cheaper beyond the uncertainty, and dense" in message
 
 
 def test_a_variant_that_a_runtime_fails_to_build_is_left_out_with_the_reason(

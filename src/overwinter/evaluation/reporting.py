@@ -46,10 +46,8 @@ def _keep(choice: Choice) -> str:
         INPUT_FILE: f"Keep your file and run it on {chosen.runtime}",
         AS_GIVEN: f"Keep your file's own integers and run them on {chosen.runtime}",
     }[chosen.variant]
-    share = chosen.energy_j / dense.energy_j
-    return (
-        f"{what}: nothing made of it here is cheaper, and dense at its best ({dense.name}) uses {1 / share:.1f} times"
-    )
+    times = f"dense at its best ({dense.name}) uses {dense.energy_j / chosen.energy_j:.1f} times the joules"
+    return f"{what}: nothing made of it here is cheaper beyond the uncertainty, and {times}"
 
 
 def _other_shapes(good: Sequence[Candidate], choice: Choice) -> list[str]:
