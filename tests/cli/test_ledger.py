@@ -88,6 +88,19 @@ def test_output_that_is_no_terminal_is_plain(project: Path, message):
     assert "\x1b" not in message()
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_names_that_a_terminal_would_obey_are_shown_escaped(
+    project: Path, message, monkeypatch: pytest.MonkeyPatch, terminal: bool
+):
+    with Ledger.open(project / ".overwinter" / "ledger.sqlite") as ledger:
+        run(ledger, "watch: a\nb\x1b[2J", "run-4", joules=1.0, origin=Origin(project="x\x1b[31my", person=None))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert r"watch: a\nb\x1b[2J" in message()
+    assert r"x\x1b[31my" in message("--by", "project")
+
+
 def test_on_a_terminal_it_is_a_table(project: Path, message, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "200")

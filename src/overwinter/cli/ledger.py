@@ -241,13 +241,17 @@ def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, right: 
 
     Args:
         titles: The titles of the columns; the first column is always printed.
-        rows: The cells.
+        rows: The cells; what a terminal would obey instead of show, such as a line break in a name, is escaped.
         right: The titles of columns that are aligned to the right.
     """
     kept = [place for place, title in enumerate(titles) if place == 0 or any(row[place] for row in rows)]
-    titles, rows = [titles[place] for place in kept], [[row[place] for place in kept] for row in rows]
+    titles, rows = [titles[place] for place in kept], [[_shown(row[place]) for place in kept] for row in rows]
     printed = _print_rich if sys.stdout.isatty() else _print_plain
     printed(titles, rows, right)
+
+
+def _shown(cell: str) -> str:
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in cell)
 
 
 def _print_rich(titles: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[str]) -> None:
