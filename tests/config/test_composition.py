@@ -108,6 +108,10 @@ def test_the_digest_follows_names_and_bytes(project, tmp_path):
     ("override", "message"),
     [
         ("sparsify=magnitud", "Did you mean 'magnitude'"),
+        (
+            "power.limit=150 W",
+            r"power.limit: the selected option of power/ has no such key\..*power=static",
+        ),
         ("train.learning_rat=1", "Did you mean 'train.learning_rate'"),
         ("evaluate.max_losses={own: 1}", r"'\+evaluate\.max_losses\.NAME=VALUE'"),
         ("train.epochs=[1]", "train.epochs"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
@@ -142,8 +143,19 @@ def _unknown_key(key: str, lines: list[str], project: Project) -> str:
     known = _known_keys(project)
     if key in known:
         return f"{key} is a mapping with keys that you choose. Set them one by one: '+{key}.NAME=VALUE'."
+    if options := _options_with(key, project):
+        group = key.partition(".")[0]
+        return f"{key}: the selected option of {group}/ has no such key. Options that have it: {', '.join(options)}."
     close = nearest(key, known)
     return f"{key}: there is no such key.{close}" if close else "\n".join(lines[:2])
+
+
+def _options_with(key: str, project: Project) -> list[str]:
+    """Return the options, such as `power=static`, whose file has the key ``key``, such as `power.limit`."""
+    group, _, name = key.partition(".")
+    files = sorted((project.configs / group).glob("*.yaml")) if name else []
+    has_key = re.compile(rf"^{re.escape(name)}:", re.MULTILINE)
+    return [f"{group}={path.stem}" for path in files if has_key.search(path.read_text("utf-8", errors="replace"))]
 
 
 def _below_a_value(line: str, project: Project) -> str | None:
