@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import re
 import shutil
@@ -64,7 +65,16 @@ def test_every_command_runs_after_the_first_snippet(folder: Path):
 
 def test_the_table_names_every_argument():
     table = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", WATCH, re.MULTILINE))))
-    assert table == set(inspect.signature(overwinter.watch).parameters)
+    named = inspect.signature(overwinter.watch).parameters.values()
+    assert table == {each.name for each in named if each.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def test_the_table_s_example_of_overrides_is_accepted_as_it_stands(folder: Path):
+    from overwinter.watching.settings import supervision_for_script
+
+    (example,) = re.findall(r"^\| `overrides` \| .*?`(\[.*?\])`", WATCH, re.MULTILINE)
+    groups = supervision_for_script(overrides=json.loads(example))
+    assert (groups.power.limit, groups.carbon.country) == ("150 W", "DEU")
 
 
 def test_a_trainer_script_is_metered_with_at_most_three_edited_lines():

@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -266,12 +267,51 @@ def test_a_forked_child_is_not_the_run(executions):
         ({"overrides": ["power.limit=5 m"], "power": "static"}, "power.limit"),
         ({"power": "budget_pacing"}, "needs a budget"),
         ({"energy_json": "no/such/folder/e.json"}, "cannot be written"),
+        ({"energy_json": 5}, "energy_json=5 is not a path"),
+        ({"checkpoint": "x.pt"}, "checkpoint='x.pt' is not a function"),
+        ({"on_reading": [print]}, "on_reading=.* is not a function"),
+        ({"log": "x"}, "log='x' is not a function"),
+        ({"resumes": "no"}, "resumes='no' is neither True nor False"),
+        ({"name": ""}, "name='' is empty"),
+        ({"name": "a\nb"}, r"name='a\\nb' has a line break"),
+        ({"project": "\x1b[2J"}, r"project='\\x1b\[2J' has .* invisible"),
+        ({"carbon": ["country"]}, r"carbon=\['country'\] is not a text.*carbon='country'"),
+        ({"overrides": "power=static"}, r"is one text. Give a list: overrides=\['power=static'\]"),
+        ({"overrides": {"power": "static"}}, "is not a list of texts"),
+        ({"overrides": [5]}, "is not a list of texts"),
+        ({"overrides": ["carbon.country=DEU"]}, "selected option of carbon/ has no such key.*carbon=country"),
     ],
 )
 def test_a_wrong_setting_is_refused_before_anything_runs(executions, options: dict[str, Any], said: str):
     with pytest.raises((ConfigError, OutputError), match=said), overwinter.watch(**options):
         pytest.fail("it ran")
     assert executions() == []
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ({"total": -3, "done": 99}, "total=-3 is not a number of steps"),
+        ({"total": 5, "done": 99}, "done=99 is more than total=5"),
+        ({"done": -1}, "done=-1 is not a number of steps"),
+        ({"done": float("nan")}, "done=nan is not a number of steps"),
+        ({"total": float("nan")}, "total=nan is not a number of steps"),
+    ],
+)
+def test_counts_of_steps_that_cannot_be_are_refused_before_the_first(executions, counts: dict[str, Any], said: str):
+    with pytest.raises(ConfigError, match=said), overwinter.watch() as run:
+        next(run.steps([1, 2], **counts))
+
+
+def test_arguments_without_a_name_are_refused_such_as_the_function_without_parentheses():
+    watch: Any = overwinter.watch
+
+    def fit() -> None: ...
+
+    with pytest.raises(ConfigError, match=r"fit is not watched yet\. Write @overwinter\.watch\(\) above it"):
+        watch(fit)
+    with pytest.raises(ConfigError, match=r"'50 kJ' has no name\. .* watch\(budget='50 kJ'\)"):
+        watch("50 kJ")
 
 
 def test_settings_are_those_of_the_project_around_the_script_without_limits_on_its_stages(folder: Path):
@@ -344,6 +384,40 @@ def test_a_signal_that_the_script_handles_itself_stays_the_script_s(executions, 
     assert executions()[0].status == "done"
 
 
+def test_a_signal_that_the_script_was_started_to_ignore_is_ignored(executions):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with overwinter.watch() as run:
+            for _ in run.steps([1, 2]):
+                interrupted(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert executions()[0].status == "done"
+
+
+def test_of_two_threads_that_open_a_watch_at_the_same_moment_one_runs_and_the_other_hears_why(executions):
+    together, heard = threading.Barrier(2), threading.Event()
+    said: list[str] = []
+
+    def work() -> None:
+        together.wait()
+        try:
+            with overwinter.watch():
+                assert heard.wait(timeout=60)
+        except Exception as error:  # noqa: BLE001 -- whatever the thread meets is judged below
+            said.append(str(error))
+            heard.set()
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(said) == 1
+    assert "cannot be metered inside" in said[0]
+    assert [entry.status for entry in executions()] == ["done"]
+
+
 def test_it_runs_in_a_thread_too(executions):
     def work() -> None:
         with overwinter.watch() as run:
@@ -355,17 +429,49 @@ def test_it_runs_in_a_thread_too(executions):
     assert executions()[0].status == "done"
 
 
-def test_a_checkpoint_that_fails_is_reported_with_what_stopped_the_run(executions):
-    def full() -> None:
-        raise OSError("disk full")
+def test_a_checkpoint_that_fails_is_named_by_the_refusal_which_then_promises_nothing(executions):
+    full = OSError("disk full")
+
+    def save() -> None:
+        raise full
 
     with (
-        pytest.raises(OverwinterError, match=r"over budget.total.*\n.*could not be saved: OSError\('disk full'\)"),
-        overwinter.watch(budget=TINY, checkpoint=full) as run,
+        pytest.raises(
+            RefusedError, match=r"over budget.total.*\n.*could not be saved: OSError\('disk full'\)"
+        ) as caught,
+        overwinter.watch(budget=TINY, checkpoint=save) as run,
     ):
         for _ in run.steps(worked(30.0)):
             pass
-    assert "disk full" in executions()[0].message
+    assert "resumes" not in "".join(traceback.format_exception(caught.value))
+    assert caught.value.__cause__ is full
+    (entry,) = executions()
+    assert (entry.status, entry.exit_code) == ("refused", 3)
+    assert "disk full" in entry.message
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_checkpoint_that_fails_is_reported_with_the_signal_that_stopped_the_run(executions, number: int):
+    def save() -> None:
+        raise OSError("disk full")
+
+    @overwinter.watch(name="fit", checkpoint=save)
+    def fit() -> None:
+        for place in overwinter.current_run().steps(range(1000)):
+            if place == 3:
+                interrupted(number)
+
+    with pytest.raises(OverwinterError, match=r"fit was interrupted at 4 of 1000\n.*OSError\('disk full'\)"):
+        fit()
+    assert executions()[0].status == "failed"
+
+
+def test_a_warning_about_the_budget_names_the_run_once(executions):
+    said: list[str] = []
+    with overwinter.watch(budget=TINY, name="train", overrides=["budget.mode=warn"], log=said.append) as run:
+        for _ in run.steps(worked(1.2)):
+            pass
+    assert said[0].startswith("train: has spent ")
 
 
 def test_a_pause_of_the_power_policy_is_waited_out_and_a_signal_ends_it(executions):

@@ -33,6 +33,11 @@ class _Mark:
     duration_s: float
 
 
+def without_promise(message: str) -> str:
+    """Return the message of a stop whose checkpoint could not be saved: nothing resumes from it."""
+    return message.removesuffix(_RESUMES).rstrip()
+
+
 class StageGuard:
     """Checks the spending of a running stage against its limits and those on the total.
 
@@ -42,10 +47,13 @@ class StageGuard:
         spent_run: The run's spending before this execution, including resumed spending (`Ledger.spent` after `begin`
             and before the first heartbeat).
         spent_stage: The part of it spent on this stage.
+
+    Attributes:
+        stage: The running stage, with which each message begins.
     """
 
     def __init__(self, budget: Budget, *, stage: str, spent_run: Spent, spent_stage: Spent) -> None:
-        self._stage = stage
+        self.stage = stage
         self._budget = budget
         pairs = [(limit, spent_stage) for limit in budget.limits_of(stage)]
         pairs += [(limit, spent_run) for limit in budget.total]
@@ -151,7 +159,7 @@ class StageGuard:
     def _message(self, limit: Limit, what: str, now: _Mark, total: float) -> str:
         alone = self._first or limit.key.startswith("budget.stages.")
         whole = "" if alone else ", with the stages before it"
-        return f"{self._stage} {what}{whole}, over {limit}, at {now.done:.10g} of {total:.10g}. "
+        return f"{self.stage} {what}{whole}, over {limit}, at {now.done:.10g} of {total:.10g}. "
 
     def _amount(self, limit: Limit, costs: Costs) -> float:
         return self._budget.amount(limit.amount.dimension, costs) or 0.0

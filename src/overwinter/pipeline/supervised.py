@@ -118,7 +118,7 @@ class Supervised(ABC):
         for warning in self.guard.check(
             report.energy_j, spent.carbon_g, report.duration_s, done, total, resumable=kept
         ):
-            self.log(warning)
+            self.log(warning.removeprefix(f"{self.guard.stage} "))  # each line of the log begins with the name
 
     def _spent(self) -> dict[str, float]:
         if self._watch is None:

@@ -10,14 +10,15 @@ import secrets
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Never, ParamSpec, TypeVar
 
 from overwinter.errors import ConfigError, OverwinterError
 from overwinter.pipeline.current import alone, current_work
+from overwinter.watching.arguments import Options, refuse_positional
 from overwinter.watching.run import Run
 
 if TYPE_CHECKING:
@@ -31,26 +32,8 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """The arguments of `watch`."""
-
-    budget: str | None
-    power: str | None
-    carbon: str | None
-    project: str | None
-    name: str | None
-    checkpoint: Callable[[], object] | None
-    resumes: bool
-    energy_json: str | Path | None
-    emissions_csv: str | Path | None
-    on_reading: Callable[[Run, Spent], object] | None
-    overrides: tuple[str, ...]
-    log: Callable[[str], None]
-
-
 def watch(
-    *,
+    *positional: Never,
     budget: str | None = None,
     power: str | None = None,
     carbon: str | None = None,
@@ -70,6 +53,7 @@ def watch(
     defaults: no budget, no power limit, the world's average carbon intensity.
 
     Args:
+        positional: None: each argument is named, and the decorator is written `@overwinter.watch()`.
         budget: The limit on the run, such as `50 kJ`, `0.5 kWh and 2 h` or `100 gCO2e`.
         power: The power policy, an option of the group `power/`, such as `static` or `carbon_aware`.
         carbon: The source of the carbon intensity, an option of the group `carbon/`, such as `country`.
@@ -83,12 +67,16 @@ def watch(
         emissions_csv: A file to which a row in CodeCarbon's format is appended, however the run ends.
         on_reading: A function that gets the run and its costs twice a second, in a thread, and at the end: for plots.
         overrides: Further settings of the groups energy, hardware, carbon, power, budget and ledger in Hydra's
-            grammar, such as `power.limit=150 W`.
+            grammar, such as `power=static` and `power.limit=150 W`.
         log: A function that shows one line to the user; by default, on standard error.
 
     Returns:
         A context manager; its value is the `Run`. As a decorator, `overwinter.current_run` returns it.
+
+    Raises:
+        ConfigError: An argument has a wrong type, or no name.
     """
+    refuse_positional(positional)
     return Watching(
         Options(
             budget=budget,
@@ -101,8 +89,8 @@ def watch(
             energy_json=energy_json,
             emissions_csv=emissions_csv,
             on_reading=on_reading,
-            overrides=tuple(overrides),
-            log=log or _to_standard_error,
+            overrides=overrides,
+            log=_to_standard_error if log is None else log,
         )
     )
 

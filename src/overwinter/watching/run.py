@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from overwinter.budget.guard import without_promise
 from overwinter.errors import ConfigError, OverwinterError, RefusedError
 from overwinter.ledger import WATCH_PREFIX
 from overwinter.pipeline.supervised import Supervised
@@ -67,10 +68,17 @@ class Run(Supervised):
             done: The number of steps done before, in a run that resumes; by default those of earlier calls.
 
         Raises:
+            ConfigError: ``done`` or ``total`` is no count, or ``done`` is more than ``total``.
             RefusedError: The budget is or will be exceeded. The checkpoint is saved; do not catch it inside the loop.
             KeyboardInterrupt: Ctrl-C was pressed. The checkpoint is saved.
             SystemExit: SIGTERM was received. The checkpoint is saved.
         """
+        _check_counts(done, total)
+        if done is not None and total is not None and done > total:
+            raise ConfigError(
+                f"steps: done={done:.10g} is more than total={total:.10g}. "
+                "The total is that of the whole run, with the steps done before."
+            )
         reached = self._reached if done is None else done
         if total is None and isinstance(work, Sized):
             total = reached + len(work)
@@ -84,11 +92,13 @@ class Run(Supervised):
         """Report that ``done`` steps of ``total`` are complete: a loop of one's own calls it between its steps.
 
         Raises:
+            ConfigError: ``done`` or ``total`` is no count.
             RefusedError: As `steps`.
             KeyboardInterrupt: As `steps`.
             SystemExit: As `steps`.
         """
         self._check_open()
+        _check_counts(done, total)
         if total is not None and done > total:
             total = None  # a wrong total must not end the budget: nothing is checked after the last step
         before_s = self.last_progress_s
@@ -100,11 +110,7 @@ class Run(Supervised):
             self.position = (done, None)
         self._stop_if_interrupted()
         self._note_step(done, known)
-        try:
-            self._hold_to_budget(done, known, kept=self._checkpoint is not None)
-        except RefusedError as error:
-            self._save(error)
-            raise
+        self._stop_over_budget(done, known)
         if self.control is not None:
             self.control.step(done, total)
             self._wait_out_pause(done, known)
@@ -124,7 +130,8 @@ class Run(Supervised):
         """Record figures of the result in the ledger, beside the costs; a later value replaces an earlier one.
 
         Args:
-            figures: Texts, and numbers of any library, such as tensors of one element.
+            figures: Texts, and numbers of any library, such as tensors of one element. Each is kept as it is, but NaN
+                and infinity as texts, which JSON has no numbers for.
 
         Raises:
             ConfigError: A figure is neither.
@@ -182,25 +189,40 @@ class Run(Supervised):
         if self.record is not None:
             raise OverwinterError(f"{self.title} has ended, so nothing more is metered. Move the work into its block.")
 
+    def _stop_over_budget(self, done: float, total: float) -> None:
+        """Save the checkpoint and raise RefusedError if the budget is exceeded, or will be."""
+        try:
+            self._hold_to_budget(done, total, kept=self._checkpoint is not None)
+        except RefusedError as error:
+            refusal = error
+        else:
+            return
+        if (failure := self._save()) is not None:  # not chained to the refusal, which promises a checkpoint
+            raise RefusedError(_unsaved(without_promise(str(refusal)), failure)) from failure
+        raise refusal
+
     def _stop_if_interrupted(self) -> None:
         if not self.interrupted or self.signal is None:
             return
         done, total = self.position
         of = "" if total is None else f" of {total:.10g}"
-        end = _end_by(self.signal, f"{self.title} was interrupted at {done:.10g}{of}")
-        self._save(end)
+        what = f"{self.title} was interrupted at {done:.10g}{of}"
+        end = _end_by(self.signal, what)
+        if (failure := self._save()) is not None:
+            raise OverwinterError(_unsaved(what, failure)) from failure
         if isinstance(end, SystemExit):  # it has no text
             self.log(f"ended by signal {self.signal} at {done:.10g}{of}")
         raise end
 
-    def _save(self, end: BaseException) -> None:
-        """Save the script's checkpoint before the run ends with ``end``."""
+    def _save(self) -> Exception | None:
+        """Save the script's checkpoint before the run is stopped; return what prevents it."""
         if self._checkpoint is None:
-            return
+            return None
         try:
             self._checkpoint()
-        except Exception as error:
-            raise OverwinterError(f"{end}\nIts checkpoint could not be saved: {error!r}") from error
+        except Exception as failure:  # noqa: BLE001 -- the run ends with it
+            return failure
+        return None
 
     def _wait_out_pause(self, done: float, total: float) -> None:
         """Wait at a step while the power policy pauses the work; the process keeps its memory and its devices."""
@@ -228,6 +250,18 @@ def _plain(name: str, value: Any) -> float | str:
     except (TypeError, ValueError):
         raise ConfigError(f"metrics: {name}={value!r} is neither a number nor a text.") from None
     return number if math.isfinite(number) else str(number)
+
+
+def _check_counts(done: float | None, total: float | None) -> None:
+    """Refuse what cannot be a number of steps; a total of infinity is unknown."""
+    if done is not None and not 0 <= done < math.inf:
+        raise ConfigError(f"done={done!r} is not a number of steps. Give those that are complete, from 0 on.")
+    if total is not None and not total >= 0:
+        raise ConfigError(f"total={total!r} is not a number of steps. Give those of the whole run, or None.")
+
+
+def _unsaved(what: str, failure: Exception) -> str:
+    return f"{what}\nIts checkpoint could not be saved: {failure!r}. Mend that first: the next run cannot resume here."
 
 
 def _end_by(number: int, text: str) -> BaseException:

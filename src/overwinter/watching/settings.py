@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from overwinter.errors import ConfigError
 from overwinter.template import template_folder
 
 _FILES = ("path", "prices")  # settings of carbon and power that name a file relative to the project
+_composing = threading.Lock()  # Hydra's state is one for the process
 _GROUPS = ("energy", "hardware", "ledger", "carbon", "power", "budget")
 
 
@@ -34,7 +36,8 @@ def supervision_for_script(
         power: An option of the group `power/`, such as `static`.
         carbon: An option of the group `carbon/`, such as `country`.
         project: The project's name in the ledger.
-        overrides: Any keys of these groups in Hydra's grammar, such as `power.limit=150 W`.
+        overrides: Any options and keys of these groups in Hydra's grammar, such as `power=static` and
+            `power.limit=150 W`.
 
     Raises:
         ConfigError: an unknown key, group or option, or an invalid value.
@@ -83,13 +86,14 @@ def _project() -> Project:
 
 @contextlib.contextmanager
 def _hydra_put_aside() -> Iterator[None]:
-    """Compose although the script may itself run under `hydra.main`, whose state is restored."""
+    """Compose although the script may itself run under `hydra.main`, whose state is restored; one thread at a time."""
     from hydra.core.global_hydra import GlobalHydra
     from hydra.initialize import get_gh_backup, restore_gh_from_backup
 
-    backup = get_gh_backup()
-    GlobalHydra.instance().clear()
-    try:
-        yield
-    finally:
-        restore_gh_from_backup(backup)
+    with _composing:
+        backup = get_gh_backup()
+        GlobalHydra.instance().clear()
+        try:
+            yield
+        finally:
+            restore_gh_from_backup(backup)
