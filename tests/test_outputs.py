@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from overwinter.errors import OverwinterError
-from overwinter.outputs import OutputError, check_output, output_path, write_output
+from overwinter.outputs import OutputError, check_output, check_output_folder, output_path, write_output
 
 ROOT = os.geteuid() == 0
 
@@ -178,3 +178,18 @@ def test_paths_without_write_permission(tmp_path: Path) -> None:
 def test_text_that_does_not_name_a_file(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="is not the name of a file"):
         output_path(text)
+
+
+def test_a_folder_may_exist_or_not_and_is_left_as_it_was(tmp_path: Path) -> None:
+    check_output_folder(tmp_path)
+    check_output_folder(tmp_path / "new" / "deep")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["file", "file/below", "link"])
+def test_what_cannot_be_a_folder_is_said_without_a_number(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nowhere")
+    said = "link is no folder" if name == "link" else "file is a file"
+    with pytest.raises(OutputError, match=rf"{said}\. Name another folder\."):
+        check_output_folder(tmp_path / name)

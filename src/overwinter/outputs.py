@@ -55,6 +55,21 @@ def check_output(path: Path) -> None:
         raise OutputError(f"{path} cannot be written: {error.strerror}. Name another file.") from None
 
 
+def check_output_folder(folder: Path) -> None:
+    """Check, as far as possible, that files can be written into ``folder``, which need not exist yet.
+
+    Raises:
+        OutputError: they cannot; nothing was changed.
+    """
+    try:
+        above = next(each for each in (folder, *folder.absolute().parents) if os.path.lexists(each))
+        if not above.is_dir():
+            raise OutputError(f"{above} is {'a file' if above.is_file() else 'no folder'}. Name another folder.")
+        _try_folder(above)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written: {error.strerror}. Name another folder.") from None
+
+
 def write_output(path: Path, content: str) -> None:
     """Write ``content`` as UTF-8.
 

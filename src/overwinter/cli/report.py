@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 from overwinter.cli.server_client import add_server_arguments, ask_metrics, ask_server
 from overwinter.errors import EXIT_DONE, ConfigError
 from overwinter.files import write_error
-from overwinter.outputs import check_output, output_path, write_output
+from overwinter.outputs import check_output, check_output_folder, output_path, write_output
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from overwinter.report.page.content import ServedModel
     from overwinter.report.page.ledger_report import GroupCosts, LedgerReport
 
@@ -63,6 +65,7 @@ def _report_pipeline(arguments: argparse.Namespace) -> int:
     page = arguments.output or Path(_PAGE)
     if arguments.figures is not None:
         require_available()
+        check_output_folder(arguments.figures)
     if not arguments.json:
         check_output(page)
     content = read_content(find_project(), sweep=arguments.sweep, served=_served(arguments))
@@ -87,13 +90,13 @@ def _served(arguments: argparse.Namespace) -> tuple[ServedModel, ...]:
 
 
 def _report_ledgers(arguments: argparse.Namespace) -> int:
-    from overwinter.cli.ledger import moment
     from overwinter.ledger import Ledger, ledger_path
     from overwinter.report.page.ledger_report import group_keys, report_ledgers
     from overwinter.report.page.rendering import render_ledger
 
     if arguments.figures is not None or arguments.sweep is not None or arguments.served:
         raise ConfigError("--figures, --sweep and --served are of the pipeline's report. Leave out --ledger.")
+    since, until = _period(arguments)
     page = arguments.output or (Path(_PAGE) if arguments.open else None)
     if page is not None and not arguments.json:
         check_output(page)
@@ -105,12 +108,7 @@ def _report_ledgers(arguments: argparse.Namespace) -> int:
             return EXIT_DONE
         with Ledger.open(paths[0]) as ledger:
             ledger.reap()
-    report = report_ledgers(
-        paths,
-        by=group_keys(arguments.by or ""),
-        since=moment(arguments.since, key="--since") if arguments.since else None,
-        until=moment(arguments.until, key="--until") if arguments.until else None,
-    )
+    report = report_ledgers(paths, by=group_keys(arguments.by or ""), since=since, until=until)
     if arguments.json:
         print(json.dumps(report.to_json(), indent=2))
         return EXIT_DONE
@@ -118,6 +116,16 @@ def _report_ledgers(arguments: argparse.Namespace) -> int:
     if page is not None:
         _write(page, render_ledger(report), opened=arguments.open)
     return EXIT_DONE
+
+
+def _period(arguments: argparse.Namespace) -> tuple[datetime | None, datetime | None]:
+    from overwinter.cli.ledger import moment
+
+    since = moment(arguments.since, key="--since") if arguments.since else None
+    until = moment(arguments.until, key="--until") if arguments.until else None
+    if since is not None and until is not None and since >= until:
+        raise ConfigError(f"--since {arguments.since} is not before --until {arguments.until}: nothing lies between.")
+    return since, until
 
 
 def _write(page: Path, content: str, *, opened: bool) -> None:

@@ -13,6 +13,7 @@ from overwinter.export.checking import apart
 from overwinter.export.interface import ExportFormat
 from overwinter.export.source import Source
 from overwinter.models import own_models
+from overwinter.outputs import check_output_folder
 from overwinter.registries import EXPORT_FORMATS
 
 _MODE, _FOLDER_MODE = 0o644, 0o755
@@ -54,6 +55,7 @@ def export(source: Source, format_name: str, folder: Path) -> Exported:
 
     Raises:
         ConfigError: the format is unknown, or cannot hold the source; or the folder is not empty.
+        OutputError: the folder is a file, or cannot be written.
         OverwinterError: what was written predicts something else than the source, or the disk is full.
     """
     form: ExportFormat = EXPORT_FORMATS.find(format_name)()
@@ -101,7 +103,8 @@ def _compared(form: ExportFormat, source: Source, folder: Path) -> tuple[float, 
 
 
 def _refuse_occupied(folder: Path) -> None:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    check_output_folder(folder)
+    if folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"{folder} is not empty. Name a new folder, or remove it.")
 
 

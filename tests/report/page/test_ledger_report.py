@@ -114,6 +114,23 @@ def test_the_command_prints_it_as_table_json_and_page(path, tmp_path, monkeypatc
     assert "https://" not in page.replace('xmlns="http', "")
 
 
+@pytest.mark.parametrize("until", ["2026-11-01", "2026-12-01"])
+def test_a_period_without_a_moment_is_refused(path, capsys, until):
+    words = ["report", "--ledger", "--file", str(path), "--since", "2026-12-01", "--until", until]
+    assert main(words) == 2
+    said = capsys.readouterr()
+    assert (said.out, f"--since 2026-12-01 is not before --until {until}" in said.err) == ("", True)
+
+
+def test_figures_into_a_file_are_refused_before_anything_is_written(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("vl_convert", reason="the extra report is not installed")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "f").write_text("mine")
+    assert main(["report", "--figures", "f"]) == 2
+    assert "f is a file. Name another folder." in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["f"]
+
+
 def test_ledger_merge_is_a_command(path, tmp_path, capsys):
     assert main(["ledger", "merge", str(path), "--into", str(tmp_path / "more.sqlite")]) == 0
     assert "7 added" in capsys.readouterr().out
