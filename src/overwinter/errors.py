@@ -29,7 +29,13 @@ class ConfigError(OverwinterError):
 
 
 class TargetError(ConfigError):
-    """A `_target_` that is not allowed, or not with these arguments."""
+    """A `_target_` that is not allowed, or not with these arguments.
+
+    Attributes:
+        trustable: whether trusting its package could help.
+    """
+
+    trustable = True
 
 
 class RefusedError(OverwinterError):

@@ -114,7 +114,9 @@ def test_the_command_refuses_such_a_bundle_with_4(strangers, traps, capsys, name
 @pytest.mark.parametrize("name", ["a shell command", "the system", "a path to read", "a function of torch.nn"])
 def test_a_server_refuses_such_a_bundle_before_it_starts(strangers, capsys, name):
     assert main(["serve", str(strangers(model=NODES[name])), "serve.port=0"]) == 4
-    assert "names code that is not run" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "names code that is not run" in said
+    assert ("--trust-code" in said) == (NODES[name]["_target_"].partition(".")[0] not in sys.stdlib_module_names)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
+import re
+
 import pytest
 import torch
 
-from overwinter.errors import ConfigError
+from overwinter.errors import ConfigError, IntegrityError
 from overwinter.models import build_model, own_models, rebuild_model
 
 
@@ -50,5 +52,19 @@ def test_a_function_makes_a_model_of_ones_own_configuration_and_none_of_a_strang
 
 
 def test_untrusted_code_is_refused():
-    with pytest.raises(ConfigError, match="trusted_targets"):
-        build_model({"_target_": "subprocess.Popen", "args": "true"}, trusted=[])
+    with pytest.raises(ConfigError, match=r"trusted_targets=\[stranger\]"):
+        build_model({"_target_": "stranger.Net"}, trusted=[])
+
+
+@pytest.mark.parametrize("target", ["subprocess.Popen", "builtins.eval"])
+def test_to_trust_pythons_own_code_is_never_the_advice(target):
+    with pytest.raises(ConfigError, match=f"'{target}' is not trusted") as raised:
+        build_model({"_target_": target, "args": "true"}, trusted=[])
+    assert "trusted_targets" not in str(raised.value)
+
+
+@pytest.mark.parametrize(("key", "value"), [("input_shape", "abc"), ("channels", [1.5, 2]), ("dropout", [])])
+def test_saved_arguments_of_a_wrong_kind_are_damage_that_is_named(config, key, value):
+    saved = {"model": {**config, key: value}, "files": {}, "tensors": {}}
+    with pytest.raises(IntegrityError, match=rf"^model\.json names .*model\.{key}={re.escape(repr(value))}"):
+        rebuild_model(saved, trusted=[])

@@ -47,10 +47,13 @@ def refuse_foreign_code(bundle: Bundle, *, trusted: Sequence[str]) -> None:
 
 def foreign_code(bundle: Bundle, error: TargetError) -> IntegrityError:
     """Return the error for a bundle that names untrusted code."""
+    remedy = (
+        " If you know its maker and have that package, trust it: --trust-code PACKAGE of `overwinter bundle wake` and "
+        "`overwinter export`, trusted_targets=[PACKAGE] of `overwinter serve`."
+    )
     return IntegrityError(
         f"{bundle.source} names code that is not run: {str(error).splitlines()[0]}\n"
-        "It is not served. If you know its maker and have that package, trust it: --trust-code PACKAGE of "
-        "`overwinter bundle wake`, trusted_targets=[PACKAGE] of `overwinter serve`."
+        f"It is not served.{remedy if error.trustable else ''}"
     )
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -162,7 +163,13 @@ def find_target(
 
 
 def trusted_target(
-    node: Mapping[str, Any], kind: Kind, *, trusted: Sequence[str], key: str = "", functions: bool = True
+    node: Mapping[str, Any],
+    kind: Kind,
+    *,
+    trusted: Sequence[str],
+    key: str = "",
+    functions: bool = True,
+    option: str = "trusted_targets=[{}]",
 ) -> str:
     """Return the node's `_target_` if its name is allowed, without importing anything.
 
@@ -172,6 +179,7 @@ def trusted_target(
         trusted: As for `instantiate`.
         key: The configuration key of the node, for the message; by default the kind's.
         functions: As for `instantiate`.
+        option: How the user would trust a package, ``{}``, for the message.
 
     Raises:
         ConfigError: the target is missing, or not allowed.
@@ -185,12 +193,24 @@ def trusted_target(
         raise TargetError(f"{where}={target[:_LONGEST]!r} is not a dotted name. Name a class, such as my_package.Net.")
     known = kind.built_in(target, functions=functions) is not None or kind.in_library(target)
     if not known and not is_trusted(target, trusted):
-        raise TargetError(
+        error = TargetError(
             f"{where}={target!r} is not trusted. Allowed are {kind.allowed(functions=functions)}, and the contents of "
-            f"trusted packages: {', '.join(trusted) or 'none'}.\n"
-            f"If you trust this code, add its package: trusted_targets=[{parts[0]}]"
+            f"trusted packages: {', '.join(trusted) or 'none'}.\n{_remedy(parts[0], option)}"
         )
+        error.trustable = not _is_pythons(parts[0])
+        raise error
     return target
+
+
+def _remedy(package: str, option: str) -> str:
+    if _is_pythons(package):
+        return f"{package} is part of Python, which has no such class. Don't use this if you did not write it."
+    return f"If you trust this code, add its package: {option.format(package)}"
+
+
+def _is_pythons(package: str) -> bool:
+    """Return whether a package is of the standard library, ``builtins`` included: trusting it is never the remedy."""
+    return package in sys.stdlib_module_names
 
 
 def refuse_code(value: Any, *, key: str) -> None:

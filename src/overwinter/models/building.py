@@ -11,10 +11,14 @@ from torch import nn
 
 from overwinter.config import instantiate
 from overwinter.config.targets import MODEL, is_trusted
-from overwinter.errors import TargetError
+from overwinter.errors import IntegrityError, TargetError
 from overwinter.models.adapting import adapt
 from overwinter.models.bounds import bounded
-from overwinter.models.description import are_own, stored_bytes
+from overwinter.models.description import DESCRIPTION, are_own, stored_bytes
+
+# What a class raises if its arguments are other than it expects.
+_OF_ARGUMENTS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+_SHOWN = 40  # letters of an argument
 
 
 def build_model(
@@ -47,13 +51,20 @@ def rebuild_model(description: Mapping[str, Any], *, trusted: Sequence[str]) -> 
 
     Raises:
         ConfigError: as `build_model`.
-        IntegrityError: it would take too much memory.
+        IntegrityError: it would take too much memory, or its class does not take the values of the saved arguments.
     """
     node = description["model"]
     foreign = not are_own() and not is_trusted(str(node.get("_target_")), trusted)
     within = bounded(node, stored_bytes(description), len(description["tensors"]))
-    with within if foreign else contextlib.nullcontext():
-        return adapt(_built(node, trusted, seed=0, functions=are_own()), description.get("output"))
+    try:
+        with within if foreign else contextlib.nullcontext():
+            return adapt(_built(node, trusted, seed=0, functions=are_own()), description.get("output"))
+    except _OF_ARGUMENTS as error:
+        given = ", ".join(f"model.{key}={repr(value)[:_SHOWN]}" for key, value in node.items() if key != "_target_")
+        raise IntegrityError(
+            f"{DESCRIPTION} names {node.get('_target_')}, which cannot be built with {given or 'no arguments'}: "
+            f"{type(error).__name__}: {error}. Run the stage that makes this model again (`dvc repro`)."
+        ) from error
 
 
 def _built(node: Mapping[str, Any], trusted: Sequence[str], *, seed: int, functions: bool) -> nn.Module:
