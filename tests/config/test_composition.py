@@ -114,6 +114,8 @@ def test_the_digest_follows_names_and_bytes(project, tmp_path):
         ),
         ("train.learning_rat=1", "Did you mean 'train.learning_rate'"),
         ("evaluate.max_losses={own: 1}", r"'\+evaluate\.max_losses\.NAME=VALUE'"),
+        ("nosuch=1", "nosuch: there is no such key. Known here: seed, device"),
+        ("model.zzz=1", r"model\.zzz: there is no such key\..* '\+model\.zzz=VALUE'"),
         ("train.epochs=[1]", "train.epochs"),
         (
             "budget.total.energy=1J",

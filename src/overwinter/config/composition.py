@@ -130,7 +130,7 @@ def explain(error: Exception, project: Project) -> str:
     if lines and "Could not find '" in lines[0]:
         return _unknown_option(lines)
     if lines and lines[0].startswith("Could not override '"):
-        return _unknown_key(lines[0].split("'")[1], lines, project)
+        return _unknown_key(lines[0].split("'")[1], project)
     if lines and lines[0].startswith("Interpolation key '"):
         return _unknown_source(lines)
     if lines and lines[0].startswith("Error merging override ") and (described := _below_a_value(lines[0], project)):
@@ -139,15 +139,21 @@ def explain(error: Exception, project: Project) -> str:
     return "\n".join([line for line in lines if not line.startswith(noise)][:2])
 
 
-def _unknown_key(key: str, lines: list[str], project: Project) -> str:
+def _unknown_key(key: str, project: Project) -> str:
     known = _known_keys(project)
     if key in known:
         return f"{key} is a mapping with keys that you choose. Set them one by one: '+{key}.NAME=VALUE'."
     if options := _options_with(key, project):
         group = key.partition(".")[0]
         return f"{key}: the selected option of {group}/ has no such key. Options that have it: {', '.join(options)}."
-    close = nearest(key, known)
-    return f"{key}: there is no such key.{close}" if close else "\n".join(lines[:2])
+    said = f"{key}: there is no such key."
+    owner = key.rpartition(".")[0]
+    if f"{owner}._target_" in known:  # takes what its class takes
+        return f"{said}{nearest(key, known)} If its class takes it, add it: '+{key}=VALUE'."
+    if close := nearest(key, known):
+        return said + close
+    beside = [name.removeprefix(f"{owner}.") for name in known if name.rpartition(".")[0] == owner]
+    return f"{said} Known here: {', '.join(beside)}." if beside else said
 
 
 def _options_with(key: str, project: Project) -> list[str]:
