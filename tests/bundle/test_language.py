@@ -74,9 +74,9 @@ def test_another_response_of_the_canary_is_refused(put_to_sleep, monkeypatch):
         wake(bundle.folder)
 
 
-def test_only_what_serves_modules_runs_it(put_to_sleep):
-    with pytest.raises(ConfigError, match="runtime 'onnxruntime' cannot serve the language model"):
-        put_to_sleep(runtime="onnxruntime")
+def test_a_runtime_without_language_models_does_not_run_it(put_to_sleep):
+    with pytest.raises(ConfigError, match="runtime 'torch-compile' cannot serve the language model"):
+        put_to_sleep(runtime="torch-compile")
 
 
 def test_a_tokenizer_does_not_make_a_classifier_speak(put_to_sleep, payloads):

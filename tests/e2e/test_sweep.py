@@ -159,7 +159,7 @@ def test_a_killed_search_goes_on_and_its_pick_becomes_the_configuration(fresh):
     assert front["points"]
     best = max(points, key=lambda point: point["quality"])
     fresh("overwinter", "run", "--from-sweep", "searched", "--pick", "best-quality")
-    assert fresh.json("evaluate/metrics.json")["accuracy"] == best["quality"]
+    assert fresh.json("evaluate/metrics.json")["chosen"]["accuracy"] == best["quality"]
     assert _executions(fresh) == executed + Counter(hibernate=1), "all but the last stage had run"
 
 

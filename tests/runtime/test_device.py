@@ -138,7 +138,8 @@ def test_a_model_that_fails_on_another_device_only_is_reported_why(saved, tmp_pa
 def test_loading_is_measured_on_the_device(saved, tmp_path, capsys):
     build(saved, "torch", tmp_path / "built", trusted=[])
     save_file({"input": INPUTS}, tmp_path / "inputs.safetensors")
-    loading.load_and_report(str(tmp_path / "built"), "torch", "1", BESIDE, str(tmp_path / "inputs.safetensors"))
+    inputs = str(tmp_path / "inputs.safetensors")
+    loading.load_and_report(str(tmp_path / "built"), "torch", "1", BESIDE, "open_session", inputs)
     output = json.loads(capsys.readouterr().out)
     assert output["load_s"] > 0
     assert output["peak_gpu_memory_bytes"] is None  # no GPU was used
