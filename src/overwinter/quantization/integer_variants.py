@@ -56,7 +56,8 @@ class IntegerVariant:
         vocabulary = self._vocabulary(request)
         layers = {name: layer for name, layer in weighted_layers(model).items() if not vocabulary.governs(name)}
         unfit = {name: self._unfit(name, layer, request) for name, layer in layers.items()}
-        wanted, left = [], {}
+        wanted: list[str] = []
+        left: dict[str, str] = {}
         if unfit or not vocabulary.grids:  # GPT-2's blocks have no Linear layer, but an embedding
             wanted, left = choose_layers(self.variant, unfit, settings.skip)
         check_patterns("quantize.overrides", list(settings.overrides), [*vocabulary.grids, *wanted])
