@@ -99,3 +99,20 @@ def test_invalid_items_of_a_list_are_named(tmp_path, content, message):
     (tmp_path / "listed.json").write_text(json.dumps(content))
     with pytest.raises(IntegrityError, match=message):
         read_record(Listed, tmp_path / "listed.json", remedy="")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Perhaps:
+    part: Part | None = None
+
+
+@pytest.mark.parametrize("record", [Perhaps(), Perhaps(part=Part(size_bytes=3, energy_j=1.0))])
+def test_a_record_that_may_be_none_round_trips(tmp_path, record):
+    write_record(tmp_path / "perhaps.json", record)
+    assert read_record(Perhaps, tmp_path / "perhaps.json", remedy="") == record
+
+
+def test_an_invalid_value_of_a_record_that_may_be_none_is_named(tmp_path):
+    (tmp_path / "perhaps.json").write_text('{"part": {"size_bytes": "large"}}')
+    with pytest.raises(IntegrityError, match="part: size_bytes='large'"):
+        read_record(Perhaps, tmp_path / "perhaps.json", remedy="")

@@ -107,6 +107,8 @@ def _is_optional(field: dataclasses.Field[Any]) -> bool:
 
 
 def _value(kind: Any, value: Any, *, where: str, remedy: str) -> Any:
+    if value is not None:
+        kind = _record_of(kind)
     if dataclasses.is_dataclass(kind):
         return parse_record(typing.cast(type[Any], kind), value, where=where, remedy=remedy)
     if typing.get_origin(kind) is tuple and isinstance(value, list):
@@ -115,6 +117,12 @@ def _value(kind: Any, value: Any, *, where: str, remedy: str) -> Any:
     if not _fits(kind, value):
         raise IntegrityError(f"{where}={value!r} is not valid. {remedy}")
     return value
+
+
+def _record_of(kind: Any) -> Any:
+    """Return the record of a kind such as ``Record | None``, and every other kind as it is."""
+    records = [each for each in typing.get_args(kind) if dataclasses.is_dataclass(each)]
+    return records[0] if typing.get_origin(kind) in (typing.Union, types.UnionType) and records else kind
 
 
 def _fits(kind: Any, value: Any) -> bool:
