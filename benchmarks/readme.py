@@ -257,8 +257,8 @@ def _memory_rows() -> Iterator[Row]:
 
 def _token_rows() -> Iterator[Row]:
     content = result("language")
-    # Until language.py has measured whole responses, the figures of single tokens stand.
-    yield from _response_rows(content) if "responses" in content else _phase_rows(content["rows"])
+    # Until language.py has judged the variants whose responses it measured, the figures of single tokens stand.
+    yield from _response_rows(content) if "perplexity" in content else _phase_rows(content["rows"])
 
 
 def _phase_rows(rows: Mapping[str, Any]) -> Iterator[Row]:
