@@ -25,7 +25,7 @@ class Palette:
         ink: Text.
         faint: Axes and grids.
         paper: The background; None for none.
-        series: Colours of series, told apart also by the colour-blind (Okabe and Ito, "Color Universal Design", 2008).
+        series: Colours of series that the colour-blind distinguish too (Okabe and Ito, "Color Universal Design", 2008).
         good: What was chosen.
     """
 
