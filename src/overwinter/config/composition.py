@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
@@ -18,6 +19,8 @@ from overwinter.config.environment import environment
 from overwinter.config.expansion import refuse_expansion
 from overwinter.config.project import Project
 from overwinter.errors import ConfigError, nearest
+
+_ONE_AT_A_TIME = threading.Lock()  # Hydra's state is one for the process
 
 SWEEPS = "sweep"
 """The group of sweeps, which set keys of `hydra` only."""
@@ -230,3 +233,18 @@ def _known_keys(project: Project) -> list[str]:
 
 def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+@contextlib.contextmanager
+def hydra_set_aside() -> Iterator[None]:
+    """Let configurations be composed while Hydra is initialized, whose state is restored; one thread at a time."""
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.initialize import get_gh_backup, restore_gh_from_backup
+
+    with _ONE_AT_A_TIME:
+        backup = get_gh_backup()
+        GlobalHydra.instance().clear()
+        try:
+            yield
+        finally:
+            restore_gh_from_backup(backup)

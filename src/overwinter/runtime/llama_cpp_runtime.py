@@ -10,7 +10,7 @@ import importlib.util
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from overwinter.errors import ConfigError
 from overwinter.inputs import Inputs, named
@@ -19,7 +19,6 @@ from overwinter.models.given import AS_GIVEN, GIVEN_FILE, INPUT_FILE
 from overwinter.runtime.llama_cpp_session import LlamaCppSession
 
 if TYPE_CHECKING:
-    from overwinter.models import CausalLanguageModel
     from overwinter.runtime.language_session import LanguageSession
     from overwinter.runtime.session import Session
 
@@ -84,6 +83,7 @@ class LlamaCppLanguage:
     ) -> None:
         """Write ``model.gguf``, and check its predictions against torch's."""
         from overwinter.runtime.language_check import check_language
+        from overwinter.runtime.torch_language import TorchLanguageSession, as_module
 
         method = (load_description(model_folder)["quantization"] or {}).get("method")
         if method == INPUT_FILE:
@@ -95,7 +95,7 @@ class LlamaCppLanguage:
         (windows,) = named(examples).values()
         check_language(
             self.open(out, threads=1, trusted=trusted),
-            _in_torch(model_folder, method, trusted),
+            TorchLanguageSession(as_module(model_folder, trusted=trusted)),
             windows,
             tolerance=TOLERANCE,
             who="llama.cpp's predictions differ from torch's",
@@ -105,16 +105,3 @@ class LlamaCppLanguage:
     def open(self, folder: Path, *, threads: int, trusted: Sequence[str], device: str = "cpu") -> LanguageSession:  # noqa: ARG002
         """Load ``model.gguf``, which is mapped."""
         return LlamaCppSession(folder / MODEL, threads=threads)
-
-
-def _in_torch(model_folder: Path, method: str | None, trusted: Sequence[str]) -> LanguageSession:
-    """Return torch's session of the same variant; of a file as it is, of what its weights stand for."""
-    if method != INPUT_FILE:
-        from overwinter.runtime.torch_runtime import TorchRuntime
-
-        return TorchRuntime().language.open(model_folder, threads=1, trusted=trusted)
-    from overwinter.models.huggingface import pretrained
-    from overwinter.runtime.torch_language import TorchLanguageSession
-
-    model = pretrained(root=str(model_folder / GIVEN_FILE), head="causal_lm")
-    return TorchLanguageSession(cast("CausalLanguageModel", model.eval()))

@@ -12,12 +12,12 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from overwinter.errors import OverwinterError
 from overwinter.inputs import Inputs, named
 from overwinter.models import load_description
-from overwinter.models.given import AS_GIVEN, GIVEN_FILE, INPUT_FILE, is_given
+from overwinter.models.given import AS_GIVEN, INPUT_FILE
 from overwinter.runtime.device import CPU
 from overwinter.runtime.language_check import check_language
 from overwinter.runtime.language_session import LanguageSession
@@ -70,17 +70,13 @@ class OnnxLanguage:
             OverwinterError: the builder fails, or the predictions differ by more than the tolerance.
         """
         _write_graph(model_folder, out)
-        from overwinter.models import load_model, pretrained
-        from overwinter.runtime.torch_language import TorchLanguageSession
+        from overwinter.runtime.torch_language import TorchLanguageSession, as_module
 
         (windows,) = named(examples).values()
-        description = load_description(model_folder)
-        floats = description["quantization"] is None
-        given = is_given(description)
-        model = pretrained(root=str(model_folder / GIVEN_FILE)) if given else load_model(model_folder, trusted=trusted)
+        floats = load_description(model_folder)["quantization"] is None
         check_language(
             self.open(out, threads=1, trusted=trusted),
-            TorchLanguageSession(cast(Any, model)),
+            TorchLanguageSession(as_module(model_folder, trusted=trusted)),
             windows,
             tolerance=TOLERANCE if floats else INTEGER_TOLERANCE,
             who="ONNX Runtime's predictions differ from torch's",

@@ -17,7 +17,7 @@ import numpy as np
 
 from overwinter.inputs import Inputs, named
 from overwinter.models import load_description
-from overwinter.models.given import AS_GIVEN, GIVEN, GIVEN_FILE, INPUT_FILE, is_given
+from overwinter.models.given import AS_GIVEN, GIVEN, GIVEN_FILE, INPUT_FILE
 from overwinter.runtime.device import CPU
 from overwinter.runtime.language_check import check_language
 from overwinter.runtime.openvino_language_session import GRAPH, OpenVinoLanguageSession
@@ -52,10 +52,10 @@ class OpenVinoLanguage:
         device: str = CPU,  # noqa: ARG002 -- the interface's
     ) -> None:
         """Write the graph, and check its predictions against torch's."""
-        from overwinter.runtime.torch_language import TorchLanguageSession
+        from overwinter.runtime.torch_language import TorchLanguageSession, as_module
 
         method = _method(load_description(model_folder))
-        model = _read(model_folder, trusted)
+        model = as_module(model_folder, trusted=trusted)
         if method == INPUT_FILE:
             _write_as_read(model, model_folder / GIVEN_FILE, out)
         else:
@@ -119,15 +119,6 @@ def _tolerance(method: str | None) -> float:
     if method is None:
         return _TOLERANCE
     return _READ_TOLERANCE if method == INPUT_FILE else _QUANTIZED_TOLERANCE
-
-
-def _read(folder: Path, trusted: Sequence[str]) -> Any:
-    """Return a variant as a module: of a file as it was given, with its dequantized weights."""
-    from overwinter.models import load_model, pretrained
-
-    if is_given(load_description(folder)):
-        return pretrained(root=str(folder / GIVEN_FILE))
-    return load_model(folder, trusted=trusted)
 
 
 def _write_as_read(model: CausalLanguageModel, gguf: Path, out: Path) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
 from overwinter.errors import ConfigError
 from overwinter.inputs import Array, Inputs, named
-from overwinter.models import CausalLanguageModel
+from overwinter.models import CausalLanguageModel, load_description
+from overwinter.models.given import GIVEN_FILE, is_given
 from overwinter.runtime.device import CPU
 
 if TYPE_CHECKING:
@@ -20,6 +21,15 @@ if TYPE_CHECKING:
 
 # transformers' cache of a layer that keeps every token; a sliding window or a recurrent state cannot go back.
 _WHOLE = "DynamicLayer"
+
+
+def as_module(folder: Path, *, trusted: Sequence[str]) -> CausalLanguageModel:
+    """Return any variant as a module, to compare another runtime with: a file as it was given is dequantized."""
+    from overwinter.models import load_model, pretrained  # what a server does not need
+
+    given = is_given(load_description(folder))
+    model = pretrained(root=str(folder / GIVEN_FILE)) if given else load_model(folder, trusted=trusted)
+    return cast(CausalLanguageModel, model.eval())
 
 
 class TorchLanguage:

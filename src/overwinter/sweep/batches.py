@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from overwinter.config import Project, find_project
+from overwinter.config.composition import hydra_set_aside
 from overwinter.config.groups.search import SearchSettings
 from overwinter.config.groups.sweep import SweepSettings
 from overwinter.config.settings import check_settings
@@ -78,20 +79,6 @@ def check_until(points: Sequence[Point], until: str) -> None:
                 f"hydra.launcher.until={until!r}: there is no such stage. Stages: {', '.join(stages)}."
                 f"{nearest(until, stages)}"
             )
-
-
-@contextlib.contextmanager
-def hydra_set_aside() -> Iterator[None]:
-    """Let points be composed while Hydra, which calls the launcher, is initialized for the whole sweep."""
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.initialize import get_gh_backup, restore_gh_from_backup
-
-    backup = get_gh_backup()
-    GlobalHydra.instance().clear()
-    try:
-        yield
-    finally:
-        restore_gh_from_backup(backup)
 
 
 def without_hydra(overrides: Sequence[str]) -> list[str]:

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from overwinter.config import Project, find_project
+from overwinter.config.composition import hydra_set_aside
 from overwinter.config.groups.search import SearchSettings
 from overwinter.config.settings import check_settings
 from overwinter.errors import ConfigError
 from overwinter.files import digest
-from overwinter.sweep.batches import hydra_set_aside, sweep_name, without_hydra
+from overwinter.sweep.batches import sweep_name, without_hydra
 from overwinter.sweep.front import find_front, write_front
 from overwinter.sweep.goal import Goal, make_goal
 from overwinter.sweep.points import Point, make_points

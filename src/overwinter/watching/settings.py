@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from overwinter.config import Project, compose, find_project, validate_supervision
-from overwinter.config.composition import read_parameters
+from overwinter.config.composition import hydra_set_aside, read_parameters
 from overwinter.config.groups.supervision import Supervision
 from overwinter.errors import ConfigError
 from overwinter.template import template_folder
 
 _FILES = ("path", "prices")  # settings of carbon and power that name a file relative to the project
-_composing = threading.Lock()  # Hydra's state is one for the process
 _GROUPS = ("energy", "hardware", "ledger", "carbon", "power", "budget")
 
 
@@ -45,7 +43,7 @@ def supervision_for_script(
     picked = [f"{group}={name}" for group, name in (("power", power), ("carbon", carbon)) if name is not None]
     _check_groups(overrides)
     place = _project()
-    with _hydra_put_aside():
+    with hydra_set_aside():
         content = read_parameters(compose(place, [*picked, *overrides]))
     content["budget"]["stages"] = {}
     for group in ("carbon", "power"):
@@ -82,18 +80,3 @@ def _project() -> Project:
         if all((project.configs / group).is_dir() for group in _GROUPS):  # not another program's configs/
             return project
     return Project(root=Path.cwd(), configs=template_folder() / "configs", config_name="config")
-
-
-@contextlib.contextmanager
-def _hydra_put_aside() -> Iterator[None]:
-    """Compose although the script may itself run under `hydra.main`, whose state is restored; one thread at a time."""
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.initialize import get_gh_backup, restore_gh_from_backup
-
-    with _composing:
-        backup = get_gh_backup()
-        GlobalHydra.instance().clear()
-        try:
-            yield
-        finally:
-            restore_gh_from_backup(backup)
