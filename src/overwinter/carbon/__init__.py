@@ -3,7 +3,8 @@
 The group `carbon/` selects a source, and its `CarbonConfig` opens it: `constant`, `country` (CodeCarbon's table),
 `trace` (a CSV file), or a network service (`uk_grid`, `electricity_maps`, `watttime`). `cached.LiveSource` queries a
 service in the background, and `fallback.FallbackChain` replaces it while it does not respond. Where the provider has
-no forecast, `past` makes one from `history` or from a trace's past, with the regressions of `forecast`. No torch.
+no forecast, `past` makes one from `history` or from a trace's past, with the regressions of `forecast`. `cleanest`
+finds the best time to start within a deadline. No torch.
 """
 
 from __future__ import annotations
