@@ -20,8 +20,8 @@ CPU = "cpu"
 def offloaded(module: nn.Module, device: str, *, without: Collection[nn.Module] = ()) -> Iterator[None]:
     """Move a module's tensors to a device within the context.
 
-    Afterwards its parameters are the same memory as before, because they are not trained here; its buffers, and all
-    tensors of layers inserted meanwhile, are moved back.
+    Afterwards its parameters are the same memory as before, with the new values of those that were changed in place;
+    its buffers, and all tensors of layers inserted meanwhile, are moved back.
 
     Args:
         module: module on the CPU.
@@ -37,8 +37,12 @@ def offloaded(module: nn.Module, device: str, *, without: Collection[nn.Module] 
     try:
         for parameter, data in original.values():
             parameter.data = data.to(device)
+        versions = {key: parameter._version for key, (parameter, _) in original.items()}
         _move_buffers(module, device, without)
         yield
+        for key, (parameter, data) in original.items():
+            if parameter._version != versions[key]:
+                data.copy_(parameter.data)
     finally:
         for part in _parts(module, without):
             for parameter in part.parameters(recurse=False):

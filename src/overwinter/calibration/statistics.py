@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,9 @@ from torch import nn
 from torch.nn import functional
 
 from overwinter.calibration.precision import quick
+
+Calls = Mapping[str, Sequence[torch.Tensor]]
+"""Layer -> its inputs, one per call."""
 
 
 @dataclass(kw_only=True)
@@ -35,6 +38,36 @@ class Statistics:
         self.rows += len(inputs)
 
 
+@dataclass(kw_only=True)
+class Gram:
+    """Sums over the inputs x of one layer, grouped as its weight is.
+
+    Attributes:
+        products: (groups, columns, columns), sum of x x^T; one group but for grouped convolutions.
+        rows: The number of inputs.
+    """
+
+    products: torch.Tensor
+    rows: int = 0
+
+    @classmethod
+    def like(cls, inputs: torch.Tensor) -> Gram:
+        """Return an empty one for inputs (groups, rows, columns)."""
+        groups, _, columns = inputs.shape
+        return cls(products=torch.zeros(groups, columns, columns, device=inputs.device))
+
+    def add(self, inputs: torch.Tensor, *, exactly: bool) -> None:
+        """Add inputs (groups, rows, columns); unless ``exactly``, only the diagonal is exact, the rest in bfloat16."""
+        if exactly:
+            self.products.baddbmm_(inputs.mT, inputs)
+        else:
+            with quick(inputs.device):
+                products = (inputs.mT @ inputs).float()
+            products.diagonal(dim1=1, dim2=2).copy_(inputs.square().sum(1))
+            self.products += products
+        self.rows += inputs.shape[1]
+
+
 def as_columns(layer: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
     """Return a layer's input as (rows, columns of its weight matrix); for a convolution, its patches."""
     if not isinstance(layer, nn.Conv2d):
@@ -47,11 +80,30 @@ def as_columns(layer: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
     return patches.transpose(1, 2).flatten(0, 1)
 
 
+def as_groups(layer: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    """Return a layer's input as (groups, rows, columns of a group); of a patch, the channels of one place together."""
+    columns = as_columns(layer, inputs)  # (rows, columns)
+    if not isinstance(layer, nn.Conv2d):
+        return columns[None]
+    places = layer.kernel_size[0] * layer.kernel_size[1]
+    grouped = columns.reshape(len(columns), layer.groups, -1, places)  # (rows, groups, channels, places)
+    return grouped.permute(1, 0, 3, 2).flatten(2)
+
+
+def sharing(layers: Mapping[str, nn.Module], inputs: Calls) -> Iterator[tuple[list[str], Sequence[torch.Tensor]]]:
+    """Yield the names of the layers that are given the same and see it alike, with what they are given."""
+    alike: dict[Any, list[str]] = {}
+    for name, calls in inputs.items():
+        alike.setdefault((tuple(map(id, calls)), patches_of(layers[name])), []).append(name)
+    for names in alike.values():
+        yield names, inputs[names[0]]
+
+
 def patches_of(layer: nn.Module) -> tuple[Any, ...]:
-    """Return what, beside its input, the columns of a layer depend on: a convolution's kernel and how it moves."""
+    """Return what, beside its input, a layer's columns and groups depend on: a convolution's kernel, how it moves."""
     if not isinstance(layer, nn.Conv2d):
         return ()
-    return layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.padding_mode
+    return layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.padding_mode, layer.groups
 
 
 class _Collected(Exception):  # noqa: N818 -- no error: it ends a pass early

@@ -16,7 +16,7 @@
 - `AwareLayer` is the grid that quantization-aware training found for a layer.
 - `prunable_weights`, `count_parameters` and `counted_sparsity` report prunable weights, parameters and zeros;
   `computed_weights` and `fixed_weights` report the layers that must keep their weight, and why; `other_weights` those
-  that are neither Linear nor a convolution.
+  that are neither Linear nor a convolution, `is_conv1d` knows the linear layers of GPT-2.
 - `pretrained` reads a model of Hugging Face from a local folder, the hub or a GGUF file (``model=huggingface``, extra
   `llm`) into a `CausalLanguageModel`, or a `PretrainedModel`: a classifier of texts, tokens or images, or an encoder;
   `pretrained_tokenizer`, `leading_tokens` and `save_tokenizer` are for its tokenizer.
@@ -50,7 +50,13 @@ if TYPE_CHECKING:
     from overwinter.models.building import build_model, rebuild_model
     from overwinter.models.causal import CausalLanguageModel
     from overwinter.models.convnet import ConvNet
-    from overwinter.models.counting import count_parameters, counted_sparsity, other_weights, prunable_weights
+    from overwinter.models.counting import (
+        count_parameters,
+        counted_sparsity,
+        is_conv1d,
+        other_weights,
+        prunable_weights,
+    )
     from overwinter.models.description import (
         already_verified,
         load_description,
@@ -105,6 +111,7 @@ __all__ = [
     "given_file",
     "integer_layers",
     "integer_type",
+    "is_conv1d",
     "is_finite",
     "is_given",
     "leading_tokens",
@@ -163,6 +170,7 @@ _HOMES = {
     "integer_type": "swapping",
     "integer_layers": "swapping",
     "unique_integers": "swapping",
+    "is_conv1d": "counting",
     "is_finite": "state",
     "is_given": "given",
     "leading_tokens": "huggingface",

@@ -67,6 +67,12 @@ def _reason(kind: str, parameter: torch.Tensor) -> str:
     return f"it is a parameter of {kind} itself, not of a Linear or a convolution"
 
 
+def is_conv1d(layer: nn.Module) -> bool:
+    """Return whether a layer is transformers' ``Conv1D``, a linear layer whose weight is (in, out), as in GPT-2."""
+    kind = type(layer)
+    return kind.__name__ == "Conv1D" and kind.__module__ == "transformers.pytorch_utils"
+
+
 def count_parameters(model: nn.Module) -> int:
     """Return the number of parameters, including zeros and integer weights; shared ones count once."""
     integers = sum(math.prod(layer.weight_shape) for layer in unique_integers(model).values())
@@ -74,7 +80,7 @@ def count_parameters(model: nn.Module) -> int:
 
 
 def counted_sparsity(model: nn.Module) -> float:
-    """Return the share of exact zeros among the prunable and the integer weights, 0 to 1."""
+    """Return the share of exact zeros among the prunable, the ``Conv1D``s' and the integer weights, 0 to 1."""
     total = nonzero = 0
     for weight in _nonzero(model):
         total += weight.numel()
@@ -85,6 +91,7 @@ def counted_sparsity(model: nn.Module) -> float:
 def _nonzero(model: nn.Module) -> Iterator[torch.Tensor]:
     """Yield every weight, or a mask of an integer layer's nonzero weights, one at a time because they are large."""
     yield from prunable_weights(model).values()
+    yield from (layer.get_parameter("weight") for layer in model.modules() if is_conv1d(layer))
     for layer in integer_layers(model).values():
         if not isinstance(layer, IntegerEmbedding):  # as a float one
             yield layer.zeros().logical_not_()

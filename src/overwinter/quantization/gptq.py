@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import torch
 
+from overwinter.calibration.hessian import inverse_factor, with_damping
 from overwinter.models import Codes, Grid
 from overwinter.quantization.ranges import search_ranges
 
@@ -38,7 +39,7 @@ def solve_gptq(
         drift: the mean of (x_dense - x) x^T over the same inputs; None: there is none.
         damping: added to the Hessian's diagonal, as a share of its mean.
     """
-    damped = _damped(hessian, damping)  # (columns, columns)
+    damped = with_damping(hessian, damping)  # (columns, columns)
     zeros = weight == 0
     if drift is not None:
         weight = weight + _TRUST * torch.linalg.solve(damped, drift.T @ weight.T).T
@@ -47,18 +48,6 @@ def solve_gptq(
     for _ in range(_REFINED):
         codes = _descended(weight, zeros, damped, grid, _refitted(weight, damped, grid, codes))
     return codes
-
-
-def _damped(hessian: torch.Tensor, damping: float) -> torch.Tensor:
-    mean = hessian.diagonal().mean().clamp(min=1e-8)
-    return hessian + damping * mean * torch.eye(len(hessian), device=hessian.device)
-
-
-def _inverse_factor(hessian: torch.Tensor) -> torch.Tensor:
-    """The upper Cholesky factor of the inverse."""
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(hessian))
-    factor: torch.Tensor = torch.linalg.cholesky(inverse, upper=True)
-    return factor
 
 
 def _rounded(
@@ -70,7 +59,7 @@ def _rounded(
 ) -> Codes:
     """Round the columns in the order of falling input energy, the later ones making up for the earlier."""
     order = hessian.diagonal().argsort(descending=True)  # (columns,)
-    factor = _inverse_factor(hessian[order][:, order])  # (columns, columns)
+    factor = inverse_factor(hessian[order][:, order])  # (columns, columns)
     steps = _Steps(grid, *ranges, order=order)
     values, kept = (
         each[:, order].T.contiguous() for each in (weight, ~zeros)

@@ -7,23 +7,20 @@ calibration inputs). SmoothQuant moves the activations' outliers into the weight
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import fnmatch
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import nn
 
 from overwinter.calibration.batches import as_batches, split_batches
-from overwinter.calibration.chain import Arguments, call_block, open_chain
-from overwinter.calibration.device_placement import CPU, offloaded, streamed
-from overwinter.calibration.precision import quick
-from overwinter.calibration.statistics import Listener, Statistics, as_columns, patches_of
+from overwinter.calibration.device_placement import CPU, offloaded
+from overwinter.calibration.statistics import Calls, Statistics, as_columns, sharing
+from overwinter.calibration.walk import Gait, walk_blocks
 from overwinter.errors import ConfigError, OverwinterError
-from overwinter.inputs import TensorInputs, named, take
+from overwinter.inputs import TensorInputs
 from overwinter.models import Codes, Grid, integer_type, is_finite, replace_layer
 from overwinter.progress import Progress, silent
 from overwinter.quantization.gptq import solve_gptq
@@ -79,9 +76,6 @@ def apply_recipe(
 ) -> None:
     """Replace layers by integer ones, in place, block by block: statistics are held of one block at a time.
 
-    On a GPU its memory holds one block, with one batch of its inputs and its statistics: the model stays on the CPU,
-    and so do the calibration samples as the blocks answer them, of which a large model's may not fit.
-
     Args:
         model: on the CPU, in evaluation mode.
         recipe: what to do.
@@ -104,7 +98,9 @@ def apply_recipe(
                 _replace_alone(model, name, recipe, device)
                 progress(done + 1, len(layers))
         else:
-            _block_by_block(model, recipe, layers, batches, device, progress)
+            compared = recipe.solver == "gptq"  # it makes up for earlier errors; ranges are those of the dense model
+            gait = Gait(follows=compared, compares=compared, quickly=compared)
+            walk_blocks(model, layers, batches, _Quantizing(model, recipe), gait, device=device, progress=progress)
 
 
 @dataclass(kw_only=True)
@@ -148,138 +144,42 @@ def _replace_alone(model: nn.Module, name: str, recipe: Recipe, device: str) -> 
     model.get_submodule(name).to(CPU)
 
 
-def _block_by_block(
-    model: nn.Module,
-    recipe: Recipe,
-    layers: Sequence[str],
-    batches: Sequence[TensorInputs],
-    device: str,
-    progress: Progress,
-) -> None:
-    chain = open_chain(model, batches)
-    drift, done = _Drift(dense=list(chain.inputs), drifted=list(chain.inputs)), set()
-    for prefix, block in chain.blocks.items():
-        names = [name for name in layers if name.startswith(prefix)]
-        done.update(names)
-        with offloaded(block, device):
-            _one_block(model, recipe, names, _Visited(block=block, rest=chain.rest[prefix], device=device), drift)
-        progress(len(done), len(layers))
-    left = [name for name in layers if name not in done]
-    if left:
-        with streamed(model, list(chain.blocks.values()), device):
-            _outside(model, recipe, left, batches, device)
-        progress(len(layers), len(layers))
+class _Quantizing:
+    """What quantization does on its walk: see the inputs of a block's layers, then replace these."""
 
+    def __init__(self, model: nn.Module, recipe: Recipe) -> None:
+        self._model, self._recipe = model, recipe
+        self._seen: dict[str, _Seen] = {}
 
-@dataclass(kw_only=True)
-class _Drift:
-    """What the next block is given, one per calibration batch: by the dense blocks, and by the quantized ones."""
+    def observe(self, inputs: Calls, dense: Calls) -> None:
+        """Take in what layers are given by one batch, and what they are given in the dense model."""
+        layers = {name: self._model.get_submodule(name) for name in inputs}
+        for name, calls in inputs.items():
+            for given in calls:
+                self._seen.setdefault(name, _Seen()).add(layers[name], given)
+        if self._recipe.solver != "gptq":
+            return
+        for names, calls in sharing(layers, inputs):
+            self._count(layers[names[0]], names, calls, dense[names[0]])
 
-    dense: list[TensorInputs]
-    drifted: list[TensorInputs]
+    def change(self, layers: Sequence[str]) -> None:
+        """Replace layers."""
+        for name in layers:
+            _replace(self._model, name, self._recipe, self._seen.pop(name, _Seen()))
 
-
-@dataclass(frozen=True, kw_only=True)
-class _Visited:
-    """A block on the device that computes, and the further arguments of each calibration batch."""
-
-    block: nn.Module
-    rest: Sequence[Arguments]
-    device: str
-
-    def output(self, inputs: TensorInputs, rest: Arguments, *, quickly: bool) -> torch.Tensor:
-        # Sums over thousands of inputs, as GPTQ takes them, are none the worse for inputs in bfloat16; ranges would be.
-        with quick(torch.device(self.device)) if quickly else contextlib.nullcontext():
-            return call_block(self.block, inputs, rest, self.device)
-
-
-def _one_block(model: nn.Module, recipe: Recipe, names: Sequence[str], visited: _Visited, drift: _Drift) -> None:
-    compared = recipe.solver == "gptq"
-    seen = {name: _Seen() for name in names}
-    for index, rest in enumerate(visited.rest):
-        now = _observe(model, names, visited, drift.drifted[index], rest, quickly=compared)
-        before = _observe(model, names, visited, drift.dense[index], rest, quickly=True) if compared else now
-        _count(model, seen, now.inputs, before.inputs, wanted=compared)
-        drift.dense[index] = before.output
-    for name in names:
-        _replace(model, name, recipe, seen[name])
-    # Only GPTQ makes up for the errors of earlier blocks; ranges are those of the dense model.
-    given = zip(drift.drifted, visited.rest, strict=True)
-    drift.drifted = [visited.output(*each, quickly=True) for each in given] if compared else list(drift.dense)
-
-
-@dataclass(kw_only=True)
-class _Pass:
-    inputs: dict[str, list[torch.Tensor]]  # one per call
-    output: torch.Tensor
-
-
-def _observe(
-    model: nn.Module,
-    names: Sequence[str],
-    visited: _Visited,
-    inputs: TensorInputs,
-    rest: Arguments,
-    *,
-    quickly: bool = False,
-) -> _Pass:
-    with Listener({name: model.get_submodule(name) for name in names}) as listener:
-        output = visited.output(inputs, rest, quickly=quickly)
-    return _Pass(inputs=listener.inputs, output=output)
-
-
-def _outside(
-    model: nn.Module, recipe: Recipe, names: Sequence[str], batches: Sequence[TensorInputs], device: str
-) -> None:
-    """Quantize the layers before and behind the blocks, by their inputs from the quantized blocks."""
-    whole = _Visited(block=model, rest=[], device=device)
-    seen = {name: _Seen() for name in names}
-    layers = {name: model.get_submodule(name) for name in names}
-    calls: dict[tuple[torch.Size, ...], int] = {}  # a recurrent cell is called once for every position
-    for batch in batches:
-        sizes = _sample_sizes(batch)
-        if sizes not in calls:
-            with Listener(layers) as counter:
-                whole.output(take(batch, slice(0, 1)), Arguments(), quickly=False)
-            calls[sizes] = sum(map(len, counter.inputs.values()))
-        with Listener(layers, calls=calls[sizes]) as listener:
-            whole.output(batch, Arguments(), quickly=False)
-        _count(model, seen, listener.inputs, listener.inputs, wanted=recipe.solver == "gptq")
-    for name in names:
-        _replace(model, name, recipe, seen[name])
-
-
-def _sample_sizes(batch: TensorInputs) -> tuple[torch.Size, ...]:
-    return tuple(tensor.shape[1:] for tensor in named(batch).values())
-
-
-def _count(
-    model: nn.Module,
-    seen: Mapping[str, _Seen],
-    inputs: Mapping[str, list[torch.Tensor]],
-    dense: Mapping[str, list[torch.Tensor]],
-    *,
-    wanted: bool,
-) -> None:
-    counted: dict[Any, Statistics] = {}  # layers that share their inputs, seen alike, share the statistics
-    for name, calls in inputs.items():
-        layer = model.get_submodule(name)
-        for given in calls:
-            if not is_finite(given):
-                raise OverwinterError(f"The layer {name} is given NaN or infinity by the calibration samples.")
-            seen[name].add(layer, given)
-        if not wanted or getattr(layer, "groups", 1) > 1:
-            continue
-        shared = (tuple(map(id, calls)), patches_of(layer))
-        if shared not in counted:
-            statistics = seen[name].statistics
-            for given, before in zip(calls, dense[name], strict=True):
-                columns = as_columns(layer, given)  # (rows, columns)
-                statistics = statistics or _empty(columns.shape[1], columns.device)
-                statistics.add(columns, as_columns(layer, before))
-            assert statistics is not None  # noqa: S101 -- a layer that is listed was called
-            counted[shared] = statistics
-        seen[name].statistics = counted[shared]
+    def _count(
+        self, layer: nn.Module, names: Sequence[str], calls: Sequence[torch.Tensor], dense: Sequence[torch.Tensor]
+    ) -> None:
+        """Add to the statistics that layers share which are given the same."""
+        if getattr(layer, "groups", 1) > 1:
+            return
+        statistics = self._seen[names[0]].statistics
+        for given, before in zip(calls, dense, strict=True):
+            columns = as_columns(layer, given)  # (rows, columns)
+            statistics = statistics or _empty(columns.shape[1], columns.device)
+            statistics.add(columns, as_columns(layer, before))
+        for name in names:
+            self._seen[name].statistics = statistics
 
 
 def _empty(columns: int, device: torch.device) -> Statistics:
