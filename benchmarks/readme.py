@@ -349,6 +349,7 @@ _SEARCHES = {"gp": "gp", "TPE": "tpe", "NSGA-II": "nsga2", "random": "random_40"
 
 
 def _sweep_rows() -> Iterator[Row]:
+    yield from _shared_stages()
     search = result("search")
     trials, drawn = search["trials"], search["random_points"]
     for row in search["comparisons"]:
@@ -358,6 +359,25 @@ def _sweep_rows() -> Iterator[Row]:
         yield f"{what} (median)", found, f"{row[f'random_{drawn}']['median']:.3f}, of {drawn} random points"
 
 
+def _shared_stages() -> Iterator[Row]:
+    sweep = result("sweep")
+    what = "24 points: trainings, sparsifications, quantizations and evaluations executed, one after the other"
+    counts = {part: "; ".join(str(count) for count in sweep[part]["executions"].values()) for part in _SWEEPS}
+    yield what, counts["serial"], "2; 6; 24; 24"
+    for part, how in _SWEEPS.items():
+        if part != "serial":
+            yield f"the same, {how}", counts[part], "" if part == "queue" else "2; 6; 24; 24"
+    serial = sweep["serial"]
+    yield "wall time over the stages' own, one after the other", f"{serial['wall_over_stages']:.2f}", "1.15"
+    yield "time per point beside its stages", f"{serial['overhead_per_point_s']:.1f} s", "3 s"
+
+
+_SWEEPS = {
+    "serial": "",
+    "workers": "two workers",
+    "kills": "killed 20 times at random moments",
+    "queue": "by `dvc exp run --queue` with two workers",
+}
 _TOPICS: dict[str, Callable[[], Iterator[Row]]] = {
     "the pipeline": _pipeline_rows,
     "energy": _energy_rows,

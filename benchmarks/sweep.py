@@ -28,7 +28,7 @@ from typing import Any
 
 import psutil
 
-from common import RESULTS, write_result
+from common import RESULTS, machine, write_result
 from overwinter.ledger import ExecutionRecord, Filter, Ledger
 from overwinter.ledger.records import DONE
 
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "kills": lambda: project.killed(options.kills, chance),  # noqa: B023 -- called at once
                 "queue": project.queued,
             }[part]()
-        result[part] = {"fixed": fixed, **measured}
+        result[part] = {"machine": machine(), "fixed": fixed, **measured}
         print(json.dumps({part: measured}, indent=2), flush=True)
         if not options.quick:
             write_result("sweep", {"grid": grid, **result})
