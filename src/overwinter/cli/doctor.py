@@ -27,12 +27,14 @@ class Finding:
         good: Whether the subject can be used.
         detail: The finding.
         advice: What to do if it cannot be used; empty if there is nothing to do.
+        required: Whether nothing can be relied on without it: then the exit code is 1.
     """
 
     topic: str
     good: bool
     detail: str
     advice: str = ""
+    required: bool = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,13 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run every check and print the findings."""
-    findings = [*_system(), *_packages(), *_meters(), *_tools(), *_project()]
+    """Run every check, print the findings, and return 1 if something required is missing or wrong."""
+    findings = [*_system(), *_packages(), *_meters(), *_self_test(), *_tools(), *_project()]
     if arguments.json:
         print(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
         _print_table(findings)
-    return 0
+    return int(any(finding.required and not finding.good for finding in findings))
 
 
 def _system() -> list[Finding]:
@@ -66,10 +68,11 @@ def _packages() -> list[Finding]:
     findings = []
     for name in _PACKAGES:
         try:
-            findings.append(Finding(topic=f"package: {name}", good=True, detail=version(name)))
+            findings.append(Finding(topic=f"package: {name}", good=True, detail=version(name), required=True))
         except PackageNotFoundError:
+            advice = f"pip install {name}"
             findings.append(
-                Finding(topic=f"package: {name}", good=False, detail="missing", advice=f"pip install {name}")
+                Finding(topic=f"package: {name}", good=False, detail="missing", advice=advice, required=True)
             )
     return findings
 
@@ -81,6 +84,28 @@ def _meters() -> list[Finding]:
     return [
         Finding(topic=f"energy: {source.name}", good=source.available, detail=source.reason, advice=source.remedy)
         for source in probe(energy, hardware)
+    ]
+
+
+def _self_test() -> list[Finding]:
+    """Meter a second of idling and of work, and judge what the meters say."""
+    from overwinter.energy.self_test import check_meters
+    from overwinter.errors import OverwinterError
+
+    try:
+        checks = check_meters(*_metering())
+    except OverwinterError as error:
+        return [Finding(topic="self-test", good=False, detail=str(error), required=True)]
+    return [
+        Finding(
+            topic=f"self-test: {check.device}",
+            good=not check.fault,
+            detail=check.fault
+            or f"{check.idle_w:.2g} W idle, {check.busy_w:.2g} W with one core busy ({check.source})",
+            advice="take the source out of energy.sources, or try again on a quiet machine" if check.fault else "",
+            required=True,
+        )
+        for check in checks
     ]
 
 
